@@ -1,0 +1,15 @@
+//! Changes to the system. A failed call becomes the user's error here.
+
+mod attach;
+mod create;
+mod detach;
+mod remove;
+mod set;
+
+pub(crate) use attach::{Use, attach, detached};
+pub(crate) use create::{Creation, Opened, Unfinished, create};
+pub(crate) use detach::detach;
+pub(crate) use remove::{Outcome, Removal, remove};
+pub(crate) use set::{Change, set};
+
+pub(crate) use crate::sys::{Attachment, Place};

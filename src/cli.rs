@@ -1,0 +1,325 @@
+//! From the command line to a command, and from its result to an exit.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{
+    Context, MANUALS, Manual, attach, completions, create, demo, detach, limits, list, read, rm, set, stat, write,
+};
+use crate::error::{Error, Exit, Kind};
+use crate::process::serve;
+use crate::query::{HOLDER_NAME, System};
+use crate::render::Format;
+use crate::ui::clap_text::Rendered;
+use crate::ui::{Color, Ui};
+
+/// The commands in their groups, as the help shows them.
+pub const GROUPS: &[(&str, &[&str])] = &[
+    ("Lifecycle", &["create", "attach", "detach", "set", "rm"]),
+    ("Inspect", &["list", "stat", "limits"]),
+    ("Contents", &["write", "read"]),
+    ("Learn", &["demo", "completions"]),
+];
+
+/// See, explain and clean up System V shared memory
+#[derive(Parser, Debug)]
+#[command(name = "shmadm", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Options that every command takes.
+#[derive(clap::Args, Debug)]
+struct GlobalArgs {
+    /// Report in JSON (short for --format json)
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+
+    /// Report in this form; csv and tsv where there are rows
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", help_heading = "Global options")]
+    format: Option<FormatArg>,
+
+    /// When to colour
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Global options"
+    )]
+    color: ColorArg,
+
+    /// No status messages; errors and warnings stay
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    quiet: bool,
+}
+
+/// The words for forms of output.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum FormatArg {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+    /// Comma-separated values
+    Csv,
+    /// Tab-separated values
+    Tsv,
+}
+
+/// The words for when to colour.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum ColorArg {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl From<ColorArg> for Color {
+    fn from(color: ColorArg) -> Self {
+        match color {
+            ColorArg::Auto => Self::Auto,
+            ColorArg::Always => Self::Always,
+            ColorArg::Never => Self::Never,
+        }
+    }
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+enum Command {
+    Create(create::CreateArgs),
+    Attach(attach::AttachArgs),
+    #[command(visible_alias = "attach-and-write")]
+    Write(write::WriteArgs),
+    Read(read::ReadArgs),
+    Stat(stat::StatArgs),
+    Set(set::SetArgs),
+    Detach(detach::DetachArgs),
+    Rm(rm::RmArgs),
+    #[command(visible_alias = "ls")]
+    List(list::ListArgs),
+    Limits(limits::LimitsArgs),
+    Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    /// Tells whether the command prints rows, which CSV and TSV can hold.
+    fn prints_rows(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Stat(_) | Self::Limits(_))
+    }
+}
+
+/// Gives the command line as clap knows it, with the groups and the examples in its help.
+#[must_use]
+pub fn command() -> clap::Command {
+    let mut command = Cli::command();
+    for manual in MANUALS {
+        let examples: Vec<_> = manual.examples.iter().map(|(line, what)| format!("  {line}\n      {what}")).collect();
+        let examples = format!("Examples:\n{}", examples.join("\n"));
+        command = command.mut_subcommand(manual.name, |sub| sub.after_help(examples));
+    }
+    let groups: Vec<_> = GROUPS.iter().map(|(heading, names)| group(&command, heading, names)).collect();
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}\n{{all-args}}{{after-help}}",
+        groups.join("\n")
+    );
+    // The groups stand in the place of the list of subcommands, which clap would print as one.
+    let template = template.replace("{all-args}", "Options:\n{options}");
+    command.help_template(template).after_help("`shmadm COMMAND --help` tells more of a command.")
+}
+
+/// Gives the lines of one group of commands.
+fn group(command: &clap::Command, heading: &str, names: &[&str]) -> String {
+    let lines: Vec<_> = names
+        .iter()
+        .filter_map(|name| command.find_subcommand(name))
+        .map(|sub| {
+            let aliases: Vec<_> = sub.get_visible_aliases().collect();
+            let also = if aliases.is_empty() { String::new() } else { format!(" (also {})", aliases.join(", ")) };
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            format!("  {:<12} {about}{also}\n", sub.get_name())
+        })
+        .collect();
+    format!("{heading}:\n{}", lines.concat())
+}
+
+/// Gives what the manual pages have besides the options.
+#[must_use]
+pub fn manuals() -> &'static [&'static Manual] {
+    MANUALS
+}
+
+/// Runs the program.
+pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
+    if arguments.first().is_some_and(|name| name.as_encoded_bytes() == HOLDER_NAME.to_bytes()) {
+        let arguments = arguments.into_iter().skip(1).filter_map(|argument| argument.into_string().ok());
+        return match serve(arguments) {
+            Ok(()) => Exit::Done,
+            Err(error) => {
+                Ui::new(false, Color::Auto).error(&error);
+                Exit::Failed(error.kind)
+            }
+        };
+    }
+    // What is known before anything is parsed: a usage error is reported in the form that was asked for as well.
+    let wants_json = wants_json(&arguments);
+    let parsed = match parse(&arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => return report_clap(&error, &arguments, wants_json),
+    };
+    let Cli { global, command } = parsed;
+    let format = match format(&global, command.as_ref()) {
+        Ok(format) => format,
+        Err(error) => return report(Ui::new(global.quiet, global.color.into()), &error, wants_json),
+    };
+    let mut context = Context { ui: Ui::new(global.quiet, global.color.into()), system: System::new(), format };
+    let result = match &command {
+        Some(command) => dispatch(command, &mut context),
+        None => print_help(&mut context),
+    };
+    match result.and_then(|exit| context.ui.flush().map(|()| exit)) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let json = context.json();
+            report(context.ui, &error, json)
+        }
+    }
+}
+
+/// Runs a command.
+fn dispatch(command: &Command, context: &mut Context) -> Result<Exit, Error> {
+    match command {
+        Command::Create(args) => create::run(args, context),
+        Command::Attach(args) => attach::run(args, context),
+        Command::Write(args) => write::run(args, context),
+        Command::Read(args) => read::run(args, context),
+        Command::Stat(args) => stat::run(args, context),
+        Command::Set(args) => set::run(args, context),
+        Command::Detach(args) => detach::run(args, context),
+        Command::Rm(args) => rm::run(args, context),
+        Command::List(args) => list::run(args, context),
+        Command::Limits(args) => limits::run(args, context),
+        Command::Demo(args) => demo::run(args, context),
+        Command::Completions(args) => completions::run(args, context, &mut self::command()),
+    }
+}
+
+/// Prints the help that stands for no command at all.
+fn print_help(context: &mut Context) -> Result<Exit, Error> {
+    let rendered = self::command().render_help();
+    let rendered = Rendered { plain: rendered.to_string(), ansi: rendered.ansi().to_string(), is_error: false };
+    context.ui.clap(&rendered)?;
+    Ok(Exit::Done)
+}
+
+/// Parses the command line.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    // Without the help's texts, which most runs have no use for.
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// Tells whether JSON is asked for, as far as that can be seen before parsing.
+fn wants_json(arguments: &[OsString]) -> bool {
+    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy()).take_while(|word| word != "--");
+    let mut before = String::new();
+    words.any(|word| {
+        let found = word == "--json" || word == "--format=json" || (before == "--format" && word == "json");
+        before = word.into_owned();
+        found
+    })
+}
+
+/// Decides on the form of output.
+fn format(global: &GlobalArgs, command: Option<&Command>) -> Result<Format, Error> {
+    let usage = |message: &str| Error::new(Kind::Usage, message);
+    let format = match global.format {
+        Some(FormatArg::Json) => Format::Json,
+        Some(_) if global.json => return Err(usage("--json and another --format exclude each other")),
+        None if global.json => Format::Json,
+        None | Some(FormatArg::Table) => Format::Table,
+        Some(FormatArg::Csv) => Format::Csv,
+        Some(FormatArg::Tsv) => Format::Tsv,
+    };
+    if matches!(format, Format::Csv | Format::Tsv) && !command.is_some_and(Command::prints_rows) {
+        return Err(usage("csv and tsv are for commands that print rows: list, stat and limits")
+            .hint("--json reports in JSON, whatever the command"));
+    }
+    Ok(format)
+}
+
+/// Reports an error, and gives the exit that it means.
+fn report(mut ui: Ui, error: &Error, json: bool) -> Exit {
+    if let Kind::Interrupted(signal) = error.kind {
+        // Whoever sent it knows; what was printed so far is still handed on.
+        let _ = ui.flush();
+        return Exit::Signal(signal);
+    }
+    ui.error(error);
+    if json {
+        // If standard output takes no more, the error has at least been told on standard error.
+        let _ = ui.error_json(error).and_then(|()| ui.flush());
+    }
+    Exit::Failed(error.kind)
+}
+
+/// Prints what clap has to say: help, the version, or a usage error.
+fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit {
+    let color = color_of(arguments);
+    let mut ui = Ui::new(false, color);
+    let asks_help = |word: &OsString| word == "-h" || word == "--help" || word == "-V" || word == "--version";
+    let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if is_help && !arguments.iter().skip(1).any(asks_help) {
+        // clap takes -hello for -h and four letters more.
+        let word = arguments.iter().skip(1).map(|word| word.to_string_lossy()).find(|word| word.starts_with("-"));
+        let word = word.unwrap_or_default();
+        let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"))
+            .hint(format!("a text that begins with - comes behind --: `shmadm … -- {word}`"));
+        return report(ui, &usage, json);
+    }
+    // Parsed without the help's texts the first time, which most runs have no use for.
+    let full = is_help.then(|| command().try_get_matches_from(arguments).err()).flatten();
+    let error = full.as_ref().unwrap_or(error);
+    let rendered = error.render();
+    let rendered =
+        Rendered { plain: rendered.to_string(), ansi: rendered.ansi().to_string(), is_error: error.use_stderr() };
+    if let Err(error) = ui.clap(&rendered).and_then(|()| ui.flush()) {
+        return report(ui, &error, json);
+    }
+    if !rendered.is_error {
+        return Exit::Done;
+    }
+    if json {
+        let first = rendered.plain.lines().next().unwrap_or_default();
+        let usage = Error::new(Kind::Usage, first.strip_prefix("error: ").unwrap_or(first));
+        let _ = ui.error_json(&usage).and_then(|()| ui.flush());
+    }
+    Exit::Failed(Kind::Usage)
+}
+
+/// Finds the --color that was asked for where the command line could not be parsed.
+fn color_of(arguments: &[OsString]) -> Color {
+    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let given = words.iter().enumerate().find_map(|(index, word)| match word.strip_prefix("--color") {
+        Some("") => words.get(index + 1).map(|word| word.to_string()),
+        Some(rest) => rest.strip_prefix('=').map(ToOwned::to_owned),
+        None => None,
+    });
+    match given.as_deref() {
+        Some("always") => Color::Always,
+        Some("never") => Color::Never,
+        _ => Color::Auto,
+    }
+}

@@ -1,0 +1,136 @@
+//! Arguments that several commands take.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+
+use crate::contents::ValueType;
+use crate::error::Error;
+use crate::model::{Key, KeySpec, State, Target, parse_duration, parse_size};
+use crate::query::{Filter, System, key_of};
+use crate::render::TimeStyle;
+
+/// The one segment that a command is about.
+#[derive(Args, Debug)]
+pub(crate) struct One {
+    /// The segment: an id (65538), a key (0x4d2, key:1234) or a file (ftok:PATH[:PROJ])
+    #[arg(value_name = "SEGMENT", value_parser = Target::parse)]
+    pub(crate) segment: Target,
+}
+
+/// The segments that a command is about.
+#[derive(Args, Debug)]
+pub(crate) struct Several {
+    /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH[:PROJ])
+    #[arg(value_name = "SEGMENT", required = true, value_parser = Target::parse)]
+    pub(crate) segments: Vec<Target>,
+}
+
+/// Conditions, all of which must hold.
+#[derive(Args, Debug, Default)]
+pub(crate) struct FilterArgs {
+    /// Only segments that this user owns
+    #[arg(long, value_name = "USER", help_heading = "Filters")]
+    owner: Option<String>,
+
+    /// Only segments that you own or created
+    #[arg(long, help_heading = "Filters")]
+    mine: bool,
+
+    /// Only the segment with this key; `private` for those without one
+    #[arg(long, value_name = "KEY", value_parser = parse_filter_key, help_heading = "Filters")]
+    key: Option<KeySpec>,
+
+    /// Only segments in this state
+    #[arg(long, value_name = "STATE", value_parser = StateParser, help_heading = "Filters")]
+    state: Option<State>,
+
+    /// Only segments that nobody attached, detached or changed for so long, such as 10m or 1h30m
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Filters")]
+    older_than: Option<Duration>,
+
+    /// Only segments of at least this size, such as 4096, 4K or 1MB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Filters")]
+    min_size: Option<u64>,
+}
+
+impl FilterArgs {
+    /// Looks up what must be looked up.
+    ///
+    /// # Errors
+    /// There is no such user, or no such file.
+    pub(crate) fn filter(&self, system: &System) -> Result<Filter, Error> {
+        let key = match &self.key {
+            None | Some(KeySpec::Random) => None,
+            Some(KeySpec::Private) => Some(Key::PRIVATE),
+            Some(KeySpec::Key(key)) => Some(*key),
+            Some(KeySpec::Ftok(ftok)) => Some(key_of(ftok)?),
+        };
+        Ok(Filter {
+            owner: self.owner.as_deref().map(|owner| system.find_user(owner)).transpose()?,
+            mine: self.mine,
+            key,
+            state: self.state,
+            older_than: self.older_than,
+            min_size: self.min_size,
+        })
+    }
+}
+
+/// Reads the key of a filter, where a random one makes no sense.
+fn parse_filter_key(text: &str) -> Result<KeySpec, String> {
+    match KeySpec::parse(text)? {
+        KeySpec::Random => Err("a filter wants a key, or private".to_owned()),
+        key => Ok(key),
+    }
+}
+
+/// Makes a parser that takes one of some words, offers them to completion, and gives what the word means.
+macro_rules! word_parser {
+    ($(#[$doc:meta])* $name:ident, $value:ty, $words:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub(super) struct $name;
+
+        impl TypedValueParser for $name {
+            type Value = $value;
+
+            fn parse_ref(
+                &self,
+                command: &clap::Command,
+                argument: Option<&clap::Arg>,
+                value: &std::ffi::OsStr,
+            ) -> Result<$value, clap::Error> {
+                let words = PossibleValuesParser::new($words.map(|(word, _)| word));
+                let word = words.parse_ref(command, argument, value)?;
+                let found = $words.into_iter().find(|(each, _)| *each == word);
+                found.map(|(_, value)| value).ok_or_else(|| clap::Error::new(ErrorKind::InvalidValue))
+            }
+
+            fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+                Some(Box::new($words.into_iter().map(|(word, _)| PossibleValue::new(word))))
+            }
+        }
+    };
+}
+
+word_parser!(
+    /// Reads a state.
+    StateParser,
+    State,
+    State::ALL.map(|state| (state.word(), state))
+);
+word_parser!(
+    /// Reads how to show times.
+    TimeParser,
+    TimeStyle,
+    [("relative", TimeStyle::Relative), ("iso", TimeStyle::Iso), ("unix", TimeStyle::Unix)]
+);
+word_parser!(
+    /// Reads a type of numbers.
+    TypeParser,
+    ValueType,
+    ValueType::ALL
+);

@@ -1,0 +1,143 @@
+//! `shmadm attach`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::One;
+use super::{Context, Manual};
+use crate::act::{self, Place, Use};
+use crate::error::{Error, Exit};
+use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_whole};
+use crate::process::{Ended, Hold, Interrupts, start_holder};
+use crate::query::{resolve, rmid_forced};
+use crate::render::Object;
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "attach",
+    examples: &[
+        ("shmadm attach 0x4d2 --for 1s", "hold the segment with key 0x4d2 for a second"),
+        ("shmadm attach 0x4d2 --background", "leave a process behind that holds it, and print its pid"),
+        ("shmadm attach 0x4d2 --read-only --address 0x7f0000000123 --round --for 1s", "attach it at a given page"),
+    ],
+    json: "{\"schema\":1,\"attachment\":{\"id\":5,\"pid\":4711,\"address\":\"0x7f…\",\"size\":4096,\"access\":\"rw\"}}",
+    notes: "A holder bears the name shmadm-hold. It is ended by shmadm detach, or as any process by SIGTERM; the \
+            segment is detached even if it is killed. The detach destroys the segment only if it was removed before, \
+            or if kernel.shm_rmid_forced is set.",
+};
+
+/// Hold a segment attached, in the foreground or behind it
+#[derive(Args, Debug)]
+pub(crate) struct AttachArgs {
+    #[command(flatten)]
+    one: One,
+
+    /// Attach for reading alone (SHM_RDONLY)
+    #[arg(long)]
+    read_only: bool,
+
+    /// Attach with the right to execute (SHM_EXEC)
+    #[arg(long)]
+    exec: bool,
+
+    /// Attach at this address (shmat's second argument), such as 0x7f0000000000
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
+    address: Option<usize>,
+
+    /// Round the address down to a page (SHM_RND)
+    #[arg(long, requires = "address")]
+    round: bool,
+
+    /// Detach after this time, such as 250ms or 10m
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
+    duration: Option<Duration>,
+
+    /// Leave the attachment to a background process, and print its pid
+    #[arg(long)]
+    background: bool,
+}
+
+/// Reads an address.
+fn parse_address(text: &str) -> Result<usize, String> {
+    usize::try_from(parse_whole(text)?).map_err(|_| format!("{text} is no address"))
+}
+
+/// Attaches, and waits or leaves a holder.
+///
+/// # Errors
+/// The segment cannot be attached; or a signal other than Ctrl-C and SIGTERM came.
+pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Error> {
+    let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
+    let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
+    let place = match args.address {
+        None => Place::Any,
+        Some(address) if args.round => Place::Rounded(address),
+        Some(address) => Place::Exact(address),
+    };
+    context.warn_of_lost_record(&segment);
+    if segment.nattch == 0 && rmid_forced(&context.system) {
+        let id = segment.id;
+        context.ui.warning(&format!("kernel.shm_rmid_forced is 1: the last detach will destroy segment {id}"));
+    }
+    if args.background {
+        let hold = Hold { access, exec: args.exec, place, duration: args.duration };
+        let attached = start_holder(&context.system, &segment, hold)?.keep();
+        if !context.json() {
+            context.ui.status(&describe(&attached));
+            context.ui.print(&attached.pid.to_string())?;
+            return Ok(Exit::Done);
+        }
+        return write_json(context, &attached, args.exec).map(|()| Exit::Done);
+    }
+    let interrupts = Interrupts::note()?;
+    let attachment = act::attach(&context.system, &segment, access, place, args.exec, Use::Holding)?;
+    let attached = Attached {
+        id: attachment.id(),
+        pid: i32::try_from(std::process::id()).unwrap_or_default(),
+        address: attachment.address(),
+        size: attachment.size(),
+        access: attachment.access(),
+    };
+    if context.json() {
+        write_json(context, &attached, args.exec)?;
+    } else {
+        context.ui.print(&describe(&attached))?;
+    }
+    context.ui.flush()?;
+    let ended = interrupts.wait(args.duration, None)?;
+    act::detached(&context.system, attachment)?;
+    context.ui.status(&format!("detached segment {}", attached.id));
+    match ended {
+        Ended::Signal(signal) => Ok(Exit::Signal(signal)),
+        Ended::Asked(_) | Ended::Time | Ended::Ready => Ok(Exit::Done),
+    }
+}
+
+/// Says what is attached where.
+fn describe(attached: &Attached) -> String {
+    format!(
+        "attached segment {} at {:#x}, {}, {}, pid {}",
+        attached.id,
+        attached.address,
+        Size(attached.size),
+        attached.access.word(),
+        attached.pid
+    )
+}
+
+/// Writes the report for programs.
+fn write_json(context: &mut Context, attached: &Attached, exec: bool) -> Result<(), Error> {
+    context.ui.write(|out| {
+        let mut object = Object::schema(out)?;
+        let mut inner = Object::open(object.field("attachment")?)?;
+        inner.number("id", attached.id.raw())?;
+        inner.number("pid", attached.pid)?;
+        inner.text("address", format!("{:#x}", attached.address).as_str())?;
+        inner.number("size", attached.size)?;
+        inner.text("access", attached.access.word())?;
+        inner.flag("exec", exec)?;
+        inner.close()?;
+        object.end()
+    })
+}

@@ -1,0 +1,42 @@
+//! `shmadm completions`.
+
+use clap::Args;
+use clap_complete::Shell;
+
+use super::{Context, Manual};
+use crate::error::{Error, Exit};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "completions",
+    examples: &[
+        ("shmadm completions bash > shmadm.bash", "write the completion script for bash"),
+        ("shmadm completions fish > shmadm.fish", "write the one for fish"),
+    ],
+    json: "This command prints a script and no report: with --json it is a usage error.",
+    notes: "For bash, source the script or put it into ~/.local/share/bash-completion/completions; for zsh, put it \
+            as _shmadm into a directory of $fpath; for fish, into ~/.config/fish/completions.",
+};
+
+/// Print a shell's completion script
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Prints a script.
+///
+/// # Errors
+/// Standard output takes no more.
+pub(crate) fn run(args: &CompletionsArgs, context: &mut Context, command: &mut clap::Command) -> Result<Exit, Error> {
+    if context.json() {
+        return Err(super::usage("completions prints a script and no report: leave --json out"));
+    }
+    // Into memory first: the generator panics on a writer that fails.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, command, "shmadm", &mut script);
+    context.ui.write(|out| std::io::Write::write_all(out, &script))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,176 @@
+//! `shmadm create`.
+
+use clap::Args;
+
+use super::{Context, Manual, describe, record_columns};
+use crate::act::{self, Change, Creation, Opened, Place, Use};
+use crate::contents::{self, Range};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Access, KeySpec, Mode, Needs, Segment, parse_byte, parse_size};
+use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
+use crate::query::segment;
+use crate::render::Object;
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "create",
+    examples: &[
+        ("id=$(shmadm create --size 64K)", "create a segment of 64 KiB without a key, and keep its id"),
+        ("shmadm create --key 0x4d2 --size 4096 --mode 660", "create the segment with key 0x4d2, or open it"),
+        ("shmadm create --key random --exclusive", "create a segment with a key that nobody has"),
+        ("shmadm create --fill 0xff --hold", "create a page of 0xff that a background process holds attached"),
+    ],
+    json: "{\"schema\":1,\"created\":true,\"segment\":{…}}, where \"created\" is false if the key had a segment.",
+    notes: "A segment lives until it is removed: neither the end of this command nor the last detach destroys it, \
+            unless kernel.shm_rmid_forced is set. Its memory is taken when it is first touched, not when it is \
+            created. A segment never grows: a size above that of the existing segment is an error.",
+};
+
+/// Create a segment, or open the one that its key names
+#[derive(Args, Debug)]
+pub(crate) struct CreateArgs {
+    /// Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH[:PROJ]
+    #[arg(long, value_name = "KEY", default_value = "private", value_parser = KeySpec::parse)]
+    key: KeySpec,
+
+    /// Its size, such as 4096, 4K or 1MB [default: one page]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    size: Option<u64>,
+
+    /// Its permission bits, in octal [default: 0600]
+    #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
+    mode: Option<Mode>,
+
+    /// Fail if a segment has the key already
+    #[arg(long)]
+    exclusive: bool,
+
+    /// Give it to this user
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+
+    /// Give it to this group
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+
+    /// Use huge pages, of the default size or of this one, such as 2M
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, value_parser = parse_huge)]
+    huge: Option<Option<u64>>,
+
+    /// Promise no memory for it: it may be larger than memory and swap
+    #[arg(long)]
+    no_reserve: bool,
+
+    /// Lock it in memory as it is touched
+    #[arg(long)]
+    lock: bool,
+
+    /// Fill it with this byte, 0 to 255 or 0x00 to 0xff
+    #[arg(long, value_name = "BYTE", value_parser = parse_byte)]
+    fill: Option<u8>,
+
+    /// Leave a background process that holds it attached
+    #[arg(long)]
+    hold: bool,
+}
+
+/// Reads the size of a huge page.
+fn parse_huge(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        size if size.is_power_of_two() => Ok(size),
+        _ => Err(format!("{text} is no size of a huge page: it is a power of two, such as 2M or 1G")),
+    }
+}
+
+impl CreateArgs {
+    /// Names the first option that would change an existing segment.
+    fn changing(&self) -> Option<&'static str> {
+        [
+            ("--fill", self.fill.is_some()),
+            ("--owner", self.owner.is_some()),
+            ("--group", self.group.is_some()),
+            ("--mode", self.mode.is_some()),
+            ("--lock", self.lock),
+            ("--huge", self.huge.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(option, given)| given.then_some(option))
+    }
+}
+
+/// Creates or opens.
+///
+/// # Errors
+/// What was made is removed again.
+pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
+    let owner = args.owner.as_deref().map(|owner| context.system.find_user(owner)).transpose()?;
+    let group = args.group.as_deref().map(|group| context.system.find_group(group)).transpose()?;
+    let mode = args.mode.unwrap_or(Mode::PRIVATE);
+    // While it is being filled, nobody else may look: what others get is given last.
+    let gradual = args.fill.is_some() || args.hold || owner.is_some() || group.is_some();
+    let creation = Creation {
+        key: args.key.clone(),
+        size: args.size,
+        mode: if gradual { Mode::PRIVATE } else { mode },
+        exclusive: args.exclusive,
+        huge: args.huge,
+        no_reserve: args.no_reserve,
+        changing: args.changing(),
+        held: args.hold,
+    };
+    let _interrupts = Interrupts::note()?;
+    let (created, id, holder) = match act::create(&context.system, &creation)? {
+        Opened::Existing(id) => {
+            let holder = args.hold.then(|| hold(context, &look(context, id)?)).transpose()?;
+            (false, id, holder)
+        }
+        Opened::New(unfinished) => {
+            let made = look(context, unfinished.id())?;
+            let holder = args.hold.then(|| hold(context, &made)).transpose()?;
+            if let Some(byte) = args.fill {
+                let purpose = if args.hold { Use::Holding } else { Use::Passing };
+                let attachment = act::attach(&context.system, &made, Access::ReadWrite, Place::Any, false, purpose)?;
+                contents::fill(&attachment, Range::within(made.id, attachment.size(), 0, None)?, byte)?;
+            }
+            let given = (gradual && mode != Mode::PRIVATE).then_some(mode);
+            act::set(&context.system, &made, Change { owner, group, mode: given, lock: args.lock.then_some(true) })?;
+            (true, unfinished.finish()?, holder)
+        }
+    };
+    let holder = holder.map(StartedHolder::keep);
+    let record = segment(&context.system, id, context.record_needs())?;
+    if let Some(record) = &record {
+        let what = describe(record);
+        context.ui.status(&if created { format!("created {what}") } else { format!("opened {what}, which was there") });
+    }
+    if let Some(holder) = holder {
+        context.ui.status(&format!("pid {} holds it attached", holder.pid));
+    }
+    if context.json() {
+        let record = record.ok_or_else(|| vanished(id))?;
+        context.ui.write(|out| {
+            let mut object = Object::schema(out)?;
+            object.flag("created", created)?;
+            object.object("segment", &record_columns(), &record)?;
+            object.end()
+        })?;
+    } else {
+        context.ui.print(&id.to_string())?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Looks at the segment just made or opened.
+fn look(context: &Context, id: crate::model::ShmId) -> Result<Segment, Error> {
+    segment(&context.system, id, Needs::empty())?.ok_or_else(|| vanished(id))
+}
+
+/// Starts a holder of a segment.
+fn hold(context: &Context, segment: &Segment) -> Result<StartedHolder, Error> {
+    start_holder(&context.system, segment, Hold::plain())
+}
+
+/// Makes the error of a segment that somebody removed at once.
+fn vanished(id: crate::model::ShmId) -> Error {
+    Error::new(Kind::NotFound, format!("segment {id} was removed by somebody else meanwhile")).target(id.to_string())
+}

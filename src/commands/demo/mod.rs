@@ -1,0 +1,105 @@
+//! `shmadm demo`: the life of a segment, with real system calls.
+
+mod pair;
+mod teller;
+mod whole;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{Context, Manual};
+use crate::error::{Error, Exit};
+use crate::model::{Key, KeySpec, parse_duration};
+use crate::process::Role;
+use crate::query::key_of;
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "demo",
+    examples: &[
+        ("shmadm demo --interval 100ms", "watch the life of a segment, a little faster"),
+        ("shmadm demo writer --rounds 2 --interval 100ms", "be the writer, in one terminal"),
+        ("shmadm demo reader --rounds 2 --interval 100ms", "be the reader, in another"),
+    ],
+    json: "One object a line: {\"schema\":1,\"event\":\"call\"|\"use\"|\"stat\"|\"note\",\"step\":\"create\"|\"attach\"|\
+           \"use\"|\"detach\"|\"destroy\",\"role\":\"demo\"|\"writer\"|\"reader\",\"pid\":4711,\"call\":\"…\",\"result\":\"…\",\
+           \"value\":523,\"text\":\"…\",\"segment\":{…}}; what an event does not have is null.",
+    notes: "The demo leaves nothing behind, unless --keep says so. The writer and the reader put and get a native \
+            32-bit integer, 0 to 999, at offset 0 of the one-page segment with key 1234, as any other program may; \
+            whichever starts first creates the segment, and whoever created it removes it.",
+};
+
+/// The key that everybody uses in examples.
+const USUAL_KEY: Key = Key::new(1234);
+
+/// Watch the life of a segment: a writer and a reader, explained as they run
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct DemoArgs {
+    #[command(subcommand)]
+    role: Option<RoleCommand>,
+
+    #[command(flatten)]
+    pace: PaceArgs,
+
+    /// Leave the segment behind
+    #[arg(long)]
+    keep: bool,
+}
+
+/// One half of the demo.
+#[derive(Subcommand, Debug)]
+enum RoleCommand {
+    /// Write an integer once a second, until Ctrl-C
+    Writer(PaceArgs),
+    /// Read the integer once a second, until Ctrl-C
+    Reader(PaceArgs),
+}
+
+/// Which segment, and how fast.
+#[derive(Args, Debug)]
+struct PaceArgs {
+    /// The segment's key [default: 1234]
+    #[arg(long, value_name = "KEY", value_parser = parse_demo_key)]
+    key: Option<KeySpec>,
+
+    /// How often to write and read
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
+
+    /// The time between two rounds
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    interval: Duration,
+}
+
+/// Reads the demo's key, since processes find the segment by it.
+fn parse_demo_key(text: &str) -> Result<KeySpec, String> {
+    match KeySpec::parse(text)? {
+        KeySpec::Private | KeySpec::Random => Err("the two processes need one key to agree on".to_owned()),
+        key => Ok(key),
+    }
+}
+
+impl PaceArgs {
+    /// Gives the key, if one is given.
+    fn key(&self) -> Result<Option<Key>, Error> {
+        match &self.key {
+            Some(KeySpec::Key(key)) => Ok(Some(*key)),
+            Some(KeySpec::Ftok(ftok)) => key_of(ftok).map(Some),
+            Some(KeySpec::Private | KeySpec::Random) | None => Ok(None),
+        }
+    }
+}
+
+/// Runs the demo, or a half of it.
+///
+/// # Errors
+/// A call fails, or a signal came; what was made is removed.
+pub(crate) fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, Error> {
+    match &args.role {
+        None => whole::run(&args.pace, args.keep, context),
+        Some(RoleCommand::Writer(pace)) => pair::run(Role::Writer, pace, context),
+        Some(RoleCommand::Reader(pace)) => pair::run(Role::Reader, pace, context),
+    }
+}

@@ -1,0 +1,131 @@
+//! The demo's halves, which any other program can stand in for.
+
+use super::teller::Teller;
+use super::{Context, PaceArgs, USUAL_KEY};
+use crate::act::{self, Attachment, Creation, Opened, Outcome, Place, Removal, Use};
+use crate::contents::{self, Range};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Access, KeySpec, Mode, Needs, Segment, ShmId};
+use crate::process::{Ended, Interrupts, Role};
+use crate::query::segment;
+
+/// The bytes of the integer.
+const INTEGER: u64 = 4;
+/// The largest value that the writer writes.
+const LARGEST: i32 = 999;
+
+/// Is the writer or the reader, until the rounds are over or somebody asks it to end.
+///
+/// # Errors
+/// The segment cannot be had; or a signal other than Ctrl-C and SIGTERM came.
+pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<Exit, Error> {
+    let interrupts = Interrupts::note()?;
+    let mut teller = Teller::new(role.word());
+    let key = pace.key()?.unwrap_or(USUAL_KEY);
+    let creation = Creation {
+        key: KeySpec::Key(key),
+        size: None,
+        mode: Mode::PRIVATE,
+        exclusive: false,
+        huge: None,
+        no_reserve: false,
+        changing: None,
+        held: true,
+    };
+    let (id, made) = match act::create(&context.system, &creation)? {
+        Opened::Existing(id) => (id, None),
+        Opened::New(made) => (made.id(), Some(made)),
+    };
+    let call = match &made {
+        None => format!("shmget({key}, 0, 0)"),
+        Some(_) => format!("shmget({key}, {}, IPC_CREAT|IPC_EXCL|0600)", context.system.page_size()),
+    };
+    // What finds a segment made by somebody else has nothing to tell of its creation.
+    let step = if made.is_some() { "create" } else { "attach" };
+    teller.call(context, step, call, id.to_string())?;
+
+    let attachment = attach(role, id, context, &mut teller)?;
+    let ended = take_turns(role, pace, context, &mut teller, &attachment, &interrupts);
+    let address = attachment.address();
+    act::detached(&context.system, attachment)?;
+    let ended = ended?;
+    teller.call(context, "detach", format!("shmdt({address:#x})"), "0".to_owned())?;
+    if let Some(made) = made {
+        let id = made.into_id();
+        if let Some(seen) = segment(&context.system, id, Needs::empty())? {
+            remove(&seen, context, &mut teller)?;
+        }
+    }
+    match ended {
+        Ended::Signal(signal) => Ok(Exit::Signal(signal)),
+        Ended::Asked(_) | Ended::Time | Ended::Ready => Ok(Exit::Done),
+    }
+}
+
+/// Attaches, and makes sure that the integer is there.
+fn attach(role: Role, id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<Attachment, Error> {
+    let gone = || Error::new(Kind::NotFound, format!("segment {id} was removed by somebody else meanwhile"));
+    let seen: Segment = segment(&context.system, id, Needs::empty())?.ok_or_else(gone)?;
+    let (access, flags) = match role {
+        Role::Writer => (Access::ReadWrite, "0"),
+        Role::Reader => (Access::ReadOnly, "SHM_RDONLY"),
+    };
+    let attachment = act::attach(&context.system, &seen, access, Place::Any, false, Use::Holding)?;
+    let call = format!("shmat({id}, NULL, {flags})");
+    teller.call(context, "attach", call, format!("{:#x}", attachment.address()))?;
+    // By a copy first, since a page that cannot be had would end us when it is touched.
+    contents::read_bytes(&attachment, Range::within(id, attachment.size(), 0, Some(INTEGER))?)?;
+    Ok(attachment)
+}
+
+/// Writes or reads, round after round.
+fn take_turns(
+    role: Role,
+    pace: &PaceArgs,
+    context: &mut Context,
+    teller: &mut Teller,
+    attachment: &Attachment,
+    interrupts: &Interrupts,
+) -> Result<Ended, Error> {
+    let place = format!("*(int32_t *){:#x}", attachment.address());
+    // Half a round apart, so that a writer and a reader that start together see each value.
+    let mut wait = match role {
+        Role::Writer => pace.interval / 4,
+        Role::Reader => pace.interval * 3 / 4,
+    };
+    let mut round = 0;
+    loop {
+        match interrupts.wait(Some(wait), None)? {
+            Ended::Time | Ended::Ready => wait = pace.interval,
+            ended => return Ok(ended),
+        }
+        let value = match role {
+            Role::Writer => {
+                let value = fastrand::i32(0..=LARGEST);
+                contents::store(attachment, value)?;
+                value
+            }
+            Role::Reader => contents::load(attachment)?,
+        };
+        teller.used(context, place.clone(), value)?;
+        round += 1;
+        if pace.rounds == Some(round) || context.ui.is_closed() {
+            return Ok(Ended::Time);
+        }
+    }
+}
+
+/// Removes the segment that this half has made.
+fn remove(seen: &Segment, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
+    let outcome = act::remove(&context.system, seen, Removal { force: true, dry_run: false })?;
+    teller.call(context, "destroy", format!("shmctl({}, IPC_RMID, NULL)", seen.id), "0".to_owned())?;
+    if outcome == Outcome::Marked {
+        teller.note(
+            context,
+            "destroy",
+            "Somebody still has it attached: it has lost its key, and goes with the last detach. Who asks for the key \
+             from now on gets another segment.",
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! How the demo tells what happens.
+
+use serde_json::value::RawValue;
+
+use super::Context;
+use crate::error::{Error, Kind};
+use crate::model::{Needs, Segment, ShmId};
+use crate::query::segment;
+use crate::render::{Event, Object};
+
+/// The steps of a segment's life.
+const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
+
+/// Somebody who tells.
+pub(super) struct Teller {
+    /// `demo`, `writer` or `reader`.
+    role: &'static str,
+    /// How many steps have been announced.
+    announced: usize,
+}
+
+impl Teller {
+    /// Makes a teller with a role.
+    pub(super) fn new(role: &'static str) -> Self {
+        Self { role, announced: 0 }
+    }
+
+    /// Makes an event without anything in it.
+    fn event(&self, event: &str, step: &str) -> Event {
+        Event {
+            schema: 1,
+            event: event.to_owned(),
+            step: step.to_owned(),
+            role: self.role.to_owned(),
+            pid: std::process::id(),
+            call: None,
+            result: None,
+            value: None,
+            text: None,
+            segment: None,
+        }
+    }
+
+    /// Tells a system call with its arguments and its result.
+    pub(super) fn call(
+        &mut self,
+        context: &mut Context,
+        step: &str,
+        call: String,
+        result: String,
+    ) -> Result<(), Error> {
+        let event = Event { call: Some(call), result: Some(result), ..self.event("call", step) };
+        self.tell(context, &event)
+    }
+
+    /// Tells the use of the memory.
+    pub(super) fn used(&mut self, context: &mut Context, call: String, value: i32) -> Result<(), Error> {
+        let event = Event { call: Some(call), value: Some(value), ..self.event("use", "use") };
+        self.tell(context, &event)
+    }
+
+    /// Tells what it means.
+    pub(super) fn note(&mut self, context: &mut Context, step: &str, text: &str) -> Result<(), Error> {
+        let event = Event { text: Some(text.to_owned()), ..self.event("note", step) };
+        self.tell(context, &event)
+    }
+
+    /// Shows the segment as it is now; gives it, or `None` if it is gone.
+    pub(super) fn stat(&mut self, context: &mut Context, step: &str, id: ShmId) -> Result<Option<Segment>, Error> {
+        let Some(found) = segment(&context.system, id, Needs::RECORD)? else { return Ok(None) };
+        let mut record = Vec::new();
+        let written = Object::open(&mut record).and_then(|mut object| {
+            object.row(&super::super::record_columns(), &found)?;
+            object.close()
+        });
+        let record = written.ok().and_then(|()| String::from_utf8(record).ok());
+        let event = Event {
+            segment: record.and_then(|record| RawValue::from_string(record).ok()),
+            text: Some(describe(&found)),
+            ..self.event("stat", step)
+        };
+        self.tell(context, &event)?;
+        Ok(Some(found))
+    }
+
+    /// Hands on a line that a process of the pair has told; gives its step and event.
+    pub(super) fn hand_on(&mut self, context: &mut Context, line: &str) -> Result<Event, Error> {
+        let event: Event = serde_json::from_str(line)
+            .map_err(|error| Error::new(Kind::Failed, format!("cannot understand what was told: {error}")))?;
+        self.tell(context, &event)?;
+        Ok(event)
+    }
+
+    /// Prints an event in the form that was asked for, at once.
+    fn tell(&mut self, context: &mut Context, event: &Event) -> Result<(), Error> {
+        if context.json() {
+            let line = serde_json::to_string(event).unwrap_or_default();
+            context.ui.print(&line)?;
+            return context.ui.flush();
+        }
+        if let Some(step) = STEPS.iter().position(|step| *step == event.step)
+            && step >= self.announced
+        {
+            if self.announced > 0 {
+                context.ui.print("")?;
+            }
+            self.announced = step + 1;
+            context.ui.print(&format!("{}. {}", step + 1, event.step))?;
+        }
+        let who = format!("{} {}", event.role, event.pid);
+        let line = match (&event.call, &event.result, event.value) {
+            (Some(call), Some(result), _) => format!("   {who:<16} {call} = {result}"),
+            (Some(call), None, Some(value)) if event.role == Role::Writer.word() => {
+                format!("   {who:<16} {call} = {value}")
+            }
+            (Some(call), None, Some(value)) => format!("   {who:<16} {call} is {value}"),
+            _ if event.event == "stat" => {
+                format!("   {:<16} {}", "IPC_STAT", event.text.as_deref().unwrap_or_default())
+            }
+            _ => wrapped(event.text.as_deref().unwrap_or_default(), context.ui.width().unwrap_or(80)),
+        };
+        context.ui.print(&line)?;
+        context.ui.flush()
+    }
+}
+
+use crate::process::Role;
+
+/// Shows what changes in the life of a segment, on one line.
+fn describe(segment: &Segment) -> String {
+    let pid = |pid: Option<i32>| pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    format!(
+        "nattch {}, cpid {}, lpid {}, rss {}{}",
+        segment.nattch,
+        pid(segment.cpid),
+        pid(segment.lpid),
+        segment.rss.map_or_else(|| "-".to_owned(), |rss| rss.to_string()),
+        if segment.dest { ", dest" } else { "" }
+    )
+}
+
+/// Breaks a text into lines that are indented and fit.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut lines = vec![String::from("  ")];
+    for word in text.split_whitespace() {
+        let fits = lines.last().is_some_and(|line| line.len() + 1 + word.len() <= width.clamp(20, 100));
+        if !fits {
+            lines.push(String::from("  "));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,193 @@
+//! The whole demo: this process creates and destroys, two others attach, use and detach.
+
+use super::teller::Teller;
+use super::{Context, PaceArgs, USUAL_KEY};
+use crate::act::{self, Creation, Opened, Outcome, Removal, Unfinished};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
+use crate::process::{Ended, Interrupts, Pair};
+use crate::query::{call_stat, rmid_forced, segment};
+
+/// How often the pair writes and reads unless told otherwise.
+const ROUNDS: u64 = 5;
+
+/// Runs the demo.
+///
+/// # Errors
+/// A call fails, the key that was asked for is taken (Exists), or a signal came; the segment is removed.
+pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<Exit, Error> {
+    let interrupts = Interrupts::note()?;
+    let mut teller = Teller::new("demo");
+    let (made, key) = create(pace, context, &mut teller)?;
+    let id = made.id();
+    teller.stat(context, "create", id)?;
+    teller.note(
+        context,
+        "create",
+        "The segment exists from now on, attached or not. It has a size, but no memory yet: a page is taken when it \
+         is first touched, and so rss is 0.",
+    )?;
+
+    let told = attach_use_detach(pace, key, id, context, &mut teller, &interrupts);
+    if let Err(error) = told {
+        if let Kind::Interrupted(_) = error.kind {
+            drop(made);
+            context.ui.status(&format!("interrupted: segment {id} was removed"));
+        }
+        return Err(error);
+    }
+    if segment(&context.system, id, Needs::empty())?.is_none() {
+        return gone(made, id, context, &mut teller);
+    }
+    teller.stat(context, "detach", id)?;
+    teller.note(
+        context,
+        "detach",
+        "The last detach has destroyed nothing: the segment is still there, and so is what was written. It would have \
+         gone with it only if it had been removed before, or with kernel.shm_rmid_forced set to 1.",
+    )?;
+    let id = made.finish()?;
+    if keep {
+        teller.note(context, "destroy", &format!("It is kept, as you said: `shmadm rm {id}` destroys it."))?;
+        return Ok(Exit::Done);
+    }
+    destroy(id, context, &mut teller)?;
+    Ok(Exit::Done)
+}
+
+/// Makes the segment: with the key that was asked for, the usual one, or a random one.
+fn create(pace: &PaceArgs, context: &mut Context, teller: &mut Teller) -> Result<(Unfinished, Key), Error> {
+    let asked = pace.key()?;
+    let creation = |key| Creation {
+        key: KeySpec::Key(key),
+        size: None,
+        mode: Mode::PRIVATE,
+        exclusive: true,
+        huge: None,
+        no_reserve: false,
+        changing: None,
+        // We stay until it is over, and so the segment does even where it would die with its creator.
+        held: true,
+    };
+    let mut key = asked.unwrap_or(USUAL_KEY);
+    loop {
+        let size = context.system.page_size();
+        let call = format!("shmget({key}, {size}, IPC_CREAT|IPC_EXCL|0600)");
+        match act::create(&context.system, &creation(key)) {
+            Ok(Opened::New(made)) => {
+                teller.call(context, "create", call, made.id().to_string())?;
+                return Ok((made, key));
+            }
+            Ok(Opened::Existing(_)) => {}
+            Err(error) if error.kind == Kind::Exists && asked.is_none() => {
+                teller.call(context, "create", call, "-1 EEXIST".to_owned())?;
+                teller.note(
+                    context,
+                    "create",
+                    &format!("Key {key} is taken, and the segment that has it is left alone: another key will do."),
+                )?;
+                key = Key::new(fastrand::u32(1..));
+            }
+            Err(mut error) => {
+                if error.kind == Kind::Exists {
+                    error.hints = vec!["without --key the demo finds a key that is free".to_owned()];
+                }
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Has the pair attach, use and detach the segment, and hands on what they tell.
+fn attach_use_detach(
+    pace: &PaceArgs,
+    key: Key,
+    id: ShmId,
+    context: &mut Context,
+    teller: &mut Teller,
+    interrupts: &Interrupts,
+) -> Result<(), Error> {
+    interrupts.check()?;
+    let mut pair = Pair::start(key, pace.rounds.unwrap_or(ROUNDS), pace.interval)?;
+    let mut attached = 0;
+    let mut used = false;
+    loop {
+        if !pair.has_line() {
+            match interrupts.wait(None, Some(pair.descriptor()))? {
+                Ended::Ready | Ended::Time => {}
+                Ended::Asked(_) | Ended::Signal(_) => break,
+            }
+        }
+        let Some(line) = pair.line()? else { break };
+        let event = teller.hand_on(context, &line)?;
+        if event.event == "call" && event.call.as_deref().is_some_and(|call| call.starts_with("shmat")) {
+            attached += 1;
+            if attached == 2 {
+                teller.stat(context, "attach", id)?;
+                teller.note(
+                    context,
+                    "attach",
+                    "Two processes found the segment by its key and have mapped the same memory, each at an address \
+                     of its own. nattch counts mappings, not processes.",
+                )?;
+            }
+        }
+        if event.event == "use" && event.role == "reader" && !used {
+            used = true;
+            teller.note(
+                context,
+                "use",
+                "Neither call enters the kernel: it is plain memory. And nothing synchronises the two: the reader sees \
+                 whatever stands there when it looks.",
+            )?;
+        }
+    }
+    interrupts.check()?;
+    pair.finish()
+}
+
+/// Tells that the last detach has destroyed the segment, which it does under one setting alone.
+fn gone(made: Unfinished, id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<Exit, Error> {
+    // There is nothing left that could be removed.
+    let _ = made.finish()?;
+    let why = if rmid_forced(&context.system) {
+        "kernel.shm_rmid_forced is 1 here, and so the last detach has destroyed the segment. With the usual 0 it would \
+         still be there, until somebody removes it."
+    } else {
+        "Somebody else has removed the segment meanwhile."
+    };
+    teller.note(context, "detach", why)?;
+    teller.call(context, "destroy", format!("shmctl({id}, IPC_STAT, &ds)"), stat_result(id))?;
+    Ok(Exit::Done)
+}
+
+/// Removes the segment, and shows that it is gone.
+fn destroy(id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
+    let Some(seen) = segment(&context.system, id, Needs::empty())? else {
+        return teller.note(context, "destroy", "Somebody else has removed the segment meanwhile.");
+    };
+    let outcome = act::remove(&context.system, &seen, Removal { force: true, dry_run: false })?;
+    teller.call(context, "destroy", format!("shmctl({id}, IPC_RMID, NULL)"), "0".to_owned())?;
+    teller.call(context, "destroy", format!("shmctl({id}, IPC_STAT, &ds)"), stat_result(id))?;
+    teller.note(
+        context,
+        "destroy",
+        match outcome {
+            Outcome::Destroyed => {
+                "IPC_RMID has destroyed it at once, since nobody had it attached. Had somebody, it would have lost its \
+                 key and lived on until the last detach."
+            }
+            Outcome::Marked => {
+                "Somebody else has it attached: it has lost its key, and lives on until that last detach."
+            }
+        },
+    )
+}
+
+/// Looks at a segment once more, and gives what the call returned.
+fn stat_result(id: ShmId) -> String {
+    match call_stat(id) {
+        Ok(_) => "0".to_owned(),
+        Err(words) => format!("-1 {} ({})", words.errno, words.text),
+    }
+}

@@ -1,0 +1,61 @@
+//! `shmadm limits`.
+
+use clap::Args;
+
+use super::{Context, Manual};
+use crate::error::{Error, Exit};
+use crate::query;
+use crate::render::{Format, LIMITS, TableStyle, TimeStyle, limit_rows, write_limits_json, write_rows};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "limits",
+    examples: &[
+        ("shmadm limits", "show the limits, and how much of them is used"),
+        ("shmadm limits --json", "the same for a program, exact to the last bit"),
+    ],
+    json: "{\"schema\":1,\"limits\":{\"shmmni\":4096,\"shmmax\":…,\"shmall\":…,\"shmmin\":1,\"page_size\":4096,\
+           \"rmid_forced\":false},\"usage\":{\"segments\":3,\"pages\":9,\"size\":…,\"rss\":…,\"swap\":…}}; sizes are \
+           bytes, shmall and pages are pages.",
+    notes: "The limits are those of the IPC namespace. Change them with sysctl(8): kernel.shmmni, kernel.shmmax, \
+            kernel.shmall, kernel.shm_rmid_forced.",
+};
+
+/// Show the kernel's limits and how much of them is used
+#[derive(Args, Debug)]
+pub(crate) struct LimitsArgs {
+    /// Show sizes in bytes
+    #[arg(long)]
+    bytes: bool,
+
+    /// Leave the headings out
+    #[arg(long)]
+    no_headings: bool,
+}
+
+/// Shows the limits.
+///
+/// # Errors
+/// The kernel does not tell them.
+pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Error> {
+    let limits = query::limits(&context.system)?;
+    let usage = query::usage(&context.system)?;
+    if context.json() {
+        context.ui.write(|out| write_limits_json(out, &limits, &usage))?;
+        return Ok(Exit::Done);
+    }
+    let style = TableStyle {
+        headings: !args.no_headings,
+        bytes: args.bytes,
+        time: TimeStyle::default(),
+        now: context.system.now(),
+        width: context.ui.width(),
+        color: context.ui.color(),
+        droppable: &["DESCRIPTION"],
+    };
+    let format: Format = context.format;
+    let columns: Vec<_> = LIMITS.iter().collect();
+    let rows = limit_rows(&limits, &usage);
+    context.ui.write(|out| write_rows(out, format, "limits", &columns, &rows, &style))?;
+    Ok(Exit::Done)
+}

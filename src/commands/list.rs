@@ -1,0 +1,141 @@
+//! `shmadm list`.
+
+use clap::Args;
+
+use super::args::{FilterArgs, TimeParser};
+use super::{Context, Manual, usage};
+use crate::error::{Error, Exit};
+use crate::model::{Needs, Segment};
+use crate::query::inventory;
+use crate::render::{
+    CREATORS, Cell, Column, ColumnInfo, DEFAULT, Format, NARROW, PIDS, RECORD, SEGMENT, TIMES, TableStyle, TimeStyle,
+    describe_columns, select, write_rows,
+};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "list",
+    examples: &[
+        ("shmadm list", "show all segments of this IPC namespace"),
+        ("shmadm list --mine --state orphan --older-than 10m", "show your segments that nobody will come back for"),
+        ("shmadm list --sort rss --reverse -o ID,OWNER,SIZE,RSS,STATE", "show what takes the memory, the most first"),
+        ("shmadm list -o ID --no-headings --format tsv", "print ids for a script"),
+    ],
+    json: "{\"schema\":1,\"segments\":[…]}; with -o a record has exactly the chosen keys.",
+    notes: "STATE is the first of these that holds: dest (marked for destruction, still attached), in-use (attached), \
+            idle (its creator or its last user lives), unknown (one of them lies outside of this pid namespace, its \
+            pid belongs to a younger process, or it cannot be told), orphan (both are gone). A segment that nobody \
+            has attached need not be garbage. IDLE is the time since the last attach, detach or change.\n\n\
+            --bytes and --time are for the table; CSV, TSV and JSON always have bytes and RFC 3339 in UTC. On a \
+            terminal that is too narrow the default table leaves columns out.",
+};
+
+/// List all segments
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    filters: FilterArgs,
+
+    /// Show these columns; +NAME,… adds to what is shown anyway
+    #[arg(short = 'o', long = "output", value_name = "COLUMNS")]
+    output: Option<String>,
+
+    /// List the columns that there are
+    #[arg(long)]
+    list_columns: bool,
+
+    /// Sort by this column, whether it is shown or not
+    #[arg(long, value_name = "COLUMN")]
+    sort: Option<String>,
+
+    /// Turn the order around
+    #[arg(long)]
+    reverse: bool,
+
+    /// Leave the headings out
+    #[arg(long)]
+    no_headings: bool,
+
+    /// Show sizes in bytes
+    #[arg(long)]
+    bytes: bool,
+
+    /// How to show times
+    #[arg(long, value_name = "STYLE", default_value = "relative", value_parser = TimeParser)]
+    time: TimeStyle,
+
+    /// Show times, as ipcs -t does
+    #[arg(short = 't', conflicts_with_all = ["pids", "creators"])]
+    times: bool,
+
+    /// Show processes, as ipcs -p does
+    #[arg(short = 'p', conflicts_with = "creators")]
+    pids: bool,
+
+    /// Show creators and owners, as ipcs -c does
+    #[arg(short = 'c')]
+    creators: bool,
+}
+
+impl ListArgs {
+    /// Gives the columns to show, and whether they are the default table's.
+    fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Segment>>, bool), Error> {
+        let base = match format {
+            Format::Table if self.times => TIMES,
+            Format::Table if self.pids => PIDS,
+            Format::Table if self.creators => CREATORS,
+            Format::Table => DEFAULT,
+            Format::Json | Format::Csv | Format::Tsv => RECORD,
+        };
+        let narrowing = format == Format::Table && self.output.is_none() && base == DEFAULT;
+        let names = self.output.clone().unwrap_or_else(|| base.join(","));
+        Ok((select(SEGMENT, base, &names).map_err(usage)?, narrowing))
+    }
+
+    /// Gives the column to sort by.
+    fn sort_column(&self) -> Result<Option<&'static Column<Segment>>, Error> {
+        let Some(name) = &self.sort else { return Ok(None) };
+        match select(SEGMENT, &[], name).map_err(usage)?.as_slice() {
+            [column] if !name.starts_with('+') => Ok(Some(column)),
+            _ => Err(usage(format!("--sort wants one column, not {name:?}"))),
+        }
+    }
+}
+
+/// Lists segments.
+///
+/// # Errors
+/// A column or user is unknown, or the segments cannot be listed.
+pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error> {
+    let (columns, narrowing) = args.columns(context.format)?;
+    let sort = args.sort_column()?;
+    let mut style = TableStyle {
+        headings: !args.no_headings,
+        bytes: args.bytes,
+        time: args.time,
+        now: context.system.now(),
+        width: context.ui.width(),
+        color: context.ui.color(),
+        droppable: if narrowing { NARROW } else { &[] },
+    };
+    let format = context.format;
+    if args.list_columns {
+        style.droppable = &["JSON"];
+        let columns: Vec<_> = ColumnInfo::COLUMNS.iter().collect();
+        let rows = describe_columns(SEGMENT);
+        context.ui.write(|out| write_rows(out, format, "columns", &columns, &rows, &style))?;
+        return Ok(Exit::Done);
+    }
+    let filter = args.filters.filter(&context.system)?;
+    let shown = columns.iter().chain(&sort).fold(Needs::empty(), |needs, column| needs | column.needs);
+    let mut segments = inventory(&context.system, shown | filter.needs())?;
+    segments.retain(|segment| filter.admits(&context.system, segment));
+    if let Some(column) = sort {
+        segments.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
+    }
+    if args.reverse {
+        segments.reverse();
+    }
+    context.ui.write(|out| write_rows(out, format, "segments", &columns, &segments, &style))?;
+    Ok(Exit::Done)
+}

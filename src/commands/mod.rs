@@ -1,0 +1,107 @@
+//! The commands: a file for each, with its arguments and what it does.
+
+pub(crate) mod args;
+pub(crate) mod attach;
+pub(crate) mod completions;
+pub(crate) mod create;
+pub(crate) mod demo;
+pub(crate) mod detach;
+pub(crate) mod limits;
+pub(crate) mod list;
+pub(crate) mod read;
+pub(crate) mod rm;
+pub(crate) mod set;
+pub(crate) mod stat;
+pub(crate) mod write;
+
+use crate::error::{Error, Kind};
+use crate::model::{Key, Needs, Segment, Size};
+use crate::query::{System, last_user_alone_lives};
+use crate::render::{Format, SEGMENT, select};
+use crate::ui::Ui;
+
+/// What every command works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The user.
+    pub(crate) ui: Ui,
+    /// The system.
+    pub(crate) system: System,
+    /// The form in which to report.
+    pub(crate) format: Format,
+}
+
+impl Context {
+    /// Tells whether to report in JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Gives what must be known of a segment that the report will show, if it shows one.
+    pub(crate) fn record_needs(&self) -> Needs {
+        if self.json() { Needs::RECORD } else { Needs::empty() }
+    }
+
+    /// Warns before an attachment of ours replaces the record of a last user that alone keeps a segment from
+    /// being an orphan.
+    pub(crate) fn warn_of_lost_record(&mut self, segment: &Segment) {
+        if segment.nattch == 0
+            && let Some(pid) = last_user_alone_lives(&self.system, segment)
+        {
+            let command = self.system.command(pid).map(|command| format!(" ({command})")).unwrap_or_default();
+            let id = segment.id;
+            self.ui.warning(&format!(
+                "segment {id} was last used by pid {pid}{command}, which lives while its creator is gone: \
+                 attaching replaces that record, and the segment will look like an orphan"
+            ));
+        }
+    }
+}
+
+/// What a command's manual page has besides its options.
+#[derive(Debug)]
+pub struct Manual {
+    /// The command's name.
+    pub name: &'static str,
+    /// What can be typed, each with what it does.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// What it prints with `--json`.
+    pub json: &'static str,
+    /// What else a user should know.
+    pub notes: &'static str,
+}
+
+/// Every command's manual.
+pub(crate) const MANUALS: &[&Manual] = &[
+    &create::MANUAL,
+    &attach::MANUAL,
+    &write::MANUAL,
+    &read::MANUAL,
+    &set::MANUAL,
+    &detach::MANUAL,
+    &rm::MANUAL,
+    &list::MANUAL,
+    &stat::MANUAL,
+    &limits::MANUAL,
+    &demo::MANUAL,
+    &completions::MANUAL,
+];
+
+/// Gives the columns of the record that JSON has.
+fn record_columns() -> Vec<&'static crate::render::Column<Segment>> {
+    // Every name of the record exists, as a test of it shows.
+    select(SEGMENT, &[], &crate::render::RECORD.join(",")).unwrap_or_default()
+}
+
+/// Names a segment in a status message: its id, its key if it has one, and its size.
+fn describe(segment: &Segment) -> String {
+    match segment.key {
+        Key::PRIVATE => format!("segment {} ({})", segment.id, Size(segment.size)),
+        key => format!("segment {} (key {key}, {})", segment.id, Size(segment.size)),
+    }
+}
+
+/// Makes the error of options that do not go together in a way that the parser cannot see.
+fn usage(message: impl Into<String>) -> Error {
+    Error::new(Kind::Usage, message)
+}

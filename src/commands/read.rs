@@ -1,0 +1,206 @@
+//! `shmadm read`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::{One, TypeParser};
+use super::{Context, Manual, usage};
+use crate::act::{self, Attachment, Place, Use};
+use crate::contents::{self, Range, ValueType};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Access, Needs, lossless, parse_duration, parse_size};
+use crate::process::{Ended, Interrupts};
+use crate::query::resolve;
+use crate::render::{HexDump, Object, escape_lines, write_hex};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "read",
+    examples: &[
+        ("shmadm read 0x4d2 --length 64", "dump the first 64 bytes"),
+        ("shmadm read 0x4d2 --raw > segment.bin", "copy the contents to a file"),
+        ("shmadm read 0x4d2 --type i32 --every 1s --rounds 2", "show the integer at its beginning, twice"),
+        ("shmadm read 0x4d2 --text", "print the text up to the first NUL"),
+    ],
+    json: "{\"schema\":1,\"id\":5,\"offset\":0,\"hex\":\"…\"}; with --type {\"schema\":1,\"id\":5,\"offset\":0,\
+           \"type\":\"i32\",\"values\":[523]}, NaN and infinities as strings; with --text a \"text\" beside; with \
+           --every one object a line.",
+    notes: "Reading attaches the segment, for reading alone, and so moves its attach and detach times and its last \
+            user. Nothing synchronises readers and writers: what is read may be half of what is being written. \
+            Memory that was never touched is allocated by reading it, and reads as zeros.",
+};
+
+/// Print a segment's contents
+#[derive(Args, Debug)]
+pub(crate) struct ReadArgs {
+    #[command(flatten)]
+    one: One,
+
+    /// Begin at this byte
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
+    offset: u64,
+
+    /// Read so many bytes [default: all that follow]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "type")]
+    length: Option<u64>,
+
+    /// Print a hex dump, which is the default
+    #[arg(long, group = "form")]
+    hex: bool,
+
+    /// Print the bytes as they are
+    #[arg(long, group = "form")]
+    raw: bool,
+
+    /// Print the text up to the first NUL byte
+    #[arg(long, group = "form")]
+    text: bool,
+
+    /// Print numbers of this type, in the machine's byte order
+    #[arg(long, value_name = "TYPE", group = "form", value_parser = TypeParser)]
+    r#type: Option<ValueType>,
+
+    /// Print so many numbers [default: 1]
+    #[arg(long, value_name = "N", requires = "type", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// Read again and again, with this time in between, until Ctrl-C
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    every: Option<Duration>,
+
+    /// Read so many times
+    #[arg(long, value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
+}
+
+impl ReadArgs {
+    /// Gives the number of bytes that are asked for, if that is said.
+    fn length(&self) -> Option<u64> {
+        match self.r#type {
+            None => self.length,
+            Some(kind) => Some(self.count.unwrap_or(1).saturating_mul(kind.size() as u64)),
+        }
+    }
+}
+
+/// Prints contents.
+///
+/// # Errors
+/// The range leaves the segment, the segment cannot be attached, or raw bytes would go to a terminal.
+pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error> {
+    if args.raw && context.json() {
+        return Err(usage("--raw prints bytes and no report: leave --json out"));
+    }
+    let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
+    Range::within(segment.id, segment.size, args.offset, args.length())?;
+    if args.raw && context.ui.is_terminal() {
+        return Err(Error::new(Kind::Refused, "refused to write raw bytes to a terminal, which they could confuse")
+            .hint(format!("send them to a file: `shmadm read {} --raw > FILE`", segment.id))
+            .hint(format!("or look at them: `shmadm read {} --hex`", segment.id)));
+    }
+    context.warn_of_lost_record(&segment);
+    let interrupts = args.every.map(|_| Interrupts::note()).transpose()?;
+    let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
+    let range = Range::within(segment.id, attachment.size(), args.offset, args.length())?;
+    let mut round = 0;
+    let exit = loop {
+        print(args, context, &attachment, range)?;
+        round += 1;
+        let (Some(every), Some(interrupts)) = (args.every, &interrupts) else { break Exit::Done };
+        if args.rounds == Some(round) || context.ui.is_closed() {
+            break Exit::Done;
+        }
+        context.ui.flush()?;
+        match interrupts.wait(Some(every), None)? {
+            Ended::Asked(signal) | Ended::Signal(signal) => break Exit::Signal(signal),
+            Ended::Time | Ended::Ready => {}
+        }
+    };
+    act::detached(&context.system, attachment)?;
+    Ok(exit)
+}
+
+/// Prints the range once.
+fn print(args: &ReadArgs, context: &mut Context, attachment: &Attachment, range: Range) -> Result<(), Error> {
+    if let Some(kind) = args.r#type {
+        return print_values(context, attachment, range, kind);
+    }
+    if args.raw {
+        let to = context.ui.descriptor()?;
+        contents::send(&context.system, attachment, range, to)?;
+        return Ok(());
+    }
+    if context.json() {
+        return print_json(args, context, attachment, range);
+    }
+    if args.text {
+        let bytes = text_of(attachment, range)?;
+        let terminal = context.ui.is_terminal();
+        return context.ui.write(|out| {
+            match terminal {
+                true => out.write_all(escape_lines(&lossless(&bytes)).as_bytes())?,
+                false => out.write_all(&bytes)?,
+            }
+            if bytes.last() == Some(&b'\n') { Ok(()) } else { out.write_all(b"\n") }
+        });
+    }
+    let mut dump = HexDump::default();
+    contents::each_piece(attachment, range, |offset, piece| {
+        context.ui.write(|out| dump.write(out, offset, piece))?;
+        Ok(!context.ui.is_closed())
+    })?;
+    context.ui.write(|out| dump.end(out, range.end))
+}
+
+/// Reads up to the first NUL byte.
+fn text_of(attachment: &Attachment, range: Range) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    contents::each_piece(attachment, range, |_, piece| {
+        let end = piece.iter().position(|byte| *byte == 0);
+        bytes.extend_from_slice(&piece[..end.unwrap_or(piece.len())]);
+        Ok(end.is_none())
+    })?;
+    Ok(bytes)
+}
+
+/// Prints numbers, one to a line.
+fn print_values(context: &mut Context, attachment: &Attachment, range: Range, kind: ValueType) -> Result<(), Error> {
+    let values = contents::decode(kind, &contents::read_bytes(attachment, range)?);
+    let json = context.json();
+    context.ui.write(|out| {
+        if !json {
+            return values.iter().try_for_each(|value| writeln!(out, "{value}"));
+        }
+        let mut object = Object::schema(out)?;
+        object.number("id", attachment.id().raw())?;
+        object.number("offset", range.offset)?;
+        object.text("type", kind.name())?;
+        object.list("values", &values, |out, value| out.write_all(value.json().as_bytes()))?;
+        object.end()
+    })
+}
+
+/// Prints bytes for programs, piece by piece, so that no large segment is held in memory.
+fn print_json(args: &ReadArgs, context: &mut Context, attachment: &Attachment, range: Range) -> Result<(), Error> {
+    let text = args.text.then(|| text_of(attachment, range)).transpose()?;
+    context.ui.write(|out| {
+        let mut object = Object::schema(out)?;
+        object.number("id", attachment.id().raw())?;
+        object.number("offset", range.offset)?;
+        object.field("hex")?.write_all(b"\"")
+    })?;
+    contents::each_piece(attachment, range, |_, piece| {
+        context.ui.write(|out| write_hex(out, piece))?;
+        Ok(!context.ui.is_closed())
+    })?;
+    context.ui.write(|out| {
+        out.write_all(b"\"")?;
+        if let Some(text) = text {
+            out.write_all(b",\"text\":")?;
+            crate::render::write_string(out, &lossless(&text))?;
+        }
+        out.write_all(b"}\n")
+    })
+}

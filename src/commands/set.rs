@@ -1,0 +1,79 @@
+//! `shmadm set`.
+
+use clap::{ArgGroup, Args};
+
+use super::args::One;
+use super::{Context, Manual, describe, record_columns};
+use crate::act::{self, Change};
+use crate::error::{Error, Exit};
+use crate::model::{Mode, Needs, Target};
+use crate::query::resolve;
+use crate::render::Object;
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "set",
+    examples: &[
+        ("shmadm set 0x4d2 --mode 640", "let the group read"),
+        ("shmadm set 0x4d2 --lock", "lock the segment in memory"),
+    ],
+    json: "{\"schema\":1,\"segment\":{…}}, as it is afterwards.",
+    notes: "Owner, group and mode are changed with one call, which moves the segment's change time; locking does not. \
+            The creator keeps the right to change and remove the segment whoever owns it. Of huge pages, which \
+            cannot be swapped, a lock shows but does nothing.",
+};
+
+/// Change owner, group or mode; lock in memory or unlock
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["owner", "group", "mode", "lock", "unlock"])))]
+pub(crate) struct SetArgs {
+    #[command(flatten)]
+    one: One,
+
+    /// Give it to this user
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+
+    /// Give it to this group
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+
+    /// Its permission bits, in octal
+    #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
+    mode: Option<Mode>,
+
+    /// Lock it in memory as it is touched
+    #[arg(long, conflicts_with = "unlock")]
+    lock: bool,
+
+    /// Let it be swapped again
+    #[arg(long)]
+    unlock: bool,
+}
+
+/// Changes a segment.
+///
+/// # Errors
+/// The segment does not exist or may not be changed; nothing was changed then.
+pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> {
+    let change = Change {
+        owner: args.owner.as_deref().map(|owner| context.system.find_user(owner)).transpose()?,
+        group: args.group.as_deref().map(|group| context.system.find_group(group)).transpose()?,
+        mode: args.mode,
+        lock: (args.lock || args.unlock).then_some(args.lock),
+    };
+    let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
+    act::set(&context.system, &segment, change)?;
+    context.ui.status(&format!("changed {}", describe(&segment)));
+    if context.json() {
+        // By its id: with the key's segment removed meanwhile, another could have the key.
+        let id = Target::of_id(segment.id);
+        let record = resolve(&context.system, &id, Needs::RECORD)?;
+        context.ui.write(|out| {
+            let mut object = Object::schema(out)?;
+            object.object("segment", &record_columns(), &record)?;
+            object.end()
+        })?;
+    }
+    Ok(Exit::Done)
+}

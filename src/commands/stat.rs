@@ -1,0 +1,80 @@
+//! `shmadm stat`.
+
+use clap::Args;
+
+use super::args::Several;
+use super::{Context, Manual, record_columns};
+use crate::error::{Error, Exit};
+use crate::model::Needs;
+use crate::query::resolve;
+use crate::render::{Format, TableStyle, TimeStyle, segment_fields, write_fields, write_rows};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "stat",
+    examples: &[
+        ("shmadm stat 0x4d2", "show everything about the segment with key 0x4d2"),
+        ("shmadm stat 0x4d2 --json", "the same for a program"),
+    ],
+    json: "{\"schema\":1,\"segments\":[…]}, a record for each segment in the order in which they were named.",
+    notes: "Looking takes no permission on the segment, attaches nothing, and changes none of its times.",
+};
+
+/// Show segments in full
+#[derive(Args, Debug)]
+pub(crate) struct StatArgs {
+    #[command(flatten)]
+    several: Several,
+
+    /// Show sizes in bytes alone
+    #[arg(long)]
+    bytes: bool,
+
+    /// How to show times
+    #[arg(long, value_name = "STYLE", default_value = "iso", value_parser = super::args::TimeParser)]
+    time: TimeStyle,
+}
+
+/// Shows segments.
+///
+/// # Errors
+/// Standard output takes no more; segments that do not exist are reported one by one.
+pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error> {
+    let mut segments = Vec::new();
+    let mut failures = Vec::new();
+    for target in &args.several.segments {
+        match resolve(&context.system, target, Needs::RECORD | Needs::COMMANDS) {
+            Ok(segment) => segments.push(segment),
+            Err(error) => failures.push(error),
+        }
+    }
+    if segments.is_empty() && failures.len() == 1 {
+        // Without anything to report, the failure itself is the report.
+        return Err(failures.remove(0));
+    }
+    let style = TableStyle {
+        headings: true,
+        bytes: args.bytes,
+        time: args.time,
+        now: context.system.now(),
+        width: None,
+        color: false,
+        droppable: &[],
+    };
+    match context.format {
+        Format::Table => {
+            for (number, segment) in segments.iter().enumerate() {
+                if number > 0 {
+                    context.ui.print("")?;
+                }
+                let fields = segment_fields(segment, &style);
+                context.ui.write(|out| write_fields(out, &fields))?;
+            }
+        }
+        format => context.ui.write(|out| write_rows(out, format, "segments", &record_columns(), &segments, &style))?,
+    }
+    for error in &failures {
+        context.ui.error(error);
+    }
+    Ok(Exit::of(failures.iter().map(|error| error.kind)))
+}

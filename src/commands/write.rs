@@ -1,0 +1,190 @@
+//! `shmadm write`, also `attach-and-write`.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::{One, TypeParser};
+use super::{Context, Manual, usage};
+use crate::act::{self, Place, Use};
+use crate::contents::{self, Range, Received, ValueType};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Access, Needs, parse_byte, parse_hex, parse_size};
+use crate::query::resolve;
+use crate::render::Object;
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "write",
+    examples: &[
+        ("shmadm write 0x4d2 'hello'", "write five bytes, and nothing behind them"),
+        ("shmadm write 0x4d2 --type i32 523 -1 --offset 8", "write two integers at offset 8"),
+        ("head -c 4096 /dev/zero | shmadm write 0x4d2", "write what comes on standard input"),
+        ("shmadm write 0x4d2 --fill 0 --length 16", "write sixteen zeros"),
+    ],
+    json: "{\"schema\":1,\"id\":5,\"offset\":0,\"written\":12}",
+    notes: "A file that is longer than the room is refused before a byte is written. Standard input whose length \
+            nobody knows fills the room, and then fails. Nothing synchronises readers and writers.",
+};
+
+/// Attach a segment, write into it, and detach it
+#[derive(Args, Debug)]
+pub(crate) struct WriteArgs {
+    #[command(flatten)]
+    one: One,
+
+    /// What to write: a text as it is, or with --type one number or more
+    #[arg(value_name = "TEXT", allow_negative_numbers = true)]
+    values: Vec<OsString>,
+
+    /// Write what this file has; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "values")]
+    input: Option<PathBuf>,
+
+    /// Write these bytes, two hexadecimal digits each
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["values", "input"], value_parser = parse_hex_bytes)]
+    hex: Option<HexBytes>,
+
+    /// Write this byte again and again, 0 to 255 or 0x00 to 0xff
+    #[arg(long, value_name = "BYTE", conflicts_with_all = ["values", "input", "hex"], value_parser = parse_byte)]
+    fill: Option<u8>,
+
+    /// Fill so many bytes [default: all that follow]
+    #[arg(long, value_name = "SIZE", requires = "fill", value_parser = parse_size)]
+    length: Option<u64>,
+
+    /// Write numbers of this type, in the machine's byte order
+    #[arg(long, value_name = "TYPE", conflicts_with_all = ["input", "hex", "fill"], requires = "values", value_parser = TypeParser)]
+    r#type: Option<ValueType>,
+
+    /// Begin at this byte
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
+    offset: u64,
+}
+
+/// Bytes that were typed in hexadecimal.
+#[derive(Clone, Debug)]
+struct HexBytes(Vec<u8>);
+
+/// Reads them.
+fn parse_hex_bytes(text: &str) -> Result<HexBytes, String> {
+    parse_hex(text).map(HexBytes)
+}
+
+/// What is written.
+enum Source {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// One byte, so often or as often as it fits.
+    Fill(u8, Option<u64>),
+    /// A file with so many bytes.
+    File(OwnedFd, u64),
+    /// What comes until it ends.
+    Stream(OwnedFd),
+}
+
+impl Source {
+    /// Gives the number of bytes, where it is known.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::Fill(_, length) => *length,
+            Self::File(_, length) => Some(*length),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+/// Finds out what is to be written, and opens it.
+fn source(args: &WriteArgs) -> Result<Source, Error> {
+    if let Some(HexBytes(bytes)) = &args.hex {
+        return Ok(Source::Bytes(bytes.clone()));
+    }
+    if let Some(byte) = args.fill {
+        return Ok(Source::Fill(byte, args.length));
+    }
+    if let Some(kind) = args.r#type {
+        let mut bytes = Vec::new();
+        for value in &args.values {
+            contents::encode(kind, &value.to_string_lossy(), &mut bytes).map_err(usage)?;
+        }
+        return Ok(Source::Bytes(bytes));
+    }
+    match args.values.as_slice() {
+        [] => {}
+        [text] => return Ok(Source::Bytes(text.as_bytes().to_vec())),
+        _ => return Err(usage("there are several texts: quote them to make them one, or say --type for numbers")),
+    }
+    match &args.input {
+        Some(path) if path.as_os_str() != "-" => open(path),
+        _ => {
+            let duplicate = std::io::stdin().as_fd().try_clone_to_owned();
+            duplicate.map(Source::Stream).map_err(|error| Error::io("cannot read standard input", &error))
+        }
+    }
+}
+
+/// Opens a file.
+fn open(path: &PathBuf) -> Result<Source, Error> {
+    let failed = |error: &std::io::Error| {
+        let target = path.to_string_lossy();
+        Error::io(format!("cannot read {target}"), error).target(target)
+    };
+    let file = File::open(path).map_err(|error| failed(&error))?;
+    let metadata = file.metadata().map_err(|error| failed(&error))?;
+    if metadata.is_dir() {
+        return Err(failed(&std::io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(if metadata.is_file() { Source::File(file.into(), metadata.len()) } else { Source::Stream(file.into()) })
+}
+
+/// Writes.
+///
+/// # Errors
+/// The range leaves the segment, the segment cannot be attached, or the input is longer than the room.
+pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error> {
+    let source = source(args)?;
+    let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
+    let id = segment.id;
+    Range::within(id, segment.size, args.offset, source.length())?;
+    context.warn_of_lost_record(&segment);
+    let attachment = act::attach(&context.system, &segment, Access::ReadWrite, Place::Any, false, Use::Passing)?;
+    let range = Range::within(id, attachment.size(), args.offset, source.length())?;
+    let received = match &source {
+        Source::Bytes(bytes) => {
+            contents::copy_in(&attachment, range.offset, bytes)?;
+            Received { written: range.length(), more: false }
+        }
+        Source::Fill(byte, _) => {
+            contents::fill(&attachment, range, *byte)?;
+            Received { written: range.length(), more: false }
+        }
+        Source::File(input, _) | Source::Stream(input) => {
+            contents::receive(&context.system, &attachment, range, input.as_fd())?
+        }
+    };
+    act::detached(&context.system, attachment)?;
+    let Received { written, more } = received;
+    if more {
+        let message = format!("the input is longer than the room: {written} bytes were written to segment {id}");
+        return Err(Error::new(Kind::Failed, message)
+            .target(id.to_string())
+            .cause(format!("segment {id} ends at byte {}, and the input goes on", range.end))
+            .hint("`head -c SIZE` cuts an input; a segment never grows, but `shmadm create` makes a larger one"));
+    }
+    context.ui.status(&format!("wrote {written} bytes at offset {} of segment {id}", args.offset));
+    if context.json() {
+        context.ui.write(|out| {
+            let mut object = Object::schema(out)?;
+            object.number("id", id.raw())?;
+            object.number("offset", args.offset)?;
+            object.number("written", written)?;
+            object.end()
+        })?;
+    }
+    Ok(Exit::Done)
+}

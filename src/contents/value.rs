@@ -1,0 +1,195 @@
+//! Numbers in a segment, in the machine's byte order.
+
+use std::fmt;
+
+/// The types of numbers that can be read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ValueType {
+    /// 8 bits, unsigned.
+    U8,
+    /// 16 bits, unsigned.
+    U16,
+    /// 32 bits, unsigned.
+    U32,
+    /// 64 bits, unsigned.
+    U64,
+    /// 8 bits, signed.
+    I8,
+    /// 16 bits, signed.
+    I16,
+    /// 32 bits, signed.
+    I32,
+    /// 64 bits, signed.
+    I64,
+    /// IEEE 754 single precision.
+    F32,
+    /// IEEE 754 double precision.
+    F64,
+}
+
+/// A number that was read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Value {
+    /// Of an unsigned type.
+    Unsigned(u64),
+    /// Of a signed type.
+    Signed(i64),
+    /// Single precision, kept so that its shortest form is shown.
+    Single(f32),
+    /// Double precision.
+    Double(f64),
+}
+
+impl ValueType {
+    /// Every type with its name.
+    pub(crate) const ALL: [(&'static str, Self); 10] = [
+        ("u8", Self::U8),
+        ("u16", Self::U16),
+        ("u32", Self::U32),
+        ("u64", Self::U64),
+        ("i8", Self::I8),
+        ("i16", Self::I16),
+        ("i32", Self::I32),
+        ("i64", Self::I64),
+        ("f32", Self::F32),
+        ("f64", Self::F64),
+    ];
+
+    /// Gives the name.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, each)| *each == self).map_or("", |(name, _)| name)
+    }
+
+    /// Gives the number of bytes.
+    pub(crate) const fn size(self) -> usize {
+        match self {
+            Self::U8 | Self::I8 => 1,
+            Self::U16 | Self::I16 => 2,
+            Self::U32 | Self::I32 | Self::F32 => 4,
+            Self::U64 | Self::I64 | Self::F64 => 8,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsigned(number) => number.fmt(formatter),
+            Self::Signed(number) => number.fmt(formatter),
+            Self::Single(number) => number.fmt(formatter),
+            Self::Double(number) => number.fmt(formatter),
+        }
+    }
+}
+
+impl Value {
+    /// Writes the number as JSON, which has no NaN and no infinities: these become strings.
+    pub(crate) fn json(&self) -> String {
+        match self {
+            Self::Single(number) if !number.is_finite() => format!("\"{number}\""),
+            Self::Double(number) if !number.is_finite() => format!("\"{number}\""),
+            // Debug keeps the exponent of very large and very small ones, and a fraction that marks a float.
+            Self::Single(number) => format!("{number:?}"),
+            Self::Double(number) => format!("{number:?}"),
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// Reads the numbers that some bytes are; a rest too short for one is left.
+pub(crate) fn decode(kind: ValueType, bytes: &[u8]) -> Vec<Value> {
+    /// Reads numbers of N bytes.
+    fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> Value) -> Vec<Value> {
+        bytes.as_chunks::<N>().0.iter().map(|chunk| number(*chunk)).collect()
+    }
+    match kind {
+        ValueType::U8 => each(bytes, |chunk| Value::Unsigned(u8::from_ne_bytes(chunk).into())),
+        ValueType::U16 => each(bytes, |chunk| Value::Unsigned(u16::from_ne_bytes(chunk).into())),
+        ValueType::U32 => each(bytes, |chunk| Value::Unsigned(u32::from_ne_bytes(chunk).into())),
+        ValueType::U64 => each(bytes, |chunk| Value::Unsigned(u64::from_ne_bytes(chunk))),
+        ValueType::I8 => each(bytes, |chunk| Value::Signed(i8::from_ne_bytes(chunk).into())),
+        ValueType::I16 => each(bytes, |chunk| Value::Signed(i16::from_ne_bytes(chunk).into())),
+        ValueType::I32 => each(bytes, |chunk| Value::Signed(i32::from_ne_bytes(chunk).into())),
+        ValueType::I64 => each(bytes, |chunk| Value::Signed(i64::from_ne_bytes(chunk))),
+        ValueType::F32 => each(bytes, |chunk| Value::Single(f32::from_ne_bytes(chunk))),
+        ValueType::F64 => each(bytes, |chunk| Value::Double(f64::from_ne_bytes(chunk))),
+    }
+}
+
+/// Appends the bytes of a number that a user typed: decimal, with `0x` for unsigned types hexadecimal too.
+///
+/// # Errors
+/// The text is no number of the type.
+pub(crate) fn encode(kind: ValueType, text: &str, bytes: &mut Vec<u8>) -> Result<(), String> {
+    let wrong = || format!("{text:?} is no {}", kind.name());
+    let unsigned = || crate::model::parse_whole(text).map_err(|_| wrong());
+    /// Appends the bytes of a number that fits.
+    macro_rules! append {
+        ($number:expr) => {
+            bytes.extend_from_slice(&$number.to_ne_bytes())
+        };
+    }
+    match kind {
+        ValueType::U8 => append!(u8::try_from(unsigned()?).map_err(|_| wrong())?),
+        ValueType::U16 => append!(u16::try_from(unsigned()?).map_err(|_| wrong())?),
+        ValueType::U32 => append!(u32::try_from(unsigned()?).map_err(|_| wrong())?),
+        ValueType::U64 => append!(unsigned()?),
+        ValueType::I8 => append!(text.parse::<i8>().map_err(|_| wrong())?),
+        ValueType::I16 => append!(text.parse::<i16>().map_err(|_| wrong())?),
+        ValueType::I32 => append!(text.parse::<i32>().map_err(|_| wrong())?),
+        ValueType::I64 => append!(text.parse::<i64>().map_err(|_| wrong())?),
+        ValueType::F32 => append!(text.parse::<f32>().map_err(|_| wrong())?),
+        ValueType::F64 => append!(text.parse::<f64>().map_err(|_| wrong())?),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Encodes and decodes one number.
+    fn round(kind: ValueType, text: &str) -> Option<String> {
+        let mut bytes = Vec::new();
+        encode(kind, text, &mut bytes).ok()?;
+        assert_eq!(bytes.len(), kind.size());
+        let values = decode(kind, &bytes);
+        assert_eq!(values.len(), 1);
+        Some(values[0].json())
+    }
+
+    #[test]
+    fn numbers_keep_to_their_type() {
+        assert_eq!(round(ValueType::I32, "-523").as_deref(), Some("-523"));
+        assert_eq!(round(ValueType::U8, "0xff").as_deref(), Some("255"));
+        assert_eq!(round(ValueType::U64, "18446744073709551615").as_deref(), Some("18446744073709551615"));
+        assert_eq!(round(ValueType::F32, "0.1").as_deref(), Some("0.1"));
+        assert_eq!(round(ValueType::F64, "1e300").as_deref(), Some("1e300"));
+        assert_eq!(round(ValueType::F64, "NaN").as_deref(), Some("\"NaN\""));
+        assert_eq!(round(ValueType::F32, "-inf").as_deref(), Some("\"-inf\""));
+        for (kind, bad) in [
+            (ValueType::U8, "256"),
+            (ValueType::U8, "-1"),
+            (ValueType::I8, "128"),
+            (ValueType::I32, "1.5"),
+            (ValueType::F32, "x"),
+            (ValueType::I64, ""),
+        ] {
+            assert_eq!(round(kind, bad), None, "{bad:?} was taken for {}", kind.name());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_double_survives_its_json(bits: u64) {
+            let json = Value::Double(f64::from_bits(bits)).json();
+            if f64::from_bits(bits).is_finite() {
+                prop_assert_eq!(json.parse::<f64>().unwrap().to_bits(), bits);
+                prop_assert!(serde_json::from_str::<f64>(&json).is_ok());
+            } else {
+                prop_assert!(json.starts_with('"'));
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What went wrong, in the user's words, and the exit code that it means.
+
+/// The kinds of failure, each with an exit code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The work failed, or its targets failed for different reasons.
+    Failed,
+    /// The command line is wrong; nothing was done.
+    Usage,
+    /// There is no such segment.
+    NotFound,
+    /// The caller may not do that.
+    Permission,
+    /// A safety rail held it back.
+    Refused,
+    /// It exists already.
+    Exists,
+    /// A signal with this number ended it.
+    Interrupted(i32),
+}
+
+impl Kind {
+    /// Gives the exit code; frozen, since scripts test it.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Failed | Self::Interrupted(_) => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Permission => 4,
+            Self::Refused => 5,
+            Self::Exists => 6,
+        }
+    }
+
+    /// Gives the word that JSON has for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::NotFound => "not-found",
+            Self::Permission => "permission",
+            Self::Refused => "refused",
+            Self::Exists => "exists",
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
+}
+
+/// A failure, ready to be shown: what was tried, why it failed, and what to type next.
+#[derive(Clone, Debug)]
+pub(crate) struct Error {
+    /// Its kind, which decides the exit code.
+    pub(crate) kind: Kind,
+    /// What was tried on what, without the word "error".
+    pub(crate) message: String,
+    /// The system's words, where a call failed.
+    pub(crate) system: Option<Box<SystemWords>>,
+    /// The segment, file or process that it was about.
+    pub(crate) target: Option<String>,
+    /// Which of the errno's several causes it was.
+    pub(crate) cause: Option<String>,
+    /// Advice, each with a command that can be typed.
+    pub(crate) hints: Vec<String>,
+}
+
+/// A failed call in the system's words.
+#[derive(Clone, Debug)]
+pub(crate) struct SystemWords {
+    /// strerror's text.
+    pub(crate) text: &'static str,
+    /// The errno's name.
+    pub(crate) errno: String,
+    /// The call's name.
+    pub(crate) call: &'static str,
+}
+
+impl Error {
+    /// Makes an error of a kind and what was tried.
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), system: None, target: None, cause: None, hints: Vec::new() }
+    }
+
+    /// Makes an error of a file or stream that failed.
+    pub(crate) fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
+        Self::new(Kind::Failed, format!("{}: {error}", what.into()))
+    }
+
+    /// Adds the words of the call that failed.
+    #[must_use]
+    pub(crate) fn system(mut self, words: SystemWords) -> Self {
+        self.system = Some(Box::new(words));
+        self
+    }
+
+    /// Adds what it was about.
+    #[must_use]
+    pub(crate) fn target(mut self, target: impl Into<String>) -> Self {
+        self.target = Some(target.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds a piece of advice.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Gives the whole `error:` line, without that word.
+    pub(crate) fn line(&self) -> String {
+        match &self.system {
+            Some(words) => format!("{}: {} ({}, {})", self.message, words.text, words.errno, words.call),
+            None => self.message.clone(),
+        }
+    }
+
+    /// Gives the name of the errno, where a call failed.
+    pub(crate) fn errno(&self) -> Option<&str> {
+        self.system.as_ref().map(|words| words.errno.as_str())
+    }
+}
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With its work done.
+    Done,
+    /// With a failure that was reported.
+    Failed(Kind),
+    /// By a signal, which `main` raises again so that a waiting shell sees it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// Gives the exit of several targets' failures: their common kind, or `Failed` when they differ.
+    pub(crate) fn of(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        let mut kinds = kinds.into_iter();
+        let Some(first) = kinds.next() else { return Self::Done };
+        Self::Failed(if kinds.all(|kind| kind == first) { first } else { Kind::Failed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codes_are_the_contract() {
+        let kinds = [Kind::Failed, Kind::Usage, Kind::NotFound, Kind::Permission, Kind::Refused, Kind::Exists];
+        assert_eq!(kinds.map(Kind::code), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn several_failures_have_their_common_code_or_one() {
+        assert_eq!(Exit::of([]), Exit::Done);
+        assert_eq!(Exit::of([Kind::NotFound, Kind::NotFound]), Exit::Failed(Kind::NotFound));
+        assert_eq!(Exit::of([Kind::NotFound, Kind::Permission]), Exit::Failed(Kind::Failed));
+    }
+}

@@ -1,0 +1,31 @@
+//! shmadm: see, explain and clean up System V shared memory on Linux.
+//!
+//! The library is the program; what it exports is what `main` and the tests of generated files need. ARCHITECTURE.md
+//! tells what lives where.
+
+mod act;
+mod cli;
+mod commands;
+mod contents;
+mod error;
+mod model;
+mod process;
+mod procfs;
+mod query;
+mod render;
+mod sys;
+mod ui;
+
+pub use cli::{GROUPS, command, manuals};
+pub use commands::Manual;
+pub use error::{Exit, Kind};
+
+/// Runs the program with its arguments, the first of which is its name.
+pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
+    cli::run(arguments.into_iter().collect())
+}
+
+/// Ends this process by a signal, as if nothing had been in its way.
+pub fn end_by(signal: i32) {
+    process::end_by(signal);
+}

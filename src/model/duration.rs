@@ -1,0 +1,56 @@
+//! Durations as users type them.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Span, SpanRelativeTo};
+
+/// The units that a duration may have.
+const UNITS: [&str; 6] = ["ms", "s", "m", "h", "d", "w"];
+
+/// Reads a DURATION such as `250ms`, `10m` or `1h30m`; a day has 24 hours.
+///
+/// # Errors
+/// A number without a unit, an unknown unit, a sign, a fraction, or units out of order.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration: write numbers with the units ms, s, m, h, d, w, as in 1h30m");
+    // The library knows many more spellings ("2 years ago", "PT1H"): the contract has only these.
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|letter: char| !letter.is_ascii_digit())
+            .ok_or_else(|| format!("{text:?} is no duration: {rest} has no unit (ms, s, m, h, d, w)"))?;
+        let after = &rest[digits..];
+        let letters = after.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(after.len());
+        if digits == 0 || !UNITS.contains(&&after[..letters]) {
+            return Err(wrong());
+        }
+        rest = &after[letters..];
+    }
+    let span: Span = text.parse().map_err(|_| wrong())?;
+    let duration: SignedDuration =
+        span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| format!("{text} is too long"))?;
+    Duration::try_from(duration).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, milliseconds) in [
+            ("250ms", 250),
+            ("0s", 0),
+            ("10m", 600_000),
+            ("1h30m", 5_400_000),
+            ("7d", 604_800_000),
+            ("2w", 1_209_600_000),
+            ("1w1d1h1m1s1ms", 694_861_001),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for bad in ["", "10", "-10s", "1y", "1mo", "10us", "1.5h", "10 m", "PT1H", "1h ago", "30m1h", "1h1h", "s"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?} was taken for a duration");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The 32-bit key by which processes agree on a segment.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::number::parse_whole;
+
+/// A System V key (`key_t`): 32 bits, of which 0 (`IPC_PRIVATE`) names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    /// `IPC_PRIVATE`: the key of segments that have none.
+    pub(crate) const PRIVATE: Self = Self(0);
+
+    /// Makes a key of its 32 bits.
+    pub(crate) const fn new(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Makes a key of the kernel's signed `key_t`.
+    pub(crate) const fn from_kernel(key: i32) -> Self {
+        Self(key.cast_unsigned())
+    }
+
+    /// Gives the kernel's signed `key_t`.
+    pub(crate) const fn to_kernel(self) -> i32 {
+        self.0.cast_signed()
+    }
+
+    /// Gives the 32 bits.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Makes the key that ftok(3) makes of a file and a project number.
+    ///
+    /// The low 16 bits come from the inode number, the next 8 from the device, the upper 8 from `proj`,
+    /// so that two files can well give one key.
+    pub(crate) const fn ftok(inode: u64, device: u64, proj: u8) -> Self {
+        let bits = (inode & 0xffff) | ((device & 0xff) << 16) | ((proj as u64) << 24);
+        let [low, second, third, high, ..] = bits.to_le_bytes();
+        Self(u32::from_le_bytes([low, second, third, high]))
+    }
+
+    /// Reads a key: decimal, `0x` hexadecimal or leading-0 octal, within 32 bits; 0 is let through.
+    ///
+    /// # Errors
+    /// The text is no whole number, or leaves 32 bits.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let number = parse_whole(text)?;
+        u32::try_from(number)
+            .map(Self)
+            .map_err(|_| format!("{text} is no key: a key has 32 bits, 0x00000001 to 0xffffffff"))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:#010x}", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_keep_their_high_bit() {
+        let key = Key::parse("0xdeadbeef").unwrap();
+        assert_eq!(key.to_kernel(), -559_038_737);
+        assert_eq!(Key::from_kernel(-559_038_737), key);
+        assert_eq!(key.to_string(), "0xdeadbeef");
+        assert_eq!(Key::parse("4294967295").unwrap().bits(), u32::MAX);
+        assert!(Key::parse("0x100000001").is_err());
+        assert!(Key::parse("4294967296").is_err());
+    }
+
+    #[test]
+    fn ftok_takes_the_bits_that_the_c_library_takes() {
+        assert_eq!(Key::ftok(0x1234_5678, 0xabcd, b'A').bits(), 0x41cd_5678);
+        assert_eq!(Key::ftok(u64::MAX, u64::MAX, 255).bits(), u32::MAX);
+    }
+}

@@ -1,0 +1,105 @@
+//! Sizes as users type them, and as messages tell them.
+
+use std::fmt;
+
+use super::number::{parse_decimal, parse_whole};
+
+/// Names of the powers of 1024, from 1024 itself on.
+const BINARY_UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/// A number of bytes that shows itself in the largest unit that divides it: `16 TiB`, `4097 bytes`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut number = self.0;
+        let mut unit = None;
+        for name in BINARY_UNITS {
+            if number == 0 || !number.is_multiple_of(1024) {
+                break;
+            }
+            number /= 1024;
+            unit = Some(name);
+        }
+        match unit {
+            Some(name) => write!(formatter, "{number} {name}"),
+            None if number == 1 => write!(formatter, "1 byte"),
+            None => write!(formatter, "{number} bytes"),
+        }
+    }
+}
+
+/// Reads a SIZE in bytes: `4096`, `0x1000`, `4K`, `4KiB`, `4KB` in any case.
+///
+/// K, M, G, T, P (and KiB, …) are powers of 1024; KB, MB, … are powers of 1000.
+///
+/// # Errors
+/// The number is not whole, the unit is none of these, or the product leaves 64 bits.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    if text.starts_with("0x") || text.starts_with("0X") {
+        return parse_whole(text);
+    }
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    if digits.is_empty() {
+        return Err(if text.is_empty() { "the size is empty".to_owned() } else { format!("{text:?} is no size") });
+    }
+    let number = parse_decimal(digits)?;
+    let factor = factor(unit).ok_or_else(|| {
+        format!("{unit:?} is no unit of size: K, M, G, T, P are powers of 1024, KB, MB, GB, TB, PB of 1000")
+    })?;
+    number.checked_mul(factor).ok_or_else(|| format!("{text} is more than 64 bits can hold"))
+}
+
+/// Gives the number of bytes in a unit, or `None` for what is none.
+fn factor(unit: &str) -> Option<u64> {
+    let unit = unit.to_ascii_lowercase();
+    let (letter, base): (&str, u64) = if let Some(letter) = unit.strip_suffix("ib") {
+        (letter, 1024)
+    } else if let Some(letter) = unit.strip_suffix('b') {
+        (letter, 1000)
+    } else if unit.is_empty() {
+        return Some(1);
+    } else {
+        (unit.as_str(), 1024)
+    };
+    let power = ["k", "m", "g", "t", "p"].iter().position(|known| *known == letter)?;
+    base.checked_pow(u32::try_from(power).ok()? + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_of_two_kinds() {
+        for (text, bytes) in [
+            ("4096", 4096),
+            ("0x1000", 4096),
+            ("4K", 4096),
+            ("4k", 4096),
+            ("4KiB", 4096),
+            ("4kib", 4096),
+            ("4KB", 4000),
+            ("1P", 1 << 50),
+            ("3tb", 3_000_000_000_000),
+            ("0", 0),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "K", "1E", "1.5G", "-1", "1 K", "4Ki", "4B", "010", "0x", "0x1K", "16384P", "K4", "4KK"] {
+            assert!(parse_size(bad).is_err(), "{bad:?} was taken for a size");
+        }
+    }
+
+    #[test]
+    fn messages_use_the_largest_unit_that_loses_nothing() {
+        assert_eq!(Size(16 << 40).to_string(), "16 TiB");
+        assert_eq!(Size(4096).to_string(), "4 KiB");
+        assert_eq!(Size(4097).to_string(), "4097 bytes");
+        assert_eq!(Size(1).to_string(), "1 byte");
+        assert_eq!(Size(0).to_string(), "0 bytes");
+        assert_eq!(Size(u64::MAX).to_string(), "18446744073709551615 bytes");
+    }
+}

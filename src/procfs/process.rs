@@ -1,0 +1,102 @@
+//! What /proc/PID says of a process.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// How much of a command line is read at most.
+const LONGEST_COMMAND: usize = 4096;
+
+/// Gives the pids of the processes that this /proc shows.
+pub(crate) fn pids(root: &Path) -> std::io::Result<impl Iterator<Item = i32>> {
+    Ok(fs::read_dir(root)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// Gives the moment a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+pub(crate) fn start_ticks(root: &Path, pid: i32) -> Option<u64> {
+    let stat = fs::read(root.join(pid.to_string()).join("stat")).ok()?;
+    // The name before may have spaces and parentheses of its own: the last one closes it.
+    let close = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Gives the name of a process's leader (proc_pid_comm(5)), at most fifteen bytes of it.
+pub(crate) fn name(root: &Path, pid: i32) -> Option<Vec<u8>> {
+    let mut name = fs::read(root.join(pid.to_string()).join("comm")).ok()?;
+    if name.last() == Some(&b'\n') {
+        name.pop();
+    }
+    Some(name)
+}
+
+/// Gives the command line of a process with spaces between its words, or its name in brackets if it has none.
+pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
+    let mut command = fs::read(root.join(pid.to_string()).join("cmdline")).ok()?;
+    command.truncate(LONGEST_COMMAND);
+    while command.last() == Some(&0) {
+        command.pop();
+    }
+    if command.is_empty() {
+        let name = name(root, pid)?;
+        return Some([b"[".as_slice(), &name, b"]"].concat());
+    }
+    for byte in &mut command {
+        if *byte == 0 {
+            *byte = b' ';
+        }
+    }
+    Some(command)
+}
+
+/// Gives the number of the IPC namespace that a process (`"4711"`, `"self"`, `"thread-self"`) is in.
+pub(crate) fn namespace_of(root: &Path, process: &str) -> Option<u64> {
+    fs::metadata(root.join(process).join("ns/ipc")).ok().map(|file| file.ino())
+}
+
+/// Gives the value of a line of /proc/self/status, such as `CapEff`.
+pub(crate) fn status_line(root: &Path, name: &str) -> Option<String> {
+    let status = fs::read_to_string(root.join("self/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Makes a /proc with process 7 in it.
+    fn root(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("7")).unwrap();
+        for (name, contents) in files {
+            fs::write(root.path().join("7").join(name), contents).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn names_with_parentheses_and_spaces_do_not_move_the_fields() {
+        let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
+        let stat = format!("7 (a) b) 1 2 3 (c)) {}\n", fields.join(" "));
+        let root = root(&[("stat", stat.as_bytes())]);
+        assert_eq!(start_ticks(root.path(), 7), Some(22));
+        assert_eq!(start_ticks(root.path(), 8), None);
+    }
+
+    #[test]
+    fn commands_have_spaces_and_kernel_threads_have_brackets() {
+        let with = root(&[("cmdline", b"sh\0-c\0sleep 5\0\0"), ("comm", b"sh\n")]);
+        assert_eq!(command(with.path(), 7).unwrap(), b"sh -c sleep 5");
+        let without = root(&[("cmdline", b""), ("comm", b"kworker/0:1\n")]);
+        assert_eq!(command(without.path(), 7).unwrap(), b"[kworker/0:1]");
+        assert_eq!(command(without.path(), 8), None);
+    }
+
+    #[test]
+    fn only_numbers_are_pids() {
+        let root = root(&[]);
+        fs::create_dir(root.path().join("sys")).unwrap();
+        assert_eq!(pids(root.path()).unwrap().collect::<Vec<_>>(), [7]);
+    }
+}

@@ -1,0 +1,336 @@
+//! From a call that failed to an error that explains: which of the errno's causes it was, and what to type next.
+
+use nix::errno::Errno;
+
+use super::rights::{CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, granted, has_capability};
+use super::{System, inventory, limits, segment, segment_with_key};
+use crate::error::{Error, Kind, SystemWords};
+use crate::model::{Access, Key, Limits, Needs, Segment, ShmId, Size, State};
+use crate::procfs;
+use crate::sys::{self, CreateFlags, On, Place, SysError};
+
+/// What was tried when a call failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Attempt {
+    /// To make a segment.
+    Create {
+        /// Its key.
+        key: Key,
+        /// Its size in bytes.
+        size: u64,
+        /// How.
+        flags: CreateFlags,
+    },
+    /// To find the segment of a key.
+    Open {
+        /// The key.
+        key: Key,
+        /// The size that it was to have at least.
+        size: u64,
+    },
+    /// To attach a segment.
+    Attach {
+        /// The segment.
+        id: ShmId,
+        /// For what.
+        access: Access,
+        /// Where.
+        place: Place,
+    },
+    /// To look at a segment.
+    Stat(ShmId),
+    /// To change owner, group or mode.
+    Set(ShmId),
+    /// To lock a segment in memory, or to unlock it.
+    Lock(ShmId),
+    /// To remove a segment.
+    Remove(ShmId),
+    /// To ask a holder to end.
+    Detach(ShmId),
+    /// To list the segments.
+    List,
+    /// To read the limits.
+    Limits,
+}
+
+impl Attempt {
+    /// Says what was tried on what.
+    fn says(&self) -> String {
+        match self {
+            Self::Create { key: Key::PRIVATE, size, .. } => format!("cannot create a segment of {}", Size(*size)),
+            Self::Create { key, size, .. } => format!("cannot create a segment of {} with key {key}", Size(*size)),
+            Self::Open { key, size: 0 } => format!("cannot find a segment with key {key}"),
+            Self::Open { key, size } => format!("cannot open the segment with key {key} as one of {}", Size(*size)),
+            Self::Attach { id, access: Access::ReadOnly, .. } => format!("cannot attach segment {id} for reading"),
+            Self::Attach { id, .. } => format!("cannot attach segment {id} for reading and writing"),
+            Self::Stat(id) => format!("cannot find segment {id}"),
+            Self::Set(id) => format!("cannot change segment {id}"),
+            Self::Lock(id) => format!("cannot lock or unlock segment {id}"),
+            Self::Remove(id) => format!("cannot remove segment {id}"),
+            Self::Detach(id) => format!("cannot end the holder of segment {id}"),
+            Self::List => "cannot list the segments".to_owned(),
+            Self::Limits => "cannot read the limits".to_owned(),
+        }
+    }
+
+    /// Gives the segment that it was about.
+    fn id(&self) -> Option<ShmId> {
+        match self {
+            Self::Attach { id, .. } => Some(*id),
+            Self::Stat(id) | Self::Set(id) | Self::Lock(id) | Self::Remove(id) | Self::Detach(id) => Some(*id),
+            Self::Create { .. } | Self::Open { .. } | Self::List | Self::Limits => None,
+        }
+    }
+}
+
+/// Gives a failed call in the system's words.
+pub(crate) fn words(errno: Errno, call: &'static str) -> SystemWords {
+    SystemWords { text: errno.desc(), errno: format!("{errno:?}"), call }
+}
+
+/// Turns a failed call into the user's error.
+pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> Error {
+    let kind = match failure.errno {
+        Errno::EACCES | Errno::EPERM => Kind::Permission,
+        Errno::ENOENT | Errno::EIDRM => Kind::NotFound,
+        Errno::EEXIST => Kind::Exists,
+        _ => Kind::Failed,
+    };
+    let error = Error::new(kind, attempt.says()).system(words(failure.errno, failure.call));
+    let error = match failure.target {
+        On::Id(id) => error.target(id.to_string()),
+        On::Key(Key::PRIVATE) | On::Index(_) | On::Nothing => error,
+        On::Key(key) => error.target(key.to_string()),
+        On::Pid(pid) => error.target(pid.to_string()),
+    };
+    match attempt {
+        Attempt::Create { key, size, flags } => explain_create(system, error, *key, *size, *flags, failure.errno),
+        Attempt::Open { key, size } => explain_open(system, error, *key, *size, failure.errno),
+        Attempt::List | Attempt::Limits => error
+            .cause("neither shmctl nor /proc/sysvipc/shm answers: a sandbox (seccomp, a masked /proc) forbids both"),
+        _ => match attempt.id() {
+            Some(id) => explain_segment(system, error, attempt, id, failure.errno),
+            None => error,
+        },
+    }
+}
+
+/// Explains why a segment could not be made.
+fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: CreateFlags, errno: Errno) -> Error {
+    let Ok(limits) = limits(system) else { return error };
+    match errno {
+        Errno::EINVAL if size < limits.shmmin => error
+            .cause("the size is 0: a segment has at least one byte")
+            .hint("give a size, or leave --size out for one page"),
+        Errno::EINVAL if size > limits.shmmax => error
+            .cause(format!("the largest segment here is {} (kernel.shmmax)", Size(limits.shmmax)))
+            .hint(format!("raise the limit: `sysctl -w kernel.shmmax={size}`")),
+        Errno::EINVAL if flags.huge.is_some() => {
+            let sizes = super::limits::huge_page_sizes(system);
+            let sizes: Vec<String> = sizes.into_iter().map(|size| Size(size).to_string()).collect();
+            match sizes.as_slice() {
+                [] => error.cause("this kernel has no huge pages"),
+                sizes => error
+                    .cause(format!("this kernel has no huge pages of that size; it has {}", sizes.join(", ")))
+                    .hint("`ls /sys/kernel/mm/hugepages` shows them"),
+            }
+        }
+        Errno::EINVAL => error.cause("no file of the kernel's tmpfs can be as large as that"),
+        Errno::ENOSPC => explain_no_space(system, error, size, limits),
+        Errno::ENOMEM if flags.huge.is_some() => error
+            .cause(format!(
+                "the pool of huge pages has too few free ones ({} of the default size are free)",
+                procfs::free_huge_pages(system.proc()).unwrap_or(0)
+            ))
+            .hint("enlarge it: `sysctl -w vm.nr_hugepages=N` (/sys/kernel/mm/hugepages for other sizes)"),
+        Errno::ENOMEM => {
+            let total = procfs::memory_total(system.proc());
+            let error = match total {
+                Some(total) if size > total => {
+                    error.cause(format!("memory and swap together have {} (vm.overcommit_memory)", Size(total)))
+                }
+                _ => error.cause("the kernel will not promise so much memory now (vm.overcommit_memory)"),
+            };
+            error.hint("with --no-reserve nothing is promised, and memory is taken when it is touched")
+        }
+        Errno::EPERM if flags.huge.is_some() => error
+            .cause("huge pages take CAP_IPC_LOCK, or membership in the group that vm.hugetlb_shm_group names")
+            .hint("`sysctl vm.hugetlb_shm_group` shows that group"),
+        Errno::EEXIST => {
+            let error = match segment_with_key(system, key) {
+                Some(found) => error.cause(format!("segment {} of {} has this key", found.id, system.user(found.uid))),
+                None => error.cause("a segment has this key"),
+            };
+            error.hint("without --exclusive the existing segment is opened; `--key random` finds a free key")
+        }
+        _ => error,
+    }
+}
+
+/// Tells the causes of ENOSPC apart.
+fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) -> Error {
+    let Ok((used, pages, _, _)) = sys::usage() else { return error };
+    let wanted = size.div_ceil(limits.page_size);
+    if used >= limits.shmmni {
+        let error =
+            error.cause(format!("all {} segment ids of this IPC namespace are taken (kernel.shmmni)", limits.shmmni));
+        let orphans = inventory(system, Needs::STATE)
+            .map(|segments| segments.iter().filter(|segment| segment.state == Some(State::Orphan)).count())
+            .unwrap_or(0);
+        let error = match orphans {
+            0 => error.hint("`shmadm list --sort ctime` shows them, the oldest first"),
+            1 => error.hint("1 of them is an orphan: `shmadm list --state orphan` shows it"),
+            many => error.hint(format!("{many} of them are orphans: `shmadm list --state orphan` shows them")),
+        };
+        return error
+            .hint(format!("or raise the limit: `sysctl -w kernel.shmmni={}`", limits.shmmni.saturating_mul(2)));
+    }
+    match pages.checked_add(wanted) {
+        Some(total) if total > limits.shmall => error
+            .cause(format!(
+                "{wanted} more pages would pass the {} that all segments may have together, of which {pages} are taken \
+                 (kernel.shmall)",
+                limits.shmall
+            ))
+            .hint("`shmadm list --sort size --reverse` shows the largest")
+            .hint(format!("or raise the limit: `sysctl -w kernel.shmall={total}`")),
+        Some(_) => error.cause("the last pages were taken at this moment, or the size overflows when counted in pages"),
+        None => error.cause("the size overflows when counted in pages"),
+    }
+}
+
+/// Explains why the segment of a key could not be had.
+fn explain_open(system: &System, error: Error, key: Key, size: u64, errno: Errno) -> Error {
+    match errno {
+        Errno::EINVAL => match segment_with_key(system, key) {
+            Some(found) => error
+                .cause(format!(
+                    "segment {} has this key already, and only {}: a segment never grows",
+                    found.id,
+                    Size(found.size)
+                ))
+                .hint(format!("open it as it is, with --size {} or none: `shmadm create --key {key}`", found.size)),
+            None => error.cause(format!("the segment with this key has less than {}", Size(size))),
+        },
+        Errno::ENOENT => {
+            let as_id = i32::try_from(key.bits()).ok().and_then(ShmId::new);
+            let error = error.cause("no segment of this IPC namespace has this key");
+            match as_id.map(|id| (id, segment(system, id, Needs::empty()))) {
+                Some((id, Ok(Some(_)))) => error.hint(format!("a segment with id {id} exists: write {id}")),
+                _ => error.hint("`shmadm list` shows what there is"),
+            }
+        }
+        _ => error,
+    }
+}
+
+/// Explains why a call on a segment failed.
+fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: ShmId, errno: Errno) -> Error {
+    // Looked at anew: what was known before the call may not be so any more.
+    let found = segment(system, id, Needs::empty()).ok().flatten();
+    match (errno, found) {
+        (Errno::EINVAL | Errno::EIDRM, None) => {
+            error.kind = Kind::NotFound;
+            let error = error.cause("no segment of this IPC namespace has this id: it was removed, or never was");
+            let as_key = Key::new(id.raw().cast_unsigned());
+            match segment_with_key(system, as_key).filter(|_| as_key != Key::PRIVATE) {
+                Some(_) => {
+                    error.hint(format!("a segment with key {} ({:#x}) exists: write key:{0}", id, as_key.bits()))
+                }
+                None => error.hint("`shmadm list` shows what there is"),
+            }
+        }
+        (Errno::EINVAL, Some(_)) => match attempt {
+            Attempt::Attach { place: Place::Exact(address), .. } => explain_place(system, error, *address),
+            Attempt::Attach { place: Place::Rounded(_), .. } => {
+                error.cause("the segment does not fit there: something is mapped in that range, or it is out of range")
+            }
+            _ => error,
+        },
+        (Errno::EACCES, Some(segment)) => explain_access(system, error, &segment),
+        (Errno::EPERM, Some(segment)) => explain_control(system, error, attempt, &segment),
+        (Errno::ENOMEM, _) => match attempt {
+            Attempt::Lock(_) => error
+                .cause("the segment is larger than what this user may still lock (RLIMIT_MEMLOCK)")
+                .hint("`ulimit -l` shows that limit in KiB; CAP_IPC_LOCK lifts it"),
+            _ => error
+                .cause("the address space has no room for it (RLIMIT_AS, vm.max_map_count), or memory is short")
+                .hint("`ulimit -v` shows the limit on address space"),
+        },
+        _ => error,
+    }
+}
+
+/// Explains why a segment could not be attached at an address.
+fn explain_place(system: &System, error: Error, address: usize) -> Error {
+    let page_size = usize::try_from(system.page_size()).unwrap_or(4096);
+    if !address.is_multiple_of(page_size) {
+        return error
+            .cause(format!("{address:#x} is no multiple of {page_size} (SHMLBA)"))
+            .hint(format!("add --round for {:#x}, or leave --address out", address - address % page_size));
+    }
+    error
+        .cause("the segment does not fit there: something is mapped in that range, or it is out of range")
+        .hint("leave --address out, and the kernel finds room")
+}
+
+/// Explains why the mode kept the caller out.
+fn explain_access(system: &System, error: Error, segment: &Segment) -> Error {
+    let (owner, group) = (system.user(segment.uid), system.group(segment.gid));
+    let error =
+        error.cause(format!("its mode is {}, its owner {owner}:{group}: {}", segment.mode, granted(system, segment)));
+    let command = format!("`shmadm set {} --mode MODE`", segment.id);
+    if has_capability(system, CAP_IPC_OWNER) == Some(true) {
+        return error.hint("your CAP_IPC_OWNER does not count here: the namespace belongs to another user namespace");
+    }
+    if system.uid() == segment.uid || system.uid() == segment.cuid {
+        error.hint(format!("as its owner you may change the mode: {command}"))
+    } else {
+        error.hint(format!("{owner} or root can change the mode: {command}"))
+    }
+}
+
+/// Explains why the caller may not change, lock or remove a segment.
+fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &Segment) -> Error {
+    let uid = system.uid();
+    let owns = uid == segment.uid || uid == segment.cuid;
+    let (capability, number) = match attempt {
+        Attempt::Lock(_) => ("CAP_IPC_LOCK", CAP_IPC_LOCK),
+        _ => ("CAP_SYS_ADMIN", CAP_SYS_ADMIN),
+    };
+    if owns {
+        return match attempt {
+            Attempt::Lock(_) => error.cause("this user may lock no memory at all (RLIMIT_MEMLOCK is 0)"),
+            _ => error.cause("a security module forbids it"),
+        };
+    }
+    let error = error.cause(format!(
+        "user {} is neither its owner ({}) nor its creator ({}), and {} {capability}",
+        system.user(uid),
+        system.user(segment.uid),
+        system.user(segment.cuid),
+        if has_capability(system, number) == Some(true) { "is outside the user namespace for" } else { "lacks" },
+    ));
+    error.hint(format!("{} or root can do it, as with `sudo shmadm …`", system.user(segment.uid)))
+}
+
+/// Makes the refusal to touch a segment that is attached, with who made it and who used it last.
+pub(crate) fn attached_refusal(system: &System, segment: &Segment, message: String) -> Error {
+    let process = |pid: Option<i32>, user: Option<u32>, command: Option<std::sync::Arc<str>>| {
+        let Some(pid) = pid else { return "a process outside this pid namespace".to_owned() };
+        let user = user.map(|uid| format!(" of {}", system.user(uid))).unwrap_or_default();
+        match command {
+            Some(command) => format!("pid {pid}{user} ({command})"),
+            None => format!("pid {pid}{user}, which is gone"),
+        }
+    };
+    let last = match segment.atime {
+        Some(_) => process(segment.lpid, None, system.last_command(segment)),
+        None => "nobody".to_owned(),
+    };
+    let creator = process(segment.cpid, Some(segment.cuid), system.creator_command(segment));
+    let times = if segment.nattch == 1 { "once".to_owned() } else { format!("{} times", segment.nattch) };
+    Error::new(Kind::Refused, message)
+        .target(segment.id.to_string())
+        .cause(format!("it is attached {times}; created by {creator}, last used by {last}"))
+}

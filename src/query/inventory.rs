@@ -1,0 +1,108 @@
+//! All segments of the IPC namespace, or one of them, from whichever source the kernel lets us have.
+
+use std::ops::ControlFlow;
+
+use nix::errno::Errno;
+
+use super::{Attempt, System, explain, words};
+use crate::error::{Error, SystemWords};
+use crate::model::{Needs, Segment, ShmId};
+use crate::procfs;
+use crate::sys::{self, SysError};
+
+/// Lists all segments in the order of the kernel's table, each with what is needed.
+///
+/// shmctl(SHM_STAT_ANY) costs half of what /proc/sysvipc/shm does, which alone has resident and swapped bytes; and
+/// each stands in for the other where a sandbox or an old kernel refuses it.
+///
+/// # Errors
+/// Neither source answers.
+pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Segment>, Error> {
+    let mut segments = if needs.contains(Needs::RESIDENT) {
+        from_proc(system).or_else(|_| by_index(sys::stat_index).or_else(|_| by_index(sys::stat_index_readable)))
+    } else {
+        match by_index(sys::stat_index) {
+            // Nothing at all is also what a kernel before 4.17 answers, which does not know the command.
+            Ok(segments) if segments.is_empty() => from_proc(system).or(Ok(segments)),
+            Ok(segments) => Ok(segments),
+            Err(_) => from_proc(system).or_else(|_| by_index(sys::stat_index_readable)),
+        }
+    }
+    .map_err(|error| explain(system, &Attempt::List, error))?;
+    for segment in &mut segments {
+        system.complete(segment, needs);
+    }
+    Ok(segments)
+}
+
+/// Asks shmctl for each place of the kernel's table.
+fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Segment>, SysError> {
+    let mut segments = Vec::new();
+    for index in 0..=sys::highest_index()? {
+        match ask(index) {
+            Ok(segment) => segments.push(segment),
+            // An empty place; one that was emptied at this moment; one that SHM_STAT hides.
+            Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM | Errno::EACCES) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(segments)
+}
+
+/// Reads /proc/sysvipc/shm.
+fn from_proc(system: &System) -> Result<Vec<Segment>, procfs::ProcError> {
+    let mut segments = Vec::new();
+    procfs::for_each_segment(system.proc(), |segment| {
+        segments.push(segment);
+        ControlFlow::Continue(())
+    })?;
+    Ok(segments)
+}
+
+/// Looks at one segment; `Ok(None)` if there is none with this id.
+///
+/// Reading it takes no permission: what IPC_STAT refuses is found in the table.
+///
+/// # Errors
+/// No source answers.
+pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option<Segment>, Error> {
+    let mut found = None;
+    if !needs.contains(Needs::RESIDENT) || find_in_proc(system, id).map(|segment| found = segment).is_err() {
+        found = match sys::stat(id) {
+            Ok(segment) => Some(segment),
+            Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM) => None,
+            Err(refused) => match find_in_proc(system, id) {
+                Ok(segment) => segment,
+                Err(_) => by_index(sys::stat_index)
+                    .map_err(|_| explain(system, &Attempt::Stat(id), refused))?
+                    .into_iter()
+                    .find(|segment| segment.id == id),
+            },
+        };
+    }
+    if let Some(segment) = &mut found {
+        system.complete(segment, needs);
+    }
+    Ok(found)
+}
+
+/// Calls shmctl(IPC_STAT) and nothing else, for who wants to see what it returns.
+///
+/// # Errors
+/// The call's.
+pub(crate) fn call_stat(id: ShmId) -> Result<Segment, SystemWords> {
+    sys::stat(id).map_err(|error| words(error.errno, error.call))
+}
+
+/// Reads /proc/sysvipc/shm as far as the row of one segment.
+fn find_in_proc(system: &System, id: ShmId) -> Result<Option<Segment>, procfs::ProcError> {
+    let mut found = None;
+    procfs::for_each_segment(system.proc(), |segment| {
+        if segment.id == id {
+            found = Some(segment);
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}

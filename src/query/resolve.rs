@@ -1,0 +1,67 @@
+//! From what users type to the segment they mean.
+
+use std::os::unix::fs::MetadataExt;
+
+use nix::errno::Errno;
+
+use super::{Attempt, System, explain, inventory, segment};
+use crate::error::{Error, Kind, SystemWords};
+use crate::model::{Ftok, Key, Name, Needs, Segment, ShmId, Target};
+use crate::sys::{self, On, SysError};
+
+/// Finds the segment that a user named, and looks at it.
+///
+/// # Errors
+/// There is none, or the file of an ftok name cannot be had.
+pub(crate) fn resolve(system: &System, target: &Target, needs: Needs) -> Result<Segment, Error> {
+    let id = match &target.name {
+        Name::Id(id) => *id,
+        Name::Key(key) => by_key(system, *key)?,
+        Name::Ftok(ftok) => by_key(system, key_of(ftok)?)?,
+    };
+    let gone = || {
+        explain(
+            system,
+            &Attempt::Stat(id),
+            SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: On::Id(id) },
+        )
+    };
+    segment(system, id, needs)?.ok_or_else(gone).map_err(|error| error.target(&target.text))
+}
+
+/// Finds the id that a key names.
+fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
+    let error = match sys::find_key(key, 0) {
+        Ok(id) => return Ok(id),
+        Err(error) => error,
+    };
+    if error.errno != Errno::ENOENT
+        && let Some(found) = segment_with_key(system, key)
+    {
+        return Ok(found.id);
+    }
+    Err(explain(system, &Attempt::Open { key, size: 0 }, error))
+}
+
+/// Finds the segment that has a key, in the listing.
+pub(crate) fn segment_with_key(system: &System, key: Key) -> Option<Segment> {
+    inventory(system, Needs::empty()).ok()?.into_iter().find(|segment| segment.key == key)
+}
+
+/// Makes the key that ftok(3) makes.
+///
+/// # Errors
+/// The file cannot be looked at.
+pub(crate) fn key_of(ftok: &Ftok) -> Result<Key, Error> {
+    let path = &ftok.path;
+    let file = std::fs::metadata(path).map_err(|error| {
+        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+        let words = SystemWords { text: errno.desc(), errno: format!("{errno:?}"), call: "stat" };
+        let kind = if errno == Errno::EACCES { Kind::Permission } else { Kind::Failed };
+        Error::new(kind, format!("cannot make a key of {}", path.display()))
+            .system(words)
+            .target(path.to_string_lossy())
+            .hint("ftok: wants a file that exists; its inode number makes the key, and changes with the file")
+    })?;
+    Ok(Key::ftok(file.ino(), file.dev(), ftok.proj))
+}

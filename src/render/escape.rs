@@ -1,0 +1,66 @@
+//! Text from outside, made harmless for a terminal.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Spells out control and bidirectional characters, which could forge lines or hide parts of them.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_dangerous) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        match character {
+            '\n' => safe.push_str("\\n"),
+            '\t' => safe.push_str("\\t"),
+            '\r' => safe.push_str("\\r"),
+            // Writing to a String cannot fail.
+            _ if !is_dangerous(character) => safe.push(character),
+            _ if character.is_ascii() => drop(write!(safe, "\\x{:02x}", u32::from(character))),
+            _ => drop(write!(safe, "\\u{{{:04x}}}", u32::from(character))),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// As [`escape`], but lets text have lines and tabs.
+pub(crate) fn escape_lines(text: &str) -> String {
+    text.split_inclusive(['\n', '\t'])
+        .map(|part| match part.strip_suffix(['\n', '\t']) {
+            Some(line) => format!("{}{}", escape(line), &part[line.len()..]),
+            None => escape(part).into_owned(),
+        })
+        .collect()
+}
+
+/// Tells whether a terminal could be led astray by a character.
+fn is_dangerous(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_could_forge_a_line_is_spelled_out() {
+        assert_eq!(escape("sh -c x"), "sh -c x");
+        assert_eq!(escape("grün 🦀"), "grün 🦀");
+        assert_eq!(escape("a\x1b[2Jb\nc\td\u{7f}"), "a\\x1b[2Jb\\nc\\td\\x7f");
+        assert_eq!(escape("a\u{202e}b\u{9b}c"), "a\\u{202e}b\\u{009b}c");
+    }
+
+    #[test]
+    fn contents_keep_their_lines() {
+        assert_eq!(escape_lines("a\n\tb\x1b\r\n"), "a\n\tb\\x1b\\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_dangerous_is_left(text: String) {
+            prop_assert!(!escape(&text).chars().any(is_dangerous));
+        }
+    }
+}

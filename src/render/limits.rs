@@ -1,0 +1,129 @@
+//! The rows of `limits`.
+
+use std::io::{self, Write};
+
+use super::{Align, Cell, Column, Object};
+use crate::model::{Limits, Needs, Usage};
+
+/// A limit with its use.
+pub(crate) struct LimitRow {
+    /// Its name.
+    resource: &'static str,
+    /// What it limits.
+    description: &'static str,
+    /// The limit.
+    limit: Cell<'static>,
+    /// How much of it is used.
+    used: Cell<'static>,
+    /// The share that is used.
+    share: Cell<'static>,
+}
+
+/// Makes a column of limits.
+const fn column(
+    name: &'static str,
+    json: &'static str,
+    align: Align,
+    help: &'static str,
+    cell: for<'a> fn(&'a LimitRow) -> Cell<'a>,
+) -> Column<LimitRow> {
+    Column { name, json, align, free: false, help, needs: Needs::empty(), cell }
+}
+
+/// The columns of limits.
+pub(crate) static LIMITS: &[Column<LimitRow>] = &[
+    column("RESOURCE", "resource", Align::Left, "name", |row| Cell::Word(row.resource)),
+    column("DESCRIPTION", "description", Align::Left, "what it limits", |row| Cell::Word(row.description)),
+    column("LIMIT", "limit", Align::Right, "the limit", |row| row.limit.clone()),
+    column("USED", "used", Align::Right, "how much is used", |row| row.used.clone()),
+    column("USE%", "use_percent", Align::Right, "the share that is used", |row| row.share.clone()),
+];
+
+/// Gives the rows of a table of limits.
+pub(crate) fn limit_rows(limits: &Limits, usage: &Usage) -> Vec<LimitRow> {
+    /// Hundredths of a percent; exact, since the product is made in 128 bits.
+    fn share(used: u64, limit: u64) -> Cell<'static> {
+        let hundredths = (u128::from(used) * 10_000).checked_div(u128::from(limit));
+        hundredths.and_then(|share| u64::try_from(share).ok()).map_or(Cell::Null, Cell::Share)
+    }
+    let row = |resource, description, limit, used, share| LimitRow { resource, description, limit, used, share };
+    vec![
+        row(
+            "SHMMNI",
+            "segments",
+            Cell::Number(limits.shmmni),
+            Cell::Number(usage.segments),
+            share(usage.segments, limits.shmmni),
+        ),
+        row(
+            "SHMALL",
+            "pages of all segments together",
+            Cell::Number(limits.shmall),
+            Cell::Number(usage.pages),
+            share(usage.pages, limits.shmall),
+        ),
+        row("SHMMAX", "size of one segment", Cell::bytes(limits.shmmax), Cell::Null, Cell::Null),
+        row("SHMMIN", "least size of one segment", Cell::bytes(limits.shmmin), Cell::Null, Cell::Null),
+        row("SIZE", "size of all segments together", Cell::Null, Cell::Bytes(usage.size), Cell::Null),
+        row("RSS", "of it in memory", Cell::Null, Cell::Bytes(usage.rss), Cell::Null),
+        row("SWAP", "of it in swap", Cell::Null, Cell::Bytes(usage.swap), Cell::Null),
+        row("PAGE_SIZE", "bytes in a page", Cell::bytes(limits.page_size), Cell::Null, Cell::Null),
+        row(
+            "RMID_FORCED",
+            "segments die with their last attachment",
+            limits.rmid_forced.map_or(Cell::Null, Cell::Flag),
+            Cell::Null,
+            Cell::Null,
+        ),
+    ]
+}
+
+/// Writes limits and use as JSON.
+///
+/// # Errors
+/// The writer's.
+pub(crate) fn write_limits_json(out: &mut impl Write, limits: &Limits, usage: &Usage) -> io::Result<()> {
+    let mut object = Object::schema(out)?;
+    let mut inner = Object::open(object.field("limits")?)?;
+    inner.number("shmmni", limits.shmmni)?;
+    inner.number("shmmax", limits.shmmax)?;
+    inner.number("shmall", limits.shmall)?;
+    inner.number("shmmin", limits.shmmin)?;
+    inner.number("page_size", limits.page_size)?;
+    inner.flag("rmid_forced", limits.rmid_forced)?;
+    inner.close()?;
+    let mut inner = Object::open(object.field("usage")?)?;
+    inner.number("segments", usage.segments)?;
+    inner.number("pages", usage.pages)?;
+    for (key, bytes) in [("size", usage.size), ("rss", usage.rss), ("swap", usage.swap)] {
+        write!(inner.field(key)?, "{bytes}")?;
+    }
+    inner.close()?;
+    object.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_numbers_neither_wrap_nor_round() {
+        let limits = Limits {
+            shmmni: 4096,
+            shmmax: 18_446_744_073_692_774_399,
+            shmall: 18_446_744_073_692_774_399,
+            shmmin: 1,
+            page_size: 4096,
+            rmid_forced: None,
+        };
+        let usage = Usage { segments: 3, pages: 18_446_744_073_692_774_398, size: 1 << 70, rss: 0, swap: 0 };
+        let mut out = Vec::new();
+        write_limits_json(&mut out, &limits, &usage).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\"shmmax\":18446744073692774399,"), "{text}");
+        assert!(text.contains("\"pages\":18446744073692774398,\"size\":1180591620717411303424,"), "{text}");
+        assert!(text.contains("\"rmid_forced\":null"), "{text}");
+        let rows = limit_rows(&limits, &usage);
+        assert!(matches!(rows[1].share, Cell::Share(9999)), "{:?}", rows[1].share);
+    }
+}

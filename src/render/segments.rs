@@ -1,0 +1,158 @@
+//! The columns of segments.
+
+use super::{Align, Cell, Column};
+use crate::model::{Needs, Segment};
+
+/// Makes a column of segments.
+const fn column(
+    name: &'static str,
+    json: &'static str,
+    align: Align,
+    needs: Needs,
+    help: &'static str,
+    cell: for<'a> fn(&'a Segment) -> Cell<'a>,
+) -> Column<Segment> {
+    Column { name, json, align, free: false, help, needs, cell }
+}
+
+/// What comes with any listing.
+const CHEAP: Needs = Needs::empty();
+
+/// Every column that a segment has; those of [`RECORD`] first and in its order.
+pub(crate) static SEGMENT: &[Column<Segment>] = &[
+    column("ID", "id", Align::Right, CHEAP, "the id (shmid)", |segment| {
+        Cell::Number(u64::from(segment.id.raw().cast_unsigned()))
+    }),
+    column("KEY", "key", Align::Left, CHEAP, "the key; 0x00000000 is none", |segment| Cell::Key(segment.key)),
+    column("SIZE", "size", Align::Right, CHEAP, "size as asked for", |segment| Cell::bytes(segment.size)),
+    column("MODE", "mode", Align::Left, CHEAP, "permission bits", |segment| Cell::Mode(segment.mode)),
+    column("UID", "uid", Align::Right, CHEAP, "owner's user id", |segment| Cell::Number(segment.uid.into())),
+    column("OWNER", "owner", Align::Left, Needs::NAMES, "owner", |segment| {
+        Cell::Account(segment.owner.as_deref(), segment.uid)
+    }),
+    column("GID", "gid", Align::Right, CHEAP, "owner's group id", |segment| Cell::Number(segment.gid.into())),
+    column("GROUP", "group", Align::Left, Needs::NAMES, "owner's group", |segment| {
+        Cell::Account(segment.group.as_deref(), segment.gid)
+    }),
+    column("CUID", "cuid", Align::Right, CHEAP, "creator's user id", |segment| Cell::Number(segment.cuid.into())),
+    column("CREATOR", "creator", Align::Left, Needs::NAMES, "creator", |segment| {
+        Cell::Account(segment.creator.as_deref(), segment.cuid)
+    }),
+    column("CGID", "cgid", Align::Right, CHEAP, "creator's group id", |segment| Cell::Number(segment.cgid.into())),
+    column("CREATOR_GROUP", "creator_group", Align::Left, Needs::NAMES, "creator's group", |segment| {
+        Cell::Account(segment.creator_group.as_deref(), segment.cgid)
+    }),
+    column("CPID", "cpid", Align::Right, CHEAP, "process that created it", |segment| Cell::pid(segment.cpid)),
+    column("LPID", "lpid", Align::Right, CHEAP, "process that attached or detached last", |segment| {
+        Cell::pid(segment.lpid)
+    }),
+    column("NATTCH", "nattch", Align::Right, CHEAP, "attachments, counted as mappings", |segment| {
+        Cell::Number(segment.nattch)
+    }),
+    column("ATIME", "atime", Align::Left, CHEAP, "last attach", |segment| Cell::of(segment.atime, Cell::Time)),
+    column("DTIME", "dtime", Align::Left, CHEAP, "last detach", |segment| Cell::of(segment.dtime, Cell::Time)),
+    column("CTIME", "ctime", Align::Left, CHEAP, "creation, or last change of owner or mode", |segment| {
+        Cell::of(segment.ctime, Cell::Time)
+    }),
+    column("IDLE", "idle_seconds", Align::Right, CHEAP, "time since the last attach, detach or change", |segment| {
+        Cell::of(segment.idle_seconds, Cell::Seconds)
+    }),
+    column("DEST", "dest", Align::Left, CHEAP, "marked for destruction", |segment| Cell::Flag(segment.dest)),
+    column("LOCKED", "locked", Align::Left, CHEAP, "locked in memory", |segment| Cell::Flag(segment.locked)),
+    column("RSS", "rss", Align::Right, Needs::RESIDENT, "bytes in memory", |segment| {
+        Cell::of(segment.rss, Cell::bytes)
+    }),
+    column("SWAP", "swap", Align::Right, Needs::RESIDENT, "bytes in swap", |segment| {
+        Cell::of(segment.swap, Cell::bytes)
+    }),
+    column("STATE", "state", Align::Left, Needs::STATE, "in-use, dest, idle, orphan or unknown", |segment| {
+        Cell::of(segment.state, |state| Cell::Word(state.word()))
+    }),
+    column("NS", "ns", Align::Right, Needs::NAMESPACE, "number of the IPC namespace", |segment| {
+        Cell::of(segment.ns, Cell::Number)
+    }),
+    Column {
+        free: true,
+        ..column("CCOMMAND", "ccommand", Align::Left, Needs::COMMANDS, "creator's command, while it lives", |segment| {
+            Cell::of(segment.creator_command.as_deref(), Cell::Text)
+        })
+    },
+    Column {
+        free: true,
+        ..column(
+            "LCOMMAND",
+            "lcommand",
+            Align::Left,
+            Needs::COMMANDS,
+            "last user's command, while it lives",
+            |segment| Cell::of(segment.last_command.as_deref(), Cell::Text),
+        )
+    },
+];
+
+/// The record of JSON, CSV and TSV: frozen, fields may only be added behind.
+pub(crate) const RECORD: &[&str] = &[
+    "ID",
+    "KEY",
+    "SIZE",
+    "MODE",
+    "UID",
+    "OWNER",
+    "GID",
+    "GROUP",
+    "CUID",
+    "CREATOR",
+    "CGID",
+    "CREATOR_GROUP",
+    "CPID",
+    "LPID",
+    "NATTCH",
+    "ATIME",
+    "DTIME",
+    "CTIME",
+    "IDLE",
+    "DEST",
+    "LOCKED",
+    "RSS",
+    "SWAP",
+    "STATE",
+    "NS",
+];
+/// What a table shows unless told otherwise.
+pub(crate) const DEFAULT: &[&str] =
+    &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
+/// Columns that the default table leaves out, in this order, where the terminal is too narrow for it.
+pub(crate) const NARROW: &[&str] = &["CCOMMAND", "CPID", "MODE", "RSS", "IDLE", "OWNER"];
+/// The view of times (`-t`).
+pub(crate) const TIMES: &[&str] = &["ID", "KEY", "OWNER", "ATIME", "DTIME", "CTIME", "IDLE"];
+/// The view of processes (`-p`).
+pub(crate) const PIDS: &[&str] = &["ID", "KEY", "OWNER", "CPID", "LPID", "CCOMMAND", "LCOMMAND"];
+/// The view of creators (`-c`).
+pub(crate) const CREATORS: &[&str] = &["ID", "KEY", "MODE", "CREATOR", "CREATOR_GROUP", "OWNER", "GROUP"];
+
+#[cfg(test)]
+mod tests {
+    use super::super::column::by_names;
+    use super::*;
+
+    #[test]
+    fn every_view_names_columns_that_exist_and_no_name_stands_twice() {
+        for view in [RECORD, DEFAULT, NARROW, TIMES, PIDS, CREATORS] {
+            assert_eq!(by_names(SEGMENT, view).len(), view.len(), "{view:?}");
+        }
+        let mut names: Vec<_> = SEGMENT.iter().map(|column| column.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SEGMENT.len());
+    }
+
+    #[test]
+    fn the_record_is_the_contract() {
+        let keys: Vec<_> = by_names(SEGMENT, RECORD).iter().map(|column| column.json).collect();
+        assert_eq!(
+            keys.join(" "),
+            "id key size mode uid owner gid group cuid creator cgid creator_group cpid lpid nattch atime dtime ctime \
+             idle_seconds dest locked rss swap state ns"
+        );
+    }
+}

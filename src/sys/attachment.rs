@@ -1,0 +1,311 @@
+//! shmat(2), shmdt(2), and bytes in and out of what they map.
+//!
+//! No reference and no slice is ever made to the mapping: the kernel copies, by address and bounded length, so that
+//! a page that cannot be had is an EFAULT and no signal. What goes to or from our own memory passes a private pipe.
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
+use nix::libc::{self, c_int};
+
+use super::{On, SysError, sysv};
+use crate::model::{Access, ShmId};
+
+/// What a pipe holds unless told otherwise (pipe(7)).
+const PIPE_CAPACITY: usize = 64 << 10;
+
+/// Where a segment shall be attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Where the kernel likes.
+    Any,
+    /// At exactly this address, which must be a multiple of SHMLBA.
+    Exact(usize),
+    /// At this address rounded down to a multiple of SHMLBA (SHM_RND).
+    Rounded(usize),
+}
+
+/// A segment attached to this process; it is detached when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    /// The segment.
+    id: ShmId,
+    /// Where it begins.
+    address: NonNull<c_void>,
+    /// The segment's size in bytes; the mapping reaches to the end of its last page.
+    size: usize,
+    /// What the mapping allows.
+    access: Access,
+    /// The private pipe through which copies to and from our memory go; made when first needed.
+    pipe: RefCell<Option<(OwnedFd, OwnedFd)>>,
+}
+
+impl Attachment {
+    /// Attaches a segment.
+    ///
+    /// # Errors
+    /// shmat(2): EACCES, EINVAL, EIDRM, ENOMEM; or the IPC_STAT that reads its size.
+    pub(crate) fn new(id: ShmId, access: Access, exec: bool, place: Place) -> Result<Self, SysError> {
+        let (wanted, mut flags) = match place {
+            Place::Any => (ptr::null(), 0),
+            Place::Exact(address) => (ptr::without_provenance(address), 0),
+            Place::Rounded(address) => (ptr::without_provenance(address), libc::SHM_RND),
+        };
+        if access == Access::ReadOnly {
+            flags |= libc::SHM_RDONLY;
+        }
+        if exec {
+            flags |= libc::SHM_EXEC;
+        }
+        // SAFETY: without SHM_REMAP, which is never given, the kernel refuses an address where anything is mapped.
+        let address = unsafe { libc::shmat(id.raw(), wanted, flags) };
+        let failed = || SysError::last("shmat", On::Id(id));
+        if address == ptr::without_provenance_mut(usize::MAX) {
+            return Err(failed());
+        }
+        let address = NonNull::new(address).ok_or_else(failed)?;
+        // From here on the drop detaches. While attached the id cannot come to mean another segment.
+        let mut attachment = Self { id, address, size: 0, access, pipe: RefCell::new(None) };
+        let size = sysv::stat(id)?.size;
+        attachment.size = usize::try_from(size).map_err(|_| failed())?;
+        Ok(attachment)
+    }
+
+    /// Gives the segment's id.
+    pub(crate) fn id(&self) -> ShmId {
+        self.id
+    }
+
+    /// Gives the address at which the segment begins.
+    pub(crate) fn address(&self) -> u64 {
+        self.address.addr().get() as u64
+    }
+
+    /// Gives the segment's size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size as u64
+    }
+
+    /// Gives what the mapping allows.
+    pub(crate) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Detaches, and tells if that fails.
+    ///
+    /// # Errors
+    /// shmdt(2): EINVAL if it was unmapped behind our back.
+    pub(crate) fn detach(self) -> Result<(), SysError> {
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is never used again, so that its pipe is taken out of it once.
+        drop(unsafe { ptr::read(&raw const this.pipe) });
+        // SAFETY: shmat gave the address, and no pointer derived from it outlives `self`.
+        let result = unsafe { libc::shmdt(this.address.as_ptr()) };
+        if result < 0 { Err(SysError::last("shmdt", On::Id(this.id))) } else { Ok(()) }
+    }
+
+    /// Checks a range against the segment and gives the pointer to its first byte.
+    fn range(&self, offset: u64, length: usize) -> Result<*mut c_void, Errno> {
+        let offset = usize::try_from(offset).map_err(|_| Errno::EFAULT)?;
+        match offset.checked_add(length) {
+            // The sum is within the mapping, so that `wrapping_add` does not wrap.
+            Some(end) if end <= self.size => Ok(self.address.as_ptr().wrapping_byte_add(offset)),
+            _ => Err(Errno::EFAULT),
+        }
+    }
+
+    /// Copies bytes out of the segment into our memory.
+    ///
+    /// # Errors
+    /// EFAULT if the range leaves the segment, or a page of it cannot be had.
+    pub(crate) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+        self.through_pipe(|reader, writer| {
+            let mut done = 0;
+            while done < bytes.len() {
+                let piece = (bytes.len() - done).min(PIPE_CAPACITY);
+                let sent = self.send(offset + done as u64, piece, writer)?;
+                let end = done + sent;
+                while done < end {
+                    done += nix::unistd::read(reader, &mut bytes[done..end])?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Copies bytes of our memory into the segment.
+    ///
+    /// # Errors
+    /// EFAULT if the range leaves the segment, or a page of it cannot be had.
+    pub(crate) fn copy_in(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.range(offset, bytes.len())?;
+        self.through_pipe(|reader, writer| {
+            let mut done = 0;
+            while done < bytes.len() {
+                let piece = (bytes.len() - done).min(PIPE_CAPACITY);
+                let end = done + nix::unistd::write(writer, &bytes[done..done + piece])?;
+                while done < end {
+                    done += self.receive(offset + done as u64, end - done, reader)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Lends the private pipe; after a failure it is thrown away with whatever is left in it.
+    fn through_pipe<T>(
+        &self,
+        work: impl FnOnce(BorrowedFd<'_>, BorrowedFd<'_>) -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let pipe = match self.pipe.take() {
+            Some(pipe) => pipe,
+            None => nix::unistd::pipe2(OFlag::O_CLOEXEC)?,
+        };
+        let result = work(pipe.0.as_fd(), pipe.1.as_fd())?;
+        self.pipe.replace(Some(pipe));
+        Ok(result)
+    }
+
+    /// Writes bytes of the segment to a descriptor with write(2); gives how many it took.
+    ///
+    /// # Errors
+    /// write(2), EINTR included; EFAULT if the range leaves the segment or a page cannot be had.
+    pub(crate) fn send(&self, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
+        let from = self.range(offset, length)?;
+        // SAFETY: the kernel reads `length` bytes that `range` found within the mapping, or answers EFAULT.
+        let count = unsafe { libc::write(to.as_raw_fd(), from, length) };
+        Errno::result(count).map(isize::cast_unsigned)
+    }
+
+    /// Reads bytes from a descriptor into the segment with read(2); gives how many came, 0 at the end.
+    ///
+    /// # Errors
+    /// read(2), EINTR included; EFAULT if the range leaves the segment or a page cannot be had.
+    pub(crate) fn receive(&self, offset: u64, length: usize, from: BorrowedFd<'_>) -> Result<usize, Errno> {
+        let to = self.range(offset, length)?;
+        // SAFETY: the kernel writes at most `length` bytes that `range` found within the mapping, or answers EFAULT;
+        // no Rust reference to them exists, and a read-only mapping gives EFAULT too.
+        let count = unsafe { libc::read(from.as_raw_fd(), to, length) };
+        Errno::result(count).map(isize::cast_unsigned)
+    }
+
+    /// Lends pages of the segment to a pipe with vmsplice(2), without a copy; gives how many bytes it took.
+    ///
+    /// # Errors
+    /// vmsplice(2): EBADF or EINVAL if the descriptor is no pipe, EPERM or ENOSYS in some sandboxes, EFAULT.
+    pub(crate) fn lend(&self, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
+        let part = libc::iovec { iov_base: self.range(offset, length)?, iov_len: length };
+        // SAFETY: one iovec is passed, it lives through the call, and `range` found its bytes within the mapping.
+        // The pipe holds references to the pages themselves, so that detaching before it is read is sound.
+        let count = unsafe { libc::vmsplice(to.as_raw_fd(), &raw const part, 1, 0) };
+        Errno::result(count).map(isize::cast_unsigned)
+    }
+
+    /// Maps pages of the range ahead of a copy out of it (MADV_POPULATE_READ); only ever a help.
+    pub(crate) fn populate_read(&self, offset: u64, length: usize) {
+        self.advise(offset, length, libc::MADV_POPULATE_READ);
+    }
+
+    /// Maps pages of the range ahead of a copy into it (MADV_POPULATE_WRITE); only ever a help.
+    pub(crate) fn populate_write(&self, offset: u64, length: usize) {
+        self.advise(offset, length, libc::MADV_POPULATE_WRITE);
+    }
+
+    /// Calls madvise(2) on a range that begins on a page; an answer of no is none of our business.
+    fn advise(&self, offset: u64, length: usize, advice: c_int) {
+        if let Ok(start) = self.range(offset, length) {
+            // SAFETY: the range is within the mapping; both advices only fault pages in and change no contents.
+            let _ = unsafe { libc::madvise(start, length, advice) };
+        }
+    }
+
+    /// Tells whether every page of a range that begins on a page is in memory (mincore(2)).
+    pub(crate) fn is_resident(&self, offset: u64, length: usize, page_size: usize) -> bool {
+        let Ok(start) = self.range(offset, length) else { return false };
+        let mut pages = vec![0_u8; length.div_ceil(page_size)];
+        // SAFETY: the range is within the mapping, and `pages` has a byte for each of its pages.
+        let result = unsafe { libc::mincore(start, length, pages.as_mut_ptr()) };
+        result == 0 && pages.iter().all(|page| page & 1 != 0)
+    }
+
+    /// Reads the native 32-bit integer at offset 0, at one stroke.
+    ///
+    /// # Errors
+    /// EFAULT if the segment is too small for one.
+    pub(crate) fn load_i32(&self) -> Result<i32, Errno> {
+        let place = self.range(0, size_of::<i32>())?.cast::<i32>();
+        // SAFETY: four bytes at a page's beginning are mapped and aligned; volatile, since others write them.
+        Ok(unsafe { place.read_volatile() })
+    }
+
+    /// Writes a native 32-bit integer at offset 0, at one stroke.
+    ///
+    /// # Errors
+    /// EFAULT if the segment is too small for one, or attached for reading.
+    pub(crate) fn store_i32(&self, value: i32) -> Result<(), Errno> {
+        if self.access == Access::ReadOnly {
+            return Err(Errno::EFAULT);
+        }
+        let place = self.range(0, size_of::<i32>())?.cast::<i32>();
+        // SAFETY: four bytes at a page's beginning are mapped for writing and aligned; volatile, since others read.
+        unsafe { place.write_volatile(value) };
+        Ok(())
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // SAFETY: shmat gave the address, and no pointer derived from it outlives `self`.
+        let _ = unsafe { libc::shmdt(self.address.as_ptr()) };
+    }
+}
+
+/// Moves bytes of a file to a pipe without a copy (splice(2)); gives how many, 0 at the file's end.
+///
+/// # Errors
+/// splice(2): EINVAL if `to` is no pipe, EPERM or ENOSYS in some sandboxes.
+pub(super) fn splice(file: BorrowedFd<'_>, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let mut position = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+    nix::fcntl::splice(file, Some(&mut position), to, None, length, SpliceFFlags::empty())
+}
+
+impl Attachment {
+    /// Opens the segment's memory as a file, through /proc/self/map_files, which takes privilege.
+    ///
+    /// # Errors
+    /// open(2): EPERM without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, ENOENT without /proc.
+    pub(crate) fn open_backing(&self, page_size: u64) -> io::Result<std::fs::File> {
+        let start = self.address();
+        let end = start + self.size().div_ceil(page_size) * page_size;
+        std::fs::File::open(format!("/proc/self/map_files/{start:x}-{end:x}"))
+    }
+
+    /// Moves bytes of the segment to a pipe through its opened backing, without mapping or copying a page.
+    ///
+    /// # Errors
+    /// splice(2): EINVAL if `to` is no pipe, EPERM or ENOSYS in some sandboxes; EFAULT if the range leaves the segment.
+    pub(crate) fn splice(
+        &self,
+        backing: &std::fs::File,
+        offset: u64,
+        length: usize,
+        to: BorrowedFd<'_>,
+    ) -> Result<usize, Errno> {
+        self.range(offset, length)?;
+        splice(backing.as_fd(), offset, length, to)
+    }
+}
+
+/// Makes a pipe larger, so that fewer calls fill it; any answer will do. Gives whether it is a pipe.
+pub(crate) fn widen_pipe(pipe: BorrowedFd<'_>, bytes: c_int) -> bool {
+    let Ok(current) = fcntl(pipe, FcntlArg::F_GETPIPE_SZ) else { return false };
+    if current < bytes {
+        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
+    }
+    true
+}

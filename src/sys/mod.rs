@@ -1,0 +1,62 @@
+//! THE syscall layer: every `unsafe` of the program, each with the reason why it is sound.
+//!
+//! Calls are typed and take one shape each; a failure is an errno with the call's name and its target. Memory of a
+//! segment is never borrowed: other processes write it while we look, so the kernel does the copying.
+#![expect(unsafe_code, reason = "system calls that no safe wrapper has")]
+#![expect(clippy::disallowed_methods, reason = "this is the layer that the rest is sent to")]
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("shmadm knows the System V structures of 64-bit Linux alone");
+
+mod accounts;
+mod attachment;
+mod kernel;
+mod process;
+mod signals;
+mod sysv;
+
+use nix::errno::Errno;
+
+use crate::model::{Key, ShmId};
+
+pub(crate) use accounts::{group_name, user_name};
+pub(crate) use attachment::{Attachment, Place, widen_pipe};
+pub(crate) use process::{answer_and_let_go, ask_to_end, close_inherited, open_pidfd, set_name, wait_ended};
+pub(crate) use signals::{Wake, Watch, caught, raise};
+pub(crate) use sysv::{
+    CreateFlags, create, find_key, highest_index, info, lock, remove, set, stat, stat_index, stat_index_readable,
+    unlock, usage,
+};
+
+/// A system call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SysError {
+    /// Why.
+    pub(crate) errno: Errno,
+    /// The call's name.
+    pub(crate) call: &'static str,
+    /// What it was made on.
+    pub(crate) target: On,
+}
+
+/// What a call was made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    /// A segment.
+    Id(ShmId),
+    /// A key.
+    Key(Key),
+    /// A place in the kernel's table of segments.
+    Index(i32),
+    /// A process.
+    Pid(i32),
+    /// Nothing in particular.
+    Nothing,
+}
+
+impl SysError {
+    /// Takes the errno of the call that has just failed.
+    fn last(call: &'static str, target: On) -> Self {
+        Self { errno: Errno::last(), call, target }
+    }
+}

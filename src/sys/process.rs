@@ -1,0 +1,68 @@
+//! Processes by descriptor, which no reuse of a pid can deceive; and what a process says of itself.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::{self, c_long};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{On, SysError};
+
+/// Opens a descriptor of a process (pidfd_open(2), Linux 5.3).
+///
+/// # Errors
+/// ESRCH if there is no such process; EINVAL or ENOENT if the number is a thread's; ENOSYS or EPERM in sandboxes.
+pub(crate) fn open_pidfd(pid: i32) -> Result<OwnedFd, SysError> {
+    // SAFETY: pidfd_open takes two integers.
+    let descriptor: c_long = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match i32::try_from(descriptor) {
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(SysError::last("pidfd_open", On::Pid(pid))),
+    }
+}
+
+/// Waits until a process has ended, at most so long; gives whether it has.
+///
+/// # Errors
+/// poll(2), EINTR included.
+pub(crate) fn wait_ended(pidfd: &OwnedFd, at_most: Duration) -> Result<bool, Errno> {
+    let timeout = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::MAX);
+    let mut descriptors = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut descriptors, timeout).map(|ready| ready > 0)
+}
+
+/// Asks a process to end (SIGTERM through pidfd_send_signal(2)).
+///
+/// # Errors
+/// ESRCH if it has ended, EPERM without the right.
+pub(crate) fn ask_to_end(pidfd: &OwnedFd, pid: i32) -> Result<(), SysError> {
+    let nothing: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a null siginfo asks for the one that kill(2) would send; the other arguments are integers.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGTERM, nothing, 0) };
+    if result < 0 { Err(SysError::last("pidfd_send_signal", On::Pid(pid))) } else { Ok(()) }
+}
+
+/// Names this process, at most fifteen bytes of it (PR_SET_NAME).
+pub(crate) fn set_name(name: &std::ffi::CStr) {
+    // A name is a courtesy to whoever reads it; the call fails for no name that it was given a pointer to.
+    let _ = nix::sys::prctl::set_name(name);
+}
+
+/// Closes every descriptor above standard error that a caller left open in us.
+///
+/// To be called before this process has opened any of its own.
+pub(crate) fn close_inherited() {
+    // SAFETY: nothing in this process owns a descriptor above 2 yet, as the caller promises, so that none is
+    // closed under an owner. A kernel without the call leaves them open, which harms nobody but the caller.
+    let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+}
+
+/// Writes an answer to the pipe that is our standard output, and lets go of it; gives whether both went well.
+pub(crate) fn answer_and_let_go(answer: &[u8]) -> bool {
+    // SAFETY: the pointer and the length are of one live slice; nobody closes standard output in between.
+    let written = unsafe { libc::write(libc::STDOUT_FILENO, answer.as_ptr().cast(), answer.len()) };
+    let null = std::fs::File::options().write(true).open("/dev/null");
+    usize::try_from(written) == Ok(answer.len()) && null.is_ok_and(|null| nix::unistd::dup2_stdout(null).is_ok())
+}

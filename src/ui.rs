@@ -1,0 +1,254 @@
+//! Standard output for data alone; standard error for status, warnings, hints and errors.
+
+use std::io::{self, BufWriter, IsTerminal, StderrLock, StdoutLock, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use anstyle::{AnsiColor, Style};
+
+use crate::error::{Error, Kind};
+use crate::render::{escape, write_error_json};
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR or TERM=dumb says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// Decides for a stream.
+    fn decide(self, is_terminal: bool) -> bool {
+        let forbidden = || {
+            std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+                || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+        };
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => is_terminal && !forbidden(),
+        }
+    }
+}
+
+/// The user, as far as the program sees one.
+#[derive(Debug)]
+pub(crate) struct Ui {
+    /// Data.
+    out: Out,
+    /// No status messages.
+    quiet: bool,
+    /// Colour on standard output.
+    color_out: bool,
+    /// Colour on standard error.
+    color_err: bool,
+}
+
+/// Standard output. A reader that has gone away is no failure: what is written from then on is dropped.
+#[derive(Debug)]
+pub(crate) struct Out {
+    /// The stream.
+    stream: BufWriter<StdoutLock<'static>>,
+    /// Whether the reader has gone away.
+    closed: bool,
+}
+
+impl Ui {
+    /// Opens the two streams.
+    #[expect(clippy::disallowed_methods, reason = "this is where standard output lives")]
+    pub(crate) fn new(quiet: bool, color: Color) -> Self {
+        let stream = io::stdout().lock();
+        Self {
+            quiet,
+            color_out: color.decide(stream.is_terminal()),
+            color_err: color.decide(io::stderr().is_terminal()),
+            out: Out { stream: BufWriter::with_capacity(64 << 10, stream), closed: false },
+        }
+    }
+
+    /// Tells whether data goes to a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.out.stream.get_ref().is_terminal()
+    }
+
+    /// Tells whether data may have colour.
+    pub(crate) fn color(&self) -> bool {
+        self.color_out
+    }
+
+    /// Gives the terminal's columns, if data goes to one.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let (width, _) =
+            self.is_terminal().then(|| terminal_size::terminal_size_of(self.out.stream.get_ref())).flatten()?;
+        Some(usize::from(width.0)).filter(|width| *width > 0)
+    }
+
+    /// Prints a line of data.
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn print(&mut self, line: &str) -> Result<(), Error> {
+        self.write(|out| writeln!(out, "{line}"))
+    }
+
+    /// Prints data.
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Out) -> io::Result<()>) -> Result<(), Error> {
+        write(&mut self.out).map_err(|error| output_failed(&error))
+    }
+
+    /// Hands on what was printed, now.
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        self.out.flush().map_err(|error| output_failed(&error))
+    }
+
+    /// Lends the descriptor behind standard output, with everything printed so far handed on.
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn descriptor(&mut self) -> Result<BorrowedFd<'_>, Error> {
+        self.flush()?;
+        Ok(self.out.stream.get_ref().as_fd())
+    }
+
+    /// Tells whether the reader of our data has gone away.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.out.closed
+    }
+
+    /// Says how things go, unless the user wants quiet.
+    pub(crate) fn status(&mut self, message: &str) {
+        if !self.quiet {
+            self.say(&escape(message));
+        }
+    }
+
+    /// Warns.
+    pub(crate) fn warning(&mut self, message: &str) {
+        let label = self.label("warning:", AnsiColor::Yellow);
+        self.say(&format!("{label} {}", escape(message)));
+    }
+
+    /// Advises, after a warning.
+    pub(crate) fn hint(&mut self, message: &str) {
+        let label = self.label("hint:", AnsiColor::Cyan);
+        self.say(&format!("{label} {}", escape(message)));
+    }
+
+    /// Reports a failure with cause and hints.
+    pub(crate) fn error(&mut self, error: &Error) {
+        let label = self.label("error:", AnsiColor::Red);
+        self.say(&format!("{label} {}", escape(&error.line())));
+        if let Some(cause) = &error.cause {
+            let label = self.label("cause:", AnsiColor::Yellow);
+            self.say(&format!("{label} {}", escape(cause)));
+        }
+        for hint in &error.hints {
+            self.hint(hint);
+        }
+    }
+
+    /// Reports a failure in the machine form, on standard output.
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn error_json(&mut self, error: &Error) -> Result<(), Error> {
+        self.write(|out| write_error_json(out, error))
+    }
+
+    /// Prints what clap has rendered: help to standard output, a usage error to standard error.
+    ///
+    /// # Errors
+    /// Standard output takes no more.
+    pub(crate) fn clap(&mut self, rendered: &clap_text::Rendered) -> Result<(), Error> {
+        if rendered.is_error {
+            let text = if self.color_err { &rendered.ansi } else { &rendered.plain };
+            self.say(text.trim_end());
+            return Ok(());
+        }
+        let text = if self.color_out { rendered.ansi.clone() } else { rendered.plain.clone() };
+        self.write(|out| out.write_all(text.as_bytes()))
+    }
+
+    /// Paints the word that begins a line of standard error.
+    fn label(&self, word: &str, color: AnsiColor) -> String {
+        if !self.color_err {
+            return word.to_owned();
+        }
+        let style = Style::new().bold().fg_color(Some(color.into()));
+        format!("{style}{word}{style:#}")
+    }
+
+    /// Writes a line to standard error, after the data that came before it.
+    fn say(&mut self, line: &str) {
+        let _ = self.out.flush();
+        let mut stream = stderr();
+        // Nobody is left to be told that standard error takes no more.
+        let _ = stream.write_all(format!("{line}\n").as_bytes());
+    }
+}
+
+/// What clap has to say, in both dresses.
+pub(crate) mod clap_text {
+    /// A help text or a usage error.
+    #[derive(Debug)]
+    pub(crate) struct Rendered {
+        /// Without colour.
+        pub(crate) plain: String,
+        /// With colour.
+        pub(crate) ansi: String,
+        /// Whether it is an error.
+        pub(crate) is_error: bool,
+    }
+}
+
+/// Opens standard error.
+#[expect(clippy::disallowed_methods, reason = "this is where standard error lives")]
+fn stderr() -> StderrLock<'static> {
+    io::stderr().lock()
+}
+
+/// Makes the error of data that cannot be handed on.
+fn output_failed(error: &io::Error) -> Error {
+    Error::new(Kind::Failed, format!("cannot write to standard output: {error}"))
+}
+
+impl Out {
+    /// Takes note of a reader that has gone away.
+    fn note<T>(&mut self, result: io::Result<T>, dropped: T) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(dropped)
+            }
+            other => other,
+        }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.closed {
+            return Ok(bytes.len());
+        }
+        let result = self.stream.write(bytes);
+        self.note(result, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let result = self.stream.flush();
+        self.note(result, ())
+    }
+}
