@@ -1,0 +1,193 @@
+//! What every trial stands on: namespaces, the program, and what it said.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Failed, Trial};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+use serde_json::Value;
+
+/// The user that trials with a second user run as.
+pub(crate) const NOBODY: u32 = 65534;
+/// How long a condition is waited for that is bound to come; a trial never depends on the machine's speed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tells whether this is the real root, which several users take.
+pub(crate) fn is_root() -> bool {
+    *REAL_ROOT.get_or_init(|| geteuid().is_root())
+}
+
+/// Whether we were root when we started.
+static REAL_ROOT: OnceLock<bool> = OnceLock::new();
+/// A copy of the program that other users can reach, whatever directory this was built in.
+static COPY: Mutex<Option<tempfile::TempDir>> = Mutex::new(None);
+
+/// Enters a user namespace in which we stay who we are, so that IPC namespaces can be made without being root.
+pub(crate) fn enter_user_namespace() -> Result<(), String> {
+    if is_root() {
+        return unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| format!("unshare: {errno}"));
+    }
+    let (uid, gid) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWIPC).map_err(|errno| format!("unshare: {errno}"))?;
+    let write = |file: &str, text: String| std::fs::write(file, text).map_err(|error| format!("{file}: {error}"));
+    write("/proc/self/setgroups", "deny".to_owned())?;
+    write("/proc/self/uid_map", format!("{uid} {uid} 1"))?;
+    write("/proc/self/gid_map", format!("{gid} {gid} 1"))
+}
+
+/// Removes what trials have shared.
+pub(crate) fn clean_up() {
+    drop(COPY.lock().unwrap().take());
+}
+
+/// Makes a trial, which has an IPC namespace of its own.
+pub(crate) fn trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| Failed::from(format!("no IPC namespace: {errno}")))?;
+        run();
+        Ok(())
+    })
+}
+
+/// Makes a trial that takes several users, and is ignored without root.
+pub(crate) fn root_trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
+    trial(name, run).with_kind("needs root").with_ignored_flag(!is_root())
+}
+
+/// Gives the program, with an environment that says nothing.
+pub(crate) fn shmadm() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shmadm"));
+    command.env_clear().env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    command
+}
+
+/// Gives the program as another user runs it, without groups; takes root.
+pub(crate) fn shmadm_as(uid: u32) -> Command {
+    let mut command = Command::new(reachable_copy());
+    command.env_clear().env("LC_ALL", "C.UTF-8").stdin(Stdio::null()).current_dir("/");
+    // Setting the uid drops the supplementary groups too, if we are root.
+    command.uid(uid).gid(uid);
+    command
+}
+
+/// Copies the program to where everybody can run it.
+fn reachable_copy() -> PathBuf {
+    let mut copy = COPY.lock().unwrap();
+    let directory = copy.get_or_insert_with(|| {
+        let directory = tempfile::Builder::new().prefix("shmadm-").tempdir_in("/tmp").unwrap();
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let path = directory.path().join("shmadm");
+        std::fs::copy(env!("CARGO_BIN_EXE_shmadm"), &path).unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+        directory
+    });
+    directory.path().join("shmadm")
+}
+
+/// What a run of the program came to.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// Exit code; `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
+    /// Standard output.
+    pub(crate) stdout: String,
+    /// Standard error.
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            signal: output.status.signal(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Ran {
+    /// Asserts the exit code, and shows everything if it is another.
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    /// Asserts that standard error says something.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "standard error lacks {text:?}: {self:#?}");
+        self
+    }
+
+    /// Asserts that nothing came on standard output.
+    #[track_caller]
+    pub(crate) fn prints_nothing(self) -> Self {
+        assert_eq!(self.stdout, "", "{self:#?}");
+        self
+    }
+
+    /// Gives standard output as one JSON value.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+}
+
+/// Runs the program.
+pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
+    shmadm().args(arguments).output().unwrap().into()
+}
+
+/// Runs the program with something on standard input.
+pub(crate) fn run_with_input<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, input: &[u8]) -> Ran {
+    let mut child =
+        shmadm().args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // The program may have had enough before the end.
+            let _ = stdin.write_all(input);
+        });
+        child.wait_with_output().unwrap().into()
+    })
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A process of a trial, which ends with it.
+#[derive(Debug)]
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Writes a file, and gives its path.
+pub(crate) fn file(directory: &Path, name: &str, contents: &[u8]) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::write(&path, contents).unwrap();
+    path
+}
