@@ -2,13 +2,11 @@
 
 use std::os::fd::BorrowedFd;
 
-use nix::errno::Errno;
-
 use super::Range;
 use super::transfer::{failed, interrupted};
 use crate::error::Error;
 use crate::query::{System, words};
-use crate::sys::{Attachment, widen_pipe};
+use crate::sys::{Attachment, Errno, widen_pipe};
 
 /// How much is copied into our memory at once.
 const PIECE: usize = 64 << 10;

@@ -1,11 +1,9 @@
 //! What the loops of reading and writing share.
 
-use nix::errno::Errno;
-
 use crate::error::{Error, Kind};
 use crate::model::ShmId;
 use crate::query::words;
-use crate::sys;
+use crate::sys::{self, Errno};
 
 /// Makes the error of a copy that failed at an offset.
 pub(super) fn failed(id: ShmId, offset: u64, doing: &str, errno: Errno, call: &'static str) -> Error {

@@ -2,13 +2,11 @@
 
 use std::os::fd::BorrowedFd;
 
-use nix::errno::Errno;
-
 use super::Range;
 use super::transfer::{failed, interrupted};
 use crate::error::{Error, Kind};
 use crate::query::{System, words};
-use crate::sys::{Attachment, widen_pipe};
+use crate::sys::{Attachment, Errno, is_at_end, widen_pipe};
 
 /// How much of a repeated byte is kept to copy from.
 const PIECE: usize = 64 << 10;
@@ -84,10 +82,9 @@ pub(crate) fn receive(
             Err(errno) => return Err(unreadable(written(offset), errno)),
         }
     }
-    let mut one = [0];
     loop {
-        match nix::unistd::read(from, &mut one) {
-            Ok(count) => return Ok(Received { written: written(offset), more: count > 0 }),
+        match is_at_end(from) {
+            Ok(at_end) => return Ok(Received { written: written(offset), more: !at_end }),
             Err(Errno::EINTR) => interrupted()?,
             Err(errno) => return Err(unreadable(written(offset), errno)),
         }

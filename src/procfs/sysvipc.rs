@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::str::FromStr;
+
+use memchr::memchr;
 
 use super::ProcError;
 use crate::model::{Key, Mode, Segment, ShmId, Stamp};
@@ -45,7 +46,7 @@ pub(crate) fn for_each_segment(
         }
         filled += count;
         let mut start = 0;
-        while let Some(length) = memchr(&buffer[start..filled]) {
+        while let Some(length) = memchr(b'\n', &buffer[start..filled]) {
             line_number += 1;
             if line_number > 1 {
                 let segment = parse_line(&buffer[start..start + length]).map_err(|field| wrong(line_number, field))?;
@@ -63,41 +64,81 @@ pub(crate) fn for_each_segment(
     }
 }
 
-/// Finds the end of the first line.
-fn memchr(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == b'\n')
+/// The fields of a line, split at spaces, since wide numbers overflow their columns.
+///
+/// Digits are read as bytes: of many segments, going through text would cost as much as all the rest.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// Gives the next field; empty behind the last.
+    fn next(&mut self) -> &'a [u8] {
+        let start = self.0.iter().position(|byte| *byte != b' ').unwrap_or(self.0.len());
+        let rest = &self.0[start..];
+        let end = memchr(b' ', rest).unwrap_or(rest.len());
+        self.0 = &rest[end..];
+        &rest[..end]
+    }
+
+    /// Reads a whole number in a base of at most ten that fits its type, or names the field that is none.
+    fn number<T: TryFrom<i128>>(&mut self, radix: i128, name: &'static str) -> Result<T, &'static str> {
+        let field = self.next();
+        let (digits, sign) = field.strip_prefix(b"-").map_or((field, 1), |digits| (digits, -1));
+        // Twenty digits hold 64 bits, and cannot overflow twice as many.
+        if digits.is_empty() || digits.len() > 20 {
+            return Err(name);
+        }
+        let mut number: i128 = 0;
+        for digit in digits {
+            let value = i128::from(digit.wrapping_sub(b'0'));
+            if value >= radix {
+                return Err(name);
+            }
+            number = number * radix + value;
+        }
+        T::try_from(sign * number).map_err(|_| name)
+    }
+
+    /// Reads a pid, of which 0 is none.
+    fn pid(&mut self, name: &'static str) -> Result<Option<i32>, &'static str> {
+        self.number(10, name).map(|pid| (pid != 0).then_some(pid))
+    }
+
+    /// Reads a time, of which 0 is never.
+    fn time(&mut self, name: &'static str) -> Result<Option<Stamp>, &'static str> {
+        self.number(10, name).map(Stamp::from_kernel)
+    }
+
+    /// Reads a number that older kernels do not show.
+    fn optional(&mut self, name: &'static str) -> Result<Option<u64>, &'static str> {
+        if self.0.iter().all(|byte| *byte == b' ') { Ok(None) } else { self.number(10, name).map(Some) }
+    }
 }
 
-/// Reads one line; fields are split at white space, since wide numbers overflow their columns.
+/// Reads one line.
 fn parse_line(line: &[u8]) -> Result<Segment, &'static str> {
-    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    let mut text = |field| words.next().and_then(|word| std::str::from_utf8(word).ok()).ok_or(field);
-    /// Reads a number, or names the field that is none.
-    fn number<T: FromStr>(word: &str, field: &'static str) -> Result<T, &'static str> {
-        word.parse().map_err(|_| field)
-    }
-    let pid = |pid: i32| (pid != 0).then_some(pid);
-    let key = number(text("key")?, "key")?;
-    let id = number(text("shmid")?, "shmid")?;
-    let mode = u32::from_str_radix(text("perms")?, 8).map_err(|_| "perms")?;
+    let mut fields = Fields(line);
+    let key = Key::from_kernel(fields.number(10, "key")?);
+    let id = ShmId::new(fields.number(10, "shmid")?).ok_or("shmid")?;
+    let mode: u32 = fields.number(8, "perms")?;
+    // Fields of a struct literal are evaluated in the order in which they stand: that of the line.
     Ok(Segment {
-        id: ShmId::new(id).ok_or("shmid")?,
-        key: Key::from_kernel(key),
-        size: number(text("size")?, "size")?,
+        id,
+        key,
         mode: Mode::from_kernel(mode),
-        cpid: pid(number(text("cpid")?, "cpid")?),
-        lpid: pid(number(text("lpid")?, "lpid")?),
-        nattch: number(text("nattch")?, "nattch")?,
-        uid: number(text("uid")?, "uid")?,
-        gid: number(text("gid")?, "gid")?,
-        cuid: number(text("cuid")?, "cuid")?,
-        cgid: number(text("cgid")?, "cgid")?,
-        atime: Stamp::from_kernel(number(text("atime")?, "atime")?),
-        dtime: Stamp::from_kernel(number(text("dtime")?, "dtime")?),
-        ctime: Stamp::from_kernel(number(text("ctime")?, "ctime")?),
+        size: fields.number(10, "size")?,
+        cpid: fields.pid("cpid")?,
+        lpid: fields.pid("lpid")?,
+        nattch: fields.number(10, "nattch")?,
+        uid: fields.number(10, "uid")?,
+        gid: fields.number(10, "gid")?,
+        cuid: fields.number(10, "cuid")?,
+        cgid: fields.number(10, "cgid")?,
+        atime: fields.time("atime")?,
+        dtime: fields.time("dtime")?,
+        ctime: fields.time("ctime")?,
         // Kernels before 2.6.34 had no columns for these.
-        rss: text("rss").ok().map(|word| number(word, "rss")).transpose()?,
-        swap: text("swap").ok().map(|word| number(word, "swap")).transpose()?,
+        rss: fields.optional("rss")?,
+        swap: fields.optional("swap")?,
         owner: None,
         group: None,
         creator: None,

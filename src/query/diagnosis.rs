@@ -248,11 +248,17 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             _ => error,
         },
         (Errno::EACCES, Some(segment)) => explain_access(system, error, &segment),
+        (Errno::EPERM, _) if matches!(attempt, Attempt::Attach { .. }) => error
+            .cause("nothing may be mapped at so low an address without CAP_SYS_RAWIO (vm.mmap_min_addr)")
+            .hint("leave --address out, and the kernel finds room"),
         (Errno::EPERM, Some(segment)) => explain_control(system, error, attempt, &segment),
         (Errno::ENOMEM, _) => match attempt {
             Attempt::Lock(_) => error
                 .cause("the segment is larger than what this user may still lock (RLIMIT_MEMLOCK)")
                 .hint("`ulimit -l` shows that limit in KiB; CAP_IPC_LOCK lifts it"),
+            Attempt::Attach { place: Place::Exact(_) | Place::Rounded(_), .. } => error
+                .cause("that range leaves the address space, or there is no room (RLIMIT_AS, vm.max_map_count)")
+                .hint("leave --address out, and the kernel finds room"),
             _ => error
                 .cause("the address space has no room for it (RLIMIT_AS, vm.max_map_count), or memory is short")
                 .hint("`ulimit -v` shows the limit on address space"),
@@ -286,7 +292,7 @@ fn explain_access(system: &System, error: Error, segment: &Segment) -> Error {
     if system.uid() == segment.uid || system.uid() == segment.cuid {
         error.hint(format!("as its owner you may change the mode: {command}"))
     } else {
-        error.hint(format!("{owner} or root can change the mode: {command}"))
+        error.hint(format!("{} can change the mode: {command}", or_root(&owner)))
     }
 }
 
@@ -311,7 +317,12 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &S
         system.user(segment.cuid),
         if has_capability(system, number) == Some(true) { "is outside the user namespace for" } else { "lacks" },
     ));
-    error.hint(format!("{} or root can do it, as with `sudo shmadm …`", system.user(segment.uid)))
+    error.hint(format!("{} can do it, as with `sudo shmadm …`", or_root(&system.user(segment.uid))))
+}
+
+/// Names who has the right that the caller lacks.
+fn or_root(owner: &str) -> String {
+    if owner == "root" { owner.to_owned() } else { format!("{owner} or root") }
 }
 
 /// Makes the refusal to touch a segment that is attached, with who made it and who used it last.

@@ -37,8 +37,10 @@ pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Segment>, E
 
 /// Asks shmctl for each place of the kernel's table.
 fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Segment>, SysError> {
-    let mut segments = Vec::new();
-    for index in 0..=sys::highest_index()? {
+    let highest = sys::highest_index()?;
+    // Room for all at once: of many segments, moving them as the list grows would cost more than some calls.
+    let mut segments = Vec::with_capacity(usize::try_from(highest).unwrap_or(0) + 1);
+    for index in 0..=highest {
         match ask(index) {
             Ok(segment) => segments.push(segment),
             // An empty place; one that was emptied at this moment; one that SHM_STAT hides.

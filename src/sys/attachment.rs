@@ -68,7 +68,12 @@ impl Attachment {
         if address == ptr::without_provenance_mut(usize::MAX) {
             return Err(failed());
         }
-        let address = NonNull::new(address).ok_or_else(failed)?;
+        let Some(address) = NonNull::new(address) else {
+            // Who may map the first page gets it by rounding down to it: no place for a pointer.
+            // SAFETY: shmat has just put the segment there, and nobody has seen it.
+            let _ = unsafe { libc::shmdt(address) };
+            return Err(SysError { errno: Errno::EINVAL, call: "shmat", target: On::Id(id) });
+        };
         // From here on the drop detaches. While attached the id cannot come to mean another segment.
         let mut attachment = Self { id, address, size: 0, access, pipe: RefCell::new(None) };
         let size = sysv::stat(id)?.size;
@@ -299,6 +304,14 @@ impl Attachment {
         self.range(offset, length)?;
         splice(backing.as_fd(), offset, length, to)
     }
+}
+
+/// Tells whether a descriptor has nothing more to read, by reading a byte of it.
+///
+/// # Errors
+/// read(2), EINTR included.
+pub(crate) fn is_at_end(from: BorrowedFd<'_>) -> Result<bool, Errno> {
+    nix::unistd::read(from, &mut [0]).map(|count| count == 0)
 }
 
 /// Makes a pipe larger, so that fewer calls fill it; any answer will do. Gives whether it is a pipe.

@@ -15,12 +15,11 @@ mod process;
 mod signals;
 mod sysv;
 
-use nix::errno::Errno;
-
 use crate::model::{Key, ShmId};
 
 pub(crate) use accounts::{group_name, user_name};
-pub(crate) use attachment::{Attachment, Place, widen_pipe};
+pub(crate) use attachment::{Attachment, Place, is_at_end, widen_pipe};
+pub(crate) use nix::errno::Errno;
 pub(crate) use process::{answer_and_let_go, ask_to_end, close_inherited, open_pidfd, set_name, wait_ended};
 pub(crate) use signals::{Wake, Watch, caught, raise};
 pub(crate) use sysv::{
