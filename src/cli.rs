@@ -11,7 +11,7 @@ use crate::commands::{
 use crate::error::{Error, Exit, Kind};
 use crate::process::serve;
 use crate::query::{HOLDER_NAME, System};
-use crate::render::Format;
+use crate::render::{Format, SEGMENT};
 use crate::ui::clap_text::Rendered;
 use crate::ui::{Color, Ui};
 
@@ -127,8 +127,12 @@ pub fn command() -> clap::Command {
     let mut command = Cli::command();
     for manual in MANUALS {
         let examples: Vec<_> = manual.examples.iter().map(|(line, what)| format!("  {line}\n      {what}")).collect();
-        let examples = format!("Examples:\n{}", examples.join("\n"));
-        command = command.mut_subcommand(manual.name, |sub| sub.after_help(examples));
+        let mut after = format!("Examples:\n{}", examples.join("\n"));
+        if manual.name == "list" {
+            let columns: Vec<_> = columns().map(|(name, help)| format!("  {name:<14} {help}")).collect();
+            after = format!("Columns:\n{}\n\n{after}", columns.join("\n"));
+        }
+        command = command.mut_subcommand(manual.name, |sub| sub.after_help(after));
     }
     let groups: Vec<_> = GROUPS.iter().map(|(heading, names)| group(&command, heading, names)).collect();
     let template = format!(
@@ -153,6 +157,11 @@ fn group(command: &clap::Command, heading: &str, names: &[&str]) -> String {
         })
         .collect();
     format!("{heading}:\n{}", lines.concat())
+}
+
+/// Gives the columns that `list` can show, each with what it shows.
+pub fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SEGMENT.iter().map(|column| (column.name, column.help))
 }
 
 /// Gives what the manual pages have besides the options.

@@ -16,8 +16,8 @@ mod render;
 mod sys;
 mod ui;
 
-pub use cli::{GROUPS, command, manuals};
-pub use commands::Manual;
+pub use cli::{GROUPS, columns, command, manuals};
+pub use commands::{EXIT_STATUS, Manual};
 pub use error::{Exit, Kind};
 
 /// Runs the program with its arguments, the first of which is its name.

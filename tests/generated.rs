@@ -1,1 +1,294 @@
-//! placeholder
+//! Manual pages and completion scripts: generated from the command line as the program knows it, committed, and kept
+//! true by these tests. `SHMADM_REGENERATE=1 cargo test --locked --test generated` writes them anew.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Command;
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+/// The date on the pages: that of their last change worth a date, and not of the day they are built.
+const DATE: &str = "2026-11-23";
+
+/// What users of the older tools type here instead.
+const COMPARED: &[(&str, &str)] = &[
+    ("ipcs -m", "shmadm list"),
+    ("ipcs -m -t", "shmadm list -t"),
+    ("ipcs -m -p", "shmadm list -p"),
+    ("ipcs -m -c", "shmadm list -c"),
+    ("ipcs -m -i ID", "shmadm stat ID"),
+    ("ipcs -m -l, ipcs -m -u", "shmadm limits"),
+    ("lsipc -m -o COLUMNS", "shmadm list -o COLUMNS"),
+    ("lsipc -m --json", "shmadm list --json"),
+    ("ipcrm -m ID", "shmadm rm ID"),
+    ("ipcrm -M KEY", "shmadm rm key:KEY"),
+    ("ipcrm -a shm", "shmadm rm with the ids that shmadm list --mine -o ID prints"),
+    ("ipcmk -M SIZE -p MODE", "shmadm create --key random --size SIZE --mode MODE"),
+];
+
+/// The forms of a segment's name.
+const NAMES: &[(&str, &str)] = &[
+    ("65538", "the segment with this id (decimal, no leading zero)"),
+    ("0x4d2", "the segment with this key"),
+    ("id:65538", "the id, spelled out"),
+    ("key:1234", "the key in decimal, hexadecimal (0x) or octal (leading 0)"),
+    ("ftok:PATH", "the key that ftok(3) makes of the file, with project number 1"),
+    (
+        "ftok:PATH:PROJ",
+        "the same with PROJ, which follows the last colon: 1 to 255, or one character; '5' in quotes is the character",
+    ),
+];
+
+/// Gives every generated file with its contents.
+fn generated() -> BTreeMap<PathBuf, String> {
+    let mut files = BTreeMap::new();
+    let mut command = shmadm::command();
+    command.build();
+    add_pages(&command, None, &mut files);
+    for (shell, name) in [(Shell::Bash, "shmadm.bash"), (Shell::Zsh, "_shmadm"), (Shell::Fish, "shmadm.fish")] {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut shmadm::command(), "shmadm", &mut script);
+        files.insert(Path::new("completions").join(name), String::from_utf8(script).unwrap());
+    }
+    files
+}
+
+/// Adds the page of a command, and those of its subcommands.
+fn add_pages(command: &Command, parent: Option<&str>, files: &mut BTreeMap<PathBuf, String>) {
+    let name =
+        parent.map_or_else(|| command.get_name().to_owned(), |parent| format!("{parent}-{}", command.get_name()));
+    files.insert(Path::new("man").join(format!("{name}.1")), page(command, &name));
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        add_pages(sub, Some(&name), files);
+    }
+}
+
+/// Writes the page of a command.
+fn page(command: &Command, name: &str) -> String {
+    let spaced = name.replace('-', " ");
+    // clap takes names that live for ever, which a test's may.
+    let titled: &'static str = name.to_owned().leak();
+    let command = command.clone().name(titled).display_name(titled).bin_name(spaced.leak() as &'static str);
+    let is_main = name == "shmadm";
+    let man = Man::new(command.clone())
+        .title(name.to_uppercase())
+        .date(DATE)
+        .source(format!("shmadm {}", env!("CARGO_PKG_VERSION")))
+        .manual("User Commands");
+    let mut text = Vec::new();
+    man.render_title(&mut text).unwrap();
+    // Left adjusted: long words, as JSON has them, cannot be stretched to two even margins.
+    text.extend_from_slice(b".ad l\n");
+    man.render_name_section(&mut text).unwrap();
+    let mut text = String::from_utf8(text).unwrap();
+    text.push_str(&synopsis(&command));
+    text.push_str(&description(&command, is_main));
+    let mut roff = Roff::new();
+    if is_main {
+        for (heading, names) in shmadm::GROUPS {
+            roff.control("SH", [heading.to_uppercase().as_str()]);
+            for sub in names.iter().filter_map(|name| command.find_subcommand(name)) {
+                let aliases: Vec<_> = sub.get_visible_aliases().collect();
+                let also = if aliases.is_empty() { String::new() } else { format!(" (also {})", aliases.join(", ")) };
+                let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+                item(&mut roff, &format!("shmadm-{}(1)", sub.get_name()), &format!("{about}{also}."));
+            }
+        }
+    }
+    text.push_str(&roff.to_roff());
+    let mut options = Vec::new();
+    man.render_options_section(&mut options).unwrap();
+    text.push_str(&String::from_utf8(options).unwrap());
+    if !is_main && command.get_subcommands().next().is_some() {
+        let mut subcommands = Vec::new();
+        man.render_subcommands_section(&mut subcommands).unwrap();
+        text.push_str(&String::from_utf8(subcommands).unwrap());
+    }
+    text.push_str(&sections(name, is_main).to_roff());
+    tidied(&text)
+}
+
+/// Writes how a command is called.
+fn synopsis(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]);
+    for line in usage.trim_start_matches("Usage:").lines() {
+        roff.text([roman(line.trim())]);
+        roff.control("br", []);
+    }
+    roff.to_roff()
+}
+
+/// Says what a command is for.
+fn description(command: &Command, is_main: bool) -> String {
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut roff = Roff::new();
+    roff.control("SH", ["DESCRIPTION"]);
+    paragraph(&mut roff, &format!("{about}."));
+    if is_main {
+        paragraph(
+            &mut roff,
+            "Every command works on the System V shared memory segments of the IPC namespace it runs in. Data goes to \
+             standard output; status, warnings, hints and errors go to standard error.",
+        );
+    }
+    roff.to_roff()
+}
+
+/// Joins what several generators wrote: one preamble, and no paragraph where a heading has just begun one.
+fn tidied(text: &str) -> String {
+    const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+    let mut lines: Vec<&str> = Vec::new();
+    let body = text.replace(PREAMBLE, "").replace(".br\n\n.br\n", ".br\n");
+    for line in body.lines() {
+        let after_heading = lines.last().is_some_and(|before| before.starts_with(".SH"));
+        let before_heading = line.starts_with(".SH") && lines.last() == Some(&".br");
+        if before_heading {
+            lines.pop();
+        }
+        if !(after_heading && line == ".PP") && !line.is_empty() {
+            lines.push(line);
+        }
+    }
+    format!("{PREAMBLE}{}\n", lines.join("\n"))
+}
+
+/// Writes what a page has besides the options.
+fn sections(name: &str, is_main: bool) -> Roff {
+    let mut roff = Roff::new();
+    let command = name.strip_prefix("shmadm-").unwrap_or_default().split('-').next().unwrap_or_default();
+    let manual = shmadm::manuals().iter().find(|manual| manual.name == command);
+    if is_main {
+        roff.control("SH", ["NAMING A SEGMENT"]);
+        for (form, meaning) in NAMES {
+            item(&mut roff, form, meaning);
+        }
+        paragraph(
+            &mut roff,
+            "Key 0 is IPC_PRIVATE, which names no segment. SIZE is a whole number of bytes, with K, M, G, \
+            T or P for powers of 1024 and KB, MB, … for powers of 1000. DURATION has the units ms, s, m, h, d, w, as in \
+            1h30m. MODE is octal.",
+        );
+    }
+    if name == "shmadm-list" {
+        roff.control("SH", ["COLUMNS"]);
+        for (column, help) in shmadm::columns() {
+            item(&mut roff, column, help);
+        }
+    }
+    let all: Vec<_> = shmadm::manuals().iter().filter_map(|manual| manual.examples.first()).collect();
+    roff.control("SH", ["EXAMPLES"]);
+    let examples = manual.map_or(all, |manual| manual.examples.iter().collect());
+    for (line, what) in examples {
+        item(&mut roff, line, &sentence(what));
+    }
+    roff.control("SH", ["EXIT STATUS"]);
+    for (code, meaning) in shmadm::EXIT_STATUS {
+        item(&mut roff, &code.to_string(), meaning);
+    }
+    paragraph(
+        &mut roff,
+        "A signal that ends the program is raised again, so that a shell sees it. A reader of the output \
+        that goes away is no failure.",
+    );
+    roff.control("SH", ["JSON"]);
+    if let Some(manual) = manual {
+        paragraph(&mut roff, manual.json);
+    }
+    paragraph(
+        &mut roff,
+        "Every object at the top has \"schema\":1, and every key is always there; what is unknown or never \
+        happened is null. Sizes are bytes, times RFC 3339 in UTC, durations seconds. Fields may be added; none is renamed, \
+        removed or retyped. A command that fails without a report prints {\"schema\":1,\"error\":{…}} as well.",
+    );
+    roff.control("SH", ["NOTES"]);
+    if let Some(manual) = manual {
+        manual.notes.split("\n\n").for_each(|notes| paragraph(&mut roff, notes));
+    }
+    if is_main {
+        paragraph(&mut roff, "What users of ipcs(1), lsipc(1), ipcrm(1) and ipcmk(1) type instead:");
+        for (before, now) in COMPARED {
+            item(&mut roff, before, now);
+        }
+        paragraph(
+            &mut roff,
+            "Unlike these, shmadm refuses to remove a segment that is attached, takes no number for \
+            another, tells a missing segment from a forbidden one by its exit code, and says which cause an error had.",
+        );
+    }
+    roff.control("SH", ["SEE ALSO"]);
+    let also = if is_main {
+        "ipcs(1), lsipc(1), ipcrm(1), ipcmk(1), sysvipc(7), shmget(2), shmat(2), shmctl(2)"
+    } else {
+        "shmadm(1), shmget(2), shmat(2), shmctl(2)"
+    };
+    paragraph(&mut roff, also);
+    roff
+}
+
+/// Adds a term with what it means.
+fn item(roff: &mut Roff, term: &str, meaning: &str) {
+    roff.control("TP", []);
+    roff.text([bold(term)]);
+    roff.text([roman(meaning)]);
+}
+
+/// Adds a paragraph.
+fn paragraph(roff: &mut Roff, text: &str) {
+    roff.control("PP", []);
+    roff.text([roman(text)]);
+}
+
+/// Makes a sentence of words that follow a command.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
+}
+
+#[test]
+fn manual_pages_and_completions_are_those_of_the_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = generated();
+    if std::env::var_os("SHMADM_REGENERATE").is_some() {
+        for (path, contents) in &files {
+            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            std::fs::write(root.join(path), contents).unwrap();
+        }
+    }
+    let how = "`SHMADM_REGENERATE=1 cargo test --locked --test generated` writes it anew";
+    for (path, contents) in &files {
+        let committed = std::fs::read_to_string(root.join(path)).unwrap_or_default();
+        assert!(committed == *contents, "{} is stale: {how}", path.display());
+    }
+    for directory in ["man", "completions"] {
+        for entry in std::fs::read_dir(root.join(directory)).unwrap() {
+            let path = Path::new(directory).join(entry.unwrap().file_name());
+            assert!(files.contains_key(&path), "{} belongs to no command: remove it", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_visible_command_is_in_one_group_and_has_a_manual() {
+    let command = shmadm::command();
+    let grouped: Vec<&str> = shmadm::GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+        let name = sub.get_name();
+        assert_eq!(grouped.iter().filter(|known| **known == name).count(), 1, "{name}");
+        let manual = shmadm::manuals().iter().find(|manual| manual.name == name);
+        assert!(manual.is_some_and(|manual| !manual.examples.is_empty()), "{name} has no examples");
+        assert!(sub.get_about().is_some(), "{name} says nothing of itself");
+    }
+    for name in grouped {
+        assert!(command.find_subcommand(name).is_some(), "{name} is no command");
+    }
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    shmadm::command().debug_assert();
+}

@@ -71,6 +71,21 @@ pub struct Manual {
     pub notes: &'static str,
 }
 
+/// The exit codes and what they mean; frozen.
+pub const EXIT_STATUS: &[(u8, &str)] = &[
+    (0, "Done."),
+    (1, "Failed, wholly or for several segments with different causes; or a range leaves the segment."),
+    (2, "Usage error: nothing was done."),
+    (3, "There is no such segment."),
+    (4, "Permission denied."),
+    (
+        5,
+        "Refused by a safety rail: the segment is in use, raw bytes would go to a terminal, somebody else's segment \
+         would be changed, or a look would destroy it (kernel.shm_rmid_forced).",
+    ),
+    (6, "It exists already."),
+];
+
 /// Every command's manual.
 pub(crate) const MANUALS: &[&Manual] = &[
     &create::MANUAL,

@@ -35,7 +35,7 @@ const USUAL_KEY: Key = Key::new(1234);
 
 /// Watch the life of a segment: a writer and a reader, explained as they run
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct DemoArgs {
     #[command(subcommand)]
     role: Option<RoleCommand>,
