@@ -311,8 +311,10 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit 
         return Exit::Done;
     }
     if json {
-        let first = rendered.plain.lines().next().unwrap_or_default();
-        let usage = Error::new(Kind::Usage, first.strip_prefix("error: ").unwrap_or(first));
+        // What is wrong stands before the first empty line, at times on several.
+        let lines: Vec<_> = rendered.plain.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let message = lines.join(" ");
+        let usage = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
         let _ = ui.error_json(&usage).and_then(|()| ui.flush());
     }
     Exit::Failed(Kind::Usage)

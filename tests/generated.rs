@@ -150,7 +150,8 @@ fn tidied(text: &str) -> String {
         if before_heading {
             lines.pop();
         }
-        if !(after_heading && line == ".PP") && !line.is_empty() {
+        let idle_paragraph = after_heading && line == ".PP";
+        if !idle_paragraph && !line.is_empty() {
             lines.push(line);
         }
     }

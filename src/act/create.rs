@@ -96,7 +96,12 @@ pub(crate) fn create(system: &System, creation: &Creation) -> Result<Opened, Err
         }
         match sys::create(key, size, flags) {
             Ok(id) => Ok(Some(Opened::New(Unfinished(id)))),
-            Err(error) if error.errno == Errno::EEXIST && !creation.exclusive => Ok(None),
+            // A random key that is taken is drawn anew, whether an existing segment is an error or not.
+            Err(error)
+                if error.errno == Errno::EEXIST && (!creation.exclusive || matches!(creation.key, KeySpec::Random)) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(explain(system, &Attempt::Create { key, size, flags }, error)),
         }
     };

@@ -20,7 +20,7 @@ pub(crate) struct Mapping {
     pub(crate) path: String,
 }
 
-/// Reads the file mappings of a process; those without an inode are left out.
+/// Reads the file mappings of a process. An inode number tells no file from none: that of a segment may be 0.
 ///
 /// # Errors
 /// The process is gone, closed to us, or shows a line that is no mapping.
@@ -30,7 +30,7 @@ pub(crate) fn mappings(root: &Path, pid: i32) -> Result<Vec<Mapping>, ProcError>
     let mut found = Vec::new();
     for (number, line) in text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()) {
         match parse_line(&String::from_utf8_lossy(line)) {
-            Some(mapping) if mapping.inode != 0 => found.push(mapping),
+            Some(mapping) if mapping.path.starts_with('/') => found.push(mapping),
             Some(_) => {}
             None => return Err(ProcError::Format { path, line: number + 1, field: "mapping" }),
         }
@@ -72,5 +72,17 @@ mod tests {
         );
         assert_eq!(parse_line("00400000-00401000 r-xp 00000000 00:00 0 ").unwrap().path, "");
         assert_eq!(parse_line("garbage"), None);
+    }
+
+    #[test]
+    fn a_segment_with_id_0_is_a_file_and_unnamed_memory_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("7")).unwrap();
+        let text = "7f0000000000-7f0000001000 rw-s 00000000 00:01 0      /SYSV000004d2 (deleted)\n\
+                    7f0000001000-7f0000002000 rw-p 00000000 00:00 0 \n\
+                    7f0000002000-7f0000003000 rw-p 00000000 00:00 0      [heap]\n";
+        fs::write(root.path().join("7/maps"), text).unwrap();
+        let found = mappings(root.path(), 7).unwrap();
+        assert_eq!(found.iter().map(|mapping| (mapping.inode, mapping.device)).collect::<Vec<_>>(), [(0, (0, 1))]);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
 use memchr::memchr;
 
@@ -15,51 +15,168 @@ const SHM_DEST: u32 = 0o1000;
 /// linux/shm.h, in the mode: locked in memory.
 const SHM_LOCKED: u32 = 0o2000;
 /// How much is asked of the kernel at once; it gives a page or so.
+const READ: usize = 8 << 10;
+/// How much is handed from thread to thread at once; a few hundred rows, which one thread reads alone.
 const CHUNK: usize = 64 << 10;
+/// How many chunks may be read ahead.
+const CHUNKS_AHEAD: usize = 64;
 
-/// Reads the segments one by one, with resident and swapped bytes, until `visit` breaks off.
+/// Reads all segments, with resident and swapped bytes.
+///
+/// Of many segments a second thread does the reading while this one understands what was read: the kernel takes as
+/// long for a row as we do.
 ///
 /// # Errors
 /// The file cannot be read, is empty, or has a line that is no segment.
-pub(crate) fn for_each_segment(
-    root: &Path,
-    mut visit: impl FnMut(Segment) -> ControlFlow<()>,
-) -> Result<(), ProcError> {
-    let path = root.join("sysvipc/shm");
-    let mut file = File::open(&path).map_err(|error| ProcError::read(&path, error))?;
-    let mut buffer = vec![0; CHUNK];
-    let (mut filled, mut line_number) = (0, 0);
-    loop {
-        let count = match file.read(&mut buffer[filled..]) {
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ProcError::read(&path, error)),
-        };
-        let wrong = |line, field| ProcError::Format { path: path.clone(), line, field };
-        if count == 0 {
-            // A real one has at least its headings: an empty one was put in the place of it by a sandbox.
-            return match (line_number, filled) {
-                (0, _) => Err(wrong(1, "headings")),
-                (_, 0) => Ok(()),
-                _ => Err(wrong(line_number + 1, "end")),
-            };
-        }
-        filled += count;
-        let mut start = 0;
-        while let Some(length) = memchr(b'\n', &buffer[start..filled]) {
-            line_number += 1;
-            if line_number > 1 {
-                let segment = parse_line(&buffer[start..start + length]).map_err(|field| wrong(line_number, field))?;
-                if visit(segment).is_break() {
-                    return Ok(());
+pub(crate) fn all_segments(root: &Path) -> Result<Vec<Segment>, ProcError> {
+    let mut source = Source::open(root)?;
+    let mut segments = Vec::new();
+    let mut first = Vec::new();
+    let more = source.read_some(&mut first)?;
+    let mut lines = Lines::default();
+    let mut visit = |line: &[u8]| parse_line(line).map(|segment| segments.push(segment));
+    lines.feed(&source.path, &first, &mut visit)?;
+    if more {
+        let path = source.path.clone();
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(CHUNKS_AHEAD);
+            scope.spawn(move || {
+                loop {
+                    let mut chunk = Vec::new();
+                    let more = source.read_some(&mut chunk);
+                    let last = !matches!(more, Ok(true));
+                    // The receiver goes away only if it has met an error of its own.
+                    if sender.send(more.map(|_| chunk)).is_err() || last {
+                        return;
+                    }
                 }
+            });
+            receiver.into_iter().try_for_each(|chunk| lines.feed(&path, &chunk?, &mut visit))
+        })?;
+        lines.end(&path)?;
+    } else {
+        lines.end(&source.path)?;
+    }
+    Ok(segments)
+}
+
+/// Reads as far as the row of one segment; `None` if there is none with this id.
+///
+/// # Errors
+/// The file cannot be read, is empty, or has a line that is no segment.
+pub(crate) fn find_segment(root: &Path, id: ShmId) -> Result<Option<Segment>, ProcError> {
+    let mut source = Source::open(root)?;
+    let mut lines = Lines::default();
+    let mut found = None;
+    let mut chunk = Vec::new();
+    loop {
+        chunk.clear();
+        let count = source.read_once(&mut chunk)?;
+        lines.feed(&source.path, &chunk, &mut |line| {
+            let mut fields = Fields(line);
+            fields.signed("key")?;
+            if found.is_none() && fields.signed("shmid")? == i64::from(id.raw()) {
+                found = Some(parse_line(line)?);
             }
-            start += length + 1;
+            Ok(())
+        })?;
+        if found.is_some() {
+            return Ok(found);
         }
-        buffer.copy_within(start..filled, 0);
-        filled -= start;
-        if filled == buffer.len() {
-            return Err(wrong(line_number + 1, "length"));
+        if count == 0 {
+            return lines.end(&source.path).map(|()| None);
+        }
+    }
+}
+
+/// The file, opened.
+struct Source {
+    /// Its path.
+    path: PathBuf,
+    /// It.
+    file: File,
+}
+
+impl Source {
+    /// Opens the file.
+    fn open(root: &Path) -> Result<Self, ProcError> {
+        let path = root.join("sysvipc/shm");
+        let file = File::open(&path).map_err(|error| ProcError::read(&path, error))?;
+        Ok(Self { path, file })
+    }
+
+    /// Appends what one read gives, a page or so of whole rows; gives how many bytes, 0 at the end.
+    fn read_once(&mut self, bytes: &mut Vec<u8>) -> Result<usize, ProcError> {
+        let start = bytes.len();
+        bytes.resize(start + READ, 0);
+        loop {
+            match self.file.read(&mut bytes[start..]) {
+                Ok(count) => {
+                    bytes.truncate(start + count);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ProcError::read(&self.path, error)),
+            }
+        }
+    }
+
+    /// Appends a chunk; gives whether there may be more.
+    fn read_some(&mut self, bytes: &mut Vec<u8>) -> Result<bool, ProcError> {
+        bytes.reserve(CHUNK + READ);
+        while bytes.len() < CHUNK {
+            if self.read_once(bytes)? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Lines, put together from chunks that may end anywhere.
+#[derive(Default)]
+struct Lines {
+    /// The beginning of a line whose end is to come.
+    rest: Vec<u8>,
+    /// How many lines there were.
+    count: usize,
+}
+
+impl Lines {
+    /// Shows each whole line but the headings.
+    fn feed(
+        &mut self,
+        path: &Path,
+        mut bytes: &[u8],
+        visit: &mut impl FnMut(&[u8]) -> Result<(), &'static str>,
+    ) -> Result<(), ProcError> {
+        while let Some(end) = memchr(b'\n', bytes) {
+            self.count += 1;
+            let line = &bytes[..end];
+            let result = match self.count {
+                1 => Ok(()),
+                _ if self.rest.is_empty() => visit(line),
+                _ => {
+                    self.rest.extend_from_slice(line);
+                    visit(&self.rest)
+                }
+            };
+            self.rest.clear();
+            result.map_err(|field| ProcError::Format { path: path.to_owned(), line: self.count, field })?;
+            bytes = &bytes[end + 1..];
+        }
+        self.rest.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Makes sure that there were headings and that the last line was whole.
+    fn end(&self, path: &Path) -> Result<(), ProcError> {
+        let wrong = |line, field| Err(ProcError::Format { path: path.to_owned(), line, field });
+        match (self.count, self.rest.is_empty()) {
+            // A real one has at least its headings: an empty one was put in the place of it by a sandbox.
+            (0, _) => wrong(1, "headings"),
+            (_, true) => Ok(()),
+            (count, false) => wrong(count + 1, "end"),
         }
     }
 }
@@ -74,65 +191,76 @@ impl<'a> Fields<'a> {
     fn next(&mut self) -> &'a [u8] {
         let start = self.0.iter().position(|byte| *byte != b' ').unwrap_or(self.0.len());
         let rest = &self.0[start..];
-        let end = memchr(b' ', rest).unwrap_or(rest.len());
+        let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
         self.0 = &rest[end..];
         &rest[..end]
     }
 
-    /// Reads a whole number in a base of at most ten that fits its type, or names the field that is none.
-    fn number<T: TryFrom<i128>>(&mut self, radix: i128, name: &'static str) -> Result<T, &'static str> {
+    /// Reads a whole number, or names the field that is none.
+    fn unsigned(&mut self, name: &'static str) -> Result<u64, &'static str> {
+        digits(self.next(), 10).ok_or(name)
+    }
+
+    /// Reads a whole number that fits its type, or names the field that is none.
+    fn narrow<T: TryFrom<u64>>(&mut self, name: &'static str) -> Result<T, &'static str> {
+        T::try_from(self.unsigned(name)?).map_err(|_| name)
+    }
+
+    /// Reads a number that may be negative, or names the field that is none.
+    fn signed(&mut self, name: &'static str) -> Result<i64, &'static str> {
         let field = self.next();
-        let (digits, sign) = field.strip_prefix(b"-").map_or((field, 1), |digits| (digits, -1));
-        // Twenty digits hold 64 bits, and cannot overflow twice as many.
-        if digits.is_empty() || digits.len() > 20 {
-            return Err(name);
+        match field.strip_prefix(b"-") {
+            Some(field) => digits(field, 10).and_then(|number| 0_i64.checked_sub_unsigned(number)),
+            None => digits(field, 10).and_then(|number| i64::try_from(number).ok()),
         }
-        let mut number: i128 = 0;
-        for digit in digits {
-            let value = i128::from(digit.wrapping_sub(b'0'));
-            if value >= radix {
-                return Err(name);
-            }
-            number = number * radix + value;
-        }
-        T::try_from(sign * number).map_err(|_| name)
+        .ok_or(name)
     }
 
     /// Reads a pid, of which 0 is none.
     fn pid(&mut self, name: &'static str) -> Result<Option<i32>, &'static str> {
-        self.number(10, name).map(|pid| (pid != 0).then_some(pid))
+        self.narrow(name).map(|pid| (pid != 0).then_some(pid))
     }
 
     /// Reads a time, of which 0 is never.
     fn time(&mut self, name: &'static str) -> Result<Option<Stamp>, &'static str> {
-        self.number(10, name).map(Stamp::from_kernel)
+        self.signed(name).map(Stamp::from_kernel)
     }
 
     /// Reads a number that older kernels do not show.
     fn optional(&mut self, name: &'static str) -> Result<Option<u64>, &'static str> {
-        if self.0.iter().all(|byte| *byte == b' ') { Ok(None) } else { self.number(10, name).map(Some) }
+        match self.next() {
+            [] => Ok(None),
+            field => digits(field, 10).map(Some).ok_or(name),
+        }
     }
+}
+
+/// Reads digits of a base of at most ten; `None` for anything else, for nothing, and beyond 64 bits.
+fn digits(field: &[u8], base: u64) -> Option<u64> {
+    let value = |digit: u8| Some(u64::from(digit.wrapping_sub(b'0'))).filter(|value| *value < base);
+    let step = |number: u64, digit: &u8| number.checked_mul(base)?.checked_add(value(*digit)?);
+    if field.is_empty() { None } else { field.iter().try_fold(0, step) }
 }
 
 /// Reads one line.
 fn parse_line(line: &[u8]) -> Result<Segment, &'static str> {
     let mut fields = Fields(line);
-    let key = Key::from_kernel(fields.number(10, "key")?);
-    let id = ShmId::new(fields.number(10, "shmid")?).ok_or("shmid")?;
-    let mode: u32 = fields.number(8, "perms")?;
+    let key = i32::try_from(fields.signed("key")?).map_err(|_| "key")?;
+    let id = ShmId::new(fields.narrow("shmid")?).ok_or("shmid")?;
+    let mode = digits(fields.next(), 8).and_then(|mode| u32::try_from(mode).ok()).ok_or("perms")?;
     // Fields of a struct literal are evaluated in the order in which they stand: that of the line.
     Ok(Segment {
         id,
-        key,
+        key: Key::from_kernel(key),
         mode: Mode::from_kernel(mode),
-        size: fields.number(10, "size")?,
+        size: fields.unsigned("size")?,
         cpid: fields.pid("cpid")?,
         lpid: fields.pid("lpid")?,
-        nattch: fields.number(10, "nattch")?,
-        uid: fields.number(10, "uid")?,
-        gid: fields.number(10, "gid")?,
-        cuid: fields.number(10, "cuid")?,
-        cgid: fields.number(10, "cgid")?,
+        nattch: fields.unsigned("nattch")?,
+        uid: fields.narrow("uid")?,
+        gid: fields.narrow("gid")?,
+        cuid: fields.narrow("cuid")?,
+        cgid: fields.narrow("cgid")?,
         atime: fields.time("atime")?,
         dtime: fields.time("dtime")?,
         ctime: fields.time("ctime")?,
@@ -165,12 +293,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("sysvipc")).unwrap();
         fs::write(root.path().join("sysvipc/shm"), contents).unwrap();
-        let mut segments = Vec::new();
-        for_each_segment(root.path(), |segment| {
-            segments.push(segment);
-            ControlFlow::Continue(())
-        })?;
-        Ok(segments)
+        let all = all_segments(root.path());
+        for segment in all.iter().flatten().step_by(500) {
+            // The other way to read gives the same.
+            assert_eq!(find_segment(root.path(), segment.id).unwrap().as_ref(), Some(segment));
+        }
+        all
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::model::{Access, Key, Limits, Needs, Segment, ShmId, Size, State};
 use crate::procfs;
 use crate::sys::{self, CreateFlags, On, Place, SysError};
 
+/// Why there is no answer at all.
+const DENIED: &str = "neither shmctl nor /proc/sysvipc/shm answers: a sandbox (seccomp, a masked /proc) forbids both";
+
 /// What was tried when a call failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attempt {
@@ -106,8 +109,9 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
     match attempt {
         Attempt::Create { key, size, flags } => explain_create(system, error, *key, *size, *flags, failure.errno),
         Attempt::Open { key, size } => explain_open(system, error, *key, *size, failure.errno),
-        Attempt::List | Attempt::Limits => error
-            .cause("neither shmctl nor /proc/sysvipc/shm answers: a sandbox (seccomp, a masked /proc) forbids both"),
+        // Nothing can be looked at any closer where looking is what was refused.
+        Attempt::Stat(_) if !matches!(failure.errno, Errno::EINVAL | Errno::EIDRM) => error.cause(DENIED),
+        Attempt::List | Attempt::Limits => error.cause(DENIED),
         _ => match attempt.id() {
             Some(id) => explain_segment(system, error, attempt, id, failure.errno),
             None => error,

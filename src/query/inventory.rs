@@ -1,6 +1,6 @@
 //! All segments of the IPC namespace, or one of them, from whichever source the kernel lets us have.
 
-use std::ops::ControlFlow;
+use std::num::NonZero;
 
 use nix::errno::Errno;
 
@@ -9,6 +9,11 @@ use crate::error::{Error, SystemWords};
 use crate::model::{Needs, Segment, ShmId};
 use crate::procfs;
 use crate::sys::{self, SysError};
+
+/// The size from which on a table is worth several threads: below it, starting them costs more than they save.
+const LARGE_TABLE: i32 = 2000;
+/// The most threads that ask: the kernel's locks let more wait for each other.
+const MOST_THREADS: usize = 4;
 
 /// Lists all segments in the order of the kernel's table, each with what is needed.
 ///
@@ -19,13 +24,14 @@ use crate::sys::{self, SysError};
 /// Neither source answers.
 pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Segment>, Error> {
     let mut segments = if needs.contains(Needs::RESIDENT) {
-        from_proc(system).or_else(|_| by_index(sys::stat_index).or_else(|_| by_index(sys::stat_index_readable)))
+        procfs::all_segments(system.proc())
+            .or_else(|_| by_index(sys::stat_index).or_else(|_| by_index(sys::stat_index_readable)))
     } else {
         match by_index(sys::stat_index) {
             // Nothing at all is also what a kernel before 4.17 answers, which does not know the command.
-            Ok(segments) if segments.is_empty() => from_proc(system).or(Ok(segments)),
+            Ok(segments) if segments.is_empty() => procfs::all_segments(system.proc()).or(Ok(segments)),
             Ok(segments) => Ok(segments),
-            Err(_) => from_proc(system).or_else(|_| by_index(sys::stat_index_readable)),
+            Err(_) => procfs::all_segments(system.proc()).or_else(|_| by_index(sys::stat_index_readable)),
         }
     }
     .map_err(|error| explain(system, &Attempt::List, error))?;
@@ -35,12 +41,34 @@ pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Segment>, E
     Ok(segments)
 }
 
-/// Asks shmctl for each place of the kernel's table.
+/// Asks shmctl for each place of the kernel's table; of a large table, several threads ask for a part each.
 fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Segment>, SysError> {
     let highest = sys::highest_index()?;
+    if highest < LARGE_TABLE {
+        return by_part(ask, 0, highest);
+    }
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let part = highest / i32::try_from(threads).unwrap_or(1) + 1;
+    std::thread::scope(|scope| {
+        let starts = (0..=highest).step_by(usize::try_from(part).unwrap_or(1));
+        let parts: Vec<_> =
+            starts.map(|start| scope.spawn(move || by_part(ask, start, highest.min(start + part - 1)))).collect();
+        let mut segments = Vec::with_capacity(usize::try_from(highest).unwrap_or(0) + 1);
+        for part in parts {
+            match part.join() {
+                Ok(found) => segments.append(&mut found?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(segments)
+    })
+}
+
+/// Asks shmctl for the places from one to another, both included.
+fn by_part(ask: fn(i32) -> Result<Segment, SysError>, from: i32, to: i32) -> Result<Vec<Segment>, SysError> {
     // Room for all at once: of many segments, moving them as the list grows would cost more than some calls.
-    let mut segments = Vec::with_capacity(usize::try_from(highest).unwrap_or(0) + 1);
-    for index in 0..=highest {
+    let mut segments = Vec::with_capacity(usize::try_from(to - from).unwrap_or(0) + 1);
+    for index in from..=to {
         match ask(index) {
             Ok(segment) => segments.push(segment),
             // An empty place; one that was emptied at this moment; one that SHM_STAT hides.
@@ -48,16 +76,6 @@ fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Segment>, S
             Err(error) => return Err(error),
         }
     }
-    Ok(segments)
-}
-
-/// Reads /proc/sysvipc/shm.
-fn from_proc(system: &System) -> Result<Vec<Segment>, procfs::ProcError> {
-    let mut segments = Vec::new();
-    procfs::for_each_segment(system.proc(), |segment| {
-        segments.push(segment);
-        ControlFlow::Continue(())
-    })?;
     Ok(segments)
 }
 
@@ -69,11 +87,13 @@ fn from_proc(system: &System) -> Result<Vec<Segment>, procfs::ProcError> {
 /// No source answers.
 pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option<Segment>, Error> {
     let mut found = None;
-    if !needs.contains(Needs::RESIDENT) || find_in_proc(system, id).map(|segment| found = segment).is_err() {
+    if !needs.contains(Needs::RESIDENT)
+        || procfs::find_segment(system.proc(), id).map(|segment| found = segment).is_err()
+    {
         found = match sys::stat(id) {
             Ok(segment) => Some(segment),
             Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM) => None,
-            Err(refused) => match find_in_proc(system, id) {
+            Err(refused) => match procfs::find_segment(system.proc(), id) {
                 Ok(segment) => segment,
                 Err(_) => by_index(sys::stat_index)
                     .map_err(|_| explain(system, &Attempt::Stat(id), refused))?
@@ -94,17 +114,4 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
 /// The call's.
 pub(crate) fn call_stat(id: ShmId) -> Result<Segment, SystemWords> {
     sys::stat(id).map_err(|error| words(error.errno, error.call))
-}
-
-/// Reads /proc/sysvipc/shm as far as the row of one segment.
-fn find_in_proc(system: &System, id: ShmId) -> Result<Option<Segment>, procfs::ProcError> {
-    let mut found = None;
-    procfs::for_each_segment(system.proc(), |segment| {
-        if segment.id == id {
-            found = Some(segment);
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok(found)
 }

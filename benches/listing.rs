@@ -1,0 +1,56 @@
+//! Listings, beside cat, ipcs and lsipc.
+
+use std::process::Command;
+
+use nix::libc;
+
+use crate::oracle;
+use crate::timing::{Job, compare};
+
+/// The word by which this program is told to be a creator.
+pub(crate) const CREATOR: &str = "create-and-die";
+/// The program.
+const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+
+/// Makes segments with keys that follow each other, and ends.
+pub(crate) fn create_and_die(first: u32, count: u32) {
+    for key in first..first + count {
+        oracle::create(key, 4096, 0o600);
+    }
+}
+
+/// Compares what runs take when there is nothing to list.
+pub(crate) fn startup(pairs: usize) {
+    println!("-- no segments");
+    compare("list : ipcs -m", &Job::new(&[SHMADM, "list"]), &Job::new(&["ipcs", "-m"]), pairs * 10, Some(1.75));
+}
+
+/// Compares listings of so many segments, made by so many creators that are gone.
+pub(crate) fn of(segments: u32, creators: u32, pairs: usize) {
+    println!("-- {segments} segments of {creators} dead creators");
+    let each = segments / creators;
+    for creator in 0..creators {
+        let arguments = [CREATOR.to_owned(), (creator * each + 1).to_string(), each.to_string()];
+        let status = Command::new("/proc/self/exe").args(arguments).status().unwrap();
+        assert!(status.success(), "the creator failed: {status}");
+    }
+    let rows = oracle::rows();
+    assert_eq!(rows.len(), usize::try_from(segments).unwrap());
+
+    let cat = Job::new(&["cat", "/proc/sysvipc/shm"]);
+    let lsipc = Job::new(&["lsipc", "-m", "--json"]);
+    let few = Job::new(&[SHMADM, "list", "-o", "ID,KEY,SIZE,NATTCH", "--format", "tsv"]);
+    let whole = Job::new(&[SHMADM, "list", "--json"]);
+    compare("list -o ID,KEY,SIZE,NATTCH, tsv : cat", &few, &cat, pairs, Some(1.0));
+    compare("list -o ID,KEY,SIZE,NATTCH, tsv : lsipc --json", &few, &lsipc, pairs, Some(0.1));
+    compare("list --json : cat", &whole, &cat, pairs, Some(2.0));
+    compare("list --json : lsipc --json", &whole, &lsipc, pairs, Some(0.25));
+    compare("list : ipcs -m", &Job::new(&[SHMADM, "list"]), &Job::new(&["ipcs", "-m"]), pairs, Some(1.0));
+    for (place, row) in [("middle", &rows[rows.len() / 2]), ("last", &rows[rows.len() - 1])] {
+        let stat = Job::new(&[SHMADM, "stat", row.get("shmid")]);
+        compare(&format!("stat of the {place} one : cat"), &stat, &cat, pairs, Some(1.0));
+    }
+    for row in rows {
+        assert!(oracle::remove(row.get("shmid").parse::<libc::c_int>().unwrap()));
+    }
+}
