@@ -4,12 +4,30 @@
 //! the thread of each trial then makes its IPC namespace, which the processes it starts inherit.
 #![expect(clippy::unwrap_used, reason = "a trial that cannot go on fails by panicking")]
 
+mod attach;
+mod churn;
+mod create;
+mod create_root;
+mod demo;
+mod docs;
+mod examples;
+mod holder;
+mod list;
 mod naming;
 mod oracle;
+mod output;
+mod read;
+mod rm;
+mod sandbox;
+mod set;
+mod stat;
 mod support;
+mod vanish;
+mod write;
 
 use std::process::ExitCode;
 
+#[expect(clippy::print_stderr, reason = "the harness has no other way to say why nothing ran")]
 fn main() -> ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     if let Err(problem) = support::enter_user_namespace() {
@@ -19,7 +37,28 @@ fn main() -> ExitCode {
         eprintln!("(`sysctl kernel.apparmor_restrict_unprivileged_userns`, a container's seccomp profile)");
         return ExitCode::FAILURE;
     }
-    let trials = [naming::trials()].into_iter().flatten().collect();
+    let trials = [
+        docs::trials(),
+        examples::trials(),
+        naming::trials(),
+        list::trials(),
+        churn::trials(),
+        stat::trials(),
+        read::trials(),
+        write::trials(),
+        output::trials(),
+        demo::trials(),
+        sandbox::trials(),
+        create::trials(),
+        create_root::trials(),
+        attach::trials(),
+        rm::trials(),
+        set::trials(),
+        vanish::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::clean_up();
     conclusion.exit_code()

@@ -5,6 +5,7 @@ use libtest_mimic::Trial;
 use crate::oracle;
 use crate::support::{run, trial};
 
+/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("naming::what_is_no_name_is_a_usage_error_and_touches_nothing", || {

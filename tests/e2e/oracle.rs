@@ -2,10 +2,16 @@
 #![expect(unsafe_code, reason = "the oracle makes its own system calls")]
 #![expect(clippy::disallowed_methods, reason = "the oracle makes its own system calls")]
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::ptr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::libc::{self, c_int, shmid_ds};
+use nix::unistd::{Group, User};
+use serde_json::{Value, json};
 
 /// A row of /proc/sysvipc/shm, as the words that stand there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +95,12 @@ impl Attached {
         // SAFETY: the kernel finds room of its own.
         let address = unsafe { libc::shmat(id, ptr::null(), 0) };
         assert_ne!(address as isize, -1, "shmat: {}", std::io::Error::last_os_error());
-        Self { address, size: stat(id).unwrap().shm_segsz }
+        let size = stat(id).unwrap().shm_segsz;
+        // Other trials fork at any time, and their children would have it attached too until they execute.
+        // SAFETY: the range is the whole mapping, whose contents stay as they are.
+        let result = unsafe { libc::madvise(address, size, libc::MADV_DONTFORK) };
+        assert_eq!(result, 0, "madvise: {}", std::io::Error::last_os_error());
+        Self { address, size }
     }
 
     /// Copies the contents out.
@@ -104,7 +115,9 @@ impl Attached {
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.size);
         // SAFETY: the range is within the mapping, as has just been checked.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.address.cast::<u8>().add(offset), bytes.len()) };
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.address.cast::<u8>().wrapping_add(offset), bytes.len())
+        };
     }
 }
 
@@ -118,4 +131,55 @@ impl Drop for Attached {
 /// Reads a segment's contents.
 pub(crate) fn contents(id: i32) -> Vec<u8> {
     Attached::new(id).bytes()
+}
+
+/// Gives the record that the program should report for a row, but for IDLE, which moves, and STATE, which a row lacks.
+pub(crate) fn record(row: &Row) -> Value {
+    let number = |name: &str| row.get(name).parse::<u64>().unwrap();
+    let id = |name: &str| row.get(name).parse::<u32>().unwrap();
+    let pid = |name: &str| Some(number(name)).filter(|pid| *pid != 0);
+    let user = |name: &str| User::from_uid(id(name).into()).unwrap().map(|user| user.name);
+    let group = |name: &str| Group::from_gid(id(name).into()).unwrap().map(|group| group.name);
+    let time = |name: &str| match row.get(name).parse::<i64>().unwrap() {
+        0 => None,
+        seconds => Some(jiff::Timestamp::from_second(seconds).unwrap().to_string()),
+    };
+    let mode = u32::from_str_radix(row.get("perms"), 8).unwrap();
+    json!({
+        "id": number("shmid"), "key": format!("0x{:08x}", row.get("key").parse::<i32>().unwrap()),
+        "size": number("size"), "mode": format!("{:04o}", mode & 0o777),
+        "uid": id("uid"), "owner": user("uid"), "gid": id("gid"), "group": group("gid"),
+        "cuid": id("cuid"), "creator": user("cuid"), "cgid": id("cgid"), "creator_group": group("cgid"),
+        "cpid": pid("cpid"), "lpid": pid("lpid"), "nattch": number("nattch"),
+        "atime": time("atime"), "dtime": time("dtime"), "ctime": time("ctime"),
+        "dest": mode & 0o1000 != 0, "locked": mode & 0o2000 != 0, "rss": number("rss"), "swap": number("swap"),
+        "ns": namespace(),
+    })
+}
+
+/// Gives the number of this trial's IPC namespace.
+fn namespace() -> u64 {
+    std::fs::metadata("/proc/thread-self/ns/ipc").unwrap().ino()
+}
+
+/// Gives the time since the last attach, detach or change of a row, at this moment.
+pub(crate) fn idle(row: &Row) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    let latest = ["atime", "dtime", "ctime"].map(|name| row.get(name).parse::<i64>().unwrap()).into_iter().max();
+    now - latest.unwrap()
+}
+
+/// Gives the size of a page.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: sysconf takes no pointer.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap()
+}
+
+/// Makes a file's key as the C library does.
+pub(crate) fn ftok(path: &Path, proj: u8) -> u32 {
+    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the pointer is to a string that ends and lives through the call.
+    let key = unsafe { libc::ftok(path.as_ptr(), c_int::from(proj)) };
+    assert_ne!(key, -1, "ftok: {}", std::io::Error::last_os_error());
+    key.cast_unsigned()
 }

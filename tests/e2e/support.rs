@@ -1,4 +1,5 @@
 //! What every trial stands on: namespaces, the program, and what it said.
+#![expect(clippy::disallowed_methods, reason = "trials make their own namespaces")]
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -32,6 +33,9 @@ static COPY: Mutex<Option<tempfile::TempDir>> = Mutex::new(None);
 /// Enters a user namespace in which we stay who we are, so that IPC namespaces can be made without being root.
 pub(crate) fn enter_user_namespace() -> Result<(), String> {
     if is_root() {
+        // Before there are threads: a process that one of them starts while the copy is being written would inherit
+        // the open file, and nobody can run a program that somebody has open for writing.
+        reachable_copy();
         return unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| format!("unshare: {errno}"));
     }
     let (uid, gid) = (geteuid(), getegid());
@@ -54,6 +58,11 @@ pub(crate) fn trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
         run();
         Ok(())
     })
+}
+
+/// Leaves the trial's IPC namespace for another new one.
+pub(crate) fn leave_namespace() {
+    unshare(CloneFlags::CLONE_NEWIPC).unwrap();
 }
 
 /// Makes a trial that takes several users, and is ignored without root.
@@ -147,6 +156,18 @@ impl Ran {
 /// Runs the program.
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
     shmadm().args(arguments).output().unwrap().into()
+}
+
+/// Runs a command that was put together piece by piece.
+pub(crate) fn finish(command: &mut Command) -> Ran {
+    command.output().unwrap().into()
+}
+
+/// Gives bytes that look like noise, the same ones for the same seed.
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    fastrand::Rng::with_seed(seed).fill(&mut bytes);
+    bytes
 }
 
 /// Runs the program with something on standard input.

@@ -1,0 +1,132 @@
+//! Creating where it takes root to set the scene: limits, other users, and the setting that destroys.
+
+use std::process::Command;
+
+use libtest_mimic::Trial;
+
+use crate::create::made;
+use crate::holder::Holder;
+use crate::oracle;
+use crate::support::{NOBODY, Ran, finish, root_trial, run, shmadm_as};
+
+/// Sets a limit of the trial's own namespace.
+fn sysctl(name: &str, value: u64) {
+    std::fs::write(format!("/proc/sys/kernel/{name}"), value.to_string()).unwrap();
+}
+
+/// Runs the program as nobody, who may lock no memory.
+fn run_without_locked_memory(arguments: &[&str]) -> Ran {
+    let program = shmadm_as(NOBODY).get_program().to_owned();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "ulimit -l 0 && exec \"$@\"", "sh"]).arg(program).args(arguments);
+    std::os::unix::process::CommandExt::uid(&mut shell, NOBODY);
+    std::os::unix::process::CommandExt::gid(&mut shell, NOBODY);
+    finish(&mut shell)
+}
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        root_trial("create::at_the_limit_of_pages_it_says_which_limit_and_what_to_do", || {
+            let page = oracle::page_size();
+            oracle::create(0, 6 * page, 0o600);
+            sysctl("shmall", 10);
+            let before = oracle::rows();
+            let size = (5 * page).to_string();
+            let ran = run(["create", "--size", &size]).exits(1).prints_nothing().says("(ENOSPC, shmget)");
+            let cause =
+                "cause: 5 more pages would pass the 10 that all segments may have together, of which 6 are taken";
+            assert!(ran.stderr.contains(cause) && ran.stderr.contains("(kernel.shmall)"), "{ran:?}");
+            assert!(ran.stderr.contains("`sysctl -w kernel.shmall=11`"), "{ran:?}");
+            assert_eq!(oracle::rows(), before);
+            made(&run(["create", "--size", &(4 * page).to_string()]).exits(0));
+        }),
+        root_trial("create::above_the_largest_size_it_says_which_limit_and_what_to_do", || {
+            sysctl("shmmax", 1 << 20);
+            let ran = run(["create", "--size", "2M"]).exits(1).prints_nothing().says("2 MiB: Invalid argument (EINVAL");
+            assert!(ran.stderr.contains("cause: the largest segment here is 1 MiB (kernel.shmmax)"), "{ran:?}");
+            assert!(ran.stderr.contains("`sysctl -w kernel.shmmax=2097152`"), "{ran:?}");
+            assert_eq!(oracle::rows(), []);
+            made(&run(["create", "--size", "1M"]).exits(0));
+        }),
+        root_trial("create::for_huge_pages_it_tells_the_right_from_the_pool", || {
+            let ran = run(["create", "--huge", "--size", "1T"]).exits(1).prints_nothing().says("(ENOMEM, shmget)");
+            assert!(ran.stderr.contains("cause: the pool of huge pages has too few free ones"), "{ran:?}");
+            let ran = run_without_locked_memory(&["create", "--huge"]).exits(4).prints_nothing();
+            assert!(ran.stderr.contains("(EPERM, shmget)") && ran.stderr.contains("vm.hugetlb_shm_group"), "{ran:?}");
+            assert_eq!(oracle::rows(), []);
+        }),
+        root_trial("create::gives_a_segment_to_any_user", || {
+            let options = ["--owner", "100000", "--group", "100001", "--mode", "660", "--fill", "9"];
+            let row = made(&run(["create"].into_iter().chain(options)).exits(0));
+            assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), ("100000", "100001", "660"));
+            assert_eq!((row.get("cuid"), row.get("cgid")), ("0", "0"));
+            assert_eq!(oracle::contents(row.get("shmid").parse().unwrap()), vec![9; oracle::page_size()]);
+            let row = made(&finish(shmadm_as(NOBODY).args(["create", "--owner", "root"])).exits(0));
+            assert_eq!((row.get("uid"), row.get("cuid")), ("0", &*NOBODY.to_string()));
+        }),
+        root_trial("create::what_half_fails_leaves_nothing", || {
+            for more in [&[][..], &["--fill", "1"], &["--hold"], &["--mode", "666", "--key", "1234"]] {
+                let arguments = [&["create", "--lock"], more].concat();
+                let ran =
+                    run_without_locked_memory(&arguments).exits(4).prints_nothing().says("(EPERM, shmctl SHM_LOCK)");
+                assert!(
+                    ran.stderr.contains("cause: this user may lock no memory at all (RLIMIT_MEMLOCK is 0)"),
+                    "{ran:?}"
+                );
+                // The holder was asked to end, and may still be about it: the segment goes with it.
+                crate::support::wait_for("the end of what was made", || oracle::rows().is_empty());
+            }
+            run_without_locked_memory(&["create", "--owner", "100000"]).exits(0);
+        }),
+        root_trial("create::a_key_of_another_user_is_opened_and_left_alone", || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let before = oracle::rows();
+            let ran = finish(shmadm_as(NOBODY).args(["create", "--key", "1234"])).exits(0).says("opened segment");
+            assert_eq!(ran.stdout, format!("{id}\n"));
+            finish(shmadm_as(NOBODY).args(["create", "--key", "1234", "--exclusive"]))
+                .exits(6)
+                .says("of root has this key");
+            finish(shmadm_as(NOBODY).args(["create", "--key", "1234", "--hold"])).exits(4).prints_nothing();
+            assert_eq!(oracle::rows(), before);
+        }),
+        root_trial("create::what_would_die_with_the_command_is_refused_unless_it_is_held", || {
+            sysctl("shm_rmid_forced", 1);
+            for options in
+                [&["create"][..], &["create", "--key", "0x4d2", "--fill", "1"], &["create", "--key", "random"]]
+            {
+                let ran = run(options).exits(5).prints_nothing();
+                assert!(ran.stderr.contains("cause: kernel.shm_rmid_forced is 1"), "{ran:?}");
+                assert!(ran.stderr.contains("hint: have it held in the background: `shmadm create --hold"), "{ran:?}");
+            }
+            assert_eq!(run(["create", "--json"]).exits(5).json()["error"]["kind"], "refused");
+            assert_eq!(oracle::rows(), []);
+            let ran = run(["create", "--key", "0x4d2", "--hold", "--fill", "3", "--mode", "660"]).exits(0);
+            let row = made(&ran);
+            assert_eq!((row.get("nattch"), row.get("perms")), ("1", "660"));
+            let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" holds it attached"));
+            let holder = Holder::new(pid.unwrap().parse().unwrap());
+            assert_eq!(oracle::contents(row.get("shmid").parse().unwrap()), vec![3; oracle::page_size()]);
+            // Opening makes nothing, and so nothing dies.
+            made(&run(["create", "--key", "0x4d2"]).exits(0));
+            run(["detach", "0x4d2"]).exits(0).says("went with its last attachment");
+            assert!(!holder.lives());
+            assert_eq!(oracle::rows(), []);
+        }),
+        root_trial("attach::warns_where_the_last_detach_destroys", || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            // The creator, this very process, lives on, so that the setting destroys nothing yet.
+            sysctl("shm_rmid_forced", 1);
+            let before = oracle::rows();
+            assert_eq!(before.len(), 1);
+            for arguments in [&["read", "0x4d2"][..], &["write", "0x4d2", "text"]] {
+                run(arguments).exits(5).prints_nothing().says("kernel.shm_rmid_forced is 1");
+                assert_eq!(oracle::rows(), before, "{arguments:?}");
+            }
+            run(["attach", "0x4d2", "--for", "1ms"])
+                .exits(0)
+                .says(&format!("the last detach will destroy segment {id}"));
+            assert_eq!(oracle::rows(), []);
+        }),
+    ]
+}

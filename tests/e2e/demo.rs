@@ -1,0 +1,218 @@
+//! `demo`: what it tells, what it leaves, and that any other program can be its other half.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use libtest_mimic::Trial;
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::oracle::{self, Attached};
+use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+
+/// A pace that tries nobody's patience.
+const FAST: [&str; 4] = ["--rounds", "2", "--interval", "20ms"];
+/// A pace at which both have attached long before the first is done, however busy the machine is.
+const ORDERLY: [&str; 4] = ["--rounds", "1", "--interval", "2s"];
+/// The keys of every event.
+const KEYS: [&str; 10] = ["schema", "event", "step", "role", "pid", "call", "result", "value", "text", "segment"];
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("demo::it_tells_each_step_and_leaves_nothing", || {
+            let ran = run(["demo"].iter().chain(&ORDERLY)).exits(0);
+            assert_eq!(ran.stderr, "", "{ran:?}");
+            let mut rest = ran.stdout.as_str();
+            for told in [
+                "1. create",
+                "shmget(0x000004d2, 4096, IPC_CREAT|IPC_EXCL|0600) = ",
+                "nattch 0",
+                "2. attach",
+                "shmat(",
+                "nattch 2",
+                "3. use",
+                "4. detach",
+                "shmdt(0x",
+                "nattch 0",
+                "kernel.shm_rmid_forced",
+                "5. destroy",
+                "IPC_RMID, NULL) = 0",
+                "-1 EINVAL",
+            ] {
+                rest =
+                    rest.split_once(told).unwrap_or_else(|| panic!("lacks {told:?} or has it too early: {ran:#?}")).1;
+            }
+            assert!(ran.stdout.contains("SHM_RDONLY"), "the reader only reads: {ran:?}");
+            assert_eq!(oracle::rows(), []);
+        }),
+        trial("demo::events_are_one_a_line_for_programs", || {
+            let ran = run(["demo", "--json"].iter().chain(&ORDERLY)).exits(0);
+            let events: Vec<Value> = ran.stdout.lines().map(event).collect();
+            let with = |name: &str, value: &str| events.iter().filter(|event| event[name] == value).collect::<Vec<_>>();
+            for step in ["create", "attach", "use", "detach", "destroy"] {
+                assert!(!with("step", step).is_empty(), "no event of {step}: {ran:#?}");
+            }
+            let writes: Vec<_> = with("event", "use").into_iter().filter(|event| event["role"] == "writer").collect();
+            let reads: Vec<_> = with("event", "use").into_iter().filter(|event| event["role"] == "reader").collect();
+            assert_eq!((writes.len(), reads.len()), (1, 1));
+            let values: Vec<_> = writes.iter().map(|event| &event["value"]).collect();
+            for read in reads {
+                // It may have been early, when the memory was fresh.
+                assert!(read["value"] == 0 || values.contains(&&read["value"]), "{read}");
+            }
+            let mut pids: Vec<_> = events.iter().map(|event| event["pid"].as_i64().unwrap()).collect();
+            pids.sort_unstable();
+            pids.dedup();
+            assert_eq!(pids.len(), 3, "a demo, a writer and a reader are three processes");
+            for (shown, nattch) in with("event", "stat").iter().zip([0, 2, 0]) {
+                let segment = &shown["segment"];
+                assert_eq!((&segment["key"], &segment["nattch"]), (&"0x000004d2".into(), &nattch.into()), "{segment}");
+            }
+            assert_eq!(with("event", "stat").len(), 3);
+            let call = |name: &str| {
+                with("event", "call").iter().filter(|event| event["call"].as_str().unwrap().starts_with(name)).count()
+            };
+            assert_eq!((call("shmat("), call("shmdt("), call("shmctl(")), (2, 2, 2), "{ran:#?}");
+            assert_eq!(oracle::rows(), []);
+        }),
+        trial("demo::a_key_that_is_taken_is_left_alone", || {
+            let id = oracle::create(1234, 4096, 0o600);
+            let before = oracle::rows();
+            let ran = run(["demo"].iter().chain(&FAST)).exits(0);
+            assert!(ran.stdout.contains("-1 EEXIST") && ran.stdout.contains("is taken"), "{ran:#?}");
+            assert_eq!(oracle::rows(), before, "it was not touched, and the other one is gone");
+            let ran = run(["demo", "--key", "1234"].iter().chain(&FAST)).exits(6).prints_nothing();
+            assert!(ran.stderr.contains("0x000004d2"), "{ran:?}");
+            assert_eq!(oracle::rows(), before);
+            run(["demo", "--key", "0x77"].iter().chain(&FAST)).exits(0);
+            assert!(oracle::remove(id) && oracle::rows().is_empty());
+            run(["demo", "--key", "random"]).exits(2).prints_nothing();
+            run(["demo", "--rounds", "0"]).exits(2).prints_nothing();
+        }),
+        trial("demo::it_keeps_the_segment_if_told_so", || {
+            let ran = run(["demo", "--keep"].iter().chain(&FAST)).exits(0);
+            let rows = oracle::rows();
+            let [row] = rows.as_slice() else { panic!("{rows:?}") };
+            assert_eq!(
+                (row.get("key"), row.get("nattch"), row.get("size"), row.get("perms")),
+                ("1234", "0", "4096", "600")
+            );
+            assert!(ran.stdout.contains(&format!("shmadm rm {}", row.get("shmid"))), "{ran:?}");
+            let contents = oracle::contents(row.get("shmid").parse().unwrap());
+            assert!((0..=999).contains(&integer(&contents)));
+        }),
+        trial("demo::signals_leave_neither_segment_nor_process", || {
+            for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+                interrupt(signal);
+            }
+        }),
+        trial("demo::the_writer_writes_for_any_reader", || {
+            for mode in [0o600, 0o666, 0o640] {
+                let id = oracle::create(1234, 4096, mode);
+                let segment = Attached::new(id);
+                segment.write(0, &(-1_i32).to_ne_bytes());
+                segment.write(4, b"not yours");
+                let ran = run(["demo", "writer", "--json"].iter().chain(&FAST)).exits(0);
+                let events: Vec<Value> = ran.stdout.lines().map(event).collect();
+                let last = events.iter().rfind(|event| event["event"] == "use").unwrap();
+                let contents = segment.bytes();
+                assert!((0..=999).contains(&integer(&contents)), "{mode:o}");
+                assert_eq!(last["value"], integer(&contents));
+                assert_eq!(&contents[4..14], b"not yours\0");
+                let row = oracle::row(id).unwrap_or_else(|| panic!("it was not the writer's to remove"));
+                assert_eq!((row.get("nattch"), row.get("perms")), ("1", format!("{mode:o}").as_str()));
+                drop(segment);
+                oracle::remove(id);
+            }
+        }),
+        trial("demo::the_reader_reads_from_any_writer", || {
+            let id = oracle::create(1234, 4096, 0o640);
+            Attached::new(id).write(0, &523_i32.to_ne_bytes());
+            let ran = run(["demo", "reader", "--json"].iter().chain(&FAST)).exits(0);
+            let values: Vec<i64> = ran.stdout.lines().map(event).filter_map(|event| event["value"].as_i64()).collect();
+            assert_eq!(values, [523, 523]);
+            let ran = run(["demo", "reader"].iter().chain(&FAST)).exits(0);
+            assert_eq!(ran.stdout.matches("is 523").count(), 2, "{ran:?}");
+            let row = oracle::row(id).unwrap_or_else(|| panic!("it was not the reader's to remove"));
+            assert_eq!((row.get("nattch"), row.get("perms")), ("0", "640"));
+            assert_eq!(integer(&oracle::contents(id)), 523);
+        }),
+        root_trial("demo::others_read_and_write_as_the_mode_lets_them", || {
+            let id = oracle::create(1234, 4096, 0o644);
+            Attached::new(id).write(0, &77_i32.to_ne_bytes());
+            let ran = finish(shmadm_as(NOBODY).args(["demo", "reader"]).args(FAST)).exits(0);
+            assert_eq!(ran.stdout.matches("is 77").count(), 2, "{ran:?}");
+            finish(shmadm_as(NOBODY).args(["demo", "writer"]).args(FAST)).exits(4).says("EACCES");
+            oracle::set(id, 0, 0, 0o666);
+            finish(shmadm_as(NOBODY).args(["demo", "writer"]).args(FAST)).exits(0);
+            assert!(oracle::row(id).is_some());
+        }),
+        trial("demo::whoever_starts_first_creates_and_removes", || {
+            for role in ["writer", "reader"] {
+                let mut command = shmadm();
+                let child =
+                    Running(command.args(["demo", role, "--interval", "5ms"]).stdout(Stdio::null()).spawn().unwrap());
+                wait_for("the segment to be attached", || oracle::rows().iter().any(|row| row.get("nattch") == "1"));
+                let row = &oracle::rows()[0];
+                assert_eq!((row.get("key"), row.get("size"), row.get("perms")), ("1234", "4096", "600"));
+                // The other half finds it, and leaves it.
+                let other = if role == "writer" { "reader" } else { "writer" };
+                run(["demo", other].iter().chain(&FAST)).exits(0);
+                assert_eq!(oracle::rows()[0].get("shmid"), row.get("shmid"));
+                assert_eq!(oracle::rows().len(), 1);
+                let mut child = child;
+                kill(Pid::from_raw(child.0.id().cast_signed()), Signal::SIGINT).unwrap();
+                assert_eq!(child.0.wait().unwrap().code(), Some(0), "Ctrl-C is how it is meant to end");
+                assert_eq!(oracle::rows(), []);
+            }
+        }),
+    ]
+}
+
+/// Reads the integer at offset 0.
+fn integer(contents: &[u8]) -> i32 {
+    i32::from_ne_bytes(contents[..4].try_into().unwrap())
+}
+
+/// Reads an event, and checks that it has every key and no other.
+#[track_caller]
+fn event(line: &str) -> Value {
+    let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let object = event.as_object().unwrap();
+    assert!(KEYS.iter().all(|key| object.contains_key(*key)) && object.len() == KEYS.len(), "{line}");
+    assert_eq!(event["schema"], 1);
+    assert!(["call", "use", "stat", "note"].iter().any(|kind| event["event"] == *kind), "{line}");
+    assert!(["demo", "writer", "reader"].iter().any(|role| event["role"] == *role), "{line}");
+    event
+}
+
+/// Sends the demo, and it alone, a signal once it has told the first use.
+fn interrupt(signal: Signal) {
+    let mut command = shmadm();
+    command.args(["demo", "--json", "--rounds", "100000", "--interval", "10ms"]).stdout(Stdio::piped());
+    let mut child = Running(command.stderr(Stdio::null()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    let mut pids = Vec::new();
+    for line in lines.by_ref() {
+        let event = event(&line.unwrap());
+        if event["role"] != "demo" {
+            pids.push(i32::try_from(event["pid"].as_i64().unwrap()).unwrap());
+        }
+        if event["event"] == "use" {
+            break;
+        }
+    }
+    assert_eq!(oracle::rows().len(), 1);
+    kill(Pid::from_raw(child.0.id().cast_signed()), signal).unwrap();
+    // Until the end, so that nobody of them waits for us.
+    lines.for_each(|line| drop(line.unwrap()));
+    let ran = std::os::unix::process::ExitStatusExt::signal(&child.0.wait().unwrap());
+    assert_eq!(ran, Some(signal as i32), "a waiting shell must see it");
+    assert_eq!(oracle::rows(), []);
+    for pid in pids {
+        assert_eq!(kill(Pid::from_raw(pid), None), Err(Errno::ESRCH), "pid {pid} was left behind by {signal}");
+    }
+}

@@ -1,0 +1,132 @@
+//! The output that the documents show is what the program prints today: their lines are typed again.
+//!
+//! `SHMADM_REGENERATE=1 cargo test --locked --test e2e docs` puts what they print now into the documents.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+
+use crate::support::{NOBODY, root_trial, shmadm_as};
+
+/// The documents with output in them.
+const DOCUMENTS: &[&str] = &["README.md", "docs/tutorial.md"];
+/// What their lines need besides the program.
+const TOOLS: &[&str] = &["bash", "grep", "setpriv", "sysctl"];
+/// Ends the output of a line.
+const MARK: &str = "~~ end of output ~~";
+/// Begins a block of lines and output.
+const FENCE: &str = "```console";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let has = |tool: &&str| std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());
+    let has_tools = TOOLS.iter().all(has);
+    let trial = |document: &'static str| {
+        let trial = root_trial(&format!("docs::the_output_in_{document}_is_real"), move || check(document));
+        if has_tools { trial } else { trial.with_kind("needs bash, grep, setpriv and sysctl").with_ignored_flag(true) }
+    };
+    DOCUMENTS.iter().map(|document| trial(document)).collect()
+}
+
+/// Types the lines of a document, and compares.
+fn check(document: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
+    let written = std::fs::read_to_string(&path).unwrap();
+    let real = typed_again(&written);
+    if std::env::var_os("SHMADM_REGENERATE").is_some() {
+        std::fs::write(&path, real).unwrap();
+        return;
+    }
+    let (written, real): (Vec<_>, Vec<_>) = (written.lines().collect(), real.lines().collect());
+    for (number, (shown, printed)) in written.iter().zip(&real).enumerate() {
+        assert_eq!(levelled(shown), levelled(printed), "{document}, line {}: {shown:?}, {printed:?}", number + 1);
+    }
+    assert_eq!(written.len(), real.len(), "{document} shows more or fewer lines than are printed");
+}
+
+/// Gives a document with the output of today.
+fn typed_again(document: &str) -> String {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for line in document.lines() {
+        if line.starts_with("```") {
+            inside = line == FENCE;
+        }
+        // Within a block, all but what is typed is output.
+        if !inside || line == FENCE || line.starts_with("$ ") {
+            lines.push((line, inside && line != FENCE));
+        }
+    }
+    let typed = |line: &(&str, bool)| line.1.then(|| line.0.trim_start_matches("$ ").to_owned());
+    let mut outputs = outputs(&lines.iter().filter_map(typed).collect::<Vec<_>>()).into_iter();
+    let mut text = String::new();
+    for (line, is_typed) in lines {
+        text.push_str(line);
+        text.push('\n');
+        if is_typed {
+            let output = outputs.next().unwrap();
+            output.lines().for_each(|line| text.extend([line.trim_end(), "\n"]));
+        }
+    }
+    text
+}
+
+/// Runs lines in one shell, and gives what each printed on both streams.
+fn outputs(lines: &[String]) -> Vec<String> {
+    assert!(!lines.is_empty(), "no line to type");
+    // What a line leaves in `$?` is there for the next one to see.
+    let step = |line: &String| format!("{line}\nstatus=$?; printf '%s\\n' '{MARK}'; (exit $status)\n");
+    let script: String = lines.iter().map(step).collect();
+    let program = shmadm_as(NOBODY);
+    let mut path = Path::new(program.get_program()).parent().unwrap().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let output = Command::new("bash")
+        .args(["-c", &format!("exec 2>&1\n{script}")])
+        .env_clear()
+        .envs([("LC_ALL", "C.UTF-8"), ("TZ", "UTC")])
+        .env("PATH", path)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let outputs: Vec<_> = text.split(&format!("{MARK}\n")).map(ToOwned::to_owned).collect();
+    assert_eq!(outputs.len(), lines.len() + 1, "{text}");
+    outputs
+}
+
+/// Levels what differs from run to run: pids, addresses, times, and the widths of columns that follow from them.
+fn levelled(line: &str) -> String {
+    let mut level = String::new();
+    let mut rest = line;
+    while let Some(character) = rest.chars().next() {
+        let digits = rest.len() - rest.trim_start_matches(|digit: char| digit.is_ascii_digit()).len();
+        let hexadecimal = rest
+            .strip_prefix("0x")
+            .map_or(0, |rest| rest.len() - rest.trim_start_matches(|digit: char| digit.is_ascii_hexdigit()).len());
+        let taken = match (hexadecimal, digits) {
+            // Eight digits are a key, which stays; more are an address.
+            (1..=8, _) => {
+                level.push_str(&rest[..hexadecimal + 2]);
+                hexadecimal + 2
+            }
+            (9.., _) => {
+                level.push('#');
+                hexadecimal + 2
+            }
+            // One digit is an id or a count, which stays.
+            (0, 2..) => {
+                level.push('#');
+                digits
+            }
+            _ => {
+                level.push(character);
+                character.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
+    }
+    level.split_whitespace().collect::<Vec<_>>().join(" ")
+}

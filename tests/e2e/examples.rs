@@ -1,0 +1,42 @@
+//! The examples of every command's help, as a shell runs them.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+
+use crate::oracle;
+use crate::support::{Ran, run, trial};
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let examples =
+        shmadm::manuals().iter().flat_map(|manual| manual.examples.iter().map(|(line, _)| (manual.name, *line)));
+    examples
+        .enumerate()
+        .map(|(number, (name, line))| trial(&format!("examples::{name}_{number}"), move || runs(name, line)))
+        .collect()
+}
+
+/// Runs one example in an empty directory, with the segment that examples are about.
+fn runs(name: &str, line: &str) {
+    if name != "create" {
+        let id = oracle::create(0x4d2, 4096, 0o600);
+        oracle::Attached::new(id).write(0, b"hello\n");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().unwrap();
+    let ran: Ran = Command::new("sh")
+        .args(["-ec", line])
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
+        .current_dir(&directory)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+        .into();
+    // What an example leaves behind in the background goes with it.
+    for row in oracle::rows() {
+        run(["detach", row.get("shmid")]);
+    }
+    ran.exits(0);
+}

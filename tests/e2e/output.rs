@@ -1,0 +1,318 @@
+//! What every command's output has in common: forms, errors, closed and full outputs, terminals, hostile text.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use serde_json::Value;
+
+use crate::oracle::{self, Attached};
+use crate::sandbox::with_file_over;
+use crate::support::{Ran, Running, file, finish, root_trial, run, shmadm, trial, wait_for};
+
+/// What somebody might call a process to lead a reader astray: lines, quotes, escapes, bytes that are no text.
+const HOSTILE: &[u8] = b"evil\n99 \"0x1\"\t'a\\b\x1b[2J\xe2\x80\xaexet\xff,\r\xc2\x9b;";
+/// The same as text, with what is no UTF-8 spelled out.
+const HOSTILE_TEXT: &str = "evil\n99 \"0x1\"\t'a\\b\u{1b}[2J\u{202e}xet\\xff,\r\u{9b};";
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("output::forms_exclude_each_other_wherever_they_stand", || {
+            for line in [
+                "--json list --format csv",
+                "--json --format csv list",
+                "list --json --format csv",
+                "list --format csv --json",
+                "--format csv list --json",
+                "--format=tsv --json list",
+                "list --format table --json",
+                "--json create --format csv",
+            ] {
+                let ran = run(line.split(' ')).exits(2).says("error: ");
+                assert_error(&ran, "usage");
+            }
+            for line in [
+                "create --format csv",
+                "--format tsv create",
+                "rm 5 --format csv",
+                "write 5 x --format tsv",
+                "demo --format csv",
+            ] {
+                run(line.split(' ')).exits(2).prints_nothing().says("error: ");
+            }
+            assert_eq!(oracle::rows(), [], "nothing was done");
+            for line in ["--json list --format json", "--format json list", "list --format json --json", "ls --json"] {
+                assert_eq!(run(line.split(' ')).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{line}");
+            }
+        }),
+        trial("output::errors_have_a_machine_form", || {
+            let id = oracle::create(1234, 100, 0o600).to_string();
+            let _attached = Attached::new(id.parse().unwrap());
+            for (arguments, code, kind) in [
+                (vec!["stat", "77"], 3, "not-found"),
+                (vec!["stat", "12abc"], 2, "usage"),
+                (vec!["stat"], 2, "usage"),
+                (vec!["nonsense"], 2, "usage"),
+                (vec!["list", "--nonsense"], 2, "usage"),
+                (vec!["list", "-o", "nonsense"], 2, "usage"),
+                (vec!["create", "--key", "1234", "--exclusive"], 6, "exists"),
+                (vec!["create", "--key", "1234", "--fill", "0"], 5, "refused"),
+                (vec!["read", &id, "--offset", "101"], 1, "failed"),
+                (vec!["write", &id, "-hello"], 2, "usage"),
+                (vec!["set", &id, "--mode", "999"], 2, "usage"),
+                (vec!["create", "--size", "0"], 1, "failed"),
+                (vec!["create", "--size", "1E"], 2, "usage"),
+            ] {
+                for machine in [&["--json"][..], &["--format", "json"], &["--format=json"]] {
+                    let before = machine.iter().chain(&arguments);
+                    assert_error(&run(before).exits(code).says("error: "), kind);
+                    let behind = arguments.iter().chain(machine);
+                    assert_error(&run(behind).exits(code).says("error: "), kind);
+                }
+                run(&arguments).exits(code).prints_nothing();
+            }
+            let error = &run(["create", "--json", "--key", "1234", "--exclusive"]).exits(6).json()["error"];
+            assert_eq!((&error["errno"], &error["call"]), (&"EEXIST".into(), &"shmget".into()), "{error}");
+            // Behind the dashes it is a text, and no option.
+            let other = oracle::create(0, 100, 0o600).to_string();
+            run(["write", &other, "--", "--json"]).exits(0).prints_nothing();
+        }),
+        trial("output::a_closed_pipe_ends_it_quietly_when_the_work_is_done", || {
+            let closed = |arguments: &[&str]| {
+                let (reader, writer) = std::io::pipe().unwrap();
+                drop(reader);
+                finish(shmadm().args(arguments).stdout(writer)).exits(0)
+            };
+            let id = oracle::create(0, 2 << 20, 0o600).to_string();
+            for arguments in [
+                &["list"][..],
+                &["list", "--json"],
+                &["stat", &id],
+                &["limits", "--format", "csv"],
+                &["read", &id, "--hex"],
+                &["read", &id, "--raw"],
+                &["read", &id, "--json"],
+                &["--help"],
+                &["completions", "bash"],
+            ] {
+                assert_eq!(closed(arguments).stderr, "", "{arguments:?}");
+            }
+            closed(&["rm", &id, "--json"]);
+            assert_eq!(oracle::rows(), []);
+            closed(&["create", "--key", "1234"]);
+            assert_eq!(oracle::rows().len(), 1);
+            closed(&["write", "0x4d2", "x", "--json"]);
+            let made = oracle::rows()[0].get("shmid").parse().unwrap();
+            assert_eq!(oracle::contents(made)[0], b'x');
+            closed(&["demo", "--rounds", "1", "--interval", "10ms"]);
+            assert_eq!(oracle::rows().len(), 1, "it has gone on to the end");
+        }),
+        trial("output::a_full_disk_is_a_failure", || {
+            let full = |arguments: &[&str]| {
+                let full = File::options().write(true).open("/dev/full").unwrap();
+                finish(shmadm().args(arguments).stdout(full)).exits(1).says("error: ").says("standard output")
+            };
+            let id = oracle::create(0, 200_000, 0o600).to_string();
+            for arguments in [
+                &["list"][..],
+                &["list", "--json"],
+                &["list", "--format", "tsv"],
+                &["stat", &id],
+                &["limits"],
+                &["read", &id],
+                &["read", &id, "--raw"],
+                &["read", &id, "--json"],
+                &["--help"],
+                &["--version"],
+                &["completions", "bash"],
+                &["create"],
+            ] {
+                full(arguments);
+            }
+        }),
+        trial("output::quiet_leaves_out_status_alone", || {
+            let id = run(["create"]).exits(0).says("created segment").stdout.trim().to_owned();
+            run(["write", &id, "x"]).exits(0).says("wrote 1 bytes");
+            assert_eq!(run(["write", &id, "x", "--quiet"]).exits(0).stderr, "");
+            assert_eq!(run(["-q", "write", &id, "x"]).exits(0).stderr, "");
+            let made = run(["-q", "create"]).exits(0);
+            assert_eq!((made.stderr.as_str(), made.stdout.lines().count()), ("", 1));
+            assert_eq!(run(["rm", &id, "-q"]).exits(0).stderr, "");
+            run(["rm", &id, "-q"]).exits(3).says("error: ");
+        }),
+        trial("output::colour_is_asked_for_or_for_terminals", || {
+            oracle::create(0, 4096, 0o600);
+            let colored = |ran: &Ran| ran.stdout.contains('\x1b');
+            assert!(!colored(&run(["list"]).exits(0)));
+            assert!(colored(&run(["list", "--color", "always"]).exits(0)));
+            assert!(colored(&on_terminal(shmadm().arg("list"), 120).exits(0)));
+            assert!(!colored(&on_terminal(shmadm().args(["list", "--color", "never"]), 120).exits(0)));
+            assert!(!colored(&on_terminal(shmadm().env("NO_COLOR", "1").arg("list"), 120).exits(0)));
+            assert!(!colored(&on_terminal(shmadm().env("TERM", "dumb").arg("list"), 120).exits(0)));
+            assert!(colored(&finish(shmadm().env("NO_COLOR", "1").args(["--color=always", "list"])).exits(0)));
+            // Machine forms have none, whatever is asked for; and with it the words are the same.
+            assert!(!colored(&run(["list", "--json", "--color", "always"]).exits(0)));
+            assert!(!colored(&run(["list", "--format", "csv", "--color", "always"]).exits(0)));
+            let painted = run(["list", "--color", "always"]).exits(0).stdout;
+            let plain = run(["list", "-o", "id,state"]).exits(0).stdout;
+            assert!(painted.contains("STATE") && painted.contains("idle") && plain.contains("idle"));
+            assert!(run(["stat", "77", "--color", "always"]).exits(3).stderr.contains("\x1b["));
+            assert!(!run(["stat", "77"]).exits(3).stderr.contains('\x1b'));
+        }),
+        trial("output::a_hostile_command_line_forges_nothing", hostile_command),
+        root_trial("output::a_hostile_user_name_forges_nothing", hostile_user),
+        trial("output::a_narrow_terminal_is_wide_enough", || {
+            let _hostile = hostile_process();
+            oracle::create(0x7777, (1 << 50) + 1, 0o600 | libc::SHM_NORESERVE);
+            for columns in [60, 80, 100, 132] {
+                let ran = on_terminal(shmadm().args(["list", "--color", "never"]), columns).exits(0);
+                assert_eq!(ran.stdout.lines().count(), 3, "{ran:?}");
+                for line in ran.stdout.lines() {
+                    assert!(line.chars().count() <= columns.into(), "{columns}: {line}");
+                }
+                for key in ["0x00000077", "0x00007777"] {
+                    assert!(ran.stdout.contains(key), "{ran:?}");
+                }
+            }
+            // What was chosen stays, but free text is cut.
+            let ran = on_terminal(shmadm().args(["list", "-o", "ID,KEY,STATE,CCOMMAND", "--color=never"]), 60).exits(0);
+            assert!(ran.stdout.lines().all(|line| line.chars().count() <= 60), "{ran:?}");
+            assert!(ran.stdout.contains("CCOMMAND") && ran.stdout.contains('…'), "{ran:?}");
+            // Nothing is cut where no terminal has an edge.
+            assert!(run(["list"]).exits(0).stdout.contains("--interval 1h"));
+        }),
+    ]
+}
+
+/// Asserts that standard output is one error in the machine form, with all its keys.
+#[track_caller]
+fn assert_error(ran: &Ran, kind: &str) {
+    let json = ran.json();
+    let error = json["error"].as_object().unwrap_or_else(|| panic!("{ran:?}"));
+    let mut keys: Vec<_> = error.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["call", "cause", "errno", "hints", "kind", "message", "target"]);
+    assert_eq!((&json["schema"], &error["kind"]), (&1.into(), &kind.into()), "{ran:?}");
+    assert!(error["hints"].as_array().unwrap().iter().all(Value::is_string), "{ran:?}");
+    let message = error["message"].as_str().unwrap();
+    assert!(!message.is_empty() && !message.starts_with("error"), "{ran:?}");
+}
+
+/// Runs a command with its standard output on a terminal; what it printed has plain line ends.
+pub(crate) fn on_terminal(command: &mut Command, columns: u16) -> Ran {
+    // Opened so that no child of another trial inherits it, which would keep it open.
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(ptsname_r(&master).unwrap());
+    let size = libc::winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the pointer is to a whole record, which the call reads.
+    #[expect(unsafe_code, reason = "no wrapper sets the size of a terminal that is open")]
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(result, 0, "TIOCSWINSZ: {}", std::io::Error::last_os_error());
+    let child = command.stdout(slave.unwrap()).stderr(Stdio::piped()).spawn().unwrap();
+    // The terminal ends when nobody has it open any more, and so the command must not either.
+    command.stdout(Stdio::null());
+    let mut master = File::from(OwnedFd::from(master));
+    let mut printed = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match master.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => printed.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EIO), "{error}");
+                break;
+            }
+        }
+    }
+    let mut ran = Ran::from(child.wait_with_output().unwrap());
+    ran.stdout = String::from_utf8(printed).unwrap().replace("\r\n", "\n");
+    ran
+}
+
+/// Starts a process with a hostile name that makes a segment with key 0x77 and stays.
+fn hostile_process() -> Running {
+    let mut command = shmadm();
+    command.arg0(OsStr::from_bytes(HOSTILE)).args(["demo", "writer", "--key", "0x77", "--interval", "1h"]);
+    let child = Running(command.stdout(Stdio::null()).spawn().unwrap());
+    let attached = || oracle::rows().iter().any(|row| row.get("key") == "119" && row.get("nattch") == "1");
+    wait_for("the process to attach its segment", attached);
+    child
+}
+
+/// Asserts that a text has one line for each segment, the headings apart, and nothing that a terminal obeys.
+#[track_caller]
+fn assert_harmless(text: &str) {
+    assert_eq!(text.lines().count(), 1 + oracle::rows().len(), "{text:?}");
+    let harmful = |character: char| (character.is_control() && character != '\n') || character == '\u{202e}';
+    assert!(!text.contains(harmful), "{text:?}");
+}
+
+/// Lists a process whose command line is hostile.
+fn hostile_command() {
+    oracle::create(0, 4096, 0o600);
+    let _hostile = hostile_process();
+    let command = format!("{HOSTILE_TEXT} demo writer --key 0x77 --interval 1h");
+    let json = run(["list", "--json", "-o", "+CCOMMAND,LCOMMAND"]).exits(0).json();
+    let segment = &json["segments"][1];
+    assert_eq!((&segment["ccommand"], &segment["lcommand"]), (&command.clone().into(), &command.clone().into()));
+    assert_harmless(&run(["list", "-o", "+CCOMMAND"]).exits(0).stdout);
+    assert_harmless(&run(["list", "-p"]).exits(0).stdout);
+    assert_harmless(&on_terminal(shmadm().args(["list", "--color", "never"]), 200).exits(0).stdout);
+    let stat = run(["stat", "0x77"]).exits(0).stdout;
+    assert!(stat.lines().all(|line| line.contains(": ")) && !stat.contains(['\x1b', '\r', '\u{9b}']), "{stat:?}");
+
+    let tsv = run(["list", "-o", "ID,CCOMMAND,KEY", "--format", "tsv"]).exits(0).stdout;
+    let lines: Vec<Vec<&str>> = tsv.split_terminator('\n').map(|line| line.split('\t').collect()).collect();
+    assert_eq!((lines.len(), lines.iter().all(|fields| fields.len() == 3)), (3, true), "{tsv:?}");
+    let escaped = command.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r");
+    assert_eq!(lines[2][1..], [escaped.as_str(), "0x00000077"]);
+
+    let csv = run(["list", "-o", "CCOMMAND,KEY", "--format", "csv"]).exits(0).stdout;
+    let quoted = format!("\"{}\",0x00000077\r\n", command.replace('"', "\"\""));
+    assert!(csv.ends_with(&quoted), "RFC 4180: {csv:?}");
+
+    // Refusals name processes too.
+    let ran = run(["rm", "0x77"]).exits(5);
+    assert!(!ran.stderr.contains(['\x1b', '\r', '\t', '\u{202e}', '\u{9b}']), "{ran:?}");
+}
+
+/// Lists a segment whose owner has a hostile name; a line of /etc/passwd can have no newline and no colon.
+fn hostile_user() {
+    const UID: u32 = 54_321;
+    const NAME: &[u8] = b"e\tv\"il,\\\x1b[2J\xe2\x80\xae'\xff";
+    let text = "e\tv\"il,\\\u{1b}[2J\u{202e}'\\xff";
+    let directory = tempfile::tempdir().unwrap();
+    let passwd = [b"root:x:0:0::/:/bin/sh\n".as_slice(), NAME, b":x:54321:54321::/:/bin/sh\n"].concat();
+    let passwd = file(directory.path(), "passwd", &passwd);
+    let id = oracle::create(0, 4096, 0o600);
+    oracle::set(id, UID, 0, 0o600);
+    let list = |arguments: &[&str]| {
+        let mut command = shmadm();
+        with_file_over(&mut command, &passwd, c"/etc/passwd");
+        finish(command.args(arguments)).exits(0)
+    };
+    let json = list(&["list", "--json"]).json();
+    assert_eq!((&json["segments"][0]["owner"], &json["segments"][0]["uid"]), (&text.into(), &UID.into()));
+    assert_harmless(&list(&["list"]).stdout);
+    assert_harmless(&list(&["list", "-c"]).stdout);
+    let tsv = list(&["list", "-o", "OWNER,ID", "--format", "tsv"]).stdout;
+    let escaped = text.replace('\\', "\\\\").replace('\t', "\\t");
+    assert_eq!(tsv, format!("OWNER\tID\n{escaped}\t{id}\n"));
+    let csv = list(&["list", "-o", "OWNER,ID", "--format", "csv"]).stdout;
+    assert_eq!(csv, format!("OWNER,ID\r\n\"{}\",{id}\r\n", text.replace('"', "\"\"")));
+    let stat = list(&["stat", &id.to_string()]).stdout;
+    assert!(!stat.contains(['\x1b', '\t', '\u{202e}']), "{stat:?}");
+}

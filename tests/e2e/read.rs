@@ -1,0 +1,259 @@
+//! `read`: the bytes that are in the segment, in each form.
+
+use std::fs::File;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use nix::unistd::getpid;
+use serde_json::json;
+
+use crate::oracle::{self, Attached};
+use crate::output::on_terminal;
+use crate::support::{NOBODY, noise, root_trial, run, shmadm, shmadm_as, trial};
+
+/// Larger than what is moved at once, and no multiple of anything.
+const LARGE: usize = (8 << 20) + (1 << 16) + 4567;
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("read::the_dump_is_hexdump_s", || {
+            let id = oracle::create(0, 150, 0o600).to_string();
+            let segment = Attached::new(id.parse().unwrap());
+            segment.write(0, b"Hello, world!\n\x00\xff");
+            segment.write(80, b"~\x7f end");
+            segment.write(148, b"|z");
+            let expected = "\
+00000000  48 65 6c 6c 6f 2c 20 77  6f 72 6c 64 21 0a 00 ff  |Hello, world!...|
+00000010  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
+*
+00000050  7e 7f 20 65 6e 64 00 00  00 00 00 00 00 00 00 00  |~. end..........|
+00000060  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
+*
+00000090  00 00 00 00 7c 7a                                 |....|z|
+00000096
+";
+            assert_eq!(run(["read", &id]).exits(0).stdout, expected);
+            assert_eq!(run(["read", &id, "--hex"]).exits(0).stdout, expected);
+            let expected = "\
+00000003  6c 6f 2c 20 77 6f 72 6c  64 21 0a 00 ff 00 00 00  |lo, world!......|
+00000013  00                                                |.|
+00000014
+";
+            assert_eq!(run(["read", &id, "--offset", "3", "--length", "17"]).exits(0).stdout, expected);
+        }),
+        trial("read::raw_is_every_byte_to_a_pipe_and_to_a_file", || raw(&shmadm)),
+        root_trial("read::raw_is_every_byte_also_for_who_owns_nothing", || raw(&|| shmadm_as(NOBODY))),
+        trial("read::raw_of_what_was_never_touched_is_zeros", || {
+            let id = oracle::create(0, LARGE, 0o600);
+            Attached::new(id).write(LARGE - 3, b"end");
+            let mut expected = vec![0; LARGE];
+            expected[LARGE - 3..].copy_from_slice(b"end");
+            let output = shmadm().args(["read", &id.to_string(), "--raw"]).output().unwrap();
+            assert!(output.status.success() && output.stdout == expected);
+        }),
+        trial("read::raw_bytes_do_not_go_to_a_terminal", || {
+            let id = oracle::create(0, 16, 0o600);
+            let before = oracle::rows();
+            let ran = on_terminal(shmadm().args(["read", &id.to_string(), "--raw"]), 80).exits(5).prints_nothing();
+            assert!(ran.stderr.contains("--raw > FILE"), "{ran:?}");
+            assert_eq!(oracle::rows(), before, "it was not even attached");
+            assert!(on_terminal(shmadm().args(["read", &id.to_string()]), 80).exits(0).stdout.contains("|......"));
+            run(["read", &id.to_string(), "--raw", "--json"]).exits(2);
+        }),
+        trial("read::text_ends_at_the_first_nul", || {
+            let id = oracle::create(0, 70_000, 0o600);
+            let name = id.to_string();
+            let segment = Attached::new(id);
+            assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "\n");
+            segment.write(0, "gr\u{fc}n\tto\n\0hidden".as_bytes());
+            assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "gr\u{fc}n\tto\n");
+            assert_eq!(run(["read", &name, "--text", "--length", "3"]).exits(0).stdout.as_bytes()[..2], *b"gr");
+            assert_eq!(run(["read", &name, "--text", "--offset", "10"]).exits(0).stdout, "hidden\n");
+            segment.write(0, &[b'x'; 70_000]);
+            assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, format!("{}\n", "x".repeat(70_000)));
+            // A terminal does not obey what somebody put there.
+            segment.write(0, b"a\x1b[2Jb\xff\r\0");
+            let shown = on_terminal(shmadm().args(["read", &name, "--text"]), 80).exits(0).stdout;
+            assert_eq!(shown, "a\\x1b[2Jb\\xff\\r\n");
+            let json = run(["read", &name, "--text", "--json", "--length", "12"]).exits(0).json();
+            assert_eq!(json["text"], "a\u{1b}[2Jb\\xff\r");
+            assert_eq!(json["hex"], "611b5b324a62ff0d00787878");
+        }),
+        trial("read::numbers_are_what_the_bytes_mean", numbers),
+        trial("read::ranges_that_leave_the_segment_are_refused", || {
+            let id = oracle::create(0, 100, 0o600).to_string();
+            let before = oracle::rows();
+            for arguments in [
+                vec!["--offset", "101"],
+                vec!["--offset", "100", "--length", "1"],
+                vec!["--length", "101"],
+                vec!["--offset", "18446744073709551615", "--length", "2"],
+                vec!["--offset", "97", "--type", "i32"],
+                vec!["--type", "u64", "--count", "13"],
+                vec!["--type", "u64", "--count", "18446744073709551615"],
+            ] {
+                for form in [&["--json"][..], &[]] {
+                    let fixed = ["read", &id];
+                    let ran = run(fixed.iter().chain(&arguments).chain(form)).exits(1).says("cause: ");
+                    assert!(ran.stdout.is_empty() || ran.json()["error"]["kind"] == "failed", "{ran:?}");
+                }
+            }
+            assert_eq!(oracle::rows(), before);
+            assert_eq!(run(["read", &id, "--offset", "100"]).exits(0).stdout, "00000064\n");
+            for arguments in [
+                vec!["--type", "i33"],
+                vec!["--count", "2"],
+                vec!["--rounds", "2"],
+                vec!["--raw", "--text"],
+                vec!["--type", "i32", "--raw"],
+                vec!["--every", "1"],
+                vec!["--type", "i32", "--count", "0"],
+            ] {
+                run(["read", &id].iter().map(|word| &**word).chain(arguments)).exits(2).prints_nothing();
+            }
+        }),
+        trial("read::again_and_again_shows_what_changes", every),
+        trial("read::it_only_looks", || {
+            let id = oracle::create(0, 8192, 0o400);
+            Attached::new(oracle::create(0, 1, 0o600)).write(0, b"x");
+            run(["read", &id.to_string()]).exits(0);
+            let row = oracle::row(id).unwrap();
+            assert_eq!((row.get("nattch"), row.get("perms")), ("0", "400"));
+        }),
+        trial("read::who_replaces_the_last_record_of_a_living_user_is_warned", || {
+            // Its creator is gone, and we used it last.
+            let id = run(["create"]).exits(0).stdout.trim().to_owned();
+            assert_eq!(run(["read", &id]).exits(0).stderr, "", "nobody has used it yet");
+            drop(Attached::new(id.parse().unwrap()));
+            let pid = getpid().to_string();
+            assert_eq!(oracle::row(id.parse().unwrap()).unwrap().get("lpid"), pid);
+            let ran = run(["read", &id, "--quiet"]).exits(0).says("warning: ").says(&format!("pid {pid}"));
+            assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+            // Now that record is lost, and there is nothing left to warn of.
+            assert_eq!(run(["write", &id, "x", "--quiet"]).exits(0).stderr, "");
+            drop(Attached::new(id.parse().unwrap()));
+            run(["write", &id, "x"]).exits(0).says("warning: ");
+            let own = oracle::create(0, 16, 0o600).to_string();
+            drop(Attached::new(own.parse().unwrap()));
+            assert_eq!(run(["read", &own]).exits(0).stderr, "", "its creator lives");
+        }),
+    ]
+}
+
+/// Reads ranges of a large segment to a pipe and to a file.
+fn raw(program: &dyn Fn() -> Command) {
+    let bytes = noise(LARGE, 7);
+    let id = oracle::create(0, LARGE, 0o644);
+    Attached::new(id).write(0, &bytes);
+    let directory = tempfile::tempdir().unwrap();
+    for (offset, length) in [
+        (0, LARGE),
+        (1, LARGE - 1),
+        (4097, LARGE - 4097),
+        (12_345, 1),
+        (4095, 3),
+        (8 << 20, 4567),
+        (77, 8 << 20),
+        (LARGE, 0),
+    ] {
+        let read = || {
+            let mut command = program();
+            command.args(["read", &id.to_string(), "--raw", "--offset", &offset.to_string()]);
+            command.args(["--length", &length.to_string()]);
+            command
+        };
+        let expected = &bytes[offset..offset + length];
+        let output = read().output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(output.stdout == expected, "{length} bytes at {offset} to a pipe");
+
+        let path = directory.path().join("output");
+        std::fs::write(&path, b"before ").unwrap();
+        let file = File::options().append(true).open(&path).unwrap();
+        assert!(read().stdout(file).status().unwrap().success());
+        let written = std::fs::read(&path).unwrap();
+        assert!(written.strip_prefix(b"before ") == Some(expected), "{length} bytes at {offset} to a file");
+    }
+    // A reader that takes little at a time, and goes away early.
+    let mut child = program()
+        .args(["read", &id.to_string(), "--raw"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut some = vec![0; 70_001];
+    child.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(some == bytes[..70_001]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// Reads numbers of each type.
+fn numbers() {
+    let id = oracle::create(0, 64, 0o600);
+    let segment = Attached::new(id);
+    let name = id.to_string();
+    let check = |kind: &str, bytes: &[u8], count: usize, text: &str, values: serde_json::Value| {
+        segment.write(8, bytes);
+        let count = count.to_string();
+        let arguments = ["read", &name, "--offset", "8", "--type", kind, "--count", &count];
+        assert_eq!(run(arguments).exits(0).stdout, text);
+        let json = run(arguments.iter().chain(&["--json"])).exits(0).json();
+        assert_eq!(json, json!({"schema": 1, "id": id, "offset": 8, "type": kind, "values": values}));
+    };
+    check(
+        "i32",
+        &[523, -1, i32::MIN].map(i32::to_ne_bytes).concat(),
+        3,
+        "523\n-1\n-2147483648\n",
+        json!([523, -1, i32::MIN]),
+    );
+    check("u8", &[0, 255], 2, "0\n255\n", json!([0, 255]));
+    check("i8", &[0x80], 1, "-128\n", json!([-128]));
+    check("u16", &u16::MAX.to_ne_bytes(), 1, "65535\n", json!([65_535]));
+    check("i16", &i16::MIN.to_ne_bytes(), 1, "-32768\n", json!([-32_768]));
+    check("u32", &u32::MAX.to_ne_bytes(), 1, "4294967295\n", json!([u32::MAX]));
+    check("u64", &u64::MAX.to_ne_bytes(), 1, "18446744073709551615\n", json!([u64::MAX]));
+    check("i64", &i64::MIN.to_ne_bytes(), 1, "-9223372036854775808\n", json!([i64::MIN]));
+    check("f64", &[0.1, -2.5e-300].map(f64::to_ne_bytes).concat()[..8], 1, "0.1\n", json!([0.1]));
+    segment.write(8, &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, 0.5].map(f64::to_ne_bytes).concat());
+    let json = run(["read", &name, "--offset", "8", "--type", "f64", "--count", "5", "--json"]).exits(0).json();
+    assert_eq!(json["values"], json!(["NaN", "inf", "-inf", 1e300, 0.5]));
+    segment.write(8, &[f32::NAN, 0.1].map(f32::to_ne_bytes).concat());
+    let json = run(["read", &name, "--offset", "8", "--type", "f32", "--count", "2", "--json"]).exits(0).json();
+    assert_eq!(json["values"], json!(["NaN", 0.1]), "the shortest form that means this very number");
+    // One number, unless more are asked for; and bytes as they are without a type.
+    segment.write(0, &7_u32.to_ne_bytes());
+    assert_eq!(run(["read", &name, "--type", "u32"]).exits(0).stdout, "7\n");
+    segment.write(0, b"\x00\x0f\xff");
+    let ran = run(["read", &name, "--length", "3", "--json"]).exits(0);
+    assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":0,\"hex\":\"000fff\"}}\n"));
+}
+
+/// Reads round after round, while the trial changes what is there.
+fn every() {
+    let id = oracle::create(0, 16, 0o600);
+    let segment = Attached::new(id);
+    let name = id.to_string();
+    let before = Instant::now();
+    let ran = run(["read", &name, "--type", "i32", "--every", "20ms", "--rounds", "3", "--json"]).exits(0);
+    assert!(before.elapsed() >= Duration::from_millis(40), "two times lie between three rounds");
+    let one = format!("{{\"schema\":1,\"id\":{id},\"offset\":0,\"type\":\"i32\",\"values\":[0]}}\n");
+    assert_eq!(ran.stdout, one.repeat(3));
+
+    let mut command = shmadm();
+    command.args(["read", &name, "--type", "i32", "--every", "5ms"]).stdout(Stdio::piped());
+    let mut child = crate::support::Running(command.spawn().unwrap());
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.0.stdout.take().unwrap()));
+    assert_eq!(lines.next().unwrap().unwrap(), "0");
+    segment.write(0, &999_i32.to_ne_bytes());
+    assert!(lines.by_ref().any(|line| line.unwrap() == "999"), "each line comes at once");
+    assert_eq!(oracle::row(id).unwrap().get("nattch"), "2");
+    // Nobody reads any more: it ends by itself, and well.
+    drop(lines);
+    assert!(child.0.wait().unwrap().success());
+    assert_eq!(oracle::row(id).unwrap().get("nattch"), "1");
+}

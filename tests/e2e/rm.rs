@@ -1,0 +1,205 @@
+//! Removing: a wrong removal cannot be undone.
+
+use libtest_mimic::Trial;
+use serde_json::json;
+
+use crate::oracle;
+use crate::support::{NOBODY, finish, root_trial, run, shmadm_as, trial};
+
+/// Gives the ids that there are, in order.
+fn ids() -> Vec<i32> {
+    let mut ids: Vec<i32> = oracle::rows().iter().map(|row| row.get("shmid").parse().unwrap()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    [rail_trials(), several_trials(), user_trials()].into_iter().flatten().collect()
+}
+
+/// What is in use stays, unless the user insists.
+fn rail_trials() -> Vec<Trial> {
+    vec![
+        trial("rm::an_attached_segment_is_refused_and_left_as_it_was", || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let attached = oracle::Attached::new(id);
+            attached.write(0, b"still in use");
+            let before = oracle::rows();
+            let pid = std::process::id();
+            for more in [None, Some("--dry-run"), Some("-n"), Some("--ignore-missing")] {
+                let ran = run(["rm", "0x4d2"].into_iter().chain(more)).exits(5).prints_nothing();
+                let ran = ran.says("refused to remove segment").says("cause: it is attached once; created by pid");
+                assert!(ran.stderr.contains(&format!("created by pid {pid} of ")), "{ran:?}");
+                assert!(ran.stderr.contains(&format!("last used by pid {pid} (")), "{ran:?}");
+                assert!(ran.stderr.contains(&format!("hint: `shmadm rm --force {id}` marks it")), "{ran:?}");
+                assert_eq!(oracle::rows(), before, "{more:?}");
+            }
+            let report = run(["rm", "0x4d2", "--json"]).exits(5).json();
+            assert_eq!(report["removed"], json!([]));
+            assert_eq!(report["failed"][0]["code"], 5);
+            assert_eq!(report["failed"][0]["target"], "0x4d2");
+            assert_eq!(oracle::rows(), before);
+        }),
+        trial("rm::force_marks_and_says_that_the_segment_lives_on_without_its_key", || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let attached = oracle::Attached::new(id);
+            let before = oracle::rows();
+            let would = run(["rm", "0x4d2", "--force", "--dry-run"]).exits(0);
+            assert_eq!(would.stdout, format!("would mark segment {id} (key 0x000004d2, 4 KiB) for destruction\n"));
+            assert_eq!(oracle::rows(), before, "a dry run changes nothing");
+            let report = run(["rm", "0x4d2", "--force", "--json"]).exits(0);
+            let report = report.says("warning: ").says("lives on without its key until its last detach").json();
+            assert_eq!(report["removed"][0]["outcome"], "marked");
+            assert_eq!(report["removed"][0]["key"], "0x000004d2", "the record is of before");
+            let row = oracle::row(id).unwrap();
+            assert_eq!((row.get("key"), row.get("perms"), row.get("nattch")), ("0", "1600", "1"));
+            // The key is free at once, and means another segment from now on.
+            run(["stat", "0x4d2"]).exits(3);
+            let next = oracle::create(0x4d2, 4096, 0o600);
+            run(["rm", &id.to_string(), "-f"]).exits(0).says("it lives on until its last detach");
+            drop(attached);
+            assert_eq!(ids(), [next]);
+        }),
+        trial("rm::a_dry_run_says_what_would_go_and_changes_nothing", || {
+            let (one, two) = (oracle::create(0x4d2, 4096, 0o600), oracle::create(0, 100, 0o600));
+            let before = oracle::rows();
+            let (first, second) = (one.to_string(), two.to_string());
+            let ran = run(["rm", "-n", &first, &second]).exits(0);
+            let expected =
+                format!("would remove segment {one} (key 0x000004d2, 4 KiB)\nwould remove segment {two} (100 bytes)\n");
+            assert_eq!(ran.stdout, expected);
+            let report = run(["rm", "-n", &first, &second, "--json"]).exits(0).json();
+            assert_eq!(report["dry_run"], true);
+            assert_eq!(report["removed"].as_array().unwrap().len(), 2);
+            assert_eq!(run(["rm", "--dry-run", &first, "77"]).exits(3).stdout.lines().count(), 1);
+            assert_eq!(oracle::rows(), before);
+        }),
+    ]
+}
+
+/// Several targets: each is tried, each failure is reported.
+fn several_trials() -> Vec<Trial> {
+    vec![
+        trial("rm::of_several_with_one_missing_the_others_go", || {
+            let (one, two) = (oracle::create(0, 4096, 0o600), oracle::create(0x4d2, 4096, 0o600));
+            let stays = oracle::create(0, 4096, 0o600);
+            let ran = run(["rm", &one.to_string(), "0xbeef", "key:1234"]).exits(3).prints_nothing();
+            assert!(ran.stderr.contains("0x0000beef") && ran.stderr.matches("error: ").count() == 1, "{ran:?}");
+            assert_eq!(ids(), [stays]);
+            assert!(oracle::stat(two).is_none());
+        }),
+        trial("rm::reports_each_target_in_json", || {
+            let id = oracle::create(0x4d2, 5000, 0o640);
+            let expected = oracle::record(&oracle::rows()[0]);
+            let ran = run(["rm", "0x4d2", "77", "--json"]).exits(3);
+            let report = ran.json();
+            let mut keys: Vec<&String> = report.as_object().unwrap().keys().collect();
+            keys.sort();
+            assert_eq!(keys, ["dry_run", "failed", "removed", "schema"]);
+            assert_eq!((&report["schema"], &report["dry_run"]), (&json!(1), &json!(false)));
+            let removed = &report["removed"][0];
+            assert_eq!(removed["outcome"], "destroyed");
+            for (name, value) in expected.as_object().unwrap() {
+                assert_eq!(&removed[name], value, "{name}");
+            }
+            let failed = &report["failed"][0];
+            assert_eq!(
+                [&failed["target"], &failed["errno"], &failed["code"]],
+                [&json!("77"), &json!("EINVAL"), &json!(3)]
+            );
+            assert!(failed["error"].as_str().is_some_and(|error| error.contains("77")), "{failed}");
+            assert!(oracle::stat(id).is_none());
+        }),
+        trial("rm::failures_of_different_kinds_are_exit_1_and_of_one_kind_its_code", || {
+            let (one, two, free) =
+                (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
+            let _attached = [oracle::Attached::new(one), oracle::Attached::new(two)];
+            let [one, two, free] = [one, two, free].map(|id| id.to_string());
+            run(["rm", &one, &two]).exits(5);
+            run(["rm", "77", "78"]).exits(3);
+            let report = run(["rm", "77", &one, &free, &two, "--json"]).exits(1).json();
+            let codes: Vec<_> = report["failed"].as_array().unwrap().iter().map(|failed| &failed["code"]).collect();
+            assert_eq!(codes, [&json!(3), &json!(5), &json!(5)]);
+            assert_eq!(ids().len(), 2, "the one that could go has gone");
+        }),
+        trial("rm::an_argument_that_does_not_parse_removes_nothing", || {
+            let id = oracle::create(0x4d2, 4096, 0o600).to_string();
+            let before = oracle::rows();
+            for bad in ["12abc", "", "010", "key:0", "0x"] {
+                for arguments in [[&*id, bad], [bad, "0x4d2"]] {
+                    run(["rm", "--force"].into_iter().chain(arguments)).exits(2).prints_nothing();
+                    assert_eq!(oracle::rows(), before, "{arguments:?}");
+                }
+            }
+            let error = run(["rm", &id, "12abc", "--json"]).exits(2).json();
+            assert_eq!(error["error"]["kind"], "usage");
+            run(["rm"]).exits(2);
+            run(["rm", &id, "--format", "csv"]).exits(2);
+            assert_eq!(oracle::rows(), before);
+        }),
+        trial("rm::two_names_of_one_segment_are_one_target", || {
+            let id = oracle::create(0x4d2, 4096, 0o600).to_string();
+            let report = run(["rm", &id, "0x4d2", "key:02322", &format!("id:{id}"), "--json"]).exits(0).json();
+            assert_eq!(report["removed"].as_array().unwrap().len(), 1);
+            assert_eq!(report["failed"], json!([]));
+            assert_eq!(oracle::rows(), []);
+        }),
+        trial("rm::ignore_missing_forgives_what_is_missing_alone", || {
+            let id = oracle::create(0, 4096, 0o600);
+            let ran = run(["rm", "--ignore-missing", "77", "0xbeef"]).exits(0).prints_nothing();
+            assert_eq!(ran.stderr, "");
+            let attached = oracle::Attached::new(id);
+            run(["rm", "--ignore-missing", "77", &id.to_string()]).exits(5);
+            drop(attached);
+            let report = run(["rm", "--ignore-missing", "--json", &id.to_string(), "77"]).exits(0).json();
+            assert_eq!(report["removed"].as_array().unwrap().len(), 1);
+            assert_eq!(report["failed"], json!([]));
+            assert_eq!(oracle::rows(), []);
+        }),
+        trial("rm::never_attaches_what_it_removes", || {
+            // The record of who used it last is what others go by; a dry run shows that it is left alone.
+            let id = oracle::create(0, 4096, 0o600);
+            drop(oracle::Attached::new(id));
+            let before = oracle::rows();
+            run(["rm", "-n", &id.to_string()]).exits(0);
+            assert_eq!(oracle::rows(), before);
+            let ran = run(["rm", "--quiet", &id.to_string()]).exits(0).prints_nothing();
+            assert_eq!(ran.stderr, "", "quiet is quiet");
+            assert_eq!(oracle::rows(), []);
+        }),
+    ]
+}
+
+/// What belongs to somebody else.
+fn user_trials() -> Vec<Trial> {
+    vec![
+        root_trial("rm::of_another_users_segment_is_denied_with_the_cause", || {
+            let id = oracle::create(0x4d2, 4096, 0o666);
+            let before = oracle::rows();
+            for more in [None, Some("--force"), Some("--dry-run")] {
+                let ran = finish(shmadm_as(NOBODY).args(["rm", "0x4d2"]).args(more)).exits(4).prints_nothing();
+                let ran = ran.says("Operation not permitted (EPERM, shmctl IPC_RMID)");
+                assert!(ran.stderr.contains("is neither its owner (root) nor its creator (root)"), "{ran:?}");
+                assert_eq!(oracle::rows(), before);
+            }
+            let report = finish(shmadm_as(NOBODY).args(["rm", "77", "0x4d2", "--json"])).exits(1).json();
+            assert_eq!(report["failed"][1]["errno"], "EPERM");
+            assert_eq!(report["failed"][1]["code"], 4);
+            // Whoever owns it may remove it, and so may its creator.
+            oracle::set(id, NOBODY, NOBODY, 0o600);
+            finish(shmadm_as(NOBODY).args(["rm", "0x4d2"])).exits(0);
+            assert_eq!(oracle::rows(), []);
+        }),
+        root_trial("rm::what_may_not_be_read_can_still_be_marked", || {
+            let id = oracle::create(0, 4096, 0o600);
+            oracle::set(id, NOBODY, NOBODY, 0);
+            let attached = oracle::Attached::new(id);
+            finish(shmadm_as(NOBODY).args(["rm", &id.to_string()])).exits(5).says("it is attached once");
+            finish(shmadm_as(NOBODY).args(["rm", "-f", &id.to_string()])).exits(0).says("is marked for destruction");
+            assert_eq!(oracle::row(id).unwrap().get("perms"), "1000");
+            drop(attached);
+            assert_eq!(oracle::rows(), []);
+        }),
+    ]
+}

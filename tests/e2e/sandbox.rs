@@ -1,0 +1,160 @@
+//! Where the kernel's answers are denied: shmctl by seccomp(2), /proc/sysvipc/shm by a mount over it.
+#![expect(unsafe_code, reason = "only pre_exec can put a child into a sandbox")]
+#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use nix::errno::Errno;
+use nix::libc::{self, c_int, sock_filter, sock_fprog};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use serde_json::Value;
+
+use crate::oracle::{self, Attached};
+use crate::support::{file, finish, root_trial, shmadm, trial};
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("sandbox::without_shmctl_proc_tells_all", || {
+            let (id, _attached) = segments();
+            for errno in [Errno::EPERM, Errno::ENOSYS] {
+                let denied = || without_shmctl(shmadm(), errno);
+                let json = finish(denied().args(["list", "--json"])).exits(0).json();
+                agrees(&json, |_| {});
+                let json = finish(denied().args(["list", "--json", "-o", "ID,KEY,SIZE,NATTCH"])).exits(0).json();
+                let chosen = ["id", "key", "size", "nattch"];
+                agrees(&json, |record| {
+                    record.as_object_mut().unwrap().retain(|key, _| chosen.contains(&key.as_str()));
+                });
+                let json = finish(denied().args(["stat", &id, "--json"])).exits(0).json();
+                let row = oracle::row(id.parse().unwrap()).unwrap();
+                assert_eq!(trimmed(&json["segments"][0]), oracle::record(&row), "{errno}");
+                finish(denied().args(["stat", "0x4d2"])).exits(0);
+                finish(denied().args(["stat", "77"])).exits(3).prints_nothing();
+                let limits = finish(denied().args(["limits", "--json"])).exits(0).json();
+                assert_eq!(limits, finish(shmadm().args(["limits", "--json"])).exits(0).json(), "{errno}");
+                // What takes the call itself fails, and says which one.
+                let before = oracle::rows();
+                let ran = finish(denied().args(["rm", &id])).says("shmctl").prints_nothing();
+                assert_eq!(ran.code, Some(if errno == Errno::EPERM { 4 } else { 1 }), "{ran:?}");
+                assert_eq!(oracle::rows(), before);
+            }
+        }),
+        root_trial("sandbox::without_proc_shmctl_tells_all_but_what_is_resident", || {
+            let (id, _attached) = segments();
+            let directory = tempfile::tempdir().unwrap();
+            let empty = file(directory.path(), "empty", b"");
+            let garbage = file(directory.path(), "garbage", b"no\nsuch table\n");
+            for hidden in [empty.as_path(), garbage.as_path()] {
+                let without_proc = || {
+                    let mut command = shmadm();
+                    with_file_over(&mut command, hidden, c"/proc/sysvipc/shm");
+                    command
+                };
+                let json = finish(without_proc().args(["list", "--json"])).exits(0).json();
+                let unknown = |record: &mut Value| {
+                    record["rss"] = Value::Null;
+                    record["swap"] = Value::Null;
+                };
+                agrees(&json, unknown);
+                let json = finish(without_proc().args(["stat", &id, "--json"])).exits(0).json();
+                let mut record = oracle::record(&oracle::row(id.parse().unwrap()).unwrap());
+                unknown(&mut record);
+                assert_eq!(trimmed(&json["segments"][0]), record);
+                for arguments in [&["list"][..], &["stat", &id], &["limits"], &["read", &id], &["stat", "0x4d2"]] {
+                    finish(without_proc().args(arguments)).exits(0);
+                }
+                finish(without_proc().args(["list", "--sort", "rss"])).exits(0);
+            }
+        }),
+        root_trial("sandbox::without_both_it_fails_and_says_so", || {
+            let _attached = segments();
+            let directory = tempfile::tempdir().unwrap();
+            let empty = file(directory.path(), "empty", b"");
+            for arguments in [&["list"][..], &["stat", "0"], &["list", "-o", "id"]] {
+                let mut command = without_shmctl(shmadm(), Errno::EPERM);
+                with_file_over(&mut command, &empty, c"/proc/sysvipc/shm");
+                let ran = finish(command.args(arguments)).prints_nothing().says("error: ");
+                assert!(matches!(ran.code, Some(1 | 4)), "{ran:?}");
+            }
+        }),
+    ]
+}
+
+/// Makes some segments, the last one with key 1234; gives its id, and keeps one attached.
+fn segments() -> (String, Attached) {
+    oracle::create(0, 1, 0o600);
+    oracle::create(0xffff_ffff, 5000, 0);
+    let dest = oracle::create(0x77, 4096, 0o640);
+    let attached = Attached::new(dest);
+    attached.write(0, b"resident");
+    oracle::remove(dest);
+    oracle::remove(oracle::create(0, 1, 0));
+    (oracle::create(1234, 4096, 0o604).to_string(), attached)
+}
+
+/// Takes what moves out of a segment's record.
+fn trimmed(segment: &Value) -> Value {
+    let mut segment = segment.clone();
+    segment.as_object_mut().unwrap().retain(|key, _| key != "idle_seconds" && key != "state");
+    segment
+}
+
+/// Compares a listing with the kernel's, after `change` has adapted what the kernel says.
+#[track_caller]
+fn agrees(json: &Value, change: impl Fn(&mut Value)) {
+    let listed: Vec<_> = json["segments"].as_array().unwrap().iter().map(trimmed).collect();
+    let mut expected: Vec<_> = oracle::rows().iter().map(oracle::record).collect();
+    expected.iter_mut().for_each(change);
+    assert_eq!(listed, expected);
+}
+
+/// Puts a file over another in the command's own view of the file system; takes root.
+pub(crate) fn with_file_over(command: &mut Command, shown: &Path, hidden: &'static CStr) {
+    let shown = CString::new(shown.as_os_str().as_bytes()).unwrap();
+    let cover = move || {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let none = None::<&CStr>;
+        // What we mount is nobody else's business.
+        mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        mount(Some(shown.as_c_str()), hidden, none, MsFlags::MS_BIND, none)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes three system calls, and allocates nothing.
+    unsafe { command.pre_exec(cover) };
+}
+
+/// Has the kernel answer every shmctl of a command with an errno.
+fn without_shmctl(mut command: Command, errno: Errno) -> Command {
+    let deny = move || {
+        let statement =
+            |code: u32, k: u32, jt: u8, jf: u8| sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k };
+        let number = u32::try_from(libc::SYS_shmctl).unwrap();
+        let refusal = libc::SECCOMP_RET_ERRNO | (errno as c_int).cast_unsigned();
+        let mut filter = [
+            // The number is the first word of `struct seccomp_data`.
+            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number, 0, 1),
+            statement(libc::BPF_RET | libc::BPF_K, refusal, 0, 0),
+            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+        ];
+        let program = sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+        // SAFETY: this takes numbers alone.
+        let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        Errno::result(result).map_err(io::Error::from)?;
+        // SAFETY: the program and its four statements live through the call, which copies them.
+        let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+        Errno::result(result).map_err(io::Error::from)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes two system calls, and allocates nothing.
+    unsafe { command.pre_exec(deny) };
+    command
+}

@@ -1,0 +1,284 @@
+//! What happens between a look and a call: the program is stopped right before the call, and the world moves on.
+#![expect(unsafe_code, reason = "the program is traced from its beginning, and a union read")]
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+
+use libtest_mimic::Trial;
+use nix::libc::{self, c_int, c_long};
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::create::made;
+use crate::holder::Holder;
+use crate::oracle::{self, Row};
+use crate::support::{Ran, run, shmadm, trial, wait_for};
+
+/// A call that the program is about to make.
+struct Call {
+    /// Its number.
+    number: c_long,
+    /// Its arguments.
+    arguments: [u64; 6],
+}
+
+impl Call {
+    /// Tells whether it is shmctl with a command.
+    fn is_shmctl(&self, command: c_int) -> bool {
+        // The bit that some libraries add asks for the record's newer form.
+        self.number == libc::SYS_shmctl && self.arguments[1] & !0x100 == u64::from(command.cast_unsigned())
+    }
+
+    /// Tells whether it is shmget, and is meant to make a segment.
+    fn makes(&self) -> bool {
+        self.number == libc::SYS_shmget && self.arguments[2] & u64::from(libc::IPC_CREAT.cast_unsigned()) != 0
+    }
+}
+
+/// The program, standing right before a call.
+struct Stopped(Child);
+
+impl Stopped {
+    /// Starts the program and lets it go on to the nth call of a kind.
+    #[track_caller]
+    fn before(nth: usize, wanted: impl Fn(&Call) -> bool, arguments: &[&str]) -> Self {
+        let mut command = shmadm();
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        #[expect(clippy::disallowed_methods, reason = "a process can be traced from its first call only if it asks")]
+        // SAFETY: ptrace(2) is all that is called between fork and exec.
+        unsafe {
+            command.pre_exec(|| ptrace::traceme().map_err(Into::into));
+        }
+        let this = Self(command.spawn().unwrap());
+        let pid = this.pid();
+        assert!(matches!(waitpid(pid, None), Ok(WaitStatus::Stopped(_, Signal::SIGTRAP))), "no stop at exec");
+        ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL).unwrap();
+        let mut seen = 0;
+        while seen < nth {
+            ptrace::syscall(pid, None).unwrap();
+            match waitpid(pid, None).unwrap() {
+                WaitStatus::PtraceSyscall(_) => {}
+                other => panic!("{arguments:?} came to {other:?} after {seen} of {nth} calls"),
+            }
+            if this.call().is_some_and(|call| wanted(&call)) {
+                seen += 1;
+            }
+        }
+        this
+    }
+
+    /// Gives its pid.
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
+    }
+
+    /// Gives the call that it stands before; `None` if it stands behind one.
+    fn call(&self) -> Option<Call> {
+        let info = ptrace::syscall_info(self.pid()).unwrap();
+        if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+            return None;
+        }
+        // SAFETY: `op` says that this is the union's member that the kernel filled.
+        let entry = unsafe { info.u.entry };
+        Some(Call { number: entry.nr.try_into().unwrap(), arguments: entry.args })
+    }
+
+    /// Lets it go on to its end.
+    fn go_on(self) -> Ran {
+        ptrace::detach(self.pid(), None).unwrap();
+        self.0.wait_with_output().unwrap().into()
+    }
+}
+
+/// Removes a segment and gives its key to a new one; gives that one's row.
+fn replace(id: i32, key: u32) -> Row {
+    assert!(oracle::remove(id));
+    let next = oracle::create(key, 4096, 0o600);
+    assert_ne!(next, id);
+    oracle::row(next).unwrap()
+}
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    [segment_trials(), look_trials(), key_trials(), process_trials()].into_iter().flatten().collect()
+}
+
+/// The segment goes, and another one gets its key.
+fn segment_trials() -> Vec<Trial> {
+    let attach = |call: &Call| call.number == libc::SYS_shmat;
+    vec![
+        trial("vanish::before_a_change_or_a_removal_nothing_else_is_hit", || {
+            for (arguments, command) in [
+                (&["rm", "0x4d2"][..], libc::IPC_RMID),
+                (&["rm", "--force", "0x4d2"], libc::IPC_RMID),
+                (&["set", "0x4d2", "--mode", "666"], libc::IPC_SET),
+                (&["set", "0x4d2", "--lock"], libc::SHM_LOCK),
+                (&["set", "0x4d2", "--unlock"], libc::SHM_UNLOCK),
+            ] {
+                let id = oracle::create(0x4d2, 4096, 0o600);
+                let stopped = Stopped::before(1, |call| call.is_shmctl(command), arguments);
+                let next = replace(id, 0x4d2);
+                let ran = stopped.go_on().exits(3).prints_nothing().says("(EINVAL, shmctl ");
+                assert!(ran.stderr.contains(&format!("segment {id}")), "{ran:?}");
+                assert!(ran.stderr.contains("cause: no segment of this IPC namespace has this id"), "{ran:?}");
+                assert_eq!(oracle::rows(), std::slice::from_ref(&next), "{arguments:?}");
+                oracle::remove(next.get("shmid").parse().unwrap());
+            }
+        }),
+        trial("vanish::before_the_removal_is_forgiven_if_that_was_asked_for", || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let arguments = ["rm", "0x4d2", "--ignore-missing", "--json"];
+            let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &arguments);
+            let next = replace(id, 0x4d2);
+            assert_eq!(stopped.go_on().exits(0).json()["removed"], serde_json::json!([]));
+            assert_eq!(oracle::rows(), [next]);
+        }),
+        trial("vanish::before_an_attachment_nothing_else_is_attached", move || {
+            for arguments in [
+                &["read", "0x4d2"][..],
+                &["read", "0x4d2", "--raw"],
+                &["write", "0x4d2", "text"],
+                &["attach", "0x4d2", "--for", "1ms"],
+            ] {
+                let id = oracle::create(0x4d2, 4096, 0o600);
+                let stopped = Stopped::before(1, attach, arguments);
+                let next = replace(id, 0x4d2);
+                stopped.go_on().exits(3).prints_nothing().says(&format!("segment {id}")).says("(EINVAL, shmat)");
+                assert_eq!(oracle::rows(), std::slice::from_ref(&next), "{arguments:?}");
+                oracle::remove(next.get("shmid").parse().unwrap());
+            }
+        }),
+        trial("vanish::before_the_holder_attaches_it_says_so", || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let starts = |call: &Call| call.number == libc::SYS_clone || call.number == libc::SYS_clone3;
+            let stopped = Stopped::before(1, starts, &["attach", "0x4d2", "--background"]);
+            let next = replace(id, 0x4d2);
+            stopped.go_on().exits(3).prints_nothing().says("(EINVAL, shmat)");
+            assert_eq!(oracle::rows(), [next]);
+        }),
+    ]
+}
+
+/// The segment stays, and changes after the first look.
+fn look_trials() -> Vec<Trial> {
+    let look = |call: &Call| call.is_shmctl(libc::IPC_STAT);
+    vec![
+        trial("vanish::an_attachment_before_the_last_look_is_seen", move || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
+            let _attached = oracle::Attached::new(id);
+            let before = oracle::rows();
+            stopped.go_on().exits(5).says("it is attached once");
+            assert_eq!(oracle::rows(), before);
+        }),
+        trial("vanish::an_attachment_after_the_last_look_is_told", || {
+            // There is no call that removes only what is unattached: the user must at least hear of it.
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &["rm", "0x4d2", "--json"]);
+            let attached = oracle::Attached::new(id);
+            let ran = stopped.go_on().exits(0).says("is marked for destruction: it lives on");
+            assert_eq!(ran.json()["removed"][0]["outcome"], "marked");
+            assert_eq!(oracle::row(id).unwrap().get("perms"), "1600");
+            drop(attached);
+        }),
+        trial("vanish::a_change_before_the_last_look_is_seen", move || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let made = oracle::row(id).unwrap();
+            let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
+            // The kernel's stamp of a change has whole seconds.
+            wait_for("the next second", || {
+                oracle::set(id, made.get("uid").parse().unwrap(), made.get("gid").parse().unwrap(), 0o640);
+                oracle::row(id).unwrap().get("ctime") != made.get("ctime")
+            });
+            let before = oracle::rows();
+            stopped.go_on().exits(5).says("it changed since it was looked at");
+            assert_eq!(oracle::rows(), before);
+        }),
+        trial("vanish::before_the_last_look_is_no_such_segment", move || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
+            let next = replace(id, 0x4d2);
+            stopped.go_on().exits(3);
+            assert_eq!(oracle::rows(), [next]);
+        }),
+    ]
+}
+
+/// A key comes and goes under `create`.
+fn key_trials() -> Vec<Trial> {
+    vec![
+        trial("vanish::a_key_that_goes_while_it_is_opened_is_made", || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let get = |call: &Call| call.number == libc::SYS_shmget;
+            let stopped = Stopped::before(2, get, &["create", "--key", "1234"]);
+            assert!(oracle::remove(id));
+            let row = made(&stopped.go_on().exits(0).says("created segment"));
+            assert_ne!(row.get("shmid"), id.to_string());
+            assert_eq!(oracle::rows().len(), 1);
+        }),
+        trial("vanish::a_key_that_comes_while_it_is_made_is_opened_or_refused", || {
+            for (options, code) in
+                [(&[][..], 0), (&["--exclusive"], 6), (&["--fill", "1"], 5), (&["--size", "8192"], 1)]
+            {
+                let arguments = [&["create", "--key", "1234"], options].concat();
+                let stopped = Stopped::before(1, Call::makes, &arguments);
+                let id = oracle::create(0x4d2, 4096, 0o640);
+                let before = oracle::rows();
+                let ran = stopped.go_on().exits(code);
+                assert_eq!(ran.stdout, if code == 0 { format!("{id}\n") } else { String::new() });
+                assert_eq!(ran.stderr.contains("opened segment"), code == 0, "{ran:?}");
+                assert_eq!(oracle::rows(), before, "{options:?}");
+                oracle::remove(id);
+            }
+        }),
+    ]
+}
+
+/// Signals and processes come and go.
+fn process_trials() -> Vec<Trial> {
+    let attach = |call: &Call| call.number == libc::SYS_shmat;
+    vec![
+        trial("vanish::a_creation_that_is_interrupted_leaves_nothing", move || {
+            for signal in [Signal::SIGTERM, Signal::SIGINT] {
+                for (filling, arguments) in
+                    [(true, &["create", "--key", "1234", "--fill", "1"][..]), (false, &["create", "--key", "1234"])]
+                {
+                    let before: fn(&Call) -> bool = if filling { attach } else { Call::makes };
+                    let stopped = Stopped::before(1, before, arguments);
+                    assert_eq!(oracle::rows().len(), usize::from(filling), "it is made, but not finished");
+                    kill(stopped.pid(), signal).unwrap();
+                    let ran = stopped.go_on().prints_nothing();
+                    assert_eq!((ran.code, ran.signal), (None, Some(signal as i32)), "{ran:?}");
+                    assert_eq!(oracle::rows(), [], "{arguments:?}");
+                }
+            }
+        }),
+        trial("vanish::what_is_being_filled_is_nobody_elses_until_it_is_whole", move || {
+            let stopped = Stopped::before(1, attach, &["create", "--fill", "1", "--mode", "666"]);
+            assert_eq!(oracle::rows()[0].get("perms"), "600");
+            assert_eq!(made(&stopped.go_on().exits(0)).get("perms"), "666");
+        }),
+        trial("vanish::a_holder_that_ends_before_it_is_asked_to_has_detached", || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let holder = Holder::printed(&run(["attach", "0x4d2", "--background"]).exits(0));
+            let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;
+            let stopped = Stopped::before(1, asks, &["detach", "0x4d2", "--json"]);
+            holder.kill();
+            wait_for("the detach of a killed holder", || oracle::row(id).unwrap().get("nattch") == "0");
+            let report = stopped.go_on().exits(0).json();
+            assert_eq!((&report["nattch_before"], &report["nattch_after"]), (&1.into(), &0.into()));
+        }),
+        trial("vanish::a_segment_marked_while_it_is_detached_is_told", || {
+            let id = oracle::create(0x4d2, 4096, 0o600);
+            let holder = Holder::printed(&run(["attach", "0x4d2", "--background"]).exits(0));
+            let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;
+            let stopped = Stopped::before(1, asks, &["detach", "0x4d2"]);
+            let next = replace(id, 0x4d2);
+            stopped.go_on().exits(0).says("attached 1 before, 0 after").says("went with its last attachment");
+            assert!(!holder.lives());
+            assert_eq!(oracle::rows(), [next]);
+        }),
+    ]
+}
