@@ -6,4 +6,4 @@ mod pair;
 
 pub(crate) use holder::{Hold, StartedHolder, serve, start_holder};
 pub(crate) use interrupts::{Ended, Interrupts, end_by};
-pub(crate) use pair::{Pair, Role};
+pub(crate) use pair::{Pair, Role, starts_together};

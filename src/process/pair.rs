@@ -1,14 +1,22 @@
 //! The demo's pair: a writer and a reader, two processes that tell on one pipe what they do.
 
-use std::io::{BufRead, BufReader, PipeReader};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use crate::error::{Error, Kind};
 use crate::model::Key;
 use crate::sys;
+
+/// By this variable a half knows that it waits for the end of its standard input before it uses the memory.
+const TOGETHER: &str = "SHMADM_DEMO_TOGETHER";
+
+/// Tells whether this process is one of a [`Pair`], and not started by hand.
+pub(crate) fn starts_together() -> bool {
+    std::env::var_os(TOGETHER).is_some()
+}
 
 /// One of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +44,8 @@ pub(crate) struct Pair {
     children: Vec<Child>,
     /// What they tell.
     told: BufReader<PipeReader>,
+    /// What both wait for the end of before they use the memory.
+    gate: Option<PipeWriter>,
 }
 
 impl Pair {
@@ -46,13 +56,15 @@ impl Pair {
     pub(crate) fn start(key: Key, rounds: u64, interval: Duration) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::io("cannot start the demo's writer and reader", &error);
         let (reader, writer) = std::io::pipe().map_err(failed)?;
-        let mut pair = Self { children: Vec::new(), told: BufReader::new(reader) };
+        let (waiting, gate) = std::io::pipe().map_err(failed)?;
+        let mut pair = Self { children: Vec::new(), told: BufReader::new(reader), gate: Some(gate) };
         for role in [Role::Writer, Role::Reader] {
             let child = Command::new("/proc/self/exe")
                 .arg0("shmadm")
                 .args(["demo", role.word(), "--json", "--key", &key.to_string()])
                 .args(["--rounds", &rounds.to_string(), "--interval", &format!("{}ms", interval.as_millis())])
-                .stdin(Stdio::null())
+                .env(TOGETHER, "1")
+                .stdin(waiting.try_clone().map_err(failed)?)
                 .stdout(writer.try_clone().map_err(failed)?)
                 .spawn()
                 .map_err(failed)?;
@@ -69,6 +81,26 @@ impl Pair {
     /// Tells whether a line is there without waiting for the descriptor.
     pub(crate) fn has_line(&self) -> bool {
         self.told.buffer().contains(&b'\n')
+    }
+
+    /// Lets both begin to use the memory.
+    pub(crate) fn open_gate(&mut self) {
+        self.gate = None;
+    }
+
+    /// Makes sure that neither has ended before its time, for which the other would wait in vain.
+    ///
+    /// # Errors
+    /// One of them has failed.
+    pub(crate) fn check(&mut self) -> Result<(), Error> {
+        for child in &mut self.children {
+            if let Ok(Some(status)) = child.try_wait()
+                && !status.success()
+            {
+                return Err(Error::new(Kind::Failed, format!("a process of the demo failed ({status})")));
+            }
+        }
+        Ok(())
     }
 
     /// Reads the next line that they told; `None` once both have ended.

@@ -311,7 +311,7 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &S
     if owns {
         return match attempt {
             Attempt::Lock(_) => error.cause("this user may lock no memory at all (RLIMIT_MEMLOCK is 0)"),
-            _ => error.cause("a security module forbids it"),
+            _ => error.cause("a security module or a sandbox forbids it"),
         };
     }
     let error = error.cause(format!(

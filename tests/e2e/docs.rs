@@ -18,6 +18,7 @@ const MARK: &str = "~~ end of output ~~";
 /// Begins a block of lines and output.
 const FENCE: &str = "```console";
 
+/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let has = |tool: &&str| std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());

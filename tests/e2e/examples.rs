@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 use crate::oracle;
 use crate::support::{Ran, run, trial};
 
+/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let examples =
         shmadm::manuals().iter().flat_map(|manual| manual.examples.iter().map(|(line, _)| (manual.name, *line)));

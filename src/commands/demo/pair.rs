@@ -1,12 +1,14 @@
 //! The demo's halves, which any other program can stand in for.
 
+use std::os::fd::AsFd;
+
 use super::teller::Teller;
 use super::{Context, PaceArgs, USUAL_KEY};
 use crate::act::{self, Attachment, Creation, Opened, Outcome, Place, Removal, Use};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, KeySpec, Mode, Needs, Segment, ShmId};
-use crate::process::{Ended, Interrupts, Role};
+use crate::process::{Ended, Interrupts, Role, starts_together};
 use crate::query::segment;
 
 /// The bytes of the integer.
@@ -45,7 +47,10 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     teller.call(context, step, call, id.to_string())?;
 
     let attachment = attach(role, id, context, &mut teller)?;
-    let ended = take_turns(role, pace, context, &mut teller, &attachment, &interrupts);
+    let ended = match begin(&interrupts) {
+        Ok(Ended::Ready) => take_turns(role, pace, context, &mut teller, &attachment, &interrupts),
+        ended => ended,
+    };
     let address = attachment.address();
     act::detached(&context.system, attachment)?;
     let ended = ended?;
@@ -73,9 +78,13 @@ fn attach(role: Role, id: ShmId, context: &mut Context, teller: &mut Teller) -> 
     let attachment = act::attach(&context.system, &seen, access, Place::Any, false, Use::Holding)?;
     let call = format!("shmat({id}, NULL, {flags})");
     teller.call(context, "attach", call, format!("{:#x}", attachment.address()))?;
-    // By a copy first, since a page that cannot be had would end us when it is touched.
-    contents::read_bytes(&attachment, Range::within(id, attachment.size(), 0, Some(INTEGER))?)?;
+    Range::within(id, attachment.size(), 0, Some(INTEGER))?;
     Ok(attachment)
+}
+
+/// Waits until both halves have attached, where the other one was started beside this.
+fn begin(interrupts: &Interrupts) -> Result<Ended, Error> {
+    if starts_together() { interrupts.wait(None, Some(std::io::stdin().as_fd())) } else { Ok(Ended::Ready) }
 }
 
 /// Writes or reads, round after round.
@@ -87,6 +96,9 @@ fn take_turns(
     attachment: &Attachment,
     interrupts: &Interrupts,
 ) -> Result<Ended, Error> {
+    // By a copy first, since a page that cannot be had would end us when it is touched.
+    let integer = Range::within(attachment.id(), attachment.size(), 0, Some(INTEGER))?;
+    contents::read_bytes(attachment, integer)?;
     let place = format!("*(int32_t *){:#x}", attachment.address());
     // Half a round apart, so that a writer and a reader that start together see each value.
     let mut wait = match role {

@@ -1,5 +1,7 @@
 //! The whole demo: this process creates and destroys, two others attach, use and detach.
 
+use std::time::Duration;
+
 use super::teller::Teller;
 use super::{Context, PaceArgs, USUAL_KEY};
 use crate::act::{self, Creation, Opened, Outcome, Removal, Unfinished};
@@ -8,6 +10,8 @@ use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
 use crate::process::{Ended, Interrupts, Pair};
 use crate::query::{call_stat, rmid_forced, segment};
 
+/// How long the pair may be silent before a look whether it is there still.
+const LOOK: Duration = Duration::from_secs(1);
 /// How often the pair writes and reads unless told otherwise.
 const ROUNDS: u64 = 5;
 
@@ -113,8 +117,12 @@ fn attach_use_detach(
     let mut used = false;
     loop {
         if !pair.has_line() {
-            match interrupts.wait(None, Some(pair.descriptor()))? {
-                Ended::Ready | Ended::Time => {}
+            match interrupts.wait(Some(LOOK), Some(pair.descriptor()))? {
+                Ended::Ready => {}
+                Ended::Time => {
+                    pair.check()?;
+                    continue;
+                }
                 Ended::Asked(_) | Ended::Signal(_) => break,
             }
         }
@@ -130,6 +138,7 @@ fn attach_use_detach(
                     "Two processes found the segment by its key and have mapped the same memory, each at an address \
                      of its own. nattch counts mappings, not processes.",
                 )?;
+                pair.open_gate();
             }
         }
         if event.event == "use" && event.role == "reader" && !used {
