@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
+use std::thread::Builder;
 
 use memchr::memchr;
 
@@ -31,32 +32,42 @@ const CHUNKS_AHEAD: usize = 64;
 pub(crate) fn all_segments(root: &Path) -> Result<Vec<Segment>, ProcError> {
     let mut source = Source::open(root)?;
     let mut segments = Vec::new();
-    let mut first = Vec::new();
-    let more = source.read_some(&mut first)?;
+    let mut chunk = Vec::new();
+    let more = source.read_some(&mut chunk)?;
     let mut lines = Lines::default();
     let mut visit = |line: &[u8]| parse_line(line).map(|segment| segments.push(segment));
-    lines.feed(&source.path, &first, &mut visit)?;
+    lines.feed(&source.path, &chunk, &mut visit)?;
+    let mut ahead = false;
     if more {
         let path = source.path.clone();
-        std::thread::scope(|scope| {
+        let reader = &mut source;
+        ahead = std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(CHUNKS_AHEAD);
-            scope.spawn(move || {
+            let read = move || {
                 loop {
                     let mut chunk = Vec::new();
-                    let more = source.read_some(&mut chunk);
+                    let more = reader.read_some(&mut chunk);
                     let last = !matches!(more, Ok(true));
                     // The receiver goes away only if it has met an error of its own.
                     if sender.send(more.map(|_| chunk)).is_err() || last {
                         return;
                     }
                 }
-            });
-            receiver.into_iter().try_for_each(|chunk| lines.feed(&path, &chunk?, &mut visit))
+            };
+            // Where the user may have no more threads, this one does it all.
+            if Builder::new().spawn_scoped(scope, read).is_err() {
+                return Ok(false);
+            }
+            receiver.into_iter().try_for_each(|chunk| lines.feed(&path, &chunk?, &mut visit)).map(|()| true)
         })?;
-        lines.end(&path)?;
-    } else {
-        lines.end(&source.path)?;
     }
+    let mut more = more && !ahead;
+    while more {
+        chunk.clear();
+        more = source.read_some(&mut chunk)?;
+        lines.feed(&source.path, &chunk, &mut visit)?;
+    }
+    lines.end(&source.path)?;
     Ok(segments)
 }
 

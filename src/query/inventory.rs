@@ -1,6 +1,7 @@
 //! All segments of the IPC namespace, or one of them, from whichever source the kernel lets us have.
 
 use std::num::NonZero;
+use std::thread::{Builder, ScopedJoinHandle};
 
 use nix::errno::Errno;
 
@@ -51,13 +52,19 @@ fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Segment>, S
     let part = highest / i32::try_from(threads).unwrap_or(1) + 1;
     std::thread::scope(|scope| {
         let starts = (0..=highest).step_by(usize::try_from(part).unwrap_or(1));
-        let parts: Vec<_> =
-            starts.map(|start| scope.spawn(move || by_part(ask, start, highest.min(start + part - 1)))).collect();
+        let parts: Vec<_> = starts
+            .map(|start| {
+                let end = highest.min(start + part - 1);
+                let thread = Builder::new().spawn_scoped(scope, move || by_part(ask, start, end));
+                // Where the user may have no more threads, this one does it.
+                thread.map_err(|_| by_part(ask, start, end))
+            })
+            .collect();
         let mut segments = Vec::with_capacity(usize::try_from(highest).unwrap_or(0) + 1);
         for part in parts {
-            match part.join() {
-                Ok(found) => segments.append(&mut found?),
-                Err(panic) => std::panic::resume_unwind(panic),
+            match part.map(ScopedJoinHandle::join) {
+                Ok(Ok(found)) | Err(found) => segments.append(&mut found?),
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
             }
         }
         Ok(segments)

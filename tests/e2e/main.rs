@@ -17,6 +17,7 @@ mod naming;
 mod oracle;
 mod output;
 mod read;
+mod resources;
 mod rm;
 mod sandbox;
 mod set;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         create::trials(),
         create_root::trials(),
         attach::trials(),
+        resources::trials(),
         rm::trials(),
         set::trials(),
         vanish::trials(),

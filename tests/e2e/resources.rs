@@ -1,0 +1,74 @@
+//! What the program does with little: no threads, little memory.
+#![expect(unsafe_code, reason = "only pre_exec can take resources from a child")]
+#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+use nix::sys::resource::{Resource, setrlimit};
+
+use crate::oracle;
+use crate::support::{finish, noise, root_trial, run, shmadm, shmadm_as, trial};
+
+/// A user who has no process but ours, so that a limit on processes is about ours alone.
+const LONER: u32 = 4_000_000;
+/// So many segments that several threads would list them.
+const MANY: u32 = 3000;
+/// Bytes of memory of its own that the program may have.
+const LITTLE: u64 = 16 << 20;
+/// Bytes of a segment that would not fit into that.
+const MUCH: usize = 40 << 20;
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        root_trial("resources::without_threads_the_listing_is_whole", || {
+            for key in 1..=MANY {
+                oracle::create(key, 1, 0o600);
+            }
+            // Sources and threads differ between these two.
+            for columns in ["ID,KEY", "ID,KEY,RSS"] {
+                let list = ["list", "--format", "tsv", "-o", columns];
+                let whole = run(list).exits(0).stdout;
+                assert_eq!(whole.lines().count(), 1 + usize::try_from(MANY).unwrap());
+                let mut command = shmadm_as(LONER);
+                let ran = finish(limited(&mut command, Resource::RLIMIT_NPROC, 1).args(list)).exits(0);
+                assert_eq!(ran.stdout, whole, "{columns}");
+            }
+        }),
+        trial("resources::contents_pass_through_little_memory", || {
+            let bytes = noise(MUCH, 7);
+            let id = oracle::create(0, MUCH, 0o600);
+            let name = id.to_string();
+            let mut command = shmadm();
+            let mut writer = limited(&mut command, Resource::RLIMIT_DATA, LITTLE)
+                .args(["write", &name, "-q"])
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap();
+            std::io::Write::write_all(&mut writer.stdin.take().unwrap(), &bytes).unwrap();
+            assert!(writer.wait().unwrap().success());
+            assert!(oracle::contents(id) == bytes, "what was written is something else");
+            for form in ["--raw", "--json"] {
+                let mut command = shmadm();
+                let mut reader = limited(&mut command, Resource::RLIMIT_DATA, LITTLE)
+                    .args(["read", &name, form])
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .unwrap();
+                let mut read = Vec::new();
+                reader.stdout.take().unwrap().read_to_end(&mut read).unwrap();
+                assert!(reader.wait().unwrap().success(), "{form}");
+                assert!(form != "--raw" || read == bytes, "what was read is something else");
+            }
+        }),
+    ]
+}
+
+/// Limits a resource of a command.
+fn limited(command: &mut Command, resource: Resource, most: u64) -> &mut Command {
+    // SAFETY: between fork and exec only setrlimit is called, which takes no lock and no memory.
+    unsafe { command.pre_exec(move || setrlimit(resource, most, most).map_err(Into::into)) }
+}
