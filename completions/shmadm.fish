@@ -49,7 +49,7 @@ complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "stat" -d 'Show segmen
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "limits" -d 'Show the kernel\'s limits and how much of them is used'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "demo" -d 'Watch the life of a segment: a writer and a reader, explained as they run'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
-complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l key -d 'Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH[:PROJ]' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l key -d 'Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH:PROJ' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l size -d 'Its size, such as 4096, 4K or 1MB [default: one page]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l mode -d 'Its permission bits, in octal [default: 0600]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l owner -d 'Give it to this user' -r

@@ -15,7 +15,7 @@ use crate::render::TimeStyle;
 /// The one segment that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct One {
-    /// The segment: an id (65538), a key (0x4d2, key:1234) or a file (ftok:PATH[:PROJ])
+    /// The segment: an id (65538), a key (0x4d2, key:1234) or a file (ftok:PATH:PROJ)
     #[arg(value_name = "SEGMENT", value_parser = Target::parse)]
     pub(crate) segment: Target,
 }
@@ -23,7 +23,7 @@ pub(crate) struct One {
 /// The segments that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct Several {
-    /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH[:PROJ])
+    /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ)
     #[arg(value_name = "SEGMENT", required = true, value_parser = Target::parse)]
     pub(crate) segments: Vec<Target>,
 }

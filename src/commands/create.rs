@@ -29,7 +29,7 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Create a segment, or open the one that its key names
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    /// Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH[:PROJ]
+    /// Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH:PROJ
     #[arg(long, value_name = "KEY", default_value = "private", value_parser = KeySpec::parse)]
     key: KeySpec,
 
