@@ -1,6 +1,6 @@
 //! The demo's pair: a writer and a reader, two processes that tell on one pipe what they do.
 
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
@@ -37,15 +37,18 @@ impl Role {
     }
 }
 
+/// How long a half that was asked to end may take; one that takes longer is stopped, and of no use to anybody.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The two at work: dropped, they are asked to end, and waited for.
 #[derive(Debug)]
 pub(crate) struct Pair {
     /// The processes.
     children: Vec<Child>,
-    /// What they tell.
-    told: BufReader<PipeReader>,
-    /// What both wait for the end of before they use the memory.
-    gate: Option<PipeWriter>,
+    /// What they tell; gone once nobody listens any more.
+    told: Option<BufReader<PipeReader>>,
+    /// On which each is told to go on: a byte lets it use the memory, the end lets it detach.
+    words: Vec<PipeWriter>,
 }
 
 impl Pair {
@@ -56,15 +59,16 @@ impl Pair {
     pub(crate) fn start(key: Key, rounds: u64, interval: Duration) -> Result<Self, Error> {
         let failed = |error: std::io::Error| Error::io("cannot start the demo's writer and reader", &error);
         let (reader, writer) = std::io::pipe().map_err(failed)?;
-        let (waiting, gate) = std::io::pipe().map_err(failed)?;
-        let mut pair = Self { children: Vec::new(), told: BufReader::new(reader), gate: Some(gate) };
+        let mut pair = Self { children: Vec::new(), told: Some(BufReader::new(reader)), words: Vec::new() };
         for role in [Role::Writer, Role::Reader] {
+            let (waiting, word) = std::io::pipe().map_err(failed)?;
+            pair.words.push(word);
             let child = Command::new("/proc/self/exe")
                 .arg0("shmadm")
                 .args(["demo", role.word(), "--json", "--key", &key.to_string()])
                 .args(["--rounds", &rounds.to_string(), "--interval", &format!("{}ms", interval.as_millis())])
                 .env(TOGETHER, "1")
-                .stdin(waiting.try_clone().map_err(failed)?)
+                .stdin(waiting)
                 .stdout(writer.try_clone().map_err(failed)?)
                 .spawn()
                 .map_err(failed)?;
@@ -74,18 +78,26 @@ impl Pair {
     }
 
     /// Gives the descriptor that becomes readable when they have told something.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.told.get_ref().as_fd()
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.told.as_ref().map(|told| told.get_ref().as_fd())
     }
 
     /// Tells whether a line is there without waiting for the descriptor.
     pub(crate) fn has_line(&self) -> bool {
-        self.told.buffer().contains(&b'\n')
+        self.told.as_ref().is_some_and(|told| told.buffer().contains(&b'\n'))
     }
 
     /// Lets both begin to use the memory.
-    pub(crate) fn open_gate(&mut self) {
-        self.gate = None;
+    pub(crate) fn begin(&mut self) {
+        for word in &mut self.words {
+            // One that cannot be told has ended, as the next check shows.
+            let _ = word.write_all(b"\n");
+        }
+    }
+
+    /// Lets both detach.
+    pub(crate) fn end(&mut self) {
+        self.words.clear();
     }
 
     /// Makes sure that neither has ended before its time, for which the other would wait in vain.
@@ -109,7 +121,8 @@ impl Pair {
     /// The pipe cannot be read.
     pub(crate) fn line(&mut self) -> Result<Option<String>, Error> {
         let mut line = String::new();
-        match self.told.read_line(&mut line) {
+        let Some(told) = &mut self.told else { return Ok(None) };
+        match told.read_line(&mut line) {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(line)),
             Err(error) => Err(Error::io("cannot read what the writer and the reader tell", &error)),
@@ -136,14 +149,20 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
+        // First nobody listens any more, so that neither goes on waiting for somebody who does.
+        self.told = None;
+        self.words.clear();
         for child in &mut self.children {
             let pid = i32::try_from(child.id()).unwrap_or_default();
-            if let Ok(pidfd) = sys::open_pidfd(pid) {
-                // One that cannot be asked has ended, and the wait below takes note of it.
+            let ended = sys::open_pidfd(pid).is_ok_and(|pidfd| {
+                // One that cannot be asked has ended, as the wait finds.
                 let _ = sys::ask_to_end(&pidfd, pid);
+                sys::wait_ended(&pidfd, PATIENCE).unwrap_or(false)
+            });
+            if !ended {
+                // The kernel detaches what it held.
+                let _ = child.kill();
             }
-        }
-        for child in &mut self.children {
             let _ = child.wait();
         }
     }

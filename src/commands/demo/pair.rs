@@ -1,5 +1,7 @@
 //! The demo's halves, which any other program can stand in for.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::AsFd;
 
 use super::teller::Teller;
@@ -46,9 +48,15 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     let step = if made.is_some() { "create" } else { "attach" };
     teller.call(context, step, call, id.to_string())?;
 
-    let attachment = attach(role, id, context, &mut teller)?;
-    let ended = match begin(&interrupts) {
+    // A segment of the whole demo's stays when we detach; so does one that we have made, until we remove it.
+    let purpose = if made.is_some() || starts_together() { Use::Holding } else { Use::Passing };
+    let attachment = attach(role, id, purpose, context, &mut teller)?;
+    let ended = match until_told(&interrupts) {
         Ok(Ended::Ready) => take_turns(role, pace, context, &mut teller, &attachment, &interrupts),
+        ended => ended,
+    };
+    let ended = match ended {
+        Ok(Ended::Time) => until_told(&interrupts),
         ended => ended,
     };
     let address = attachment.address();
@@ -68,23 +76,40 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
 }
 
 /// Attaches, and makes sure that the integer is there.
-fn attach(role: Role, id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<Attachment, Error> {
+fn attach(
+    role: Role,
+    id: ShmId,
+    purpose: Use,
+    context: &mut Context,
+    teller: &mut Teller,
+) -> Result<Attachment, Error> {
     let gone = || Error::new(Kind::NotFound, format!("segment {id} was removed by somebody else meanwhile"));
     let seen: Segment = segment(&context.system, id, Needs::empty())?.ok_or_else(gone)?;
     let (access, flags) = match role {
         Role::Writer => (Access::ReadWrite, "0"),
         Role::Reader => (Access::ReadOnly, "SHM_RDONLY"),
     };
-    let attachment = act::attach(&context.system, &seen, access, Place::Any, false, Use::Holding)?;
+    let attachment = act::attach(&context.system, &seen, access, Place::Any, false, purpose)?;
     let call = format!("shmat({id}, NULL, {flags})");
     teller.call(context, "attach", call, format!("{:#x}", attachment.address()))?;
     Range::within(id, attachment.size(), 0, Some(INTEGER))?;
     Ok(attachment)
 }
 
-/// Waits until both halves have attached, where the other one was started beside this.
-fn begin(interrupts: &Interrupts) -> Result<Ended, Error> {
-    if starts_together() { interrupts.wait(None, Some(std::io::stdin().as_fd())) } else { Ok(Ended::Ready) }
+/// Waits for the word of the whole demo, where this half was started beside the other: a byte on standard input for
+/// each step that both must have reached.
+fn until_told(interrupts: &Interrupts) -> Result<Ended, Error> {
+    if !starts_together() {
+        return Ok(Ended::Ready);
+    }
+    let ended = interrupts.wait(None, Some(std::io::stdin().as_fd()))?;
+    if ended == Ended::Ready {
+        // The end instead of a byte means that the whole demo is gone, and the next wait returns at once as well.
+        // Unbuffered, since what follows is for the next wait.
+        let word = std::io::stdin().as_fd().try_clone_to_owned();
+        let _ = word.map(File::from).and_then(|mut word| word.read(&mut [0]));
+    }
+    Ok(ended)
 }
 
 /// Writes or reads, round after round.

@@ -112,12 +112,12 @@ fn attach_use_detach(
     interrupts: &Interrupts,
 ) -> Result<(), Error> {
     interrupts.check()?;
-    let mut pair = Pair::start(key, pace.rounds.unwrap_or(ROUNDS), pace.interval)?;
-    let mut attached = 0;
-    let mut used = false;
+    let rounds = pace.rounds.unwrap_or(ROUNDS);
+    let mut pair = Pair::start(key, rounds, pace.interval)?;
+    let (mut attached, mut used) = (0, 0_u64);
     loop {
         if !pair.has_line() {
-            match interrupts.wait(Some(LOOK), Some(pair.descriptor()))? {
+            match interrupts.wait(Some(LOOK), pair.descriptor())? {
                 Ended::Ready => {}
                 Ended::Time => {
                     pair.check()?;
@@ -138,17 +138,23 @@ fn attach_use_detach(
                     "Two processes found the segment by its key and have mapped the same memory, each at an address \
                      of its own. nattch counts mappings, not processes.",
                 )?;
-                pair.open_gate();
+                pair.begin();
             }
         }
-        if event.event == "use" && event.role == "reader" && !used {
-            used = true;
+        if event.event != "use" {
+            continue;
+        }
+        used += 1;
+        if used == 2 {
             teller.note(
                 context,
                 "use",
                 "Neither call enters the kernel: it is plain memory. And nothing synchronises the two: the reader sees \
                  whatever stands there when it looks.",
             )?;
+        }
+        if used == rounds.saturating_mul(2) {
+            pair.end();
         }
     }
     interrupts.check()?;
