@@ -277,7 +277,7 @@ tsv\t'Tab-separated values'"
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l bytes -d 'Show sizes in bytes alone'
+complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l bytes -d 'Show sizes in bytes, without units'
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -s h -l help -d 'Print help (see more with \'--help\')'

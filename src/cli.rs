@@ -1,5 +1,6 @@
 //! From the command line to a command, and from its result to an exit.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
@@ -9,9 +10,9 @@ use crate::commands::{
     Context, MANUALS, Manual, attach, completions, create, demo, detach, limits, list, read, rm, set, stat, write,
 };
 use crate::error::{Error, Exit, Kind};
-use crate::process::serve;
-use crate::query::{HOLDER_NAME, System};
-use crate::render::{Format, SEGMENT};
+use crate::process::{interrupted_by, serve};
+use crate::query::{HOLDER_NAME, System, with_words};
+use crate::render::{Format, SEGMENT, escape};
 use crate::ui::clap_text::Rendered;
 use crate::ui::{Color, Ui};
 
@@ -177,7 +178,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
         return match serve(arguments) {
             Ok(()) => Exit::Done,
             Err(error) => {
-                Ui::new(false, Color::Auto).error(&error);
+                ui(false, Color::Auto).error(&error);
                 Exit::Failed(error.kind)
             }
         };
@@ -191,9 +192,9 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     let Cli { global, command } = parsed;
     let format = match format(&global, command.as_ref()) {
         Ok(format) => format,
-        Err(error) => return report(Ui::new(global.quiet, global.color.into()), &error, wants_json),
+        Err(error) => return report(ui(global.quiet, global.color.into()), error, wants_json),
     };
-    let mut context = Context { ui: Ui::new(global.quiet, global.color.into()), system: System::new(), format };
+    let mut context = Context { ui: ui(global.quiet, global.color.into()), system: System::new(), format };
     let result = match &command {
         Some(command) => dispatch(command, &mut context),
         None => print_help(&mut context),
@@ -202,9 +203,14 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             let json = context.json();
-            report(context.ui, &error, json)
+            report(context.ui, error, json)
         }
     }
+}
+
+/// Opens the streams for the user, who may interrupt us.
+fn ui(quiet: bool, color: Color) -> Ui {
+    Ui::new(quiet, color, interrupted_by)
 }
 
 /// Runs a command.
@@ -236,7 +242,7 @@ fn print_help(context: &mut Context) -> Result<Exit, Error> {
 /// Parses the command line.
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     // Without the help's texts, which most runs have no use for.
-    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let matches = Cli::command().try_get_matches_from(write::with_readable_numbers(arguments))?;
     Cli::from_arg_matches(&matches)
 }
 
@@ -270,16 +276,17 @@ fn format(global: &GlobalArgs, command: Option<&Command>) -> Result<Format, Erro
 }
 
 /// Reports an error, and gives the exit that it means.
-fn report(mut ui: Ui, error: &Error, json: bool) -> Exit {
+fn report(mut ui: Ui, error: Error, json: bool) -> Exit {
+    let error = with_words(error);
     if let Kind::Interrupted(signal) = error.kind {
         // Whoever sent it knows; what was printed so far is still handed on.
         let _ = ui.flush();
         return Exit::Signal(signal);
     }
-    ui.error(error);
+    ui.error(&error);
     if json {
         // If standard output takes no more, the error has at least been told on standard error.
-        let _ = ui.error_json(error).and_then(|()| ui.flush());
+        let _ = ui.error_json(&error).and_then(|()| ui.flush());
     }
     Exit::Failed(error.kind)
 }
@@ -287,25 +294,31 @@ fn report(mut ui: Ui, error: &Error, json: bool) -> Exit {
 /// Prints what clap has to say: help, the version, or a usage error.
 fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit {
     let color = color_of(arguments);
-    let mut ui = Ui::new(false, color);
+    let mut ui = ui(false, color);
     let asks_help = |word: &OsString| word == "-h" || word == "--help" || word == "-V" || word == "--version";
     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if is_help && !arguments.iter().skip(1).any(asks_help) {
-        // clap takes -hello for -h and four letters more.
+    let writes = |word: &OsString| word == "write" || word == "attach-and-write";
+    if is_help && arguments.iter().any(writes) && !arguments.iter().skip(1).any(asks_help) {
+        // clap takes the text -hello for -h and four letters more.
         let word = arguments.iter().skip(1).map(|word| word.to_string_lossy()).find(|word| word.starts_with("-"));
         let word = word.unwrap_or_default();
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"))
             .hint(format!("a text that begins with - comes behind --: `shmadm … -- {word}`"));
-        return report(ui, &usage, json);
+        return report(ui, usage, json);
     }
-    // Parsed without the help's texts the first time, which most runs have no use for.
-    let full = is_help.then(|| command().try_get_matches_from(arguments).err()).flatten();
+    // Parsed without the help's texts the first time, which most runs have no use for; and with arguments that cannot
+    // forge lines where these are what is wrong.
+    let harmless = || arguments.iter().map(|word| escape(&word.to_string_lossy()).into_owned());
+    let full = command().try_get_matches_from(harmless()).err().filter(|full| full.kind() == error.kind());
+    let generic = clap::Error::new(error.kind());
+    let hostile = || arguments.iter().any(|word| matches!(escape(&word.to_string_lossy()), Cow::Owned(_)));
+    let error = if full.is_none() && hostile() { &generic } else { error };
     let error = full.as_ref().unwrap_or(error);
     let rendered = error.render();
     let rendered =
         Rendered { plain: rendered.to_string(), ansi: rendered.ansi().to_string(), is_error: error.use_stderr() };
     if let Err(error) = ui.clap(&rendered).and_then(|()| ui.flush()) {
-        return report(ui, &error, json);
+        return report(ui, error, json);
     }
     if !rendered.is_error {
         return Exit::Done;

@@ -56,10 +56,12 @@ pub(crate) struct Error {
     pub(crate) message: String,
     /// The system's words, where a call failed.
     pub(crate) system: Option<Box<SystemWords>>,
+    /// The number of the errno and the call, where their words are still to be found.
+    pub(crate) os: Option<(i32, &'static str)>,
     /// The segment, file or process that it was about.
-    pub(crate) target: Option<String>,
+    pub(crate) target: Option<Box<str>>,
     /// Which of the errno's several causes it was.
-    pub(crate) cause: Option<String>,
+    pub(crate) cause: Option<Box<str>>,
     /// Advice, each with a command that can be typed.
     pub(crate) hints: Vec<String>,
 }
@@ -78,12 +80,18 @@ pub(crate) struct SystemWords {
 impl Error {
     /// Makes an error of a kind and what was tried.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), system: None, target: None, cause: None, hints: Vec::new() }
+        Self { kind, message: message.into(), system: None, os: None, target: None, cause: None, hints: Vec::new() }
     }
 
-    /// Makes an error of a file or stream that failed.
-    pub(crate) fn io(what: impl Into<String>, error: &std::io::Error) -> Self {
-        Self::new(Kind::Failed, format!("{}: {error}", what.into()))
+    /// Makes an error of a call of the standard library that failed; the system's words are found when it is told.
+    pub(crate) fn io(message: impl Into<String>, error: &std::io::Error, call: &'static str) -> Self {
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        let mut this = Self::new(if denied { Kind::Permission } else { Kind::Failed }, message);
+        match error.raw_os_error() {
+            Some(code) => this.os = Some((code, call)),
+            None => this.message = format!("{}: {error}", this.message),
+        }
+        this
     }
 
     /// Adds the words of the call that failed.
@@ -96,14 +104,14 @@ impl Error {
     /// Adds what it was about.
     #[must_use]
     pub(crate) fn target(mut self, target: impl Into<String>) -> Self {
-        self.target = Some(target.into());
+        self.target = Some(target.into().into_boxed_str());
         self
     }
 
     /// Adds the cause.
     #[must_use]
     pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
-        self.cause = Some(cause.into());
+        self.cause = Some(cause.into().into_boxed_str());
         self
     }
 

@@ -1,12 +1,17 @@
 //! Standard output for data alone; standard error for status, warnings, hints and errors.
 
-use std::io::{self, BufWriter, IsTerminal, StderrLock, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, StderrLock, Stdout, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anstyle::{AnsiColor, Style};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::error::{Error, Kind};
 use crate::render::{escape, write_error_json};
+
+/// What a pipe that is ready takes without waiting (PIPE_BUF).
+const AT_ONCE: usize = 4096;
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,27 +57,64 @@ pub(crate) struct Ui {
 #[derive(Debug)]
 pub(crate) struct Out {
     /// The stream.
-    stream: BufWriter<StdoutLock<'static>>,
+    stream: BufWriter<Stream>,
     /// Whether the reader has gone away.
     closed: bool,
+}
+
+/// Tells which signal has asked the program to end, if one has.
+pub(crate) type Interrupted = fn() -> Option<i32>;
+
+/// Standard output without the library's buffer, whose writes would go on waiting after a signal.
+#[derive(Debug)]
+struct Stream {
+    /// It.
+    stdout: Stdout,
+    /// Whether to go on.
+    interrupted: Interrupted,
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let mut most = bytes.len();
+            if (self.interrupted)().is_some() {
+                // What can be taken at once still goes out; for the rest nobody waits any more.
+                let mut ready = [PollFd::new(&self.stdout, PollFlags::OUT)];
+                let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+                if !matches!(poll(&mut ready, Some(&at_once)), Ok(1..)) {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                most = most.min(AT_ONCE);
+            }
+            match rustix::io::write(&self.stdout, &bytes[..most]) {
+                Err(Errno::INTR) => {}
+                result => return result.map_err(Into::into),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Ui {
     /// Opens the two streams.
     #[expect(clippy::disallowed_methods, reason = "this is where standard output lives")]
-    pub(crate) fn new(quiet: bool, color: Color) -> Self {
-        let stream = io::stdout().lock();
+    pub(crate) fn new(quiet: bool, color: Color, interrupted: Interrupted) -> Self {
+        let stdout = io::stdout();
         Self {
             quiet,
-            color_out: color.decide(stream.is_terminal()),
+            color_out: color.decide(stdout.is_terminal()),
             color_err: color.decide(io::stderr().is_terminal()),
-            out: Out { stream: BufWriter::with_capacity(64 << 10, stream), closed: false },
+            out: Out { stream: BufWriter::with_capacity(64 << 10, Stream { stdout, interrupted }), closed: false },
         }
     }
 
     /// Tells whether data goes to a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
-        self.out.stream.get_ref().is_terminal()
+        self.out.stream.get_ref().stdout.is_terminal()
     }
 
     /// Tells whether data may have colour.
@@ -82,9 +124,11 @@ impl Ui {
 
     /// Gives the terminal's columns, if data goes to one.
     pub(crate) fn width(&self) -> Option<usize> {
-        let (width, _) =
-            self.is_terminal().then(|| terminal_size::terminal_size_of(self.out.stream.get_ref())).flatten()?;
-        Some(usize::from(width.0)).filter(|width| *width > 0)
+        if !self.is_terminal() {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(&self.out.stream.get_ref().stdout).ok()?;
+        Some(usize::from(size.ws_col)).filter(|width| *width > 0)
     }
 
     /// Prints a line of data.
@@ -100,7 +144,7 @@ impl Ui {
     /// # Errors
     /// Standard output takes no more.
     pub(crate) fn write(&mut self, write: impl FnOnce(&mut Out) -> io::Result<()>) -> Result<(), Error> {
-        write(&mut self.out).map_err(|error| output_failed(&error))
+        write(&mut self.out).map_err(|error| self.output_failed(&error))
     }
 
     /// Hands on what was printed, now.
@@ -108,7 +152,7 @@ impl Ui {
     /// # Errors
     /// Standard output takes no more.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        self.out.flush().map_err(|error| output_failed(&error))
+        self.out.flush().map_err(|error| self.output_failed(&error))
     }
 
     /// Lends the descriptor behind standard output, with everything printed so far handed on.
@@ -117,7 +161,7 @@ impl Ui {
     /// Standard output takes no more.
     pub(crate) fn descriptor(&mut self) -> Result<BorrowedFd<'_>, Error> {
         self.flush()?;
-        Ok(self.out.stream.get_ref().as_fd())
+        Ok(self.out.stream.get_ref().stdout.as_fd())
     }
 
     /// Tells whether the reader of our data has gone away.
@@ -179,6 +223,14 @@ impl Ui {
         self.write(|out| out.write_all(text.as_bytes()))
     }
 
+    /// Makes the error of data that cannot be handed on, or the signal for which it was given up.
+    fn output_failed(&self, error: &io::Error) -> Error {
+        match (self.out.stream.get_ref().interrupted)() {
+            Some(signal) => Error::new(Kind::Interrupted(signal), "interrupted"),
+            None => Error::io("cannot write to standard output", error, "write"),
+        }
+    }
+
     /// Paints the word that begins a line of standard error.
     fn label(&self, word: &str, color: AnsiColor) -> String {
         if !self.color_err {
@@ -215,11 +267,6 @@ pub(crate) mod clap_text {
 #[expect(clippy::disallowed_methods, reason = "this is where standard error lives")]
 fn stderr() -> StderrLock<'static> {
     io::stderr().lock()
-}
-
-/// Makes the error of data that cannot be handed on.
-fn output_failed(error: &io::Error) -> Error {
-    Error::new(Kind::Failed, format!("cannot write to standard output: {error}"))
 }
 
 impl Out {

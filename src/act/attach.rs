@@ -34,7 +34,7 @@ pub(crate) fn attach(
             .hint(format!("hold it meanwhile: `shmadm attach {} --background`", segment.id)));
     }
     Attachment::new(segment.id, access, exec, place).map_err(|error| {
-        let attempt = Attempt::Attach { id: segment.id, access, place };
+        let attempt = Attempt::Attach { id: segment.id, access, exec, place };
         explain(system, &attempt, error)
     })
 }

@@ -31,7 +31,7 @@ pub(crate) struct Detached {
 /// There is no such holder: NotFound if nobody is attached, else Refused with who is. A holder does not end: Failed.
 pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Result<Detached, Error> {
     let id = seen.id;
-    let mut ours = holders(system, id);
+    let mut ours = holders(system, id)?;
     ours.retain(|holder| pid.is_none_or(|pid| holder.pid == pid));
     if ours.is_empty() {
         return Err(no_holder(system, seen, pid));

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::{Context, Manual, describe, record_columns};
-use crate::act::{self, Change, Creation, Opened, Place, Use};
+use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, KeySpec, Mode, Needs, Segment, parse_byte, parse_size};
+use crate::model::{Access, KeySpec, Mode, Needs, Segment, ShmId, parse_byte, parse_size};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
 use crate::query::segment;
 use crate::render::Object;
@@ -20,7 +20,8 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm create --key random --exclusive", "create a segment with a key that nobody has"),
         ("shmadm create --fill 0xff --hold", "create a page of 0xff that a background process holds attached"),
     ],
-    json: "{\"schema\":1,\"created\":true,\"segment\":{…}}, where \"created\" is false if the key had a segment.",
+    json: "{\"schema\":1,\"created\":true,\"segment\":{…},\"holder\":null}, where \"created\" is false if the key had a segment, \
+           and \"holder\" is the pid that --hold has started.",
     notes: "A segment lives until it is removed: neither the end of this command nor the last detach destroys it, \
             unless kernel.shm_rmid_forced is set. Its memory is taken when it is first touched, not when it is \
             created. A segment never grows: a size above that of the existing segment is an error.",
@@ -118,11 +119,11 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         changing: args.changing(),
         held: args.hold,
     };
-    let _interrupts = Interrupts::note()?;
-    let (created, id, holder) = match act::create(&context.system, &creation)? {
+    let interrupts = Interrupts::note()?;
+    let (id, made, holder) = match act::create(&context.system, &creation)? {
         Opened::Existing(id) => {
             let holder = args.hold.then(|| hold(context, &look(context, id)?)).transpose()?;
-            (false, id, holder)
+            (id, None, holder)
         }
         Opened::New(unfinished) => {
             let made = look(context, unfinished.id())?;
@@ -134,17 +135,27 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
             }
             let given = (gradual && mode != Mode::PRIVATE).then_some(mode);
             act::set(&context.system, &made, Change { owner, group, mode: given, lock: args.lock.then_some(true) })?;
-            (true, unfinished.finish()?, holder)
+            (made.id, Some(unfinished), holder)
         }
     };
-    let holder = holder.map(StartedHolder::keep);
+    interrupts.check()?;
+    report(context, id, made.is_some(), holder.as_ref())?;
+    // Only now is it kept: one of which nobody could be told would be garbage at once.
+    made.map(Unfinished::into_id);
+    holder.map(StartedHolder::keep);
+    Ok(Exit::Done)
+}
+
+/// Tells what was made or opened.
+fn report(context: &mut Context, id: ShmId, created: bool, holder: Option<&StartedHolder>) -> Result<(), Error> {
     let record = segment(&context.system, id, context.record_needs())?;
     if let Some(record) = &record {
         let what = describe(record);
         context.ui.status(&if created { format!("created {what}") } else { format!("opened {what}, which was there") });
     }
-    if let Some(holder) = holder {
-        context.ui.status(&format!("pid {} holds it attached", holder.pid));
+    let holder = holder.map(StartedHolder::pid);
+    if let Some(pid) = holder {
+        context.ui.status(&format!("pid {pid} holds it attached"));
     }
     if context.json() {
         let record = record.ok_or_else(|| vanished(id))?;
@@ -152,16 +163,20 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
             let mut object = Object::schema(out)?;
             object.flag("created", created)?;
             object.object("segment", &record_columns(), &record)?;
+            match holder {
+                Some(pid) => object.number("holder", pid)?,
+                None => object.text("holder", None)?,
+            }
             object.end()
         })?;
     } else {
         context.ui.print(&id.to_string())?;
     }
-    Ok(Exit::Done)
+    context.ui.flush()
 }
 
 /// Looks at the segment just made or opened.
-fn look(context: &Context, id: crate::model::ShmId) -> Result<Segment, Error> {
+fn look(context: &Context, id: ShmId) -> Result<Segment, Error> {
     segment(&context.system, id, Needs::empty())?.ok_or_else(|| vanished(id))
 }
 
@@ -171,6 +186,6 @@ fn hold(context: &Context, segment: &Segment) -> Result<StartedHolder, Error> {
 }
 
 /// Makes the error of a segment that somebody removed at once.
-fn vanished(id: crate::model::ShmId) -> Error {
+fn vanished(id: ShmId) -> Error {
     Error::new(Kind::NotFound, format!("segment {id} was removed by somebody else meanwhile")).target(id.to_string())
 }

@@ -93,6 +93,10 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     if args.raw && context.json() {
         return Err(usage("--raw prints bytes and no report: leave --json out"));
     }
+    // The parser lets an option that wants another pass where a third forbids that one.
+    if args.count.is_some() && args.r#type.is_none() {
+        return Err(usage("--count goes with --type"));
+    }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     Range::within(segment.id, segment.size, args.offset, args.length())?;
     if args.raw && context.ui.is_terminal() {

@@ -5,7 +5,7 @@ use clap::Args;
 use super::args::Several;
 use super::{Context, Manual, record_columns};
 use crate::error::{Error, Exit};
-use crate::model::Needs;
+use crate::model::{Needs, Segment};
 use crate::query::resolve;
 use crate::render::{Format, TableStyle, TimeStyle, segment_fields, write_fields, write_rows};
 
@@ -26,7 +26,7 @@ pub(crate) struct StatArgs {
     #[command(flatten)]
     several: Several,
 
-    /// Show sizes in bytes alone
+    /// Show sizes in bytes, without units
     #[arg(long)]
     bytes: bool,
 
@@ -42,8 +42,15 @@ pub(crate) struct StatArgs {
 pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error> {
     let mut segments = Vec::new();
     let mut failures = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
     for target in &args.several.segments {
+        if seen.contains(&target.text.as_str()) {
+            continue;
+        }
+        seen.push(&target.text);
         match resolve(&context.system, target, Needs::RECORD | Needs::COMMANDS) {
+            // Two names of one segment are one target.
+            Ok(segment) if segments.iter().any(|known: &Segment| known.id == segment.id) => {}
             Ok(segment) => segments.push(segment),
             Err(error) => failures.push(error),
         }

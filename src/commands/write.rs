@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -13,7 +13,7 @@ use super::{Context, Manual, usage};
 use crate::act::{self, Place, Use};
 use crate::contents::{self, Range, Received, ValueType};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, parse_byte, parse_hex, parse_size};
+use crate::model::{Access, Needs, parse_byte, parse_hex, parse_size, parse_whole};
 use crate::query::resolve;
 use crate::render::Object;
 
@@ -58,7 +58,7 @@ pub(crate) struct WriteArgs {
     length: Option<u64>,
 
     /// Write numbers of this type, in the machine's byte order
-    #[arg(long, value_name = "TYPE", conflicts_with_all = ["input", "hex", "fill"], requires = "values", value_parser = TypeParser)]
+    #[arg(long, value_name = "TYPE", conflicts_with_all = ["input", "hex", "fill"], value_parser = TypeParser)]
     r#type: Option<ValueType>,
 
     /// Begin at this byte
@@ -74,6 +74,9 @@ struct HexBytes(Vec<u8>);
 fn parse_hex_bytes(text: &str) -> Result<HexBytes, String> {
     parse_hex(text).map(HexBytes)
 }
+
+/// EISDIR, the errno of reading a directory (asm-generic/errno-base.h).
+const IS_DIRECTORY: i32 = 21;
 
 /// What is written.
 enum Source {
@@ -99,8 +102,42 @@ impl Source {
     }
 }
 
+/// What stands in the place of the `-` of a number that the parser would take for options.
+const MINUS: char = '\u{2212}';
+
+/// Rewrites negative numbers that have no digit behind the sign, or are hexadecimal, so that the parser lets them pass.
+///
+/// Only where --type says that there are numbers, and only up to `--`.
+pub(crate) fn with_readable_numbers(arguments: &[OsString]) -> Vec<OsString> {
+    let is = |word: &OsString, names: &[&str]| names.iter().any(|name| word == name);
+    let typed = arguments.iter().any(|word| word == "--type" || word.as_bytes().starts_with(b"--type="));
+    if !typed || !arguments.iter().any(|word| is(word, &["write", "attach-and-write"])) {
+        return arguments.to_vec();
+    }
+    let mut literal = false;
+    let rewrite = |word: &OsString| {
+        literal |= word == "--";
+        match word.to_str().and_then(|word| word.strip_prefix('-')) {
+            Some(rest) if !literal && !rest.starts_with(['-', '+']) && is_number(rest) => {
+                format!("{MINUS}{rest}").into()
+            }
+            _ => word.clone(),
+        }
+    };
+    arguments.iter().map(rewrite).collect()
+}
+
+/// Tells whether a text is a number, whole or not.
+fn is_number(text: &str) -> bool {
+    text.parse::<f64>().is_ok() || parse_whole(text).is_ok()
+}
+
 /// Finds out what is to be written, and opens it.
 fn source(args: &WriteArgs) -> Result<Source, Error> {
+    if args.length.is_some() && args.fill.is_none() {
+        // The parser lets an option that wants another pass where a third forbids that one.
+        return Err(usage("--length goes with --fill: other input has a length of its own"));
+    }
     if let Some(HexBytes(bytes)) = &args.hex {
         return Ok(Source::Bytes(bytes.clone()));
     }
@@ -108,9 +145,12 @@ fn source(args: &WriteArgs) -> Result<Source, Error> {
         return Ok(Source::Fill(byte, args.length));
     }
     if let Some(kind) = args.r#type {
+        if args.values.is_empty() {
+            return Err(usage("--type wants a number or more"));
+        }
         let mut bytes = Vec::new();
         for value in &args.values {
-            contents::encode(kind, &value.to_string_lossy(), &mut bytes).map_err(usage)?;
+            contents::encode(kind, &value.to_string_lossy().replace(MINUS, "-"), &mut bytes).map_err(usage)?;
         }
         return Ok(Source::Bytes(bytes));
     }
@@ -123,23 +163,31 @@ fn source(args: &WriteArgs) -> Result<Source, Error> {
         Some(path) if path.as_os_str() != "-" => open(path),
         _ => {
             let duplicate = std::io::stdin().as_fd().try_clone_to_owned();
-            duplicate.map(Source::Stream).map_err(|error| Error::io("cannot read standard input", &error))
+            duplicate.map(Source::Stream).map_err(|error| Error::io("cannot read standard input", &error, "dup"))
         }
     }
 }
 
 /// Opens a file.
-fn open(path: &PathBuf) -> Result<Source, Error> {
-    let failed = |error: &std::io::Error| {
-        let target = path.to_string_lossy();
-        Error::io(format!("cannot read {target}"), error).target(target)
+fn open(path: &Path) -> Result<Source, Error> {
+    let failed = |error: std::io::Error, call| {
+        let name = path.to_string_lossy();
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        let error = Error::io(format!("cannot read {name}"), &error, call).target(name);
+        if denied {
+            error.cause("the permissions of the file, or of a directory above it, do not let you")
+        } else {
+            error
+        }
     };
-    let file = File::open(path).map_err(|error| failed(&error))?;
-    let metadata = file.metadata().map_err(|error| failed(&error))?;
+    let file = File::open(path).map_err(|error| failed(error, "open"))?;
+    let metadata = file.metadata().map_err(|error| failed(error, "fstat"))?;
     if metadata.is_dir() {
-        return Err(failed(&std::io::ErrorKind::IsADirectory.into()));
+        return Err(failed(std::io::Error::from_raw_os_error(IS_DIRECTORY), "read"));
     }
-    Ok(if metadata.is_file() { Source::File(file.into(), metadata.len()) } else { Source::Stream(file.into()) })
+    // Files of /proc and /sys say that they are empty, and are not: their length is known at their end.
+    let counted = metadata.is_file() && metadata.len() > 0;
+    Ok(if counted { Source::File(file.into(), metadata.len()) } else { Source::Stream(file.into()) })
 }
 
 /// Writes.
@@ -176,7 +224,8 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
             .cause(format!("segment {id} ends at byte {}, and the input goes on", range.end))
             .hint("`head -c SIZE` cuts an input; a segment never grows, but `shmadm create` makes a larger one"));
     }
-    context.ui.status(&format!("wrote {written} bytes at offset {} of segment {id}", args.offset));
+    let bytes = if written == 1 { "byte" } else { "bytes" };
+    context.ui.status(&format!("wrote {written} {bytes} at offset {} of segment {id}", args.offset));
     if context.json() {
         context.ui.write(|out| {
             let mut object = Object::schema(out)?;

@@ -76,8 +76,9 @@ impl fmt::Display for Value {
         match self {
             Self::Unsigned(number) => number.fmt(formatter),
             Self::Signed(number) => number.fmt(formatter),
-            Self::Single(number) => number.fmt(formatter),
-            Self::Double(number) => number.fmt(formatter),
+            // Debug keeps the exponent of very large and very small ones.
+            Self::Single(number) => fmt::Debug::fmt(number, formatter),
+            Self::Double(number) => fmt::Debug::fmt(number, formatter),
         }
     }
 }
@@ -88,9 +89,6 @@ impl Value {
         match self {
             Self::Single(number) if !number.is_finite() => format!("\"{number}\""),
             Self::Double(number) if !number.is_finite() => format!("\"{number}\""),
-            // Debug keeps the exponent of very large and very small ones, and a fraction that marks a float.
-            Self::Single(number) => format!("{number:?}"),
-            Self::Double(number) => format!("{number:?}"),
             _ => self.to_string(),
         }
     }
@@ -116,13 +114,20 @@ pub(crate) fn decode(kind: ValueType, bytes: &[u8]) -> Vec<Value> {
     }
 }
 
-/// Appends the bytes of a number that a user typed: decimal, with `0x` for unsigned types hexadecimal too.
+/// Appends the bytes of a number that a user typed: decimal, or of whole numbers `0x` hexadecimal.
 ///
 /// # Errors
 /// The text is no number of the type.
 pub(crate) fn encode(kind: ValueType, text: &str, bytes: &mut Vec<u8>) -> Result<(), String> {
     let wrong = || format!("{text:?} is no {}", kind.name());
-    let unsigned = || crate::model::parse_whole(text).map_err(|_| wrong());
+    let unsigned = || parse_number(text).ok_or_else(wrong);
+    let signed = || {
+        let magnitude = |digits| parse_number(digits).map(i128::from);
+        let number = text.strip_prefix('-').map_or_else(|| magnitude(text), |digits| magnitude(digits).map(|n| -n));
+        number.ok_or_else(wrong)
+    };
+    // What is too large to be held would become an infinity, which nobody has asked for.
+    let asked = text.trim_start_matches(['-', '+']).to_ascii_lowercase().starts_with("inf");
     /// Appends the bytes of a number that fits.
     macro_rules! append {
         ($number:expr) => {
@@ -134,14 +139,24 @@ pub(crate) fn encode(kind: ValueType, text: &str, bytes: &mut Vec<u8>) -> Result
         ValueType::U16 => append!(u16::try_from(unsigned()?).map_err(|_| wrong())?),
         ValueType::U32 => append!(u32::try_from(unsigned()?).map_err(|_| wrong())?),
         ValueType::U64 => append!(unsigned()?),
-        ValueType::I8 => append!(text.parse::<i8>().map_err(|_| wrong())?),
-        ValueType::I16 => append!(text.parse::<i16>().map_err(|_| wrong())?),
-        ValueType::I32 => append!(text.parse::<i32>().map_err(|_| wrong())?),
-        ValueType::I64 => append!(text.parse::<i64>().map_err(|_| wrong())?),
-        ValueType::F32 => append!(text.parse::<f32>().map_err(|_| wrong())?),
-        ValueType::F64 => append!(text.parse::<f64>().map_err(|_| wrong())?),
+        ValueType::I8 => append!(i8::try_from(signed()?).map_err(|_| wrong())?),
+        ValueType::I16 => append!(i16::try_from(signed()?).map_err(|_| wrong())?),
+        ValueType::I32 => append!(i32::try_from(signed()?).map_err(|_| wrong())?),
+        ValueType::I64 => append!(i64::try_from(signed()?).map_err(|_| wrong())?),
+        ValueType::F32 => {
+            append!(text.parse::<f32>().ok().filter(|number| asked || !number.is_infinite()).ok_or_else(wrong)?)
+        }
+        ValueType::F64 => {
+            append!(text.parse::<f64>().ok().filter(|number| asked || !number.is_infinite()).ok_or_else(wrong)?)
+        }
     }
     Ok(())
+}
+
+/// Reads a number without sign: decimal without leading zero, or `0x` hexadecimal.
+fn parse_number(text: &str) -> Option<u64> {
+    let ambiguous = text.len() > 1 && text.starts_with('0') && !text.starts_with("0x") && !text.starts_with("0X");
+    if ambiguous { None } else { crate::model::parse_whole(text).ok() }
 }
 
 #[cfg(test)]
@@ -162,6 +177,7 @@ mod tests {
     #[test]
     fn numbers_keep_to_their_type() {
         assert_eq!(round(ValueType::I32, "-523").as_deref(), Some("-523"));
+        assert_eq!(round(ValueType::I8, "-0x80").as_deref(), Some("-128"));
         assert_eq!(round(ValueType::U8, "0xff").as_deref(), Some("255"));
         assert_eq!(round(ValueType::U64, "18446744073709551615").as_deref(), Some("18446744073709551615"));
         assert_eq!(round(ValueType::F32, "0.1").as_deref(), Some("0.1"));

@@ -131,10 +131,10 @@ fn parse_id(text: &str) -> Result<ShmId, String> {
     let number = parse_decimal(text).map_err(|message| {
         format!("{message}: name a segment by its id (65538), its key (0x4d2, key:1234) or a file (ftok:PATH)")
     })?;
-    i32::try_from(number)
-        .ok()
-        .and_then(ShmId::new)
-        .ok_or_else(|| format!("{text} is no id: ids are 0 to {}; a key is written key:{text}", i32::MAX))
+    i32::try_from(number).ok().and_then(ShmId::new).ok_or_else(|| match u32::try_from(number) {
+        Ok(_) => format!("{text} is no id: ids are 0 to {}; a key is written key:{text}", i32::MAX),
+        Err(_) => format!("{text} is no id: ids are 0 to {}", i32::MAX),
+    })
 }
 
 /// Reads a key that shall name a segment, and so cannot be 0.

@@ -40,6 +40,11 @@ pub(crate) struct StartedHolder {
 }
 
 impl StartedHolder {
+    /// Gives its pid.
+    pub(crate) fn pid(&self) -> i32 {
+        self.attached.pid
+    }
+
     /// Lets the holder outlive this process.
     pub(crate) fn keep(mut self) -> Attached {
         self.pidfd = None;
@@ -62,7 +67,7 @@ impl Drop for StartedHolder {
 /// The holder cannot be started, or cannot attach.
 pub(crate) fn start_holder(system: &System, segment: &Segment, hold: Hold) -> Result<StartedHolder, Error> {
     let id = segment.id;
-    let failed = |error: &std::io::Error| Error::io(format!("cannot start a holder of segment {id}"), error);
+    let failed = |error: &std::io::Error| Error::io(format!("cannot start a holder of segment {id}"), error, "execve");
     let mut child = Command::new("/proc/self/exe")
         .arg0(HOLDER_NAME.to_string_lossy().as_ref())
         .args(hold.arguments(id))
@@ -88,7 +93,11 @@ pub(crate) fn start_holder(system: &System, segment: &Segment, hold: Hold) -> Re
             let _ = child.wait();
             let errno = Errno::from_raw(errno.parse().unwrap_or_default());
             let failure = SysError { errno, call: "shmat", target: On::Id(id) };
-            Err(explain(system, &Attempt::Attach { id, access: hold.access, place: hold.place }, failure))
+            Err(explain(
+                system,
+                &Attempt::Attach { id, access: hold.access, exec: hold.exec, place: hold.place },
+                failure,
+            ))
         }
         _ => {
             let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());

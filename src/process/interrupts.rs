@@ -35,7 +35,7 @@ impl Interrupts {
         Watch::new(false).map(Self).map_err(failed)
     }
 
-    /// As [`Interrupts::note`], also for signals that our caller had ignored or blocked.
+    /// As [`Interrupts::note`], also for signals that our caller had ignored.
     ///
     /// # Errors
     /// There are no more descriptors.
@@ -77,4 +77,9 @@ fn failed(errno: Errno) -> Error {
 /// Ends this process by a signal.
 pub(crate) fn end_by(signal: i32) {
     sys::raise(signal);
+}
+
+/// Gives the signal that has asked us to end, if one has come while signals are noted.
+pub(crate) fn interrupted_by() -> Option<i32> {
+    sys::caught()
 }

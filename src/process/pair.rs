@@ -57,7 +57,7 @@ impl Pair {
     /// # Errors
     /// A process cannot be started.
     pub(crate) fn start(key: Key, rounds: u64, interval: Duration) -> Result<Self, Error> {
-        let failed = |error: std::io::Error| Error::io("cannot start the demo's writer and reader", &error);
+        let failed = |error: std::io::Error| Error::io("cannot start the demo's writer and reader", &error, "execve");
         let (reader, writer) = std::io::pipe().map_err(failed)?;
         let mut pair = Self { children: Vec::new(), told: Some(BufReader::new(reader)), words: Vec::new() };
         for role in [Role::Writer, Role::Reader] {
@@ -125,7 +125,7 @@ impl Pair {
         match told.read_line(&mut line) {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(line)),
-            Err(error) => Err(Error::io("cannot read what the writer and the reader tell", &error)),
+            Err(error) => Err(Error::io("cannot read what the writer and the reader tell", &error, "read")),
         }
     }
 

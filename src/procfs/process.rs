@@ -4,12 +4,18 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::ProcError;
+
 /// How much of a command line is read at most.
 const LONGEST_COMMAND: usize = 4096;
 
 /// Gives the pids of the processes that this /proc shows.
-pub(crate) fn pids(root: &Path) -> std::io::Result<impl Iterator<Item = i32>> {
-    Ok(fs::read_dir(root)?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+///
+/// # Errors
+/// It cannot be listed.
+pub(crate) fn pids(root: &Path) -> Result<impl Iterator<Item = i32>, ProcError> {
+    let entries = fs::read_dir(root).map_err(|error| ProcError::read(root, error))?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
 /// Gives the moment a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
@@ -22,12 +28,16 @@ pub(crate) fn start_ticks(root: &Path, pid: i32) -> Option<u64> {
 }
 
 /// Gives the name of a process's leader (proc_pid_comm(5)), at most fifteen bytes of it.
-pub(crate) fn name(root: &Path, pid: i32) -> Option<Vec<u8>> {
-    let mut name = fs::read(root.join(pid.to_string()).join("comm")).ok()?;
+///
+/// # Errors
+/// The process is gone, or closed to us.
+pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {
+    let path = root.join(pid.to_string()).join("comm");
+    let mut name = fs::read(&path).map_err(|error| ProcError::read(&path, error))?;
     if name.last() == Some(&b'\n') {
         name.pop();
     }
-    Some(name)
+    Ok(name)
 }
 
 /// Gives the command line of a process with spaces between its words, or its name in brackets if it has none.
@@ -38,7 +48,7 @@ pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
         command.pop();
     }
     if command.is_empty() {
-        let name = name(root, pid)?;
+        let name = name(root, pid).ok()?;
         return Some([b"[".as_slice(), &name, b"]"].concat());
     }
     for byte in &mut command {

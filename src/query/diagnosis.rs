@@ -37,6 +37,8 @@ pub(crate) enum Attempt {
         id: ShmId,
         /// For what.
         access: Access,
+        /// With the right to execute.
+        exec: bool,
         /// Where.
         place: Place,
     },
@@ -64,8 +66,15 @@ impl Attempt {
             Self::Create { key, size, .. } => format!("cannot create a segment of {} with key {key}", Size(*size)),
             Self::Open { key, size: 0 } => format!("cannot find a segment with key {key}"),
             Self::Open { key, size } => format!("cannot open the segment with key {key} as one of {}", Size(*size)),
-            Self::Attach { id, access: Access::ReadOnly, .. } => format!("cannot attach segment {id} for reading"),
-            Self::Attach { id, .. } => format!("cannot attach segment {id} for reading and writing"),
+            Self::Attach { id, access, exec, .. } => {
+                let access = match (access, exec) {
+                    (Access::ReadOnly, false) => "reading",
+                    (Access::ReadOnly, true) => "reading and executing",
+                    (Access::ReadWrite, false) => "reading and writing",
+                    (Access::ReadWrite, true) => "reading, writing and executing",
+                };
+                format!("cannot attach segment {id} for {access}")
+            }
             Self::Stat(id) => format!("cannot find segment {id}"),
             Self::Set(id) => format!("cannot change segment {id}"),
             Self::Lock(id) => format!("cannot lock or unlock segment {id}"),
@@ -89,6 +98,14 @@ impl Attempt {
 /// Gives a failed call in the system's words.
 pub(crate) fn words(errno: Errno, call: &'static str) -> SystemWords {
     SystemWords { text: errno.desc(), errno: format!("{errno:?}"), call }
+}
+
+/// Completes an error that has only an errno's number with the system's words.
+pub(crate) fn with_words(mut error: Error) -> Error {
+    match error.os.take() {
+        Some((code, call)) => error.system(words(Errno::from_raw(code), call)),
+        None => error,
+    }
 }
 
 /// Turns a failed call into the user's error.
@@ -126,6 +143,7 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
         Errno::EINVAL if size < limits.shmmin => error
             .cause("the size is 0: a segment has at least one byte")
             .hint("give a size, or leave --size out for one page"),
+        Errno::EINVAL if i64::try_from(size).is_err() => error.cause("no segment can have 8 EiB or more"),
         Errno::EINVAL if size > limits.shmmax => error
             .cause(format!("the largest segment here is {} (kernel.shmmax)", Size(limits.shmmax)))
             .hint(format!("raise the limit: `sysctl -w kernel.shmmax={size}`")),
@@ -142,10 +160,15 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
         Errno::EINVAL => error.cause("no file of the kernel's tmpfs can be as large as that"),
         Errno::ENOSPC => explain_no_space(system, error, size, limits),
         Errno::ENOMEM if flags.huge.is_some() => error
-            .cause(format!(
-                "the pool of huge pages has too few free ones ({} of the default size are free)",
-                procfs::free_huge_pages(system.proc()).unwrap_or(0)
-            ))
+            .cause(match flags.huge {
+                Some(Some(logarithm)) => {
+                    format!("the pool of huge pages of {} has too few free ones", Size(1_u64 << (logarithm & 63)))
+                }
+                _ => format!(
+                    "the pool of huge pages has too few free ones ({} are free)",
+                    procfs::free_huge_pages(system.proc()).unwrap_or(0)
+                ),
+            })
             .hint("enlarge it: `sysctl -w vm.nr_hugepages=N` (/sys/kernel/mm/hugepages for other sizes)"),
         Errno::ENOMEM => {
             let total = procfs::memory_total(system.proc());
@@ -251,7 +274,16 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             }
             _ => error,
         },
-        (Errno::EACCES, Some(segment)) => explain_access(system, error, &segment),
+        (Errno::EACCES, Some(segment)) => match attempt {
+            Attempt::Attach { exec: true, .. } => error
+                .cause(format!(
+                    "--exec takes the right to execute besides, and the segment's mode is {}: {}",
+                    segment.mode,
+                    granted(system, &segment)
+                ))
+                .hint(format!("`shmadm set {} --mode MODE` changes the mode, as in 0700", segment.id)),
+            _ => explain_access(system, error, &segment),
+        },
         (Errno::EPERM, _) if matches!(attempt, Attempt::Attach { .. }) => error
             .cause("nothing may be mapped at so low an address without CAP_SYS_RAWIO (vm.mmap_min_addr)")
             .hint("leave --address out, and the kernel finds room"),
@@ -275,9 +307,11 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
 fn explain_place(system: &System, error: Error, address: usize) -> Error {
     let page_size = usize::try_from(system.page_size()).unwrap_or(4096);
     if !address.is_multiple_of(page_size) {
-        return error
-            .cause(format!("{address:#x} is no multiple of {page_size} (SHMLBA)"))
-            .hint(format!("add --round for {:#x}, or leave --address out", address - address % page_size));
+        let error = error.cause(format!("{address:#x} is no multiple of {page_size} (SHMLBA)"));
+        return match address - address % page_size {
+            0 => error.hint("leave --address out, and the kernel finds room"),
+            rounded => error.hint(format!("add --round for {rounded:#x}, or leave --address out")),
+        };
     }
     error
         .cause("the segment does not fit there: something is mapped in that range, or it is out of range")

@@ -10,7 +10,7 @@ mod resolve;
 mod rights;
 mod system;
 
-pub(crate) use diagnosis::{Attempt, attached_refusal, explain, words};
+pub(crate) use diagnosis::{Attempt, attached_refusal, explain, with_words, words};
 pub(crate) use filter::Filter;
 pub(crate) use holders::{HOLDER_NAME, Holder, holders};
 pub(crate) use inventory::{call_stat, inventory, segment};

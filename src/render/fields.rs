@@ -23,7 +23,8 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
     let look = Look { bytes: style.bytes, time: style.time, now: style.now };
     let bytes = |bytes: Option<u64>| match bytes {
         None => "unknown".to_owned(),
-        Some(bytes) if look.bytes || bytes < 1000 => Size(bytes).to_string(),
+        Some(bytes) if look.bytes => bytes.to_string(),
+        Some(bytes) if bytes < 1000 => Size(bytes).to_string(),
         Some(bytes) => format!("{bytes} ({})", size(bytes.into())),
     };
     let account = |name: Option<&str>, number: u32| match name {

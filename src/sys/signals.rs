@@ -48,8 +48,8 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Puts the handlers in place. A signal that our caller made us ignore stays ignored (nohup(1)),
-    /// unless `always`, which also lets through what the caller had blocked.
+    /// Puts the handlers in place, and lets through what our caller had blocked. A signal that our caller made us
+    /// ignore stays ignored (nohup(1)), unless `always`.
     ///
     /// # Errors
     /// pipe2(2) or sigaction(2), which fail for want of descriptors alone.
@@ -67,9 +67,7 @@ impl Watch {
                 unsafe { sigaction(signal, &before) }?;
             }
         }
-        if always {
-            sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(ENDING)), None)?;
-        }
+        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(ENDING)), None)?;
         Ok(Self { reader })
     }
 

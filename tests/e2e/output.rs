@@ -142,7 +142,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         trial("output::quiet_leaves_out_status_alone", || {
             let id = run(["create"]).exits(0).says("created segment").stdout.trim().to_owned();
-            run(["write", &id, "x"]).exits(0).says("wrote 1 bytes");
+            run(["write", &id, "x"]).exits(0).says("wrote 1 byte");
             assert_eq!(run(["write", &id, "x", "--quiet"]).exits(0).stderr, "");
             assert_eq!(run(["-q", "write", &id, "x"]).exits(0).stderr, "");
             let made = run(["-q", "create"]).exits(0);
