@@ -56,6 +56,6 @@ pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Erro
     let format: Format = context.format;
     let columns: Vec<_> = LIMITS.iter().collect();
     let rows = limit_rows(&limits, &usage);
-    context.ui.write(|out| write_rows(out, format, "limits", &columns, &rows, &style))?;
+    context.ui.write(|out| write_rows(out, format, "limits", &columns, rows, &style))?;
     Ok(Exit::Done)
 }

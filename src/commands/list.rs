@@ -6,10 +6,10 @@ use super::args::{FilterArgs, TimeParser};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Segment};
-use crate::query::inventory;
+use crate::query::{each, inventory};
 use crate::render::{
-    CREATORS, Cell, Column, ColumnInfo, DEFAULT, Format, NARROW, PIDS, RECORD, SEGMENT, TIMES, TableStyle, TimeStyle,
-    describe_columns, select, write_rows,
+    CREATORS, Cell, Column, ColumnInfo, DEFAULT, Format, NARROW, PIDS, RECORD, Rows, SEGMENT, TIMES, TableStyle,
+    TimeStyle, describe_columns, select, write_rows,
 };
 
 /// What the manual page adds.
@@ -123,19 +123,37 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         style.droppable = &["JSON"];
         let columns: Vec<_> = ColumnInfo::COLUMNS.iter().collect();
         let rows = describe_columns(SEGMENT);
-        context.ui.write(|out| write_rows(out, format, "columns", &columns, &rows, &style))?;
+        context.ui.write(|out| write_rows(out, format, "columns", &columns, rows, &style))?;
         return Ok(Exit::Done);
     }
     let filter = args.filters.filter(&context.system)?;
     let shown = columns.iter().chain(&sort).fold(Needs::empty(), |needs, column| needs | column.needs);
-    let mut segments = inventory(&context.system, shown | filter.needs())?;
-    segments.retain(|segment| filter.admits(&context.system, segment));
-    if let Some(column) = sort {
-        segments.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
+    let needs = shown | filter.needs();
+    if sort.is_some() || args.reverse {
+        let mut segments = inventory(&context.system, needs)?;
+        segments.retain(|segment| filter.admits(&context.system, segment));
+        if let Some(column) = sort {
+            segments.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
+        }
+        if args.reverse {
+            segments.reverse();
+        }
+        context.ui.write(|out| write_rows(out, format, "segments", &columns, segments, &style))?;
+        return Ok(Exit::Done);
     }
-    if args.reverse {
-        segments.reverse();
-    }
-    context.ui.write(|out| write_rows(out, format, "segments", &columns, &segments, &style))?;
+    let Context { ui, system, .. } = context;
+    let mut rows = None;
+    // Begun with the first segment: a listing that fails at once prints no beginning.
+    let begin = || Rows::begin(format, "segments", &columns, &style);
+    each(system, needs, |segment| {
+        if !filter.admits(system, &segment) {
+            return Ok(());
+        }
+        ui.write(|out| match &mut rows {
+            Some(rows) => Rows::push(rows, out, segment),
+            None => rows.insert(begin()?).push(out, segment),
+        })
+    })?;
+    ui.write(|out| rows.map_or_else(begin, Ok)?.end(out))?;
     Ok(Exit::Done)
 }

@@ -78,7 +78,7 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
                 context.ui.write(|out| write_fields(out, &fields))?;
             }
         }
-        format => context.ui.write(|out| write_rows(out, format, "segments", &record_columns(), &segments, &style))?,
+        format => context.ui.write(|out| write_rows(out, format, "segments", &record_columns(), segments, &style))?,
     }
     for error in &failures {
         context.ui.error(error);

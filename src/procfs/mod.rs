@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use maps::mappings;
 pub(crate) use process::{command, name, namespace_of, pids, start_ticks, status_line};
 pub(crate) use sysctl::{default_huge_page, free_huge_pages, huge_page_sizes, memory_total, number as sysctl};
-pub(crate) use sysvipc::{all_segments, find_segment};
+pub(crate) use sysvipc::{each_segment, find_segment};
 
 /// A file of /proc that could not be read, or not be understood.
 #[derive(Debug)]

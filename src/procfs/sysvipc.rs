@@ -22,20 +22,19 @@ const CHUNK: usize = 64 << 10;
 /// How many chunks may be read ahead.
 const CHUNKS_AHEAD: usize = 64;
 
-/// Reads all segments, with resident and swapped bytes.
+/// Shows all segments, with resident and swapped bytes, as they are read.
 ///
 /// Of many segments a second thread does the reading while this one understands what was read: the kernel takes as
 /// long for a row as we do.
 ///
 /// # Errors
 /// The file cannot be read, is empty, or has a line that is no segment.
-pub(crate) fn all_segments(root: &Path) -> Result<Vec<Segment>, ProcError> {
+pub(crate) fn each_segment(root: &Path, mut show: impl FnMut(Segment)) -> Result<(), ProcError> {
     let mut source = Source::open(root)?;
-    let mut segments = Vec::new();
     let mut chunk = Vec::new();
     let more = source.read_some(&mut chunk)?;
     let mut lines = Lines::default();
-    let mut visit = |line: &[u8]| parse_line(line).map(|segment| segments.push(segment));
+    let mut visit = |line: &[u8]| parse_line(line).map(&mut show);
     lines.feed(&source.path, &chunk, &mut visit)?;
     let mut ahead = false;
     if more {
@@ -67,8 +66,7 @@ pub(crate) fn all_segments(root: &Path) -> Result<Vec<Segment>, ProcError> {
         more = source.read_some(&mut chunk)?;
         lines.feed(&source.path, &chunk, &mut visit)?;
     }
-    lines.end(&source.path)?;
-    Ok(segments)
+    lines.end(&source.path)
 }
 
 /// Reads as far as the row of one segment; `None` if there is none with this id.
@@ -304,7 +302,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("sysvipc")).unwrap();
         fs::write(root.path().join("sysvipc/shm"), contents).unwrap();
-        let all = all_segments(root.path());
+        let mut segments = Vec::new();
+        let all = each_segment(root.path(), |segment| segments.push(segment)).map(|()| segments);
         for segment in all.iter().flatten().step_by(500) {
             // The other way to read gives the same.
             assert_eq!(find_segment(root.path(), segment.id).unwrap().as_ref(), Some(segment));

@@ -6,7 +6,7 @@ use std::thread::{Builder, ScopedJoinHandle};
 use nix::errno::Errno;
 
 use super::{Attempt, System, explain, words};
-use crate::error::{Error, SystemWords};
+use crate::error::{Error, Kind, SystemWords};
 use crate::model::{Needs, Segment, ShmId};
 use crate::procfs;
 use crate::sys::{self, SysError};
@@ -18,35 +18,76 @@ const MOST_THREADS: usize = 4;
 
 /// Lists all segments in the order of the kernel's table, each with what is needed.
 ///
+/// # Errors
+/// Neither source answers.
+pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Segment>, Error> {
+    let mut segments = Vec::new();
+    each(system, needs, |segment| {
+        segments.push(segment);
+        Ok(())
+    })?;
+    Ok(segments)
+}
+
+/// Shows all segments in the order of the kernel's table as they come, each with what is needed, until `show` fails.
+///
 /// shmctl(SHM_STAT_ANY) costs half of what /proc/sysvipc/shm does, which alone has resident and swapped bytes; and
 /// each stands in for the other where a sandbox or an old kernel refuses it.
 ///
 /// # Errors
-/// Neither source answers.
-pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Segment>, Error> {
-    let mut segments = if needs.contains(Needs::RESIDENT) {
-        procfs::all_segments(system.proc())
-            .or_else(|_| by_index(sys::stat_index).or_else(|_| by_index(sys::stat_index_readable)))
+/// Neither source answers, or whatever `show` says.
+pub(crate) fn each(
+    system: &System,
+    needs: Needs,
+    mut show: impl FnMut(Segment) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (mut shown, mut outcome) = (0_u64, Ok(()));
+    let mut complete = |mut segment: Segment| {
+        if outcome.is_ok() {
+            system.complete(&mut segment, needs);
+            outcome = show(segment);
+        }
+    };
+    let mut from_proc = |complete: &mut dyn FnMut(Segment)| {
+        let result = procfs::each_segment(system.proc(), |segment| {
+            shown += 1;
+            complete(segment);
+        });
+        match result {
+            // What has been shown cannot be taken back, and another source would begin anew.
+            Err(error) if shown > 0 => {
+                Err(Some(Error::new(Kind::Failed, format!("cannot list the segments to their end: {error}"))))
+            }
+            result => result.map_err(|_| None),
+        }
+    };
+    let parts = if needs.contains(Needs::RESIDENT) {
+        match from_proc(&mut complete) {
+            Ok(()) => Ok(Vec::new()),
+            Err(Some(error)) => return Err(error),
+            Err(None) => by_index(sys::stat_index).or_else(|_| by_index(sys::stat_index_readable)),
+        }
     } else {
         match by_index(sys::stat_index) {
             // Nothing at all is also what a kernel before 4.17 answers, which does not know the command.
-            Ok(segments) if segments.is_empty() => procfs::all_segments(system.proc()).or(Ok(segments)),
-            Ok(segments) => Ok(segments),
-            Err(_) => procfs::all_segments(system.proc()).or_else(|_| by_index(sys::stat_index_readable)),
+            Ok(parts) if parts.iter().any(|part| !part.is_empty()) => Ok(parts),
+            nothing => match from_proc(&mut complete) {
+                Ok(()) => Ok(Vec::new()),
+                Err(Some(error)) => return Err(error),
+                Err(None) => nothing.or_else(|_| by_index(sys::stat_index_readable)),
+            },
         }
-    }
-    .map_err(|error| explain(system, &Attempt::List, error))?;
-    for segment in &mut segments {
-        system.complete(segment, needs);
-    }
-    Ok(segments)
+    };
+    let parts = parts.map_err(|error| explain(system, &Attempt::List, error))?;
+    parts.into_iter().flatten().for_each(complete);
+    outcome
 }
 
 /// Asks shmctl for each place of the kernel's table; of a large table, several threads ask for a part each.
-fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Segment>, SysError> {
+fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Vec<Segment>>, SysError> {
     let highest = sys::highest_index()?;
     if highest < LARGE_TABLE {
-        return by_part(ask, 0, highest);
+        return by_part(ask, 0, highest).map(|part| vec![part]);
     }
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
     let part = highest / i32::try_from(threads).unwrap_or(1) + 1;
@@ -60,14 +101,11 @@ fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Segment>, S
                 thread.map_err(|_| by_part(ask, start, end))
             })
             .collect();
-        let mut segments = Vec::with_capacity(usize::try_from(highest).unwrap_or(0) + 1);
-        for part in parts {
-            match part.map(ScopedJoinHandle::join) {
-                Ok(Ok(found)) | Err(found) => segments.append(&mut found?),
-                Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(segments)
+        let found = |part: Result<ScopedJoinHandle<'_, _>, _>| match part.map(ScopedJoinHandle::join) {
+            Ok(Ok(found)) | Err(found) => found,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        };
+        parts.into_iter().map(found).collect()
     })
 }
 
@@ -105,6 +143,7 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
                 Err(_) => by_index(sys::stat_index)
                     .map_err(|_| explain(system, &Attempt::Stat(id), refused))?
                     .into_iter()
+                    .flatten()
                     .find(|segment| segment.id == id),
             },
         };

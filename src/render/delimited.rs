@@ -25,33 +25,22 @@ pub(super) fn write_csv<R>(out: &mut impl Write, columns: &[&Column<R>], rows: &
     writer.flush()
 }
 
-/// Writes rows as TSV, in which tab, newline and backslash are escaped.
+/// Appends a row as TSV, in which tab, newline and backslash are escaped.
 ///
 /// # Errors
-/// The writer's.
-pub(super) fn write_tsv<R>(out: &mut impl Write, columns: &[&Column<R>], rows: &[R], headings: bool) -> io::Result<()> {
-    let mut line = Vec::new();
-    if headings {
-        let names: Vec<_> = columns.iter().map(|column| column.name).collect();
-        writeln!(line, "{}", names.join("\t"))?;
-    }
-    for row in rows {
-        for (number, column) in columns.iter().enumerate() {
-            if number > 0 {
-                line.push(b'\t');
-            }
-            match (column.cell)(row) {
-                Cell::Text(text) | Cell::Account(Some(text), _) => escape_tsv(text, &mut line),
-                cell => cell.write_raw(&mut line)?,
-            }
+/// None: the buffer takes everything.
+pub(super) fn append_tsv<R>(line: &mut Vec<u8>, columns: &[&Column<R>], row: &R) -> io::Result<()> {
+    for (number, column) in columns.iter().enumerate() {
+        if number > 0 {
+            line.push(b'\t');
         }
-        line.push(b'\n');
-        if line.len() >= 60 << 10 {
-            out.write_all(&line)?;
-            line.clear();
+        match (column.cell)(row) {
+            Cell::Text(text) | Cell::Account(Some(text), _) => escape_tsv(text, line),
+            cell => cell.write_raw(line)?,
         }
     }
-    out.write_all(&line)
+    line.push(b'\n');
+    Ok(())
 }
 
 /// Appends text with its tabs, newlines, carriage returns and backslashes escaped.

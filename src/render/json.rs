@@ -134,37 +134,6 @@ impl<'w, W: Write> Object<'w, W> {
     }
 }
 
-/// Writes rows as the one list of an object.
-///
-/// # Errors
-/// The writer's.
-pub(super) fn write_list<R>(out: &mut impl Write, name: &str, columns: &[&Column<R>], rows: &[R]) -> io::Result<()> {
-    // Keys with all that surrounds them, made once; and rows through one buffer: of many rows, small pieces cost most.
-    let keys: Vec<String> = columns
-        .iter()
-        .enumerate()
-        .map(|(number, column)| format!("{}\"{}\":", if number == 0 { "{" } else { "," }, column.json))
-        .collect();
-    let mut buffer = Vec::with_capacity(64 << 10);
-    Object::schema(&mut buffer)?.field(name)?.write_all(b"[")?;
-    for (number, row) in rows.iter().enumerate() {
-        if number > 0 {
-            buffer.push(b',');
-        }
-        for (key, column) in keys.iter().zip(columns) {
-            buffer.extend_from_slice(key.as_bytes());
-            (column.cell)(row).write_json(&mut buffer)?;
-        }
-        buffer.push(b'}');
-        if buffer.len() >= 60 << 10 {
-            out.write_all(&buffer)?;
-            buffer.clear();
-        }
-    }
-    buffer.extend_from_slice(b"]}\n");
-    out.write_all(&buffer)
-}
-
 /// Writes text as a JSON string.
 ///
 /// # Errors

@@ -10,10 +10,9 @@ mod hexdump;
 mod human;
 mod json;
 mod limits;
+mod rows;
 mod segments;
 mod table;
-
-use std::io::{self, Write};
 
 pub(crate) use cell::Cell;
 pub(crate) use column::{Align, Column, ColumnInfo, describe_columns, select};
@@ -24,6 +23,7 @@ pub(crate) use hexdump::{HexDump, write_hex};
 pub(crate) use human::TimeStyle;
 pub(crate) use json::{Object, write_error_json, write_string};
 pub(crate) use limits::{LIMITS, limit_rows, write_limits_json};
+pub(crate) use rows::{Rows, write_rows};
 pub(crate) use segments::{CREATORS, DEFAULT, NARROW, PIDS, RECORD, SEGMENT, TIMES};
 pub(crate) use table::TableStyle;
 
@@ -38,24 +38,4 @@ pub(crate) enum Format {
     Csv,
     /// Tab-separated values; tab, newline and backslash are escaped.
     Tsv,
-}
-
-/// Writes rows in a format; `name` is the key under which JSON has them.
-///
-/// # Errors
-/// The writer's.
-pub(crate) fn write_rows<R>(
-    out: &mut impl Write,
-    format: Format,
-    name: &str,
-    columns: &[&Column<R>],
-    rows: &[R],
-    style: &TableStyle<'_>,
-) -> io::Result<()> {
-    match format {
-        Format::Table => table::write(out, columns, rows, style),
-        Format::Json => json::write_list(out, name, columns, rows),
-        Format::Csv => delimited::write_csv(out, columns, rows, style.headings),
-        Format::Tsv => delimited::write_tsv(out, columns, rows, style.headings),
-    }
 }
