@@ -10,7 +10,7 @@ use crate::oracle;
 use crate::support::{NOBODY, Ran, finish, root_trial, run, shmadm_as};
 
 /// Sets a limit of the trial's own namespace.
-fn sysctl(name: &str, value: u64) {
+pub(crate) fn sysctl(name: &str, value: u64) {
     std::fs::write(format!("/proc/sys/kernel/{name}"), value.to_string()).unwrap();
 }
 

@@ -16,6 +16,7 @@ mod list;
 mod naming;
 mod oracle;
 mod output;
+mod rails;
 mod read;
 mod resources;
 mod rm;
@@ -24,6 +25,7 @@ mod set;
 mod stat;
 mod support;
 mod vanish;
+mod wording;
 mod write;
 
 use std::process::ExitCode;
@@ -57,6 +59,8 @@ fn main() -> ExitCode {
         rm::trials(),
         set::trials(),
         vanish::trials(),
+        rails::trials(),
+        wording::trials(),
     ]
     .into_iter()
     .flatten()

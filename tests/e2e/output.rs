@@ -210,12 +210,17 @@ fn assert_error(ran: &Ran, kind: &str) {
 
 /// Runs a command with its standard output on a terminal; what it printed has plain line ends.
 pub(crate) fn on_terminal(command: &mut Command, columns: u16) -> Ran {
+    on_terminal_of(command, columns, 40)
+}
+
+/// As [`on_terminal`], with as many rows as told; none is what a terminal has that knows its columns alone.
+pub(crate) fn on_terminal_of(command: &mut Command, columns: u16, rows: u16) -> Ran {
     // Opened so that no child of another trial inherits it, which would keep it open.
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(ptsname_r(&master).unwrap());
-    let size = libc::winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the pointer is to a whole record, which the call reads.
     #[expect(unsafe_code, reason = "no wrapper sets the size of a terminal that is open")]
     let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };

@@ -68,7 +68,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 /// Limits a resource of a command.
-fn limited(command: &mut Command, resource: Resource, most: u64) -> &mut Command {
+pub(crate) fn limited(command: &mut Command, resource: Resource, most: u64) -> &mut Command {
     // SAFETY: between fork and exec only setrlimit is called, which takes no lock and no memory.
     unsafe { command.pre_exec(move || setrlimit(resource, most, most).map_err(Into::into)) }
 }

@@ -1,0 +1,208 @@
+//! What must not happen in bad moments: nothing is destroyed by a look, nothing is left behind, and a signal is heard.
+#![expect(unsafe_code, reason = "only pre_exec can prepare a child")]
+#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
+
+use libtest_mimic::Trial;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::Resource;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+
+use crate::create_root::sysctl;
+use crate::holder::Holder;
+use crate::oracle;
+use crate::resources::limited;
+use crate::support::{Running, finish, root_trial, run, shmadm, trial, wait_for};
+
+/// How long a pipe must not have grown before it counts as one that nobody writes to any more.
+const STILL: Duration = Duration::from_millis(100);
+/// A demo that ends only if somebody ends it.
+const ENDLESS: [&str; 6] = ["demo", "--rounds", "1000000", "--interval", "0s", "--json"];
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    [signal_trials(), refusal_trials()].into_iter().flatten().collect()
+}
+
+/// A signal ends the program, whatever it waits for.
+fn signal_trials() -> Vec<Trial> {
+    vec![
+        trial("rails::a_demo_that_nobody_reads_ends_by_a_signal", || interrupt_demo(0)),
+        trial("rails::a_demo_whose_half_is_stopped_ends_by_a_signal", || interrupt_demo(1)),
+        trial("rails::a_demo_whose_halves_are_stopped_ends_by_a_signal", || interrupt_demo(2)),
+        trial("rails::a_reading_that_nobody_reads_ends_by_a_signal", || {
+            let id = oracle::create(0, 4096, 0o600);
+            let name = id.to_string();
+            for form in [&[][..], &["--json"], &["--raw"]] {
+                let unread = Unread::new();
+                let mut child = unread.start(&[&["read", &name, "--every", "0s"], form].concat());
+                unread.wait_until_full();
+                let status = end(&mut child, Signal::SIGTERM);
+                assert_eq!(status.signal(), Some(libc::SIGTERM), "{form:?}: {status}");
+                assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{form:?}");
+            }
+        }),
+        trial("rails::a_writer_that_nobody_reads_ends_by_a_signal_and_removes_its_segment", || {
+            let unread = Unread::new();
+            let mut child = unread.start(&["demo", "writer", "--interval", "0s"]);
+            unread.wait_until_full();
+            assert_eq!(oracle::rows().len(), 1);
+            let status = end(&mut child, Signal::SIGTERM);
+            assert_eq!(status.signal(), Some(libc::SIGTERM), "{status}");
+            assert_eq!(oracle::rows(), [], "whoever has made it removes it");
+        }),
+        trial("rails::a_signal_that_the_caller_blocked_still_ends_an_attachment", || {
+            let id = oracle::create(0, 4096, 0o600);
+            let mut command = shmadm();
+            command.args(["attach", &id.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
+            // SAFETY: between fork and exec only the mask is set, which takes no lock and no memory.
+            unsafe {
+                command.pre_exec(|| SigSet::from(Signal::SIGTERM).thread_block().map_err(Into::into));
+            }
+            let mut child = Running(command.spawn().unwrap());
+            let mut line = String::new();
+            BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            assert!(line.starts_with("attached segment "), "{line:?}");
+            let status = end(&mut child, Signal::SIGTERM);
+            assert_eq!(status.code(), Some(0), "{status}");
+            assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
+        }),
+    ]
+}
+
+/// What cannot be done well is not done at all.
+fn refusal_trials() -> Vec<Trial> {
+    vec![
+        root_trial("rails::a_half_of_the_demo_destroys_no_segment_of_others", || {
+            // Its creator, this very process, lives on, so that the setting alone destroys nothing yet.
+            oracle::create(0x77, 4096, 0o600);
+            sysctl("shm_rmid_forced", 1);
+            let before = oracle::rows();
+            for role in ["reader", "writer"] {
+                run(["demo", role, "--key", "0x77", "--rounds", "1"]).exits(5).says("kernel.shm_rmid_forced");
+                assert_eq!(oracle::rows(), before, "{role}");
+            }
+        }),
+        root_trial("rails::a_key_that_is_taken_is_told_before_what_creating_would_do", || {
+            oracle::create(0x4d2, 4096, 0o600);
+            sysctl("shm_rmid_forced", 1);
+            let before = oracle::rows();
+            run(["create", "--key", "0x4d2", "--exclusive"]).exits(6).prints_nothing();
+            assert_eq!(oracle::rows(), before);
+        }),
+        trial("rails::a_look_without_descriptors_is_no_proof_that_there_is_no_holder", || {
+            let id = oracle::create(0, 4096, 0o600);
+            let name = id.to_string();
+            let holder = Holder::printed(&run(["attach", &name, "--background"]).exits(0));
+            let mut command = shmadm();
+            let few = limited(&mut command, Resource::RLIMIT_NOFILE, 4);
+            finish(few.args(["detach", &name])).exits(1).prints_nothing().says("EMFILE");
+            assert!(holder.lives());
+            assert_eq!(oracle::row(id).unwrap().get("nattch"), "1");
+            run(["detach", &name]).exits(0);
+            assert!(!holder.lives());
+        }),
+        trial("rails::a_segment_whose_id_nobody_learns_is_not_left", || {
+            for options in [&[][..], &["--json"], &["--key", "0x4d2"], &["--hold"]] {
+                let full = File::options().write(true).open("/dev/full").unwrap();
+                let mut command = shmadm();
+                let child = command.arg("create").args(options).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+                let output = child.wait_with_output().unwrap();
+                assert_eq!(output.status.code(), Some(1), "{options:?}: {output:?}");
+                // A holder was asked to end, and may still be about it: the segment goes with it.
+                wait_for("the end of what was made", || oracle::rows().is_empty());
+            }
+        }),
+    ]
+}
+
+/// A pipe that takes what a program prints, and that nobody reads.
+struct Unread {
+    /// Its end to read from.
+    reader: PipeReader,
+    /// Its end to write to, which tells whether there is room.
+    writer: PipeWriter,
+}
+
+impl Unread {
+    /// Makes one.
+    fn new() -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        Self { reader, writer }
+    }
+
+    /// Starts the program with its standard output here.
+    fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = shmadm();
+        command.args(arguments).stdout(self.writer.try_clone().unwrap()).stderr(Stdio::null());
+        Running(command.spawn().unwrap())
+    }
+
+    /// Waits until it is full, and whoever writes to it waits.
+    #[track_caller]
+    fn wait_until_full(&self) {
+        let mut before = None;
+        wait_for("a full pipe", || {
+            let mut room = [PollFd::new(self.writer.as_fd(), PollFlags::POLLOUT)];
+            if poll(&mut room, PollTimeout::ZERO).unwrap() != 0 {
+                return false;
+            }
+            let now = Some(rustix::io::ioctl_fionread(&self.reader).unwrap());
+            let still = now == before;
+            before = now;
+            if !still {
+                std::thread::sleep(STILL);
+            }
+            still
+        });
+    }
+}
+
+/// Sends a process of ours a signal, and gives how it ended.
+#[track_caller]
+fn end(child: &mut Running, signal: Signal) -> ExitStatus {
+    kill(pid_of(&child.0), signal).unwrap();
+    let mut ended = None;
+    wait_for("the end of a process that was asked to", || {
+        ended = child.0.try_wait().unwrap();
+        ended.is_some()
+    });
+    ended.unwrap()
+}
+
+/// Gives a process's number in its own type.
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+/// Finds the children of a process that has one thread.
+fn children(of: Pid) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// Ends a demo that nobody reads, with so many of its halves stopped, and looks for what is left.
+fn interrupt_demo(stopped: usize) {
+    let unread = Unread::new();
+    let mut child = unread.start(&ENDLESS);
+    unread.wait_until_full();
+    assert_eq!(oracle::rows().len(), 1);
+    let halves: Vec<Holder> = children(pid_of(&child.0)).into_iter().map(Holder::new).collect();
+    assert_eq!(halves.len(), 2);
+    for half in &halves[..stopped] {
+        half.signal(libc::SIGSTOP);
+        wait_for("the stop", || half.read("stat").rsplit_once(") ").unwrap().1.starts_with('T'));
+    }
+    let status = end(&mut child, Signal::SIGTERM);
+    assert_eq!(status.signal(), Some(libc::SIGTERM), "{status}");
+    assert_eq!(oracle::rows(), []);
+    assert!(!halves.iter().any(Holder::lives), "a process was left behind");
+}
