@@ -17,10 +17,10 @@ const SHM_DEST: u32 = 0o1000;
 const SHM_LOCKED: u32 = 0o2000;
 /// How much is asked of the kernel at once; it gives a page or so.
 const READ: usize = 8 << 10;
-/// How much is handed from thread to thread at once; a few hundred rows, which one thread reads alone.
-const CHUNK: usize = 64 << 10;
+/// How much is handed from thread to thread at once; a hundred rows or so, which one thread reads alone.
+const CHUNK: usize = 16 << 10;
 /// How many chunks may be read ahead.
-const CHUNKS_AHEAD: usize = 64;
+const CHUNKS_AHEAD: usize = 256;
 
 /// Shows all segments, with resident and swapped bytes, as they are read.
 ///

@@ -92,8 +92,8 @@ fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Vec<Segment
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
     let part = highest / i32::try_from(threads).unwrap_or(1) + 1;
     std::thread::scope(|scope| {
-        let starts = (0..=highest).step_by(usize::try_from(part).unwrap_or(1));
-        let parts: Vec<_> = starts
+        let starts = (part..=highest).step_by(usize::try_from(part).unwrap_or(1));
+        let rest: Vec<_> = starts
             .map(|start| {
                 let end = highest.min(start + part - 1);
                 let thread = Builder::new().spawn_scoped(scope, move || by_part(ask, start, end));
@@ -105,7 +105,9 @@ fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Vec<Segment
             Ok(Ok(found)) | Err(found) => found,
             Ok(Err(panic)) => std::panic::resume_unwind(panic),
         };
-        parts.into_iter().map(found).collect()
+        // The first part is this thread's own.
+        let first = by_part(ask, 0, highest.min(part - 1));
+        std::iter::once(first).chain(rest.into_iter().map(found)).collect()
     })
 }
 
