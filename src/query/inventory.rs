@@ -1,5 +1,6 @@
 //! All segments of the IPC namespace, or one of them, from whichever source the kernel lets us have.
 
+use std::cell::Cell;
 use std::num::NonZero;
 use std::thread::{Builder, ScopedJoinHandle};
 
@@ -41,89 +42,87 @@ pub(crate) fn each(
     needs: Needs,
     mut show: impl FnMut(Segment) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (mut shown, mut outcome) = (0_u64, Ok(()));
+    // What has been shown cannot be taken back, and another source would begin anew.
+    let shown = Cell::new(false);
+    let mut outcome = Ok(());
     let mut complete = |mut segment: Segment| {
+        shown.set(true);
         if outcome.is_ok() {
             system.complete(&mut segment, needs);
             outcome = show(segment);
         }
     };
-    let mut from_proc = |complete: &mut dyn FnMut(Segment)| {
-        let result = procfs::each_segment(system.proc(), |segment| {
-            shown += 1;
-            complete(segment);
-        });
-        match result {
-            // What has been shown cannot be taken back, and another source would begin anew.
-            Err(error) if shown > 0 => {
-                Err(Some(Error::new(Kind::Failed, format!("cannot list the segments to their end: {error}"))))
-            }
-            result => result.map_err(|_| None),
-        }
+    let by_index = |ask, show: &mut dyn FnMut(Segment)| {
+        by_index(ask, show).map_err(|error| explain(system, &Attempt::List, error))
     };
-    let parts = if needs.contains(Needs::RESIDENT) {
-        match from_proc(&mut complete) {
-            Ok(()) => Ok(Vec::new()),
-            Err(Some(error)) => return Err(error),
-            Err(None) => by_index(sys::stat_index).or_else(|_| by_index(sys::stat_index_readable)),
-        }
+    let from_proc = |show: &mut dyn FnMut(Segment)| {
+        let failed = |error| Error::new(Kind::Failed, format!("cannot list the segments to their end: {error}"));
+        procfs::each_segment(system.proc(), show).map_err(failed)
+    };
+    let again = |result: &Result<(), Error>| result.is_err() && !shown.get();
+    let mut listed = if needs.contains(Needs::RESIDENT) {
+        let listed = from_proc(&mut complete);
+        if again(&listed) { by_index(sys::stat_index, &mut complete) } else { listed }
     } else {
-        match by_index(sys::stat_index) {
-            // Nothing at all is also what a kernel before 4.17 answers, which does not know the command.
-            Ok(parts) if parts.iter().any(|part| !part.is_empty()) => Ok(parts),
-            nothing => match from_proc(&mut complete) {
-                Ok(()) => Ok(Vec::new()),
-                Err(Some(error)) => return Err(error),
-                Err(None) => nothing.or_else(|_| by_index(sys::stat_index_readable)),
-            },
-        }
+        let listed = by_index(sys::stat_index, &mut complete);
+        // Nothing at all is also what a kernel before 4.17 answers, which does not know the command.
+        if shown.get() { listed } else { from_proc(&mut complete).or(listed) }
     };
-    let parts = parts.map_err(|error| explain(system, &Attempt::List, error))?;
-    parts.into_iter().flatten().for_each(complete);
-    outcome
+    if again(&listed) {
+        listed = by_index(sys::stat_index_readable, &mut complete).or(listed);
+    }
+    listed.and(outcome)
 }
 
 /// Asks shmctl for each place of the kernel's table; of a large table, several threads ask for a part each.
-fn by_index(ask: fn(i32) -> Result<Segment, SysError>) -> Result<Vec<Vec<Segment>>, SysError> {
+fn by_index(ask: fn(i32) -> Result<Segment, SysError>, show: &mut dyn FnMut(Segment)) -> Result<(), SysError> {
     let highest = sys::highest_index()?;
     if highest < LARGE_TABLE {
-        return by_part(ask, 0, highest).map(|part| vec![part]);
+        return by_part(ask, 0, highest, show);
     }
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
     let part = highest / i32::try_from(threads).unwrap_or(1) + 1;
+    let gather = move |start: i32| {
+        // Room for all at once: of many segments, moving them as the list grows would cost more than some calls.
+        let mut segments = Vec::with_capacity(usize::try_from(part).unwrap_or(0));
+        let end = highest.min(start + part - 1);
+        by_part(ask, start, end, &mut |segment| segments.push(segment)).map(|()| segments)
+    };
     std::thread::scope(|scope| {
         let starts = (part..=highest).step_by(usize::try_from(part).unwrap_or(1));
         let rest: Vec<_> = starts
-            .map(|start| {
-                let end = highest.min(start + part - 1);
-                let thread = Builder::new().spawn_scoped(scope, move || by_part(ask, start, end));
-                // Where the user may have no more threads, this one does it.
-                thread.map_err(|_| by_part(ask, start, end))
-            })
+            // Where the user may have no more threads, this one does it.
+            .map(|start| Builder::new().spawn_scoped(scope, move || gather(start)).map_err(|_| gather(start)))
             .collect();
-        let found = |part: Result<ScopedJoinHandle<'_, _>, _>| match part.map(ScopedJoinHandle::join) {
-            Ok(Ok(found)) | Err(found) => found,
-            Ok(Err(panic)) => std::panic::resume_unwind(panic),
-        };
-        // The first part is this thread's own.
-        let first = by_part(ask, 0, highest.min(part - 1));
-        std::iter::once(first).chain(rest.into_iter().map(found)).collect()
+        // The first part is this thread's own, and shown as it comes.
+        by_part(ask, 0, highest.min(part - 1), show)?;
+        for part in rest {
+            let found = match part.map(ScopedJoinHandle::join) {
+                Ok(Ok(found)) | Err(found) => found?,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            };
+            found.into_iter().for_each(&mut *show);
+        }
+        Ok(())
     })
 }
 
 /// Asks shmctl for the places from one to another, both included.
-fn by_part(ask: fn(i32) -> Result<Segment, SysError>, from: i32, to: i32) -> Result<Vec<Segment>, SysError> {
-    // Room for all at once: of many segments, moving them as the list grows would cost more than some calls.
-    let mut segments = Vec::with_capacity(usize::try_from(to - from).unwrap_or(0) + 1);
+fn by_part(
+    ask: fn(i32) -> Result<Segment, SysError>,
+    from: i32,
+    to: i32,
+    show: &mut dyn FnMut(Segment),
+) -> Result<(), SysError> {
     for index in from..=to {
         match ask(index) {
-            Ok(segment) => segments.push(segment),
+            Ok(segment) => show(segment),
             // An empty place; one that was emptied at this moment; one that SHM_STAT hides.
             Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM | Errno::EACCES) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(segments)
+    Ok(())
 }
 
 /// Looks at one segment; `Ok(None)` if there is none with this id.
@@ -142,11 +141,16 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
             Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM) => None,
             Err(refused) => match procfs::find_segment(system.proc(), id) {
                 Ok(segment) => segment,
-                Err(_) => by_index(sys::stat_index)
-                    .map_err(|_| explain(system, &Attempt::Stat(id), refused))?
-                    .into_iter()
-                    .flatten()
-                    .find(|segment| segment.id == id),
+                Err(_) => {
+                    let mut found = None;
+                    by_index(sys::stat_index, &mut |segment| {
+                        if segment.id == id {
+                            found = Some(segment);
+                        }
+                    })
+                    .map_err(|_| explain(system, &Attempt::Stat(id), refused))?;
+                    found
+                }
             },
         };
     }
