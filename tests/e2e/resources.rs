@@ -15,7 +15,7 @@ use crate::support::{finish, noise, root_trial, run, shmadm, shmadm_as, trial};
 /// A user who has no process but ours, so that a limit on processes is about ours alone.
 const LONER: u32 = 4_000_000;
 /// So many segments that several threads would list them.
-const MANY: u32 = 3000;
+const MANY: u32 = 9000;
 /// Bytes of memory of its own that the program may have.
 const LITTLE: u64 = 16 << 20;
 /// Bytes of a segment that would not fit into that.
@@ -25,6 +25,7 @@ const MUCH: usize = 40 << 20;
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         root_trial("resources::without_threads_the_listing_is_whole", || {
+            std::fs::write("/proc/sys/kernel/shmmni", "32768").unwrap();
             for key in 1..=MANY {
                 oracle::create(key, 1, 0o600);
             }
