@@ -96,8 +96,9 @@ impl From<ColorArg> for Color {
     }
 }
 
-/// The commands.
+/// The commands. Only the one that is called gets its arguments built.
 #[derive(Subcommand, Debug)]
+#[command(defer = true)]
 enum Command {
     Create(create::CreateArgs),
     Attach(attach::AttachArgs),
@@ -133,7 +134,10 @@ pub fn command() -> clap::Command {
             let columns: Vec<_> = columns().map(|(name, help)| format!("  {name:<14} {help}")).collect();
             after = format!("Columns:\n{}\n\n{after}", columns.join("\n"));
         }
-        command = command.mut_subcommand(manual.name, |sub| sub.after_help(after));
+        // With its arguments now, which makes them stand before the global ones.
+        command = command.mut_subcommand(manual.name, |sub| {
+            (manual.arguments)(sub.defer(std::convert::identity)).after_help(after)
+        });
     }
     let groups: Vec<_> = GROUPS.iter().map(|(heading, names)| group(&command, heading, names)).collect();
     let template = format!(

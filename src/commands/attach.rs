@@ -16,6 +16,7 @@ use crate::render::Object;
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "attach",
+    arguments: AttachArgs::augment_args,
     examples: &[
         ("shmadm attach 0x4d2 --for 1s", "hold the segment with key 0x4d2 for a second"),
         ("shmadm attach 0x4d2 --background", "leave a process behind that holds it, and print its pid"),

@@ -9,6 +9,7 @@ use crate::error::{Error, Exit};
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "completions",
+    arguments: CompletionsArgs::augment_args,
     examples: &[
         ("shmadm completions bash > shmadm.bash", "write the completion script for bash"),
         ("shmadm completions fish > shmadm.fish", "write the one for fish"),

@@ -14,6 +14,7 @@ use crate::render::Object;
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "create",
+    arguments: CreateArgs::augment_args,
     examples: &[
         ("id=$(shmadm create --size 64K)", "create a segment of 64 KiB without a key, and keep its id"),
         ("shmadm create --key 0x4d2 --size 4096 --mode 660", "create the segment with key 0x4d2, or open it"),

@@ -13,6 +13,7 @@ use crate::render::Object;
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "detach",
+    arguments: DetachArgs::augment_args,
     examples: &[
         ("shmadm attach 0x4d2 --background && shmadm detach 0x4d2", "end what attach --background began"),
         ("shmadm detach 0x4d2 --pid \"$(shmadm attach 0x4d2 --background)\"", "end one holder of several"),

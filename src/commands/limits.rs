@@ -10,6 +10,7 @@ use crate::render::{Format, LIMITS, TableStyle, TimeStyle, limit_rows, write_lim
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "limits",
+    arguments: LimitsArgs::augment_args,
     examples: &[
         ("shmadm limits", "show the limits, and how much of them is used"),
         ("shmadm limits --json", "the same for a program, exact to the last bit"),

@@ -15,6 +15,7 @@ use crate::render::{
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "list",
+    arguments: ListArgs::augment_args,
     examples: &[
         ("shmadm list", "show all segments of this IPC namespace"),
         ("shmadm list --mine --state orphan --older-than 10m", "show your segments that nobody will come back for"),

@@ -63,6 +63,8 @@ impl Context {
 pub struct Manual {
     /// The command's name.
     pub name: &'static str,
+    /// Adds its arguments to it.
+    pub(crate) arguments: fn(clap::Command) -> clap::Command,
     /// What can be typed, each with what it does.
     pub examples: &'static [(&'static str, &'static str)],
     /// What it prints with `--json`.

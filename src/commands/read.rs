@@ -18,6 +18,7 @@ use crate::render::{HexDump, Object, escape_lines, write_hex};
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "read",
+    arguments: ReadArgs::augment_args,
     examples: &[
         ("shmadm read 0x4d2 --length 64", "dump the first 64 bytes"),
         ("shmadm read 0x4d2 --raw > segment.bin", "copy the contents to a file"),

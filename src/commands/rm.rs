@@ -13,6 +13,7 @@ use crate::render::{Object, write_string};
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "rm",
+    arguments: RmArgs::augment_args,
     examples: &[
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
         ("shmadm rm --ignore-missing 0x4d2", "the same, and no failure if there is none"),

@@ -13,6 +13,7 @@ use crate::render::Object;
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "set",
+    arguments: SetArgs::augment_args,
     examples: &[
         ("shmadm set 0x4d2 --mode 640", "let the group read"),
         ("shmadm set 0x4d2 --lock", "lock the segment in memory"),

@@ -12,6 +12,7 @@ use crate::render::{Format, TableStyle, TimeStyle, segment_fields, write_fields,
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "stat",
+    arguments: StatArgs::augment_args,
     examples: &[
         ("shmadm stat 0x4d2", "show everything about the segment with key 0x4d2"),
         ("shmadm stat 0x4d2 --json", "the same for a program"),

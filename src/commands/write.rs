@@ -20,6 +20,7 @@ use crate::render::Object;
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "write",
+    arguments: WriteArgs::augment_args,
     examples: &[
         ("shmadm write 0x4d2 'hello'", "write five bytes, and nothing behind them"),
         ("shmadm write 0x4d2 --type i32 523 -1 --offset 8", "write two integers at offset 8"),

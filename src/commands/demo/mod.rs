@@ -17,6 +17,7 @@ use crate::query::key_of;
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
     name: "demo",
+    arguments: DemoArgs::augment_args,
     examples: &[
         ("shmadm demo --interval 100ms", "watch the life of a segment, a little faster"),
         ("shmadm demo writer --rounds 2 --interval 100ms", "be the writer, in one terminal"),
