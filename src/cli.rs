@@ -135,9 +135,8 @@ pub fn command() -> clap::Command {
             after = format!("Columns:\n{}\n\n{after}", columns.join("\n"));
         }
         // With its arguments now, which makes them stand before the global ones.
-        command = command.mut_subcommand(manual.name, |sub| {
-            (manual.arguments)(sub.defer(std::convert::identity)).after_help(after)
-        });
+        command = command
+            .mut_subcommand(manual.name, |sub| (manual.arguments)(sub.defer(std::convert::identity)).after_help(after));
     }
     let groups: Vec<_> = GROUPS.iter().map(|(heading, names)| group(&command, heading, names)).collect();
     let template = format!(

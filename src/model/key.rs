@@ -34,6 +34,16 @@ impl Key {
         self.0
     }
 
+    /// Gives the spelling in full, `0x000004d2`, without the detour of formatting: listings have one in every row.
+    pub(crate) fn spelled(self) -> [u8; 10] {
+        let mut spelled = *b"0x00000000";
+        for (place, byte) in spelled[2..].chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            let digit = |half: u8| b"0123456789abcdef"[usize::from(half & 0xf)];
+            place.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
+        }
+        spelled
+    }
+
     /// Makes the key that ftok(3) makes of a file and a project number.
     ///
     /// The low 16 bits come from the inode number, the next 8 from the device, the upper 8 from `proj`,
@@ -87,5 +97,12 @@ mod tests {
     fn ftok_takes_the_bits_that_the_c_library_takes() {
         assert_eq!(Key::ftok(0x1234_5678, 0xabcd, b'A').bits(), 0x41cd_5678);
         assert_eq!(Key::ftok(u64::MAX, u64::MAX, 255).bits(), u32::MAX);
+    }
+
+    #[test]
+    fn both_spellings_are_the_same() {
+        for bits in [0, 0x4d2, 0x1234_5678, 0x9abc_def0, u32::MAX] {
+            assert_eq!(Key::new(bits).spelled(), Key::new(bits).to_string().as_bytes());
+        }
     }
 }

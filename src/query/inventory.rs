@@ -52,9 +52,7 @@ pub(crate) fn each(
             outcome = show(segment);
         }
     };
-    let by_index = |ask, show: &mut dyn FnMut(Segment)| {
-        by_index(ask, show).map_err(|error| explain(system, &Attempt::List, error))
-    };
+    let denied = |error| explain(system, &Attempt::List, error);
     let from_proc = |show: &mut dyn FnMut(Segment)| {
         let failed = |error| Error::new(Kind::Failed, format!("cannot list the segments to their end: {error}"));
         procfs::each_segment(system.proc(), show).map_err(failed)
@@ -62,20 +60,25 @@ pub(crate) fn each(
     let again = |result: &Result<(), Error>| result.is_err() && !shown.get();
     let mut listed = if needs.contains(Needs::RESIDENT) {
         let listed = from_proc(&mut complete);
-        if again(&listed) { by_index(sys::stat_index, &mut complete) } else { listed }
+        if again(&listed) { by_index(sys::stat_index, &mut complete).map_err(denied) } else { listed }
     } else {
-        let listed = by_index(sys::stat_index, &mut complete);
+        let listed = by_index(sys::stat_index, &mut complete).map_err(denied);
         // Nothing at all is also what a kernel before 4.17 answers, which does not know the command.
         if shown.get() { listed } else { from_proc(&mut complete).or(listed) }
     };
     if again(&listed) {
-        listed = by_index(sys::stat_index_readable, &mut complete).or(listed);
+        listed = by_index(sys::stat_index_readable, &mut complete).map_err(denied).or(listed);
     }
     listed.and(outcome)
 }
 
 /// Asks shmctl for each place of the kernel's table; of a large table, several threads ask for a part each.
-fn by_index(ask: fn(i32) -> Result<Segment, SysError>, show: &mut dyn FnMut(Segment)) -> Result<(), SysError> {
+///
+/// Both are type parameters, so that no row is moved more often than it must be.
+fn by_index(
+    ask: impl Fn(i32) -> Result<Segment, SysError> + Copy + Send + Sync,
+    show: &mut impl FnMut(Segment),
+) -> Result<(), SysError> {
     let highest = sys::highest_index()?;
     if highest < LARGE_TABLE {
         return by_part(ask, 0, highest, show);
@@ -109,10 +112,10 @@ fn by_index(ask: fn(i32) -> Result<Segment, SysError>, show: &mut dyn FnMut(Segm
 
 /// Asks shmctl for the places from one to another, both included.
 fn by_part(
-    ask: fn(i32) -> Result<Segment, SysError>,
+    ask: impl Fn(i32) -> Result<Segment, SysError>,
     from: i32,
     to: i32,
-    show: &mut dyn FnMut(Segment),
+    show: &mut impl FnMut(Segment),
 ) -> Result<(), SysError> {
     for index in from..=to {
         match ask(index) {

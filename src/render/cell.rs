@@ -79,11 +79,15 @@ impl<'a> Cell<'a> {
             Self::Text(text) | Self::Account(Some(text), _) => out.write_all(text.as_bytes()),
             Self::Word(word) => out.write_all(word.as_bytes()),
             Self::Number(number) | Self::Seconds(number) => serde_json::to_writer(out, number).map_err(Into::into),
-            Self::Bytes(number) => serde_json::to_writer(out, number).map_err(Into::into),
+            // Almost all fit, and are divided by ten with less work.
+            Self::Bytes(number) => match u64::try_from(*number) {
+                Ok(number) => serde_json::to_writer(out, &number).map_err(Into::into),
+                Err(_) => serde_json::to_writer(out, number).map_err(Into::into),
+            },
             Self::Share(share) => write!(out, "{}.{:02}", share / 100, share % 100),
             Self::Flag(flag) => out.write_all(if *flag { b"true" } else { b"false" }),
             Self::Time(stamp) => write!(out, "{stamp}"),
-            Self::Key(key) => write!(out, "{key}"),
+            Self::Key(key) => out.write_all(&key.spelled()),
             Self::Mode(mode) => write!(out, "{mode}"),
         }
     }

@@ -1,5 +1,7 @@
 //! Numbers as people read them.
 
+use std::sync::OnceLock;
+
 use jiff::tz::TimeZone;
 
 use super::Cell;
@@ -47,13 +49,27 @@ pub(crate) fn idle(seconds: u64) -> String {
     }
 }
 
+/// Where the system keeps its time zone (localtime(5)).
+const LOCAL_TIME: &str = "/etc/localtime";
+
+/// Gives the local time zone.
+///
+/// Where TZ names none, it is in one file, and the library need not look through all the zones that there are.
+fn local() -> &'static TimeZone {
+    static LOCAL: OnceLock<TimeZone> = OnceLock::new();
+    LOCAL.get_or_init(|| {
+        let file = || TimeZone::tzif("local", &std::fs::read(LOCAL_TIME).ok()?).ok();
+        if std::env::var_os("TZ").is_some() { None } else { file() }.unwrap_or_else(TimeZone::system)
+    })
+}
+
 /// Gives a moment.
 pub(crate) fn moment(stamp: Stamp, style: TimeStyle, now: Stamp) -> String {
     match style {
         TimeStyle::Unix => stamp.0.to_string(),
         TimeStyle::Iso => match stamp.timestamp() {
             Some(timestamp) => {
-                timestamp.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+                timestamp.to_zoned_datetime(local().clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
             }
             None => stamp.to_string(),
         },
@@ -135,5 +151,12 @@ mod tests {
         assert_eq!(moment(Stamp(100), TimeStyle::Relative, Stamp(160)), "1m ago");
         assert_eq!(moment(Stamp(160), TimeStyle::Relative, Stamp(100)), "in 1m");
         assert_eq!(moment(Stamp(160), TimeStyle::Unix, Stamp(100)), "160");
+    }
+
+    #[test]
+    fn the_local_zone_is_the_one_that_the_library_finds() {
+        let stamp = Stamp(1_795_420_800);
+        let found = stamp.timestamp().unwrap().to_zoned_datetime(TimeZone::system());
+        assert_eq!(moment(stamp, TimeStyle::Iso, stamp), found.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
     }
 }
