@@ -43,6 +43,9 @@ _shmadm() {
             shmadm,ls)
                 cmd="shmadm__subcmd__list"
                 ;;
+            shmadm,prune)
+                cmd="shmadm__subcmd__prune"
+                ;;
             shmadm,read)
                 cmd="shmadm__subcmd__read"
                 ;;
@@ -54,6 +57,9 @@ _shmadm() {
                 ;;
             shmadm,stat)
                 cmd="shmadm__subcmd__stat"
+                ;;
+            shmadm,who)
+                cmd="shmadm__subcmd__who"
                 ;;
             shmadm,write)
                 cmd="shmadm__subcmd__write"
@@ -71,7 +77,7 @@ _shmadm() {
 
     case "${cmd}" in
         shmadm)
-            opts="-q -h -V --json --format --color --quiet --help --version create attach write attach-and-write read set detach rm list ls stat limits demo completions"
+            opts="-q -h -V --json --format --ns --color --quiet --help --version create attach write attach-and-write read set detach rm prune list ls stat who limits demo completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -79,6 +85,10 @@ _shmadm() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -93,7 +103,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__attach)
-            opts="-q -h --read-only --exec --address --round --for --background --json --format --color --quiet --help"
+            opts="-q -h --read-only --exec --address --round --for --background --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -111,6 +121,10 @@ _shmadm() {
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0
                     ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -123,7 +137,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__completions)
-            opts="-q -h --json --format --color --quiet --help bash elvish fish powershell zsh"
+            opts="-q -h --json --format --ns --color --quiet --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -131,6 +145,10 @@ _shmadm() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -145,7 +163,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__create)
-            opts="-q -h --key --size --mode --exclusive --owner --group --huge --no-reserve --lock --fill --hold --json --format --color --quiet --help"
+            opts="-q -h --key --size --mode --exclusive --owner --group --huge --no-reserve --lock --fill --hold --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -183,6 +201,10 @@ _shmadm() {
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0
                     ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -195,7 +217,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__demo)
-            opts="-q -h --key --rounds --interval --keep --json --format --color --quiet --help writer reader"
+            opts="-q -h --key --rounds --interval --keep --json --format --ns --color --quiet --help writer reader"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -215,6 +237,10 @@ _shmadm() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -229,7 +255,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__demo__subcmd__reader)
-            opts="-q -h --key --rounds --interval --json --format --color --quiet --help"
+            opts="-q -h --key --rounds --interval --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -249,6 +275,10 @@ _shmadm() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -263,7 +293,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__demo__subcmd__writer)
-            opts="-q -h --key --rounds --interval --json --format --color --quiet --help"
+            opts="-q -h --key --rounds --interval --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -285,6 +315,10 @@ _shmadm() {
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0
                     ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -297,7 +331,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__detach)
-            opts="-q -h --pid --json --format --color --quiet --help"
+            opts="-q -h --pid --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -309,6 +343,10 @@ _shmadm() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -323,7 +361,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__limits)
-            opts="-q -h --bytes --no-headings --json --format --color --quiet --help"
+            opts="-q -h --bytes --no-headings --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -331,6 +369,10 @@ _shmadm() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -345,7 +387,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__list)
-            opts="-o -t -p -c -q -h --owner --mine --key --state --older-than --min-size --output --list-columns --sort --reverse --no-headings --bytes --time --json --format --color --quiet --help"
+            opts="-o -t -p -c -q -h --owner --mine --key --state --older-than --min-size --output --list-columns --sort --reverse --no-headings --bytes --time --all-ns --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -391,6 +433,56 @@ _shmadm() {
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0
                     ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmadm__subcmd__prune)
+            opts="-n -y -q -h --owner --mine --key --state --older-than --min-size --unattached --any-owner --dry-run --yes --all-ns --json --format --ns --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --owner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -W "in-use dest idle unknown orphan" -- "${cur}"))
+                    return 0
+                    ;;
+                --older-than)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --min-size)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -403,7 +495,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__read)
-            opts="-q -h --offset --length --hex --raw --text --type --count --every --rounds --json --format --color --quiet --help"
+            opts="-q -h --offset --length --hex --raw --text --type --count --every --rounds --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -437,6 +529,10 @@ _shmadm() {
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0
                     ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -449,7 +545,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__rm)
-            opts="-f -n -q -h --force --dry-run --ignore-missing --json --format --color --quiet --help"
+            opts="-f -n -q -h --force --dry-run --ignore-missing --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -457,6 +553,10 @@ _shmadm() {
             case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -471,7 +571,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__set)
-            opts="-q -h --owner --group --mode --lock --unlock --json --format --color --quiet --help"
+            opts="-q -h --owner --group --mode --lock --unlock --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -493,6 +593,10 @@ _shmadm() {
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0
                     ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --color)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
                     return 0
@@ -505,7 +609,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__stat)
-            opts="-q -h --bytes --time --json --format --color --quiet --help"
+            opts="-q -h --bytes --time --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -517,6 +621,36 @@ _shmadm() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmadm__subcmd__who)
+            opts="-q -h --all --mappings --all-ns --json --format --ns --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -531,7 +665,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__write)
-            opts="-q -h --input --hex --fill --length --type --offset --json --format --color --quiet --help"
+            opts="-q -h --input --hex --fill --length --type --offset --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -563,6 +697,10 @@ _shmadm() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)

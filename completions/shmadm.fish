@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_shmadm_global_optspecs
-    string join \n json format= color= q/quiet h/help V/version
+    string join \n json format= ns= color= q/quiet h/help V/version
 end
 
 function __fish_shmadm_needs_command
@@ -28,6 +28,7 @@ complete -c shmadm -n "__fish_shmadm_needs_command" -l format -d 'Report in this
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_needs_command" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_needs_command" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -43,9 +44,11 @@ complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "read" -d 'Print a seg
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "set" -d 'Change owner, group or mode; lock in memory or unlock'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "detach" -d 'End attachments that `attach` holds in the background'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "rm" -d 'Remove segments'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "prune" -d 'Remove segments that nobody needs any more'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "list" -d 'List all segments'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "ls" -d 'List all segments'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "stat" -d 'Show segments in full'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "who" -d 'Show the processes that have segments attached'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "limits" -d 'Show the kernel\'s limits and how much of them is used'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "demo" -d 'Watch the life of a segment: a writer and a reader, explained as they run'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
@@ -60,6 +63,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l format -d 'Repo
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -76,6 +80,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand attach" -l format -d 'Repo
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand attach" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand attach" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -105,6 +110,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand write" -l format -d 'Repor
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand write" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand write" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -130,6 +136,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand attach-and-write" -l forma
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand attach-and-write" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand attach-and-write" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -155,6 +162,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l format -d 'Report
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -171,6 +179,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand set" -l format -d 'Report 
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand set" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand set" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -184,6 +193,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand detach" -l format -d 'Repo
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand detach" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand detach" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -194,6 +204,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -l format -d 'Report i
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -203,6 +214,32 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -l ignore-missing -d '
 complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l owner -d 'Only segments that this user owns' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l key -d 'Only the segment with this key; `private` for those without one' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l state -d 'Only segments in this state' -r -f -a "in-use\t''
+dest\t''
+idle\t''
+unknown\t''
+orphan\t''"
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l older-than -d 'Only segments that nobody attached, detached or changed for so long, such as 10m or 1h30m' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l min-size -d 'Only segments of at least this size, such as 4096, 4K or 1MB' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l mine -d 'Only segments that you own or created'
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l unattached -d 'Take idle and unknown segments too, which somebody may come back for'
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l any-owner -d 'Take other users\' segments too'
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -s n -l dry-run -d 'Change nothing, and show what would be removed and why'
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -s y -l yes -d 'Do not ask'
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l all-ns -d 'Look into every IPC namespace that a process is in'
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l owner -d 'Only segments that this user owns' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l key -d 'Only the segment with this key; `private` for those without one' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l state -d 'Only segments in this state' -r -f -a "in-use\t''
@@ -221,6 +258,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l format -d 'Report
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -232,6 +270,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l bytes -d 'Show si
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s t -d 'Show times, as ipcs -t does'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s p -d 'Show processes, as ipcs -p does'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s c -d 'Show creators and owners, as ipcs -c does'
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l all-ns -d 'List the segments of every IPC namespace that a process is in'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -253,6 +292,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l format -d 'Report i
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -264,6 +304,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l bytes -d 'Show size
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -s t -d 'Show times, as ipcs -t does'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -s p -d 'Show processes, as ipcs -p does'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -s c -d 'Show creators and owners, as ipcs -c does'
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l all-ns -d 'List the segments of every IPC namespace that a process is in'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -274,6 +315,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l format -d 'Report
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -281,10 +323,25 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l bytes -d 'Show si
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l all -d 'Show who is attached to any segment'
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l mappings -d 'A row for each mapping, with its address'
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l all-ns -d 'Look at the segments of every IPC namespace that a process is in'
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -300,6 +357,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -316,6 +374,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subc
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from writer" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from writer" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -329,6 +388,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subc
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from reader" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from reader" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
@@ -339,6 +399,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand completions" -l format -d 
 json\t'For programs'
 csv\t'Comma-separated values'
 tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand completions" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand completions" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"

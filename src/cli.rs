@@ -7,10 +7,11 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, completions, create, demo, detach, limits, list, read, rm, set, stat, write,
+    Context, MANUALS, Manual, attach, completions, create, demo, detach, limits, list, prune, read, rm, set, stat, who,
+    write,
 };
 use crate::error::{Error, Exit, Kind};
-use crate::process::{interrupted_by, serve};
+use crate::process::{enter_namespace, interrupted_by, serve};
 use crate::query::{HOLDER_NAME, System, with_words};
 use crate::render::{Format, SEGMENT, escape};
 use crate::ui::clap_text::Rendered;
@@ -19,7 +20,8 @@ use crate::ui::{Color, Ui};
 /// The commands in their groups, as the help shows them.
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("Lifecycle", &["create", "attach", "detach", "set", "rm"]),
-    ("Inspect", &["list", "stat", "limits"]),
+    ("Inspect", &["list", "stat", "who", "limits"]),
+    ("Clean up", &["prune"]),
     ("Contents", &["write", "read"]),
     ("Learn", &["demo", "completions"]),
 ];
@@ -45,6 +47,10 @@ struct GlobalArgs {
     /// Report in this form; csv and tsv where there are rows
     #[arg(long, global = true, value_enum, value_name = "FORMAT", help_heading = "Global options")]
     format: Option<FormatArg>,
+
+    /// Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number
+    #[arg(long, global = true, value_name = "PID|PATH|ipc:[N]", help_heading = "Global options")]
+    ns: Option<String>,
 
     /// When to colour
     #[arg(
@@ -111,6 +117,8 @@ enum Command {
     Rm(rm::RmArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
+    Who(who::WhoArgs),
+    Prune(prune::PruneArgs),
     Limits(limits::LimitsArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
@@ -119,7 +127,7 @@ enum Command {
 impl Command {
     /// Tells whether the command prints rows, which CSV and TSV can hold.
     fn prints_rows(&self) -> bool {
-        matches!(self, Self::List(_) | Self::Stat(_) | Self::Limits(_))
+        matches!(self, Self::List(_) | Self::Stat(_) | Self::Limits(_) | Self::Who(_) | Self::Prune(_))
     }
 }
 
@@ -197,7 +205,12 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
         Ok(format) => format,
         Err(error) => return report(ui(global.quiet, global.color.into()), error, wants_json),
     };
-    let mut context = Context { ui: ui(global.quiet, global.color.into()), system: System::new(), format };
+    // Before there is any thread: a user namespace can be entered by a process with one alone.
+    let system = match global.ns.as_deref().map(enter_namespace).transpose() {
+        Ok(ids) => System::new().within(ids.unwrap_or_default()),
+        Err(error) => return report(ui(global.quiet, global.color.into()), error, format == Format::Json),
+    };
+    let mut context = Context { ui: ui(global.quiet, global.color.into()), system, format };
     let result = match &command {
         Some(command) => dispatch(command, &mut context),
         None => print_help(&mut context),
@@ -228,6 +241,8 @@ fn dispatch(command: &Command, context: &mut Context) -> Result<Exit, Error> {
         Command::Detach(args) => detach::run(args, context),
         Command::Rm(args) => rm::run(args, context),
         Command::List(args) => list::run(args, context),
+        Command::Who(args) => who::run(args, context),
+        Command::Prune(args) => prune::run(args, context),
         Command::Limits(args) => limits::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Completions(args) => completions::run(args, context, &mut self::command()),
@@ -272,7 +287,7 @@ fn format(global: &GlobalArgs, command: Option<&Command>) -> Result<Format, Erro
         Some(FormatArg::Tsv) => Format::Tsv,
     };
     if matches!(format, Format::Csv | Format::Tsv) && !command.is_some_and(Command::prints_rows) {
-        return Err(usage("csv and tsv are for commands that print rows: list, stat and limits")
+        return Err(usage("csv and tsv are for commands that print rows: list, stat, who, prune and limits")
             .hint("--json reports in JSON, whatever the command"));
     }
     Ok(format)

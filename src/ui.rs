@@ -176,6 +176,30 @@ impl Ui {
         }
     }
 
+    /// Says what a question is about, also to a user who wants quiet.
+    pub(crate) fn tell(&mut self, message: &str) {
+        self.say(&escape(message));
+    }
+
+    /// Tells whether there is somebody to ask: standard input and standard error are a terminal.
+    #[expect(clippy::disallowed_methods, reason = "this is where standard error lives")]
+    pub(crate) fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks a question, to which anything but y and yes is no.
+    ///
+    /// # Errors
+    /// Standard input cannot be read.
+    pub(crate) fn ask(&mut self, question: &str) -> Result<bool, Error> {
+        let _ = self.out.flush();
+        let _ = stderr().write_all(format!("{} [y/N] ", escape(question)).as_bytes());
+        let mut answer = String::new();
+        let read = io::stdin().read_line(&mut answer);
+        read.map_err(|error| Error::io("cannot read the answer", &error, "read"))?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// Warns.
     pub(crate) fn warning(&mut self, message: &str) {
         let label = self.label("warning:", AnsiColor::Yellow);

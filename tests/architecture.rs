@@ -55,7 +55,7 @@ const NEIGHBOURS: &[(&str, &str, &str)] = &[
 ];
 
 /// Modules of `commands` that are no commands, and that every command may name.
-const SHARED_BY_COMMANDS: &[&str] = &["args"];
+const SHARED_BY_COMMANDS: &[&str] = &["args", "everywhere"];
 
 /// The most lines that a file may have.
 const MOST_LINES: usize = 500;

@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 /// The date on the pages: that of their last change worth a date, and not of the day they are built.
-const DATE: &str = "2026-11-23";
+const DATE: &str = "2026-11-25";
 
 /// What users of the older tools type here instead.
 const COMPARED: &[(&str, &str)] = &[

@@ -9,7 +9,7 @@ mod set;
 pub(crate) use attach::{Use, attach, detached};
 pub(crate) use create::{Creation, Opened, Unfinished, create};
 pub(crate) use detach::detach;
-pub(crate) use remove::{Outcome, Removal, remove};
+pub(crate) use remove::{Cleaned, Outcome, Removal, clean, remove};
 pub(crate) use set::{Change, set};
 
 pub(crate) use crate::sys::{Attachment, Place};

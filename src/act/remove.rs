@@ -3,8 +3,8 @@
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Segment};
-use crate::query::{Attempt, System, attached_refusal, explain, may_control, segment, words};
+use crate::model::{Needs, Segment, ShmId, State};
+use crate::query::{Attempt, System, attached_refusal, explain, may_control, segment, state_now, words};
 use crate::sys::{self, On, SysError};
 
 /// What a removal came to.
@@ -64,14 +64,102 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
     }
     if how.dry_run {
         return if may_control(system, &now) == Some(false) {
-            let error = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: On::Id(id) };
-            Err(explain(system, &Attempt::Remove(id), error))
+            Err(not_permitted(system, id))
         } else if now.nattch > 0 {
             Ok(Outcome::Marked)
         } else {
             Ok(Outcome::Destroyed)
         };
     }
+    remove_now(system, id)
+}
+
+/// Why a segment that nobody seemed to need is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is gone already.
+    Gone,
+    /// Its id is now another segment's, or its owner, mode or key was changed.
+    Changed,
+    /// Somebody attached it.
+    Attached,
+    /// Somebody attached and detached it.
+    Used,
+    /// Whether somebody will come back for it is not what it was.
+    State(State),
+}
+
+impl Kept {
+    /// Says it for a report.
+    pub(crate) fn reason(self) -> String {
+        match self {
+            Self::Gone => "it is gone already".to_owned(),
+            Self::Changed => "it changed since it was looked at".to_owned(),
+            Self::Attached => "it was attached since it was looked at".to_owned(),
+            Self::Used => "it was used since it was looked at".to_owned(),
+            Self::State(state) => format!("its state is {state} now"),
+        }
+    }
+}
+
+/// What a cleaner's removal came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cleaned {
+    /// The segment was removed, or marked if somebody attached it at the last moment.
+    Removed(Outcome),
+    /// It is left alone.
+    Kept(Kept),
+}
+
+/// Removes a segment that nobody needs if nothing at all about it has moved since it was seen.
+///
+/// Its processes are asked anew, and then the segment once more, so that nothing comes between the last look, in which
+/// it is the same, unattached and not used since, and the removal. It never attaches.
+///
+/// # Errors
+/// It is not ours to remove (Permission), or cannot be looked at.
+pub(crate) fn clean(system: &System, seen: &Segment, dry_run: bool) -> Result<Cleaned, Error> {
+    let id = seen.id;
+    let kept = |now: Option<&Segment>| match now {
+        None => Some(Kept::Gone),
+        Some(now) if !now.is_still(seen) => Some(Kept::Changed),
+        Some(now) if now.nattch > 0 || now.dest => Some(Kept::Attached),
+        Some(now) if (now.lpid, now.atime, now.dtime) != (seen.lpid, seen.atime, seen.dtime) => Some(Kept::Used),
+        Some(_) => None,
+    };
+    let first = segment(system, id, Needs::empty())?;
+    if let Some(reason) = kept(first.as_ref()) {
+        return Ok(Cleaned::Kept(reason));
+    }
+    let state = state_now(system, seen);
+    if Some(state) != seen.state {
+        return Ok(Cleaned::Kept(Kept::State(state)));
+    }
+    if dry_run {
+        return if may_control(system, seen) == Some(false) {
+            Err(not_permitted(system, id))
+        } else {
+            Ok(Cleaned::Removed(Outcome::Destroyed))
+        };
+    }
+    let last = segment(system, id, Needs::empty())?;
+    if let Some(reason) = kept(last.as_ref()) {
+        return Ok(Cleaned::Kept(reason));
+    }
+    match remove_now(system, id) {
+        Err(error) if error.kind == Kind::NotFound => Ok(Cleaned::Kept(Kept::Gone)),
+        outcome => outcome.map(Cleaned::Removed),
+    }
+}
+
+/// Makes the error of a removal that would be denied.
+fn not_permitted(system: &System, id: ShmId) -> Error {
+    let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: On::Id(id) };
+    explain(system, &Attempt::Remove(id), failure)
+}
+
+/// Removes a segment, and tells what that came to.
+fn remove_now(system: &System, id: ShmId) -> Result<Outcome, Error> {
     sys::remove(id).map_err(|error| explain(system, &Attempt::Remove(id), error))?;
     // An attachment may have come or gone meanwhile: only a third look tells what it came to.
     match sys::stat(id) {

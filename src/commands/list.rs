@@ -3,13 +3,14 @@
 use clap::Args;
 
 use super::args::{FilterArgs, TimeParser};
+use super::everywhere::survey;
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Segment};
-use crate::query::{each, inventory};
+use crate::query::{add_attachers, each, inventory};
 use crate::render::{
-    CREATORS, Cell, Column, ColumnInfo, DEFAULT, Format, NARROW, PIDS, RECORD, Rows, SEGMENT, TIMES, TableStyle,
-    TimeStyle, describe_columns, select, write_rows,
+    CREATORS, Cell, Column, ColumnInfo, DEFAULT, EVERYWHERE, Format, NARROW, PIDS, RECORD, Rows, SEGMENT, TIMES,
+    TableStyle, TimeStyle, describe_columns, select, write_rows,
 };
 
 /// What the manual page adds.
@@ -76,6 +77,10 @@ pub(crate) struct ListArgs {
     /// Show creators and owners, as ipcs -c does
     #[arg(short = 'c')]
     creators: bool,
+
+    /// List the segments of every IPC namespace that a process is in
+    #[arg(long)]
+    all_ns: bool,
 }
 
 impl ListArgs {
@@ -85,10 +90,11 @@ impl ListArgs {
             Format::Table if self.times => TIMES,
             Format::Table if self.pids => PIDS,
             Format::Table if self.creators => CREATORS,
+            Format::Table if self.all_ns => EVERYWHERE,
             Format::Table => DEFAULT,
             Format::Json | Format::Csv | Format::Tsv => RECORD,
         };
-        let narrowing = format == Format::Table && self.output.is_none() && base == DEFAULT;
+        let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == EVERYWHERE);
         let names = self.output.clone().unwrap_or_else(|| base.join(","));
         Ok((select(SEGMENT, base, &names).map_err(usage)?, narrowing))
     }
@@ -130,9 +136,14 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     let filter = args.filters.filter(&context.system)?;
     let shown = columns.iter().chain(&sort).fold(Needs::empty(), |needs, column| needs | column.needs);
     let needs = shown | filter.needs();
-    if sort.is_some() || args.reverse {
-        let mut segments = inventory(&context.system, needs)?;
+    // What is sorted, or asked of all at once, is shown when all is there.
+    if sort.is_some() || args.reverse || args.all_ns || needs.contains(Needs::ATTACHERS) {
+        let mut segments =
+            if args.all_ns { survey(context, needs)?.segments } else { inventory(&context.system, needs)? };
         segments.retain(|segment| filter.admits(&context.system, segment));
+        if needs.contains(Needs::ATTACHERS) {
+            add_attachers(&context.system, &mut segments)?;
+        }
         if let Some(column) = sort {
             segments.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
         }

@@ -6,12 +6,15 @@ pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod detach;
+pub(crate) mod everywhere;
 pub(crate) mod limits;
 pub(crate) mod list;
+pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod stat;
+pub(crate) mod who;
 pub(crate) mod write;
 
 use crate::error::{Error, Kind};
@@ -97,8 +100,10 @@ pub(crate) const MANUALS: &[&Manual] = &[
     &set::MANUAL,
     &detach::MANUAL,
     &rm::MANUAL,
+    &prune::MANUAL,
     &list::MANUAL,
     &stat::MANUAL,
+    &who::MANUAL,
     &limits::MANUAL,
     &demo::MANUAL,
     &completions::MANUAL,

@@ -3,12 +3,12 @@
 use clap::Args;
 
 use super::args::Several;
-use super::{Context, Manual, describe, record_columns};
+use super::{Context, Manual, describe};
 use crate::act::{self, Outcome, Removal};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, Segment, Target};
 use crate::query::resolve;
-use crate::render::{Object, write_string};
+use crate::render::{Failure, Removed, write_rm_json};
 
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
@@ -46,27 +46,19 @@ pub(crate) struct RmArgs {
     ignore_missing: bool,
 }
 
-/// A segment that could not be removed.
-struct Failure {
-    /// How it was named.
-    target: String,
-    /// Why.
-    error: Error,
-}
-
 /// Removes segments.
 ///
 /// # Errors
 /// Standard output takes no more; failures of single segments are in the report.
 pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     let (targets, mut failures) = resolve_all(args, context);
-    let mut removed: Vec<(Segment, Outcome)> = Vec::new();
+    let mut removed: Vec<Removed> = Vec::new();
     for (target, segment) in targets {
         let how = Removal { force: args.force, dry_run: args.dry_run };
         match act::remove(&context.system, &segment, how) {
             Ok(outcome) => {
                 say(args, context, &segment, outcome)?;
-                removed.push((segment, outcome));
+                removed.push(Removed { segment, outcome: outcome.word(), why: String::new() });
             }
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
             Err(error) => {
@@ -76,7 +68,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
         }
     }
     if context.json() {
-        write_json(args, context, &removed, &failures)?;
+        context.ui.write(|out| write_rm_json(out, args.dry_run, &removed, &failures))?;
     }
     Ok(Exit::of(failures.iter().map(|failure| failure.error.kind)))
 }
@@ -120,34 +112,4 @@ fn say(args: &RmArgs, context: &mut Context, segment: &Segment, outcome: Outcome
         }
     }
     Ok(())
-}
-
-/// Writes the report for programs.
-fn write_json(
-    args: &RmArgs,
-    context: &mut Context,
-    removed: &[(Segment, Outcome)],
-    failures: &[Failure],
-) -> Result<(), Error> {
-    context.ui.write(|out| {
-        let mut object = Object::schema(out)?;
-        object.flag("dry_run", args.dry_run)?;
-        object.list("removed", removed, |out, (segment, outcome)| {
-            let mut object = Object::open(out)?;
-            object.row(&record_columns(), segment)?;
-            object.text("outcome", outcome.word())?;
-            object.close()
-        })?;
-        object.list("failed", failures, |out, failure| {
-            let mut object = Object::open(out)?;
-            object.text("target", failure.target.as_str())?;
-            object.text("error", failure.error.line().as_str())?;
-            object.text("errno", failure.error.errno())?;
-            object.number("code", failure.error.kind.code())?;
-            object.text("cause", failure.error.cause.as_deref())?;
-            object.list("hints", &failure.error.hints, |out, hint| write_string(out, hint))?;
-            object.close()
-        })?;
-        object.end()
-    })
 }

@@ -6,7 +6,7 @@ use super::args::Several;
 use super::{Context, Manual, record_columns};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Segment};
-use crate::query::resolve;
+use crate::query::{add_attachers, resolve};
 use crate::render::{Format, TableStyle, TimeStyle, segment_fields, write_fields, write_rows};
 
 /// What the manual page adds.
@@ -59,6 +59,9 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
     if segments.is_empty() && failures.len() == 1 {
         // Without anything to report, the failure itself is the report.
         return Err(failures.remove(0));
+    }
+    if context.format == Format::Table {
+        add_attachers(&context.system, &mut segments)?;
     }
     let style = TableStyle {
         headings: true,

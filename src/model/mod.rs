@@ -3,6 +3,7 @@
 mod duration;
 mod key;
 mod limits;
+mod mapping;
 mod mode;
 mod needs;
 mod number;
@@ -16,6 +17,7 @@ mod text;
 pub(crate) use duration::parse_duration;
 pub(crate) use key::Key;
 pub(crate) use limits::{Limits, Usage};
+pub(crate) use mapping::{Attacher, Attachers, HiddenBy, Mapping, SEGMENT_NAME};
 pub(crate) use mode::Mode;
 pub(crate) use needs::Needs;
 pub(crate) use number::{parse_byte, parse_hex, parse_whole};

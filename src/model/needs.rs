@@ -16,6 +16,10 @@ bitflags! {
         const COMMANDS = 1 << 3;
         /// The IPC namespace's number.
         const NAMESPACE = 1 << 4;
+        /// Who has it attached.
+        const ATTACHERS = 1 << 5;
+        /// The container or unit to which its namespace belongs.
+        const CONTAINER = 1 << 6;
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Key, Mode, Stamp, State};
+use super::{Attachers, Key, Mode, Stamp, State};
 
 /// The number by which the kernel knows a segment (`shmid`); never negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
@@ -91,6 +91,12 @@ pub(crate) struct Segment {
     /// Command line of the last user, while it lives.
     #[serde(skip)]
     pub(crate) last_command: Option<Arc<str>>,
+    /// Who has it attached.
+    #[serde(skip)]
+    pub(crate) attachers: Option<Arc<Attachers>>,
+    /// The container or unit to which its namespace belongs.
+    #[serde(skip)]
+    pub(crate) container: Option<Arc<str>>,
 }
 
 impl Segment {

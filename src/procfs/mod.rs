@@ -9,8 +9,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use maps::mappings;
-pub(crate) use process::{command, name, namespace_of, pids, start_ticks, status_line};
+pub(crate) use maps::segment_mappings;
+pub(crate) use process::{
+    IdRange, command, control_groups, effective_uid, id_map, name, namespace_of, other_threads, pids, start_ticks,
+    status_line,
+};
 pub(crate) use sysctl::{default_huge_page, free_huge_pages, huge_page_sizes, memory_total, number as sysctl};
 pub(crate) use sysvipc::{each_segment, find_segment};
 
@@ -37,7 +40,7 @@ pub(crate) enum ProcError {
 
 impl ProcError {
     /// Makes the error of a file that could not be read.
-    fn read(path: &Path, error: io::Error) -> Self {
+    pub(crate) fn read(path: &Path, error: io::Error) -> Self {
         Self::Read { path: path.to_owned(), error }
     }
 }

@@ -59,7 +59,63 @@ pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
     Some(command)
 }
 
-/// Gives the number of the IPC namespace that a process (`"4711"`, `"self"`, `"thread-self"`) is in.
+/// Gives the threads of a process beside its leader, as paths below the root such as `7/task/8`.
+///
+/// Most processes have none, which the directory's link count tells without listing it.
+pub(crate) fn other_threads(root: &Path, pid: i32) -> Vec<String> {
+    let path = root.join(format!("{pid}/task"));
+    // Itself, its parent, and one for each thread.
+    if fs::metadata(&path).map_or(0, |directory| directory.nlink()) <= 3 {
+        return Vec::new();
+    }
+    let Ok(threads) = pids(&path) else { return Vec::new() };
+    threads.filter(|thread| *thread != pid).map(|thread| format!("{pid}/task/{thread}")).collect()
+}
+
+/// Gives a process's effective user id (proc_pid_status(5), Uid); the owner of its directory can be root instead.
+pub(crate) fn effective_uid(root: &Path, pid: i32) -> Option<u32> {
+    let status = fs::read(root.join(format!("{pid}/status"))).ok()?;
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+    std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Gives the paths of a process's control groups (cgroups(7)): that of version 2 or of systemd first.
+pub(crate) fn control_groups(root: &Path, pid: i32) -> Vec<String> {
+    let text = fs::read(root.join(format!("{pid}/cgroup"))).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let mut paths = Vec::new();
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let place = if controllers.is_empty() || controllers == "name=systemd" { 0 } else { paths.len() };
+        paths.insert(place, path.to_owned());
+    }
+    paths
+}
+
+/// A part of a user namespace's map of ids (user_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IdRange {
+    /// First id in the namespace.
+    pub(crate) inside: u32,
+    /// What it is where the map was read.
+    pub(crate) outside: u32,
+    /// How many follow each other.
+    pub(crate) count: u32,
+}
+
+/// Reads a map of ids, `uid_map` or `gid_map`, of a process.
+pub(crate) fn id_map(root: &Path, pid: i32, name: &str) -> Option<Vec<IdRange>> {
+    let text = fs::read_to_string(root.join(format!("{pid}/{name}"))).ok()?;
+    let range = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse);
+        let mut number = || numbers.next()?.ok();
+        Some(IdRange { inside: number()?, outside: number()?, count: number()? })
+    };
+    text.lines().map(range).collect()
+}
+
+/// Gives the number of the IPC namespace that a process (`"4711"`, `"7/task/8"`, `"thread-self"`) is in.
 pub(crate) fn namespace_of(root: &Path, process: &str) -> Option<u64> {
     fs::metadata(root.join(process).join("ns/ipc")).ok().map(|file| file.ino())
 }
@@ -108,5 +164,21 @@ mod tests {
         let root = root(&[]);
         fs::create_dir(root.path().join("sys")).unwrap();
         assert_eq!(pids(root.path()).unwrap().collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn users_groups_and_maps_of_ids_are_read() {
+        let cgroup = b"4:memory:/a:b\n1:name=systemd:/system.slice/x.service\n0::/y\n";
+        let root = root(&[
+            ("status", b"Name:\tx\nUid:\t1000\t0\t1000\t1000\n"),
+            ("cgroup", cgroup),
+            ("uid_map", b"         0       1000          1\n         1     100000      65536\n"),
+        ]);
+        assert_eq!(effective_uid(root.path(), 7), Some(0));
+        assert_eq!(effective_uid(root.path(), 8), None);
+        assert_eq!(control_groups(root.path(), 7), ["/y", "/system.slice/x.service", "/a:b"]);
+        let map = id_map(root.path(), 7, "uid_map").unwrap();
+        assert_eq!(map[1], IdRange { inside: 1, outside: 100_000, count: 65_536 });
+        assert_eq!(id_map(root.path(), 7, "gid_map"), None);
     }
 }

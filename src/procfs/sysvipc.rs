@@ -287,6 +287,8 @@ fn parse_line(line: &[u8]) -> Result<Segment, &'static str> {
         ns: None,
         creator_command: None,
         last_command: None,
+        attachers: None,
+        container: None,
     })
 }
 

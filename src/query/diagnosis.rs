@@ -3,9 +3,9 @@
 use nix::errno::Errno;
 
 use super::rights::{CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, granted, has_capability};
-use super::{System, inventory, limits, segment, segment_with_key};
+use super::{System, add_attachers, inventory, limits, segment, segment_with_key};
 use crate::error::{Error, Kind, SystemWords};
-use crate::model::{Access, Key, Limits, Needs, Segment, ShmId, Size, State};
+use crate::model::{Access, Attacher, Key, Limits, Needs, Segment, ShmId, Size, State};
 use crate::procfs;
 use crate::sys::{self, CreateFlags, On, Place, SysError};
 
@@ -148,7 +148,7 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             .cause(format!("the largest segment here is {} (kernel.shmmax)", Size(limits.shmmax)))
             .hint(format!("raise the limit: `sysctl -w kernel.shmmax={size}`")),
         Errno::EINVAL if flags.huge.is_some() => {
-            let sizes = super::limits::huge_page_sizes(system);
+            let sizes = super::limits::huge_page_sizes();
             let sizes: Vec<String> = sizes.into_iter().map(|size| Size(size).to_string()).collect();
             match sizes.as_slice() {
                 [] => error.cause("this kernel has no huge pages"),
@@ -206,8 +206,8 @@ fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) ->
             .unwrap_or(0);
         let error = match orphans {
             0 => error.hint("`shmadm list --sort ctime` shows them, the oldest first"),
-            1 => error.hint("1 of them is an orphan: `shmadm list --state orphan` shows it"),
-            many => error.hint(format!("{many} of them are orphans: `shmadm list --state orphan` shows them")),
+            1 => error.hint("1 of them is an orphan: `shmadm prune --dry-run` lists it"),
+            many => error.hint(format!("{many} of them are orphans: `shmadm prune --dry-run` lists them")),
         };
         return error
             .hint(format!("or raise the limit: `sysctl -w kernel.shmmni={}`", limits.shmmni.saturating_mul(2)));
@@ -363,7 +363,41 @@ fn or_root(owner: &str) -> String {
     if owner == "root" { owner.to_owned() } else { format!("{owner} or root") }
 }
 
-/// Makes the refusal to touch a segment that is attached, with who made it and who used it last.
+/// How many processes a message names.
+const NAMED: usize = 6;
+
+/// Names who has a segment attached, for a message: `by pid 12 of root (command) and pid 13 of postgres (command)`.
+pub(crate) fn name_attachers(system: &System, id: ShmId) -> String {
+    let Ok(Some(found)) = segment(system, id, Needs::empty()) else { return String::new() };
+    let mut segments = [found];
+    // Whoever is refused has an error already; that nobody can be named is no other one.
+    let _ = add_attachers(system, &mut segments);
+    let Some(attachers) = &segments[0].attachers else { return String::new() };
+    let name = |process: &[Attacher]| {
+        let Attacher { pid, user, uid, command, .. } = &process[0];
+        let user = user.as_ref().map(ToString::to_string).or_else(|| uid.map(|uid| uid.to_string()));
+        let user = user.map(|user| format!(" of {user}")).unwrap_or_default();
+        let command = command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();
+        format!("pid {pid}{user}{command}")
+    };
+    let mut names: Vec<String> = attachers.processes().take(NAMED).map(name).collect();
+    let more = attachers.processes().count().saturating_sub(NAMED);
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    for (reason, count) in &attachers.hidden {
+        let what = if names.is_empty() { "somebody who" } else { "more who" };
+        let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
+        names.push(format!("{what} cannot be seen ({times}: {})", reason.meaning()));
+    }
+    match names.split_last() {
+        None => String::new(),
+        Some((last, [])) => format!("by {last}"),
+        Some((last, others)) => format!("by {} and {last}", others.join(", ")),
+    }
+}
+
+/// Makes the refusal to touch a segment that is attached, with who has it attached, made it and used it last.
 pub(crate) fn attached_refusal(system: &System, segment: &Segment, message: String) -> Error {
     let process = |pid: Option<i32>, user: Option<u32>, command: Option<std::sync::Arc<str>>| {
         let Some(pid) = pid else { return "a process outside this pid namespace".to_owned() };
@@ -379,7 +413,11 @@ pub(crate) fn attached_refusal(system: &System, segment: &Segment, message: Stri
     };
     let creator = process(segment.cpid, Some(segment.cuid), system.creator_command(segment));
     let times = if segment.nattch == 1 { "once".to_owned() } else { format!("{} times", segment.nattch) };
+    let by = match name_attachers(system, segment.id) {
+        by if by.is_empty() => by,
+        by => format!(", {by}"),
+    };
     Error::new(Kind::Refused, message)
         .target(segment.id.to_string())
-        .cause(format!("it is attached {times}; created by {creator}, last used by {last}"))
+        .cause(format!("it is attached {times}{by}; created by {creator}, last used by {last}"))
 }

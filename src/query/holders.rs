@@ -6,8 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use super::processes::has_attached;
 use super::{Attempt, System, explain, words};
 use crate::error::{Error, Kind};
 use crate::model::ShmId;
@@ -43,7 +43,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
         Ok(name) => Ok(name == HOLDER_NAME.to_bytes()),
         Err(error) => none_of_ours(error),
     };
-    let devices = segment_devices(system);
+    let devices = system.segment_devices();
     let mut found = Vec::new();
     for pid in procfs::pids(system.proc()).map_err(failed)? {
         if !named(pid).map_err(failed)? {
@@ -87,43 +87,5 @@ fn is_holder(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Re
     if !owned || !here {
         return Ok(false);
     }
-    Ok(procfs::mappings(proc, pid)?.iter().any(|mapping| {
-        u64::try_from(id.raw()) == Ok(mapping.inode)
-            && mapping.path.starts_with("/SYSV")
-            && devices.contains(&mapping.device)
-    }))
-}
-
-/// Gives the devices on which the kernel keeps segments: its internal tmpfs, and one for each size of huge page.
-///
-/// The name of a mapping proves nothing, since anyone can have a file of that name; memfd files are on these devices.
-fn segment_devices(system: &System) -> Result<Vec<(u32, u32)>, Errno> {
-    // The one that is always there: without it nothing can be told.
-    memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?;
-    let mut flags = vec![MFdFlags::MFD_CLOEXEC];
-    flags.extend(super::limits::huge_page_sizes(system).into_iter().map(|size| {
-        let logarithm = size.trailing_zeros() << nix::libc::MFD_HUGE_SHIFT;
-        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_HUGETLB | MFdFlags::from_bits_retain(logarithm)
-    }));
-    let devices = flags
-        .into_iter()
-        .filter_map(|flags| {
-            let device = nix::sys::stat::fstat(memfd_create(c"shmadm", flags).ok()?).ok()?.st_dev;
-            let part = |number: u64| u32::try_from(number).ok();
-            Some((part(nix::sys::stat::major(device))?, part(nix::sys::stat::minor(device))?))
-        })
-        .collect();
-    Ok(devices)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_device_of_segments_is_known_without_a_segment() {
-        let devices = segment_devices(&System::new()).unwrap();
-        assert!(!devices.is_empty());
-        assert!(devices.iter().all(|(major, _)| *major == 0), "{devices:?}: no block device backs them");
-    }
+    has_attached(system, pid, id, devices)
 }

@@ -142,7 +142,8 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
         found = match sys::stat(id) {
             Ok(segment) => Some(segment),
             Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM) => None,
-            Err(refused) => match procfs::find_segment(system.proc(), id) {
+            // The call that wants no right to read gives an answer at once, and no such segment only on kernels before 4.17.
+            Err(refused) => match sys::stat_any(id).map_or_else(|_| procfs::find_segment(system.proc(), id), Ok) {
                 Ok(segment) => segment,
                 Err(_) => {
                     let mut found = None;

@@ -83,6 +83,6 @@ pub(crate) fn huge_page_size(system: &System) -> Option<u64> {
 }
 
 /// Gives the sizes of huge pages that the kernel has, in bytes.
-pub(super) fn huge_page_sizes(_system: &System) -> Vec<u64> {
+pub(super) fn huge_page_sizes() -> Vec<u64> {
     procfs::huge_page_sizes(Path::new(HUGE_PAGE_POOLS))
 }

@@ -50,6 +50,8 @@ impl Life {
         match sys::wait_ended(&pidfd, Duration::ZERO) {
             // A zombie: nothing but its parent's wait is left of it.
             Ok(true) => Self::Gone,
+            // The /proc of another pid namespace would tell of another process.
+            Ok(false) if !system.owns_proc() => Self::Lives(None),
             Ok(false) => Self::Lives(procfs::start_ticks(system.proc(), pid).and_then(moment_of)),
             Err(_) => Self::Unknown,
         }
@@ -67,9 +69,9 @@ fn moment_of(ticks: u64) -> Option<Stamp> {
 
 impl Witness {
     /// Judges a pid by the stamp that it should explain.
-    fn of(system: &System, pid: Option<i32>, stamp: Option<Stamp>) -> Self {
+    fn of(life: impl Fn(i32) -> Life, pid: Option<i32>, stamp: Option<Stamp>) -> Self {
         let Some(pid) = pid else { return Self::Unknown };
-        match (system.life(pid), stamp) {
+        match (life(pid), stamp) {
             (Life::Gone, _) => Self::Gone,
             (Life::Unknown, _) => Self::Unknown,
             (Life::Lives(Some(start)), Some(stamp)) if start.0 > stamp.0.saturating_add(SLACK_SECONDS) => Self::Unknown,
@@ -78,47 +80,61 @@ impl Witness {
     }
 
     /// Judges a segment's creator.
-    fn creator(system: &System, segment: &Segment) -> Self {
-        Self::of(system, segment.cpid, segment.ctime)
+    fn creator(life: impl Fn(i32) -> Life, segment: &Segment) -> Self {
+        Self::of(life, segment.cpid, segment.ctime)
     }
 
     /// Judges a segment's last user; where nobody ever attached there is none.
-    fn last_user(system: &System, segment: &Segment) -> Self {
+    fn last_user(life: impl Fn(i32) -> Life, segment: &Segment) -> Self {
         match segment.atime {
             None => Self::Gone,
-            Some(_) => Self::of(system, segment.lpid, segment.atime.max(segment.dtime)),
+            Some(_) => Self::of(life, segment.lpid, segment.atime.max(segment.dtime)),
         }
     }
+}
+
+/// Gives the verdict on a segment.
+fn verdict(segment: &Segment, life: impl Fn(i32) -> Life + Copy) -> State {
+    if segment.dest {
+        return State::Dest;
+    }
+    if segment.nattch > 0 {
+        return State::InUse;
+    }
+    let creator = Witness::creator(life, segment);
+    if creator == Witness::Lives {
+        return State::Idle;
+    }
+    match (creator, Witness::last_user(life, segment)) {
+        (_, Witness::Lives) => State::Idle,
+        (Witness::Gone, Witness::Gone) => State::Orphan,
+        _ => State::Unknown,
+    }
+}
+
+/// Gives the verdict on a segment at this moment, whatever was known of its processes before.
+pub(crate) fn state_now(system: &System, segment: &Segment) -> State {
+    verdict(segment, |pid| Life::ask(system, pid))
 }
 
 impl System {
     /// Gives the verdict on a segment.
     pub(super) fn state(&self, segment: &Segment) -> State {
-        if segment.dest {
-            return State::Dest;
-        }
-        if segment.nattch > 0 {
-            return State::InUse;
-        }
-        let creator = Witness::creator(self, segment);
-        if creator == Witness::Lives {
-            return State::Idle;
-        }
-        match (creator, Witness::last_user(self, segment)) {
-            (_, Witness::Lives) => State::Idle,
-            (Witness::Gone, Witness::Gone) => State::Orphan,
-            _ => State::Unknown,
-        }
+        verdict(segment, |pid| self.life(pid))
     }
 
     /// Gives the command line of a segment's creator, if that still lives.
     pub(super) fn creator_command(&self, segment: &Segment) -> Option<Arc<str>> {
-        (Witness::creator(self, segment) == Witness::Lives).then(|| self.command(segment.cpid?)).flatten()
+        (Witness::creator(|pid| self.life(pid), segment) == Witness::Lives)
+            .then(|| self.command(segment.cpid?))
+            .flatten()
     }
 
     /// Gives the command line of a segment's last user, if that still lives.
     pub(super) fn last_command(&self, segment: &Segment) -> Option<Arc<str>> {
-        (Witness::last_user(self, segment) == Witness::Lives).then(|| self.command(segment.lpid?)).flatten()
+        (Witness::last_user(|pid| self.life(pid), segment) == Witness::Lives)
+            .then(|| self.command(segment.lpid?))
+            .flatten()
     }
 }
 
@@ -126,8 +142,9 @@ impl System {
 ///
 /// An attachment of ours replaces the record of that process.
 pub(crate) fn last_user_alone_lives(system: &System, segment: &Segment) -> Option<i32> {
+    let life = |pid| system.life(pid);
     let alone =
-        Witness::last_user(system, segment) == Witness::Lives && Witness::creator(system, segment) != Witness::Lives;
+        Witness::last_user(life, segment) == Witness::Lives && Witness::creator(life, segment) != Witness::Lives;
     segment.lpid.filter(|_| alone)
 }
 

@@ -2,17 +2,25 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Group, SysconfVar, Uid, User, getegid, geteuid, getgroups, sysconf};
 
+use super::ids::{IdMaps, inside, outside};
 use super::liveness::Life;
+use super::namespaces::{Namespace, census};
+use super::processes::segment_devices;
 use crate::error::{Error, Kind};
 use crate::model::{Needs, Segment, Stamp, lossless};
 use crate::procfs;
 use crate::sys;
+
+/// The inode number of the first pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
+const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
 /// What is asked: a /proc, a clock, the user database. No user and no pid is asked for twice.
 #[derive(Debug)]
@@ -31,6 +39,14 @@ pub(crate) struct System {
     commands: RefCell<HashMap<i32, Option<Arc<str>>>>,
     /// The number of our IPC namespace.
     namespace: OnceCell<Option<u64>>,
+    /// The devices on which the kernel keeps segments.
+    devices: OnceCell<Result<Vec<(u32, u32)>, Errno>>,
+    /// Whether /proc numbers processes as our pid namespace does.
+    owns_proc: OnceCell<bool>,
+    /// The container or unit to which our namespace belongs.
+    container: OnceCell<Option<Arc<str>>>,
+    /// The maps of the user namespace that we had to enter.
+    ids: IdMaps,
 }
 
 impl System {
@@ -49,7 +65,24 @@ impl System {
             lives: RefCell::default(),
             commands: RefCell::default(),
             namespace: OnceCell::new(),
+            devices: OnceCell::new(),
+            owns_proc: OnceCell::new(),
+            container: OnceCell::new(),
+            ids: IdMaps::default(),
         }
+    }
+
+    /// Tells the system that a user namespace was entered, whose ids mean others to the caller.
+    #[must_use]
+    pub(crate) fn within(mut self, ids: IdMaps) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Tells the system that this thread has entered another IPC namespace; processes and users stay known.
+    pub(crate) fn moved_to(&mut self, namespace: &Namespace) {
+        self.namespace = OnceCell::from(Some(namespace.number));
+        self.container = OnceCell::from(namespace.container.clone());
     }
 
     /// Gives the root of /proc.
@@ -63,15 +96,23 @@ impl System {
     }
 
     /// Gives the caller's effective user id.
-    #[expect(clippy::unused_self, reason = "a question to the system like the others")]
     pub(crate) fn uid(&self) -> u32 {
-        geteuid().as_raw()
+        outside(&self.ids.users, geteuid().as_raw())
+    }
+
+    /// Gives the number by which the kernel knows a user here; `None` if the user namespace has none for it.
+    pub(crate) fn kernel_uid(&self, uid: u32) -> Option<u32> {
+        inside(&self.ids.users, uid)
+    }
+
+    /// Gives the number by which the kernel knows a group here; `None` if the user namespace has none for it.
+    pub(crate) fn kernel_gid(&self, gid: u32) -> Option<u32> {
+        inside(&self.ids.groups, gid)
     }
 
     /// Tells whether the caller is in a group.
-    #[expect(clippy::unused_self, reason = "a question to the system like the others")]
     pub(crate) fn is_in_group(&self, gid: u32) -> bool {
-        let gid = Gid::from_raw(gid);
+        let Some(gid) = self.kernel_gid(gid).map(Gid::from_raw) else { return false };
         getegid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid))
     }
 
@@ -129,7 +170,10 @@ impl System {
         let mut commands = self.commands.borrow_mut();
         commands
             .entry(pid)
-            .or_insert_with(|| procfs::command(&self.proc, pid).map(|command| lossless(&command).into()))
+            .or_insert_with(|| {
+                let own = self.owns_proc();
+                procfs::command(&self.proc, pid).filter(|_| own).map(|command| lossless(&command).into())
+            })
             .clone()
     }
 
@@ -138,8 +182,41 @@ impl System {
         *self.namespace.get_or_init(|| procfs::namespace_of(&self.proc, "thread-self"))
     }
 
+    /// Gives the container or unit to which our IPC namespace belongs, by some process in it.
+    fn container(&self) -> Option<Arc<str>> {
+        let find = || {
+            let number = self.namespace()?;
+            census(self).ok()?.namespaces.into_iter().find(|namespace| namespace.number == number)?.container
+        };
+        self.container.get_or_init(find).clone()
+    }
+
+    /// Gives the devices on which the kernel keeps segments.
+    ///
+    /// # Errors
+    /// memfd_create(2), for want of descriptors.
+    pub(super) fn segment_devices(&self) -> Result<Vec<(u32, u32)>, Errno> {
+        self.devices.get_or_init(segment_devices).clone()
+    }
+
+    /// Tells whether /proc numbers processes as our pid namespace does, and not as the one it was mounted in.
+    pub(super) fn owns_proc(&self) -> bool {
+        let own = || std::fs::read_link(self.proc.join("self")).ok()?.to_str()?.parse::<u32>().ok();
+        *self.owns_proc.get_or_init(|| own().is_none_or(|pid| pid == std::process::id()))
+    }
+
+    /// Tells whether our pid namespace is the first one, in which every process is seen.
+    pub(super) fn sees_all_pids(&self) -> bool {
+        std::fs::metadata(self.proc.join("self/ns/pid")).is_ok_and(|file| file.ino() == FIRST_PID_NAMESPACE)
+    }
+
     /// Completes a record with what is needed of it.
     pub(super) fn complete(&self, segment: &mut Segment, needs: Needs) {
+        let IdMaps { users, groups } = &self.ids;
+        if !users.is_empty() || !groups.is_empty() {
+            (segment.uid, segment.cuid) = (outside(users, segment.uid), outside(users, segment.cuid));
+            (segment.gid, segment.cgid) = (outside(groups, segment.gid), outside(groups, segment.cgid));
+        }
         segment.idle_seconds = self.idle_seconds(segment);
         if needs.contains(Needs::NAMES) {
             segment.owner = self.user_name(segment.uid);
@@ -156,6 +233,9 @@ impl System {
         }
         if needs.contains(Needs::NAMESPACE) {
             segment.ns = self.namespace();
+        }
+        if needs.contains(Needs::CONTAINER) {
+            segment.container = self.container();
         }
     }
 

@@ -32,6 +32,12 @@ pub(crate) enum Cell<'a> {
     Key(Key),
     /// A mode.
     Mode(Mode),
+    /// An address in a process.
+    Address(u64),
+    /// Several pids; a list in JSON.
+    Pids(Vec<i32>),
+    /// Several texts from outside; a list in JSON.
+    Texts(Vec<&'a str>),
 }
 
 impl<'a> Cell<'a> {
@@ -61,7 +67,9 @@ impl<'a> Cell<'a> {
             Self::Number(number) | Self::Seconds(number) => serde_json::to_writer(out, number).map_err(Into::into),
             Self::Flag(flag) => out.write_all(if *flag { b"true" } else { b"false" }),
             Self::Bytes(_) | Self::Share(_) => self.write_raw(out),
-            Self::Word(_) | Self::Time(_) | Self::Key(_) | Self::Mode(_) => {
+            Self::Pids(pids) => serde_json::to_writer(out, pids).map_err(Into::into),
+            Self::Texts(texts) => serde_json::to_writer(out, texts).map_err(Into::into),
+            Self::Word(_) | Self::Time(_) | Self::Key(_) | Self::Mode(_) | Self::Address(_) => {
                 out.write_all(b"\"")?;
                 self.write_raw(out)?;
                 out.write_all(b"\"")
@@ -89,6 +97,9 @@ impl<'a> Cell<'a> {
             Self::Time(stamp) => write!(out, "{stamp}"),
             Self::Key(key) => out.write_all(&key.spelled()),
             Self::Mode(mode) => write!(out, "{mode}"),
+            Self::Address(address) => write!(out, "{address:#x}"),
+            Self::Pids(pids) => out.write_all(joined(pids).as_bytes()),
+            Self::Texts(texts) => out.write_all(texts.join("; ").as_bytes()),
         }
     }
 
@@ -113,8 +124,16 @@ impl<'a> Cell<'a> {
             Self::Flag(flag) => Rank::Number(i128::from(*flag)),
             Self::Key(key) => Rank::Number(key.bits().into()),
             Self::Mode(mode) => Rank::Number(mode.bits().into()),
+            Self::Address(address) => Rank::Number(i128::from(*address)),
+            Self::Pids(pids) => Rank::Number(i128::from(*pids.first()?)),
+            Self::Texts(texts) => Rank::Text(texts.first()?),
         })
     }
+}
+
+/// Joins pids by commas.
+pub(super) fn joined(pids: &[i32]) -> String {
+    pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// What values are ordered by.

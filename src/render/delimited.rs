@@ -36,6 +36,7 @@ pub(super) fn append_tsv<R>(line: &mut Vec<u8>, columns: &[&Column<R>], row: &R)
         }
         match (column.cell)(row) {
             Cell::Text(text) | Cell::Account(Some(text), _) => escape_tsv(text, line),
+            Cell::Texts(texts) => escape_tsv(&texts.join("; "), line),
             cell => cell.write_raw(line)?,
         }
     }

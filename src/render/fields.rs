@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::TableStyle;
 use super::human::{Look, moment, size};
-use crate::model::{Key, Segment, Size, Stamp, State};
+use crate::model::{Attacher, Attachers, HiddenBy, Key, Segment, Size, Stamp, State};
 
 /// Writes names and values, the values under each other.
 ///
@@ -47,7 +47,7 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
     };
     let nobody = if segment.atime.is_none() { "nobody yet" } else { "outside of this pid namespace" };
     let idle = segment.idle_seconds.map_or_else(|| "-".to_owned(), super::human::idle);
-    vec![
+    let mut fields = vec![
         ("Id", segment.id.to_string()),
         ("Key", key),
         ("Size", bytes(Some(segment.size))),
@@ -69,7 +69,28 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
         ("In swap", bytes(segment.swap)),
         ("State", state(segment.state)),
         ("IPC namespace", segment.ns.map_or_else(|| "unknown".to_owned(), |number| number.to_string())),
-    ]
+    ];
+    if let (Some(attachers), Some(place)) =
+        (&segment.attachers, fields.iter().position(|(name, _)| *name == "Last attach"))
+    {
+        fields.splice(place..place, attached_by(attachers));
+    }
+    fields
+}
+
+/// Names those attached, a line each.
+fn attached_by(attachers: &Attachers) -> Vec<(&'static str, String)> {
+    let process = |process: &[Attacher]| {
+        let Attacher { pid, user, uid, command, .. } = &process[0];
+        let user = user.as_ref().map(ToString::to_string).or_else(|| uid.map(|uid| uid.to_string()));
+        let user = user.map(|user| format!(" of {user}")).unwrap_or_default();
+        let command = command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();
+        let times = if process.len() > 1 { format!(", {} times", process.len()) } else { String::new() };
+        let doubt = if process.iter().all(|mapping| mapping.certain) { "" } else { ", perhaps" };
+        ("Attached by pid", format!("{pid}{user}{command}{times}{doubt}"))
+    };
+    let hidden = |(reason, count): &(HiddenBy, u64)| ("Out of sight", format!("{count}: {}", reason.meaning()));
+    attachers.processes().map(process).chain(attachers.hidden.iter().map(hidden)).collect()
 }
 
 /// Gives the word for a flag.

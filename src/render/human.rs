@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use jiff::tz::TimeZone;
 
 use super::Cell;
+use super::cell::joined;
 use crate::model::Stamp;
 use crate::render::escape;
 
@@ -107,6 +108,11 @@ pub(super) fn text(cell: &Cell<'_>, look: Look) -> String {
         Cell::Flag(flag) => if *flag { "yes" } else { "no" }.to_owned(),
         Cell::Key(key) => key.to_string(),
         Cell::Mode(mode) => mode.to_string(),
+        Cell::Address(address) => format!("{address:#x}"),
+        Cell::Pids(pids) if pids.is_empty() => "-".to_owned(),
+        Cell::Pids(pids) => joined(pids),
+        Cell::Texts(texts) if texts.is_empty() => "-".to_owned(),
+        Cell::Texts(texts) => escape(&texts.join("; ")).into_owned(),
     }
 }
 

@@ -57,6 +57,14 @@ impl<'w, W: Write> Object<'w, W> {
         write!(self.field(key)?, "{number}")
     }
 
+    /// Writes a number, or null.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub(crate) fn optional(&mut self, key: &str, number: Option<u64>) -> io::Result<()> {
+        serde_json::to_writer(self.field(key)?, &number).map_err(Into::into)
+    }
+
     /// Writes text, or null.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! From rows to text: tables for people, JSON, CSV and TSV for programs. It asks the system nothing.
 
+mod attachers;
 mod cell;
 mod column;
 mod delimited;
@@ -10,21 +11,24 @@ mod hexdump;
 mod human;
 mod json;
 mod limits;
+mod removal;
 mod rows;
 mod segments;
 mod table;
 
+pub(crate) use attachers::{ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, WHERE, write_who_json};
 pub(crate) use cell::Cell;
 pub(crate) use column::{Align, Column, ColumnInfo, describe_columns, select};
 pub(crate) use escape::{escape, escape_lines};
 pub(crate) use events::Event;
 pub(crate) use fields::{segment_fields, write_fields};
 pub(crate) use hexdump::{HexDump, write_hex};
-pub(crate) use human::TimeStyle;
+pub(crate) use human::{TimeStyle, idle};
 pub(crate) use json::{Object, write_error_json, write_string};
 pub(crate) use limits::{LIMITS, limit_rows, write_limits_json};
+pub(crate) use removal::{Failure, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, write_prune_json, write_rm_json};
 pub(crate) use rows::{Rows, write_rows};
-pub(crate) use segments::{CREATORS, DEFAULT, NARROW, PIDS, RECORD, SEGMENT, TIMES};
+pub(crate) use segments::{CREATORS, DEFAULT, EVERYWHERE, NARROW, PIDS, RECORD, SEGMENT, TIMES};
 pub(crate) use table::TableStyle;
 
 /// The forms of output.

@@ -88,6 +88,30 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
             |segment| Cell::of(segment.last_command.as_deref(), Cell::Text),
         )
     },
+    Column {
+        free: true,
+        ..column("PIDS", "pids", Align::Left, Needs::ATTACHERS, "processes that have it attached", |segment| {
+            Cell::of(segment.attachers.as_deref(), |attachers| {
+                Cell::Pids(attachers.processes().map(|process| process[0].pid).collect())
+            })
+        })
+    },
+    Column {
+        free: true,
+        ..column("COMMANDS", "commands", Align::Left, Needs::ATTACHERS, "commands of these processes", |segment| {
+            Cell::of(segment.attachers.as_deref(), |attachers| {
+                Cell::Texts(attachers.processes().filter_map(|process| process[0].command.as_deref()).collect())
+            })
+        })
+    },
+    column(
+        "CONTAINER",
+        "container",
+        Align::Left,
+        Needs::CONTAINER,
+        "container or unit to which the namespace belongs",
+        |segment| Cell::of(segment.container.as_deref(), Cell::Text),
+    ),
 ];
 
 /// The record of JSON, CSV and TSV: frozen, fields may only be added behind.
@@ -121,8 +145,11 @@ pub(crate) const RECORD: &[&str] = &[
 /// What a table shows unless told otherwise.
 pub(crate) const DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
+/// What a table of several namespaces shows unless told otherwise.
+pub(crate) const EVERYWHERE: &[&str] =
+    &["NS", "CONTAINER", "ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
 /// Columns that the default table leaves out, in this order, where the terminal is too narrow for it.
-pub(crate) const NARROW: &[&str] = &["CCOMMAND", "CPID", "MODE", "RSS", "IDLE", "OWNER"];
+pub(crate) const NARROW: &[&str] = &["CCOMMAND", "CPID", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER"];
 /// The view of times (`-t`).
 pub(crate) const TIMES: &[&str] = &["ID", "KEY", "OWNER", "ATIME", "DTIME", "CTIME", "IDLE"];
 /// The view of processes (`-p`).
@@ -137,7 +164,7 @@ mod tests {
 
     #[test]
     fn every_view_names_columns_that_exist_and_no_name_stands_twice() {
-        for view in [RECORD, DEFAULT, NARROW, TIMES, PIDS, CREATORS] {
+        for view in [RECORD, DEFAULT, EVERYWHERE, NARROW, TIMES, PIDS, CREATORS] {
             assert_eq!(by_names(SEGMENT, view).len(), view.len(), "{view:?}");
         }
         let mut names: Vec<_> = SEGMENT.iter().map(|column| column.name).collect();

@@ -10,8 +10,11 @@ compile_error!("shmadm knows the System V structures of 64-bit Linux alone");
 
 mod accounts;
 mod attachment;
+mod file_handle;
 mod kernel;
+mod namespace;
 mod process;
+mod procmap;
 mod signals;
 mod sysv;
 
@@ -19,12 +22,17 @@ use crate::model::{Key, ShmId};
 
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Attachment, Place, is_at_end, widen_pipe};
+pub(crate) use file_handle::file_handle;
+pub(crate) use namespace::{enter_ipc, enter_user, in_ipc_namespace, is_ipc, owner_of};
 pub(crate) use nix::errno::Errno;
-pub(crate) use process::{answer_and_let_go, ask_to_end, close_inherited, open_pidfd, set_name, wait_ended};
+pub(crate) use process::{
+    answer_and_let_go, ask_to_end, close_inherited, compare_memory, open_pidfd, set_name, wait_ended,
+};
+pub(crate) use procmap::segment_mappings;
 pub(crate) use signals::{Wake, Watch, caught, raise};
 pub(crate) use sysv::{
-    CreateFlags, create, find_key, highest_index, info, lock, remove, set, stat, stat_index, stat_index_readable,
-    unlock, usage,
+    CreateFlags, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
+    stat_index_readable, unlock, usage,
 };
 
 /// A system call that failed.

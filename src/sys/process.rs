@@ -1,5 +1,6 @@
 //! Processes by descriptor, which no reuse of a pid can deceive; and what a process says of itself.
 
+use std::cmp::Ordering;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use nix::errno::Errno;
 use nix::libc::{self, c_long};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::kernel::KCMP_VM;
 use super::{On, SysError};
 
 /// Opens a descriptor of a process (pidfd_open(2), Linux 5.3).
@@ -42,6 +44,19 @@ pub(crate) fn ask_to_end(pidfd: &OwnedFd, pid: i32) -> Result<(), SysError> {
     // SAFETY: a null siginfo asks for the one that kill(2) would send; the other arguments are integers.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGTERM, nothing, 0) };
     if result < 0 { Err(SysError::last("pidfd_send_signal", On::Pid(pid))) } else { Ok(()) }
+}
+
+/// Compares the memories of two processes (kcmp(2), KCMP_VM) in an order of the kernel's own: `Equal` if they share one,
+/// as CLONE_VM makes them. `None` if the kernel does not say.
+pub(crate) fn compare_memory(one: i32, other: i32) -> Option<Ordering> {
+    // SAFETY: kcmp with KCMP_VM takes integers alone.
+    let result: c_long = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) };
+    match result {
+        0 => Some(Ordering::Equal),
+        1 => Some(Ordering::Less),
+        2 => Some(Ordering::Greater),
+        _ => None,
+    }
 }
 
 /// Names this process, at most fifteen bytes of it (PR_SET_NAME).

@@ -86,6 +86,16 @@ pub(crate) fn stat_index(index: i32) -> Result<Segment, SysError> {
     stat_place(index, SHM_STAT_ANY, "shmctl SHM_STAT_ANY")
 }
 
+/// Reads the record of a segment whatever its permissions are (SHM_STAT_ANY, Linux 4.17).
+///
+/// The call goes by the id's place in the table alone, and gives whatever segment is there: `None` if it is another.
+///
+/// # Errors
+/// shmctl(2): EINVAL for an empty place and on older kernels alike; EPERM or ENOSYS in some sandboxes.
+pub(crate) fn stat_any(id: ShmId) -> Result<Option<Segment>, SysError> {
+    stat_index(id.raw()).map(|segment| Some(segment).filter(|segment| segment.id == id))
+}
+
 /// Reads the record at a place of the kernel's table if the caller may read that segment (SHM_STAT).
 ///
 /// # Errors
@@ -146,6 +156,8 @@ fn segment(id: ShmId, record: &shmid_ds) -> Segment {
         ns: None,
         creator_command: None,
         last_command: None,
+        attachers: None,
+        container: None,
     }
 }
 

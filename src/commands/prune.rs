@@ -1,0 +1,297 @@
+//! `shmadm prune`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::FilterArgs;
+use super::everywhere::{survey, warn_of_closed};
+use super::{Context, Manual, describe, usage};
+use crate::act::{Cleaned, Outcome, clean};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Needs, Segment, Size, State};
+use crate::process::{Interrupts, visit};
+use crate::query::{Filter, Namespace, System, inventory, name_attachers};
+use crate::render::{
+    Failure, Format, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, TableStyle, TimeStyle, idle, select,
+    write_prune_json, write_rows,
+};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "prune",
+    arguments: PruneArgs::augment_args,
+    examples: &[
+        ("shmadm prune --dry-run", "show which of your segments nobody needs any more, and why"),
+        ("shmadm prune --yes", "remove them"),
+        ("shmadm prune --any-owner --older-than 1d --yes", "remove everybody's that were left a day ago or earlier"),
+    ],
+    json: "As rm's, and \"skipped\":[{\"id\":7,\"reason\":\"…\",\"ns\":…}],\"freed\":{\"segments\":2,\"size\":8192,\
+           \"rss\":4096,\"swap\":0}.",
+    notes: "Without options prune takes the caller's own segments (owned or created) that are orphans and idle for ten \
+            minutes or more. --owner and --any-owner take the place of the first condition, --older-than of the last. A \
+            segment that is attached, or marked, is never taken; rm --force is for that.\n\n\
+            Each segment is looked at again right before it is removed. What was attached, used or changed meanwhile, or \
+            whose state is another one now, is skipped, which is no failure. The kernel has no removal for segments that \
+            are not attached only: should somebody attach one between the last look and the removal, it is marked \
+            instead of destroyed, that process keeps it, and a warning names it.\n\n\
+            Memory that is regained is RSS and SWAP; SIZE is what was asked for and need never have been used.",
+};
+
+/// The least time of idleness, unless another is given: what automatic cleaners of test machines have settled on.
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+/// Remove segments that nobody needs any more
+#[derive(Args, Debug)]
+pub(crate) struct PruneArgs {
+    #[command(flatten)]
+    filters: FilterArgs,
+
+    /// Take idle and unknown segments too, which somebody may come back for
+    #[arg(long)]
+    unattached: bool,
+
+    /// Take other users' segments too
+    #[arg(long, conflicts_with_all = ["owner", "mine"])]
+    any_owner: bool,
+
+    /// Change nothing, and show what would be removed and why
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    yes: bool,
+
+    /// Look into every IPC namespace that a process is in
+    #[arg(long)]
+    all_ns: bool,
+}
+
+impl PruneArgs {
+    /// Gives what the listing is filtered by.
+    fn filter(&self, system: &System) -> Result<Filter, Error> {
+        let mut filter = self.filters.filter(system)?;
+        match filter.state {
+            Some(State::InUse | State::Dest) => {
+                return Err(usage("prune never takes segments that are attached")
+                    .hint("`shmadm rm --force SEGMENT` marks one for destruction"));
+            }
+            Some(State::Idle | State::Unknown) if !self.unattached => {
+                return Err(usage("without --unattached prune takes orphans alone")
+                    .hint("add --unattached: somebody may come back for what is idle or unknown"));
+            }
+            _ => {}
+        }
+        filter.mine |= filter.owner.is_none() && !self.any_owner;
+        filter.older_than.get_or_insert(TEN_MINUTES);
+        Ok(filter)
+    }
+
+    /// Tells whether a segment is one to remove.
+    fn takes(&self, system: &System, filter: &Filter, segment: &Segment) -> bool {
+        let state = match segment.state {
+            Some(State::Orphan) => true,
+            Some(State::Idle | State::Unknown) => self.unattached,
+            Some(State::InUse | State::Dest) | None => false,
+        };
+        state && segment.nattch == 0 && filter.admits(system, segment)
+    }
+}
+
+/// Removes segments that nobody needs.
+///
+/// # Errors
+/// The segments cannot be listed, or a confirmation is missing (Refused); failures of single ones are in the report.
+pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
+    let filter = args.filter(&context.system)?;
+    let mut pruning = Pruning::default();
+    let (mut chosen, mut namespaces) = (Vec::new(), Vec::new());
+    if args.all_ns {
+        let visited = survey(context, Needs::RECORD | Needs::CONTAINER)?;
+        namespaces = visited.namespaces;
+        for segment in visited.segments.into_iter().filter(|segment| args.takes(&context.system, &filter, segment)) {
+            match visited.apart.iter().find(|namespace| Some(namespace.number) == segment.ns) {
+                None => chosen.push(segment),
+                Some(namespace) => pruning.skipped.push(Skipped {
+                    segment,
+                    reason: format!(
+                        "its namespace belongs to another user namespace: `shmadm --ns {} prune`",
+                        namespace.pid
+                    ),
+                }),
+            }
+        }
+    } else {
+        chosen = inventory(&context.system, Needs::RECORD)?;
+        chosen.retain(|segment| args.takes(&context.system, &filter, segment));
+    }
+    if chosen.is_empty() {
+        context.ui.status("nothing to prune");
+    } else if !args.dry_run && !args.yes {
+        confirm(args, context, &chosen)?;
+    }
+    // Ctrl-C ends the work between two removals, and what was done is still told.
+    let interrupts = Interrupts::note()?;
+    let results = if args.all_ns {
+        prune_everywhere(args, context, chosen, &namespaces, &interrupts)?
+    } else {
+        chosen.into_iter().map_while(|segment| one(&context.system, segment, args.dry_run, &interrupts)).collect()
+    };
+    for (segment, result) in results {
+        match result {
+            Ok((Cleaned::Kept(kept), _)) => pruning.skipped.push(Skipped { segment, reason: kept.reason() }),
+            Ok((Cleaned::Removed(outcome), by)) => {
+                say(args, context, &segment, outcome, by.as_deref());
+                let why = why(&segment);
+                pruning.removed.push(Removed { segment, outcome: outcome.word(), why });
+            }
+            Err(error) => {
+                context.ui.error(&error);
+                pruning.failed.push(Failure { target: segment.id.to_string(), error });
+            }
+        }
+    }
+    report(args, context, &pruning)?;
+    interrupts.check()?;
+    Ok(Exit::of(pruning.failed.iter().map(|failure| failure.error.kind)))
+}
+
+/// A segment with what came of it, and who attached it at the last moment.
+type Tried = (Segment, Result<(Cleaned, Option<String>), Error>);
+
+/// Removes one segment; `None` once a signal has asked us to end.
+fn one(system: &System, segment: Segment, dry_run: bool, interrupts: &Interrupts) -> Option<Tried> {
+    interrupts.check().ok()?;
+    let cleaned = clean(system, &segment, dry_run).map(|cleaned| {
+        let marked = cleaned == Cleaned::Removed(Outcome::Marked);
+        (cleaned, marked.then(|| name_attachers(system, segment.id)))
+    });
+    Some((segment, cleaned))
+}
+
+/// Removes segments of several namespaces, in each of which the system is asked anew.
+fn prune_everywhere(
+    args: &PruneArgs,
+    context: &mut Context,
+    chosen: Vec<Segment>,
+    namespaces: &[Namespace],
+    interrupts: &Interrupts,
+) -> Result<Vec<Tried>, Error> {
+    let concerned = |namespace: &&Namespace| chosen.iter().any(|segment| segment.ns == Some(namespace.number));
+    let concerned: Vec<Namespace> = namespaces.iter().filter(concerned).cloned().collect();
+    let results = visit(&concerned, |system, namespace| {
+        let here = chosen.iter().filter(|segment| segment.ns == Some(namespace.number)).cloned();
+        Ok(here.map_while(|segment| one(system, segment, args.dry_run, interrupts)).collect::<Vec<Tried>>())
+    })?;
+    let mut outcomes = Vec::new();
+    for (namespace, result) in concerned.iter().zip(results) {
+        match result {
+            Ok(some) => outcomes.extend(some),
+            Err(error) => warn_of_closed(context, namespace, &error),
+        }
+    }
+    Ok(outcomes)
+}
+
+/// Asks whether to go on.
+fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Result<(), Error> {
+    let count = if chosen.len() == 1 { "1 segment".to_owned() } else { format!("{} segments", chosen.len()) };
+    let mut namespaces: Vec<_> = chosen.iter().map(|segment| (segment.ns, segment.container.clone())).collect();
+    namespaces.dedup();
+    let place = |(ns, container): &(Option<u64>, Option<std::sync::Arc<str>>)| {
+        let number = ns.map_or_else(|| "?".to_owned(), |number| number.to_string());
+        let container = container.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let here = if *ns == context.system.namespace() { " (this one)" } else { "" };
+        let count = chosen.iter().filter(|segment| segment.ns == *ns).count();
+        format!("{count} in {number}{container}{here}")
+    };
+    let places: Vec<_> = namespaces.iter().map(place).collect();
+    let places = if args.all_ns { format!(" of the IPC namespaces {}", places.join(", ")) } else { String::new() };
+    if !context.ui.can_ask() {
+        return Err(Error::new(Kind::Refused, format!("refused to remove {count}{places}: nobody can be asked"))
+            .cause("there is no terminal to ask on, and --yes is missing")
+            .hint("`shmadm prune --dry-run` shows them; with --yes they are removed"));
+    }
+    for segment in chosen {
+        context.ui.tell(&format!("{}: {}", describe(segment), why(segment)));
+    }
+    if context.ui.ask(&format!("remove {count}{places}?"))? {
+        Ok(())
+    } else {
+        Err(Error::new(Kind::Refused, "nothing was removed: the answer was no"))
+    }
+}
+
+/// Says why a segment is one to remove.
+fn why(segment: &Segment) -> String {
+    let pid = |pid: Option<i32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+    let processes = match (segment.state, segment.atime) {
+        (Some(State::Orphan), None) => format!("its creator {} is gone, nobody ever attached it", pid(segment.cpid)),
+        (Some(State::Orphan), _) => {
+            format!("its creator {} and last user {} are gone", pid(segment.cpid), pid(segment.lpid))
+        }
+        (Some(State::Idle), _) => "nobody has it attached, but its creator or last user lives".to_owned(),
+        _ => "nobody has it attached; its creator or last user cannot be judged".to_owned(),
+    };
+    let since = segment.idle_seconds.map(|seconds| format!(", idle for {}", idle(seconds))).unwrap_or_default();
+    format!("{processes}{since}")
+}
+
+/// Says what became of a segment.
+fn say(args: &PruneArgs, context: &mut Context, segment: &Segment, outcome: Outcome, by: Option<&str>) {
+    let what = describe(segment);
+    match outcome {
+        _ if args.dry_run => {}
+        Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
+        Outcome::Marked => context.ui.warning(&format!(
+            "{what} was attached at the last moment, {}: it is marked for destruction and goes with the last detach",
+            by.unwrap_or("by a process that is gone already")
+        )),
+    }
+}
+
+/// Reports all of it.
+fn report(args: &PruneArgs, context: &mut Context, pruning: &Pruning) -> Result<(), Error> {
+    let format = context.format;
+    match format {
+        Format::Json => context.ui.write(|out| write_prune_json(out, args.dry_run, pruning))?,
+        Format::Table if !args.dry_run => {}
+        _ => {
+            let mut names: Vec<&str> = PRUNE.iter().map(|column| column.name).collect();
+            if format == Format::Table {
+                names = [if args.all_ns { &["NS", "CONTAINER"][..] } else { &[] }, PRUNE_HERE].concat();
+            }
+            let columns = select(PRUNE, &[], &names.join(",")).map_err(usage)?;
+            let style = TableStyle {
+                headings: format != Format::Table || !pruning.removed.is_empty() || !pruning.skipped.is_empty(),
+                bytes: false,
+                time: TimeStyle::Relative,
+                now: context.system.now(),
+                width: context.ui.width(),
+                color: context.ui.color(),
+                droppable: &["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"],
+            };
+            context.ui.write(|out| write_rows(out, format, "segments", &columns, pruning.rows(), &style))?;
+        }
+    }
+    for skipped in &pruning.skipped {
+        context.ui.status(&format!("skipped {}: {}", describe(&skipped.segment), skipped.reason));
+    }
+    if !pruning.removed.is_empty() {
+        let freed = pruning.freed();
+        let bytes = |bytes: u128| Size(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let (would, segments) = (
+            if args.dry_run { "would free" } else { "freed" },
+            if freed.segments == 1 { "segment" } else { "segments" },
+        );
+        context.ui.status(&format!(
+            "{would} {} {segments} of {} together, and with them {} of memory and {} of swap",
+            freed.segments,
+            bytes(freed.size),
+            bytes(freed.rss),
+            bytes(freed.swap)
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! `shmadm who`.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::everywhere::{Visited, survey};
+use super::{Context, Manual, usage};
+use crate::error::{Error, Exit};
+use crate::model::{HiddenBy, Needs, Segment, Target};
+use crate::query::{add_attachers, add_attachers_and_find_strays, inventory, resolve};
+use crate::render::{
+    ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, TableStyle, TimeStyle, WHERE, select,
+    write_rows, write_who_json,
+};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "who",
+    arguments: WhoArgs::augment_args,
+    examples: &[
+        ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
+        ("shmadm who --all", "the same for all segments, with one look at all processes"),
+        ("shmadm who 0x4d2 --mappings", "show each attachment with its address, as the kernel counts them"),
+    ],
+    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\
+           \"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\
+           \"ns\":…,\"certain\":true,\"shared_with\":[]}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\
+           \"in-flight\"|\"unknown\",\"count\":1}]}]}",
+    notes: "nattch counts mappings and not processes: fork copies them, mprotect(2) splits them, and two processes that \
+            share their memory have one between them. ATTACHES is how many of them a process has.\n\n\
+            A mapping is known by the kernel's device, by the segment's id, which is its inode number, and by the \
+            namespace; its name proves nothing. With CAP_SYS_ADMIN the file behind the mapping tells segments of one \
+            id apart; without, `certain` is false where the mapping may be of another namespace's segment.\n\n\
+            What is not found is told with the reason: other users' processes (permission), processes outside of this \
+            pid namespace (pid-namespace), or processes that attached or detached meanwhile (in-flight).",
+};
+
+/// Show the processes that have segments attached
+#[derive(Args, Debug)]
+pub(crate) struct WhoArgs {
+    /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ); all if there is none
+    #[arg(value_name = "SEGMENT", value_parser = Target::parse, conflicts_with = "all")]
+    segments: Vec<Target>,
+
+    /// Show who is attached to any segment
+    #[arg(long)]
+    all: bool,
+
+    /// A row for each mapping, with its address
+    #[arg(long)]
+    mappings: bool,
+
+    /// Look at the segments of every IPC namespace that a process is in
+    #[arg(long, conflicts_with = "segments")]
+    all_ns: bool,
+}
+
+/// Shows who has segments attached.
+///
+/// # Errors
+/// Processes cannot be looked into at all; segments that do not exist are reported one by one.
+pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
+    let mut failures = Vec::new();
+    let found = if args.all_ns {
+        everywhere(context)?
+    } else {
+        let mut segments = Vec::new();
+        if args.segments.is_empty() {
+            segments = inventory(&context.system, Needs::NAMESPACE)?;
+        }
+        for target in &args.segments {
+            match resolve(&context.system, target, Needs::NAMESPACE) {
+                // Two names of one segment are one target.
+                Ok(segment) if segments.iter().any(|known: &Segment| known.id == segment.id) => {}
+                Ok(segment) => segments.push(segment),
+                Err(error) => failures.push(error),
+            }
+        }
+        if segments.is_empty() && failures.len() == 1 {
+            // Without anything to report, the failure itself is the report.
+            return Err(failures.remove(0));
+        }
+        add_attachers(&context.system, &mut segments)?;
+        segments.iter().map(attachments).collect()
+    };
+    write(args, context, &found)?;
+    say_what_is_missing(args, context, &found);
+    for error in &failures {
+        context.ui.error(error);
+    }
+    Ok(Exit::of(failures.iter().map(|error| error.kind)))
+}
+
+/// Finds who has segments of any namespace attached, and what lives by an attachment alone.
+fn everywhere(context: &mut Context) -> Result<Vec<Attachments>, Error> {
+    let Visited { mut segments, namespaces, .. } = survey(context, Needs::NAMESPACE)?;
+    let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
+    let container = |ns: Option<u64>| {
+        namespaces
+            .iter()
+            .find(|namespace| Some(namespace.number) == ns)
+            .and_then(|namespace| namespace.container.clone())
+    };
+    let known = segments.iter().map(|segment| Attachments { container: container(segment.ns), ..attachments(segment) });
+    let mut found: Vec<Attachments> = known.collect();
+    for (id, attachers) in strays {
+        context.ui.warning(&format!(
+            "a segment with id {id} is attached whose IPC namespace could not be visited, or has no process any more and \
+             lives by the attachment alone"
+        ));
+        found.push(Attachments { id, ns: None, nattch: None, container: None, attachers: Arc::new(attachers) });
+    }
+    Ok(found)
+}
+
+/// Takes out of a segment's record what is reported of it.
+fn attachments(segment: &Segment) -> Attachments {
+    Attachments {
+        id: segment.id,
+        ns: segment.ns,
+        nattch: Some(segment.nattch),
+        container: None,
+        attachers: segment.attachers.clone().unwrap_or_default(),
+    }
+}
+
+/// Writes the report.
+fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result<(), Error> {
+    let names: Vec<&str> = match context.format {
+        Format::Json => return context.ui.write(|out| write_who_json(out, found)),
+        Format::Csv | Format::Tsv => ATTACHER_RECORD.to_vec(),
+        Format::Table => {
+            let place = if args.all_ns { WHERE } else { &[] };
+            [place, if args.mappings { BY_MAPPING } else { BY_PROCESS }].concat()
+        }
+    };
+    let by_mapping = args.mappings || context.format != Format::Table;
+    let columns = select(ATTACHERS, &[], &names.join(",")).map_err(usage)?;
+    let rows = found
+        .iter()
+        .flat_map(
+            |segment| {
+                if by_mapping { segment.mappings().collect::<Vec<_>>() } else { segment.processes().collect() }
+            },
+        )
+        .collect();
+    let style = TableStyle {
+        headings: true,
+        bytes: false,
+        time: TimeStyle::Relative,
+        now: context.system.now(),
+        width: context.ui.width(),
+        color: context.ui.color(),
+        droppable: &["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"],
+    };
+    let format = context.format;
+    context.ui.write(|out| write_rows(out, format, "attachments", &columns, rows, &style))
+}
+
+/// Says which attachments are out of sight, and what is not certain.
+fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) {
+    for segment in found {
+        let id = segment.id;
+        if segment.nattch == Some(0) && !args.segments.is_empty() {
+            context.ui.status(&format!("nobody has segment {id} attached"));
+        }
+        for (reason, count) in &segment.attachers.hidden {
+            let attachments = if *count == 1 { "attachment" } else { "attachments" };
+            context.ui.warning(&format!(
+                "{count} {attachments} of segment {id} cannot be seen: {} ({})",
+                reason.meaning(),
+                reason.word()
+            ));
+            if *reason == HiddenBy::Permission {
+                context.ui.hint(&format!("root sees them: `sudo shmadm who {id}`"));
+            }
+        }
+        for attacher in segment.attachers.list.iter().filter(|attacher| !attacher.shared_with.is_empty()) {
+            let others: Vec<_> = attacher.shared_with.iter().map(ToString::to_string).collect();
+            let others = others.join(", ");
+            context.ui.status(&format!("pid {} shares its memory with pid {others}: that counts once", attacher.pid));
+        }
+        let doubtful = segment.attachers.processes().filter(|process| process.iter().any(|mapping| !mapping.certain));
+        let doubtful: Vec<_> = doubtful.map(|process| process[0].pid.to_string()).collect();
+        if !doubtful.is_empty() {
+            context.ui.warning(&format!(
+                "it is not certain that what pid {} has attached is segment {id}, and not one with its id in another IPC \
+                 namespace",
+                doubtful.join(", ")
+            ));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Other IPC namespaces: entering one for a whole command, and visiting them all.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use serde::Deserialize;
+
+use crate::error::{Error, Kind};
+use crate::model::Segment;
+use crate::procfs;
+use crate::query::{IdMaps, Namespace, System, census, words};
+use crate::sys;
+
+/// An IPC namespace as a user named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Spec {
+    /// The one that this process is in.
+    Pid(i32),
+    /// The one with this number.
+    Number(u64),
+    /// The one of this namespace file.
+    Path(PathBuf),
+}
+
+impl Spec {
+    /// Reads `PID`, `ipc:[NUMBER]` or a path.
+    fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = || {
+            Error::new(Kind::Usage, format!("{text:?} is no namespace: write a PID, a PATH with a slash, or ipc:[N]"))
+                .hint("`lsns -t ipc` shows those that there are")
+        };
+        if let Some(number) = text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']')) {
+            return number.parse().map(Self::Number).map_err(|_| wrong());
+        }
+        if text.contains('/') {
+            return Ok(Self::Path(PathBuf::from(text)));
+        }
+        match text.parse() {
+            Ok(pid) if pid > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self::Pid(pid)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// Enters an IPC namespace with this process, which must have one thread; gives the maps of ids of the user namespace
+/// that had to be entered first, if one had.
+///
+/// # Errors
+/// There is no such namespace, the text names none (Usage), or the right to it is missing (Permission).
+pub(crate) fn enter_namespace(text: &str) -> Result<IdMaps, Error> {
+    let system = System::new();
+    let spec = Spec::parse(text)?;
+    let file = open(&system, &spec, text)?;
+    let cannot = |kind| Error::new(kind, format!("cannot enter the IPC namespace of {text}")).target(text);
+    if !sys::is_ipc(file.as_fd()) {
+        return Err(cannot(Kind::Failed)
+            .cause("it is no IPC namespace")
+            .hint("a namespace's file is /proc/PID/ns/ipc, or what is mounted from there"));
+    }
+    let refused = match sys::enter_ipc(file.as_fd()) {
+        Ok(()) => return Ok(IdMaps::default()),
+        Err(error) if error.errno == Errno::EPERM => error,
+        Err(error) => return Err(cannot(Kind::Failed).system(words(error.errno, error.call))),
+    };
+    // Who lacks the right here may have it in the user namespace that owns it, as with containers of their own.
+    let denied = |cause: String| {
+        cannot(Kind::Permission)
+            .system(words(refused.errno, refused.call))
+            .cause(cause)
+            .hint(format!("root has that right: `sudo shmadm --ns {text} …`"))
+    };
+    let owner = sys::owner_of(file.as_fd()).map(File::from).map_err(|_| {
+        denied("it takes CAP_SYS_ADMIN, here and in the user namespace that owns it, which is above ours".to_owned())
+    })?;
+    let number = owner.metadata().map_or(0, |file| file.ino());
+    let maps = maps_of(&system, &spec, number);
+    sys::enter_user(owner.as_fd()).and_then(|()| sys::enter_ipc(file.as_fd())).map_err(|_| {
+        denied(format!(
+            "it takes CAP_SYS_ADMIN, here and in the user namespace that owns it (user:[{number}]), which only root and \
+             whoever made that one have"
+        ))
+    })?;
+    Ok(maps)
+}
+
+/// Opens a namespace.
+fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
+    let failed = |error: std::io::Error, cause: &str, what: String| {
+        let failed = Error::io(what, &error, "open").target(text);
+        if cause.is_empty() { failed } else { failed.cause(cause) }
+    };
+    match spec {
+        Spec::Path(path) => {
+            File::open(path).map_err(|error| failed(error, "", format!("cannot open the namespace {text}")))
+        }
+        Spec::Pid(pid) => File::open(system.proc().join(format!("{pid}/ns/ipc"))).map_err(|error| {
+            let cause = match error.kind() {
+                std::io::ErrorKind::NotFound => "there is no such process, as far as this /proc shows",
+                std::io::ErrorKind::PermissionDenied => {
+                    "it takes CAP_SYS_PTRACE to look into a process of another user, or one that is protected"
+                }
+                _ => "",
+            };
+            failed(error, cause, format!("cannot enter the IPC namespace of process {pid}"))
+        }),
+        Spec::Number(number) => {
+            let census = census(system)?;
+            let found = census.namespaces.iter().find(|namespace| namespace.number == *number);
+            let Some(namespace) = found else {
+                let cause = match census.closed {
+                    0 => "no process is in it".to_owned(),
+                    closed => {
+                        format!("no process that can be seen is in it; {closed} would not tell us where they are")
+                    }
+                };
+                let kind = if census.closed > 0 { Kind::Permission } else { Kind::Failed };
+                return Err(Error::new(kind, format!("cannot find the IPC namespace {text}"))
+                    .target(text)
+                    .cause(cause));
+            };
+            namespace.open(system).map_err(|error| failed(error, "", format!("cannot enter the IPC namespace {text}")))
+        }
+    }
+}
+
+/// Reads the maps of ids of a user namespace, from a process in it; empty if none can be found.
+fn maps_of(system: &System, spec: &Spec, owner: u64) -> IdMaps {
+    let proc = system.proc();
+    let is_in_it =
+        |pid: &i32| std::fs::metadata(proc.join(format!("{pid}/ns/user"))).is_ok_and(|file| file.ino() == owner);
+    let first = if let Spec::Pid(pid) = spec { Some(*pid) } else { None };
+    let all = || procfs::pids(proc).into_iter().flatten();
+    let Some(pid) = first.filter(is_in_it).or_else(|| all().find(is_in_it)) else { return IdMaps::default() };
+    let map = |name| procfs::id_map(proc, pid, name).unwrap_or_default();
+    IdMaps { users: map("uid_map"), groups: map("gid_map") }
+}
+
+/// Visits namespaces one after the other, in a thread of its own that ends with the last; gives for each what came of
+/// it.
+///
+/// # Errors
+/// There is no thread to be had. That one cannot be entered is in its place of what is given.
+pub(crate) fn visit<T: Send>(
+    namespaces: &[Namespace],
+    mut work: impl FnMut(&System, &Namespace) -> Result<T, Error> + Send,
+) -> Result<Vec<Result<T, Error>>, Error> {
+    let visit_all = || {
+        let mut system = System::new();
+        let mut results = Vec::with_capacity(namespaces.len());
+        for namespace in namespaces {
+            results.push(enter_one(&system, namespace).and_then(|()| {
+                system.moved_to(namespace);
+                work(&system, namespace)
+            }));
+        }
+        results
+    };
+    std::thread::scope(|scope| {
+        let visitor = std::thread::Builder::new().spawn_scoped(scope, visit_all);
+        let visitor = visitor.map_err(|error| Error::io("cannot visit other namespaces", &error, "clone"))?;
+        visitor.join().map_err(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Enters one namespace with this thread.
+fn enter_one(system: &System, namespace: &Namespace) -> Result<(), Error> {
+    let what = || format!("cannot enter the IPC namespace {}", namespace.number);
+    let file = namespace.open(system).map_err(|error| Error::io(what(), &error, "open"))?;
+    sys::enter_ipc(file.as_fd()).map_err(|error| {
+        let kind = if error.errno == Errno::EPERM { Kind::Permission } else { Kind::Failed };
+        Error::new(kind, what()).system(words(error.errno, error.call)).target(format!("ipc:[{}]", namespace.number))
+    })
+}
+
+/// What the worker prints.
+#[derive(Deserialize)]
+struct Listing {
+    /// The segments.
+    segments: Vec<Segment>,
+}
+
+/// Lists the segments of a namespace through another process of this program, which enters the user namespace first.
+///
+/// Entering a user namespace takes a process with one thread, and there is no way back from it.
+///
+/// # Errors
+/// The worker cannot enter it either, or cannot be started.
+pub(crate) fn list_through_worker(namespace: &Namespace) -> Result<Vec<Segment>, Error> {
+    let what = || format!("cannot list the segments of the IPC namespace {}", namespace.number);
+    let output = Command::new("/proc/self/exe")
+        .arg0("shmadm")
+        .args(["--ns", &namespace.pid.to_string(), "list", "--json"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|error| Error::io(what(), &error, "execve"))?;
+    if !output.status.success() {
+        return Err(Error::new(Kind::Permission, what()));
+    }
+    let listing: Listing = serde_json::from_slice(&output.stdout)
+        .map_err(|error| Error::new(Kind::Failed, format!("{}: {error}", what())))?;
+    Ok(listing.segments)
+}

@@ -1,0 +1,172 @@
+//! The IPC namespaces that processes are in, and the containers to which they belong.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::System;
+use crate::error::{Error, Kind};
+use crate::procfs::{self, ProcError};
+
+/// How many members of a namespace are remembered, by any of which it can be entered.
+const MEMBERS: usize = 4;
+/// How many letters of a container's id are shown, as container tools do.
+const SHORT_ID: usize = 12;
+
+/// An IPC namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Namespace {
+    /// Its number.
+    pub(crate) number: u64,
+    /// A process in it, or one of whose threads is.
+    pub(crate) pid: i32,
+    /// The container or unit of that process.
+    pub(crate) container: Option<Arc<str>>,
+    /// Threads in it, as paths below the root of /proc.
+    members: Vec<String>,
+}
+
+/// The namespaces that could be seen.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    /// They, by number.
+    pub(crate) namespaces: Vec<Namespace>,
+    /// How many processes would not tell where they are.
+    pub(crate) closed: u64,
+}
+
+impl Namespace {
+    /// Opens it through any member that is still there.
+    ///
+    /// # Errors
+    /// All are gone, or it may not be opened.
+    pub(crate) fn open(&self, system: &System) -> std::io::Result<File> {
+        let mut last = ErrorKind::NotFound.into();
+        for member in &self.members {
+            match File::open(system.proc().join(member).join("ns/ipc")) {
+                // A member may have moved on meanwhile.
+                Ok(file) if file.metadata().is_ok_and(|file| file.ino() == self.number) => return Ok(file),
+                Ok(_) => {}
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Finds every IPC namespace that a process or thread is in.
+///
+/// # Errors
+/// /proc cannot be listed.
+pub(crate) fn census(system: &System) -> Result<Census, Error> {
+    let proc = system.proc();
+    let failed = |error: ProcError| Error::new(Kind::Failed, format!("cannot look for namespaces: {error}"));
+    let mut found: HashMap<u64, Namespace> = HashMap::new();
+    let mut closed = 0;
+    let mut note = |pid: i32, member: String| match std::fs::metadata(proc.join(&member).join("ns/ipc")) {
+        Ok(file) => {
+            let namespace = found.entry(file.ino()).or_insert_with(|| Namespace {
+                number: file.ino(),
+                pid,
+                container: None,
+                members: Vec::new(),
+            });
+            if namespace.members.len() < MEMBERS {
+                namespace.members.push(member);
+            }
+            true
+        }
+        Err(error) => error.kind() != ErrorKind::PermissionDenied,
+    };
+    for pid in procfs::pids(proc).map_err(failed)? {
+        if !note(pid, pid.to_string()) {
+            closed += 1;
+            continue;
+        }
+        for thread in procfs::other_threads(proc, pid) {
+            note(pid, thread);
+        }
+    }
+    let mut namespaces: Vec<Namespace> = found.into_values().collect();
+    namespaces.sort_by_key(|namespace| namespace.number);
+    let host = procfs::namespace_of(proc, "1");
+    for namespace in &mut namespaces {
+        // What the first process is in is the machine's own, whoever else is in it.
+        if Some(namespace.number) != host {
+            namespace.container = container_of(proc, namespace.pid);
+        }
+    }
+    Ok(Census { namespaces, closed })
+}
+
+/// Gives the container or unit of a process by its control group's path.
+pub(super) fn container_of(proc: &Path, pid: i32) -> Option<Arc<str>> {
+    procfs::control_groups(proc, pid).iter().find_map(|path| container_in(path)).map(Into::into)
+}
+
+/// Finds a container's id or name, or else a systemd unit's name, in a control group's path.
+fn container_in(path: &str) -> Option<String> {
+    let parts = || path.split('/').rev().filter(|part| !part.is_empty() && *part != "..");
+    let container = parts().find_map(|part| {
+        let name = part.strip_suffix(".scope").unwrap_or(part);
+        // docker-ID, libpod-ID, cri-containerd-ID, crio-ID, or the bare id; CRI-O and Podman have a conmon beside it.
+        let id = name.rsplit('-').next().unwrap_or(name);
+        if is_id(id) && !name.contains("conmon") {
+            return Some(id[..SHORT_ID].to_owned());
+        }
+        let named = ["lxc.payload.", "machine-"].into_iter().find_map(|prefix| name.strip_prefix(prefix));
+        named.map(|name| name.replace("\\x2d", "-"))
+    });
+    let unit = || parts().find(|part| part.ends_with(".service") || part.ends_with(".scope")).map(ToOwned::to_owned);
+    container.or_else(unit)
+}
+
+/// Tells whether a word is a container's id: 64 hexadecimal digits, or 32 and more in some systems.
+fn is_id(word: &str) -> bool {
+    word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_and_units_are_found_in_the_paths_that_the_systems_make() {
+        let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        for (path, expected) in [
+            (format!("/system.slice/docker-{id}.scope"), Some("0123456789ab")),
+            (format!("/docker/{id}"), Some("0123456789ab")),
+            (format!("/machine.slice/libpod-{id}.scope/container"), Some("0123456789ab")),
+            (format!("/kubepods.slice/kubepods-pod1_2.slice/cri-containerd-{id}.scope"), Some("0123456789ab")),
+            (format!("/kubepods/burstable/pod12/{id}"), Some("0123456789ab")),
+            (format!("/../cri-containerd-{id}.scope"), Some("0123456789ab")),
+            ("/lxc.payload.web/system.slice/postgresql.service".to_owned(), Some("web")),
+            ("/machine.slice/machine-debian\\x2d12.scope/init.scope".to_owned(), Some("debian-12")),
+            ("/system.slice/postgresql.service".to_owned(), Some("postgresql.service")),
+            ("/user.slice/user-1000.slice/session-3.scope".to_owned(), Some("session-3.scope")),
+            ("/".to_owned(), None),
+            ("/../..".to_owned(), None),
+        ] {
+            assert_eq!(container_in(&path).as_deref(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn one_who_may_not_be_asked_is_counted_and_one_who_is_gone_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("7/ns")).unwrap();
+        std::fs::write(root.path().join("7/ns/ipc"), "").unwrap();
+        std::fs::create_dir_all(root.path().join("8")).unwrap();
+        let census = census(&System::at(root.path().to_owned())).unwrap();
+        assert_eq!(census.closed, 0);
+        assert_eq!(census.namespaces.iter().map(|namespace| namespace.pid).collect::<Vec<_>>(), [7]);
+        let opened = census.namespaces[0].open(&System::at(root.path().to_owned()));
+        assert!(opened.is_ok());
+        std::fs::remove_dir_all(root.path().join("7")).unwrap();
+        let gone = census.namespaces[0].open(&System::at(root.path().to_owned()));
+        assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}

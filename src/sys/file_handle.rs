@@ -1,0 +1,29 @@
+//! What tells one file from another that has its inode number: name_to_handle_at(2).
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::libc;
+
+use super::kernel::{FileHandle, MAX_HANDLE_SIZE};
+
+/// Gives the handle of a file, behind a link as well; `None` if its file system has none, or we may not follow the link.
+pub(crate) fn file_handle(path: &Path) -> Option<Vec<u8>> {
+    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+    let mut handle = FileHandle { handle_bytes: 0, handle_type: 0, f_handle: [0; MAX_HANDLE_SIZE] };
+    handle.handle_bytes = u32::try_from(MAX_HANDLE_SIZE).ok()?;
+    let mut mount = 0;
+    // SAFETY: the path is a live C string; the handle has the room that it says it has; the mount's number is ours.
+    let result = unsafe {
+        libc::name_to_handle_at(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            (&raw mut handle).cast(),
+            &raw mut mount,
+            libc::AT_SYMLINK_FOLLOW,
+        )
+    };
+    let length = usize::try_from(handle.handle_bytes).ok()?;
+    if result < 0 { None } else { handle.f_handle.get(..length).map(<[u8]>::to_vec) }
+}
