@@ -122,7 +122,7 @@ pub(crate) fn clean(system: &System, seen: &Segment, dry_run: bool) -> Result<Cl
     let id = seen.id;
     let kept = |now: Option<&Segment>| match now {
         None => Some(Kept::Gone),
-        Some(now) if !now.is_still(seen) => Some(Kept::Changed),
+        Some(now) if !now.is_still(seen) || !now.is_kept_like(seen) => Some(Kept::Changed),
         Some(now) if now.nattch > 0 || now.dest => Some(Kept::Attached),
         Some(now) if (now.lpid, now.atime, now.dtime) != (seen.lpid, seen.atime, seen.dtime) => Some(Kept::Used),
         Some(_) => None,

@@ -105,6 +105,12 @@ impl Segment {
         let identity = |segment: &Self| (segment.id, segment.key, segment.cuid, segment.cgid, segment.cpid);
         identity(self) == identity(earlier) && self.ctime == earlier.ctime && self.size == earlier.size
     }
+
+    /// Tells whether two records of a segment agree in what its owner decides; a change time has no more than seconds.
+    pub(crate) fn is_kept_like(&self, earlier: &Self) -> bool {
+        let kept = |segment: &Self| (segment.uid, segment.gid, segment.mode, segment.locked);
+        kept(self) == kept(earlier)
+    }
 }
 
 /// What an attachment may do with the memory.

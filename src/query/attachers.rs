@@ -76,12 +76,15 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
             let segment = &mut segments[index];
             let missing = segment.nattch.saturating_sub(attachers.list.len() as u64);
             let agrees = segment.nattch == attachers.list.len() as u64;
-            // Processes that are closed to us explain what is missing; too much is never explained by them.
-            let explained = missing > 0 && (found.closed > 0 || hides_processes(system));
-            if !agrees && !explained && look < LOOKS {
-                open.push(index);
-                if refresh(system, segment) {
+            if !agrees && look < LOOKS {
+                let has_moved = refresh(system, segment);
+                if has_moved {
                     moved.insert(index);
+                }
+                // Processes that are closed to us explain what is missing; too much is never explained by them.
+                let explained = missing > 0 && (found.closed > 0 || hides_processes(system));
+                if has_moved || !explained {
+                    open.push(index);
                 }
             }
             if missing > 0 {

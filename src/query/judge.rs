@@ -20,8 +20,8 @@ pub(super) struct Judge<'a> {
     hits: &'a [Hit],
     /// Which of them are some segment's.
     taken: Vec<bool>,
-    /// What is known of attached segments: where they are, and whether they have a key to be told by.
-    known: HashMap<(u64, ShmId), Option<Key>>,
+    /// Attached segments of several namespaces, where they are known.
+    known: HashMap<(u64, ShmId), &'a Segment>,
 }
 
 /// Mappings of one file, or of one namespace where files cannot be told apart.
@@ -44,10 +44,10 @@ struct Distinct {
 
 impl<'a> Judge<'a> {
     /// Begins to judge mappings, which are sorted by inode, pid and address, for segments that are all known.
-    pub(super) fn new(system: &'a System, hits: &'a [Hit], segments: &[&Segment]) -> Self {
+    pub(super) fn new(system: &'a System, hits: &'a [Hit], segments: &[&'a Segment]) -> Self {
         let several = segments.iter().any(|segment| segment.ns != segments[0].ns);
-        let record = |segment: &&Segment| Some(((segment.ns?, segment.id), key_of(segment)));
-        let known = if several { segments.iter().filter_map(record).collect() } else { HashMap::new() };
+        let place = |segment: &&'a Segment| Some(((segment.ns?, segment.id), *segment));
+        let known = if several { segments.iter().filter_map(place).collect() } else { HashMap::new() };
         Self { system, hits, taken: vec![false; hits.len()], known }
     }
 
@@ -97,9 +97,10 @@ impl<'a> Judge<'a> {
     fn choose(&self, segment: &Segment, mut groups: Vec<Group<'_>>) -> Vec<(usize, bool)> {
         let rank = |group: &Group<'_>| {
             let fills = group.members.len() as u64 == segment.nattch;
-            let born = group.origin.born_with(segment);
+            let after = group.origin.made_after(segment);
+            let born = after.is_some();
             // The same birth says more than the namespace, which can be left; both together say most.
-            (born && group.at_home, born, group.at_home, fills)
+            (born && group.at_home, born, group.at_home, Reverse(after), fills)
         };
         groups.sort_by_key(|group| Reverse(rank(group)));
         let ranks: Vec<_> = groups.iter().map(rank).collect();
@@ -113,7 +114,7 @@ impl<'a> Judge<'a> {
             if (file && known) || !acceptable {
                 continue;
             }
-            let born = group.origin.born_with(segment);
+            let born = group.origin.made_after(segment).is_some();
             let rival = ranks.iter().enumerate().any(|(other, rank)| other != place && *rank == ranks[place]);
             let certain = if group.at_home {
                 // Without the file, too many mappings tell that some of them are another segment's.
@@ -121,7 +122,7 @@ impl<'a> Judge<'a> {
                 if known { !rival && (born || alone) } else { fits && !rival }
             } else {
                 // They are of processes that have left the namespace, or of another segment with this id in theirs.
-                match self.explained_elsewhere(&self.hits[group.members[0]], segment.id) {
+                match self.explained_elsewhere(&self.hits[group.members[0]], group.origin, segment) {
                     Some(true) => continue,
                     Some(false) => known && born && !rival,
                     None => false,
@@ -133,16 +134,25 @@ impl<'a> Judge<'a> {
         chosen
     }
 
-    /// Tells whether the namespace of a process has an attached segment with this id that its mapping can be as well;
-    /// `None` if nobody knows.
-    fn explained_elsewhere(&self, hit: &Hit, id: ShmId) -> Option<bool> {
-        let can_be = |key: Option<Key>| key.is_none() || key == hit.mapping.key;
-        if let Some(key) = hit.ns.and_then(|ns| self.known.get(&(ns, id))) {
-            return Some(can_be(*key));
+    /// Tells whether the namespace of a process has an attached segment of this id that its mapping can be rather than
+    /// `segment`; `None` if nobody knows.
+    fn explained_elsewhere(&self, hit: &Hit, origin: &Origin, segment: &Segment) -> Option<bool> {
+        let can_be = |other: &Segment| {
+            let nearer = match (origin.made_after(other), origin.made_after(segment)) {
+                (Some(other), Some(this)) => other <= this,
+                (None, Some(_)) => false,
+                (_, None) => true,
+            };
+            let same_key = key_of(other).is_none_or(|key| hit.mapping.key == Some(key));
+            other.nattch > 0 && same_key && origin.fits(other) && nearer
+        };
+        let id = segment.id;
+        if let Some(other) = hit.ns.and_then(|ns| self.known.get(&(ns, id))) {
+            return Some(can_be(other));
         }
         let namespace = File::open(self.system.proc().join(format!("{}/ns/ipc", hit.pid))).ok()?;
         match sys::in_ipc_namespace(&namespace, move || sys::stat_any(id)).ok()? {
-            Ok(Some(other)) => Some(other.nattch > 0 && can_be(key_of(&other))),
+            Ok(Some(other)) => Some(can_be(&other)),
             Ok(None) | Err(SysError { errno: Errno::EINVAL | Errno::EIDRM, .. }) => Some(false),
             Err(_) => None,
         }

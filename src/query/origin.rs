@@ -57,11 +57,14 @@ impl Origin {
         }
     }
 
-    /// Tells whether it was born as a segment was made; a segment that was changed since has forgotten when that was.
-    pub(super) fn born_with(&self, segment: &Segment) -> bool {
+    /// Gives how many seconds after its birth a segment was made, if that was at once; a segment that was changed since
+    /// has forgotten when that was.
+    pub(super) fn made_after(&self, segment: &Segment) -> Option<i64> {
         match (self, segment.ctime) {
-            (Self::File { birth, .. }, Some(ctime)) => (0..=BIRTH_SLACK).contains(&(ctime.0 - birth.0)),
-            _ => false,
+            (Self::File { birth, .. }, Some(ctime)) => {
+                ctime.0.checked_sub(birth.0).filter(|seconds| (0..=BIRTH_SLACK).contains(seconds))
+            }
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! the thread of each trial then makes its IPC namespace, which the processes it starts inherit.
 #![expect(clippy::unwrap_used, reason = "a trial that cannot go on fails by panicking")]
 
+mod actor;
 mod attach;
 mod churn;
 mod create;
@@ -16,6 +17,8 @@ mod list;
 mod naming;
 mod oracle;
 mod output;
+mod prune;
+mod prune_churn;
 mod rails;
 mod read;
 mod resources;
@@ -24,7 +27,9 @@ mod sandbox;
 mod set;
 mod stat;
 mod support;
+mod terminal;
 mod vanish;
+mod who;
 mod wording;
 mod write;
 
@@ -32,6 +37,9 @@ use std::process::ExitCode;
 
 #[expect(clippy::print_stderr, reason = "the harness has no other way to say why nothing ran")]
 fn main() -> ExitCode {
+    if actor::act_if_told() || prune_churn::work_if_told() {
+        return ExitCode::SUCCESS;
+    }
     let arguments = libtest_mimic::Arguments::from_args();
     if let Err(problem) = support::enter_user_namespace() {
         // Passing by doing nothing would be a lie.
@@ -61,6 +69,9 @@ fn main() -> ExitCode {
         vanish::trials(),
         rails::trials(),
         wording::trials(),
+        who::trials(),
+        prune::trials(),
+        prune_churn::trials(),
     ]
     .into_iter()
     .flatten()

@@ -158,7 +158,7 @@ pub(crate) fn record(row: &Row) -> Value {
 }
 
 /// Gives the number of this trial's IPC namespace.
-fn namespace() -> u64 {
+pub(crate) fn namespace() -> u64 {
     std::fs::metadata("/proc/thread-self/ns/ipc").unwrap().ino()
 }
 

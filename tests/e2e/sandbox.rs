@@ -11,7 +11,7 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 use nix::errno::Errno;
-use nix::libc::{self, c_int, sock_filter, sock_fprog};
+use nix::libc::{self, c_int, c_long, sock_filter, sock_fprog};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
@@ -133,28 +133,39 @@ pub(crate) fn with_file_over(command: &mut Command, shown: &Path, hidden: &'stat
 
 /// Has the kernel answer every shmctl of a command with an errno.
 fn without_shmctl(mut command: Command, errno: Errno) -> Command {
+    without(&mut command, libc::SYS_shmctl, None, errno);
+    command
+}
+
+/// Has the kernel answer a call of a command with an errno, or only those whose second argument is this.
+pub(crate) fn without(command: &mut Command, call: c_long, second: Option<u32>, errno: Errno) -> &mut Command {
+    let number = u32::try_from(call).unwrap();
+    let refusal = libc::SECCOMP_RET_ERRNO | (errno as c_int).cast_unsigned();
     let deny = move || {
         let statement =
             |code: u32, k: u32, jt: u8, jf: u8| sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k };
-        let number = u32::try_from(libc::SYS_shmctl).unwrap();
-        let refusal = libc::SECCOMP_RET_ERRNO | (errno as c_int).cast_unsigned();
+        let (load, equal) = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
+        let give = libc::BPF_RET | libc::BPF_K;
+        // Without a second argument to compare, its comparison is passed over.
         let mut filter = [
             // The number is the first word of `struct seccomp_data`.
-            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-            statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number, 0, 1),
-            statement(libc::BPF_RET | libc::BPF_K, refusal, 0, 0),
-            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+            statement(load, 0, 0, 0),
+            statement(equal, number, if second.is_some() { 0 } else { 2 }, 3),
+            // The second argument is behind four words, the instruction's address included, and the first argument.
+            statement(load, 24, 0, 0),
+            statement(equal, second.unwrap_or(0), 0, 1),
+            statement(give, refusal, 0, 0),
+            statement(give, libc::SECCOMP_RET_ALLOW, 0, 0),
         ];
-        let program = sock_fprog { len: 4, filter: filter.as_mut_ptr() };
+        let program = sock_fprog { len: 6, filter: filter.as_mut_ptr() };
         // SAFETY: this takes numbers alone.
         let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         Errno::result(result).map_err(io::Error::from)?;
-        // SAFETY: the program and its four statements live through the call, which copies them.
+        // SAFETY: the program and its statements live through the call, which copies them.
         let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
         Errno::result(result).map_err(io::Error::from)?;
         Ok(())
     };
     // SAFETY: between fork and exec this makes two system calls, and allocates nothing.
-    unsafe { command.pre_exec(deny) };
-    command
+    unsafe { command.pre_exec(deny) }
 }

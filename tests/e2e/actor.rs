@@ -1,0 +1,241 @@
+//! Processes that do what a trial tells them, a line at a time: the test program itself, executed anew.
+#![expect(unsafe_code, reason = "actors make the system calls that trials are about")]
+#![expect(clippy::disallowed_methods, reason = "actors are processes of their own")]
+
+use std::ffi::c_void;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+
+use nix::libc;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::support::Running;
+
+/// The word by which the test program knows that it is an actor.
+const ROLE: &str = "--actor";
+/// Bytes of stack for a process that shares its parent's memory.
+const STACK: usize = 64 << 10;
+
+/// An actor that waits for lines; it ends with this.
+#[derive(Debug)]
+pub(crate) struct Actor {
+    /// The process.
+    running: Running,
+    /// Its lines.
+    stdin: Option<ChildStdin>,
+    /// Its answers.
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Actor {
+    /// Starts one in the namespaces of this thread.
+    pub(crate) fn start() -> Self {
+        Self::spawn(&mut Command::new("/proc/self/exe"))
+    }
+
+    /// Starts one by a command that was prepared for it.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.arg(ROLE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        let mut actor = Self { running: Running(child), stdin, stdout };
+        actor.say("hello");
+        actor
+    }
+
+    /// Gives its pid.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.running.0.id()).unwrap()
+    }
+
+    /// Tells it something, and gives its answer.
+    #[track_caller]
+    pub(crate) fn say(&mut self, line: &str) -> String {
+        self.tell(line);
+        self.answer(line)
+    }
+
+    /// Tells it something to which there may be no answer.
+    pub(crate) fn tell(&mut self, line: &str) {
+        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// Waits for its answer.
+    #[track_caller]
+    fn answer(&mut self, line: &str) -> String {
+        let mut answer = String::new();
+        self.stdout.read_line(&mut answer).unwrap();
+        assert!(answer.ends_with('\n'), "the actor ended over {line:?}");
+        answer.trim_end().to_owned()
+    }
+
+    /// Tells it something, and gives its answer as a number.
+    #[track_caller]
+    pub(crate) fn number(&mut self, line: &str) -> i32 {
+        let answer = self.say(line);
+        answer.parse().unwrap_or_else(|_| panic!("{line:?} gave {answer:?}"))
+    }
+
+    /// Has it end by itself, and waits until it is gone.
+    pub(crate) fn leave(mut self) -> i32 {
+        let pid = self.pid();
+        drop(self.stdin.take());
+        self.running.0.wait().unwrap();
+        pid
+    }
+}
+
+/// Is an actor, if the program was started as one; does not return then.
+pub(crate) fn act_if_told() -> bool {
+    if std::env::args().nth(1).as_deref() != Some(ROLE) {
+        return false;
+    }
+    perform();
+    true
+}
+
+/// Reads lines and does what they say, until there are no more.
+fn perform() {
+    let mut attached: Vec<(*mut c_void, usize)> = Vec::new();
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |place: usize| words[place].parse::<i32>().unwrap();
+        let answer = match words[0] {
+            "hello" => "ready".to_owned(),
+            "create" => {
+                let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600 | number(3);
+                // SAFETY: shmget takes no pointer.
+                unsafe { libc::shmget(number(1), usize::try_from(number(2)).unwrap(), flags) }.to_string()
+            }
+            "attach" => {
+                let flags = if words.get(2) == Some(&"ro") { libc::SHM_RDONLY } else { 0 };
+                // SAFETY: the kernel finds room of its own.
+                let address = unsafe { libc::shmat(number(1), std::ptr::null(), flags) };
+                // SAFETY: every field is an integer, for which zero is a value.
+                let mut record: libc::shmid_ds = unsafe { std::mem::zeroed() };
+                // SAFETY: the pointer is to a whole record.
+                unsafe { libc::shmctl(number(1), libc::IPC_STAT, &raw mut record) };
+                attached.push((address, record.shm_segsz));
+                format!("{address:p}")
+            }
+            "detach" => {
+                let (address, _) = attached.pop().unwrap();
+                // SAFETY: the address is the one that shmat gave, and nothing uses it any more.
+                unsafe { libc::shmdt(address) }.to_string()
+            }
+            "remove" => {
+                // SAFETY: IPC_RMID ignores the pointer.
+                unsafe { libc::shmctl(number(1), libc::IPC_RMID, std::ptr::null_mut()) }.to_string()
+            }
+            "split" => {
+                let (address, _) = attached[0];
+                // SAFETY: the page is the second of an attachment, which nothing uses.
+                unsafe { libc::mprotect(address.wrapping_byte_add(4096), 4096, libc::PROT_READ) }.to_string()
+            }
+            "fork" => fork(false).to_string(),
+            "clone-vm" => fork(true).to_string(),
+            "unshare" => outcome(unshare(CloneFlags::CLONE_NEWIPC)),
+            "enter" => outcome(setns(std::fs::File::open(words[1]).unwrap(), CloneFlags::CLONE_NEWIPC)),
+            "thread-unshare" => {
+                let (sender, receiver) = std::sync::mpsc::channel();
+                std::thread::Builder::new()
+                    .spawn(move || {
+                        sender.send(outcome(unshare(CloneFlags::CLONE_NEWIPC))).unwrap();
+                        loop {
+                            std::thread::park();
+                        }
+                    })
+                    .unwrap();
+                receiver.recv().unwrap()
+            }
+            "map" => {
+                let file = std::fs::File::options().read(true).write(true).open(words[1]).unwrap();
+                map(file.as_raw_fd())
+            }
+            "drop-rights" => {
+                // Version 3 of the header, this thread, and two times three sets of nothing.
+                let (header, sets) = ([0x2008_0522_u32, 0], [0_u32; 6]);
+                // SAFETY: both pointers are to live memory of the size that this version has.
+                unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }.to_string()
+            }
+            "forge" => forge(words[1]).to_string(),
+            "memfd" => {
+                let name = std::ffi::CString::new(words[1]).unwrap();
+                let file = nix::sys::memfd::memfd_create(name.as_c_str(), nix::sys::memfd::MFdFlags::empty()).unwrap();
+                nix::unistd::ftruncate(&file, 4096).unwrap();
+                map(file.into_raw_fd())
+            }
+            "leader-exit" => {
+                // Another thread goes on with the answers, and the first one ends for itself.
+                std::thread::Builder::new()
+                    .spawn(|| {
+                        say("0");
+                        let mut line = String::new();
+                        while std::io::stdin().lock().read_line(&mut line).is_ok_and(|count| count > 0) {}
+                        std::process::exit(0);
+                    })
+                    .unwrap();
+                // SAFETY: exit(2) ends this thread alone, which owns nothing that the other one uses.
+                unsafe { libc::syscall(libc::SYS_exit, 0) };
+                unreachable!()
+            }
+            other => panic!("an actor cannot {other}"),
+        };
+        say(&answer);
+    }
+}
+
+/// Answers.
+#[expect(clippy::print_stdout, reason = "an actor's answers")]
+fn say(answer: &str) {
+    println!("{answer}");
+}
+
+/// Gives 0, or the errno's name.
+fn outcome(result: nix::Result<()>) -> String {
+    result.map_or_else(|errno| format!("{errno:?}"), |()| "0".to_owned())
+}
+
+/// Maps a page of a file, shared.
+fn map(file: i32) -> String {
+    // SAFETY: the kernel finds room of its own.
+    let address = unsafe {
+        libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, file, 0)
+    };
+    format!("{address:p}")
+}
+
+/// Maps a file that shows as one of the root, on a file system of our own; gives its inode number.
+fn forge(name: &str) -> u64 {
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(none, "/mnt", Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    let path = format!("/mnt/{name}");
+    std::fs::write(&path, [0; 4096]).unwrap();
+    let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+    map(file.as_raw_fd());
+    // With its mount gone from the tree, the file's path begins there.
+    umount2("/mnt", MntFlags::MNT_DETACH).unwrap();
+    std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap())
+}
+
+/// Makes a child that waits until this process is gone; it has a copy of the memory, or shares it.
+fn fork(share: bool) -> i32 {
+    extern "C" fn wait(_: *mut c_void) -> i32 {
+        // SAFETY: these take integers alone, and use no memory that anybody changes.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            loop {
+                libc::pause();
+            }
+        }
+    }
+    let stack = Box::leak(vec![0_u8; STACK].into_boxed_slice());
+    let top = stack.as_mut_ptr().wrapping_add(STACK & !15);
+    let flags = libc::SIGCHLD | if share { libc::CLONE_VM } else { 0 };
+    // SAFETY: the stack is the child's alone and lives for ever; `wait` touches nothing of ours.
+    unsafe { libc::clone(wait, top.cast(), flags, std::ptr::null_mut()) }
+}

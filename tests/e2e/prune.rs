@@ -1,0 +1,319 @@
+//! `prune`: what nobody needs goes, and nothing else.
+
+use libtest_mimic::Trial;
+use nix::libc;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::oracle;
+use crate::support::{NOBODY, finish, root_trial, run, shmadm, shmadm_as, trial};
+use crate::terminal::{Terminal, WIDE};
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = choosing();
+    trials.extend(asking());
+    trials.extend(reporting());
+    trials
+}
+
+/// Which segments go.
+fn choosing() -> Vec<Trial> {
+    vec![
+        trial("prune::without_options_the_callers_orphans_of_ten_minutes_go", || {
+            let young = orphan(1);
+            assert_eq!(pruned(&["prune", "--yes"]), json!([]), "it is younger than ten minutes");
+            run(["prune"]).exits(0).says("nothing to prune").prints_nothing();
+            assert!(exists(young));
+            assert_eq!(pruned(&["prune", "--yes", "--older-than", "0s"]), json!([young]));
+            assert!(!exists(young));
+        }),
+        trial("prune::what_is_attached_or_has_somebody_who_may_come_back_is_kept", || {
+            let gone = orphan(1);
+            let mut actor = Actor::start();
+            let idle = actor.number("create 2 4096 0");
+            let attached = actor.number("create 3 4096 0");
+            actor.say(&format!("attach {attached}"));
+            // Its creator is gone, and whoever used it last is not.
+            let used = orphan(4);
+            actor.say(&format!("attach {used}"));
+            actor.say("detach");
+            // Marked, and attached.
+            let marked = actor.number("create 5 4096 0");
+            actor.say(&format!("attach {marked}"));
+            actor.say(&format!("remove {marked}"));
+            assert_eq!(pruned(&["prune", "--yes", "--older-than", "0s"]), json!([gone]));
+            for kept in [idle, attached, used, marked] {
+                assert!(exists(kept), "{kept}");
+            }
+            assert_eq!(
+                pruned(&["prune", "-y", "--older-than", "0s", "--unattached", "--state", "idle", "-n"])
+                    .as_array()
+                    .unwrap()
+                    .len(),
+                2
+            );
+            assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--unattached"]), json!([idle, used]));
+            assert!(exists(attached) && exists(marked));
+            drop(actor);
+        }),
+        trial("prune::a_killed_user_leaves_an_orphan", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1 4096 0");
+            actor.say(&format!("attach {id}"));
+            drop(actor);
+            assert_eq!(pruned(&["prune", "--yes", "--older-than", "0s"]), json!([id]));
+        }),
+        trial("prune::filters_must_all_hold", || {
+            let small = orphan(1);
+            let large = sized_orphan(2, 65_536);
+            assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--key", "7"]), json!([]));
+            assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--min-size", "64K", "--key", "1"]), json!([]));
+            assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--min-size", "64K"]), json!([large]));
+            assert_eq!(pruned(&["prune", "-y", "--older-than", "1h", "--key", "1"]), json!([]));
+            assert_eq!(
+                pruned(&["prune", "-y", "--older-than", "0s", "--key", "1", "--state", "orphan"]),
+                json!([small])
+            );
+        }),
+        trial("prune::what_makes_no_sense_is_a_usage_error_and_removes_nothing", || {
+            let id = orphan(1);
+            for arguments in [
+                &["--any-owner", "--mine"][..],
+                &["--any-owner", "--owner", "0"],
+                &["--state", "in-use"],
+                &["--state", "dest", "--unattached"],
+                &["--state", "idle"],
+                &["--older-than", "10"],
+                &["--owner", "no-such-user"],
+                &["0"],
+            ] {
+                let mut line = vec!["prune", "--yes"];
+                line.extend(arguments);
+                run(&line).exits(2).prints_nothing();
+            }
+            assert!(exists(id));
+        }),
+        root_trial("prune::others_segments_are_kept_unless_they_are_asked_for", || {
+            let mine = orphan(1);
+            let theirs = theirs(2);
+            let given = orphan(3);
+            oracle::set(given, NOBODY, NOBODY, 0o600);
+            // What is not ours to remove is left alone, and asked for it is a failure of rights.
+            let theirs_alone = finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--json"])).exits(0);
+            assert_eq!(ids(&theirs_alone.json()["removed"]), json!([theirs, given]), "owned, though made by root");
+            let theirs = self::theirs(2);
+            let ran = finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--any-owner", "--json"]));
+            let report = ran.exits(4).json();
+            assert_eq!(ids(&report["removed"]), json!([theirs]));
+            assert_eq!(
+                (&report["failed"][0]["target"], &report["failed"][0]["code"]),
+                (&json!(mine.to_string()), &json!(4))
+            );
+            assert!(exists(mine));
+            let theirs = self::theirs(2);
+            assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--owner", "65534"]), json!([theirs]));
+            let theirs = self::theirs(2);
+            assert_eq!(pruned(&["prune", "-y", "--older-than", "0s"]), json!([mine]));
+            assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--any-owner"]), json!([theirs]));
+        }),
+        root_trial("prune::mode_0_is_no_hindrance_to_whoever_owns_it", || {
+            let output = shmadm_as(NOBODY).args(["create", "--mode", "0", "-q"]).output().unwrap();
+            let id: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+            let ran = finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--json"])).exits(0);
+            assert_eq!(ids(&ran.json()["removed"]), json!([id]));
+        }),
+        trial("prune::it_never_attaches", || {
+            // Whoever attaches under shm_rmid_forced destroys; and the record of the last user would be lost.
+            let id = orphan(1);
+            let mut actor = Actor::start();
+            actor.say(&format!("attach {id}"));
+            actor.say("detach");
+            let before = oracle::rows();
+            for arguments in
+                [&["prune", "-n", "--older-than", "0s"][..], &["prune", "-y"], &["prune", "-y", "--older-than", "0s"]]
+            {
+                run(arguments).exits(0);
+                assert_eq!(oracle::rows(), before, "{arguments:?}");
+            }
+        }),
+    ]
+}
+
+/// Who is asked, and what follows from the answer.
+fn asking() -> Vec<Trial> {
+    vec![
+        trial("prune::without_a_terminal_it_wants_yes", || {
+            let id = orphan(1);
+            let ran = run(["prune", "--older-than", "0s"]).exits(5).prints_nothing().says("--yes");
+            assert!(ran.stderr.starts_with("error: refused to remove 1 segment"), "{ran:?}");
+            let error = &run(["prune", "--older-than", "0s", "--json"]).exits(5).json()["error"];
+            assert_eq!(error["kind"], "refused");
+            assert!(exists(id));
+            // Looking takes no confirmation, and neither does finding nothing.
+            run(["prune", "--older-than", "0s", "--dry-run"]).exits(0);
+            run(["prune"]).exits(0);
+        }),
+        trial("prune::on_a_terminal_it_shows_what_would_go_and_asks", || {
+            let id = orphan(1);
+            for answer in ["\n", "n\n", "no\n", "yesterday\n", "\u{4}"] {
+                let mut terminal = Terminal::run(&["prune", "--older-than", "0s"], WIDE);
+                terminal.wait_for("remove 1 segment? [y/N]");
+                terminal.type_in(answer);
+                let (code, shown) = terminal.end();
+                assert_eq!(code, Some(5), "{answer:?}: {shown}");
+                assert!(shown.contains(&format!("segment {id} (key 0x00000001, 4 KiB): its creator")), "{shown}");
+                assert!(exists(id));
+            }
+            for answer in ["y\n", "Yes\n"] {
+                let id = oracle::row(id).map_or_else(|| orphan(1), |_| id);
+                let mut terminal = Terminal::run(&["prune", "--older-than", "0s"], WIDE);
+                terminal.wait_for("[y/N]");
+                terminal.type_in(answer);
+                let (code, shown) = terminal.end();
+                assert_eq!(code, Some(0), "{shown}");
+                assert!(shown.contains("freed 1 segment"), "{shown}");
+                assert!(!exists(id));
+            }
+        }),
+        trial("prune::what_changes_while_it_asks_is_skipped", || {
+            let ids = [orphan(1), orphan(2), orphan(3), orphan(4), orphan(5), orphan(6)];
+            let [used, attached, removed, changed, replaced, left] = ids;
+            let mut terminal = Terminal::run(&["prune", "--older-than", "0s", "--json"], WIDE);
+            terminal.wait_for("remove 6 segments? [y/N]");
+            let mut actor = Actor::start();
+            actor.say(&format!("attach {attached}"));
+            actor.say(&format!("attach {used}"));
+            actor.say("detach");
+            oracle::remove(removed);
+            oracle::remove(replaced);
+            oracle::set(changed, nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw(), 0o640);
+            // In the second of its creation its change time stays as it was, and the mode alone differs.
+            terminal.type_in("y\n");
+            let (code, shown) = terminal.end();
+            assert_eq!(code, Some(0), "{shown}");
+            let report = shown.lines().find(|line| line.trim_start().starts_with("{\"schema\"")).unwrap();
+            let report: Value = serde_json::from_str(report.trim()).unwrap();
+            assert_eq!(ids_of(&report["removed"]), [left], "{report}");
+            let mut skipped = ids_of(&report["skipped"]);
+            skipped.sort_unstable();
+            let mut expected = vec![used, attached, removed, changed, replaced];
+            expected.sort_unstable();
+            assert_eq!(skipped, expected, "{report}");
+            for kept in [used, attached, changed] {
+                assert!(exists(kept), "{kept}");
+            }
+            let reasons = report["skipped"].to_string();
+            for reason in ["it was attached since", "it was used since", "it is gone already", "it changed since"] {
+                assert!(reasons.contains(reason), "{reason}: {reasons}");
+            }
+        }),
+        trial("prune::a_signal_at_the_question_removes_nothing", || {
+            let id = orphan(1);
+            let mut terminal = Terminal::run(&["prune", "--older-than", "0s"], WIDE);
+            terminal.wait_for("[y/N]");
+            terminal.type_in("\u{3}");
+            let (code, shown) = terminal.end();
+            assert_eq!(code, None, "{shown}");
+            assert!(exists(id));
+        }),
+    ]
+}
+
+/// What is told of it.
+fn reporting() -> Vec<Trial> {
+    vec![
+        trial("prune::a_dry_run_shows_what_would_go_and_why_and_changes_nothing", || {
+            let id = orphan(1);
+            let before = oracle::rows();
+            let table = run(["prune", "--older-than", "0s", "--dry-run"]).exits(0);
+            assert!(table.stdout.starts_with("ID  KEY"), "{table:?}");
+            assert!(table.stdout.contains("orphan") && table.stdout.contains("is gone, nobody ever attached it"));
+            let report = run(["prune", "--older-than", "0s", "-n", "--json"]).exits(0).json();
+            let mut record = report["removed"][0].clone();
+            assert_eq!(record.as_object_mut().unwrap().remove("outcome").unwrap(), "destroyed");
+            assert_eq!(record["state"], "orphan");
+            record.as_object_mut().unwrap().retain(|key, _| key != "state" && key != "idle_seconds");
+            assert_eq!(record, oracle::record(&oracle::row(id).unwrap()));
+            assert_eq!(report["dry_run"], true);
+            let csv = run(["prune", "--older-than", "0s", "-n", "--format", "csv"]).exits(0).stdout;
+            assert!(csv.starts_with("ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER\r\n"), "{csv}");
+            assert_eq!(csv.lines().count(), 2);
+            assert_eq!(oracle::rows(), before);
+        }),
+        trial("prune::what_was_freed_is_told_as_size_memory_and_swap", || {
+            let touched = sized_orphan(1, 40_960);
+            let attached = oracle::Attached::new(touched);
+            attached.write(0, &[1; 5000]);
+            drop(attached);
+            // We used it last, and live: so it is idle.
+            let untouched = sized_orphan(2, 1 << 30);
+            let report = run(["prune", "-y", "--older-than", "0s", "--unattached", "--json"]).exits(0).json();
+            assert_eq!(ids_of(&report["removed"]), [touched, untouched], "{report}");
+            let freed = json!({"segments": 2, "size": (1 << 30) + 40_960, "rss": 8192, "swap": 0});
+            assert_eq!(report["freed"], freed);
+            assert_eq!((&report["failed"], &report["skipped"]), (&json!([]), &json!([])));
+            let empty = json!({"schema": 1, "dry_run": false, "removed": [], "failed": [], "skipped": [],
+                "freed": {"segments": 0, "size": 0, "rss": 0, "swap": 0}});
+            assert_eq!(run(["prune", "-y", "--json"]).exits(0).json(), empty);
+        }),
+        trial("prune::sixty_columns_are_enough", || {
+            orphan(1);
+            let (code, shown) = Terminal::run(&["prune", "--older-than", "0s", "-n", "--color", "never"], 60).end();
+            assert_eq!(code, Some(0));
+            assert!(
+                shown.lines().all(|line| line.trim_end().chars().count() <= 60 || line.starts_with("would")),
+                "{shown}"
+            );
+        }),
+        trial("prune::a_closed_pipe_ends_it_quietly_with_the_work_done", || {
+            let id = orphan(1);
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let ran = finish(shmadm().args(["prune", "-y", "--older-than", "0s", "--json"]).stdout(writer));
+            ran.exits(0);
+            assert!(!exists(id));
+        }),
+    ]
+}
+
+/// Makes a segment whose creator is gone.
+fn orphan(key: u32) -> i32 {
+    sized_orphan(key, 4096)
+}
+
+/// Makes one of a size.
+fn sized_orphan(key: u32, size: usize) -> i32 {
+    let mut actor = Actor::start();
+    let id = actor.number(&format!("create {key} {size} {}", libc::SHM_NORESERVE));
+    actor.leave();
+    id
+}
+
+/// Makes one as another user.
+fn theirs(key: u32) -> i32 {
+    let key = format!("{key:#x}");
+    let output = shmadm_as(NOBODY).args(["create", "--key", &key, "-q"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+/// Tells whether the kernel knows a segment.
+fn exists(id: i32) -> bool {
+    oracle::row(id).is_some()
+}
+
+/// Prunes, and gives the ids of what was removed.
+#[track_caller]
+fn pruned(arguments: &[&str]) -> Value {
+    ids(&run([arguments, &["--json"]].concat()).exits(0).json()["removed"])
+}
+
+/// Gives the ids of a list of records.
+fn ids(list: &Value) -> Value {
+    list.as_array().unwrap().iter().map(|one| one["id"].clone()).collect()
+}
+
+/// Gives the ids of a list of records as numbers.
+fn ids_of(list: &Value) -> Vec<i32> {
+    list.as_array().unwrap().iter().map(|one| i32::try_from(one["id"].as_i64().unwrap()).unwrap()).collect()
+}

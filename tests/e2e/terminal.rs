@@ -1,0 +1,100 @@
+//! The program on a terminal of its own, at which somebody sits who types.
+#![expect(unsafe_code, reason = "a controlling terminal is made between fork and exec")]
+#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::ptr;
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::support::{PATIENCE, Running, shmadm};
+
+/// Columns of a terminal in which nothing has to be cut.
+pub(crate) const WIDE: u16 = 200;
+
+/// A program on a terminal.
+pub(crate) struct Terminal {
+    /// The program.
+    running: Running,
+    /// The side at which a person sits.
+    master: File,
+    /// What was shown so far.
+    shown: Vec<u8>,
+}
+
+impl Terminal {
+    /// Runs the program on a terminal with so many columns.
+    pub(crate) fn run(arguments: &[&str], columns: u16) -> Self {
+        let size = libc::winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let (mut master, mut slave) = (-1, -1);
+        // SAFETY: both descriptors are written to live integers; no name and no settings are asked for; the size lives.
+        let result =
+            unsafe { libc::openpty(&raw mut master, &raw mut slave, ptr::null_mut(), ptr::null(), &raw const size) };
+        assert_eq!(result, 0, "openpty: {}", std::io::Error::last_os_error());
+        // SAFETY: openpty has just made the descriptors, and nobody else knows of them.
+        let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+        let mut command = shmadm();
+        let end = || slave.try_clone().unwrap();
+        command.args(arguments).env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end());
+        // SAFETY: between fork and exec this makes two system calls and nothing else.
+        unsafe {
+            command.pre_exec(|| {
+                nix::unistd::setsid()?;
+                // It becomes the terminal by which the session is controlled, so that Ctrl-C is a signal.
+                if libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            });
+        }
+        let running = Running(command.spawn().unwrap());
+        drop(command);
+        drop(slave);
+        Self { running, master, shown: Vec::new() }
+    }
+
+    /// Waits until something is shown.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        while !self.text().contains(text) {
+            assert!(self.read(), "the program ended without {text:?}: {}", self.text());
+        }
+    }
+
+    /// Types something.
+    pub(crate) fn type_in(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Waits for the program's end; gives its exit code, if no signal ended it, and all that was shown.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        while self.read() {}
+        (self.running.0.wait().unwrap().code(), self.text())
+    }
+
+    /// Gives what was shown so far.
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.shown).into_owned()
+    }
+
+    /// Waits for more to be shown; gives whether there was any.
+    fn read(&mut self) -> bool {
+        let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(PATIENCE).unwrap();
+        assert!(poll(&mut ready, timeout).unwrap() > 0, "waited in vain: {}", self.text());
+        let mut bytes = [0; 4096];
+        match self.master.read(&mut bytes) {
+            Ok(count @ 1..) => {
+                self.shown.extend_from_slice(&bytes[..count]);
+                true
+            }
+            // EIO: nobody has the other side open any more.
+            Ok(0) | Err(_) => false,
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! `who`: every mapping of a segment, and none that only looks like one.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use nix::errno::Errno;
+use nix::libc;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::oracle;
+use crate::sandbox::without;
+use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+
+/// linux/fs.h: PROCMAP_QUERY.
+const PROCMAP_QUERY: u32 = 0xc068_6611;
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = finding();
+    trials.extend(namespaces());
+    trials.extend(reports());
+    trials
+}
+
+/// Every mapping is found, and nothing else is.
+fn finding() -> Vec<Trial> {
+    vec![
+        trial("who::one_that_has_it_attached_is_told_with_all_fields", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 8192 0");
+            let address = actor.say(&format!("attach {id}"));
+            let told = &run(["who", "0x4d2", "--json"]).exits(0).json()["segments"][0];
+            let attachment = json!({
+                "pid": actor.pid(), "uid": nix::unistd::geteuid().as_raw(), "address": address, "size": 8192,
+                "access": "rw", "ns": oracle::namespace(), "certain": true, "shared_with": [],
+            });
+            assert_eq!((&told["id"], &told["nattch"], &told["found"]), (&json!(id), &json!(1), &json!(1)), "{told}");
+            assert_eq!((&told["ns"], &told["hidden"]), (&json!(oracle::namespace()), &json!([])));
+            let mut found = told["attachments"][0].clone();
+            let (user, command) = (found["user"].take(), found["command"].take());
+            found.as_object_mut().unwrap().retain(|key, _| key != "user" && key != "command");
+            assert_eq!(found, attachment);
+            assert!(command.as_str().unwrap().ends_with("--actor"), "{command}");
+            assert_eq!(user, run(["stat", "0x4d2", "--json"]).json()["segments"][0]["owner"]);
+        }),
+        trial("who::the_kernel_s_question_and_the_text_give_the_same", || {
+            let mut actors: Vec<Actor> = (0..6).map(|_| Actor::start()).collect();
+            let ids: Vec<i32> = (1..=3).map(|key| actors[0].number(&format!("create {key} 12288 0"))).collect();
+            for (number, actor) in actors.iter_mut().enumerate() {
+                actor.say(&format!("attach {}", ids[number % 3]));
+                actor.say(&format!("attach {} ro", ids[(number + 1) % 3]));
+            }
+            actors[1].say("split");
+            actors[2].say("fork");
+            let asked = run(["who", "--all", "--json"]).exits(0).json();
+            let read = finish(
+                without(&mut shmadm(), libc::SYS_ioctl, Some(PROCMAP_QUERY), Errno::ENOTTY)
+                    .args(["who", "--all", "--json"]),
+            );
+            assert_eq!(asked, read.exits(0).json());
+            for segment in asked["segments"].as_array().unwrap() {
+                let nattch = oracle::stat(i32::try_from(segment["id"].as_i64().unwrap()).unwrap()).unwrap().shm_nattch;
+                assert_eq!((&segment["nattch"], &segment["found"]), (&json!(nattch), &json!(nattch)), "{segment}");
+            }
+            assert_eq!(pids_of(&asked, ids[1]).len(), 4, "{asked}");
+        }),
+        trial("who::mprotect_makes_three_of_one_and_fork_copies_them", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 7 12288 0");
+            actor.say(&format!("attach {id}"));
+            actor.say("split");
+            let told = who(id);
+            assert_eq!((&told["nattch"], &told["found"]), (&json!(3), &json!(3)), "{told}");
+            let access: Vec<_> = told["attachments"].as_array().unwrap().iter().map(|one| &one["access"]).collect();
+            assert_eq!(access, ["rw", "ro", "rw"]);
+            let child = actor.number("fork");
+            let told = who(id);
+            assert_eq!((&told["nattch"], &told["found"]), (&json!(6), &json!(6)), "{told}");
+            assert_eq!(pids(&told), BTreeSet::from([actor.pid(), child]));
+            let table = run(["who", &id.to_string()]).exits(0).stdout;
+            let row = table.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
+            assert_eq!((row[3], row[4], table.lines().count()), ("3", "rw", 3), "a row a process: {table}");
+        }),
+        trial("who::a_memory_that_two_processes_share_counts_once", || {
+            let id = oracle::create(7, 4096, 0o600);
+            let mut other = Actor::start();
+            other.say(&format!("attach {id}"));
+            // Used last, and looked into first: alone it does not account for both, and so all are looked into.
+            let mut actor = Actor::start();
+            actor.say(&format!("attach {id}"));
+            let twin = actor.number("clone-vm");
+            let told = who(id);
+            assert_eq!(
+                (&told["nattch"], &told["found"], &told["hidden"]),
+                (&json!(2), &json!(2), &json!([])),
+                "{told}"
+            );
+            let (first, second) = (actor.pid().min(twin), actor.pid().max(twin));
+            let shared = told["attachments"].as_array().unwrap().iter().find(|one| one["pid"] == first).unwrap();
+            assert_eq!(shared["shared_with"], json!([second]));
+            assert!(pids(&told).contains(&other.pid()));
+            run(["who", &id.to_string()]).exits(0).says(&format!("pid {first} shares its memory with pid {second}"));
+        }),
+        trial("who::what_only_bears_a_segment_s_name_is_none", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            // A memfd lies on the very device of segments, and can have the id for its inode number; its name tells.
+            for name in ["/SYSV000004d2", "SYSV000004d2"] {
+                actor.say(&format!("memfd {name}"));
+            }
+            let forged = std::env::temp_dir().join(format!("SYSV000004d2-{}", std::process::id()));
+            std::fs::write(&forged, [0; 4096]).unwrap();
+            actor.say(&format!("map {}", forged.display()));
+            std::fs::remove_file(&forged).unwrap();
+            let mut other = Actor::start();
+            other.say(&format!("attach {id}"));
+            assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
+        }),
+        root_trial("who::a_file_of_the_same_name_and_inode_on_another_device_is_none", || {
+            let mut forger = Actor::start();
+            let inode = forger.number("forge SYSV000004d2");
+            // As many segments as it takes for one to have that id.
+            let id =
+                std::iter::from_fn(|| Some(oracle::create(0, 4096, 0o600))).find(|id| *id == inode - 1).unwrap() + 1;
+            assert_eq!(oracle::create(1234, 4096, 0o600), id);
+            let maps = std::fs::read_to_string(format!("/proc/{}/maps", forger.pid())).unwrap();
+            let shown = maps.lines().find(|line| line.contains("SYSV")).unwrap();
+            assert!(shown.ends_with("/SYSV000004d2") && shown.contains(&format!(" {inode} ")), "the forgery: {shown}");
+            let mut other = Actor::start();
+            other.say(&format!("attach {id}"));
+            assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
+        }),
+        trial("who::a_removed_segment_has_lost_its_key_and_not_its_users", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
+            actor.say(&format!("remove {id}"));
+            let mut later = Actor::start();
+            let second = later.number("create 1234 4096 0");
+            later.say(&format!("attach {second}"));
+            assert_eq!(pids(&who(id)), BTreeSet::from([actor.pid()]));
+            assert_eq!(pids(&who(second)), BTreeSet::from([later.pid()]));
+        }),
+        trial("who::threads_stand_for_a_leader_that_has_ended", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 7 4096 0");
+            actor.say(&format!("attach {id}"));
+            assert_eq!(actor.say("leader-exit"), "0");
+            wait_for("the leader to end", || {
+                let stat = std::fs::read_to_string(format!("/proc/{}/stat", actor.pid())).unwrap();
+                stat.rsplit(") ").next().unwrap().starts_with('Z')
+            });
+            let told = who(id);
+            assert_eq!((pids(&told), &told["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{told}");
+        }),
+        root_trial("who::a_segment_of_huge_pages_is_on_a_device_of_its_own", || {
+            let mut actor = Actor::start();
+            let Some(_pool) = huge_pages(2) else { return };
+            let id = actor.number(&format!("create 7 {} {}", 2 << 20, libc::SHM_HUGETLB));
+            assert!(id >= 0, "the pool has been filled");
+            actor.say(&format!("attach {id}"));
+            let told = who(id);
+            assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{told}");
+            assert_eq!(told["attachments"][0]["certain"], true);
+            actor.say("detach");
+            actor.say(&format!("remove {id}"));
+        }),
+    ]
+}
+
+/// Equal ids in other namespaces are told apart, and who has left is found.
+fn namespaces() -> Vec<Trial> {
+    vec![
+        trial("who::an_equal_id_of_another_namespace_is_another_segment", || {
+            let mut here = Actor::start();
+            let mut there = Actor::start();
+            if there.say("unshare") != "0" {
+                // Without root an actor may not; then the user namespace that it makes for that closes it to us.
+                return;
+            }
+            // All the same but for the namespace: id, key, size, user, and mostly the second of their birth.
+            let ids = [&mut here, &mut there].map(|actor| {
+                let id = actor.number("create 1234 4096 0");
+                actor.say(&format!("attach {id}"));
+                id
+            });
+            assert_eq!(ids[0], ids[1], "the first id of each namespace is the same");
+            let told = who(ids[0]);
+            assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([here.pid()]), &json!(1)), "{told}");
+            assert_eq!(told["attachments"][0]["certain"], true);
+        }),
+        root_trial("who::one_that_left_the_namespace_is_still_attached", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
+            assert_eq!(actor.say("unshare"), "0");
+            let told = who(id);
+            assert_eq!((pids(&told), &told["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{told}");
+            let attachment = &told["attachments"][0];
+            assert_eq!(attachment["certain"], true, "nothing in its namespace has that id: {told}");
+            assert_ne!(attachment["ns"], told["ns"]);
+            // In its new namespace it attaches another segment with the same id.
+            let second = actor.number("create 4321 4096 0");
+            assert_eq!(second, id);
+            actor.say(&format!("attach {second}"));
+            let told = who(id);
+            assert_eq!((&told["nattch"], &told["found"]), (&json!(1), &json!(1)), "{told}");
+            assert_eq!(told["attachments"][0]["address"], attachment["address"], "the key in its name tells");
+        }),
+        root_trial("who::without_privilege_one_that_left_is_told_as_uncertain", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
+            assert_eq!(actor.say("unshare"), "0");
+            assert_eq!(actor.say("drop-rights"), "0");
+            // Root without the capabilities that open map_files and other namespaces.
+            let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0);
+            told.says("not certain");
+            let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).json();
+            let told = &told["segments"][0];
+            assert_eq!(
+                (pids(told), &told["attachments"][0]["certain"]),
+                (BTreeSet::from([actor.pid()]), &json!(false))
+            );
+        }),
+        root_trial("who::of_equal_ids_in_one_process_the_file_tells", || {
+            let mut actor = Actor::start();
+            let first = actor.number("create 0 4096 0");
+            actor.say(&format!("attach {first}"));
+            let home = oracle::namespace();
+            assert_eq!(actor.say("unshare"), "0");
+            // Born in another second, since what the segment remembers of its birth has no more than seconds.
+            let born = oracle::stat(first).unwrap().shm_ctime;
+            wait_for("the next second", || {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+                now.as_secs().cast_signed() > born + 1
+            });
+            let second = actor.number("create 0 4096 0");
+            let address = actor.say(&format!("attach {second}"));
+            assert_eq!(first, second);
+            let told = who(first);
+            assert_eq!((&told["ns"], &told["nattch"], &told["found"]), (&json!(home), &json!(1), &json!(1)), "{told}");
+            assert_ne!(told["attachments"][0]["address"], address.as_str(), "{told}");
+            assert_eq!(told["attachments"][0]["certain"], true);
+            let there = run(["--ns", &actor.pid().to_string(), "who", &second.to_string(), "--json"]).exits(0).json();
+            let there = &there["segments"][0];
+            assert_eq!((&there["found"], &there["attachments"][0]["address"]), (&json!(1), &json!(address)), "{there}");
+        }),
+    ]
+}
+
+/// What is told of it, where and how.
+fn reports() -> Vec<Trial> {
+    vec![
+        trial("who::nothing_is_looked_for_where_nobody_is_attached", || {
+            let id = oracle::create(7, 4096, 0o600).to_string();
+            let mut closed = shmadm();
+            // It may open no file of a process at all, and has no need to.
+            let ran =
+                finish(without(&mut closed, libc::SYS_memfd_create, None, Errno::EMFILE).args(["who", &id, "--json"]));
+            let told = &ran.exits(0).json()["segments"][0];
+            assert_eq!((&told["found"], &told["attachments"]), (&json!(0), &json!([])));
+            run(["who", &id]).exits(0).says("nobody has segment");
+            assert_eq!(run(["who", "--json"]).exits(0).json()["segments"].as_array().unwrap().len(), 1);
+            run(["who", "99"]).exits(3).prints_nothing();
+            run(["who", "--all", &id]).exits(2).prints_nothing();
+            let ran = run(["who", &id, "99", "--json"]).exits(3).says("cannot find segment 99");
+            assert_eq!(ran.json()["segments"].as_array().unwrap().len(), 1);
+        }),
+        trial("who::looking_attaches_nothing_and_moves_no_time", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 7 4096 0");
+            actor.say(&format!("attach {id}"));
+            let before = oracle::rows();
+            for arguments in
+                [&["who", "7"][..], &["who", "key:7", "--json"], &["list", "-o", "+pids"], &["stat", "key:7"]]
+            {
+                run(arguments);
+            }
+            assert_eq!(oracle::rows(), before);
+        }),
+        root_trial("who::other_users_processes_are_out_of_sight_and_counted", || {
+            let id = oracle::create(7, 4096, 0o666);
+            let mut mine = Actor::start();
+            mine.say(&format!("attach {id}"));
+            let holder = shmadm_as(NOBODY).args(["attach", &id.to_string(), "--background"]).output().unwrap();
+            let holder: i32 = String::from_utf8(holder.stdout).unwrap().trim().parse().unwrap();
+            let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string(), "--json"])).exits(0);
+            let told = &ran.json()["segments"][0];
+            assert_eq!(pids(told), BTreeSet::from([holder]));
+            assert_eq!(told["hidden"], json!([{"reason": "permission", "count": 1}]), "{told}");
+            assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
+            let told = who(id);
+            assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
+            finish(shmadm_as(NOBODY).args(["detach", &id.to_string()])).exits(0);
+        }),
+        trial("who::processes_outside_of_the_pid_namespace_are_out_of_sight", || {
+            let id = oracle::create(7, 4096, 0o600);
+            let _attached = oracle::Attached::new(id);
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "\"$0\" who 0x7 --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
+            // SAFETY: between fork and exec this makes one system call and nothing else.
+            #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
+            #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+            unsafe {
+                command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
+            }
+            let ran = finish(&mut command).exits(0);
+            let told = &ran.json()["segments"][0];
+            assert_eq!(told["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
+        }),
+        trial("who::stat_list_and_the_refusal_name_those_attached", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 7 4096 0").to_string();
+            actor.say(&format!("attach {id}"));
+            let child = actor.number("fork");
+            let pid = actor.pid();
+            let stat = run(["stat", &id]).exits(0).stdout;
+            for pid in [pid, child] {
+                assert!(stat.contains(&format!("Attached by pid: {pid} of ")), "{stat}");
+            }
+            let refused = run(["rm", &id]).exits(5);
+            assert!(
+                refused.stderr.contains(&format!("attached 2 times, by pid {} of ", pid.min(child))),
+                "{refused:?}"
+            );
+            assert!(refused.stderr.contains(&format!(" and pid {} of ", pid.max(child))), "{refused:?}");
+            let row = &run(["list", "-o", "id,pids,commands", "--json"]).exits(0).json()["segments"][0];
+            assert_eq!(row["pids"], json!([pid.min(child), pid.max(child)]));
+            assert!(row["commands"][1].as_str().unwrap().ends_with("--actor"), "{row}");
+            let tsv = run(["list", "-o", "PIDS", "--format", "tsv", "--no-headings"]).exits(0).stdout;
+            assert_eq!(tsv.trim_end(), format!("{},{}", pid.min(child), pid.max(child)));
+            let detach = run(["detach", &id]).exits(5);
+            assert!(detach.stderr.contains(&format!("pid {pid} of ")), "{detach:?}");
+        }),
+        trial("who::csv_and_tsv_have_a_row_a_mapping", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 7 12288 0");
+            actor.say(&format!("attach {id}"));
+            actor.say("split");
+            let csv = run(["who", "--format", "csv"]).exits(0).stdout;
+            let heading = "ID,PID,USER,ATTACHES,ACCESS,COMMAND,ADDRESS,SIZE,UID,NS,CERTAIN,SHARED_WITH,SEGMENT_NS";
+            assert_eq!((csv.lines().next(), csv.lines().count()), (Some(heading), 4), "{csv}");
+            let tsv = run(["who", "--format", "tsv", "--mappings"]).exits(0).stdout;
+            assert_eq!(tsv.lines().count(), 4);
+            assert_eq!(run(["who", "--mappings"]).exits(0).stdout.lines().count(), 4);
+        }),
+        trial("who::a_hostile_command_line_forges_no_row", || {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg0("evil\n 0  1  root  \x1b[2J\u{202e}");
+            let mut actor = Actor::spawn(&mut command);
+            let id = actor.number("create 7 4096 0");
+            actor.say(&format!("attach {id}"));
+            let table = run(["who"]).exits(0).stdout;
+            assert_eq!(table.lines().count(), 2, "{table}");
+            assert!(table.contains("evil\\n 0  1  root  \\x1b[2J\\u{202e}"), "{table}");
+            let refused = run(["rm", &id.to_string()]).exits(5);
+            assert!(!refused.stderr.contains('\x1b') && refused.stderr.contains("evil\\n 0"), "{refused:?}");
+            let command = &who(id)["attachments"][0]["command"];
+            assert!(command.as_str().unwrap().starts_with("evil\n 0  1"), "{command}");
+        }),
+        trial("who::one_that_comes_and_goes_is_in_flight_or_found", || {
+            let mut keeper = Actor::start();
+            let id = keeper.number("create 7 4096 0");
+            let mut restless = Running(
+                Command::new(env!("CARGO_BIN_EXE_shmadm"))
+                    .args(["read", "0x7", "--every", "1ms", "--text"])
+                    .stdout(std::process::Stdio::null())
+                    .spawn()
+                    .unwrap(),
+            );
+            for _ in 0..30 {
+                keeper.say(&format!("attach {id}"));
+                let told = who(id);
+                let count = |field: &Value| field.as_u64().unwrap();
+                let hidden: u64 = told["hidden"].as_array().unwrap().iter().map(|hidden| count(&hidden["count"])).sum();
+                assert!(pids(&told).contains(&keeper.pid()), "{told}");
+                assert!(count(&told["found"]) + hidden >= count(&told["nattch"]), "nothing is lost: {told}");
+                keeper.say("detach");
+            }
+            restless.0.kill().unwrap();
+        }),
+    ]
+}
+
+/// Asks who has a segment attached.
+#[track_caller]
+fn who(id: i32) -> Value {
+    run(["who", &id.to_string(), "--json"]).exits(0).json()["segments"][0].clone()
+}
+
+/// Gives the pids of those attached.
+fn pids(told: &Value) -> BTreeSet<i32> {
+    let pid = |one: &Value| i32::try_from(one["pid"].as_i64().unwrap()).unwrap();
+    told["attachments"].as_array().unwrap().iter().map(pid).collect()
+}
+
+/// Gives the pids of those who have a segment of a report attached.
+fn pids_of(report: &Value, id: i32) -> BTreeSet<i32> {
+    pids(report["segments"].as_array().unwrap().iter().find(|segment| segment["id"] == id).unwrap())
+}
+
+/// Takes every capability from a command.
+fn with_no_capabilities(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec this makes system calls and nothing else.
+    #[expect(unsafe_code, reason = "only pre_exec can take rights from a child")]
+    #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+    unsafe {
+        command.pre_exec(|| {
+            // SECBIT_NOROOT: root's uid alone gives no capability any more with the exec that follows.
+            if libc::prctl(libc::PR_SET_SECUREBITS, 1) < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Reserved huge pages, given back with this.
+struct Pool(String);
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        std::fs::write("/proc/sys/vm/nr_hugepages", &self.0).unwrap();
+    }
+}
+
+/// Reserves huge pages of the default size; `None` where there are none to be had.
+fn huge_pages(count: u64) -> Option<Pool> {
+    let path = "/proc/sys/vm/nr_hugepages";
+    let before = std::fs::read_to_string(path).ok()?;
+    let already: u64 = before.trim().parse().ok()?;
+    std::fs::write(path, (already + count).to_string()).ok()?;
+    let pool = Pool(before);
+    let now: u64 = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    (now >= already + count).then_some(pool)
+}
