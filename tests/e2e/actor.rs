@@ -109,6 +109,7 @@ fn perform() {
                 // SAFETY: shmget takes no pointer.
                 unsafe { libc::shmget(number(1), usize::try_from(number(2)).unwrap(), flags) }.to_string()
             }
+            "find-id" => crate::oracle::rows()[0].get("shmid").to_owned(),
             "attach" => {
                 let flags = if words.get(2) == Some(&"ro") { libc::SHM_RDONLY } else { 0 };
                 // SAFETY: the kernel finds room of its own.
@@ -137,6 +138,18 @@ fn perform() {
             "fork" => fork(false).to_string(),
             "clone-vm" => fork(true).to_string(),
             "unshare" => outcome(unshare(CloneFlags::CLONE_NEWIPC)),
+            "unshare-user" => {
+                // As whoever makes a container without being root: he is root in it, and nobody else is anybody.
+                let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+                let result = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWIPC);
+                std::fs::write("/proc/self/setgroups", "deny").unwrap();
+                std::fs::write("/proc/self/uid_map", format!("0 {uid} 1")).unwrap();
+                std::fs::write("/proc/self/gid_map", format!("0 {gid} 1")).unwrap();
+                outcome(result)
+            }
+            "namespace" => {
+                std::os::unix::fs::MetadataExt::ino(&std::fs::metadata("/proc/self/ns/ipc").unwrap()).to_string()
+            }
             "enter" => outcome(setns(std::fs::File::open(words[1]).unwrap(), CloneFlags::CLONE_NEWIPC)),
             "thread-unshare" => {
                 let (sender, receiver) = std::sync::mpsc::channel();
@@ -225,12 +238,11 @@ fn forge(name: &str) -> u64 {
 /// Makes a child that waits until this process is gone; it has a copy of the memory, or shares it.
 fn fork(share: bool) -> i32 {
     extern "C" fn wait(_: *mut c_void) -> i32 {
-        // SAFETY: these take integers alone, and use no memory that anybody changes.
-        unsafe {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            loop {
-                libc::pause();
-            }
+        // SAFETY: this takes integers alone, and uses no memory that anybody changes.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        loop {
+            // SAFETY: this takes nothing.
+            unsafe { libc::pause() };
         }
     }
     let stack = Box::leak(vec![0_u8; STACK].into_boxed_slice());

@@ -14,11 +14,13 @@ mod docs;
 mod examples;
 mod holder;
 mod list;
+mod namespaces;
 mod naming;
 mod oracle;
 mod output;
 mod prune;
 mod prune_churn;
+mod prune_looks;
 mod rails;
 mod read;
 mod resources;
@@ -72,6 +74,8 @@ fn main() -> ExitCode {
         who::trials(),
         prune::trials(),
         prune_churn::trials(),
+        prune_looks::trials(),
+        namespaces::trials(),
     ]
     .into_iter()
     .flatten()

@@ -215,20 +215,10 @@ pub(crate) fn on_terminal(command: &mut Command, columns: u16) -> Ran {
 
 /// As [`on_terminal`], with as many rows as told; none is what a terminal has that knows its columns alone.
 pub(crate) fn on_terminal_of(command: &mut Command, columns: u16, rows: u16) -> Ran {
-    // Opened so that no child of another trial inherits it, which would keep it open.
-    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(ptsname_r(&master).unwrap());
-    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the pointer is to a whole record, which the call reads.
-    #[expect(unsafe_code, reason = "no wrapper sets the size of a terminal that is open")]
-    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
-    assert_eq!(result, 0, "TIOCSWINSZ: {}", std::io::Error::last_os_error());
-    let child = command.stdout(slave.unwrap()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut master, slave) = open_terminal(columns, rows);
+    let child = command.stdout(slave).stderr(Stdio::piped()).spawn().unwrap();
     // The terminal ends when nobody has it open any more, and so the command must not either.
     command.stdout(Stdio::null());
-    let mut master = File::from(OwnedFd::from(master));
     let mut printed = Vec::new();
     let mut piece = [0; 4096];
     loop {
@@ -245,6 +235,21 @@ pub(crate) fn on_terminal_of(command: &mut Command, columns: u16, rows: u16) -> 
     let mut ran = Ran::from(child.wait_with_output().unwrap());
     ran.stdout = String::from_utf8(printed).unwrap().replace("\r\n", "\n");
     ran
+}
+
+/// Makes a terminal; gives the side at which a person sits, and that of a program.
+pub(crate) fn open_terminal(columns: u16, rows: u16) -> (File, File) {
+    // Opened so that no child of another trial inherits it, which would keep it open.
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(ptsname_r(&master).unwrap());
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the pointer is to a whole record, which the call reads.
+    #[expect(unsafe_code, reason = "no wrapper sets the size of a terminal that is open")]
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(result, 0, "TIOCSWINSZ: {}", std::io::Error::last_os_error());
+    (File::from(OwnedFd::from(master)), slave.unwrap())
 }
 
 /// Starts a process with a hostile name that makes a segment with key 0x77 and stays.

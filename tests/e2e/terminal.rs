@@ -4,13 +4,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::ptr;
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::output::open_terminal;
 use crate::support::{PATIENCE, Running, shmadm};
 
 /// Columns of a terminal in which nothing has to be cut.
@@ -29,28 +30,19 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Runs the program on a terminal with so many columns.
     pub(crate) fn run(arguments: &[&str], columns: u16) -> Self {
-        let size = libc::winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-        let (mut master, mut slave) = (-1, -1);
-        // SAFETY: both descriptors are written to live integers; no name and no settings are asked for; the size lives.
-        let result =
-            unsafe { libc::openpty(&raw mut master, &raw mut slave, ptr::null_mut(), ptr::null(), &raw const size) };
-        assert_eq!(result, 0, "openpty: {}", std::io::Error::last_os_error());
-        // SAFETY: openpty has just made the descriptors, and nobody else knows of them.
-        let (master, slave) = unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
+        let (master, slave) = open_terminal(columns, 40);
         let mut command = shmadm();
         let end = || slave.try_clone().unwrap();
         command.args(arguments).env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end());
+        let control = || {
+            nix::unistd::setsid()?;
+            // It becomes the terminal by which the session is controlled, so that Ctrl-C is a signal.
+            // SAFETY: this request takes a number.
+            Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
+            Ok(())
+        };
         // SAFETY: between fork and exec this makes two system calls and nothing else.
-        unsafe {
-            command.pre_exec(|| {
-                nix::unistd::setsid()?;
-                // It becomes the terminal by which the session is controlled, so that Ctrl-C is a signal.
-                if libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            });
-        }
+        unsafe { command.pre_exec(control) };
         let running = Running(command.spawn().unwrap());
         drop(command);
         drop(slave);

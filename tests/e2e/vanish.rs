@@ -17,16 +17,16 @@ use crate::oracle::{self, Row};
 use crate::support::{Ran, run, shmadm, trial, wait_for};
 
 /// A call that the program is about to make.
-struct Call {
+pub(crate) struct Call {
     /// Its number.
-    number: c_long,
+    pub(crate) number: c_long,
     /// Its arguments.
-    arguments: [u64; 6],
+    pub(crate) arguments: [u64; 6],
 }
 
 impl Call {
     /// Tells whether it is shmctl with a command.
-    fn is_shmctl(&self, command: c_int) -> bool {
+    pub(crate) fn is_shmctl(&self, command: c_int) -> bool {
         // The bit that some libraries add asks for the record's newer form.
         self.number == libc::SYS_shmctl && self.arguments[1] & !0x100 == u64::from(command.cast_unsigned())
     }
@@ -38,12 +38,12 @@ impl Call {
 }
 
 /// The program, standing right before a call.
-struct Stopped(Child);
+pub(crate) struct Stopped(Child);
 
 impl Stopped {
     /// Starts the program and lets it go on to the nth call of a kind.
     #[track_caller]
-    fn before(nth: usize, wanted: impl Fn(&Call) -> bool, arguments: &[&str]) -> Self {
+    pub(crate) fn before(nth: usize, wanted: impl Fn(&Call) -> bool, arguments: &[&str]) -> Self {
         let mut command = shmadm();
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[expect(clippy::disallowed_methods, reason = "a process can be traced from its first call only if it asks")]
@@ -69,6 +69,22 @@ impl Stopped {
         this
     }
 
+    /// Lets it go on to its end, and gives every call that it makes until one of a kind.
+    #[track_caller]
+    pub(crate) fn calls_until(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Call> {
+        let mut calls = Vec::new();
+        loop {
+            ptrace::syscall(self.pid(), None).unwrap();
+            assert!(matches!(waitpid(self.pid(), None), Ok(WaitStatus::PtraceSyscall(_))), "it ended before that call");
+            let Some(call) = self.call() else { continue };
+            let found = wanted(&call);
+            calls.push(call);
+            if found {
+                return calls;
+            }
+        }
+    }
+
     /// Gives its pid.
     fn pid(&self) -> Pid {
         Pid::from_raw(self.0.id().cast_signed())
@@ -85,8 +101,13 @@ impl Stopped {
         Some(Call { number: entry.nr.try_into().unwrap(), arguments: entry.args })
     }
 
+    /// Sends it a signal, which comes as it goes on.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
     /// Lets it go on to its end.
-    fn go_on(self) -> Ran {
+    pub(crate) fn go_on(self) -> Ran {
         ptrace::detach(self.pid(), None).unwrap();
         self.0.wait_with_output().unwrap().into()
     }

@@ -404,19 +404,17 @@ fn pids_of(report: &Value, id: i32) -> BTreeSet<i32> {
 }
 
 /// Takes every capability from a command.
+#[expect(unsafe_code, reason = "only pre_exec can take rights from a child")]
+#[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
 fn with_no_capabilities(command: &mut Command) -> &mut Command {
-    // SAFETY: between fork and exec this makes system calls and nothing else.
-    #[expect(unsafe_code, reason = "only pre_exec can take rights from a child")]
-    #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
-    unsafe {
-        command.pre_exec(|| {
-            // SECBIT_NOROOT: root's uid alone gives no capability any more with the exec that follows.
-            if libc::prctl(libc::PR_SET_SECUREBITS, 1) < 0 {
-                return Err(std::io::Error::last_os_error());
-            }
-            Ok(())
-        })
-    }
+    // SECBIT_NOROOT: root's uid alone gives no capability any more with the exec that follows.
+    let set = || {
+        // SAFETY: this takes integers alone.
+        Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, 1) })?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes a system call and nothing else.
+    unsafe { command.pre_exec(set) }
 }
 
 /// Reserved huge pages, given back with this.

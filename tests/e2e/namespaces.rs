@@ -1,0 +1,310 @@
+//! `--ns` and `--all-ns`: the same commands in other IPC namespaces.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use nix::errno::Errno;
+use nix::libc;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::oracle;
+use crate::sandbox::without;
+use crate::support::{NOBODY, finish, root_trial, run, shmadm, shmadm_as, trial};
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = one();
+    trials.extend(all());
+    trials.extend(cleaning());
+    trials
+}
+
+/// A whole command in one other namespace.
+fn one() -> Vec<Trial> {
+    vec![
+        root_trial("namespaces::a_command_works_in_that_of_a_process_a_file_or_a_number", || {
+            oracle::create(7, 1, 0o600);
+            let (actor, number) = elsewhere();
+            let path = format!("/proc/{}/ns/ipc", actor.pid());
+            for place in [actor.pid().to_string(), path, format!("ipc:[{number}]")] {
+                let in_it = |arguments: &[&str]| run([&["--ns", &place][..], arguments].concat());
+                let id = in_it(&["create", "--key", "1234", "--size", "8192", "-q"]).exits(0).stdout;
+                let listed = &in_it(&["list", "--json"]).exits(0).json()["segments"];
+                assert_eq!(listed.as_array().unwrap().len(), 1, "{place}: {listed}");
+                assert_eq!(
+                    (&listed[0]["ns"], &listed[0]["rss"], &listed[0]["owner"]),
+                    (&json!(number), &json!(0), &json!("root"))
+                );
+                in_it(&["write", "0x4d2", "hello"]).exits(0);
+                assert_eq!(in_it(&["read", "0x4d2", "--text", "--length", "5"]).exits(0).stdout.trim_end(), "hello");
+                let holder = in_it(&["attach", "0x4d2", "--background"]).exits(0).stdout;
+                let told = in_it(&["who", "0x4d2", "--json"]).exits(0).json();
+                assert_eq!(told["segments"][0]["attachments"][0]["pid"].to_string(), holder.trim());
+                in_it(&["detach", "0x4d2"]).exits(0);
+                in_it(&["stat", id.trim()]).exits(0);
+                in_it(&["rm", id.trim()]).exits(0);
+                // The option may stand behind the command as well.
+                assert_eq!(run(["list", "--json", "--ns", &place]).exits(0).json()["segments"], json!([]));
+            }
+            assert_eq!(oracle::rows().len(), 1, "here nothing has changed");
+        }),
+        trial("namespaces::what_is_no_namespace_is_told", || {
+            for (place, code, says) in [
+                ("", 2, "is no namespace"),
+                ("0", 2, "is no namespace"),
+                ("-1", 2, ""),
+                ("+1", 2, "is no namespace"),
+                ("12abc", 2, "is no namespace"),
+                ("ipc:[x]", 2, "is no namespace"),
+                ("ipc:[]", 2, "is no namespace"),
+                ("4294967296", 2, "is no namespace"),
+                ("2147483647", 1, "there is no such process"),
+                ("/nonexistent/ns", 1, "(ENOENT, open)"),
+                ("/dev/null", 1, "it is no IPC namespace"),
+                ("/proc/self/ns/net", 1, "it is no IPC namespace"),
+                ("/", 1, "it is no IPC namespace"),
+            ] {
+                let ran = run(["--ns", place, "create", "--json"]).exits(code);
+                assert!(ran.stderr.contains(says), "{place:?}: {ran:?}");
+                assert!(ran.json()["error"].is_object(), "{ran:?}");
+            }
+            // Where processes are closed to us, who is in it cannot be known.
+            let ran = run(["--ns", "ipc:[1]", "list"]);
+            assert!(matches!(ran.code, Some(1 | 4)), "{ran:?}");
+            assert_eq!(oracle::rows(), []);
+        }),
+        root_trial("namespaces::without_the_right_it_says_which_is_missing", || {
+            let (actor, _) = elsewhere();
+            let pid = actor.pid().to_string();
+            let ran = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list"])).exits(4).prints_nothing();
+            ran.says("(EACCES, open)").says("CAP_SYS_PTRACE");
+            // The file can be had where somebody has mounted or opened it; entering still takes the right.
+            let file = std::fs::File::open(format!("/proc/{pid}/ns/ipc")).unwrap();
+            let opened = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
+            let mut command = shmadm();
+            let refused = without(&mut command, libc::SYS_setns, None, Errno::EPERM);
+            let ran = finish(refused.args(["--ns", &opened, "list", "--json"])).exits(4);
+            let error = &ran.json()["error"];
+            assert_eq!(
+                (&error["kind"], &error["call"], &error["errno"]),
+                (&json!("permission"), &json!("setns"), &json!("EPERM"))
+            );
+            assert!(error["cause"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{error}");
+        }),
+        root_trial("namespaces::whoever_made_the_user_namespace_needs_no_right", || {
+            let mut actor = container_of_nobody();
+            let pid = actor.pid().to_string();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
+            let listed = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
+            let segment = &listed["segments"][0];
+            // He is root in it, and himself where he stands.
+            assert_eq!(
+                (&segment["uid"], &segment["cuid"], &segment["gid"]),
+                (&json!(NOBODY), &json!(NOBODY), &json!(NOBODY))
+            );
+            assert_eq!((&segment["cpid"], &segment["state"]), (&json!(actor.pid()), &json!("in-use")), "{segment}");
+            let mine = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--mine", "--json"])).exits(0).json();
+            assert_eq!(mine["segments"].as_array().unwrap().len(), 1);
+            finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--mode", "640"])).exits(0);
+            finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--owner", "0"]))
+                .exits(1)
+                .says("no number there");
+            let told = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
+            assert_eq!((&told["segments"][0]["uid"], &told["segments"][0]["mode"]), (&json!(NOBODY), &json!("0640")));
+            // Root sees it as it is here, too.
+            let root = run(["--ns", &pid, "list", "--json"]).exits(0).json();
+            assert_eq!(root["segments"][0]["uid"], NOBODY);
+            // Whoever else has no right gets none.
+            finish(shmadm_as(NOBODY - 1).args(["--ns", &pid, "list"])).exits(4);
+        }),
+    ]
+}
+
+/// All namespaces at once.
+fn all() -> Vec<Trial> {
+    vec![
+        root_trial("namespaces::every_one_is_visited_once", || {
+            let key = unique_key();
+            oracle::create(key, 100, 0o600);
+            let mut expected = vec![oracle::namespace()];
+            let mut actors: Vec<(Actor, u64)> = (0..12).map(|_| elsewhere()).collect();
+            for (actor, number) in &mut actors {
+                actor.number(&format!("create {key} 100 0"));
+                expected.push(*number);
+            }
+            // Two in one namespace are one; and a thread alone can be in another.
+            let (mut second, number) = elsewhere();
+            assert_eq!(second.say(&format!("enter /proc/{}/ns/ipc", actors[0].0.pid())), "0");
+            assert_ne!(second.say("namespace"), number.to_string());
+            let rows = all_ns(&["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]);
+            let mut found: Vec<u64> = rows.iter().map(|row| row["ns"].as_u64().unwrap()).collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected);
+            for row in &rows {
+                let creator = actors
+                    .iter()
+                    .find(|(_, number)| row["ns"] == *number)
+                    .map_or_else(|| i32::try_from(std::process::id()).unwrap(), |(actor, _)| actor.pid());
+                assert_eq!((&row["cpid"], &row["state"]), (&json!(creator), &json!("idle")), "{row}");
+            }
+            let table = run(["list", "--all-ns", "--key", &format!("{key:#x}")]).exits(0).stdout;
+            assert!(table.trim_start().starts_with("NS  CONTAINER"), "{table}");
+            assert_eq!(table.lines().count(), 14);
+        }),
+        root_trial("namespaces::one_that_a_thread_alone_is_in_is_visited", || {
+            let mut actor = Actor::start();
+            assert_eq!(actor.say("thread-unshare"), "0");
+            let threads = std::fs::read_dir(format!("/proc/{}/task", actor.pid())).unwrap();
+            let other =
+                threads.map(|entry| entry.unwrap().path()).find(|path| !path.ends_with(actor.pid().to_string()));
+            let place = other.unwrap().join("ns/ipc").to_string_lossy().into_owned();
+            let key = format!("{:#x}", unique_key());
+            run(["--ns", &place, "create", "--key", &key]).exits(0);
+            let rows = all_ns(&["list", "--all-ns", "--key", &key, "--json"]);
+            assert_eq!(rows.len(), 1, "{rows:?}");
+            run(["--ns", &place, "rm", &key]).exits(0);
+        }),
+        root_trial("namespaces::one_look_tells_who_is_attached_in_all_of_them", || {
+            let mut expected = Vec::new();
+            let mut actors = Vec::new();
+            for _ in 0..5 {
+                let (mut actor, number) = elsewhere();
+                // The same id, key, size and mostly the same second in each.
+                let id = actor.number("create 1234 4096 0");
+                actor.say(&format!("attach {id}"));
+                expected.push((number, id, actor.pid()));
+                actors.push(actor);
+            }
+            let segments = all_ns(&["who", "--all", "--all-ns", "--json"]);
+            for (number, id, pid) in expected {
+                let of_it = |segment: &&Value| segment["ns"] == number && segment["id"] == id;
+                let segment = segments.iter().find(of_it).unwrap();
+                let attachments = segment["attachments"].as_array().unwrap();
+                assert_eq!((attachments.len(), &attachments[0]["pid"]), (1, &json!(pid)), "{segment}");
+                assert_eq!((&attachments[0]["certain"], &segment["hidden"]), (&json!(true), &json!([])), "{segment}");
+            }
+        }),
+        root_trial("namespaces::what_lives_by_an_attachment_alone_is_reported", || {
+            let mut actor = Actor::start();
+            let home = format!("/proc/{}/ns/ipc", std::process::id());
+            assert_eq!(actor.say("unshare"), "0");
+            let key = unique_key();
+            let id = actor.number(&format!("create {key} 4096 0"));
+            let address = actor.say(&format!("attach {id}"));
+            // Nobody is in that namespace any more.
+            assert_eq!(actor.say(&format!("enter {home}")), "0");
+            let ran = run(["who", "--all", "--all-ns", "--json"]).exits(0).says("lives by the attachment alone");
+            let segments = ran.json()["segments"].as_array().unwrap().clone();
+            let stray = segments
+                .iter()
+                .find(|segment| segment["ns"].is_null() && segment["attachments"][0]["pid"] == actor.pid());
+            let stray = stray.unwrap_or_else(|| panic!("{segments:?}"));
+            assert_eq!((&stray["id"], &stray["nattch"], &stray["found"]), (&json!(id), &Value::Null, &json!(1)));
+            assert_eq!(stray["attachments"][0]["address"], address.as_str());
+        }),
+        root_trial("namespaces::without_rights_what_can_be_seen_is_shown_and_the_rest_is_a_warning", || {
+            let mut actor = container_of_nobody();
+            let key = unique_key();
+            actor.number(&format!("create {key} 4096 0"));
+            let number: u64 = actor.say("namespace").parse().unwrap();
+            let ran = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]));
+            let ran = ran.exits(0).says("which IPC namespace they are in");
+            let rows = ran.json()["segments"].as_array().unwrap().clone();
+            assert_eq!(rows.len(), 1, "through a process of its own: {ran:?}");
+            assert_eq!((&rows[0]["ns"], &rows[0]["uid"]), (&json!(number), &json!(NOBODY)), "{rows:?}");
+        }),
+        trial("namespaces::an_unprivileged_user_still_sees_his_own", || {
+            let key = unique_key();
+            oracle::create(key, 100, 0o600);
+            let rows = all_ns(&["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]);
+            assert_eq!(rows.len(), 1);
+            assert_eq!(rows[0]["ns"], oracle::namespace());
+        }),
+    ]
+}
+
+/// Cleaning all of them.
+fn cleaning() -> Vec<Trial> {
+    vec![
+        root_trial("namespaces::prune_asks_for_all_of_them_by_name", || {
+            // By a key that nobody else has: other trials and this machine have orphans of their own.
+            let key = unique_key();
+            let text = format!("{key:#x}");
+            let mut keepers: Vec<(Actor, u64)> = (0..3).map(|_| elsewhere()).collect();
+            for (keeper, _) in &mut keepers {
+                let mut maker = Actor::start();
+                assert_eq!(maker.say(&format!("enter /proc/{}/ns/ipc", keeper.pid())), "0");
+                maker.number(&format!("create {key} 4096 0"));
+                maker.leave();
+            }
+            // One of them has come into use.
+            let id = keepers[2].0.number("find-id");
+            keepers[2].0.say(&format!("attach {id}"));
+            let line = ["prune", "--all-ns", "--older-than", "0s", "--key", &text];
+            let refused = run(line).exits(5).prints_nothing();
+            let numbers: Vec<u64> = keepers.iter().map(|(_, number)| *number).collect();
+            for number in &numbers[..2] {
+                assert!(refused.stderr.contains(&format!("1 in {number}")), "{refused:?}");
+            }
+            assert!(!refused.stderr.contains(&numbers[2].to_string()), "{refused:?}");
+            let shown = run([&line[..], &["-n"]].concat()).exits(0).stdout;
+            assert!(shown.trim_start().starts_with("NS  CONTAINER"), "{shown}");
+            let report = run([&line[..], &["-y", "--json"]].concat()).exits(0).json();
+            let mut pruned: Vec<u64> =
+                report["removed"].as_array().unwrap().iter().map(|row| row["ns"].as_u64().unwrap()).collect();
+            pruned.sort_unstable();
+            let mut expected = numbers[..2].to_vec();
+            expected.sort_unstable();
+            assert_eq!(pruned, expected, "{report}");
+            let left = all_ns(&["list", "--all-ns", "--key", &text, "--json"]);
+            assert_eq!((left.len(), &left[0]["ns"]), (1, &json!(numbers[2])));
+        }),
+        root_trial("namespaces::prune_leaves_alone_what_another_process_would_have_to_enter", || {
+            let keeper = container_of_nobody();
+            let key = unique_key();
+            let pid = keeper.pid().to_string();
+            finish(shmadm_as(NOBODY).args(["--ns", &pid, "create", "--key", &format!("{key:#x}")])).exits(0);
+            let text = format!("{key:#x}");
+            let line = ["prune", "--all-ns", "--older-than", "0s", "--key", &text, "-y", "--json"];
+            let ran = finish(shmadm_as(NOBODY).args(line)).exits(0);
+            let report = ran.json();
+            assert_eq!(report["removed"], json!([]), "{report}");
+            let reason = report["skipped"][0]["reason"].as_str().unwrap();
+            assert!(reason.contains(&format!("`shmadm --ns {pid} prune`")), "{reason}");
+            let alone = finish(shmadm_as(NOBODY).args(["--ns", &pid, "prune", "--older-than", "0s", "-y", "--json"]));
+            assert_eq!(alone.exits(0).json()["removed"].as_array().unwrap().len(), 1);
+        }),
+    ]
+}
+
+/// Starts an actor in an IPC namespace of its own, and gives that one's number; takes root.
+fn elsewhere() -> (Actor, u64) {
+    let mut actor = Actor::start();
+    assert_eq!(actor.say("unshare"), "0");
+    let number = actor.say("namespace").parse().unwrap();
+    (actor, number)
+}
+
+/// Starts an actor of another user in a user namespace that he made, and an IPC namespace that belongs to it.
+fn container_of_nobody() -> Actor {
+    let mut command = Command::new("/proc/self/exe");
+    command.uid(NOBODY).gid(NOBODY).current_dir("/");
+    let mut actor = Actor::spawn(&mut command);
+    assert_eq!(actor.say("unshare-user"), "0");
+    actor
+}
+
+/// Gives a key that nobody else has.
+fn unique_key() -> u32 {
+    fastrand::u32(0x1000_0000..0x7fff_ffff)
+}
+
+/// Runs the program, and gives the segments that it reports.
+#[track_caller]
+fn all_ns(arguments: &[&str]) -> Vec<Value> {
+    run(arguments).exits(0).json()["segments"].as_array().unwrap().clone()
+}

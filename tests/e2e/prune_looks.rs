@@ -1,0 +1,152 @@
+//! `prune` looks again right before it removes: it is stopped there, and the world moves on.
+
+use libtest_mimic::Trial;
+use nix::libc;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::oracle;
+use crate::support::{root_trial, run, trial, wait_for};
+use crate::vanish::{Call, Stopped};
+
+/// What is run.
+const PRUNE: &[&str] = &["prune", "--yes", "--older-than", "0s", "--json"];
+
+/// Tells whether a call looks at a segment.
+fn look(call: &Call) -> bool {
+    call.is_shmctl(libc::IPC_STAT)
+}
+
+/// Tells whether a call removes a segment.
+fn removal(call: &Call) -> bool {
+    call.is_shmctl(libc::IPC_RMID)
+}
+
+/// Makes a segment whose creator is gone.
+fn orphan() -> i32 {
+    let mut actor = Actor::start();
+    let id = actor.number("create 1234 4096 0");
+    actor.leave();
+    id
+}
+
+/// Asserts that a segment was skipped for a reason, and nothing was removed.
+#[track_caller]
+fn skips(report: &Value, id: i32, reason: &str) {
+    assert_eq!((&report["removed"], &report["failed"]), (&json!([]), &json!([])), "{report}");
+    assert_eq!(report["skipped"][0]["id"], id, "{report}");
+    assert!(report["skipped"][0]["reason"].as_str().unwrap().starts_with(reason), "{report}");
+}
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("prune::an_attachment_before_either_look_is_seen", || {
+            for nth in [1, 2] {
+                let id = orphan();
+                let stopped = Stopped::before(nth, look, PRUNE);
+                let attached = oracle::Attached::new(id);
+                let before = oracle::rows();
+                skips(&stopped.go_on().exits(0).json(), id, "it was attached since");
+                assert_eq!(oracle::rows(), before, "look {nth}");
+                drop(attached);
+                assert!(oracle::remove(id));
+            }
+        }),
+        trial("prune::an_attachment_that_came_and_went_before_either_look_is_seen", || {
+            for nth in [1, 2] {
+                let id = orphan();
+                let stopped = Stopped::before(nth, look, PRUNE);
+                drop(oracle::Attached::new(id));
+                let before = oracle::rows();
+                skips(&stopped.go_on().exits(0).json(), id, "it was used since");
+                assert_eq!(oracle::rows(), before, "look {nth}");
+                assert!(oracle::remove(id));
+            }
+        }),
+        trial("prune::a_change_before_either_look_is_seen", || {
+            for nth in [1, 2] {
+                let id = orphan();
+                let stopped = Stopped::before(nth, look, PRUNE);
+                let me = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+                oracle::set(id, me.0, me.1, 0o640);
+                skips(&stopped.go_on().exits(0).json(), id, "it changed since");
+                assert!(oracle::remove(id));
+            }
+        }),
+        trial("prune::a_removal_before_either_look_or_the_call_is_no_failure", || {
+            for before in [(1, look as fn(&Call) -> bool), (2, look), (1, removal)] {
+                let id = orphan();
+                let stopped = Stopped::before(before.0, before.1, PRUNE);
+                assert!(oracle::remove(id));
+                // Its key is somebody else's at once.
+                let next = oracle::create(1234, 4096, 0o600);
+                let rows = oracle::rows();
+                skips(&stopped.go_on().exits(0).json(), id, "it is gone already");
+                assert_eq!(oracle::rows(), rows);
+                assert!(oracle::remove(next));
+            }
+        }),
+        root_trial("prune::an_id_that_is_another_segments_before_either_look_is_seen", || {
+            for nth in [1, 2] {
+                let id = orphan();
+                let stopped = Stopped::before(nth, look, PRUNE);
+                assert!(oracle::remove(id));
+                // The very same id, key, size and mode, and mostly the same second: the creator tells.
+                std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+                assert_eq!(oracle::create(1234, 4096, 0o600), id);
+                skips(&stopped.go_on().exits(0).json(), id, "it changed since");
+                assert!(oracle::remove(id));
+            }
+        }),
+        trial("prune::an_attachment_after_the_last_look_is_marked_and_named", || {
+            let id = orphan();
+            let stopped = Stopped::before(1, removal, PRUNE);
+            let attached = oracle::Attached::new(id);
+            let ran = stopped.go_on().exits(0).says("was attached at the last moment, by pid ");
+            assert!(ran.stderr.contains(&format!("by pid {} of ", std::process::id())), "{ran:?}");
+            let report = ran.json();
+            assert_eq!(report["removed"][0]["outcome"], "marked");
+            let nothing = json!({"segments": 0, "size": 0, "rss": 0, "swap": 0});
+            assert_eq!(report["freed"], nothing, "what is only marked frees nothing");
+            assert_eq!(oracle::row(id).unwrap().get("perms"), "1600");
+            drop(attached);
+        }),
+        trial("prune::a_state_that_is_another_one_now_is_seen", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            let line = [PRUNE, &["--unattached"]].concat();
+            let stopped = Stopped::before(1, look, &line);
+            actor.leave();
+            skips(&stopped.go_on().exits(0).json(), id, "its state is orphan now");
+            assert!(oracle::remove(id));
+        }),
+        trial("prune::nothing_comes_between_the_last_look_and_the_removal", || {
+            let id = orphan();
+            let stopped = Stopped::before(1, look, PRUNE);
+            let calls = stopped.calls_until(removal);
+            let of_it = |call: &Call| call.arguments[0] == u64::from(id.cast_unsigned());
+            let [.., last, removing] = calls.as_slice() else { panic!("there are looks before it") };
+            assert!(look(last) && of_it(last) && of_it(removing), "the call before is number {}", last.number);
+            assert!(calls.iter().any(|call| call.number == libc::SYS_pidfd_open), "its creator is asked anew");
+            stopped.go_on().exits(0);
+            assert_eq!(oracle::rows(), []);
+        }),
+        trial("prune::a_signal_between_two_removals_ends_it_with_a_report", || {
+            let ids = [orphan(), {
+                let mut actor = Actor::start();
+                let id = actor.number("create 1 4096 0");
+                actor.leave();
+                id
+            }];
+            let stopped = Stopped::before(1, removal, PRUNE);
+            stopped.signal(nix::sys::signal::Signal::SIGTERM);
+            let ran = stopped.go_on();
+            assert_eq!(ran.signal, Some(libc::SIGTERM), "{ran:?}");
+            let removed = ran.json()["removed"].as_array().unwrap().len();
+            assert_eq!(removed, 1, "{ran:?}");
+            wait_for("the second one to be still there", || oracle::row(ids[1]).is_some());
+            run(["prune", "-y", "--older-than", "0s"]).exits(0);
+        }),
+    ]
+}
