@@ -1,11 +1,12 @@
 //! The program beside its peers, as ratios within one run: `cargo bench`.
 //!
 //! Each pair of commands runs in turn, A B A B, in an IPC namespace of its own; what is printed is the median of each
-//! and the median of the ratios. 32,000 segments and the rights of two users take root: without it these parts are
+//! and the median of the ratios. 32,000 segments, many namespaces and the rights of two users take root: without it these parts are
 //! left out, and said to be. A number as argument sets how many pairs are run.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails by panicking")]
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 
+mod attachers;
 mod contents;
 mod listing;
 #[path = "../tests/e2e/oracle.rs"]
@@ -18,23 +19,33 @@ use nix::unistd::geteuid;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    if let [word, first, count] = arguments.as_slice()
-        && word == listing::CREATOR
-    {
-        return listing::create_and_die(first.parse().unwrap(), count.parse().unwrap());
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [listing::CREATOR, first, count] => {
+            return listing::create_and_die(first.parse().unwrap(), count.parse().unwrap());
+        }
+        [attachers::CROWD, count] => return attachers::be_a_crowd(count.parse().unwrap(), None),
+        [attachers::CROWD, count, id] => return attachers::be_a_crowd(count.parse().unwrap(), id.parse().ok()),
+        [attachers::CONTAINER] => return attachers::be_a_container(),
+        [attachers::SEARCH, text] => return attachers::search_maps(text),
+        _ => {}
     }
     let pairs = arguments.first().and_then(|number| number.parse().ok()).unwrap_or(15);
     let root = geteuid().is_root();
     if !root {
-        println!("not root: 32,000 segments and what another user may do are left out");
+        println!("not root: 32,000 segments, 100 namespaces and what another user may do are left out");
     }
     enter_namespace(root);
     timing::headings();
     listing::startup(pairs);
-    listing::of(4096, 1024, pairs);
+    // Short runs: it takes more of them before their median stands still.
+    listing::of(4096, 1024, pairs * 4);
     if root {
         std::fs::write("/proc/sys/kernel/shmmni", "32768").unwrap();
         listing::of(32_000, 8_000, pairs);
+    }
+    attachers::run(pairs);
+    if root {
+        attachers::namespaces(pairs);
     }
     contents::run(pairs.min(9), root);
 }

@@ -34,7 +34,7 @@ impl Job {
     }
 
     /// Tells whether the command is installed.
-    fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         let name = &self.command[0];
         name.contains('/')
             || std::env::var("PATH")
