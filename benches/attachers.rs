@@ -55,6 +55,7 @@ impl Drop for Kept {
 
 /// Makes mappings, attaches the segment if there is one, and forks as often as told; ends with its input.
 #[expect(unsafe_code, reason = "mappings and forks are what is measured")]
+#[expect(clippy::disallowed_methods, reason = "mappings and forks are what is measured")]
 pub(crate) fn be_a_crowd(count: usize, id: Option<i32>) {
     let exe = File::open("/proc/self/exe").unwrap();
     let own = std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
@@ -108,6 +109,7 @@ pub(crate) fn be_a_container() {
 }
 
 /// Says that all is ready, and waits for the end of the input.
+#[expect(clippy::disallowed_methods, reason = "whoever waits for it reads a pipe")]
 fn ready_until_end() {
     println!("ready");
     std::io::stdout().flush().unwrap();

@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, completions, create, demo, detach, limits, list, prune, read, rm, set, stat, who,
-    write,
+    Context, MANUALS, Manual, attach, completions, create, demo, detach, limits, list, prune, quoted, read, rm, set,
+    stat, who, write,
 };
 use crate::error::{Error, Exit, Kind};
 use crate::process::{enter_namespace, interrupted_by, serve};
@@ -50,7 +50,7 @@ struct GlobalArgs {
 
     /// Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number
     #[arg(long, global = true, value_name = "PID|PATH|ipc:[N]", help_heading = "Global options")]
-    ns: Option<String>,
+    ns: Option<OsString>,
 
     /// When to colour
     #[arg(
@@ -125,6 +125,16 @@ enum Command {
 }
 
 impl Command {
+    /// Tells whether the command is about every IPC namespace.
+    fn is_everywhere(&self) -> bool {
+        match self {
+            Self::List(args) => args.all_ns,
+            Self::Who(args) => args.all_ns,
+            Self::Prune(args) => args.all_ns,
+            _ => false,
+        }
+    }
+
     /// Tells whether the command prints rows, which CSV and TSV can hold.
     fn prints_rows(&self) -> bool {
         matches!(self, Self::List(_) | Self::Stat(_) | Self::Limits(_) | Self::Who(_) | Self::Prune(_))
@@ -206,11 +216,20 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
         Err(error) => return report(ui(global.quiet, global.color.into()), error, wants_json),
     };
     // Before there is any thread: a user namespace can be entered by a process with one alone.
-    let system = match global.ns.as_deref().map(enter_namespace).transpose() {
-        Ok(ids) => System::new().within(ids.unwrap_or_default()),
+    let everywhere = command.as_ref().is_some_and(Command::is_everywhere);
+    let system = match global.ns.as_deref() {
+        Some(_) if everywhere => Err(Error::new(Kind::Usage, "--ns and --all-ns exclude each other")),
+        Some(namespace) => enter_namespace(namespace).map(|ids| System::new().within(ids)),
+        None => Ok(System::new()),
+    };
+    let system = match system {
+        Ok(system) => system,
         Err(error) => return report(ui(global.quiet, global.color.into()), error, format == Format::Json),
     };
-    let mut context = Context { ui: ui(global.quiet, global.color.into()), system, format };
+    let place = global.ns.as_ref().map(|namespace| quoted(&namespace.to_string_lossy()));
+    let words: Vec<_> = arguments.iter().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
+    let ui = ui(global.quiet, global.color.into()).within(place);
+    let mut context = Context { ui, system, format, line: words.join(" ") };
     let result = match &command {
         Some(command) => dispatch(command, &mut context),
         None => print_help(&mut context),

@@ -51,6 +51,8 @@ pub(crate) struct Ui {
     color_out: bool,
     /// Colour on standard error.
     color_err: bool,
+    /// The other namespace in which the whole command works, as a shell takes it.
+    place: Option<String>,
 }
 
 /// Standard output. A reader that has gone away is no failure: what is written from then on is dropped.
@@ -108,8 +110,32 @@ impl Ui {
             quiet,
             color_out: color.decide(stdout.is_terminal()),
             color_err: color.decide(io::stderr().is_terminal()),
+            place: None,
             out: Out { stream: BufWriter::with_capacity(64 << 10, Stream { stdout, interrupted }), closed: false },
         }
+    }
+
+    /// Has every command that is advised work in the namespace in which this one does: typed as it stands, it would
+    /// otherwise be about other segments with the same ids.
+    pub(crate) fn within(mut self, place: Option<String>) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// Gives advice with its commands as they are to be typed.
+    fn typed(&self, hint: &str) -> String {
+        match &self.place {
+            Some(place) if !hint.contains(" --ns ") => hint
+                .replace("`shmadm ", &format!("`shmadm --ns {place} "))
+                .replace("sudo shmadm ", &format!("sudo shmadm --ns {place} ")),
+            _ => hint.to_owned(),
+        }
+    }
+
+    /// Gives an error with its advice as it is to be typed.
+    pub(crate) fn localized(&self, mut error: Error) -> Error {
+        error.hints.iter_mut().for_each(|hint| *hint = self.typed(hint));
+        error
     }
 
     /// Tells whether data goes to a terminal.
@@ -209,7 +235,8 @@ impl Ui {
     /// Advises, after a warning.
     pub(crate) fn hint(&mut self, message: &str) {
         let label = self.label("hint:", AnsiColor::Cyan);
-        self.say(&format!("{label} {}", escape(message)));
+        let message = self.typed(message);
+        self.say(&format!("{label} {}", escape(&message)));
     }
 
     /// Reports a failure with cause and hints.
@@ -230,7 +257,8 @@ impl Ui {
     /// # Errors
     /// Standard output takes no more.
     pub(crate) fn error_json(&mut self, error: &Error) -> Result<(), Error> {
-        self.write(|out| write_error_json(out, error))
+        let error = self.localized(error.clone());
+        self.write(|out| write_error_json(out, &error))
     }
 
     /// Prints what clap has rendered: help to standard output, a usage error to standard error.

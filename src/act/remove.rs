@@ -58,9 +58,17 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
     }
     if now.nattch > 0 && !how.force {
         let refusal = attached_refusal(system, &now, format!("refused to remove segment {id}: it is in use"));
-        return Err(refusal.hint(format!(
-            "`shmadm rm --force {id}` marks it for destruction: it loses its key at once, and goes with its last detach"
-        )));
+        return Err(if now.dest {
+            refusal
+                .hint(format!("it is marked for destruction already, and goes with its last detach: `shmadm who {id}`"))
+        } else if may_control(system, &now) == Some(false) {
+            refusal.hint(format!("only {}, who owns it, its creator or root can remove it", system.user(now.uid)))
+        } else {
+            refusal.hint(format!(
+                "`shmadm rm --force {id}` marks it for destruction: it loses its key at once, and goes with its last \
+                 detach"
+            ))
+        });
     }
     if how.dry_run {
         return if may_control(system, &now) == Some(false) {

@@ -2,9 +2,9 @@
 
 use super::Context;
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Segment};
+use crate::model::{Attachers, Needs, Segment, ShmId};
 use crate::process::{list_through_worker, visit};
-use crate::query::{Census, Namespace, census, inventory};
+use crate::query::{Census, Namespace, census, inventory, looks_into_all};
 
 /// What a visit of all namespaces came to.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Visited {
     pub(crate) namespaces: Vec<Namespace>,
     /// Those of them that this process cannot enter, and that were listed by another one.
     pub(crate) apart: Vec<Namespace>,
+    /// Whether every namespace could be visited, as far as can be known.
+    pub(crate) all: bool,
 }
 
 /// Lists the segments of every namespace; one that cannot be entered is a warning.
@@ -24,14 +26,22 @@ pub(crate) struct Visited {
 pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Visited, Error> {
     let Census { namespaces, closed } = census(&context.system)?;
     // Who is attached is found with one look at all processes, later and for all.
-    let needs = needs.union(Needs::NAMESPACE).difference(Needs::ATTACHERS);
-    let results = visit(&namespaces, |system, _| inventory(system, needs))?;
-    let mut visited = Visited { segments: Vec::new(), namespaces: Vec::new(), apart: Vec::new() };
+    let needs = needs.union(Needs::NAMESPACE).difference(Needs::ATTACHERS | Needs::CONTAINER);
+    let mut visited = Visited { segments: Vec::new(), namespaces: Vec::new(), apart: Vec::new(), all: closed == 0 };
+    let here = context.system.namespace();
+    if !namespaces.iter().any(|namespace| Some(namespace.number) == here) {
+        context.ui.warning(
+            "/proc does not show us in any IPC namespace: others cannot be found, and this one alone is shown",
+        );
+        visited.segments = inventory(&context.system, needs)?;
+        visited.all = false;
+    }
+    let results = visit(&context.system, &namespaces, |system, _| inventory(system, needs));
     for (namespace, result) in namespaces.into_iter().zip(results) {
         let result = match result {
             // One that belongs to a user namespace of ours takes a process of its own.
             Err(error) if error.kind == Kind::Permission => {
-                let listed = list_through_worker(&namespace).map_err(|_| error);
+                let listed = list_through_worker(&context.system, &namespace).map_err(|_| error);
                 if listed.is_ok() {
                     visited.apart.push(namespace.clone());
                 }
@@ -45,17 +55,21 @@ pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Visited, Err
                 visited.segments.extend(segments);
                 visited.namespaces.push(namespace);
             }
-            Err(error) => warn_of_closed(context, &namespace, &error),
+            // Everybody has left it meanwhile.
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) => {
+                warn_of_closed(context, &namespace, &error);
+                visited.all = false;
+            }
         }
     }
-    if closed > 0 {
-        let processes = if closed == 1 { "process does" } else { "processes do" };
+    if closed > 0 && !looks_into_all(&context.system) {
+        let (processes, are) = if closed == 1 { ("process does", "it is") } else { ("processes do", "they are") };
         context.ui.warning(&format!(
-            "{closed} {processes} not tell us which IPC namespace they are in: there may be more than are shown"
+            "{closed} {processes} not tell us which IPC namespace {are} in: there may be more than are shown"
         ));
-        if context.system.uid() != 0 {
-            context.ui.hint("root sees them all: `sudo shmadm … --all-ns`");
-        }
+        let line = format!("root sees them all: `sudo shmadm {}`", context.line);
+        context.ui.hint(&line);
     }
     Ok(visited)
 }
@@ -63,5 +77,33 @@ pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Visited, Err
 /// Warns of a namespace that could not be entered.
 pub(crate) fn warn_of_closed(context: &mut Context, namespace: &Namespace, error: &Error) {
     let container = namespace.container.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
-    context.ui.warning(&format!("{} (pid {}{container}): its segments are left out", error.line(), namespace.pid));
+    let cause = error.cause.as_ref().map(|cause| format!("; {cause}")).unwrap_or_default();
+    context.ui.warning(&format!(
+        "its segments are left out: {} (pid {}{container}){cause}",
+        error.line(),
+        namespace.pid
+    ));
+}
+
+/// Warns of segments whose namespace was not among those that were visited.
+pub(crate) fn warn_of_strays(context: &mut Context, strays: &[(ShmId, Attachers)], all: bool) {
+    for (id, attachers) in strays {
+        let pids: Vec<_> = attachers.processes().map(|process| process[0].pid.to_string()).collect();
+        let why = if all {
+            "has no process any more, and lives by the attachment alone"
+        } else {
+            "could not be visited, or has no process any more and lives by the attachment alone"
+        };
+        let pids = pids.join(", ");
+        context.ui.warning(&format!("pid {pids} has a segment with id {id} attached whose IPC namespace {why}"));
+    }
+}
+
+/// Says in which namespace something is.
+pub(crate) fn place_of(ns: Option<u64>, container: Option<&str>) -> String {
+    match (ns, container) {
+        (Some(number), Some(container)) => format!(" of {number} ({container})"),
+        (Some(number), None) => format!(" of {number}"),
+        (None, _) => String::new(),
+    }
 }

@@ -3,14 +3,14 @@
 use clap::Args;
 
 use super::args::{FilterArgs, TimeParser};
-use super::everywhere::survey;
+use super::everywhere::{survey, warn_of_strays};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Segment};
-use crate::query::{add_attachers, each, inventory};
+use crate::query::{add_attachers, add_attachers_and_find_strays, each, inventory};
 use crate::render::{
-    CREATORS, Cell, Column, ColumnInfo, DEFAULT, EVERYWHERE, Format, NARROW, PIDS, RECORD, Rows, SEGMENT, TIMES,
-    TableStyle, TimeStyle, describe_columns, select, write_rows,
+    CREATORS, Cell, Column, ColumnInfo, DEFAULT, EVERYWHERE, Format, NARROW, PIDS, RECORD, RECORD_EVERYWHERE, Rows,
+    SEGMENT, TIMES, TableStyle, TimeStyle, describe_columns, select, write_rows,
 };
 
 /// What the manual page adds.
@@ -80,7 +80,7 @@ pub(crate) struct ListArgs {
 
     /// List the segments of every IPC namespace that a process is in
     #[arg(long)]
-    all_ns: bool,
+    pub(crate) all_ns: bool,
 }
 
 impl ListArgs {
@@ -92,6 +92,8 @@ impl ListArgs {
             Format::Table if self.creators => CREATORS,
             Format::Table if self.all_ns => EVERYWHERE,
             Format::Table => DEFAULT,
+            // What tells namespaces apart comes with them, where fields may be added.
+            Format::Json if self.all_ns => RECORD_EVERYWHERE,
             Format::Json | Format::Csv | Format::Tsv => RECORD,
         };
         let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == EVERYWHERE);
@@ -138,11 +140,21 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     let needs = shown | filter.needs();
     // What is sorted, or asked of all at once, is shown when all is there.
     if sort.is_some() || args.reverse || args.all_ns || needs.contains(Needs::ATTACHERS) {
-        let mut segments =
-            if args.all_ns { survey(context, needs)?.segments } else { inventory(&context.system, needs)? };
-        segments.retain(|segment| filter.admits(&context.system, segment));
-        if needs.contains(Needs::ATTACHERS) {
-            add_attachers(&context.system, &mut segments)?;
+        let mut segments;
+        if args.all_ns {
+            let visited = survey(context, needs)?;
+            segments = visited.segments;
+            if needs.contains(Needs::ATTACHERS) {
+                let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
+                warn_of_strays(context, &strays, visited.all);
+            }
+            segments.retain(|segment| filter.admits(&context.system, segment));
+        } else {
+            segments = inventory(&context.system, needs)?;
+            segments.retain(|segment| filter.admits(&context.system, segment));
+            if needs.contains(Needs::ATTACHERS) {
+                add_attachers(&context.system, &mut segments)?;
+            }
         }
         if let Some(column) = sort {
             segments.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));

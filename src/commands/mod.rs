@@ -17,7 +17,7 @@ pub(crate) mod stat;
 pub(crate) mod who;
 pub(crate) mod write;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, Needs, Segment, Size};
 use crate::query::{System, last_user_alone_lives};
 use crate::render::{Format, SEGMENT, select};
@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) system: System,
     /// The form in which to report.
     pub(crate) format: Format,
+    /// What was typed behind the program's name, as a shell takes it.
+    pub(crate) line: String,
 }
 
 impl Context {
@@ -58,6 +60,27 @@ impl Context {
                  attaching replaces that record, and the segment will look like an orphan"
             ));
         }
+    }
+}
+
+/// Makes the one error of several targets that all failed, which stands for a report; the others are told at once.
+fn nothing_to_report(context: &mut Context, mut failures: Vec<Error>) -> Option<Error> {
+    let common = match Exit::of(failures.iter().map(|error| error.kind)) {
+        Exit::Failed(kind) => kind,
+        _ => return None,
+    };
+    let last = failures.pop()?;
+    failures.iter().for_each(|error| context.ui.error(error));
+    Some(Error { kind: common, ..last })
+}
+
+/// Quotes a word for a shell, if it has to be.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

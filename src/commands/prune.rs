@@ -1,11 +1,12 @@
 //! `shmadm prune`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::args::FilterArgs;
-use super::everywhere::{survey, warn_of_closed};
+use super::everywhere::{place_of, survey, warn_of_closed};
 use super::{Context, Manual, describe, usage};
 use crate::act::{Cleaned, Outcome, clean};
 use crate::error::{Error, Exit, Kind};
@@ -65,7 +66,7 @@ pub(crate) struct PruneArgs {
 
     /// Look into every IPC namespace that a process is in
     #[arg(long)]
-    all_ns: bool,
+    pub(crate) all_ns: bool,
 }
 
 impl PruneArgs {
@@ -132,11 +133,12 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
         confirm(args, context, &chosen)?;
     }
     // Ctrl-C ends the work between two removals, and what was done is still told.
-    let interrupts = Interrupts::note()?;
+    let interrupts = if chosen.is_empty() { None } else { Some(Interrupts::note()?) };
+    let check = || interrupts.as_ref().map_or(Ok(()), Interrupts::check);
     let results = if args.all_ns {
-        prune_everywhere(args, context, chosen, &namespaces, &interrupts)?
+        prune_everywhere(args, context, chosen, &namespaces, check)
     } else {
-        chosen.into_iter().map_while(|segment| one(&context.system, segment, args.dry_run, &interrupts)).collect()
+        chosen.into_iter().map_while(|segment| one(&context.system, segment, args.dry_run, check)).collect()
     };
     for (segment, result) in results {
         match result {
@@ -147,13 +149,14 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
                 pruning.removed.push(Removed { segment, outcome: outcome.word(), why });
             }
             Err(error) => {
+                let error = context.ui.localized(error);
                 context.ui.error(&error);
                 pruning.failed.push(Failure { target: segment.id.to_string(), error });
             }
         }
     }
     report(args, context, &pruning)?;
-    interrupts.check()?;
+    check()?;
     Ok(Exit::of(pruning.failed.iter().map(|failure| failure.error.kind)))
 }
 
@@ -161,11 +164,11 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
 type Tried = (Segment, Result<(Cleaned, Option<String>), Error>);
 
 /// Removes one segment; `None` once a signal has asked us to end.
-fn one(system: &System, segment: Segment, dry_run: bool, interrupts: &Interrupts) -> Option<Tried> {
-    interrupts.check().ok()?;
+fn one(system: &System, segment: Segment, dry_run: bool, check: impl Fn() -> Result<(), Error>) -> Option<Tried> {
+    check().ok()?;
     let cleaned = clean(system, &segment, dry_run).map(|cleaned| {
         let marked = cleaned == Cleaned::Removed(Outcome::Marked);
-        (cleaned, marked.then(|| name_attachers(system, segment.id)))
+        (cleaned, if marked { name_attachers(system, segment.id) } else { None })
     });
     Some((segment, cleaned))
 }
@@ -176,14 +179,14 @@ fn prune_everywhere(
     context: &mut Context,
     chosen: Vec<Segment>,
     namespaces: &[Namespace],
-    interrupts: &Interrupts,
-) -> Result<Vec<Tried>, Error> {
+    check: impl Fn() -> Result<(), Error> + Copy + Send + Sync,
+) -> Vec<Tried> {
     let concerned = |namespace: &&Namespace| chosen.iter().any(|segment| segment.ns == Some(namespace.number));
     let concerned: Vec<Namespace> = namespaces.iter().filter(concerned).cloned().collect();
-    let results = visit(&concerned, |system, namespace| {
+    let results = visit(&context.system, &concerned, |system, namespace| {
         let here = chosen.iter().filter(|segment| segment.ns == Some(namespace.number)).cloned();
-        Ok(here.map_while(|segment| one(system, segment, args.dry_run, interrupts)).collect::<Vec<Tried>>())
-    })?;
+        Ok(here.map_while(|segment| one(system, segment, args.dry_run, check)).collect::<Vec<Tried>>())
+    });
     let mut outcomes = Vec::new();
     for (namespace, result) in concerned.iter().zip(results) {
         match result {
@@ -191,30 +194,44 @@ fn prune_everywhere(
             Err(error) => warn_of_closed(context, namespace, &error),
         }
     }
-    Ok(outcomes)
+    outcomes
+}
+
+/// How many namespaces a question names.
+const NAMED: usize = 8;
+
+/// Names a segment, with its namespace where there are several.
+fn named(args: &PruneArgs, segment: &Segment) -> String {
+    let place = if args.all_ns { place_of(segment.ns, segment.container.as_deref()) } else { String::new() };
+    format!("{}{place}", describe(segment))
 }
 
 /// Asks whether to go on.
 fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Result<(), Error> {
     let count = if chosen.len() == 1 { "1 segment".to_owned() } else { format!("{} segments", chosen.len()) };
-    let mut namespaces: Vec<_> = chosen.iter().map(|segment| (segment.ns, segment.container.clone())).collect();
-    namespaces.dedup();
-    let place = |(ns, container): &(Option<u64>, Option<std::sync::Arc<str>>)| {
+    let mut places: Vec<_> = chosen.iter().map(|segment| (segment.ns, segment.container.clone())).collect();
+    places.dedup();
+    let name = |(ns, container): &(Option<u64>, Option<Arc<str>>)| {
         let number = ns.map_or_else(|| "?".to_owned(), |number| number.to_string());
         let container = container.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         let here = if *ns == context.system.namespace() { " (this one)" } else { "" };
         let count = chosen.iter().filter(|segment| segment.ns == *ns).count();
         format!("{count} in {number}{container}{here}")
     };
-    let places: Vec<_> = namespaces.iter().map(place).collect();
-    let places = if args.all_ns { format!(" of the IPC namespaces {}", places.join(", ")) } else { String::new() };
+    let mut names: Vec<String> = places.iter().take(NAMED).map(name).collect();
+    if places.len() > NAMED {
+        names.push(format!("and others in {} more", places.len() - NAMED));
+    }
+    let namespaces = if places.len() == 1 { "IPC namespace" } else { "IPC namespaces" };
+    let places =
+        if args.all_ns { format!(" of {} {namespaces}: {}", places.len(), names.join(", ")) } else { String::new() };
     if !context.ui.can_ask() {
-        return Err(Error::new(Kind::Refused, format!("refused to remove {count}{places}: nobody can be asked"))
-            .cause("there is no terminal to ask on, and --yes is missing")
-            .hint("`shmadm prune --dry-run` shows them; with --yes they are removed"));
+        return Err(Error::new(Kind::Refused, format!("refused to remove {count}{places}"))
+            .cause("nobody can be asked: there is no terminal, and --yes is missing")
+            .hint(format!("`shmadm {} --dry-run` shows them; with --yes they are removed", context.line)));
     }
     for segment in chosen {
-        context.ui.tell(&format!("{}: {}", describe(segment), why(segment)));
+        context.ui.tell(&format!("{}: {}", named(args, segment), why(segment)));
     }
     if context.ui.ask(&format!("remove {count}{places}?"))? {
         Ok(())
@@ -240,7 +257,7 @@ fn why(segment: &Segment) -> String {
 
 /// Says what became of a segment.
 fn say(args: &PruneArgs, context: &mut Context, segment: &Segment, outcome: Outcome, by: Option<&str>) {
-    let what = describe(segment);
+    let what = named(args, segment);
     match outcome {
         _ if args.dry_run => {}
         Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
@@ -276,7 +293,7 @@ fn report(args: &PruneArgs, context: &mut Context, pruning: &Pruning) -> Result<
         }
     }
     for skipped in &pruning.skipped {
-        context.ui.status(&format!("skipped {}: {}", describe(&skipped.segment), skipped.reason));
+        context.ui.status(&format!("skipped {}: {}", named(args, &skipped.segment), skipped.reason));
     }
     if !pruning.removed.is_empty() {
         let freed = pruning.freed();

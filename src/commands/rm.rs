@@ -62,6 +62,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
             }
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
             Err(error) => {
+                let error = context.ui.localized(error);
                 context.ui.error(&error);
                 failures.push(Failure { target: target.text, error });
             }
@@ -84,6 +85,7 @@ fn resolve_all(args: &RmArgs, context: &mut Context) -> (Vec<(Target, Segment)>,
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
             Err(_) if failures.iter().any(|known| known.target == target.text) => {}
             Err(error) => {
+                let error = context.ui.localized(error);
                 context.ui.error(&error);
                 failures.push(Failure { target: target.text.clone(), error });
             }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::args::Several;
-use super::{Context, Manual, record_columns};
+use super::{Context, Manual, nothing_to_report, record_columns};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Segment};
 use crate::query::{add_attachers, resolve};
@@ -56,9 +56,10 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
             Err(error) => failures.push(error),
         }
     }
-    if segments.is_empty() && failures.len() == 1 {
-        // Without anything to report, the failure itself is the report.
-        return Err(failures.remove(0));
+    if segments.is_empty()
+        && let Some(error) = nothing_to_report(context, std::mem::take(&mut failures))
+    {
+        return Err(error);
     }
     if context.format == Format::Table {
         add_attachers(&context.system, &mut segments)?;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::everywhere::{Visited, survey};
-use super::{Context, Manual, usage};
+use super::everywhere::{Visited, place_of, survey, warn_of_strays};
+use super::{Context, Manual, nothing_to_report, usage};
 use crate::error::{Error, Exit};
 use crate::model::{HiddenBy, Needs, Segment, Target};
-use crate::query::{add_attachers, add_attachers_and_find_strays, inventory, resolve};
+use crate::query::{add_attachers, add_attachers_and_find_strays, inventory, looks_into_all, resolve};
 use crate::render::{
     ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, TableStyle, TimeStyle, WHERE, select,
     write_rows, write_who_json,
@@ -53,7 +53,7 @@ pub(crate) struct WhoArgs {
 
     /// Look at the segments of every IPC namespace that a process is in
     #[arg(long, conflicts_with = "segments")]
-    all_ns: bool,
+    pub(crate) all_ns: bool,
 }
 
 /// Shows who has segments attached.
@@ -77,9 +77,10 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
                 Err(error) => failures.push(error),
             }
         }
-        if segments.is_empty() && failures.len() == 1 {
-            // Without anything to report, the failure itself is the report.
-            return Err(failures.remove(0));
+        if segments.is_empty()
+            && let Some(error) = nothing_to_report(context, std::mem::take(&mut failures))
+        {
+            return Err(error);
         }
         add_attachers(&context.system, &mut segments)?;
         segments.iter().map(attachments).collect()
@@ -94,21 +95,11 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
 
 /// Finds who has segments of any namespace attached, and what lives by an attachment alone.
 fn everywhere(context: &mut Context) -> Result<Vec<Attachments>, Error> {
-    let Visited { mut segments, namespaces, .. } = survey(context, Needs::NAMESPACE)?;
+    let Visited { mut segments, all, .. } = survey(context, Needs::NAMESPACE)?;
     let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
-    let container = |ns: Option<u64>| {
-        namespaces
-            .iter()
-            .find(|namespace| Some(namespace.number) == ns)
-            .and_then(|namespace| namespace.container.clone())
-    };
-    let known = segments.iter().map(|segment| Attachments { container: container(segment.ns), ..attachments(segment) });
-    let mut found: Vec<Attachments> = known.collect();
+    warn_of_strays(context, &strays, all);
+    let mut found: Vec<Attachments> = segments.iter().map(attachments).collect();
     for (id, attachers) in strays {
-        context.ui.warning(&format!(
-            "a segment with id {id} is attached whose IPC namespace could not be visited, or has no process any more and \
-             lives by the attachment alone"
-        ));
         found.push(Attachments { id, ns: None, nattch: None, container: None, attachers: Arc::new(attachers) });
     }
     Ok(found)
@@ -120,7 +111,7 @@ fn attachments(segment: &Segment) -> Attachments {
         id: segment.id,
         ns: segment.ns,
         nattch: Some(segment.nattch),
-        container: None,
+        container: segment.container.clone(),
         attachers: segment.attachers.clone().unwrap_or_default(),
     }
 }
@@ -161,7 +152,8 @@ fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
 /// Says which attachments are out of sight, and what is not certain.
 fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) {
     for segment in found {
-        let id = segment.id;
+        let place = if args.all_ns { place_of(segment.ns, segment.container.as_deref()) } else { String::new() };
+        let id = format!("{}{place}", segment.id);
         if segment.nattch == Some(0) && !args.segments.is_empty() {
             context.ui.status(&format!("nobody has segment {id} attached"));
         }
@@ -172,13 +164,15 @@ fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachmen
                 reason.meaning(),
                 reason.word()
             ));
-            if *reason == HiddenBy::Permission {
-                context.ui.hint(&format!("root sees them: `sudo shmadm who {id}`"));
+            if *reason == HiddenBy::Permission && !args.all_ns && !looks_into_all(&context.system) {
+                context.ui.hint(&format!("root sees more: `sudo shmadm who {}`", segment.id));
             }
         }
-        for attacher in segment.attachers.list.iter().filter(|attacher| !attacher.shared_with.is_empty()) {
-            let others: Vec<_> = attacher.shared_with.iter().map(ToString::to_string).collect();
-            let others = others.join(", ");
+        for attacher in &segment.attachers.list {
+            let others = attacher.shared_with.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            if others.is_empty() {
+                continue;
+            }
             context.ui.status(&format!("pid {} shares its memory with pid {others}: that counts once", attacher.pid));
         }
         let doubtful = segment.attachers.processes().filter(|process| process.iter().any(|mapping| !mapping.certain));

@@ -54,8 +54,21 @@ pub(crate) struct Attacher {
     pub(crate) ns: Option<u64>,
     /// Whether it is beyond doubt that the mapping is of this segment and not of another with its id.
     pub(crate) certain: bool,
-    /// Other processes with the very same memory (CLONE_VM), which nattch does not count.
-    pub(crate) shared_with: Vec<i32>,
+    /// Whether it counts as one of those that the kernel counts; one that does not is no more than possible.
+    pub(crate) counts: bool,
+    /// Other processes with the very same memory (CLONE_VM), which nattch does not count; `None` if not every process
+    /// was looked into.
+    pub(crate) shared_with: Option<Vec<i32>>,
+}
+
+impl Attacher {
+    /// Describes the process: `12 of root (command)`.
+    pub(crate) fn process(&self) -> String {
+        let user = self.user.as_ref().map(ToString::to_string).or_else(|| self.uid.map(|uid| uid.to_string()));
+        let user = user.map(|user| format!(" of {user}")).unwrap_or_default();
+        let command = self.command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();
+        format!("{}{user}{command}", self.pid)
+    }
 }
 
 /// Why attachments are out of sight.
@@ -85,7 +98,7 @@ impl HiddenBy {
     /// Says it in a sentence.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
-            Self::Permission => "other users' processes are not ours to look into",
+            Self::Permission => "there are processes that are not ours to look into",
             Self::PidNamespace => "processes outside of this pid namespace cannot be seen",
             Self::InFlight => "it came or went while this looked",
             Self::Unknown => "no process that can be seen has it",
@@ -103,6 +116,17 @@ pub(crate) struct Attachers {
 }
 
 impl Attachers {
+    /// Tells how many of those that the kernel counts were found.
+    pub(crate) fn found(&self) -> u64 {
+        self.list.iter().filter(|attacher| attacher.counts).count() as u64
+    }
+
+    /// Gives the processes that have it, one mapping each; `None` if nothing is known of them.
+    pub(crate) fn known(&self) -> Option<impl Iterator<Item = &Attacher>> {
+        let known = || self.processes().filter_map(|process| process.iter().find(|attacher| attacher.counts));
+        (known().next().is_some() || self.hidden.is_empty()).then(known)
+    }
+
     /// Gives the mappings of each process in turn.
     pub(crate) fn processes(&self) -> impl Iterator<Item = &[Attacher]> {
         self.list.chunk_by(|one, next| one.pid == next.pid)

@@ -1,7 +1,9 @@
 //! Other IPC namespaces: entering one for a whole command, and visiting them all.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,7 +15,7 @@ use serde::Deserialize;
 use crate::error::{Error, Kind};
 use crate::model::Segment;
 use crate::procfs;
-use crate::query::{IdMaps, Namespace, System, census, words};
+use crate::query::{IdMaps, Namespace, System, census, looks_into_all, words};
 use crate::sys;
 
 /// An IPC namespace as a user named it.
@@ -29,7 +31,11 @@ enum Spec {
 
 impl Spec {
     /// Reads `PID`, `ipc:[NUMBER]` or a path.
-    fn parse(text: &str) -> Result<Self, Error> {
+    fn parse(word: &OsStr) -> Result<Self, Error> {
+        if word.as_bytes().contains(&b'/') {
+            return Ok(Self::Path(PathBuf::from(word)));
+        }
+        let text = word.to_string_lossy();
         let wrong = || {
             Error::new(Kind::Usage, format!("{text:?} is no namespace: write a PID, a PATH with a slash, or ipc:[N]"))
                 .hint("`lsns -t ipc` shows those that there are")
@@ -37,13 +43,8 @@ impl Spec {
         if let Some(number) = text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']')) {
             return number.parse().map(Self::Number).map_err(|_| wrong());
         }
-        if text.contains('/') {
-            return Ok(Self::Path(PathBuf::from(text)));
-        }
-        match text.parse() {
-            Ok(pid) if pid > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self::Pid(pid)),
-            _ => Err(wrong()),
-        }
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+        text.parse().ok().filter(|_| digits).map(Self::Pid).ok_or_else(wrong)
     }
 }
 
@@ -52,15 +53,25 @@ impl Spec {
 ///
 /// # Errors
 /// There is no such namespace, the text names none (Usage), or the right to it is missing (Permission).
-pub(crate) fn enter_namespace(text: &str) -> Result<IdMaps, Error> {
+pub(crate) fn enter_namespace(word: &OsStr) -> Result<IdMaps, Error> {
     let system = System::new();
-    let spec = Spec::parse(text)?;
-    let file = open(&system, &spec, text)?;
+    let spec = Spec::parse(word)?;
+    let text = word.to_string_lossy();
+    let text = text.as_ref();
+    let file = match spec {
+        // The /proc of another pid namespace would show another process: the kernel knows which one is meant.
+        Spec::Pid(pid) if !system.owns_proc() => return enter_by_pidfd(pid),
+        _ => open(&system, &spec, text)?,
+    };
     let cannot = |kind| Error::new(kind, format!("cannot enter the IPC namespace of {text}")).target(text);
     if !sys::is_ipc(file.as_fd()) {
         return Err(cannot(Kind::Failed)
             .cause("it is no IPC namespace")
             .hint("a namespace's file is /proc/PID/ns/ipc, or what is mounted from there"));
+    }
+    if system.namespace().is_some() && file.metadata().ok().map(|file| file.ino()) == system.namespace() {
+        // We are there, for which no right is needed.
+        return Ok(IdMaps::default());
     }
     let refused = match sys::enter_ipc(file.as_fd()) {
         Ok(()) => return Ok(IdMaps::default()),
@@ -69,10 +80,7 @@ pub(crate) fn enter_namespace(text: &str) -> Result<IdMaps, Error> {
     };
     // Who lacks the right here may have it in the user namespace that owns it, as with containers of their own.
     let denied = |cause: String| {
-        cannot(Kind::Permission)
-            .system(words(refused.errno, refused.call))
-            .cause(cause)
-            .hint(format!("root has that right: `sudo shmadm --ns {text} …`"))
+        cannot(Kind::Permission).system(words(refused.errno, refused.call)).cause(cause).hint("root has that right")
     };
     let owner = sys::owner_of(file.as_fd()).map(File::from).map_err(|_| {
         denied("it takes CAP_SYS_ADMIN, here and in the user namespace that owns it, which is above ours".to_owned())
@@ -88,6 +96,22 @@ pub(crate) fn enter_namespace(text: &str) -> Result<IdMaps, Error> {
     Ok(maps)
 }
 
+/// Enters the namespace of a process that /proc does not show under the number by which we know it.
+fn enter_by_pidfd(pid: i32) -> Result<IdMaps, Error> {
+    let entered = sys::open_pidfd(pid).and_then(|pidfd| sys::enter_ipc(pidfd.as_fd()));
+    entered.map(|()| IdMaps::default()).map_err(|error| {
+        let kind = if error.errno == Errno::EPERM { Kind::Permission } else { Kind::Failed };
+        let failed = Error::new(kind, format!("cannot enter the IPC namespace of process {pid}"))
+            .system(words(error.errno, error.call))
+            .target(pid.to_string());
+        match error.errno {
+            Errno::ESRCH => failed.cause("there is no such process"),
+            Errno::EPERM => failed.cause("it takes CAP_SYS_ADMIN, here and in the user namespace that owns it"),
+            _ => failed,
+        }
+    })
+}
+
 /// Opens a namespace.
 fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
     let failed = |error: std::io::Error, cause: &str, what: String| {
@@ -98,8 +122,11 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
         Spec::Path(path) => {
             File::open(path).map_err(|error| failed(error, "", format!("cannot open the namespace {text}")))
         }
-        Spec::Pid(pid) => File::open(system.proc().join(format!("{pid}/ns/ipc"))).map_err(|error| {
+        Spec::Pid(pid) => open_of(system, *pid).map_err(|error| {
             let cause = match error.kind() {
+                std::io::ErrorKind::PermissionDenied if looks_into_all(system) => {
+                    "it is closed even to CAP_SYS_PTRACE: another user namespace or a security module protects it"
+                }
                 std::io::ErrorKind::NotFound => "there is no such process, as far as this /proc shows",
                 std::io::ErrorKind::PermissionDenied => {
                     "it takes CAP_SYS_PTRACE to look into a process of another user, or one that is protected"
@@ -128,6 +155,14 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
     }
 }
 
+/// Opens the namespace of a process, or of a thread of it where its leader has ended.
+fn open_of(system: &System, pid: i32) -> std::io::Result<File> {
+    let open = |process: &str| File::open(system.proc().join(process).join("ns/ipc"));
+    open(&pid.to_string()).or_else(|error| {
+        procfs::other_threads(system.proc(), pid).iter().find_map(|thread| open(thread).ok()).ok_or(error)
+    })
+}
+
 /// Reads the maps of ids of a user namespace, from a process in it; empty if none can be found.
 fn maps_of(system: &System, spec: &Spec, owner: u64) -> IdMaps {
     let proc = system.proc();
@@ -140,40 +175,55 @@ fn maps_of(system: &System, spec: &Spec, owner: u64) -> IdMaps {
     IdMaps { users: map("uid_map"), groups: map("gid_map") }
 }
 
-/// Visits namespaces one after the other, in a thread of its own that ends with the last; gives for each what came of
-/// it.
+/// Visits namespaces one after the other, our own in this thread and the others in one that ends with the last; gives
+/// for each what came of it.
 ///
-/// # Errors
-/// There is no thread to be had. That one cannot be entered is in its place of what is given.
+/// That there is no thread to be had, or that one cannot be entered, is in its place of what is given; of one that
+/// everybody has left meanwhile it is said that it is not found.
 pub(crate) fn visit<T: Send>(
+    system: &System,
     namespaces: &[Namespace],
     mut work: impl FnMut(&System, &Namespace) -> Result<T, Error> + Send,
-) -> Result<Vec<Result<T, Error>>, Error> {
-    let visit_all = || {
+) -> Vec<Result<T, Error>> {
+    let is_here = |namespace: &Namespace| Some(namespace.number) == system.namespace();
+    let mut here: Vec<Option<Result<T, Error>>> =
+        namespaces.iter().map(|namespace| is_here(namespace).then(|| work(system, namespace))).collect();
+    let others: Vec<&Namespace> = namespaces.iter().filter(|namespace| !is_here(namespace)).collect();
+    let visit_others = || {
         let mut system = System::new();
-        let mut results = Vec::with_capacity(namespaces.len());
-        for namespace in namespaces {
-            results.push(enter_one(&system, namespace).and_then(|()| {
-                system.moved_to(namespace);
-                work(&system, namespace)
-            }));
-        }
-        results
+        let visit = |namespace: &&Namespace| {
+            enter_one(&system, namespace)?;
+            system.moved_to(namespace);
+            work(&system, namespace)
+        };
+        others.iter().map(visit).collect::<Vec<_>>()
     };
-    std::thread::scope(|scope| {
-        let visitor = std::thread::Builder::new().spawn_scoped(scope, visit_all);
-        let visitor = visitor.map_err(|error| Error::io("cannot visit other namespaces", &error, "clone"))?;
-        visitor.join().map_err(|panic| std::panic::resume_unwind(panic))
-    })
+    let visited = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, visit_others) {
+        Ok(visitor) => visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(error) => {
+            let failed = Error::io("cannot visit other IPC namespaces", &error, "clone")
+                .cause("it takes a thread of its own, and this user may have no more of them (RLIMIT_NPROC)");
+            others.iter().map(|_| Err(failed.clone())).collect()
+        }
+    });
+    let mut visited = visited.into_iter();
+    here.iter_mut().filter_map(|result| result.take().or_else(|| visited.next())).collect()
 }
 
 /// Enters one namespace with this thread.
 fn enter_one(system: &System, namespace: &Namespace) -> Result<(), Error> {
-    let what = || format!("cannot enter the IPC namespace {}", namespace.number);
-    let file = namespace.open(system).map_err(|error| Error::io(what(), &error, "open"))?;
+    let number = namespace.number;
+    let what = || format!("cannot enter the IPC namespace {number}");
+    let file = namespace.open(system).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::new(Kind::NotFound, what()).cause("everybody has left it"),
+        _ => Error::io(what(), &error, "open"),
+    })?;
     sys::enter_ipc(file.as_fd()).map_err(|error| {
         let kind = if error.errno == Errno::EPERM { Kind::Permission } else { Kind::Failed };
-        Error::new(kind, what()).system(words(error.errno, error.call)).target(format!("ipc:[{}]", namespace.number))
+        Error::new(kind, what())
+            .system(words(error.errno, error.call))
+            .target(format!("ipc:[{number}]"))
+            .cause("it takes CAP_SYS_ADMIN, here and in the user namespace that owns it")
     })
 }
 
@@ -190,8 +240,11 @@ struct Listing {
 ///
 /// # Errors
 /// The worker cannot enter it either, or cannot be started.
-pub(crate) fn list_through_worker(namespace: &Namespace) -> Result<Vec<Segment>, Error> {
+pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Result<Vec<Segment>, Error> {
     let what = || format!("cannot list the segments of the IPC namespace {}", namespace.number);
+    if !system.owns_proc() {
+        return Err(Error::new(Kind::Permission, what()));
+    }
     let output = Command::new("/proc/self/exe")
         .arg0("shmadm")
         .args(["--ns", &namespace.pid.to_string(), "list", "--json"])

@@ -42,7 +42,12 @@ pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {
 
 /// Gives the command line of a process with spaces between its words, or its name in brackets if it has none.
 pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
-    let mut command = fs::read(root.join(pid.to_string()).join("cmdline")).ok()?;
+    let read = |process: &str| fs::read(root.join(process).join("cmdline")).ok();
+    let mut command = read(&pid.to_string())?;
+    if command.is_empty() {
+        // A leader that has ended has no memory any more; its threads have.
+        command = other_threads(root, pid).iter().find_map(|thread| read(thread)).unwrap_or(command);
+    }
     command.truncate(LONGEST_COMMAND);
     while command.last() == Some(&0) {
         command.pop();

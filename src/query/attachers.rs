@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::judge::Judge;
 use super::processes::{Found, Wanted, inode_of, look_into};
+use super::rights::looks_into_all;
 use super::{System, segment, words};
 use crate::error::{Error, Kind};
 use crate::model::{Attachers, HiddenBy, Needs, Segment, ShmId};
@@ -62,10 +63,11 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
     }
     let mut stray = Vec::new();
     let mut moved = HashSet::new();
+    let sees_everything = looks_into_all(system);
     for look in 1..=LOOKS {
         let chosen: Vec<&Segment> = open.iter().map(|index| &segments[*index]).collect();
         let found = find(system, &chosen, strays && look == 1)?;
-        let mut judge = Judge::new(system, &found.hits, &chosen);
+        let mut judge = Judge::new(system, &found, &chosen);
         let judged: Vec<(usize, Attachers)> =
             open.iter().map(|index| (*index, judge.judge(&segments[*index]))).collect();
         if strays && look == 1 {
@@ -74,8 +76,8 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
         open.clear();
         for (index, mut attachers) in judged {
             let segment = &mut segments[index];
-            let missing = segment.nattch.saturating_sub(attachers.list.len() as u64);
-            let agrees = segment.nattch == attachers.list.len() as u64;
+            let missing = segment.nattch.saturating_sub(attachers.found());
+            let agrees = segment.nattch == attachers.found();
             if !agrees && look < LOOKS {
                 let has_moved = refresh(system, segment);
                 if has_moved {
@@ -88,10 +90,12 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
                 }
             }
             if missing > 0 {
-                let reason = if found.closed > 0 || hides_processes(system) {
-                    HiddenBy::Permission
-                } else if moved.contains(&index) {
+                let closed = found.closed > 0 || hides_processes(system);
+                // Whoever may look into every process meets few that are closed all the same, and these explain little.
+                let reason = if moved.contains(&index) && (!closed || sees_everything) {
                     HiddenBy::InFlight
+                } else if closed {
+                    HiddenBy::Permission
                 } else if !system.sees_all_pids() {
                     HiddenBy::PidNamespace
                 } else {
@@ -126,8 +130,8 @@ fn find(system: &System, segments: &[&Segment], everything: bool) -> Result<Foun
     let home = segments.first().and_then(|segment| segment.ns);
     let together = !everything && segments.iter().all(|segment| segment.ns == home);
     let accounted = |found: &Found| {
-        let mut judge = Judge::new(system, &found.hits, segments);
-        segments.iter().all(|segment| judge.judge(segment).list.len() as u64 == segment.nattch)
+        let mut judge = Judge::new(system, found, segments);
+        segments.iter().all(|segment| judge.judge(segment).found() == segment.nattch)
     };
     let look = |pids: &[i32], needed| look_into(system, pids, &wanted, home, needed).map_err(failed);
     if !together {
@@ -138,7 +142,8 @@ fn find(system: &System, segments: &[&Segment], everything: bool) -> Result<Foun
         let mut first: Vec<i32> = segments.iter().flat_map(|segment| [segment.cpid, segment.lpid]).flatten().collect();
         first.sort_unstable();
         first.dedup();
-        let found = look(&first, needed)?;
+        let mut found = look(&first, needed)?;
+        found.all = false;
         if accounted(&found) {
             return Ok(found);
         }

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use super::liveness::{Fate, fates};
 use super::rights::{CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, granted, has_capability};
 use super::{System, add_attachers, inventory, limits, segment, segment_with_key};
 use crate::error::{Error, Kind, SystemWords};
@@ -355,7 +356,7 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &S
         system.user(segment.cuid),
         if has_capability(system, number) == Some(true) { "is outside the user namespace for" } else { "lacks" },
     ));
-    error.hint(format!("{} can do it, as with `sudo shmadm …`", or_root(&system.user(segment.uid))))
+    error.hint(format!("{} can do it", or_root(&system.user(segment.uid))))
 }
 
 /// Names who has the right that the caller lacks.
@@ -367,18 +368,15 @@ fn or_root(owner: &str) -> String {
 const NAMED: usize = 6;
 
 /// Names who has a segment attached, for a message: `by pid 12 of root (command) and pid 13 of postgres (command)`.
-pub(crate) fn name_attachers(system: &System, id: ShmId) -> String {
-    let Ok(Some(found)) = segment(system, id, Needs::empty()) else { return String::new() };
+pub(crate) fn name_attachers(system: &System, id: ShmId) -> Option<String> {
+    let found = segment(system, id, Needs::empty()).ok().flatten()?;
     let mut segments = [found];
     // Whoever is refused has an error already; that nobody can be named is no other one.
     let _ = add_attachers(system, &mut segments);
-    let Some(attachers) = &segments[0].attachers else { return String::new() };
+    let attachers = segments[0].attachers.as_ref()?;
     let name = |process: &[Attacher]| {
-        let Attacher { pid, user, uid, command, .. } = &process[0];
-        let user = user.as_ref().map(ToString::to_string).or_else(|| uid.map(|uid| uid.to_string()));
-        let user = user.map(|user| format!(" of {user}")).unwrap_or_default();
-        let command = command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();
-        format!("pid {pid}{user}{command}")
+        let perhaps = if process.iter().all(|mapping| mapping.certain) { "" } else { "perhaps " };
+        format!("{perhaps}pid {}", process[0].process())
     };
     let mut names: Vec<String> = attachers.processes().take(NAMED).map(name).collect();
     let more = attachers.processes().count().saturating_sub(NAMED);
@@ -390,33 +388,30 @@ pub(crate) fn name_attachers(system: &System, id: ShmId) -> String {
         let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
         names.push(format!("{what} cannot be seen ({times}: {})", reason.meaning()));
     }
-    match names.split_last() {
-        None => String::new(),
-        Some((last, [])) => format!("by {last}"),
-        Some((last, others)) => format!("by {} and {last}", others.join(", ")),
-    }
+    let (last, others) = names.split_last()?;
+    Some(if others.is_empty() { format!("by {last}") } else { format!("by {} and {last}", others.join(", ")) })
 }
 
 /// Makes the refusal to touch a segment that is attached, with who has it attached, made it and used it last.
 pub(crate) fn attached_refusal(system: &System, segment: &Segment, message: String) -> Error {
-    let process = |pid: Option<i32>, user: Option<u32>, command: Option<std::sync::Arc<str>>| {
+    let process = |pid: Option<i32>, user: Option<u32>, fate: Fate| {
         let Some(pid) = pid else { return "a process outside this pid namespace".to_owned() };
         let user = user.map(|uid| format!(" of {}", system.user(uid))).unwrap_or_default();
-        match command {
-            Some(command) => format!("pid {pid}{user} ({command})"),
-            None => format!("pid {pid}{user}, which is gone"),
+        match fate {
+            Fate::Lives(Some(command)) => format!("pid {pid}{user} ({command})"),
+            Fate::Lives(None) => format!("pid {pid}{user}, which lives"),
+            Fate::Gone => format!("pid {pid}{user}, which is gone"),
+            Fate::Unknown => format!("pid {pid}{user}, of which nothing certain is known now"),
         }
     };
+    let [creator, last] = fates(system, segment);
     let last = match segment.atime {
-        Some(_) => process(segment.lpid, None, system.last_command(segment)),
+        Some(_) => process(segment.lpid, None, last),
         None => "nobody".to_owned(),
     };
-    let creator = process(segment.cpid, Some(segment.cuid), system.creator_command(segment));
+    let creator = process(segment.cpid, Some(segment.cuid), creator);
     let times = if segment.nattch == 1 { "once".to_owned() } else { format!("{} times", segment.nattch) };
-    let by = match name_attachers(system, segment.id) {
-        by if by.is_empty() => by,
-        by => format!(", {by}"),
-    };
+    let by = name_attachers(system, segment.id).map(|by| format!(", {by}")).unwrap_or_default();
     Error::new(Kind::Refused, message)
         .target(segment.id.to_string())
         .cause(format!("it is attached {times}{by}; created by {creator}, last used by {last}"))

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::System;
 use super::origin::Origin;
-use super::processes::{Hit, inode_of};
+use super::processes::{Found, Hit, inode_of};
 use crate::model::{Attacher, Attachers, Key, Segment, ShmId};
 use crate::procfs;
 use crate::sys::{self, Errno, SysError};
@@ -20,6 +20,10 @@ pub(super) struct Judge<'a> {
     hits: &'a [Hit],
     /// Which of them are some segment's.
     taken: Vec<bool>,
+    /// Whether every process was looked into, so that all who share a memory are known.
+    all: bool,
+    /// Whether there are processes that are not ours to look into.
+    closed: bool,
     /// Attached segments of several namespaces, where they are known.
     known: HashMap<(u64, ShmId), &'a Segment>,
 }
@@ -34,6 +38,16 @@ struct Group<'a> {
     at_home: bool,
 }
 
+/// A mapping that is, or may be, one of a segment's.
+struct Choice {
+    /// Which hit it is.
+    index: usize,
+    /// Whether that is certain.
+    certain: bool,
+    /// Whether it counts as one of those that the kernel counts.
+    counts: bool,
+}
+
 /// Mappings that are left when each memory is counted once, and those that are the same as one of them.
 struct Distinct {
     /// What is left.
@@ -44,11 +58,12 @@ struct Distinct {
 
 impl<'a> Judge<'a> {
     /// Begins to judge mappings, which are sorted by inode, pid and address, for segments that are all known.
-    pub(super) fn new(system: &'a System, hits: &'a [Hit], segments: &[&'a Segment]) -> Self {
+    pub(super) fn new(system: &'a System, found: &'a Found, segments: &[&'a Segment]) -> Self {
+        let hits = found.hits.as_slice();
         let several = segments.iter().any(|segment| segment.ns != segments[0].ns);
         let place = |segment: &&'a Segment| Some(((segment.ns?, segment.id), *segment));
         let known = if several { segments.iter().filter_map(place).collect() } else { HashMap::new() };
-        Self { system, hits, taken: vec![false; hits.len()], known }
+        Self { system, hits, taken: vec![false; hits.len()], all: found.all, closed: found.closed > 0, known }
     }
 
     /// Decides which mappings are those of a segment, and gives them to it.
@@ -75,11 +90,12 @@ impl<'a> Judge<'a> {
                 None => groups.push(Group { origin, members: vec![index], at_home }),
             }
         }
-        let list = self.choose(segment, groups).into_iter().map(|(index, certain)| {
+        let list = self.choose(segment, groups).into_iter().map(|Choice { index, certain, counts }| {
             self.taken[index] = true;
             distinct.copies_of(index).for_each(|copy| self.taken[copy] = true);
-            let others = distinct.copies_of(index).map(|copy| hits[copy].pid).collect();
-            attacher(system, &hits[index], certain, others)
+            let others: Vec<i32> = distinct.copies_of(index).map(|copy| hits[copy].pid).collect();
+            let shared_with = Some(others).filter(|others| self.all || !others.is_empty());
+            Attacher { counts, ..attacher(system, &hits[index], certain, shared_with) }
         });
         let mut list: Vec<Attacher> = list.collect();
         list.sort_by_key(|attacher| (attacher.pid, attacher.address));
@@ -93,8 +109,8 @@ impl<'a> Judge<'a> {
         start..end
     }
 
-    /// Chooses among groups of mappings those of the segment; gives each mapping with whether that is certain.
-    fn choose(&self, segment: &Segment, mut groups: Vec<Group<'_>>) -> Vec<(usize, bool)> {
+    /// Chooses among groups of mappings those of the segment.
+    fn choose(&self, segment: &Segment, mut groups: Vec<Group<'_>>) -> Vec<Choice> {
         let rank = |group: &Group<'_>| {
             let fills = group.members.len() as u64 == segment.nattch;
             let after = group.origin.made_after(segment);
@@ -104,7 +120,7 @@ impl<'a> Judge<'a> {
         };
         groups.sort_by_key(|group| Reverse(rank(group)));
         let ranks: Vec<_> = groups.iter().map(rank).collect();
-        let mut chosen: Vec<(usize, bool)> = Vec::new();
+        let mut chosen: Vec<Choice> = Vec::new();
         let mut file = false;
         for (place, group) in groups.iter().enumerate() {
             let known = matches!(group.origin, Origin::File { .. });
@@ -116,6 +132,7 @@ impl<'a> Judge<'a> {
             }
             let born = group.origin.made_after(segment).is_some();
             let rival = ranks.iter().enumerate().any(|(other, rank)| other != place && *rank == ranks[place]);
+            let mut counts = true;
             let certain = if group.at_home {
                 // Without the file, too many mappings tell that some of them are another segment's.
                 let alone = groups.len() == 1 && !group.origin.younger_than(segment);
@@ -125,11 +142,15 @@ impl<'a> Judge<'a> {
                 match self.explained_elsewhere(&self.hits[group.members[0]], group.origin, segment) {
                     Some(true) => continue,
                     Some(false) => known && born && !rival,
-                    None => false,
+                    None => {
+                        // Where processes are closed to us, these explain what is missing better.
+                        counts = !self.closed;
+                        false
+                    }
                 }
             };
             file |= known;
-            chosen.extend(group.members.iter().map(|index| (*index, certain)));
+            chosen.extend(group.members.iter().map(|index| Choice { index: *index, certain, counts }));
         }
         chosen
     }
@@ -166,7 +187,7 @@ impl<'a> Judge<'a> {
             let hit = &self.hits[index];
             let origin = hit.origin(self.system);
             let others = distinct.copies_of(index).map(|copy| self.hits[copy].pid).collect();
-            let attacher = attacher(self.system, hit, matches!(origin, Origin::File { .. }), others);
+            let attacher = attacher(self.system, hit, matches!(origin, Origin::File { .. }), Some(others));
             let place = (hit.mapping.inode, origin);
             match groups.iter_mut().find(|(inode, known, _)| (*inode, *known) == place) {
                 Some((_, _, attachers)) => attachers.list.push(attacher),
@@ -229,7 +250,7 @@ fn is_in(system: &System, hit: &Hit, namespace: Option<u64>) -> bool {
 }
 
 /// Describes an attachment.
-fn attacher(system: &System, hit: &Hit, certain: bool, shared_with: Vec<i32>) -> Attacher {
+fn attacher(system: &System, hit: &Hit, certain: bool, shared_with: Option<Vec<i32>>) -> Attacher {
     let uid = procfs::effective_uid(system.proc(), hit.pid);
     Attacher {
         pid: hit.pid,
@@ -241,6 +262,7 @@ fn attacher(system: &System, hit: &Hit, certain: bool, shared_with: Vec<i32>) ->
         access: hit.mapping.access,
         ns: hit.ns,
         certain,
+        counts: true,
         shared_with,
     }
 }

@@ -138,6 +138,28 @@ impl System {
     }
 }
 
+/// What is known of a process that a segment remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It lives, with this command line if that can be seen.
+    Lives(Option<Arc<str>>),
+    /// It is gone.
+    Gone,
+    /// It cannot be told, or its pid is somebody else's now.
+    Unknown,
+}
+
+/// Tells what became of a segment's creator and of its last user.
+pub(super) fn fates(system: &System, segment: &Segment) -> [Fate; 2] {
+    let life = |pid| system.life(pid);
+    let fate = |witness, pid: Option<i32>| match witness {
+        Witness::Lives => Fate::Lives(pid.and_then(|pid| system.command(pid))),
+        Witness::Gone => Fate::Gone,
+        Witness::Unknown => Fate::Unknown,
+    };
+    [fate(Witness::creator(life, segment), segment.cpid), fate(Witness::last_user(life, segment), segment.lpid)]
+}
+
 /// Gives the last user's pid where it alone stands between a segment and the verdict "orphan".
 ///
 /// An attachment of ours replaces the record of that process.

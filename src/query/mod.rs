@@ -26,5 +26,5 @@ pub(crate) use limits::{huge_page_size, limits, rmid_forced, usage};
 pub(crate) use liveness::{last_user_alone_lives, state_now};
 pub(crate) use namespaces::{Census, Namespace, census};
 pub(crate) use resolve::{key_of, resolve, segment_with_key};
-pub(crate) use rights::may_control;
+pub(crate) use rights::{looks_into_all, may_control};
 pub(crate) use system::System;

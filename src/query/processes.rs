@@ -161,7 +161,9 @@ fn look(proc: &Path, pid: i32, wanted: &Wanted<'_>, hits: &mut Vec<Hit>) -> Resu
         }
     }
     if hits.len() > before {
-        let ns = procfs::namespace_of(proc, &pid.to_string());
+        // A leader that has ended is in no namespace any more; its threads are.
+        let of_a_thread = || procfs::other_threads(proc, pid).iter().find_map(|it| procfs::namespace_of(proc, it));
+        let ns = procfs::namespace_of(proc, &pid.to_string()).or_else(of_a_thread);
         hits[before..].iter_mut().for_each(|hit| hit.ns = ns);
     }
     match looked {

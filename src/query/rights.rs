@@ -8,6 +8,8 @@ use crate::procfs;
 pub(super) const CAP_IPC_LOCK: u32 = 14;
 /// linux/capability.h: override the checks on reading and writing.
 pub(super) const CAP_IPC_OWNER: u32 = 15;
+/// linux/capability.h: look into any process.
+const CAP_SYS_PTRACE: u32 = 19;
 /// linux/capability.h: override the check on changing and removing.
 pub(super) const CAP_SYS_ADMIN: u32 = 21;
 
@@ -15,6 +17,11 @@ pub(super) const CAP_SYS_ADMIN: u32 = 21;
 pub(super) fn has_capability(system: &System, capability: u32) -> Option<bool> {
     let bits = u64::from_str_radix(&procfs::status_line(system.proc(), "CapEff")?, 16).ok()?;
     Some(bits >> capability & 1 == 1)
+}
+
+/// Tells whether the caller may look into other users' processes (CAP_SYS_PTRACE).
+pub(crate) fn looks_into_all(system: &System) -> bool {
+    has_capability(system, CAP_SYS_PTRACE) == Some(true)
 }
 
 /// Tells whether the caller may change or remove a segment; `None` if it cannot be told.

@@ -200,7 +200,7 @@ impl System {
     }
 
     /// Tells whether /proc numbers processes as our pid namespace does, and not as the one it was mounted in.
-    pub(super) fn owns_proc(&self) -> bool {
+    pub(crate) fn owns_proc(&self) -> bool {
         let own = || std::fs::read_link(self.proc.join("self")).ok()?.to_str()?.parse::<u32>().ok();
         *self.owns_proc.get_or_init(|| own().is_none_or(|pid| pid == std::process::id()))
     }

@@ -71,7 +71,7 @@ const fn column(
     help: &'static str,
     cell: for<'a> fn(&'a AttacherRow) -> Cell<'a>,
 ) -> Column<AttacherRow> {
-    Column { name, json, align, free: false, help, needs: Needs::empty(), cell }
+    Column { name, json, align, least: None, help, needs: Needs::empty(), cell }
 }
 
 /// The columns of attachments.
@@ -88,7 +88,7 @@ pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
     column("ATTACHES", "attaches", Align::Right, "attachments, counted as mappings", |row| Cell::Number(row.attaches)),
     column("ACCESS", "access", Align::Left, "rw or ro", |row| Cell::Word(row.access.word())),
     Column {
-        free: true,
+        least: Some(8),
         ..column("COMMAND", "command", Align::Left, "its command line", |row| {
             Cell::of(row.attacher.command.as_deref(), Cell::Text)
         })
@@ -102,7 +102,7 @@ pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
         Cell::Flag(row.attacher.certain)
     }),
     column("SHARED_WITH", "shared_with", Align::Left, "processes with the very same memory", |row| {
-        Cell::Pids(row.attacher.shared_with.clone())
+        Cell::of(row.attacher.shared_with.clone(), Cell::Pids)
     }),
     column("SEGMENT_NS", "segment_ns", Align::Right, "IPC namespace that the segment is in", |row| {
         Cell::of(row.ns, Cell::Number)
@@ -149,7 +149,7 @@ pub(crate) fn write_who_json(out: &mut impl Write, segments: &[Attachments]) -> 
         object.number("id", segment.id.raw())?;
         object.optional("ns", segment.ns)?;
         object.optional("nattch", segment.nattch)?;
-        object.number("found", segment.attachers.list.len() as u64)?;
+        object.number("found", segment.attachers.found())?;
         object.list("attachments", segment.mappings(), |out, row| {
             let mut object = Object::open(out)?;
             object.row(&columns, &row)?;
@@ -161,6 +161,7 @@ pub(crate) fn write_who_json(out: &mut impl Write, segments: &[Attachments]) -> 
             object.number("count", *count)?;
             object.close()
         })?;
+        object.text("container", segment.container.as_deref())?;
         object.close()
     })?;
     object.end()
@@ -190,7 +191,8 @@ mod tests {
             access: Access::ReadOnly,
             ns: None,
             certain: true,
-            shared_with: Vec::new(),
+            counts: true,
+            shared_with: Some(Vec::new()),
         };
         let attachers = Attachers { list: vec![attacher], hidden: vec![(crate::model::HiddenBy::InFlight, 2)] };
         let id = ShmId::new(5).unwrap();
@@ -202,7 +204,7 @@ mod tests {
             "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":7,\"nattch\":3,\"found\":1,\"attachments\":[{\"pid\":1,\
              \"uid\":null,\"user\":null,\"command\":null,\"address\":\"0x7f0000000000\",\"size\":4096,\
              \"access\":\"ro\",\"ns\":null,\"certain\":true,\"shared_with\":[]}],\
-             \"hidden\":[{\"reason\":\"in-flight\",\"count\":2}]}]}\n"
+             \"hidden\":[{\"reason\":\"in-flight\",\"count\":2}],\"container\":null}]}\n"
         );
     }
 }

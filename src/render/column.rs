@@ -20,8 +20,8 @@ pub(crate) struct Column<R: 'static> {
     pub(crate) json: &'static str,
     /// Where its values stand.
     pub(crate) align: Align,
-    /// Whether it may be cut where a terminal is too narrow: free text alone.
-    pub(crate) free: bool,
+    /// To how many letters it may be cut where a terminal is too narrow; free text alone may.
+    pub(crate) least: Option<usize>,
     /// What it shows, for help.
     pub(crate) help: &'static str,
     /// What must be asked of the system for it.
@@ -80,7 +80,7 @@ impl ColumnInfo {
             name: "COLUMN",
             json: "column",
             align: Align::Left,
-            free: false,
+            least: None,
             help: "name of the column",
             needs: Needs::empty(),
             cell: |info| Cell::Word(info.name),
@@ -89,7 +89,7 @@ impl ColumnInfo {
             name: "JSON",
             json: "json",
             align: Align::Left,
-            free: false,
+            least: None,
             help: "its key in JSON",
             needs: Needs::empty(),
             cell: |info| Cell::Word(info.json),
@@ -98,7 +98,7 @@ impl ColumnInfo {
             name: "DESCRIPTION",
             json: "description",
             align: Align::Left,
-            free: true,
+            least: Some(8),
             help: "what it shows",
             needs: Needs::empty(),
             cell: |info| Cell::Text(info.help),

@@ -81,13 +81,9 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
 /// Names those attached, a line each.
 fn attached_by(attachers: &Attachers) -> Vec<(&'static str, String)> {
     let process = |process: &[Attacher]| {
-        let Attacher { pid, user, uid, command, .. } = &process[0];
-        let user = user.as_ref().map(ToString::to_string).or_else(|| uid.map(|uid| uid.to_string()));
-        let user = user.map(|user| format!(" of {user}")).unwrap_or_default();
-        let command = command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();
         let times = if process.len() > 1 { format!(", {} times", process.len()) } else { String::new() };
         let doubt = if process.iter().all(|mapping| mapping.certain) { "" } else { ", perhaps" };
-        ("Attached by pid", format!("{pid}{user}{command}{times}{doubt}"))
+        ("Attached by pid", format!("{}{times}{doubt}", process[0].process()))
     };
     let hidden = |(reason, count): &(HiddenBy, u64)| ("Out of sight", format!("{count}: {}", reason.meaning()));
     attachers.processes().map(process).chain(attachers.hidden.iter().map(hidden)).collect()

@@ -27,7 +27,7 @@ const fn column(
     help: &'static str,
     cell: for<'a> fn(&'a LimitRow) -> Cell<'a>,
 ) -> Column<LimitRow> {
-    Column { name, json, align, free: false, help, needs: Needs::empty(), cell }
+    Column { name, json, align, least: None, help, needs: Needs::empty(), cell }
 }
 
 /// The columns of limits.

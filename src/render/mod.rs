@@ -28,7 +28,7 @@ pub(crate) use json::{Object, write_error_json, write_string};
 pub(crate) use limits::{LIMITS, limit_rows, write_limits_json};
 pub(crate) use removal::{Failure, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, write_prune_json, write_rm_json};
 pub(crate) use rows::{Rows, write_rows};
-pub(crate) use segments::{CREATORS, DEFAULT, EVERYWHERE, NARROW, PIDS, RECORD, SEGMENT, TIMES};
+pub(crate) use segments::{CREATORS, DEFAULT, EVERYWHERE, NARROW, PIDS, RECORD, RECORD_EVERYWHERE, SEGMENT, TIMES};
 pub(crate) use table::TableStyle;
 
 /// The forms of output.

@@ -102,7 +102,7 @@ const fn prune_column(
     help: &'static str,
     cell: for<'a> fn(&'a PruneRow) -> Cell<'a>,
 ) -> Column<PruneRow> {
-    Column { name, json, align, free: false, help, needs: Needs::empty(), cell }
+    Column { name, json, align, least: None, help, needs: Needs::empty(), cell }
 }
 
 /// The columns of a cleaner's table; CSV and TSV have all of them, and may only get more behind.
@@ -124,7 +124,7 @@ pub(crate) static PRUNE: &[Column<PruneRow>] = &[
         Cell::of(row.segment.idle_seconds, Cell::Seconds)
     }),
     prune_column("OUTCOME", "outcome", Align::Left, "destroyed, marked or skipped", |row| Cell::Word(row.outcome)),
-    Column { free: true, ..prune_column("WHY", "why", Align::Left, "why", |row| Cell::Text(&row.why)) },
+    Column { least: Some(30), ..prune_column("WHY", "why", Align::Left, "why", |row| Cell::Text(&row.why)) },
     prune_column("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ns, Cell::Number)),
     prune_column("CONTAINER", "container", Align::Left, "container or unit to which that belongs", |row| {
         Cell::of(row.segment.container.as_deref(), Cell::Text)

@@ -1,7 +1,7 @@
 //! The columns of segments.
 
 use super::{Align, Cell, Column};
-use crate::model::{Needs, Segment};
+use crate::model::{Attachers, Needs, Segment};
 
 /// Makes a column of segments.
 const fn column(
@@ -12,7 +12,7 @@ const fn column(
     help: &'static str,
     cell: for<'a> fn(&'a Segment) -> Cell<'a>,
 ) -> Column<Segment> {
-    Column { name, json, align, free: false, help, needs, cell }
+    Column { name, json, align, least: None, help, needs, cell }
 }
 
 /// What comes with any listing.
@@ -72,13 +72,13 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
         Cell::of(segment.ns, Cell::Number)
     }),
     Column {
-        free: true,
+        least: Some(8),
         ..column("CCOMMAND", "ccommand", Align::Left, Needs::COMMANDS, "creator's command, while it lives", |segment| {
             Cell::of(segment.creator_command.as_deref(), Cell::Text)
         })
     },
     Column {
-        free: true,
+        least: Some(8),
         ..column(
             "LCOMMAND",
             "lcommand",
@@ -88,19 +88,16 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
             |segment| Cell::of(segment.last_command.as_deref(), Cell::Text),
         )
     },
-    Column {
-        free: true,
-        ..column("PIDS", "pids", Align::Left, Needs::ATTACHERS, "processes that have it attached", |segment| {
-            Cell::of(segment.attachers.as_deref(), |attachers| {
-                Cell::Pids(attachers.processes().map(|process| process[0].pid).collect())
-            })
+    column("PIDS", "pids", Align::Left, Needs::ATTACHERS, "processes that have it attached", |segment| {
+        Cell::of(segment.attachers.as_deref().and_then(Attachers::known), |known| {
+            Cell::Pids(known.map(|attacher| attacher.pid).collect())
         })
-    },
+    }),
     Column {
-        free: true,
+        least: Some(8),
         ..column("COMMANDS", "commands", Align::Left, Needs::ATTACHERS, "commands of these processes", |segment| {
-            Cell::of(segment.attachers.as_deref(), |attachers| {
-                Cell::Texts(attachers.processes().filter_map(|process| process[0].command.as_deref()).collect())
+            Cell::of(segment.attachers.as_deref().and_then(Attachers::known), |known| {
+                Cell::Texts(known.filter_map(|attacher| attacher.command.as_deref()).collect())
             })
         })
     },
@@ -142,6 +139,16 @@ pub(crate) const RECORD: &[&str] = &[
     "STATE",
     "NS",
 ];
+/// The record of JSON where there are several namespaces.
+pub(crate) const RECORD_EVERYWHERE: &[&str] = &{
+    let mut names = ["CONTAINER"; RECORD.len() + 1];
+    let mut place = 0;
+    while place < RECORD.len() {
+        names[place] = RECORD[place];
+        place += 1;
+    }
+    names
+};
 /// What a table shows unless told otherwise.
 pub(crate) const DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];

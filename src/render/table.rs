@@ -1,5 +1,6 @@
 //! Tables for people: borderless, in the manner of lsblk.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -14,8 +15,6 @@ use crate::model::{Stamp, State};
 const CHUNK: usize = 500;
 /// Columns of space between two columns.
 const GAP: usize = 2;
-/// What free text is cut down to at least.
-const NARROWEST: usize = 8;
 
 /// How a table looks.
 #[derive(Clone, Copy, Debug)]
@@ -89,13 +88,17 @@ fn fit<R>(
         if excess == 0 {
             return;
         }
-        let free: Vec<usize> = (0..columns.len()).filter(|index| columns[*index].free).collect();
-        let least = |index: usize| widths[index].min(NARROWEST.max(columns[index].name.len()));
+        let free: Vec<usize> = (0..columns.len()).filter(|index| columns[*index].least.is_some()).collect();
+        let least = |index: usize| {
+            let column = columns[index];
+            widths[index].min(column.least.unwrap_or(0).max(column.name.len()))
+        };
         let slack: usize = free.iter().map(|index| widths[*index] - least(*index)).sum();
         if slack >= excess || (names.len() == 0 && slack > 0) {
+            let least: HashMap<usize, usize> = free.iter().map(|index| (*index, least(*index))).collect();
             let mut left = excess.min(slack);
             for index in free {
-                let taken = left.min(widths[index] - widths[index].min(NARROWEST.max(columns[index].name.len())));
+                let taken = left.min(widths[index] - least[&index]);
                 left -= taken;
                 widths[index] -= taken;
                 texts.iter_mut().for_each(|row| cut(&mut row[index], widths[index]));

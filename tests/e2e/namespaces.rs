@@ -50,6 +50,48 @@ fn one() -> Vec<Trial> {
             }
             assert_eq!(oracle::rows().len(), 1, "here nothing has changed");
         }),
+        root_trial("namespaces::advice_is_about_the_same_namespace", || {
+            let here = oracle::create(7, 4096, 0o600);
+            let _attached = oracle::Attached::new(here);
+            let (mut actor, _) = elsewhere();
+            let id = actor.number("create 1234 4096 0");
+            assert_eq!(id, here, "typed without the namespace, the advice would be about this one");
+            actor.say(&format!("attach {id}"));
+            let pid = actor.pid().to_string();
+            let advice = format!("`shmadm --ns {pid} rm --force {id}`");
+            let ran = run(["--ns", &pid, "rm", "0x4d2", "--json"]).exits(5).says(&advice);
+            assert!(ran.json()["failed"][0]["hints"][0].as_str().unwrap().starts_with(&advice), "{ran:?}");
+            let ran = run(["--ns", &pid, "stat", "99", "--json"]).exits(3);
+            assert!(ran.json()["error"]["hints"].to_string().contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
+            // Typed as it stands.
+            let line = advice.trim_matches('`').split(' ').skip(1);
+            run(line).exits(0);
+            assert_eq!(oracle::row(here).unwrap().get("perms"), "600");
+            let ran = run(["prune", "--ns", &pid, "--all-ns"]).exits(2).says("exclude each other");
+            assert_eq!(ran.stdout, "");
+        }),
+        trial("namespaces::our_own_takes_no_right", || {
+            oracle::create(7, 4096, 0o600);
+            for place in ["/proc/self/ns/ipc".to_owned(), format!("ipc:[{}]", oracle::namespace())] {
+                let listed = run(["--ns", &place, "list", "--json"]).exits(0).json();
+                assert_eq!(listed["segments"].as_array().unwrap().len(), 1, "{place}");
+            }
+        }),
+        root_trial("namespaces::a_pid_is_ours_and_not_that_of_a_foreign_proc", || {
+            // The first process of a new pid namespace, in which /proc still shows the old one.
+            let mut command = Command::new("/bin/sh");
+            let script = "\"$0\" create --key 0x7 -q; \"$0\" --ns 1 list --json; exit $?";
+            command.args(["-c", &format!("sh -c '{script}' \"$0\"; exit $?"), env!("CARGO_BIN_EXE_shmadm")]);
+            // SAFETY: between fork and exec this makes one system call and nothing else.
+            #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
+            #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+            unsafe {
+                command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
+            }
+            let ran = finish(&mut command).exits(0);
+            let listed: Value = serde_json::from_str(ran.stdout.lines().nth(1).unwrap()).unwrap();
+            assert_eq!(listed["segments"][0]["key"], "0x00000007", "{ran:?}");
+        }),
         trial("namespaces::what_is_no_namespace_is_told", || {
             for (place, code, says) in [
                 ("", 2, "is no namespace"),
@@ -57,6 +99,7 @@ fn one() -> Vec<Trial> {
                 ("-1", 2, ""),
                 ("+1", 2, "is no namespace"),
                 ("12abc", 2, "is no namespace"),
+                ("010", 2, "is no namespace"),
                 ("ipc:[x]", 2, "is no namespace"),
                 ("ipc:[]", 2, "is no namespace"),
                 ("4294967296", 2, "is no namespace"),
@@ -213,6 +256,12 @@ fn all() -> Vec<Trial> {
             let number: u64 = actor.say("namespace").parse().unwrap();
             let ran = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]));
             let ran = ran.exits(0).says("which IPC namespace they are in");
+            // The caller's own is never left out.
+            let mine = oracle::create(key, 100, 0o600);
+            let both = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]));
+            let both = both.exits(0).json()["segments"].clone();
+            let is_mine = |row: &&Value| row["ns"] == oracle::namespace() && row["id"] == mine;
+            assert!(both.as_array().unwrap().iter().any(|row| is_mine(&row)), "{both}");
             let rows = ran.json()["segments"].as_array().unwrap().clone();
             assert_eq!(rows.len(), 1, "through a process of its own: {ran:?}");
             assert_eq!((&rows[0]["ns"], &rows[0]["uid"]), (&json!(number), &json!(NOBODY)), "{rows:?}");
@@ -223,6 +272,14 @@ fn all() -> Vec<Trial> {
             let rows = all_ns(&["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]);
             assert_eq!(rows.len(), 1);
             assert_eq!(rows[0]["ns"], oracle::namespace());
+            assert!(rows[0].as_object().unwrap().contains_key("container"));
+        }),
+        root_trial("namespaces::without_proc_our_own_is_shown_and_the_lack_is_told", || {
+            oracle::create(7, 4096, 0o600);
+            let mut command = shmadm();
+            crate::sandbox::with_empty_proc(&mut command);
+            let ran = finish(command.args(["list", "--all-ns", "--json"])).exits(0).says("others cannot be found");
+            assert_eq!(ran.json()["segments"].as_array().unwrap().len(), 1);
         }),
     ]
 }

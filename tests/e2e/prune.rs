@@ -147,6 +147,7 @@ fn asking() -> Vec<Trial> {
             let id = orphan(1);
             let ran = run(["prune", "--older-than", "0s"]).exits(5).prints_nothing().says("--yes");
             assert!(ran.stderr.starts_with("error: refused to remove 1 segment"), "{ran:?}");
+            assert!(ran.stderr.contains("`shmadm prune --older-than 0s --dry-run` shows them"), "{ran:?}");
             let error = &run(["prune", "--older-than", "0s", "--json"]).exits(5).json()["error"];
             assert_eq!(error["kind"], "refused");
             assert!(exists(id));
@@ -207,6 +208,17 @@ fn asking() -> Vec<Trial> {
             for reason in ["it was attached since", "it was used since", "it is gone already", "it changed since"] {
                 assert!(reasons.contains(reason), "{reason}: {reasons}");
             }
+        }),
+        root_trial("prune::whose_owner_changes_while_it_asks_is_skipped", || {
+            let id = orphan(1);
+            let mut terminal = Terminal::run(&["prune", "--older-than", "0s", "--owner", "root"], WIDE);
+            terminal.wait_for("[y/N]");
+            // Mostly in the second of its creation, so that its change time stays as it was.
+            oracle::set(id, NOBODY, NOBODY, 0o600);
+            terminal.type_in("y\n");
+            let (code, shown) = terminal.end();
+            assert_eq!(code, Some(0), "{shown}");
+            assert!(shown.contains("it changed since") && exists(id), "{shown}");
         }),
         trial("prune::a_signal_at_the_question_removes_nothing", || {
             let id = orphan(1);

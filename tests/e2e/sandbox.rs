@@ -131,6 +131,19 @@ pub(crate) fn with_file_over(command: &mut Command, shown: &Path, hidden: &'stat
     unsafe { command.pre_exec(cover) };
 }
 
+/// Puts nothing in the place of /proc in the command's own view of the file system; takes root.
+pub(crate) fn with_empty_proc(command: &mut Command) {
+    let cover = || {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let none = None::<&CStr>;
+        mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        mount(none, c"/proc", Some(c"tmpfs"), MsFlags::empty(), none)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes three system calls, and allocates nothing.
+    unsafe { command.pre_exec(cover) };
+}
+
 /// Has the kernel answer every shmctl of a command with an errno.
 fn without_shmctl(mut command: Command, errno: Errno) -> Command {
     without(&mut command, libc::SYS_shmctl, None, errno);

@@ -35,7 +35,9 @@ fn finding() -> Vec<Trial> {
             let told = &run(["who", "0x4d2", "--json"]).exits(0).json()["segments"][0];
             let attachment = json!({
                 "pid": actor.pid(), "uid": nix::unistd::geteuid().as_raw(), "address": address, "size": 8192,
-                "access": "rw", "ns": oracle::namespace(), "certain": true, "shared_with": [],
+                "access": "rw", "ns": oracle::namespace(), "certain": true,
+                // Whoever made it accounts for it, and so nobody else was looked into.
+                "shared_with": null,
             });
             assert_eq!((&told["id"], &told["nattch"], &told["found"]), (&json!(id), &json!(1), &json!(1)), "{told}");
             assert_eq!((&told["ns"], &told["hidden"]), (&json!(oracle::namespace()), &json!([])));
@@ -99,10 +101,14 @@ fn finding() -> Vec<Trial> {
                 "{told}"
             );
             let (first, second) = (actor.pid().min(twin), actor.pid().max(twin));
+            assert_eq!(pids(&told), BTreeSet::from([first, other.pid()]));
+            // Everybody is looked into here.
+            let ran = run(["who", "--all", "--all-ns", "--json"]).exits(0);
+            let told = ran.json()["segments"].as_array().unwrap().clone();
+            let told = told.iter().find(|segment| segment["ns"] == oracle::namespace()).unwrap();
             let shared = told["attachments"].as_array().unwrap().iter().find(|one| one["pid"] == first).unwrap();
-            assert_eq!(shared["shared_with"], json!([second]));
-            assert!(pids(&told).contains(&other.pid()));
-            run(["who", &id.to_string()]).exits(0).says(&format!("pid {first} shares its memory with pid {second}"));
+            assert_eq!((&shared["shared_with"], &told["found"]), (&json!([second]), &json!(2)));
+            ran.says(&format!("pid {first} shares its memory with pid {second}"));
         }),
         trial("who::what_only_bears_a_segment_s_name_is_none", || {
             let mut actor = Actor::start();
@@ -155,6 +161,10 @@ fn finding() -> Vec<Trial> {
             });
             let told = who(id);
             assert_eq!((pids(&told), &told["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{told}");
+            let attachment = &told["attachments"][0];
+            assert_eq!(attachment["ns"], oracle::namespace());
+            assert!(attachment["command"].as_str().unwrap().ends_with("--actor"), "{attachment}");
+            run(["--ns", &actor.pid().to_string(), "list"]).exits(0);
         }),
         root_trial("who::a_segment_of_huge_pages_is_on_a_device_of_its_own", || {
             let mut actor = Actor::start();
@@ -219,6 +229,10 @@ fn namespaces() -> Vec<Trial> {
             // Root without the capabilities that open map_files and other namespaces.
             let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0);
             told.says("not certain");
+            // Processes that are closed to it explain what is missing better, so that this one is only possible.
+            let row = finish(with_no_capabilities(&mut shmadm()).args(["list", "-o", "pids", "--json"])).json();
+            let known = &row["segments"][0]["pids"];
+            assert!(known.is_null() || *known == json!([actor.pid()]), "{row}");
             let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).json();
             let told = &told["segments"][0];
             assert_eq!(
@@ -226,9 +240,26 @@ fn namespaces() -> Vec<Trial> {
                 (BTreeSet::from([actor.pid()]), &json!(false))
             );
         }),
+        root_trial("who::of_equal_ids_in_one_process_their_sizes_tell", || {
+            // The same id and key, and mostly the same second: the file is as large as its segment.
+            let mut actor = Actor::start();
+            let first = actor.number("create 1234 16384 0");
+            let address = actor.say(&format!("attach {first}"));
+            assert_eq!(actor.say("unshare"), "0");
+            let second = actor.number("create 1234 8192 0");
+            assert_eq!(first, second);
+            let there = actor.say(&format!("attach {second}"));
+            for (ns, address) in [(None, address), (Some(actor.pid()), there)] {
+                let place = ns.map(|pid| ["--ns".to_owned(), pid.to_string()]);
+                let line = place.into_iter().flatten().chain(["who", "0x4d2", "--json"].map(ToOwned::to_owned));
+                let told = &run(line).exits(0).json()["segments"][0];
+                assert_eq!((&told["found"], &told["hidden"]), (&json!(1), &json!([])), "{told}");
+                assert_eq!(told["attachments"][0]["address"], address.as_str(), "{told}");
+            }
+        }),
         root_trial("who::of_equal_ids_in_one_process_the_file_tells", || {
             let mut actor = Actor::start();
-            let first = actor.number("create 0 4096 0");
+            let first = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {first}"));
             let home = oracle::namespace();
             assert_eq!(actor.say("unshare"), "0");
@@ -238,7 +269,7 @@ fn namespaces() -> Vec<Trial> {
                 let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
                 now.as_secs().cast_signed() > born + 1
             });
-            let second = actor.number("create 0 4096 0");
+            let second = actor.number("create 1234 4096 0");
             let address = actor.say(&format!("attach {second}"));
             assert_eq!(first, second);
             let told = who(first);
@@ -267,6 +298,10 @@ fn reports() -> Vec<Trial> {
             assert_eq!(run(["who", "--json"]).exits(0).json()["segments"].as_array().unwrap().len(), 1);
             run(["who", "99"]).exits(3).prints_nothing();
             run(["who", "--all", &id]).exits(2).prints_nothing();
+            for command in ["who", "stat"] {
+                let ran = run([command, "98", "99", "--json"]).exits(3).says("cannot find segment 98");
+                assert_eq!(ran.json()["error"]["kind"], "not-found", "{ran:?}");
+            }
             let ran = run(["who", &id, "99", "--json"]).exits(3).says("cannot find segment 99");
             assert_eq!(ran.json()["segments"].as_array().unwrap().len(), 1);
         }),
@@ -295,6 +330,14 @@ fn reports() -> Vec<Trial> {
             assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
             let told = who(id);
             assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
+            // What cannot be seen is unknown, and not nobody.
+            let other = oracle::create(8, 4096, 0o666);
+            mine.say(&format!("attach {other}"));
+            let rows = finish(shmadm_as(NOBODY).args(["list", "-o", "id,pids,commands", "--json"])).exits(0).json();
+            assert_eq!(rows["segments"][1], json!({"id": other, "pids": null, "commands": null}));
+            // And nobody is said to be gone of whom that is not known.
+            let refused = finish(shmadm_as(NOBODY).args(["rm", &other.to_string()])).exits(5);
+            assert!(!refused.stderr.contains("which is gone") && !refused.stderr.contains("--force"), "{refused:?}");
             finish(shmadm_as(NOBODY).args(["detach", &id.to_string()])).exits(0);
         }),
         trial("who::processes_outside_of_the_pid_namespace_are_out_of_sight", || {
