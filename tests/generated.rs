@@ -25,7 +25,9 @@ const COMPARED: &[(&str, &str)] = &[
     ("lsipc -m --json", "shmadm list --json"),
     ("ipcrm -m ID", "shmadm rm ID"),
     ("ipcrm -M KEY", "shmadm rm key:KEY"),
-    ("ipcrm -a shm", "shmadm rm with the ids that shmadm list --mine -o ID prints"),
+    ("ipcrm -a shm", "shmadm prune, which takes only what nobody needs"),
+    ("grep -l SYSV /proc/*/maps", "shmadm who ID"),
+    ("nsenter --ipc … ipcs -m", "shmadm --ns PID list"),
     ("ipcmk -M SIZE -p MODE", "shmadm create --key random --size SIZE --mode MODE"),
 ];
 

@@ -108,8 +108,8 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
     (4, "Permission denied."),
     (
         5,
-        "Refused by a safety rail: the segment is in use, raw bytes would go to a terminal, somebody else's segment \
-         would be changed, or a look would destroy it (kernel.shm_rmid_forced).",
+        "Refused by a safety rail: the segment is in use, a confirmation is missing, raw bytes would go to a terminal, \
+         somebody else's segment would be changed, or a look would destroy it (kernel.shm_rmid_forced).",
     ),
     (6, "It exists already."),
 ];

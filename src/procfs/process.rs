@@ -49,7 +49,8 @@ pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
         command = other_threads(root, pid).iter().find_map(|thread| read(thread)).unwrap_or(command);
     }
     command.truncate(LONGEST_COMMAND);
-    while command.last() == Some(&0) {
+    // Programs that write over their command line pad it.
+    while matches!(command.last(), Some(0 | b' ')) {
         command.pop();
     }
     if command.is_empty() {
