@@ -295,8 +295,8 @@ fn report(args: &PruneArgs, context: &mut Context, pruning: &Pruning) -> Result<
     for skipped in &pruning.skipped {
         context.ui.status(&format!("skipped {}: {}", named(args, &skipped.segment), skipped.reason));
     }
-    if !pruning.removed.is_empty() {
-        let freed = pruning.freed();
+    let freed = pruning.freed();
+    if freed.segments > 0 {
         let bytes = |bytes: u128| Size(u64::try_from(bytes).unwrap_or(u64::MAX));
         let (would, segments) = (
             if args.dry_run { "would free" } else { "freed" },

@@ -3,6 +3,7 @@
 use libtest_mimic::Trial;
 use serde_json::json;
 
+use crate::actor::Actor;
 use crate::oracle;
 use crate::support::{NOBODY, finish, root_trial, run, shmadm_as, trial};
 
@@ -22,11 +23,12 @@ pub(crate) fn trials() -> Vec<Trial> {
 fn rail_trials() -> Vec<Trial> {
     vec![
         trial("rm::an_attached_segment_is_refused_and_left_as_it_was", || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let attached = oracle::Attached::new(id);
-            attached.write(0, b"still in use");
+            // Not this process, which is closed to others where it has had to enter a user namespace.
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
             let before = oracle::rows();
-            let pid = std::process::id();
+            let pid = actor.pid();
             for more in [None, Some("--dry-run"), Some("-n"), Some("--ignore-missing")] {
                 let ran = run(["rm", "0x4d2"].into_iter().chain(more)).exits(5).prints_nothing();
                 let ran = ran.says("refused to remove segment").says("cause: it is attached once, by pid ");
