@@ -62,7 +62,9 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
             refusal
                 .hint(format!("it is marked for destruction already, and goes with its last detach: `shmadm who {id}`"))
         } else if may_control(system, &now) == Some(false) {
-            refusal.hint(format!("only {}, who owns it, its creator or root can remove it", system.user(now.uid)))
+            let mut users = vec![system.user(now.uid), system.user(now.cuid), "root".to_owned()];
+            users.dedup();
+            refusal.hint(format!("only {} can remove it", users.join(" or ")))
         } else {
             refusal.hint(format!(
                 "`shmadm rm --force {id}` marks it for destruction: it loses its key at once, and goes with its last \

@@ -18,8 +18,8 @@ pub(crate) mod who;
 pub(crate) mod write;
 
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Key, Needs, Segment, Size};
-use crate::query::{System, last_user_alone_lives};
+use crate::model::{Key, Needs, Segment, Size, Target};
+use crate::query::{System, last_user_alone_lives, resolve};
 use crate::render::{Format, SEGMENT, select};
 use crate::ui::Ui;
 
@@ -61,6 +61,25 @@ impl Context {
             ));
         }
     }
+}
+
+/// Finds the segments that were named, each once; gives the failures besides.
+fn resolve_each(context: &Context, targets: &[Target], needs: Needs) -> (Vec<Segment>, Vec<Error>) {
+    let (mut segments, mut failures) = (Vec::new(), Vec::new());
+    let mut seen: Vec<&str> = Vec::new();
+    for target in targets {
+        if seen.contains(&target.text.as_str()) {
+            continue;
+        }
+        seen.push(&target.text);
+        match resolve(&context.system, target, needs) {
+            // Two names of one segment are one target.
+            Ok(segment) if segments.iter().any(|known: &Segment| known.id == segment.id) => {}
+            Ok(segment) => segments.push(segment),
+            Err(error) => failures.push(error),
+        }
+    }
+    (segments, failures)
 }
 
 /// Makes the one error of several targets that all failed, which stands for a report; the others are told at once.

@@ -117,8 +117,9 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
                 Some(namespace) => pruning.skipped.push(Skipped {
                     segment,
                     reason: format!(
-                        "its namespace belongs to another user namespace: `shmadm --ns {} prune`",
-                        namespace.pid
+                        "its namespace belongs to another user namespace: `shmadm --ns {} {}`",
+                        namespace.pid,
+                        context.line.replace(" --all-ns", "")
                     ),
                 }),
             }

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::args::Several;
-use super::{Context, Manual, nothing_to_report, record_columns};
+use super::{Context, Manual, nothing_to_report, record_columns, resolve_each};
 use crate::error::{Error, Exit};
-use crate::model::{Needs, Segment};
-use crate::query::{add_attachers, resolve};
+use crate::model::Needs;
+use crate::query::add_attachers;
 use crate::render::{Format, TableStyle, TimeStyle, segment_fields, write_fields, write_rows};
 
 /// What the manual page adds.
@@ -41,21 +41,7 @@ pub(crate) struct StatArgs {
 /// # Errors
 /// Standard output takes no more; segments that do not exist are reported one by one.
 pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error> {
-    let mut segments = Vec::new();
-    let mut failures = Vec::new();
-    let mut seen: Vec<&str> = Vec::new();
-    for target in &args.several.segments {
-        if seen.contains(&target.text.as_str()) {
-            continue;
-        }
-        seen.push(&target.text);
-        match resolve(&context.system, target, Needs::RECORD | Needs::COMMANDS) {
-            // Two names of one segment are one target.
-            Ok(segment) if segments.iter().any(|known: &Segment| known.id == segment.id) => {}
-            Ok(segment) => segments.push(segment),
-            Err(error) => failures.push(error),
-        }
-    }
+    let (mut segments, mut failures) = resolve_each(context, &args.several.segments, Needs::RECORD | Needs::COMMANDS);
     if segments.is_empty()
         && let Some(error) = nothing_to_report(context, std::mem::take(&mut failures))
     {

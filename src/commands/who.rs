@@ -5,10 +5,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::everywhere::{Visited, place_of, survey, warn_of_strays};
-use super::{Context, Manual, nothing_to_report, usage};
+use super::{Context, Manual, nothing_to_report, resolve_each, usage};
 use crate::error::{Error, Exit};
 use crate::model::{HiddenBy, Needs, Segment, Target};
-use crate::query::{add_attachers, add_attachers_and_find_strays, inventory, looks_into_all, resolve};
+use crate::query::{add_attachers, add_attachers_and_find_strays, inventory, looks_into_all};
 use crate::render::{
     ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, TableStyle, TimeStyle, WHERE, select,
     write_rows, write_who_json,
@@ -65,18 +65,12 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     let found = if args.all_ns {
         everywhere(context)?
     } else {
-        let mut segments = Vec::new();
-        if args.segments.is_empty() {
-            segments = inventory(&context.system, Needs::NAMESPACE)?;
-        }
-        for target in &args.segments {
-            match resolve(&context.system, target, Needs::NAMESPACE) {
-                // Two names of one segment are one target.
-                Ok(segment) if segments.iter().any(|known: &Segment| known.id == segment.id) => {}
-                Ok(segment) => segments.push(segment),
-                Err(error) => failures.push(error),
-            }
-        }
+        let (mut segments, missing) = if args.segments.is_empty() {
+            (inventory(&context.system, Needs::NAMESPACE)?, Vec::new())
+        } else {
+            resolve_each(context, &args.segments, Needs::NAMESPACE)
+        };
+        failures = missing;
         if segments.is_empty()
             && let Some(error) = nothing_to_report(context, std::mem::take(&mut failures))
         {

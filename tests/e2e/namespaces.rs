@@ -9,6 +9,7 @@ use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
+use crate::holder::Holder;
 use crate::oracle;
 use crate::sandbox::without;
 use crate::support::{NOBODY, finish, root_trial, run, shmadm, shmadm_as, trial};
@@ -39,9 +40,9 @@ fn one() -> Vec<Trial> {
                 );
                 in_it(&["write", "0x4d2", "hello"]).exits(0);
                 assert_eq!(in_it(&["read", "0x4d2", "--text", "--length", "5"]).exits(0).stdout.trim_end(), "hello");
-                let holder = in_it(&["attach", "0x4d2", "--background"]).exits(0).stdout;
+                let holder = Holder::printed(&in_it(&["attach", "0x4d2", "--background"]).exits(0));
                 let told = in_it(&["who", "0x4d2", "--json"]).exits(0).json();
-                assert_eq!(told["segments"][0]["attachments"][0]["pid"].to_string(), holder.trim());
+                assert_eq!(told["segments"][0]["attachments"][0]["pid"], holder.pid);
                 in_it(&["detach", "0x4d2"]).exits(0);
                 in_it(&["stat", id.trim()]).exits(0);
                 in_it(&["rm", id.trim()]).exits(0);
@@ -331,7 +332,8 @@ fn cleaning() -> Vec<Trial> {
             let report = ran.json();
             assert_eq!(report["removed"], json!([]), "{report}");
             let reason = report["skipped"][0]["reason"].as_str().unwrap();
-            assert!(reason.contains(&format!("`shmadm --ns {pid} prune`")), "{reason}");
+            let alone = format!("`shmadm --ns {pid} prune --older-than 0s --key {text} -y --json`");
+            assert!(reason.ends_with(&alone), "{reason}");
             let alone = finish(shmadm_as(NOBODY).args(["--ns", &pid, "prune", "--older-than", "0s", "-y", "--json"]));
             assert_eq!(alone.exits(0).json()["removed"].as_array().unwrap().len(), 1);
         }),

@@ -10,6 +10,7 @@ use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
+use crate::holder::Holder;
 use crate::oracle;
 use crate::sandbox::without;
 use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
@@ -318,27 +319,27 @@ fn reports() -> Vec<Trial> {
             assert_eq!(oracle::rows(), before);
         }),
         root_trial("who::other_users_processes_are_out_of_sight_and_counted", || {
-            let id = oracle::create(7, 4096, 0o666);
+            // By a key that nobody else has: a process of the same user elsewhere could be one of this segment's too.
+            let id = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
             let mut mine = Actor::start();
             mine.say(&format!("attach {id}"));
-            let holder = shmadm_as(NOBODY).args(["attach", &id.to_string(), "--background"]).output().unwrap();
-            let holder: i32 = String::from_utf8(holder.stdout).unwrap().trim().parse().unwrap();
+            let attach = finish(shmadm_as(NOBODY).args(["attach", &id.to_string(), "--background"])).exits(0);
+            let holder = Holder::printed(&attach);
             let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string(), "--json"])).exits(0);
             let told = &ran.json()["segments"][0];
-            assert_eq!(pids(told), BTreeSet::from([holder]));
+            assert_eq!(pids(told), BTreeSet::from([holder.pid]));
             assert_eq!(told["hidden"], json!([{"reason": "permission", "count": 1}]), "{told}");
             assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
             let told = who(id);
             assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
             // What cannot be seen is unknown, and not nobody.
-            let other = oracle::create(8, 4096, 0o666);
+            let other = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
             mine.say(&format!("attach {other}"));
             let rows = finish(shmadm_as(NOBODY).args(["list", "-o", "id,pids,commands", "--json"])).exits(0).json();
             assert_eq!(rows["segments"][1], json!({"id": other, "pids": null, "commands": null}));
             // And nobody is said to be gone of whom that is not known.
             let refused = finish(shmadm_as(NOBODY).args(["rm", &other.to_string()])).exits(5);
             assert!(!refused.stderr.contains("which is gone") && !refused.stderr.contains("--force"), "{refused:?}");
-            finish(shmadm_as(NOBODY).args(["detach", &id.to_string()])).exits(0);
         }),
         trial("who::processes_outside_of_the_pid_namespace_are_out_of_sight", || {
             let id = oracle::create(7, 4096, 0o600);
