@@ -1,6 +1,7 @@
 //! What /proc/PID says of a process.
 
 use std::fs;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -8,6 +9,13 @@ use super::ProcError;
 
 /// How much of a command line is read at most.
 const LONGEST_COMMAND: usize = 4096;
+
+/// Reads a file of /proc in few calls: these say that they are empty, which the library takes for very small.
+fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let mut contents = Vec::with_capacity(LONGEST_COMMAND);
+    fs::File::open(path)?.read_to_end(&mut contents)?;
+    Ok(contents)
+}
 
 /// Gives the pids of the processes that this /proc shows.
 ///
@@ -20,7 +28,7 @@ pub(crate) fn pids(root: &Path) -> Result<impl Iterator<Item = i32>, ProcError> 
 
 /// Gives the moment a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
 pub(crate) fn start_ticks(root: &Path, pid: i32) -> Option<u64> {
-    let stat = fs::read(root.join(pid.to_string()).join("stat")).ok()?;
+    let stat = read(root.join(pid.to_string()).join("stat")).ok()?;
     // The name before may have spaces and parentheses of its own: the last one closes it.
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
@@ -33,7 +41,7 @@ pub(crate) fn start_ticks(root: &Path, pid: i32) -> Option<u64> {
 /// The process is gone, or closed to us.
 pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {
     let path = root.join(pid.to_string()).join("comm");
-    let mut name = fs::read(&path).map_err(|error| ProcError::read(&path, error))?;
+    let mut name = read(&path).map_err(|error| ProcError::read(&path, error))?;
     if name.last() == Some(&b'\n') {
         name.pop();
     }
@@ -42,11 +50,11 @@ pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {
 
 /// Gives the command line of a process with spaces between its words, or its name in brackets if it has none.
 pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
-    let read = |process: &str| fs::read(root.join(process).join("cmdline")).ok();
-    let mut command = read(&pid.to_string())?;
+    let line = |process: &str| read(root.join(process).join("cmdline")).ok();
+    let mut command = line(&pid.to_string())?;
     if command.is_empty() {
         // A leader that has ended has no memory any more; its threads have.
-        command = other_threads(root, pid).iter().find_map(|thread| read(thread)).unwrap_or(command);
+        command = other_threads(root, pid).iter().find_map(|thread| line(thread)).unwrap_or(command);
     }
     command.truncate(LONGEST_COMMAND);
     // Programs that write over their command line pad it.
@@ -80,14 +88,14 @@ pub(crate) fn other_threads(root: &Path, pid: i32) -> Vec<String> {
 
 /// Gives a process's effective user id (proc_pid_status(5), Uid); the owner of its directory can be root instead.
 pub(crate) fn effective_uid(root: &Path, pid: i32) -> Option<u32> {
-    let status = fs::read(root.join(format!("{pid}/status"))).ok()?;
+    let status = read(root.join(format!("{pid}/status"))).ok()?;
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
     std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Gives the paths of a process's control groups (cgroups(7)): that of version 2 or of systemd first.
 pub(crate) fn control_groups(root: &Path, pid: i32) -> Vec<String> {
-    let text = fs::read(root.join(format!("{pid}/cgroup"))).unwrap_or_default();
+    let text = read(root.join(format!("{pid}/cgroup"))).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let mut paths = Vec::new();
     for line in text.lines() {

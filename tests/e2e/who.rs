@@ -318,6 +318,27 @@ fn reports() -> Vec<Trial> {
             }
             assert_eq!(oracle::rows(), before);
         }),
+        root_trial("who::a_segment_that_a_detach_would_destroy_outlives_every_look", || {
+            std::fs::write("/proc/sys/kernel/shm_rmid_forced", "1").unwrap();
+            let mut actor = Actor::start();
+            let idle = actor.number("create 7 4096 0");
+            let attached = actor.number("create 8 4096 0");
+            actor.say(&format!("attach {attached}"));
+            let before = oracle::rows();
+            for arguments in [
+                &["who"][..],
+                &["who", "0x7"],
+                &["who", "--all", "--all-ns", "--json"],
+                &["stat", "0x7"],
+                &["list", "-o", "+pids,commands"],
+                &["prune", "--unattached", "--older-than", "0s", "-n"],
+                &["prune", "-y", "--older-than", "0s"],
+            ] {
+                run(arguments).exits(0);
+                assert_eq!(oracle::rows(), before, "{arguments:?}");
+            }
+            assert_eq!(pids(&who(idle)), BTreeSet::new());
+        }),
         root_trial("who::other_users_processes_are_out_of_sight_and_counted", || {
             // By a key that nobody else has: a process of the same user elsewhere could be one of this segment's too.
             let id = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
