@@ -32,6 +32,7 @@ mod support;
 mod terminal;
 mod vanish;
 mod who;
+mod who_elsewhere;
 mod wording;
 mod write;
 
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         rails::trials(),
         wording::trials(),
         who::trials(),
+        who_elsewhere::trials(),
         prune::trials(),
         prune_churn::trials(),
         prune_looks::trials(),

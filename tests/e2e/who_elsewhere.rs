@@ -1,0 +1,131 @@
+//! `who` where ids are equal in several namespaces, and processes have left the one in which they attached.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use nix::errno::Errno;
+use nix::libc;
+use serde_json::json;
+
+use crate::actor::Actor;
+use crate::oracle;
+use crate::support::{finish, root_trial, run, shmadm, trial, wait_for};
+use crate::who::{pids, who};
+
+/// Equal ids in other namespaces are told apart, and who has left is found.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("who::an_equal_id_of_another_namespace_is_another_segment", || {
+            let mut here = Actor::start();
+            let mut there = Actor::start();
+            if there.say("unshare") != "0" {
+                // Without root an actor may not; then the user namespace that it makes for that closes it to us.
+                return;
+            }
+            // All the same but for the namespace: id, key, size, user, and mostly the second of their birth.
+            let ids = [&mut here, &mut there].map(|actor| {
+                let id = actor.number("create 1234 4096 0");
+                actor.say(&format!("attach {id}"));
+                id
+            });
+            assert_eq!(ids[0], ids[1], "the first id of each namespace is the same");
+            let told = who(ids[0]);
+            assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([here.pid()]), &json!(1)), "{told}");
+            assert_eq!(told["attachments"][0]["certain"], true);
+        }),
+        root_trial("who::one_that_left_the_namespace_is_still_attached", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
+            assert_eq!(actor.say("unshare"), "0");
+            let told = who(id);
+            assert_eq!((pids(&told), &told["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{told}");
+            let attachment = &told["attachments"][0];
+            assert_eq!(attachment["certain"], true, "nothing in its namespace has that id: {told}");
+            assert_ne!(attachment["ns"], told["ns"]);
+            // In its new namespace it attaches another segment with the same id.
+            let second = actor.number("create 4321 4096 0");
+            assert_eq!(second, id);
+            actor.say(&format!("attach {second}"));
+            let told = who(id);
+            assert_eq!((&told["nattch"], &told["found"]), (&json!(1), &json!(1)), "{told}");
+            assert_eq!(told["attachments"][0]["address"], attachment["address"], "the key in its name tells");
+        }),
+        root_trial("who::without_privilege_one_that_left_is_told_as_uncertain", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
+            assert_eq!(actor.say("unshare"), "0");
+            assert_eq!(actor.say("drop-rights"), "0");
+            // Root without the capabilities that open map_files and other namespaces.
+            let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0);
+            told.says("not certain");
+            // Processes that are closed to it explain what is missing better, so that this one is only possible.
+            let row = finish(with_no_capabilities(&mut shmadm()).args(["list", "-o", "pids", "--json"])).json();
+            let known = &row["segments"][0]["pids"];
+            assert!(known.is_null() || *known == json!([actor.pid()]), "{row}");
+            let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).json();
+            let told = &told["segments"][0];
+            assert_eq!(
+                (pids(told), &told["attachments"][0]["certain"]),
+                (BTreeSet::from([actor.pid()]), &json!(false))
+            );
+        }),
+        root_trial("who::of_equal_ids_in_one_process_their_sizes_tell", || {
+            // The same id and key, and mostly the same second: the file is as large as its segment.
+            let mut actor = Actor::start();
+            let first = actor.number("create 1234 16384 0");
+            let address = actor.say(&format!("attach {first}"));
+            assert_eq!(actor.say("unshare"), "0");
+            let second = actor.number("create 1234 8192 0");
+            assert_eq!(first, second);
+            let there = actor.say(&format!("attach {second}"));
+            for (ns, address) in [(None, address), (Some(actor.pid()), there)] {
+                let place = ns.map(|pid| ["--ns".to_owned(), pid.to_string()]);
+                let line = place.into_iter().flatten().chain(["who", "0x4d2", "--json"].map(ToOwned::to_owned));
+                let told = &run(line).exits(0).json()["segments"][0];
+                assert_eq!((&told["found"], &told["hidden"]), (&json!(1), &json!([])), "{told}");
+                assert_eq!(told["attachments"][0]["address"], address.as_str(), "{told}");
+            }
+        }),
+        root_trial("who::of_equal_ids_in_one_process_the_file_tells", || {
+            let mut actor = Actor::start();
+            let first = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {first}"));
+            let home = oracle::namespace();
+            assert_eq!(actor.say("unshare"), "0");
+            // Born in another second, since what the segment remembers of its birth has no more than seconds.
+            let born = oracle::stat(first).unwrap().shm_ctime;
+            wait_for("the next second", || {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+                now.as_secs().cast_signed() > born + 1
+            });
+            let second = actor.number("create 1234 4096 0");
+            let address = actor.say(&format!("attach {second}"));
+            assert_eq!(first, second);
+            let told = who(first);
+            assert_eq!((&told["ns"], &told["nattch"], &told["found"]), (&json!(home), &json!(1), &json!(1)), "{told}");
+            assert_ne!(told["attachments"][0]["address"], address.as_str(), "{told}");
+            assert_eq!(told["attachments"][0]["certain"], true);
+            let there = run(["--ns", &actor.pid().to_string(), "who", &second.to_string(), "--json"]).exits(0).json();
+            let there = &there["segments"][0];
+            assert_eq!((&there["found"], &there["attachments"][0]["address"]), (&json!(1), &json!(address)), "{there}");
+        }),
+    ]
+}
+
+/// Takes every capability from a command.
+#[expect(unsafe_code, reason = "only pre_exec can take rights from a child")]
+#[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+fn with_no_capabilities(command: &mut Command) -> &mut Command {
+    // SECBIT_NOROOT: root's uid alone gives no capability any more with the exec that follows.
+    let set = || {
+        // SAFETY: this takes integers alone.
+        Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, 1) })?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes a system call and nothing else.
+    unsafe { command.pre_exec(set) }
+}
