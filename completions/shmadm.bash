@@ -495,7 +495,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__read)
-            opts="-q -h --offset --length --hex --raw --text --type --count --every --rounds --json --format --ns --color --quiet --help"
+            opts="-q -h --offset --length --hex --raw --text --type --count --sparse --peek --allow-allocation --every --rounds --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::args::{One, TypeParser};
 use super::{Context, Manual, usage};
-use crate::act::{self, Attachment, Place, Use};
-use crate::contents::{self, Range, ValueType};
+use crate::act::{self, Place, Use};
+use crate::contents::{self, Allocation, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Needs, lossless, parse_duration, parse_size};
 use crate::process::{Ended, Interrupts};
@@ -22,6 +22,7 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("shmadm read 0x4d2 --length 64", "dump the first 64 bytes"),
         ("shmadm read 0x4d2 --raw > segment.bin", "copy the contents to a file"),
+        ("shmadm read 0x4d2 --raw --sparse > segment.bin", "the same, with holes for memory that was never touched"),
         ("shmadm read 0x4d2 --type i32 --every 1s --rounds 2", "show the integer at its beginning, twice"),
         ("shmadm read 0x4d2 --text", "print the text up to the first NUL"),
     ],
@@ -30,7 +31,12 @@ pub(crate) const MANUAL: Manual = Manual {
            --every one object a line.",
     notes: "Reading attaches the segment, for reading alone, and so moves its attach and detach times and its last \
             user. Nothing synchronises readers and writers: what is read may be half of what is being written. \
-            Memory that was never touched is allocated by reading it, and reads as zeros.",
+            Memory that was never touched reads as zeros, and is not taken by being read: with privilege the segment \
+            is read through the file behind it, else mincore(2) tells which pages there are. Where neither will do, \
+            since pages may be in swap or are huge, reading is refused without --allow-allocation.\n\n\
+            --peek reads through the attachment of a process that has the segment, so that atime, dtime, lpid and \
+            nattch stay as they are; it takes CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and works for segments that \
+            are marked for destruction as well.",
 };
 
 /// Print a segment's contents
@@ -67,6 +73,18 @@ pub(crate) struct ReadArgs {
     #[arg(long, value_name = "N", requires = "type", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
+    /// With --raw to a file: leave memory that was never touched as holes in it
+    #[arg(long)]
+    sparse: bool,
+
+    /// Look through the attachment of a process that has it, so that no time and no last user changes; takes privilege
+    #[arg(long)]
+    peek: bool,
+
+    /// Read also if that takes memory for what was never touched
+    #[arg(long, conflicts_with = "peek")]
+    allow_allocation: bool,
+
     /// Read again and again, with this time in between, until Ctrl-C
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     every: Option<Duration>,
@@ -94,6 +112,9 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     if args.raw && context.json() {
         return Err(usage("--raw prints bytes and no report: leave --json out"));
     }
+    if args.sparse && !args.raw {
+        return Err(usage("--sparse goes with --raw: other forms have no holes"));
+    }
     // The parser lets an option that wants another pass where a third forbids that one.
     if args.count.is_some() && args.r#type.is_none() {
         return Err(usage("--count goes with --type"));
@@ -105,13 +126,20 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
             .hint(format!("send them to a file: `shmadm read {} --raw > FILE`", segment.id))
             .hint(format!("or look at them: `shmadm read {} --hex`", segment.id)));
     }
-    context.warn_of_lost_record(&segment);
     let interrupts = args.every.map(|_| Interrupts::note()).transpose()?;
-    let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
-    let range = Range::within(segment.id, attachment.size(), args.offset, args.length())?;
+    let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
+    let mut source = if args.peek {
+        Source::peeked(&context.system, &segment)?
+    } else {
+        context.warn_of_lost_record(&segment);
+        let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
+        let range = Range::within(segment.id, attachment.size(), args.offset, args.length())?;
+        Source::attached(&context.system, attachment, range, allocation)?
+    };
+    let range = Range::within(segment.id, source.size(), args.offset, args.length())?;
     let mut round = 0;
     let exit = loop {
-        print(args, context, &attachment, range)?;
+        print(args, context, &source, range)?;
         round += 1;
         let (Some(every), Some(interrupts)) = (args.every, &interrupts) else { break Exit::Done };
         if args.rounds == Some(round) || context.ui.is_closed() {
@@ -122,26 +150,32 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
             Ended::Asked(signal) | Ended::Signal(signal) => break Exit::Signal(signal),
             Ended::Time | Ended::Ready => {}
         }
+        source.refresh(&context.system, range, allocation)?;
     };
-    act::detached(&context.system, attachment)?;
+    if let Some(attachment) = source.into_attachment() {
+        act::detached(&context.system, attachment)?;
+    }
     Ok(exit)
 }
 
 /// Prints the range once.
-fn print(args: &ReadArgs, context: &mut Context, attachment: &Attachment, range: Range) -> Result<(), Error> {
+fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     if let Some(kind) = args.r#type {
-        return print_values(context, attachment, range, kind);
+        return print_values(context, source, range, kind);
     }
     if args.raw {
         let to = context.ui.descriptor()?;
-        contents::send(&context.system, attachment, range, to)?;
-        return Ok(());
+        return if args.sparse {
+            contents::send_sparse(&context.system, source, range, to)
+        } else {
+            contents::send(&context.system, source, range, to).map(drop)
+        };
     }
     if context.json() {
-        return print_json(args, context, attachment, range);
+        return print_json(args, context, source, range);
     }
     if args.text {
-        let bytes = text_of(attachment, range)?;
+        let bytes = text_of(source, range)?;
         let terminal = context.ui.is_terminal();
         return context.ui.write(|out| {
             match terminal {
@@ -152,17 +186,21 @@ fn print(args: &ReadArgs, context: &mut Context, attachment: &Attachment, range:
         });
     }
     let mut dump = HexDump::default();
-    contents::each_piece(attachment, range, |offset, piece| {
-        context.ui.write(|out| dump.write(out, offset, piece))?;
+    contents::each_piece(source, range, |offset, piece| {
+        context.ui.write(|out| match piece {
+            Piece::Bytes(bytes) => dump.write(out, offset, bytes),
+            Piece::Hole(length) => dump.zeros(out, offset, length),
+        })?;
         Ok(!context.ui.is_closed())
     })?;
     context.ui.write(|out| dump.end(out, range.end))
 }
 
 /// Reads up to the first NUL byte.
-fn text_of(attachment: &Attachment, range: Range) -> Result<Vec<u8>, Error> {
+fn text_of(source: &Source, range: Range) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    contents::each_piece(attachment, range, |_, piece| {
+    contents::each_piece(source, range, |_, piece| {
+        let Piece::Bytes(piece) = piece else { return Ok(false) };
         let end = piece.iter().position(|byte| *byte == 0);
         bytes.extend_from_slice(&piece[..end.unwrap_or(piece.len())]);
         Ok(end.is_none())
@@ -171,15 +209,15 @@ fn text_of(attachment: &Attachment, range: Range) -> Result<Vec<u8>, Error> {
 }
 
 /// Prints numbers, one to a line.
-fn print_values(context: &mut Context, attachment: &Attachment, range: Range, kind: ValueType) -> Result<(), Error> {
-    let values = contents::decode(kind, &contents::read_bytes(attachment, range)?);
+fn print_values(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
+    let values = contents::decode(kind, &contents::read_bytes(source, range)?);
     let json = context.json();
     context.ui.write(|out| {
         if !json {
             return values.iter().try_for_each(|value| writeln!(out, "{value}"));
         }
         let mut object = Object::schema(out)?;
-        object.number("id", attachment.id().raw())?;
+        object.number("id", source.id().raw())?;
         object.number("offset", range.offset)?;
         object.text("type", kind.name())?;
         object.list("values", &values, |out, value| out.write_all(value.json().as_bytes()))?;
@@ -187,17 +225,26 @@ fn print_values(context: &mut Context, attachment: &Attachment, range: Range, ki
     })
 }
 
+/// What a hole is spelled by.
+const ZEROS: [u8; 4096] = [0; 4096];
+
 /// Prints bytes for programs, piece by piece, so that no large segment is held in memory.
-fn print_json(args: &ReadArgs, context: &mut Context, attachment: &Attachment, range: Range) -> Result<(), Error> {
-    let text = args.text.then(|| text_of(attachment, range)).transpose()?;
+fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
+    let text = args.text.then(|| text_of(source, range)).transpose()?;
     context.ui.write(|out| {
         let mut object = Object::schema(out)?;
-        object.number("id", attachment.id().raw())?;
+        object.number("id", source.id().raw())?;
         object.number("offset", range.offset)?;
         object.field("hex")?.write_all(b"\"")
     })?;
-    contents::each_piece(attachment, range, |_, piece| {
-        context.ui.write(|out| write_hex(out, piece))?;
+    contents::each_piece(source, range, |_, piece| {
+        context.ui.write(|out| match piece {
+            Piece::Bytes(bytes) => write_hex(out, bytes),
+            Piece::Hole(length) => std::iter::successors(Some(length), |left| left.checked_sub(ZEROS.len() as u64))
+                .try_for_each(|left| {
+                    write_hex(out, &ZEROS[..usize::try_from(left).map_or(ZEROS.len(), |left| left.min(ZEROS.len()))])
+                }),
+        })?;
         Ok(!context.ui.is_closed())
     })?;
     context.ui.write(|out| {

@@ -3,12 +3,14 @@
 mod integer;
 mod range;
 mod read;
+mod source;
 mod transfer;
 mod value;
 mod write;
 
-pub(crate) use integer::{load, store};
+pub(crate) use integer::{load, probe, store};
 pub(crate) use range::Range;
-pub(crate) use read::{each_piece, read_bytes, send};
+pub(crate) use read::{Piece, each_piece, read_bytes, send, send_sparse};
+pub(crate) use source::{Allocation, Part, Source};
 pub(crate) use value::{ValueType, decode, encode};
 pub(crate) use write::{Received, copy_in, fill, receive};

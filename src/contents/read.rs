@@ -1,12 +1,12 @@
 //! Bytes out of a segment.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use super::Range;
 use super::transfer::{failed, interrupted};
-use crate::error::Error;
+use super::{Part, Range, Source};
+use crate::error::{Error, Kind};
 use crate::query::{System, words};
-use crate::sys::{Attachment, Errno, widen_pipe};
+use crate::sys::{self, Attachment, Errno, SparseFile, splice, widen_pipe};
 
 /// How much is copied into our memory at once.
 const PIECE: usize = 64 << 10;
@@ -15,97 +15,248 @@ const BULK: usize = 8 << 20;
 /// The room that a pipe is given, so that fewer calls fill it (the limit of an unprivileged user, pipe(7)).
 const PIPE_ROOM: i32 = 1 << 20;
 
+/// A piece of contents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Piece<'a> {
+    /// Bytes that are there.
+    Bytes(&'a [u8]),
+    /// So many zeros, for which no memory was ever taken.
+    Hole(u64),
+}
+
 /// Copies a short range into our memory.
 ///
 /// # Errors
 /// A page cannot be had.
-pub(crate) fn read_bytes(attachment: &Attachment, range: Range) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_bytes(source: &Source, range: Range) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    each_piece(attachment, range, |_, piece| {
-        bytes.extend_from_slice(piece);
+    each_piece(source, range, |_, piece| {
+        match piece {
+            Piece::Bytes(piece) => bytes.extend_from_slice(piece),
+            Piece::Hole(length) => bytes.resize(bytes.len() + usize::try_from(length).unwrap_or(0), 0),
+        }
         Ok(true)
     })?;
     Ok(bytes)
 }
 
-/// Copies a range into our memory piece by piece, each of which `visit` sees with its offset, until it says no.
+/// Shows a range piece by piece, each of which `visit` sees with its offset, until it says no.
 ///
 /// # Errors
 /// A page cannot be had, or whatever `visit` says.
 pub(crate) fn each_piece(
-    attachment: &Attachment,
+    source: &Source,
     range: Range,
-    mut visit: impl FnMut(u64, &[u8]) -> Result<bool, Error>,
+    mut visit: impl FnMut(u64, Piece<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
     let room = usize::try_from(range.length()).map_or(PIECE, |length| length.min(PIECE));
     let mut buffer = vec![0; room];
-    for (offset, length) in range.pieces(room) {
+    let mut offset = range.offset;
+    while offset < range.end {
         interrupted()?;
-        attachment
-            .copy_out(offset, &mut buffer[..length])
-            .map_err(|errno| failed(attachment.id(), offset, "read", errno, "write"))?;
-        if !visit(offset, &buffer[..length])? {
-            break;
+        let part = source.part(offset, range.end)?;
+        match part {
+            Part::Hole(end) => {
+                if !visit(offset, Piece::Hole(end - offset))? {
+                    return Ok(());
+                }
+            }
+            Part::Data(end) => {
+                for (start, length) in (Range { offset, end }).pieces(room) {
+                    interrupted()?;
+                    source.copy_out(start, &mut buffer[..length])?;
+                    if !visit(start, Piece::Bytes(&buffer[..length]))? {
+                        return Ok(());
+                    }
+                }
+            }
         }
+        offset = part.end();
     }
     Ok(())
 }
 
 /// The ways to get many bytes to a descriptor, the fastest first.
-enum Way {
+enum Way<'a> {
     /// From the segment's memory opened as a file, to a pipe, without a copy.
-    Splice(std::fs::File),
+    Splice(BorrowedFd<'a>),
     /// From the mapping to a pipe, without a copy.
-    Lend,
+    Lend(&'a Attachment),
     /// From the mapping to anything.
-    Write,
+    Write(&'a Attachment),
+    /// Through our memory.
+    Copy,
 }
 
-/// Sends a range to a descriptor, without a detour through our memory; gives how many bytes went.
+/// Sends a range to a descriptor, without a detour through our memory where that can be; gives how many bytes went.
 ///
-/// A reader that has gone away ends it early, and is no failure.
+/// A reader that has gone away ends it early, and is no failure. Holes are sent as zeros, and no memory is taken.
 ///
 /// # Errors
 /// A page cannot be had, or the descriptor takes no more.
-pub(crate) fn send(system: &System, attachment: &Attachment, range: Range, to: BorrowedFd<'_>) -> Result<u64, Error> {
-    let mut way = match (widen_pipe(to, PIPE_ROOM), attachment.open_backing(system.page_size())) {
-        (true, Ok(backing)) => Way::Splice(backing),
-        (true, Err(_)) => Way::Lend,
-        (false, _) => Way::Write,
-    };
+pub(crate) fn send(system: &System, source: &Source, range: Range, to: BorrowedFd<'_>) -> Result<u64, Error> {
+    let mut sender = Sender::new(system, source, to);
     let mut offset = range.offset;
-    let mut mapped = offset;
     while offset < range.end {
-        let length = usize::try_from(range.end - offset).map_or(BULK, |left| left.min(BULK));
-        let (result, call) = match &way {
-            Way::Splice(backing) => (attachment.splice(backing, offset, length, to), "splice"),
-            Way::Lend | Way::Write => {
-                // Faults in one go are cheaper than page by page; what is asked for is read right after.
-                if offset >= mapped {
-                    attachment.populate_read(offset - offset % system.page_size(), length);
-                    mapped = offset + length as u64;
-                }
-                match way {
-                    Way::Lend => (attachment.lend(offset, length, to), "vmsplice"),
-                    _ => (attachment.send(offset, length, to), "write"),
-                }
+        // A file gives zeros for its holes by itself.
+        let whole = matches!(sender.way, Way::Splice(_));
+        let part = if whole { Part::Data(range.end) } else { source.part(offset, range.end)? };
+        let reached = match part {
+            Part::Data(end) => sender.data(offset, end)?,
+            Part::Hole(end) => sender.zeros(offset, end)?,
+        };
+        if sender.closed {
+            return Ok(reached - range.offset);
+        }
+        offset = reached;
+    }
+    Ok(range.length())
+}
+
+/// Sends the data of a range to a file from where that stands on, and leaves holes in it as holes.
+///
+/// # Errors
+/// As with [`send`], and where the file has bytes behind that place, which holes would leave standing.
+pub(crate) fn send_sparse(system: &System, source: &Source, range: Range, to: BorrowedFd<'_>) -> Result<(), Error> {
+    let cannot = |errno| {
+        let error = Error::new(Kind::Failed, "cannot leave holes in standard output").system(words(errno, "lseek"));
+        match errno {
+            Errno::ESPIPE => error.cause("--sparse wants a file, which a pipe and a terminal are not"),
+            Errno::EINVAL => error.cause("standard output only appends (>>), or no file there can be so large"),
+            Errno::EEXIST => {
+                error.cause("the file goes on behind that place, where holes would leave old bytes standing")
+            }
+            _ => error,
+        }
+    };
+    let mut file = SparseFile::begin(to).map_err(cannot)?;
+    let mut sender = Sender::new(system, source, to);
+    let mut offset = range.offset;
+    while offset < range.end {
+        let part = source.part(offset, range.end)?;
+        let reached = match part {
+            Part::Data(end) => sender.data(offset, end)?,
+            Part::Hole(end) => {
+                file.skip(end - offset).map_err(cannot)?;
+                end
             }
         };
-        match result {
-            Ok(count) if count > 0 => offset += count as u64,
-            Err(Errno::EPIPE) => break,
-            Err(Errno::EINTR) => interrupted()?,
-            Ok(_) | Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS | Errno::EBADF) if !matches!(way, Way::Write) => {
-                way = if matches!(way, Way::Splice(_)) { Way::Lend } else { Way::Write };
-            }
-            Err(Errno::EFAULT) => return Err(failed(attachment.id(), offset, "read", Errno::EFAULT, call)),
-            Ok(_) => return Err(failed(attachment.id(), offset, "read", Errno::EIO, call)),
-            Err(errno) => {
-                let sent = offset - range.offset;
-                let message = format!("cannot write to standard output after {sent} bytes");
-                return Err(Error::new(crate::error::Kind::Failed, message).system(words(errno, call)));
-            }
+        offset = reached;
+    }
+    file.end().map_err(cannot)
+}
+
+/// A descriptor that takes a source's bytes.
+struct Sender<'a> {
+    /// What is asked for the size of a page.
+    system: &'a System,
+    /// Where the bytes are.
+    source: &'a Source,
+    /// Where they go.
+    to: BorrowedFd<'a>,
+    /// How.
+    way: Way<'a>,
+    /// Up to where pages are mapped.
+    mapped: u64,
+    /// How many bytes have gone.
+    sent: u64,
+    /// Whether the reader has gone away.
+    closed: bool,
+}
+
+impl<'a> Sender<'a> {
+    /// Chooses the fastest way that there may be.
+    fn new(system: &'a System, source: &'a Source, to: BorrowedFd<'a>) -> Self {
+        let way = match (widen_pipe(to, PIPE_ROOM), source.file(), source.attachment()) {
+            (true, Some(file), _) => Way::Splice(file.as_fd()),
+            (true, None, Some(attachment)) => Way::Lend(attachment),
+            (false, _, Some(attachment)) => Way::Write(attachment),
+            (_, _, None) => Way::Copy,
+        };
+        Self { system, source, to, way, mapped: 0, sent: 0, closed: false }
+    }
+
+    /// Gives the next way, where one is refused.
+    fn next_way(&self) -> Way<'a> {
+        match (&self.way, self.source.attachment()) {
+            (Way::Splice(_), Some(attachment)) => Way::Lend(attachment),
+            (Way::Lend(attachment), _) => Way::Write(attachment),
+            _ => Way::Copy,
         }
     }
-    Ok(offset - range.offset)
+
+    /// Sends bytes that are there, at least one of them; gives the offset that was reached.
+    fn data(&mut self, start: u64, end: u64) -> Result<u64, Error> {
+        let mut offset = start;
+        while offset < end && !self.closed {
+            let length = usize::try_from(end - offset).map_or(BULK, |left| left.min(BULK));
+            let (result, call) = match &self.way {
+                Way::Splice(file) => (splice(*file, offset, length, self.to), "splice"),
+                Way::Lend(attachment) | Way::Write(attachment) => {
+                    // Faults in one go are cheaper than page by page; what is asked for is read right after.
+                    if offset >= self.mapped {
+                        let page = self.system.page_size();
+                        attachment.populate_read(offset - offset % page, length);
+                        self.mapped = offset + length as u64;
+                    }
+                    match self.way {
+                        Way::Lend(_) => (attachment.lend(offset, length, self.to), "vmsplice"),
+                        _ => (attachment.send(offset, length, self.to), "write"),
+                    }
+                }
+                Way::Copy => {
+                    let mut buffer = vec![0; length.min(PIECE)];
+                    self.source.copy_out(offset, &mut buffer)?;
+                    (sys::write(self.to, &buffer), "write")
+                }
+            };
+            match result {
+                Ok(count) if count > 0 => {
+                    offset += count as u64;
+                    self.sent += count as u64;
+                }
+                Ok(_) | Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS | Errno::EBADF)
+                    if !matches!(self.way, Way::Write(_) | Way::Copy) =>
+                {
+                    // The next way looks for holes by itself.
+                    self.way = self.next_way();
+                    return Ok(offset);
+                }
+                Err(Errno::EFAULT) => return Err(failed(self.source.id(), offset, "read", Errno::EFAULT, call)),
+                Ok(_) => return Err(failed(self.source.id(), offset, "read", Errno::EIO, call)),
+                Err(errno) => self.refused(errno, call)?,
+            }
+        }
+        Ok(offset)
+    }
+
+    /// Sends zeros for a hole; gives the offset that was reached.
+    fn zeros(&mut self, start: u64, end: u64) -> Result<u64, Error> {
+        let zeros = [0; PIECE];
+        let mut offset = start;
+        while offset < end && !self.closed {
+            let length = usize::try_from(end - offset).map_or(PIECE, |left| left.min(PIECE));
+            match sys::write(self.to, &zeros[..length]) {
+                Ok(count) => {
+                    offset += count as u64;
+                    self.sent += count as u64;
+                }
+                Err(errno) => self.refused(errno, "write")?,
+            }
+        }
+        Ok(offset)
+    }
+
+    /// Takes note of a reader that has gone away, and of a signal.
+    fn refused(&mut self, errno: Errno, call: &'static str) -> Result<(), Error> {
+        match errno {
+            Errno::EPIPE => self.closed = true,
+            Errno::EINTR => interrupted()?,
+            errno => {
+                let message = format!("cannot write to standard output after {} bytes", self.sent);
+                return Err(Error::new(Kind::Failed, message).system(words(errno, call)));
+            }
+        }
+        Ok(())
+    }
 }

@@ -14,7 +14,9 @@ pub(crate) use process::{
     IdRange, command, control_groups, effective_uid, id_map, name, namespace_of, other_threads, pids, start_ticks,
     status_line,
 };
-pub(crate) use sysctl::{default_huge_page, free_huge_pages, huge_page_sizes, memory_total, number as sysctl};
+pub(crate) use sysctl::{
+    default_huge_page, free_huge_pages, huge_page_sizes, memory_total, number as sysctl, swap_total, swapped_out,
+};
 pub(crate) use sysvipc::{each_segment, find_segment};
 
 /// A file of /proc that could not be read, or not be understood.

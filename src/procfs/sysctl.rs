@@ -23,6 +23,20 @@ pub(crate) fn memory_total(root: &Path) -> Option<u64> {
     meminfo(root, "MemTotal")?.checked_add(meminfo(root, "SwapTotal")?)
 }
 
+/// Gives the bytes of swap that there are.
+pub(crate) fn swap_total(root: &Path) -> Option<u64> {
+    meminfo(root, "SwapTotal")
+}
+
+/// Gives how many pages have gone to swap since boot, to a device or to compressed memory (/proc/vmstat).
+pub(crate) fn swapped_out(root: &Path) -> Option<u64> {
+    let text = fs::read_to_string(root.join("vmstat")).ok()?;
+    let number =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
+    // Kernels without compressed swap have no line for it.
+    Some(number("pswpout")? + number("zswpout").unwrap_or(0))
+}
+
 /// Gives the bytes of a huge page of the default size; `None` if the kernel has none.
 pub(crate) fn default_huge_page(root: &Path) -> Option<u64> {
     meminfo(root, "Hugepagesize")
@@ -64,6 +78,9 @@ mod tests {
         assert_eq!(number(root.path(), "kernel/none"), None);
         assert_eq!(memory_total(root.path()), Some(20 << 10));
         assert_eq!(default_huge_page(root.path()), Some(2 << 20));
+        assert_eq!((swap_total(root.path()), swapped_out(root.path())), (Some(4 << 10), None));
+        fs::write(root.path().join("vmstat"), "nr_free_pages 1\npswpin 3\npswpout 5\nzswpout 7\n").unwrap();
+        assert_eq!(swapped_out(root.path()), Some(12));
         assert_eq!(free_huge_pages(root.path()), Some(3));
     }
 }

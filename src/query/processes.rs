@@ -212,6 +212,14 @@ pub(super) fn has_attached(system: &System, pid: i32, id: ShmId, devices: &[(u32
     Ok(!hits.is_empty())
 }
 
+/// Finds our own mapping of a segment that begins at an address.
+pub(super) fn own_mapping(system: &System, devices: &[(u32, u32)], address: u64) -> Option<Mapping> {
+    let wanted = Wanted { devices, ids: None };
+    let mut hits = Vec::new();
+    look_at(system.proc(), "self", 0, &wanted, &mut hits).ok()?;
+    hits.into_iter().map(|hit| hit.mapping).find(|mapping| mapping.start == address)
+}
+
 /// Gives the devices on which the kernel keeps segments: its internal tmpfs, and one for each size of huge page.
 ///
 /// The name of a mapping proves nothing, since anyone can have a file of that name; memfd files are on these devices.

@@ -35,6 +35,18 @@ impl HexDump {
         Ok(())
     }
 
+    /// Writes zeros that stand at an offset and of which nobody has a copy, however many they are.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub(crate) fn zeros(&mut self, out: &mut impl Write, offset: u64, length: u64) -> io::Result<()> {
+        // Two lines begin a fold; the end may be part of a line.
+        let fold = (2 * LINE as u64).min(length / LINE as u64 * LINE as u64);
+        let rest = length % LINE as u64;
+        self.write(out, offset, &vec![0; usize::try_from(fold).unwrap_or(0)])?;
+        self.write(out, offset + length - rest, &vec![0; usize::try_from(rest).unwrap_or(0)])
+    }
+
     /// Ends the dump with the offset behind its last byte.
     ///
     /// # Errors
@@ -78,6 +90,18 @@ pub(crate) fn write_hex(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn holes_look_like_zeros() {
+        for length in [0_u64, 5, 16, 17, 32, 33, 48, 1000] {
+            let (mut of_bytes, mut of_hole) = (Vec::new(), Vec::new());
+            let (mut one, mut other) = (HexDump::default(), HexDump::default());
+            let bytes = vec![0; usize::try_from(length).unwrap()];
+            one.write(&mut of_bytes, 16, &bytes).unwrap();
+            other.zeros(&mut of_hole, 16, length).unwrap();
+            assert_eq!(of_hole, of_bytes, "{length}");
+        }
+    }
 
     #[test]
     fn the_dump_is_the_one_that_everybody_knows() {

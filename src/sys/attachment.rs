@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
+use nix::fcntl::OFlag;
 use nix::libc::{self, c_int};
 
 use super::{On, SysError, sysv};
@@ -231,11 +231,22 @@ impl Attachment {
 
     /// Tells whether every page of a range that begins on a page is in memory (mincore(2)).
     pub(crate) fn is_resident(&self, offset: u64, length: usize, page_size: usize) -> bool {
-        let Ok(start) = self.range(offset, length) else { return false };
+        self.residency(offset, length, page_size).is_ok_and(|pages| pages.into_iter().all(|page| page))
+    }
+
+    /// Tells of each page of a range that begins on a page whether it is in memory (mincore(2)), and touches none.
+    ///
+    /// A page that is swapped out is not; of huge pages the call knows those alone that this process has touched.
+    ///
+    /// # Errors
+    /// EFAULT if the range leaves the segment; ENOMEM, EAGAIN.
+    pub(crate) fn residency(&self, offset: u64, length: usize, page_size: usize) -> Result<Vec<bool>, Errno> {
+        let start = self.range(offset, length)?;
         let mut pages = vec![0_u8; length.div_ceil(page_size)];
         // SAFETY: the range is within the mapping, and `pages` has a byte for each of its pages.
         let result = unsafe { libc::mincore(start, length, pages.as_mut_ptr()) };
-        result == 0 && pages.iter().all(|page| page & 1 != 0)
+        Errno::result(result)?;
+        Ok(pages.into_iter().map(|page| page & 1 != 0).collect())
     }
 
     /// Reads the native 32-bit integer at offset 0, at one stroke.
@@ -270,15 +281,6 @@ impl Drop for Attachment {
     }
 }
 
-/// Moves bytes of a file to a pipe without a copy (splice(2)); gives how many, 0 at the file's end.
-///
-/// # Errors
-/// splice(2): EINVAL if `to` is no pipe, EPERM or ENOSYS in some sandboxes.
-pub(super) fn splice(file: BorrowedFd<'_>, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
-    let mut position = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
-    nix::fcntl::splice(file, Some(&mut position), to, None, length, SpliceFFlags::empty())
-}
-
 impl Attachment {
     /// Opens the segment's memory as a file, through /proc/self/map_files, which takes privilege.
     ///
@@ -289,36 +291,4 @@ impl Attachment {
         let end = start + self.size().div_ceil(page_size) * page_size;
         std::fs::File::open(format!("/proc/self/map_files/{start:x}-{end:x}"))
     }
-
-    /// Moves bytes of the segment to a pipe through its opened backing, without mapping or copying a page.
-    ///
-    /// # Errors
-    /// splice(2): EINVAL if `to` is no pipe, EPERM or ENOSYS in some sandboxes; EFAULT if the range leaves the segment.
-    pub(crate) fn splice(
-        &self,
-        backing: &std::fs::File,
-        offset: u64,
-        length: usize,
-        to: BorrowedFd<'_>,
-    ) -> Result<usize, Errno> {
-        self.range(offset, length)?;
-        splice(backing.as_fd(), offset, length, to)
-    }
-}
-
-/// Tells whether a descriptor has nothing more to read, by reading a byte of it.
-///
-/// # Errors
-/// read(2), EINTR included.
-pub(crate) fn is_at_end(from: BorrowedFd<'_>) -> Result<bool, Errno> {
-    nix::unistd::read(from, &mut [0]).map(|count| count == 0)
-}
-
-/// Makes a pipe larger, so that fewer calls fill it; any answer will do. Gives whether it is a pipe.
-pub(crate) fn widen_pipe(pipe: BorrowedFd<'_>, bytes: c_int) -> bool {
-    let Ok(current) = fcntl(pipe, FcntlArg::F_GETPIPE_SZ) else { return false };
-    if current < bytes {
-        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
-    }
-    true
 }

@@ -11,6 +11,7 @@ compile_error!("shmadm knows the System V structures of 64-bit Linux alone");
 mod accounts;
 mod attachment;
 mod file_handle;
+mod files;
 mod kernel;
 mod namespace;
 mod process;
@@ -21,8 +22,9 @@ mod sysv;
 use crate::model::{Key, ShmId};
 
 pub(crate) use accounts::{group_name, user_name};
-pub(crate) use attachment::{Attachment, Place, is_at_end, widen_pipe};
+pub(crate) use attachment::{Attachment, Place};
 pub(crate) use file_handle::file_handle;
+pub(crate) use files::{SparseFile, is_at_end, next_data, splice, widen_pipe, write};
 pub(crate) use namespace::{enter_ipc, enter_user, in_ipc_namespace, is_ipc, owner_of};
 pub(crate) use nix::errno::Errno;
 pub(crate) use process::{

@@ -27,6 +27,7 @@ mod resources;
 mod rm;
 mod sandbox;
 mod set;
+mod sparse;
 mod stat;
 mod support;
 mod terminal;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         rails::trials(),
         wording::trials(),
         who::trials(),
+        sparse::trials(),
         who_elsewhere::trials(),
         prune::trials(),
         prune_churn::trials(),

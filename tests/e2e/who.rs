@@ -366,7 +366,7 @@ fn pids_of(report: &Value, id: i32) -> BTreeSet<i32> {
 }
 
 /// Reserved huge pages, given back with this.
-struct Pool(String);
+pub(crate) struct Pool(String);
 
 impl Drop for Pool {
     fn drop(&mut self) {
@@ -375,7 +375,7 @@ impl Drop for Pool {
 }
 
 /// Reserves huge pages of the default size; `None` where there are none to be had.
-fn huge_pages(count: u64) -> Option<Pool> {
+pub(crate) fn huge_pages(count: u64) -> Option<Pool> {
     let path = "/proc/sys/vm/nr_hugepages";
     let before = std::fs::read_to_string(path).ok()?;
     let already: u64 = before.trim().parse().ok()?;

@@ -119,7 +119,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// Takes every capability from a command.
 #[expect(unsafe_code, reason = "only pre_exec can take rights from a child")]
 #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
-fn with_no_capabilities(command: &mut Command) -> &mut Command {
+pub(crate) fn with_no_capabilities(command: &mut Command) -> &mut Command {
     // SECBIT_NOROOT: root's uid alone gives no capability any more with the exec that follows.
     let set = || {
         // SAFETY: this takes integers alone.

@@ -123,7 +123,7 @@ fn take_turns(
 ) -> Result<Ended, Error> {
     // By a copy first, since a page that cannot be had would end us when it is touched.
     let integer = Range::within(attachment.id(), attachment.size(), 0, Some(INTEGER))?;
-    contents::read_bytes(attachment, integer)?;
+    contents::probe(attachment, integer)?;
     let place = format!("*(int32_t *){:#x}", attachment.address());
     // Half a round apart, so that a writer and a reader that start together see each value.
     let mut wait = match role {

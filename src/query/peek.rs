@@ -1,0 +1,54 @@
+//! The file behind an attachment, and what kind of file that is.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+
+use super::processes::{inode_of, own_mapping};
+use super::{System, add_attachers};
+use crate::error::{Error, Kind};
+use crate::model::Segment;
+
+/// Opens the file behind somebody's attachment of a segment, through which it can be read without attaching it.
+///
+/// # Errors
+/// Nobody that can be seen has it attached, or the right to look through that is missing: Permission.
+pub(crate) fn attached_file(system: &System, segment: &Segment) -> Result<File, Error> {
+    let id = segment.id;
+    let cannot = |cause: String| {
+        Error::new(Kind::Permission, format!("cannot peek into segment {id}"))
+            .target(id.to_string())
+            .cause(cause)
+            .hint(format!("without --peek it is attached, which moves its times: `shmadm read {id}`"))
+    };
+    let mut segments = [segment.clone()];
+    add_attachers(system, &mut segments)?;
+    let attachers = segments[0].attachers.clone().unwrap_or_default();
+    let mut last = None;
+    for attacher in attachers.list.iter().filter(|attacher| attacher.certain) {
+        let end = attacher.address + attacher.size;
+        let name = format!("{}/map_files/{:x}-{end:x}", attacher.pid, attacher.address);
+        match File::open(system.proc().join(name)) {
+            Ok(file) if file.metadata().is_ok_and(|file| file.ino() == inode_of(id)) => return Ok(file),
+            // It was mapped anew meanwhile.
+            Ok(_) => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(match last {
+        Some(error) if error.kind() == ErrorKind::PermissionDenied => cannot(
+            "it takes CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE to look through another process's attachment".to_owned(),
+        ),
+        Some(error) => cannot(format!("the process that had it attached is gone: {error}")),
+        None if segment.nattch == 0 => cannot("it takes a process that has it attached, and nobody has".to_owned()),
+        None => cannot("no process that surely has it attached can be seen".to_owned()),
+    })
+}
+
+/// Tells whether our attachment at an address is of huge pages; `None` if /proc does not show it.
+pub(crate) fn is_huge_mapping(system: &System, address: u64) -> Option<bool> {
+    let devices = system.segment_devices().ok()?;
+    let mapping = own_mapping(system, &devices, address)?;
+    // The first one is the device of ordinary pages.
+    Some(devices.first() != Some(&mapping.device))
+}

@@ -1,0 +1,61 @@
+//! Whether pages that are not in memory can be somewhere else: in swap, from where they must not be taken for holes.
+
+use super::{System, segment};
+use crate::model::{Needs, ShmId};
+use crate::procfs;
+
+/// What is known of swap at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Swap {
+    /// Whether there is any at all.
+    exists: bool,
+    /// Pages that have gone there since boot.
+    out: Option<u64>,
+    /// Bytes of the segment that are there.
+    of_segment: Option<u64>,
+}
+
+impl Swap {
+    /// Looks.
+    pub(crate) fn now(system: &System, id: ShmId) -> Self {
+        let exists = procfs::swap_total(system.proc()) != Some(0);
+        let of_segment = || segment(system, id, Needs::RESIDENT).ok().flatten().and_then(|segment| segment.swap);
+        Self {
+            exists,
+            out: procfs::swapped_out(system.proc()),
+            of_segment: if exists { of_segment() } else { Some(0) },
+        }
+    }
+
+    /// Tells whether no page of the segment can have been in swap between two looks.
+    pub(crate) fn rules_out(self, later: Self) -> bool {
+        let never = !self.exists && !later.exists;
+        let unmoved = self.out.is_some() && self.out == later.out;
+        never || (unmoved && self.of_segment == Some(0) && later.of_segment == Some(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_have_been_swapped_out_is_ruled_out() {
+        let none = Swap { exists: false, out: Some(5), of_segment: Some(0) };
+        let quiet = Swap { exists: true, out: Some(5), of_segment: Some(0) };
+        assert!(none.rules_out(none) && quiet.rules_out(quiet));
+        for other in [
+            Swap { out: Some(6), ..quiet },
+            Swap { of_segment: Some(4096), ..quiet },
+            Swap { of_segment: None, ..quiet },
+            Swap { out: None, ..quiet },
+        ] {
+            assert!(!quiet.rules_out(other) && !other.rules_out(quiet), "{other:?}");
+        }
+        assert!(!Swap { out: None, ..quiet }.rules_out(Swap { out: None, ..quiet }));
+        assert!(
+            quiet.rules_out(none) && !Swap { out: Some(4), ..none }.rules_out(quiet),
+            "swap was turned on meanwhile"
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! Descriptors that bytes come from and go to: pipes, files with holes.
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
+use nix::libc::c_int;
+use nix::sys::stat::fstat;
+use nix::unistd::{Whence, ftruncate, lseek};
+
+/// Writes bytes to a descriptor; gives how many it took.
+///
+/// # Errors
+/// write(2), EINTR included.
+pub(crate) fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    nix::unistd::write(to, bytes)
+}
+
+/// Moves bytes of a file to a pipe without a copy (splice(2)); gives how many, 0 at the file's end.
+///
+/// # Errors
+/// splice(2): EINVAL if `to` is no pipe, EPERM or ENOSYS in some sandboxes.
+pub(crate) fn splice(file: BorrowedFd<'_>, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
+    let mut position = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+    nix::fcntl::splice(file, Some(&mut position), to, None, length, SpliceFFlags::empty())
+}
+
+/// Gives where the next bytes that a file really has begin and end, from an offset on (SEEK_DATA, SEEK_HOLE); `None`
+/// if there are none any more.
+///
+/// # Errors
+/// lseek(2).
+pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<Option<(u64, u64)>, Errno> {
+    let seek = |offset: u64, whence| {
+        let offset = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+        lseek(file, offset, whence).map(i64::cast_unsigned)
+    };
+    match seek(offset, Whence::SeekData) {
+        Ok(start) => Ok(Some((start, seek(start, Whence::SeekHole)?))),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Tells whether a descriptor has nothing more to read, by reading a byte of it.
+///
+/// # Errors
+/// read(2), EINTR included.
+pub(crate) fn is_at_end(from: BorrowedFd<'_>) -> Result<bool, Errno> {
+    nix::unistd::read(from, &mut [0]).map(|count| count == 0)
+}
+
+/// Makes a pipe larger, so that fewer calls fill it; any answer will do. Gives whether it is a pipe.
+pub(crate) fn widen_pipe(pipe: BorrowedFd<'_>, bytes: c_int) -> bool {
+    let Ok(current) = fcntl(pipe, FcntlArg::F_GETPIPE_SZ) else { return false };
+    if current < bytes {
+        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
+    }
+    true
+}
+
+/// A file that is written from where it stands on, and may have holes left in it.
+#[derive(Debug)]
+pub(crate) struct SparseFile<'a>(BorrowedFd<'a>);
+
+impl<'a> SparseFile<'a> {
+    /// Takes a descriptor that stands at the end of a file.
+    ///
+    /// # Errors
+    /// lseek(2): ESPIPE if it is no file; EINVAL if it only appends; EEXIST if the file goes on behind that place, where
+    /// holes would leave standing what is there.
+    pub(crate) fn begin(file: BorrowedFd<'a>) -> Result<Self, Errno> {
+        let position = lseek(file, 0, Whence::SeekCur)?;
+        if OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?).contains(OFlag::O_APPEND) {
+            return Err(Errno::EINVAL);
+        }
+        if fstat(file)?.st_size > position { Err(Errno::EEXIST) } else { Ok(Self(file)) }
+    }
+
+    /// Leaves a hole of so many bytes.
+    ///
+    /// # Errors
+    /// lseek(2): EOVERFLOW, EINVAL if files cannot be as large as that.
+    pub(crate) fn skip(&mut self, bytes: u64) -> Result<(), Errno> {
+        let bytes = i64::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
+        lseek(self.0, bytes, Whence::SeekCur).map(drop)
+    }
+
+    /// Makes the file as long as what was written and skipped.
+    ///
+    /// # Errors
+    /// ftruncate(2): EFBIG, EINVAL.
+    pub(crate) fn end(self) -> Result<(), Errno> {
+        let position = lseek(self.0, 0, Whence::SeekCur)?;
+        if fstat(self.0)?.st_size < position { ftruncate(self.0, position) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,185 @@
+//! Looking at a segment takes no memory, and with `--peek` moves nothing of its record.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+use nix::libc;
+use serde_json::json;
+
+use crate::actor::Actor;
+use crate::oracle::{self, Attached};
+use crate::sandbox::with_file_over;
+use crate::support::{NOBODY, file, finish, root_trial, run, shmadm, shmadm_as, trial};
+use crate::who::huge_pages;
+use crate::who_elsewhere::with_no_capabilities;
+
+/// A large segment of which little is touched.
+const LARGE: usize = 1 << 30;
+/// Where it is touched: at its beginning, in its middle, and in its last page.
+const TOUCHED: [usize; 3] = [0, (LARGE >> 1) + 4090, LARGE - 5];
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("sparse::looking_takes_no_memory", || looks(&shmadm, 0o600)),
+        root_trial("sparse::looking_takes_no_memory_without_privilege", || looks(&|| shmadm_as(NOBODY), 0o666)),
+        trial("sparse::holes_stay_holes_in_a_file", || holes(&shmadm, 0o600)),
+        root_trial("sparse::holes_stay_holes_in_a_file_without_privilege", || holes(&|| shmadm_as(NOBODY), 0o666)),
+        trial("sparse::only_a_file_can_have_holes", || {
+            let id = sparse(0o600).to_string();
+            let ran = run(["read", &id, "--raw", "--sparse"]).exits(1).says("(ESPIPE, lseek)");
+            assert!(ran.stderr.contains("--sparse wants a file"), "{ran:?}");
+            run(["read", &id, "--sparse"]).exits(2);
+            let directory = tempfile::tempdir().unwrap();
+            let path = file(directory.path(), "appended", b"before");
+            let appending = File::options().append(true).open(&path).unwrap();
+            let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(appending));
+            ran.exits(1).says("only appends");
+            // Bytes behind the place would be taken for the segment's.
+            let standing = File::options().read(true).write(true).open(&path).unwrap();
+            let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(standing));
+            ran.exits(1).says("(EEXIST, lseek)");
+            assert_eq!(std::fs::read(&path).unwrap(), b"before");
+        }),
+        root_trial("sparse::what_cannot_be_told_is_refused", || {
+            let id = sparse(0o600).to_string();
+            let directory = tempfile::tempdir().unwrap();
+            // There is swap, and nobody says whether anything went there meanwhile.
+            let meminfo = file(directory.path(), "meminfo", b"MemTotal: 1000 kB\nSwapTotal: 1000 kB\n");
+            let blind = || {
+                let mut command = shmadm();
+                with_file_over(&mut command, &meminfo, c"/proc/meminfo");
+                with_file_over(&mut command, &file(directory.path(), "vmstat", b""), c"/proc/vmstat");
+                with_no_capabilities(&mut command);
+                command
+            };
+            let before = oracle::row(id.parse().unwrap()).unwrap();
+            let rss = before.get("rss").to_owned();
+            let ran = finish(blind().args(["read", &id, "--length", "1M"])).exits(5).says("--allow-allocation");
+            assert_eq!(ran.stdout, "");
+            assert_eq!(oracle::row(id.parse().unwrap()).unwrap().get("rss"), rss);
+            let ran = finish(blind().args(["read", &id, "--length", "1M", "--allow-allocation"])).exits(0);
+            assert!(ran.stdout.contains("00100000\n"), "{ran:?}");
+            assert_ne!(oracle::row(id.parse().unwrap()).unwrap().get("rss"), rss, "that is what it was refused for");
+            // Of what is all there nothing can be taken.
+            let whole = oracle::create(0, 8192, 0o600);
+            Attached::new(whole).write(0, &[1; 8192]);
+            finish(blind().args(["read", &whole.to_string()])).exits(0);
+            // With what the kernel says of swap it can be told.
+            let mut swapless = shmadm();
+            finish(with_no_capabilities(&mut swapless).args(["read", &sparse(0o600).to_string()])).exits(0);
+        }),
+        root_trial("sparse::unbacked_huge_pages_stay_unbacked", || {
+            let Some(_pool) = huge_pages(2) else { return };
+            let free = || {
+                let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+                text.lines().find_map(|line| line.strip_prefix("HugePages_Free:")).unwrap().trim().to_owned()
+            };
+            let id = oracle::create(0, 4 << 20, 0o600 | libc::SHM_HUGETLB);
+            let before = free();
+            let dump = run(["read", &id.to_string()]).exits(0).stdout;
+            assert!(dump.ends_with("*\n00400000\n"), "{dump}");
+            let mut command = shmadm();
+            finish(with_no_capabilities(&mut command).args(["read", &id.to_string()])).exits(5).says("they are huge");
+            assert_eq!(free(), before);
+            assert_eq!(oracle::row(id).unwrap().get("rss"), "0");
+            oracle::remove(id);
+        }),
+        root_trial("peek::it_moves_nothing_of_the_record", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 8192 0");
+            let attached = Attached::new(id);
+            attached.write(4096, b"peek");
+            drop(attached);
+            actor.say(&format!("attach {id}"));
+            let before = oracle::rows();
+            let text = run(["read", "0x4d2", "--peek", "--offset", "4096", "--text"]).exits(0).stdout;
+            assert_eq!(text.trim_end(), "peek");
+            let values = run(["read", "0x4d2", "--peek", "--type", "u8", "--offset", "4096", "--count", "2", "--json"]);
+            assert_eq!(values.exits(0).json()["values"], json!([112, 101]));
+            let raw = shmadm().args(["read", "0x4d2", "--peek", "--raw"]).output().unwrap().stdout;
+            assert_eq!((raw.len(), &raw[4096..4100]), (8192, b"peek".as_slice()));
+            assert_eq!(oracle::rows(), before);
+            // Also when it is marked, and from a namespace that is not its own.
+            actor.say(&format!("remove {id}"));
+            let before = oracle::rows();
+            run(["read", &id.to_string(), "--peek", "--offset", "4096", "--text"]).exits(0);
+            assert_eq!(oracle::rows(), before);
+        }),
+        root_trial("peek::without_the_means_it_says_why", || {
+            let id = oracle::create(1234, 8192, 0o666);
+            let before = oracle::rows();
+            let ran = run(["read", "0x4d2", "--peek"]).exits(4).prints_nothing();
+            ran.says("nobody has");
+            let mut actor = Actor::start();
+            actor.say(&format!("attach {id}"));
+            let attached = oracle::rows();
+            finish(shmadm_as(NOBODY).args(["read", "0x4d2", "--peek"])).exits(4).prints_nothing();
+            assert_eq!(oracle::rows(), attached);
+            assert_ne!(attached, before);
+            run(["read", "0x4d2", "--peek", "--allow-allocation"]).exits(2);
+        }),
+    ]
+}
+
+/// Makes the large segment.
+fn sparse(mode: i32) -> i32 {
+    let id = oracle::create(0, LARGE, mode | libc::SHM_NORESERVE);
+    let attached = Attached::new(id);
+    for place in TOUCHED {
+        attached.write(place, b"here!");
+    }
+    id
+}
+
+/// Looks at it in every way, none of which may take memory.
+fn looks(program: &dyn Fn() -> Command, mode: i32) {
+    let id = sparse(mode);
+    let name = id.to_string();
+    let rss = || oracle::row(id).unwrap().get("rss").to_owned();
+    let before = rss();
+    assert_eq!(before, (3 * oracle::page_size()).to_string());
+    let dump = finish(program().args(["read", &name])).exits(0).stdout;
+    let lines: Vec<&str> = dump.lines().collect();
+    assert_eq!(lines.len(), 8, "{dump}");
+    assert!(lines[0].starts_with("00000000  68 65 72 65 21 00"), "{dump}");
+    assert_eq!((lines[2], lines[7]), ("*", "40000000"), "{dump}");
+    assert!(lines.iter().any(|line| line.starts_with("20000ff0  00 00 00 00 00 00 00 00  00 00 68 65 72 65 21 00")));
+    let values = finish(program().args(["read", &name, "--type", "u8", "--offset", "512M", "--json"])).exits(0).json();
+    assert_eq!(values["values"], json!([0]));
+    let hex = finish(program().args(["read", &name, "--offset", "1M", "--length", "10000", "--json"])).exits(0).json();
+    assert_eq!(hex["hex"].as_str().unwrap(), "00".repeat(10_000));
+    finish(program().args(["read", &name, "--text", "--offset", "600M"])).exits(0);
+    // Through a pipe and to a file that takes zeros as well as anything.
+    let piped = program().args(["read", &name, "--raw", "--length", "300M"]).output().unwrap();
+    assert!(piped.status.success() && piped.stdout.len() == 300 << 20 && piped.stdout.starts_with(b"here!\0"));
+    assert!(piped.stdout[5..].iter().all(|byte| *byte == 0));
+    let null = program().args(["read", &name, "--raw"]).stdout(Stdio::null()).status().unwrap();
+    assert!(null.success());
+    assert_eq!(rss(), before);
+}
+
+/// Copies it to a file with holes.
+fn holes(program: &dyn Fn() -> Command, mode: i32) {
+    let id = sparse(mode);
+    let before = oracle::row(id).unwrap().get("rss").to_owned();
+    let copy = tempfile::tempfile().unwrap();
+    let ran = finish(program().args(["read", &id.to_string(), "--raw", "--sparse"]).stdout(copy.try_clone().unwrap()));
+    ran.exits(0);
+    let metadata = copy.metadata().unwrap();
+    assert_eq!(metadata.len(), LARGE as u64);
+    assert!(metadata.blocks() * 512 < 1 << 20, "{metadata:?}");
+    for place in TOUCHED {
+        let mut bytes = [0; 5];
+        std::os::unix::fs::FileExt::read_exact_at(&copy, &mut bytes, place as u64).unwrap();
+        assert_eq!(&bytes, b"here!");
+    }
+    assert_eq!(oracle::row(id).unwrap().get("rss"), before);
+    // A hole at the end makes the file as long all the same.
+    let part = tempfile::tempfile().unwrap();
+    let line = ["read", &id.to_string(), "--raw", "--sparse", "--offset", "100M", "--length", "12345"];
+    finish(program().args(line).stdout(part.try_clone().unwrap())).exits(0);
+    assert_eq!(part.metadata().unwrap().len(), 12_345);
+}
