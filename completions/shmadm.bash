@@ -43,6 +43,9 @@ _shmadm() {
             shmadm,ls)
                 cmd="shmadm__subcmd__list"
                 ;;
+            shmadm,map)
+                cmd="shmadm__subcmd__map"
+                ;;
             shmadm,prune)
                 cmd="shmadm__subcmd__prune"
                 ;;
@@ -77,7 +80,7 @@ _shmadm() {
 
     case "${cmd}" in
         shmadm)
-            opts="-q -h -V --json --format --ns --color --quiet --help --version create attach write attach-and-write read set detach rm prune list ls stat who limits demo completions"
+            opts="-q -h -V --json --format --ns --color --quiet --help --version create attach write attach-and-write read set detach rm prune list ls stat who map limits demo completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -429,6 +432,32 @@ _shmadm() {
                     COMPREPLY=($(compgen -W "relative iso unix" -- "${cur}"))
                     return 0
                     ;;
+                --format)
+                    COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmadm__subcmd__map)
+            opts="-q -h --json --format --ns --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0

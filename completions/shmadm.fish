@@ -49,6 +49,7 @@ complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "list" -d 'List all se
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "ls" -d 'List all segments'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "stat" -d 'Show segments in full'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "who" -d 'Show the processes that have segments attached'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "map" -d 'Show where a segment lives: in memory, in swap, or nowhere yet'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "limits" -d 'Show the kernel\'s limits and how much of them is used'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "demo" -d 'Watch the life of a segment: a writer and a reader, explained as they run'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
@@ -340,6 +341,17 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l all-ns -d 'Look at
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand map" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand map" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand map" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand map" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand map" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand map" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
 json\t'For programs'
 csv\t'Comma-separated values'

@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, completions, create, demo, detach, limits, list, prune, quoted, read, rm, set,
-    stat, who, write,
+    Context, MANUALS, Manual, attach, completions, create, demo, detach, limits, list, map, prune, quoted, read, rm,
+    set, stat, who, write,
 };
 use crate::error::{Error, Exit, Kind};
 use crate::process::{enter_namespace, interrupted_by, serve};
@@ -20,7 +20,7 @@ use crate::ui::{Color, Ui};
 /// The commands in their groups, as the help shows them.
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("Lifecycle", &["create", "attach", "detach", "set", "rm"]),
-    ("Inspect", &["list", "stat", "who", "limits"]),
+    ("Inspect", &["list", "stat", "who", "map", "limits"]),
     ("Clean up", &["prune"]),
     ("Contents", &["write", "read"]),
     ("Learn", &["demo", "completions"]),
@@ -118,6 +118,7 @@ enum Command {
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     Who(who::WhoArgs),
+    Map(map::MapArgs),
     Prune(prune::PruneArgs),
     Limits(limits::LimitsArgs),
     Demo(demo::DemoArgs),
@@ -137,7 +138,7 @@ impl Command {
 
     /// Tells whether the command prints rows, which CSV and TSV can hold.
     fn prints_rows(&self) -> bool {
-        matches!(self, Self::List(_) | Self::Stat(_) | Self::Limits(_) | Self::Who(_) | Self::Prune(_))
+        matches!(self, Self::List(_) | Self::Stat(_) | Self::Limits(_) | Self::Who(_) | Self::Map(_) | Self::Prune(_))
     }
 }
 
@@ -261,6 +262,7 @@ fn dispatch(command: &Command, context: &mut Context) -> Result<Exit, Error> {
         Command::Rm(args) => rm::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Who(args) => who::run(args, context),
+        Command::Map(args) => map::run(args, context),
         Command::Prune(args) => prune::run(args, context),
         Command::Limits(args) => limits::run(args, context),
         Command::Demo(args) => demo::run(args, context),
@@ -306,7 +308,7 @@ fn format(global: &GlobalArgs, command: Option<&Command>) -> Result<Format, Erro
         Some(FormatArg::Tsv) => Format::Tsv,
     };
     if matches!(format, Format::Csv | Format::Tsv) && !command.is_some_and(Command::prints_rows) {
-        return Err(usage("csv and tsv are for commands that print rows: list, stat, who, prune and limits")
+        return Err(usage("csv and tsv are for commands that print rows: list, stat, who, map, prune and limits")
             .hint("--json reports in JSON, whatever the command"));
     }
     Ok(format)

@@ -41,7 +41,8 @@ pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Visited, Err
         let result = match result {
             // One that belongs to a user namespace of ours takes a process of its own.
             Err(error) if error.kind == Kind::Permission => {
-                let listed = list_through_worker(&context.system, &namespace).map_err(|_| error);
+                let listed = list_through_worker(&context.system, &namespace)
+                    .map_err(|worker| if worker.kind == Kind::NotFound { worker } else { error });
                 if listed.is_ok() {
                     visited.apart.push(namespace.clone());
                 }

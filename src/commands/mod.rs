@@ -9,6 +9,7 @@ pub(crate) mod detach;
 pub(crate) mod everywhere;
 pub(crate) mod limits;
 pub(crate) mod list;
+pub(crate) mod map;
 pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod rm;
@@ -146,6 +147,7 @@ pub(crate) const MANUALS: &[&Manual] = &[
     &list::MANUAL,
     &stat::MANUAL,
     &who::MANUAL,
+    &map::MANUAL,
     &limits::MANUAL,
     &demo::MANUAL,
     &completions::MANUAL,

@@ -118,7 +118,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
                     segment,
                     reason: format!(
                         "its namespace belongs to another user namespace: `shmadm --ns {} {}`",
-                        namespace.pid,
+                        namespace.place(),
                         context.line.replace(" --all-ns", "")
                     ),
                 }),
@@ -188,7 +188,11 @@ fn prune_everywhere(
         let here = chosen.iter().filter(|segment| segment.ns == Some(namespace.number)).cloned();
         Ok(here.map_while(|segment| one(system, segment, args.dry_run, check)).collect::<Vec<Tried>>())
     });
-    let mut outcomes = Vec::new();
+    // Our own, where /proc does not show us in it.
+    let nowhere = |segment: &&Segment| !concerned.iter().any(|namespace| segment.ns == Some(namespace.number));
+    let here = chosen.iter().filter(nowhere).filter(|segment| segment.ns == context.system.namespace()).cloned();
+    let mut outcomes: Vec<Tried> =
+        here.map_while(|segment| one(&context.system, segment, args.dry_run, check)).collect();
     for (namespace, result) in concerned.iter().zip(results) {
         match result {
             Ok(some) => outcomes.extend(some),
@@ -312,4 +316,29 @@ fn report(args: &PruneArgs, context: &mut Context, pruning: &Pruning) -> Result<
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+
+    /// Gives the filter of a command line.
+    fn filter(words: &[&str]) -> Filter {
+        let command = PruneArgs::augment_args(clap::Command::new("prune"));
+        let matches = command.try_get_matches_from([&["prune"], words].concat()).unwrap();
+        PruneArgs::from_arg_matches(&matches).unwrap().filter(&System::new()).unwrap()
+    }
+
+    #[test]
+    fn ones_own_of_ten_minutes_unless_told_otherwise() {
+        let plain = filter(&[]);
+        assert_eq!((plain.mine, plain.owner, plain.older_than), (true, None, Some(Duration::from_secs(600))));
+        assert_eq!(filter(&["--older-than", "1s"]).older_than, Some(Duration::from_secs(1)));
+        let owner = filter(&["--owner", "7"]);
+        assert_eq!((owner.mine, owner.owner), (false, Some(7)));
+        assert!(!filter(&["--any-owner"]).mine);
+        assert!(filter(&["--owner", "7", "--mine"]).mine, "all that is said must hold");
+    }
 }

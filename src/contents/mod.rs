@@ -1,5 +1,6 @@
 //! Bytes into and out of an attached segment.
 
+mod extents;
 mod integer;
 mod range;
 mod read;
@@ -8,6 +9,7 @@ mod transfer;
 mod value;
 mod write;
 
+pub(crate) use extents::extents;
 pub(crate) use integer::{load, probe, store};
 pub(crate) use range::Range;
 pub(crate) use read::{Piece, each_piece, read_bytes, send, send_sparse};

@@ -87,6 +87,15 @@ impl Source {
         Ok(Self { id, size, way, attachment: Some(attachment) })
     }
 
+    /// Looks through an attachment of ours, and reads nothing.
+    pub(crate) fn for_a_look(system: &System, attachment: Attachment) -> Self {
+        let way = match attachment.open_backing(system.page_size()) {
+            Ok(file) => Way::File(file),
+            Err(_) => Way::Mapping(Vec::new()),
+        };
+        Self { id: attachment.id(), size: attachment.size(), way, attachment: Some(attachment) }
+    }
+
     /// Reads through another process's attachment, so that nothing of the segment's record moves (`--peek`).
     ///
     /// # Errors
@@ -120,7 +129,8 @@ impl Source {
             return Ok(Vec::new());
         }
         let id = attachment.id();
-        if is_huge_mapping(system, attachment.address()) == Some(false) {
+        let ordinary = is_huge_mapping(system, attachment.address()) == Some(false);
+        if ordinary {
             for _ in 0..LOOKS {
                 let before = Swap::now(system, id);
                 let data = resident(system, attachment, range)
@@ -130,7 +140,8 @@ impl Source {
                 }
             }
         }
-        if allocation == Allocation::Allowed || is_all_there(system, id) {
+        // The kernel counts what is resident of huge pages too high, so that of these it proves nothing.
+        if allocation == Allocation::Allowed || (ordinary && is_all_there(system, id)) {
             return Ok(whole);
         }
         Err(Error::new(Kind::Refused, format!("refused to read segment {id}: that could take memory for all of it"))
@@ -151,6 +162,21 @@ impl Source {
     /// Gives the segment's size in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Gives the bytes in a page of the segment, where it is told; those of an ordinary page otherwise.
+    pub(crate) fn page(&self, system: &System) -> u64 {
+        let of_file = |file: &File| file.metadata().ok().map(|file| file.blksize());
+        self.file().and_then(of_file).unwrap_or_else(|| system.page_size())
+    }
+
+    /// Tells whether the segment is of huge pages, or may be.
+    pub(super) fn is_huge(&self, system: &System) -> bool {
+        match (&self.way, &self.attachment) {
+            (Way::File(_), _) => self.page(system) != system.page_size(),
+            (Way::Mapping(_), Some(attachment)) => is_huge_mapping(system, attachment.address()) != Some(false),
+            (Way::Mapping(_), None) => true,
+        }
     }
 
     /// Gives the file behind the segment, if that is the way to it.
@@ -211,7 +237,7 @@ impl Source {
 }
 
 /// Gathers the pages of a range that are in memory.
-fn resident(system: &System, attachment: &Attachment, range: Range) -> Result<Vec<(u64, u64)>, Errno> {
+pub(super) fn resident(system: &System, attachment: &Attachment, range: Range) -> Result<Vec<(u64, u64)>, Errno> {
     let page = system.page_size();
     let page_size = usize::try_from(page).map_err(|_| Errno::EOVERFLOW)?;
     let mut data: Vec<(u64, u64)> = Vec::new();

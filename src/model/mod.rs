@@ -1,6 +1,7 @@
 //! Plain types of the field, without any input or output.
 
 mod duration;
+mod extent;
 mod key;
 mod limits;
 mod mapping;
@@ -15,6 +16,7 @@ mod target;
 mod text;
 
 pub(crate) use duration::parse_duration;
+pub(crate) use extent::{Extent, Residence};
 pub(crate) use key::Key;
 pub(crate) use limits::{Limits, Usage};
 pub(crate) use mapping::{Attacher, Attachers, HiddenBy, Mapping, SEGMENT_NAME};

@@ -247,7 +247,7 @@ pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Res
     }
     let output = Command::new("/proc/self/exe")
         .arg0("shmadm")
-        .args(["--ns", &namespace.pid.to_string(), "list", "--json"])
+        .args(["--ns", &namespace.place(), "list", "--json"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
@@ -257,5 +257,9 @@ pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Res
     }
     let listing: Listing = serde_json::from_slice(&output.stdout)
         .map_err(|error| Error::new(Kind::Failed, format!("{}: {error}", what())))?;
+    // Whoever was in it may have moved on meanwhile.
+    if listing.segments.iter().any(|segment| segment.ns != Some(namespace.number)) {
+        return Err(Error::new(Kind::NotFound, what()).cause("everybody has left it"));
+    }
     Ok(listing.segments)
 }

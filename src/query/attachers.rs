@@ -62,6 +62,7 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
         return Ok(Vec::new());
     }
     let mut stray = Vec::new();
+    let listed: HashSet<_> = segments.iter().filter_map(|segment| Some((segment.ns?, segment.id))).collect();
     let mut moved = HashSet::new();
     let sees_everything = looks_into_all(system);
     for look in 1..=LOOKS {
@@ -71,7 +72,7 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
         let judged: Vec<(usize, Attachers)> =
             open.iter().map(|index| (*index, judge.judge(&segments[*index]))).collect();
         if strays && look == 1 {
-            stray = judge.strays();
+            stray = judge.strays(&listed);
         }
         open.clear();
         for (index, mut attachers) in judged {

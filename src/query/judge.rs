@@ -1,7 +1,7 @@
 //! Which mappings are those of a segment, and whether that is certain.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
 
@@ -20,6 +20,8 @@ pub(super) struct Judge<'a> {
     hits: &'a [Hit],
     /// Which of them are some segment's.
     taken: Vec<bool>,
+    /// The segments that are judged.
+    judged: HashSet<(u64, ShmId)>,
     /// Whether every process was looked into, so that all who share a memory are known.
     all: bool,
     /// Whether there are processes that are not ours to look into.
@@ -60,10 +62,11 @@ impl<'a> Judge<'a> {
     /// Begins to judge mappings, which are sorted by inode, pid and address, for segments that are all known.
     pub(super) fn new(system: &'a System, found: &'a Found, segments: &[&'a Segment]) -> Self {
         let hits = found.hits.as_slice();
+        let judged = segments.iter().filter_map(|segment| Some((segment.ns?, segment.id))).collect();
         let several = segments.iter().any(|segment| segment.ns != segments[0].ns);
         let place = |segment: &&'a Segment| Some(((segment.ns?, segment.id), *segment));
         let known = if several { segments.iter().filter_map(place).collect() } else { HashMap::new() };
-        Self { system, hits, taken: vec![false; hits.len()], all: found.all, closed: found.closed > 0, known }
+        Self { system, hits, taken: vec![false; hits.len()], judged, all: found.all, closed: found.closed > 0, known }
     }
 
     /// Decides which mappings are those of a segment, and gives them to it.
@@ -113,10 +116,10 @@ impl<'a> Judge<'a> {
     fn choose(&self, segment: &Segment, mut groups: Vec<Group<'_>>) -> Vec<Choice> {
         let rank = |group: &Group<'_>| {
             let fills = group.members.len() as u64 == segment.nattch;
-            let after = group.origin.made_after(segment);
-            let born = after.is_some();
+            let apart = group.origin.made_with(segment);
+            let born = apart.is_some();
             // The same birth says more than the namespace, which can be left; both together say most.
-            (born && group.at_home, born, group.at_home, Reverse(after), fills)
+            (born && group.at_home, born, group.at_home, Reverse(apart), fills)
         };
         groups.sort_by_key(|group| Reverse(rank(group)));
         let ranks: Vec<_> = groups.iter().map(rank).collect();
@@ -130,7 +133,7 @@ impl<'a> Judge<'a> {
             if (file && known) || !acceptable {
                 continue;
             }
-            let born = group.origin.made_after(segment).is_some();
+            let born = group.origin.made_with(segment).is_some();
             let rival = ranks.iter().enumerate().any(|(other, rank)| other != place && *rank == ranks[place]);
             let mut counts = true;
             let certain = if group.at_home {
@@ -159,7 +162,7 @@ impl<'a> Judge<'a> {
     /// `segment`; `None` if nobody knows.
     fn explained_elsewhere(&self, hit: &Hit, origin: &Origin, segment: &Segment) -> Option<bool> {
         let can_be = |other: &Segment| {
-            let nearer = match (origin.made_after(other), origin.made_after(segment)) {
+            let nearer = match (origin.made_with(other), origin.made_with(segment)) {
                 (Some(other), Some(this)) => other <= this,
                 (None, Some(_)) => false,
                 (_, None) => true,
@@ -179,9 +182,16 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Gathers the mappings that no segment took, by id and origin.
-    pub(super) fn strays(&self) -> Vec<(ShmId, Attachers)> {
-        let distinct = Distinct::among(self.hits, (0..self.hits.len()).filter(|index| !self.taken[*index]));
+    /// Gathers the mappings that no segment took, by id and origin. One whose process is in a namespace that has a segment
+    /// of that id, which nobody had attached when it was listed, has attached that meanwhile.
+    pub(super) fn strays(&self, listed: &HashSet<(u64, ShmId)>) -> Vec<(ShmId, Attachers)> {
+        let id = |inode: u64| i32::try_from(inode).ok().and_then(ShmId::new);
+        let is_new = |hit: &Hit| {
+            let Some(place) = hit.ns.zip(id(hit.mapping.inode)) else { return false };
+            !self.judged.contains(&place) && (listed.contains(&place) || self.is_there(hit, place.1))
+        };
+        let left = (0..self.hits.len()).filter(|index| !self.taken[*index] && !is_new(&self.hits[*index]));
+        let distinct = Distinct::among(self.hits, left);
         let mut groups: Vec<(u64, &Origin, Attachers)> = Vec::new();
         for index in distinct.kept.iter().copied() {
             let hit = &self.hits[index];
@@ -194,8 +204,19 @@ impl<'a> Judge<'a> {
                 None => groups.push((place.0, origin, Attachers { list: vec![attacher], hidden: Vec::new() })),
             }
         }
-        let id = |inode: u64| i32::try_from(inode).ok().and_then(ShmId::new);
         groups.into_iter().filter_map(|(inode, _, attachers)| Some((id(inode)?, attachers))).collect()
+    }
+}
+
+impl Judge<'_> {
+    /// Tells whether the namespace of a process has a segment with an id now.
+    fn is_there(&self, hit: &Hit, id: ShmId) -> bool {
+        let there = || sys::stat_any(id).is_ok_and(|segment| segment.is_some());
+        if hit.ns == self.system.namespace() {
+            return there();
+        }
+        let namespace = File::open(self.system.proc().join(format!("{}/ns/ipc", hit.pid)));
+        namespace.is_ok_and(|namespace| sys::in_ipc_namespace(&namespace, there).unwrap_or(false))
     }
 }
 

@@ -39,6 +39,14 @@ pub(crate) struct Census {
 }
 
 impl Namespace {
+    /// Names it for `--ns`: by the process that is in it, or by the file of a thread that alone is.
+    pub(crate) fn place(&self) -> String {
+        match self.members.first() {
+            Some(member) if *member != self.pid.to_string() => format!("/proc/{member}/ns/ipc"),
+            _ => self.pid.to_string(),
+        }
+    }
+
     /// Opens it through any member that is still there.
     ///
     /// # Errors
@@ -111,14 +119,15 @@ pub(super) fn container_of(proc: &Path, pid: i32) -> Option<Arc<str>> {
 fn container_in(path: &str) -> Option<String> {
     let parts = || path.split('/').rev().filter(|part| !part.is_empty() && *part != "..");
     let container = parts().find_map(|part| {
-        let name = part.strip_suffix(".scope").unwrap_or(part);
+        let scope = part.strip_suffix(".scope");
+        let name = scope.unwrap_or(part);
         // docker-ID, libpod-ID, cri-containerd-ID, crio-ID, or the bare id; CRI-O and Podman have a conmon beside it.
         let id = name.rsplit('-').next().unwrap_or(name);
         if is_id(id) && !name.contains("conmon") {
             return Some(id[..SHORT_ID].to_owned());
         }
-        let named = ["lxc.payload.", "machine-"].into_iter().find_map(|prefix| name.strip_prefix(prefix));
-        named.map(|name| name.replace("\\x2d", "-"))
+        let machine = || scope?.strip_prefix("machine-");
+        name.strip_prefix("lxc.payload.").or_else(machine).map(|name| name.replace("\\x2d", "-"))
     });
     let unit = || parts().find(|part| part.ends_with(".service") || part.ends_with(".scope")).map(ToOwned::to_owned);
     container.or_else(unit)
@@ -146,6 +155,8 @@ mod tests {
             ("/lxc.payload.web/system.slice/postgresql.service".to_owned(), Some("web")),
             ("/machine.slice/machine-debian\\x2d12.scope/init.scope".to_owned(), Some("debian-12")),
             ("/system.slice/postgresql.service".to_owned(), Some("postgresql.service")),
+            ("/system.slice/machine-learning.service".to_owned(), Some("machine-learning.service")),
+            (format!("/machine.slice/libpod-conmon-{id}.scope"), Some(&*format!("libpod-conmon-{id}.scope"))),
             ("/user.slice/user-1000.slice/session-3.scope".to_owned(), Some("session-3.scope")),
             ("/".to_owned(), None),
             ("/../..".to_owned(), None),

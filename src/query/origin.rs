@@ -9,9 +9,9 @@ use super::processes::Hit;
 use crate::model::Segment;
 use crate::sys;
 
-/// How many seconds may lie between the birth of a segment's file and the creation that the segment remembers: none, but
-/// for the turn of a second in between.
-const BIRTH_SLACK: i64 = 1;
+/// How many seconds may lie between the birth of a segment's file and the creation that the segment remembers, either way:
+/// none, but for the turn of a second in between, and for clocks of which one runs ahead of the other by a tick.
+const BIRTH_SLACK: u64 = 1;
 
 /// What tells the file behind a mapping from others of its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,12 +57,12 @@ impl Origin {
         }
     }
 
-    /// Gives how many seconds after its birth a segment was made, if that was at once; a segment that was changed since
-    /// has forgotten when that was.
-    pub(super) fn made_after(&self, segment: &Segment) -> Option<i64> {
+    /// Gives how many seconds lie between its birth and a segment's creation, if that was at once; a segment that was
+    /// changed since has forgotten when that was.
+    pub(super) fn made_with(&self, segment: &Segment) -> Option<u64> {
         match (self, segment.ctime) {
             (Self::File { birth, .. }, Some(ctime)) => {
-                ctime.0.checked_sub(birth.0).filter(|seconds| (0..=BIRTH_SLACK).contains(seconds))
+                Some(ctime.0.abs_diff(birth.0)).filter(|seconds| *seconds <= BIRTH_SLACK)
             }
             _ => None,
         }
@@ -71,7 +71,7 @@ impl Origin {
     /// Tells whether it was born after the segment was last changed, which can be no file of it unless a clock was set.
     pub(super) fn younger_than(&self, segment: &Segment) -> bool {
         match (self, segment.ctime) {
-            (Self::File { birth, .. }, Some(ctime)) => birth.0 > ctime.0,
+            (Self::File { birth, .. }, Some(ctime)) => birth.0 > ctime.0.saturating_add(BIRTH_SLACK.cast_signed()),
             _ => false,
         }
     }
@@ -82,5 +82,47 @@ fn birth_of(file: &Metadata) -> (i64, i64) {
     match file.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
         Some(since) => (since.as_secs().cast_signed(), i64::from(since.subsec_nanos())),
         None => (file.ctime(), file.ctime_nsec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Stamp;
+
+    /// Makes a segment of a size that was made at a moment.
+    fn segment(size: u64, ctime: i64) -> Segment {
+        let record = r#"{"id":0,"key":"0x00000000","size":1,"mode":"0600","uid":0,"owner":null,"gid":0,"group":null,
+            "cuid":0,"creator":null,"cgid":0,"creator_group":null,"cpid":null,"lpid":null,"nattch":0,"atime":null,
+            "dtime":null,"ctime":null,"idle_seconds":null,"dest":false,"locked":false,"rss":null,"swap":null,
+            "state":null,"ns":null}"#;
+        let segment: Segment = serde_json::from_str(record).unwrap();
+        Segment { size, ctime: Some(Stamp(ctime)), ..segment }
+    }
+
+    #[test]
+    fn a_file_is_of_the_segment_that_was_made_with_it() {
+        let file = Origin::File { handle: None, birth: (1000, 999_999_999), size: 8192, page: 4096 };
+        for (ctime, with, younger) in [
+            (998, None, true),
+            (999, Some(1), false),
+            (1000, Some(0), false),
+            (1001, Some(1), false),
+            (1002, None, false),
+        ] {
+            let made = segment(8192, ctime);
+            assert_eq!((file.made_with(&made), file.younger_than(&made)), (with, younger), "{ctime}");
+        }
+        let home = Origin::Home(Some(1));
+        assert_eq!((home.made_with(&segment(1, 1000)), home.younger_than(&segment(1, 0))), (None, false));
+    }
+
+    #[test]
+    fn a_file_is_as_large_as_its_segment_and_one_of_huge_pages_is_rounded_up() {
+        let of = |size, page| Origin::File { handle: None, birth: (0, 0), size, page };
+        assert!(of(5000, 4096).fits(&segment(5000, 0)) && !of(5001, 4096).fits(&segment(5000, 0)));
+        assert!(of(4 << 20, 2 << 20).fits(&segment((2 << 20) + 1, 0)));
+        assert!(!of(4 << 20, 2 << 20).fits(&segment(2 << 20, 0)));
+        assert!(Origin::Home(None).fits(&segment(5, 0)));
     }
 }

@@ -14,6 +14,7 @@ mod docs;
 mod examples;
 mod holder;
 mod list;
+mod map;
 mod namespaces;
 mod naming;
 mod oracle;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         wording::trials(),
         who::trials(),
         sparse::trials(),
+        map::trials(),
         who_elsewhere::trials(),
         prune::trials(),
         prune_churn::trials(),

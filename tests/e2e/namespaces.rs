@@ -12,7 +12,8 @@ use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::sandbox::without;
-use crate::support::{NOBODY, finish, root_trial, run, shmadm, shmadm_as, trial};
+use crate::support::{NOBODY, finish, is_root, root_trial, run, shmadm, shmadm_as, trial};
+use crate::vanish::{Call, Stopped};
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -68,14 +69,24 @@ fn one() -> Vec<Trial> {
             let line = advice.trim_matches('`').split(' ').skip(1);
             run(line).exits(0);
             assert_eq!(oracle::row(here).unwrap().get("perms"), "600");
-            let ran = run(["prune", "--ns", &pid, "--all-ns"]).exits(2).says("exclude each other");
-            assert_eq!(ran.stdout, "");
+            for command in ["prune", "list", "who"] {
+                run([command, "--ns", &pid, "--all-ns"]).exits(2).says("exclude each other").prints_nothing();
+            }
+            let ran = run(["stat", "99", &format!("--ns={pid}")]).exits(3);
+            assert!(ran.stderr.contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
+            // What was typed has it already.
+            actor.number("create 0 4096 0");
+            let ran = run([&*format!("--ns={pid}"), "prune", "--unattached", "--older-than", "0s"]).exits(5);
+            assert!(ran.stderr.contains(&format!("`shmadm --ns={pid} prune --unattached")), "{ran:?}");
         }),
         trial("namespaces::our_own_takes_no_right", || {
             oracle::create(7, 4096, 0o600);
             for place in ["/proc/self/ns/ipc".to_owned(), format!("ipc:[{}]", oracle::namespace())] {
                 let listed = run(["--ns", &place, "list", "--json"]).exits(0).json();
                 assert_eq!(listed["segments"].as_array().unwrap().len(), 1, "{place}");
+                if is_root() {
+                    finish(shmadm_as(NOBODY).args(["--ns", "/proc/self/ns/ipc", "list"])).exits(0);
+                }
             }
         }),
         root_trial("namespaces::a_pid_is_ours_and_not_that_of_a_foreign_proc", || {
@@ -161,6 +172,10 @@ fn one() -> Vec<Trial> {
             // Root sees it as it is here, too.
             let root = run(["--ns", &pid, "list", "--json"]).exits(0).json();
             assert_eq!(root["segments"][0]["uid"], NOBODY);
+            // Named by its file, whose user namespace some process is in.
+            let file = format!("/proc/{pid}/ns/ipc");
+            let named = finish(shmadm_as(NOBODY).args(["--ns", &file, "list", "--json"])).exits(0).json();
+            assert_eq!(named["segments"][0]["uid"], NOBODY);
             // Whoever else has no right gets none.
             finish(shmadm_as(NOBODY - 1).args(["--ns", &pid, "list"])).exits(4);
         }),
@@ -202,10 +217,7 @@ fn all() -> Vec<Trial> {
         root_trial("namespaces::one_that_a_thread_alone_is_in_is_visited", || {
             let mut actor = Actor::start();
             assert_eq!(actor.say("thread-unshare"), "0");
-            let threads = std::fs::read_dir(format!("/proc/{}/task", actor.pid())).unwrap();
-            let other =
-                threads.map(|entry| entry.unwrap().path()).find(|path| !path.ends_with(actor.pid().to_string()));
-            let place = other.unwrap().join("ns/ipc").to_string_lossy().into_owned();
+            let place = other_thread(&actor);
             let key = format!("{:#x}", unique_key());
             run(["--ns", &place, "create", "--key", &key]).exits(0);
             let rows = all_ns(&["list", "--all-ns", "--key", &key, "--json"]);
@@ -266,6 +278,30 @@ fn all() -> Vec<Trial> {
             let rows = ran.json()["segments"].as_array().unwrap().clone();
             assert_eq!(rows.len(), 1, "through a process of its own: {ran:?}");
             assert_eq!((&rows[0]["ns"], &rows[0]["uid"]), (&json!(number), &json!(NOBODY)), "{rows:?}");
+        }),
+        root_trial("namespaces::of_a_user_namespace_of_ours_a_thread_s_is_the_thread_s", || {
+            // The leader is in one namespace, and a thread of it alone in another; both take another process to list.
+            let mut actor = container_of_nobody();
+            let key = unique_key();
+            actor.number(&format!("create {key} 4096 0"));
+            assert_eq!(actor.say("thread-unshare"), "0");
+            let place = other_thread(&actor);
+            let text = format!("{key:#x}");
+            finish(shmadm_as(NOBODY).args(["--ns", &place, "create", "--key", &text])).exits(0);
+            let ran = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--key", &text, "--json"])).exits(0);
+            let rows = ran.json()["segments"].as_array().unwrap().clone();
+            assert_eq!(rows.len(), 2, "{rows:?}");
+            assert_ne!(rows[0]["ns"], rows[1]["ns"]);
+        }),
+        root_trial("namespaces::what_is_attached_after_it_was_listed_is_no_stray", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 0 4096 0");
+            let looks = |call: &Call| call.number == libc::SYS_memfd_create;
+            let stopped = Stopped::before(1, looks, &["who", "--all", "--all-ns", "--json"]);
+            actor.say(&format!("attach {id}"));
+            let ran = stopped.go_on().exits(0);
+            let stray = |one: &Value| one["ns"].is_null() && one["attachments"][0]["pid"] == actor.pid();
+            assert!(!ran.json()["segments"].as_array().unwrap().iter().any(stray), "{ran:?}");
         }),
         trial("namespaces::an_unprivileged_user_still_sees_his_own", || {
             let key = unique_key();
@@ -355,6 +391,13 @@ fn container_of_nobody() -> Actor {
     let mut actor = Actor::spawn(&mut command);
     assert_eq!(actor.say("unshare-user"), "0");
     actor
+}
+
+/// Gives the namespace's file of the one thread that an actor has beside its leader.
+fn other_thread(actor: &Actor) -> String {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", actor.pid())).unwrap();
+    let other = threads.map(|entry| entry.unwrap().path()).find(|path| !path.ends_with(actor.pid().to_string()));
+    other.unwrap().join("ns/ipc").to_string_lossy().into_owned()
 }
 
 /// Gives a key that nobody else has.

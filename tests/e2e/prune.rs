@@ -25,7 +25,9 @@ fn choosing() -> Vec<Trial> {
             assert_eq!(pruned(&["prune", "--yes"]), json!([]), "it is younger than ten minutes");
             run(["prune"]).exits(0).says("nothing to prune").prints_nothing();
             assert!(exists(young));
-            assert_eq!(pruned(&["prune", "--yes", "--older-than", "0s"]), json!([young]));
+            let ran = run(["prune", "--yes", "--older-than", "0s"]).exits(0).prints_nothing();
+            let cpid = "its creator";
+            assert!(!ran.stderr.contains(cpid) && ran.stderr.contains("removed segment"), "{ran:?}");
             assert!(!exists(young));
         }),
         trial("prune::what_is_attached_or_has_somebody_who_may_come_back_is_kept", || {
@@ -111,6 +113,10 @@ fn choosing() -> Vec<Trial> {
                 (&json!(mine.to_string()), &json!(4))
             );
             assert!(exists(mine));
+            // A dry run promises nothing that would be denied.
+            let ran = finish(shmadm_as(NOBODY).args(["prune", "-n", "--older-than", "0s", "--any-owner", "--json"]));
+            let report = ran.exits(4).json();
+            assert_eq!((ids(&report["removed"]), &report["failed"][0]["code"]), (json!([]), &json!(4)), "{report}");
             let theirs = self::theirs(2);
             assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--owner", "65534"]), json!([theirs]));
             let theirs = self::theirs(2);
@@ -166,6 +172,12 @@ fn asking() -> Vec<Trial> {
                 assert!(shown.contains(&format!("segment {id} (key 0x00000001, 4 KiB): its creator")), "{shown}");
                 assert!(exists(id));
             }
+            // Somebody must be there to read the question, and to answer it.
+            for deaf in [0, 2] {
+                let (code, shown) = Terminal::run_without(&["prune", "--older-than", "0s"], WIDE, deaf).end();
+                assert_eq!(code, Some(5), "{deaf}: {shown}");
+                assert!(exists(id));
+            }
             for answer in ["y\n", "Yes\n"] {
                 let id = oracle::row(id).map_or_else(|| orphan(1), |_| id);
                 let mut terminal = Terminal::run(&["prune", "--older-than", "0s"], WIDE);
@@ -214,7 +226,8 @@ fn asking() -> Vec<Trial> {
             let mut terminal = Terminal::run(&["prune", "--older-than", "0s", "--owner", "root"], WIDE);
             terminal.wait_for("[y/N]");
             // Mostly in the second of its creation, so that its change time stays as it was.
-            oracle::set(id, NOBODY, NOBODY, 0o600);
+            let group = oracle::stat(id).unwrap().shm_perm.gid;
+            oracle::set(id, NOBODY, group, 0o600);
             terminal.type_in("y\n");
             let (code, shown) = terminal.end();
             assert_eq!(code, Some(0), "{shown}");

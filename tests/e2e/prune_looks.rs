@@ -64,6 +64,39 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert!(oracle::remove(id));
             }
         }),
+        trial("prune::a_dry_run_looks_again_as_well", || {
+            let id = orphan();
+            let line = [PRUNE, &["--dry-run"]].concat();
+            let stopped = Stopped::before(1, look, &line);
+            let attached = oracle::Attached::new(id);
+            skips(&stopped.go_on().exits(0).json(), id, "it was attached since");
+            drop(attached);
+            assert!(oracle::remove(id));
+        }),
+        trial("prune::a_use_in_the_same_second_is_seen_by_who_used_it", || {
+            // Used once, by somebody who is gone; then again in the very second, so that its times stay as they are.
+            let id = loop {
+                let id = orphan();
+                let mut first = Actor::start();
+                first.say(&format!("attach {id}"));
+                first.say("detach");
+                first.leave();
+                let before = oracle::stat(id).unwrap();
+                let stopped = Stopped::before(2, look, PRUNE);
+                let mut second = Actor::start();
+                second.say(&format!("attach {id}"));
+                second.say("detach");
+                second.leave();
+                let after = oracle::stat(id).unwrap();
+                let report = stopped.go_on().exits(0).json();
+                skips(&report, id, "it was used since");
+                if (before.shm_atime, before.shm_dtime) == (after.shm_atime, after.shm_dtime) {
+                    break id;
+                }
+                assert!(oracle::remove(id));
+            };
+            assert!(oracle::remove(id));
+        }),
         trial("prune::a_change_before_either_look_is_seen", || {
             for nth in [1, 2] {
                 let id = orphan();

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -30,15 +31,25 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Runs the program on a terminal with so many columns.
     pub(crate) fn run(arguments: &[&str], columns: u16) -> Self {
+        Self::run_without(arguments, columns, -1)
+    }
+
+    /// As [`Terminal::run`], with one of the three standard descriptors somewhere else.
+    pub(crate) fn run_without(arguments: &[&str], columns: u16, descriptor: i32) -> Self {
         let (master, slave) = open_terminal(columns, 40);
         let mut command = shmadm();
         let end = || slave.try_clone().unwrap();
         command.args(arguments).env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end());
+        match descriptor {
+            0 => drop(command.stdin(Stdio::null())),
+            2 => drop(command.stderr(Stdio::null())),
+            _ => {}
+        }
         let control = || {
             nix::unistd::setsid()?;
             // It becomes the terminal by which the session is controlled, so that Ctrl-C is a signal.
             // SAFETY: this request takes a number.
-            Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) })?;
+            Errno::result(unsafe { libc::ioctl(1, libc::TIOCSCTTY, 0) })?;
             Ok(())
         };
         // SAFETY: between fork and exec this makes two system calls and nothing else.

@@ -1,0 +1,89 @@
+//! `shmadm map`.
+
+use clap::Args;
+
+use super::args::One;
+use super::{Context, Manual, describe, usage};
+use crate::act::{self, Place, Use};
+use crate::contents::{self, Source};
+use crate::error::{Error, Exit};
+use crate::model::{Access, Needs};
+use crate::query::resolve;
+use crate::render::{EXTENTS, Format, TableStyle, TimeStyle, select, write_map, write_map_json, write_rows};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "map",
+    arguments: MapArgs::augment_args,
+    examples: &[
+        ("shmadm map 0x4d2", "show which parts of the segment with key 0x4d2 are in memory"),
+        ("shmadm map 0x4d2 --format csv", "list these parts with offset and length"),
+    ],
+    json: "{\"schema\":1,\"id\":5,\"size\":8192,\"page_size\":4096,\"resident\":4096,\"swapped\":0,\"untouched\":4096,\
+           \"unknown\":0,\"extents\":[{\"offset\":0,\"length\":4096,\"state\":\"resident\"|\"swapped\"|\"untouched\"|\
+           \"unknown\"}]}",
+    notes: "In the picture each sign stands for an equal part of the segment: # is in memory, s in swap, . was never \
+            touched, ? cannot be told, and + is a part that lives in several places.\n\n\
+            Where somebody has the segment attached and privilege lets look through that attachment, nothing of its \
+            record moves; otherwise it is attached for the look. Nothing is ever touched. Without privilege what is in \
+            swap and what was never touched look the same, and are told apart only where there is nothing in swap. Of \
+            huge pages no more is known than how many are in memory.",
+};
+
+/// Columns of a picture that goes to no terminal.
+const WIDTH: usize = 80;
+
+/// Show where a segment lives: in memory, in swap, or nowhere yet
+#[derive(Args, Debug)]
+pub(crate) struct MapArgs {
+    #[command(flatten)]
+    one: One,
+}
+
+/// Shows where a segment lives.
+///
+/// # Errors
+/// The segment can neither be looked into nor attached.
+pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> {
+    let segment = resolve(&context.system, &args.one.segment, Needs::RESIDENT)?;
+    // Through somebody's attachment if that tells all; our own is needed to tell what is in swap.
+    let peeked =
+        (segment.nattch > 0 && segment.swap == Some(0)).then(|| Source::peeked(&context.system, &segment).ok());
+    let source = match peeked.flatten() {
+        Some(source) => source,
+        None => {
+            context.warn_of_lost_record(&segment);
+            let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
+            Source::for_a_look(&context.system, attachment)
+        }
+    };
+    let extents = contents::extents(&context.system, &source, &segment)?;
+    let (size, page) = (source.size(), source.page(&context.system));
+    let format = context.format;
+    match format {
+        Format::Json => context.ui.write(|out| write_map_json(out, segment.id.raw(), size, page, &extents))?,
+        Format::Table => {
+            let width = context.ui.width().unwrap_or(WIDTH) as u64;
+            context.ui.print(&describe(&segment))?;
+            context.ui.write(|out| write_map(out, &extents, size, page, width))?;
+        }
+        Format::Csv | Format::Tsv => {
+            let names: Vec<&str> = EXTENTS.iter().map(|column| column.name).collect();
+            let columns = select(EXTENTS, &[], &names.join(",")).map_err(usage)?;
+            let style = TableStyle {
+                headings: true,
+                bytes: true,
+                time: TimeStyle::Relative,
+                now: context.system.now(),
+                width: None,
+                color: false,
+                droppable: &[],
+            };
+            context.ui.write(|out| write_rows(out, format, "extents", &columns, extents, &style))?;
+        }
+    }
+    if let Some(attachment) = source.into_attachment() {
+        act::detached(&context.system, attachment)?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,121 @@
+//! `map`: where a segment lives, without touching any of it.
+
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use nix::libc;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::oracle::{self, Attached};
+use crate::output::on_terminal;
+use crate::sandbox::with_file_over;
+use crate::support::{NOBODY, file, finish, root_trial, run, shmadm, shmadm_as, trial};
+use crate::who::huge_pages;
+use crate::who_elsewhere::with_no_capabilities;
+
+/// Bytes of the segment that is looked at: a hundred pages and a bit.
+const SIZE: usize = 100 * 4096 + 123;
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("map::the_extents_are_those_that_were_touched", || extents(&shmadm, 0o600)),
+        root_trial("map::the_extents_are_those_that_were_touched_without_privilege", || {
+            extents(&|| shmadm_as(NOBODY), 0o666);
+        }),
+        trial("map::the_picture_fits_the_terminal", || {
+            let id = touched(0o600).to_string();
+            for columns in [60, 132] {
+                let ran = on_terminal(shmadm().args(["map", &id]), columns).exits(0);
+                let strip = ran.stdout.lines().nth(1).unwrap();
+                assert_eq!(strip.len(), usize::from(columns), "{ran:?}");
+                assert!(
+                    strip.starts_with(['['])
+                        && "#+".contains(&strip[1..2])
+                        && strip.contains("..")
+                        && strip.ends_with("]"),
+                    "{strip}"
+                );
+            }
+            let shown = run(["map", &id]).exits(0).stdout;
+            assert!(shown.contains("# resident    16K  4 pages of 4K") && shown.contains(". untouched"), "{shown}");
+        }),
+        trial("map::csv_has_a_row_an_extent", || {
+            let id = touched(0o600).to_string();
+            let csv = run(["map", &id, "--format", "csv"]).exits(0).stdout;
+            assert!(csv.starts_with("OFFSET,LENGTH,STATE\r\n0,4096,resident\r\n4096,81920,untouched\r\n"), "{csv}");
+            run(["map", "99"]).exits(3).prints_nothing();
+            let none = oracle::create(0, 1 << 34, 0o600 | libc::SHM_NORESERVE).to_string();
+            let told = run(["map", &none, "--json"]).exits(0).json();
+            assert_eq!(told["extents"], json!([{"offset": 0, "length": 1_u64 << 34, "state": "untouched"}]));
+        }),
+        root_trial("map::through_another_s_attachment_nothing_moves", || {
+            let id = touched(0o600);
+            let mut actor = Actor::start();
+            actor.say(&format!("attach {id}"));
+            let before = oracle::rows();
+            assert_eq!(ids(&run(["map", &id.to_string(), "--json"]).exits(0).json()), EXPECTED);
+            assert_eq!(oracle::rows(), before);
+        }),
+        root_trial("map::what_may_be_in_swap_is_not_called_untouched", || {
+            let id = touched(0o600).to_string();
+            let directory = tempfile::tempdir().unwrap();
+            let meminfo = file(directory.path(), "meminfo", b"MemTotal: 1000 kB\nSwapTotal: 1000 kB\n");
+            let mut command = shmadm();
+            with_file_over(&mut command, &meminfo, c"/proc/meminfo");
+            with_file_over(&mut command, &file(directory.path(), "vmstat", b""), c"/proc/vmstat");
+            with_no_capabilities(&mut command);
+            let told = finish(command.args(["map", &id, "--json"])).exits(0).json();
+            assert_eq!((&told["untouched"], &told["resident"]), (&json!(0), &json!(4 * 4096)), "{told}");
+            assert_eq!(told["unknown"], json!(SIZE - 4 * 4096));
+        }),
+        root_trial("map::of_huge_pages_it_tells_what_is_known", || {
+            let Some(_pool) = huge_pages(2) else { return };
+            let id = oracle::create(0, 4 << 20, 0o600 | libc::SHM_HUGETLB);
+            let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
+            assert_eq!((&told["untouched"], &told["page_size"]), (&json!(4 << 20), &json!(2 << 20)), "{told}");
+            Attached::new(id).write(0, b"x");
+            let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
+            assert_eq!(told["unknown"], json!(4 << 20), "which page it is cannot be told: {told}");
+            oracle::remove(id);
+        }),
+    ]
+}
+
+/// The extents of the segment that is looked at.
+const EXPECTED: [(u64, u64, &str); 6] = [
+    (0, 4096, "resident"),
+    (4096, 20 * 4096, "untouched"),
+    (21 * 4096, 2 * 4096, "resident"),
+    (23 * 4096, 76 * 4096, "untouched"),
+    (99 * 4096, 4096, "resident"),
+    (100 * 4096, 123, "untouched"),
+];
+
+/// Makes that segment.
+fn touched(mode: i32) -> i32 {
+    let id = oracle::create(0, SIZE, mode);
+    let attached = Attached::new(id);
+    for page in [0, 21, 22, 99] {
+        attached.write(page * 4096 + 7, b"here");
+    }
+    id
+}
+
+/// Gives extents as offset, length and state.
+fn ids(told: &Value) -> Vec<(u64, u64, &str)> {
+    let extent = |one: &'static str| move |extent: &Value| extent[one].as_u64().unwrap();
+    let list = told["extents"].as_array().unwrap();
+    list.iter().map(|one| (extent("offset")(one), extent("length")(one), one["state"].as_str().unwrap())).collect()
+}
+
+/// Looks with a program of some rights.
+fn extents(program: &dyn Fn() -> Command, mode: i32) {
+    let id = touched(mode);
+    let told = finish(program().args(["map", &id.to_string(), "--json"])).exits(0).json();
+    assert_eq!(ids(&told), EXPECTED);
+    assert_eq!((&told["id"], &told["size"], &told["page_size"]), (&json!(id), &json!(SIZE), &json!(4096)));
+    assert_eq!((&told["resident"], &told["swapped"], &told["unknown"]), (&json!(4 * 4096), &json!(0), &json!(0)));
+    assert_eq!(oracle::row(id).unwrap().get("rss"), (4 * 4096).to_string());
+}
