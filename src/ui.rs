@@ -13,6 +13,9 @@ use crate::render::{escape, write_error_json};
 /// What a pipe that is ready takes without waiting (PIPE_BUF).
 const AT_ONCE: usize = 4096;
 
+/// How much of what is printed is gathered before it is handed on.
+const GATHERED: usize = 16 << 10;
+
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Color {
@@ -111,7 +114,7 @@ impl Ui {
             color_out: color.decide(stdout.is_terminal()),
             color_err: color.decide(io::stderr().is_terminal()),
             place: None,
-            out: Out { stream: BufWriter::with_capacity(64 << 10, Stream { stdout, interrupted }), closed: false },
+            out: Out { stream: BufWriter::with_capacity(GATHERED, Stream { stdout, interrupted }), closed: false },
         }
     }
 

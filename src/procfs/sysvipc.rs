@@ -77,11 +77,10 @@ pub(crate) fn find_segment(root: &Path, id: ShmId) -> Result<Option<Segment>, Pr
     let mut source = Source::open(root)?;
     let mut lines = Lines::default();
     let mut found = None;
-    let mut chunk = Vec::new();
+    let mut buffer = [0; READ];
     loop {
-        chunk.clear();
-        let count = source.read_once(&mut chunk)?;
-        lines.feed(&source.path, &chunk, &mut |line| {
+        let count = source.read(&mut buffer)?;
+        lines.feed(&source.path, &buffer[..count], &mut |line| {
             let mut fields = Fields(line);
             fields.signed("key")?;
             if found.is_none() && fields.signed("shmid")? == i64::from(id.raw()) {
@@ -114,20 +113,22 @@ impl Source {
         Ok(Self { path, file })
     }
 
-    /// Appends what one read gives, a page or so of whole rows; gives how many bytes, 0 at the end.
-    fn read_once(&mut self, bytes: &mut Vec<u8>) -> Result<usize, ProcError> {
-        let start = bytes.len();
-        bytes.resize(start + READ, 0);
+    /// Reads what one call gives, a page or so of whole rows; gives how many bytes, 0 at the end.
+    fn read(&mut self, bytes: &mut [u8]) -> Result<usize, ProcError> {
         loop {
-            match self.file.read(&mut bytes[start..]) {
-                Ok(count) => {
-                    bytes.truncate(start + count);
-                    return Ok(count);
-                }
+            match self.file.read(bytes) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(ProcError::read(&self.path, error)),
+                result => return result.map_err(|error| ProcError::read(&self.path, error)),
             }
         }
+    }
+
+    /// Appends what one call gives; gives how many bytes, 0 at the end.
+    fn read_once(&mut self, bytes: &mut Vec<u8>) -> Result<usize, ProcError> {
+        let mut buffer = [0; READ];
+        let count = self.read(&mut buffer)?;
+        bytes.extend_from_slice(&buffer[..count]);
+        Ok(count)
     }
 
     /// Appends a chunk; gives whether there may be more.
