@@ -33,7 +33,7 @@ pub(crate) use process::{
 pub(crate) use procmap::segment_mappings;
 pub(crate) use signals::{Wake, Watch, caught, raise};
 pub(crate) use sysv::{
-    CreateFlags, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
+    CreateFlags, Record, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
     stat_index_readable, unlock, usage,
 };
 
