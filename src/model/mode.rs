@@ -23,6 +23,12 @@ impl Mode {
         self.0
     }
 
+    /// Gives the spelling, `0640`, without the detour of formatting: listings have one in every row.
+    pub(crate) fn spelled(self) -> [u8; 4] {
+        let digit = |place: u16| b"01234567"[usize::from(self.0 >> (3 * place) & 7)];
+        [digit(3), digit(2), digit(1), digit(0)]
+    }
+
     /// Reads an octal mode such as `600` or `0600`.
     ///
     /// # Errors
@@ -59,6 +65,9 @@ mod tests {
         assert_eq!(Mode::parse("600").unwrap(), Mode::parse("0600").unwrap());
         assert_eq!(Mode::parse("0777").unwrap().to_string(), "0777");
         assert_eq!(Mode::parse("0").unwrap().to_string(), "0000");
+        for mode in ["0000", "0640", "0777", "0007"] {
+            assert_eq!(Mode::parse(mode).unwrap().spelled(), mode.as_bytes());
+        }
         for bad in ["", "999", "1000", "0x1ff", "u+r", "-600", "77777777777777777777"] {
             assert!(Mode::parse(bad).is_err(), "{bad:?} was taken for a mode");
         }

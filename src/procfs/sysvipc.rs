@@ -208,7 +208,23 @@ impl<'a> Fields<'a> {
 
     /// Reads a whole number, or names the field that is none.
     fn unsigned(&mut self, name: &'static str) -> Result<u64, &'static str> {
-        digits(self.next(), 10).ok_or(name)
+        let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
+        let mut number = 0_u64;
+        // One pass over the digits, since a listing has sixteen of these in every row.
+        for (place, byte) in self.0.iter().enumerate().skip(start) {
+            match byte.wrapping_sub(b'0') {
+                digit @ ..=9 => {
+                    number = number.checked_mul(10).and_then(|number| number.checked_add(digit.into())).ok_or(name)?;
+                }
+                _ if *byte == b' ' && place > start => {
+                    self.0 = &self.0[place..];
+                    return Ok(number);
+                }
+                _ => return Err(name),
+            }
+        }
+        self.0 = &[];
+        Ok(number)
     }
 
     /// Reads a whole number that fits its type, or names the field that is none.
@@ -218,12 +234,15 @@ impl<'a> Fields<'a> {
 
     /// Reads a number that may be negative, or names the field that is none.
     fn signed(&mut self, name: &'static str) -> Result<i64, &'static str> {
-        let field = self.next();
-        match field.strip_prefix(b"-") {
-            Some(field) => digits(field, 10).and_then(|number| 0_i64.checked_sub_unsigned(number)),
-            None => digits(field, 10).and_then(|number| i64::try_from(number).ok()),
+        let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
+        match self.0.get(start..).and_then(|rest| rest.strip_prefix(b"-")) {
+            Some(rest) if rest.first() != Some(&b' ') => {
+                self.0 = rest;
+                self.unsigned(name).and_then(|number| 0_i64.checked_sub_unsigned(number).ok_or(name))
+            }
+            Some(_) => Err(name),
+            None => self.unsigned(name).and_then(|number| i64::try_from(number).map_err(|_| name)),
         }
-        .ok_or(name)
     }
 
     /// Reads a pid, of which 0 is none.

@@ -1,7 +1,7 @@
 //! The system that is asked, and what it has answered already.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,13 +30,13 @@ pub(crate) struct System {
     /// The time at which the program began, so that all of one report has one now.
     now: Stamp,
     /// Names of users asked for.
-    users: RefCell<HashMap<u32, Option<Arc<str>>>>,
+    users: RefCell<BTreeMap<u32, Option<Arc<str>>>>,
     /// Names of groups asked for.
-    groups: RefCell<HashMap<u32, Option<Arc<str>>>>,
+    groups: RefCell<BTreeMap<u32, Option<Arc<str>>>>,
     /// Processes asked for.
-    lives: RefCell<HashMap<i32, Life>>,
+    lives: RefCell<BTreeMap<i32, Life>>,
     /// Command lines asked for.
-    commands: RefCell<HashMap<i32, Option<Arc<str>>>>,
+    commands: RefCell<BTreeMap<i32, Option<Arc<str>>>>,
     /// The number of our IPC namespace.
     namespace: OnceCell<Option<u64>>,
     /// The devices on which the kernel keeps segments.

@@ -96,7 +96,7 @@ impl<'a> Cell<'a> {
             Self::Flag(flag) => out.write_all(if *flag { b"true" } else { b"false" }),
             Self::Time(stamp) => write!(out, "{stamp}"),
             Self::Key(key) => out.write_all(&key.spelled()),
-            Self::Mode(mode) => write!(out, "{mode}"),
+            Self::Mode(mode) => out.write_all(&mode.spelled()),
             Self::Address(address) => write!(out, "{address:#x}"),
             Self::Pids(pids) => out.write_all(joined(pids).as_bytes()),
             Self::Texts(texts) => out.write_all(texts.join("; ").as_bytes()),
