@@ -166,6 +166,48 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_is_gone_or_has_moved_on_is_not_taken() {
+        let root = tempfile::tempdir().unwrap();
+        for pid in ["6", "7"] {
+            std::fs::create_dir_all(root.path().join(pid).join("ns")).unwrap();
+            std::fs::write(root.path().join(pid).join("ns/ipc"), pid).unwrap();
+        }
+        let number = std::fs::metadata(root.path().join("7/ns/ipc")).unwrap().ino();
+        let system = System::at(root.path().to_owned());
+        let of = |members: &[&str]| Namespace {
+            number,
+            pid: 7,
+            container: None,
+            members: members.iter().map(|member| (*member).to_owned()).collect(),
+        };
+        // 5 is gone, and 6 is somewhere else.
+        let opened = of(&["5", "6", "7"]).open(&system).unwrap();
+        assert_eq!(opened.metadata().unwrap().ino(), number);
+        assert_eq!(of(&["5", "6"]).open(&system).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!((of(&["7"]).place(), of(&["7/task/8"]).place()), ("7".into(), "/proc/7/task/8/ns/ipc".to_owned()));
+    }
+
+    #[test]
+    fn the_machine_s_own_namespace_is_no_container() {
+        let root = tempfile::tempdir().unwrap();
+        let cgroup = "0::/system.slice/x.service\n";
+        for pid in ["1", "7"] {
+            std::fs::create_dir_all(root.path().join(pid).join("ns")).unwrap();
+            std::fs::write(root.path().join(pid).join("cgroup"), cgroup).unwrap();
+        }
+        std::fs::write(root.path().join("1/ns/ipc"), "").unwrap();
+        std::fs::write(root.path().join("7/ns/ipc"), "").unwrap();
+        let mut containers: Vec<_> = census(&System::at(root.path().to_owned()))
+            .unwrap()
+            .namespaces
+            .into_iter()
+            .map(|namespace| (namespace.pid, namespace.container))
+            .collect();
+        containers.sort_unstable();
+        assert_eq!(containers, [(1, None), (7, Some("x.service".into()))]);
+    }
+
+    #[test]
     fn one_who_may_not_be_asked_is_counted_and_one_who_is_gone_is_not() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("7/ns")).unwrap();

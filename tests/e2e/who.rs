@@ -200,6 +200,8 @@ fn reports() -> Vec<Trial> {
                 let ran = run([command, "98", "99", "--json"]).exits(3).says("cannot find segment 98");
                 assert_eq!(ran.json()["error"]["kind"], "not-found", "{ran:?}");
             }
+            let twice = run(["who", &id, "0x7", "--json"]).exits(0).json();
+            assert_eq!(twice["segments"].as_array().unwrap().len(), 1, "two names of one segment are one: {twice}");
             let ran = run(["who", &id, "99", "--json"]).exits(3).says("cannot find segment 99");
             assert_eq!(ran.json()["segments"].as_array().unwrap().len(), 1);
         }),

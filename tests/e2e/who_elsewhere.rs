@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::actor::Actor;
 use crate::oracle;
+use crate::sandbox::without;
 use crate::support::{finish, root_trial, run, shmadm, trial, wait_for};
 use crate::who::{pids, who};
 
@@ -72,6 +73,48 @@ pub(crate) fn trials() -> Vec<Trial> {
                 (pids(told), &told["attachments"][0]["certain"]),
                 (BTreeSet::from([actor.pid()]), &json!(false))
             );
+        }),
+        root_trial("who::without_privilege_the_key_in_the_name_still_tells", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
+            let mut other = Actor::start();
+            assert_eq!(other.say("unshare"), "0");
+            assert_eq!(other.number("create 4321 4096 0"), id);
+            other.say(&format!("attach {id}"));
+            for actor in [&mut actor, &mut other] {
+                assert_eq!(actor.say("drop-rights"), "0");
+            }
+            // Attached here once more by somebody who cannot be seen, so that something is missing.
+            let _closed = oracle::Attached::new(id);
+            let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0).json();
+            assert_eq!(pids(&told["segments"][0]), BTreeSet::from([actor.pid()]), "{told}");
+        }),
+        root_trial("who::where_other_namespaces_are_closed_one_that_left_is_not_certain", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
+            assert_eq!(actor.say("unshare"), "0");
+            let mut command = shmadm();
+            let command = without(&mut command, libc::SYS_setns, None, Errno::EPERM);
+            let told = finish(command.args(["who", "0x4d2", "--json"])).exits(0).json();
+            let told = &told["segments"][0];
+            assert_eq!(
+                (pids(told), &told["attachments"][0]["certain"]),
+                (BTreeSet::from([actor.pid()]), &json!(false))
+            );
+        }),
+        root_trial("who::one_that_made_the_same_id_and_key_elsewhere_is_still_attached_here", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 1234 4096 0");
+            actor.say(&format!("attach {id}"));
+            assert_eq!(actor.say("unshare"), "0");
+            // Made in the same second and all, but nobody has that one attached.
+            assert_eq!(actor.number("create 1234 4096 0"), id);
+            let told = who(id);
+            assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{told}");
+            let there = run(["--ns", &actor.pid().to_string(), "who", "0x4d2", "--json"]).exits(0).json();
+            assert_eq!(there["segments"][0]["attachments"], json!([]), "{there}");
         }),
         root_trial("who::of_equal_ids_in_one_process_their_sizes_tell", || {
             // The same id and key, and mostly the same second: the file is as large as its segment.
