@@ -694,7 +694,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__write)
-            opts="-q -h --input --hex --fill --length --type --offset --json --format --ns --color --quiet --help"
+            opts="-q -h --input --hex --fill --length --type --sparse --offset --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -115,6 +115,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand write" -l ns -d 'Do the wh
 complete -c shmadm -n "__fish_shmadm_using_subcommand write" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand write" -l sparse -d 'Let zeros of the input stay holes where the segment was never touched'
 complete -c shmadm -n "__fish_shmadm_using_subcommand write" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand write" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand write" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -141,6 +142,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand attach-and-write" -l ns -d
 complete -c shmadm -n "__fish_shmadm_using_subcommand attach-and-write" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand attach-and-write" -l sparse -d 'Let zeros of the input stay holes where the segment was never touched'
 complete -c shmadm -n "__fish_shmadm_using_subcommand attach-and-write" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand attach-and-write" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand attach-and-write" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -10,10 +10,10 @@ use clap::Args;
 
 use super::args::{One, TypeParser};
 use super::{Context, Manual, usage};
-use crate::act::{self, Place, Use};
-use crate::contents::{self, Range, Received, ValueType};
+use crate::act::{self, Attachment, Place, Use};
+use crate::contents::{self, Allocation, Range, Received, ValueType};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, parse_byte, parse_hex, parse_size, parse_whole};
+use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_size, parse_whole};
 use crate::query::resolve;
 use crate::render::Object;
 
@@ -24,8 +24,9 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("shmadm write 0x4d2 'hello'", "write five bytes, and nothing behind them"),
         ("shmadm write 0x4d2 --type i32 523 -1 --offset 8", "write two integers at offset 8"),
-        ("head -c 4096 /dev/zero | shmadm write 0x4d2", "write what comes on standard input"),
         ("shmadm write 0x4d2 --fill 0 --length 16", "write sixteen zeros"),
+        ("head -c 4096 /dev/zero | shmadm write 0x4d2", "write what comes on standard input"),
+        ("head -c 4096 /dev/zero | shmadm write 0x4d2 --sparse", "the same, but let them take no memory"),
     ],
     json: "{\"schema\":1,\"id\":5,\"offset\":0,\"written\":12}",
     notes: "A file that is longer than the room is refused before a byte is written. Standard input whose length \
@@ -61,6 +62,10 @@ pub(crate) struct WriteArgs {
     /// Write numbers of this type, in the machine's byte order
     #[arg(long, value_name = "TYPE", conflicts_with_all = ["input", "hex", "fill"], value_parser = TypeParser)]
     r#type: Option<ValueType>,
+
+    /// Let zeros of the input stay holes where the segment was never touched
+    #[arg(long, conflicts_with_all = ["values", "hex", "fill", "type"])]
+    sparse: bool,
 
     /// Begin at this byte
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
@@ -203,6 +208,9 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     context.warn_of_lost_record(&segment);
     let attachment = act::attach(&context.system, &segment, Access::ReadWrite, Place::Any, false, Use::Passing)?;
     let range = Range::within(id, attachment.size(), args.offset, source.length())?;
+    if args.sparse {
+        return write_sparse(args, context, attachment, range, &source);
+    }
     let received = match &source {
         Source::Bytes(bytes) => {
             contents::copy_in(&attachment, range.offset, bytes)?;
@@ -217,6 +225,32 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
         }
     };
     act::detached(&context.system, attachment)?;
+    report(args, context, id, range, received)
+}
+
+/// Writes an input whose zeros stay holes.
+fn write_sparse(
+    args: &WriteArgs,
+    context: &mut Context,
+    attachment: Attachment,
+    range: Range,
+    source: &Source,
+) -> Result<Exit, Error> {
+    let (Source::File(input, _) | Source::Stream(input)) = source else {
+        return Err(usage("--sparse goes with an input: a file, or standard input"));
+    };
+    let id = attachment.id();
+    // Where it cannot be told what was never touched, zeros are written as anything else.
+    let target = contents::Source::attached(&context.system, attachment, range, Allocation::Allowed)?;
+    let received = contents::receive_sparse(&context.system, &target, range, input.as_fd())?;
+    if let Some(attachment) = target.into_attachment() {
+        act::detached(&context.system, attachment)?;
+    }
+    report(args, context, id, range, received)
+}
+
+/// Reports what was written, or that there was too much.
+fn report(args: &WriteArgs, context: &mut Context, id: ShmId, range: Range, received: Received) -> Result<Exit, Error> {
     let Received { written, more } = received;
     if more {
         let message = format!("the input is longer than the room: {written} bytes were written to segment {id}");

@@ -28,3 +28,9 @@ pub(super) fn interrupted() -> Result<(), Error> {
         None => Ok(()),
     }
 }
+
+/// Makes the error of an input that cannot be read.
+pub(super) fn unreadable(written: u64, errno: Errno) -> Error {
+    Error::new(Kind::Failed, format!("cannot read the input after {written} bytes, which were written"))
+        .system(words(errno, "read"))
+}

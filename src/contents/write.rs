@@ -3,9 +3,9 @@
 use std::os::fd::BorrowedFd;
 
 use super::Range;
-use super::transfer::{failed, interrupted};
-use crate::error::{Error, Kind};
-use crate::query::{System, words};
+use super::transfer::{failed, interrupted, unreadable};
+use crate::error::Error;
+use crate::query::System;
 use crate::sys::{Attachment, Errno, is_at_end, widen_pipe};
 
 /// How much of a repeated byte is kept to copy from.
@@ -89,10 +89,4 @@ pub(crate) fn receive(
             Err(errno) => return Err(unreadable(written(offset), errno)),
         }
     }
-}
-
-/// Makes the error of an input that cannot be read.
-fn unreadable(written: u64, errno: Errno) -> Error {
-    Error::new(Kind::Failed, format!("cannot read the input after {written} bytes, which were written"))
-        .system(words(errno, "read"))
 }

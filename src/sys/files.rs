@@ -25,6 +25,36 @@ pub(crate) fn splice(file: BorrowedFd<'_>, offset: u64, length: usize, to: Borro
     nix::fcntl::splice(file, Some(&mut position), to, None, length, SpliceFFlags::empty())
 }
 
+/// Reads bytes from a descriptor; gives how many came, 0 at the end.
+///
+/// # Errors
+/// read(2), EINTR included.
+pub(crate) fn read(from: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<usize, Errno> {
+    nix::unistd::read(from, bytes)
+}
+
+/// Gives where a descriptor stands in a file, and how long that is; `None` if it is none, or says that it is empty.
+pub(crate) fn place_in_file(file: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let size = u64::try_from(fstat(file).ok()?.st_size).ok().filter(|size| *size > 0)?;
+    Some((u64::try_from(lseek(file, 0, Whence::SeekCur).ok()?).ok()?, size))
+}
+
+/// Has a descriptor stand at an offset.
+///
+/// # Errors
+/// lseek(2).
+pub(crate) fn move_to(file: BorrowedFd<'_>, offset: u64) -> Result<(), Errno> {
+    lseek(file, i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?, Whence::SeekSet).map(drop)
+}
+
+/// Has a descriptor go on so many bytes.
+///
+/// # Errors
+/// lseek(2).
+pub(crate) fn skip(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
+    lseek(file, i64::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?, Whence::SeekCur).map(drop)
+}
+
 /// Gives where the next bytes that a file really has begin and end, from an offset on (SEEK_DATA, SEEK_HOLE); `None`
 /// if there are none any more.
 ///
@@ -82,8 +112,7 @@ impl<'a> SparseFile<'a> {
     /// # Errors
     /// lseek(2): EOVERFLOW, EINVAL if files cannot be as large as that.
     pub(crate) fn skip(&mut self, bytes: u64) -> Result<(), Errno> {
-        let bytes = i64::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?;
-        lseek(self.0, bytes, Whence::SeekCur).map(drop)
+        skip(self.0, bytes)
     }
 
     /// Makes the file as long as what was written and skipped.

@@ -87,6 +87,19 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(oracle::row(id).unwrap().get("rss"), "0");
             oracle::remove(id);
         }),
+        trial("sparse::zeros_that_are_written_stay_holes", || written(&shmadm, 0o600)),
+        root_trial("sparse::zeros_that_are_written_stay_holes_without_privilege", || {
+            written(&|| shmadm_as(NOBODY), 0o666);
+        }),
+        trial("sparse::only_an_input_has_zeros_to_leave_out", || {
+            let id = oracle::create(0, 8192, 0o600).to_string();
+            for more in [&["text"][..], &["--fill", "0"], &["--hex", "00"], &["--type", "u8", "0"]] {
+                run([&["write", &id, "--sparse"], more].concat()).exits(2).prints_nothing();
+            }
+            let longer = shmadm().args(["write", &id, "--sparse"]).stdin(zeros(10_000)).output().unwrap();
+            assert_eq!(longer.status.code(), Some(1), "{longer:?}");
+            assert!(String::from_utf8_lossy(&longer.stderr).contains("8192 bytes were written"), "{longer:?}");
+        }),
         root_trial("peek::it_moves_nothing_of_the_record", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 8192 0");
@@ -122,6 +135,61 @@ pub(crate) fn trials() -> Vec<Trial> {
             run(["read", "0x4d2", "--peek", "--allow-allocation"]).exits(2);
         }),
     ]
+}
+
+/// Gives so many zeros as a file.
+fn zeros(length: u64) -> File {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(length).unwrap();
+    file
+}
+
+/// Writes inputs with zeros and holes over segments with data and holes: they read as after any other write, and take
+/// no more memory than their data.
+fn written(program: &dyn Fn() -> Command, mode: i32) {
+    const SIZE: usize = 64 * 4096;
+    let mut chance = fastrand::Rng::with_seed(7);
+    for round in 0..24 {
+        let id = oracle::create(0, SIZE - 100, mode);
+        let attached = Attached::new(id);
+        let (mut expected, mut touched) = (vec![0; SIZE - 100], vec![false; 64]);
+        for _ in 0..chance.usize(..6) {
+            let place = chance.usize(..SIZE - 200);
+            attached.write(place, &[0xaa; 50]);
+            expected[place..place + 50].fill(0xaa);
+            touched[place / 4096..=(place + 49) / 4096].fill(true);
+        }
+        // An input that is a file with holes in every other round, and comes through a pipe in the others.
+        let (offset, length) = (chance.usize(..4096 * 3), chance.usize(4096..SIZE - 4096 * 4));
+        let input = zeros(length as u64);
+        for _ in 0..chance.usize(..6) {
+            let place = chance.usize(..length - 20);
+            std::os::unix::fs::FileExt::write_all_at(&input, &[0xbb; 20], place as u64).unwrap();
+        }
+        let mut bytes = vec![0; length];
+        std::os::unix::fs::FileExt::read_exact_at(&input, &mut bytes, 0).unwrap();
+        expected[offset..offset + length].copy_from_slice(&bytes);
+        for (page, touched) in touched.iter_mut().enumerate() {
+            let (start, end) = ((page * 4096).max(offset), ((page + 1) * 4096).min(offset + length));
+            *touched |= start < end && bytes[start - offset..end - offset].iter().any(|byte| *byte != 0);
+        }
+        let mut command = program();
+        command.args(["write", &id.to_string(), "--sparse", "--offset", &offset.to_string()]);
+        let output = if round % 2 == 0 {
+            command.stdin(input).output().unwrap()
+        } else {
+            let mut cat = Command::new("cat").stdin(input).stdout(Stdio::piped()).spawn().unwrap();
+            let output = command.stdin(cat.stdout.take().unwrap()).output().unwrap();
+            cat.wait().unwrap();
+            output
+        };
+        assert!(output.status.success(), "{output:?}");
+        let rss = oracle::row(id).unwrap().get("rss").to_owned();
+        assert_eq!(rss, (touched.iter().filter(|touched| **touched).count() * 4096).to_string(), "round {round}");
+        assert!(attached.bytes() == expected, "round {round}: at offset {offset}, {length} bytes");
+        drop(attached);
+        oracle::remove(id);
+    }
 }
 
 /// Makes the large segment.

@@ -1,0 +1,130 @@
+//! Bytes into a segment of which zeros stay holes where there are holes.
+
+use std::os::fd::BorrowedFd;
+
+use super::transfer::{failed, interrupted, unreadable};
+use super::{Part, Range, Received, Source};
+use crate::error::Error;
+use crate::query::System;
+use crate::sys::{self, Errno};
+
+/// How much is read at once.
+const PIECE: usize = 256 << 10;
+
+/// Reads a descriptor to its end into a range; zeros that would only fill what was never touched are left out.
+///
+/// The segment reads the same afterwards as if everything had been written. Holes of an input file are not read.
+///
+/// # Errors
+/// A page cannot be had, or the descriptor cannot be read; the message says how many bytes were written.
+pub(crate) fn receive_sparse(
+    system: &System,
+    source: &Source,
+    range: Range,
+    from: BorrowedFd<'_>,
+) -> Result<Received, Error> {
+    let page = usize::try_from(system.page_size()).unwrap_or(4096);
+    let mut buffer = vec![0; PIECE];
+    let mut offset = range.offset;
+    let written = |offset: u64| offset - range.offset;
+    while offset < range.end {
+        if let Some(hole) = hole_ahead(from).filter(|hole| *hole > 0) {
+            let end = range.end.min(offset.saturating_add(hole));
+            zero(source, offset, end)?;
+            sys::skip(from, end - offset).map_err(|errno| unreadable(written(offset), errno))?;
+            offset = end;
+            continue;
+        }
+        // Up to the end of a page of the segment, so that whole pages of zeros are seen.
+        let room = usize::try_from(range.end - offset).map_or(PIECE, |left| left.min(PIECE));
+        let most = room.min(PIECE - usize::try_from(offset % system.page_size()).unwrap_or(0));
+        let mut filled = 0;
+        while filled < most {
+            match sys::read(from, &mut buffer[filled..most]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(Errno::EINTR) => interrupted()?,
+                Err(errno) => return Err(unreadable(written(offset), errno)),
+            }
+        }
+        if filled == 0 {
+            return Ok(Received { written: written(offset), more: false });
+        }
+        put(source, offset, &buffer[..filled], page)?;
+        offset += filled as u64;
+    }
+    loop {
+        match sys::is_at_end(from) {
+            Ok(at_end) => return Ok(Received { written: written(offset), more: !at_end }),
+            Err(Errno::EINTR) => interrupted()?,
+            Err(errno) => return Err(unreadable(written(offset), errno)),
+        }
+    }
+}
+
+/// Gives how many bytes of a hole are next in an input; `None` if it is no file, or at its end.
+fn hole_ahead(from: BorrowedFd<'_>) -> Option<u64> {
+    let (position, size) = sys::place_in_file(from)?;
+    let data = sys::next_data(from, position).ok()?.map_or(size, |(start, _)| start);
+    // Looking has moved the place.
+    sys::move_to(from, position).ok()?;
+    Some(data.saturating_sub(position)).filter(|_| position < size)
+}
+
+/// Writes bytes, pages of zeros aside.
+fn put(source: &Source, offset: u64, bytes: &[u8], page: usize) -> Result<(), Error> {
+    let mut start = 0;
+    while start < bytes.len() {
+        interrupted()?;
+        let zeros = is_zero(bytes, offset, start, page);
+        let mut end = page_end(bytes, offset, start, page);
+        while end < bytes.len() && is_zero(bytes, offset, end, page) == zeros {
+            end = page_end(bytes, offset, end, page);
+        }
+        let place = offset + start as u64;
+        if zeros {
+            zero(source, place, offset + end as u64)?;
+        } else {
+            copy(source, place, &bytes[start..end])?;
+        }
+        start = end;
+    }
+    Ok(())
+}
+
+/// Gives where the page ends in which a byte will lie.
+fn page_end(bytes: &[u8], offset: u64, start: usize, page: usize) -> usize {
+    let into = usize::try_from((offset + start as u64) % page as u64).unwrap_or(0);
+    bytes.len().min(start + page - into)
+}
+
+/// Tells whether the rest of that page is zeros.
+fn is_zero(bytes: &[u8], offset: u64, start: usize, page: usize) -> bool {
+    bytes[start..page_end(bytes, offset, start, page)].iter().all(|byte| *byte == 0)
+}
+
+/// Makes a range read as zeros, without touching what does so already.
+fn zero(source: &Source, start: u64, end: u64) -> Result<(), Error> {
+    let zeros = vec![0; PIECE];
+    let mut offset = start;
+    while offset < end {
+        interrupted()?;
+        let part = source.part(offset, end)?;
+        if let Part::Data(until) = part {
+            for (place, length) in (Range { offset, end: until }).pieces(PIECE) {
+                copy(source, place, &zeros[..length])?;
+            }
+        }
+        offset = part.end();
+    }
+    Ok(())
+}
+
+/// Copies bytes in.
+fn copy(source: &Source, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    let errno = match source.attachment() {
+        Some(attachment) => attachment.copy_in(offset, bytes),
+        None => Err(Errno::EFAULT),
+    };
+    errno.map_err(|errno| failed(source.id(), offset, "write", errno, "read"))
+}
