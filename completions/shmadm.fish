@@ -41,6 +41,8 @@ complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "attach" -d 'Hold a se
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "write" -d 'Attach a segment, write into it, and detach it'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "attach-and-write" -d 'Attach a segment, write into it, and detach it'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "read" -d 'Print a segment\'s contents'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "dump" -d 'Write a segment\'s contents and what it is to files'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "restore" -d 'Make a segment anew from what dump has written'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "set" -d 'Change owner, group or mode; lock in memory or unlock'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "detach" -d 'End attachments that `attach` holds in the background'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "rm" -d 'Remove segments'
@@ -178,6 +180,37 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l allow-allocation 
 complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand read" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand read" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -s o -l output -d 'Write to this file, and to one with .json behind its name; - is standard output, which gets the contents alone' -r -F
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -s f -l force -d 'Overwrite files that exist'
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -l peek -d 'Look through the attachment of a process that has it, so that no time and no last user changes; takes privilege'
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -l allow-allocation -d 'Read also if that takes memory for what was never touched'
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l key -d 'Give it this key: private, random, a number or ftok:PATH:PROJ [default: as recorded]' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l owner -d 'Give it to this user [default: as recorded]' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l group -d 'Give it to this group [default: as recorded]' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l mode -d 'Its permission bits, in octal [default: as recorded]' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l hold -d 'Leave a background process that holds it attached'
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand set" -l owner -d 'Give it to this user' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand set" -l group -d 'Give it to this group' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand set" -l mode -d 'Its permission bits, in octal' -r

@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, completions, create, demo, detach, limits, list, map, prune, quoted, read, rm,
-    set, stat, who, write,
+    Context, MANUALS, Manual, attach, completions, create, demo, detach, dump, limits, list, map, prune, quoted, read,
+    restore, rm, set, stat, who, write,
 };
 use crate::error::{Error, Exit, Kind};
 use crate::process::{enter_namespace, interrupted_by, serve};
@@ -22,7 +22,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Lifecycle", &["create", "attach", "detach", "set", "rm"]),
     ("Inspect", &["list", "stat", "who", "map", "limits"]),
     ("Clean up", &["prune"]),
-    ("Contents", &["write", "read"]),
+    ("Contents", &["write", "read", "dump", "restore"]),
     ("Learn", &["demo", "completions"]),
 ];
 
@@ -111,6 +111,8 @@ enum Command {
     #[command(visible_alias = "attach-and-write")]
     Write(write::WriteArgs),
     Read(read::ReadArgs),
+    Dump(dump::DumpArgs),
+    Restore(restore::RestoreArgs),
     Stat(stat::StatArgs),
     Set(set::SetArgs),
     Detach(detach::DetachArgs),
@@ -256,6 +258,8 @@ fn dispatch(command: &Command, context: &mut Context) -> Result<Exit, Error> {
         Command::Attach(args) => attach::run(args, context),
         Command::Write(args) => write::run(args, context),
         Command::Read(args) => read::run(args, context),
+        Command::Dump(args) => dump::run(args, context),
+        Command::Restore(args) => restore::run(args, context),
         Command::Stat(args) => stat::run(args, context),
         Command::Set(args) => set::run(args, context),
         Command::Detach(args) => detach::run(args, context),

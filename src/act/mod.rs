@@ -3,12 +3,14 @@
 mod attach;
 mod create;
 mod detach;
+mod file;
 mod remove;
 mod set;
 
 pub(crate) use attach::{Use, attach, detached};
 pub(crate) use create::{Creation, Opened, Unfinished, create};
 pub(crate) use detach::detach;
+pub(crate) use file::NewFile;
 pub(crate) use remove::{Cleaned, Outcome, Removal, clean, remove};
 pub(crate) use set::{Change, set};
 

@@ -6,12 +6,14 @@ pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod detach;
+pub(crate) mod dump;
 pub(crate) mod everywhere;
 pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod map;
 pub(crate) mod prune;
 pub(crate) mod read;
+pub(crate) mod restore;
 pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod stat;
@@ -140,6 +142,8 @@ pub(crate) const MANUALS: &[&Manual] = &[
     &attach::MANUAL,
     &write::MANUAL,
     &read::MANUAL,
+    &dump::MANUAL,
+    &restore::MANUAL,
     &set::MANUAL,
     &detach::MANUAL,
     &rm::MANUAL,

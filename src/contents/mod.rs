@@ -1,5 +1,7 @@
 //! Bytes into and out of an attached segment.
 
+mod checksum;
+mod dump;
 mod extents;
 mod integer;
 mod range;
@@ -10,6 +12,8 @@ mod transfer;
 mod value;
 mod write;
 
+pub(crate) use checksum::{ALGORITHM, Checksum};
+pub(crate) use dump::{copy_to_file, each_data};
 pub(crate) use extents::extents;
 pub(crate) use integer::{load, probe, store};
 pub(crate) use range::Range;

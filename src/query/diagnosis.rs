@@ -188,7 +188,8 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
                 Some(found) => error.cause(format!("segment {} of {} has this key", found.id, system.user(found.uid))),
                 None => error.cause("a segment has this key"),
             };
-            error.hint("without --exclusive the existing segment is opened; `--key random` finds a free key")
+            error
+                .hint("`--key random` finds a free key; `shmadm create` without --exclusive opens the existing segment")
         }
         _ => error,
     }

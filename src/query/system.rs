@@ -122,6 +122,12 @@ impl System {
         sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
     }
 
+    /// Gives the release of the kernel, if /proc tells.
+    pub(crate) fn kernel_release(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.proc.join("sys/kernel/osrelease")).ok()?;
+        Some(text.trim().to_owned())
+    }
+
     /// Gives the name of a user.
     pub(crate) fn user_name(&self, uid: u32) -> Option<Arc<str>> {
         let mut users = self.users.borrow_mut();

@@ -15,6 +15,7 @@ mod map;
 mod removal;
 mod rows;
 mod segments;
+mod sidecar;
 mod table;
 
 pub(crate) use attachers::{ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, WHERE, write_who_json};
@@ -31,6 +32,7 @@ pub(crate) use map::{EXTENTS, write_map, write_map_json};
 pub(crate) use removal::{Failure, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, write_prune_json, write_rm_json};
 pub(crate) use rows::{Rows, write_rows};
 pub(crate) use segments::{CREATORS, DEFAULT, EVERYWHERE, NARROW, PIDS, RECORD, RECORD_EVERYWHERE, SEGMENT, TIMES};
+pub(crate) use sidecar::write_sidecar;
 pub(crate) use table::TableStyle;
 
 /// The forms of output.

@@ -8,10 +8,10 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use nix::libc;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::support::Running;
+use crate::support::{Running, mount_tmpfs};
 
 /// The word by which the test program knows that it is an actor.
 const ROLE: &str = "--actor";
@@ -222,10 +222,7 @@ fn map(file: i32) -> String {
 
 /// Maps a file that shows as one of the root, on a file system of our own; gives its inode number.
 fn forge(name: &str) -> u64 {
-    let none = None::<&str>;
-    unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-    mount(none, "/mnt", Some("tmpfs"), MsFlags::empty(), none).unwrap();
+    mount_tmpfs(None);
     let path = format!("/mnt/{name}");
     std::fs::write(&path, [0; 4096]).unwrap();
     let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();

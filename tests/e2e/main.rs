@@ -11,6 +11,7 @@ mod create;
 mod create_root;
 mod demo;
 mod docs;
+mod dump;
 mod examples;
 mod holder;
 mod list;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         wording::trials(),
         who::trials(),
         sparse::trials(),
+        dump::trials(),
         map::trials(),
         who_elsewhere::trials(),
         prune::trials(),

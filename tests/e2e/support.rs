@@ -11,6 +11,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 use serde_json::Value;
@@ -58,6 +59,14 @@ pub(crate) fn trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
         run();
         Ok(())
     })
+}
+
+/// Mounts an empty file system on /mnt, that the calling thread alone sees.
+pub(crate) fn mount_tmpfs(options: Option<&str>) {
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(none, "/mnt", Some("tmpfs"), MsFlags::empty(), options).unwrap();
 }
 
 /// Leaves the trial's IPC namespace for another new one.

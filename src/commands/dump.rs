@@ -1,0 +1,145 @@
+//! `shmadm dump`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::One;
+use super::{Context, Manual, describe};
+use crate::act::{self, NewFile, Place, Use};
+use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Access, Needs, Sidecar, Sum};
+use crate::process::Interrupts;
+use crate::query::resolve;
+use crate::render::{Object, write_sidecar};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "dump",
+    arguments: DumpArgs::augment_args,
+    examples: &[
+        (
+            "shmadm dump 0x4d2 --output segment.bin",
+            "write the contents to segment.bin, what they are to segment.bin.json",
+        ),
+        ("shmadm dump 0x4d2 --output - | gzip > segment.gz", "hand the contents on, and nothing else"),
+    ],
+    json: "{\"schema\":1,\"id\":5,\"file\":\"…\",\"size\":8192,\"checksum\":{\"algorithm\":\"blake3-blocks\",\
+           \"value\":\"…\"}}",
+    notes: "The file is the contents byte for byte, with holes where memory was never touched. Beside it, with .json \
+            behind its name, lies the segment's record with the page size, the time, the kernel and a checksum, from \
+            which restore makes the segment anew. Both get their names when they are whole, the record first, so that \
+            a dump that is there is complete; their mode is 0600.\n\n\
+            The checksum is BLAKE3 over those blocks of 4096 bytes that are not all zero, each behind its offset as a \
+            64-bit number, lowest byte first: holes cost nothing, and are the same as zeros.\n\n\
+            As with read, no memory is taken by looking, and --peek moves nothing of the segment's record.",
+};
+
+/// Write a segment's contents and what it is to files
+#[derive(Args, Debug)]
+pub(crate) struct DumpArgs {
+    #[command(flatten)]
+    one: One,
+
+    /// Write to this file, and to one with .json behind its name; - is standard output, which gets the contents alone
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// Overwrite files that exist
+    #[arg(short, long)]
+    force: bool,
+
+    /// Look through the attachment of a process that has it, so that no time and no last user changes; takes privilege
+    #[arg(long)]
+    peek: bool,
+
+    /// Read also if that takes memory for what was never touched
+    #[arg(long, conflicts_with = "peek")]
+    allow_allocation: bool,
+}
+
+/// Dumps.
+///
+/// # Errors
+/// The segment cannot be read, or the files cannot be written; nothing of them is left then.
+pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error> {
+    let piped = args.output.as_os_str() == "-";
+    if piped && context.json() {
+        return Err(super::usage("--output - prints bytes and no report: leave --json out"));
+    }
+    if piped && context.ui.is_terminal() {
+        return Err(Error::new(Kind::Refused, "refused to write raw bytes to a terminal, which they could confuse")
+            .hint("send them to a file or a pipe"));
+    }
+    let segment = resolve(&context.system, &args.one.segment, Needs::RECORD)?;
+    let interrupts = Interrupts::note()?;
+    // The files first: what they cannot take need not be read.
+    let files = if piped {
+        None
+    } else {
+        let data = NewFile::begin(&args.output, args.force)?;
+        Some((data, NewFile::begin(&Sidecar::beside(&args.output), args.force)?))
+    };
+    let source = if args.peek {
+        Source::peeked(&context.system, &segment)?
+    } else {
+        context.warn_of_lost_record(&segment);
+        let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
+        let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
+        let whole = Range::within(segment.id, attachment.size(), 0, None)?;
+        Source::attached(&context.system, attachment, whole, allocation)?
+    };
+    let Some((data, record)) = files else {
+        let whole = Range::within(segment.id, source.size(), 0, None)?;
+        contents::send(&context.system, &source, whole, context.ui.descriptor()?)?;
+        return detach(context, source);
+    };
+    let value = contents::copy_to_file(&source, data.file(), |error| data.failed(&error))?;
+    let page = source.page(&context.system);
+    let sidecar = Sidecar {
+        schema: 1,
+        page_size: context.system.page_size(),
+        huge_page_size: Some(page).filter(|page| *page != context.system.page_size()),
+        created: context.system.now(),
+        kernel: context.system.kernel_release(),
+        checksum: Sum { algorithm: ALGORITHM.to_owned(), value },
+        segment,
+    };
+    write_sidecar(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
+    detach(context, source)?;
+    interrupts.check()?;
+    // The record first: a dump that is there has one.
+    record.keep(args.force)?;
+    if let Err(error) = data.keep(args.force) {
+        if !args.force {
+            // It is ours, made just now, and of no use without the contents.
+            let _ = std::fs::remove_file(Sidecar::beside(&args.output));
+        }
+        return Err(error);
+    }
+    let name = args.output.to_string_lossy();
+    context.ui.status(&format!("dumped {} to {name} and {name}.json", describe(&sidecar.segment)));
+    if context.json() {
+        context.ui.write(|out| {
+            let mut object = Object::schema(out)?;
+            object.number("id", sidecar.segment.id.raw())?;
+            object.text("file", &*name)?;
+            object.number("size", sidecar.segment.size)?;
+            let mut sum = Object::open(object.field("checksum")?)?;
+            sum.text("algorithm", sidecar.checksum.algorithm.as_str())?;
+            sum.text("value", sidecar.checksum.value.as_str())?;
+            sum.close()?;
+            object.end()
+        })?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Detaches what was attached for the look.
+fn detach(context: &Context, source: Source) -> Result<Exit, Error> {
+    if let Some(attachment) = source.into_attachment() {
+        act::detached(&context.system, attachment)?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,219 @@
+//! `shmadm restore`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Context, Manual, describe, record_columns};
+use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
+use crate::contents::{self, ALGORITHM, Checksum};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Size, Target};
+use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
+use crate::query::resolve;
+use crate::render::Object;
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "restore",
+    arguments: RestoreArgs::augment_args,
+    examples: &[(
+        "shmadm dump 0x4d2 --output segment.bin && shmadm rm 0x4d2 && shmadm restore segment.bin",
+        "take a segment away, and make it anew",
+    )],
+    json: "{\"schema\":1,\"segment\":{…},\"holder\":null}",
+    notes: "Key, size, mode, owner, group, huge pages and lock are those of the record beside the file, unless others \
+            are given. Size and checksum are verified before anything is made, contents are written while nobody else \
+            may look, and what others get is given last; if anything fails, what was made is removed again. Id, times \
+            and pids cannot be restored.\n\n\
+            A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Whoever makes a \
+            segment may give it to another user, and stays its creator.",
+};
+
+/// Make a segment anew from what dump has written
+#[derive(Args, Debug)]
+pub(crate) struct RestoreArgs {
+    /// The file that dump has written; the record lies beside it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Give it this key: private, random, a number or ftok:PATH:PROJ [default: as recorded]
+    #[arg(long, value_name = "KEY", value_parser = KeySpec::parse)]
+    key: Option<KeySpec>,
+
+    /// Leave a background process that holds it attached
+    #[arg(long)]
+    hold: bool,
+
+    /// Give it to this user [default: as recorded]
+    #[arg(long, value_name = "USER")]
+    owner: Option<String>,
+
+    /// Give it to this group [default: as recorded]
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
+
+    /// Its permission bits, in octal [default: as recorded]
+    #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
+    mode: Option<Mode>,
+}
+
+/// Restores.
+///
+/// # Errors
+/// The files do not belong together or are damaged, or the segment cannot be made; nothing of it is left then.
+pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
+    let owner = args.owner.as_deref().map(|owner| context.system.find_user(owner)).transpose()?;
+    let group = args.group.as_deref().map(|group| context.system.find_group(group)).transpose()?;
+    let interrupts = Interrupts::note()?;
+    let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
+    let recorded = &sidecar.segment;
+    let (file, sparse) = verified(&args.file, &sidecar)?;
+    let key = match (&args.key, recorded.key) {
+        (Some(key), _) => key.clone(),
+        (None, Key::PRIVATE) => KeySpec::Private,
+        (None, key) => KeySpec::Key(key),
+    };
+    let creation = Creation {
+        key,
+        size: Some(recorded.size),
+        mode: Mode::PRIVATE,
+        exclusive: true,
+        huge: sidecar.huge_page_size.map(Some),
+        no_reserve: sparse,
+        changing: None,
+        held: args.hold,
+    };
+    let Opened::New(unfinished) = act::create(&context.system, &creation)? else {
+        return Err(Error::new(Kind::Exists, "a segment has that key"));
+    };
+    let made = look(context, unfinished.id(), Needs::empty())?;
+    let holder = args.hold.then(|| start_holder(&context.system, &made, Hold::plain())).transpose()?;
+    fill(args, context, &made, &file)?;
+    let mode = args.mode.unwrap_or(recorded.mode);
+    let changed = |wanted: u32, is: u32| (wanted != is).then_some(wanted);
+    act::set(
+        &context.system,
+        &made,
+        Change {
+            owner: changed(owner.unwrap_or(recorded.uid), made.uid),
+            group: changed(group.unwrap_or(recorded.gid), made.gid),
+            mode: (mode != made.mode).then_some(mode),
+            lock: recorded.locked.then_some(true),
+        },
+    )?;
+    interrupts.check()?;
+    report(context, unfinished, holder)
+}
+
+/// Writes the contents.
+fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File) -> Result<(), Error> {
+    let purpose = if args.hold { Use::Holding } else { Use::Passing };
+    let attachment = act::attach(&context.system, made, Access::ReadWrite, Place::Any, false, purpose)?;
+    contents::each_data(
+        file,
+        made.size,
+        |error| unreadable(&args.file, &error),
+        |offset, bytes| {
+            if bytes.iter().all(|byte| *byte == 0) {
+                return Ok(());
+            }
+            contents::copy_in(&attachment, offset, bytes)
+        },
+    )?;
+    act::detached(&context.system, attachment)
+}
+
+/// Tells what was made, and keeps it.
+fn report(context: &mut Context, made: Unfinished, holder: Option<StartedHolder>) -> Result<Exit, Error> {
+    let record = look(context, made.id(), Needs::RECORD)?;
+    context.ui.status(&format!("restored {}; its id, times and pids are new", describe(&record)));
+    let pid = holder.as_ref().map(StartedHolder::pid);
+    if let Some(pid) = pid {
+        context.ui.status(&format!("pid {pid} holds it attached"));
+    }
+    if context.json() {
+        context.ui.write(|out| {
+            let mut object = Object::schema(out)?;
+            object.object("segment", &record_columns(), &record)?;
+            object.optional("holder", pid.and_then(|pid| u64::try_from(pid).ok()))?;
+            object.end()
+        })?;
+    } else {
+        context.ui.print(&made.id().to_string())?;
+    }
+    context.ui.flush()?;
+    // Only now is it kept: one of which nobody could be told would be garbage at once.
+    made.into_id();
+    holder.map(StartedHolder::keep);
+    Ok(Exit::Done)
+}
+
+/// Looks at the segment just made.
+fn look(context: &Context, id: ShmId, needs: Needs) -> Result<Segment, Error> {
+    resolve(&context.system, &Target::of_id(id), needs)
+}
+
+/// Reads the record beside a dump.
+fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
+    let name = path.to_string_lossy();
+    let text = std::fs::read(path).map_err(|error| {
+        let error = Error::io(format!("cannot read {name}"), &error, "open").target(name.as_ref());
+        error.hint("without the record, contents go into a segment with `shmadm write SEGMENT --sparse --input FILE`")
+    })?;
+    let damaged =
+        |why: String| Error::new(Kind::Failed, format!("{name} is no record of a dump: {why}")).target(name.as_ref());
+    let sidecar: Sidecar = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+    match sidecar.schema {
+        1 => {}
+        other => return Err(damaged(format!("its schema is {other}, and this program knows 1"))),
+    }
+    if sidecar.checksum.algorithm != ALGORITHM {
+        return Err(damaged(format!(
+            "its checksum is {:?}, and this program knows {ALGORITHM}",
+            sidecar.checksum.algorithm
+        )));
+    }
+    if sidecar.huge_page_size.is_some_and(|size| !size.is_power_of_two()) {
+        return Err(damaged("its huge_page_size is no power of two".to_owned()));
+    }
+    Ok(sidecar)
+}
+
+/// Opens a dump and makes sure that it is the one that the record tells of; gives whether it has holes.
+fn verified(path: &Path, sidecar: &Sidecar) -> Result<(File, bool), Error> {
+    let name = path.to_string_lossy();
+    let wrong = |what: String| {
+        Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_ref())
+    };
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
+    let size = sidecar.segment.size;
+    if !metadata.is_file() || metadata.len() != size {
+        let (is, should) = (Size(metadata.len()), Size(size));
+        return Err(wrong(format!("it has {is} ({} bytes), and should have {should} ({size})", metadata.len())));
+    }
+    let mut checksum = Checksum::default();
+    let mut data = 0;
+    contents::each_data(
+        &file,
+        size,
+        |error| unreadable(path, &error),
+        |offset, bytes| {
+            data += bytes.len() as u64;
+            checksum.add(offset, bytes);
+            Ok(())
+        },
+    )?;
+    if checksum.end() != sidecar.checksum.value {
+        return Err(wrong("its checksum is another one".to_owned()));
+    }
+    Ok((file, data < size))
+}
+
+/// Makes the error of a file that cannot be read.
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let name = path.to_string_lossy();
+    Error::io(format!("cannot read {name}"), error, "read").target(name)
+}

@@ -1,0 +1,281 @@
+//! `dump` and `restore`: a segment to files and back, whole or not at all.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use libtest_mimic::Trial;
+use nix::libc;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::holder::Holder;
+use crate::oracle::{self, Attached};
+use crate::support::{NOBODY, finish, mount_tmpfs, noise, root_trial, run, shmadm, shmadm_as, trial};
+use crate::vanish::Stopped;
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = whole();
+    trials.extend(faults());
+    trials
+}
+
+/// There and back again.
+fn whole() -> Vec<Trial> {
+    vec![
+        trial("dump::what_was_dumped_is_restored", || {
+            let mut chance = fastrand::Rng::with_seed(11);
+            for round in 0..16 {
+                let size = [1, 4095, 4096, 4097, 100_000, 3 << 20, (64 << 20) - 5][round % 7];
+                round_trip(size, chance.u32(..0x7fff_ffff) * u32::from(round % 3 > 0), &mut chance);
+            }
+        }),
+        trial("dump::a_large_one_with_holes_stays_small", || {
+            let id = oracle::create(0, 1 << 30, 0o600 | libc::SHM_NORESERVE);
+            Attached::new(id).write((1 << 29) + 5, b"here");
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            let before = oracle::row(id).unwrap().get("rss").to_owned();
+            run(["dump", &id.to_string(), "--output", &path]).exits(0);
+            assert_eq!(oracle::row(id).unwrap().get("rss"), before);
+            let metadata = std::fs::metadata(&path).unwrap();
+            assert!(metadata.len() == 1 << 30 && metadata.blocks() * 512 < 1 << 20, "{metadata:?}");
+            let restored: i32 = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
+            let row = oracle::row(restored).unwrap();
+            assert_eq!((row.get("rss"), row.get("size")), (before.as_str(), "1073741824"));
+        }),
+        trial("dump::the_record_tells_what_it_is", || {
+            let id = oracle::create(1234, 5000, 0o640);
+            Attached::new(id).write(4990, b"contents");
+            let record = oracle::record(&oracle::row(id).unwrap());
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            let report = run(["dump", "0x4d2", "--output", &path, "--json"]).exits(0).json();
+            let text = std::fs::read_to_string(format!("{path}.json")).unwrap();
+            let kept: Value = serde_json::from_str(&text).unwrap();
+            let mut segment = kept["segment"].clone();
+            segment.as_object_mut().unwrap().retain(|key, _| key != "state" && key != "idle_seconds");
+            assert_eq!(segment, record, "as it was before the look");
+            assert_eq!((&kept["schema"], &kept["huge_page_size"]), (&json!(1), &Value::Null));
+            assert_eq!(kept["page_size"], json!(oracle::page_size()));
+            let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+            assert_eq!(kept["kernel"], release.trim());
+            assert_eq!((&report["checksum"], &report["size"]), (&kept["checksum"], &json!(5000)));
+            let contents = std::fs::read(&path).unwrap();
+            assert_eq!((contents.len(), &contents[4990..4998]), (5000, b"contents".as_slice()));
+            for name in [path.clone(), format!("{path}.json")] {
+                assert_eq!(std::fs::metadata(name).unwrap().permissions().mode() & 0o777, 0o600);
+            }
+            let piped = shmadm().args(["dump", "0x4d2", "--output", "-"]).output().unwrap();
+            assert_eq!(piped.stdout, contents);
+        }),
+        trial("dump::peek_moves_nothing", || {
+            let mut actor = Actor::start();
+            let id = actor.number("create 7 8192 0");
+            actor.say(&format!("attach {id}"));
+            let before = oracle::rows();
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            let ran = run(["dump", "0x7", "--output", &path, "--peek"]);
+            assert!(matches!(ran.code, Some(0 | 4)), "{ran:?}");
+            assert_eq!(std::fs::exists(&path).unwrap(), ran.code == Some(0), "{ran:?}");
+            assert_eq!(oracle::rows(), before);
+        }),
+        trial("restore::takes_other_keys_and_modes_and_can_be_held", || {
+            let id = oracle::create(1234, 4096, 0o600);
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            run(["dump", "0x4d2", "--output", &path]).exits(0);
+            run(["restore", &path]).exits(6).prints_nothing();
+            assert_eq!(oracle::rows().len(), 1);
+            let ran = run(["restore", &path, "--key", "5", "--mode", "644", "--hold", "--json"]).exits(0);
+            let holder = Holder::new(i32::try_from(ran.json()["holder"].as_i64().unwrap()).unwrap());
+            let row = oracle::rows().into_iter().find(|row| row.get("shmid") != id.to_string()).unwrap();
+            assert_eq!((row.get("key"), row.get("perms"), row.get("nattch")), ("5", "644", "1"));
+            assert!(holder.lives());
+            let private = run(["restore", &path, "--key", "private"]).exits(0).stdout;
+            assert_eq!(oracle::row(private.trim().parse().unwrap()).unwrap().get("key"), "0");
+        }),
+        root_trial("restore::gives_it_back_to_its_owner", || {
+            let id = oracle::create(1234, 4096, 0o640);
+            oracle::set(id, NOBODY, 100_000, 0o604);
+            oracle::lock(id);
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            run(["dump", "0x4d2", "--output", &path]).exits(0);
+            oracle::remove(id);
+            let id = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
+            let row = oracle::row(id).unwrap();
+            assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), ("65534", "100000", "2604"));
+            // Without privilege too: its creator may give it away. Its lock is another matter.
+            oracle::remove(id);
+            std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            for name in [path.clone(), format!("{path}.json")] {
+                std::fs::set_permissions(name, PermissionsExt::from_mode(0o644)).unwrap();
+            }
+            let ran = finish(shmadm_as(NOBODY - 1).args(["restore", &path]));
+            let id = ran.exits(0).stdout.trim().parse().unwrap();
+            let row = oracle::row(id).unwrap();
+            assert_eq!((row.get("uid"), row.get("cuid")), ("65534", "65533"));
+        }),
+    ]
+}
+
+/// What goes wrong leaves nothing half done.
+fn faults() -> Vec<Trial> {
+    vec![
+        trial("dump::no_file_is_overwritten_unless_that_is_wanted", || {
+            let id = oracle::create(0, 4096, 0o600).to_string();
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            for name in [path.clone(), format!("{path}.json")] {
+                std::fs::write(&name, "before").unwrap();
+                run(["dump", &id, "--output", &path]).exits(5).says("--force").prints_nothing();
+                assert_eq!(std::fs::read_to_string(&name).unwrap(), "before");
+                assert_eq!(names(directory.path()).len(), 1);
+                std::fs::remove_file(name).unwrap();
+            }
+            std::fs::write(&path, "before").unwrap();
+            run(["dump", &id, "--output", &path, "--force"]).exits(0);
+            assert_eq!(names(directory.path()).len(), 2);
+            run(["restore", &path]).exits(0);
+            run(["dump", &id, "--output", "/nonexistent/file"]).exits(1).says("(ENOENT, open)");
+            run(["dump", "99", "--output", &path]).exits(3);
+            // Nothing that is no file becomes one.
+            let link = directory.path().join("link");
+            std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+            let link = link.to_str().unwrap();
+            run(["dump", &id, "--output", link, "--force"]).exits(5).says("no regular file");
+            assert!(std::fs::symlink_metadata(link).unwrap().is_symlink());
+        }),
+        root_trial("dump::a_full_disk_leaves_no_file", || {
+            mount_tmpfs(Some("size=64k"));
+            let id = oracle::create(0, 1 << 20, 0o600);
+            Attached::new(id).write(0, &noise(1 << 20, 3));
+            run(["dump", &id.to_string(), "--output", "/mnt/full"]).exits(1).says("(ENOSPC, write)");
+            assert_eq!(names(Path::new("/mnt")), Vec::<String>::new());
+        }),
+        trial("dump::ended_before_it_is_whole_it_leaves_no_file", || {
+            let id = oracle::create(0, 1 << 20, 0o600).to_string();
+            Attached::new(id.parse().unwrap()).write(5000, b"contents");
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            for (nth, number) in [(1, libc::SYS_pwrite64), (1, libc::SYS_ftruncate)] {
+                let stopped = Stopped::before(nth, |call| call.number == number, &["dump", &id, "--output", &path]);
+                stopped.signal(Signal::SIGTERM);
+                assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
+                assert_eq!(names(directory.path()), Vec::<String>::new());
+            }
+        }),
+        trial("restore::what_is_damaged_or_lies_makes_nothing", || {
+            let id = oracle::create(1234, 3 * 4096, 0o600);
+            Attached::new(id).write(4096, b"contents");
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            run(["dump", "0x4d2", "--output", &path]).exits(0);
+            oracle::remove(id);
+            let (data, record) = (std::fs::read(&path).unwrap(), std::fs::read(format!("{path}.json")).unwrap());
+            let refused = |says: &str| {
+                let ran = run(["restore", &path]).exits(1).prints_nothing();
+                assert!(ran.stderr.contains(says), "{says}: {ran:?}");
+                assert_eq!(oracle::rows(), []);
+                std::fs::write(&path, &data).unwrap();
+                std::fs::write(format!("{path}.json"), &record).unwrap();
+            };
+            std::fs::write(&path, &data[..data.len() - 1]).unwrap();
+            refused("(12287 bytes), and should have");
+            let mut other = data.clone();
+            other[4099] ^= 1;
+            std::fs::write(&path, &other).unwrap();
+            refused("its checksum is another one");
+            // The same bytes in another place are other contents.
+            other = [&data[4096..8192], &data[..4096], &data[8192..]].concat();
+            std::fs::write(&path, &other).unwrap();
+            refused("its checksum is another one");
+            std::fs::write(format!("{path}.json"), &record[..record.len() / 2]).unwrap();
+            refused("is no record of a dump");
+            let text = String::from_utf8(record.clone()).unwrap();
+            for (before, after) in [
+                ("\"size\":12288", "\"size\":1099511627776"),
+                ("blake3-blocks", "crc32"),
+                ("{\"schema\":1", "{\"schema\":2"),
+                ("\"huge_page_size\":null", "\"huge_page_size\":5"),
+                ("\"mode\":\"0600\"", "\"mode\":\"9600\""),
+            ] {
+                assert!(text.contains(before), "{text}");
+                std::fs::write(format!("{path}.json"), text.replace(before, after)).unwrap();
+                refused("");
+            }
+            std::fs::remove_file(format!("{path}.json")).unwrap();
+            refused("write SEGMENT --sparse --input FILE");
+            run(["restore", &path]).exits(0);
+        }),
+        trial("restore::ended_before_it_is_whole_it_leaves_no_segment", || {
+            let id = oracle::create(1234, 4096, 0o644);
+            Attached::new(id).write(0, b"contents");
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            run(["dump", "0x4d2", "--output", &path]).exits(0);
+            oracle::remove(id);
+            for number in [libc::SYS_shmat, libc::SYS_shmdt] {
+                let stopped = Stopped::before(1, |call| call.number == number, &["restore", &path]);
+                assert_eq!(oracle::rows()[0].get("perms"), "600", "nobody else may look yet");
+                stopped.signal(Signal::SIGTERM);
+                assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
+                assert_eq!(oracle::rows(), []);
+            }
+        }),
+    ]
+}
+
+/// Gives a name in a directory.
+fn path_in(directory: &Path) -> String {
+    directory.join("segment.bin").to_string_lossy().into_owned()
+}
+
+/// Gives the names of the files in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    std::fs::read_dir(directory).unwrap().map(name).collect()
+}
+
+/// Dumps a segment, removes it and restores it: contents, record and memory are the same.
+fn round_trip(size: usize, key: u32, chance: &mut fastrand::Rng) {
+    let mode = i32::from(chance.u16(..0o1000)) | 0o600;
+    let id = oracle::create(key, size, mode);
+    let attached = Attached::new(id);
+    for _ in 0..chance.usize(..5) {
+        let start = chance.usize(..size);
+        let length = chance.usize(1..=(size - start).min(20_000));
+        attached.write(start, &noise(length, chance.u64(..)));
+    }
+    // The last byte of the last page that is part of it.
+    attached.write(size - 1, &[chance.u8(1..)]);
+    let contents = attached.bytes();
+    drop(attached);
+    let directory = tempfile::tempdir().unwrap();
+    let path: PathBuf = directory.path().join("segment.bin");
+    let before = {
+        // A copy of all of it has taken memory for its holes: what is dumped is made again without.
+        oracle::remove(id);
+        let id = oracle::create(key, size, mode);
+        let attached = Attached::new(id);
+        for (page, bytes) in contents.chunks(4096).enumerate().filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0))
+        {
+            attached.write(page * 4096, bytes);
+        }
+        drop(attached);
+        oracle::row(id).unwrap()
+    };
+    run(["dump", before.get("shmid"), "--output", path.to_str().unwrap()]).exits(0);
+    assert!(std::fs::read(&path).unwrap() == contents, "{size} bytes");
+    assert!(oracle::remove(before.get("shmid").parse().unwrap()));
+    let id = run(["restore", path.to_str().unwrap()]).exits(0).stdout.trim().parse().unwrap();
+    let after = oracle::row(id).unwrap();
+    for field in ["key", "perms", "size", "uid", "gid", "cuid", "cgid", "rss", "nattch"] {
+        assert_eq!(after.get(field), before.get(field), "{field} of {size} bytes");
+    }
+    assert!(oracle::contents(id) == contents, "{size} bytes");
+    oracle::remove(id);
+}
