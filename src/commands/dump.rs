@@ -31,8 +31,9 @@ pub(crate) const MANUAL: Manual = Manual {
             behind its name, lies the segment's record with the page size, the time, the kernel and a checksum, from \
             which restore makes the segment anew. Both get their names when they are whole, the record first, so that \
             a dump that is there is complete; their mode is 0600.\n\n\
-            The checksum is BLAKE3 over those blocks of 4096 bytes that are not all zero, each behind its offset as a \
-            64-bit number, lowest byte first: holes cost nothing, and are the same as zeros.\n\n\
+            The checksum is BLAKE3 over the BLAKE3 (32 bytes) of those blocks of 4096 bytes that are not all zero, each \
+            behind the block's offset as a 64-bit number, lowest byte first: holes cost nothing, and are the same as \
+            zeros.\n\n\
             As with read, no memory is taken by looking, and --peek moves nothing of the segment's record.",
 };
 
