@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
-use crate::contents::{self, ALGORITHM, Checksum};
+use crate::contents::{self, ALGORITHM, BLOCK, Checksum};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Size, Target};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
@@ -27,8 +27,9 @@ pub(crate) const MANUAL: Manual = Manual {
             are given. Size and checksum are verified before anything is made, contents are written while nobody else \
             may look, and what others get is given last; if anything fails, what was made is removed again. Id, times \
             and pids cannot be restored.\n\n\
-            A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Whoever makes a \
-            segment may give it to another user, and stays its creator.",
+            A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Zeros in a file that \
+            has lost its holes take no memory. Whoever makes a segment may give it to another user, and stays its \
+            creator.",
 };
 
 /// Make a segment anew from what dump has written
@@ -69,7 +70,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let interrupts = Interrupts::note()?;
     let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
     let recorded = &sidecar.segment;
-    let (file, sparse) = verified(&args.file, &sidecar)?;
+    let (file, data) = verified(&args.file, &sidecar)?;
     let key = match (&args.key, recorded.key) {
         (Some(key), _) => key.clone(),
         (None, Key::PRIVATE) => KeySpec::Private,
@@ -81,7 +82,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         mode: Mode::PRIVATE,
         exclusive: true,
         huge: sidecar.huge_page_size.map(Some),
-        no_reserve: sparse,
+        no_reserve: data < recorded.size,
         changing: None,
         held: args.hold,
     };
@@ -90,7 +91,9 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     };
     let made = look(context, unfinished.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &made, Hold::plain())).transpose()?;
-    fill(args, context, &made, &file)?;
+    // Zeros that were in memory are again; but a file copied without its holes shall not take what never was.
+    let whole = recorded.rss.zip(recorded.swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
+    fill(args, context, &made, &file, whole)?;
     let mode = args.mode.unwrap_or(recorded.mode);
     let changed = |wanted: u32, is: u32| (wanted != is).then_some(wanted);
     act::set(
@@ -107,8 +110,8 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     report(context, unfinished, holder)
 }
 
-/// Writes the contents.
-fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File) -> Result<(), Error> {
+/// Writes the contents: all data of the file, or no more of it than there is beside zeros.
+fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<(), Error> {
     let purpose = if args.hold { Use::Holding } else { Use::Passing };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Place::Any, false, purpose)?;
     contents::each_data(
@@ -116,10 +119,15 @@ fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File) -> R
         made.size,
         |error| unreadable(&args.file, &error),
         |offset, bytes| {
-            if bytes.iter().all(|byte| *byte == 0) {
-                return Ok(());
+            if whole {
+                return contents::copy_in(&attachment, offset, bytes);
             }
-            contents::copy_in(&attachment, offset, bytes)
+            for (number, block) in bytes.chunks(BLOCK).enumerate() {
+                if block.iter().any(|byte| *byte != 0) {
+                    contents::copy_in(&attachment, offset + (number * BLOCK) as u64, block)?;
+                }
+            }
+            Ok(())
         },
     )?;
     act::detached(&context.system, attachment)
@@ -181,8 +189,8 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     Ok(sidecar)
 }
 
-/// Opens a dump and makes sure that it is the one that the record tells of; gives whether it has holes.
-fn verified(path: &Path, sidecar: &Sidecar) -> Result<(File, bool), Error> {
+/// Opens a dump and makes sure that it is the one that the record tells of; gives how many bytes of it are data.
+fn verified(path: &Path, sidecar: &Sidecar) -> Result<(File, u64), Error> {
     let name = path.to_string_lossy();
     let wrong = |what: String| {
         Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_ref())
@@ -209,7 +217,7 @@ fn verified(path: &Path, sidecar: &Sidecar) -> Result<(File, bool), Error> {
     if checksum.end() != sidecar.checksum.value {
         return Err(wrong("its checksum is another one".to_owned()));
     }
-    Ok((file, data < size))
+    Ok((file, data))
 }
 
 /// Makes the error of a file that cannot be read.

@@ -12,7 +12,7 @@ mod transfer;
 mod value;
 mod write;
 
-pub(crate) use checksum::{ALGORITHM, Checksum};
+pub(crate) use checksum::{ALGORITHM, BLOCK, Checksum};
 pub(crate) use dump::{copy_to_file, each_data};
 pub(crate) use extents::extents;
 pub(crate) use integer::{load, probe, store};

@@ -45,6 +45,35 @@ fn whole() -> Vec<Trial> {
             let row = oracle::row(restored).unwrap();
             assert_eq!((row.get("rss"), row.get("size")), (before.as_str(), "1073741824"));
         }),
+        trial("restore::takes_the_memory_that_was_taken", || {
+            let id = oracle::create(0, 1 << 20, 0o600);
+            let attached = Attached::new(id);
+            // A page of zeros that was written is a page; it lies among others, and by itself.
+            attached.write(0, &noise(4096, 5));
+            attached.write(4096, &[0; 4096]);
+            attached.write(100 * 4096, &[0; 4096]);
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            run(["dump", &id.to_string(), "--output", &path]).exits(0);
+            let rss = || {
+                let id = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
+                oracle::row(id).unwrap().get("rss").to_owned()
+            };
+            assert_eq!(rss(), (3 * oracle::page_size()).to_string());
+            // Copied without its holes, it takes no memory for what never was.
+            let contents = std::fs::read(&path).unwrap();
+            std::fs::write(&path, contents).unwrap();
+            assert_eq!(rss(), oracle::page_size().to_string());
+        }),
+        root_trial("restore::may_be_larger_than_memory", || {
+            let id = oracle::create(0, 1 << 40, 0o600 | libc::SHM_NORESERVE);
+            Attached::new(id).write(1 << 39, b"here");
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            run(["dump", &id.to_string(), "--output", &path]).exits(0);
+            let id = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
+            assert_eq!(oracle::row(id).unwrap().get("size"), (1_u64 << 40).to_string());
+        }),
         trial("dump::the_record_tells_what_it_is", || {
             let id = oracle::create(1234, 5000, 0o640);
             Attached::new(id).write(4990, b"contents");
