@@ -1,13 +1,14 @@
 //! `shmadm restore`.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
-use crate::contents::{self, ALGORITHM, BLOCK, Checksum};
+use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Size, Target};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
@@ -114,22 +115,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
 fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<(), Error> {
     let purpose = if args.hold { Use::Holding } else { Use::Passing };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Place::Any, false, purpose)?;
-    contents::each_data(
-        file,
-        made.size,
-        |error| unreadable(&args.file, &error),
-        |offset, bytes| {
-            if whole {
-                return contents::copy_in(&attachment, offset, bytes);
-            }
-            for (number, block) in bytes.chunks(BLOCK).enumerate() {
-                if block.iter().any(|byte| *byte != 0) {
-                    contents::copy_in(&attachment, offset + (number * BLOCK) as u64, block)?;
-                }
-            }
-            Ok(())
-        },
-    )?;
+    contents::copy_from_file(&attachment, file, whole, |error| unreadable(&args.file, &error))?;
     act::detached(&context.system, attachment)
 }
 
@@ -166,7 +152,12 @@ fn look(context: &Context, id: ShmId, needs: Needs) -> Result<Segment, Error> {
 /// Reads the record beside a dump.
 fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     let name = path.to_string_lossy();
-    let text = std::fs::read(path).map_err(|error| {
+    let read = |path| {
+        let mut text = Vec::new();
+        contents::open_at_once(path)?.read_to_end(&mut text)?;
+        Ok(text)
+    };
+    let text = read(path).map_err(|error: io::Error| {
         let error = Error::io(format!("cannot read {name}"), &error, "open").target(name.as_ref());
         error.hint("without the record, contents go into a segment with `shmadm write SEGMENT --sparse --input FILE`")
     })?;
@@ -195,33 +186,22 @@ fn verified(path: &Path, sidecar: &Sidecar) -> Result<(File, u64), Error> {
     let wrong = |what: String| {
         Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_ref())
     };
-    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+    let file = contents::open_at_once(path).map_err(|error| unreadable(path, &error))?;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     let size = sidecar.segment.size;
     if !metadata.is_file() || metadata.len() != size {
         let (is, should) = (Size(metadata.len()), Size(size));
         return Err(wrong(format!("it has {is} ({} bytes), and should have {should} ({size})", metadata.len())));
     }
-    let mut checksum = Checksum::default();
-    let mut data = 0;
-    contents::each_data(
-        &file,
-        size,
-        |error| unreadable(path, &error),
-        |offset, bytes| {
-            data += bytes.len() as u64;
-            checksum.add(offset, bytes);
-            Ok(())
-        },
-    )?;
-    if checksum.end() != sidecar.checksum.value {
+    let (checksum, data) = contents::sum_of_file(&file, size, |error| unreadable(path, &error))?;
+    if checksum != sidecar.checksum.value {
         return Err(wrong("its checksum is another one".to_owned()));
     }
     Ok((file, data))
 }
 
 /// Makes the error of a file that cannot be read.
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+fn unreadable(path: &Path, error: &io::Error) -> Error {
     let name = path.to_string_lossy();
     Error::io(format!("cannot read {name}"), error, "read").target(name)
 }

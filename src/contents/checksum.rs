@@ -14,11 +14,9 @@ pub(crate) struct Checksum(blake3::Hasher);
 impl Checksum {
     /// Adds bytes that stand at an offset, which is a multiple of a block.
     pub(crate) fn add(&mut self, offset: u64, bytes: &[u8]) {
-        for (number, block) in bytes.chunks(BLOCK).enumerate() {
-            if block.iter().any(|byte| *byte != 0) {
-                self.0.update(&(offset + (number * BLOCK) as u64).to_le_bytes());
-                self.0.update(blake3::hash(block).as_bytes());
-            }
+        for (place, block) in blocks(offset, bytes) {
+            self.0.update(&place.to_le_bytes());
+            self.0.update(blake3::hash(block).as_bytes());
         }
     }
 
@@ -26,6 +24,12 @@ impl Checksum {
     pub(crate) fn end(&self) -> String {
         self.0.finalize().to_hex().to_string()
     }
+}
+
+/// Gives the blocks that have a byte other than zero, each with its offset, of bytes that stand at an offset.
+pub(super) fn blocks(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let blocks = (offset..).step_by(BLOCK).zip(bytes.chunks(BLOCK));
+    blocks.filter(|(_, block)| block.iter().any(|byte| *byte != 0))
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-use super::checksum::{BLOCK, Checksum};
+use super::checksum::{BLOCK, Checksum, blocks};
 use super::transfer::interrupted;
-use super::{Part, Range, Source};
+use super::{Part, Range, Source, copy_in};
 use crate::error::Error;
-use crate::sys::next_data;
+use crate::sys::{Attachment, next_data};
 
 /// How much is moved at once; a multiple of a block.
 const PIECE: usize = 256 * BLOCK;
@@ -44,11 +44,44 @@ pub(crate) fn copy_to_file(source: &Source, file: &File, failed: impl Fn(io::Err
     Ok(checksum.end())
 }
 
+/// Gives the checksum of a file, and how many bytes of it are data and no holes.
+///
+/// # Errors
+/// The file cannot be read (`failed` tells of it), or a signal has asked us to end.
+pub(crate) fn sum_of_file(file: &File, size: u64, failed: impl Fn(io::Error) -> Error) -> Result<(String, u64), Error> {
+    let mut checksum = Checksum::default();
+    let mut data = 0;
+    each_data(file, size, failed, |offset, bytes| {
+        data += bytes.len() as u64;
+        checksum.add(offset, bytes);
+        Ok(())
+    })?;
+    Ok((checksum.end(), data))
+}
+
+/// Copies a file into a segment of its size, of which nothing was touched: all of its data, or without zeros.
+///
+/// # Errors
+/// A page cannot be had, the file cannot be read (`failed` tells of it), or a signal has asked us to end.
+pub(crate) fn copy_from_file(
+    attachment: &Attachment,
+    file: &File,
+    zeros: bool,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<(), Error> {
+    each_data(file, attachment.size(), failed, |offset, bytes| {
+        if zeros {
+            return copy_in(attachment, offset, bytes);
+        }
+        blocks(offset, bytes).try_for_each(|(place, block)| copy_in(attachment, place, block))
+    })
+}
+
 /// Shows the data of a file piece by piece, holes aside, each piece a multiple of a block but for the last.
 ///
 /// # Errors
 /// The file cannot be read (`failed` tells of it), a signal has asked us to end, or whatever `visit` says.
-pub(crate) fn each_data(
+fn each_data(
     file: &File,
     size: u64,
     failed: impl Fn(io::Error) -> Error,

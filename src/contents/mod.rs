@@ -12,8 +12,8 @@ mod transfer;
 mod value;
 mod write;
 
-pub(crate) use checksum::{ALGORITHM, BLOCK, Checksum};
-pub(crate) use dump::{copy_to_file, each_data};
+pub(crate) use checksum::ALGORITHM;
+pub(crate) use dump::{copy_from_file, copy_to_file, sum_of_file};
 pub(crate) use extents::extents;
 pub(crate) use integer::{load, probe, store};
 pub(crate) use range::Range;
@@ -22,3 +22,5 @@ pub(crate) use source::{Allocation, Part, Source};
 pub(crate) use sparse::receive_sparse;
 pub(crate) use value::{ValueType, decode, encode};
 pub(crate) use write::{Received, copy_in, fill, receive};
+
+pub(crate) use crate::sys::open_at_once;

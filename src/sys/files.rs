@@ -1,12 +1,24 @@
 //! Descriptors that bytes come from and go to: pipes, files with holes.
 
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
-use nix::libc::c_int;
+use nix::libc::{O_NONBLOCK, c_int};
 use nix::sys::stat::fstat;
 use nix::unistd::{Whence, ftruncate, lseek};
+
+/// Opens a file to read it, and never waits for a pipe's other end.
+///
+/// # Errors
+/// open(2).
+pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)
+}
 
 /// Writes bytes to a descriptor; gives how many it took.
 ///

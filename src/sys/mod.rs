@@ -25,7 +25,7 @@ pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Attachment, Place};
 pub(crate) use file_handle::file_handle;
 pub(crate) use files::{
-    SparseFile, is_at_end, move_to, next_data, place_in_file, read, skip, splice, widen_pipe, write,
+    SparseFile, is_at_end, move_to, next_data, open_at_once, place_in_file, read, skip, splice, widen_pipe, write,
 };
 pub(crate) use namespace::{enter_ipc, enter_user, in_ipc_namespace, is_ipc, owner_of};
 pub(crate) use nix::errno::Errno;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::Trial;
 use nix::libc;
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
@@ -238,6 +240,15 @@ fn faults() -> Vec<Trial> {
             }
             std::fs::remove_file(format!("{path}.json")).unwrap();
             refused("write SEGMENT --sparse --input FILE");
+            // A pipe that nobody writes to is not waited for.
+            for (name, says) in [(path.clone(), "and should have"), (format!("{path}.json"), "is no record")] {
+                std::fs::remove_file(&name).unwrap();
+                mkfifo(name.as_str(), Mode::S_IRWXU).unwrap();
+                let ran = run(["restore", &path]).exits(1).prints_nothing();
+                assert!(ran.stderr.contains(says), "{says}: {ran:?}");
+                std::fs::remove_file(&name).unwrap();
+                refused("");
+            }
             run(["restore", &path]).exits(0);
         }),
         trial("restore::ended_before_it_is_whole_it_leaves_no_segment", || {
