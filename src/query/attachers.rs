@@ -20,6 +20,7 @@ use crate::procfs::{self, ProcError};
 const LOOKS: usize = 3;
 /// Up to so many segments, their creators and last users are looked into before all others.
 const FEW: usize = 16;
+
 /// Completes segments with who has them attached, with one look at all processes.
 ///
 /// Each is looked for in the namespace that it is from; nothing is looked at where nobody is attached.
@@ -75,6 +76,7 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
             stray = judge.strays(&listed);
         }
         open.clear();
+        let closed = found.closed > 0 || hides_processes(system);
         for (index, mut attachers) in judged {
             let segment = &mut segments[index];
             let missing = segment.nattch.saturating_sub(attachers.found());
@@ -85,13 +87,12 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
                     moved.insert(index);
                 }
                 // Processes that are closed to us explain what is missing; too much is never explained by them.
-                let explained = missing > 0 && (found.closed > 0 || hides_processes(system));
+                let explained = missing > 0 && closed;
                 if has_moved || !explained {
                     open.push(index);
                 }
             }
             if missing > 0 {
-                let closed = found.closed > 0 || hides_processes(system);
                 // Whoever may look into every process meets few that are closed all the same, and these explain little.
                 let reason = if moved.contains(&index) && (!closed || sees_everything) {
                     HiddenBy::InFlight

@@ -174,8 +174,7 @@ impl<'a> Judge<'a> {
         if let Some(other) = hit.ns.and_then(|ns| self.known.get(&(ns, id))) {
             return Some(can_be(other));
         }
-        let namespace = File::open(self.system.proc().join(format!("{}/ns/ipc", hit.pid))).ok()?;
-        match sys::in_ipc_namespace(&namespace, move || sys::stat_any(id)).ok()? {
+        match self.in_namespace_of(hit, id)? {
             Ok(Some(other)) => Some(can_be(&other)),
             Ok(None) | Err(SysError { errno: Errno::EINVAL | Errno::EIDRM, .. }) => Some(false),
             Err(_) => None,
@@ -206,17 +205,18 @@ impl<'a> Judge<'a> {
         }
         groups.into_iter().filter_map(|(inode, _, attachers)| Some((id(inode)?, attachers))).collect()
     }
-}
 
-impl Judge<'_> {
     /// Tells whether the namespace of a process has a segment with an id now.
     fn is_there(&self, hit: &Hit, id: ShmId) -> bool {
-        let there = || sys::stat_any(id).is_ok_and(|segment| segment.is_some());
-        if hit.ns == self.system.namespace() {
-            return there();
-        }
-        let namespace = File::open(self.system.proc().join(format!("{}/ns/ipc", hit.pid)));
-        namespace.is_ok_and(|namespace| sys::in_ipc_namespace(&namespace, there).unwrap_or(false))
+        let found =
+            if hit.ns == self.system.namespace() { Some(sys::stat_any(id)) } else { self.in_namespace_of(hit, id) };
+        matches!(found, Some(Ok(Some(_))))
+    }
+
+    /// Looks for a segment in the namespace of a process; `None` if that cannot be entered.
+    fn in_namespace_of(&self, hit: &Hit, id: ShmId) -> Option<Result<Option<Segment>, SysError>> {
+        let namespace = File::open(self.system.proc().join(format!("{}/ns/ipc", hit.pid))).ok()?;
+        sys::in_ipc_namespace(&namespace, move || sys::stat_any(id)).ok()
     }
 }
 
