@@ -47,6 +47,7 @@ complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "set" -d 'Change owner
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "detach" -d 'End attachments that `attach` holds in the background'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "rm" -d 'Remove segments'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "prune" -d 'Remove segments that nobody needs any more'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "leakcheck" -d 'Run a command and report the segments that it left behind'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "list" -d 'List all segments'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "ls" -d 'List all segments'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "stat" -d 'Show segments in full'
@@ -239,6 +240,7 @@ never\t'Never'"
 complete -c shmadm -n "__fish_shmadm_using_subcommand detach" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand detach" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -l from -d 'Those that FILE lists: a report of leakcheck, or of prune --dry-run --json; - for standard input' -r -F
 complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
 json\t'For programs'
 csv\t'Comma-separated values'
@@ -279,6 +281,27 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l all-ns -d 'Look 
 complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l isolate -d 'When to give the command an IPC namespace of its own' -r -f -a "auto\t'Where that takes no user namespace'
+always\t'In any case, with a user namespace where it takes one'
+never\t'Not at all'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l leak-exit-code -d 'Exit with N if anything was left behind' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l report -d 'Write what was found to FILE, as JSON' -r -F
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l junit -d 'Write it to FILE as JUnit, which CI systems show' -r -F
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l trace -d 'Have the kernel tell each shmget, so that every creator is known'
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l rm -d 'Remove what was left behind'
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l lenient -d 'Segments that cannot be attributed are no leaks'
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l strict -d 'Segments that cannot be attributed are removed as well'
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand leakcheck" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l owner -d 'Only segments that this user owns' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l key -d 'Only the segment with this key; `private` for those without one' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l state -d 'Only segments in this state' -r -f -a "in-use\t''

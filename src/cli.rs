@@ -1,18 +1,19 @@
 //! From the command line to a command, and from its result to an exit.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, completions, create, demo, detach, dump, limits, list, map, prune, quoted, read,
-    restore, rm, set, stat, who, write,
+    Context, MANUALS, Manual, attach, completions, create, demo, detach, dump, leakcheck, limits, list, map, prune,
+    quoted, read, restore, rm, set, stat, who, write,
 };
-use crate::error::{Error, Exit, Kind};
-use crate::process::{enter_namespace, interrupted_by, serve};
-use crate::query::{HOLDER_NAME, System, with_words};
+use crate::error::{Codes, Error, Exit, Kind};
+use crate::process::{STANDBY_NAME, become_command, enter_namespace, interrupted_by, serve, stand_by};
+use crate::query::{HOLDER_NAME, LAUNCHER_NAME, System, with_words};
 use crate::render::{Format, SEGMENT, escape};
 use crate::ui::clap_text::Rendered;
 use crate::ui::{Color, Ui};
@@ -21,7 +22,7 @@ use crate::ui::{Color, Ui};
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("Lifecycle", &["create", "attach", "detach", "set", "rm"]),
     ("Inspect", &["list", "stat", "who", "map", "limits"]),
-    ("Clean up", &["prune"]),
+    ("Clean up", &["prune", "leakcheck"]),
     ("Contents", &["write", "read", "dump", "restore"]),
     ("Learn", &["demo", "completions"]),
 ];
@@ -122,6 +123,7 @@ enum Command {
     Who(who::WhoArgs),
     Map(map::MapArgs),
     Prune(prune::PruneArgs),
+    Leakcheck(leakcheck::LeakcheckArgs),
     Limits(limits::LimitsArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
@@ -197,21 +199,41 @@ pub fn manuals() -> &'static [&'static Manual] {
 
 /// Runs the program.
 pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
-    if arguments.first().is_some_and(|name| name.as_encoded_bytes() == HOLDER_NAME.to_bytes()) {
-        let arguments = arguments.into_iter().skip(1).filter_map(|argument| argument.into_string().ok());
-        return match serve(arguments) {
-            Ok(()) => Exit::Done,
-            Err(error) => {
-                ui(false, Color::Auto).error(&error);
-                Exit::Failed(error.kind)
-            }
-        };
+    if let Some(exit) = arguments.first().and_then(|name| be_another(name, &arguments[1..])) {
+        return exit;
     }
-    // What is known before anything is parsed: a usage error is reported in the form that was asked for as well.
-    let wants_json = wants_json(&arguments);
-    let parsed = match parse(&arguments) {
+    // What is known before anything is parsed: a usage error has the form and the code that were asked for as well.
+    let codes = Codes::of(&command_word(&arguments));
+    codes.exit(work(&arguments))
+}
+
+/// Is one of the processes that this program starts of itself, if it has the name of one.
+fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
+    let failed = |error: Error| {
+        let error = with_words(error);
+        ui(false, Color::Auto).error(&error);
+        Exit::Failed(error.kind)
+    };
+    let result = if name == OsStr::from_bytes(HOLDER_NAME.to_bytes()) {
+        serve(arguments.iter().filter_map(|argument| argument.clone().into_string().ok()))
+    } else if name == STANDBY_NAME {
+        stand_by()
+    } else if name == LAUNCHER_NAME {
+        let (error, code) = become_command(arguments.iter().cloned());
+        failed(error);
+        return Some(Exit::Verdict(code));
+    } else {
+        return None;
+    };
+    Some(result.map_or_else(failed, |()| Exit::Done))
+}
+
+/// Parses the command line and does what it says.
+fn work(arguments: &[OsString]) -> Exit {
+    let wants_json = wants_json(arguments);
+    let parsed = match parse(arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return report_clap(&error, &arguments, wants_json),
+        Err(error) => return report_clap(&error, arguments, wants_json),
     };
     let Cli { global, command } = parsed;
     let format = match format(&global, command.as_ref()) {
@@ -232,7 +254,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     let place = global.ns.as_ref().map(|namespace| quoted(&namespace.to_string_lossy()));
     let words: Vec<_> = arguments.iter().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
     let ui = ui(global.quiet, global.color.into()).within(place);
-    let mut context = Context { ui, system, format, line: words.join(" ") };
+    let mut context = Context { ui, system, format, elsewhere: global.ns.is_some(), line: words.join(" ") };
     let result = match &command {
         Some(command) => dispatch(command, &mut context),
         None => print_help(&mut context),
@@ -268,6 +290,7 @@ fn dispatch(command: &Command, context: &mut Context) -> Result<Exit, Error> {
         Command::Who(args) => who::run(args, context),
         Command::Map(args) => map::run(args, context),
         Command::Prune(args) => prune::run(args, context),
+        Command::Leakcheck(args) => leakcheck::run(args, context),
         Command::Limits(args) => limits::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Completions(args) => completions::run(args, context, &mut self::command()),
@@ -287,6 +310,20 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     // Without the help's texts, which most runs have no use for.
     let matches = Cli::command().try_get_matches_from(write::with_readable_numbers(arguments))?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Finds the word that names the command, as far as that can be seen before parsing; empty if there is none.
+fn command_word(arguments: &[OsString]) -> String {
+    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        match word.as_ref() {
+            // The next word is the option's value, whatever it looks like.
+            "--format" | "--ns" | "--color" => drop(words.next()),
+            option if option.starts_with('-') => {}
+            command => return command.to_owned(),
+        }
+    }
+    String::new()
 }
 
 /// Tells whether JSON is asked for, as far as that can be seen before parsing.

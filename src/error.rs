@@ -143,6 +143,8 @@ pub enum Exit {
     Done,
     /// With a failure that was reported.
     Failed(Kind),
+    /// With a code of the command's trade.
+    Verdict(u8),
     /// By a signal, which `main` raises again so that a waiting shell sees it.
     Signal(i32),
 }
@@ -153,6 +155,36 @@ impl Exit {
         let mut kinds = kinds.into_iter();
         let Some(first) = kinds.next() else { return Self::Done };
         Self::Failed(if kinds.all(|kind| kind == first) { first } else { Kind::Failed })
+    }
+}
+
+/// What the exit codes of a command mean, where its trade has other ones than ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Codes {
+    /// Those of [`Kind`].
+    Ours,
+    /// Those of the command that is run, and for a failure of ours one that stands beside them.
+    Runner,
+}
+
+impl Codes {
+    /// A failure of whoever runs another program, as env(1) and timeout(1) have it.
+    const OWN_FAILURE: u8 = 125;
+
+    /// Finds those of a command.
+    pub(crate) fn of(command: &str) -> Self {
+        match command {
+            "leakcheck" => Self::Runner,
+            _ => Self::Ours,
+        }
+    }
+
+    /// Gives what an exit is in these codes.
+    pub(crate) fn exit(self, exit: Exit) -> Exit {
+        match (self, exit) {
+            (Self::Runner, Exit::Failed(_)) => Exit::Verdict(Self::OWN_FAILURE),
+            (_, exit) => exit,
+        }
     }
 }
 

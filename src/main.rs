@@ -7,6 +7,7 @@ use shmadm::Exit;
 fn main() -> ExitCode {
     match shmadm::run(std::env::args_os()) {
         Exit::Done => ExitCode::SUCCESS,
+        Exit::Verdict(code) => ExitCode::from(code),
         Exit::Failed(kind) => ExitCode::from(kind.code()),
         Exit::Signal(signal) => {
             shmadm::end_by(signal);

@@ -33,6 +33,8 @@ pub(crate) struct Removal {
     pub(crate) force: bool,
     /// Only so far as to tell what would come of it.
     pub(crate) dry_run: bool,
+    /// Only if nobody has used it since it was seen, unless it was attached then, and its owner has changed nothing.
+    pub(crate) unused: bool,
 }
 
 /// Removes a segment that was seen before: looks again, compares, removes, with nothing in between.
@@ -48,7 +50,7 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
         explain(system, &Attempt::Remove(id), failure)
     };
     let now = segment(system, id, Needs::empty())?.ok_or_else(gone)?;
-    if !now.is_still(seen) {
+    if !now.is_still(seen) || (how.unused && !now.is_kept_like(seen)) {
         return Err(Error::new(
             Kind::Refused,
             format!("refused to remove segment {id}: it changed since it was looked at"),
@@ -71,6 +73,15 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
                  detach"
             ))
         });
+    }
+    let usage = |segment: &Segment| (segment.lpid, segment.atime, segment.dtime);
+    if how.unused && seen.nattch == 0 && usage(&now) != usage(seen) {
+        return Err(Error::new(
+            Kind::Refused,
+            format!("refused to remove segment {id}: it was used since it was listed"),
+        )
+        .target(id.to_string())
+        .hint(format!("who has it: `shmadm who {id}`; and `shmadm rm {id}` removes it all the same")));
     }
     if how.dry_run {
         return if may_control(system, &now) == Some(false) {

@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod detach;
 pub(crate) mod dump;
 pub(crate) mod everywhere;
+pub(crate) mod leakcheck;
 pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod map;
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) system: System,
     /// The form in which to report.
     pub(crate) format: Format,
+    /// Whether the user named another IPC namespace for the whole command.
+    pub(crate) elsewhere: bool,
     /// What was typed behind the program's name, as a shell takes it.
     pub(crate) line: String,
 }
@@ -148,6 +151,7 @@ pub(crate) const MANUALS: &[&Manual] = &[
     &detach::MANUAL,
     &rm::MANUAL,
     &prune::MANUAL,
+    &leakcheck::MANUAL,
     &list::MANUAL,
     &stat::MANUAL,
     &who::MANUAL,

@@ -1,13 +1,17 @@
 //! `shmadm rm`.
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
-use super::args::Several;
-use super::{Context, Manual, describe};
+use super::{Context, Manual, describe, quoted, usage};
 use crate::act::{self, Outcome, Removal};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Key, Segment, Target};
-use crate::query::resolve;
+use crate::model::{Key, Listed, Segment, Target};
+use crate::query::{Census, census, resolve};
 use crate::render::{Failure, Removed, write_rm_json};
 
 /// What the manual page adds.
@@ -17,6 +21,10 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
         ("shmadm rm --ignore-missing 0x4d2", "the same, and no failure if there is none"),
+        (
+            "shmadm prune -n --json >old.json; shmadm rm --from old.json",
+            "remove what was listed, if it is still the same",
+        ),
         ("shmadm list --state orphan -o ID --no-headings | xargs -r shmadm rm --dry-run", "tell what would go"),
     ],
     json: "{\"schema\":1,\"dry_run\":false,\"removed\":[{segment…,\"outcome\":\"destroyed\"|\"marked\"}],\
@@ -24,14 +32,23 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "A segment that is attached is refused. With --force it is marked for destruction: it loses its key at \
             once, so that the next program that asks for this key gets a new segment, and it goes with its last \
             detach. Nothing can clear the mark. All names are resolved before the first segment is removed, and each \
-            segment is looked at again right before it is.",
+            segment is looked at again right before it is.\n\n\
+            --from takes what leakcheck reported as left behind (not what it could not attribute), or what prune \
+            --dry-run --json chose. Each is removed if it is still the same, with id, key, creator, time of change and \
+            size as listed, in the same IPC namespace, and if nobody has used it since. What was in a namespace that has \
+            no process any more counts as missing.",
 };
 
 /// Remove segments
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
-    #[command(flatten)]
-    several: Several,
+    /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ)
+    #[arg(value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = Target::parse)]
+    segments: Vec<Target>,
+
+    /// Those that FILE lists: a report of leakcheck, or of prune --dry-run --json; - for standard input
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
 
     /// Mark segments that are attached for destruction
     #[arg(short, long)]
@@ -51,10 +68,13 @@ pub(crate) struct RmArgs {
 /// # Errors
 /// Standard output takes no more; failures of single segments are in the report.
 pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
-    let (targets, mut failures) = resolve_all(args, context);
+    let (targets, mut failures) = match &args.from {
+        Some(file) => listed(args, context, file)?,
+        None => resolve_all(args, context),
+    };
     let mut removed: Vec<Removed> = Vec::new();
     for (target, segment) in targets {
-        let how = Removal { force: args.force, dry_run: args.dry_run };
+        let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
         match act::remove(&context.system, &segment, how) {
             Ok(outcome) => {
                 say(args, context, &segment, outcome)?;
@@ -64,7 +84,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
             Err(error) => {
                 let error = context.ui.localized(error);
                 context.ui.error(&error);
-                failures.push(Failure { target: target.text, error });
+                failures.push(Failure { target, error });
             }
         }
     }
@@ -74,14 +94,17 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     Ok(Exit::of(failures.iter().map(|failure| failure.error.kind)))
 }
 
+/// Segments as they were named, and those that could not be found.
+type Found = (Vec<(String, Segment)>, Vec<Failure>);
+
 /// Finds all segments before the first is touched; two names of one are one.
-fn resolve_all(args: &RmArgs, context: &mut Context) -> (Vec<(Target, Segment)>, Vec<Failure>) {
-    let mut found: Vec<(Target, Segment)> = Vec::new();
+fn resolve_all(args: &RmArgs, context: &mut Context) -> Found {
+    let mut found: Vec<(String, Segment)> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
-    for target in &args.several.segments {
+    for target in &args.segments {
         match resolve(&context.system, target, context.record_needs()) {
             Ok(segment) if found.iter().any(|(_, known)| known.id == segment.id) => {}
-            Ok(segment) => found.push((target.clone(), segment)),
+            Ok(segment) => found.push((target.text.clone(), segment)),
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
             Err(_) if failures.iter().any(|known| known.target == target.text) => {}
             Err(error) => {
@@ -92,6 +115,70 @@ fn resolve_all(args: &RmArgs, context: &mut Context) -> (Vec<(Target, Segment)>,
         }
     }
     (found, failures)
+}
+
+/// Reads a list of segments, and gives those of this namespace; the others are failures.
+fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Error> {
+    let name = file.to_string_lossy();
+    let mut text = Vec::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut text)
+    } else {
+        File::open(file).and_then(|mut file| file.read_to_end(&mut text))
+    };
+    read.map_err(|error| Error::io(format!("cannot read {name}"), &error, "read").target(&*name))?;
+    let unusable = |why: &str| usage(format!("cannot take {name} for a list: {why}")).target(&*name);
+    let list: Listed = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
+    if list.schema != 1 {
+        return Err(unusable("it is not of schema 1"));
+    }
+    let segments = match (list.leaked, list.removed) {
+        (Some(leaked), None) => leaked,
+        (None, Some(removed)) if list.dry_run => removed,
+        (None, Some(_)) => return Err(unusable("it tells what was removed already")),
+        _ => {
+            return Err(unusable("it is no report of leakcheck, and none of prune --dry-run --json")
+                .hint("`shmadm leakcheck --report FILE -- COMMAND` writes one"));
+        }
+    };
+    if !list.unattributed.is_empty() {
+        let count = list.unattributed.len();
+        context.ui.status(&format!("not looked at: {count} of which it is not known whose they are"));
+    }
+    let here = context.system.namespace();
+    let mut census = None;
+    let mut seen = HashSet::new();
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for segment in segments.into_iter().filter(|segment| seen.insert((segment.ns, segment.id))) {
+        let target = segment.id.to_string();
+        let (Some(ns), true) = (segment.ns, segment.ns != here) else {
+            found.push((target, segment));
+            continue;
+        };
+        let census = census.get_or_insert_with(|| self::census(&context.system).ok());
+        let error = not_here(census.as_ref(), &segment, ns, file);
+        if !(args.ignore_missing && error.kind == Kind::NotFound) {
+            let error = context.ui.localized(error);
+            context.ui.error(&error);
+            failures.push(Failure { target, error });
+        }
+    }
+    Ok((found, failures))
+}
+
+/// Makes the error of a segment of another namespace, which is gone if that is.
+fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) -> Error {
+    let id = segment.id;
+    let is_gone = |census: &Census| census.closed == 0 && census.namespaces.iter().all(|known| known.number != ns);
+    if !census.is_some_and(is_gone) {
+        Error::new(Kind::Refused, format!("refused to remove segment {id}: it is of another IPC namespace, {ns}"))
+            .target(id.to_string())
+            .hint(format!("`shmadm --ns ipc:[{ns}] rm --from {}`", quoted(&file.to_string_lossy())))
+    } else {
+        Error::new(Kind::NotFound, format!("cannot find segment {id}"))
+            .target(id.to_string())
+            .cause(format!("its IPC namespace, {ns}, has no process any more"))
+    }
 }
 
 /// Says what became of a segment.

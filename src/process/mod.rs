@@ -2,10 +2,18 @@
 
 mod holder;
 mod interrupts;
+mod isolation;
+mod launcher;
 mod namespaces;
 mod pair;
+mod standby;
+mod supervisor;
 
 pub(crate) use holder::{Hold, StartedHolder, serve, start_holder};
 pub(crate) use interrupts::{Ended, Interrupts, end_by, interrupted_by};
+pub(crate) use isolation::{Isolate, Isolation, isolate};
+pub(crate) use launcher::become_command;
 pub(crate) use namespaces::{enter_namespace, list_through_worker, visit};
 pub(crate) use pair::{Pair, Role, starts_together};
+pub(crate) use standby::{STANDBY_NAME, stand_by};
+pub(crate) use supervisor::{Supervised, supervise};

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use maps::segment_mappings;
 pub(crate) use process::{
-    IdRange, command, control_groups, effective_uid, id_map, name, namespace_of, other_threads, pids, start_ticks,
-    status_line,
+    IdRange, children, command, command_line, control_groups, effective_uid, id_map, name, namespace_of, other_threads,
+    parent, pids, process_of, start_ticks, status_line,
 };
 pub(crate) use sysctl::{
     default_huge_page, free_huge_pages, huge_page_sizes, memory_total, number as sysctl, swap_total, swapped_out,

@@ -26,13 +26,39 @@ pub(crate) fn pids(root: &Path) -> Result<impl Iterator<Item = i32>, ProcError> 
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
+/// Gives the children of a process, those of all its threads (proc_tid_children(5)).
+///
+/// One that starts or ends meanwhile may be missed; and so is everything where the kernel has no such file
+/// (CONFIG_PROC_CHILDREN).
+pub(crate) fn children(root: &Path, pid: i32) -> Vec<i32> {
+    let mut children = Vec::new();
+    let mut add = |process: &str| {
+        let text = read(root.join(process).join("children")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        children.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<i32>().ok()));
+    };
+    add(&format!("{pid}/task/{pid}"));
+    other_threads(root, pid).iter().for_each(|thread| add(thread));
+    children
+}
+
+/// Gives the parent of a process (proc_pid_stat(5), field 4).
+pub(crate) fn parent(root: &Path, pid: i32) -> Option<i32> {
+    stat_field(root, pid, 4)
+}
+
 /// Gives the moment a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
 pub(crate) fn start_ticks(root: &Path, pid: i32) -> Option<u64> {
+    stat_field(root, pid, 22)
+}
+
+/// Gives a field of a process's line, counted from 1; not one of the first two.
+fn stat_field<T: std::str::FromStr>(root: &Path, pid: i32, field: usize) -> Option<T> {
     let stat = read(root.join(pid.to_string()).join("stat")).ok()?;
     // The name before may have spaces and parentheses of its own: the last one closes it.
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    rest.split_ascii_whitespace().nth(field.checked_sub(3)?)?.parse().ok()
 }
 
 /// Gives the name of a process's leader (proc_pid_comm(5)), at most fifteen bytes of it.
@@ -50,6 +76,11 @@ pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {
 
 /// Gives the command line of a process with spaces between its words, or its name in brackets if it has none.
 pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
+    command_line(root, pid).or_else(|| Some([b"[".as_slice(), &name(root, pid).ok()?, b"]"].concat()))
+}
+
+/// Gives the command line of a process with spaces between its words; one that has ended has none any more.
+pub(crate) fn command_line(root: &Path, pid: i32) -> Option<Vec<u8>> {
     let line = |process: &str| read(root.join(process).join("cmdline")).ok();
     let mut command = line(&pid.to_string())?;
     if command.is_empty() {
@@ -61,16 +92,12 @@ pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
     while matches!(command.last(), Some(0 | b' ')) {
         command.pop();
     }
-    if command.is_empty() {
-        let name = name(root, pid).ok()?;
-        return Some([b"[".as_slice(), &name, b"]"].concat());
-    }
     for byte in &mut command {
         if *byte == 0 {
             *byte = b' ';
         }
     }
-    Some(command)
+    Some(command).filter(|command| !command.is_empty())
 }
 
 /// Gives the threads of a process beside its leader, as paths below the root such as `7/task/8`.
@@ -91,6 +118,13 @@ pub(crate) fn effective_uid(root: &Path, pid: i32) -> Option<u32> {
     let status = read(root.join(format!("{pid}/status"))).ok()?;
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
     std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Gives the process that a thread belongs to (proc_pid_status(5), Tgid).
+pub(crate) fn process_of(root: &Path, thread: i32) -> Option<i32> {
+    let status = read(root.join(format!("{thread}/status"))).ok()?;
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    std::str::from_utf8(line).ok()?.trim().parse().ok()
 }
 
 /// Gives the paths of a process's control groups (cgroups(7)): that of version 2 or of systemd first.
@@ -160,8 +194,8 @@ mod tests {
         let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
         let stat = format!("7 (a) b) 1 2 3 (c)) {}\n", fields.join(" "));
         let root = root(&[("stat", stat.as_bytes())]);
-        assert_eq!(start_ticks(root.path(), 7), Some(22));
-        assert_eq!(start_ticks(root.path(), 8), None);
+        assert_eq!((start_ticks(root.path(), 7), parent(root.path(), 7)), (Some(22), Some(4)));
+        assert_eq!((start_ticks(root.path(), 8), parent(root.path(), 8)), (None, None));
     }
 
     #[test]
@@ -171,6 +205,18 @@ mod tests {
         let without = root(&[("cmdline", b""), ("comm", b"kworker/0:1\n")]);
         assert_eq!(command(without.path(), 7).unwrap(), b"[kworker/0:1]");
         assert_eq!(command(without.path(), 8), None);
+    }
+
+    #[test]
+    fn children_are_those_of_every_thread() {
+        let root = root(&[]);
+        for (thread, children) in [("7", "8 9 "), ("10", "11 ")] {
+            let directory = root.path().join("7/task").join(thread);
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("children"), children).unwrap();
+        }
+        assert_eq!(children(root.path(), 7), [8, 9, 11]);
+        assert_eq!(children(root.path(), 8), [] as [i32; 0]);
     }
 
     #[test]
@@ -184,12 +230,13 @@ mod tests {
     fn users_groups_and_maps_of_ids_are_read() {
         let cgroup = b"4:memory:/a:b\n1:name=systemd:/system.slice/x.service\n0::/y\n";
         let root = root(&[
-            ("status", b"Name:\tx\nUid:\t1000\t0\t1000\t1000\n"),
+            ("status", b"Name:\tx\nTgid:\t6\nUid:\t1000\t0\t1000\t1000\n"),
             ("cgroup", cgroup),
             ("uid_map", b"         0       1000          1\n         1     100000      65536\n"),
         ]);
         assert_eq!(effective_uid(root.path(), 7), Some(0));
         assert_eq!(effective_uid(root.path(), 8), None);
+        assert_eq!((process_of(root.path(), 7), process_of(root.path(), 8)), (Some(6), None));
         assert_eq!(control_groups(root.path(), 7), ["/y", "/system.slice/x.service", "/a:b"]);
         let map = id_map(root.path(), 7, "uid_map").unwrap();
         assert_eq!(map[1], IdRange { inside: 1, outside: 100_000, count: 65_536 });

@@ -14,7 +14,7 @@ use crate::sys;
 
 /// How much younger than its stamp a process may seem and still be the one meant: stamps are whole seconds of the
 /// wall clock, start times are ticks since boot.
-const SLACK_SECONDS: i64 = 2;
+pub(super) const SLACK_SECONDS: i64 = 2;
 
 /// What is known of a pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Life {
 }
 
 /// Turns clock ticks since boot into a moment of the wall clock, rounded down.
-fn moment_of(ticks: u64) -> Option<Stamp> {
+pub(super) fn moment_of(ticks: u64) -> Option<Stamp> {
     let per_second = sysconf(SysconfVar::CLK_TCK).ok()??;
     let milliseconds = i64::try_from(ticks).ok()?.checked_mul(1000)?.checked_div(per_second)?;
     let milli = |clock| clock_gettime(clock).ok().map(|time| time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000);

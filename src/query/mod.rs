@@ -1,12 +1,14 @@
 //! Questions to the system. Nothing here changes anything, and nothing here prints.
 
 mod attachers;
+mod descendants;
 mod diagnosis;
 mod filter;
 mod holders;
 mod ids;
 mod inventory;
 mod judge;
+mod leaks;
 mod limits;
 mod liveness;
 mod namespaces;
@@ -20,11 +22,13 @@ mod swap;
 mod system;
 
 pub(crate) use attachers::{add_attachers, add_attachers_and_find_strays};
+pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
 pub(crate) use diagnosis::{Attempt, explain, with_words, words};
 pub(crate) use filter::Filter;
 pub(crate) use holders::{HOLDER_NAME, Holder, holders};
 pub(crate) use ids::IdMaps;
 pub(crate) use inventory::{call_stat, each, inventory, segment};
+pub(crate) use leaks::{Before, Calls, Evidence, leaks};
 pub(crate) use limits::{huge_page_size, limits, rmid_forced, usage};
 pub(crate) use liveness::{last_user_alone_lives, state_now};
 pub(crate) use namespaces::{Census, Namespace, census};

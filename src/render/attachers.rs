@@ -142,7 +142,6 @@ const JSON: &[&str] = &["PID", "UID", "USER", "COMMAND", "ADDRESS", "SIZE", "ACC
 /// # Errors
 /// The writer's.
 pub(crate) fn write_who_json(out: &mut impl Write, segments: &[Attachments]) -> io::Result<()> {
-    let columns = super::column::by_names(ATTACHERS, JSON);
     let mut object = Object::schema(out)?;
     object.list("segments", segments, |out, segment| {
         let mut object = Object::open(out)?;
@@ -150,21 +149,30 @@ pub(crate) fn write_who_json(out: &mut impl Write, segments: &[Attachments]) -> 
         object.optional("ns", segment.ns)?;
         object.optional("nattch", segment.nattch)?;
         object.number("found", segment.attachers.found())?;
-        object.list("attachments", segment.mappings(), |out, row| {
-            let mut object = Object::open(out)?;
-            object.row(&columns, &row)?;
-            object.close()
-        })?;
-        object.list("hidden", &segment.attachers.hidden, |out, (reason, count)| {
-            let mut object = Object::open(out)?;
-            object.text("reason", reason.word())?;
-            object.number("count", *count)?;
-            object.close()
-        })?;
+        write_attachments(&mut object, segment)?;
         object.text("container", segment.container.as_deref())?;
         object.close()
     })?;
     object.end()
+}
+
+/// Writes the fields that tell who has a segment attached.
+///
+/// # Errors
+/// The writer's.
+pub(super) fn write_attachments<W: Write>(object: &mut Object<'_, W>, segment: &Attachments) -> io::Result<()> {
+    let columns = super::column::by_names(ATTACHERS, JSON);
+    object.list("attachments", segment.mappings(), |out, row| {
+        let mut object = Object::open(out)?;
+        object.row(&columns, &row)?;
+        object.close()
+    })?;
+    object.list("hidden", &segment.attachers.hidden, |out, (reason, count)| {
+        let mut object = Object::open(out)?;
+        object.text("reason", reason.word())?;
+        object.number("count", *count)?;
+        object.close()
+    })
 }
 
 #[cfg(test)]

@@ -12,8 +12,11 @@ mod accounts;
 mod attachment;
 mod file_handle;
 mod files;
+mod inbox;
+mod inherited;
 mod kernel;
 mod namespace;
+mod notify;
 mod process;
 mod procmap;
 mod signals;
@@ -27,10 +30,14 @@ pub(crate) use file_handle::file_handle;
 pub(crate) use files::{
     SparseFile, is_at_end, move_to, next_data, open_at_once, place_in_file, read, skip, splice, widen_pipe, write,
 };
-pub(crate) use namespace::{enter_ipc, enter_user, in_ipc_namespace, is_ipc, owner_of};
+pub(crate) use inbox::{Arrival, Inbox, pass_on};
+pub(crate) use inherited::SignalState;
+pub(crate) use namespace::{enter_ipc, enter_user, in_ipc_namespace, is_ipc, leave_ipc, leave_user_and_ipc, owner_of};
 pub(crate) use nix::errno::Errno;
+pub(crate) use notify::{CAN_LISTEN, let_go_on, listen, receive, still_waits};
 pub(crate) use process::{
-    answer_and_let_go, ask_to_end, close_inherited, compare_memory, open_pidfd, set_name, wait_ended,
+    answer_and_let_go, ask_to_end, close_inherited, compare_memory, open_pidfd, set_name, standard_input_and_output,
+    wait_ended,
 };
 pub(crate) use procmap::segment_mappings;
 pub(crate) use signals::{Wake, Watch, caught, raise};

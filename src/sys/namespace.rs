@@ -5,7 +5,7 @@ use std::thread::Builder;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::kernel::{NS_GET_NSTYPE, NS_GET_USERNS};
 use super::{On, SysError};
@@ -24,6 +24,24 @@ pub(crate) fn enter_ipc(namespace: BorrowedFd<'_>) -> Result<(), SysError> {
 /// setns(2): EPERM without CAP_SYS_ADMIN in it, EINVAL with several threads, or if we are in it already.
 pub(crate) fn enter_user(namespace: BorrowedFd<'_>) -> Result<(), SysError> {
     setns(namespace, CloneFlags::CLONE_NEWUSER).map_err(failed)
+}
+
+/// Leaves the IPC namespace for a new and empty one, with this process, which must have one thread.
+///
+/// # Errors
+/// unshare(2): EPERM without CAP_SYS_ADMIN, ENOSPC if there are as many as there may be (user.max_ipc_namespaces).
+pub(crate) fn leave_ipc() -> Result<(), SysError> {
+    unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| SysError { errno, call: "unshare", target: On::Nothing })
+}
+
+/// Leaves the user namespace too, which takes no privilege; this process is nobody in the new one before it has a map.
+///
+/// # Errors
+/// unshare(2): EPERM where a security module, a sandbox or a chroot(2) forbids it, ENOSPC if there are as many as there
+/// may be (user.max_user_namespaces), EUSERS if they are nested too deep.
+pub(crate) fn leave_user_and_ipc() -> Result<(), SysError> {
+    let both = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWIPC;
+    unshare(both).map_err(|errno| SysError { errno, call: "unshare", target: On::Nothing })
 }
 
 /// Opens the user namespace that owns a namespace (NS_GET_USERNS).

@@ -1,7 +1,7 @@
 //! Processes by descriptor, which no reuse of a pid can deceive; and what a process says of itself.
 
 use std::cmp::Ordering;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -72,6 +72,15 @@ pub(crate) fn close_inherited() {
     // SAFETY: nothing in this process owns a descriptor above 2 yet, as the caller promises, so that none is
     // closed under an owner. A kernel without the call leaves them open, which harms nobody but the caller.
     let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+}
+
+/// Lends standard input and standard output, for a process of ours that was given other things in their place.
+pub(crate) fn standard_input_and_output() -> (BorrowedFd<'static>, BorrowedFd<'static>) {
+    // SAFETY: this process was started with both open, and nobody in it closes them.
+    let input = unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) };
+    // SAFETY: as above.
+    let output = unsafe { BorrowedFd::borrow_raw(libc::STDOUT_FILENO) };
+    (input, output)
 }
 
 /// Writes an answer to the pipe that is our standard output, and lets go of it; gives whether both went well.

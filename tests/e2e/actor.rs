@@ -77,6 +77,11 @@ impl Actor {
         answer.parse().unwrap_or_else(|_| panic!("{line:?} gave {answer:?}"))
     }
 
+    /// Says nothing more to it.
+    pub(crate) fn end_input(&mut self) {
+        drop(self.stdin.take());
+    }
+
     /// Has it end by itself, and waits until it is gone.
     pub(crate) fn leave(mut self) -> i32 {
         let pid = self.pid();

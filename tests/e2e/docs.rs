@@ -10,7 +10,7 @@ use libtest_mimic::Trial;
 use crate::support::{NOBODY, root_trial, shmadm_as};
 
 /// The documents with output in them.
-const DOCUMENTS: &[&str] = &["README.md", "docs/tutorial.md"];
+const DOCUMENTS: &[&str] = &["README.md", "docs/tutorial.md", "docs/ci.md"];
 /// What their lines need besides the program.
 const TOOLS: &[&str] = &["bash", "grep", "setpriv", "sysctl"];
 /// Ends the output of a line.

@@ -14,6 +14,8 @@ mod docs;
 mod dump;
 mod examples;
 mod holder;
+mod leakcheck;
+mod leakcheck_shared;
 mod list;
 mod map;
 mod namespaces;
@@ -84,6 +86,8 @@ fn main() -> ExitCode {
         prune_churn::trials(),
         prune_looks::trials(),
         namespaces::trials(),
+        leakcheck::trials(),
+        leakcheck_shared::trials(),
     ]
     .into_iter()
     .flatten()

@@ -30,8 +30,14 @@ impl Row {
 
 /// Reads /proc/sysvipc/shm.
 pub(crate) fn rows() -> Vec<Row> {
-    let text = std::fs::read_to_string("/proc/sysvipc/shm").unwrap();
-    text.lines().skip(1).map(|line| Row(line.split_whitespace().map(ToOwned::to_owned).collect())).collect()
+    parse(&std::fs::read_to_string("/proc/sysvipc/shm").unwrap())
+}
+
+/// Reads what stands behind the last headings of /proc/sysvipc/shm in a text.
+pub(crate) fn parse(text: &str) -> Vec<Row> {
+    let lines: Vec<&str> = text.lines().collect();
+    let headings = lines.iter().rposition(|line| line.trim_start().starts_with("key ")).unwrap();
+    lines[headings + 1..].iter().map(|line| Row(line.split_whitespace().map(ToOwned::to_owned).collect())).collect()
 }
 
 /// Finds a segment's row.

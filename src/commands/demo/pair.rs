@@ -154,7 +154,7 @@ fn take_turns(
 
 /// Removes the segment that this half has made.
 fn remove(seen: &Segment, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
-    let outcome = act::remove(&context.system, seen, Removal { force: true, dry_run: false })?;
+    let outcome = act::remove(&context.system, seen, Removal { force: true, ..Removal::default() })?;
     teller.call(context, "destroy", format!("shmctl({}, IPC_RMID, NULL)", seen.id), "0".to_owned())?;
     if outcome == Outcome::Marked {
         teller.note(

@@ -181,7 +181,7 @@ fn destroy(id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<(), 
     let Some(seen) = segment(&context.system, id, Needs::empty())? else {
         return teller.note(context, "destroy", "Somebody else has removed the segment meanwhile.");
     };
-    let outcome = act::remove(&context.system, &seen, Removal { force: true, dry_run: false })?;
+    let outcome = act::remove(&context.system, &seen, Removal { force: true, ..Removal::default() })?;
     teller.call(context, "destroy", format!("shmctl({id}, IPC_RMID, NULL)"), "0".to_owned())?;
     teller.call(context, "destroy", format!("shmctl({id}, IPC_STAT, &ds)"), stat_result(id))?;
     teller.note(

@@ -1,0 +1,282 @@
+//! `shmadm leakcheck`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+
+use super::{Context, Manual, quoted, usage};
+use crate::act::{Cleaned, NewFile, clean};
+use crate::error::{Error, Exit};
+use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, lossless};
+use crate::process::{Isolate, Isolation, Supervised, isolate, supervise};
+use crate::query::{Before, System, leaks};
+use crate::render::{leak_line, write_junit, write_leaks_json};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "leakcheck",
+    arguments: LeakcheckArgs::augment_args,
+    examples: &[
+        (
+            "shmadm leakcheck -- sh -c 'shmadm rm $(shmadm create)'",
+            "run a command, and fail if it leaves shared memory behind, as this one does not",
+        ),
+        ("shmadm leakcheck --report leaks.json --junit leaks.xml -- true", "also tell it to programs and to CI"),
+        (
+            "shmadm leakcheck --isolate never --rm --leak-exit-code 0 -- shmadm create",
+            "run it in this IPC namespace, and remove what it leaves, which is no failure",
+        ),
+    ],
+    json: "Standard output is the command's, and there is no --json. --report FILE writes {\"schema\":1,\"command\":[…],\
+           \"exit_code\":0,\"isolation\":\"ipc\"|\"user+ipc\"|\"none\",\"leaked\":[{segment…,\"creator_command\":\"…\",\
+           \"attachments\":[…],\"hidden\":[…],\"outcome\":null|\"destroyed\"|\"marked\"|\"kept\",\"reason\":null}],\
+           \"unattributed\":[…]}.",
+    notes: "Exit codes are the command's own (128 and the number for a signal, 127 if there is none of that name, 126 if \
+            it cannot be executed), 65 or that of --leak-exit-code if it succeeded and left segments behind, and 125 if \
+            leakcheck itself failed.\n\n\
+            Isolated, the command has a new IPC namespace, which its semaphores and message queues are in as well: what \
+            is left there is its own, exactly, and goes with the namespace, once no process is left in it. The limits \
+            kernel.shmmni, shmmax, shmall and shm_rmid_forced are carried over. This takes CAP_SYS_ADMIN; --isolate \
+            always takes a user namespace else, in which the command is the same user, but setuid programs have no \
+            effect, supplementary groups cannot be set, and files of other users belong to nobody.\n\n\
+            Not isolated, what is new afterwards is told by its creator: a process that was seen to descend from the \
+            command, in looks some milliseconds apart. A creator that lived too briefly for that may have been of \
+            another job of yours: its segments are unattributed. They count, unless --lenient is given, and --rm takes \
+            them with --strict alone. Of what other users or living processes beside the command made, nothing is said \
+            and nothing is touched.\n\n\
+            --trace asks the kernel to tell each shmget before it is made (seccomp user notifications), which attributes \
+            all of them, and names every creator. Processes that the command leaves behind go on, since a process \
+            shmadm-trace answers for them until the last has ended; should that one be killed while they live, their \
+            shmget fails (ENOSYS).\n\n\
+            --rm has the rails of prune: it takes orphans alone, each looked at again right before. What is still \
+            attached, or whose creator or last user lives, is kept.\n\n\
+            Signals that are sent to leakcheck are passed on to the command.",
+};
+
+/// The words for isolation.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum IsolateArg {
+    /// Where that takes no user namespace
+    Auto,
+    /// In any case, with a user namespace where it takes one
+    Always,
+    /// Not at all
+    Never,
+}
+
+/// Run a command and report the segments that it left behind
+#[derive(Args, Debug)]
+pub(crate) struct LeakcheckArgs {
+    /// When to give the command an IPC namespace of its own
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
+    isolate: IsolateArg,
+
+    /// Have the kernel tell each shmget, so that every creator is known
+    #[arg(long)]
+    trace: bool,
+
+    /// Remove what was left behind
+    #[arg(long)]
+    rm: bool,
+
+    /// Segments that cannot be attributed are no leaks
+    #[arg(long, conflicts_with = "strict")]
+    lenient: bool,
+
+    /// Segments that cannot be attributed are removed as well
+    #[arg(long, requires = "rm")]
+    strict: bool,
+
+    /// Exit with N if anything was left behind
+    #[arg(long, value_name = "N", default_value_t = 65)]
+    leak_exit_code: u8,
+
+    /// Write what was found to FILE, as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
+    /// Write it to FILE as JUnit, which CI systems show
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// The command, with its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Runs a command, and tells what it left behind.
+///
+/// # Errors
+/// The command cannot be started, or isolated; or what it left cannot be told although it succeeded.
+pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, Error> {
+    if context.json() {
+        return Err(
+            usage("--json would mix with what the command prints").hint("`--report FILE` writes JSON to a file")
+        );
+    }
+    if args.report.is_some() && args.report == args.junit {
+        return Err(usage("--report and --junit name the same file"));
+    }
+    // What cannot be written is better known before an hour of tests than behind it.
+    for path in [&args.report, &args.junit].into_iter().flatten() {
+        NewFile::begin(path, true)?;
+    }
+    let (isolation, notes) = isolate(&context.system, args.isolate(context)?)?;
+    notes.iter().for_each(|note| context.ui.status(note));
+    let before = if isolation == Isolation::None { Before::look(&context.system)? } else { Before::default() };
+    let start = Instant::now();
+    // What is known of this namespace from before does not hold in a new one.
+    let supervised = supervise(&System::new(), &args.command, args.trace)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let exit_code = supervised.code;
+    let told = tell(args, context, &before, supervised, isolation, seconds);
+    match told {
+        // The command's own failure is the one that counts.
+        Err(error) if exit_code != 0 => {
+            context.ui.error(&error);
+            Ok(Exit::Verdict(exit_code))
+        }
+        Err(error) => Err(error),
+        Ok(true) if exit_code == 0 => Ok(Exit::Verdict(args.leak_exit_code)),
+        Ok(_) => Ok(Exit::Verdict(exit_code)),
+    }
+}
+
+impl LeakcheckArgs {
+    /// Decides on isolation.
+    fn isolate(&self, context: &Context) -> Result<Isolate, Error> {
+        match self.isolate {
+            IsolateArg::Always if context.elsewhere => {
+                Err(usage("--ns names the namespace in which the command runs, and --isolate always makes another"))
+            }
+            IsolateArg::Auto if context.elsewhere => Ok(Isolate::Never),
+            IsolateArg::Auto => Ok(Isolate::Auto),
+            IsolateArg::Always => Ok(Isolate::Always),
+            IsolateArg::Never => Ok(Isolate::Never),
+        }
+    }
+}
+
+/// Finds what was left, removes it if wanted, and tells it; gives whether there is anything that counts.
+fn tell(
+    args: &LeakcheckArgs,
+    context: &mut Context,
+    before: &Before,
+    supervised: Supervised,
+    isolation: Isolation,
+    seconds: f64,
+) -> Result<bool, Error> {
+    let system = System::new();
+    let alone = isolation != Isolation::None;
+    let (exit_code, evidence, released) = supervised.into_evidence(alone);
+    let mut leaks = leaks(&system, before, &evidence)?;
+    drop(released);
+    if args.rm {
+        leaks.leaked.iter_mut().for_each(|leak| remove(&system, context, leak));
+        if args.strict {
+            leaks.unattributed.iter_mut().for_each(|leak| remove(&system, context, leak));
+        }
+    }
+    let command = args.command.iter().map(|word| lossless(word.as_encoded_bytes())).collect();
+    let isolation = isolation.word();
+    let check = LeakCheck { command, exit_code, isolation, seconds, lenient: args.lenient, leaks };
+    say(args, context, &check, alone);
+    // Each is tried, whatever becomes of the other.
+    let report = write(args.report.as_deref(), |out| write_leaks_json(out, &check));
+    let junit = write(args.junit.as_deref(), |out| write_junit(out, &check));
+    report.and(junit).map(|()| check.counted().next().is_some())
+}
+
+/// Removes a segment that was left behind, if nobody can need it any more.
+fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
+    let kept = |reason: &str| Some(LeakRemoval::Kept(reason.to_owned()));
+    leak.removal = match leak.segment.state {
+        Some(State::InUse | State::Dest) => kept("it is attached"),
+        Some(State::Idle) => kept("its creator or its last user lives"),
+        Some(State::Unknown) | None => kept("whether its creator or its last user lives cannot be judged"),
+        Some(State::Orphan) => match clean(system, &leak.segment, false) {
+            Ok(Cleaned::Removed(outcome)) => Some(LeakRemoval::Removed(outcome.word())),
+            Ok(Cleaned::Kept(reason)) => Some(LeakRemoval::Kept(reason.reason())),
+            Err(error) => {
+                context.ui.error(&error);
+                Some(LeakRemoval::Kept(error.line()))
+            }
+        },
+    };
+}
+
+/// Says on standard error what was found.
+fn say(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, alone: bool) {
+    let Leaks { leaked, unattributed } = &check.leaks;
+    for leak in leaked {
+        context.ui.tell(&format!("leaked: {}", leak_line(leak)));
+    }
+    for leak in unattributed {
+        context.ui.tell(&format!("unattributed: {}", leak_line(leak)));
+    }
+    if leaked.is_empty() && unattributed.is_empty() {
+        return context.ui.status("no shared memory segment was left behind");
+    }
+    let all = || leaked.iter().chain(unattributed);
+    let sum = |bytes: fn(&Leak) -> Option<u64>| Size(all().filter_map(bytes).fold(0, u64::saturating_add));
+    let (size, rss) = (sum(|leak| Some(leak.segment.size)), sum(|leak| leak.segment.rss));
+    let count = |count: usize, what: &str| match count {
+        1 => format!("1 segment {what}"),
+        count => format!("{count} segments {what}"),
+    };
+    let mut counts = Vec::new();
+    if !leaked.is_empty() {
+        counts.push(count(leaked.len(), "left behind"));
+    }
+    if !unattributed.is_empty() {
+        counts.push(count(unattributed.len(), "by the command or by another job of yours"));
+    }
+    context.ui.warning(&format!("{}: {size} together, and {rss} of it in memory", counts.join(" and ")));
+    let is_attached = |leak: &&Leak| leak.segment.nattch > 0;
+    let attached = all().filter(is_attached).count();
+    if alone && attached > 0 {
+        context.ui.status(&format!(
+            "{attached} of them still attached by processes that the command left behind: their namespace goes with the \
+             last of these"
+        ));
+    } else if alone {
+        context.ui.status("they go with their namespace");
+    } else if !args.rm {
+        hint(args, context, leaked);
+    }
+}
+
+/// How many segments a hint names.
+const NAMED: usize = 8;
+
+/// Advises how to remove what was left.
+fn hint(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
+    let ids: Vec<String> = leaked.iter().map(|leak| leak.segment.id.to_string()).collect();
+    match (&args.report, ids.len()) {
+        (_, 0) => {}
+        (Some(report), _) => {
+            let file = quoted(&report.to_string_lossy());
+            context
+                .ui
+                .hint(&format!("`shmadm rm --from {file}` removes those left behind, if they are still the same"));
+        }
+        (None, 1..=NAMED) => context.ui.hint(&format!("`shmadm rm {}` removes them", ids.join(" "))),
+        (None, _) => context.ui.hint("with --rm they are removed; `shmadm rm --from FILE` removes those of a --report"),
+    }
+}
+
+/// Writes a file, if one was asked for.
+fn write(
+    path: Option<&Path>,
+    write: impl FnOnce(&mut std::io::BufWriter<&std::fs::File>) -> std::io::Result<()>,
+) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    let file = NewFile::begin(path, true)?;
+    let mut out = std::io::BufWriter::new(file.file());
+    let written = write(&mut out).and_then(|()| std::io::Write::flush(&mut out));
+    drop(out);
+    written.map_err(|error| file.failed(&error))?;
+    file.keep(true)
+}

@@ -1,0 +1,87 @@
+//! What a command left behind: lines for people, and the report as JSON.
+
+use std::io::{self, Write};
+
+use super::attachers::write_attachments;
+use super::{Attachments, Object, RECORD, SEGMENT, column, write_string};
+use crate::model::{Attacher, Key, Leak, LeakCheck, LeakRemoval, Segment, Size};
+
+/// How many processes a line names.
+const NAMED: usize = 4;
+
+/// Says what a segment is, who made it, and who still has it.
+pub(crate) fn leak_line(leak: &Leak) -> String {
+    let segment = &leak.segment;
+    let key = if segment.key == Key::PRIVATE { String::new() } else { format!("key {}, ", segment.key) };
+    let rss = Size(segment.rss.unwrap_or_default());
+    let creator = match (segment.cpid, &leak.creator_command) {
+        (Some(pid), Some(command)) => format!("pid {pid} ({command})"),
+        (Some(pid), None) => format!("pid {pid}, whose command was not seen"),
+        (None, _) => "a process outside this pid namespace".to_owned(),
+    };
+    let removal = match &leak.removal {
+        None => String::new(),
+        Some(LeakRemoval::Removed("destroyed")) => "; removed".to_owned(),
+        Some(LeakRemoval::Removed(_)) => {
+            "; marked for destruction, since it was attached at the last moment".to_owned()
+        }
+        Some(LeakRemoval::Kept(reason)) => format!("; kept: {reason}"),
+    };
+    format!(
+        "segment {} ({key}{}, {rss} in memory), made by {creator}, {}{removal}",
+        segment.id,
+        Size(segment.size),
+        attached(leak)
+    )
+}
+
+/// Says who has a segment attached.
+fn attached(leak: &Leak) -> String {
+    let segment = &leak.segment;
+    if segment.nattch == 0 {
+        return "attached by nobody".to_owned();
+    }
+    let Some(attachers) = &segment.attachers else { return format!("attached {} times", segment.nattch) };
+    let name = |process: &[Attacher]| format!("pid {}", process[0].process());
+    let mut names: Vec<String> = attachers.processes().take(NAMED).map(name).collect();
+    let more = attachers.processes().count().saturating_sub(NAMED);
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    names.extend(
+        attachers.hidden.iter().map(|(reason, _)| format!("somebody who cannot be seen: {}", reason.meaning())),
+    );
+    let dest = if segment.dest { ", and gone with the last of them" } else { "" };
+    format!("still attached by {}{dest}", names.join(", "))
+}
+
+/// Writes the report.
+///
+/// # Errors
+/// The writer's.
+pub(crate) fn write_leaks_json(out: &mut impl Write, check: &LeakCheck) -> io::Result<()> {
+    let record = column::by_names(SEGMENT, RECORD);
+    let mut object = Object::schema(out)?;
+    object.list("command", &check.command, |out, word| write_string(out, word))?;
+    object.number("exit_code", check.exit_code)?;
+    object.text("isolation", check.isolation)?;
+    for (key, leaks) in [("leaked", &check.leaks.leaked), ("unattributed", &check.leaks.unattributed)] {
+        object.list(key, leaks, |out, leak| {
+            let mut object = Object::open(out)?;
+            object.row(&record, &leak.segment)?;
+            object.text("creator_command", leak.creator_command.as_deref())?;
+            let Segment { id, ns, nattch, .. } = leak.segment;
+            let attachers = leak.segment.attachers.clone().unwrap_or_default();
+            write_attachments(&mut object, &Attachments { id, ns, nattch: Some(nattch), container: None, attachers })?;
+            let (outcome, reason) = match &leak.removal {
+                None => (None, None),
+                Some(LeakRemoval::Removed(outcome)) => (Some(*outcome), None),
+                Some(LeakRemoval::Kept(reason)) => (Some("kept"), Some(reason.as_str())),
+            };
+            object.text("outcome", outcome)?;
+            object.text("reason", reason)?;
+            object.close()
+        })?;
+    }
+    object.end()
+}

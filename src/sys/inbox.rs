@@ -1,0 +1,87 @@
+//! Signals that are read instead of handled, for a process that passes them on (signalfd(2)).
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// Signals by which other processes tell a program something; those of real time come besides. The ones that stop a
+/// process, and those by which the kernel tells it of its own faults, are not for others.
+const PASSED_ON: [c_int; 12] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGWINCH,
+    libc::SIGCONT,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGURG,
+];
+
+/// A signal that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// A child has ended, or several have.
+    Child,
+    /// Another process sent this one.
+    Sent(c_int),
+    /// The kernel sent it, as a terminal's keys make it: all of the foreground has it.
+    Kernel,
+}
+
+/// Signals, blocked from here on and read in turn.
+#[derive(Debug)]
+pub(crate) struct Inbox(SignalFd);
+
+impl Inbox {
+    /// Blocks what is to be read. Processes that are started inherit that.
+    ///
+    /// # Errors
+    /// signalfd(2), for want of descriptors.
+    pub(crate) fn open() -> Result<Self, Errno> {
+        // Ignored, it would let children vanish unseen.
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default action runs no code of ours.
+        unsafe { sigaction(Signal::SIGCHLD, &default) }?;
+        let mut set = *SigSet::from_iter([Signal::SIGCHLD]).as_ref();
+        for signal in PASSED_ON.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+            // SAFETY: the set is a whole one.
+            unsafe { libc::sigaddset(&raw mut set, signal) };
+        }
+        // SAFETY: the set was filled by the calls that are there for it.
+        let set = unsafe { SigSet::from_sigset_t_unchecked(set) };
+        set.thread_block()?;
+        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Self)
+    }
+
+    /// Takes the next signal, if there is one.
+    ///
+    /// # Errors
+    /// read(2), which has none to fail with.
+    pub(crate) fn next(&self) -> Result<Option<Arrival>, Errno> {
+        Ok(self.0.read_signal()?.map(|signal| match c_int::try_from(signal.ssi_signo) {
+            Ok(libc::SIGCHLD) | Err(_) => Arrival::Child,
+            // What processes send has codes from 0 down.
+            Ok(number) if signal.ssi_code <= 0 => Arrival::Sent(number),
+            Ok(_) => Arrival::Kernel,
+        }))
+    }
+}
+
+impl AsFd for Inbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Sends a signal to a child that has not been waited for, and whose pid therefore is nobody else's.
+pub(crate) fn pass_on(child: i32, signal: c_int) {
+    // SAFETY: kill(2) takes two integers. That the child has just ended is no failure of anybody's.
+    unsafe { libc::kill(child, signal) };
+}

@@ -1,0 +1,158 @@
+//! Calls of shmget(2) that are told to us before they are made (seccomp_unotify(2)).
+//!
+//! The filter changes nothing about what a program may do: each call is reported, and then goes on as it is. Filtered is
+//! one thread and all that it starts; the right to do so is CAP_SYS_ADMIN in the own user namespace, without which the
+//! kernel wants no_new_privs, by which setuid programs would lose their privilege.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::libc::{self, c_int, c_long, c_uint, c_ulong, seccomp_notif, seccomp_notif_resp, sock_filter, sock_fprog};
+
+use super::{On, SysError};
+use crate::model::Key;
+
+/// linux/audit.h: what the architecture of a call is called.
+const NATIVE: u32 = if cfg!(target_arch = "aarch64") { 0xc000_00b7 } else { 0xc000_003e };
+/// linux/audit.h: the architecture of 32-bit programs on this one.
+const COMPAT: u32 = if cfg!(target_arch = "aarch64") { 0x4000_0028 } else { 0x4000_0003 };
+/// The number of shmget in 32-bit programs (asm/unistd_32.h).
+const COMPAT_SHMGET: u32 = if cfg!(target_arch = "aarch64") { 307 } else { 395 };
+/// The number of ipc(2) in 32-bit programs of x86, of whose first argument 23 means shmget (linux/ipc.h).
+const COMPAT_IPC: u32 = 117;
+/// linux/ipc.h: SHMGET.
+const IPC_CALL_SHMGET: u32 = 23;
+/// asm/unistd_x32.h: the bit by which calls of the x32 interface can be told.
+const X32_BIT: u32 = 0x4000_0000;
+
+/// Where `struct seccomp_data` has the number of the call.
+const NUMBER: u32 = 0;
+/// Where it has the architecture.
+const ARCHITECTURE: u32 = 4;
+/// Where it has the lower half of the first argument.
+const FIRST_ARGUMENT: u32 = 16;
+
+/// Tells whether this program knows how calls look on this machine.
+pub(crate) const CAN_LISTEN: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+
+/// A call of shmget that waits to be let go on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    /// By which it is let go on.
+    pub(crate) id: u64,
+    /// The thread that makes it, as our pid namespace numbers it; 0 if it is outside.
+    pub(crate) thread: i32,
+    /// The key that it asks for.
+    pub(crate) key: Key,
+    /// The size in bytes.
+    pub(crate) size: u64,
+}
+
+/// Loads what is at an offset of `struct seccomp_data`.
+const fn load(offset: u32) -> sock_filter {
+    step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0)
+}
+
+/// Goes on `yes` steps further if what was loaded equals a number, else `no`.
+const fn equals(number: u32, yes: u8, no: u8) -> sock_filter {
+    step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, number, yes, no)
+}
+
+/// Keeps some bits of what was loaded.
+const fn mask(bits: u32) -> sock_filter {
+    step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, bits, 0, 0)
+}
+
+/// Ends with a verdict.
+const fn verdict(verdict: c_uint) -> sock_filter {
+    step(libc::BPF_RET | libc::BPF_K, verdict, 0, 0)
+}
+
+/// Makes a step of the filter.
+#[expect(clippy::cast_possible_truncation, reason = "the codes have eight bits")]
+const fn step(code: c_uint, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code: code as u16, jt, jf, k }
+}
+
+/// Puts the filter on this thread, and on all that it starts from now on.
+///
+/// # Errors
+/// seccomp(2): EACCES without CAP_SYS_ADMIN, EBUSY if somebody listens already, EINVAL or ENOSYS before Linux 5.5.
+pub(crate) fn listen() -> Result<OwnedFd, SysError> {
+    #[expect(clippy::cast_possible_truncation, reason = "numbers of calls are small")]
+    let mut program = [
+        load(ARCHITECTURE),
+        equals(NATIVE, 1, 0),
+        equals(COMPAT, 3, 10),
+        load(NUMBER),
+        mask(!X32_BIT),
+        equals(libc::SYS_shmget as u32, 6, 7),
+        load(NUMBER),
+        equals(COMPAT_SHMGET, 4, 0),
+        equals(if cfg!(target_arch = "x86_64") { COMPAT_IPC } else { u32::MAX }, 0, 4),
+        load(FIRST_ARGUMENT),
+        // Above is a version.
+        mask(0xffff),
+        equals(IPC_CALL_SHMGET, 0, 1),
+        verdict(libc::SECCOMP_RET_USER_NOTIF),
+        verdict(libc::SECCOMP_RET_ALLOW),
+    ];
+    let length = u16::try_from(program.len()).unwrap_or(u16::MAX);
+    let program = sock_fprog { len: length, filter: program.as_mut_ptr() };
+    let install = |flags: c_ulong| {
+        // SAFETY: the pointer is to a program that lives through the call, with its length beside it.
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }
+    };
+    // Where a kernel has it (5.19), signals do not make a program begin its call again while it is looked at.
+    let mut result: c_long =
+        install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    if result < 0 && Errno::last() == Errno::EINVAL {
+        result = install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    }
+    match c_int::try_from(result) {
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
+        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(SysError::last("seccomp", On::Nothing)),
+    }
+}
+
+/// Takes a call that waits; `None` if it was given up meanwhile.
+///
+/// # Errors
+/// ioctl(2), if it is no listener.
+pub(crate) fn receive(listener: &impl AsFd) -> Result<Option<Call>, Errno> {
+    // SAFETY: every field is an integer, for which zero is a value; the kernel wants it to be zero.
+    let mut told: seccomp_notif = unsafe { std::mem::zeroed() };
+    let descriptor = listener.as_fd().as_raw_fd();
+    // SAFETY: the request fills a record of this type, which the pointer is to.
+    if unsafe { libc::ioctl(descriptor, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut told) } < 0 {
+        return match Errno::last() {
+            Errno::ENOENT | Errno::EINTR => Ok(None),
+            errno => Err(errno),
+        };
+    }
+    let through_ipc = told.data.arch == COMPAT && told.data.nr.cast_unsigned() == COMPAT_IPC;
+    let arguments = if through_ipc { &told.data.args[1..] } else { &told.data.args[..] };
+    Ok(Some(Call {
+        id: told.id,
+        thread: told.pid.cast_signed(),
+        #[expect(clippy::cast_possible_truncation, reason = "the kernel takes the lower half for the key as well")]
+        key: Key::new(arguments[0] as u32),
+        size: arguments[1],
+    }))
+}
+
+/// Tells whether a call still waits, and its thread is the one that made it.
+pub(crate) fn still_waits(listener: &impl AsFd, call: u64) -> bool {
+    // SAFETY: the request reads a number of 64 bits, which the pointer is to.
+    unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const call) == 0 }
+}
+
+/// Lets a call go on as it is; one that was given up meanwhile needs no answer.
+pub(crate) fn let_go_on(listener: &impl AsFd, call: u64) {
+    #[expect(clippy::cast_possible_truncation, reason = "the flag is 1")]
+    let answer =
+        seccomp_notif_resp { id: call, val: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 };
+    // SAFETY: the request reads a record of this type, which the pointer is to.
+    unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
+}

@@ -1,0 +1,410 @@
+//! `leakcheck`: what a command leaves behind is told, exactly, and nothing else is touched.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::oracle;
+use crate::support::{NOBODY, Ran, file, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+
+/// A shell's word for the test program as an actor.
+pub(crate) fn actor() -> String {
+    format!("{} --actor", std::env::current_exe().unwrap().display())
+}
+
+/// A shell command that makes segments, in one process that is gone afterwards.
+pub(crate) fn making(keys: &[i32]) -> String {
+    let lines: Vec<String> = keys.iter().map(|key| format!("create {key} 4096 0")).collect();
+    format!("printf '{}\\n' | {} >/dev/null", lines.join("\\n"), actor())
+}
+
+/// Prepares a leakcheck of a shell command.
+pub(crate) fn leakcheck(options: &[&str], script: &str) -> Command {
+    let mut command = shmadm();
+    command.arg("leakcheck").args(options).args(["--", "sh", "-c", script]).env("PATH", "/usr/bin:/bin");
+    command
+}
+
+/// Runs one with a report, and gives both.
+pub(crate) fn reported(options: &[&str], script: &str) -> (Ran, Value) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("report.json");
+    let options = [options, &["--report", path.to_str().unwrap()]].concat();
+    let ran = finish(&mut leakcheck(&options, script));
+    let report = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}: {ran:#?}"));
+    (ran, serde_json::from_str(&report).unwrap())
+}
+
+/// Gives the keys of a list of segments, as numbers.
+pub(crate) fn keys(list: &Value) -> Vec<i32> {
+    let key = |segment: &Value| u32::from_str_radix(&segment["key"].as_str().unwrap()[2..], 16).unwrap().cast_signed();
+    list.as_array().unwrap().iter().map(key).collect()
+}
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    [codes(), isolated(), passing_on(), refusals()].into_iter().flatten().collect()
+}
+
+/// What the exit code says.
+fn codes() -> Vec<Trial> {
+    vec![
+        trial("leakcheck::the_exit_code_is_the_commands_and_65_for_a_leak_alone", || {
+            let leak = making(&[1]);
+            for (script, code, leaks) in [
+                ("true".to_owned(), 0, 0),
+                (leak.clone(), 65, 1),
+                (format!("{leak}; exit 1"), 1, 1),
+                ("exit 130".to_owned(), 130, 0),
+                (format!("{leak}; exit 130"), 130, 1),
+                (format!("{leak}; kill -9 $$"), 137, 1),
+                ("kill -TERM $$".to_owned(), 143, 0),
+                // A signal of real time, which has no name.
+                ("kill -40 $$".to_owned(), 168, 0),
+                ("exit 255".to_owned(), 255, 0),
+            ] {
+                let (ran, report) = reported(&["--isolate", "always"], &script);
+                let ran = ran.exits(code).prints_nothing();
+                assert_eq!(report["exit_code"], if code == 65 { 0 } else { code }, "{script}");
+                assert_eq!(report["leaked"].as_array().unwrap().len(), leaks, "{script}: {ran:?}");
+                assert_eq!(ran.stderr.contains("leaked: segment 0 (key 0x00000001, 4 KiB"), leaks == 1, "{ran:?}");
+            }
+        }),
+        trial("leakcheck::a_leak_has_the_code_that_was_asked_for", || {
+            for code in ["0", "1", "255"] {
+                let options = ["--isolate", "always", "--leak-exit-code", code];
+                finish(&mut leakcheck(&options, &making(&[1]))).exits(code.parse().unwrap()).says("leaked: ");
+            }
+            finish(&mut leakcheck(&["--leak-exit-code", "256"], "true")).exits(125);
+        }),
+        trial("leakcheck::commands_that_cannot_run_have_the_codes_of_shells", || {
+            for (command, code, words) in [
+                (
+                    "no-such-command",
+                    127,
+                    "error: cannot run no-such-command: No such file or directory (ENOENT, execve)",
+                ),
+                ("/etc/passwd", 126, "error: cannot run /etc/passwd: Permission denied (EACCES, execve)"),
+                ("/", 126, "error: cannot run /: Permission denied"),
+            ] {
+                let mut leakcheck = shmadm();
+                leakcheck.args(["leakcheck", "--isolate", "always", "--", command]).env("PATH", "/usr/bin:/bin");
+                finish(&mut leakcheck).exits(code).says(words);
+            }
+        }),
+        trial("leakcheck::failures_of_its_own_have_a_code_that_stands_beside_them", || {
+            let directory = tempfile::tempdir().unwrap();
+            let (ran, nowhere) = (directory.path().join("ran"), directory.path().join("none/report.json"));
+            let script = format!("touch {}", ran.display());
+            let nowhere = nowhere.to_str().unwrap();
+            for options in [
+                &["--json"][..],
+                &["--format", "csv"],
+                &["--no-such-option"],
+                &["--lenient", "--strict", "--rm"],
+                &["--strict"],
+                &["--isolate", "sometimes"],
+                &["--report", nowhere],
+                &["--junit", nowhere],
+                &["--report", "x", "--junit", "x"],
+                &["--report", "/dev/null"],
+            ] {
+                finish(&mut leakcheck(options, &script)).exits(125).says("error: ");
+                assert!(!ran.exists(), "{options:?}");
+            }
+            finish(&mut leakcheck(&["--json"], &script)).exits(125).says("hint: `--report FILE`");
+            run(["leakcheck"]).exits(125);
+            run(["leakcheck", "true"]).exits(125);
+            run(["leakcheck", "--"]).exits(125);
+            run(["leakcheck", "--help"]).exits(0);
+        }),
+    ]
+}
+
+/// What is told of a command that had a namespace of its own.
+fn isolated() -> Vec<Trial> {
+    vec![
+        trial("leakcheck::isolated_the_report_is_what_the_kernel_has", || {
+            let outside = oracle::create(1, 4096, 0o600);
+            let before = oracle::rows();
+            // Made under a key that is taken outside; the command shows the kernel's own list.
+            let script = format!("{}; cat /proc/sysvipc/shm", making(&[1, 2, -3]));
+            let (ran, report) = reported(&["--isolate", "always"], &script);
+            let ran = ran.exits(65);
+            let rows: Vec<oracle::Row> = oracle::parse(&ran.stdout);
+            assert_eq!(rows.len(), 3);
+            let leaked = report["leaked"].as_array().unwrap();
+            for (leak, row) in leaked.iter().zip(&rows) {
+                let mut expected = oracle::record(row);
+                expected["ns"] = leak["ns"].clone();
+                for (field, value) in expected.as_object().unwrap() {
+                    assert_eq!(&leak[field], value, "{field}");
+                }
+                assert_eq!(
+                    (&leak["attachments"], &leak["hidden"], &leak["outcome"]),
+                    (&json!([]), &json!([]), &Value::Null)
+                );
+            }
+            assert_eq!(leaked.len(), 3);
+            assert_ne!(leaked[0]["ns"], json!(oracle::namespace()));
+            assert_eq!(keys(&report["leaked"]), [1, 2, -3]);
+            assert_eq!((&report["schema"], &report["unattributed"]), (&json!(1), &json!([])));
+            assert_eq!(report["command"], json!(["sh", "-c", script]));
+            let privileged = nix::unistd::geteuid().is_root();
+            assert_eq!(report["isolation"], if privileged { "ipc" } else { "user+ipc" });
+            assert_eq!(oracle::rows(), before, "what is outside is not touched");
+            assert!(oracle::row(outside).is_some());
+        }),
+        trial("leakcheck::five_hundred_are_told_each", || {
+            let made: Vec<i32> = (1..=500).collect();
+            let (ran, report) = reported(&["--isolate", "always"], &making(&made));
+            let ran =
+                ran.exits(65).says("warning: 500 segments left behind: 2000 KiB together, and 0 bytes of it in memory");
+            assert_eq!(keys(&report["leaked"]), made);
+            assert_eq!(ran.stderr.matches("leaked: segment ").count(), 500);
+        }),
+        trial("leakcheck::what_is_removed_in_time_is_no_leak", || {
+            let script = format!("printf 'create 5 4096 0\\nremove 0\\n' | {}", actor());
+            let ran = finish(&mut leakcheck(&["--isolate", "always"], &script)).exits(0);
+            assert_eq!(
+                (ran.stdout.as_str(), ran.stderr.as_str()),
+                ("0\n0\n", "no shared memory segment was left behind\n")
+            );
+            assert_eq!(finish(&mut leakcheck(&["--isolate", "always", "-q"], &script)).exits(0).stderr, "");
+        }),
+        trial("leakcheck::processes_left_behind_are_told_with_what_they_hold", || {
+            let directory = tempfile::tempdir().unwrap();
+            let pipe = directory.path().join("lines");
+            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            // The daemon goes with this end of its pipe.
+            let lines = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+            std::io::Write::write_all(&mut &lines, b"create 7 4096 0\nattach 0\ncreate 8 4096 0\n").unwrap();
+            let answers = directory.path().join("answers");
+            let script = format!(
+                "{} <{} >{} 2>&1 & until grep -q '^1$' {}; do :; done; echo $!",
+                actor(),
+                pipe.display(),
+                answers.display(),
+                answers.display()
+            );
+            file(directory.path(), "answers", b"");
+            let (ran, report) = reported(&["--isolate", "always", "--rm"], &script);
+            let pid: i32 = ran.stdout.trim().parse().unwrap();
+            let ran = ran.exits(65);
+            assert!(ran.stderr.contains(&format!("still attached by pid {pid} of ")), "{ran:?}");
+            assert!(
+                ran.stderr.contains("1 of them still attached by processes that the command left behind"),
+                "{ran:?}"
+            );
+            assert_eq!(keys(&report["leaked"]), [7, 8]);
+            let held = &report["leaked"][0];
+            assert_eq!((&held["attachments"][0]["pid"], &held["state"]), (&json!(pid), &json!("in-use")));
+            assert!(held["attachments"][0]["command"].as_str().unwrap().ends_with("--actor"));
+            assert_eq!((&held["outcome"], &held["reason"]), (&json!("kept"), &json!("it is attached")));
+            let idle = &report["leaked"][1];
+            assert_eq!(
+                (&idle["outcome"], &idle["reason"]),
+                (&json!("kept"), &json!("its creator or its last user lives"))
+            );
+            assert!(idle["creator_command"].as_str().unwrap().ends_with("--actor"), "it lives, and was seen");
+            drop(lines);
+            wait_for("the daemon's end", || kill(Pid::from_raw(pid), None).is_err());
+        }),
+        root_trial("leakcheck::limits_are_carried_into_the_namespace", || {
+            let set = |name: &str, value: &str| std::fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();
+            set("shmmni", "2");
+            set("shmmax", "8192");
+            set("shmall", "77");
+            let script = "cat /proc/sys/kernel/shmmni /proc/sys/kernel/shmmax /proc/sys/kernel/shmall";
+            assert_eq!(finish(&mut leakcheck(&[], script)).exits(0).stdout, "2\n8192\n77\n");
+            let three = format!("{} && {0} && {0}", "shmadm create");
+            let program = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().unwrap();
+            let mut command = leakcheck(&[], &three);
+            command.env("PATH", format!("{}:/usr/bin:/bin", program.display()));
+            let ran = finish(&mut command).exits(1).says("(kernel.shmmni)").says("warning: 2 segments left behind");
+            assert_eq!(ran.stdout, "0\n1\n");
+            // Where segments go with the last who has them, none is left.
+            set("shm_rmid_forced", "1");
+            assert_eq!(finish(&mut leakcheck(&[], &making(&[1]))).exits(0).stdout, "");
+        }),
+        trial("leakcheck::two_hundred_at_once_under_the_same_keys_are_told_apart", || {
+            std::thread::scope(|scope| {
+                for worker in 0..4 {
+                    let builder = std::thread::Builder::new();
+                    let work = move || {
+                        for number in 0..50 {
+                            let count = 1 + (worker + number) % 4;
+                            let made: Vec<i32> = (1..=count).collect();
+                            let (ran, report) = reported(&["--isolate", "always"], &making(&made));
+                            ran.exits(65);
+                            assert_eq!(keys(&report["leaked"]), made);
+                            assert_eq!(report["unattributed"], json!([]));
+                        }
+                    };
+                    builder.spawn_scoped(scope, work).unwrap();
+                }
+            });
+            assert_eq!(oracle::rows(), []);
+        }),
+        trial("leakcheck::junit_is_a_case_that_fails_with_what_was_left", || {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("leaks.xml");
+            let script = format!("{} # <&>", making(&[5, 6]));
+            let options = ["--isolate", "always", "--junit", path.to_str().unwrap()];
+            finish(&mut leakcheck(&options, &script)).exits(65);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut reader = quick_xml::Reader::from_str(&text);
+            let (mut names, mut depth) = (Vec::new(), 0_i32);
+            loop {
+                match reader.read_event().unwrap() {
+                    quick_xml::events::Event::Start(start) => {
+                        depth += 1;
+                        names.push(start.name().as_ref().to_owned());
+                    }
+                    quick_xml::events::Event::End(_) => depth -= 1,
+                    quick_xml::events::Event::Eof => break,
+                    _ => {}
+                }
+            }
+            assert_eq!(depth, 0);
+            assert_eq!(names, ["testsuites", "testsuite", "properties", "testcase", "failure"]);
+            assert!(text.contains("failures=\"1\"") && text.contains("# &lt;&amp;&gt;"), "{text}");
+            assert!(
+                text.contains("<failure message=\"2 shared memory segments left behind\" type=\"leak\">"),
+                "{text}"
+            );
+            assert!(text.contains("(key 0x00000005, 4 KiB") && text.contains("(key 0x00000006, 4 KiB"), "{text}");
+            // The next run takes its place.
+            finish(&mut leakcheck(&options, "true")).exits(0);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains("failures=\"0\"") && !text.contains("<failure"), "{text}");
+        }),
+    ]
+}
+
+/// What goes through to the command.
+fn passing_on() -> Vec<Trial> {
+    vec![
+        trial("leakcheck::standard_streams_and_words_go_through_as_they_are", || {
+            let mut command = shmadm();
+            command.args(["leakcheck", "--isolate", "always", "-q", "--", "sh", "-c"]);
+            command.arg("cat; echo \"$0|$1|$2\"; echo wrong >&2").args(["a b", "--json", ""]);
+            command.env("PATH", "/usr/bin:/bin").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"in\n").unwrap();
+            let ran: Ran = child.wait_with_output().unwrap().into();
+            let ran = ran.exits(0);
+            assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("in\na b|--json|\n", "wrong\n"));
+        }),
+        trial("leakcheck::signals_that_are_sent_are_passed_on", || {
+            for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT"), (Signal::SIGUSR1, "USR1")] {
+                let script = format!("trap 'echo {name}; exit 7' {name}; echo ready; read line");
+                let mut command = leakcheck(&["--isolate", "always", "-q"], &script);
+                let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+                let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+                assert_eq!(lines.next().unwrap().unwrap(), "ready");
+                kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+                assert_eq!(lines.next().unwrap().unwrap(), name);
+                assert_eq!(child.wait().unwrap().code(), Some(7));
+            }
+        }),
+        trial("leakcheck::the_command_has_the_signals_that_it_would_have_had_bare", || {
+            let show = "grep ^Sig /proc/self/status";
+            for state in ["", "trap '' PIPE; ", "trap '' USR1 CHLD HUP; "] {
+                for blocked in ["", "env --block-signal=USR2 --block-signal=INT "] {
+                    let bare = format!("{state}exec {blocked}{show}");
+                    let program = env!("CARGO_BIN_EXE_shmadm");
+                    let checked = format!("{state}exec {blocked}{program} leakcheck -q --isolate always -- {show}");
+                    let states = [bare, checked].map(|script| {
+                        let mut command = Command::new("sh");
+                        command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin");
+                        let ran: Ran = command.output().unwrap().into();
+                        ran.exits(0).stdout
+                    });
+                    let [bare, checked] = states;
+                    // What is pending is nobody's state; the queue is counted for the whole user.
+                    let kept = |text: &str| -> Vec<String> {
+                        let lines =
+                            text.lines().filter(|line| !line.starts_with("SigQ") && !line.starts_with("SigPnd"));
+                        lines.map(ToOwned::to_owned).collect()
+                    };
+                    assert_eq!(kept(&bare).len(), 3, "{bare}");
+                    assert_eq!(kept(&checked), kept(&bare), "{state}{blocked}");
+                }
+            }
+        }),
+        trial("leakcheck::ns_runs_the_command_there_and_makes_no_namespace", || {
+            let mut actor = Actor::start();
+            let there = actor.number("create 9 4096 0");
+            actor.say("unshare");
+            let pid = actor.pid().to_string();
+            let ran = run(["--ns", &pid, "leakcheck", "--isolate", "always", "--", "true"]);
+            // Without root, nobody else's namespace can be entered.
+            if nix::unistd::geteuid().is_root() {
+                ran.exits(125).says("--isolate always makes another");
+                let mut command = shmadm();
+                command.args(["--ns", &pid, "leakcheck", "-q", "--", "cat", "/proc/sysvipc/shm"]);
+                let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);
+                assert_eq!(oracle::parse(&ran.stdout), [], "it is new, and this one's segment is not in it");
+            } else {
+                ran.exits(125);
+            }
+            assert!(oracle::row(there).is_some());
+        }),
+    ]
+}
+
+/// Where there is no isolation to be had.
+fn refusals() -> Vec<Trial> {
+    vec![
+        root_trial("leakcheck::an_unprivileged_user_is_told_that_it_is_not_isolated_and_how_to", || {
+            let mut command = shmadm_as(NOBODY);
+            command.args(["leakcheck", "--", "id", "-u"]).env("PATH", "/usr/bin:/bin");
+            let ran = finish(&mut command).exits(0).says("not isolated (it takes CAP_SYS_ADMIN)");
+            assert!(ran.stderr.contains("`--isolate always`"), "{ran:?}");
+            assert_eq!(ran.stdout, "65534\n");
+            let mut command = shmadm_as(NOBODY);
+            let show = "id -u; id -g; grep ^Cap /proc/self/status; cat /proc/sysvipc/shm";
+            command.args(["leakcheck", "--isolate", "always", "--", "sh", "-c", show]).env("PATH", "/usr/bin:/bin");
+            oracle::create(3, 4096, 0o666);
+            let ran = finish(&mut command).exits(0);
+            assert!(ran.stdout.starts_with("65534\n65534\n"), "the user stays himself: {ran:?}");
+            assert!(ran.stdout.contains("CapEff:\t0000000000000000"), "{ran:?}");
+            assert_eq!(oracle::parse(&ran.stdout), []);
+        }),
+        root_trial("leakcheck::a_user_namespace_that_may_not_make_another_is_explained", || {
+            let program = env!("CARGO_BIN_EXE_shmadm");
+            let inside = |rest: &str| {
+                let script = format!(
+                    "echo 0 >/proc/sys/user/max_user_namespaces && \
+                     exec setpriv --bounding-set=-all --inh-caps=-all {program} leakcheck {rest} -- true"
+                );
+                let mut command = Command::new("unshare");
+                command.args(["--user", "--map-root-user", "sh", "-c", &script]);
+                Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap())
+            };
+            inside("--isolate auto").exits(0).says("not isolated");
+            inside("--isolate never").exits(0);
+            let ran = inside("--isolate always").exits(125).says("cause: there are as many user or IPC namespaces");
+            assert!(ran.stderr.contains("(ENOSPC, unshare)"), "{ran:?}");
+            assert!(ran.stderr.contains("hint: `--isolate never`"), "{ran:?}");
+        }),
+        root_trial("leakcheck::a_command_outlives_its_supervisor", || {
+            let mut command = leakcheck(&["-q"], "echo ready; read line; echo $line");
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+            assert_eq!(lines.next().unwrap().unwrap(), "ready");
+            let mut stdin = child.stdin.take().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            std::io::Write::write_all(&mut stdin, b"still here\n").unwrap();
+            assert_eq!(lines.next().unwrap().unwrap(), "still here");
+        }),
+    ]
+}
