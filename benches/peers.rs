@@ -8,6 +8,7 @@
 
 mod attachers;
 mod contents;
+mod leakcheck;
 mod listing;
 #[path = "../tests/e2e/oracle.rs"]
 #[expect(dead_code, reason = "the trials use all of it")]
@@ -47,6 +48,7 @@ fn main() {
     if root {
         attachers::namespaces(pairs);
     }
+    leakcheck::run(pairs * 2, root);
     contents::run(pairs.min(9), root);
 }
 

@@ -62,7 +62,6 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
     let mut descendants = Descendants::default();
     let (child, mut tracer) = if trace {
         let (child, tracer) = start_traced(signals, command)?;
-        descendants.leave_out(tracer.standby.pid);
         (child, Some(tracer))
     } else {
         (launch(signals, command)?, None)
@@ -114,10 +113,7 @@ fn reap(child: i32, descendants: &mut Descendants, tracer: &mut Option<Tracer>) 
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         let pid = pid.as_raw_nonzero().get();
         match tracer {
-            Some(tracer) if tracer.standby.pid == pid => {
-                tracer.standby = Standby::start(&tracer.listener)?;
-                descendants.leave_out(tracer.standby.pid);
-            }
+            Some(tracer) if tracer.standby.pid == pid => tracer.replace_standby()?,
             _ if pid == child => code = Some(code_of(status)),
             _ => descendants.note_end(pid),
         }
@@ -199,9 +195,7 @@ fn cannot_trace(error: sys::SysError) -> Error {
 impl Drop for Tracer {
     fn drop(&mut self) {
         self.standby.release();
-        let mut descriptors = [PollFd::new(self.listener.as_fd(), PollFlags::empty())];
-        let nobody_left = matches!(poll(&mut descriptors, PollTimeout::ZERO), Ok(1..));
-        if nobody_left {
+        if self.nobody_is_left() {
             // It ends at once, and not after us.
             let _ = rustix::process::waitpid(rustix::process::Pid::from_raw(self.standby.pid), WaitOptions::empty());
         }
@@ -209,6 +203,20 @@ impl Drop for Tracer {
 }
 
 impl Tracer {
+    /// Tells whether the last process has ended that could tell anything.
+    fn nobody_is_left(&self) -> bool {
+        let mut descriptors = [PollFd::new(self.listener.as_fd(), PollFlags::empty())];
+        matches!(poll(&mut descriptors, PollTimeout::ZERO), Ok(1..))
+    }
+
+    /// Starts another standby, since this one has ended; unless it did because nobody is left.
+    fn replace_standby(&mut self) -> Result<(), Error> {
+        if !self.nobody_is_left() {
+            self.standby = Standby::start(&self.listener)?;
+        }
+        Ok(())
+    }
+
     /// Gives what is to be waited for; nothing once nobody is left who could tell anything.
     fn to_poll(&self) -> Option<PollFd<'_>> {
         self.open.then(|| PollFd::new(self.listener.as_fd(), PollFlags::POLLIN))

@@ -31,16 +31,9 @@ pub(crate) struct Descendants {
     seen: HashMap<i32, Vec<Seen>>,
     /// Those that lived at the last look.
     living: HashSet<i32>,
-    /// Processes of the program's own, which are not asked about.
-    own: HashSet<i32>,
 }
 
 impl Descendants {
-    /// Leaves a child of ours out.
-    pub(crate) fn leave_out(&mut self, pid: i32) {
-        self.own.insert(pid);
-    }
-
     /// Takes note of one that is known to be one, and may have ended before it could be looked at.
     pub(crate) fn note(&mut self, pid: i32, command: Option<&str>) {
         self.seen
@@ -69,7 +62,7 @@ impl Descendants {
         let mut open = vec![std::process::id().cast_signed()];
         while let Some(parent) = open.pop() {
             for pid in procfs::children(proc, parent) {
-                if self.own.contains(&pid) || !living.insert(pid) {
+                if !living.insert(pid) {
                     continue;
                 }
                 open.push(pid);
