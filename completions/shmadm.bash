@@ -34,6 +34,9 @@ _shmadm() {
             shmadm,detach)
                 cmd="shmadm__subcmd__detach"
                 ;;
+            shmadm,diff)
+                cmd="shmadm__subcmd__diff"
+                ;;
             shmadm,dump)
                 cmd="shmadm__subcmd__dump"
                 ;;
@@ -86,7 +89,7 @@ _shmadm() {
 
     case "${cmd}" in
         shmadm)
-            opts="-q -h -V --json --format --ns --color --quiet --help --version create attach write attach-and-write read dump restore set detach rm prune list ls stat who map limits demo completions"
+            opts="-q -h -V --json --format --ns --color --quiet --help --version create attach write attach-and-write read dump restore set detach rm prune list ls stat who map limits diff demo completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -350,6 +353,32 @@ _shmadm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --format)
+                    COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmadm__subcmd__diff)
+            opts="-q -h --all-ns --bytes --no-headings --json --format --ns --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0

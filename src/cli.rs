@@ -7,10 +7,10 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, completions, create, demo, detach, dump, limits, list, map, prune, quoted, read,
-    restore, rm, set, stat, who, write,
+    Context, MANUALS, Manual, attach, completions, create, demo, detach, diff, dump, limits, list, map, prune, quoted,
+    read, restore, rm, set, stat, who, write,
 };
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Codes, Error, Exit, Kind};
 use crate::process::{enter_namespace, interrupted_by, serve};
 use crate::query::{HOLDER_NAME, System, with_words};
 use crate::render::{Format, SEGMENT, escape};
@@ -23,6 +23,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Inspect", &["list", "stat", "who", "map", "limits"]),
     ("Clean up", &["prune"]),
     ("Contents", &["write", "read", "dump", "restore"]),
+    ("Monitor", &["diff"]),
     ("Learn", &["demo", "completions"]),
 ];
 
@@ -123,6 +124,7 @@ enum Command {
     Map(map::MapArgs),
     Prune(prune::PruneArgs),
     Limits(limits::LimitsArgs),
+    Diff(diff::DiffArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -134,13 +136,23 @@ impl Command {
             Self::List(args) => args.all_ns,
             Self::Who(args) => args.all_ns,
             Self::Prune(args) => args.all_ns,
+            Self::Diff(args) => args.all_ns,
             _ => false,
         }
     }
 
     /// Tells whether the command prints rows, which CSV and TSV can hold.
     fn prints_rows(&self) -> bool {
-        matches!(self, Self::List(_) | Self::Stat(_) | Self::Limits(_) | Self::Who(_) | Self::Map(_) | Self::Prune(_))
+        matches!(
+            self,
+            Self::List(_)
+                | Self::Stat(_)
+                | Self::Limits(_)
+                | Self::Who(_)
+                | Self::Map(_)
+                | Self::Prune(_)
+                | Self::Diff(_)
+        )
     }
 }
 
@@ -207,11 +219,17 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
             }
         };
     }
-    // What is known before anything is parsed: a usage error is reported in the form that was asked for as well.
-    let wants_json = wants_json(&arguments);
-    let parsed = match parse(&arguments) {
+    // What is known before anything is parsed: a usage error has the form and the code that were asked for as well.
+    let codes = Codes::of(&command_word(&arguments));
+    codes.exit(work(&arguments))
+}
+
+/// Parses the command line and does what it says.
+fn work(arguments: &[OsString]) -> Exit {
+    let wants_json = wants_json(arguments);
+    let parsed = match parse(arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return report_clap(&error, &arguments, wants_json),
+        Err(error) => return report_clap(&error, arguments, wants_json),
     };
     let Cli { global, command } = parsed;
     let format = match format(&global, command.as_ref()) {
@@ -269,6 +287,7 @@ fn dispatch(command: &Command, context: &mut Context) -> Result<Exit, Error> {
         Command::Map(args) => map::run(args, context),
         Command::Prune(args) => prune::run(args, context),
         Command::Limits(args) => limits::run(args, context),
+        Command::Diff(args) => diff::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Completions(args) => completions::run(args, context, &mut self::command()),
     }
@@ -287,6 +306,20 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     // Without the help's texts, which most runs have no use for.
     let matches = Cli::command().try_get_matches_from(write::with_readable_numbers(arguments))?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Finds the word that names the command, as far as that can be seen before parsing; empty if there is none.
+fn command_word(arguments: &[OsString]) -> String {
+    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        match word.as_ref() {
+            // The next word is the option's value, whatever it looks like.
+            "--format" | "--ns" | "--color" => drop(words.next()),
+            option if option.starts_with('-') => {}
+            command => return command.to_owned(),
+        }
+    }
+    String::new()
 }
 
 /// Tells whether JSON is asked for, as far as that can be seen before parsing.
@@ -312,8 +345,10 @@ fn format(global: &GlobalArgs, command: Option<&Command>) -> Result<Format, Erro
         Some(FormatArg::Tsv) => Format::Tsv,
     };
     if matches!(format, Format::Csv | Format::Tsv) && !command.is_some_and(Command::prints_rows) {
-        return Err(usage("csv and tsv are for commands that print rows: list, stat, who, map, prune and limits")
-            .hint("--json reports in JSON, whatever the command"));
+        return Err(usage(
+            "csv and tsv are for commands that print rows: list, stat, who, map, prune, limits and diff",
+        )
+        .hint("--json reports in JSON, whatever the command"));
     }
     Ok(format)
 }
@@ -327,8 +362,8 @@ fn report(mut ui: Ui, error: Error, json: bool) -> Exit {
         return Exit::Signal(signal);
     }
     ui.error(&error);
+    // If standard output takes no more, the error has at least been told on standard error.
     if json {
-        // If standard output takes no more, the error has at least been told on standard error.
         let _ = ui.error_json(&error).and_then(|()| ui.flush());
     }
     Exit::Failed(error.kind)
@@ -366,11 +401,11 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit 
     if !rendered.is_error {
         return Exit::Done;
     }
+    // What is wrong stands before the first empty line, at times on several.
+    let lines: Vec<_> = rendered.plain.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let message = lines.join(" ");
+    let usage = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
     if json {
-        // What is wrong stands before the first empty line, at times on several.
-        let lines: Vec<_> = rendered.plain.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-        let message = lines.join(" ");
-        let usage = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
         let _ = ui.error_json(&usage).and_then(|()| ui.flush());
     }
     Exit::Failed(Kind::Usage)

@@ -143,6 +143,8 @@ pub enum Exit {
     Done,
     /// With a failure that was reported.
     Failed(Kind),
+    /// With a code of the command's trade: what `diff` found.
+    Verdict(u8),
     /// By a signal, which `main` raises again so that a waiting shell sees it.
     Signal(i32),
 }
@@ -156,9 +158,47 @@ impl Exit {
     }
 }
 
+/// What the exit codes of a command mean, where its trade has other ones than ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Codes {
+    /// Those of [`Kind`].
+    Ours,
+    /// Those of diff(1): 0 is same, 1 is different, 2 is any failure.
+    Diff,
+}
+
+impl Codes {
+    /// Finds those of a command.
+    pub(crate) fn of(command: &str) -> Self {
+        match command {
+            "diff" => Self::Diff,
+            _ => Self::Ours,
+        }
+    }
+
+    /// Gives the exit that one of ours is there.
+    pub(crate) const fn exit(self, exit: Exit) -> Exit {
+        match (self, exit) {
+            (Self::Diff, Exit::Failed(_)) => Exit::Verdict(2),
+            (_, exit) => exit,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_verdict_is_a_failure_of_the_trade() {
+        let failed = Exit::Failed(Kind::Permission);
+        assert_eq!([Exit::Done, failed].map(|exit| Codes::Ours.exit(exit)), [Exit::Done, failed]);
+        assert_eq!([Exit::Done, failed].map(|exit| Codes::Diff.exit(exit)), [Exit::Done, Exit::Verdict(2)]);
+        for codes in [Codes::Ours, Codes::Diff] {
+            assert_eq!(codes.exit(Exit::Verdict(1)), Exit::Verdict(1));
+            assert_eq!(codes.exit(Exit::Signal(15)), Exit::Signal(15));
+        }
+    }
 
     #[test]
     fn the_codes_are_the_contract() {

@@ -8,6 +8,7 @@ fn main() -> ExitCode {
     match shmadm::run(std::env::args_os()) {
         Exit::Done => ExitCode::SUCCESS,
         Exit::Failed(kind) => ExitCode::from(kind.code()),
+        Exit::Verdict(code) => ExitCode::from(code),
         Exit::Signal(signal) => {
             shmadm::end_by(signal);
             // Only a signal that cannot end a process leads here.

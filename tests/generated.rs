@@ -190,8 +190,11 @@ fn sections(name: &str, is_main: bool) -> Roff {
         item(&mut roff, line, &sentence(what));
     }
     roff.control("SH", ["EXIT STATUS"]);
-    for (code, meaning) in shmadm::EXIT_STATUS {
+    for (code, meaning) in shmadm::exit_status(command) {
         item(&mut roff, &code.to_string(), meaning);
+    }
+    if is_main {
+        paragraph(&mut roff, "shmadm-diff(1) has the codes of its trade instead.");
     }
     paragraph(
         &mut roff,

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod detach;
+pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod everywhere;
 pub(crate) mod limits;
@@ -122,7 +123,7 @@ pub struct Manual {
 }
 
 /// The exit codes and what they mean; frozen.
-pub const EXIT_STATUS: &[(u8, &str)] = &[
+const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "Done."),
     (1, "Failed, wholly or for several segments with different causes; or a range leaves the segment."),
     (2, "Usage error: nothing was done."),
@@ -135,6 +136,15 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
     ),
     (6, "It exists already."),
 ];
+
+/// Gives the exit codes of a command and what they mean; `diff` has those of its trade.
+#[must_use]
+pub fn exit_status(command: &str) -> &'static [(u8, &'static str)] {
+    match command {
+        "diff" => diff::EXIT_STATUS,
+        _ => EXIT_STATUS,
+    }
+}
 
 /// Every command's manual.
 pub(crate) const MANUALS: &[&Manual] = &[
@@ -153,6 +163,7 @@ pub(crate) const MANUALS: &[&Manual] = &[
     &who::MANUAL,
     &map::MANUAL,
     &limits::MANUAL,
+    &diff::MANUAL,
     &demo::MANUAL,
     &completions::MANUAL,
 ];

@@ -1,9 +1,11 @@
 //! Plain types of the field, without any input or output.
 
+mod difference;
 mod duration;
 mod extent;
 mod key;
 mod limits;
+mod listing;
 mod mapping;
 mod mode;
 mod needs;
@@ -16,10 +18,12 @@ mod state;
 mod target;
 mod text;
 
+pub(crate) use difference::{Change, Changed, Difference};
 pub(crate) use duration::parse_duration;
 pub(crate) use extent::{Extent, Residence};
 pub(crate) use key::Key;
 pub(crate) use limits::{Limits, Usage};
+pub(crate) use listing::parse_listing;
 pub(crate) use mapping::{Attacher, Attachers, HiddenBy, Mapping, SEGMENT_NAME};
 pub(crate) use mode::Mode;
 pub(crate) use needs::Needs;

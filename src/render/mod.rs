@@ -4,6 +4,7 @@ mod attachers;
 mod cell;
 mod column;
 mod delimited;
+mod difference;
 mod escape;
 mod events;
 mod fields;
@@ -21,6 +22,9 @@ mod table;
 pub(crate) use attachers::{ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, WHERE, write_who_json};
 pub(crate) use cell::Cell;
 pub(crate) use column::{Align, Column, ColumnInfo, describe_columns, select};
+pub(crate) use difference::{
+    DIFFERENCE, DIFFERENCE_HERE, DIFFERENCE_NARROW, DifferenceRow, difference_rows, write_difference_json,
+};
 pub(crate) use escape::{escape, escape_lines};
 pub(crate) use events::Event;
 pub(crate) use fields::{segment_fields, write_fields};

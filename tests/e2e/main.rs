@@ -10,6 +10,7 @@ mod churn;
 mod create;
 mod create_root;
 mod demo;
+mod diff;
 mod docs;
 mod dump;
 mod examples;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         write::trials(),
         output::trials(),
         demo::trials(),
+        diff::trials(),
         sandbox::trials(),
         create::trials(),
         create_root::trials(),
