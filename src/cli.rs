@@ -7,13 +7,13 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, completions, create, demo, detach, diff, dump, limits, list, map, prune, quoted,
-    read, restore, rm, set, stat, who, write,
+    Context, MANUALS, Manual, attach, check, completions, create, demo, detach, diff, dump, limits, list, map, prune,
+    quoted, read, restore, rm, set, stat, who, write,
 };
 use crate::error::{Codes, Error, Exit, Kind};
 use crate::process::{enter_namespace, interrupted_by, serve};
 use crate::query::{HOLDER_NAME, System, with_words};
-use crate::render::{Format, SEGMENT, escape};
+use crate::render::{Format, SEGMENT, escape, unknown_line};
 use crate::ui::clap_text::Rendered;
 use crate::ui::{Color, Ui};
 
@@ -23,7 +23,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Inspect", &["list", "stat", "who", "map", "limits"]),
     ("Clean up", &["prune"]),
     ("Contents", &["write", "read", "dump", "restore"]),
-    ("Monitor", &["diff"]),
+    ("Monitor", &["diff", "check"]),
     ("Learn", &["demo", "completions"]),
 ];
 
@@ -125,6 +125,7 @@ enum Command {
     Prune(prune::PruneArgs),
     Limits(limits::LimitsArgs),
     Diff(diff::DiffArgs),
+    Check(check::CheckArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -221,20 +222,20 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     }
     // What is known before anything is parsed: a usage error has the form and the code that were asked for as well.
     let codes = Codes::of(&command_word(&arguments));
-    codes.exit(work(&arguments))
+    codes.exit(work(&arguments, codes))
 }
 
 /// Parses the command line and does what it says.
-fn work(arguments: &[OsString]) -> Exit {
+fn work(arguments: &[OsString], codes: Codes) -> Exit {
     let wants_json = wants_json(arguments);
     let parsed = match parse(arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return report_clap(&error, arguments, wants_json),
+        Err(error) => return report_clap(&error, arguments, wants_json, codes),
     };
     let Cli { global, command } = parsed;
     let format = match format(&global, command.as_ref()) {
         Ok(format) => format,
-        Err(error) => return report(ui(global.quiet, global.color.into()), error, wants_json),
+        Err(error) => return report(ui(global.quiet, global.color.into()), error, wants_json, codes),
     };
     // Before there is any thread: a user namespace can be entered by a process with one alone.
     let everywhere = command.as_ref().is_some_and(Command::is_everywhere);
@@ -245,7 +246,7 @@ fn work(arguments: &[OsString]) -> Exit {
     };
     let system = match system {
         Ok(system) => system,
-        Err(error) => return report(ui(global.quiet, global.color.into()), error, format == Format::Json),
+        Err(error) => return report(ui(global.quiet, global.color.into()), error, format == Format::Json, codes),
     };
     let place = global.ns.as_ref().map(|namespace| quoted(&namespace.to_string_lossy()));
     let words: Vec<_> = arguments.iter().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
@@ -259,7 +260,7 @@ fn work(arguments: &[OsString]) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             let json = context.json();
-            report(context.ui, error, json)
+            report(context.ui, error, json, codes)
         }
     }
 }
@@ -288,6 +289,7 @@ fn dispatch(command: &Command, context: &mut Context) -> Result<Exit, Error> {
         Command::Prune(args) => prune::run(args, context),
         Command::Limits(args) => limits::run(args, context),
         Command::Diff(args) => diff::run(args, context),
+        Command::Check(args) => check::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Completions(args) => completions::run(args, context, &mut self::command()),
     }
@@ -354,7 +356,7 @@ fn format(global: &GlobalArgs, command: Option<&Command>) -> Result<Format, Erro
 }
 
 /// Reports an error, and gives the exit that it means.
-fn report(mut ui: Ui, error: Error, json: bool) -> Exit {
+fn report(mut ui: Ui, error: Error, json: bool, codes: Codes) -> Exit {
     let error = with_words(error);
     if let Kind::Interrupted(signal) = error.kind {
         // Whoever sent it knows; what was printed so far is still handed on.
@@ -365,12 +367,14 @@ fn report(mut ui: Ui, error: Error, json: bool) -> Exit {
     // If standard output takes no more, the error has at least been told on standard error.
     if json {
         let _ = ui.error_json(&error).and_then(|()| ui.flush());
+    } else if codes == Codes::Plugin {
+        let _ = ui.print(&unknown_line(&error)).and_then(|()| ui.flush());
     }
     Exit::Failed(error.kind)
 }
 
 /// Prints what clap has to say: help, the version, or a usage error.
-fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit {
+fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool, codes: Codes) -> Exit {
     let color = color_of(arguments);
     let mut ui = ui(false, color);
     let asks_help = |word: &OsString| word == "-h" || word == "--help" || word == "-V" || word == "--version";
@@ -382,7 +386,7 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit 
         let word = word.unwrap_or_default();
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"))
             .hint(format!("a text that begins with - comes behind --: `shmadm … -- {word}`"));
-        return report(ui, usage, json);
+        return report(ui, usage, json, codes);
     }
     // Parsed without the help's texts the first time, which most runs have no use for; and with arguments that cannot
     // forge lines where these are what is wrong.
@@ -396,7 +400,7 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit 
     let rendered =
         Rendered { plain: rendered.to_string(), ansi: rendered.ansi().to_string(), is_error: error.use_stderr() };
     if let Err(error) = ui.clap(&rendered).and_then(|()| ui.flush()) {
-        return report(ui, error, json);
+        return report(ui, error, json, codes);
     }
     if !rendered.is_error {
         return Exit::Done;
@@ -407,6 +411,8 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit 
     let usage = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
     if json {
         let _ = ui.error_json(&usage).and_then(|()| ui.flush());
+    } else if codes == Codes::Plugin {
+        let _ = ui.print(&unknown_line(&usage)).and_then(|()| ui.flush());
     }
     Exit::Failed(Kind::Usage)
 }

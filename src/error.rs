@@ -143,7 +143,7 @@ pub enum Exit {
     Done,
     /// With a failure that was reported.
     Failed(Kind),
-    /// With a code of the command's trade: what `diff` found.
+    /// With a code of the command's trade: what `diff` found, or what `check` makes of it.
     Verdict(u8),
     /// By a signal, which `main` raises again so that a waiting shell sees it.
     Signal(i32),
@@ -165,12 +165,18 @@ pub(crate) enum Codes {
     Ours,
     /// Those of diff(1): 0 is same, 1 is different, 2 is any failure.
     Diff,
+    /// Those of monitoring plugins, where whatever is no verdict is unknown: a failure, a usage error, and the help.
+    Plugin,
 }
 
 impl Codes {
+    /// UNKNOWN, by the guidelines of monitoring plugins.
+    pub(crate) const UNKNOWN: u8 = 3;
+
     /// Finds those of a command.
     pub(crate) fn of(command: &str) -> Self {
         match command {
+            "check" => Self::Plugin,
             "diff" => Self::Diff,
             _ => Self::Ours,
         }
@@ -180,6 +186,7 @@ impl Codes {
     pub(crate) const fn exit(self, exit: Exit) -> Exit {
         match (self, exit) {
             (Self::Diff, Exit::Failed(_)) => Exit::Verdict(2),
+            (Self::Plugin, Exit::Failed(_) | Exit::Done) => Exit::Verdict(Self::UNKNOWN),
             (_, exit) => exit,
         }
     }
@@ -194,7 +201,8 @@ mod tests {
         let failed = Exit::Failed(Kind::Permission);
         assert_eq!([Exit::Done, failed].map(|exit| Codes::Ours.exit(exit)), [Exit::Done, failed]);
         assert_eq!([Exit::Done, failed].map(|exit| Codes::Diff.exit(exit)), [Exit::Done, Exit::Verdict(2)]);
-        for codes in [Codes::Ours, Codes::Diff] {
+        assert_eq!([Exit::Done, failed].map(|exit| Codes::Plugin.exit(exit)), [Exit::Verdict(3); 2]);
+        for codes in [Codes::Ours, Codes::Diff, Codes::Plugin] {
             assert_eq!(codes.exit(Exit::Verdict(1)), Exit::Verdict(1));
             assert_eq!(codes.exit(Exit::Signal(15)), Exit::Signal(15));
         }

@@ -194,7 +194,7 @@ fn sections(name: &str, is_main: bool) -> Roff {
         item(&mut roff, &code.to_string(), meaning);
     }
     if is_main {
-        paragraph(&mut roff, "shmadm-diff(1) has the codes of its trade instead.");
+        paragraph(&mut roff, "shmadm-diff(1) and shmadm-check(1) have the codes of their trades instead.");
     }
     paragraph(
         &mut roff,

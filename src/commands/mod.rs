@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 pub(crate) mod attach;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod demo;
@@ -137,11 +138,12 @@ const EXIT_STATUS: &[(u8, &str)] = &[
     (6, "It exists already."),
 ];
 
-/// Gives the exit codes of a command and what they mean; `diff` has those of its trade.
+/// Gives the exit codes of a command and what they mean; `diff` and `check` have those of their trades.
 #[must_use]
 pub fn exit_status(command: &str) -> &'static [(u8, &'static str)] {
     match command {
         "diff" => diff::EXIT_STATUS,
+        "check" => check::EXIT_STATUS,
         _ => EXIT_STATUS,
     }
 }
@@ -164,6 +166,7 @@ pub(crate) const MANUALS: &[&Manual] = &[
     &map::MANUAL,
     &limits::MANUAL,
     &diff::MANUAL,
+    &check::MANUAL,
     &demo::MANUAL,
     &completions::MANUAL,
 ];

@@ -15,8 +15,10 @@ mod sidecar;
 mod size;
 mod stamp;
 mod state;
+mod tally;
 mod target;
 mod text;
+mod threshold;
 
 pub(crate) use difference::{Change, Changed, Difference};
 pub(crate) use duration::parse_duration;
@@ -33,5 +35,7 @@ pub(crate) use sidecar::{Sidecar, Sum};
 pub(crate) use size::{Size, parse_size};
 pub(crate) use stamp::Stamp;
 pub(crate) use state::State;
+pub(crate) use tally::Tally;
 pub(crate) use target::{Ftok, KeySpec, Name, Target};
 pub(crate) use text::lossless;
+pub(crate) use threshold::{Measure, Severity, Threshold};

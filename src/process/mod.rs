@@ -1,11 +1,13 @@
 //! Processes that we start, and what we wait for.
 
 mod holder;
+mod in_time;
 mod interrupts;
 mod namespaces;
 mod pair;
 
 pub(crate) use holder::{Hold, StartedHolder, serve, start_holder};
+pub(crate) use in_time::in_time;
 pub(crate) use interrupts::{Ended, Interrupts, end_by, interrupted_by};
 pub(crate) use namespaces::{enter_namespace, list_through_worker, visit};
 pub(crate) use pair::{Pair, Role, starts_together};

@@ -2,6 +2,7 @@
 
 mod attachers;
 mod cell;
+mod check;
 mod column;
 mod delimited;
 mod difference;
@@ -21,6 +22,7 @@ mod table;
 
 pub(crate) use attachers::{ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, WHERE, write_who_json};
 pub(crate) use cell::Cell;
+pub(crate) use check::{Reading, unknown_line, worst, write_check, write_check_json};
 pub(crate) use column::{Align, Column, ColumnInfo, describe_columns, select};
 pub(crate) use difference::{
     DIFFERENCE, DIFFERENCE_HERE, DIFFERENCE_NARROW, DifferenceRow, difference_rows, write_difference_json,

@@ -6,6 +6,7 @@
 
 mod actor;
 mod attach;
+mod check;
 mod churn;
 mod create;
 mod create_root;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         output::trials(),
         demo::trials(),
         diff::trials(),
+        check::trials(),
         sandbox::trials(),
         create::trials(),
         create_root::trials(),
