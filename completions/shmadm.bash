@@ -55,6 +55,9 @@ _shmadm() {
             shmadm,map)
                 cmd="shmadm__subcmd__map"
                 ;;
+            shmadm,metrics)
+                cmd="shmadm__subcmd__metrics"
+                ;;
             shmadm,prune)
                 cmd="shmadm__subcmd__prune"
                 ;;
@@ -92,7 +95,7 @@ _shmadm() {
 
     case "${cmd}" in
         shmadm)
-            opts="-q -h -V --json --format --ns --color --quiet --help --version create attach write attach-and-write read dump restore set detach rm prune list ls stat who map limits diff check demo completions"
+            opts="-q -h -V --json --format --ns --color --quiet --help --version create attach write attach-and-write read dump restore set detach rm prune list ls stat who map limits diff check metrics demo completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -580,6 +583,40 @@ _shmadm() {
                 return 0
             fi
             case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmadm__subcmd__metrics)
+            opts="-o -q -h --all-ns --output --json --format --ns --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0

@@ -55,6 +55,7 @@ complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "map" -d 'Show where a
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "limits" -d 'Show the kernel\'s limits and how much of them is used'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "diff" -d 'Show what has become of segments between two listings'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "check" -d 'Judge the use of the limits as a monitoring plugin does'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "metrics" -d 'Print metrics for Prometheus'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "demo" -d 'Watch the life of a segment: a writer and a reader, explained as they run'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l key -d 'Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH:PROJ' -r
@@ -432,6 +433,19 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand check" -l json -d 'Report 
 complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s V -l version -d 'Print version'
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -s o -l output -d 'Write to this file, replacing it in one step; - is standard output' -r -F
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l all-ns -d 'Tell of every IPC namespace that a process is in'
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l key -d 'The segment\'s key [default: 1234]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l rounds -d 'How often to write and read' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l interval -d 'The time between two rounds' -r

@@ -1,14 +1,17 @@
 //! From the command line to a command, and from its result to an exit.
 
+mod before;
+
 use std::borrow::Cow;
 use std::ffi::OsString;
 
+use before::{color_of, command_word, wants_json};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, check, completions, create, demo, detach, diff, dump, limits, list, map, prune,
-    quoted, read, restore, rm, set, stat, who, write,
+    Context, MANUALS, Manual, attach, check, completions, create, demo, detach, diff, dump, limits, list, map, metrics,
+    prune, quoted, read, restore, rm, set, stat, who, write,
 };
 use crate::error::{Codes, Error, Exit, Kind};
 use crate::process::{enter_namespace, interrupted_by, serve};
@@ -23,7 +26,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Inspect", &["list", "stat", "who", "map", "limits"]),
     ("Clean up", &["prune"]),
     ("Contents", &["write", "read", "dump", "restore"]),
-    ("Monitor", &["diff", "check"]),
+    ("Monitor", &["diff", "check", "metrics"]),
     ("Learn", &["demo", "completions"]),
 ];
 
@@ -126,6 +129,7 @@ enum Command {
     Limits(limits::LimitsArgs),
     Diff(diff::DiffArgs),
     Check(check::CheckArgs),
+    Metrics(metrics::MetricsArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -138,6 +142,7 @@ impl Command {
             Self::Who(args) => args.all_ns,
             Self::Prune(args) => args.all_ns,
             Self::Diff(args) => args.all_ns,
+            Self::Metrics(args) => args.all_ns,
             _ => false,
         }
     }
@@ -290,6 +295,7 @@ fn dispatch(command: &Command, context: &mut Context) -> Result<Exit, Error> {
         Command::Limits(args) => limits::run(args, context),
         Command::Diff(args) => diff::run(args, context),
         Command::Check(args) => check::run(args, context),
+        Command::Metrics(args) => metrics::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Completions(args) => completions::run(args, context, &mut self::command()),
     }
@@ -308,31 +314,6 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     // Without the help's texts, which most runs have no use for.
     let matches = Cli::command().try_get_matches_from(write::with_readable_numbers(arguments))?;
     Cli::from_arg_matches(&matches)
-}
-
-/// Finds the word that names the command, as far as that can be seen before parsing; empty if there is none.
-fn command_word(arguments: &[OsString]) -> String {
-    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy());
-    while let Some(word) = words.next() {
-        match word.as_ref() {
-            // The next word is the option's value, whatever it looks like.
-            "--format" | "--ns" | "--color" => drop(words.next()),
-            option if option.starts_with('-') => {}
-            command => return command.to_owned(),
-        }
-    }
-    String::new()
-}
-
-/// Tells whether JSON is asked for, as far as that can be seen before parsing.
-fn wants_json(arguments: &[OsString]) -> bool {
-    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy()).take_while(|word| word != "--");
-    let mut before = String::new();
-    words.any(|word| {
-        let found = word == "--json" || word == "--format=json" || (before == "--format" && word == "json");
-        before = word.into_owned();
-        found
-    })
 }
 
 /// Decides on the form of output.
@@ -415,19 +396,4 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool, codes: C
         let _ = ui.print(&unknown_line(&usage)).and_then(|()| ui.flush());
     }
     Exit::Failed(Kind::Usage)
-}
-
-/// Finds the --color that was asked for where the command line could not be parsed.
-fn color_of(arguments: &[OsString]) -> Color {
-    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
-    let given = words.iter().enumerate().find_map(|(index, word)| match word.strip_prefix("--color") {
-        Some("") => words.get(index + 1).map(|word| word.to_string()),
-        Some(rest) => rest.strip_prefix('=').map(ToOwned::to_owned),
-        None => None,
-    });
-    match given.as_deref() {
-        Some("always") => Color::Always,
-        Some("never") => Color::Never,
-        _ => Color::Auto,
-    }
 }

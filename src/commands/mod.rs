@@ -13,6 +13,7 @@ pub(crate) mod everywhere;
 pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod map;
+pub(crate) mod metrics;
 pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod restore;
@@ -167,6 +168,7 @@ pub(crate) const MANUALS: &[&Manual] = &[
     &limits::MANUAL,
     &diff::MANUAL,
     &check::MANUAL,
+    &metrics::MANUAL,
     &demo::MANUAL,
     &completions::MANUAL,
 ];

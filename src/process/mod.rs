@@ -9,5 +9,5 @@ mod pair;
 pub(crate) use holder::{Hold, StartedHolder, serve, start_holder};
 pub(crate) use in_time::in_time;
 pub(crate) use interrupts::{Ended, Interrupts, end_by, interrupted_by};
-pub(crate) use namespaces::{enter_namespace, list_through_worker, visit};
+pub(crate) use namespaces::{enter_namespace, limits_through_worker, list_through_worker, visit};
 pub(crate) use pair::{Pair, Role, starts_together};

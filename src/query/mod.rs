@@ -35,4 +35,4 @@ pub(crate) use resolve::{key_of, resolve, segment_with_key};
 pub(crate) use rights::{looks_into_all, may_control};
 pub(crate) use swap::Swap;
 pub(crate) use system::System;
-pub(crate) use tally::{count, tally};
+pub(crate) use tally::{count, tally, tally_by_owner};

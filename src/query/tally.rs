@@ -1,5 +1,7 @@
 //! Sums over the segments of the IPC namespace.
 
+use std::collections::BTreeMap;
+
 use super::{System, each};
 use crate::error::Error;
 use crate::model::{Needs, Tally};
@@ -17,6 +19,20 @@ pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, Error> {
         Ok(())
     })?;
     Ok(sums)
+}
+
+/// Sums up all segments by the user id of their owner, with what is needed of them.
+///
+/// # Errors
+/// The segments cannot be listed.
+pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u32, Tally>, Error> {
+    let page_size = system.page_size();
+    let mut owners: BTreeMap<u32, Tally> = BTreeMap::new();
+    each(system, needs, |segment| {
+        owners.entry(segment.uid).or_insert(Tally::NOTHING).add(&Tally::of(&segment, page_size));
+        Ok(())
+    })?;
+    Ok(owners)
 }
 
 /// Counts segments and their pages, and nothing else: the kernel has both numbers ready.

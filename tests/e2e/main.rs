@@ -12,12 +12,14 @@ mod create;
 mod create_root;
 mod demo;
 mod diff;
+mod diff_elsewhere;
 mod docs;
 mod dump;
 mod examples;
 mod holder;
 mod list;
 mod map;
+mod metrics;
 mod namespaces;
 mod naming;
 mod oracle;
@@ -68,7 +70,9 @@ fn main() -> ExitCode {
         output::trials(),
         demo::trials(),
         diff::trials(),
+        diff_elsewhere::trials(),
         check::trials(),
+        metrics::trials(),
         sandbox::trials(),
         create::trials(),
         create_root::trials(),
