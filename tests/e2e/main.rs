@@ -16,6 +16,7 @@ mod diff_elsewhere;
 mod docs;
 mod dump;
 mod examples;
+mod exporters;
 mod holder;
 mod list;
 mod map;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         diff_elsewhere::trials(),
         check::trials(),
         metrics::trials(),
+        exporters::trials(),
         sandbox::trials(),
         create::trials(),
         create_root::trials(),
