@@ -46,6 +46,8 @@ pub(crate) fn of(segments: u32, creators: u32, pairs: usize) {
     compare("list --json : cat", &whole, &cat, pairs, Some(2.0));
     compare("list --json : lsipc --json", &whole, &lsipc, pairs, Some(0.25));
     compare("list : ipcs -m", &Job::new(&[SHMADM, "list"]), &Job::new(&["ipcs", "-m"]), pairs, Some(1.0));
+    compare("metrics : list --json", &Job::new(&[SHMADM, "metrics"]), &whole, pairs, Some(1.0));
+    compare("check : list --json", &Job::new(&[SHMADM, "check", "-w", "segments=100%"]), &whole, pairs, None);
     for (place, row) in [("middle", &rows[rows.len() / 2]), ("last", &rows[rows.len() - 1])] {
         let stat = Job::new(&[SHMADM, "stat", row.get("shmid")]);
         compare(&format!("stat of the {place} one : cat"), &stat, &cat, pairs, Some(1.0));

@@ -22,6 +22,9 @@ _shmadm() {
             shmadm,attach-and-write)
                 cmd="shmadm__subcmd__write"
                 ;;
+            shmadm,check)
+                cmd="shmadm__subcmd__check"
+                ;;
             shmadm,completions)
                 cmd="shmadm__subcmd__completions"
                 ;;
@@ -33,6 +36,9 @@ _shmadm() {
                 ;;
             shmadm,detach)
                 cmd="shmadm__subcmd__detach"
+                ;;
+            shmadm,diff)
+                cmd="shmadm__subcmd__diff"
                 ;;
             shmadm,dump)
                 cmd="shmadm__subcmd__dump"
@@ -51,6 +57,9 @@ _shmadm() {
                 ;;
             shmadm,map)
                 cmd="shmadm__subcmd__map"
+                ;;
+            shmadm,metrics)
+                cmd="shmadm__subcmd__metrics"
                 ;;
             shmadm,prune)
                 cmd="shmadm__subcmd__prune"
@@ -89,7 +98,7 @@ _shmadm() {
 
     case "${cmd}" in
         shmadm)
-            opts="-q -h -V --json --format --ns --color --quiet --help --version create attach write attach-and-write read dump restore set detach rm prune leakcheck list ls stat who map limits demo completions"
+            opts="-q -h -V --json --format --ns --color --quiet --help --version create attach write attach-and-write read dump restore set detach rm prune leakcheck list ls stat who map limits diff check metrics demo completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -126,6 +135,56 @@ _shmadm() {
                     return 0
                     ;;
                 --for)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmadm__subcmd__check)
+            opts="-w -c -t -v -q -h -V --warning --critical --timeout --verbose --json --format --ns --color --quiet --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --critical)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -372,6 +431,32 @@ _shmadm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        shmadm__subcmd__diff)
+            opts="-q -h --all-ns --bytes --no-headings --json --format --ns --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         shmadm__subcmd__dump)
             opts="-o -f -q -h --output --force --peek --allow-allocation --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -543,6 +628,40 @@ _shmadm() {
                 return 0
             fi
             case "${prev}" in
+                --format)
+                    COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
+                    return 0
+                    ;;
+                --ns)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        shmadm__subcmd__metrics)
+            opts="-o -q -h --all-ns --output --json --format --ns --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --format)
                     COMPREPLY=($(compgen -W "table json csv tsv" -- "${cur}"))
                     return 0

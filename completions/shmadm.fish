@@ -54,6 +54,9 @@ complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "stat" -d 'Show segmen
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "who" -d 'Show the processes that have segments attached'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "map" -d 'Show where a segment lives: in memory, in swap, or nowhere yet'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "limits" -d 'Show the kernel\'s limits and how much of them is used'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "diff" -d 'Show what has become of segments between two listings'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "check" -d 'Judge the use of the limits as a monitoring plugin does'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "metrics" -d 'Print metrics for Prometheus'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "demo" -d 'Watch the life of a segment: a writer and a reader, explained as they run'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "completions" -d 'Print a shell\'s completion script'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l key -d 'Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH:PROJ' -r
@@ -423,6 +426,49 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l no-headings -d 
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l json -d 'Report in JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l all-ns -d 'Compare with what is there now in every IPC namespace, as after `list --all-ns`'
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l bytes -d 'Show sizes in bytes'
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l no-headings -d 'Leave the headings out'
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s w -l warning -d 'Warn if WHAT leaves RANGE: segments, pages, orphans, orphan-bytes or dest [default: segments=80% pages=80%]' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s c -l critical -d 'Be critical if WHAT leaves RANGE [default: segments=90% pages=90%]' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s t -l timeout -d 'Give up after so many seconds, or a duration such as 500ms' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s v -l verbose -d 'Say more: the ranges of every value; twice, a line for each'
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s V -l version -d 'Print version'
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -s o -l output -d 'Write to this file, replacing it in one step; - is standard output' -r -F
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
+json\t'For programs'
+csv\t'Comma-separated values'
+tsv\t'Tab-separated values'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l ns -d 'Do the whole command in this IPC namespace: that of a process, of a file, or the one with this number' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l all-ns -d 'Tell of every IPC namespace that a process is in'
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l json -d 'Report in JSON (short for --format json)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -s q -l quiet -d 'No status messages; errors and warnings stay'
+complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l key -d 'The segment\'s key [default: 1234]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l rounds -d 'How often to write and read' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l interval -d 'The time between two rounds' -r

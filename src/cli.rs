@@ -1,20 +1,23 @@
 //! From the command line to a command, and from its result to an exit.
 
+mod before;
+
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use before::{color_of, command_word, wants_json};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, completions, create, demo, detach, dump, leakcheck, limits, list, map, prune,
-    quoted, read, restore, rm, set, stat, who, write,
+    Context, MANUALS, Manual, attach, check, completions, create, demo, detach, diff, dump, leakcheck, limits, list,
+    map, metrics, prune, quoted, read, restore, rm, set, stat, who, write,
 };
 use crate::error::{Codes, Error, Exit, Kind};
 use crate::process::{STANDBY_NAME, become_command, enter_namespace, interrupted_by, serve, stand_by};
 use crate::query::{HOLDER_NAME, LAUNCHER_NAME, System, with_words};
-use crate::render::{Format, SEGMENT, escape};
+use crate::render::{Format, SEGMENT, escape, unknown_line};
 use crate::ui::clap_text::Rendered;
 use crate::ui::{Color, Ui};
 
@@ -24,6 +27,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Inspect", &["list", "stat", "who", "map", "limits"]),
     ("Clean up", &["prune", "leakcheck"]),
     ("Contents", &["write", "read", "dump", "restore"]),
+    ("Monitor", &["diff", "check", "metrics"]),
     ("Learn", &["demo", "completions"]),
 ];
 
@@ -125,6 +129,9 @@ enum Command {
     Prune(prune::PruneArgs),
     Leakcheck(leakcheck::LeakcheckArgs),
     Limits(limits::LimitsArgs),
+    Diff(diff::DiffArgs),
+    Check(check::CheckArgs),
+    Metrics(metrics::MetricsArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -136,13 +143,24 @@ impl Command {
             Self::List(args) => args.all_ns,
             Self::Who(args) => args.all_ns,
             Self::Prune(args) => args.all_ns,
+            Self::Diff(args) => args.all_ns,
+            Self::Metrics(args) => args.all_ns,
             _ => false,
         }
     }
 
     /// Tells whether the command prints rows, which CSV and TSV can hold.
     fn prints_rows(&self) -> bool {
-        matches!(self, Self::List(_) | Self::Stat(_) | Self::Limits(_) | Self::Who(_) | Self::Map(_) | Self::Prune(_))
+        matches!(
+            self,
+            Self::List(_)
+                | Self::Stat(_)
+                | Self::Limits(_)
+                | Self::Who(_)
+                | Self::Map(_)
+                | Self::Prune(_)
+                | Self::Diff(_)
+        )
     }
 }
 
@@ -204,7 +222,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     }
     // What is known before anything is parsed: a usage error has the form and the code that were asked for as well.
     let codes = Codes::of(&command_word(&arguments));
-    codes.exit(work(&arguments))
+    codes.exit(work(&arguments, codes))
 }
 
 /// Is one of the processes that this program starts of itself, if it has the name of one.
@@ -229,16 +247,16 @@ fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
 }
 
 /// Parses the command line and does what it says.
-fn work(arguments: &[OsString]) -> Exit {
+fn work(arguments: &[OsString], codes: Codes) -> Exit {
     let wants_json = wants_json(arguments);
     let parsed = match parse(arguments) {
         Ok(parsed) => parsed,
-        Err(error) => return report_clap(&error, arguments, wants_json),
+        Err(error) => return report_clap(&error, arguments, wants_json, codes),
     };
     let Cli { global, command } = parsed;
     let format = match format(&global, command.as_ref()) {
         Ok(format) => format,
-        Err(error) => return report(ui(global.quiet, global.color.into()), error, wants_json),
+        Err(error) => return report(ui(global.quiet, global.color.into()), error, wants_json, codes),
     };
     // Before there is any thread: a user namespace can be entered by a process with one alone.
     let everywhere = command.as_ref().is_some_and(Command::is_everywhere);
@@ -249,7 +267,7 @@ fn work(arguments: &[OsString]) -> Exit {
     };
     let system = match system {
         Ok(system) => system,
-        Err(error) => return report(ui(global.quiet, global.color.into()), error, format == Format::Json),
+        Err(error) => return report(ui(global.quiet, global.color.into()), error, format == Format::Json, codes),
     };
     let place = global.ns.as_ref().map(|namespace| quoted(&namespace.to_string_lossy()));
     let words: Vec<_> = arguments.iter().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
@@ -263,7 +281,7 @@ fn work(arguments: &[OsString]) -> Exit {
         Ok(exit) => exit,
         Err(error) => {
             let json = context.json();
-            report(context.ui, error, json)
+            report(context.ui, error, json, codes)
         }
     }
 }
@@ -292,6 +310,9 @@ fn dispatch(command: &Command, context: &mut Context) -> Result<Exit, Error> {
         Command::Prune(args) => prune::run(args, context),
         Command::Leakcheck(args) => leakcheck::run(args, context),
         Command::Limits(args) => limits::run(args, context),
+        Command::Diff(args) => diff::run(args, context),
+        Command::Check(args) => check::run(args, context),
+        Command::Metrics(args) => metrics::run(args, context),
         Command::Demo(args) => demo::run(args, context),
         Command::Completions(args) => completions::run(args, context, &mut self::command()),
     }
@@ -312,31 +333,6 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches)
 }
 
-/// Finds the word that names the command, as far as that can be seen before parsing; empty if there is none.
-fn command_word(arguments: &[OsString]) -> String {
-    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy());
-    while let Some(word) = words.next() {
-        match word.as_ref() {
-            // The next word is the option's value, whatever it looks like.
-            "--format" | "--ns" | "--color" => drop(words.next()),
-            option if option.starts_with('-') => {}
-            command => return command.to_owned(),
-        }
-    }
-    String::new()
-}
-
-/// Tells whether JSON is asked for, as far as that can be seen before parsing.
-fn wants_json(arguments: &[OsString]) -> bool {
-    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy()).take_while(|word| word != "--");
-    let mut before = String::new();
-    words.any(|word| {
-        let found = word == "--json" || word == "--format=json" || (before == "--format" && word == "json");
-        before = word.into_owned();
-        found
-    })
-}
-
 /// Decides on the form of output.
 fn format(global: &GlobalArgs, command: Option<&Command>) -> Result<Format, Error> {
     let usage = |message: &str| Error::new(Kind::Usage, message);
@@ -349,14 +345,16 @@ fn format(global: &GlobalArgs, command: Option<&Command>) -> Result<Format, Erro
         Some(FormatArg::Tsv) => Format::Tsv,
     };
     if matches!(format, Format::Csv | Format::Tsv) && !command.is_some_and(Command::prints_rows) {
-        return Err(usage("csv and tsv are for commands that print rows: list, stat, who, map, prune and limits")
-            .hint("--json reports in JSON, whatever the command"));
+        return Err(usage(
+            "csv and tsv are for commands that print rows: list, stat, who, map, prune, limits and diff",
+        )
+        .hint("--json reports in JSON, whatever the command"));
     }
     Ok(format)
 }
 
 /// Reports an error, and gives the exit that it means.
-fn report(mut ui: Ui, error: Error, json: bool) -> Exit {
+fn report(mut ui: Ui, error: Error, json: bool, codes: Codes) -> Exit {
     let error = with_words(error);
     if let Kind::Interrupted(signal) = error.kind {
         // Whoever sent it knows; what was printed so far is still handed on.
@@ -364,15 +362,17 @@ fn report(mut ui: Ui, error: Error, json: bool) -> Exit {
         return Exit::Signal(signal);
     }
     ui.error(&error);
+    // If standard output takes no more, the error has at least been told on standard error.
     if json {
-        // If standard output takes no more, the error has at least been told on standard error.
         let _ = ui.error_json(&error).and_then(|()| ui.flush());
+    } else if codes == Codes::Plugin {
+        let _ = ui.print(&unknown_line(&error)).and_then(|()| ui.flush());
     }
     Exit::Failed(error.kind)
 }
 
 /// Prints what clap has to say: help, the version, or a usage error.
-fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit {
+fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool, codes: Codes) -> Exit {
     let color = color_of(arguments);
     let mut ui = ui(false, color);
     let asks_help = |word: &OsString| word == "-h" || word == "--help" || word == "-V" || word == "--version";
@@ -384,7 +384,7 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit 
         let word = word.unwrap_or_default();
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"))
             .hint(format!("a text that begins with - comes behind --: `shmadm … -- {word}`"));
-        return report(ui, usage, json);
+        return report(ui, usage, json, codes);
     }
     // Parsed without the help's texts the first time, which most runs have no use for; and with arguments that cannot
     // forge lines where these are what is wrong.
@@ -398,32 +398,19 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit 
     let rendered =
         Rendered { plain: rendered.to_string(), ansi: rendered.ansi().to_string(), is_error: error.use_stderr() };
     if let Err(error) = ui.clap(&rendered).and_then(|()| ui.flush()) {
-        return report(ui, error, json);
+        return report(ui, error, json, codes);
     }
     if !rendered.is_error {
         return Exit::Done;
     }
+    // What is wrong stands before the first empty line, at times on several.
+    let lines: Vec<_> = rendered.plain.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let message = lines.join(" ");
+    let usage = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
     if json {
-        // What is wrong stands before the first empty line, at times on several.
-        let lines: Vec<_> = rendered.plain.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-        let message = lines.join(" ");
-        let usage = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
         let _ = ui.error_json(&usage).and_then(|()| ui.flush());
+    } else if codes == Codes::Plugin {
+        let _ = ui.print(&unknown_line(&usage)).and_then(|()| ui.flush());
     }
     Exit::Failed(Kind::Usage)
-}
-
-/// Finds the --color that was asked for where the command line could not be parsed.
-fn color_of(arguments: &[OsString]) -> Color {
-    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
-    let given = words.iter().enumerate().find_map(|(index, word)| match word.strip_prefix("--color") {
-        Some("") => words.get(index + 1).map(|word| word.to_string()),
-        Some(rest) => rest.strip_prefix('=').map(ToOwned::to_owned),
-        None => None,
-    });
-    match given.as_deref() {
-        Some("always") => Color::Always,
-        Some("never") => Color::Never,
-        _ => Color::Auto,
-    }
 }

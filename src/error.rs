@@ -143,7 +143,7 @@ pub enum Exit {
     Done,
     /// With a failure that was reported.
     Failed(Kind),
-    /// With a code of the command's trade.
+    /// With a code of the command's trade: what `diff` found, what `check` makes of it, or what a command that was run says.
     Verdict(u8),
     /// By a signal, which `main` raises again so that a waiting shell sees it.
     Signal(i32),
@@ -163,11 +163,17 @@ impl Exit {
 pub(crate) enum Codes {
     /// Those of [`Kind`].
     Ours,
+    /// Those of diff(1): 0 is same, 1 is different, 2 is any failure.
+    Diff,
+    /// Those of monitoring plugins, where whatever is no verdict is unknown: a failure, a usage error, and the help.
+    Plugin,
     /// Those of the command that is run, and for a failure of ours one that stands beside them.
     Runner,
 }
 
 impl Codes {
+    /// UNKNOWN, by the guidelines of monitoring plugins.
+    pub(crate) const UNKNOWN: u8 = 3;
     /// A failure of whoever runs another program, as env(1) and timeout(1) have it.
     const OWN_FAILURE: u8 = 125;
 
@@ -175,13 +181,17 @@ impl Codes {
     pub(crate) fn of(command: &str) -> Self {
         match command {
             "leakcheck" => Self::Runner,
+            "check" => Self::Plugin,
+            "diff" => Self::Diff,
             _ => Self::Ours,
         }
     }
 
-    /// Gives what an exit is in these codes.
-    pub(crate) fn exit(self, exit: Exit) -> Exit {
+    /// Gives the exit that one of ours is there.
+    pub(crate) const fn exit(self, exit: Exit) -> Exit {
         match (self, exit) {
+            (Self::Diff, Exit::Failed(_)) => Exit::Verdict(2),
+            (Self::Plugin, Exit::Failed(_) | Exit::Done) => Exit::Verdict(Self::UNKNOWN),
             (Self::Runner, Exit::Failed(_)) => Exit::Verdict(Self::OWN_FAILURE),
             (_, exit) => exit,
         }
@@ -191,6 +201,19 @@ impl Codes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_verdict_is_a_failure_of_the_trade() {
+        let failed = Exit::Failed(Kind::Permission);
+        assert_eq!([Exit::Done, failed].map(|exit| Codes::Ours.exit(exit)), [Exit::Done, failed]);
+        assert_eq!([Exit::Done, failed].map(|exit| Codes::Diff.exit(exit)), [Exit::Done, Exit::Verdict(2)]);
+        assert_eq!([Exit::Done, failed].map(|exit| Codes::Plugin.exit(exit)), [Exit::Verdict(3); 2]);
+        assert_eq!([Exit::Done, failed].map(|exit| Codes::Runner.exit(exit)), [Exit::Done, Exit::Verdict(125)]);
+        for codes in [Codes::Ours, Codes::Diff, Codes::Plugin, Codes::Runner] {
+            assert_eq!(codes.exit(Exit::Verdict(1)), Exit::Verdict(1));
+            assert_eq!(codes.exit(Exit::Signal(15)), Exit::Signal(15));
+        }
+    }
 
     #[test]
     fn the_codes_are_the_contract() {

@@ -17,7 +17,7 @@ mod sys;
 mod ui;
 
 pub use cli::{GROUPS, columns, command, manuals};
-pub use commands::{EXIT_STATUS, Manual};
+pub use commands::{Manual, exit_status};
 pub use error::{Exit, Kind};
 
 /// Runs the program with its arguments, the first of which is its name.

@@ -7,8 +7,8 @@ use shmadm::Exit;
 fn main() -> ExitCode {
     match shmadm::run(std::env::args_os()) {
         Exit::Done => ExitCode::SUCCESS,
-        Exit::Verdict(code) => ExitCode::from(code),
         Exit::Failed(kind) => ExitCode::from(kind.code()),
+        Exit::Verdict(code) => ExitCode::from(code),
         Exit::Signal(signal) => {
             shmadm::end_by(signal);
             // Only a signal that cannot end a process leads here.

@@ -128,7 +128,7 @@ impl Ui {
     /// Gives advice with its commands as they are to be typed.
     fn typed(&self, hint: &str) -> String {
         match &self.place {
-            Some(place) if !hint.contains(" --ns") => hint
+            Some(place) if !hint.contains(" --ns") && !hint.contains(" --all-ns") => hint
                 .replace("`shmadm ", &format!("`shmadm --ns {place} "))
                 .replace("sudo shmadm ", &format!("sudo shmadm --ns {place} ")),
             _ => hint.to_owned(),

@@ -33,6 +33,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "commands"]),
     ("clap_complete", &["commands"]),
     ("nix", &["act", "process", "query", "sys"]),
+    ("prometheus_client", &["render"]),
     ("shmadm", &["main"]),
     ("comfy_table", &["render"]),
     ("terminal_size", &["ui"]),

@@ -190,8 +190,14 @@ fn sections(name: &str, is_main: bool) -> Roff {
         item(&mut roff, line, &sentence(what));
     }
     roff.control("SH", ["EXIT STATUS"]);
-    for (code, meaning) in shmadm::EXIT_STATUS {
+    for (code, meaning) in shmadm::exit_status(command) {
         item(&mut roff, &code.to_string(), meaning);
+    }
+    if is_main {
+        paragraph(
+            &mut roff,
+            "shmadm-diff(1), shmadm-check(1) and shmadm-leakcheck(1) have the codes of their trades instead.",
+        );
     }
     paragraph(
         &mut roff,

@@ -1,8 +1,8 @@
 //! A new file beside others: nothing of it shows under its name before it is whole.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -59,6 +59,15 @@ impl NewFile {
     /// Makes the error of a write that failed.
     pub(crate) fn failed(&self, error: &io::Error) -> Error {
         failed(&self.path, error, "write")
+    }
+
+    /// Gives the file its permission bits, whatever the umask is.
+    ///
+    /// # Errors
+    /// The file system has none.
+    pub(crate) fn give_mode(&self, mode: u32) -> Result<(), Error> {
+        let given = self.file().set_permissions(Permissions::from_mode(mode));
+        given.map_err(|error| failed(&self.path, &error, "fchmod"))
     }
 
     /// Gives the file its name, with everything on the disk.

@@ -4,7 +4,7 @@ use super::Context;
 use crate::error::{Error, Kind};
 use crate::model::{Attachers, Needs, Segment, ShmId};
 use crate::process::{list_through_worker, visit};
-use crate::query::{Census, Namespace, census, inventory, looks_into_all};
+use crate::query::{Census, Namespace, System, census, inventory, looks_into_all};
 
 /// What a visit of all namespaces came to.
 #[derive(Debug)]
@@ -24,43 +24,77 @@ pub(crate) struct Visited {
 /// # Errors
 /// There is no way to look at all.
 pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Visited, Error> {
-    let Census { namespaces, closed } = census(&context.system)?;
     // Who is attached is found with one look at all processes, later and for all.
     let needs = needs.union(Needs::NAMESPACE).difference(Needs::ATTACHERS | Needs::CONTAINER);
-    let mut visited = Visited { segments: Vec::new(), namespaces: Vec::new(), apart: Vec::new(), all: closed == 0 };
+    let answers = ask_all(context, |system| inventory(system, needs), list_through_worker)?;
+    let mut visited = Visited {
+        segments: answers.here.unwrap_or_default(),
+        namespaces: Vec::new(),
+        apart: answers.apart,
+        all: answers.all,
+    };
+    for (namespace, mut segments) in answers.there {
+        segments.iter_mut().for_each(|segment| segment.container.clone_from(&namespace.container));
+        visited.segments.extend(segments);
+        visited.namespaces.push(namespace);
+    }
+    Ok(visited)
+}
+
+/// What was answered in all namespaces.
+#[derive(Debug)]
+pub(crate) struct Answers<T> {
+    /// Our own answer, where /proc does not show in which namespace we are.
+    pub(crate) here: Option<T>,
+    /// The namespaces that could be visited, by number, each with its answer.
+    pub(crate) there: Vec<(Namespace, T)>,
+    /// Those of them that this process cannot enter, and that were asked by another one.
+    pub(crate) apart: Vec<Namespace>,
+    /// Whether every namespace could be visited, as far as can be known.
+    pub(crate) all: bool,
+}
+
+/// Asks something in every namespace, and through another process where this one cannot enter; a namespace that cannot
+/// be entered at all is a warning.
+///
+/// # Errors
+/// There is no way to look at all.
+pub(crate) fn ask_all<T: Send>(
+    context: &mut Context,
+    ask: impl Fn(&System) -> Result<T, Error> + Sync,
+    ask_through_worker: impl Fn(&System, &Namespace) -> Result<T, Error>,
+) -> Result<Answers<T>, Error> {
+    let Census { namespaces, closed } = census(&context.system)?;
+    let mut answers = Answers { here: None, there: Vec::new(), apart: Vec::new(), all: closed == 0 };
     let here = context.system.namespace();
     if !namespaces.iter().any(|namespace| Some(namespace.number) == here) {
         context.ui.warning(
             "/proc does not show us in any IPC namespace: others cannot be found, and this one alone is shown",
         );
-        visited.segments = inventory(&context.system, needs)?;
-        visited.all = false;
+        answers.here = Some(ask(&context.system)?);
+        answers.all = false;
     }
-    let results = visit(&context.system, &namespaces, |system, _| inventory(system, needs));
+    let results = visit(&context.system, &namespaces, |system, _| ask(system));
     for (namespace, result) in namespaces.into_iter().zip(results) {
         let result = match result {
             // One that belongs to a user namespace of ours takes a process of its own.
             Err(error) if error.kind == Kind::Permission => {
-                let listed = list_through_worker(&context.system, &namespace)
+                let answer = ask_through_worker(&context.system, &namespace)
                     .map_err(|worker| if worker.kind == Kind::NotFound { worker } else { error });
-                if listed.is_ok() {
-                    visited.apart.push(namespace.clone());
+                if answer.is_ok() {
+                    answers.apart.push(namespace.clone());
                 }
-                listed
+                answer
             }
             result => result,
         };
         match result {
-            Ok(mut segments) => {
-                segments.iter_mut().for_each(|segment| segment.container.clone_from(&namespace.container));
-                visited.segments.extend(segments);
-                visited.namespaces.push(namespace);
-            }
+            Ok(answer) => answers.there.push((namespace, answer)),
             // Everybody has left it meanwhile.
             Err(error) if error.kind == Kind::NotFound => {}
             Err(error) => {
                 warn_of_closed(context, &namespace, &error);
-                visited.all = false;
+                answers.all = false;
             }
         }
     }
@@ -72,7 +106,7 @@ pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Visited, Err
         let line = format!("root sees them all: `sudo shmadm {}`", context.line);
         context.ui.hint(&line);
     }
-    Ok(visited)
+    Ok(answers)
 }
 
 /// Warns of a namespace that could not be entered.

@@ -33,10 +33,7 @@ pub(crate) const MANUAL: Manual = Manual {
            \"exit_code\":0,\"isolation\":\"ipc\"|\"user+ipc\"|\"none\",\"leaked\":[{segment…,\"creator_command\":\"…\",\
            \"attachments\":[…],\"hidden\":[…],\"outcome\":null|\"destroyed\"|\"marked\"|\"kept\",\"reason\":null}],\
            \"unattributed\":[…]}.",
-    notes: "Exit codes are the command's own (128 and the number for a signal, 127 if there is none of that name, 126 if \
-            it cannot be executed), 65 or that of --leak-exit-code if it succeeded and left segments behind, and 125 if \
-            leakcheck itself failed.\n\n\
-            Isolated, the command has a new IPC namespace, which its semaphores and message queues are in as well: what \
+    notes: "Isolated, the command has a new IPC namespace, which its semaphores and message queues are in as well: what \
             is left there is its own, exactly, and goes with the namespace, once no process is left in it. The limits \
             kernel.shmmni, shmmax, shmall and shm_rmid_forced are carried over. This takes CAP_SYS_ADMIN; --isolate \
             always takes a user namespace else, in which the command is the same user, but setuid programs have no \
@@ -54,6 +51,16 @@ pub(crate) const MANUAL: Manual = Manual {
             attached, or whose creator or last user lives, is kept.\n\n\
             Signals that are sent to leakcheck are passed on to the command.",
 };
+
+/// The exit codes, which are the command's own.
+pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
+    (0, "The command succeeded, and left nothing behind."),
+    (65, "It succeeded, and left segments behind; --leak-exit-code makes it another code."),
+    (125, "leakcheck itself failed: usage, no isolation or no trace to be had, a report that cannot be written."),
+    (126, "The command cannot be executed."),
+    (127, "There is no command of that name."),
+    (128, "And the number of a signal: that one ended the command. Any other code is the command's own."),
+];
 
 /// The words for isolation.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,16 +2,19 @@
 
 pub(crate) mod args;
 pub(crate) mod attach;
+pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod detach;
+pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod everywhere;
 pub(crate) mod leakcheck;
 pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod map;
+pub(crate) mod metrics;
 pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod restore;
@@ -20,6 +23,10 @@ pub(crate) mod set;
 pub(crate) mod stat;
 pub(crate) mod who;
 pub(crate) mod write;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, Needs, Segment, Size, Target};
@@ -99,6 +106,24 @@ fn nothing_to_report(context: &mut Context, mut failures: Vec<Error>) -> Option<
     Some(Error { kind: common, ..last })
 }
 
+/// The name of standard input, where a file is asked for.
+const STANDARD_INPUT: &str = "-";
+
+/// Reads a file, or standard input; gives what that is called, and what it holds.
+fn read_whole(path: &Path) -> Result<(String, Vec<u8>), Error> {
+    let is_input = path.as_os_str() == STANDARD_INPUT;
+    let name = if is_input { "standard input".to_owned() } else { path.to_string_lossy().into_owned() };
+    let failed = |error: io::Error, call| Error::io(format!("cannot read {name}"), &error, call).target(&*name);
+    let mut text = Vec::new();
+    if is_input {
+        io::stdin().lock().read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
+    } else {
+        let mut file = File::open(path).map_err(|error| failed(error, "open"))?;
+        file.read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
+    }
+    Ok((name, text))
+}
+
 /// Quotes a word for a shell, if it has to be.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(&byte);
@@ -125,7 +150,7 @@ pub struct Manual {
 }
 
 /// The exit codes and what they mean; frozen.
-pub const EXIT_STATUS: &[(u8, &str)] = &[
+const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "Done."),
     (1, "Failed, wholly or for several segments with different causes; or a range leaves the segment."),
     (2, "Usage error: nothing was done."),
@@ -138,6 +163,17 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
     ),
     (6, "It exists already."),
 ];
+
+/// Gives the exit codes of a command and what they mean; `diff`, `check` and `leakcheck` have those of their trades.
+#[must_use]
+pub fn exit_status(command: &str) -> &'static [(u8, &'static str)] {
+    match command {
+        "diff" => diff::EXIT_STATUS,
+        "check" => check::EXIT_STATUS,
+        "leakcheck" => leakcheck::EXIT_STATUS,
+        _ => EXIT_STATUS,
+    }
+}
 
 /// Every command's manual.
 pub(crate) const MANUALS: &[&Manual] = &[
@@ -157,6 +193,9 @@ pub(crate) const MANUALS: &[&Manual] = &[
     &who::MANUAL,
     &map::MANUAL,
     &limits::MANUAL,
+    &diff::MANUAL,
+    &check::MANUAL,
+    &metrics::MANUAL,
     &demo::MANUAL,
     &completions::MANUAL,
 ];

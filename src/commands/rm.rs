@@ -1,16 +1,14 @@
 //! `shmadm rm`.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Context, Manual, describe, quoted, usage};
+use super::{Context, Manual, describe, quoted, read_whole, usage};
 use crate::act::{self, Outcome, Removal};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Key, Listed, Segment, Target};
+use crate::model::{Key, RemovalList, Segment, Target};
 use crate::query::{Census, census, resolve};
 use crate::render::{Failure, Removed, write_rm_json};
 
@@ -119,16 +117,9 @@ fn resolve_all(args: &RmArgs, context: &mut Context) -> Found {
 
 /// Reads a list of segments, and gives those of this namespace; the others are failures.
 fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Error> {
-    let name = file.to_string_lossy();
-    let mut text = Vec::new();
-    let read = if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut text)
-    } else {
-        File::open(file).and_then(|mut file| file.read_to_end(&mut text))
-    };
-    read.map_err(|error| Error::io(format!("cannot read {name}"), &error, "read").target(&*name))?;
+    let (name, text) = read_whole(file)?;
     let unusable = |why: &str| usage(format!("cannot take {name} for a list: {why}")).target(&*name);
-    let list: Listed = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
+    let list: RemovalList = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
     if list.schema != 1 {
         return Err(unusable("it is not of schema 1"));
     }

@@ -1,7 +1,9 @@
 //! The kernel's limits on shared memory, and how much of them is used.
 
+use serde::Deserialize;
+
 /// Limits of one IPC namespace (`struct shminfo`, /proc/sys/kernel).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) struct Limits {
     /// Most segments that may exist.
     pub(crate) shmmni: u64,

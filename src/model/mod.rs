@@ -1,11 +1,12 @@
 //! Plain types of the field, without any input or output.
 
+mod difference;
 mod duration;
 mod extent;
 mod key;
 mod leak;
 mod limits;
-mod listed;
+mod listing;
 mod mapping;
 mod mode;
 mod needs;
@@ -15,15 +16,18 @@ mod sidecar;
 mod size;
 mod stamp;
 mod state;
+mod tally;
 mod target;
 mod text;
+mod threshold;
 
+pub(crate) use difference::{Change, Changed, Difference};
 pub(crate) use duration::parse_duration;
 pub(crate) use extent::{Extent, Residence};
 pub(crate) use key::Key;
 pub(crate) use leak::{Leak, LeakCheck, LeakRemoval, Leaks};
 pub(crate) use limits::{Limits, Usage};
-pub(crate) use listed::Listed;
+pub(crate) use listing::{RemovalList, parse_listing};
 pub(crate) use mapping::{Attacher, Attachers, HiddenBy, Mapping, SEGMENT_NAME};
 pub(crate) use mode::Mode;
 pub(crate) use needs::Needs;
@@ -33,5 +37,7 @@ pub(crate) use sidecar::{Sidecar, Sum};
 pub(crate) use size::{Size, parse_size};
 pub(crate) use stamp::Stamp;
 pub(crate) use state::State;
+pub(crate) use tally::Tally;
 pub(crate) use target::{Ftok, KeySpec, Name, Target};
 pub(crate) use text::lossless;
+pub(crate) use threshold::{Measure, Severity, Threshold};

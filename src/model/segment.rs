@@ -60,6 +60,8 @@ pub(crate) struct Segment {
     /// Creator's group's name.
     pub(crate) creator_group: Option<Arc<str>>,
     /// Process that created it; `None` if that lies outside this pid namespace.
+    // A record says so with null: one that says nothing was written without it.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) cpid: Option<i32>,
     /// Process that attached or detached last; `None` if there was none or it lies outside.
     pub(crate) lpid: Option<i32>,
@@ -84,6 +86,7 @@ pub(crate) struct Segment {
     /// The verdict.
     pub(crate) state: Option<State>,
     /// Number of its IPC namespace.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) ns: Option<u64>,
     /// Command line of the creator, while it lives.
     #[serde(skip)]

@@ -11,9 +11,10 @@ use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Kind};
-use crate::model::Segment;
+use crate::model::{Limits, Segment};
 use crate::procfs;
 use crate::query::{IdMaps, Namespace, System, census, looks_into_all, words};
 use crate::sys;
@@ -227,11 +228,18 @@ fn enter_one(system: &System, namespace: &Namespace) -> Result<(), Error> {
     })
 }
 
-/// What the worker prints.
+/// What the worker prints of `list`.
 #[derive(Deserialize)]
 struct Listing {
     /// The segments.
     segments: Vec<Segment>,
+}
+
+/// What the worker prints of `limits`.
+#[derive(Deserialize)]
+struct LimitsReport {
+    /// The limits.
+    limits: Limits,
 }
 
 /// Lists the segments of a namespace through another process of this program, which enters the user namespace first.
@@ -241,25 +249,43 @@ struct Listing {
 /// # Errors
 /// The worker cannot enter it either, or cannot be started.
 pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Result<Vec<Segment>, Error> {
-    let what = || format!("cannot list the segments of the IPC namespace {}", namespace.number);
+    let what = format!("cannot list the segments of the IPC namespace {}", namespace.number);
+    let listing: Listing = ask_worker(system, namespace, "list", &what)?;
+    // Whoever was in it may have moved on meanwhile.
+    if listing.segments.iter().any(|segment| segment.ns != Some(namespace.number)) {
+        return Err(Error::new(Kind::NotFound, what).cause("everybody has left it"));
+    }
+    Ok(listing.segments)
+}
+
+/// Reads the limits of a namespace through another process of this program, likewise.
+///
+/// # Errors
+/// As those of [`list_through_worker`].
+pub(crate) fn limits_through_worker(system: &System, namespace: &Namespace) -> Result<Limits, Error> {
+    let what = format!("cannot read the limits of the IPC namespace {}", namespace.number);
+    ask_worker(system, namespace, "limits", &what).map(|report: LimitsReport| report.limits)
+}
+
+/// Has another process of this program enter a namespace and report there; `what` says what for.
+fn ask_worker<T: DeserializeOwned>(
+    system: &System,
+    namespace: &Namespace,
+    command: &str,
+    what: &str,
+) -> Result<T, Error> {
     if !system.owns_proc() {
-        return Err(Error::new(Kind::Permission, what()));
+        return Err(Error::new(Kind::Permission, what));
     }
     let output = Command::new("/proc/self/exe")
         .arg0("shmadm")
-        .args(["--ns", &namespace.place(), "list", "--json"])
+        .args(["--ns", &namespace.place(), command, "--json"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()
-        .map_err(|error| Error::io(what(), &error, "execve"))?;
+        .map_err(|error| Error::io(what, &error, "execve"))?;
     if !output.status.success() {
-        return Err(Error::new(Kind::Permission, what()));
+        return Err(Error::new(Kind::Permission, what));
     }
-    let listing: Listing = serde_json::from_slice(&output.stdout)
-        .map_err(|error| Error::new(Kind::Failed, format!("{}: {error}", what())))?;
-    // Whoever was in it may have moved on meanwhile.
-    if listing.segments.iter().any(|segment| segment.ns != Some(namespace.number)) {
-        return Err(Error::new(Kind::NotFound, what()).cause("everybody has left it"));
-    }
-    Ok(listing.segments)
+    serde_json::from_slice(&output.stdout).map_err(|error| Error::new(Kind::Failed, format!("{what}: {error}")))
 }

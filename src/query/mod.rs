@@ -20,6 +20,7 @@ mod resolve;
 mod rights;
 mod swap;
 mod system;
+mod tally;
 
 pub(crate) use attachers::{add_attachers, add_attachers_and_find_strays};
 pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
@@ -38,3 +39,4 @@ pub(crate) use resolve::{key_of, resolve, segment_with_key};
 pub(crate) use rights::{looks_into_all, may_control};
 pub(crate) use swap::Swap;
 pub(crate) use system::System;
+pub(crate) use tally::{count, tally, tally_by_owner};

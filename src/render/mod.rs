@@ -2,8 +2,10 @@
 
 mod attachers;
 mod cell;
+mod check;
 mod column;
 mod delimited;
+mod difference;
 mod escape;
 mod events;
 mod fields;
@@ -14,6 +16,7 @@ mod junit;
 mod leaks;
 mod limits;
 mod map;
+mod metrics;
 mod removal;
 mod rows;
 mod segments;
@@ -22,7 +25,11 @@ mod table;
 
 pub(crate) use attachers::{ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, WHERE, write_who_json};
 pub(crate) use cell::Cell;
+pub(crate) use check::{Reading, unknown_line, worst, write_check, write_check_json};
 pub(crate) use column::{Align, Column, ColumnInfo, describe_columns, select};
+pub(crate) use difference::{
+    DIFFERENCE, DIFFERENCE_HERE, DIFFERENCE_NARROW, DifferenceRow, difference_rows, write_difference_json,
+};
 pub(crate) use escape::{escape, escape_lines};
 pub(crate) use events::Event;
 pub(crate) use fields::{segment_fields, write_fields};
@@ -33,6 +40,7 @@ pub(crate) use junit::write_junit;
 pub(crate) use leaks::{leak_line, write_leaks_json};
 pub(crate) use limits::{LIMITS, limit_rows, write_limits_json};
 pub(crate) use map::{EXTENTS, write_map, write_map_json};
+pub(crate) use metrics::{Sums, metrics_text};
 pub(crate) use removal::{Failure, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, write_prune_json, write_rm_json};
 pub(crate) use rows::{Rows, write_rows};
 pub(crate) use segments::{CREATORS, DEFAULT, EVERYWHERE, NARROW, PIDS, RECORD, RECORD_EVERYWHERE, SEGMENT, TIMES};

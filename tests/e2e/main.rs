@@ -6,18 +6,23 @@
 
 mod actor;
 mod attach;
+mod check;
 mod churn;
 mod create;
 mod create_root;
 mod demo;
+mod diff;
+mod diff_elsewhere;
 mod docs;
 mod dump;
 mod examples;
+mod exporters;
 mod holder;
 mod leakcheck;
 mod leakcheck_shared;
 mod list;
 mod map;
+mod metrics;
 mod namespaces;
 mod naming;
 mod oracle;
@@ -67,6 +72,11 @@ fn main() -> ExitCode {
         write::trials(),
         output::trials(),
         demo::trials(),
+        diff::trials(),
+        diff_elsewhere::trials(),
+        check::trials(),
+        metrics::trials(),
+        exporters::trials(),
         sandbox::trials(),
         create::trials(),
         create_root::trials(),

@@ -1,0 +1,220 @@
+//! `shmadm check`.
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+
+use super::{Context, Manual, usage};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Limits, Measure, Needs, Tally, Threshold, parse_duration};
+use crate::process::in_time;
+use crate::query::{self, System};
+use crate::render::{Reading, worst, write_check, write_check_json};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "check",
+    arguments: CheckArgs::augment_args,
+    examples: &[
+        ("shmadm check", "judge segments and pages by their limits: warning over 80 %, critical over 90 %"),
+        ("shmadm check -w segments=80% -w orphans=10 -c orphan-bytes=1G", "judge by ranges of one's own"),
+        ("shmadm check -c segments=1:", "be critical when there is no segment at all"),
+    ],
+    json: "{\"schema\":1,\"status\":\"OK\",\"code\":0,\"checks\":[{\"what\":\"segments\",\"status\":\"OK\",\"value\":3,\
+           \"limit\":4096,\"warning\":\"80%\",\"critical\":\"90%\"}]}",
+    notes: "This is a monitoring plugin, by the guidelines of those: it prints one line, STATUS and words and behind a \
+            bar the performance data, for Nagios, Icinga and whatever reads the same. The service is SHM.\n\n\
+            WHAT is one of segments (limit: kernel.shmmni), pages (limit: kernel.shmall), orphans and dest (as many \
+            as segments at most), and orphan-bytes (the sum of the sizes of orphans). With -w or -c, those that are \
+            named are judged and reported, and no others.\n\n\
+            RANGE is [@][START:]END: an alert is raised if the value is outside of it, or with @ if it is inside; both \
+            ends belong to the range. START is 0 unless given, ~ is minus infinity, and 10: has no end. A number may be \
+            a percentage of the limit, as in 80%, and for orphan-bytes a SIZE, as in 1G. Performance data have ranges \
+            as numbers.\n\n\
+            -v names the ranges of every value, -vv adds a line for each. What takes longer than --timeout is given up \
+            as UNKNOWN.",
+};
+
+/// The exit codes, which are those of monitoring plugins.
+pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
+    (0, "OK: every value lies within its ranges."),
+    (1, "WARNING: a value is an alert by a range of -w, and none by one of -c."),
+    (2, "CRITICAL: a value is an alert by a range of -c."),
+    (3, "UNKNOWN: no verdict. Whatever goes wrong is that, a usage error too; and so are the help and the version."),
+];
+
+/// The ranges where none are given.
+const DEFAULTS: [Measure; 2] = [Measure::Segments, Measure::Pages];
+
+/// Judge the use of the limits as a monitoring plugin does
+#[derive(Args, Debug)]
+#[command(version)]
+pub(crate) struct CheckArgs {
+    /// Warn if WHAT leaves RANGE: segments, pages, orphans, orphan-bytes or dest [default: segments=80% pages=80%]
+    #[arg(short, long, value_name = "WHAT=RANGE", value_parser = parse_given)]
+    warning: Vec<Given>,
+
+    /// Be critical if WHAT leaves RANGE [default: segments=90% pages=90%]
+    #[arg(short, long, value_name = "WHAT=RANGE", value_parser = parse_given)]
+    critical: Vec<Given>,
+
+    /// Give up after so many seconds, or a duration such as 500ms
+    #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = parse_timeout)]
+    timeout: Duration,
+
+    /// Say more: the ranges of every value; twice, a line for each
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+/// A range for a measure, as it is typed.
+#[derive(Clone, Debug)]
+struct Given {
+    /// What is measured.
+    measure: Measure,
+    /// The range.
+    range: Threshold,
+}
+
+/// What is measured, with the ranges by which it is judged.
+#[derive(Clone, Debug)]
+struct Rule {
+    /// What is measured.
+    measure: Measure,
+    /// The range of a warning.
+    warning: Option<Threshold>,
+    /// The range of a critical state.
+    critical: Option<Threshold>,
+}
+
+/// Reads `WHAT=RANGE`.
+fn parse_given(text: &str) -> Result<Given, String> {
+    let words = || Measure::ALL.map(Measure::word).join(", ");
+    let (what, range) =
+        text.split_once('=').ok_or_else(|| format!("write WHAT=RANGE, with WHAT one of {}", words()))?;
+    let measure = Measure::ALL
+        .into_iter()
+        .find(|measure| measure.word() == what)
+        .ok_or_else(|| format!("{what:?} cannot be measured: it is one of {}", words()))?;
+    Ok(Given { measure, range: Threshold::parse(range, measure)? })
+}
+
+/// Reads a time in seconds, as plugins have it, or a duration.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let time = parse_duration(&if is_bare { format!("{text}s") } else { text.to_owned() })?;
+    if time.is_zero() { Err("no time at all is too little".to_owned()) } else { Ok(time) }
+}
+
+impl CheckArgs {
+    /// Gives what is measured, in the order of the report.
+    fn rules(&self) -> Result<Vec<Rule>, Error> {
+        if self.warning.is_empty() && self.critical.is_empty() {
+            let range = |measure, text: &str| Threshold::parse(text, measure).map(Some).map_err(usage);
+            let rule =
+                |measure| Ok(Rule { measure, warning: range(measure, "80%")?, critical: range(measure, "90%")? });
+            return DEFAULTS.into_iter().map(rule).collect();
+        }
+        let find = |given: &[Given], measure: Measure, option: &str| {
+            let mut found = given.iter().filter(|given| given.measure == measure);
+            let first = found.next();
+            match found.next() {
+                Some(_) => Err(usage(format!("{option} {} is given twice", measure.word()))),
+                None => Ok(first.map(|given| given.range.clone())),
+            }
+        };
+        let mut rules = Vec::new();
+        for measure in Measure::ALL {
+            let (warning, critical) = (find(&self.warning, measure, "-w")?, find(&self.critical, measure, "-c")?);
+            if warning.is_some() || critical.is_some() {
+                rules.push(Rule { measure, warning, critical });
+            }
+        }
+        Ok(rules)
+    }
+}
+
+/// Judges.
+///
+/// # Errors
+/// There is no verdict: a range is none, the kernel does not tell, or it takes too long.
+pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error> {
+    let rules = args.rules()?;
+    let measures: Vec<Measure> = rules.iter().map(|rule| rule.measure).collect();
+    // The work takes the system along: it may still be at it when nobody waits any more.
+    let system = std::mem::replace(&mut context.system, System::new());
+    let Some(measured) = in_time(args.timeout, move || measure(&system, &measures)) else {
+        return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
+            .cause("the kernel has not answered in that time")
+            .hint("a longer one: `shmadm check --timeout 60`"));
+    };
+    let (limits, sums) = measured?;
+    let mut readings = Vec::with_capacity(rules.len());
+    for Rule { measure, warning, critical } in rules {
+        let (value, limit) = match measure {
+            Measure::Segments => (sums.segments.into(), Some(limits.shmmni)),
+            Measure::Pages => (sums.pages.into(), Some(limits.shmall)),
+            Measure::Orphans => (sums.orphans.into(), Some(limits.shmmni)),
+            Measure::OrphanBytes => (sums.orphan_bytes, None),
+            Measure::Dest => (sums.dest.into(), Some(limits.shmmni)),
+        };
+        if let Some(range) = [&warning, &critical].into_iter().flatten().find(|range| range.is_inverted(limit)) {
+            let is = range.absolute(limit);
+            return Err(usage(format!(
+                "{:?} is no range for {}: with its limit it is {is}",
+                range.text(),
+                measure.word()
+            )));
+        }
+        readings.push(Reading { measure, value, limit, warning, critical });
+    }
+    if context.json() {
+        context.ui.write(|out| write_check_json(out, &readings))?;
+    } else {
+        let details = details(&limits);
+        context.ui.write(|out| write_check(out, &readings, args.verbose, &details))?;
+    }
+    Ok(Exit::Verdict(worst(&readings).code()))
+}
+
+/// Asks for the limits, and for no more about the segments than is measured.
+fn measure(system: &System, measures: &[Measure]) -> Result<(Limits, Tally), Error> {
+    let limits = query::limits(system)?;
+    let counted = |measure: &Measure| matches!(measure, Measure::Segments | Measure::Pages);
+    let sums = if measures.iter().all(counted) {
+        query::count(system)?
+    } else {
+        let stateful = measures.iter().any(|measure| matches!(measure, Measure::Orphans | Measure::OrphanBytes));
+        query::tally(system, if stateful { Needs::STATE } else { Needs::empty() })?
+    };
+    Ok((limits, sums))
+}
+
+/// Says what the values were measured by.
+fn details(limits: &Limits) -> Vec<String> {
+    let Limits { shmmni, shmmax, shmall, page_size, .. } = limits;
+    vec![format!("kernel.shmmni={shmmni}, kernel.shmmax={shmmax}, kernel.shmall={shmall}, pages of {page_size} bytes")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_names_what_it_is_about() {
+        assert_eq!(parse_given("orphan-bytes=1G").unwrap().measure, Measure::OrphanBytes);
+        for bad in ["", "80%", "=80%", "segment=1", "SEGMENTS=1", "segments", "segments=", "segments==1", "orphans=1G"]
+        {
+            assert!(parse_given(bad).is_err(), "{bad:?} was taken for a rule");
+        }
+    }
+
+    #[test]
+    fn a_time_is_in_seconds_unless_it_says_otherwise() {
+        assert_eq!(parse_timeout("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_timeout("250ms"), Ok(Duration::from_millis(250)));
+        for bad in ["", "0", "0s", "-1", "1.5", "ten"] {
+            assert!(parse_timeout(bad).is_err(), "{bad:?} was taken for a time");
+        }
+    }
+}

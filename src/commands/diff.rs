@@ -1,0 +1,180 @@
+//! `shmadm diff`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::everywhere::survey;
+use super::{Context, Manual, STANDARD_INPUT, read_whole, usage};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Difference, Needs, Segment, parse_listing};
+use crate::query::inventory;
+use crate::render::{
+    Column, DIFFERENCE, DIFFERENCE_HERE, DIFFERENCE_NARROW, DifferenceRow, Format, TableStyle, TimeStyle,
+    difference_rows, select, write_difference_json, write_rows,
+};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "diff",
+    arguments: DiffArgs::augment_args,
+    examples: &[
+        ("shmadm list --json > before.json && shmadm diff before.json", "see what has changed since"),
+        (
+            "shmadm list --json > before.json; shmadm list --json > after.json; shmadm diff before.json after.json",
+            "compare two moments",
+        ),
+        ("shmadm list --json | shmadm diff -", "compare what another program hands on with what is there now"),
+    ],
+    json: "{\"schema\":1,\"created\":[…],\"removed\":[…],\"changed\":[{\"changes\":[\"attached\",\"owner\"],\
+           \"before\":{…},\"after\":{…}}]}",
+    notes: "Two records are of one segment if namespace, id, creator's user and group, creating process and size \
+            agree, as far as both records know them; key, mode, owner and times may have changed. A change is one of \
+            attached, detached, owner, group, mode, key, marked, unmarked, locked and unlocked. Times, last users, \
+            memory and state are none: they move by themselves.\n\n\
+            A listing is what list --json prints, without -o: a listing that lacks columns cannot be compared. If it \
+            is of other IPC namespaces than the one that it would be compared with, that is an error, and --ns or \
+            --all-ns is what was meant.",
+};
+
+/// The exit codes, which are those of diff(1).
+pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
+    (0, "There is no difference."),
+    (1, "There is one."),
+    (2, "Any failure: usage, a file that cannot be read or is no listing, a listing of another namespace."),
+];
+
+/// Show what has become of segments between two listings
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// What `list --json` printed earlier; - is standard input
+    #[arg(value_name = "BEFORE.json")]
+    before: PathBuf,
+
+    /// What it printed later [default: what is there now]
+    #[arg(value_name = "AFTER.json")]
+    after: Option<PathBuf>,
+
+    /// Compare with what is there now in every IPC namespace, as after `list --all-ns`
+    #[arg(long, conflicts_with = "after")]
+    pub(crate) all_ns: bool,
+
+    /// Show sizes in bytes
+    #[arg(long)]
+    bytes: bool,
+
+    /// Leave the headings out
+    #[arg(long)]
+    no_headings: bool,
+}
+
+/// Compares.
+///
+/// # Errors
+/// A file cannot be read or is no listing, is of other namespaces than those that it would be compared with, or the
+/// segments cannot be listed.
+pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error> {
+    let is_input = |path: &Path| path.as_os_str() == STANDARD_INPUT;
+    if is_input(&args.before) && args.after.as_deref().is_some_and(is_input) {
+        return Err(usage("- is standard input, and can be one of the two listings alone"));
+    }
+    let mut before = read(&args.before)?;
+    let after = match &args.after {
+        Some(after) => read(after)?,
+        None => now(args, context, &mut before)?,
+    };
+    let spread: BTreeSet<_> = before.iter().chain(&after).map(|segment| segment.ns).collect();
+    let difference = Difference::between(before, after);
+    let exit = Exit::Verdict(u8::from(!difference.is_empty()));
+    context.ui.status(&summary(&difference));
+    if context.json() {
+        context.ui.write(|out| write_difference_json(out, &difference))?;
+        return Ok(exit);
+    }
+    let format = context.format;
+    if format == Format::Table && difference.is_empty() {
+        // As with diff(1), no difference has no output.
+        return Ok(exit);
+    }
+    let columns: Vec<&'static Column<DifferenceRow>> = match format {
+        Format::Table if spread.len() <= 1 => select(DIFFERENCE, &[], &DIFFERENCE_HERE.join(",")).map_err(usage)?,
+        _ => DIFFERENCE.iter().collect(),
+    };
+    let style = TableStyle {
+        headings: !args.no_headings,
+        bytes: args.bytes,
+        time: TimeStyle::default(),
+        now: context.system.now(),
+        width: context.ui.width(),
+        color: context.ui.color(),
+        droppable: DIFFERENCE_NARROW,
+    };
+    let rows = difference_rows(difference);
+    context.ui.write(|out| write_rows(out, format, "differences", &columns, rows, &style))?;
+    Ok(exit)
+}
+
+/// Reads a listing.
+fn read(path: &Path) -> Result<Vec<Segment>, Error> {
+    let (name, text) = read_whole(path)?;
+    parse_listing(&text).map_err(|problem| {
+        Error::new(Kind::Failed, format!("cannot compare {name}: it is no listing of segments"))
+            .target(&*name)
+            .cause(problem)
+            .hint("what it takes is printed by `shmadm list --json`, without -o")
+    })
+}
+
+/// Lists what is there now, in the namespaces that the earlier listing is of; of that one, what cannot be compared is
+/// taken away.
+fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Result<Vec<Segment>, Error> {
+    let needs = if context.json() { Needs::RECORD } else { Needs::NAMES | Needs::NAMESPACE };
+    if args.all_ns {
+        let visited = survey(context, needs)?;
+        if !visited.all {
+            let is_known = |segment: &Segment| {
+                let known = |ns| visited.namespaces.iter().any(|namespace| namespace.number == ns);
+                segment.ns.is_none_or(known)
+            };
+            // Whether they are still there cannot be told, and so they are not called removed.
+            let count = before.len();
+            before.retain(is_known);
+            if before.len() < count {
+                let left = count - before.len();
+                context.ui.warning(&format!(
+                    "{left} of the earlier segments are left out: their namespaces cannot be looked into"
+                ));
+            }
+        }
+        return Ok(visited.segments);
+    }
+    let here = context.system.namespace();
+    let others: BTreeSet<u64> =
+        before.iter().filter_map(|segment| segment.ns).filter(|ns| here.is_some_and(|here| here != *ns)).collect();
+    if let (Some(here), Some(first)) = (here, others.first()) {
+        let name = args.before.to_string_lossy();
+        let error =
+            Error::new(Kind::Refused, format!("cannot compare {name} with this IPC namespace, which is {here}"))
+                .target(&*name);
+        let numbers: Vec<_> = others.iter().map(ToString::to_string).collect();
+        let error = error.cause(format!("it lists segments of {}", numbers.join(", ")));
+        let is_alone = others.len() == 1 && before.iter().all(|segment| segment.ns == Some(*first));
+        let file = super::quoted(&name);
+        return Err(if is_alone {
+            error.hint(format!("compare it with that one: `shmadm --ns 'ipc:[{first}]' diff {file}`"))
+        } else {
+            error.hint(format!("compare it with all there are: `shmadm diff --all-ns {file}`"))
+        });
+    }
+    inventory(&context.system, needs)
+}
+
+/// Sums a difference up.
+fn summary(difference: &Difference) -> String {
+    let Difference { created, removed, changed } = difference;
+    if difference.is_empty() {
+        return "no difference".to_owned();
+    }
+    format!("{} created, {} removed, {} changed", created.len(), removed.len(), changed.len())
+}

@@ -1,0 +1,120 @@
+//! `shmadm metrics`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::everywhere::ask_all;
+use super::{Context, Manual, usage};
+use crate::act::NewFile;
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Limits, Needs, Tally};
+use crate::process::{Interrupts, limits_through_worker, list_through_worker};
+use crate::query::{System, limits, tally_by_owner};
+use crate::render::{Sums, metrics_text};
+
+/// What the manual page adds.
+pub(crate) const MANUAL: Manual = Manual {
+    name: "metrics",
+    arguments: MetricsArgs::augment_args,
+    examples: &[
+        ("shmadm metrics", "print the metrics of this IPC namespace"),
+        ("shmadm metrics --all-ns --output shmadm.prom", "write those of all namespaces for a textfile collector"),
+    ],
+    json: "--json is a usage error: OpenMetrics text is the machine form. `limits --json` and `list --json` have the \
+           same numbers.",
+    notes: "The text is OpenMetrics, of gauges alone, which every parser of Prometheus reads, and the textfile \
+            collector of node_exporter too. Labels are ns, the number of the IPC namespace, and owner; root is always \
+            there, with zeros if it has no segment. What cannot be told is left out.\n\n\
+            --output replaces the file in one step, so that no reader sees half of it, and leaves it as it was if \
+            anything fails. Everybody may read it (mode 0644), since collectors run as users of their own. The \
+            textfile collector takes files whose names end in .prom.\n\n\
+            With --all-ns, shmadm_sysv_namespace_info says which container a namespace belongs to. That takes root: \
+            what cannot be looked into is a warning, and left out.",
+};
+
+/// Who is reported with zeros where he has nothing, so that a time series is there before the first segment.
+const ROOT: u32 = 0;
+/// The mode of the file that is written: collectors run as users of their own.
+const READABLE: u32 = 0o644;
+
+/// Print metrics for Prometheus
+#[derive(Args, Debug)]
+pub(crate) struct MetricsArgs {
+    /// Tell of every IPC namespace that a process is in
+    #[arg(long)]
+    pub(crate) all_ns: bool,
+
+    /// Write to this file, replacing it in one step; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Prints metrics.
+///
+/// # Errors
+/// The segments cannot be listed, or the file cannot be written; what it was before is left then.
+pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Error> {
+    if context.json() {
+        return Err(usage("metrics are OpenMetrics text, and have no JSON")
+            .hint("the same numbers: `shmadm limits --json` and `shmadm list --json`"));
+    }
+    let Some(path) = args.output.as_deref().filter(|path| path.as_os_str() != "-") else {
+        let text = text(args, context)?;
+        context.ui.write(|out| out.write_all(text.as_bytes()))?;
+        return Ok(Exit::Done);
+    };
+    let interrupts = Interrupts::note()?;
+    // The file first: where it cannot be, nothing need be asked.
+    let file = NewFile::begin(path, true)?;
+    let text = text(args, context)?;
+    file.file().write_all(text.as_bytes()).map_err(|error| file.failed(&error))?;
+    file.give_mode(READABLE)?;
+    interrupts.check()?;
+    file.keep(true)?;
+    context.ui.status(&format!("wrote metrics to {}", path.to_string_lossy()));
+    Ok(Exit::Done)
+}
+
+/// Gives the metrics.
+fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
+    let namespaces = if args.all_ns {
+        let answers = ask_all(context, ask, |system, namespace| {
+            let mut owners: Owners = BTreeMap::new();
+            for segment in list_through_worker(system, namespace)? {
+                owners.entry(segment.uid).or_insert(Tally::NOTHING).add(&Tally::of(&segment, system.page_size()));
+            }
+            Ok((limits_through_worker(system, namespace)?, owners))
+        })?;
+        let here = answers.here.map(|answer| (context.system.namespace(), None, answer));
+        let there = answers.there.into_iter().map(|(ns, answer)| (Some(ns.number), ns.container, answer));
+        here.into_iter().chain(there).collect()
+    } else {
+        vec![(context.system.namespace(), None, ask(&context.system)?)]
+    };
+    let sums = namespaces.into_iter().map(|(ns, container, (limits, owners))| {
+        let owners = by_name(&context.system, owners);
+        Sums { ns, container, limits, owners }
+    });
+    metrics_text(sums.collect(), args.all_ns)
+        .map_err(|error| Error::new(Kind::Failed, format!("cannot write metrics: {error}")))
+}
+
+/// Sums by the owner's user id.
+type Owners = BTreeMap<u32, Tally>;
+
+/// Asks for what metrics tell of the namespace that this thread is in.
+fn ask(system: &System) -> Result<(Limits, Owners), Error> {
+    Ok((limits(system)?, tally_by_owner(system, Needs::RESIDENT | Needs::STATE)?))
+}
+
+/// Puts names in the place of user ids. Two users of one name are one: a series that comes twice would spoil them all.
+fn by_name(system: &System, owners: Owners) -> BTreeMap<String, Tally> {
+    let mut named = BTreeMap::from([(system.user(ROOT), Tally::NOTHING)]);
+    for (uid, tally) in owners {
+        named.entry(system.user(uid)).or_insert(Tally::NOTHING).add(&tally);
+    }
+    named
+}
