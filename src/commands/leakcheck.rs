@@ -216,12 +216,19 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
 
 /// Says on standard error what was found.
 fn say(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, alone: bool) {
-    let Leaks { leaked, unattributed } = &check.leaks;
+    let Leaks { leaked, unattributed, others } = &check.leaks;
     for leak in leaked {
         context.ui.tell(&format!("leaked: {}", leak_line(leak)));
     }
     for leak in unattributed {
         context.ui.tell(&format!("unattributed: {}", leak_line(leak)));
+    }
+    if *others > 0 {
+        let (segments, are) = if *others == 1 { ("segment", "is") } else { ("segments", "are") };
+        context.ui.warning(&format!(
+            "{others} new {segments} of other users, made by processes that were gone before they could be seen, {are} left out"
+        ));
+        context.ui.hint("with --trace, as root, every creator is known");
     }
     if leaked.is_empty() && unattributed.is_empty() {
         return context.ui.status("no shared memory segment was left behind");

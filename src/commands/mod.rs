@@ -109,17 +109,23 @@ fn nothing_to_report(context: &mut Context, mut failures: Vec<Error>) -> Option<
 /// The name of standard input, where a file is asked for.
 const STANDARD_INPUT: &str = "-";
 
+/// The bytes that are read of a file at most: with half a kilobyte a segment, enough for two million of them.
+const MOST_READ: u64 = 1 << 30;
+
 /// Reads a file, or standard input; gives what that is called, and what it holds.
 fn read_whole(path: &Path) -> Result<(String, Vec<u8>), Error> {
     let is_input = path.as_os_str() == STANDARD_INPUT;
     let name = if is_input { "standard input".to_owned() } else { path.to_string_lossy().into_owned() };
     let failed = |error: io::Error, call| Error::io(format!("cannot read {name}"), &error, call).target(&*name);
-    let mut text = Vec::new();
-    if is_input {
-        io::stdin().lock().read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
+    let source: Box<dyn Read> = if is_input {
+        Box::new(io::stdin())
     } else {
-        let mut file = File::open(path).map_err(|error| failed(error, "open"))?;
-        file.read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
+        Box::new(File::open(path).map_err(|error| failed(error, "open"))?)
+    };
+    let mut text = Vec::new();
+    source.take(MOST_READ).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
+    if text.len() as u64 == MOST_READ {
+        return Err(Error::new(Kind::Failed, format!("cannot read {name}: no listing is so long")).target(&*name));
     }
     Ok((name, text))
 }

@@ -33,8 +33,8 @@ pub(crate) const MANUAL: Manual = Manual {
             segment is looked at again right before it is.\n\n\
             --from takes what leakcheck reported as left behind (not what it could not attribute), or what prune \
             --dry-run --json chose. Each is removed if it is still the same, with id, key, creator, time of change and \
-            size as listed, in the same IPC namespace, and if nobody has used it since. What was in a namespace that has \
-            no process any more counts as missing.",
+            size as listed, in the same IPC namespace, and if nobody has used it since. Of what leakcheck had isolated, \
+            nothing is taken unless --ns names its namespace: that has ended, but for processes that were left behind in it.",
 };
 
 /// Remove segments
@@ -136,18 +136,34 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Er
         let count = list.unattributed.len();
         context.ui.status(&format!("not looked at: {count} of which it is not known whose they are"));
     }
+    let went = match list.isolation.as_deref() {
+        None | Some("none") => false,
+        Some("ipc" | "user+ipc") => true,
+        Some(other) => return Err(unusable(&format!("its isolation is {other:?}, which nothing is known of"))),
+    };
     let here = context.system.namespace();
     let mut census = None;
     let mut seen = HashSet::new();
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for segment in segments.into_iter().filter(|segment| seen.insert((segment.ns, segment.id))) {
         let target = segment.id.to_string();
-        let (Some(ns), true) = (segment.ns, segment.ns != here) else {
-            found.push((target, segment));
-            continue;
+        let error = match segment.ns {
+            // A namespace that has ended may have left its number to this one.
+            Some(ns) if went && !context.elsewhere => not_here(None, &segment, ns, file),
+            Some(ns) if here != Some(ns) => {
+                let census = census.get_or_insert_with(|| self::census(&context.system).ok());
+                not_here(census.as_ref(), &segment, ns, file)
+            }
+            None if here.is_some() => Error::new(
+                Kind::Refused,
+                format!("refused to remove segment {target}: the list does not say of which IPC namespace it is"),
+            )
+            .target(&*target),
+            _ => {
+                found.push((target, segment));
+                continue;
+            }
         };
-        let census = census.get_or_insert_with(|| self::census(&context.system).ok());
-        let error = not_here(census.as_ref(), &segment, ns, file);
         if !(args.ignore_missing && error.kind == Kind::NotFound) {
             let error = context.ui.localized(error);
             context.ui.error(&error);

@@ -31,6 +31,8 @@ pub(crate) struct Leaks {
     pub(crate) leaked: Vec<Leak>,
     /// What the caller's user made, nobody knows by which of his processes.
     pub(crate) unattributed: Vec<Leak>,
+    /// How many other users' segments there are whose creators were not seen.
+    pub(crate) others: u64,
 }
 
 /// A run of a command that was checked for leaks.

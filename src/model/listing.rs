@@ -25,10 +25,14 @@ struct Whole {
 /// Segments that a report lists to be removed: one of `leakcheck`, or of `prune --dry-run --json`; of what else is JSON,
 /// neither.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "a report")]
 pub(crate) struct RemovalList {
     /// The form's version.
     #[serde(default)]
     pub(crate) schema: u64,
+    /// How the command was isolated.
+    #[serde(default)]
+    pub(crate) isolation: Option<String>,
     /// What a command left behind.
     #[serde(default)]
     pub(crate) leaked: Option<Vec<Segment>>,

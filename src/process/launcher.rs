@@ -1,5 +1,5 @@
-//! The launcher: this program executed anew, which gives a command of the user's the signals that our caller left us, and
-//! becomes that command.
+//! The launcher: this program executed anew, which gives a command of the user's the signals and streams that our caller left
+//! us, and becomes that command.
 
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -11,7 +11,7 @@ use nix::unistd::execvp;
 
 use crate::error::{Error, Kind};
 use crate::query::{LAUNCHER_NAME, words};
-use crate::sys::SignalState;
+use crate::sys::Inherited;
 
 /// The exit code of a command that does not exist, as shells have it.
 const NOT_FOUND: u8 = 127;
@@ -22,13 +22,16 @@ const NOT_EXECUTABLE: u8 = 126;
 ///
 /// # Errors
 /// There is no process to be had. That the command does not exist is not known yet: the process ends with 127 then.
-pub(super) fn launch(signals: SignalState, command: &[OsString]) -> Result<i32, Error> {
+pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<i32, Error> {
     let child = Command::new("/proc/self/exe")
         .arg0(LAUNCHER_NAME)
-        .args([signals.blocked, signals.ignored].map(|set| format!("{set:x}")))
+        .args([inherited.blocked, inherited.ignored, inherited.closed].map(|set| format!("{set:x}")))
         .args(command)
         .spawn()
-        .map_err(|error| Error::io("cannot start the command", &error, "execve"))?;
+        .map_err(|error| {
+            let failed = Error::io("cannot start the command", &error, "execve");
+            if error.kind() == std::io::ErrorKind::NotFound { failed.cause("there is no /proc") } else { failed }
+        })?;
     Ok(child.id().cast_signed())
 }
 
@@ -36,11 +39,12 @@ pub(super) fn launch(signals: SignalState, command: &[OsString]) -> Result<i32, 
 pub(crate) fn become_command(arguments: impl IntoIterator<Item = OsString>) -> (Error, u8) {
     let mut arguments = arguments.into_iter();
     let mut set = || u64::from_str_radix(arguments.next()?.to_str()?, 16).ok();
-    let signals = set().zip(set()).map(|(blocked, ignored)| SignalState { blocked, ignored });
+    let sets = set().zip(set()).zip(set());
+    let inherited = sets.map(|((blocked, ignored), closed)| Inherited { blocked, ignored, closed });
     let command: Result<Vec<CString>, _> = arguments.map(|word| CString::new(word.into_vec())).collect();
-    let (Some(signals), Ok(command)) = (signals, command) else { return misused() };
+    let (Some(inherited), Ok(command)) = (inherited, command) else { return misused() };
     let Some(name) = command.first() else { return misused() };
-    signals.apply();
+    inherited.apply();
     let Err(errno) = execvp(name, &command);
     let code = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
     let name = name.to_string_lossy();

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind};
 use crate::model::lossless;
 use crate::procfs;
 use crate::query::{Calls, Descendants, Evidence, System, words};
-use crate::sys::{self, Arrival, Inbox, SignalState};
+use crate::sys::{self, Arrival, Inbox, Inherited};
 
 /// How often it is looked who descends from the command.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -55,19 +55,19 @@ impl Supervised {
 /// It cannot be started; or traced (Permission).
 pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> Result<Supervised, Error> {
     let failed = |errno| Error::new(Kind::Failed, "cannot supervise the command").system(words(errno, "signalfd"));
-    let signals = SignalState::inherited();
+    let inherited = Inherited::inherited();
     let inbox = Inbox::open().map_err(failed)?;
     // Whoever loses his parent becomes our child. No kernel that this program runs on lacks it.
     let _ = set_child_subreaper(true);
-    let mut descendants = Descendants::default();
+    let mut descendants = Descendants::before_command(system);
     let (child, mut tracer) = if trace {
-        let (child, tracer) = start_traced(signals, command)?;
+        let (child, tracer) = start_traced(inherited, command)?;
         (child, Some(tracer))
     } else {
-        (launch(signals, command)?, None)
+        (launch(inherited, command)?, None)
     };
     let words: Vec<String> = command.iter().map(|word| lossless(word.as_encoded_bytes())).collect();
-    descendants.note(child, Some(&words.join(" ")));
+    descendants.command(child, &words.join(" "));
     // Who is traced need not be looked for.
     let mut next = tracer.is_none().then(Instant::now);
     let mut code = None;
@@ -94,7 +94,7 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
             match arrival {
                 Arrival::Child => code = code.or(reap(child, &mut descendants, &mut tracer)?),
                 Arrival::Sent(signal) => sys::pass_on(child, signal),
-                // It has had it from the kernel as well.
+                // It has had it from the kernel as well, or it is not its affair.
                 Arrival::Kernel => {}
             }
         }
@@ -144,7 +144,7 @@ struct Tracer {
 ///
 /// The filter is that of a thread, which starts the command and ends: whatever else we start is not filtered, and the
 /// listener tells when the last process is gone that is.
-fn start_traced(signals: SignalState, command: &[OsString]) -> Result<(i32, Tracer), Error> {
+fn start_traced(inherited: Inherited, command: &[OsString]) -> Result<(i32, Tracer), Error> {
     if !sys::CAN_LISTEN {
         let failed = Error::new(Kind::Failed, "cannot trace the command");
         return Err(failed.cause("how system calls look on this architecture is not known to this program"));
@@ -155,7 +155,7 @@ fn start_traced(signals: SignalState, command: &[OsString]) -> Result<(i32, Trac
         // What cannot be told is told by the end of the channel.
         let _ = filtered.send(sys::listen().map_err(cannot_trace)?);
         // Not before the standby: the command must never find nobody who lets it go on.
-        go.recv().map(|()| launch(signals, command)).unwrap_or_else(|_| Err(Error::new(Kind::Failed, "not started")))
+        go.recv().map(|()| launch(inherited, command)).unwrap_or_else(|_| Err(Error::new(Kind::Failed, "not started")))
     };
     std::thread::scope(|scope| {
         let starter = std::thread::Builder::new()
@@ -187,7 +187,9 @@ fn cannot_trace(error: sys::SysError) -> Error {
                  command's setuid programs would lose their privilege",
             )
             .hint("`shmadm leakcheck --isolate always --trace -- COMMAND` makes a user namespace of your own"),
-        Errno::EBUSY => failed.cause("somebody listens to this process's system calls already, as some containers do"),
+        Errno::EBUSY => failed
+            .cause("somebody listens to this process's system calls already, as some containers and another trace do")
+            .hint("without --trace, what is left behind is told all the same, and some creators are not named"),
         _ => failed.cause("this kernel, or a sandbox, has no notifications of system calls (Linux 5.5)"),
     }
 }
@@ -232,7 +234,7 @@ impl Tracer {
         self.standby.tell(call.id);
         let proc = system.proc();
         let pid = procfs::process_of(proc, call.thread);
-        let command = pid.and_then(|pid| procfs::command_line(proc, pid)).map(|command| lossless(&command));
+        let command = pid.and_then(|pid| procfs::command(proc, pid)).map(|command| lossless(&command));
         // What was read is of the caller if that still waits: no pid can have become another's meanwhile.
         if let Some(pid) = pid.filter(|_| sys::still_waits(&self.listener, call.id)) {
             self.calls.note(pid, call.key, call.size, command.as_deref());

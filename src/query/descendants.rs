@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::System;
 use nix::time::{ClockId, clock_gettime};
 
+use super::System;
 use super::liveness::{Life, SLACK_SECONDS, moment_of};
 use crate::model::{Segment, Stamp, lossless};
 use crate::procfs;
@@ -13,38 +13,70 @@ use crate::procfs;
 /// The name of a process of this program that is about to execute a command of the user's.
 pub(crate) const LAUNCHER_NAME: &str = "shmadm-run";
 
-/// A descendant as it was seen last.
-#[derive(Clone, Debug)]
+/// A process below us as it was seen last.
+#[derive(Clone, Debug, Default)]
 struct Seen {
+    /// Whether it descends from the command, and not from a child that we had before.
+    ours: bool,
     /// When it started; `None` if /proc does not tell.
     start: Option<Stamp>,
     /// Its command line.
     command: Option<Arc<str>>,
+    /// Whether that is its own for sure: one that has just been forked has its parent's until it executes something.
+    settled: bool,
+    /// Its effective user ids.
+    uids: Vec<u32>,
     /// When it was found to have ended.
     ended: Option<Stamp>,
 }
 
-/// The descendants that were seen at some time; those that lived too briefly were not.
-#[derive(Debug, Default)]
+/// The processes below us that were seen at some time; those that lived too briefly were not.
+#[derive(Debug)]
 pub(crate) struct Descendants {
     /// By pid; several where a pid was given anew.
     seen: HashMap<i32, Vec<Seen>>,
     /// Those that lived at the last look.
     living: HashSet<i32>,
+    /// Whether all children that we have are the command's, orphans that have come to us included.
+    alone: bool,
+}
+
+/// Who made a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Creator {
+    /// The command or a descendant of it, with this command line if that was seen.
+    Ours(Option<Arc<str>>),
+    /// Somebody else.
+    Stranger,
+    /// It is gone, and was not seen, or not for certain.
+    Unknown,
 }
 
 impl Descendants {
-    /// Takes note of one that is known to be one, and may have ended before it could be looked at.
-    pub(crate) fn note(&mut self, pid: i32, command: Option<&str>) {
-        self.seen
-            .entry(pid)
-            .or_insert_with(|| vec![Seen { start: None, command: command.map(Arc::from), ended: None }]);
+    /// Begins before there is a command: the children that we have are not its.
+    pub(crate) fn before_command(system: &System) -> Self {
+        let mut this = Self { seen: HashMap::new(), living: HashSet::new(), alone: true };
+        this.look(system);
+        this.alone = this.living.is_empty();
+        this
     }
 
-    /// Takes note of one that has ended, and that may never have been looked at.
+    /// Takes note of the command, which has just been started with these words.
+    pub(crate) fn command(&mut self, pid: i32, words: &str) {
+        let seen = Seen { ours: true, command: Some(words.into()), settled: true, ..Seen::default() };
+        self.seen.entry(pid).or_default().push(seen);
+        self.living.insert(pid);
+    }
+
+    /// Takes note of a child of ours that has ended, and that may never have been looked at.
     pub(crate) fn note_end(&mut self, pid: i32) {
-        self.note(pid, None);
-        self.living.remove(&pid);
+        if !self.living.remove(&pid) {
+            if !self.alone {
+                // It may be an orphan of a child that we had before.
+                return;
+            }
+            self.seen.entry(pid).or_default().push(Seen { ours: true, ..Seen::default() });
+        }
         self.end(pid);
     }
 
@@ -55,30 +87,48 @@ impl Descendants {
         }
     }
 
+    /// Gives what was last seen of a process that lived at the last look.
+    fn last(&self, pid: i32) -> Option<&Seen> {
+        self.seen.get(&pid)?.last().filter(|_| self.living.contains(&pid))
+    }
+
     /// Looks at those that live now.
     pub(crate) fn look(&mut self, system: &System) {
         let proc = system.proc();
+        let own = std::process::id().cast_signed();
         let mut living = HashSet::new();
-        let mut open = vec![std::process::id().cast_signed()];
-        while let Some(parent) = open.pop() {
+        let mut open = vec![(own, None)];
+        while let Some((parent, whose)) = open.pop() {
+            let parent_command = whose.and_then(|_| self.seen.get(&parent)?.last()?.command.clone());
             for pid in procfs::children(proc, parent) {
+                let known = self.last(pid);
+                // Of an orphan that was never seen it is not known whose it is, unless all are the command's.
+                let all = self.alone && !self.seen.is_empty();
+                let Some(ours) = known.map(|seen| seen.ours).or(whose).or(all.then_some(true)).or_else(|| {
+                    // Before the command, all are strangers.
+                    self.seen.values().flatten().all(|seen| !seen.ours).then_some(false)
+                }) else {
+                    continue;
+                };
                 if !living.insert(pid) {
                     continue;
                 }
-                open.push(pid);
+                open.push((pid, Some(ours)));
                 let command = procfs::command_line(proc, pid).map(|command| lossless(&command));
-                let command = command.filter(|command| !command.starts_with(LAUNCHER_NAME)).map(Arc::from);
-                let known = self.seen.entry(pid).or_default();
-                match known.last_mut() {
+                let command = command.filter(|command| !command.starts_with(LAUNCHER_NAME)).map(Arc::<str>::from);
+                let uid = procfs::effective_uid(proc, pid);
+                let is_new = known.is_none();
+                let list = self.seen.entry(pid).or_default();
+                if is_new {
+                    let start = procfs::start_ticks(proc, pid).and_then(moment_of);
+                    let settled = whose.is_some() && command != parent_command;
+                    list.push(Seen { ours, start, command: command.clone(), settled, ..Seen::default() });
+                }
+                if let Some(seen) = list.last_mut() {
                     // What it executes may have changed. A zombie has no command line any more.
-                    Some(seen) if seen.ended.is_none() => {
-                        seen.command = command.or(seen.command.take());
-                    }
-                    _ => known.push(Seen {
-                        start: procfs::start_ticks(proc, pid).and_then(moment_of),
-                        command,
-                        ended: None,
-                    }),
+                    seen.settled |= !is_new && command.is_some();
+                    seen.command = command.or(seen.command.take());
+                    seen.uids.extend(uid.filter(|uid| !seen.uids.contains(uid)));
                 }
             }
         }
@@ -87,53 +137,54 @@ impl Descendants {
         self.living = living;
     }
 
-    /// Gives what was seen of a segment's creator, if it was seen as a descendant; the command line may not have been.
-    pub(super) fn creator(&self, segment: &Segment) -> Option<Option<Arc<str>>> {
-        let made = segment.ctime?;
-        // Whoever has the pid before or after may be anybody.
-        let lived = |seen: &&Seen| {
-            seen.start.is_none_or(|start| start.0 <= made.0.saturating_add(SLACK_SECONDS))
-                && seen.ended.is_none_or(|ended| made <= ended)
+    /// Tells who made a segment.
+    pub(super) fn creator(&self, system: &System, segment: &Segment) -> Creator {
+        let Some(pid) = segment.cpid else { return Creator::Stranger };
+        let made = segment.ctime.map_or(0, |made| made.0);
+        // Whoever has the pid before or after may be anybody; whole seconds, and another user, tell that.
+        let is_it = |seen: &&Seen| {
+            seen.start.is_none_or(|start| start.0 <= made.saturating_add(SLACK_SECONDS))
+                && seen.ended.is_none_or(|ended| made <= ended.0)
+                && (seen.uids.contains(&segment.cuid) || (seen.uids.is_empty() && segment.cuid == system.uid()))
         };
-        let seen = self.seen.get(&segment.cpid?)?.iter().rev().find(lived)?;
-        Some(seen.command.clone())
+        match self.seen.get(&pid).and_then(|seen| seen.iter().rev().find(is_it)) {
+            Some(seen) if seen.ours => {
+                Creator::Ours(seen.command.clone().filter(|_| seen.settled || seen.ended.is_none()))
+            }
+            Some(_) => Creator::Stranger,
+            None => self.living_creator(system, pid, made),
+        }
+    }
+
+    /// Tells who a process is that was not seen, and made something at a moment, as far as its ancestors tell now.
+    fn living_creator(&self, system: &System, creator: i32, made: i64) -> Creator {
+        match Life::ask(system, creator) {
+            Life::Lives(Some(start)) if start.0 <= made.saturating_add(SLACK_SECONDS) => {}
+            _ => return Creator::Unknown,
+        }
+        let own = std::process::id().cast_signed();
+        let mut pid = creator;
+        // Nobody has more ancestors than there can be processes; a reused pid could make a circle.
+        for _ in 0..1 << 22 {
+            match procfs::parent(system.proc(), pid) {
+                Some(parent) if parent == own => {
+                    return match self.last(pid) {
+                        Some(seen) if !seen.ours => Creator::Stranger,
+                        None if !self.alone => Creator::Unknown,
+                        _ => Creator::Ours(system.command(creator)),
+                    };
+                }
+                // The first of its pid namespace, or one whose parent is outside.
+                Some(0) => return Creator::Stranger,
+                Some(parent) => pid = parent,
+                None => return Creator::Unknown,
+            }
+        }
+        Creator::Unknown
     }
 }
 
 /// Gives this moment.
 fn now() -> Stamp {
     Stamp(clock_gettime(ClockId::CLOCK_REALTIME).map_or(i64::MAX, |time| time.tv_sec()))
-}
-
-/// What is known of a segment's creator that was not seen as a descendant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kin {
-    /// It lives, and descends from us.
-    Descendant,
-    /// It lives, and does not descend from us; or it never was in our pid namespace.
-    Stranger,
-    /// It is gone, or its pid is somebody else's now.
-    Unknown,
-}
-
-/// Tells whether a segment's creator descends from this process, as far as its ancestors tell now.
-pub(super) fn kin(system: &System, segment: &Segment) -> Kin {
-    let Some(creator) = segment.cpid else { return Kin::Stranger };
-    match (Life::ask(system, creator), segment.ctime) {
-        (Life::Lives(Some(start)), Some(made)) if start.0 <= made.0.saturating_add(SLACK_SECONDS) => {}
-        _ => return Kin::Unknown,
-    }
-    let own = std::process::id().cast_signed();
-    let mut pid = creator;
-    // Nobody has more ancestors than there can be processes; a reused pid could make a circle.
-    for _ in 0..1 << 22 {
-        match procfs::parent(system.proc(), pid) {
-            Some(parent) if parent == own => return Kin::Descendant,
-            // The first of its pid namespace, or one whose parent is outside.
-            Some(0) => return Kin::Stranger,
-            Some(parent) => pid = parent,
-            None => return Kin::Unknown,
-        }
-    }
-    Kin::Unknown
 }

@@ -13,7 +13,7 @@ use crate::procfs;
 use crate::sys::{self, Record, SysError};
 
 /// The size from which on a table is worth several threads: below it, starting them costs more than they save.
-const LARGE_TABLE: i32 = 2048;
+const LARGE_TABLE: i32 = 8192;
 /// The most threads that ask: the kernel's locks let more wait for each other.
 const MOST_THREADS: usize = 4;
 

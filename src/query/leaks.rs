@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::descendants::{Descendants, Kin, kin};
+use super::descendants::{Creator, Descendants};
 use super::{System, add_attachers, inventory};
 use crate::error::Error;
 use crate::model::{Key, Leak, Leaks, Needs, Segment, ShmId};
@@ -58,6 +58,8 @@ enum Verdict {
     Leaked(Option<Arc<str>>),
     /// It cannot be told.
     Unattributed,
+    /// Another user's, and it cannot be told either.
+    Unknown,
     /// Somebody else's.
     Foreign,
 }
@@ -87,14 +89,12 @@ impl Evidence {
                 None => Verdict::Foreign,
             };
         }
-        match self.descendants.creator(segment) {
-            Some(command) => Verdict::Leaked(command),
-            None if self.alone => Verdict::Leaked(None),
-            None => match kin(system, segment) {
-                Kin::Descendant => Verdict::Leaked(segment.cpid.and_then(|pid| system.command(pid))),
-                Kin::Unknown if segment.cuid == system.uid() => Verdict::Unattributed,
-                Kin::Stranger | Kin::Unknown => Verdict::Foreign,
-            },
+        match self.descendants.creator(system, segment) {
+            Creator::Ours(command) => Verdict::Leaked(command),
+            _ if self.alone => Verdict::Leaked(None),
+            Creator::Unknown if segment.cuid == system.uid() => Verdict::Unattributed,
+            Creator::Unknown => Verdict::Unknown,
+            Creator::Stranger => Verdict::Foreign,
         }
     }
 }
@@ -105,14 +105,18 @@ impl Evidence {
 /// The segments cannot be listed, or nobody can be asked who has them attached.
 pub(crate) fn leaks(system: &System, before: &Before, evidence: &Evidence) -> Result<Leaks, Error> {
     let new = inventory(system, Needs::RECORD)?.into_iter().filter(|segment| !before.0.contains(&identity(segment)));
+    let mut found = Leaks::default();
     let (mut segments, verdicts): (Vec<Segment>, Vec<Verdict>) = new
         .filter_map(|segment| match evidence.judge(system, &segment) {
             Verdict::Foreign => None,
+            Verdict::Unknown => {
+                found.others += 1;
+                None
+            }
             verdict => Some((segment, verdict)),
         })
         .unzip();
     add_attachers(system, &mut segments)?;
-    let mut found = Leaks::default();
     for (segment, verdict) in segments.into_iter().zip(verdicts) {
         let leak = |creator_command| Leak { segment, creator_command, removal: None };
         match verdict {

@@ -7,22 +7,9 @@ use nix::libc::{self, c_int};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// Signals by which other processes tell a program something; those of real time come besides. The ones that stop a
-/// process, and those by which the kernel tells it of its own faults, are not for others.
-const PASSED_ON: [c_int; 12] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGALRM,
-    libc::SIGWINCH,
-    libc::SIGCONT,
-    libc::SIGIO,
-    libc::SIGPWR,
-    libc::SIGURG,
-];
+/// Signals that are not read: those that nobody can block, and those that stop a process, by which a terminal stops all of
+/// the foreground.
+const LEFT_ALONE: [c_int; 5] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
 
 /// A signal that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +18,7 @@ pub(crate) enum Arrival {
     Child,
     /// Another process sent this one.
     Sent(c_int),
-    /// The kernel sent it, as a terminal's keys make it: all of the foreground has it.
+    /// The kernel sent it: as a terminal's keys make it, which all of the foreground has, or for something that we did.
     Kernel,
 }
 
@@ -49,10 +36,10 @@ impl Inbox {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default action runs no code of ours.
         unsafe { sigaction(Signal::SIGCHLD, &default) }?;
-        let mut set = *SigSet::from_iter([Signal::SIGCHLD]).as_ref();
-        for signal in PASSED_ON.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+        let mut set = *SigSet::all().as_ref();
+        for signal in LEFT_ALONE {
             // SAFETY: the set is a whole one.
-            unsafe { libc::sigaddset(&raw mut set, signal) };
+            unsafe { libc::sigdelset(&raw mut set, signal) };
         }
         // SAFETY: the set was filled by the calls that are there for it.
         let set = unsafe { SigSet::from_sigset_t_unchecked(set) };
@@ -67,6 +54,8 @@ impl Inbox {
     pub(crate) fn next(&self) -> Result<Option<Arrival>, Errno> {
         Ok(self.0.read_signal()?.map(|signal| match c_int::try_from(signal.ssi_signo) {
             Ok(libc::SIGCHLD) | Err(_) => Arrival::Child,
+            // What we have done ourselves, such as writing to a pipe that nobody reads.
+            Ok(_) if signal.ssi_pid == std::process::id() => Arrival::Kernel,
             // What processes send has codes from 0 down.
             Ok(number) if signal.ssi_code <= 0 => Arrival::Sent(number),
             Ok(_) => Arrival::Kernel,

@@ -1,12 +1,15 @@
-//! What this process inherited of signals, so that a command of the user's can be started as if by our caller.
+//! What this process inherited of signals and streams, so that a command of the user's can be started as if by our caller.
 //!
 //! By the kernel's own calls: those of the C library hide the two signals that it keeps for itself, which its way of
 //! starting processes ignores.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use nix::libc::{self, c_int};
 
+/// Which of the three standard streams were closed when this process was executed, a bit each; the standard library opens
+/// /dev/null in their place before `main`.
+static CLOSED_STREAMS: AtomicU8 = AtomicU8::new(0);
 /// Whether SIGPIPE was ignored when this process was executed; the standard library ignores it before `main`.
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
@@ -14,11 +17,17 @@ static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 // initialised; this one uses nothing of that.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static NOTE_AT_START: extern "C" fn() = note_pipe;
+static NOTE_AT_START: extern "C" fn() = note;
 
-/// Notes how SIGPIPE was inherited.
-extern "C" fn note_pipe() {
+/// Notes how SIGPIPE and the standard streams were inherited.
+extern "C" fn note() {
     PIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+    for descriptor in 0..=2 {
+        // SAFETY: the request takes no pointer, and a descriptor that is not open is an error.
+        if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
+            CLOSED_STREAMS.fetch_or(1 << descriptor, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The highest number of a signal.
@@ -37,20 +46,22 @@ struct KernelAction {
     rest: [u64; 4],
 }
 
-/// Which signals a process has blocked, and which it ignores; bit 0 is signal 1. Of dispositions these are all that
-/// execve(2) hands on.
+/// What execve(2) hands on and a program changes before its command is executed: which signals are blocked and which
+/// ignored (bit 0 is signal 1), and which standard streams are closed (bit 0 is standard input).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SignalState {
-    /// Blocked ones.
+pub(crate) struct Inherited {
+    /// Blocked signals.
     pub(crate) blocked: u64,
-    /// Ignored ones.
+    /// Ignored signals.
     pub(crate) ignored: u64,
+    /// Closed streams.
+    pub(crate) closed: u64,
 }
 
-impl SignalState {
+impl Inherited {
     /// Gives what this process inherited; to be called before it changes any of it.
     pub(crate) fn inherited() -> Self {
-        let mut state = Self::default();
+        let mut state = Self { closed: CLOSED_STREAMS.load(Ordering::Relaxed).into(), ..Self::default() };
         let (nothing, blocked): (*const u64, *mut u64) = (std::ptr::null(), &raw mut state.blocked);
         // SAFETY: the null set asks for the present one, which has the size that is said and a place of that size.
         unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, nothing, blocked, SET_BYTES) };
@@ -66,6 +77,11 @@ impl SignalState {
 
     /// Puts this process into it, for what it executes next.
     pub(crate) fn apply(self) {
+        for descriptor in (0..=2).filter(|descriptor| self.closed >> descriptor & 1 == 1) {
+            // Not closed yet: until the command is executed, an error may be to be told.
+            // SAFETY: the request takes an integer.
+            unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
         for signal in 1..=LAST_SIGNAL {
             let ignored = self.ignored >> (signal - 1) & 1 == 1;
             let handler = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
