@@ -17,6 +17,7 @@ mod holder;
 mod list;
 mod map;
 mod namespaces;
+mod namespaces_all;
 mod naming;
 mod oracle;
 mod output;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         prune_churn::trials(),
         prune_looks::trials(),
         namespaces::trials(),
+        namespaces_all::trials(),
     ]
     .into_iter()
     .flatten()
