@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::args::GivenTo;
 use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, Range};
@@ -47,13 +48,8 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     exclusive: bool,
 
-    /// Give it to this user
-    #[arg(long, value_name = "USER")]
-    owner: Option<String>,
-
-    /// Give it to this group
-    #[arg(long, value_name = "GROUP")]
-    group: Option<String>,
+    #[command(flatten)]
+    given: GivenTo,
 
     /// Use huge pages, of the default size or of this one, such as 2M
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, value_parser = parse_huge)]
@@ -89,8 +85,8 @@ impl CreateArgs {
     fn changing(&self) -> Option<&'static str> {
         [
             ("--fill", self.fill.is_some()),
-            ("--owner", self.owner.is_some()),
-            ("--group", self.group.is_some()),
+            ("--owner", self.given.owner.is_some()),
+            ("--group", self.given.group.is_some()),
             ("--mode", self.mode.is_some()),
             ("--lock", self.lock),
             ("--huge", self.huge.is_some()),
@@ -105,8 +101,7 @@ impl CreateArgs {
 /// # Errors
 /// What was made is removed again.
 pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
-    let owner = args.owner.as_deref().map(|owner| context.system.find_user(owner)).transpose()?;
-    let group = args.group.as_deref().map(|group| context.system.find_group(group)).transpose()?;
+    let (owner, group) = args.given.ids(&context.system)?;
     let mode = args.mode.unwrap_or(Mode::PRIVATE);
     // While it is being filled, nobody else may look: what others get is given last.
     let gradual = args.fill.is_some() || args.hold || owner.is_some() || group.is_some();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::One;
-use super::{Context, Manual, describe};
+use super::{Context, Manual, describe, quoted};
 use crate::act::{self, NewFile, Place, Use};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind};
@@ -83,7 +83,10 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         Some((data, NewFile::begin(&Sidecar::beside(&args.output), args.force)?))
     };
     let source = if args.peek {
-        Source::peeked(&context.system, &segment)?
+        {
+            let file = quoted(&args.output.to_string_lossy());
+            Source::peeked(&context.system, &segment, &format!("dump {} --output {file}", segment.id))?
+        }
     } else {
         context.warn_of_lost_record(&segment);
         let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
     let segment = resolve(&context.system, &args.one.segment, Needs::RESIDENT)?;
     // Through somebody's attachment if that tells all; our own is needed to tell what is in swap.
     let peeked =
-        (segment.nattch > 0 && segment.swap == Some(0)).then(|| Source::peeked(&context.system, &segment).ok());
+        (segment.nattch > 0 && segment.swap == Some(0)).then(|| Source::peeked(&context.system, &segment, "map").ok());
     let source = match peeked.flatten() {
         Some(source) => source,
         None => {

@@ -129,7 +129,7 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     let interrupts = args.every.map(|_| Interrupts::note()).transpose()?;
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
     let mut source = if args.peek {
-        Source::peeked(&context.system, &segment)?
+        Source::peeked(&context.system, &segment, &format!("read {}", segment.id))?
     } else {
         context.warn_of_lost_record(&segment);
         let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::args::GivenTo;
 use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
@@ -48,13 +49,8 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     hold: bool,
 
-    /// Give it to this user [default: as recorded]
-    #[arg(long, value_name = "USER")]
-    owner: Option<String>,
-
-    /// Give it to this group [default: as recorded]
-    #[arg(long, value_name = "GROUP")]
-    group: Option<String>,
+    #[command(flatten)]
+    given: GivenTo,
 
     /// Its permission bits, in octal [default: as recorded]
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
@@ -66,8 +62,7 @@ pub(crate) struct RestoreArgs {
 /// # Errors
 /// The files do not belong together or are damaged, or the segment cannot be made; nothing of it is left then.
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
-    let owner = args.owner.as_deref().map(|owner| context.system.find_user(owner)).transpose()?;
-    let group = args.group.as_deref().map(|group| context.system.find_group(group)).transpose()?;
+    let (owner, group) = args.given.ids(&context.system)?;
     let interrupts = Interrupts::note()?;
     let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
     let recorded = &sidecar.segment;

@@ -96,12 +96,13 @@ impl Source {
         Self { id: attachment.id(), size: attachment.size(), way, attachment: Some(attachment) }
     }
 
-    /// Reads through another process's attachment, so that nothing of the segment's record moves (`--peek`).
+    /// Reads through another process's attachment, so that nothing of the segment's record moves
+    /// (`--peek`); where that cannot be, the error advises what is typed otherwise.
     ///
     /// # Errors
     /// Nobody that can be seen has it attached, or the right to look through that is missing (Permission).
-    pub(crate) fn peeked(system: &System, segment: &Segment) -> Result<Self, Error> {
-        let file = attached_file(system, segment)?;
+    pub(crate) fn peeked(system: &System, segment: &Segment, otherwise: &str) -> Result<Self, Error> {
+        let file = attached_file(system, segment, otherwise)?;
         let size = file.metadata().map_or(segment.size, |file| file.size()).min(segment.size);
         Ok(Self { id: segment.id, size, way: Way::File(file), attachment: None })
     }

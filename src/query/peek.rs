@@ -9,17 +9,18 @@ use super::{System, add_attachers};
 use crate::error::{Error, Kind};
 use crate::model::Segment;
 
-/// Opens the file behind somebody's attachment of a segment, through which it can be read without attaching it.
+/// Opens the file behind somebody's attachment of a segment, through which it can be read without attaching it;
+/// where that cannot be, the error advises what is typed otherwise.
 ///
 /// # Errors
 /// Nobody that can be seen has it attached, or the right to look through that is missing: Permission.
-pub(crate) fn attached_file(system: &System, segment: &Segment) -> Result<File, Error> {
+pub(crate) fn attached_file(system: &System, segment: &Segment, otherwise: &str) -> Result<File, Error> {
     let id = segment.id;
     let cannot = |cause: String| {
         Error::new(Kind::Permission, format!("cannot peek into segment {id}"))
             .target(id.to_string())
             .cause(cause)
-            .hint(format!("without --peek it is attached, which moves its times: `shmadm read {id}`"))
+            .hint(format!("without --peek it is attached, which moves its times: `shmadm {otherwise}`"))
     };
     let mut segments = [segment.clone()];
     add_attachers(system, &mut segments)?;
