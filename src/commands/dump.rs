@@ -112,6 +112,8 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     };
     write_sidecar(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
     detach(context, source)?;
+    data.sync()?;
+    record.sync()?;
     interrupts.check()?;
     // The record first: a dump that is there has one.
     record.keep(args.force)?;
