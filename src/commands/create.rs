@@ -127,7 +127,9 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
             if let Some(byte) = args.fill {
                 let purpose = if args.hold { Use::Holding } else { Use::Passing };
                 let attachment = act::attach(&context.system, &made, Access::ReadWrite, Place::Any, false, purpose)?;
-                contents::fill(&attachment, Range::within(made.id, attachment.size(), 0, None)?, byte)?;
+                let whole = Range::within(made.id, attachment.size(), 0, None)?;
+                let mut bar = context.ui.bar("filling", Some(whole.length()));
+                contents::fill(&attachment, whole, byte, &mut |bytes| bar.advance(bytes))?;
             }
             let given = (gradual && mode != Mode::PRIVATE).then_some(mode);
             act::set(&context.system, &made, Change { owner, group, mode: given, lock: args.lock.then_some(true) })?;

@@ -96,10 +96,15 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     };
     let Some((data, record)) = files else {
         let whole = Range::within(segment.id, source.size(), 0, None)?;
-        contents::send(&context.system, &source, whole, context.ui.descriptor()?)?;
+        let mut bar = context.ui.bar("dumping", Some(whole.length()));
+        let to = context.ui.descriptor()?;
+        contents::send(&context.system, &source, whole, to, &mut |bytes| bar.advance(bytes))?;
         return detach(context, source);
     };
-    let value = contents::copy_to_file(&source, data.file(), |error| data.failed(&error))?;
+    let mut bar = context.ui.bar("dumping", Some(source.size()));
+    let value =
+        contents::copy_to_file(&source, data.file(), |error| data.failed(&error), &mut |bytes| bar.advance(bytes))?;
+    drop(bar);
     let page = source.page(&context.system);
     let sidecar = Sidecar {
         schema: 1,

@@ -66,7 +66,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let interrupts = Interrupts::note()?;
     let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
     let recorded = &sidecar.segment;
-    let (file, data) = verified(&args.file, &sidecar)?;
+    let (file, data) = verified(context, &args.file, &sidecar)?;
     let key = match (&args.key, recorded.key) {
         (Some(key), _) => key.clone(),
         (None, Key::PRIVATE) => KeySpec::Private,
@@ -110,7 +110,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
 fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<(), Error> {
     let purpose = if args.hold { Use::Holding } else { Use::Passing };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Place::Any, false, purpose)?;
-    contents::copy_from_file(&attachment, file, whole, |error| unreadable(&args.file, &error))?;
+    let mut bar = context.ui.bar("restoring", Some(made.size));
+    let unread = |error| unreadable(&args.file, &error);
+    contents::copy_from_file(&context.system, &attachment, file, whole, unread, &mut |bytes| bar.advance(bytes))?;
+    drop(bar);
     act::detached(&context.system, attachment)
 }
 
@@ -176,7 +179,7 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
 }
 
 /// Opens a dump and makes sure that it is the one that the record tells of; gives how many bytes of it are data.
-fn verified(path: &Path, sidecar: &Sidecar) -> Result<(File, u64), Error> {
+fn verified(context: &Context, path: &Path, sidecar: &Sidecar) -> Result<(File, u64), Error> {
     let name = path.to_string_lossy();
     let wrong = |what: String| {
         Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_ref())
@@ -188,7 +191,10 @@ fn verified(path: &Path, sidecar: &Sidecar) -> Result<(File, u64), Error> {
         let (is, should) = (Size(metadata.len()), Size(size));
         return Err(wrong(format!("it has {is} ({} bytes), and should have {should} ({size})", metadata.len())));
     }
-    let (checksum, data) = contents::sum_of_file(&file, size, |error| unreadable(path, &error))?;
+    let mut bar = context.ui.bar("verifying", Some(size));
+    let unread = |error| unreadable(path, &error);
+    let (checksum, data) = contents::sum_of_file(&file, size, unread, &mut |bytes| bar.advance(bytes))?;
+    drop(bar);
     if checksum != sidecar.checksum.value {
         return Err(wrong("its checksum is another one".to_owned()));
     }

@@ -136,6 +136,14 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
     }
 }
 
+/// Explains a huge page of so many bytes that cannot be had.
+pub(crate) fn no_huge_page(error: Error, page: u64) -> Error {
+    let kibibytes = page >> 10;
+    Error { cause: None, hints: Vec::new(), ..error }
+        .cause(format!("no huge page of {} is free in the pool (nr_hugepages)", Size(page)))
+        .hint(format!("enlarge it: `echo N > /sys/kernel/mm/hugepages/hugepages-{kibibytes}kB/nr_hugepages`"))
+}
+
 /// Explains why a segment could not be made.
 fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: CreateFlags, errno: Errno) -> Error {
     let Ok(limits) = limits(system) else { return error };

@@ -26,6 +26,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["act", "process", "query", "sys"]),
     ("shmadm", &["main"]),
     ("comfy_table", &["render"]),
+    ("indicatif", &["ui"]),
     ("terminal_size", &["ui"]),
 ];
 
