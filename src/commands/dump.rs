@@ -103,7 +103,9 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     };
     let mut bar = context.ui.bar("dumping", Some(source.size()));
     let value =
-        contents::copy_to_file(&source, data.file(), |error| data.failed(&error), &mut |bytes| bar.advance(bytes))?;
+        contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), &mut |bytes| {
+            bar.advance(bytes)
+        })?;
     drop(bar);
     let page = source.page(&context.system);
     let sidecar = Sidecar {

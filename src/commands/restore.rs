@@ -1,7 +1,8 @@
 //! `shmadm restore`.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -66,7 +67,9 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let interrupts = Interrupts::note()?;
     let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
     let recorded = &sidecar.segment;
-    let (file, data) = verified(context, &args.file, &sidecar)?;
+    let file = contents::open_at_once(&args.file).map_err(|error| unreadable(&args.file, &error))?;
+    let before = file.metadata().map_err(|error| unreadable(&args.file, &error))?;
+    let data = verified(context, &args.file, &file, &before, &sidecar)?;
     let key = match (&args.key, recorded.key) {
         (Some(key), _) => key.clone(),
         (None, Key::PRIVATE) => KeySpec::Private,
@@ -78,7 +81,8 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         mode: Mode::PRIVATE,
         exclusive: true,
         huge: sidecar.huge_page_size.map(Some),
-        no_reserve: data < recorded.size,
+        // Huge pages are promised: one that cannot be had later would be a SIGBUS to whoever touches it.
+        no_reserve: data < recorded.size && sidecar.huge_page_size.is_none(),
         changing: None,
         held: args.hold,
     };
@@ -90,6 +94,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     // Zeros that were in memory are again; but a file copied without its holes shall not take what never was.
     let whole = recorded.rss.zip(recorded.swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
     fill(args, context, &made, &file, whole)?;
+    unchanged(&args.file, &file, &before)?;
     let mode = args.mode.unwrap_or(recorded.mode);
     let changed = |wanted: u32, is: u32| (wanted != is).then_some(wanted);
     act::set(
@@ -178,14 +183,12 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     Ok(sidecar)
 }
 
-/// Opens a dump and makes sure that it is the one that the record tells of; gives how many bytes of it are data.
-fn verified(context: &Context, path: &Path, sidecar: &Sidecar) -> Result<(File, u64), Error> {
+/// Makes sure that a file is the dump that the record tells of; gives how many bytes of it are data.
+fn verified(context: &Context, path: &Path, file: &File, metadata: &Metadata, sidecar: &Sidecar) -> Result<u64, Error> {
     let name = path.to_string_lossy();
     let wrong = |what: String| {
         Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_ref())
     };
-    let file = contents::open_at_once(path).map_err(|error| unreadable(path, &error))?;
-    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     let size = sidecar.segment.size;
     if !metadata.is_file() || metadata.len() != size {
         let (is, should) = (Size(metadata.len()), Size(size));
@@ -193,12 +196,25 @@ fn verified(context: &Context, path: &Path, sidecar: &Sidecar) -> Result<(File, 
     }
     let mut bar = context.ui.bar("verifying", Some(size));
     let unread = |error| unreadable(path, &error);
-    let (checksum, data) = contents::sum_of_file(&file, size, unread, &mut |bytes| bar.advance(bytes))?;
+    let (checksum, data) = contents::sum_of_file(file, size, unread, &mut |bytes| bar.advance(bytes))?;
     drop(bar);
     if checksum != sidecar.checksum.value {
         return Err(wrong("its checksum is another one".to_owned()));
     }
-    Ok((file, data))
+    Ok(data)
+}
+
+/// Makes sure that nobody wrote to a file between its verification and the end of its copy.
+fn unchanged(path: &Path, file: &File, before: &Metadata) -> Result<(), Error> {
+    let after = file.metadata().map_err(|error| unreadable(path, &error))?;
+    let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
+    if stamp(&after) == stamp(before) {
+        return Ok(());
+    }
+    let name = path.to_string_lossy();
+    Err(Error::new(Kind::Failed, format!("{name} was written to while it was restored"))
+        .target(name)
+        .cause("what was verified is not what was copied then: nothing of it is kept"))
 }
 
 /// Makes the error of a file that cannot be read.

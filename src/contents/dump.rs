@@ -18,18 +18,25 @@ use crate::sys::{Attachment, Errno, next_data};
 /// # Errors
 /// A page cannot be had, the file takes no more (`unwritten` tells of it), or a signal has asked us to end.
 pub(crate) fn copy_to_file(
+    system: &System,
     source: &Source,
     file: &File,
     unwritten: impl Fn(io::Error) -> Error + Sync,
     progress: Progress<'_>,
 ) -> Result<String, Error> {
     let size = source.size();
+    // Of huge pages nothing tells which there are: what is zeros becomes a hole.
+    let huge = source.is_huge(system);
     let mut checksum = Checksum::default();
     let work = |buffer: &mut Vec<u8>, digests: &mut Digests, place, length| {
         let bytes = &mut buffer[..length];
         source.copy_out(place, bytes)?;
         digests.add(place, bytes);
-        file.write_all_at(bytes, place).map_err(&unwritten)
+        match huge {
+            true => runs(place, bytes).try_for_each(|(place, bytes)| file.write_all_at(bytes, place)),
+            false => file.write_all_at(bytes, place),
+        }
+        .map_err(&unwritten)
     };
     let data = pieces(size, |offset| source.next_data(offset));
     let mut reached = 0;

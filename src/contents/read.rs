@@ -183,6 +183,8 @@ impl<'a> Sender<'a> {
     /// Chooses the fastest way that there may be.
     fn new(system: &'a System, source: &'a Source, to: BorrowedFd<'a>, progress: Progress<'a>) -> Self {
         let way = match (widen_pipe(to, PIPE_ROOM), source.file(), source.attachment()) {
+            // Which huge pages there are the file does not tell, and through the mapping they would all be made.
+            (_, Some(_), _) if source.is_huge(system) => Way::Copy,
             (true, Some(file), _) => Way::Splice(file.as_fd()),
             (true, None, Some(attachment)) => Way::Lend(attachment),
             (false, _, Some(attachment)) => Way::Write(attachment),

@@ -179,6 +179,12 @@ impl Source {
         self.page != Some(system.page_size())
     }
 
+    /// Gives the bytes of it that are in memory, where the file behind it tells: that of huge pages does.
+    pub(super) fn resident(&self) -> Option<u64> {
+        // st_blocks counts in 512 bytes (stat(3type)).
+        self.file().and_then(|file| file.metadata().ok()).map(|file| file.blocks() * 512)
+    }
+
     /// Gives the file behind the segment, if that is the way to it.
     pub(super) fn file(&self) -> Option<&File> {
         match &self.way {

@@ -23,7 +23,7 @@ pub(super) fn failed(id: ShmId, offset: u64, doing: &str, errno: Errno, call: &'
 pub(super) fn fault(attachment: &Attachment, offset: u64, doing: &str, errno: Errno, call: &'static str) -> Error {
     let error = failed(attachment.id(), offset, doing, errno, call);
     match huge_page_behind(attachment.address()) {
-        Some(page) if errno == Errno::EFAULT => no_huge_page(error, page),
+        Some(page) if errno == Errno::EFAULT => no_huge_page(error, page, None),
         _ => error,
     }
 }

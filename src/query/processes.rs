@@ -229,13 +229,13 @@ pub(super) fn own_mapping(system: &System, devices: &[(u32, u32)], address: u64)
 pub(super) fn segment_devices() -> Result<Vec<(u32, u32)>, Errno> {
     // The one that is always there: without it nothing can be told.
     memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?;
-    let sizes = super::limits::huge_page_sizes().into_iter().map(Some);
+    let sizes = super::huge::huge_page_sizes().into_iter().map(Some);
     Ok(std::iter::once(None).chain(sizes).filter_map(device_of_pages).collect())
 }
 
 /// Gives the bytes of the huge pages whose segments lie on a device.
 pub(super) fn huge_page_on(device: (u32, u32)) -> Option<u64> {
-    super::limits::huge_page_sizes().into_iter().find(|size| device_of_pages(Some(*size)) == Some(device))
+    super::huge::huge_page_sizes().into_iter().find(|size| device_of_pages(Some(*size)) == Some(device))
 }
 
 /// Gives the device on which segments of huge pages of some size lie, or those of ordinary pages.

@@ -14,6 +14,7 @@ mod docs;
 mod dump;
 mod examples;
 mod holder;
+mod huge;
 mod list;
 mod map;
 mod namespaces;
@@ -21,6 +22,7 @@ mod namespaces_all;
 mod naming;
 mod oracle;
 mod output;
+mod pool;
 mod prune;
 mod prune_churn;
 mod prune_looks;
@@ -80,6 +82,7 @@ fn main() -> ExitCode {
         sparse::trials(),
         dump::trials(),
         map::trials(),
+        huge::trials(),
         who_elsewhere::trials(),
         prune::trials(),
         prune_churn::trials(),
