@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod dump;
 mod examples;
+mod faults;
 mod holder;
 mod huge;
 mod list;
@@ -23,6 +24,7 @@ mod naming;
 mod oracle;
 mod output;
 mod pool;
+mod progress;
 mod prune;
 mod prune_churn;
 mod prune_looks;
@@ -81,8 +83,10 @@ fn main() -> ExitCode {
         who::trials(),
         sparse::trials(),
         dump::trials(),
+        faults::trials(),
         map::trials(),
         huge::trials(),
+        progress::trials(),
         who_elsewhere::trials(),
         prune::trials(),
         prune_churn::trials(),
