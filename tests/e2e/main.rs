@@ -32,6 +32,7 @@ mod rails;
 mod read;
 mod resources;
 mod rm;
+mod round_trip;
 mod sandbox;
 mod set;
 mod sparse;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         sparse::trials(),
         dump::trials(),
         faults::trials(),
+        round_trip::trials(),
         map::trials(),
         huge::trials(),
         progress::trials(),
