@@ -30,7 +30,12 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "The file is the contents byte for byte, with holes where memory was never touched. Beside it, with .json \
             behind its name, lies the segment's record with the page size, the time, the kernel and a checksum, from \
             which restore makes the segment anew. Both get their names when they are whole, the record first, so that \
-            a dump that is there is complete; their mode is 0600.\n\n\
+            a dump that is there is complete; their mode is 0600. Until then they have no name at all, and are gone \
+            whatever ends the program. Where a file system has no such files (NFS), and for the moment in which --force \
+            replaces a file, they have one that begins with .shmadm-: a kill then leaves it behind, to be removed by \
+            hand.\n\n\
+            A segment that is written to meanwhile is dumped as it was read, piece by piece; the checksum is that of the \
+            file.\n\n\
             The checksum is BLAKE3 over the BLAKE3 (32 bytes) of those blocks of 4096 bytes that are not all zero, each \
             behind the block's offset as a 64-bit number, lowest byte first: holes cost nothing, and are the same as \
             zeros.\n\n\

@@ -27,7 +27,7 @@ pub(crate) const MANUAL: Manual = Manual {
             Where somebody has the segment attached and privilege lets look through that attachment, nothing of its \
             record moves; otherwise it is attached for the look. Nothing is ever touched. Without privilege what is in \
             swap and what was never touched look the same, and are told apart only where there is nothing in swap. Of \
-            huge pages no more is known than how many are in memory.",
+            huge pages no more is known than how many are in memory, with privilege: all, none, or some of them.",
 };
 
 /// Columns of a picture that goes to no terminal.

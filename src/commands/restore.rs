@@ -31,8 +31,11 @@ pub(crate) const MANUAL: Manual = Manual {
             may look, and what others get is given last; if anything fails, what was made is removed again. Id, times \
             and pids cannot be restored.\n\n\
             A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Zeros in a file that \
-            has lost its holes take no memory. Whoever makes a segment may give it to another user, and stays its \
-            creator.",
+            has lost its holes take no memory. Huge pages are promised from their pool, which must have as many. Whoever \
+            makes a segment may give it to another user, and stays its creator.\n\n\
+            Killed (SIGKILL, or for want of memory) it leaves a segment with the recorded key, mode 0600 and no \
+            attachment, since no segment can be made without its key and given it later: `shmadm rm KEY` removes it, and \
+            prune takes it for the orphan that it is.",
 };
 
 /// Make a segment anew from what dump has written
