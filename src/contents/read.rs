@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::checksum::runs;
 use super::transfer::{failed, fault, interrupted};
 use super::{Part, Progress, Range, Source};
 use crate::error::{Error, Kind};
@@ -142,11 +143,17 @@ pub(crate) fn send_sparse(
         }
     };
     let mut file = SparseFile::begin(to).map_err(cannot)?;
+    let huge = source.is_huge(system);
     let mut sender = Sender::new(system, source, to, progress);
     let mut offset = range.offset;
     while offset < range.end {
         let part = source.part(offset, range.end)?;
         let reached = match part {
+            // Which huge pages there are is not told: what is zeros is left out.
+            Part::Data(end) if huge => {
+                sender.without_zeros(offset, end, |bytes| file.skip(bytes).map_err(cannot))?;
+                end
+            }
             Part::Data(end) => sender.data(offset, end)?,
             Part::Hole(end) => {
                 file.skip(end - offset).map_err(cannot)?;
@@ -252,6 +259,45 @@ impl<'a> Sender<'a> {
             }
         }
         Ok(offset)
+    }
+
+    /// Sends bytes of which those are skipped that are zeros.
+    fn without_zeros(
+        &mut self,
+        start: u64,
+        end: u64,
+        mut skip: impl FnMut(u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut buffer = vec![0; PIECE];
+        for (place, length) in (Range { offset: start, end }).pieces(PIECE) {
+            let bytes = &mut buffer[..length];
+            self.source.copy_out(place, bytes)?;
+            let mut reached = place;
+            for (offset, run) in runs(place, bytes) {
+                skip(offset - reached)?;
+                self.all(run)?;
+                reached = offset + run.len() as u64;
+            }
+            let behind = place + length as u64 - reached;
+            skip(behind)?;
+            (self.progress)(length as u64);
+        }
+        Ok(())
+    }
+
+    /// Sends all of some bytes of our memory.
+    fn all(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() && !self.closed {
+            interrupted()?;
+            match sys::write(self.to, bytes) {
+                Ok(count) => {
+                    self.sent += count as u64;
+                    bytes = &bytes[count..];
+                }
+                Err(errno) => self.refused(errno, "write")?,
+            }
+        }
+        Ok(())
     }
 
     /// Sends zeros for a hole; gives the offset that was reached.

@@ -16,6 +16,8 @@ use crate::sys::{Attachment, Errno, next_data};
 
 /// How much is asked of mincore at once: a byte a page comes back.
 const LOOK: usize = 1 << 30;
+/// How many bytes are worth having mapped in one go.
+const AHEAD: usize = 64 << 10;
 /// How often it is looked again where pages could have gone to swap meanwhile.
 const LOOKS: usize = 3;
 
@@ -238,6 +240,10 @@ impl Source {
     pub(crate) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
         match (&self.way, &self.attachment) {
             (Way::Mapping(_), Some(attachment)) => {
+                if bytes.len() >= AHEAD {
+                    // Faults in one go are cheaper than page by page; what is asked for is there.
+                    attachment.populate_read(offset, bytes.len());
+                }
                 attachment.copy_out(offset, bytes).map_err(|errno| fault(attachment, offset, "read", errno, "write"))
             }
             (Way::File(file), _) => file.read_exact_at(bytes, offset).map_err(|error| {

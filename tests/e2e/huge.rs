@@ -167,7 +167,16 @@ fn copying() -> Vec<Trial> {
             let ran = finish(shmadm().args(["read", "0x7", "--raw"]).stdout(file.try_clone().unwrap()));
             ran.exits(0);
             assert_eq!(pool.touched(), before);
+            let sparse = tempfile::tempfile().unwrap();
+            let line = ["read", "0x7", "--raw", "--sparse", "--offset", "5"];
+            finish(shmadm().args(line).stdout(sparse.try_clone().unwrap())).exits(0);
+            assert_eq!(pool.touched(), before);
             let contents = oracle::contents(id);
+            let mut bytes = vec![0; contents.len() - 5];
+            std::os::unix::fs::FileExt::read_exact_at(&sparse, &mut bytes, 0).unwrap();
+            let metadata = sparse.metadata().unwrap();
+            assert!(bytes == contents[5..] && metadata.len() == bytes.len() as u64);
+            assert!(metadata.blocks() * 512 < 1 << 20, "{metadata:?}");
             assert!(piped.stdout == contents && file.metadata().unwrap().len() == contents.len() as u64);
         }),
     ]
