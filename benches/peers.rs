@@ -36,20 +36,34 @@ fn main() {
         println!("not root: 32,000 segments, 100 namespaces and what another user may do are left out");
     }
     enter_namespace(root);
+    // All of it, or the parts that are named behind the number of pairs.
+    let named = arguments.get(1..).unwrap_or_default();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     timing::headings();
-    listing::startup(pairs);
-    // Short runs: it takes more of them before their median stands still.
-    listing::of(4096, 1024, pairs * 4);
-    if root {
-        std::fs::write("/proc/sys/kernel/shmmni", "32768").unwrap();
-        listing::of(32_000, 8_000, pairs);
+    if wanted("listing") {
+        listing::startup(pairs);
+        // Short runs: it takes more of them before their median stands still.
+        listing::of(4096, 1024, pairs * 4);
+        if root {
+            std::fs::write("/proc/sys/kernel/shmmni", "32768").unwrap();
+            listing::of(32_000, 8_000, pairs);
+        }
     }
-    attachers::run(pairs);
-    if root {
-        attachers::namespaces(pairs);
+    if wanted("attachers") {
+        attachers::run(pairs);
+        if root {
+            attachers::namespaces(pairs);
+        }
     }
-    leakcheck::run(pairs * 2, root);
-    contents::run(pairs.min(9), root);
+    if wanted("leakcheck") {
+        leakcheck::run(pairs * 2, root);
+    }
+    if wanted("contents") {
+        contents::run(pairs.min(9), root);
+    }
+    if wanted("dump") {
+        contents::run_dump(pairs.min(9), root);
+    }
 }
 
 /// Enters a fresh IPC namespace; without root inside a user namespace in which we stay who we are.

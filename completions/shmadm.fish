@@ -200,8 +200,8 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -l json -d 'Report i
 complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -s q -l quiet -d 'No status messages; errors and warnings stay'
 complete -c shmadm -n "__fish_shmadm_using_subcommand dump" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l key -d 'Give it this key: private, random, a number or ftok:PATH:PROJ [default: as recorded]' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l owner -d 'Give it to this user [default: as recorded]' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l group -d 'Give it to this group [default: as recorded]' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l owner -d 'Give it to this user' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l group -d 'Give it to this group' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l mode -d 'Its permission bits, in octal [default: as recorded]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand restore" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
 json\t'For programs'

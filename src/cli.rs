@@ -1,10 +1,10 @@
 //! From the command line to a command, and from its result to an exit.
 
 mod before;
+mod roles;
 
 use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 
 use before::{color_of, command_word, wants_json};
 use clap::error::ErrorKind;
@@ -15,8 +15,8 @@ use crate::commands::{
     map, metrics, prune, quoted, read, restore, rm, set, stat, who, write,
 };
 use crate::error::{Codes, Error, Exit, Kind};
-use crate::process::{STANDBY_NAME, become_command, enter_namespace, interrupted_by, serve, stand_by};
-use crate::query::{HOLDER_NAME, LAUNCHER_NAME, System, with_words};
+use crate::process::{enter_namespace, interrupted_by};
+use crate::query::{System, with_words};
 use crate::render::{Format, SEGMENT, escape, unknown_line};
 use crate::ui::clap_text::Rendered;
 use crate::ui::{Color, Ui};
@@ -217,33 +217,12 @@ pub fn manuals() -> &'static [&'static Manual] {
 
 /// Runs the program.
 pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
-    if let Some(exit) = arguments.first().and_then(|name| be_another(name, &arguments[1..])) {
+    if let Some(exit) = arguments.first().and_then(|name| roles::be_another(name, &arguments[1..])) {
         return exit;
     }
     // What is known before anything is parsed: a usage error has the form and the code that were asked for as well.
     let codes = Codes::of(&command_word(&arguments));
     codes.exit(work(&arguments, codes))
-}
-
-/// Is one of the processes that this program starts of itself, if it has the name of one.
-fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
-    let failed = |error: Error| {
-        let error = with_words(error);
-        ui(false, Color::Auto).error(&error);
-        Exit::Failed(error.kind)
-    };
-    let result = if name == OsStr::from_bytes(HOLDER_NAME.to_bytes()) {
-        serve(arguments.iter().filter_map(|argument| argument.clone().into_string().ok()))
-    } else if name == STANDBY_NAME {
-        stand_by()
-    } else if name == LAUNCHER_NAME {
-        let (error, code) = become_command(arguments.iter().cloned());
-        failed(error);
-        return Some(Exit::Verdict(code));
-    } else {
-        return None;
-    };
-    Some(result.map_or_else(failed, |()| Exit::Done))
 }
 
 /// Parses the command line and does what it says.

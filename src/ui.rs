@@ -1,5 +1,7 @@
 //! Standard output for data alone; standard error for status, warnings, hints and errors.
 
+mod progress;
+
 use std::io::{self, BufWriter, IsTerminal, StderrLock, Stdout, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -9,6 +11,8 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Kind};
 use crate::render::{escape, write_error_json};
+
+pub(crate) use progress::Bar;
 
 /// What a pipe that is ready takes without waiting (PIPE_BUF).
 const AT_ONCE: usize = 4096;
@@ -205,6 +209,14 @@ impl Ui {
         }
     }
 
+    /// Begins to show how far work comes that may take long: if standard error is a terminal, and nobody wants quiet.
+    ///
+    /// Nothing else may be printed while the bar is there.
+    #[expect(clippy::disallowed_methods, reason = "this is where standard error lives")]
+    pub(crate) fn bar(&self, doing: &'static str, total: Option<u64>) -> Bar {
+        Bar::begin(!self.quiet && io::stderr().is_terminal(), doing, total)
+    }
+
     /// Says what a question is about, also to a user who wants quiet.
     pub(crate) fn tell(&mut self, message: &str) {
         self.say(&escape(message));
@@ -316,6 +328,11 @@ pub(crate) mod clap_text {
         /// Whether it is an error.
         pub(crate) is_error: bool,
     }
+}
+
+/// Gives standard error as what a bar is drawn on.
+fn bar_target() -> indicatif::ProgressDrawTarget {
+    indicatif::ProgressDrawTarget::stderr()
 }
 
 /// Opens standard error.

@@ -1,21 +1,41 @@
 //! A new file beside others: nothing of it shows under its name before it is whole.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::libc::O_TMPFILE;
+use nix::unistd::linkat;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Kind};
 
-/// A file that is being written under another name in the same directory; dropped before it is kept, it is gone.
+/// What names of files begin with that are not whole yet.
+const PREFIX: &str = ".shmadm-";
+/// How often another name is tried where the one that was drawn is taken.
+const DRAWS: usize = 1000;
+
+/// A file that is being written in the directory where it shall be; dropped before it is kept, it is gone.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     /// The file, with mode 0600.
-    file: NamedTempFile,
+    file: Unnamed,
     /// The name that it shall have.
     path: PathBuf,
+}
+
+/// A file that does not have its name yet.
+#[derive(Debug)]
+enum Unnamed {
+    /// It has none at all, and is gone with this process whatever ends that.
+    Nameless(File),
+    /// It has another one, where the file system has no files without a name.
+    Otherwise(NamedTempFile),
 }
 
 impl NewFile {
@@ -36,24 +56,19 @@ impl NewFile {
                 return Err(exists(path));
             }
         }
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // tempfile wraps the error to name its own file, and the kernel's errno is lost in that: it is noted before.
-        let mut errno = None;
-        let create = |path: &Path| {
-            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
-            file.inspect_err(|error| errno = error.raw_os_error())
+        let file = match nameless(directory_of(path)) {
+            Some(file) => Unnamed::Nameless(file),
+            None => Unnamed::Otherwise(named(path)?),
         };
-        let made = tempfile::Builder::new().prefix(".shmadm-").make_in(directory, create);
-        let file = made.map_err(|error| {
-            let error = errno.map_or(error, io::Error::from_raw_os_error);
-            failed(path, &error, "open")
-        })?;
         Ok(Self { file, path: path.to_owned() })
     }
 
     /// Lends the file.
     pub(crate) fn file(&self) -> &File {
-        self.file.as_file()
+        match &self.file {
+            Unnamed::Nameless(file) => file,
+            Unnamed::Otherwise(file) => file.as_file(),
+        }
     }
 
     /// Makes the error of a write that failed.
@@ -70,20 +85,84 @@ impl NewFile {
         given.map_err(|error| failed(&self.path, &error, "fchmod"))
     }
 
-    /// Gives the file its name, with everything on the disk.
+    /// Has everything on the disk, so that little is left to do when it is kept.
     ///
     /// # Errors
-    /// The disk is full, or a file has come by that name meanwhile and `force` is not given.
+    /// The disk is full.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file().sync_all().map_err(|error| failed(&self.path, &error, "fsync"))
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// The directory takes no more, or a file has come by that name meanwhile and `force` is not given.
     pub(crate) fn keep(self, force: bool) -> Result<(), Error> {
         let Self { file, path } = self;
-        file.as_file().sync_all().map_err(|error| failed(&path, &error, "fsync"))?;
-        let kept = if force { file.persist(&path) } else { file.persist_noclobber(&path) };
-        match kept {
-            Ok(_) => Ok(()),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(exists(&path)),
-            Err(error) => Err(failed(&path, &error.error, "rename")),
+        let kept = match file {
+            Unnamed::Nameless(file) if force => replace(&file, &path),
+            Unnamed::Nameless(file) => link(&file, &path).map_err(io::Error::from),
+            Unnamed::Otherwise(file) if force => file.persist(&path).map(drop).map_err(|error| error.error),
+            Unnamed::Otherwise(file) => file.persist_noclobber(&path).map(drop).map_err(|error| error.error),
+        };
+        kept.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => exists(&path),
+            _ => failed(&path, &error, "link"),
+        })
+    }
+}
+
+/// Gives the directory that a file lies in.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a file without a name (O_TMPFILE, open(2)); `None` where there are no such files, or none could ever get a name.
+fn nameless(directory: &Path) -> Option<File> {
+    let file = OpenOptions::new().read(true).write(true).custom_flags(O_TMPFILE).mode(0o600).open(directory).ok()?;
+    // Without /proc it could not be named.
+    descriptor(&file).symlink_metadata().is_ok().then_some(file)
+}
+
+/// Makes a file with a name that nobody else has.
+fn named(path: &Path) -> Result<NamedTempFile, Error> {
+    // tempfile wraps the error to name its own file, and the kernel's errno is lost in that: it is noted before.
+    let mut errno = None;
+    let create = |path: &Path| {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+        file.inspect_err(|error| errno = error.raw_os_error())
+    };
+    let made = tempfile::Builder::new().prefix(PREFIX).make_in(directory_of(path), create);
+    made.map_err(|error| {
+        let error = errno.map_or(error, io::Error::from_raw_os_error);
+        failed(path, &error, "open")
+    })
+}
+
+/// Gives a file without a name one that nobody has yet.
+fn link(file: &File, path: &Path) -> Result<(), Errno> {
+    linkat(AT_FDCWD, &descriptor(file), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)
+}
+
+/// Gives a file without a name one that another file may have, which no call does at once: for a moment it has a third.
+fn replace(file: &File, path: &Path) -> io::Result<()> {
+    for _ in 0..DRAWS {
+        let letters: String = std::iter::repeat_with(fastrand::alphanumeric).take(6).collect();
+        let third = directory_of(path).join(OsStr::new(&format!("{PREFIX}{letters}")));
+        match link(file, &third) {
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(()) => {
+                return std::fs::rename(&third, path).inspect_err(|_| drop(std::fs::remove_file(&third)));
+            }
         }
     }
+    Err(Errno::EEXIST.into())
+}
+
+/// Gives the path by which an open file can be named.
+fn descriptor(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 /// Makes the error of a file that cannot be written.

@@ -5,6 +5,7 @@ mod create;
 mod detach;
 mod file;
 mod remove;
+mod report;
 mod set;
 
 pub(crate) use attach::{Use, attach, detached};
@@ -12,6 +13,7 @@ pub(crate) use create::{Creation, Opened, Unfinished, create};
 pub(crate) use detach::detach;
 pub(crate) use file::NewFile;
 pub(crate) use remove::{Cleaned, Outcome, Removal, clean, remove};
+pub(crate) use report::Report;
 pub(crate) use set::{Change, set};
 
 pub(crate) use crate::sys::{Attachment, Place};

@@ -28,6 +28,30 @@ pub(crate) struct Several {
     pub(crate) segments: Vec<Target>,
 }
 
+/// Whose a segment shall be.
+#[derive(Args, Debug)]
+pub(crate) struct GivenTo {
+    /// Give it to this user
+    #[arg(long, value_name = "USER")]
+    pub(crate) owner: Option<String>,
+
+    /// Give it to this group
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+}
+
+impl GivenTo {
+    /// Looks both up, as far as they are given.
+    ///
+    /// # Errors
+    /// There is no such user, or no such group.
+    pub(crate) fn ids(&self, system: &System) -> Result<(Option<u32>, Option<u32>), Error> {
+        let owner = self.owner.as_deref().map(|owner| system.find_user(owner)).transpose()?;
+        let group = self.group.as_deref().map(|group| system.find_group(group)).transpose()?;
+        Ok((owner, group))
+    }
+}
+
 /// Conditions, all of which must hold.
 #[derive(Args, Debug, Default)]
 pub(crate) struct FilterArgs {

@@ -2,13 +2,14 @@
 
 use clap::Args;
 
+use super::args::GivenTo;
 use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, KeySpec, Mode, Needs, Segment, ShmId, parse_byte, parse_size};
+use crate::model::{Access, KeySpec, Mode, Needs, Segment, ShmId, Size, parse_byte, parse_size};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
-use crate::query::segment;
+use crate::query::{huge_page_size, segment};
 use crate::render::Object;
 
 /// What the manual page adds.
@@ -25,7 +26,11 @@ pub(crate) const MANUAL: Manual = Manual {
            and \"holder\" is the pid that --hold has started.",
     notes: "A segment lives until it is removed: neither the end of this command nor the last detach destroys it, \
             unless kernel.shm_rmid_forced is set. Its memory is taken when it is first touched, not when it is \
-            created. A segment never grows: a size above that of the existing segment is an error.",
+            created. A segment never grows: a size above that of the existing segment is an error.\n\n\
+            Huge pages are taken whole: what a size lacks to the end of the last one is taken besides, and said, while \
+            the size stays what was asked for. They are promised from their pool at once, unless --no-reserve is \
+            given; then one that cannot be had is a SIGBUS to whoever touches it (here it is an error). \
+            /sys/kernel/mm/hugepages has the sizes, and a pool of each.",
 };
 
 /// Create a segment, or open the one that its key names
@@ -47,13 +52,8 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     exclusive: bool,
 
-    /// Give it to this user
-    #[arg(long, value_name = "USER")]
-    owner: Option<String>,
-
-    /// Give it to this group
-    #[arg(long, value_name = "GROUP")]
-    group: Option<String>,
+    #[command(flatten)]
+    given: GivenTo,
 
     /// Use huge pages, of the default size or of this one, such as 2M
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, value_parser = parse_huge)]
@@ -89,8 +89,8 @@ impl CreateArgs {
     fn changing(&self) -> Option<&'static str> {
         [
             ("--fill", self.fill.is_some()),
-            ("--owner", self.owner.is_some()),
-            ("--group", self.group.is_some()),
+            ("--owner", self.given.owner.is_some()),
+            ("--group", self.given.group.is_some()),
             ("--mode", self.mode.is_some()),
             ("--lock", self.lock),
             ("--huge", self.huge.is_some()),
@@ -105,8 +105,7 @@ impl CreateArgs {
 /// # Errors
 /// What was made is removed again.
 pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
-    let owner = args.owner.as_deref().map(|owner| context.system.find_user(owner)).transpose()?;
-    let group = args.group.as_deref().map(|group| context.system.find_group(group)).transpose()?;
+    let (owner, group) = args.given.ids(&context.system)?;
     let mode = args.mode.unwrap_or(Mode::PRIVATE);
     // While it is being filled, nobody else may look: what others get is given last.
     let gradual = args.fill.is_some() || args.hold || owner.is_some() || group.is_some();
@@ -132,7 +131,9 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
             if let Some(byte) = args.fill {
                 let purpose = if args.hold { Use::Holding } else { Use::Passing };
                 let attachment = act::attach(&context.system, &made, Access::ReadWrite, Place::Any, false, purpose)?;
-                contents::fill(&attachment, Range::within(made.id, attachment.size(), 0, None)?, byte)?;
+                let whole = Range::within(made.id, attachment.size(), 0, None)?;
+                let mut bar = context.ui.bar("filling", Some(whole.length()));
+                contents::fill(&attachment, whole, byte, &mut |bytes| bar.advance(bytes))?;
             }
             let given = (gradual && mode != Mode::PRIVATE).then_some(mode);
             act::set(&context.system, &made, Change { owner, group, mode: given, lock: args.lock.then_some(true) })?;
@@ -140,7 +141,8 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         }
     };
     interrupts.check()?;
-    report(context, id, made.is_some(), holder.as_ref())?;
+    let page = args.huge.and_then(|size| size.or_else(|| huge_page_size(&context.system))).filter(|_| made.is_some());
+    report(context, id, page, made.is_some(), holder.as_ref())?;
     // Only now is it kept: one of which nobody could be told would be garbage at once.
     made.map(Unfinished::into_id);
     holder.map(StartedHolder::keep);
@@ -148,11 +150,26 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
 }
 
 /// Tells what was made or opened.
-fn report(context: &mut Context, id: ShmId, created: bool, holder: Option<&StartedHolder>) -> Result<(), Error> {
+fn report(
+    context: &mut Context,
+    id: ShmId,
+    huge: Option<u64>,
+    created: bool,
+    holder: Option<&StartedHolder>,
+) -> Result<(), Error> {
     let record = segment(&context.system, id, context.record_needs())?;
     if let Some(record) = &record {
         let what = describe(record);
         context.ui.status(&if created { format!("created {what}") } else { format!("opened {what}, which was there") });
+    }
+    if let (Some(record), Some(page)) = (&record, huge)
+        && let pages = record.size.div_ceil(page)
+        && record.size != pages * page
+    {
+        let (whole, page) = (Size(pages * page), Size(page));
+        let pages = if pages == 1 { "1 huge page".to_owned() } else { format!("{pages} huge pages") };
+        let size = Size(record.size);
+        context.ui.status(&format!("it takes {whole}, {pages} of {page}; its size stays {size}"));
     }
     let holder = holder.map(StartedHolder::pid);
     if let Some(pid) = holder {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::One;
-use super::{Context, Manual, describe};
+use super::{Context, Manual, describe, quoted};
 use crate::act::{self, NewFile, Place, Use};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind};
@@ -30,7 +30,12 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "The file is the contents byte for byte, with holes where memory was never touched. Beside it, with .json \
             behind its name, lies the segment's record with the page size, the time, the kernel and a checksum, from \
             which restore makes the segment anew. Both get their names when they are whole, the record first, so that \
-            a dump that is there is complete; their mode is 0600.\n\n\
+            a dump that is there is complete; their mode is 0600. Until then they have no name at all, and are gone \
+            whatever ends the program. Where a file system has no such files (NFS), and for the moment in which --force \
+            replaces a file, they have one that begins with .shmadm-: a kill then leaves it behind, to be removed by \
+            hand.\n\n\
+            A segment that is written to meanwhile is dumped as it was read, piece by piece; the checksum is that of the \
+            file.\n\n\
             The checksum is BLAKE3 over the BLAKE3 (32 bytes) of those blocks of 4096 bytes that are not all zero, each \
             behind the block's offset as a 64-bit number, lowest byte first: holes cost nothing, and are the same as \
             zeros.\n\n\
@@ -83,7 +88,10 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         Some((data, NewFile::begin(&Sidecar::beside(&args.output), args.force)?))
     };
     let source = if args.peek {
-        Source::peeked(&context.system, &segment)?
+        {
+            let file = quoted(&args.output.to_string_lossy());
+            Source::peeked(&context.system, &segment, &format!("dump {} --output {file}", segment.id))?
+        }
     } else {
         context.warn_of_lost_record(&segment);
         let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
@@ -93,10 +101,17 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     };
     let Some((data, record)) = files else {
         let whole = Range::within(segment.id, source.size(), 0, None)?;
-        contents::send(&context.system, &source, whole, context.ui.descriptor()?)?;
+        let mut bar = context.ui.bar("dumping", Some(whole.length()));
+        let to = context.ui.descriptor()?;
+        contents::send(&context.system, &source, whole, to, &mut |bytes| bar.advance(bytes))?;
         return detach(context, source);
     };
-    let value = contents::copy_to_file(&source, data.file(), |error| data.failed(&error))?;
+    let mut bar = context.ui.bar("dumping", Some(source.size()));
+    let value =
+        contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), &mut |bytes| {
+            bar.advance(bytes)
+        })?;
+    drop(bar);
     let page = source.page(&context.system);
     let sidecar = Sidecar {
         schema: 1,
@@ -109,6 +124,8 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     };
     write_sidecar(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
     detach(context, source)?;
+    data.sync()?;
+    record.sync()?;
     interrupts.check()?;
     // The record first: a dump that is there has one.
     record.keep(args.force)?;

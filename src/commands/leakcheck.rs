@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 
 use super::{Context, Manual, quoted, usage};
-use crate::act::{Cleaned, NewFile, clean};
+use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit};
 use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, lossless};
 use crate::process::{Isolate, Isolation, Supervised, isolate, supervise};
@@ -41,15 +41,19 @@ pub(crate) const MANUAL: Manual = Manual {
             Not isolated, what is new afterwards is told by its creator: a process that was seen to descend from the \
             command, in looks some milliseconds apart. A creator that lived too briefly for that may have been of \
             another job of yours: its segments are unattributed. They count, unless --lenient is given, and --rm takes \
-            them with --strict alone. Of what other users or living processes beside the command made, nothing is said \
-            and nothing is touched.\n\n\
+            them with --strict alone. Of what other users or living processes beside the command made nothing is touched; \
+            if it cannot be told whether such a segment is the command's, as where a process changed its user and was \
+            gone, a warning says how many are left out.\n\n\
             --trace asks the kernel to tell each shmget before it is made (seccomp user notifications), which attributes \
             all of them, and names every creator. Processes that the command leaves behind go on, since a process \
             shmadm-trace answers for them until the last has ended; should that one be killed while they live, their \
-            shmget fails (ENOSYS).\n\n\
+            shmget fails (ENOSYS). A call of shmget waits for a moment, and a signal with a handler that does not restart \
+            calls may end that with EINTR, which untraced it never does.\n\n\
             --rm has the rails of prune: it takes orphans alone, each looked at again right before. What is still \
             attached, or whose creator or last user lives, is kept.\n\n\
-            Signals that are sent to leakcheck are passed on to the command.",
+            Signals that are sent to leakcheck are passed on to the command, SIGKILL and those that stop a process aside.\n\n\
+            Reports have the mode that the umask says, or that of the file that they take the place of. A pipe or a \
+            device is written to as it is.",
 };
 
 /// The exit codes, which are the command's own.
@@ -123,22 +127,24 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
             usage("--json would mix with what the command prints").hint("`--report FILE` writes JSON to a file")
         );
     }
-    if args.report.is_some() && args.report == args.junit {
+    // What cannot be written is better known before an hour of tests than behind it.
+    let begin = |path: &Option<PathBuf>| path.as_ref().map(|path| Report::begin(&context.system, path)).transpose();
+    let files = Files { report: begin(&args.report)?, junit: begin(&args.junit)? };
+    if files.report.as_ref().zip(files.junit.as_ref()).is_some_and(|(report, junit)| report.is_same(junit)) {
         return Err(usage("--report and --junit name the same file"));
     }
-    // What cannot be written is better known before an hour of tests than behind it.
-    for path in [&args.report, &args.junit].into_iter().flatten() {
-        NewFile::begin(path, true)?;
-    }
     let (isolation, notes) = isolate(&context.system, args.isolate(context)?)?;
-    notes.iter().for_each(|note| context.ui.status(note));
+    notes.iter().for_each(|note| match isolation {
+        Isolation::None => context.ui.status(note),
+        _ => context.ui.warning(note),
+    });
     let before = if isolation == Isolation::None { Before::look(&context.system)? } else { Before::default() };
     let start = Instant::now();
     // What is known of this namespace from before does not hold in a new one.
     let supervised = supervise(&System::new(), &args.command, args.trace)?;
     let seconds = start.elapsed().as_secs_f64();
     let exit_code = supervised.code;
-    let told = tell(args, context, &before, supervised, isolation, seconds);
+    let told = tell(args, context, files, &before, supervised, isolation, seconds);
     match told {
         // The command's own failure is the one that counts.
         Err(error) if exit_code != 0 => {
@@ -166,10 +172,20 @@ impl LeakcheckArgs {
     }
 }
 
+/// The files that were asked for.
+#[derive(Debug)]
+struct Files {
+    /// JSON.
+    report: Option<Report>,
+    /// JUnit.
+    junit: Option<Report>,
+}
+
 /// Finds what was left, removes it if wanted, and tells it; gives whether there is anything that counts.
 fn tell(
     args: &LeakcheckArgs,
     context: &mut Context,
+    files: Files,
     before: &Before,
     supervised: Supervised,
     isolation: Isolation,
@@ -191,8 +207,8 @@ fn tell(
     let check = LeakCheck { command, exit_code, isolation, seconds, lenient: args.lenient, leaks };
     say(args, context, &check, alone);
     // Each is tried, whatever becomes of the other.
-    let report = write(args.report.as_deref(), |out| write_leaks_json(out, &check));
-    let junit = write(args.junit.as_deref(), |out| write_junit(out, &check));
+    let report = files.report.map_or(Ok(()), |file| file.write(|out| write_leaks_json(out, &check)));
+    let junit = files.junit.map_or(Ok(()), |file| file.write(|out| write_junit(out, &check)));
     report.and(junit).map(|()| check.counted().next().is_some())
 }
 
@@ -271,7 +287,7 @@ fn hint(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
     match (&args.report, ids.len()) {
         (_, 0) => {}
         (Some(report), _) => {
-            let file = quoted(&report.to_string_lossy());
+            let file = typed(report).unwrap_or_else(|| "FILE".to_owned());
             context
                 .ui
                 .hint(&format!("`shmadm rm --from {file}` removes those left behind, if they are still the same"));
@@ -281,16 +297,9 @@ fn hint(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
     }
 }
 
-/// Writes a file, if one was asked for.
-fn write(
-    path: Option<&Path>,
-    write: impl FnOnce(&mut std::io::BufWriter<&std::fs::File>) -> std::io::Result<()>,
-) -> Result<(), Error> {
-    let Some(path) = path else { return Ok(()) };
-    let file = NewFile::begin(path, true)?;
-    let mut out = std::io::BufWriter::new(file.file());
-    let written = write(&mut out).and_then(|()| std::io::Write::flush(&mut out));
-    drop(out);
-    written.map_err(|error| file.failed(&error))?;
-    file.keep(true)
+/// Gives a path as it can be typed; `None` if it cannot.
+fn typed(path: &Path) -> Option<String> {
+    let text = path.to_str().filter(|text| !text.chars().any(char::is_control))?;
+    // What begins with - would be an option.
+    Some(if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(text) })
 }

@@ -27,7 +27,7 @@ pub(crate) const MANUAL: Manual = Manual {
             Where somebody has the segment attached and privilege lets look through that attachment, nothing of its \
             record moves; otherwise it is attached for the look. Nothing is ever touched. Without privilege what is in \
             swap and what was never touched look the same, and are told apart only where there is nothing in swap. Of \
-            huge pages no more is known than how many are in memory.",
+            huge pages no more is known than how many are in memory, with privilege: all, none, or some of them.",
 };
 
 /// Columns of a picture that goes to no terminal.
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
     let segment = resolve(&context.system, &args.one.segment, Needs::RESIDENT)?;
     // Through somebody's attachment if that tells all; our own is needed to tell what is in swap.
     let peeked =
-        (segment.nattch > 0 && segment.swap == Some(0)).then(|| Source::peeked(&context.system, &segment).ok());
+        (segment.nattch > 0 && segment.swap == Some(0)).then(|| Source::peeked(&context.system, &segment, "map").ok());
     let source = match peeked.flatten() {
         Some(source) => source,
         None => {

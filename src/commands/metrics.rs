@@ -72,6 +72,7 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
     let text = text(args, context)?;
     file.file().write_all(text.as_bytes()).map_err(|error| file.failed(&error))?;
     file.give_mode(READABLE)?;
+    file.sync()?;
     interrupts.check()?;
     file.keep(true)?;
     context.ui.status(&format!("wrote metrics to {}", path.to_string_lossy()));

@@ -126,10 +126,11 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
             .hint(format!("send them to a file: `shmadm read {} --raw > FILE`", segment.id))
             .hint(format!("or look at them: `shmadm read {} --hex`", segment.id)));
     }
-    let interrupts = args.every.map(|_| Interrupts::note()).transpose()?;
+    // Of what may take long, the terminal is left clean.
+    let interrupts = (args.every.is_some() || args.raw).then(Interrupts::note).transpose()?;
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
     let mut source = if args.peek {
-        Source::peeked(&context.system, &segment)?
+        Source::peeked(&context.system, &segment, &format!("read {}", segment.id))?
     } else {
         context.warn_of_lost_record(&segment);
         let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
@@ -164,11 +165,13 @@ fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) 
         return print_values(context, source, range, kind);
     }
     if args.raw {
+        let mut bar = context.ui.bar("reading", Some(range.length()));
+        let mut progress = |bytes| bar.advance(bytes);
         let to = context.ui.descriptor()?;
         return if args.sparse {
-            contents::send_sparse(&context.system, source, range, to)
+            contents::send_sparse(&context.system, source, range, to, &mut progress)
         } else {
-            contents::send(&context.system, source, range, to).map(drop)
+            contents::send(&context.system, source, range, to, &mut progress).map(drop)
         };
     }
     if context.json() {

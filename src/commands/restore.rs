@@ -1,11 +1,13 @@
 //! `shmadm restore`.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::args::GivenTo;
 use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
@@ -29,8 +31,11 @@ pub(crate) const MANUAL: Manual = Manual {
             may look, and what others get is given last; if anything fails, what was made is removed again. Id, times \
             and pids cannot be restored.\n\n\
             A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Zeros in a file that \
-            has lost its holes take no memory. Whoever makes a segment may give it to another user, and stays its \
-            creator.",
+            has lost its holes take no memory. Huge pages are promised from their pool, which must have as many. Whoever \
+            makes a segment may give it to another user, and stays its creator.\n\n\
+            Killed (SIGKILL, or for want of memory) it leaves a segment with the recorded key, mode 0600 and no \
+            attachment, since no segment can be made without its key and given it later: `shmadm rm KEY` removes it, and \
+            prune takes it for the orphan that it is.",
 };
 
 /// Make a segment anew from what dump has written
@@ -48,13 +53,8 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     hold: bool,
 
-    /// Give it to this user [default: as recorded]
-    #[arg(long, value_name = "USER")]
-    owner: Option<String>,
-
-    /// Give it to this group [default: as recorded]
-    #[arg(long, value_name = "GROUP")]
-    group: Option<String>,
+    #[command(flatten)]
+    given: GivenTo,
 
     /// Its permission bits, in octal [default: as recorded]
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
@@ -66,12 +66,13 @@ pub(crate) struct RestoreArgs {
 /// # Errors
 /// The files do not belong together or are damaged, or the segment cannot be made; nothing of it is left then.
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
-    let owner = args.owner.as_deref().map(|owner| context.system.find_user(owner)).transpose()?;
-    let group = args.group.as_deref().map(|group| context.system.find_group(group)).transpose()?;
+    let (owner, group) = args.given.ids(&context.system)?;
     let interrupts = Interrupts::note()?;
     let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
     let recorded = &sidecar.segment;
-    let (file, data) = verified(&args.file, &sidecar)?;
+    let file = contents::open_at_once(&args.file).map_err(|error| unreadable(&args.file, &error))?;
+    let before = file.metadata().map_err(|error| unreadable(&args.file, &error))?;
+    let data = verified(context, &args.file, &file, &before, &sidecar)?;
     let key = match (&args.key, recorded.key) {
         (Some(key), _) => key.clone(),
         (None, Key::PRIVATE) => KeySpec::Private,
@@ -83,7 +84,8 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         mode: Mode::PRIVATE,
         exclusive: true,
         huge: sidecar.huge_page_size.map(Some),
-        no_reserve: data < recorded.size,
+        // Huge pages are promised: one that cannot be had later would be a SIGBUS to whoever touches it.
+        no_reserve: data < recorded.size && sidecar.huge_page_size.is_none(),
         changing: None,
         held: args.hold,
     };
@@ -95,6 +97,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     // Zeros that were in memory are again; but a file copied without its holes shall not take what never was.
     let whole = recorded.rss.zip(recorded.swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
     fill(args, context, &made, &file, whole)?;
+    unchanged(&args.file, &file, &before)?;
     let mode = args.mode.unwrap_or(recorded.mode);
     let changed = |wanted: u32, is: u32| (wanted != is).then_some(wanted);
     act::set(
@@ -115,7 +118,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
 fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<(), Error> {
     let purpose = if args.hold { Use::Holding } else { Use::Passing };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Place::Any, false, purpose)?;
-    contents::copy_from_file(&attachment, file, whole, |error| unreadable(&args.file, &error))?;
+    let mut bar = context.ui.bar("restoring", Some(made.size));
+    let unread = |error| unreadable(&args.file, &error);
+    contents::copy_from_file(&context.system, &attachment, file, whole, unread, &mut |bytes| bar.advance(bytes))?;
+    drop(bar);
     act::detached(&context.system, attachment)
 }
 
@@ -180,24 +186,38 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     Ok(sidecar)
 }
 
-/// Opens a dump and makes sure that it is the one that the record tells of; gives how many bytes of it are data.
-fn verified(path: &Path, sidecar: &Sidecar) -> Result<(File, u64), Error> {
+/// Makes sure that a file is the dump that the record tells of; gives how many bytes of it are data.
+fn verified(context: &Context, path: &Path, file: &File, metadata: &Metadata, sidecar: &Sidecar) -> Result<u64, Error> {
     let name = path.to_string_lossy();
     let wrong = |what: String| {
         Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_ref())
     };
-    let file = contents::open_at_once(path).map_err(|error| unreadable(path, &error))?;
-    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
     let size = sidecar.segment.size;
     if !metadata.is_file() || metadata.len() != size {
         let (is, should) = (Size(metadata.len()), Size(size));
         return Err(wrong(format!("it has {is} ({} bytes), and should have {should} ({size})", metadata.len())));
     }
-    let (checksum, data) = contents::sum_of_file(&file, size, |error| unreadable(path, &error))?;
+    let mut bar = context.ui.bar("verifying", Some(size));
+    let unread = |error| unreadable(path, &error);
+    let (checksum, data) = contents::sum_of_file(file, size, unread, &mut |bytes| bar.advance(bytes))?;
+    drop(bar);
     if checksum != sidecar.checksum.value {
         return Err(wrong("its checksum is another one".to_owned()));
     }
-    Ok((file, data))
+    Ok(data)
+}
+
+/// Makes sure that nobody wrote to a file between its verification and the end of its copy.
+fn unchanged(path: &Path, file: &File, before: &Metadata) -> Result<(), Error> {
+    let after = file.metadata().map_err(|error| unreadable(path, &error))?;
+    let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
+    if stamp(&after) == stamp(before) {
+        return Ok(());
+    }
+    let name = path.to_string_lossy();
+    Err(Error::new(Kind::Failed, format!("{name} was written to while it was restored"))
+        .target(name)
+        .cause("what was verified is not what was copied then: nothing of it is kept"))
 }
 
 /// Makes the error of a file that cannot be read.

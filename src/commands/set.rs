@@ -2,7 +2,7 @@
 
 use clap::{ArgGroup, Args};
 
-use super::args::One;
+use super::args::{GivenTo, One};
 use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change};
 use crate::error::{Error, Exit};
@@ -31,13 +31,8 @@ pub(crate) struct SetArgs {
     #[command(flatten)]
     one: One,
 
-    /// Give it to this user
-    #[arg(long, value_name = "USER")]
-    owner: Option<String>,
-
-    /// Give it to this group
-    #[arg(long, value_name = "GROUP")]
-    group: Option<String>,
+    #[command(flatten)]
+    given: GivenTo,
 
     /// Its permission bits, in octal
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
@@ -57,12 +52,8 @@ pub(crate) struct SetArgs {
 /// # Errors
 /// The segment does not exist or may not be changed; nothing was changed then.
 pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> {
-    let change = Change {
-        owner: args.owner.as_deref().map(|owner| context.system.find_user(owner)).transpose()?,
-        group: args.group.as_deref().map(|group| context.system.find_group(group)).transpose()?,
-        mode: args.mode,
-        lock: (args.lock || args.unlock).then_some(args.lock),
-    };
+    let (owner, group) = args.given.ids(&context.system)?;
+    let change = Change { owner, group, mode: args.mode, lock: (args.lock || args.unlock).then_some(args.lock) };
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     act::set(&context.system, &segment, change)?;
     context.ui.status(&format!("changed {}", describe(&segment)));

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,10 @@ use crate::act::{self, Attachment, Place, Use};
 use crate::contents::{self, Allocation, Range, Received, ValueType};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_size, parse_whole};
+use crate::process::Interrupts;
 use crate::query::resolve;
 use crate::render::Object;
+use crate::ui::Bar;
 
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
@@ -208,24 +211,39 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     context.warn_of_lost_record(&segment);
     let attachment = act::attach(&context.system, &segment, Access::ReadWrite, Place::Any, false, Use::Passing)?;
     let range = Range::within(id, attachment.size(), args.offset, source.length())?;
+    // Of what may take long, the terminal is left clean.
+    let _interrupts = Interrupts::note()?;
     if args.sparse {
         return write_sparse(args, context, attachment, range, &source);
     }
+    let mut bar = bar(context, &source, range);
+    let mut progress = |bytes| bar.advance(bytes);
     let received = match &source {
         Source::Bytes(bytes) => {
             contents::copy_in(&attachment, range.offset, bytes)?;
             Received { written: range.length(), more: false }
         }
         Source::Fill(byte, _) => {
-            contents::fill(&attachment, range, *byte)?;
+            contents::fill(&attachment, range, *byte, &mut progress)?;
             Received { written: range.length(), more: false }
         }
         Source::File(input, _) | Source::Stream(input) => {
-            contents::receive(&context.system, &attachment, range, input.as_fd())?
+            contents::receive(&context.system, &attachment, range, input.as_fd(), &mut progress)?
         }
     };
+    drop(bar);
     act::detached(&context.system, attachment)?;
     report(args, context, id, range, received)
+}
+
+/// Begins to show how far writing comes; of what somebody types, the end and the rate are theirs to know.
+fn bar(context: &Context, source: &Source, range: Range) -> Bar {
+    let total = match source {
+        Source::Stream(input) if input.is_terminal() => return Bar::none(),
+        Source::Stream(_) => None,
+        _ => Some(range.length()),
+    };
+    context.ui.bar("writing", total)
 }
 
 /// Writes an input whose zeros stay holes.
@@ -242,7 +260,10 @@ fn write_sparse(
     let id = attachment.id();
     // Where it cannot be told what was never touched, zeros are written as anything else.
     let target = contents::Source::attached(&context.system, attachment, range, Allocation::Allowed)?;
-    let received = contents::receive_sparse(&context.system, &target, range, input.as_fd())?;
+    let mut bar = bar(context, source, range);
+    let received =
+        contents::receive_sparse(&context.system, &target, range, input.as_fd(), &mut |bytes| bar.advance(bytes))?;
+    drop(bar);
     if let Some(attachment) = target.into_attachment() {
         act::detached(&context.system, attachment)?;
     }

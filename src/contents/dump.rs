@@ -5,102 +5,166 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-use super::checksum::{BLOCK, Checksum, blocks};
-use super::transfer::interrupted;
-use super::{Part, Range, Source, copy_in};
+use super::checksum::{Checksum, Digests, runs};
+use super::transfer::{failed, fault, interrupted};
+use super::workers::{PIECE, pieces, side_by_side};
+use super::{Progress, Source};
 use crate::error::Error;
-use crate::sys::{Attachment, next_data};
-
-/// How much is moved at once; a multiple of a block.
-const PIECE: usize = 256 * BLOCK;
+use crate::query::System;
+use crate::sys::{Attachment, Errno, next_data};
 
 /// Copies contents to a new file, in which holes stay holes; gives their checksum.
 ///
 /// # Errors
-/// A page cannot be had, the file takes no more (`failed` tells of it), or a signal has asked us to end.
-pub(crate) fn copy_to_file(source: &Source, file: &File, failed: impl Fn(io::Error) -> Error) -> Result<String, Error> {
+/// A page cannot be had, the file takes no more (`unwritten` tells of it), or a signal has asked us to end.
+pub(crate) fn copy_to_file(
+    system: &System,
+    source: &Source,
+    file: &File,
+    unwritten: impl Fn(io::Error) -> Error + Sync,
+    progress: Progress<'_>,
+) -> Result<String, Error> {
     let size = source.size();
+    // Of huge pages nothing tells which there are: what is zeros becomes a hole.
+    let huge = source.is_huge(system);
     let mut checksum = Checksum::default();
-    let mut buffer = vec![0; PIECE];
-    let mut offset = 0;
-    while offset < size {
-        let end = match source.part(offset, size)? {
-            Part::Hole(end) => end,
-            // Whole blocks, whatever part of one is there.
-            Part::Data(end) => {
-                let until = end.next_multiple_of(BLOCK as u64).min(size);
-                for (place, length) in (Range { offset, end: until }).pieces(PIECE) {
-                    interrupted()?;
-                    source.copy_out(place, &mut buffer[..length])?;
-                    checksum.add(place, &buffer[..length]);
-                    file.write_all_at(&buffer[..length], place).map_err(&failed)?;
-                }
-                until
-            }
-        };
-        offset = end;
-    }
-    file.set_len(size).map_err(failed)?;
+    let work = |buffer: &mut Vec<u8>, digests: &mut Digests, place, length| {
+        let bytes = &mut buffer[..length];
+        source.copy_out(place, bytes)?;
+        digests.add(place, bytes);
+        match huge {
+            true => runs(place, bytes).try_for_each(|(place, bytes)| file.write_all_at(bytes, place)),
+            false => file.write_all_at(bytes, place),
+        }
+        .map_err(&unwritten)
+    };
+    let data = pieces(size, |offset| source.next_data(offset));
+    let mut reached = 0;
+    side_by_side(
+        size,
+        data,
+        || vec![0; PIECE],
+        work,
+        |end, digests| {
+            checksum.add(&digests);
+            progress(end - reached);
+            reached = end;
+        },
+    )?;
+    file.set_len(size).map_err(unwritten)?;
     Ok(checksum.end())
 }
 
 /// Gives the checksum of a file, and how many bytes of it are data and no holes.
 ///
 /// # Errors
-/// The file cannot be read (`failed` tells of it), or a signal has asked us to end.
-pub(crate) fn sum_of_file(file: &File, size: u64, failed: impl Fn(io::Error) -> Error) -> Result<(String, u64), Error> {
+/// The file cannot be read (`unread` tells of it), or a signal has asked us to end.
+pub(crate) fn sum_of_file(
+    file: &File,
+    size: u64,
+    unread: impl Fn(io::Error) -> Error + Sync,
+    progress: Progress<'_>,
+) -> Result<(String, u64), Error> {
     let mut checksum = Checksum::default();
-    let mut data = 0;
-    each_data(file, size, failed, |offset, bytes| {
-        data += bytes.len() as u64;
-        checksum.add(offset, bytes);
+    let work = |buffer: &mut Vec<u8>, (digests, data): &mut (Digests, u64), place, length| {
+        let bytes = &mut buffer[..length];
+        file.read_exact_at(bytes, place).map_err(&unread)?;
+        digests.add(place, bytes);
+        *data += length as u64;
         Ok(())
-    })?;
+    };
+    let (mut data, mut reached) = (0, 0);
+    side_by_side(
+        size,
+        data_of(file, size, &unread),
+        || vec![0; PIECE],
+        work,
+        |end, (digests, length)| {
+            checksum.add(&digests);
+            data += length;
+            progress(end - reached);
+            reached = end;
+        },
+    )?;
     Ok((checksum.end(), data))
 }
 
 /// Copies a file into a segment of its size, of which nothing was touched: all of its data, or without zeros.
 ///
 /// # Errors
-/// A page cannot be had, the file cannot be read (`failed` tells of it), or a signal has asked us to end.
+/// A page cannot be had, the file cannot be read (`unread` tells of it), or a signal has asked us to end.
 pub(crate) fn copy_from_file(
+    system: &System,
     attachment: &Attachment,
     file: &File,
     zeros: bool,
-    failed: impl Fn(io::Error) -> Error,
+    unread: impl Fn(io::Error) -> Error + Sync,
+    progress: Progress<'_>,
 ) -> Result<(), Error> {
-    each_data(file, attachment.size(), failed, |offset, bytes| {
-        if zeros {
-            return copy_in(attachment, offset, bytes);
+    let size = attachment.size();
+    // Through the file behind it a page need not be cleared before it is written, nor mapped.
+    let backing = attachment.open_backing_to_write(system.page_size()).ok();
+    let put = |bytes: &[u8], place| match &backing {
+        Some(backing) => backing.write_all_at(bytes, place).map_err(|error| {
+            let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+            failed(attachment.id(), place, "write", errno, "pwrite")
+        }),
+        None => receive(attachment, file, place, bytes.len(), &unread),
+    };
+    let work = |buffer: &mut Vec<u8>, (): &mut (), place, length| {
+        if zeros && backing.is_none() {
+            return receive(attachment, file, place, length, &unread);
         }
-        blocks(offset, bytes).try_for_each(|(place, block)| copy_in(attachment, place, block))
-    })
+        let bytes = &mut buffer[..length];
+        file.read_exact_at(bytes, place).map_err(&unread)?;
+        match zeros {
+            true => put(bytes, place),
+            false => runs(place, bytes).try_for_each(|(place, bytes)| put(bytes, place)),
+        }
+    };
+    let mut reached = 0;
+    side_by_side(
+        size,
+        data_of(file, size, &unread),
+        || vec![0; PIECE],
+        work,
+        |end, ()| {
+            progress(end - reached);
+            reached = end;
+        },
+    )
 }
 
-/// Shows the data of a file piece by piece, holes aside, each piece a multiple of a block but for the last.
-///
-/// # Errors
-/// The file cannot be read (`failed` tells of it), a signal has asked us to end, or whatever `visit` says.
-fn each_data(
+/// Has the kernel copy bytes of a file to the same place of an attached segment.
+fn receive(
+    attachment: &Attachment,
     file: &File,
-    size: u64,
-    failed: impl Fn(io::Error) -> Error,
-    mut visit: impl FnMut(u64, &[u8]) -> Result<(), Error>,
+    place: u64,
+    length: usize,
+    unread: &impl Fn(io::Error) -> Error,
 ) -> Result<(), Error> {
-    let mut buffer = vec![0; PIECE];
-    let mut offset = 0;
-    while offset < size {
-        let next =
-            next_data(file.as_fd(), offset).map_err(|errno| failed(io::Error::from_raw_os_error(errno as i32)))?;
-        let Some((start, end)) = next else { break };
-        let start = start.max(offset) / BLOCK as u64 * BLOCK as u64;
-        let end = end.next_multiple_of(BLOCK as u64).min(size);
-        for (place, length) in (Range { offset: start, end }).pieces(PIECE) {
-            interrupted()?;
-            file.read_exact_at(&mut buffer[..length], place).map_err(&failed)?;
-            visit(place, &buffer[..length])?;
+    let end = place + length as u64;
+    let mut offset = place;
+    while offset < end {
+        let left = usize::try_from(end - offset).unwrap_or(length);
+        match attachment.receive_at(offset, left, file.as_fd(), offset) {
+            Ok(0) => return Err(unread(io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => offset += count as u64,
+            Err(Errno::EINTR) => interrupted()?,
+            Err(Errno::EFAULT) => return Err(fault(attachment, offset, "write", Errno::EFAULT, "pread")),
+            Err(errno) => return Err(unread(io::Error::from_raw_os_error(errno as i32))),
         }
-        offset = end;
     }
     Ok(())
+}
+
+/// Cuts the data of a file into pieces.
+fn data_of(
+    file: &File,
+    size: u64,
+    unread: impl Fn(io::Error) -> Error,
+) -> impl Iterator<Item = Result<Vec<(u64, usize)>, Error>> {
+    pieces(size, move |offset| {
+        next_data(file.as_fd(), offset).map_err(|errno| unread(io::Error::from_raw_os_error(errno as i32)))
+    })
 }

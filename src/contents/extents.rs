@@ -16,10 +16,10 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Segment) -> Re
     let mut map = Map { extents: Vec::new() };
     let all = |residence| vec![Extent { offset: 0, length: size, residence }];
     if source.is_huge(system) {
-        // Neither lseek nor mincore knows of huge pages that others have touched.
-        return Ok(match segment.rss {
+        // Neither lseek nor mincore knows of huge pages that others have touched: it can be told how many there are.
+        return Ok(match source.resident().or(segment.rss) {
             Some(0) => all(Residence::Untouched),
-            // The kernel counts what is resident of huge pages too high.
+            Some(bytes) if bytes >= size => all(Residence::Resident),
             _ => all(Residence::Unknown),
         });
     }

@@ -10,6 +10,7 @@ mod source;
 mod sparse;
 mod transfer;
 mod value;
+mod workers;
 mod write;
 
 pub(crate) use checksum::ALGORITHM;
@@ -24,3 +25,6 @@ pub(crate) use value::{ValueType, decode, encode};
 pub(crate) use write::{Received, copy_in, fill, receive};
 
 pub(crate) use crate::sys::open_at_once;
+
+/// Is told of so many bytes more that are done, holes included, as they are.
+pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64);

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::transfer::{failed, interrupted};
-use super::{Part, Range, Source};
+use super::checksum::runs;
+use super::transfer::{failed, fault, interrupted};
+use super::{Part, Progress, Range, Source};
 use crate::error::{Error, Kind};
 use crate::query::{System, words};
 use crate::sys::{self, Attachment, Errno, SparseFile, splice, widen_pipe};
@@ -94,8 +95,14 @@ enum Way<'a> {
 ///
 /// # Errors
 /// A page cannot be had, or the descriptor takes no more.
-pub(crate) fn send(system: &System, source: &Source, range: Range, to: BorrowedFd<'_>) -> Result<u64, Error> {
-    let mut sender = Sender::new(system, source, to);
+pub(crate) fn send(
+    system: &System,
+    source: &Source,
+    range: Range,
+    to: BorrowedFd<'_>,
+    progress: Progress<'_>,
+) -> Result<u64, Error> {
+    let mut sender = Sender::new(system, source, to, progress);
     let mut offset = range.offset;
     while offset < range.end {
         // A file gives zeros for its holes by itself.
@@ -117,7 +124,13 @@ pub(crate) fn send(system: &System, source: &Source, range: Range, to: BorrowedF
 ///
 /// # Errors
 /// As with [`send`], and where the file has bytes behind that place, which holes would leave standing.
-pub(crate) fn send_sparse(system: &System, source: &Source, range: Range, to: BorrowedFd<'_>) -> Result<(), Error> {
+pub(crate) fn send_sparse(
+    system: &System,
+    source: &Source,
+    range: Range,
+    to: BorrowedFd<'_>,
+    progress: Progress<'_>,
+) -> Result<(), Error> {
     let cannot = |errno| {
         let error = Error::new(Kind::Failed, "cannot leave holes in standard output").system(words(errno, "lseek"));
         match errno {
@@ -130,14 +143,21 @@ pub(crate) fn send_sparse(system: &System, source: &Source, range: Range, to: Bo
         }
     };
     let mut file = SparseFile::begin(to).map_err(cannot)?;
-    let mut sender = Sender::new(system, source, to);
+    let huge = source.is_huge(system);
+    let mut sender = Sender::new(system, source, to, progress);
     let mut offset = range.offset;
     while offset < range.end {
         let part = source.part(offset, range.end)?;
         let reached = match part {
+            // Which huge pages there are is not told: what is zeros is left out.
+            Part::Data(end) if huge => {
+                sender.without_zeros(offset, end, |bytes| file.skip(bytes).map_err(cannot))?;
+                end
+            }
             Part::Data(end) => sender.data(offset, end)?,
             Part::Hole(end) => {
                 file.skip(end - offset).map_err(cannot)?;
+                (sender.progress)(end - offset);
                 end
             }
         };
@@ -162,18 +182,22 @@ struct Sender<'a> {
     sent: u64,
     /// Whether the reader has gone away.
     closed: bool,
+    /// What is told of how far it has come.
+    progress: Progress<'a>,
 }
 
 impl<'a> Sender<'a> {
     /// Chooses the fastest way that there may be.
-    fn new(system: &'a System, source: &'a Source, to: BorrowedFd<'a>) -> Self {
+    fn new(system: &'a System, source: &'a Source, to: BorrowedFd<'a>, progress: Progress<'a>) -> Self {
         let way = match (widen_pipe(to, PIPE_ROOM), source.file(), source.attachment()) {
+            // Which huge pages there are the file does not tell, and through the mapping they would all be made.
+            (_, Some(_), _) if source.is_huge(system) => Way::Copy,
             (true, Some(file), _) => Way::Splice(file.as_fd()),
             (true, None, Some(attachment)) => Way::Lend(attachment),
             (false, _, Some(attachment)) => Way::Write(attachment),
             (_, _, None) => Way::Copy,
         };
-        Self { system, source, to, way, mapped: 0, sent: 0, closed: false }
+        Self { system, source, to, way, mapped: 0, sent: 0, closed: false, progress }
     }
 
     /// Gives the next way, where one is refused.
@@ -189,6 +213,8 @@ impl<'a> Sender<'a> {
     fn data(&mut self, start: u64, end: u64) -> Result<u64, Error> {
         let mut offset = start;
         while offset < end && !self.closed {
+            // A signal that came while bytes went has interrupted nothing.
+            interrupted()?;
             let length = usize::try_from(end - offset).map_or(BULK, |left| left.min(BULK));
             let (result, call) = match &self.way {
                 Way::Splice(file) => (splice(*file, offset, length, self.to), "splice"),
@@ -213,7 +239,7 @@ impl<'a> Sender<'a> {
             match result {
                 Ok(count) if count > 0 => {
                     offset += count as u64;
-                    self.sent += count as u64;
+                    self.went(count);
                 }
                 Ok(_) | Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS | Errno::EBADF)
                     if !matches!(self.way, Way::Write(_) | Way::Copy) =>
@@ -222,7 +248,12 @@ impl<'a> Sender<'a> {
                     self.way = self.next_way();
                     return Ok(offset);
                 }
-                Err(Errno::EFAULT) => return Err(failed(self.source.id(), offset, "read", Errno::EFAULT, call)),
+                Err(Errno::EFAULT) => {
+                    return Err(match self.source.attachment() {
+                        Some(attachment) => fault(attachment, offset, "read", Errno::EFAULT, call),
+                        None => failed(self.source.id(), offset, "read", Errno::EFAULT, call),
+                    });
+                }
                 Ok(_) => return Err(failed(self.source.id(), offset, "read", Errno::EIO, call)),
                 Err(errno) => self.refused(errno, call)?,
             }
@@ -230,21 +261,67 @@ impl<'a> Sender<'a> {
         Ok(offset)
     }
 
+    /// Sends bytes of which those are skipped that are zeros.
+    fn without_zeros(
+        &mut self,
+        start: u64,
+        end: u64,
+        mut skip: impl FnMut(u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut buffer = vec![0; PIECE];
+        for (place, length) in (Range { offset: start, end }).pieces(PIECE) {
+            let bytes = &mut buffer[..length];
+            self.source.copy_out(place, bytes)?;
+            let mut reached = place;
+            for (offset, run) in runs(place, bytes) {
+                skip(offset - reached)?;
+                self.all(run)?;
+                reached = offset + run.len() as u64;
+            }
+            let behind = place + length as u64 - reached;
+            skip(behind)?;
+            (self.progress)(length as u64);
+        }
+        Ok(())
+    }
+
+    /// Sends all of some bytes of our memory.
+    fn all(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() && !self.closed {
+            interrupted()?;
+            match sys::write(self.to, bytes) {
+                Ok(count) => {
+                    self.sent += count as u64;
+                    bytes = &bytes[count..];
+                }
+                Err(errno) => self.refused(errno, "write")?,
+            }
+        }
+        Ok(())
+    }
+
     /// Sends zeros for a hole; gives the offset that was reached.
     fn zeros(&mut self, start: u64, end: u64) -> Result<u64, Error> {
         let zeros = [0; PIECE];
         let mut offset = start;
         while offset < end && !self.closed {
+            interrupted()?;
             let length = usize::try_from(end - offset).map_or(PIECE, |left| left.min(PIECE));
             match sys::write(self.to, &zeros[..length]) {
                 Ok(count) => {
                     offset += count as u64;
-                    self.sent += count as u64;
+                    self.went(count);
                 }
                 Err(errno) => self.refused(errno, "write")?,
             }
         }
         Ok(offset)
+    }
+
+    /// Takes note of bytes that have gone.
+    fn went(&mut self, count: usize) {
+        self.sent += count as u64;
+        (self.progress)(count as u64);
     }
 
     /// Takes note of a reader that has gone away, and of a signal.

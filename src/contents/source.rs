@@ -8,14 +8,16 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::Range;
-use super::transfer::failed;
+use super::transfer::{failed, fault};
 use crate::error::{Error, Kind};
 use crate::model::{Needs, Segment, ShmId};
-use crate::query::{self, Swap, System, attached_file, is_huge_mapping};
+use crate::query::{self, Swap, System, attached_file, backing};
 use crate::sys::{Attachment, Errno, next_data};
 
 /// How much is asked of mincore at once: a byte a page comes back.
 const LOOK: usize = 1 << 30;
+/// How many bytes are worth having mapped in one go.
+const AHEAD: usize = 64 << 10;
 /// How often it is looked again where pages could have gone to swap meanwhile.
 const LOOKS: usize = 3;
 
@@ -62,7 +64,9 @@ pub(crate) struct Source {
     id: ShmId,
     /// Its bytes.
     size: u64,
-    /// The way to them.
+    /// Bytes of a page of it, where that can be told.
+    page: Option<u64>,
+    /// The way to its bytes.
     way: Way,
     /// Our attachment, unless we look through another process's.
     attachment: Option<Attachment>,
@@ -80,30 +84,32 @@ impl Source {
         allocation: Allocation,
     ) -> Result<Self, Error> {
         let (id, size) = (attachment.id(), attachment.size());
-        let way = match attachment.open_backing(system.page_size()) {
-            Ok(file) => Way::File(file),
-            Err(_) => Way::Mapping(Self::look(system, &attachment, range, allocation)?),
+        let (file, page) = behind(system, &attachment);
+        let way = match file {
+            Some(file) => Way::File(file),
+            None => Way::Mapping(Self::look(system, &attachment, page, range, allocation)?),
         };
-        Ok(Self { id, size, way, attachment: Some(attachment) })
+        Ok(Self { id, size, page, way, attachment: Some(attachment) })
     }
 
     /// Looks through an attachment of ours, and reads nothing.
     pub(crate) fn for_a_look(system: &System, attachment: Attachment) -> Self {
-        let way = match attachment.open_backing(system.page_size()) {
-            Ok(file) => Way::File(file),
-            Err(_) => Way::Mapping(Vec::new()),
-        };
-        Self { id: attachment.id(), size: attachment.size(), way, attachment: Some(attachment) }
+        let (file, page) = behind(system, &attachment);
+        let way = file.map_or_else(|| Way::Mapping(Vec::new()), Way::File);
+        Self { id: attachment.id(), size: attachment.size(), page, way, attachment: Some(attachment) }
     }
 
-    /// Reads through another process's attachment, so that nothing of the segment's record moves (`--peek`).
+    /// Reads through another process's attachment, so that nothing of the segment's record moves
+    /// (`--peek`); where that cannot be, the error advises what is typed otherwise.
     ///
     /// # Errors
     /// Nobody that can be seen has it attached, or the right to look through that is missing (Permission).
-    pub(crate) fn peeked(system: &System, segment: &Segment) -> Result<Self, Error> {
-        let file = attached_file(system, segment)?;
-        let size = file.metadata().map_or(segment.size, |file| file.size()).min(segment.size);
-        Ok(Self { id: segment.id, size, way: Way::File(file), attachment: None })
+    pub(crate) fn peeked(system: &System, segment: &Segment, otherwise: &str) -> Result<Self, Error> {
+        let file = attached_file(system, segment, otherwise)?;
+        let metadata = file.metadata().ok();
+        let size = metadata.as_ref().map_or(segment.size, MetadataExt::size).min(segment.size);
+        let page = metadata.map(|file| file.blksize());
+        Ok(Self { id: segment.id, size, page, way: Way::File(file), attachment: None })
     }
 
     /// Looks anew at which memory is there, for a range that is read again.
@@ -112,7 +118,7 @@ impl Source {
     /// As with [`Source::attached`].
     pub(crate) fn refresh(&mut self, system: &System, range: Range, allocation: Allocation) -> Result<(), Error> {
         if let (Way::Mapping(data), Some(attachment)) = (&mut self.way, &self.attachment) {
-            *data = Self::look(system, attachment, range, allocation)?;
+            *data = Self::look(system, attachment, self.page, range, allocation)?;
         }
         Ok(())
     }
@@ -121,6 +127,7 @@ impl Source {
     fn look(
         system: &System,
         attachment: &Attachment,
+        page: Option<u64>,
         range: Range,
         allocation: Allocation,
     ) -> Result<Vec<(u64, u64)>, Error> {
@@ -129,7 +136,7 @@ impl Source {
             return Ok(Vec::new());
         }
         let id = attachment.id();
-        let ordinary = is_huge_mapping(system, attachment.address()) == Some(false);
+        let ordinary = page == Some(system.page_size());
         if ordinary {
             for _ in 0..LOOKS {
                 let before = Swap::now(system, id);
@@ -166,17 +173,18 @@ impl Source {
 
     /// Gives the bytes in a page of the segment, where it is told; those of an ordinary page otherwise.
     pub(crate) fn page(&self, system: &System) -> u64 {
-        let of_file = |file: &File| file.metadata().ok().map(|file| file.blksize());
-        self.file().and_then(of_file).unwrap_or_else(|| system.page_size())
+        self.page.unwrap_or_else(|| system.page_size())
     }
 
     /// Tells whether the segment is of huge pages, or may be.
     pub(super) fn is_huge(&self, system: &System) -> bool {
-        match (&self.way, &self.attachment) {
-            (Way::File(_), _) => self.page(system) != system.page_size(),
-            (Way::Mapping(_), Some(attachment)) => is_huge_mapping(system, attachment.address()) != Some(false),
-            (Way::Mapping(_), None) => true,
-        }
+        self.page != Some(system.page_size())
+    }
+
+    /// Gives the bytes of it that are in memory, where the file behind it tells: that of huge pages does.
+    pub(super) fn resident(&self) -> Option<u64> {
+        // st_blocks counts in 512 bytes (stat(3type)).
+        self.file().and_then(|file| file.metadata().ok()).map(|file| file.blocks() * 512)
     }
 
     /// Gives the file behind the segment, if that is the way to it.
@@ -197,21 +205,28 @@ impl Source {
         self.attachment
     }
 
+    /// Gives the data that begins at an offset or behind it, by its offset and the one behind it.
+    ///
+    /// # Errors
+    /// lseek(2) on the file.
+    pub(super) fn next_data(&self, offset: u64) -> Result<Option<(u64, u64)>, Error> {
+        match &self.way {
+            Way::File(file) => {
+                next_data(file.as_fd(), offset).map_err(|errno| failed(self.id, offset, "look at", errno, "lseek"))
+            }
+            Way::Mapping(data) => {
+                let place = data.partition_point(|(_, until)| *until <= offset);
+                Ok(data.get(place).map(|(start, until)| ((*start).max(offset), *until)))
+            }
+        }
+    }
+
     /// Gives the part that begins at an offset of a range.
     ///
     /// # Errors
     /// lseek(2) on the file.
     pub(crate) fn part(&self, offset: u64, end: u64) -> Result<Part, Error> {
-        let next = match &self.way {
-            Way::File(file) => {
-                next_data(file.as_fd(), offset).map_err(|errno| failed(self.id, offset, "look at", errno, "lseek"))?
-            }
-            Way::Mapping(data) => {
-                let place = data.partition_point(|(_, until)| *until <= offset);
-                data.get(place).map(|(start, until)| ((*start).max(offset), *until))
-            }
-        };
-        Ok(match next {
+        Ok(match self.next_data(offset)? {
             Some((start, until)) if start <= offset => Part::Data(until.min(end)),
             Some((start, _)) => Part::Hole(start.min(end)),
             None => Part::Hole(end),
@@ -225,7 +240,11 @@ impl Source {
     pub(crate) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
         match (&self.way, &self.attachment) {
             (Way::Mapping(_), Some(attachment)) => {
-                attachment.copy_out(offset, bytes).map_err(|errno| failed(self.id, offset, "read", errno, "write"))
+                if bytes.len() >= AHEAD {
+                    // Faults in one go are cheaper than page by page; what is asked for is there.
+                    attachment.populate_read(offset, bytes.len());
+                }
+                attachment.copy_out(offset, bytes).map_err(|errno| fault(attachment, offset, "read", errno, "write"))
             }
             (Way::File(file), _) => file.read_exact_at(bytes, offset).map_err(|error| {
                 let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
@@ -233,6 +252,25 @@ impl Source {
             }),
             (Way::Mapping(_), None) => Err(failed(self.id, offset, "read", Errno::EFAULT, "write")),
         }
+    }
+}
+
+/// Opens the file behind an attachment, where that is allowed, and tells the bytes of a page of it.
+fn behind(system: &System, attachment: &Attachment) -> (Option<File>, Option<u64>) {
+    let ordinary = attachment.size().next_multiple_of(system.page_size());
+    let page = |file: &File| file.metadata().ok().map(|file| file.blksize());
+    match attachment.open_backing(ordinary) {
+        Ok(file) => {
+            let page = page(&file);
+            (Some(file), page)
+        }
+        Err(_) => match backing(system, attachment.address()) {
+            // Its last page is huge, and not all of it the segment's.
+            Some(backing) if backing.length != ordinary => {
+                (attachment.open_backing(backing.length).ok(), Some(backing.page))
+            }
+            backing => (None, backing.map(|backing| backing.page)),
+        },
     }
 }
 

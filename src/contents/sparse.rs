@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use super::transfer::{failed, interrupted, unreadable};
-use super::{Part, Range, Received, Source};
+use super::{Part, Progress, Range, Received, Source, copy_in};
 use crate::error::Error;
 use crate::query::System;
 use crate::sys::{self, Errno};
@@ -22,6 +22,7 @@ pub(crate) fn receive_sparse(
     source: &Source,
     range: Range,
     from: BorrowedFd<'_>,
+    progress: Progress<'_>,
 ) -> Result<Received, Error> {
     let page = usize::try_from(system.page_size()).unwrap_or(4096);
     let mut buffer = vec![0; PIECE];
@@ -32,6 +33,7 @@ pub(crate) fn receive_sparse(
             let end = range.end.min(offset.saturating_add(hole));
             zero(source, offset, end)?;
             sys::skip(from, end - offset).map_err(|errno| unreadable(written(offset), errno))?;
+            progress(end - offset);
             offset = end;
             continue;
         }
@@ -52,6 +54,7 @@ pub(crate) fn receive_sparse(
         }
         put(source, offset, &buffer[..filled], page)?;
         offset += filled as u64;
+        progress(filled as u64);
     }
     loop {
         match sys::is_at_end(from) {
@@ -122,9 +125,8 @@ fn zero(source: &Source, start: u64, end: u64) -> Result<(), Error> {
 
 /// Copies bytes in.
 fn copy(source: &Source, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-    let errno = match source.attachment() {
-        Some(attachment) => attachment.copy_in(offset, bytes),
-        None => Err(Errno::EFAULT),
-    };
-    errno.map_err(|errno| failed(source.id(), offset, "write", errno, "read"))
+    match source.attachment() {
+        Some(attachment) => copy_in(attachment, offset, bytes),
+        None => Err(failed(source.id(), offset, "write", Errno::EFAULT, "read")),
+    }
 }

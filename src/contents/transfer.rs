@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Kind};
 use crate::model::ShmId;
-use crate::query::words;
-use crate::sys::{self, Errno};
+use crate::query::{huge_page_behind, no_huge_page, words};
+use crate::sys::{self, Attachment, Errno};
 
 /// Makes the error of a copy that failed at an offset.
 pub(super) fn failed(id: ShmId, offset: u64, doing: &str, errno: Errno, call: &'static str) -> Error {
@@ -11,9 +11,19 @@ pub(super) fn failed(id: ShmId, offset: u64, doing: &str, errno: Errno, call: &'
         .system(words(errno, call))
         .target(id.to_string());
     match errno {
-        Errno::EFAULT => error
-            .cause("a page there cannot be had: it is a huge page and their pool is empty, or memory has run out")
-            .hint("`grep -i huge /proc/meminfo` shows the pool, `shmadm limits` what segments take"),
+        Errno::EFAULT | Errno::ENOMEM | Errno::ENOSPC => error
+            .cause("a page there cannot be had: memory has run out, or what a control group may take of it")
+            .hint("`free -h` shows what there is, `shmadm limits` what segments take"),
+        _ => error,
+    }
+}
+
+/// Makes the error of a copy to or from an attachment that failed at an offset: of a huge page it is told which pool is
+/// empty.
+pub(super) fn fault(attachment: &Attachment, offset: u64, doing: &str, errno: Errno, call: &'static str) -> Error {
+    let error = failed(attachment.id(), offset, doing, errno, call);
+    match huge_page_behind(attachment.address()) {
+        Some(page) if errno == Errno::EFAULT => no_huge_page(error, page, None),
         _ => error,
     }
 }

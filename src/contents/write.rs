@@ -2,8 +2,8 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::Range;
-use super::transfer::{failed, interrupted, unreadable};
+use super::transfer::{fault, interrupted, unreadable};
+use super::{Progress, Range};
 use crate::error::Error;
 use crate::query::System;
 use crate::sys::{Attachment, Errno, is_at_end, widen_pipe};
@@ -20,19 +20,20 @@ const PIPE_ROOM: i32 = 1 << 20;
 /// # Errors
 /// A page cannot be had.
 pub(crate) fn copy_in(attachment: &Attachment, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-    attachment.copy_in(offset, bytes).map_err(|errno| failed(attachment.id(), offset, "write", errno, "read"))
+    attachment.copy_in(offset, bytes).map_err(|errno| fault(attachment, offset, "write", errno, "read"))
 }
 
 /// Fills a range with one byte.
 ///
 /// # Errors
 /// A page cannot be had, or a signal has asked us to end.
-pub(crate) fn fill(attachment: &Attachment, range: Range, byte: u8) -> Result<(), Error> {
+pub(crate) fn fill(attachment: &Attachment, range: Range, byte: u8, progress: Progress<'_>) -> Result<(), Error> {
     let room = usize::try_from(range.length()).map_or(PIECE, |length| length.min(PIECE));
     let bytes = vec![byte; room];
     for (offset, length) in range.pieces(room) {
         interrupted()?;
         copy_in(attachment, offset, &bytes[..length])?;
+        progress(length as u64);
     }
     Ok(())
 }
@@ -55,6 +56,7 @@ pub(crate) fn receive(
     attachment: &Attachment,
     range: Range,
     from: BorrowedFd<'_>,
+    progress: Progress<'_>,
 ) -> Result<Received, Error> {
     widen_pipe(from, PIPE_ROOM);
     let page_size = usize::try_from(system.page_size()).unwrap_or(4096);
@@ -62,6 +64,8 @@ pub(crate) fn receive(
     let mut mapped = offset;
     let written = |offset: u64| offset - range.offset;
     while offset < range.end {
+        // A signal that came while bytes came has interrupted nothing.
+        interrupted()?;
         let length = usize::try_from(range.end - offset).map_or(BULK, |left| left.min(BULK));
         if offset >= mapped {
             // Mapping ahead pays for pages that are there, and costs for those that would be made by it.
@@ -73,10 +77,13 @@ pub(crate) fn receive(
         }
         match attachment.receive(offset, length, from) {
             Ok(0) => return Ok(Received { written: written(offset), more: false }),
-            Ok(count) => offset += count as u64,
+            Ok(count) => {
+                offset += count as u64;
+                progress(count as u64);
+            }
             Err(Errno::EINTR) => interrupted()?,
             Err(Errno::EFAULT) => {
-                let error = failed(attachment.id(), offset, "write", Errno::EFAULT, "read");
+                let error = fault(attachment, offset, "write", Errno::EFAULT, "read");
                 return Err(error.hint(format!("{} bytes were written before it", written(offset))));
             }
             Err(errno) => return Err(unreadable(written(offset), errno)),

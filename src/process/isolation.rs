@@ -5,8 +5,8 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::error::{Error, Kind};
 use crate::procfs;
-use crate::query::{System, words};
-use crate::sys::{self, SysError};
+use crate::query::{System, may_map_itself, words};
+use crate::sys::{self, On, SysError};
 
 /// Whether a command shall have an IPC namespace of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +53,10 @@ pub(crate) fn isolate(system: &System, how: Isolate) -> Result<(Isolation, Vec<S
     if how == Isolate::Never {
         return Ok((Isolation::None, Vec::new()));
     }
-    let limit = |name: &str| procfs::sysctl(system.proc(), name);
-    let outer = LIMITS.map(limit);
-    let isolation = match (sys::leave_ipc(), how) {
-        (Ok(()), _) => Isolation::Ipc,
+    let wanted: Vec<Limit> =
+        LIMITS.iter().filter_map(|name| Some((*name, procfs::sysctl(system.proc(), name)?))).collect();
+    match (sys::leave_ipc(), how) {
+        (Ok(()), _) => Ok((Isolation::Ipc, carry(system, &wanted))),
         (Err(error), Isolate::Auto | Isolate::Never) => {
             let reason = match error.errno {
                 Errno::EPERM => "it takes CAP_SYS_ADMIN".to_owned(),
@@ -66,36 +66,70 @@ pub(crate) fn isolate(system: &System, how: Isolate) -> Result<(Isolation, Vec<S
                 "not isolated ({reason}): what is left behind is told by its creators; `--isolate always` makes a user \
                  namespace for it"
             );
-            return Ok((Isolation::None, vec![note]));
+            Ok((Isolation::None, vec![note]))
         }
-        (Err(_), Isolate::Always) => {
-            enter_own_user_namespace()?;
-            Isolation::UserAndIpc
-        }
-    };
-    let mut notes = Vec::new();
-    for (name, outer) in LIMITS.iter().zip(outer) {
-        let Some(outer) = outer.filter(|outer| limit(name) != Some(*outer)) else { continue };
-        if let Err(error) = std::fs::write(system.proc().join("sys").join(name), outer.to_string()) {
-            let name = name.replace('/', ".");
-            notes
-                .push(format!("the new namespace has another {name} than {outer}, which cannot be set there: {error}"));
-        }
+        (Err(_), Isolate::Always) => Ok((Isolation::UserAndIpc, enter_own_user_namespace(system, &wanted)?)),
     }
-    Ok((isolation, notes))
 }
 
-/// Makes a user namespace in which nobody but the user himself is known, and an IPC namespace in it.
-fn enter_own_user_namespace() -> Result<(), Error> {
-    let (uid, gid) = (geteuid(), getegid());
-    sys::leave_user_and_ipc().map_err(|error| refused(error, cause_of(error.errno)))?;
+/// A limit, and its value.
+type Limit = (&'static str, u64);
+
+/// Gives those limits that the namespace that we are in has not.
+fn missing<'a>(system: &System, wanted: &'a [Limit]) -> impl Iterator<Item = &'a Limit> {
+    let proc = system.proc().to_owned();
+    wanted.iter().filter(move |(name, value)| procfs::sysctl(&proc, name) != Some(*value))
+}
+
+/// Carries limits into the namespace that we are in; gives what the user should know of those that it cannot have.
+fn carry(system: &System, wanted: &[Limit]) -> Vec<String> {
+    let set = |(name, value): &Limit| {
+        let error = std::fs::write(system.proc().join("sys").join(name), value.to_string()).err()?;
+        let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+        let name = name.replace('/', ".");
+        Some(format!(
+            "the command has another {name} than the {value} here, which cannot be set for it: {}",
+            errno.desc()
+        ))
+    };
+    missing(system, wanted).filter_map(set).collect()
+}
+
+/// Makes a user namespace in which nobody but the user himself is known, and an IPC namespace with these limits.
+///
+/// Limits belong to the root of the namespace that the IPC namespace was made in. Where some are to be set, the user is
+/// that at first, and then himself in another user namespace below.
+fn enter_own_user_namespace(system: &System, wanted: &[Limit]) -> Result<Vec<String>, Error> {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let is_nobody = std::fs::read(system.proc().join("self/uid_map")).is_ok_and(|map| map.is_empty());
+    let may_map = may_map_itself(system);
+    let cause = |errno| match errno {
+        Errno::EPERM if is_nobody => "this user has no number in the present user namespace".to_owned(),
+        Errno::EPERM if !may_map => "root is known in a user namespace if whoever makes it has CAP_SETFCAP".to_owned(),
+        errno => cause_of(errno),
+    };
+    let failed = |error: SysError| refused(error, cause(error.errno));
+    sys::leave_user_and_ipc().map_err(failed)?;
+    if uid == 0 || missing(system, wanted).next().is_none() {
+        map([(uid, uid), (gid, gid)]).map_err(failed)?;
+        return Ok(carry(system, wanted));
+    }
+    map([(0, uid), (0, gid)]).map_err(failed)?;
+    let notes = carry(system, wanted);
+    sys::leave_user().map_err(failed)?;
+    map([(uid, 0), (gid, 0)]).map_err(failed)?;
+    Ok(notes)
+}
+
+/// Says who is who in a new user namespace: for a user and for a group, the number inside and that outside.
+fn map(ids: [(u32, u32); 2]) -> Result<(), SysError> {
     // Without this, which kernels before 3.19 lack, a user may not say which group he is in.
     let _ = std::fs::write("/proc/self/setgroups", "deny");
-    for (name, id) in [("uid_map", uid.as_raw()), ("gid_map", gid.as_raw())] {
-        std::fs::write(format!("/proc/self/{name}"), format!("{id} {id} 1")).map_err(|error| {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
-            let error = SysError { errno, call: "write", target: sys::On::Nothing };
-            refused(error, format!("a user namespace was made, but its {name} may not be written: {RESTRICTED}"))
+    for (name, (inside, outside)) in ["uid_map", "gid_map"].into_iter().zip(ids) {
+        std::fs::write(format!("/proc/self/{name}"), format!("{inside} {outside} 1")).map_err(|error| SysError {
+            errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
+            call: if name == "uid_map" { "write uid_map" } else { "write gid_map" },
+            target: On::Nothing,
         })?;
     }
     Ok(())

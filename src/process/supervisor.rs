@@ -55,7 +55,7 @@ impl Supervised {
 /// It cannot be started; or traced (Permission).
 pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> Result<Supervised, Error> {
     let failed = |errno| Error::new(Kind::Failed, "cannot supervise the command").system(words(errno, "signalfd"));
-    let inherited = Inherited::inherited();
+    let inherited = Inherited::read();
     let inbox = Inbox::open().map_err(failed)?;
     // Whoever loses his parent becomes our child. No kernel that this program runs on lacks it.
     let _ = set_child_subreaper(true);

@@ -42,11 +42,6 @@ pub(crate) fn default_huge_page(root: &Path) -> Option<u64> {
     meminfo(root, "Hugepagesize")
 }
 
-/// Gives the number of huge pages of the default size that are free.
-pub(crate) fn free_huge_pages(root: &Path) -> Option<u64> {
-    meminfo(root, "HugePages_Free")
-}
-
 /// Gives the sizes of huge pages that the kernel has, in bytes, from /sys/kernel/mm/hugepages, smallest first.
 pub(crate) fn huge_page_sizes(pools: &Path) -> Vec<u64> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
@@ -60,9 +55,59 @@ pub(crate) fn huge_page_sizes(pools: &Path) -> Vec<u64> {
     sizes
 }
 
+/// A pool of huge pages of one size, in pages (Documentation/admin-guide/mm/hugetlbpage.rst).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pool {
+    /// All of them.
+    pub(crate) total: u64,
+    /// Those that nobody has touched.
+    free: u64,
+    /// Those that are free, and promised to somebody.
+    reserved: u64,
+    /// How many more may be made of memory while there is some.
+    more: u64,
+}
+
+impl Pool {
+    /// Gives how many a new segment can have, those included that would have to be made first.
+    pub(crate) fn unpromised(self) -> u64 {
+        self.free.saturating_sub(self.reserved) + self.more
+    }
+}
+
+/// Reads the pool of huge pages of so many bytes, below /sys/kernel/mm/hugepages; `None` if there is none.
+pub(crate) fn pool(pools: &Path, size: u64) -> Option<Pool> {
+    let directory = pools.join(format!("hugepages-{}kB", size >> 10));
+    let number = |name| fs::read_to_string(directory.join(name)).ok()?.trim().parse::<u64>().ok();
+    Some(Pool {
+        total: number("nr_hugepages")?,
+        free: number("free_hugepages")?,
+        reserved: number("resv_hugepages")?,
+        more: number("nr_overcommit_hugepages")?.saturating_sub(number("surplus_hugepages")?),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pools_of_huge_pages_are_read() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, values) in [("hugepages-1048576kB", ["0"; 5]), ("hugepages-2048kB", ["20", "7", "5", "4", "1"])] {
+            fs::create_dir(root.path().join(name)).unwrap();
+            let files = ["nr_hugepages", "free_hugepages", "resv_hugepages", "nr_overcommit_hugepages"];
+            for (file, value) in files.into_iter().chain(["surplus_hugepages"]).zip(values) {
+                fs::write(root.path().join(name).join(file), format!("{value}\n")).unwrap();
+            }
+        }
+        assert_eq!(huge_page_sizes(root.path()), [2 << 20, 1 << 30]);
+        let two = pool(root.path(), 2 << 20).unwrap();
+        assert_eq!(two, Pool { total: 20, free: 7, reserved: 5, more: 3 });
+        assert_eq!((two.unpromised(), pool(root.path(), 1 << 30).unwrap().unpromised()), (5, 0));
+        assert_eq!(pool(root.path(), 4 << 20), None);
+        assert!(huge_page_sizes(&root.path().join("none")).is_empty());
+    }
 
     #[test]
     fn numbers_of_64_bits_and_lines_of_meminfo_are_read() {
@@ -81,6 +126,5 @@ mod tests {
         assert_eq!((swap_total(root.path()), swapped_out(root.path())), (Some(4 << 10), None));
         fs::write(root.path().join("vmstat"), "nr_free_pages 1\npswpin 3\npswpout 5\nzswpout 7\n").unwrap();
         assert_eq!(swapped_out(root.path()), Some(12));
-        assert_eq!(free_huge_pages(root.path()), Some(3));
     }
 }

@@ -148,7 +148,7 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             .cause(format!("the largest segment here is {} (kernel.shmmax)", Size(limits.shmmax)))
             .hint(format!("raise the limit: `sysctl -w kernel.shmmax={size}`")),
         Errno::EINVAL if flags.huge.is_some() => {
-            let sizes = super::limits::huge_page_sizes();
+            let sizes = super::huge::huge_page_sizes();
             let sizes: Vec<String> = sizes.into_iter().map(|size| Size(size).to_string()).collect();
             match sizes.as_slice() {
                 [] => error.cause("this kernel has no huge pages"),
@@ -159,17 +159,11 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
         }
         Errno::EINVAL => error.cause("no file of the kernel's tmpfs can be as large as that"),
         Errno::ENOSPC => explain_no_space(system, error, size, limits),
-        Errno::ENOMEM if flags.huge.is_some() => error
-            .cause(match flags.huge {
-                Some(Some(logarithm)) => {
-                    format!("the pool of huge pages of {} has too few free ones", Size(1_u64 << (logarithm & 63)))
-                }
-                _ => format!(
-                    "the pool of huge pages has too few free ones ({} are free)",
-                    procfs::free_huge_pages(system.proc()).unwrap_or(0)
-                ),
-            })
-            .hint("enlarge it: `sysctl -w vm.nr_hugepages=N` (/sys/kernel/mm/hugepages for other sizes)"),
+        Errno::ENOMEM if flags.huge.is_some() => {
+            let named = flags.huge.flatten().map(|logarithm| 1_u64 << (logarithm & 63));
+            let page = named.or_else(|| super::huge_page_size(system)).unwrap_or(limits.page_size);
+            super::no_huge_page(error, page, Some(size))
+        }
         Errno::ENOMEM => {
             let total = procfs::memory_total(system.proc());
             let error = match total {

@@ -6,6 +6,7 @@ use std::thread::{Builder, ScopedJoinHandle};
 
 use nix::errno::Errno;
 
+use super::huge::resident;
 use super::{Attempt, System, explain, words};
 use crate::error::{Error, Kind, SystemWords};
 use crate::model::{Needs, Segment, ShmId};
@@ -48,7 +49,7 @@ pub(crate) fn each(
     let mut complete = |mut segment: Segment| {
         shown.set(true);
         if outcome.is_ok() {
-            system.complete(&mut segment, needs);
+            complete_one(system, &mut segment, needs);
             outcome = show(segment);
         }
     };
@@ -159,9 +160,15 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
         };
     }
     if let Some(segment) = &mut found {
-        system.complete(segment, needs);
+        complete_one(system, segment, needs);
     }
     Ok(found)
+}
+
+/// Adds what is needed of a segment, and puts right what the kernel miscounts.
+fn complete_one(system: &System, segment: &mut Segment, needs: Needs) {
+    segment.rss = segment.rss.and_then(|rss| resident(system, rss, segment.size));
+    system.complete(segment, needs);
 }
 
 /// Calls shmctl(IPC_STAT) and nothing else, for who wants to see what it returns.

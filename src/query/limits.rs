@@ -1,15 +1,10 @@
 //! Limits of the IPC namespace, and how much of them is used.
 
-use std::path::Path;
-
 use super::{Attempt, System, explain, inventory};
 use crate::error::Error;
 use crate::model::{Limits, Needs, Usage};
 use crate::procfs;
 use crate::sys;
-
-/// Where the kernel shows its pools of huge pages.
-const HUGE_PAGE_POOLS: &str = "/sys/kernel/mm/hugepages";
 
 /// Reads the limits, from IPC_INFO or, where that is denied, from /proc/sys.
 ///
@@ -75,14 +70,4 @@ pub(crate) fn usage(system: &System) -> Result<Usage, Error> {
 /// Tells whether `kernel.shm_rmid_forced` is on, so that segments die with their last attachment.
 pub(crate) fn rmid_forced(system: &System) -> bool {
     procfs::sysctl(system.proc(), "kernel/shm_rmid_forced").is_some_and(|value| value != 0)
-}
-
-/// Gives the bytes of a huge page of the default size; `None` if the kernel has none.
-pub(crate) fn huge_page_size(system: &System) -> Option<u64> {
-    procfs::default_huge_page(system.proc())
-}
-
-/// Gives the sizes of huge pages that the kernel has, in bytes.
-pub(super) fn huge_page_sizes() -> Vec<u64> {
-    procfs::huge_page_sizes(Path::new(HUGE_PAGE_POOLS))
 }

@@ -4,22 +4,23 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
-use super::processes::{inode_of, own_mapping};
+use super::processes::{huge_page_on, inode_of, own_mapping};
 use super::{System, add_attachers};
 use crate::error::{Error, Kind};
 use crate::model::Segment;
 
-/// Opens the file behind somebody's attachment of a segment, through which it can be read without attaching it.
+/// Opens the file behind somebody's attachment of a segment, through which it can be read without attaching it;
+/// where that cannot be, the error advises what is typed otherwise.
 ///
 /// # Errors
 /// Nobody that can be seen has it attached, or the right to look through that is missing: Permission.
-pub(crate) fn attached_file(system: &System, segment: &Segment) -> Result<File, Error> {
+pub(crate) fn attached_file(system: &System, segment: &Segment, otherwise: &str) -> Result<File, Error> {
     let id = segment.id;
     let cannot = |cause: String| {
         Error::new(Kind::Permission, format!("cannot peek into segment {id}"))
             .target(id.to_string())
             .cause(cause)
-            .hint(format!("without --peek it is attached, which moves its times: `shmadm read {id}`"))
+            .hint(format!("without --peek it is attached, which moves its times: `shmadm {otherwise}`"))
     };
     let mut segments = [segment.clone()];
     add_attachers(system, &mut segments)?;
@@ -45,10 +46,27 @@ pub(crate) fn attached_file(system: &System, segment: &Segment) -> Result<File, 
     })
 }
 
-/// Tells whether our attachment at an address is of huge pages; `None` if /proc does not show it.
-pub(crate) fn is_huge_mapping(system: &System, address: u64) -> Option<bool> {
+/// What lies behind an attachment of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Backing {
+    /// Bytes that are mapped: the segment's size up to the end of its last page.
+    pub(crate) length: u64,
+    /// Bytes of a page.
+    pub(crate) page: u64,
+}
+
+/// Tells what lies behind our attachment at an address; `None` if /proc does not show it.
+pub(crate) fn backing(system: &System, address: u64) -> Option<Backing> {
     let devices = system.segment_devices().ok()?;
     let mapping = own_mapping(system, &devices, address)?;
     // The first one is the device of ordinary pages.
-    Some(devices.first() != Some(&mapping.device))
+    let ordinary = devices.first() == Some(&mapping.device);
+    let page = if ordinary { system.page_size() } else { huge_page_on(mapping.device)? };
+    Some(Backing { length: mapping.end - mapping.start, page })
+}
+
+/// Gives the bytes of a page behind our attachment at an address, if pages there are huge.
+pub(crate) fn huge_page_behind(address: u64) -> Option<u64> {
+    let system = System::new();
+    backing(&system, address).map(|backing| backing.page).filter(|page| *page != system.page_size())
 }

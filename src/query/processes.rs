@@ -229,20 +229,24 @@ pub(super) fn own_mapping(system: &System, devices: &[(u32, u32)], address: u64)
 pub(super) fn segment_devices() -> Result<Vec<(u32, u32)>, Errno> {
     // The one that is always there: without it nothing can be told.
     memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?;
-    let mut flags = vec![MFdFlags::MFD_CLOEXEC];
-    flags.extend(super::limits::huge_page_sizes().into_iter().map(|size| {
-        let logarithm = size.trailing_zeros() << nix::libc::MFD_HUGE_SHIFT;
-        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_HUGETLB | MFdFlags::from_bits_retain(logarithm)
-    }));
-    let devices = flags
-        .into_iter()
-        .filter_map(|flags| {
-            let device = nix::sys::stat::fstat(memfd_create(c"shmadm", flags).ok()?).ok()?.st_dev;
-            let part = |number: u64| u32::try_from(number).ok();
-            Some((part(nix::sys::stat::major(device))?, part(nix::sys::stat::minor(device))?))
-        })
-        .collect();
-    Ok(devices)
+    let sizes = super::huge::huge_page_sizes().into_iter().map(Some);
+    Ok(std::iter::once(None).chain(sizes).filter_map(device_of_pages).collect())
+}
+
+/// Gives the bytes of the huge pages whose segments lie on a device.
+pub(super) fn huge_page_on(device: (u32, u32)) -> Option<u64> {
+    super::huge::huge_page_sizes().into_iter().find(|size| device_of_pages(Some(*size)) == Some(device))
+}
+
+/// Gives the device on which segments of huge pages of some size lie, or those of ordinary pages.
+fn device_of_pages(huge: Option<u64>) -> Option<(u32, u32)> {
+    let size = huge.map_or(MFdFlags::empty(), |size| {
+        MFdFlags::MFD_HUGETLB | MFdFlags::from_bits_retain(size.trailing_zeros() << nix::libc::MFD_HUGE_SHIFT)
+    });
+    let file = memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC | size).ok()?;
+    let device = nix::sys::stat::fstat(file).ok()?.st_dev;
+    let part = |number: u64| u32::try_from(number).ok();
+    Some((part(nix::sys::stat::major(device))?, part(nix::sys::stat::minor(device))?))
 }
 
 #[cfg(test)]

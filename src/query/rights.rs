@@ -10,6 +10,8 @@ pub(super) const CAP_IPC_LOCK: u32 = 14;
 pub(super) const CAP_IPC_OWNER: u32 = 15;
 /// linux/capability.h: look into any process.
 const CAP_SYS_PTRACE: u32 = 19;
+/// linux/capability.h: have root's number in a user namespace mean root outside, since Linux 5.12.
+const CAP_SETFCAP: u32 = 31;
 /// linux/capability.h: override the check on changing and removing.
 pub(super) const CAP_SYS_ADMIN: u32 = 21;
 
@@ -22,6 +24,11 @@ pub(super) fn has_capability(system: &System, capability: u32) -> Option<bool> {
 /// Tells whether the caller may look into other users' processes (CAP_SYS_PTRACE).
 pub(crate) fn looks_into_all(system: &System) -> bool {
     has_capability(system, CAP_SYS_PTRACE) == Some(true)
+}
+
+/// Tells whether the caller may make a user namespace with himself in it, as far as capabilities count.
+pub(crate) fn may_map_itself(system: &System) -> bool {
+    system.uid() != 0 || has_capability(system, CAP_SETFCAP) != Some(false)
 }
 
 /// Tells whether the caller may change or remove a segment; `None` if it cannot be told.

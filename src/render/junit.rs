@@ -1,4 +1,4 @@
-//! A JUnit file, as CI systems show it: one test case, which fails if anything was left behind.
+//! A JUnit file, as CI systems show it: two test cases, one of the command's exit code, and one of what it left behind.
 
 use std::io::{self, Write};
 
@@ -10,19 +10,21 @@ use crate::model::LeakCheck;
 
 /// Writes it.
 ///
-/// The case has the command for its name, so that its history in a CI system goes on from run to run.
+/// The cases have the command in their names, so that their history in a CI system goes on from run to run.
 ///
 /// # Errors
 /// The writer's.
 pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result<()> {
     let leaked: Vec<String> = check.counted().map(|leak| text(&leak_line(leak))).collect();
-    let skipped = if check.lenient { check.leaks.unattributed.as_slice() } else { &[] };
-    let skipped: Vec<String> = skipped.iter().map(|leak| text(&leak_line(leak))).collect();
-    let failures = if leaked.is_empty() { "0" } else { "1" };
+    let uncounted = if check.lenient { check.leaks.unattributed.as_slice() } else { &[] };
+    let uncounted: Vec<String> = uncounted.iter().map(|leak| text(&leak_line(leak))).collect();
+    let number = |is: bool| if is { "1" } else { "0" };
+    let (failures, errors) = (number(!leaked.is_empty()), number(check.exit_code != 0));
     let seconds = format!("{:.3}", check.seconds);
-    let counts = [("tests", "1"), ("failures", failures), ("errors", "0"), ("skipped", "0"), ("time", &seconds)];
+    let counts = [("tests", "2"), ("failures", failures), ("errors", errors), ("skipped", "0"), ("time", &seconds)];
     let exit_code = check.exit_code.to_string();
     let command = text(&check.command.join(" "));
+    let case = |what: &str| [("classname", "shmadm.leakcheck".to_owned()), ("name", format!("{command}: {what}"))];
     let mut writer = Writer::new_with_indent(out, b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     writer.create_element("testsuites").with_attributes(counts).write_inner_content(|writer| {
@@ -35,15 +37,30 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
                 }
                 Ok(())
             })?;
-            let case = writer.create_element("testcase").with_attributes([
-                ("classname", "shmadm.leakcheck"),
-                ("name", &command),
-                ("time", &seconds),
-            ]);
-            if leaked.is_empty() && skipped.is_empty() {
-                return case.write_empty().map(drop);
+            let names = case("succeeds");
+            let ran = writer
+                .create_element("testcase")
+                .with_attributes(names.iter().map(|(name, value)| (*name, value.as_str())));
+            let ran = ran.with_attribute(("time", seconds.as_str()));
+            if check.exit_code == 0 {
+                ran.write_empty()?;
+            } else {
+                ran.write_inner_content(|writer| {
+                    let message = format!("its exit code was {exit_code}");
+                    let error = writer.create_element("error");
+                    error.with_attributes([("message", message.as_str()), ("type", "exit")]).write_empty()?;
+                    Ok(())
+                })?;
             }
-            case.write_inner_content(|writer| {
+            let names = case("leaves no shared memory behind");
+            let left = writer
+                .create_element("testcase")
+                .with_attributes(names.iter().map(|(name, value)| (*name, value.as_str())));
+            let left = left.with_attribute(("time", "0"));
+            if leaked.is_empty() && uncounted.is_empty() {
+                return left.write_empty().map(drop);
+            }
+            left.write_inner_content(|writer| {
                 if !leaked.is_empty() {
                     let segments = if leaked.len() == 1 { "segment" } else { "segments" };
                     let message = format!("{} shared memory {segments} left behind", leaked.len());
@@ -51,8 +68,8 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
                     let failure = failure.with_attributes([("message", message.as_str()), ("type", "leak")]);
                     failure.write_text_content(BytesText::new(&leaked.join("\n")))?;
                 }
-                if !skipped.is_empty() {
-                    let told = format!("not attributed, and not counted:\n{}", skipped.join("\n"));
+                if !uncounted.is_empty() {
+                    let told = format!("not attributed, and not counted:\n{}", uncounted.join("\n"));
                     writer.create_element("system-out").write_text_content(BytesText::new(&told))?;
                 }
                 Ok(())
@@ -75,7 +92,7 @@ mod tests {
     use crate::model::Leaks;
 
     #[test]
-    fn a_command_that_left_nothing_is_a_case_that_passed_whatever_its_words_are() {
+    fn each_thing_that_went_wrong_is_a_case_whatever_the_words_of_the_command_are() {
         let check = LeakCheck {
             command: vec!["sh".to_owned(), "a<b&\"c\"\u{1b}\u{ffff}".to_owned()],
             exit_code: 3,
@@ -90,11 +107,13 @@ mod tests {
         assert_eq!(
             written,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-             <testsuites tests=\"1\" failures=\"0\" errors=\"0\" skipped=\"0\" time=\"0.250\">\n  \
-             <testsuite name=\"shmadm leakcheck\" tests=\"1\" failures=\"0\" errors=\"0\" skipped=\"0\" time=\"0.250\">\n    \
+             <testsuites tests=\"2\" failures=\"0\" errors=\"1\" skipped=\"0\" time=\"0.250\">\n  \
+             <testsuite name=\"shmadm leakcheck\" tests=\"2\" failures=\"0\" errors=\"1\" skipped=\"0\" time=\"0.250\">\n    \
              <properties>\n      <property name=\"isolation\" value=\"ipc\"/>\n      \
              <property name=\"exit_code\" value=\"3\"/>\n    </properties>\n    \
-             <testcase classname=\"shmadm.leakcheck\" name=\"sh a&lt;b&amp;&quot;c&quot;\\x1b\u{fffd}\" time=\"0.250\"/>\n  \
+             <testcase classname=\"shmadm.leakcheck\" name=\"sh a&lt;b&amp;&quot;c&quot;\\x1b\u{fffd}: succeeds\" time=\"0.250\">\n      \
+             <error message=\"its exit code was 3\" type=\"exit\"/>\n    </testcase>\n    \
+             <testcase classname=\"shmadm.leakcheck\" name=\"sh a&lt;b&amp;&quot;c&quot;\\x1b\u{fffd}: leaves no shared memory behind\" time=\"0\"/>\n  \
              </testsuite>\n</testsuites>\n"
         );
     }

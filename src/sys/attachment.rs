@@ -3,17 +3,19 @@
 //! No reference and no slice is ever made to the mapping: the kernel copies, by address and bounded length, so that
 //! a page that cannot be had is an EFAULT and no signal. What goes to or from our own memory passes a private pipe.
 
-use std::cell::RefCell;
 use std::ffi::c_void;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::ptr::{self, NonNull};
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc::{self, c_int};
 
-use super::{On, SysError, sysv};
+use super::{On, SysError, files, sysv};
 use crate::model::{Access, ShmId};
 
 /// What a pipe holds unless told otherwise (pipe(7)).
@@ -41,9 +43,15 @@ pub(crate) struct Attachment {
     size: usize,
     /// What the mapping allows.
     access: Access,
-    /// The private pipe through which copies to and from our memory go; made when first needed.
-    pipe: RefCell<Option<(OwnedFd, OwnedFd)>>,
+    /// The private pipes through which copies to and from our memory go, as many as there were at once.
+    pipes: Mutex<Vec<(OwnedFd, OwnedFd)>>,
 }
+
+// SAFETY: the mapping belongs to no thread, and may be left by any.
+unsafe impl Send for Attachment {}
+// SAFETY: through a shared reference the kernel copies to and from the mapping, or looks at it, which threads may have
+// it do at once as processes may; what this program itself reads and writes there takes a unique reference.
+unsafe impl Sync for Attachment {}
 
 impl Attachment {
     /// Attaches a segment.
@@ -75,7 +83,7 @@ impl Attachment {
             return Err(SysError { errno: Errno::EINVAL, call: "shmat", target: On::Id(id) });
         };
         // From here on the drop detaches. While attached the id cannot come to mean another segment.
-        let mut attachment = Self { id, address, size: 0, access, pipe: RefCell::new(None) };
+        let mut attachment = Self { id, address, size: 0, access, pipes: Mutex::new(Vec::new()) };
         let size = sysv::stat(id)?.size;
         attachment.size = usize::try_from(size).map_err(|_| failed())?;
         Ok(attachment)
@@ -107,8 +115,8 @@ impl Attachment {
     /// shmdt(2): EINVAL if it was unmapped behind our back.
     pub(crate) fn detach(self) -> Result<(), SysError> {
         let this = std::mem::ManuallyDrop::new(self);
-        // SAFETY: `this` is never used again, so that its pipe is taken out of it once.
-        drop(unsafe { ptr::read(&raw const this.pipe) });
+        // SAFETY: `this` is never used again, so that its pipes are taken out of it once.
+        drop(unsafe { ptr::read(&raw const this.pipes) });
         // SAFETY: shmat gave the address, and no pointer derived from it outlives `self`.
         let result = unsafe { libc::shmdt(this.address.as_ptr()) };
         if result < 0 { Err(SysError::last("shmdt", On::Id(this.id))) } else { Ok(()) }
@@ -162,17 +170,19 @@ impl Attachment {
         })
     }
 
-    /// Lends the private pipe; after a failure it is thrown away with whatever is left in it.
+    /// Lends a private pipe; after a failure it is thrown away with whatever is left in it.
     fn through_pipe<T>(
         &self,
         work: impl FnOnce(BorrowedFd<'_>, BorrowedFd<'_>) -> Result<T, Errno>,
     ) -> Result<T, Errno> {
-        let pipe = match self.pipe.take() {
+        let pipes = || self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = pipes().pop();
+        let pipe = match idle {
             Some(pipe) => pipe,
             None => nix::unistd::pipe2(OFlag::O_CLOEXEC)?,
         };
         let result = work(pipe.0.as_fd(), pipe.1.as_fd())?;
-        self.pipe.replace(Some(pipe));
+        pipes().push(pipe);
         Ok(result)
     }
 
@@ -196,6 +206,26 @@ impl Attachment {
         // SAFETY: the kernel writes at most `length` bytes that `range` found within the mapping, or answers EFAULT;
         // no Rust reference to them exists, and a read-only mapping gives EFAULT too.
         let count = unsafe { libc::read(from.as_raw_fd(), to, length) };
+        Errno::result(count).map(isize::cast_unsigned)
+    }
+
+    /// Reads bytes of a file, from a place in it on, into the segment with pread(2); gives how many came, 0 at its end.
+    ///
+    /// # Errors
+    /// pread(2), EINTR included; EFAULT if the range leaves the segment, the mapping is read-only or a page cannot be
+    /// had.
+    pub(crate) fn receive_at(
+        &self,
+        offset: u64,
+        length: usize,
+        from: BorrowedFd<'_>,
+        place: u64,
+    ) -> Result<usize, Errno> {
+        let to = self.range(offset, length)?;
+        let place = i64::try_from(place).map_err(|_| Errno::EOVERFLOW)?;
+        // SAFETY: the kernel writes at most `length` bytes that `range` found within the mapping, or answers EFAULT;
+        // no Rust reference to them exists, and a read-only mapping gives EFAULT too.
+        let count = unsafe { libc::pread(from.as_raw_fd(), to, length, place) };
         Errno::result(count).map(isize::cast_unsigned)
     }
 
@@ -249,11 +279,11 @@ impl Attachment {
         Ok(pages.into_iter().map(|page| page & 1 != 0).collect())
     }
 
-    /// Reads the native 32-bit integer at offset 0, at one stroke.
+    /// Reads the native 32-bit integer at offset 0, at one stroke; in one thread at a time, hence the unique reference.
     ///
     /// # Errors
     /// EFAULT if the segment is too small for one.
-    pub(crate) fn load_i32(&self) -> Result<i32, Errno> {
+    pub(crate) fn load_i32(&mut self) -> Result<i32, Errno> {
         let place = self.range(0, size_of::<i32>())?.cast::<i32>();
         // SAFETY: four bytes at a page's beginning are mapped and aligned; volatile, since others write them.
         Ok(unsafe { place.read_volatile() })
@@ -263,7 +293,7 @@ impl Attachment {
     ///
     /// # Errors
     /// EFAULT if the segment is too small for one, or attached for reading.
-    pub(crate) fn store_i32(&self, value: i32) -> Result<(), Errno> {
+    pub(crate) fn store_i32(&mut self, value: i32) -> Result<(), Errno> {
         if self.access == Access::ReadOnly {
             return Err(Errno::EFAULT);
         }
@@ -282,13 +312,32 @@ impl Drop for Attachment {
 }
 
 impl Attachment {
-    /// Opens the segment's memory as a file, through /proc/self/map_files, which takes privilege.
+    /// Opens the segment's memory as a file, through /proc/self/map_files, which takes privilege; `mapped` are the
+    /// segment's bytes up to the end of its last page.
     ///
     /// # Errors
     /// open(2): EPERM without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, ENOENT without /proc.
-    pub(crate) fn open_backing(&self, page_size: u64) -> io::Result<std::fs::File> {
+    pub(crate) fn open_backing(&self, mapped: u64) -> io::Result<File> {
+        File::open(self.backing(mapped))
+    }
+
+    /// As [`Attachment::open_backing`], to write; only within the segment's size, beyond which the file would grow.
+    ///
+    /// # Errors
+    /// As there; EFBIG if this process may write no file of that size, which for one that has no name would be absurd;
+    /// EINVAL if the pages are huge, whose files cannot be written.
+    pub(crate) fn open_backing_to_write(&self, page_size: u64) -> io::Result<File> {
+        if !files::may_be_as_large_as(self.size()) {
+            return Err(Errno::EFBIG.into());
+        }
+        let mapped = self.size().next_multiple_of(page_size);
+        let file = File::options().read(true).write(true).open(self.backing(mapped))?;
+        if file.metadata()?.blksize() == page_size { Ok(file) } else { Err(Errno::EINVAL.into()) }
+    }
+
+    /// Names the file behind the mapping, of which so many bytes are mapped.
+    fn backing(&self, mapped: u64) -> String {
         let start = self.address();
-        let end = start + self.size().div_ceil(page_size) * page_size;
-        std::fs::File::open(format!("/proc/self/map_files/{start:x}-{end:x}"))
+        format!("/proc/self/map_files/{start:x}-{:x}", start + mapped)
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
-use nix::libc::{O_NONBLOCK, c_int};
+use nix::libc::{self, O_NONBLOCK, c_int};
 use nix::sys::stat::fstat;
 use nix::unistd::{Whence, ftruncate, lseek};
 
@@ -90,6 +90,14 @@ pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<Option<(u64
 /// read(2), EINTR included.
 pub(crate) fn is_at_end(from: BorrowedFd<'_>) -> Result<bool, Errno> {
     nix::unistd::read(from, &mut [0]).map(|count| count == 0)
+}
+
+/// Tells whether this process may write files of so many bytes (RLIMIT_FSIZE).
+pub(super) fn may_be_as_large_as(size: u64) -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a whole record, which the call fills.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    result == 0 && size <= limit.rlim_cur
 }
 
 /// Makes a pipe larger, so that fewer calls fill it; any answer will do. Gives whether it is a pipe.

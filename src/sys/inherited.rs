@@ -60,7 +60,7 @@ pub(crate) struct Inherited {
 
 impl Inherited {
     /// Gives what this process inherited; to be called before it changes any of it.
-    pub(crate) fn inherited() -> Self {
+    pub(crate) fn read() -> Self {
         let mut state = Self { closed: CLOSED_STREAMS.load(Ordering::Relaxed).into(), ..Self::default() };
         let (nothing, blocked): (*const u64, *mut u64) = (std::ptr::null(), &raw mut state.blocked);
         // SAFETY: the null set asks for the present one, which has the size that is said and a place of that size.

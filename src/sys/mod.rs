@@ -32,7 +32,9 @@ pub(crate) use files::{
 };
 pub(crate) use inbox::{Arrival, Inbox, pass_on};
 pub(crate) use inherited::Inherited;
-pub(crate) use namespace::{enter_ipc, enter_user, in_ipc_namespace, is_ipc, leave_ipc, leave_user_and_ipc, owner_of};
+pub(crate) use namespace::{
+    enter_ipc, enter_user, in_ipc_namespace, is_ipc, leave_ipc, leave_user, leave_user_and_ipc, owner_of,
+};
 pub(crate) use nix::errno::Errno;
 pub(crate) use notify::{CAN_LISTEN, let_go_on, listen, receive, still_waits};
 pub(crate) use process::{

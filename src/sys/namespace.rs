@@ -44,6 +44,14 @@ pub(crate) fn leave_user_and_ipc() -> Result<(), SysError> {
     unshare(both).map_err(|errno| SysError { errno, call: "unshare", target: On::Nothing })
 }
 
+/// Leaves the user namespace alone, likewise.
+///
+/// # Errors
+/// As those of [`leave_user_and_ipc`].
+pub(crate) fn leave_user() -> Result<(), SysError> {
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| SysError { errno, call: "unshare", target: On::Nothing })
+}
+
 /// Opens the user namespace that owns a namespace (NS_GET_USERNS).
 ///
 /// # Errors

@@ -29,6 +29,9 @@ extern "C" fn note(signal: c_int) {
     errno.set();
 }
 
+/// Lets the call that brought the signal return.
+extern "C" fn go_on(_: c_int) {}
+
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
@@ -67,6 +70,10 @@ impl Watch {
                 unsafe { sigaction(signal, &before) }?;
             }
         }
+        // A file that may not grow any more (RLIMIT_FSIZE) shall be an error of the call, and leave time to clean up.
+        let nothing = SigAction::new(SigHandler::Handler(go_on), SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY: `go_on` does nothing.
+        unsafe { sigaction(Signal::SIGXFSZ, &nothing) }?;
         sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(ENDING)), None)?;
         Ok(Self { reader })
     }

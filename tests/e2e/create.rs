@@ -261,10 +261,5 @@ fn refused_trials() -> Vec<Trial> {
             assert!(error["error"]["hints"].as_array().unwrap().len() >= 2, "{error}");
             assert_eq!(oracle::rows().len(), limit);
         }),
-        trial("create::a_size_of_huge_pages_that_the_kernel_lacks_is_explained", || {
-            let ran = run(["create", "--huge=4M"]).exits(1).prints_nothing().says("(EINVAL, shmget)");
-            assert!(ran.stderr.contains("cause: this kernel has no huge pages"), "{ran:?}");
-            assert_eq!(oracle::rows(), []);
-        }),
     ]
 }

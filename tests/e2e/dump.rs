@@ -1,7 +1,7 @@
 //! `dump` and `restore`: a segment to files and back, whole or not at all.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use libtest_mimic::Trial;
 use nix::libc;
@@ -26,13 +26,6 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// There and back again.
 fn whole() -> Vec<Trial> {
     vec![
-        trial("dump::what_was_dumped_is_restored", || {
-            let mut chance = fastrand::Rng::with_seed(11);
-            for round in 0..16 {
-                let size = [1, 4095, 4096, 4097, 100_000, 3 << 20, (64 << 20) - 5][round % 7];
-                round_trip(size, chance.u32(..0x7fff_ffff) * u32::from(round % 3 > 0), &mut chance);
-            }
-        }),
         trial("dump::a_large_one_with_holes_stays_small", || {
             let id = oracle::create(0, 1 << 30, 0o600 | libc::SHM_NORESERVE);
             Attached::new(id).write((1 << 29) + 5, b"here");
@@ -278,44 +271,4 @@ fn path_in(directory: &Path) -> String {
 fn names(directory: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     std::fs::read_dir(directory).unwrap().map(name).collect()
-}
-
-/// Dumps a segment, removes it and restores it: contents, record and memory are the same.
-fn round_trip(size: usize, key: u32, chance: &mut fastrand::Rng) {
-    let mode = i32::from(chance.u16(..0o1000)) | 0o600;
-    let id = oracle::create(key, size, mode);
-    let attached = Attached::new(id);
-    for _ in 0..chance.usize(..5) {
-        let start = chance.usize(..size);
-        let length = chance.usize(1..=(size - start).min(20_000));
-        attached.write(start, &noise(length, chance.u64(..)));
-    }
-    // The last byte of the last page that is part of it.
-    attached.write(size - 1, &[chance.u8(1..)]);
-    let contents = attached.bytes();
-    drop(attached);
-    let directory = tempfile::tempdir().unwrap();
-    let path: PathBuf = directory.path().join("segment.bin");
-    let before = {
-        // A copy of all of it has taken memory for its holes: what is dumped is made again without.
-        oracle::remove(id);
-        let id = oracle::create(key, size, mode);
-        let attached = Attached::new(id);
-        for (page, bytes) in contents.chunks(4096).enumerate().filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0))
-        {
-            attached.write(page * 4096, bytes);
-        }
-        drop(attached);
-        oracle::row(id).unwrap()
-    };
-    run(["dump", before.get("shmid"), "--output", path.to_str().unwrap()]).exits(0);
-    assert!(std::fs::read(&path).unwrap() == contents, "{size} bytes");
-    assert!(oracle::remove(before.get("shmid").parse().unwrap()));
-    let id = run(["restore", path.to_str().unwrap()]).exits(0).stdout.trim().parse().unwrap();
-    let after = oracle::row(id).unwrap();
-    for field in ["key", "perms", "size", "uid", "gid", "cuid", "cgid", "rss", "nattch"] {
-        assert_eq!(after.get(field), before.get(field), "{field} of {size} bytes");
-    }
-    assert!(oracle::contents(id) == contents, "{size} bytes");
-    oracle::remove(id);
 }

@@ -5,11 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::actor::Actor;
 use crate::oracle;
 use crate::support::{NOBODY, Ran, file, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 
@@ -49,7 +48,7 @@ pub(crate) fn keys(list: &Value) -> Vec<i32> {
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    [codes(), isolated(), passing_on(), refusals()].into_iter().flatten().collect()
+    [codes(), isolated(), refusals()].into_iter().flatten().collect()
 }
 
 /// What the exit code says.
@@ -113,7 +112,8 @@ fn codes() -> Vec<Trial> {
                 &["--report", nowhere],
                 &["--junit", nowhere],
                 &["--report", "x", "--junit", "x"],
-                &["--report", "/dev/null"],
+                &["--report", "x", "--junit", "./x"],
+                &["--report", directory.path().to_str().unwrap()],
             ] {
                 finish(&mut leakcheck(options, &script)).exits(125).says("error: ");
                 assert!(!ran.exists(), "{options:?}");
@@ -223,6 +223,10 @@ fn isolated() -> Vec<Trial> {
             set("shmall", "77");
             let script = "cat /proc/sys/kernel/shmmni /proc/sys/kernel/shmmax /proc/sys/kernel/shmall";
             assert_eq!(finish(&mut leakcheck(&[], script)).exits(0).stdout, "2\n8192\n77\n");
+            let mut command = shmadm_as(NOBODY);
+            command.args(["leakcheck", "--isolate", "always", "--", "sh", "-c", &format!("{script}; id -u; id -g")]);
+            let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);
+            assert_eq!(ran.stdout, "2\n8192\n77\n65534\n65534\n", "{ran:?}");
             let three = format!("{} && {0} && {0}", "shmadm create");
             let program = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().unwrap();
             let mut command = leakcheck(&[], &three);
@@ -283,79 +287,11 @@ fn isolated() -> Vec<Trial> {
             // The next run takes its place.
             finish(&mut leakcheck(&options, "true")).exits(0);
             let text = std::fs::read_to_string(&path).unwrap();
-            assert!(text.contains("failures=\"0\"") && !text.contains("<failure"), "{text}");
-        }),
-    ]
-}
-
-/// What goes through to the command.
-fn passing_on() -> Vec<Trial> {
-    vec![
-        trial("leakcheck::standard_streams_and_words_go_through_as_they_are", || {
-            let mut command = shmadm();
-            command.args(["leakcheck", "--isolate", "always", "-q", "--", "sh", "-c"]);
-            command.arg("cat; echo \"$0|$1|$2\"; echo wrong >&2").args(["a b", "--json", ""]);
-            command.env("PATH", "/usr/bin:/bin").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = command.spawn().unwrap();
-            std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"in\n").unwrap();
-            let ran: Ran = child.wait_with_output().unwrap().into();
-            let ran = ran.exits(0);
-            assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("in\na b|--json|\n", "wrong\n"));
-        }),
-        trial("leakcheck::signals_that_are_sent_are_passed_on", || {
-            for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT"), (Signal::SIGUSR1, "USR1")] {
-                let script = format!("trap 'echo {name}; exit 7' {name}; echo ready; read line");
-                let mut command = leakcheck(&["--isolate", "always", "-q"], &script);
-                let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-                let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-                assert_eq!(lines.next().unwrap().unwrap(), "ready");
-                kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
-                assert_eq!(lines.next().unwrap().unwrap(), name);
-                assert_eq!(child.wait().unwrap().code(), Some(7));
-            }
-        }),
-        trial("leakcheck::the_command_has_the_signals_that_it_would_have_had_bare", || {
-            let show = "grep ^Sig /proc/self/status";
-            for state in ["", "trap '' PIPE; ", "trap '' USR1 CHLD HUP; "] {
-                for blocked in ["", "env --block-signal=USR2 --block-signal=INT "] {
-                    let bare = format!("{state}exec {blocked}{show}");
-                    let program = env!("CARGO_BIN_EXE_shmadm");
-                    let checked = format!("{state}exec {blocked}{program} leakcheck -q --isolate always -- {show}");
-                    let states = [bare, checked].map(|script| {
-                        let mut command = Command::new("sh");
-                        command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin");
-                        let ran: Ran = command.output().unwrap().into();
-                        ran.exits(0).stdout
-                    });
-                    let [bare, checked] = states;
-                    // What is pending is nobody's state; the queue is counted for the whole user.
-                    let kept = |text: &str| -> Vec<String> {
-                        let lines =
-                            text.lines().filter(|line| !line.starts_with("SigQ") && !line.starts_with("SigPnd"));
-                        lines.map(ToOwned::to_owned).collect()
-                    };
-                    assert_eq!(kept(&bare).len(), 3, "{bare}");
-                    assert_eq!(kept(&checked), kept(&bare), "{state}{blocked}");
-                }
-            }
-        }),
-        trial("leakcheck::ns_runs_the_command_there_and_makes_no_namespace", || {
-            let mut actor = Actor::start();
-            let there = actor.number("create 9 4096 0");
-            actor.say("unshare");
-            let pid = actor.pid().to_string();
-            let ran = run(["--ns", &pid, "leakcheck", "--isolate", "always", "--", "true"]);
-            // Without root, nobody else's namespace can be entered.
-            if nix::unistd::geteuid().is_root() {
-                ran.exits(125).says("--isolate always makes another");
-                let mut command = shmadm();
-                command.args(["--ns", &pid, "leakcheck", "-q", "--", "cat", "/proc/sysvipc/shm"]);
-                let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);
-                assert_eq!(oracle::parse(&ran.stdout), [], "it is new, and this one's segment is not in it");
-            } else {
-                ran.exits(125);
-            }
-            assert!(oracle::row(there).is_some());
+            assert!(text.contains("failures=\"0\" errors=\"0\"") && !text.contains("<failure"), "{text}");
+            finish(&mut leakcheck(&options, "exit 7")).exits(7);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains("failures=\"0\" errors=\"1\""), "{text}");
+            assert!(text.contains("<error message=\"its exit code was 7\" type=\"exit\"/>"), "{text}");
         }),
     ]
 }
@@ -394,6 +330,16 @@ fn refusals() -> Vec<Trial> {
             let ran = inside("--isolate always").exits(125).says("cause: there are as many user or IPC namespaces");
             assert!(ran.stderr.contains("(ENOSPC, unshare)"), "{ran:?}");
             assert!(ran.stderr.contains("hint: `--isolate never`"), "{ran:?}");
+            // Root without any capability, whom nobody may map.
+            let program = env!("CARGO_BIN_EXE_shmadm");
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-all", program, "leakcheck", "--isolate", "always", "--", "true"]);
+            let ran = Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap());
+            ran.exits(125).says("(EPERM, write uid_map)").says("CAP_SETFCAP");
+            let mut command = Command::new("unshare");
+            command.args(["--user", program, "leakcheck", "--isolate", "always", "--", "true"]);
+            let ran = Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap());
+            ran.exits(125).says("has no number in the present user namespace");
         }),
         root_trial("leakcheck::a_command_outlives_its_supervisor", || {
             let mut command = leakcheck(&["-q"], "echo ready; read line; echo $line");

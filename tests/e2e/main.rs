@@ -17,16 +17,23 @@ mod docs;
 mod dump;
 mod examples;
 mod exporters;
+mod faults;
 mod holder;
+mod huge;
 mod leakcheck;
 mod leakcheck_shared;
+mod leakcheck_through;
+mod leakcheck_traced;
 mod list;
 mod map;
 mod metrics;
 mod namespaces;
+mod namespaces_all;
 mod naming;
 mod oracle;
 mod output;
+mod pool;
+mod progress;
 mod prune;
 mod prune_churn;
 mod prune_looks;
@@ -34,6 +41,8 @@ mod rails;
 mod read;
 mod resources;
 mod rm;
+mod rm_from;
+mod round_trip;
 mod sandbox;
 mod set;
 mod sparse;
@@ -90,7 +99,11 @@ fn main() -> ExitCode {
         who::trials(),
         sparse::trials(),
         dump::trials(),
+        faults::trials(),
+        round_trip::trials(),
         map::trials(),
+        huge::trials(),
+        progress::trials(),
         who_elsewhere::trials(),
         prune::trials(),
         prune_churn::trials(),
@@ -98,6 +111,10 @@ fn main() -> ExitCode {
         namespaces::trials(),
         leakcheck::trials(),
         leakcheck_shared::trials(),
+        leakcheck_through::trials(),
+        leakcheck_traced::trials(),
+        rm_from::trials(),
+        namespaces_all::trials(),
     ]
     .into_iter()
     .flatten()

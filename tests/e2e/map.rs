@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::actor::Actor;
 use crate::oracle::{self, Attached};
 use crate::output::on_terminal;
+use crate::pool::{HUGE, pool_trial};
 use crate::sandbox::with_file_over;
 use crate::support::{NOBODY, file, finish, root_trial, run, shmadm, shmadm_as, trial};
-use crate::who::huge_pages;
 use crate::who_elsewhere::with_no_capabilities;
 
 /// Bytes of the segment that is looked at: a hundred pages and a bit.
@@ -70,8 +70,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((&told["untouched"], &told["resident"]), (&json!(0), &json!(4 * 4096)), "{told}");
             assert_eq!(told["unknown"], json!(SIZE - 4 * 4096));
         }),
-        root_trial("map::of_huge_pages_it_tells_what_is_known", || {
-            let Some(_pool) = huge_pages(2) else { return };
+        pool_trial("map::of_huge_pages_it_tells_what_is_known", HUGE, 2, |_| {
             let id = oracle::create(0, 4 << 20, 0o600 | libc::SHM_HUGETLB);
             let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
             assert_eq!((&told["untouched"], &told["page_size"]), (&json!(4 << 20), &json!(2 << 20)), "{told}");

@@ -68,6 +68,13 @@ pub(crate) fn remove(id: i32) -> bool {
     unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) == 0 }
 }
 
+/// Removes every segment that there is.
+pub(crate) fn remove_all() {
+    for row in rows() {
+        assert!(remove(row.get("shmid").parse().unwrap()));
+    }
+}
+
 /// Changes owner and mode of a segment.
 pub(crate) fn set(id: i32, uid: u32, gid: u32, mode: u16) {
     let mut record = stat(id).unwrap();
@@ -103,9 +110,13 @@ impl Attached {
         assert_ne!(address as isize, -1, "shmat: {}", std::io::Error::last_os_error());
         let size = stat(id).unwrap().shm_segsz;
         // Other trials fork at any time, and their children would have it attached too until they execute.
-        // SAFETY: the range is the whole mapping, whose contents stay as they are.
-        let result = unsafe { libc::madvise(address, size, libc::MADV_DONTFORK) };
-        assert_eq!(result, 0, "madvise: {}", std::io::Error::last_os_error());
+        let excluded = [page_size(), 2 << 20, 1 << 30].into_iter().any(|page| {
+            let length = size.next_multiple_of(page);
+            // SAFETY: the range is the whole mapping, whose contents stay as they are; a huge page is not divided, so
+            // that a length that ends within one is refused.
+            unsafe { libc::madvise(address, length, libc::MADV_DONTFORK) == 0 }
+        });
+        assert!(excluded, "madvise: {}", std::io::Error::last_os_error());
         Self { address, size }
     }
 

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::actor::Actor;
 use crate::oracle::{self, Attached};
+use crate::pool::{HUGE, pool_trial};
 use crate::sandbox::with_file_over;
 use crate::support::{NOBODY, file, finish, root_trial, run, shmadm, shmadm_as, trial};
-use crate::who::huge_pages;
 use crate::who_elsewhere::with_no_capabilities;
 
 /// A large segment of which little is touched.
@@ -71,8 +71,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let mut swapless = shmadm();
             finish(with_no_capabilities(&mut swapless).args(["read", &sparse(0o600).to_string()])).exits(0);
         }),
-        root_trial("sparse::unbacked_huge_pages_stay_unbacked", || {
-            let Some(_pool) = huge_pages(2) else { return };
+        pool_trial("sparse::unbacked_huge_pages_stay_unbacked", HUGE, 2, |_| {
             let free = || {
                 let text = std::fs::read_to_string("/proc/meminfo").unwrap();
                 text.lines().find_map(|line| line.strip_prefix("HugePages_Free:")).unwrap().trim().to_owned()
@@ -125,7 +124,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             let id = oracle::create(1234, 8192, 0o666);
             let before = oracle::rows();
             let ran = run(["read", "0x4d2", "--peek"]).exits(4).prints_nothing();
-            ran.says("nobody has");
+            ran.says("nobody has").says("`shmadm read 0`");
+            let ran = run(["dump", "0x4d2", "--peek", "--output", "/tmp/a dump"]).exits(4).prints_nothing();
+            ran.says("`shmadm dump 0 --output '/tmp/a dump'`");
             let mut actor = Actor::start();
             actor.say(&format!("attach {id}"));
             let attached = oracle::rows();

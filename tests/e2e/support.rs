@@ -96,7 +96,7 @@ pub(crate) fn shmadm_as(uid: u32) -> Command {
 }
 
 /// Copies the program to where everybody can run it.
-fn reachable_copy() -> PathBuf {
+pub(crate) fn reachable_copy() -> PathBuf {
     let mut copy = COPY.lock().unwrap();
     let directory = copy.get_or_insert_with(|| {
         let directory = tempfile::Builder::new().prefix("shmadm-").tempdir_in("/tmp").unwrap();

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -36,20 +36,30 @@ impl Terminal {
 
     /// As [`Terminal::run`], with one of the three standard descriptors somewhere else.
     pub(crate) fn run_without(arguments: &[&str], columns: u16, descriptor: i32) -> Self {
-        let (master, slave) = open_terminal(columns, 40);
         let mut command = shmadm();
-        let end = || slave.try_clone().unwrap();
-        command.args(arguments).env("TERM", "xterm").stdin(end()).stdout(end()).stderr(end());
-        match descriptor {
-            0 => drop(command.stdin(Stdio::null())),
-            2 => drop(command.stderr(Stdio::null())),
-            _ => {}
+        command.args(arguments).stderr(Stdio::null());
+        let there: Vec<i32> = (0..3).filter(|number| *number != descriptor).collect();
+        Self::start(command, columns, &there)
+    }
+
+    /// Runs a command with these of the three standard descriptors on a terminal.
+    pub(crate) fn start(mut command: Command, columns: u16, descriptors: &[i32]) -> Self {
+        let (master, slave) = open_terminal(columns, 40);
+        command.env("TERM", "xterm");
+        for descriptor in descriptors {
+            let end = slave.try_clone().unwrap();
+            match descriptor {
+                0 => command.stdin(end),
+                1 => command.stdout(end),
+                _ => command.stderr(end),
+            };
         }
-        let control = || {
+        let one = descriptors[0];
+        let control = move || {
             nix::unistd::setsid()?;
             // It becomes the terminal by which the session is controlled, so that Ctrl-C is a signal.
             // SAFETY: this request takes a number.
-            Errno::result(unsafe { libc::ioctl(1, libc::TIOCSCTTY, 0) })?;
+            Errno::result(unsafe { libc::ioctl(one, libc::TIOCSCTTY, 0) })?;
             Ok(())
         };
         // SAFETY: between fork and exec this makes two system calls and nothing else.
@@ -78,6 +88,20 @@ impl Terminal {
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         while self.read() {}
         (self.running.0.wait().unwrap().code(), self.text())
+    }
+
+    /// Tells whether something was shown so far, without waiting for it.
+    pub(crate) fn shows(&mut self, text: &str) -> bool {
+        let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::ZERO).unwrap() > 0 {
+            self.read();
+        }
+        self.text().contains(text)
+    }
+
+    /// Lends the program's other descriptors.
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.running.0
     }
 
     /// Gives what was shown so far.

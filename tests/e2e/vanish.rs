@@ -2,9 +2,10 @@
 #![expect(unsafe_code, reason = "the program is traced from its beginning, and a union read")]
 
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use libtest_mimic::Trial;
+use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long};
 use nix::sys::ptrace;
 use nix::sys::signal::{Signal, kill};
@@ -46,6 +47,38 @@ impl Stopped {
     pub(crate) fn before(nth: usize, wanted: impl Fn(&Call) -> bool, arguments: &[&str]) -> Self {
         let mut command = shmadm();
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::command_before(nth, wanted, command)
+    }
+
+    /// As [`Stopped::before`], with a command that was put together piece by piece.
+    #[track_caller]
+    pub(crate) fn command_before(nth: usize, wanted: impl Fn(&Call) -> bool, command: Command) -> Self {
+        let this = Self::traced(command);
+        for seen in 0..nth {
+            while !wanted(&this.next_call().unwrap_or_else(|| panic!("it ended after {seen} of {nth} calls"))) {}
+        }
+        this
+    }
+
+    /// Starts the program and lets it go on to its nth call, whichever that is; `None` if it makes no more than that.
+    pub(crate) fn before_call(nth: usize, arguments: &[&str]) -> Option<Self> {
+        let mut command = shmadm();
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let this = Self::traced(command);
+        (0..nth).try_for_each(|_| this.next_call().map(drop))?;
+        Some(this)
+    }
+
+    /// Counts the calls that the program makes.
+    pub(crate) fn count_calls(arguments: &[&str]) -> usize {
+        let mut command = shmadm();
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        let this = Self::traced(command);
+        std::iter::from_fn(|| this.next_call()).count()
+    }
+
+    /// Starts the program so that it stops right behind its beginning.
+    fn traced(mut command: Command) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a process can be traced from its first call only if it asks")]
         // SAFETY: ptrace(2) is all that is called between fork and exec.
         unsafe {
@@ -55,18 +88,22 @@ impl Stopped {
         let pid = this.pid();
         assert!(matches!(waitpid(pid, None), Ok(WaitStatus::Stopped(_, Signal::SIGTRAP))), "no stop at exec");
         ptrace::setoptions(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD | ptrace::Options::PTRACE_O_EXITKILL).unwrap();
-        let mut seen = 0;
-        while seen < nth {
-            ptrace::syscall(pid, None).unwrap();
-            match waitpid(pid, None).unwrap() {
+        this
+    }
+
+    /// Lets it go on to its next call; `None` if it has ended.
+    fn next_call(&self) -> Option<Call> {
+        loop {
+            ptrace::syscall(self.pid(), None).unwrap();
+            match waitpid(self.pid(), None).unwrap() {
                 WaitStatus::PtraceSyscall(_) => {}
-                other => panic!("{arguments:?} came to {other:?} after {seen} of {nth} calls"),
+                WaitStatus::Exited(..) => return None,
+                other => panic!("it came to {other:?}"),
             }
-            if this.call().is_some_and(|call| wanted(&call)) {
-                seen += 1;
+            if let Some(call) = self.call() {
+                return Some(call);
             }
         }
-        this
     }
 
     /// Lets it go on to its end, and gives every call that it makes until one of a kind.
@@ -108,7 +145,8 @@ impl Stopped {
 
     /// Lets it go on to its end.
     pub(crate) fn go_on(self) -> Ran {
-        ptrace::detach(self.pid(), None).unwrap();
+        // Where it was killed there is nothing to let go.
+        assert!(matches!(ptrace::detach(self.pid(), None), Ok(()) | Err(Errno::ESRCH)));
         self.0.wait_with_output().unwrap().into()
     }
 }

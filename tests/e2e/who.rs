@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle;
+use crate::pool::{HUGE, pool_trial};
 use crate::sandbox::without;
 use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 
@@ -166,9 +167,8 @@ fn finding() -> Vec<Trial> {
             assert!(attachment["command"].as_str().unwrap().ends_with("--actor"), "{attachment}");
             run(["--ns", &actor.pid().to_string(), "list"]).exits(0);
         }),
-        root_trial("who::a_segment_of_huge_pages_is_on_a_device_of_its_own", || {
+        pool_trial("who::a_segment_of_huge_pages_is_on_a_device_of_its_own", HUGE, 2, |_| {
             let mut actor = Actor::start();
-            let Some(_pool) = huge_pages(2) else { return };
             let id = actor.number(&format!("create 7 {} {}", 2 << 20, libc::SHM_HUGETLB));
             assert!(id >= 0, "the pool has been filled");
             actor.say(&format!("attach {id}"));
@@ -365,24 +365,4 @@ pub(crate) fn pids(told: &Value) -> BTreeSet<i32> {
 /// Gives the pids of those who have a segment of a report attached.
 fn pids_of(report: &Value, id: i32) -> BTreeSet<i32> {
     pids(report["segments"].as_array().unwrap().iter().find(|segment| segment["id"] == id).unwrap())
-}
-
-/// Reserved huge pages, given back with this.
-pub(crate) struct Pool(String);
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        std::fs::write("/proc/sys/vm/nr_hugepages", &self.0).unwrap();
-    }
-}
-
-/// Reserves huge pages of the default size; `None` where there are none to be had.
-pub(crate) fn huge_pages(count: u64) -> Option<Pool> {
-    let path = "/proc/sys/vm/nr_hugepages";
-    let before = std::fs::read_to_string(path).ok()?;
-    let already: u64 = before.trim().parse().ok()?;
-    std::fs::write(path, (already + count).to_string()).ok()?;
-    let pool = Pool(before);
-    let now: u64 = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
-    (now >= already + count).then_some(pool)
 }

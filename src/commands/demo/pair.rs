@@ -50,9 +50,9 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
 
     // A segment of the whole demo's stays when we detach; so does one that we have made, until we remove it.
     let purpose = if made.is_some() || starts_together() { Use::Holding } else { Use::Passing };
-    let attachment = attach(role, id, purpose, context, &mut teller)?;
+    let mut attachment = attach(role, id, purpose, context, &mut teller)?;
     let ended = match until_told(&interrupts) {
-        Ok(Ended::Ready) => take_turns(role, pace, context, &mut teller, &attachment, &interrupts),
+        Ok(Ended::Ready) => take_turns(role, pace, context, &mut teller, &mut attachment, &interrupts),
         ended => ended,
     };
     let ended = match ended {
@@ -118,7 +118,7 @@ fn take_turns(
     pace: &PaceArgs,
     context: &mut Context,
     teller: &mut Teller,
-    attachment: &Attachment,
+    attachment: &mut Attachment,
     interrupts: &Interrupts,
 ) -> Result<Ended, Error> {
     // By a copy first, since a page that cannot be had would end us when it is touched.

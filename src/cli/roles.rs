@@ -1,0 +1,31 @@
+//! The processes that this program starts of itself: it is executed anew under another name.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use super::ui;
+use crate::error::{Error, Exit};
+use crate::process::{STANDBY_NAME, become_command, serve, stand_by};
+use crate::query::{HOLDER_NAME, LAUNCHER_NAME, with_words};
+use crate::ui::Color;
+
+/// Is one of the processes that this program starts of itself, if it has the name of one.
+pub(super) fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
+    let failed = |error: Error| {
+        let error = with_words(error);
+        ui(false, Color::Auto).error(&error);
+        Exit::Failed(error.kind)
+    };
+    let result = if name == OsStr::from_bytes(HOLDER_NAME.to_bytes()) {
+        serve(arguments.iter().filter_map(|argument| argument.clone().into_string().ok()))
+    } else if name == STANDBY_NAME {
+        stand_by()
+    } else if name == LAUNCHER_NAME {
+        let (error, code) = become_command(arguments.iter().cloned());
+        failed(error);
+        return Some(Exit::Verdict(code));
+    } else {
+        return None;
+    };
+    Some(result.map_or_else(failed, |()| Exit::Done))
+}

@@ -1,0 +1,52 @@
+//! The rules, as data.
+
+/// Each room, and the rooms that it may name beside itself.
+pub(crate) const ROOMS: &[(&str, &[&str])] = &[
+    ("main", &[]),
+    // What the library exports lies in these; everything else it reaches through cli.
+    ("lib", &["cli", "commands", "error", "process"]),
+    ("cli", &["commands", "error", "process", "query", "render", "ui"]),
+    ("commands", &["act", "contents", "error", "model", "process", "query", "render", "ui"]),
+    ("act", &["error", "model", "procfs", "query", "sys"]),
+    ("contents", &["error", "model", "procfs", "query", "sys"]),
+    ("process", &["error", "model", "procfs", "query", "sys"]),
+    ("query", &["error", "model", "procfs", "sys"]),
+    ("ui", &["error", "render"]),
+    ("render", &["error", "model"]),
+    ("sys", &["model"]),
+    ("procfs", &["model"]),
+    ("error", &[]),
+    ("model", &[]),
+];
+
+/// Crates that are not for everybody, and the rooms that may name them; code for tests alone may name any.
+pub(crate) const CRATES: &[(&str, &[&str])] = &[
+    ("clap", &["cli", "commands"]),
+    ("clap_complete", &["commands"]),
+    ("nix", &["act", "process", "query", "sys"]),
+    ("shmadm", &["main"]),
+    ("comfy_table", &["render"]),
+    ("prometheus_client", &["render"]),
+    ("quick_xml", &["render"]),
+    ("indicatif", &["ui"]),
+    ("terminal_size", &["ui"]),
+];
+
+/// Words that stand in one room alone.
+pub(crate) const WORDS: &[(&str, &str)] = &[("unsafe", "sys"), ("ExitCode", "main"), ("_exit", "main")];
+
+/// Macros that print behind the back of `ui`.
+pub(crate) const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln"];
+
+/// Pairs of neighbours in a path that one room alone may name; `*` stands for any name.
+pub(crate) const NEIGHBOURS: &[(&str, &str, &str)] = &[
+    ("*", "stdout", "ui"),
+    ("*", "stderr", "ui"),
+    ("process", "exit", "main"),
+    ("process", "abort", "main"),
+    ("libc", "exit", "main"),
+    ("libc", "abort", "main"),
+];
+
+/// Modules of `commands` that are no commands, and that every command may name.
+pub(crate) const SHARED_BY_COMMANDS: &[&str] = &["args", "everywhere"];

@@ -1,0 +1,261 @@
+//! The walk over a file's tokens: finds each path, and judges it by the rules.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
+use crate::rules::{CRATES, NEIGHBOURS, PRINTING, ROOMS, SHARED_BY_COMMANDS, WORDS};
+use crate::tokens::{
+    is_colons, is_public, is_punct, is_test_attribute, is_visibility, is_word, name_of_module, starts_path,
+};
+
+/// A source file: its path below `src`, and its text.
+pub(crate) type Source = (String, String);
+
+/// Gives the module that a file is.
+fn module_of(file: &str) -> Vec<String> {
+    let mut module: Vec<String> = file.trim_end_matches(".rs").split('/').map(ToOwned::to_owned).collect();
+    if module.last().is_some_and(|name| name == "mod") {
+        module.pop();
+    }
+    if module == ["lib"] { Vec::new() } else { module }
+}
+
+/// Finds what breaks a rule in some files.
+pub(crate) fn violations(sources: &[Source]) -> Vec<String> {
+    let modules: BTreeSet<Vec<String>> = sources.iter().map(|(file, _)| module_of(file)).collect();
+    let mut found = Vec::new();
+    for (file, text) in sources {
+        let room = file.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        let Some((room, may)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+            found.push(format!("{file}: the table knows no room {room}"));
+            continue;
+        };
+        let tokens: TokenStream = text.parse().unwrap_or_else(|error| panic!("{file}: {error}"));
+        let mut walk = Walk { file, room, may, modules: &modules, found: &mut found };
+        walk.tokens(tokens, &module_of(file), false);
+    }
+    found
+}
+
+/// A walk over one file.
+struct Walk<'a> {
+    /// The file.
+    file: &'a str,
+    /// Its room.
+    room: &'a str,
+    /// The rooms that it may name.
+    may: &'a [&'a str],
+    /// Every module of the library.
+    modules: &'a BTreeSet<Vec<String>>,
+    /// What was found.
+    found: &'a mut Vec<String>,
+}
+
+/// Where a path stands.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// In code for tests alone.
+    test: bool,
+    /// In a `use`.
+    import: bool,
+    /// In a `pub use`.
+    public: bool,
+}
+
+impl Walk<'_> {
+    /// Takes note of what breaks a rule.
+    fn report(&mut self, what: &str) {
+        self.found.push(format!("{}: {what}", self.file));
+    }
+
+    /// Walks some tokens of a module.
+    fn tokens(&mut self, tokens: TokenStream, module: &[String], test: bool) {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let mut place = Place { test, ..Place::default() };
+        let mut index = 0;
+        while index < tokens.len() {
+            match &tokens[index] {
+                TokenTree::Punct(punct) if punct.as_char() == ';' => place = Place { test, ..Place::default() },
+                // `pub(crate)` names nobody, but `pub(in crate::x)` could.
+                TokenTree::Group(group) if is_visibility(&tokens, index) && group.stream().into_iter().count() == 1 => {
+                }
+                TokenTree::Group(group) => {
+                    place.test |= is_test_attribute(&tokens, index);
+                    let inner = match name_of_module(&tokens, index) {
+                        Some(name) => [module, &[name]].concat(),
+                        None => module.to_vec(),
+                    };
+                    self.tokens(group.stream(), &inner, place.test);
+                    if group.delimiter() == Delimiter::Brace {
+                        place = Place { test, ..Place::default() };
+                    }
+                }
+                TokenTree::Ident(word) if word == "crate" && index > 0 && is_word(&tokens[index - 1], "extern") => {
+                    self.report("extern crate gives a crate another name");
+                }
+                TokenTree::Ident(word) if word == "use" => {
+                    place.import = true;
+                    place.public = is_public(&tokens, index);
+                }
+                TokenTree::Ident(_) if starts_path(&tokens, index) => {
+                    index = self.path(&tokens, index, &[], module, place);
+                    continue;
+                }
+                _ => {}
+            }
+            index += 1;
+        }
+    }
+
+    /// Reads a path, with the branches of a `use`; gives the index behind it.
+    fn path(
+        &mut self,
+        tokens: &[TokenTree],
+        start: usize,
+        before: &[String],
+        module: &[String],
+        place: Place,
+    ) -> usize {
+        let mut path = before.to_vec();
+        let mut index = start;
+        loop {
+            match tokens.get(index) {
+                Some(TokenTree::Ident(word)) => {
+                    path.push(word.to_string());
+                    index += 1;
+                }
+                Some(TokenTree::Punct(punct)) if punct.as_char() == '*' && !path.is_empty() => {
+                    path.push("*".to_owned());
+                    index += 1;
+                }
+                Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+                    let branches: Vec<TokenTree> = group.stream().into_iter().collect();
+                    for branch in branches.split(|token| is_punct(token, ',')).filter(|branch| !branch.is_empty()) {
+                        self.path(branch, 0, &path, module, place);
+                    }
+                    return index + 1;
+                }
+                _ => break,
+            }
+            match tokens.get(index) {
+                Some(TokenTree::Punct(punct)) if is_colons(tokens, index) && punct.spacing() == Spacing::Joint => {
+                    index += 2;
+                }
+                _ => break,
+            }
+        }
+        let is_macro = tokens.get(index).is_some_and(|token| is_punct(token, '!'));
+        let is_absolute = before.is_empty() && start >= 2 && is_colons(tokens, start - 2);
+        self.judge(&path, module, place, is_macro, is_absolute);
+        index
+    }
+
+    /// Judges a path by all rules.
+    fn judge(&mut self, path: &[String], module: &[String], place: Place, is_macro: bool, is_absolute: bool) {
+        let shown = path.join("::");
+        for (word, home) in WORDS {
+            if self.room != *home && path.iter().any(|part| part == word) {
+                self.report(&format!("only {home} may have the word {word}: {shown}"));
+            }
+        }
+        if is_macro && self.room != "ui" && path.last().is_some_and(|last| PRINTING.contains(&last.as_str())) {
+            self.report(&format!("only ui may print, and this is {shown}!"));
+        }
+        for (one, other, home) in NEIGHBOURS {
+            let counts = path.windows(2).any(|pair| (*one == "*" || pair[0] == *one) && pair[1] == *other);
+            if counts && self.room != *home {
+                self.report(&format!("only {home} may name {shown}"));
+            }
+        }
+        let whole = path.last().is_some_and(|last| last == "*") && path[..path.len() - 1] == ["std", "io"];
+        if whole && self.room != "ui" {
+            self.report("std::io::* would bring stdout along");
+        }
+        let named = path.len() > 1 || place.import;
+        let inside = if is_absolute { None } else { self.resolve(path, module) };
+        match inside {
+            Some(target) if named => self.judge_inside(&shown, path, &target, module, place),
+            Some(_) => {}
+            None if named && !place.test => {
+                let root = path.first().map(String::as_str).unwrap_or_default();
+                let homes = CRATES.iter().find(|(name, _)| *name == root).map(|(_, homes)| homes);
+                if homes.is_some_and(|homes| !homes.contains(&self.room)) {
+                    self.report(&format!("{} may not name the crate {root}: {shown}", self.room));
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Judges a path that leads into the library.
+    fn judge_inside(&mut self, shown: &str, path: &[String], target: &[String], module: &[String], place: Place) {
+        let Some(room) = target.first().filter(|room| *room != "*") else {
+            return self.report(&format!("{shown} brings in every room at once"));
+        };
+        if room == "self" {
+            return self.report(&format!("{shown} gives the whole crate another name"));
+        }
+        let is_room = ROOMS.iter().any(|(name, _)| name == room);
+        if is_room && room != self.room && !self.may.contains(&room.as_str()) {
+            self.report(&format!("{} may not name {room}: {shown}", self.room));
+        }
+        let from_afar = path.first().is_some_and(|first| first == "crate") || (is_room && room != self.room);
+        let is_front = self.room == "lib" || (module.len() == 1 && self.file.ends_with("/mod.rs"));
+        if place.public && from_afar && !is_front {
+            self.report(&format!("only a room's own mod.rs may hand on {shown}"));
+        }
+        let (Some(here), Some(there)) = (module.get(1), target.get(1)) else { return };
+        let is_command = |name: &String| self.modules.contains(&vec!["commands".to_owned(), name.clone()]);
+        let shared = SHARED_BY_COMMANDS.contains(&there.as_str());
+        // A test within mod.rs is a module too, but no command.
+        if self.room == "commands" && room == "commands" && is_command(here) && here != there {
+            if there == "*" {
+                self.report(&format!("{shown} brings in every command"));
+            } else if is_command(there) && !shared {
+                self.report(&format!("command {here} may not name command {there}: {shown}"));
+            }
+        }
+    }
+
+    /// Finds the module or item of the library that a path names; `None` if it names something else.
+    fn resolve(&self, path: &[String], module: &[String]) -> Option<Vec<String>> {
+        if self.room == "main" {
+            // The binary is a crate of its own.
+            return None;
+        }
+        let first = path.first()?;
+        let mut base = module.to_vec();
+        let ups = path.iter().take_while(|word| *word == "super").count();
+        let rest = match first.as_str() {
+            "crate" => {
+                base.clear();
+                &path[1..]
+            }
+            "self" => {
+                let rest = &path[1..];
+                let ups = rest.iter().take_while(|word| *word == "super").count();
+                base.truncate(base.len().saturating_sub(ups));
+                &rest[ups..]
+            }
+            "super" => {
+                base.truncate(base.len().saturating_sub(ups));
+                &path[ups..]
+            }
+            _ => {
+                base.push(first.clone());
+                if !self.modules.contains(&base) {
+                    return None;
+                }
+                base.pop();
+                path
+            }
+        };
+        base.extend_from_slice(rest);
+        // `a::{self}` names a; that of the root is left, for `judge_inside` to find.
+        if base.len() > 1 && base.last().is_some_and(|last| last == "self") {
+            base.pop();
+        }
+        if base.is_empty() { Some(vec!["self".to_owned()]) } else { Some(base) }
+    }
+}

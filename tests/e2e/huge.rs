@@ -1,0 +1,216 @@
+//! Segments of huge pages: rounded, counted, and never a signal where a page cannot be had.
+
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use nix::libc;
+use serde_json::{Value, json};
+
+use crate::oracle::{self, Attached};
+use crate::pool::{HUGE, LARGER, Pool, pool_trial};
+use crate::support::{NOBODY, Ran, finish, noise, run, shmadm, shmadm_as, trial};
+use crate::who_elsewhere::with_no_capabilities;
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    [making(), lacking(), copying()].into_iter().flatten().collect()
+}
+
+/// They are made, and told of truly.
+fn making() -> Vec<Trial> {
+    vec![
+        pool_trial("huge::a_size_is_rounded_to_whole_pages_and_that_is_said", HUGE, 2, |pool| {
+            let promised = pool.number("resv_hugepages");
+            let ran = run(["create", "--huge", "--size", "3M"]).exits(0);
+            let id: i32 = ran.stdout.trim().parse().unwrap();
+            assert!(ran.stderr.contains("it takes 4 MiB, 2 huge pages of 2 MiB; its size stays 3 MiB"), "{ran:?}");
+            assert_eq!(oracle::row(id).unwrap().get("size"), (3 << 20).to_string());
+            assert_eq!(pool.number("resv_hugepages"), promised + 2, "the kernel has promised them");
+            oracle::remove(id);
+            let ran = run(["create", "--huge=2M", "--size", "1"]).exits(0);
+            assert!(ran.stderr.contains("it takes 2 MiB, 1 huge page of 2 MiB; its size stays 1 byte"), "{ran:?}");
+            // What is whole is not rounded, and who wants quiet has it.
+            for more in [&["--size", "2M"][..], &[], &["--size", "1M", "-q"]] {
+                oracle::remove_all();
+                let ran = run([&["create", "--huge=2M"], more].concat()).exits(0);
+                assert!(!ran.stderr.contains("it takes"), "{ran:?}");
+            }
+        }),
+        pool_trial("huge::pages_of_every_size_that_there_is", LARGER, 1, |pool| {
+            let ran = run(["create", "--huge=1G", "--size", "5M", "--key", "7"]).exits(0);
+            assert!(ran.stderr.contains("it takes 1 GiB, 1 huge page of 1 GiB; its size stays 5 MiB"), "{ran:?}");
+            let before = pool.touched();
+            run(["write", "0x7", "text"]).exits(0);
+            assert_eq!(pool.touched(), before + 1);
+            assert_eq!(run(["read", "0x7", "--text", "--length", "4"]).exits(0).stdout, "text\n");
+            let told = run(["stat", "0x7", "--json"]).exits(0).json();
+            assert_eq!(told["segments"][0]["rss"], json!(LARGER));
+            let told = run(["map", "0x7", "--json"]).exits(0).json();
+            assert_eq!((&told["page_size"], &told["resident"]), (&json!(LARGER), &json!(5 << 20)), "{told}");
+        }),
+        trial("huge::a_size_that_the_kernel_lacks_is_explained_with_those_that_it_has", || {
+            let ran = run(["create", "--huge=4M"]).exits(1).prints_nothing().says("(EINVAL, shmget)");
+            let sizes = std::fs::read_dir("/sys/kernel/mm/hugepages").map_or(0, Iterator::count);
+            let told = ran.stderr.lines().find(|line| line.starts_with("cause: this kernel has no huge pages"));
+            let named = told.unwrap().matches("iB").count();
+            assert_eq!(named, sizes, "{ran:?}");
+        }),
+        pool_trial("huge::what_is_resident_is_told_as_the_pool_counts_it", HUGE, 3, |pool| {
+            let id = oracle::create(7, 3 * HUGE - 5, 0o600 | libc::SHM_HUGETLB);
+            let attached = Attached::new(id);
+            let before = pool.touched();
+            for page in 0..3 {
+                let rss = |report: &Value| report["segments"][0]["rss"].as_u64().unwrap();
+                let touched = (pool.touched() - before) * HUGE as u64;
+                assert_eq!(touched, (page * HUGE) as u64);
+                assert_eq!(rss(&run(["list", "--json"]).exits(0).json()), touched);
+                assert_eq!(rss(&run(["stat", "0x7", "--json"]).exits(0).json()), touched);
+                attached.write(page * HUGE + 9, b"here");
+            }
+            let told = run(["map", "0x7", "--json"]).exits(0).json();
+            assert_eq!((&told["resident"], &told["page_size"]), (&json!(3 * HUGE - 5), &json!(HUGE)), "{told}");
+        }),
+    ]
+}
+
+/// A page that cannot be had is an error with its cause.
+fn lacking() -> Vec<Trial> {
+    vec![pool_trial("huge::an_empty_pool_is_an_error_with_its_cause_in_every_path", HUGE, 0, |_| {
+        let tells = |ran: Ran, call: &str| {
+            let ran = ran.exits(1);
+            assert!(ran.stderr.contains(call), "{ran:?}");
+            assert!(ran.stderr.contains("in their pool (nr_hugepages), 0 are free"), "{ran:?}");
+            assert!(ran.stderr.contains("hugepages-2048kB/nr_hugepages`"), "{ran:?}");
+        };
+        let lacks = |ran: Ran, call: &str| tells(ran.prints_nothing(), call);
+        lacks(run(["create", "--huge", "--size", "3M"]), "(ENOMEM, shmget)");
+        lacks(run(["create", "--huge", "--no-reserve", "--fill", "1"]), "(EFAULT, read)");
+        assert_eq!(oracle::rows(), []);
+        let id = oracle::create(7, 2 * HUGE - 9, 0o666 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
+        let input = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(input.path(), "contents").unwrap();
+        let input_path = input.path().to_string_lossy();
+        for more in [&["text"][..], &["--fill", "1"], &["--type", "u8", "1"], &["--input", &input_path]] {
+            lacks(run([&["write", "0x7"], more].concat()), "(EFAULT, read)");
+        }
+        lacks(finish(shmadm().args(["write", "0x7"]).stdin(File::open("/dev/zero").unwrap())), "(EFAULT, read)");
+        lacks(run(["write", "0x7", "--sparse", "--input", &input_path]), "(EFAULT, read)");
+        tells(run(["demo", "reader", "--key", "7"]), "(EFAULT, write)");
+        // Through the file behind it a page that is not there reads as zeros.
+        for form in [&["--hex"][..], &["--raw"], &["--text"], &["--type", "u8"]] {
+            let ran = shmadm().args([&["read", "0x7"], form].concat()).output().unwrap();
+            assert!(ran.status.success() && !ran.stdout.is_empty(), "{form:?}: {ran:?}");
+        }
+        // Through a mapping it cannot be had.
+        let blind = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
+        blind(&["read", "0x7"]).exits(5).says("they are huge");
+        lacks(blind(&["read", "0x7", "--allow-allocation", "--type", "u8"]), "(EFAULT, write)");
+        for raw in ["pipe", "file"] {
+            let mut command = shmadm_as(NOBODY);
+            command.args(["read", "0x7", "--raw", "--allow-allocation"]);
+            if raw == "file" {
+                command.stdout(tempfile::tempfile().unwrap());
+            }
+            lacks(finish(&mut command), "(EFAULT, ");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let path = directory.path().join("dump").to_string_lossy().into_owned();
+        lacks(blind(&["dump", "0x7", "--allow-allocation", "--output", &path]), "(EFAULT, write)");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        let told = blind(&["map", "0x7", "--json"]).exits(0).json();
+        assert_eq!((&told["untouched"], &told["page_size"]), (&json!(2 * HUGE - 9), &json!(HUGE)), "{told}");
+        let row = oracle::row(id).unwrap();
+        assert_eq!((row.get("rss"), row.get("nattch")), ("0", "0"));
+    })]
+}
+
+/// Contents go to files and come back.
+fn copying() -> Vec<Trial> {
+    vec![
+        pool_trial("huge::dumped_and_restored_it_is_what_it_was", HUGE, 3, |pool| round_trip(pool, &shmadm)),
+        pool_trial("huge::dumped_and_restored_without_privilege_too", HUGE, 3, |pool| {
+            // All of it is there, so that no look can take anything.
+            let blind = || {
+                let mut command = shmadm();
+                with_no_capabilities(&mut command);
+                command
+            };
+            round_trip(pool, &blind);
+        }),
+        pool_trial("huge::restored_from_an_empty_pool_it_leaves_nothing_and_takes_what_may_be_made", HUGE, 1, |pool| {
+            let id = oracle::create(7, HUGE - 5, 0o600 | libc::SHM_HUGETLB);
+            Attached::new(id).write(100, b"here");
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("dump").to_string_lossy().into_owned();
+            run(["dump", "0x7", "--output", &path]).exits(0);
+            oracle::remove(id);
+            pool.has(0);
+            let ran = run(["restore", &path]).exits(1).prints_nothing().says("(ENOMEM, shmget)");
+            assert!(ran.stderr.contains("it takes 1 huge page of 2 MiB; of the "), "{ran:?}");
+            assert_eq!(oracle::rows(), []);
+            let surplus = pool.number("surplus_hugepages");
+            pool.may_have_more(1);
+            let id: i32 = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
+            assert_eq!(pool.number("surplus_hugepages"), surplus + 1);
+            assert_eq!(&oracle::contents(id)[100..104], b"here");
+        }),
+        pool_trial("huge::a_copy_takes_no_page_that_was_not_there", HUGE, 4, |pool| {
+            let id = oracle::create(7, 4 * HUGE - 5, 0o600 | libc::SHM_HUGETLB);
+            Attached::new(id).write(2 * HUGE + 7, b"here");
+            let before = pool.touched();
+            let piped = shmadm().args(["read", "0x7", "--raw"]).output().unwrap();
+            let file = tempfile::tempfile().unwrap();
+            let ran = finish(shmadm().args(["read", "0x7", "--raw"]).stdout(file.try_clone().unwrap()));
+            ran.exits(0);
+            assert_eq!(pool.touched(), before);
+            let sparse = tempfile::tempfile().unwrap();
+            let line = ["read", "0x7", "--raw", "--sparse", "--offset", "5"];
+            finish(shmadm().args(line).stdout(sparse.try_clone().unwrap())).exits(0);
+            assert_eq!(pool.touched(), before);
+            let contents = oracle::contents(id);
+            let mut bytes = vec![0; contents.len() - 5];
+            std::os::unix::fs::FileExt::read_exact_at(&sparse, &mut bytes, 0).unwrap();
+            let metadata = sparse.metadata().unwrap();
+            assert!(bytes == contents[5..] && metadata.len() == bytes.len() as u64);
+            assert!(metadata.blocks() * 512 < 1 << 20, "{metadata:?}");
+            assert!(piped.stdout == contents && file.metadata().unwrap().len() == contents.len() as u64);
+        }),
+    ]
+}
+
+/// Dumps one of three pages, of which the last one is partly its own, and restores it.
+fn round_trip(pool: &Pool, program: &dyn Fn() -> Command) {
+    let size = 3 * HUGE - 12_345;
+    let id = oracle::create(1234, size, 0o640 | libc::SHM_HUGETLB);
+    let attached = Attached::new(id);
+    let free = pool.touched();
+    for place in [0, HUGE + 5000, size - 7000] {
+        attached.write(place, &noise(7000, place as u64));
+    }
+    let contents = attached.bytes();
+    drop(attached);
+    let before = oracle::row(id).unwrap();
+    let touched = pool.touched() - free;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("dump").to_string_lossy().into_owned();
+    finish(program().args(["dump", "0x4d2", "--output", &path, "--allow-allocation"])).exits(0);
+    assert!(std::fs::read(&path).unwrap() == contents);
+    let holes = std::fs::metadata(&path).unwrap().blocks() * 512;
+    assert!(holes < 1 << 20, "zeros are holes in the file: {holes}");
+    let kept: Value = serde_json::from_slice(&std::fs::read(Path::new(&format!("{path}.json"))).unwrap()).unwrap();
+    assert_eq!((&kept["huge_page_size"], &kept["segment"]["rss"]), (&json!(HUGE), &json!(3 * HUGE)), "{kept}");
+    oracle::remove(id);
+    assert_eq!(pool.touched(), free);
+    let id = finish(program().args(["restore", &path])).exits(0).stdout.trim().parse().unwrap();
+    let after = oracle::row(id).unwrap();
+    for field in ["key", "perms", "size", "uid", "gid", "rss"] {
+        assert_eq!(after.get(field), before.get(field), "{field}");
+    }
+    assert_eq!(pool.touched() - free, touched);
+    let attached = Attached::new(id);
+    assert!(attached.bytes() == contents);
+}

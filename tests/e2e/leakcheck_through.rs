@@ -1,0 +1,161 @@
+//! What `leakcheck` passes through to the command, and where its reports go.
+
+use std::process::{Command, Stdio};
+
+use libtest_mimic::Trial;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::actor::Actor;
+use crate::leakcheck::leakcheck;
+use crate::oracle;
+use crate::support::{Ran, finish, run, shmadm, trial, wait_for};
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("leakcheck::standard_streams_and_words_go_through_as_they_are", || {
+            let mut command = shmadm();
+            command.args(["leakcheck", "--isolate", "always", "-q", "--", "sh", "-c"]);
+            command.arg("cat; echo \"$0|$1|$2\"; echo wrong >&2").args(["a b", "--json", ""]);
+            command.env("PATH", "/usr/bin:/bin").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"in\n").unwrap();
+            let ran: Ran = child.wait_with_output().unwrap().into();
+            let ran = ran.exits(0);
+            assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("in\na b|--json|\n", "wrong\n"));
+        }),
+        trial("leakcheck::signals_that_are_sent_are_passed_on", || {
+            for (signal, name) in [
+                (Signal::SIGTERM, "TERM"),
+                (Signal::SIGINT, "INT"),
+                (Signal::SIGUSR1, "USR1"),
+                (Signal::SIGABRT, "ABRT"),
+                (Signal::SIGPIPE, "PIPE"),
+                (Signal::SIGXFSZ, "XFSZ"),
+            ] {
+                let script = format!("trap 'echo {name}; exit 7' {name}; echo ready; read line");
+                let mut command = leakcheck(&["--isolate", "always", "-q"], &script);
+                let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+                let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+                assert_eq!(lines.next().unwrap().unwrap(), "ready");
+                kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+                assert_eq!(lines.next().unwrap().unwrap(), name);
+                assert_eq!(child.wait().unwrap().code(), Some(7));
+            }
+        }),
+        trial("leakcheck::the_command_has_the_signals_that_it_would_have_had_bare", || {
+            let show = "grep ^Sig /proc/self/status";
+            for state in ["", "trap '' PIPE; ", "trap '' USR1 CHLD HUP; "] {
+                for blocked in ["", "env --block-signal=USR2 --block-signal=INT "] {
+                    let bare = format!("{state}exec {blocked}{show}");
+                    let program = env!("CARGO_BIN_EXE_shmadm");
+                    let checked = format!("{state}exec {blocked}{program} leakcheck -q --isolate always -- {show}");
+                    let states = [bare, checked].map(|script| {
+                        let mut command = Command::new("sh");
+                        command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin");
+                        let ran: Ran = command.output().unwrap().into();
+                        ran.exits(0).stdout
+                    });
+                    let [bare, checked] = states;
+                    // What is pending is nobody's state; the queue is counted for the whole user.
+                    let kept = |text: &str| -> Vec<String> {
+                        let lines =
+                            text.lines().filter(|line| !line.starts_with("SigQ") && !line.starts_with("SigPnd"));
+                        lines.map(ToOwned::to_owned).collect()
+                    };
+                    assert_eq!(kept(&bare).len(), 3, "{bare}");
+                    assert_eq!(kept(&checked), kept(&bare), "{state}{blocked}");
+                }
+            }
+        }),
+        trial("leakcheck::streams_that_are_closed_stay_closed", || {
+            let program = env!("CARGO_BIN_EXE_shmadm");
+            for closed in ["<&-", "<&- >&-", "2>&-"] {
+                let seen = ["", &format!("{program} leakcheck -q --isolate always -- ")].map(|checked| {
+                    let directory = tempfile::tempdir().unwrap();
+                    let out = directory.path().join("out");
+                    let show =
+                        format!("for n in 0 1 2; do [ -e /proc/self/fd/$n ] && echo $n; done >>{}", out.display());
+                    let script = format!("exec {checked}sh -c '{show}' {closed}");
+                    let mut command = Command::new("sh");
+                    command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin");
+                    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+                    std::fs::read_to_string(out).unwrap()
+                });
+                assert_eq!(seen[0], seen[1], "{closed}");
+            }
+        }),
+        trial("leakcheck::a_report_goes_where_it_is_told_to_and_has_the_mode_that_others_would_have", || {
+            let directory = tempfile::tempdir().unwrap();
+            let path = |name: &str| directory.path().join(name);
+            let mode =
+                |name: &str| std::os::unix::fs::PermissionsExt::mode(&path(name).metadata().unwrap().permissions());
+            let check = |options: &str, rest: &str| {
+                let program = env!("CARGO_BIN_EXE_shmadm");
+                let script = format!("umask 027; {program} leakcheck -q --isolate always {options} -- true {rest}");
+                let mut command = Command::new("sh");
+                command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").current_dir(&directory);
+                Ran::from(command.stdin(Stdio::null()).output().unwrap())
+            };
+            check("--report new", "").exits(0);
+            assert_eq!(mode("new") & 0o777, 0o640);
+            std::fs::set_permissions(path("new"), std::os::unix::fs::PermissionsExt::from_mode(0o604)).unwrap();
+            std::os::unix::fs::symlink("new", path("link")).unwrap();
+            std::fs::write(path("new"), "old").unwrap();
+            check("--report link", "").exits(0);
+            assert_eq!(mode("new") & 0o777, 0o604);
+            assert!(path("link").is_symlink());
+            let is_report = |text: &str| text.starts_with("{\"schema\":1,\"command\":[\"true\"]");
+            assert!(is_report(&std::fs::read_to_string(path("new")).unwrap()));
+            // The two are one file.
+            check("--report new --junit link", "").exits(125);
+            for stream in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+                assert!(is_report(&check(&format!("--report {stream}"), "").exits(0).stdout), "{stream}");
+                // Behind what the command has written, and not over it.
+                check(&format!("--report {stream}"), ">kept; echo after >>kept").exits(0);
+                let kept = std::fs::read_to_string(path("kept")).unwrap();
+                assert!(is_report(&kept) && kept.ends_with("after\n"), "{stream}: {kept}");
+            }
+            check("--report /dev/null", "").exits(0);
+            assert!(check("--report /dev/stderr", "").exits(0).stderr.starts_with('{'));
+            nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+            check("--report pipe", "").exits(125).says("cannot write pipe");
+            let reader = std::thread::scope(|scope| {
+                let reader =
+                    std::thread::Builder::new().spawn_scoped(scope, || std::fs::read_to_string(path("pipe"))).unwrap();
+                wait_for("a reader", || check("--report pipe", "").code == Some(0));
+                reader.join().unwrap().unwrap()
+            });
+            assert!(is_report(&reader));
+        }),
+        trial("leakcheck::a_report_that_outgrows_its_limit_is_a_failure_and_no_signal", || {
+            let directory = tempfile::tempdir().unwrap();
+            let program = env!("CARGO_BIN_EXE_shmadm");
+            let script = format!("ulimit -f 0; exec {program} leakcheck --isolate always --report r -- mkdir ran");
+            let mut command = Command::new("sh");
+            command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").current_dir(&directory);
+            Ran::from(command.output().unwrap()).exits(125).says("(EFBIG, write)");
+            let names: Vec<_> = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(names, ["ran"], "nothing is left of the report");
+        }),
+        trial("leakcheck::ns_runs_the_command_there_and_makes_no_namespace", || {
+            let mut actor = Actor::start();
+            let there = actor.number("create 9 4096 0");
+            actor.say("unshare");
+            let pid = actor.pid().to_string();
+            let ran = run(["--ns", &pid, "leakcheck", "--isolate", "always", "--", "true"]);
+            // Without root, nobody else's namespace can be entered.
+            if nix::unistd::geteuid().is_root() {
+                ran.exits(125).says("--isolate always makes another");
+                let mut command = shmadm();
+                command.args(["--ns", &pid, "leakcheck", "-q", "--", "cat", "/proc/sysvipc/shm"]);
+                let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);
+                assert_eq!(oracle::parse(&ran.stdout), [], "it is new, and this one's segment is not in it");
+            } else {
+                ran.exits(125);
+            }
+            assert!(oracle::row(there).is_some());
+        }),
+    ]
+}

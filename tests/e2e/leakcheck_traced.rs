@@ -1,0 +1,142 @@
+//! `leakcheck --trace`: every creator is known, and nobody is left waiting.
+
+use libtest_mimic::Trial;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::leakcheck::{actor, keys, leakcheck, making, reported};
+use crate::leakcheck_shared::{Meanwhile, all_keys};
+use crate::support::{NOBODY, finish, root_trial, shmadm, shmadm_as, trial, wait_for};
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        root_trial("leakcheck::traced_every_creator_is_named_and_nobody_else_is_blamed", || {
+            let script: Vec<String> = (1..=20).map(|key| making(&[key])).collect();
+            let directory = tempfile::tempdir().unwrap();
+            let meanwhile = Meanwhile::start(&["--isolate", "never", "--trace", "--rm"], &script.join("; "));
+            let mut other = Actor::start();
+            other.number("create 99 4096 0");
+            other.leave();
+            let (code, report) = meanwhile.end();
+            assert_eq!((code, &report["unattributed"]), (1, &json!([])));
+            assert_eq!(keys(&report["leaked"]), (1..=20).collect::<Vec<_>>());
+            let mut pids: Vec<i64> = Vec::new();
+            for leak in report["leaked"].as_array().unwrap() {
+                assert!(leak["creator_command"].as_str().unwrap().ends_with(" --actor"), "{leak}");
+                assert_eq!(leak["outcome"], "destroyed");
+                pids.push(leak["cpid"].as_i64().unwrap());
+            }
+            pids.dedup();
+            assert_eq!(pids.len(), 20);
+            assert_eq!(all_keys(), [99], "another job's dead are not the command's");
+            drop(directory);
+        }),
+        trial("leakcheck::traced_in_a_namespace_of_its_own_as_any_user", || {
+            let (ran, report) = reported(&["--isolate", "always", "--trace"], &making(&[1, 2]));
+            ran.exits(65);
+            assert_eq!(keys(&report["leaked"]), [1, 2]);
+            assert!(report["leaked"][0]["creator_command"].as_str().unwrap().ends_with(" --actor"), "{report}");
+        }),
+        root_trial("leakcheck::a_trace_without_the_right_to_it_is_refused_and_nothing_runs", || {
+            let mut command = shmadm_as(NOBODY);
+            command
+                .args(["leakcheck", "--isolate", "never", "--trace", "--", "echo", "ran"])
+                .env("PATH", "/usr/bin:/bin");
+            let ran = finish(&mut command).exits(125).says("(EACCES, seccomp)").says("no_new_privs").prints_nothing();
+            assert!(ran.stderr.contains("hint: `shmadm leakcheck --isolate always --trace"), "{ran:?}");
+        }),
+        root_trial("leakcheck::traced_processes_go_on_when_the_supervisor_is_killed", || {
+            let mut traced = Traced::start();
+            assert_eq!(traced.actor.say("create 1 4096 0"), "0");
+            let standby = traced.standby();
+            traced.kill_supervisor();
+            // It is the command that answers now, and not the supervisor.
+            assert_eq!(traced.actor.say("create 2 4096 0"), "1");
+            assert_eq!(all_keys(), [1, 2]);
+            traced.actor.end_input();
+            wait_for("the end of the standby", || !is_alive(standby));
+        }),
+        root_trial("leakcheck::traced_processes_go_on_when_the_standby_is_killed", || {
+            let mut traced = Traced::start();
+            traced.actor.say("create 1 4096 0");
+            for key in 2..5 {
+                let standby = traced.standby();
+                kill(Pid::from_raw(standby), Signal::SIGKILL).unwrap();
+                assert_eq!(traced.actor.say(&format!("create {key} 4096 0")), (key - 1).to_string());
+                wait_for("another standby", || traced.standby() != standby && traced.standby() != 0);
+            }
+            let standby = traced.standby();
+            let report = traced.end();
+            assert_eq!(keys(&report["leaked"]), [1, 2, 3, 4]);
+            assert!(!is_alive(standby), "it is gone before its supervisor is");
+        }),
+        root_trial("leakcheck::traced_processes_that_are_left_behind_go_on", || {
+            let directory = tempfile::tempdir().unwrap();
+            let pipe = directory.path().join("lines");
+            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let mut lines = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+            let answers = directory.path().join("answers");
+            let script = format!("{} <{} >{} 2>&1 & echo $!", actor(), pipe.display(), answers.display());
+            let ran = finish(&mut leakcheck(&["--isolate", "never", "--trace"], &script)).exits(0);
+            std::io::Write::write_all(&mut lines, b"create 1 4096 0\n").unwrap();
+            wait_for("the answer", || std::fs::read_to_string(&answers).is_ok_and(|text| text == "0\n"));
+            assert_eq!(all_keys(), [1]);
+            drop(lines);
+            let pid: i32 = ran.stdout.trim().parse().unwrap();
+            wait_for("the daemon's end", || !is_alive(pid));
+        }),
+    ]
+}
+
+/// Tells whether a process lives, one that has ended and was not waited for excepted.
+fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.starts_with(" Z"))
+}
+
+/// A traced leakcheck of an actor.
+struct Traced {
+    /// The actor, which is not the process that was started, but its child.
+    actor: Actor,
+    /// Where the report goes.
+    directory: tempfile::TempDir,
+}
+
+impl Traced {
+    /// Starts it.
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let report = directory.path().join("report.json");
+        let mut command = shmadm();
+        command.args(["leakcheck", "-q", "--isolate", "never", "--trace", "--report", report.to_str().unwrap(), "--"]);
+        command.arg(std::env::current_exe().unwrap());
+        Self { actor: Actor::spawn(&mut command), directory }
+    }
+
+    /// Gives the pid of the standby; 0 if there is none just now.
+    fn standby(&self) -> i32 {
+        let supervisor = self.actor.pid();
+        let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap();
+        let is_standby = |pid: &i32| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"shmadm-trace"))
+        };
+        children.split_whitespace().map(|pid| pid.parse().unwrap()).find(is_standby).unwrap_or(0)
+    }
+
+    /// Kills the supervisor.
+    fn kill_supervisor(&self) {
+        let pid = self.actor.pid();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        wait_for("the supervisor's end", || !is_alive(pid));
+    }
+
+    /// Has the command end, and gives the report.
+    fn end(self) -> Value {
+        let Self { actor, directory } = self;
+        actor.leave();
+        serde_json::from_slice(&std::fs::read(directory.path().join("report.json")).unwrap()).unwrap()
+    }
+}

@@ -1,0 +1,129 @@
+//! `rm --from`: what a report lists is removed later, if it is still the same.
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::leakcheck::{making, reported};
+use crate::leakcheck_shared::all_keys;
+use crate::oracle;
+use crate::support::{run, run_with_input, shmadm, trial};
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial("rm::from_a_report_removes_what_is_still_the_same", || {
+            oracle::create(1, 4096, 0o600);
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("report.json");
+            let report = path.to_str().unwrap();
+            let mut command = shmadm();
+            command.args(["leakcheck", "--isolate", "never", "--report", report, "--"]);
+            let mut made = Actor::spawn(command.arg(std::env::current_exe().unwrap()));
+            let ids: Vec<i32> = (2..=6).map(|key| made.number(&format!("create {key} 4096 0"))).collect();
+            made.leave();
+            // One is changed, one used, one attached, one gone.
+            oracle::set(ids[0], 1234, 0, 0o600);
+            run(["read", &ids[1].to_string(), "--allow-allocation"]).exits(0);
+            let mut user = Actor::start();
+            user.say(&format!("attach {}", ids[2]));
+            oracle::remove(ids[3]);
+            let before = oracle::rows();
+            let ran = run(["rm", "--from", report, "--dry-run"]).exits(1);
+            assert!(ran.stdout.starts_with(&format!("would remove segment {} (key 0x00000006", ids[4])), "{ran:?}");
+            assert_eq!(oracle::rows(), before, "a dry run changes nothing");
+            let ran = run(["rm", "--from", report, "--json"]).exits(1);
+            let ran = ran.says(&format!("refused to remove segment {}: it changed since it was looked at", ids[0]));
+            let ran = ran.says(&format!("refused to remove segment {}: it was used since it was listed", ids[1]));
+            let told = ran.says(&format!("refused to remove segment {}: it is in use", ids[2])).json();
+            assert_eq!((told["removed"].as_array().unwrap().len(), &told["removed"][0]["id"]), (1, &json!(ids[4])));
+            assert_eq!(
+                told["failed"].as_array().unwrap().iter().map(|one| one["code"].clone()).collect::<Vec<_>>(),
+                [5, 5, 5, 3]
+            );
+            assert_eq!(all_keys(), [1, 2, 3, 4]);
+            // By id it goes all the same.
+            run(["rm", &ids[1].to_string()]).exits(0);
+        }),
+        trial("rm::from_a_dry_run_of_prune_and_from_standard_input", || {
+            for key in [1, 2] {
+                let mut actor = Actor::start();
+                actor.number(&format!("create {key} 4096 0"));
+                actor.leave();
+            }
+            oracle::create(3, 4096, 0o600);
+            let list = run(["prune", "--dry-run", "--json", "--older-than", "0s"]).exits(0).stdout;
+            let ran = run_with_input(["rm", "--from", "-"], list.as_bytes()).exits(0);
+            assert_eq!(ran.stderr.matches("removed segment").count(), 2, "{ran:?}");
+            assert_eq!(all_keys(), [3]);
+            run_with_input(["rm", "--from", "-"], list.as_bytes()).exits(3);
+            run_with_input(["rm", "--from", "-", "--ignore-missing"], list.as_bytes()).exits(0);
+        }),
+        trial("rm::from_a_report_of_what_was_isolated_removes_nothing_under_the_same_number", || {
+            let id = oracle::create(1, 4096, 0o600);
+            let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
+            for isolation in ["ipc", "user+ipc"] {
+                let report = json!({"schema": 1, "isolation": isolation, "leaked": [record]}).to_string();
+                run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("of another IPC namespace");
+            }
+            let report = json!({"schema": 1, "isolation": "some", "leaked": [record]}).to_string();
+            run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(2);
+            let mut nowhere = record.clone();
+            nowhere["ns"] = Value::Null;
+            let report = json!({"schema": 1, "isolation": "none", "leaked": [nowhere]}).to_string();
+            run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("does not say of which");
+            assert!(oracle::row(id).is_some());
+            let report = json!({"schema": 1, "isolation": "none", "leaked": [record]}).to_string();
+            run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(0);
+        }),
+        trial("rm::from_a_report_of_another_namespace_removes_nothing_here", || {
+            // Isolated, under the id that a segment has here.
+            let (_, report) = reported(&["--isolate", "always"], &making(&[1]));
+            let here = oracle::create(1, 4096, 0o600);
+            assert_eq!(report["leaked"][0]["id"], here);
+            let text = report.to_string();
+            let ran = run_with_input(["rm", "--from", "-"], text.as_bytes());
+            // Whether that namespace is gone can be told by those alone who see all processes.
+            assert!(matches!(ran.code, Some(3 | 5)) && ran.stderr.contains("IPC namespace"), "{ran:?}");
+            let mut actor = Actor::start();
+            actor.say("unshare");
+            let mut elsewhere = report.clone();
+            elsewhere["leaked"][0]["ns"] = json!(actor.say("namespace").parse::<u64>().unwrap());
+            let ran =
+                run_with_input(["rm", "--from", "-", "--ignore-missing"], elsewhere.to_string().as_bytes()).exits(5);
+            assert!(ran.stderr.contains("hint: `shmadm --ns ipc:["), "{ran:?}");
+            assert_eq!(all_keys(), [1]);
+        }),
+        trial("rm::from_what_is_no_list_removes_nothing", || {
+            oracle::create(1, 4096, 0o600);
+            let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
+            for text in [
+                String::new(),
+                "[]".to_owned(),
+                "{}".to_owned(),
+                json!({"schema": 1}).to_string(),
+                json!({"schema": 2, "leaked": [record]}).to_string(),
+                json!({"leaked": [record]}).to_string(),
+                json!({"schema": 1, "removed": [record]}).to_string(),
+                json!({"schema": 1, "dry_run": false, "removed": [record]}).to_string(),
+                json!({"schema": 1, "dry_run": true, "removed": [record], "leaked": [record]}).to_string(),
+                json!({"schema": 1, "segments": [record]}).to_string(),
+                json!({"schema": 1, "leaked": [{"id": 0}]}).to_string(),
+                json!({"schema": 1, "leaked": [record]}).to_string() + "x",
+            ] {
+                run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(2).says("for a list").prints_nothing();
+            }
+            // What is not known to be the command's is not in the list.
+            let text = json!({"schema": 1, "leaked": [], "unattributed": [record]}).to_string();
+            run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0).says("not looked at: 1 ");
+            run(["rm", "--from", "/none"]).exits(1).says("cannot read /none");
+            run(["rm", "--from", "-", "1"]).exits(2);
+            run(["rm"]).exits(2);
+            assert_eq!(all_keys(), [1]);
+            // Twice the same is one.
+            let text = json!({"schema": 1, "leaked": [record, record]}).to_string();
+            run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0);
+            assert_eq!(all_keys(), [] as [i32; 0]);
+        }),
+    ]
+}

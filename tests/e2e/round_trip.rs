@@ -1,0 +1,108 @@
+//! Dumped, removed and restored, a segment is what it was, but for its id, its times and its processes.
+
+use std::os::unix::fs::MetadataExt;
+
+use libtest_mimic::Trial;
+
+use crate::oracle::{self, Attached};
+use crate::support::{NOBODY, is_root, noise, run, trial};
+
+/// The largest segment.
+const LARGEST: usize = 64 << 20;
+/// Segments that are tried.
+const ROUNDS: u64 = 40;
+/// Sizes around which things change.
+const EDGES: [usize; 8] = [1, 4095, 4096, 4097, 256 << 10, (4 << 20) - 1, (4 << 20) + 1, LARGEST - 5];
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![trial("round_trip::a_restored_segment_is_the_one_that_was_dumped", || {
+        for seed in 0..ROUNDS {
+            Case::of(seed).holds();
+        }
+    })]
+}
+
+/// What a segment is like.
+#[derive(Debug)]
+struct Case {
+    /// From which all of it comes.
+    seed: u64,
+    /// Its size in bytes.
+    size: usize,
+    /// Its key.
+    key: u32,
+    /// Its permission bits.
+    mode: u16,
+    /// Its owner and group.
+    owner: Option<(u32, u32)>,
+    /// What is written into it: an offset and so many bytes, of noise or of zeros.
+    written: Vec<(usize, usize, bool)>,
+}
+
+impl Case {
+    /// Makes one up.
+    fn of(seed: u64) -> Self {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let size = match EDGES.get(usize::try_from(seed).unwrap()) {
+            Some(size) => *size,
+            // As many small ones as large ones.
+            None => {
+                let most = 1 << chance.u32(1..=26);
+                chance.usize(1..=most)
+            }
+        };
+        let key = if chance.u8(..4) == 0 { 0 } else { chance.u32(1..) };
+        // Without root nobody could read what its owner may not.
+        let mode = chance.u16(..0o1000) | if is_root() { 0 } else { 0o600 };
+        let ids = [0, NOBODY, 100_000, 4_000_000_000];
+        let mut id = || ids[chance.usize(..ids.len())];
+        let owner = is_root().then(|| (id(), id()));
+        let part = |_| {
+            let start = chance.usize(..size);
+            (start, chance.usize(1..=(size - start).min(600_000)), chance.u8(..4) > 0)
+        };
+        let mut written: Vec<_> = (0..seed % 7).map(part).collect();
+        // The last byte of the last page that is part of it.
+        written.extend(seed.is_multiple_of(2).then_some((size - 1, 1, true)));
+        Self { seed, size, key, mode, owner, written }
+    }
+
+    /// Goes round.
+    #[track_caller]
+    fn holds(&self) {
+        let id = oracle::create(self.key, self.size, 0o600);
+        let mut contents = vec![0; self.size];
+        let attached = Attached::new(id);
+        for (start, length, noisy) in &self.written {
+            let bytes = if *noisy { noise(*length, self.seed) } else { vec![0; *length] };
+            attached.write(*start, &bytes);
+            contents[*start..start + length].copy_from_slice(&bytes);
+        }
+        drop(attached);
+        let own = oracle::row(id).unwrap();
+        let own = |name: &str| own.get(name).parse().unwrap();
+        let (uid, gid) = self.owner.unwrap_or_else(|| (own("uid"), own("gid")));
+        oracle::set(id, uid, gid, self.mode);
+        let before = oracle::row(id).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("segment.bin");
+        let name = path.to_str().unwrap();
+        run(["dump", &id.to_string(), "--output", name]).exits(0);
+        assert!(std::fs::read(&path).unwrap() == contents, "{self:?}");
+        let kept = std::fs::metadata(&path).unwrap().blocks() * 512;
+        let rss: u64 = before.get("rss").parse().unwrap();
+        // A file system may keep some of its own notes with a file.
+        assert!(kept <= rss + (64 << 10), "holes are holes in the file, which takes {kept} bytes: {self:?}");
+        assert_eq!(oracle::row(id).unwrap().get("rss"), before.get("rss"), "{self:?}");
+        assert!(oracle::remove(id));
+        let id = run(["restore", name]).exits(0).stdout.trim().parse().unwrap();
+        let after = oracle::row(id).unwrap();
+        for field in ["key", "perms", "size", "uid", "gid", "cuid", "cgid", "rss", "swap", "nattch"] {
+            assert_eq!(after.get(field), before.get(field), "{field} of {self:?}");
+        }
+        oracle::set(id, uid, gid, 0o600);
+        assert!(oracle::contents(id) == contents, "{self:?}");
+        assert!(oracle::remove(id));
+    }
+}
