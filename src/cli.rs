@@ -1,6 +1,7 @@
 //! From the command line to a command, and from its result to an exit.
 
 mod before;
+mod help;
 mod roles;
 
 use std::borrow::Cow;
@@ -8,28 +9,23 @@ use std::ffi::OsString;
 
 use before::{color_of, command_word, wants_json};
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    Context, MANUALS, Manual, attach, check, completions, create, demo, detach, diff, dump, leakcheck, limits, list,
-    map, metrics, prune, quoted, read, restore, rm, set, stat, who, write,
+    Context, MANUALS, attach, check, completions, create, demo, detach, diff, dump, leakcheck, limits, list, map,
+    metrics, prune, quoted, read, restore, rm, set, stat, who, write,
 };
 use crate::error::{Codes, Error, Exit, Kind};
 use crate::process::{enter_namespace, interrupted_by};
 use crate::query::{System, with_words};
-use crate::render::{Format, SEGMENT, escape, unknown_line};
+use crate::render::{Format, escape, unknown_line};
 use crate::ui::clap_text::Rendered;
 use crate::ui::{Color, Ui};
 
-/// The commands in their groups, as the help shows them.
-pub const GROUPS: &[(&str, &[&str])] = &[
-    ("Lifecycle", &["create", "attach", "detach", "set", "rm"]),
-    ("Inspect", &["list", "stat", "who", "map", "limits"]),
-    ("Clean up", &["prune", "leakcheck"]),
-    ("Contents", &["write", "read", "dump", "restore"]),
-    ("Monitor", &["diff", "check", "metrics"]),
-    ("Learn", &["demo", "completions"]),
-];
+pub use help::{GROUPS, columns, command, manuals};
+
+/// Other names of commands.
+const ALIASES: &[(&str, &str)] = &[("ls", "list"), ("attach-and-write", "write")];
 
 /// See, explain and clean up System V shared memory
 #[derive(Parser, Debug)]
@@ -113,7 +109,7 @@ impl From<ColorArg> for Color {
 enum Command {
     Create(create::CreateArgs),
     Attach(attach::AttachArgs),
-    #[command(visible_alias = "attach-and-write")]
+    #[command(visible_alias = ALIASES[1].0)]
     Write(write::WriteArgs),
     Read(read::ReadArgs),
     Dump(dump::DumpArgs),
@@ -122,7 +118,7 @@ enum Command {
     Set(set::SetArgs),
     Detach(detach::DetachArgs),
     Rm(rm::RmArgs),
-    #[command(visible_alias = "ls")]
+    #[command(visible_alias = ALIASES[0].0)]
     List(list::ListArgs),
     Who(who::WhoArgs),
     Map(map::MapArgs),
@@ -162,57 +158,6 @@ impl Command {
                 | Self::Diff(_)
         )
     }
-}
-
-/// Gives the command line as clap knows it, with the groups and the examples in its help.
-#[must_use]
-pub fn command() -> clap::Command {
-    let mut command = Cli::command();
-    for manual in MANUALS {
-        let examples: Vec<_> = manual.examples.iter().map(|(line, what)| format!("  {line}\n      {what}")).collect();
-        let mut after = format!("Examples:\n{}", examples.join("\n"));
-        if manual.name == "list" {
-            let columns: Vec<_> = columns().map(|(name, help)| format!("  {name:<14} {help}")).collect();
-            after = format!("Columns:\n{}\n\n{after}", columns.join("\n"));
-        }
-        // With its arguments now, which makes them stand before the global ones.
-        command = command
-            .mut_subcommand(manual.name, |sub| (manual.arguments)(sub.defer(std::convert::identity)).after_help(after));
-    }
-    let groups: Vec<_> = GROUPS.iter().map(|(heading, names)| group(&command, heading, names)).collect();
-    let template = format!(
-        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}\n{{all-args}}{{after-help}}",
-        groups.join("\n")
-    );
-    // The groups stand in the place of the list of subcommands, which clap would print as one.
-    let template = template.replace("{all-args}", "Options:\n{options}");
-    command.help_template(template).after_help("`shmadm COMMAND --help` tells more of a command.")
-}
-
-/// Gives the lines of one group of commands.
-fn group(command: &clap::Command, heading: &str, names: &[&str]) -> String {
-    let lines: Vec<_> = names
-        .iter()
-        .filter_map(|name| command.find_subcommand(name))
-        .map(|sub| {
-            let aliases: Vec<_> = sub.get_visible_aliases().collect();
-            let also = if aliases.is_empty() { String::new() } else { format!(" (also {})", aliases.join(", ")) };
-            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
-            format!("  {:<12} {about}{also}\n", sub.get_name())
-        })
-        .collect();
-    format!("{heading}:\n{}", lines.concat())
-}
-
-/// Gives the columns that `list` can show, each with what it shows.
-pub fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SEGMENT.iter().map(|column| (column.name, column.help))
-}
-
-/// Gives what the manual pages have besides the options.
-#[must_use]
-pub fn manuals() -> &'static [&'static Manual] {
-    MANUALS
 }
 
 /// Runs the program.
@@ -307,9 +252,29 @@ fn print_help(context: &mut Context) -> Result<Exit, Error> {
 
 /// Parses the command line.
 fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let words = write::with_readable_numbers(arguments);
+    if let Some(parsed) = parse_alone(&words) {
+        return Ok(parsed);
+    }
     // Without the help's texts, which most runs have no use for.
-    let matches = Cli::command().try_get_matches_from(write::with_readable_numbers(arguments))?;
+    let matches = Cli::command().try_get_matches_from(words)?;
     Cli::from_arg_matches(&matches)
+}
+
+/// Parses the command line as if there were no command but the one that it names; `None` if there is anything wrong.
+///
+/// The library gives each command there is a copy of the global options, which takes longer than all the rest of parsing.
+fn parse_alone(words: &[OsString]) -> Option<Cli> {
+    let word = command_word(words);
+    let (name, alias) = match ALIASES.iter().find(|(alias, _)| *alias == word) {
+        Some((alias, name)) => (*name, Some(*alias)),
+        None => (word.as_str(), None),
+    };
+    let manual = MANUALS.iter().find(|manual| manual.name == name)?;
+    let called = (manual.arguments)(clap::Command::new(manual.name)).visible_alias(alias);
+    let program = GlobalArgs::augment_args(clap::Command::new("shmadm")).disable_help_subcommand(true);
+    let matches = program.subcommand(called).try_get_matches_from(words).ok()?;
+    Cli::from_arg_matches(&matches).ok()
 }
 
 /// Decides on the form of output.
