@@ -188,3 +188,60 @@ impl Descendants {
 fn now() -> Stamp {
     Stamp(clock_gettime(ClockId::CLOCK_REALTIME).map_or(i64::MAX, |time| time.tv_sec()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pid that no process has.
+    const NOBODY: i32 = i32::MAX;
+
+    /// Gives a segment that a process of this user made at second 1000.
+    fn segment(cuid: u32) -> Segment {
+        let record = r#"{"id":0,"key":"0x00000000","size":1,"mode":"0600","uid":0,"owner":null,"gid":0,"group":null,
+            "cuid":0,"creator":null,"cgid":0,"creator_group":null,"cpid":null,"lpid":null,"nattch":0,"atime":null,
+            "dtime":null,"ctime":null,"idle_seconds":null,"dest":false,"locked":false,"rss":null,"swap":null,
+            "state":null,"ns":null}"#;
+        let segment: Segment = serde_json::from_str(record).unwrap();
+        Segment { cpid: Some(NOBODY), cuid, ctime: Some(Stamp(1000)), ..segment }
+    }
+
+    #[test]
+    fn a_creator_is_who_had_the_pid_then_and_was_that_user() {
+        let system = System::new();
+        let seen = |start: i64, ended: i64| Seen {
+            ours: true,
+            start: Some(Stamp(start)),
+            command: Some("it".into()),
+            settled: true,
+            uids: vec![7],
+            ended: Some(Stamp(ended)),
+        };
+        let creator = |list: Vec<Seen>| {
+            let this = Descendants { seen: HashMap::from([(NOBODY, list)]), living: HashSet::new(), alone: true };
+            this.creator(&system, &segment(7))
+        };
+        let ours = |command: Option<&str>| Creator::Ours(command.map(Arc::from));
+        assert_eq!(creator(vec![seen(990, 1000)]), ours(Some("it")));
+        assert_eq!(creator(vec![seen(1002, 1005)]), ours(Some("it")), "stamps are whole seconds");
+        for other in [
+            vec![],
+            vec![seen(990, 999)],
+            vec![seen(1003, 1005)],
+            vec![Seen { uids: vec![8], ..seen(990, 1000) }],
+            vec![Seen { uids: vec![], ..seen(990, 1000) }],
+        ] {
+            assert_eq!(creator(other.clone()), Creator::Unknown, "{other:?}");
+        }
+        let (before, after) = (Seen { command: None, ..seen(900, 950) }, Seen { command: None, ..seen(1010, 1020) });
+        assert_eq!(creator(vec![before, seen(960, 1005), after]), ours(Some("it")));
+        assert_eq!(creator(vec![Seen { ours: false, ..seen(990, 1000) }]), Creator::Stranger);
+        // Seen once before it executed anything: whose command line that was is not known, unless it is there still.
+        let once = Seen { settled: false, ..seen(990, 1000) };
+        assert_eq!(creator(vec![once.clone()]), ours(None));
+        assert_eq!(creator(vec![Seen { ended: None, ..once }]), ours(Some("it")));
+        let own = Seen { uids: vec![], ..seen(990, 1000) };
+        let this = Descendants { seen: HashMap::from([(NOBODY, vec![own])]), living: HashSet::new(), alone: true };
+        assert_eq!(this.creator(&system, &segment(system.uid())), ours(Some("it")), "it was never looked at");
+    }
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::actor::Actor;
 use crate::leakcheck::{actor, keys, leakcheck, making, reported};
 use crate::oracle;
-use crate::support::{NOBODY, finish, reachable_copy, root_trial, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{NOBODY, file, finish, reachable_copy, root_trial, shmadm, shmadm_as, trial, wait_for};
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -129,11 +129,19 @@ fn attributing() -> Vec<Trial> {
                 let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
                 assert_eq!(keys(&report["leaked"]), [1, 2]);
                 assert!(report["leaked"][1]["creator_command"].as_str().unwrap().ends_with(" --actor"), "{report}");
-                // A grandchild whose parent is gone, and which the command waits for by a pipe alone.
-                let script = format!("mkfifo $0; ( ( {}; echo >$0 ) & ); read line <$0; rm $0", making(&[3]));
-                let pipe = directory.path().join("pipe");
-                let mut command = leakcheck(&["--isolate", "never"], &script);
-                finish(command.arg(&pipe)).exits(65).says("(key 0x00000003, 4 KiB");
+                // A grandchild whose parent is gone before it is: it comes to the supervisor.
+                let input = file(directory.path(), "lines", lines(&[3]).as_bytes());
+                let answers = file(directory.path(), "out", b"");
+                let script = format!(
+                    "( {} <{} >{} 2>&1 & ); until grep -q 2 {}; do :; done",
+                    actor(),
+                    input.display(),
+                    answers.display(),
+                    answers.display()
+                );
+                let (ran, report) = reported(&["--isolate", "never"], &script);
+                ran.exits(65);
+                assert_eq!((keys(&report["leaked"]), &report["unattributed"]), (vec![3], &json!([])));
             },
         ),
         trial("leakcheck::shared_children_from_before_the_command_are_not_its_own", || {
@@ -164,6 +172,49 @@ fn attributing() -> Vec<Trial> {
             let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
             assert_eq!((&report["leaked"], &report["unattributed"]), (&json!([]), &json!([])));
             assert_eq!(all_keys(), [7]);
+        }),
+        trial("leakcheck::shared_orphans_of_children_from_before_the_command_are_not_its_own", || {
+            // A job from before starts another process while the command runs, and ends: the orphan comes to leakcheck.
+            let directory = tempfile::tempdir().unwrap();
+            let path = |name: &str| directory.path().join(name);
+            for pipe in ["go", "lines"] {
+                nix::unistd::mkfifo(&path(pipe), nix::sys::stat::Mode::S_IRWXU).unwrap();
+            }
+            let mut lines = std::fs::File::options().read(true).write(true).open(path("lines")).unwrap();
+            let script = format!(
+                "{{ read go <{go}; {actor} <{lines} >/dev/null 2>&1 & }} & \
+                 exec {program} -q leakcheck --isolate never --rm --report {report} -- sh -c 'echo; read l'",
+                go = path("go").display(),
+                actor = actor(),
+                lines = path("lines").display(),
+                program = env!("CARGO_BIN_EXE_shmadm"),
+                report = path("report").display()
+            );
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin");
+            let mut child =
+                command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line)
+                .unwrap();
+            std::fs::write(path("go"), "\n").unwrap();
+            std::io::Write::write_all(&mut lines, b"create 7 4096 0\n").unwrap();
+            wait_for("the orphan's segment", || all_keys() == [7]);
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"\n").unwrap();
+            child.wait().unwrap();
+            let report: Value = serde_json::from_slice(&std::fs::read(path("report")).unwrap()).unwrap();
+            assert_eq!(report["leaked"], json!([]));
+            assert_eq!(all_keys(), [7]);
+        }),
+        root_trial("leakcheck::shared_an_id_that_comes_back_is_another_segment", || {
+            let id = oracle::create(1, 4096, 0o600);
+            let meanwhile = Meanwhile::start(&["--isolate", "never"], "true");
+            assert!(oracle::remove(id));
+            std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+            let mut other = Actor::start();
+            assert_eq!(other.number("create 2 4096 0"), id);
+            other.leave();
+            assert_eq!(keys(&meanwhile.end().1["unattributed"]), [2]);
         }),
         root_trial("leakcheck::shared_what_a_process_made_as_another_user_is_said_to_be_left_out", || {
             let program = reachable_copy();

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::actor::Actor;
 use crate::leakcheck::{actor, keys, leakcheck, making, reported};
 use crate::leakcheck_shared::{Meanwhile, all_keys};
-use crate::support::{NOBODY, finish, root_trial, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{NOBODY, file, finish, root_trial, shmadm, shmadm_as, trial, wait_for};
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -72,6 +72,29 @@ pub(crate) fn trials() -> Vec<Trial> {
             let report = traced.end();
             assert_eq!(keys(&report["leaked"]), [1, 2, 3, 4]);
             assert!(!is_alive(standby), "it is gone before its supervisor is");
+        }),
+        trial("leakcheck::traced_what_has_lost_its_key_is_attributed_all_the_same", || {
+            let directory = tempfile::tempdir().unwrap();
+            let pipe = directory.path().join("lines");
+            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let mut lines = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
+            std::io::Write::write_all(&mut lines, b"create 7 4096 0\nattach 0\nremove 0\nhello\n").unwrap();
+            let answers = file(directory.path(), "answers", b"");
+            let script = format!(
+                "{} <{} >{} 2>&1 & until grep -q ready {}; do :; done; echo $!",
+                actor(),
+                pipe.display(),
+                answers.display(),
+                answers.display()
+            );
+            let (ran, report) = reported(&["--isolate", "always", "--trace"], &script);
+            let ran = ran.exits(65).says("and gone with the last of them");
+            let pid: i32 = ran.stdout.trim().parse().unwrap();
+            let leak = &report["leaked"][0];
+            assert_eq!((&leak["state"], &leak["key"]), (&json!("dest"), &json!("0x00000000")));
+            assert!(leak["creator_command"].as_str().unwrap().ends_with(" --actor"), "{leak}");
+            drop(lines);
+            wait_for("the daemon's end", || !is_alive(pid));
         }),
         root_trial("leakcheck::traced_processes_that_are_left_behind_go_on", || {
             let directory = tempfile::tempdir().unwrap();
