@@ -10,6 +10,7 @@ use crate::actor::Actor;
 use crate::leakcheck::leakcheck;
 use crate::oracle;
 use crate::support::{Ran, finish, run, shmadm, trial, wait_for};
+use crate::terminal::{Terminal, WIDE};
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -43,6 +44,22 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert_eq!(lines.next().unwrap().unwrap(), name);
                 assert_eq!(child.wait().unwrap().code(), Some(7));
             }
+        }),
+        trial("leakcheck::a_key_of_the_terminal_is_not_passed_on_to_who_has_it_anyway", || {
+            // In a session of its own the command has nothing of the terminal's keys, and so whatever comes was passed on.
+            let script =
+                "exec setsid sh -c 'trap \"echo key\" INT; trap \"echo sent\" USR1; echo ready; read line; read line'";
+            let mut command = leakcheck(&["-q", "--isolate", "always"], script);
+            command.stdin(Stdio::piped());
+            let mut terminal = Terminal::start(command, WIDE, &[1]);
+            terminal.wait_for("ready");
+            terminal.type_in("\u{3}");
+            // Of two that have come, the one with the lower number is read first.
+            kill(Pid::from_raw(terminal.child().id().cast_signed()), Signal::SIGUSR1).unwrap();
+            terminal.wait_for("sent");
+            drop(terminal.child().stdin.take());
+            let (_, shown) = terminal.end();
+            assert!(!shown.contains("key"), "{shown}");
         }),
         trial("leakcheck::the_command_has_the_signals_that_it_would_have_had_bare", || {
             let show = "grep ^Sig /proc/self/status";
