@@ -244,4 +244,14 @@ mod tests {
         let this = Descendants { seen: HashMap::from([(NOBODY, vec![own])]), living: HashSet::new(), alone: true };
         assert_eq!(this.creator(&system, &segment(system.uid())), ours(Some("it")), "it was never looked at");
     }
+
+    #[test]
+    fn a_child_that_ended_unseen_is_the_commands_if_all_children_are() {
+        let system = System::new();
+        for (alone, creator) in [(true, Creator::Ours(None)), (false, Creator::Unknown)] {
+            let mut this = Descendants { seen: HashMap::new(), living: HashSet::new(), alone };
+            this.note_end(NOBODY);
+            assert_eq!(this.creator(&system, &segment(system.uid())), creator);
+        }
+    }
 }
