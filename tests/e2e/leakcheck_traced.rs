@@ -1,6 +1,7 @@
 //! `leakcheck --trace`: every creator is known, and nobody is left waiting.
 
 use libtest_mimic::Trial;
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use crate::actor::Actor;
 use crate::leakcheck::{actor, keys, leakcheck, making, reported};
 use crate::leakcheck_shared::{Meanwhile, all_keys};
 use crate::support::{NOBODY, file, finish, root_trial, shmadm, shmadm_as, trial, wait_for};
+use crate::vanish::{Call, Stopped};
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -58,6 +60,23 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(all_keys(), [1, 2]);
             traced.actor.end_input();
             wait_for("the end of the standby", || !is_alive(standby));
+        }),
+        root_trial("leakcheck::a_call_that_was_being_looked_at_goes_on_when_the_supervisor_is_killed", || {
+            let directory = tempfile::tempdir().unwrap();
+            let lines = file(directory.path(), "lines", b"create 1 4096 0\n");
+            let answers = file(directory.path(), "answers", b"");
+            let mut command = shmadm();
+            command.args(["leakcheck", "-q", "--isolate", "never", "--trace", "--"]);
+            command.arg(std::env::current_exe().unwrap()).arg("--actor");
+            command.stdin(std::fs::File::open(lines).unwrap()).stdout(std::fs::File::create(&answers).unwrap());
+            // It has taken the call, and is about to let it go on.
+            let answers_it =
+                |call: &Call| call.number == libc::SYS_ioctl && call.arguments[1] == libc::SECCOMP_IOCTL_NOTIF_SEND;
+            let stopped = Stopped::command_before(1, answers_it, command);
+            stopped.signal(Signal::SIGKILL);
+            assert_eq!(stopped.go_on().signal, Some(9));
+            wait_for("the answer", || std::fs::read_to_string(&answers).is_ok_and(|text| text == "0\n"));
+            assert_eq!(all_keys(), [1]);
         }),
         root_trial("leakcheck::traced_processes_go_on_when_the_standby_is_killed", || {
             let mut traced = Traced::start();
