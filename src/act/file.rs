@@ -93,6 +93,23 @@ impl NewFile {
         self.file().sync_all().map_err(|error| failed(&self.path, &error, "fsync"))
     }
 
+    /// Gives the file its name, in a way that can be revoked; what has it now is kept under another one until then.
+    ///
+    /// # Errors
+    /// As those of [`NewFile::keep`].
+    pub(crate) fn keep_revocably(self, force: bool) -> Result<Revocable, Error> {
+        let path = self.path.clone();
+        let before = if force { set_aside(&path) } else { Before::Nothing };
+        let this = Revocable { path, before };
+        match self.keep(force) {
+            Ok(()) => Ok(this),
+            Err(error) => {
+                this.confirm();
+                Err(error)
+            }
+        }
+    }
+
     /// Gives the file its name.
     ///
     /// # Errors
@@ -110,6 +127,65 @@ impl NewFile {
             _ => failed(&path, &error, "link"),
         })
     }
+}
+
+/// A file that has its name, and can still lose it again to what had it before.
+#[derive(Debug)]
+pub(crate) struct Revocable {
+    /// The name.
+    path: PathBuf,
+    /// What had it before.
+    before: Before,
+}
+
+/// What had a name before another file got it.
+#[derive(Debug)]
+enum Before {
+    /// Nothing.
+    Nothing,
+    /// A file, which has this name meanwhile.
+    Aside(PathBuf),
+    /// A file that could not be kept, where the file system has no second names.
+    Lost,
+}
+
+impl Revocable {
+    /// Gives the name back, as far as that can be done.
+    pub(crate) fn revoke(self) {
+        let _ = match &self.before {
+            Before::Aside(before) => std::fs::rename(before, &self.path),
+            // It is ours, made just now.
+            Before::Nothing => std::fs::remove_file(&self.path),
+            Before::Lost => Ok(()),
+        };
+    }
+
+    /// Lets what had the name before go.
+    pub(crate) fn confirm(self) {
+        if let Before::Aside(before) = &self.before {
+            let _ = std::fs::remove_file(before);
+        }
+    }
+}
+
+/// Gives a file another name beside its own.
+fn set_aside(path: &Path) -> Before {
+    for _ in 0..DRAWS {
+        let other = another_name(path);
+        match std::fs::hard_link(path, &other) {
+            Ok(()) => return Before::Aside(other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Before::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(_) => break,
+        }
+    }
+    Before::Lost
+}
+
+/// Draws a name for a file that is not whole yet, or not any more.
+fn another_name(path: &Path) -> PathBuf {
+    let letters: String = std::iter::repeat_with(fastrand::alphanumeric).take(6).collect();
+    directory_of(path).join(OsStr::new(&format!("{PREFIX}{letters}")))
 }
 
 /// Gives the directory that a file lies in.
@@ -147,8 +223,7 @@ fn link(file: &File, path: &Path) -> Result<(), Errno> {
 /// Gives a file without a name one that another file may have, which no call does at once: for a moment it has a third.
 fn replace(file: &File, path: &Path) -> io::Result<()> {
     for _ in 0..DRAWS {
-        let letters: String = std::iter::repeat_with(fastrand::alphanumeric).take(6).collect();
-        let third = directory_of(path).join(OsStr::new(&format!("{PREFIX}{letters}")));
+        let third = another_name(path);
         match link(file, &third) {
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno.into()),

@@ -31,6 +31,8 @@ pub(crate) const MANUAL: Manual = Manual {
             ends belong to the range. START is 0 unless given, ~ is minus infinity, and 10: has no end. A number may be \
             a percentage of the limit, as in 80%, and for orphan-bytes a SIZE, as in 1G. Performance data have ranges \
             as numbers.\n\n\
+            Where it cannot be told of a segment whether it is an orphan, as from within a container, and the verdict \
+            depends on that, it is UNKNOWN.\n\n\
             -v names the ranges of every value, -vv adds a line for each. What takes longer than --timeout is given up \
             as UNKNOWN.",
 };
@@ -166,7 +168,22 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
                 measure.word()
             )));
         }
-        readings.push(Reading { measure, value, limit, warning, critical });
+        let reading = Reading { measure, value, limit, warning, critical };
+        let unknown = match measure {
+            Measure::Orphans => sums.unknown.into(),
+            Measure::OrphanBytes => sums.unknown_bytes,
+            _ => 0,
+        };
+        if (Reading { value: value + unknown, ..reading.clone() }).severity() != reading.severity() {
+            let segments = if sums.unknown == 1 { "1 segment is an orphan" } else { "segments are orphans" };
+            let count = if sums.unknown == 1 { String::new() } else { format!("{} ", sums.unknown) };
+            return Err(Error::new(Kind::Failed, format!("it cannot be told whether {count}{segments}"))
+                .cause(
+                    "a creator or last user is outside this pid namespace, or the kernel does not say whether it lives",
+                )
+                .hint("`shmadm list --state unknown` shows them; outside of containers and sandboxes more is known"));
+        }
+        readings.push(reading);
     }
     if context.json() {
         context.ui.write(|out| write_check_json(out, &readings))?;

@@ -32,8 +32,8 @@ pub(crate) const MANUAL: Manual = Manual {
             which restore makes the segment anew. Both get their names when they are whole, the record first, so that \
             a dump that is there is complete; their mode is 0600. Until then they have no name at all, and are gone \
             whatever ends the program. Where a file system has no such files (NFS), and for the moment in which --force \
-            replaces a file, they have one that begins with .shmadm-: a kill then leaves it behind, to be removed by \
-            hand.\n\n\
+            replaces files, they have one that begins with .shmadm-, and so has the record that is replaced until its \
+            contents are as well: a kill then leaves it behind.\n\n\
             A segment that is written to meanwhile is dumped as it was read, piece by piece; the checksum is that of the \
             file.\n\n\
             The checksum is BLAKE3 over the BLAKE3 (32 bytes) of those blocks of 4096 bytes that are not all zero, each \
@@ -128,14 +128,13 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     record.sync()?;
     interrupts.check()?;
     // The record first: a dump that is there has one.
-    record.keep(args.force)?;
+    let record = record.keep_revocably(args.force)?;
     if let Err(error) = data.keep(args.force) {
-        if !args.force {
-            // It is ours, made just now, and of no use without the contents.
-            let _ = std::fs::remove_file(Sidecar::beside(&args.output));
-        }
+        // The contents that are there belong to the record that was.
+        record.revoke();
         return Err(error);
     }
+    record.confirm();
     let name = args.output.to_string_lossy();
     context.ui.status(&format!("dumped {} to {name} and {name}.json", describe(&sidecar.segment)));
     if context.json() {

@@ -128,7 +128,7 @@ fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whol
 /// Tells what was made, and keeps it.
 fn report(context: &mut Context, made: Unfinished, holder: Option<StartedHolder>) -> Result<Exit, Error> {
     let record = look(context, made.id(), Needs::RECORD)?;
-    context.ui.status(&format!("restored {}; its id, times and pids are new", describe(&record)));
+    context.ui.status(&format!("restored {}; its id, creator, times and pids are new", describe(&record)));
     let pid = holder.as_ref().map(StartedHolder::pid);
     if let Some(pid) = pid {
         context.ui.status(&format!("pid {pid} holds it attached"));

@@ -19,6 +19,10 @@ pub(crate) struct Tally {
     pub(crate) orphans: u64,
     /// Sum of the sizes of orphans in bytes.
     pub(crate) orphan_bytes: u128,
+    /// How many of them may be orphans, which cannot be told; 0 where states were not asked for.
+    pub(crate) unknown: u64,
+    /// Sum of the sizes of these in bytes.
+    pub(crate) unknown_bytes: u128,
     /// How many of them are marked for destruction.
     pub(crate) dest: u64,
     /// Attachments, counted as mappings.
@@ -35,6 +39,8 @@ impl Tally {
         swap: Some(0),
         orphans: 0,
         orphan_bytes: 0,
+        unknown: 0,
+        unknown_bytes: 0,
         dest: 0,
         attachments: 0,
     };
@@ -43,6 +49,7 @@ impl Tally {
     pub(crate) fn of(segment: &Segment, page_size: u64) -> Self {
         let size = u128::from(segment.size);
         let is_orphan = segment.state == Some(State::Orphan);
+        let is_unknown = segment.state == Some(State::Unknown);
         Self {
             segments: 1,
             pages: segment.size.div_ceil(page_size),
@@ -51,6 +58,8 @@ impl Tally {
             swap: segment.swap.map(u128::from),
             orphans: u64::from(is_orphan),
             orphan_bytes: if is_orphan { size } else { 0 },
+            unknown: u64::from(is_unknown),
+            unknown_bytes: if is_unknown { size } else { 0 },
             dest: u64::from(segment.dest),
             attachments: segment.nattch,
         }
@@ -67,6 +76,8 @@ impl Tally {
         self.swap = both(self.swap, other.swap);
         self.orphans += other.orphans;
         self.orphan_bytes += other.orphan_bytes;
+        self.unknown += other.unknown;
+        self.unknown_bytes += other.unknown_bytes;
         self.dest += other.dest;
         self.attachments = self.attachments.saturating_add(other.attachments);
     }

@@ -121,7 +121,7 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
     };
     match spec {
         Spec::Path(path) => {
-            File::open(path).map_err(|error| failed(error, "", format!("cannot open the namespace {text}")))
+            sys::open_at_once(path).map_err(|error| failed(error, "", format!("cannot open the namespace {text}")))
         }
         Spec::Pid(pid) => open_of(system, *pid).map_err(|error| {
             let cause = match error.kind() {

@@ -85,6 +85,12 @@ const BY_OWNER: &[Gauge<Tally>] = &[
         value: |tally| Some(tally.orphan_bytes),
     },
     Gauge {
+        name: "shmadm_sysv_unknown",
+        help: "Segments that may be orphans, which cannot be told from here.",
+        unit: None,
+        value: |tally| Some(tally.unknown.into()),
+    },
+    Gauge {
         name: "shmadm_sysv_dest",
         help: "Segments that are marked for destruction, and still attached.",
         unit: None,

@@ -262,6 +262,36 @@ fn is_unknown(ran: Ran) -> Ran {
 /// Whatever goes wrong.
 fn unknowns() -> Vec<Trial> {
     vec![
+        root_trial("check::what_may_be_orphans_is_no_ok", || {
+            // Made by a process that is outside of the pid namespace in which is asked.
+            oracle::create(1, 4096, 0o600);
+            let inside = |rules: &[&str]| {
+                let mut command = std::process::Command::new("unshare");
+                command.args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_shmadm")]).args(rules);
+                Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap())
+            };
+            for rule in ["orphans=0", "orphan-bytes=4095"] {
+                let ran = inside(&["check", "-w", rule]).exits(3);
+                assert!(
+                    ran.stdout.starts_with("SHM UNKNOWN: it cannot be told whether 1 segment is an orphan"),
+                    "{ran:?}"
+                );
+            }
+            // Whether it is one or not makes no difference.
+            inside(&["check", "-w", "orphans=1", "-c", "orphan-bytes=4096"]).exits(0);
+            let metrics = inside(&["metrics"]).exits(0).stdout;
+            let values =
+                |name: &str| metrics.lines().any(|line| line.starts_with(&format!("{name}{{")) && line.ends_with(" 1"));
+            assert!(values("shmadm_sysv_unknown") && !values("shmadm_sysv_orphans"), "{metrics}");
+        }),
+        trial("check::a_namespace_that_is_a_pipe_is_no_wait", || {
+            let directory = tempfile::tempdir().unwrap();
+            let pipe = directory.path().join("pipe");
+            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let pipe = pipe.to_str().unwrap();
+            run(["check", "--ns", pipe]).exits(3);
+            run(["list", "--ns", pipe]).exits(1).says("is no IPC namespace");
+        }),
         trial("check::a_usage_error_is_unknown", || {
             for arguments in [
                 &["check", "-w", "80%"][..],

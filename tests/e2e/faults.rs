@@ -50,6 +50,30 @@ fn killed() -> Vec<Trial> {
 /// Somebody changes or removes what they work on.
 fn changed() -> Vec<Trial> {
     vec![
+        trial("faults::a_dump_that_cannot_take_the_place_of_another_leaves_that_as_it_was", || {
+            let (id, _) = segment(9000, 8);
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            run(["dump", "0x4d2", "--output", &path]).exits(0);
+            let record = std::fs::read(format!("{path}.json")).unwrap();
+            Attached::new(id).write(0, b"other contents");
+            let renames = |call: &Call| call.number == libc::SYS_rename || call.number == libc::SYS_renameat2;
+            let stopped = Stopped::before(2, renames, &["dump", "0x4d2", "--output", &path, "--force"]);
+            assert_ne!(std::fs::read(format!("{path}.json")).unwrap(), record, "the record goes first");
+            // What no file can take the place of.
+            std::fs::rename(&path, format!("{path}.moved")).unwrap();
+            std::fs::create_dir(&path).unwrap();
+            stopped.go_on().exits(1).says("cannot write");
+            assert_eq!(std::fs::read(format!("{path}.json")).unwrap(), record);
+            std::fs::remove_dir(&path).unwrap();
+            std::fs::rename(format!("{path}.moved"), &path).unwrap();
+            assert!(oracle::remove(id));
+            run(["restore", &path]).exits(0);
+            let mut names: Vec<_> =
+                directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            assert_eq!(names.len(), 2, "{names:?}");
+        }),
         trial("faults::a_segment_that_is_removed_while_it_is_dumped_is_dumped_whole", || {
             let (id, contents) = segment(TWO_PIECES, 7);
             let directory = tempfile::tempdir().unwrap();
