@@ -20,7 +20,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm map 0x4d2 --format csv", "list these parts with offset and length"),
     ],
     json: "{\"schema\":1,\"id\":5,\"size\":8192,\"page_size\":4096,\"resident\":4096,\"swapped\":0,\"untouched\":4096,\
-           \"unknown\":0,\"extents\":[{\"offset\":0,\"length\":4096,\"state\":\"resident\"|\"swapped\"|\"untouched\"|\
+           \"unknown\":0,\"rss\":4096,\"extents\":[{\"offset\":0,\"length\":4096,\"state\":\"resident\"|\"swapped\"|\"untouched\"|\
            \"unknown\"}]}",
     notes: "In the picture each sign stands for an equal part of the segment: # is in memory, s in swap, . was never \
             touched, ? cannot be told, and + is a part that lives in several places.\n\n\
@@ -59,13 +59,14 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
     };
     let extents = contents::extents(&context.system, &source, &segment)?;
     let (size, page) = (source.size(), source.page(&context.system));
+    let rss = source.resident().or(segment.rss);
     let format = context.format;
     match format {
-        Format::Json => context.ui.write(|out| write_map_json(out, segment.id.raw(), size, page, &extents))?,
+        Format::Json => context.ui.write(|out| write_map_json(out, segment.id.raw(), size, rss, page, &extents))?,
         Format::Table => {
             let width = context.ui.width().unwrap_or(WIDTH) as u64;
             context.ui.print(&describe(&segment))?;
-            context.ui.write(|out| write_map(out, &extents, size, page, width))?;
+            context.ui.write(|out| write_map(out, &extents, size, rss, page, width))?;
         }
         Format::Csv | Format::Tsv => {
             let names: Vec<&str> = EXTENTS.iter().map(|column| column.name).collect();

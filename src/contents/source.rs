@@ -182,7 +182,7 @@ impl Source {
     }
 
     /// Gives the bytes of it that are in memory, where the file behind it tells: that of huge pages does.
-    pub(super) fn resident(&self) -> Option<u64> {
+    pub(crate) fn resident(&self) -> Option<u64> {
         // st_blocks counts in 512 bytes (stat(3type)).
         self.file().and_then(|file| file.metadata().ok()).map(|file| file.blocks() * 512)
     }

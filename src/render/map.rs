@@ -61,18 +61,29 @@ pub(crate) fn strip(extents: &[Extent], size: u64, width: u64) -> String {
     signs
 }
 
-/// Writes the picture for people.
+/// Writes the picture for people; `rss` is how many bytes are in memory, wherever, if that is known.
 ///
 /// # Errors
 /// The writer's.
-pub(crate) fn write_map(out: &mut impl Write, extents: &[Extent], bytes: u64, page: u64, width: u64) -> io::Result<()> {
+pub(crate) fn write_map(
+    out: &mut impl Write,
+    extents: &[Extent],
+    bytes: u64,
+    rss: Option<u64>,
+    page: u64,
+    width: u64,
+) -> io::Result<()> {
+    let unknown = total(extents, Residence::Unknown);
     writeln!(out, "[{}]", strip(extents, bytes, width.saturating_sub(2).max(1)))?;
     for place in PLACES {
         let total = total(extents, place);
-        if total > 0 || matches!(place, Residence::Resident | Residence::Untouched) {
+        // Of what is not known, none is not known either.
+        if total > 0 || (unknown == 0 && matches!(place, Residence::Resident | Residence::Untouched)) {
             let pages = total.div_ceil(page);
             let text = format!("{} {:<9} {:>5}  {pages} pages", place.sign(), place.word(), size(total.into()));
-            writeln!(out, "{text} of {}", size(page.into()))?;
+            let known = rss.filter(|_| place == Residence::Unknown);
+            let known = known.map(|rss| format!(", {} of it in memory", size(rss.into()))).unwrap_or_default();
+            writeln!(out, "{text} of {}{known}", size(page.into()))?;
         }
     }
     Ok(())
@@ -86,6 +97,7 @@ pub(crate) fn write_map_json(
     out: &mut impl Write,
     id: i32,
     size: u64,
+    rss: Option<u64>,
     page: u64,
     extents: &[Extent],
 ) -> io::Result<()> {
@@ -97,6 +109,7 @@ pub(crate) fn write_map_json(
     for place in PLACES {
         object.number(place.word(), total(extents, place))?;
     }
+    object.optional("rss", rss)?;
     object.list("extents", extents, |out, extent| {
         let mut object = Object::open(out)?;
         object.row(&columns, extent)?;

@@ -68,6 +68,16 @@ fn making() -> Vec<Trial> {
                 assert_eq!(touched, (page * HUGE) as u64);
                 assert_eq!(rss(&run(["list", "--json"]).exits(0).json()), touched);
                 assert_eq!(rss(&run(["stat", "0x7", "--json"]).exits(0).json()), touched);
+                let map = run(["map", "0x7", "--json"]).exits(0).json();
+                assert_eq!(map["rss"].as_u64().unwrap(), touched, "{map}");
+                if page > 0 {
+                    let shown = run(["map", "0x7"]).exits(0).stdout;
+                    assert!(
+                        shown.contains(&format!("? unknown      6M  3 pages of 2M, {}M of it in memory", 2 * page)),
+                        "{shown}"
+                    );
+                    assert!(!shown.contains("resident"), "{shown}");
+                }
                 attached.write(page * HUGE + 9, b"here");
             }
             let told = run(["map", "0x7", "--json"]).exits(0).json();
