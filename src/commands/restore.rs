@@ -12,7 +12,7 @@ use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Size, Target};
+use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Target};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
 use crate::query::resolve;
 use crate::render::Object;
@@ -66,12 +66,16 @@ pub(crate) struct RestoreArgs {
 /// # Errors
 /// The files do not belong together or are damaged, or the segment cannot be made; nothing of it is left then.
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
+    if args.file.as_os_str() == "-" {
+        return Err(super::usage("restore takes a file, with the record of its dump beside it, and no standard input")
+            .hint("contents alone go into a segment with `shmadm write SEGMENT --sparse`"));
+    }
     let (owner, group) = args.given.ids(&context.system)?;
     let interrupts = Interrupts::note()?;
     let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
     let recorded = &sidecar.segment;
-    let file = contents::open_at_once(&args.file).map_err(|error| unreadable(&args.file, &error))?;
-    let before = file.metadata().map_err(|error| unreadable(&args.file, &error))?;
+    let file = contents::open_at_once(&args.file).map_err(|error| unreadable(&args.file, &error, "open"))?;
+    let before = file.metadata().map_err(|error| unreadable(&args.file, &error, "read"))?;
     let data = verified(context, &args.file, &file, &before, &sidecar)?;
     let key = match (&args.key, recorded.key) {
         (Some(key), _) => key.clone(),
@@ -119,7 +123,7 @@ fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whol
     let purpose = if args.hold { Use::Holding } else { Use::Passing };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Place::Any, false, purpose)?;
     let mut bar = context.ui.bar("restoring", Some(made.size));
-    let unread = |error| unreadable(&args.file, &error);
+    let unread = |error| unreadable(&args.file, &error, "read");
     contents::copy_from_file(&context.system, &attachment, file, whole, unread, &mut |bytes| bar.advance(bytes))?;
     drop(bar);
     act::detached(&context.system, attachment)
@@ -180,6 +184,10 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
             sidecar.checksum.algorithm
         )));
     }
+    // By -1 the kernel means that nothing is to be changed.
+    if [sidecar.segment.uid, sidecar.segment.gid].contains(&u32::MAX) {
+        return Err(damaged(format!("{} is nobody's number", u32::MAX)));
+    }
     if sidecar.huge_page_size.is_some_and(|size| !size.is_power_of_two()) {
         return Err(damaged("its huge_page_size is no power of two".to_owned()));
     }
@@ -193,12 +201,14 @@ fn verified(context: &Context, path: &Path, file: &File, metadata: &Metadata, si
         Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_ref())
     };
     let size = sidecar.segment.size;
-    if !metadata.is_file() || metadata.len() != size {
-        let (is, should) = (Size(metadata.len()), Size(size));
-        return Err(wrong(format!("it has {is} ({} bytes), and should have {should} ({size})", metadata.len())));
+    if !metadata.is_file() {
+        return Err(wrong("it is no regular file".to_owned()));
+    }
+    if metadata.len() != size {
+        return Err(wrong(format!("it has {} bytes, and should have {size}", metadata.len())));
     }
     let mut bar = context.ui.bar("verifying", Some(size));
-    let unread = |error| unreadable(path, &error);
+    let unread = |error| unreadable(path, &error, "read");
     let (checksum, data) = contents::sum_of_file(file, size, unread, &mut |bytes| bar.advance(bytes))?;
     drop(bar);
     if checksum != sidecar.checksum.value {
@@ -209,7 +219,7 @@ fn verified(context: &Context, path: &Path, file: &File, metadata: &Metadata, si
 
 /// Makes sure that nobody wrote to a file between its verification and the end of its copy.
 fn unchanged(path: &Path, file: &File, before: &Metadata) -> Result<(), Error> {
-    let after = file.metadata().map_err(|error| unreadable(path, &error))?;
+    let after = file.metadata().map_err(|error| unreadable(path, &error, "read"))?;
     let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
     if stamp(&after) == stamp(before) {
         return Ok(());
@@ -221,7 +231,10 @@ fn unchanged(path: &Path, file: &File, before: &Metadata) -> Result<(), Error> {
 }
 
 /// Makes the error of a file that cannot be read.
-fn unreadable(path: &Path, error: &io::Error) -> Error {
+fn unreadable(path: &Path, error: &io::Error, call: &'static str) -> Error {
     let name = path.to_string_lossy();
-    Error::io(format!("cannot read {name}"), error, "read").target(name)
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return Error::new(Kind::Failed, format!("{name} became shorter while it was read")).target(name);
+    }
+    Error::io(format!("cannot read {name}"), error, call).target(name)
 }

@@ -208,7 +208,7 @@ fn faults() -> Vec<Trial> {
                 std::fs::write(format!("{path}.json"), &record).unwrap();
             };
             std::fs::write(&path, &data[..data.len() - 1]).unwrap();
-            refused("(12287 bytes), and should have");
+            refused("it has 12287 bytes, and should have 12288");
             let mut other = data.clone();
             other[4099] ^= 1;
             std::fs::write(&path, &other).unwrap();
@@ -226,6 +226,7 @@ fn faults() -> Vec<Trial> {
                 ("{\"schema\":1", "{\"schema\":2"),
                 ("\"huge_page_size\":null", "\"huge_page_size\":5"),
                 ("\"mode\":\"0600\"", "\"mode\":\"9600\""),
+                ("\"uid\":", "\"uid\":4294967295,\"was\":"),
             ] {
                 assert!(text.contains(before), "{text}");
                 std::fs::write(format!("{path}.json"), text.replace(before, after)).unwrap();
@@ -233,8 +234,9 @@ fn faults() -> Vec<Trial> {
             }
             std::fs::remove_file(format!("{path}.json")).unwrap();
             refused("write SEGMENT --sparse --input FILE");
+            run(["restore", "-"]).exits(2).says("no standard input");
             // A pipe that nobody writes to is not waited for.
-            for (name, says) in [(path.clone(), "and should have"), (format!("{path}.json"), "is no record")] {
+            for (name, says) in [(path.clone(), "it is no regular file"), (format!("{path}.json"), "is no record")] {
                 std::fs::remove_file(&name).unwrap();
                 mkfifo(name.as_str(), Mode::S_IRWXU).unwrap();
                 let ran = run(["restore", &path]).exits(1).prints_nothing();
