@@ -23,7 +23,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ids: Vec<i32> = (2..=6).map(|key| made.number(&format!("create {key} 4096 0"))).collect();
             made.leave();
             // One is changed, one used, one attached, one gone.
-            oracle::set(ids[0], 1234, 0, 0o600);
+            let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+            oracle::set(ids[0], uid, gid, 0o640);
             run(["read", &ids[1].to_string(), "--allow-allocation"]).exits(0);
             let mut user = Actor::start();
             user.say(&format!("attach {}", ids[2]));
