@@ -241,7 +241,7 @@ fn descriptor(file: &File) -> PathBuf {
 }
 
 /// Makes the error of a file that cannot be written.
-fn failed(path: &Path, error: &io::Error, call: &'static str) -> Error {
+pub(super) fn failed(path: &Path, error: &io::Error, call: &'static str) -> Error {
     let name = path.to_string_lossy();
     Error::io(format!("cannot write {name}"), error, call).target(name)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::O_NONBLOCK;
 
-use super::NewFile;
+use super::file::{NewFile, failed};
 use crate::error::Error;
 use crate::procfs;
 use crate::query::System;
@@ -39,7 +39,7 @@ impl Report {
     /// # Errors
     /// The directory does not exist or may not be written to, nobody reads the pipe, or it is a directory (Refused).
     pub(crate) fn begin(system: &System, named: &Path) -> Result<Self, Error> {
-        let failed = |error: &io::Error| failed(named, error, "open");
+        let unopened = |error: &io::Error| failed(named, error, "open");
         let there = named.metadata().ok();
         let is_stream = there.as_ref().is_some_and(|there| {
             let kind = there.file_type();
@@ -49,12 +49,15 @@ impl Report {
         });
         let place = if is_stream {
             // A pipe that nobody reads is better known than waited for.
-            let file =
-                OpenOptions::new().append(true).custom_flags(O_NONBLOCK).open(named).map_err(|error| failed(&error))?;
-            fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).map_err(|errno| failed(&errno.into()))?;
+            let file = OpenOptions::new()
+                .append(true)
+                .custom_flags(O_NONBLOCK)
+                .open(named)
+                .map_err(|error| unopened(&error))?;
+            fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).map_err(|errno| unopened(&errno.into()))?;
             Place::Stream(file)
         } else {
-            let path = without_links(named).map_err(|error| failed(&error))?;
+            let path = without_links(named).map_err(|error| unopened(&error))?;
             NewFile::begin(&path, true)?;
             Place::File(path)
         };
@@ -107,10 +110,4 @@ fn without_links(path: &Path) -> io::Result<PathBuf> {
             Ok(directory.canonicalize()?.join(path.file_name().unwrap_or_default()))
         }
     }
-}
-
-/// Makes the error of a report that cannot be written.
-fn failed(path: &Path, error: &io::Error, call: &'static str) -> Error {
-    let name = path.to_string_lossy();
-    Error::io(format!("cannot write {name}"), error, call).target(name)
 }

@@ -11,8 +11,8 @@ use crate::error::{Error, Exit, Kind};
 use crate::model::{Difference, Needs, Segment, parse_listing};
 use crate::query::inventory;
 use crate::render::{
-    Column, DIFFERENCE, DIFFERENCE_HERE, DIFFERENCE_NARROW, DifferenceRow, Format, TableStyle, TimeStyle,
-    difference_rows, select, write_difference_json, write_rows,
+    Column, DIFFERENCE, DIFFERENCE_HERE, DIFFERENCE_NARROW, DifferenceRow, Format, TableStyle, difference_rows, select,
+    write_difference_json, write_rows,
 };
 
 /// What the manual page adds.
@@ -101,15 +101,7 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
         Format::Table if spread.len() <= 1 => select(DIFFERENCE, &[], &DIFFERENCE_HERE.join(",")).map_err(usage)?,
         _ => DIFFERENCE.iter().collect(),
     };
-    let style = TableStyle {
-        headings: !args.no_headings,
-        bytes: args.bytes,
-        time: TimeStyle::default(),
-        now: context.system.now(),
-        width: context.ui.width(),
-        color: context.ui.color(),
-        droppable: DIFFERENCE_NARROW,
-    };
+    let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(DIFFERENCE_NARROW) };
     let rows = difference_rows(difference);
     context.ui.write(|out| write_rows(out, format, "differences", &columns, rows, &style))?;
     Ok(exit)

@@ -88,10 +88,8 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         Some((data, NewFile::begin(&Sidecar::beside(&args.output), args.force)?))
     };
     let source = if args.peek {
-        {
-            let file = quoted(&args.output.to_string_lossy());
-            Source::peeked(&context.system, &segment, &format!("dump {} --output {file}", segment.id))?
-        }
+        let file = quoted(&args.output.to_string_lossy());
+        Source::peeked(&context.system, &segment, &format!("dump {} --output {file}", segment.id))?
     } else {
         context.warn_of_lost_record(&segment);
         let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };

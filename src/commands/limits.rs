@@ -5,7 +5,7 @@ use clap::Args;
 use super::{Context, Manual};
 use crate::error::{Error, Exit};
 use crate::query;
-use crate::render::{Format, LIMITS, TableStyle, TimeStyle, limit_rows, write_limits_json, write_rows};
+use crate::render::{Format, LIMITS, TableStyle, limit_rows, write_limits_json, write_rows};
 
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
@@ -45,15 +45,7 @@ pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Erro
         context.ui.write(|out| write_limits_json(out, &limits, &usage))?;
         return Ok(Exit::Done);
     }
-    let style = TableStyle {
-        headings: !args.no_headings,
-        bytes: args.bytes,
-        time: TimeStyle::default(),
-        now: context.system.now(),
-        width: context.ui.width(),
-        color: context.ui.color(),
-        droppable: &["DESCRIPTION"],
-    };
+    let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(&["DESCRIPTION"]) };
     let format: Format = context.format;
     let columns: Vec<_> = LIMITS.iter().collect();
     let rows = limit_rows(&limits, &usage);

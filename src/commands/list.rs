@@ -122,10 +122,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         headings: !args.no_headings,
         bytes: args.bytes,
         time: args.time,
-        now: context.system.now(),
-        width: context.ui.width(),
-        color: context.ui.color(),
-        droppable: if narrowing { NARROW } else { &[] },
+        ..context.table(if narrowing { NARROW } else { &[] })
     };
     let format = context.format;
     if args.list_columns {

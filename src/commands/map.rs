@@ -9,7 +9,7 @@ use crate::contents::{self, Source};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Needs};
 use crate::query::resolve;
-use crate::render::{EXTENTS, Format, TableStyle, TimeStyle, select, write_map, write_map_json, write_rows};
+use crate::render::{EXTENTS, Format, select, write_map, write_map_json, write_rows};
 
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
@@ -71,15 +71,7 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
         Format::Csv | Format::Tsv => {
             let names: Vec<&str> = EXTENTS.iter().map(|column| column.name).collect();
             let columns = select(EXTENTS, &[], &names.join(",")).map_err(usage)?;
-            let style = TableStyle {
-                headings: true,
-                bytes: true,
-                time: TimeStyle::Relative,
-                now: context.system.now(),
-                width: None,
-                color: false,
-                droppable: &[],
-            };
+            let style = context.table(&[]);
             context.ui.write(|out| write_rows(out, format, "extents", &columns, extents, &style))?;
         }
     }

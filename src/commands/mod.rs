@@ -31,7 +31,7 @@ use std::path::Path;
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, Needs, Segment, Size, Target};
 use crate::query::{System, last_user_alone_lives, resolve};
-use crate::render::{Format, SEGMENT, select};
+use crate::render::{Format, SEGMENT, TableStyle, TimeStyle, select};
 use crate::ui::Ui;
 
 /// What every command works with.
@@ -58,6 +58,20 @@ impl Context {
     /// Gives what must be known of a segment that the report will show, if it shows one.
     pub(crate) fn record_needs(&self) -> Needs {
         if self.json() { Needs::RECORD } else { Needs::empty() }
+    }
+
+    /// Gives the style of a table with headings and sizes for people, as wide as the terminal; `droppable` are the columns
+    /// that go first where that is too narrow.
+    pub(crate) fn table(&self, droppable: &'static [&'static str]) -> TableStyle<'static> {
+        TableStyle {
+            headings: true,
+            bytes: false,
+            time: TimeStyle::default(),
+            now: self.system.now(),
+            width: self.ui.width(),
+            color: self.ui.color(),
+            droppable,
+        }
     }
 
     /// Warns before an attachment of ours replaces the record of a last user that alone keeps a segment from

@@ -14,8 +14,8 @@ use crate::model::{Needs, Segment, Size, State};
 use crate::process::{Interrupts, visit};
 use crate::query::{Filter, Namespace, System, inventory, name_attachers};
 use crate::render::{
-    Failure, Format, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, TableStyle, TimeStyle, idle, select,
-    write_prune_json, write_rows,
+    Failure, Format, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, TableStyle, idle, select, write_prune_json,
+    write_rows,
 };
 
 /// What the manual page adds.
@@ -287,12 +287,7 @@ fn report(args: &PruneArgs, context: &mut Context, pruning: &Pruning) -> Result<
             let columns = select(PRUNE, &[], &names.join(",")).map_err(usage)?;
             let style = TableStyle {
                 headings: format != Format::Table || !pruning.removed.is_empty() || !pruning.skipped.is_empty(),
-                bytes: false,
-                time: TimeStyle::Relative,
-                now: context.system.now(),
-                width: context.ui.width(),
-                color: context.ui.color(),
-                droppable: &["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"],
+                ..context.table(&["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"])
             };
             context.ui.write(|out| write_rows(out, format, "segments", &columns, pruning.rows(), &style))?;
         }

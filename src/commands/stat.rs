@@ -50,15 +50,7 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
     if context.format == Format::Table {
         add_attachers(&context.system, &mut segments)?;
     }
-    let style = TableStyle {
-        headings: true,
-        bytes: args.bytes,
-        time: args.time,
-        now: context.system.now(),
-        width: None,
-        color: false,
-        droppable: &[],
-    };
+    let style = TableStyle { bytes: args.bytes, time: args.time, ..context.table(&[]) };
     match context.format {
         Format::Table => {
             for (number, segment) in segments.iter().enumerate() {

@@ -10,8 +10,7 @@ use crate::error::{Error, Exit};
 use crate::model::{HiddenBy, Needs, Segment, Target};
 use crate::query::{add_attachers, add_attachers_and_find_strays, inventory, looks_into_all};
 use crate::render::{
-    ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, TableStyle, TimeStyle, WHERE, select,
-    write_rows, write_who_json,
+    ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, WHERE, select, write_rows, write_who_json,
 };
 
 /// What the manual page adds.
@@ -130,15 +129,7 @@ fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
             },
         )
         .collect();
-    let style = TableStyle {
-        headings: true,
-        bytes: false,
-        time: TimeStyle::Relative,
-        now: context.system.now(),
-        width: context.ui.width(),
-        color: context.ui.color(),
-        droppable: &["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"],
-    };
+    let style = context.table(&["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"]);
     let format = context.format;
     context.ui.write(|out| write_rows(out, format, "attachments", &columns, rows, &style))
 }

@@ -103,6 +103,16 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// Gives a segment of root's with a size of one byte, of which nothing else is known, for tests to fill in.
+    #[cfg(test)]
+    pub(crate) fn bare() -> Self {
+        let record = r#"{"id":0,"key":"0x00000000","size":1,"mode":"0600","uid":0,"owner":null,"gid":0,"group":null,
+            "cuid":0,"creator":null,"cgid":0,"creator_group":null,"cpid":null,"lpid":null,"nattch":0,"atime":null,
+            "dtime":null,"ctime":null,"idle_seconds":null,"dest":false,"locked":false,"rss":null,"swap":null,
+            "state":null,"ns":null}"#;
+        serde_json::from_str(record).unwrap()
+    }
+
     /// Tells whether two records are of one and the same segment, unchanged in what removal depends on.
     pub(crate) fn is_still(&self, earlier: &Self) -> bool {
         let identity = |segment: &Self| (segment.id, segment.key, segment.cuid, segment.cgid, segment.cpid);

@@ -5,10 +5,11 @@
 //! until its standard output, the end of a pipe from the supervisor, says that this one is gone.
 
 use std::io::{PipeReader, PipeWriter, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::{Error, Kind};
@@ -67,37 +68,46 @@ pub(crate) fn stand_by() -> Result<(), Error> {
     // It fails for the leader of a process group alone, which one that a supervisor started is not.
     let _ = nix::unistd::setsid();
     let (listener, supervisor) = sys::standard_input_and_output();
-    let mut last = None;
-    let mut supervised = true;
+    let Some(last) = wait_for_the_end_of(supervisor, listener).map_err(failed)? else { return Ok(()) };
+    if let Some(call) = last {
+        sys::let_go_on(&listener, call);
+    }
     loop {
-        let mut descriptors =
-            [PollFd::new(listener.as_fd(), if supervised { PollFlags::empty() } else { PollFlags::POLLIN })].to_vec();
-        if supervised {
-            descriptors.push(PollFd::new(supervisor.as_fd(), PollFlags::POLLIN));
-        }
-        match poll(&mut descriptors, PollTimeout::NONE) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-            Err(errno) => return Err(failed(errno)),
-        }
-        let is = |index: usize, flags| {
-            descriptors.get(index).and_then(PollFd::revents).is_some_and(|events| events.intersects(flags))
-        };
-        if is(1, PollFlags::POLLIN) {
-            let mut words = [0_u8; 512];
-            let length = nix::unistd::read(supervisor, &mut words).map_err(failed)?;
-            let word = words[..length].last_chunk::<8>();
-            last = word.map(|word| u64::from_ne_bytes(*word)).or(last);
-        } else if is(1, PollFlags::POLLHUP) {
-            supervised = false;
-            if let Some(call) = last {
-                sys::let_go_on(&listener, call);
-            }
-        } else if is(0, PollFlags::POLLIN) {
+        let [events] = poll_all([PollFd::new(listener, PollFlags::POLLIN)]).map_err(failed)?;
+        if events.contains(PollFlags::POLLIN) {
             if let Some(call) = sys::receive(&listener).map_err(failed)? {
                 sys::let_go_on(&listener, call.id);
             }
-        } else if is(0, PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
+        } else if !events.is_empty() {
             return Ok(());
         }
+    }
+}
+
+/// Waits until the supervisor has ended; gives the call that it told of last, if it told of any. `None` if no process is
+/// left that is traced.
+fn wait_for_the_end_of(supervisor: BorrowedFd<'_>, listener: BorrowedFd<'_>) -> Result<Option<Option<u64>>, Errno> {
+    let mut last = None;
+    loop {
+        let descriptors = [PollFd::new(supervisor, PollFlags::POLLIN), PollFd::new(listener, PollFlags::empty())];
+        let [told, left] = poll_all(descriptors)?;
+        if told.contains(PollFlags::POLLIN) {
+            let mut words = [0_u8; 512];
+            let length = nix::unistd::read(supervisor, &mut words)?;
+            last = words[..length].last_chunk().map(|word| u64::from_ne_bytes(*word)).or(last);
+        } else if !told.is_empty() {
+            return Ok(Some(last));
+        } else if !left.is_empty() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Waits until something has happened on some descriptors, and gives what; nothing, if it was a signal.
+fn poll_all<const COUNT: usize>(mut descriptors: [PollFd<'_>; COUNT]) -> Result<[PollFlags; COUNT], Errno> {
+    match poll(&mut descriptors, PollTimeout::NONE) {
+        Ok(_) => Ok(descriptors.map(|descriptor| descriptor.revents().unwrap_or(PollFlags::POLLERR))),
+        Err(Errno::EINTR) => Ok([PollFlags::empty(); COUNT]),
+        Err(errno) => Err(errno),
     }
 }

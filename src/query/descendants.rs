@@ -56,7 +56,7 @@ impl Descendants {
     /// Begins before there is a command: the children that we have are not its.
     pub(crate) fn before_command(system: &System) -> Self {
         let mut this = Self { seen: HashMap::new(), living: HashSet::new(), alone: true };
-        this.look(system);
+        this.walk(system, Some(false));
         this.alone = this.living.is_empty();
         this
     }
@@ -94,6 +94,13 @@ impl Descendants {
 
     /// Looks at those that live now.
     pub(crate) fn look(&mut self, system: &System) {
+        // Of an orphan that was never seen it is not known whose it is, unless all are the command's.
+        self.walk(system, self.alone.then_some(true));
+    }
+
+    /// Walks over those that live now; `unseen` tells whether a child of ours that was never seen before descends from the
+    /// command, if that is known.
+    fn walk(&mut self, system: &System, unseen: Option<bool>) {
         let proc = system.proc();
         let own = std::process::id().cast_signed();
         let mut living = HashSet::new();
@@ -102,14 +109,7 @@ impl Descendants {
             let parent_command = whose.and_then(|_| self.seen.get(&parent)?.last()?.command.clone());
             for pid in procfs::children(proc, parent) {
                 let known = self.last(pid);
-                // Of an orphan that was never seen it is not known whose it is, unless all are the command's.
-                let all = self.alone && !self.seen.is_empty();
-                let Some(ours) = known.map(|seen| seen.ours).or(whose).or(all.then_some(true)).or_else(|| {
-                    // Before the command, all are strangers.
-                    self.seen.values().flatten().all(|seen| !seen.ours).then_some(false)
-                }) else {
-                    continue;
-                };
+                let Some(ours) = known.map(|seen| seen.ours).or(whose).or(unseen) else { continue };
                 if !living.insert(pid) {
                     continue;
                 }
@@ -198,12 +198,7 @@ mod tests {
 
     /// Gives a segment that a process of this user made at second 1000.
     fn segment(cuid: u32) -> Segment {
-        let record = r#"{"id":0,"key":"0x00000000","size":1,"mode":"0600","uid":0,"owner":null,"gid":0,"group":null,
-            "cuid":0,"creator":null,"cgid":0,"creator_group":null,"cpid":null,"lpid":null,"nattch":0,"atime":null,
-            "dtime":null,"ctime":null,"idle_seconds":null,"dest":false,"locked":false,"rss":null,"swap":null,
-            "state":null,"ns":null}"#;
-        let segment: Segment = serde_json::from_str(record).unwrap();
-        Segment { cpid: Some(NOBODY), cuid, ctime: Some(Stamp(1000)), ..segment }
+        Segment { cpid: Some(NOBODY), cuid, ctime: Some(Stamp(1000)), ..Segment::bare() }
     }
 
     #[test]

@@ -92,12 +92,7 @@ mod tests {
 
     /// Makes a segment of a size that was made at a moment.
     fn segment(size: u64, ctime: i64) -> Segment {
-        let record = r#"{"id":0,"key":"0x00000000","size":1,"mode":"0600","uid":0,"owner":null,"gid":0,"group":null,
-            "cuid":0,"creator":null,"cgid":0,"creator_group":null,"cpid":null,"lpid":null,"nattch":0,"atime":null,
-            "dtime":null,"ctime":null,"idle_seconds":null,"dest":false,"locked":false,"rss":null,"swap":null,
-            "state":null,"ns":null}"#;
-        let segment: Segment = serde_json::from_str(record).unwrap();
-        Segment { size, ctime: Some(Stamp(ctime)), ..segment }
+        Segment { size, ctime: Some(Stamp(ctime)), ..Segment::bare() }
     }
 
     #[test]
