@@ -5,8 +5,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::oracle;
@@ -38,6 +36,62 @@ pub(crate) fn reported(options: &[&str], script: &str) -> (Ran, Value) {
     let ran = finish(&mut leakcheck(&options, script));
     let report = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}: {ran:#?}"));
     (ran, serde_json::from_str(&report).unwrap())
+}
+
+/// An actor that a command leaves behind, and that goes on with what it is told until this is dropped.
+pub(crate) struct Daemon {
+    /// Where its files are.
+    directory: tempfile::TempDir,
+    /// The end of its pipe with which it ends.
+    lines: Option<std::fs::File>,
+}
+
+impl Daemon {
+    /// Prepares one that is told this first.
+    pub(crate) fn told(lines: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("lines");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let end = std::fs::File::options().read(true).write(true).open(pipe).unwrap();
+        file(directory.path(), "answers", b"");
+        let mut this = Self { directory, lines: Some(end) };
+        this.tell(lines);
+        this
+    }
+
+    /// Gives a shell command that starts it behind its back; `$!` is its pid then.
+    pub(crate) fn start(&self) -> String {
+        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        format!("{} <{} >{} 2>&1 &", actor(), path("lines"), path("answers"))
+    }
+
+    /// Gives a shell command that starts it, waits for an answer, and prints its pid.
+    pub(crate) fn start_until(&self, answer: &str) -> String {
+        let answers = self.directory.path().join("answers");
+        format!("{} until grep -q '^{answer}$' {}; do :; done; echo $!", self.start(), answers.display())
+    }
+
+    /// Tells it something.
+    pub(crate) fn tell(&mut self, lines: &str) {
+        std::io::Write::write_all(self.lines.as_mut().unwrap(), lines.as_bytes()).unwrap();
+    }
+
+    /// Gives what it has answered so far.
+    pub(crate) fn answers(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("answers")).unwrap()
+    }
+
+    /// Has it end, and waits for that.
+    pub(crate) fn end(mut self, pid: i32) {
+        self.lines = None;
+        wait_for("the daemon's end", || !is_alive(pid));
+    }
+}
+
+/// Tells whether a process lives, one that has ended and was not waited for excepted.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.starts_with(" Z"))
 }
 
 /// Gives the keys of a list of segments, as numbers.
@@ -179,22 +233,8 @@ fn isolated() -> Vec<Trial> {
             assert_eq!(finish(&mut leakcheck(&["--isolate", "always", "-q"], &script)).exits(0).stderr, "");
         }),
         trial("leakcheck::processes_left_behind_are_told_with_what_they_hold", || {
-            let directory = tempfile::tempdir().unwrap();
-            let pipe = directory.path().join("lines");
-            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-            // The daemon goes with this end of its pipe.
-            let lines = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
-            std::io::Write::write_all(&mut &lines, b"create 7 4096 0\nattach 0\ncreate 8 4096 0\n").unwrap();
-            let answers = directory.path().join("answers");
-            let script = format!(
-                "{} <{} >{} 2>&1 & until grep -q '^1$' {}; do :; done; echo $!",
-                actor(),
-                pipe.display(),
-                answers.display(),
-                answers.display()
-            );
-            file(directory.path(), "answers", b"");
-            let (ran, report) = reported(&["--isolate", "always", "--rm"], &script);
+            let daemon = Daemon::told("create 7 4096 0\nattach 0\ncreate 8 4096 0\n");
+            let (ran, report) = reported(&["--isolate", "always", "--rm"], &daemon.start_until("1"));
             let pid: i32 = ran.stdout.trim().parse().unwrap();
             let ran = ran.exits(65);
             assert!(ran.stderr.contains(&format!("still attached by pid {pid} of ")), "{ran:?}");
@@ -213,8 +253,7 @@ fn isolated() -> Vec<Trial> {
                 (&json!("kept"), &json!("its creator or its last user lives"))
             );
             assert!(idle["creator_command"].as_str().unwrap().ends_with("--actor"), "it lives, and was seen");
-            drop(lines);
-            wait_for("the daemon's end", || kill(Pid::from_raw(pid), None).is_err());
+            daemon.end(pid);
         }),
         root_trial("leakcheck::limits_are_carried_into_the_namespace", || {
             let set = |name: &str, value: &str| std::fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();

@@ -4,7 +4,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
-use crate::leakcheck::{actor, keys, leakcheck, making, reported};
+use crate::leakcheck::{Daemon, actor, keys, leakcheck, making, reported};
 use crate::oracle;
 use crate::support::{NOBODY, file, finish, reachable_copy, root_trial, shmadm, shmadm_as, trial, wait_for};
 
@@ -33,7 +33,26 @@ impl Meanwhile {
         let path = directory.path().join("report.json");
         let options = [options, &["--report", path.to_str().unwrap()]].concat();
         let script = format!("{script}; echo ready; read line");
-        let mut command = leakcheck(&options, &script);
+        Self::waiting(leakcheck(&options, &script), directory)
+    }
+
+    /// Starts a shell that begins a job and becomes a leakcheck, whose command waits.
+    pub(crate) fn becoming(job: &str, options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let report = directory.path().join("report.json");
+        let script = format!(
+            "{job} exec {} leakcheck --isolate never {} --report {} -- sh -c 'echo ready; read line'",
+            env!("CARGO_BIN_EXE_shmadm"),
+            options.join(" "),
+            report.display()
+        );
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin");
+        Self::waiting(command, directory)
+    }
+
+    /// Starts a command, and waits until it is ready.
+    fn waiting(mut command: std::process::Command, directory: tempfile::TempDir) -> Self {
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -43,7 +62,13 @@ impl Meanwhile {
         Self { child, directory }
     }
 
-    /// Lets it end, and gives its exit code and its report.
+    /// Lets its command succeed, and gives its exit code and its report.
+    fn end_well(mut self) -> (i32, Value) {
+        std::io::Write::write_all(self.child.stdin.as_mut().unwrap(), b"\n").unwrap();
+        self.end()
+    }
+
+    /// Lets its command fail, and gives its exit code and its report.
     pub(crate) fn end(mut self) -> (i32, Value) {
         drop(self.child.stdin.take());
         let code = self.child.wait().unwrap().code().unwrap();
@@ -146,64 +171,25 @@ fn attributing() -> Vec<Trial> {
         ),
         trial("leakcheck::shared_children_from_before_the_command_are_not_its_own", || {
             // The shell starts another job, and becomes leakcheck: that job is its child as well, but not the command's.
-            let directory = tempfile::tempdir().unwrap();
-            let pipe = directory.path().join("lines");
-            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-            let mut lines = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
-            let report = directory.path().join("report.json");
-            let script = format!(
-                "{} <{} >/dev/null 2>&1 & exec {} -q leakcheck --isolate never --rm --strict --report {} -- sh -c 'echo; read l'",
-                actor(),
-                pipe.display(),
-                env!("CARGO_BIN_EXE_shmadm"),
-                report.display()
-            );
-            let mut command = std::process::Command::new("sh");
-            command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin");
-            let mut child =
-                command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
-            let mut line = String::new();
-            std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line)
-                .unwrap();
-            std::io::Write::write_all(&mut lines, b"create 7 4096 0\n").unwrap();
+            let mut daemon = Daemon::told("");
+            let meanwhile = Meanwhile::becoming(&daemon.start(), &["--rm", "--strict"]);
+            daemon.tell("create 7 4096 0\n");
             wait_for("the other job's segment", || all_keys() == [7]);
-            std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"\n").unwrap();
-            assert_eq!(child.wait().unwrap().code(), Some(0));
-            let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
-            assert_eq!((&report["leaked"], &report["unattributed"]), (&json!([]), &json!([])));
+            let (code, report) = meanwhile.end_well();
+            assert_eq!((code, &report["leaked"], &report["unattributed"]), (0, &json!([]), &json!([])));
             assert_eq!(all_keys(), [7]);
         }),
         trial("leakcheck::shared_orphans_of_children_from_before_the_command_are_not_its_own", || {
             // A job from before starts another process while the command runs, and ends: the orphan comes to leakcheck.
+            let daemon = Daemon::told("create 7 4096 0\n");
             let directory = tempfile::tempdir().unwrap();
-            let path = |name: &str| directory.path().join(name);
-            for pipe in ["go", "lines"] {
-                nix::unistd::mkfifo(&path(pipe), nix::sys::stat::Mode::S_IRWXU).unwrap();
-            }
-            let mut lines = std::fs::File::options().read(true).write(true).open(path("lines")).unwrap();
-            let script = format!(
-                "{{ read go <{go}; {actor} <{lines} >/dev/null 2>&1 & }} & \
-                 exec {program} -q leakcheck --isolate never --rm --report {report} -- sh -c 'echo; read l'",
-                go = path("go").display(),
-                actor = actor(),
-                lines = path("lines").display(),
-                program = env!("CARGO_BIN_EXE_shmadm"),
-                report = path("report").display()
-            );
-            let mut command = std::process::Command::new("sh");
-            command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin");
-            let mut child =
-                command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
-            let mut line = String::new();
-            std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line)
-                .unwrap();
-            std::fs::write(path("go"), "\n").unwrap();
-            std::io::Write::write_all(&mut lines, b"create 7 4096 0\n").unwrap();
+            let go = directory.path().join("go");
+            nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            let job = format!("{{ read go <{}; {} }} &", go.display(), daemon.start());
+            let meanwhile = Meanwhile::becoming(&job, &["--rm"]);
+            std::fs::write(go, "\n").unwrap();
             wait_for("the orphan's segment", || all_keys() == [7]);
-            std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"\n").unwrap();
-            child.wait().unwrap();
-            let report: Value = serde_json::from_slice(&std::fs::read(path("report")).unwrap()).unwrap();
-            assert_eq!(report["leaked"], json!([]));
+            assert_eq!(meanwhile.end_well().1["leaked"], json!([]));
             assert_eq!(all_keys(), [7]);
         }),
         root_trial("leakcheck::shared_an_id_that_comes_back_is_another_segment", || {

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
-use crate::leakcheck::{actor, keys, leakcheck, making, reported};
+use crate::leakcheck::{Daemon, is_alive, keys, leakcheck, making, reported};
 use crate::leakcheck_shared::{Meanwhile, all_keys};
 use crate::support::{NOBODY, file, finish, root_trial, shmadm, shmadm_as, trial, wait_for};
 use crate::vanish::{Call, Stopped};
@@ -93,50 +93,25 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(!is_alive(standby), "it is gone before its supervisor is");
         }),
         trial("leakcheck::traced_what_has_lost_its_key_is_attributed_all_the_same", || {
-            let directory = tempfile::tempdir().unwrap();
-            let pipe = directory.path().join("lines");
-            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-            let mut lines = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
-            std::io::Write::write_all(&mut lines, b"create 7 4096 0\nattach 0\nremove 0\nhello\n").unwrap();
-            let answers = file(directory.path(), "answers", b"");
-            let script = format!(
-                "{} <{} >{} 2>&1 & until grep -q ready {}; do :; done; echo $!",
-                actor(),
-                pipe.display(),
-                answers.display(),
-                answers.display()
-            );
-            let (ran, report) = reported(&["--isolate", "always", "--trace"], &script);
+            let daemon = Daemon::told("create 7 4096 0\nattach 0\nremove 0\nhello\n");
+            let (ran, report) = reported(&["--isolate", "always", "--trace"], &daemon.start_until("ready"));
             let ran = ran.exits(65).says("and gone with the last of them");
             let pid: i32 = ran.stdout.trim().parse().unwrap();
             let leak = &report["leaked"][0];
             assert_eq!((&leak["state"], &leak["key"]), (&json!("dest"), &json!("0x00000000")));
             assert!(leak["creator_command"].as_str().unwrap().ends_with(" --actor"), "{leak}");
-            drop(lines);
-            wait_for("the daemon's end", || !is_alive(pid));
+            daemon.end(pid);
         }),
         root_trial("leakcheck::traced_processes_that_are_left_behind_go_on", || {
-            let directory = tempfile::tempdir().unwrap();
-            let pipe = directory.path().join("lines");
-            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-            let mut lines = std::fs::File::options().read(true).write(true).open(&pipe).unwrap();
-            let answers = directory.path().join("answers");
-            let script = format!("{} <{} >{} 2>&1 & echo $!", actor(), pipe.display(), answers.display());
+            let mut daemon = Daemon::told("");
+            let script = format!("{} echo $!", daemon.start());
             let ran = finish(&mut leakcheck(&["--isolate", "never", "--trace"], &script)).exits(0);
-            std::io::Write::write_all(&mut lines, b"create 1 4096 0\n").unwrap();
-            wait_for("the answer", || std::fs::read_to_string(&answers).is_ok_and(|text| text == "0\n"));
+            daemon.tell("create 1 4096 0\n");
+            wait_for("the answer", || daemon.answers() == "0\n");
             assert_eq!(all_keys(), [1]);
-            drop(lines);
-            let pid: i32 = ran.stdout.trim().parse().unwrap();
-            wait_for("the daemon's end", || !is_alive(pid));
+            daemon.end(ran.stdout.trim().parse().unwrap());
         }),
     ]
-}
-
-/// Tells whether a process lives, one that has ended and was not waited for excepted.
-fn is_alive(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.starts_with(" Z"))
 }
 
 /// A traced leakcheck of an actor.
