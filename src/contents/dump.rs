@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use super::checksum::{Checksum, Digests, runs};
 use super::transfer::{failed, fault, interrupted};
-use super::workers::{PIECE, pieces, side_by_side};
+use super::workers::{pieces, side_by_side};
 use super::{Progress, Source};
 use crate::error::Error;
 use crate::query::System;
@@ -28,7 +28,7 @@ pub(crate) fn copy_to_file(
     // Of huge pages nothing tells which there are: what is zeros becomes a hole.
     let huge = source.is_huge(system);
     let mut checksum = Checksum::default();
-    let work = |buffer: &mut Vec<u8>, digests: &mut Digests, place, length| {
+    let work = |buffer: &mut [u8], digests: &mut Digests, place, length| {
         let bytes = &mut buffer[..length];
         source.copy_out(place, bytes)?;
         digests.add(place, bytes);
@@ -39,18 +39,7 @@ pub(crate) fn copy_to_file(
         .map_err(&unwritten)
     };
     let data = pieces(size, |offset| source.next_data(offset));
-    let mut reached = 0;
-    side_by_side(
-        size,
-        data,
-        || vec![0; PIECE],
-        work,
-        |end, digests| {
-            checksum.add(&digests);
-            progress(end - reached);
-            reached = end;
-        },
-    )?;
+    side_by_side(size, data, work, progress, |digests| checksum.add(&digests))?;
     file.set_len(size).map_err(unwritten)?;
     Ok(checksum.end())
 }
@@ -66,26 +55,18 @@ pub(crate) fn sum_of_file(
     progress: Progress<'_>,
 ) -> Result<(String, u64), Error> {
     let mut checksum = Checksum::default();
-    let work = |buffer: &mut Vec<u8>, (digests, data): &mut (Digests, u64), place, length| {
+    let work = |buffer: &mut [u8], (digests, data): &mut (Digests, u64), place, length| {
         let bytes = &mut buffer[..length];
         file.read_exact_at(bytes, place).map_err(&unread)?;
         digests.add(place, bytes);
         *data += length as u64;
         Ok(())
     };
-    let (mut data, mut reached) = (0, 0);
-    side_by_side(
-        size,
-        data_of(file, size, &unread),
-        || vec![0; PIECE],
-        work,
-        |end, (digests, length)| {
-            checksum.add(&digests);
-            data += length;
-            progress(end - reached);
-            reached = end;
-        },
-    )?;
+    let mut data = 0;
+    side_by_side(size, data_of(file, size, &unread), work, progress, |(digests, length)| {
+        checksum.add(&digests);
+        data += length;
+    })?;
     Ok((checksum.end(), data))
 }
 
@@ -111,7 +92,7 @@ pub(crate) fn copy_from_file(
         }),
         None => receive(attachment, file, place, bytes.len(), &unread),
     };
-    let work = |buffer: &mut Vec<u8>, (): &mut (), place, length| {
+    let work = |buffer: &mut [u8], (): &mut (), place, length| {
         if zeros && backing.is_none() {
             return receive(attachment, file, place, length, &unread);
         }
@@ -122,17 +103,7 @@ pub(crate) fn copy_from_file(
             false => runs(place, bytes).try_for_each(|(place, bytes)| put(bytes, place)),
         }
     };
-    let mut reached = 0;
-    side_by_side(
-        size,
-        data_of(file, size, &unread),
-        || vec![0; PIECE],
-        work,
-        |end, ()| {
-            progress(end - reached);
-            reached = end;
-        },
-    )
+    side_by_side(size, data_of(file, size, &unread), work, progress, |()| ())
 }
 
 /// Has the kernel copy bytes of a file to the same place of an attached segment.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, ScopedJoinHandle, scope};
 use std::time::Duration;
 
+use super::Progress;
 use super::checksum::BLOCK;
 use super::transfer::interrupted;
 use crate::error::Error;
@@ -64,24 +65,30 @@ pub(super) fn pieces(
     })
 }
 
-/// Does `work` on each part of each piece, in several threads if `total` is worth it, and has `gather` see what came of
-/// each piece in their order, with the offset behind it.
+/// Does `work` on each part of each piece, in several threads if `total` is worth it, each with a buffer of its own that
+/// holds a piece; has `gather` see what came of each piece in their order, and tells `progress` how far that reaches.
 ///
 /// # Errors
 /// That of a piece, of `work`, or a signal that has asked us to end; no piece is begun after one.
-pub(super) fn side_by_side<S, T: Default + Send>(
+pub(super) fn side_by_side<T: Default + Send>(
     total: u64,
     mut pieces: impl Iterator<Item = Result<Piece, Error>>,
-    scratch: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, &mut T, u64, usize) -> Result<(), Error> + Sync,
-    mut gather: impl FnMut(u64, T),
+    work: impl Fn(&mut [u8], &mut T, u64, usize) -> Result<(), Error> + Sync,
+    progress: Progress<'_>,
+    mut gather: impl FnMut(T),
 ) -> Result<(), Error> {
+    let mut reached = 0;
+    let mut gather = |end: u64, result: T| {
+        gather(result);
+        progress(end - reached);
+        reached = end;
+    };
     let end_of = |piece: &Piece| piece.last().map_or(0, |(offset, length)| offset + *length as u64);
-    let all_of = |scratch: &mut S, piece: &Piece| {
+    let all_of = |buffer: &mut [u8], piece: &Piece| {
         let mut result = T::default();
         piece.iter().try_for_each(|(offset, length)| {
             interrupted()?;
-            work(scratch, &mut result, *offset, *length)
+            work(buffer, &mut result, *offset, *length)
         })?;
         Ok(result)
     };
@@ -95,13 +102,13 @@ pub(super) fn side_by_side<S, T: Default + Send>(
     let (done, results) = mpsc::channel();
     scope(|scope| {
         let serve = |done: Sender<_>| {
-            let mut scratch = scratch();
+            let mut buffer = vec![0; PIECE];
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             while let Ok((index, piece)) = next() {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let result = all_of(&mut scratch, &piece).map(|result| (index, (end_of(&piece), result)));
+                let result = all_of(&mut buffer, &piece).map(|result| (index, (end_of(&piece), result)));
                 if done.send(result).is_err() {
                     return;
                 }
@@ -114,10 +121,10 @@ pub(super) fn side_by_side<S, T: Default + Send>(
         };
         let workers: Vec<_> = if threads > 1 { (0..threads).map_while(start).collect() } else { Vec::new() };
         if workers.is_empty() {
-            let mut scratch = scratch();
+            let mut buffer = vec![0; PIECE];
             return pieces.try_for_each(|piece| {
                 let piece = piece?;
-                gather(end_of(&piece), all_of(&mut scratch, &piece)?);
+                gather(end_of(&piece), all_of(&mut buffer, &piece)?);
                 Ok(())
             });
         }
@@ -199,14 +206,16 @@ mod tests {
     #[test]
     fn all_is_done_and_gathered_in_order_in_one_thread_or_several() {
         for total in [0, u64::MAX] {
-            let mut ends = Vec::new();
+            let (mut reached, mut sums) = (vec![0], Vec::new());
             let pieces = (0..1000_u64).map(|index| Ok(vec![(index * 10, 10)]));
-            let work = |_: &mut (), sum: &mut u64, offset: u64, length: usize| {
+            let work = |_: &mut [u8], sum: &mut u64, offset: u64, length: usize| {
                 *sum += offset + length as u64;
                 Ok(())
             };
-            side_by_side(total, pieces, || (), work, |end, sum| ends.push((end, sum))).unwrap();
-            assert_eq!(ends, (1..=1000).map(|index| (index * 10, index * 10)).collect::<Vec<_>>());
+            let mut progress = |bytes| reached.push(reached[reached.len() - 1] + bytes);
+            side_by_side(total, pieces, work, &mut progress, |sum| sums.push(sum)).unwrap();
+            let expected = (1..=1000).map(|index| index * 10).collect::<Vec<_>>();
+            assert_eq!((&reached[1..], sums), (expected.as_slice(), expected.clone()));
         }
     }
 
@@ -217,9 +226,9 @@ mod tests {
             for of_piece in [true, false] {
                 let pieces =
                     (0..).map(|index| if of_piece && index == 50 { Err(wrong()) } else { Ok(vec![(index, 1)]) });
-                let work = |_: &mut (), _: &mut (), offset: u64, _| if offset == 77 { Err(wrong()) } else { Ok(()) };
+                let work = |_: &mut [u8], _: &mut (), offset: u64, _| if offset == 77 { Err(wrong()) } else { Ok(()) };
                 let mut gathered = 0;
-                let result = side_by_side(total, pieces, || (), work, |_, ()| gathered += 1);
+                let result = side_by_side(total, pieces, work, &mut |_| (), |()| gathered += 1);
                 assert_eq!(result.unwrap_err().message, "wrong");
                 assert!(gathered <= 77);
             }

@@ -46,9 +46,13 @@ pub(super) fn resident(system: &System, said: u64, size: u64) -> Option<u64> {
     if said <= size.next_multiple_of(page) {
         return Some(said);
     }
+    counted(said, size, page, system.huge_page_pools())
+}
+
+/// Gives the sizes of huge pages that the kernel has, in bytes, each with the number of them in its pool.
+pub(super) fn huge_page_pools() -> Vec<(u64, u64)> {
     let pools = huge_page_sizes().into_iter();
-    let pools = pools.filter_map(|huge| Some((huge, procfs::pool(Path::new(POOLS), huge)?.total)));
-    counted(said, size, page, &pools.collect::<Vec<_>>())
+    pools.filter_map(|huge| Some((huge, procfs::pool(Path::new(POOLS), huge)?.total))).collect()
 }
 
 /// As [`resident`], for pools with the size of a page and the number of them.

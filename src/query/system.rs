@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Group, SysconfVar, Uid, User, getegid, geteuid, getgroups, sysconf};
 
+use super::huge::huge_page_pools;
 use super::ids::{IdMaps, inside, outside};
 use super::liveness::Life;
 use super::namespaces::{Namespace, census};
@@ -41,6 +42,8 @@ pub(crate) struct System {
     namespace: OnceCell<Option<u64>>,
     /// The devices on which the kernel keeps segments.
     devices: OnceCell<Result<Vec<(u32, u32)>, Errno>>,
+    /// The pools of huge pages.
+    pools: OnceCell<Vec<(u64, u64)>>,
     /// Whether /proc numbers processes as our pid namespace does.
     owns_proc: OnceCell<bool>,
     /// The container or unit to which our namespace belongs.
@@ -66,6 +69,7 @@ impl System {
             commands: RefCell::default(),
             namespace: OnceCell::new(),
             devices: OnceCell::new(),
+            pools: OnceCell::new(),
             owns_proc: OnceCell::new(),
             container: OnceCell::new(),
             ids: IdMaps::default(),
@@ -203,6 +207,11 @@ impl System {
     /// memfd_create(2), for want of descriptors.
     pub(super) fn segment_devices(&self) -> Result<Vec<(u32, u32)>, Errno> {
         self.devices.get_or_init(segment_devices).clone()
+    }
+
+    /// Gives the sizes of huge pages that the kernel has, in bytes, each with the number of them in its pool.
+    pub(super) fn huge_page_pools(&self) -> &[(u64, u64)] {
+        self.pools.get_or_init(huge_page_pools)
     }
 
     /// Tells whether /proc numbers processes as our pid namespace does, and not as the one it was mounted in.
