@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::{Align, Cell, Column, Object};
-use crate::model::{Access, Attacher, Attachers, Needs, ShmId};
+use crate::model::{Access, Attacher, Attachers, ShmId};
 
 /// What `who` tells of one segment.
 #[derive(Clone, Debug)]
@@ -63,51 +63,46 @@ impl Attachments {
     }
 }
 
-/// Makes a column of attachments.
-const fn column(
-    name: &'static str,
-    json: &'static str,
-    align: Align,
-    help: &'static str,
-    cell: for<'a> fn(&'a AttacherRow) -> Cell<'a>,
-) -> Column<AttacherRow> {
-    Column { name, json, align, least: None, help, needs: Needs::empty(), cell }
-}
-
 /// The columns of attachments.
 pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
-    column("ID", "id", Align::Right, "the segment's id", |row| Cell::Number(u64::from(row.id.raw().cast_unsigned()))),
-    column("PID", "pid", Align::Right, "the process", |row| Cell::pid(Some(row.attacher.pid))),
-    column("UID", "uid", Align::Right, "its effective user id", |row| {
+    Column::plain("ID", "id", Align::Right, "the segment's id", |row| {
+        Cell::Number(u64::from(row.id.raw().cast_unsigned()))
+    }),
+    Column::plain("PID", "pid", Align::Right, "the process", |row| Cell::pid(Some(row.attacher.pid))),
+    Column::plain("UID", "uid", Align::Right, "its effective user id", |row| {
         Cell::of(row.attacher.uid, |uid| Cell::Number(uid.into()))
     }),
-    column("USER", "user", Align::Left, "its user", |row| match row.attacher.uid {
+    Column::plain("USER", "user", Align::Left, "its user", |row| match row.attacher.uid {
         Some(uid) => Cell::Account(row.attacher.user.as_deref(), uid),
         None => Cell::Null,
     }),
-    column("ATTACHES", "attaches", Align::Right, "attachments, counted as mappings", |row| Cell::Number(row.attaches)),
-    column("ACCESS", "access", Align::Left, "rw or ro", |row| Cell::Word(row.access.word())),
+    Column::plain("ATTACHES", "attaches", Align::Right, "attachments, counted as mappings", |row| {
+        Cell::Number(row.attaches)
+    }),
+    Column::plain("ACCESS", "access", Align::Left, "rw or ro", |row| Cell::Word(row.access.word())),
     Column {
         least: Some(8),
-        ..column("COMMAND", "command", Align::Left, "its command line", |row| {
+        ..Column::plain("COMMAND", "command", Align::Left, "its command line", |row| {
             Cell::of(row.attacher.command.as_deref(), Cell::Text)
         })
     },
-    column("ADDRESS", "address", Align::Right, "where the mapping begins", |row| Cell::Address(row.attacher.address)),
-    column("SIZE", "size", Align::Right, "bytes of the mapping", |row| Cell::bytes(row.attacher.size)),
-    column("NS", "ns", Align::Right, "IPC namespace that the process is in", |row| {
+    Column::plain("ADDRESS", "address", Align::Right, "where the mapping begins", |row| {
+        Cell::Address(row.attacher.address)
+    }),
+    Column::plain("SIZE", "size", Align::Right, "bytes of the mapping", |row| Cell::bytes(row.attacher.size)),
+    Column::plain("NS", "ns", Align::Right, "IPC namespace that the process is in", |row| {
         Cell::of(row.attacher.ns, Cell::Number)
     }),
-    column("CERTAIN", "certain", Align::Left, "whether it can be no other segment of this id", |row| {
+    Column::plain("CERTAIN", "certain", Align::Left, "whether it can be no other segment of this id", |row| {
         Cell::Flag(row.attacher.certain)
     }),
-    column("SHARED_WITH", "shared_with", Align::Left, "processes with the very same memory", |row| {
+    Column::plain("SHARED_WITH", "shared_with", Align::Left, "processes with the very same memory", |row| {
         Cell::of(row.attacher.shared_with.clone(), Cell::Pids)
     }),
-    column("SEGMENT_NS", "segment_ns", Align::Right, "IPC namespace that the segment is in", |row| {
+    Column::plain("SEGMENT_NS", "segment_ns", Align::Right, "IPC namespace that the segment is in", |row| {
         Cell::of(row.ns, Cell::Number)
     }),
-    column("CONTAINER", "container", Align::Left, "container or unit to which that belongs", |row| {
+    Column::plain("CONTAINER", "container", Align::Left, "container or unit to which that belongs", |row| {
         Cell::of(row.container.as_deref(), Cell::Text)
     }),
 ];

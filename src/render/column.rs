@@ -30,6 +30,19 @@ pub(crate) struct Column<R: 'static> {
     pub(crate) cell: for<'a> fn(&'a R) -> Cell<'a>,
 }
 
+impl<R> Column<R> {
+    /// Makes a column that is never cut, and for which the system need not be asked anything more.
+    pub(super) const fn plain(
+        name: &'static str,
+        json: &'static str,
+        align: Align,
+        help: &'static str,
+        cell: for<'a> fn(&'a R) -> Cell<'a>,
+    ) -> Self {
+        Self { name, json, align, least: None, help, needs: Needs::empty(), cell }
+    }
+}
+
 /// Chooses columns by a list of names such as `ID,KEY`, in any case; `+NAME` adds to `base`.
 ///
 /// A column that is named twice is chosen once.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::segments::RECORD;
 use super::{Align, Cell, Column, Object, SEGMENT, column, write_string};
-use crate::model::{Change, Changed, Difference, Needs, Segment};
+use crate::model::{Change, Changed, Difference, Segment};
 
 /// A segment that is not the same in both listings.
 #[derive(Debug)]
@@ -17,38 +17,27 @@ pub(crate) struct DifferenceRow {
     details: Vec<String>,
 }
 
-/// Makes a column of differences.
-const fn difference_column(
-    name: &'static str,
-    json: &'static str,
-    align: Align,
-    help: &'static str,
-    cell: for<'a> fn(&'a DifferenceRow) -> Cell<'a>,
-) -> Column<DifferenceRow> {
-    Column { name, json, align, least: None, help, needs: Needs::empty(), cell }
-}
-
 /// The columns of differences; CSV and TSV have all of them, and may only get more behind.
 pub(crate) static DIFFERENCE: &[Column<DifferenceRow>] = &[
-    difference_column("CHANGE", "change", Align::Left, "created, removed or changed", |row| Cell::Word(row.change)),
-    difference_column("ID", "id", Align::Right, "the id", |row| {
+    Column::plain("CHANGE", "change", Align::Left, "created, removed or changed", |row| Cell::Word(row.change)),
+    Column::plain("ID", "id", Align::Right, "the id", |row| {
         Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))
     }),
-    difference_column("KEY", "key", Align::Left, "the key", |row| Cell::Key(row.segment.key)),
-    difference_column("OWNER", "owner", Align::Left, "owner", |row| {
+    Column::plain("KEY", "key", Align::Left, "the key", |row| Cell::Key(row.segment.key)),
+    Column::plain("OWNER", "owner", Align::Left, "owner", |row| {
         Cell::Account(row.segment.owner.as_deref(), row.segment.uid)
     }),
-    difference_column("MODE", "mode", Align::Left, "permission bits", |row| Cell::Mode(row.segment.mode)),
-    difference_column("SIZE", "size", Align::Right, "size as asked for", |row| Cell::bytes(row.segment.size)),
-    difference_column("NATTCH", "nattch", Align::Right, "attachments", |row| Cell::Number(row.segment.nattch)),
-    difference_column("CPID", "cpid", Align::Right, "process that created it", |row| Cell::pid(row.segment.cpid)),
+    Column::plain("MODE", "mode", Align::Left, "permission bits", |row| Cell::Mode(row.segment.mode)),
+    Column::plain("SIZE", "size", Align::Right, "size as asked for", |row| Cell::bytes(row.segment.size)),
+    Column::plain("NATTCH", "nattch", Align::Right, "attachments", |row| Cell::Number(row.segment.nattch)),
+    Column::plain("CPID", "cpid", Align::Right, "process that created it", |row| Cell::pid(row.segment.cpid)),
     Column {
         least: Some(20),
-        ..difference_column("WHAT", "what", Align::Left, "what changed", |row| {
+        ..Column::plain("WHAT", "what", Align::Left, "what changed", |row| {
             Cell::Texts(row.details.iter().map(String::as_str).collect())
         })
     },
-    difference_column("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ns, Cell::Number)),
+    Column::plain("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ns, Cell::Number)),
 ];
 
 /// What a table shows where all is in one namespace.

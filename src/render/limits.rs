@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Align, Cell, Column, Object};
-use crate::model::{Limits, Needs, Usage};
+use crate::model::{Limits, Usage};
 
 /// A limit with its use.
 pub(crate) struct LimitRow {
@@ -19,24 +19,13 @@ pub(crate) struct LimitRow {
     share: Cell<'static>,
 }
 
-/// Makes a column of limits.
-const fn column(
-    name: &'static str,
-    json: &'static str,
-    align: Align,
-    help: &'static str,
-    cell: for<'a> fn(&'a LimitRow) -> Cell<'a>,
-) -> Column<LimitRow> {
-    Column { name, json, align, least: None, help, needs: Needs::empty(), cell }
-}
-
 /// The columns of limits.
 pub(crate) static LIMITS: &[Column<LimitRow>] = &[
-    column("RESOURCE", "resource", Align::Left, "name", |row| Cell::Word(row.resource)),
-    column("DESCRIPTION", "description", Align::Left, "what it limits", |row| Cell::Word(row.description)),
-    column("LIMIT", "limit", Align::Right, "the limit", |row| row.limit.clone()),
-    column("USED", "used", Align::Right, "how much is used", |row| row.used.clone()),
-    column("USE%", "use_percent", Align::Right, "the share that is used", |row| row.share.clone()),
+    Column::plain("RESOURCE", "resource", Align::Left, "name", |row| Cell::Word(row.resource)),
+    Column::plain("DESCRIPTION", "description", Align::Left, "what it limits", |row| Cell::Word(row.description)),
+    Column::plain("LIMIT", "limit", Align::Right, "the limit", |row| row.limit.clone()),
+    Column::plain("USED", "used", Align::Right, "how much is used", |row| row.used.clone()),
+    Column::plain("USE%", "use_percent", Align::Right, "the share that is used", |row| row.share.clone()),
 ];
 
 /// Gives the rows of a table of limits.

@@ -4,24 +4,13 @@ use std::io::{self, Write};
 
 use super::human::size;
 use super::{Align, Cell, Column, Object};
-use crate::model::{Extent, Needs, Residence};
-
-/// Makes a column of extents.
-const fn column(
-    name: &'static str,
-    json: &'static str,
-    align: Align,
-    help: &'static str,
-    cell: for<'a> fn(&'a Extent) -> Cell<'a>,
-) -> Column<Extent> {
-    Column { name, json, align, least: None, help, needs: Needs::empty(), cell }
-}
+use crate::model::{Extent, Residence};
 
 /// The columns of extents; CSV and TSV have all of them.
 pub(crate) static EXTENTS: &[Column<Extent>] = &[
-    column("OFFSET", "offset", Align::Right, "first byte", |extent| Cell::bytes(extent.offset)),
-    column("LENGTH", "length", Align::Right, "bytes", |extent| Cell::bytes(extent.length)),
-    column("STATE", "state", Align::Left, "resident, swapped, untouched or unknown", |extent| {
+    Column::plain("OFFSET", "offset", Align::Right, "first byte", |extent| Cell::bytes(extent.offset)),
+    Column::plain("LENGTH", "length", Align::Right, "bytes", |extent| Cell::bytes(extent.length)),
+    Column::plain("STATE", "state", Align::Left, "resident, swapped, untouched or unknown", |extent| {
         Cell::Word(extent.residence.word())
     }),
 ];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Align, Cell, Column, Object, column, write_string};
 use crate::error::Error;
-use crate::model::{Needs, Segment};
+use crate::model::Segment;
 
 /// A segment that could not be removed.
 #[derive(Debug)]
@@ -94,39 +94,28 @@ pub(crate) struct PruneRow {
     why: Arc<str>,
 }
 
-/// Makes a column of a cleaner's table.
-const fn prune_column(
-    name: &'static str,
-    json: &'static str,
-    align: Align,
-    help: &'static str,
-    cell: for<'a> fn(&'a PruneRow) -> Cell<'a>,
-) -> Column<PruneRow> {
-    Column { name, json, align, least: None, help, needs: Needs::empty(), cell }
-}
-
 /// The columns of a cleaner's table; CSV and TSV have all of them, and may only get more behind.
 pub(crate) static PRUNE: &[Column<PruneRow>] = &[
-    prune_column("ID", "id", Align::Right, "the id", |row| {
+    Column::plain("ID", "id", Align::Right, "the id", |row| {
         Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))
     }),
-    prune_column("KEY", "key", Align::Left, "the key", |row| Cell::Key(row.segment.key)),
-    prune_column("OWNER", "owner", Align::Left, "owner", |row| {
+    Column::plain("KEY", "key", Align::Left, "the key", |row| Cell::Key(row.segment.key)),
+    Column::plain("OWNER", "owner", Align::Left, "owner", |row| {
         Cell::Account(row.segment.owner.as_deref(), row.segment.uid)
     }),
-    prune_column("SIZE", "size", Align::Right, "size as asked for", |row| Cell::bytes(row.segment.size)),
-    prune_column("RSS", "rss", Align::Right, "bytes in memory", |row| Cell::of(row.segment.rss, Cell::bytes)),
-    prune_column("SWAP", "swap", Align::Right, "bytes in swap", |row| Cell::of(row.segment.swap, Cell::bytes)),
-    prune_column("STATE", "state", Align::Left, "orphan, idle or unknown", |row| {
+    Column::plain("SIZE", "size", Align::Right, "size as asked for", |row| Cell::bytes(row.segment.size)),
+    Column::plain("RSS", "rss", Align::Right, "bytes in memory", |row| Cell::of(row.segment.rss, Cell::bytes)),
+    Column::plain("SWAP", "swap", Align::Right, "bytes in swap", |row| Cell::of(row.segment.swap, Cell::bytes)),
+    Column::plain("STATE", "state", Align::Left, "orphan, idle or unknown", |row| {
         Cell::of(row.segment.state, |state| Cell::Word(state.word()))
     }),
-    prune_column("IDLE", "idle_seconds", Align::Right, "time since it was last used or changed", |row| {
+    Column::plain("IDLE", "idle_seconds", Align::Right, "time since it was last used or changed", |row| {
         Cell::of(row.segment.idle_seconds, Cell::Seconds)
     }),
-    prune_column("OUTCOME", "outcome", Align::Left, "destroyed, marked or skipped", |row| Cell::Word(row.outcome)),
-    Column { least: Some(30), ..prune_column("WHY", "why", Align::Left, "why", |row| Cell::Text(&row.why)) },
-    prune_column("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ns, Cell::Number)),
-    prune_column("CONTAINER", "container", Align::Left, "container or unit to which that belongs", |row| {
+    Column::plain("OUTCOME", "outcome", Align::Left, "destroyed, marked or skipped", |row| Cell::Word(row.outcome)),
+    Column { least: Some(30), ..Column::plain("WHY", "why", Align::Left, "why", |row| Cell::Text(&row.why)) },
+    Column::plain("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ns, Cell::Number)),
+    Column::plain("CONTAINER", "container", Align::Left, "container or unit to which that belongs", |row| {
         Cell::of(row.segment.container.as_deref(), Cell::Text)
     }),
 ];
