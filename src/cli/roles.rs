@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::ui;
 use crate::error::{Error, Exit};
-use crate::process::{STANDBY_NAME, become_command, serve, stand_by};
+use crate::process::{GUARD_NAME, STANDBY_NAME, become_command, serve, stand_by, stand_guard};
 use crate::query::{HOLDER_NAME, LAUNCHER_NAME, with_words};
 use crate::ui::Color;
 
@@ -16,8 +16,11 @@ pub(super) fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
         ui(false, Color::Auto).error(&error);
         Exit::Failed(error.kind)
     };
+    let words = || arguments.iter().filter_map(|argument| argument.clone().into_string().ok());
     let result = if name == OsStr::from_bytes(HOLDER_NAME.to_bytes()) {
-        serve(arguments.iter().filter_map(|argument| argument.clone().into_string().ok()))
+        serve(words())
+    } else if name == GUARD_NAME {
+        stand_guard(words())
     } else if name == STANDBY_NAME {
         stand_by()
     } else if name == LAUNCHER_NAME {

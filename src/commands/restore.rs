@@ -13,8 +13,8 @@ use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Target};
-use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
-use crate::query::resolve;
+use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
+use crate::query::{resolve, with_words};
 use crate::render::Object;
 
 /// What the manual page adds.
@@ -33,9 +33,11 @@ pub(crate) const MANUAL: Manual = Manual {
             A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Zeros in a file that \
             has lost its holes take no memory. Huge pages are promised from their pool, which must have as many. Whoever \
             makes a segment may give it to another user, and stays its creator.\n\n\
-            Killed (SIGKILL, or for want of memory) it leaves a segment with the recorded key, mode 0600 and no \
-            attachment, since no segment can be made without its key and given it later: `shmadm rm KEY` removes it, and \
-            prune takes it for the orphan that it is.",
+            Should it be killed (SIGKILL, or for want of memory), a process that bears the name shmadm-guard, and waits \
+            beside it, removes what is not whole yet. If that one is killed as well, or there was no process to be had, \
+            which is told, a segment stays with the recorded key, mode 0600 and no attachment, since no segment can be \
+            made without its key and given it later: `shmadm rm KEY` removes it, and prune takes it for the orphan that it \
+            is.",
 };
 
 /// Make a segment anew from what dump has written
@@ -93,9 +95,13 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         changing: None,
         held: args.hold,
     };
+    let mut guard = guard(context, recorded.size);
     let Opened::New(unfinished) = act::create(&context.system, &creation)? else {
         return Err(Error::new(Kind::Exists, "a segment has that key"));
     };
+    if let Some(guard) = &mut guard {
+        guard.tell(unfinished.id());
+    }
     let made = look(context, unfinished.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &made, Hold::plain())).transpose()?;
     // Zeros that were in memory are again; but a file copied without its holes shall not take what never was.
@@ -115,7 +121,19 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         },
     )?;
     interrupts.check()?;
+    // It is whole: who has been told of it shall not see it go.
+    drop(guard);
     report(context, unfinished, holder)
+}
+
+/// Has what is made here removed should we be killed before it is whole.
+fn guard(context: &mut Context, size: u64) -> Option<Guard> {
+    Guard::start(size)
+        .map_err(|error| {
+            let consequence = "if this command is killed, a segment stays that is not whole";
+            context.ui.warning(&format!("{}: {consequence}", with_words(error).line()));
+        })
+        .ok()
 }
 
 /// Writes the contents: all data of the file, or no more of it than there is beside zeros.

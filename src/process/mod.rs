@@ -1,5 +1,6 @@
 //! Processes that we start, and what we wait for.
 
+mod guard;
 mod holder;
 mod in_time;
 mod interrupts;
@@ -10,6 +11,7 @@ mod pair;
 mod standby;
 mod supervisor;
 
+pub(crate) use guard::{GUARD_NAME, Guard, stand_guard};
 pub(crate) use holder::{Hold, StartedHolder, serve, start_holder};
 pub(crate) use in_time::in_time;
 pub(crate) use interrupts::{Ended, Interrupts, end_by, interrupted_by};

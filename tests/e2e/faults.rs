@@ -12,9 +12,10 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::actor::Actor;
+use crate::guard::guard_of;
 use crate::oracle::{self, Attached};
 use crate::sandbox::with_empty_proc;
-use crate::support::{finish, noise, root_trial, run, shmadm, trial};
+use crate::support::{finish, noise, root_trial, run, shmadm, trial, wait_for};
 use crate::vanish::{Call, Stopped};
 
 /// Bytes that are worked on in two pieces, in one thread.
@@ -37,11 +38,11 @@ fn killed() -> Vec<Trial> {
         trial("faults::a_dump_in_several_threads_that_is_killed_anywhere_leaves_no_half_file", || {
             killed_dumps(MANY_PIECES, 12, 3);
         }),
-        trial("faults::a_restore_that_is_killed_anywhere_leaves_nothing_that_others_see", || {
+        trial("faults::a_restore_that_is_killed_anywhere_leaves_no_half_segment", || {
             killed_restores(9000, 60, 4);
             killed_restores(TWO_PIECES, 25, 5);
         }),
-        trial("faults::a_restore_in_several_threads_that_is_killed_anywhere_leaves_nothing_that_others_see", || {
+        trial("faults::a_restore_in_several_threads_that_is_killed_anywhere_leaves_no_half_segment", || {
             killed_restores(MANY_PIECES, 12, 6);
         }),
     ]
@@ -339,22 +340,21 @@ fn killed_restores(size: usize, rounds: usize, seed: u64) {
             continue;
         };
         stopped.signal(signal);
+        let guard = guard_of(stopped.pid().as_raw());
         let ran = stopped.go_on();
         let what = format!("{signal} before call {nth} of {calls}: {ran:?}");
+        wait_for("the end of the guard", || guard.as_ref().is_none_or(|guard| !guard.lives()));
         match oracle::rows().as_slice() {
             [] => assert_eq!(ran.stdout, "", "{what}"),
             [row] => {
-                let whole = row.get("perms") == "644";
-                // Nobody can clean up behind a kill: what is left nobody else can look into.
-                assert!(whole || (signal == Signal::SIGKILL && row.get("perms") == "600"), "{row:?} after {what}");
+                assert_eq!(row.get("perms"), "644", "{what}");
                 if signal == Signal::SIGTERM {
                     assert_eq!(ran.stdout.trim(), row.get("shmid"), "{what}");
                 }
                 let id: i32 = row.get("shmid").parse().unwrap();
-                assert!(!whole || oracle::contents(id) == contents, "{what}");
+                assert!(oracle::contents(id) == contents, "{what}");
                 assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{what}");
-                // As the manual says.
-                run(["rm", "0x4d2"]).exits(0);
+                assert!(oracle::remove(id));
             }
             other => panic!("{other:?} after {what}"),
         }

@@ -18,6 +18,7 @@ mod dump;
 mod examples;
 mod exporters;
 mod faults;
+mod guard;
 mod holder;
 mod huge;
 mod leakcheck;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
         sparse::trials(),
         dump::trials(),
         faults::trials(),
+        guard::trials(),
         round_trip::trials(),
         map::trials(),
         huge::trials(),

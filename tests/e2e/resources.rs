@@ -13,7 +13,7 @@ use crate::oracle;
 use crate::support::{finish, noise, root_trial, run, shmadm, shmadm_as, trial};
 
 /// A user who has no process but ours, so that a limit on processes is about ours alone.
-const LONER: u32 = 4_000_000;
+pub(crate) const LONER: u32 = 4_000_000;
 /// So many segments that several threads would list them.
 const MANY: u32 = 9000;
 /// Bytes of memory of its own that the program may have.

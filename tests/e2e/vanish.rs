@@ -93,11 +93,14 @@ impl Stopped {
 
     /// Lets it go on to its next call; `None` if it has ended.
     fn next_call(&self) -> Option<Call> {
+        let mut signal = None;
         loop {
-            ptrace::syscall(self.pid(), None).unwrap();
+            ptrace::syscall(self.pid(), signal.take()).unwrap();
             match waitpid(self.pid(), None).unwrap() {
                 WaitStatus::PtraceSyscall(_) => {}
                 WaitStatus::Exited(..) => return None,
+                // A process that it started has ended.
+                WaitStatus::Stopped(_, Signal::SIGCHLD) => signal = Some(Signal::SIGCHLD),
                 other => panic!("it came to {other:?}"),
             }
             if let Some(call) = self.call() {
@@ -123,7 +126,7 @@ impl Stopped {
     }
 
     /// Gives its pid.
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.0.id().cast_signed())
     }
 
