@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::GivenTo;
-use super::{Context, Manual, describe, record_columns};
+use super::{Context, Manual, describe, quoted, record_columns};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
@@ -96,7 +96,9 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         held: args.hold,
     };
     let mut guard = guard(context, recorded.size);
-    let Opened::New(unfinished) = act::create(&context.system, &creation)? else {
+    let Opened::New(unfinished) =
+        act::create(&context.system, &creation).map_err(|error| advised(error, &args.file))?
+    else {
         return Err(Error::new(Kind::Exists, "a segment has that key"));
     };
     if let Some(guard) = &mut guard {
@@ -124,6 +126,19 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     // It is whole: who has been told of it shall not see it go.
     drop(guard);
     report(context, unfinished, holder)
+}
+
+/// Advises on a key that is taken.
+fn advised(mut error: Error, file: &Path) -> Error {
+    if error.kind != Kind::Exists {
+        return error;
+    }
+    error.hints.clear();
+    let file = quoted(&file.to_string_lossy());
+    let other = error.target.clone().unwrap_or_default();
+    error
+        .hint(format!("with another key: `shmadm restore {file} --key random`"))
+        .hint(format!("what has that key: `shmadm stat {other}`; and `shmadm rm {other}` takes it away"))
 }
 
 /// Has what is made here removed should we be killed before it is whole.

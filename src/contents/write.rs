@@ -18,9 +18,11 @@ const PIPE_ROOM: i32 = 1 << 20;
 /// Copies bytes into a range that has their length.
 ///
 /// # Errors
-/// A page cannot be had.
+/// A page cannot be had; the message says where, and what lies before that is written.
 pub(crate) fn copy_in(attachment: &Attachment, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-    attachment.copy_in(offset, bytes).map_err(|errno| fault(attachment, offset, "write", errno, "read"))
+    attachment
+        .copy_in(offset, bytes)
+        .map_err(|(done, errno)| fault(attachment, offset + done as u64, "write", errno, "read"))
 }
 
 /// Fills a range with one byte.

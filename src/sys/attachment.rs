@@ -154,16 +154,21 @@ impl Attachment {
     /// Copies bytes of our memory into the segment.
     ///
     /// # Errors
-    /// EFAULT if the range leaves the segment, or a page of it cannot be had.
-    pub(crate) fn copy_in(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
-        self.range(offset, bytes.len())?;
+    /// EFAULT if the range leaves the segment, or a page of it cannot be had; with it, how many bytes came before that.
+    pub(crate) fn copy_in(&self, offset: u64, bytes: &[u8]) -> Result<(), (usize, Errno)> {
+        let mut done = 0;
+        let copied = self.range(offset, bytes.len()).and_then(|_| self.copy_through_pipe(offset, bytes, &mut done));
+        copied.map_err(|errno| (done, errno))
+    }
+
+    /// Copies bytes in, and counts them.
+    fn copy_through_pipe(&self, offset: u64, bytes: &[u8], done: &mut usize) -> Result<(), Errno> {
         self.through_pipe(|reader, writer| {
-            let mut done = 0;
-            while done < bytes.len() {
-                let piece = (bytes.len() - done).min(PIPE_CAPACITY);
-                let end = done + nix::unistd::write(writer, &bytes[done..done + piece])?;
-                while done < end {
-                    done += self.receive(offset + done as u64, end - done, reader)?;
+            while *done < bytes.len() {
+                let piece = (bytes.len() - *done).min(PIPE_CAPACITY);
+                let end = *done + nix::unistd::write(writer, &bytes[*done..*done + piece])?;
+                while *done < end {
+                    *done += self.receive(offset + *done as u64, end - *done, reader)?;
                 }
             }
             Ok(())

@@ -111,7 +111,12 @@ fn whole() -> Vec<Trial> {
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
             run(["dump", "0x4d2", "--output", &path]).exits(0);
-            run(["restore", &path]).exits(6).prints_nothing();
+            let ran = run(["restore", &path]).exits(6).prints_nothing();
+            assert!(
+                ran.stderr.contains(&format!("hint: with another key: `shmadm restore {path} --key random`")),
+                "{ran:?}"
+            );
+            assert!(ran.stderr.contains("`shmadm stat 0x000004d2`; and `shmadm rm 0x000004d2`"), "{ran:?}");
             assert_eq!(oracle::rows().len(), 1);
             let ran = run(["restore", &path, "--key", "5", "--mode", "644", "--hold", "--json"]).exits(0);
             let holder = Holder::new(i32::try_from(ran.json()["holder"].as_i64().unwrap()).unwrap());

@@ -88,54 +88,70 @@ fn making() -> Vec<Trial> {
 
 /// A page that cannot be had is an error with its cause.
 fn lacking() -> Vec<Trial> {
-    vec![pool_trial("huge::an_empty_pool_is_an_error_with_its_cause_in_every_path", HUGE, 0, |_| {
-        let tells = |ran: Ran, call: &str| {
-            let ran = ran.exits(1);
-            assert!(ran.stderr.contains(call), "{ran:?}");
-            assert!(ran.stderr.contains("in their pool (nr_hugepages), 0 are free"), "{ran:?}");
-            assert!(ran.stderr.contains("hugepages-2048kB/nr_hugepages`"), "{ran:?}");
-        };
-        let lacks = |ran: Ran, call: &str| tells(ran.prints_nothing(), call);
-        lacks(run(["create", "--huge", "--size", "3M"]), "(ENOMEM, shmget)");
-        lacks(run(["create", "--huge", "--no-reserve", "--fill", "1"]), "(EFAULT, read)");
-        assert_eq!(oracle::rows(), []);
-        let id = oracle::create(7, 2 * HUGE - 9, 0o666 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
-        let input = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(input.path(), "contents").unwrap();
-        let input_path = input.path().to_string_lossy();
-        for more in [&["text"][..], &["--fill", "1"], &["--type", "u8", "1"], &["--input", &input_path]] {
-            lacks(run([&["write", "0x7"], more].concat()), "(EFAULT, read)");
-        }
-        lacks(finish(shmadm().args(["write", "0x7"]).stdin(File::open("/dev/zero").unwrap())), "(EFAULT, read)");
-        lacks(run(["write", "0x7", "--sparse", "--input", &input_path]), "(EFAULT, read)");
-        tells(run(["demo", "reader", "--key", "7"]), "(EFAULT, write)");
-        // Through the file behind it a page that is not there reads as zeros.
-        for form in [&["--hex"][..], &["--raw"], &["--text"], &["--type", "u8"]] {
-            let ran = shmadm().args([&["read", "0x7"], form].concat()).output().unwrap();
-            assert!(ran.status.success() && !ran.stdout.is_empty(), "{form:?}: {ran:?}");
-        }
-        // Through a mapping it cannot be had.
-        let blind = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
-        blind(&["read", "0x7"]).exits(5).says("they are huge");
-        lacks(blind(&["read", "0x7", "--allow-allocation", "--type", "u8"]), "(EFAULT, write)");
-        for raw in ["pipe", "file"] {
-            let mut command = shmadm_as(NOBODY);
-            command.args(["read", "0x7", "--raw", "--allow-allocation"]);
-            if raw == "file" {
-                command.stdout(tempfile::tempfile().unwrap());
+    vec![
+        pool_trial("huge::a_pool_that_runs_out_midway_is_told_with_the_place", HUGE, 1, |_| {
+            let id = oracle::create(7, 3 * HUGE, 0o600 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
+            let start = (HUGE - 100_000).to_string();
+            let text = "x".repeat(110_000);
+            for more in [&["--fill", "1"][..], &[&text], &["--input", "/dev/zero"]] {
+                let line = [&["write", "0x7", "--offset", &start], more].concat();
+                let ran = run(line).exits(1).prints_nothing();
+                let told = ran.stderr.strip_prefix(&format!("error: cannot write segment {id} at offset "));
+                let place: usize = told.unwrap().split(':').next().unwrap().parse().unwrap();
+                // The kernel counts what it took of a pipe in pages of that.
+                assert!((HUGE - 4096..=HUGE).contains(&place), "{ran:?}");
             }
-            lacks(finish(&mut command), "(EFAULT, ");
-        }
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
-        let path = directory.path().join("dump").to_string_lossy().into_owned();
-        lacks(blind(&["dump", "0x7", "--allow-allocation", "--output", &path]), "(EFAULT, write)");
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-        let told = blind(&["map", "0x7", "--json"]).exits(0).json();
-        assert_eq!((&told["untouched"], &told["page_size"]), (&json!(2 * HUGE - 9), &json!(HUGE)), "{told}");
-        let row = oracle::row(id).unwrap();
-        assert_eq!((row.get("rss"), row.get("nattch")), ("0", "0"));
-    })]
+            assert!(oracle::remove(id));
+        }),
+        pool_trial("huge::an_empty_pool_is_an_error_with_its_cause_in_every_path", HUGE, 0, |_| {
+            let tells = |ran: Ran, call: &str| {
+                let ran = ran.exits(1);
+                assert!(ran.stderr.contains(call), "{ran:?}");
+                assert!(ran.stderr.contains("in their pool (nr_hugepages), 0 are free"), "{ran:?}");
+                assert!(ran.stderr.contains("hugepages-2048kB/nr_hugepages`"), "{ran:?}");
+            };
+            let lacks = |ran: Ran, call: &str| tells(ran.prints_nothing(), call);
+            lacks(run(["create", "--huge", "--size", "3M"]), "(ENOMEM, shmget)");
+            lacks(run(["create", "--huge", "--no-reserve", "--fill", "1"]), "(EFAULT, read)");
+            assert_eq!(oracle::rows(), []);
+            let id = oracle::create(7, 2 * HUGE - 9, 0o666 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
+            let input = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(input.path(), "contents").unwrap();
+            let input_path = input.path().to_string_lossy();
+            for more in [&["text"][..], &["--fill", "1"], &["--type", "u8", "1"], &["--input", &input_path]] {
+                lacks(run([&["write", "0x7"], more].concat()), "(EFAULT, read)");
+            }
+            lacks(finish(shmadm().args(["write", "0x7"]).stdin(File::open("/dev/zero").unwrap())), "(EFAULT, read)");
+            lacks(run(["write", "0x7", "--sparse", "--input", &input_path]), "(EFAULT, read)");
+            tells(run(["demo", "reader", "--key", "7"]), "(EFAULT, write)");
+            // Through the file behind it a page that is not there reads as zeros.
+            for form in [&["--hex"][..], &["--raw"], &["--text"], &["--type", "u8"]] {
+                let ran = shmadm().args([&["read", "0x7"], form].concat()).output().unwrap();
+                assert!(ran.status.success() && !ran.stdout.is_empty(), "{form:?}: {ran:?}");
+            }
+            // Through a mapping it cannot be had.
+            let blind = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
+            blind(&["read", "0x7"]).exits(5).says("they are huge");
+            lacks(blind(&["read", "0x7", "--allow-allocation", "--type", "u8"]), "(EFAULT, write)");
+            for raw in ["pipe", "file"] {
+                let mut command = shmadm_as(NOBODY);
+                command.args(["read", "0x7", "--raw", "--allow-allocation"]);
+                if raw == "file" {
+                    command.stdout(tempfile::tempfile().unwrap());
+                }
+                lacks(finish(&mut command), "(EFAULT, ");
+            }
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+            let path = directory.path().join("dump").to_string_lossy().into_owned();
+            lacks(blind(&["dump", "0x7", "--allow-allocation", "--output", &path]), "(EFAULT, write)");
+            assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+            let told = blind(&["map", "0x7", "--json"]).exits(0).json();
+            assert_eq!((&told["untouched"], &told["page_size"]), (&json!(2 * HUGE - 9), &json!(HUGE)), "{told}");
+            let row = oracle::row(id).unwrap();
+            assert_eq!((row.get("rss"), row.get("nattch")), ("0", "0"));
+        }),
+    ]
 }
 
 /// Contents go to files and come back.
