@@ -1,6 +1,6 @@
 //! The processes that this program starts of itself: it is executed anew under another name.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::ui;
@@ -17,11 +17,12 @@ pub(super) fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
         Exit::Failed(error.kind)
     };
     let words = || arguments.iter().filter_map(|argument| argument.clone().into_string().ok());
-    let result = if name == OsStr::from_bytes(HOLDER_NAME.to_bytes()) {
+    let is = |other: &CStr| name.as_bytes() == other.to_bytes();
+    let result = if is(HOLDER_NAME) {
         serve(words())
-    } else if name == GUARD_NAME {
+    } else if is(GUARD_NAME) {
         stand_guard(words())
-    } else if name == STANDBY_NAME {
+    } else if is(STANDBY_NAME) {
         stand_by()
     } else if name == LAUNCHER_NAME {
         let (error, code) = become_command(arguments.iter().cloned());

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::args::GivenTo;
-use super::{Context, Manual, describe, record_columns};
+use super::{Context, Manual, describe, record_columns, taken_back};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
@@ -142,8 +142,9 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     };
     interrupts.check()?;
     let page = args.huge.and_then(|size| size.or_else(|| huge_page_size(&context.system))).filter(|_| made.is_some());
-    report(context, id, page, made.is_some(), holder.as_ref())?;
+    let reported = report(context, id, page, made.is_some(), holder.as_ref());
     // Only now is it kept: one of which nobody could be told would be garbage at once.
+    reported.map_err(|error| if made.is_some() { taken_back(error, id) } else { error })?;
     made.map(Unfinished::into_id);
     holder.map(StartedHolder::keep);
     Ok(Exit::Done)

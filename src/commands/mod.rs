@@ -29,7 +29,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Key, Needs, Segment, Size, Target};
+use crate::model::{Key, Needs, Segment, ShmId, Size, Target};
 use crate::query::{System, last_user_alone_lives, resolve};
 use crate::render::{Format, SEGMENT, TableStyle, TimeStyle, select};
 use crate::ui::Ui;
@@ -232,6 +232,11 @@ fn describe(segment: &Segment) -> String {
         Key::PRIVATE => format!("segment {} ({})", segment.id, Size(segment.size)),
         key => format!("segment {} (key {key}, {})", segment.id, Size(segment.size)),
     }
+}
+
+/// Adds to an error of telling about a new segment what becomes of that.
+fn taken_back(error: Error, id: ShmId) -> Error {
+    error.hint(format!("segment {id} was removed again, since nobody could be told of it"))
 }
 
 /// Makes the error of options that do not go together in a way that the parser cannot see.

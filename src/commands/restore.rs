@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::GivenTo;
-use super::{Context, Manual, describe, quoted, record_columns};
+use super::{Context, Manual, describe, quoted, record_columns, taken_back};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
@@ -32,7 +32,8 @@ pub(crate) const MANUAL: Manual = Manual {
             and pids cannot be restored.\n\n\
             A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Zeros in a file that \
             has lost its holes take no memory. Huge pages are promised from their pool, which must have as many. Whoever \
-            makes a segment may give it to another user, and stays its creator.\n\n\
+            makes a segment may give it to another user, and stays its creator. Of owner and group the numbers count, \
+            whatever names they have here.\n\n\
             Should it be killed (SIGKILL, or for want of memory), a process that bears the name shmadm-guard, and waits \
             beside it, removes what is not whole yet. If that one is killed as well, or there was no process to be had, \
             which is told, a segment stays with the recorded key, mode 0600 and no attachment, since no segment can be \
@@ -95,7 +96,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         changing: None,
         held: args.hold,
     };
-    let mut guard = guard(context, recorded.size);
+    let mut guard = guard(context, &creation.key, recorded.size);
     let Opened::New(unfinished) =
         act::create(&context.system, &creation).map_err(|error| advised(error, &args.file))?
     else {
@@ -142,8 +143,13 @@ fn advised(mut error: Error, file: &Path) -> Error {
 }
 
 /// Has what is made here removed should we be killed before it is whole.
-fn guard(context: &mut Context, size: u64) -> Option<Guard> {
-    Guard::start(size)
+fn guard(context: &mut Context, key: &KeySpec, size: u64) -> Option<Guard> {
+    let key = match key {
+        KeySpec::Private => Some(Key::PRIVATE),
+        KeySpec::Key(key) => Some(*key),
+        KeySpec::Random | KeySpec::Ftok(_) => None,
+    };
+    Guard::start(key, size)
         .map_err(|error| {
             let consequence = "if this command is killed, a segment stays that is not whole";
             context.ui.warning(&format!("{}: {consequence}", with_words(error).line()));
@@ -170,17 +176,17 @@ fn report(context: &mut Context, made: Unfinished, holder: Option<StartedHolder>
     if let Some(pid) = pid {
         context.ui.status(&format!("pid {pid} holds it attached"));
     }
-    if context.json() {
+    let told = if context.json() {
         context.ui.write(|out| {
             let mut object = Object::schema(out)?;
             object.object("segment", &record_columns(), &record)?;
             object.optional("holder", pid.and_then(|pid| u64::try_from(pid).ok()))?;
             object.end()
-        })?;
+        })
     } else {
-        context.ui.print(&made.id().to_string())?;
-    }
-    context.ui.flush()?;
+        context.ui.print(&made.id().to_string())
+    };
+    told.and_then(|()| context.ui.flush()).map_err(|error| taken_back(error, made.id()))?;
     // Only now is it kept: one of which nobody could be told would be garbage at once.
     made.into_id();
     holder.map(StartedHolder::keep);

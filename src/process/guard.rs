@@ -3,25 +3,29 @@
 //! A key is given to a segment as it is made and never later, so that whoever fills a new segment cannot hide it until it
 //! is whole; and a process that is killed cleans up nothing. The guard has the end of a pipe from the maker as its standard
 //! input. It is told the segment's id, and that there is nothing to do any more; if the pipe ends without that word, it
-//! does what the maker would have done after a failure.
+//! does what the maker would have done after a failure. The maker can be killed before it has told the id: then the guard
+//! takes the segment only that can be no other.
 
-use std::io::{PipeWriter, Read, Write};
+use std::ffi::CStr;
+use std::io::{ErrorKind, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use super::Interrupts;
+use super::start_failed;
 use crate::error::{Error, Kind};
-use crate::model::{Mode, Needs, Segment, ShmId};
+use crate::model::{Key, Mode, Needs, Segment, ShmId};
 use crate::query::{Attempt, System, explain, holders, inventory, segment};
 use crate::sys;
 
 /// The name of a guard.
-pub(crate) const GUARD_NAME: &str = "shmadm-guard";
+pub(crate) const GUARD_NAME: &CStr = c"shmadm-guard";
 
 /// The word that there is nothing to do any more; no id is negative.
 const DONE: i32 = -1;
+/// How long a guard may take to end; one that takes longer is stopped, and nothing hangs on it any more.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A guard at work. Dropped, it has nothing to do any more; and it acts if this process is killed before.
 #[derive(Debug)]
@@ -33,25 +37,35 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Starts one, before this process makes a segment of so many bytes with [`Mode::PRIVATE`], its only one.
+    /// Starts one, before this process makes a segment with this key, or any but a private one if `None`, with so many bytes
+    /// and [`Mode::PRIVATE`]; and returns once it is at work.
     ///
     /// # Errors
-    /// There is no process to be had.
-    pub(crate) fn start(size: u64) -> Result<Self, Error> {
-        let failed = |error: std::io::Error| Error::io("cannot start a guard", &error, "execve");
+    /// There is no process to be had, or it ended, or a signal has asked us to end.
+    pub(crate) fn start(key: Option<Key>, size: u64) -> Result<Self, Error> {
+        let failed = |error: std::io::Error| start_failed("cannot start a guard", &error);
         let (waiting, words) = std::io::pipe().map_err(failed)?;
         let child = Command::new("/proc/self/exe")
-            .arg0(GUARD_NAME)
-            .args(Made { by: std::process::id().cast_signed(), since: now(), size }.arguments())
+            .arg0(GUARD_NAME.to_string_lossy().as_ref())
+            .args(Made { by: std::process::id().cast_signed(), key, size }.arguments())
             .current_dir("/")
             .stdin(OwnedFd::from(waiting))
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             // Ctrl-C, and what kills our whole group, shall not reach it.
             .process_group(0)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { child, words: Some(words) })
+        let mut guard = Self { child, words: Some(words) };
+        let mut answer = guard.child.stdout.take();
+        loop {
+            match answer.as_mut().map_or(Ok(0), |answer| answer.read(&mut [0])) {
+                Ok(0) => return Err(Error::new(Kind::Failed, "cannot start a guard: it ended before it was at work")),
+                Ok(_) => return Ok(guard),
+                Err(error) if error.kind() == ErrorKind::Interrupted && sys::caught().is_none() => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
     }
 
     /// Tells which segment it is.
@@ -69,8 +83,11 @@ impl Drop for Guard {
     fn drop(&mut self) {
         self.say(DONE);
         self.words = None;
-        // Where nobody reaps orphans it would stay for ever.
-        let _ = self.child.wait();
+        // Where nobody reaps orphans it would stay for ever. A signal ends the wait, as it does any other.
+        if let Ok(pidfd) = sys::open_pidfd(self.child.id().cast_signed()) {
+            let _ = sys::wait_ended(&pidfd, PATIENCE);
+        }
+        let _ = self.child.try_wait();
     }
 }
 
@@ -79,8 +96,8 @@ impl Drop for Guard {
 struct Made {
     /// The pid of its creator.
     by: i32,
-    /// The clock before it is made, in seconds since 1970.
-    since: i64,
+    /// Its key; any but that of a private one if `None`.
+    key: Option<Key>,
     /// Its size in bytes.
     size: u64,
 }
@@ -88,38 +105,41 @@ struct Made {
 impl Made {
     /// Gives the guard's arguments, which `ps` shows.
     fn arguments(self) -> [String; 3] {
-        [format!("by={}", self.by), format!("since={}", self.since), format!("size={}", self.size)]
+        let key = self.key.map_or_else(|| "random".to_owned(), |key| key.to_string());
+        [format!("by={}", self.by), format!("key={key}"), format!("size={}", self.size)]
     }
 
     /// Reads them back.
     fn from_arguments(arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let (mut by, mut since, mut size) = (None, None, None);
+        let (mut by, mut key, mut size) = (None, None, None);
         for argument in arguments {
             match argument.split_once('=')? {
                 ("by", number) => by = number.parse().ok(),
-                ("since", number) => since = number.parse().ok(),
+                ("key", "random") => key = Some(None),
+                ("key", number) => key = Key::parse(number).ok().map(Some),
                 ("size", number) => size = number.parse().ok(),
                 _ => return None,
             }
         }
-        Some(Self { by: by?, since: since?, size: size? })
+        Some(Self { by: by?, key: key?, size: size? })
     }
 
-    /// Tells whether a segment of which no id was told is the one: it was made by that process, has just been made, and
-    /// nobody has ever attached it, which would have come after the id was told.
-    fn is(self, segment: &Segment, uid: u32) -> bool {
-        // The kernel's stamps lag behind its clock by up to a tick.
-        let new = segment.ctime.is_some_and(|ctime| ctime.0 >= self.since - 1);
+    /// Tells whether a segment of which no id was told can be the one: it is as it was to be made, and nobody has ever
+    /// attached it, which would have come after the id was told.
+    fn can_be(self, segment: &Segment, uid: u32) -> bool {
         let unused = segment.nattch == 0 && segment.lpid.is_none() && segment.atime.is_none() && !segment.dest;
         let bare = segment.size == self.size && segment.mode == Mode::PRIVATE;
-        segment.cpid == Some(self.by) && segment.cuid == uid && new && unused && bare
+        let keyed = self.key.map_or(segment.key != Key::PRIVATE, |key| segment.key == key);
+        segment.cpid == Some(self.by) && segment.cuid == uid && bare && keyed && unused
     }
 }
 
-/// Gives the clock in seconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+/// What a guard finds before its maker makes anything.
+struct Watch {
+    /// The maker, whose number may become another process's once it is gone; `None` where processes have no descriptors.
+    maker: Option<OwnedFd>,
+    /// What a process with that number made before.
+    before: Vec<ShmId>,
 }
 
 /// Is the guard, until its maker has no more use for it or is gone.
@@ -130,29 +150,46 @@ pub(crate) fn stand_guard(arguments: impl Iterator<Item = String>) -> Result<(),
     let unusable = || Error::new(Kind::Usage, "shmadm-guard is started by `shmadm restore` alone");
     let made = Made::from_arguments(arguments).ok_or_else(unusable)?;
     sys::close_inherited();
+    sys::set_name(GUARD_NAME);
     // Whoever asks all processes of a service to end asks the maker as well, who cleans up himself.
-    let _signals = Interrupts::note_always();
+    sys::block_signals();
+    let system = System::new();
+    let maker = sys::open_pidfd(made.by).ok();
+    let mut before = inventory(&system, Needs::empty())?;
+    before.retain(|segment| segment.cpid == Some(made.by));
+    let watch = Watch { maker, before: before.iter().map(|segment| segment.id).collect() };
+    if !sys::answer_and_let_go(b".") {
+        return Ok(());
+    }
     let mut heard = Vec::new();
     std::io::stdin().read_to_end(&mut heard).map_err(|error| Error::io("cannot stand guard", &error, "read"))?;
     let words: Vec<_> = heard.as_chunks().0.iter().map(|word| i32::from_ne_bytes(*word)).collect();
-    match words.as_slice() {
-        [.., DONE] => Ok(()),
-        words => clean_up(&System::new(), made, words.first().copied().and_then(ShmId::new)),
+    let left = match words.as_slice() {
+        [.., DONE] => None,
+        [told, ..] => match ShmId::new(*told) {
+            Some(id) => segment(&system, id, Needs::empty())?.filter(|segment| segment.cpid == Some(made.by)),
+            None => None,
+        },
+        [] => find(&system, made, &watch)?,
+    };
+    match left {
+        Some(left) => remove(&system, left.id),
+        None => Ok(()),
     }
 }
 
-/// Removes what a maker left that was killed, and ends the holder that it started for it.
-fn clean_up(system: &System, made: Made, told: Option<ShmId>) -> Result<(), Error> {
-    let left = match told {
-        Some(id) => segment(system, id, Needs::empty())?.filter(|segment| segment.cpid == Some(made.by)),
-        None => {
-            let mut found = inventory(system, Needs::empty())?;
-            found.retain(|segment| made.is(segment, system.uid()));
-            // The maker makes one: of several it cannot be told which that is.
-            if found.len() == 1 { found.pop() } else { None }
-        }
-    };
-    let Some(Segment { id, .. }) = left else { return Ok(()) };
+/// Finds what a maker made that was killed before it could tell of it; `None` also if that cannot be told for certain.
+fn find(system: &System, made: Made, watch: &Watch) -> Result<Option<Segment>, Error> {
+    let mut found = inventory(system, Needs::empty())?;
+    found.retain(|segment| made.can_be(segment, system.uid()) && !watch.before.contains(&segment.id));
+    // Looked at last, so that nothing found was made by another process that has the number now.
+    let is_known = watch.maker.as_ref().is_some_and(sys::is_unreaped) || !sys::is_taken(made.by);
+    // The maker makes one.
+    Ok(if found.len() == 1 && is_known { found.pop() } else { None })
+}
+
+/// Removes a segment, and ends the holder that was started for it.
+fn remove(system: &System, id: ShmId) -> Result<(), Error> {
     sys::remove(id).map_err(|error| explain(system, &Attempt::Remove(id), error))?;
     for holder in holders(system, id)? {
         // One that cannot be asked is gone already.
@@ -167,33 +204,32 @@ mod tests {
     use crate::model::Stamp;
 
     /// A guard's task.
-    const MADE: Made = Made { by: 77, since: 1000, size: 9000 };
+    const MADE: Made = Made { by: 77, key: Some(Key::new(5)), size: 9000 };
 
     /// A segment that has just been made by that process.
     fn made() -> Segment {
-        let mode = Mode::PRIVATE;
-        Segment { cpid: Some(77), cuid: 5, ctime: Some(Stamp(1000)), size: 9000, mode, ..Segment::bare() }
+        Segment { cpid: Some(77), cuid: 5, key: Key::new(5), size: 9000, mode: Mode::PRIVATE, ..Segment::bare() }
     }
 
     #[test]
     fn the_task_is_told_by_arguments() {
-        let told = Made::from_arguments(MADE.arguments().into_iter()).unwrap();
-        assert_eq!(told.arguments(), MADE.arguments());
-        for wrong in [&["by=77", "since=1000"][..], &["by=77", "since=1000", "size=x"], &["by=77", "more"], &[]] {
+        for made in [MADE, Made { key: None, ..MADE }, Made { key: Some(Key::PRIVATE), ..MADE }] {
+            let told = Made::from_arguments(made.arguments().into_iter()).unwrap();
+            assert_eq!(told.arguments(), made.arguments());
+        }
+        for wrong in [&["by=77", "key=5"][..], &["by=77", "key=5", "size=x"], &["by=77", "more"], &[]] {
             assert!(Made::from_arguments(wrong.iter().map(ToString::to_string)).is_none(), "{wrong:?}");
         }
     }
 
     #[test]
     fn of_what_no_id_was_told_everything_must_fit() {
-        assert!(MADE.is(&made(), 5));
-        assert!(MADE.is(&Segment { ctime: Some(Stamp(999)), ..made() }, 5), "the kernel's clock lags");
-        assert!(!MADE.is(&made(), 6), "another user's");
+        assert!(MADE.can_be(&made(), 5));
+        assert!(!MADE.can_be(&made(), 6), "another user's");
         for other in [
             Segment { cpid: Some(78), ..made() },
             Segment { cpid: None, ..made() },
-            Segment { ctime: Some(Stamp(998)), ..made() },
-            Segment { ctime: None, ..made() },
+            Segment { key: Key::PRIVATE, ..made() },
             Segment { size: 9001, ..made() },
             Segment { mode: Mode::parse("640").unwrap(), ..made() },
             Segment { nattch: 1, ..made() },
@@ -201,7 +237,9 @@ mod tests {
             Segment { atime: Some(Stamp(1000)), ..made() },
             Segment { dest: true, ..made() },
         ] {
-            assert!(!MADE.is(&other, 5), "{other:?}");
+            assert!(!MADE.can_be(&other, 5), "{other:?}");
         }
+        let random = Made { key: None, ..MADE };
+        assert!(random.can_be(&made(), 5) && !random.can_be(&Segment { key: Key::PRIVATE, ..made() }, 5));
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::Interrupts;
+use super::{Interrupts, start_failed};
 use crate::error::{Error, Kind};
 use crate::model::{Access, Attached, Segment, ShmId};
 use crate::query::{Attempt, HOLDER_NAME, System, explain};
@@ -67,7 +67,7 @@ impl Drop for StartedHolder {
 /// The holder cannot be started, or cannot attach.
 pub(crate) fn start_holder(system: &System, segment: &Segment, hold: Hold) -> Result<StartedHolder, Error> {
     let id = segment.id;
-    let failed = |error: &std::io::Error| Error::io(format!("cannot start a holder of segment {id}"), error, "execve");
+    let failed = |error: &std::io::Error| start_failed(format!("cannot start a holder of segment {id}"), error);
     let mut child = Command::new("/proc/self/exe")
         .arg0(HOLDER_NAME.to_string_lossy().as_ref())
         .args(hold.arguments(id))

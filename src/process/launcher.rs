@@ -9,6 +9,7 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::unistd::execvp;
 
+use super::start_failed;
 use crate::error::{Error, Kind};
 use crate::query::{LAUNCHER_NAME, words};
 use crate::sys::Inherited;
@@ -28,10 +29,7 @@ pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<i32, 
         .args([inherited.blocked, inherited.ignored, inherited.closed].map(|set| format!("{set:x}")))
         .args(command)
         .spawn()
-        .map_err(|error| {
-            let failed = Error::io("cannot start the command", &error, "execve");
-            if error.kind() == std::io::ErrorKind::NotFound { failed.cause("there is no /proc") } else { failed }
-        })?;
+        .map_err(|error| start_failed("cannot start the command", &error))?;
     Ok(child.id().cast_signed())
 }
 

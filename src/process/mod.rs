@@ -11,6 +11,10 @@ mod pair;
 mod standby;
 mod supervisor;
 
+use nix::errno::Errno;
+
+use crate::error::Error;
+
 pub(crate) use guard::{GUARD_NAME, Guard, stand_guard};
 pub(crate) use holder::{Hold, StartedHolder, serve, start_holder};
 pub(crate) use in_time::in_time;
@@ -21,3 +25,16 @@ pub(crate) use namespaces::{enter_namespace, limits_through_worker, list_through
 pub(crate) use pair::{Pair, Role, starts_together};
 pub(crate) use standby::{STANDBY_NAME, stand_by};
 pub(crate) use supervisor::{Supervised, supervise};
+
+/// Makes the error of a process of ours that cannot be started.
+fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOENT) => Error::io(message, error, "execve")
+            .cause("there is no /proc, through which this program starts itself anew")
+            .hint("`mount -t proc proc /proc` mounts it"),
+        Some(Errno::EAGAIN) => Error::io(message, error, "clone")
+            .cause("this user, or this control group, has all the processes that it may have")
+            .hint("`ulimit -u` shows the user's limit, pids.max in /sys/fs/cgroup the control group's"),
+        _ => Error::io(message, error, "execve"),
+    }
+}

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use super::start_failed;
 use crate::error::{Error, Kind};
 use crate::model::Key;
 use crate::sys;
@@ -57,7 +58,7 @@ impl Pair {
     /// # Errors
     /// A process cannot be started.
     pub(crate) fn start(key: Key, rounds: u64, interval: Duration) -> Result<Self, Error> {
-        let failed = |error: std::io::Error| Error::io("cannot start the demo's writer and reader", &error, "execve");
+        let failed = |error: std::io::Error| start_failed("cannot start the demo's writer and reader", &error);
         let (reader, writer) = std::io::pipe().map_err(failed)?;
         let mut pair = Self { children: Vec::new(), told: Some(BufReader::new(reader)), words: Vec::new() };
         for role in [Role::Writer, Role::Reader] {

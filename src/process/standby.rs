@@ -4,6 +4,7 @@
 //! listening, each shmget of those processes would fail. The standby has the listener as its standard input, and waits
 //! until its standard output, the end of a pipe from the supervisor, says that this one is gone.
 
+use std::ffi::CStr;
 use std::io::{PipeReader, PipeWriter, Write};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -12,11 +13,12 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::start_failed;
 use crate::error::{Error, Kind};
 use crate::sys;
 
 /// The name of a standby.
-pub(crate) const STANDBY_NAME: &str = "shmadm-trace";
+pub(crate) const STANDBY_NAME: &CStr = c"shmadm-trace";
 
 /// A standby at work. Once it is dropped, or we are killed, it takes over.
 #[derive(Debug)]
@@ -33,10 +35,10 @@ impl Standby {
     /// # Errors
     /// There is no process to be had.
     pub(super) fn start(listener: &OwnedFd) -> Result<Self, Error> {
-        let failed = |error: std::io::Error| Error::io("cannot start a standby for the trace", &error, "execve");
+        let failed = |error: std::io::Error| start_failed("cannot start a standby for the trace", &error);
         let (waiting, words): (PipeReader, PipeWriter) = std::io::pipe().map_err(failed)?;
         let child = Command::new("/proc/self/exe")
-            .arg0(STANDBY_NAME)
+            .arg0(STANDBY_NAME.to_string_lossy().as_ref())
             .current_dir("/")
             .stdin(listener.try_clone().map_err(failed)?)
             .stdout(OwnedFd::from(waiting))
@@ -65,6 +67,7 @@ impl Standby {
 pub(crate) fn stand_by() -> Result<(), Error> {
     let failed = |_| Error::new(Kind::Usage, "shmadm-trace is started by `shmadm leakcheck --trace` alone");
     sys::close_inherited();
+    sys::set_name(STANDBY_NAME);
     // It fails for the leader of a process group alone, which one that a supervisor started is not.
     let _ = nix::unistd::setsid();
     let (listener, supervisor) = sys::standard_input_and_output();

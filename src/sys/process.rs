@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_long};
+use nix::libc::{self, c_int, c_long};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, kill};
+use nix::unistd::Pid;
 
 use super::kernel::KCMP_VM;
 use super::{On, SysError};
@@ -40,10 +42,32 @@ pub(crate) fn wait_ended(pidfd: &OwnedFd, at_most: Duration) -> Result<bool, Err
 /// # Errors
 /// ESRCH if it has ended, EPERM without the right.
 pub(crate) fn ask_to_end(pidfd: &OwnedFd, pid: i32) -> Result<(), SysError> {
+    let sent = send(pidfd, libc::SIGTERM);
+    sent.map_err(|errno| SysError { errno, call: "pidfd_send_signal", target: On::Pid(pid) })
+}
+
+/// Tells whether a process still has its number: it lives, or nobody has asked yet how it ended.
+pub(crate) fn is_unreaped(pidfd: &OwnedFd) -> bool {
+    send(pidfd, 0) != Err(Errno::ESRCH)
+}
+
+/// Tells whether any process has a number.
+pub(crate) fn is_taken(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+}
+
+/// Sends a signal (pidfd_send_signal(2)); 0 is none, and asks alone whether it could be sent.
+fn send(pidfd: &OwnedFd, signal: c_int) -> Result<(), Errno> {
     let nothing: *const libc::siginfo_t = std::ptr::null();
     // SAFETY: a null siginfo asks for the one that kill(2) would send; the other arguments are integers.
-    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGTERM, nothing, 0) };
-    if result < 0 { Err(SysError::last("pidfd_send_signal", On::Pid(pid))) } else { Ok(()) }
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, nothing, 0) };
+    Errno::result(result).map(drop)
+}
+
+/// Blocks all signals but those that cannot be, for good.
+pub(crate) fn block_signals() {
+    // It fails for no set of signals.
+    let _ = SigSet::all().thread_block();
 }
 
 /// Compares the memories of two processes (kcmp(2), KCMP_VM) in an order of the kernel's own: `Equal` if they share one,

@@ -135,9 +135,16 @@ pub(crate) fn trials() -> Vec<Trial> {
                 &["--help"],
                 &["--version"],
                 &["completions", "bash"],
-                &["create"],
             ] {
                 full(arguments);
+            }
+            let directory = tempfile::tempdir().unwrap();
+            let dump = directory.path().join("dump").to_string_lossy().into_owned();
+            run(["dump", &id, "--output", &dump]).exits(0);
+            let rows = oracle::rows();
+            for arguments in [&["create"][..], &["create", "--json", "--hold"], &["restore", &dump, "--hold"]] {
+                full(arguments).says(" was removed again, since nobody could be told of it");
+                wait_for("the end of the holder", || oracle::rows() == rows);
             }
         }),
         trial("output::quiet_leaves_out_status_alone", || {
