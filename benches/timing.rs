@@ -47,6 +47,8 @@ impl Job {
     fn run(&self) -> Duration {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).stderr(Stdio::null()).stdin(Stdio::null());
+        // As from a shell: cargo's would have each library looked for in several places where it is not.
+        command.env_remove("LD_LIBRARY_PATH");
         if let Some(uid) = self.uid {
             std::os::unix::process::CommandExt::uid(&mut command, uid);
         }
