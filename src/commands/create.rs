@@ -142,9 +142,8 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     };
     interrupts.check()?;
     let page = args.huge.and_then(|size| size.or_else(|| huge_page_size(&context.system))).filter(|_| made.is_some());
-    let reported = report(context, id, page, made.is_some(), holder.as_ref());
+    report(context, id, page, made.is_some(), holder.as_ref())?;
     // Only now is it kept: one of which nobody could be told would be garbage at once.
-    reported.map_err(|error| if made.is_some() { taken_back(error, id) } else { error })?;
     made.map(Unfinished::into_id);
     holder.map(StartedHolder::keep);
     Ok(Exit::Done)
@@ -176,7 +175,7 @@ fn report(
     if let Some(pid) = holder {
         context.ui.status(&format!("pid {pid} holds it attached"));
     }
-    if context.json() {
+    let told = if context.json() {
         let record = record.ok_or_else(|| vanished(id))?;
         context.ui.write(|out| {
             let mut object = Object::schema(out)?;
@@ -187,11 +186,11 @@ fn report(
                 None => object.text("holder", None)?,
             }
             object.end()
-        })?;
+        })
     } else {
-        context.ui.print(&id.to_string())?;
-    }
-    context.ui.flush()
+        context.ui.print(&id.to_string())
+    };
+    told.and_then(|()| context.ui.flush()).map_err(|error| if created { taken_back(error, id) } else { error })
 }
 
 /// Looks at the segment just made or opened.

@@ -129,17 +129,20 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     report(context, unfinished, holder)
 }
 
-/// Advises on a key that is taken.
+/// Advises on a key that is taken and on a segment that would die with us, for which `create` advises something else.
 fn advised(mut error: Error, file: &Path) -> Error {
-    if error.kind != Kind::Exists {
-        return error;
+    let again = format!("shmadm restore {}", quoted(&file.to_string_lossy()));
+    error.hints.retain(|hint| !hint.contains("`shmadm create"));
+    match error.kind {
+        Kind::Exists => {
+            let other = error.target.clone().unwrap_or_default();
+            error
+                .hint(format!("with another key: `{again} --key random`"))
+                .hint(format!("what has that key: `shmadm stat {other}`; and `shmadm rm {other}` takes it away"))
+        }
+        Kind::Refused => error.hint(format!("have it held in the background: `{again} --hold`")),
+        _ => error,
     }
-    error.hints.clear();
-    let file = quoted(&file.to_string_lossy());
-    let other = error.target.clone().unwrap_or_default();
-    error
-        .hint(format!("with another key: `shmadm restore {file} --key random`"))
-        .hint(format!("what has that key: `shmadm stat {other}`; and `shmadm rm {other}` takes it away"))
 }
 
 /// Has what is made here removed should we be killed before it is whole.

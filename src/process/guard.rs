@@ -13,6 +13,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::start_failed;
 use crate::error::{Error, Kind};
 use crate::model::{Key, Mode, Needs, Segment, ShmId};
@@ -134,14 +136,6 @@ impl Made {
     }
 }
 
-/// What a guard finds before its maker makes anything.
-struct Watch {
-    /// The maker, whose number may become another process's once it is gone; `None` where processes have no descriptors.
-    maker: Option<OwnedFd>,
-    /// What a process with that number made before.
-    before: Vec<ShmId>,
-}
-
 /// Is the guard, until its maker has no more use for it or is gone.
 ///
 /// # Errors
@@ -154,10 +148,10 @@ pub(crate) fn stand_guard(arguments: impl Iterator<Item = String>) -> Result<(),
     // Whoever asks all processes of a service to end asks the maker as well, who cleans up himself.
     sys::block_signals();
     let system = System::new();
+    // Its number may become another process's once it is gone.
     let maker = sys::open_pidfd(made.by).ok();
     let mut before = inventory(&system, Needs::empty())?;
     before.retain(|segment| segment.cpid == Some(made.by));
-    let watch = Watch { maker, before: before.iter().map(|segment| segment.id).collect() };
     if !sys::answer_and_let_go(b".") {
         return Ok(());
     }
@@ -166,24 +160,23 @@ pub(crate) fn stand_guard(arguments: impl Iterator<Item = String>) -> Result<(),
     let words: Vec<_> = heard.as_chunks().0.iter().map(|word| i32::from_ne_bytes(*word)).collect();
     let left = match words.as_slice() {
         [.., DONE] => None,
-        [told, ..] => match ShmId::new(*told) {
-            Some(id) => segment(&system, id, Needs::empty())?.filter(|segment| segment.cpid == Some(made.by)),
-            None => None,
-        },
-        [] => find(&system, made, &watch)?,
+        [told, ..] => {
+            let id = ShmId::new(*told).ok_or_else(unusable)?;
+            segment(&system, id, Needs::empty())?.filter(|segment| segment.cpid == Some(made.by))
+        }
+        [] => find(&system, made, maker.as_ref(), &before)?,
     };
-    match left {
-        Some(left) => remove(&system, left.id),
-        None => Ok(()),
-    }
+    left.map_or(Ok(()), |left| remove(&system, left.id))
 }
 
-/// Finds what a maker made that was killed before it could tell of it; `None` also if that cannot be told for certain.
-fn find(system: &System, made: Made, watch: &Watch) -> Result<Option<Segment>, Error> {
+/// Finds what a maker made that was killed before it could tell of it, and had not made before the guard was there; `None`
+/// also if that cannot be told for certain.
+fn find(system: &System, made: Made, maker: Option<&OwnedFd>, before: &[Segment]) -> Result<Option<Segment>, Error> {
     let mut found = inventory(system, Needs::empty())?;
-    found.retain(|segment| made.can_be(segment, system.uid()) && !watch.before.contains(&segment.id));
+    found.retain(|segment| made.can_be(segment, system.uid()) && before.iter().all(|known| known.id != segment.id));
     // Looked at last, so that nothing found was made by another process that has the number now.
-    let is_known = watch.maker.as_ref().is_some_and(sys::is_unreaped) || !sys::is_taken(made.by);
+    let nobody_has_it = || sys::open_pidfd(made.by).is_err_and(|error| error.errno == Errno::ESRCH);
+    let is_known = maker.is_some_and(sys::is_unreaped) || nobody_has_it();
     // The maker makes one.
     Ok(if found.len() == 1 && is_known { found.pop() } else { None })
 }

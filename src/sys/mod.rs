@@ -38,11 +38,11 @@ pub(crate) use namespace::{
 pub(crate) use nix::errno::Errno;
 pub(crate) use notify::{CAN_LISTEN, let_go_on, listen, receive, still_waits};
 pub(crate) use process::{
-    answer_and_let_go, ask_to_end, block_signals, close_inherited, compare_memory, is_taken, is_unreaped, open_pidfd,
-    set_name, standard_input_and_output, wait_ended,
+    answer_and_let_go, ask_to_end, close_inherited, compare_memory, is_unreaped, open_pidfd, set_name,
+    standard_input_and_output, wait_ended,
 };
 pub(crate) use procmap::segment_mappings;
-pub(crate) use signals::{Wake, Watch, caught, raise};
+pub(crate) use signals::{Wake, Watch, block_signals, caught, raise};
 pub(crate) use sysv::{
     CreateFlags, Record, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
     stat_index_readable, unlock, usage,

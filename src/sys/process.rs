@@ -7,8 +7,6 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, kill};
-use nix::unistd::Pid;
 
 use super::kernel::KCMP_VM;
 use super::{On, SysError};
@@ -51,23 +49,12 @@ pub(crate) fn is_unreaped(pidfd: &OwnedFd) -> bool {
     send(pidfd, 0) != Err(Errno::ESRCH)
 }
 
-/// Tells whether any process has a number.
-pub(crate) fn is_taken(pid: i32) -> bool {
-    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
-}
-
 /// Sends a signal (pidfd_send_signal(2)); 0 is none, and asks alone whether it could be sent.
 fn send(pidfd: &OwnedFd, signal: c_int) -> Result<(), Errno> {
     let nothing: *const libc::siginfo_t = std::ptr::null();
     // SAFETY: a null siginfo asks for the one that kill(2) would send; the other arguments are integers.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, nothing, 0) };
     Errno::result(result).map(drop)
-}
-
-/// Blocks all signals but those that cannot be, for good.
-pub(crate) fn block_signals() {
-    // It fails for no set of signals.
-    let _ = SigSet::all().thread_block();
 }
 
 /// Compares the memories of two processes (kcmp(2), KCMP_VM) in an order of the kernel's own: `Equal` if they share one,

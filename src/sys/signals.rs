@@ -128,3 +128,9 @@ pub(crate) fn raise(signal: i32) {
         let _ = nix::sys::signal::raise(signal);
     }
 }
+
+/// Blocks all signals but those that cannot be, for good.
+pub(crate) fn block_signals() {
+    // It fails for no set of signals.
+    let _ = SigSet::all().thread_block();
+}

@@ -113,6 +113,26 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(!holder.lives());
             assert_eq!(oracle::rows(), []);
         }),
+        root_trial("restore::what_would_die_with_the_command_is_refused_unless_it_is_held", || {
+            oracle::create(0x4d2, 4096, 0o640);
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("segment.bin").to_string_lossy().into_owned();
+            run(["dump", "0x4d2", "--output", &path]).exits(0);
+            oracle::remove_all();
+            sysctl("shm_rmid_forced", 1);
+            let ran = run(["restore", &path]).exits(5).prints_nothing().says("cause: kernel.shm_rmid_forced is 1");
+            assert!(
+                ran.stderr.contains(&format!("hint: have it held in the background: `shmadm restore {path} --hold`"))
+            );
+            assert!(!ran.stderr.contains("shmadm create"), "{ran:?}");
+            assert_eq!(oracle::rows(), []);
+            let ran = run(["restore", &path, "--hold", "--json"]).exits(0).json();
+            let holder = Holder::new(i32::try_from(ran["holder"].as_i64().unwrap()).unwrap());
+            let rows = oracle::rows();
+            assert_eq!((rows.len(), rows[0].get("nattch"), rows[0].get("perms")), (1, "1", "640"));
+            holder.kill();
+            assert_eq!(oracle::rows(), []);
+        }),
         root_trial("attach::warns_where_the_last_detach_destroys", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             // The creator, this very process, lives on, so that the setting destroys nothing yet.

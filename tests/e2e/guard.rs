@@ -89,7 +89,7 @@ fn killed() -> Vec<Trial> {
                 let_act(guard);
                 // Of the last one it is as certain as it can be.
                 assert_eq!(oracle::rows(), if gone { vec![] } else { rows });
-                double.end();
+                drop(double);
                 oracle::remove_all();
             }
         }),
@@ -230,7 +230,7 @@ fn group(pid: i32) -> i32 {
 }
 
 /// A process with the pid that another one had, which has made a segment with the size and mode of [`Dump`]'s.
-struct Double(Pid);
+struct Double(Option<Pid>);
 
 impl Double {
     /// Makes it (clone3(2)); it waits for its end if it shall stay, and has ended else.
@@ -262,13 +262,15 @@ impl Double {
         if !stays {
             waitpid(pid, None).unwrap();
         }
-        Self(pid)
+        // The number of one that was waited for may be a stranger's by now.
+        Self(stays.then_some(pid))
     }
+}
 
-    /// Ends it.
-    fn end(self) {
-        let Self(pid) = self;
-        if kill(pid, Signal::SIGKILL).is_ok() {
+impl Drop for Double {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            kill(pid, Signal::SIGKILL).unwrap();
             waitpid(pid, None).unwrap();
         }
     }
