@@ -176,7 +176,7 @@ impl Ui {
     ///
     /// # Errors
     /// Standard output takes no more.
-    pub(crate) fn write(&mut self, write: impl FnOnce(&mut Out) -> io::Result<()>) -> Result<(), Error> {
+    pub(crate) fn write<T>(&mut self, write: impl FnOnce(&mut Out) -> io::Result<T>) -> Result<T, Error> {
         write(&mut self.out).map_err(|error| self.output_failed(&error))
     }
 

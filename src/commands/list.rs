@@ -163,18 +163,19 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         return Ok(Exit::Done);
     }
     let Context { ui, system, .. } = context;
-    let mut rows = None;
-    // Begun with the first segment: a listing that fails at once prints no beginning.
-    let begin = || Rows::begin(format, "segments", &columns, &style);
+    // A listing that fails at once prints no beginning: that waits with the first rows.
+    let mut rows = ui.write(|_| Rows::begin(format, "segments", &columns, &style))?;
     each(system, needs, |segment| {
         if !filter.admits(system, &segment) {
             return Ok(());
         }
-        ui.write(|out| match &mut rows {
-            Some(rows) => Rows::push(rows, out, segment),
-            None => rows.insert(begin()?).push(out, segment),
-        })
+        // Moving a record costs as much as writing a field of it: only one that is kept is moved.
+        if rows.keeps() {
+            rows.keep(segment);
+            return Ok(());
+        }
+        ui.write(|out| rows.write(out, &segment))
     })?;
-    ui.write(|out| rows.map_or_else(begin, Ok)?.end(out))?;
+    ui.write(|out| rows.end(out))?;
     Ok(Exit::Done)
 }

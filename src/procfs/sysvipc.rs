@@ -7,6 +7,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread::Builder;
 
 use memchr::memchr;
+use memchr::memmem::Finder;
 
 use super::ProcError;
 use crate::model::{Key, Mode, Segment, ShmId, Stamp};
@@ -78,12 +79,18 @@ pub(crate) fn find_segment(root: &Path, id: ShmId) -> Result<Option<Segment>, Pr
     let mut lines = Lines::default();
     let mut found = None;
     let mut buffer = [0; READ];
+    // Most rows are somebody else's: one that has the number nowhere need not be understood.
+    let number = id.to_string();
+    let number = Finder::new(&number);
     loop {
         let count = source.read(&mut buffer)?;
         lines.feed(&source.path, &buffer[..count], &mut |line| {
+            if found.is_some() || number.find(line).is_none() {
+                return Ok(());
+            }
             let mut fields = Fields(line);
             fields.signed("key")?;
-            if found.is_none() && fields.signed("shmid")? == i64::from(id.raw()) {
+            if fields.signed("shmid")? == i64::from(id.raw()) {
                 found = Some(parse_line(line)?);
             }
             Ok(())
@@ -153,7 +160,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// Shows each whole line but the headings.
+    /// Shows each whole line behind the headings, which have to be the kernel's.
     fn feed(
         &mut self,
         path: &Path,
@@ -162,21 +169,24 @@ impl Lines {
     ) -> Result<(), ProcError> {
         while let Some(end) = memchr(b'\n', bytes) {
             self.count += 1;
-            let line = &bytes[..end];
-            let result = match self.count {
-                1 => Ok(()),
-                _ if self.rest.is_empty() => visit(line),
-                _ => {
-                    self.rest.extend_from_slice(line);
-                    visit(&self.rest)
-                }
-            };
+            let mut line = &bytes[..end];
+            if !self.rest.is_empty() {
+                self.rest.extend_from_slice(line);
+                line = &self.rest;
+            }
+            let result = if self.count == 1 { Self::headings(line) } else { visit(line) };
             self.rest.clear();
             result.map_err(|field| ProcError::Format { path: path.to_owned(), line: self.count, field })?;
             bytes = &bytes[end + 1..];
         }
         self.rest.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Makes sure that the first line is the kernel's, and not what a sandbox has put in the place of it.
+    fn headings(line: &[u8]) -> Result<(), &'static str> {
+        let mut names = Fields(line);
+        if (names.next(), names.next()) == (b"key", b"shmid") { Ok(()) } else { Err("headings") }
     }
 
     /// Makes sure that there were headings and that the last line was whole.
@@ -355,7 +365,9 @@ mod tests {
     #[test]
     fn headings_alone_are_no_segments_and_nothing_at_all_is_an_error() {
         assert_eq!(read(HEADINGS).unwrap(), []);
-        assert!(read("").unwrap_err().to_string().contains("line 1"));
+        for wrong in ["", "no\nsuch table\n", "shmid key\n"] {
+            assert!(read(wrong).unwrap_err().to_string().contains("line 1"), "{wrong:?}");
+        }
     }
 
     #[test]

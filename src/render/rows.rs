@@ -53,24 +53,31 @@ impl<'a, R> Rows<'a, R> {
         Ok(Self { format, columns, style, keys, buffer, count: 0, kept: Vec::new() })
     }
 
-    /// Writes a row, now or at the end.
+    /// Tells whether rows can only be written when all are there.
+    pub(crate) fn keeps(&self) -> bool {
+        matches!(self.format, Format::Table | Format::Csv)
+    }
+
+    /// Keeps a row until the end.
+    pub(crate) fn keep(&mut self, row: R) {
+        self.kept.push(row);
+    }
+
+    /// Writes a row where rows are not kept.
     ///
     /// # Errors
     /// The writer's.
-    pub(crate) fn push(&mut self, out: &mut impl Write, row: R) -> io::Result<()> {
+    pub(crate) fn write(&mut self, out: &mut impl Write, row: &R) -> io::Result<()> {
         match self.format {
-            Format::Table | Format::Csv => {
-                self.kept.push(row);
-                return Ok(());
-            }
-            Format::Tsv => delimited::append_tsv(&mut self.buffer, self.columns, &row)?,
+            Format::Table | Format::Csv => {}
+            Format::Tsv => delimited::append_tsv(&mut self.buffer, self.columns, row)?,
             Format::Json => {
                 if self.count > 0 {
                     self.buffer.push(b',');
                 }
                 for (key, column) in self.keys.iter().zip(self.columns) {
                     self.buffer.extend_from_slice(key.as_bytes());
-                    (column.cell)(&row).write_json(&mut self.buffer)?;
+                    (column.cell)(row).write_json(&mut self.buffer)?;
                 }
                 self.buffer.push(b'}');
             }
@@ -111,6 +118,10 @@ pub(crate) fn write_rows<R>(
     style: &TableStyle<'_>,
 ) -> io::Result<()> {
     let mut writer = Rows::begin(format, name, columns, style)?;
-    rows.into_iter().try_for_each(|row| writer.push(out, row))?;
+    if writer.keeps() {
+        writer.kept = rows;
+    } else {
+        rows.iter().try_for_each(|row| writer.write(out, row))?;
+    }
     writer.end(out)
 }
