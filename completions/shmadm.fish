@@ -471,7 +471,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -s q -l quiet -d 
 complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l key -d 'The segment\'s key [default: 1234]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l rounds -d 'How often to write and read' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l interval -d 'The time between two rounds' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l interval -d 'The time between two rounds [default: 1s]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
 json\t'For programs'
 csv\t'Comma-separated values'
@@ -488,7 +488,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and not __fish_seen_subcommand_from writer reader" -f -a "reader" -d 'Read the integer once a second, until Ctrl-C'
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from writer" -l key -d 'The segment\'s key [default: 1234]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from writer" -l rounds -d 'How often to write and read' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from writer" -l interval -d 'The time between two rounds' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from writer" -l interval -d 'The time between two rounds [default: 1s]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from writer" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
 json\t'For programs'
 csv\t'Comma-separated values'
@@ -502,7 +502,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subc
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from writer" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from reader" -l key -d 'The segment\'s key [default: 1234]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from reader" -l rounds -d 'How often to write and read' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from reader" -l interval -d 'The time between two rounds' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from reader" -l interval -d 'The time between two rounds [default: 1s]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand demo; and __fish_seen_subcommand_from reader" -l format -d 'Report in this form; csv and tsv where there are rows' -r -f -a "table\t'For people'
 json\t'For programs'
 csv\t'Comma-separated values'

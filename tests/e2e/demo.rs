@@ -92,6 +92,21 @@ pub(crate) fn trials() -> Vec<Trial> {
             run(["demo", "--key", "random"]).exits(2).prints_nothing();
             run(["demo", "--rounds", "0"]).exits(2).prints_nothing();
         }),
+        trial("demo::what_is_meant_for_every_command_may_stand_anywhere", || {
+            for arguments in [["demo", "--json", "writer"], ["--json", "demo", "writer"], ["demo", "writer", "--json"]]
+            {
+                let ran = run(arguments.iter().chain(&FAST)).exits(0);
+                assert!(ran.stdout.lines().all(|line| line.starts_with("{\"schema\":1,")), "{ran:?}");
+            }
+            for own in [["--rounds", "1"], ["--key", "7"], ["--interval", "1ms"]] {
+                run(["demo"].iter().chain(&own).chain(&["writer"]))
+                    .exits(2)
+                    .prints_nothing()
+                    .says("come behind that word");
+            }
+            run(["demo", "--keep", "reader"]).exits(2).prints_nothing();
+            assert_eq!(oracle::rows(), []);
+        }),
         trial("demo::it_keeps_the_segment_if_told_so", || {
             let ran = run(["demo", "--keep"].iter().chain(&FAST)).exits(0);
             let rows = oracle::rows();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{Context, Manual};
+use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Key, KeySpec, parse_duration};
 use crate::process::Role;
@@ -36,7 +36,7 @@ const USUAL_KEY: Key = Key::new(1234);
 
 /// Watch the life of a segment: a writer and a reader, explained as they run
 #[derive(Args, Debug)]
-#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+#[command(disable_help_subcommand = true)]
 pub(crate) struct DemoArgs {
     #[command(subcommand)]
     role: Option<RoleCommand>,
@@ -69,9 +69,9 @@ struct PaceArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
 
-    /// The time between two rounds
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
-    interval: Duration,
+    /// The time between two rounds [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    interval: Option<Duration>,
 }
 
 /// Reads the demo's key, since processes find the segment by it.
@@ -83,6 +83,16 @@ fn parse_demo_key(text: &str) -> Result<KeySpec, String> {
 }
 
 impl PaceArgs {
+    /// Gives the time between two rounds.
+    fn interval(&self) -> Duration {
+        self.interval.unwrap_or(Duration::from_secs(1))
+    }
+
+    /// Tells whether anything of it was given.
+    fn is_given(&self) -> bool {
+        self.key.is_some() || self.rounds.is_some() || self.interval.is_some()
+    }
+
     /// Gives the key, if one is given.
     fn key(&self) -> Result<Option<Key>, Error> {
         match &self.key {
@@ -98,6 +108,10 @@ impl PaceArgs {
 /// # Errors
 /// A call fails, or a signal came; what was made is removed.
 pub(crate) fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, Error> {
+    // The parser would refuse the options of every command here with them.
+    if args.role.is_some() && (args.keep || args.pace.is_given()) {
+        return Err(usage("the options of writer and reader come behind that word, and --keep is the whole demo's"));
+    }
     match &args.role {
         None => whole::run(&args.pace, args.keep, context),
         Some(RoleCommand::Writer(pace)) => pair::run(Role::Writer, pace, context),

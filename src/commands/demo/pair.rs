@@ -127,13 +127,13 @@ fn take_turns(
     let place = format!("*(int32_t *){:#x}", attachment.address());
     // Half a round apart, so that a writer and a reader that start together see each value.
     let mut wait = match role {
-        Role::Writer => pace.interval / 4,
-        Role::Reader => pace.interval * 3 / 4,
+        Role::Writer => pace.interval() / 4,
+        Role::Reader => pace.interval() * 3 / 4,
     };
     let mut round = 0;
     loop {
         match interrupts.wait(Some(wait), None)? {
-            Ended::Time | Ended::Ready => wait = pace.interval,
+            Ended::Time | Ended::Ready => wait = pace.interval(),
             ended => return Ok(ended),
         }
         let value = match role {

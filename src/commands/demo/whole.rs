@@ -113,7 +113,7 @@ fn attach_use_detach(
 ) -> Result<(), Error> {
     interrupts.check()?;
     let rounds = pace.rounds.unwrap_or(ROUNDS);
-    let mut pair = Pair::start(key, rounds, pace.interval)?;
+    let mut pair = Pair::start(key, rounds, pace.interval())?;
     let (mut attached, mut used) = (0, 0_u64);
     loop {
         if !pair.has_line() {
