@@ -97,8 +97,13 @@ impl ListArgs {
             Format::Json | Format::Csv | Format::Tsv => RECORD,
         };
         let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == EVERYWHERE);
+        let mut base = base.to_vec();
+        if self.all_ns && (self.times || self.pids || self.creators) && format == Format::Table {
+            // Ids and keys alone do not tell segments of several namespaces apart.
+            base.insert(0, "NS");
+        }
         let names = self.output.clone().unwrap_or_else(|| base.join(","));
-        Ok((select(SEGMENT, base, &names).map_err(usage)?, narrowing))
+        Ok((select(SEGMENT, &base, &names).map_err(usage)?, narrowing))
     }
 
     /// Gives the column to sort by.

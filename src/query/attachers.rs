@@ -94,7 +94,9 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
             }
             if missing > 0 {
                 // Whoever may look into every process meets few that are closed all the same, and these explain little.
-                let reason = if moved.contains(&index) && (!closed || sees_everything) {
+                let reason = if !has_processes(system) {
+                    HiddenBy::Unknown
+                } else if moved.contains(&index) && (!closed || sees_everything) {
                     HiddenBy::InFlight
                 } else if closed {
                     HiddenBy::Permission
@@ -174,5 +176,10 @@ fn refresh(system: &System, old: &mut Segment) -> bool {
 
 /// Tells whether /proc hides processes from us (its hidepid option): even the first one, which always lives.
 fn hides_processes(system: &System) -> bool {
-    !system.proc().join("1").exists()
+    has_processes(system) && !system.proc().join("1").exists()
+}
+
+/// Tells whether there is a /proc at all.
+fn has_processes(system: &System) -> bool {
+    system.proc().join("self").exists()
 }

@@ -41,7 +41,7 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
         Some(stamp) => moment(stamp, look.time, look.now),
     };
     let key = match segment.key {
-        Key::PRIVATE if segment.dest => "none (it was lost with the removal)".to_owned(),
+        Key::PRIVATE if segment.dest => "none (private, or lost with the removal)".to_owned(),
         Key::PRIVATE => "none (private)".to_owned(),
         key => format!("{key} ({})", key.bits()),
     };

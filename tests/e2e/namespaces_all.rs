@@ -120,6 +120,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             let rows = ran.json()["segments"].as_array().unwrap().clone();
             assert_eq!(rows.len(), 2, "{rows:?}");
             assert_ne!(rows[0]["ns"], rows[1]["ns"]);
+            for view in ["-t", "-p", "-c"] {
+                let told = run(["list", "--all-ns", view]).exits(0).stdout;
+                assert!(told.trim_start().starts_with("NS "), "{view}: {told}");
+                assert!(run(["list", view]).exits(0).stdout.trim_start().starts_with("ID "), "{view}");
+            }
         }),
         root_trial("namespaces::what_is_attached_after_it_was_listed_is_no_stray", || {
             let mut actor = Actor::start();

@@ -184,6 +184,15 @@ fn finding() -> Vec<Trial> {
 /// What is told of it, where and how.
 fn reports() -> Vec<Trial> {
     vec![
+        root_trial("who::without_proc_nobody_is_said_to_be_closed", || {
+            let id = oracle::create(7, 4096, 0o600);
+            let _attached = oracle::Attached::new(id);
+            let mut command = shmadm();
+            crate::sandbox::with_empty_proc(&mut command);
+            let ran = finish(command.args(["who", &id.to_string(), "--json"])).exits(0);
+            assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
+            assert!(!ran.stderr.contains("root sees more"), "{ran:?}");
+        }),
         trial("who::nothing_is_looked_for_where_nobody_is_attached", || {
             let id = oracle::create(7, 4096, 0o600).to_string();
             let mut closed = shmadm();
