@@ -70,7 +70,7 @@ pub(crate) struct Error {
 #[derive(Clone, Debug)]
 pub(crate) struct SystemWords {
     /// strerror's text.
-    pub(crate) text: &'static str,
+    pub(crate) text: String,
     /// The errno's name.
     pub(crate) errno: String,
     /// The call's name.

@@ -1,8 +1,8 @@
 //! Changing what can be changed of a segment.
 
 use crate::error::{Error, Kind};
-use crate::model::{Mode, Segment};
-use crate::query::{Attempt, System, explain};
+use crate::model::{Mode, Segment, ShmId};
+use crate::query::{Account, Attempt, System, explain};
 use crate::sys;
 
 /// What shall be changed; what is `None` stays.
@@ -24,21 +24,22 @@ pub(crate) struct Change {
 /// shmctl's, explained; nothing is changed then.
 pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<(), Error> {
     let id = segment.id;
-    let (owner, group) = (change.owner.unwrap_or(segment.uid), change.group.unwrap_or(segment.gid));
-    let unmapped = |what, number| {
-        Error::new(Kind::Failed, format!("cannot change segment {id}: {what} {number} has no number there"))
-            .target(id.to_string())
-            .cause("the user namespace that owns this IPC namespace maps it to nothing (/proc/PID/uid_map, gid_map)")
+    let sets = change.owner.is_some() || change.group.is_some() || change.mode.is_some();
+    // IPC_SET takes all of it at once: what stays is given as it was read.
+    let number = |account, given: Option<u32>, is| match given {
+        Some(number) => system.kernel_number(account, number),
+        None => system.kernel_number(account, is).and_then(|number| stays(system, id, account, number)),
     };
-    let owner = system.kernel_uid(owner).ok_or_else(|| unmapped("user", owner))?;
-    let group = system.kernel_gid(group).ok_or_else(|| unmapped("group", group))?;
+    let numbers = || {
+        let owner = number(Account::User, change.owner, segment.uid)?;
+        Ok((owner, number(Account::Group, change.group, segment.gid)?))
+    };
+    let numbers = sets.then(numbers).transpose()?;
     let switch = |lock: bool| if lock { sys::lock(id) } else { sys::unlock(id) };
     if let Some(lock) = change.lock {
         switch(lock).map_err(|error| explain(system, &Attempt::Lock(id), error))?;
     }
-    if change.owner.is_none() && change.group.is_none() && change.mode.is_none() {
-        return Ok(());
-    }
+    let Some((owner, group)) = numbers else { return Ok(()) };
     sys::set(id, owner, group, change.mode.unwrap_or(segment.mode)).map_err(|error| {
         if change.lock.is_some_and(|lock| lock != segment.locked) {
             // The first error is the one to tell.
@@ -46,4 +47,23 @@ pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<
         }
         explain(system, &Attempt::Set(id), error)
     })
+}
+
+/// Makes sure that a number, set again as it was read, changes nobody.
+fn stays(system: &System, id: ShmId, account: Account, number: u32) -> Result<u32, Error> {
+    if !system.may_be_anybody(account, number) {
+        return Ok(number);
+    }
+    let (word, option) = match account {
+        Account::User => ("user", "--owner"),
+        Account::Group => ("group", "--group"),
+    };
+    Err(Error::new(Kind::Refused, format!("refused to change segment {id}: which {word} it belongs to is hidden here"))
+        .target(id.to_string())
+        .cause(format!(
+            "the kernel shows {number} for every {word} without a number in this user namespace, and would set that in \
+             its place"
+        ))
+        .hint(format!("with {option} besides, you say which {word} it shall belong to"))
+        .hint("or change it from outside, where everybody has a number"))
 }

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use crate::contents::ValueType;
 use crate::error::Error;
 use crate::model::{Key, KeySpec, State, Target, parse_duration, parse_size};
-use crate::query::{Filter, System, key_of};
+use crate::query::{Account, Filter, System, key_of};
 use crate::render::TimeStyle;
 
 /// The one segment that a command is about.
@@ -48,6 +48,9 @@ impl GivenTo {
     pub(crate) fn ids(&self, system: &System) -> Result<(Option<u32>, Option<u32>), Error> {
         let owner = self.owner.as_deref().map(|owner| system.find_user(owner)).transpose()?;
         let group = self.group.as_deref().map(|group| system.find_group(group)).transpose()?;
+        // Said before anything is made or changed.
+        owner.map(|owner| system.kernel_number(Account::User, owner)).transpose()?;
+        group.map(|group| system.kernel_number(Account::Group, group)).transpose()?;
         Ok((owner, group))
     }
 }

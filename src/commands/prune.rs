@@ -1,7 +1,6 @@
 //! `shmadm prune`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 
@@ -12,7 +11,7 @@ use crate::act::{Cleaned, Outcome, clean};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Needs, Segment, Size, State};
 use crate::process::{Interrupts, visit};
-use crate::query::{Filter, Namespace, System, inventory, name_attachers};
+use crate::query::{Filter, Namespace, System, TEN_MINUTES, inventory, name_attachers};
 use crate::render::{
     Failure, Format, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, TableStyle, idle, select, write_prune_json,
     write_rows,
@@ -38,9 +37,6 @@ pub(crate) const MANUAL: Manual = Manual {
             instead of destroyed, that process keeps it, and a warning names it.\n\n\
             Memory that is regained is RSS and SWAP; SIZE is what was asked for and need never have been used.",
 };
-
-/// The least time of idleness, unless another is given: what automatic cleaners of test machines have settled on.
-const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// Remove segments that nobody needs any more
 #[derive(Args, Debug)]
@@ -318,6 +314,7 @@ mod tests {
     use clap::FromArgMatches;
 
     use super::*;
+    use std::time::Duration;
 
     /// Gives the filter of a command line.
     fn filter(words: &[&str]) -> Filter {

@@ -5,7 +5,7 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::error::{Error, Kind};
 use crate::procfs;
-use crate::query::{System, may_map_itself, words};
+use crate::query::{System, may_map_itself, spoken, words};
 use crate::sys::{self, On, SysError};
 
 /// Whether a command shall have an IPC namespace of its own.
@@ -60,7 +60,7 @@ pub(crate) fn isolate(system: &System, how: Isolate) -> Result<(Isolation, Vec<S
         (Err(error), Isolate::Auto | Isolate::Never) => {
             let reason = match error.errno {
                 Errno::EPERM => "it takes CAP_SYS_ADMIN".to_owned(),
-                errno => format!("unshare: {}", errno.desc()),
+                errno => format!("unshare: {}", spoken(errno)),
             };
             let note = format!(
                 "not isolated ({reason}): what is left behind is told by its creators; `--isolate always` makes a user \
@@ -89,7 +89,7 @@ fn carry(system: &System, wanted: &[Limit]) -> Vec<String> {
         let name = name.replace('/', ".");
         Some(format!(
             "the command has another {name} than the {value} here, which cannot be set for it: {}",
-            errno.desc()
+            spoken(errno)
         ))
     };
     missing(system, wanted).filter_map(set).collect()

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::rights::{CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, granted, has_capability};
-use super::{System, inventory, limits, segment, segment_with_key};
+use super::{Filter, System, inventory, limits, segment, segment_with_key};
 use crate::error::{Error, Kind, SystemWords};
 use crate::model::{Access, Key, Limits, Needs, Segment, ShmId, Size, State};
 use crate::procfs;
@@ -97,7 +97,14 @@ impl Attempt {
 
 /// Gives a failed call in the system's words.
 pub(crate) fn words(errno: Errno, call: &'static str) -> SystemWords {
-    SystemWords { text: errno.desc(), errno: format!("{errno:?}"), call }
+    SystemWords { text: spoken(errno), errno: format!("{errno:?}"), call }
+}
+
+/// Gives what the C library says of an errno, which is what other programs print.
+pub(crate) fn spoken(errno: Errno) -> String {
+    let code = errno as i32;
+    let text = std::io::Error::from_raw_os_error(code).to_string();
+    text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text).to_owned()
 }
 
 /// Completes an error that has only an errno's number with the system's words.
@@ -196,16 +203,14 @@ fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) ->
     if used >= limits.shmmni {
         let error =
             error.cause(format!("all {} segment ids of this IPC namespace are taken (kernel.shmmni)", limits.shmmni));
-        let orphans = inventory(system, Needs::STATE)
-            .map(|segments| segments.iter().filter(|segment| segment.state == Some(State::Orphan)).count())
-            .unwrap_or(0);
-        let error = match orphans {
-            0 => error.hint("`shmadm list --sort ctime` shows them, the oldest first"),
-            1 => error.hint("1 of them is an orphan: `shmadm prune --dry-run` lists it"),
-            many => error.hint(format!("{many} of them are orphans: `shmadm prune --dry-run` lists them")),
-        };
         return error
-            .hint(format!("or raise the limit: `sysctl -w kernel.shmmni={}`", limits.shmmni.saturating_mul(2)));
+            .hint(
+                orphans(system).unwrap_or_else(|| "`shmadm list --sort ctime` shows them, the oldest first".to_owned()),
+            )
+            .hint(format!(
+                "or raise the limit: `sysctl -w kernel.shmmni={}`",
+                used.max(limits.shmmni).saturating_mul(2)
+            ));
     }
     match pages.checked_add(wanted) {
         Some(total) if total > limits.shmall => error
@@ -218,6 +223,25 @@ fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) ->
             .hint(format!("or raise the limit: `sysctl -w kernel.shmall={total}`")),
         Some(_) => error.cause("the last pages were taken at this moment, or the size overflows when counted in pages"),
         None => error.cause("the size overflows when counted in pages"),
+    }
+}
+
+/// Advises on orphans, if there are any, with those options of prune without which it would not list them.
+fn orphans(system: &System) -> Option<String> {
+    let mut segments = inventory(system, Needs::STATE).ok()?;
+    segments.retain(|segment| segment.state == Some(State::Orphan));
+    let plain = Filter::of_prune();
+    let unseen = |condition: Filter| segments.iter().any(|segment| !condition.admits(system, segment));
+    let options = [
+        ("--any-owner", unseen(Filter { older_than: None, ..plain.clone() })),
+        ("--older-than 0s", unseen(Filter { mine: false, ..plain })),
+    ];
+    let options: Vec<_> = options.into_iter().filter_map(|(option, needed)| needed.then_some(option)).collect();
+    let with = if options.is_empty() { String::new() } else { format!(" with {}", options.join(" ")) };
+    match segments.len() {
+        0 => None,
+        1 => Some(format!("1 of them is an orphan: `shmadm prune --dry-run` lists it{with}")),
+        many => Some(format!("{many} of them are orphans: `shmadm prune --dry-run` lists them{with}")),
     }
 }
 
@@ -264,9 +288,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         }
         (Errno::EINVAL, Some(_)) => match attempt {
             Attempt::Attach { place: Place::Exact(address), .. } => explain_place(system, error, *address),
-            Attempt::Attach { place: Place::Rounded(_), .. } => {
-                error.cause("the segment does not fit there: something is mapped in that range, or it is out of range")
-            }
+            Attempt::Attach { place: Place::Rounded(address), .. } => explain_range(system, error, *address),
             _ => error,
         },
         (Errno::EACCES, Some(segment)) => match attempt {
@@ -308,8 +330,23 @@ fn explain_place(system: &System, error: Error, address: usize) -> Error {
             rounded => error.hint(format!("add --round for {rounded:#x}, or leave --address out")),
         };
     }
+    explain_range(system, error, address)
+}
+
+/// Explains why a segment could not be attached at the page of an address.
+fn explain_range(system: &System, error: Error, address: usize) -> Error {
+    let unfit = |(size, pages): &&(u64, u64)| *pages > 0 && !(address as u64).is_multiple_of(*size);
+    // Whether it is of huge pages, no call tells of a segment that is not attached.
+    let cause = match system.huge_page_pools().iter().find(unfit) {
+        Some((size, _)) => format!(
+            "something is mapped in that range, or it is out of range, or the segment is of huge pages, and the address \
+             no multiple of {}",
+            Size(*size)
+        ),
+        None => "something is mapped in that range, or it is out of range".to_owned(),
+    };
     error
-        .cause("the segment does not fit there: something is mapped in that range, or it is out of range")
+        .cause(format!("the segment does not fit there: {cause}"))
         .hint("leave --address out, and the kernel finds room")
 }
 
@@ -343,13 +380,17 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &S
             _ => error.cause("a security module or a sandbox forbids it"),
         };
     }
+    let elsewhere = has_capability(system, number) == Some(true);
     let error = error.cause(format!(
         "user {} is neither its owner ({}) nor its creator ({}), and {} {capability}",
         system.user(uid),
         system.user(segment.uid),
         system.user(segment.cuid),
-        if has_capability(system, number) == Some(true) { "is outside the user namespace for" } else { "lacks" },
+        if elsewhere { "is outside the user namespace for" } else { "lacks" },
     ));
+    if elsewhere {
+        return error.hint("outside of your user namespace its owner and root can do it");
+    }
     error.hint(format!("{} can do it", or_root(&system.user(segment.uid))))
 }
 

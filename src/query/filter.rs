@@ -22,7 +22,15 @@ pub(crate) struct Filter {
     pub(crate) min_size: Option<u64>,
 }
 
+/// The least time of idleness before prune takes a segment: what automatic cleaners of test machines have settled on.
+pub(crate) const TEN_MINUTES: Duration = Duration::from_secs(600);
+
 impl Filter {
+    /// Gives what prune looks at unless it is told otherwise.
+    pub(crate) fn of_prune() -> Self {
+        Self { mine: true, older_than: Some(TEN_MINUTES), ..Self::default() }
+    }
+
     /// Gives what must be asked of the system before this can be answered.
     pub(crate) fn needs(&self) -> Needs {
         if self.state.is_some() { Needs::STATE } else { Needs::empty() }

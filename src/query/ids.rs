@@ -1,6 +1,97 @@
 //! User and group ids as they are where the caller stands, though the program has entered a user namespace.
 
-use crate::procfs::IdRange;
+use nix::unistd::{getegid, geteuid};
+
+use super::System;
+use crate::error::{Error, Kind};
+use crate::procfs::{self, IdRange};
+
+/// What the kernel shows for all who have no number in a user namespace, unless told otherwise.
+const NOBODY: u64 = 65_534;
+
+/// What a number is one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// A user.
+    User,
+    /// A group.
+    Group,
+}
+
+impl Account {
+    /// Gives the word for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+        }
+    }
+
+    /// Gives the file of /proc/PID with the map of its numbers.
+    const fn map(self) -> &'static str {
+        match self {
+            Self::User => "uid_map",
+            Self::Group => "gid_map",
+        }
+    }
+
+    /// Gives the setting of what stands for all who have none.
+    const fn overflow(self) -> &'static str {
+        match self {
+            Self::User => "kernel/overflowuid",
+            Self::Group => "kernel/overflowgid",
+        }
+    }
+}
+
+impl System {
+    /// Gives the number by which the kernel knows the caller's user or group here.
+    ///
+    /// # Errors
+    /// The user namespace has none for it, and the kernel would call it invalid.
+    pub(crate) fn kernel_number(&self, account: Account, number: u32) -> Result<u32, Error> {
+        let IdMaps { users, groups } = &self.ids;
+        let entered = if account == Account::User { users } else { groups };
+        let has = |number: &u32| {
+            let map = self.own_map(account);
+            map.is_none_or(|map| map.iter().any(|range| range.offset(*number).is_some()))
+        };
+        inside(entered, number).filter(has).ok_or_else(|| {
+            let word = account.word();
+            Error::new(Kind::Failed, format!("{word} {number} has no number there"))
+                .target(number.to_string())
+                .cause(format!("the user namespace maps it to nothing: no segment there can be that {word}'s"))
+                .hint(format!("`cat /proc/self/{}` shows which numbers yours has", account.map()))
+        })
+    }
+
+    /// Tells whether a number that the kernel shows may stand for any user or group that has none here; one that is
+    /// the caller's own is taken for that.
+    pub(crate) fn may_be_anybody(&self, account: Account, number: u32) -> bool {
+        let overflow = procfs::sysctl(self.proc(), account.overflow()).unwrap_or(NOBODY);
+        // A map of all numbers but -1 leaves nobody out.
+        let leaves_out =
+            |map: Vec<IdRange>| map.iter().map(|range| u64::from(range.count)).sum::<u64>() < u32::MAX.into();
+        let own = match account {
+            Account::User => geteuid().as_raw(),
+            Account::Group => getegid().as_raw(),
+        };
+        u64::from(number) == overflow && number != own && self.own_map(account).is_none_or(leaves_out)
+    }
+
+    /// Reads the map of the user namespace that this process is in.
+    fn own_map(&self, account: Account) -> Option<Vec<IdRange>> {
+        let pid = i32::try_from(std::process::id()).ok().filter(|_| self.owns_proc())?;
+        procfs::id_map(self.proc(), pid, account.map())
+    }
+}
+
+impl IdRange {
+    /// Gives how far in the range a number inside of the namespace is.
+    fn offset(&self, inside: u32) -> Option<u32> {
+        inside.checked_sub(self.inside).filter(|offset| *offset < self.count)
+    }
+}
 
 /// The maps of the user namespace that was entered; empty where none was.
 #[derive(Clone, Debug, Default)]
@@ -13,8 +104,8 @@ pub(crate) struct IdMaps {
 
 /// Gives the caller's id for one inside of the namespace; one that has none stays what the kernel shows for it.
 pub(super) fn outside(map: &[IdRange], id: u32) -> u32 {
-    let inside = |range: &&IdRange| id.checked_sub(range.inside).is_some_and(|offset| offset < range.count);
-    map.iter().find(inside).map_or(id, |range| range.outside + (id - range.inside))
+    let outside = |range: &IdRange| range.offset(id).map(|offset| range.outside + offset);
+    map.iter().find_map(outside).unwrap_or(id)
 }
 
 /// Gives the id inside of the namespace for one of the caller's; `None` if it has none.

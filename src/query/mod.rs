@@ -25,11 +25,11 @@ mod tally;
 
 pub(crate) use attachers::{add_attachers, add_attachers_and_find_strays};
 pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
-pub(crate) use diagnosis::{Attempt, explain, with_words, words};
-pub(crate) use filter::Filter;
+pub(crate) use diagnosis::{Attempt, explain, spoken, with_words, words};
+pub(crate) use filter::{Filter, TEN_MINUTES};
 pub(crate) use holders::{HOLDER_NAME, Holder, holders};
 pub(crate) use huge::{huge_page_size, no_huge_page};
-pub(crate) use ids::IdMaps;
+pub(crate) use ids::{Account, IdMaps};
 pub(crate) use inventory::{call_stat, each, inventory, segment};
 pub(crate) use leaks::{Before, Calls, Evidence, leaks};
 pub(crate) use limits::{limits, rmid_forced, usage};

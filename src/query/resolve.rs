@@ -4,8 +4,8 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 
-use super::{Attempt, System, explain, inventory, segment};
-use crate::error::{Error, Kind, SystemWords};
+use super::{Attempt, System, explain, inventory, segment, words};
+use crate::error::{Error, Kind};
 use crate::model::{Ftok, Key, Name, Needs, Segment, ShmId, Target};
 use crate::sys::{self, On, SysError};
 
@@ -56,7 +56,7 @@ pub(crate) fn key_of(ftok: &Ftok) -> Result<Key, Error> {
     let path = &ftok.path;
     let file = std::fs::metadata(path).map_err(|error| {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-        let words = SystemWords { text: errno.desc(), errno: format!("{errno:?}"), call: "stat" };
+        let words = words(errno, "stat");
         let kind = if errno == Errno::EACCES { Kind::Permission } else { Kind::Failed };
         Error::new(kind, format!("cannot make a key of {}", path.display()))
             .system(words)

@@ -49,7 +49,7 @@ pub(crate) struct System {
     /// The container or unit to which our namespace belongs.
     container: OnceCell<Option<Arc<str>>>,
     /// The maps of the user namespace that we had to enter.
-    ids: IdMaps,
+    pub(super) ids: IdMaps,
 }
 
 impl System {
@@ -104,19 +104,9 @@ impl System {
         outside(&self.ids.users, geteuid().as_raw())
     }
 
-    /// Gives the number by which the kernel knows a user here; `None` if the user namespace has none for it.
-    pub(crate) fn kernel_uid(&self, uid: u32) -> Option<u32> {
-        inside(&self.ids.users, uid)
-    }
-
-    /// Gives the number by which the kernel knows a group here; `None` if the user namespace has none for it.
-    pub(crate) fn kernel_gid(&self, gid: u32) -> Option<u32> {
-        inside(&self.ids.groups, gid)
-    }
-
     /// Tells whether the caller is in a group.
     pub(crate) fn is_in_group(&self, gid: u32) -> bool {
-        let Some(gid) = self.kernel_gid(gid).map(Gid::from_raw) else { return false };
+        let Some(gid) = inside(&self.ids.groups, gid).map(Gid::from_raw) else { return false };
         getegid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid))
     }
 

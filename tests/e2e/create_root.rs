@@ -41,6 +41,30 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(oracle::rows(), before);
             made(&run(["create", "--size", &(4 * page).to_string()]).exits(0));
         }),
+        root_trial("create::at_the_limit_of_ids_it_advises_what_shows_the_orphans", || {
+            let advice = || {
+                let ran = run(["create"]).exits(1).prints_nothing();
+                let hint =
+                    ran.stderr.lines().find_map(|line| line.strip_prefix("hint: 2 of them are orphans: `")).unwrap();
+                let (command, options) = hint.split_once("` lists them").unwrap();
+                assert_eq!(command, "shmadm prune --dry-run");
+                options.strip_prefix(" with ").unwrap_or_default().to_owned()
+            };
+            let listed = |options: &str| {
+                let ran = run(["prune", "--dry-run", "--json"].into_iter().chain(options.split_ascii_whitespace()));
+                ran.exits(0).json()["removed"].as_array().unwrap().len()
+            };
+            sysctl("shmmni", 2);
+            let ids: Vec<_> = (0..2).map(|_| run(["create", "-q"]).exits(0).stdout).collect();
+            assert_eq!(advice(), "--older-than 0s");
+            assert_eq!((listed(""), listed(&advice())), (0, 2));
+            run(["rm", ids[0].trim()]).exits(0);
+            finish(shmadm_as(NOBODY).args(["create", "-q"])).exits(0);
+            assert_eq!(advice(), "--any-owner --older-than 0s");
+            assert_eq!((listed("--older-than 0s"), listed(&advice())), (1, 2));
+            sysctl("shmmni", 0);
+            run(["create"]).exits(1).says("`sysctl -w kernel.shmmni=4`");
+        }),
         root_trial("create::above_the_largest_size_it_says_which_limit_and_what_to_do", || {
             sysctl("shmmax", 1 << 20);
             let ran = run(["create", "--size", "2M"]).exits(1).prints_nothing().says("2 MiB: Invalid argument (EINVAL");

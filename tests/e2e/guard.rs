@@ -141,7 +141,7 @@ fn helpless() -> Vec<Trial> {
             let ran = finish(limited(&mut command, Resource::RLIMIT_NPROC, 1).args(["restore", &dump.path]));
             ran.exits(0)
                 .says("warning: cannot start a guard")
-                .says("(EAGAIN, clone)")
+                .says("Resource temporarily unavailable (EAGAIN, clone)")
                 .says("if this command is killed");
         }),
         trial("guard::where_no_pipe_is_to_be_had_that_is_told", || {

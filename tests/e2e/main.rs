@@ -50,6 +50,7 @@ mod sparse;
 mod stat;
 mod support;
 mod terminal;
+mod user_namespaces;
 mod vanish;
 mod who;
 mod who_elsewhere;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
         leakcheck_traced::trials(),
         rm_from::trials(),
         namespaces_all::trials(),
+        user_namespaces::trials(),
     ]
     .into_iter()
     .flatten()

@@ -1,0 +1,92 @@
+//! Commands in a user namespace in which not every user and group has a number.
+#![expect(unsafe_code, reason = "only pre_exec can move a child to a namespace before it is the program")]
+#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, getpid, setgid, setgroups, setuid};
+
+use crate::oracle;
+use crate::support::{Ran, finish, reachable_copy, root_trial, run};
+
+/// The first number that has one in the namespace, where it is 0.
+const FIRST: u32 = 100_000;
+
+/// Gives the trials of this file.
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        root_trial("user_namespaces::what_is_hidden_is_not_set_in_passing", || {
+            let id = oracle::create(0, 4096, 0o660);
+            let name = id.to_string();
+            run(["set", &name, "--owner", &FIRST.to_string(), "--group", "5"]).exits(0);
+            let before = oracle::row(id).unwrap();
+            within(&["set", &name, "--mode", "640"])
+                .exits(5)
+                .prints_nothing()
+                .says("which group it belongs to is hidden here")
+                .says("--group");
+            within(&["set", &name, "--mode", "640", "--owner", "3"]).exits(5);
+            assert_eq!(oracle::row(id).unwrap(), before);
+            // Neither is asked for where only the lock is.
+            within(&["set", &name, "--unlock"]).exits(0);
+            within(&["set", &name, "--mode", "640", "--group", "7"]).exits(0);
+            let row = oracle::row(id).unwrap();
+            let group = (FIRST + 7).to_string();
+            assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), (&*FIRST.to_string(), &*group, "640"));
+        }),
+        root_trial("user_namespaces::whoever_has_no_number_gets_nothing", || {
+            let id = oracle::create(0, 4096, 0o660);
+            let name = id.to_string();
+            run(["set", &name, "--owner", &FIRST.to_string(), "--group", &FIRST.to_string()]).exits(0);
+            let before = oracle::rows();
+            for option in ["--owner", "--group"] {
+                within(&["set", &name, option, "70000"]).exits(1).prints_nothing().says("70000 has no number there");
+                within(&["create", option, "70000"]).exits(1).prints_nothing().says("70000 has no number there");
+            }
+            assert_eq!(oracle::rows(), before);
+            within(&["set", &name, "--owner", "60000"]).exits(0);
+            assert_eq!(oracle::row(id).unwrap().get("uid"), (FIRST + 60_000).to_string());
+        }),
+        root_trial("user_namespaces::who_is_root_there_is_sent_outside", || {
+            let id = oracle::create(0, 4096, 0o600);
+            let ran = within(&["rm", &id.to_string()]).exits(4).says("is outside the user namespace for CAP_SYS_ADMIN");
+            assert!(ran.stderr.contains("hint: outside of your user namespace"), "{ran:?}");
+            assert!(!ran.stderr.contains("nobody or root"), "{ran:?}");
+            assert!(oracle::row(id).is_some());
+        }),
+    ]
+}
+
+/// Runs the program as the root of a user namespace that has 65536 numbers, in the trial's IPC namespace.
+fn within(arguments: &[&str]) -> Ran {
+    let (mut pid_of_child, mut tells_pid) = std::io::pipe().unwrap();
+    let (mut waits, mut go_on) = std::io::pipe().unwrap();
+    let mut command = Command::new(reachable_copy());
+    let enter = move || {
+        unshare(CloneFlags::CLONE_NEWUSER)?;
+        tells_pid.write_all(&getpid().as_raw().to_ne_bytes())?;
+        waits.read_exact(&mut [0])?;
+        setgroups(&[])?;
+        setgid(Gid::from_raw(0))?;
+        setuid(Uid::from_raw(0))?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec there are system calls alone, and nothing is allocated.
+    unsafe { command.args(arguments).pre_exec(enter) };
+    // Starting waits for the program, which waits for its maps.
+    let mapper = std::thread::spawn(move || {
+        let mut pid = [0; 4];
+        pid_of_child.read_exact(&mut pid).unwrap();
+        for map in ["uid_map", "gid_map"] {
+            std::fs::write(format!("/proc/{}/{map}", i32::from_ne_bytes(pid)), format!("0 {FIRST} 65536")).unwrap();
+        }
+        go_on.write_all(&[0]).unwrap();
+    });
+    let ran = finish(&mut command);
+    mapper.join().unwrap();
+    ran
+}
