@@ -324,7 +324,9 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool, codes: C
     let writes = |word: &OsString| word == "write" || word == "attach-and-write";
     if is_help && arguments.iter().any(writes) && !arguments.iter().skip(1).any(asks_help) {
         // clap takes the text -hello for -h and four letters more.
-        let word = arguments.iter().skip(1).map(|word| word.to_string_lossy()).find(|word| word.starts_with("-"));
+        let is_cluster = |word: &str| word.strip_prefix('-').is_some_and(|rest| !rest.starts_with('-'));
+        let word = arguments.iter().skip(1).map(|word| word.to_string_lossy());
+        let word = word.into_iter().find(|word| is_cluster(word) && word.contains(['h', 'V']));
         let word = word.unwrap_or_default();
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"))
             .hint(format!("a text that begins with - comes behind --: `shmadm … -- {word}`"));

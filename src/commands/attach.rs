@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::args::One;
-use super::{Context, Manual};
+use super::{Context, Manual, usage};
 use crate::act::{self, Place, Use};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_whole};
@@ -69,6 +69,10 @@ fn parse_address(text: &str) -> Result<usize, String> {
 /// # Errors
 /// The segment cannot be attached; or a signal other than Ctrl-C and SIGTERM came.
 pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Error> {
+    let page = usize::try_from(context.system.page_size()).unwrap_or(4096);
+    if let Some(address) = args.address.filter(|address| args.round && *address < page) {
+        return Err(usage(format!("{address:#x} rounds down to 0, where nothing can be told from no address at all")));
+    }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
     let place = match args.address {
@@ -83,13 +87,13 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     }
     if args.background {
         let hold = Hold { access, exec: args.exec, place, duration: args.duration };
-        let attached = start_holder(&context.system, &segment, hold)?.keep();
-        if !context.json() {
-            context.ui.status(&describe(&attached));
-            context.ui.print(&attached.pid.to_string())?;
-            return Ok(Exit::Done);
-        }
-        return write_json(context, &attached, args.exec).map(|()| Exit::Done);
+        let holder = start_holder(&context.system, &segment, hold)?;
+        tell(args, context, holder.attached()).map_err(|error| {
+            error.hint(format!("holder {} was ended again, since nobody could be told of it", holder.pid()))
+        })?;
+        // Only now is it kept: one of which nobody knows would hold the segment for ever.
+        holder.keep();
+        return Ok(Exit::Done);
     }
     let interrupts = Interrupts::note()?;
     let attachment = act::attach(&context.system, &segment, access, place, args.exec, Use::Holding)?;
@@ -113,6 +117,17 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         Ended::Signal(signal) => Ok(Exit::Signal(signal)),
         Ended::Asked(_) | Ended::Time | Ended::Ready => Ok(Exit::Done),
     }
+}
+
+/// Tells of a holder that was left behind, to the end.
+fn tell(args: &AttachArgs, context: &mut Context, attached: &Attached) -> Result<(), Error> {
+    if context.json() {
+        write_json(context, attached, args.exec)?;
+    } else {
+        context.ui.status(&describe(attached));
+        context.ui.print(&attached.pid.to_string())?;
+    }
+    context.ui.flush()
 }
 
 /// Says what is attached where.

@@ -1,6 +1,6 @@
 //! `shmadm read`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,12 +8,13 @@ use clap::Args;
 use super::args::{One, TypeParser};
 use super::{Context, Manual, usage};
 use crate::act::{self, Place, Use};
-use crate::contents::{self, Allocation, Piece, Range, Source, ValueType};
+use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Needs, lossless, parse_duration, parse_size};
 use crate::process::{Ended, Interrupts};
 use crate::query::resolve;
 use crate::render::{HexDump, Object, escape_lines, write_hex};
+use crate::ui::Out;
 
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
@@ -177,16 +178,12 @@ fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) 
     if context.json() {
         return print_json(args, context, source, range);
     }
+    if args.text && context.ui.is_terminal() {
+        let text = escape_lines(&lossless(&text_of(source, range)?));
+        return context.ui.print(text.strip_suffix('\n').unwrap_or(&text));
+    }
     if args.text {
-        let bytes = text_of(source, range)?;
-        let terminal = context.ui.is_terminal();
-        return context.ui.write(|out| {
-            match terminal {
-                true => out.write_all(escape_lines(&lossless(&bytes)).as_bytes())?,
-                false => out.write_all(&bytes)?,
-            }
-            if bytes.last() == Some(&b'\n') { Ok(()) } else { out.write_all(b"\n") }
-        });
+        return print_text(context, source, range);
     }
     let mut dump = HexDump::default();
     contents::each_piece(source, range, |offset, piece| {
@@ -202,54 +199,67 @@ fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) 
 /// Reads up to the first NUL byte.
 fn text_of(source: &Source, range: Range) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    contents::each_piece(source, range, |_, piece| {
-        let Piece::Bytes(piece) = piece else { return Ok(false) };
-        let end = piece.iter().position(|byte| *byte == 0);
-        bytes.extend_from_slice(&piece[..end.unwrap_or(piece.len())]);
-        Ok(end.is_none())
+    each_of_text(source, range, |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(true)
     })?;
     Ok(bytes)
 }
 
-/// Prints numbers, one to a line.
-fn print_values(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
-    let values = contents::decode(kind, &contents::read_bytes(source, range)?);
-    let json = context.json();
-    context.ui.write(|out| {
-        if !json {
-            return values.iter().try_for_each(|value| writeln!(out, "{value}"));
-        }
-        let mut object = Object::schema(out)?;
-        object.number("id", source.id().raw())?;
-        object.number("offset", range.offset)?;
-        object.text("type", kind.name())?;
-        object.list("values", &values, |out, value| out.write_all(value.json().as_bytes()))?;
-        object.end()
+/// Shows the bytes up to the first NUL, until `visit` says no.
+fn each_of_text(
+    source: &Source,
+    range: Range,
+    mut visit: impl FnMut(&[u8]) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    contents::each_piece(source, range, |_, piece| {
+        let Piece::Bytes(bytes) = piece else { return Ok(false) };
+        let end = memchr::memchr(0, bytes);
+        Ok(visit(&bytes[..end.unwrap_or(bytes.len())])? && end.is_none())
     })
 }
 
-/// What a hole is spelled by.
-const ZEROS: [u8; 4096] = [0; 4096];
-
-/// Prints bytes for programs, piece by piece, so that no large segment is held in memory.
-fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    let text = args.text.then(|| text_of(source, range)).transpose()?;
-    context.ui.write(|out| {
-        let mut object = Object::schema(out)?;
-        object.number("id", source.id().raw())?;
-        object.number("offset", range.offset)?;
-        object.field("hex")?.write_all(b"\"")
-    })?;
-    contents::each_piece(source, range, |_, piece| {
-        context.ui.write(|out| match piece {
-            Piece::Bytes(bytes) => write_hex(out, bytes),
-            Piece::Hole(length) => std::iter::successors(Some(length), |left| left.checked_sub(ZEROS.len() as u64))
-                .try_for_each(|left| {
-                    write_hex(out, &ZEROS[..usize::try_from(left).map_or(ZEROS.len(), |left| left.min(ZEROS.len()))])
-                }),
-        })?;
+/// Prints text as it comes, with a newline at its end.
+fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
+    let mut last = 0;
+    each_of_text(source, range, |bytes| {
+        last = bytes.last().copied().unwrap_or(last);
+        context.ui.write(|out| out.write_all(bytes))?;
         Ok(!context.ui.is_closed())
     })?;
+    context.ui.write(|out| if last == b'\n' { Ok(()) } else { out.write_all(b"\n") })
+}
+
+/// Prints numbers, one to a line.
+fn print_values(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
+    let mut decoder = Decoder::new(kind);
+    if !context.json() {
+        let show = |out: &mut Out, bytes: &[u8]| {
+            decoder.feed(bytes).into_iter().try_for_each(|value| writeln!(out, "{value}"))
+        };
+        return stream(context, source, range, |_| Ok(()), show);
+    }
+    let begin = |out: &mut Out| {
+        let mut object = begin_object(out, source, range)?;
+        object.text("type", kind.name())?;
+        object.field("values")?.write_all(b"[")
+    };
+    let mut comma = "";
+    let show = |out: &mut Out, bytes: &[u8]| {
+        decoder.feed(bytes).into_iter().try_for_each(|value| {
+            out.write_all(std::mem::replace(&mut comma, ",").as_bytes())?;
+            value.write_json(out)
+        })
+    };
+    stream(context, source, range, begin, show)?;
+    context.ui.write(|out| out.write_all(b"]}\n"))
+}
+
+/// Prints bytes for programs.
+fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
+    let text = args.text.then(|| text_of(source, range)).transpose()?;
+    let begin = |out: &mut Out| begin_object(out, source, range)?.field("hex")?.write_all(b"\"");
+    stream(context, source, range, begin, write_hex)?;
     context.ui.write(|out| {
         out.write_all(b"\"")?;
         if let Some(text) = text {
@@ -258,4 +268,34 @@ fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Ra
         }
         out.write_all(b"}\n")
     })
+}
+
+/// Begins the object that tells what was read.
+fn begin_object<'out>(out: &'out mut Out, source: &Source, range: Range) -> io::Result<Object<'out, Out>> {
+    let mut object = Object::schema(out)?;
+    object.number("id", source.id().raw())?;
+    object.number("offset", range.offset)?;
+    Ok(object)
+}
+
+/// Prints a range piece by piece, so that no large segment is held in memory, until nobody reads any more.
+fn stream(
+    context: &mut Context,
+    source: &Source,
+    range: Range,
+    begin: impl Fn(&mut Out) -> io::Result<()>,
+    mut show: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
+) -> Result<(), Error> {
+    let mut begun = false;
+    contents::each_bytes(source, range, |bytes| {
+        context.ui.write(|out| {
+            // With the first bytes: where none can be read there is no beginning before the error.
+            if !std::mem::replace(&mut begun, true) {
+                begin(out)?;
+            }
+            show(out, bytes)
+        })?;
+        Ok(!context.ui.is_closed())
+    })?;
+    context.ui.write(|out| if begun { Ok(()) } else { begin(out) })
 }

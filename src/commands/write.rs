@@ -87,6 +87,9 @@ fn parse_hex_bytes(text: &str) -> Result<HexBytes, String> {
 /// EISDIR, the errno of reading a directory (asm-generic/errno-base.h).
 const IS_DIRECTORY: i32 = 21;
 
+/// EBADF, the errno of a descriptor that is not open (asm-generic/errno-base.h).
+const NOT_OPEN: i32 = 9;
+
 /// What is written.
 enum Source {
     /// These bytes.
@@ -142,7 +145,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// Finds out what is to be written, and opens it.
-fn source(args: &WriteArgs) -> Result<Source, Error> {
+fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
     if args.length.is_some() && args.fill.is_none() {
         // The parser lets an option that wants another pass where a third forbids that one.
         return Err(usage("--length goes with --fill: other input has a length of its own"));
@@ -165,11 +168,20 @@ fn source(args: &WriteArgs) -> Result<Source, Error> {
     }
     match args.values.as_slice() {
         [] => {}
+        // To other programs it is standard input, and to the parser a text like any other.
+        [text] if text == "-" && !context.line.split(' ').any(|word| word == "--") => {
+            return Err(usage("- is no text, unless it comes behind --")
+                .hint("standard input is what is written without a text, or with `--input -`"));
+        }
         [text] => return Ok(Source::Bytes(text.as_bytes().to_vec())),
         _ => return Err(usage("there are several texts: quote them to make them one, or say --type for numbers")),
     }
     match &args.input {
         Some(path) if path.as_os_str() != "-" => open(path),
+        _ if contents::stdin_is_closed() => {
+            let error = std::io::Error::from_raw_os_error(NOT_OPEN);
+            Err(Error::io("cannot read standard input", &error, "read").cause("it is closed"))
+        }
         _ => {
             let duplicate = std::io::stdin().as_fd().try_clone_to_owned();
             duplicate.map(Source::Stream).map_err(|error| Error::io("cannot read standard input", &error, "dup"))
@@ -204,7 +216,7 @@ fn open(path: &Path) -> Result<Source, Error> {
 /// # Errors
 /// The range leaves the segment, the segment cannot be attached, or the input is longer than the room.
 pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error> {
-    let source = source(args)?;
+    let source = source(args, context)?;
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     let id = segment.id;
     Range::within(id, segment.size, args.offset, source.length())?;
@@ -212,9 +224,9 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     let attachment = act::attach(&context.system, &segment, Access::ReadWrite, Place::Any, false, Use::Passing)?;
     let range = Range::within(id, attachment.size(), args.offset, source.length())?;
     // Of what may take long, the terminal is left clean.
-    let _interrupts = Interrupts::note()?;
+    let interrupts = Interrupts::note()?;
     if args.sparse {
-        return write_sparse(args, context, attachment, range, &source);
+        return write_sparse(args, context, attachment, range, &source, &interrupts);
     }
     let mut bar = bar(context, &source, range);
     let mut progress = |bytes| bar.advance(bytes);
@@ -233,6 +245,8 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     };
     drop(bar);
     act::detached(&context.system, attachment)?;
+    // Whoever interrupts an input ends it, too: what has come of it is not the whole.
+    interrupts.check()?;
     report(args, context, id, range, received)
 }
 
@@ -253,6 +267,7 @@ fn write_sparse(
     attachment: Attachment,
     range: Range,
     source: &Source,
+    interrupts: &Interrupts,
 ) -> Result<Exit, Error> {
     let (Source::File(input, _) | Source::Stream(input)) = source else {
         return Err(usage("--sparse goes with an input: a file, or standard input"));
@@ -267,6 +282,7 @@ fn write_sparse(
     if let Some(attachment) = target.into_attachment() {
         act::detached(&context.system, attachment)?;
     }
+    interrupts.check()?;
     report(args, context, id, range, received)
 }
 

@@ -18,13 +18,13 @@ pub(crate) use dump::{copy_from_file, copy_to_file, sum_of_file};
 pub(crate) use extents::extents;
 pub(crate) use integer::{load, probe, store};
 pub(crate) use range::Range;
-pub(crate) use read::{Piece, each_piece, read_bytes, send, send_sparse};
+pub(crate) use read::{Piece, each_bytes, each_piece, send, send_sparse};
 pub(crate) use source::{Allocation, Part, Source};
 pub(crate) use sparse::receive_sparse;
-pub(crate) use value::{ValueType, decode, encode};
+pub(crate) use value::{Decoder, ValueType, encode};
 pub(crate) use write::{Received, copy_in, fill, receive};
 
-pub(crate) use crate::sys::open_at_once;
+pub(crate) use crate::sys::{open_at_once, stdin_is_closed};
 
 /// Is told of so many bytes more that are done, holes included, as they are.
 pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64);

@@ -11,6 +11,8 @@ use crate::sys::{self, Attachment, Errno, SparseFile, splice, widen_pipe};
 
 /// How much is copied into our memory at once.
 const PIECE: usize = 64 << 10;
+/// What stands for holes.
+static ZEROS: [u8; PIECE] = [0; PIECE];
 /// How much one call moves to a descriptor; also how far ahead pages are mapped.
 const BULK: usize = 8 << 20;
 /// The room that a pipe is given, so that fewer calls fill it (the limit of an unprivileged user, pipe(7)).
@@ -23,22 +25,6 @@ pub(crate) enum Piece<'a> {
     Bytes(&'a [u8]),
     /// So many zeros, for which no memory was ever taken.
     Hole(u64),
-}
-
-/// Copies a short range into our memory.
-///
-/// # Errors
-/// A page cannot be had.
-pub(crate) fn read_bytes(source: &Source, range: Range) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    each_piece(source, range, |_, piece| {
-        match piece {
-            Piece::Bytes(piece) => bytes.extend_from_slice(piece),
-            Piece::Hole(length) => bytes.resize(bytes.len() + usize::try_from(length).unwrap_or(0), 0),
-        }
-        Ok(true)
-    })?;
-    Ok(bytes)
 }
 
 /// Shows a range piece by piece, each of which `visit` sees with its offset, until it says no.
@@ -75,6 +61,30 @@ pub(crate) fn each_piece(
         offset = part.end();
     }
     Ok(())
+}
+
+/// Shows a range as bytes alone, in which a hole is zeros, until `visit` says no.
+///
+/// # Errors
+/// As with [`each_piece`].
+pub(crate) fn each_bytes(
+    source: &Source,
+    range: Range,
+    mut visit: impl FnMut(&[u8]) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    each_piece(source, range, |offset, piece| match piece {
+        Piece::Bytes(bytes) => visit(bytes),
+        Piece::Hole(length) => {
+            let hole = Range { offset, end: offset + length };
+            for (_, length) in hole.pieces(PIECE) {
+                interrupted()?;
+                if !visit(&ZEROS[..length])? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+    })
 }
 
 /// The ways to get many bytes to a descriptor, the fastest first.
@@ -302,12 +312,11 @@ impl<'a> Sender<'a> {
 
     /// Sends zeros for a hole; gives the offset that was reached.
     fn zeros(&mut self, start: u64, end: u64) -> Result<u64, Error> {
-        let zeros = [0; PIECE];
         let mut offset = start;
         while offset < end && !self.closed {
             interrupted()?;
             let length = usize::try_from(end - offset).map_or(PIECE, |left| left.min(PIECE));
-            match sys::write(self.to, &zeros[..length]) {
+            match sys::write(self.to, &ZEROS[..length]) {
                 Ok(count) => {
                     offset += count as u64;
                     self.went(count);

@@ -1,6 +1,7 @@
 //! Numbers in a segment, in the machine's byte order.
 
 use std::fmt;
+use std::io::{self, Write};
 
 /// The types of numbers that can be read and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,17 +86,44 @@ impl fmt::Display for Value {
 
 impl Value {
     /// Writes the number as JSON, which has no NaN and no infinities: these become strings.
-    pub(crate) fn json(&self) -> String {
+    ///
+    /// # Errors
+    /// The writer's.
+    pub(crate) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         match self {
-            Self::Single(number) if !number.is_finite() => format!("\"{number}\""),
-            Self::Double(number) if !number.is_finite() => format!("\"{number}\""),
-            _ => self.to_string(),
+            Self::Single(number) if !number.is_finite() => write!(out, "\"{number}\""),
+            Self::Double(number) if !number.is_finite() => write!(out, "\"{number}\""),
+            _ => write!(out, "{self}"),
         }
     }
 }
 
+/// What makes numbers of bytes, which may come in pieces that end anywhere.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    /// The numbers' type.
+    kind: ValueType,
+    /// The beginning of a number whose end is to come.
+    rest: Vec<u8>,
+}
+
+impl Decoder {
+    /// Begins with no bytes.
+    pub(crate) fn new(kind: ValueType) -> Self {
+        Self { kind, rest: Vec::new() }
+    }
+
+    /// Takes more bytes, and gives the numbers that are whole with them.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
+        let joined = [&self.rest, bytes].concat();
+        let whole = joined.len() - joined.len() % self.kind.size();
+        joined[whole..].clone_into(&mut self.rest);
+        decode(self.kind, &joined[..whole])
+    }
+}
+
 /// Reads the numbers that some bytes are; a rest too short for one is left.
-pub(crate) fn decode(kind: ValueType, bytes: &[u8]) -> Vec<Value> {
+fn decode(kind: ValueType, bytes: &[u8]) -> Vec<Value> {
     /// Reads numbers of N bytes.
     fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> Value) -> Vec<Value> {
         bytes.as_chunks::<N>().0.iter().map(|chunk| number(*chunk)).collect()
@@ -169,9 +197,18 @@ mod tests {
         let mut bytes = Vec::new();
         encode(kind, text, &mut bytes).ok()?;
         assert_eq!(bytes.len(), kind.size());
-        let values = decode(kind, &bytes);
-        assert_eq!(values.len(), 1);
-        Some(values[0].json())
+        let mut decoder = Decoder::new(kind);
+        // Byte by byte, as the worst of pieces would have it.
+        let values: Vec<_> = bytes.iter().flat_map(|byte| decoder.feed(&[*byte])).collect();
+        assert_eq!((values.len(), decoder.rest.len()), (1, 0));
+        Some(json(values[0]))
+    }
+
+    /// Spells a number as JSON.
+    fn json(value: Value) -> String {
+        let mut text = Vec::new();
+        value.write_json(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
     }
 
     #[test]
@@ -199,7 +236,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_double_survives_its_json(bits: u64) {
-            let json = Value::Double(f64::from_bits(bits)).json();
+            let json = json(Value::Double(f64::from_bits(bits)));
             if f64::from_bits(bits).is_finite() {
                 prop_assert_eq!(json.parse::<f64>().unwrap().to_bits(), bits);
                 prop_assert!(serde_json::from_str::<f64>(&json).is_ok());

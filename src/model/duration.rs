@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
-/// The units that a duration may have.
+/// The units that a duration may have, each longer than those before.
 const UNITS: [&str; 6] = ["ms", "s", "m", "h", "d", "w"];
 
 /// Reads a DURATION such as `250ms`, `10m` or `1h30m`; a day has 24 hours.
@@ -15,21 +15,25 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration: write numbers with the units ms, s, m, h, d, w, as in 1h30m");
     // The library knows many more spellings ("2 years ago", "PT1H"): the contract has only these.
     let mut rest = text;
+    let mut shorter = UNITS.as_slice();
     while !rest.is_empty() {
         let digits = rest
             .find(|letter: char| !letter.is_ascii_digit())
             .ok_or_else(|| format!("{text:?} is no duration: {rest} has no unit (ms, s, m, h, d, w)"))?;
         let after = &rest[digits..];
         let letters = after.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(after.len());
-        if digits == 0 || !UNITS.contains(&&after[..letters]) {
-            return Err(wrong());
-        }
+        let unit = shorter.iter().position(|unit| *unit == &after[..letters]);
+        shorter = &shorter[..unit.filter(|_| digits > 0).ok_or_else(wrong)?];
         rest = &after[letters..];
     }
-    let span: Span = text.parse().map_err(|_| wrong())?;
-    let duration: SignedDuration =
-        span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| format!("{text} is too long"))?;
-    Duration::try_from(duration).map_err(|_| wrong())
+    if text.is_empty() {
+        return Err(wrong());
+    }
+    // What is spelled well, and has no span, has too large a number.
+    let long = || format!("{text} is too long");
+    let span: Span = text.parse().map_err(|_| long())?;
+    let duration: SignedDuration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| long())?;
+    Duration::try_from(duration).map_err(|_| long())
 }
 
 #[cfg(test)]
@@ -50,7 +54,11 @@ mod tests {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
         for bad in ["", "10", "-10s", "1y", "1mo", "10us", "1.5h", "10 m", "PT1H", "1h ago", "30m1h", "1h1h", "s"] {
-            assert!(parse_duration(bad).is_err(), "{bad:?} was taken for a duration");
+            let error = parse_duration(bad).unwrap_err();
+            assert!(error.contains("is no duration"), "{bad:?}: {error}");
+        }
+        for long in ["30000000w", "99999999999999999999s", "1000000w9999999d"] {
+            assert_eq!(parse_duration(long), Err(format!("{long} is too long")));
         }
     }
 }

@@ -45,6 +45,11 @@ impl StartedHolder {
         self.attached.pid
     }
 
+    /// Tells what it holds.
+    pub(crate) fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
     /// Lets the holder outlive this process.
     pub(crate) fn keep(mut self) -> Attached {
         self.pidfd = None;

@@ -30,6 +30,11 @@ extern "C" fn note() {
     }
 }
 
+/// Tells whether this process was executed without a standard input.
+pub(crate) fn stdin_is_closed() -> bool {
+    CLOSED_STREAMS.load(Ordering::Relaxed) & 1 == 1
+}
+
 /// The highest number of a signal.
 const LAST_SIGNAL: c_int = 64;
 /// The bytes in the kernel's set of signals.

@@ -108,6 +108,13 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert_eq!(closed(arguments).stderr, "", "{arguments:?}");
             }
             closed(&["rm", &id, "--json"]);
+            // To the end of these it would be hours, and nobody reads them.
+            let endless = oracle::create(0, 1 << 40, 0o600 | libc::SHM_NORESERVE).to_string();
+            let numbers = ["--type", "u8", "--count", "1000000000000"];
+            for form in [&["--json"][..], &["--hex"], &numbers, &[&numbers[..], &["--json"]].concat()] {
+                closed(&[&["read", &endless], form].concat());
+            }
+            closed(&["rm", &endless]);
             assert_eq!(oracle::rows(), []);
             closed(&["create", "--key", "1234"]);
             assert_eq!(oracle::rows().len(), 1);

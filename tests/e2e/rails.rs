@@ -110,6 +110,16 @@ fn refusal_trials() -> Vec<Trial> {
             run(["detach", &name]).exits(0);
             assert!(!holder.lives());
         }),
+        trial("rails::a_holder_whose_pid_nobody_learns_is_not_left", || {
+            let id = oracle::create(0, 4096, 0o600);
+            for options in [&[][..], &["--json"]] {
+                let full = File::options().write(true).open("/dev/full").unwrap();
+                let mut command = shmadm();
+                command.args(["attach", &id.to_string(), "--background"]).args(options).stdout(full);
+                finish(&mut command).exits(1).says("standard output").says("was ended again");
+                wait_for("the end of the holder", || oracle::row(id).unwrap().get("nattch") == "0");
+            }
+        }),
         trial("rails::a_segment_whose_id_nobody_learns_is_not_left", || {
             for options in [&[][..], &["--json"], &["--key", "0x4d2"], &["--hold"]] {
                 let full = File::options().write(true).open("/dev/full").unwrap();

@@ -52,17 +52,21 @@ pub(crate) fn trials() -> Vec<Trial> {
             std::io::Write::write_all(&mut writer.stdin.take().unwrap(), &bytes).unwrap();
             assert!(writer.wait().unwrap().success());
             assert!(oracle::contents(id) == bytes, "what was written is something else");
-            for form in ["--raw", "--json"] {
+            let count = (MUCH / 8).to_string();
+            let numbers = ["--type", "u64", "--count", &count];
+            for form in [&["--raw"][..], &["--json"], &numbers, &[&numbers[..], &["--json"]].concat()] {
                 let mut command = shmadm();
                 let mut reader = limited(&mut command, Resource::RLIMIT_DATA, LITTLE)
-                    .args(["read", &name, form])
+                    .args(["read", &name])
+                    .args(form)
                     .stdout(Stdio::piped())
                     .spawn()
                     .unwrap();
                 let mut read = Vec::new();
                 reader.stdout.take().unwrap().read_to_end(&mut read).unwrap();
-                assert!(reader.wait().unwrap().success(), "{form}");
-                assert!(form != "--raw" || read == bytes, "what was read is something else");
+                assert!(reader.wait().unwrap().success(), "{form:?}");
+                assert!(form != ["--raw"] || read == bytes, "what was read is something else");
+                assert!(read.len() >= MUCH, "{form:?} gives {} bytes", read.len());
             }
         }),
     ]

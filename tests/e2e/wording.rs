@@ -57,8 +57,14 @@ fn write_trials() -> Vec<Trial> {
             for arguments in [&["-hello"][..], &["-x"], &["--nope", "x"]] {
                 run([&["write", &name], arguments].concat()).exits(2).prints_nothing().says("unexpected argument");
             }
+            for before in [&["--offset", "4"][..], &["-q"], &["--hex", "00"], &["--type", "i32", "-1"]] {
+                let ran = run([&["write", &name], before, &["-hello"]].concat()).exits(2).prints_nothing();
+                assert!(ran.stderr.contains("'-hello'"), "{before:?}: {ran:?}");
+                assert!(!ran.stderr.contains("-- -q") && !ran.stderr.contains("-- --"), "{before:?}: {ran:?}");
+            }
+            run(["write", &name, "-"]).exits(2).prints_nothing().says("- is no text").says("`--input -`");
             assert_eq!(oracle::contents(id), [0; 32], "nothing was written");
-            for (text, expected) in [("-hello", b"-hello\0"), ("-x", b"-xello\0")] {
+            for (text, expected) in [("-hello", b"-hello\0"), ("-x", b"-xello\0"), ("-", b"-xello\0")] {
                 run(["write", &name, "--", text]).exits(0);
                 assert_eq!(&oracle::contents(id)[..7], expected);
             }

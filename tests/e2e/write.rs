@@ -1,11 +1,15 @@
 //! `write`: what arrives in the segment, byte for byte, and what keeps it out.
 
 use std::fs::File;
+use std::process::Stdio;
 
 use libtest_mimic::Trial;
+use nix::libc;
+use nix::sys::signal::Signal;
 
 use crate::oracle;
 use crate::support::{Ran, file, finish, noise, run, run_with_input, shmadm, trial};
+use crate::vanish::Stopped;
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -35,6 +39,29 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(&oracle::contents(id)[..7], b"-hello\0");
             let help = run(["write", "--help"]).exits(0);
             assert!(help.stdout.contains("Examples:"), "{help:?}");
+        }),
+        trial("write::a_closed_standard_input_is_no_empty_one", || {
+            let id = oracle::create(0, 64, 0o600).to_string();
+            let shell = |redirection: &str| {
+                let script = format!("exec \"$0\" write {id} {redirection}");
+                finish(std::process::Command::new("sh").args(["-c", &script]).arg(shmadm().get_program()))
+            };
+            shell("<&-").exits(1).prints_nothing().says("(EBADF, read)").says("it is closed");
+            shell("</dev/null").exits(0).says("wrote 0 bytes");
+        }),
+        trial("write::an_input_that_was_interrupted_is_not_the_whole", || {
+            let id = oracle::create(0, 64, 0o600).to_string();
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            let mut command = shmadm();
+            command.args(["write", &id]).stdin(reader).stdout(Stdio::piped()).stderr(Stdio::piped());
+            std::io::Write::write_all(&mut writer, b"abc").unwrap();
+            // Ctrl-C ends the one who writes, and so the input, too.
+            drop(writer);
+            let stopped = Stopped::command_before(1, |call| call.number == libc::SYS_shmdt, command);
+            stopped.signal(Signal::SIGINT);
+            let ran = stopped.go_on();
+            assert_eq!((ran.signal, ran.stderr.as_str()), (Some(libc::SIGINT), ""), "{ran:?}");
+            assert_eq!(&oracle::contents(id.parse().unwrap())[..4], b"abc\0");
         }),
         trial("write::what_leaves_the_segment_is_refused_before_a_byte_is_written", refusals),
         trial("write::a_stream_that_is_too_long_fills_the_room_and_fails", || {
