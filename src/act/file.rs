@@ -14,6 +14,7 @@ use nix::unistd::linkat;
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Kind};
+use crate::model::path_text;
 
 /// What names of files begin with that are not whole yet.
 const PREFIX: &str = ".shmadm-";
@@ -48,7 +49,7 @@ impl NewFile {
         if let Ok(metadata) = path.symlink_metadata() {
             // Devices, pipes and links are never replaced: who names /dev/null does not want it to become a file.
             if !metadata.is_file() {
-                let name = path.to_string_lossy();
+                let name = path_text(path);
                 return Err(Error::new(Kind::Refused, format!("refused to overwrite {name}: it is no regular file"))
                     .target(name));
             }
@@ -242,13 +243,13 @@ fn descriptor(file: &File) -> PathBuf {
 
 /// Makes the error of a file that cannot be written.
 pub(super) fn failed(path: &Path, error: &io::Error, call: &'static str) -> Error {
-    let name = path.to_string_lossy();
+    let name = path_text(path);
     Error::io(format!("cannot write {name}"), error, call).target(name)
 }
 
 /// Makes the refusal to overwrite.
 fn exists(path: &Path) -> Error {
-    let name = path.to_string_lossy();
+    let name = path_text(path);
     Error::new(Kind::Refused, format!("refused to overwrite {name}: it exists"))
         .target(name)
         .hint("with --force it is overwritten")

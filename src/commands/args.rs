@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 
 use crate::contents::ValueType;
@@ -16,7 +16,7 @@ use crate::render::TimeStyle;
 #[derive(Args, Debug)]
 pub(crate) struct One {
     /// The segment: an id (65538), a key (0x4d2, key:1234) or a file (ftok:PATH:PROJ)
-    #[arg(value_name = "SEGMENT", value_parser = Target::parse)]
+    #[arg(value_name = "SEGMENT", value_parser = target())]
     pub(crate) segment: Target,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct One {
 #[derive(Args, Debug)]
 pub(crate) struct Several {
     /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ)
-    #[arg(value_name = "SEGMENT", required = true, value_parser = Target::parse)]
+    #[arg(value_name = "SEGMENT", required = true, value_parser = target())]
     pub(crate) segments: Vec<Target>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct FilterArgs {
     mine: bool,
 
     /// Only the segment with this key; `private` for those without one
-    #[arg(long, value_name = "KEY", value_parser = parse_filter_key, help_heading = "Filters")]
+    #[arg(long, value_name = "KEY", value_parser = key().try_map(check_filter_key), help_heading = "Filters")]
     key: Option<KeySpec>,
 
     /// Only segments in this state
@@ -106,9 +106,19 @@ impl FilterArgs {
     }
 }
 
-/// Reads the key of a filter, where a random one makes no sense.
-fn parse_filter_key(text: &str) -> Result<KeySpec, String> {
-    match KeySpec::parse(text)? {
+/// Makes the parser of a segment's name.
+pub(super) fn target() -> impl TypedValueParser<Value = Target> {
+    OsStringValueParser::new().try_map(|text| Target::from_os(&text))
+}
+
+/// Makes the parser of a key.
+pub(super) fn key() -> impl TypedValueParser<Value = KeySpec> {
+    OsStringValueParser::new().try_map(|text| KeySpec::from_os(&text))
+}
+
+/// Checks the key of a filter, where a random one makes no sense.
+fn check_filter_key(key: KeySpec) -> Result<KeySpec, String> {
+    match key {
         KeySpec::Random => Err("a filter wants a key, or private".to_owned()),
         key => Ok(key),
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::GivenTo;
+use super::args::{GivenTo, key};
 use super::{Context, Manual, describe, record_columns, taken_back};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, Range};
@@ -37,7 +37,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
     /// Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH:PROJ
-    #[arg(long, value_name = "KEY", default_value = "private", value_parser = KeySpec::parse)]
+    #[arg(long, value_name = "KEY", default_value = "private", value_parser = key())]
     key: KeySpec,
 
     /// Its size, such as 4096, 4K or 1MB [default: one page]

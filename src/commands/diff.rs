@@ -8,7 +8,7 @@ use clap::Args;
 use super::everywhere::survey;
 use super::{Context, Manual, STANDARD_INPUT, read_whole, usage};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Difference, Needs, Segment, parse_listing};
+use crate::model::{Difference, Needs, Segment, parse_listing, path_text};
 use crate::query::inventory;
 use crate::render::{
     Column, DIFFERENCE, DIFFERENCE_HERE, DIFFERENCE_NARROW, DifferenceRow, Format, TableStyle, difference_rows, select,
@@ -145,7 +145,7 @@ fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Res
     let others: BTreeSet<u64> =
         before.iter().filter_map(|segment| segment.ns).filter(|ns| here.is_some_and(|here| here != *ns)).collect();
     if let (Some(here), Some(first)) = (here, others.first()) {
-        let name = args.before.to_string_lossy();
+        let name = path_text(&args.before);
         let error =
             Error::new(Kind::Refused, format!("cannot compare {name} with this IPC namespace, which is {here}"))
                 .target(&*name);

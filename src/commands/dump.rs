@@ -9,7 +9,7 @@ use super::{Context, Manual, describe, quoted};
 use crate::act::{self, NewFile, Place, Use};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, Sidecar, Sum};
+use crate::model::{Access, Needs, Sidecar, Sum, path_text};
 use crate::process::Interrupts;
 use crate::query::resolve;
 use crate::render::{Object, write_sidecar};
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         return Err(error);
     }
     record.confirm();
-    let name = args.output.to_string_lossy();
+    let name = path_text(&args.output);
     context.ui.status(&format!("dumped {} to {name} and {name}.json", describe(&sidecar.segment)));
     if context.json() {
         context.ui.write(|out| {

@@ -10,7 +10,7 @@ use super::everywhere::ask_all;
 use super::{Context, Manual, usage};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Limits, Needs, Tally};
+use crate::model::{Limits, Needs, Tally, path_text};
 use crate::process::{Interrupts, limits_through_worker, list_through_worker};
 use crate::query::{System, limits, tally_by_owner};
 use crate::render::{Sums, metrics_text};
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
     file.sync()?;
     interrupts.check()?;
     file.keep(true)?;
-    context.ui.status(&format!("wrote metrics to {}", path.to_string_lossy()));
+    context.ui.status(&format!("wrote metrics to {}", path_text(path)));
     Ok(Exit::Done)
 }
 

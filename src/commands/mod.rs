@@ -29,7 +29,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Key, Needs, Segment, ShmId, Size, Target};
+use crate::model::{Key, Needs, Segment, ShmId, Size, Target, path_text};
 use crate::query::{System, last_user_alone_lives, resolve};
 use crate::render::{Format, SEGMENT, TableStyle, TimeStyle, select};
 use crate::ui::Ui;
@@ -129,7 +129,7 @@ const MOST_READ: u64 = 1 << 30;
 /// Reads a file, or standard input; gives what that is called, and what it holds.
 fn read_whole(path: &Path) -> Result<(String, Vec<u8>), Error> {
     let is_input = path.as_os_str() == STANDARD_INPUT;
-    let name = if is_input { "standard input".to_owned() } else { path.to_string_lossy().into_owned() };
+    let name = if is_input { "standard input".to_owned() } else { path_text(path) };
     let failed = |error: io::Error, call| Error::io(format!("cannot read {name}"), &error, call).target(&*name);
     let source: Box<dyn Read> = if is_input {
         Box::new(io::stdin())

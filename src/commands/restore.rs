@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::GivenTo;
+use super::args::{GivenTo, key};
 use super::{Context, Manual, describe, quoted, record_columns, taken_back};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Target};
+use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Target, path_text};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 use crate::query::{resolve, with_words};
 use crate::render::Object;
@@ -49,7 +49,7 @@ pub(crate) struct RestoreArgs {
     file: PathBuf,
 
     /// Give it this key: private, random, a number or ftok:PATH:PROJ [default: as recorded]
-    #[arg(long, value_name = "KEY", value_parser = KeySpec::parse)]
+    #[arg(long, value_name = "KEY", value_parser = key())]
     key: Option<KeySpec>,
 
     /// Leave a background process that holds it attached
@@ -203,18 +203,18 @@ fn look(context: &Context, id: ShmId, needs: Needs) -> Result<Segment, Error> {
 
 /// Reads the record beside a dump.
 fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
-    let name = path.to_string_lossy();
+    let name = path_text(path);
     let read = |path| {
         let mut text = Vec::new();
         contents::open_at_once(path)?.read_to_end(&mut text)?;
         Ok(text)
     };
     let text = read(path).map_err(|error: io::Error| {
-        let error = Error::io(format!("cannot read {name}"), &error, "open").target(name.as_ref());
+        let error = Error::io(format!("cannot read {name}"), &error, "open").target(name.as_str());
         error.hint("without the record, contents go into a segment with `shmadm write SEGMENT --sparse --input FILE`")
     })?;
     let damaged =
-        |why: String| Error::new(Kind::Failed, format!("{name} is no record of a dump: {why}")).target(name.as_ref());
+        |why: String| Error::new(Kind::Failed, format!("{name} is no record of a dump: {why}")).target(name.as_str());
     let sidecar: Sidecar = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
     match sidecar.schema {
         1 => {}
@@ -238,9 +238,9 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
 
 /// Makes sure that a file is the dump that the record tells of; gives how many bytes of it are data.
 fn verified(context: &Context, path: &Path, file: &File, metadata: &Metadata, sidecar: &Sidecar) -> Result<u64, Error> {
-    let name = path.to_string_lossy();
+    let name = path_text(path);
     let wrong = |what: String| {
-        Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_ref())
+        Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_str())
     };
     let size = sidecar.segment.size;
     if !metadata.is_file() {
@@ -266,7 +266,7 @@ fn unchanged(path: &Path, file: &File, before: &Metadata) -> Result<(), Error> {
     if stamp(&after) == stamp(before) {
         return Ok(());
     }
-    let name = path.to_string_lossy();
+    let name = path_text(path);
     Err(Error::new(Kind::Failed, format!("{name} was written to while it was restored"))
         .target(name)
         .cause("what was verified is not what was copied then: nothing of it is kept"))
@@ -274,7 +274,7 @@ fn unchanged(path: &Path, file: &File, before: &Metadata) -> Result<(), Error> {
 
 /// Makes the error of a file that cannot be read.
 fn unreadable(path: &Path, error: &io::Error, call: &'static str) -> Error {
-    let name = path.to_string_lossy();
+    let name = path_text(path);
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return Error::new(Kind::Failed, format!("{name} became shorter while it was read")).target(name);
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::args::target;
 use super::{Context, Manual, describe, quoted, read_whole, usage};
 use crate::act::{self, Outcome, Removal};
 use crate::error::{Error, Exit, Kind};
@@ -41,7 +42,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
     /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ)
-    #[arg(value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = Target::parse)]
+    #[arg(value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = target())]
     segments: Vec<Target>,
 
     /// Those that FILE lists: a report of leakcheck, or of prune --dry-run --json; - for standard input

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::args::target;
 use super::everywhere::{Visited, place_of, survey, warn_of_strays};
 use super::{Context, Manual, nothing_to_report, resolve_each, usage};
 use crate::error::{Error, Exit};
@@ -39,7 +40,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
     /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ); all if there is none
-    #[arg(value_name = "SEGMENT", value_parser = Target::parse, conflicts_with = "all")]
+    #[arg(value_name = "SEGMENT", value_parser = target(), conflicts_with = "all")]
     segments: Vec<Target>,
 
     /// Show who is attached to any segment

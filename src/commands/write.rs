@@ -14,7 +14,7 @@ use super::{Context, Manual, usage};
 use crate::act::{self, Attachment, Place, Use};
 use crate::contents::{self, Allocation, Range, Received, ValueType};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_size, parse_whole};
+use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_size, parse_whole, path_text};
 use crate::process::Interrupts;
 use crate::query::resolve;
 use crate::render::Object;
@@ -192,7 +192,7 @@ fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
 /// Opens a file.
 fn open(path: &Path) -> Result<Source, Error> {
     let failed = |error: std::io::Error, call| {
-        let name = path.to_string_lossy();
+        let name = path_text(path);
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         let error = Error::io(format!("cannot read {name}"), &error, call).target(name);
         if denied {

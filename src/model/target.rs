@@ -1,10 +1,12 @@
 //! How users name a segment.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::number::parse_decimal;
-use super::{Key, ShmId};
+use super::{Key, ShmId, lossless};
 
 /// A segment as a user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl Target {
         } else if let Some(key) = text.strip_prefix("key:") {
             Name::Key(parse_name_key(key)?)
         } else if let Some(rest) = text.strip_prefix("ftok:") {
-            Name::Ftok(Ftok::parse(rest)?)
+            Name::Ftok(Ftok::parse(rest.as_bytes())?)
         } else if text.starts_with("0x") || text.starts_with("0X") {
             Name::Key(parse_name_key(text)?)
         } else if text.is_empty() {
@@ -78,6 +80,30 @@ impl Target {
             Name::Id(parse_id(text)?)
         };
         Ok(Self { text: text.to_owned(), name })
+    }
+}
+
+impl Target {
+    /// Reads the name of a segment, in which the path of a file need not be UTF-8.
+    ///
+    /// # Errors
+    /// As with [`Target::parse`].
+    pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
+        let of_file = |ftok| Self { text: lossless(text.as_bytes()), name: Name::Ftok(ftok) };
+        parse_os(text, Self::parse, of_file)
+    }
+}
+
+/// Reads a name, of which only the path of a file may be other than UTF-8.
+fn parse_os<T>(
+    text: &OsStr,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+    of_file: impl FnOnce(Ftok) -> T,
+) -> Result<T, String> {
+    match (text.to_str(), text.as_bytes().strip_prefix(b"ftok:")) {
+        (Some(text), _) => parse(text),
+        (None, Some(rest)) => Ftok::parse(rest).map(of_file),
+        (None, None) => Err("this is not UTF-8, and only the path behind ftok: may be so".to_owned()),
     }
 }
 
@@ -92,19 +118,27 @@ impl Ftok {
     ///
     /// # Errors
     /// PATH is empty, or PROJ is neither 1 to 255 nor one character.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let (path, proj) = match text.rsplit_once(':') {
-            Some((path, proj)) => (path, parse_proj(proj)?),
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        let (path, proj) = match text.iter().rposition(|byte| *byte == b':') {
+            Some(colon) => (&text[..colon], parse_proj(&lossless(&text[colon + 1..]))?),
             None => (text, 1),
         };
         if path.is_empty() {
             return Err("ftok: wants a path: write ftok:PATH or ftok:PATH:PROJ".to_owned());
         }
-        Ok(Self { path: PathBuf::from(path), proj })
+        Ok(Self { path: OsStr::from_bytes(path).into(), proj })
     }
 }
 
 impl KeySpec {
+    /// Reads a KEY for a new segment, in which the path of a file need not be UTF-8.
+    ///
+    /// # Errors
+    /// As with [`KeySpec::parse`].
+    pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
+        parse_os(text, Self::parse, Self::Ftok)
+    }
+
     /// Reads a KEY for a new segment: `private`, `random`, a number, or `ftok:PATH[:PROJ]`.
     ///
     /// # Errors
@@ -115,7 +149,7 @@ impl KeySpec {
             "random" => Ok(Self::Random),
             _ => {
                 if let Some(rest) = text.strip_prefix("ftok:") {
-                    return Ftok::parse(rest).map(Self::Ftok);
+                    return Ftok::parse(rest.as_bytes()).map(Self::Ftok);
                 }
                 match Key::parse(text.strip_prefix("key:").unwrap_or(text))? {
                     Key::PRIVATE => Err("key 0 is IPC_PRIVATE: for a segment without a key, write private".to_owned()),
@@ -193,6 +227,14 @@ mod tests {
         assert_eq!(name("ftok:/etc:'5'"), ftok("/etc", b'5'));
         assert_eq!(name("ftok:/a:b:255"), ftok("/a:b", 255));
         assert_eq!(name("ftok:/a:'"), ftok("/a", b'\''));
+        // A path may be of any bytes, and nothing else.
+        let raw = Target::from_os(OsStr::from_bytes(b"ftok:/\xff:A")).unwrap();
+        assert_eq!(raw.name, Name::Ftok(Ftok { path: OsStr::from_bytes(b"/\xff").into(), proj: b'A' }));
+        assert_eq!(raw.to_string(), "ftok:/\\xff:A");
+        assert_eq!(Target::from_os(OsStr::new("0x4d2")).unwrap().name, name("0x4d2"));
+        for bad in [&b"\xff"[..], b"key:1\xff", b"ftok:/a:\xff", b"ftok:\xff:ab"] {
+            assert!(Target::from_os(OsStr::from_bytes(bad)).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Bytes from outside as text.
 
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Gives bytes as text; those that are not UTF-8 become `\xNN`.
 pub(crate) fn lossless(bytes: &[u8]) -> String {
@@ -13,6 +15,11 @@ pub(crate) fn lossless(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Gives a path as text; bytes of it that are not UTF-8 become `\xNN`.
+pub(crate) fn path_text(path: &Path) -> String {
+    lossless(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]

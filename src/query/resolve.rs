@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::{Attempt, System, explain, inventory, segment, words};
 use crate::error::{Error, Kind};
-use crate::model::{Ftok, Key, Name, Needs, Segment, ShmId, Target};
+use crate::model::{Ftok, Key, Name, Needs, Segment, ShmId, Target, path_text};
 use crate::sys::{self, On, SysError};
 
 /// Finds the segment that a user named, and looks at it.
@@ -58,9 +58,9 @@ pub(crate) fn key_of(ftok: &Ftok) -> Result<Key, Error> {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
         let words = words(errno, "stat");
         let kind = if errno == Errno::EACCES { Kind::Permission } else { Kind::Failed };
-        Error::new(kind, format!("cannot make a key of {}", path.display()))
+        Error::new(kind, format!("cannot make a key of {}", path_text(path)))
             .system(words)
-            .target(path.to_string_lossy())
+            .target(path_text(path))
             .hint("ftok: wants a file that exists; its inode number makes the key, and changes with the file")
     })?;
     Ok(Key::ftok(file.ino(), file.dev(), ftok.proj))

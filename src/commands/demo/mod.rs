@@ -6,8 +6,10 @@ mod whole;
 
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Subcommand};
 
+use super::args::key;
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Key, KeySpec, parse_duration};
@@ -62,7 +64,7 @@ enum RoleCommand {
 #[derive(Args, Debug)]
 struct PaceArgs {
     /// The segment's key [default: 1234]
-    #[arg(long, value_name = "KEY", value_parser = parse_demo_key)]
+    #[arg(long, value_name = "KEY", value_parser = key().try_map(check_demo_key))]
     key: Option<KeySpec>,
 
     /// How often to write and read
@@ -74,9 +76,9 @@ struct PaceArgs {
     interval: Option<Duration>,
 }
 
-/// Reads the demo's key, since processes find the segment by it.
-fn parse_demo_key(text: &str) -> Result<KeySpec, String> {
-    match KeySpec::parse(text)? {
+/// Checks the demo's key, since processes find the segment by it.
+fn check_demo_key(key: KeySpec) -> Result<KeySpec, String> {
+    match key {
         KeySpec::Private | KeySpec::Random => Err("the two processes need one key to agree on".to_owned()),
         key => Ok(key),
     }

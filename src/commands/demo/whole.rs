@@ -20,6 +20,12 @@ const ROUNDS: u64 = 5;
 /// # Errors
 /// A call fails, the key that was asked for is taken (Exists), or a signal came; the segment is removed.
 pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<Exit, Error> {
+    if keep && rmid_forced(&context.system) {
+        return Err(Error::new(Kind::Refused, "refused to keep a segment that would be destroyed by its last detach")
+            .cause("kernel.shm_rmid_forced is 1: a segment without an attachment dies")
+            .hint("turn that off: `sysctl -w kernel.shm_rmid_forced=0`")
+            .hint("or leave --keep out, and see it die: `shmadm demo`"));
+    }
     let interrupts = Interrupts::note()?;
     let mut teller = Teller::new("demo");
     let (made, key) = create(pace, context, &mut teller)?;
