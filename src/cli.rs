@@ -325,9 +325,8 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool, codes: C
     if is_help && arguments.iter().any(writes) && !arguments.iter().skip(1).any(asks_help) {
         // clap takes the text -hello for -h and four letters more.
         let is_cluster = |word: &str| word.strip_prefix('-').is_some_and(|rest| !rest.starts_with('-'));
-        let word = arguments.iter().skip(1).map(|word| word.to_string_lossy());
-        let word = word.into_iter().find(|word| is_cluster(word) && word.contains(['h', 'V']));
-        let word = word.unwrap_or_default();
+        let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy());
+        let word = words.find(|word| is_cluster(word) && word.contains(['h', 'V'])).unwrap_or_default();
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"))
             .hint(format!("a text that begins with - comes behind --: `shmadm … -- {word}`"));
         return report(ui, usage, json, codes);

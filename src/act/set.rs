@@ -24,17 +24,14 @@ pub(crate) struct Change {
 /// shmctl's, explained; nothing is changed then.
 pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<(), Error> {
     let id = segment.id;
+    // IPC_SET takes all of it at once; where only the lock is meant, nothing of it is asked for.
     let sets = change.owner.is_some() || change.group.is_some() || change.mode.is_some();
-    // IPC_SET takes all of it at once: what stays is given as it was read.
-    let number = |account, given: Option<u32>, is| match given {
-        Some(number) => system.kernel_number(account, number),
-        None => system.kernel_number(account, is).and_then(|number| stays(system, id, account, number)),
+    let numbers = if sets {
+        let owner = number(system, id, Account::User, change.owner, segment.uid)?;
+        Some((owner, number(system, id, Account::Group, change.group, segment.gid)?))
+    } else {
+        None
     };
-    let numbers = || {
-        let owner = number(Account::User, change.owner, segment.uid)?;
-        Ok((owner, number(Account::Group, change.group, segment.gid)?))
-    };
-    let numbers = sets.then(numbers).transpose()?;
     let switch = |lock: bool| if lock { sys::lock(id) } else { sys::unlock(id) };
     if let Some(lock) = change.lock {
         switch(lock).map_err(|error| explain(system, &Attempt::Lock(id), error))?;
@@ -49,21 +46,19 @@ pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<
     })
 }
 
-/// Makes sure that a number, set again as it was read, changes nobody.
-fn stays(system: &System, id: ShmId, account: Account, number: u32) -> Result<u32, Error> {
-    if !system.may_be_anybody(account, number) {
+/// Gives the kernel's number of what is given, or of what stays: that is set again as it was read, and must be known.
+fn number(system: &System, id: ShmId, account: Account, given: Option<u32>, is: u32) -> Result<u32, Error> {
+    let number = system.kernel_number(account, given.unwrap_or(is))?;
+    if given.is_some() || !system.may_be_anybody(account, number) {
         return Ok(number);
     }
-    let (word, option) = match account {
-        Account::User => ("user", "--owner"),
-        Account::Group => ("group", "--group"),
-    };
+    let word = account.word();
     Err(Error::new(Kind::Refused, format!("refused to change segment {id}: which {word} it belongs to is hidden here"))
         .target(id.to_string())
         .cause(format!(
             "the kernel shows {number} for every {word} without a number in this user namespace, and would set that in \
              its place"
         ))
-        .hint(format!("with {option} besides, you say which {word} it shall belong to"))
+        .hint(format!("with {} besides, you say which {word} it shall belong to", account.option()))
         .hint("or change it from outside, where everybody has a number"))
 }

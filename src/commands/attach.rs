@@ -71,7 +71,8 @@ fn parse_address(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Error> {
     let page = usize::try_from(context.system.page_size()).unwrap_or(4096);
     if let Some(address) = args.address.filter(|address| args.round && *address < page) {
-        return Err(usage(format!("{address:#x} rounds down to 0, where nothing can be told from no address at all")));
+        return Err(usage(format!("{address:#x} rounds down to 0, which stands for no address at all"))
+            .hint("leave --address out, and the kernel finds room"));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };

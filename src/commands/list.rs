@@ -98,7 +98,7 @@ impl ListArgs {
         };
         let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == EVERYWHERE);
         let mut base = base.to_vec();
-        if self.all_ns && (self.times || self.pids || self.creators) && format == Format::Table {
+        if self.all_ns && format == Format::Table && !base.contains(&"NS") {
             // Ids and keys alone do not tell segments of several namespaces apart.
             base.insert(0, "NS");
         }

@@ -21,7 +21,10 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"segment\":{…}}, as it is afterwards.",
     notes: "Owner, group and mode are changed with one call, which moves the segment's change time; locking does not. \
             The creator keeps the right to change and remove the segment whoever owns it. Of huge pages, which \
-            cannot be swapped, a lock shows but does nothing.",
+            cannot be swapped, a lock shows but does nothing.\n\n\
+            In a user namespace the kernel shows one number, nobody's, for all users and groups without one there. \
+            Since the call sets all three, such an owner or group would be lost: it is refused unless --owner or \
+            --group says who it shall be.",
 };
 
 /// Change owner, group or mode; lock in memory or unlock

@@ -14,6 +14,9 @@ const UNITS: [&str; 6] = ["ms", "s", "m", "h", "d", "w"];
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration: write numbers with the units ms, s, m, h, d, w, as in 1h30m");
     // The library knows many more spellings ("2 years ago", "PT1H"): the contract has only these.
+    if text.is_empty() {
+        return Err(wrong());
+    }
     let mut rest = text;
     let mut shorter = UNITS.as_slice();
     while !rest.is_empty() {
@@ -25,9 +28,6 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         let unit = shorter.iter().position(|unit| *unit == &after[..letters]);
         shorter = &shorter[..unit.filter(|_| digits > 0).ok_or_else(wrong)?];
         rest = &after[letters..];
-    }
-    if text.is_empty() {
-        return Err(wrong());
     }
     // What is spelled well, and has no span, has too large a number.
     let long = || format!("{text} is too long");

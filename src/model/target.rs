@@ -81,9 +81,7 @@ impl Target {
         };
         Ok(Self { text: text.to_owned(), name })
     }
-}
 
-impl Target {
     /// Reads the name of a segment, in which the path of a file need not be UTF-8.
     ///
     /// # Errors
@@ -103,7 +101,7 @@ fn parse_os<T>(
     match (text.to_str(), text.as_bytes().strip_prefix(b"ftok:")) {
         (Some(text), _) => parse(text),
         (None, Some(rest)) => Ftok::parse(rest).map(of_file),
-        (None, None) => Err("this is not UTF-8, and only the path behind ftok: may be so".to_owned()),
+        (None, None) => Err("it is not UTF-8, which only a path behind ftok: need not be".to_owned()),
     }
 }
 

@@ -36,9 +36,12 @@ fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
             .cause("this user, or this control group, has all the processes that it may have")
             .hint("`ulimit -u` shows the user's limit, pids.max in /sys/fs/cgroup the control group's"),
         // No pipe can be made over which to speak with it.
-        Some(Errno::EMFILE | Errno::ENFILE) => Error::io(message, error, "pipe2")
-            .cause("this process, or the whole system, has all the files open that it may have")
-            .hint("`ulimit -n` shows the process's limit, `sysctl fs.file-nr` what the system has and may have"),
+        Some(Errno::EMFILE) => Error::io(message, error, "pipe2")
+            .cause("this process has all the files open that it may have")
+            .hint("`ulimit -n` shows the limit"),
+        Some(Errno::ENFILE) => Error::io(message, error, "pipe2")
+            .cause("the system has all the files open that it may have")
+            .hint("`sysctl fs.file-nr` shows how many there are and may be"),
         _ => Error::io(message, error, "execve"),
     }
 }

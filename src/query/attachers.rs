@@ -66,6 +66,8 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
     let listed: HashSet<_> = segments.iter().filter_map(|segment| Some((segment.ns?, segment.id))).collect();
     let mut moved = HashSet::new();
     let sees_everything = looks_into_all(system);
+    let has_processes = system.proc().join("self").exists();
+    let hides_processes = has_processes && hides_processes(system);
     for look in 1..=LOOKS {
         let chosen: Vec<&Segment> = open.iter().map(|index| &segments[*index]).collect();
         let found = find(system, &chosen, strays && look == 1)?;
@@ -76,7 +78,7 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
             stray = judge.strays(&listed);
         }
         open.clear();
-        let closed = found.closed > 0 || hides_processes(system);
+        let closed = found.closed > 0 || hides_processes;
         for (index, mut attachers) in judged {
             let segment = &mut segments[index];
             let missing = segment.nattch.saturating_sub(attachers.found());
@@ -94,7 +96,7 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
             }
             if missing > 0 {
                 // Whoever may look into every process meets few that are closed all the same, and these explain little.
-                let reason = if !has_processes(system) {
+                let reason = if !has_processes {
                     HiddenBy::Unknown
                 } else if moved.contains(&index) && (!closed || sees_everything) {
                     HiddenBy::InFlight
@@ -176,10 +178,5 @@ fn refresh(system: &System, old: &mut Segment) -> bool {
 
 /// Tells whether /proc hides processes from us (its hidepid option): even the first one, which always lives.
 fn hides_processes(system: &System) -> bool {
-    has_processes(system) && !system.proc().join("1").exists()
-}
-
-/// Tells whether there is a /proc at all.
-fn has_processes(system: &System) -> bool {
-    system.proc().join("self").exists()
+    !system.proc().join("1").exists()
 }

@@ -27,6 +27,14 @@ impl Account {
         }
     }
 
+    /// Gives the option that names one.
+    pub(crate) const fn option(self) -> &'static str {
+        match self {
+            Self::User => "--owner",
+            Self::Group => "--group",
+        }
+    }
+
     /// Gives the file of /proc/PID with the map of its numbers.
     const fn map(self) -> &'static str {
         match self {
@@ -58,25 +66,30 @@ impl System {
         };
         inside(entered, number).filter(has).ok_or_else(|| {
             let word = account.word();
-            Error::new(Kind::Failed, format!("{word} {number} has no number there"))
+            let error = Error::new(Kind::Failed, format!("{word} {number} has no number there"))
                 .target(number.to_string())
-                .cause(format!("the user namespace maps it to nothing: no segment there can be that {word}'s"))
-                .hint(format!("`cat /proc/self/{}` shows which numbers yours has", account.map()))
+                .cause(format!("the user namespace maps it to nothing: no segment there can be that {word}'s"));
+            // Another one's map is not ours to be shown.
+            if entered.is_empty() {
+                error.hint(format!("`cat /proc/self/{}` shows which numbers there are", account.map()))
+            } else {
+                error
+            }
         })
     }
 
     /// Tells whether a number that the kernel shows may stand for any user or group that has none here; one that is
     /// the caller's own is taken for that.
     pub(crate) fn may_be_anybody(&self, account: Account, number: u32) -> bool {
-        let overflow = procfs::sysctl(self.proc(), account.overflow()).unwrap_or(NOBODY);
-        // A map of all numbers but -1 leaves nobody out.
-        let leaves_out =
-            |map: Vec<IdRange>| map.iter().map(|range| u64::from(range.count)).sum::<u64>() < u32::MAX.into();
         let own = match account {
             Account::User => geteuid().as_raw(),
             Account::Group => getegid().as_raw(),
         };
-        u64::from(number) == overflow && number != own && self.own_map(account).is_none_or(leaves_out)
+        let overflow = || procfs::sysctl(self.proc(), account.overflow()).unwrap_or(NOBODY);
+        // A map of all numbers but -1 leaves nobody out.
+        let leaves_out =
+            |map: Vec<IdRange>| map.iter().map(|range| u64::from(range.count)).sum::<u64>() < u32::MAX.into();
+        number != own && u64::from(number) == overflow() && self.own_map(account).is_none_or(leaves_out)
     }
 
     /// Reads the map of the user namespace that this process is in.

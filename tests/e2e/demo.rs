@@ -119,6 +119,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             let contents = oracle::contents(row.get("shmid").parse().unwrap());
             assert!((0..=999).contains(&integer(&contents)));
         }),
+        root_trial("demo::what_cannot_be_kept_is_not_promised", || {
+            crate::create_root::sysctl("shm_rmid_forced", 1);
+            run(["demo", "--keep"].iter().chain(&FAST)).exits(5).prints_nothing().says("kernel.shm_rmid_forced is 1");
+            run(["demo"].iter().chain(&FAST)).exits(0);
+            assert_eq!(oracle::rows(), []);
+        }),
         trial("demo::signals_leave_neither_segment_nor_process", || {
             for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
                 interrupt(signal);

@@ -39,6 +39,17 @@ fn making() -> Vec<Trial> {
                 assert!(!ran.stderr.contains("it takes"), "{ran:?}");
             }
         }),
+        pool_trial("huge::an_address_between_two_pages_is_told_as_one_of_the_causes", HUGE, 1, |_| {
+            let id = run(["create", "--huge=2M", "-q"]).exits(0).stdout;
+            for more in [&[][..], &["--round"]] {
+                let between = [&["attach", id.trim(), "--address", "0x200001000", "--for", "1ms"], more].concat();
+                run(between).exits(1).prints_nothing().says("huge pages, and the address no multiple of 2 MiB");
+            }
+            run(["attach", id.trim(), "--address", "0x200000000", "--for", "1ms"]).exits(0);
+            // Where that is no cause, it is not told as one.
+            let taken = ["attach", id.trim(), "--address", "0x8000000000000000", "--for", "1ms"];
+            assert!(!run(taken).stderr.contains("huge pages"));
+        }),
         pool_trial("huge::pages_of_every_size_that_there_is", LARGER, 1, |pool| {
             let ran = run(["create", "--huge=1G", "--size", "5M", "--key", "7"]).exits(0);
             assert!(ran.stderr.contains("it takes 1 GiB, 1 huge page of 1 GiB; its size stays 5 MiB"), "{ran:?}");
