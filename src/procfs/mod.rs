@@ -2,6 +2,7 @@
 
 mod maps;
 mod process;
+mod row;
 mod sysctl;
 mod sysvipc;
 

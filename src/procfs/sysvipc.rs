@@ -1,21 +1,17 @@
 //! /proc/sysvipc/shm (linux/ipc/shm.c, `sysvipc_shm_proc_show`): all segments of the namespace of whoever opens it.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread::Builder;
 
-use memchr::memchr;
-use memchr::memmem::Finder;
+use memchr::arch::all::memchr::One;
 
 use super::ProcError;
-use crate::model::{Key, Mode, Segment, ShmId, Stamp};
+use super::row::{Fields, parse_line};
+use crate::model::{Segment, ShmId};
 
-/// linux/shm.h, in the mode: marked for destruction.
-const SHM_DEST: u32 = 0o1000;
-/// linux/shm.h, in the mode: locked in memory.
-const SHM_LOCKED: u32 = 0o2000;
 /// How much is asked of the kernel at once; it gives a page or so.
 const READ: usize = 8 << 10;
 /// How much is handed from thread to thread at once; a hundred rows or so, which one thread reads alone.
@@ -70,27 +66,28 @@ pub(crate) fn each_segment(root: &Path, mut show: impl FnMut(Segment)) -> Result
     lines.end(&source.path)
 }
 
-/// Reads as far as the row of one segment; `None` if there is none with this id.
+/// Reads as far as the row of one segment, which stands behind so many others as far as the caller can tell; `None` if
+/// there is none with this id.
+///
+/// The kernel has to make every row on the way; but those that are passed over take one call, and need not be looked at.
+/// If the caller was wrong, all are read.
 ///
 /// # Errors
 /// The file cannot be read, is empty, or has a line that is no segment.
-pub(crate) fn find_segment(root: &Path, id: ShmId) -> Result<Option<Segment>, ProcError> {
+pub(crate) fn find_segment(root: &Path, id: ShmId, behind: usize) -> Result<Option<Segment>, ProcError> {
     let mut source = Source::open(root)?;
     let mut lines = Lines::default();
-    let mut found = None;
-    let mut buffer = [0; READ];
-    // Most rows are somebody else's: one that has the number nowhere need not be understood.
     let number = id.to_string();
-    let number = Finder::new(&number);
+    let mut buffer = [0; READ];
+    let (mut behind, mut jumped) = (behind, false);
     loop {
         let count = source.read(&mut buffer)?;
+        let mut found = None;
         lines.feed(&source.path, &buffer[..count], &mut |line| {
-            if found.is_some() || number.find(line).is_none() {
-                return Ok(());
-            }
             let mut fields = Fields(line);
-            fields.signed("key")?;
-            if fields.signed("shmid")? == i64::from(id.raw()) {
+            fields.next();
+            // Most rows are somebody else's, and need not be understood.
+            if fields.next() == number.as_bytes() {
                 found = Some(parse_line(line)?);
             }
             Ok(())
@@ -98,7 +95,16 @@ pub(crate) fn find_segment(root: &Path, id: ShmId) -> Result<Option<Segment>, Pr
         if found.is_some() {
             return Ok(found);
         }
-        if count == 0 {
+        if count > 0 && behind > lines.count {
+            let (place, beyond) = lines.beyond(behind);
+            if source.seek(place).is_ok() {
+                (lines, jumped) = (beyond, true);
+            }
+            behind = 0;
+        } else if count == 0 && jumped {
+            source.seek(0)?;
+            (lines, jumped) = (Lines::default(), false);
+        } else if count == 0 {
             return lines.end(&source.path).map(|()| None);
         }
     }
@@ -130,6 +136,11 @@ impl Source {
         }
     }
 
+    /// Goes to another place in the file.
+    fn seek(&mut self, place: u64) -> Result<(), ProcError> {
+        self.file.seek(SeekFrom::Start(place)).map(drop).map_err(|error| ProcError::read(&self.path, error))
+    }
+
     /// Appends what one call gives; gives how many bytes, 0 at the end.
     fn read_once(&mut self, bytes: &mut Vec<u8>) -> Result<usize, ProcError> {
         let mut buffer = [0; READ];
@@ -157,6 +168,10 @@ struct Lines {
     rest: Vec<u8>,
     /// How many lines there were.
     count: usize,
+    /// Bytes of the headings with their end, which are as wide as a row at the least.
+    width: usize,
+    /// Whether what comes first is the end of a line that was passed over.
+    within: bool,
 }
 
 impl Lines {
@@ -167,20 +182,38 @@ impl Lines {
         mut bytes: &[u8],
         visit: &mut impl FnMut(&[u8]) -> Result<(), &'static str>,
     ) -> Result<(), ProcError> {
-        while let Some(end) = memchr(b'\n', bytes) {
-            self.count += 1;
+        // Not the search that first asks what the processor can do: where that is a virtual one, the answers take as long
+        // as hundreds of rows.
+        let newline = One::new(b'\n');
+        while let Some(end) = newline.find(bytes) {
             let mut line = &bytes[..end];
+            bytes = &bytes[end + 1..];
             if !self.rest.is_empty() {
                 self.rest.extend_from_slice(line);
                 line = &self.rest;
             }
-            let result = if self.count == 1 { Self::headings(line) } else { visit(line) };
+            let passed_over = std::mem::take(&mut self.within);
+            self.count += usize::from(!passed_over);
+            let result = match self.count {
+                _ if passed_over => Ok(()),
+                1 => {
+                    self.width = line.len() + 1;
+                    Self::headings(line)
+                }
+                _ => visit(line),
+            };
             self.rest.clear();
             result.map_err(|field| ProcError::Format { path: path.to_owned(), line: self.count, field })?;
-            bytes = &bytes[end + 1..];
         }
         self.rest.extend_from_slice(bytes);
         Ok(())
+    }
+
+    /// Gives the place where the last of so many rows ends, or one before it where rows are wider than the headings; and
+    /// what is to be fed from there on.
+    fn beyond(&self, rows: usize) -> (u64, Self) {
+        let count = rows + 1;
+        ((self.width * count - 1) as u64, Self { count, width: self.width, within: true, rest: Vec::new() })
     }
 
     /// Makes sure that the first line is the kernel's, and not what a sandbox has put in the place of it.
@@ -201,130 +234,10 @@ impl Lines {
     }
 }
 
-/// The fields of a line, split at spaces, since wide numbers overflow their columns.
-///
-/// Digits are read as bytes: of many segments, going through text would cost as much as all the rest.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    /// Gives the next field; empty behind the last.
-    fn next(&mut self) -> &'a [u8] {
-        let start = self.0.iter().position(|byte| *byte != b' ').unwrap_or(self.0.len());
-        let rest = &self.0[start..];
-        let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
-        self.0 = &rest[end..];
-        &rest[..end]
-    }
-
-    /// Reads a whole number, or names the field that is none.
-    fn unsigned(&mut self, name: &'static str) -> Result<u64, &'static str> {
-        let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
-        let mut number = 0_u64;
-        // One pass over the digits, since a listing has sixteen of these in every row.
-        for (place, byte) in self.0.iter().enumerate().skip(start) {
-            match byte.wrapping_sub(b'0') {
-                digit @ ..=9 => {
-                    number = number.checked_mul(10).and_then(|number| number.checked_add(digit.into())).ok_or(name)?;
-                }
-                _ if *byte == b' ' && place > start => {
-                    self.0 = &self.0[place..];
-                    return Ok(number);
-                }
-                _ => return Err(name),
-            }
-        }
-        self.0 = &[];
-        Ok(number)
-    }
-
-    /// Reads a whole number that fits its type, or names the field that is none.
-    fn narrow<T: TryFrom<u64>>(&mut self, name: &'static str) -> Result<T, &'static str> {
-        T::try_from(self.unsigned(name)?).map_err(|_| name)
-    }
-
-    /// Reads a number that may be negative, or names the field that is none.
-    fn signed(&mut self, name: &'static str) -> Result<i64, &'static str> {
-        let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
-        match self.0.get(start..).and_then(|rest| rest.strip_prefix(b"-")) {
-            Some(rest) if rest.first() != Some(&b' ') => {
-                self.0 = rest;
-                self.unsigned(name).and_then(|number| 0_i64.checked_sub_unsigned(number).ok_or(name))
-            }
-            Some(_) => Err(name),
-            None => self.unsigned(name).and_then(|number| i64::try_from(number).map_err(|_| name)),
-        }
-    }
-
-    /// Reads a pid, of which 0 is none.
-    fn pid(&mut self, name: &'static str) -> Result<Option<i32>, &'static str> {
-        self.narrow(name).map(|pid| (pid != 0).then_some(pid))
-    }
-
-    /// Reads a time, of which 0 is never.
-    fn time(&mut self, name: &'static str) -> Result<Option<Stamp>, &'static str> {
-        self.signed(name).map(Stamp::from_kernel)
-    }
-
-    /// Reads a number that older kernels do not show.
-    fn optional(&mut self, name: &'static str) -> Result<Option<u64>, &'static str> {
-        match self.next() {
-            [] => Ok(None),
-            field => digits(field, 10).map(Some).ok_or(name),
-        }
-    }
-}
-
-/// Reads digits of a base of at most ten; `None` for anything else, for nothing, and beyond 64 bits.
-fn digits(field: &[u8], base: u64) -> Option<u64> {
-    let value = |digit: u8| Some(u64::from(digit.wrapping_sub(b'0'))).filter(|value| *value < base);
-    let step = |number: u64, digit: &u8| number.checked_mul(base)?.checked_add(value(*digit)?);
-    if field.is_empty() { None } else { field.iter().try_fold(0, step) }
-}
-
-/// Reads one line.
-fn parse_line(line: &[u8]) -> Result<Segment, &'static str> {
-    let mut fields = Fields(line);
-    let key = i32::try_from(fields.signed("key")?).map_err(|_| "key")?;
-    let id = ShmId::new(fields.narrow("shmid")?).ok_or("shmid")?;
-    let mode = digits(fields.next(), 8).and_then(|mode| u32::try_from(mode).ok()).ok_or("perms")?;
-    // Fields of a struct literal are evaluated in the order in which they stand: that of the line.
-    Ok(Segment {
-        id,
-        key: Key::from_kernel(key),
-        mode: Mode::from_kernel(mode),
-        size: fields.unsigned("size")?,
-        cpid: fields.pid("cpid")?,
-        lpid: fields.pid("lpid")?,
-        nattch: fields.unsigned("nattch")?,
-        uid: fields.narrow("uid")?,
-        gid: fields.narrow("gid")?,
-        cuid: fields.narrow("cuid")?,
-        cgid: fields.narrow("cgid")?,
-        atime: fields.time("atime")?,
-        dtime: fields.time("dtime")?,
-        ctime: fields.time("ctime")?,
-        // Kernels before 2.6.34 had no columns for these.
-        rss: fields.optional("rss")?,
-        swap: fields.optional("swap")?,
-        owner: None,
-        group: None,
-        creator: None,
-        creator_group: None,
-        idle_seconds: None,
-        dest: mode & SHM_DEST != 0,
-        locked: mode & SHM_LOCKED != 0,
-        state: None,
-        ns: None,
-        creator_command: None,
-        last_command: None,
-        attachers: None,
-        container: None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Stamp;
     use std::fs;
 
     const HEADINGS: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n";
@@ -338,7 +251,7 @@ mod tests {
         let all = each_segment(root.path(), |segment| segments.push(segment)).map(|()| segments);
         for segment in all.iter().flatten().step_by(500) {
             // The other way to read gives the same.
-            assert_eq!(find_segment(root.path(), segment.id).unwrap().as_ref(), Some(segment));
+            assert_eq!(find_segment(root.path(), segment.id, 0).unwrap().as_ref(), Some(segment));
         }
         all
     }
@@ -376,6 +289,32 @@ mod tests {
         assert!(error.contains("line 2") && error.contains("size"), "{error}");
         assert!(read(&format!("{HEADINGS}1 2 600 4096 1 1 0")).is_err(), "a line that was cut off is no segment");
         assert!(read(&format!("{HEADINGS}1 -5 600 4096 1 1 0 0 0 0 0 0 0 0 0 0\n")).is_err());
+    }
+
+    #[test]
+    fn rows_that_are_told_to_stand_before_are_passed_over_and_no_row_is_missed() {
+        // As wide as the headings, as the kernel makes them, and wider.
+        for wide in [0, 7] {
+            let width = HEADINGS.len() - 1 + wide;
+            let row =
+                |id: u32, size: usize| format!("{:<width$}\n", format!("0 {id} 600 {size}{}", " 2000".repeat(12)));
+            // The row is there twice, which tells from where on it was looked for.
+            let rows = (0..3000).map(|id| row(if id == 500 { 2000 } else { id }, id as usize));
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir(root.path().join("sysvipc")).unwrap();
+            fs::write(root.path().join("sysvipc/shm"), format!("{HEADINGS}{}", rows.collect::<String>())).unwrap();
+            let size = |id, behind| {
+                find_segment(root.path(), ShmId::new(id).unwrap(), behind).unwrap().map(|segment| segment.size)
+            };
+            for (behind, found) in [(0, 500), (10, 500), (400, 500), (500, 500), (800, 2000), (2000, 2000)] {
+                assert_eq!(size(2000, behind), Some(found), "{behind} rows of {width} bytes");
+            }
+            // Told wrongly, it is found all the same.
+            for behind in [1000, 2900, 3000, 5000] {
+                assert_eq!(size(700, behind), Some(700), "{behind} rows of {width} bytes");
+            }
+            assert_eq!(size(500, 400), None);
+        }
     }
 
     #[test]

@@ -1,0 +1,129 @@
+//! A row of /proc/sysvipc/shm.
+
+use crate::model::{Key, Mode, Segment, ShmId, Stamp};
+
+/// linux/shm.h, in the mode: marked for destruction.
+const SHM_DEST: u32 = 0o1000;
+/// linux/shm.h, in the mode: locked in memory.
+const SHM_LOCKED: u32 = 0o2000;
+
+/// The fields of a line, split at spaces, since wide numbers overflow their columns.
+///
+/// Digits are read as bytes: of many segments, going through text would cost as much as all the rest.
+pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// Gives the next field; empty behind the last.
+    pub(super) fn next(&mut self) -> &'a [u8] {
+        let start = self.0.iter().position(|byte| *byte != b' ').unwrap_or(self.0.len());
+        let rest = &self.0[start..];
+        let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
+        self.0 = &rest[end..];
+        &rest[..end]
+    }
+
+    /// Reads a whole number, or names the field that is none.
+    fn unsigned(&mut self, name: &'static str) -> Result<u64, &'static str> {
+        let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
+        let mut number = 0_u64;
+        // One pass over the digits, since a listing has sixteen of these in every row.
+        for (place, byte) in self.0.iter().enumerate().skip(start) {
+            match byte.wrapping_sub(b'0') {
+                digit @ ..=9 => {
+                    number = number.checked_mul(10).and_then(|number| number.checked_add(digit.into())).ok_or(name)?;
+                }
+                _ if *byte == b' ' && place > start => {
+                    self.0 = &self.0[place..];
+                    return Ok(number);
+                }
+                _ => return Err(name),
+            }
+        }
+        self.0 = &[];
+        Ok(number)
+    }
+
+    /// Reads a whole number that fits its type, or names the field that is none.
+    fn narrow<T: TryFrom<u64>>(&mut self, name: &'static str) -> Result<T, &'static str> {
+        T::try_from(self.unsigned(name)?).map_err(|_| name)
+    }
+
+    /// Reads a number that may be negative, or names the field that is none.
+    fn signed(&mut self, name: &'static str) -> Result<i64, &'static str> {
+        let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
+        match self.0.get(start..).and_then(|rest| rest.strip_prefix(b"-")) {
+            Some(rest) if rest.first() != Some(&b' ') => {
+                self.0 = rest;
+                self.unsigned(name).and_then(|number| 0_i64.checked_sub_unsigned(number).ok_or(name))
+            }
+            Some(_) => Err(name),
+            None => self.unsigned(name).and_then(|number| i64::try_from(number).map_err(|_| name)),
+        }
+    }
+
+    /// Reads a pid, of which 0 is none.
+    fn pid(&mut self, name: &'static str) -> Result<Option<i32>, &'static str> {
+        self.narrow(name).map(|pid| (pid != 0).then_some(pid))
+    }
+
+    /// Reads a time, of which 0 is never.
+    fn time(&mut self, name: &'static str) -> Result<Option<Stamp>, &'static str> {
+        self.signed(name).map(Stamp::from_kernel)
+    }
+
+    /// Reads a number that older kernels do not show.
+    fn optional(&mut self, name: &'static str) -> Result<Option<u64>, &'static str> {
+        match self.next() {
+            [] => Ok(None),
+            field => digits(field, 10).map(Some).ok_or(name),
+        }
+    }
+}
+
+/// Reads digits of a base of at most ten; `None` for anything else, for nothing, and beyond 64 bits.
+fn digits(field: &[u8], base: u64) -> Option<u64> {
+    let value = |digit: u8| Some(u64::from(digit.wrapping_sub(b'0'))).filter(|value| *value < base);
+    let step = |number: u64, digit: &u8| number.checked_mul(base)?.checked_add(value(*digit)?);
+    if field.is_empty() { None } else { field.iter().try_fold(0, step) }
+}
+
+/// Reads one line.
+pub(super) fn parse_line(line: &[u8]) -> Result<Segment, &'static str> {
+    let mut fields = Fields(line);
+    let key = i32::try_from(fields.signed("key")?).map_err(|_| "key")?;
+    let id = ShmId::new(fields.narrow("shmid")?).ok_or("shmid")?;
+    let mode = digits(fields.next(), 8).and_then(|mode| u32::try_from(mode).ok()).ok_or("perms")?;
+    // Fields of a struct literal are evaluated in the order in which they stand: that of the line.
+    Ok(Segment {
+        id,
+        key: Key::from_kernel(key),
+        mode: Mode::from_kernel(mode),
+        size: fields.unsigned("size")?,
+        cpid: fields.pid("cpid")?,
+        lpid: fields.pid("lpid")?,
+        nattch: fields.unsigned("nattch")?,
+        uid: fields.narrow("uid")?,
+        gid: fields.narrow("gid")?,
+        cuid: fields.narrow("cuid")?,
+        cgid: fields.narrow("cgid")?,
+        atime: fields.time("atime")?,
+        dtime: fields.time("dtime")?,
+        ctime: fields.time("ctime")?,
+        // Kernels before 2.6.34 had no columns for these.
+        rss: fields.optional("rss")?,
+        swap: fields.optional("swap")?,
+        owner: None,
+        group: None,
+        creator: None,
+        creator_group: None,
+        idle_seconds: None,
+        dest: mode & SHM_DEST != 0,
+        locked: mode & SHM_LOCKED != 0,
+        state: None,
+        ns: None,
+        creator_command: None,
+        last_command: None,
+        attachers: None,
+        container: None,
+    })
+}
