@@ -32,9 +32,10 @@ pub(crate) struct Detached {
 pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Result<Detached, Error> {
     let id = seen.id;
     let mut ours = holders(system, id)?;
+    let all: Vec<_> = ours.iter().map(|holder| holder.pid).collect();
     ours.retain(|holder| pid.is_none_or(|pid| holder.pid == pid));
     if ours.is_empty() {
-        return Err(no_holder(system, seen, pid));
+        return Err(no_holder(system, seen, pid, &all));
     }
     for Holder { pid, pidfd } in &ours {
         match sys::ask_to_end(pidfd, *pid) {
@@ -72,8 +73,8 @@ pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Resul
     })
 }
 
-/// Makes the error for when there is nothing of ours to end.
-fn no_holder(system: &System, seen: &Segment, pid: Option<i32>) -> Error {
+/// Makes the error for when there is nothing of ours to end, or not what was named.
+fn no_holder(system: &System, seen: &Segment, pid: Option<i32>, ours: &[i32]) -> Error {
     let id = seen.id;
     let who = pid.map_or_else(String::new, |pid| format!("pid {pid} is no holder of it; "));
     if seen.nattch == 0 {
@@ -81,8 +82,17 @@ fn no_holder(system: &System, seen: &Segment, pid: Option<i32>) -> Error {
             .target(id.to_string())
             .hint(format!("`shmadm attach {id} --background` starts a holder"));
     }
-    let message =
-        format!("refused to detach segment {id}: {who}no holder of user {} has it attached", system.user(system.uid()));
+    let user = system.user(system.uid());
+    if let Some((first, more)) = ours.split_first() {
+        let pids = more.iter().fold(first.to_string(), |pids, pid| format!("{pids}, {pid}"));
+        return attached_refusal(
+            system,
+            seen,
+            format!("refused to detach segment {id}: {who}the holders of user {user} are: {pids}"),
+        )
+        .hint(format!("`shmadm detach {id}` ends all of these, and `shmadm detach {id} --pid {first}` that one"));
+    }
+    let message = format!("refused to detach segment {id}: {who}no holder of user {user} has it attached");
     attached_refusal(system, seen, message)
         .hint("only a process can end its own attachment: end the process, or have it detach")
 }

@@ -64,8 +64,12 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
             refusal
                 .hint(format!("it is marked for destruction already, and goes with its last detach: `shmadm who {id}`"))
         } else if may_control(system, &now) == Some(false) {
-            let mut users = vec![system.user(now.uid), system.user(now.cuid), "root".to_owned()];
-            users.dedup();
+            let mut users = Vec::new();
+            for user in [system.user(now.uid), system.user(now.cuid), "root".to_owned()] {
+                if !users.contains(&user) {
+                    users.push(user);
+                }
+            }
             refusal.hint(format!("only {} can remove it", users.join(" or ")))
         } else {
             refusal.hint(format!(

@@ -43,8 +43,9 @@ impl Report {
         let there = named.metadata().ok();
         let is_stream = there.as_ref().is_some_and(|there| {
             let kind = there.file_type();
-            // What an open descriptor is called leads to a file that somebody is writing to.
-            let open = named.starts_with("/dev") || named.starts_with("/proc");
+            // What an open descriptor is called leads to a file that somebody is writing to; /dev/shm has files as well.
+            let names = ["/dev/fd", "/dev/stdout", "/dev/stderr", "/proc"];
+            let open = names.iter().any(|name| named.starts_with(name));
             kind.is_fifo() || kind.is_char_device() || (kind.is_file() && open)
         });
         let place = if is_stream {

@@ -86,9 +86,11 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         let id = segment.id;
         context.ui.warning(&format!("kernel.shm_rmid_forced is 1: the last detach will destroy segment {id}"));
     }
+    let interrupts = Interrupts::note()?;
     if args.background {
         let hold = Hold { access, exec: args.exec, place, duration: args.duration };
         let holder = start_holder(&context.system, &segment, hold)?;
+        interrupts.check()?;
         tell(args, context, holder.attached()).map_err(|error| {
             error.hint(format!("holder {} was ended again, since nobody could be told of it", holder.pid()))
         })?;
@@ -96,7 +98,6 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         holder.keep();
         return Ok(Exit::Done);
     }
-    let interrupts = Interrupts::note()?;
     let attachment = act::attach(&context.system, &segment, access, place, args.exec, Use::Holding)?;
     let attached = Attached {
         id: attachment.id(),

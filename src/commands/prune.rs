@@ -16,6 +16,7 @@ use crate::render::{
     Failure, Format, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, TableStyle, idle, select, write_prune_json,
     write_rows,
 };
+use crate::ui::Ui;
 
 /// What the manual page adds.
 pub(crate) const MANUAL: Manual = Manual {
@@ -69,20 +70,24 @@ impl PruneArgs {
     /// Gives what the listing is filtered by.
     fn filter(&self, system: &System) -> Result<Filter, Error> {
         let mut filter = self.filters.filter(system)?;
-        match filter.state {
-            Some(State::InUse | State::Dest) => {
-                return Err(usage("prune never takes segments that are attached")
-                    .hint("`shmadm rm --force SEGMENT` marks one for destruction"));
-            }
-            Some(State::Idle | State::Unknown) if !self.unattached => {
-                return Err(usage("without --unattached prune takes orphans alone")
-                    .hint("add --unattached: somebody may come back for what is idle or unknown"));
-            }
-            _ => {}
-        }
         filter.mine |= filter.owner.is_none() && !self.any_owner;
         filter.older_than.get_or_insert(TEN_MINUTES);
         Ok(filter)
+    }
+
+    /// Warns where nothing can ever be in the state that is asked for and be taken.
+    fn warn_of_state(&self, state: Option<State>, ui: &mut Ui) {
+        match state {
+            Some(State::InUse | State::Dest) => {
+                ui.warning("prune never takes segments that are attached");
+                ui.hint("`shmadm rm --force SEGMENT` marks one for destruction");
+            }
+            Some(State::Idle | State::Unknown) if !self.unattached => {
+                ui.warning("without --unattached prune takes orphans alone");
+                ui.hint("add --unattached: somebody may come back for what is idle or unknown");
+            }
+            _ => {}
+        }
     }
 
     /// Tells whether a segment is one to remove.
@@ -102,6 +107,7 @@ impl PruneArgs {
 /// The segments cannot be listed, or a confirmation is missing (Refused); failures of single ones are in the report.
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
     let filter = args.filter(&context.system)?;
+    args.warn_of_state(filter.state, &mut context.ui);
     let mut pruning = Pruning::default();
     let (mut chosen, mut namespaces) = (Vec::new(), Vec::new());
     if args.all_ns {

@@ -171,7 +171,7 @@ pub(crate) fn serve(arguments: impl Iterator<Item = String>) -> Result<(), Error
 /// Attaches and waits.
 fn serve_attached(id: ShmId, hold: Hold) -> Result<(), Error> {
     let attached = Interrupts::note_always()
-        .map_err(|errno| SysError { errno, call: "shmat", target: On::Id(id) })
+        .map_err(|errno| SysError { errno, call: "sigaction", target: On::Id(id) })
         .and_then(|interrupts| Ok((interrupts, Attachment::new(id, hold.access, hold.exec, hold.place)?)));
     let (interrupts, attachment) = match attached {
         Ok(attached) => attached,

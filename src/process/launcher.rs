@@ -1,9 +1,10 @@
 //! The launcher: this program executed anew, which gives a command of the user's the signals and streams that our caller left
 //! us, and becomes that command.
 
-use std::ffi::{CString, OsString};
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -44,9 +45,25 @@ pub(crate) fn become_command(arguments: impl IntoIterator<Item = OsString>) -> (
     let Some(name) = command.first() else { return misused() };
     inherited.apply();
     let Err(errno) = execvp(name, &command);
-    let code = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+    let found = is_found(name);
     let name = name.to_string_lossy();
-    (Error::new(Kind::Failed, format!("cannot run {name}")).system(words(errno, "execve")).target(name), code)
+    let error = Error::new(Kind::Failed, format!("cannot run {name}")).system(words(errno, "execve")).target(name);
+    match errno {
+        Errno::ENOENT => (error, NOT_FOUND),
+        _ if !found => (error.cause("it is in no directory of PATH, of which one may not be searched"), NOT_FOUND),
+        _ => (error, NOT_EXECUTABLE),
+    }
+}
+
+/// Tells whether a command is there, though it cannot be executed. A directory of PATH that may not be searched makes
+/// execvp(3) say EACCES of commands that are nowhere, which shells do not believe.
+fn is_found(name: &CStr) -> bool {
+    let name = Path::new(OsStr::from_bytes(name.to_bytes()));
+    if name.components().count() > 1 || name.is_absolute() {
+        return true;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
 /// Makes the error of a launcher that was started by somebody else.

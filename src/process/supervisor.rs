@@ -234,7 +234,8 @@ impl Tracer {
         self.standby.tell(call.id);
         let proc = system.proc();
         let pid = procfs::process_of(proc, call.thread);
-        let command = pid.and_then(|pid| procfs::command(proc, pid)).map(|command| lossless(&command));
+        let command = pid.filter(|_| system.owns_proc()).and_then(|pid| procfs::command(proc, pid));
+        let command = command.map(|command| lossless(&command));
         // What was read is of the caller if that still waits: no pid can have become another's meanwhile.
         if let Some(pid) = pid.filter(|_| sys::still_waits(&self.listener, call.id)) {
             self.calls.note(pid, call.key, call.size, command.as_deref());

@@ -237,11 +237,11 @@ fn orphans(system: &System) -> Option<String> {
         ("--older-than 0s", unseen(Filter { mine: false, ..plain })),
     ];
     let options: Vec<_> = options.into_iter().filter_map(|(option, needed)| needed.then_some(option)).collect();
-    let with = if options.is_empty() { String::new() } else { format!(" with {}", options.join(" ")) };
+    let with: String = options.iter().map(|option| format!(" {option}")).collect();
     match segments.len() {
         0 => None,
-        1 => Some(format!("1 of them is an orphan: `shmadm prune --dry-run` lists it{with}")),
-        many => Some(format!("{many} of them are orphans: `shmadm prune --dry-run` lists them{with}")),
+        1 => Some(format!("1 of them is an orphan: `shmadm prune --dry-run{with}` lists it")),
+        many => Some(format!("{many} of them are orphans: `shmadm prune --dry-run{with}` lists them")),
     }
 }
 

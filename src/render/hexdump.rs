@@ -12,26 +12,31 @@ pub(crate) struct HexDump {
     before: Option<[u8; LINE]>,
     /// Whether the fold has been marked.
     folded: bool,
+    /// The beginning of a line whose rest is to come.
+    begun: Vec<u8>,
 }
 
 impl HexDump {
-    /// Writes bytes that stand at an offset; all but the last call's are a multiple of a line long.
+    /// Writes bytes that stand at an offset, right behind those of the call before.
     ///
     /// # Errors
     /// The writer's.
     pub(crate) fn write(&mut self, out: &mut impl Write, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        for (number, line) in bytes.chunks(LINE).enumerate() {
-            let whole = line.try_into().ok();
-            if whole.is_some() && whole == self.before {
-                if !self.folded {
-                    self.folded = true;
-                    writeln!(out, "*")?;
-                }
-                continue;
-            }
-            (self.before, self.folded) = (whole, false);
-            write_line(out, offset + (number * LINE) as u64, line)?;
+        let (mut offset, mut bytes) = (offset, bytes);
+        if !self.begun.is_empty() {
+            let (head, tail) = bytes.split_at(bytes.len().min(LINE - self.begun.len()));
+            let start = offset - self.begun.len() as u64;
+            self.begun.extend_from_slice(head);
+            let Ok(line) = self.begun.as_slice().try_into() else { return Ok(()) };
+            self.line(out, start, line)?;
+            self.begun.clear();
+            (offset, bytes) = (offset + head.len() as u64, tail);
         }
+        let (lines, rest) = bytes.as_chunks();
+        for (number, line) in lines.iter().enumerate() {
+            self.line(out, offset + (number * LINE) as u64, *line)?;
+        }
+        self.begun.extend_from_slice(rest);
         Ok(())
     }
 
@@ -40,11 +45,14 @@ impl HexDump {
     /// # Errors
     /// The writer's.
     pub(crate) fn zeros(&mut self, out: &mut impl Write, offset: u64, length: u64) -> io::Result<()> {
-        // Two lines begin a fold; the end may be part of a line.
-        let fold = (2 * LINE as u64).min(length / LINE as u64 * LINE as u64);
-        let rest = length % LINE as u64;
-        self.write(out, offset, &vec![0; usize::try_from(fold).unwrap_or(0)])?;
-        self.write(out, offset + length - rest, &vec![0; usize::try_from(rest).unwrap_or(0)])
+        let line = LINE as u64;
+        // The end of a line that is begun, two lines that begin a fold, and the beginning of another line.
+        let head = length.min((line - self.begun.len() as u64) % line);
+        let (lines, tail) = ((length - head) / line * line, (length - head) % line);
+        for (offset, length) in [(offset, head), (offset + head, lines.min(2 * line)), (offset + length - tail, tail)] {
+            self.write(out, offset, &[0; 2 * LINE][..usize::try_from(length).unwrap_or(0)])?;
+        }
+        Ok(())
     }
 
     /// Ends the dump with the offset behind its last byte.
@@ -52,7 +60,19 @@ impl HexDump {
     /// # Errors
     /// The writer's.
     pub(crate) fn end(self, out: &mut impl Write, end: u64) -> io::Result<()> {
+        if !self.begun.is_empty() {
+            write_line(out, end - self.begun.len() as u64, &self.begun)?;
+        }
         writeln!(out, "{end:08x}")
+    }
+
+    /// Writes a whole line, or folds it.
+    fn line(&mut self, out: &mut impl Write, offset: u64, line: [u8; LINE]) -> io::Result<()> {
+        if self.before == Some(line) {
+            return if std::mem::replace(&mut self.folded, true) { Ok(()) } else { writeln!(out, "*") };
+        }
+        (self.before, self.folded) = (Some(line), false);
+        write_line(out, offset, &line)
     }
 }
 
@@ -92,6 +112,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn pieces_may_end_anywhere() {
+        let mut bytes = vec![0; 100];
+        bytes.extend(b"begin, and go on for more than a line".iter());
+        bytes.extend(vec![0; 200]);
+        let mut whole = Vec::new();
+        let mut dump = HexDump::default();
+        dump.write(&mut whole, 5, &bytes).unwrap();
+        dump.end(&mut whole, 5 + bytes.len() as u64).unwrap();
+        for length in 1..50 {
+            for holes in [false, true] {
+                let (mut parts, mut dump, mut offset) = (Vec::new(), HexDump::default(), 5);
+                for part in bytes.chunks(length) {
+                    if holes && part.iter().all(|byte| *byte == 0) {
+                        dump.zeros(&mut parts, offset, part.len() as u64).unwrap();
+                    } else {
+                        dump.write(&mut parts, offset, part).unwrap();
+                    }
+                    offset += part.len() as u64;
+                }
+                dump.end(&mut parts, offset).unwrap();
+                assert_eq!(String::from_utf8_lossy(&parts), String::from_utf8_lossy(&whole), "{length}, {holes}");
+            }
+        }
+    }
+
+    #[test]
     fn holes_look_like_zeros() {
         for length in [0_u64, 5, 16, 17, 32, 33, 48, 1000] {
             let (mut of_bytes, mut of_hole) = (Vec::new(), Vec::new());
@@ -99,6 +145,8 @@ mod tests {
             let bytes = vec![0; usize::try_from(length).unwrap()];
             one.write(&mut of_bytes, 16, &bytes).unwrap();
             other.zeros(&mut of_hole, 16, length).unwrap();
+            one.end(&mut of_bytes, 16 + length).unwrap();
+            other.end(&mut of_hole, 16 + length).unwrap();
             assert_eq!(of_hole, of_bytes, "{length}");
         }
     }

@@ -12,14 +12,32 @@ use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{self, c_int};
 
 use super::{On, SysError, files, sysv};
 use crate::model::{Access, ShmId};
 
-/// What a pipe holds unless told otherwise (pipe(7)).
-const PIPE_CAPACITY: usize = 64 << 10;
+/// A pipe whose both ends are ours.
+#[derive(Debug)]
+struct Pipe {
+    /// Where bytes come out.
+    reader: OwnedFd,
+    /// Where they go in.
+    writer: OwnedFd,
+    /// Bytes that it holds; beyond them, a write would wait for a reader for ever. A user who has many pipes gets small
+    /// ones (pipe(7), pipe-user-pages-soft).
+    room: usize,
+}
+
+impl Pipe {
+    /// Makes one.
+    fn new() -> Result<Self, Errno> {
+        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+        let room = usize::try_from(fcntl(&writer, FcntlArg::F_GETPIPE_SZ)?).map_err(|_| Errno::EINVAL)?;
+        Ok(Self { reader, writer, room })
+    }
+}
 
 /// Where a segment shall be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +62,7 @@ pub(crate) struct Attachment {
     /// What the mapping allows.
     access: Access,
     /// The private pipes through which copies to and from our memory go, as many as there were at once.
-    pipes: Mutex<Vec<(OwnedFd, OwnedFd)>>,
+    pipes: Mutex<Vec<Pipe>>,
 }
 
 // SAFETY: the mapping belongs to no thread, and may be left by any.
@@ -137,14 +155,14 @@ impl Attachment {
     /// # Errors
     /// EFAULT if the range leaves the segment, or a page of it cannot be had.
     pub(crate) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Errno> {
-        self.through_pipe(|reader, writer| {
+        self.through_pipe(|pipe| {
             let mut done = 0;
             while done < bytes.len() {
-                let piece = (bytes.len() - done).min(PIPE_CAPACITY);
-                let sent = self.send(offset + done as u64, piece, writer)?;
+                let piece = (bytes.len() - done).min(pipe.room);
+                let sent = self.send(offset + done as u64, piece, pipe.writer.as_fd())?;
                 let end = done + sent;
                 while done < end {
-                    done += nix::unistd::read(reader, &mut bytes[done..end])?;
+                    done += nix::unistd::read(&pipe.reader, &mut bytes[done..end])?;
                 }
             }
             Ok(())
@@ -163,12 +181,12 @@ impl Attachment {
 
     /// Copies bytes in, and counts them.
     fn copy_through_pipe(&self, offset: u64, bytes: &[u8], done: &mut usize) -> Result<(), Errno> {
-        self.through_pipe(|reader, writer| {
+        self.through_pipe(|pipe| {
             while *done < bytes.len() {
-                let piece = (bytes.len() - *done).min(PIPE_CAPACITY);
-                let end = *done + nix::unistd::write(writer, &bytes[*done..*done + piece])?;
+                let piece = (bytes.len() - *done).min(pipe.room);
+                let end = *done + nix::unistd::write(&pipe.writer, &bytes[*done..*done + piece])?;
                 while *done < end {
-                    *done += self.receive(offset + *done as u64, end - *done, reader)?;
+                    *done += self.receive(offset + *done as u64, end - *done, pipe.reader.as_fd())?;
                 }
             }
             Ok(())
@@ -176,17 +194,11 @@ impl Attachment {
     }
 
     /// Lends a private pipe; after a failure it is thrown away with whatever is left in it.
-    fn through_pipe<T>(
-        &self,
-        work: impl FnOnce(BorrowedFd<'_>, BorrowedFd<'_>) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
+    fn through_pipe<T>(&self, work: impl FnOnce(&Pipe) -> Result<T, Errno>) -> Result<T, Errno> {
         let pipes = || self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = pipes().pop();
-        let pipe = match idle {
-            Some(pipe) => pipe,
-            None => nix::unistd::pipe2(OFlag::O_CLOEXEC)?,
-        };
-        let result = work(pipe.0.as_fd(), pipe.1.as_fd())?;
+        let pipe = idle.map_or_else(Pipe::new, Ok)?;
+        let result = work(&pipe)?;
         pipes().push(pipe);
         Ok(result)
     }

@@ -54,7 +54,7 @@ pub(super) struct ShmUse {
 }
 
 /// linux/fs.h: `_IOWR('f', 17, struct procmap_query)`, on /proc/PID/maps, since 6.11.
-pub(super) const PROCMAP_QUERY: Ioctl = 0xc068_6611;
+pub(super) const PROCMAP_QUERY: Ioctl = nix::request_code_readwrite!(b'f', 17, size_of::<ProcmapQuery>());
 /// linux/fs.h, a flag: shared mappings alone when asked, whether it is one when answered.
 pub(super) const PROCMAP_QUERY_VMA_SHARED: u64 = 0x08;
 /// linux/fs.h, a flag of the answer: it may be written.
@@ -103,9 +103,9 @@ pub(super) struct ProcmapQuery {
 /// linux/kcmp.h: whether two processes share their memory.
 pub(super) const KCMP_VM: c_int = 1;
 /// linux/nsfs.h: `_IO(0xb7, 1)`, the user namespace that owns a namespace.
-pub(super) const NS_GET_USERNS: Ioctl = 0xb701;
+pub(super) const NS_GET_USERNS: Ioctl = nix::request_code_none!(0xb7, 1);
 /// linux/nsfs.h: `_IO(0xb7, 3)`, the CLONE_ flag of a namespace's kind.
-pub(super) const NS_GET_NSTYPE: Ioctl = 0xb703;
+pub(super) const NS_GET_NSTYPE: Ioctl = nix::request_code_none!(0xb7, 3);
 
 /// The most bytes of a file handle (linux/exportfs.h, MAX_HANDLE_SZ).
 pub(super) const MAX_HANDLE_SIZE: usize = 128;

@@ -18,6 +18,12 @@ const NATIVE: u32 = if cfg!(target_arch = "aarch64") { 0xc000_00b7 } else { 0xc0
 const COMPAT: u32 = if cfg!(target_arch = "aarch64") { 0x4000_0028 } else { 0x4000_0003 };
 /// The number of shmget in 32-bit programs (asm/unistd_32.h).
 const COMPAT_SHMGET: u32 = if cfg!(target_arch = "aarch64") { 307 } else { 395 };
+/// The number of shmget(2); some machines have ipc(2) alone, and there nothing is listened to.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[expect(clippy::cast_possible_truncation, reason = "numbers of calls are small")]
+const SHMGET: u32 = libc::SYS_shmget as u32;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const SHMGET: u32 = u32::MAX;
 /// The number of ipc(2) in 32-bit programs of x86, of whose first argument 23 means shmget (linux/ipc.h).
 const COMPAT_IPC: u32 = 117;
 /// linux/ipc.h: SHMGET.
@@ -79,14 +85,13 @@ const fn step(code: c_uint, k: u32, jt: u8, jf: u8) -> sock_filter {
 /// # Errors
 /// seccomp(2): EACCES without CAP_SYS_ADMIN, EBUSY if somebody listens already, EINVAL or ENOSYS before Linux 5.5.
 pub(crate) fn listen() -> Result<OwnedFd, SysError> {
-    #[expect(clippy::cast_possible_truncation, reason = "numbers of calls are small")]
     let mut program = [
         load(ARCHITECTURE),
         equals(NATIVE, 1, 0),
         equals(COMPAT, 3, 10),
         load(NUMBER),
         mask(!X32_BIT),
-        equals(libc::SYS_shmget as u32, 6, 7),
+        equals(SHMGET, 6, 7),
         load(NUMBER),
         equals(COMPAT_SHMGET, 4, 0),
         equals(if cfg!(target_arch = "x86_64") { COMPAT_IPC } else { u32::MAX }, 0, 4),

@@ -141,11 +141,16 @@ fn read_record(number: i32, command: c_int, call: &'static str, on: On) -> Resul
 /// Turns the kernel's record into ours.
 fn segment(id: ShmId, record: &shmid_ds) -> Segment {
     let perm = &record.shm_perm;
+    #[cfg(not(target_env = "musl"))]
+    let key = perm.__key;
+    #[cfg(target_env = "musl")]
+    #[expect(deprecated, reason = "its name in this version of the crate, which will change")]
+    let key = perm.__ipc_perm_key;
     let mode = u32::from(perm.mode);
     let pid = |pid: i32| (pid != 0).then_some(pid);
     Segment {
         id,
-        key: Key::from_kernel(perm.__key),
+        key: Key::from_kernel(key),
         size: record.shm_segsz as u64,
         mode: Mode::from_kernel(mode),
         uid: perm.uid,

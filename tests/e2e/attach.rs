@@ -269,7 +269,11 @@ fn detach_trials() -> Vec<Trial> {
             run(["detach", &name, "--pid", &holders[1].pid.to_string()]).exits(0).says("attached 3 before, 2 after");
             assert_eq!(holders.each_ref().map(Holder::lives), [true, false, true]);
             // The holder of another segment is no holder of this one.
-            run(["detach", &name, "--pid", &elsewhere.pid.to_string()]).exits(5).prints_nothing();
+            run(["detach", &name, "--pid", &elsewhere.pid.to_string()])
+                .exits(5)
+                .prints_nothing()
+                .says("is no holder of it; the holders of user ")
+                .says(&format!("hint: `shmadm detach {name}` ends all of these"));
             let report = run(["detach", &name, "--json"]).exits(0).json();
             let mut detached: Vec<i64> =
                 report["detached"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap()).collect();

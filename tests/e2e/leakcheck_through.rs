@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use crate::actor::Actor;
 use crate::leakcheck::leakcheck;
 use crate::oracle;
-use crate::support::{Ran, finish, run, shmadm, trial, wait_for};
+use crate::support::{NOBODY, Ran, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 use crate::terminal::{Terminal, WIDE};
 
 /// Gives the trials of this file.
@@ -137,6 +137,13 @@ pub(crate) fn trials() -> Vec<Trial> {
                 let kept = kept.strip_prefix("it ran\n").and_then(|rest| rest.strip_suffix("after\n"));
                 assert!(kept.is_some_and(is_report), "{stream}: {kept:?}");
             }
+            // Below /dev there are files as well.
+            let shm = tempfile::tempdir_in("/dev/shm").unwrap();
+            for _ in 0..2 {
+                check(&format!("--report {}/report", shm.path().display()), "").exits(0);
+            }
+            let report = std::fs::read_to_string(shm.path().join("report")).unwrap();
+            assert_eq!((is_report(&report), report.lines().count()), (true, 1));
             check("--report /dev/null", "").exits(0);
             assert!(check("--report /dev/stderr", "").exits(0).stderr.starts_with('{'));
             nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -148,6 +155,16 @@ pub(crate) fn trials() -> Vec<Trial> {
                 reader.join().unwrap().unwrap()
             });
             assert!(is_report(&reader));
+        }),
+        root_trial("leakcheck::a_directory_that_may_not_be_searched_has_no_commands", || {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+            let path = format!("{}:/usr/bin:/bin", directory.path().display());
+            let run_as_nobody = |command: &str| {
+                finish(shmadm_as(NOBODY).args(["leakcheck", "--isolate", "always", "--", command]).env("PATH", &path))
+            };
+            run_as_nobody("no-such-command").exits(127).says("it is in no directory of PATH");
+            run_as_nobody("true").exits(0);
         }),
         trial("leakcheck::a_report_that_outgrows_its_limit_is_a_failure_and_no_signal", || {
             let directory = tempfile::tempdir().unwrap();

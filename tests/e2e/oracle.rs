@@ -75,12 +75,17 @@ pub(crate) fn remove_all() {
     }
 }
 
+/// Widens permission bits to the field's type, which is not the same on every architecture.
+fn widened<T: From<u16>>(bits: u16) -> T {
+    T::from(bits)
+}
+
 /// Changes owner and mode of a segment.
 pub(crate) fn set(id: i32, uid: u32, gid: u32, mode: u16) {
     let mut record = stat(id).unwrap();
     record.shm_perm.uid = uid;
     record.shm_perm.gid = gid;
-    record.shm_perm.mode = mode;
+    record.shm_perm.mode = widened(mode);
     // SAFETY: the pointer is to a whole record.
     let result = unsafe { libc::shmctl(id, libc::IPC_SET, &raw mut record) };
     assert_eq!(result, 0, "IPC_SET: {}", std::io::Error::last_os_error());

@@ -101,7 +101,9 @@ pub(crate) fn trials() -> Vec<Trial> {
                 &["limits", "--format", "csv"],
                 &["read", &id, "--hex"],
                 &["read", &id, "--raw"],
+                &["read", &id, "--raw", "--every", "10ms"],
                 &["read", &id, "--json"],
+                &["read", &id, "--json", "--every", "10ms"],
                 &["--help"],
                 &["completions", "bash"],
             ] {

@@ -5,7 +5,7 @@ use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
-use crate::oracle;
+use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, finish, root_trial, run, shmadm, shmadm_as, trial};
 use crate::terminal::{Terminal, WIDE};
 
@@ -83,9 +83,6 @@ fn choosing() -> Vec<Trial> {
             for arguments in [
                 &["--any-owner", "--mine"][..],
                 &["--any-owner", "--owner", "0"],
-                &["--state", "in-use"],
-                &["--state", "dest", "--unattached"],
-                &["--state", "idle"],
                 &["--older-than", "10"],
                 &["--owner", "no-such-user"],
                 &["0"],
@@ -95,6 +92,26 @@ fn choosing() -> Vec<Trial> {
                 run(&line).exits(2).prints_nothing();
             }
             assert!(exists(id));
+        }),
+        trial("prune::a_state_that_it_never_takes_finds_nothing_and_says_why", || {
+            let attached = oracle::create(7, 4096, 0o600);
+            let _attachment = Attached::new(attached);
+            let idle = oracle::create(8, 4096, 0o600);
+            for (arguments, why) in [
+                (&["--state", "in-use"][..], "never takes segments that are attached"),
+                (&["--state", "dest", "--unattached"], "never takes segments that are attached"),
+                (&["--state", "idle"], "without --unattached"),
+                (&["--state", "unknown"], "without --unattached"),
+            ] {
+                let line = ["prune", "--yes", "--json", "--older-than", "0s"].iter().chain(arguments);
+                let ran = run(line).exits(0).says(why);
+                assert_eq!(ran.json()["removed"], json!([]));
+            }
+            assert!(exists(attached) && exists(idle));
+            assert_eq!(
+                pruned(&["prune", "-y", "--older-than", "0s", "--unattached", "--state", "idle"]),
+                json!([idle])
+            );
         }),
         root_trial("prune::others_segments_are_kept_unless_they_are_asked_for", || {
             let mine = orphan(1);

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::oracle::{self, Attached};
 use crate::output::on_terminal;
-use crate::support::{NOBODY, noise, root_trial, run, shmadm, shmadm_as, trial};
+use crate::support::{NOBODY, finish, noise, root_trial, run, shmadm, shmadm_as, trial};
 
 /// Larger than what is moved at once, and no multiple of anything.
 const LARGE: usize = (8 << 20) + (1 << 16) + 4567;
@@ -19,6 +19,27 @@ const LARGE: usize = (8 << 20) + (1 << 16) + 4567;
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
+        trial("read::the_dump_looks_the_same_whether_memory_is_there_or_not", || {
+            let page = oracle::page_size();
+            let id = oracle::create(0, 4 * page, 0o600);
+            let name = id.to_string();
+            let attached = Attached::new(id);
+            attached.write(0, b"at the beginning");
+            attached.write(2 * page, b"after a page that was never touched");
+            for offset in [0, 5, 16, page - 1, page + 3, 2 * page - 7] {
+                let read = || run(["read", &name, "--offset", &offset.to_string()]).exits(0).stdout;
+                let with_holes = read();
+                let lines: Vec<_> = with_holes.lines().collect();
+                let whole = lines[..lines.len() - 2].iter().filter(|line| **line != "*");
+                assert!(whole.clone().all(|line| line.len() == lines[0].len()), "{offset}: {with_holes}");
+                let raw = finish(shmadm().args(["read", &name, "--raw", "--offset", &offset.to_string()]));
+                // The same bytes in a segment where all is there.
+                let other = oracle::create(0, 4 * page, 0o600);
+                Attached::new(other).write(offset, raw.exits(0).stdout.as_bytes());
+                let dense = run(["read", &other.to_string(), "--offset", &offset.to_string()]).exits(0).stdout;
+                assert_eq!(with_holes, dense, "{offset}");
+            }
+        }),
         trial("read::the_dump_is_hexdump_s", || {
             let id = oracle::create(0, 150, 0o600).to_string();
             let segment = Attached::new(id.parse().unwrap());

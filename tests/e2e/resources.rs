@@ -9,11 +9,13 @@ use std::process::{Command, Stdio};
 use libtest_mimic::Trial;
 use nix::sys::resource::{Resource, setrlimit};
 
-use crate::oracle;
+use crate::oracle::{self, Attached};
 use crate::support::{finish, noise, root_trial, run, shmadm, shmadm_as, trial};
 
 /// A user who has no process but ours, so that a limit on processes is about ours alone.
 pub(crate) const LONER: u32 = 4_000_000;
+/// A user who has no pipe but ours.
+const SPENDER: u32 = 4_000_001;
 /// So many segments that several threads would list them.
 const MANY: u32 = 9000;
 /// Bytes of memory of its own that the program may have.
@@ -69,7 +71,41 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert!(read.len() >= MUCH, "{form:?} gives {} bytes", read.len());
             }
         }),
+        root_trial("resources::a_user_of_many_pipes_gets_small_ones_and_no_standstill", || {
+            let bytes = noise(256 << 10, 3);
+            let id = oracle::create(0, bytes.len(), 0o666);
+            oracle::set(id, SPENDER, SPENDER, 0o600);
+            let name = id.to_string();
+            Attached::new(id).write(0, &bytes);
+            let as_spender = |arguments: &[&str]| {
+                let mut command = shmadm_as(SPENDER);
+                // SAFETY: between fork and exec only pipe2, fcntl and getrlimit's kin are called.
+                unsafe { command.pre_exec(spend_pipes) };
+                finish(command.args(arguments)).exits(0)
+            };
+            let count = (bytes.len() / 8).to_string();
+            let read = as_spender(&["read", &name, "--type", "u64", "--count", &count]).stdout;
+            let numbers: Vec<u8> =
+                read.lines().flat_map(|number| number.parse::<u64>().unwrap().to_ne_bytes()).collect();
+            assert!(numbers == bytes, "what was read is something else");
+            as_spender(&["write", &name, "--fill", "9"]);
+            assert!(oracle::contents(id).iter().all(|byte| *byte == 9));
+        }),
     ]
+}
+
+/// Takes all that a user may have of pipes, and leaves them to the program that is executed.
+fn spend_pipes() -> std::io::Result<()> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    loop {
+        let (reader, writer) = nix::unistd::pipe()?;
+        let size = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(1 << 20)).or_else(|_| fcntl(&writer, FcntlArg::F_GETPIPE_SZ));
+        std::mem::forget((reader, writer));
+        // What pipe(7) gives those who have too many.
+        if size? < 64 << 10 {
+            return Ok(());
+        }
+    }
 }
 
 /// Limits a resource of a command.
