@@ -16,7 +16,7 @@ use crate::commands::{
     metrics, prune, quoted, read, restore, rm, set, stat, who, write,
 };
 use crate::error::{Codes, Error, Exit, Kind};
-use crate::process::{enter_namespace, interrupted_by};
+use crate::process::{enter_namespace, interrupted_by, stdout_is_closed};
 use crate::query::{System, with_words};
 use crate::render::{Format, escape, unknown_line};
 use crate::ui::clap_text::Rendered;
@@ -212,7 +212,7 @@ fn work(arguments: &[OsString], codes: Codes) -> Exit {
 
 /// Opens the streams for the user, who may interrupt us.
 fn ui(quiet: bool, color: Color) -> Ui {
-    Ui::new(quiet, color, interrupted_by)
+    Ui::new(quiet, color, interrupted_by, stdout_is_closed())
 }
 
 /// Runs a command.

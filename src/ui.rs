@@ -81,10 +81,20 @@ struct Stream {
     stdout: Stdout,
     /// Whether to go on.
     interrupted: Interrupted,
+    /// Whether our caller gave us none, and /dev/null stands in its place.
+    is_missing: bool,
+}
+
+impl Stream {
+    /// Makes sure that there is one.
+    fn exists(&self) -> Result<(), Errno> {
+        if self.is_missing { Err(Errno::BADF) } else { Ok(()) }
+    }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.exists()?;
         loop {
             let mut most = bytes.len();
             if (self.interrupted)().is_some() {
@@ -109,16 +119,19 @@ impl Write for Stream {
 }
 
 impl Ui {
-    /// Opens the two streams.
+    /// Opens the two streams, of which that for data may be missing.
     #[expect(clippy::disallowed_methods, reason = "this is where standard output lives")]
-    pub(crate) fn new(quiet: bool, color: Color, interrupted: Interrupted) -> Self {
+    pub(crate) fn new(quiet: bool, color: Color, interrupted: Interrupted, is_missing: bool) -> Self {
         let stdout = io::stdout();
         Self {
             quiet,
             color_out: color.decide(stdout.is_terminal()),
             color_err: color.decide(io::stderr().is_terminal()),
             place: None,
-            out: Out { stream: BufWriter::with_capacity(GATHERED, Stream { stdout, interrupted }), closed: false },
+            out: Out {
+                stream: BufWriter::with_capacity(GATHERED, Stream { stdout, interrupted, is_missing }),
+                closed: false,
+            },
         }
     }
 
@@ -194,7 +207,9 @@ impl Ui {
     /// Standard output takes no more.
     pub(crate) fn descriptor(&mut self) -> Result<BorrowedFd<'_>, Error> {
         self.flush()?;
-        Ok(self.out.stream.get_ref().stdout.as_fd())
+        let stream = self.out.stream.get_ref();
+        stream.exists().map_err(|errno| self.output_failed(&errno.into()))?;
+        Ok(stream.stdout.as_fd())
     }
 
     /// Tells whether the reader of our data has gone away.

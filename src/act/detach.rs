@@ -9,7 +9,7 @@ use crate::model::{Needs, Segment};
 use crate::query::{Attempt, Holder, System, attached_refusal, explain, holders, segment};
 use crate::sys;
 
-/// How long a holder may take to end; one that takes longer is stopped, or not what it seems.
+/// How long a holder may take to end; one that takes longer must have been stopped (SIGSTOP), or is not what it seems.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came of it.

@@ -85,7 +85,10 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
             format!("refused to remove segment {id}: it was used since it was listed"),
         )
         .target(id.to_string())
-        .hint(format!("who has it: `shmadm who {id}`; and `shmadm rm {id}` removes it all the same")));
+        .hint(match now.nattch {
+            0 => format!("`shmadm stat {id}` shows by whom; and `shmadm rm {id}` removes it all the same"),
+            _ => format!("`shmadm who {id}` shows who has it attached now"),
+        }));
     }
     if how.dry_run {
         return if may_control(system, &now) == Some(false) {

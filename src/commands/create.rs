@@ -145,7 +145,9 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     report(context, id, page, made.is_some(), holder.as_ref())?;
     // Only now is it kept: one of which nobody could be told would be garbage at once.
     made.map(Unfinished::into_id);
-    holder.map(StartedHolder::keep);
+    if let Some(holder) = holder {
+        holder.keep();
+    }
     Ok(Exit::Done)
 }
 

@@ -192,7 +192,9 @@ fn report(context: &mut Context, made: Unfinished, holder: Option<StartedHolder>
     told.and_then(|()| context.ui.flush()).map_err(|error| taken_back(error, made.id()))?;
     // Only now is it kept: one of which nobody could be told would be garbage at once.
     made.into_id();
-    holder.map(StartedHolder::keep);
+    if let Some(holder) = holder {
+        holder.keep();
+    }
     Ok(Exit::Done)
 }
 

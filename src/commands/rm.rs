@@ -181,7 +181,7 @@ fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) ->
     if !census.is_some_and(is_gone) {
         Error::new(Kind::Refused, format!("refused to remove segment {id}: it is of another IPC namespace, {ns}"))
             .target(id.to_string())
-            .hint(format!("`shmadm --ns ipc:[{ns}] rm --from {}`", quoted(&file.to_string_lossy())))
+            .hint(format!("`shmadm --ns 'ipc:[{ns}]' rm --from {}`", quoted(&file.to_string_lossy())))
     } else {
         Error::new(Kind::NotFound, format!("cannot find segment {id}"))
             .target(id.to_string())

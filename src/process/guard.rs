@@ -26,7 +26,7 @@ pub(crate) const GUARD_NAME: &CStr = c"shmadm-guard";
 
 /// The word that there is nothing to do any more; no id is negative.
 const DONE: i32 = -1;
-/// How long a guard may take to end; one that takes longer is stopped, and nothing hangs on it any more.
+/// How long a guard may take to end; one that takes longer must have been stopped (SIGSTOP), and nothing hangs on it any more.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A guard at work. Dropped, it has nothing to do any more; and it acts if this process is killed before.

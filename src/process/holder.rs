@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -35,8 +35,12 @@ pub(crate) struct Hold {
 pub(crate) struct StartedHolder {
     /// What it holds.
     attached: Attached,
-    /// It.
+    /// It; nobody has waited for it, so that its pid is its own.
+    child: Child,
+    /// It as well; `None` where a sandbox or an old kernel has no such descriptors.
     pidfd: Option<OwnedFd>,
+    /// Whether it outlives us.
+    kept: bool,
 }
 
 impl StartedHolder {
@@ -51,17 +55,18 @@ impl StartedHolder {
     }
 
     /// Lets the holder outlive this process.
-    pub(crate) fn keep(mut self) -> Attached {
-        self.pidfd = None;
-        self.attached
+    pub(crate) fn keep(mut self) {
+        self.kept = true;
     }
 }
 
 impl Drop for StartedHolder {
     fn drop(&mut self) {
-        if let Some(pidfd) = &self.pidfd {
-            // If it cannot be asked it is gone already.
-            let _ = sys::ask_to_end(pidfd, self.attached.pid);
+        // If it cannot be ended it is gone already.
+        match &self.pidfd {
+            _ if self.kept => {}
+            Some(pidfd) => drop(sys::ask_to_end(pidfd, self.attached.pid)),
+            None => drop(self.child.kill()),
         }
     }
 }
@@ -86,13 +91,17 @@ pub(crate) fn start_holder(system: &System, segment: &Segment, hold: Hold) -> Re
     let pidfd = sys::open_pidfd(pid).ok();
     let mut answer = String::new();
     if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_string(&mut answer).map_err(|error| failed(&error))?;
+        stdout.read_to_string(&mut answer).map_err(|error| {
+            // It may have attached, and nobody would know.
+            let _ = child.kill();
+            failed(&error)
+        })?;
     }
     match answer.split_ascii_whitespace().collect::<Vec<_>>().as_slice() {
         ["attached", address, size] => {
             let number = |text: &str| text.parse().unwrap_or_default();
             let attached = Attached { id, pid, address: number(address), size: number(size), access: hold.access };
-            Ok(StartedHolder { attached, pidfd })
+            Ok(StartedHolder { attached, child, pidfd, kept: false })
         }
         ["failed", errno] => {
             let _ = child.wait();

@@ -26,6 +26,8 @@ pub(crate) use pair::{Pair, Role, starts_together};
 pub(crate) use standby::{STANDBY_NAME, stand_by};
 pub(crate) use supervisor::{Supervised, supervise};
 
+pub(crate) use crate::sys::stdout_is_closed;
+
 /// Makes the error of a process of ours that cannot be started.
 fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw) {

@@ -38,7 +38,7 @@ impl Role {
     }
 }
 
-/// How long a half that was asked to end may take; one that takes longer is stopped, and of no use to anybody.
+/// How long a half that was asked to end may take; one that takes longer must have been stopped (SIGSTOP).
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The two at work: dropped, they are asked to end, and waited for.

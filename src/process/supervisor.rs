@@ -233,8 +233,10 @@ impl Tracer {
         let Ok(Some(call)) = sys::receive(&self.listener) else { return };
         self.standby.tell(call.id);
         let proc = system.proc();
-        let pid = procfs::process_of(proc, call.thread);
-        let command = pid.filter(|_| system.owns_proc()).and_then(|pid| procfs::command(proc, pid));
+        // A /proc of other pids tells of other processes: most have one thread, whose number is theirs.
+        let own = system.owns_proc();
+        let pid = if own { procfs::process_of(proc, call.thread) } else { Some(call.thread) };
+        let command = pid.filter(|_| own).and_then(|pid| procfs::command(proc, pid));
         let command = command.map(|command| lossless(&command));
         // What was read is of the caller if that still waits: no pid can have become another's meanwhile.
         if let Some(pid) = pid.filter(|_| sys::still_waits(&self.listener, call.id)) {

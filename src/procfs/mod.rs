@@ -16,7 +16,7 @@ pub(crate) use process::{
     parent, pids, process_of, start_ticks, status_line,
 };
 pub(crate) use sysctl::{
-    Pool, default_huge_page, huge_page_sizes, memory_total, number as sysctl, pool, swap_total, swapped_out,
+    Pool, default_huge_page, forks, huge_page_sizes, memory_total, number as sysctl, pool, swap_total, swapped_out,
 };
 pub(crate) use sysvipc::{each_segment, find_segment};
 

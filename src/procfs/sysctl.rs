@@ -8,6 +8,12 @@ pub(crate) fn number(root: &Path, name: &str) -> Option<u64> {
     fs::read_to_string(root.join("sys").join(name)).ok()?.trim().parse().ok()
 }
 
+/// Gives how many processes and threads were started since boot (/proc/stat), in all namespaces.
+pub(crate) fn forks(root: &Path) -> Option<u64> {
+    let text = fs::read_to_string(root.join("stat")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("processes "))?.trim().parse().ok()
+}
+
 /// Reads a line of /proc/meminfo: kibibytes become bytes, counts stay counts.
 fn meminfo(root: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(root.join("meminfo")).ok()?;

@@ -39,6 +39,8 @@ pub(crate) struct Descendants {
     living: HashSet<i32>,
     /// Whether all children that we have are the command's, orphans that have come to us included.
     alone: bool,
+    /// How many processes and threads had been started since boot when this began; `None` if that is hidden.
+    forks: Option<u64>,
 }
 
 /// Who made a segment.
@@ -55,7 +57,8 @@ pub(super) enum Creator {
 impl Descendants {
     /// Begins before there is a command: the children that we have are not its.
     pub(crate) fn before_command(system: &System) -> Self {
-        let mut this = Self { seen: HashMap::new(), living: HashSet::new(), alone: true };
+        let forks = procfs::forks(system.proc());
+        let mut this = Self { seen: HashMap::new(), living: HashSet::new(), alone: true, forks };
         this.walk(system, Some(false));
         this.alone = this.living.is_empty();
         this
@@ -137,14 +140,24 @@ impl Descendants {
         self.living = living;
     }
 
+    /// Tells whether a pid that was seen can be another process's by now. Pids are given in turn, so that none comes back
+    /// before about as many as there are were given; half of them may be taken.
+    fn may_be_given_anew(&self, system: &System) -> bool {
+        let pids = procfs::sysctl(system.proc(), "kernel/pid_max");
+        let given = || procfs::forks(system.proc())?.checked_sub(self.forks?);
+        pids.zip(given()).is_none_or(|(pids, given)| given >= pids / 2)
+    }
+
     /// Tells who made a segment.
     pub(super) fn creator(&self, system: &System, segment: &Segment) -> Creator {
         let Some(pid) = segment.cpid else { return Creator::Stranger };
         let made = segment.ctime.map_or(0, |made| made.0);
-        // Whoever has the pid before or after may be anybody; whole seconds, and another user, tell that.
+        // Whoever has the pid before or after may be anybody; whole seconds, and another user, tell that. Shortly before the
+        // end was found it was somebody else only if the pid can have come back so soon.
+        let sure = |ended: i64| made < ended - 1 || (made <= ended && !self.may_be_given_anew(system));
         let is_it = |seen: &&Seen| {
             seen.start.is_none_or(|start| start.0 <= made.saturating_add(SLACK_SECONDS))
-                && seen.ended.is_none_or(|ended| made <= ended.0)
+                && seen.ended.is_none_or(|ended| sure(ended.0))
                 && (seen.uids.contains(&segment.cuid) || (seen.uids.is_empty() && segment.cuid == system.uid()))
         };
         match self.seen.get(&pid).and_then(|seen| seen.iter().rev().find(is_it)) {
@@ -213,7 +226,8 @@ mod tests {
             ended: Some(Stamp(ended)),
         };
         let creator = |list: Vec<Seen>| {
-            let this = Descendants { seen: HashMap::from([(NOBODY, list)]), living: HashSet::new(), alone: true };
+            let seen = HashMap::from([(NOBODY, list)]);
+            let this = Descendants { seen, living: HashSet::new(), alone: true, forks: procfs::forks(system.proc()) };
             this.creator(&system, &segment(7))
         };
         let ours = |command: Option<&str>| Creator::Ours(command.map(Arc::from));
@@ -236,15 +250,38 @@ mod tests {
         assert_eq!(creator(vec![once.clone()]), ours(None));
         assert_eq!(creator(vec![Seen { ended: None, ..once }]), ours(Some("it")));
         let own = Seen { uids: vec![], ..seen(990, 1000) };
-        let this = Descendants { seen: HashMap::from([(NOBODY, vec![own])]), living: HashSet::new(), alone: true };
+        let forks = procfs::forks(system.proc());
+        let seen_own = HashMap::from([(NOBODY, vec![own])]);
+        let this = Descendants { seen: seen_own, living: HashSet::new(), alone: true, forks };
         assert_eq!(this.creator(&system, &segment(system.uid())), ours(Some("it")), "it was never looked at");
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("sys/kernel")).unwrap();
+        std::fs::write(root.path().join("sys/kernel/pid_max"), "400\n").unwrap();
+        std::fs::write(root.path().join("stat"), "cpu 1 2\nprocesses 200\n").unwrap();
+        let few_pids = System::at(root.path().to_owned());
+        // Where so many were started that the pid can have come back, or it is not known how many, the end must be far.
+        let this = Descendants {
+            seen: HashMap::from([(NOBODY, vec![seen(990, 1000)])]),
+            living: HashSet::new(),
+            alone: true,
+            forks: Some(1),
+        };
+        assert_eq!(this.creator(&few_pids, &segment(7)), ours(Some("it")));
+        for forks in [None, Some(0)] {
+            for (ended, creator) in [(1000, Creator::Unknown), (1001, Creator::Unknown), (1002, ours(Some("it")))] {
+                let seen = HashMap::from([(NOBODY, vec![seen(990, ended)])]);
+                let this = Descendants { seen, living: HashSet::new(), alone: true, forks };
+                assert_eq!(this.creator(&few_pids, &segment(7)), creator, "{forks:?}, {ended}");
+            }
+        }
     }
 
     #[test]
     fn a_child_that_ended_unseen_is_the_commands_if_all_children_are() {
         let system = System::new();
         for (alone, creator) in [(true, Creator::Ours(None)), (false, Creator::Unknown)] {
-            let mut this = Descendants { seen: HashMap::new(), living: HashSet::new(), alone };
+            let forks = procfs::forks(system.proc());
+            let mut this = Descendants { seen: HashMap::new(), living: HashSet::new(), alone, forks };
             this.note_end(NOBODY);
             assert_eq!(this.creator(&system, &segment(system.uid())), creator);
         }

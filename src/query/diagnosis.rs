@@ -185,12 +185,12 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             .cause("huge pages take CAP_IPC_LOCK, or membership in the group that vm.hugetlb_shm_group names")
             .hint("`sysctl vm.hugetlb_shm_group` shows that group"),
         Errno::EEXIST => {
-            let error = match segment_with_key(system, key) {
-                Some(found) => error.cause(format!("segment {} of {} has this key", found.id, system.user(found.uid))),
-                None => error.cause("a segment has this key"),
-            };
+            let whose =
+                segment_with_key(system, key).map(|found| format!(" {} of {}", found.id, system.user(found.uid)));
             error
-                .hint("`--key random` finds a free key; `shmadm create` without --exclusive opens the existing segment")
+                .cause(format!("segment{} has this key", whose.unwrap_or_default()))
+                .hint(format!("`shmadm create --key {key}`, without --exclusive, opens the existing segment"))
+                .hint("`shmadm create --key random` finds a free key")
         }
         _ => error,
     }

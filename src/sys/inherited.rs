@@ -32,7 +32,12 @@ extern "C" fn note() {
 
 /// Tells whether this process was executed without a standard input.
 pub(crate) fn stdin_is_closed() -> bool {
-    CLOSED_STREAMS.load(Ordering::Relaxed) & 1 == 1
+    CLOSED_STREAMS.load(Ordering::Relaxed) & 1 != 0
+}
+
+/// Tells whether this process was executed without a standard output.
+pub(crate) fn stdout_is_closed() -> bool {
+    CLOSED_STREAMS.load(Ordering::Relaxed) & 2 != 0
 }
 
 /// The highest number of a signal.

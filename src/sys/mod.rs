@@ -31,7 +31,7 @@ pub(crate) use files::{
     SparseFile, is_at_end, move_to, next_data, open_at_once, place_in_file, read, skip, splice, widen_pipe, write,
 };
 pub(crate) use inbox::{Arrival, Inbox, pass_on};
-pub(crate) use inherited::{Inherited, stdin_is_closed};
+pub(crate) use inherited::{Inherited, stdin_is_closed, stdout_is_closed};
 pub(crate) use namespace::{
     enter_ipc, enter_user, in_ipc_namespace, is_ipc, leave_ipc, leave_user, leave_user_and_ipc, owner_of,
 };

@@ -10,13 +10,14 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use serde_json::Value;
 
 use crate::oracle::{self, Attached};
-use crate::sandbox::with_file_over;
+use crate::sandbox::{with_file_over, without};
 use crate::support::{Ran, Running, file, finish, root_trial, run, shmadm, trial, wait_for};
 
 /// What somebody might call a process to lead a reader astray: lines, quotes, escapes, bytes that are no text.
@@ -126,6 +127,34 @@ pub(crate) fn trials() -> Vec<Trial> {
             closed(&["demo", "--rounds", "1", "--interval", "10ms"]);
             assert_eq!(oracle::rows().len(), 1, "it has gone on to the end");
         }),
+        trial("output::a_missing_output_is_a_failure_and_nothing_is_left_behind", || {
+            let id = oracle::create(0, 8192, 0o600);
+            let name = id.to_string();
+            for arguments in [
+                &["list"][..],
+                &["list", "--json"],
+                &["read", &name, "--raw"],
+                &["dump", &name, "--output", "-"],
+                &["--version"],
+                &["create", "--key", "1234"],
+                &["create", "--hold"],
+            ] {
+                finish(without_output(&mut shmadm()).args(arguments)).exits(1).says("(EBADF, write)");
+                assert_eq!(oracle::rows().len(), 1, "{arguments:?}");
+            }
+            // Neither is a holder of which nobody knows, even where it cannot be asked to end.
+            for sandboxed in [false, true] {
+                let mut command = shmadm();
+                let command = without_output(command.args(["attach", &name, "--background"]));
+                if sandboxed {
+                    without(command, libc::SYS_pidfd_open, None, Errno::ENOSYS);
+                }
+                finish(command).exits(1).says("was ended again");
+                wait_for("the holder's end", || oracle::stat(id).unwrap().shm_nattch == 0);
+            }
+            // What prints nothing wants no output.
+            finish(without_output(shmadm().args(["rm", &name]))).exits(0);
+        }),
         trial("output::a_full_disk_is_a_failure", || {
             let full = |arguments: &[&str]| {
                 let full = File::options().write(true).open("/dev/full").unwrap();
@@ -208,6 +237,14 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(run(["list"]).exits(0).stdout.contains("--interval 1h"));
         }),
     ]
+}
+
+/// Closes standard output of a command.
+#[expect(unsafe_code, reason = "only pre_exec can close it")]
+#[expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+fn without_output(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec only close is called.
+    unsafe { command.pre_exec(|| nix::unistd::close(1).map_err(Into::into)) }
 }
 
 /// Asserts that standard output is one error in the machine form, with all its keys.

@@ -322,6 +322,19 @@ fn process_trials() -> Vec<Trial> {
             assert_eq!(oracle::rows()[0].get("perms"), "600");
             assert_eq!(made(&stopped.go_on().exits(0)).get("perms"), "666");
         }),
+        trial("vanish::a_holder_of_which_nobody_could_be_told_ends", || {
+            let id = oracle::create(0, 4096, 0o600);
+            let name = id.to_string();
+            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+                // The first call after the holder has answered, and the one by which its end would be noted.
+                let looks = |call: &Call| call.number == libc::SYS_pidfd_open;
+                let stopped = Stopped::before(1, looks, &["attach", &name, "--background"]);
+                stopped.signal(signal);
+                let ran = stopped.go_on();
+                assert_eq!((ran.signal, ran.stdout.as_str()), (Some(signal as i32), ""), "{ran:?}");
+                wait_for("the holder's end", || oracle::row(id).unwrap().get("nattch") == "0");
+            }
+        }),
         trial("vanish::a_holder_that_ends_before_it_is_asked_to_has_detached", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let holder = Holder::printed(&run(["attach", "0x4d2", "--background"]).exits(0));
