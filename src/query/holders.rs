@@ -33,6 +33,19 @@ pub(crate) struct Holder {
 /// # Errors
 /// We cannot look, for want of descriptors or of /proc; it is not known then whether there are holders.
 pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> {
+    let blind = |cause: &str| {
+        Error::new(Kind::Failed, format!("cannot look for holders of segment {id}"))
+            .target(id.to_string())
+            .cause(cause)
+            .hint("`mount -t proc proc /proc` shows this pid namespace")
+    };
+    if !system.proc().join("self").exists() {
+        return Err(blind("there is no /proc"));
+    }
+    // Its numbers would be those of other processes here, and these would be asked to end.
+    if !system.owns_proc() {
+        return Err(blind("/proc numbers processes as another pid namespace does"));
+    }
     let failed = |error: ProcError| match error {
         ProcError::Read { error, .. } => Error::io(format!("cannot look for holders of segment {id}"), &error, "open"),
         ProcError::Format { .. } => {
@@ -88,4 +101,25 @@ fn is_holder(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Re
         return Ok(false);
     }
     has_attached(system, pid, id, devices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proc_of_other_pids_and_none_at_all_show_no_holders() {
+        let root = tempfile::tempdir().unwrap();
+        let look = || holders(&System::at(root.path().to_owned()), ShmId::new(0).unwrap()).map(|found| found.len());
+        let says = |error: Error, cause: &str| error.cause.is_some_and(|found| found.contains(cause));
+        assert!(says(look().unwrap_err(), "there is no /proc"));
+        let link = |pid: u32| {
+            let link = root.path().join("self");
+            let _ = std::fs::remove_file(&link);
+            std::fs::create_dir_all(root.path().join(pid.to_string())).unwrap();
+            std::os::unix::fs::symlink(pid.to_string(), link).unwrap();
+        };
+        link(std::process::id() + 1);
+        assert!(says(look().unwrap_err(), "another pid namespace"));
+    }
 }

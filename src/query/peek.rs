@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
 use super::processes::{huge_page_on, inode_of, own_mapping};
-use super::{System, add_attachers};
+use super::{System, add_attachers, rmid_forced};
 use crate::error::{Error, Kind};
 use crate::model::Segment;
 
@@ -17,10 +17,13 @@ use crate::model::Segment;
 pub(crate) fn attached_file(system: &System, segment: &Segment, otherwise: &str) -> Result<File, Error> {
     let id = segment.id;
     let cannot = |cause: String| {
-        Error::new(Kind::Permission, format!("cannot peek into segment {id}"))
-            .target(id.to_string())
-            .cause(cause)
-            .hint(format!("without --peek it is attached, which moves its times: `shmadm {otherwise}`"))
+        let error = Error::new(Kind::Permission, format!("cannot peek into segment {id}"));
+        let error = error.target(id.to_string()).cause(cause);
+        // Its first detach would be its last.
+        if segment.nattch == 0 && rmid_forced(system) {
+            return error;
+        }
+        error.hint(format!("without --peek it is attached, which moves its times: `shmadm {otherwise}`"))
     };
     let mut segments = [segment.clone()];
     add_attachers(system, &mut segments)?;
