@@ -48,16 +48,18 @@ pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<
 
 /// Gives the kernel's number of what is given, or of what stays: that is set again as it was read, and must be known.
 fn number(system: &System, id: ShmId, account: Account, given: Option<u32>, is: u32) -> Result<u32, Error> {
-    let number = system.kernel_number(account, given.unwrap_or(is))?;
-    if given.is_some() || !system.may_be_anybody(account, number) {
-        return Ok(number);
+    match (given, system.kernel_number(account, given.unwrap_or(is))) {
+        (Some(_), result) => return result,
+        (None, Ok(number)) if !system.may_be_anybody(account, number) => return Ok(number),
+        // Whose number is not known here, or not even that of everybody unknown.
+        (None, _) => {}
     }
     let word = account.word();
     Err(Error::new(Kind::Refused, format!("refused to change segment {id}: which {word} it belongs to is hidden here"))
         .target(id.to_string())
         .cause(format!(
-            "the kernel shows {number} for every {word} without a number in this user namespace, and would set that in \
-             its place"
+            "the kernel shows {is} for every {word} without a number in this user namespace, and to leave it as it is \
+             would take that number"
         ))
         .hint(format!("with {} besides, you say which {word} it shall belong to", account.option()))
         .hint("or change it from outside, where everybody has a number"))

@@ -30,6 +30,10 @@ pub(crate) fn trials() -> Vec<Trial> {
                 .says("which group it belongs to is hidden here")
                 .says("--group");
             within(&["set", &name, "--mode", "640", "--owner", "3"]).exits(5);
+            // Where not even who stands for everybody unknown has a number, it is no other error.
+            within_numbers(10, &["set", &name, "--mode", "640", "--owner", "3"])
+                .exits(5)
+                .says("which group it belongs to is hidden here");
             assert_eq!(oracle::row(id).unwrap(), before);
             // Neither is asked for where only the lock is.
             within(&["set", &name, "--unlock"]).exits(0);
@@ -63,6 +67,11 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Runs the program as the root of a user namespace that has 65536 numbers, in the trial's IPC namespace.
 fn within(arguments: &[&str]) -> Ran {
+    within_numbers(1 << 16, arguments)
+}
+
+/// Runs the program as the root of a user namespace that has so many numbers.
+fn within_numbers(count: u32, arguments: &[&str]) -> Ran {
     let (mut pid_of_child, mut tells_pid) = std::io::pipe().unwrap();
     let (mut waits, mut go_on) = std::io::pipe().unwrap();
     let mut command = Command::new(reachable_copy());
@@ -82,7 +91,7 @@ fn within(arguments: &[&str]) -> Ran {
         let mut pid = [0; 4];
         pid_of_child.read_exact(&mut pid).unwrap();
         for map in ["uid_map", "gid_map"] {
-            std::fs::write(format!("/proc/{}/{map}", i32::from_ne_bytes(pid)), format!("0 {FIRST} 65536")).unwrap();
+            std::fs::write(format!("/proc/{}/{map}", i32::from_ne_bytes(pid)), format!("0 {FIRST} {count}")).unwrap();
         }
         go_on.write_all(&[0]).unwrap();
     });
