@@ -18,6 +18,16 @@ impl Mode {
         Self(u16::from_le_bytes([low, high]))
     }
 
+    /// Tells whether a kernel mode marks a segment for destruction (linux/shm.h, SHM_DEST).
+    pub(crate) const fn marks(mode: u32) -> bool {
+        mode & 0o1000 != 0
+    }
+
+    /// Tells whether a kernel mode says that a segment is locked in memory (linux/shm.h, SHM_LOCKED).
+    pub(crate) const fn locks(mode: u32) -> bool {
+        mode & 0o2000 != 0
+    }
+
     /// Gives the bits.
     pub(crate) const fn bits(self) -> u16 {
         self.0

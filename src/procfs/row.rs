@@ -2,11 +2,6 @@
 
 use crate::model::{Key, Mode, Segment, ShmId, Stamp};
 
-/// linux/shm.h, in the mode: marked for destruction.
-const SHM_DEST: u32 = 0o1000;
-/// linux/shm.h, in the mode: locked in memory.
-const SHM_LOCKED: u32 = 0o2000;
-
 /// The fields of a line, split at spaces, since wide numbers overflow their columns.
 ///
 /// Digits are read as bytes: of many segments, going through text would cost as much as all the rest.
@@ -117,8 +112,8 @@ pub(super) fn parse_line(line: &[u8]) -> Result<Segment, &'static str> {
         creator: None,
         creator_group: None,
         idle_seconds: None,
-        dest: mode & SHM_DEST != 0,
-        locked: mode & SHM_LOCKED != 0,
+        dest: Mode::marks(mode),
+        locked: Mode::locks(mode),
         state: None,
         ns: None,
         creator_command: None,

@@ -10,10 +10,6 @@ pub(super) const SHM_INFO: c_int = 14;
 pub(super) const SHM_STAT_ANY: c_int = 15;
 /// linux/ipc.h: limits of the namespace.
 pub(super) const IPC_INFO: c_int = 3;
-/// linux/shm.h, in the mode: marked for destruction.
-pub(super) const SHM_DEST: u32 = 0o1000;
-/// linux/shm.h, in the mode: locked in memory.
-pub(super) const SHM_LOCKED: u32 = 0o2000;
 /// linux/shm.h: where shmget's flags hold the logarithm of the huge page size.
 pub(super) const SHM_HUGE_SHIFT: u32 = 26;
 

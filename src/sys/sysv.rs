@@ -5,9 +5,7 @@ use std::ptr;
 
 use nix::libc::{self, c_int, shmid_ds};
 
-use super::kernel::{
-    IPC_INFO, SHM_DEST, SHM_HUGE_SHIFT, SHM_INFO, SHM_LOCKED, SHM_STAT, SHM_STAT_ANY, ShmInfo64, ShmUse,
-};
+use super::kernel::{IPC_INFO, SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT, SHM_STAT_ANY, ShmInfo64, ShmUse};
 use super::{On, SysError};
 use crate::model::{Key, Mode, Segment, ShmId, Stamp};
 
@@ -168,8 +166,8 @@ fn segment(id: ShmId, record: &shmid_ds) -> Segment {
         dtime: Stamp::from_kernel(record.shm_dtime),
         ctime: Stamp::from_kernel(record.shm_ctime),
         idle_seconds: None,
-        dest: mode & SHM_DEST != 0,
-        locked: mode & SHM_LOCKED != 0,
+        dest: Mode::marks(mode),
+        locked: Mode::locks(mode),
         rss: None,
         swap: None,
         state: None,
