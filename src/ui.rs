@@ -212,6 +212,11 @@ impl Ui {
         Ok(stream.stdout.as_fd())
     }
 
+    /// Takes note that the reader has gone away, for who writes to the descriptor itself.
+    pub(crate) fn reader_is_gone(&mut self) {
+        self.out.closed = true;
+    }
+
     /// Tells whether the reader of our data has gone away.
     pub(crate) fn is_closed(&self) -> bool {
         self.out.closed

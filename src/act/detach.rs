@@ -83,8 +83,8 @@ fn no_holder(system: &System, seen: &Segment, pid: Option<i32>, ours: &[i32]) ->
             .hint(format!("`shmadm attach {id} --background` starts a holder"));
     }
     let user = system.user(system.uid());
-    if let Some((first, more)) = ours.split_first() {
-        let pids = more.iter().fold(first.to_string(), |pids, pid| format!("{pids}, {pid}"));
+    if let Some(first) = ours.first() {
+        let pids = ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return attached_refusal(
             system,
             seen,

@@ -141,10 +141,10 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     let range = Range::within(segment.id, source.size(), args.offset, args.length())?;
     let mut round = 0;
     let exit = loop {
-        let is_read = print(args, context, &source, range)?;
+        print(args, context, &source, range)?;
         round += 1;
         let (Some(every), Some(interrupts)) = (args.every, &interrupts) else { break Exit::Done };
-        if args.rounds == Some(round) || !is_read || context.ui.is_closed() {
+        if args.rounds == Some(round) || context.ui.is_closed() {
             break Exit::Done;
         }
         context.ui.flush()?;
@@ -160,25 +160,13 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     Ok(exit)
 }
 
-/// Prints the range once; gives whether all of its bytes found a reader, where they do not go through the `Ui`.
-fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<bool, Error> {
-    if !args.raw {
-        return print_form(args, context, source, range).map(|()| true);
-    }
-    let mut bar = context.ui.bar("reading", Some(range.length()));
-    let mut progress = |bytes| bar.advance(bytes);
-    let to = context.ui.descriptor()?;
-    if args.sparse {
-        contents::send_sparse(&context.system, source, range, to, &mut progress).map(|()| true)
-    } else {
-        contents::send(&context.system, source, range, to, &mut progress).map(|sent| sent == range.length())
-    }
-}
-
-/// Prints the range in the form that was asked for.
-fn print_form(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
+/// Prints the range once.
+fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     if let Some(kind) = args.r#type {
         return print_values(context, source, range, kind);
+    }
+    if args.raw {
+        return print_raw(args, context, source, range);
     }
     if context.json() {
         return print_json(args, context, source, range);
@@ -199,6 +187,20 @@ fn print_form(args: &ReadArgs, context: &mut Context, source: &Source, range: Ra
         Ok(!context.ui.is_closed())
     })?;
     context.ui.write(|out| dump.end(out, range.end))
+}
+
+/// Sends the bytes as they are.
+fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
+    let mut bar = context.ui.bar("reading", Some(range.length()));
+    let mut progress = |bytes| bar.advance(bytes);
+    let to = context.ui.descriptor()?;
+    if args.sparse {
+        return contents::send_sparse(&context.system, source, range, to, &mut progress);
+    }
+    if contents::send(&context.system, source, range, to, &mut progress)? < range.length() {
+        context.ui.reader_is_gone();
+    }
+    Ok(())
 }
 
 /// Reads up to the first NUL byte.

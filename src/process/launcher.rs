@@ -4,7 +4,6 @@
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -45,12 +44,13 @@ pub(crate) fn become_command(arguments: impl IntoIterator<Item = OsString>) -> (
     let Some(name) = command.first() else { return misused() };
     inherited.apply();
     let Err(errno) = execvp(name, &command);
-    let found = is_found(name);
-    let name = name.to_string_lossy();
-    let error = Error::new(Kind::Failed, format!("cannot run {name}")).system(words(errno, "execve")).target(name);
+    let word = name.to_string_lossy();
+    let error = Error::new(Kind::Failed, format!("cannot run {word}")).system(words(errno, "execve")).target(word);
     match errno {
         Errno::ENOENT => (error, NOT_FOUND),
-        _ if !found => (error.cause("it is in no directory of PATH, of which one may not be searched"), NOT_FOUND),
+        _ if !is_found(name) => {
+            (error.cause("it is in no directory of PATH, of which one may not be searched"), NOT_FOUND)
+        }
         _ => (error, NOT_EXECUTABLE),
     }
 }
@@ -58,12 +58,9 @@ pub(crate) fn become_command(arguments: impl IntoIterator<Item = OsString>) -> (
 /// Tells whether a command is there, though it cannot be executed. A directory of PATH that may not be searched makes
 /// execvp(3) say EACCES of commands that are nowhere, which shells do not believe.
 fn is_found(name: &CStr) -> bool {
-    let name = Path::new(OsStr::from_bytes(name.to_bytes()));
-    if name.components().count() > 1 || name.is_absolute() {
-        return true;
-    }
+    let name = OsStr::from_bytes(name.to_bytes());
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+    name.as_bytes().contains(&b'/') || std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
 /// Makes the error of a launcher that was started by somebody else.

@@ -1,4 +1,4 @@
-//! Numbers of /proc/sys, /proc/meminfo and the pools of huge pages.
+//! Numbers of /proc/sys, /proc/stat, /proc/meminfo and the pools of huge pages.
 
 use std::fs;
 use std::path::Path;

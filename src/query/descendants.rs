@@ -1,5 +1,6 @@
 //! Processes that descend from this one, and what was seen of them while they lived.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ pub(crate) struct Descendants {
     alone: bool,
     /// How many processes and threads had been started since boot when this began; `None` if that is hidden.
     forks: Option<u64>,
+    /// Whether a pid can have come back since, once that was asked.
+    given_anew: OnceCell<bool>,
 }
 
 /// Who made a segment.
@@ -57,11 +60,16 @@ pub(super) enum Creator {
 impl Descendants {
     /// Begins before there is a command: the children that we have are not its.
     pub(crate) fn before_command(system: &System) -> Self {
-        let forks = procfs::forks(system.proc());
-        let mut this = Self { seen: HashMap::new(), living: HashSet::new(), alone: true, forks };
+        let mut this = Self { forks: procfs::forks(system.proc()), ..Self::empty() };
         this.walk(system, Some(false));
         this.alone = this.living.is_empty();
         this
+    }
+
+    /// Has seen nobody, and knows nothing of others.
+    fn empty() -> Self {
+        let (seen, living) = (HashMap::new(), HashSet::new());
+        Self { seen, living, alone: true, forks: None, given_anew: OnceCell::new() }
     }
 
     /// Takes note of the command, which has just been started with these words.
@@ -143,9 +151,9 @@ impl Descendants {
     /// Tells whether a pid that was seen can be another process's by now. Pids are given in turn, so that none comes back
     /// before about as many as there are were given; half of them may be taken.
     fn may_be_given_anew(&self, system: &System) -> bool {
-        let pids = procfs::sysctl(system.proc(), "kernel/pid_max");
+        let pids = || procfs::sysctl(system.proc(), "kernel/pid_max");
         let given = || procfs::forks(system.proc())?.checked_sub(self.forks?);
-        pids.zip(given()).is_none_or(|(pids, given)| given >= pids / 2)
+        *self.given_anew.get_or_init(|| pids().zip(given()).is_none_or(|(pids, given)| given >= pids / 2))
     }
 
     /// Tells who made a segment.
@@ -214,6 +222,11 @@ mod tests {
         Segment { cpid: Some(NOBODY), cuid, ctime: Some(Stamp(1000)), ..Segment::bare() }
     }
 
+    /// Has seen these with that pid, after so many processes were started since boot.
+    fn having(list: Vec<Seen>, forks: Option<u64>) -> Descendants {
+        Descendants { seen: HashMap::from([(NOBODY, list)]), forks, ..Descendants::empty() }
+    }
+
     #[test]
     fn a_creator_is_who_had_the_pid_then_and_was_that_user() {
         let system = System::new();
@@ -225,11 +238,7 @@ mod tests {
             uids: vec![7],
             ended: Some(Stamp(ended)),
         };
-        let creator = |list: Vec<Seen>| {
-            let seen = HashMap::from([(NOBODY, list)]);
-            let this = Descendants { seen, living: HashSet::new(), alone: true, forks: procfs::forks(system.proc()) };
-            this.creator(&system, &segment(7))
-        };
+        let creator = |list: Vec<Seen>| having(list, procfs::forks(system.proc())).creator(&system, &segment(7));
         let ours = |command: Option<&str>| Creator::Ours(command.map(Arc::from));
         assert_eq!(creator(vec![seen(990, 1000)]), ours(Some("it")));
         assert_eq!(creator(vec![seen(1002, 1005)]), ours(Some("it")), "stamps are whole seconds");
@@ -250,9 +259,7 @@ mod tests {
         assert_eq!(creator(vec![once.clone()]), ours(None));
         assert_eq!(creator(vec![Seen { ended: None, ..once }]), ours(Some("it")));
         let own = Seen { uids: vec![], ..seen(990, 1000) };
-        let forks = procfs::forks(system.proc());
-        let seen_own = HashMap::from([(NOBODY, vec![own])]);
-        let this = Descendants { seen: seen_own, living: HashSet::new(), alone: true, forks };
+        let this = having(vec![own], procfs::forks(system.proc()));
         assert_eq!(this.creator(&system, &segment(system.uid())), ours(Some("it")), "it was never looked at");
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("sys/kernel")).unwrap();
@@ -260,17 +267,11 @@ mod tests {
         std::fs::write(root.path().join("stat"), "cpu 1 2\nprocesses 200\n").unwrap();
         let few_pids = System::at(root.path().to_owned());
         // Where so many were started that the pid can have come back, or it is not known how many, the end must be far.
-        let this = Descendants {
-            seen: HashMap::from([(NOBODY, vec![seen(990, 1000)])]),
-            living: HashSet::new(),
-            alone: true,
-            forks: Some(1),
-        };
+        let this = having(vec![seen(990, 1000)], Some(1));
         assert_eq!(this.creator(&few_pids, &segment(7)), ours(Some("it")));
         for forks in [None, Some(0)] {
             for (ended, creator) in [(1000, Creator::Unknown), (1001, Creator::Unknown), (1002, ours(Some("it")))] {
-                let seen = HashMap::from([(NOBODY, vec![seen(990, ended)])]);
-                let this = Descendants { seen, living: HashSet::new(), alone: true, forks };
+                let this = having(vec![seen(990, ended)], forks);
                 assert_eq!(this.creator(&few_pids, &segment(7)), creator, "{forks:?}, {ended}");
             }
         }
@@ -280,8 +281,7 @@ mod tests {
     fn a_child_that_ended_unseen_is_the_commands_if_all_children_are() {
         let system = System::new();
         for (alone, creator) in [(true, Creator::Ours(None)), (false, Creator::Unknown)] {
-            let forks = procfs::forks(system.proc());
-            let mut this = Descendants { seen: HashMap::new(), living: HashSet::new(), alone, forks };
+            let mut this = Descendants { alone, ..having(vec![], procfs::forks(system.proc())) };
             this.note_end(NOBODY);
             assert_eq!(this.creator(&system, &segment(system.uid())), creator);
         }

@@ -113,13 +113,15 @@ mod tests {
         let look = || holders(&System::at(root.path().to_owned()), ShmId::new(0).unwrap()).map(|found| found.len());
         let says = |error: Error, cause: &str| error.cause.is_some_and(|found| found.contains(cause));
         assert!(says(look().unwrap_err(), "there is no /proc"));
-        let link = |pid: u32| {
-            let link = root.path().join("self");
-            let _ = std::fs::remove_file(&link);
-            std::fs::create_dir_all(root.path().join(pid.to_string())).unwrap();
-            std::os::unix::fs::symlink(pid.to_string(), link).unwrap();
-        };
-        link(std::process::id() + 1);
-        assert!(says(look().unwrap_err(), "another pid namespace"));
+        let link = root.path().join("self");
+        for (pid, own) in [(std::process::id() + 1, false), (std::process::id(), true)] {
+            std::fs::create_dir(root.path().join(pid.to_string())).unwrap();
+            std::os::unix::fs::symlink(pid.to_string(), &link).unwrap();
+            match look() {
+                Ok(found) => assert_eq!((found, own), (0, true)),
+                Err(error) => assert!(says(error, "another pid namespace") && !own),
+            }
+            std::fs::remove_file(&link).unwrap();
+        }
     }
 }

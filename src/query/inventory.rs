@@ -172,8 +172,8 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
     Ok(found)
 }
 
-/// Tells behind how many others a segment stands in /proc/sysvipc/shm, so that these need not be read: fewer than there
-/// are in all likelihood, and 0 if nothing is known.
+/// Tells behind how many others a segment stands in /proc/sysvipc/shm, so that these need not be read: in all likelihood
+/// at least so many, and 0 if nothing is known.
 ///
 /// Segments are made at the lowest free place, so that a large table has hardly a hole; a sample shows whether this one
 /// does.

@@ -79,7 +79,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             Attached::new(id).write(0, &bytes);
             let as_spender = |arguments: &[&str]| {
                 let mut command = shmadm_as(SPENDER);
-                // SAFETY: between fork and exec only pipe2, fcntl and getrlimit's kin are called.
+                // SAFETY: between fork and exec only pipe2, fcntl and close are called, and nothing is allocated.
                 unsafe { command.pre_exec(spend_pipes) };
                 finish(command.args(arguments)).exits(0)
             };
