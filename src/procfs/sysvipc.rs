@@ -14,6 +14,8 @@ use crate::model::{Segment, ShmId};
 
 /// How much is asked of the kernel at once; it gives a page or so.
 const READ: usize = 8 << 10;
+/// How much is asked of it to learn how wide its rows are: the headings, behind which it makes one row more and no page.
+const HEADINGS: usize = 256;
 /// How much is handed from thread to thread at once; a hundred rows or so, which one thread reads alone.
 const CHUNK: usize = 16 << 10;
 /// How many chunks may be read ahead.
@@ -81,7 +83,8 @@ pub(crate) fn find_segment(root: &Path, id: ShmId, behind: usize) -> Result<Opti
     let mut buffer = [0; READ];
     let (mut behind, mut jumped) = (behind, false);
     loop {
-        let count = source.read(&mut buffer)?;
+        let most = if behind > lines.count { HEADINGS } else { READ };
+        let count = source.read(&mut buffer[..most])?;
         let mut found = None;
         lines.feed(&source.path, &buffer[..count], &mut |line| {
             let mut fields = Fields(line);
@@ -95,7 +98,7 @@ pub(crate) fn find_segment(root: &Path, id: ShmId, behind: usize) -> Result<Opti
         if found.is_some() {
             return Ok(found);
         }
-        if count > 0 && behind > lines.count {
+        if lines.count > 0 && behind > lines.count {
             let (place, beyond) = lines.beyond(behind);
             if source.seek(place).is_ok() {
                 (lines, jumped) = (beyond, true);
@@ -280,6 +283,14 @@ mod tests {
         assert_eq!(read(HEADINGS).unwrap(), []);
         for wrong in ["", "no\nsuch table\n", "shmid key\n"] {
             assert!(read(wrong).unwrap_err().to_string().contains("line 1"), "{wrong:?}");
+        }
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("sysvipc")).unwrap();
+        // Longer than what is asked for at first, and without an end.
+        for wrong in ["", &"key ".repeat(9000)] {
+            fs::write(root.path().join("sysvipc/shm"), wrong).unwrap();
+            let error = find_segment(root.path(), ShmId::new(2000).unwrap(), 1000).unwrap_err();
+            assert!(error.to_string().contains("line 1"), "{error}");
         }
     }
 

@@ -23,7 +23,7 @@ const PLACE: i32 = (1 << 15) - 1;
 /// From which place on it is worth while to ask how many segments come before.
 const FAR: i32 = 1024;
 /// How many of the places before are asked.
-const SAMPLES: i32 = 64;
+const SAMPLES: i32 = 32;
 
 /// Lists all segments in the order of the kernel's table, each with what is needed.
 ///
@@ -183,7 +183,7 @@ fn rows_before(id: ShmId) -> usize {
     // Of a segment that is gone nothing is to be known: all would be read in vain, and then again.
     let exists = || matches!(sys::stat_any(id), Ok(Some(_)));
     let full = place >= FAR && exists() && (0..SAMPLES).all(taken);
-    // A sixteenth may be holes: that a sample of 64 finds none of these is unlikely.
+    // A sixteenth may be holes: that a sample of 32 finds none of these is unlikely.
     if full { usize::try_from(place - place / 16).unwrap_or(0) } else { 0 }
 }
 

@@ -15,6 +15,7 @@ mod files;
 mod inbox;
 mod inherited;
 mod kernel;
+mod mathematics;
 mod namespace;
 mod notify;
 mod process;

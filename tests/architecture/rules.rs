@@ -23,13 +23,14 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
 pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "commands"]),
     ("clap_complete", &["commands"]),
+    ("libm", &["sys"]),
     ("nix", &["act", "process", "query", "sys"]),
     ("shmadm", &["main"]),
     ("comfy_table", &["render"]),
     ("prometheus_client", &["render"]),
     ("quick_xml", &["render"]),
     ("indicatif", &["ui"]),
-    ("terminal_size", &["ui"]),
+    ("rustix", &["process", "ui"]),
 ];
 
 /// Words that stand in one room alone.
