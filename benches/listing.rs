@@ -50,7 +50,8 @@ pub(crate) fn of(segments: u32, creators: u32, pairs: usize) {
     compare("check : list --json", &Job::new(&[SHMADM, "check", "-w", "segments=100%"]), &whole, pairs, None);
     for (place, row) in [("middle", &rows[rows.len() / 2]), ("last", &rows[rows.len() - 1])] {
         let stat = Job::new(&[SHMADM, "stat", row.get("shmid")]);
-        compare(&format!("stat of the {place} one : cat"), &stat, &cat, pairs, Some(1.0));
+        // Two that take about the same: more pairs than the others, for less chance in what comes out.
+        compare(&format!("stat of the {place} one : cat"), &stat, &cat, pairs * 4, Some(1.0));
     }
     for row in rows {
         assert!(oracle::remove(row.get("shmid").parse::<libc::c_int>().unwrap()));

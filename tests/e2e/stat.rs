@@ -59,16 +59,16 @@ pub(crate) fn trials() -> Vec<Trial> {
                 looks(ids[place]);
             }
             // What is left are just the places that a sample takes from.
-            for id in &ids[..2080] {
-                assert!(id % 32 == 0 || oracle::remove(*id));
+            for id in &ids[..2070] {
+                assert!(id % 64 == 0 || oracle::remove(*id));
             }
-            for id in [ids[2048], ids[2099]] {
+            for id in [ids[2048], ids[2079]] {
                 looks(id);
             }
             run(["stat", &ids[2050].to_string()]).exits(3).prints_nothing();
             // And a sample that shows a hole.
             assert!(oracle::remove(ids[1024]));
-            looks(ids[2099]);
+            looks(ids[2079]);
         }),
         trial("stat::every_field_stands_on_a_line_in_words", || {
             let id = oracle::create(1234, 65_536, 0o640);
