@@ -15,8 +15,17 @@ static CAUGHT: AtomicI32 = AtomicI32::new(0);
 /// The pipe that the handler writes to, so that a signal between a look and a wait is not missed; -1 before.
 static WAKER: AtomicI32 = AtomicI32::new(-1);
 
-/// The signals that ask a program to end.
-const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+/// The signals that ask a program to end, and those that end one that does not expect them.
+const ENDING: [Signal; 8] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGALRM,
+    Signal::SIGXCPU,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// Stores the signal and wakes whoever waits.
 extern "C" fn note(signal: c_int) {

@@ -126,7 +126,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(oracle::rows(), []);
         }),
         trial("demo::signals_leave_neither_segment_nor_process", || {
-            for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+            for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGUSR1] {
                 interrupt(signal);
             }
         }),

@@ -303,7 +303,7 @@ fn process_trials() -> Vec<Trial> {
     let attach = |call: &Call| call.number == libc::SYS_shmat;
     vec![
         trial("vanish::a_creation_that_is_interrupted_leaves_nothing", move || {
-            for signal in [Signal::SIGTERM, Signal::SIGINT] {
+            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGUSR2] {
                 for (filling, arguments) in
                     [(true, &["create", "--key", "1234", "--fill", "1"][..]), (false, &["create", "--key", "1234"])]
                 {
