@@ -21,7 +21,7 @@ pub(crate) struct Change {
 /// Changes a segment: the lock first, which fails most easily, and back again should the rest fail.
 ///
 /// # Errors
-/// shmctl's, explained; nothing is changed then.
+/// shmctl's, explained; nothing is changed then, or the error says what is.
 pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<(), Error> {
     let id = segment.id;
     // IPC_SET takes all of it at once; where only the lock is meant, nothing of it is asked for.
@@ -38,11 +38,17 @@ pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<
     }
     let Some((owner, group)) = numbers else { return Ok(()) };
     sys::set(id, owner, group, change.mode.unwrap_or(segment.mode)).map_err(|error| {
-        if change.lock.is_some_and(|lock| lock != segment.locked) {
-            // The first error is the one to tell.
-            let _ = switch(segment.locked);
+        // The first error is the one to tell.
+        let error = explain(system, &Attempt::Set(id), error);
+        match change.lock {
+            Some(lock) if lock != segment.locked && switch(segment.locked).is_err() => {
+                let (is, option) = if lock { ("locked", "--unlock") } else { ("unlocked", "--lock") };
+                error.hint(format!(
+                    "the segment stays {is}, if it is still there: `shmadm set {id} {option}` undoes that"
+                ))
+            }
+            _ => error,
         }
-        explain(system, &Attempt::Set(id), error)
     })
 }
 

@@ -122,6 +122,14 @@ pub(crate) fn trials() -> Vec<Trial> {
             let refused = without(&mut command, libc::SYS_shmctl, Some(libc::IPC_SET.cast_unsigned()), Errno::EPERM);
             finish(refused.args(["set", &id, "--lock", "--mode", "640"])).exits(4).prints_nothing().says("IPC_SET");
             assert_eq!(oracle::rows(), before);
+            // And if that cannot be undone either, the user is told.
+            let mut command = shmadm();
+            for denied in [libc::IPC_SET, libc::SHM_UNLOCK] {
+                without(&mut command, libc::SYS_shmctl, Some(denied.cast_unsigned()), Errno::EPERM);
+            }
+            let ran = finish(command.args(["set", &id, "--lock", "--mode", "640"])).exits(4).prints_nothing();
+            ran.says("IPC_SET").says("the segment stays locked").says(&format!("`shmadm set {id} --unlock`"));
+            assert!(oracle::rows()[0].get("perms") == "2600");
         }),
     ]
 }
