@@ -151,12 +151,14 @@ impl Source {
         if allocation == Allocation::Allowed || (ordinary && is_all_there(system, id)) {
             return Ok(whole);
         }
+        let why = match page {
+            Some(_) if ordinary => "there is swap",
+            Some(_) => "they are huge",
+            None => "/proc does not tell whether they are huge",
+        };
         Err(Error::new(Kind::Refused, format!("refused to read segment {id}: that could take memory for all of it"))
             .target(id.to_string())
-            .cause(
-                "which of its pages were never touched cannot be told (there is swap, or they are huge), and reading one \
-                 makes it",
-            )
+            .cause(format!("which of its pages were never touched cannot be told ({why}), and reading one makes it"))
             .hint("with --allow-allocation it is read all the same")
             .hint("root reads it without taking memory"))
     }

@@ -210,6 +210,11 @@ impl System {
         *self.owns_proc.get_or_init(|| own().is_none_or(|pid| pid == std::process::id()))
     }
 
+    /// Tells whether there is a /proc at all.
+    pub(crate) fn has_proc(&self) -> bool {
+        std::fs::symlink_metadata(self.proc.join("self")).is_ok()
+    }
+
     /// Tells whether our pid namespace is the first one, in which every process is seen.
     pub(super) fn sees_all_pids(&self) -> bool {
         std::fs::metadata(self.proc.join("self/ns/pid")).is_ok_and(|file| file.ino() == FIRST_PID_NAMESPACE)
