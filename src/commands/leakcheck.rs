@@ -127,6 +127,12 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
             usage("--json would mix with what the command prints").hint("`--report FILE` writes JSON to a file")
         );
     }
+    for (option, path) in [("--report", &args.report), ("--junit", &args.junit)] {
+        if path.as_ref().is_some_and(|path| path.as_os_str() == "-") {
+            return Err(usage(format!("{option} - would mix with what the command prints"))
+                .hint(format!("`{option} ./-` writes to a file of that name")));
+        }
+    }
     // What cannot be written is better known before an hour of tests than behind it.
     let begin = |path: &Option<PathBuf>| path.as_ref().map(|path| Report::begin(&context.system, path)).transpose();
     let files = Files { report: begin(&args.report)?, junit: begin(&args.junit)? };

@@ -164,6 +164,8 @@ fn codes() -> Vec<Trial> {
                 &["--strict"],
                 &["--isolate", "sometimes"],
                 &["--report", nowhere],
+                &["--report", "-"],
+                &["--junit", "-"],
                 &["--junit", nowhere],
                 &["--report", "x", "--junit", "x"],
                 &["--report", "x", "--junit", "./x"],
