@@ -149,8 +149,9 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Er
     for segment in segments.into_iter().filter(|segment| seen.insert((segment.ns, segment.id))) {
         let target = segment.id.to_string();
         let error = match segment.ns {
-            // A namespace that has ended may have left its number to this one.
-            Some(ns) if went && !context.elsewhere => not_here(None, &segment, ns, file),
+            Some(ns) if went && here == Some(ns) && !context.elsewhere => of_another(&segment, ns).cause(
+                "leakcheck had made that one for its command; this one has only its number, now that it is gone",
+            ),
             Some(ns) if here != Some(ns) => {
                 let census = census.get_or_insert_with(|| self::census(&context.system).ok());
                 not_here(census.as_ref(), &segment, ns, file)
@@ -179,14 +180,20 @@ fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) ->
     let id = segment.id;
     let is_gone = |census: &Census| census.closed == 0 && census.namespaces.iter().all(|known| known.number != ns);
     if !census.is_some_and(is_gone) {
-        Error::new(Kind::Refused, format!("refused to remove segment {id}: it is of another IPC namespace, {ns}"))
-            .target(id.to_string())
+        of_another(segment, ns)
             .hint(format!("`shmadm --ns 'ipc:[{ns}]' rm --from {}`", quoted(&file.to_string_lossy())))
     } else {
         Error::new(Kind::NotFound, format!("cannot find segment {id}"))
             .target(id.to_string())
             .cause(format!("its IPC namespace, {ns}, has no process any more"))
     }
+}
+
+/// Makes the error of a segment of another namespace.
+fn of_another(segment: &Segment, ns: u64) -> Error {
+    let id = segment.id;
+    Error::new(Kind::Refused, format!("refused to remove segment {id}: it is of another IPC namespace, {ns}"))
+        .target(id.to_string())
 }
 
 /// Says what became of a segment.
