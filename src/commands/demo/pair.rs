@@ -64,10 +64,10 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     let ended = ended?;
     teller.call(context, "detach", format!("shmdt({address:#x})"), "0".to_owned())?;
     if let Some(made) = made {
-        let id = made.into_id();
-        if let Some(seen) = segment(&context.system, id, Needs::empty())? {
+        if let Some(seen) = segment(&context.system, made.id(), Needs::empty())? {
             remove(&seen, context, &mut teller)?;
         }
+        made.into_id();
     }
     match ended {
         Ended::Signal(signal) => Ok(Exit::Signal(signal)),

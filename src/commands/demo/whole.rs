@@ -56,12 +56,13 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
         "The last detach has destroyed nothing: the segment is still there, and so is what was written. It would have \
          gone with it only if it had been removed before, or with kernel.shm_rmid_forced set to 1.",
     )?;
-    let id = made.finish()?;
     if keep {
+        let id = made.finish()?;
         teller.note(context, "destroy", &format!("It is kept, as you said: `shmadm rm {id}` destroys it."))?;
         return Ok(Exit::Done);
     }
-    destroy(id, context, &mut teller)?;
+    destroy(made, context, &mut teller)?;
+    interrupts.check()?;
     Ok(Exit::Done)
 }
 
@@ -183,11 +184,13 @@ fn gone(made: Unfinished, id: ShmId, context: &mut Context, teller: &mut Teller)
 }
 
 /// Removes the segment, and shows that it is gone.
-fn destroy(id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
-    let Some(seen) = segment(&context.system, id, Needs::empty())? else {
+fn destroy(made: Unfinished, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
+    let Some(seen) = segment(&context.system, made.id(), Needs::empty())? else {
+        made.into_id();
         return teller.note(context, "destroy", "Somebody else has removed the segment meanwhile.");
     };
     let outcome = act::remove(&context.system, &seen, Removal { force: true, ..Removal::default() })?;
+    let id = made.into_id();
     teller.call(context, "destroy", format!("shmctl({id}, IPC_RMID, NULL)"), "0".to_owned())?;
     teller.call(context, "destroy", format!("shmctl({id}, IPC_STAT, &ds)"), stat_result(id))?;
     teller.note(
