@@ -9,7 +9,7 @@ use super::{Context, Manual, describe, quoted};
 use crate::act::{self, NewFile, Place, Use};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, Sidecar, Sum, path_text};
+use crate::model::{Access, Needs, Segment, Sidecar, Sum, path_text};
 use crate::process::Interrupts;
 use crate::query::resolve;
 use crate::render::{Object, write_sidecar};
@@ -87,16 +87,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         let data = NewFile::begin(&args.output, args.force)?;
         Some((data, NewFile::begin(&Sidecar::beside(&args.output), args.force)?))
     };
-    let source = if args.peek {
-        let file = quoted(&args.output.to_string_lossy());
-        Source::peeked(&context.system, &segment, &format!("dump {} --output {file}", segment.id))?
-    } else {
-        context.warn_of_lost_record(&segment);
-        let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
-        let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
-        let whole = Range::within(segment.id, attachment.size(), 0, None)?;
-        Source::attached(&context.system, attachment, whole, allocation)?
-    };
+    let source = open(args, context, &segment)?;
     let Some((data, record)) = files else {
         let whole = Range::within(segment.id, source.size(), 0, None)?;
         let mut bar = context.ui.bar("dumping", Some(whole.length()));
@@ -133,22 +124,41 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         return Err(error);
     }
     record.confirm();
+    report(args, context, &sidecar)?;
+    Ok(Exit::Done)
+}
+
+/// Opens the segment to be read, in the way that was asked for.
+fn open(args: &DumpArgs, context: &mut Context, segment: &Segment) -> Result<Source, Error> {
+    if args.peek {
+        let file = quoted(&args.output.to_string_lossy());
+        return Source::peeked(&context.system, segment, &format!("dump {} --output {file}", segment.id));
+    }
+    context.warn_of_lost_record(segment);
+    let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
+    let attachment = act::attach(&context.system, segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
+    let whole = Range::within(segment.id, attachment.size(), 0, None)?;
+    Source::attached(&context.system, attachment, whole, allocation)
+}
+
+/// Tells what is in the files now.
+fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(), Error> {
     let name = path_text(&args.output);
     context.ui.status(&format!("dumped {} to {name} and {name}.json", describe(&sidecar.segment)));
-    if context.json() {
-        context.ui.write(|out| {
-            let mut object = Object::schema(out)?;
-            object.number("id", sidecar.segment.id.raw())?;
-            object.text("file", &*name)?;
-            object.number("size", sidecar.segment.size)?;
-            let mut sum = Object::open(object.field("checksum")?)?;
-            sum.text("algorithm", sidecar.checksum.algorithm.as_str())?;
-            sum.text("value", sidecar.checksum.value.as_str())?;
-            sum.close()?;
-            object.end()
-        })?;
+    if !context.json() {
+        return Ok(());
     }
-    Ok(Exit::Done)
+    context.ui.write(|out| {
+        let mut object = Object::schema(out)?;
+        object.number("id", sidecar.segment.id.raw())?;
+        object.text("file", &*name)?;
+        object.number("size", sidecar.segment.size)?;
+        let mut sum = Object::open(object.field("checksum")?)?;
+        sum.text("algorithm", sidecar.checksum.algorithm.as_str())?;
+        sum.text("value", sidecar.checksum.value.as_str())?;
+        sum.close()?;
+        object.end()
+    })
 }
 
 /// Detaches what was attached for the look.

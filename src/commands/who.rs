@@ -139,7 +139,9 @@ fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
 fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) {
     let hidden = |segment: &Attachments| !segment.attachers.hidden.is_empty();
     if found.iter().any(hidden) && !context.system.has_proc() {
-        context.ui.warning("/proc is not mounted here, and only it tells who has a segment attached");
+        context.ui.warning(
+            "the /proc of this pid namespace is not mounted here, and only that tells who has a segment attached",
+        );
     }
     for segment in found {
         let place = if args.all_ns { place_of(segment.ns, segment.container.as_deref()) } else { String::new() };

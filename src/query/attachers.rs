@@ -66,8 +66,8 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
     let listed: HashSet<_> = segments.iter().filter_map(|segment| Some((segment.ns?, segment.id))).collect();
     let mut moved = HashSet::new();
     let sees_everything = looks_into_all(system);
-    let has_processes = system.proc().join("self").exists();
-    let hides_processes = has_processes && hides_processes(system);
+    let has_proc = system.has_proc();
+    let hides_processes = has_proc && hides_processes(system);
     for look in 1..=LOOKS {
         let chosen: Vec<&Segment> = open.iter().map(|index| &segments[*index]).collect();
         let found = find(system, &chosen, strays && look == 1)?;
@@ -96,16 +96,12 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
             }
             if missing > 0 {
                 // Whoever may look into every process meets few that are closed all the same, and these explain little.
-                let reason = if !has_processes {
-                    HiddenBy::Unknown
-                } else if moved.contains(&index) && (!closed || sees_everything) {
-                    HiddenBy::InFlight
-                } else if closed {
-                    HiddenBy::Permission
-                } else if !system.sees_all_pids() {
-                    HiddenBy::PidNamespace
-                } else {
-                    HiddenBy::Unknown
+                let reason = match moved.contains(&index) {
+                    _ if !has_proc => HiddenBy::Unknown,
+                    true if !closed || sees_everything => HiddenBy::InFlight,
+                    _ if closed => HiddenBy::Permission,
+                    _ if !system.sees_all_pids() => HiddenBy::PidNamespace,
+                    _ => HiddenBy::Unknown,
                 };
                 attachers.hidden.push((reason, missing));
             }

@@ -210,9 +210,9 @@ impl System {
         *self.owns_proc.get_or_init(|| own().is_none_or(|pid| pid == std::process::id()))
     }
 
-    /// Tells whether there is a /proc at all.
+    /// Tells whether there is a /proc, and we are in it.
     pub(crate) fn has_proc(&self) -> bool {
-        std::fs::symlink_metadata(self.proc.join("self")).is_ok()
+        self.proc.join("self").exists()
     }
 
     /// Tells whether our pid namespace is the first one, in which every process is seen.

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
+use quick_xml::writer::{ElementWriter, Writer};
 
 use super::{escape, leak_line};
 use crate::model::LeakCheck;
@@ -24,7 +24,8 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
     let counts = [("tests", "2"), ("failures", failures), ("errors", errors), ("skipped", "0"), ("time", &seconds)];
     let exit_code = check.exit_code.to_string();
     let command = text(&check.command.join(" "));
-    let case = |what: &str| [("classname", "shmadm.leakcheck".to_owned()), ("name", format!("{command}: {what}"))];
+    let name = |what: &str| format!("{command}: {what}");
+    let (succeeds, leaves_nothing) = (name("succeeds"), name("leaves no shared memory behind"));
     let mut writer = Writer::new_with_indent(out, b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     writer.create_element("testsuites").with_attributes(counts).write_inner_content(|writer| {
@@ -37,11 +38,7 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
                 }
                 Ok(())
             })?;
-            let names = case("succeeds");
-            let ran = writer
-                .create_element("testcase")
-                .with_attributes(names.iter().map(|(name, value)| (*name, value.as_str())));
-            let ran = ran.with_attribute(("time", seconds.as_str()));
+            let ran = case(writer, &succeeds, &seconds);
             if check.exit_code == 0 {
                 ran.write_empty()?;
             } else {
@@ -52,11 +49,7 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
                     Ok(())
                 })?;
             }
-            let names = case("leaves no shared memory behind");
-            let left = writer
-                .create_element("testcase")
-                .with_attributes(names.iter().map(|(name, value)| (*name, value.as_str())));
-            let left = left.with_attribute(("time", "0"));
+            let left = case(writer, &leaves_nothing, "0");
             if leaked.is_empty() && uncounted.is_empty() {
                 return left.write_empty().map(drop);
             }
@@ -79,6 +72,12 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
         Ok(())
     })?;
     writer.into_inner().write_all(b"\n")
+}
+
+/// Begins a test case.
+fn case<'a, W: Write>(writer: &'a mut Writer<W>, name: &str, seconds: &str) -> ElementWriter<'a, W> {
+    let attributes = [("classname", "shmadm.leakcheck"), ("name", name), ("time", seconds)];
+    writer.create_element("testcase").with_attributes(attributes)
 }
 
 /// Leaves out what XML has no way to write, which escaping cannot help; controls are spelled out.
