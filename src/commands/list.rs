@@ -7,7 +7,7 @@ use super::everywhere::{survey, warn_of_strays};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Segment};
-use crate::query::{add_attachers, add_attachers_and_find_strays, each, inventory};
+use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, each, inventory};
 use crate::render::{
     CREATORS, Cell, Column, ColumnInfo, DEFAULT, EVERYWHERE, Format, NARROW, PIDS, RECORD, RECORD_EVERYWHERE, Rows,
     SEGMENT, TIMES, TableStyle, TimeStyle, describe_columns, select, write_rows,
@@ -142,22 +142,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     let needs = shown | filter.needs();
     // What is sorted, or asked of all at once, is shown when all is there.
     if sort.is_some() || args.reverse || args.all_ns || needs.contains(Needs::ATTACHERS) {
-        let mut segments;
-        if args.all_ns {
-            let visited = survey(context, needs)?;
-            segments = visited.segments;
-            if needs.contains(Needs::ATTACHERS) {
-                let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
-                warn_of_strays(context, &strays, visited.all);
-            }
-            segments.retain(|segment| filter.admits(&context.system, segment));
-        } else {
-            segments = inventory(&context.system, needs)?;
-            segments.retain(|segment| filter.admits(&context.system, segment));
-            if needs.contains(Needs::ATTACHERS) {
-                add_attachers(&context.system, &mut segments)?;
-            }
-        }
+        let mut segments = gather(args, context, needs, &filter)?;
         if let Some(column) = sort {
             segments.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
         }
@@ -183,4 +168,25 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     })?;
     ui.write(|out| rows.end(out))?;
     Ok(Exit::Done)
+}
+
+/// Gathers the segments that are to be shown, here or everywhere.
+fn gather(args: &ListArgs, context: &mut Context, needs: Needs, filter: &Filter) -> Result<Vec<Segment>, Error> {
+    let mut segments;
+    if args.all_ns {
+        let visited = survey(context, needs)?;
+        segments = visited.segments;
+        if needs.contains(Needs::ATTACHERS) {
+            let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
+            warn_of_strays(context, &strays, visited.all);
+        }
+        segments.retain(|segment| filter.admits(&context.system, segment));
+    } else {
+        segments = inventory(&context.system, needs)?;
+        segments.retain(|segment| filter.admits(&context.system, segment));
+        if needs.contains(Needs::ATTACHERS) {
+            add_attachers(&context.system, &mut segments)?;
+        }
+    }
+    Ok(segments)
 }

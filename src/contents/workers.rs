@@ -83,14 +83,15 @@ pub(super) fn side_by_side<T: Default + Send>(
         progress(end - reached);
         reached = end;
     };
-    let end_of = |piece: &Piece| piece.last().map_or(0, |(offset, length)| offset + *length as u64);
+    // Gives where the piece ends, and what came of it.
     let all_of = |buffer: &mut [u8], piece: &Piece| {
-        let mut result = T::default();
-        piece.iter().try_for_each(|(offset, length)| {
+        let (mut end, mut result) = (0, T::default());
+        for (offset, length) in piece {
             interrupted()?;
-            work(buffer, &mut result, *offset, *length)
-        })?;
-        Ok(result)
+            work(buffer, &mut result, *offset, *length)?;
+            end = offset + *length as u64;
+        }
+        Ok((end, result))
     };
     let threads = match total {
         ..WORTH => 1,
@@ -101,30 +102,17 @@ pub(super) fn side_by_side<T: Default + Send>(
     let queue = Mutex::new(queue);
     let (done, results) = mpsc::channel();
     scope(|scope| {
-        let serve = |done: Sender<_>| {
-            let mut buffer = vec![0; PIECE];
-            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            while let Ok((index, piece)) = next() {
-                if stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let result = all_of(&mut buffer, &piece).map(|result| (index, (end_of(&piece), result)));
-                if done.send(result).is_err() {
-                    return;
-                }
-            }
-        };
         let start = |_| {
-            let done = done.clone();
+            let (queue, stop, all_of, done) = (&queue, &stop, &all_of, done.clone());
             // Where the user may have no more threads, this one does it.
-            Builder::new().spawn_scoped(scope, move || serve(done)).ok()
+            Builder::new().spawn_scoped(scope, move || serve(queue, stop, all_of, &done)).ok()
         };
         let workers: Vec<_> = if threads > 1 { (0..threads).map_while(start).collect() } else { Vec::new() };
         if workers.is_empty() {
             let mut buffer = vec![0; PIECE];
             return pieces.try_for_each(|piece| {
-                let piece = piece?;
-                gather(end_of(&piece), all_of(&mut buffer, &piece)?);
+                let (end, result) = all_of(&mut buffer, &piece?)?;
+                gather(end, result);
                 Ok(())
             });
         }
@@ -155,6 +143,26 @@ pub(super) fn side_by_side<T: Default + Send>(
         };
         stopped(&stop, result)
     })
+}
+
+/// Is a worker: takes one piece after the other and tells what came of it, until there are no more, or all shall stop.
+fn serve<T>(
+    queue: &Mutex<Receiver<(usize, Piece)>>,
+    stop: &AtomicBool,
+    work: impl Fn(&mut [u8], &Piece) -> Result<T, Error>,
+    done: &Sender<Result<(usize, T), Error>>,
+) {
+    let mut buffer = vec![0; PIECE];
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    while let Ok((index, piece)) = next() {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let result = work(&mut buffer, &piece).map(|result| (index, result));
+        if done.send(result).is_err() {
+            return;
+        }
+    }
 }
 
 /// Has workers begin nothing more, and hands on a result.
