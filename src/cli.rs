@@ -195,8 +195,9 @@ fn work(arguments: &[OsString], codes: Codes) -> Exit {
     };
     let place = global.ns.as_ref().map(|namespace| quoted(&namespace.to_string_lossy()));
     let words: Vec<_> = arguments.iter().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
-    let ui = ui(global.quiet, global.color.into()).within(place);
-    let mut context = Context { ui, system, format, elsewhere: global.ns.is_some(), line: words.join(" ") };
+    let line = words.join(" ");
+    let ui = ui(global.quiet, global.color.into()).within(place).called(&line);
+    let mut context = Context { ui, system, format, elsewhere: global.ns.is_some(), line };
     let result = match &command {
         Some(command) => dispatch(command, &mut context),
         None => print_help(&mut context),

@@ -1,5 +1,6 @@
 //! Standard output for data alone; standard error for status, warnings, hints and errors.
 
+mod advice;
 mod progress;
 
 use std::io::{self, BufWriter, IsTerminal, StderrLock, Stdout, Write};
@@ -12,6 +13,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Kind};
 use crate::render::{escape, write_error_json};
 
+use advice::Advice;
 pub(crate) use progress::Bar;
 
 /// What a pipe that is ready takes without waiting (PIPE_BUF).
@@ -58,8 +60,8 @@ pub(crate) struct Ui {
     color_out: bool,
     /// Colour on standard error.
     color_err: bool,
-    /// The other namespace in which the whole command works, as a shell takes it.
-    place: Option<String>,
+    /// What advice needs to be typed.
+    advice: Advice,
 }
 
 /// Standard output. A reader that has gone away is no failure: what is written from then on is dropped.
@@ -127,7 +129,7 @@ impl Ui {
             quiet,
             color_out: color.decide(stdout.is_terminal()),
             color_err: color.decide(io::stderr().is_terminal()),
-            place: None,
+            advice: Advice::default(),
             out: Out {
                 stream: BufWriter::with_capacity(GATHERED, Stream { stdout, interrupted, is_missing }),
                 closed: false,
@@ -138,23 +140,19 @@ impl Ui {
     /// Has every command that is advised work in the namespace in which this one does: typed as it stands, it would
     /// otherwise be about other segments with the same ids.
     pub(crate) fn within(mut self, place: Option<String>) -> Self {
-        self.place = place;
+        self.advice.place = place;
         self
     }
 
-    /// Gives advice with its commands as they are to be typed.
-    fn typed(&self, hint: &str) -> String {
-        match &self.place {
-            Some(place) if !hint.contains(" --ns") && !hint.contains(" --all-ns") => hint
-                .replace("`shmadm ", &format!("`shmadm --ns {place} "))
-                .replace("sudo shmadm ", &format!("sudo shmadm --ns {place} ")),
-            _ => hint.to_owned(),
-        }
+    /// Has advice name the user's own command line in the place of `shmadm …`.
+    pub(crate) fn called(mut self, line: &str) -> Self {
+        self.advice.line = Some(line.to_owned());
+        self
     }
 
     /// Gives an error with its advice as it is to be typed.
     pub(crate) fn localized(&self, mut error: Error) -> Error {
-        error.hints.iter_mut().for_each(|hint| *hint = self.typed(hint));
+        error.hints.iter_mut().for_each(|hint| *hint = self.advice.typed(hint));
         error
     }
 
@@ -270,7 +268,7 @@ impl Ui {
     /// Advises, after a warning.
     pub(crate) fn hint(&mut self, message: &str) {
         let label = self.label("hint:", AnsiColor::Cyan);
-        let message = self.typed(message);
+        let message = self.advice.typed(message);
         self.say(&format!("{label} {}", escape(&message)));
     }
 

@@ -252,5 +252,5 @@ fn exists(path: &Path) -> Error {
     let name = path_text(path);
     Error::new(Kind::Refused, format!("refused to overwrite {name}: it exists"))
         .target(name)
-        .hint("with --force it is overwritten")
+        .hint("`shmadm … --force` overwrites it")
 }

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     }
     if piped && context.ui.is_terminal() {
         return Err(Error::new(Kind::Refused, "refused to write raw bytes to a terminal, which they could confuse")
-            .hint("send them to a file or a pipe"));
+            .hint("send them to a file: `shmadm … > FILE`"));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::RECORD)?;
     let interrupts = Interrupts::note()?;

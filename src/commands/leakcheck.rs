@@ -250,7 +250,7 @@ fn say(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, alone: bo
         context.ui.warning(&format!(
             "{others} new {segments} of other users, made by processes that were gone before they could be seen, {are} left out"
         ));
-        context.ui.hint("with --trace, as root, every creator is known");
+        context.ui.hint("root can know every creator: `sudo shmadm … --trace`");
     }
     if leaked.is_empty() && unattributed.is_empty() {
         return context.ui.status("no shared memory segment was left behind");

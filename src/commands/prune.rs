@@ -84,7 +84,7 @@ impl PruneArgs {
             }
             Some(State::Idle | State::Unknown) if !self.unattached => {
                 ui.warning("without --unattached prune takes orphans alone");
-                ui.hint("add --unattached: somebody may come back for what is idle or unknown");
+                ui.hint("`shmadm … --unattached` takes these too: somebody may come back for them");
             }
             _ => {}
         }

@@ -159,8 +159,8 @@ impl Source {
         Err(Error::new(Kind::Refused, format!("refused to read segment {id}: that could take memory for all of it"))
             .target(id.to_string())
             .cause(format!("which of its pages were never touched cannot be told ({why}), and reading one makes it"))
-            .hint("with --allow-allocation it is read all the same")
-            .hint("root reads it without taking memory"))
+            .hint("`shmadm … --allow-allocation` reads it all the same")
+            .hint("root reads it without taking memory: `sudo shmadm …`"))
     }
 
     /// Gives the segment's id.

@@ -81,7 +81,10 @@ pub(crate) fn enter_namespace(word: &OsStr) -> Result<IdMaps, Error> {
     };
     // Who lacks the right here may have it in the user namespace that owns it, as with containers of their own.
     let denied = |cause: String| {
-        cannot(Kind::Permission).system(words(refused.errno, refused.call)).cause(cause).hint("root has that right")
+        cannot(Kind::Permission)
+            .system(words(refused.errno, refused.call))
+            .cause(cause)
+            .hint("root has that right: `sudo shmadm …`")
     };
     let owner = sys::owner_of(file.as_fd()).map(File::from).map_err(|_| {
         denied("it takes CAP_SYS_ADMIN, here and in the user namespace that owns it, which is above ours".to_owned())

@@ -155,14 +155,14 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             .cause(format!("the largest segment here is {} (kernel.shmmax)", Size(limits.shmmax)))
             .hint(format!("raise the limit: `sysctl -w kernel.shmmax={size}`")),
         Errno::EINVAL if flags.huge.is_some() => {
-            let sizes = super::huge::huge_page_sizes();
-            let sizes: Vec<String> = sizes.into_iter().map(|size| Size(size).to_string()).collect();
-            match sizes.as_slice() {
-                [] => error.cause("this kernel has no huge pages"),
-                sizes => error
-                    .cause(format!("this kernel has no huge pages of that size; it has {}", sizes.join(", ")))
-                    .hint("`ls /sys/kernel/mm/hugepages` shows them"),
+            let sizes = super::huge::huge_page_sizes().into_iter();
+            let sizes: Vec<String> = sizes.map(|size| Size(size).to_string()).collect();
+            if sizes.is_empty() {
+                return error.cause("this kernel has no huge pages");
             }
+            error
+                .cause(format!("this kernel has no huge pages of that size; it has {}", sizes.join(", ")))
+                .hint("`ls /sys/kernel/mm/hugepages` shows them")
         }
         Errno::EINVAL => error.cause("no file of the kernel's tmpfs can be as large as that"),
         Errno::ENOSPC => explain_no_space(system, error, size, limits),
@@ -172,14 +172,13 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             super::no_huge_page(error, page, Some(size))
         }
         Errno::ENOMEM => {
-            let total = procfs::memory_total(system.proc());
-            let error = match total {
+            let error = match procfs::memory_total(system.proc()) {
                 Some(total) if size > total => {
                     error.cause(format!("memory and swap together have {} (vm.overcommit_memory)", Size(total)))
                 }
                 _ => error.cause("the kernel will not promise so much memory now (vm.overcommit_memory)"),
             };
-            error.hint("with --no-reserve nothing is promised, and memory is taken when it is touched")
+            error.hint(format!("`shmadm create --size {size} --no-reserve` makes one of which nothing is promised"))
         }
         Errno::EPERM if flags.huge.is_some() => error
             .cause("huge pages take CAP_IPC_LOCK, or membership in the group that vm.hugetlb_shm_group names")
@@ -327,7 +326,7 @@ fn explain_place(system: &System, error: Error, address: usize) -> Error {
         let error = error.cause(format!("{address:#x} is no multiple of {page_size} (SHMLBA)"));
         return match address - address % page_size {
             0 => error.hint("leave --address out, and the kernel finds room"),
-            rounded => error.hint(format!("add --round for {rounded:#x}, or leave --address out")),
+            rounded => error.hint(format!("`shmadm … --round` attaches it at {rounded:#x}")),
         };
     }
     explain_range(system, error, address)
@@ -389,9 +388,9 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &S
         if elsewhere { "is outside the user namespace for" } else { "lacks" },
     ));
     if elsewhere {
-        return error.hint("outside of your user namespace its owner and root can do it");
+        return error.hint("outside of your user namespace its owner and root can do it: `sudo shmadm …`");
     }
-    error.hint(format!("{} can do it", or_root(&system.user(segment.uid))))
+    error.hint(format!("{} can do it: `sudo shmadm …`", or_root(&system.user(segment.uid))))
 }
 
 /// Names who has the right that the caller lacks.

@@ -107,7 +107,7 @@ fn new_trials() -> Vec<Trial> {
                 let ran =
                     run(["create", "--size", "1P"]).exits(1).prints_nothing().says("1 PiB: ").says("(ENOMEM, shmget)");
                 assert!(ran.stderr.contains("cause: memory and swap together have"), "{ran:?}");
-                assert!(ran.stderr.contains("hint: with --no-reserve"), "{ran:?}");
+                assert!(ran.stderr.contains("hint: `shmadm create --size 1125899906842624 --no-reserve`"), "{ran:?}");
             }
             assert_eq!(oracle::rows(), before);
         }),

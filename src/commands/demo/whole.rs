@@ -101,7 +101,7 @@ fn create(pace: &PaceArgs, context: &mut Context, teller: &mut Teller) -> Result
             }
             Err(mut error) => {
                 if error.kind == Kind::Exists {
-                    error.hints = vec!["without --key the demo finds a key that is free".to_owned()];
+                    error.hints = vec!["without --key the demo finds a key that is free: `shmadm demo`".to_owned()];
                 }
                 return Err(error);
             }
