@@ -138,7 +138,7 @@ fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
 /// Says which attachments are out of sight, and what is not certain.
 fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) {
     let hidden = |segment: &Attachments| !segment.attachers.hidden.is_empty();
-    if found.iter().any(hidden) && !context.system.has_proc() {
+    if found.iter().any(hidden) && !context.system.owns_proc() {
         context.ui.warning(
             "the /proc of this pid namespace is not mounted here, and only that tells who has a segment attached",
         );

@@ -56,8 +56,9 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
         return Ok(Vec::new());
     }
     if !system.owns_proc() {
+        let reason = if system.has_proc() { HiddenBy::PidNamespace } else { HiddenBy::Unknown };
         for index in open {
-            let hidden = vec![(HiddenBy::PidNamespace, segments[index].nattch)];
+            let hidden = vec![(reason, segments[index].nattch)];
             segments[index].attachers = Some(Arc::new(Attachers { list: Vec::new(), hidden }));
         }
         return Ok(Vec::new());
@@ -66,8 +67,7 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
     let listed: HashSet<_> = segments.iter().filter_map(|segment| Some((segment.ns?, segment.id))).collect();
     let mut moved = HashSet::new();
     let sees_everything = looks_into_all(system);
-    let has_proc = system.has_proc();
-    let hides_processes = has_proc && hides_processes(system);
+    let hides_processes = hides_processes(system);
     for look in 1..=LOOKS {
         let chosen: Vec<&Segment> = open.iter().map(|index| &segments[*index]).collect();
         let found = find(system, &chosen, strays && look == 1)?;
@@ -97,7 +97,6 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
             if missing > 0 {
                 // Whoever may look into every process meets few that are closed all the same, and these explain little.
                 let reason = match moved.contains(&index) {
-                    _ if !has_proc => HiddenBy::Unknown,
                     true if !closed || sees_everything => HiddenBy::InFlight,
                     _ if closed => HiddenBy::Permission,
                     _ if !system.sees_all_pids() => HiddenBy::PidNamespace,

@@ -39,7 +39,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
             .cause(cause)
             .hint("`mount -t proc proc /proc` shows this pid namespace")
     };
-    if !system.proc().join("self").exists() {
+    if !system.has_proc() {
         return Err(blind("there is no /proc"));
     }
     // Its numbers would be those of other processes here, and these would be asked to end.

@@ -204,15 +204,16 @@ impl System {
         self.pools.get_or_init(huge_page_pools)
     }
 
-    /// Tells whether /proc numbers processes as our pid namespace does, and not as the one it was mounted in.
+    /// Tells whether /proc numbers processes as our pid namespace does: there is one, and not that of another namespace,
+    /// which numbers us otherwise or not at all.
     pub(crate) fn owns_proc(&self) -> bool {
         let own = || std::fs::read_link(self.proc.join("self")).ok()?.to_str()?.parse::<u32>().ok();
-        *self.owns_proc.get_or_init(|| own().is_none_or(|pid| pid == std::process::id()))
+        *self.owns_proc.get_or_init(|| own() == Some(std::process::id()))
     }
 
-    /// Tells whether there is a /proc, and we are in it.
-    pub(crate) fn has_proc(&self) -> bool {
-        self.proc.join("self").exists()
+    /// Tells whether there is a /proc at all, be it that of another pid namespace.
+    pub(super) fn has_proc(&self) -> bool {
+        std::fs::symlink_metadata(self.proc.join("self")).is_ok()
     }
 
     /// Tells whether our pid namespace is the first one, in which every process is seen.

@@ -1,18 +1,21 @@
 //! `--ns` and `--all-ns`: the same commands in other IPC namespaces.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 use nix::errno::Errno;
 use nix::libc;
+use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::sandbox::without;
-use crate::support::{NOBODY, finish, is_root, root_trial, run, shmadm, shmadm_as, trial};
+use crate::support::{NOBODY, Running, finish, is_root, root_trial, run, shmadm, shmadm_as, trial};
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -96,11 +99,47 @@ fn one() -> Vec<Trial> {
             #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
             #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
             unsafe {
-                command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
+                command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into));
             }
             let ran = finish(&mut command).exits(0);
             let listed: Value = serde_json::from_str(ran.stdout.lines().nth(1).unwrap()).unwrap();
             assert_eq!(listed["segments"][0]["key"], "0x00000007", "{ran:?}");
+        }),
+        root_trial("namespaces::a_proc_in_which_we_are_not_is_no_proof_of_anything", || {
+            let id = oracle::create(7, 4096, 0o600).to_string();
+            let _attached = oracle::Attached::new(id.parse().unwrap());
+            // As by `nsenter --mount` into a container: its /proc, and our pid namespace.
+            let mut inner = Command::new("/bin/sh");
+            let script = "mount --make-rprivate / && mount -t proc proc /proc && echo ready && read line";
+            inner.args(["-c", &format!("sh -c '{script}'; exit $?")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            // SAFETY: between fork and exec this makes one system call and nothing else.
+            #[expect(unsafe_code, reason = "only pre_exec can put a child into namespaces of its own")]
+            #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+            unsafe {
+                inner.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS).map_err(Into::into));
+            }
+            let mut inner = Running(inner.spawn().unwrap());
+            let mut ready = [0; 6];
+            inner.0.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+            let mounts = File::open(format!("/proc/{}/ns/mnt", inner.0.id())).unwrap();
+            let there = |arguments: &[&str]| {
+                let (mut command, mounts) = (shmadm(), mounts.try_clone().unwrap());
+                // SAFETY: as above.
+                #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace")]
+                #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+                unsafe {
+                    command.pre_exec(move || setns(&mounts, CloneFlags::CLONE_NEWNS).map_err(Into::into));
+                }
+                finish(command.args(arguments))
+            };
+            // Under its own number, which that /proc does not show.
+            let here = inner.0.id().to_string();
+            let listed = there(&["--ns", &here, "list", "--json"]).exits(0).json();
+            assert_eq!(listed["segments"][0]["key"], "0x00000007", "{listed}");
+            let told = there(&["who", &id, "--json"]).exits(0).says("is not mounted here").json();
+            assert_eq!(told["segments"][0]["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
+            there(&["detach", &id]).exits(1).says("/proc numbers processes as another pid namespace does");
+            drop(inner.0.stdin.take());
         }),
         trial("namespaces::what_is_no_namespace_is_told", || {
             for (place, code, says) in [
