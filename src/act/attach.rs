@@ -26,11 +26,20 @@ pub(crate) fn attach(
     exec: bool,
     purpose: Use,
 ) -> Result<Attachment, Error> {
-    if purpose == Use::Passing && segment.nattch == 0 && rmid_forced(system) {
-        let message = format!("refused to attach segment {}: the detach that follows would destroy it", segment.id);
+    let forced = if purpose == Use::Passing && segment.nattch == 0 { rmid_forced(system) } else { Some(false) };
+    if forced != Some(false) {
+        let (would, cause) = match forced {
+            None => {
+                ("could", "/proc does not tell whether kernel.shm_rmid_forced is 1: then the last detach destroys it")
+            }
+            Some(_) => {
+                ("would", "kernel.shm_rmid_forced is 1, and nobody has it attached: the last detach destroys it")
+            }
+        };
+        let message = format!("refused to attach segment {}: the detach that follows {would} destroy it", segment.id);
         return Err(Error::new(Kind::Refused, message)
             .target(segment.id.to_string())
-            .cause("kernel.shm_rmid_forced is 1, and nobody has it attached: the last detach destroys it")
+            .cause(cause)
             .hint(format!("hold it meanwhile: `shmadm attach {} --background`", segment.id)));
     }
     Attachment::new(segment.id, access, exec, place).map_err(|error| {

@@ -93,7 +93,7 @@ pub(crate) fn create(system: &System, creation: &Creation) -> Result<Opened, Err
     let make = |key: Key| {
         let taken = || creation.exclusive && key != Key::PRIVATE && sys::find_key(key, 0).is_ok();
         // What is taken is not made, and so need not be held: the call will say so.
-        if !creation.held && rmid_forced(system) && !taken() {
+        if !creation.held && rmid_forced(system) == Some(true) && !taken() {
             return Err(dies_with_us());
         }
         match sys::create(key, size, flags) {

@@ -70,8 +70,9 @@ fn parse_address(text: &str) -> Result<usize, String> {
 /// The segment cannot be attached; or a signal other than Ctrl-C and SIGTERM came.
 pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Error> {
     let page = usize::try_from(context.system.page_size()).unwrap_or(4096);
-    if let Some(address) = args.address.filter(|address| args.round && *address < page) {
-        return Err(usage(format!("{address:#x} rounds down to 0, which stands for no address at all"))
+    if let Some(address) = args.address.filter(|address| *address == 0 || (args.round && *address < page)) {
+        let is = if address == 0 { "is" } else { "rounds down to" };
+        return Err(usage(format!("{address:#x} {is} 0, which stands for no address at all"))
             .hint("leave --address out, and the kernel finds room"));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
@@ -82,9 +83,16 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         Some(address) => Place::Exact(address),
     };
     context.warn_of_lost_record(&segment);
-    if segment.nattch == 0 && rmid_forced(&context.system) {
-        let id = segment.id;
-        context.ui.warning(&format!("kernel.shm_rmid_forced is 1: the last detach will destroy segment {id}"));
+    let id = segment.id;
+    match rmid_forced(&context.system) {
+        _ if segment.nattch > 0 => {}
+        Some(false) => {}
+        Some(true) => {
+            context.ui.warning(&format!("kernel.shm_rmid_forced is 1: the last detach will destroy segment {id}"));
+        }
+        None => context.ui.warning(&format!(
+            "/proc does not tell whether kernel.shm_rmid_forced is 1: then the last detach will destroy segment {id}"
+        )),
     }
     let interrupts = Interrupts::note()?;
     if args.background {

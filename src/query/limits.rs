@@ -67,7 +67,8 @@ pub(crate) fn usage(system: &System) -> Result<Usage, Error> {
     })
 }
 
-/// Tells whether `kernel.shm_rmid_forced` is on, so that segments die with their last attachment.
-pub(crate) fn rmid_forced(system: &System) -> bool {
-    procfs::sysctl(system.proc(), "kernel/shm_rmid_forced").is_some_and(|value| value != 0)
+/// Tells whether `kernel.shm_rmid_forced` is on, so that segments die with their last attachment; `None` where /proc does
+/// not tell.
+pub(crate) fn rmid_forced(system: &System) -> Option<bool> {
+    procfs::sysctl(system.proc(), "kernel/shm_rmid_forced").map(|value| value != 0)
 }

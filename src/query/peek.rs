@@ -20,7 +20,7 @@ pub(crate) fn attached_file(system: &System, segment: &Segment, otherwise: &str)
         let error = Error::new(Kind::Permission, format!("cannot peek into segment {id}"));
         let error = error.target(id.to_string()).cause(cause);
         // Its first detach would be its last.
-        if segment.nattch == 0 && rmid_forced(system) {
+        if segment.nattch == 0 && rmid_forced(system) != Some(false) {
             return error;
         }
         error.hint(format!("without --peek it is attached, which moves its times: `shmadm {otherwise}`"))

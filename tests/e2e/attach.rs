@@ -136,6 +136,7 @@ fn foreground_trials() -> Vec<Trial> {
                 .exits(2)
                 .prints_nothing()
                 .says("0x123 rounds down to 0");
+            run(["attach", &id, "--address", "0", "--for", "1ms"]).exits(2).prints_nothing().says("0x0 is 0, which");
         }),
         trial("attach::asks_for_the_right_to_execute", || {
             let id = oracle::create(0, 4096, 0o700);

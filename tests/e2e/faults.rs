@@ -215,9 +215,14 @@ fn elsewhere() -> Vec<Trial> {
             limited(&["restore", &path]).exits(0);
         }),
         root_trial("faults::without_files_that_have_no_name_there_is_another_name_meanwhile", || {
-            let (_, contents) = segment(9000, 16);
+            let (id, contents) = segment(9000, 16);
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
+            // Where kernel.shm_rmid_forced cannot be read, looking could destroy what nobody has attached.
+            let mut command = shmadm();
+            with_empty_proc(&mut command);
+            finish(command.args(["read", "0x4d2"])).exits(5).prints_nothing().says("could destroy it");
+            let _attached = Attached::new(id);
             // Without /proc a file that has no name could never get one.
             let dump = |more: &[&str]| {
                 let mut command = shmadm();

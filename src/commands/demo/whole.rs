@@ -20,7 +20,7 @@ const ROUNDS: u64 = 5;
 /// # Errors
 /// A call fails, the key that was asked for is taken (Exists), or a signal came; the segment is removed.
 pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<Exit, Error> {
-    if keep && rmid_forced(&context.system) {
+    if keep && rmid_forced(&context.system) == Some(true) {
         return Err(Error::new(Kind::Refused, "refused to keep a segment that would be destroyed by its last detach")
             .cause("kernel.shm_rmid_forced is 1: a segment without an attachment dies")
             .hint("turn that off: `sysctl -w kernel.shm_rmid_forced=0`")
@@ -172,7 +172,7 @@ fn attach_use_detach(
 fn gone(made: Unfinished, id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<Exit, Error> {
     // There is nothing left that could be removed.
     let _ = made.finish()?;
-    let why = if rmid_forced(&context.system) {
+    let why = if rmid_forced(&context.system) == Some(true) {
         "kernel.shm_rmid_forced is 1 here, and so the last detach has destroyed the segment. With the usual 0 it would \
          still be there, until somebody removes it."
     } else {
