@@ -174,7 +174,11 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
             Measure::OrphanBytes => sums.unknown_bytes,
             _ => 0,
         };
-        if (Reading { value: value + unknown, ..reading.clone() }).severity() != reading.severity() {
+        // Each of them may be an orphan or none: the verdict has to be the same however many are.
+        let ranges = [&reading.warning, &reading.critical].into_iter().flatten();
+        let turns = ranges.flat_map(|range| range.turns(limit)).filter(|turn| (value..value + unknown).contains(turn));
+        let differs = |value| (Reading { value, ..reading.clone() }).severity() != reading.severity();
+        if turns.chain([value + unknown]).any(differs) {
             let segments = if sums.unknown == 1 { "1 segment is an orphan" } else { "segments are orphans" };
             let count = if sums.unknown == 1 { String::new() } else { format!("{} ", sums.unknown) };
             return Err(Error::new(Kind::Failed, format!("it cannot be told whether {count}{segments}"))

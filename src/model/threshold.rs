@@ -1,6 +1,6 @@
 //! Thresholds of monitoring plugins, by their development guidelines ("Threshold and Ranges").
 
-use super::parse_size;
+use super::{Measure, parse_size};
 
 /// So many parts has one: thresholds are decimals, and compared exactly.
 const ONE: i128 = 100_000_000;
@@ -8,73 +8,6 @@ const ONE: i128 = 100_000_000;
 const DECIMALS: usize = 6;
 /// The largest percentage: beyond it, products with a limit of 64 bits could leave 128.
 const MOST_PERCENT: u64 = 1_000_000_000;
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Measure {
-    /// Segments, of which shmmni may exist.
-    Segments,
-    /// Pages that they may take, of which there may be shmall.
-    Pages,
-    /// Orphans, which count as segments.
-    Orphans,
-    /// Sum of the sizes of orphans.
-    OrphanBytes,
-    /// Segments that are marked for destruction.
-    Dest,
-}
-
-impl Measure {
-    /// All of them, in the order in which they are reported.
-    pub(crate) const ALL: [Self; 5] = [Self::Segments, Self::Pages, Self::Orphans, Self::OrphanBytes, Self::Dest];
-
-    /// Gives the contract's word.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Segments => "segments",
-            Self::Pages => "pages",
-            Self::Orphans => "orphans",
-            Self::OrphanBytes => "orphan-bytes",
-            Self::Dest => "dest",
-        }
-    }
-
-    /// Gives the unit of measurement that performance data have.
-    pub(crate) const fn unit(self) -> &'static str {
-        if matches!(self, Self::OrphanBytes) { "B" } else { "" }
-    }
-}
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Severity {
-    /// Within all ranges.
-    Ok,
-    /// An alert by a range of `-w`.
-    Warning,
-    /// An alert by a range of `-c`.
-    Critical,
-}
-
-impl Severity {
-    /// Gives the exit code, which is the guidelines'.
-    pub(crate) const fn code(self) -> u8 {
-        match self {
-            Self::Ok => 0,
-            Self::Warning => 1,
-            Self::Critical => 2,
-        }
-    }
-
-    /// Gives the guidelines' word.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "OK",
-            Self::Warning => "WARNING",
-            Self::Critical => "CRITICAL",
-        }
-    }
-}
 
 /// One end of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +94,13 @@ impl Threshold {
         let is_in = self.start.value(limit).is_none_or(|start| value >= start)
             && self.end.value(limit).is_none_or(|end| value <= end);
         is_in == self.inside
+    }
+
+    /// Gives whole values among which is the first of each stretch in which all are alerts, or none.
+    pub(crate) fn turns(&self, limit: Option<u64>) -> impl Iterator<Item = u128> {
+        let ends = [self.start, self.end].into_iter().filter_map(move |end| end.value(limit));
+        let whole = ends.filter_map(|end| u128::try_from(end.div_euclid(ONE)).ok());
+        whole.flat_map(|value| [value, value + 1])
     }
 
     /// Gives the range as performance data have it: in the value's own unit, without percentages.

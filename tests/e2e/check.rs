@@ -279,6 +279,23 @@ fn unknowns() -> Vec<Trial> {
             }
             // Whether it is one or not makes no difference.
             inside(&["check", "-w", "orphans=1", "-c", "orphan-bytes=4096"]).exits(0);
+            // Nor may it be what lies between all and none that makes one.
+            oracle::create(2, 4096, 0o600);
+            oracle::create(3, 4096, 0o600);
+            for (rule, code) in [
+                ("orphans=@1:2", 3),
+                ("orphans=1:2", 3),
+                ("orphans=@0.5:1.5", 3),
+                ("orphan-bytes=@4096:8191", 3),
+                ("orphans=@1.2:1.8", 0),
+                ("orphans=@4:5", 0),
+                ("orphans=@0:3", 2),
+                ("orphans=4:", 2),
+            ] {
+                inside(&["check", "-c", rule]).exits(code);
+            }
+            oracle::remove(1);
+            oracle::remove(2);
             let metrics = inside(&["metrics"]).exits(0).stdout;
             let values =
                 |name: &str| metrics.lines().any(|line| line.starts_with(&format!("{name}{{")) && line.ends_with(" 1"));
