@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::start_failed;
@@ -37,6 +38,8 @@ impl Standby {
     pub(super) fn start(listener: &OwnedFd) -> Result<Self, Error> {
         let failed = |error: std::io::Error| start_failed("cannot start a standby for the trace", &error);
         let (waiting, words): (PipeReader, PipeWriter) = std::io::pipe().map_err(failed)?;
+        // One that does not read, since somebody has stopped it, is no reason to wait.
+        fcntl(&words, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| failed(errno.into()))?;
         let child = Command::new("/proc/self/exe")
             .arg0(STANDBY_NAME.to_string_lossy().as_ref())
             .current_dir("/")

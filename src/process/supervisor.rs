@@ -93,7 +93,9 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
         while let Some(arrival) = inbox.next().map_err(failed)? {
             match arrival {
                 Arrival::Child => code = code.or(reap(child, &mut descendants, &mut tracer)?),
-                Arrival::Sent(signal) => sys::pass_on(child, signal),
+                Arrival::Sent(signal) if code.is_none() => sys::pass_on(child, signal),
+                // There is nobody any more to have it.
+                Arrival::Sent(_) => {}
                 // It has had it from the kernel as well, or it is not its affair.
                 Arrival::Kernel => {}
             }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 /// Signals that are not read: those that nobody can block, and those that stop a process, by which a terminal stops all of
@@ -22,9 +22,17 @@ pub(crate) enum Arrival {
     Kernel,
 }
 
-/// Signals, blocked from here on and read in turn.
+/// Signals that timers send, which an alarm(2) from before we were started may: for the command, as if it stood alone.
+const TIMED: [c_int; 4] = [libc::SIGALRM, libc::SIGVTALRM, libc::SIGPROF, libc::SIGXCPU];
+
+/// Signals, blocked while this exists and read in turn.
 #[derive(Debug)]
-pub(crate) struct Inbox(SignalFd);
+pub(crate) struct Inbox {
+    /// From which they are read.
+    signals: SignalFd,
+    /// What was blocked before.
+    before: SigSet,
+}
 
 impl Inbox {
     /// Blocks what is to be read. Processes that are started inherit that.
@@ -43,8 +51,9 @@ impl Inbox {
         }
         // SAFETY: the set was filled by the calls that are there for it.
         let set = unsafe { SigSet::from_sigset_t_unchecked(set) };
-        set.thread_block()?;
-        SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Self)
+        let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self { signals, before })
     }
 
     /// Takes the next signal, if there is one.
@@ -52,20 +61,30 @@ impl Inbox {
     /// # Errors
     /// read(2), which has none to fail with.
     pub(crate) fn next(&self) -> Result<Option<Arrival>, Errno> {
-        Ok(self.0.read_signal()?.map(|signal| match c_int::try_from(signal.ssi_signo) {
+        Ok(self.signals.read_signal()?.map(|signal| match c_int::try_from(signal.ssi_signo) {
             Ok(libc::SIGCHLD) | Err(_) => Arrival::Child,
             // What we have done ourselves, such as writing to a pipe that nobody reads.
             Ok(_) if signal.ssi_pid == std::process::id() => Arrival::Kernel,
             // What processes send has codes from 0 down.
-            Ok(number) if signal.ssi_code <= 0 => Arrival::Sent(number),
+            Ok(number) if signal.ssi_code <= 0 || TIMED.contains(&number) => Arrival::Sent(number),
             Ok(_) => Arrival::Kernel,
         }))
     }
 }
 
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        // What has come too late is forgotten; what comes from here on is as it was before.
+        while let Ok(Some(_)) = self.next() {}
+        // But that a file may not grow any more (RLIMIT_FSIZE) shall be an error of the call.
+        self.before.add(Signal::SIGXFSZ);
+        let _ = self.before.thread_set_mask();
+    }
+}
+
 impl AsFd for Inbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.signals.as_fd()
     }
 }
 

@@ -1,16 +1,24 @@
 //! What `leakcheck` passes through to the command, and where its reports go.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::actor::Actor;
-use crate::leakcheck::leakcheck;
+use crate::leakcheck::{leakcheck, making};
 use crate::oracle;
-use crate::support::{NOBODY, Ran, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{NOBODY, Ran, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 use crate::terminal::{Terminal, WIDE};
+
+/// Tells whether a pipe takes no more.
+fn is_full(pipe: &impl std::os::fd::AsFd) -> bool {
+    let mut descriptors = [nix::poll::PollFd::new(pipe.as_fd(), nix::poll::PollFlags::POLLOUT)];
+    nix::poll::poll(&mut descriptors, 0_u8).unwrap() == 0
+}
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -155,6 +163,49 @@ pub(crate) fn trials() -> Vec<Trial> {
                 reader.join().unwrap().unwrap()
             });
             assert!(is_report(&reader));
+        }),
+        trial("leakcheck::a_report_that_nobody_reads_is_no_reason_to_live_for_ever", || {
+            let directory = tempfile::tempdir().unwrap();
+            let pipe = directory.path().join("pipe");
+            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            // Open, and never read; the report is larger than what it holds.
+            let open = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+            let keys: Vec<i32> = (1..=600).collect();
+            let mut command =
+                leakcheck(&["--isolate", "always", "-q", "--report", pipe.to_str().unwrap()], &making(&keys));
+            let mut running = Running(command.stderr(Stdio::null()).spawn().unwrap());
+            let child = &mut running.0;
+            let mut ended = None;
+            wait_for("its end", || {
+                ended = child.try_wait().unwrap();
+                // What comes before the command has ended is the command's.
+                if ended.is_none() && is_full(&open) {
+                    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+                }
+                ended.is_some()
+            });
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended.unwrap()), Some(libc::SIGTERM));
+        }),
+        trial("leakcheck::a_timer_from_before_is_the_commands", || {
+            let mut command = leakcheck(&["--isolate", "always", "-q"], "read line");
+            // SAFETY: between fork and exec this makes one system call and nothing else.
+            #[expect(unsafe_code, reason = "only pre_exec can set a timer for a child")]
+            #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+            unsafe {
+                command.pre_exec(|| {
+                    nix::unistd::alarm::set(1);
+                    Ok(())
+                });
+            }
+            let mut child = Running(command.stdin(Stdio::piped()).spawn().unwrap());
+            // Open while it is waited for.
+            let _input = child.0.stdin.take();
+            let mut ended = None;
+            wait_for("its end", || {
+                ended = child.0.try_wait().unwrap();
+                ended.is_some()
+            });
+            assert_eq!(ended.unwrap().code(), Some(128 + libc::SIGALRM));
         }),
         root_trial("leakcheck::a_directory_that_may_not_be_searched_has_no_commands", || {
             let directory = tempfile::tempdir().unwrap();
