@@ -396,7 +396,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l ns -d 'Do the whol
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l color -d 'When to colour' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"
-complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l all -d 'Show who is attached to any segment'
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l all -d 'Show who is attached to any segment, as if none were named'
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l mappings -d 'A row for each mapping, with its address'
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l all-ns -d 'Look at the segments of every IPC namespace that a process is in'
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l json -d 'Report in JSON (short for --format json)'

@@ -7,7 +7,7 @@ mod roles;
 use std::borrow::Cow;
 use std::ffi::OsString;
 
-use before::{color_of, command_word, wants_json};
+use before::{color_of, command_word, forms, wants_json};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -178,7 +178,7 @@ fn work(arguments: &[OsString], codes: Codes) -> Exit {
         Err(error) => return report_clap(&error, arguments, wants_json, codes),
     };
     let Cli { global, command } = parsed;
-    let format = match format(&global, command.as_ref()) {
+    let format = match format(&global, command.as_ref(), &forms(arguments)) {
         Ok(format) => format,
         Err(error) => return report(ui(global.quiet, global.color.into()), error, wants_json, codes),
     };
@@ -279,12 +279,18 @@ fn parse_alone(words: &[OsString]) -> Option<Cli> {
 }
 
 /// Decides on the form of output.
-fn format(global: &GlobalArgs, command: Option<&Command>) -> Result<Format, Error> {
+fn format(global: &GlobalArgs, command: Option<&Command>, forms: &[String]) -> Result<Format, Error> {
     let usage = |message: &str| Error::new(Kind::Usage, message);
+    if let Some(first) = forms.first()
+        && let Some(other) = forms.iter().find(|form| *form != first)
+    {
+        return Err(usage(&format!(
+            "--format {first} and --format {other} exclude each other; --json is the same as json"
+        )));
+    }
     let format = match global.format {
         Some(FormatArg::Json) => Format::Json,
-        Some(_) if global.json => return Err(usage("--json and another --format exclude each other")),
-        None if global.json => Format::Json,
+        _ if global.json => Format::Json,
         None | Some(FormatArg::Table) => Format::Table,
         Some(FormatArg::Csv) => Format::Csv,
         Some(FormatArg::Tsv) => Format::Tsv,

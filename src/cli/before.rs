@@ -18,15 +18,25 @@ pub(super) fn command_word(arguments: &[OsString]) -> String {
     String::new()
 }
 
+/// Finds the forms that are asked for, as far as that can be seen before parsing: the parser keeps of an option on either
+/// side of the command the last alone.
+pub(super) fn forms(arguments: &[OsString]) -> Vec<String> {
+    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy()).take_while(|word| word != "--");
+    let mut found = Vec::new();
+    while let Some(word) = words.next() {
+        match word.strip_prefix("--format") {
+            _ if word == "--json" => found.push("json".to_owned()),
+            Some("") => found.extend(words.next().map(Into::into)),
+            Some(form) => found.extend(form.strip_prefix('=').map(ToOwned::to_owned)),
+            None => {}
+        }
+    }
+    found
+}
+
 /// Tells whether JSON is asked for, as far as that can be seen before parsing.
 pub(super) fn wants_json(arguments: &[OsString]) -> bool {
-    let mut words = arguments.iter().skip(1).map(|word| word.to_string_lossy()).take_while(|word| word != "--");
-    let mut before = String::new();
-    words.any(|word| {
-        let found = word == "--json" || word == "--format=json" || (before == "--format" && word == "json");
-        before = word.into_owned();
-        found
-    })
+    forms(arguments).iter().any(|form| form == "json")
 }
 
 /// Finds the --color that was asked for where the command line could not be parsed.
@@ -51,6 +61,18 @@ mod tests {
     /// Gives the arguments of a line.
     fn words(line: &str) -> Vec<OsString> {
         line.split(' ').map(Into::into).collect()
+    }
+
+    #[test]
+    fn forms_are_found_on_either_side_of_the_command() {
+        for (line, found) in [
+            ("shmadm --format csv list --json --format=tsv", vec!["csv", "json", "tsv"]),
+            ("shmadm write 5 -- --json", vec![]),
+            ("shmadm list --format", vec![]),
+            ("shmadm list --formats=csv", vec![]),
+        ] {
+            assert_eq!(forms(&words(line)), found, "{line}");
+        }
     }
 
     #[test]

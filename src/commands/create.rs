@@ -79,7 +79,8 @@ pub(crate) struct CreateArgs {
 /// Reads the size of a huge page.
 fn parse_huge(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
-        size if size.is_power_of_two() => Ok(size),
+        // Of one byte, the kernel would take the usual size.
+        size if size.is_power_of_two() && size > 1 => Ok(size),
         _ => Err(format!("{text} is no size of a huge page: it is a power of two, such as 2M or 1G")),
     }
 }
@@ -107,8 +108,8 @@ impl CreateArgs {
 pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
     let (owner, group) = args.given.ids(&context.system)?;
     let mode = args.mode.unwrap_or(Mode::PRIVATE);
-    // While it is being filled, nobody else may look: what others get is given last.
-    let gradual = args.fill.is_some() || args.hold || owner.is_some() || group.is_some();
+    // While it is being filled, or may have to go again, nobody else may look: what others get is given last.
+    let gradual = args.fill.is_some() || args.hold || args.lock || owner.is_some() || group.is_some();
     let creation = Creation {
         key: args.key.clone(),
         size: args.size,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::One;
-use super::{Context, Manual, describe, quoted};
+use super::{Context, Manual, describe, typed};
 use crate::act::{self, NewFile, Place, Use};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind};
@@ -131,7 +131,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
 /// Opens the segment to be read, in the way that was asked for.
 fn open(args: &DumpArgs, context: &mut Context, segment: &Segment) -> Result<Source, Error> {
     if args.peek {
-        let file = quoted(&args.output.to_string_lossy());
+        let file = typed(&args.output).unwrap_or_else(|| "FILE".to_owned());
         return Source::peeked(&context.system, segment, &format!("dump {} --output {file}", segment.id));
     }
     context.warn_of_lost_record(segment);

@@ -1,12 +1,12 @@
 //! `shmadm leakcheck`.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Manual, quoted, usage};
+use super::{Context, Manual, typed, usage};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit};
 use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, lossless};
@@ -301,11 +301,4 @@ fn hint(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
         (None, 1..=NAMED) => context.ui.hint(&format!("`shmadm rm {}` removes them", ids.join(" "))),
         (None, _) => context.ui.hint("with --rm they are removed; `shmadm rm --from FILE` removes those of a --report"),
     }
-}
-
-/// Gives a path as it can be typed; `None` if it cannot.
-fn typed(path: &Path) -> Option<String> {
-    let text = path.to_str().filter(|text| !text.chars().any(char::is_control))?;
-    // What begins with - would be an option.
-    Some(if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(text) })
 }

@@ -154,6 +154,13 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
+/// Gives a path as it can be typed; `None` if it cannot.
+pub(crate) fn typed(path: &Path) -> Option<String> {
+    let text = path.to_str().filter(|text| !text.chars().any(char::is_control))?;
+    // What begins with - would be an option.
+    Some(if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(text) })
+}
+
 /// What a command's manual page has besides its options.
 #[derive(Debug)]
 pub struct Manual {

@@ -51,7 +51,7 @@ pub(crate) struct ReadArgs {
     offset: u64,
 
     /// Read so many bytes [default: all that follow]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "type")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "count")]
     length: Option<u64>,
 
     /// Print a hex dump, which is the default
@@ -99,8 +99,8 @@ impl ReadArgs {
     /// Gives the number of bytes that are asked for, if that is said.
     fn length(&self) -> Option<u64> {
         match self.r#type {
-            None => self.length,
-            Some(kind) => Some(self.count.unwrap_or(1).saturating_mul(kind.size() as u64)),
+            Some(kind) if self.length.is_none() => Some(self.count.unwrap_or(1).saturating_mul(kind.size() as u64)),
+            _ => self.length,
         }
     }
 }
@@ -119,6 +119,14 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     // The parser lets an option that wants another pass where a third forbids that one.
     if args.count.is_some() && args.r#type.is_none() {
         return Err(usage("--count goes with --type"));
+    }
+    if let Some((kind, length)) = args.r#type.zip(args.length).filter(|(kind, length)| length % kind.size() as u64 != 0)
+    {
+        return Err(usage(format!(
+            "{length} bytes are no whole number of {}, of {} bytes each",
+            kind.name(),
+            kind.size()
+        )));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     Range::within(segment.id, segment.size, args.offset, args.length())?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::{GivenTo, key};
-use super::{Context, Manual, describe, quoted, record_columns, taken_back};
+use super::{Context, Manual, describe, record_columns, taken_back};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
@@ -97,9 +97,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         held: args.hold,
     };
     let mut guard = guard(context, &creation.key, recorded.size);
-    let Opened::New(unfinished) =
-        act::create(&context.system, &creation).map_err(|error| advised(error, &args.file))?
-    else {
+    let Opened::New(unfinished) = act::create(&context.system, &creation).map_err(advised)? else {
         return Err(Error::new(Kind::Exists, "a segment has that key"));
     };
     if let Some(guard) = &mut guard {
@@ -130,17 +128,16 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
 }
 
 /// Advises on a key that is taken and on a segment that would die with us, for which `create` advises something else.
-fn advised(mut error: Error, file: &Path) -> Error {
-    let again = format!("shmadm restore {}", quoted(&file.to_string_lossy()));
+fn advised(mut error: Error) -> Error {
     error.hints.retain(|hint| !hint.contains("`shmadm create"));
     match error.kind {
         Kind::Exists => {
             let other = error.target.clone().unwrap_or_default();
             error
-                .hint(format!("with another key: `{again} --key random`"))
+                .hint("with another key: `shmadm … --key random`")
                 .hint(format!("what has that key: `shmadm stat {other}`; and `shmadm rm {other}` takes it away"))
         }
-        Kind::Refused => error.hint(format!("have it held in the background: `{again} --hold`")),
+        Kind::Refused => error.hint("have it held in the background: `shmadm … --hold`"),
         _ => error,
     }
 }
@@ -232,8 +229,8 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     if [sidecar.segment.uid, sidecar.segment.gid].contains(&u32::MAX) {
         return Err(damaged(format!("{} is nobody's number", u32::MAX)));
     }
-    if sidecar.huge_page_size.is_some_and(|size| !size.is_power_of_two()) {
-        return Err(damaged("its huge_page_size is no power of two".to_owned()));
+    if sidecar.huge_page_size.is_some_and(|size| !size.is_power_of_two() || size == 1) {
+        return Err(damaged("its huge_page_size is no power of two, or 1".to_owned()));
     }
     Ok(sidecar)
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::target;
-use super::{Context, Manual, describe, quoted, read_whole, usage};
+use super::{Context, Manual, STANDARD_INPUT, describe, read_whole, typed, usage};
 use crate::act::{self, Outcome, Removal};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Key, RemovalList, Segment, Target};
+use crate::model::{RemovalList, Segment, Target};
 use crate::query::{Census, census, resolve};
 use crate::render::{Failure, Removed, write_rm_json};
 
@@ -180,8 +180,9 @@ fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) ->
     let id = segment.id;
     let is_gone = |census: &Census| census.closed == 0 && census.namespaces.iter().all(|known| known.number != ns);
     if !census.is_some_and(is_gone) {
-        of_another(segment, ns)
-            .hint(format!("`shmadm --ns 'ipc:[{ns}]' rm --from {}`", quoted(&file.to_string_lossy())))
+        // Standard input has been read already.
+        let file = typed(file).filter(|file| file != STANDARD_INPUT).unwrap_or_else(|| "FILE".to_owned());
+        of_another(segment, ns).hint(format!("`shmadm --ns 'ipc:[{ns}]' rm --from {file}`"))
     } else {
         Error::new(Kind::NotFound, format!("cannot find segment {id}"))
             .target(id.to_string())
@@ -209,10 +210,8 @@ fn say(args: &RmArgs, context: &mut Context, segment: &Segment, outcome: Outcome
     match outcome {
         Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
         Outcome::Marked => {
-            let keyless = if segment.key == Key::PRIVATE { "" } else { " without its key" };
-            context
-                .ui
-                .warning(&format!("{what} is marked for destruction: it lives on{keyless} until its last detach"));
+            let lives_on = "it lives on without its key until its last detach";
+            context.ui.warning(&format!("{what} is marked for destruction: {lives_on}"));
         }
     }
     Ok(())

@@ -40,10 +40,10 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
     /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ); all if there is none
-    #[arg(value_name = "SEGMENT", value_parser = target(), conflicts_with = "all")]
+    #[arg(value_name = "SEGMENT", value_parser = target())]
     segments: Vec<Target>,
 
-    /// Show who is attached to any segment
+    /// Show who is attached to any segment, as if none were named
     #[arg(long)]
     all: bool,
 
@@ -70,6 +70,9 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
         } else {
             resolve_each(context, &args.segments, Needs::NAMESPACE)
         };
+        if args.all && !args.segments.is_empty() {
+            segments = inventory(&context.system, Needs::NAMESPACE)?;
+        }
         failures = missing;
         if segments.is_empty()
             && let Some(error) = nothing_to_report(context, std::mem::take(&mut failures))

@@ -12,6 +12,9 @@ use crate::sys::{self, CreateFlags, On, Place, SysError};
 /// Why there is no answer at all.
 const DENIED: &str = "neither shmctl nor /proc/sysvipc/shm answers: a sandbox (seccomp, a masked /proc) forbids both";
 
+/// The most ids that an IPC namespace can have (IPCMNI of ipc/util.h), if the kernel was not started for more.
+const MOST_IDS: u64 = 1 << 15;
+
 /// What was tried when a call failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attempt {
@@ -202,14 +205,12 @@ fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) ->
     if used >= limits.shmmni {
         let error =
             error.cause(format!("all {} segment ids of this IPC namespace are taken (kernel.shmmni)", limits.shmmni));
-        return error
-            .hint(
-                orphans(system).unwrap_or_else(|| "`shmadm list --sort ctime` shows them, the oldest first".to_owned()),
-            )
-            .hint(format!(
-                "or raise the limit: `sysctl -w kernel.shmmni={}`",
-                used.max(limits.shmmni).saturating_mul(2)
-            ));
+        let oldest = || "`shmadm list --sort ctime` shows them, the oldest first".to_owned();
+        let error = error.hint(orphans(system).unwrap_or_else(oldest));
+        return match used.max(limits.shmmni).saturating_mul(2).min(MOST_IDS) {
+            more if more > used => error.hint(format!("or raise the limit: `sysctl -w kernel.shmmni={more}`")),
+            _ => error,
+        };
     }
     match pages.checked_add(wanted) {
         Some(total) if total > limits.shmall => error

@@ -15,14 +15,28 @@ pub(super) struct Advice {
 impl Advice {
     /// Gives advice as it is to be typed: with the user's own words in the place of `shmadm …`, and within the namespace.
     pub(super) fn typed(&self, hint: &str) -> String {
-        let line = self.line.as_ref().filter(|line| line.len() <= LONGEST);
+        // One with bytes that are no text cannot be typed as it would stand here.
+        let line =
+            self.line.as_ref().filter(|line| line.len() <= LONGEST && !line.contains(char::REPLACEMENT_CHARACTER));
         let hint = line.and_then(|line| fill(hint, line)).unwrap_or_else(|| hint.to_owned());
         match &self.place {
             Some(place) if !hint.contains(" --ns") && !hint.contains(" --all-ns") => hint
                 .replace("`shmadm ", &format!("`shmadm --ns {place} "))
-                .replace("sudo shmadm ", &format!("sudo shmadm --ns {place} ")),
+                .replace("sudo shmadm ", &format!("sudo shmadm --ns {place} "))
+                .replace("`sysctl ", &format!("`{}sysctl ", entering(place))),
             _ => hint,
         }
+    }
+}
+
+/// Gives what has another program work in a namespace; of one by its number no file is known that it could enter.
+fn entering(place: &str) -> String {
+    if place.starts_with('\'') || place.starts_with("ipc:") {
+        "nsenter --ipc=/proc/PID/ns/ipc ".to_owned()
+    } else if place.contains('/') {
+        format!("nsenter --ipc={place} ")
+    } else {
+        format!("nsenter --ipc --target {place} ")
     }
 }
 
@@ -55,5 +69,11 @@ mod tests {
         assert_eq!(advice.typed("`sudo shmadm …`"), "`sudo shmadm --ns 7 rm 5`");
         assert_eq!(advice.typed("`shmadm list`"), "`shmadm --ns 7 list`");
         assert_eq!(advice.typed("`shmadm list --all-ns`"), "`shmadm list --all-ns`");
+        let typed = |place: &str| {
+            Advice { place: Some(place.to_owned()), line: None }.typed("raise it: `sysctl -w kernel.shmmni=2`")
+        };
+        assert_eq!(typed("7"), "raise it: `nsenter --ipc --target 7 sysctl -w kernel.shmmni=2`");
+        assert_eq!(typed("/run/ns"), "raise it: `nsenter --ipc=/run/ns sysctl -w kernel.shmmni=2`");
+        assert_eq!(typed("'ipc:[5]'"), "raise it: `nsenter --ipc=/proc/PID/ns/ipc sysctl -w kernel.shmmni=2`");
     }
 }

@@ -239,6 +239,7 @@ fn refused_trials() -> Vec<Trial> {
                 ["--group", "no-such-group-anywhere"],
                 ["--format", "tsv"],
                 ["--huge=3M", "--lock"],
+                ["--huge=1", "--lock"],
                 ["--exclusive", "stray"],
             ] {
                 let ran = run(["create", "--key", "1234"].into_iter().chain(options)).exits(2).prints_nothing();

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use crate::create::made;
 use crate::holder::Holder;
 use crate::oracle;
-use crate::support::{NOBODY, Ran, finish, root_trial, run, shmadm_as};
+use crate::support::{NOBODY, Ran, Running, finish, root_trial, run, shmadm_as};
 
 /// Sets a limit of the trial's own namespace.
 pub(crate) fn sysctl(name: &str, value: u64) {
@@ -63,6 +63,24 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((listed("--older-than 0s"), listed(&advice())), (1, 2));
             sysctl("shmmni", 0);
             run(["create"]).exits(1).says("`sysctl -w kernel.shmmni=4`");
+            // In another namespace it is that one's limit which is to be raised.
+            let pid = std::process::Command::new("sleep").arg("infinity").spawn().map(Running).unwrap();
+            let there = pid.0.id().to_string();
+            let ran = run(["--ns", &there, "create"]).exits(1);
+            ran.says(&format!("`nsenter --ipc --target {there} sysctl -w kernel.shmmni=4`"));
+            // No kernel has more than 32768 unless it was started so.
+            sysctl("shmmni", 20_000);
+            let fill = |count: i32| {
+                for _ in 0..count {
+                    oracle::create(0, 1, 0o600);
+                }
+            };
+            fill(20_000 - 2);
+            run(["create"]).exits(1).says("`sysctl -w kernel.shmmni=32768`");
+            sysctl("shmmni", 32_768);
+            fill(32_768 - 20_000);
+            let ran = run(["create"]).exits(1).says("all 32768 segment ids");
+            assert!(!ran.stderr.contains("sysctl"), "{ran:?}");
         }),
         root_trial("create::above_the_largest_size_it_says_which_limit_and_what_to_do", || {
             sysctl("shmmax", 1 << 20);

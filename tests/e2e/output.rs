@@ -38,12 +38,15 @@ pub(crate) fn trials() -> Vec<Trial> {
                 "--format=tsv --json list",
                 "list --format table --json",
                 "--json create --format csv",
+                "--format csv list --json --format json",
+                "--format csv create --format json",
             ] {
                 let ran = run(line.split(' ')).exits(2).says("error: ");
                 assert_error(&ran, "usage");
             }
             for line in [
                 "create --format csv",
+                "--format csv list --format=tsv",
                 "--format tsv create",
                 "rm 5 --format csv",
                 "write 5 x --format tsv",

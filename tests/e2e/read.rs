@@ -132,6 +132,8 @@ pub(crate) fn trials() -> Vec<Trial> {
                 vec!["--type", "i32", "--raw"],
                 vec!["--every", "1"],
                 vec!["--type", "i32", "--count", "0"],
+                vec!["--type", "i32", "--length", "6"],
+                vec!["--type", "i32", "--length", "8", "--count", "2"],
             ] {
                 run(["read", &id].iter().map(|word| &**word).chain(arguments)).exits(2).prints_nothing();
             }
@@ -249,6 +251,7 @@ fn numbers() {
     // One number, unless more are asked for; and bytes as they are without a type.
     segment.write(0, &7_u32.to_ne_bytes());
     assert_eq!(run(["read", &name, "--type", "u32"]).exits(0).stdout, "7\n");
+    assert_eq!(run(["read", &name, "--type", "u16", "--length", "4"]).exits(0).stdout.lines().count(), 2);
     segment.write(0, b"\x00\x0f\xff");
     let ran = run(["read", &name, "--length", "3", "--json"]).exits(0);
     assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":0,\"hex\":\"000fff\"}}\n"));

@@ -60,7 +60,7 @@ fn rail_trials() -> Vec<Trial> {
             // The key is free at once, and means another segment from now on.
             run(["stat", "0x4d2"]).exits(3);
             let next = oracle::create(0x4d2, 4096, 0o600);
-            run(["rm", &id.to_string(), "-f"]).exits(0).says("it lives on until its last detach");
+            run(["rm", &id.to_string(), "-f"]).exits(0).says("it lives on without its key until its last detach");
             drop(attached);
             assert_eq!(ids(), [next]);
         }),

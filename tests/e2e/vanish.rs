@@ -321,6 +321,11 @@ fn process_trials() -> Vec<Trial> {
             let stopped = Stopped::before(1, attach, &["create", "--fill", "1", "--mode", "666"]);
             assert_eq!(oracle::rows()[0].get("perms"), "600");
             assert_eq!(made(&stopped.go_on().exits(0)).get("perms"), "666");
+            // Nor is one that cannot be locked, and goes again.
+            let stopped =
+                Stopped::before(1, |call| call.is_shmctl(libc::SHM_LOCK), &["create", "--lock", "--mode", "666"]);
+            assert_eq!(oracle::rows()[1].get("perms"), "600");
+            assert_eq!(made(&stopped.go_on().exits(0)).get("perms"), "2666");
         }),
         trial("vanish::a_holder_of_which_nobody_could_be_told_ends", || {
             let id = oracle::create(0, 4096, 0o600);

@@ -208,7 +208,11 @@ fn reports() -> Vec<Trial> {
             run(["who", &id]).exits(0).says("nobody has segment");
             assert_eq!(run(["who", "--json"]).exits(0).json()["segments"].as_array().unwrap().len(), 1);
             run(["who", "99"]).exits(3).prints_nothing();
-            run(["who", "--all", &id]).exits(2).prints_nothing();
+            // All of them, whoever is named besides.
+            oracle::create(8, 4096, 0o600);
+            let all = run(["who", "--all", &id, "--json"]).exits(0).json();
+            assert_eq!(all["segments"].as_array().unwrap().len(), 2);
+            run(["who", "--all", "99"]).exits(3).says("cannot find segment 99");
             for command in ["who", "stat"] {
                 let ran = run([command, "98", "99", "--json"]).exits(3).says("cannot find segment 98");
                 assert_eq!(ran.json()["error"]["kind"], "not-found", "{ran:?}");
