@@ -24,13 +24,14 @@ pub(crate) mod stat;
 pub(crate) mod who;
 pub(crate) mod write;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, Needs, Segment, ShmId, Size, Target, path_text};
-use crate::query::{System, last_user_alone_lives, resolve};
+use crate::query::{Resolver, System, last_user_alone_lives};
 use crate::render::{Format, SEGMENT, TableStyle, TimeStyle, select};
 use crate::ui::Ui;
 
@@ -93,15 +94,12 @@ impl Context {
 /// Finds the segments that were named, each once; gives the failures besides.
 fn resolve_each(context: &Context, targets: &[Target], needs: Needs) -> (Vec<Segment>, Vec<Error>) {
     let (mut segments, mut failures) = (Vec::new(), Vec::new());
-    let mut seen: Vec<&str> = Vec::new();
-    for target in targets {
-        if seen.contains(&target.text.as_str()) {
-            continue;
-        }
-        seen.push(&target.text);
-        match resolve(&context.system, target, needs) {
+    let resolver = Resolver::new(&context.system, needs, targets.len());
+    let (mut seen, mut found) = (HashSet::new(), HashSet::new());
+    for target in targets.iter().filter(|target| seen.insert(target.text.as_str())) {
+        match resolver.resolve(target) {
             // Two names of one segment are one target.
-            Ok(segment) if segments.iter().any(|known: &Segment| known.id == segment.id) => {}
+            Ok(segment) if !found.insert(segment.id) => {}
             Ok(segment) => segments.push(segment),
             Err(error) => failures.push(error),
         }

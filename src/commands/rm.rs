@@ -10,7 +10,7 @@ use super::{Context, Manual, STANDARD_INPUT, describe, read_whole, typed, usage}
 use crate::act::{self, Outcome, Removal};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{RemovalList, Segment, Target};
-use crate::query::{Census, census, resolve};
+use crate::query::{Census, Resolver, census};
 use crate::render::{Failure, Removed, write_rm_json};
 
 /// What the manual page adds.
@@ -100,12 +100,13 @@ type Found = (Vec<(String, Segment)>, Vec<Failure>);
 fn resolve_all(args: &RmArgs, context: &mut Context) -> Found {
     let mut found: Vec<(String, Segment)> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
-    for target in &args.segments {
-        match resolve(&context.system, target, context.record_needs()) {
-            Ok(segment) if found.iter().any(|(_, known)| known.id == segment.id) => {}
+    let resolver = Resolver::new(&context.system, context.record_needs(), args.segments.len());
+    let (mut named, mut known) = (HashSet::new(), HashSet::new());
+    for target in args.segments.iter().filter(|target| named.insert(target.text.as_str())) {
+        match resolver.resolve(target) {
+            Ok(segment) if !known.insert(segment.id) => {}
             Ok(segment) => found.push((target.text.clone(), segment)),
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
-            Err(_) if failures.iter().any(|known| known.target == target.text) => {}
             Err(error) => {
                 let error = context.ui.localized(error);
                 context.ui.error(&error);

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::rights::{CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, granted, has_capability};
-use super::{Filter, System, inventory, limits, segment, segment_with_key};
+use super::{Filter, System, inventory, is_taken, limits, segment, segment_with_key};
 use crate::error::{Error, Kind, SystemWords};
 use crate::model::{Access, Key, Limits, Needs, Segment, ShmId, Size, State};
 use crate::procfs;
@@ -279,12 +279,10 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             error.kind = Kind::NotFound;
             let error = error.cause("no segment of this IPC namespace has this id: it was removed, or never was");
             let as_key = Key::new(id.raw().cast_unsigned());
-            match segment_with_key(system, as_key).filter(|_| as_key != Key::PRIVATE) {
-                Some(_) => {
-                    error.hint(format!("a segment with key {} ({:#x}) exists: write key:{0}", id, as_key.bits()))
-                }
-                None => error.hint("`shmadm list` shows what there is"),
+            if as_key != Key::PRIVATE && is_taken(as_key) {
+                return error.hint(format!("a segment with key {} ({:#x}) exists: write key:{0}", id, as_key.bits()));
             }
+            error.hint("`shmadm list` shows what there is")
         }
         (Errno::EINVAL, Some(_)) => match attempt {
             Attempt::Attach { place: Place::Exact(address), .. } => explain_place(system, error, *address),

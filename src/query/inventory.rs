@@ -143,13 +143,18 @@ fn by_part(
 /// # Errors
 /// No source answers.
 pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option<Segment>, Error> {
+    // Of a segment that is gone, the table would be read in vain.
+    let is_gone = |error: &SysError| matches!(error.errno, Errno::EINVAL | Errno::EIDRM);
+    if needs.contains(Needs::RESIDENT) && sys::stat(id).as_ref().is_err_and(is_gone) {
+        return Ok(None);
+    }
     let mut found = None;
     if !needs.contains(Needs::RESIDENT)
         || procfs::find_segment(system.proc(), id, rows_before(id)).map(|segment| found = segment).is_err()
     {
         found = match sys::stat(id) {
             Ok(segment) => Some(segment),
-            Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM) => None,
+            Err(error) if is_gone(&error) => None,
             // The call that wants no right to read gives an answer at once, and no such segment only on kernels before 4.17.
             Err(refused) => match sys::stat_any(id).map_or_else(|_| procfs::find_segment(system.proc(), id, 0), Ok) {
                 Ok(segment) => segment,
@@ -180,9 +185,7 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
 fn rows_before(id: ShmId) -> usize {
     let place = id.raw() & PLACE;
     let taken = |sample| sys::stat_index(place / SAMPLES * sample).is_ok();
-    // Of a segment that is gone nothing is to be known: all would be read in vain, and then again.
-    let exists = || matches!(sys::stat_any(id), Ok(Some(_)));
-    let full = place >= FAR && exists() && (0..SAMPLES).all(taken);
+    let full = place >= FAR && (0..SAMPLES).all(taken);
     // A sixteenth may be holes: that a sample of 32 finds none of these is unlikely.
     if full { usize::try_from(place - place / 16).unwrap_or(0) } else { 0 }
 }

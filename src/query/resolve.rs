@@ -1,5 +1,6 @@
 //! From what users type to the segment they mean.
 
+use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
@@ -8,6 +9,9 @@ use super::{Attempt, System, explain, inventory, segment, words};
 use crate::error::{Error, Kind};
 use crate::model::{Ftok, Key, Name, Needs, Segment, ShmId, Target, path_text};
 use crate::sys::{self, On, SysError};
+
+/// From how many on it is worth while to read all that there are.
+const MANY: usize = 8;
 
 /// Finds the segment that a user named, and looks at it.
 ///
@@ -41,6 +45,47 @@ fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
         return Ok(found.id);
     }
     Err(explain(system, &Attempt::Open { key, size: 0 }, error))
+}
+
+/// Tells whether a segment has a key, be it one that we may not read.
+pub(crate) fn is_taken(key: Key) -> bool {
+    !matches!(sys::find_key(key, 0), Err(SysError { errno: Errno::ENOENT, .. }))
+}
+
+/// Finds segments one after the other: where there are many, all that there are are read at once.
+pub(crate) struct Resolver<'a> {
+    /// Where.
+    system: &'a System,
+    /// What is needed of each.
+    needs: Needs,
+    /// All there are, by id.
+    known: HashMap<ShmId, Segment>,
+}
+
+impl<'a> Resolver<'a> {
+    /// Prepares to find so many.
+    pub(crate) fn new(system: &'a System, needs: Needs, count: usize) -> Self {
+        // Only what /proc alone has is found by reading what comes before it.
+        let all = if count >= MANY && needs.contains(Needs::RESIDENT) { inventory(system, needs).ok() } else { None };
+        let known = all.into_iter().flatten().map(|segment| (segment.id, segment)).collect();
+        Self { system, needs, known }
+    }
+
+    /// Finds the segment that a user named.
+    ///
+    /// # Errors
+    /// As of [`resolve`].
+    pub(crate) fn resolve(&self, target: &Target) -> Result<Segment, Error> {
+        let id = match &target.name {
+            Name::Id(id) => *id,
+            Name::Key(key) if !self.known.is_empty() => by_key(self.system, *key)?,
+            Name::Key(_) | Name::Ftok(_) => return resolve(self.system, target, self.needs),
+        };
+        match self.known.get(&id) {
+            Some(segment) => Ok(segment.clone()),
+            None => resolve(self.system, target, self.needs),
+        }
+    }
 }
 
 /// Finds the segment that has a key, in the listing.

@@ -70,6 +70,28 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(oracle::remove(ids[1024]));
             looks(ids[2079]);
         }),
+        trial("stat::many_are_told_as_each_alone", || {
+            let ids: Vec<String> =
+                (1..=12).map(|key| oracle::create(key, 4096 * key as usize, 0o600).to_string()).collect();
+            let records = |names: &[String]| {
+                let names = names.iter().map(String::as_str);
+                let mut json = run(["stat", "--json"].into_iter().chain(names)).json();
+                let records = json["segments"].as_array_mut().unwrap();
+                // It grows meanwhile.
+                records.iter_mut().for_each(|record| drop(record.as_object_mut().unwrap().remove("idle_seconds")));
+                records.clone()
+            };
+            let each: Vec<Value> = ids.iter().map(|id| records(std::slice::from_ref(id))[0].clone()).collect();
+            // By id and by key, one of them twice, and some that are not there.
+            let mut names: Vec<String> = ids.iter().rev().cloned().collect();
+            names[3] = "key:9".to_owned();
+            names.extend(["key:9", "0x77", "99", "12"].map(ToOwned::to_owned));
+            let reversed: Vec<Value> = each.into_iter().rev().collect();
+            assert_eq!(records(&names), reversed);
+            let ran = run(["stat", "--json"].into_iter().chain(names.iter().map(String::as_str))).exits(3);
+            let ran = ran.says("cannot find segment 99").says("a segment with key 12 (0xc) exists: write key:12");
+            assert_eq!(ran.stderr.matches("error: ").count(), 3, "{ran:?}");
+        }),
         trial("stat::every_field_stands_on_a_line_in_words", || {
             let id = oracle::create(1234, 65_536, 0o640);
             let attached = Attached::new(id);
