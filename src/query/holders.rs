@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
+use nix::unistd::geteuid;
 
 use super::processes::has_attached;
 use super::{Attempt, System, explain, words};
@@ -95,7 +96,7 @@ fn none_of_ours(error: ProcError) -> Result<bool, ProcError> {
 /// Looks at one process.
 fn is_holder(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Result<bool, ProcError> {
     let proc = system.proc();
-    let owned = std::fs::metadata(proc.join(pid.to_string())).is_ok_and(|file| file.uid() == system.uid());
+    let owned = std::fs::metadata(proc.join(pid.to_string())).is_ok_and(|file| file.uid() == geteuid().as_raw());
     let here = system.namespace().is_some() && procfs::namespace_of(proc, &pid.to_string()) == system.namespace();
     if !owned || !here {
         return Ok(false);

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::ops::Range;
 
 use super::System;
+use super::ids::outside;
 use super::origin::Origin;
 use super::processes::{Found, Hit, inode_of};
 use crate::model::{Attacher, Attachers, Key, Segment, ShmId};
@@ -272,7 +273,7 @@ fn is_in(system: &System, hit: &Hit, namespace: Option<u64>) -> bool {
 
 /// Describes an attachment.
 fn attacher(system: &System, hit: &Hit, certain: bool, shared_with: Option<Vec<i32>>) -> Attacher {
-    let uid = procfs::effective_uid(system.proc(), hit.pid);
+    let uid = procfs::effective_uid(system.proc(), hit.pid).map(|uid| outside(&system.ids.users, uid));
     Attacher {
         pid: hit.pid,
         uid,

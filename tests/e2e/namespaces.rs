@@ -213,6 +213,14 @@ fn one() -> Vec<Trial> {
             let file = format!("/proc/{pid}/ns/ipc");
             let named = finish(shmadm_as(NOBODY).args(["--ns", &file, "list", "--json"])).exits(0).json();
             assert_eq!(named["segments"][0]["uid"], NOBODY);
+            // His holder there is his own, and he is told by the name that he has here.
+            let nobody = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(["--ns", &pid]).args(arguments));
+            let holder: i64 = nobody(&["attach", "0x4d2", "--background"]).exits(0).stdout.trim().parse().unwrap();
+            let told = nobody(&["who", "0x4d2", "--json"]).exits(0).json();
+            let held: Vec<_> = told["segments"][0]["attachments"].as_array().unwrap().clone();
+            let held = held.iter().find(|held| held["pid"] == holder).unwrap();
+            assert_eq!((&held["uid"], told["segments"][0]["nattch"].as_u64()), (&json!(NOBODY), Some(2)), "{told}");
+            nobody(&["detach", "0x4d2"]).exits(0).says("attached 2 before, 1 after");
             // Whoever else has no right gets none.
             finish(shmadm_as(NOBODY - 1).args(["--ns", &pid, "list"])).exits(4);
         }),
