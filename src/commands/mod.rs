@@ -70,6 +70,7 @@ impl Context {
             time: TimeStyle::default(),
             now: self.system.now(),
             width: self.ui.width(),
+            terminal: self.ui.is_terminal(),
             color: self.ui.color(),
             droppable,
         }

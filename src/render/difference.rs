@@ -143,6 +143,7 @@ mod tests {
             time: TimeStyle::default(),
             now: Stamp(0),
             width: None,
+            terminal: false,
             color: false,
             droppable: &[],
         };

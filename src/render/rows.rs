@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::escape::escape_lines;
 use super::{Column, Format, Object, TableStyle, delimited, table};
 
 /// How much is gathered before it is handed on: more than standard output gathers, which passes it on without a copy, and
@@ -84,9 +85,22 @@ impl<'a, R> Rows<'a, R> {
         }
         self.count += 1;
         if self.buffer.len() >= ENOUGH {
-            out.write_all(&self.buffer)?;
-            self.buffer.clear();
+            self.hand_on(out)?;
         }
+        Ok(())
+    }
+
+    /// Hands on what was gathered, harmless for a terminal where it goes to one.
+    fn hand_on(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if self.style.terminal && matches!(self.format, Format::Csv | Format::Tsv) {
+            // The ends of lines stay what they are.
+            let lines = String::from_utf8_lossy(&self.buffer).replace("\r\n", "\n");
+            let end = if self.format == Format::Csv { "\r\n" } else { "\n" };
+            out.write_all(escape_lines(&lines).replace('\n', end).as_bytes())?;
+        } else {
+            out.write_all(&self.buffer)?;
+        }
+        self.buffer.clear();
         Ok(())
     }
 
@@ -97,11 +111,13 @@ impl<'a, R> Rows<'a, R> {
     pub(crate) fn end(mut self, out: &mut impl Write) -> io::Result<()> {
         match self.format {
             Format::Table => return table::write(out, self.columns, &self.kept, self.style),
-            Format::Csv => return delimited::write_csv(out, self.columns, &self.kept, self.style.headings),
+            Format::Csv => {
+                delimited::write_csv(&mut self.buffer, self.columns, &self.kept, self.style.headings)?;
+            }
             Format::Json => self.buffer.extend_from_slice(b"]}\n"),
             Format::Tsv => {}
         }
-        out.write_all(&self.buffer)
+        self.hand_on(out)
     }
 }
 

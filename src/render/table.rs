@@ -29,6 +29,8 @@ pub(crate) struct TableStyle<'a> {
     pub(crate) now: Stamp,
     /// Columns of the terminal; `None` if nothing is to be cut.
     pub(crate) width: Option<usize>,
+    /// For a terminal, be its width known or not.
+    pub(crate) terminal: bool,
     /// With colour.
     pub(crate) color: bool,
     /// Columns that may be left out, in this order, where the terminal is too narrow.

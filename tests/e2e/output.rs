@@ -351,6 +351,14 @@ fn hostile_command() {
     let quoted = format!("\"{}\",0x00000077\r\n", command.replace('"', "\"\""));
     assert!(csv.ends_with(&quoted), "RFC 4180: {csv:?}");
 
+    // On a terminal they are read by people, and must not do anything to it.
+    for format in ["csv", "tsv"] {
+        let arguments = ["list", "-o", "CCOMMAND,KEY", "--format", format];
+        let shown = on_terminal(shmadm().args(arguments), 200).exits(0).stdout;
+        assert!(!shown.contains(['\x1b', '\u{9b}', '\u{202e}']), "{shown:?}");
+        assert!(shown.contains("\\x1b[2J\\u{202e}xet") && shown.trim_end().ends_with("0x00000077"), "{shown:?}");
+    }
+
     // Refusals name processes too.
     let ran = run(["rm", "0x77"]).exits(5);
     assert!(!ran.stderr.contains(['\x1b', '\r', '\t', '\u{202e}', '\u{9b}']), "{ran:?}");
