@@ -312,6 +312,9 @@ impl Ui {
     fn output_failed(&self, error: &io::Error) -> Error {
         match (self.out.stream.get_ref().interrupted)() {
             Some(signal) => Error::new(Kind::Interrupted(signal), "interrupted"),
+            None if error.kind() == io::ErrorKind::StorageFull => {
+                Error::io("cannot write to standard output", error, "write").cause("what it leads to is full")
+            }
             None => Error::io("cannot write to standard output", error, "write"),
         }
     }

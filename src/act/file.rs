@@ -244,7 +244,12 @@ fn descriptor(file: &File) -> PathBuf {
 /// Makes the error of a file that cannot be written.
 pub(super) fn failed(path: &Path, error: &io::Error, call: &'static str) -> Error {
     let name = path_text(path);
-    Error::io(format!("cannot write {name}"), error, call).target(name)
+    let failed = Error::io(format!("cannot write {name}"), error, call).target(name);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => failed.cause("this user may not write there"),
+        io::ErrorKind::StorageFull => failed.cause("the file system is full"),
+        _ => failed,
+    }
 }
 
 /// Makes the refusal to overwrite.

@@ -200,12 +200,15 @@ fn look(context: &Context, id: ShmId, needs: Needs) -> Result<Segment, Error> {
     resolve(&context.system, &Target::of_id(id), needs)
 }
 
+/// More bytes than any record has: what is longer is something else, such as a device.
+const LARGEST_RECORD: u64 = 1 << 20;
+
 /// Reads the record beside a dump.
 fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     let name = path_text(path);
     let read = |path| {
         let mut text = Vec::new();
-        contents::open_at_once(path)?.read_to_end(&mut text)?;
+        contents::open_at_once(path)?.take(LARGEST_RECORD).read_to_end(&mut text)?;
         Ok(text)
     };
     let text = read(path).map_err(|error: io::Error| {

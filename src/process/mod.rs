@@ -11,6 +11,8 @@ mod pair;
 mod standby;
 mod supervisor;
 
+use std::path::Path;
+
 use nix::errno::Errno;
 
 use crate::error::Error;
@@ -31,6 +33,9 @@ pub(crate) use crate::sys::stdout_is_closed;
 /// Makes the error of a process of ours that cannot be started.
 fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOENT) if Path::new("/proc/self/exe").exists() => Error::io(message, error, "open")
+            .cause("there is no /dev/null, which stands in for its standard streams")
+            .hint("`mknod -m 666 /dev/null c 1 3` makes it"),
         Some(Errno::ENOENT) => Error::io(message, error, "execve")
             .cause("there is no /proc, through which this program starts itself anew")
             .hint("`mount -t proc proc /proc` mounts it"),

@@ -13,11 +13,11 @@ use crate::model::Segment;
 /// where that cannot be, the error advises what is typed otherwise.
 ///
 /// # Errors
-/// Nobody that can be seen has it attached, or the right to look through that is missing: Permission.
+/// Nobody has it attached; or nobody that can be seen, or the right to look through that is missing (Permission).
 pub(crate) fn attached_file(system: &System, segment: &Segment, otherwise: &str) -> Result<File, Error> {
     let id = segment.id;
-    let cannot = |cause: String| {
-        let error = Error::new(Kind::Permission, format!("cannot peek into segment {id}"));
+    let cannot = |kind: Kind, cause: String| {
+        let error = Error::new(kind, format!("cannot peek into segment {id}"));
         let error = error.target(id.to_string()).cause(cause);
         // Its first detach would be its last.
         if segment.nattch == 0 && rmid_forced(system) != Some(false) {
@@ -41,11 +41,14 @@ pub(crate) fn attached_file(system: &System, segment: &Segment, otherwise: &str)
     }
     Err(match last {
         Some(error) if error.kind() == ErrorKind::PermissionDenied => cannot(
+            Kind::Permission,
             "it takes CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE to look through another process's attachment".to_owned(),
         ),
-        Some(error) => cannot(format!("the process that had it attached is gone: {error}")),
-        None if segment.nattch == 0 => cannot("it takes a process that has it attached, and nobody has".to_owned()),
-        None => cannot("no process that surely has it attached can be seen".to_owned()),
+        Some(error) => cannot(Kind::Failed, format!("the process that had it attached is gone: {error}")),
+        None if segment.nattch == 0 => {
+            cannot(Kind::Failed, "it takes a process that has it attached, and nobody has".to_owned())
+        }
+        None => cannot(Kind::Permission, "no process that surely has it attached can be seen".to_owned()),
     })
 }
 

@@ -103,10 +103,12 @@ pub(crate) fn key_of(ftok: &Ftok) -> Result<Key, Error> {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
         let words = words(errno, "stat");
         let kind = if errno == Errno::EACCES { Kind::Permission } else { Kind::Failed };
-        Error::new(kind, format!("cannot make a key of {}", path_text(path)))
-            .system(words)
-            .target(path_text(path))
-            .hint("ftok: wants a file that exists; its inode number makes the key, and changes with the file")
+        let error = Error::new(kind, format!("cannot make a key of {}", path_text(path))).system(words);
+        let error = error.target(path_text(path));
+        if errno == Errno::EACCES {
+            return error.cause("a directory on the way to it may not be searched by this user");
+        }
+        error.hint("ftok: wants a file that exists; its inode number makes the key, and changes with the file")
     })?;
     Ok(Key::ftok(file.ino(), file.dev(), ftok.proj))
 }
