@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 
 use before::{color_of, command_word, forms, wants_json};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
@@ -341,7 +341,11 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool, codes: C
     // Parsed without the help's texts the first time, which most runs have no use for; and with arguments that cannot
     // forge lines where these are what is wrong.
     let harmless = || arguments.iter().map(|word| escape(&word.to_string_lossy()).into_owned());
-    let full = command().try_get_matches_from(harmless()).err().filter(|full| full.kind() == error.kind());
+    let mut full = command().try_get_matches_from(harmless()).err().filter(|full| full.kind() == error.kind());
+    if let Some(full) = full.as_mut().filter(|_| !arguments.iter().any(writes)) {
+        // That -1 could be given behind -- is no help where it is no segment there either.
+        full.remove(ContextKind::Suggested);
+    }
     let generic = clap::Error::new(error.kind());
     let hostile = || arguments.iter().any(|word| matches!(escape(&word.to_string_lossy()), Cow::Owned(_)));
     let error = if full.is_none() && hostile() { &generic } else { error };

@@ -124,7 +124,14 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
     };
     match spec {
         Spec::Path(path) => {
-            sys::open_at_once(path).map_err(|error| failed(error, "", format!("cannot open the namespace {text}")))
+            let cause = |error: &std::io::Error| match error.kind() {
+                std::io::ErrorKind::PermissionDenied => "it takes the right to look into that process or directory",
+                _ => "",
+            };
+            sys::open_at_once(path).map_err(|error| {
+                let cause = cause(&error);
+                failed(error, cause, format!("cannot open the namespace {text}"))
+            })
         }
         Spec::Pid(pid) => open_of(system, *pid).map_err(|error| {
             let cause = match error.kind() {

@@ -239,6 +239,13 @@ fn elsewhere() -> Vec<Trial> {
             dump(&["--force"]).exits(0);
             assert_eq!(names(directory.path()), ["segment.bin", "segment.bin.json"]);
         }),
+        trial("faults::a_record_without_an_end_is_none", || {
+            let directory = tempfile::tempdir().unwrap();
+            let path = path_in(directory.path());
+            std::fs::write(&path, "x").unwrap();
+            std::os::unix::fs::symlink("/dev/zero", format!("{path}.json")).unwrap();
+            run(["restore", &path]).exits(1).prints_nothing().says("is no record of a dump");
+        }),
         trial("faults::a_dump_that_is_replaced_has_its_old_contents_until_the_new_are_whole", || {
             let (id, contents) = segment(9000, 17);
             let directory = tempfile::tempdir().unwrap();
