@@ -10,10 +10,10 @@ use super::{Context, Manual, usage};
 use crate::act::{self, Place, Use};
 use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, lossless, parse_duration, parse_size};
+use crate::model::{Access, Needs, TextPieces, parse_duration, parse_size};
 use crate::process::{Ended, Interrupts};
 use crate::query::resolve;
-use crate::render::{HexDump, Object, escape_lines, write_hex};
+use crate::render::{HexDump, Object, escape_lines, write_hex, write_within_string};
 use crate::ui::Out;
 
 /// What the manual page adds.
@@ -179,10 +179,6 @@ fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) 
     if context.json() {
         return print_json(args, context, source, range);
     }
-    if args.text && context.ui.is_terminal() {
-        let text = escape_lines(&lossless(&text_of(source, range)?));
-        return context.ui.print(text.strip_suffix('\n').unwrap_or(&text));
-    }
     if args.text {
         return print_text(context, source, range);
     }
@@ -211,16 +207,6 @@ fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Ran
     Ok(())
 }
 
-/// Reads up to the first NUL byte.
-fn text_of(source: &Source, range: Range) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    each_of_text(source, range, |piece| {
-        bytes.extend_from_slice(piece);
-        Ok(true)
-    })?;
-    Ok(bytes)
-}
-
 /// Shows the bytes up to the first NUL, until `visit` says no.
 fn each_of_text(
     source: &Source,
@@ -234,14 +220,20 @@ fn each_of_text(
     })
 }
 
-/// Prints text as it comes, with a newline at its end.
+/// Prints text as it comes, harmless for a terminal, with a newline at its end.
 fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let mut last = 0;
+    let mut pieces = context.ui.is_terminal().then(TextPieces::default);
     each_of_text(source, range, |bytes| {
         last = bytes.last().copied().unwrap_or(last);
-        context.ui.write(|out| out.write_all(bytes))?;
+        context.ui.write(|out| match &mut pieces {
+            Some(pieces) => out.write_all(escape_lines(&pieces.feed(bytes)).as_bytes()),
+            None => out.write_all(bytes),
+        })?;
         Ok(!context.ui.is_closed())
     })?;
+    let rest = pieces.map(TextPieces::end).unwrap_or_default();
+    context.ui.write(|out| out.write_all(rest.as_bytes()))?;
     context.ui.write(|out| if last == b'\n' { Ok(()) } else { out.write_all(b"\n") })
 }
 
@@ -272,17 +264,20 @@ fn print_values(context: &mut Context, source: &Source, range: Range, kind: Valu
 
 /// Prints bytes for programs.
 fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    let text = args.text.then(|| text_of(source, range)).transpose()?;
     let begin = |out: &mut Out| begin_object(out, source, range)?.field("hex")?.write_all(b"\"");
     stream(context, source, range, begin, write_hex)?;
-    context.ui.write(|out| {
-        out.write_all(b"\"")?;
-        if let Some(text) = text {
-            out.write_all(b",\"text\":")?;
-            crate::render::write_string(out, &lossless(&text))?;
-        }
-        out.write_all(b"}\n")
-    })
+    context.ui.write(|out| out.write_all(b"\""))?;
+    if args.text {
+        context.ui.write(|out| out.write_all(b",\"text\":\""))?;
+        let mut pieces = TextPieces::default();
+        each_of_text(source, range, |bytes| {
+            context.ui.write(|out| write_within_string(out, &pieces.feed(bytes)))?;
+            Ok(!context.ui.is_closed())
+        })?;
+        context.ui.write(|out| write_within_string(out, &pieces.end()))?;
+        context.ui.write(|out| out.write_all(b"\""))?;
+    }
+    context.ui.write(|out| out.write_all(b"}\n"))
 }
 
 /// Begins the object that tells what was read.

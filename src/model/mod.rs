@@ -41,5 +41,5 @@ pub(crate) use stamp::Stamp;
 pub(crate) use state::State;
 pub(crate) use tally::Tally;
 pub(crate) use target::{Ftok, KeySpec, Name, Target};
-pub(crate) use text::{lossless, path_text};
+pub(crate) use text::{TextPieces, lossless, path_text};
 pub(crate) use threshold::Threshold;

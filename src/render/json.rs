@@ -150,6 +150,15 @@ pub(crate) fn write_string(out: &mut impl Write, text: &str) -> io::Result<()> {
     serde_json::to_writer(out, text).map_err(Into::into)
 }
 
+/// Writes a part of a JSON string, without the quotes at its ends.
+///
+/// # Errors
+/// The writer's.
+pub(crate) fn write_within_string(out: &mut impl Write, text: &str) -> io::Result<()> {
+    let quoted = serde_json::to_vec(text)?;
+    out.write_all(&quoted[1..quoted.len() - 1])
+}
+
 /// Writes the object of a command that failed without a report.
 ///
 /// # Errors

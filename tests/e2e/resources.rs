@@ -78,6 +78,12 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert!(form != ["--raw"] || read == bytes, "what was read is something else");
                 assert!(read.len() >= MUCH, "{form:?} gives {} bytes", read.len());
             }
+            // Nor is text without an end held in memory, which in JSON is escaped.
+            run(["write", &name, "--fill", "0x78"]).exits(0);
+            let mut command = shmadm();
+            let reader = limited(&mut command, Resource::RLIMIT_DATA, LITTLE);
+            let read = finish(reader.args(["read", &name, "--length", "20M", "--text", "--json"])).exits(0).stdout;
+            assert!(read.ends_with("xx\"}\n") && read.len() > 3 * (20 << 20), "{} bytes", read.len());
         }),
         root_trial("resources::a_user_of_many_pipes_gets_small_ones_and_no_standstill", || {
             let bytes = noise(256 << 10, 3);
