@@ -94,5 +94,5 @@ fn no_holder(system: &System, seen: &Segment, pid: Option<i32>, ours: &[i32]) ->
     }
     let message = format!("refused to detach segment {id}: {who}no holder of user {user} has it attached");
     attached_refusal(system, seen, message)
-        .hint("only a process can end its own attachment: end the process, or have it detach")
+        .hint(format!("only a process can end its own attachment: `shmadm who {id}` shows which have it"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::args::One;
-use super::{Context, Manual, usage};
+use super::{Context, Manual, quoted, usage};
 use crate::act::{self, Place, Use};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_whole};
@@ -72,8 +72,10 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     let page = usize::try_from(context.system.page_size()).unwrap_or(4096);
     if let Some(address) = args.address.filter(|address| *address == 0 || (args.round && *address < page)) {
         let is = if address == 0 { "is" } else { "rounds down to" };
-        return Err(usage(format!("{address:#x} {is} 0, which stands for no address at all"))
-            .hint("leave --address out, and the kernel finds room"));
+        return Err(usage(format!("{address:#x} {is} 0, which stands for no address at all")).hint(format!(
+            "without --address the kernel finds room: `shmadm attach {}`",
+            quoted(&args.one.segment.text)
+        )));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };

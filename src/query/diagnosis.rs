@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use super::place::{anywhere, explain_place, explain_range};
 use super::rights::{CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, granted, has_capability};
 use super::{Filter, System, inventory, is_taken, limits, segment, segment_with_key};
 use crate::error::{Error, Kind, SystemWords};
@@ -150,9 +151,9 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
 fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: CreateFlags, errno: Errno) -> Error {
     let Ok(limits) = limits(system) else { return error };
     match errno {
-        Errno::EINVAL if size < limits.shmmin => error
-            .cause("the size is 0: a segment has at least one byte")
-            .hint("give a size, or leave --size out for one page"),
+        Errno::EINVAL if size < limits.shmmin => {
+            error.cause("the size is 0: a segment has at least one byte").hint("`shmadm create` makes one of a page")
+        }
         Errno::EINVAL if i64::try_from(size).is_err() => error.cause("no segment can have 8 EiB or more"),
         Errno::EINVAL if size > limits.shmmax => error
             .cause(format!("the largest segment here is {} (kernel.shmmax)", Size(limits.shmmax)))
@@ -285,8 +286,8 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             error.hint("`shmadm list` shows what there is")
         }
         (Errno::EINVAL, Some(_)) => match attempt {
-            Attempt::Attach { place: Place::Exact(address), .. } => explain_place(system, error, *address),
-            Attempt::Attach { place: Place::Rounded(address), .. } => explain_range(system, error, *address),
+            Attempt::Attach { place: Place::Exact(address), .. } => explain_place(system, error, id, *address),
+            Attempt::Attach { place: Place::Rounded(address), .. } => explain_range(system, error, id, *address),
             _ => error,
         },
         (Errno::EACCES, Some(segment)) => match attempt {
@@ -301,7 +302,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         },
         (Errno::EPERM, _) if matches!(attempt, Attempt::Attach { .. }) => error
             .cause("nothing may be mapped at so low an address without CAP_SYS_RAWIO (vm.mmap_min_addr)")
-            .hint("leave --address out, and the kernel finds room"),
+            .hint(anywhere(id)),
         (Errno::EPERM, Some(segment)) => explain_control(system, error, attempt, &segment),
         (Errno::ENOMEM, _) => match attempt {
             Attempt::Lock(_) => error
@@ -309,43 +310,13 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
                 .hint("`ulimit -l` shows that limit in KiB; CAP_IPC_LOCK lifts it"),
             Attempt::Attach { place: Place::Exact(_) | Place::Rounded(_), .. } => error
                 .cause("that range leaves the address space, or there is no room (RLIMIT_AS, vm.max_map_count)")
-                .hint("leave --address out, and the kernel finds room"),
+                .hint(anywhere(id)),
             _ => error
                 .cause("the address space has no room for it (RLIMIT_AS, vm.max_map_count), or memory is short")
                 .hint("`ulimit -v` shows the limit on address space"),
         },
         _ => error,
     }
-}
-
-/// Explains why a segment could not be attached at an address.
-fn explain_place(system: &System, error: Error, address: usize) -> Error {
-    let page_size = usize::try_from(system.page_size()).unwrap_or(4096);
-    if !address.is_multiple_of(page_size) {
-        let error = error.cause(format!("{address:#x} is no multiple of {page_size} (SHMLBA)"));
-        return match address - address % page_size {
-            0 => error.hint("leave --address out, and the kernel finds room"),
-            rounded => error.hint(format!("`shmadm … --round` attaches it at {rounded:#x}")),
-        };
-    }
-    explain_range(system, error, address)
-}
-
-/// Explains why a segment could not be attached at the page of an address.
-fn explain_range(system: &System, error: Error, address: usize) -> Error {
-    let unfit = |(size, pages): &&(u64, u64)| *pages > 0 && !(address as u64).is_multiple_of(*size);
-    // Whether it is of huge pages, no call tells of a segment that is not attached.
-    let cause = match system.huge_page_pools().iter().find(unfit) {
-        Some((size, _)) => format!(
-            "something is mapped in that range, or it is out of range, or the segment is of huge pages, and the address \
-             no multiple of {}",
-            Size(*size)
-        ),
-        None => "something is mapped in that range, or it is out of range".to_owned(),
-    };
-    error
-        .cause(format!("the segment does not fit there: {cause}"))
-        .hint("leave --address out, and the kernel finds room")
 }
 
 /// Explains why the mode kept the caller out.

@@ -15,6 +15,7 @@ mod liveness;
 mod namespaces;
 mod origin;
 mod peek;
+mod place;
 mod processes;
 mod refusal;
 mod resolve;
