@@ -11,6 +11,7 @@ use super::Range;
 use super::transfer::{failed, fault};
 use crate::error::{Error, Kind};
 use crate::model::{Needs, Segment, ShmId};
+use crate::procfs;
 use crate::query::{self, Swap, System, attached_file, backing};
 use crate::sys::{Attachment, Errno, next_data};
 
@@ -147,8 +148,8 @@ impl Source {
                 }
             }
         }
-        // The kernel counts what is resident of huge pages too high, so that of these it proves nothing.
-        if allocation == Allocation::Allowed || (ordinary && is_all_there(system, id)) {
+        let all_there = || if ordinary { is_all_there(system, id) } else { is_all_there_of_huge(system, id, page) };
+        if allocation == Allocation::Allowed || all_there() {
             return Ok(whole);
         }
         let why = match page {
@@ -303,4 +304,13 @@ pub(super) fn resident(system: &System, attachment: &Attachment, range: Range) -
 fn is_all_there(system: &System, id: ShmId) -> bool {
     let segment = query::segment(system, id, Needs::RESIDENT).ok().flatten();
     segment.is_some_and(|segment| segment.rss.zip(segment.swap).is_some_and(|(rss, swap)| rss + swap >= segment.size))
+}
+
+/// Tells the same of a segment of huge pages. Of these the kernel says (since 6.7) as many times too much as they have
+/// ordinary ones; what is less than that for all of them proves nothing.
+fn is_all_there_of_huge(system: &System, id: ShmId, page: Option<u64>) -> bool {
+    let Some(page) = page else { return false };
+    let said = procfs::find_segment(system.proc(), id, 0).ok().flatten();
+    let times = page / system.page_size();
+    said.is_some_and(|said| said.rss.is_some_and(|rss| rss / times >= said.size.next_multiple_of(page)))
 }

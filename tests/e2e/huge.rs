@@ -39,6 +39,19 @@ fn making() -> Vec<Trial> {
                 assert!(!ran.stderr.contains("it takes"), "{ran:?}");
             }
         }),
+        pool_trial("huge::what_is_all_there_is_read_without_privilege", HUGE, 2, |_| {
+            let id = oracle::create(7, 2 * HUGE - 5, 0o666 | libc::SHM_HUGETLB);
+            let attached = Attached::new(id);
+            let read = || {
+                let mut command = shmadm();
+                with_no_capabilities(&mut command);
+                finish(command.args(["read", "0x7", "--length", "4", "--text"]))
+            };
+            attached.write(0, b"text");
+            read().exits(5).prints_nothing().says("they are huge");
+            attached.write(HUGE, b"x");
+            assert_eq!(read().exits(0).stdout, "text\n");
+        }),
         pool_trial("huge::an_address_between_two_pages_is_told_as_one_of_the_causes", HUGE, 1, |_| {
             let id = run(["create", "--huge=2M", "-q"]).exits(0).stdout;
             for more in [&[][..], &["--round"]] {
