@@ -60,9 +60,11 @@ pub(crate) fn select<R>(
     };
     for name in list.split(',') {
         let wanted = name.strip_prefix('+').unwrap_or(name);
-        let column = registry
-            .iter()
-            .find(|column| column.name.eq_ignore_ascii_case(wanted))
+        let named =
+            |name: fn(&Column<R>) -> &str| registry.iter().find(|column| name(column).eq_ignore_ascii_case(wanted));
+        // The name that JSON has is one as well.
+        let column = named(|column| column.name)
+            .or_else(|| named(|column| column.json))
             .ok_or_else(|| format!("there is no column {wanted:?}: --list-columns shows them"))?;
         if !chosen.iter().any(|known: &&Column<R>| known.name == column.name) {
             chosen.push(column);

@@ -272,6 +272,9 @@ fn filters() {
 
 /// Holds `-o` against what it says it does.
 fn columns() {
+    // By the name that JSON has, too.
+    let one = run(["list", "-o", "id,idle_seconds", "--sort", "idle_seconds", "--format", "tsv"]).exits(0).stdout;
+    assert_eq!(one.lines().next(), Some("ID\tIDLE"));
     let id = oracle::create(1234, 4096, 0o600);
     let keys = |columns: &str| -> Vec<String> {
         let json = run(["list", "--json", "-o", columns]).exits(0).json();
