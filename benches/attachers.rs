@@ -8,7 +8,7 @@ use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::oracle;
-use crate::timing::{Job, compare};
+use crate::timing::{Job, SHMADM, compare};
 
 /// The word by which this program is told to be a process with mappings, and how many forks of itself to make.
 pub(crate) const CROWD: &str = "be-a-crowd";
@@ -16,8 +16,6 @@ pub(crate) const CROWD: &str = "be-a-crowd";
 pub(crate) const CONTAINER: &str = "be-a-container";
 /// The word by which it is told to search the text of all maps, as one thread does.
 pub(crate) const SEARCH: &str = "search-maps";
-/// The program.
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 
 /// How many processes there are.
 const PROCESSES: usize = 2000;

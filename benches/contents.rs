@@ -3,10 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::oracle;
-use crate::timing::{Job, Output, compare};
+use crate::timing::{Job, Output, SHMADM, compare};
 
-/// The program.
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 /// Bytes that are moved.
 const SIZE: usize = 1 << 30;
 /// Bytes that are dumped and restored.

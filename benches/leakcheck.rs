@@ -1,9 +1,6 @@
 //! What it costs to run a command under `leakcheck`.
 
-use crate::timing::{Job, extra};
-
-/// The program.
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
+use crate::timing::{Job, SHMADM, extra};
 
 /// Runs a command that does nothing, bare and checked.
 pub(crate) fn run(pairs: usize, root: bool) {

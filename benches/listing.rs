@@ -5,12 +5,10 @@ use std::process::Command;
 use nix::libc;
 
 use crate::oracle;
-use crate::timing::{Job, compare};
+use crate::timing::{Job, SHMADM, compare};
 
 /// The word by which this program is told to be a creator.
 pub(crate) const CREATOR: &str = "create-and-die";
-/// The program.
-const SHMADM: &str = env!("CARGO_BIN_EXE_shmadm");
 
 /// Makes segments with keys that follow each other, and ends.
 pub(crate) fn create_and_die(first: u32, count: u32) {

@@ -39,6 +39,7 @@ fn main() {
     // All of it, or the parts that are named behind the number of pairs.
     let named = arguments.get(1..).unwrap_or_default();
     let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    timing::install();
     timing::headings();
     if wanted("listing") {
         listing::startup(pairs);

@@ -3,6 +3,15 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// The program as it is once it is installed.
+pub(crate) const SHMADM: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/shmadm");
+
+/// Installs the program: peers are, and what a linker has just written lies in memory in small pieces, of which each takes
+/// a fault of its own.
+pub(crate) fn install() {
+    std::fs::copy(env!("CARGO_BIN_EXE_shmadm"), SHMADM).unwrap();
+}
+
 /// A command with a pipe's other end, if it has one.
 pub(crate) struct Job {
     /// What is timed.
