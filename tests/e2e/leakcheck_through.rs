@@ -43,7 +43,8 @@ pub(crate) fn trials() -> Vec<Trial> {
                 (Signal::SIGPIPE, "PIPE"),
                 (Signal::SIGXFSZ, "XFSZ"),
             ] {
-                let script = format!("trap 'echo {name}; exit 7' {name}; echo ready; read line");
+                // Not `read`: a shell that is just about to read sees to a signal when it has read.
+                let script = format!("trap 'echo {name}; kill $!; exit 7' {name}; sleep infinity & echo ready; wait");
                 let mut command = leakcheck(&["--isolate", "always", "-q"], &script);
                 let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
                 let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
@@ -62,9 +63,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             let mut terminal = Terminal::start(command, WIDE, &[1]);
             terminal.wait_for("ready");
             terminal.type_in("\u{3}");
-            // Of two that have come, the one with the lower number is read first.
-            kill(Pid::from_raw(terminal.child().id().cast_signed()), Signal::SIGUSR1).unwrap();
-            terminal.wait_for("sent");
+            // Of two that have come, the one with the lower number is read first. More than once, since a shell that is just
+            // about to read a line sees to a signal when it has read it.
+            wait_for("the shell to see a signal", || {
+                kill(Pid::from_raw(terminal.child().id().cast_signed()), Signal::SIGUSR1).unwrap();
+                terminal.shows("sent")
+            });
             drop(terminal.child().stdin.take());
             let (_, shown) = terminal.end();
             assert!(!shown.contains("key"), "{shown}");
