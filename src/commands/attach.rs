@@ -10,7 +10,7 @@ use crate::act::{self, Place, Use};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_whole};
 use crate::process::{Ended, Hold, Interrupts, start_holder};
-use crate::query::{resolve, rmid_forced};
+use crate::query::{anywhere, resolve, rmid_forced};
 use crate::render::Object;
 
 /// What the manual page adds.
@@ -72,10 +72,8 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     let page = usize::try_from(context.system.page_size()).unwrap_or(4096);
     if let Some(address) = args.address.filter(|address| *address == 0 || (args.round && *address < page)) {
         let is = if address == 0 { "is" } else { "rounds down to" };
-        return Err(usage(format!("{address:#x} {is} 0, which stands for no address at all")).hint(format!(
-            "without --address the kernel finds room: `shmadm attach {}`",
-            quoted(&args.one.segment.text)
-        )));
+        return Err(usage(format!("{address:#x} {is} 0, which stands for no address at all"))
+            .hint(anywhere(quoted(&args.one.segment.text))));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };

@@ -123,16 +123,11 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
         if cause.is_empty() { failed } else { failed.cause(cause) }
     };
     match spec {
-        Spec::Path(path) => {
-            let cause = |error: &std::io::Error| match error.kind() {
-                std::io::ErrorKind::PermissionDenied => "it takes the right to look into that process or directory",
-                _ => "",
-            };
-            sys::open_at_once(path).map_err(|error| {
-                let cause = cause(&error);
-                failed(error, cause, format!("cannot open the namespace {text}"))
-            })
-        }
+        Spec::Path(path) => sys::open_at_once(path).map_err(|error| {
+            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let cause = if denied { "it takes the right to look into that process or directory" } else { "" };
+            failed(error, cause, format!("cannot open the namespace {text}"))
+        }),
         Spec::Pid(pid) => open_of(system, *pid).map_err(|error| {
             let cause = match error.kind() {
                 std::io::ErrorKind::PermissionDenied if looks_into_all(system) => {

@@ -37,6 +37,7 @@ pub(crate) use limits::{limits, rmid_forced, usage};
 pub(crate) use liveness::{last_user_alone_lives, state_now};
 pub(crate) use namespaces::{Census, Namespace, census};
 pub(crate) use peek::{attached_file, backing, huge_page_behind};
+pub(crate) use place::anywhere;
 pub(crate) use refusal::{attached_refusal, name_attachers};
 pub(crate) use resolve::{Resolver, is_taken, key_of, resolve, segment_with_key};
 pub(crate) use rights::{looks_into_all, may_control, may_map_itself};

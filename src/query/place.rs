@@ -1,12 +1,14 @@
 //! Why a segment could not be attached at an address.
 
+use std::fmt::Display;
+
 use super::System;
 use crate::error::Error;
 use crate::model::{ShmId, Size};
 
 /// Advises to leave the choice to the kernel.
-pub(super) fn anywhere(id: ShmId) -> String {
-    format!("without --address the kernel finds room: `shmadm attach {id}`")
+pub(crate) fn anywhere(segment: impl Display) -> String {
+    format!("without --address the kernel finds room: `shmadm attach {segment}`")
 }
 
 /// Explains why a segment could not be attached at an address.

@@ -31,7 +31,7 @@ impl Advice {
 
 /// Gives what has another program work in a namespace; of one by its number no file is known that it could enter.
 fn entering(place: &str) -> String {
-    if place.starts_with('\'') || place.starts_with("ipc:") {
+    if place.contains("ipc:[") {
         "nsenter --ipc=/proc/PID/ns/ipc ".to_owned()
     } else if place.contains('/') {
         format!("nsenter --ipc={place} ")
@@ -74,6 +74,7 @@ mod tests {
         };
         assert_eq!(typed("7"), "raise it: `nsenter --ipc --target 7 sysctl -w kernel.shmmni=2`");
         assert_eq!(typed("/run/ns"), "raise it: `nsenter --ipc=/run/ns sysctl -w kernel.shmmni=2`");
+        assert_eq!(typed("'/run/a b'"), "raise it: `nsenter --ipc='/run/a b' sysctl -w kernel.shmmni=2`");
         assert_eq!(typed("'ipc:[5]'"), "raise it: `nsenter --ipc=/proc/PID/ns/ipc sysctl -w kernel.shmmni=2`");
     }
 }
