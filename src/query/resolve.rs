@@ -49,7 +49,7 @@ fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
 
 /// Tells whether a segment has a key, be it one that we may not read.
 pub(crate) fn is_taken(key: Key) -> bool {
-    !matches!(sys::find_key(key, 0), Err(SysError { errno: Errno::ENOENT, .. }))
+    matches!(sys::find_key(key, 0), Ok(_) | Err(SysError { errno: Errno::EACCES, .. }))
 }
 
 /// Finds segments one after the other: where there are many, all that there are are read at once.

@@ -1,12 +1,14 @@
 //! `stat` and `limits`: what the kernel has, in words and in numbers.
 
 use libtest_mimic::Trial;
-use nix::libc::SHM_NORESERVE;
+use nix::errno::Errno;
+use nix::libc::{self, SHM_NORESERVE};
 use nix::unistd::getpid;
 use serde_json::{Value, json};
 
 use crate::oracle::{self, Attached};
-use crate::support::{run, trial};
+use crate::sandbox::without;
+use crate::support::{finish, run, shmadm, trial};
 
 /// A segment of this size is beyond any memory, and four of them are beyond 64 bits.
 const ENORMOUS: usize = 1 << 62;
@@ -91,6 +93,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ran = run(["stat", "--json"].into_iter().chain(names.iter().map(String::as_str))).exits(3);
             let ran = ran.says("cannot find segment 99").says("a segment with key 12 (0xc) exists: write key:12");
             assert_eq!(ran.stderr.matches("error: ").count(), 3, "{ran:?}");
+            // A sandbox that forbids the question is no answer to it.
+            let mut command = shmadm();
+            without(&mut command, libc::SYS_shmget, None, Errno::EPERM);
+            let ran = finish(command.args(["stat", "99"])).exits(3);
+            assert!(!ran.stderr.contains("exists"), "{ran:?}");
         }),
         trial("stat::every_field_stands_on_a_line_in_words", || {
             let id = oracle::create(1234, 65_536, 0o640);
