@@ -11,7 +11,7 @@ use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit};
 use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, lossless};
 use crate::process::{Isolate, Isolation, Supervised, isolate, supervise};
-use crate::query::{Before, System, leaks};
+use crate::query::{Baseline, System, leaks};
 use crate::render::{leak_line, write_junit, write_leaks_json};
 
 /// What the manual page adds.
@@ -21,37 +21,41 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         (
             "shmadm leakcheck -- sh -c 'shmadm rm $(shmadm create)'",
-            "run a command, and fail if it leaves shared memory behind, as this one does not",
+            "run a command, and fail if it leaks shared memory, which this one does not",
         ),
-        ("shmadm leakcheck --report leaks.json --junit leaks.xml -- true", "also tell it to programs and to CI"),
+        ("shmadm leakcheck --report leaks.json --junit leaks.xml -- true", "also write reports for scripts and for CI"),
         (
             "shmadm leakcheck --isolate never --rm --leak-exit-code 0 -- shmadm create",
-            "run it in this IPC namespace, and remove what it leaves, which is no failure",
+            "run it in this IPC namespace, remove what it leaks, and do not fail for it",
         ),
     ],
     json: "Standard output is the command's, and there is no --json. --report FILE writes {\"schema\":1,\"command\":[…],\
            \"exit_code\":0,\"isolation\":\"ipc\"|\"user+ipc\"|\"none\",\"leaked\":[{segment…,\"creator_command\":\"…\",\
            \"attachments\":[…],\"hidden\":[…],\"outcome\":null|\"destroyed\"|\"marked\"|\"kept\",\"reason\":null}],\
            \"unattributed\":[…]}.",
-    notes: "Isolated, the command has a new IPC namespace, which its semaphores and message queues are in as well: what \
-            is left there is its own, exactly, and goes with the namespace, once no process is left in it. The limits \
-            kernel.shmmni, shmmax, shmall and shm_rmid_forced are carried over. This takes CAP_SYS_ADMIN; --isolate \
-            always takes a user namespace else, in which the command is the same user, but setuid programs have no \
-            effect, supplementary groups cannot be set, and files of other users belong to nobody.\n\n\
-            Not isolated, what is new afterwards is told by its creator: a process that was seen to descend from the \
-            command, in looks some milliseconds apart. A creator that lived too briefly for that may have been of \
-            another job of yours: its segments are unattributed. They count, unless --lenient is given, and --rm takes \
-            them with --strict alone. Of what other users or living processes beside the command made nothing is touched; \
-            if it cannot be told whether such a segment is the command's, as where a process changed its user and was \
-            gone, a warning says how many are left out.\n\n\
-            --trace asks the kernel to tell each shmget before it is made (seccomp user notifications), which attributes \
-            all of them, and names every creator. Processes that the command leaves behind go on, since a process \
-            shmadm-trace answers for them until the last has ended; should that one be killed while they live, their \
-            shmget fails (ENOSYS). A call of shmget waits for a moment, and a signal with a handler that does not restart \
-            calls may end that with EINTR, which untraced it never does.\n\n\
-            --rm has the rails of prune: it takes orphans alone, each looked at again right before. What is still \
-            attached, or whose creator or last user lives, is kept.\n\n\
-            Signals that are sent to leakcheck are passed on to the command, SIGKILL and those that stop a process aside.\n\n\
+    notes: "Isolated, the command runs in a private IPC namespace, together with its semaphores and message queues. Every \
+            segment in it was created by the command, and is destroyed with the namespace once no process is left in it. \
+            The limits kernel.shmmni, shmmax, shmall and shm_rmid_forced are copied. This requires CAP_SYS_ADMIN; without \
+            it, --isolate always creates a user namespace, in which the command runs as the same user, but setuid programs \
+            have no effect, supplementary groups cannot be set, and files of other users appear to belong to nobody.\n\n\
+            Not isolated, a new segment is attributed to the command only if its creator was observed: leakcheck looks at \
+            the descendants of the command every few milliseconds, and must have seen the process before the segment \
+            existed, and again before the process was reaped. A pid proves nothing, since pids are reused. Segments of \
+            your user that no observed process created are reported as unattributed: their creators may have run too \
+            briefly, or belong to another job. They count as leaks unless --lenient is given, and --rm removes them only \
+            with --strict. Segments that other users or other running processes created are never touched. If a segment \
+            of another user may have been created by the command, as by a process that changed its user, a warning gives \
+            the number of such segments.\n\n\
+            --trace observes every shmget of the command and its descendants (seccomp user notification), whatever their \
+            lifetime, and holds the calling thread until the new segment is known. This names every creator and needs no \
+            guess. Only calls of a process that is already traced, for example by a debugger, and all calls before Linux \
+            5.19 are not bound to their segments, which are then unattributed. Processes that the command leaves running \
+            continue, since a process shmadm-trace answers for them until the last has exited; if that one is killed \
+            earlier, their shmget fails (ENOSYS). While a call is held, a signal with a handler that does not restart calls \
+            can end it with EINTR, which does not happen untraced.\n\n\
+            --rm follows the rules of prune: it removes only orphans, and checks each again right before. A segment that \
+            is attached, or whose creator or last user is running, is kept.\n\n\
+            Signals sent to leakcheck are passed on to the command, except SIGKILL and those that stop a process.\n\n\
             Reports have the mode that the umask says, or that of the file that they take the place of. A pipe or a \
             device is written to as it is.",
 };
@@ -84,19 +88,19 @@ pub(crate) struct LeakcheckArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     isolate: IsolateArg,
 
-    /// Have the kernel tell each shmget, so that every creator is known
+    /// Observe every shmget, so that every creator is known
     #[arg(long)]
     trace: bool,
 
-    /// Remove what was left behind
+    /// Remove leaked segments
     #[arg(long)]
     rm: bool,
 
-    /// Segments that cannot be attributed are no leaks
+    /// Do not count unattributed segments as leaks
     #[arg(long, conflicts_with = "strict")]
     lenient: bool,
 
-    /// Segments that cannot be attributed are removed as well
+    /// Also remove unattributed segments
     #[arg(long, requires = "rm")]
     strict: bool,
 
@@ -144,13 +148,13 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
         Isolation::None => context.ui.status(note),
         _ => context.ui.warning(note),
     });
-    let before = if isolation == Isolation::None { Before::look(&context.system)? } else { Before::default() };
+    let baseline = if isolation == Isolation::None { Baseline::record(&context.system)? } else { Baseline::default() };
     let start = Instant::now();
     // What is known of this namespace from before does not hold in a new one.
     let supervised = supervise(&System::new(), &args.command, args.trace)?;
     let seconds = start.elapsed().as_secs_f64();
     let exit_code = supervised.code;
-    let told = tell(args, context, files, &before, supervised, isolation, seconds);
+    let told = tell(args, context, files, &baseline, supervised, isolation, seconds);
     match told {
         // The command's own failure is the one that counts.
         Err(error) if exit_code != 0 => {
@@ -192,7 +196,7 @@ fn tell(
     args: &LeakcheckArgs,
     context: &mut Context,
     files: Files,
-    before: &Before,
+    baseline: &Baseline,
     supervised: Supervised,
     isolation: Isolation,
     seconds: f64,
@@ -200,7 +204,7 @@ fn tell(
     let system = System::new();
     let alone = isolation != Isolation::None;
     let (exit_code, evidence, released) = supervised.into_evidence(alone);
-    let mut leaks = leaks(&system, before, &evidence)?;
+    let mut leaks = leaks(&system, baseline, &evidence)?;
     drop(released);
     if args.rm {
         leaks.leaked.iter_mut().for_each(|leak| remove(&system, context, leak));

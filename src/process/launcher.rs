@@ -2,46 +2,67 @@
 //! us, and becomes that command.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{PipeWriter, Read};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::execvp;
 
 use super::start_failed;
 use crate::error::{Error, Kind};
 use crate::query::{LAUNCHER_NAME, words};
-use crate::sys::Inherited;
+use crate::sys::{self, Inherited};
 
 /// The exit code of a command that does not exist, as shells have it.
 const NOT_FOUND: u8 = 127;
 /// The exit code of a command that cannot be executed, as shells have it.
 const NOT_EXECUTABLE: u8 = 126;
 
-/// Starts a command, and gives its pid; nobody has waited for it yet.
+/// A command that has its process, and is executed once this is dropped; also by the kernel, should this process be killed.
+#[derive(Debug)]
+pub(super) struct Launched {
+    /// The pid. The process is not waited for before the caller does so.
+    pub(super) pid: i32,
+    /// The launcher waits for the end of this pipe.
+    _hold: PipeWriter,
+}
+
+/// Starts the process of a command.
 ///
 /// # Errors
-/// There is no process to be had. That the command does not exist is not known yet: the process ends with 127 then.
-pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<i32, Error> {
+/// No process can be started. A command that does not exist shows later: its process exits with 127.
+pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<Launched, Error> {
+    let failed = |error| start_failed("cannot start the command", &error);
+    let (released, hold) = std::io::pipe().map_err(failed)?;
+    fcntl(&released, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
     let child = Command::new("/proc/self/exe")
         .arg0(LAUNCHER_NAME)
+        .arg(released.as_raw_fd().to_string())
         .args([inherited.blocked, inherited.ignored, inherited.closed].map(|set| format!("{set:x}")))
         .args(command)
         .spawn()
-        .map_err(|error| start_failed("cannot start the command", &error))?;
-    Ok(child.id().cast_signed())
+        .map_err(failed)?;
+    Ok(Launched { pid: child.id().cast_signed(), _hold: hold })
 }
 
-/// Is the launcher: becomes the command. Comes back with an error and the exit code that it means.
+/// Runs as the launcher: waits until the command may start, and becomes it. Returns only with an error, and the exit code for
+/// it.
 pub(crate) fn become_command(arguments: impl IntoIterator<Item = OsString>) -> (Error, u8) {
     let mut arguments = arguments.into_iter();
+    let released = arguments.next().and_then(|number| sys::take_descriptor(number.to_str()?.parse().ok()?));
     let mut set = || u64::from_str_radix(arguments.next()?.to_str()?, 16).ok();
     let sets = set().zip(set()).zip(set());
     let inherited = sets.map(|((blocked, ignored), closed)| Inherited { blocked, ignored, closed });
     let command: Result<Vec<CString>, _> = arguments.map(|word| CString::new(word.into_vec())).collect();
-    let (Some(inherited), Ok(command)) = (inherited, command) else { return misused() };
+    let (Some(released), Some(inherited), Ok(command)) = (released, inherited, command) else { return misused() };
     let Some(name) = command.first() else { return misused() };
+    // Until the supervisor observes this process. Its end releases the command as well.
+    let _ = File::from(released).read(&mut [0]);
     inherited.apply();
     let Err(errno) = execvp(name, &command);
     let word = name.to_string_lossy();

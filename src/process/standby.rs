@@ -35,7 +35,7 @@ impl Standby {
     ///
     /// # Errors
     /// There is no process to be had.
-    pub(super) fn start(listener: &OwnedFd) -> Result<Self, Error> {
+    pub(super) fn start(listener: BorrowedFd<'_>) -> Result<Self, Error> {
         let failed = |error: std::io::Error| start_failed("cannot start a standby for the trace", &error);
         let (waiting, words): (PipeReader, PipeWriter) = std::io::pipe().map_err(failed)?;
         // One that does not read, since somebody has stopped it, is no reason to wait.
@@ -43,7 +43,7 @@ impl Standby {
         let child = Command::new("/proc/self/exe")
             .arg0(STANDBY_NAME.to_string_lossy().as_ref())
             .current_dir("/")
-            .stdin(listener.try_clone().map_err(failed)?)
+            .stdin(listener.try_clone_to_owned().map_err(failed)?)
             .stdout(OwnedFd::from(waiting))
             .stderr(Stdio::null())
             .spawn()

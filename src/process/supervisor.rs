@@ -1,52 +1,66 @@
-//! A command of the user's under supervision: its signals, its end, its descendants, and its calls of shmget.
+//! A command of the user's under supervision: its signals, its exit, its descendants, and its calls of shmget.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;
-use rustix::process::{WaitOptions, WaitStatus, wait};
+use rustix::process::{Pid, Resource, WaitOptions, WaitStatus, getrlimit, waitpid};
 
-use super::launcher::launch;
+use super::launcher::{Launched, launch};
 use super::standby::Standby;
 use crate::error::{Error, Kind};
-use crate::model::lossless;
+use crate::model::{Key, ShmId, lossless};
 use crate::procfs;
 use crate::query::{Calls, Descendants, Evidence, System, words};
-use crate::sys::{self, Arrival, Inbox, Inherited};
+use crate::sys::{self, Arrival, Call, Inbox, Inherited, Listener, Seized};
 
-/// How often it is looked who descends from the command.
+/// The time between two looks at the descendants.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// How many times longer than a look takes none follows it, so that many processes do not make looking all that is done.
+/// The pause after a look, as a multiple of its duration, so that many processes or segments do not cost a whole processor.
 const REST: u32 = 20;
 
-/// A command that has ended. Kept until it was looked what is left: calls of those whom it left behind wait for that.
+/// A command that has exited. While it is kept, calls of shmget of the processes that it has left wait.
 #[derive(Debug)]
 pub(crate) struct Supervised {
-    /// Its exit code, 128 and the signal if one ended it.
+    /// Its exit code, or 128 and the number of the signal that killed it.
     pub(crate) code: u8,
-    /// Who descended from it.
-    descendants: Descendants,
-    /// What was traced.
-    calls: Option<Calls>,
-    /// Lets calls go on when this ends.
-    tracer: Option<Tracer>,
+    observed: Observed,
 }
 
-/// Calls of those whom a traced command left behind wait while this lives.
+/// How a command is observed.
 #[derive(Debug)]
-pub(crate) struct Waiting(#[expect(dead_code, reason = "what counts is when it ends")] Option<Tracer>);
+enum Observed {
+    Descendants(Descendants),
+    Calls(Tracer),
+}
+
+/// Calls of the processes that a traced command has left wait while this is kept.
+#[derive(Debug)]
+pub(crate) struct Waiting(#[expect(dead_code, reason = "it counts when it is dropped")] Option<Tracer>);
 
 impl Supervised {
-    /// Gives the exit code, and by what the creators of segments are told; `alone` if nobody else could make any.
+    /// Returns the exit code, and what is known of the creators of segments; `isolated` if no other process could create any.
     ///
-    /// To be looked at before the last part ends: whom the command left behind makes no segment until then.
-    pub(crate) fn into_evidence(self, alone: bool) -> (u8, Evidence, Waiting) {
-        let Self { code, descendants, calls, tracer } = self;
-        (code, Evidence { alone, descendants, calls }, Waiting(tracer))
+    /// The evidence is to be used before the last part is dropped: until then the traced processes create no segment.
+    pub(crate) fn into_evidence(self, isolated: bool) -> (u8, Evidence, Waiting) {
+        match self.observed {
+            Observed::Descendants(descendants) => {
+                (self.code, Evidence::of_descendants(isolated, descendants), Waiting(None))
+            }
+            Observed::Calls(mut tracer) => {
+                let calls = std::mem::take(&mut tracer.calls);
+                (self.code, Evidence::of_calls(isolated, calls), Waiting(Some(tracer)))
+            }
+        }
     }
+}
+
+/// Returns how many processes may be observed at one time: half of the descriptors that this process may have.
+fn most_observed() -> usize {
+    getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most / 2).ok()).unwrap_or(usize::MAX)
 }
 
 /// Runs a command with all that is ours: standard streams, and the signals as they were inherited.
@@ -59,65 +73,71 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
     let inbox = Inbox::open().map_err(failed)?;
     // Whoever loses his parent becomes our child. No kernel that this program runs on lacks it.
     let _ = set_child_subreaper(true);
-    let mut descendants = Descendants::before_command(system);
-    let (child, mut tracer) = if trace {
+    let (child, mut observed) = if trace {
         let (child, tracer) = start_traced(inherited, command)?;
-        (child, Some(tracer))
+        (child, Observed::Calls(tracer))
     } else {
-        (launch(inherited, command)?, None)
+        let mut descendants = Descendants::before_command(system, most_observed());
+        let command_held = launch(inherited, command)?;
+        let words: Vec<String> = command.iter().map(|word| lossless(word.as_encoded_bytes())).collect();
+        descendants.observe_command(system, command_held.pid, &words.join(" "));
+        (command_held.pid, Observed::Descendants(descendants))
     };
-    let words: Vec<String> = command.iter().map(|word| lossless(word.as_encoded_bytes())).collect();
-    descendants.command(child, &words.join(" "));
-    // Who is traced need not be looked for.
-    let mut next = tracer.is_none().then(Instant::now);
+    let mut next_look = Instant::now();
     let mut code = None;
     while code.is_none() {
-        if next.is_some_and(|next| Instant::now() >= next) {
-            let start = Instant::now();
-            descendants.look(system);
-            next = Some(Instant::now() + INTERVAL.max(start.elapsed() * REST));
+        let mut timeout = PollTimeout::NONE;
+        if let Observed::Descendants(descendants) = &mut observed {
+            let now = Instant::now();
+            if now >= next_look {
+                descendants.look(system);
+                next_look = Instant::now() + INTERVAL.max(now.elapsed() * REST);
+            }
+            // Rounded up, so that the last millisecond is not spent in a spin.
+            let left = next_look.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         }
         let mut descriptors = vec![PollFd::new(inbox.as_fd(), PollFlags::POLLIN)];
-        descriptors.extend(tracer.as_ref().and_then(Tracer::to_poll));
-        // Rounded up, so that the last millisecond is not spent in a spin.
-        let left = next.map(|next| next.saturating_duration_since(Instant::now()) + Duration::from_millis(1));
-        let timeout = left.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+        if let Observed::Calls(tracer) = &observed {
+            descriptors.extend(tracer.to_poll());
+        }
         match poll(&mut descriptors, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(failed(errno)),
         }
         let events = descriptors.get(1).and_then(PollFd::revents);
-        if let (Some(tracer), Some(events)) = (&mut tracer, events) {
+        if let (Observed::Calls(tracer), Some(events)) = (&mut observed, events) {
             tracer.answer(system, events);
         }
         while let Some(arrival) = inbox.next().map_err(failed)? {
             match arrival {
-                Arrival::Child => code = code.or(reap(child, &mut descendants, &mut tracer)?),
+                Arrival::Child => code = code.or(reap(system, child, &mut observed)?),
                 Arrival::Sent(signal) if code.is_none() => sys::pass_on(child, signal),
-                // There is nobody any more to have it.
+                // The command has exited.
                 Arrival::Sent(_) => {}
-                // It has had it from the kernel as well, or it is not its affair.
+                // The kernel has sent it to the command as well, or it concerns only this process.
                 Arrival::Kernel => {}
             }
         }
     }
-    if tracer.is_none() {
+    if let Observed::Descendants(descendants) = &mut observed {
         descendants.look(system);
     }
-    let calls = tracer.as_mut().map(|tracer| std::mem::take(&mut tracer.calls));
-    Ok(Supervised { code: code.unwrap_or_default(), descendants, calls, tracer })
+    Ok(Supervised { code: code.unwrap_or_default(), observed })
 }
 
-/// Waits for all that have ended; gives the command's exit code if it is among them.
-fn reap(child: i32, descendants: &mut Descendants, tracer: &mut Option<Tracer>) -> Result<Option<u8>, Error> {
+/// Waits for all children that have exited; returns the command's exit code if it is among them.
+fn reap(system: &System, child: i32, observed: &mut Observed) -> Result<Option<u8>, Error> {
     let mut code = None;
-    // An error means that there is no child at all.
-    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-        let pid = pid.as_raw_nonzero().get();
-        match tracer {
-            Some(tracer) if tracer.standby.pid == pid => tracer.replace_standby()?,
+    while let Some(pid) = sys::exited_child() {
+        if let Observed::Descendants(descendants) = observed {
+            descendants.before_reaping(system, pid);
+        }
+        let Ok(Some((_, status))) = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG) else { break };
+        match observed {
+            Observed::Calls(tracer) if tracer.standby.pid == pid => tracer.replace_standby()?,
             _ if pid == child => code = Some(code_of(status)),
-            _ => descendants.note_end(pid),
+            _ => {}
         }
     }
     Ok(code)
@@ -129,16 +149,13 @@ fn code_of(status: WaitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 
-/// Listens to the calls of shmget that a command and its descendants make.
+/// Receives the calls of shmget that a command and its descendants make.
 #[derive(Debug)]
 struct Tracer {
-    /// On which they are told.
-    listener: OwnedFd,
-    /// Who takes over.
+    listener: Listener,
     standby: Standby,
-    /// What was told.
     calls: Calls,
-    /// Whether somebody is left who could tell.
+    /// Whether a traced process is left.
     open: bool,
 }
 
@@ -157,14 +174,17 @@ fn start_traced(inherited: Inherited, command: &[OsString]) -> Result<(i32, Trac
         // What cannot be told is told by the end of the channel.
         let _ = filtered.send(sys::listen().map_err(cannot_trace)?);
         // Not before the standby: the command must never find nobody who lets it go on.
-        go.recv().map(|()| launch(inherited, command)).unwrap_or_else(|_| Err(Error::new(Kind::Failed, "not started")))
+        let launched = go.recv().map(|()| launch(inherited, command));
+        let launched = launched.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "not started")));
+        // Nothing needs it held: each of its calls is.
+        launched.map(|Launched { pid, .. }| pid)
     };
     std::thread::scope(|scope| {
         let starter = std::thread::Builder::new()
             .spawn_scoped(scope, start)
             .map_err(|error| Error::io("cannot trace the command", &error, "clone"))?;
         let tracer = listeners.recv().ok().map(|listener| {
-            let standby = Standby::start(&listener)?;
+            let standby = Standby::start(listener.as_fd())?;
             let _ = ready.send(());
             Ok(Tracer { listener, standby, calls: Calls::default(), open: true })
         });
@@ -216,7 +236,7 @@ impl Tracer {
     /// Starts another standby, since this one has ended; unless it did because nobody is left.
     fn replace_standby(&mut self) -> Result<(), Error> {
         if !self.nobody_is_left() {
-            self.standby = Standby::start(&self.listener)?;
+            self.standby = Standby::start(self.listener.as_fd())?;
         }
         Ok(())
     }
@@ -226,7 +246,7 @@ impl Tracer {
         self.open.then(|| PollFd::new(self.listener.as_fd(), PollFlags::POLLIN))
     }
 
-    /// Takes note of a call, and lets it go on.
+    /// Lets a call proceed, and records which segment it creates.
     fn answer(&mut self, system: &System, events: PollFlags) {
         if !events.contains(PollFlags::POLLIN) {
             self.open = !events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR);
@@ -234,16 +254,46 @@ impl Tracer {
         }
         let Ok(Some(call)) = sys::receive(&self.listener) else { return };
         self.standby.tell(call.id);
+        if call.may_create {
+            self.observe(system, &call);
+        } else {
+            sys::let_go_on(&self.listener, call.id);
+        }
+    }
+
+    /// Lets a call proceed that may create a segment, and binds the segment to its caller.
+    fn observe(&mut self, system: &System, call: &Call) {
         let proc = system.proc();
-        // A /proc of other pids tells of other processes: most have one thread, whose number is theirs.
+        let seized = Seized::new(call.thread);
+        // Another pid namespace's /proc has other processes under these numbers. Most have one thread, whose number is theirs.
         let own = system.owns_proc();
         let pid = if own { procfs::process_of(proc, call.thread) } else { Some(call.thread) };
         let command = pid.filter(|_| own).and_then(|pid| procfs::command(proc, pid));
         let command = command.map(|command| lossless(&command));
-        // What was read is of the caller if that still waits: no pid can have become another's meanwhile.
-        if let Some(pid) = pid.filter(|_| sys::still_waits(&self.listener, call.id)) {
-            self.calls.note(pid, call.key, call.size, command.as_deref());
+        // If the call still waits, its caller is what was seized and read: the pid cannot have been reused.
+        let pid = pid.filter(|_| sys::still_waits(&self.listener, call.id));
+        let found = (call.key != Key::PRIVATE).then(|| sys::find_key(call.key, 0).ok()).flatten();
+        let proceed = || sys::let_go_on(&self.listener, call.id);
+        let bound = match (pid, seized) {
+            // Before Linux 5.19 the caller's wait could be interrupted instead of its call.
+            (Some(pid), Ok(thread)) if self.listener.waits_killable => {
+                let result = thread.finish_call(proceed);
+                // Ids of another IPC namespace are other segments.
+                let here = procfs::namespace_of(proc, &call.thread.to_string()) == system.namespace();
+                match result.filter(|_| here).map(ShmId::new) {
+                    Some(Some(id)) => self.calls.bind(system, pid, id, found, command.as_deref()).is_ok(),
+                    // The call has failed.
+                    Some(None) => true,
+                    None => false,
+                }
+            }
+            _ => {
+                proceed();
+                false
+            }
+        };
+        if let Some(pid) = pid.filter(|_| !bound) {
+            self.calls.record_unbound(pid, call.key, call.size, command.as_deref());
         }
-        sys::let_go_on(&self.listener, call.id);
     }
 }

@@ -1,115 +1,97 @@
-//! Segments that a command left behind, and who made them.
+//! The segments that a command leaked: what is new, and which processes created it.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::descendants::{Creator, Descendants};
+use super::descendants::Descendants;
+use super::liveness::{Life, SLACK_SECONDS};
+use super::provenance::{Baseline, Calls, Creator};
 use super::{System, add_attachers, inventory};
 use crate::error::Error;
-use crate::model::{Key, Leak, Leaks, Needs, Segment, ShmId};
+use crate::model::{Leak, Leaks, Needs, Segment};
+use crate::procfs;
 
-/// What a segment keeps from its creation to its end; its id comes back for another one only after millions.
-type Identity = (ShmId, Option<i32>, u32, u32, u64);
-
-/// The segments that there were before.
-#[derive(Debug, Default)]
-pub(crate) struct Before(HashSet<Identity>);
-
-/// Calls of shmget(2) with the command lines of those who made them, as they were then; of calls that ask for the same,
-/// the last one's.
-#[derive(Debug, Default)]
-pub(crate) struct Calls(HashMap<(i32, Key, u64), Option<Arc<str>>>);
-
-impl Calls {
-    /// Takes note of a call by a process, which asked for a key and a size in bytes.
-    pub(crate) fn note(&mut self, pid: i32, key: Key, size: u64, command: Option<&str>) {
-        let known = self.0.entry((pid, key, size)).or_default();
-        if known.as_deref() != command {
-            *known = command.map(Arc::from);
-        }
-    }
-
-    /// Gives the command line by which a segment was made, if it was one of these calls.
-    fn creator(&self, segment: &Segment) -> Option<Option<Arc<str>>> {
-        let (pid, size) = (segment.cpid?, segment.size);
-        if !segment.dest {
-            return self.0.get(&(pid, segment.key, size)).cloned();
-        }
-        // One that is marked for destruction has lost its key.
-        self.0.iter().find(|(call, _)| (call.0, call.2) == (pid, size)).map(|(_, command)| command.clone())
-    }
-}
-
-/// By what the creators of segments are told.
+/// What is known of the creators of segments.
 #[derive(Debug)]
 pub(crate) struct Evidence {
-    /// Whether nobody else could make segments in this namespace.
-    pub(crate) alone: bool,
-    /// Who descended from us, as far as it was seen.
-    pub(crate) descendants: Descendants,
-    /// Every call of shmget of them, if these were traced.
-    pub(crate) calls: Option<Calls>,
+    /// Whether the command had the IPC namespace to itself, so that every segment in it is the command's.
+    isolated: bool,
+    observed: Observed,
+}
+
+/// How the command was observed.
+#[derive(Debug)]
+enum Observed {
+    /// By looks at its descendants, some milliseconds apart.
+    Descendants(Descendants),
+    /// By its calls of shmget.
+    Calls(Calls),
 }
 
 /// Whose a new segment is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// The command's, made by this command line.
+    /// The command's, created by a process with this command line.
     Leaked(Option<Arc<str>>),
-    /// It cannot be told.
+    /// The caller's; it may be the command's.
     Unattributed,
-    /// Another user's, and it cannot be told either.
-    Unknown,
-    /// Somebody else's.
+    /// Another user's; it may be the command's.
+    OtherUser,
+    /// Not the command's.
     Foreign,
 }
 
-impl Before {
-    /// Takes note of the segments that there are.
-    ///
-    /// # Errors
-    /// They cannot be listed.
-    pub(crate) fn look(system: &System) -> Result<Self, Error> {
-        inventory(system, Needs::empty()).map(|segments| Self(segments.iter().map(identity).collect()))
-    }
-}
-
-/// Gives what tells a segment from all others.
-fn identity(segment: &Segment) -> Identity {
-    (segment.id, segment.cpid, segment.cuid, segment.cgid, segment.size)
-}
-
 impl Evidence {
-    /// Judges whose a new segment is.
-    fn judge(&self, system: &System, segment: &Segment) -> Verdict {
-        if let Some(calls) = &self.calls {
-            return match calls.creator(segment) {
-                Some(command) => Verdict::Leaked(command),
-                None if self.alone => Verdict::Leaked(None),
-                None => Verdict::Foreign,
-            };
+    /// Takes the descendants of a command that was not traced.
+    pub(crate) fn of_descendants(isolated: bool, descendants: Descendants) -> Self {
+        Self { isolated, observed: Observed::Descendants(descendants) }
+    }
+
+    /// Takes the calls of a command that was traced.
+    pub(crate) fn of_calls(isolated: bool, calls: Calls) -> Self {
+        Self { isolated, observed: Observed::Calls(calls) }
+    }
+
+    /// Judges whose a new segment is. Only an observed creator makes it the command's: see [`super::provenance`].
+    fn judge(&self, system: &System, baseline: &Baseline, segment: &Segment) -> Verdict {
+        let provenance = match &self.observed {
+            Observed::Descendants(descendants) => descendants.provenance(),
+            Observed::Calls(calls) => &calls.provenance,
+        };
+        match provenance.creator(segment) {
+            Some(Creator { descends: true, command }) => return Verdict::Leaked(command.clone()),
+            Some(_) => return Verdict::Foreign,
+            None => {}
         }
-        match self.descendants.creator(system, segment) {
-            Creator::Ours(command) => Verdict::Leaked(command),
-            _ if self.alone => Verdict::Leaked(None),
-            Creator::Unknown if segment.cuid == system.uid() => Verdict::Unattributed,
-            Creator::Unknown => Verdict::Unknown,
-            Creator::Stranger => Verdict::Foreign,
+        if self.isolated {
+            let candidate = match &self.observed {
+                Observed::Calls(calls) => calls.candidate(segment).cloned().flatten(),
+                Observed::Descendants(_) => None,
+            };
+            return Verdict::Leaked(candidate.or_else(|| system.creator_command(segment)));
+        }
+        let foreign = match &self.observed {
+            Observed::Calls(calls) => calls.candidate(segment).is_none(),
+            Observed::Descendants(_) => is_of_another_process(system, baseline, segment),
+        };
+        match foreign {
+            true => Verdict::Foreign,
+            false if segment.cuid == system.uid() => Verdict::Unattributed,
+            false => Verdict::OtherUser,
         }
     }
 }
 
-/// Finds what is new, and tells whose it is.
+/// Finds the segments that are new, and judges whose they are.
 ///
 /// # Errors
-/// The segments cannot be listed, or nobody can be asked who has them attached.
-pub(crate) fn leaks(system: &System, before: &Before, evidence: &Evidence) -> Result<Leaks, Error> {
-    let new = inventory(system, Needs::RECORD)?.into_iter().filter(|segment| !before.0.contains(&identity(segment)));
+/// The segments cannot be listed, or the processes that have them attached cannot be determined.
+pub(crate) fn leaks(system: &System, baseline: &Baseline, evidence: &Evidence) -> Result<Leaks, Error> {
+    let new = inventory(system, Needs::RECORD)?.into_iter().filter(|segment| !baseline.contains(segment));
     let mut found = Leaks::default();
     let (mut segments, verdicts): (Vec<Segment>, Vec<Verdict>) = new
-        .filter_map(|segment| match evidence.judge(system, &segment) {
+        .filter_map(|segment| match evidence.judge(system, baseline, &segment) {
             Verdict::Foreign => None,
-            Verdict::Unknown => {
+            Verdict::OtherUser => {
                 found.others += 1;
                 None
             }
@@ -125,4 +107,88 @@ pub(crate) fn leaks(system: &System, before: &Before, evidence: &Evidence) -> Re
         }
     }
     Ok(found)
+}
+
+/// Returns whether a segment was certainly created by a process that does not descend from this one.
+fn is_of_another_process(system: &System, baseline: &Baseline, segment: &Segment) -> bool {
+    // All descendants are inside this pid namespace.
+    let Some(pid) = segment.cpid else { return true };
+    let (Life::Lives(Some(start)), Some(created)) = (Life::ask(system, pid), segment.ctime) else { return false };
+    // A process that is much older than the segment created it. A younger one may have reused the creator's pid, unless
+    // too few tasks were created meanwhile for that. Both times are rounded to seconds, of two clocks.
+    let older = start.0.saturating_add(SLACK_SECONDS) <= created.0;
+    let as_old = start.0 <= created.0.saturating_add(SLACK_SECONDS);
+    (older || (as_old && !baseline.pids_may_be_reused(system)))
+        && procfs::effective_uid(system.proc(), pid) == Some(segment.cuid)
+        && !may_descend(system, pid)
+}
+
+/// Returns whether a process may descend from this one, as far as its ancestors show.
+fn may_descend(system: &System, pid: i32) -> bool {
+    let own = std::process::id().cast_signed();
+    let mut pid = pid;
+    // A reused pid could make a circle; no process has more ancestors than there can be processes.
+    for _ in 0..1 << 22 {
+        match procfs::parent(system.proc(), pid) {
+            Some(parent) if parent == own => return true,
+            // The first of its pid namespace, or one whose parent is outside.
+            Some(0) => return false,
+            Some(parent) => pid = parent,
+            None => return true,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Key, Stamp};
+
+    /// A pid that no process has.
+    const UNUSED: i32 = i32::MAX;
+
+    fn segment(cpid: i32, cuid: u32, ctime: i64) -> Segment {
+        Segment { cpid: Some(cpid), cuid, ctime: Some(Stamp(ctime)), ..Segment::bare() }
+    }
+
+    #[test]
+    fn a_traced_segment_without_an_observed_call_is_never_leaked_unless_isolated() {
+        let system = System::new();
+        let uid = system.uid();
+        let verdict = |isolated, calls, segment: &Segment| {
+            Evidence::of_calls(isolated, calls).judge(&system, &Baseline::default(), segment)
+        };
+        let again = || {
+            let mut calls = Calls::default();
+            calls.record_unbound(UNUSED, Key::PRIVATE, 1, Some("it"));
+            calls
+        };
+        assert_eq!(verdict(false, again(), &segment(UNUSED, uid, 1000)), Verdict::Unattributed);
+        assert_eq!(verdict(false, again(), &segment(UNUSED, uid + 1, 1000)), Verdict::OtherUser);
+        assert_eq!(verdict(true, again(), &segment(UNUSED, uid, 1000)), Verdict::Leaked(Some("it".into())));
+        // No traced process made a call that fits.
+        let other = Segment { size: 2, ..segment(UNUSED, uid, 1000) };
+        assert_eq!(verdict(false, again(), &other), Verdict::Foreign);
+        assert_eq!(verdict(true, again(), &other), Verdict::Leaked(None));
+        let marked = Segment { dest: true, key: Key::new(5), ..segment(UNUSED, uid, 1000) };
+        assert_eq!(verdict(false, again(), &marked), Verdict::Unattributed, "it had another key before");
+    }
+
+    #[test]
+    fn a_living_process_is_the_creator_if_its_pid_was_not_reused() {
+        let system = System::new();
+        // The first process of this pid namespace is older than all others, and no descendant of this one.
+        let parent = nix::unistd::getppid().as_raw();
+        let uid = procfs::effective_uid(system.proc(), parent).unwrap();
+        let now = system.now().0;
+        let recent = Baseline::record(&system).unwrap();
+        let unknown = Baseline::default();
+        assert!(is_of_another_process(&system, &unknown, &segment(parent, uid, now + 1000)), "it is much older");
+        assert!(!is_of_another_process(&system, &unknown, &segment(parent, uid + 1, now + 1000)), "another user's");
+        assert!(!is_of_another_process(&system, &recent, &segment(parent, uid, 1000)), "it is younger");
+        assert!(!is_of_another_process(&system, &recent, &segment(UNUSED, uid, now)), "it has exited");
+        let own = std::process::id().cast_signed();
+        assert!(is_of_another_process(&system, &recent, &Segment { cpid: None, ..segment(own, uid, now) }));
+    }
 }

@@ -20,6 +20,7 @@ mod namespace;
 mod notify;
 mod process;
 mod procmap;
+mod seized;
 mod signals;
 mod sysv;
 
@@ -37,12 +38,13 @@ pub(crate) use namespace::{
     enter_ipc, enter_user, in_ipc_namespace, is_ipc, leave_ipc, leave_user, leave_user_and_ipc, owner_of,
 };
 pub(crate) use nix::errno::Errno;
-pub(crate) use notify::{CAN_LISTEN, let_go_on, listen, receive, still_waits};
+pub(crate) use notify::{CAN_LISTEN, Call, Listener, let_go_on, listen, receive, still_waits};
 pub(crate) use process::{
-    answer_and_let_go, ask_to_end, close_inherited, compare_memory, is_unreaped, open_pidfd, set_name,
-    standard_input_and_output, wait_ended,
+    answer_and_let_go, ask_to_end, close_inherited, compare_memory, exited_child, is_unreaped, open_pidfd, set_name,
+    standard_input_and_output, take_descriptor, wait_ended,
 };
 pub(crate) use procmap::segment_mappings;
+pub(crate) use seized::Seized;
 pub(crate) use signals::{Wake, Watch, block_signals, caught, raise};
 pub(crate) use sysv::{
     CreateFlags, Record, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,

@@ -4,7 +4,7 @@
 //! one thread and all that it starts; the right to do so is CAP_SYS_ADMIN in the own user namespace, without which the
 //! kernel wants no_new_privs, by which setuid programs would lose their privilege.
 
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long, c_uint, c_ulong, seccomp_notif, seccomp_notif_resp, sock_filter, sock_fprog};
@@ -52,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) key: Key,
     /// The size in bytes.
     pub(crate) size: u64,
+    /// Whether it may create a segment, and not only find one.
+    pub(crate) may_create: bool,
 }
 
 /// Loads what is at an offset of `struct seccomp_data`.
@@ -80,11 +82,25 @@ const fn step(code: c_uint, k: u32, jt: u8, jf: u8) -> sock_filter {
     sock_filter { code: code as u16, jt, jf, k }
 }
 
-/// Puts the filter on this thread, and on all that it starts from now on.
+/// Receives the calls of shmget that this thread, and every process that it starts from now on, is about to make.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    descriptor: OwnedFd,
+    /// Whether a received call waits in a way that only fatal signals interrupt (Linux 5.19).
+    pub(crate) waits_killable: bool,
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Installs the filter on this thread; the processes that it starts from now on inherit it.
 ///
 /// # Errors
-/// seccomp(2): EACCES without CAP_SYS_ADMIN, EBUSY if somebody listens already, EINVAL or ENOSYS before Linux 5.5.
-pub(crate) fn listen() -> Result<OwnedFd, SysError> {
+/// seccomp(2): EACCES without CAP_SYS_ADMIN, EBUSY if another process listens already, EINVAL or ENOSYS before Linux 5.5.
+pub(crate) fn listen() -> Result<Listener, SysError> {
     let mut program = [
         load(ARCHITECTURE),
         equals(NATIVE, 1, 0),
@@ -108,15 +124,20 @@ pub(crate) fn listen() -> Result<OwnedFd, SysError> {
         // SAFETY: the pointer is to a program that lives through the call, with its length beside it.
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }
     };
-    // Where a kernel has it (5.19), signals do not make a program begin its call again while it is looked at.
+    // Without it, a signal makes a program repeat a call that has been received.
+    let mut waits_killable = true;
     let mut result: c_long =
         install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
     if result < 0 && Errno::last() == Errno::EINVAL {
+        waits_killable = false;
         result = install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
     }
     match c_int::try_from(result) {
-        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows of it.
-        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        Ok(descriptor) if descriptor >= 0 => {
+            // SAFETY: the kernel has just created this descriptor for us, and nothing else owns it.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+            Ok(Listener { descriptor, waits_killable })
+        }
         _ => Err(SysError::last("seccomp", On::Nothing)),
     }
 }
@@ -138,13 +159,10 @@ pub(crate) fn receive(listener: &impl AsFd) -> Result<Option<Call>, Errno> {
     }
     let through_ipc = told.data.arch == COMPAT && told.data.nr.cast_unsigned() == COMPAT_IPC;
     let arguments = if through_ipc { &told.data.args[1..] } else { &told.data.args[..] };
-    Ok(Some(Call {
-        id: told.id,
-        thread: told.pid.cast_signed(),
-        #[expect(clippy::cast_possible_truncation, reason = "the kernel takes the lower half for the key as well")]
-        key: Key::new(arguments[0] as u32),
-        size: arguments[1],
-    }))
+    #[expect(clippy::cast_possible_truncation, reason = "the kernel takes the lower half for the key as well")]
+    let key = Key::new(arguments[0] as u32);
+    let may_create = key == Key::PRIVATE || arguments[2] & u64::from(libc::IPC_CREAT.cast_unsigned()) != 0;
+    Ok(Some(Call { id: told.id, thread: told.pid.cast_signed(), key, size: arguments[1], may_create }))
 }
 
 /// Tells whether a call still waits, and its thread is the one that made it.

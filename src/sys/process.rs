@@ -57,6 +57,18 @@ fn send(pidfd: &OwnedFd, signal: c_int) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Returns the pid of a child that has exited and has not been waited for, and leaves it so. `None` if there is none.
+pub(crate) fn exited_child() -> Option<i32> {
+    // SAFETY: every field is an integer or a pointer, for which zero is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the pointer is to a whole record.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, how) };
+    // SAFETY: waitid fills the pid, or leaves it 0 if no child has exited.
+    let pid = unsafe { info.si_pid() };
+    (result == 0 && pid != 0).then_some(pid)
+}
+
 /// Compares the memories of two processes (kcmp(2), KCMP_VM) in an order of the kernel's own: `Equal` if they share one,
 /// as CLONE_VM makes them. `None` if the kernel does not say.
 pub(crate) fn compare_memory(one: i32, other: i32) -> Option<Ordering> {
@@ -83,6 +95,16 @@ pub(crate) fn close_inherited() {
     // SAFETY: nothing in this process owns a descriptor above 2 yet, as the caller promises, so that none is
     // closed under an owner. A kernel without the call leaves them open, which harms nobody but the caller.
     let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
+}
+
+/// Takes a descriptor that this process was started with, by its number; `None` if it is not open, or a standard stream.
+///
+/// To be called once for a number, before this process has opened any of its own.
+pub(crate) fn take_descriptor(number: i32) -> Option<OwnedFd> {
+    // SAFETY: the request takes no pointer, and a descriptor that is not open is an error.
+    let open = number > 2 && unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0;
+    // SAFETY: it is open, and by the caller's promise nothing in this process owns it.
+    open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Lends standard input and standard output, for a process of ours that was given other things in their place.

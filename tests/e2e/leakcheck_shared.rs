@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use crate::actor::Actor;
 use crate::leakcheck::{Daemon, actor, keys, leakcheck, making, reported};
+use crate::leakcheck_attribution::wait_until_observed;
 use crate::oracle;
-use crate::support::{NOBODY, file, finish, reachable_copy, root_trial, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{NOBODY, finish, reachable_copy, root_trial, shmadm, shmadm_as, trial, wait_for};
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -60,6 +61,24 @@ impl Meanwhile {
         std::io::BufRead::read_line(&mut answers, &mut line).unwrap();
         assert_eq!(line, "ready\n");
         Self { child, directory }
+    }
+
+    /// Returns the pid of leakcheck.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Waits until an actor has been reparented to leakcheck, and returns its pid.
+    fn only_orphan(&self) -> i32 {
+        let children = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).unwrap();
+        let is_actor =
+            |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"\0--actor\0"));
+        let mut orphan = None;
+        wait_for("an orphan", || {
+            orphan = children().split_whitespace().find(is_actor).map(|pid| pid.parse().unwrap());
+            orphan.is_some()
+        });
+        orphan.unwrap()
     }
 
     /// Lets its command succeed, and gives its exit code and its report.
@@ -138,37 +157,30 @@ fn attributing() -> Vec<Trial> {
             unattributed(&[]).exits(65).says("unattributed: segment ").says("by another job of yours");
             unattributed(&["--lenient"]).exits(0).says("unattributed: segment ");
         }),
-        trial(
-            "leakcheck::shared_the_command_itself_and_orphans_that_it_leaves_are_known_however_briefly_they_lived",
-            || {
-                let lines = |keys: &[i32]| keys.iter().map(|key| format!("create {key} 4096 0\n")).collect::<String>();
-                // The command itself.
-                let directory = tempfile::tempdir().unwrap();
-                let report = directory.path().join("report.json");
-                let mut command = shmadm();
-                command.args(["leakcheck", "--isolate", "never", "--report", report.to_str().unwrap(), "--"]);
-                command.arg(std::env::current_exe().unwrap()).arg("--actor").stdin(std::process::Stdio::piped());
-                let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-                std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines(&[1, 2]).as_bytes()).unwrap();
-                assert_eq!(child.wait().unwrap().code(), Some(65));
-                let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
-                assert_eq!(keys(&report["leaked"]), [1, 2]);
-                assert!(report["leaked"][1]["creator_command"].as_str().unwrap().ends_with(" --actor"), "{report}");
-                // A grandchild whose parent is gone before it is: it comes to the supervisor.
-                let input = file(directory.path(), "lines", lines(&[3]).as_bytes());
-                let answers = file(directory.path(), "out", b"");
-                let script = format!(
-                    "( {} <{} >{} 2>&1 & ); until grep -q 2 {}; do :; done",
-                    actor(),
-                    input.display(),
-                    answers.display(),
-                    answers.display()
-                );
-                let (ran, report) = reported(&["--isolate", "never"], &script);
-                ran.exits(65);
-                assert_eq!((keys(&report["leaked"]), &report["unattributed"]), (vec![3], &json!([])));
-            },
-        ),
+        trial("leakcheck::shared_the_command_itself_and_orphans_that_are_observed_are_the_creators", || {
+            let lines = |keys: &[i32]| keys.iter().map(|key| format!("create {key} 4096 0\n")).collect::<String>();
+            // The command itself.
+            let directory = tempfile::tempdir().unwrap();
+            let report = directory.path().join("report.json");
+            let mut command = shmadm();
+            command.args(["leakcheck", "--isolate", "never", "--report", report.to_str().unwrap(), "--"]);
+            command.arg(std::env::current_exe().unwrap()).arg("--actor").stdin(std::process::Stdio::piped());
+            let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines(&[1, 2]).as_bytes()).unwrap();
+            assert_eq!(child.wait().unwrap().code(), Some(65));
+            let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+            assert_eq!(keys(&report["leaked"]), [1, 2]);
+            assert!(report["leaked"][1]["creator_command"].as_str().unwrap().ends_with(" --actor"), "{report}");
+            // An orphan that is reparented to leakcheck creates a segment, and exits at once.
+            let mut daemon = Daemon::told("");
+            let meanwhile = Meanwhile::start(&["--isolate", "never"], &format!("( {} )", daemon.start()));
+            let orphan = meanwhile.only_orphan();
+            wait_until_observed(meanwhile.pid(), orphan);
+            daemon.tell("create 3 4096 0\n");
+            daemon.end(orphan);
+            let (_, report) = meanwhile.end();
+            assert_eq!((keys(&report["leaked"]), &report["unattributed"]), (vec![3], &json!([])));
+        }),
         trial("leakcheck::shared_children_from_before_the_command_are_not_its_own", || {
             // The shell starts another job, and becomes leakcheck: that job is its child as well, but not the command's.
             let mut daemon = Daemon::told("");

@@ -44,7 +44,9 @@ pub(crate) fn trials() -> Vec<Trial> {
                 (Signal::SIGXFSZ, "XFSZ"),
             ] {
                 // Not `read`: a shell that is just about to read sees to a signal when it has read.
-                let script = format!("trap 'echo {name}; kill $!; exit 7' {name}; sleep infinity & echo ready; wait");
+                // The child says that it is ready: a shell that has only been forked would lose its parent's signal.
+                let child = "sh -c 'echo ready; exec sleep infinity'";
+                let script = format!("trap 'echo {name}; kill $!; exit 7' {name}; {child} & wait");
                 let mut command = leakcheck(&["--isolate", "always", "-q"], &script);
                 let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
                 let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));

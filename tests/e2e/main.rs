@@ -22,6 +22,7 @@ mod guard;
 mod holder;
 mod huge;
 mod leakcheck;
+mod leakcheck_attribution;
 mod leakcheck_shared;
 mod leakcheck_through;
 mod leakcheck_traced;
@@ -113,6 +114,7 @@ fn main() -> ExitCode {
         prune_looks::trials(),
         namespaces::trials(),
         leakcheck::trials(),
+        leakcheck_attribution::trials(),
         leakcheck_shared::trials(),
         leakcheck_through::trials(),
         leakcheck_traced::trials(),

@@ -1,0 +1,141 @@
+//! Which segments were created by which of the processes that `leakcheck` observes.
+//!
+//! A segment names its creator by pid, and pids are reused: a pid that a descendant of the command had some time ago says
+//! nothing about a segment of this second. A segment is therefore bound to a process only if all of this holds:
+//!
+//! - a descriptor of the process (pidfd, or a ptrace attachment) was held before the segment existed,
+//! - the segment was not in the kernel's table when the process was first observed,
+//! - the process had not been reaped when the segment was found, so that its pid belonged to it all the time.
+//!
+//! Everything else stays unbound. It may be the command's, and it may belong to any other process.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::{System, inventory, segment};
+use crate::error::Error;
+use crate::model::{Key, Needs, Segment, ShmId};
+use crate::procfs;
+
+/// What identifies a segment from its creation to its removal; the kernel reuses an id only after millions of segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    id: ShmId,
+    cpid: Option<i32>,
+    cuid: u32,
+    cgid: u32,
+    size: u64,
+}
+
+impl From<&Segment> for Identity {
+    fn from(segment: &Segment) -> Self {
+        let Segment { id, cpid, cuid, cgid, size, .. } = *segment;
+        Self { id, cpid, cuid, cgid, size }
+    }
+}
+
+/// What existed before the command was started.
+#[derive(Debug, Default)]
+pub(crate) struct Baseline {
+    segments: HashSet<Identity>,
+    /// How many tasks had been created since boot; `None` if /proc hides it.
+    forks: Option<u64>,
+}
+
+impl Baseline {
+    /// Records the segments that exist now.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub(crate) fn record(system: &System) -> Result<Self, Error> {
+        let segments = inventory(system, Needs::empty())?.iter().map(Identity::from).collect();
+        Ok(Self { segments, forks: procfs::forks(system.proc()) })
+    }
+
+    /// Returns whether a segment existed then.
+    pub(super) fn contains(&self, segment: &Segment) -> bool {
+        self.segments.contains(&Identity::from(segment))
+    }
+
+    /// Returns whether a pid can have been reused since. The kernel hands pids out in turn, so that none comes back before
+    /// about as many tasks as there are pids were created; half of the pids may be in use.
+    pub(super) fn pids_may_be_reused(&self, system: &System) -> bool {
+        let pids = procfs::sysctl(system.proc(), "kernel/pid_max");
+        let created = procfs::forks(system.proc()).zip(self.forks).and_then(|(now, then)| now.checked_sub(then));
+        pids.zip(created).is_none_or(|(pids, created)| created >= pids / 2)
+    }
+}
+
+/// The process that created a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Creator {
+    /// Whether it descends from the command.
+    pub(super) descends: bool,
+    /// Its command line at that time, if it is known.
+    pub(super) command: Option<Arc<str>>,
+}
+
+/// The segments whose creator was observed.
+#[derive(Debug, Default)]
+pub(crate) struct Provenance(HashMap<Identity, Creator>);
+
+impl Provenance {
+    /// Binds a segment to its creator; the first binding stays.
+    pub(super) fn bind(&mut self, segment: Identity, creator: impl FnOnce() -> Creator) {
+        self.0.entry(segment).or_insert_with(creator);
+    }
+
+    /// Returns the creator of a segment, if it was observed.
+    pub(super) fn creator(&self, segment: &Segment) -> Option<&Creator> {
+        self.0.get(&Identity::from(segment))
+    }
+}
+
+/// Traced calls of shmget(2), and the segments that they created.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    /// Segments that a call was seen to create.
+    pub(super) provenance: Provenance,
+    /// Calls whose outcome could not be observed, by pid, key and size, with the caller's command line.
+    unbound: HashMap<(i32, Key, u64), Option<Arc<str>>>,
+}
+
+impl Calls {
+    /// Binds what a call returned to the process that made it, which must not have been able to exit since. `found` is the
+    /// segment that had the key before the call.
+    ///
+    /// A segment that names another creator, or that existed before, was opened and not created.
+    ///
+    /// # Errors
+    /// The segment cannot be looked at.
+    pub(crate) fn bind(
+        &mut self,
+        system: &System,
+        pid: i32,
+        returned: ShmId,
+        found: Option<ShmId>,
+        command: Option<&str>,
+    ) -> Result<(), Error> {
+        let created = segment(system, returned, Needs::empty())?.filter(|segment| segment.cpid == Some(pid));
+        if let Some(created) = created.filter(|created| found != Some(created.id)) {
+            let creator = || Creator { descends: true, command: command.map(Arc::from) };
+            self.provenance.bind(Identity::from(&created), creator);
+        }
+        Ok(())
+    }
+
+    /// Records a call whose outcome cannot be observed.
+    pub(crate) fn record_unbound(&mut self, pid: i32, key: Key, size: u64, command: Option<&str>) {
+        self.unbound.insert((pid, key, size), command.map(Arc::from));
+    }
+
+    /// Returns the command line of a caller that may have created a segment; which process it was remains open.
+    pub(super) fn candidate(&self, segment: &Segment) -> Option<&Option<Arc<str>>> {
+        let (pid, size) = (segment.cpid?, segment.size);
+        if !segment.dest {
+            return self.unbound.get(&(pid, segment.key, size));
+        }
+        // A segment that is marked for destruction has lost its key.
+        self.unbound.iter().find(|(call, _)| (call.0, call.2) == (pid, size)).map(|(_, command)| command)
+    }
+}

@@ -1,0 +1,58 @@
+//! A thread of another process that cannot vanish unnoticed (ptrace(2)).
+//!
+//! A process that exits is normally reaped by its parent at any moment, and its pid is free for another one. While one of its
+//! threads is seized the kernel keeps the process, dead or alive, until this process has let go of it. The thread itself
+//! notices nothing: it is stopped only when asked to, on its way back to user mode, and no call of it fails for that.
+
+use nix::errno::Errno;
+use nix::libc::c_int;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+
+/// A seized thread, let go when this is dropped; also by the kernel, should this process be killed.
+#[derive(Debug)]
+pub(crate) struct Seized(Pid);
+
+impl Seized {
+    /// Seizes a thread.
+    ///
+    /// # Errors
+    /// ESRCH if it has exited; EPERM if it is traced already, as by a debugger, or without CAP_SYS_PTRACE.
+    pub(crate) fn new(thread: i32) -> Result<Self, Errno> {
+        let thread = Pid::from_raw(thread);
+        ptrace::seize(thread, Options::empty()).map(|()| Self(thread))
+    }
+
+    /// Has it finish its present system call, which `proceed` allows it to, and stop before it returns to user mode. Returns the
+    /// call's result, an int; `None` if the thread exited instead.
+    ///
+    /// The thread must wait in such a way that this does not interrupt its call.
+    pub(crate) fn finish_call(&self, proceed: impl FnOnce()) -> Option<c_int> {
+        let interrupted = ptrace::interrupt(self.0);
+        proceed();
+        interrupted.ok()?;
+        let how = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
+        while waitid(Id::Pid(self.0), how) == Err(Errno::EINTR) {}
+        result_register(self.0)
+    }
+}
+
+/// Returns the register in which a stopped thread has the result of its last system call; `None` if it has exited.
+#[expect(clippy::cast_possible_truncation, reason = "the result is an int")]
+fn result_register(thread: Pid) -> Option<c_int> {
+    #[cfg(target_arch = "x86_64")]
+    return ptrace::getregs(thread).ok().map(|registers| registers.rax as c_int);
+    #[cfg(target_arch = "aarch64")]
+    return ptrace::getregs(thread).ok().map(|registers| registers.regs[0] as c_int);
+    // No calls are received there: see `CAN_LISTEN`.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return None;
+}
+
+impl Drop for Seized {
+    fn drop(&mut self) {
+        // One that has exited is waited for as all children are.
+        let _ = ptrace::detach(self.0, None);
+    }
+}
