@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use maps::segment_mappings;
 pub(crate) use process::{
-    IdRange, children, command, command_line, control_groups, effective_uid, id_map, name, namespace_of, other_threads,
-    parent, pids, process_of, start_ticks, status_line,
+    IdRange, children, command, command_line, control_groups, effective_uid, id_map, name, namespace_of,
+    other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line, thread_path,
 };
 pub(crate) use sysctl::{
     Pool, default_huge_page, forks, huge_page_sizes, memory_total, number as sysctl, pool, swap_total, swapped_out,

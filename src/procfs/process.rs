@@ -100,36 +100,57 @@ pub(crate) fn command_line(root: &Path, pid: i32) -> Option<Vec<u8>> {
     Some(command).filter(|command| !command.is_empty())
 }
 
-/// Gives the threads of a process beside its leader, as paths below the root such as `7/task/8`.
-///
-/// Most processes have none, which the directory's link count tells without listing it.
+/// Returns the threads of a process other than its leader, as paths below the root such as `7/task/8`.
 pub(crate) fn other_threads(root: &Path, pid: i32) -> Vec<String> {
+    other_thread_ids(root, pid).into_iter().map(|thread| thread_path(pid, thread)).collect()
+}
+
+/// Returns the path of a thread below the root; as with the leader itself, `/proc/TID` works too, but is not listed.
+pub(crate) fn thread_path(pid: i32, thread: i32) -> String {
+    format!("{pid}/task/{thread}")
+}
+
+/// Returns the ids of the threads of a process other than its leader.
+///
+/// Most processes have none, which the directory's link count shows without listing it.
+pub(crate) fn other_thread_ids(root: &Path, pid: i32) -> Vec<i32> {
     let path = root.join(format!("{pid}/task"));
     // Itself, its parent, and one for each thread.
     if fs::metadata(&path).map_or(0, |directory| directory.nlink()) <= 3 {
         return Vec::new();
     }
     let Ok(threads) = pids(&path) else { return Vec::new() };
-    threads.filter(|thread| *thread != pid).map(|thread| format!("{pid}/task/{thread}")).collect()
+    threads.filter(|thread| *thread != pid).collect()
 }
 
-/// Gives a process's effective user id (proc_pid_status(5), Uid); the owner of its directory can be root instead.
+/// Returns a process's effective user id (proc_pid_status(5), Uid); the owner of its directory can be root instead.
 pub(crate) fn effective_uid(root: &Path, pid: i32) -> Option<u32> {
-    let status = read(root.join(format!("{pid}/status"))).ok()?;
-    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
-    std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    let status = |process: &str| read(root.join(process).join("status")).ok();
+    let mut of_process = status(&pid.to_string())?;
+    if status_field(&of_process, "State").is_some_and(|state| state.starts_with('Z')) {
+        // A leader that has exited keeps the user that it had; its threads may have changed theirs since.
+        of_process = other_threads(root, pid).iter().find_map(|thread| status(thread)).unwrap_or(of_process);
+    }
+    status_field(&of_process, "Uid")?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Gives the process that a thread belongs to (proc_pid_status(5), Tgid).
+/// Returns the process that a thread belongs to (proc_pid_status(5), Tgid).
 pub(crate) fn process_of(root: &Path, thread: i32) -> Option<i32> {
     let status = read(root.join(format!("{thread}/status"))).ok()?;
-    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
-    std::str::from_utf8(line).ok()?.trim().parse().ok()
+    status_field(&status, "Tgid")?.parse().ok()
 }
 
-/// Gives the paths of a process's control groups (cgroups(7)): that of version 2 or of systemd first.
-pub(crate) fn control_groups(root: &Path, pid: i32) -> Vec<String> {
-    let text = read(root.join(format!("{pid}/cgroup"))).unwrap_or_default();
+/// Returns the value of a line of a process's status.
+fn status_field<'a>(status: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut lines = status.split(|byte| *byte == b'\n');
+    let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
+    std::str::from_utf8(value).ok().map(str::trim)
+}
+
+/// Returns the paths of the control groups (cgroups(7)) of a process or thread (`"4711"`, `"7/task/8"`), that of
+/// version 2 or of systemd first.
+pub(crate) fn control_groups(root: &Path, process: &str) -> Vec<String> {
+    let text = read(root.join(process).join("cgroup")).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let mut paths = Vec::new();
     for line in text.lines() {
@@ -168,11 +189,9 @@ pub(crate) fn namespace_of(root: &Path, process: &str) -> Option<u64> {
     fs::metadata(root.join(process).join("ns/ipc")).ok().map(|file| file.ino())
 }
 
-/// Gives the value of a line of /proc/self/status, such as `CapEff`.
+/// Returns the value of a line of /proc/self/status, such as `CapEff`.
 pub(crate) fn status_line(root: &Path, name: &str) -> Option<String> {
-    let status = fs::read_to_string(root.join("self/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    Some(line.trim().to_owned())
+    status_field(&read(root.join("self/status")).ok()?, name).map(ToOwned::to_owned)
 }
 
 #[cfg(test)]
@@ -208,6 +227,17 @@ mod tests {
     }
 
     #[test]
+    fn the_user_of_a_process_with_an_exited_leader_is_that_of_its_threads() {
+        let root = root(&[("status", b"State:\tZ (zombie)\nUid:\t0\t0\t0\t0\n")]);
+        assert_eq!(effective_uid(root.path(), 7), Some(0), "no thread remains");
+        for thread in ["7", "8"] {
+            fs::create_dir_all(root.path().join("7/task").join(thread)).unwrap();
+        }
+        fs::write(root.path().join("7/task/8/status"), "State:\tS (sleeping)\nUid:\t0\t1000\t0\t0\n").unwrap();
+        assert_eq!(effective_uid(root.path(), 7), Some(1000));
+    }
+
+    #[test]
     fn children_are_those_of_every_thread() {
         let root = root(&[]);
         for (thread, children) in [("7", "8 9 "), ("10", "11 ")] {
@@ -237,7 +267,7 @@ mod tests {
         assert_eq!(effective_uid(root.path(), 7), Some(0));
         assert_eq!(effective_uid(root.path(), 8), None);
         assert_eq!((process_of(root.path(), 7), process_of(root.path(), 8)), (Some(6), None));
-        assert_eq!(control_groups(root.path(), 7), ["/y", "/system.slice/x.service", "/a:b"]);
+        assert_eq!(control_groups(root.path(), "7"), ["/y", "/system.slice/x.service", "/a:b"]);
         let map = id_map(root.path(), 7, "uid_map").unwrap();
         assert_eq!(map[1], IdRange { inside: 1, outside: 100_000, count: 65_536 });
         assert_eq!(id_map(root.path(), 7, "gid_map"), None);

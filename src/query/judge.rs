@@ -3,7 +3,9 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 
 use super::System;
 use super::ids::outside;
@@ -78,7 +80,7 @@ impl<'a> Judge<'a> {
         let can_be = |hit: &Hit| key.is_none_or(|key| hit.mapping.key.is_none_or(|other| other == key));
         let candidates =
             self.of_inode(inode_of(segment.id)).filter(|index| !self.taken[*index] && can_be(&hits[*index]));
-        let distinct = Distinct::among(hits, candidates);
+        let distinct = Distinct::among(system, hits, candidates);
         let mut groups: Vec<Group<'_>> = Vec::new();
         for index in distinct.kept.iter().copied() {
             let origin = hits[index].origin(system);
@@ -191,7 +193,7 @@ impl<'a> Judge<'a> {
             !self.judged.contains(&place) && (listed.contains(&place) || self.is_there(hit, place.1))
         };
         let left = (0..self.hits.len()).filter(|index| !self.taken[*index] && !is_new(&self.hits[*index]));
-        let distinct = Distinct::among(self.hits, left);
+        let distinct = Distinct::among(self.system, self.hits, left);
         let mut groups: Vec<(u64, &Origin, Attachers)> = Vec::new();
         for index in distinct.kept.iter().copied() {
             let hit = &self.hits[index];
@@ -216,25 +218,30 @@ impl<'a> Judge<'a> {
 
     /// Looks for a segment in the namespace of a process; `None` if that cannot be entered.
     fn in_namespace_of(&self, hit: &Hit, id: ShmId) -> Option<Result<Option<Segment>, SysError>> {
-        let namespace = File::open(self.system.proc().join(format!("{}/ns/ipc", hit.pid))).ok()?;
+        let open = |thread: i32| {
+            let file = File::open(self.system.proc().join(format!("{thread}/ns/ipc")))?;
+            // Threads may be in several, and may have moved on.
+            if Some(file.metadata()?.ino()) == hit.ns { Ok(file) } else { Err(ErrorKind::NotFound.into()) }
+        };
+        let namespace = hit.ask(self.system, open).ok()?;
         sys::in_ipc_namespace(&namespace, move || sys::stat_any(id)).ok()
     }
 }
 
 impl Distinct {
     /// Takes out mappings that are the very same one, seen through processes that share their memory (CLONE_VM).
-    fn among(hits: &[Hit], candidates: impl Iterator<Item = usize>) -> Self {
+    fn among(system: &System, hits: &[Hit], candidates: impl Iterator<Item = usize>) -> Self {
         let mut distinct = Self { kept: Vec::new(), copies: Vec::new() };
         // For each place in memory, one of each memory, in the order that the kernel has for memories.
         let mut memories: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
         for index in candidates {
-            let Hit { pid, mapping, .. } = &hits[index];
-            let known = memories.entry((mapping.inode, mapping.start)).or_default();
+            let hit = &hits[index];
+            let known = memories.entry((hit.mapping.inode, hit.mapping.start)).or_default();
             let (mut low, mut high) = (0, known.len());
             let mut same = None;
             while low < high && same.is_none() {
                 let middle = usize::midpoint(low, high);
-                match sys::compare_memory(hits[known[middle]].pid, *pid) {
+                match hits[known[middle]].compare_memory(system, hit) {
                     Some(Ordering::Equal) => same = Some(known[middle]),
                     Some(Ordering::Greater) => high = middle,
                     // Where the kernel does not say, they count as two.

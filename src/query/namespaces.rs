@@ -104,15 +104,16 @@ pub(crate) fn census(system: &System) -> Result<Census, Error> {
     for namespace in &mut namespaces {
         // What the first process is in is the machine's own, whoever else is in it.
         if Some(namespace.number) != host {
-            namespace.container = container_of(proc, namespace.pid);
+            // Of a thread that is in it: a leader that has exited is in the root control group.
+            namespace.container = namespace.members.first().and_then(|member| container_of(proc, member));
         }
     }
     Ok(Census { namespaces, closed })
 }
 
-/// Gives the container or unit of a process by its control group's path.
-pub(super) fn container_of(proc: &Path, pid: i32) -> Option<Arc<str>> {
-    procfs::control_groups(proc, pid).iter().find_map(|path| container_in(path)).map(Into::into)
+/// Returns the container or unit of a process or thread by its control group's path.
+fn container_of(proc: &Path, process: &str) -> Option<Arc<str>> {
+    procfs::control_groups(proc, process).iter().find_map(|path| container_in(path)).map(Into::into)
 }
 
 /// Finds a container's id or name, or else a systemd unit's name, in a control group's path.
@@ -205,6 +206,22 @@ mod tests {
             .collect();
         containers.sort_unstable();
         assert_eq!(containers, [(1, None), (7, Some("x.service".into()))]);
+    }
+
+    #[test]
+    fn the_container_of_a_process_with_an_exited_leader_is_that_of_its_threads() {
+        let root = tempfile::tempdir().unwrap();
+        let cgroup = |process: &str, path: &str| {
+            std::fs::create_dir_all(root.path().join(process)).unwrap();
+            std::fs::write(root.path().join(process).join("cgroup"), format!("0::{path}\n")).unwrap();
+        };
+        cgroup("7", "/");
+        cgroup("7/task/7", "/");
+        cgroup("7/task/8", "/system.slice/x.service");
+        std::fs::create_dir(root.path().join("7/task/8/ns")).unwrap();
+        std::fs::write(root.path().join("7/task/8/ns/ipc"), "").unwrap();
+        let census = census(&System::at(root.path().to_owned())).unwrap();
+        assert_eq!(census.namespaces[0].container.as_deref(), Some("x.service"));
     }
 
     #[test]

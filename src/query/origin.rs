@@ -34,16 +34,16 @@ pub(super) enum Origin {
 impl Origin {
     /// Looks at the file behind a mapping, and else at the process.
     pub(super) fn of(system: &System, hit: &Hit) -> Self {
-        let name = format!("{}/map_files/{:x}-{:x}", hit.pid, hit.mapping.start, hit.mapping.end);
-        let path = system.proc().join(name);
-        match std::fs::metadata(&path) {
-            Ok(file) if file.ino() == hit.mapping.inode => Self::File {
-                handle: sys::file_handle(&path),
-                birth: birth_of(&file),
-                size: file.size(),
-                page: file.blksize(),
-            },
-            _ => Self::Home(hit.ns),
+        let Hit { mapping, ns, .. } = hit;
+        let file = hit.ask(system, |thread| {
+            let path = system.proc().join(map_file(thread, mapping.start, mapping.end));
+            Ok((std::fs::metadata(&path)?, sys::file_handle(&path)))
+        });
+        match file {
+            Ok((file, handle)) if file.ino() == mapping.inode => {
+                Self::File { handle, birth: birth_of(&file), size: file.size(), page: file.blksize() }
+            }
+            _ => Self::Home(*ns),
         }
     }
 
@@ -75,6 +75,12 @@ impl Origin {
             _ => false,
         }
     }
+}
+
+/// Returns the path, below the root of /proc, of the file behind a mapping of a thread. There is none below the
+/// `task` directory of a process.
+pub(super) fn map_file(thread: i32, start: u64, end: u64) -> String {
+    format!("{thread}/map_files/{start:x}-{end:x}")
 }
 
 /// Gives the moment in which a file was made; hugetlbfs keeps that of its last change alone, which is the same here.

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
-use super::processes::{huge_page_on, inode_of, own_mapping};
+use super::origin::map_file;
+use super::processes::{ask_a_thread, huge_page_on, inode_of, own_mapping};
 use super::{System, add_attachers, rmid_forced};
 use crate::error::{Error, Kind};
 use crate::model::Segment;
@@ -31,8 +32,8 @@ pub(crate) fn attached_file(system: &System, segment: &Segment, otherwise: &str)
     let mut last = None;
     for attacher in attachers.list.iter().filter(|attacher| attacher.certain) {
         let end = attacher.address + attacher.size;
-        let name = format!("{}/map_files/{:x}-{end:x}", attacher.pid, attacher.address);
-        match File::open(system.proc().join(name)) {
+        let open = |thread| File::open(system.proc().join(map_file(thread, attacher.address, end)));
+        match ask_a_thread(system, attacher.pid, attacher.pid, open) {
             Ok(file) if file.metadata().is_ok_and(|file| file.ino() == inode_of(id)) => return Ok(file),
             // It was mapped anew meanwhile.
             Ok(_) => {}

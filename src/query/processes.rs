@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -28,7 +28,9 @@ const BATCH: usize = 16;
 pub(super) struct Hit {
     /// The process.
     pub(super) pid: i32,
-    /// The IPC namespace that it is in now.
+    /// The thread that has the mapping: usually the leader, whose id is the pid, and another one if that has exited.
+    task: i32,
+    /// The IPC namespace that the thread is in now.
     pub(super) ns: Option<u64>,
     /// The mapping.
     pub(super) mapping: Mapping,
@@ -37,15 +39,46 @@ pub(super) struct Hit {
 }
 
 impl Hit {
-    /// Makes a hit of a mapping.
-    fn new(pid: i32, mapping: Mapping) -> Self {
-        Self { pid, ns: None, mapping, origin: OnceCell::new() }
-    }
-
     /// Gives where it is from.
     pub(super) fn origin(&self, system: &System) -> &Origin {
         self.origin.get_or_init(|| Origin::of(system, self))
     }
+
+    /// Asks a question about the memory or the namespace of the process: of the thread that has the mapping, or of
+    /// another one if that has exited.
+    ///
+    /// # Errors
+    /// Those of the question.
+    pub(super) fn ask<T>(&self, system: &System, question: impl Fn(i32) -> io::Result<T>) -> io::Result<T> {
+        ask_a_thread(system, self.pid, self.task, question)
+    }
+
+    /// Compares the memory of the process with that of another one; `None` if the kernel does not allow it.
+    pub(super) fn compare_memory(&self, system: &System, other: &Self) -> Option<std::cmp::Ordering> {
+        let compare = |one, other| sys::compare_memory(one, other).map_err(io::Error::from);
+        self.ask(system, |one| other.ask(system, |other| compare(one, other))).ok()
+    }
+}
+
+/// Asks a question of one thread of a process, and of the others if that has exited.
+///
+/// # Errors
+/// Those of the question.
+pub(super) fn ask_a_thread<T>(
+    system: &System,
+    pid: i32,
+    first: i32,
+    question: impl Fn(i32) -> io::Result<T>,
+) -> io::Result<T> {
+    question(first).or_else(|error| {
+        let others = if has_exited(&error) { procfs::other_thread_ids(system.proc(), pid) } else { Vec::new() };
+        others.into_iter().find_map(|thread| question(thread).ok()).ok_or(error)
+    })
+}
+
+/// Returns whether an error means that a task has exited; its memory is released before its entry in /proc.
+fn has_exited(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
 /// Which mappings count.
@@ -150,21 +183,25 @@ pub(super) fn look_into(
 
 /// Looks into one process.
 fn look(proc: &Path, pid: i32, wanted: &Wanted<'_>, hits: &mut Vec<Hit>) -> Result<Look, ProcError> {
-    let before = hits.len();
-    let looked = look_at(proc, &pid.to_string(), pid, wanted, hits);
+    let mut mappings = Vec::new();
+    let (mut task, mut path) = (pid, pid.to_string());
+    let mut looked = look_at(proc, &path, wanted, &mut mappings);
     if let Ok(false) = looked {
-        // No memory: a kernel thread, or a process whose leader has ended while its threads go on.
-        for thread in procfs::other_threads(proc, pid) {
-            if matches!(look_at(proc, &thread, pid, wanted, hits), Ok(true)) {
-                break;
+        // No memory: a kernel thread, or a process whose leader has exited while other threads run.
+        for thread in procfs::other_thread_ids(proc, pid) {
+            (task, path) = (thread, procfs::thread_path(pid, thread));
+            looked = look_at(proc, &path, wanted, &mut mappings);
+            match &looked {
+                Ok(false) => {}
+                Err(ProcError::Read { error, .. }) if has_exited(error) => {}
+                Ok(true) | Err(_) => break,
             }
         }
     }
-    if hits.len() > before {
-        // A leader that has ended is in no namespace any more; its threads are.
-        let of_a_thread = || procfs::other_threads(proc, pid).iter().find_map(|it| procfs::namespace_of(proc, it));
-        let ns = procfs::namespace_of(proc, &pid.to_string()).or_else(of_a_thread);
-        hits[before..].iter_mut().for_each(|hit| hit.ns = ns);
+    if !mappings.is_empty() {
+        let of_another = || procfs::other_threads(proc, pid).iter().find_map(|it| procfs::namespace_of(proc, it));
+        let ns = procfs::namespace_of(proc, &path).or_else(of_another);
+        hits.extend(mappings.into_iter().map(|mapping| Hit { pid, task, ns, mapping, origin: OnceCell::new() }));
     }
     match looked {
         Ok(_) => Ok(Look::Seen),
@@ -174,50 +211,51 @@ fn look(proc: &Path, pid: i32, wanted: &Wanted<'_>, hits: &mut Vec<Hit>) -> Resu
     }
 }
 
-/// Looks at the memory of a process or thread; gives whether it has any.
-fn look_at(proc: &Path, process: &str, pid: i32, wanted: &Wanted<'_>, hits: &mut Vec<Hit>) -> Result<bool, ProcError> {
+/// Finds the mappings of a process or thread; returns whether it has any memory.
+fn look_at(proc: &Path, process: &str, wanted: &Wanted<'_>, mappings: &mut Vec<Mapping>) -> Result<bool, ProcError> {
     let path = proc.join(process).join("maps");
-    let ended = |error: &std::io::Error| error.raw_os_error() == Some(Errno::ESRCH as i32);
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if ended(&error) => return Ok(false),
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(false),
         Err(error) => return Err(ProcError::read(&path, error)),
     };
     let is_wanted = |device, inode| wanted.is(device, inode);
-    let before = hits.len();
-    let mut note = |mapping| hits.push(Hit::new(pid, mapping));
-    match sys::segment_mappings(file.as_fd(), is_wanted, &mut note) {
+    let looked = match sys::segment_mappings(file.as_fd(), is_wanted, |mapping| mappings.push(mapping)) {
         Ok(()) => Ok(true),
         Err(Errno::ESRCH) => Ok(false),
         // Kernels before 6.11, and sandboxes, do not know the question: there is the text.
         Err(_) => {
-            hits.truncate(before);
-            let mut note = |mapping| hits.push(Hit::new(pid, mapping));
-            match procfs::segment_mappings(&path, &file, is_wanted, &mut note) {
-                Err(ProcError::Read { error, .. }) if ended(&error) => Ok(false),
+            mappings.clear();
+            match procfs::segment_mappings(&path, &file, is_wanted, |mapping| mappings.push(mapping)) {
+                Err(ProcError::Read { error, .. }) if has_exited(&error) => Ok(false),
                 result => result,
             }
         }
+    };
+    if !matches!(looked, Ok(true)) {
+        // Part of the mappings; another thread shows all of them.
+        mappings.clear();
     }
+    looked
 }
 
-/// Tells whether a process of this IPC namespace has a segment attached.
+/// Returns whether a process of this IPC namespace has a segment attached, as far as its leader shows.
 ///
 /// # Errors
-/// The process is gone, or closed to us.
+/// The process has exited, or the caller may not look into it.
 pub(super) fn has_attached(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Result<bool, ProcError> {
     let wanted = Wanted { devices, ids: Some(vec![inode_of(id)]) };
-    let mut hits = Vec::new();
-    look_at(system.proc(), &pid.to_string(), pid, &wanted, &mut hits)?;
-    Ok(!hits.is_empty())
+    let mut mappings = Vec::new();
+    look_at(system.proc(), &pid.to_string(), &wanted, &mut mappings)?;
+    Ok(!mappings.is_empty())
 }
 
 /// Finds our own mapping of a segment that begins at an address.
 pub(super) fn own_mapping(system: &System, devices: &[(u32, u32)], address: u64) -> Option<Mapping> {
     let wanted = Wanted { devices, ids: None };
-    let mut hits = Vec::new();
-    look_at(system.proc(), "self", 0, &wanted, &mut hits).ok()?;
-    hits.into_iter().map(|hit| hit.mapping).find(|mapping| mapping.start == address)
+    let mut mappings = Vec::new();
+    look_at(system.proc(), "self", &wanted, &mut mappings).ok()?;
+    mappings.into_iter().find(|mapping| mapping.start == address)
 }
 
 /// Gives the devices on which the kernel keeps segments: its internal tmpfs, and one for each size of huge page.

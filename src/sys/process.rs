@@ -69,16 +69,19 @@ pub(crate) fn exited_child() -> Option<i32> {
     (result == 0 && pid != 0).then_some(pid)
 }
 
-/// Compares the memories of two processes (kcmp(2), KCMP_VM) in an order of the kernel's own: `Equal` if they share one,
-/// as CLONE_VM makes them. `None` if the kernel does not say.
-pub(crate) fn compare_memory(one: i32, other: i32) -> Option<Ordering> {
-    // SAFETY: kcmp with KCMP_VM takes integers alone.
+/// Compares the memories of two tasks (kcmp(2), KCMP_VM) in an order of the kernel's own: `Equal` if they share one, as
+/// with CLONE_VM. All tasks that have exited, and so have no memory, compare as equal.
+///
+/// # Errors
+/// ESRCH if a task does not exist; EPERM without the right to inspect both; ENOSYS in sandboxes.
+pub(crate) fn compare_memory(one: i32, other: i32) -> Result<Ordering, Errno> {
+    // SAFETY: kcmp with KCMP_VM takes only integers.
     let result: c_long = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) };
-    match result {
-        0 => Some(Ordering::Equal),
-        1 => Some(Ordering::Less),
-        2 => Some(Ordering::Greater),
-        _ => None,
+    match Errno::result(result)? {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        _ => Err(Errno::EOPNOTSUPP),
     }
 }
 

@@ -6,6 +6,8 @@ use std::ffi::c_void;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 
 use nix::libc;
 use nix::mount::{MntFlags, umount2};
@@ -96,18 +98,50 @@ pub(crate) fn act_if_told() -> bool {
     if std::env::args().nth(1).as_deref() != Some(ROLE) {
         return false;
     }
-    perform();
+    Performer::default().perform();
     true
 }
 
-/// Reads lines and does what they say, until there are no more.
-fn perform() {
-    let mut attached: Vec<(*mut c_void, usize)> = Vec::new();
-    for line in std::io::stdin().lines() {
-        let line = line.unwrap();
-        let words: Vec<&str> = line.split(' ').collect();
+/// What an actor has done so far; a thread can hand it to another one, and exit.
+#[derive(Default)]
+struct Performer {
+    /// The address and size of each attachment, the oldest first.
+    attached: Vec<(usize, usize)>,
+    /// Threads that run until their channel is closed.
+    threads: Vec<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Performer {
+    /// Reads lines and does what they say, until there are no more.
+    fn perform(mut self) {
+        let mut line = String::new();
+        // Not `lines`, which would keep standard input locked after this thread has exited.
+        while std::io::stdin().read_line(&mut line).unwrap() > 0 {
+            let words: Vec<&str> = line.trim_end_matches('\n').split(' ').collect();
+            if words == ["leader-exit"] {
+                return self.hand_over();
+            }
+            let answer = self.answer(&words);
+            say(&answer);
+            line.clear();
+        }
+    }
+
+    /// Continues in another thread, and ends this one, which must be the leader.
+    fn hand_over(self) {
+        std::thread::spawn(|| {
+            say("0");
+            self.perform();
+            std::process::exit(0);
+        });
+        // SAFETY: exit(2) ends this thread only, which owns nothing that the other one uses.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+    }
+
+    /// Does what a line says; returns the answer.
+    fn answer(&mut self, words: &[&str]) -> String {
         let number = |place: usize| words[place].parse::<i32>().unwrap();
-        let answer = match words[0] {
+        match words[0] {
             "hello" => "ready".to_owned(),
             "create" => {
                 let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600 | number(3);
@@ -117,17 +151,19 @@ fn perform() {
             "find-id" => crate::oracle::rows()[0].get("shmid").to_owned(),
             "attach" => {
                 let flags = if words.get(2) == Some(&"ro") { libc::SHM_RDONLY } else { 0 };
-                // SAFETY: the kernel finds room of its own.
-                let address = unsafe { libc::shmat(number(1), std::ptr::null(), flags) };
+                let wanted = words.get(2).and_then(|word| usize::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+                let wanted = std::ptr::without_provenance(wanted.unwrap_or(0));
+                // SAFETY: without SHM_REMAP the kernel replaces no mapping.
+                let address = unsafe { libc::shmat(number(1), wanted, flags) };
                 // SAFETY: every field is an integer, for which zero is a value.
                 let mut record: libc::shmid_ds = unsafe { std::mem::zeroed() };
                 // SAFETY: the pointer is to a whole record.
                 unsafe { libc::shmctl(number(1), libc::IPC_STAT, &raw mut record) };
-                attached.push((address, record.shm_segsz));
+                self.attached.push((address.expose_provenance(), record.shm_segsz));
                 format!("{address:p}")
             }
             "detach" => {
-                let (address, _) = attached.pop().unwrap();
+                let address = std::ptr::with_exposed_provenance(self.attached.pop().unwrap().0);
                 // SAFETY: the address is the one that shmat gave, and nothing uses it any more.
                 unsafe { libc::shmdt(address) }.to_string()
             }
@@ -136,7 +172,7 @@ fn perform() {
                 unsafe { libc::shmctl(number(1), libc::IPC_RMID, std::ptr::null_mut()) }.to_string()
             }
             "split" => {
-                let (address, _) = attached[0];
+                let address = std::ptr::with_exposed_provenance_mut::<c_void>(self.attached[0].0);
                 // SAFETY: the page is the second of an attachment, which nothing uses.
                 unsafe { libc::mprotect(address.wrapping_byte_add(4096), 4096, libc::PROT_READ) }.to_string()
             }
@@ -226,6 +262,24 @@ fn perform() {
                     .unwrap();
                 receiver.recv().unwrap()
             }
+            "thread" => {
+                let (sender, receiver) = std::sync::mpsc::channel();
+                let thread = std::thread::spawn(move || {
+                    let _ = receiver.recv();
+                });
+                self.threads.push((sender, thread));
+                "0".to_owned()
+            }
+            "end-thread" => {
+                let (sender, thread) = self.threads.remove(0);
+                drop(sender);
+                thread.join().unwrap();
+                "0".to_owned()
+            }
+            "become" => {
+                // SAFETY: the call takes an integer; unlike the C library's, it changes this thread only.
+                unsafe { libc::syscall(libc::SYS_setuid, number(1)) }.to_string()
+            }
             "map" => {
                 let file = std::fs::File::options().read(true).write(true).open(words[1]).unwrap();
                 map(file.as_raw_fd())
@@ -243,23 +297,8 @@ fn perform() {
                 nix::unistd::ftruncate(&file, 4096).unwrap();
                 map(file.into_raw_fd())
             }
-            "leader-exit" => {
-                // Another thread goes on with the answers, and the first one ends for itself.
-                std::thread::Builder::new()
-                    .spawn(|| {
-                        say("0");
-                        let mut line = String::new();
-                        while std::io::stdin().lock().read_line(&mut line).is_ok_and(|count| count > 0) {}
-                        std::process::exit(0);
-                    })
-                    .unwrap();
-                // SAFETY: exit(2) ends this thread alone, which owns nothing that the other one uses.
-                unsafe { libc::syscall(libc::SYS_exit, 0) };
-                unreachable!()
-            }
             other => panic!("an actor cannot {other}"),
-        };
-        say(&answer);
+        }
     }
 }
 

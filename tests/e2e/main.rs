@@ -55,6 +55,7 @@ mod user_namespaces;
 mod vanish;
 mod who;
 mod who_elsewhere;
+mod who_threads;
 mod wording;
 mod write;
 
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         huge::trials(),
         progress::trials(),
         who_elsewhere::trials(),
+        who_threads::trials(),
         prune::trials(),
         prune_churn::trials(),
         prune_looks::trials(),

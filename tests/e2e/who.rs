@@ -14,7 +14,7 @@ use crate::holder::Holder;
 use crate::oracle;
 use crate::pool::{HUGE, pool_trial};
 use crate::sandbox::without;
-use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial};
 
 /// linux/fs.h: PROCMAP_QUERY.
 const PROCMAP_QUERY: u32 = 0xc068_6611;
@@ -150,22 +150,6 @@ fn finding() -> Vec<Trial> {
             later.say(&format!("attach {second}"));
             assert_eq!(pids(&who(id)), BTreeSet::from([actor.pid()]));
             assert_eq!(pids(&who(second)), BTreeSet::from([later.pid()]));
-        }),
-        trial("who::threads_stand_for_a_leader_that_has_ended", || {
-            let mut actor = Actor::start();
-            let id = actor.number("create 7 4096 0");
-            actor.say(&format!("attach {id}"));
-            assert_eq!(actor.say("leader-exit"), "0");
-            wait_for("the leader to end", || {
-                let stat = std::fs::read_to_string(format!("/proc/{}/stat", actor.pid())).unwrap();
-                stat.rsplit(") ").next().unwrap().starts_with('Z')
-            });
-            let told = who(id);
-            assert_eq!((pids(&told), &told["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{told}");
-            let attachment = &told["attachments"][0];
-            assert_eq!(attachment["ns"], oracle::namespace());
-            assert!(attachment["command"].as_str().unwrap().ends_with("--actor"), "{attachment}");
-            run(["--ns", &actor.pid().to_string(), "list"]).exits(0);
         }),
         pool_trial("who::a_segment_of_huge_pages_is_on_a_device_of_its_own", HUGE, 2, |_| {
             let mut actor = Actor::start();
