@@ -23,13 +23,13 @@ pub(crate) fn store(attachment: &mut Attachment, value: i32) -> Result<(), Error
     attachment.store_i32(value).map_err(|errno| failed(id, 0, "write", errno, "store"))
 }
 
-/// Makes sure that the pages of a short range can be had, by a copy, to which a page that cannot is an error.
+/// Copies a short range out of an attachment. A page that cannot be had is an error to a copy, and a signal to a load.
 ///
 /// # Errors
 /// A page cannot be had.
-pub(crate) fn probe(attachment: &Attachment, range: Range) -> Result<(), Error> {
+pub(crate) fn copy(attachment: &Attachment, range: Range) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; usize::try_from(range.length()).unwrap_or(0)];
-    attachment
-        .copy_out(range.offset, &mut bytes)
-        .map_err(|errno| fault(attachment, range.offset, "read", errno, "write"))
+    let copied = attachment.copy_out(range.offset, &mut bytes);
+    copied.map_err(|errno| fault(attachment, range.offset, "read", errno, "write"))?;
+    Ok(bytes)
 }

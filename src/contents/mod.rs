@@ -16,7 +16,7 @@ mod write;
 pub(crate) use checksum::ALGORITHM;
 pub(crate) use dump::{copy_from_file, copy_to_file, sum_of_file};
 pub(crate) use extents::extents;
-pub(crate) use integer::{load, probe, store};
+pub(crate) use integer::{copy, load, store};
 pub(crate) use range::Range;
 pub(crate) use read::{Piece, each_bytes, each_piece, send, send_sparse};
 pub(crate) use source::{Allocation, Part, Source};

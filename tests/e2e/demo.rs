@@ -131,22 +131,72 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
         }),
         trial("demo::the_writer_writes_for_any_reader", || {
-            for mode in [0o600, 0o666, 0o640] {
-                let id = oracle::create(1234, 4096, mode);
+            for (mode, before) in [(0o600, 0), (0o666, 999), (0o640, 5)] {
+                let id = oracle::create(1234, oracle::page_size(), mode);
                 let segment = Attached::new(id);
-                segment.write(0, &(-1_i32).to_ne_bytes());
-                segment.write(4, b"not yours");
+                segment.write(0, &i32::to_ne_bytes(before));
                 let ran = run(["demo", "writer", "--json"].iter().chain(&FAST)).exits(0);
                 let events: Vec<Value> = ran.stdout.lines().map(event).collect();
                 let last = events.iter().rfind(|event| event["event"] == "use").unwrap();
                 let contents = segment.bytes();
                 assert!((0..=999).contains(&integer(&contents)), "{mode:o}");
                 assert_eq!(last["value"], integer(&contents));
-                assert_eq!(&contents[4..14], b"not yours\0");
+                assert!(contents[4..].iter().all(|byte| *byte == 0));
                 let row = oracle::row(id).unwrap_or_else(|| panic!("it was not the writer's to remove"));
                 assert_eq!((row.get("nattch"), row.get("perms")), ("1", format!("{mode:o}").as_str()));
                 drop(segment);
                 oracle::remove(id);
+            }
+        }),
+        trial("demo::the_writer_refuses_a_segment_of_another_size", || {
+            for size in [1, 4, oracle::page_size() - 1, oracle::page_size() + 1, 2 * oracle::page_size()] {
+                let id = oracle::create(1234, size, 0o600);
+                let before = oracle::rows();
+                let cause = format!("its size is {size}, not one page");
+                run(["demo", "writer"].iter().chain(&FAST)).exits(5).says(&cause).says("hint: ");
+                assert_eq!(oracle::rows(), before, "it was attached");
+                // The reader looks at any segment that has an integer.
+                if size >= 4 {
+                    run(["demo", "reader"].iter().chain(&FAST)).exits(0);
+                }
+                oracle::remove(id);
+            }
+        }),
+        trial("demo::the_writer_refuses_a_page_with_other_contents", || {
+            let last = oracle::page_size() - 1;
+            for (offset, bytes, cause) in [
+                (0, &(-1_i32).to_ne_bytes()[..], "the integer at offset 0 is -1"),
+                (0, &1000_i32.to_ne_bytes(), "the integer at offset 0 is 1000"),
+                (4, b"not yours", "byte 4 is 0x6e"),
+                (last, &[1], &format!("byte {last} is 0x01")),
+            ] {
+                let id = oracle::create(1234, oracle::page_size(), 0o600);
+                Attached::new(id).write(offset, bytes);
+                let before = oracle::contents(id);
+                run(["demo", "writer"].iter().chain(&FAST)).exits(5).says(cause).says("hint: ");
+                assert_eq!(oracle::contents(id), before, "{cause}");
+                assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{cause}");
+                run(["demo", "reader"].iter().chain(&FAST)).exits(0);
+                oracle::remove(id);
+            }
+        }),
+        trial("demo::what_the_refused_writer_hints_works", || {
+            oracle::create(1234, 2 * oracle::page_size(), 0o600);
+            let before = oracle::rows();
+            for (options, kept) in [
+                (&["--rounds", "1", "--interval", "20ms"][..], " --rounds 1 --interval 20ms"),
+                (
+                    &["--key", "0x4d2", "--interval", "0s", "--rounds", "2", "--json"],
+                    " --rounds 2 --interval 0ms --json",
+                ),
+            ] {
+                let ran = run(["demo", "writer"].iter().chain(options)).exits(5);
+                let hint = ran.stderr.split_once("`shmadm demo writer --key 0x").unwrap_or_else(|| panic!("{ran:?}")).1;
+                let arguments = hint.split_once('`').unwrap().0;
+                assert!(arguments.ends_with(kept), "{ran:?}");
+                let line = format!("demo writer --key 0x{arguments}");
+                run(line.split(' ')).exits(0);
+                assert_eq!(oracle::rows(), before);
             }
         }),
         trial("demo::the_reader_reads_from_any_writer", || {

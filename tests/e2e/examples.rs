@@ -20,7 +20,8 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Runs one example in an empty directory, with the segment that examples are about.
 fn runs(name: &str, line: &str) {
-    if name != "create" {
+    // These two create their own, and the demo's writer refuses one with other contents.
+    if name != "create" && name != "demo" {
         let id = oracle::create(0x4d2, 4096, 0o600);
         oracle::Attached::new(id).write(0, b"hello\n");
     }

@@ -28,9 +28,12 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "One object a line: {\"schema\":1,\"event\":\"call\"|\"use\"|\"stat\"|\"note\",\"step\":\"create\"|\"attach\"|\
            \"use\"|\"detach\"|\"destroy\",\"role\":\"demo\"|\"writer\"|\"reader\",\"pid\":4711,\"call\":\"…\",\"result\":\"…\",\
            \"value\":523,\"text\":\"…\",\"segment\":{…}}; what an event does not have is null.",
-    notes: "The demo leaves nothing behind, unless --keep says so. The writer and the reader put and get a native \
+    notes: "The demo leaves no segment, unless --keep is given. The writer and the reader put and get a native \
             32-bit integer, 0 to 999, at offset 0 of the one-page segment with key 1234, as any other program may; \
-            whichever starts first creates the segment, and whoever created it removes it.",
+            whichever starts first creates the segment, and whoever created it removes it.\n\n\
+            The writer writes to an existing segment only if it looks like the demo's: one page, with such an integer \
+            at offset 0 and zeros after it. Otherwise it refuses (exit code 5), and another key has to be chosen with \
+            --key, also for the reader.",
 };
 
 /// The key that everybody uses in examples.

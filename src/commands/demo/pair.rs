@@ -9,7 +9,7 @@ use super::{Context, PaceArgs, USUAL_KEY};
 use crate::act::{self, Attachment, Creation, Opened, Outcome, Place, Removal, Use};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, KeySpec, Mode, Needs, Segment, ShmId};
+use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId};
 use crate::process::{Ended, Interrupts, Role, starts_together};
 use crate::query::segment;
 
@@ -21,7 +21,7 @@ const LARGEST: i32 = 999;
 /// Is the writer or the reader, until the rounds are over or somebody asks it to end.
 ///
 /// # Errors
-/// The segment cannot be had; or a signal other than Ctrl-C and SIGTERM came.
+/// The segment cannot be had, or may not be written since it is not the demo's (Refused); or a signal other than Ctrl-C and SIGTERM came.
 pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<Exit, Error> {
     let interrupts = Interrupts::note()?;
     let mut teller = Teller::new(role.word());
@@ -50,9 +50,19 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
 
     // A segment of the whole demo's stays when we detach; so does one that we have made, until we remove it.
     let purpose = if made.is_some() || starts_together() { Use::Holding } else { Use::Passing };
-    let mut attachment = attach(role, id, purpose, context, &mut teller)?;
+    // One that was there may be another program's.
+    let guarded = role == Role::Writer && made.is_none();
+    let seen = find(id, context)?;
+    let page = context.system.page_size();
+    // Before the attachment, which would overwrite the record of the last user.
+    if guarded && seen.size != page {
+        let cause = format!("its size is {}, not one page ({page} bytes)", seen.size);
+        return Err(refusal(id, cause, pace, context));
+    }
+    let mut attachment = attach(role, &seen, purpose, context, &mut teller)?;
     let ended = match until_told(&interrupts) {
-        Ok(Ended::Ready) => take_turns(role, pace, context, &mut teller, &mut attachment, &interrupts),
+        Ok(Ended::Ready) => check(&attachment, guarded, pace, context)
+            .and_then(|()| take_turns(role, pace, context, &mut teller, &mut attachment, &interrupts)),
         ended => ended,
     };
     let ended = match ended {
@@ -75,25 +85,64 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     }
 }
 
+/// Reads the record of the segment.
+fn find(id: ShmId, context: &Context) -> Result<Segment, Error> {
+    let gone = || Error::new(Kind::NotFound, format!("segment {id} was removed by another process meanwhile"));
+    segment(&context.system, id, Needs::empty())?.ok_or_else(gone)
+}
+
 /// Attaches, and makes sure that the integer is there.
 fn attach(
     role: Role,
-    id: ShmId,
+    seen: &Segment,
     purpose: Use,
     context: &mut Context,
     teller: &mut Teller,
 ) -> Result<Attachment, Error> {
-    let gone = || Error::new(Kind::NotFound, format!("segment {id} was removed by somebody else meanwhile"));
-    let seen: Segment = segment(&context.system, id, Needs::empty())?.ok_or_else(gone)?;
+    let id = seen.id;
     let (access, flags) = match role {
         Role::Writer => (Access::ReadWrite, "0"),
         Role::Reader => (Access::ReadOnly, "SHM_RDONLY"),
     };
-    let attachment = act::attach(&context.system, &seen, access, Place::Any, false, purpose)?;
+    let attachment = act::attach(&context.system, seen, access, Place::Any, false, purpose)?;
     let call = format!("shmat({id}, NULL, {flags})");
     teller.call(context, "attach", call, format!("{:#x}", attachment.address()))?;
     Range::within(id, attachment.size(), 0, Some(INTEGER))?;
     Ok(attachment)
+}
+
+/// Makes sure that the integer can be used: by a copy, since a page that cannot be had would end us when it is touched.
+/// Where the segment is guarded, the whole page must look like the demo's.
+fn check(attachment: &Attachment, guarded: bool, pace: &PaceArgs, context: &Context) -> Result<(), Error> {
+    let length = if guarded { None } else { Some(INTEGER) };
+    let range = Range::within(attachment.id(), attachment.size(), 0, length)?;
+    match difference(&contents::copy(attachment, range)?) {
+        Some(cause) if guarded => Err(refusal(attachment.id(), cause, pace, context)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns how contents differ from those that the demo writes: an integer, and zeros to the end of the page.
+fn difference(contents: &[u8]) -> Option<String> {
+    let (integer, rest) = contents.split_first_chunk()?;
+    let value = i32::from_ne_bytes(*integer);
+    if !(0..=LARGEST).contains(&value) {
+        return Some(format!("the integer at offset 0 is {value}, not 0 to {LARGEST}"));
+    }
+    let (place, byte) = rest.iter().enumerate().find(|(_, byte)| **byte != 0)?;
+    Some(format!("byte {} is {byte:#04x}, not zero", place + integer.len()))
+}
+
+/// Makes the refusal to write a segment that may be another program's.
+fn refusal(id: ShmId, cause: String, pace: &PaceArgs, context: &Context) -> Error {
+    let rounds = pace.rounds.map(|rounds| format!(" --rounds {rounds}")).unwrap_or_default();
+    let interval = pace.interval.map(|interval| format!(" --interval {}ms", interval.as_millis())).unwrap_or_default();
+    let json = if context.json() { " --json" } else { "" };
+    let key = Key::new(fastrand::u32(1..));
+    Error::new(Kind::Refused, format!("cannot write segment {id}: it does not look like the demo's"))
+        .target(id.to_string())
+        .cause(cause)
+        .hint(format!("use another key, also for the reader: `shmadm demo writer --key {key}{rounds}{interval}{json}`"))
 }
 
 /// Waits for the word of the whole demo, where this half was started beside the other: a byte on standard input for
@@ -121,9 +170,6 @@ fn take_turns(
     attachment: &mut Attachment,
     interrupts: &Interrupts,
 ) -> Result<Ended, Error> {
-    // By a copy first, since a page that cannot be had would end us when it is touched.
-    let integer = Range::within(attachment.id(), attachment.size(), 0, Some(INTEGER))?;
-    contents::probe(attachment, integer)?;
     let place = format!("*(int32_t *){:#x}", attachment.address());
     // Half a round apart, so that a writer and a reader that start together see each value.
     let mut wait = match role {
