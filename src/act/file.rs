@@ -13,6 +13,7 @@ use nix::libc::O_TMPFILE;
 use nix::unistd::linkat;
 use tempfile::NamedTempFile;
 
+use super::destination::{Destination, cannot_write};
 use crate::error::{Error, Kind};
 use crate::model::path_text;
 
@@ -26,8 +27,10 @@ const DRAWS: usize = 1000;
 pub(crate) struct NewFile {
     /// The file, with mode 0600.
     file: Unnamed,
-    /// The name that it shall have.
-    path: PathBuf,
+    /// The path that the user gave, for messages.
+    named: PathBuf,
+    /// Where the file gets its name.
+    destination: Destination,
 }
 
 /// A file that does not have its name yet.
@@ -43,25 +46,44 @@ impl NewFile {
     /// Begins a file.
     ///
     /// # Errors
-    /// The directory does not exist, or may not be written to; or something has the name that is no regular file, or
-    /// `force` is not given (Refused).
-    pub(crate) fn begin(path: &Path, force: bool) -> Result<Self, Error> {
-        if let Ok(metadata) = path.symlink_metadata() {
-            // Devices, pipes and links are never replaced: who names /dev/null does not want it to become a file.
-            if !metadata.is_file() {
-                let name = path_text(path);
-                return Err(Error::new(Kind::Refused, format!("refused to overwrite {name}: it is no regular file"))
-                    .target(name));
-            }
-            if !force {
-                return Err(exists(path));
+    /// The directory does not exist, cannot be written to, or is reached through a symbolic link of another user; or the
+    /// name belongs to something other than a regular file, or to any file without `force` (Refused).
+    pub(crate) fn begin(named: &Path, force: bool) -> Result<Self, Error> {
+        let destination = Destination::find(named)?;
+        if let Some(metadata) = destination.metadata() {
+            // Devices, FIFOs and links are never replaced: a user who names /dev/null does not want it to become a file.
+            if metadata.is_symlink() {
+                return Err(cannot_write(named, "it is a symbolic link"));
+            } else if !metadata.is_file() {
+                return Err(cannot_write(named, "it is not a regular file"));
+            } else if !force {
+                return Err(exists(named));
             }
         }
-        let file = match nameless(directory_of(path)) {
+        Self::at(named, destination)
+    }
+
+    /// Begins a file that takes its name from whatever has it at the end. Nothing is written through a symbolic link: the
+    /// link itself is replaced.
+    ///
+    /// # Errors
+    /// As those of [`NewFile::begin`] about the directory.
+    pub(super) fn replacing(named: &Path) -> Result<Self, Error> {
+        Self::at(named, Destination::find(named)?)
+    }
+
+    /// Begins a file at its destination.
+    fn at(named: &Path, destination: Destination) -> Result<Self, Error> {
+        let file = match nameless(directory_of(destination.path())) {
             Some(file) => Unnamed::Nameless(file),
-            None => Unnamed::Otherwise(named(path)?),
+            None => Unnamed::Otherwise(self::named(destination.path()).map_err(|error| failed(named, &error, "open"))?),
         };
-        Ok(Self { file, path: path.to_owned() })
+        Ok(Self { file, named: named.to_owned(), destination })
+    }
+
+    /// Returns where the file gets its name.
+    pub(super) fn destination(&self) -> &Destination {
+        &self.destination
     }
 
     /// Lends the file.
@@ -74,7 +96,7 @@ impl NewFile {
 
     /// Makes the error of a write that failed.
     pub(crate) fn failed(&self, error: &io::Error) -> Error {
-        failed(&self.path, error, "write")
+        failed(&self.named, error, "write")
     }
 
     /// Gives the file its permission bits, whatever the umask is.
@@ -83,7 +105,7 @@ impl NewFile {
     /// The file system has none.
     pub(crate) fn give_mode(&self, mode: u32) -> Result<(), Error> {
         let given = self.file().set_permissions(Permissions::from_mode(mode));
-        given.map_err(|error| failed(&self.path, &error, "fchmod"))
+        given.map_err(|error| failed(&self.named, &error, "fchmod"))
     }
 
     /// Has everything on the disk, so that little is left to do when it is kept.
@@ -91,7 +113,7 @@ impl NewFile {
     /// # Errors
     /// The disk is full.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.file().sync_all().map_err(|error| failed(&self.path, &error, "fsync"))
+        self.file().sync_all().map_err(|error| failed(&self.named, &error, "fsync"))
     }
 
     /// Gives the file its name, in a way that can be revoked; what has it now is kept under another one until then.
@@ -99,10 +121,11 @@ impl NewFile {
     /// # Errors
     /// As those of [`NewFile::keep`].
     pub(crate) fn keep_revocably(self, force: bool) -> Result<Revocable, Error> {
-        let path = self.path.clone();
-        let before = if force { set_aside(&path) } else { Before::Nothing };
-        let this = Revocable { path, before };
-        match self.keep(force) {
+        let Self { file, named, destination } = self;
+        let before = if force { set_aside(destination.path()) } else { Before::Nothing };
+        let kept = keep(file, &named, &destination, force);
+        let this = Revocable { destination, before };
+        match kept {
             Ok(()) => Ok(this),
             Err(error) => {
                 this.confirm();
@@ -116,25 +139,15 @@ impl NewFile {
     /// # Errors
     /// The directory takes no more, or a file has come by that name meanwhile and `force` is not given.
     pub(crate) fn keep(self, force: bool) -> Result<(), Error> {
-        let Self { file, path } = self;
-        let kept = match file {
-            Unnamed::Nameless(file) if force => replace(&file, &path),
-            Unnamed::Nameless(file) => link(&file, &path).map_err(io::Error::from),
-            Unnamed::Otherwise(file) if force => file.persist(&path).map(drop).map_err(|error| error.error),
-            Unnamed::Otherwise(file) => file.persist_noclobber(&path).map(drop).map_err(|error| error.error),
-        };
-        kept.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => exists(&path),
-            _ => failed(&path, &error, "link"),
-        })
+        keep(self.file, &self.named, &self.destination, force)
     }
 }
 
 /// A file that has its name, and can still lose it again to what had it before.
 #[derive(Debug)]
 pub(crate) struct Revocable {
-    /// The name.
-    path: PathBuf,
+    /// Where it has its name.
+    destination: Destination,
     /// What had it before.
     before: Before,
 }
@@ -154,9 +167,9 @@ impl Revocable {
     /// Gives the name back, as far as that can be done.
     pub(crate) fn revoke(self) {
         let _ = match &self.before {
-            Before::Aside(before) => std::fs::rename(before, &self.path),
+            Before::Aside(before) => std::fs::rename(before, self.destination.path()),
             // It is ours, made just now.
-            Before::Nothing => std::fs::remove_file(&self.path),
+            Before::Nothing => std::fs::remove_file(self.destination.path()),
             Before::Lost => Ok(()),
         };
     }
@@ -167,6 +180,21 @@ impl Revocable {
             let _ = std::fs::remove_file(before);
         }
     }
+}
+
+/// Gives a file its name.
+fn keep(file: Unnamed, named: &Path, destination: &Destination, force: bool) -> Result<(), Error> {
+    let path = destination.path();
+    let kept = match file {
+        Unnamed::Nameless(file) if force => replace(&file, path),
+        Unnamed::Nameless(file) => link(&file, path).map_err(io::Error::from),
+        Unnamed::Otherwise(file) if force => file.persist(path).map(drop).map_err(|error| error.error),
+        Unnamed::Otherwise(file) => file.persist_noclobber(path).map(drop).map_err(|error| error.error),
+    };
+    kept.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(named),
+        _ => failed(named, &error, "link"),
+    })
 }
 
 /// Gives a file another name beside its own.
@@ -189,8 +217,8 @@ fn another_name(path: &Path) -> PathBuf {
     directory_of(path).join(OsStr::new(&format!("{PREFIX}{letters}")))
 }
 
-/// Gives the directory that a file lies in.
-fn directory_of(path: &Path) -> &Path {
+/// Returns the directory of a file.
+pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -201,8 +229,8 @@ fn nameless(directory: &Path) -> Option<File> {
     descriptor(&file).symlink_metadata().is_ok().then_some(file)
 }
 
-/// Makes a file with a name that nobody else has.
-fn named(path: &Path) -> Result<NamedTempFile, Error> {
+/// Creates a file with a name that no other file has.
+fn named(path: &Path) -> io::Result<NamedTempFile> {
     // tempfile wraps the error to name its own file, and the kernel's errno is lost in that: it is noted before.
     let mut errno = None;
     let create = |path: &Path| {
@@ -210,10 +238,7 @@ fn named(path: &Path) -> Result<NamedTempFile, Error> {
         file.inspect_err(|error| errno = error.raw_os_error())
     };
     let made = tempfile::Builder::new().prefix(PREFIX).make_in(directory_of(path), create);
-    made.map_err(|error| {
-        let error = errno.map_or(error, io::Error::from_raw_os_error);
-        failed(path, &error, "open")
-    })
+    made.map_err(|error| errno.map_or(error, io::Error::from_raw_os_error))
 }
 
 /// Gives a file without a name one that nobody has yet.

@@ -1,81 +1,61 @@
-//! A report that goes to a file of the user's: one that is replaced when it is whole, or a pipe or device that is written to.
+//! A report in a file that the user names: a file that is replaced when the report is complete, or a FIFO, device or open
+//! descriptor that is written to.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::libc::O_NONBLOCK;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
+use super::destination::{Destination, cannot_write, is_trusted};
 use super::file::{NewFile, failed};
 use crate::error::Error;
+use crate::model::is_descriptor;
 use crate::procfs;
 use crate::query::System;
 
 /// Where a report goes.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// What the user called it.
+    /// The path that the user gave.
     named: PathBuf,
-    /// What is behind that.
-    place: Place,
+    /// What is written to as it is; `None` for a regular file, which is replaced.
+    stream: Option<File>,
+    /// Device and inode of the directory and the name in it, which are the same for every path of one file; of a stream
+    /// its path.
+    identity: (u64, u64, PathBuf),
     /// The permission bits of a file that is made.
     mode: u32,
-}
-
-/// What is behind a name.
-#[derive(Debug)]
-enum Place {
-    /// A regular file, or none yet, by a path without links.
-    File(PathBuf),
-    /// Something that is written to as it is.
-    Stream(File),
 }
 
 impl Report {
     /// Makes sure that a report can be written, before there is one.
     ///
     /// # Errors
-    /// The directory does not exist or may not be written to, nobody reads the pipe, or it is a directory (Refused).
+    /// The directory does not exist or cannot be written to; the path is a symbolic link, or leads through one of another
+    /// user; the FIFO has no reader, or belongs to another user in a directory like /tmp; or it is a directory (Refused).
     pub(crate) fn begin(system: &System, named: &Path) -> Result<Self, Error> {
-        let unopened = |error: &io::Error| failed(named, error, "open");
-        let there = named.metadata().ok();
-        let is_stream = there.as_ref().is_some_and(|there| {
-            let kind = there.file_type();
-            // What an open descriptor is called leads to a file that somebody is writing to; /dev/shm has files as well.
-            let names = ["/dev/fd", "/dev/stdout", "/dev/stderr", "/proc"];
-            let open = names.iter().any(|name| named.starts_with(name));
-            kind.is_fifo() || kind.is_char_device() || (kind.is_file() && open)
-        });
-        let place = if is_stream {
-            // A pipe that nobody reads is better known than waited for.
-            let file = OpenOptions::new()
-                .append(true)
-                .custom_flags(O_NONBLOCK)
-                .open(named)
-                .map_err(|error| unopened(&error))?;
-            fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND)).map_err(|errno| unopened(&errno.into()))?;
-            Place::Stream(file)
-        } else {
-            let path = without_links(named).map_err(|error| unopened(&error))?;
-            NewFile::begin(&path, true)?;
-            Place::File(path)
+        let stream = open_stream(named)?;
+        let (identity, there) = match &stream {
+            Some(_) => ((0, 0, named.to_owned()), None),
+            None => {
+                let file = NewFile::begin(named, true)?;
+                (file.destination().identity()?, file.destination().metadata())
+            }
         };
         let umask = procfs::status_line(system.proc(), "Umask").and_then(|mask| u32::from_str_radix(&mask, 8).ok());
         let mode = match there {
             Some(there) => there.permissions().mode() & 0o777,
             None => 0o666 & !umask.unwrap_or(0o077),
         };
-        Ok(Self { named: named.to_owned(), place, mode })
+        Ok(Self { named: named.to_owned(), stream, identity, mode })
     }
 
-    /// Tells whether two are the same file.
+    /// Returns whether two reports go to the same file.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        match (&self.place, &other.place) {
-            (Place::File(one), Place::File(other)) => one == other,
-            _ => self.named == other.named,
-        }
+        self.identity == other.identity
     }
 
     /// Writes it.
@@ -87,10 +67,10 @@ impl Report {
             let mut out = BufWriter::new(file);
             write(&mut out).and_then(|()| out.flush())
         };
-        match &self.place {
-            Place::Stream(file) => fill(file).map_err(|error| failed(&self.named, &error, "write")),
-            Place::File(path) => {
-                let file = NewFile::begin(path, true)?;
+        match &self.stream {
+            Some(stream) => fill(stream).map_err(|error| failed(&self.named, &error, "write")),
+            None => {
+                let file = NewFile::replacing(&self.named)?;
                 fill(file.file()).map_err(|error| file.failed(&error))?;
                 file.give_mode(self.mode)?;
                 file.sync()?;
@@ -100,15 +80,35 @@ impl Report {
     }
 }
 
-/// Gives the path of a file, which need not be there, without links.
-fn without_links(path: &Path) -> io::Result<PathBuf> {
-    match path.canonicalize() {
-        Ok(path) => Ok(path),
-        // Nobody knows where a link leads that leads nowhere.
-        Err(_) if path.is_symlink() => Ok(path.to_owned()),
-        Err(_) => {
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            Ok(directory.canonicalize()?.join(path.file_name().unwrap_or_default()))
-        }
+/// Opens a descriptor that the caller names, or a FIFO or device at the very path; `None` if it is anything else.
+fn open_stream(named: &Path) -> Result<Option<File>, Error> {
+    // A FIFO without a reader is an error, and not waited for.
+    let open = |path: &Path, flags| {
+        let file = OpenOptions::new().append(true).custom_flags(O_NONBLOCK | flags).open(path);
+        let file = file.and_then(|file| {
+            fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+            Ok(file)
+        });
+        file.map_err(|error| failed(named, &error, "open"))
+    };
+    if is_descriptor(named) {
+        return open(named, 0).map(Some);
     }
+    let destination = Destination::find(named)?;
+    let is_stream = |kind: std::fs::FileType| kind.is_fifo() || kind.is_char_device();
+    if !destination.metadata().is_some_and(|metadata| is_stream(metadata.file_type())) {
+        return Ok(None);
+    }
+    // What was opened is judged, since another file may have got the name meanwhile.
+    let file = open(destination.path(), O_NOFOLLOW)?;
+    let opened = file.metadata().map_err(|error| failed(named, &error, "fstat"))?;
+    if !is_stream(opened.file_type()) {
+        return Err(cannot_write(named, "it was replaced by another file"));
+    }
+    // In a shared directory another user may have made it to read the report. The kernel refuses such FIFOs too, but only
+    // to programs that open them with O_CREAT (fs.protected_fifos).
+    if opened.file_type().is_fifo() && !is_trusted(opened.uid()) && destination.is_shared() {
+        return Err(cannot_write(named, &format!("it is a FIFO of another user (uid {})", opened.uid())));
+    }
+    Ok(Some(file))
 }

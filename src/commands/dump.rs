@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::One;
-use super::{Context, Manual, describe, typed};
+use super::{Context, Manual, describe, typed, with_link_target};
 use crate::act::{self, NewFile, Place, Use};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind};
@@ -33,7 +33,8 @@ pub(crate) const MANUAL: Manual = Manual {
             a dump that is there is complete; their mode is 0600. Until then they have no name at all, and are gone \
             whatever ends the program. Where a file system has no such files (NFS), and for the moment in which --force \
             replaces files, they have one that begins with .shmadm-, and so has the record that is replaced until its \
-            contents are as well: a kill then leaves it behind.\n\n\
+            contents are as well: a kill then leaves it behind. A symbolic link is refused, and so is a path that leads \
+            through a symbolic link of a user who is neither root nor the caller.\n\n\
             A segment that is written to meanwhile is dumped as it was read, piece by piece; the checksum is that of the \
             file.\n\n\
             The checksum is BLAKE3 over the BLAKE3 (32 bytes) of those blocks of 4096 bytes that are not all zero, each \
@@ -84,7 +85,8 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     let files = if piped {
         None
     } else {
-        let data = NewFile::begin(&args.output, args.force)?;
+        let data = NewFile::begin(&args.output, args.force);
+        let data = data.map_err(|error| with_link_target(error, "--output", &args.output))?;
         Some((data, NewFile::begin(&Sidecar::beside(&args.output), args.force)?))
     };
     let source = open(args, context, &segment)?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Manual, typed, usage};
+use super::{Context, Manual, typed, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit};
 use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, lossless};
@@ -58,6 +58,29 @@ pub(crate) const MANUAL: Manual = Manual {
             Signals sent to leakcheck are passed on to the command, except SIGKILL and those that stop a process.\n\n\
             Reports have the mode that the umask says, or that of the file that they take the place of. A pipe or a \
             device is written to as it is.",
+    notes: "Isolated, the command has a new IPC namespace, which its semaphores and message queues are in as well: what \
+            is left there is its own, exactly, and goes with the namespace, once no process is left in it. The limits \
+            kernel.shmmni, shmmax, shmall and shm_rmid_forced are carried over. This takes CAP_SYS_ADMIN; --isolate \
+            always takes a user namespace else, in which the command is the same user, but setuid programs have no \
+            effect, supplementary groups cannot be set, and files of other users belong to nobody.\n\n\
+            Not isolated, what is new afterwards is told by its creator: a process that was seen to descend from the \
+            command, in looks some milliseconds apart. A creator that lived too briefly for that may have been of \
+            another job of yours: its segments are unattributed. They count, unless --lenient is given, and --rm takes \
+            them with --strict alone. Of what other users or living processes beside the command made nothing is touched; \
+            if it cannot be told whether such a segment is the command's, as where a process changed its user and was \
+            gone, a warning says how many are left out.\n\n\
+            --trace asks the kernel to tell each shmget before it is made (seccomp user notifications), which attributes \
+            all of them, and names every creator. Processes that the command leaves behind go on, since a process \
+            shmadm-trace answers for them until the last has ended; should that one be killed while they live, their \
+            shmget fails (ENOSYS). A call of shmget waits for a moment, and a signal with a handler that does not restart \
+            calls may end that with EINTR, which untraced it never does.\n\n\
+            --rm has the rails of prune: it takes orphans alone, each looked at again right before. What is still \
+            attached, or whose creator or last user lives, is kept.\n\n\
+            Signals that are sent to leakcheck are passed on to the command, SIGKILL and those that stop a process aside.\n\n\
+            Reports have the mode that the umask says, or that of the file that they take the place of. A FIFO, a device \
+            or an open descriptor (/dev/stdout, /dev/fd/3) is written to as it is. A symbolic link is refused, and so is a \
+            path that leads through a symbolic link of a user who is neither root nor the caller, and a FIFO of such a user \
+            in a directory like /tmp.",
 };
 
 /// The exit codes, which are the command's own.
@@ -137,9 +160,12 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
                 .hint(format!("`{option} ./-` writes to a file of that name")));
         }
     }
-    // What cannot be written is better known before an hour of tests than behind it.
-    let begin = |path: &Option<PathBuf>| path.as_ref().map(|path| Report::begin(&context.system, path)).transpose();
-    let files = Files { report: begin(&args.report)?, junit: begin(&args.junit)? };
+    // A report that cannot be written must fail before an hour of tests, not after it.
+    let begin = |option, path: &Option<PathBuf>| {
+        let begin = |path| Report::begin(&context.system, path).map_err(|error| with_link_target(error, option, path));
+        path.as_deref().map(begin).transpose()
+    };
+    let files = Files { report: begin("--report", &args.report)?, junit: begin("--junit", &args.junit)? };
     if files.report.as_ref().zip(files.junit.as_ref()).is_some_and(|(report, junit)| report.is_same(junit)) {
         return Err(usage("--report and --junit name the same file"));
     }

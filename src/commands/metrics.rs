@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::everywhere::ask_all;
-use super::{Context, Manual, usage};
+use super::{Context, Manual, usage, with_link_target};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Limits, Needs, Tally, path_text};
@@ -30,7 +30,8 @@ pub(crate) const MANUAL: Manual = Manual {
             there, with zeros if it has no segment. What cannot be told is left out.\n\n\
             --output replaces the file in one step, so that no reader sees half of it, and leaves it as it was if \
             anything fails. Everybody may read it (mode 0644), since collectors run as users of their own. The \
-            textfile collector takes files whose names end in .prom.\n\n\
+            textfile collector takes files whose names end in .prom. A symbolic link is refused, and so is a path that \
+            leads through a symbolic link of a user who is neither root nor the caller.\n\n\
             With --all-ns, shmadm_sysv_namespace_info says which container a namespace belongs to. That takes root: \
             what cannot be looked into is a warning, and left out.",
 };
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
     };
     let interrupts = Interrupts::note()?;
     // The file first: where it cannot be, nothing need be asked.
-    let file = NewFile::begin(path, true)?;
+    let file = NewFile::begin(path, true).map_err(|error| with_link_target(error, "--output", path))?;
     let text = text(args, context)?;
     file.file().write_all(text.as_bytes()).map_err(|error| file.failed(&error))?;
     file.give_mode(READABLE)?;

@@ -29,6 +29,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::act::own_link_target;
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, Needs, Segment, ShmId, Size, Target, path_text};
 use crate::query::{Resolver, System, last_user_alone_lives};
@@ -117,6 +118,15 @@ fn nothing_to_report(context: &mut Context, mut failures: Vec<Error>) -> Option<
     let last = failures.pop()?;
     failures.iter().for_each(|error| context.ui.error(error));
     Some(Error { kind: common, ..last })
+}
+
+/// Adds to the error of a file that is not written the option that names its target, if it is a symbolic link of the
+/// caller.
+fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
+    match own_link_target(path).and_then(|target| typed(&target)) {
+        Some(target) => error.hint(format!("name the file that the link leads to: `{option} {target}`")),
+        None => error,
+    }
 }
 
 /// The name of standard input, where a file is asked for.

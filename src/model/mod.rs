@@ -1,5 +1,6 @@
 //! Plain types of the field, without any input or output.
 
+mod descriptor;
 mod difference;
 mod duration;
 mod extent;
@@ -22,6 +23,7 @@ mod target;
 mod text;
 mod threshold;
 
+pub(crate) use descriptor::is_descriptor;
 pub(crate) use difference::{Change, Changed, Difference};
 pub(crate) use duration::parse_duration;
 pub(crate) use extent::{Extent, Residence};

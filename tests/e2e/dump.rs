@@ -175,7 +175,7 @@ fn faults() -> Vec<Trial> {
             let link = directory.path().join("link");
             std::os::unix::fs::symlink("/dev/null", &link).unwrap();
             let link = link.to_str().unwrap();
-            run(["dump", &id, "--output", link, "--force"]).exits(5).says("no regular file");
+            run(["dump", &id, "--output", link, "--force"]).exits(5).says("it is a symbolic link");
             assert!(std::fs::symlink_metadata(link).unwrap().is_symlink());
         }),
         root_trial("dump::a_full_disk_leaves_no_file", || {

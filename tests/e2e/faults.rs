@@ -180,7 +180,11 @@ fn elsewhere() -> Vec<Trial> {
             std::fs::write(at("precious"), "precious").unwrap();
             for (name, target) in [("out", "precious"), ("out.json", "precious"), ("out.json", "missing")] {
                 symlink(target, at(name)).unwrap();
-                run(["dump", "0x4d2", "--output", &at("out"), "--force"]).exits(5).says("no regular file");
+                let ran = run(["dump", "0x4d2", "--output", &at("out"), "--force"]).exits(5);
+                let ran = ran.says(&format!("error: cannot write {}: it is a symbolic link", at(name)));
+                // The record has its name from the contents.
+                let hint = format!("hint: name the file that the link leads to: `--output {}`", at(target));
+                assert_eq!(ran.stderr.contains(&hint), name == "out", "{ran:?}");
                 assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "precious");
                 std::fs::remove_file(at(name)).unwrap();
             }

@@ -34,6 +34,7 @@ mod namespaces_all;
 mod naming;
 mod oracle;
 mod output;
+mod planted;
 mod pool;
 mod progress;
 mod prune;
@@ -121,6 +122,7 @@ fn main() -> ExitCode {
         leakcheck_through::trials(),
         leakcheck_traced::trials(),
         rm_from::trials(),
+        planted::trials(),
         namespaces_all::trials(),
         user_namespaces::trials(),
     ]

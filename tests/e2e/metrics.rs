@@ -214,9 +214,15 @@ fn files() -> Vec<Trial> {
             let directory = tempfile::tempdir().unwrap();
             let link = directory.path().join("link");
             symlink("/dev/null", &link).unwrap();
-            for path in [Path::new("/dev/null"), &link, directory.path()] {
-                let ran = finish(shmadm().args(["metrics", "-o"]).arg(path)).exits(5).prints_nothing();
-                ran.says("it is no regular file");
+            for (path, says) in [
+                (Path::new("/dev/null"), "it is not a regular file"),
+                (&link, "it is a symbolic link"),
+                (directory.path(), "it is not a regular file"),
+                (&directory.path().join("missing/"), "it names a directory"),
+                (&directory.path().join("missing/.."), "it names a directory"),
+            ] {
+                let ran = finish(shmadm().args(["metrics", "-o"]).arg(path)).exits(5).prints_nothing().says(says);
+                assert!(!ran.stderr.contains("hint: "), "{ran:?}");
             }
             let missing = directory.path().join("missing/shmadm.prom");
             finish(shmadm().args(["metrics", "-o"]).arg(missing)).exits(1).says("(ENOENT, open)");

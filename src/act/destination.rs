@@ -1,0 +1,149 @@
+//! Where a file is written: in a directory that is opened once, and reached through no symbolic link of another user.
+
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
+use nix::libc::{S_IFLNK, S_IFMT, S_ISVTX, S_IWGRP, S_IWOTH};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat, stat};
+use nix::sys::statfs::{FsType, fstatfs};
+use nix::unistd::geteuid;
+
+use super::file::{directory_of, failed};
+use crate::error::{Error, Kind};
+use crate::model::path_text;
+
+/// The number of symbolic links that the kernel follows in one path (MAXSYMLINKS in linux/namei.h).
+const MAX_LINKS: usize = 40;
+/// The type of procfs (PROC_SUPER_MAGIC in linux/magic.h).
+const PROCFS: FsType = FsType(0x9fa0);
+/// The user who is trusted everywhere.
+const ROOT: u32 = 0;
+
+/// The directory of a file and the file's name in it.
+#[derive(Debug)]
+pub(super) struct Destination {
+    /// The directory.
+    directory: OwnedFd,
+    /// The path of the file for system calls. Through /proc/self/fd it leads into the open directory, even if the
+    /// directory's name is given to another one meanwhile. Without /proc it is the user's path, which each call resolves
+    /// again.
+    path: PathBuf,
+}
+
+impl Destination {
+    /// Finds the directory of a file. The file need not exist, and may be of any type.
+    pub(super) fn find(named: &Path) -> Result<Self, Error> {
+        let bytes = named.as_os_str().as_bytes();
+        let name = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or(bytes);
+        if [&b""[..], b".", b".."].contains(&name) {
+            return Err(cannot_write(named, "it names a directory"));
+        }
+        let directory = open_directory(named)?;
+        let open = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        let base = if open.symlink_metadata().is_ok() { &open } else { directory_of(named) };
+        Ok(Self { path: base.join(OsStr::from_bytes(name)), directory })
+    }
+
+    /// Returns the path of the file for system calls.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the file's metadata, of a symbolic link those of the link; `None` if there is no such file.
+    pub(super) fn metadata(&self) -> Option<Metadata> {
+        self.path.symlink_metadata().ok()
+    }
+
+    /// Returns what is the same for every path of one file: the device and inode of the directory, and the name.
+    pub(super) fn identity(&self) -> Result<(u64, u64, PathBuf), Error> {
+        let directory = fstat(&self.directory).map_err(|errno| failed(&self.path, &errno.into(), "fstat"))?;
+        Ok((directory.st_dev, directory.st_ino, self.path.file_name().unwrap_or_default().into()))
+    }
+
+    /// Returns whether any user, or a whole group, may create files in the directory but remove only their own (as in
+    /// /tmp): there a name that the caller expects may belong to a file of another user.
+    pub(super) fn is_shared(&self) -> bool {
+        fstat(&self.directory).is_ok_and(|directory| is_shared(&directory))
+    }
+}
+
+/// Returns whether a file of this user is safe to use: it is root's or the caller's.
+pub(super) fn is_trusted(uid: u32) -> bool {
+    uid == ROOT || uid == geteuid().as_raw()
+}
+
+/// Returns the file that a symbolic link of the caller leads to, if it can be written in the link's place: a regular file,
+/// or none yet.
+pub(crate) fn own_link_target(named: &Path) -> Option<PathBuf> {
+    let is_own = |link: &Metadata| link.is_symlink() && link.uid() == geteuid().as_raw();
+    named.symlink_metadata().ok().filter(is_own)?;
+    let target = named.parent()?.join(named.read_link().ok()?);
+    target.symlink_metadata().map_or(true, |there| there.is_file()).then_some(target)
+}
+
+/// Makes the error of a file that is not written.
+pub(super) fn cannot_write(named: &Path, reason: &str) -> Error {
+    let name = path_text(named);
+    Error::new(Kind::Refused, format!("cannot write {name}: {reason}")).target(name)
+}
+
+/// Opens the directory of a file. A symbolic link on the way is opened itself, judged, and then followed by the text that
+/// was read from it: another user cannot replace it in between. The kernel's own check (fs.protected_symlinks) would
+/// apply only in shared directories, and only if it is enabled.
+fn open_directory(named: &Path) -> Result<OwnedFd, Error> {
+    let failed = |errno: Errno| failed(named, &errno.into(), "open");
+    let reversed = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
+    let how = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let mut pending = reversed(directory_of(named));
+    let mut directory: Option<OwnedFd> = None;
+    let mut links = 0;
+    while let Some(part) = pending.pop() {
+        let at = directory.as_ref().map_or(AT_FDCWD, AsFd::as_fd);
+        let part = part.as_os_str();
+        match openat(at, part, how | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Ok(next) => {
+                directory = Some(next);
+                continue;
+            }
+            Err(Errno::ENOTDIR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+        let link = openat(at, part, how | OFlag::O_NOFOLLOW, Mode::empty()).map_err(failed)?;
+        let owner = fstat(&link).map_err(failed)?;
+        links += 1;
+        if owner.st_mode & S_IFMT != S_IFLNK {
+            return Err(failed(Errno::ENOTDIR));
+        } else if links > MAX_LINKS {
+            return Err(failed(Errno::ELOOP));
+        } else if fstatfs(&link).is_ok_and(|system| system.filesystem_type() == PROCFS) {
+            // Users place no links in procfs. The text of such a link need not be a path that leads to its target.
+            directory = Some(openat(at, part, how | OFlag::O_DIRECTORY, Mode::empty()).map_err(failed)?);
+        } else if is_trusted_link(owner.st_uid, at) {
+            pending.extend(reversed(Path::new(&readlinkat(&link, "").map_err(failed)?)));
+        } else {
+            let (part, uid) = (path_text(Path::new(part)), owner.st_uid);
+            return Err(cannot_write(named, &format!("{part} is a symbolic link of another user (uid {uid})")));
+        }
+    }
+    directory.ok_or_else(|| failed(Errno::ENOENT))
+}
+
+/// Returns whether a symbolic link of this user, in this directory, is followed. A user namespace that does not map root
+/// shows root's links under the same number as those of every unmapped user, and / too: except in a shared directory,
+/// they are taken for root's.
+fn is_trusted_link(uid: u32, directory: BorrowedFd<'_>) -> bool {
+    let is_roots = || stat("/").is_ok_and(|root| root.st_uid == uid);
+    let is_shared = || fstatat(directory, ".", AtFlags::empty()).map_or(true, |directory| is_shared(&directory));
+    is_trusted(uid) || (is_roots() && !is_shared())
+}
+
+/// Returns whether a directory is sticky, and others than its owner may write to it.
+fn is_shared(directory: &FileStat) -> bool {
+    directory.st_mode & S_ISVTX != 0 && directory.st_mode & (S_IWGRP | S_IWOTH) != 0
+}
