@@ -73,8 +73,8 @@ impl Destination {
     }
 }
 
-/// Returns whether a file of this user is safe to use: it is root's or the caller's.
-pub(super) fn is_trusted(uid: u32) -> bool {
+/// Returns whether a user is one of the two whose files are safe to use.
+pub(crate) fn is_root_or_caller(uid: u32) -> bool {
     uid == ROOT || uid == geteuid().as_raw()
 }
 
@@ -140,7 +140,7 @@ fn open_directory(named: &Path) -> Result<OwnedFd, Error> {
 fn is_trusted_link(uid: u32, directory: BorrowedFd<'_>) -> bool {
     let is_roots = || stat("/").is_ok_and(|root| root.st_uid == uid);
     let is_shared = || fstatat(directory, ".", AtFlags::empty()).map_or(true, |directory| is_shared(&directory));
-    is_trusted(uid) || (is_roots() && !is_shared())
+    is_root_or_caller(uid) || (is_roots() && !is_shared())
 }
 
 /// Returns whether a directory is sticky, and others than its owner may write to it.

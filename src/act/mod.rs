@@ -11,7 +11,7 @@ mod set;
 
 pub(crate) use attach::{Use, attach, detached};
 pub(crate) use create::{Creation, Opened, Unfinished, create};
-pub(crate) use destination::own_link_target;
+pub(crate) use destination::{is_root_or_caller, own_link_target};
 pub(crate) use detach::detach;
 pub(crate) use file::NewFile;
 pub(crate) use remove::{Cleaned, Outcome, Removal, clean, remove};

@@ -3,18 +3,21 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
-use super::destination::{Destination, cannot_write, is_trusted};
+use super::destination::{Destination, cannot_write, is_root_or_caller};
 use super::file::{NewFile, failed};
 use crate::error::Error;
 use crate::model::is_descriptor;
 use crate::procfs;
 use crate::query::System;
+
+/// The mode of a report before the umask. `rm --from` removes what a report lists, so only its owner may write it.
+const MODE: u32 = 0o644;
 
 /// Where a report goes.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(crate) struct Report {
     /// Device and inode of the directory and the name in it, which are the same for every path of one file; of a stream
     /// its path.
     identity: (u64, u64, PathBuf),
-    /// The permission bits of a file that is made.
+    /// The mode of a file that is created, which inherits nothing from the file that it replaces.
     mode: u32,
 }
 
@@ -38,19 +41,12 @@ impl Report {
     /// user; the FIFO has no reader, or belongs to another user in a directory like /tmp; or it is a directory (Refused).
     pub(crate) fn begin(system: &System, named: &Path) -> Result<Self, Error> {
         let stream = open_stream(named)?;
-        let (identity, there) = match &stream {
-            Some(_) => ((0, 0, named.to_owned()), None),
-            None => {
-                let file = NewFile::begin(named, true)?;
-                (file.destination().identity()?, file.destination().metadata())
-            }
+        let identity = match &stream {
+            Some(_) => (0, 0, named.to_owned()),
+            None => NewFile::begin(named, true)?.destination().identity()?,
         };
         let umask = procfs::status_line(system.proc(), "Umask").and_then(|mask| u32::from_str_radix(&mask, 8).ok());
-        let mode = match there {
-            Some(there) => there.permissions().mode() & 0o777,
-            None => 0o666 & !umask.unwrap_or(0o077),
-        };
-        Ok(Self { named: named.to_owned(), stream, identity, mode })
+        Ok(Self { named: named.to_owned(), stream, identity, mode: MODE & !umask.unwrap_or(0o077) })
     }
 
     /// Returns whether two reports go to the same file.
@@ -107,7 +103,7 @@ fn open_stream(named: &Path) -> Result<Option<File>, Error> {
     }
     // In a shared directory another user may have made it to read the report. The kernel refuses such FIFOs too, but only
     // to programs that open them with O_CREAT (fs.protected_fifos).
-    if opened.file_type().is_fifo() && !is_trusted(opened.uid()) && destination.is_shared() {
+    if opened.file_type().is_fifo() && !is_root_or_caller(opened.uid()) && destination.is_shared() {
         return Err(cannot_write(named, &format!("it is a FIFO of another user (uid {})", opened.uid())));
     }
     Ok(Some(file))

@@ -109,7 +109,7 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
 
 /// Reads a listing.
 fn read(path: &Path) -> Result<Vec<Segment>, Error> {
-    let (name, text) = read_whole(path)?;
+    let (name, text) = read_whole(path, |_| Ok(()))?;
     parse_listing(&text).map_err(|problem| {
         Error::new(Kind::Failed, format!("cannot compare {name}: it is no listing of segments"))
             .target(&*name)

@@ -56,31 +56,10 @@ pub(crate) const MANUAL: Manual = Manual {
             --rm follows the rules of prune: it removes only orphans, and checks each again right before. A segment that \
             is attached, or whose creator or last user is running, is kept.\n\n\
             Signals sent to leakcheck are passed on to the command, except SIGKILL and those that stop a process.\n\n\
-            Reports have the mode that the umask says, or that of the file that they take the place of. A pipe or a \
-            device is written to as it is.",
-    notes: "Isolated, the command has a new IPC namespace, which its semaphores and message queues are in as well: what \
-            is left there is its own, exactly, and goes with the namespace, once no process is left in it. The limits \
-            kernel.shmmni, shmmax, shmall and shm_rmid_forced are carried over. This takes CAP_SYS_ADMIN; --isolate \
-            always takes a user namespace else, in which the command is the same user, but setuid programs have no \
-            effect, supplementary groups cannot be set, and files of other users belong to nobody.\n\n\
-            Not isolated, what is new afterwards is told by its creator: a process that was seen to descend from the \
-            command, in looks some milliseconds apart. A creator that lived too briefly for that may have been of \
-            another job of yours: its segments are unattributed. They count, unless --lenient is given, and --rm takes \
-            them with --strict alone. Of what other users or living processes beside the command made nothing is touched; \
-            if it cannot be told whether such a segment is the command's, as where a process changed its user and was \
-            gone, a warning says how many are left out.\n\n\
-            --trace asks the kernel to tell each shmget before it is made (seccomp user notifications), which attributes \
-            all of them, and names every creator. Processes that the command leaves behind go on, since a process \
-            shmadm-trace answers for them until the last has ended; should that one be killed while they live, their \
-            shmget fails (ENOSYS). A call of shmget waits for a moment, and a signal with a handler that does not restart \
-            calls may end that with EINTR, which untraced it never does.\n\n\
-            --rm has the rails of prune: it takes orphans alone, each looked at again right before. What is still \
-            attached, or whose creator or last user lives, is kept.\n\n\
-            Signals that are sent to leakcheck are passed on to the command, SIGKILL and those that stop a process aside.\n\n\
-            Reports have the mode that the umask says, or that of the file that they take the place of. A FIFO, a device \
-            or an open descriptor (/dev/stdout, /dev/fd/3) is written to as it is. A symbolic link is refused, and so is a \
-            path that leads through a symbolic link of a user who is neither root nor the caller, and a FIFO of such a user \
-            in a directory like /tmp.",
+            Reports have mode 0644 less the umask, whatever file they replace. Only their owner may write them, since \
+            `rm --from` removes what they list. A FIFO, a device or an open descriptor (/dev/stdout, /dev/fd/3) is written \
+            to as it is. A symbolic link is refused, and so is a path that leads through a symbolic link of a user who is \
+            neither root nor the caller, and a FIFO of such a user in a directory like /tmp.",
 };
 
 /// The exit codes, which are the command's own.

@@ -135,15 +135,17 @@ const STANDARD_INPUT: &str = "-";
 /// The bytes that are read of a file at most: with half a kilobyte a segment, enough for two million of them.
 const MOST_READ: u64 = 1 << 30;
 
-/// Reads a file, or standard input; gives what that is called, and what it holds.
-fn read_whole(path: &Path) -> Result<(String, Vec<u8>), Error> {
+/// Reads a file that `accept` has accepted, or standard input; returns what that is called, and what it holds.
+fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> Result<(String, Vec<u8>), Error> {
     let is_input = path.as_os_str() == STANDARD_INPUT;
     let name = if is_input { "standard input".to_owned() } else { path_text(path) };
     let failed = |error: io::Error, call| Error::io(format!("cannot read {name}"), &error, call).target(&*name);
     let source: Box<dyn Read> = if is_input {
         Box::new(io::stdin())
     } else {
-        Box::new(File::open(path).map_err(|error| failed(error, "open"))?)
+        let file = File::open(path).map_err(|error| failed(error, "open"))?;
+        accept(&file)?;
+        Box::new(file)
     };
     let mut text = Vec::new();
     source.take(MOST_READ).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;

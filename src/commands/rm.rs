@@ -1,6 +1,8 @@
 //! `shmadm rm`.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,7 +11,7 @@ use super::args::target;
 use super::{Context, Manual, STANDARD_INPUT, describe, read_whole, typed, usage};
 use crate::act::{self, Outcome, Removal};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{RemovalList, Segment, Target};
+use crate::model::{RemovalList, Segment, Target, is_descriptor, path_text};
 use crate::query::{Census, Resolver, census};
 use crate::render::{Failure, Removed, write_rm_json};
 
@@ -21,7 +23,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
         ("shmadm rm --ignore-missing 0x4d2", "the same, and no failure if there is none"),
         (
-            "shmadm prune -n --json >old.json; shmadm rm --from old.json",
+            "shmadm prune -n --json >old.json; shmadm rm --from - <old.json",
             "remove what was listed, if it is still the same",
         ),
         ("shmadm list --state orphan -o ID --no-headings | xargs -r shmadm rm --dry-run", "tell what would go"),
@@ -35,8 +37,14 @@ pub(crate) const MANUAL: Manual = Manual {
             --from takes what leakcheck reported as left behind (not what it could not attribute), or what prune \
             --dry-run --json chose. Each is removed if it is still the same, with id, key, creator, time of change and \
             size as listed, in the same IPC namespace, and if nobody has used it since. Of what leakcheck had isolated, \
-            nothing is taken unless --ns names its namespace: that has ended, but for processes that were left behind in it.",
+            nothing is taken unless --ns names its namespace: that has ended, but for processes that were left behind in it.\n\n\
+            A FILE of a user who is neither root nor the caller is refused, and so is one that its group or other users \
+            may write: they could add segments to it. Standard input and descriptors that the caller has opened \
+            (/dev/stdin, /dev/fd/3, a process substitution) are read whoever may write them.",
 };
+
+/// The permission bits of the group and of all others to write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Remove segments
 #[derive(Args, Debug)]
@@ -117,9 +125,34 @@ fn resolve_all(args: &RmArgs, context: &mut Context) -> Found {
     (found, failures)
 }
 
+/// Refuses a list that another user may have written: they could have removed the caller's segments with it. A descriptor
+/// that the caller has opened is accepted as standard input is.
+fn accept(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> Result<(), Error> {
+    if is_descriptor(file) {
+        return Ok(());
+    }
+    let name = path_text(file);
+    let metadata =
+        opened.metadata().map_err(|error| Error::io(format!("cannot read {name}"), &error, "fstat").target(&*name))?;
+    let mode = metadata.mode() & 0o7777;
+    let reason = if !act::is_root_or_caller(metadata.uid()) {
+        format!("it belongs to user {}", context.system.user(metadata.uid()))
+    } else if mode & WRITABLE_BY_OTHERS != 0 {
+        format!("users other than its owner may write it (mode {mode:04o})")
+    } else {
+        return Ok(());
+    };
+    let options = [(args.force, " --force"), (args.dry_run, " --dry-run"), (args.ignore_missing, " --ignore-missing")];
+    let options: String = options.into_iter().filter_map(|(given, option)| given.then_some(option)).collect();
+    let typed = typed(file).unwrap_or_else(|| "FILE".to_owned());
+    Err(Error::new(Kind::Refused, format!("cannot remove what {name} lists: {reason}")).target(&*name).hint(format!(
+        "if its contents are right, read it from standard input: `shmadm rm{options} --from - <{typed}`"
+    )))
+}
+
 /// Reads a list of segments, and gives those of this namespace; the others are failures.
 fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Error> {
-    let (name, text) = read_whole(file)?;
+    let (name, text) = read_whole(file, |opened| accept(args, context, file, opened))?;
     let unusable = |why: &str| usage(format!("cannot take {name} for a list: {why}")).target(&*name);
     let list: RemovalList = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
     if list.schema != 1 {

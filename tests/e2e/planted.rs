@@ -3,6 +3,7 @@
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use libtest_mimic::Trial;
 use nix::fcntl::{Flock, FlockArg};
@@ -93,6 +94,23 @@ fn of_another_user() -> Vec<Trial> {
             // The directory is theirs to write; here it is the caller's choice.
             std::fs::set_permissions(stage.open.path(), Permissions::from_mode(0o755)).unwrap();
             report().exits(0);
+        }),
+        root_trial("planted::a_report_inherits_nothing_from_the_file_that_it_replaces", || {
+            let stage = Stage::new();
+            let path = stage.open.path().join("leaks.json");
+            for mode in [0o666, 0o777, 0o4666, 0o600] {
+                std::fs::write(&path, "planted").unwrap();
+                lchown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+                std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+                for (umask, expected) in [("000", 0o644), ("022", 0o644), ("027", 0o640), ("077", 0o600)] {
+                    let program = env!("CARGO_BIN_EXE_shmadm");
+                    let script = format!("umask {umask}; exec {program} leakcheck -q --report leaks.json -- /bin/true");
+                    let mut command = Command::new("/bin/sh");
+                    finish(command.args(["-c", &script]).env_clear().current_dir(stage.open.path())).exits(0);
+                    let report = path.metadata().unwrap();
+                    assert_eq!((report.mode() & 0o7777, report.uid(), report.gid()), (expected, 0, 0), "{umask}");
+                }
+            }
         }),
         root_trial("planted::a_directory_that_becomes_a_link_while_the_command_runs_gets_no_report", || {
             let stage = Stage::new();

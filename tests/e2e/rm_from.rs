@@ -1,5 +1,8 @@
 //! `rm --from`: what a report lists is removed later, if it is still the same.
 
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::Command;
+
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
@@ -7,7 +10,7 @@ use crate::actor::Actor;
 use crate::leakcheck::{making, reported};
 use crate::leakcheck_shared::all_keys;
 use crate::oracle;
-use crate::support::{run, run_with_input, shmadm, trial};
+use crate::support::{NOBODY, file, finish, root_trial, run, run_with_input, shmadm, shmadm_as, trial};
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -100,6 +103,69 @@ pub(crate) fn trials() -> Vec<Trial> {
             drop(ran.says(if stayed { "has only its number" } else { "hint: `shmadm --ns 'ipc:[" }));
             assert_eq!(all_keys(), [1]);
         }),
+        root_trial("rm::from_a_file_of_another_user_removes_nothing", || {
+            let (id, list) = listed();
+            let directory = tempfile::tempdir_in("/tmp").unwrap();
+            std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+            let path = file(directory.path(), "a list", list.as_bytes());
+            // What is judged is the file and not the link by which it is named.
+            std::os::unix::fs::symlink("a list", directory.path().join("link")).unwrap();
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            for name in ["a list", "link"] {
+                let mut command = shmadm();
+                command.args(["rm", "--ignore-missing", "--dry-run", "--from", name]).current_dir(&directory);
+                let ran = finish(&mut command).exits(5).prints_nothing();
+                let ran = ran.says(&format!("error: cannot remove what {name} lists: it belongs to user nobody\n"));
+                let hint = "hint: if its contents are right, read it from standard input: ";
+                let name = if name == "link" { name } else { "'a list'" };
+                ran.says(&format!("{hint}`shmadm rm --dry-run --ignore-missing --from - <{name}`\n"));
+            }
+            // Another user who is not its owner does not trust it either. Root's files everybody does.
+            let as_another = || finish(shmadm_as(NOBODY - 1).args(["rm", "--dry-run", "--from"]).arg(&path));
+            as_another().exits(5).says("it belongs to user nobody");
+            chown(&path, Some(0), Some(0)).unwrap();
+            as_another().exits(4).says("EPERM");
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+            assert!(oracle::row(id).is_some());
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "\"$0\" rm --from - <'a list'", env!("CARGO_BIN_EXE_shmadm")]).current_dir(&directory);
+            finish(&mut command).exits(0);
+            assert!(oracle::row(id).is_none());
+        }),
+        trial("rm::from_a_file_that_others_may_write_removes_nothing", || {
+            let (id, list) = listed();
+            let directory = tempfile::tempdir().unwrap();
+            let path = file(directory.path(), "list", list.as_bytes());
+            for (mode, code) in [(0o620, 5), (0o602, 5), (0o664, 5), (0o666, 5), (0o755, 0), (0o644, 0), (0o400, 0)] {
+                std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+                let ran = finish(shmadm().args(["rm", "--dry-run", "--from"]).arg(&path)).exits(code);
+                if code == 5 {
+                    ran.says(&format!("lists: users other than its owner may write it (mode {mode:04o})\n"));
+                }
+            }
+            assert!(oracle::row(id).is_some());
+        }),
+        trial("rm::from_what_the_caller_has_opened_removes_whoever_may_write_it", || {
+            let directory = tempfile::tempdir().unwrap();
+            let path = file(directory.path(), "list", b"");
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+            nix::unistd::mkfifo(&directory.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+            for script in [
+                "\"$0\" rm --from - <list",
+                "\"$0\" rm --from /dev/stdin <list",
+                "cat list | \"$0\" rm --from /dev/stdin",
+                "\"$0\" rm --from /dev/fd/3 3<list",
+                "\"$0\" rm --from <(cat list)",
+                "cat list >fifo & \"$0\" rm --from fifo",
+            ] {
+                let (id, list) = listed();
+                std::fs::write(&path, list).unwrap();
+                let mut command = Command::new("bash");
+                command.args(["-c", script, env!("CARGO_BIN_EXE_shmadm")]).current_dir(&directory);
+                finish(&mut command).exits(0);
+                assert!(oracle::row(id).is_none(), "{script}");
+            }
+        }),
         trial("rm::from_what_is_no_list_removes_nothing", || {
             oracle::create(1, 4096, 0o600);
             let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
@@ -132,4 +198,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(all_keys(), [] as [i32; 0]);
         }),
     ]
+}
+
+/// Creates a segment, and returns its id with a list that names it.
+fn listed() -> (i32, String) {
+    let id = oracle::create(0, 4096, 0o600);
+    let record = run(["stat", &id.to_string(), "--json"]).exits(0).json()["segments"][0].clone();
+    (id, json!({"schema": 1, "isolation": "none", "leaked": [record]}).to_string())
 }
