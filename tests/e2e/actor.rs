@@ -17,8 +17,6 @@ use crate::support::{Running, mount_tmpfs};
 
 /// The word by which the test program knows that it is an actor.
 const ROLE: &str = "--actor";
-/// Bytes of stack for a process that shares its parent's memory.
-const STACK: usize = 64 << 10;
 
 /// An actor that waits for lines; it ends with this.
 #[derive(Debug)]
@@ -176,66 +174,6 @@ impl Performer {
                 // SAFETY: the page is the second of an attachment, which nothing uses.
                 unsafe { libc::mprotect(address.wrapping_byte_add(4096), 4096, libc::PROT_READ) }.to_string()
             }
-            "create-as" => {
-                let (pid, key, size) = (number(1), number(2), usize::try_from(number(3)).unwrap());
-                let create = move || {
-                    // SAFETY: shmget takes no pointer.
-                    let id = unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
-                    i32::from(id < 0)
-                };
-                // It has exited and been reaped when the answer comes: its pid is free again.
-                child_with_pid(pid, create).map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
-            }
-            "wait-as" => {
-                let wait = || {
-                    // SAFETY: this takes nothing.
-                    unsafe { libc::pause() }
-                };
-                child_with_pid(number(1), wait).map_or_else(|errno| format!("{errno:?}"), |pid| pid.to_string())
-            }
-            "create-and-die" => {
-                let (key, size) = (number(1), usize::try_from(number(2)).unwrap());
-                let create = move || {
-                    // SAFETY: shmget takes no pointer.
-                    unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
-                    // SAFETY: this takes integers, and `std::process::id` is this process's.
-                    unsafe { libc::kill(std::process::id().cast_signed(), libc::SIGKILL) }
-                };
-                child_with_pid(0, create).map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
-            }
-            "reap" => reap(number(1)).to_string(),
-            "open-as" => {
-                let (pid, key) = (number(1), number(2));
-                let open = move || {
-                    // SAFETY: shmget takes no pointer.
-                    let id = unsafe { libc::shmget(key, 0, libc::IPC_CREAT | 0o600) };
-                    i32::from(id < 0)
-                };
-                child_with_pid(pid, open).map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
-            }
-            "open-or-create" => {
-                // SAFETY: shmget takes no pointer.
-                unsafe { libc::shmget(number(1), usize::try_from(number(2)).unwrap(), libc::IPC_CREAT | 0o600) }
-                    .to_string()
-            }
-            "fork-without-leader" => {
-                let (key, size) = (number(1), usize::try_from(number(2)).unwrap());
-                let work = move || create_without_leader(key, size);
-                child_with_pid(0, work).map_or_else(|errno| format!("{errno:?}"), |pid| pid.to_string())
-            }
-            "create-traced" => {
-                let (key, size) = (number(1), usize::try_from(number(2)).unwrap());
-                let create = move || {
-                    // SAFETY: the request takes nothing.
-                    unsafe { libc::ptrace(libc::PTRACE_TRACEME) };
-                    // SAFETY: shmget takes no pointer.
-                    let id = unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
-                    i32::from(id < 0)
-                };
-                child_with_pid(0, create).map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
-            }
-            "fork" => fork(false).to_string(),
-            "clone-vm" => fork(true).to_string(),
             "unshare" => outcome(unshare(CloneFlags::CLONE_NEWIPC)),
             "unshare-user" => {
                 // As whoever makes a container without being root: he is root in it, and nobody else is anybody.
@@ -297,7 +235,7 @@ impl Performer {
                 nix::unistd::ftruncate(&file, 4096).unwrap();
                 map(file.into_raw_fd())
             }
-            other => panic!("an actor cannot {other}"),
+            other => crate::actor_children::answer(words).unwrap_or_else(|| panic!("an actor cannot {other}")),
         }
     }
 }
@@ -332,70 +270,4 @@ fn forge(name: &str) -> u64 {
     // With its mount gone from the tree, the file's path begins there.
     umount2("/mnt", MntFlags::MNT_DETACH).unwrap();
     std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap())
-}
-
-/// Forks a child with a certain pid, or any if that is 0 (clone3(2)), that runs `work` and exits with its result. It is killed
-/// with this process.
-fn child_with_pid(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
-    // SAFETY: every field is an integer, for which zero is a value.
-    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
-    arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
-    if pid != 0 {
-        (arguments.set_tid, arguments.set_tid_size) = ((&raw const pid).addr() as u64, 1);
-    }
-    // SAFETY: the pointers are to live memory of the size that is passed; memory is not shared with the child.
-    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) } {
-        0 => {
-            // SAFETY: this takes integers only.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            let result = work();
-            // SAFETY: an actor has one thread, so that its child may do as it likes.
-            unsafe { libc::_exit(result) }
-        }
-        child => nix::errno::Errno::result(child).map(|child| i32::try_from(child).unwrap()),
-    }
-}
-
-/// Has this thread exit, and another one of the process create a segment after that and stay.
-fn create_without_leader(key: i32, size: usize) -> i32 {
-    let leader = format!("/proc/self/task/{}/stat", std::process::id());
-    let create = move || {
-        let exited = || std::fs::read_to_string(&leader).is_ok_and(|stat| stat.contains(") Z "));
-        crate::support::wait_for("the first thread's exit", exited);
-        // SAFETY: shmget takes no pointer.
-        unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
-        loop {
-            std::thread::park();
-        }
-    };
-    std::thread::Builder::new().spawn(create).unwrap();
-    // SAFETY: exit(2) ends only this thread, which owns nothing that the other one uses.
-    unsafe { libc::syscall(libc::SYS_exit, 0) };
-    unreachable!()
-}
-
-/// Waits for a child, and returns its exit code, or the negative number of the signal that killed it.
-fn reap(pid: i32) -> i32 {
-    match nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None).unwrap() {
-        nix::sys::wait::WaitStatus::Exited(_, code) => code,
-        nix::sys::wait::WaitStatus::Signaled(_, signal, _) => -(signal as i32),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Makes a child that waits until this process is gone; it has a copy of the memory, or shares it.
-fn fork(share: bool) -> i32 {
-    extern "C" fn wait(_: *mut c_void) -> i32 {
-        // SAFETY: this takes integers alone, and uses no memory that anybody changes.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        loop {
-            // SAFETY: this takes nothing.
-            unsafe { libc::pause() };
-        }
-    }
-    let stack = Box::leak(vec![0_u8; STACK].into_boxed_slice());
-    let top = stack.as_mut_ptr().wrapping_add(STACK & !15);
-    let flags = libc::SIGCHLD | if share { libc::CLONE_VM } else { 0 };
-    // SAFETY: the stack is the child's alone and lives for ever; `wait` touches nothing of ours.
-    unsafe { libc::clone(wait, top.cast(), flags, std::ptr::null_mut()) }
 }

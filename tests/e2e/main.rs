@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a trial that cannot go on fails by panicking")]
 
 mod actor;
+mod actor_children;
 mod attach;
 mod check;
 mod churn;
