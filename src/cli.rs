@@ -17,7 +17,7 @@ use crate::commands::{
 };
 use crate::error::{Codes, Error, Exit, Kind};
 use crate::process::{enter_namespace, interrupted_by, stdout_is_closed};
-use crate::query::{System, with_words};
+use crate::query::System;
 use crate::render::{Format, escape, unknown_line};
 use crate::ui::clap_text::Rendered;
 use crate::ui::{Color, Ui};
@@ -306,7 +306,6 @@ fn format(global: &GlobalArgs, command: Option<&Command>, forms: &[String]) -> R
 
 /// Reports an error, and gives the exit that it means.
 fn report(mut ui: Ui, error: Error, json: bool, codes: Codes) -> Exit {
-    let error = with_words(error);
     if let Kind::Interrupted(signal) = error.kind {
         // Whoever sent it knows; what was printed so far is still handed on.
         let _ = ui.flush();

@@ -1,4 +1,8 @@
-//! What went wrong, in the user's words, and the exit code that it means.
+//! A failure as the user sees it, and the exit code for it.
+
+use std::fmt;
+
+use nix::errno::Errno;
 
 /// The kinds of failure, each with an exit code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +51,15 @@ impl Kind {
     }
 }
 
-/// A failure, ready to be shown: what was tried, why it failed, and what to type next.
+/// A failure, ready to be shown: what was attempted, why it failed, and which command helps.
 #[derive(Clone, Debug)]
 pub(crate) struct Error {
     /// Its kind, which decides the exit code.
     pub(crate) kind: Kind,
-    /// What was tried on what, without the word "error".
+    /// What was attempted on what, without the word "error".
     pub(crate) message: String,
-    /// The system's words, where a call failed.
-    pub(crate) system: Option<Box<SystemWords>>,
-    /// The number of the errno and the call, where their words are still to be found.
-    pub(crate) os: Option<(i32, &'static str)>,
+    /// The system call that failed.
+    pub(crate) source: Option<OsError>,
     /// The segment, file or process that it was about.
     pub(crate) target: Option<Box<str>>,
     /// Which of the errno's several causes it was.
@@ -66,38 +68,82 @@ pub(crate) struct Error {
     pub(crate) hints: Vec<String>,
 }
 
-/// A failed call in the system's words.
-#[derive(Clone, Debug)]
-pub(crate) struct SystemWords {
-    /// strerror's text.
-    pub(crate) text: String,
-    /// The errno's name.
-    pub(crate) errno: String,
-    /// The call's name.
+/// A failed system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OsError {
+    /// Why it failed.
+    pub(crate) errno: Errno,
+    /// The name of the call.
     pub(crate) call: &'static str,
 }
 
-impl Error {
-    /// Makes an error of a kind and what was tried.
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), system: None, os: None, target: None, cause: None, hints: Vec::new() }
+impl OsError {
+    /// Creates the error of a call.
+    pub(crate) const fn new(errno: Errno, call: &'static str) -> Self {
+        Self { errno, call }
     }
 
-    /// Makes an error of a call of the standard library that failed; the system's words are found when it is told.
+    /// Returns the name of the errno, such as `ENOSPC`.
+    pub(crate) fn name(&self) -> String {
+        format!("{:?}", self.errno)
+    }
+
+    /// Returns the C library's text for the errno, as other programs print it.
+    pub(crate) fn text(&self) -> String {
+        strerror(self.errno)
+    }
+}
+
+/// Returns the C library's text for an errno.
+pub(crate) fn strerror(errno: Errno) -> String {
+    let code = errno as i32;
+    let text = std::io::Error::from_raw_os_error(code).to_string();
+    text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text).to_owned()
+}
+
+impl fmt::Display for OsError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({}, {})", self.text(), self.name(), self.call)
+    }
+}
+
+impl std::error::Error for OsError {}
+
+impl fmt::Display for Error {
+    /// Writes the whole `error:` line, without that word.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)?;
+        self.source.iter().try_for_each(|source| write!(formatter, ": {source}"))
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+impl Error {
+    /// Creates an error of a kind, and what was attempted.
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None, target: None, cause: None, hints: Vec::new() }
+    }
+
+    /// Creates an error from one of the standard library; `call` is the system call behind it.
     pub(crate) fn io(message: impl Into<String>, error: &std::io::Error, call: &'static str) -> Self {
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         let mut this = Self::new(if denied { Kind::Permission } else { Kind::Failed }, message);
         match error.raw_os_error() {
-            Some(code) => this.os = Some((code, call)),
+            Some(code) => this.source = Some(OsError::new(Errno::from_raw(code), call)),
             None => this.message = format!("{}: {error}", this.message),
         }
         this
     }
 
-    /// Adds the words of the call that failed.
+    /// Adds the system call that failed.
     #[must_use]
-    pub(crate) fn system(mut self, words: SystemWords) -> Self {
-        self.system = Some(Box::new(words));
+    pub(crate) fn os(mut self, errno: Errno, call: &'static str) -> Self {
+        self.source = Some(OsError::new(errno, call));
         self
     }
 
@@ -115,24 +161,11 @@ impl Error {
         self
     }
 
-    /// Adds a piece of advice.
+    /// Adds advice.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
-    }
-
-    /// Gives the whole `error:` line, without that word.
-    pub(crate) fn line(&self) -> String {
-        match &self.system {
-            Some(words) => format!("{}: {} ({}, {})", self.message, words.text, words.errno, words.call),
-            None => self.message.clone(),
-        }
-    }
-
-    /// Gives the name of the errno, where a call failed.
-    pub(crate) fn errno(&self) -> Option<&str> {
-        self.system.as_ref().map(|words| words.errno.as_str())
     }
 }
 

@@ -275,7 +275,7 @@ impl Ui {
     /// Reports a failure with cause and hints.
     pub(crate) fn error(&mut self, error: &Error) {
         let label = self.label("error:", AnsiColor::Red);
-        self.say(&format!("{label} {}", escape(&error.line())));
+        self.say(&format!("{label} {}", escape(&error.to_string())));
         if let Some(cause) = &error.cause {
             let label = self.label("cause:", AnsiColor::Yellow);
             self.say(&format!("{label} {}", escape(cause)));

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Kind};
 use crate::model::{Needs, Segment, ShmId, State};
-use crate::query::{Attempt, System, attached_refusal, explain, may_control, segment, state_now, words};
+use crate::query::{Attempt, System, attached_refusal, explain, may_control, segment, state_now};
 use crate::sys::{self, On, SysError};
 
 /// What a removal came to.
@@ -194,6 +194,6 @@ fn remove_now(system: &System, id: ShmId) -> Result<Outcome, Error> {
         Err(SysError { errno: Errno::EINVAL | Errno::EIDRM, .. }) => Ok(Outcome::Destroyed),
         Ok(_) | Err(SysError { errno: Errno::EACCES, .. }) => Ok(Outcome::Marked),
         Err(error) => Err(Error::new(Kind::Failed, format!("removed segment {id}, but cannot see what came of it"))
-            .system(words(error.errno, error.call))),
+            .os(error.errno, error.call)),
     }
 }

@@ -6,13 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use super::ui;
 use crate::error::{Error, Exit};
 use crate::process::{GUARD_NAME, STANDBY_NAME, become_command, serve, stand_by, stand_guard};
-use crate::query::{HOLDER_NAME, LAUNCHER_NAME, with_words};
+use crate::query::{HOLDER_NAME, LAUNCHER_NAME};
 use crate::ui::Color;
 
 /// Is one of the processes that this program starts of itself, if it has the name of one.
 pub(super) fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
     let failed = |error: Error| {
-        let error = with_words(error);
         ui(false, Color::Auto).error(&error);
         Exit::Failed(error.kind)
     };

@@ -113,11 +113,7 @@ pub(crate) fn ask_all<T: Send>(
 pub(crate) fn warn_of_closed(context: &mut Context, namespace: &Namespace, error: &Error) {
     let container = namespace.container.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
     let cause = error.cause.as_ref().map(|cause| format!("; {cause}")).unwrap_or_default();
-    context.ui.warning(&format!(
-        "its segments are left out: {} (pid {}{container}){cause}",
-        error.line(),
-        namespace.pid
-    ));
+    context.ui.warning(&format!("its segments are left out: {} (pid {}{container}){cause}", error, namespace.pid));
 }
 
 /// Warns of segments whose namespace was not among those that were visited.

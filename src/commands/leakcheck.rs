@@ -239,7 +239,7 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
             Ok(Cleaned::Kept(reason)) => Some(LeakRemoval::Kept(reason.reason())),
             Err(error) => {
                 context.ui.error(&error);
-                Some(LeakRemoval::Kept(error.line()))
+                Some(LeakRemoval::Kept(error.to_string()))
             }
         },
     };

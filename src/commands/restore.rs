@@ -14,7 +14,7 @@ use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Target, path_text};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
-use crate::query::{resolve, with_words};
+use crate::query::resolve;
 use crate::render::Object;
 
 /// What the manual page adds.
@@ -152,7 +152,7 @@ fn guard(context: &mut Context, key: &KeySpec, size: u64) -> Option<Guard> {
     Guard::start(key, size)
         .map_err(|error| {
             let consequence = "if this command is killed, a segment stays that is not whole";
-            context.ui.warning(&format!("{}: {consequence}", with_words(error).line()));
+            context.ui.warning(&format!("{error}: {consequence}"));
         })
         .ok()
 }

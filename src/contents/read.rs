@@ -6,7 +6,7 @@ use super::checksum::runs;
 use super::transfer::{failed, fault, interrupted};
 use super::{Part, Progress, Range, Source};
 use crate::error::{Error, Kind};
-use crate::query::{System, words};
+use crate::query::System;
 use crate::sys::{self, Attachment, Errno, SparseFile, splice, widen_pipe};
 
 /// How much is copied into our memory at once.
@@ -142,7 +142,7 @@ pub(crate) fn send_sparse(
     progress: Progress<'_>,
 ) -> Result<(), Error> {
     let cannot = |errno| {
-        let error = Error::new(Kind::Failed, "cannot leave holes in standard output").system(words(errno, "lseek"));
+        let error = Error::new(Kind::Failed, "cannot leave holes in standard output").os(errno, "lseek");
         match errno {
             Errno::ESPIPE => error.cause("--sparse wants a file, which a pipe and a terminal are not"),
             Errno::EINVAL => error.cause("standard output only appends (>>), or no file there can be so large"),
@@ -340,7 +340,7 @@ impl<'a> Sender<'a> {
             Errno::EINTR => interrupted()?,
             errno => {
                 let message = format!("cannot write to standard output after {} bytes", self.sent);
-                return Err(Error::new(Kind::Failed, message).system(words(errno, call)));
+                return Err(Error::new(Kind::Failed, message).os(errno, call));
             }
         }
         Ok(())

@@ -2,13 +2,13 @@
 
 use crate::error::{Error, Kind};
 use crate::model::ShmId;
-use crate::query::{huge_page_behind, no_huge_page, words};
+use crate::query::{huge_page_behind, no_huge_page};
 use crate::sys::{self, Attachment, Errno};
 
 /// Makes the error of a copy that failed at an offset.
 pub(super) fn failed(id: ShmId, offset: u64, doing: &str, errno: Errno, call: &'static str) -> Error {
     let error = Error::new(Kind::Failed, format!("cannot {doing} segment {id} at offset {offset}"))
-        .system(words(errno, call))
+        .os(errno, call)
         .target(id.to_string());
     match errno {
         Errno::EFAULT | Errno::ENOMEM | Errno::ENOSPC => error
@@ -42,5 +42,5 @@ pub(super) fn interrupted() -> Result<(), Error> {
 /// Makes the error of an input that cannot be read.
 pub(super) fn unreadable(written: u64, errno: Errno) -> Error {
     Error::new(Kind::Failed, format!("cannot read the input after {written} bytes, which were written"))
-        .system(words(errno, "read"))
+        .os(errno, "read")
 }

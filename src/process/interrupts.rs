@@ -6,7 +6,6 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind};
-use crate::query::words;
 use crate::sys::{self, Wake, Watch};
 
 /// Signals are noted while this exists, and end a wait instead of the program.
@@ -71,7 +70,7 @@ impl Interrupts {
 
 /// Makes the error of a call that only want of resources can fail.
 fn failed(errno: Errno) -> Error {
-    Error::new(Kind::Failed, "cannot wait for signals").system(words(errno, "poll"))
+    Error::new(Kind::Failed, "cannot wait for signals").os(errno, "poll")
 }
 
 /// Ends this process by a signal.

@@ -3,9 +3,9 @@
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, strerror};
 use crate::procfs;
-use crate::query::{System, may_map_itself, spoken, words};
+use crate::query::{System, may_map_itself};
 use crate::sys::{self, On, SysError};
 
 /// Whether a command shall have an IPC namespace of its own.
@@ -60,7 +60,7 @@ pub(crate) fn isolate(system: &System, how: Isolate) -> Result<(Isolation, Vec<S
         (Err(error), Isolate::Auto | Isolate::Never) => {
             let reason = match error.errno {
                 Errno::EPERM => "it takes CAP_SYS_ADMIN".to_owned(),
-                errno => format!("unshare: {}", spoken(errno)),
+                errno => format!("unshare: {}", strerror(errno)),
             };
             let note = format!(
                 "not isolated ({reason}): what is left behind is told by its creators; `--isolate always` makes a user \
@@ -89,7 +89,7 @@ fn carry(system: &System, wanted: &[Limit]) -> Vec<String> {
         let name = name.replace('/', ".");
         Some(format!(
             "the command has another {name} than the {value} here, which cannot be set for it: {}",
-            spoken(errno)
+            strerror(errno)
         ))
     };
     missing(system, wanted).filter_map(set).collect()
@@ -154,7 +154,7 @@ fn cause_of(errno: Errno) -> String {
 /// Makes the error of a system that allows no isolation.
 fn refused(error: SysError, cause: String) -> Error {
     Error::new(Kind::Permission, "cannot isolate the command")
-        .system(words(error.errno, error.call))
+        .os(error.errno, error.call)
         .cause(cause)
         .hint("`--isolate never` runs it in this IPC namespace, and tells what is left by its creators")
 }

@@ -15,7 +15,7 @@ use nix::unistd::execvp;
 
 use super::start_failed;
 use crate::error::{Error, Kind};
-use crate::query::{LAUNCHER_NAME, words};
+use crate::query::LAUNCHER_NAME;
 use crate::sys::{self, Inherited};
 
 /// The exit code of a command that does not exist, as shells have it.
@@ -66,7 +66,7 @@ pub(crate) fn become_command(arguments: impl IntoIterator<Item = OsString>) -> (
     inherited.apply();
     let Err(errno) = execvp(name, &command);
     let word = name.to_string_lossy();
-    let error = Error::new(Kind::Failed, format!("cannot run {word}")).system(words(errno, "execve")).target(word);
+    let error = Error::new(Kind::Failed, format!("cannot run {word}")).os(errno, "execve").target(word);
     match errno {
         Errno::ENOENT => (error, NOT_FOUND),
         _ if !is_found(name) => {

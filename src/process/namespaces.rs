@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Kind};
 use crate::model::{Limits, Segment};
 use crate::procfs;
-use crate::query::{IdMaps, Namespace, System, census, looks_into_all, words};
+use crate::query::{IdMaps, Namespace, System, census, looks_into_all};
 use crate::sys;
 
 /// An IPC namespace as a user named it.
@@ -77,12 +77,12 @@ pub(crate) fn enter_namespace(word: &OsStr) -> Result<IdMaps, Error> {
     let refused = match sys::enter_ipc(file.as_fd()) {
         Ok(()) => return Ok(IdMaps::default()),
         Err(error) if error.errno == Errno::EPERM => error,
-        Err(error) => return Err(cannot(Kind::Failed).system(words(error.errno, error.call))),
+        Err(error) => return Err(cannot(Kind::Failed).os(error.errno, error.call)),
     };
     // Who lacks the right here may have it in the user namespace that owns it, as with containers of their own.
     let denied = |cause: String| {
         cannot(Kind::Permission)
-            .system(words(refused.errno, refused.call))
+            .os(refused.errno, refused.call)
             .cause(cause)
             .hint("root has that right: `sudo shmadm …`")
     };
@@ -106,7 +106,7 @@ fn enter_by_pidfd(pid: i32) -> Result<IdMaps, Error> {
     entered.map(|()| IdMaps::default()).map_err(|error| {
         let kind = if error.errno == Errno::EPERM { Kind::Permission } else { Kind::Failed };
         let failed = Error::new(kind, format!("cannot enter the IPC namespace of process {pid}"))
-            .system(words(error.errno, error.call))
+            .os(error.errno, error.call)
             .target(pid.to_string());
         match error.errno {
             Errno::ESRCH => failed.cause("there is no such process"),
@@ -227,7 +227,7 @@ fn enter_one(system: &System, namespace: &Namespace) -> Result<(), Error> {
     sys::enter_ipc(file.as_fd()).map_err(|error| {
         let kind = if error.errno == Errno::EPERM { Kind::Permission } else { Kind::Failed };
         Error::new(kind, what())
-            .system(words(error.errno, error.call))
+            .os(error.errno, error.call)
             .target(format!("ipc:[{number}]"))
             .cause("it takes CAP_SYS_ADMIN, here and in the user namespace that owns it")
     })

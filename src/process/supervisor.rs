@@ -14,7 +14,7 @@ use super::standby::Standby;
 use crate::error::{Error, Kind};
 use crate::model::{Key, ShmId, lossless};
 use crate::procfs;
-use crate::query::{Calls, Descendants, Evidence, System, words};
+use crate::query::{Calls, Descendants, Evidence, System};
 use crate::sys::{self, Arrival, Call, Inbox, Inherited, Listener, Seized};
 
 /// The time between two looks at the descendants.
@@ -68,7 +68,7 @@ fn most_observed() -> usize {
 /// # Errors
 /// It cannot be started; or traced (Permission).
 pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> Result<Supervised, Error> {
-    let failed = |errno| Error::new(Kind::Failed, "cannot supervise the command").system(words(errno, "signalfd"));
+    let failed = |errno| Error::new(Kind::Failed, "cannot supervise the command").os(errno, "signalfd");
     let inherited = Inherited::read();
     let inbox = Inbox::open().map_err(failed)?;
     // Whoever loses his parent becomes our child. No kernel that this program runs on lacks it.
@@ -201,7 +201,7 @@ fn start_traced(inherited: Inherited, command: &[OsString]) -> Result<(i32, Trac
 /// Makes the error of a trace that is not to be had.
 fn cannot_trace(error: sys::SysError) -> Error {
     let kind = if error.errno == Errno::EACCES { Kind::Permission } else { Kind::Failed };
-    let failed = Error::new(kind, "cannot trace the command").system(words(error.errno, error.call));
+    let failed = Error::new(kind, "cannot trace the command").os(error.errno, error.call);
     match error.errno {
         Errno::EACCES => failed
             .cause(

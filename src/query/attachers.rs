@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::judge::Judge;
 use super::processes::{Found, Wanted, inode_of, look_into};
 use super::rights::looks_into_all;
-use super::{System, segment, words};
+use super::{System, segment};
 use crate::error::{Error, Kind};
 use crate::model::{Attachers, HiddenBy, Needs, Segment, ShmId};
 use crate::procfs::{self, ProcError};
@@ -121,7 +121,7 @@ fn find(system: &System, segments: &[&Segment], everything: bool) -> Result<Foun
         ProcError::Format { .. } => Error::new(Kind::Failed, format!("cannot look into processes: {error}")),
     };
     let devices = system.segment_devices().map_err(|errno| {
-        Error::new(Kind::Failed, "cannot tell which mappings are segments").system(words(errno, "memfd_create"))
+        Error::new(Kind::Failed, "cannot tell which mappings are segments").os(errno, "memfd_create")
     })?;
     let mut ids: Vec<u64> = segments.iter().map(|segment| inode_of(segment.id)).collect();
     ids.sort_unstable();

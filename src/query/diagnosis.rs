@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::place::{anywhere, explain_place, explain_range};
 use super::rights::{CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, granted, has_capability};
 use super::{Filter, System, inventory, is_taken, limits, segment, segment_with_key};
-use crate::error::{Error, Kind, SystemWords};
+use crate::error::{Error, Kind};
 use crate::model::{Access, Key, Limits, Needs, Segment, ShmId, Size, State};
 use crate::procfs;
 use crate::sys::{self, CreateFlags, On, Place, SysError};
@@ -99,26 +99,6 @@ impl Attempt {
     }
 }
 
-/// Gives a failed call in the system's words.
-pub(crate) fn words(errno: Errno, call: &'static str) -> SystemWords {
-    SystemWords { text: spoken(errno), errno: format!("{errno:?}"), call }
-}
-
-/// Gives what the C library says of an errno, which is what other programs print.
-pub(crate) fn spoken(errno: Errno) -> String {
-    let code = errno as i32;
-    let text = std::io::Error::from_raw_os_error(code).to_string();
-    text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text).to_owned()
-}
-
-/// Completes an error that has only an errno's number with the system's words.
-pub(crate) fn with_words(mut error: Error) -> Error {
-    match error.os.take() {
-        Some((code, call)) => error.system(words(Errno::from_raw(code), call)),
-        None => error,
-    }
-}
-
 /// Turns a failed call into the user's error.
 pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> Error {
     let kind = match failure.errno {
@@ -127,7 +107,7 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
         Errno::EEXIST => Kind::Exists,
         _ => Kind::Failed,
     };
-    let error = Error::new(kind, attempt.says()).system(words(failure.errno, failure.call));
+    let error = Error::new(kind, attempt.says()).os(failure.errno, failure.call);
     let error = match failure.target {
         On::Id(id) => error.target(id.to_string()),
         On::Key(Key::PRIVATE) | On::Index(_) | On::Nothing => error,

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::processes::has_attached;
-use super::{Attempt, System, explain, words};
+use super::{Attempt, System, explain};
 use crate::error::{Error, Kind};
 use crate::model::ShmId;
 use crate::procfs::{self, ProcError};
@@ -70,8 +70,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
             Err(error) => return Err(explain(system, &Attempt::Detach(id), error)),
         };
         let devices = devices.as_ref().map_err(|errno| {
-            Error::new(Kind::Failed, format!("cannot look for holders of segment {id}"))
-                .system(words(*errno, "memfd_create"))
+            Error::new(Kind::Failed, format!("cannot look for holders of segment {id}")).os(*errno, "memfd_create")
         })?;
         if named(pid).map_err(failed)? && is_holder(system, pid, id, devices).or_else(none_of_ours).map_err(failed)? {
             found.push(Holder { pid, pidfd });

@@ -7,8 +7,8 @@ use std::thread::{Builder, ScopedJoinHandle};
 use nix::errno::Errno;
 
 use super::huge::resident;
-use super::{Attempt, System, explain, words};
-use crate::error::{Error, Kind, SystemWords};
+use super::{Attempt, System, explain};
+use crate::error::{Error, Kind, OsError};
 use crate::model::{Needs, Segment, ShmId};
 use crate::procfs;
 use crate::sys::{self, Record, SysError};
@@ -196,10 +196,10 @@ fn complete_one(system: &System, segment: &mut Segment, needs: Needs) {
     system.complete(segment, needs);
 }
 
-/// Calls shmctl(IPC_STAT) and nothing else, for who wants to see what it returns.
+/// Calls shmctl(IPC_STAT) and nothing else, to show what it returns.
 ///
 /// # Errors
 /// The call's.
-pub(crate) fn call_stat(id: ShmId) -> Result<Segment, SystemWords> {
-    sys::stat(id).map_err(|error| words(error.errno, error.call))
+pub(crate) fn call_stat(id: ShmId) -> Result<Segment, OsError> {
+    sys::stat(id).map_err(|error| OsError::new(error.errno, error.call))
 }

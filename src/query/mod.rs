@@ -27,7 +27,7 @@ mod tally;
 
 pub(crate) use attachers::{add_attachers, add_attachers_and_find_strays};
 pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
-pub(crate) use diagnosis::{Attempt, explain, spoken, with_words, words};
+pub(crate) use diagnosis::{Attempt, explain};
 pub(crate) use filter::{Filter, TEN_MINUTES};
 pub(crate) use holders::{HOLDER_NAME, Holder, holders};
 pub(crate) use huge::{huge_page_size, no_huge_page};

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 
-use super::{Attempt, System, explain, inventory, segment, words};
+use super::{Attempt, System, explain, inventory, segment};
 use crate::error::{Error, Kind};
 use crate::model::{Ftok, Key, Name, Needs, Segment, ShmId, Target, path_text};
 use crate::sys::{self, On, SysError};
@@ -101,9 +101,8 @@ pub(crate) fn key_of(ftok: &Ftok) -> Result<Key, Error> {
     let path = &ftok.path;
     let file = std::fs::metadata(path).map_err(|error| {
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-        let words = words(errno, "stat");
         let kind = if errno == Errno::EACCES { Kind::Permission } else { Kind::Failed };
-        let error = Error::new(kind, format!("cannot make a key of {}", path_text(path))).system(words);
+        let error = Error::new(kind, format!("cannot make a key of {}", path_text(path))).os(errno, "stat");
         let error = error.target(path_text(path));
         if errno == Errno::EACCES {
             return error.cause("a directory on the way to it may not be searched by this user");

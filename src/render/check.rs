@@ -145,7 +145,7 @@ pub(crate) fn write_check_json(out: &mut impl Write, readings: &[Reading]) -> io
 /// Gives the one line of a failure, from which no verdict can be had.
 pub(crate) fn unknown_line(error: &Error) -> String {
     let cause = error.cause.as_deref().map(|cause| format!("; {cause}")).unwrap_or_default();
-    format!("{SERVICE} UNKNOWN: {}", harmless(&format!("{}{cause}", error.line())))
+    format!("{SERVICE} UNKNOWN: {}", harmless(&format!("{error}{cause}")))
 }
 
 /// Makes text harmless for a line of a plugin, in which a bar begins the performance data.

@@ -167,10 +167,10 @@ pub(crate) fn write_error_json(out: &mut impl Write, error: &Error) -> io::Resul
     let mut object = Object::schema(out)?;
     let mut inner = Object::open(object.field("error")?)?;
     inner.text("kind", error.kind.word())?;
-    inner.text("errno", error.errno())?;
-    inner.text("call", error.system.as_ref().map(|words| words.call))?;
+    inner.text("errno", error.source.map(|source| source.name()).as_deref())?;
+    inner.text("call", error.source.map(|source| source.call))?;
     inner.text("target", error.target.as_deref())?;
-    inner.text("message", error.line().as_str())?;
+    inner.text("message", error.to_string().as_str())?;
     inner.text("cause", error.cause.as_deref())?;
     inner.list("hints", &error.hints, |out, hint| write_string(out, hint))?;
     inner.close()?;

@@ -142,8 +142,8 @@ fn write_common<W: Write>(
     object.list("failed", failed, |out, failure| {
         let mut object = Object::open(out)?;
         object.text("target", failure.target.as_str())?;
-        object.text("error", failure.error.line().as_str())?;
-        object.text("errno", failure.error.errno())?;
+        object.text("error", failure.error.to_string().as_str())?;
+        object.text("errno", failure.error.source.map(|source| source.name()).as_deref())?;
         object.number("code", failure.error.kind.code())?;
         object.text("cause", failure.error.cause.as_deref())?;
         object.list("hints", &failure.error.hints, |out, hint| write_string(out, hint))?;

@@ -24,7 +24,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "commands"]),
     ("clap_complete", &["commands"]),
     ("libm", &["sys"]),
-    ("nix", &["act", "process", "query", "sys"]),
+    ("nix", &["act", "error", "process", "query", "sys"]),
     ("shmadm", &["main"]),
     ("comfy_table", &["render"]),
     ("prometheus_client", &["render"]),

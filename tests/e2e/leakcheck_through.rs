@@ -155,6 +155,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             let report = std::fs::read_to_string(shm.path().join("report")).unwrap();
             assert_eq!((is_report(&report), report.lines().count()), (true, 1));
             check("--report /dev/null", "").exits(0);
+            let mut command = leakcheck(&["-q", "--isolate", "never", "--report", "/dev/full"], "exit 1");
+            finish(&mut command).exits(1).says("cannot write /dev/full: No space left on device (ENOSPC, write)");
             assert!(check("--report /dev/stderr", "").exits(0).stderr.starts_with('{'));
             nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
             check("--report pipe", "").exits(125).says("cannot write pipe");

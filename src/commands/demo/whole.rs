@@ -212,6 +212,6 @@ fn destroy(made: Unfinished, context: &mut Context, teller: &mut Teller) -> Resu
 fn stat_result(id: ShmId) -> String {
     match call_stat(id) {
         Ok(_) => "0".to_owned(),
-        Err(words) => format!("-1 {} ({})", words.errno, words.text),
+        Err(error) => format!("-1 {} ({})", error.name(), error.text()),
     }
 }
