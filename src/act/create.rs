@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Kind};
 use crate::model::{Key, KeySpec, Mode, ShmId};
 use crate::query::{Attempt, System, explain, huge_page_size, key_of, rmid_forced};
-use crate::sys::{self, CreateFlags};
+use crate::sys::{self, CreateFlags, SysError};
 
 /// How often a random key that turns out to be taken is drawn anew.
 const DRAWS: usize = 1000;
@@ -80,6 +80,18 @@ impl Drop for Unfinished {
 /// shmget's, explained; a key that is taken where it must not be, or whose segment would be changed (Refused); and
 /// a segment that would die with this process (`kernel.shm_rmid_forced`, Refused).
 pub(crate) fn create(system: &System, creation: &Creation) -> Result<Opened, Error> {
+    create_with(system, creation, |key, size, flags| Ok(sys::create(key, size, flags)))
+}
+
+/// Creates or opens a segment as [`create`] does, but has another process call shmget(2).
+///
+/// # Errors
+/// Those of [`create`], and those of `shmget` itself.
+pub(crate) fn create_with(
+    system: &System,
+    creation: &Creation,
+    mut shmget: impl FnMut(Key, u64, CreateFlags) -> Result<Result<ShmId, SysError>, Error>,
+) -> Result<Opened, Error> {
     let flags = CreateFlags {
         mode: creation.mode,
         huge: creation.huge.map(|size| size.map(u64::trailing_zeros)),
@@ -90,13 +102,13 @@ pub(crate) fn create(system: &System, creation: &Creation) -> Result<Opened, Err
         Some(size) => size.or_else(|| huge_page_size(system)).unwrap_or_else(|| system.page_size()),
     };
     let size = creation.size.unwrap_or(default_size);
-    let make = |key: Key| {
+    let mut make = |key: Key| {
         let taken = || creation.exclusive && key != Key::PRIVATE && sys::find_key(key, 0).is_ok();
         // What is taken is not made, and so need not be held: the call will say so.
         if !creation.held && rmid_forced(system) == Some(true) && !taken() {
             return Err(dies_with_us());
         }
-        match sys::create(key, size, flags) {
+        match shmget(key, size, flags)? {
             Ok(id) => Ok(Some(Opened::New(Unfinished(id)))),
             // A random key that is taken is drawn anew, whether an existing segment is an error or not.
             Err(error)

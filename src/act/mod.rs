@@ -10,7 +10,7 @@ mod report;
 mod set;
 
 pub(crate) use attach::{Use, attach, detached};
-pub(crate) use create::{Creation, Opened, Unfinished, create};
+pub(crate) use create::{Creation, Opened, Unfinished, create, create_with};
 pub(crate) use destination::{is_root_or_caller, own_link_target};
 pub(crate) use detach::detach;
 pub(crate) use file::NewFile;

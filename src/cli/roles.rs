@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::ui;
 use crate::error::{Error, Exit};
-use crate::process::{GUARD_NAME, STANDBY_NAME, become_command, serve, stand_by, stand_guard};
+use crate::process::{GUARD_NAME, STANDBY_NAME, become_command, guard_main, serve, stand_by};
 use crate::query::{HOLDER_NAME, LAUNCHER_NAME};
 use crate::ui::Color;
 
@@ -20,7 +20,7 @@ pub(super) fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
     let result = if is(HOLDER_NAME) {
         serve(words())
     } else if is(GUARD_NAME) {
-        stand_guard(words())
+        guard_main()
     } else if is(STANDBY_NAME) {
         stand_by()
     } else if name == LAUNCHER_NAME {

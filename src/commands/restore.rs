@@ -34,11 +34,11 @@ pub(crate) const MANUAL: Manual = Manual {
             has lost its holes take no memory. Huge pages are promised from their pool, which must have as many. Whoever \
             makes a segment may give it to another user, and stays its creator. Of owner and group the numbers count, \
             whatever names they have here.\n\n\
-            Should it be killed (SIGKILL, or for want of memory), a process that bears the name shmadm-guard, and waits \
-            beside it, removes what is not whole yet. If that one is killed as well, or there was no process to be had, \
-            which is told, a segment stays with the recorded key, mode 0600 and no attachment, since no segment can be \
-            made without its key and given it later: `shmadm rm KEY` removes it, and prune takes it for the orphan that it \
-            is.",
+            If restore is killed (by SIGKILL or for lack of memory), a second process, shmadm-guard, removes the incomplete \
+            segment. The guard creates the segment, so it is shown as the creator. If both processes are killed, or the \
+            guard cannot be started (restore warns then), an incomplete segment can stay. It has the recorded key, since \
+            a segment cannot get its key later, mode 0600 and no attachment: `shmadm rm KEY` removes it, and prune takes \
+            it for the orphan that it is.",
 };
 
 /// Make a segment anew from what dump has written
@@ -96,13 +96,16 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         changing: None,
         held: args.hold,
     };
-    let mut guard = guard(context, &creation.key, recorded.size);
-    let Opened::New(unfinished) = act::create(&context.system, &creation).map_err(advised)? else {
+    let mut guard = start_guard(context);
+    let opened = match &mut guard {
+        Some(guard) => {
+            act::create_with(&context.system, &creation, |key, size, flags| guard.create(&interrupts, key, size, flags))
+        }
+        None => act::create(&context.system, &creation),
+    };
+    let Opened::New(unfinished) = opened.map_err(advised)? else {
         return Err(Error::new(Kind::Exists, "a segment has that key"));
     };
-    if let Some(guard) = &mut guard {
-        guard.tell(unfinished.id());
-    }
     let made = look(context, unfinished.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &made, Hold::plain())).transpose()?;
     // Zeros that were in memory are again; but a file copied without its holes shall not take what never was.
@@ -122,8 +125,8 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         },
     )?;
     interrupts.check()?;
-    // It is whole: who has been told of it shall not see it go.
-    drop(guard);
+    // Before the segment is reported: one that was reported must not be removed.
+    guard.map_or(Ok(()), Guard::release)?;
     report(context, unfinished, holder)
 }
 
@@ -142,16 +145,11 @@ fn advised(mut error: Error) -> Error {
     }
 }
 
-/// Has what is made here removed should we be killed before it is whole.
-fn guard(context: &mut Context, key: &KeySpec, size: u64) -> Option<Guard> {
-    let key = match key {
-        KeySpec::Private => Some(Key::PRIVATE),
-        KeySpec::Key(key) => Some(*key),
-        KeySpec::Random | KeySpec::Ftok(_) => None,
-    };
-    Guard::start(key, size)
+/// Starts the process that removes the segment if this one is killed before the segment is complete.
+fn start_guard(context: &mut Context) -> Option<Guard> {
+    Guard::start()
         .map_err(|error| {
-            let consequence = "if this command is killed, a segment stays that is not whole";
+            let consequence = "if this command is killed, an incomplete segment stays";
             context.ui.warning(&format!("{error}: {consequence}"));
         })
         .ok()

@@ -1,91 +1,126 @@
-//! The guard: this program executed anew, which removes a segment that is not whole yet should its maker be killed.
+//! The guard: a second process of this program that creates a segment for the first, its maker, and removes it if the
+//! maker exits before the segment is complete.
 //!
-//! A key is given to a segment as it is made and never later, so that whoever fills a new segment cannot hide it until it
-//! is whole; and a process that is killed cleans up nothing. The guard has the end of a pipe from the maker as its standard
-//! input. It is told the segment's id, and that there is nothing to do any more; if the pipe ends without that word, it
-//! does what the maker would have done after a failure. The maker can be killed before it has told the id: then the guard
-//! takes the segment only that can be no other.
+//! A segment has its key from the moment shmget(2) creates it, so other processes can find it while it is filled; and a
+//! process that is killed cleans up nothing. The guard calls shmget itself, so it always knows which segment to remove.
+//! If the maker called it and were killed before it could send the id, the guard would have to search for a segment that
+//! looks right, and could take another user's: a creator's pid may have been reused.
+//!
+//! The maker writes requests to the guard's standard input, a line each, until one succeeds; the guard answers on its
+//! standard output. A byte after that releases the guard. If standard input ends without that byte, the guard removes the
+//! segment.
 
 use std::ffi::CStr;
-use std::io::{ErrorKind, PipeWriter, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::start_failed;
+use super::{Interrupts, start_failed};
 use crate::error::{Error, Kind};
-use crate::model::{Key, Mode, Needs, Segment, ShmId};
-use crate::query::{Attempt, System, explain, holders, inventory, segment};
-use crate::sys;
+use crate::model::{Key, Needs, ShmId};
+use crate::query::{Attempt, System, explain, holders, segment};
+use crate::sys::{self, CreateFlags, On, SysError};
 
 /// The name of a guard.
 pub(crate) const GUARD_NAME: &CStr = c"shmadm-guard";
 
-/// The word that there is nothing to do any more; no id is negative.
-const DONE: i32 = -1;
-/// How long a guard may take to end; one that takes longer must have been stopped (SIGSTOP), and nothing hangs on it any more.
+/// The byte that releases a guard.
+const RELEASE: &[u8] = b".";
+/// How long to wait for a guard to exit. One that takes longer is stopped (SIGSTOP), and nothing depends on it any more.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A guard at work. Dropped, it has nothing to do any more; and it acts if this process is killed before.
+/// A running guard. Dropped before it is released, it removes the segment that it has created.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// It.
+    /// The process.
     child: Child,
-    /// By which it learns what to do, and that we are gone.
-    words: Option<PipeWriter>,
+    /// Its standard input; `None` once it is closed.
+    requests: Option<PipeWriter>,
+    /// Its standard output.
+    answers: BufReader<PipeReader>,
 }
 
 impl Guard {
-    /// Starts one, before this process makes a segment with this key, or any but a private one if `None`, with so many bytes
-    /// and [`Mode::PRIVATE`]; and returns once it is at work.
+    /// Starts a guard, which creates nothing yet.
     ///
     /// # Errors
-    /// There is no process to be had, or it ended, or a signal has asked us to end.
-    pub(crate) fn start(key: Option<Key>, size: u64) -> Result<Self, Error> {
+    /// The process cannot be started.
+    pub(crate) fn start() -> Result<Self, Error> {
         let failed = |error: std::io::Error| start_failed("cannot start a guard", &error);
-        let (waiting, words) = std::io::pipe().map_err(failed)?;
+        let (stdin, requests) = std::io::pipe().map_err(failed)?;
+        let (answers, stdout) = std::io::pipe().map_err(failed)?;
         let child = Command::new("/proc/self/exe")
             .arg0(GUARD_NAME.to_string_lossy().as_ref())
-            .args(Made { by: std::process::id().cast_signed(), key, size }.arguments())
             .current_dir("/")
-            .stdin(OwnedFd::from(waiting))
-            .stdout(Stdio::piped())
+            .stdin(OwnedFd::from(stdin))
+            .stdout(OwnedFd::from(stdout))
             .stderr(Stdio::null())
-            // Ctrl-C, and what kills our whole group, shall not reach it.
+            // Ctrl-C, and a signal that kills the maker's process group, must not reach it.
             .process_group(0)
             .spawn()
             .map_err(failed)?;
-        let mut guard = Self { child, words: Some(words) };
-        let mut answer = guard.child.stdout.take();
-        loop {
-            match answer.as_mut().map_or(Ok(0), |answer| answer.read(&mut [0])) {
-                Ok(0) => return Err(Error::new(Kind::Failed, "cannot start a guard: it ended before it was at work")),
-                Ok(_) => return Ok(guard),
-                Err(error) if error.kind() == ErrorKind::Interrupted && sys::caught().is_none() => {}
-                Err(error) => return Err(failed(error)),
-            }
+        Ok(Self { child, requests: Some(requests), answers: BufReader::new(answers) })
+    }
+
+    /// Has the guard create a segment, as [`sys::create`] does; returns the result of its shmget(2).
+    ///
+    /// # Errors
+    /// The guard exited before it answered, or a signal asked this process to end.
+    pub(crate) fn create(
+        &mut self,
+        interrupts: &Interrupts,
+        key: Key,
+        size: u64,
+        flags: CreateFlags,
+    ) -> Result<Result<ShmId, SysError>, Error> {
+        let failed = |error, call| Error::io("cannot create a segment through the guard", &error, call);
+        match self.write(Request { key, size, flags }.to_line().as_bytes()) {
+            // It has exited: the answer, which is empty then, leads to the error.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.map_err(|error| failed(error, "write"))?,
+        }
+        interrupts.wait(None, Some(self.answers.get_ref().as_fd()))?;
+        interrupts.check()?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line).map_err(|error| failed(error, "read"))?;
+        parse_answer(&line, key).ok_or_else(|| self.exited(key))
+    }
+
+    /// Releases the guard: the segment stays.
+    ///
+    /// # Errors
+    /// The guard cannot be reached, and will remove the segment.
+    pub(crate) fn release(mut self) -> Result<(), Error> {
+        match self.write(RELEASE) {
+            // One that was killed removes nothing.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| Error::io("cannot release the guard", &error, "write")),
         }
     }
 
-    /// Tells which segment it is.
-    pub(crate) fn tell(&mut self, id: ShmId) {
-        self.say(id.raw());
+    /// Writes to the guard's standard input.
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.requests.as_mut().map_or(Ok(()), |requests| requests.write_all(bytes))
     }
 
-    /// Says a word. A guard that cannot hear it is gone, and nothing depends on it but who is killed.
-    fn say(&mut self, word: i32) {
-        let _ = self.words.as_mut().map(|words| words.write_all(&word.to_ne_bytes()));
+    /// Returns the error of a guard that exited before it answered.
+    fn exited(&mut self, key: Key) -> Error {
+        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+        let key = if key == Key::PRIVATE { "private".to_owned() } else { key.to_string() };
+        Error::new(Kind::Failed, format!("cannot create a segment: the guard exited before it answered: {status}"))
+            .cause("shmadm-guard may have created the segment before that")
+            .hint(format!("`shmadm list --key {key}` shows the segment, if there is one"))
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.say(DONE);
-        self.words = None;
-        // Where nobody reaps orphans it would stay for ever. A signal ends the wait, as it does any other.
+        self.requests = None;
+        // Without a process that reaps orphans it would stay a zombie. A signal ends the wait.
         if let Ok(pidfd) = sys::open_pidfd(self.child.id().cast_signed()) {
             let _ = sys::wait_ended(&pidfd, PATIENCE);
         }
@@ -93,99 +128,100 @@ impl Drop for Guard {
     }
 }
 
-/// What a guard knows of a segment before it is made.
-#[derive(Clone, Copy, Debug)]
-struct Made {
-    /// The pid of its creator.
-    by: i32,
-    /// Its key; any but that of a private one if `None`.
-    key: Option<Key>,
-    /// Its size in bytes.
+/// The arguments of a shmget(2) that the guard is to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Request {
+    /// The key.
+    key: Key,
+    /// The size in bytes.
     size: u64,
+    /// The rest.
+    flags: CreateFlags,
 }
 
-impl Made {
-    /// Gives the guard's arguments, which `ps` shows.
-    fn arguments(self) -> [String; 3] {
-        let key = self.key.map_or_else(|| "random".to_owned(), |key| key.to_string());
-        [format!("by={}", self.by), format!("key={key}"), format!("size={}", self.size)]
+impl Request {
+    /// Returns the line that the maker writes. It is short enough for a pipe to take it as a whole or not at all.
+    fn to_line(self) -> String {
+        format!("{} {} {}\n", self.key.to_kernel(), self.size, self.flags.to_kernel())
     }
 
-    /// Reads them back.
-    fn from_arguments(arguments: impl Iterator<Item = String>) -> Option<Self> {
-        let (mut by, mut key, mut size) = (None, None, None);
-        for argument in arguments {
-            match argument.split_once('=')? {
-                ("by", number) => by = number.parse().ok(),
-                ("key", "random") => key = Some(None),
-                ("key", number) => key = Key::parse(number).ok().map(Some),
-                ("size", number) => size = number.parse().ok(),
-                _ => return None,
-            }
-        }
-        Some(Self { by: by?, key: key?, size: size? })
-    }
-
-    /// Tells whether a segment of which no id was told can be the one: it is as it was to be made, and nobody has ever
-    /// attached it, which would have come after the id was told.
-    fn can_be(self, segment: &Segment, uid: u32) -> bool {
-        let unused = segment.nattch == 0 && segment.lpid.is_none() && segment.atime.is_none() && !segment.dest;
-        let bare = segment.size == self.size && segment.mode == Mode::PRIVATE;
-        let keyed = self.key.map_or(segment.key != Key::PRIVATE, |key| segment.key == key);
-        segment.cpid == Some(self.by) && segment.cuid == uid && bare && keyed && unused
+    /// Parses that line.
+    fn parse(line: &str) -> Option<Self> {
+        let mut numbers = line.split_ascii_whitespace();
+        Some(Self {
+            key: Key::from_kernel(numbers.next()?.parse().ok()?),
+            size: numbers.next()?.parse().ok()?,
+            flags: CreateFlags::from_kernel(numbers.next()?.parse().ok()?),
+        })
     }
 }
 
-/// Is the guard, until its maker has no more use for it or is gone.
+/// Returns the guard's answer to a request.
+fn answer(created: Result<ShmId, SysError>) -> String {
+    match created {
+        Ok(id) => format!("created {id}\n"),
+        Err(error) => format!("failed {}\n", error.errno as i32),
+    }
+}
+
+/// Parses the answer to a request for a key.
+fn parse_answer(line: &str, key: Key) -> Option<Result<ShmId, SysError>> {
+    let (word, number) = line.trim_end().split_once(' ')?;
+    let number = number.parse().ok()?;
+    match word {
+        "created" => ShmId::new(number).map(Ok),
+        "failed" => Some(Err(SysError { errno: Errno::from_raw(number), call: "shmget", target: On::Key(key) })),
+        _ => None,
+    }
+}
+
+/// Runs the guard, until it is released or its maker has exited.
 ///
 /// # Errors
-/// It was not started by a maker, or cannot find or remove what that left.
-pub(crate) fn stand_guard(arguments: impl Iterator<Item = String>) -> Result<(), Error> {
-    let unusable = || Error::new(Kind::Usage, "shmadm-guard is started by `shmadm restore` alone");
-    let made = Made::from_arguments(arguments).ok_or_else(unusable)?;
+/// It was not started by a [`Guard`], or cannot remove the segment.
+pub(crate) fn guard_main() -> Result<(), Error> {
+    let unusable = || Error::new(Kind::Usage, "shmadm-guard is started only by `shmadm restore`");
     sys::close_inherited();
     sys::set_name(GUARD_NAME);
-    // Whoever asks all processes of a service to end asks the maker as well, who cleans up himself.
+    // A signal to all processes of a service reaches the maker too, which cleans up by itself.
     sys::block_signals();
+    let failed = |error| Error::io("cannot guard a segment", &error, "read");
+    let mut input = std::io::stdin().lock();
+    let (_, output) = sys::standard_input_and_output();
+    let (id, answered) = loop {
+        let mut line = String::new();
+        input.read_line(&mut line).map_err(failed)?;
+        let Request { key, size, flags } = Request::parse(&line).ok_or_else(unusable)?;
+        let created = sys::create(key, size, flags);
+        let line = answer(created);
+        let answered = sys::write(output, line.as_bytes()) == Ok(line.len());
+        if let Ok(id) = created {
+            break (id, answered);
+        }
+    };
+    if !answered {
+        // The maker does not know the id.
+        return remove(id);
+    }
+    match input.read_exact(&mut [0; RELEASE.len()]) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => remove(id),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Removes the segment that this process has created, and ends the holder that was started for it.
+fn remove(id: ShmId) -> Result<(), Error> {
     let system = System::new();
-    // Its number may become another process's once it is gone.
-    let maker = sys::open_pidfd(made.by).ok();
-    let mut before = inventory(&system, Needs::empty())?;
-    before.retain(|segment| segment.cpid == Some(made.by));
-    if !sys::answer_and_let_go(b".") {
+    // No other process has this pid while we run, so a segment with it as creator is the one that we have created, even
+    // if others have removed that one and created many since.
+    let own = Some(std::process::id().cast_signed());
+    if segment(&system, id, Needs::empty())?.is_none_or(|segment| segment.cpid != own) {
         return Ok(());
     }
-    let mut heard = Vec::new();
-    std::io::stdin().read_to_end(&mut heard).map_err(|error| Error::io("cannot stand guard", &error, "read"))?;
-    let words: Vec<_> = heard.as_chunks().0.iter().map(|word| i32::from_ne_bytes(*word)).collect();
-    let left = match words.as_slice() {
-        [.., DONE] => None,
-        [told, ..] => {
-            let id = ShmId::new(*told).ok_or_else(unusable)?;
-            segment(&system, id, Needs::empty())?.filter(|segment| segment.cpid == Some(made.by))
-        }
-        [] => find(&system, made, maker.as_ref(), &before)?,
-    };
-    left.map_or(Ok(()), |left| remove(&system, left.id))
-}
-
-/// Finds what a maker made that was killed before it could tell of it, and had not made before the guard was there; `None`
-/// also if that cannot be told for certain.
-fn find(system: &System, made: Made, maker: Option<&OwnedFd>, before: &[Segment]) -> Result<Option<Segment>, Error> {
-    let mut found = inventory(system, Needs::empty())?;
-    found.retain(|segment| made.can_be(segment, system.uid()) && before.iter().all(|known| known.id != segment.id));
-    // Looked at last, so that nothing found was made by another process that has the number now.
-    let nobody_has_it = || sys::open_pidfd(made.by).is_err_and(|error| error.errno == Errno::ESRCH);
-    let is_known = maker.is_some_and(sys::is_unreaped) || nobody_has_it();
-    // The maker makes one.
-    Ok(if found.len() == 1 && is_known { found.pop() } else { None })
-}
-
-/// Removes a segment, and ends the holder that was started for it.
-fn remove(system: &System, id: ShmId) -> Result<(), Error> {
-    sys::remove(id).map_err(|error| explain(system, &Attempt::Remove(id), error))?;
-    for holder in holders(system, id)? {
-        // One that cannot be asked is gone already.
+    sys::remove(id).map_err(|error| explain(&system, &Attempt::Remove(id), error))?;
+    for holder in holders(&system, id)? {
+        // One that cannot be signalled has exited.
         let _ = sys::ask_to_end(&holder.pidfd, holder.pid);
     }
     Ok(())
@@ -194,45 +230,26 @@ fn remove(system: &System, id: ShmId) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Stamp;
-
-    /// A guard's task.
-    const MADE: Made = Made { by: 77, key: Some(Key::new(5)), size: 9000 };
-
-    /// A segment that has just been made by that process.
-    fn made() -> Segment {
-        Segment { cpid: Some(77), cuid: 5, key: Key::new(5), size: 9000, mode: Mode::PRIVATE, ..Segment::bare() }
-    }
+    use crate::model::Mode;
 
     #[test]
-    fn the_task_is_told_by_arguments() {
-        for made in [MADE, Made { key: None, ..MADE }, Made { key: Some(Key::PRIVATE), ..MADE }] {
-            let told = Made::from_arguments(made.arguments().into_iter()).unwrap();
-            assert_eq!(told.arguments(), made.arguments());
-        }
-        for wrong in [&["by=77", "key=5"][..], &["by=77", "key=5", "size=x"], &["by=77", "more"], &[]] {
-            assert!(Made::from_arguments(wrong.iter().map(ToString::to_string)).is_none(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn of_what_no_id_was_told_everything_must_fit() {
-        assert!(MADE.can_be(&made(), 5));
-        assert!(!MADE.can_be(&made(), 6), "another user's");
-        for other in [
-            Segment { cpid: Some(78), ..made() },
-            Segment { cpid: None, ..made() },
-            Segment { key: Key::PRIVATE, ..made() },
-            Segment { size: 9001, ..made() },
-            Segment { mode: Mode::parse("640").unwrap(), ..made() },
-            Segment { nattch: 1, ..made() },
-            Segment { lpid: Some(77), ..made() },
-            Segment { atime: Some(Stamp(1000)), ..made() },
-            Segment { dest: true, ..made() },
+    fn requests_and_answers_are_parsed_as_they_were_written() {
+        let flags = CreateFlags { mode: Mode::PRIVATE, huge: None, no_reserve: false };
+        for (key, size, flags) in [
+            (Key::PRIVATE, 1, flags),
+            (Key::new(u32::MAX), u64::MAX, CreateFlags { huge: Some(None), ..flags }),
+            (Key::new(1234), 9000, CreateFlags { huge: Some(Some(34)), no_reserve: true, ..flags }),
         ] {
-            assert!(!MADE.can_be(&other, 5), "{other:?}");
+            let request = Request { key, size, flags };
+            assert_eq!(Request::parse(&request.to_line()), Some(request));
+            let failure = SysError { errno: Errno::ENOSPC, call: "shmget", target: On::Key(key) };
+            for created in [Ok(ShmId::new(i32::MAX).unwrap()), Err(failure)] {
+                assert_eq!(parse_answer(&answer(created), key), Some(created));
+            }
         }
-        let random = Made { key: None, ..MADE };
-        assert!(random.can_be(&made(), 5) && !random.can_be(&Segment { key: Key::PRIVATE, ..made() }, 5));
+        for line in ["", "1234 9000\n", "1234 9000 x\n"] {
+            assert_eq!(Request::parse(line), None);
+            assert_eq!(parse_answer(line, Key::PRIVATE), None);
+        }
     }
 }

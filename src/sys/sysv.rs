@@ -10,7 +10,7 @@ use super::{On, SysError};
 use crate::model::{Key, Mode, Segment, ShmId, Stamp};
 
 /// How shmget shall make a segment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CreateFlags {
     /// Permission bits.
     pub(crate) mode: Mode,
@@ -18,6 +18,29 @@ pub(crate) struct CreateFlags {
     pub(crate) huge: Option<Option<u32>>,
     /// SHM_NORESERVE: promise no memory.
     pub(crate) no_reserve: bool,
+}
+
+impl CreateFlags {
+    /// Returns the flags of shmget(2).
+    pub(crate) fn to_kernel(self) -> c_int {
+        let mut bits = c_int::from(self.mode.bits());
+        if let Some(logarithm) = self.huge {
+            bits |= libc::SHM_HUGETLB;
+            bits |= (logarithm.unwrap_or(0) << SHM_HUGE_SHIFT).cast_signed();
+        }
+        if self.no_reserve {
+            bits |= libc::SHM_NORESERVE;
+        }
+        bits
+    }
+
+    /// Takes them back out of the flags of shmget(2).
+    pub(crate) fn from_kernel(bits: c_int) -> Self {
+        let mode = Mode::from_kernel(bits.cast_unsigned());
+        let logarithm = bits.cast_unsigned() >> SHM_HUGE_SHIFT;
+        let huge = (bits & libc::SHM_HUGETLB != 0).then(|| Some(logarithm).filter(|logarithm| *logarithm != 0));
+        Self { mode, huge, no_reserve: bits & libc::SHM_NORESERVE != 0 }
+    }
 }
 
 /// Limits as IPC_INFO tells them.
@@ -38,15 +61,7 @@ pub(crate) struct Stats {
 /// # Errors
 /// shmget(2): EEXIST, EINVAL, ENOSPC, ENOMEM, EPERM.
 pub(crate) fn create(key: Key, size: u64, flags: CreateFlags) -> Result<ShmId, SysError> {
-    let mut bits = c_int::from(flags.mode.bits()) | libc::IPC_CREAT | libc::IPC_EXCL;
-    if let Some(logarithm) = flags.huge {
-        bits |= libc::SHM_HUGETLB;
-        bits |= (logarithm.unwrap_or(0) << SHM_HUGE_SHIFT).cast_signed();
-    }
-    if flags.no_reserve {
-        bits |= libc::SHM_NORESERVE;
-    }
-    shmget(key, size, bits)
+    shmget(key, size, flags.to_kernel() | libc::IPC_CREAT | libc::IPC_EXCL)
 }
 
 /// Finds the segment that a key names; asks for no permission. `size` above its own is EINVAL, 0 fits all.

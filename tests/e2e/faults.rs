@@ -358,8 +358,9 @@ fn killed_restores(size: usize, rounds: usize, seed: u64) {
             oracle::remove_all();
             continue;
         };
+        // A killed process has no children any more.
+        let guard = guard_of(stopped.pid());
         stopped.signal(signal);
-        let guard = guard_of(stopped.pid().as_raw());
         let ran = stopped.go_on();
         let what = format!("{signal} before call {nth} of {calls}: {ran:?}");
         wait_for("the end of the guard", || guard.as_ref().is_none_or(|guard| !guard.lives()));

@@ -1,23 +1,25 @@
-//! The guard of `restore`: what is not whole goes with whoever was making it, and nothing else does.
-#![expect(unsafe_code, reason = "a process that has a certain pid takes a system call")]
-#![expect(clippy::disallowed_methods, reason = "a process that has a certain pid takes a system call")]
+//! The guard of `restore`: an incomplete segment is removed if `restore` is killed, and no other segment is.
+#![expect(unsafe_code, reason = "a process with a chosen pid requires a system call, and a union is read")]
+#![expect(clippy::disallowed_methods, reason = "a process with a chosen pid requires a system call")]
 
-use std::io::Read;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use libtest_mimic::Trial;
-use nix::libc;
+use nix::errno::Errno;
+use nix::libc::{self, c_long};
+use nix::sys::ptrace;
 use nix::sys::resource::Resource;
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::waitpid;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle::{self, Row};
 use crate::resources::{LONER, limited};
-use crate::support::{Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{Ran, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 use crate::vanish::{Call, Stopped};
 
 /// Gives the trials of this file.
@@ -25,47 +27,50 @@ pub(crate) fn trials() -> Vec<Trial> {
     killed().into_iter().chain(helpless()).collect()
 }
 
-/// Whoever is making a segment is killed.
+/// `restore` is killed.
 fn killed() -> Vec<Trial> {
     vec![
-        trial("guard::what_is_not_whole_goes_and_what_looks_like_it_stays", || {
+        trial("guard::removes_an_incomplete_segment_and_no_other", || {
             let dump = Dump::new();
-            let told = |call: &Call| call.number == libc::SYS_write && call.arguments[2] == 4;
-            let attaches = |call: &Call| call.number == libc::SYS_shmat;
             let changes = |call: &Call| call.is_shmctl(libc::IPC_SET);
-            let before: [&dyn Fn(&Call) -> bool; 3] = [&told, &attaches, &changes];
-            for (place, wanted) in before.into_iter().enumerate() {
+            let steps: [(Before, usize); 5] = [(requests, 0), (waits, 1), (attaches, 1), (changes, 1), (releases, 1)];
+            for (step, (before, created)) in steps.into_iter().enumerate() {
                 let others = dump.others();
-                let stopped = Stopped::before(1, wanted, &["restore", &dump.path]);
-                assert_eq!(oracle::rows().len(), others.len() + 1, "it is made before place {place}");
-                let guard = guard_of(stopped.pid().as_raw()).unwrap();
+                let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
+                let guard = started_by(stopped.pid());
+                if step > 0 {
+                    stopped.calls_until(before);
+                }
+                wait_for("the segment", || oracle::rows().len() == others.len() + created);
+                for row in oracle::rows().iter().filter(|row| !others.contains(row)) {
+                    assert_eq!((row.get("cpid"), row.get("key")), (guard.pid.to_string().as_str(), "1234"));
+                }
                 stopped.signal(Signal::SIGKILL);
                 assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
                 wait_for("the end of the guard", || !guard.lives());
-                assert_eq!(oracle::rows(), others, "killed at place {place}");
+                assert_eq!(oracle::rows(), others, "killed at step {step}");
                 oracle::remove_all();
             }
         }),
-        trial("guard::the_holder_of_what_is_not_whole_ends", || {
+        trial("guard::ends_the_holder_of_an_incomplete_segment", || {
             let dump = Dump::new();
-            let attaches = |call: &Call| call.number == libc::SYS_shmat;
             let stopped = Stopped::before(1, attaches, &["restore", &dump.path, "--hold"]);
             let row = &oracle::rows()[0];
             assert_eq!(row.get("nattch"), "1");
             let holder = Holder::new(row.get("lpid").parse().unwrap());
-            let guard = guard_of(stopped.pid().as_raw()).unwrap();
+            let guard = started_by(stopped.pid());
             stopped.signal(Signal::SIGKILL);
             stopped.go_on();
             wait_for("the end of the guard", || !guard.lives());
             wait_for("the end of the holder", || !holder.lives());
             assert_eq!(oracle::rows(), []);
         }),
-        trial("guard::what_ends_the_whole_group_or_asks_politely_does_not_reach_it", || {
+        trial("guard::survives_signals_and_the_death_of_the_process_group", || {
             let dump = Dump::new();
             let mut command = shmadm();
             command.args(["restore", &dump.path]).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-            let stopped = Stopped::command_before(1, |call| call.number == libc::SYS_shmat, command);
-            let guard = guard_of(stopped.pid().as_raw()).unwrap();
+            let stopped = Stopped::command_before(1, attaches, command);
+            let guard = started_by(stopped.pid());
             assert_eq!(group(guard.pid), guard.pid);
             for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGALRM, libc::SIGRTMIN()] {
                 guard.signal(signal);
@@ -75,43 +80,51 @@ fn killed() -> Vec<Trial> {
             wait_for("the end of the guard", || !guard.lives());
             assert_eq!(oracle::rows(), []);
         }),
-        root_trial("guard::what_another_process_made_that_got_the_pid_stays", || {
-            // One that lives may have made it; and one that has ended, what has another key.
-            for (key, stays, gone) in [(1234, true, false), (libc::IPC_PRIVATE, false, false), (1234, false, true)] {
-                // As if the maker was killed before it told the id, and the guard came to itself late.
-                let maker = Actor::start();
-                let pid = Pid::from_raw(maker.pid());
-                let guard = watching(pid);
-                drop(maker);
-                let double = Double::of(pid, key, stays);
-                let rows = oracle::rows();
-                assert_eq!((rows.len(), rows[0].get("cpid")), (1, pid.to_string().as_str()));
-                let_act(guard);
-                // Of the last one it is as certain as it can be.
-                assert_eq!(oracle::rows(), if gone { vec![] } else { rows });
-                drop(double);
+        root_trial("guard::leaves_a_segment_of_a_process_that_reused_its_makers_pid", || {
+            // While the guard is held up, another process gets the pid, creates a segment as restore would, and exits.
+            let dump = Dump::new();
+            for (before, key) in [(requests as Before, 1234), (attaches, libc::IPC_PRIVATE)] {
+                let stopped = Stopped::before(1, before, &["restore", &dump.path]);
+                let maker = stopped.pid();
+                let created = oracle::rows();
+                let guard = started_by(maker);
+                let held = Held::new(&guard);
+                stopped.signal(Signal::SIGKILL);
+                assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
+                reuse(maker, key);
+                let mut rows = oracle::rows();
+                rows.retain(|row| !created.contains(row));
+                assert_eq!((rows.len(), rows[0].get("cpid")), (1, maker.to_string().as_str()));
+                drop(held);
+                wait_for("the end of the guard", || !guard.lives());
+                assert_eq!(oracle::rows(), rows);
                 oracle::remove_all();
             }
         }),
-        trial("guard::what_its_maker_made_before_stays", || {
-            let mut maker = Actor::start();
-            maker.number(&format!("create 1234 {} 0", Dump::SIZE));
-            let guard = watching(Pid::from_raw(maker.pid()));
+        root_trial("guard::leaves_a_segment_that_reuses_the_id", || {
+            let dump = Dump::new();
+            let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
+            let guard = started_by(stopped.pid());
+            let id: i32 = oracle::rows()[0].get("shmid").parse().unwrap();
+            assert!(oracle::remove(id));
+            std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+            assert_eq!(oracle::create(1234, Dump::SIZE, 0o600), id);
             let rows = oracle::rows();
-            drop(maker);
-            let_act(guard);
+            stopped.signal(Signal::SIGKILL);
+            stopped.go_on();
+            wait_for("the end of the guard", || !guard.lives());
             assert_eq!(oracle::rows(), rows);
         }),
     ]
 }
 
-/// The guard is hindered itself.
+/// The guard itself is stopped or killed, or cannot be started.
 fn helpless() -> Vec<Trial> {
     vec![
-        trial("guard::one_that_is_stopped_holds_nothing_up", || {
+        trial("guard::delays_nothing_when_it_is_stopped", || {
             let dump = Dump::new();
-            let stopped = Stopped::before(1, |call| call.number == libc::SYS_shmat, &["restore", &dump.path]);
-            let guard = guard_of(stopped.pid().as_raw()).unwrap();
+            let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
+            let guard = started_by(stopped.pid());
             stop(&guard);
             let ran = stopped.go_on().exits(0);
             assert_eq!(ran.stdout.trim(), oracle::rows()[0].get("shmid"));
@@ -119,23 +132,55 @@ fn helpless() -> Vec<Trial> {
             wait_for("the end of the guard", || !guard.lives());
             assert_eq!(oracle::rows().len(), 1);
         }),
-        trial("guard::without_one_there_is_nothing_missing", || {
+        trial("guard::stopped_before_it_creates_the_segment_does_not_outlast_an_interrupt", || {
             let dump = Dump::new();
-            let stopped = Stopped::before(1, |call| call.number == libc::SYS_shmat, &["restore", &dump.path]);
-            guard_of(stopped.pid().as_raw()).unwrap().kill();
+            let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
+            let guard = started_by(stopped.pid());
+            stop(&guard);
+            stopped.calls_until(waits);
+            stopped.signal(Signal::SIGTERM);
+            assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
+            guard.signal(libc::SIGCONT);
+            wait_for("the end of the guard", || !guard.lives());
+            assert_eq!(oracle::rows(), []);
+        }),
+        trial("guard::is_not_missed_once_it_has_created_the_segment", || {
+            let dump = Dump::new();
+            let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
+            started_by(stopped.pid()).kill();
             let ran = stopped.go_on().exits(0);
             assert_eq!(ran.stdout.trim(), oracle::rows()[0].get("shmid"));
             assert_eq!(oracle::rows()[0].get("perms"), "644");
         }),
-        trial("guard::it_has_ended_when_restore_has", || {
+        trial("guard::killed_before_it_answers_is_an_error", || {
             let dump = Dump::new();
-            let stopped = Stopped::before(1, |call| call.number == libc::SYS_shmat, &["restore", &dump.path]);
-            let guard = guard_of(stopped.pid().as_raw()).unwrap();
-            assert_eq!(std::fs::read_to_string(guard.proc("comm")).unwrap(), "shmadm-guard\n");
+            for created in [0, 1] {
+                let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
+                let guard = started_by(stopped.pid());
+                let held = Held::new(&guard);
+                if created == 1 {
+                    stopped.calls_until(waits);
+                    held.go_on_to(libc::SYS_write);
+                }
+                assert_eq!(oracle::rows().len(), created);
+                guard.kill();
+                drop(held);
+                let ran = stopped.go_on().exits(1).prints_nothing();
+                assert!(ran.stderr.contains("the guard exited before it answered: signal: 9 (SIGKILL)"), "{ran:?}");
+                assert!(ran.stderr.contains("hint: `shmadm list --key 0x000004d2` shows the segment"), "{ran:?}");
+                // No process knows whether it is there, so none may remove it.
+                assert_eq!(oracle::rows().len(), created);
+            }
+        }),
+        trial("guard::has_ended_when_restore_has", || {
+            let dump = Dump::new();
+            let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
+            let guard = started_by(stopped.pid());
+            assert_eq!(guard.read("comm"), "shmadm-guard\n");
             stopped.go_on().exits(0);
             assert!(!guard.lives());
         }),
-        root_trial("guard::where_no_process_is_to_be_had_that_is_told", || {
+        root_trial("guard::restore_warns_when_the_process_cannot_be_created", || {
             let dump = Dump::new();
             let mut command = shmadm_as(LONER);
             let ran = finish(limited(&mut command, Resource::RLIMIT_NPROC, 1).args(["restore", &dump.path]));
@@ -144,23 +189,52 @@ fn helpless() -> Vec<Trial> {
                 .says("Resource temporarily unavailable (EAGAIN, clone)")
                 .says("if this command is killed");
         }),
-        trial("guard::where_no_pipe_is_to_be_had_that_is_told", || {
+        trial("guard::restore_warns_when_the_pipes_cannot_be_created", || {
             let dump = Dump::new();
-            // How many it takes to come so far is not ours to know; with one more of them it restores all the same.
-            let told = (4..8).find_map(|most| {
+            // With some limit, restore has enough descriptors for itself but not for the pipes.
+            let warned = (4..9).find_map(|most| {
                 let mut command = shmadm();
                 let ran = finish(limited(&mut command, Resource::RLIMIT_NOFILE, most).args(["restore", &dump.path]));
                 (ran.code == Some(0) && ran.stderr.contains("cannot start a guard")).then_some(ran)
             });
-            told.unwrap().says("(EMFILE, pipe2)");
+            warned.unwrap().says("(EMFILE, pipe2)");
         }),
-        trial("guard::it_is_nothing_to_be_started_by_hand", || {
-            let mut command = shmadm();
-            finish(command.arg0("shmadm-guard").arg("by=1"))
-                .exits(2)
-                .says("shmadm-guard is started by `shmadm restore`");
+        trial("guard::cannot_be_started_by_hand", || {
+            for input in ["", "by=1", "1234 9000"] {
+                let mut command = shmadm();
+                command.arg0("shmadm-guard").stdin(Stdio::piped()).stderr(Stdio::piped());
+                let mut guard = command.spawn().unwrap();
+                guard.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+                let ran = Ran::from(guard.wait_with_output().unwrap());
+                ran.exits(2).says("shmadm-guard is started only by `shmadm restore`");
+            }
+            assert_eq!(oracle::rows(), []);
         }),
     ]
+}
+
+/// Recognises the call before which `restore` is stopped.
+type Before = fn(&Call) -> bool;
+
+/// Returns whether a call asks the guard for the segment of a [`Dump`].
+fn requests(call: &Call) -> bool {
+    let line = format!("1234 {} {}\n", Dump::SIZE, 0o600 | libc::SHM_NORESERVE);
+    call.number == libc::SYS_write && call.arguments[2] == line.len() as u64
+}
+
+/// Returns whether a call waits for the guard's answer.
+fn waits(call: &Call) -> bool {
+    call.number == libc::SYS_poll || call.number == libc::SYS_ppoll
+}
+
+/// Returns whether a call attaches the segment.
+fn attaches(call: &Call) -> bool {
+    call.number == libc::SYS_shmat
+}
+
+/// Returns whether a call releases the guard.
+fn releases(call: &Call) -> bool {
+    call.number == libc::SYS_write && call.arguments[2] == 1
 }
 
 /// A dump of a segment that is gone.
@@ -200,30 +274,62 @@ impl Dump {
     }
 }
 
-/// Starts a guard for a maker of a segment like [`Dump`]'s, and returns once it is at work.
-fn watching(maker: Pid) -> Running {
-    let task = [format!("by={maker}"), "key=0x4d2".to_owned(), format!("size={}", Dump::SIZE)];
-    let mut command = shmadm();
-    command.arg0("shmadm-guard").args(task).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut guard = Running(command.spawn().unwrap());
-    guard.0.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
-    guard
-}
-
-/// Lets a guard know that its maker is gone, and waits until it has done its part.
-fn let_act(mut guard: Running) {
-    drop(guard.0.stdin.take());
-    assert!(guard.0.wait().unwrap().success());
+/// Waits for the guard of a process: until shortly after the call that started it has returned, it has no command line.
+fn started_by(maker: Pid) -> Holder {
+    let mut guard = None;
+    wait_for("the guard", || {
+        guard = guard_of(maker);
+        guard.is_some()
+    });
+    guard.unwrap()
 }
 
 /// Finds the guard of a process; `None` if there is none.
-pub(crate) fn guard_of(pid: i32) -> Option<Holder> {
-    let begin = format!("shmadm-guard\0by={pid}\0").into_bytes();
+pub(crate) fn guard_of(maker: Pid) -> Option<Holder> {
+    let parent = format!("\nPPid:\t{maker}\n");
     std::fs::read_dir("/proc").unwrap().find_map(|entry| {
         let entry = entry.unwrap();
-        let is_guard = std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.starts_with(&begin));
+        let is_guard = std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"shmadm-guard\0")
+            && std::fs::read_to_string(entry.path().join("status")).is_ok_and(|status| status.contains(&parent));
         is_guard.then(|| Holder::new(entry.file_name().to_str().unwrap().parse().unwrap()))
     })
+}
+
+/// A guard that a tracer holds up. Unlike one that was stopped by SIGSTOP, it stays so when its maker exits: the kernel
+/// continues stopped process groups as they become orphaned. Dropped, it goes on.
+struct Held(Pid);
+
+impl Held {
+    /// Holds up a guard, whatever it does.
+    fn new(guard: &Holder) -> Self {
+        let pid = Pid::from_raw(guard.pid);
+        ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD).unwrap();
+        ptrace::interrupt(pid).unwrap();
+        assert!(matches!(waitpid(pid, None), Ok(WaitStatus::PtraceEvent(..))));
+        Self(pid)
+    }
+
+    /// Lets it go on until it is about to make a call.
+    fn go_on_to(&self, number: c_long) {
+        loop {
+            ptrace::syscall(self.0, None).unwrap();
+            assert!(matches!(waitpid(self.0, None), Ok(WaitStatus::PtraceSyscall(_))), "it ended before that call");
+            let info = ptrace::syscall_info(self.0).unwrap();
+            // SAFETY: `op` says that this is the union's member that the kernel filled.
+            if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY && unsafe { info.u.entry }.nr == number.cast_unsigned() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Of one that was killed its maker learns only after its tracer did.
+        if ptrace::detach(self.0, None).is_err() {
+            assert!(matches!(waitpid(self.0, None), Ok(WaitStatus::Signaled(..))));
+        }
+    }
 }
 
 /// Stops a process.
@@ -239,49 +345,30 @@ fn group(pid: i32) -> i32 {
     stat.rsplit(')').next().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
-/// A process with the pid that another one had, which has made a segment with the size and mode of [`Dump`]'s.
-struct Double(Option<Pid>);
-
-impl Double {
-    /// Makes it (clone3(2)); it waits for its end if it shall stay, and has ended else.
-    fn of(pid: Pid, key: i32, stays: bool) -> Self {
-        let number = pid.as_raw();
-        let set_tid = (&raw const number).addr() as u64;
-        // SAFETY: every field is an integer, for which zero is a value.
-        let mut wanted: libc::clone_args = unsafe { std::mem::zeroed() };
-        wanted.exit_signal = libc::SIGCHLD as u64;
-        (wanted.set_tid, wanted.set_tid_size) = (set_tid, 1);
-        // SAFETY: the pointers are to live memory of the size that is told; memory is not shared with the child.
+/// Has a process with a pid that another one had (clone3(2)) create a segment of the size and mode of [`Dump`]'s; returns
+/// once it has exited.
+fn reuse(pid: Pid, key: i32) {
+    let number = pid.as_raw();
+    let set_tid = (&raw const number).addr() as u64;
+    // SAFETY: every field is an integer, for which zero is a value.
+    let mut wanted: libc::clone_args = unsafe { std::mem::zeroed() };
+    wanted.exit_signal = libc::SIGCHLD as u64;
+    (wanted.set_tid, wanted.set_tid_size) = (set_tid, 1);
+    wait_for("the pid to be free", || {
+        // SAFETY: the pointers are to live memory of the given size; memory is not shared with the child.
         match unsafe { libc::syscall(libc::SYS_clone3, &raw const wanted, size_of::<libc::clone_args>()) } {
             0 => {
-                // SAFETY: of a program with several threads a child may call the kernel alone, and does; nobody in it uses
-                // a descriptor, and those of this program's pipes would keep others waiting.
+                // SAFETY: a child of a program with several threads may only make system calls, and does; it uses no
+                // descriptor, and open ends of this program's pipes would keep other processes waiting.
                 unsafe { libc::syscall(libc::SYS_close_range, 0_u32, u32::MAX, 0_u32) };
                 // SAFETY: shmget takes no pointer.
-                unsafe { libc::shmget(key, Dump::SIZE, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
-                if stays {
-                    // SAFETY: as above; signals that are handled come to nobody here.
-                    unsafe { libc::pause() };
-                }
+                let id = unsafe { libc::shmget(key, Dump::SIZE, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
                 // SAFETY: as above.
-                unsafe { libc::_exit(0) }
+                unsafe { libc::_exit(i32::from(id < 0)) }
             }
-            made => assert_eq!(made, i64::from(number), "clone3: {}", std::io::Error::last_os_error()),
+            -1 => assert_eq!(Errno::last(), Errno::EEXIST, "clone3"),
+            made => assert_eq!(made, i64::from(number)),
         }
-        wait_for("its segment", || !oracle::rows().is_empty());
-        if !stays {
-            waitpid(pid, None).unwrap();
-        }
-        // The number of one that was waited for may be a stranger's by now.
-        Self(stays.then_some(pid))
-    }
-}
-
-impl Drop for Double {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0 {
-            kill(pid, Signal::SIGKILL).unwrap();
-            waitpid(pid, None).unwrap();
-        }
-    }
+        waitpid(pid, None) == Ok(WaitStatus::Exited(pid, 0))
+    });
 }

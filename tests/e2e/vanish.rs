@@ -114,9 +114,7 @@ impl Stopped {
     pub(crate) fn calls_until(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Call> {
         let mut calls = Vec::new();
         loop {
-            ptrace::syscall(self.pid(), None).unwrap();
-            assert!(matches!(waitpid(self.pid(), None), Ok(WaitStatus::PtraceSyscall(_))), "it ended before that call");
-            let Some(call) = self.call() else { continue };
+            let call = self.next_call().unwrap_or_else(|| panic!("it ended before that call"));
             let found = wanted(&call);
             calls.push(call);
             if found {
