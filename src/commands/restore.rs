@@ -1,8 +1,7 @@
 //! `shmadm restore`.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -28,8 +27,9 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"segment\":{…},\"holder\":null}",
     notes: "Key, size, mode, owner, group, huge pages and lock are those of the record beside the file, unless others \
             are given. Size and checksum are verified before anything is made, contents are written while nobody else \
-            may look, and what others get is given last; if anything fails, what was made is removed again. Id, times \
-            and pids cannot be restored.\n\n\
+            may look, and what others get is given last; if anything fails, what was made is removed again. The checksum \
+            of what was written is verified as well, so a file that changes in between is not restored. Id, times and \
+            pids cannot be restored.\n\n\
             A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Zeros in a file that \
             has lost its holes take no memory. Huge pages are promised from their pool, which must have as many. Whoever \
             makes a segment may give it to another user, and stays its creator. Of owner and group the numbers count, \
@@ -78,8 +78,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
     let recorded = &sidecar.segment;
     let file = contents::open_at_once(&args.file).map_err(|error| unreadable(&args.file, &error, "open"))?;
-    let before = file.metadata().map_err(|error| unreadable(&args.file, &error, "read"))?;
-    let data = verified(context, &args.file, &file, &before, &sidecar)?;
+    let data = verified(context, &args.file, &file, &sidecar)?;
     let key = match (&args.key, recorded.key) {
         (Some(key), _) => key.clone(),
         (None, Key::PRIVATE) => KeySpec::Private,
@@ -110,16 +109,18 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let holder = args.hold.then(|| start_holder(&context.system, &made, Hold::plain())).transpose()?;
     // Zeros that were in memory are again; but a file copied without its holes shall not take what never was.
     let whole = recorded.rss.zip(recorded.swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
-    fill(args, context, &made, &file, whole)?;
-    unchanged(&args.file, &file, &before)?;
+    let written = fill(args, context, &made, &file, whole)?;
+    if written != sidecar.checksum.value {
+        return Err(changed(&args.file));
+    }
     let mode = args.mode.unwrap_or(recorded.mode);
-    let changed = |wanted: u32, is: u32| (wanted != is).then_some(wanted);
+    let other = |wanted: u32, is: u32| (wanted != is).then_some(wanted);
     act::set(
         &context.system,
         &made,
         Change {
-            owner: changed(owner.unwrap_or(recorded.uid), made.uid),
-            group: changed(group.unwrap_or(recorded.gid), made.gid),
+            owner: other(owner.unwrap_or(recorded.uid), made.uid),
+            group: other(group.unwrap_or(recorded.gid), made.gid),
             mode: (mode != made.mode).then_some(mode),
             lock: recorded.locked.then_some(true),
         },
@@ -155,15 +156,17 @@ fn start_guard(context: &mut Context) -> Option<Guard> {
         .ok()
 }
 
-/// Writes the contents: all data of the file, or no more of it than there is beside zeros.
-fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<(), Error> {
+/// Writes the contents: all data of the file, or no more of it than there is beside zeros. Returns their checksum.
+fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<String, Error> {
     let purpose = if args.hold { Use::Holding } else { Use::Passing };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Place::Any, false, purpose)?;
     let mut bar = context.ui.bar("restoring", Some(made.size));
     let unread = |error| unreadable(&args.file, &error, "read");
-    contents::copy_from_file(&context.system, &attachment, file, whole, unread, &mut |bytes| bar.advance(bytes))?;
+    let progress = &mut |bytes| bar.advance(bytes);
+    let checksum = contents::copy_from_file(&context.system, &attachment, file, whole, unread, progress)?;
     drop(bar);
-    act::detached(&context.system, attachment)
+    act::detached(&context.system, attachment)?;
+    Ok(checksum)
 }
 
 /// Tells what was made, and keeps it.
@@ -237,12 +240,13 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
 }
 
 /// Makes sure that a file is the dump that the record tells of; gives how many bytes of it are data.
-fn verified(context: &Context, path: &Path, file: &File, metadata: &Metadata, sidecar: &Sidecar) -> Result<u64, Error> {
+fn verified(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> Result<u64, Error> {
     let name = path_text(path);
     let wrong = |what: String| {
         Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_str())
     };
     let size = sidecar.segment.size;
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error, "read"))?;
     if !metadata.is_file() {
         return Err(wrong("it is no regular file".to_owned()));
     }
@@ -259,17 +263,12 @@ fn verified(context: &Context, path: &Path, file: &File, metadata: &Metadata, si
     Ok(data)
 }
 
-/// Makes sure that nobody wrote to a file between its verification and the end of its copy.
-fn unchanged(path: &Path, file: &File, before: &Metadata) -> Result<(), Error> {
-    let after = file.metadata().map_err(|error| unreadable(path, &error, "read"))?;
-    let stamp = |of: &Metadata| (of.len(), of.mtime(), of.mtime_nsec());
-    if stamp(&after) == stamp(before) {
-        return Ok(());
-    }
+/// Returns the error of a file whose contents were other ones as they were copied than as they were verified.
+fn changed(path: &Path) -> Error {
     let name = path_text(path);
-    Err(Error::new(Kind::Failed, format!("{name} was written to while it was restored"))
+    Error::new(Kind::Failed, format!("{name} changed while it was restored"))
         .target(name)
-        .cause("what was verified is not what was copied then: nothing of it is kept"))
+        .cause("what was written to the segment does not have the recorded checksum; the segment was removed")
 }
 
 /// Makes the error of a file that cannot be read.

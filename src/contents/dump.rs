@@ -6,8 +6,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use super::checksum::{Checksum, Digests, runs};
-use super::transfer::{failed, fault, interrupted};
+use super::transfer::failed;
 use super::workers::{pieces, side_by_side};
+use super::write::copy_in;
 use super::{Progress, Source};
 use crate::error::Error;
 use crate::query::System;
@@ -70,7 +71,8 @@ pub(crate) fn sum_of_file(
     Ok((checksum.end(), data))
 }
 
-/// Copies a file into a segment of its size, of which nothing was touched: all of its data, or without zeros.
+/// Copies a file into a segment of its size, of which nothing was touched: all of its data, or without zeros. Returns the
+/// checksum of what was written, whatever happens to the file meanwhile.
 ///
 /// # Errors
 /// A page cannot be had, the file cannot be read (`unread` tells of it), or a signal has asked us to end.
@@ -81,7 +83,7 @@ pub(crate) fn copy_from_file(
     zeros: bool,
     unread: impl Fn(io::Error) -> Error + Sync,
     progress: Progress<'_>,
-) -> Result<(), Error> {
+) -> Result<String, Error> {
     let size = attachment.size();
     // Through the file behind it a page need not be cleared before it is written, nor mapped.
     let backing = attachment.open_backing_to_write(system.page_size()).ok();
@@ -90,43 +92,22 @@ pub(crate) fn copy_from_file(
             let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
             failed(attachment.id(), place, "write", errno, "pwrite")
         }),
-        None => receive(attachment, file, place, bytes.len(), &unread),
+        None => copy_in(attachment, place, bytes),
     };
-    let work = |buffer: &mut [u8], (): &mut (), place, length| {
-        if zeros && backing.is_none() {
-            return receive(attachment, file, place, length, &unread);
-        }
+    let mut checksum = Checksum::default();
+    let work = |buffer: &mut [u8], digests: &mut Digests, place, length| {
+        // Other processes can change the file and the segment at any time, but not this copy.
         let bytes = &mut buffer[..length];
         file.read_exact_at(bytes, place).map_err(&unread)?;
+        digests.add(place, bytes);
         match zeros {
             true => put(bytes, place),
             false => runs(place, bytes).try_for_each(|(place, bytes)| put(bytes, place)),
         }
     };
-    side_by_side(size, data_of(file, size, &unread), work, progress, |()| ())
-}
-
-/// Has the kernel copy bytes of a file to the same place of an attached segment.
-fn receive(
-    attachment: &Attachment,
-    file: &File,
-    place: u64,
-    length: usize,
-    unread: &impl Fn(io::Error) -> Error,
-) -> Result<(), Error> {
-    let end = place + length as u64;
-    let mut offset = place;
-    while offset < end {
-        let left = usize::try_from(end - offset).unwrap_or(length);
-        match attachment.receive_at(offset, left, file.as_fd(), offset) {
-            Ok(0) => return Err(unread(io::ErrorKind::UnexpectedEof.into())),
-            Ok(count) => offset += count as u64,
-            Err(Errno::EINTR) => interrupted()?,
-            Err(Errno::EFAULT) => return Err(fault(attachment, offset, "write", Errno::EFAULT, "pread")),
-            Err(errno) => return Err(unread(io::Error::from_raw_os_error(errno as i32))),
-        }
-    }
-    Ok(())
+    let data = data_of(file, size, &unread);
+    side_by_side(size, data, work, progress, |digests| checksum.add(&digests))?;
+    Ok(checksum.end())
 }
 
 /// Cuts the data of a file into pieces.

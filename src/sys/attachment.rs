@@ -226,26 +226,6 @@ impl Attachment {
         Errno::result(count).map(isize::cast_unsigned)
     }
 
-    /// Reads bytes of a file, from a place in it on, into the segment with pread(2); gives how many came, 0 at its end.
-    ///
-    /// # Errors
-    /// pread(2), EINTR included; EFAULT if the range leaves the segment, the mapping is read-only or a page cannot be
-    /// had.
-    pub(crate) fn receive_at(
-        &self,
-        offset: u64,
-        length: usize,
-        from: BorrowedFd<'_>,
-        place: u64,
-    ) -> Result<usize, Errno> {
-        let to = self.range(offset, length)?;
-        let place = i64::try_from(place).map_err(|_| Errno::EOVERFLOW)?;
-        // SAFETY: the kernel writes at most `length` bytes that `range` found within the mapping, or answers EFAULT;
-        // no Rust reference to them exists, and a read-only mapping gives EFAULT too.
-        let count = unsafe { libc::pread(from.as_raw_fd(), to, length, place) };
-        Errno::result(count).map(isize::cast_unsigned)
-    }
-
     /// Lends pages of the segment to a pipe with vmsplice(2), without a copy; gives how many bytes it took.
     ///
     /// # Errors

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, UNIX_EPOCH};
 
 use libtest_mimic::Trial;
 use nix::libc;
@@ -126,23 +125,6 @@ fn changed() -> Vec<Trial> {
             assert_eq!(oracle::rows(), []);
             stopped.go_on().exits(0);
             assert!(std::fs::read(&path).unwrap() == contents);
-        }),
-        trial("faults::a_file_that_is_written_to_while_it_is_restored_makes_nothing", || {
-            let path = tempfile::tempdir().unwrap();
-            let path = path_in(path.path());
-            let directory = Path::new(&path).parent().unwrap();
-            std::fs::create_dir_all(directory).unwrap();
-            let (id, _) = segment(9000, 11);
-            run(["dump", "0x4d2", "--output", &path]).exits(0);
-            oracle::remove(id);
-            File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(9)).unwrap();
-            let attaches = |call: &Call| call.number == libc::SYS_shmat;
-            let stopped = Stopped::before(1, attaches, &["restore", &path]);
-            let file = File::options().write(true).open(&path).unwrap();
-            std::os::unix::fs::FileExt::write_all_at(&file, b"other", 5000).unwrap();
-            let ran = stopped.go_on().exits(1).prints_nothing();
-            assert!(ran.stderr.contains("was written to while it was restored"), "{ran:?}");
-            assert_eq!(oracle::rows(), []);
         }),
         trial("faults::a_file_that_shrinks_while_it_is_restored_makes_nothing", || {
             let directory = tempfile::tempdir().unwrap();

@@ -7,6 +7,7 @@
 mod actor;
 mod actor_children;
 mod attach;
+mod changed;
 mod check;
 mod churn;
 mod create;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         sparse::trials(),
         dump::trials(),
         faults::trials(),
+        changed::trials(),
         guard::trials(),
         round_trip::trials(),
         map::trials(),
