@@ -15,7 +15,6 @@ mod files;
 mod inbox;
 mod inherited;
 mod kernel;
-mod mathematics;
 mod namespace;
 mod notify;
 mod process;

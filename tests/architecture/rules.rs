@@ -23,7 +23,6 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
 pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "commands"]),
     ("clap_complete", &["commands"]),
-    ("libm", &["sys"]),
     ("nix", &["act", "error", "process", "query", "sys"]),
     ("shmadm", &["main"]),
     ("comfy_table", &["render"]),

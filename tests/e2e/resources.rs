@@ -1,4 +1,4 @@
-//! What the program does with little: no threads, little memory; and what it needs to start.
+//! What the program does with few resources: without threads, with little memory.
 #![expect(unsafe_code, reason = "only pre_exec can take resources from a child")]
 #![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
 
@@ -26,14 +26,6 @@ const MUCH: usize = 40 << 20;
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("resources::nothing_but_the_c_library_is_loaded_at_the_start", || {
-            // Asked so, the loader of glibc tells what it would load; another C library runs the program.
-            let ran = finish(shmadm().arg("--version").env("LD_TRACE_LOADED_OBJECTS", "1")).exits(0);
-            let loaded = ran.stdout.lines().filter_map(|line| line.split_whitespace().next());
-            let allowed = ["linux-vdso", "linux-gate", "libc.", "ld", "ld64", "/lib", "libgcc_s.", "shmadm"];
-            let others: Vec<_> = loaded.filter(|name| !allowed.iter().any(|start| name.starts_with(start))).collect();
-            assert!(others.is_empty(), "{others:?} of {ran:#?}");
-        }),
         root_trial("resources::without_threads_the_listing_is_whole", || {
             std::fs::write("/proc/sys/kernel/shmmni", "32768").unwrap();
             for key in 1..=MANY {
