@@ -310,7 +310,7 @@ fn is_all_there(system: &System, id: ShmId) -> bool {
 /// ordinary ones; what is less than that for all of them proves nothing.
 fn is_all_there_of_huge(system: &System, id: ShmId, page: Option<u64>) -> bool {
     let Some(page) = page else { return false };
-    let said = procfs::find_segment(system.proc(), id, 0).ok().flatten();
+    let said = procfs::find_segment(system.proc(), id).ok().flatten();
     let times = page / system.page_size();
     said.is_some_and(|said| said.rss.is_some_and(|rss| rss / times >= said.size.next_multiple_of(page)))
 }

@@ -17,13 +17,6 @@ use crate::sys::{self, Record, SysError};
 const LARGE_TABLE: i32 = 8192;
 /// The most threads that ask: the kernel's locks let more wait for each other.
 const MOST_THREADS: usize = 4;
-/// The bits of an id that are its place in the kernel's table (IPCMNI_SHIFT of ipc/util.h); more only if the kernel was
-/// told so when it started.
-const PLACE: i32 = (1 << 15) - 1;
-/// From which place on it is worth while to ask how many segments come before.
-const FAR: i32 = 1024;
-/// How many of the places before are asked.
-const SAMPLES: i32 = 32;
 
 /// Lists all segments in the order of the kernel's table, each with what is needed.
 ///
@@ -150,13 +143,13 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
     }
     let mut found = None;
     if !needs.contains(Needs::RESIDENT)
-        || procfs::find_segment(system.proc(), id, rows_before(id)).map(|segment| found = segment).is_err()
+        || procfs::find_segment(system.proc(), id).map(|segment| found = segment).is_err()
     {
         found = match sys::stat(id) {
             Ok(segment) => Some(segment),
             Err(error) if is_gone(&error) => None,
             // The call that wants no right to read gives an answer at once, and no such segment only on kernels before 4.17.
-            Err(refused) => match sys::stat_any(id).map_or_else(|_| procfs::find_segment(system.proc(), id, 0), Ok) {
+            Err(refused) => match sys::stat_any(id).map_or_else(|_| procfs::find_segment(system.proc(), id), Ok) {
                 Ok(segment) => segment,
                 Err(_) => {
                     let mut found = None;
@@ -175,19 +168,6 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
         complete_one(system, segment, needs);
     }
     Ok(found)
-}
-
-/// Tells behind how many others a segment stands in /proc/sysvipc/shm, so that these need not be read: in all likelihood
-/// at least so many, and 0 if nothing is known.
-///
-/// Segments are made at the lowest free place, so that a large table has hardly a hole; a sample shows whether this one
-/// does.
-fn rows_before(id: ShmId) -> usize {
-    let place = id.raw() & PLACE;
-    let taken = |sample| sys::stat_index(place / SAMPLES * sample).is_ok();
-    let full = place >= FAR && (0..SAMPLES).all(taken);
-    // A sixteenth may be holes: that a sample of 32 finds none of these is unlikely.
-    if full { usize::try_from(place - place / 16).unwrap_or(0) } else { 0 }
 }
 
 /// Adds what is needed of a segment, and puts right what the kernel miscounts.
