@@ -127,19 +127,24 @@ fn reap(pid: i32) -> i32 {
     }
 }
 
-/// Makes a child that waits until this process is gone; it has a copy of the memory, or shares it.
+/// Makes a child that waits until this process has exited; it has a copy of the memory, or shares it.
 fn fork(share: bool) -> i32 {
-    extern "C" fn wait(_: *mut c_void) -> i32 {
-        // SAFETY: this takes integers alone, and uses no memory that anybody changes.
+    extern "C" fn wait(parent: *mut c_void) -> i32 {
+        // SAFETY: this takes only integers, and uses no memory that another process changes.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        loop {
+        // SAFETY: this takes nothing.
+        let now = unsafe { libc::getppid() };
+        // A parent that exited before the call above causes no signal.
+        while usize::try_from(now) == Ok(parent.addr()) {
             // SAFETY: this takes nothing.
             unsafe { libc::pause() };
         }
+        0
     }
     let stack = Box::leak(vec![0_u8; STACK].into_boxed_slice());
     let top = stack.as_mut_ptr().wrapping_add(STACK & !15);
     let flags = libc::SIGCHLD | if share { libc::CLONE_VM } else { 0 };
-    // SAFETY: the stack is the child's alone and lives for ever; `wait` touches nothing of ours.
-    unsafe { libc::clone(wait, top.cast(), flags, std::ptr::null_mut()) }
+    let parent = std::ptr::without_provenance_mut(usize::try_from(std::process::id()).unwrap());
+    // SAFETY: the stack is the child's, and is never freed; `wait` uses no other memory, and `parent` is a number.
+    unsafe { libc::clone(wait, top.cast(), flags, parent) }
 }
