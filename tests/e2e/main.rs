@@ -29,6 +29,7 @@ mod leakcheck_shared;
 mod leakcheck_through;
 mod leakcheck_traced;
 mod list;
+mod machine_output;
 mod map;
 mod metrics;
 mod namespaces;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         read::trials(),
         write::trials(),
         output::trials(),
+        machine_output::trials(),
         demo::trials(),
         diff::trials(),
         diff_elsewhere::trials(),

@@ -310,7 +310,7 @@ pub(crate) fn open_terminal(columns: u16, rows: u16) -> (File, File) {
 }
 
 /// Starts a process with a hostile name that makes a segment with key 0x77 and stays.
-fn hostile_process() -> Running {
+pub(crate) fn hostile_process() -> Running {
     let mut command = shmadm();
     command.arg0(OsStr::from_bytes(HOSTILE)).args(["demo", "writer", "--key", "0x77", "--interval", "1h"]);
     let child = Running(command.stdout(Stdio::null()).spawn().unwrap());
