@@ -4,9 +4,11 @@
 //! ([`redact`]). CONTRIBUTING.md says how to rewrite them.
 
 mod contents;
+mod lifecycle;
 mod listing;
 mod listing_rows;
 mod redact;
+mod removal;
 
 use std::path::PathBuf;
 
@@ -22,6 +24,8 @@ pub(crate) fn trials() -> Vec<Trial> {
     [
         listing::trials(),
         listing_rows::trials(),
+        lifecycle::trials(),
+        removal::trials(),
         contents::trials(),
     ]
     .into_iter()

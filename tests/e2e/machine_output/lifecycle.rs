@@ -1,0 +1,165 @@
+//! `create --json`, `attach --json`, `detach --json` and `set --json`.
+
+use expect_test::expect;
+use libtest_mimic::Trial;
+
+use super::Machine;
+use crate::holder::Holder;
+use crate::support::{Ran, trial};
+
+/// Keeps hold of the background process that a report names, and names it in snapshots.
+fn holder(machine: &mut Machine, ran: &Ran) -> Holder {
+    let report = ran.json();
+    let pid = report["holder"].as_i64().or(report["attachment"]["pid"].as_i64()).unwrap();
+    let holder = Holder::new(i32::try_from(pid).unwrap());
+    machine.redaction.name(holder.pid, "HOLDER");
+    holder
+}
+
+/// Returns the tests of this file.
+pub(super) fn trials() -> Vec<Trial> {
+    vec![
+        trial("machine_output::create_json", || {
+            let machine = Machine::new();
+            machine.snapshot("create --json", expect![[r#"
+                {"schema":1,"created":true,"segment":{"id":0,"key":"0x00000000","size":4096,"mode":"0600","uid":[UID],
+                  "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+                  "creator_group":"[GROUP]","cpid":[PID],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
+                  "idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS]},"holder":null}
+            "#]]);
+            machine.snapshot(
+                "create --key 0x4d2 --size 5000 --mode 640 --fill 0x41 --json",
+                expect![[r#"
+                {"schema":1,"created":true,"segment":{"id":1,"key":"0x000004d2","size":5000,"mode":"0640","uid":[UID],
+                  "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+                  "creator_group":"[GROUP]","cpid":[PID],"lpid":[PID],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
+                  "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":8192,"swap":0,"state":"idle",
+                  "ns":[NS]},"holder":null}
+            "#]],
+            );
+            machine.snapshot("create --key 0x4d2 --json", expect![[r#"
+                {"schema":1,"created":false,"segment":{"id":1,"key":"0x000004d2","size":5000,"mode":"0640","uid":[UID],
+                  "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+                  "creator_group":"[GROUP]","cpid":[PID],"lpid":[PID],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
+                  "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":8192,"swap":0,"state":"orphan",
+                  "ns":[NS]},"holder":null}
+            "#]]);
+        }),
+        trial("machine_output::create_json_with_a_holder", || {
+            let mut machine = Machine::new();
+            let ran = machine.snapshot(
+                "create --key 7 --hold --json",
+                expect![[r#"
+                {"schema":1,"created":true,"segment":{"id":0,"key":"0x00000007","size":4096,"mode":"0600","uid":[UID],
+                  "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+                  "creator_group":"[GROUP]","cpid":[PID],"lpid":[PID],"nattch":1,"atime":"[TIME]","dtime":null,
+                  "ctime":"[TIME]","idle_seconds":null,"dest":false,"locked":false,"rss":0,"swap":0,"state":"in-use",
+                  "ns":[NS]},"holder":[PID]}
+            "#]],
+            );
+            let _holder = holder(&mut machine, &ran);
+            machine.snapshot("who 0 --json", expect![[r#"
+                {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[HOLDER],"uid":[UID],
+                  "user":"[USER]","command":"shmadm-hold id=0 access=rw","address":"[ADDRESS]","size":4096,"access":"rw",
+                  "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null}]}
+            "#]]);
+            machine.snapshot(
+                "detach 0 --json",
+                expect![[r#"
+                {"schema":1,"id":0,"detached":[[HOLDER]],"nattch_before":1,"nattch_after":0}
+            "#]],
+            );
+        }),
+        trial("machine_output::attach_and_detach_json", || {
+            let mut machine = Machine::new();
+            machine.snapshot(
+                "create --key 0x4d2 --size 5000 --mode 700 -q",
+                expect![[r#"
+                0
+            "#]],
+            );
+            let ran = machine.snapshot("attach 0x4d2 --background --read-only --json", expect![[r#"
+                {"schema":1,"attachment":{"id":0,"pid":[PID],"address":"[ADDRESS]","size":5000,"access":"ro","exec":false}}
+            "#]]);
+            let _first = holder(&mut machine, &ran);
+            let ran = machine.snapshot("attach 0 --background --exec --json", expect![[r#"
+                {"schema":1,"attachment":{"id":0,"pid":[PID],"address":"[ADDRESS]","size":5000,"access":"rw","exec":true}}
+            "#]]);
+            let second = holder(&mut machine, &ran);
+            machine.snapshot(
+                &format!("detach 0 --pid {} --json", second.pid),
+                expect![[r#"
+                {"schema":1,"id":0,"detached":[[HOLDER]],"nattch_before":2,"nattch_after":1}
+            "#]],
+            );
+            machine.snapshot(
+                "detach 0 --json",
+                expect![[r#"
+                {"schema":1,"id":0,"detached":[[HOLDER]],"nattch_before":1,"nattch_after":0}
+            "#]],
+            );
+            machine.snapshot(
+                "detach 0 --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"not-found","errno":null,"call":null,"target":"0",
+                  "message":"cannot detach segment 0: nobody has it attached","cause":null,
+                  "hints":["`shmadm attach 0 --background` starts a holder"]}}
+                [exit code 3]
+            "#]],
+            );
+            machine.snapshot("attach 0 --for 1ms --json", expect![[r#"
+                {"schema":1,"attachment":{"id":0,"pid":[PID],"address":"[ADDRESS]","size":5000,"access":"rw","exec":false}}
+            "#]]);
+        }),
+        trial("machine_output::detach_json_of_what_others_have_attached", || {
+            let mut machine = Machine::new();
+            let mut actor = machine.actor("ACTOR");
+            actor.number("create 7 4096 0");
+            actor.say("attach 0");
+            machine.snapshot("detach 0 --json", expect![[r#"
+                {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0",
+                  "message":"refused to detach segment 0: no holder of user [USER] has it attached",
+                  "cause":"it is attached once, by pid [ACTOR] of [USER] (/proc/self/exe --actor); created by pid [ACTOR] of [USER] (/proc/self/exe --actor), last used by pid [ACTOR] (/proc/self/exe --actor)",
+                  "hints":["only a process can end its own attachment: `shmadm who 0` shows which have it"]}}
+                [exit code 5]
+            "#]]);
+        }),
+        trial("machine_output::set_json", || {
+            let machine = Machine::new();
+            machine.snapshot(
+                "create --key 0x4d2 -q",
+                expect![[r#"
+                0
+            "#]],
+            );
+            machine.snapshot(
+                "set 0x4d2 --mode 604 --lock --json",
+                expect![[r#"
+                {"schema":1,"segment":{"id":0,"key":"0x000004d2","size":4096,"mode":"0604","uid":[UID],"owner":"[USER]",
+                  "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+                  "cpid":[PID],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],
+                  "dest":false,"locked":true,"rss":0,"swap":0,"state":"orphan","ns":[NS]}}
+            "#]],
+            );
+            machine.snapshot(
+                "set 0 --unlock --json",
+                expect![[r#"
+                {"schema":1,"segment":{"id":0,"key":"0x000004d2","size":4096,"mode":"0604","uid":[UID],"owner":"[USER]",
+                  "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+                  "cpid":[PID],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],
+                  "dest":false,"locked":false,"rss":0,"swap":0,"state":"orphan","ns":[NS]}}
+            "#]],
+            );
+            machine.snapshot(
+                "set 77 --mode 600 --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"77",
+                  "message":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
+                  "cause":"no segment of this IPC namespace has this id: it was removed, or never was",
+                  "hints":["`shmadm list` shows what there is"]}}
+                [exit code 3]
+            "#]],
+            );
+        }),
+    ]
+}
