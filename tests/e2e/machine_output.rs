@@ -4,11 +4,16 @@
 //! ([`redact`]). CONTRIBUTING.md says how to rewrite them.
 
 mod contents;
+mod diff;
+mod errors;
+mod leakcheck;
 mod lifecycle;
 mod listing;
 mod listing_rows;
+mod metrics;
 mod redact;
 mod removal;
+mod watching;
 
 use std::path::PathBuf;
 
@@ -27,6 +32,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         lifecycle::trials(),
         removal::trials(),
         contents::trials(),
+        diff::trials(),
+        watching::trials(),
+        leakcheck::trials(),
+        metrics::trials(),
+        errors::trials(),
     ]
     .into_iter()
     .flatten()

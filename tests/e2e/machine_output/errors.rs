@@ -1,0 +1,198 @@
+//! The error object that `--json` prints where there is no report.
+
+use expect_test::expect;
+use libtest_mimic::Trial;
+
+use super::Machine;
+use crate::oracle;
+use crate::support::{NOBODY, finish, root_trial, shmadm_as, trial};
+
+/// Returns the tests of this file.
+pub(super) fn trials() -> Vec<Trial> {
+    vec![
+        trial("machine_output::usage_errors", || {
+            let machine = Machine::new();
+            machine.snapshot(
+                "nonsense --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+                  "message":"unrecognized subcommand 'nonsense'","cause":null,"hints":[]}}
+                [exit code 2]
+            "#]],
+            );
+            machine.snapshot(
+                "list -o nonsense --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+                  "message":"there is no column \"nonsense\": --list-columns shows them","cause":null,"hints":[]}}
+                [exit code 2]
+            "#]],
+            );
+            machine.snapshot("stat 12abc --json", expect![[r#"
+                {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+                  "message":"invalid value '12abc' for '<SEGMENT>...': \"12abc\" is no whole number: name a segment by its id (65538), its key (0x4d2, key:1234) or a file (ftok:PATH)",
+                  "cause":null,"hints":[]}}
+                [exit code 2]
+            "#]]);
+            machine.snapshot("stat key:0 --json", expect![[r#"
+                {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+                  "message":"invalid value 'key:0' for '<SEGMENT>...': key 0 is IPC_PRIVATE, which every segment without a key has: it names none of them, use the id that `shmadm list` shows",
+                  "cause":null,"hints":[]}}
+                [exit code 2]
+            "#]]);
+            machine.snapshot("list --format csv --json", expect![[r#"
+                {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+                  "message":"--format csv and --format json exclude each other; --json is the same as json","cause":null,
+                  "hints":[]}}
+                [exit code 2]
+            "#]]);
+            machine.snapshot("create --size \"1\\ --json", expect![[r#"
+                {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+                  "message":"invalid value '\"1\\' for '--size <SIZE>': \"\\\"1\\\\\" is no size","cause":null,"hints":[]}}
+                [exit code 2]
+            "#]]);
+            machine.snapshot(
+                "metrics --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+                  "message":"metrics are OpenMetrics text, and have no JSON","cause":null,
+                  "hints":["the same numbers: `shmadm limits --json` and `shmadm list --json`"]}}
+                [exit code 2]
+            "#]],
+            );
+        }),
+        trial("machine_output::errors_of_missing_segments", || {
+            let machine = Machine::new();
+            oracle::create(1234, 100, 0o600);
+            machine.snapshot(
+                "stat 77 --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"77",
+                  "message":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
+                  "cause":"no segment of this IPC namespace has this id: it was removed, or never was",
+                  "hints":["`shmadm list` shows what there is"]}}
+                [exit code 3]
+            "#]],
+            );
+            machine.snapshot(
+                "stat 1234 --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"1234",
+                  "message":"cannot find segment 1234: Invalid argument (EINVAL, shmctl IPC_STAT)",
+                  "cause":"no segment of this IPC namespace has this id: it was removed, or never was",
+                  "hints":["a segment with key 1234 (0x4d2) exists: write key:1234"]}}
+                [exit code 3]
+            "#]],
+            );
+            machine.snapshot("read 0x77 --json", expect![[r#"
+                {"schema":1,"error":{"kind":"not-found","errno":"ENOENT","call":"shmget","target":"0x00000077",
+                  "message":"cannot find a segment with key 0x00000077: No such file or directory (ENOENT, shmget)",
+                  "cause":"no segment of this IPC namespace has this key","hints":["`shmadm list` shows what there is"]}}
+                [exit code 3]
+            "#]]);
+            machine.snapshot("write ftok:DIR/missing x --json", expect![[r#"
+                {"schema":1,"error":{"kind":"failed","errno":"ENOENT","call":"stat","target":"DIR/missing",
+                  "message":"cannot make a key of DIR/missing: No such file or directory (ENOENT, stat)","cause":null,
+                  "hints":["ftok: wants a file that exists; its inode number makes the key, and changes with the file"]}}
+                [exit code 1]
+            "#]]);
+        }),
+        trial("machine_output::errors_of_segments_that_exist", || {
+            let mut machine = Machine::new();
+            let mut actor = machine.actor("ACTOR");
+            actor.number("create 1234 100 0");
+            actor.say("attach 0");
+            machine.snapshot("create --key 1234 --exclusive --json", expect![[r#"
+                {"schema":1,"error":{"kind":"exists","errno":"EEXIST","call":"shmget","target":"0x000004d2",
+                  "message":"cannot create a segment of 4 KiB with key 0x000004d2: File exists (EEXIST, shmget)",
+                  "cause":"segment 0 of [USER] has this key","hints":["`shmadm create --key 0x000004d2`, without --exclusive, opens the existing segment",
+                  "`shmadm create --key random` finds a free key"]}}
+                [exit code 6]
+            "#]]);
+            machine.snapshot("create --key 1234 --fill 0 --json", expect![[r#"
+                {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0x000004d2",
+                  "message":"refused to apply --fill: segment 0 has key 0x000004d2 already, and would be changed",
+                  "cause":"somebody made it, and may be using it","hints":["to change it all the same: `shmadm set 0 …`, `shmadm write 0 …`",
+                  "to open it as it is: `shmadm create --key 0x000004d2`"]}}
+                [exit code 5]
+            "#]]);
+            machine.snapshot("create --key 1234 --size 8192 --json", expect![[r#"
+                {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":"0x000004d2",
+                  "message":"cannot open the segment with key 0x000004d2 as one of 8 KiB: Invalid argument (EINVAL, shmget)",
+                  "cause":"segment 0 has this key already, and only 100 bytes: a segment never grows",
+                  "hints":["open it as it is, with --size 100 or none: `shmadm create --key 0x000004d2`"]}}
+                [exit code 1]
+            "#]]);
+            machine.snapshot("create --size 0 --json", expect![[r#"
+                {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":null,
+                  "message":"cannot create a segment of 0 bytes: Invalid argument (EINVAL, shmget)",
+                  "cause":"the size is 0: a segment has at least one byte","hints":["`shmadm create` makes one of a page"]}}
+                [exit code 1]
+            "#]]);
+            machine.snapshot(
+                "read 0 --offset 101 --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"failed","errno":null,"call":null,"target":"0",
+                  "message":"offset 101 is outside of segment 0","cause":"segment 0 has 100 bytes, offsets 0 to 99",
+                  "hints":["`shmadm stat 0` shows its size"]}}
+                [exit code 1]
+            "#]],
+            );
+            machine.snapshot(&format!("detach 0 --pid {} --json", actor.pid()), expect![[r#"
+                {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0",
+                  "message":"refused to detach segment 0: pid [ACTOR] is no holder of it; no holder of user [USER] has it attached",
+                  "cause":"it is attached once, by pid [ACTOR] of [USER] (/proc/self/exe --actor); created by pid [ACTOR] of [USER] (/proc/self/exe --actor), last used by pid [ACTOR] (/proc/self/exe --actor)",
+                  "hints":["only a process can end its own attachment: `shmadm who 0` shows which have it"]}}
+                [exit code 5]
+            "#]]);
+        }),
+        root_trial("machine_output::errors_of_missing_permission", || {
+            let machine = Machine::new();
+            oracle::create(1234, 100, 0o600);
+            let nobody = |line: &str| finish(shmadm_as(NOBODY).args(machine.arguments(line)));
+            machine.compare(
+                &nobody("read 1234 --json"),
+                &expect![[r#"
+                {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"1234",
+                  "message":"cannot find segment 1234: Invalid argument (EINVAL, shmctl IPC_STAT)",
+                  "cause":"no segment of this IPC namespace has this id: it was removed, or never was",
+                  "hints":["a segment with key 1234 (0x4d2) exists: write key:1234"]}}
+                [exit code 3]
+            "#]],
+            );
+            machine.compare(
+                &nobody("read 0 --json"),
+                &expect![[r#"
+                {"schema":1,"error":{"kind":"permission","errno":"EACCES","call":"shmat","target":"0",
+                  "message":"cannot attach segment 0 for reading: Permission denied (EACCES, shmat)",
+                  "cause":"its mode is 0600, its owner root:root: as one of the others user nobody gets nothing",
+                  "hints":["root can change the mode: `shmadm set 0 --mode MODE`"]}}
+                [exit code 4]
+            "#]],
+            );
+            machine.compare(
+                &nobody("set 0 --mode 666 --json"),
+                &expect![[r#"
+                {"schema":1,"error":{"kind":"permission","errno":"EPERM","call":"shmctl IPC_SET","target":"0",
+                  "message":"cannot change segment 0: Operation not permitted (EPERM, shmctl IPC_SET)",
+                  "cause":"user nobody is neither its owner (root) nor its creator (root), and lacks CAP_SYS_ADMIN",
+                  "hints":["root can do it: `sudo shmadm set 0 --mode 666 --json`"]}}
+                [exit code 4]
+            "#]],
+            );
+            machine.compare(&nobody("rm 0 --json"), &expect![[r#"
+                {"schema":1,"dry_run":false,"removed":[],"failed":[{"target":"0",
+                  "error":"cannot remove segment 0: Operation not permitted (EPERM, shmctl IPC_RMID)","errno":"EPERM",
+                  "code":4,"cause":"user nobody is neither its owner (root) nor its creator (root), and lacks CAP_SYS_ADMIN",
+                  "hints":["root can do it: `sudo shmadm rm 0 --json`"]}]}
+                [exit code 4]
+            "#]]);
+            machine.compare(&nobody("create --key 1234 --json"), &expect![[r#"
+                {"schema":1,"created":false,"segment":{"id":0,"key":"0x000004d2","size":100,"mode":"0600","uid":[UID],
+                  "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+                  "creator_group":"[GROUP]","cpid":[PID],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
+                  "idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS]},"holder":null}
+            "#]]);
+        }),
+    ]
+}
