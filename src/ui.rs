@@ -313,7 +313,7 @@ impl Ui {
         match (self.out.stream.get_ref().interrupted)() {
             Some(signal) => Error::new(Kind::Interrupted(signal), "interrupted"),
             None if error.kind() == io::ErrorKind::StorageFull => {
-                Error::io("cannot write to standard output", error, "write").cause("what it leads to is full")
+                Error::io("cannot write to standard output", error, "write").cause("the device or file system is full")
             }
             None => Error::io("cannot write to standard output", error, "write"),
         }

@@ -65,44 +65,44 @@ impl Attachments {
 
 /// The columns of attachments.
 pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
-    Column::plain("ID", "id", Align::Right, "the segment's id", |row| {
+    Column::plain("ID", "id", Align::Right, "id of the segment", |row| {
         Cell::Number(u64::from(row.id.raw().cast_unsigned()))
     }),
-    Column::plain("PID", "pid", Align::Right, "the process", |row| Cell::pid(Some(row.attacher.pid))),
-    Column::plain("UID", "uid", Align::Right, "its effective user id", |row| {
+    Column::plain("PID", "pid", Align::Right, "process", |row| Cell::pid(Some(row.attacher.pid))),
+    Column::plain("UID", "uid", Align::Right, "effective user id of the process", |row| {
         Cell::of(row.attacher.uid, |uid| Cell::Number(uid.into()))
     }),
-    Column::plain("USER", "user", Align::Left, "its user", |row| match row.attacher.uid {
+    Column::plain("USER", "user", Align::Left, "user of the process", |row| match row.attacher.uid {
         Some(uid) => Cell::Account(row.attacher.user.as_deref(), uid),
         None => Cell::Null,
     }),
-    Column::plain("ATTACHES", "attaches", Align::Right, "attachments, counted as mappings", |row| {
+    Column::plain("ATTACHES", "attaches", Align::Right, "number of attachments (mappings)", |row| {
         Cell::Number(row.attaches)
     }),
     Column::plain("ACCESS", "access", Align::Left, "rw or ro", |row| Cell::Word(row.access.word())),
     Column {
         least: Some(8),
-        ..Column::plain("COMMAND", "command", Align::Left, "its command line", |row| {
+        ..Column::plain("COMMAND", "command", Align::Left, "command line", |row| {
             Cell::of(row.attacher.command.as_deref(), Cell::Text)
         })
     },
-    Column::plain("ADDRESS", "address", Align::Right, "where the mapping begins", |row| {
+    Column::plain("ADDRESS", "address", Align::Right, "address of the mapping", |row| {
         Cell::Address(row.attacher.address)
     }),
-    Column::plain("SIZE", "size", Align::Right, "bytes of the mapping", |row| Cell::bytes(row.attacher.size)),
-    Column::plain("NS", "ns", Align::Right, "IPC namespace that the process is in", |row| {
+    Column::plain("SIZE", "size", Align::Right, "size of the mapping in bytes", |row| Cell::bytes(row.attacher.size)),
+    Column::plain("NS", "ns", Align::Right, "IPC namespace of the process", |row| {
         Cell::of(row.attacher.ns, Cell::Number)
     }),
-    Column::plain("CERTAIN", "certain", Align::Left, "whether it can be no other segment of this id", |row| {
+    Column::plain("CERTAIN", "certain", Align::Left, "whether the mapping is certainly of this segment", |row| {
         Cell::Flag(row.attacher.certain)
     }),
-    Column::plain("SHARED_WITH", "shared_with", Align::Left, "processes with the very same memory", |row| {
+    Column::plain("SHARED_WITH", "shared_with", Align::Left, "processes that share this memory (CLONE_VM)", |row| {
         Cell::of(row.attacher.shared_with.clone(), Cell::Pids)
     }),
-    Column::plain("SEGMENT_NS", "segment_ns", Align::Right, "IPC namespace that the segment is in", |row| {
+    Column::plain("SEGMENT_NS", "segment_ns", Align::Right, "IPC namespace of the segment", |row| {
         Cell::of(row.ns, Cell::Number)
     }),
-    Column::plain("CONTAINER", "container", Align::Left, "container or unit to which that belongs", |row| {
+    Column::plain("CONTAINER", "container", Align::Left, "container or unit of the namespace", |row| {
         Cell::of(row.container.as_deref(), Cell::Text)
     }),
 ];

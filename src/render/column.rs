@@ -65,7 +65,7 @@ pub(crate) fn select<R>(
         // The name that JSON has is one as well.
         let column = named(|column| column.name)
             .or_else(|| named(|column| column.json))
-            .ok_or_else(|| format!("there is no column {wanted:?}: --list-columns shows them"))?;
+            .ok_or_else(|| format!("invalid column {wanted:?}: --list-columns lists the available ones"))?;
         if !chosen.iter().any(|known: &&Column<R>| known.name == column.name) {
             chosen.push(column);
         }
@@ -96,7 +96,7 @@ impl ColumnInfo {
             json: "column",
             align: Align::Left,
             least: None,
-            help: "name of the column",
+            help: "column name",
             needs: Needs::empty(),
             cell: |info| Cell::Word(info.name),
         },
@@ -105,7 +105,7 @@ impl ColumnInfo {
             json: "json",
             align: Align::Left,
             least: None,
-            help: "its key in JSON",
+            help: "JSON key",
             needs: Needs::empty(),
             cell: |info| Cell::Word(info.json),
         },
@@ -114,7 +114,7 @@ impl ColumnInfo {
             json: "description",
             align: Align::Left,
             least: Some(8),
-            help: "what it shows",
+            help: "description",
             needs: Needs::empty(),
             cell: |info| Cell::Text(info.help),
         },

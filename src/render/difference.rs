@@ -20,20 +20,18 @@ pub(crate) struct DifferenceRow {
 /// The columns of differences; CSV and TSV have all of them, and may only get more behind.
 pub(crate) static DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::plain("CHANGE", "change", Align::Left, "created, removed or changed", |row| Cell::Word(row.change)),
-    Column::plain("ID", "id", Align::Right, "the id", |row| {
-        Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))
-    }),
-    Column::plain("KEY", "key", Align::Left, "the key", |row| Cell::Key(row.segment.key)),
+    Column::plain("ID", "id", Align::Right, "id", |row| Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))),
+    Column::plain("KEY", "key", Align::Left, "key", |row| Cell::Key(row.segment.key)),
     Column::plain("OWNER", "owner", Align::Left, "owner", |row| {
         Cell::Account(row.segment.owner.as_deref(), row.segment.uid)
     }),
     Column::plain("MODE", "mode", Align::Left, "permission bits", |row| Cell::Mode(row.segment.mode)),
-    Column::plain("SIZE", "size", Align::Right, "size as asked for", |row| Cell::bytes(row.segment.size)),
+    Column::plain("SIZE", "size", Align::Right, "requested size", |row| Cell::bytes(row.segment.size)),
     Column::plain("NATTCH", "nattch", Align::Right, "attachments", |row| Cell::Number(row.segment.nattch)),
-    Column::plain("CPID", "cpid", Align::Right, "process that created it", |row| Cell::pid(row.segment.cpid)),
+    Column::plain("CPID", "cpid", Align::Right, "creator", |row| Cell::pid(row.segment.cpid)),
     Column {
         least: Some(20),
-        ..Column::plain("WHAT", "what", Align::Left, "what changed", |row| {
+        ..Column::plain("WHAT", "what", Align::Left, "changed attributes", |row| {
             Cell::Texts(row.details.iter().map(String::as_str).collect())
         })
     },

@@ -41,11 +41,11 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
         Some(stamp) => moment(stamp, look.time, look.now),
     };
     let key = match segment.key {
-        Key::PRIVATE if segment.dest => "none (private, or lost with the removal)".to_owned(),
+        Key::PRIVATE if segment.dest => "none (private, or lost at the removal)".to_owned(),
         Key::PRIVATE => "none (private)".to_owned(),
         key => format!("{key} ({})", key.bits()),
     };
-    let nobody = if segment.atime.is_none() { "nobody yet" } else { "outside of this pid namespace" };
+    let nobody = if segment.atime.is_none() { "none yet" } else { "outside this pid namespace" };
     let idle = segment.idle_seconds.map_or_else(|| "-".to_owned(), super::human::idle);
     let mut fields = vec![
         ("Id", segment.id.to_string()),
@@ -56,7 +56,7 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
         ("Group", account(segment.group.as_deref(), segment.gid)),
         ("Creator", account(segment.creator.as_deref(), segment.cuid)),
         ("Creator's group", account(segment.creator_group.as_deref(), segment.cgid)),
-        ("Created by pid", process(segment.cpid, segment.creator_command.as_deref(), "outside of this pid namespace")),
+        ("Created by pid", process(segment.cpid, segment.creator_command.as_deref(), "outside this pid namespace")),
         ("Last used by pid", process(segment.lpid, segment.last_command.as_deref(), nobody)),
         ("Attached", if segment.nattch == 1 { "once".to_owned() } else { format!("{} times", segment.nattch) }),
         ("Last attach", time(segment.atime)),
@@ -85,7 +85,7 @@ fn attached_by(attachers: &Attachers) -> Vec<(&'static str, String)> {
         let doubt = if process.iter().all(|mapping| mapping.certain) { "" } else { ", perhaps" };
         ("Attached by pid", format!("{}{times}{doubt}", process[0].process()))
     };
-    let hidden = |(reason, count): &(HiddenBy, u64)| ("Out of sight", format!("{count}: {}", reason.meaning()));
+    let hidden = |(reason, count): &(HiddenBy, u64)| ("Not visible", format!("{count}: {}", reason.meaning()));
     attachers.processes().map(process).chain(attachers.hidden.iter().map(hidden)).collect()
 }
 
@@ -99,10 +99,10 @@ fn state(state: Option<State>) -> String {
     let Some(state) = state else { return "unknown".to_owned() };
     let meaning = match state {
         State::InUse => "attached",
-        State::Dest => "removed, and going with its last detach",
-        State::Idle => "not attached; its creator or its last user lives",
-        State::Unknown => "not attached; whether its creator and its last user live cannot be told",
-        State::Orphan => "not attached; its creator and its last user are gone",
+        State::Dest => "removed; destroyed at the last detach",
+        State::Idle => "not attached; creator or last user is running",
+        State::Unknown => "not attached; cannot determine whether creator and last user are running",
+        State::Orphan => "not attached; creator and last user have exited",
     };
     format!("{state} ({meaning})")
 }

@@ -25,7 +25,7 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
     let exit_code = check.exit_code.to_string();
     let command = text(&check.command.join(" "));
     let name = |what: &str| format!("{command}: {what}");
-    let (succeeds, leaves_nothing) = (name("succeeds"), name("leaves no shared memory behind"));
+    let (succeeds, leaves_nothing) = (name("succeeds"), name("leaks no shared memory"));
     let mut writer = Writer::new_with_indent(out, b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     writer.create_element("testsuites").with_attributes(counts).write_inner_content(|writer| {
@@ -43,7 +43,7 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
                 ran.write_empty()?;
             } else {
                 ran.write_inner_content(|writer| {
-                    let message = format!("its exit code was {exit_code}");
+                    let message = format!("exit code {exit_code}");
                     let error = writer.create_element("error");
                     error.with_attributes([("message", message.as_str()), ("type", "exit")]).write_empty()?;
                     Ok(())
@@ -56,13 +56,13 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
             left.write_inner_content(|writer| {
                 if !leaked.is_empty() {
                     let segments = if leaked.len() == 1 { "segment" } else { "segments" };
-                    let message = format!("{} shared memory {segments} left behind", leaked.len());
+                    let message = format!("{} leaked System V shared memory {segments}", leaked.len());
                     let failure = writer.create_element("failure");
                     let failure = failure.with_attributes([("message", message.as_str()), ("type", "leak")]);
                     failure.write_text_content(BytesText::new(&leaked.join("\n")))?;
                 }
                 if !uncounted.is_empty() {
-                    let told = format!("not attributed, and not counted:\n{}", uncounted.join("\n"));
+                    let told = format!("unattributed, not counted:\n{}", uncounted.join("\n"));
                     writer.create_element("system-out").write_text_content(BytesText::new(&told))?;
                 }
                 Ok(())
@@ -111,8 +111,8 @@ mod tests {
              <properties>\n      <property name=\"isolation\" value=\"ipc\"/>\n      \
              <property name=\"exit_code\" value=\"3\"/>\n    </properties>\n    \
              <testcase classname=\"shmadm.leakcheck\" name=\"sh a&lt;b&amp;&quot;c&quot;\\x1b\u{fffd}: succeeds\" time=\"0.250\">\n      \
-             <error message=\"its exit code was 3\" type=\"exit\"/>\n    </testcase>\n    \
-             <testcase classname=\"shmadm.leakcheck\" name=\"sh a&lt;b&amp;&quot;c&quot;\\x1b\u{fffd}: leaves no shared memory behind\" time=\"0\"/>\n  \
+             <error message=\"exit code 3\" type=\"exit\"/>\n    </testcase>\n    \
+             <testcase classname=\"shmadm.leakcheck\" name=\"sh a&lt;b&amp;&quot;c&quot;\\x1b\u{fffd}: leaks no shared memory\" time=\"0\"/>\n  \
              </testsuite>\n</testsuites>\n"
         );
     }

@@ -1,4 +1,4 @@
-//! What a command left behind: lines for people, and the report as JSON.
+//! Leaked segments: lines for people, and the report as JSON.
 
 use std::io::{self, Write};
 
@@ -6,40 +6,42 @@ use super::attachers::write_attachments;
 use super::{Attachments, Object, RECORD, SEGMENT, column, write_string};
 use crate::model::{Attacher, Key, Leak, LeakCheck, LeakRemoval, Segment, Size};
 
-/// How many processes a line names.
+/// The number of processes that a line names.
 const NAMED: usize = 4;
 
-/// Says what a segment is, who made it, and who still has it.
+/// Describes a leaked segment, its creator, and the processes that have it attached.
 pub(crate) fn leak_line(leak: &Leak) -> String {
     let segment = &leak.segment;
     let key = if segment.key == Key::PRIVATE { String::new() } else { format!("key {}, ", segment.key) };
-    let rss = Size(segment.rss.unwrap_or_default());
+    let rss = match segment.rss {
+        None => String::new(),
+        Some(0) => ", 0 B resident".to_owned(),
+        Some(rss) => format!(", {} resident", Size(rss)),
+    };
     let creator = match (segment.cpid, &leak.creator_command) {
         (Some(pid), Some(command)) => format!("pid {pid} ({command})"),
-        (Some(pid), None) => format!("pid {pid}, whose command was not seen"),
+        (Some(pid), None) => format!("pid {pid} (command unknown)"),
         (None, _) => "a process outside this pid namespace".to_owned(),
     };
     let removal = match &leak.removal {
         None => String::new(),
         Some(LeakRemoval::Removed("destroyed")) => "; removed".to_owned(),
-        Some(LeakRemoval::Removed(_)) => {
-            "; marked for destruction, since it was attached at the last moment".to_owned()
-        }
+        Some(LeakRemoval::Removed(_)) => "; marked for destruction: it was attached at the last moment".to_owned(),
         Some(LeakRemoval::Kept(reason)) => format!("; kept: {reason}"),
     };
     format!(
-        "segment {} ({key}{}, {rss} in memory), made by {creator}, {}{removal}",
+        "segment {} ({key}{}{rss}), created by {creator}, {}{removal}",
         segment.id,
         Size(segment.size),
         attached(leak)
     )
 }
 
-/// Says who has a segment attached.
+/// Describes the processes that have a segment attached.
 fn attached(leak: &Leak) -> String {
     let segment = &leak.segment;
     if segment.nattch == 0 {
-        return "attached by nobody".to_owned();
+        return "not attached".to_owned();
     }
     let Some(attachers) = &segment.attachers else { return format!("attached {} times", segment.nattch) };
     let name = |process: &[Attacher]| format!("pid {}", process[0].process());
@@ -49,9 +51,9 @@ fn attached(leak: &Leak) -> String {
         names.push(format!("{more} more"));
     }
     names.extend(
-        attachers.hidden.iter().map(|(reason, _)| format!("somebody who cannot be seen: {}", reason.meaning())),
+        attachers.hidden.iter().map(|(reason, _)| format!("processes that cannot be seen: {}", reason.meaning())),
     );
-    let dest = if segment.dest { ", and gone with the last of them" } else { "" };
+    let dest = if segment.dest { "; destroyed at the last detach" } else { "" };
     format!("still attached by {}{dest}", names.join(", "))
 }
 

@@ -22,10 +22,10 @@ pub(crate) struct LimitRow {
 /// The columns of limits.
 pub(crate) static LIMITS: &[Column<LimitRow>] = &[
     Column::plain("RESOURCE", "resource", Align::Left, "name", |row| Cell::Word(row.resource)),
-    Column::plain("DESCRIPTION", "description", Align::Left, "what it limits", |row| Cell::Word(row.description)),
+    Column::plain("DESCRIPTION", "description", Align::Left, "description", |row| Cell::Word(row.description)),
     Column::plain("LIMIT", "limit", Align::Right, "the limit", |row| row.limit.clone()),
-    Column::plain("USED", "used", Align::Right, "how much is used", |row| row.used.clone()),
-    Column::plain("USE%", "use_percent", Align::Right, "the share that is used", |row| row.share.clone()),
+    Column::plain("USED", "used", Align::Right, "usage", |row| row.used.clone()),
+    Column::plain("USE%", "use_percent", Align::Right, "usage in percent of the limit", |row| row.share.clone()),
 ];
 
 /// Gives the rows of a table of limits.
@@ -46,20 +46,20 @@ pub(crate) fn limit_rows(limits: &Limits, usage: &Usage) -> Vec<LimitRow> {
         ),
         row(
             "SHMALL",
-            "pages of all segments",
+            "pages in all segments",
             Cell::Number(limits.shmall),
             Cell::Number(usage.pages),
             share(usage.pages, limits.shmall),
         ),
-        row("SHMMAX", "size of one segment", Cell::bytes(limits.shmmax), Cell::Null, Cell::Null),
-        row("SHMMIN", "least size of one segment", Cell::bytes(limits.shmmin), Cell::Null, Cell::Null),
+        row("SHMMAX", "maximum size of a segment", Cell::bytes(limits.shmmax), Cell::Null, Cell::Null),
+        row("SHMMIN", "minimum size of a segment", Cell::bytes(limits.shmmin), Cell::Null, Cell::Null),
         row("SIZE", "size of all segments", Cell::Null, Cell::Bytes(usage.size), Cell::Null),
-        row("RSS", "of it in memory", Cell::Null, Cell::Bytes(usage.rss), Cell::Null),
-        row("SWAP", "of it in swap", Cell::Null, Cell::Bytes(usage.swap), Cell::Null),
-        row("PAGE_SIZE", "bytes in a page", Cell::bytes(limits.page_size), Cell::Null, Cell::Null),
+        row("RSS", "resident memory of all segments", Cell::Null, Cell::Bytes(usage.rss), Cell::Null),
+        row("SWAP", "swapped memory of all segments", Cell::Null, Cell::Bytes(usage.swap), Cell::Null),
+        row("PAGE_SIZE", "page size in bytes", Cell::bytes(limits.page_size), Cell::Null, Cell::Null),
         row(
             "RMID_FORCED",
-            "segments die when detached",
+            "unattached segments are destroyed",
             limits.rmid_forced.map_or(Cell::Null, Cell::Flag),
             Cell::Null,
             Cell::Null,

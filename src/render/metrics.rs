@@ -50,55 +50,55 @@ const BY_OWNER: &[Gauge<Tally>] = &[
     },
     Gauge {
         name: "shmadm_sysv_pages",
-        help: "Pages that the segments may take, as counted against shmall.",
+        help: "Pages of all segments, as counted against shmall.",
         unit: None,
         value: |tally| Some(tally.pages.into()),
     },
     Gauge {
         name: "shmadm_sysv_size",
-        help: "Sum of the segments' sizes as asked for.",
+        help: "Sum of the requested sizes of all segments.",
         unit: Some(Unit::Bytes),
         value: |tally| Some(tally.size),
     },
     Gauge {
         name: "shmadm_sysv_resident",
-        help: "Memory that the segments take.",
+        help: "Resident memory of all segments.",
         unit: Some(Unit::Bytes),
         value: |tally| tally.rss,
     },
     Gauge {
         name: "shmadm_sysv_swapped",
-        help: "Swap that the segments take.",
+        help: "Swapped memory of all segments.",
         unit: Some(Unit::Bytes),
         value: |tally| tally.swap,
     },
     Gauge {
         name: "shmadm_sysv_orphans",
-        help: "Segments that are not attached, and whose creator and last user are gone.",
+        help: "Segments that are not attached and whose creator and last user have exited.",
         unit: None,
         value: |tally| Some(tally.orphans.into()),
     },
     Gauge {
         name: "shmadm_sysv_orphan",
-        help: "Sum of the orphans' sizes as asked for.",
+        help: "Sum of the requested sizes of all orphans.",
         unit: Some(Unit::Bytes),
         value: |tally| Some(tally.orphan_bytes),
     },
     Gauge {
         name: "shmadm_sysv_unknown",
-        help: "Segments that may be orphans, which cannot be told from here.",
+        help: "Segments that are not attached and whose creator or last user cannot be determined.",
         unit: None,
         value: |tally| Some(tally.unknown.into()),
     },
     Gauge {
         name: "shmadm_sysv_dest",
-        help: "Segments that are marked for destruction, and still attached.",
+        help: "Segments that are marked for destruction and still attached.",
         unit: None,
         value: |tally| Some(tally.dest.into()),
     },
     Gauge {
         name: "shmadm_sysv_attachments",
-        help: "Attachments of the segments, counted as mappings.",
+        help: "Attachments of all segments, counted as mappings.",
         unit: None,
         value: |tally| Some(tally.attachments.into()),
     },
@@ -108,25 +108,25 @@ const BY_OWNER: &[Gauge<Tally>] = &[
 const BY_NAMESPACE: &[Gauge<Limits>] = &[
     Gauge {
         name: "shmadm_sysv_limit_segments",
-        help: "Most segments that may exist (kernel.shmmni).",
+        help: "Maximum number of segments (kernel.shmmni).",
         unit: None,
         value: |limits| Some(limits.shmmni.into()),
     },
     Gauge {
         name: "shmadm_sysv_limit_pages",
-        help: "Most pages that all segments may have together (kernel.shmall).",
+        help: "Maximum number of pages in all segments (kernel.shmall).",
         unit: None,
         value: |limits| Some(limits.shmall.into()),
     },
     Gauge {
         name: "shmadm_sysv_limit_segment_size",
-        help: "Largest size of a segment (kernel.shmmax).",
+        help: "Maximum size of a segment (kernel.shmmax).",
         unit: Some(Unit::Bytes),
         value: |limits| Some(limits.shmmax.into()),
     },
     Gauge {
         name: "shmadm_sysv_rmid_forced",
-        help: "1 if segments die with their last attachment or their creator (kernel.shm_rmid_forced), else 0.",
+        help: "1 if unattached segments are destroyed (kernel.shm_rmid_forced), otherwise 0.",
         unit: None,
         value: |limits| limits.rmid_forced.map(u128::from),
     },
@@ -143,11 +143,11 @@ struct Report {
 
 impl Collector for Report {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "The program that wrote this; always 1.";
+        let help = "Version of shmadm; always 1.";
         let mut metric = encoder.encode_descriptor("shmadm_build_info", help, None, MetricType::Gauge)?;
         value(&mut metric, &[("version", env!("CARGO_PKG_VERSION"))], 1)?;
         if let Some(first) = self.namespaces.first() {
-            let help = "Size of a page, in which limits are counted.";
+            let help = "Page size, the unit of the page limits.";
             let mut metric =
                 encoder.encode_descriptor("shmadm_sysv_page_size", help, Some(&Unit::Bytes), MetricType::Gauge)?;
             metric.encode_gauge(&first.limits.page_size)?;
@@ -156,7 +156,7 @@ impl Collector for Report {
         let number = |sums: &Sums| sums.ns.map(|number| number.to_string()).unwrap_or_default();
         let namespaces: Vec<(String, &Sums)> = self.namespaces.iter().map(|sums| (number(sums), sums)).collect();
         if self.everywhere {
-            let help = "The container or unit to which the IPC namespace belongs; always 1.";
+            let help = "Container or unit of the IPC namespace; always 1.";
             let mut metric = encoder.encode_descriptor("shmadm_sysv_namespace_info", help, None, MetricType::Gauge)?;
             for (ns, sums) in &namespaces {
                 value(

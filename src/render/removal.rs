@@ -96,26 +96,24 @@ pub(crate) struct PruneRow {
 
 /// The columns of a cleaner's table; CSV and TSV have all of them, and may only get more behind.
 pub(crate) static PRUNE: &[Column<PruneRow>] = &[
-    Column::plain("ID", "id", Align::Right, "the id", |row| {
-        Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))
-    }),
-    Column::plain("KEY", "key", Align::Left, "the key", |row| Cell::Key(row.segment.key)),
+    Column::plain("ID", "id", Align::Right, "id", |row| Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))),
+    Column::plain("KEY", "key", Align::Left, "key", |row| Cell::Key(row.segment.key)),
     Column::plain("OWNER", "owner", Align::Left, "owner", |row| {
         Cell::Account(row.segment.owner.as_deref(), row.segment.uid)
     }),
-    Column::plain("SIZE", "size", Align::Right, "size as asked for", |row| Cell::bytes(row.segment.size)),
-    Column::plain("RSS", "rss", Align::Right, "bytes in memory", |row| Cell::of(row.segment.rss, Cell::bytes)),
-    Column::plain("SWAP", "swap", Align::Right, "bytes in swap", |row| Cell::of(row.segment.swap, Cell::bytes)),
+    Column::plain("SIZE", "size", Align::Right, "requested size", |row| Cell::bytes(row.segment.size)),
+    Column::plain("RSS", "rss", Align::Right, "resident bytes", |row| Cell::of(row.segment.rss, Cell::bytes)),
+    Column::plain("SWAP", "swap", Align::Right, "swapped bytes", |row| Cell::of(row.segment.swap, Cell::bytes)),
     Column::plain("STATE", "state", Align::Left, "orphan, idle or unknown", |row| {
         Cell::of(row.segment.state, |state| Cell::Word(state.word()))
     }),
-    Column::plain("IDLE", "idle_seconds", Align::Right, "time since it was last used or changed", |row| {
+    Column::plain("IDLE", "idle_seconds", Align::Right, "time since the last attach, detach or change", |row| {
         Cell::of(row.segment.idle_seconds, Cell::Seconds)
     }),
     Column::plain("OUTCOME", "outcome", Align::Left, "destroyed, marked or skipped", |row| Cell::Word(row.outcome)),
-    Column { least: Some(30), ..Column::plain("WHY", "why", Align::Left, "why", |row| Cell::Text(&row.why)) },
+    Column { least: Some(30), ..Column::plain("WHY", "why", Align::Left, "reason", |row| Cell::Text(&row.why)) },
     Column::plain("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ns, Cell::Number)),
-    Column::plain("CONTAINER", "container", Align::Left, "container or unit to which that belongs", |row| {
+    Column::plain("CONTAINER", "container", Align::Left, "container or unit of the namespace", |row| {
         Cell::of(row.segment.container.as_deref(), Cell::Text)
     }),
 ];

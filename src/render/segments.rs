@@ -20,11 +20,11 @@ const CHEAP: Needs = Needs::empty();
 
 /// Every column that a segment has; those of [`RECORD`] first and in its order.
 pub(crate) static SEGMENT: &[Column<Segment>] = &[
-    column("ID", "id", Align::Right, CHEAP, "the id (shmid)", |segment| {
+    column("ID", "id", Align::Right, CHEAP, "id (shmid)", |segment| {
         Cell::Number(u64::from(segment.id.raw().cast_unsigned()))
     }),
-    column("KEY", "key", Align::Left, CHEAP, "the key; 0x00000000 is none", |segment| Cell::Key(segment.key)),
-    column("SIZE", "size", Align::Right, CHEAP, "size as asked for", |segment| Cell::bytes(segment.size)),
+    column("KEY", "key", Align::Left, CHEAP, "key; 0x00000000 if private or removed", |segment| Cell::Key(segment.key)),
+    column("SIZE", "size", Align::Right, CHEAP, "requested size in bytes", |segment| Cell::bytes(segment.size)),
     column("MODE", "mode", Align::Left, CHEAP, "permission bits", |segment| Cell::Mode(segment.mode)),
     column("UID", "uid", Align::Right, CHEAP, "owner's user id", |segment| Cell::Number(segment.uid.into())),
     column("OWNER", "owner", Align::Left, Needs::NAMES, "owner", |segment| {
@@ -42,11 +42,11 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
     column("CREATOR_GROUP", "creator_group", Align::Left, Needs::NAMES, "creator's group", |segment| {
         Cell::Account(segment.creator_group.as_deref(), segment.cgid)
     }),
-    column("CPID", "cpid", Align::Right, CHEAP, "process that created it", |segment| Cell::pid(segment.cpid)),
-    column("LPID", "lpid", Align::Right, CHEAP, "process that attached or detached last", |segment| {
+    column("CPID", "cpid", Align::Right, CHEAP, "creator", |segment| Cell::pid(segment.cpid)),
+    column("LPID", "lpid", Align::Right, CHEAP, "last user: the process of the last attach or detach", |segment| {
         Cell::pid(segment.lpid)
     }),
-    column("NATTCH", "nattch", Align::Right, CHEAP, "attachments, counted as mappings", |segment| {
+    column("NATTCH", "nattch", Align::Right, CHEAP, "number of attachments (mappings)", |segment| {
         Cell::Number(segment.nattch)
     }),
     column("ATIME", "atime", Align::Left, CHEAP, "last attach", |segment| Cell::of(segment.atime, Cell::Time)),
@@ -59,23 +59,26 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
     }),
     column("DEST", "dest", Align::Left, CHEAP, "marked for destruction", |segment| Cell::Flag(segment.dest)),
     column("LOCKED", "locked", Align::Left, CHEAP, "locked in memory", |segment| Cell::Flag(segment.locked)),
-    column("RSS", "rss", Align::Right, Needs::RESIDENT, "bytes in memory", |segment| {
-        Cell::of(segment.rss, Cell::bytes)
-    }),
-    column("SWAP", "swap", Align::Right, Needs::RESIDENT, "bytes in swap", |segment| {
+    column("RSS", "rss", Align::Right, Needs::RESIDENT, "resident bytes", |segment| Cell::of(segment.rss, Cell::bytes)),
+    column("SWAP", "swap", Align::Right, Needs::RESIDENT, "swapped bytes", |segment| {
         Cell::of(segment.swap, Cell::bytes)
     }),
     column("STATE", "state", Align::Left, Needs::STATE, "in-use, dest, idle, orphan or unknown", |segment| {
         Cell::of(segment.state, |state| Cell::Word(state.word()))
     }),
-    column("NS", "ns", Align::Right, Needs::NAMESPACE, "number of the IPC namespace", |segment| {
+    column("NS", "ns", Align::Right, Needs::NAMESPACE, "IPC namespace number", |segment| {
         Cell::of(segment.ns, Cell::Number)
     }),
     Column {
         least: Some(8),
-        ..column("CCOMMAND", "ccommand", Align::Left, Needs::COMMANDS, "creator's command, while it lives", |segment| {
-            Cell::of(segment.creator_command.as_deref(), Cell::Text)
-        })
+        ..column(
+            "CCOMMAND",
+            "ccommand",
+            Align::Left,
+            Needs::COMMANDS,
+            "command of the creator, while it is running",
+            |segment| Cell::of(segment.creator_command.as_deref(), Cell::Text),
+        )
     },
     Column {
         least: Some(8),
@@ -84,7 +87,7 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
             "lcommand",
             Align::Left,
             Needs::COMMANDS,
-            "last user's command, while it lives",
+            "command of the last user, while it is running",
             |segment| Cell::of(segment.last_command.as_deref(), Cell::Text),
         )
     },
@@ -101,14 +104,9 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
             })
         })
     },
-    column(
-        "CONTAINER",
-        "container",
-        Align::Left,
-        Needs::CONTAINER,
-        "container or unit to which the namespace belongs",
-        |segment| Cell::of(segment.container.as_deref(), Cell::Text),
-    ),
+    column("CONTAINER", "container", Align::Left, Needs::CONTAINER, "container or unit of the namespace", |segment| {
+        Cell::of(segment.container.as_deref(), Cell::Text)
+    }),
 ];
 
 /// The record of JSON, CSV and TSV: frozen, fields may only be added behind.

@@ -321,7 +321,7 @@ fn isolated() -> Vec<Trial> {
             assert_eq!(names, ["testsuites", "testsuite", "properties", "testcase", "failure"]);
             assert!(text.contains("failures=\"1\"") && text.contains("# &lt;&amp;&gt;"), "{text}");
             assert!(
-                text.contains("<failure message=\"2 shared memory segments left behind\" type=\"leak\">"),
+                text.contains("<failure message=\"2 leaked System V shared memory segments\" type=\"leak\">"),
                 "{text}"
             );
             assert!(text.contains("(key 0x00000005, 4 KiB") && text.contains("(key 0x00000006, 4 KiB"), "{text}");
@@ -332,7 +332,7 @@ fn isolated() -> Vec<Trial> {
             finish(&mut leakcheck(&options, "exit 7")).exits(7);
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.contains("failures=\"0\" errors=\"1\""), "{text}");
-            assert!(text.contains("<error message=\"its exit code was 7\" type=\"exit\"/>"), "{text}");
+            assert!(text.contains("<error message=\"exit code 7\" type=\"exit\"/>"), "{text}");
         }),
     ]
 }

@@ -95,7 +95,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("leakcheck::traced_what_has_lost_its_key_is_attributed_all_the_same", || {
             let daemon = Daemon::told("create 7 4096 0\nattach 0\nremove 0\nhello\n");
             let (ran, report) = reported(&["--isolate", "always", "--trace"], &daemon.start_until("ready"));
-            let ran = ran.exits(65).says("and gone with the last of them");
+            let ran = ran.exits(65).says("; destroyed at the last detach");
             let pid: i32 = ran.stdout.trim().parse().unwrap();
             let leak = &report["leaked"][0];
             assert_eq!((&leak["state"], &leak["key"]), (&json!("dest"), &json!("0x00000000")));

@@ -23,10 +23,10 @@ pub(super) fn trials() -> Vec<Trial> {
             machine.snapshot(
                 "list -o nonsense --json",
                 expect![[r#"
-                {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-                  "message":"there is no column \"nonsense\": --list-columns shows them","cause":null,"hints":[]}}
-                [exit code 2]
-            "#]],
+                    {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+                      "message":"invalid column \"nonsense\": --list-columns lists the available ones","cause":null,"hints":[]}}
+                    [exit code 2]
+                "#]],
             );
             machine.snapshot("stat 12abc --json", expect![[r#"
                 {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,

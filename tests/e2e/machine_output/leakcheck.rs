@@ -56,11 +56,11 @@ pub(super) fn trials() -> Vec<Trial> {
                       <property name="exit_code" value="3"/>
                     </properties>
                     <testcase classname="shmadm.leakcheck" name="sh -c printf &apos;create 7 5000 0\ncreate 0 4096 0\n&apos; | TEST --actor &gt;/dev/null; exit 3: succeeds" time="[SECONDS]">
-                      <error message="its exit code was 3" type="exit"/>
+                      <error message="exit code 3" type="exit"/>
                     </testcase>
-                    <testcase classname="shmadm.leakcheck" name="sh -c printf &apos;create 7 5000 0\ncreate 0 4096 0\n&apos; | TEST --actor &gt;/dev/null; exit 3: leaves no shared memory behind" time="0">
-                      <failure message="2 shared memory segments left behind" type="leak">segment 0 (key 0x00000007, 5000 bytes, 0 bytes in memory), made by pid [PID] (TEST --actor), attached by nobody; removed
-                segment 1 (4 KiB, 0 bytes in memory), made by pid [PID] (TEST --actor), attached by nobody; removed</failure>
+                    <testcase classname="shmadm.leakcheck" name="sh -c printf &apos;create 7 5000 0\ncreate 0 4096 0\n&apos; | TEST --actor &gt;/dev/null; exit 3: leaks no shared memory" time="0">
+                      <failure message="2 leaked System V shared memory segments" type="leak">segment 0 (key 0x00000007, 5000 bytes, 0 B resident), created by pid [PID] (TEST --actor), not attached; removed
+                segment 1 (4 KiB, 0 B resident), created by pid [PID] (TEST --actor), not attached; removed</failure>
                     </testcase>
                   </testsuite>
                 </testsuites>
@@ -85,7 +85,7 @@ pub(super) fn trials() -> Vec<Trial> {
                       <property name="exit_code" value="0"/>
                     </properties>
                     <testcase classname="shmadm.leakcheck" name="sh -c echo &apos;&lt;&quot;&amp;&gt;&apos; &gt;/dev/null: succeeds" time="[SECONDS]"/>
-                    <testcase classname="shmadm.leakcheck" name="sh -c echo &apos;&lt;&quot;&amp;&gt;&apos; &gt;/dev/null: leaves no shared memory behind" time="0"/>
+                    <testcase classname="shmadm.leakcheck" name="sh -c echo &apos;&lt;&quot;&amp;&gt;&apos; &gt;/dev/null: leaks no shared memory" time="0"/>
                   </testsuite>
                 </testsuites>
             "#]]);

@@ -146,31 +146,31 @@ pub(super) fn trials() -> Vec<Trial> {
                   "lcommand":null,"pids":[],"commands":[],"container":[CONTAINER]}]}
             "#]]);
             machine.snapshot("list --list-columns --json", expect![[r#"
-                {"schema":1,"columns":[{"column":"ID","json":"id","description":"the id (shmid)"},{"column":"KEY",
-                  "json":"key","description":"the key; 0x00000000 is none"},{"column":"SIZE","json":"size",
-                  "description":"size as asked for"},{"column":"MODE","json":"mode","description":"permission bits"},
+                {"schema":1,"columns":[{"column":"ID","json":"id","description":"id (shmid)"},{"column":"KEY","json":"key",
+                  "description":"key; 0x00000000 if private or removed"},{"column":"SIZE","json":"size",
+                  "description":"requested size in bytes"},{"column":"MODE","json":"mode","description":"permission bits"},
                   {"column":"UID","json":"uid","description":"owner's user id"},{"column":"OWNER","json":"owner",
                   "description":"owner"},{"column":"GID","json":"gid","description":"owner's group id"},{"column":"GROUP",
                   "json":"group","description":"owner's group"},{"column":"CUID","json":"cuid",
                   "description":"creator's user id"},{"column":"CREATOR","json":"creator","description":"creator"},
                   {"column":"CGID","json":"cgid","description":"creator's group id"},{"column":"CREATOR_GROUP",
                   "json":"creator_group","description":"creator's group"},{"column":"CPID","json":"cpid",
-                  "description":"process that created it"},{"column":"LPID","json":"lpid",
-                  "description":"process that attached or detached last"},{"column":"NATTCH","json":"nattch",
-                  "description":"attachments, counted as mappings"},{"column":"ATIME","json":"atime",
+                  "description":"creator"},{"column":"LPID","json":"lpid",
+                  "description":"last user: the process of the last attach or detach"},{"column":"NATTCH","json":"nattch",
+                  "description":"number of attachments (mappings)"},{"column":"ATIME","json":"atime",
                   "description":"last attach"},{"column":"DTIME","json":"dtime","description":"last detach"},
                   {"column":"CTIME","json":"ctime","description":"creation, or last change of owner or mode"},
                   {"column":"IDLE","json":"idle_seconds","description":"time since the last attach, detach or change"},
                   {"column":"DEST","json":"dest","description":"marked for destruction"},{"column":"LOCKED","json":"locked",
-                  "description":"locked in memory"},{"column":"RSS","json":"rss","description":"bytes in memory"},
-                  {"column":"SWAP","json":"swap","description":"bytes in swap"},{"column":"STATE","json":"state",
+                  "description":"locked in memory"},{"column":"RSS","json":"rss","description":"resident bytes"},
+                  {"column":"SWAP","json":"swap","description":"swapped bytes"},{"column":"STATE","json":"state",
                   "description":"in-use, dest, idle, orphan or unknown"},{"column":"NS","json":"ns",
-                  "description":"number of the IPC namespace"},{"column":"CCOMMAND","json":"ccommand",
-                  "description":"creator's command, while it lives"},{"column":"LCOMMAND","json":"lcommand",
-                  "description":"last user's command, while it lives"},{"column":"PIDS","json":"pids",
+                  "description":"IPC namespace number"},{"column":"CCOMMAND","json":"ccommand",
+                  "description":"command of the creator, while it is running"},{"column":"LCOMMAND","json":"lcommand",
+                  "description":"command of the last user, while it is running"},{"column":"PIDS","json":"pids",
                   "description":"processes that have it attached"},{"column":"COMMANDS","json":"commands",
                   "description":"commands of these processes"},{"column":"CONTAINER","json":"container",
-                  "description":"container or unit to which the namespace belongs"}]}
+                  "description":"container or unit of the namespace"}]}
             "#]]);
         }),
         trial("machine_output::list_json_and_csv_in_all_namespaces", || {

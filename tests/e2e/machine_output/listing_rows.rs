@@ -110,73 +110,73 @@ pub(super) fn trials() -> Vec<Trial> {
             machine.snapshot(
                 "list --list-columns --format csv",
                 expect![[r#"
-                COLUMN,JSON,DESCRIPTION␍
-                ID,id,the id (shmid)␍
-                KEY,key,the key; 0x00000000 is none␍
-                SIZE,size,size as asked for␍
-                MODE,mode,permission bits␍
-                UID,uid,owner's user id␍
-                OWNER,owner,owner␍
-                GID,gid,owner's group id␍
-                GROUP,group,owner's group␍
-                CUID,cuid,creator's user id␍
-                CREATOR,creator,creator␍
-                CGID,cgid,creator's group id␍
-                CREATOR_GROUP,creator_group,creator's group␍
-                CPID,cpid,process that created it␍
-                LPID,lpid,process that attached or detached last␍
-                NATTCH,nattch,"attachments, counted as mappings"␍
-                ATIME,atime,last attach␍
-                DTIME,dtime,last detach␍
-                CTIME,ctime,"creation, or last change of owner or mode"␍
-                IDLE,idle_seconds,"time since the last attach, detach or change"␍
-                DEST,dest,marked for destruction␍
-                LOCKED,locked,locked in memory␍
-                RSS,rss,bytes in memory␍
-                SWAP,swap,bytes in swap␍
-                STATE,state,"in-use, dest, idle, orphan or unknown"␍
-                NS,ns,number of the IPC namespace␍
-                CCOMMAND,ccommand,"creator's command, while it lives"␍
-                LCOMMAND,lcommand,"last user's command, while it lives"␍
-                PIDS,pids,processes that have it attached␍
-                COMMANDS,commands,commands of these processes␍
-                CONTAINER,container,container or unit to which the namespace belongs␍
-            "#]],
+                    COLUMN,JSON,DESCRIPTION␍
+                    ID,id,id (shmid)␍
+                    KEY,key,key; 0x00000000 if private or removed␍
+                    SIZE,size,requested size in bytes␍
+                    MODE,mode,permission bits␍
+                    UID,uid,owner's user id␍
+                    OWNER,owner,owner␍
+                    GID,gid,owner's group id␍
+                    GROUP,group,owner's group␍
+                    CUID,cuid,creator's user id␍
+                    CREATOR,creator,creator␍
+                    CGID,cgid,creator's group id␍
+                    CREATOR_GROUP,creator_group,creator's group␍
+                    CPID,cpid,creator␍
+                    LPID,lpid,last user: the process of the last attach or detach␍
+                    NATTCH,nattch,number of attachments (mappings)␍
+                    ATIME,atime,last attach␍
+                    DTIME,dtime,last detach␍
+                    CTIME,ctime,"creation, or last change of owner or mode"␍
+                    IDLE,idle_seconds,"time since the last attach, detach or change"␍
+                    DEST,dest,marked for destruction␍
+                    LOCKED,locked,locked in memory␍
+                    RSS,rss,resident bytes␍
+                    SWAP,swap,swapped bytes␍
+                    STATE,state,"in-use, dest, idle, orphan or unknown"␍
+                    NS,ns,IPC namespace number␍
+                    CCOMMAND,ccommand,"command of the creator, while it is running"␍
+                    LCOMMAND,lcommand,"command of the last user, while it is running"␍
+                    PIDS,pids,processes that have it attached␍
+                    COMMANDS,commands,commands of these processes␍
+                    CONTAINER,container,container or unit of the namespace␍
+                "#]],
             );
             machine.snapshot(
                 "list --list-columns --format tsv --no-headings",
                 expect![[r#"
-                ID␉id␉the id (shmid)
-                KEY␉key␉the key; 0x00000000 is none
-                SIZE␉size␉size as asked for
-                MODE␉mode␉permission bits
-                UID␉uid␉owner's user id
-                OWNER␉owner␉owner
-                GID␉gid␉owner's group id
-                GROUP␉group␉owner's group
-                CUID␉cuid␉creator's user id
-                CREATOR␉creator␉creator
-                CGID␉cgid␉creator's group id
-                CREATOR_GROUP␉creator_group␉creator's group
-                CPID␉cpid␉process that created it
-                LPID␉lpid␉process that attached or detached last
-                NATTCH␉nattch␉attachments, counted as mappings
-                ATIME␉atime␉last attach
-                DTIME␉dtime␉last detach
-                CTIME␉ctime␉creation, or last change of owner or mode
-                IDLE␉idle_seconds␉time since the last attach, detach or change
-                DEST␉dest␉marked for destruction
-                LOCKED␉locked␉locked in memory
-                RSS␉rss␉bytes in memory
-                SWAP␉swap␉bytes in swap
-                STATE␉state␉in-use, dest, idle, orphan or unknown
-                NS␉ns␉number of the IPC namespace
-                CCOMMAND␉ccommand␉creator's command, while it lives
-                LCOMMAND␉lcommand␉last user's command, while it lives
-                PIDS␉pids␉processes that have it attached
-                COMMANDS␉commands␉commands of these processes
-                CONTAINER␉container␉container or unit to which the namespace belongs
-            "#]],
+                    ID␉id␉id (shmid)
+                    KEY␉key␉key; 0x00000000 if private or removed
+                    SIZE␉size␉requested size in bytes
+                    MODE␉mode␉permission bits
+                    UID␉uid␉owner's user id
+                    OWNER␉owner␉owner
+                    GID␉gid␉owner's group id
+                    GROUP␉group␉owner's group
+                    CUID␉cuid␉creator's user id
+                    CREATOR␉creator␉creator
+                    CGID␉cgid␉creator's group id
+                    CREATOR_GROUP␉creator_group␉creator's group
+                    CPID␉cpid␉creator
+                    LPID␉lpid␉last user: the process of the last attach or detach
+                    NATTCH␉nattch␉number of attachments (mappings)
+                    ATIME␉atime␉last attach
+                    DTIME␉dtime␉last detach
+                    CTIME␉ctime␉creation, or last change of owner or mode
+                    IDLE␉idle_seconds␉time since the last attach, detach or change
+                    DEST␉dest␉marked for destruction
+                    LOCKED␉locked␉locked in memory
+                    RSS␉rss␉resident bytes
+                    SWAP␉swap␉swapped bytes
+                    STATE␉state␉in-use, dest, idle, orphan or unknown
+                    NS␉ns␉IPC namespace number
+                    CCOMMAND␉ccommand␉command of the creator, while it is running
+                    LCOMMAND␉lcommand␉command of the last user, while it is running
+                    PIDS␉pids␉processes that have it attached
+                    COMMANDS␉commands␉commands of these processes
+                    CONTAINER␉container␉container or unit of the namespace
+                "#]],
             );
         }),
         trial("machine_output::stat_rows", || {

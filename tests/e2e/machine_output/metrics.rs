@@ -24,10 +24,10 @@ pub(super) fn trials() -> Vec<Trial> {
         attached.write(0, b"x");
         oracle::remove(1);
         machine.snapshot("metrics", expect![[r##"
-            # HELP shmadm_build_info The program that wrote this; always 1.
+            # HELP shmadm_build_info Version of shmadm; always 1.
             # TYPE shmadm_build_info gauge
             shmadm_build_info{version="[VERSION]"} 1
-            # HELP shmadm_sysv_page_size_bytes Size of a page, in which limits are counted.
+            # HELP shmadm_sysv_page_size_bytes Page size, the unit of the page limits.
             # TYPE shmadm_sysv_page_size_bytes gauge
             # UNIT shmadm_sysv_page_size_bytes bytes
             shmadm_sysv_page_size_bytes 4096
@@ -36,66 +36,66 @@ pub(super) fn trials() -> Vec<Trial> {
             shmadm_sysv_segments{ns="[NS]",owner="4000000000"} 1
             shmadm_sysv_segments{ns="[NS]",owner="nobody"} 1
             shmadm_sysv_segments{ns="[NS]",owner="root"} 2
-            # HELP shmadm_sysv_pages Pages that the segments may take, as counted against shmall.
+            # HELP shmadm_sysv_pages Pages of all segments, as counted against shmall.
             # TYPE shmadm_sysv_pages gauge
             shmadm_sysv_pages{ns="[NS]",owner="4000000000"} 8
             shmadm_sysv_pages{ns="[NS]",owner="nobody"} 4
             shmadm_sysv_pages{ns="[NS]",owner="root"} 4
-            # HELP shmadm_sysv_size_bytes Sum of the segments' sizes as asked for.
+            # HELP shmadm_sysv_size_bytes Sum of the requested sizes of all segments.
             # TYPE shmadm_sysv_size_bytes gauge
             # UNIT shmadm_sysv_size_bytes bytes
             shmadm_sysv_size_bytes{ns="[NS]",owner="4000000000"} 32768
             shmadm_sysv_size_bytes{ns="[NS]",owner="nobody"} 16384
             shmadm_sysv_size_bytes{ns="[NS]",owner="root"} 13192
-            # HELP shmadm_sysv_resident_bytes Memory that the segments take.
+            # HELP shmadm_sysv_resident_bytes Resident memory of all segments.
             # TYPE shmadm_sysv_resident_bytes gauge
             # UNIT shmadm_sysv_resident_bytes bytes
             shmadm_sysv_resident_bytes{ns="[NS]",owner="4000000000"} 0
             shmadm_sysv_resident_bytes{ns="[NS]",owner="nobody"} 0
             shmadm_sysv_resident_bytes{ns="[NS]",owner="root"} 4096
-            # HELP shmadm_sysv_swapped_bytes Swap that the segments take.
+            # HELP shmadm_sysv_swapped_bytes Swapped memory of all segments.
             # TYPE shmadm_sysv_swapped_bytes gauge
             # UNIT shmadm_sysv_swapped_bytes bytes
             shmadm_sysv_swapped_bytes{ns="[NS]",owner="4000000000"} 0
             shmadm_sysv_swapped_bytes{ns="[NS]",owner="nobody"} 0
             shmadm_sysv_swapped_bytes{ns="[NS]",owner="root"} 0
-            # HELP shmadm_sysv_orphans Segments that are not attached, and whose creator and last user are gone.
+            # HELP shmadm_sysv_orphans Segments that are not attached and whose creator and last user have exited.
             # TYPE shmadm_sysv_orphans gauge
             shmadm_sysv_orphans{ns="[NS]",owner="4000000000"} 0
             shmadm_sysv_orphans{ns="[NS]",owner="nobody"} 0
             shmadm_sysv_orphans{ns="[NS]",owner="root"} 1
-            # HELP shmadm_sysv_orphan_bytes Sum of the orphans' sizes as asked for.
+            # HELP shmadm_sysv_orphan_bytes Sum of the requested sizes of all orphans.
             # TYPE shmadm_sysv_orphan_bytes gauge
             # UNIT shmadm_sysv_orphan_bytes bytes
             shmadm_sysv_orphan_bytes{ns="[NS]",owner="4000000000"} 0
             shmadm_sysv_orphan_bytes{ns="[NS]",owner="nobody"} 0
             shmadm_sysv_orphan_bytes{ns="[NS]",owner="root"} 5000
-            # HELP shmadm_sysv_unknown Segments that may be orphans, which cannot be told from here.
+            # HELP shmadm_sysv_unknown Segments that are not attached and whose creator or last user cannot be determined.
             # TYPE shmadm_sysv_unknown gauge
             shmadm_sysv_unknown{ns="[NS]",owner="4000000000"} 0
             shmadm_sysv_unknown{ns="[NS]",owner="nobody"} 0
             shmadm_sysv_unknown{ns="[NS]",owner="root"} 0
-            # HELP shmadm_sysv_dest Segments that are marked for destruction, and still attached.
+            # HELP shmadm_sysv_dest Segments that are marked for destruction and still attached.
             # TYPE shmadm_sysv_dest gauge
             shmadm_sysv_dest{ns="[NS]",owner="4000000000"} 0
             shmadm_sysv_dest{ns="[NS]",owner="nobody"} 0
             shmadm_sysv_dest{ns="[NS]",owner="root"} 1
-            # HELP shmadm_sysv_attachments Attachments of the segments, counted as mappings.
+            # HELP shmadm_sysv_attachments Attachments of all segments, counted as mappings.
             # TYPE shmadm_sysv_attachments gauge
             shmadm_sysv_attachments{ns="[NS]",owner="4000000000"} 0
             shmadm_sysv_attachments{ns="[NS]",owner="nobody"} 0
             shmadm_sysv_attachments{ns="[NS]",owner="root"} 1
-            # HELP shmadm_sysv_limit_segments Most segments that may exist (kernel.shmmni).
+            # HELP shmadm_sysv_limit_segments Maximum number of segments (kernel.shmmni).
             # TYPE shmadm_sysv_limit_segments gauge
             shmadm_sysv_limit_segments{ns="[NS]"} 4096
-            # HELP shmadm_sysv_limit_pages Most pages that all segments may have together (kernel.shmall).
+            # HELP shmadm_sysv_limit_pages Maximum number of pages in all segments (kernel.shmall).
             # TYPE shmadm_sysv_limit_pages gauge
             shmadm_sysv_limit_pages{ns="[NS]"} 18446744073692774399
-            # HELP shmadm_sysv_limit_segment_size_bytes Largest size of a segment (kernel.shmmax).
+            # HELP shmadm_sysv_limit_segment_size_bytes Maximum size of a segment (kernel.shmmax).
             # TYPE shmadm_sysv_limit_segment_size_bytes gauge
             # UNIT shmadm_sysv_limit_segment_size_bytes bytes
             shmadm_sysv_limit_segment_size_bytes{ns="[NS]"} 18446744073692774399
-            # HELP shmadm_sysv_rmid_forced 1 if segments die with their last attachment or their creator (kernel.shm_rmid_forced), else 0.
+            # HELP shmadm_sysv_rmid_forced 1 if unattached segments are destroyed (kernel.shm_rmid_forced), otherwise 0.
             # TYPE shmadm_sysv_rmid_forced gauge
             shmadm_sysv_rmid_forced{ns="[NS]"} 0
             # EOF

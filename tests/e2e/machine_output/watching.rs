@@ -30,31 +30,31 @@ pub(super) fn trials() -> Vec<Trial> {
             machine.snapshot(
                 "limits --format csv",
                 expect![[r#"
-                RESOURCE,DESCRIPTION,LIMIT,USED,USE%␍
-                SHMMNI,segments,4096,4,0.09␍
-                SHMALL,pages of all segments,18446744073692774399,6755399441055743,0.03␍
-                SHMMAX,size of one segment,18446744073692774399,,␍
-                SHMMIN,least size of one segment,1,,␍
-                SIZE,size of all segments,,27670116110564320136,␍
-                RSS,of it in memory,,4096,␍
-                SWAP,of it in swap,,0,␍
-                PAGE_SIZE,bytes in a page,4096,,␍
-                RMID_FORCED,segments die when detached,false,,␍
-            "#]],
+                    RESOURCE,DESCRIPTION,LIMIT,USED,USE%␍
+                    SHMMNI,segments,4096,4,0.09␍
+                    SHMALL,pages in all segments,18446744073692774399,6755399441055743,0.03␍
+                    SHMMAX,maximum size of a segment,18446744073692774399,,␍
+                    SHMMIN,minimum size of a segment,1,,␍
+                    SIZE,size of all segments,,27670116110564320136,␍
+                    RSS,resident memory of all segments,,4096,␍
+                    SWAP,swapped memory of all segments,,0,␍
+                    PAGE_SIZE,page size in bytes,4096,,␍
+                    RMID_FORCED,unattached segments are destroyed,false,,␍
+                "#]],
             );
             machine.snapshot(
                 "limits --format tsv --no-headings",
                 expect![[r#"
-                SHMMNI␉segments␉4096␉4␉0.09
-                SHMALL␉pages of all segments␉18446744073692774399␉6755399441055743␉0.03
-                SHMMAX␉size of one segment␉18446744073692774399␉␉
-                SHMMIN␉least size of one segment␉1␉␉
-                SIZE␉size of all segments␉␉27670116110564320136␉
-                RSS␉of it in memory␉␉4096␉
-                SWAP␉of it in swap␉␉0␉
-                PAGE_SIZE␉bytes in a page␉4096␉␉
-                RMID_FORCED␉segments die when detached␉false␉␉
-            "#]],
+                    SHMMNI␉segments␉4096␉4␉0.09
+                    SHMALL␉pages in all segments␉18446744073692774399␉6755399441055743␉0.03
+                    SHMMAX␉maximum size of a segment␉18446744073692774399␉␉
+                    SHMMIN␉minimum size of a segment␉1␉␉
+                    SIZE␉size of all segments␉␉27670116110564320136␉
+                    RSS␉resident memory of all segments␉␉4096␉
+                    SWAP␉swapped memory of all segments␉␉0␉
+                    PAGE_SIZE␉page size in bytes␉4096␉␉
+                    RMID_FORCED␉unattached segments are destroyed␉false␉␉
+                "#]],
             );
         }),
         trial("machine_output::check_as_text_and_json", || {
