@@ -21,6 +21,7 @@ use expect_test::Expect;
 use libtest_mimic::Trial;
 
 use crate::actor::Actor;
+use crate::holder::Holder;
 use crate::support::{Ran, finish, shmadm};
 use redact::Redaction;
 
@@ -79,11 +80,19 @@ impl Machine {
     }
 
     /// Runs a command line and compares its output and exit code with a snapshot.
-    #[track_caller]
-    fn snapshot(&self, line: &str, expected: Expect) -> Ran {
+    fn snapshot(&self, line: &str, expected: Expect) {
+        self.compare(&finish(shmadm().args(self.arguments(line))), &expected);
+    }
+
+    /// Runs a command line that leaves a holder of a segment, and compares its output with a snapshot.
+    fn snapshot_with_holder(&mut self, line: &str, expected: &Expect) -> Holder {
+        let before = holders();
         let ran = finish(shmadm().args(self.arguments(line)));
-        self.compare(&ran, &expected);
-        ran
+        // Before the comparison, so that the holder ends whatever the report says.
+        let holder = Holder::new(*holders().iter().find(|pid| !before.contains(pid)).unwrap());
+        self.redaction.name(holder.pid, "HOLDER");
+        self.compare(&ran, expected);
+        holder
     }
 
     /// Compares what a command printed, and an exit code other than 0, with a snapshot.
@@ -102,4 +111,15 @@ impl Machine {
         let text = std::fs::read_to_string(self.path(name)).unwrap();
         expected.assert_eq(&self.redaction.redact(&text));
     }
+}
+
+/// Returns the pids of holders in the test's IPC namespace.
+fn holders() -> Vec<i32> {
+    let here = std::fs::read_link("/proc/thread-self/ns/ipc").unwrap();
+    let is_holder = |pid: &i32| {
+        std::fs::read_link(format!("/proc/{pid}/ns/ipc")).is_ok_and(|namespace| namespace == here)
+            && std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"shmadm-hold"))
+    };
+    let entries = std::fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).filter(is_holder).collect()
 }

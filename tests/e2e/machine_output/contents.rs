@@ -4,9 +4,8 @@ use expect_test::expect;
 use libtest_mimic::Trial;
 
 use super::Machine;
-use crate::holder::Holder;
 use crate::oracle::{self, Attached};
-use crate::support::{finish, shmadm, trial};
+use crate::support::trial;
 
 /// Creates a segment with these first bytes.
 fn segment(bytes: &[u8]) -> i32 {
@@ -207,7 +206,7 @@ pub(super) fn trials() -> Vec<Trial> {
             );
         }),
         trial("machine_output::dump_and_restore_json", || {
-            let machine = Machine::new();
+            let mut machine = Machine::new();
             // Created by the program, so that the creator has exited.
             machine.snapshot(
                 "create --key 0x4d2 --size 8191 --mode 640 -q",
@@ -261,14 +260,11 @@ pub(super) fn trials() -> Vec<Trial> {
                   "holder":null}
             "#]],
             );
-            let ran = finish(shmadm().args(machine.arguments("restore DIR/dump --key 7 --hold --json")));
-            let holder = ran.json()["holder"].as_i64().unwrap();
-            let _holder = Holder::new(i32::try_from(holder).unwrap());
-            machine.compare(&ran, &expect![[r#"
+            let _holder = machine.snapshot_with_holder("restore DIR/dump --key 7 --hold --json", &expect![[r#"
                 {"schema":1,"segment":{"id":2,"key":"0x00000007","size":8191,"mode":"0640","uid":[UID],"owner":"[USER]",
                   "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
                   "cpid":[PID],"lpid":[PID],"nattch":1,"atime":"[TIME]","dtime":"[TIME]","ctime":"[TIME]","idle_seconds":null,
-                  "dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS]},"holder":[PID]}
+                  "dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS]},"holder":[HOLDER]}
             "#]]);
             machine.snapshot(
                 "read 2 --text --offset 4096 --length 8 --json",

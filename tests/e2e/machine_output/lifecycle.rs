@@ -4,17 +4,7 @@ use expect_test::expect;
 use libtest_mimic::Trial;
 
 use super::Machine;
-use crate::holder::Holder;
-use crate::support::{Ran, trial};
-
-/// Keeps hold of the background process that a report names, and names it in snapshots.
-fn holder(machine: &mut Machine, ran: &Ran) -> Holder {
-    let report = ran.json();
-    let pid = report["holder"].as_i64().or(report["attachment"]["pid"].as_i64()).unwrap();
-    let holder = Holder::new(i32::try_from(pid).unwrap());
-    machine.redaction.name(holder.pid, "HOLDER");
-    holder
-}
+use crate::support::trial;
 
 /// Returns the tests of this file.
 pub(super) fn trials() -> Vec<Trial> {
@@ -47,17 +37,16 @@ pub(super) fn trials() -> Vec<Trial> {
         }),
         trial("machine_output::create_json_with_a_holder", || {
             let mut machine = Machine::new();
-            let ran = machine.snapshot(
+            let _holder = machine.snapshot_with_holder(
                 "create --key 7 --hold --json",
-                expect![[r#"
-                {"schema":1,"created":true,"segment":{"id":0,"key":"0x00000007","size":4096,"mode":"0600","uid":[UID],
-                  "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
-                  "creator_group":"[GROUP]","cpid":[PID],"lpid":[PID],"nattch":1,"atime":"[TIME]","dtime":null,
-                  "ctime":"[TIME]","idle_seconds":null,"dest":false,"locked":false,"rss":0,"swap":0,"state":"in-use",
-                  "ns":[NS]},"holder":[PID]}
-            "#]],
+                &expect![[r#"
+                    {"schema":1,"created":true,"segment":{"id":0,"key":"0x00000007","size":4096,"mode":"0600","uid":[UID],
+                      "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+                      "creator_group":"[GROUP]","cpid":[PID],"lpid":[HOLDER],"nattch":1,"atime":"[TIME]","dtime":null,
+                      "ctime":"[TIME]","idle_seconds":null,"dest":false,"locked":false,"rss":0,"swap":0,"state":"in-use",
+                      "ns":[NS]},"holder":[HOLDER]}
+                "#]],
             );
-            let _holder = holder(&mut machine, &ran);
             machine.snapshot("who 0 --json", expect![[r#"
                 {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[HOLDER],"uid":[UID],
                   "user":"[USER]","command":"shmadm-hold id=0 access=rw","address":"[ADDRESS]","size":4096,"access":"rw",
@@ -78,14 +67,12 @@ pub(super) fn trials() -> Vec<Trial> {
                 0
             "#]],
             );
-            let ran = machine.snapshot("attach 0x4d2 --background --read-only --json", expect![[r#"
-                {"schema":1,"attachment":{"id":0,"pid":[PID],"address":"[ADDRESS]","size":5000,"access":"ro","exec":false}}
+            let _first = machine.snapshot_with_holder("attach 0x4d2 --background --read-only --json", &expect![[r#"
+                {"schema":1,"attachment":{"id":0,"pid":[HOLDER],"address":"[ADDRESS]","size":5000,"access":"ro","exec":false}}
             "#]]);
-            let _first = holder(&mut machine, &ran);
-            let ran = machine.snapshot("attach 0 --background --exec --json", expect![[r#"
-                {"schema":1,"attachment":{"id":0,"pid":[PID],"address":"[ADDRESS]","size":5000,"access":"rw","exec":true}}
+            let second = machine.snapshot_with_holder("attach 0 --background --exec --json", &expect![[r#"
+                {"schema":1,"attachment":{"id":0,"pid":[HOLDER],"address":"[ADDRESS]","size":5000,"access":"rw","exec":true}}
             "#]]);
-            let second = holder(&mut machine, &ran);
             machine.snapshot(
                 &format!("detach 0 --pid {} --json", second.pid),
                 expect![[r#"
