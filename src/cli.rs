@@ -15,7 +15,7 @@ use crate::commands::{
     Context, MANUALS, attach, check, completions, create, demo, detach, diff, dump, leakcheck, limits, list, map,
     metrics, prune, quoted, read, restore, rm, set, stat, who, write,
 };
-use crate::error::{Codes, Error, Exit, Kind};
+use crate::error::{Error, Exit, ExitCodes, Kind};
 use crate::process::{enter_namespace, interrupted_by, stdout_is_closed};
 use crate::query::System;
 use crate::render::{Format, escape, unknown_line};
@@ -162,16 +162,16 @@ impl Command {
 
 /// Runs the program.
 pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
-    if let Some(exit) = arguments.first().and_then(|name| roles::be_another(name, &arguments[1..])) {
+    if let Some(exit) = arguments.first().and_then(|name| roles::run_internal_role(name, &arguments[1..])) {
         return exit;
     }
     // What is known before anything is parsed: a usage error has the form and the code that were asked for as well.
-    let codes = Codes::of(&command_word(&arguments));
+    let codes = ExitCodes::of(&command_word(&arguments));
     codes.exit(work(&arguments, codes))
 }
 
 /// Parses the command line and does what it says.
-fn work(arguments: &[OsString], codes: Codes) -> Exit {
+fn work(arguments: &[OsString], codes: ExitCodes) -> Exit {
     let wants_json = wants_json(arguments);
     let parsed = match parse(arguments) {
         Ok(parsed) => parsed,
@@ -305,7 +305,7 @@ fn format(global: &GlobalArgs, command: Option<&Command>, forms: &[String]) -> R
 }
 
 /// Reports an error, and gives the exit that it means.
-fn report(mut ui: Ui, error: Error, json: bool, codes: Codes) -> Exit {
+fn report(mut ui: Ui, error: Error, json: bool, codes: ExitCodes) -> Exit {
     if let Kind::Interrupted(signal) = error.kind {
         // Whoever sent it knows; what was printed so far is still handed on.
         let _ = ui.flush();
@@ -315,14 +315,14 @@ fn report(mut ui: Ui, error: Error, json: bool, codes: Codes) -> Exit {
     // If standard output takes no more, the error has at least been told on standard error.
     if json {
         let _ = ui.error_json(&error).and_then(|()| ui.flush());
-    } else if codes == Codes::Plugin {
+    } else if codes == ExitCodes::Check {
         let _ = ui.print(&unknown_line(&error)).and_then(|()| ui.flush());
     }
     Exit::Failed(error.kind)
 }
 
 /// Prints what clap has to say: help, the version, or a usage error.
-fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool, codes: Codes) -> Exit {
+fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool, codes: ExitCodes) -> Exit {
     let color = color_of(arguments);
     let mut ui = ui(false, color);
     let asks_help = |word: &OsString| word == "-h" || word == "--help" || word == "-V" || word == "--version";
@@ -364,7 +364,7 @@ fn report_clap(error: &clap::Error, arguments: &[OsString], json: bool, codes: C
     let usage = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
     if json {
         let _ = ui.error_json(&usage).and_then(|()| ui.flush());
-    } else if codes == Codes::Plugin {
+    } else if codes == ExitCodes::Check {
         let _ = ui.print(&unknown_line(&usage)).and_then(|()| ui.flush());
     }
     Exit::Failed(Kind::Usage)

@@ -193,18 +193,18 @@ impl Exit {
 
 /// What the exit codes of a command mean, where its trade has other ones than ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Codes {
+pub(crate) enum ExitCodes {
     /// Those of [`Kind`].
-    Ours,
+    Standard,
     /// Those of diff(1): 0 is same, 1 is different, 2 is any failure.
     Diff,
     /// Those of monitoring plugins, where whatever is no verdict is unknown: a failure, a usage error, and the help.
-    Plugin,
+    Check,
     /// Those of the command that is run, and for a failure of ours one that stands beside them.
-    Runner,
+    Leakcheck,
 }
 
-impl Codes {
+impl ExitCodes {
     /// UNKNOWN, by the guidelines of monitoring plugins.
     pub(crate) const UNKNOWN: u8 = 3;
     /// A failure of whoever runs another program, as env(1) and timeout(1) have it.
@@ -213,10 +213,10 @@ impl Codes {
     /// Finds those of a command.
     pub(crate) fn of(command: &str) -> Self {
         match command {
-            "leakcheck" => Self::Runner,
-            "check" => Self::Plugin,
+            "leakcheck" => Self::Leakcheck,
+            "check" => Self::Check,
             "diff" => Self::Diff,
-            _ => Self::Ours,
+            _ => Self::Standard,
         }
     }
 
@@ -224,8 +224,8 @@ impl Codes {
     pub(crate) const fn exit(self, exit: Exit) -> Exit {
         match (self, exit) {
             (Self::Diff, Exit::Failed(_)) => Exit::Verdict(2),
-            (Self::Plugin, Exit::Failed(_) | Exit::Done) => Exit::Verdict(Self::UNKNOWN),
-            (Self::Runner, Exit::Failed(_)) => Exit::Verdict(Self::OWN_FAILURE),
+            (Self::Check, Exit::Failed(_) | Exit::Done) => Exit::Verdict(Self::UNKNOWN),
+            (Self::Leakcheck, Exit::Failed(_)) => Exit::Verdict(Self::OWN_FAILURE),
             (_, exit) => exit,
         }
     }
@@ -238,11 +238,11 @@ mod tests {
     #[test]
     fn what_is_no_verdict_is_a_failure_of_the_trade() {
         let failed = Exit::Failed(Kind::Permission);
-        assert_eq!([Exit::Done, failed].map(|exit| Codes::Ours.exit(exit)), [Exit::Done, failed]);
-        assert_eq!([Exit::Done, failed].map(|exit| Codes::Diff.exit(exit)), [Exit::Done, Exit::Verdict(2)]);
-        assert_eq!([Exit::Done, failed].map(|exit| Codes::Plugin.exit(exit)), [Exit::Verdict(3); 2]);
-        assert_eq!([Exit::Done, failed].map(|exit| Codes::Runner.exit(exit)), [Exit::Done, Exit::Verdict(125)]);
-        for codes in [Codes::Ours, Codes::Diff, Codes::Plugin, Codes::Runner] {
+        assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Standard.exit(exit)), [Exit::Done, failed]);
+        assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Diff.exit(exit)), [Exit::Done, Exit::Verdict(2)]);
+        assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Check.exit(exit)), [Exit::Verdict(3); 2]);
+        assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Leakcheck.exit(exit)), [Exit::Done, Exit::Verdict(125)]);
+        for codes in [ExitCodes::Standard, ExitCodes::Diff, ExitCodes::Check, ExitCodes::Leakcheck] {
             assert_eq!(codes.exit(Exit::Verdict(1)), Exit::Verdict(1));
             assert_eq!(codes.exit(Exit::Signal(15)), Exit::Signal(15));
         }

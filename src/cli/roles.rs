@@ -5,12 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::ui;
 use crate::error::{Error, Exit};
-use crate::process::{GUARD_NAME, STANDBY_NAME, become_command, guard_main, serve, stand_by};
+use crate::process::{GUARD_NAME, STANDBY_NAME, become_command, guard_main, holder_main, stand_by};
 use crate::query::{HOLDER_NAME, LAUNCHER_NAME};
 use crate::ui::Color;
 
 /// Is one of the processes that this program starts of itself, if it has the name of one.
-pub(super) fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
+pub(super) fn run_internal_role(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
     let failed = |error: Error| {
         ui(false, Color::Auto).error(&error);
         Exit::Failed(error.kind)
@@ -18,7 +18,7 @@ pub(super) fn be_another(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
     let words = || arguments.iter().filter_map(|argument| argument.clone().into_string().ok());
     let is = |other: &CStr| name.as_bytes() == other.to_bytes();
     let result = if is(HOLDER_NAME) {
-        serve(words())
+        holder_main(words())
     } else if is(GUARD_NAME) {
         guard_main()
     } else if is(STANDBY_NAME) {

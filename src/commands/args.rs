@@ -14,7 +14,7 @@ use crate::render::TimeStyle;
 
 /// The one segment that a command is about.
 #[derive(Args, Debug)]
-pub(crate) struct One {
+pub(crate) struct SegmentArg {
     /// The segment: an id (65538), a key (0x4d2, key:1234) or a file (ftok:PATH:PROJ)
     #[arg(value_name = "SEGMENT", value_parser = target())]
     pub(crate) segment: Target,
@@ -22,7 +22,7 @@ pub(crate) struct One {
 
 /// The segments that a command is about.
 #[derive(Args, Debug)]
-pub(crate) struct Several {
+pub(crate) struct SegmentArgs {
     /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ)
     #[arg(value_name = "SEGMENT", required = true, value_parser = target())]
     pub(crate) segments: Vec<Target>,
@@ -30,7 +30,7 @@ pub(crate) struct Several {
 
 /// Whose a segment shall be.
 #[derive(Args, Debug)]
-pub(crate) struct GivenTo {
+pub(crate) struct OwnerArgs {
     /// Give it to this user
     #[arg(long, value_name = "USER")]
     pub(crate) owner: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) struct GivenTo {
     pub(crate) group: Option<String>,
 }
 
-impl GivenTo {
+impl OwnerArgs {
     /// Looks both up, as far as they are given.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::One;
+use super::args::SegmentArg;
 use super::{Context, Manual, quoted, usage};
 use crate::act::{self, Place, Use};
 use crate::error::{Error, Exit};
@@ -32,7 +32,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct AttachArgs {
     #[command(flatten)]
-    one: One,
+    one: SegmentArg,
 
     /// Attach for reading alone (SHM_RDONLY)
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::{GivenTo, key};
+use super::args::{OwnerArgs, key};
 use super::{Context, Manual, describe, record_columns, taken_back};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, Range};
@@ -53,7 +53,7 @@ pub(crate) struct CreateArgs {
     exclusive: bool,
 
     #[command(flatten)]
-    given: GivenTo,
+    given: OwnerArgs,
 
     /// Use huge pages, of the default size or of this one, such as 2M
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, value_parser = parse_huge)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::One;
+use super::args::SegmentArg;
 use super::{Context, Manual};
 use crate::act;
 use crate::error::{Error, Exit};
@@ -28,7 +28,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct DetachArgs {
     #[command(flatten)]
-    one: One,
+    one: SegmentArg,
 
     /// End the holder with this pid alone
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::everywhere::survey;
+use super::all_namespaces::survey;
 use super::{Context, Manual, STANDARD_INPUT, read_whole, usage};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Difference, Needs, Segment, parse_listing, path_text};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::One;
+use super::args::SegmentArg;
 use super::{Context, Manual, describe, typed, with_link_target};
 use crate::act::{self, NewFile, Place, Use};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
@@ -47,7 +47,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct DumpArgs {
     #[command(flatten)]
-    one: One,
+    one: SegmentArg,
 
     /// Write to this file, and to one with .json behind its name; - is standard output, which gets the contents alone
     #[arg(short, long, value_name = "FILE")]

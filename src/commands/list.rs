@@ -2,15 +2,15 @@
 
 use clap::Args;
 
+use super::all_namespaces::{survey, warn_of_strays};
 use super::args::{FilterArgs, TimeParser};
-use super::everywhere::{survey, warn_of_strays};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Segment};
 use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, each, inventory};
 use crate::render::{
-    CREATORS, Cell, Column, ColumnInfo, DEFAULT, EVERYWHERE, Format, NARROW, PIDS, RECORD, RECORD_EVERYWHERE, Rows,
-    SEGMENT, TIMES, TableStyle, TimeStyle, describe_columns, select, write_rows,
+    ALL_NAMESPACES, CREATORS, Cell, Column, ColumnInfo, DEFAULT, Format, NARROW, PIDS, RECORD, RECORD_ALL_NAMESPACES,
+    Rows, SEGMENT, TIMES, TableStyle, TimeStyle, describe_columns, select, write_rows,
 };
 
 /// What the manual page adds.
@@ -90,13 +90,13 @@ impl ListArgs {
             Format::Table if self.times => TIMES,
             Format::Table if self.pids => PIDS,
             Format::Table if self.creators => CREATORS,
-            Format::Table if self.all_ns => EVERYWHERE,
+            Format::Table if self.all_ns => ALL_NAMESPACES,
             Format::Table => DEFAULT,
             // What tells namespaces apart comes with them, where fields may be added.
-            Format::Json if self.all_ns => RECORD_EVERYWHERE,
+            Format::Json if self.all_ns => RECORD_ALL_NAMESPACES,
             Format::Json | Format::Csv | Format::Tsv => RECORD,
         };
-        let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == EVERYWHERE);
+        let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == ALL_NAMESPACES);
         let mut base = base.to_vec();
         if self.all_ns && format == Format::Table && !base.contains(&"NS") {
             // Ids and keys alone do not tell segments of several namespaces apart.
@@ -170,7 +170,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     Ok(Exit::Done)
 }
 
-/// Gathers the segments that are to be shown, here or everywhere.
+/// Gathers the segments that are to be shown, here or in all namespaces.
 fn gather(args: &ListArgs, context: &mut Context, needs: Needs, filter: &Filter) -> Result<Vec<Segment>, Error> {
     let mut segments;
     if args.all_ns {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::One;
+use super::args::SegmentArg;
 use super::{Context, Manual, describe, usage};
 use crate::act::{self, Place, Use};
 use crate::contents::{self, Source};
@@ -37,7 +37,7 @@ const WIDTH: usize = 80;
 #[derive(Args, Debug)]
 pub(crate) struct MapArgs {
     #[command(flatten)]
-    one: One,
+    one: SegmentArg,
 }
 
 /// Shows where a segment lives.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::everywhere::ask_all;
+use super::all_namespaces::ask_all;
 use super::{Context, Manual, usage, with_link_target};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind};

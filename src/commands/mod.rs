@@ -1,5 +1,6 @@
 //! The commands: a file for each, with its arguments and what it does.
 
+pub(crate) mod all_namespaces;
 pub(crate) mod args;
 pub(crate) mod attach;
 pub(crate) mod check;
@@ -9,7 +10,6 @@ pub(crate) mod demo;
 pub(crate) mod detach;
 pub(crate) mod diff;
 pub(crate) mod dump;
-pub(crate) mod everywhere;
 pub(crate) mod leakcheck;
 pub(crate) mod limits;
 pub(crate) mod list;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::all_namespaces::{place_of, survey, warn_of_closed};
 use super::args::FilterArgs;
-use super::everywhere::{place_of, survey, warn_of_closed};
 use super::{Context, Manual, describe, usage};
 use crate::act::{Cleaned, Outcome, clean};
 use crate::error::{Error, Exit, Kind};
@@ -139,7 +139,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let interrupts = if chosen.is_empty() { None } else { Some(Interrupts::note()?) };
     let check = || interrupts.as_ref().map_or(Ok(()), Interrupts::check);
     let results = if args.all_ns {
-        prune_everywhere(args, context, chosen, &namespaces, check)
+        prune_all_namespaces(args, context, chosen, &namespaces, check)
     } else {
         chosen.into_iter().map_while(|segment| one(&context.system, segment, args.dry_run, check)).collect()
     };
@@ -177,7 +177,7 @@ fn one(system: &System, segment: Segment, dry_run: bool, check: impl Fn() -> Res
 }
 
 /// Removes segments of several namespaces, in each of which the system is asked anew.
-fn prune_everywhere(
+fn prune_all_namespaces(
     args: &PruneArgs,
     context: &mut Context,
     chosen: Vec<Segment>,

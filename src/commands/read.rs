@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::{One, TypeParser};
+use super::args::{SegmentArg, TypeParser};
 use super::{Context, Manual, usage};
 use crate::act::{self, Place, Use};
 use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
@@ -44,7 +44,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct ReadArgs {
     #[command(flatten)]
-    one: One,
+    one: SegmentArg,
 
     /// Begin at this byte
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]

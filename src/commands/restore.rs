@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::{GivenTo, key};
+use super::args::{OwnerArgs, key};
 use super::{Context, Manual, describe, record_columns, taken_back};
 use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
@@ -57,7 +57,7 @@ pub(crate) struct RestoreArgs {
     hold: bool,
 
     #[command(flatten)]
-    given: GivenTo,
+    given: OwnerArgs,
 
     /// Its permission bits, in octal [default: as recorded]
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]

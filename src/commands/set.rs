@@ -2,7 +2,7 @@
 
 use clap::{ArgGroup, Args};
 
-use super::args::{GivenTo, One};
+use super::args::{OwnerArgs, SegmentArg};
 use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change};
 use crate::error::{Error, Exit};
@@ -32,10 +32,10 @@ pub(crate) const MANUAL: Manual = Manual {
 #[command(group(ArgGroup::new("change").required(true).multiple(true).args(["owner", "group", "mode", "lock", "unlock"])))]
 pub(crate) struct SetArgs {
     #[command(flatten)]
-    one: One,
+    one: SegmentArg,
 
     #[command(flatten)]
-    given: GivenTo,
+    given: OwnerArgs,
 
     /// Its permission bits, in octal
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::Several;
+use super::args::SegmentArgs;
 use super::{Context, Manual, nothing_to_report, record_columns, resolve_each};
 use crate::error::{Error, Exit};
 use crate::model::Needs;
@@ -25,7 +25,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct StatArgs {
     #[command(flatten)]
-    several: Several,
+    several: SegmentArgs,
 
     /// Show sizes in bytes, without units
     #[arg(long)]

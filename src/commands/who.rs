@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::all_namespaces::{Visited, place_of, survey, warn_of_strays};
 use super::args::target;
-use super::everywhere::{Visited, place_of, survey, warn_of_strays};
 use super::{Context, Manual, nothing_to_report, resolve_each, usage};
 use crate::error::{Error, Exit};
 use crate::model::{HiddenBy, Needs, Segment, Target};
@@ -63,7 +63,7 @@ pub(crate) struct WhoArgs {
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
     let mut failures = Vec::new();
     let found = if args.all_ns {
-        everywhere(context)?
+        all_namespaces(context)?
     } else {
         let (mut segments, missing) = if args.segments.is_empty() {
             (inventory(&context.system, Needs::NAMESPACE)?, Vec::new())
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
 }
 
 /// Finds who has segments of any namespace attached, and what lives by an attachment alone.
-fn everywhere(context: &mut Context) -> Result<Vec<Attachments>, Error> {
+fn all_namespaces(context: &mut Context) -> Result<Vec<Attachments>, Error> {
     let Visited { mut segments, all, .. } = survey(context, Needs::NAMESPACE)?;
     let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
     warn_of_strays(context, &strays, all);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::{One, TypeParser};
+use super::args::{SegmentArg, TypeParser};
 use super::{Context, Manual, usage};
 use crate::act::{self, Attachment, Place, Use};
 use crate::contents::{self, Allocation, Range, Received, ValueType};
@@ -40,7 +40,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct WriteArgs {
     #[command(flatten)]
-    one: One,
+    one: SegmentArg,
 
     /// What to write: a text as it is, or with --type one number or more
     #[arg(value_name = "TEXT", allow_negative_numbers = true)]

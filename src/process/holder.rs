@@ -167,7 +167,7 @@ impl Hold {
 ///
 /// # Errors
 /// It was not started by [`start_holder`], or cannot attach.
-pub(crate) fn serve(arguments: impl Iterator<Item = String>) -> Result<(), Error> {
+pub(crate) fn holder_main(arguments: impl Iterator<Item = String>) -> Result<(), Error> {
     let unusable = || Error::new(Kind::Usage, "shmadm-hold is started by `shmadm attach --background` alone");
     let (id, hold) = Hold::from_arguments(arguments).ok_or_else(unusable)?;
     sys::close_inherited();

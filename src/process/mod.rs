@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use crate::error::Error;
 
 pub(crate) use guard::{GUARD_NAME, Guard, guard_main};
-pub(crate) use holder::{Hold, StartedHolder, serve, start_holder};
+pub(crate) use holder::{Hold, StartedHolder, holder_main, start_holder};
 pub(crate) use in_time::in_time;
 pub(crate) use interrupts::{Ended, Interrupts, end_by, interrupted_by};
 pub(crate) use isolation::{Isolate, Isolation, isolate};

@@ -138,7 +138,7 @@ struct Report {
     /// Of each namespace.
     namespaces: Vec<Sums>,
     /// Whether it is told to which container each belongs.
-    everywhere: bool,
+    all_namespaces: bool,
 }
 
 impl Collector for Report {
@@ -155,7 +155,7 @@ impl Collector for Report {
         // Without /proc the one namespace has no number, and no label.
         let number = |sums: &Sums| sums.ns.map(|number| number.to_string()).unwrap_or_default();
         let namespaces: Vec<(String, &Sums)> = self.namespaces.iter().map(|sums| (number(sums), sums)).collect();
-        if self.everywhere {
+        if self.all_namespaces {
             let help = "Container or unit of the IPC namespace; always 1.";
             let mut metric = encoder.encode_descriptor("shmadm_sysv_namespace_info", help, None, MetricType::Gauge)?;
             for (ns, sums) in &namespaces {
@@ -204,13 +204,13 @@ fn value(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u1
     }
 }
 
-/// Gives the metrics of namespaces as text; `everywhere` tells to which container each belongs.
+/// Gives the metrics of namespaces as text; `all_namespaces` tells to which container each belongs.
 ///
 /// # Errors
 /// None: text takes everything.
-pub(crate) fn metrics_text(namespaces: Vec<Sums>, everywhere: bool) -> Result<String, fmt::Error> {
+pub(crate) fn metrics_text(namespaces: Vec<Sums>, all_namespaces: bool) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Report { namespaces, everywhere }));
+    registry.register_collector(Box::new(Report { namespaces, all_namespaces }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)

@@ -43,7 +43,9 @@ pub(crate) use map::{EXTENTS, write_map, write_map_json};
 pub(crate) use metrics::{Sums, metrics_text};
 pub(crate) use removal::{Failure, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, write_prune_json, write_rm_json};
 pub(crate) use rows::{Rows, write_rows};
-pub(crate) use segments::{CREATORS, DEFAULT, EVERYWHERE, NARROW, PIDS, RECORD, RECORD_EVERYWHERE, SEGMENT, TIMES};
+pub(crate) use segments::{
+    ALL_NAMESPACES, CREATORS, DEFAULT, NARROW, PIDS, RECORD, RECORD_ALL_NAMESPACES, SEGMENT, TIMES,
+};
 pub(crate) use sidecar::write_sidecar;
 pub(crate) use table::TableStyle;
 

@@ -138,7 +138,7 @@ pub(crate) const RECORD: &[&str] = &[
     "NS",
 ];
 /// The record of JSON where there are several namespaces.
-pub(crate) const RECORD_EVERYWHERE: &[&str] = &{
+pub(crate) const RECORD_ALL_NAMESPACES: &[&str] = &{
     let mut names = ["CONTAINER"; RECORD.len() + 1];
     let mut place = 0;
     while place < RECORD.len() {
@@ -151,7 +151,7 @@ pub(crate) const RECORD_EVERYWHERE: &[&str] = &{
 pub(crate) const DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
 /// What a table of several namespaces shows unless told otherwise.
-pub(crate) const EVERYWHERE: &[&str] =
+pub(crate) const ALL_NAMESPACES: &[&str] =
     &["NS", "CONTAINER", "ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
 /// Columns that the default table leaves out, in this order, where the terminal is too narrow for it.
 pub(crate) const NARROW: &[&str] = &["CCOMMAND", "CPID", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER"];
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn every_view_names_columns_that_exist_and_no_name_stands_twice() {
-        for view in [RECORD, DEFAULT, EVERYWHERE, NARROW, TIMES, PIDS, CREATORS] {
+        for view in [RECORD, DEFAULT, ALL_NAMESPACES, NARROW, TIMES, PIDS, CREATORS] {
             assert_eq!(by_names(SEGMENT, view).len(), view.len(), "{view:?}");
         }
         let mut names: Vec<_> = SEGMENT.iter().map(|column| column.name).collect();

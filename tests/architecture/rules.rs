@@ -49,4 +49,4 @@ pub(crate) const NEIGHBOURS: &[(&str, &str, &str)] = &[
 ];
 
 /// Modules of `commands` that are no commands, and that every command may name.
-pub(crate) const SHARED_BY_COMMANDS: &[&str] = &["args", "everywhere"];
+pub(crate) const SHARED_BY_COMMANDS: &[&str] = &["all_namespaces", "args"];
