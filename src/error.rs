@@ -191,36 +191,26 @@ impl Exit {
     }
 }
 
-/// What the exit codes of a command mean, where its trade has other ones than ours.
+/// Conventions of exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitCodes {
-    /// Those of [`Kind`].
+    /// The code of the [`Kind`] of failure.
     Standard,
-    /// Those of diff(1): 0 is same, 1 is different, 2 is any failure.
+    /// diff(1): 0 same, 1 different, 2 failure.
     Diff,
-    /// Those of monitoring plugins, where whatever is no verdict is unknown: a failure, a usage error, and the help.
+    /// Monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, which includes failures, usage errors and help.
     Check,
-    /// Those of the command that is run, and for a failure of ours one that stands beside them.
+    /// The code of the command that was run, 125 for a failure of its own.
     Leakcheck,
 }
 
 impl ExitCodes {
-    /// UNKNOWN, by the guidelines of monitoring plugins.
+    /// UNKNOWN of the guidelines for monitoring plugins.
     pub(crate) const UNKNOWN: u8 = 3;
-    /// A failure of whoever runs another program, as env(1) and timeout(1) have it.
+    /// The code with which env(1) and timeout(1) report a failure of their own.
     const OWN_FAILURE: u8 = 125;
 
-    /// Finds those of a command.
-    pub(crate) fn of(command: &str) -> Self {
-        match command {
-            "leakcheck" => Self::Leakcheck,
-            "check" => Self::Check,
-            "diff" => Self::Diff,
-            _ => Self::Standard,
-        }
-    }
-
-    /// Gives the exit that one of ours is there.
+    /// Converts an exit to this convention.
     pub(crate) const fn exit(self, exit: Exit) -> Exit {
         match (self, exit) {
             (Self::Diff, Exit::Failed(_)) => Exit::Verdict(2),
@@ -236,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_verdict_is_a_failure_of_the_trade() {
+    fn failures_have_the_code_of_the_convention() {
         let failed = Exit::Failed(Kind::Permission);
         assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Standard.exit(exit)), [Exit::Done, failed]);
         assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Diff.exit(exit)), [Exit::Done, Exit::Verdict(2)]);

@@ -16,8 +16,8 @@ mod render;
 mod sys;
 mod ui;
 
-pub use cli::{GROUPS, columns, command, manuals};
-pub use commands::{Manual, exit_status};
+pub use cli::{COMMANDS, Command, Group, columns, program};
+pub use commands::{EXIT_STATUS, Manual};
 pub use error::{Exit, Kind};
 
 /// Runs the program with its arguments, the first of which is its name.

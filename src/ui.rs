@@ -35,6 +35,10 @@ pub(crate) enum Color {
 }
 
 impl Color {
+    /// All settings, with the words that users type.
+    pub(crate) const ALL: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
+
     /// Decides for a stream.
     fn decide(self, is_terminal: bool) -> bool {
         let forbidden = || {

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
+use shmadm::{COMMANDS, Command, EXIT_STATUS};
 
 /// The date on the pages: that of their last change worth a date, and not of the day they are built.
 const DATE: &str = "2026-11-25";
@@ -47,29 +47,29 @@ const NAMES: &[(&str, &str)] = &[
 /// Gives every generated file with its contents.
 fn generated() -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
-    let mut command = shmadm::command();
+    let mut command = shmadm::program();
     command.build();
     add_pages(&command, None, &mut files);
     for (shell, name) in [(Shell::Bash, "shmadm.bash"), (Shell::Zsh, "_shmadm"), (Shell::Fish, "shmadm.fish")] {
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut shmadm::command(), "shmadm", &mut script);
+        clap_complete::generate(shell, &mut shmadm::program(), "shmadm", &mut script);
         files.insert(Path::new("completions").join(name), String::from_utf8(script).unwrap());
     }
     files
 }
 
 /// Adds the page of a command, and those of its subcommands.
-fn add_pages(command: &Command, parent: Option<&str>, files: &mut BTreeMap<PathBuf, String>) {
+fn add_pages(command: &clap::Command, parent: Option<&str>, files: &mut BTreeMap<PathBuf, String>) {
     let name =
         parent.map_or_else(|| command.get_name().to_owned(), |parent| format!("{parent}-{}", command.get_name()));
     files.insert(Path::new("man").join(format!("{name}.1")), page(command, &name));
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         add_pages(sub, Some(&name), files);
     }
 }
 
 /// Writes the page of a command.
-fn page(command: &Command, name: &str) -> String {
+fn page(command: &clap::Command, name: &str) -> String {
     let spaced = name.replace('-', " ");
     // clap takes names that live for ever, which a test's may.
     let titled: &'static str = name.to_owned().leak();
@@ -90,13 +90,10 @@ fn page(command: &Command, name: &str) -> String {
     text.push_str(&description(&command, is_main));
     let mut roff = Roff::new();
     if is_main {
-        for (heading, names) in shmadm::GROUPS {
-            roff.control("SH", [heading.to_uppercase().as_str()]);
-            for sub in names.iter().filter_map(|name| command.find_subcommand(name)) {
-                let aliases: Vec<_> = sub.get_visible_aliases().collect();
-                let also = if aliases.is_empty() { String::new() } else { format!(" (also {})", aliases.join(", ")) };
-                let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
-                item(&mut roff, &format!("shmadm-{}(1)", sub.get_name()), &format!("{about}{also}."));
+        for group in shmadm::Group::ALL {
+            roff.control("SH", [group.heading().to_uppercase().as_str()]);
+            for command in group.commands() {
+                item(&mut roff, &format!("shmadm-{}(1)", command.name), &format!("{}.", command.summary()));
             }
         }
     }
@@ -114,7 +111,7 @@ fn page(command: &Command, name: &str) -> String {
 }
 
 /// Writes how a command is called.
-fn synopsis(command: &Command) -> String {
+fn synopsis(command: &clap::Command) -> String {
     let usage = command.clone().render_usage().to_string();
     let mut roff = Roff::new();
     roff.control("SH", ["SYNOPSIS"]);
@@ -126,7 +123,7 @@ fn synopsis(command: &Command) -> String {
 }
 
 /// Says what a command is for.
-fn description(command: &Command, is_main: bool) -> String {
+fn description(command: &clap::Command, is_main: bool) -> String {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let mut roff = Roff::new();
     roff.control("SH", ["DESCRIPTION"]);
@@ -163,8 +160,9 @@ fn tidied(text: &str) -> String {
 /// Writes what a page has besides the options.
 fn sections(name: &str, is_main: bool) -> Roff {
     let mut roff = Roff::new();
-    let command = name.strip_prefix("shmadm-").unwrap_or_default().split('-').next().unwrap_or_default();
-    let manual = shmadm::manuals().iter().find(|manual| manual.name == command);
+    let name_of_command = name.strip_prefix("shmadm-").unwrap_or_default().split('-').next().unwrap_or_default();
+    let command = COMMANDS.iter().find(|command| command.name == name_of_command);
+    let manual = command.map(|command| command.manual);
     if is_main {
         roff.control("SH", ["NAMING A SEGMENT"]);
         for (form, meaning) in NAMES {
@@ -183,14 +181,14 @@ fn sections(name: &str, is_main: bool) -> Roff {
             item(&mut roff, column, help);
         }
     }
-    let all: Vec<_> = shmadm::manuals().iter().filter_map(|manual| manual.examples.first()).collect();
+    let all: Vec<_> = COMMANDS.iter().filter_map(|command| command.manual.examples.first()).collect();
     roff.control("SH", ["EXAMPLES"]);
     let examples = manual.map_or(all, |manual| manual.examples.iter().collect());
     for (line, what) in examples {
         item(&mut roff, line, &sentence(what));
     }
     roff.control("SH", ["EXIT STATUS"]);
-    for (code, meaning) in shmadm::exit_status(command) {
+    for (code, meaning) in command.map_or(EXIT_STATUS, |command| command.exit_status) {
         item(&mut roff, &code.to_string(), meaning);
     }
     if is_main {
@@ -282,22 +280,16 @@ fn manual_pages_and_completions_are_those_of_the_program() {
 }
 
 #[test]
-fn every_visible_command_is_in_one_group_and_has_a_manual() {
-    let command = shmadm::command();
-    let grouped: Vec<&str> = shmadm::GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-        let name = sub.get_name();
-        assert_eq!(grouped.iter().filter(|known| **known == name).count(), 1, "{name}");
-        let manual = shmadm::manuals().iter().find(|manual| manual.name == name);
-        assert!(manual.is_some_and(|manual| !manual.examples.is_empty()), "{name} has no examples");
-        assert!(sub.get_about().is_some(), "{name} says nothing of itself");
+fn every_command_of_the_table_has_examples() {
+    for group in shmadm::Group::ALL {
+        assert!(group.commands().next().is_some(), "{group:?} is empty");
     }
-    for name in grouped {
-        assert!(command.find_subcommand(name).is_some(), "{name} is no command");
+    for Command { name, manual, .. } in COMMANDS {
+        assert!(!manual.examples.is_empty() && !manual.summary.is_empty(), "{name} has no examples");
     }
 }
 
 #[test]
 fn the_command_line_is_sound() {
-    shmadm::command().debug_assert();
+    shmadm::program().debug_assert();
 }

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 
-use crate::contents::ValueType;
 use crate::error::Error;
 use crate::model::{Key, KeySpec, State, Target, parse_duration, parse_size};
 use crate::query::{Account, Filter, System, key_of};
@@ -71,7 +69,7 @@ pub(crate) struct FilterArgs {
     key: Option<KeySpec>,
 
     /// Only segments in this state
-    #[arg(long, value_name = "STATE", value_parser = StateParser, help_heading = "Filters")]
+    #[arg(long, value_name = "STATE", value_parser = word(State::ALL.map(|state| (state.word(), state))), help_heading = "Filters")]
     state: Option<State>,
 
     /// Only segments that nobody attached, detached or changed for so long, such as 10m or 1h30m
@@ -124,50 +122,18 @@ fn check_filter_key(key: KeySpec) -> Result<KeySpec, String> {
     }
 }
 
-/// Makes a parser that takes one of some words, offers them to completion, and gives what the word means.
-macro_rules! word_parser {
-    ($(#[$doc:meta])* $name:ident, $value:ty, $words:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug)]
-        pub(super) struct $name;
-
-        impl TypedValueParser for $name {
-            type Value = $value;
-
-            fn parse_ref(
-                &self,
-                command: &clap::Command,
-                argument: Option<&clap::Arg>,
-                value: &std::ffi::OsStr,
-            ) -> Result<$value, clap::Error> {
-                let words = PossibleValuesParser::new($words.map(|(word, _)| word));
-                let word = words.parse_ref(command, argument, value)?;
-                let found = $words.into_iter().find(|(each, _)| *each == word);
-                found.map(|(_, value)| value).ok_or_else(|| clap::Error::new(ErrorKind::InvalidValue))
-            }
-
-            fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-                Some(Box::new($words.into_iter().map(|(word, _)| PossibleValue::new(word))))
-            }
-        }
-    };
+/// Returns a parser of one of these words, for the value that belongs to it.
+pub(crate) fn word<T: Clone + Send + Sync + 'static>(
+    words: impl IntoIterator<Item = (&'static str, T)>,
+) -> impl TypedValueParser<Value = T> {
+    let words: Vec<(&str, T)> = words.into_iter().collect();
+    let possible: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+    PossibleValuesParser::new(possible).try_map(move |found| {
+        words.iter().find(|(word, _)| *word == found).map(|(_, value)| value.clone()).ok_or("unknown word")
+    })
 }
 
-word_parser!(
-    /// Reads a state.
-    StateParser,
-    State,
-    State::ALL.map(|state| (state.word(), state))
-);
-word_parser!(
-    /// Reads how to show times.
-    TimeParser,
-    TimeStyle,
-    [("relative", TimeStyle::Relative), ("iso", TimeStyle::Iso), ("unix", TimeStyle::Unix)]
-);
-word_parser!(
-    /// Reads a type of numbers.
-    TypeParser,
-    ValueType,
-    ValueType::ALL
-);
+/// Returns the parser of a style of times.
+pub(super) fn time_style() -> impl TypedValueParser<Value = TimeStyle> {
+    word([("relative", TimeStyle::Relative), ("iso", TimeStyle::Iso), ("unix", TimeStyle::Unix)])
+}

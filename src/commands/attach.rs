@@ -13,10 +13,9 @@ use crate::process::{Ended, Hold, Interrupts, start_holder};
 use crate::query::{anywhere, resolve, rmid_forced};
 use crate::render::Object;
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "attach",
-    arguments: AttachArgs::augment_args,
+    summary: "Hold a segment attached, in the foreground or behind it",
     examples: &[
         ("shmadm attach 0x4d2 --for 1s", "hold the segment with key 0x4d2 for a second"),
         ("shmadm attach 0x4d2 --background", "leave a process behind that holds it, and print its pid"),
@@ -28,7 +27,7 @@ pub(crate) const MANUAL: Manual = Manual {
             or if kernel.shm_rmid_forced is set.",
 };
 
-/// Hold a segment attached, in the foreground or behind it
+/// Arguments of `shmadm attach`.
 #[derive(Args, Debug)]
 pub(crate) struct AttachArgs {
     #[command(flatten)]

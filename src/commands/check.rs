@@ -11,10 +11,9 @@ use crate::process::in_time;
 use crate::query::{self, System};
 use crate::render::{Reading, worst, write_check, write_check_json};
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "check",
-    arguments: CheckArgs::augment_args,
+    summary: "Judge the use of the limits as a monitoring plugin does",
     examples: &[
         ("shmadm check", "judge segments and pages by their limits: warning over 80 %, critical over 90 %"),
         ("shmadm check -w segments=80% -w orphans=10 -c orphan-bytes=1G", "judge by ranges of one's own"),
@@ -48,7 +47,7 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
 /// The ranges where none are given.
 const DEFAULTS: [Measure; 2] = [Measure::Segments, Measure::Pages];
 
-/// Judge the use of the limits as a monitoring plugin does
+/// Arguments of `shmadm check`.
 #[derive(Args, Debug)]
 #[command(version)]
 pub(crate) struct CheckArgs {

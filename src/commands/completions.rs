@@ -6,10 +6,9 @@ use clap_complete::Shell;
 use super::{Context, Manual};
 use crate::error::{Error, Exit};
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "completions",
-    arguments: CompletionsArgs::augment_args,
+    summary: "Print a shell's completion script",
     examples: &[
         ("shmadm completions bash > shmadm.bash", "write the completion script for bash"),
         ("shmadm completions fish > shmadm.fish", "write the one for fish"),
@@ -19,7 +18,7 @@ pub(crate) const MANUAL: Manual = Manual {
             as _shmadm into a directory of $fpath; for fish, into ~/.config/fish/completions.",
 };
 
-/// Print a shell's completion script
+/// Arguments of `shmadm completions`.
 #[derive(Args, Debug)]
 pub(crate) struct CompletionsArgs {
     /// The shell
@@ -31,13 +30,13 @@ pub(crate) struct CompletionsArgs {
 ///
 /// # Errors
 /// Standard output takes no more.
-pub(crate) fn run(args: &CompletionsArgs, context: &mut Context, command: &mut clap::Command) -> Result<Exit, Error> {
+pub(crate) fn run(args: &CompletionsArgs, context: &mut Context, mut program: clap::Command) -> Result<Exit, Error> {
     if context.json() {
         return Err(super::usage("completions prints a script and no report: leave --json out"));
     }
     // Into memory first: the generator panics on a writer that fails.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, command, "shmadm", &mut script);
+    clap_complete::generate(args.shell, &mut program, "shmadm", &mut script);
     context.ui.write(|out| std::io::Write::write_all(out, &script))?;
     Ok(Exit::Done)
 }

@@ -12,10 +12,9 @@ use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
 use crate::query::{huge_page_size, segment};
 use crate::render::Object;
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "create",
-    arguments: CreateArgs::augment_args,
+    summary: "Create a segment, or open the one that its key names",
     examples: &[
         ("id=$(shmadm create --size 64K)", "create a segment of 64 KiB without a key, and keep its id"),
         ("shmadm create --key 0x4d2 --size 4096 --mode 660", "create the segment with key 0x4d2, or open it"),
@@ -33,7 +32,7 @@ pub(crate) const MANUAL: Manual = Manual {
             /sys/kernel/mm/hugepages has the sizes, and a pool of each.",
 };
 
-/// Create a segment, or open the one that its key names
+/// Arguments of `shmadm create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
     /// Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH:PROJ

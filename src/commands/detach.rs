@@ -10,10 +10,9 @@ use crate::model::Needs;
 use crate::query::resolve;
 use crate::render::Object;
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "detach",
-    arguments: DetachArgs::augment_args,
+    summary: "End attachments that `attach` holds in the background",
     examples: &[
         ("shmadm attach 0x4d2 --background && shmadm detach 0x4d2", "end what attach --background began"),
         ("shmadm detach 0x4d2 --pid \"$(shmadm attach 0x4d2 --background)\"", "end one holder of several"),
@@ -24,7 +23,7 @@ pub(crate) const MANUAL: Manual = Manual {
             signals nothing else.",
 };
 
-/// End attachments that `attach` holds in the background
+/// Arguments of `shmadm detach`.
 #[derive(Args, Debug)]
 pub(crate) struct DetachArgs {
     #[command(flatten)]

@@ -15,10 +15,9 @@ use crate::render::{
     write_difference_json, write_rows,
 };
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "diff",
-    arguments: DiffArgs::augment_args,
+    summary: "Show what has become of segments between two listings",
     examples: &[
         ("shmadm list --json > before.json && shmadm diff before.json", "see what has changed since"),
         (
@@ -45,7 +44,7 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (2, "Any failure: usage, a file that cannot be read or is no listing, a listing of another namespace."),
 ];
 
-/// Show what has become of segments between two listings
+/// Arguments of `shmadm diff`.
 #[derive(Args, Debug)]
 pub(crate) struct DiffArgs {
     /// What `list --json` printed earlier; - is standard input

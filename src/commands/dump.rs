@@ -14,10 +14,9 @@ use crate::process::Interrupts;
 use crate::query::resolve;
 use crate::render::{Object, write_sidecar};
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "dump",
-    arguments: DumpArgs::augment_args,
+    summary: "Write a segment's contents and what it is to files",
     examples: &[
         (
             "shmadm dump 0x4d2 --output segment.bin",
@@ -43,7 +42,7 @@ pub(crate) const MANUAL: Manual = Manual {
             As with read, no memory is taken by looking, and --peek moves nothing of the segment's record.",
 };
 
-/// Write a segment's contents and what it is to files
+/// Arguments of `shmadm dump`.
 #[derive(Args, Debug)]
 pub(crate) struct DumpArgs {
     #[command(flatten)]

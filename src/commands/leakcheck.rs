@@ -14,10 +14,9 @@ use crate::process::{Isolate, Isolation, Supervised, isolate, supervise};
 use crate::query::{Baseline, System, leaks};
 use crate::render::{leak_line, write_junit, write_leaks_json};
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "leakcheck",
-    arguments: LeakcheckArgs::augment_args,
+    summary: "Run a command and report the segments that it left behind",
     examples: &[
         (
             "shmadm leakcheck -- sh -c 'shmadm rm $(shmadm create)'",
@@ -83,7 +82,7 @@ enum IsolateArg {
     Never,
 }
 
-/// Run a command and report the segments that it left behind
+/// Arguments of `shmadm leakcheck`.
 #[derive(Args, Debug)]
 pub(crate) struct LeakcheckArgs {
     /// When to give the command an IPC namespace of its own

@@ -7,10 +7,9 @@ use crate::error::{Error, Exit};
 use crate::query;
 use crate::render::{Format, LIMITS, TableStyle, limit_rows, write_limits_json, write_rows};
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "limits",
-    arguments: LimitsArgs::augment_args,
+    summary: "Show the kernel's limits and how much of them is used",
     examples: &[
         ("shmadm limits", "show the limits, and how much of them is used"),
         ("shmadm limits --json", "the same for a program, exact to the last bit"),
@@ -22,7 +21,7 @@ pub(crate) const MANUAL: Manual = Manual {
             kernel.shmall, kernel.shm_rmid_forced.",
 };
 
-/// Show the kernel's limits and how much of them is used
+/// Arguments of `shmadm limits`.
 #[derive(Args, Debug)]
 pub(crate) struct LimitsArgs {
     /// Show sizes in bytes

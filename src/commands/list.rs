@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::all_namespaces::{survey, warn_of_strays};
-use super::args::{FilterArgs, TimeParser};
+use super::args::{FilterArgs, time_style};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Segment};
@@ -13,10 +13,9 @@ use crate::render::{
     Rows, SEGMENT, TIMES, TableStyle, TimeStyle, describe_columns, select, write_rows,
 };
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "list",
-    arguments: ListArgs::augment_args,
+    summary: "List all segments",
     examples: &[
         ("shmadm list", "show all segments of this IPC namespace"),
         ("shmadm list --mine --state orphan --older-than 10m", "show your segments that nobody will come back for"),
@@ -32,8 +31,9 @@ pub(crate) const MANUAL: Manual = Manual {
             terminal that is too narrow the default table leaves columns out.",
 };
 
-/// List all segments
+/// Arguments of `shmadm list`.
 #[derive(Args, Debug)]
+#[command(after_help = columns_help())]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     filters: FilterArgs,
@@ -63,7 +63,7 @@ pub(crate) struct ListArgs {
     bytes: bool,
 
     /// How to show times
-    #[arg(long, value_name = "STYLE", default_value = "relative", value_parser = TimeParser)]
+    #[arg(long, value_name = "STYLE", default_value = "relative", value_parser = time_style())]
     time: TimeStyle,
 
     /// Show times, as ipcs -t does
@@ -81,6 +81,12 @@ pub(crate) struct ListArgs {
     /// List the segments of every IPC namespace that a process is in
     #[arg(long)]
     pub(crate) all_ns: bool,
+}
+
+/// Describes the columns, for the help.
+fn columns_help() -> String {
+    let columns: String = SEGMENT.iter().map(|column| format!("\n  {:<14} {}", column.name, column.help)).collect();
+    format!("Columns:{columns}")
 }
 
 impl ListArgs {

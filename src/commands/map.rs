@@ -11,10 +11,9 @@ use crate::model::{Access, Needs};
 use crate::query::resolve;
 use crate::render::{EXTENTS, Format, select, write_map, write_map_json, write_rows};
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "map",
-    arguments: MapArgs::augment_args,
+    summary: "Show where a segment lives: in memory, in swap, or nowhere yet",
     examples: &[
         ("shmadm map 0x4d2", "show which parts of the segment with key 0x4d2 are in memory"),
         ("shmadm map 0x4d2 --format csv", "list these parts with offset and length"),
@@ -33,7 +32,7 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Columns of a picture that goes to no terminal.
 const WIDTH: usize = 80;
 
-/// Show where a segment lives: in memory, in swap, or nowhere yet
+/// Arguments of `shmadm map`.
 #[derive(Args, Debug)]
 pub(crate) struct MapArgs {
     #[command(flatten)]

@@ -15,10 +15,9 @@ use crate::process::{Interrupts, limits_through_worker, list_through_worker};
 use crate::query::{System, limits, tally_by_owner};
 use crate::render::{Sums, metrics_text};
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "metrics",
-    arguments: MetricsArgs::augment_args,
+    summary: "Print metrics for Prometheus",
     examples: &[
         ("shmadm metrics", "print the metrics of this IPC namespace"),
         ("shmadm metrics --all-ns --output shmadm.prom", "write those of all namespaces for a textfile collector"),
@@ -41,7 +40,7 @@ const ROOT: u32 = 0;
 /// The mode of the file that is written: collectors run as users of their own.
 const READABLE: u32 = 0o644;
 
-/// Print metrics for Prometheus
+/// Arguments of `shmadm metrics`.
 #[derive(Args, Debug)]
 pub(crate) struct MetricsArgs {
     /// Tell of every IPC namespace that a process is in

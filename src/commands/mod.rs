@@ -10,6 +10,7 @@ pub(crate) mod demo;
 pub(crate) mod detach;
 pub(crate) mod diff;
 pub(crate) mod dump;
+
 pub(crate) mod leakcheck;
 pub(crate) mod limits;
 pub(crate) mod list;
@@ -93,6 +94,14 @@ impl Context {
     }
 }
 
+/// Converts the arguments that clap has parsed.
+///
+/// # Errors
+/// They are not the arguments of this command.
+pub(crate) fn parsed<A: clap::FromArgMatches>(matches: &clap::ArgMatches) -> Result<A, Error> {
+    A::from_arg_matches(matches).map_err(|error| usage(error.to_string()))
+}
+
 /// Finds the segments that were named, each once; gives the failures besides.
 fn resolve_each(context: &Context, targets: &[Target], needs: Needs) -> (Vec<Segment>, Vec<Error>) {
     let (mut segments, mut failures) = (Vec::new(), Vec::new());
@@ -172,13 +181,11 @@ pub(crate) fn typed(path: &Path) -> Option<String> {
     Some(if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(text) })
 }
 
-/// What a command's manual page has besides its options.
+/// What the help and the manual page of a command have besides its arguments.
 #[derive(Debug)]
 pub struct Manual {
-    /// The command's name.
-    pub name: &'static str,
-    /// Adds its arguments to it.
-    pub(crate) arguments: fn(clap::Command) -> clap::Command,
+    /// Its line in the list of commands.
+    pub summary: &'static str,
     /// What can be typed, each with what it does.
     pub examples: &'static [(&'static str, &'static str)],
     /// What it prints with `--json`.
@@ -187,8 +194,8 @@ pub struct Manual {
     pub notes: &'static str,
 }
 
-/// The exit codes and what they mean; frozen.
-const EXIT_STATUS: &[(u8, &str)] = &[
+/// The standard exit codes, with their meanings; frozen.
+pub const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "Done."),
     (1, "Failed, wholly or for several segments with different causes; or a range leaves the segment."),
     (2, "Usage error: nothing was done."),
@@ -200,42 +207,6 @@ const EXIT_STATUS: &[(u8, &str)] = &[
          somebody else's segment would be changed, or a look would destroy it (kernel.shm_rmid_forced).",
     ),
     (6, "It exists already."),
-];
-
-/// Gives the exit codes of a command and what they mean; `diff`, `check` and `leakcheck` have those of their trades.
-#[must_use]
-pub fn exit_status(command: &str) -> &'static [(u8, &'static str)] {
-    match command {
-        "diff" => diff::EXIT_STATUS,
-        "check" => check::EXIT_STATUS,
-        "leakcheck" => leakcheck::EXIT_STATUS,
-        _ => EXIT_STATUS,
-    }
-}
-
-/// Every command's manual.
-pub(crate) const MANUALS: &[&Manual] = &[
-    &create::MANUAL,
-    &attach::MANUAL,
-    &write::MANUAL,
-    &read::MANUAL,
-    &dump::MANUAL,
-    &restore::MANUAL,
-    &set::MANUAL,
-    &detach::MANUAL,
-    &rm::MANUAL,
-    &prune::MANUAL,
-    &leakcheck::MANUAL,
-    &list::MANUAL,
-    &stat::MANUAL,
-    &who::MANUAL,
-    &map::MANUAL,
-    &limits::MANUAL,
-    &diff::MANUAL,
-    &check::MANUAL,
-    &metrics::MANUAL,
-    &demo::MANUAL,
-    &completions::MANUAL,
 ];
 
 /// Gives the columns of the record that JSON has.

@@ -18,10 +18,9 @@ use crate::render::{
 };
 use crate::ui::Ui;
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "prune",
-    arguments: PruneArgs::augment_args,
+    summary: "Remove segments that nobody needs any more",
     examples: &[
         ("shmadm prune --dry-run", "show which of your segments nobody needs any more, and why"),
         ("shmadm prune --yes", "remove them"),
@@ -39,7 +38,7 @@ pub(crate) const MANUAL: Manual = Manual {
             Memory that is regained is RSS and SWAP; SIZE is what was asked for and need never have been used.",
 };
 
-/// Remove segments that nobody needs any more
+/// Arguments of `shmadm prune`.
 #[derive(Args, Debug)]
 pub(crate) struct PruneArgs {
     #[command(flatten)]

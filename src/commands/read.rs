@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::{SegmentArg, TypeParser};
+use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
 use crate::act::{self, Place, Use};
 use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
@@ -16,10 +16,9 @@ use crate::query::resolve;
 use crate::render::{HexDump, Object, escape_lines, write_hex, write_within_string};
 use crate::ui::Out;
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "read",
-    arguments: ReadArgs::augment_args,
+    summary: "Print a segment's contents",
     examples: &[
         ("shmadm read 0x4d2 --length 64", "dump the first 64 bytes"),
         ("shmadm read 0x4d2 --raw > segment.bin", "copy the contents to a file"),
@@ -40,7 +39,7 @@ pub(crate) const MANUAL: Manual = Manual {
             are marked for destruction as well.",
 };
 
-/// Print a segment's contents
+/// Arguments of `shmadm read`.
 #[derive(Args, Debug)]
 pub(crate) struct ReadArgs {
     #[command(flatten)]
@@ -67,7 +66,7 @@ pub(crate) struct ReadArgs {
     text: bool,
 
     /// Print numbers of this type, in the machine's byte order
-    #[arg(long, value_name = "TYPE", group = "form", value_parser = TypeParser)]
+    #[arg(long, value_name = "TYPE", group = "form", value_parser = word(ValueType::ALL))]
     r#type: Option<ValueType>,
 
     /// Print so many numbers [default: 1]

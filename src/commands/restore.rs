@@ -16,10 +16,9 @@ use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 use crate::query::resolve;
 use crate::render::Object;
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "restore",
-    arguments: RestoreArgs::augment_args,
+    summary: "Make a segment anew from what dump has written",
     examples: &[(
         "shmadm dump 0x4d2 --output segment.bin && shmadm rm 0x4d2 && shmadm restore segment.bin",
         "take a segment away, and make it anew",
@@ -41,7 +40,7 @@ pub(crate) const MANUAL: Manual = Manual {
             it for the orphan that it is.",
 };
 
-/// Make a segment anew from what dump has written
+/// Arguments of `shmadm restore`.
 #[derive(Args, Debug)]
 pub(crate) struct RestoreArgs {
     /// The file that dump has written; the record lies beside it

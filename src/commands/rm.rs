@@ -15,10 +15,9 @@ use crate::model::{RemovalList, Segment, Target, is_descriptor, path_text};
 use crate::query::{Census, Resolver, census};
 use crate::render::{Failure, Removed, write_rm_json};
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "rm",
-    arguments: RmArgs::augment_args,
+    summary: "Remove segments",
     examples: &[
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
         ("shmadm rm --ignore-missing 0x4d2", "the same, and no failure if there is none"),
@@ -46,7 +45,7 @@ pub(crate) const MANUAL: Manual = Manual {
 /// The permission bits of the group and of all others to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Remove segments
+/// Arguments of `shmadm rm`.
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
     /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ)

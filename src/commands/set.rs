@@ -10,10 +10,9 @@ use crate::model::{Mode, Needs, Target};
 use crate::query::resolve;
 use crate::render::Object;
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "set",
-    arguments: SetArgs::augment_args,
+    summary: "Change owner, group or mode; lock in memory or unlock",
     examples: &[
         ("shmadm set 0x4d2 --mode 640", "let the group read"),
         ("shmadm set 0x4d2 --lock", "lock the segment in memory"),
@@ -27,7 +26,7 @@ pub(crate) const MANUAL: Manual = Manual {
             --group says who it shall be.",
 };
 
-/// Change owner, group or mode; lock in memory or unlock
+/// Arguments of `shmadm set`.
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("change").required(true).multiple(true).args(["owner", "group", "mode", "lock", "unlock"])))]
 pub(crate) struct SetArgs {

@@ -9,10 +9,9 @@ use crate::model::Needs;
 use crate::query::add_attachers;
 use crate::render::{Format, TableStyle, TimeStyle, segment_fields, write_fields, write_rows};
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "stat",
-    arguments: StatArgs::augment_args,
+    summary: "Show segments in full",
     examples: &[
         ("shmadm stat 0x4d2", "show everything about the segment with key 0x4d2"),
         ("shmadm stat 0x4d2 --json", "the same for a program"),
@@ -21,7 +20,7 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "Looking takes no permission on the segment, attaches nothing, and changes none of its times.",
 };
 
-/// Show segments in full
+/// Arguments of `shmadm stat`.
 #[derive(Args, Debug)]
 pub(crate) struct StatArgs {
     #[command(flatten)]
@@ -32,7 +31,7 @@ pub(crate) struct StatArgs {
     bytes: bool,
 
     /// How to show times
-    #[arg(long, value_name = "STYLE", default_value = "iso", value_parser = super::args::TimeParser)]
+    #[arg(long, value_name = "STYLE", default_value = "iso", value_parser = super::args::time_style())]
     time: TimeStyle,
 }
 

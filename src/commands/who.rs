@@ -14,10 +14,9 @@ use crate::render::{
     ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, WHERE, select, write_rows, write_who_json,
 };
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "who",
-    arguments: WhoArgs::augment_args,
+    summary: "Show the processes that have segments attached",
     examples: &[
         ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
         ("shmadm who --all", "the same for all segments, with one look at all processes"),
@@ -36,7 +35,7 @@ pub(crate) const MANUAL: Manual = Manual {
             pid namespace (pid-namespace), or processes that attached or detached meanwhile (in-flight).",
 };
 
-/// Show the processes that have segments attached
+/// Arguments of `shmadm who`.
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
     /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ); all if there is none

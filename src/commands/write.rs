@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::{SegmentArg, TypeParser};
+use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
 use crate::act::{self, Attachment, Place, Use};
 use crate::contents::{self, Allocation, Range, Received, ValueType};
@@ -20,10 +20,9 @@ use crate::query::resolve;
 use crate::render::Object;
 use crate::ui::Bar;
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "write",
-    arguments: WriteArgs::augment_args,
+    summary: "Write into a segment",
     examples: &[
         ("shmadm write 0x4d2 'hello'", "write five bytes, and nothing behind them"),
         ("shmadm write 0x4d2 --type i32 523 -1 --offset 8", "write two integers at offset 8"),
@@ -36,7 +35,7 @@ pub(crate) const MANUAL: Manual = Manual {
             nobody knows fills the room, and then fails. Nothing synchronises readers and writers.",
 };
 
-/// Attach a segment, write into it, and detach it
+/// Arguments of `shmadm write`.
 #[derive(Args, Debug)]
 pub(crate) struct WriteArgs {
     #[command(flatten)]
@@ -63,7 +62,7 @@ pub(crate) struct WriteArgs {
     length: Option<u64>,
 
     /// Write numbers of this type, in the machine's byte order
-    #[arg(long, value_name = "TYPE", conflicts_with_all = ["input", "hex", "fill"], value_parser = TypeParser)]
+    #[arg(long, value_name = "TYPE", conflicts_with_all = ["input", "hex", "fill"], value_parser = word(ValueType::ALL))]
     r#type: Option<ValueType>,
 
     /// Let zeros of the input stay holes where the segment was never touched
@@ -114,29 +113,24 @@ impl Source {
     }
 }
 
-/// What stands in the place of the `-` of a number that the parser would take for options.
+/// The minus sign of numbers that clap would take for options.
 const MINUS: char = '\u{2212}';
 
-/// Rewrites negative numbers that have no digit behind the sign, or are hexadecimal, so that the parser lets them pass.
-///
-/// Only where --type says that there are numbers, and only up to `--`.
-pub(crate) fn with_readable_numbers(arguments: &[OsString]) -> Vec<OsString> {
-    let is = |word: &OsString, names: &[&str]| names.iter().any(|name| word == name);
-    let typed = arguments.iter().any(|word| word == "--type" || word.as_bytes().starts_with(b"--type="));
-    if !typed || !arguments.iter().any(|word| is(word, &["write", "attach-and-write"])) {
-        return arguments.to_vec();
-    }
-    let mut literal = false;
-    let rewrite = |word: &OsString| {
-        literal |= word == "--";
-        match word.to_str().and_then(|word| word.strip_prefix('-')) {
-            Some(rest) if !literal && !rest.starts_with(['-', '+']) && is_number(rest) => {
-                format!("{MINUS}{rest}").into()
+/// Replaces the `-` of negative numbers after `--type` that clap does not recognize: `-.5`, `-0x80`, `-inf`.
+pub(crate) fn mark_negative_numbers(arguments: &[OsString]) -> Vec<OsString> {
+    let mut arguments = arguments.to_vec();
+    let is_type = |word: &OsString| word == "--type" || word.as_bytes().starts_with(b"--type=");
+    let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
+    let options = &mut arguments[..end];
+    if options.iter().any(is_type) {
+        for word in options {
+            let number = word.to_str().and_then(|word| word.strip_prefix('-'));
+            if let Some(number) = number.filter(|number| !number.starts_with(['-', '+']) && is_number(number)) {
+                *word = format!("{MINUS}{number}").into();
             }
-            _ => word.clone(),
         }
-    };
-    arguments.iter().map(rewrite).collect()
+    }
+    arguments
 }
 
 /// Tells whether a text is a number, whole or not.

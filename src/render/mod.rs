@@ -61,3 +61,18 @@ pub(crate) enum Format {
     /// Tab-separated values; tab, newline and backslash are escaped.
     Tsv,
 }
+
+impl Format {
+    /// All formats.
+    pub(crate) const ALL: [Self; 4] = [Self::Table, Self::Json, Self::Csv, Self::Tsv];
+
+    /// Returns the name that users type.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+        }
+    }
+}

@@ -10,8 +10,9 @@ use crate::support::{Ran, run, trial};
 
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    let examples =
-        shmadm::manuals().iter().flat_map(|manual| manual.examples.iter().map(|(line, _)| (manual.name, *line)));
+    let examples = shmadm::COMMANDS
+        .iter()
+        .flat_map(|command| command.manual.examples.iter().map(|(line, _)| (command.name, *line)));
     examples
         .enumerate()
         .map(|(number, (name, line))| trial(&format!("examples::{name}_{number}"), move || runs(name, line)))

@@ -10,6 +10,7 @@ mod attach;
 mod changed;
 mod check;
 mod churn;
+mod command_line;
 mod create;
 mod create_root;
 mod demo;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         naming::trials(),
         list::trials(),
         churn::trials(),
+        command_line::trials(),
         stat::trials(),
         read::trials(),
         write::trials(),

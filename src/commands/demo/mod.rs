@@ -16,10 +16,9 @@ use crate::model::{Key, KeySpec, parse_duration};
 use crate::process::Role;
 use crate::query::key_of;
 
-/// What the manual page adds.
+/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    name: "demo",
-    arguments: DemoArgs::augment_args,
+    summary: "Show the life of a segment, with a writer and a reader",
     examples: &[
         ("shmadm demo --interval 100ms", "watch the life of a segment, a little faster"),
         ("shmadm demo writer --rounds 2 --interval 100ms", "be the writer, in one terminal"),
@@ -39,7 +38,7 @@ pub(crate) const MANUAL: Manual = Manual {
 /// The key that everybody uses in examples.
 const USUAL_KEY: Key = Key::new(1234);
 
-/// Watch the life of a segment: a writer and a reader, explained as they run
+/// Arguments of `shmadm demo`.
 #[derive(Args, Debug)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct DemoArgs {

@@ -1,0 +1,120 @@
+//! The command line as clap knows it: the program, its global options and its commands.
+
+use std::ffi::OsString;
+use std::iter;
+
+use clap::{ArgMatches, Args, FromArgMatches};
+
+use super::table::{COMMANDS, Command, Group, find};
+use crate::commands::args::word;
+use crate::render::{Format, SEGMENT};
+use crate::ui::Color;
+
+/// Options of every command.
+// They are not `global` in clap's sense: of an option on both sides of the command it keeps one value, so that conflicts
+// would be lost, and it clones each global argument for each command, which takes longer than the rest of parsing.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct GlobalArgs {
+    /// Print JSON (short for --format json)
+    #[arg(long)]
+    json: bool,
+
+    /// Output format; csv and tsv only for commands that print rows
+    #[arg(long, value_name = "FORMAT", value_parser = word(Format::ALL.map(|format| (format.as_str(), format))))]
+    format: Option<Format>,
+
+    /// Run in the IPC namespace of a process, of a namespace file, or with this number
+    #[arg(long, value_name = "PID|PATH|ipc:[N]")]
+    ns: Option<OsString>,
+
+    /// When to use color [default: auto]
+    #[arg(long, value_name = "WHEN", value_parser = word(Color::ALL))]
+    color: Option<Color>,
+
+    /// Suppress status messages
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Global options from both sides of the command.
+#[derive(Debug)]
+pub(super) struct Globals {
+    /// Formats, each as often as it is given.
+    pub(super) formats: Vec<Format>,
+    /// IPC namespace.
+    pub(super) ns: Option<OsString>,
+    /// When to use color.
+    pub(super) color: Color,
+    /// Whether to suppress status messages.
+    pub(super) quiet: bool,
+}
+
+impl Globals {
+    /// Collects the options from the program, the command and its subcommand.
+    pub(super) fn collect(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut globals = Self { formats: Vec::new(), ns: None, color: Color::Auto, quiet: false };
+        for level in iter::successors(Some(matches), |level| level.subcommand().map(|(_, inner)| inner)) {
+            let GlobalArgs { json, format, ns, color, quiet } = GlobalArgs::from_arg_matches(level)?;
+            globals.formats.extend(json.then_some(Format::Json));
+            globals.formats.extend(format);
+            globals.ns = ns.or(globals.ns);
+            globals.color = color.unwrap_or(globals.color);
+            globals.quiet |= quiet;
+        }
+        Ok(globals)
+    }
+
+    /// Returns whether JSON is requested, with or without another format.
+    pub(super) fn json(&self) -> bool {
+        self.formats.contains(&Format::Json)
+    }
+}
+
+/// Returns the whole command line. clap adds the arguments of a command when it needs them.
+#[must_use]
+pub fn program() -> clap::Command {
+    let groups: String = Group::ALL.map(help_group).concat();
+    with_globals(clap::Command::new("shmadm"))
+        // Not the name under which the program was executed, which can contain anything.
+        .bin_name("shmadm")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("See, explain and clean up System V shared memory")
+        .help_template(format!(
+            "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}"
+        ))
+        .after_help("Run `shmadm help COMMAND` for the options and examples of a command.")
+        .subcommands(COMMANDS.iter().map(|command| {
+            clap::Command::new(command.name)
+                .about(command.manual.summary)
+                .visible_aliases(command.alias)
+                .defer(with_arguments)
+        }))
+}
+
+/// Returns the lines of a group in the help, in place of clap's single list of commands.
+fn help_group(group: Group) -> String {
+    let lines: String =
+        group.commands().map(|command| format!("  {:<12} {}\n", command.name, command.summary())).collect();
+    format!("{}:\n{lines}\n", group.heading())
+}
+
+/// Adds the arguments and the rest of the help to a command.
+fn with_arguments(command: clap::Command) -> clap::Command {
+    let Some(Command { manual, arguments, .. }) = find(command.get_name()) else { return command };
+    let examples: String = manual.examples.iter().map(|(line, what)| format!("\n  {line}\n      {what}")).collect();
+    let command = arguments(command).about(manual.summary).mut_subcommands(with_globals);
+    let more = command.get_after_help().map(|more| format!("{more}\n\n")).unwrap_or_default();
+    with_globals(command).after_help(format!("{more}Examples:{examples}"))
+}
+
+/// Adds the global options.
+fn with_globals(command: clap::Command) -> clap::Command {
+    let about = command.get_about().cloned().unwrap_or_default();
+    GlobalArgs::augment_args(command).about(about)
+}
+
+/// Returns the columns that `list` can show, each with its description.
+pub fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SEGMENT.iter().map(|column| (column.name, column.help))
+}

@@ -1,0 +1,154 @@
+//! The table of commands.
+//!
+//! The grouped help, manual pages, completions, accepted formats and exit codes of usage errors are derived from it. A new
+//! command is a file in `commands` and a line here.
+
+use clap::{ArgMatches, Args};
+
+use self::Group::{CleanUp, Contents, Inspect, Learn, Lifecycle, Monitor};
+use crate::commands::{self, Context, EXIT_STATUS, Manual, parsed};
+use crate::error::{Error, Exit, ExitCodes};
+
+/// Defines a command: its group, its name, its arguments, and what its `run` takes after the context.
+macro_rules! command {
+    ($group:ident, $name:literal, $module:ident::$args:ident $(, $more:expr)?) => {
+        Command {
+            group: $group,
+            name: $name,
+            alias: None,
+            manual: &commands::$module::MANUAL,
+            arguments: commands::$module::$args::augment_args,
+            run: |matches, context| commands::$module::run(&parsed(matches)?, context $(, $more)?),
+            prints_rows: false,
+            exit_codes: ExitCodes::Standard,
+            exit_status: EXIT_STATUS,
+        }
+    };
+}
+
+/// All commands, in the order of the help.
+pub const COMMANDS: &[Command] = &[
+    command!(Lifecycle, "create", create::CreateArgs),
+    command!(Lifecycle, "attach", attach::AttachArgs),
+    command!(Lifecycle, "detach", detach::DetachArgs),
+    command!(Lifecycle, "set", set::SetArgs),
+    command!(Lifecycle, "rm", rm::RmArgs),
+    command!(Inspect, "list", list::ListArgs).alias("ls").prints_rows(),
+    command!(Inspect, "stat", stat::StatArgs).prints_rows(),
+    command!(Inspect, "who", who::WhoArgs).prints_rows(),
+    command!(Inspect, "map", map::MapArgs).prints_rows(),
+    command!(Inspect, "limits", limits::LimitsArgs).prints_rows(),
+    command!(CleanUp, "prune", prune::PruneArgs).prints_rows(),
+    command!(CleanUp, "leakcheck", leakcheck::LeakcheckArgs)
+        .exit_codes(ExitCodes::Leakcheck, commands::leakcheck::EXIT_STATUS),
+    command!(Contents, "write", write::WriteArgs).alias("attach-and-write"),
+    command!(Contents, "read", read::ReadArgs),
+    command!(Contents, "dump", dump::DumpArgs),
+    command!(Contents, "restore", restore::RestoreArgs),
+    command!(Monitor, "diff", diff::DiffArgs).prints_rows().exit_codes(ExitCodes::Diff, commands::diff::EXIT_STATUS),
+    command!(Monitor, "check", check::CheckArgs).exit_codes(ExitCodes::Check, commands::check::EXIT_STATUS),
+    command!(Monitor, "metrics", metrics::MetricsArgs),
+    command!(Learn, "demo", demo::DemoArgs),
+    command!(Learn, "completions", completions::CompletionsArgs, super::program()),
+];
+
+/// A command.
+#[derive(Debug)]
+pub struct Command {
+    /// The heading of the help under which it is listed.
+    pub group: Group,
+    /// Its name.
+    pub name: &'static str,
+    /// Another name.
+    pub alias: Option<&'static str>,
+    /// Its summary and manual.
+    pub manual: &'static Manual,
+    /// Adds its arguments to a command of clap.
+    pub(super) arguments: fn(clap::Command) -> clap::Command,
+    /// Runs it with the arguments that clap has parsed.
+    pub(super) run: fn(&ArgMatches, &mut Context) -> Result<Exit, Error>,
+    /// Whether it prints rows, which CSV and TSV can represent.
+    pub(super) prints_rows: bool,
+    /// The convention of its exit codes.
+    pub(super) exit_codes: ExitCodes,
+    /// Its exit codes, with their meanings.
+    pub exit_status: &'static [(u8, &'static str)],
+}
+
+impl Command {
+    /// Adds another name.
+    const fn alias(mut self, alias: &'static str) -> Self {
+        self.alias = Some(alias);
+        self
+    }
+
+    /// Lets the command be asked for CSV and TSV.
+    const fn prints_rows(mut self) -> Self {
+        self.prints_rows = true;
+        self
+    }
+
+    /// Replaces the exit codes.
+    const fn exit_codes(mut self, exit_codes: ExitCodes, meanings: &'static [(u8, &'static str)]) -> Self {
+        self.exit_codes = exit_codes;
+        self.exit_status = meanings;
+        self
+    }
+
+    /// Returns whether a word is its name or alias.
+    pub(super) fn is_called(&self, word: &str) -> bool {
+        self.name == word || self.alias == Some(word)
+    }
+
+    /// Returns the command's line in the grouped help, without its name.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let alias = self.alias.map(|alias| format!(" (also {alias})")).unwrap_or_default();
+        format!("{}{alias}", self.manual.summary)
+    }
+}
+
+/// The groups of commands, in the order of the help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// From creation to removal.
+    Lifecycle,
+    /// Reports on segments and the system.
+    Inspect,
+    /// Removal of what is no longer used.
+    CleanUp,
+    /// The bytes in segments.
+    Contents,
+    /// Comparison and alerts.
+    Monitor,
+    /// Introductions to the subject and the program.
+    Learn,
+}
+
+impl Group {
+    /// All groups.
+    pub const ALL: [Self; 6] = [Lifecycle, Inspect, CleanUp, Contents, Monitor, Learn];
+
+    /// Returns the heading.
+    #[must_use]
+    pub const fn heading(self) -> &'static str {
+        match self {
+            Lifecycle => "Lifecycle",
+            Inspect => "Inspect",
+            CleanUp => "Clean up",
+            Contents => "Contents",
+            Monitor => "Monitor",
+            Learn => "Learn",
+        }
+    }
+
+    /// Returns the commands of the group.
+    pub fn commands(self) -> impl Iterator<Item = &'static Command> {
+        COMMANDS.iter().filter(move |command| command.group == self)
+    }
+}
+
+/// Finds a command by its name or alias.
+pub(super) fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.is_called(name))
+}

@@ -1,0 +1,118 @@
+//! Reports of what clap did not accept: usage errors, and requests for help or the version.
+
+use std::ffi::OsString;
+
+use clap::Arg;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::table::{Command, find};
+use super::{equivalents, report_on_stdout};
+use crate::commands::quoted;
+use crate::error::{Error, Exit, ExitCodes, Kind};
+use crate::render::escape;
+use crate::ui::Color;
+use crate::ui::clap_text::Rendered;
+
+/// Prints a usage error, help or the version.
+pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[OsString]) -> Exit {
+    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    // clap gives the name that users type to a command when it comes to its arguments.
+    let built = program.get_subcommands().find(|command| command.get_bin_name().is_some());
+    let called = called(built, &words);
+    let codes =
+        called.filter(|_| error.use_stderr() || built.is_some()).map_or(ExitCodes::Standard, |it| it.exit_codes);
+    let before_dashes = words.split(|word| *word == "--").next().unwrap_or_default();
+    let json = before_dashes.contains(&"--json") || values_of("--format", before_dashes).any(|format| format == "json");
+    let color = values_of("--color", before_dashes).last();
+    let color = Color::ALL.into_iter().find(|(word, _)| Some(*word) == color);
+    let mut ui = super::ui(false, color.map_or(Color::Auto, |(_, color)| color));
+    // An argument that can begin with `-`.
+    let takes_text = built.is_some_and(|command| command.get_arguments().any(Arg::is_allow_negative_numbers_set));
+    if !error.use_stderr()
+        && let Some(word) = built.and_then(|command| misread_help(command, before_dashes))
+    {
+        let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"));
+        let others: Vec<_> = words.iter().filter(|other| **other != word).map(|word| quoted(word)).collect();
+        let line = format!("`shmadm {} -- {}`", others.join(" "), quoted(word));
+        let usage =
+            if takes_text { usage.hint(format!("write a text that starts with - after --: {line}")) } else { usage };
+        return super::report(ui, usage, json, codes);
+    }
+    let hint = equivalents::hint(&error, called, &words);
+    let mut error = harmless(error, takes_text);
+    if hint.is_some() {
+        error.remove(ContextKind::SuggestedSubcommand);
+    }
+    let is_error = error.use_stderr();
+    let rendered = rendered(&error.render(), is_error);
+    if let Err(error) = ui.clap(&rendered).and_then(|()| ui.flush()) {
+        return super::report(ui, error, json, codes);
+    }
+    if !is_error {
+        return codes.exit(Exit::Done);
+    }
+    // The message ends at the first empty line.
+    let lines: Vec<_> = rendered.plain.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let message = lines.join(" ");
+    let mut usage = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
+    if let Some(hint) = hint {
+        ui.hint(&hint);
+        usage = usage.hint(hint);
+    }
+    report_on_stdout(&mut ui, &usage, json, codes);
+    codes.exit(Exit::Failed(Kind::Usage))
+}
+
+/// Renders a text of clap with and without colors.
+pub(super) fn rendered(text: &StyledStr, is_error: bool) -> Rendered {
+    Rendered { plain: text.to_string(), ansi: text.ansi().to_string(), is_error }
+}
+
+/// Finds the command: the one that clap has come to, or the first word that names one if clap stopped before.
+fn called(built: Option<&clap::Command>, words: &[&str]) -> Option<&'static Command> {
+    built.and_then(|command| find(command.get_name())).or_else(|| words.iter().find_map(|word| find(word)))
+}
+
+/// Returns the values of an option on a command line that clap did not accept.
+fn values_of<'a>(option: &str, words: &[&'a str]) -> impl Iterator<Item = &'a str> {
+    words.iter().enumerate().filter_map(move |(index, word)| match word.strip_prefix(option)? {
+        "" => words.get(index + 1).copied(),
+        rest => rest.strip_prefix('='),
+    })
+}
+
+/// Finds the word in which clap took `-h` or `-V` for an option although the rest is none, such as `-hello`.
+fn misread_help<'a>(command: &clap::Command, words: &[&'a str]) -> Option<&'a str> {
+    if words.iter().any(|word| ["-h", "--help", "-V", "--version"].contains(word)) {
+        return None;
+    }
+    let is_option = |short| command.get_arguments().any(|argument| argument.get_short() == Some(short));
+    let clusters = words.iter().copied().filter(|word| word.starts_with('-') && !word.starts_with("--"));
+    let mut requests = clusters.filter(|word| word.contains(['h', 'V']));
+    requests.find(|word| !word.chars().skip(1).all(is_option))
+}
+
+/// Escapes what the user typed, which could forge lines, and removes advice that does not apply. Parsers of values quote
+/// what they name.
+fn harmless(mut error: clap::Error, takes_text: bool) -> clap::Error {
+    let contexts: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    let clean = |text: &String| escape(text).into_owned();
+    for (kind, value) in contexts {
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(clean(&text)),
+            ContextValue::Strings(texts) => ContextValue::Strings(texts.iter().map(clean).collect()),
+            ContextValue::StyledStrs(texts) => {
+                ContextValue::StyledStrs(texts.iter().map(|text| clean(&text.to_string()).into()).collect())
+            }
+            other => other,
+        };
+        error.insert(kind, value);
+    }
+    // `-- -1` helps only where an argument can begin with `-`.
+    if error.kind() == ErrorKind::UnknownArgument && !takes_text {
+        error.remove(ContextKind::Suggested);
+    }
+    error
+}
