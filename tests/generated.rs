@@ -290,6 +290,20 @@ fn every_command_of_the_table_has_examples() {
 }
 
 #[test]
+fn every_help_text_is_one_line() {
+    let mut program = shmadm::program();
+    program.build();
+    let nested = program.get_subcommands().flat_map(clap::Command::get_subcommands);
+    for command in program.get_subcommands().chain(nested).filter(|command| command.get_name() != "help") {
+        for argument in command.get_arguments() {
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!((4..=72).contains(&help.len()), "{} {argument}: {help:?}", command.get_name());
+            assert!(help.starts_with(|first: char| first.is_uppercase()) && !help.ends_with('.'), "{help:?}");
+        }
+    }
+}
+
+#[test]
 fn the_command_line_is_sound() {
     shmadm::program().debug_assert();
 }

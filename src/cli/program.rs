@@ -24,7 +24,7 @@ pub(super) struct GlobalArgs {
     #[arg(long, value_name = "FORMAT", value_parser = word(Format::ALL.map(|format| (format.as_str(), format))))]
     format: Option<Format>,
 
-    /// Run in the IPC namespace of a process, of a namespace file, or with this number
+    /// Run in another IPC namespace: of a process, a file, or by number
     #[arg(long, value_name = "PID|PATH|ipc:[N]")]
     ns: Option<OsString>,
 

@@ -13,7 +13,7 @@ use crate::render::TimeStyle;
 /// The one segment that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct SegmentArg {
-    /// The segment: an id (65538), a key (0x4d2, key:1234) or a file (ftok:PATH:PROJ)
+    /// Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]
     #[arg(value_name = "SEGMENT", value_parser = target())]
     pub(crate) segment: Target,
 }
@@ -21,19 +21,19 @@ pub(crate) struct SegmentArg {
 /// The segments that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct SegmentArgs {
-    /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ)
+    /// Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]
     #[arg(value_name = "SEGMENT", required = true, value_parser = target())]
     pub(crate) segments: Vec<Target>,
 }
 
-/// Whose a segment shall be.
+/// The owner and group of a segment.
 #[derive(Args, Debug)]
 pub(crate) struct OwnerArgs {
-    /// Give it to this user
+    /// Owner of the segment
     #[arg(long, value_name = "USER")]
     pub(crate) owner: Option<String>,
 
-    /// Give it to this group
+    /// Group of the segment
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
 }
@@ -56,7 +56,7 @@ impl OwnerArgs {
 /// Conditions, all of which must hold.
 #[derive(Args, Debug, Default)]
 pub(crate) struct FilterArgs {
-    /// Only segments that this user owns
+    /// Only segments owned by USER
     #[arg(long, value_name = "USER", help_heading = "Filters")]
     owner: Option<String>,
 
@@ -64,7 +64,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, help_heading = "Filters")]
     mine: bool,
 
-    /// Only the segment with this key; `private` for those without one
+    /// Only segments with this key; `private` for those without a key
     #[arg(long, value_name = "KEY", value_parser = key().try_map(check_filter_key), help_heading = "Filters")]
     key: Option<KeySpec>,
 
@@ -72,11 +72,11 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "STATE", value_parser = word(State::ALL.map(|state| (state.word(), state))), help_heading = "Filters")]
     state: Option<State>,
 
-    /// Only segments that nobody attached, detached or changed for so long, such as 10m or 1h30m
+    /// Only segments idle for at least DURATION (10m, 1h30m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Filters")]
     older_than: Option<Duration>,
 
-    /// Only segments of at least this size, such as 4096, 4K or 1MB
+    /// Only segments of at least SIZE (4096, 4K, 1MB)
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Filters")]
     min_size: Option<u64>,
 }

@@ -15,7 +15,7 @@ use crate::render::Object;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Hold a segment attached, in the foreground or behind it",
+    summary: "Attach a segment, in the foreground or background",
     examples: &[
         ("shmadm attach 0x4d2 --for 1s", "hold the segment with key 0x4d2 for a second"),
         ("shmadm attach 0x4d2 --background", "leave a process behind that holds it, and print its pid"),
@@ -33,27 +33,27 @@ pub(crate) struct AttachArgs {
     #[command(flatten)]
     one: SegmentArg,
 
-    /// Attach for reading alone (SHM_RDONLY)
+    /// Attach read-only (SHM_RDONLY)
     #[arg(long)]
     read_only: bool,
 
-    /// Attach with the right to execute (SHM_EXEC)
+    /// Allow execution of the contents (SHM_EXEC)
     #[arg(long)]
     exec: bool,
 
-    /// Attach at this address (shmat's second argument), such as 0x7f0000000000
+    /// Attach at ADDR (shmat's second argument)
     #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     address: Option<usize>,
 
-    /// Round the address down to a page (SHM_RND)
+    /// Round the address down to a page boundary (SHM_RND)
     #[arg(long, requires = "address")]
     round: bool,
 
-    /// Detach after this time, such as 250ms or 10m
+    /// Detach after DURATION (250ms, 10m)
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     duration: Option<Duration>,
 
-    /// Leave the attachment to a background process, and print its pid
+    /// Attach in a background process and print its pid
     #[arg(long)]
     background: bool,
 }

@@ -13,7 +13,7 @@ use crate::render::{Reading, worst, write_check, write_check_json};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Judge the use of the limits as a monitoring plugin does",
+    summary: "Check usage against limits (Nagios-compatible plugin)",
     examples: &[
         ("shmadm check", "judge segments and pages by their limits: warning over 80 %, critical over 90 %"),
         ("shmadm check -w segments=80% -w orphans=10 -c orphan-bytes=1G", "judge by ranges of one's own"),
@@ -51,19 +51,21 @@ const DEFAULTS: [Measure; 2] = [Measure::Segments, Measure::Pages];
 #[derive(Args, Debug)]
 #[command(version)]
 pub(crate) struct CheckArgs {
-    /// Warn if WHAT leaves RANGE: segments, pages, orphans, orphan-bytes or dest [default: segments=80% pages=80%]
+    /// WARNING if WHAT is outside RANGE [default: segments=80% pages=80%]
+    ///
+    /// WHAT is segments, pages, orphans, orphan-bytes or dest.
     #[arg(short, long, value_name = "WHAT=RANGE", value_parser = parse_given)]
     warning: Vec<Given>,
 
-    /// Be critical if WHAT leaves RANGE [default: segments=90% pages=90%]
+    /// CRITICAL if WHAT is outside RANGE [default: segments=90% pages=90%]
     #[arg(short, long, value_name = "WHAT=RANGE", value_parser = parse_given)]
     critical: Vec<Given>,
 
-    /// Give up after so many seconds, or a duration such as 500ms
+    /// Time limit, in seconds or as a duration (500ms)
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = parse_timeout)]
     timeout: Duration,
 
-    /// Say more: the ranges of every value; twice, a line for each
+    /// Show the ranges; twice: one line per value
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 }

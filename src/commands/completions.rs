@@ -8,7 +8,7 @@ use crate::error::{Error, Exit};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Print a shell's completion script",
+    summary: "Print a shell completion script",
     examples: &[
         ("shmadm completions bash > shmadm.bash", "write the completion script for bash"),
         ("shmadm completions fish > shmadm.fish", "write the one for fish"),
@@ -21,7 +21,7 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Arguments of `shmadm completions`.
 #[derive(Args, Debug)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }

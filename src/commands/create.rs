@@ -14,7 +14,7 @@ use crate::render::Object;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Create a segment, or open the one that its key names",
+    summary: "Create a segment, or open an existing one by its key",
     examples: &[
         ("id=$(shmadm create --size 64K)", "create a segment of 64 KiB without a key, and keep its id"),
         ("shmadm create --key 0x4d2 --size 4096 --mode 660", "create the segment with key 0x4d2, or open it"),
@@ -35,42 +35,42 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Arguments of `shmadm create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    /// Its key: private (none), random (an unused one), a number (decimal, 0x or leading 0), or ftok:PATH:PROJ
+    /// Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]
     #[arg(long, value_name = "KEY", default_value = "private", value_parser = key())]
     key: KeySpec,
 
-    /// Its size, such as 4096, 4K or 1MB [default: one page]
+    /// Size in bytes (4096, 4K, 1MB) [default: one page]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     size: Option<u64>,
 
-    /// Its permission bits, in octal [default: 0600]
+    /// Permission bits in octal [default: 0600]
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
     mode: Option<Mode>,
 
-    /// Fail if a segment has the key already
+    /// Fail if a segment with this key exists
     #[arg(long)]
     exclusive: bool,
 
     #[command(flatten)]
     given: OwnerArgs,
 
-    /// Use huge pages, of the default size or of this one, such as 2M
+    /// Use huge pages of the default size, or of SIZE (2M)
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, value_parser = parse_huge)]
     huge: Option<Option<u64>>,
 
-    /// Promise no memory for it: it may be larger than memory and swap
+    /// Reserve no memory or swap (SHM_NORESERVE)
     #[arg(long)]
     no_reserve: bool,
 
-    /// Lock it in memory as it is touched
+    /// Lock the pages in memory (SHM_LOCK)
     #[arg(long)]
     lock: bool,
 
-    /// Fill it with this byte, 0 to 255 or 0x00 to 0xff
+    /// Fill the segment with BYTE (0 to 255, or 0x00 to 0xff)
     #[arg(long, value_name = "BYTE", value_parser = parse_byte)]
     fill: Option<u8>,
 
-    /// Leave a background process that holds it attached
+    /// Keep the segment attached in a background process
     #[arg(long)]
     hold: bool,
 }

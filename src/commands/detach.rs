@@ -12,7 +12,7 @@ use crate::render::Object;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "End attachments that `attach` holds in the background",
+    summary: "End background attachments of `attach`",
     examples: &[
         ("shmadm attach 0x4d2 --background && shmadm detach 0x4d2", "end what attach --background began"),
         ("shmadm detach 0x4d2 --pid \"$(shmadm attach 0x4d2 --background)\"", "end one holder of several"),
@@ -29,7 +29,7 @@ pub(crate) struct DetachArgs {
     #[command(flatten)]
     one: SegmentArg,
 
-    /// End the holder with this pid alone
+    /// Only end the holder with this pid
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pid: Option<i32>,
 }

@@ -17,7 +17,7 @@ use crate::render::{
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show what has become of segments between two listings",
+    summary: "Show how segments changed between two listings",
     examples: &[
         ("shmadm list --json > before.json && shmadm diff before.json", "see what has changed since"),
         (
@@ -47,15 +47,15 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
 /// Arguments of `shmadm diff`.
 #[derive(Args, Debug)]
 pub(crate) struct DiffArgs {
-    /// What `list --json` printed earlier; - is standard input
+    /// Earlier output of `list --json`; - for standard input
     #[arg(value_name = "BEFORE.json")]
     before: PathBuf,
 
-    /// What it printed later [default: what is there now]
+    /// Later output of `list --json` [default: the current segments]
     #[arg(value_name = "AFTER.json")]
     after: Option<PathBuf>,
 
-    /// Compare with what is there now in every IPC namespace, as after `list --all-ns`
+    /// Compare with the current segments of all IPC namespaces
     #[arg(long, conflicts_with = "after")]
     pub(crate) all_ns: bool,
 
@@ -63,7 +63,7 @@ pub(crate) struct DiffArgs {
     #[arg(long)]
     bytes: bool,
 
-    /// Leave the headings out
+    /// Omit the header line
     #[arg(long)]
     no_headings: bool,
 }

@@ -16,7 +16,7 @@ use crate::render::{Object, write_sidecar};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Write a segment's contents and what it is to files",
+    summary: "Dump a segment's contents and attributes to files",
     examples: &[
         (
             "shmadm dump 0x4d2 --output segment.bin",
@@ -48,19 +48,19 @@ pub(crate) struct DumpArgs {
     #[command(flatten)]
     one: SegmentArg,
 
-    /// Write to this file, and to one with .json behind its name; - is standard output, which gets the contents alone
+    /// Output file (attributes: FILE.json); - for standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
-    /// Overwrite files that exist
+    /// Overwrite existing files
     #[arg(short, long)]
     force: bool,
 
-    /// Look through the attachment of a process that has it, so that no time and no last user changes; takes privilege
+    /// Read via another process's attachment, changing no times (privileged)
     #[arg(long)]
     peek: bool,
 
-    /// Read also if that takes memory for what was never touched
+    /// Allow reading to allocate memory for untouched pages
     #[arg(long, conflicts_with = "peek")]
     allow_allocation: bool,
 }

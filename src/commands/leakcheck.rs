@@ -16,7 +16,7 @@ use crate::render::{leak_line, write_junit, write_leaks_json};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Run a command and report the segments that it left behind",
+    summary: "Run a command and report the segments that it leaks",
     examples: &[
         (
             "shmadm leakcheck -- sh -c 'shmadm rm $(shmadm create)'",
@@ -71,25 +71,25 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (128, "And the number of a signal: that one ended the command. Any other code is the command's own."),
 ];
 
-/// The words for isolation.
+/// When to isolate the command.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum IsolateArg {
-    /// Where that takes no user namespace
+    /// If no user namespace is needed
     Auto,
-    /// In any case, with a user namespace where it takes one
+    /// Always, in a user namespace if needed
     Always,
-    /// Not at all
+    /// Never
     Never,
 }
 
 /// Arguments of `shmadm leakcheck`.
 #[derive(Args, Debug)]
 pub(crate) struct LeakcheckArgs {
-    /// When to give the command an IPC namespace of its own
+    /// When to run the command in a private IPC namespace
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     isolate: IsolateArg,
 
-    /// Observe every shmget, so that every creator is known
+    /// Observe every shmget call, so that every creator is known
     #[arg(long)]
     trace: bool,
 
@@ -105,19 +105,19 @@ pub(crate) struct LeakcheckArgs {
     #[arg(long, requires = "rm")]
     strict: bool,
 
-    /// Exit with N if anything was left behind
+    /// Exit code if segments were leaked
     #[arg(long, value_name = "N", default_value_t = 65)]
     leak_exit_code: u8,
 
-    /// Write what was found to FILE, as JSON
+    /// Write the report to FILE as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 
-    /// Write it to FILE as JUnit, which CI systems show
+    /// Write the report to FILE as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
-    /// The command, with its arguments
+    /// Command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }

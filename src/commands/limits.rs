@@ -9,7 +9,7 @@ use crate::render::{Format, LIMITS, TableStyle, limit_rows, write_limits_json, w
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show the kernel's limits and how much of them is used",
+    summary: "Show the kernel limits and their usage",
     examples: &[
         ("shmadm limits", "show the limits, and how much of them is used"),
         ("shmadm limits --json", "the same for a program, exact to the last bit"),
@@ -28,7 +28,7 @@ pub(crate) struct LimitsArgs {
     #[arg(long)]
     bytes: bool,
 
-    /// Leave the headings out
+    /// Omit the header line
     #[arg(long)]
     no_headings: bool,
 }

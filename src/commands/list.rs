@@ -15,7 +15,7 @@ use crate::render::{
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "List all segments",
+    summary: "List segments",
     examples: &[
         ("shmadm list", "show all segments of this IPC namespace"),
         ("shmadm list --mine --state orphan --older-than 10m", "show your segments that nobody will come back for"),
@@ -38,23 +38,23 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     filters: FilterArgs,
 
-    /// Show these columns; +NAME,… adds to what is shown anyway
+    /// Columns to show; +NAME,… adds to the default
     #[arg(short = 'o', long = "output", value_name = "COLUMNS")]
     output: Option<String>,
 
-    /// List the columns that there are
+    /// List available columns
     #[arg(long)]
     list_columns: bool,
 
-    /// Sort by this column, whether it is shown or not
+    /// Sort by COLUMN
     #[arg(long, value_name = "COLUMN")]
     sort: Option<String>,
 
-    /// Turn the order around
+    /// Reverse the sort order
     #[arg(long)]
     reverse: bool,
 
-    /// Leave the headings out
+    /// Omit the header line
     #[arg(long)]
     no_headings: bool,
 
@@ -62,23 +62,23 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     bytes: bool,
 
-    /// How to show times
+    /// Format of times
     #[arg(long, value_name = "STYLE", default_value = "relative", value_parser = time_style())]
     time: TimeStyle,
 
-    /// Show times, as ipcs -t does
+    /// Show times, like ipcs -t
     #[arg(short = 't', conflicts_with_all = ["pids", "creators"])]
     times: bool,
 
-    /// Show processes, as ipcs -p does
+    /// Show processes, like ipcs -p
     #[arg(short = 'p', conflicts_with = "creators")]
     pids: bool,
 
-    /// Show creators and owners, as ipcs -c does
+    /// Show creators and owners, like ipcs -c
     #[arg(short = 'c')]
     creators: bool,
 
-    /// List the segments of every IPC namespace that a process is in
+    /// List the segments of all IPC namespaces
     #[arg(long)]
     pub(crate) all_ns: bool,
 }

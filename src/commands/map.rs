@@ -13,7 +13,7 @@ use crate::render::{EXTENTS, Format, select, write_map, write_map_json, write_ro
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show where a segment lives: in memory, in swap, or nowhere yet",
+    summary: "Show which parts of a segment are in memory or in swap",
     examples: &[
         ("shmadm map 0x4d2", "show which parts of the segment with key 0x4d2 are in memory"),
         ("shmadm map 0x4d2 --format csv", "list these parts with offset and length"),

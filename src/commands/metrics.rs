@@ -43,11 +43,11 @@ const READABLE: u32 = 0o644;
 /// Arguments of `shmadm metrics`.
 #[derive(Args, Debug)]
 pub(crate) struct MetricsArgs {
-    /// Tell of every IPC namespace that a process is in
+    /// Include all IPC namespaces
     #[arg(long)]
     pub(crate) all_ns: bool,
 
-    /// Write to this file, replacing it in one step; - is standard output
+    /// Output file, replaced atomically; - for standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

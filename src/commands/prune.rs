@@ -20,7 +20,7 @@ use crate::ui::Ui;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Remove segments that nobody needs any more",
+    summary: "Remove segments that are no longer used",
     examples: &[
         ("shmadm prune --dry-run", "show which of your segments nobody needs any more, and why"),
         ("shmadm prune --yes", "remove them"),
@@ -44,23 +44,23 @@ pub(crate) struct PruneArgs {
     #[command(flatten)]
     filters: FilterArgs,
 
-    /// Take idle and unknown segments too, which somebody may come back for
+    /// Also remove idle and unknown segments
     #[arg(long)]
     unattached: bool,
 
-    /// Take other users' segments too
+    /// Also remove segments of other users
     #[arg(long, conflicts_with_all = ["owner", "mine"])]
     any_owner: bool,
 
-    /// Change nothing, and show what would be removed and why
+    /// Show what would be removed, without removing it
     #[arg(short = 'n', long)]
     dry_run: bool,
 
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     yes: bool,
 
-    /// Look into every IPC namespace that a process is in
+    /// Remove from all IPC namespaces
     #[arg(long)]
     pub(crate) all_ns: bool,
 }

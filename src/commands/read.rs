@@ -45,51 +45,51 @@ pub(crate) struct ReadArgs {
     #[command(flatten)]
     one: SegmentArg,
 
-    /// Begin at this byte
+    /// Offset of the first byte
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     offset: u64,
 
-    /// Read so many bytes [default: all that follow]
+    /// Number of bytes [default: to the end of the segment]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "count")]
     length: Option<u64>,
 
-    /// Print a hex dump, which is the default
+    /// Print a hex dump (default)
     #[arg(long, group = "form")]
     hex: bool,
 
-    /// Print the bytes as they are
+    /// Print the bytes unchanged
     #[arg(long, group = "form")]
     raw: bool,
 
-    /// Print the text up to the first NUL byte
+    /// Print text up to the first NUL byte
     #[arg(long, group = "form")]
     text: bool,
 
-    /// Print numbers of this type, in the machine's byte order
+    /// Print numbers of TYPE in native byte order
     #[arg(long, value_name = "TYPE", group = "form", value_parser = word(ValueType::ALL))]
     r#type: Option<ValueType>,
 
-    /// Print so many numbers [default: 1]
+    /// Number of values [default: 1]
     #[arg(long, value_name = "N", requires = "type", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// With --raw to a file: leave memory that was never touched as holes in it
+    /// Write untouched pages as holes (--raw to a file)
     #[arg(long)]
     sparse: bool,
 
-    /// Look through the attachment of a process that has it, so that no time and no last user changes; takes privilege
+    /// Read via another process's attachment, changing no times (privileged)
     #[arg(long)]
     peek: bool,
 
-    /// Read also if that takes memory for what was never touched
+    /// Allow reading to allocate memory for untouched pages
     #[arg(long, conflicts_with = "peek")]
     allow_allocation: bool,
 
-    /// Read again and again, with this time in between, until Ctrl-C
+    /// Repeat every DURATION until Ctrl-C
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     every: Option<Duration>,
 
-    /// Read so many times
+    /// Stop after N repetitions
     #[arg(long, value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
 }

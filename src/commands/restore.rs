@@ -18,7 +18,7 @@ use crate::render::Object;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Make a segment anew from what dump has written",
+    summary: "Recreate a segment from a dump",
     examples: &[(
         "shmadm dump 0x4d2 --output segment.bin && shmadm rm 0x4d2 && shmadm restore segment.bin",
         "take a segment away, and make it anew",
@@ -43,22 +43,22 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Arguments of `shmadm restore`.
 #[derive(Args, Debug)]
 pub(crate) struct RestoreArgs {
-    /// The file that dump has written; the record lies beside it
+    /// File written by dump, next to FILE.json
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Give it this key: private, random, a number or ftok:PATH:PROJ [default: as recorded]
+    /// Key: private, random, NUMBER or ftok:PATH[:PROJ] [default: as recorded]
     #[arg(long, value_name = "KEY", value_parser = key())]
     key: Option<KeySpec>,
 
-    /// Leave a background process that holds it attached
+    /// Keep the segment attached in a background process
     #[arg(long)]
     hold: bool,
 
     #[command(flatten)]
     given: OwnerArgs,
 
-    /// Its permission bits, in octal [default: as recorded]
+    /// Permission bits in octal [default: as recorded]
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
     mode: Option<Mode>,
 }

@@ -48,23 +48,23 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Arguments of `shmadm rm`.
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
-    /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ)
+    /// Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]
     #[arg(value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = target())]
     segments: Vec<Target>,
 
-    /// Those that FILE lists: a report of leakcheck, or of prune --dry-run --json; - for standard input
+    /// Remove the segments of a leakcheck or prune report; - for standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 
-    /// Mark segments that are attached for destruction
+    /// Mark attached segments for destruction
     #[arg(short, long)]
     force: bool,
 
-    /// Change nothing, and tell what would be removed
+    /// Show what would be removed, without removing it
     #[arg(short = 'n', long)]
     dry_run: bool,
 
-    /// Let segments that do not exist be no failure
+    /// Ignore segments that do not exist
     #[arg(long)]
     ignore_missing: bool,
 }

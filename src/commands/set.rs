@@ -12,7 +12,7 @@ use crate::render::Object;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Change owner, group or mode; lock in memory or unlock",
+    summary: "Change owner, group, mode or memory lock",
     examples: &[
         ("shmadm set 0x4d2 --mode 640", "let the group read"),
         ("shmadm set 0x4d2 --lock", "lock the segment in memory"),
@@ -36,15 +36,15 @@ pub(crate) struct SetArgs {
     #[command(flatten)]
     given: OwnerArgs,
 
-    /// Its permission bits, in octal
+    /// Permission bits in octal
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
     mode: Option<Mode>,
 
-    /// Lock it in memory as it is touched
+    /// Lock the pages in memory (SHM_LOCK)
     #[arg(long, conflicts_with = "unlock")]
     lock: bool,
 
-    /// Let it be swapped again
+    /// Unlock the pages (SHM_UNLOCK)
     #[arg(long)]
     unlock: bool,
 }

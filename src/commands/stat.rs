@@ -11,7 +11,7 @@ use crate::render::{Format, TableStyle, TimeStyle, segment_fields, write_fields,
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show segments in full",
+    summary: "Show all fields of segments",
     examples: &[
         ("shmadm stat 0x4d2", "show everything about the segment with key 0x4d2"),
         ("shmadm stat 0x4d2 --json", "the same for a program"),
@@ -26,11 +26,11 @@ pub(crate) struct StatArgs {
     #[command(flatten)]
     several: SegmentArgs,
 
-    /// Show sizes in bytes, without units
+    /// Show sizes in bytes
     #[arg(long)]
     bytes: bool,
 
-    /// How to show times
+    /// Format of times
     #[arg(long, value_name = "STYLE", default_value = "iso", value_parser = super::args::time_style())]
     time: TimeStyle,
 }

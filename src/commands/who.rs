@@ -38,19 +38,19 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Arguments of `shmadm who`.
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
-    /// The segments: ids (65538), keys (0x4d2, key:1234) or files (ftok:PATH:PROJ); all if there is none
+    /// Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ] [default: all]
     #[arg(value_name = "SEGMENT", value_parser = target())]
     segments: Vec<Target>,
 
-    /// Show who is attached to any segment, as if none were named
+    /// Show the processes of all segments, even if SEGMENT is given
     #[arg(long)]
     all: bool,
 
-    /// A row for each mapping, with its address
+    /// Show one row per mapping, with its address
     #[arg(long)]
     mappings: bool,
 
-    /// Look at the segments of every IPC namespace that a process is in
+    /// Show the segments of all IPC namespaces
     #[arg(long, conflicts_with = "segments")]
     pub(crate) all_ns: bool,
 }

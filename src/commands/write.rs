@@ -41,35 +41,35 @@ pub(crate) struct WriteArgs {
     #[command(flatten)]
     one: SegmentArg,
 
-    /// What to write: a text as it is, or with --type one number or more
+    /// Text, or numbers with --type [default: standard input]
     #[arg(value_name = "TEXT", allow_negative_numbers = true)]
     values: Vec<OsString>,
 
-    /// Write what this file has; - is standard input
+    /// Write the contents of FILE; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "values")]
     input: Option<PathBuf>,
 
-    /// Write these bytes, two hexadecimal digits each
+    /// Write bytes given as pairs of hexadecimal digits
     #[arg(long, value_name = "HEX", conflicts_with_all = ["values", "input"], value_parser = parse_hex_bytes)]
     hex: Option<HexBytes>,
 
-    /// Write this byte again and again, 0 to 255 or 0x00 to 0xff
+    /// Fill the range with BYTE (0 to 255, or 0x00 to 0xff)
     #[arg(long, value_name = "BYTE", conflicts_with_all = ["values", "input", "hex"], value_parser = parse_byte)]
     fill: Option<u8>,
 
-    /// Fill so many bytes [default: all that follow]
+    /// Number of bytes to fill [default: to the end of the segment]
     #[arg(long, value_name = "SIZE", requires = "fill", value_parser = parse_size)]
     length: Option<u64>,
 
-    /// Write numbers of this type, in the machine's byte order
+    /// Write numbers of TYPE in native byte order
     #[arg(long, value_name = "TYPE", conflicts_with_all = ["input", "hex", "fill"], value_parser = word(ValueType::ALL))]
     r#type: Option<ValueType>,
 
-    /// Let zeros of the input stay holes where the segment was never touched
+    /// Keep untouched pages as holes where the input is zero
     #[arg(long, conflicts_with_all = ["values", "hex", "fill", "type"])]
     sparse: bool,
 
-    /// Begin at this byte
+    /// Offset of the first byte
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     offset: u64,
 }

@@ -48,7 +48,7 @@ pub(crate) struct DemoArgs {
     #[command(flatten)]
     pace: PaceArgs,
 
-    /// Leave the segment behind
+    /// Keep the segment
     #[arg(long)]
     keep: bool,
 }
@@ -56,24 +56,24 @@ pub(crate) struct DemoArgs {
 /// One half of the demo.
 #[derive(Subcommand, Debug)]
 enum RoleCommand {
-    /// Write an integer once a second, until Ctrl-C
+    /// Write an integer every second until Ctrl-C
     Writer(PaceArgs),
-    /// Read the integer once a second, until Ctrl-C
+    /// Read the integer every second until Ctrl-C
     Reader(PaceArgs),
 }
 
 /// Which segment, and how fast.
 #[derive(Args, Debug)]
 struct PaceArgs {
-    /// The segment's key [default: 1234]
+    /// Key of the segment [default: 1234]
     #[arg(long, value_name = "KEY", value_parser = key().try_map(check_demo_key))]
     key: Option<KeySpec>,
 
-    /// How often to write and read
+    /// Number of rounds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
 
-    /// The time between two rounds [default: 1s]
+    /// Interval between rounds [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     interval: Option<Duration>,
 }
