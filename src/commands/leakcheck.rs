@@ -39,7 +39,8 @@ pub(crate) const MANUAL: Manual = Manual {
             have no effect, supplementary groups cannot be set, and files of other users appear to belong to nobody.\n\n\
             Not isolated, a new segment is attributed to the command only if its creator was observed: leakcheck looks at \
             the descendants of the command every few milliseconds, and must have seen the process before the segment \
-            existed, and again before the process was reaped. A pid proves nothing, since pids are reused. Segments of \
+            existed, and again before the process was reaped. A pid proves nothing, since pids are reused. A segment whose \
+            owner, group or mode was changed after that is no longer attributed. Segments of \
             your user that no observed process created are reported as unattributed: their creators may have run too \
             briefly, or belong to another job. They count as leaks unless --lenient is given, and --rm removes them only \
             with --strict. Segments that other users or other running processes created are never touched. If a segment \
@@ -48,7 +49,9 @@ pub(crate) const MANUAL: Manual = Manual {
             --trace observes every shmget of the command and its descendants (seccomp user notification), whatever their \
             lifetime, and holds the calling thread until the new segment is known. This names every creator and needs no \
             guess. Only calls of a process that is already traced, for example by a debugger, and all calls before Linux \
-            5.19 are not bound to their segments, which are then unattributed. Processes that the command leaves running \
+            5.19 are not bound to their segments, which are then unattributed. A debugger cannot attach to a thread while it \
+            is held, and a command that listens to system calls itself (container runtimes) fails with EBUSY. Processes that \
+            the command leaves running \
             continue, since a process shmadm-trace answers for them until the last has exited; if that one is killed \
             earlier, their shmget fails (ENOSYS). While a call is held, a signal with a handler that does not restart calls \
             can end it with EINTR, which does not happen untraced.\n\n\
@@ -226,13 +229,13 @@ fn tell(
     report.and(junit).map(|()| check.counted().next().is_some())
 }
 
-/// Removes a segment that was left behind, if nobody can need it any more.
+/// Removes a leaked segment if it is an orphan.
 fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
     let kept = |reason: &str| Some(LeakRemoval::Kept(reason.to_owned()));
     leak.removal = match leak.segment.state {
         Some(State::InUse | State::Dest) => kept("it is attached"),
-        Some(State::Idle) => kept("its creator or its last user lives"),
-        Some(State::Unknown) | None => kept("whether its creator or its last user lives cannot be judged"),
+        Some(State::Idle) => kept("its creator or last user is running"),
+        Some(State::Unknown) | None => kept("cannot determine whether its creator or last user is running"),
         Some(State::Orphan) => match clean(system, &leak.segment, false) {
             Ok(Cleaned::Removed(outcome)) => Some(LeakRemoval::Removed(outcome.word())),
             Ok(Cleaned::Kept(reason)) => Some(LeakRemoval::Kept(reason.reason())),
@@ -244,7 +247,7 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
     };
 }
 
-/// Says on standard error what was found.
+/// Reports on standard error.
 fn say(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, alone: bool) {
     let Leaks { leaked, unattributed, others } = &check.leaks;
     for leak in leaked {
@@ -254,48 +257,55 @@ fn say(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, alone: bo
         context.ui.tell(&format!("unattributed: {}", leak_line(leak)));
     }
     if *others > 0 {
-        let (segments, are) = if *others == 1 { ("segment", "is") } else { ("segments", "are") };
+        let segments = if *others == 1 { "segment" } else { "segments" };
         context.ui.warning(&format!(
-            "{others} new {segments} of other users, made by processes that were gone before they could be seen, {are} left out"
+            "{others} new {segments} of other users not reported: the creators exited before they could be observed"
         ));
-        context.ui.hint("root can know every creator: `sudo shmadm … --trace`");
+        let observe = if context.system.uid() == 0 { "shmadm … --trace" } else { "sudo shmadm … --trace" };
+        context.ui.hint(&format!("observe every creator: `{observe}`"));
     }
     if leaked.is_empty() && unattributed.is_empty() {
-        return context.ui.status("no shared memory segment was left behind");
+        if *others == 0 {
+            context.ui.status("no System V shared memory segment was leaked");
+        }
+        return;
     }
     let all = || leaked.iter().chain(unattributed);
-    let sum = |bytes: fn(&Leak) -> Option<u64>| Size(all().filter_map(bytes).fold(0, u64::saturating_add));
+    let sum = |bytes: fn(&Leak) -> Option<u64>| all().filter_map(bytes).fold(0, u64::saturating_add);
     let (size, rss) = (sum(|leak| Some(leak.segment.size)), sum(|leak| leak.segment.rss));
+    let rss = if rss == 0 { "0 B".to_owned() } else { Size(rss).to_string() };
     let count = |count: usize, what: &str| match count {
-        1 => format!("1 segment {what}"),
-        count => format!("{count} segments {what}"),
+        1 => format!("1 {what} segment"),
+        count => format!("{count} {what} segments"),
     };
     let mut counts = Vec::new();
     if !leaked.is_empty() {
-        counts.push(count(leaked.len(), "left behind"));
+        counts.push(count(leaked.len(), "leaked"));
     }
     if !unattributed.is_empty() {
-        counts.push(count(unattributed.len(), "by the command or by another job of yours"));
+        counts.push(count(unattributed.len(), "unattributed"));
     }
-    context.ui.warning(&format!("{}: {size} together, and {rss} of it in memory", counts.join(" and ")));
+    context.ui.warning(&format!("{} ({}, {rss} resident)", counts.join(" and "), Size(size)));
+    if !unattributed.is_empty() {
+        context.ui.status("unattributed segments may be the command's, or those of another job of yours");
+    }
     let is_attached = |leak: &&Leak| leak.segment.nattch > 0;
     let attached = all().filter(is_attached).count();
     if alone && attached > 0 {
         context.ui.status(&format!(
-            "{attached} of them still attached by processes that the command left behind: their namespace goes with the \
-             last of these"
+            "{attached} still attached by processes that the command left running; destroyed with their IPC namespace"
         ));
     } else if alone {
-        context.ui.status("they go with their namespace");
+        context.ui.status("destroyed with the command's IPC namespace");
     } else if !args.rm {
         hint(args, context, leaked);
     }
 }
 
-/// How many segments a hint names.
+/// The number of segments that a hint names.
 const NAMED: usize = 8;
 
-/// Advises how to remove what was left.
+/// Hints at how to remove leaked segments.
 fn hint(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
     let ids: Vec<String> = leaked.iter().map(|leak| leak.segment.id.to_string()).collect();
     match (&args.report, ids.len()) {
@@ -304,9 +314,9 @@ fn hint(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
             let file = typed(report).unwrap_or_else(|| "FILE".to_owned());
             context
                 .ui
-                .hint(&format!("`shmadm rm --from {file}` removes those left behind, if they are still the same"));
+                .hint(&format!("remove the leaked segments, unless they have changed: `shmadm rm --from {file}`"));
         }
-        (None, 1..=NAMED) => context.ui.hint(&format!("`shmadm rm {}` removes them", ids.join(" "))),
-        (None, _) => context.ui.hint("with --rm they are removed; `shmadm rm --from FILE` removes those of a --report"),
+        (None, 1..=NAMED) => context.ui.hint(&format!("remove them: `shmadm rm {}`", ids.join(" "))),
+        (None, _) => context.ui.hint("remove them at the end of the command: `shmadm … --rm`"),
     }
 }

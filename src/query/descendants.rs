@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::provenance::{Creator, Identity, Provenance};
 use super::{System, inventory};
-use crate::model::{Needs, lossless};
+use crate::model::{Needs, Stamp, lossless};
 use crate::procfs;
 use crate::sys;
 
@@ -140,10 +140,10 @@ impl Descendants {
     fn examine(&mut self, system: &System) {
         // Without the table nothing can be bound: what is new stays unattributed.
         let Ok(segments) = inventory(system, Needs::empty()) else { return };
-        let mut by_pid: HashMap<i32, Vec<Identity>> = HashMap::new();
+        let mut by_pid: HashMap<i32, Vec<(Identity, Option<Stamp>)>> = HashMap::new();
         for segment in &segments {
             if let Some(pid) = segment.cpid.filter(|pid| self.observed.contains_key(pid)) {
-                by_pid.entry(pid).or_default().push(segment.into());
+                by_pid.entry(pid).or_default().push((segment.into(), segment.ctime));
             }
         }
         let provenance = &mut self.provenance;
@@ -152,11 +152,11 @@ impl Descendants {
             // Asked after the table was read: the pid was this process's until then.
             let holds_pid = sys::is_unreaped(&process.pidfd);
             match &process.earlier {
-                None => process.earlier = Some(created.into_iter().collect()),
+                None => process.earlier = Some(created.into_iter().map(|(segment, _)| segment).collect()),
                 Some(earlier) if holds_pid => {
-                    for segment in created.into_iter().filter(|segment| !earlier.contains(segment)) {
+                    for (segment, ctime) in created.into_iter().filter(|(segment, _)| !earlier.contains(segment)) {
                         let command = || process.command.clone().filter(|_| process.settled);
-                        provenance.bind(segment, || Creator { descends: process.descends, command: command() });
+                        provenance.bind(segment, ctime, || Creator { descends: process.descends, command: command() });
                     }
                 }
                 Some(_) => {}

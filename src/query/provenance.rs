@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::{System, inventory, segment};
 use crate::error::Error;
-use crate::model::{Key, Needs, Segment, ShmId};
+use crate::model::{Key, Needs, Segment, ShmId, Stamp};
 use crate::procfs;
 
 /// What identifies a segment from its creation to its removal; the kernel reuses an id only after millions of segments.
@@ -75,19 +75,21 @@ pub(super) struct Creator {
     pub(super) command: Option<Arc<str>>,
 }
 
-/// The segments whose creator was observed.
+/// The segments whose creator was observed, each with its change time. An id can recur, and the pid with it; the change time
+/// then differs.
 #[derive(Debug, Default)]
-pub(crate) struct Provenance(HashMap<Identity, Creator>);
+pub(crate) struct Provenance(HashMap<Identity, (Option<Stamp>, Creator)>);
 
 impl Provenance {
-    /// Binds a segment to its creator; the first binding stays.
-    pub(super) fn bind(&mut self, segment: Identity, creator: impl FnOnce() -> Creator) {
-        self.0.entry(segment).or_insert_with(creator);
+    /// Binds a segment to its creator, as it is now.
+    pub(super) fn bind(&mut self, segment: Identity, ctime: Option<Stamp>, creator: impl FnOnce() -> Creator) {
+        self.0.entry(segment).or_insert_with(|| (ctime, creator())).0 = ctime;
     }
 
-    /// Returns the creator of a segment, if it was observed.
+    /// Returns the creator of a segment, if it was observed and the segment has not changed since.
     pub(super) fn creator(&self, segment: &Segment) -> Option<&Creator> {
-        self.0.get(&Identity::from(segment))
+        let (ctime, creator) = self.0.get(&Identity::from(segment))?;
+        (*ctime == segment.ctime).then_some(creator)
     }
 }
 
@@ -119,7 +121,7 @@ impl Calls {
         let created = segment(system, returned, Needs::empty())?.filter(|segment| segment.cpid == Some(pid));
         if let Some(created) = created.filter(|created| found != Some(created.id)) {
             let creator = || Creator { descends: true, command: command.map(Arc::from) };
-            self.provenance.bind(Identity::from(&created), creator);
+            self.provenance.bind(Identity::from(&created), created.ctime, creator);
         }
         Ok(())
     }

@@ -4,11 +4,18 @@
 //! threads is seized the kernel keeps the process, dead or alive, until this process has let go of it. The thread itself
 //! notices nothing: it is stopped only when asked to, on its way back to user mode, and no call of it fails for that.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use nix::libc::c_int;
 use nix::sys::ptrace::{self, Options};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
+
+/// How often a stop is looked for without a pause.
+const EAGER_LOOKS: u32 = 100;
+/// The pause between later looks.
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// A seized thread, let go when this is dropped; also by the kernel, should this process be killed.
 #[derive(Debug)]
@@ -32,9 +39,30 @@ impl Seized {
         let interrupted = ptrace::interrupt(self.0);
         proceed();
         interrupted.ok()?;
-        let how = WaitPidFlag::WEXITED | WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
-        while waitid(Id::Pid(self.0), how) == Err(Errno::EINTR) {}
+        self.wait();
         result_register(self.0)
+    }
+
+    /// Waits until it has stopped or exited, and leaves it unreaped.
+    ///
+    /// A blocking wait could last for ever: if another thread executes a program, it takes the pid of the leader, and a
+    /// seized leader vanishes without an event. A new wait finds that there is nothing to wait for.
+    fn wait(&self) {
+        let how = WaitPidFlag::WEXITED
+            | WaitPidFlag::WSTOPPED
+            | WaitPidFlag::WNOWAIT
+            | WaitPidFlag::WNOHANG
+            | WaitPidFlag::__WALL;
+        let mut looks = 0;
+        while matches!(waitid(Id::Pid(self.0), how), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR)) {
+            // Nearly always it stops within microseconds.
+            if looks < EAGER_LOOKS {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(PAUSE);
+            }
+            looks += 1;
+        }
     }
 }
 

@@ -60,6 +60,11 @@ pub(crate) fn answer(words: &[&str]) -> Option<String> {
             let work = move || create_without_leader(key, size);
             child_with_pid(0, work).map_or_else(|errno| format!("{errno:?}"), |pid| pid.to_string())
         }
+        "exec-beside-create" => {
+            let rounds = number(1);
+            child_with_pid(0, move || create_until_exec(rounds))
+                .map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
+        }
         "create-traced" => {
             let (key, size) = (number(1), usize::try_from(number(2)).unwrap());
             let create = move || {
@@ -115,6 +120,27 @@ fn create_without_leader(key: i32, size: usize) -> i32 {
     std::thread::Builder::new().spawn(create).unwrap();
     // SAFETY: exit(2) ends only this thread, which owns nothing that the other one uses.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!()
+}
+
+/// Creates and removes segments until another thread of this process executes a program, which it does after some rounds.
+fn create_until_exec(rounds: i32) -> i32 {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let exec = move || {
+        // The sender ends with this process.
+        let _ = receiver.recv();
+        nix::unistd::execv(c"/bin/true", &[c"true"])
+    };
+    std::thread::Builder::new().spawn(exec).unwrap();
+    for round in 0.. {
+        // SAFETY: shmget takes no pointer.
+        let id = unsafe { libc::shmget(libc::IPC_PRIVATE, 4096, 0o600) };
+        // SAFETY: IPC_RMID ignores the pointer.
+        unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+        if round == rounds {
+            sender.send(()).unwrap();
+        }
+    }
     unreachable!()
 }
 

@@ -221,7 +221,7 @@ fn isolated() -> Vec<Trial> {
             let made: Vec<i32> = (1..=500).collect();
             let (ran, report) = reported(&["--isolate", "always"], &making(&made));
             let ran =
-                ran.exits(65).says("warning: 500 segments left behind: 2000 KiB together, and 0 bytes of it in memory");
+                ran.exits(65).says("warning: 500 leaked segments (2000 KiB, 0 B resident)");
             assert_eq!(keys(&report["leaked"]), made);
             assert_eq!(ran.stderr.matches("leaked: segment ").count(), 500);
         }),
@@ -230,7 +230,7 @@ fn isolated() -> Vec<Trial> {
             let ran = finish(&mut leakcheck(&["--isolate", "always"], &script)).exits(0);
             assert_eq!(
                 (ran.stdout.as_str(), ran.stderr.as_str()),
-                ("0\n0\n", "no shared memory segment was left behind\n")
+                ("0\n0\n", "no System V shared memory segment was leaked\n")
             );
             assert_eq!(finish(&mut leakcheck(&["--isolate", "always", "-q"], &script)).exits(0).stderr, "");
         }),
@@ -241,7 +241,7 @@ fn isolated() -> Vec<Trial> {
             let ran = ran.exits(65);
             assert!(ran.stderr.contains(&format!("still attached by pid {pid} of ")), "{ran:?}");
             assert!(
-                ran.stderr.contains("1 of them still attached by processes that the command left behind"),
+                ran.stderr.contains("1 still attached by processes that the command left running"),
                 "{ran:?}"
             );
             assert_eq!(keys(&report["leaked"]), [7, 8]);
@@ -252,7 +252,7 @@ fn isolated() -> Vec<Trial> {
             let idle = &report["leaked"][1];
             assert_eq!(
                 (&idle["outcome"], &idle["reason"]),
-                (&json!("kept"), &json!("its creator or its last user lives"))
+                (&json!("kept"), &json!("its creator or last user is running"))
             );
             assert!(idle["creator_command"].as_str().unwrap().ends_with("--actor"), "it lives, and was seen");
             daemon.end(pid);
@@ -272,7 +272,7 @@ fn isolated() -> Vec<Trial> {
             let program = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().unwrap();
             let mut command = leakcheck(&[], &three);
             command.env("PATH", format!("{}:/usr/bin:/bin", program.display()));
-            let ran = finish(&mut command).exits(1).says("(kernel.shmmni)").says("warning: 2 segments left behind");
+            let ran = finish(&mut command).exits(1).says("(kernel.shmmni)").says("warning: 2 leaked segments");
             assert_eq!(ran.stdout, "0\n1\n");
             // Where segments go with the last who has them, none is left.
             set("shm_rmid_forced", "1");

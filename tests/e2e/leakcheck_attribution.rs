@@ -84,6 +84,29 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((&report["leaked"], &report["unattributed"]), (&json!([]), &json!([])));
             assert_eq!(all_keys(), [1, 2]);
         }),
+        root_trial(
+            "leakcheck::traced_a_thread_that_executes_a_program_beside_a_call_does_not_stop_the_supervisor",
+            || {
+                let mut checked = Checked::start(&["--trace"]);
+                for rounds in 0..100 {
+                    assert_eq!(checked.command.number(&format!("exec-beside-create {rounds}")), 0);
+                }
+                // One that was held when its process executed the program may have left its segment.
+                checked.end();
+            },
+        ),
+        root_trial("leakcheck::traced_a_segment_is_kept_if_id_and_pid_recur", || {
+            let mut checked = Checked::start(&["--trace", "--rm"]);
+            assert_eq!(checked.command.number("create-and-die 0 4096"), -9);
+            let (creator, id, ctime) = (creator_of(0), id_of(0), ctime_of(0));
+            checked.command.number(&format!("remove {id}"));
+            wait_for("the next second", || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() > ctime + 1);
+            std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+            assert_eq!(Actor::start().say(&format!("create-as {creator} 0 4096")), "0");
+            assert_eq!((creator_of(0), id_of(0)), (creator, id));
+            assert_eq!(checked.end()["leaked"], json!([]));
+            assert_eq!(all_keys(), [0]);
+        }),
         root_trial("leakcheck::traced_a_process_under_a_debugger_is_unattributed", || {
             let mut checked = Checked::start(&["--trace", "--rm"]);
             assert_eq!(checked.command.number("create-traced 3 4096"), 0);
@@ -182,4 +205,9 @@ fn creator_of(position: usize) -> i32 {
 /// Returns the id of the segment at a position of the kernel's list.
 fn id_of(position: usize) -> i32 {
     crate::oracle::rows()[position].get("shmid").parse().unwrap()
+}
+
+/// Returns the change time of the segment at a position of the kernel's list, in seconds.
+fn ctime_of(position: usize) -> u64 {
+    crate::oracle::rows()[position].get("ctime").parse().unwrap()
 }
