@@ -1,20 +1,20 @@
 //! Tables for people: borderless, in the manner of lsblk.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
+use std::iter::repeat_n;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
+use unicode_width::UnicodeWidthStr;
 
 use super::human::{Look, text};
 use super::{Align, Column, TimeStyle};
 use crate::model::{Stamp, State};
 
-/// Rows that are drawn at a time: the cost of a table grows faster than its rows.
-const CHUNK: usize = 500;
-/// Columns of space between two columns.
-const GAP: usize = 2;
+/// Spaces between two columns.
+const GAP: u16 = 2;
+/// Characters of a cell on a terminal: comfy-table adds up widths in a `u16`.
+const LONGEST: usize = 1 << 13;
 
 /// How a table looks.
 #[derive(Clone, Copy, Debug)]
@@ -48,129 +48,25 @@ pub(super) fn write<R>(
         return Ok(());
     }
     let look = Look { bytes: style.bytes, time: style.time, now: style.now };
-    let mut columns = columns.to_vec();
-    let mut texts: Vec<Vec<String>> =
-        rows.iter().map(|row| columns.iter().map(|column| text(&(column.cell)(row), look)).collect()).collect();
-    let mut widths: Vec<usize> = (0..columns.len())
-        .map(|index| {
-            let heading = if style.headings { columns[index].name.len() } else { 0 };
-            texts.iter().map(|row| width(&row[index])).max().unwrap_or(0).max(heading)
+    let headings = style.headings.then(|| columns.iter().map(|column| column.name.to_owned()).collect());
+    let cells = |row: &R| columns.iter().map(|column| text(&(column.cell)(row), look)).collect();
+    let texts: Vec<Vec<String>> = headings.into_iter().chain(rows.iter().map(cells)).collect();
+    let state = columns.iter().position(|column| column.name == "STATE");
+    let paints: Vec<Style> = (texts.iter().enumerate())
+        .map(|(number, row)| match state {
+            _ if !style.color => Style::new(),
+            _ if style.headings && number == 0 => Style::new().bold(),
+            state => Style::new().fg_color(state.and_then(|index| color(&row[index])).map(Into::into)),
         })
         .collect();
-    if let Some(available) = style.width {
-        fit(&mut columns, &mut texts, &mut widths, available, style.droppable);
-    }
-    let headings: Option<Vec<String>> =
-        style.headings.then(|| columns.iter().map(|column| column.name.to_owned()).collect());
-    draw(out, &columns, headings.into_iter().collect(), &widths, style.color.then(|| Style::new().bold()))?;
-    let state = columns.iter().position(|column| column.name == "STATE").filter(|_| style.color);
-    while !texts.is_empty() {
-        let rest = texts.split_off(texts.len().min(CHUNK));
-        let chunk = std::mem::replace(&mut texts, rest);
-        match state {
-            None => draw(out, &columns, chunk, &widths, None)?,
-            Some(index) => draw_painted(out, &columns, chunk, &widths, index)?,
-        }
-    }
-    Ok(())
-}
-
-/// Cuts free text, then leaves columns out, until the lines fit.
-fn fit<R>(
-    columns: &mut Vec<&Column<R>>,
-    texts: &mut [Vec<String>],
-    widths: &mut Vec<usize>,
-    available: usize,
-    droppable: &[&str],
-) {
-    let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * (widths.len() - 1);
-    let mut names = droppable.iter();
-    loop {
-        let excess = total(widths).saturating_sub(available);
-        if excess == 0 {
-            return;
-        }
-        let free: Vec<usize> = (0..columns.len()).filter(|index| columns[*index].least.is_some()).collect();
-        let least = |index: usize| {
-            let column = columns[index];
-            widths[index].min(column.least.unwrap_or(0).max(column.name.len()))
-        };
-        let slack: usize = free.iter().map(|index| widths[*index] - least(*index)).sum();
-        if slack >= excess || (names.len() == 0 && slack > 0) {
-            let least: HashMap<usize, usize> = free.iter().map(|index| (*index, least(*index))).collect();
-            let mut left = excess.min(slack);
-            for index in free {
-                let taken = left.min(widths[index] - least[&index]);
-                left -= taken;
-                widths[index] -= taken;
-                texts.iter_mut().for_each(|row| cut(&mut row[index], widths[index]));
-            }
-            return;
-        }
-        let Some(name) = names.next() else { return };
-        if let Some(index) = columns.iter().position(|column| column.name == *name) {
-            columns.remove(index);
-            widths.remove(index);
-            texts.iter_mut().for_each(|row| drop(row.remove(index)));
-        }
+    let mut show = |(line, paint): (String, Style)| writeln!(out, "{paint}{}{paint:#}", line.trim_end());
+    match style.width {
+        Some(width) => fit(columns, texts, width, style.droppable).lines().zip(paints).try_for_each(&mut show),
+        None => pad(columns, &texts).zip(paints).try_for_each(&mut show),
     }
 }
 
-/// Gives the columns that a text takes on a terminal.
-fn width(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.width() }
-}
-
-/// Cuts a text to a width, with a mark where it was cut.
-fn cut(text: &mut String, most: usize) {
-    if width(text) <= most {
-        return;
-    }
-    let mut taken = 0;
-    let end = text.char_indices().find(|(_, character)| {
-        taken += character.width().unwrap_or(0);
-        taken + 1 > most
-    });
-    if let Some((end, _)) = end {
-        text.truncate(end);
-        text.push('…');
-    }
-}
-
-/// Draws rows, the whole lines in one style.
-fn draw<R>(
-    out: &mut impl Write,
-    columns: &[&Column<R>],
-    rows: Vec<Vec<String>>,
-    widths: &[usize],
-    paint: Option<Style>,
-) -> io::Result<()> {
-    for line in lines(columns, rows, widths) {
-        match paint {
-            Some(style) => writeln!(out, "{style}{}{style:#}", line.trim_end())?,
-            None => writeln!(out, "{}", line.trim_end())?,
-        }
-    }
-    Ok(())
-}
-
-/// Draws rows, each line in the colour of its state.
-fn draw_painted<R>(
-    out: &mut impl Write,
-    columns: &[&Column<R>],
-    rows: Vec<Vec<String>>,
-    widths: &[usize],
-    state: usize,
-) -> io::Result<()> {
-    let colors: Vec<_> = rows.iter().map(|row| color(&row[state])).collect();
-    for (line, color) in lines(columns, rows, widths).zip(colors) {
-        let style = Style::new().fg_color(color.map(Into::into));
-        writeln!(out, "{style}{}{style:#}", line.trim_end())?;
-    }
-    Ok(())
-}
-
-/// Gives the colour of a state, which its word says as well.
+/// Returns the colour of a state.
 fn color(state: &str) -> Option<AnsiColor> {
     if state == State::Orphan.word() {
         Some(AnsiColor::Yellow)
@@ -181,24 +77,122 @@ fn color(state: &str) -> Option<AnsiColor> {
     }
 }
 
-/// Lays rows out in columns of fixed widths.
-fn lines<R>(columns: &[&Column<R>], rows: Vec<Vec<String>>, widths: &[usize]) -> impl Iterator<Item = String> {
+/// Pads each text to the width of its column, in less time than comfy-table takes: long tables are piped.
+fn pad<R>(columns: &[&Column<R>], texts: &[Vec<String>]) -> impl Iterator<Item = String> {
+    let width = |text: &str| if text.is_ascii() { text.len() } else { text.width() };
+    let widest = move |index: usize| texts.iter().map(|row: &Vec<String>| width(&row[index])).fold(1, usize::max);
+    let columns: Vec<_> = columns.iter().enumerate().map(|(index, column)| (column.align, widest(index))).collect();
+    texts.iter().map(move |row| {
+        let mut line = String::new();
+        for (text, (align, widest)) in row.iter().zip(&columns) {
+            let spaces = repeat_n(' ', widest - width(text));
+            match align {
+                Align::Left => {
+                    line.push_str(text);
+                    line.extend(spaces);
+                }
+                Align::Right => {
+                    line.extend(spaces);
+                    line.push_str(text);
+                }
+            }
+            line.extend(repeat_n(' ', GAP.into()));
+        }
+        line
+    })
+}
+
+/// Fits a table to a terminal: hides droppable columns as far as necessary, then truncates free text.
+fn fit<R>(columns: &[&Column<R>], texts: Vec<Vec<String>>, width: usize, droppable: &[&str]) -> Table {
+    // The last column has a gap as well, which trimming the lines removes.
+    let width = u16::try_from(width).unwrap_or(u16::MAX).saturating_add(GAP);
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    for row in rows {
-        table.add_row(row.into_iter().map(comfy_table::Cell::new_owned).collect::<Vec<_>>());
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    // Texts contain no newline: they are truncated at any character, not at a space.
+    table.set_truncation_indicator("…").set_delimiter('\n');
+    for row in texts {
+        let cells = row.into_iter().map(|text| text.chars().take(LONGEST).collect::<String>());
+        let mut row = Row::from(cells.collect::<Vec<_>>());
+        row.max_height(1);
+        table.add_row(row);
     }
-    let last = columns.len().saturating_sub(1);
-    for (index, (column, width)) in columns.iter().zip(widths).enumerate() {
-        let Some(drawn) = table.column_mut(index) else { continue };
-        let gap = if index == last { 0 } else { GAP };
-        let number = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
-        drawn.set_padding((0, number(gap)));
-        drawn.set_constraint(ColumnConstraint::Absolute(Width::Fixed(number(width.max(&1) + gap))));
-        drawn.set_cell_alignment(match column.align {
+    let least = |column: &Column<R>, widest: u16| {
+        let least = column.least.map(|least| least.max(column.name.len()));
+        widest.min(least.and_then(|least| u16::try_from(least).ok()).unwrap_or(u16::MAX)).saturating_add(GAP)
+    };
+    let widest = table.column_max_content_widths();
+    let least: Vec<u16> = columns.iter().zip(widest).map(|(column, widest)| least(column, widest)).collect();
+    let mut total: usize = least.iter().copied().map(usize::from).sum();
+    for ((shown, column), least) in table.column_iter_mut().zip(columns).zip(&least) {
+        shown.set_padding((0, GAP));
+        shown.set_constraint(match column.least {
+            Some(_) => ColumnConstraint::LowerBoundary(Width::Fixed(*least)),
+            None => ColumnConstraint::ContentWidth,
+        });
+        shown.set_cell_alignment(match column.align {
             Align::Left => CellAlignment::Left,
             Align::Right => CellAlignment::Right,
         });
     }
-    table.lines().collect::<Vec<_>>().into_iter()
+    for name in droppable {
+        if let Some(index) = columns.iter().position(|column| column.name == *name)
+            && total > width.into()
+        {
+            total -= usize::from(least[index]);
+            table.column_iter_mut().nth(index).map(|column| column.set_constraint(ColumnConstraint::Hidden));
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Cell;
+    use super::*;
+
+    static COLUMNS: [Column<String>; 3] = [
+        Column { least: Some(8), ..Column::plain("COMMAND", "command", Align::Left, "", |text| Cell::Text(text)) },
+        Column::plain("BYTES", "bytes", Align::Right, "", |text| Cell::Number(text.len() as u64)),
+        Column::plain("STATE", "state", Align::Left, "", |_| Cell::Word("orphan")),
+    ];
+
+    fn table(rows: &[&str], width: Option<usize>) -> String {
+        let rows: Vec<String> = rows.iter().map(|row| (*row).to_owned()).collect();
+        let style = TableStyle {
+            headings: true,
+            bytes: true,
+            time: TimeStyle::Unix,
+            now: Stamp(0),
+            width,
+            terminal: width.is_some(),
+            color: false,
+            droppable: &["STATE"],
+        };
+        let mut out = Vec::new();
+        write(&mut out, &COLUMNS.iter().collect::<Vec<_>>(), &rows, &style).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn wide_characters_are_padded_by_their_width() {
+        let expected = "COMMAND  BYTES  STATE\n日本         6  orphan\nsh           2  orphan\n";
+        for width in [None, Some(80)] {
+            assert_eq!(table(&["日本", "sh"], width), expected);
+        }
+    }
+
+    #[test]
+    fn a_terminal_hides_columns_before_it_truncates_text() {
+        assert_eq!(table(&["cat and dog"], Some(21)), "COMMAND      BYTES\ncat and dog     11\n");
+        assert_eq!(table(&["cat and dog"], Some(15)), "COMMAND   BYTES\ncat and…     11\n");
+    }
+
+    #[test]
+    fn a_terminal_truncates_text_of_any_length() {
+        for text in ["x".repeat(100_000), "日本".repeat(40_000)] {
+            let table = table(&[&text, &text], Some(40));
+            assert!(table.lines().all(|line| line.width() <= 40), "{table}");
+            assert_eq!(table.matches('…').count(), 2, "{table}");
+        }
+    }
 }
