@@ -1,8 +1,6 @@
 //! All segments of the IPC namespace, or one of them, from whichever source the kernel lets us have.
 
 use std::cell::Cell;
-use std::num::NonZero;
-use std::thread::{Builder, ScopedJoinHandle};
 
 use nix::errno::Errno;
 
@@ -11,12 +9,7 @@ use super::{Attempt, System, explain};
 use crate::error::{Error, Kind, OsError};
 use crate::model::{Needs, Segment, ShmId};
 use crate::procfs;
-use crate::sys::{self, Record, SysError};
-
-/// The size from which on a table is worth several threads: below it, starting them costs more than they save.
-const LARGE_TABLE: i32 = 8192;
-/// The most threads that ask: the kernel's locks let more wait for each other.
-const MOST_THREADS: usize = 4;
+use crate::sys::{self, SysError};
 
 /// Lists all segments in the order of the kernel's table, each with what is needed.
 ///
@@ -73,55 +66,12 @@ pub(crate) fn each(
     listed.and(outcome)
 }
 
-/// Asks shmctl for each place of the kernel's table; of a large table, several threads ask for a part each.
-///
-/// Both are type parameters, so that no row is moved more often than it must be.
-fn by_index(
-    ask: impl Fn(i32) -> Result<Record, SysError> + Copy + Send + Sync,
-    show: &mut impl FnMut(Segment),
-) -> Result<(), SysError> {
-    let highest = sys::highest_index()?;
-    if highest < LARGE_TABLE {
-        return by_part(ask, 0, highest, &mut |record| show(record.into()));
-    }
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-    let part = highest / i32::try_from(threads).unwrap_or(1) + 1;
-    let gather = move |start: i32| {
-        // Room for all at once: of many segments, moving them as the list grows would cost more than some calls.
-        let mut records = Vec::with_capacity(usize::try_from(part).unwrap_or(0));
-        let end = highest.min(start + part - 1);
-        by_part(ask, start, end, &mut |record| records.push(record)).map(|()| records)
-    };
-    std::thread::scope(|scope| {
-        let starts = (part..=highest).step_by(usize::try_from(part).unwrap_or(1));
-        let rest: Vec<_> = starts
-            // Where the user may have no more threads, this one does it.
-            .map(|start| Builder::new().spawn_scoped(scope, move || gather(start)).map_err(|_| gather(start)))
-            .collect();
-        // The first part is this thread's own, and shown as it comes.
-        by_part(ask, 0, highest.min(part - 1), &mut |record| show(record.into()))?;
-        for part in rest {
-            let found = match part.map(ScopedJoinHandle::join) {
-                Ok(Ok(found)) | Err(found) => found?,
-                Ok(Err(panic)) => std::panic::resume_unwind(panic),
-            };
-            found.into_iter().for_each(|record| show(record.into()));
-        }
-        Ok(())
-    })
-}
-
-/// Asks shmctl for the places from one to another, both included.
-fn by_part(
-    ask: impl Fn(i32) -> Result<Record, SysError>,
-    from: i32,
-    to: i32,
-    show: &mut impl FnMut(Record),
-) -> Result<(), SysError> {
-    for index in from..=to {
+/// Asks shmctl for each index of the kernel's table.
+fn by_index(ask: impl Fn(i32) -> Result<Segment, SysError>, show: &mut impl FnMut(Segment)) -> Result<(), SysError> {
+    for index in 0..=sys::highest_index()? {
         match ask(index) {
-            Ok(record) => show(record),
-            // An empty place; one that was emptied at this moment; one that SHM_STAT hides.
+            Ok(segment) => show(segment),
+            // An empty slot, one whose segment was just removed, or one that SHM_STAT does not show.
             Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM | Errno::EACCES) => {}
             Err(error) => return Err(error),
         }

@@ -46,7 +46,7 @@ pub(crate) use procmap::segment_mappings;
 pub(crate) use seized::Seized;
 pub(crate) use signals::{Wake, Watch, block_signals, caught, raise};
 pub(crate) use sysv::{
-    CreateFlags, Record, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
+    CreateFlags, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
     stat_index_readable, unlock, usage,
 };
 

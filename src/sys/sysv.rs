@@ -91,26 +91,11 @@ pub(crate) fn stat(id: ShmId) -> Result<Segment, SysError> {
     Ok(segment(id, &record))
 }
 
-/// A segment as the kernel tells of it, for who gathers many before they are looked at: it is a third as large.
-#[derive(Clone, Copy)]
-pub(crate) struct Record {
-    /// Its id.
-    id: ShmId,
-    /// The rest.
-    record: shmid_ds,
-}
-
-impl From<Record> for Segment {
-    fn from(Record { id, record }: Record) -> Self {
-        segment(id, &record)
-    }
-}
-
 /// Reads the record at a place of the kernel's table, whatever its permissions (SHM_STAT_ANY, Linux 4.17).
 ///
 /// # Errors
 /// shmctl(2): EINVAL for an empty place and on older kernels alike; EPERM or ENOSYS in some sandboxes.
-pub(crate) fn stat_index(index: i32) -> Result<Record, SysError> {
+pub(crate) fn stat_index(index: i32) -> Result<Segment, SysError> {
     stat_place(index, SHM_STAT_ANY, "shmctl SHM_STAT_ANY")
 }
 
@@ -121,22 +106,22 @@ pub(crate) fn stat_index(index: i32) -> Result<Record, SysError> {
 /// # Errors
 /// shmctl(2): EINVAL for an empty place and on older kernels alike; EPERM or ENOSYS in some sandboxes.
 pub(crate) fn stat_any(id: ShmId) -> Result<Option<Segment>, SysError> {
-    stat_index(id.raw()).map(|found| (found.id == id).then(|| found.into()))
+    stat_index(id.raw()).map(|found| Some(found).filter(|found| found.id == id))
 }
 
 /// Reads the record at a place of the kernel's table if the caller may read that segment (SHM_STAT).
 ///
 /// # Errors
 /// shmctl(2): EINVAL for an empty place, EACCES without the right.
-pub(crate) fn stat_index_readable(index: i32) -> Result<Record, SysError> {
+pub(crate) fn stat_index_readable(index: i32) -> Result<Segment, SysError> {
     stat_place(index, SHM_STAT, "shmctl SHM_STAT")
 }
 
 /// Reads a record by index; the call returns the id that stands there.
-fn stat_place(index: i32, command: c_int, call: &'static str) -> Result<Record, SysError> {
+fn stat_place(index: i32, command: c_int, call: &'static str) -> Result<Segment, SysError> {
     let (id, record) = read_record(index, command, call, On::Index(index))?;
     let id = ShmId::new(id).ok_or_else(|| SysError::last(call, On::Index(index)))?;
-    Ok(Record { id, record })
+    Ok(segment(id, &record))
 }
 
 /// Calls shmctl(2) with a command that fills a `shmid_ds`.

@@ -1,4 +1,4 @@
-//! What the program does with few resources: without threads, with little memory.
+//! What the program does with few resources.
 #![expect(unsafe_code, reason = "only pre_exec can take resources from a child")]
 #![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
 
@@ -16,8 +16,6 @@ use crate::support::{finish, noise, root_trial, run, shmadm, shmadm_as, trial};
 pub(crate) const LONER: u32 = 4_000_000;
 /// A user who has no pipe but ours.
 const SPENDER: u32 = 4_000_001;
-/// So many segments that several threads would list them.
-const MANY: u32 = 9000;
 /// Bytes of memory of its own that the program may have.
 const LITTLE: u64 = 16 << 20;
 /// Bytes of a segment that would not fit into that.
@@ -26,21 +24,6 @@ const MUCH: usize = 40 << 20;
 /// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        root_trial("resources::without_threads_the_listing_is_whole", || {
-            std::fs::write("/proc/sys/kernel/shmmni", "32768").unwrap();
-            for key in 1..=MANY {
-                oracle::create(key, 1, 0o600);
-            }
-            // Sources and threads differ between these two.
-            for columns in ["ID,KEY", "ID,KEY,RSS"] {
-                let list = ["list", "--format", "tsv", "-o", columns];
-                let whole = run(list).exits(0).stdout;
-                assert_eq!(whole.lines().count(), 1 + usize::try_from(MANY).unwrap());
-                let mut command = shmadm_as(LONER);
-                let ran = finish(limited(&mut command, Resource::RLIMIT_NPROC, 1).args(list)).exits(0);
-                assert_eq!(ran.stdout, whole, "{columns}");
-            }
-        }),
         trial("resources::contents_pass_through_little_memory", || {
             let bytes = noise(MUCH, 7);
             let id = oracle::create(0, MUCH, 0o600);
