@@ -1,4 +1,4 @@
-//! The processes that this program starts of itself: it is executed anew under another name.
+//! Internal roles: the program executes itself under another name for its background processes.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +9,7 @@ use crate::process::{GUARD_NAME, STANDBY_NAME, become_command, guard_main, holde
 use crate::query::{HOLDER_NAME, LAUNCHER_NAME};
 use crate::ui::Color;
 
-/// Is one of the processes that this program starts of itself, if it has the name of one.
+/// Runs the role for which the program was executed, if its name is that of a role.
 pub(super) fn run_internal_role(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
     let failed = |error: Error| {
         ui(false, Color::Auto).error(&error);

@@ -119,10 +119,11 @@ const MINUS: char = '\u{2212}';
 /// Replaces the `-` of negative numbers after `--type` that clap does not recognize: `-.5`, `-0x80`, `-inf`.
 pub(crate) fn mark_negative_numbers(arguments: &[OsString]) -> Vec<OsString> {
     let mut arguments = arguments.to_vec();
+    let is_command = |word: &OsString| word == "write" || word == "attach-and-write";
     let is_type = |word: &OsString| word == "--type" || word.as_bytes().starts_with(b"--type=");
     let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
     let options = &mut arguments[..end];
-    if options.iter().any(is_type) {
+    if options.iter().any(is_command) && options.iter().any(is_type) {
         for word in options {
             let number = word.to_str().and_then(|word| word.strip_prefix('-'));
             if let Some(number) = number.filter(|number| !number.starts_with(['-', '+']) && is_number(number)) {

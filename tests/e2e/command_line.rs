@@ -33,17 +33,15 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
         }),
         trial("command_line::global_options_stand_on_either_side_of_the_command", || {
-            let inode =
-                std::fs::metadata("/proc/self/ns/ipc").map(|file| std::os::linux::fs::MetadataExt::st_ino(&file));
-            let namespace = format!("ipc:[{}]", inode.unwrap());
+            let namespace = "/proc/self/ns/ipc";
             for line in [
-                vec!["--json", "--ns", &namespace, "-q", "--color", "never", "list"],
-                vec!["list", "--json", "--ns", &namespace, "-q", "--color", "never"],
-                vec!["--ns", &namespace, "list", "--format", "json"],
+                vec!["--json", "--ns", namespace, "-q", "--color", "never", "list"],
+                vec!["list", "--json", "--ns", namespace, "-q", "--color", "never"],
+                vec!["--ns", namespace, "list", "--format", "json"],
             ] {
                 assert_eq!(run(&line).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{line:?}");
             }
-            let ran = run(["--ns", &namespace, "list", "--all-ns", "--json"]).exits(2);
+            let ran = run(["--ns", namespace, "list", "--all-ns", "--json"]).exits(2);
             assert_eq!(ran.json()["error"]["kind"], "usage");
             run(["demo", "--color", "never", "writer", "--json", "--format", "table"])
                 .exits(2)
