@@ -12,7 +12,7 @@ use clap::ArgMatches;
 
 use crate::commands::{Context, quoted, write};
 use crate::error::{Error, Exit, ExitCodes, Kind};
-use crate::process::{enter_namespace, interrupted_by, stdout_is_closed};
+use crate::process::{caught_signal, enter_namespace, stdout_is_closed};
 use crate::query::System;
 use crate::render::{Format, unknown_line};
 use crate::ui::{Color, Ui};
@@ -101,7 +101,7 @@ fn format(formats: &[Format], command: Option<&Command>) -> Result<Format, Error
 
 /// Opens the standard streams; signals interrupt writes to them.
 fn ui(quiet: bool, color: Color) -> Ui {
-    Ui::new(quiet, color, interrupted_by, stdout_is_closed())
+    Ui::new(quiet, color, caught_signal, stdout_is_closed())
 }
 
 /// Reports an error and returns the exit for it.

@@ -26,6 +26,6 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
 }
 
 /// Ends this process by a signal, as if nothing had been in its way.
-pub fn end_by(signal: i32) {
-    process::end_by(signal);
+pub fn raise_signal(signal: i32) {
+    process::raise_signal(signal);
 }

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Exit::Failed(kind) => ExitCode::from(kind.code()),
         Exit::Verdict(code) => ExitCode::from(code),
         Exit::Signal(signal) => {
-            shmadm::end_by(signal);
+            shmadm::raise_signal(signal);
             // Only a signal that cannot end a process leads here.
             ExitCode::FAILURE
         }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 use crate::model::{Access, Segment};
 use crate::query::{Attempt, System, explain, rmid_forced};
-use crate::sys::{Attachment, Place};
+use crate::sys::{Address, Attachment};
 
 /// What an attachment of ours is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) fn attach(
     system: &System,
     segment: &Segment,
     access: Access,
-    place: Place,
+    address: Address,
     exec: bool,
     purpose: Use,
 ) -> Result<Attachment, Error> {
@@ -42,8 +42,8 @@ pub(crate) fn attach(
             .cause(cause)
             .hint(format!("hold it meanwhile: `shmadm attach {} --background`", segment.id)));
     }
-    Attachment::new(segment.id, access, exec, place).map_err(|error| {
-        let attempt = Attempt::Attach { id: segment.id, access, exec, place };
+    Attachment::new(segment.id, access, exec, address).map_err(|error| {
+        let attempt = Attempt::Attach { id: segment.id, access, exec, address };
         explain(system, &attempt, error)
     })
 }

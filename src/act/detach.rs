@@ -38,7 +38,7 @@ pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Resul
         return Err(no_holder(system, seen, pid, &all));
     }
     for Holder { pid, pidfd } in &ours {
-        match sys::ask_to_end(pidfd, *pid) {
+        match sys::terminate(pidfd, *pid) {
             Ok(()) => {}
             Err(error) if error.errno == Errno::ESRCH => {}
             Err(error) => return Err(explain(system, &Attempt::Detach(id), error)),
@@ -48,7 +48,7 @@ pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Resul
     for Holder { pid, pidfd } in &ours {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match sys::wait_ended(pidfd, left) {
+            match sys::wait_for_exit(pidfd, left) {
                 Ok(true) => break,
                 Err(Errno::EINTR) => {}
                 Ok(false) | Err(_) => {

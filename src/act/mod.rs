@@ -18,4 +18,4 @@ pub(crate) use remove::{Cleaned, Outcome, Removal, clean, remove};
 pub(crate) use report::Report;
 pub(crate) use set::{Change, set};
 
-pub(crate) use crate::sys::{Attachment, Place};
+pub(crate) use crate::sys::{Address, Attachment};

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Kind};
 use crate::model::{Needs, Segment, ShmId, State};
 use crate::query::{Attempt, System, attached_refusal, explain, may_control, segment, state_now};
-use crate::sys::{self, On, SysError};
+use crate::sys::{self, Subject, SysError};
 
 /// What a removal came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(crate) struct Removal {
 pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Outcome, Error> {
     let id = seen.id;
     let gone = || {
-        let failure = SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: On::Id(id) };
+        let failure = SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: Subject::Id(id) };
         explain(system, &Attempt::Remove(id), failure)
     };
     let now = segment(system, id, Needs::empty())?.ok_or_else(gone)?;
@@ -182,7 +182,7 @@ pub(crate) fn clean(system: &System, seen: &Segment, dry_run: bool) -> Result<Cl
 
 /// Makes the error of a removal that would be denied.
 fn not_permitted(system: &System, id: ShmId) -> Error {
-    let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: On::Id(id) };
+    let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: Subject::Id(id) };
     explain(system, &Attempt::Remove(id), failure)
 }
 

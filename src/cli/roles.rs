@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::ui;
 use crate::error::{Error, Exit};
-use crate::process::{GUARD_NAME, STANDBY_NAME, become_command, guard_main, holder_main, stand_by};
+use crate::process::{GUARD_NAME, STANDBY_NAME, guard_main, holder_main, launcher_main, standby_main};
 use crate::query::{HOLDER_NAME, LAUNCHER_NAME};
 use crate::ui::Color;
 
@@ -22,9 +22,9 @@ pub(super) fn run_internal_role(name: &OsStr, arguments: &[OsString]) -> Option<
     } else if is(GUARD_NAME) {
         guard_main()
     } else if is(STANDBY_NAME) {
-        stand_by()
+        standby_main()
     } else if name == LAUNCHER_NAME {
-        let (error, code) = become_command(arguments.iter().cloned());
+        let (error, code) = launcher_main(arguments.iter().cloned());
         failed(error);
         return Some(Exit::Verdict(code));
     } else {

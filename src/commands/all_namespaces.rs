@@ -3,7 +3,7 @@
 use super::Context;
 use crate::error::{Error, Kind};
 use crate::model::{Attachers, Needs, Segment, ShmId};
-use crate::process::{list_through_worker, visit};
+use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{Census, Namespace, System, census, inventory, looks_into_all};
 
 /// What a visit of all namespaces came to.
@@ -74,7 +74,7 @@ pub(crate) fn ask_all<T: Send>(
         answers.here = Some(ask(&context.system)?);
         answers.all = false;
     }
-    let results = visit(&context.system, &namespaces, |system, _| ask(system));
+    let results = visit_namespaces(&context.system, &namespaces, |system, _| ask(system));
     for (namespace, result) in namespaces.into_iter().zip(results) {
         let result = match result {
             // One that belongs to a user namespace of ours takes a process of its own.

@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::args::SegmentArg;
 use super::{Context, Manual, quoted, usage};
-use crate::act::{self, Place, Use};
+use crate::act::{self, Address, Use};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_whole};
-use crate::process::{Ended, Hold, Interrupts, start_holder};
+use crate::process::{Hold, Interrupts, WaitOutcome, start_holder};
 use crate::query::{anywhere, resolve, rmid_forced};
 use crate::render::Object;
 
@@ -76,10 +76,10 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
-    let place = match args.address {
-        None => Place::Any,
-        Some(address) if args.round => Place::Rounded(address),
-        Some(address) => Place::Exact(address),
+    let address = match args.address {
+        None => Address::Any,
+        Some(address) if args.round => Address::Rounded(address),
+        Some(address) => Address::Exact(address),
     };
     context.warn_of_lost_record(&segment);
     let id = segment.id;
@@ -93,9 +93,9 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
             "/proc does not tell whether kernel.shm_rmid_forced is 1: then the last detach will destroy segment {id}"
         )),
     }
-    let interrupts = Interrupts::note()?;
+    let interrupts = Interrupts::watch()?;
     if args.background {
-        let hold = Hold { access, exec: args.exec, place, duration: args.duration };
+        let hold = Hold { access, exec: args.exec, address, duration: args.duration };
         let holder = start_holder(&context.system, &segment, hold)?;
         interrupts.check()?;
         tell(args, context, holder.attached()).map_err(|error| {
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         holder.keep();
         return Ok(Exit::Done);
     }
-    let attachment = act::attach(&context.system, &segment, access, place, args.exec, Use::Holding)?;
+    let attachment = act::attach(&context.system, &segment, access, address, args.exec, Use::Holding)?;
     let attached = Attached {
         id: attachment.id(),
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
@@ -123,8 +123,8 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     act::detached(&context.system, attachment)?;
     context.ui.status(&format!("detached segment {}", attached.id));
     match ended {
-        Ended::Signal(signal) => Ok(Exit::Signal(signal)),
-        Ended::Asked(_) | Ended::Time | Ended::Ready => Ok(Exit::Done),
+        WaitOutcome::Signal(signal) => Ok(Exit::Signal(signal)),
+        WaitOutcome::Terminate(_) | WaitOutcome::Timeout | WaitOutcome::Ready => Ok(Exit::Done),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Limits, Measure, Needs, Tally, Threshold, parse_duration};
-use crate::process::in_time;
+use crate::process::with_timeout;
 use crate::query::{self, System};
 use crate::render::{Reading, worst, write_check, write_check_json};
 
@@ -146,7 +146,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
     let measures: Vec<Measure> = rules.iter().map(|rule| rule.measure).collect();
     // The work takes the system along: it may still be at it when nobody waits any more.
     let system = std::mem::replace(&mut context.system, System::new());
-    let Some(measured) = in_time(args.timeout, move || measure(&system, &measures)) else {
+    let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
             .cause("the kernel has not answered in that time")
             .hint("a longer one: `shmadm check --timeout 60`"));

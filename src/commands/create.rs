@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, describe, record_columns, taken_back};
-use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
+use crate::act::{self, Address, Change, Creation, Opened, Unfinished, Use};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, KeySpec, Mode, Needs, Segment, ShmId, Size, parse_byte, parse_size};
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         changing: args.changing(),
         held: args.hold,
     };
-    let interrupts = Interrupts::note()?;
+    let interrupts = Interrupts::watch()?;
     let (id, made, holder) = match act::create(&context.system, &creation)? {
         Opened::Existing(id) => {
             let holder = args.hold.then(|| hold(context, &look(context, id)?)).transpose()?;
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
             let holder = args.hold.then(|| hold(context, &made)).transpose()?;
             if let Some(byte) = args.fill {
                 let purpose = if args.hold { Use::Holding } else { Use::Passing };
-                let attachment = act::attach(&context.system, &made, Access::ReadWrite, Place::Any, false, purpose)?;
+                let attachment = act::attach(&context.system, &made, Access::ReadWrite, Address::Any, false, purpose)?;
                 let whole = Range::within(made.id, attachment.size(), 0, None)?;
                 let mut bar = context.ui.bar("filling", Some(whole.length()));
                 contents::fill(&attachment, whole, byte, &mut |bytes| bar.advance(bytes))?;

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::args::SegmentArg;
 use super::{Context, Manual, describe, typed, with_link_target};
-use crate::act::{self, NewFile, Place, Use};
+use crate::act::{self, Address, NewFile, Use};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Needs, Segment, Sidecar, Sum, path_text};
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
             .hint("send them to a file: `shmadm … > FILE`"));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::RECORD)?;
-    let interrupts = Interrupts::note()?;
+    let interrupts = Interrupts::watch()?;
     // The files first: what they cannot take need not be read.
     let files = if piped {
         None
@@ -137,7 +137,7 @@ fn open(args: &DumpArgs, context: &mut Context, segment: &Segment) -> Result<Sou
     }
     context.warn_of_lost_record(segment);
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
-    let attachment = act::attach(&context.system, segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
+    let attachment = act::attach(&context.system, segment, Access::ReadOnly, Address::Any, false, Use::Passing)?;
     let whole = Range::within(segment.id, attachment.size(), 0, None)?;
     Source::attached(&context.system, attachment, whole, allocation)
 }

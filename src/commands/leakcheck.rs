@@ -220,7 +220,7 @@ fn tell(
         }
     }
     let command = args.command.iter().map(|word| lossless(word.as_encoded_bytes())).collect();
-    let isolation = isolation.word();
+    let isolation = isolation.as_str();
     let check = LeakCheck { command, exit_code, isolation, seconds, lenient: args.lenient, leaks };
     say(args, context, &check, alone);
     // Each is tried, whatever becomes of the other.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::args::SegmentArg;
 use super::{Context, Manual, describe, usage};
-use crate::act::{self, Place, Use};
+use crate::act::{self, Address, Use};
 use crate::contents::{self, Source};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Needs};
@@ -52,7 +52,8 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
         Some(source) => source,
         None => {
             context.warn_of_lost_record(&segment);
-            let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
+            let attachment =
+                act::attach(&context.system, &segment, Access::ReadOnly, Address::Any, false, Use::Passing)?;
             Source::for_a_look(&context.system, attachment)
         }
     };

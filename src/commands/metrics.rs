@@ -66,7 +66,7 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
         context.ui.write(|out| out.write_all(text.as_bytes()))?;
         return Ok(Exit::Done);
     };
-    let interrupts = Interrupts::note()?;
+    let interrupts = Interrupts::watch()?;
     // The file first: where it cannot be, nothing need be asked.
     let file = NewFile::begin(path, true).map_err(|error| with_link_target(error, "--output", path))?;
     let text = text(args, context)?;

@@ -10,7 +10,7 @@ use super::{Context, Manual, describe, usage};
 use crate::act::{Cleaned, Outcome, clean};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Needs, Segment, Size, State};
-use crate::process::{Interrupts, visit};
+use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{Filter, Namespace, System, TEN_MINUTES, inventory, name_attachers};
 use crate::render::{
     Failure, Format, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, TableStyle, idle, select, write_prune_json,
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
         confirm(args, context, &chosen)?;
     }
     // Ctrl-C ends the work between two removals, and what was done is still told.
-    let interrupts = if chosen.is_empty() { None } else { Some(Interrupts::note()?) };
+    let interrupts = if chosen.is_empty() { None } else { Some(Interrupts::watch()?) };
     let check = || interrupts.as_ref().map_or(Ok(()), Interrupts::check);
     let results = if args.all_ns {
         prune_all_namespaces(args, context, chosen, &namespaces, check)
@@ -185,7 +185,7 @@ fn prune_all_namespaces(
 ) -> Vec<Tried> {
     let concerned = |namespace: &&Namespace| chosen.iter().any(|segment| segment.ns == Some(namespace.number));
     let concerned: Vec<Namespace> = namespaces.iter().filter(concerned).cloned().collect();
-    let results = visit(&context.system, &concerned, |system, namespace| {
+    let results = visit_namespaces(&context.system, &concerned, |system, namespace| {
         let here = chosen.iter().filter(|segment| segment.ns == Some(namespace.number)).cloned();
         Ok(here.map_while(|segment| one(system, segment, args.dry_run, check)).collect::<Vec<Tried>>())
     });

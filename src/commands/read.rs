@@ -7,11 +7,11 @@ use clap::Args;
 
 use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
-use crate::act::{self, Place, Use};
+use crate::act::{self, Address, Use};
 use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Needs, TextPieces, parse_duration, parse_size};
-use crate::process::{Ended, Interrupts};
+use crate::process::{Interrupts, WaitOutcome};
 use crate::query::resolve;
 use crate::render::{HexDump, Object, escape_lines, write_hex, write_within_string};
 use crate::ui::Out;
@@ -135,13 +135,13 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
             .hint(format!("or look at them: `shmadm read {} --hex`", segment.id)));
     }
     // Of what may take long, the terminal is left clean.
-    let interrupts = (args.every.is_some() || args.raw).then(Interrupts::note).transpose()?;
+    let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
     let mut source = if args.peek {
         Source::peeked(&context.system, &segment, &format!("read {}", segment.id))?
     } else {
         context.warn_of_lost_record(&segment);
-        let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Place::Any, false, Use::Passing)?;
+        let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Address::Any, false, Use::Passing)?;
         let range = Range::within(segment.id, attachment.size(), args.offset, args.length())?;
         Source::attached(&context.system, attachment, range, allocation)?
     };
@@ -156,8 +156,8 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
         }
         context.ui.flush()?;
         match interrupts.wait(Some(every), None)? {
-            Ended::Asked(signal) | Ended::Signal(signal) => break Exit::Signal(signal),
-            Ended::Time | Ended::Ready => {}
+            WaitOutcome::Terminate(signal) | WaitOutcome::Signal(signal) => break Exit::Signal(signal),
+            WaitOutcome::Timeout | WaitOutcome::Ready => {}
         }
         source.refresh(&context.system, range, allocation)?;
     };

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, describe, record_columns, taken_back};
-use crate::act::{self, Change, Creation, Opened, Place, Unfinished, Use};
+use crate::act::{self, Address, Change, Creation, Opened, Unfinished, Use};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Target, path_text};
@@ -73,10 +73,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
             .hint("contents alone go into a segment with `shmadm write SEGMENT --sparse`"));
     }
     let (owner, group) = args.given.ids(&context.system)?;
-    let interrupts = Interrupts::note()?;
+    let interrupts = Interrupts::watch()?;
     let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
     let recorded = &sidecar.segment;
-    let file = contents::open_at_once(&args.file).map_err(|error| unreadable(&args.file, &error, "open"))?;
+    let file = contents::open_nonblocking(&args.file).map_err(|error| unreadable(&args.file, &error, "open"))?;
     let data = verified(context, &args.file, &file, &sidecar)?;
     let key = match (&args.key, recorded.key) {
         (Some(key), _) => key.clone(),
@@ -158,7 +158,7 @@ fn start_guard(context: &mut Context) -> Option<Guard> {
 /// Writes the contents: all data of the file, or no more of it than there is beside zeros. Returns their checksum.
 fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<String, Error> {
     let purpose = if args.hold { Use::Holding } else { Use::Passing };
-    let attachment = act::attach(&context.system, made, Access::ReadWrite, Place::Any, false, purpose)?;
+    let attachment = act::attach(&context.system, made, Access::ReadWrite, Address::Any, false, purpose)?;
     let mut bar = context.ui.bar("restoring", Some(made.size));
     let unread = |error| unreadable(&args.file, &error, "read");
     let progress = &mut |bytes| bar.advance(bytes);
@@ -208,7 +208,7 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     let name = path_text(path);
     let read = |path| {
         let mut text = Vec::new();
-        contents::open_at_once(path)?.take(LARGEST_RECORD).read_to_end(&mut text)?;
+        contents::open_nonblocking(path)?.take(LARGEST_RECORD).read_to_end(&mut text)?;
         Ok(text)
     };
     let text = read(path).map_err(|error: io::Error| {

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
-use crate::act::{self, Attachment, Place, Use};
+use crate::act::{self, Address, Attachment, Use};
 use crate::contents::{self, Allocation, Range, Received, ValueType};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_size, parse_whole, path_text};
@@ -216,10 +216,10 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     let id = segment.id;
     Range::within(id, segment.size, args.offset, source.length())?;
     context.warn_of_lost_record(&segment);
-    let attachment = act::attach(&context.system, &segment, Access::ReadWrite, Place::Any, false, Use::Passing)?;
+    let attachment = act::attach(&context.system, &segment, Access::ReadWrite, Address::Any, false, Use::Passing)?;
     let range = Range::within(id, attachment.size(), args.offset, source.length())?;
     // Of what may take long, the terminal is left clean.
-    let interrupts = Interrupts::note()?;
+    let interrupts = Interrupts::watch()?;
     if args.sparse {
         return write_sparse(args, context, attachment, range, &source, &interrupts);
     }

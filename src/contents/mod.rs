@@ -24,7 +24,7 @@ pub(crate) use sparse::receive_sparse;
 pub(crate) use value::{Decoder, ValueType, encode};
 pub(crate) use write::{Received, copy_in, fill, receive};
 
-pub(crate) use crate::sys::{open_at_once, stdin_is_closed};
+pub(crate) use crate::sys::{open_nonblocking, stdin_is_closed};
 
 /// Is told of so many bytes more that are done, holes included, as they are.
 pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64);

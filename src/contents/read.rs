@@ -236,7 +236,7 @@ impl<'a> Sender<'a> {
                         self.mapped = offset + length as u64;
                     }
                     match self.way {
-                        Way::Lend(_) => (attachment.lend(offset, length, self.to), "vmsplice"),
+                        Way::Lend(_) => (attachment.vmsplice(offset, length, self.to), "vmsplice"),
                         _ => (attachment.send(offset, length, self.to), "write"),
                     }
                 }

@@ -67,10 +67,10 @@ pub(crate) fn receive_sparse(
 
 /// Gives how many bytes of a hole are next in an input; `None` if it is no file, or at its end.
 fn hole_ahead(from: BorrowedFd<'_>) -> Option<u64> {
-    let (position, size) = sys::place_in_file(from)?;
+    let (position, size) = sys::position_and_size(from)?;
     let data = sys::next_data(from, position).ok()?.map_or(size, |(start, _)| start);
     // Looking has moved the place.
-    sys::move_to(from, position).ok()?;
+    sys::seek_to(from, position).ok()?;
     Some(data.saturating_sub(position)).filter(|_| position < size)
 }
 

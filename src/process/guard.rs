@@ -23,7 +23,7 @@ use super::{Interrupts, start_failed};
 use crate::error::{Error, Kind};
 use crate::model::{Key, Needs, ShmId};
 use crate::query::{Attempt, System, explain, holders, segment};
-use crate::sys::{self, CreateFlags, On, SysError};
+use crate::sys::{self, CreateFlags, Subject, SysError};
 
 /// The name of a guard.
 pub(crate) const GUARD_NAME: &CStr = c"shmadm-guard";
@@ -36,7 +36,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A running guard. Dropped before it is released, it removes the segment that it has created.
 #[derive(Debug)]
 pub(crate) struct Guard {
-    /// The process.
     child: Child,
     /// Its standard input; `None` once it is closed.
     requests: Option<PipeWriter>,
@@ -122,7 +121,7 @@ impl Drop for Guard {
         self.requests = None;
         // Without a process that reaps orphans it would stay a zombie. A signal ends the wait.
         if let Ok(pidfd) = sys::open_pidfd(self.child.id().cast_signed()) {
-            let _ = sys::wait_ended(&pidfd, PATIENCE);
+            let _ = sys::wait_for_exit(&pidfd, PATIENCE);
         }
         let _ = self.child.try_wait();
     }
@@ -131,11 +130,9 @@ impl Drop for Guard {
 /// The arguments of a shmget(2) that the guard is to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Request {
-    /// The key.
     key: Key,
-    /// The size in bytes.
+    /// In bytes.
     size: u64,
-    /// The rest.
     flags: CreateFlags,
 }
 
@@ -170,7 +167,7 @@ fn parse_answer(line: &str, key: Key) -> Option<Result<ShmId, SysError>> {
     let number = number.parse().ok()?;
     match word {
         "created" => ShmId::new(number).map(Ok),
-        "failed" => Some(Err(SysError { errno: Errno::from_raw(number), call: "shmget", target: On::Key(key) })),
+        "failed" => Some(Err(SysError { errno: Errno::from_raw(number), call: "shmget", target: Subject::Key(key) })),
         _ => None,
     }
 }
@@ -213,16 +210,16 @@ pub(crate) fn guard_main() -> Result<(), Error> {
 /// Removes the segment that this process has created, and ends the holder that was started for it.
 fn remove(id: ShmId) -> Result<(), Error> {
     let system = System::new();
-    // No other process has this pid while we run, so a segment with it as creator is the one that we have created, even
-    // if others have removed that one and created many since.
+    // No other process has this pid while this one runs, so a segment with it as its creator is the one that this
+    // process has created, even if other segments have had the same id in between.
     let own = Some(std::process::id().cast_signed());
     if segment(&system, id, Needs::empty())?.is_none_or(|segment| segment.cpid != own) {
         return Ok(());
     }
     sys::remove(id).map_err(|error| explain(&system, &Attempt::Remove(id), error))?;
     for holder in holders(&system, id)? {
-        // One that cannot be signalled has exited.
-        let _ = sys::ask_to_end(&holder.pidfd, holder.pid);
+        // A holder that cannot be signalled has exited.
+        let _ = sys::terminate(&holder.pidfd, holder.pid);
     }
     Ok(())
 }
@@ -242,7 +239,7 @@ mod tests {
         ] {
             let request = Request { key, size, flags };
             assert_eq!(Request::parse(&request.to_line()), Some(request));
-            let failure = SysError { errno: Errno::ENOSPC, call: "shmget", target: On::Key(key) };
+            let failure = SysError { errno: Errno::ENOSPC, call: "shmget", target: Subject::Key(key) };
             for created in [Ok(ShmId::new(i32::MAX).unwrap()), Err(failure)] {
                 assert_eq!(parse_answer(&answer(created), key), Some(created));
             }

@@ -1,7 +1,12 @@
 //! The holder: a background process that keeps a segment attached.
 //!
-//! It is this program executed anew under the name `shmadm-hold`, with a session of its own, `/` as its directory, and
-//! nothing of its caller's open. There is no file about it: it is found by what it is, and gone when it is killed.
+//! It is this program, executed again under the name `shmadm-hold`. It closes inherited descriptors, starts a session
+//! of its own with `/` as working directory, attaches, and writes the address or the errno to a pipe. It then closes
+//! the pipe and waits for a signal. There are no state files: if it is killed, the kernel detaches the segment.
+//!
+//! `query::holders` recognises a holder by its properties: the name, the user, the IPC namespace, and a mapping whose
+//! inode is the segment's id on a device on which the kernel keeps segments. `act::detach` opens a pidfd before it
+//! checks them, and signals and waits through the pidfd, so that no other process is signalled if the pid is reused.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -15,46 +20,40 @@ use super::{Interrupts, start_failed};
 use crate::error::{Error, Kind};
 use crate::model::{Access, Attached, Segment, ShmId};
 use crate::query::{Attempt, HOLDER_NAME, System, explain};
-use crate::sys::{self, Attachment, On, Place, SysError};
+use crate::sys::{self, Address, Attachment, Subject, SysError};
 
-/// What a holder shall hold.
+/// How a holder attaches a segment, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hold {
-    /// For what.
     pub(crate) access: Access,
-    /// With the right to execute.
     pub(crate) exec: bool,
-    /// Where.
-    pub(crate) place: Place,
-    /// How long; until it is asked to end if `None`.
+    pub(crate) address: Address,
+    /// `None` holds until SIGTERM.
     pub(crate) duration: Option<Duration>,
 }
 
-/// A holder at work: dropped before it is kept, it is asked to end.
+/// A running holder. Unless it is kept, dropping this terminates it.
 #[derive(Debug)]
 pub(crate) struct StartedHolder {
-    /// What it holds.
     attached: Attached,
-    /// It; nobody has waited for it, so that its pid is its own.
+    /// Not reaped while this exists, so that its pid is not reused.
     child: Child,
-    /// It as well; `None` where a sandbox or an old kernel has no such descriptors.
+    /// `None` if a sandbox or an old kernel has no pidfd_open.
     pidfd: Option<OwnedFd>,
-    /// Whether it outlives us.
+    /// Whether it keeps running after the drop.
     kept: bool,
 }
 
 impl StartedHolder {
-    /// Gives its pid.
     pub(crate) fn pid(&self) -> i32 {
         self.attached.pid
     }
 
-    /// Tells what it holds.
     pub(crate) fn attached(&self) -> &Attached {
         &self.attached
     }
 
-    /// Lets the holder outlive this process.
+    /// Lets the holder run after this process exits.
     pub(crate) fn keep(mut self) {
         self.kept = true;
     }
@@ -62,16 +61,16 @@ impl StartedHolder {
 
 impl Drop for StartedHolder {
     fn drop(&mut self) {
-        // If it cannot be ended it is gone already.
+        // A failure means that it has exited.
         match &self.pidfd {
             _ if self.kept => {}
-            Some(pidfd) => drop(sys::ask_to_end(pidfd, self.attached.pid)),
+            Some(pidfd) => drop(sys::terminate(pidfd, self.attached.pid)),
             None => drop(self.child.kill()),
         }
     }
 }
 
-/// Starts a holder, and returns once it has the segment attached.
+/// Starts a holder, and returns once it has attached the segment.
 ///
 /// # Errors
 /// The holder cannot be started, or cannot attach.
@@ -92,7 +91,7 @@ pub(crate) fn start_holder(system: &System, segment: &Segment, hold: Hold) -> Re
     let mut answer = String::new();
     if let Some(mut stdout) = child.stdout.take() {
         stdout.read_to_string(&mut answer).map_err(|error| {
-            // It may have attached, and nobody would know.
+            // It may have attached the segment.
             let _ = child.kill();
             failed(&error)
         })?;
@@ -106,36 +105,39 @@ pub(crate) fn start_holder(system: &System, segment: &Segment, hold: Hold) -> Re
         ["failed", errno] => {
             let _ = child.wait();
             let errno = Errno::from_raw(errno.parse().unwrap_or_default());
-            let failure = SysError { errno, call: "shmat", target: On::Id(id) };
+            let failure = SysError { errno, call: "shmat", target: Subject::Id(id) };
             Err(explain(
                 system,
-                &Attempt::Attach { id, access: hold.access, exec: hold.exec, place: hold.place },
+                &Attempt::Attach { id, access: hold.access, exec: hold.exec, address: hold.address },
                 failure,
             ))
         }
         _ => {
             let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-            Err(Error::new(Kind::Failed, format!("the holder of segment {id} ended before it attached: {status}")))
+            Err(Error::new(
+                Kind::Failed,
+                format!("cannot attach segment {id}: the holder exited before it attached: {status}"),
+            ))
         }
     }
 }
 
 impl Hold {
-    /// Holds for reading and writing, wherever there is room, until it is asked to end.
+    /// Read-write, at an address that the kernel chooses, until SIGTERM.
     pub(crate) const fn plain() -> Self {
-        Self { access: Access::ReadWrite, exec: false, place: Place::Any, duration: None }
+        Self { access: Access::ReadWrite, exec: false, address: Address::Any, duration: None }
     }
 
-    /// Gives the holder's arguments, which `ps` shows.
+    /// Returns the holder's arguments, which `ps` shows.
     fn arguments(&self, id: ShmId) -> Vec<String> {
         let mut arguments = vec![format!("id={id}"), format!("access={}", self.access.word())];
         if self.exec {
             arguments.push("exec".to_owned());
         }
-        match self.place {
-            Place::Any => {}
-            Place::Exact(address) => arguments.push(format!("address={address}")),
-            Place::Rounded(address) => arguments.push(format!("round={address}")),
+        match self.address {
+            Address::Any => {}
+            Address::Exact(address) => arguments.push(format!("address={address}")),
+            Address::Rounded(address) => arguments.push(format!("round={address}")),
         }
         if let Some(duration) = self.duration {
             arguments.push(format!("milliseconds={}", duration.as_millis()));
@@ -143,7 +145,6 @@ impl Hold {
         arguments
     }
 
-    /// Reads them back.
     fn from_arguments(arguments: impl Iterator<Item = String>) -> Option<(ShmId, Self)> {
         let mut id = None;
         let mut hold = Self::plain();
@@ -152,8 +153,8 @@ impl Hold {
                 Some(("id", number)) => id = ShmId::new(number.parse().ok()?),
                 Some(("access", "ro")) => hold.access = Access::ReadOnly,
                 Some(("access", "rw")) => hold.access = Access::ReadWrite,
-                Some(("address", address)) => hold.place = Place::Exact(address.parse().ok()?),
-                Some(("round", address)) => hold.place = Place::Rounded(address.parse().ok()?),
+                Some(("address", address)) => hold.address = Address::Exact(address.parse().ok()?),
+                Some(("round", address)) => hold.address = Address::Rounded(address.parse().ok()?),
                 Some(("milliseconds", number)) => hold.duration = Some(Duration::from_millis(number.parse().ok()?)),
                 None if argument == "exec" => hold.exec = true,
                 _ => return None,
@@ -163,34 +164,34 @@ impl Hold {
     }
 }
 
-/// Is the holder: attaches, says so, lets go of its caller, and waits to be asked to end.
+/// Runs as the holder: attaches, reports that to the parent, closes the pipe, and waits for SIGTERM.
 ///
 /// # Errors
 /// It was not started by [`start_holder`], or cannot attach.
 pub(crate) fn holder_main(arguments: impl Iterator<Item = String>) -> Result<(), Error> {
-    let unusable = || Error::new(Kind::Usage, "shmadm-hold is started by `shmadm attach --background` alone");
+    let unusable =
+        || Error::new(Kind::Usage, "shmadm-hold is started only by shmadm itself (`attach --background`, `--hold`)");
     let (id, hold) = Hold::from_arguments(arguments).ok_or_else(unusable)?;
     sys::close_inherited();
     sys::set_name(HOLDER_NAME);
-    // It fails for the leader of a process group alone, which one that was started by `start_holder` is not.
+    // setsid(2) fails only for a process group leader, which a process started by `start_holder` is not.
     let _ = nix::unistd::setsid();
-    serve_attached(id, hold)
+    attach_and_wait(id, hold)
 }
 
-/// Attaches and waits.
-fn serve_attached(id: ShmId, hold: Hold) -> Result<(), Error> {
-    let attached = Interrupts::note_always()
-        .map_err(|errno| SysError { errno, call: "sigaction", target: On::Id(id) })
-        .and_then(|interrupts| Ok((interrupts, Attachment::new(id, hold.access, hold.exec, hold.place)?)));
+fn attach_and_wait(id: ShmId, hold: Hold) -> Result<(), Error> {
+    let attached = Interrupts::watch_always()
+        .map_err(|errno| SysError { errno, call: "sigaction", target: Subject::Id(id) })
+        .and_then(|interrupts| Ok((interrupts, Attachment::new(id, hold.access, hold.exec, hold.address)?)));
     let (interrupts, attachment) = match attached {
         Ok(attached) => attached,
         Err(error) => {
-            sys::answer_and_let_go(format!("failed {}\n", error.errno as i32).as_bytes());
-            return Err(Error::new(Kind::Failed, "cannot attach"));
+            sys::answer_and_close_stdout(format!("failed {}\n", error.errno as i32).as_bytes());
+            return Err(Error::new(Kind::Failed, "cannot attach the segment"));
         }
     };
     let answer = format!("attached {} {}\n", attachment.address(), attachment.size());
-    if sys::answer_and_let_go(answer.as_bytes()) {
+    if sys::answer_and_close_stdout(answer.as_bytes()) {
         interrupts.wait(hold.duration, None)?;
     }
     drop(attachment);

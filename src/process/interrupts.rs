@@ -1,4 +1,4 @@
-//! Waiting in a way that a signal ends, for commands that have something to clean up.
+//! Waits that a signal ends, for commands that have something to clean up (see `sys::Watch`).
 
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
@@ -8,58 +8,51 @@ use nix::errno::Errno;
 use crate::error::{Error, Kind};
 use crate::sys::{self, Wake, Watch};
 
-/// Signals are noted while this exists, and end a wait instead of the program.
+/// While this exists, signals are recorded and end a wait instead of the program.
 #[derive(Debug)]
 pub(crate) struct Interrupts(Watch);
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// By Ctrl-C or SIGTERM, which ask politely.
-    Asked(i32),
-    /// By another signal, such as SIGHUP.
+pub(crate) enum WaitOutcome {
+    /// SIGINT or SIGTERM, which are the normal way to end `attach` and the demo's processes.
+    Terminate(i32),
+    /// Another signal, such as SIGHUP.
     Signal(i32),
-    /// The time was up.
-    Time,
-    /// The descriptor has something to read.
+    /// The timeout expired.
+    Timeout,
+    /// The descriptor is readable.
     Ready,
 }
 
 impl Interrupts {
-    /// Begins to note signals.
-    ///
-    /// # Errors
-    /// There are no more descriptors.
-    pub(crate) fn note() -> Result<Self, Error> {
+    /// Starts to record signals. Those that were ignored at execve(2) stay ignored.
+    pub(crate) fn watch() -> Result<Self, Error> {
         Watch::new(false).map(Self).map_err(failed)
     }
 
-    /// As [`Interrupts::note`], also for signals that our caller had ignored.
-    ///
-    /// # Errors
-    /// There are no more descriptors.
-    pub(super) fn note_always() -> Result<Self, Errno> {
+    /// As [`Interrupts::watch`], including signals that were ignored at execve(2).
+    pub(super) fn watch_always() -> Result<Self, Errno> {
         Watch::new(true).map(Self)
     }
 
-    /// Waits for a signal, for a time, or for a descriptor, whichever comes first.
-    ///
-    /// # Errors
-    /// The kernel has no memory for it.
-    pub(crate) fn wait(&self, at_most: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<Ended, Error> {
-        Ok(match self.0.wait(at_most, other).map_err(failed)? {
-            Wake::Signal(signal) if signal == nix::libc::SIGINT || signal == nix::libc::SIGTERM => Ended::Asked(signal),
-            Wake::Signal(signal) => Ended::Signal(signal),
-            Wake::Time => Ended::Time,
-            Wake::Ready => Ended::Ready,
+    /// Waits for a signal, a timeout or a readable descriptor, whichever comes first.
+    pub(crate) fn wait(&self, timeout: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<WaitOutcome, Error> {
+        Ok(match self.0.wait(timeout, other).map_err(failed)? {
+            Wake::Signal(signal) if signal == nix::libc::SIGINT || signal == nix::libc::SIGTERM => {
+                WaitOutcome::Terminate(signal)
+            }
+            Wake::Signal(signal) => WaitOutcome::Signal(signal),
+            Wake::Timeout => WaitOutcome::Timeout,
+            Wake::Ready => WaitOutcome::Ready,
         })
     }
 
-    /// Gives the error that unwinds, if a signal has come.
+    /// Returns an error if a signal has been received, so that the caller unwinds.
     ///
     /// # Errors
-    /// The signal.
-    #[expect(clippy::unused_self, reason = "signals are noted only while this exists")]
+    /// [`Kind::Interrupted`].
+    #[expect(clippy::unused_self, reason = "signals are recorded only while this exists")]
     pub(crate) fn check(&self) -> Result<(), Error> {
         match sys::caught() {
             Some(signal) => Err(Error::new(Kind::Interrupted(signal), "interrupted")),
@@ -68,17 +61,16 @@ impl Interrupts {
     }
 }
 
-/// Makes the error of a call that only want of resources can fail.
 fn failed(errno: Errno) -> Error {
     Error::new(Kind::Failed, "cannot wait for signals").os(errno, "poll")
 }
 
-/// Ends this process by a signal.
-pub(crate) fn end_by(signal: i32) {
+/// Raises a signal with its default action.
+pub(crate) fn raise_signal(signal: i32) {
     sys::raise(signal);
 }
 
-/// Gives the signal that has asked us to end, if one has come while signals are noted.
-pub(crate) fn interrupted_by() -> Option<i32> {
+/// Returns the first signal received while signals are recorded.
+pub(crate) fn caught_signal() -> Option<i32> {
     sys::caught()
 }

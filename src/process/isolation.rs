@@ -1,4 +1,8 @@
-//! An IPC namespace of a command's own.
+//! Private IPC namespaces for commands: everything that exists in one at the end was created by the command.
+//!
+//! Creating an IPC namespace requires CAP_SYS_ADMIN. Without it, `--isolate always` creates a user namespace that
+//! contains only the caller's user and group. No separate process tests whether the system permits that: if it fails,
+//! the supervisor exits before the command has started.
 
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
@@ -6,33 +10,29 @@ use nix::unistd::{getegid, geteuid};
 use crate::error::{Error, Kind, strerror};
 use crate::procfs;
 use crate::query::{System, may_map_itself};
-use crate::sys::{self, On, SysError};
+use crate::sys::{self, Subject, SysError};
 
-/// Whether a command shall have an IPC namespace of its own.
+/// Whether a command gets an IPC namespace of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isolate {
-    /// Where that takes no user namespace.
+    /// If that requires no user namespace.
     Auto,
-    /// In any case.
     Always,
-    /// No.
     Never,
 }
 
-/// What came of it.
+/// The namespaces that were created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isolation {
-    /// An IPC namespace.
     Ipc,
-    /// A user namespace, in which the user stays who he is, and an IPC namespace in it.
+    /// A user namespace in which the caller keeps its uid and gid, and an IPC namespace owned by it.
     UserAndIpc,
-    /// None.
     None,
 }
 
 impl Isolation {
-    /// Gives the contract's word.
-    pub(crate) const fn word(self) -> &'static str {
+    /// Returns the value in JSON reports.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Ipc => "ipc",
             Self::UserAndIpc => "user+ipc",
@@ -41,30 +41,30 @@ impl Isolation {
     }
 }
 
-/// Limits of a namespace that a new one does not take over by itself (/proc/sys).
+/// Limits of an IPC namespace that a new one does not inherit (/proc/sys).
 const LIMITS: [&str; 4] = ["kernel/shmmni", "kernel/shmmax", "kernel/shmall", "kernel/shm_rmid_forced"];
 
-/// Leaves the IPC namespace for a new one, with this process, which must have one thread; gives what came of it, and what
-/// the user should know about it.
+/// Moves this process, which must be single-threaded, to a new IPC namespace. Returns what was created, and notes for
+/// the user.
 ///
 /// # Errors
-/// `how` is always, and the system forbids it (Permission).
+/// `how` is `Always`, and the system forbids it (Permission).
 pub(crate) fn isolate(system: &System, how: Isolate) -> Result<(Isolation, Vec<String>), Error> {
     if how == Isolate::Never {
         return Ok((Isolation::None, Vec::new()));
     }
     let wanted: Vec<Limit> =
         LIMITS.iter().filter_map(|name| Some((*name, procfs::sysctl(system.proc(), name)?))).collect();
-    match (sys::leave_ipc(), how) {
-        (Ok(()), _) => Ok((Isolation::Ipc, carry(system, &wanted))),
+    match (sys::unshare_ipc(), how) {
+        (Ok(()), _) => Ok((Isolation::Ipc, copy_limits(system, &wanted))),
         (Err(error), Isolate::Auto | Isolate::Never) => {
             let reason = match error.errno {
-                Errno::EPERM => "it takes CAP_SYS_ADMIN".to_owned(),
+                Errno::EPERM => "requires CAP_SYS_ADMIN".to_owned(),
                 errno => format!("unshare: {}", strerror(errno)),
             };
             let note = format!(
-                "not isolated ({reason}): what is left behind is told by its creators; `--isolate always` makes a user \
-                 namespace for it"
+                "not isolated ({reason}): leaks are attributed by the creating process; `--isolate always` runs the \
+                 command in a user namespace"
             );
             Ok((Isolation::None, vec![note]))
         }
@@ -72,89 +72,83 @@ pub(crate) fn isolate(system: &System, how: Isolate) -> Result<(Isolation, Vec<S
     }
 }
 
-/// A limit, and its value.
 type Limit = (&'static str, u64);
 
-/// Gives those limits that the namespace that we are in has not.
-fn missing<'a>(system: &System, wanted: &'a [Limit]) -> impl Iterator<Item = &'a Limit> {
+/// Returns the limits that have another value in the current namespace.
+fn differing<'a>(system: &System, wanted: &'a [Limit]) -> impl Iterator<Item = &'a Limit> {
     let proc = system.proc().to_owned();
     wanted.iter().filter(move |(name, value)| procfs::sysctl(&proc, name) != Some(*value))
 }
 
-/// Carries limits into the namespace that we are in; gives what the user should know of those that it cannot have.
-fn carry(system: &System, wanted: &[Limit]) -> Vec<String> {
+/// Sets limits in the current namespace. Returns a note for each that cannot be set.
+fn copy_limits(system: &System, wanted: &[Limit]) -> Vec<String> {
     let set = |(name, value): &Limit| {
         let error = std::fs::write(system.proc().join("sys").join(name), value.to_string()).err()?;
         let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
         let name = name.replace('/', ".");
-        Some(format!(
-            "the command has another {name} than the {value} here, which cannot be set for it: {}",
-            strerror(errno)
-        ))
+        Some(format!("cannot set {name} to {value} in the command's IPC namespace: {}", strerror(errno)))
     };
-    missing(system, wanted).filter_map(set).collect()
+    differing(system, wanted).filter_map(set).collect()
 }
 
-/// Makes a user namespace in which nobody but the user himself is known, and an IPC namespace with these limits.
+/// Creates a user namespace that contains only the caller, and an IPC namespace with these limits.
 ///
-/// Limits belong to the root of the namespace that the IPC namespace was made in. Where some are to be set, the user is
-/// that at first, and then himself in another user namespace below.
+/// Only root of the user namespace that owns an IPC namespace can set its limits. To set some, the caller is mapped
+/// to root at first, and to itself in a second user namespace below.
 fn enter_own_user_namespace(system: &System, wanted: &[Limit]) -> Result<Vec<String>, Error> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    let is_nobody = std::fs::read(system.proc().join("self/uid_map")).is_ok_and(|map| map.is_empty());
+    let is_unmapped = std::fs::read(system.proc().join("self/uid_map")).is_ok_and(|map| map.is_empty());
     let may_map = may_map_itself(system);
     let cause = |errno| match errno {
-        Errno::EPERM if is_nobody => "this user has no number in the present user namespace".to_owned(),
-        Errno::EPERM if !may_map => "root is known in a user namespace if whoever makes it has CAP_SETFCAP".to_owned(),
+        Errno::EPERM if is_unmapped => "your uid is not mapped in the current user namespace".to_owned(),
+        Errno::EPERM if !may_map => "mapping root into a user namespace requires CAP_SETFCAP".to_owned(),
         errno => cause_of(errno),
     };
     let failed = |error: SysError| refused(error, cause(error.errno));
-    sys::leave_user_and_ipc().map_err(failed)?;
-    if uid == 0 || missing(system, wanted).next().is_none() {
-        map([(uid, uid), (gid, gid)]).map_err(failed)?;
-        return Ok(carry(system, wanted));
+    sys::unshare_user_and_ipc().map_err(failed)?;
+    if uid == 0 || differing(system, wanted).next().is_none() {
+        write_id_maps([(uid, uid), (gid, gid)]).map_err(failed)?;
+        return Ok(copy_limits(system, wanted));
     }
-    map([(0, uid), (0, gid)]).map_err(failed)?;
-    let notes = carry(system, wanted);
-    sys::leave_user().map_err(failed)?;
-    map([(uid, 0), (gid, 0)]).map_err(failed)?;
+    write_id_maps([(0, uid), (0, gid)]).map_err(failed)?;
+    let notes = copy_limits(system, wanted);
+    sys::unshare_user().map_err(failed)?;
+    write_id_maps([(uid, 0), (gid, 0)]).map_err(failed)?;
     Ok(notes)
 }
 
-/// Says who is who in a new user namespace: for a user and for a group, the number inside and that outside.
-fn map(ids: [(u32, u32); 2]) -> Result<(), SysError> {
-    // Without this, which kernels before 3.19 lack, a user may not say which group he is in.
+/// Writes the id maps of a new user namespace: one user and one group, each as the id inside and the id outside.
+fn write_id_maps(ids: [(u32, u32); 2]) -> Result<(), SysError> {
+    // Required for gid_map without privilege. Kernels before 3.19 lack the file.
     let _ = std::fs::write("/proc/self/setgroups", "deny");
     for (name, (inside, outside)) in ["uid_map", "gid_map"].into_iter().zip(ids) {
         std::fs::write(format!("/proc/self/{name}"), format!("{inside} {outside} 1")).map_err(|error| SysError {
             errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
             call: if name == "uid_map" { "write uid_map" } else { "write gid_map" },
-            target: On::Nothing,
+            target: Subject::None,
         })?;
     }
     Ok(())
 }
 
-/// What is known to forbid user namespaces.
-const RESTRICTED: &str = "AppArmor (kernel.apparmor_restrict_unprivileged_userns), a sandbox or a container's profile \
-                          restricts those of unprivileged users";
+/// What usually forbids user namespaces.
+const RESTRICTED: &str = "user namespaces are restricted by AppArmor \
+                          (kernel.apparmor_restrict_unprivileged_userns), a sandbox or a container";
 
-/// Says why there is no user namespace to be had.
 fn cause_of(errno: Errno) -> String {
     match errno {
-        Errno::ENOSPC => "there are as many user or IPC namespaces as there may be, which can be none at all \
+        Errno::ENOSPC => "the limit on user or IPC namespaces is reached, which can be 0 \
                           (user.max_user_namespaces, user.max_ipc_namespaces)"
             .to_owned(),
-        Errno::EUSERS => "user namespaces are nested as deep as they may be".to_owned(),
+        Errno::EUSERS => "user namespaces are nested too deeply".to_owned(),
         Errno::EPERM => format!("this process is in a chroot, or {RESTRICTED}"),
         _ => RESTRICTED.to_owned(),
     }
 }
 
-/// Makes the error of a system that allows no isolation.
 fn refused(error: SysError, cause: String) -> Error {
     Error::new(Kind::Permission, "cannot isolate the command")
         .os(error.errno, error.call)
         .cause(cause)
-        .hint("`--isolate never` runs it in this IPC namespace, and tells what is left by its creators")
+        .hint("run it in this IPC namespace and attribute leaks by the creating process: `shmadm … --isolate never`")
 }

@@ -1,8 +1,11 @@
-//! Processes that we start, and what we wait for.
+//! Processes: those that the program starts (holder, guard, demo pair, supervised command and its trace), namespaces
+//! that it enters or creates, and waits that a signal ends.
+//!
+//! A helper process is this program, executed again through /proc/self/exe under another name, never a fork without
+//! execve. What it must know is in its arguments or comes through a pipe; there are no state files.
 
 mod guard;
 mod holder;
-mod in_time;
 mod interrupts;
 mod isolation;
 mod launcher;
@@ -10,6 +13,7 @@ mod namespaces;
 mod pair;
 mod standby;
 mod supervisor;
+mod timeout;
 
 use std::path::Path;
 
@@ -19,36 +23,36 @@ use crate::error::Error;
 
 pub(crate) use guard::{GUARD_NAME, Guard, guard_main};
 pub(crate) use holder::{Hold, StartedHolder, holder_main, start_holder};
-pub(crate) use in_time::in_time;
-pub(crate) use interrupts::{Ended, Interrupts, end_by, interrupted_by};
+pub(crate) use interrupts::{Interrupts, WaitOutcome, caught_signal, raise_signal};
 pub(crate) use isolation::{Isolate, Isolation, isolate};
-pub(crate) use launcher::become_command;
-pub(crate) use namespaces::{enter_namespace, limits_through_worker, list_through_worker, visit};
-pub(crate) use pair::{Pair, Role, starts_together};
-pub(crate) use standby::{STANDBY_NAME, stand_by};
+pub(crate) use launcher::launcher_main;
+pub(crate) use namespaces::{enter_namespace, limits_through_worker, list_through_worker, visit_namespaces};
+pub(crate) use pair::{Pair, Role, is_demo_child};
+pub(crate) use standby::{STANDBY_NAME, standby_main};
 pub(crate) use supervisor::{Supervised, supervise};
+pub(crate) use timeout::with_timeout;
 
 pub(crate) use crate::sys::stdout_is_closed;
 
-/// Makes the error of a process of ours that cannot be started.
+/// Returns the error for a helper process that cannot be started.
 fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) if Path::new("/proc/self/exe").exists() => Error::io(message, error, "open")
-            .cause("there is no /dev/null, which stands in for its standard streams")
-            .hint("`mknod -m 666 /dev/null c 1 3` makes it"),
+            .cause("/dev/null does not exist")
+            .hint("create it: `mknod -m 666 /dev/null c 1 3`"),
         Some(Errno::ENOENT) => Error::io(message, error, "execve")
-            .cause("there is no /proc, through which this program starts itself anew")
-            .hint("`mount -t proc proc /proc` mounts it"),
+            .cause("/proc is not mounted, and /proc/self/exe is needed to execute this program again")
+            .hint("mount it: `mount -t proc proc /proc`"),
         Some(Errno::EAGAIN) => Error::io(message, error, "clone")
-            .cause("this user, or this control group, has all the processes that it may have")
-            .hint("`ulimit -u` shows the user's limit, pids.max in /sys/fs/cgroup the control group's"),
-        // No pipe can be made over which to speak with it.
+            .cause("the limit on processes of this user or control group is reached")
+            .hint("show the limit of the user: `ulimit -u`; that of the control group is in pids.max below /sys/fs/cgroup"),
+        // The pipe to the helper cannot be created.
         Some(Errno::EMFILE) => Error::io(message, error, "pipe2")
-            .cause("this process has all the files open that it may have")
-            .hint("`ulimit -n` shows the limit"),
+            .cause("this process has reached its limit on open files")
+            .hint("show the limit: `ulimit -n`"),
         Some(Errno::ENFILE) => Error::io(message, error, "pipe2")
-            .cause("the system has all the files open that it may have")
-            .hint("`sysctl fs.file-nr` shows how many there are and may be"),
+            .cause("the system has reached its limit on open files")
+            .hint("show the use and the limit: `sysctl fs.file-nr`"),
         _ => Error::io(message, error, "execve"),
     }
 }

@@ -1,4 +1,13 @@
-//! Other IPC namespaces: entering one for a whole command, and visiting them all.
+//! Other IPC namespaces: entering one for a whole command (`--ns`), and visiting all of them (`--all-ns`).
+//!
+//! `--ns` moves the whole process, before it starts any thread. Without CAP_SYS_ADMIN in the user namespace that owns
+//! the IPC namespace, as with rootless containers, the process enters that user namespace first. Ids are then those
+//! inside; `System` maps them back with the id maps that were read before.
+//!
+//! `--all-ns` works on the current namespace in place, which requires no privilege, and on the others one after the
+//! other in one thread. No thread can enter a user namespace. Namespaces that require that are read by a worker: this
+//! program, executed again with `--ns`. `prune` does not remove through the worker, which would choose the segments
+//! again after the user has confirmed the list.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,27 +28,30 @@ use crate::procfs;
 use crate::query::{IdMaps, Namespace, System, census, looks_into_all};
 use crate::sys;
 
-/// An IPC namespace as a user named it.
+/// An IPC namespace as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Spec {
-    /// The one that this process is in.
+    /// The namespace of a process.
     Pid(i32),
-    /// The one with this number.
+    /// The namespace with this number.
     Number(u64),
-    /// The one of this namespace file.
+    /// The namespace behind a file.
     Path(PathBuf),
 }
 
 impl Spec {
-    /// Reads `PID`, `ipc:[NUMBER]` or a path.
-    fn parse(word: &OsStr) -> Result<Self, Error> {
-        if word.as_bytes().contains(&b'/') {
-            return Ok(Self::Path(PathBuf::from(word)));
+    /// Parses `PID`, `ipc:[NUMBER]` or a path.
+    fn parse(argument: &OsStr) -> Result<Self, Error> {
+        if argument.as_bytes().contains(&b'/') {
+            return Ok(Self::Path(PathBuf::from(argument)));
         }
-        let text = word.to_string_lossy();
+        let text = argument.to_string_lossy();
         let wrong = || {
-            Error::new(Kind::Usage, format!("{text:?} is no namespace: write a PID, a PATH with a slash, or ipc:[N]"))
-                .hint("`lsns -t ipc` shows those that there are")
+            Error::new(
+                Kind::Usage,
+                format!("invalid namespace {text:?}: expected a PID, a PATH with a slash, or ipc:[N]"),
+            )
+            .hint("list the namespaces: `lsns -t ipc`")
         };
         if let Some(number) = text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']')) {
             return number.parse().map(Self::Number).map_err(|_| wrong());
@@ -49,29 +61,30 @@ impl Spec {
     }
 }
 
-/// Enters an IPC namespace with this process, which must have one thread; gives the maps of ids of the user namespace
-/// that had to be entered first, if one had.
+/// Moves this process, which must be single-threaded, to an IPC namespace. Returns the id maps of the user namespace
+/// that had to be entered first, if any.
 ///
 /// # Errors
-/// There is no such namespace, the text names none (Usage), or the right to it is missing (Permission).
-pub(crate) fn enter_namespace(word: &OsStr) -> Result<IdMaps, Error> {
+/// There is no such namespace, the argument is invalid (Usage), or permission is missing (Permission).
+pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     let system = System::new();
-    let spec = Spec::parse(word)?;
-    let text = word.to_string_lossy();
+    let spec = Spec::parse(argument)?;
+    let text = argument.to_string_lossy();
     let text = text.as_ref();
     let file = match spec {
-        // The /proc of another pid namespace would show another process: the kernel knows which one is meant.
+        // If /proc belongs to another pid namespace, it shows another process under this pid. A pidfd is always the
+        // right one.
         Spec::Pid(pid) if !system.owns_proc() => return enter_by_pidfd(pid),
         _ => open(&system, &spec, text)?,
     };
     let cannot = |kind| Error::new(kind, format!("cannot enter the IPC namespace of {text}")).target(text);
-    if !sys::is_ipc(file.as_fd()) {
+    if !sys::is_ipc_namespace(file.as_fd()) {
         return Err(cannot(Kind::Failed)
-            .cause("it is no IPC namespace")
-            .hint("a namespace's file is /proc/PID/ns/ipc, or what is mounted from there"));
+            .cause("it is not an IPC namespace")
+            .hint("use /proc/PID/ns/ipc, or a bind mount of one"));
     }
     if system.namespace().is_some() && file.metadata().ok().map(|file| file.ino()) == system.namespace() {
-        // We are there, for which no right is needed.
+        // Already there: entering it would require privilege for nothing.
         return Ok(IdMaps::default());
     }
     let refused = match sys::enter_ipc(file.as_fd()) {
@@ -79,28 +92,28 @@ pub(crate) fn enter_namespace(word: &OsStr) -> Result<IdMaps, Error> {
         Err(error) if error.errno == Errno::EPERM => error,
         Err(error) => return Err(cannot(Kind::Failed).os(error.errno, error.call)),
     };
-    // Who lacks the right here may have it in the user namespace that owns it, as with containers of their own.
+    // The caller can have CAP_SYS_ADMIN in the user namespace that owns it, as with rootless containers.
     let denied = |cause: String| {
-        cannot(Kind::Permission)
-            .os(refused.errno, refused.call)
-            .cause(cause)
-            .hint("root has that right: `sudo shmadm …`")
+        cannot(Kind::Permission).os(refused.errno, refused.call).cause(cause).hint("run it as root: `sudo shmadm …`")
     };
-    let owner = sys::owner_of(file.as_fd()).map(File::from).map_err(|_| {
-        denied("it takes CAP_SYS_ADMIN, here and in the user namespace that owns it, which is above ours".to_owned())
+    let owner = sys::owning_user_namespace(file.as_fd()).map(File::from).map_err(|_| {
+        denied(
+            "requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it, which is an ancestor"
+                .to_owned(),
+        )
     })?;
     let number = owner.metadata().map_or(0, |file| file.ino());
-    let maps = maps_of(&system, &spec, number);
+    let maps = id_maps_of(&system, &spec, number);
     sys::enter_user(owner.as_fd()).and_then(|()| sys::enter_ipc(file.as_fd())).map_err(|_| {
         denied(format!(
-            "it takes CAP_SYS_ADMIN, here and in the user namespace that owns it (user:[{number}]), which only root and \
-             whoever made that one have"
+            "requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it (user:[{number}]), which \
+             only root and the creator of that one have"
         ))
     })?;
     Ok(maps)
 }
 
-/// Enters the namespace of a process that /proc does not show under the number by which we know it.
+/// Enters the IPC namespace of a process by pidfd, for a /proc of another pid namespace.
 fn enter_by_pidfd(pid: i32) -> Result<IdMaps, Error> {
     let entered = sys::open_pidfd(pid).and_then(|pidfd| sys::enter_ipc(pidfd.as_fd()));
     entered.map(|()| IdMaps::default()).map_err(|error| {
@@ -109,33 +122,34 @@ fn enter_by_pidfd(pid: i32) -> Result<IdMaps, Error> {
             .os(error.errno, error.call)
             .target(pid.to_string());
         match error.errno {
-            Errno::ESRCH => failed.cause("there is no such process"),
-            Errno::EPERM => failed.cause("it takes CAP_SYS_ADMIN, here and in the user namespace that owns it"),
+            Errno::ESRCH => failed.cause("no such process exists"),
+            Errno::EPERM => {
+                failed.cause("requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it")
+            }
             _ => failed,
         }
     })
 }
 
-/// Opens a namespace.
 fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
     let failed = |error: std::io::Error, cause: &str, what: String| {
         let failed = Error::io(what, &error, "open").target(text);
         if cause.is_empty() { failed } else { failed.cause(cause) }
     };
     match spec {
-        Spec::Path(path) => sys::open_at_once(path).map_err(|error| {
+        Spec::Path(path) => sys::open_nonblocking(path).map_err(|error| {
             let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-            let cause = if denied { "it takes the right to look into that process or directory" } else { "" };
+            let cause = if denied { "requires permission to inspect that process or search that directory" } else { "" };
             failed(error, cause, format!("cannot open the namespace {text}"))
         }),
-        Spec::Pid(pid) => open_of(system, *pid).map_err(|error| {
+        Spec::Pid(pid) => open_by_pid(system, *pid).map_err(|error| {
             let cause = match error.kind() {
                 std::io::ErrorKind::PermissionDenied if looks_into_all(system) => {
-                    "it is closed even to CAP_SYS_PTRACE: another user namespace or a security module protects it"
+                    "not permitted even with CAP_SYS_PTRACE: the process is in another user namespace or protected by a security module"
                 }
-                std::io::ErrorKind::NotFound => "there is no such process, as far as this /proc shows",
+                std::io::ErrorKind::NotFound => "no such process in this /proc",
                 std::io::ErrorKind::PermissionDenied => {
-                    "it takes CAP_SYS_PTRACE to look into a process of another user, or one that is protected"
+                    "requires CAP_SYS_PTRACE: the process belongs to another user or is protected"
                 }
                 _ => "",
             };
@@ -146,9 +160,10 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
             let found = census.namespaces.iter().find(|namespace| namespace.number == *number);
             let Some(namespace) = found else {
                 let cause = match census.closed {
-                    0 => "no process is in it".to_owned(),
+                    0 => "no process is in this namespace".to_owned(),
+                    1 => "no visible process is in this namespace, and 1 process may not be inspected".to_owned(),
                     closed => {
-                        format!("no process that can be seen is in it; {closed} would not tell us where they are")
+                        format!("no visible process is in this namespace, and {closed} processes may not be inspected")
                     }
                 };
                 let kind = if census.closed > 0 { Kind::Permission } else { Kind::Failed };
@@ -161,16 +176,16 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
     }
 }
 
-/// Opens the namespace of a process, or of a thread of it where its leader has ended.
-fn open_of(system: &System, pid: i32) -> std::io::Result<File> {
+/// Opens the IPC namespace of a process, or of one of its threads if the leader has exited.
+fn open_by_pid(system: &System, pid: i32) -> std::io::Result<File> {
     let open = |process: &str| File::open(system.proc().join(process).join("ns/ipc"));
     open(&pid.to_string()).or_else(|error| {
         procfs::other_threads(system.proc(), pid).iter().find_map(|thread| open(thread).ok()).ok_or(error)
     })
 }
 
-/// Reads the maps of ids of a user namespace, from a process in it; empty if none can be found.
-fn maps_of(system: &System, spec: &Spec, owner: u64) -> IdMaps {
+/// Reads the id maps of a user namespace from a process in it. They are empty if there is none.
+fn id_maps_of(system: &System, spec: &Spec, owner: u64) -> IdMaps {
     let proc = system.proc();
     let is_in_it =
         |pid: &i32| std::fs::metadata(proc.join(format!("{pid}/ns/user"))).is_ok_and(|file| file.ino() == owner);
@@ -181,12 +196,12 @@ fn maps_of(system: &System, spec: &Spec, owner: u64) -> IdMaps {
     IdMaps { users: map("uid_map"), groups: map("gid_map") }
 }
 
-/// Visits namespaces one after the other, our own in this thread and the others in one that ends with the last; gives
-/// for each what came of it.
+/// Calls `work` in each namespace: in the current one in this thread, in the others in one thread that moves from one
+/// to the next. Returns one result for each namespace.
 ///
-/// That there is no thread to be had, or that one cannot be entered, is in its place of what is given; of one that
-/// everybody has left meanwhile it is said that it is not found.
-pub(crate) fn visit<T: Send>(
+/// If no thread can be created, or a namespace cannot be entered, that is the result. It is `NotFound` if all
+/// processes have left the namespace meanwhile.
+pub(crate) fn visit_namespaces<T: Send>(
     system: &System,
     namespaces: &[Namespace],
     mut work: impl FnMut(&System, &Namespace) -> Result<T, Error> + Send,
@@ -198,7 +213,7 @@ pub(crate) fn visit<T: Send>(
     let visit_others = || {
         let mut system = System::new();
         let visit = |namespace: &&Namespace| {
-            enter_one(&system, namespace)?;
+            enter_with_thread(&system, namespace)?;
             system.moved_to(namespace);
             work(&system, namespace)
         };
@@ -207,8 +222,8 @@ pub(crate) fn visit<T: Send>(
     let visited = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, visit_others) {
         Ok(visitor) => visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
         Err(error) => {
-            let failed = Error::io("cannot visit other IPC namespaces", &error, "clone")
-                .cause("it takes a thread of its own, and this user may have no more of them (RLIMIT_NPROC)");
+            let failed = Error::io("cannot enter other IPC namespaces", &error, "clone")
+                .cause("this requires a thread, and the limit of the user is reached (RLIMIT_NPROC)");
             others.iter().map(|_| Err(failed.clone())).collect()
         }
     });
@@ -216,12 +231,12 @@ pub(crate) fn visit<T: Send>(
     here.iter_mut().filter_map(|result| result.take().or_else(|| visited.next())).collect()
 }
 
-/// Enters one namespace with this thread.
-fn enter_one(system: &System, namespace: &Namespace) -> Result<(), Error> {
+/// Moves this thread to a namespace.
+fn enter_with_thread(system: &System, namespace: &Namespace) -> Result<(), Error> {
     let number = namespace.number;
     let what = || format!("cannot enter the IPC namespace {number}");
     let file = namespace.open(system).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::new(Kind::NotFound, what()).cause("everybody has left it"),
+        std::io::ErrorKind::NotFound => Error::new(Kind::NotFound, what()).cause("all processes have left it"),
         _ => Error::io(what(), &error, "open"),
     })?;
     sys::enter_ipc(file.as_fd()).map_err(|error| {
@@ -229,50 +244,48 @@ fn enter_one(system: &System, namespace: &Namespace) -> Result<(), Error> {
         Error::new(kind, what())
             .os(error.errno, error.call)
             .target(format!("ipc:[{number}]"))
-            .cause("it takes CAP_SYS_ADMIN, here and in the user namespace that owns it")
+            .cause("requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it")
     })
 }
 
-/// What the worker prints of `list`.
+/// The part of the output of `list --json` that is used.
 #[derive(Deserialize)]
 struct Listing {
-    /// The segments.
     segments: Vec<Segment>,
 }
 
-/// What the worker prints of `limits`.
+/// The part of the output of `limits --json` that is used.
 #[derive(Deserialize)]
 struct LimitsReport {
-    /// The limits.
     limits: Limits,
 }
 
-/// Lists the segments of a namespace through another process of this program, which enters the user namespace first.
+/// Lists the segments of a namespace through a worker, which enters the owning user namespace first.
 ///
-/// Entering a user namespace takes a process with one thread, and there is no way back from it.
+/// Entering a user namespace requires a single-threaded process, and is irreversible.
 ///
 /// # Errors
-/// The worker cannot enter it either, or cannot be started.
+/// The worker cannot enter the namespace, or cannot be started.
 pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Result<Vec<Segment>, Error> {
     let what = format!("cannot list the segments of the IPC namespace {}", namespace.number);
     let listing: Listing = ask_worker(system, namespace, "list", &what)?;
-    // Whoever was in it may have moved on meanwhile.
+    // The process that identifies the namespace can have left it.
     if listing.segments.iter().any(|segment| segment.ns != Some(namespace.number)) {
-        return Err(Error::new(Kind::NotFound, what).cause("everybody has left it"));
+        return Err(Error::new(Kind::NotFound, what).cause("all processes have left it"));
     }
     Ok(listing.segments)
 }
 
-/// Reads the limits of a namespace through another process of this program, likewise.
+/// Reads the limits of a namespace through a worker.
 ///
 /// # Errors
-/// As those of [`list_through_worker`].
+/// As [`list_through_worker`].
 pub(crate) fn limits_through_worker(system: &System, namespace: &Namespace) -> Result<Limits, Error> {
     let what = format!("cannot read the limits of the IPC namespace {}", namespace.number);
     ask_worker(system, namespace, "limits", &what).map(|report: LimitsReport| report.limits)
 }
 
-/// Has another process of this program enter a namespace and report there; `what` says what for.
+/// Runs a command of this program in a namespace and parses its JSON; `what` is the error message.
 fn ask_worker<T: DeserializeOwned>(
     system: &System,
     namespace: &Namespace,

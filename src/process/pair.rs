@@ -1,4 +1,7 @@
-//! The demo's pair: a writer and a reader, two processes that tell on one pipe what they do.
+//! The processes of the demo: a writer and a reader that report their steps through one pipe.
+//!
+//! Each waits on its standard input: a byte allows it to use the memory, and the end of the input lets it detach. The
+//! steps are therefore reported in order, however short the interval is, and both processes end when the demo does.
 
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,15 +14,15 @@ use crate::error::{Error, Kind};
 use crate::model::Key;
 use crate::sys;
 
-/// By this variable a half knows that it waits for the end of its standard input before it uses the memory.
-const TOGETHER: &str = "SHMADM_DEMO_TOGETHER";
+/// Set in the environment of a process that waits on its standard input before it uses the memory.
+const DEMO_CHILD: &str = "SHMADM_DEMO_TOGETHER";
 
-/// Tells whether this process is one of a [`Pair`], and not started by hand.
-pub(crate) fn starts_together() -> bool {
-    std::env::var_os(TOGETHER).is_some()
+/// Returns whether this process belongs to a [`Pair`], instead of being started by hand.
+pub(crate) fn is_demo_child() -> bool {
+    std::env::var_os(DEMO_CHILD).is_some()
 }
 
-/// One of the two.
+/// The role of a demo process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// Writes the integer.
@@ -29,8 +32,8 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// Gives the word, which is the subcommand's name.
-    pub(crate) const fn word(self) -> &'static str {
+    /// Returns the name, which is also the subcommand's.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Writer => "writer",
             Self::Reader => "reader",
@@ -38,18 +41,17 @@ impl Role {
     }
 }
 
-/// How long a half that was asked to end may take; one that takes longer must have been stopped (SIGSTOP).
+/// How long to wait after SIGTERM. A process that takes longer is stopped (SIGSTOP).
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The two at work: dropped, they are asked to end, and waited for.
+/// The running processes. Dropping this terminates and reaps them.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    /// The processes.
     children: Vec<Child>,
-    /// What they tell; gone once nobody listens any more.
-    told: Option<BufReader<PipeReader>>,
-    /// On which each is told to go on: a byte lets it use the memory, the end lets it detach.
-    words: Vec<PipeWriter>,
+    /// The output of both; `None` once it is closed.
+    output: Option<BufReader<PipeReader>>,
+    /// Their standard inputs.
+    inputs: Vec<PipeWriter>,
 }
 
 impl Pair {
@@ -60,16 +62,16 @@ impl Pair {
     pub(crate) fn start(key: Key, rounds: u64, interval: Duration) -> Result<Self, Error> {
         let failed = |error: std::io::Error| start_failed("cannot start the demo's writer and reader", &error);
         let (reader, writer) = std::io::pipe().map_err(failed)?;
-        let mut pair = Self { children: Vec::new(), told: Some(BufReader::new(reader)), words: Vec::new() };
+        let mut pair = Self { children: Vec::new(), output: Some(BufReader::new(reader)), inputs: Vec::new() };
         for role in [Role::Writer, Role::Reader] {
-            let (waiting, word) = std::io::pipe().map_err(failed)?;
-            pair.words.push(word);
+            let (stdin, input) = std::io::pipe().map_err(failed)?;
+            pair.inputs.push(input);
             let child = Command::new("/proc/self/exe")
                 .arg0("shmadm")
-                .args(["demo", role.word(), "--json", "--key", &key.to_string()])
+                .args(["demo", role.as_str(), "--json", "--key", &key.to_string()])
                 .args(["--rounds", &rounds.to_string(), "--interval", &format!("{}ms", interval.as_millis())])
-                .env(TOGETHER, "1")
-                .stdin(waiting)
+                .env(DEMO_CHILD, "1")
+                .stdin(stdin)
                 .stdout(writer.try_clone().map_err(failed)?)
                 .spawn()
                 .map_err(failed)?;
@@ -78,30 +80,30 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Gives the descriptor that becomes readable when they have told something.
+    /// Returns the descriptor that becomes readable when there is output.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.told.as_ref().map(|told| told.get_ref().as_fd())
+        self.output.as_ref().map(|output| output.get_ref().as_fd())
     }
 
-    /// Tells whether a line is there without waiting for the descriptor.
+    /// Returns whether a complete line is buffered.
     pub(crate) fn has_line(&self) -> bool {
-        self.told.as_ref().is_some_and(|told| told.buffer().contains(&b'\n'))
+        self.output.as_ref().is_some_and(|output| output.buffer().contains(&b'\n'))
     }
 
-    /// Lets both begin to use the memory.
+    /// Lets both use the memory.
     pub(crate) fn begin(&mut self) {
-        for word in &mut self.words {
-            // One that cannot be told has ended, as the next check shows.
-            let _ = word.write_all(b"\n");
+        for input in &mut self.inputs {
+            // Fails if the process has exited, which `check` reports.
+            let _ = input.write_all(b"\n");
         }
     }
 
     /// Lets both detach.
     pub(crate) fn end(&mut self) {
-        self.words.clear();
+        self.inputs.clear();
     }
 
-    /// Makes sure that neither has ended before its time, for which the other would wait in vain.
+    /// Checks that neither process has failed, so that the other does not wait in vain.
     ///
     /// # Errors
     /// One of them has failed.
@@ -110,36 +112,36 @@ impl Pair {
             if let Ok(Some(status)) = child.try_wait()
                 && !status.success()
             {
-                return Err(Error::new(Kind::Failed, format!("a process of the demo failed ({status})")));
+                return Err(Error::new(Kind::Failed, format!("a process of the demo failed: {status}")));
             }
         }
         Ok(())
     }
 
-    /// Reads the next line that they told; `None` once both have ended.
+    /// Reads the next line of output; `None` once both have closed it.
     ///
     /// # Errors
     /// The pipe cannot be read.
     pub(crate) fn line(&mut self) -> Result<Option<String>, Error> {
         let mut line = String::new();
-        let Some(told) = &mut self.told else { return Ok(None) };
-        match told.read_line(&mut line) {
+        let Some(output) = &mut self.output else { return Ok(None) };
+        match output.read_line(&mut line) {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(line)),
-            Err(error) => Err(Error::io("cannot read what the writer and the reader tell", &error, "read")),
+            Err(error) => Err(Error::io("cannot read the output of the demo's writer and reader", &error, "read")),
         }
     }
 
-    /// Waits for both, and tells whether they did what they should.
+    /// Waits for both.
     ///
     /// # Errors
-    /// One of them failed; it has said why.
+    /// One of them failed and has printed an error.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
         let mut failed = None;
         for (child, role) in self.children.iter_mut().zip(["writer", "reader"]) {
             match child.wait() {
                 Ok(status) if status.success() => {}
-                Ok(status) => failed = Some(format!("the demo's {role} failed ({status})")),
+                Ok(status) => failed = Some(format!("the demo's {role} failed: {status}")),
                 Err(error) => failed = Some(format!("cannot wait for the demo's {role}: {error}")),
             }
         }
@@ -150,18 +152,18 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        // First nobody listens any more, so that neither goes on waiting for somebody who does.
-        self.told = None;
-        self.words.clear();
+        // Close the pipes first, so that neither process blocks on them.
+        self.output = None;
+        self.inputs.clear();
         for child in &mut self.children {
             let pid = i32::try_from(child.id()).unwrap_or_default();
-            let ended = sys::open_pidfd(pid).is_ok_and(|pidfd| {
-                // One that cannot be asked has ended, as the wait finds.
-                let _ = sys::ask_to_end(&pidfd, pid);
-                sys::wait_ended(&pidfd, PATIENCE).unwrap_or(false)
+            let exited = sys::open_pidfd(pid).is_ok_and(|pidfd| {
+                // Fails if the process has exited.
+                let _ = sys::terminate(&pidfd, pid);
+                sys::wait_for_exit(&pidfd, PATIENCE).unwrap_or(false)
             });
-            if !ended {
-                // The kernel detaches what it held.
+            if !exited {
+                // The kernel detaches its segment.
                 let _ = child.kill();
             }
             let _ = child.wait();

@@ -1,4 +1,19 @@
-//! A command of the user's under supervision: its signals, its exit, its descendants, and its calls of shmget.
+//! Supervision of the user's command (`leakcheck`): its signals, its exit, its descendants, and its shmget calls.
+//!
+//! The supervisor blocks all signals except those that stop a process, and reads them from a signalfd. It forwards
+//! what another process has sent; Ctrl-C comes from the kernel and has reached the command as well.
+//!
+//! Without a private IPC namespace, a segment is attributed to the command only by proof (`query::provenance`): the
+//! creator's pid could have been reused. The supervisor is the subreaper of its descendants. It looks at them and at
+//! the kernel's table every few milliseconds, using at most a twentieth of the time, and holds a pidfd of each. A
+//! segment belongs to a process if its pidfd was held before the segment existed and the process had not been reaped
+//! when the segment was found. Children from before the command, their descendants, and orphans that may be theirs do
+//! not count. A segment of the caller's user that no observed process has created is unattributed: it is reported,
+//! and not removed.
+//!
+//! With `--trace`, a seccomp filter reports each shmget before it is executed (`sys::notify`). While the caller
+//! waits, the supervisor seizes it (`sys::Seized`), lets it finish the call, and reads the id of the segment from its
+//! registers. A seized process is not reaped, so its pid cannot be reused.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -15,72 +30,74 @@ use crate::error::{Error, Kind};
 use crate::model::{Key, ShmId, lossless};
 use crate::procfs;
 use crate::query::{Calls, Descendants, Evidence, System};
-use crate::sys::{self, Arrival, Call, Inbox, Inherited, Listener, Seized};
+use crate::sys::{self, Call, Inherited, Listener, Seized, SignalOrigin, SignalQueue};
 
-/// The time between two looks at the descendants.
+/// The shortest interval between two scans of the descendants.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// The pause after a look, as a multiple of its duration, so that many processes or segments do not cost a whole processor.
+/// The pause after a scan, as a multiple of its duration: bounds the CPU time if there are many processes or
+/// segments.
 const REST: u32 = 20;
 
-/// A command that has exited. While it is kept, calls of shmget of the processes that it has left wait.
+/// A command that has exited. While this is kept, shmget calls of its remaining processes block.
 #[derive(Debug)]
 pub(crate) struct Supervised {
-    /// Its exit code, or 128 and the number of the signal that killed it.
+    /// The exit code, or 128 + the number of the signal that killed it.
     pub(crate) code: u8,
     observed: Observed,
 }
 
-/// How a command is observed.
 #[derive(Debug)]
 enum Observed {
     Descendants(Descendants),
     Calls(Tracer),
 }
 
-/// Calls of the processes that a traced command has left wait while this is kept.
+/// Calls of the remaining processes of a traced command, which block while this is kept.
 #[derive(Debug)]
-pub(crate) struct Waiting(#[expect(dead_code, reason = "it counts when it is dropped")] Option<Tracer>);
+pub(crate) struct BlockedCalls(#[expect(dead_code, reason = "only its drop matters")] Option<Tracer>);
 
 impl Supervised {
-    /// Returns the exit code, and what is known of the creators of segments; `isolated` if no other process could create any.
+    /// Returns the exit code and the evidence of which processes created segments. `isolated` means that no other
+    /// process could create any.
     ///
-    /// The evidence is to be used before the last part is dropped: until then the traced processes create no segment.
-    pub(crate) fn into_evidence(self, isolated: bool) -> (u8, Evidence, Waiting) {
+    /// The evidence must be used before the last value is dropped: until then traced processes create no further
+    /// segment.
+    pub(crate) fn into_evidence(self, isolated: bool) -> (u8, Evidence, BlockedCalls) {
         match self.observed {
             Observed::Descendants(descendants) => {
-                (self.code, Evidence::of_descendants(isolated, descendants), Waiting(None))
+                (self.code, Evidence::of_descendants(isolated, descendants), BlockedCalls(None))
             }
             Observed::Calls(mut tracer) => {
                 let calls = std::mem::take(&mut tracer.calls);
-                (self.code, Evidence::of_calls(isolated, calls), Waiting(Some(tracer)))
+                (self.code, Evidence::of_calls(isolated, calls), BlockedCalls(Some(tracer)))
             }
         }
     }
 }
 
-/// Returns how many processes may be observed at one time: half of the descriptors that this process may have.
-fn most_observed() -> usize {
-    getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most / 2).ok()).unwrap_or(usize::MAX)
+/// Returns the maximum number of observed processes: half the limit on open files, since each takes a pidfd.
+fn max_observed() -> usize {
+    getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit / 2).ok()).unwrap_or(usize::MAX)
 }
 
-/// Runs a command with all that is ours: standard streams, and the signals as they were inherited.
+/// Runs a command with the standard streams and signal dispositions that this process inherited.
 ///
 /// # Errors
-/// It cannot be started; or traced (Permission).
+/// The command cannot be started, or not traced (Permission).
 pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> Result<Supervised, Error> {
     let failed = |errno| Error::new(Kind::Failed, "cannot supervise the command").os(errno, "signalfd");
     let inherited = Inherited::read();
-    let inbox = Inbox::open().map_err(failed)?;
-    // Whoever loses his parent becomes our child. No kernel that this program runs on lacks it.
+    let signals = SignalQueue::open().map_err(failed)?;
+    // Orphaned descendants become children of this process. All supported kernels can do this.
     let _ = set_child_subreaper(true);
     let (child, mut observed) = if trace {
         let (child, tracer) = start_traced(inherited, command)?;
         (child, Observed::Calls(tracer))
     } else {
-        let mut descendants = Descendants::before_command(system, most_observed());
+        let mut descendants = Descendants::before_command(system, max_observed());
         let command_held = launch(inherited, command)?;
-        let words: Vec<String> = command.iter().map(|word| lossless(word.as_encoded_bytes())).collect();
-        descendants.observe_command(system, command_held.pid, &words.join(" "));
+        let arguments: Vec<String> = command.iter().map(|word| lossless(word.as_encoded_bytes())).collect();
+        descendants.observe_command(system, command_held.pid, &arguments.join(" "));
         (command_held.pid, Observed::Descendants(descendants))
     };
     let mut next_look = Instant::now();
@@ -93,11 +110,11 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
                 descendants.look(system);
                 next_look = Instant::now() + INTERVAL.max(now.elapsed() * REST);
             }
-            // Rounded up, so that the last millisecond is not spent in a spin.
+            // Rounded up: the last fraction of a millisecond would be a busy loop.
             let left = next_look.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         }
-        let mut descriptors = vec![PollFd::new(inbox.as_fd(), PollFlags::POLLIN)];
+        let mut descriptors = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         if let Observed::Calls(tracer) = &observed {
             descriptors.extend(tracer.to_poll());
         }
@@ -109,14 +126,14 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
         if let (Observed::Calls(tracer), Some(events)) = (&mut observed, events) {
             tracer.answer(system, events);
         }
-        while let Some(arrival) = inbox.next().map_err(failed)? {
-            match arrival {
-                Arrival::Child => code = code.or(reap(system, child, &mut observed)?),
-                Arrival::Sent(signal) if code.is_none() => sys::pass_on(child, signal),
+        while let Some(origin) = signals.next().map_err(failed)? {
+            match origin {
+                SignalOrigin::Child => code = code.or(reap(system, child, &mut observed)?),
+                SignalOrigin::Process(signal) if code.is_none() => sys::forward_signal(child, signal),
                 // The command has exited.
-                Arrival::Sent(_) => {}
+                SignalOrigin::Process(_) => {}
                 // The kernel has sent it to the command as well, or it concerns only this process.
-                Arrival::Kernel => {}
+                SignalOrigin::Kernel => {}
             }
         }
     }
@@ -126,7 +143,7 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
     Ok(Supervised { code: code.unwrap_or_default(), observed })
 }
 
-/// Waits for all children that have exited; returns the command's exit code if it is among them.
+/// Reaps all children that have exited. Returns the command's exit code if it is one of them.
 fn reap(system: &System, child: i32, observed: &mut Observed) -> Result<Option<u8>, Error> {
     let mut code = None;
     while let Some(pid) = sys::exited_child() {
@@ -143,13 +160,13 @@ fn reap(system: &System, child: i32, observed: &mut Observed) -> Result<Option<u
     Ok(code)
 }
 
-/// Gives the exit code of a process that has ended, as shells have it.
+/// Returns the exit code of a process as shells report it.
 fn code_of(status: WaitStatus) -> u8 {
     let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 
-/// Receives the calls of shmget that a command and its descendants make.
+/// Receives the shmget calls of a command and its descendants.
 #[derive(Debug)]
 struct Tracer {
     listener: Listener,
@@ -159,24 +176,24 @@ struct Tracer {
     open: bool,
 }
 
-/// Starts a command whose calls of shmget are told to us.
+/// Starts a command whose shmget calls are reported to this process.
 ///
-/// The filter is that of a thread, which starts the command and ends: whatever else we start is not filtered, and the
-/// listener tells when the last process is gone that is.
+/// The filter applies to the thread that installs it and starts the command. The thread then exits, so that no helper
+/// process is filtered, and the listener reports a hangup when the last filtered process has exited.
 fn start_traced(inherited: Inherited, command: &[OsString]) -> Result<(i32, Tracer), Error> {
     if !sys::CAN_LISTEN {
         let failed = Error::new(Kind::Failed, "cannot trace the command");
-        return Err(failed.cause("how system calls look on this architecture is not known to this program"));
+        return Err(failed.cause("not supported on this architecture"));
     }
     let (filtered, listeners) = std::sync::mpsc::channel();
     let (ready, go) = std::sync::mpsc::channel();
     let start = move || {
-        // What cannot be told is told by the end of the channel.
+        // Fails if the receiver has been dropped, which `go` reports as well.
         let _ = filtered.send(sys::listen().map_err(cannot_trace)?);
-        // Not before the standby: the command must never find nobody who lets it go on.
+        // Start the standby first: without it, the command's calls would fail if this process were killed.
         let launched = go.recv().map(|()| launch(inherited, command));
         let launched = launched.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "not started")));
-        // Nothing needs it held: each of its calls is.
+        // The launcher need not wait: each shmget call does.
         launched.map(|Launched { pid, .. }| pid)
     };
     std::thread::scope(|scope| {
@@ -198,50 +215,49 @@ fn start_traced(inherited: Inherited, command: &[OsString]) -> Result<(i32, Trac
     })
 }
 
-/// Makes the error of a trace that is not to be had.
 fn cannot_trace(error: sys::SysError) -> Error {
     let kind = if error.errno == Errno::EACCES { Kind::Permission } else { Kind::Failed };
     let failed = Error::new(kind, "cannot trace the command").os(error.errno, error.call);
     match error.errno {
         Errno::EACCES => failed
             .cause(
-                "it takes CAP_SYS_ADMIN in the own user namespace; without, the kernel wants no_new_privs, by which the \
-                 command's setuid programs would lose their privilege",
+                "requires CAP_SYS_ADMIN in the current user namespace; the alternative, no_new_privs, would take the \
+                 privileges of setuid programs away",
             )
-            .hint("`shmadm leakcheck --isolate always --trace -- COMMAND` makes a user namespace of your own"),
+            .hint("trace in a new user namespace: `shmadm … --isolate always`"),
         Errno::EBUSY => failed
-            .cause("somebody listens to this process's system calls already, as some containers and another trace do")
-            .hint("without --trace, what is left behind is told all the same, and some creators are not named"),
-        _ => failed.cause("this kernel, or a sandbox, has no notifications of system calls (Linux 5.5)"),
+            .cause("another process already receives this process's system calls: a container runtime or another trace")
+            .hint("without --trace, leaks are reported as well, but some are unattributed"),
+        _ => failed.cause("the kernel or a sandbox does not support seccomp notifications (Linux 5.5)"),
     }
 }
 
 impl Drop for Tracer {
     fn drop(&mut self) {
         self.standby.release();
-        if self.nobody_is_left() {
-            // It ends at once, and not after us.
-            let _ = rustix::process::waitpid(rustix::process::Pid::from_raw(self.standby.pid), WaitOptions::empty());
+        if self.all_exited() {
+            // It exits at once; reap it.
+            let _ = waitpid(Pid::from_raw(self.standby.pid), WaitOptions::empty());
         }
     }
 }
 
 impl Tracer {
-    /// Tells whether the last process has ended that could tell anything.
-    fn nobody_is_left(&self) -> bool {
+    /// Returns whether the last traced process has exited.
+    fn all_exited(&self) -> bool {
         let mut descriptors = [PollFd::new(self.listener.as_fd(), PollFlags::empty())];
         matches!(poll(&mut descriptors, PollTimeout::ZERO), Ok(1..))
     }
 
-    /// Starts another standby, since this one has ended; unless it did because nobody is left.
+    /// Starts another standby after one has exited, unless it did because all traced processes have.
     fn replace_standby(&mut self) -> Result<(), Error> {
-        if !self.nobody_is_left() {
+        if !self.all_exited() {
             self.standby = Standby::start(self.listener.as_fd())?;
         }
         Ok(())
     }
 
-    /// Gives what is to be waited for; nothing once nobody is left who could tell anything.
+    /// Returns the descriptor to poll; `None` once all traced processes have exited.
     fn to_poll(&self) -> Option<PollFd<'_>> {
         self.open.then(|| PollFd::new(self.listener.as_fd(), PollFlags::POLLIN))
     }
@@ -253,32 +269,33 @@ impl Tracer {
             return;
         }
         let Ok(Some(call)) = sys::receive(&self.listener) else { return };
-        self.standby.tell(call.id);
+        self.standby.set_pending(call.id);
         if call.may_create {
             self.observe(system, &call);
         } else {
-            sys::let_go_on(&self.listener, call.id);
+            sys::respond_continue(&self.listener, call.id);
         }
     }
 
-    /// Lets a call proceed that may create a segment, and binds the segment to its caller.
+    /// Lets a call proceed that can create a segment, and binds the segment to its caller.
     fn observe(&mut self, system: &System, call: &Call) {
         let proc = system.proc();
         let seized = Seized::new(call.thread);
-        // Another pid namespace's /proc has other processes under these numbers. Most have one thread, whose number is theirs.
+        // A /proc of another pid namespace shows other processes under these ids. There, use the thread id as the
+        // pid, which is right for the main thread.
         let own = system.owns_proc();
         let pid = if own { procfs::process_of(proc, call.thread) } else { Some(call.thread) };
         let command = pid.filter(|_| own).and_then(|pid| procfs::command(proc, pid));
         let command = command.map(|command| lossless(&command));
-        // If the call still waits, its caller is what was seized and read: the pid cannot have been reused.
-        let pid = pid.filter(|_| sys::still_waits(&self.listener, call.id));
+        // If the call is still pending, its caller is what was seized and read: the pid has not been reused.
+        let pid = pid.filter(|_| sys::is_pending(&self.listener, call.id));
         let found = (call.key != Key::PRIVATE).then(|| sys::find_key(call.key, 0).ok()).flatten();
-        let proceed = || sys::let_go_on(&self.listener, call.id);
+        let proceed = || sys::respond_continue(&self.listener, call.id);
         let bound = match (pid, seized) {
-            // Before Linux 5.19 the caller's wait could be interrupted instead of its call.
+            // Before Linux 5.19 the stop request can interrupt the call.
             (Some(pid), Ok(thread)) if self.listener.waits_killable => {
                 let result = thread.finish_call(proceed);
-                // Ids of another IPC namespace are other segments.
+                // In another IPC namespace the id names another segment.
                 let here = procfs::namespace_of(proc, &call.thread.to_string()) == system.namespace();
                 match result.filter(|_| here).map(ShmId::new) {
                     Some(Some(id)) => self.calls.bind(system, pid, id, found, command.as_deref()).is_ok(),

@@ -1,4 +1,4 @@
-//! /proc/PID/maps: what a process has mapped, in the words that every kernel has for it.
+//! /proc/PID/maps: the mappings of a process as text, for kernels without PROCMAP_QUERY.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -7,21 +7,22 @@ use std::path::Path;
 use super::ProcError;
 use crate::model::{Access, Mapping, SEGMENT_NAME};
 
-/// How much is read at once; the kernel gives a page or so.
+/// The size of one read; the kernel returns about a page.
 const READ: usize = 16 << 10;
 
-/// Shows the mappings of segments among those of a process, of which the file has been opened.
+/// Calls `visit` for each mapping of a segment in an opened maps file. Returns whether there was any mapping at all.
 ///
-/// An inode number tells no file from none: that of a segment may be 0. A name alone proves nothing, since anybody can
-/// have a file of that name: `wanted` looks at device and inode.
+/// `wanted` filters by device and inode. The name alone proves nothing, since any user can create a file called
+/// /SYSV…. The inode alone does not either: memfd files are on the same device and can have the same inode number.
+/// Inode 0 does not mean that there is no file, since the first segment of a namespace has id 0.
 ///
 /// # Errors
-/// The process is gone, or shows a line that is no mapping. Gives whether there was any mapping at all.
+/// The process has exited, or a line is not a mapping.
 pub(crate) fn segment_mappings(
     path: &Path,
     file: &File,
     wanted: impl Fn((u32, u32), u64) -> bool,
-    mut show: impl FnMut(Mapping),
+    mut visit: impl FnMut(Mapping),
 ) -> Result<bool, ProcError> {
     let mut reader = BufReader::with_capacity(READ, file);
     let mut line = Vec::new();
@@ -36,7 +37,7 @@ pub(crate) fn segment_mappings(
         match parse_line(text) {
             Some((mapping, name)) if name.starts_with(SEGMENT_NAME) => {
                 if wanted(mapping.device, mapping.inode) {
-                    show(mapping);
+                    visit(mapping);
                 }
             }
             Some(_) => {}
@@ -45,15 +46,15 @@ pub(crate) fn segment_mappings(
     }
 }
 
-/// Reads `START-END PERMS OFFSET MAJOR:MINOR INODE [PATH]`; all but the inode is hexadecimal.
+/// Parses `START-END PERMS OFFSET MAJOR:MINOR INODE [PATH]`. All numbers except the inode are hexadecimal.
 fn parse_line(line: &[u8]) -> Option<(Mapping, &[u8])> {
-    let mut words = line.splitn(6, |byte| *byte == b' ');
-    let mut word = || std::str::from_utf8(words.next()?).ok();
-    let (start, end) = word()?.split_once('-')?;
-    let (permissions, _offset) = (word()?, word()?);
-    let (major, minor) = word()?.split_once(':')?;
-    let inode = word()?;
-    let name = words.next().unwrap_or_default().trim_ascii_start();
+    let mut fields = line.splitn(6, |byte| *byte == b' ');
+    let mut field = || std::str::from_utf8(fields.next()?).ok();
+    let (start, end) = field()?.split_once('-')?;
+    let (permissions, _offset) = (field()?, field()?);
+    let (major, minor) = field()?.split_once(':')?;
+    let inode = field()?;
+    let name = fields.next().unwrap_or_default().trim_ascii_start();
     let access = if permissions.get(1..2)? == "w" { Access::ReadWrite } else { Access::ReadOnly };
     let mapping = Mapping {
         start: u64::from_str_radix(start, 16).ok()?,
@@ -71,7 +72,6 @@ mod tests {
     use super::*;
     use crate::model::Key;
 
-    /// Reads made-up lines.
     fn read(text: &str, wanted: impl Fn((u32, u32), u64) -> bool) -> Result<Vec<Mapping>, ProcError> {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("maps");
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_read_with_hexadecimal_devices_and_decimal_inodes() {
+    fn devices_are_hexadecimal_and_inodes_decimal() {
         let text = "7f0000000000-7f0000001000 rw-s 00000000 00:1f 65538      /SYSV000004d2 (deleted)\n";
         let expected = Mapping {
             start: 0x7f00_0000_0000,
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_with_id_0_is_a_file_and_unnamed_memory_is_none() {
+    fn inode_0_is_a_segment_only_if_name_and_device_match() {
         let text = "7f0000000000-7f0000001000 r--s 00000000 00:01 0      /SYSV000004d2 (deleted)\n\
                     7f0000001000-7f0000002000 rw-p 00000000 00:00 0 \n\
                     7f0000002000-7f0000003000 rw-s 00000000 00:01 0      /dev/zero (deleted)\n\

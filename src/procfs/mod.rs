@@ -1,4 +1,4 @@
-//! Parsers of what /proc shows; its root is a parameter, so that tests hand in a directory of their own.
+//! Parsers of /proc. Its root is a parameter, so that tests can use a directory of their own.
 
 mod maps;
 mod process;
@@ -20,21 +20,16 @@ pub(crate) use sysctl::{
 };
 pub(crate) use sysvipc::{each_segment, find_segment};
 
-/// A file of /proc that could not be read, or not be understood.
+/// A file of /proc that cannot be read or parsed.
 #[derive(Debug)]
 pub(crate) enum ProcError {
-    /// It could not be read.
     Read {
-        /// The file.
         path: PathBuf,
-        /// Why.
         error: io::Error,
     },
-    /// A line of it could not be understood.
     Format {
-        /// The file.
         path: PathBuf,
-        /// The line, counted from 1.
+        /// Counted from 1.
         line: usize,
         /// The field, or what is wrong with the line.
         field: &'static str,
@@ -42,7 +37,6 @@ pub(crate) enum ProcError {
 }
 
 impl ProcError {
-    /// Makes the error of a file that could not be read.
     pub(crate) fn read(path: &Path, error: io::Error) -> Self {
         Self::Read { path: path.to_owned(), error }
     }
@@ -53,7 +47,7 @@ impl fmt::Display for ProcError {
         match self {
             Self::Read { path, error } => write!(formatter, "{}: {error}", path.display()),
             Self::Format { path, line, field } => {
-                write!(formatter, "{}: line {line}: cannot understand its {field}", path.display())
+                write!(formatter, "{}: line {line}: invalid {field}", path.display())
             }
         }
     }

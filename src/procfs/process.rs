@@ -1,4 +1,9 @@
-//! What /proc/PID says of a process.
+//! /proc/PID: names, command lines, users, threads, children and id maps.
+//!
+//! If a thread-group leader has exited while other threads run, it is a zombie: its `maps` and `cmdline` are empty,
+//! it has no `map_files` and no `ns/ipc`, its user is the one it had at exit, and its control group is the root.
+//! Functions here read such facts from another thread. /proc/TID has `map_files` for each thread; the directories in
+//! `task` do not.
 
 use std::fs;
 use std::io::{self, Read};
@@ -7,64 +12,60 @@ use std::path::Path;
 
 use super::ProcError;
 
-/// How much of a command line is read at most.
-const LONGEST_COMMAND: usize = 4096;
+/// The maximum length of a command line; the rest is cut.
+const MAX_COMMAND: usize = 4096;
 
-/// Reads a file of /proc in few calls: these say that they are empty, which the library takes for very small.
+/// Reads a file with few calls. Files of /proc have size 0, for which std would start with a small buffer.
 fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::with_capacity(LONGEST_COMMAND);
+    let mut contents = Vec::with_capacity(MAX_COMMAND);
     fs::File::open(path)?.read_to_end(&mut contents)?;
     Ok(contents)
 }
 
-/// Gives the pids of the processes that this /proc shows.
-///
-/// # Errors
-/// It cannot be listed.
+/// Returns the pids of all processes in this /proc.
 pub(crate) fn pids(root: &Path) -> Result<impl Iterator<Item = i32>, ProcError> {
     let entries = fs::read_dir(root).map_err(|error| ProcError::read(root, error))?;
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
-/// Gives the children of a process, those of all its threads (proc_tid_children(5)).
+/// Returns the children of all threads of a process (proc_tid_children(5)).
 ///
-/// One that starts or ends meanwhile may be missed; and so is everything where the kernel has no such file
-/// (CONFIG_PROC_CHILDREN).
+/// Children that start or exit meanwhile can be missing. Without CONFIG_PROC_CHILDREN the result is empty.
 pub(crate) fn children(root: &Path, pid: i32) -> Vec<i32> {
     let mut children = Vec::new();
     let mut add = |process: &str| {
         let text = read(root.join(process).join("children")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        children.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<i32>().ok()));
+        children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
     };
     add(&format!("{pid}/task/{pid}"));
     other_threads(root, pid).iter().for_each(|thread| add(thread));
     children
 }
 
-/// Gives the parent of a process (proc_pid_stat(5), field 4).
+/// Returns the parent of a process (proc_pid_stat(5), field 4).
 pub(crate) fn parent(root: &Path, pid: i32) -> Option<i32> {
     stat_field(root, pid, 4)
 }
 
-/// Gives the moment a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+/// Returns the start time of a process in clock ticks since boot (proc_pid_stat(5), field 22).
 pub(crate) fn start_ticks(root: &Path, pid: i32) -> Option<u64> {
     stat_field(root, pid, 22)
 }
 
-/// Gives a field of a process's line, counted from 1; not one of the first two.
+/// Returns a field of /proc/PID/stat, counted from 1; at least 3.
 fn stat_field<T: std::str::FromStr>(root: &Path, pid: i32, field: usize) -> Option<T> {
     let stat = read(root.join(pid.to_string()).join("stat")).ok()?;
-    // The name before may have spaces and parentheses of its own: the last one closes it.
+    // Field 2, the name, can contain spaces and parentheses: the last parenthesis ends it.
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
     rest.split_ascii_whitespace().nth(field.checked_sub(3)?)?.parse().ok()
 }
 
-/// Gives the name of a process's leader (proc_pid_comm(5)), at most fifteen bytes of it.
+/// Returns the name of a process (proc_pid_comm(5)), at most fifteen bytes.
 ///
 /// # Errors
-/// The process is gone, or closed to us.
+/// The process has exited, or may not be inspected.
 pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {
     let path = root.join(pid.to_string()).join("comm");
     let mut name = read(&path).map_err(|error| ProcError::read(&path, error))?;
@@ -74,21 +75,21 @@ pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {
     Ok(name)
 }
 
-/// Gives the command line of a process with spaces between its words, or its name in brackets if it has none.
+/// Returns the command line of a process with spaces between the arguments, or its name in brackets if it has none.
 pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
     command_line(root, pid).or_else(|| Some([b"[".as_slice(), &name(root, pid).ok()?, b"]"].concat()))
 }
 
-/// Gives the command line of a process with spaces between its words; one that has ended has none any more.
+/// Returns the command line of a process with spaces between the arguments; `None` if it has exited.
 pub(crate) fn command_line(root: &Path, pid: i32) -> Option<Vec<u8>> {
     let line = |process: &str| read(root.join(process).join("cmdline")).ok();
     let mut command = line(&pid.to_string())?;
     if command.is_empty() {
-        // A leader that has ended has no memory any more; its threads have.
+        // A leader that has exited has no memory; its threads do.
         command = other_threads(root, pid).iter().find_map(|thread| line(thread)).unwrap_or(command);
     }
-    command.truncate(LONGEST_COMMAND);
-    // Programs that write over their command line pad it.
+    command.truncate(MAX_COMMAND);
+    // Programs that overwrite their command line pad it.
     while matches!(command.last(), Some(0 | b' ')) {
         command.pop();
     }
@@ -100,22 +101,22 @@ pub(crate) fn command_line(root: &Path, pid: i32) -> Option<Vec<u8>> {
     Some(command).filter(|command| !command.is_empty())
 }
 
-/// Returns the threads of a process other than its leader, as paths below the root such as `7/task/8`.
+/// Returns the threads of a process except its leader, as paths below the root such as `7/task/8`.
 pub(crate) fn other_threads(root: &Path, pid: i32) -> Vec<String> {
     other_thread_ids(root, pid).into_iter().map(|thread| thread_path(pid, thread)).collect()
 }
 
-/// Returns the path of a thread below the root; as with the leader itself, `/proc/TID` works too, but is not listed.
+/// Returns the path of a thread below the root. `/proc/TID` exists too, but is not listed.
 pub(crate) fn thread_path(pid: i32, thread: i32) -> String {
     format!("{pid}/task/{thread}")
 }
 
-/// Returns the ids of the threads of a process other than its leader.
+/// Returns the ids of the threads of a process except its leader.
 ///
-/// Most processes have none, which the directory's link count shows without listing it.
+/// Most processes have none, which the link count of the directory shows without listing it.
 pub(crate) fn other_thread_ids(root: &Path, pid: i32) -> Vec<i32> {
     let path = root.join(format!("{pid}/task"));
-    // Itself, its parent, and one for each thread.
+    // `.`, the entry in the parent directory, and one for each thread.
     if fs::metadata(&path).map_or(0, |directory| directory.nlink()) <= 3 {
         return Vec::new();
     }
@@ -123,12 +124,13 @@ pub(crate) fn other_thread_ids(root: &Path, pid: i32) -> Vec<i32> {
     threads.filter(|thread| *thread != pid).collect()
 }
 
-/// Returns a process's effective user id (proc_pid_status(5), Uid); the owner of its directory can be root instead.
+/// Returns the effective user id of a process (proc_pid_status(5), Uid). The owner of its directory can be root
+/// instead.
 pub(crate) fn effective_uid(root: &Path, pid: i32) -> Option<u32> {
     let status = |process: &str| read(root.join(process).join("status")).ok();
     let mut of_process = status(&pid.to_string())?;
     if status_field(&of_process, "State").is_some_and(|state| state.starts_with('Z')) {
-        // A leader that has exited keeps the user that it had; its threads may have changed theirs since.
+        // A leader that has exited keeps the user it had; its threads can have changed theirs since.
         of_process = other_threads(root, pid).iter().find_map(|thread| status(thread)).unwrap_or(of_process);
     }
     status_field(&of_process, "Uid")?.split_ascii_whitespace().nth(1)?.parse().ok()
@@ -140,15 +142,15 @@ pub(crate) fn process_of(root: &Path, thread: i32) -> Option<i32> {
     status_field(&status, "Tgid")?.parse().ok()
 }
 
-/// Returns the value of a line of a process's status.
+/// Returns the value of a line of /proc/PID/status.
 fn status_field<'a>(status: &'a [u8], name: &str) -> Option<&'a str> {
     let mut lines = status.split(|byte| *byte == b'\n');
     let value = lines.find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":"))?;
     std::str::from_utf8(value).ok().map(str::trim)
 }
 
-/// Returns the paths of the control groups (cgroups(7)) of a process or thread (`"4711"`, `"7/task/8"`), that of
-/// version 2 or of systemd first.
+/// Returns the paths of the control groups (cgroups(7)) of a process or thread (`"4711"`, `"7/task/8"`), with that of
+/// version 2 or systemd first.
 pub(crate) fn control_groups(root: &Path, process: &str) -> Vec<String> {
     let text = read(root.join(process).join("cgroup")).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -156,24 +158,24 @@ pub(crate) fn control_groups(root: &Path, process: &str) -> Vec<String> {
     for line in text.lines() {
         let mut fields = line.splitn(3, ':');
         let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        let place = if controllers.is_empty() || controllers == "name=systemd" { 0 } else { paths.len() };
-        paths.insert(place, path.to_owned());
+        let index = if controllers.is_empty() || controllers == "name=systemd" { 0 } else { paths.len() };
+        paths.insert(index, path.to_owned());
     }
     paths
 }
 
-/// A part of a user namespace's map of ids (user_namespaces(7)).
+/// A range of a user namespace's id map (user_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdRange {
-    /// First id in the namespace.
+    /// The first id inside the namespace.
     pub(crate) inside: u32,
-    /// What it is where the map was read.
+    /// The first id in the user namespace of the reader.
     pub(crate) outside: u32,
-    /// How many follow each other.
+    /// The length of the range.
     pub(crate) count: u32,
 }
 
-/// Reads a map of ids, `uid_map` or `gid_map`, of a process.
+/// Reads an id map of a process; `name` is `uid_map` or `gid_map`.
 pub(crate) fn id_map(root: &Path, pid: i32, name: &str) -> Option<Vec<IdRange>> {
     let text = fs::read_to_string(root.join(format!("{pid}/{name}"))).ok()?;
     let range = |line: &str| {
@@ -184,7 +186,7 @@ pub(crate) fn id_map(root: &Path, pid: i32, name: &str) -> Option<Vec<IdRange>> 
     text.lines().map(range).collect()
 }
 
-/// Gives the number of the IPC namespace that a process (`"4711"`, `"7/task/8"`, `"thread-self"`) is in.
+/// Returns the number of the IPC namespace of a process or thread (`"4711"`, `"7/task/8"`, `"thread-self"`).
 pub(crate) fn namespace_of(root: &Path, process: &str) -> Option<u64> {
     fs::metadata(root.join(process).join("ns/ipc")).ok().map(|file| file.ino())
 }
@@ -198,7 +200,7 @@ pub(crate) fn status_line(root: &Path, name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Makes a /proc with process 7 in it.
+    /// Creates a /proc with process 7.
     fn root(files: &[(&str, &[u8])]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("7")).unwrap();
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_parentheses_and_spaces_do_not_move_the_fields() {
+    fn stat_fields_follow_a_name_with_parentheses_and_spaces() {
         let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
         let stat = format!("7 (a) b) 1 2 3 (c)) {}\n", fields.join(" "));
         let root = root(&[("stat", stat.as_bytes())]);
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_have_spaces_and_kernel_threads_have_brackets() {
+    fn commands_are_joined_and_kernel_threads_get_brackets() {
         let with = root(&[("cmdline", b"sh\0-c\0sleep 5\0\0"), ("comm", b"sh\n")]);
         assert_eq!(command(with.path(), 7).unwrap(), b"sh -c sleep 5");
         let without = root(&[("cmdline", b""), ("comm", b"kworker/0:1\n")]);
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_user_of_a_process_with_an_exited_leader_is_that_of_its_threads() {
+    fn the_user_after_the_leader_exited_is_that_of_a_thread() {
         let root = root(&[("status", b"State:\tZ (zombie)\nUid:\t0\t0\t0\t0\n")]);
         assert_eq!(effective_uid(root.path(), 7), Some(0), "no thread remains");
         for thread in ["7", "8"] {
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn children_are_those_of_every_thread() {
+    fn children_of_all_threads_are_returned() {
         let root = root(&[]);
         for (thread, children) in [("7", "8 9 "), ("10", "11 ")] {
             let directory = root.path().join("7/task").join(thread);
@@ -250,14 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn only_numbers_are_pids() {
+    fn only_numeric_entries_are_pids() {
         let root = root(&[]);
         fs::create_dir(root.path().join("sys")).unwrap();
         assert_eq!(pids(root.path()).unwrap().collect::<Vec<_>>(), [7]);
     }
 
     #[test]
-    fn users_groups_and_maps_of_ids_are_read() {
+    fn users_control_groups_and_id_maps_are_parsed() {
         let cgroup = b"4:memory:/a:b\n1:name=systemd:/system.slice/x.service\n0::/y\n";
         let root = root(&[
             ("status", b"Name:\tx\nTgid:\t6\nUid:\t1000\t0\t1000\t1000\n"),

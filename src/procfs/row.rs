@@ -2,13 +2,13 @@
 
 use crate::model::{Key, Mode, Segment, ShmId, Stamp};
 
-/// The fields of a line, split at spaces, since wide numbers overflow their columns.
+/// The fields of a row, separated by spaces: wide numbers overflow their columns.
 ///
-/// Digits are read as bytes: of many segments, going through text would cost as much as all the rest.
+/// Digits are parsed as bytes. With many segments, a conversion to str would cost as much as everything else.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// Gives the next field; empty behind the last.
+    /// Returns the next field; empty after the last.
     pub(super) fn next(&mut self) -> &'a [u8] {
         let start = self.0.iter().position(|byte| *byte != b' ').unwrap_or(self.0.len());
         let rest = &self.0[start..];
@@ -17,18 +17,18 @@ impl<'a> Fields<'a> {
         &rest[..end]
     }
 
-    /// Reads a whole number, or names the field that is none.
+    /// Parses an unsigned number. The error is the name of the field, here and below.
     fn unsigned(&mut self, name: &'static str) -> Result<u64, &'static str> {
         let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
         let mut number = 0_u64;
-        // One pass over the digits, since a listing has sixteen of these in every row.
-        for (place, byte) in self.0.iter().enumerate().skip(start) {
+        // One pass over the digits: a row has sixteen numbers.
+        for (index, byte) in self.0.iter().enumerate().skip(start) {
             match byte.wrapping_sub(b'0') {
                 digit @ ..=9 => {
                     number = number.checked_mul(10).and_then(|number| number.checked_add(digit.into())).ok_or(name)?;
                 }
-                _ if *byte == b' ' && place > start => {
-                    self.0 = &self.0[place..];
+                _ if *byte == b' ' && index > start => {
+                    self.0 = &self.0[index..];
                     return Ok(number);
                 }
                 _ => return Err(name),
@@ -38,12 +38,10 @@ impl<'a> Fields<'a> {
         Ok(number)
     }
 
-    /// Reads a whole number that fits its type, or names the field that is none.
     fn narrow<T: TryFrom<u64>>(&mut self, name: &'static str) -> Result<T, &'static str> {
         T::try_from(self.unsigned(name)?).map_err(|_| name)
     }
 
-    /// Reads a number that may be negative, or names the field that is none.
     fn signed(&mut self, name: &'static str) -> Result<i64, &'static str> {
         let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
         match self.0.get(start..).and_then(|rest| rest.strip_prefix(b"-")) {
@@ -56,17 +54,17 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a pid, of which 0 is none.
+    /// Parses a pid; 0 is `None`.
     fn pid(&mut self, name: &'static str) -> Result<Option<i32>, &'static str> {
         self.narrow(name).map(|pid| (pid != 0).then_some(pid))
     }
 
-    /// Reads a time, of which 0 is never.
+    /// Parses a time; 0 is `None`.
     fn time(&mut self, name: &'static str) -> Result<Option<Stamp>, &'static str> {
         self.signed(name).map(Stamp::from_kernel)
     }
 
-    /// Reads a number that older kernels do not show.
+    /// Parses a number that older kernels do not print.
     fn optional(&mut self, name: &'static str) -> Result<Option<u64>, &'static str> {
         match self.next() {
             [] => Ok(None),
@@ -75,20 +73,20 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads digits of a base of at most ten; `None` for anything else, for nothing, and beyond 64 bits.
+/// Parses digits of a base of at most ten; `None` for other characters, an empty field and overflow.
 fn digits(field: &[u8], base: u64) -> Option<u64> {
     let value = |digit: u8| Some(u64::from(digit.wrapping_sub(b'0'))).filter(|value| *value < base);
     let step = |number: u64, digit: &u8| number.checked_mul(base)?.checked_add(value(*digit)?);
     if field.is_empty() { None } else { field.iter().try_fold(0, step) }
 }
 
-/// Reads one line.
+/// Parses one row.
 pub(super) fn parse_line(line: &[u8]) -> Result<Segment, &'static str> {
     let mut fields = Fields(line);
     let key = i32::try_from(fields.signed("key")?).map_err(|_| "key")?;
     let id = ShmId::new(fields.narrow("shmid")?).ok_or("shmid")?;
     let mode = digits(fields.next(), 8).and_then(|mode| u32::try_from(mode).ok()).ok_or("perms")?;
-    // Fields of a struct literal are evaluated in the order in which they stand: that of the line.
+    // Fields of a struct literal are evaluated in source order, which is that of the columns.
     Ok(Segment {
         id,
         key: Key::from_kernel(key),
@@ -104,7 +102,7 @@ pub(super) fn parse_line(line: &[u8]) -> Result<Segment, &'static str> {
         atime: fields.time("atime")?,
         dtime: fields.time("dtime")?,
         ctime: fields.time("ctime")?,
-        // Kernels before 2.6.34 had no columns for these.
+        // Kernels before 2.6.34 lack these columns.
         rss: fields.optional("rss")?,
         swap: fields.optional("swap")?,
         owner: None,

@@ -1,20 +1,20 @@
-//! Numbers of /proc/sys, /proc/stat, /proc/meminfo and the pools of huge pages.
+//! Numbers of /proc/sys, /proc/stat, /proc/meminfo, /proc/vmstat and /sys/kernel/mm/hugepages.
 
 use std::fs;
 use std::path::Path;
 
-/// Reads a number of /proc/sys, such as `kernel/shmmni`; `None` if it is hidden or no number.
+/// Reads a number of /proc/sys, such as `kernel/shmmni`.
 pub(crate) fn number(root: &Path, name: &str) -> Option<u64> {
     fs::read_to_string(root.join("sys").join(name)).ok()?.trim().parse().ok()
 }
 
-/// Gives how many processes and threads were started since boot (/proc/stat), in all namespaces.
+/// Returns the number of processes and threads started since boot (/proc/stat), in all namespaces.
 pub(crate) fn forks(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("stat")).ok()?;
     text.lines().find_map(|line| line.strip_prefix("processes "))?.trim().parse().ok()
 }
 
-/// Reads a line of /proc/meminfo: kibibytes become bytes, counts stay counts.
+/// Reads a line of /proc/meminfo. Values in kB are converted to bytes.
 fn meminfo(root: &Path, name: &str) -> Option<u64> {
     let text = fs::read_to_string(root.join("meminfo")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
@@ -24,31 +24,31 @@ fn meminfo(root: &Path, name: &str) -> Option<u64> {
     }
 }
 
-/// Gives the bytes of memory and swap together.
+/// Returns the size of memory and swap in bytes.
 pub(crate) fn memory_total(root: &Path) -> Option<u64> {
     meminfo(root, "MemTotal")?.checked_add(meminfo(root, "SwapTotal")?)
 }
 
-/// Gives the bytes of swap that there are.
+/// Returns the size of swap in bytes.
 pub(crate) fn swap_total(root: &Path) -> Option<u64> {
     meminfo(root, "SwapTotal")
 }
 
-/// Gives how many pages have gone to swap since boot, to a device or to compressed memory (/proc/vmstat).
+/// Returns the number of pages written to swap since boot, including compressed swap (/proc/vmstat).
 pub(crate) fn swapped_out(root: &Path) -> Option<u64> {
     let text = fs::read_to_string(root.join("vmstat")).ok()?;
     let number =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
-    // Kernels without compressed swap have no line for it.
+    // Kernels without zswap lack the line.
     Some(number("pswpout")? + number("zswpout").unwrap_or(0))
 }
 
-/// Gives the bytes of a huge page of the default size; `None` if the kernel has none.
+/// Returns the default huge page size in bytes; `None` if the kernel does not support huge pages.
 pub(crate) fn default_huge_page(root: &Path) -> Option<u64> {
     meminfo(root, "Hugepagesize")
 }
 
-/// Gives the sizes of huge pages that the kernel has, in bytes, from /sys/kernel/mm/hugepages, smallest first.
+/// Returns the supported huge page sizes in bytes, smallest first (/sys/kernel/mm/hugepages).
 pub(crate) fn huge_page_sizes(pools: &Path) -> Vec<u64> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
     let kibibytes = |name: String| name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok();
@@ -64,24 +64,23 @@ pub(crate) fn huge_page_sizes(pools: &Path) -> Vec<u64> {
 /// A pool of huge pages of one size, in pages (Documentation/admin-guide/mm/hugetlbpage.rst).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pool {
-    /// All of them.
     pub(crate) total: u64,
-    /// Those that nobody has touched.
+    /// Not allocated.
     free: u64,
-    /// Those that are free, and promised to somebody.
+    /// Free, but reserved by a mapping or segment.
     reserved: u64,
-    /// How many more may be made of memory while there is some.
-    more: u64,
+    /// How many more can be allocated from normal memory.
+    overcommit: u64,
 }
 
 impl Pool {
-    /// Gives how many a new segment can have, those included that would have to be made first.
-    pub(crate) fn unpromised(self) -> u64 {
-        self.free.saturating_sub(self.reserved) + self.more
+    /// Returns how many pages a new segment can get, including those that must be allocated first.
+    pub(crate) fn available(self) -> u64 {
+        self.free.saturating_sub(self.reserved) + self.overcommit
     }
 }
 
-/// Reads the pool of huge pages of so many bytes, below /sys/kernel/mm/hugepages; `None` if there is none.
+/// Reads the pool of huge pages of a size in bytes; `None` if that size is not supported.
 pub(crate) fn pool(pools: &Path, size: u64) -> Option<Pool> {
     let directory = pools.join(format!("hugepages-{}kB", size >> 10));
     let number = |name| fs::read_to_string(directory.join(name)).ok()?.trim().parse::<u64>().ok();
@@ -89,7 +88,7 @@ pub(crate) fn pool(pools: &Path, size: u64) -> Option<Pool> {
         total: number("nr_hugepages")?,
         free: number("free_hugepages")?,
         reserved: number("resv_hugepages")?,
-        more: number("nr_overcommit_hugepages")?.saturating_sub(number("surplus_hugepages")?),
+        overcommit: number("nr_overcommit_hugepages")?.saturating_sub(number("surplus_hugepages")?),
     })
 }
 
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pools_of_huge_pages_are_read() {
+    fn huge_page_pools_are_parsed() {
         let root = tempfile::tempdir().unwrap();
         for (name, values) in [("hugepages-1048576kB", ["0"; 5]), ("hugepages-2048kB", ["20", "7", "5", "4", "1"])] {
             fs::create_dir(root.path().join(name)).unwrap();
@@ -109,14 +108,14 @@ mod tests {
         }
         assert_eq!(huge_page_sizes(root.path()), [2 << 20, 1 << 30]);
         let two = pool(root.path(), 2 << 20).unwrap();
-        assert_eq!(two, Pool { total: 20, free: 7, reserved: 5, more: 3 });
-        assert_eq!((two.unpromised(), pool(root.path(), 1 << 30).unwrap().unpromised()), (5, 0));
+        assert_eq!(two, Pool { total: 20, free: 7, reserved: 5, overcommit: 3 });
+        assert_eq!((two.available(), pool(root.path(), 1 << 30).unwrap().available()), (5, 0));
         assert_eq!(pool(root.path(), 4 << 20), None);
         assert!(huge_page_sizes(&root.path().join("none")).is_empty());
     }
 
     #[test]
-    fn numbers_of_64_bits_and_lines_of_meminfo_are_read() {
+    fn sysctl_meminfo_and_vmstat_are_parsed() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("sys/kernel")).unwrap();
         fs::write(root.path().join("sys/kernel/shmall"), "18446744073692774399\n").unwrap();

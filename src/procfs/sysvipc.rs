@@ -89,7 +89,6 @@ mod tests {
 
     const HEADINGS: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n";
 
-    /// Reads a made-up file.
     fn read(contents: &str) -> Result<Vec<Segment>, ProcError> {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("sysvipc")).unwrap();
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_fields_negative_keys_and_flags_are_read() {
+    fn wide_fields_negative_keys_and_flags_are_parsed() {
         let line = "-559038737 2147483647  3640  18446744073692774399 4194304     0 18446744073709551615 4294967294 100000 100000 4294967294 0 1795420800 1795420801 274877906944 8192\n";
         let segments = read(&format!("{HEADINGS}{line}")).unwrap();
         let [segment] = segments.as_slice() else { panic!("{segments:?}") };
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn headings_alone_are_no_segments_and_nothing_at_all_is_an_error() {
+    fn headings_only_is_an_empty_list_and_an_empty_file_is_an_error() {
         assert_eq!(read(HEADINGS).unwrap(), []);
         for wrong in ["", "no\nsuch table\n", "shmid key\n"] {
             assert!(read(wrong).unwrap_err().to_string().contains("line 1"), "{wrong:?}");
@@ -142,7 +141,7 @@ mod tests {
     fn errors_name_line_and_field() {
         let error = read(&format!("{HEADINGS}1 2 600 x\n")).unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("size"), "{error}");
-        assert!(read(&format!("{HEADINGS}1 2 600 4096 1 1 0")).is_err(), "a line that was cut off is no segment");
+        assert!(read(&format!("{HEADINGS}1 2 600 4096 1 1 0")).is_err(), "truncated line");
         assert!(read(&format!("{HEADINGS}1 -5 600 4096 1 1 0 0 0 0 0 0 0 0 0 0\n")).is_err());
     }
 

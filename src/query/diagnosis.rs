@@ -8,7 +8,7 @@ use super::{Filter, System, inventory, is_taken, limits, segment, segment_with_k
 use crate::error::{Error, Kind};
 use crate::model::{Access, Key, Limits, Needs, Segment, ShmId, Size, State};
 use crate::procfs;
-use crate::sys::{self, CreateFlags, On, Place, SysError};
+use crate::sys::{self, Address, CreateFlags, Subject, SysError};
 
 /// Why there is no answer at all.
 const DENIED: &str = "neither shmctl nor /proc/sysvipc/shm answers: a sandbox (seccomp, a masked /proc) forbids both";
@@ -44,7 +44,7 @@ pub(crate) enum Attempt {
         /// With the right to execute.
         exec: bool,
         /// Where.
-        place: Place,
+        address: Address,
     },
     /// To look at a segment.
     Stat(ShmId),
@@ -109,10 +109,10 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
     };
     let error = Error::new(kind, attempt.says()).os(failure.errno, failure.call);
     let error = match failure.target {
-        On::Id(id) => error.target(id.to_string()),
-        On::Key(Key::PRIVATE) | On::Index(_) | On::Nothing => error,
-        On::Key(key) => error.target(key.to_string()),
-        On::Pid(pid) => error.target(pid.to_string()),
+        Subject::Id(id) => error.target(id.to_string()),
+        Subject::Key(Key::PRIVATE) | Subject::Index(_) | Subject::None => error,
+        Subject::Key(key) => error.target(key.to_string()),
+        Subject::Pid(pid) => error.target(pid.to_string()),
     };
     match attempt {
         Attempt::Create { key, size, flags } => explain_create(system, error, *key, *size, *flags, failure.errno),
@@ -266,8 +266,8 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             error.hint("`shmadm list` shows what there is")
         }
         (Errno::EINVAL, Some(_)) => match attempt {
-            Attempt::Attach { place: Place::Exact(address), .. } => explain_place(system, error, id, *address),
-            Attempt::Attach { place: Place::Rounded(address), .. } => explain_range(system, error, id, *address),
+            Attempt::Attach { address: Address::Exact(address), .. } => explain_place(system, error, id, *address),
+            Attempt::Attach { address: Address::Rounded(address), .. } => explain_range(system, error, id, *address),
             _ => error,
         },
         (Errno::EACCES, Some(segment)) => match attempt {
@@ -288,7 +288,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             Attempt::Lock(_) => error
                 .cause("the segment is larger than what this user may still lock (RLIMIT_MEMLOCK)")
                 .hint("`ulimit -l` shows that limit in KiB; CAP_IPC_LOCK lifts it"),
-            Attempt::Attach { place: Place::Exact(_) | Place::Rounded(_), .. } => error
+            Attempt::Attach { address: Address::Exact(_) | Address::Rounded(_), .. } => error
                 .cause("that range leaves the address space, or there is no room (RLIMIT_AS, vm.max_map_count)")
                 .hint(anywhere(id)),
             _ => error

@@ -24,7 +24,7 @@ pub(super) fn huge_page_sizes() -> Vec<u64> {
 pub(crate) fn no_huge_page(error: Error, page: u64, wanted: Option<u64>) -> Error {
     let error = Error { cause: None, hints: Vec::new(), ..error };
     let pool = procfs::pool(Path::new(POOLS), page);
-    let free = pool.map_or(0, Pool::unpromised);
+    let free = pool.map_or(0, Pool::available);
     let total = pool.map_or(0, |pool| pool.total);
     let wanted = wanted.map_or(1, |wanted| wanted.div_ceil(page));
     let pages = if wanted == 1 { "page" } else { "pages" };

@@ -47,7 +47,7 @@ impl Life {
             Err(error) if matches!(error.errno, Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => return Self::Gone,
             Err(_) => return Self::Unknown,
         };
-        match sys::wait_ended(&pidfd, Duration::ZERO) {
+        match sys::wait_for_exit(&pidfd, Duration::ZERO) {
             // A zombie: nothing but its parent's wait is left of it.
             Ok(true) => Self::Gone,
             // The /proc of another pid namespace would tell of another process.
@@ -191,7 +191,7 @@ mod tests {
         let zombie = remembering(gone, None, [0, 0, now]);
         // A child that has ended and was not waited for is a zombie: gone.
         let pidfd = sys::open_pidfd(child_pid).unwrap();
-        assert!(sys::wait_ended(&pidfd, Duration::from_secs(60)).unwrap());
+        assert!(sys::wait_for_exit(&pidfd, Duration::from_secs(60)).unwrap());
         assert_eq!(System::new().state(&zombie), State::Orphan, "a zombie comes back for nothing");
         child.wait().unwrap();
 

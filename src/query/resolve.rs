@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::{Attempt, System, explain, inventory, segment};
 use crate::error::{Error, Kind};
 use crate::model::{Ftok, Key, Name, Needs, Segment, ShmId, Target, path_text};
-use crate::sys::{self, On, SysError};
+use crate::sys::{self, Subject, SysError};
 
 /// From how many on it is worth while to read all that there are.
 const MANY: usize = 8;
@@ -27,7 +27,7 @@ pub(crate) fn resolve(system: &System, target: &Target, needs: Needs) -> Result<
         explain(
             system,
             &Attempt::Stat(id),
-            SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: On::Id(id) },
+            SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: Subject::Id(id) },
         )
     };
     segment(system, id, needs)?.ok_or_else(gone).map_err(|error| error.target(&target.text))

@@ -1,4 +1,4 @@
-//! What tells one file from another that has its inode number: name_to_handle_at(2).
+//! File handles (name_to_handle_at(2)), which distinguish segments that have the same inode number.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -8,13 +8,14 @@ use nix::libc;
 
 use super::kernel::{FileHandle, MAX_HANDLE_SIZE};
 
-/// Gives the handle of a file, behind a link as well; `None` if its file system has none, or we may not follow the link.
+/// Returns the handle of a file, following symbolic links. `None` if its file system has no handles, or if the link
+/// may not be followed.
 pub(crate) fn file_handle(path: &Path) -> Option<Vec<u8>> {
     let path = CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut handle = FileHandle { handle_bytes: 0, handle_type: 0, f_handle: [0; MAX_HANDLE_SIZE] };
     handle.handle_bytes = u32::try_from(MAX_HANDLE_SIZE).ok()?;
     let mut mount = 0;
-    // SAFETY: the path is a live C string; the handle has the room that it says it has; the mount's number is ours.
+    // SAFETY: the path is a live C string, `handle` has the capacity that `handle_bytes` says, and `mount` is writable.
     let result = unsafe {
         libc::name_to_handle_at(
             libc::AT_FDCWD,

@@ -1,4 +1,4 @@
-//! Descriptors that bytes come from and go to: pipes, files with holes.
+//! Files and pipes: transfers, positions, holes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,54 +12,53 @@ use nix::libc::{self, O_NONBLOCK, c_int};
 use nix::sys::stat::fstat;
 use nix::unistd::{Whence, ftruncate, lseek};
 
-/// Opens a file to read it, and never waits for a pipe's other end.
-///
-/// # Errors
-/// open(2).
-pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+/// Opens a file for reading without blocking, even if it is a FIFO without a writer.
+pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)
 }
 
-/// Writes bytes to a descriptor; gives how many it took.
+/// Writes bytes to a descriptor. Returns the number of bytes written.
 ///
 /// # Errors
-/// write(2), EINTR included.
+/// write(2), including EINTR.
 pub(crate) fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     nix::unistd::write(to, bytes)
 }
 
-/// Moves bytes of a file to a pipe without a copy (splice(2)); gives how many, 0 at the file's end.
+/// Moves bytes of a file into a pipe without copying (splice(2)). Returns the number of bytes, 0 at the end of the
+/// file.
 ///
 /// # Errors
-/// splice(2): EINVAL if `to` is no pipe, EPERM or ENOSYS in some sandboxes.
+/// splice(2): EINVAL if `to` is not a pipe, EPERM or ENOSYS in some sandboxes.
 pub(crate) fn splice(file: BorrowedFd<'_>, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
     let mut position = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
     nix::fcntl::splice(file, Some(&mut position), to, None, length, SpliceFFlags::empty())
 }
 
-/// Reads bytes from a descriptor; gives how many came, 0 at the end.
+/// Reads bytes from a descriptor. Returns the number of bytes read, 0 at the end.
 ///
 /// # Errors
-/// read(2), EINTR included.
+/// read(2), including EINTR.
 pub(crate) fn read(from: BorrowedFd<'_>, bytes: &mut [u8]) -> Result<usize, Errno> {
     nix::unistd::read(from, bytes)
 }
 
-/// Gives where a descriptor stands in a file, and how long that is; `None` if it is none, or says that it is empty.
-pub(crate) fn place_in_file(file: BorrowedFd<'_>) -> Option<(u64, u64)> {
+/// Returns the position of a descriptor in its file, and the size of the file. `None` if it is not seekable or has
+/// size 0, as files of /proc do.
+pub(crate) fn position_and_size(file: BorrowedFd<'_>) -> Option<(u64, u64)> {
     let size = u64::try_from(fstat(file).ok()?.st_size).ok().filter(|size| *size > 0)?;
     Some((u64::try_from(lseek(file, 0, Whence::SeekCur).ok()?).ok()?, size))
 }
 
-/// Has a descriptor stand at an offset.
+/// Sets the position of a descriptor.
 ///
 /// # Errors
 /// lseek(2).
-pub(crate) fn move_to(file: BorrowedFd<'_>, offset: u64) -> Result<(), Errno> {
+pub(crate) fn seek_to(file: BorrowedFd<'_>, offset: u64) -> Result<(), Errno> {
     lseek(file, i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?, Whence::SeekSet).map(drop)
 }
 
-/// Has a descriptor go on so many bytes.
+/// Advances the position of a descriptor.
 ///
 /// # Errors
 /// lseek(2).
@@ -67,8 +66,8 @@ pub(crate) fn skip(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
     lseek(file, i64::try_from(bytes).map_err(|_| Errno::EOVERFLOW)?, Whence::SeekCur).map(drop)
 }
 
-/// Gives where the next bytes that a file really has begin and end, from an offset on (SEEK_DATA, SEEK_HOLE); `None`
-/// if there are none any more.
+/// Returns the start and end of the next data at or after an offset (SEEK_DATA, SEEK_HOLE). `None` if only a hole
+/// follows.
 ///
 /// # Errors
 /// lseek(2).
@@ -84,23 +83,23 @@ pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<Option<(u64
     }
 }
 
-/// Tells whether a descriptor has nothing more to read, by reading a byte of it.
+/// Reads one byte, and returns whether that reached the end.
 ///
 /// # Errors
-/// read(2), EINTR included.
+/// read(2), including EINTR.
 pub(crate) fn is_at_end(from: BorrowedFd<'_>) -> Result<bool, Errno> {
     nix::unistd::read(from, &mut [0]).map(|count| count == 0)
 }
 
-/// Tells whether this process may write files of so many bytes (RLIMIT_FSIZE).
-pub(super) fn may_be_as_large_as(size: u64) -> bool {
+/// Returns whether RLIMIT_FSIZE allows a file of this size.
+pub(super) fn fits_file_size_limit(size: u64) -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to a whole record, which the call fills.
+    // SAFETY: the pointer is to a complete `rlimit`, which the call fills.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
     result == 0 && size <= limit.rlim_cur
 }
 
-/// Makes a pipe larger, so that fewer calls fill it; any answer will do. Gives whether it is a pipe.
+/// Enlarges a pipe, so that fewer calls fill it, and ignores failures. Returns whether the descriptor is a pipe.
 pub(crate) fn widen_pipe(pipe: BorrowedFd<'_>, bytes: c_int) -> bool {
     let Ok(current) = fcntl(pipe, FcntlArg::F_GETPIPE_SZ) else { return false };
     if current < bytes {
@@ -109,16 +108,16 @@ pub(crate) fn widen_pipe(pipe: BorrowedFd<'_>, bytes: c_int) -> bool {
     true
 }
 
-/// A file that is written from where it stands on, and may have holes left in it.
+/// A file that is written from its current position and can have holes.
 #[derive(Debug)]
 pub(crate) struct SparseFile<'a>(BorrowedFd<'a>);
 
 impl<'a> SparseFile<'a> {
-    /// Takes a descriptor that stands at the end of a file.
+    /// Checks that a descriptor is at the end of a file, where skipped bytes become holes.
     ///
     /// # Errors
-    /// lseek(2): ESPIPE if it is no file; EINVAL if it only appends; EEXIST if the file goes on behind that place, where
-    /// holes would leave standing what is there.
+    /// lseek(2): ESPIPE if it is not seekable; EINVAL if it has O_APPEND; EEXIST if the file continues after the
+    /// position, so that skipping would keep the old contents.
     pub(crate) fn begin(file: BorrowedFd<'a>) -> Result<Self, Errno> {
         let position = lseek(file, 0, Whence::SeekCur)?;
         if OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?).contains(OFlag::O_APPEND) {
@@ -127,15 +126,15 @@ impl<'a> SparseFile<'a> {
         if fstat(file)?.st_size > position { Err(Errno::EEXIST) } else { Ok(Self(file)) }
     }
 
-    /// Leaves a hole of so many bytes.
+    /// Leaves a hole of `bytes` bytes.
     ///
     /// # Errors
-    /// lseek(2): EOVERFLOW, EINVAL if files cannot be as large as that.
+    /// lseek(2): EOVERFLOW or EINVAL if a file cannot have that size.
     pub(crate) fn skip(&mut self, bytes: u64) -> Result<(), Errno> {
         skip(self.0, bytes)
     }
 
-    /// Makes the file as long as what was written and skipped.
+    /// Extends the file to the current position, which a hole at the end does not do.
     ///
     /// # Errors
     /// ftruncate(2): EFBIG, EINVAL.

@@ -1,8 +1,8 @@
-//! A thread of another process that cannot vanish unnoticed (ptrace(2)).
+//! A seized thread of another process (ptrace(2)), whose pid cannot be reused.
 //!
-//! A process that exits is normally reaped by its parent at any moment, and its pid is free for another one. While one of its
-//! threads is seized the kernel keeps the process, dead or alive, until this process has let go of it. The thread itself
-//! notices nothing: it is stopped only when asked to, on its way back to user mode, and no call of it fails for that.
+//! A process that exits can be reaped by its parent at any moment, which frees its pid. While one of its threads is
+//! seized, the kernel keeps the process, running or zombie, until this process detaches. The thread is stopped only
+//! on request, when it returns to user mode, and none of its calls fails for that.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const EAGER_LOOKS: u32 = 100;
 /// The pause between later looks.
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// A seized thread, let go when this is dropped; also by the kernel, should this process be killed.
+/// A seized thread. Dropping this detaches from it, as the kernel does if this process is killed.
 #[derive(Debug)]
 pub(crate) struct Seized(Pid);
 
@@ -25,16 +25,16 @@ impl Seized {
     /// Seizes a thread.
     ///
     /// # Errors
-    /// ESRCH if it has exited; EPERM if it is traced already, as by a debugger, or without CAP_SYS_PTRACE.
+    /// ESRCH if it has exited; EPERM if it is already traced, for example by a debugger, or without CAP_SYS_PTRACE.
     pub(crate) fn new(thread: i32) -> Result<Self, Errno> {
         let thread = Pid::from_raw(thread);
         ptrace::seize(thread, Options::empty()).map(|()| Self(thread))
     }
 
-    /// Has it finish its present system call, which `proceed` allows it to, and stop before it returns to user mode. Returns the
-    /// call's result, an int; `None` if the thread exited instead.
+    /// Lets the thread finish its current system call, which `proceed` allows it to, and stops it before it returns
+    /// to user mode. Returns the call's result, an int; `None` if the thread exited instead.
     ///
-    /// The thread must wait in such a way that this does not interrupt its call.
+    /// The thread must be waiting in a state in which the stop request does not interrupt its call.
     pub(crate) fn finish_call(&self, proceed: impl FnOnce()) -> Option<c_int> {
         let interrupted = ptrace::interrupt(self.0);
         proceed();
@@ -66,21 +66,21 @@ impl Seized {
     }
 }
 
-/// Returns the register in which a stopped thread has the result of its last system call; `None` if it has exited.
+/// Returns the result of a stopped thread's last system call; `None` if it has exited.
 #[expect(clippy::cast_possible_truncation, reason = "the result is an int")]
 fn result_register(thread: Pid) -> Option<c_int> {
     #[cfg(target_arch = "x86_64")]
     return ptrace::getregs(thread).ok().map(|registers| registers.rax as c_int);
     #[cfg(target_arch = "aarch64")]
     return ptrace::getregs(thread).ok().map(|registers| registers.regs[0] as c_int);
-    // No calls are received there: see `CAN_LISTEN`.
+    // No calls are received on these architectures: see `CAN_LISTEN`.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     return None;
 }
 
 impl Drop for Seized {
     fn drop(&mut self) {
-        // One that has exited is waited for as all children are.
+        // It fails if the thread has exited.
         let _ = ptrace::detach(self.0, None);
     }
 }

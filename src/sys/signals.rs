@@ -1,4 +1,9 @@
-//! Signals as something to wait for, for commands that have something to clean up.
+//! Signals for commands that have something to clean up: they are recorded instead of ending the program.
+//!
+//! The handler stores the first signal and writes a byte to a pipe, which waits poll. It is installed without
+//! SA_RESTART, so that a blocking call returns EINTR. Its caller then returns `Kind::Interrupted`, and drop guards
+//! detach and remove on the way. `main` raises the signal again with its default action, so that a shell sees why the
+//! program ended. No signal mask is set that a child would inherit.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -10,13 +15,13 @@ use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 
-/// The first signal that came; 0 before.
+/// The first signal received; 0 for none.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
-/// The pipe that the handler writes to, so that a signal between a look and a wait is not missed; -1 before.
+/// The pipe that the handler writes to, so that a signal between the check and poll(2) is not missed; -1 for none.
 static WAKER: AtomicI32 = AtomicI32::new(-1);
 
-/// The signals that ask a program to end, and those that end one that does not expect them.
-const ENDING: [Signal; 8] = [
+/// Signals that request termination, and others whose default action would end the program before it has cleaned up.
+const TERMINATING: [Signal; 8] = [
     Signal::SIGINT,
     Signal::SIGTERM,
     Signal::SIGHUP,
@@ -27,72 +32,71 @@ const ENDING: [Signal; 8] = [
     Signal::SIGUSR2,
 ];
 
-/// Stores the signal and wakes whoever waits.
-extern "C" fn note(signal: c_int) {
-    // Only the first counts: it is the one that `main` raises again.
+/// Stores the signal and writes to the pipe.
+extern "C" fn record(signal: c_int) {
+    // Only the first signal is kept: `main` raises it again.
     let _ = CAUGHT.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
     let errno = Errno::last();
-    // SAFETY: write(2) may be called in a handler; the byte lives through the call, and the descriptor stays open,
-    // since `Watch` never closes it.
+    // SAFETY: write(2) is async-signal-safe; the byte lives through the call, and the descriptor is never closed.
     let _ = unsafe { libc::write(WAKER.load(Ordering::SeqCst), [0_u8].as_ptr().cast(), 1) };
     errno.set();
 }
 
-/// Lets the call that brought the signal return.
-extern "C" fn go_on(_: c_int) {}
+/// Lets the system call that caused the signal return its error.
+extern "C" fn ignore(_: c_int) {}
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
-    /// A signal asked us to end.
+    /// A signal was received.
     Signal(i32),
-    /// The time was up.
-    Time,
-    /// The other descriptor is ready.
+    /// The timeout expired.
+    Timeout,
+    /// The descriptor is readable.
     Ready,
 }
 
-/// Handlers in place: signals that ask the program to end are noted from here on instead of ending it.
+/// Installed signal handlers.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// The end of the pipe that becomes readable when a signal comes.
+    /// Readable once a signal has been received.
     reader: OwnedFd,
 }
 
 impl Watch {
-    /// Puts the handlers in place, and lets through what our caller had blocked. A signal that our caller made us
-    /// ignore stays ignored (nohup(1)), unless `always`.
+    /// Installs the handlers, and unblocks the signals, which the caller may have blocked. A signal that was ignored
+    /// at execve(2) stays ignored (nohup(1)), unless `always` is set.
     ///
     /// # Errors
-    /// pipe2(2) or sigaction(2), which fail for want of descriptors alone.
+    /// pipe2(2), sigaction(2).
     pub(crate) fn new(always: bool) -> Result<Self, Errno> {
         let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         WAKER.store(writer.as_raw_fd(), Ordering::SeqCst);
-        // A handler may come at any time until the end, and so the descriptor it writes to is left open for good.
+        // The handler can run until the end of the process, so the descriptor must never be closed.
         std::mem::forget(writer);
-        let noting = SigAction::new(SigHandler::Handler(note), SaFlags::empty(), SigSet::empty());
-        for signal in ENDING {
-            // SAFETY: `note` calls nothing but atomics and write(2), which handlers may.
-            let before = unsafe { sigaction(signal, &noting) }?;
+        let recording = SigAction::new(SigHandler::Handler(record), SaFlags::empty(), SigSet::empty());
+        for signal in TERMINATING {
+            // SAFETY: `record` only uses atomics and write(2), which are async-signal-safe.
+            let before = unsafe { sigaction(signal, &recording) }?;
             if matches!(before.handler(), SigHandler::SigIgn) && !always {
-                // SAFETY: this puts back what was there before.
+                // SAFETY: this restores the previous disposition.
                 unsafe { sigaction(signal, &before) }?;
             }
         }
-        // A file that may not grow any more (RLIMIT_FSIZE) shall be an error of the call, and leave time to clean up.
-        let nothing = SigAction::new(SigHandler::Handler(go_on), SaFlags::SA_RESTART, SigSet::empty());
-        // SAFETY: `go_on` does nothing.
-        unsafe { sigaction(Signal::SIGXFSZ, &nothing) }?;
-        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(ENDING)), None)?;
+        // Exceeding RLIMIT_FSIZE must be an error of write(2) (EFBIG), so that the command can clean up.
+        let ignoring = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY: `ignore` does nothing.
+        unsafe { sigaction(Signal::SIGXFSZ, &ignoring) }?;
+        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(TERMINATING)), None)?;
         Ok(Self { reader })
     }
 
-    /// Waits for a signal, for a time, and for a descriptor to become readable, whichever comes first.
+    /// Waits for a signal, a timeout, or a descriptor to become readable, whichever comes first.
     ///
     /// # Errors
-    /// poll(2), which fails for want of memory alone.
-    pub(crate) fn wait(&self, at_most: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<Wake, Errno> {
-        let deadline = at_most.map(|time| std::time::Instant::now() + time);
+    /// poll(2): ENOMEM.
+    pub(crate) fn wait(&self, timeout: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<Wake, Errno> {
+        let deadline = timeout.map(|time| std::time::Instant::now() + time);
         loop {
             if let Some(signal) = caught() {
                 return Ok(Wake::Signal(signal));
@@ -102,9 +106,9 @@ impl Watch {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(std::time::Instant::now());
                     if left.is_zero() {
-                        return Ok(Wake::Time);
+                        return Ok(Wake::Timeout);
                     }
-                    // Rounded up, so that the last millisecond is not spent in a spin.
+                    // Rounded up: the last fraction of a millisecond would be a busy loop.
                     PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
                 }
             };
@@ -119,7 +123,7 @@ impl Watch {
     }
 }
 
-/// Gives the signal that asked the program to end, if one has come since a [`Watch`] was made.
+/// Returns the first signal received since a [`Watch`] was created.
 pub(crate) fn caught() -> Option<i32> {
     match CAUGHT.load(Ordering::SeqCst) {
         0 => None,
@@ -127,19 +131,19 @@ pub(crate) fn caught() -> Option<i32> {
     }
 }
 
-/// Ends this process by a signal, as if no handler had been there.
+/// Raises a signal with its default action, which ends this process.
 pub(crate) fn raise(signal: i32) {
     if let Ok(signal) = Signal::try_from(signal) {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: the default action runs no code of ours.
+        // SAFETY: the default action runs no code of this program.
         let _ = unsafe { sigaction(signal, &default) };
         let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter([signal])), None);
         let _ = nix::sys::signal::raise(signal);
     }
 }
 
-/// Blocks all signals but those that cannot be, for good.
+/// Blocks all signals except SIGKILL and SIGSTOP, permanently.
 pub(crate) fn block_signals() {
-    // It fails for no set of signals.
+    // The call fails only for invalid pointers.
     let _ = SigSet::all().thread_block();
 }

@@ -1,4 +1,14 @@
-//! shmget(2) and shmctl(2), a function for each thing they do.
+//! shmget(2) and shmctl(2): one function for each operation.
+//!
+//! A removed id and an id that never existed both return EINVAL. So does SHM_STAT_ANY for an empty slot, and on
+//! kernels that do not know it.
+//!
+//! SHM_STAT_ANY takes an index into the kernel's table; all other commands take an id. Given an id, it ignores the
+//! sequence number and returns the segment that now occupies the slot: the returned id must be compared. It requires
+//! no read permission, and so replaces IPC_STAT for segments that the caller cannot read. The program never computes
+//! an index from an id, since the relation depends on how the kernel was booted.
+//!
+//! IPC_RMID sets the key to 0 at once. Mappings keep the old key in their names, and the mark is never cleared.
 
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -6,17 +16,17 @@ use std::ptr;
 use nix::libc::{self, c_int, shmid_ds};
 
 use super::kernel::{IPC_INFO, SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT, SHM_STAT_ANY, ShmInfo64, ShmUse};
-use super::{On, SysError};
+use super::{Subject, SysError};
 use crate::model::{Key, Mode, Segment, ShmId, Stamp};
 
-/// How shmget shall make a segment.
+/// How shmget(2) creates a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CreateFlags {
     /// Permission bits.
     pub(crate) mode: Mode,
-    /// Huge pages, of the size with this logarithm, or of the system's default size.
+    /// SHM_HUGETLB, with log2 of the page size or the system's default size.
     pub(crate) huge: Option<Option<u32>>,
-    /// SHM_NORESERVE: promise no memory.
+    /// SHM_NORESERVE: do not reserve memory.
     pub(crate) no_reserve: bool,
 }
 
@@ -34,7 +44,7 @@ impl CreateFlags {
         bits
     }
 
-    /// Takes them back out of the flags of shmget(2).
+    /// Parses the flags of shmget(2).
     pub(crate) fn from_kernel(bits: c_int) -> Self {
         let mode = Mode::from_kernel(bits.cast_unsigned());
         let logarithm = bits.cast_unsigned() >> SHM_HUGE_SHIFT;
@@ -43,20 +53,16 @@ impl CreateFlags {
     }
 }
 
-/// Limits as IPC_INFO tells them.
+/// The limits that IPC_INFO returns; sizes in bytes, `shmall` in pages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stats {
-    /// Most segments.
+pub(crate) struct IpcInfo {
     pub(crate) shmmni: u64,
-    /// Largest segment in bytes.
     pub(crate) shmmax: u64,
-    /// Most pages.
     pub(crate) shmall: u64,
-    /// Smallest segment in bytes.
     pub(crate) shmmin: u64,
 }
 
-/// Creates a segment; with a key other than private, only if none has that key (IPC_EXCL).
+/// Creates a segment. With a key other than IPC_PRIVATE, fails if the key is taken (IPC_EXCL).
 ///
 /// # Errors
 /// shmget(2): EEXIST, EINVAL, ENOSPC, ENOMEM, EPERM.
@@ -64,30 +70,29 @@ pub(crate) fn create(key: Key, size: u64, flags: CreateFlags) -> Result<ShmId, S
     shmget(key, size, flags.to_kernel() | libc::IPC_CREAT | libc::IPC_EXCL)
 }
 
-/// Finds the segment that a key names; asks for no permission. `size` above its own is EINVAL, 0 fits all.
+/// Returns the id of the segment with a key. Requires no permission. A `size` of 0 matches every segment.
 ///
 /// # Errors
-/// shmget(2): ENOENT if there is none, EINVAL if it is smaller.
+/// shmget(2): ENOENT if there is none, EINVAL if the segment is smaller than `size`.
 pub(crate) fn find_key(key: Key, size: u64) -> Result<ShmId, SysError> {
     shmget(key, size, 0)
 }
 
-/// Calls shmget(2).
 fn shmget(key: Key, size: u64, flags: c_int) -> Result<ShmId, SysError> {
-    let on = On::Key(key);
+    let target = Subject::Key(key);
     let size =
-        usize::try_from(size).map_err(|_| SysError { errno: nix::errno::Errno::EINVAL, call: "shmget", target: on })?;
+        usize::try_from(size).map_err(|_| SysError { errno: nix::errno::Errno::EINVAL, call: "shmget", target })?;
     // SAFETY: shmget takes no pointer.
     let id = unsafe { libc::shmget(key.to_kernel(), size, flags) };
-    ShmId::new(id).ok_or_else(|| SysError::last("shmget", on))
+    ShmId::new(id).ok_or_else(|| SysError::last("shmget", target))
 }
 
-/// Reads the record of a segment (IPC_STAT); wants the right to read it.
+/// Reads the record of a segment (IPC_STAT). Requires read permission.
 ///
 /// # Errors
-/// shmctl(2): EINVAL or EIDRM if it is gone, EACCES without the right.
+/// shmctl(2): EINVAL or EIDRM if it was removed, EACCES.
 pub(crate) fn stat(id: ShmId) -> Result<Segment, SysError> {
-    let (_, record) = read_record(id.raw(), libc::IPC_STAT, "shmctl IPC_STAT", On::Id(id))?;
+    let (_, record) = read_record(id.raw(), libc::IPC_STAT, "shmctl IPC_STAT", Subject::Id(id))?;
     Ok(segment(id, &record))
 }
 
@@ -99,17 +104,17 @@ pub(crate) fn stat_index(index: i32) -> Result<Segment, SysError> {
     stat_place(index, SHM_STAT_ANY, "shmctl SHM_STAT_ANY")
 }
 
-/// Reads the record of a segment whatever its permissions are (SHM_STAT_ANY, Linux 4.17).
+/// Reads the record of a segment regardless of permissions (SHM_STAT_ANY, Linux 4.17).
 ///
-/// The call goes by the id's place in the table alone, and gives whatever segment is there: `None` if it is another.
+/// The call uses only the index part of the id. Returns `None` if the slot holds another segment now.
 ///
 /// # Errors
-/// shmctl(2): EINVAL for an empty place and on older kernels alike; EPERM or ENOSYS in some sandboxes.
+/// shmctl(2): EINVAL for an empty slot, and on older kernels; EPERM or ENOSYS in some sandboxes.
 pub(crate) fn stat_any(id: ShmId) -> Result<Option<Segment>, SysError> {
     stat_index(id.raw()).map(|found| Some(found).filter(|found| found.id == id))
 }
 
-/// Reads the record at a place of the kernel's table if the caller may read that segment (SHM_STAT).
+/// Reads the record at an index of the kernel's table (SHM_STAT). Requires read permission.
 ///
 /// # Errors
 /// shmctl(2): EINVAL for an empty place, EACCES without the right.
@@ -119,30 +124,29 @@ pub(crate) fn stat_index_readable(index: i32) -> Result<Segment, SysError> {
 
 /// Reads a record by index; the call returns the id that stands there.
 fn stat_place(index: i32, command: c_int, call: &'static str) -> Result<Segment, SysError> {
-    let (id, record) = read_record(index, command, call, On::Index(index))?;
-    let id = ShmId::new(id).ok_or_else(|| SysError::last(call, On::Index(index)))?;
+    let (id, record) = read_record(index, command, call, Subject::Index(index))?;
+    let id = ShmId::new(id).ok_or_else(|| SysError::last(call, Subject::Index(index)))?;
     Ok(segment(id, &record))
 }
 
 /// Calls shmctl(2) with a command that fills a `shmid_ds`.
-fn read_record(number: i32, command: c_int, call: &'static str, on: On) -> Result<(i32, shmid_ds), SysError> {
+fn read_record(number: i32, command: c_int, call: &'static str, target: Subject) -> Result<(i32, shmid_ds), SysError> {
     let mut record = MaybeUninit::<shmid_ds>::zeroed();
-    // SAFETY: the buffer is a whole `shmid_ds`, which is what these commands write.
+    // SAFETY: the buffer is a complete `shmid_ds`, which is what these commands write.
     let result = unsafe { libc::shmctl(number, command, record.as_mut_ptr()) };
     if result < 0 {
-        return Err(SysError::last(call, on));
+        return Err(SysError::last(call, target));
     }
-    // SAFETY: it was zeroed, and every field is an integer, for which any bits are a value.
+    // SAFETY: it was zeroed, and every field is an integer, for which all bit patterns are valid.
     Ok((result, unsafe { record.assume_init() }))
 }
 
-/// Turns the kernel's record into ours.
 fn segment(id: ShmId, record: &shmid_ds) -> Segment {
     let perm = &record.shm_perm;
     #[cfg(not(target_env = "musl"))]
     let key = perm.__key;
     #[cfg(target_env = "musl")]
-    #[expect(deprecated, reason = "its name in this version of the crate, which will change")]
+    #[expect(deprecated, reason = "the field's name in this version of libc")]
     let key = perm.__ipc_perm_key;
     let mode = u32::from(perm.mode);
     let pid = |pid: i32| (pid != 0).then_some(pid);
@@ -179,58 +183,57 @@ fn segment(id: ShmId, record: &shmid_ds) -> Segment {
     }
 }
 
-/// Changes owner, group and mode at once (IPC_SET); moves ctime.
+/// Changes owner, group and mode together (IPC_SET). Updates ctime.
 ///
 /// # Errors
-/// shmctl(2): EINVAL or EIDRM if it is gone, EPERM without the right.
+/// shmctl(2): EINVAL or EIDRM if it was removed, EPERM.
 pub(crate) fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), SysError> {
-    // SAFETY: every field of `shmid_ds` is an integer, for which zero is a value.
+    // SAFETY: every field of `shmid_ds` is an integer, for which zero is valid.
     let mut record: shmid_ds = unsafe { MaybeUninit::zeroed().assume_init() };
     record.shm_perm.uid = uid;
     record.shm_perm.gid = gid;
-    record.shm_perm.mode = widened(mode.bits());
-    // SAFETY: the pointer is to a whole `shmid_ds` that lives through the call; IPC_SET only reads it.
+    record.shm_perm.mode = to_mode_field(mode.bits());
+    // SAFETY: the pointer is to a complete `shmid_ds` that lives through the call; IPC_SET only reads it.
     let result = unsafe { libc::shmctl(id.raw(), libc::IPC_SET, &raw mut record) };
-    if result < 0 { Err(SysError::last("shmctl IPC_SET", On::Id(id))) } else { Ok(()) }
+    if result < 0 { Err(SysError::last("shmctl IPC_SET", Subject::Id(id))) } else { Ok(()) }
 }
 
-/// Widens permission bits to the field's type, which is not the same on every architecture.
-fn widened<T: From<u16>>(bits: u16) -> T {
+/// Converts permission bits to the type of `ipc_perm.mode`, which differs between architectures.
+fn to_mode_field<T: From<u16>>(bits: u16) -> T {
     T::from(bits)
 }
 
-/// Removes a segment, or marks it for destruction while it is attached (IPC_RMID).
+/// Removes a segment, or marks it for destruction if it is attached (IPC_RMID).
 ///
 /// # Errors
-/// shmctl(2): EINVAL or EIDRM if it is gone, EPERM without the right.
+/// shmctl(2): EINVAL or EIDRM if it was removed, EPERM.
 pub(crate) fn remove(id: ShmId) -> Result<(), SysError> {
     control(id, libc::IPC_RMID, "shmctl IPC_RMID")
 }
 
-/// Locks a segment's pages in memory as they come (SHM_LOCK).
+/// Locks the pages of a segment in memory as they are allocated (SHM_LOCK).
 ///
 /// # Errors
-/// shmctl(2): EPERM without the right, ENOMEM over RLIMIT_MEMLOCK, EINVAL or EIDRM if it is gone.
+/// shmctl(2): EPERM, ENOMEM over RLIMIT_MEMLOCK, EINVAL or EIDRM if it was removed.
 pub(crate) fn lock(id: ShmId) -> Result<(), SysError> {
     control(id, libc::SHM_LOCK, "shmctl SHM_LOCK")
 }
 
-/// Lets a segment's pages be swapped again (SHM_UNLOCK).
+/// Unlocks the pages of a segment (SHM_UNLOCK).
 ///
 /// # Errors
-/// shmctl(2): EPERM without the right, EINVAL or EIDRM if it is gone.
+/// shmctl(2): EPERM, EINVAL or EIDRM if it was removed.
 pub(crate) fn unlock(id: ShmId) -> Result<(), SysError> {
     control(id, libc::SHM_UNLOCK, "shmctl SHM_UNLOCK")
 }
 
-/// Calls shmctl(2) with a command that has no argument.
 fn control(id: ShmId, command: c_int, call: &'static str) -> Result<(), SysError> {
     // SAFETY: these commands ignore the pointer.
     let result = unsafe { libc::shmctl(id.raw(), command, ptr::null_mut()) };
-    if result < 0 { Err(SysError::last(call, On::Id(id))) } else { Ok(()) }
+    if result < 0 { Err(SysError::last(call, Subject::Id(id))) } else { Ok(()) }
 }
 
-/// Gives the highest place in use of the kernel's table; 0 also when the table is empty.
+/// Returns the highest index in use in the kernel's table (IPC_INFO); 0 also if the table is empty.
 ///
 /// # Errors
 /// shmctl(2): EPERM or ENOSYS in some sandboxes.
@@ -242,20 +245,20 @@ pub(crate) fn highest_index() -> Result<i32, SysError> {
 ///
 /// # Errors
 /// shmctl(2): EPERM or ENOSYS in some sandboxes.
-pub(crate) fn info() -> Result<Stats, SysError> {
+pub(crate) fn info() -> Result<IpcInfo, SysError> {
     let (_, info) = read_info()?;
-    Ok(Stats { shmmni: info.shmmni, shmmax: info.shmmax, shmall: info.shmall, shmmin: info.shmmin })
+    Ok(IpcInfo { shmmni: info.shmmni, shmmax: info.shmmax, shmall: info.shmall, shmmin: info.shmmin })
 }
 
-/// Calls shmctl(2) with IPC_INFO.
 fn read_info() -> Result<(i32, ShmInfo64), SysError> {
     let mut info = ShmInfo64::default();
     // SAFETY: IPC_INFO writes a `struct shminfo64`, which `ShmInfo64` mirrors, through the pointer.
     let highest = unsafe { libc::shmctl(0, IPC_INFO, (&raw mut info).cast()) };
-    if highest < 0 { Err(SysError::last("shmctl IPC_INFO", On::Nothing)) } else { Ok((highest, info)) }
+    if highest < 0 { Err(SysError::last("shmctl IPC_INFO", Subject::None)) } else { Ok((highest, info)) }
 }
 
-/// Counts segments, pages, resident and swapped pages (SHM_INFO); the kernel walks all segments for it.
+/// Returns the number of segments, pages, resident pages and swapped pages (SHM_INFO). The kernel walks all segments
+/// for this.
 ///
 /// # Errors
 /// shmctl(2): EPERM or ENOSYS in some sandboxes.
@@ -264,7 +267,7 @@ pub(crate) fn usage() -> Result<(u64, u64, u64, u64), SysError> {
     // SAFETY: SHM_INFO writes a `struct shm_info`, which `ShmUse` mirrors, through the pointer.
     let result = unsafe { libc::shmctl(0, SHM_INFO, (&raw mut used).cast()) };
     if result < 0 {
-        return Err(SysError::last("shmctl SHM_INFO", On::Nothing));
+        return Err(SysError::last("shmctl SHM_INFO", Subject::None));
     }
     Ok((u64::from(used.used_ids.cast_unsigned()), used.shm_tot, used.shm_rss, used.shm_swp))
 }

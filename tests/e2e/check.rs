@@ -307,7 +307,7 @@ fn unknowns() -> Vec<Trial> {
             nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
             let pipe = pipe.to_str().unwrap();
             run(["check", "--ns", pipe]).exits(3);
-            run(["list", "--ns", pipe]).exits(1).says("is no IPC namespace");
+            run(["list", "--ns", pipe]).exits(1).says("is not an IPC namespace");
         }),
         trial("check::a_usage_error_is_unknown", || {
             for arguments in [

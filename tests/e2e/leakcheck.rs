@@ -220,8 +220,7 @@ fn isolated() -> Vec<Trial> {
         trial("leakcheck::five_hundred_are_told_each", || {
             let made: Vec<i32> = (1..=500).collect();
             let (ran, report) = reported(&["--isolate", "always"], &making(&made));
-            let ran =
-                ran.exits(65).says("warning: 500 leaked segments (2000 KiB, 0 B resident)");
+            let ran = ran.exits(65).says("warning: 500 leaked segments (2000 KiB, 0 B resident)");
             assert_eq!(keys(&report["leaked"]), made);
             assert_eq!(ran.stderr.matches("leaked: segment ").count(), 500);
         }),
@@ -240,10 +239,7 @@ fn isolated() -> Vec<Trial> {
             let pid: i32 = ran.stdout.trim().parse().unwrap();
             let ran = ran.exits(65);
             assert!(ran.stderr.contains(&format!("still attached by pid {pid} of ")), "{ran:?}");
-            assert!(
-                ran.stderr.contains("1 still attached by processes that the command left running"),
-                "{ran:?}"
-            );
+            assert!(ran.stderr.contains("1 still attached by processes that the command left running"), "{ran:?}");
             assert_eq!(keys(&report["leaked"]), [7, 8]);
             let held = &report["leaked"][0];
             assert_eq!((&held["attachments"][0]["pid"], &held["state"]), (&json!(pid), &json!("in-use")));
@@ -343,7 +339,7 @@ fn refusals() -> Vec<Trial> {
         root_trial("leakcheck::an_unprivileged_user_is_told_that_it_is_not_isolated_and_how_to", || {
             let mut command = shmadm_as(NOBODY);
             command.args(["leakcheck", "--", "id", "-u"]).env("PATH", "/usr/bin:/bin");
-            let ran = finish(&mut command).exits(0).says("not isolated (it takes CAP_SYS_ADMIN)");
+            let ran = finish(&mut command).exits(0).says("not isolated (requires CAP_SYS_ADMIN)");
             assert!(ran.stderr.contains("`--isolate always`"), "{ran:?}");
             assert_eq!(ran.stdout, "65534\n");
             let mut command = shmadm_as(NOBODY);
@@ -380,7 +376,7 @@ fn refusals() -> Vec<Trial> {
             let mut command = Command::new("unshare");
             command.args(["--user", program, "leakcheck", "--isolate", "always", "--", "true"]);
             let ran = Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap());
-            ran.exits(125).says("has no number in the present user namespace");
+            ran.exits(125).says("your uid is not mapped in the current user namespace");
         }),
         root_trial("leakcheck::a_command_outlives_its_supervisor", || {
             let mut command = leakcheck(&["-q"], "echo ready; read line; echo $line");

@@ -218,7 +218,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let run_as_nobody = |command: &str| {
                 finish(shmadm_as(NOBODY).args(["leakcheck", "--isolate", "always", "--", command]).env("PATH", &path))
             };
-            run_as_nobody("no-such-command").exits(127).says("it is in no directory of PATH");
+            run_as_nobody("no-such-command").exits(127).says("not found in PATH");
             run_as_nobody("true").exits(0);
         }),
         trial("leakcheck::a_report_that_outgrows_its_limit_is_a_failure_and_no_signal", || {

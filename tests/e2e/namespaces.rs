@@ -143,20 +143,20 @@ fn one() -> Vec<Trial> {
         }),
         trial("namespaces::what_is_no_namespace_is_told", || {
             for (place, code, says) in [
-                ("", 2, "is no namespace"),
-                ("0", 2, "is no namespace"),
+                ("", 2, "invalid namespace"),
+                ("0", 2, "invalid namespace"),
                 ("-1", 2, ""),
-                ("+1", 2, "is no namespace"),
-                ("12abc", 2, "is no namespace"),
-                ("010", 2, "is no namespace"),
-                ("ipc:[x]", 2, "is no namespace"),
-                ("ipc:[]", 2, "is no namespace"),
-                ("4294967296", 2, "is no namespace"),
-                ("2147483647", 1, "there is no such process"),
+                ("+1", 2, "invalid namespace"),
+                ("12abc", 2, "invalid namespace"),
+                ("010", 2, "invalid namespace"),
+                ("ipc:[x]", 2, "invalid namespace"),
+                ("ipc:[]", 2, "invalid namespace"),
+                ("4294967296", 2, "invalid namespace"),
+                ("2147483647", 1, "no such process in this /proc"),
                 ("/nonexistent/ns", 1, "(ENOENT, open)"),
-                ("/dev/null", 1, "it is no IPC namespace"),
-                ("/proc/self/ns/net", 1, "it is no IPC namespace"),
-                ("/", 1, "it is no IPC namespace"),
+                ("/dev/null", 1, "it is not an IPC namespace"),
+                ("/proc/self/ns/net", 1, "it is not an IPC namespace"),
+                ("/", 1, "it is not an IPC namespace"),
             ] {
                 let ran = run(["--ns", place, "create", "--json"]).exits(code);
                 assert!(ran.stderr.contains(says), "{place:?}: {ran:?}");

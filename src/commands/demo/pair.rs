@@ -6,11 +6,11 @@ use std::os::fd::AsFd;
 
 use super::teller::Teller;
 use super::{Context, PaceArgs, USUAL_KEY};
-use crate::act::{self, Attachment, Creation, Opened, Outcome, Place, Removal, Use};
+use crate::act::{self, Address, Attachment, Creation, Opened, Outcome, Removal, Use};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId};
-use crate::process::{Ended, Interrupts, Role, starts_together};
+use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
 use crate::query::segment;
 
 /// The bytes of the integer.
@@ -23,8 +23,8 @@ const LARGEST: i32 = 999;
 /// # Errors
 /// The segment cannot be had, or may not be written since it is not the demo's (Refused); or a signal other than Ctrl-C and SIGTERM came.
 pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<Exit, Error> {
-    let interrupts = Interrupts::note()?;
-    let mut teller = Teller::new(role.word());
+    let interrupts = Interrupts::watch()?;
+    let mut teller = Teller::new(role.as_str());
     let key = pace.key()?.unwrap_or(USUAL_KEY);
     let creation = Creation {
         key: KeySpec::Key(key),
@@ -49,7 +49,7 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     teller.call(context, step, call, id.to_string())?;
 
     // A segment of the whole demo's stays when we detach; so does one that we have made, until we remove it.
-    let purpose = if made.is_some() || starts_together() { Use::Holding } else { Use::Passing };
+    let purpose = if made.is_some() || is_demo_child() { Use::Holding } else { Use::Passing };
     // One that was there may be another program's.
     let guarded = role == Role::Writer && made.is_none();
     let seen = find(id, context)?;
@@ -61,12 +61,12 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     }
     let mut attachment = attach(role, &seen, purpose, context, &mut teller)?;
     let ended = match until_told(&interrupts) {
-        Ok(Ended::Ready) => check(&attachment, guarded, pace, context)
+        Ok(WaitOutcome::Ready) => check(&attachment, guarded, pace, context)
             .and_then(|()| take_turns(role, pace, context, &mut teller, &mut attachment, &interrupts)),
         ended => ended,
     };
     let ended = match ended {
-        Ok(Ended::Time) => until_told(&interrupts),
+        Ok(WaitOutcome::Timeout) => until_told(&interrupts),
         ended => ended,
     };
     let address = attachment.address();
@@ -80,8 +80,8 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
         made.into_id();
     }
     match ended {
-        Ended::Signal(signal) => Ok(Exit::Signal(signal)),
-        Ended::Asked(_) | Ended::Time | Ended::Ready => Ok(Exit::Done),
+        WaitOutcome::Signal(signal) => Ok(Exit::Signal(signal)),
+        WaitOutcome::Terminate(_) | WaitOutcome::Timeout | WaitOutcome::Ready => Ok(Exit::Done),
     }
 }
 
@@ -104,7 +104,7 @@ fn attach(
         Role::Writer => (Access::ReadWrite, "0"),
         Role::Reader => (Access::ReadOnly, "SHM_RDONLY"),
     };
-    let attachment = act::attach(&context.system, seen, access, Place::Any, false, purpose)?;
+    let attachment = act::attach(&context.system, seen, access, Address::Any, false, purpose)?;
     let call = format!("shmat({id}, NULL, {flags})");
     teller.call(context, "attach", call, format!("{:#x}", attachment.address()))?;
     Range::within(id, attachment.size(), 0, Some(INTEGER))?;
@@ -147,12 +147,12 @@ fn refusal(id: ShmId, cause: String, pace: &PaceArgs, context: &Context) -> Erro
 
 /// Waits for the word of the whole demo, where this half was started beside the other: a byte on standard input for
 /// each step that both must have reached.
-fn until_told(interrupts: &Interrupts) -> Result<Ended, Error> {
-    if !starts_together() {
-        return Ok(Ended::Ready);
+fn until_told(interrupts: &Interrupts) -> Result<WaitOutcome, Error> {
+    if !is_demo_child() {
+        return Ok(WaitOutcome::Ready);
     }
     let ended = interrupts.wait(None, Some(std::io::stdin().as_fd()))?;
-    if ended == Ended::Ready {
+    if ended == WaitOutcome::Ready {
         // The end instead of a byte means that the whole demo is gone, and the next wait returns at once as well.
         // Unbuffered, since what follows is for the next wait.
         let word = std::io::stdin().as_fd().try_clone_to_owned();
@@ -169,7 +169,7 @@ fn take_turns(
     teller: &mut Teller,
     attachment: &mut Attachment,
     interrupts: &Interrupts,
-) -> Result<Ended, Error> {
+) -> Result<WaitOutcome, Error> {
     let place = format!("*(int32_t *){:#x}", attachment.address());
     // Half a round apart, so that a writer and a reader that start together see each value.
     let mut wait = match role {
@@ -179,7 +179,7 @@ fn take_turns(
     let mut round = 0;
     loop {
         match interrupts.wait(Some(wait), None)? {
-            Ended::Time | Ended::Ready => wait = pace.interval(),
+            WaitOutcome::Timeout | WaitOutcome::Ready => wait = pace.interval(),
             ended => return Ok(ended),
         }
         let value = match role {
@@ -193,7 +193,7 @@ fn take_turns(
         teller.used(context, place.clone(), value)?;
         round += 1;
         if pace.rounds == Some(round) || context.ui.is_closed() {
-            return Ok(Ended::Time);
+            return Ok(WaitOutcome::Timeout);
         }
     }
 }

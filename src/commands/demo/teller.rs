@@ -110,7 +110,7 @@ impl Teller {
         let who = format!("{} {}", event.role, event.pid);
         let line = match (&event.call, &event.result, event.value) {
             (Some(call), Some(result), _) => format!("   {who:<16} {call} = {result}"),
-            (Some(call), None, Some(value)) if event.role == Role::Writer.word() => {
+            (Some(call), None, Some(value)) if event.role == Role::Writer.as_str() => {
                 format!("   {who:<16} {call} = {value}")
             }
             (Some(call), None, Some(value)) => format!("   {who:<16} {call} is {value}"),

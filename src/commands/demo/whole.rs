@@ -7,7 +7,7 @@ use super::{Context, PaceArgs, USUAL_KEY};
 use crate::act::{self, Creation, Opened, Outcome, Removal, Unfinished};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
-use crate::process::{Ended, Interrupts, Pair};
+use crate::process::{Interrupts, Pair, WaitOutcome};
 use crate::query::{call_stat, rmid_forced, segment};
 
 /// How long the pair may be silent before a look whether it is there still.
@@ -26,7 +26,7 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
             .hint("turn that off: `sysctl -w kernel.shm_rmid_forced=0`")
             .hint("or leave --keep out, and see it die: `shmadm demo`"));
     }
-    let interrupts = Interrupts::note()?;
+    let interrupts = Interrupts::watch()?;
     let mut teller = Teller::new("demo");
     let (made, key) = create(pace, context, &mut teller)?;
     let id = made.id();
@@ -125,12 +125,12 @@ fn attach_use_detach(
     loop {
         if !pair.has_line() {
             match interrupts.wait(Some(LOOK), pair.descriptor())? {
-                Ended::Ready => {}
-                Ended::Time => {
+                WaitOutcome::Ready => {}
+                WaitOutcome::Timeout => {
                     pair.check()?;
                     continue;
                 }
-                Ended::Asked(_) | Ended::Signal(_) => break,
+                WaitOutcome::Terminate(_) | WaitOutcome::Signal(_) => break,
             }
         }
         let Some(line) = pair.line()? else { break };
