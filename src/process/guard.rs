@@ -65,10 +65,7 @@ impl Guard {
         Ok(Self { child, requests: Some(requests), answers: BufReader::new(answers) })
     }
 
-    /// Has the guard create a segment, as [`sys::create`] does; returns the result of its shmget(2).
-    ///
-    /// # Errors
-    /// The guard exited before it answered, or a signal asked this process to end.
+    /// Asks the guard to create a segment, as [`sys::create`] does. Returns the result of its shmget(2).
     pub(crate) fn create(
         &mut self,
         interrupts: &Interrupts,

@@ -53,7 +53,7 @@ impl StartedHolder {
         &self.attached
     }
 
-    /// Lets the holder run after this process exits.
+    /// Keeps the holder running after this process exits.
     pub(crate) fn keep(mut self) {
         self.kept = true;
     }

@@ -150,5 +150,5 @@ fn refused(error: SysError, cause: String) -> Error {
     Error::new(Kind::Permission, "cannot isolate the command")
         .os(error.errno, error.call)
         .cause(cause)
-        .hint("run it in this IPC namespace and attribute leaks by the creating process: `shmadm … --isolate never`")
+        .hint("run it in this IPC namespace: `shmadm leakcheck --isolate never -- COMMAND`")
 }

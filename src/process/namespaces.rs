@@ -139,13 +139,14 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
     match spec {
         Spec::Path(path) => sys::open_nonblocking(path).map_err(|error| {
             let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-            let cause = if denied { "requires permission to inspect that process or search that directory" } else { "" };
+            let cause =
+                if denied { "requires permission to inspect that process or search that directory" } else { "" };
             failed(error, cause, format!("cannot open the namespace {text}"))
         }),
         Spec::Pid(pid) => open_by_pid(system, *pid).map_err(|error| {
             let cause = match error.kind() {
                 std::io::ErrorKind::PermissionDenied if looks_into_all(system) => {
-                    "not permitted even with CAP_SYS_PTRACE: the process is in another user namespace or protected by a security module"
+                    "not permitted even with CAP_SYS_PTRACE: another user namespace or a security module protects it"
                 }
                 std::io::ErrorKind::NotFound => "no such process in this /proc",
                 std::io::ErrorKind::PermissionDenied => {

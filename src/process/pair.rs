@@ -90,7 +90,7 @@ impl Pair {
         self.output.as_ref().is_some_and(|output| output.buffer().contains(&b'\n'))
     }
 
-    /// Lets both use the memory.
+    /// Allows both to use the memory.
     pub(crate) fn begin(&mut self) {
         for input in &mut self.inputs {
             // Fails if the process has exited, which `check` reports.
@@ -98,7 +98,7 @@ impl Pair {
         }
     }
 
-    /// Lets both detach.
+    /// Allows both to detach.
     pub(crate) fn end(&mut self) {
         self.inputs.clear();
     }

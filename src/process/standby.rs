@@ -58,7 +58,7 @@ impl Standby {
         let _ = self.to_standby.as_mut().map(|pipe| pipe.write_all(&call.to_ne_bytes()));
     }
 
-    /// Lets it take over.
+    /// Closes the pipe, so that the standby takes over.
     pub(super) fn release(&mut self) {
         self.to_standby = None;
     }

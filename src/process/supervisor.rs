@@ -95,10 +95,10 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
         (child, Observed::Calls(tracer))
     } else {
         let mut descendants = Descendants::before_command(system, max_observed());
-        let command_held = launch(inherited, command)?;
-        let arguments: Vec<String> = command.iter().map(|word| lossless(word.as_encoded_bytes())).collect();
-        descendants.observe_command(system, command_held.pid, &arguments.join(" "));
-        (command_held.pid, Observed::Descendants(descendants))
+        let launched = launch(inherited, command)?;
+        let arguments: Vec<String> = command.iter().map(|argument| lossless(argument.as_encoded_bytes())).collect();
+        descendants.observe_command(system, launched.pid, &arguments.join(" "));
+        (launched.pid, Observed::Descendants(descendants))
     };
     let mut next_look = Instant::now();
     let mut code = None;
@@ -224,7 +224,7 @@ fn cannot_trace(error: sys::SysError) -> Error {
                 "requires CAP_SYS_ADMIN in the current user namespace; the alternative, no_new_privs, would take the \
                  privileges of setuid programs away",
             )
-            .hint("trace in a new user namespace: `shmadm … --isolate always`"),
+            .hint("trace in a new user namespace: `shmadm leakcheck --isolate always --trace -- COMMAND`"),
         Errno::EBUSY => failed
             .cause("another process already receives this process's system calls: a container runtime or another trace")
             .hint("without --trace, leaks are reported as well, but some are unattributed"),
@@ -262,7 +262,7 @@ impl Tracer {
         self.open.then(|| PollFd::new(self.listener.as_fd(), PollFlags::POLLIN))
     }
 
-    /// Lets a call proceed, and records which segment it creates.
+    /// Answers a call, and records which segment it creates.
     fn answer(&mut self, system: &System, events: PollFlags) {
         if !events.contains(PollFlags::POLLIN) {
             self.open = !events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR);
@@ -277,7 +277,7 @@ impl Tracer {
         }
     }
 
-    /// Lets a call proceed that can create a segment, and binds the segment to its caller.
+    /// Answers a call that can create a segment, and binds the segment to its caller.
     fn observe(&mut self, system: &System, call: &Call) {
         let proc = system.proc();
         let seized = Seized::new(call.thread);

@@ -12,9 +12,9 @@ const READ: usize = 16 << 10;
 
 /// Calls `visit` for each mapping of a segment in an opened maps file. Returns whether there was any mapping at all.
 ///
-/// `wanted` filters by device and inode. The name alone proves nothing, since any user can create a file called
-/// /SYSV…. The inode alone does not either: memfd files are on the same device and can have the same inode number.
-/// Inode 0 does not mean that there is no file, since the first segment of a namespace has id 0.
+/// `wanted` filters by device and inode. The name proves nothing, since any user can create a file called /SYSV…. Nor
+/// does the inode: memfd files are on the same device and can have the same inode number. An inode of 0 can be a
+/// segment: the first id in each namespace is 0.
 ///
 /// # Errors
 /// The process has exited, or a line is not a mapping.

@@ -7,6 +7,9 @@
 //!
 //! The one exception is the integer of the demo: an aligned volatile access of four bytes. SHM_REMAP is not
 //! supported.
+//!
+//! Attaching sets the segment's atime and lpid, detaching its dtime and lpid, also for read-only attachments. With
+//! `kernel.shm_rmid_forced` at 1, detaching destroys a segment that is not attached by another process.
 
 use std::ffi::c_void;
 use std::fs::File;
@@ -334,7 +337,7 @@ impl Attachment {
         if file.metadata()?.blksize() == page_size { Ok(file) } else { Err(Errno::EINVAL.into()) }
     }
 
-    /// Returns the path of the file behind the mapping. The name contains its end address, hence `mapped`.
+    /// Returns the path of the file behind the mapping. The file name contains the mapping's end address.
     fn backing_path(&self, mapped: u64) -> String {
         let start = self.address();
         format!("/proc/self/map_files/{start:x}-{:x}", start + mapped)

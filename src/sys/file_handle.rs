@@ -1,4 +1,6 @@
 //! File handles (name_to_handle_at(2)), which distinguish segments that have the same inode number.
+//!
+//! A handle has a random part. Segments with huge pages have none, since hugetlbfs does not support handles.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;

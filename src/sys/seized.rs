@@ -31,8 +31,8 @@ impl Seized {
         ptrace::seize(thread, Options::empty()).map(|()| Self(thread))
     }
 
-    /// Lets the thread finish its current system call, which `proceed` allows it to, and stops it before it returns
-    /// to user mode. Returns the call's result, an int; `None` if the thread exited instead.
+    /// Calls `proceed`, which allows the thread to finish its current system call, and stops the thread before it
+    /// returns to user mode. Returns the call's result, an int; `None` if the thread exited instead.
     ///
     /// The thread must be waiting in a state in which the stop request does not interrupt its call.
     pub(crate) fn finish_call(&self, proceed: impl FnOnce()) -> Option<c_int> {

@@ -42,7 +42,7 @@ extern "C" fn record(signal: c_int) {
     errno.set();
 }
 
-/// Lets the system call that caused the signal return its error.
+/// Does nothing, so that the system call that caused the signal returns its error.
 extern "C" fn ignore(_: c_int) {}
 
 /// Why a wait ended.
