@@ -45,7 +45,7 @@ fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
             .hint("mount it: `mount -t proc proc /proc`"),
         Some(Errno::EAGAIN) => Error::io(message, error, "clone")
             .cause("the limit on processes of this user or control group is reached")
-            .hint("show the limit of the user: `ulimit -u`; that of the control group is in pids.max below /sys/fs/cgroup"),
+            .hint("show the limit of the user: `ulimit -u` (control groups: pids.max below /sys/fs/cgroup)"),
         // The pipe to the helper cannot be created.
         Some(Errno::EMFILE) => Error::io(message, error, "pipe2")
             .cause("this process has reached its limit on open files")

@@ -299,7 +299,8 @@ impl Attachment {
             return Err(Errno::EFAULT);
         }
         let integer = self.range(0, size_of::<i32>())?.cast::<i32>();
-        // SAFETY: the first four bytes of a page are mapped writable and aligned; volatile, since other processes read them.
+        // SAFETY: the first four bytes of a page are mapped writable and aligned; volatile, since other processes
+        // read them.
         unsafe { integer.write_volatile(value) };
         Ok(())
     }
