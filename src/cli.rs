@@ -70,7 +70,7 @@ fn context(
     // Before any thread exists: only a single-threaded process can enter a user namespace.
     let system = match &globals.ns {
         Some(_) if all_namespaces => return Err(Error::new(Kind::Usage, "--ns and --all-ns exclude each other")),
-        Some(namespace) => System::new().within(enter_namespace(namespace)?),
+        Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),
         None => System::new(),
     };
     let namespace = globals.ns.as_ref().map(|namespace| quoted(&namespace.to_string_lossy()));

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Kind};
 use crate::model::{Key, KeySpec, Mode, ShmId};
-use crate::query::{Attempt, System, explain, huge_page_size, key_of, rmid_forced};
+use crate::query::{Attempt, System, explain, ftok_key, huge_page_size, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
 
 /// How often a random key that turns out to be taken is drawn anew.
@@ -130,7 +130,7 @@ pub(crate) fn create_with(
             return Err(no_key());
         }
         KeySpec::Key(key) => *key,
-        KeySpec::Ftok(ftok) => key_of(ftok)?,
+        KeySpec::Ftok(ftok) => ftok_key(ftok)?,
     };
     // Whoever removes and makes it in turns can have us find it now and not then: each turn is tried again.
     for _ in 0..DRAWS {

@@ -54,13 +54,13 @@ pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<
 
 /// Gives the kernel's number of what is given, or of what stays: that is set again as it was read, and must be known.
 fn number(system: &System, id: ShmId, account: Account, given: Option<u32>, is: u32) -> Result<u32, Error> {
-    match (given, system.kernel_number(account, given.unwrap_or(is))) {
+    match (given, system.id_in_namespace(account, given.unwrap_or(is))) {
         (Some(_), result) => return result,
-        (None, Ok(number)) if !system.may_be_anybody(account, number) => return Ok(number),
+        (None, Ok(number)) if !system.may_be_unmapped(account, number) => return Ok(number),
         // Whose number is not known here, or not even that of everybody unknown.
         (None, _) => {}
     }
-    let word = account.word();
+    let word = account.as_str();
     Err(Error::new(Kind::Refused, format!("refused to change segment {id}: which {word} it belongs to is hidden here"))
         .target(id.to_string())
         .cause(format!(

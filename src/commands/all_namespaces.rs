@@ -4,7 +4,7 @@ use super::Context;
 use crate::error::{Error, Kind};
 use crate::model::{Attachers, Needs, Segment, ShmId};
 use crate::process::{list_through_worker, visit_namespaces};
-use crate::query::{Census, Namespace, System, census, inventory, looks_into_all};
+use crate::query::{Census, Namespace, System, census, inventory, can_inspect_all};
 
 /// What a visit of all namespaces came to.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub(crate) fn ask_all<T: Send>(
     ask: impl Fn(&System) -> Result<T, Error> + Sync,
     ask_through_worker: impl Fn(&System, &Namespace) -> Result<T, Error>,
 ) -> Result<Answers<T>, Error> {
-    let Census { namespaces, closed } = census(&context.system)?;
+    let Census { namespaces, inaccessible: closed } = census(&context.system)?;
     let mut answers = Answers { here: None, there: Vec::new(), apart: Vec::new(), all: closed == 0 };
     let here = context.system.namespace();
     if !namespaces.iter().any(|namespace| Some(namespace.number) == here) {
@@ -98,7 +98,7 @@ pub(crate) fn ask_all<T: Send>(
             }
         }
     }
-    if closed > 0 && !looks_into_all(&context.system) {
+    if closed > 0 && !can_inspect_all(&context.system) {
         let (processes, are) = if closed == 1 { ("process does", "it is") } else { ("processes do", "they are") };
         context.ui.warning(&format!(
             "{closed} {processes} not tell us which IPC namespace {are} in: there may be more than are shown"

@@ -7,7 +7,7 @@ use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser}
 
 use crate::error::Error;
 use crate::model::{Key, KeySpec, State, Target, parse_duration, parse_size};
-use crate::query::{Account, Filter, System, key_of};
+use crate::query::{Account, Filter, System, ftok_key};
 use crate::render::TimeStyle;
 
 /// The one segment that a command is about.
@@ -47,8 +47,8 @@ impl OwnerArgs {
         let owner = self.owner.as_deref().map(|owner| system.find_user(owner)).transpose()?;
         let group = self.group.as_deref().map(|group| system.find_group(group)).transpose()?;
         // Said before anything is made or changed.
-        owner.map(|owner| system.kernel_number(Account::User, owner)).transpose()?;
-        group.map(|group| system.kernel_number(Account::Group, group)).transpose()?;
+        owner.map(|owner| system.id_in_namespace(Account::User, owner)).transpose()?;
+        group.map(|group| system.id_in_namespace(Account::Group, group)).transpose()?;
         Ok((owner, group))
     }
 }
@@ -91,7 +91,7 @@ impl FilterArgs {
             None | Some(KeySpec::Random) => None,
             Some(KeySpec::Private) => Some(Key::PRIVATE),
             Some(KeySpec::Key(key)) => Some(*key),
-            Some(KeySpec::Ftok(ftok)) => Some(key_of(ftok)?),
+            Some(KeySpec::Ftok(ftok)) => Some(ftok_key(ftok)?),
         };
         Ok(Filter {
             owner: self.owner.as_deref().map(|owner| system.find_user(owner)).transpose()?,

@@ -10,7 +10,7 @@ use crate::act::{self, Address, Use};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_whole};
 use crate::process::{Hold, Interrupts, WaitOutcome, start_holder};
-use crate::query::{anywhere, resolve, rmid_forced};
+use crate::query::{suggest_any_address, resolve, rmid_forced};
 use crate::render::Object;
 
 /// Its summary and manual.
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     if let Some(address) = args.address.filter(|address| *address == 0 || (args.round && *address < page)) {
         let is = if address == 0 { "is" } else { "rounds down to" };
         return Err(usage(format!("{address:#x} {is} 0, which stands for no address at all"))
-            .hint(anywhere(quoted(&args.one.segment.text))));
+            .hint(suggest_any_address(quoted(&args.one.segment.text))));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };

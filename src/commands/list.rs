@@ -162,7 +162,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     // A listing that fails at once prints no beginning: that waits with the first rows.
     let mut rows = ui.write(|_| Rows::begin(format, "segments", &columns, &style))?;
     each(system, needs, |segment| {
-        if !filter.admits(system, &segment) {
+        if !filter.matches(system, &segment) {
             return Ok(());
         }
         // Moving a record costs as much as writing a field of it: only one that is kept is moved.
@@ -186,10 +186,10 @@ fn gather(args: &ListArgs, context: &mut Context, needs: Needs, filter: &Filter)
             let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
             warn_of_strays(context, &strays, visited.all);
         }
-        segments.retain(|segment| filter.admits(&context.system, segment));
+        segments.retain(|segment| filter.matches(&context.system, segment));
     } else {
         segments = inventory(&context.system, needs)?;
-        segments.retain(|segment| filter.admits(&context.system, segment));
+        segments.retain(|segment| filter.matches(&context.system, segment));
         if needs.contains(Needs::ATTACHERS) {
             add_attachers(&context.system, &mut segments)?;
         }

@@ -33,7 +33,7 @@ use std::path::Path;
 use crate::act::own_link_target;
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, Needs, Segment, ShmId, Size, Target, path_text};
-use crate::query::{Resolver, System, last_user_alone_lives};
+use crate::query::{Resolver, System, last_user_preventing_orphan};
 use crate::render::{Format, SEGMENT, TableStyle, TimeStyle, select};
 use crate::ui::Ui;
 
@@ -82,7 +82,7 @@ impl Context {
     /// being an orphan.
     pub(crate) fn warn_of_lost_record(&mut self, segment: &Segment) {
         if segment.nattch == 0
-            && let Some(pid) = last_user_alone_lives(&self.system, segment)
+            && let Some(pid) = last_user_preventing_orphan(&self.system, segment)
         {
             let command = self.system.command(pid).map(|command| format!(" ({command})")).unwrap_or_default();
             let id = segment.id;

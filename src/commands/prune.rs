@@ -11,7 +11,7 @@ use crate::act::{Cleaned, Outcome, clean};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Needs, Segment, Size, State};
 use crate::process::{Interrupts, visit_namespaces};
-use crate::query::{Filter, Namespace, System, TEN_MINUTES, inventory, name_attachers};
+use crate::query::{Filter, Namespace, System, DEFAULT_MIN_IDLE, inventory, describe_attachers};
 use crate::render::{
     Failure, Format, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, TableStyle, idle, select, write_prune_json,
     write_rows,
@@ -70,7 +70,7 @@ impl PruneArgs {
     fn filter(&self, system: &System) -> Result<Filter, Error> {
         let mut filter = self.filters.filter(system)?;
         filter.mine |= filter.owner.is_none() && !self.any_owner;
-        filter.older_than.get_or_insert(TEN_MINUTES);
+        filter.older_than.get_or_insert(DEFAULT_MIN_IDLE);
         Ok(filter)
     }
 
@@ -96,7 +96,7 @@ impl PruneArgs {
             Some(State::Idle | State::Unknown) => self.unattached,
             Some(State::InUse | State::Dest) | None => false,
         };
-        state && segment.nattch == 0 && filter.admits(system, segment)
+        state && segment.nattch == 0 && filter.matches(system, segment)
     }
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
                     segment,
                     reason: format!(
                         "its namespace belongs to another user namespace: `shmadm --ns {} {}`",
-                        namespace.place(),
+                        namespace.ns_argument(),
                         context.line.replace(" --all-ns", "")
                     ),
                 }),
@@ -170,7 +170,7 @@ fn one(system: &System, segment: Segment, dry_run: bool, check: impl Fn() -> Res
     check().ok()?;
     let cleaned = clean(system, &segment, dry_run).map(|cleaned| {
         let marked = cleaned == Cleaned::Removed(Outcome::Marked);
-        (cleaned, if marked { name_attachers(system, segment.id) } else { None })
+        (cleaned, if marked { describe_attachers(system, segment.id) } else { None })
     });
     Some((segment, cleaned))
 }

@@ -211,7 +211,8 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Er
 /// Makes the error of a segment of another namespace, which is gone if that is.
 fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) -> Error {
     let id = segment.id;
-    let is_gone = |census: &Census| census.closed == 0 && census.namespaces.iter().all(|known| known.number != ns);
+    let is_gone =
+        |census: &Census| census.inaccessible == 0 && census.namespaces.iter().all(|known| known.number != ns);
     if !census.is_some_and(is_gone) {
         // Standard input has been read already.
         let file = typed(file).filter(|file| file != STANDARD_INPUT).unwrap_or_else(|| "FILE".to_owned());

@@ -9,7 +9,7 @@ use super::args::target;
 use super::{Context, Manual, nothing_to_report, resolve_each, usage};
 use crate::error::{Error, Exit};
 use crate::model::{HiddenBy, Needs, Segment, Target};
-use crate::query::{add_attachers, add_attachers_and_find_strays, inventory, looks_into_all};
+use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
     ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, WHERE, select, write_rows, write_who_json,
 };
@@ -140,7 +140,7 @@ fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
 /// Says which attachments are out of sight, and what is not certain.
 fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) {
     let hidden = |segment: &Attachments| !segment.attachers.hidden.is_empty();
-    if found.iter().any(hidden) && !context.system.owns_proc() {
+    if found.iter().any(hidden) && !context.system.proc_shows_own_pids() {
         context.ui.warning(
             "the /proc of this pid namespace is not mounted here, and only that tells who has a segment attached",
         );
@@ -158,7 +158,7 @@ fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachmen
                 reason.meaning(),
                 reason.word()
             ));
-            if *reason == HiddenBy::Permission && !args.all_ns && !looks_into_all(&context.system) {
+            if *reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
                 context.ui.hint(&format!("root sees more: `sudo shmadm who {}`", segment.id));
             }
         }

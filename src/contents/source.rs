@@ -12,7 +12,7 @@ use super::transfer::{failed, fault};
 use crate::error::{Error, Kind};
 use crate::model::{Needs, Segment, ShmId};
 use crate::procfs;
-use crate::query::{self, Swap, System, attached_file, backing};
+use crate::query::{self, Swap, System, backing, open_via_attacher};
 use crate::sys::{Attachment, Errno, next_data};
 
 /// How much is asked of mincore at once: a byte a page comes back.
@@ -106,7 +106,7 @@ impl Source {
     /// # Errors
     /// Nobody that can be seen has it attached, or the right to look through that is missing (Permission).
     pub(crate) fn peeked(system: &System, segment: &Segment, otherwise: &str) -> Result<Self, Error> {
-        let file = attached_file(system, segment, otherwise)?;
+        let file = open_via_attacher(system, segment, otherwise)?;
         let metadata = file.metadata().ok();
         let size = metadata.as_ref().map_or(segment.size, MetadataExt::size).min(segment.size);
         let page = metadata.map(|file| file.blksize());

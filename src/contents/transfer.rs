@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind};
 use crate::model::ShmId;
-use crate::query::{huge_page_behind, no_huge_page};
+use crate::query::{explain_missing_huge_page, huge_page_size_at};
 use crate::sys::{self, Attachment, Errno};
 
 /// Makes the error of a copy that failed at an offset.
@@ -22,8 +22,8 @@ pub(super) fn failed(id: ShmId, offset: u64, doing: &str, errno: Errno, call: &'
 /// empty.
 pub(super) fn fault(attachment: &Attachment, offset: u64, doing: &str, errno: Errno, call: &'static str) -> Error {
     let error = failed(attachment.id(), offset, doing, errno, call);
-    match huge_page_behind(attachment.address()) {
-        Some(page) if errno == Errno::EFAULT => no_huge_page(error, page, None),
+    match huge_page_size_at(attachment.address()) {
+        Some(page) if errno == Errno::EFAULT => explain_missing_huge_page(error, page, None),
         _ => error,
     }
 }

@@ -62,12 +62,12 @@ pub(crate) struct Attacher {
 }
 
 impl Attacher {
-    /// Describes the process: `12 of root (command)`.
+    /// Describes the process: `12 (root, command)`.
     pub(crate) fn process(&self) -> String {
         let user = self.user.as_ref().map(ToString::to_string).or_else(|| self.uid.map(|uid| uid.to_string()));
-        let user = user.map(|user| format!(" of {user}")).unwrap_or_default();
-        let command = self.command.as_ref().map(|command| format!(" ({command})")).unwrap_or_default();
-        format!("{}{user}{command}", self.pid)
+        let command = self.command.as_ref().map(ToString::to_string);
+        let details = user.into_iter().chain(command).collect::<Vec<_>>().join(", ");
+        if details.is_empty() { self.pid.to_string() } else { format!("{} ({details})", self.pid) }
     }
 }
 
@@ -95,13 +95,13 @@ impl HiddenBy {
         }
     }
 
-    /// Says it in a sentence.
+    /// Returns the reason as a clause.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
-            Self::Permission => "there are processes that are not ours to look into",
-            Self::PidNamespace => "processes outside of this pid namespace cannot be seen",
-            Self::InFlight => "it came or went while this looked",
-            Self::Unknown => "no process that can be seen has it",
+            Self::Permission => "you are not permitted to inspect some processes",
+            Self::PidNamespace => "processes outside this pid namespace are not visible",
+            Self::InFlight => "attached or detached during the search",
+            Self::Unknown => "not found in any visible process",
         }
     }
 }

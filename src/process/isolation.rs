@@ -9,7 +9,7 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::error::{Error, Kind, strerror};
 use crate::procfs;
-use crate::query::{System, may_map_itself};
+use crate::query::{System, can_create_user_namespace};
 use crate::sys::{self, Subject, SysError};
 
 /// Whether a command gets an IPC namespace of its own.
@@ -98,7 +98,7 @@ fn copy_limits(system: &System, wanted: &[Limit]) -> Vec<String> {
 fn enter_own_user_namespace(system: &System, wanted: &[Limit]) -> Result<Vec<String>, Error> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let is_unmapped = std::fs::read(system.proc().join("self/uid_map")).is_ok_and(|map| map.is_empty());
-    let may_map = may_map_itself(system);
+    let may_map = can_create_user_namespace(system);
     let cause = |errno| match errno {
         Errno::EPERM if is_unmapped => "your uid is not mapped in the current user namespace".to_owned(),
         Errno::EPERM if !may_map => "mapping root into a user namespace requires CAP_SETFCAP".to_owned(),

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Kind};
 use crate::model::{Limits, Segment};
 use crate::procfs;
-use crate::query::{IdMaps, Namespace, System, census, looks_into_all};
+use crate::query::{IdMaps, Namespace, System, can_inspect_all, census};
 use crate::sys;
 
 /// An IPC namespace as named on the command line.
@@ -74,7 +74,7 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     let file = match spec {
         // If /proc belongs to another pid namespace, it shows another process under this pid. A pidfd is always the
         // right one.
-        Spec::Pid(pid) if !system.owns_proc() => return enter_by_pidfd(pid),
+        Spec::Pid(pid) if !system.proc_shows_own_pids() => return enter_by_pidfd(pid),
         _ => open(&system, &spec, text)?,
     };
     let cannot = |kind| Error::new(kind, format!("cannot enter the IPC namespace of {text}")).target(text);
@@ -145,7 +145,7 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
         }),
         Spec::Pid(pid) => open_by_pid(system, *pid).map_err(|error| {
             let cause = match error.kind() {
-                std::io::ErrorKind::PermissionDenied if looks_into_all(system) => {
+                std::io::ErrorKind::PermissionDenied if can_inspect_all(system) => {
                     "not permitted even with CAP_SYS_PTRACE: another user namespace or a security module protects it"
                 }
                 std::io::ErrorKind::NotFound => "no such process in this /proc",
@@ -160,14 +160,14 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
             let census = census(system)?;
             let found = census.namespaces.iter().find(|namespace| namespace.number == *number);
             let Some(namespace) = found else {
-                let cause = match census.closed {
+                let cause = match census.inaccessible {
                     0 => "no process is in this namespace".to_owned(),
                     1 => "no visible process is in this namespace, and 1 process may not be inspected".to_owned(),
                     closed => {
                         format!("no visible process is in this namespace, and {closed} processes may not be inspected")
                     }
                 };
-                let kind = if census.closed > 0 { Kind::Permission } else { Kind::Failed };
+                let kind = if census.inaccessible > 0 { Kind::Permission } else { Kind::Failed };
                 return Err(Error::new(kind, format!("cannot find the IPC namespace {text}"))
                     .target(text)
                     .cause(cause));
@@ -215,7 +215,7 @@ pub(crate) fn visit_namespaces<T: Send>(
         let mut system = System::new();
         let visit = |namespace: &&Namespace| {
             enter_with_thread(&system, namespace)?;
-            system.moved_to(namespace);
+            system.set_namespace(namespace);
             work(&system, namespace)
         };
         others.iter().map(visit).collect::<Vec<_>>()
@@ -293,12 +293,12 @@ fn ask_worker<T: DeserializeOwned>(
     command: &str,
     what: &str,
 ) -> Result<T, Error> {
-    if !system.owns_proc() {
+    if !system.proc_shows_own_pids() {
         return Err(Error::new(Kind::Permission, what));
     }
     let output = Command::new("/proc/self/exe")
         .arg0("shmadm")
-        .args(["--ns", &namespace.place(), command, "--json"])
+        .args(["--ns", &namespace.ns_argument(), command, "--json"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .output()

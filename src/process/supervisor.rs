@@ -107,7 +107,7 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
         if let Observed::Descendants(descendants) = &mut observed {
             let now = Instant::now();
             if now >= next_look {
-                descendants.look(system);
+                descendants.observe_now(system);
                 next_look = Instant::now() + INTERVAL.max(now.elapsed() * REST);
             }
             // Rounded up: the last fraction of a millisecond would be a busy loop.
@@ -138,7 +138,7 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
         }
     }
     if let Observed::Descendants(descendants) = &mut observed {
-        descendants.look(system);
+        descendants.observe_now(system);
     }
     Ok(Supervised { code: code.unwrap_or_default(), observed })
 }
@@ -283,7 +283,7 @@ impl Tracer {
         let seized = Seized::new(call.thread);
         // A /proc of another pid namespace shows other processes under these ids. There, use the thread id as the
         // pid, which is right for the main thread.
-        let own = system.owns_proc();
+        let own = system.proc_shows_own_pids();
         let pid = if own { procfs::process_of(proc, call.thread) } else { Some(call.thread) };
         let command = pid.filter(|_| own).and_then(|pid| procfs::command(proc, pid));
         let command = command.map(|command| lossless(&command));

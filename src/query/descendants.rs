@@ -17,14 +17,14 @@ pub(crate) const LAUNCHER_NAME: &str = "shmadm-run";
 #[derive(Debug)]
 struct Observed {
     pidfd: OwnedFd,
-    /// Whether it descends from the command, and not from a child that we had before.
+    /// Whether it descends from the command, not from a child of this process that existed before.
     descends: bool,
     /// Segments that named its pid as their creator when it was first observed: its own, or those of an earlier process
     /// with this pid.
     earlier: Option<HashSet<Identity>>,
     /// Its command line.
     command: Option<Arc<str>>,
-    /// Whether that is certainly its own: between fork and exec a process has its parent's.
+    /// Whether the command line is its own: between fork and exec a process has its parent's.
     settled: bool,
 }
 
@@ -34,13 +34,13 @@ impl Observed {
     }
 }
 
-/// The processes below us, and the segments that they were seen to create.
+/// The descendants of this process, and the segments that they were observed to create.
 #[derive(Debug)]
 pub(crate) struct Descendants {
     observed: HashMap<i32, Observed>,
-    /// How many descriptors may be held.
+    /// The most descriptors to hold.
     limit: usize,
-    /// Whether all our children are the command's, including orphans that have been reparented to us.
+    /// Whether all children of this process descend from the command, including reparented orphans.
     sole: bool,
     provenance: Provenance,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Descendants {
 impl Descendants {
     /// Starts to observe. `limit` bounds the processes that are observed at one time, since each takes a descriptor.
     ///
-    /// The children that we have already do not descend from the command.
+    /// Children that exist already do not descend from the command.
     pub(crate) fn before_command(system: &System, limit: usize) -> Self {
         let mut this = Self { observed: HashMap::new(), limit, sole: true, provenance: Provenance::default() };
         this.sole = procfs::children(system.proc(), std::process::id().cast_signed()).is_empty();
@@ -57,22 +57,22 @@ impl Descendants {
         this
     }
 
-    /// Observes the command, a child of ours that must not have executed anything yet.
-    pub(crate) fn observe_command(&mut self, system: &System, pid: i32, words: &str) {
+    /// Observes the command, a child of this process that must not have executed anything yet.
+    pub(crate) fn observe_command(&mut self, system: &System, pid: i32, command: &str) {
         let Ok(pidfd) = sys::open_pidfd(pid) else { return };
-        let command = Some(words.into());
+        let command = Some(command.into());
         self.observed.insert(pid, Observed { command, settled: true, ..Observed::new(pidfd, true) });
         self.examine(system);
     }
 
-    /// Looks at the processes and segments that exist now.
-    pub(crate) fn look(&mut self, system: &System) {
-        // An orphan that was never seen may descend from a child that we had before.
+    /// Observes the processes and segments that exist now.
+    pub(crate) fn observe_now(&mut self, system: &System) {
+        // An orphan that was never observed may descend from a child that existed before.
         self.walk(system, self.sole.then_some(true));
         self.examine(system);
     }
 
-    /// Looks at the segments of a child that has exited, whose pid is free once it has been waited for.
+    /// Binds the segments of a child that has exited. Its pid is free once the child has been reaped.
     pub(crate) fn before_reaping(&mut self, system: &System, pid: i32) {
         if self.observed.contains_key(&pid) {
             self.examine(system);
@@ -84,12 +84,12 @@ impl Descendants {
         &self.provenance
     }
 
-    /// Finds processes that are new, and reads the command lines of all; `orphan` says whether a child of ours that was
-    /// never seen before descends from the command, if that is known.
+    /// Finds new processes, and reads the command lines of all. `orphan` is whether a new child of this process descends from
+    /// the command, if that is known.
     fn walk(&mut self, system: &System, orphan: Option<bool>) {
         let proc = system.proc();
         // Another pid namespace's /proc has other processes under these numbers.
-        if !system.owns_proc() {
+        if !system.proc_shows_own_pids() {
             return;
         }
         let own = std::process::id().cast_signed();
@@ -117,14 +117,14 @@ impl Descendants {
         }
     }
 
-    /// Starts to observe a child of a process; returns whether it is that for certain, and its ancestry known.
+    /// Starts to observe a child of a process; returns false if it may not be its child or its ancestry is unknown.
     fn observe(&mut self, system: &System, pid: i32, parent: i32, orphan: Option<bool>) -> bool {
         if self.observed.len() >= self.limit {
             return false;
         }
         let Ok(pidfd) = sys::open_pidfd(pid) else { return false };
         let is_child = procfs::parent(system.proc(), pid) == Some(parent);
-        // What was read holds for these processes if neither pid had been freed by then.
+        // What was read is about these processes if neither had been reaped by then.
         let descends = match self.observed.get(&parent) {
             Some(parent) if sys::is_unreaped(&parent.pidfd) => Some(parent.descends),
             Some(_) => None,
@@ -138,7 +138,7 @@ impl Descendants {
 
     /// Binds the segments that observed processes have created, and stops observing those that have been reaped.
     fn examine(&mut self, system: &System) {
-        // Without the table nothing can be bound: what is new stays unattributed.
+        // Without a listing nothing can be bound, and new segments stay unattributed.
         let Ok(segments) = inventory(system, Needs::empty()) else { return };
         let mut by_pid: HashMap<i32, Vec<(Identity, Option<Stamp>)>> = HashMap::new();
         for segment in &segments {
@@ -149,7 +149,7 @@ impl Descendants {
         let provenance = &mut self.provenance;
         self.observed.retain(|pid, process| {
             let created = by_pid.remove(pid).unwrap_or_default();
-            // Asked after the table was read: the pid was this process's until then.
+            // Checked after the listing was read: the pid was this process's until then.
             let holds_pid = sys::is_unreaped(&process.pidfd);
             match &process.earlier {
                 None => process.earlier = Some(created.into_iter().map(|(segment, _)| segment).collect()),

@@ -1,4 +1,4 @@
-//! Which segments a command is about.
+//! Conditions that select segments.
 
 use std::time::Duration;
 
@@ -8,36 +8,33 @@ use crate::model::{Key, Needs, Segment, State};
 /// Conditions on a segment, all of which must hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
-    /// The owner's user id.
     pub(crate) owner: Option<u32>,
     /// Owner or creator is the caller.
     pub(crate) mine: bool,
-    /// The key.
     pub(crate) key: Option<Key>,
-    /// The verdict.
     pub(crate) state: Option<State>,
-    /// The least time of idleness.
+    /// The least idle time.
     pub(crate) older_than: Option<Duration>,
-    /// The least size in bytes.
+    /// In bytes.
     pub(crate) min_size: Option<u64>,
 }
 
-/// The least time of idleness before prune takes a segment: what automatic cleaners of test machines have settled on.
-pub(crate) const TEN_MINUTES: Duration = Duration::from_secs(600);
+/// The least idle time of the segments that `prune` removes by default, as automatic cleaners of test machines use it.
+pub(crate) const DEFAULT_MIN_IDLE: Duration = Duration::from_secs(600);
 
 impl Filter {
-    /// Gives what prune looks at unless it is told otherwise.
-    pub(crate) fn of_prune() -> Self {
-        Self { mine: true, older_than: Some(TEN_MINUTES), ..Self::default() }
+    /// Returns the default filter of `prune`.
+    pub(crate) fn prune_default() -> Self {
+        Self { mine: true, older_than: Some(DEFAULT_MIN_IDLE), ..Self::default() }
     }
 
-    /// Gives what must be asked of the system before this can be answered.
+    /// Returns the fields that [`Self::matches`] reads.
     pub(crate) fn needs(&self) -> Needs {
         if self.state.is_some() { Needs::STATE } else { Needs::empty() }
     }
 
-    /// Tells whether a segment meets all conditions; one that is attached is not idle at all.
-    pub(crate) fn admits(&self, system: &System, segment: &Segment) -> bool {
+    /// Returns whether a segment meets all conditions. An attached segment has no idle time and is never old enough.
+    pub(crate) fn matches(&self, system: &System, segment: &Segment) -> bool {
         let old = |least: Duration| segment.idle_seconds.is_some_and(|idle| Duration::from_secs(idle) >= least);
         self.owner.is_none_or(|uid| segment.uid == uid)
             && (!self.mine || segment.uid == system.uid() || segment.cuid == system.uid())

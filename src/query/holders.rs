@@ -1,4 +1,8 @@
-//! The background processes that hold a segment attached for us, found by what they are.
+//! Finds holders, the background processes that keep a segment attached.
+//!
+//! There are no state files that could be stale. A holder is a process named [`HOLDER_NAME`] of the same user in the same
+//! IPC namespace, with a mapping whose device is one on which the kernel keeps segments and whose inode is the segment's id.
+//! The name of the mapping proves nothing, since any user can have a file of that name.
 
 use std::ffi::CStr;
 use std::io::ErrorKind;
@@ -15,47 +19,43 @@ use crate::model::ShmId;
 use crate::procfs::{self, ProcError};
 use crate::sys;
 
-/// The name that holders bear, and no other process of ours.
+/// The name of holder processes, which no other process of this program has.
 pub(crate) const HOLDER_NAME: &CStr = c"shmadm-hold";
 
-/// A process that holds a segment for this user.
 #[derive(Debug)]
 pub(crate) struct Holder {
-    /// Its pid.
     pub(crate) pid: i32,
-    /// It, whatever becomes of the number.
+    /// Opened before the process was identified, so that a signal cannot reach a process that reused the pid.
     pub(crate) pidfd: OwnedFd,
 }
 
-/// Finds this user's holders of a segment: by name, user, IPC namespace and a mapping that really is the segment.
-///
-/// A process that is gone or closed to us is none of ours.
+/// Returns this user's holders of a segment. Processes that have exited or deny access are skipped.
 ///
 /// # Errors
-/// We cannot look, for want of descriptors or of /proc; it is not known then whether there are holders.
+/// Descriptors or /proc are missing, so that it is unknown whether there are holders.
 pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> {
-    let blind = |cause: &str| {
-        Error::new(Kind::Failed, format!("cannot look for holders of segment {id}"))
+    let without_proc = |cause: &str| {
+        Error::new(Kind::Failed, format!("cannot find the holders of segment {id}"))
             .target(id.to_string())
             .cause(cause)
-            .hint("`mount -t proc proc /proc` shows this pid namespace")
+            .hint("mount the /proc of this pid namespace: `mount -t proc proc /proc`")
     };
     if !system.has_proc() {
-        return Err(blind("there is no /proc"));
+        return Err(without_proc("/proc is not mounted"));
     }
-    // Its numbers would be those of other processes here, and these would be asked to end.
-    if !system.owns_proc() {
-        return Err(blind("/proc numbers processes as another pid namespace does"));
+    // Its pids would be those of other processes here, which would then be signalled.
+    if !system.proc_shows_own_pids() {
+        return Err(without_proc("/proc belongs to another pid namespace"));
     }
     let failed = |error: ProcError| match error {
-        ProcError::Read { error, .. } => Error::io(format!("cannot look for holders of segment {id}"), &error, "open"),
+        ProcError::Read { error, .. } => Error::io(format!("cannot find the holders of segment {id}"), &error, "open"),
         ProcError::Format { .. } => {
-            Error::new(Kind::Failed, format!("cannot look for holders of segment {id}: {error}"))
+            Error::new(Kind::Failed, format!("cannot find the holders of segment {id}: {error}"))
         }
     };
     let named = |pid| match procfs::name(system.proc(), pid) {
         Ok(name) => Ok(name == HOLDER_NAME.to_bytes()),
-        Err(error) => none_of_ours(error),
+        Err(error) => false_if_inaccessible(error),
     };
     let devices = system.segment_devices();
     let mut found = Vec::new();
@@ -63,24 +63,26 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
         if !named(pid).map_err(failed)? {
             continue;
         }
-        // Held from here on: what is found out below is about the process that will be asked to end.
+        // Opened before the checks below, so that they are about the process that will be signalled.
         let pidfd = match sys::open_pidfd(pid) {
             Ok(pidfd) => pidfd,
             Err(error) if error.errno == Errno::ESRCH => continue,
             Err(error) => return Err(explain(system, &Attempt::Detach(id), error)),
         };
         let devices = devices.as_ref().map_err(|errno| {
-            Error::new(Kind::Failed, format!("cannot look for holders of segment {id}")).os(*errno, "memfd_create")
+            Error::new(Kind::Failed, format!("cannot find the holders of segment {id}")).os(*errno, "memfd_create")
         })?;
-        if named(pid).map_err(failed)? && is_holder(system, pid, id, devices).or_else(none_of_ours).map_err(failed)? {
+        if named(pid).map_err(failed)?
+            && is_holder(system, pid, id, devices).or_else(false_if_inaccessible).map_err(failed)?
+        {
             found.push(Holder { pid, pidfd });
         }
     }
     Ok(found)
 }
 
-/// Takes a process that is gone or closed to us for none of ours.
-fn none_of_ours(error: ProcError) -> Result<bool, ProcError> {
+/// Replaces the errors of a process that has exited or denies access.
+fn false_if_inaccessible(error: ProcError) -> Result<bool, ProcError> {
     match error {
         ProcError::Read { ref error, .. } if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(false),
         ProcError::Read { ref error, .. }
@@ -92,7 +94,6 @@ fn none_of_ours(error: ProcError) -> Result<bool, ProcError> {
     }
 }
 
-/// Looks at one process.
 fn is_holder(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Result<bool, ProcError> {
     let proc = system.proc();
     let owned = std::fs::metadata(proc.join(pid.to_string())).is_ok_and(|file| file.uid() == geteuid().as_raw());
@@ -108,18 +109,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proc_of_other_pids_and_none_at_all_show_no_holders() {
+    fn a_missing_proc_and_that_of_another_pid_namespace_are_errors() {
         let root = tempfile::tempdir().unwrap();
-        let look = || holders(&System::at(root.path().to_owned()), ShmId::new(0).unwrap()).map(|found| found.len());
-        let says = |error: Error, cause: &str| error.cause.is_some_and(|found| found.contains(cause));
-        assert!(says(look().unwrap_err(), "there is no /proc"));
+        let find = || holders(&System::at(root.path().to_owned()), ShmId::new(0).unwrap()).map(|found| found.len());
+        let has_cause = |error: Error, cause: &str| error.cause.is_some_and(|found| found.contains(cause));
+        assert!(has_cause(find().unwrap_err(), "/proc is not mounted"));
         let link = root.path().join("self");
         for (pid, own) in [(std::process::id() + 1, false), (std::process::id(), true)] {
             std::fs::create_dir(root.path().join(pid.to_string())).unwrap();
             std::os::unix::fs::symlink(pid.to_string(), &link).unwrap();
-            match look() {
+            match find() {
                 Ok(found) => assert_eq!((found, own), (0, true)),
-                Err(error) => assert!(says(error, "another pid namespace") && !own),
+                Err(error) => assert!(has_cause(error, "another pid namespace") && !own),
             }
             std::fs::remove_file(&link).unwrap();
         }

@@ -1,4 +1,8 @@
-//! All segments of the IPC namespace, or one of them, from whichever source the kernel lets us have.
+//! All segments of the IPC namespace, or one of them, from shmctl(2) or /proc/sysvipc/shm.
+//!
+//! A walk with SHM_STAT_ANY costs half as much as the file, and only the file has resident and swapped bytes. Some sandboxes
+//! deny one, some the other, and kernels before 4.17 lack SHM_STAT_ANY, so that each replaces the other. Fields that a
+//! source lacks are `None`. Once a row has been shown, a source that fails is an error, since another would start again.
 
 use std::cell::Cell;
 
@@ -11,10 +15,10 @@ use crate::model::{Needs, Segment, ShmId};
 use crate::procfs;
 use crate::sys::{self, SysError};
 
-/// Lists all segments in the order of the kernel's table, each with what is needed.
+/// Returns all segments in the order of the kernel's table; `needs` are the fields to read.
 ///
 /// # Errors
-/// Neither source answers.
+/// Both sources are denied.
 pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Segment>, Error> {
     let mut segments = Vec::new();
     each(system, needs, |segment| {
@@ -24,19 +28,16 @@ pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Segment>, E
     Ok(segments)
 }
 
-/// Shows all segments in the order of the kernel's table as they come, each with what is needed, until `show` fails.
-///
-/// shmctl(SHM_STAT_ANY) costs half of what /proc/sysvipc/shm does, which alone has resident and swapped bytes; and
-/// each stands in for the other where a sandbox or an old kernel refuses it.
+/// Passes all segments to `show` in the order of the kernel's table, until `show` fails; `needs` are the fields to read.
 ///
 /// # Errors
-/// Neither source answers, or whatever `show` says.
+/// Both sources are denied, or `show` fails.
 pub(crate) fn each(
     system: &System,
     needs: Needs,
     mut show: impl FnMut(Segment) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    // What has been shown cannot be taken back, and another source would begin anew.
+    // Rows that have been shown stay shown, and another source would start again.
     let shown = Cell::new(false);
     let mut outcome = Ok(());
     let mut complete = |mut segment: Segment| {
@@ -48,7 +49,7 @@ pub(crate) fn each(
     };
     let denied = |error| explain(system, &Attempt::List, error);
     let from_proc = |show: &mut dyn FnMut(Segment)| {
-        let failed = |error| Error::new(Kind::Failed, format!("cannot list the segments to their end: {error}"));
+        let failed = |error| Error::new(Kind::Failed, format!("cannot list all segments: {error}"));
         procfs::each_segment(system.proc(), show).map_err(failed)
     };
     let again = |result: &Result<(), Error>| result.is_err() && !shown.get();
@@ -57,7 +58,7 @@ pub(crate) fn each(
         if again(&listed) { by_index(sys::stat_index, &mut complete).map_err(denied) } else { listed }
     } else {
         let listed = by_index(sys::stat_index, &mut complete).map_err(denied);
-        // Nothing at all is also what a kernel before 4.17 answers, which does not know the command.
+        // A kernel before 4.17 does not know the command, and seems to have no segments.
         if shown.get() { listed } else { from_proc(&mut complete).or(listed) }
     };
     if again(&listed) {
@@ -79,14 +80,14 @@ fn by_index(ask: impl Fn(i32) -> Result<Segment, SysError>, show: &mut impl FnMu
     Ok(())
 }
 
-/// Looks at one segment; `Ok(None)` if there is none with this id.
+/// Reads one segment; `Ok(None)` if there is none with this id.
 ///
-/// Reading it takes no permission: what IPC_STAT refuses is found in the table.
+/// This requires no permission: a segment that IPC_STAT denies is found in the table.
 ///
 /// # Errors
-/// No source answers.
+/// All sources are denied.
 pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option<Segment>, Error> {
-    // Of a segment that is gone, the table would be read in vain.
+    // A removed segment is not searched for in the whole table.
     let is_gone = |error: &SysError| matches!(error.errno, Errno::EINVAL | Errno::EIDRM);
     if needs.contains(Needs::RESIDENT) && sys::stat(id).as_ref().is_err_and(is_gone) {
         return Ok(None);
@@ -98,7 +99,7 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
         found = match sys::stat(id) {
             Ok(segment) => Some(segment),
             Err(error) if is_gone(&error) => None,
-            // The call that wants no right to read gives an answer at once, and no such segment only on kernels before 4.17.
+            // SHM_STAT_ANY needs no read permission; it finds nothing only on kernels before 4.17.
             Err(refused) => match sys::stat_any(id).map_or_else(|_| procfs::find_segment(system.proc(), id), Ok) {
                 Ok(segment) => segment,
                 Err(_) => {
@@ -120,7 +121,7 @@ pub(crate) fn segment(system: &System, id: ShmId, needs: Needs) -> Result<Option
     Ok(found)
 }
 
-/// Adds what is needed of a segment, and puts right what the kernel miscounts.
+/// Adds what is needed of a segment, and corrects what the kernel miscounts.
 fn complete_one(system: &System, segment: &mut Segment, needs: Needs) {
     segment.rss = segment.rss.and_then(|rss| resident(system, rss, segment.size));
     system.complete(segment, needs);
@@ -129,7 +130,7 @@ fn complete_one(system: &System, segment: &mut Segment, needs: Needs) {
 /// Calls shmctl(IPC_STAT) and nothing else, to show what it returns.
 ///
 /// # Errors
-/// The call's.
+/// The call fails.
 pub(crate) fn call_stat(id: ShmId) -> Result<Segment, OsError> {
     sys::stat(id).map_err(|error| OsError::new(error.errno, error.call))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::descendants::Descendants;
-use super::liveness::{Life, SLACK_SECONDS};
+use super::liveness::{ProcessStatus, SLACK_SECONDS};
 use super::provenance::{Baseline, Calls, Creator};
 use super::{System, add_attachers, inventory};
 use crate::error::Error;
@@ -21,9 +21,9 @@ pub(crate) struct Evidence {
 /// How the command was observed.
 #[derive(Debug)]
 enum Observed {
-    /// By looks at its descendants, some milliseconds apart.
+    /// By observing its descendants every few milliseconds.
     Descendants(Descendants),
-    /// By its calls of shmget.
+    /// By its traced shmget calls.
     Calls(Calls),
 }
 
@@ -41,17 +41,15 @@ enum Verdict {
 }
 
 impl Evidence {
-    /// Takes the descendants of a command that was not traced.
     pub(crate) fn of_descendants(isolated: bool, descendants: Descendants) -> Self {
         Self { isolated, observed: Observed::Descendants(descendants) }
     }
 
-    /// Takes the calls of a command that was traced.
     pub(crate) fn of_calls(isolated: bool, calls: Calls) -> Self {
         Self { isolated, observed: Observed::Calls(calls) }
     }
 
-    /// Judges whose a new segment is. Only an observed creator makes it the command's: see [`super::provenance`].
+    /// Returns whose a new segment is. Only an observed creator makes it the command's: see [`super::provenance`].
     fn judge(&self, system: &System, baseline: &Baseline, segment: &Segment) -> Verdict {
         let provenance = match &self.observed {
             Observed::Descendants(descendants) => descendants.provenance(),
@@ -81,7 +79,7 @@ impl Evidence {
     }
 }
 
-/// Finds the segments that are new, and judges whose they are.
+/// Returns the segments that the command leaked, and those that it may have.
 ///
 /// # Errors
 /// The segments cannot be listed, or the processes that have them attached cannot be determined.
@@ -113,7 +111,10 @@ pub(crate) fn leaks(system: &System, baseline: &Baseline, evidence: &Evidence) -
 fn is_of_another_process(system: &System, baseline: &Baseline, segment: &Segment) -> bool {
     // All descendants are inside this pid namespace.
     let Some(pid) = segment.cpid else { return true };
-    let (Life::Lives(Some(start)), Some(created)) = (Life::ask(system, pid), segment.ctime) else { return false };
+    let (ProcessStatus::Running(Some(start)), Some(created)) = (ProcessStatus::query(system, pid), segment.ctime)
+    else {
+        return false;
+    };
     // A process that is much older than the segment created it. A younger one may have reused the creator's pid, unless
     // too few tasks were created meanwhile for that. Both times are rounded to seconds, of two clocks.
     let older = start.0.saturating_add(SLACK_SECONDS) <= created.0;
@@ -127,11 +128,11 @@ fn is_of_another_process(system: &System, baseline: &Baseline, segment: &Segment
 fn may_descend(system: &System, pid: i32) -> bool {
     let own = std::process::id().cast_signed();
     let mut pid = pid;
-    // A reused pid could make a circle; no process has more ancestors than there can be processes.
+    // Pid reuse during the walk could form a cycle; there are at most 2^22 processes.
     for _ in 0..1 << 22 {
         match procfs::parent(system.proc(), pid) {
             Some(parent) if parent == own => return true,
-            // The first of its pid namespace, or one whose parent is outside.
+            // Process 1 of the pid namespace, or a process whose parent is outside.
             Some(0) => return false,
             Some(parent) => pid = parent,
             None => return true,
@@ -176,9 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn a_living_process_is_the_creator_if_its_pid_was_not_reused() {
+    fn a_running_process_is_the_creator_if_its_pid_was_not_reused() {
         let system = System::new();
-        // The first process of this pid namespace is older than all others, and no descendant of this one.
+        // The parent is older than this process and not its descendant.
         let parent = nix::unistd::getppid().as_raw();
         let uid = procfs::effective_uid(system.proc(), parent).unwrap();
         let now = system.now().0;

@@ -1,4 +1,4 @@
-//! Limits of the IPC namespace, and how much of them is used.
+//! Limits of the IPC namespace and their usage.
 
 use super::{Attempt, System, explain, inventory};
 use crate::error::Error;
@@ -6,10 +6,10 @@ use crate::model::{Limits, Needs, Usage};
 use crate::procfs;
 use crate::sys;
 
-/// Reads the limits, from IPC_INFO or, where that is denied, from /proc/sys.
+/// Reads the limits from IPC_INFO, or from /proc/sys if that is denied.
 ///
 /// # Errors
-/// Neither answers.
+/// Both are denied.
 pub(crate) fn limits(system: &System) -> Result<Limits, Error> {
     let rmid_forced = procfs::sysctl(system.proc(), "kernel/shm_rmid_forced").map(|value| value != 0);
     let page_size = system.page_size();
@@ -41,13 +41,13 @@ pub(crate) fn limits(system: &System) -> Result<Limits, Error> {
     from_proc().ok_or_else(|| explain(system, &Attempt::Limits, denied))
 }
 
-/// Sums up what all segments take. The sums go beyond 64 bits, as those of unreserved segments do.
+/// Sums up all segments. The sums can exceed 64 bits, since SHM_NORESERVE segments can be of any size.
 ///
 /// # Errors
 /// The segments cannot be listed.
 pub(crate) fn usage(system: &System) -> Result<Usage, Error> {
     let counted = sys::usage().ok();
-    // With resident bytes counted by the kernel, the cheaper listing will do for the sizes.
+    // If the kernel counts resident bytes, the cheaper listing is enough for the sizes.
     let needs = if counted.is_some() { Needs::empty() } else { Needs::RESIDENT };
     let segments = inventory(system, needs)?;
     let page_size = u128::from(system.page_size());
@@ -67,8 +67,8 @@ pub(crate) fn usage(system: &System) -> Result<Usage, Error> {
     })
 }
 
-/// Tells whether `kernel.shm_rmid_forced` is on, so that segments die with their last attachment; `None` where /proc does
-/// not tell.
+/// Returns whether `kernel.shm_rmid_forced` is on, so that segments are destroyed at the last detach; `None` if /proc does not
+/// show it.
 pub(crate) fn rmid_forced(system: &System) -> Option<bool> {
     procfs::sysctl(system.proc(), "kernel/shm_rmid_forced").map(|value| value != 0)
 }

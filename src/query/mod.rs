@@ -1,5 +1,6 @@
-//! Questions to the system. Nothing here changes anything, and nothing here prints.
+//! Reads facts from the system, and explains why calls failed. Nothing here changes the system or prints.
 
+mod address;
 mod attachers;
 mod descendants;
 mod diagnosis;
@@ -8,14 +9,13 @@ mod holders;
 mod huge;
 mod ids;
 mod inventory;
-mod judge;
 mod leaks;
 mod limits;
 mod liveness;
+mod matcher;
 mod namespaces;
 mod origin;
 mod peek;
-mod place;
 mod processes;
 mod provenance;
 mod refusal;
@@ -25,24 +25,24 @@ mod swap;
 mod system;
 mod tally;
 
+pub(crate) use address::suggest_any_address;
 pub(crate) use attachers::{add_attachers, add_attachers_and_find_strays};
 pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
 pub(crate) use diagnosis::{Attempt, explain};
-pub(crate) use filter::{Filter, TEN_MINUTES};
+pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter};
 pub(crate) use holders::{HOLDER_NAME, Holder, holders};
-pub(crate) use huge::{huge_page_size, no_huge_page};
+pub(crate) use huge::{explain_missing_huge_page, huge_page_size};
 pub(crate) use ids::{Account, IdMaps};
 pub(crate) use inventory::{call_stat, each, inventory, segment};
 pub(crate) use leaks::{Evidence, leaks};
 pub(crate) use limits::{limits, rmid_forced, usage};
-pub(crate) use liveness::{last_user_alone_lives, state_now};
+pub(crate) use liveness::{last_user_preventing_orphan, state_now};
 pub(crate) use namespaces::{Census, Namespace, census};
-pub(crate) use peek::{attached_file, backing, huge_page_behind};
-pub(crate) use place::anywhere;
+pub(crate) use peek::{backing, huge_page_size_at, open_via_attacher};
 pub(crate) use provenance::{Baseline, Calls};
-pub(crate) use refusal::{attached_refusal, name_attachers};
-pub(crate) use resolve::{Resolver, is_taken, key_of, resolve, segment_with_key};
-pub(crate) use rights::{looks_into_all, may_control, may_map_itself};
+pub(crate) use refusal::{attached_refusal, describe_attachers};
+pub(crate) use resolve::{Resolver, find_by_key, ftok_key, key_exists, resolve};
+pub(crate) use rights::{can_create_user_namespace, can_inspect_all, may_control};
 pub(crate) use swap::Swap;
 pub(crate) use system::System;
 pub(crate) use tally::{count, tally, tally_by_owner};

@@ -1,4 +1,7 @@
-//! The IPC namespaces that processes are in, and the containers to which they belong.
+//! The IPC namespaces of all processes, and the containers to which they belong.
+//!
+//! Threads of one process can be in different namespaces, so each thread is visited. A namespace kept alive only by an
+//! attachment or an open descriptor has no process and is not found.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,51 +14,50 @@ use super::System;
 use crate::error::{Error, Kind};
 use crate::procfs::{self, ProcError};
 
-/// How many members of a namespace are remembered, by any of which it can be entered.
-const MEMBERS: usize = 4;
-/// How many letters of a container's id are shown, as container tools do.
+/// The number of threads recorded for a namespace, through any of which it can be entered.
+const MAX_MEMBERS: usize = 4;
+/// The number of digits of a container's id that are shown, as container tools do.
 const SHORT_ID: usize = 12;
 
 /// An IPC namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespace {
-    /// Its number.
     pub(crate) number: u64,
-    /// A process in it, or one of whose threads is.
+    /// A process that is in it, or has a thread in it.
     pub(crate) pid: i32,
     /// The container or unit of that process.
     pub(crate) container: Option<Arc<str>>,
-    /// Threads in it, as paths below the root of /proc.
+    /// Threads in it, as paths below /proc.
     members: Vec<String>,
 }
 
-/// The namespaces that could be seen.
+/// All visible IPC namespaces.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    /// They, by number.
+    /// Sorted by number.
     pub(crate) namespaces: Vec<Namespace>,
-    /// How many processes would not tell where they are.
-    pub(crate) closed: u64,
+    /// The number of processes whose namespace the caller is not permitted to read.
+    pub(crate) inaccessible: u64,
 }
 
 impl Namespace {
-    /// Names it for `--ns`: by the process that is in it, or by the file of a thread that alone is.
-    pub(crate) fn place(&self) -> String {
+    /// Returns an argument for `--ns`: the pid, or a thread's namespace file if only a thread is in it.
+    pub(crate) fn ns_argument(&self) -> String {
         match self.members.first() {
             Some(member) if *member != self.pid.to_string() => format!("/proc/{member}/ns/ipc"),
             _ => self.pid.to_string(),
         }
     }
 
-    /// Opens it through any member that is still there.
+    /// Opens the namespace through any of its recorded threads.
     ///
     /// # Errors
-    /// All are gone, or it may not be opened.
+    /// All of them have exited or left it, or permission is denied.
     pub(crate) fn open(&self, system: &System) -> std::io::Result<File> {
         let mut last = ErrorKind::NotFound.into();
         for member in &self.members {
             match File::open(system.proc().join(member).join("ns/ipc")) {
-                // A member may have moved on meanwhile.
+                // A thread can have entered another namespace since.
                 Ok(file) if file.metadata().is_ok_and(|file| file.ino() == self.number) => return Ok(file),
                 Ok(_) => {}
                 Err(error) => last = error,
@@ -71,10 +73,10 @@ impl Namespace {
 /// /proc cannot be listed.
 pub(crate) fn census(system: &System) -> Result<Census, Error> {
     let proc = system.proc();
-    let failed = |error: ProcError| Error::new(Kind::Failed, format!("cannot look for namespaces: {error}"));
+    let failed = |error: ProcError| Error::new(Kind::Failed, format!("cannot list IPC namespaces: {error}"));
     let mut found: HashMap<u64, Namespace> = HashMap::new();
-    let mut closed = 0;
-    let mut note = |pid: i32, member: String| match std::fs::metadata(proc.join(&member).join("ns/ipc")) {
+    let mut inaccessible = 0;
+    let mut visit = |pid: i32, member: String| match std::fs::metadata(proc.join(&member).join("ns/ipc")) {
         Ok(file) => {
             let namespace = found.entry(file.ino()).or_insert_with(|| Namespace {
                 number: file.ino(),
@@ -82,7 +84,7 @@ pub(crate) fn census(system: &System) -> Result<Census, Error> {
                 container: None,
                 members: Vec::new(),
             });
-            if namespace.members.len() < MEMBERS {
+            if namespace.members.len() < MAX_MEMBERS {
                 namespace.members.push(member);
             }
             true
@@ -90,25 +92,25 @@ pub(crate) fn census(system: &System) -> Result<Census, Error> {
         Err(error) => error.kind() != ErrorKind::PermissionDenied,
     };
     for pid in procfs::pids(proc).map_err(failed)? {
-        if !note(pid, pid.to_string()) {
-            closed += 1;
+        if !visit(pid, pid.to_string()) {
+            inaccessible += 1;
             continue;
         }
         for thread in procfs::other_threads(proc, pid) {
-            note(pid, thread);
+            visit(pid, thread);
         }
     }
     let mut namespaces: Vec<Namespace> = found.into_values().collect();
     namespaces.sort_by_key(|namespace| namespace.number);
     let host = procfs::namespace_of(proc, "1");
     for namespace in &mut namespaces {
-        // What the first process is in is the machine's own, whoever else is in it.
+        // The namespace of process 1 is the host's, even if other processes are in it too.
         if Some(namespace.number) != host {
-            // Of a thread that is in it: a leader that has exited is in the root control group.
+            // A thread-group leader that has exited is shown in the root control group: ask the thread.
             namespace.container = namespace.members.first().and_then(|member| container_of(proc, member));
         }
     }
-    Ok(Census { namespaces, closed })
+    Ok(Census { namespaces, inaccessible })
 }
 
 /// Returns the container or unit of a process or thread by its control group's path.
@@ -122,7 +124,7 @@ fn container_in(path: &str) -> Option<String> {
     let container = parts().find_map(|part| {
         let scope = part.strip_suffix(".scope");
         let name = scope.unwrap_or(part);
-        // docker-ID, libpod-ID, cri-containerd-ID, crio-ID, or the bare id; CRI-O and Podman have a conmon beside it.
+        // docker-ID, libpod-ID, cri-containerd-ID, crio-ID, or the bare id; CRI-O and Podman also run a conmon for each.
         let id = name.rsplit('-').next().unwrap_or(name);
         if is_id(id) && !name.contains("conmon") {
             return Some(id[..SHORT_ID].to_owned());
@@ -134,9 +136,9 @@ fn container_in(path: &str) -> Option<String> {
     container.or_else(unit)
 }
 
-/// Tells whether a word is a container's id: 64 hexadecimal digits, or 32 and more in some systems.
-fn is_id(word: &str) -> bool {
-    word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// Returns whether a name is a container's id: 64 hexadecimal digits, in some systems 32 or more.
+fn is_id(name: &str) -> bool {
+    name.len() >= 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -144,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containers_and_units_are_found_in_the_paths_that_the_systems_make() {
+    fn containers_and_units_are_recognised_in_control_group_paths() {
         let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         for (path, expected) in [
             (format!("/system.slice/docker-{id}.scope"), Some("0123456789ab")),
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_gone_or_has_moved_on_is_not_taken() {
+    fn a_thread_that_has_exited_or_left_the_namespace_is_skipped() {
         let root = tempfile::tempdir().unwrap();
         for pid in ["6", "7"] {
             std::fs::create_dir_all(root.path().join(pid).join("ns")).unwrap();
@@ -181,15 +183,18 @@ mod tests {
             container: None,
             members: members.iter().map(|member| (*member).to_owned()).collect(),
         };
-        // 5 is gone, and 6 is somewhere else.
+        // 5 has exited, 6 is in another namespace.
         let opened = of(&["5", "6", "7"]).open(&system).unwrap();
         assert_eq!(opened.metadata().unwrap().ino(), number);
         assert_eq!(of(&["5", "6"]).open(&system).unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!((of(&["7"]).place(), of(&["7/task/8"]).place()), ("7".into(), "/proc/7/task/8/ns/ipc".to_owned()));
+        assert_eq!(
+            (of(&["7"]).ns_argument(), of(&["7/task/8"]).ns_argument()),
+            ("7".into(), "/proc/7/task/8/ns/ipc".to_owned())
+        );
     }
 
     #[test]
-    fn the_machine_s_own_namespace_is_no_container() {
+    fn the_host_namespace_has_no_container() {
         let root = tempfile::tempdir().unwrap();
         let cgroup = "0::/system.slice/x.service\n";
         for pid in ["1", "7"] {
@@ -209,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_container_of_a_process_with_an_exited_leader_is_that_of_its_threads() {
+    fn the_container_of_a_process_with_an_exited_leader_is_read_from_a_thread() {
         let root = tempfile::tempdir().unwrap();
         let cgroup = |process: &str, path: &str| {
             std::fs::create_dir_all(root.path().join(process)).unwrap();
@@ -225,13 +230,13 @@ mod tests {
     }
 
     #[test]
-    fn one_who_may_not_be_asked_is_counted_and_one_who_is_gone_is_not() {
+    fn a_process_without_a_readable_namespace_is_skipped() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(root.path().join("7/ns")).unwrap();
         std::fs::write(root.path().join("7/ns/ipc"), "").unwrap();
         std::fs::create_dir_all(root.path().join("8")).unwrap();
         let census = census(&System::at(root.path().to_owned())).unwrap();
-        assert_eq!(census.closed, 0);
+        assert_eq!(census.inaccessible, 0);
         assert_eq!(census.namespaces.iter().map(|namespace| namespace.pid).collect::<Vec<_>>(), [7]);
         let opened = census.namespaces[0].open(&System::at(root.path().to_owned()));
         assert!(opened.is_ok());

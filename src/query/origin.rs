@@ -1,65 +1,69 @@
-//! Where a mapping is from: the file behind it, or else the namespace of its process.
+//! The origin of a mapping: the file that it maps, or the IPC namespace of its process.
+//!
+//! Segments of different IPC namespaces can have the same id, and with it the same inode number. With privilege, the file
+//! itself is visible in /proc/PID/map_files: its handle distinguishes it from other files (a part of it is random), and its
+//! size and birth time show which segment it is. A segment's ctime is its creation time unless the segment was changed.
+//! Without privilege, the IPC namespace that the process is in now is the best guess.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::time::UNIX_EPOCH;
 
 use super::System;
-use super::processes::Hit;
+use super::processes::SegmentMapping;
 use crate::model::Segment;
 use crate::sys;
 
-/// How many seconds may lie between the birth of a segment's file and the creation that the segment remembers, either way:
-/// none, but for the turn of a second in between, and for clocks of which one runs ahead of the other by a tick.
+/// The most seconds between the birth of a segment's file and the segment's creation time, either way. Both are taken at
+/// once, but the second can change in between, and the coarse clock of file times lags by up to a tick.
 const BIRTH_SLACK: u64 = 1;
 
-/// What tells the file behind a mapping from others of its id.
+/// What distinguishes the file of a mapping from others with the same inode number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The file itself, which privilege can see.
+    /// The file, if privilege shows it.
     File {
-        /// Its handle, where its file system has one.
+        /// `None` on hugetlbfs, which has no handles.
         handle: Option<Vec<u8>>,
-        /// When it was born, in seconds and nanoseconds.
+        /// In seconds and nanoseconds.
         birth: (i64, i64),
-        /// Its bytes; of a segment of huge pages, rounded up.
+        /// In bytes; rounded up to whole huge pages.
         size: u64,
-        /// Bytes in its pages.
+        /// Page size in bytes.
         page: u64,
     },
-    /// No more than the namespace that the process is in now.
-    Home(Option<u64>),
+    /// The IPC namespace that the process is in now.
+    Namespace(Option<u64>),
 }
 
 impl Origin {
-    /// Looks at the file behind a mapping, and else at the process.
-    pub(super) fn of(system: &System, hit: &Hit) -> Self {
-        let Hit { mapping, ns, .. } = hit;
-        let file = hit.ask(system, |thread| {
-            let path = system.proc().join(map_file(thread, mapping.start, mapping.end));
+    pub(super) fn of(system: &System, mapping: &SegmentMapping) -> Self {
+        let SegmentMapping { vma, ns, .. } = mapping;
+        let file = mapping.with_thread(system, |thread| {
+            let path = system.proc().join(map_file(thread, vma.start, vma.end));
             Ok((std::fs::metadata(&path)?, sys::file_handle(&path)))
         });
         match file {
-            Ok((file, handle)) if file.ino() == mapping.inode => {
+            Ok((file, handle)) if file.ino() == vma.inode => {
                 Self::File { handle, birth: birth_of(&file), size: file.size(), page: file.blksize() }
             }
-            _ => Self::Home(*ns),
+            _ => Self::Namespace(*ns),
         }
     }
 
-    /// Tells whether it can be the file of a segment: one as large.
-    pub(super) fn fits(&self, segment: &Segment) -> bool {
+    /// Returns whether the file is as large as a segment.
+    pub(super) fn size_matches(&self, segment: &Segment) -> bool {
         match self {
             Self::File { size, page, .. } => {
                 *size == segment.size || segment.size.checked_next_multiple_of(*page) == Some(*size)
             }
-            Self::Home(_) => true,
+            Self::Namespace(_) => true,
         }
     }
 
-    /// Gives how many seconds lie between its birth and a segment's creation, if that was at once; a segment that was
-    /// changed since has forgotten when that was.
-    pub(super) fn made_with(&self, segment: &Segment) -> Option<u64> {
+    /// Returns the seconds between the file's birth and the segment's ctime, if they are few enough to be one event. IPC_SET
+    /// overwrites the creation time.
+    pub(super) fn birth_distance(&self, segment: &Segment) -> Option<u64> {
         match (self, segment.ctime) {
             (Self::File { birth, .. }, Some(ctime)) => {
                 Some(ctime.0.abs_diff(birth.0)).filter(|seconds| *seconds <= BIRTH_SLACK)
@@ -68,8 +72,9 @@ impl Origin {
         }
     }
 
-    /// Tells whether it was born after the segment was last changed, which can be no file of it unless a clock was set.
-    pub(super) fn younger_than(&self, segment: &Segment) -> bool {
+    /// Returns whether the file was born after the segment's last change. Such a file is another segment's, unless the clock
+    /// was set.
+    pub(super) fn born_after_change(&self, segment: &Segment) -> bool {
         match (self, segment.ctime) {
             (Self::File { birth, .. }, Some(ctime)) => birth.0 > ctime.0.saturating_add(BIRTH_SLACK.cast_signed()),
             _ => false,
@@ -77,13 +82,12 @@ impl Origin {
     }
 }
 
-/// Returns the path, below the root of /proc, of the file behind a mapping of a thread. There is none below the
-/// `task` directory of a process.
+/// Returns the path, below /proc, of the file that a thread maps. The `task` directories have no `map_files`.
 pub(super) fn map_file(thread: i32, start: u64, end: u64) -> String {
     format!("{thread}/map_files/{start:x}-{end:x}")
 }
 
-/// Gives the moment in which a file was made; hugetlbfs keeps that of its last change alone, which is the same here.
+/// Returns the time at which a file was created. hugetlbfs has only the time of the last change, which is the same here.
 fn birth_of(file: &Metadata) -> (i64, i64) {
     match file.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
         Some(since) => (since.as_secs().cast_signed(), i64::from(since.subsec_nanos())),
@@ -96,34 +100,40 @@ mod tests {
     use super::*;
     use crate::model::Stamp;
 
-    /// Makes a segment of a size that was made at a moment.
     fn segment(size: u64, ctime: i64) -> Segment {
         Segment { size, ctime: Some(Stamp(ctime)), ..Segment::bare() }
     }
 
     #[test]
-    fn a_file_is_of_the_segment_that_was_made_with_it() {
+    fn a_file_belongs_to_a_segment_created_at_the_same_time() {
         let file = Origin::File { handle: None, birth: (1000, 999_999_999), size: 8192, page: 4096 };
-        for (ctime, with, younger) in [
+        for (ctime, distance, born_after) in [
             (998, None, true),
             (999, Some(1), false),
             (1000, Some(0), false),
             (1001, Some(1), false),
             (1002, None, false),
         ] {
-            let made = segment(8192, ctime);
-            assert_eq!((file.made_with(&made), file.younger_than(&made)), (with, younger), "{ctime}");
+            let created = segment(8192, ctime);
+            assert_eq!(
+                (file.birth_distance(&created), file.born_after_change(&created)),
+                (distance, born_after),
+                "{ctime}"
+            );
         }
-        let home = Origin::Home(Some(1));
-        assert_eq!((home.made_with(&segment(1, 1000)), home.younger_than(&segment(1, 0))), (None, false));
+        let namespace = Origin::Namespace(Some(1));
+        assert_eq!(
+            (namespace.birth_distance(&segment(1, 1000)), namespace.born_after_change(&segment(1, 0))),
+            (None, false)
+        );
     }
 
     #[test]
-    fn a_file_is_as_large_as_its_segment_and_one_of_huge_pages_is_rounded_up() {
+    fn a_file_has_the_size_of_its_segment_rounded_up_to_huge_pages() {
         let of = |size, page| Origin::File { handle: None, birth: (0, 0), size, page };
-        assert!(of(5000, 4096).fits(&segment(5000, 0)) && !of(5001, 4096).fits(&segment(5000, 0)));
-        assert!(of(4 << 20, 2 << 20).fits(&segment((2 << 20) + 1, 0)));
-        assert!(!of(4 << 20, 2 << 20).fits(&segment(2 << 20, 0)));
-        assert!(Origin::Home(None).fits(&segment(5, 0)));
+        assert!(of(5000, 4096).size_matches(&segment(5000, 0)) && !of(5001, 4096).size_matches(&segment(5000, 0)));
+        assert!(of(4 << 20, 2 << 20).size_matches(&segment((2 << 20) + 1, 0)));
+        assert!(!of(4 << 20, 2 << 20).size_matches(&segment(2 << 20, 0)));
+        assert!(Origin::Namespace(None).size_matches(&segment(5, 0)));
     }
 }

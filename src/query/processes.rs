@@ -1,4 +1,14 @@
-//! Looking into processes for mappings of segments.
+//! Scans processes for mappings of segments.
+//!
+//! nattch counts mappings, so mappings are what is searched for. The scan opens /proc/PID/maps of each process, in up to
+//! [`MAX_THREADS`] threads, and asks PROCMAP_QUERY for shared file mappings only, which is one call for most processes.
+//! Where the kernel lacks it, the scan reads the text of the same file. A mapping counts if its device is one on which the
+//! kernel keeps segments, its inode number is a segment's id, and its name begins with `/SYSV`. The device excludes files
+//! that any user can give such a name; the name excludes other files on that device, such as those of memfd_create(2).
+//!
+//! A thread-group leader that has exited while other threads run is a zombie: its `maps` is empty, and it has no
+//! `map_files` and no `ns/ipc`. So a mapping is recorded with the thread that showed it, and that thread is asked for the
+//! file, the memory and the namespace, or another thread of the process if it has exited meanwhile.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -18,61 +28,58 @@ use crate::model::{Mapping, ShmId};
 use crate::procfs::{self, ProcError};
 use crate::sys;
 
-/// The most threads that look.
-const MOST_THREADS: usize = 4;
-/// How many processes a thread takes on at once.
+/// The most threads that scan.
+const MAX_THREADS: usize = 4;
+/// The number of processes that a thread takes at once.
 const BATCH: usize = 16;
 
 /// A mapping of a segment, found in a process.
 #[derive(Clone, Debug)]
-pub(super) struct Hit {
-    /// The process.
+pub(super) struct SegmentMapping {
     pub(super) pid: i32,
-    /// The thread that has the mapping: usually the leader, whose id is the pid, and another one if that has exited.
+    /// The thread that showed the mapping: the leader, whose id is the pid, or another thread if the leader has exited.
     task: i32,
     /// The IPC namespace that the thread is in now.
     pub(super) ns: Option<u64>,
-    /// The mapping.
-    pub(super) mapping: Mapping,
-    /// Where it is from, once that was asked for.
+    pub(super) vma: Mapping,
     origin: OnceCell<Origin>,
 }
 
-impl Hit {
-    /// Gives where it is from.
+impl SegmentMapping {
+    /// Returns the origin of the mapping; read once.
     pub(super) fn origin(&self, system: &System) -> &Origin {
         self.origin.get_or_init(|| Origin::of(system, self))
     }
 
-    /// Asks a question about the memory or the namespace of the process: of the thread that has the mapping, or of
+    /// Reads something of the memory or the namespace of the process: from the thread that showed the mapping, or from
     /// another one if that has exited.
     ///
     /// # Errors
-    /// Those of the question.
-    pub(super) fn ask<T>(&self, system: &System, question: impl Fn(i32) -> io::Result<T>) -> io::Result<T> {
-        ask_a_thread(system, self.pid, self.task, question)
+    /// Those of `read`.
+    pub(super) fn with_thread<T>(&self, system: &System, read: impl Fn(i32) -> io::Result<T>) -> io::Result<T> {
+        with_any_thread(system, self.pid, self.task, read)
     }
 
     /// Compares the memory of the process with that of another one; `None` if the kernel does not allow it.
     pub(super) fn compare_memory(&self, system: &System, other: &Self) -> Option<std::cmp::Ordering> {
         let compare = |one, other| sys::compare_memory(one, other).map_err(io::Error::from);
-        self.ask(system, |one| other.ask(system, |other| compare(one, other))).ok()
+        self.with_thread(system, |one| other.with_thread(system, |other| compare(one, other))).ok()
     }
 }
 
-/// Asks a question of one thread of a process, and of the others if that has exited.
+/// Reads something from a thread of a process, or from the other threads if that one has exited.
 ///
 /// # Errors
-/// Those of the question.
-pub(super) fn ask_a_thread<T>(
+/// Those of `read`.
+pub(super) fn with_any_thread<T>(
     system: &System,
     pid: i32,
     first: i32,
-    question: impl Fn(i32) -> io::Result<T>,
+    read: impl Fn(i32) -> io::Result<T>,
 ) -> io::Result<T> {
-    question(first).or_else(|error| {
+    read(first).or_else(|error| {
         let others = if has_exited(&error) { procfs::other_thread_ids(system.proc(), pid) } else { Vec::new() };
-        others.into_iter().find_map(|thread| question(thread).ok()).ok_or(error)
+        others.into_iter().find_map(|thread| read(thread).ok()).ok_or(error)
     })
 }
 
@@ -81,149 +88,157 @@ fn has_exited(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
-/// Which mappings count.
+/// Selects mappings.
 #[derive(Debug)]
-pub(super) struct Wanted<'a> {
+pub(super) struct MappingFilter<'a> {
     /// The devices on which the kernel keeps segments.
     pub(super) devices: &'a [(u32, u32)],
-    /// The ids, in order; every segment's mappings if `None`.
-    pub(super) ids: Option<Vec<u64>>,
+    /// Inode numbers, sorted; `None` for the mappings of all segments.
+    pub(super) inodes: Option<Vec<u64>>,
 }
 
-impl Wanted<'_> {
-    /// Tells whether a file is one of them.
-    fn is(&self, device: (u32, u32), inode: u64) -> bool {
-        self.devices.contains(&device) && self.ids.as_ref().is_none_or(|ids| ids.binary_search(&inode).is_ok())
+impl MappingFilter<'_> {
+    fn matches(&self, device: (u32, u32), inode: u64) -> bool {
+        self.devices.contains(&device) && self.inodes.as_ref().is_none_or(|inodes| inodes.binary_search(&inode).is_ok())
     }
 }
 
-/// What a look into one process came to.
+/// The result of scanning one process.
 #[derive(Debug)]
-enum Look {
-    /// It was looked into.
-    Seen,
-    /// It is not ours to look into.
-    Closed,
-    /// It is gone.
-    Gone,
+enum ProbeResult {
+    Scanned,
+    /// The caller is not permitted to read its mappings.
+    Denied,
+    Exited,
 }
 
-/// What was found in some processes.
+/// The mappings found in a set of processes.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    /// The mappings, by inode, pid and address.
-    pub(super) hits: Vec<Hit>,
-    /// How many processes were not ours to look into.
-    pub(super) closed: u64,
-    /// Whether every process was looked into, and not only as many as were needed.
-    pub(super) all: bool,
+pub(super) struct ScanResult {
+    /// Sorted by inode, pid and address.
+    pub(super) mappings: Vec<SegmentMapping>,
+    /// The number of processes that the caller is not permitted to inspect.
+    pub(super) inaccessible: u64,
+    /// Whether every process was scanned, not only as many as were needed.
+    pub(super) complete: bool,
 }
 
-/// Gives the inode number that a segment's mappings have.
+/// Returns the inode number of a segment's mappings.
 pub(super) fn inode_of(id: ShmId) -> u64 {
     u64::from(id.raw().cast_unsigned())
 }
 
-/// Looks into processes until all are seen, or as many mappings were found in the namespace `home` as are needed.
+/// Scans processes until all are done or `needed` mappings were found in the IPC namespace `home`.
 ///
 /// # Errors
-/// We cannot look, for want of descriptors.
-pub(super) fn look_into(
+/// Descriptors are exhausted.
+pub(super) fn scan(
     system: &System,
     pids: &[i32],
-    wanted: &Wanted<'_>,
+    filter: &MappingFilter<'_>,
     home: Option<u64>,
     needed: u64,
-) -> Result<Found, ProcError> {
+) -> Result<ScanResult, ProcError> {
     let (next, found, failed) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let proc = system.proc();
     let work = || {
-        let mut mine = Found::default();
+        let mut mine = ScanResult::default();
         while found.load(Ordering::Relaxed) < needed && !failed.load(Ordering::Relaxed) {
             let start = next.fetch_add(BATCH, Ordering::Relaxed);
             let Some(batch) = pids.get(start..) else { break };
             for pid in batch.iter().take(BATCH) {
-                let before = mine.hits.len();
-                match look(proc, *pid, wanted, &mut mine.hits) {
-                    Ok(Look::Seen | Look::Gone) => {}
-                    Ok(Look::Closed) => mine.closed += 1,
+                let before = mine.mappings.len();
+                match probe(proc, *pid, filter, &mut mine.mappings) {
+                    Ok(ProbeResult::Scanned | ProbeResult::Exited) => {}
+                    Ok(ProbeResult::Denied) => mine.inaccessible += 1,
                     Err(error) => {
                         failed.store(true, Ordering::Relaxed);
                         return Err(error);
                     }
                 }
-                let at_home = mine.hits[before..].iter().filter(|hit| hit.ns == home).count();
+                let at_home = mine.mappings[before..].iter().filter(|mapping| mapping.ns == home).count();
                 found.fetch_add(at_home as u64, Ordering::Relaxed);
             }
         }
         Ok(mine)
     };
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
     let threads = threads.min(pids.len() / (4 * BATCH));
     let mut all = std::thread::scope(|scope| {
-        // Where the user may have no more threads, this one does it all.
+        // If no more threads can be created (RLIMIT_NPROC), this one does all the work.
         let others: Vec<_> = (1..threads).map_while(|_| Builder::new().spawn_scoped(scope, work).ok()).collect();
         let mut all = work()?;
         for other in others {
             match other.join() {
                 Ok(found) => {
                     let found = found?;
-                    all.hits.extend(found.hits);
-                    all.closed += found.closed;
+                    all.mappings.extend(found.mappings);
+                    all.inaccessible += found.inaccessible;
                 }
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
         Ok(all)
     })?;
-    all.hits.sort_by_key(|hit| (hit.mapping.inode, hit.pid, hit.mapping.start));
-    all.all = found.load(Ordering::Relaxed) < needed;
+    all.mappings.sort_by_key(|mapping| (mapping.vma.inode, mapping.pid, mapping.vma.start));
+    all.complete = found.load(Ordering::Relaxed) < needed;
     Ok(all)
 }
 
-/// Looks into one process.
-fn look(proc: &Path, pid: i32, wanted: &Wanted<'_>, hits: &mut Vec<Hit>) -> Result<Look, ProcError> {
-    let mut mappings = Vec::new();
+fn probe(
+    proc: &Path,
+    pid: i32,
+    filter: &MappingFilter<'_>,
+    mappings: &mut Vec<SegmentMapping>,
+) -> Result<ProbeResult, ProcError> {
+    let mut areas = Vec::new();
     let (mut task, mut path) = (pid, pid.to_string());
-    let mut looked = look_at(proc, &path, wanted, &mut mappings);
-    if let Ok(false) = looked {
+    let mut result = read_mappings(proc, &path, filter, &mut areas);
+    if let Ok(false) = result {
         // No memory: a kernel thread, or a process whose leader has exited while other threads run.
         for thread in procfs::other_thread_ids(proc, pid) {
             (task, path) = (thread, procfs::thread_path(pid, thread));
-            looked = look_at(proc, &path, wanted, &mut mappings);
-            match &looked {
+            result = read_mappings(proc, &path, filter, &mut areas);
+            match &result {
                 Ok(false) => {}
                 Err(ProcError::Read { error, .. }) if has_exited(error) => {}
                 Ok(true) | Err(_) => break,
             }
         }
     }
-    if !mappings.is_empty() {
-        let of_another = || procfs::other_threads(proc, pid).iter().find_map(|it| procfs::namespace_of(proc, it));
-        let ns = procfs::namespace_of(proc, &path).or_else(of_another);
-        hits.extend(mappings.into_iter().map(|mapping| Hit { pid, task, ns, mapping, origin: OnceCell::new() }));
+    if !areas.is_empty() {
+        let of_other_thread = || procfs::other_threads(proc, pid).iter().find_map(|it| procfs::namespace_of(proc, it));
+        let ns = procfs::namespace_of(proc, &path).or_else(of_other_thread);
+        mappings.extend(areas.into_iter().map(|vma| SegmentMapping { pid, task, ns, vma, origin: OnceCell::new() }));
     }
-    match looked {
-        Ok(_) => Ok(Look::Seen),
-        Err(ProcError::Read { ref error, .. }) if error.kind() == ErrorKind::PermissionDenied => Ok(Look::Closed),
-        Err(ProcError::Read { ref error, .. }) if error.kind() == ErrorKind::NotFound => Ok(Look::Gone),
+    match result {
+        Ok(_) => Ok(ProbeResult::Scanned),
+        Err(ProcError::Read { ref error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
+            Ok(ProbeResult::Denied)
+        }
+        Err(ProcError::Read { ref error, .. }) if error.kind() == ErrorKind::NotFound => Ok(ProbeResult::Exited),
         Err(error) => Err(error),
     }
 }
 
-/// Finds the mappings of a process or thread; returns whether it has any memory.
-fn look_at(proc: &Path, process: &str, wanted: &Wanted<'_>, mappings: &mut Vec<Mapping>) -> Result<bool, ProcError> {
+/// Adds the mappings of a process or thread; returns whether it has any memory.
+fn read_mappings(
+    proc: &Path,
+    process: &str,
+    filter: &MappingFilter<'_>,
+    mappings: &mut Vec<Mapping>,
+) -> Result<bool, ProcError> {
     let path = proc.join(process).join("maps");
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(false),
         Err(error) => return Err(ProcError::read(&path, error)),
     };
-    let is_wanted = |device, inode| wanted.is(device, inode);
-    let looked = match sys::segment_mappings(file.as_fd(), is_wanted, |mapping| mappings.push(mapping)) {
+    let is_wanted = |device, inode| filter.matches(device, inode);
+    let result = match sys::segment_mappings(file.as_fd(), is_wanted, |mapping| mappings.push(mapping)) {
         Ok(()) => Ok(true),
         Err(Errno::ESRCH) => Ok(false),
-        // Kernels before 6.11, and sandboxes, do not know the question: there is the text.
+        // Kernels before 6.11 and some sandboxes lack PROCMAP_QUERY: read the text.
         Err(_) => {
             mappings.clear();
             match procfs::segment_mappings(&path, &file, is_wanted, |mapping| mappings.push(mapping)) {
@@ -232,51 +247,50 @@ fn look_at(proc: &Path, process: &str, wanted: &Wanted<'_>, mappings: &mut Vec<M
             }
         }
     };
-    if !matches!(looked, Ok(true)) {
-        // Part of the mappings; another thread shows all of them.
+    if !matches!(result, Ok(true)) {
+        // Incomplete; another thread shows all mappings.
         mappings.clear();
     }
-    looked
+    result
 }
 
-/// Returns whether a process of this IPC namespace has a segment attached, as far as its leader shows.
+/// Returns whether a process of this IPC namespace has a segment attached, judged by the mappings of its leader.
 ///
 /// # Errors
-/// The process has exited, or the caller may not look into it.
+/// The process has exited, or the caller is not permitted to inspect it.
 pub(super) fn has_attached(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Result<bool, ProcError> {
-    let wanted = Wanted { devices, ids: Some(vec![inode_of(id)]) };
+    let filter = MappingFilter { devices, inodes: Some(vec![inode_of(id)]) };
     let mut mappings = Vec::new();
-    look_at(system.proc(), &pid.to_string(), &wanted, &mut mappings)?;
+    read_mappings(system.proc(), &pid.to_string(), &filter, &mut mappings)?;
     Ok(!mappings.is_empty())
 }
 
-/// Finds our own mapping of a segment that begins at an address.
+/// Returns this process's mapping of a segment at an address.
 pub(super) fn own_mapping(system: &System, devices: &[(u32, u32)], address: u64) -> Option<Mapping> {
-    let wanted = Wanted { devices, ids: None };
+    let filter = MappingFilter { devices, inodes: None };
     let mut mappings = Vec::new();
-    look_at(system.proc(), "self", &wanted, &mut mappings).ok()?;
+    read_mappings(system.proc(), "self", &filter, &mut mappings).ok()?;
     mappings.into_iter().find(|mapping| mapping.start == address)
 }
 
-/// Gives the devices on which the kernel keeps segments: its internal tmpfs, and one for each size of huge page.
-///
-/// The name of a mapping proves nothing, since anyone can have a file of that name; memfd files are on these devices.
+/// Returns the devices on which the kernel keeps segments: its internal tmpfs, and one for each huge page size. The files
+/// of memfd_create(2) are on the same devices.
 ///
 /// # Errors
-/// memfd_create(2), for want of descriptors.
+/// memfd_create(2) fails because descriptors are exhausted.
 pub(super) fn segment_devices() -> Result<Vec<(u32, u32)>, Errno> {
-    // The one that is always there: without it nothing can be told.
+    // The device of ordinary pages always exists; without it no mapping can be recognised.
     memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?;
     let sizes = super::huge::huge_page_sizes().into_iter().map(Some);
     Ok(std::iter::once(None).chain(sizes).filter_map(device_of_pages).collect())
 }
 
-/// Gives the bytes of the huge pages whose segments lie on a device.
+/// Returns the huge page size of the segments on a device.
 pub(super) fn huge_page_on(device: (u32, u32)) -> Option<u64> {
     super::huge::huge_page_sizes().into_iter().find(|size| device_of_pages(Some(*size)) == Some(device))
 }
 
-/// Gives the device on which segments of huge pages of some size lie, or those of ordinary pages.
+/// Returns the device of segments with this huge page size, or of those with ordinary pages.
 fn device_of_pages(huge: Option<u64>) -> Option<(u32, u32)> {
     let size = huge.map_or(MFdFlags::empty(), |size| {
         MFdFlags::MFD_HUGETLB | MFdFlags::from_bits_retain(size.trailing_zeros() << nix::libc::MFD_HUGE_SHIFT)
@@ -292,14 +306,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_device_of_segments_is_known_without_a_segment() {
+    fn the_device_of_segments_is_found_without_a_segment() {
         let devices = segment_devices().unwrap();
         assert!(!devices.is_empty());
         assert!(devices.iter().all(|(major, _)| *major == 0), "{devices:?}: no block device backs them");
     }
 
     #[test]
-    fn the_text_is_read_where_the_question_is_not_known_and_threads_stand_in_for_a_leader_without_memory() {
+    fn maps_is_read_without_procmap_query_and_from_threads_if_the_leader_has_exited() {
         let root = tempfile::tempdir().unwrap();
         let maps = |process: &str, text: &str| {
             std::fs::create_dir_all(root.path().join(process)).unwrap();
@@ -311,14 +325,14 @@ mod tests {
         maps("8/task/8", "");
         maps("8/task/9", line);
         maps("10", "00400000-00401000 r-xp 00000000 00:00 0 \n");
-        let wanted = Wanted { devices: &[(0, 1)], ids: Some(vec![5]) };
+        let filter = MappingFilter { devices: &[(0, 1)], inodes: Some(vec![5]) };
         let system = System::at(root.path().to_owned());
-        let found = look_into(&system, &[7, 8, 10, 11], &wanted, None, 99).unwrap();
-        assert_eq!(found.hits.iter().map(|hit| hit.pid).collect::<Vec<_>>(), [7, 8]);
-        assert_eq!(found.closed, 0);
-        let other = Wanted { devices: &[(0, 1)], ids: Some(vec![4, 6]) };
-        assert!(look_into(&system, &[7, 8], &other, None, 99).unwrap().hits.is_empty());
-        let elsewhere = Wanted { devices: &[(0, 2)], ids: None };
-        assert!(look_into(&system, &[7, 8], &elsewhere, None, 99).unwrap().hits.is_empty());
+        let found = scan(&system, &[7, 8, 10, 11], &filter, None, 99).unwrap();
+        assert_eq!(found.mappings.iter().map(|mapping| mapping.pid).collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(found.inaccessible, 0);
+        let other = MappingFilter { devices: &[(0, 1)], inodes: Some(vec![4, 6]) };
+        assert!(scan(&system, &[7, 8], &other, None, 99).unwrap().mappings.is_empty());
+        let elsewhere = MappingFilter { devices: &[(0, 2)], inodes: None };
+        assert!(scan(&system, &[7, 8], &elsewhere, None, 99).unwrap().mappings.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! Which segments were created by which of the processes that `leakcheck` observes.
 //!
-//! A segment names its creator by pid, and pids are reused: a pid that a descendant of the command had some time ago says
-//! nothing about a segment of this second. A segment is therefore bound to a process only if all of this holds:
+//! A segment names its creator by pid, and pids are reused: a pid that a descendant of the command had earlier proves
+//! nothing about a new segment. A segment is therefore bound to a process only if all of this holds:
 //!
 //! - a descriptor of the process (pidfd, or a ptrace attachment) was held before the segment existed,
 //! - the segment was not in the kernel's table when the process was first observed,
@@ -46,13 +46,13 @@ impl Baseline {
     /// Records the segments that exist now.
     ///
     /// # Errors
-    /// They cannot be listed.
+    /// The segments cannot be listed.
     pub(crate) fn record(system: &System) -> Result<Self, Error> {
         let segments = inventory(system, Needs::empty())?.iter().map(Identity::from).collect();
         Ok(Self { segments, forks: procfs::forks(system.proc()) })
     }
 
-    /// Returns whether a segment existed then.
+    /// Returns whether a segment existed at that time.
     pub(super) fn contains(&self, segment: &Segment) -> bool {
         self.segments.contains(&Identity::from(segment))
     }
@@ -109,7 +109,7 @@ impl Calls {
     /// A segment that names another creator, or that existed before, was opened and not created.
     ///
     /// # Errors
-    /// The segment cannot be looked at.
+    /// The segment cannot be read.
     pub(crate) fn bind(
         &mut self,
         system: &System,

@@ -1,59 +1,87 @@
-//! The refusal to touch a segment that is attached, with the names of those who have it.
+//! The refusal to change an attached segment, and the processes that it names.
 
-use super::liveness::{Fate, fates};
+use super::liveness::{ProcessStatus, creator_and_last_user};
 use super::{System, add_attachers, segment};
 use crate::error::{Error, Kind};
-use crate::model::{Attacher, Needs, Segment, ShmId};
+use crate::model::{Attacher, HiddenBy, Needs, Segment, ShmId};
 
-/// How many processes a message names.
-const NAMED: usize = 6;
+/// The most processes that a message names.
+const MAX_NAMED: usize = 6;
 
-/// Names who has a segment attached, for a message: `by pid 12 of root (command) and pid 13 of postgres (command)`.
-pub(crate) fn name_attachers(system: &System, id: ShmId) -> Option<String> {
+/// Describes the processes that have a segment attached: `by pid 12 (root, command) and pid 13 (postgres, command)`.
+pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
     let found = segment(system, id, Needs::empty()).ok().flatten()?;
     let mut segments = [found];
-    // Whoever is refused has an error already; that nobody can be named is no other one.
+    // The caller reports an error already; without the names it is only less precise.
     let _ = add_attachers(system, &mut segments);
     let attachers = segments[0].attachers.as_ref()?;
     let name = |process: &[Attacher]| {
-        let perhaps = if process.iter().all(|mapping| mapping.certain) { "" } else { ", perhaps," };
-        format!("pid {}{perhaps}", process[0].process())
+        let possibly = if process.iter().all(|mapping| mapping.certain) { "" } else { "possibly " };
+        format!("{possibly}pid {}", process[0].process())
     };
-    let mut names: Vec<String> = attachers.processes().take(NAMED).map(name).collect();
-    let more = attachers.processes().count().saturating_sub(NAMED);
+    let mut names: Vec<String> = attachers.processes().take(MAX_NAMED).map(name).collect();
+    let more = attachers.processes().count().saturating_sub(MAX_NAMED);
     if more > 0 {
         names.push(format!("{more} more"));
     }
-    for (reason, count) in &attachers.hidden {
-        let what = if names.is_empty() { "somebody who" } else { "more who" };
-        let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
-        names.push(format!("{what} cannot be seen ({times}: {})", reason.meaning()));
-    }
+    names.extend(attachers.hidden.iter().map(|(reason, count)| describe_hidden(*reason, *count)));
     let (last, others) = names.split_last()?;
     Some(if others.is_empty() { format!("by {last}") } else { format!("by {} and {last}", others.join(", ")) })
 }
 
-/// Makes the refusal to touch a segment that is attached, with who has it attached, made it and used it last.
+/// Describes the processes of attachments that were not found. nattch counts attachments, so the number of processes is
+/// known only if one attachment is missing.
+fn describe_hidden(reason: HiddenBy, attachments: u64) -> String {
+    let (one, several) = match reason {
+        HiddenBy::Permission => {
+            ("process that you are not permitted to inspect", "processes that you are not permitted to inspect")
+        }
+        HiddenBy::PidNamespace => ("process outside this pid namespace", "processes outside this pid namespace"),
+        HiddenBy::InFlight => {
+            ("process that attached or detached meanwhile", "processes that attached or detached meanwhile")
+        }
+        HiddenBy::Unknown => ("process that was not found", "processes that were not found"),
+    };
+    if attachments == 1 { format!("1 {one}") } else { format!("{several} ({attachments} attachments)") }
+}
+
+/// Returns the refusal to change an attached segment. The cause names the attached processes, the creator and the last
+/// user.
 pub(crate) fn attached_refusal(system: &System, segment: &Segment, message: String) -> Error {
-    let process = |pid: Option<i32>, user: Option<u32>, fate: Fate| {
-        let Some(pid) = pid else { return "a process outside this pid namespace".to_owned() };
-        let user = user.map(|uid| format!(" of {}", system.user(uid))).unwrap_or_default();
-        match fate {
-            Fate::Lives(Some(command)) => format!("pid {pid}{user} ({command})"),
-            Fate::Lives(None) => format!("pid {pid}{user}, which lives"),
-            Fate::Gone => format!("pid {pid}{user}, which is gone"),
-            Fate::Unknown => format!("pid {pid}{user}, of which nothing certain is known now"),
+    let attached =
+        if segment.nattch == 1 { "attached".to_owned() } else { format!("attached {} times", segment.nattch) };
+    let by = describe_attachers(system, segment.id).map(|by| format!(" {by}")).unwrap_or_default();
+    let users = describe_creator_and_last_user(system, segment);
+    Error::new(Kind::Refused, message).target(segment.id.to_string()).cause(format!("{attached}{by}; {users}"))
+}
+
+/// Describes whether the creator and the last user of an attached segment are running.
+fn describe_creator_and_last_user(system: &System, segment: &Segment) -> String {
+    let describe = |role: &str, pid: Option<i32>, user: Option<u32>, status: ProcessStatus| {
+        let Some(pid) = pid else { return format!("{role} is outside this pid namespace") };
+        match status {
+            ProcessStatus::Running(_) => {
+                let user = user.map(|uid| system.user(uid));
+                let command = system.command(pid).map(|command| command.to_string());
+                let details = user.into_iter().chain(command).collect::<Vec<_>>().join(", ");
+                let details = if details.is_empty() { details } else { format!(" ({details})") };
+                format!("{role} pid {pid}{details} is running")
+            }
+            ProcessStatus::Exited => format!("{role} pid {pid} has exited"),
+            ProcessStatus::Unknown => format!("{role} pid {pid} may have exited"),
         }
     };
-    let [creator, last] = fates(system, segment);
-    let last = match segment.atime {
-        Some(_) => process(segment.lpid, None, last),
-        None => "nobody".to_owned(),
-    };
-    let creator = process(segment.cpid, Some(segment.cuid), creator);
-    let times = if segment.nattch == 1 { "once".to_owned() } else { format!("{} times", segment.nattch) };
-    let by = name_attachers(system, segment.id).map(|by| format!(", {by}")).unwrap_or_default();
-    Error::new(Kind::Refused, message)
-        .target(segment.id.to_string())
-        .cause(format!("it is attached {times}{by}; created by {creator}, last used by {last}"))
+    let creator = |role, status| describe(role, segment.cpid, Some(segment.cuid), status);
+    match (creator_and_last_user(system, segment), segment.cpid, segment.lpid) {
+        ([status, _], ..) if segment.atime.is_none() => creator("creator", status),
+        ([status, last], Some(cpid), Some(lpid)) if cpid == lpid && status == last => {
+            creator("creator and last user", status)
+        }
+        ([ProcessStatus::Exited, ProcessStatus::Exited], Some(cpid), Some(lpid)) => {
+            format!("creator pid {cpid} and last user pid {lpid} have exited")
+        }
+        ([status, last], _, lpid) => {
+            format!("{}, {}", creator("creator", status), describe("last user", lpid, None, last))
+        }
+    }
 }

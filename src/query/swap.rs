@@ -1,22 +1,25 @@
-//! Whether pages that are not in memory can be somewhere else: in swap, from where they must not be taken for holes.
+//! Whether pages that are not in memory may be in swap.
+//!
+//! mincore(2) reports a swapped-out page like a hole. It can be relied on only if there is no swap, or if none of the
+//! segment was in swap and nothing was swapped out in between.
 
 use super::{System, segment};
 use crate::model::{Needs, ShmId};
 use crate::procfs;
 
-/// What is known of swap at a moment.
+/// The state of swap at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Swap {
-    /// Whether there is any at all.
+    /// Whether there is any swap space.
     exists: bool,
-    /// Pages that have gone there since boot.
+    /// Pages swapped out since boot.
     out: Option<u64>,
-    /// Bytes of the segment that are there.
+    /// Bytes of the segment that are in swap.
     of_segment: Option<u64>,
 }
 
 impl Swap {
-    /// Looks.
+    /// Reads the present state.
     pub(crate) fn now(system: &System, id: ShmId) -> Self {
         let exists = procfs::swap_total(system.proc()) != Some(0);
         let of_segment = || segment(system, id, Needs::RESIDENT).ok().flatten().and_then(|segment| segment.swap);
@@ -27,7 +30,7 @@ impl Swap {
         }
     }
 
-    /// Tells whether no page of the segment can have been in swap between two looks.
+    /// Returns whether no page of the segment can have been in swap between this state and a later one.
     pub(crate) fn rules_out(self, later: Self) -> bool {
         let never = !self.exists && !later.exists;
         let unmoved = self.out.is_some() && self.out == later.out;
@@ -40,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_cannot_have_been_swapped_out_is_ruled_out() {
+    fn swap_is_ruled_out_only_without_swap_or_any_page_swapped_out() {
         let none = Swap { exists: false, out: Some(5), of_segment: Some(0) };
         let quiet = Swap { exists: true, out: Some(5), of_segment: Some(0) };
         assert!(none.rules_out(none) && quiet.rules_out(quiet));
@@ -55,7 +58,7 @@ mod tests {
         assert!(!Swap { out: None, ..quiet }.rules_out(Swap { out: None, ..quiet }));
         assert!(
             quiet.rules_out(none) && !Swap { out: Some(4), ..none }.rules_out(quiet),
-            "swap was turned on meanwhile"
+            "swap was turned on in between"
         );
     }
 }

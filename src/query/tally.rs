@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::model::{Needs, Tally};
 use crate::sys;
 
-/// Sums up all segments, with what is needed of them.
+/// Sums up all segments; `needs` are the fields to read.
 ///
 /// # Errors
 /// The segments cannot be listed.
@@ -21,7 +21,7 @@ pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, Error> {
     Ok(sums)
 }
 
-/// Sums up all segments by the user id of their owner, with what is needed of them.
+/// Sums up the segments of each owner, by uid; `needs` are the fields to read.
 ///
 /// # Errors
 /// The segments cannot be listed.
@@ -35,10 +35,10 @@ pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u
     Ok(owners)
 }
 
-/// Counts segments and their pages, and nothing else: the kernel has both numbers ready.
+/// Counts segments and their pages, which SHM_INFO returns without a listing.
 ///
 /// # Errors
-/// The kernel does not tell, and the segments cannot be listed.
+/// SHM_INFO is denied, and the segments cannot be listed.
 pub(crate) fn count(system: &System) -> Result<Tally, Error> {
     match sys::usage() {
         Ok((segments, pages, ..)) => Ok(Tally { segments, pages, ..Tally::NOTHING }),

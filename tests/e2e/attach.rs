@@ -117,7 +117,7 @@ fn foreground_trials() -> Vec<Trial> {
                 let ran =
                     run(["attach", &id, "--address", UNALIGNED].into_iter().chain(more)).exits(1).prints_nothing();
                 let ran =
-                    ran.says("Invalid argument (EINVAL, shmat)").says(&format!("cause: {UNALIGNED} is no multiple"));
+                    ran.says("Invalid argument (EINVAL, shmat)").says(&format!("cause: {UNALIGNED} is not a multiple"));
                 assert!(ran.stderr.contains("--round` attaches it at 0x200000000"), "{ran:?}");
             }
             assert_eq!(oracle::rows()[0].get("atime"), "0", "nothing was attached");
@@ -161,8 +161,8 @@ fn foreground_trials() -> Vec<Trial> {
             ] {
                 let ran = finish(shmadm_as(NOBODY).args(arguments)).exits(4).prints_nothing();
                 let ran = ran.says(&format!("segment {id}")).says("Permission denied (EACCES, shmat)");
-                let cause = "cause: its mode is 0600, its owner root:root: as one of the others user ";
-                assert!(ran.stderr.contains(cause) && ran.stderr.contains(" gets nothing\n"), "{ran:?}");
+                let cause = "cause: mode 0600, owner root:root: user ";
+                assert!(ran.stderr.contains(cause) && ran.stderr.contains(" (other) has no access\n"), "{ran:?}");
                 assert!(ran.stderr.contains(&format!("hint: root can change the mode: `shmadm set {id}")), "{ran:?}");
                 assert_eq!(oracle::rows(), before, "{arguments:?}");
             }
@@ -185,7 +185,7 @@ fn foreground_trials() -> Vec<Trial> {
             for more in [None, Some("--background")] {
                 let ran: Ran = finish(shmadm_as(NOBODY).args(["attach", &name]).args(more));
                 let ran = ran.exits(4).prints_nothing().says("EACCES, shmat");
-                assert!(ran.stderr.contains("cause: its mode is 0604, its owner root:root: as one of"), "{ran:?}");
+                assert!(ran.stderr.contains("cause: mode 0604, owner root:root: user "), "{ran:?}");
                 assert_eq!(oracle::rows(), before);
             }
             let ran =
@@ -294,8 +294,8 @@ fn detach_trials() -> Vec<Trial> {
             let _attached = oracle::Attached::new(id);
             let before = oracle::rows();
             let ran = run(["detach", &name]).exits(5).prints_nothing().says("refused to detach");
-            let me = format!("last used by pid {}", std::process::id());
-            assert!(ran.stderr.contains("it is attached once") && ran.stderr.contains(&me), "{ran:?}");
+            let me = format!("last user pid {}", std::process::id());
+            assert!(ran.stderr.contains("cause: attached by pid ") && ran.stderr.contains(&me), "{ran:?}");
             run(["detach", &name, "--pid", &std::process::id().to_string()]).exits(5).says("is no holder of it");
             assert_eq!(oracle::rows(), before);
             for pid in ["0", "-1", "x"] {

@@ -107,7 +107,7 @@ fn new_trials() -> Vec<Trial> {
                 let ran =
                     run(["create", "--size", "1P"]).exits(1).prints_nothing().says("1 PiB: ").says("(ENOMEM, shmget)");
                 assert!(ran.stderr.contains("cause: memory and swap together have"), "{ran:?}");
-                assert!(ran.stderr.contains("hint: `shmadm create --size 1125899906842624 --no-reserve`"), "{ran:?}");
+                assert!(ran.stderr.contains("`shmadm create --size 1125899906842624 --no-reserve`"), "{ran:?}");
             }
             assert_eq!(oracle::rows(), before);
         }),
@@ -169,7 +169,8 @@ fn existing_trials() -> Vec<Trial> {
             let before = oracle::rows();
             let ran = run(["create", "--key", "1234", "--size", "4097"]).exits(1).prints_nothing();
             let ran = ran.says("(EINVAL, shmget)");
-            let cause = format!("cause: segment {id} has this key already, and only 4 KiB: a segment never grows");
+            let cause =
+                format!("cause: segment {id} has this key and a size of 4 KiB; the size of a segment cannot change");
             assert!(ran.stderr.contains(&cause) && ran.stderr.contains("hint: "), "{ran:?}");
             let error = run(["create", "--key", "1234", "--size", "1G", "--json"]).exits(1).json();
             assert_eq!(error["error"]["errno"], "EINVAL");
@@ -253,9 +254,9 @@ fn refused_trials() -> Vec<Trial> {
                 oracle::create(0, 4096, 0o600);
             }
             let ran = run(["create"]).exits(1).prints_nothing().says("No space left on device (ENOSPC, shmget)");
-            let cause = format!("cause: all {limit} segment ids of this IPC namespace are taken (kernel.shmmni)");
+            let cause = format!("cause: all {limit} segment ids of this IPC namespace are in use (kernel.shmmni)");
             assert!(ran.stderr.contains(&cause), "{ran:?}");
-            let raise = format!("hint: or raise the limit: `sysctl -w kernel.shmmni={}`", limit * 2);
+            let raise = format!("hint: raise the limit: `sysctl -w kernel.shmmni={}`", limit * 2);
             assert!(ran.stderr.contains(&raise) && ran.stderr.contains("`shmadm list "), "{ran:?}");
             let error = run(["create", "--key", "random", "--json"]).exits(1).json();
             assert_eq!(error["error"]["errno"], "ENOSPC");

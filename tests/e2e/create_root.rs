@@ -34,8 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let before = oracle::rows();
             let size = (5 * page).to_string();
             let ran = run(["create", "--size", &size]).exits(1).prints_nothing().says("(ENOSPC, shmget)");
-            let cause =
-                "cause: 5 more pages would pass the 10 that all segments may have together, of which 6 are taken";
+            let cause = "cause: 5 more pages would exceed the limit of 10 for all segments, of which 6 are in use";
             assert!(ran.stderr.contains(cause) && ran.stderr.contains("(kernel.shmall)"), "{ran:?}");
             assert!(ran.stderr.contains("`sysctl -w kernel.shmall=11`"), "{ran:?}");
             assert_eq!(oracle::rows(), before);
@@ -45,8 +44,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             let advice = || {
                 let ran = run(["create"]).exits(1).prints_nothing();
                 let hint =
-                    ran.stderr.lines().find_map(|line| line.strip_prefix("hint: 2 of them are orphans: `")).unwrap();
-                let command = hint.strip_suffix("` lists them").unwrap();
+                    ran.stderr.lines().find_map(|line| line.strip_prefix("hint: list the 2 orphans: `")).unwrap();
+                let command = hint.strip_suffix('`').unwrap();
                 command.strip_prefix("shmadm prune --dry-run").unwrap().trim().to_owned()
             };
             let listed = |options: &str| {
@@ -85,7 +84,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         root_trial("create::above_the_largest_size_it_says_which_limit_and_what_to_do", || {
             sysctl("shmmax", 1 << 20);
             let ran = run(["create", "--size", "2M"]).exits(1).prints_nothing().says("2 MiB: Invalid argument (EINVAL");
-            assert!(ran.stderr.contains("cause: the largest segment here is 1 MiB (kernel.shmmax)"), "{ran:?}");
+            assert!(
+                ran.stderr.contains("cause: the size exceeds the limit of 1 MiB for one segment (kernel.shmmax)"),
+                "{ran:?}"
+            );
             assert!(ran.stderr.contains("`sysctl -w kernel.shmmax=2097152`"), "{ran:?}");
             assert_eq!(oracle::rows(), []);
             made(&run(["create", "--size", "1M"]).exits(0));
@@ -111,10 +113,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 let arguments = [&["create", "--lock"], more].concat();
                 let ran =
                     run_without_locked_memory(&arguments).exits(4).prints_nothing().says("(EPERM, shmctl SHM_LOCK)");
-                assert!(
-                    ran.stderr.contains("cause: this user may lock no memory at all (RLIMIT_MEMLOCK is 0)"),
-                    "{ran:?}"
-                );
+                assert!(ran.stderr.contains("cause: this user may not lock memory (RLIMIT_MEMLOCK is 0)"), "{ran:?}");
                 // The holder was asked to end, and may still be about it: the segment goes with it.
                 crate::support::wait_for("the end of what was made", || oracle::rows().is_empty());
             }
@@ -127,7 +126,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(ran.stdout, format!("{id}\n"));
             finish(shmadm_as(NOBODY).args(["create", "--key", "1234", "--exclusive"]))
                 .exits(6)
-                .says("of root has this key");
+                .says("(owner root) has this key");
             finish(shmadm_as(NOBODY).args(["create", "--key", "1234", "--hold"])).exits(4).prints_nothing();
             assert_eq!(oracle::rows(), before);
         }),

@@ -56,7 +56,7 @@ fn making() -> Vec<Trial> {
             let id = run(["create", "--huge=2M", "-q"]).exits(0).stdout;
             for more in [&[][..], &["--round"]] {
                 let between = [&["attach", id.trim(), "--address", "0x200001000", "--for", "1ms"], more].concat();
-                run(between).exits(1).prints_nothing().says("huge pages, and the address no multiple of 2 MiB");
+                run(between).exits(1).prints_nothing().says("huge pages and the address is not a multiple of 2 MiB");
             }
             run(["attach", id.trim(), "--address", "0x200000000", "--for", "1ms"]).exits(0);
             // Where that is no cause, it is not told as one.
@@ -78,7 +78,7 @@ fn making() -> Vec<Trial> {
         trial("huge::a_size_that_the_kernel_lacks_is_explained_with_those_that_it_has", || {
             let ran = run(["create", "--huge=4M"]).exits(1).prints_nothing().says("(EINVAL, shmget)");
             let sizes = std::fs::read_dir("/sys/kernel/mm/hugepages").map_or(0, Iterator::count);
-            let told = ran.stderr.lines().find(|line| line.starts_with("cause: this kernel has no huge pages"));
+            let told = ran.stderr.lines().find(|line| line.starts_with("cause: huge pages"));
             let named = told.unwrap().matches("iB").count();
             assert_eq!(named, sizes, "{ran:?}");
         }),
@@ -200,7 +200,7 @@ fn copying() -> Vec<Trial> {
             oracle::remove(id);
             pool.has(0);
             let ran = run(["restore", &path]).exits(1).prints_nothing().says("(ENOMEM, shmget)");
-            assert!(ran.stderr.contains("it takes 1 huge page of 2 MiB; of the "), "{ran:?}");
+            assert!(ran.stderr.contains("cause: 1 huge page of 2 MiB required; "), "{ran:?}");
             assert_eq!(oracle::rows(), []);
             let surplus = pool.number("surplus_hugepages");
             pool.may_have_more(1);

@@ -138,7 +138,7 @@ fn one() -> Vec<Trial> {
             assert_eq!(listed["segments"][0]["key"], "0x00000007", "{listed}");
             let told = there(&["who", &id, "--json"]).exits(0).says("is not mounted here").json();
             assert_eq!(told["segments"][0]["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
-            there(&["detach", &id]).exits(1).says("/proc numbers processes as another pid namespace does");
+            there(&["detach", &id]).exits(1).says("/proc belongs to another pid namespace");
             drop(inner.0.stdin.take());
         }),
         trial("namespaces::what_is_no_namespace_is_told", || {

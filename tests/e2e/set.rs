@@ -106,7 +106,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             ] {
                 let ran = finish(shmadm_as(NOBODY).args(["set", "0x4d2"]).args(option)).exits(4).prints_nothing();
                 let ran = ran.says(call);
-                assert!(ran.stderr.contains("is neither its owner (100000) nor its creator (root)"), "{ran:?}");
+                assert!(ran.stderr.contains("is neither the owner (100000) nor the creator (root)"), "{ran:?}");
                 assert_eq!(oracle::rows(), before, "{option:?}");
             }
             let error = finish(shmadm_as(NOBODY).args(["set", "0x4d2", "--mode", "600", "--json"])).exits(4).json();

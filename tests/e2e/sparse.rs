@@ -124,7 +124,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let id = oracle::create(1234, 8192, 0o666);
             let before = oracle::rows();
             let ran = run(["read", "0x4d2", "--peek"]).exits(1).prints_nothing();
-            ran.says("nobody has").says("`shmadm read 0`");
+            ran.says("no process has it attached").says("`shmadm read 0`");
             let ran = run(["dump", "0x4d2", "--peek", "--output", "/tmp/a dump"]).exits(1).prints_nothing();
             ran.says("`shmadm dump 0 --output '/tmp/a dump'`");
             let mut actor = Actor::start();

@@ -182,7 +182,7 @@ fn segment_trials() -> Vec<Trial> {
                 let next = replace(id, 0x4d2);
                 let ran = stopped.go_on().exits(3).prints_nothing().says("(EINVAL, shmctl ");
                 assert!(ran.stderr.contains(&format!("segment {id}")), "{ran:?}");
-                assert!(ran.stderr.contains("cause: no segment of this IPC namespace has this id"), "{ran:?}");
+                assert!(ran.stderr.contains("cause: no segment in this IPC namespace has this id"), "{ran:?}");
                 assert_eq!(oracle::rows(), std::slice::from_ref(&next), "{arguments:?}");
                 oracle::remove(next.get("shmid").parse().unwrap());
             }
@@ -230,7 +230,7 @@ fn look_trials() -> Vec<Trial> {
             let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
             let _attached = oracle::Attached::new(id);
             let before = oracle::rows();
-            stopped.go_on().exits(5).says("it is attached once");
+            stopped.go_on().exits(5).says("cause: attached by ");
             assert_eq!(oracle::rows(), before);
         }),
         trial("vanish::an_attachment_after_the_last_look_is_told", || {

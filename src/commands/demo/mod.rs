@@ -14,7 +14,7 @@ use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Key, KeySpec, parse_duration};
 use crate::process::Role;
-use crate::query::key_of;
+use crate::query::ftok_key;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -101,7 +101,7 @@ impl PaceArgs {
     fn key(&self) -> Result<Option<Key>, Error> {
         match &self.key {
             Some(KeySpec::Key(key)) => Ok(Some(*key)),
-            Some(KeySpec::Ftok(ftok)) => key_of(ftok).map(Some),
+            Some(KeySpec::Ftok(ftok)) => ftok_key(ftok).map(Some),
             Some(KeySpec::Private | KeySpec::Random) | None => Ok(None),
         }
     }

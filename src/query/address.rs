@@ -1,0 +1,40 @@
+//! Why a segment could not be attached at an address.
+
+use std::fmt::Display;
+
+use super::System;
+use crate::error::Error;
+use crate::model::{ShmId, Size};
+
+/// Returns a hint to let the kernel choose the address.
+pub(crate) fn suggest_any_address(segment: impl Display) -> String {
+    format!("let the kernel choose the address: `shmadm attach {segment}`")
+}
+
+/// Adds why a segment could not be attached at exactly this address.
+pub(super) fn explain_address(system: &System, error: Error, id: ShmId, address: usize) -> Error {
+    let page_size = usize::try_from(system.page_size()).unwrap_or(4096);
+    if !address.is_multiple_of(page_size) {
+        let error = error.cause(format!("{address:#x} is not a multiple of {page_size} (SHMLBA)"));
+        return match address - address % page_size {
+            0 => error.hint(suggest_any_address(id)),
+            rounded => error.hint(format!("attach it at {rounded:#x}: `shmadm … --round`")),
+        };
+    }
+    explain_rounded_address(system, error, id, address)
+}
+
+/// Adds why a segment could not be attached at an address that was rounded down to a page (SHM_RND).
+pub(super) fn explain_rounded_address(system: &System, error: Error, id: ShmId, address: usize) -> Error {
+    let misaligned = |(size, pages): &&(u64, u64)| *pages > 0 && !(address as u64).is_multiple_of(*size);
+    // No call shows the page size of a segment that is not attached.
+    let huge = match system.huge_page_pools().iter().find(misaligned) {
+        Some((size, _)) => {
+            format!(", or the segment has huge pages and the address is not a multiple of {}", Size(*size))
+        }
+        None => String::new(),
+    };
+    error
+        .cause(format!("the range overlaps an existing mapping or exceeds the address space{huge}"))
+        .hint(suggest_any_address(id))
+}

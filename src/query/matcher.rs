@@ -1,0 +1,311 @@
+//! Decides which of the mappings that were found belong to a segment, and whether that is certain.
+//!
+//! An id is another segment in each IPC namespace, attachments survive setns(2) and unshare(2), and the first id in each
+//! namespace is 0. So the mappings with a segment's inode number are grouped by origin ([`super::origin`]), and the groups
+//! are ranked: those with a file born with the segment first, then those in its namespace. Only one file can be the
+//! segment's. If a mapping's process is in another namespace that has a segment of this id that fits better, the mapping is
+//! that segment's. The key in a mapping's name is the one at creation, and excludes other segments unless the segment has
+//! lost its key (IPC_RMID). Processes that share their memory (CLONE_VM, found by kcmp(2)) have one mapping between them.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+
+use super::System;
+use super::ids::to_caller;
+use super::origin::Origin;
+use super::processes::{ScanResult, SegmentMapping, inode_of};
+use crate::model::{Attacher, Attachers, Key, Segment, ShmId};
+use crate::procfs;
+use crate::sys::{self, Errno, SysError};
+
+/// The mappings that were found, and which of them have been assigned to a segment.
+pub(super) struct Matcher<'a> {
+    system: &'a System,
+    /// Sorted by inode, pid and address.
+    mappings: &'a [SegmentMapping],
+    /// For each mapping, whether it has been assigned.
+    assigned: Vec<bool>,
+    /// The segments to which mappings are assigned.
+    segments: HashSet<(u64, ShmId)>,
+    /// Whether every process was scanned, so that all processes that share a memory are known.
+    complete: bool,
+    /// Whether there are processes that the caller is not permitted to inspect.
+    some_inaccessible: bool,
+    /// The segments, if they are of several namespaces.
+    known: HashMap<(u64, ShmId), &'a Segment>,
+}
+
+/// Mappings of one file, or of one namespace if the files are not visible.
+struct Group<'a> {
+    origin: &'a Origin,
+    /// Which mappings they are.
+    members: Vec<usize>,
+    /// Whether one of their processes is in the segment's namespace.
+    at_home: bool,
+}
+
+/// A mapping that belongs, or may belong, to a segment.
+struct Choice {
+    /// Which mapping it is.
+    index: usize,
+    certain: bool,
+    /// Whether it counts towards nattch.
+    counts: bool,
+}
+
+/// Mappings with those of shared memory (CLONE_VM) counted once.
+struct Distinct {
+    kept: Vec<usize>,
+    /// The same mappings seen through other processes: the kept one, and the copy.
+    copies: Vec<(usize, usize)>,
+}
+
+impl<'a> Matcher<'a> {
+    /// Prepares to assign mappings to these segments.
+    pub(super) fn new(system: &'a System, found: &'a ScanResult, segments: &[&'a Segment]) -> Self {
+        let mappings = found.mappings.as_slice();
+        let identities = segments.iter().filter_map(|segment| Some((segment.ns?, segment.id))).collect();
+        let several = segments.iter().any(|segment| segment.ns != segments[0].ns);
+        let identified = |segment: &&'a Segment| Some(((segment.ns?, segment.id), *segment));
+        let known = if several { segments.iter().filter_map(identified).collect() } else { HashMap::new() };
+        Self {
+            system,
+            mappings,
+            assigned: vec![false; mappings.len()],
+            segments: identities,
+            complete: found.complete,
+            some_inaccessible: found.inaccessible > 0,
+            known,
+        }
+    }
+
+    /// Assigns its mappings to a segment.
+    pub(super) fn assign(&mut self, segment: &Segment) -> Attachers {
+        let (system, mappings) = (self.system, self.mappings);
+        let key = original_key(segment);
+        // The name contains the key at creation.
+        let has_key = |mapping: &SegmentMapping| key.is_none_or(|key| mapping.vma.key.is_none_or(|other| other == key));
+        let candidates =
+            self.with_inode(inode_of(segment.id)).filter(|index| !self.assigned[*index] && has_key(&mappings[*index]));
+        let distinct = Distinct::among(system, mappings, candidates);
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for index in distinct.kept.iter().copied() {
+            let origin = mappings[index].origin(system);
+            if !origin.size_matches(segment) {
+                continue;
+            }
+            let at_home = is_in(system, &mappings[index], segment.ns);
+            match groups.iter_mut().find(|group| group.origin == origin) {
+                Some(group) => {
+                    group.members.push(index);
+                    group.at_home |= at_home;
+                }
+                None => groups.push(Group { origin, members: vec![index], at_home }),
+            }
+        }
+        let list = self.choose(segment, groups).into_iter().map(|Choice { index, certain, counts }| {
+            self.assigned[index] = true;
+            distinct.copies_of(index).for_each(|copy| self.assigned[copy] = true);
+            let others: Vec<i32> = distinct.copies_of(index).map(|copy| mappings[copy].pid).collect();
+            let shared_with = Some(others).filter(|others| self.complete || !others.is_empty());
+            Attacher { counts, ..attacher(system, &mappings[index], certain, shared_with) }
+        });
+        let mut list: Vec<Attacher> = list.collect();
+        list.sort_by_key(|attacher| (attacher.pid, attacher.address));
+        Attachers { list, hidden: Vec::new() }
+    }
+
+    /// Returns the indices of the mappings with an inode number.
+    fn with_inode(&self, inode: u64) -> Range<usize> {
+        let start = self.mappings.partition_point(|mapping| mapping.vma.inode < inode);
+        let end = self.mappings.partition_point(|mapping| mapping.vma.inode <= inode);
+        start..end
+    }
+
+    /// Chooses the groups of mappings that belong to the segment.
+    fn choose(&self, segment: &Segment, mut groups: Vec<Group<'_>>) -> Vec<Choice> {
+        let rank = |group: &Group<'_>| {
+            let is_nattch = group.members.len() as u64 == segment.nattch;
+            let distance = group.origin.birth_distance(segment);
+            let born_together = distance.is_some();
+            // A process can leave its namespace, so that the birth time is the stronger evidence; both are the strongest.
+            (born_together && group.at_home, born_together, group.at_home, Reverse(distance), is_nattch)
+        };
+        groups.sort_by_key(|group| Reverse(rank(group)));
+        let ranks: Vec<_> = groups.iter().map(rank).collect();
+        let mut chosen: Vec<Choice> = Vec::new();
+        let mut has_file = false;
+        for (index, group) in groups.iter().enumerate() {
+            let is_file = matches!(group.origin, Origin::File { .. });
+            let fits = (chosen.len() + group.members.len()) as u64 <= segment.nattch;
+            // A segment is one file. Mappings beyond nattch are another segment's, unless these are the only candidates.
+            let acceptable = fits || (group.at_home && chosen.is_empty());
+            if (has_file && is_file) || !acceptable {
+                continue;
+            }
+            let born_together = group.origin.birth_distance(segment).is_some();
+            let rival = ranks.iter().enumerate().any(|(other, rank)| other != index && *rank == ranks[index]);
+            let mut counts = true;
+            let certain = if group.at_home {
+                // Without the file, more mappings than nattch show that some are another segment's.
+                let only_candidate = groups.len() == 1 && !group.origin.born_after_change(segment);
+                if is_file { !rival && (born_together || only_candidate) } else { fits && !rival }
+            } else {
+                // The processes have left the namespace, or have attached another segment with this id in theirs.
+                match self.fits_other_segment(&self.mappings[group.members[0]], group.origin, segment) {
+                    Some(true) => continue,
+                    Some(false) => is_file && born_together && !rival,
+                    None => {
+                        // If some processes are inaccessible, the missing attachments are more likely theirs.
+                        counts = !self.some_inaccessible;
+                        false
+                    }
+                }
+            };
+            has_file |= is_file;
+            chosen.extend(group.members.iter().map(|index| Choice { index: *index, certain, counts }));
+        }
+        chosen
+    }
+
+    /// Returns whether the namespace of a process has an attached segment of this id that fits the mapping better than
+    /// `segment`; `None` if that is unknown.
+    fn fits_other_segment(&self, mapping: &SegmentMapping, origin: &Origin, segment: &Segment) -> Option<bool> {
+        let is_better = |other: &Segment| {
+            let is_nearer = match (origin.birth_distance(other), origin.birth_distance(segment)) {
+                (Some(other), Some(this)) => other <= this,
+                (None, Some(_)) => false,
+                (_, None) => true,
+            };
+            let same_key = original_key(other).is_none_or(|key| mapping.vma.key == Some(key));
+            other.nattch > 0 && same_key && origin.size_matches(other) && is_nearer
+        };
+        let id = segment.id;
+        if let Some(other) = mapping.ns.and_then(|ns| self.known.get(&(ns, id))) {
+            return Some(is_better(other));
+        }
+        match self.in_namespace_of(mapping, id)? {
+            Ok(Some(other)) => Some(is_better(&other)),
+            Ok(None) | Err(SysError { errno: Errno::EINVAL | Errno::EIDRM, .. }) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    /// Returns the mappings that were not assigned, by id and origin. A mapping is left out if its process is in a namespace
+    /// with a segment of that id that was not attached when it was listed: the process has attached that one since.
+    pub(super) fn strays(&self, listed: &HashSet<(u64, ShmId)>) -> Vec<(ShmId, Attachers)> {
+        let id = |inode: u64| i32::try_from(inode).ok().and_then(ShmId::new);
+        let is_recent = |mapping: &SegmentMapping| {
+            let Some(identity) = mapping.ns.zip(id(mapping.vma.inode)) else { return false };
+            !self.segments.contains(&identity) && (listed.contains(&identity) || self.exists_now(mapping, identity.1))
+        };
+        let left =
+            (0..self.mappings.len()).filter(|index| !self.assigned[*index] && !is_recent(&self.mappings[*index]));
+        let distinct = Distinct::among(self.system, self.mappings, left);
+        let mut groups: Vec<(u64, &Origin, Attachers)> = Vec::new();
+        for index in distinct.kept.iter().copied() {
+            let mapping = &self.mappings[index];
+            let origin = mapping.origin(self.system);
+            let others = distinct.copies_of(index).map(|copy| self.mappings[copy].pid).collect();
+            let attacher = attacher(self.system, mapping, matches!(origin, Origin::File { .. }), Some(others));
+            let file = (mapping.vma.inode, origin);
+            match groups.iter_mut().find(|(inode, known, _)| (*inode, *known) == file) {
+                Some((_, _, attachers)) => attachers.list.push(attacher),
+                None => groups.push((file.0, origin, Attachers { list: vec![attacher], hidden: Vec::new() })),
+            }
+        }
+        groups.into_iter().filter_map(|(inode, _, attachers)| Some((id(inode)?, attachers))).collect()
+    }
+
+    /// Returns whether the namespace of a process has a segment with this id now.
+    fn exists_now(&self, mapping: &SegmentMapping, id: ShmId) -> bool {
+        let found = if mapping.ns == self.system.namespace() {
+            Some(sys::stat_any(id))
+        } else {
+            self.in_namespace_of(mapping, id)
+        };
+        matches!(found, Some(Ok(Some(_))))
+    }
+
+    /// Reads a segment in the namespace of a process; `None` if that cannot be entered.
+    fn in_namespace_of(&self, mapping: &SegmentMapping, id: ShmId) -> Option<Result<Option<Segment>, SysError>> {
+        let open = |thread: i32| {
+            let file = File::open(self.system.proc().join(format!("{thread}/ns/ipc")))?;
+            // The threads of a process can be in several namespaces and can enter others.
+            if Some(file.metadata()?.ino()) == mapping.ns { Ok(file) } else { Err(ErrorKind::NotFound.into()) }
+        };
+        let namespace = mapping.with_thread(self.system, open).ok()?;
+        sys::in_ipc_namespace(&namespace, move || sys::stat_any(id)).ok()
+    }
+}
+
+impl Distinct {
+    /// Separates mappings from copies of them that were seen through processes sharing their memory (CLONE_VM).
+    fn among(system: &System, mappings: &[SegmentMapping], candidates: impl Iterator<Item = usize>) -> Self {
+        let mut distinct = Self { kept: Vec::new(), copies: Vec::new() };
+        // For each inode and address, one mapping of each memory, sorted as kcmp(2) orders memories.
+        let mut memories: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
+        for index in candidates {
+            let mapping = &mappings[index];
+            let known = memories.entry((mapping.vma.inode, mapping.vma.start)).or_default();
+            let (mut low, mut high) = (0, known.len());
+            let mut same = None;
+            while low < high && same.is_none() {
+                let middle = usize::midpoint(low, high);
+                match mappings[known[middle]].compare_memory(system, mapping) {
+                    Some(Ordering::Equal) => same = Some(known[middle]),
+                    Some(Ordering::Greater) => high = middle,
+                    // If the kernel does not compare them, they count as two.
+                    Some(Ordering::Less) | None => low = middle + 1,
+                }
+            }
+            match same {
+                Some(same) => distinct.copies.push((same, index)),
+                None => {
+                    known.insert(low, index);
+                    distinct.kept.push(index);
+                }
+            }
+        }
+        distinct
+    }
+
+    /// Returns the copies of a kept mapping.
+    fn copies_of(&self, kept: usize) -> impl Iterator<Item = usize> + '_ {
+        self.copies.iter().filter(move |(same, _)| *same == kept).map(|(_, copy)| *copy)
+    }
+}
+
+/// Returns the key in the names of a segment's mappings; unknown if the segment has lost it (IPC_RMID).
+fn original_key(segment: &Segment) -> Option<Key> {
+    (!segment.dest).then_some(segment.key)
+}
+
+/// Returns whether a process, or one of its threads, is in an IPC namespace.
+fn is_in(system: &System, mapping: &SegmentMapping, namespace: Option<u64>) -> bool {
+    let threads = || procfs::other_threads(system.proc(), mapping.pid);
+    namespace.is_some()
+        && (mapping.ns == namespace
+            || threads().iter().any(|thread| procfs::namespace_of(system.proc(), thread) == namespace))
+}
+
+fn attacher(system: &System, mapping: &SegmentMapping, certain: bool, shared_with: Option<Vec<i32>>) -> Attacher {
+    let uid = procfs::effective_uid(system.proc(), mapping.pid).map(|uid| to_caller(&system.ids.users, uid));
+    Attacher {
+        pid: mapping.pid,
+        uid,
+        user: uid.and_then(|uid| system.user_name(uid)),
+        command: system.command(mapping.pid),
+        address: mapping.vma.start,
+        size: mapping.vma.end - mapping.vma.start,
+        access: mapping.vma.access,
+        ns: mapping.ns,
+        certain,
+        counts: true,
+        shared_with,
+    }
+}
