@@ -1,11 +1,11 @@
 //! The processes that have a segment attached.
 //!
-//! Nothing is scanned if nattch is 0. For a few segments, the creators and last users are scanned first. A scan ends when
-//! the mappings found add up to nattch; processes that share a memory (CLONE_VM) are then unknown. If mappings are missing
-//! and the segment's record has changed meanwhile, the scan is repeated. What is still missing is reported with a reason:
-//! inaccessible processes, another pid namespace, or an attach or detach during the scan. A mapping whose process would
-//! have to have left the segment's namespace is uncertain unless the file identifies it, and does not count towards nattch
-//! while there are inaccessible processes.
+//! Nothing is scanned if nattch is 0. For a few segments, the creators and last users are scanned first. A scan ends
+//! when the mappings found add up to nattch; processes that share a memory (CLONE_VM) are then unknown. If mappings are
+//! missing and the segment's record has changed meanwhile, the scan is repeated. What is still missing is reported with
+//! a reason: inaccessible processes, another pid namespace, or an attach or detach during the scan. A mapping whose
+//! process would have to have left the segment's namespace is uncertain unless the file identifies it, and does not
+//! count towards nattch while there are inaccessible processes.
 //!
 //! If /proc belongs to another pid namespace, its pids are other processes, and nothing is concluded from it.
 
@@ -33,8 +33,8 @@ pub(crate) fn add_attachers(system: &System, segments: &mut [Segment]) -> Result
     add(system, segments, false).map(drop)
 }
 
-/// Does the same as [`add_attachers`] for the segments of all namespaces, and returns the mappings that belong to none of
-/// them: those of segments whose namespace has no processes left and exists only because of that attachment.
+/// Does the same as [`add_attachers`] for the segments of all namespaces, and returns the mappings that belong to none
+/// of them: those of segments whose namespace has no processes left and exists only because of that attachment.
 ///
 /// # Errors
 /// See [`add_attachers`].
@@ -51,13 +51,13 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
         segment.ns = segment.ns.or(here);
         segment.attachers = Some(Arc::default());
     }
-    let mut open: Vec<usize> = (0..segments.len()).filter(|index| segments[*index].nattch > 0).collect();
-    if open.is_empty() && !strays {
+    let mut pending: Vec<usize> = (0..segments.len()).filter(|index| segments[*index].nattch > 0).collect();
+    if pending.is_empty() && !strays {
         return Ok(Vec::new());
     }
     if !system.proc_shows_own_pids() {
         let reason = if system.has_proc() { HiddenBy::PidNamespace } else { HiddenBy::Unknown };
-        for index in open {
+        for index in pending {
             let hidden = vec![(reason, segments[index].nattch)];
             segments[index].attachers = Some(Arc::new(Attachers { list: Vec::new(), hidden }));
         }
@@ -69,15 +69,15 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
     let may_inspect_all = can_inspect_all(system);
     let hides_processes = hides_processes(system);
     for attempt in 1..=MAX_SCANS {
-        let chosen: Vec<&Segment> = open.iter().map(|index| &segments[*index]).collect();
+        let chosen: Vec<&Segment> = pending.iter().map(|index| &segments[*index]).collect();
         let found = find(system, &chosen, strays && attempt == 1)?;
         let mut matcher = Matcher::new(system, &found, &chosen);
         let assigned: Vec<(usize, Attachers)> =
-            open.iter().map(|index| (*index, matcher.assign(&segments[*index]))).collect();
+            pending.iter().map(|index| (*index, matcher.assign(&segments[*index]))).collect();
         if strays && attempt == 1 {
             stray = matcher.strays(&listed);
         }
-        open.clear();
+        pending.clear();
         let some_inaccessible = found.inaccessible > 0 || hides_processes;
         for (index, mut attachers) in assigned {
             let segment = &mut segments[index];
@@ -91,7 +91,7 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
                 // Inaccessible processes explain missing mappings, but never too many.
                 let explained = missing > 0 && some_inaccessible;
                 if has_changed || !explained {
-                    open.push(index);
+                    pending.push(index);
                 }
             }
             if missing > 0 {
@@ -106,14 +106,15 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
             }
             segment.attachers = Some(Arc::new(attachers));
         }
-        if open.is_empty() {
+        if pending.is_empty() {
             break;
         }
     }
     Ok(stray)
 }
 
-/// Scans for mappings: the creators and last users of a few segments first, and no other processes if that accounts for all.
+/// Scans for mappings: the creators and last users of a few segments first, and no other processes if that accounts for
+/// all.
 fn find(system: &System, segments: &[&Segment], everything: bool) -> Result<ScanResult, Error> {
     let failed = |error: ProcError| match error {
         ProcError::Read { error, .. } => Error::io("cannot read the mappings of processes", &error, "open"),
@@ -127,13 +128,13 @@ fn find(system: &System, segments: &[&Segment], everything: bool) -> Result<Scan
     inodes.dedup();
     let filter = MappingFilter { devices: &devices, inodes: (!everything).then_some(inodes) };
     // The scan can end early only if all segments are of one namespace.
-    let home = segments.first().and_then(|segment| segment.ns);
-    let same_namespace = !everything && segments.iter().all(|segment| segment.ns == home);
+    let namespace = segments.first().and_then(|segment| segment.ns);
+    let same_namespace = !everything && segments.iter().all(|segment| segment.ns == namespace);
     let is_complete = |found: &ScanResult| {
         let mut matcher = Matcher::new(system, found, segments);
         segments.iter().all(|segment| matcher.assign(segment).found() == segment.nattch)
     };
-    let run = |pids: &[i32], needed| scan(system, pids, &filter, home, needed).map_err(failed);
+    let run = |pids: &[i32], needed| scan(system, pids, &filter, namespace, needed).map_err(failed);
     if !same_namespace {
         return run(&procfs::pids(system.proc()).map_err(failed)?.collect::<Vec<_>>(), u64::MAX);
     }

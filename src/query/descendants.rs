@@ -84,8 +84,8 @@ impl Descendants {
         &self.provenance
     }
 
-    /// Finds new processes, and reads the command lines of all. `orphan` is whether a new child of this process descends from
-    /// the command, if that is known.
+    /// Finds new processes, and reads the command lines of all. `orphan` is whether a new child of this process
+    /// descends from the command, if that is known.
     fn walk(&mut self, system: &System, orphan: Option<bool>) {
         let proc = system.proc();
         // Another pid namespace's /proc has other processes under these numbers.

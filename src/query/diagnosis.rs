@@ -1,11 +1,13 @@
 //! Why a call failed: the cause of the errno, and hints.
 //!
-//! One errno has many causes: ENOSPC is either the number of segments or the number of pages, EINVAL at least six things.
-//! A caller names what it attempted ([`Attempt`]), and [`explain`] looks at the limits, the segment and the caller's rights
-//! to find the cause. Only this module and the modules that it calls word causes and hints of failed calls.
+//! One errno has many causes: ENOSPC is either the number of segments or the number of pages, EINVAL at least six
+//! things. A caller names what it attempted ([`Attempt`]), and [`explain`] looks at the limits, the segment and the
+//! caller's rights to find the cause. Only this module and the modules that it calls word causes and hints of failed
+//! calls.
 //!
-//! If only an option or a privilege is missing, a hint contains `shmadm … --option` or `sudo shmadm …`. `ui` replaces the
-//! dots with the arguments that the user typed, and adds `--ns` if it was given, because ids differ between namespaces.
+//! If only an option or a privilege is missing, a hint contains `shmadm … --option` or `sudo shmadm …`. `ui` replaces
+//! the dots with the arguments that the user typed, and adds `--ns` if it was given, because ids differ between
+//! namespaces.
 
 use nix::errno::Errno;
 

@@ -30,8 +30,8 @@ pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u6
     let file = format!("{POOLS}/hugepages-{}kB/nr_hugepages", page >> 10);
     error
         .cause(format!(
-            "{required} huge {pages} of {} required; {free} of the {total} in the pool are free and not reserved \
-             (nr_hugepages)",
+            "{required} huge {pages} of {} required; free and not reserved in the pool: {free} of \
+             {total} (nr_hugepages)",
             Size(page)
         ))
         .hint(format!("enlarge the pool: `echo {} > {file}`", total + required.saturating_sub(free).max(1)))
@@ -39,8 +39,8 @@ pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u6
 
 /// Returns the resident bytes of a segment whose `rss` from the kernel can exceed its size.
 ///
-/// Since 6.7 the kernel counts resident huge pages in ordinary pages and multiplies them again by the ordinary pages in a
-/// huge page (`shm_add_rss_swap`, ipc/shm.c). `None` if the value has several interpretations, or none.
+/// Since 6.7 the kernel counts resident huge pages in ordinary pages and multiplies them again by the ordinary pages in
+/// a huge page (`shm_add_rss_swap`, ipc/shm.c). `None` if the value has several interpretations, or none.
 pub(super) fn resident(system: &System, rss: u64, size: u64) -> Option<u64> {
     let page = system.page_size();
     if rss <= size.next_multiple_of(page) {

@@ -1,10 +1,10 @@
 //! User and group ids across user namespaces.
 //!
-//! With `--ns` the program may enter a user namespace, in which the kernel shows other ids. [`IdMaps`] are the uid_map and
-//! gid_map that were read before, and convert ids to those of the caller's user namespace.
+//! With `--ns` the program may enter a user namespace, in which the kernel shows other ids. [`IdMaps`] are the uid_map
+//! and gid_map that were read before, and convert ids to those of the caller's user namespace.
 //!
-//! The kernel shows an id without a mapping as the overflow id (`nobody`). IPC_SET writes owner, group and mode at once, so
-//! writing back an overflow id would change the owner: [`System::may_be_unmapped`] recognises such ids.
+//! The kernel shows an id without a mapping as the overflow id (`nobody`). IPC_SET writes owner, group and mode at
+//! once, so writing back an overflow id would change the owner: [`System::may_be_unmapped`] recognises such ids.
 
 use nix::unistd::{getegid, geteuid};
 
@@ -81,7 +81,8 @@ impl System {
         })
     }
 
-    /// Returns whether an id shown by the kernel may replace an unmapped one. The caller's own id is assumed to be itself.
+    /// Returns whether an id shown by the kernel may replace an unmapped one. The caller's own id is assumed to be
+    /// itself.
     pub(crate) fn may_be_unmapped(&self, account: Account, id: u32) -> bool {
         let own = match account {
             Account::User => geteuid().as_raw(),

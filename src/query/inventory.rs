@@ -1,8 +1,9 @@
 //! All segments of the IPC namespace, or one of them, from shmctl(2) or /proc/sysvipc/shm.
 //!
-//! A walk with SHM_STAT_ANY costs half as much as the file, and only the file has resident and swapped bytes. Some sandboxes
-//! deny one, some the other, and kernels before 4.17 lack SHM_STAT_ANY, so that each replaces the other. Fields that a
-//! source lacks are `None`. Once a row has been shown, a source that fails is an error, since another would start again.
+//! A walk with SHM_STAT_ANY costs half as much as the file, and only the file has resident and swapped bytes. Some
+//! sandboxes deny one, some the other, and kernels before 4.17 lack SHM_STAT_ANY, so that each replaces the other.
+//! Fields that a source lacks are `None`. Once a row has been shown, a source that fails is an error, since another
+//! would start again.
 
 use std::cell::Cell;
 
@@ -28,7 +29,8 @@ pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Segment>, E
     Ok(segments)
 }
 
-/// Passes all segments to `show` in the order of the kernel's table, until `show` fails; `needs` are the fields to read.
+/// Passes all segments to `show` in the order of the kernel's table, until `show` fails; `needs` are the fields to
+/// read.
 ///
 /// # Errors
 /// Both sources are denied, or `show` fails.

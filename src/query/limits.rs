@@ -67,8 +67,8 @@ pub(crate) fn usage(system: &System) -> Result<Usage, Error> {
     })
 }
 
-/// Returns whether `kernel.shm_rmid_forced` is on, so that segments are destroyed at the last detach; `None` if /proc does not
-/// show it.
+/// Returns whether `kernel.shm_rmid_forced` is on, so that segments are destroyed at the last detach; `None` if /proc
+/// does not show it.
 pub(crate) fn rmid_forced(system: &System) -> Option<bool> {
     procfs::sysctl(system.proc(), "kernel/shm_rmid_forced").map(|value| value != 0)
 }

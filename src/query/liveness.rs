@@ -1,11 +1,12 @@
 //! The state of a segment, and whether the processes that it records are still running.
 //!
 //! A segment's state is the first of these that holds: marked for destruction and still attached (`dest`), attached
-//! (`in-use`), creator or last user running (`idle`), status of one of them unknown (`unknown`), both exited (`orphan`).
+//! (`in-use`), creator or last user running (`idle`), status of one of them unknown (`unknown`), both exited
+//! (`orphan`).
 //!
 //! pidfd_open(2) and a poll show whether a process is running: the pidfd is readable once the process has exited, even
-//! while it is a zombie. A missing directory in /proc proves nothing, since /proc can hide processes (hidepid) or belong to
-//! another pid namespace. Pid 0 is a process outside this pid namespace.
+//! while it is a zombie. A missing directory in /proc proves nothing, since /proc can hide processes (hidepid) or
+//! belong to another pid namespace. Pid 0 is a process outside this pid namespace.
 //!
 //! Pids are reused. A process that started more than [`SLACK_SECONDS`] after the time that it should explain (ctime for
 //! the creator, atime or dtime for the last user) is another process. A clock that was set can look the same, so the
@@ -140,8 +141,8 @@ pub(super) fn creator_and_last_user(system: &System, segment: &Segment) -> [Proc
     [ProcessStatus::of_creator(query, segment), ProcessStatus::of_last_user(query, segment)]
 }
 
-/// Returns the last user's pid if an attach by this program would turn an `idle` segment into an `orphan`: the last user
-/// is running, the creator is not, and the attach overwrites the record of the last user.
+/// Returns the last user's pid if an attach by this program would turn an `idle` segment into an `orphan`: the last
+/// user is running, the creator is not, and the attach overwrites the record of the last user.
 pub(crate) fn last_user_preventing_orphan(system: &System, segment: &Segment) -> Option<i32> {
     let [creator, last_user] = creator_and_last_user(system, segment);
     segment.lpid.filter(|_| last_user.is_running() && !creator.is_running())

@@ -1,11 +1,12 @@
 //! Decides which of the mappings that were found belong to a segment, and whether that is certain.
 //!
-//! An id is another segment in each IPC namespace, attachments survive setns(2) and unshare(2), and the first id in each
-//! namespace is 0. So the mappings with a segment's inode number are grouped by origin ([`super::origin`]), and the groups
-//! are ranked: those with a file born with the segment first, then those in its namespace. Only one file can be the
-//! segment's. If a mapping's process is in another namespace that has a segment of this id that fits better, the mapping is
-//! that segment's. The key in a mapping's name is the one at creation, and excludes other segments unless the segment has
-//! lost its key (IPC_RMID). Processes that share their memory (CLONE_VM, found by kcmp(2)) have one mapping between them.
+//! An id is another segment in each IPC namespace, attachments survive setns(2) and unshare(2), and the first id in
+//! each namespace is 0. So the mappings with a segment's inode number are grouped by origin ([`super::origin`]), and
+//! the groups are ranked: those with a file born with the segment first, then those in its namespace. Only one file can
+//! be the segment's. If a mapping's process is in another namespace that has a segment of this id that fits better, the
+//! mapping is that segment's. The key in a mapping's name is the one at creation, and excludes other segments unless
+//! the segment has lost its key (IPC_RMID). Processes that share their memory (CLONE_VM, found by kcmp(2)) have one
+//! mapping between them.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{HashMap, HashSet};
@@ -45,7 +46,7 @@ struct Group<'a> {
     /// Which mappings they are.
     members: Vec<usize>,
     /// Whether one of their processes is in the segment's namespace.
-    at_home: bool,
+    in_namespace: bool,
 }
 
 /// A mapping that belongs, or may belong, to a segment.
@@ -98,13 +99,13 @@ impl<'a> Matcher<'a> {
             if !origin.size_matches(segment) {
                 continue;
             }
-            let at_home = is_in(system, &mappings[index], segment.ns);
+            let in_namespace = is_in(system, &mappings[index], segment.ns);
             match groups.iter_mut().find(|group| group.origin == origin) {
                 Some(group) => {
                     group.members.push(index);
-                    group.at_home |= at_home;
+                    group.in_namespace |= in_namespace;
                 }
-                None => groups.push(Group { origin, members: vec![index], at_home }),
+                None => groups.push(Group { origin, members: vec![index], in_namespace }),
             }
         }
         let list = self.choose(segment, groups).into_iter().map(|Choice { index, certain, counts }| {
@@ -129,11 +130,12 @@ impl<'a> Matcher<'a> {
     /// Chooses the groups of mappings that belong to the segment.
     fn choose(&self, segment: &Segment, mut groups: Vec<Group<'_>>) -> Vec<Choice> {
         let rank = |group: &Group<'_>| {
-            let is_nattch = group.members.len() as u64 == segment.nattch;
+            let equals_nattch = group.members.len() as u64 == segment.nattch;
             let distance = group.origin.birth_distance(segment);
             let born_together = distance.is_some();
-            // A process can leave its namespace, so that the birth time is the stronger evidence; both are the strongest.
-            (born_together && group.at_home, born_together, group.at_home, Reverse(distance), is_nattch)
+            // A process can leave its namespace, so that the birth time is the stronger evidence; both are the
+            // strongest.
+            (born_together && group.in_namespace, born_together, group.in_namespace, Reverse(distance), equals_nattch)
         };
         groups.sort_by_key(|group| Reverse(rank(group)));
         let ranks: Vec<_> = groups.iter().map(rank).collect();
@@ -142,15 +144,16 @@ impl<'a> Matcher<'a> {
         for (index, group) in groups.iter().enumerate() {
             let is_file = matches!(group.origin, Origin::File { .. });
             let fits = (chosen.len() + group.members.len()) as u64 <= segment.nattch;
-            // A segment is one file. Mappings beyond nattch are another segment's, unless these are the only candidates.
-            let acceptable = fits || (group.at_home && chosen.is_empty());
+            // A segment is one file. Mappings beyond nattch are another segment's, unless these are the only
+            // candidates.
+            let acceptable = fits || (group.in_namespace && chosen.is_empty());
             if (has_file && is_file) || !acceptable {
                 continue;
             }
             let born_together = group.origin.birth_distance(segment).is_some();
             let rival = ranks.iter().enumerate().any(|(other, rank)| other != index && *rank == ranks[index]);
             let mut counts = true;
-            let certain = if group.at_home {
+            let certain = if group.in_namespace {
                 // Without the file, more mappings than nattch show that some are another segment's.
                 let only_candidate = groups.len() == 1 && !group.origin.born_after_change(segment);
                 if is_file { !rival && (born_together || only_candidate) } else { fits && !rival }
@@ -195,8 +198,9 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// Returns the mappings that were not assigned, by id and origin. A mapping is left out if its process is in a namespace
-    /// with a segment of that id that was not attached when it was listed: the process has attached that one since.
+    /// Returns the mappings that were not assigned, by id and origin. A mapping is left out if its process is in a
+    /// namespace with a segment of that id that was not attached when it was listed: the process has attached that one
+    /// since.
     pub(super) fn strays(&self, listed: &HashSet<(u64, ShmId)>) -> Vec<(ShmId, Attachers)> {
         let id = |inode: u64| i32::try_from(inode).ok().and_then(ShmId::new);
         let is_recent = |mapping: &SegmentMapping| {

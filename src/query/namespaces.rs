@@ -124,7 +124,8 @@ fn container_in(path: &str) -> Option<String> {
     let container = parts().find_map(|part| {
         let scope = part.strip_suffix(".scope");
         let name = scope.unwrap_or(part);
-        // docker-ID, libpod-ID, cri-containerd-ID, crio-ID, or the bare id; CRI-O and Podman also run a conmon for each.
+        // docker-ID, libpod-ID, cri-containerd-ID, crio-ID, or the bare id; CRI-O and Podman also run a conmon for
+        // each.
         let id = name.rsplit('-').next().unwrap_or(name);
         if is_id(id) && !name.contains("conmon") {
             return Some(id[..SHORT_ID].to_owned());

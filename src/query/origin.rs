@@ -1,9 +1,9 @@
 //! The origin of a mapping: the file that it maps, or the IPC namespace of its process.
 //!
-//! Segments of different IPC namespaces can have the same id, and with it the same inode number. With privilege, the file
-//! itself is visible in /proc/PID/map_files: its handle distinguishes it from other files (a part of it is random), and its
-//! size and birth time show which segment it is. A segment's ctime is its creation time unless the segment was changed.
-//! Without privilege, the IPC namespace that the process is in now is the best guess.
+//! Segments of different IPC namespaces can have the same id, and with it the same inode number. With privilege, the
+//! file itself is visible in /proc/PID/map_files: its handle distinguishes it from other files (a part of it is
+//! random), and its size and birth time show which segment it is. A segment's ctime is its creation time unless the
+//! segment was changed. Without privilege, the IPC namespace that the process is in now is the best guess.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -14,8 +14,8 @@ use super::processes::SegmentMapping;
 use crate::model::Segment;
 use crate::sys;
 
-/// The most seconds between the birth of a segment's file and the segment's creation time, either way. Both are taken at
-/// once, but the second can change in between, and the coarse clock of file times lags by up to a tick.
+/// The most seconds between the birth of a segment's file and the segment's creation time, either way. Both are taken
+/// at once, but the second can change in between, and the coarse clock of file times lags by up to a tick.
 const BIRTH_SLACK: u64 = 1;
 
 /// What distinguishes the file of a mapping from others with the same inode number.
@@ -61,8 +61,8 @@ impl Origin {
         }
     }
 
-    /// Returns the seconds between the file's birth and the segment's ctime, if they are few enough to be one event. IPC_SET
-    /// overwrites the creation time.
+    /// Returns the seconds between the file's birth and the segment's ctime, if they are few enough to be one event.
+    /// IPC_SET overwrites the creation time.
     pub(super) fn birth_distance(&self, segment: &Segment) -> Option<u64> {
         match (self, segment.ctime) {
             (Self::File { birth, .. }, Some(ctime)) => {
@@ -72,8 +72,8 @@ impl Origin {
         }
     }
 
-    /// Returns whether the file was born after the segment's last change. Such a file is another segment's, unless the clock
-    /// was set.
+    /// Returns whether the file was born after the segment's last change. Such a file is another segment's, unless the
+    /// clock was set.
     pub(super) fn born_after_change(&self, segment: &Segment) -> bool {
         match (self, segment.ctime) {
             (Self::File { birth, .. }, Some(ctime)) => birth.0 > ctime.0.saturating_add(BIRTH_SLACK.cast_signed()),
@@ -87,7 +87,8 @@ pub(super) fn map_file(thread: i32, start: u64, end: u64) -> String {
     format!("{thread}/map_files/{start:x}-{end:x}")
 }
 
-/// Returns the time at which a file was created. hugetlbfs has only the time of the last change, which is the same here.
+/// Returns the time at which a file was created. hugetlbfs has only the time of the last change, which is the same
+/// here.
 fn birth_of(file: &Metadata) -> (i64, i64) {
     match file.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()) {
         Some(since) => (since.as_secs().cast_signed(), i64::from(since.subsec_nanos())),

@@ -10,8 +10,8 @@ use super::{System, add_attachers, rmid_forced};
 use crate::error::{Error, Kind};
 use crate::model::Segment;
 
-/// Opens a segment through another process's attachment, so that it can be read without attaching it. `otherwise` is the
-/// command without `--peek`, for the hint.
+/// Opens a segment through another process's attachment, so that it can be read without attaching it. `otherwise` is
+/// the command without `--peek`, for the hint.
 ///
 /// # Errors
 /// No process has the segment attached, or none that is visible, or the privilege is missing.

@@ -1,14 +1,15 @@
 //! Scans processes for mappings of segments.
 //!
-//! nattch counts mappings, so mappings are what is searched for. The scan opens /proc/PID/maps of each process, in up to
-//! [`MAX_THREADS`] threads, and asks PROCMAP_QUERY for shared file mappings only, which is one call for most processes.
-//! Where the kernel lacks it, the scan reads the text of the same file. A mapping counts if its device is one on which the
-//! kernel keeps segments, its inode number is a segment's id, and its name begins with `/SYSV`. The device excludes files
-//! that any user can give such a name; the name excludes other files on that device, such as those of memfd_create(2).
+//! nattch counts mappings, so mappings are what is searched for. The scan opens /proc/PID/maps of each process, in up
+//! to [`MAX_THREADS`] threads, and asks PROCMAP_QUERY for shared file mappings only, which is one call for most
+//! processes. Where the kernel lacks it, the scan reads the text of the same file. A mapping counts if its device is
+//! one on which the kernel keeps segments, its inode number is a segment's id, and its name begins with `/SYSV`. The
+//! device excludes files that any user can give such a name; the name excludes other files on that device, such as
+//! those of memfd_create(2).
 //!
 //! A thread-group leader that has exited while other threads run is a zombie: its `maps` is empty, and it has no
-//! `map_files` and no `ns/ipc`. So a mapping is recorded with the thread that showed it, and that thread is asked for the
-//! file, the memory and the namespace, or another thread of the process if it has exited meanwhile.
+//! `map_files` and no `ns/ipc`. So a mapping is recorded with the thread that showed it, and that thread is asked for
+//! the file, the memory and the namespace, or another thread of the process if it has exited meanwhile.
 
 use std::cell::OnceCell;
 use std::fs::File;
@@ -128,7 +129,7 @@ pub(super) fn inode_of(id: ShmId) -> u64 {
     u64::from(id.raw().cast_unsigned())
 }
 
-/// Scans processes until all are done or `needed` mappings were found in the IPC namespace `home`.
+/// Scans processes until all are done or `needed` mappings were found in the IPC namespace `namespace`.
 ///
 /// # Errors
 /// Descriptors are exhausted.
@@ -136,7 +137,7 @@ pub(super) fn scan(
     system: &System,
     pids: &[i32],
     filter: &MappingFilter<'_>,
-    home: Option<u64>,
+    namespace: Option<u64>,
     needed: u64,
 ) -> Result<ScanResult, ProcError> {
     let (next, found, failed) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
@@ -156,8 +157,8 @@ pub(super) fn scan(
                         return Err(error);
                     }
                 }
-                let at_home = mine.mappings[before..].iter().filter(|mapping| mapping.ns == home).count();
-                found.fetch_add(at_home as u64, Ordering::Relaxed);
+                let in_namespace = mine.mappings[before..].iter().filter(|mapping| mapping.ns == namespace).count();
+                found.fetch_add(in_namespace as u64, Ordering::Relaxed);
             }
         }
         Ok(mine)
@@ -273,8 +274,8 @@ pub(super) fn own_mapping(system: &System, devices: &[(u32, u32)], address: u64)
     mappings.into_iter().find(|mapping| mapping.start == address)
 }
 
-/// Returns the devices on which the kernel keeps segments: its internal tmpfs, and one for each huge page size. The files
-/// of memfd_create(2) are on the same devices.
+/// Returns the devices on which the kernel keeps segments: its internal tmpfs, and one for each huge page size. The
+/// files of memfd_create(2) are on the same devices.
 ///
 /// # Errors
 /// memfd_create(2) fails because descriptors are exhausted.

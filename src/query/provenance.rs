@@ -57,8 +57,8 @@ impl Baseline {
         self.segments.contains(&Identity::from(segment))
     }
 
-    /// Returns whether a pid can have been reused since. The kernel hands pids out in turn, so that none comes back before
-    /// about as many tasks as there are pids were created; half of the pids may be in use.
+    /// Returns whether a pid can have been reused since. The kernel hands pids out in turn, so that none comes back
+    /// before about as many tasks as there are pids were created; half of the pids may be in use.
     pub(super) fn pids_may_be_reused(&self, system: &System) -> bool {
         let pids = procfs::sysctl(system.proc(), "kernel/pid_max");
         let created = procfs::forks(system.proc()).zip(self.forks).and_then(|(now, then)| now.checked_sub(then));
@@ -103,8 +103,8 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Binds what a call returned to the process that made it, which must not have been able to exit since. `found` is the
-    /// segment that had the key before the call.
+    /// Binds what a call returned to the process that made it, which must not have been able to exit since. `found` is
+    /// the segment that had the key before the call.
     ///
     /// A segment that names another creator, or that existed before, was opened and not created.
     ///

@@ -191,8 +191,8 @@ impl System {
         self.pools.get_or_init(huge_page_pools)
     }
 
-    /// Returns whether /proc belongs to this pid namespace. The /proc of another one shows this process with another pid, or
-    /// not at all.
+    /// Returns whether /proc belongs to this pid namespace. The /proc of another one shows this process with another
+    /// pid, or not at all.
     pub(crate) fn proc_shows_own_pids(&self) -> bool {
         let own = || std::fs::read_link(self.proc.join("self")).ok()?.to_str()?.parse::<u32>().ok();
         *self.proc_shows_own_pids.get_or_init(|| own() == Some(std::process::id()))

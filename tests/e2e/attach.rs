@@ -118,7 +118,7 @@ fn foreground_trials() -> Vec<Trial> {
                     run(["attach", &id, "--address", UNALIGNED].into_iter().chain(more)).exits(1).prints_nothing();
                 let ran =
                     ran.says("Invalid argument (EINVAL, shmat)").says(&format!("cause: {UNALIGNED} is not a multiple"));
-                assert!(ran.stderr.contains("--round` attaches it at 0x200000000"), "{ran:?}");
+                assert!(ran.stderr.contains("hint: attach it at 0x200000000: `shmadm attach "), "{ran:?}");
             }
             assert_eq!(oracle::rows()[0].get("atime"), "0", "nothing was attached");
             let error = run(["attach", &id, "--address", UNALIGNED, "--json"]).exits(1).json();

@@ -131,7 +131,7 @@ fn lacking() -> Vec<Trial> {
             let tells = |ran: Ran, call: &str| {
                 let ran = ran.exits(1);
                 assert!(ran.stderr.contains(call), "{ran:?}");
-                assert!(ran.stderr.contains("in their pool (nr_hugepages), 0 are free"), "{ran:?}");
+                assert!(ran.stderr.contains("free and not reserved in the pool: 0 of "), "{ran:?}");
                 assert!(ran.stderr.contains("hugepages-2048kB/nr_hugepages`"), "{ran:?}");
             };
             let lacks = |ran: Ran, call: &str| tells(ran.prints_nothing(), call);

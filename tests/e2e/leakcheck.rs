@@ -238,7 +238,7 @@ fn isolated() -> Vec<Trial> {
             let (ran, report) = reported(&["--isolate", "always", "--rm"], &daemon.start_until("1"));
             let pid: i32 = ran.stdout.trim().parse().unwrap();
             let ran = ran.exits(65);
-            assert!(ran.stderr.contains(&format!("still attached by pid {pid} of ")), "{ran:?}");
+            assert!(ran.stderr.contains(&format!("still attached by pid {pid} (")), "{ran:?}");
             assert!(ran.stderr.contains("1 still attached by processes that the command left running"), "{ran:?}");
             assert_eq!(keys(&report["leaked"]), [7, 8]);
             let held = &report["leaked"][0];

@@ -203,7 +203,7 @@ fn one() -> Vec<Trial> {
             finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--mode", "640"])).exits(0);
             finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--owner", "0"]))
                 .exits(1)
-                .says("no number there");
+                .says("in this user namespace");
             let told = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
             assert_eq!((&told["segments"][0]["uid"], &told["segments"][0]["mode"]), (&json!(NOBODY), &json!("0640")));
             // Root sees it as it is here, too.

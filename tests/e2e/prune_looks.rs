@@ -138,7 +138,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let mut actor = Actor::start();
             actor.say(&format!("attach {id}"));
             let ran = stopped.go_on().exits(0).says("was attached at the last moment, by pid ");
-            assert!(ran.stderr.contains(&format!("by pid {} of ", actor.pid())), "{ran:?}");
+            assert!(ran.stderr.contains(&format!("by pid {} (", actor.pid())), "{ran:?}");
             assert!(!ran.stderr.contains("freed"), "{ran:?}");
             let report = ran.json();
             assert_eq!(report["removed"][0]["outcome"], "marked");

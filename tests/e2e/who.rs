@@ -285,18 +285,18 @@ fn reports() -> Vec<Trial> {
             let pid = actor.pid();
             let stat = run(["stat", &id]).exits(0).stdout;
             for pid in [pid, child] {
-                assert!(stat.contains(&format!("Attached by pid: {pid} of ")), "{stat}");
+                assert!(stat.contains(&format!("Attached by pid: {pid} (")), "{stat}");
             }
             let refused = run(["rm", &id]).exits(5);
             assert!(refused.stderr.contains(&format!("attached 2 times by pid {} (", pid.min(child))), "{refused:?}");
-            assert!(refused.stderr.contains(&format!(" and pid {} of ", pid.max(child))), "{refused:?}");
+            assert!(refused.stderr.contains(&format!(" and pid {} (", pid.max(child))), "{refused:?}");
             let row = &run(["list", "-o", "id,pids,commands", "--json"]).exits(0).json()["segments"][0];
             assert_eq!(row["pids"], json!([pid.min(child), pid.max(child)]));
             assert!(row["commands"][1].as_str().unwrap().ends_with("--actor"), "{row}");
             let tsv = run(["list", "-o", "PIDS", "--format", "tsv", "--no-headings"]).exits(0).stdout;
             assert_eq!(tsv.trim_end(), format!("{},{}", pid.min(child), pid.max(child)));
             let detach = run(["detach", &id]).exits(5);
-            assert!(detach.stderr.contains(&format!("pid {pid} of ")), "{detach:?}");
+            assert!(detach.stderr.contains(&format!("pid {pid} (")), "{detach:?}");
         }),
         trial("who::csv_and_tsv_have_a_row_a_mapping", || {
             let mut actor = Actor::start();
