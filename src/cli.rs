@@ -76,7 +76,7 @@ fn context(
     let namespace = globals.ns.as_ref().map(|namespace| quoted(&namespace.to_string_lossy()));
     let words: Vec<_> = arguments.iter().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
     let line = words.join(" ");
-    let ui = ui(globals.quiet, globals.color).within(namespace).called(&line);
+    let ui = ui(globals.quiet, globals.color).in_namespace(namespace).with_command_line(&line);
     Ok(Context { ui, system, format, elsewhere: globals.ns.is_some(), line })
 }
 

@@ -1,6 +1,10 @@
-//! Standard output for data alone; standard error for status, warnings, hints and errors.
+//! The two output streams: data goes to standard output; status, warnings, hints and errors go to standard error.
+//!
+//! Standard output is written with write(2) and not through the standard library, which restarts a write that a signal
+//! interrupts (EINTR). So a program whose reader has stopped reading still ends at SIGINT or SIGTERM, and writes only what
+//! the pipe accepts without blocking.
 
-mod advice;
+mod hints;
 mod progress;
 
 use std::io::{self, BufWriter, IsTerminal, StderrLock, Stdout, Write};
@@ -13,24 +17,21 @@ use rustix::io::Errno;
 use crate::error::{Error, Kind};
 use crate::render::{escape, write_error_json};
 
-use advice::Advice;
-pub(crate) use progress::Bar;
+use hints::HintContext;
+pub(crate) use progress::Progress;
 
-/// What a pipe that is ready takes without waiting (PIPE_BUF).
-const AT_ONCE: usize = 4096;
+/// A pipe that is ready for writing accepts this much without blocking.
+const PIPE_BUF: usize = 4096;
 
-/// How much of what is printed is gathered before it is handed on.
-const GATHERED: usize = 16 << 10;
+const BUFFER_SIZE: usize = 16 << 10;
 
-/// When to colour.
+/// When to use colour (`--color`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR or TERM=dumb says otherwise.
+    /// On a terminal, unless NO_COLOR is set or TERM is `dumb`.
     #[default]
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
@@ -39,80 +40,72 @@ impl Color {
     pub(crate) const ALL: [(&'static str, Self); 3] =
         [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
 
-    /// Decides for a stream.
-    fn decide(self, is_terminal: bool) -> bool {
-        let forbidden = || {
+    fn applies(self, is_terminal: bool) -> bool {
+        let disabled = || {
             std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
                 || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
         };
         match self {
             Self::Always => true,
             Self::Never => false,
-            Self::Auto => is_terminal && !forbidden(),
+            Self::Auto => is_terminal && !disabled(),
         }
     }
 }
 
-/// The user, as far as the program sees one.
+/// The output streams and how to write to them.
 #[derive(Debug)]
 pub(crate) struct Ui {
-    /// Data.
     out: Out,
-    /// No status messages.
+    /// Suppress status messages.
     quiet: bool,
-    /// Colour on standard output.
     color_out: bool,
-    /// Colour on standard error.
     color_err: bool,
-    /// What advice needs to be typed.
-    advice: Advice,
+    hints: HintContext,
 }
 
-/// Standard output. A reader that has gone away is no failure: what is written from then on is dropped.
+/// Standard output. A closed pipe (EPIPE) is not an error: further output is discarded.
 #[derive(Debug)]
 pub(crate) struct Out {
-    /// The stream.
     stream: BufWriter<Stream>,
-    /// Whether the reader has gone away.
+    /// Whether a write has failed with EPIPE.
     closed: bool,
 }
 
-/// Tells which signal has asked the program to end, if one has.
+/// Returns the signal that requested the end of the program, if any.
 pub(crate) type Interrupted = fn() -> Option<i32>;
 
-/// Standard output without the library's buffer, whose writes would go on waiting after a signal.
+/// Unbuffered standard output whose writes end after a signal.
 #[derive(Debug)]
 struct Stream {
-    /// It.
     stdout: Stdout,
-    /// Whether to go on.
     interrupted: Interrupted,
-    /// Whether our caller gave us none, and /dev/null stands in its place.
+    /// The caller had closed descriptor 1; the standard library has opened /dev/null instead.
     is_missing: bool,
 }
 
 impl Stream {
-    /// Makes sure that there is one.
-    fn exists(&self) -> Result<(), Errno> {
+    /// Fails with EBADF if the caller had closed standard output.
+    fn check_open(&self) -> Result<(), Errno> {
         if self.is_missing { Err(Errno::BADF) } else { Ok(()) }
     }
 }
 
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.exists()?;
+        self.check_open()?;
         loop {
-            let mut most = bytes.len();
+            let mut limit = bytes.len();
             if (self.interrupted)().is_some() {
-                // What can be taken at once still goes out; for the rest nobody waits any more.
+                // Write only what the reader accepts without blocking.
                 let mut ready = [PollFd::new(&self.stdout, PollFlags::OUT)];
-                let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-                if !matches!(poll(&mut ready, Some(&at_once)), Ok(1..)) {
+                let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+                if !matches!(poll(&mut ready, Some(&no_wait)), Ok(1..)) {
                     return Err(io::ErrorKind::TimedOut.into());
                 }
-                most = most.min(AT_ONCE);
+                limit = limit.min(PIPE_BUF);
             }
-            match rustix::io::write(&self.stdout, &bytes[..most]) {
+            match rustix::io::write(&self.stdout, &bytes[..limit]) {
                 Err(Errno::INTR) => {}
                 result => return result.map_err(Into::into),
             }
@@ -125,52 +118,51 @@ impl Write for Stream {
 }
 
 impl Ui {
-    /// Opens the two streams, of which that for data may be missing.
-    #[expect(clippy::disallowed_methods, reason = "this is where standard output lives")]
+    /// Opens both streams; `is_missing` says that the caller had closed standard output.
+    #[expect(clippy::disallowed_methods, reason = "src/ui.rs writes standard output")]
     pub(crate) fn new(quiet: bool, color: Color, interrupted: Interrupted, is_missing: bool) -> Self {
         let stdout = io::stdout();
         Self {
             quiet,
-            color_out: color.decide(stdout.is_terminal()),
-            color_err: color.decide(io::stderr().is_terminal()),
-            advice: Advice::default(),
+            color_out: color.applies(stdout.is_terminal()),
+            color_err: color.applies(io::stderr().is_terminal()),
+            hints: HintContext::default(),
             out: Out {
-                stream: BufWriter::with_capacity(GATHERED, Stream { stdout, interrupted, is_missing }),
+                stream: BufWriter::with_capacity(BUFFER_SIZE, Stream { stdout, interrupted, is_missing }),
                 closed: false,
             },
         }
     }
 
-    /// Has every command that is advised work in the namespace in which this one does: typed as it stands, it would
-    /// otherwise be about other segments with the same ids.
-    pub(crate) fn within(mut self, place: Option<String>) -> Self {
-        self.advice.place = place;
+    /// Adds `--ns NAMESPACE` to the commands in hints.
+    pub(crate) fn in_namespace(mut self, namespace: Option<String>) -> Self {
+        self.hints.namespace = namespace;
         self
     }
 
-    /// Has advice name the user's own command line in the place of `shmadm …`.
-    pub(crate) fn called(mut self, line: &str) -> Self {
-        self.advice.line = Some(line.to_owned());
+    /// Sets the command line that replaces `shmadm …` in hints.
+    pub(crate) fn with_command_line(mut self, line: &str) -> Self {
+        self.hints.line = Some(line.to_owned());
         self
     }
 
-    /// Gives an error with its advice as it is to be typed.
-    pub(crate) fn localized(&self, mut error: Error) -> Error {
-        error.hints.iter_mut().for_each(|hint| *hint = self.advice.typed(hint));
+    /// Returns the error with complete commands in its hints.
+    pub(crate) fn with_complete_hints(&self, mut error: Error) -> Error {
+        error.hints.iter_mut().for_each(|hint| *hint = self.hints.complete(hint));
         error
     }
 
-    /// Tells whether data goes to a terminal.
+    /// Returns whether standard output is a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.out.stream.get_ref().stdout.is_terminal()
     }
 
-    /// Tells whether data may have colour.
+    /// Returns whether data may be coloured.
     pub(crate) fn color(&self) -> bool {
         self.color_out
     }
 
-    /// Gives the terminal's columns, if data goes to one.
+    /// Returns the terminal's width in columns, if standard output is a terminal.
     pub(crate) fn width(&self) -> Option<usize> {
         if !self.is_terminal() {
             return None;
@@ -180,81 +172,66 @@ impl Ui {
     }
 
     /// Prints a line of data.
-    ///
-    /// # Errors
-    /// Standard output takes no more.
     pub(crate) fn print(&mut self, line: &str) -> Result<(), Error> {
         self.write(|out| writeln!(out, "{line}"))
     }
 
-    /// Prints data.
-    ///
-    /// # Errors
-    /// Standard output takes no more.
+    /// Prints data through `write`.
     pub(crate) fn write<T>(&mut self, write: impl FnOnce(&mut Out) -> io::Result<T>) -> Result<T, Error> {
-        write(&mut self.out).map_err(|error| self.output_failed(&error))
+        write(&mut self.out).map_err(|error| self.output_error(&error))
     }
 
-    /// Hands on what was printed, now.
-    ///
-    /// # Errors
-    /// Standard output takes no more.
+    /// Flushes standard output.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        self.out.flush().map_err(|error| self.output_failed(&error))
+        self.out.flush().map_err(|error| self.output_error(&error))
     }
 
-    /// Lends the descriptor behind standard output, with everything printed so far handed on.
-    ///
-    /// # Errors
-    /// Standard output takes no more.
+    /// Flushes standard output and returns its descriptor, for writes that bypass the buffer.
     pub(crate) fn descriptor(&mut self) -> Result<BorrowedFd<'_>, Error> {
         self.flush()?;
         let stream = self.out.stream.get_ref();
-        stream.exists().map_err(|errno| self.output_failed(&errno.into()))?;
+        stream.check_open().map_err(|errno| self.output_error(&errno.into()))?;
         Ok(stream.stdout.as_fd())
     }
 
-    /// Takes note that the reader has gone away, for who writes to the descriptor itself.
-    pub(crate) fn reader_is_gone(&mut self) {
+    /// Records EPIPE of a write to the descriptor itself.
+    pub(crate) fn mark_closed(&mut self) {
         self.out.closed = true;
     }
 
-    /// Tells whether the reader of our data has gone away.
+    /// Returns whether the reader of standard output has closed it.
     pub(crate) fn is_closed(&self) -> bool {
         self.out.closed
     }
 
-    /// Says how things go, unless the user wants quiet.
+    /// Prints a status message, unless `--quiet` is given.
     pub(crate) fn status(&mut self, message: &str) {
         if !self.quiet {
-            self.say(&escape(message));
+            self.write_line(&escape(message));
         }
     }
 
-    /// Begins to show how far work comes that may take long: if standard error is a terminal, and nobody wants quiet.
+    /// Starts a progress bar, if standard error is a terminal and `--quiet` is not given.
     ///
-    /// Nothing else may be printed while the bar is there.
-    #[expect(clippy::disallowed_methods, reason = "this is where standard error lives")]
-    pub(crate) fn bar(&self, doing: &'static str, total: Option<u64>) -> Bar {
-        Bar::begin(!self.quiet && io::stderr().is_terminal(), doing, total)
+    /// Nothing else may be printed until it is dropped.
+    #[expect(clippy::disallowed_methods, reason = "src/ui.rs writes standard error")]
+    pub(crate) fn progress(&self, message: &'static str, total: Option<u64>) -> Progress {
+        Progress::start(!self.quiet && io::stderr().is_terminal(), message, total)
     }
 
-    /// Says what a question is about, also to a user who wants quiet.
-    pub(crate) fn tell(&mut self, message: &str) {
-        self.say(&escape(message));
+    /// Prints a message even with `--quiet`, such as the subject of a question.
+    pub(crate) fn notice(&mut self, message: &str) {
+        self.write_line(&escape(message));
     }
 
-    /// Tells whether there is somebody to ask: standard input and standard error are a terminal.
-    #[expect(clippy::disallowed_methods, reason = "this is where standard error lives")]
-    pub(crate) fn can_ask(&self) -> bool {
+    /// Returns whether a question can be asked: standard input and standard error are terminals.
+    #[expect(clippy::disallowed_methods, reason = "src/ui.rs writes standard error")]
+    pub(crate) fn can_confirm(&self) -> bool {
         io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Asks a question, to which anything but y and yes is no.
-    ///
-    /// # Errors
-    /// Standard input cannot be read.
-    pub(crate) fn ask(&mut self, question: &str) -> Result<bool, Error> {
+    /// Asks a question; any answer except `y` and `yes` means no.
+    pub(crate) fn confirm(&mut self, question: &str) -> Result<bool, Error> {
         let _ = self.out.flush();
         let _ = stderr().write_all(format!("{} [y/N] ", escape(question)).as_bytes());
         let mut answer = String::new();
@@ -263,57 +240,50 @@ impl Ui {
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 
-    /// Warns.
     pub(crate) fn warning(&mut self, message: &str) {
         let label = self.label("warning:", AnsiColor::Yellow);
-        self.say(&format!("{label} {}", escape(message)));
+        self.write_line(&format!("{label} {}", escape(message)));
     }
 
-    /// Advises, after a warning.
+    /// Prints a hint, with complete commands.
     pub(crate) fn hint(&mut self, message: &str) {
         let label = self.label("hint:", AnsiColor::Cyan);
-        let message = self.advice.typed(message);
-        self.say(&format!("{label} {}", escape(&message)));
+        let message = self.hints.complete(message);
+        self.write_line(&format!("{label} {}", escape(&message)));
     }
 
-    /// Reports a failure with cause and hints.
+    /// Prints an error with its cause and hints.
     pub(crate) fn error(&mut self, error: &Error) {
         let label = self.label("error:", AnsiColor::Red);
-        self.say(&format!("{label} {}", escape(&error.to_string())));
+        self.write_line(&format!("{label} {}", escape(&error.to_string())));
         if let Some(cause) = &error.cause {
             let label = self.label("cause:", AnsiColor::Yellow);
-            self.say(&format!("{label} {}", escape(cause)));
+            self.write_line(&format!("{label} {}", escape(cause)));
         }
         for hint in &error.hints {
             self.hint(hint);
         }
     }
 
-    /// Reports a failure in the machine form, on standard output.
-    ///
-    /// # Errors
-    /// Standard output takes no more.
+    /// Prints an error as JSON on standard output.
     pub(crate) fn error_json(&mut self, error: &Error) -> Result<(), Error> {
-        let error = self.localized(error.clone());
+        let error = self.with_complete_hints(error.clone());
         self.write(|out| write_error_json(out, &error))
     }
 
     /// Prints what clap has rendered: help to standard output, a usage error to standard error.
-    ///
-    /// # Errors
-    /// Standard output takes no more.
     pub(crate) fn clap(&mut self, rendered: &clap_text::Rendered) -> Result<(), Error> {
         if rendered.is_error {
             let text = if self.color_err { &rendered.ansi } else { &rendered.plain };
-            self.say(text.trim_end());
+            self.write_line(text.trim_end());
             return Ok(());
         }
         let text = if self.color_out { rendered.ansi.clone() } else { rendered.plain.clone() };
         self.write(|out| out.write_all(text.as_bytes()))
     }
 
-    /// Makes the error of data that cannot be handed on, or the signal for which it was given up.
-    fn output_failed(&self, error: &io::Error) -> Error {
+    /// Returns the error of a failed write, or the interruption that ended it.
+    fn output_error(&self, error: &io::Error) -> Error {
         match (self.out.stream.get_ref().interrupted)() {
             Some(signal) => Error::new(Kind::Interrupted(signal), "interrupted"),
             None if error.kind() == io::ErrorKind::StorageFull => {
@@ -323,56 +293,52 @@ impl Ui {
         }
     }
 
-    /// Paints the word that begins a line of standard error.
-    fn label(&self, word: &str, color: AnsiColor) -> String {
+    fn label(&self, text: &str, color: AnsiColor) -> String {
         if !self.color_err {
-            return word.to_owned();
+            return text.to_owned();
         }
         let style = Style::new().bold().fg_color(Some(color.into()));
-        format!("{style}{word}{style:#}")
+        format!("{style}{text}{style:#}")
     }
 
-    /// Writes a line to standard error, after the data that came before it.
-    fn say(&mut self, line: &str) {
+    /// Writes a line to standard error; flushes standard output first, to keep the order.
+    fn write_line(&mut self, line: &str) {
         let _ = self.out.flush();
         let mut stream = stderr();
-        // Nobody is left to be told that standard error takes no more.
+        // A failure to write to standard error cannot be reported.
         let _ = stream.write_all(format!("{line}\n").as_bytes());
     }
 }
 
-/// What clap has to say, in both dresses.
+/// Text that clap has rendered.
 pub(crate) mod clap_text {
     /// A help text or a usage error.
     #[derive(Debug)]
     pub(crate) struct Rendered {
-        /// Without colour.
         pub(crate) plain: String,
-        /// With colour.
+        /// The text with colour.
         pub(crate) ansi: String,
-        /// Whether it is an error.
+        /// Whether it is a usage error, not help.
         pub(crate) is_error: bool,
     }
 }
 
-/// Gives standard error as what a bar is drawn on.
-fn bar_target() -> indicatif::ProgressDrawTarget {
+fn progress_target() -> indicatif::ProgressDrawTarget {
     indicatif::ProgressDrawTarget::stderr()
 }
 
-/// Opens standard error.
-#[expect(clippy::disallowed_methods, reason = "this is where standard error lives")]
+#[expect(clippy::disallowed_methods, reason = "src/ui.rs writes standard error")]
 fn stderr() -> StderrLock<'static> {
     io::stderr().lock()
 }
 
 impl Out {
-    /// Takes note of a reader that has gone away.
-    fn note<T>(&mut self, result: io::Result<T>, dropped: T) -> io::Result<T> {
+    /// Turns EPIPE into success and records it.
+    fn ignore_closed_pipe<T>(&mut self, result: io::Result<T>, discarded: T) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed = true;
-                Ok(dropped)
+                Ok(discarded)
             }
             other => other,
         }
@@ -385,7 +351,7 @@ impl Write for Out {
             return Ok(bytes.len());
         }
         let result = self.stream.write(bytes);
-        self.note(result, bytes.len())
+        self.ignore_closed_pipe(result, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -393,6 +359,6 @@ impl Write for Out {
             return Ok(());
         }
         let result = self.stream.flush();
-        self.note(result, ())
+        self.ignore_closed_pipe(result, ())
     }
 }

@@ -132,7 +132,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
                 let purpose = if args.hold { Use::Holding } else { Use::Passing };
                 let attachment = act::attach(&context.system, &made, Access::ReadWrite, Address::Any, false, purpose)?;
                 let whole = Range::within(made.id, attachment.size(), 0, None)?;
-                let mut bar = context.ui.bar("filling", Some(whole.length()));
+                let mut bar = context.ui.progress("filling", Some(whole.length()));
                 contents::fill(&attachment, whole, byte, &mut |bytes| bar.advance(bytes))?;
             }
             let given = (gradual && mode != Mode::PRIVATE).then_some(mode);

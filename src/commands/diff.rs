@@ -11,8 +11,8 @@ use crate::error::{Error, Exit, Kind};
 use crate::model::{Difference, Needs, Segment, parse_listing, path_text};
 use crate::query::inventory;
 use crate::render::{
-    Column, DIFFERENCE, DIFFERENCE_HERE, DIFFERENCE_NARROW, DifferenceRow, Format, TableStyle, difference_rows, select,
-    write_difference_json, write_rows,
+    Column, DIFFERENCE, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format, TableStyle, difference_rows,
+    select, write_difference_json, write_rows,
 };
 
 /// Its summary and manual.
@@ -97,10 +97,10 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
         return Ok(exit);
     }
     let columns: Vec<&'static Column<DifferenceRow>> = match format {
-        Format::Table if spread.len() <= 1 => select(DIFFERENCE, &[], &DIFFERENCE_HERE.join(",")).map_err(usage)?,
+        Format::Table if spread.len() <= 1 => select(DIFFERENCE, &[], &DIFFERENCE_DEFAULT.join(",")).map_err(usage)?,
         _ => DIFFERENCE.iter().collect(),
     };
-    let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(DIFFERENCE_NARROW) };
+    let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(DIFFERENCE_DROP_ORDER) };
     let rows = difference_rows(difference);
     context.ui.write(|out| write_rows(out, format, "differences", &columns, rows, &style))?;
     Ok(exit)

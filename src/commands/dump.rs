@@ -91,12 +91,12 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     let source = open(args, context, &segment)?;
     let Some((data, record)) = files else {
         let whole = Range::within(segment.id, source.size(), 0, None)?;
-        let mut bar = context.ui.bar("dumping", Some(whole.length()));
+        let mut bar = context.ui.progress("dumping", Some(whole.length()));
         let to = context.ui.descriptor()?;
         contents::send(&context.system, &source, whole, to, &mut |bytes| bar.advance(bytes))?;
         return detach(context, source);
     };
-    let mut bar = context.ui.bar("dumping", Some(source.size()));
+    let mut bar = context.ui.progress("dumping", Some(source.size()));
     let value =
         contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), &mut |bytes| {
             bar.advance(bytes)

@@ -251,10 +251,10 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
 fn say(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, alone: bool) {
     let Leaks { leaked, unattributed, others } = &check.leaks;
     for leak in leaked {
-        context.ui.tell(&format!("leaked: {}", leak_line(leak)));
+        context.ui.notice(&format!("leaked: {}", leak_line(leak)));
     }
     for leak in unattributed {
-        context.ui.tell(&format!("unattributed: {}", leak_line(leak)));
+        context.ui.notice(&format!("unattributed: {}", leak_line(leak)));
     }
     if *others > 0 {
         let segments = if *others == 1 { "segment" } else { "segments" };

@@ -9,8 +9,8 @@ use crate::error::{Error, Exit};
 use crate::model::{Needs, Segment};
 use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, each, inventory};
 use crate::render::{
-    ALL_NAMESPACES, CREATORS, Cell, Column, ColumnInfo, DEFAULT, Format, NARROW, PIDS, RECORD, RECORD_ALL_NAMESPACES,
-    Rows, SEGMENT, TIMES, TableStyle, TimeStyle, describe_columns, select, write_rows,
+    CREATORS, Cell, Column, ColumnInfo, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, Format, PIDS, RECORD, RECORD_ALL_NS, Rows,
+    SEGMENT, TIMES, TableStyle, TimeStyle, describe_columns, select, write_rows,
 };
 
 /// Its summary and manual.
@@ -96,13 +96,13 @@ impl ListArgs {
             Format::Table if self.times => TIMES,
             Format::Table if self.pids => PIDS,
             Format::Table if self.creators => CREATORS,
-            Format::Table if self.all_ns => ALL_NAMESPACES,
+            Format::Table if self.all_ns => DEFAULT_ALL_NS,
             Format::Table => DEFAULT,
             // What tells namespaces apart comes with them, where fields may be added.
-            Format::Json if self.all_ns => RECORD_ALL_NAMESPACES,
+            Format::Json if self.all_ns => RECORD_ALL_NS,
             Format::Json | Format::Csv | Format::Tsv => RECORD,
         };
-        let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == ALL_NAMESPACES);
+        let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == DEFAULT_ALL_NS);
         let mut base = base.to_vec();
         if self.all_ns && format == Format::Table && !base.contains(&"NS") {
             // Ids and keys alone do not tell segments of several namespaces apart.
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         headings: !args.no_headings,
         bytes: args.bytes,
         time: args.time,
-        ..context.table(if narrowing { NARROW } else { &[] })
+        ..context.table(if narrowing { DROP_ORDER } else { &[] })
     };
     let format = context.format;
     if args.list_columns {

@@ -13,7 +13,7 @@ use crate::error::{Error, Exit, Kind};
 use crate::model::{Limits, Needs, Tally, path_text};
 use crate::process::{Interrupts, limits_through_worker, list_through_worker};
 use crate::query::{System, limits, tally_by_owner};
-use crate::render::{Sums, metrics_text};
+use crate::render::{NamespaceMetrics, metrics_text};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -97,7 +97,7 @@ fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
     };
     let sums = namespaces.into_iter().map(|(ns, container, (limits, owners))| {
         let owners = by_name(&context.system, owners);
-        Sums { ns, container, limits, owners }
+        NamespaceMetrics { ns, container, limits, owners }
     });
     metrics_text(sums.collect(), args.all_ns)
         .map_err(|error| Error::new(Kind::Failed, format!("cannot write metrics: {error}")))

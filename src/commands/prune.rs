@@ -13,8 +13,8 @@ use crate::model::{Needs, Segment, Size, State};
 use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{Filter, Namespace, System, DEFAULT_MIN_IDLE, inventory, describe_attachers};
 use crate::render::{
-    Failure, Format, PRUNE, PRUNE_HERE, Pruning, Removed, Skipped, TableStyle, idle, select, write_prune_json,
-    write_rows,
+    Failure, Format, PRUNE, PRUNE_DEFAULT, PruneReport, Removed, Skipped, TableStyle, duration, select,
+    write_prune_json, write_rows,
 };
 use crate::ui::Ui;
 
@@ -107,7 +107,7 @@ impl PruneArgs {
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
     let filter = args.filter(&context.system)?;
     args.warn_of_state(filter.state, &mut context.ui);
-    let mut pruning = Pruning::default();
+    let mut pruning = PruneReport::default();
     let (mut chosen, mut namespaces) = (Vec::new(), Vec::new());
     if args.all_ns {
         let visited = survey(context, Needs::RECORD | Needs::CONTAINER)?;
@@ -151,7 +151,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
                 pruning.removed.push(Removed { segment, outcome: outcome.word(), why });
             }
             Err(error) => {
-                let error = context.ui.localized(error);
+                let error = context.ui.with_complete_hints(error);
                 context.ui.error(&error);
                 pruning.failed.push(Failure { target: segment.id.to_string(), error });
             }
@@ -231,15 +231,15 @@ fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Resul
     let namespaces = if places.len() == 1 { "IPC namespace" } else { "IPC namespaces" };
     let places =
         if args.all_ns { format!(" of {} {namespaces}: {}", places.len(), names.join(", ")) } else { String::new() };
-    if !context.ui.can_ask() {
+    if !context.ui.can_confirm() {
         return Err(Error::new(Kind::Refused, format!("refused to remove {count}{places}"))
             .cause("nobody can be asked: there is no terminal, and --yes is missing")
             .hint(format!("`shmadm {} --dry-run` shows them; with --yes they are removed", context.line)));
     }
     for segment in chosen {
-        context.ui.tell(&format!("{}: {}", named(args, segment), why(segment)));
+        context.ui.notice(&format!("{}: {}", named(args, segment), why(segment)));
     }
-    if context.ui.ask(&format!("remove {count}{places}?"))? {
+    if context.ui.confirm(&format!("remove {count}{places}?"))? {
         Ok(())
     } else {
         Err(Error::new(Kind::Refused, "nothing was removed: the answer was no"))
@@ -257,7 +257,7 @@ fn why(segment: &Segment) -> String {
         (Some(State::Idle), _) => "nobody has it attached, but its creator or last user lives".to_owned(),
         _ => "nobody has it attached; its creator or last user cannot be judged".to_owned(),
     };
-    let since = segment.idle_seconds.map(|seconds| format!(", idle for {}", idle(seconds))).unwrap_or_default();
+    let since = segment.idle_seconds.map(|seconds| format!(", idle for {}", duration(seconds))).unwrap_or_default();
     format!("{processes}{since}")
 }
 
@@ -275,7 +275,7 @@ fn say(args: &PruneArgs, context: &mut Context, segment: &Segment, outcome: Outc
 }
 
 /// Reports all of it.
-fn report(args: &PruneArgs, context: &mut Context, pruning: &Pruning) -> Result<(), Error> {
+fn report(args: &PruneArgs, context: &mut Context, pruning: &PruneReport) -> Result<(), Error> {
     let format = context.format;
     match format {
         Format::Json => context.ui.write(|out| write_prune_json(out, args.dry_run, pruning))?,
@@ -283,7 +283,7 @@ fn report(args: &PruneArgs, context: &mut Context, pruning: &Pruning) -> Result<
         _ => {
             let mut names: Vec<&str> = PRUNE.iter().map(|column| column.name).collect();
             if format == Format::Table {
-                names = [if args.all_ns { &["NS", "CONTAINER"][..] } else { &[] }, PRUNE_HERE].concat();
+                names = [if args.all_ns { &["NS", "CONTAINER"][..] } else { &[] }, PRUNE_DEFAULT].concat();
             }
             let columns = select(PRUNE, &[], &names.join(",")).map_err(usage)?;
             let style = TableStyle {

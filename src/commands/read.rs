@@ -185,23 +185,23 @@ fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) 
     contents::each_piece(source, range, |offset, piece| {
         context.ui.write(|out| match piece {
             Piece::Bytes(bytes) => dump.write(out, offset, bytes),
-            Piece::Hole(length) => dump.zeros(out, offset, length),
+            Piece::Hole(length) => dump.write_zeros(out, offset, length),
         })?;
         Ok(!context.ui.is_closed())
     })?;
-    context.ui.write(|out| dump.end(out, range.end))
+    context.ui.write(|out| dump.finish(out, range.end))
 }
 
 /// Sends the bytes as they are.
 fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    let mut bar = context.ui.bar("reading", Some(range.length()));
+    let mut bar = context.ui.progress("reading", Some(range.length()));
     let mut progress = |bytes| bar.advance(bytes);
     let to = context.ui.descriptor()?;
     if args.sparse {
         return contents::send_sparse(&context.system, source, range, to, &mut progress);
     }
     if contents::send(&context.system, source, range, to, &mut progress)? < range.length() {
-        context.ui.reader_is_gone();
+        context.ui.mark_closed();
     }
     Ok(())
 }

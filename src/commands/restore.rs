@@ -159,7 +159,7 @@ fn start_guard(context: &mut Context) -> Option<Guard> {
 fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<String, Error> {
     let purpose = if args.hold { Use::Holding } else { Use::Passing };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Address::Any, false, purpose)?;
-    let mut bar = context.ui.bar("restoring", Some(made.size));
+    let mut bar = context.ui.progress("restoring", Some(made.size));
     let unread = |error| unreadable(&args.file, &error, "read");
     let progress = &mut |bytes| bar.advance(bytes);
     let checksum = contents::copy_from_file(&context.system, &attachment, file, whole, unread, progress)?;
@@ -252,7 +252,7 @@ fn verified(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> R
     if metadata.len() != size {
         return Err(wrong(format!("it has {} bytes, and should have {size}", metadata.len())));
     }
-    let mut bar = context.ui.bar("verifying", Some(size));
+    let mut bar = context.ui.progress("verifying", Some(size));
     let unread = |error| unreadable(path, &error, "read");
     let (checksum, data) = contents::sum_of_file(file, size, unread, &mut |bytes| bar.advance(bytes))?;
     drop(bar);

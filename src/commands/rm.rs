@@ -88,7 +88,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
             }
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
             Err(error) => {
-                let error = context.ui.localized(error);
+                let error = context.ui.with_complete_hints(error);
                 context.ui.error(&error);
                 failures.push(Failure { target, error });
             }
@@ -115,7 +115,7 @@ fn resolve_all(args: &RmArgs, context: &mut Context) -> Found {
             Ok(segment) => found.push((target.text.clone(), segment)),
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
             Err(error) => {
-                let error = context.ui.localized(error);
+                let error = context.ui.with_complete_hints(error);
                 context.ui.error(&error);
                 failures.push(Failure { target: target.text.clone(), error });
             }
@@ -200,7 +200,7 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Er
             }
         };
         if !(args.ignore_missing && error.kind == Kind::NotFound) {
-            let error = context.ui.localized(error);
+            let error = context.ui.with_complete_hints(error);
             context.ui.error(&error);
             failures.push(Failure { target, error });
         }

@@ -11,7 +11,8 @@ use crate::error::{Error, Exit};
 use crate::model::{HiddenBy, Needs, Segment, Target};
 use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
-    ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, WHERE, select, write_rows, write_who_json,
+    ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, select, write_rows,
+    write_who_json,
 };
 
 /// Its summary and manual.
@@ -118,7 +119,7 @@ fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
         Format::Json => return context.ui.write(|out| write_who_json(out, found)),
         Format::Csv | Format::Tsv => ATTACHER_RECORD.to_vec(),
         Format::Table => {
-            let place = if args.all_ns { WHERE } else { &[] };
+            let place = if args.all_ns { NAMESPACE_COLUMNS } else { &[] };
             [place, if args.mappings { BY_MAPPING } else { BY_PROCESS }].concat()
         }
     };

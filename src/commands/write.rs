@@ -18,7 +18,7 @@ use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_size, pars
 use crate::process::Interrupts;
 use crate::query::resolve;
 use crate::render::Object;
-use crate::ui::Bar;
+use crate::ui::Progress;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -246,13 +246,13 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
 }
 
 /// Begins to show how far writing comes; of what somebody types, the end and the rate are theirs to know.
-fn bar(context: &Context, source: &Source, range: Range) -> Bar {
+fn bar(context: &Context, source: &Source, range: Range) -> Progress {
     let total = match source {
-        Source::Stream(input) if input.is_terminal() => return Bar::none(),
+        Source::Stream(input) if input.is_terminal() => return Progress::hidden(),
         Source::Stream(_) => None,
         _ => Some(range.length()),
     };
-    context.ui.bar("writing", total)
+    context.ui.progress("writing", total)
 }
 
 /// Writes an input whose zeros stay holes.

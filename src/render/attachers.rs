@@ -1,4 +1,4 @@
-//! Who has segments attached: rows of processes or of mappings, and the JSON of `who`.
+//! The report of `who`: one row for each attached process or mapping, and the JSON.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -6,50 +6,45 @@ use std::sync::Arc;
 use super::{Align, Cell, Column, Object};
 use crate::model::{Access, Attacher, Attachers, ShmId};
 
-/// What `who` tells of one segment.
+/// The attachments of one segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Attachments {
-    /// The segment.
     pub(crate) id: ShmId,
-    /// The IPC namespace that it is in; `None` if that has no process any more.
+    /// The segment's IPC namespace; `None` if no process is left in it.
     pub(crate) ns: Option<u64>,
-    /// How many attachments the kernel counts; `None` where the namespace cannot be asked.
+    /// The kernel's attachment count; `None` if the namespace cannot be entered.
     pub(crate) nattch: Option<u64>,
-    /// The container or unit to which the namespace belongs.
+    /// The container or unit of the namespace.
     pub(crate) container: Option<Arc<str>>,
-    /// Who has it attached.
     pub(crate) attachers: Arc<Attachers>,
 }
 
-/// A row: a mapping, or all mappings of a process.
+/// A row: one mapping, or all mappings of one process.
 #[derive(Clone, Debug)]
 pub(crate) struct AttacherRow {
-    /// The segment.
     id: ShmId,
-    /// Its namespace.
     ns: Option<u64>,
-    /// The container or unit to which that belongs.
     container: Option<Arc<str>>,
-    /// How many mappings this row is about.
+    /// The number of mappings in this row.
     attaches: u64,
-    /// What may be done with the memory.
+    /// `rw` if any of the mappings is writable.
     access: Access,
-    /// The first of them.
+    /// The first mapping.
     attacher: Attacher,
 }
 
 impl Attachments {
-    /// Gives a row for each mapping.
+    /// Returns one row for each mapping.
     pub(crate) fn mappings(&self) -> impl Iterator<Item = AttacherRow> + '_ {
         self.attachers.list.iter().map(|attacher| self.row(std::slice::from_ref(attacher), attacher))
     }
 
-    /// Gives a row for each process.
+    /// Returns one row for each process.
     pub(crate) fn processes(&self) -> impl Iterator<Item = AttacherRow> + '_ {
         self.attachers.processes().map(|process| self.row(process, &process[0]))
     }
 
-    /// Makes a row of some mappings of a process.
+    /// Merges mappings of one process into a row.
     fn row(&self, mappings: &[Attacher], first: &Attacher) -> AttacherRow {
         let writes = mappings.iter().any(|mapping| mapping.access == Access::ReadWrite);
         AttacherRow {
@@ -63,7 +58,7 @@ impl Attachments {
     }
 }
 
-/// The columns of attachments.
+/// The columns of `who`.
 pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
     Column::plain("ID", "id", Align::Right, "id of the segment", |row| {
         Cell::Number(u64::from(row.id.raw().cast_unsigned()))
@@ -107,13 +102,13 @@ pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
     }),
 ];
 
-/// A row a process.
+/// The default view: one row for each process.
 pub(crate) const BY_PROCESS: &[&str] = &["ID", "PID", "USER", "ATTACHES", "ACCESS", "COMMAND"];
-/// A row a mapping.
+/// The view with one row for each mapping.
 pub(crate) const BY_MAPPING: &[&str] = &["ID", "PID", "USER", "ADDRESS", "SIZE", "ACCESS", "CERTAIN", "COMMAND"];
-/// What stands before these where there are several namespaces.
-pub(crate) const WHERE: &[&str] = &["SEGMENT_NS", "CONTAINER"];
-/// CSV and TSV: frozen, columns may only be added behind.
+/// The columns that come first with `--all-ns`.
+pub(crate) const NAMESPACE_COLUMNS: &[&str] = &["SEGMENT_NS", "CONTAINER"];
+/// The columns of CSV and TSV; new ones may only be appended.
 pub(crate) const ATTACHER_RECORD: &[&str] = &[
     "ID",
     "PID",
@@ -129,13 +124,10 @@ pub(crate) const ATTACHER_RECORD: &[&str] = &[
     "SHARED_WITH",
     "SEGMENT_NS",
 ];
-/// The keys of an attachment in JSON, in their order.
+/// The columns of an attachment in JSON.
 const JSON: &[&str] = &["PID", "UID", "USER", "COMMAND", "ADDRESS", "SIZE", "ACCESS", "NS", "CERTAIN", "SHARED_WITH"];
 
 /// Writes the report of `who` as JSON.
-///
-/// # Errors
-/// The writer's.
 pub(crate) fn write_who_json(out: &mut impl Write, segments: &[Attachments]) -> io::Result<()> {
     let mut object = Object::schema(out)?;
     object.list("segments", segments, |out, segment| {
@@ -151,10 +143,7 @@ pub(crate) fn write_who_json(out: &mut impl Write, segments: &[Attachments]) -> 
     object.end()
 }
 
-/// Writes the fields that tell who has a segment attached.
-///
-/// # Errors
-/// The writer's.
+/// Writes the fields `attachments` and `hidden`.
 pub(super) fn write_attachments<W: Write>(object: &mut Object<'_, W>, segment: &Attachments) -> io::Result<()> {
     let columns = super::column::by_names(ATTACHERS, JSON);
     object.list("attachments", segment.mappings(), |out, row| {
@@ -176,14 +165,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_view_names_columns_that_exist() {
-        for view in [BY_PROCESS, BY_MAPPING, WHERE, ATTACHER_RECORD, JSON] {
+    fn every_view_names_existing_columns() {
+        for view in [BY_PROCESS, BY_MAPPING, NAMESPACE_COLUMNS, ATTACHER_RECORD, JSON] {
             assert_eq!(by_names(ATTACHERS, view).len(), view.len(), "{view:?}");
         }
     }
 
     #[test]
-    fn the_keys_are_the_contract_s() {
+    fn json_keys_are_stable() {
         let attacher = Attacher {
             pid: 1,
             uid: None,

@@ -1,4 +1,4 @@
-//! What a monitoring plugin prints, by the guidelines of those.
+//! The report of `check`, in the format of the Monitoring Plugins guidelines.
 
 use std::io::{self, Write};
 
@@ -6,26 +6,22 @@ use super::{Object, escape, human};
 use crate::error::Error;
 use crate::model::{Measure, Severity, Threshold};
 
-/// The service that the first line is about.
+/// The service name at the start of the first line.
 const SERVICE: &str = "SHM";
 
-/// A measure with its value and what is made of it.
+/// A measured value with its thresholds.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
-    /// What is measured.
     pub(crate) measure: Measure,
-    /// The value.
     pub(crate) value: u128,
-    /// The limit that it has.
+    /// The kernel's limit, if the measure has one.
     pub(crate) limit: Option<u64>,
-    /// The range of a warning.
     pub(crate) warning: Option<Threshold>,
-    /// The range of a critical state.
     pub(crate) critical: Option<Threshold>,
 }
 
 impl Reading {
-    /// Judges the value.
+    /// Compares the value with the thresholds; the critical one wins.
     pub(crate) fn severity(&self) -> Severity {
         let alerts =
             |range: &Option<Threshold>| range.as_ref().is_some_and(|range| range.alerts(self.value, self.limit));
@@ -38,19 +34,19 @@ impl Reading {
         }
     }
 
-    /// Says the value in words, with the ranges if it is an alert or if `verbose`.
-    fn words(&self, verbose: bool) -> String {
+    /// Describes the value, with the violated threshold, or with both if `verbose`.
+    fn summary(&self, verbose: bool) -> String {
         let (value, one) = (self.value, self.value == 1);
-        let many = |noun: &str| if one { format!("{value} {noun}") } else { format!("{value} {noun}s") };
+        let counted = |noun: &str| if one { format!("{value} {noun}") } else { format!("{value} {noun}s") };
         let share = self.share();
-        let words = match (self.measure, self.limit) {
+        let summary = match (self.measure, self.limit) {
             (Measure::Segments, Some(limit)) => format!("{value} of {limit} segments{share}"),
             (Measure::Pages, Some(limit)) => format!("{value} of {limit} pages{share}"),
-            (Measure::Segments, None) => many("segment"),
-            (Measure::Pages, None) => many("page"),
-            (Measure::Orphans, _) => many("orphan"),
+            (Measure::Segments, None) => counted("segment"),
+            (Measure::Pages, None) => counted("page"),
+            (Measure::Orphans, _) => counted("orphan"),
             (Measure::OrphanBytes, _) => format!("orphans of {} ({value} bytes)", human::size(value)),
-            (Measure::Dest, _) => format!("{} marked for destruction", many("segment")),
+            (Measure::Dest, _) => format!("{} marked for destruction", counted("segment")),
         };
         let severity = self.severity();
         let range =
@@ -63,67 +59,60 @@ impl Reading {
             Severity::Warning => range("warning", &self.warning).into_iter().collect(),
             Severity::Critical => range("critical", &self.critical).into_iter().collect(),
         };
-        if ranges.is_empty() { words } else { format!("{words} [{}]", ranges.join(", ")) }
+        if ranges.is_empty() { summary } else { format!("{summary} [{}]", ranges.join(", ")) }
     }
 
-    /// Gives the share of the limit that the value is, in brackets, where there is one.
+    /// Returns the value in percent of the limit, in parentheses; empty without a limit.
     fn share(&self) -> String {
         let hundredths = self.limit.and_then(|limit| (self.value * 10_000).checked_div(limit.into()));
         hundredths.map_or_else(String::new, |share| format!(" ({}.{:02}%)", share / 100, share % 100))
     }
 
     /// Writes the value as performance data: `'label'=value[UOM];[warn];[crit];[min];[max]`.
-    fn performance(&self) -> String {
+    fn performance_data(&self) -> String {
         let range =
             |range: &Option<Threshold>| range.as_ref().map(|range| range.absolute(self.limit)).unwrap_or_default();
-        let most = self.limit.map(|limit| limit.to_string()).unwrap_or_default();
+        let max = self.limit.map(|limit| limit.to_string()).unwrap_or_default();
         let fields = [
             format!("'{}'={}{}", self.measure.word(), self.value, self.measure.unit()),
             range(&self.warning),
             range(&self.critical),
             "0".to_owned(),
-            most,
+            max,
         ];
         fields.join(";").trim_end_matches(';').to_owned()
     }
 }
 
-/// Gives the worst of all severities.
+/// Returns the worst severity of all readings.
 pub(crate) fn worst(readings: &[Reading]) -> Severity {
     readings.iter().map(Reading::severity).max().unwrap_or(Severity::Ok)
 }
 
-/// Writes the report: one line with performance data, and with `-vv` a line for each value and each of `details`.
-///
-/// # Errors
-/// The writer's.
+/// Writes one line with performance data; with `-vv` also a line for each value and each of `details`.
 pub(crate) fn write_check(
     out: &mut impl Write,
     readings: &[Reading],
     verbosity: u8,
     details: &[String],
 ) -> io::Result<()> {
-    // The worst first: a pager may show no more than the beginning.
+    // The worst comes first: a pager may show only the beginning.
     let mut worst_first: Vec<&Reading> = readings.iter().collect();
     worst_first.sort_by_key(|reading| std::cmp::Reverse(reading.severity()));
-    let words: Vec<_> = worst_first.iter().map(|reading| reading.words(verbosity > 0)).collect();
-    let performance: Vec<_> = readings.iter().map(Reading::performance).collect();
-    writeln!(out, "{SERVICE} {}: {} | {}", worst(readings).word(), words.join(", "), performance.join(" "))?;
+    let summaries: Vec<_> = worst_first.iter().map(|reading| reading.summary(verbosity > 0)).collect();
+    let performance: Vec<_> = readings.iter().map(Reading::performance_data).collect();
+    writeln!(out, "{SERVICE} {}: {} | {}", worst(readings).word(), summaries.join(", "), performance.join(" "))?;
     if verbosity > 1 {
         for reading in readings {
-            writeln!(out, "{}: {}: {}", reading.measure.word(), reading.severity().word(), reading.words(true))?;
+            writeln!(out, "{}: {}: {}", reading.measure.word(), reading.severity().word(), reading.summary(true))?;
         }
         for line in details {
-            writeln!(out, "{}", harmless(line))?;
+            writeln!(out, "{}", plugin_text(line))?;
         }
     }
     Ok(())
 }
 
-/// Writes the report as JSON.
-///
-/// # Errors
-/// The writer's.
 pub(crate) fn write_check_json(out: &mut impl Write, readings: &[Reading]) -> io::Result<()> {
     let mut object = Object::schema(out)?;
     let severity = worst(readings);
@@ -142,14 +131,14 @@ pub(crate) fn write_check_json(out: &mut impl Write, readings: &[Reading]) -> io
     object.end()
 }
 
-/// Gives the one line of a failure, from which no verdict can be had.
+/// Returns the line for a failure of the check itself.
 pub(crate) fn unknown_line(error: &Error) -> String {
     let cause = error.cause.as_deref().map(|cause| format!("; {cause}")).unwrap_or_default();
-    format!("{SERVICE} UNKNOWN: {}", harmless(&format!("{error}{cause}")))
+    format!("{SERVICE} UNKNOWN: {}", plugin_text(&format!("{error}{cause}")))
 }
 
-/// Makes text harmless for a line of a plugin, in which a bar begins the performance data.
-fn harmless(text: &str) -> String {
+/// Escapes text; `|` is replaced because it starts the performance data.
+fn plugin_text(text: &str) -> String {
     escape(text).replace('|', "/")
 }
 
@@ -158,13 +147,11 @@ mod tests {
     use super::*;
     use crate::error::Kind;
 
-    /// Makes a reading.
     fn reading(measure: Measure, value: u128, limit: Option<u64>, warning: &str, critical: &str) -> Reading {
         let range = |text: &str| (!text.is_empty()).then(|| Threshold::parse(text, measure).unwrap());
         Reading { measure, value, limit, warning: range(warning), critical: range(critical) }
     }
 
-    /// Gives the report.
     fn written(readings: &[Reading], verbosity: u8) -> String {
         let mut out = Vec::new();
         write_check(&mut out, readings, verbosity, &["in a | b".to_owned()]).unwrap();
@@ -172,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_has_the_status_the_words_and_the_performance_data() {
+    fn the_line_has_status_summary_and_performance_data() {
         let quiet = [
             reading(Measure::Segments, 3, Some(4096), "80%", "90%"),
             reading(Measure::Pages, 9, Some(18_446_744_073_692_774_399), "80%", "90%"),
@@ -187,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_comes_first_and_says_which_range_it_has_left() {
+    fn the_worst_reading_comes_first_with_its_violated_range() {
         let readings = [
             reading(Measure::Segments, 1, Some(10), "80%", ""),
             reading(Measure::Orphans, 1, Some(10), "0", ""),
@@ -205,12 +192,16 @@ mod tests {
         assert_eq!(written(&readings, 1).lines().count(), 1);
         let long = written(&readings, 2);
         assert_eq!(long.lines().count(), 6, "{long}");
-        assert_eq!(long.lines().filter(|line| line.contains('|')).count(), 1, "a bar begins performance data: {long}");
+        assert_eq!(
+            long.lines().filter(|line| line.contains('|')).count(),
+            1,
+            "only one line may contain performance data: {long}"
+        );
         assert!(long.contains("\norphans: WARNING: 1 orphan [warning 0]\n"), "{long}");
     }
 
     #[test]
-    fn critical_is_worse_than_warning_and_each_alone_counts() {
+    fn either_threshold_raises_an_alert_and_critical_wins() {
         let severity = |warning, critical| reading(Measure::Segments, 5, Some(10), warning, critical).severity();
         assert_eq!(severity("4", "4"), Severity::Critical);
         assert_eq!(severity("4", "5"), Severity::Warning);
@@ -222,13 +213,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_one_line_without_a_bar() {
+    fn a_failure_is_one_line_without_performance_data() {
         let error = Error::new(Kind::Failed, "cannot a|b\nc").cause("x|y");
         assert_eq!(unknown_line(&error), "SHM UNKNOWN: cannot a/b\\nc; x/y");
     }
 
     #[test]
-    fn json_has_the_ranges_as_they_were_typed() {
+    fn json_has_the_ranges_as_typed() {
         let mut out = Vec::new();
         write_check_json(&mut out, &[reading(Measure::OrphanBytes, 1 << 70, None, "1G", "")]).unwrap();
         assert_eq!(

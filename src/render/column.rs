@@ -1,37 +1,33 @@
-//! The columns that rows can have: one registry for tables, JSON, help and man page.
+//! Column definitions: one registry for each kind of row, used by tables, JSON, CSV, TSV, help and man pages.
 
 use super::Cell;
 use crate::model::Needs;
 
-/// On which side a column's values stand.
+/// Alignment of a column in tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
-    /// Words.
     Left,
-    /// Numbers.
     Right,
 }
 
 /// A column of rows of type `R`.
 pub(crate) struct Column<R: 'static> {
-    /// Its name, in capitals, by which it is chosen.
+    /// Name in capitals, as `-o` takes it.
     pub(crate) name: &'static str,
-    /// Its key in JSON.
+    /// JSON key.
     pub(crate) json: &'static str,
-    /// Where its values stand.
     pub(crate) align: Align,
-    /// To how many letters it may be cut where a terminal is too narrow; free text alone may.
+    /// Minimum width to which a narrow terminal may shorten it; `None` unless it is free text.
     pub(crate) least: Option<usize>,
-    /// What it shows, for help.
+    /// Description for `--list-columns` and the man page.
     pub(crate) help: &'static str,
-    /// What must be asked of the system for it.
+    /// The expensive fields that it requires.
     pub(crate) needs: Needs,
-    /// Its value.
     pub(crate) cell: for<'a> fn(&'a R) -> Cell<'a>,
 }
 
 impl<R> Column<R> {
-    /// Makes a column that is never cut, and for which the system need not be asked anything more.
+    /// Creates a column that is never shortened and requires no expensive fields.
     pub(super) const fn plain(
         name: &'static str,
         json: &'static str,
@@ -43,53 +39,46 @@ impl<R> Column<R> {
     }
 }
 
-/// Chooses columns by a list of names such as `ID,KEY`, in any case; `+NAME` adds to `base`.
+/// Selects columns by a list of names such as `ID,KEY`, in any case; `+NAME` adds to `base`.
 ///
-/// A column that is named twice is chosen once.
-///
-/// # Errors
-/// A name is unknown, or the list is empty.
+/// A column that is named twice is selected once. An unknown name or an empty list is an error.
 pub(crate) fn select<R>(
     registry: &'static [Column<R>],
     base: &[&'static str],
     list: &str,
 ) -> Result<Vec<&'static Column<R>>, String> {
-    let (mut chosen, list) = match list.strip_prefix('+') {
+    let (mut selected, list) = match list.strip_prefix('+') {
         Some(rest) => (by_names(registry, base), rest),
         None => (Vec::new(), list),
     };
     for name in list.split(',') {
-        let wanted = name.strip_prefix('+').unwrap_or(name);
-        let named =
-            |name: fn(&Column<R>) -> &str| registry.iter().find(|column| name(column).eq_ignore_ascii_case(wanted));
-        // The name that JSON has is one as well.
-        let column = named(|column| column.name)
-            .or_else(|| named(|column| column.json))
-            .ok_or_else(|| format!("invalid column {wanted:?}: --list-columns lists the available ones"))?;
-        if !chosen.iter().any(|known: &&Column<R>| known.name == column.name) {
-            chosen.push(column);
+        let name = name.strip_prefix('+').unwrap_or(name);
+        let find =
+            |field: fn(&Column<R>) -> &str| registry.iter().find(|column| field(column).eq_ignore_ascii_case(name));
+        // The JSON key is accepted too.
+        let column = find(|column| column.name)
+            .or_else(|| find(|column| column.json))
+            .ok_or_else(|| format!("invalid column {name:?}: --list-columns lists the available ones"))?;
+        if !selected.iter().any(|known: &&Column<R>| known.name == column.name) {
+            selected.push(column);
         }
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
-/// Gives the columns of names that are known to exist.
+/// Returns the columns with these names, which must exist.
 pub(crate) fn by_names<R>(registry: &'static [Column<R>], names: &[&'static str]) -> Vec<&'static Column<R>> {
     names.iter().filter_map(|name| registry.iter().find(|column| column.name == *name)).collect()
 }
 
-/// A column, as a row of the list of columns.
+/// A row of `--list-columns`.
 pub(crate) struct ColumnInfo {
-    /// Its name.
     name: &'static str,
-    /// Its key in JSON.
     json: &'static str,
-    /// What it shows.
     help: &'static str,
 }
 
 impl ColumnInfo {
-    /// The columns of that list.
     pub(crate) const COLUMNS: &'static [Column<Self>] = &[
         Column {
             name: "COLUMN",
@@ -121,7 +110,6 @@ impl ColumnInfo {
     ];
 }
 
-/// Describes the columns of a registry.
 pub(crate) fn describe_columns<R>(registry: &'static [Column<R>]) -> Vec<ColumnInfo> {
     registry.iter().map(|column| ColumnInfo { name: column.name, json: column.json, help: column.help }).collect()
 }

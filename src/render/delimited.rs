@@ -5,9 +5,6 @@ use std::io::{self, Write};
 use super::{Cell, Column};
 
 /// Writes rows as CSV (RFC 4180).
-///
-/// # Errors
-/// The writer's.
 pub(super) fn write_csv<R>(out: &mut impl Write, columns: &[&Column<R>], rows: &[R], headings: bool) -> io::Result<()> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
     if headings {
@@ -25,13 +22,10 @@ pub(super) fn write_csv<R>(out: &mut impl Write, columns: &[&Column<R>], rows: &
     writer.flush()
 }
 
-/// Appends a row as TSV, in which tab, newline and backslash are escaped.
-///
-/// # Errors
-/// None: the buffer takes everything.
+/// Appends a row as TSV.
 pub(super) fn append_tsv<R>(line: &mut Vec<u8>, columns: &[&Column<R>], row: &R) -> io::Result<()> {
-    for (number, column) in columns.iter().enumerate() {
-        if number > 0 {
+    for (index, column) in columns.iter().enumerate() {
+        if index > 0 {
             line.push(b'\t');
         }
         match (column.cell)(row) {
@@ -44,7 +38,7 @@ pub(super) fn append_tsv<R>(line: &mut Vec<u8>, columns: &[&Column<R>], row: &R)
     Ok(())
 }
 
-/// Appends text with its tabs, newlines, carriage returns and backslashes escaped.
+/// Appends text; tabs, newlines, carriage returns and backslashes are escaped.
 fn escape_tsv(text: &str, line: &mut Vec<u8>) {
     for byte in text.bytes() {
         match byte {

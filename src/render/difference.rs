@@ -1,4 +1,4 @@
-//! The rows of `diff`.
+//! The report of `diff`.
 
 use std::io::{self, Write};
 
@@ -6,18 +6,18 @@ use super::segments::RECORD;
 use super::{Align, Cell, Column, Object, SEGMENT, column, write_string};
 use crate::model::{Change, Changed, Difference, Segment};
 
-/// A segment that is not the same in both listings.
+/// A segment that differs between the two listings.
 #[derive(Debug)]
 pub(crate) struct DifferenceRow {
-    /// What became of it: the contract's word.
+    /// `created`, `removed` or `changed`.
     change: &'static str,
-    /// The segment, as late as it is known.
+    /// Its latest known record.
     segment: Segment,
-    /// What changed, in words.
+    /// The changed attributes, such as `mode 0600 -> 0640`.
     details: Vec<String>,
 }
 
-/// The columns of differences; CSV and TSV have all of them, and may only get more behind.
+/// The columns of `diff`. CSV and TSV print all of them; new columns may only be appended.
 pub(crate) static DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::plain("CHANGE", "change", Align::Left, "created, removed or changed", |row| Cell::Word(row.change)),
     Column::plain("ID", "id", Align::Right, "id", |row| Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))),
@@ -38,13 +38,13 @@ pub(crate) static DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::plain("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ns, Cell::Number)),
 ];
 
-/// What a table shows where all is in one namespace.
-pub(crate) const DIFFERENCE_HERE: &[&str] = &["CHANGE", "ID", "KEY", "OWNER", "MODE", "SIZE", "NATTCH", "WHAT"];
+/// The columns of the default table if all segments are in one namespace.
+pub(crate) const DIFFERENCE_DEFAULT: &[&str] = &["CHANGE", "ID", "KEY", "OWNER", "MODE", "SIZE", "NATTCH", "WHAT"];
 
-/// Columns that a table leaves out, in this order, where the terminal is too narrow for it.
-pub(crate) const DIFFERENCE_NARROW: &[&str] = &["CPID", "MODE", "NATTCH", "SIZE", "OWNER", "NS"];
+/// Columns that the default table omits, in this order, if the terminal is too narrow.
+pub(crate) const DIFFERENCE_DROP_ORDER: &[&str] = &["CPID", "MODE", "NATTCH", "SIZE", "OWNER", "NS"];
 
-/// Gives a row for each segment: those created, those removed, and those changed.
+/// Returns one row for each segment: created, removed, then changed.
 pub(crate) fn difference_rows(difference: Difference) -> Vec<DifferenceRow> {
     let row = |change| move |segment| DifferenceRow { change, segment, details: Vec::new() };
     let created = difference.created.into_iter().map(row("created"));
@@ -56,34 +56,31 @@ pub(crate) fn difference_rows(difference: Difference) -> Vec<DifferenceRow> {
     created.chain(removed).chain(changed).collect()
 }
 
-/// Says what changed of a segment, with both values where there are two.
+/// Describes each changed attribute, with the old and the new value if it has values.
 fn details(changed: &Changed) -> Vec<String> {
     let Changed { before, after, changes } = changed;
     let name = |name: &Option<std::sync::Arc<str>>, number: u32| {
         name.as_ref().map_or_else(|| number.to_string(), ToString::to_string)
     };
     let detail = |change: &Change| {
-        let word = change.word();
+        let attribute = change.word();
         match change {
-            Change::Attached | Change::Detached => format!("{word} {} -> {}", before.nattch, after.nattch),
+            Change::Attached | Change::Detached => format!("{attribute} {} -> {}", before.nattch, after.nattch),
             Change::Owner => {
-                format!("{word} {} -> {}", name(&before.owner, before.uid), name(&after.owner, after.uid))
+                format!("{attribute} {} -> {}", name(&before.owner, before.uid), name(&after.owner, after.uid))
             }
             Change::Group => {
-                format!("{word} {} -> {}", name(&before.group, before.gid), name(&after.group, after.gid))
+                format!("{attribute} {} -> {}", name(&before.group, before.gid), name(&after.group, after.gid))
             }
-            Change::Mode => format!("{word} {} -> {}", before.mode, after.mode),
-            Change::Key => format!("{word} {} -> {}", before.key, after.key),
-            Change::Marked | Change::Unmarked | Change::Locked | Change::Unlocked => word.to_owned(),
+            Change::Mode => format!("{attribute} {} -> {}", before.mode, after.mode),
+            Change::Key => format!("{attribute} {} -> {}", before.key, after.key),
+            Change::Marked | Change::Unmarked | Change::Locked | Change::Unlocked => attribute.to_owned(),
         }
     };
     changes.iter().map(detail).collect()
 }
 
 /// Writes a difference as JSON.
-///
-/// # Errors
-/// The writer's.
 pub(crate) fn write_difference_json(out: &mut impl Write, difference: &Difference) -> io::Result<()> {
     let record = column::by_names(SEGMENT, RECORD);
     let write_record = |out: &mut _, segment: &Segment| {
@@ -110,7 +107,7 @@ mod tests {
     use super::*;
     use crate::model::{Stamp, parse_listing};
 
-    /// A difference with something of everything.
+    /// Returns a difference with a created, a removed and a changed segment; all attributes have changed.
     fn difference() -> Difference {
         let record = r#"{"id":0,"key":"0x000004d2","size":4096,"mode":"0600","uid":0,"owner":"root","gid":0,
             "group":"root","cuid":0,"creator":"root","cgid":0,"creator_group":"root","cpid":7,"lpid":null,"nattch":0,
@@ -133,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_say_what_was_and_what_is() {
+    fn rows_show_old_and_new_values() {
         let columns: Vec<_> = DIFFERENCE.iter().collect();
         let style = TableStyle {
             headings: true,
@@ -158,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_both_records_and_the_words() {
+    fn json_has_both_records_and_the_changes() {
         let mut out = Vec::new();
         write_difference_json(&mut out, &difference()).unwrap();
         let report: serde_json::Value = serde_json::from_slice(&out).unwrap();
@@ -176,8 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn every_view_names_columns_that_exist() {
-        for view in [DIFFERENCE_HERE, DIFFERENCE_NARROW] {
+    fn every_view_names_existing_columns() {
+        for view in [DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER] {
             assert_eq!(column::by_names(DIFFERENCE, view).len(), view.len());
         }
     }

@@ -1,9 +1,9 @@
-//! Text from outside, made harmless for a terminal.
+//! Escaping of untrusted text for terminals.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Spells out control and bidirectional characters, which could forge lines or hide parts of them.
+/// Escapes control and bidirectional characters, which could forge or hide parts of the output.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_dangerous) {
         return Cow::Borrowed(text);
@@ -23,7 +23,7 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// As [`escape`], but lets text have lines and tabs.
+/// Like [`escape`], but keeps newlines and tabs.
 pub(crate) fn escape_lines(text: &str) -> String {
     text.split_inclusive(['\n', '\t'])
         .map(|part| match part.strip_suffix(['\n', '\t']) {
@@ -33,7 +33,7 @@ pub(crate) fn escape_lines(text: &str) -> String {
         .collect()
 }
 
-/// Tells whether a terminal could be led astray by a character.
+/// Returns whether a character can change what the terminal shows around it.
 fn is_dangerous(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
@@ -45,7 +45,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_could_forge_a_line_is_spelled_out() {
+    fn control_and_bidirectional_characters_are_escaped() {
         assert_eq!(escape("sh -c x"), "sh -c x");
         assert_eq!(escape("grün 🦀"), "grün 🦀");
         assert_eq!(escape("a\x1b[2Jb\nc\td\u{7f}"), "a\\x1b[2Jb\\nc\\td\\x7f");
@@ -53,13 +53,13 @@ mod tests {
     }
 
     #[test]
-    fn contents_keep_their_lines() {
+    fn escape_lines_keeps_newlines_and_tabs() {
         assert_eq!(escape_lines("a\n\tb\x1b\r\n"), "a\n\tb\\x1b\\r\n");
     }
 
     proptest! {
         #[test]
-        fn nothing_dangerous_is_left(text: String) {
+        fn no_dangerous_character_remains(text: String) {
             prop_assert!(!escape(&text).chars().any(is_dangerous));
         }
     }

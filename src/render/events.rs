@@ -1,28 +1,27 @@
-//! What the demo tells, for people and for programs.
+//! The events of `demo --json`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// One thing that happened in the demo, a line of JSON each.
+/// One step of the demo, printed as one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Event {
-    /// The version of this form.
     pub(crate) schema: u8,
-    /// What it is: `call`, `use`, `stat` or `note`.
+    /// The kind of event: `call`, `use`, `stat` or `note`.
     pub(crate) event: String,
-    /// The step of a segment's life: `create`, `attach`, `use`, `detach` or `destroy`.
+    /// The stage of the segment's life: `create`, `attach`, `use`, `detach` or `destroy`.
     pub(crate) step: String,
-    /// Who tells: `demo`, `writer` or `reader`.
+    /// The reporting process: `demo`, `writer` or `reader`.
     pub(crate) role: String,
-    /// The process that tells.
+    /// The pid of the reporting process.
     pub(crate) pid: u32,
-    /// The call with its arguments, as C has it.
+    /// The system call with its arguments, in C syntax.
     pub(crate) call: Option<String>,
-    /// What it returned.
+    /// The return value.
     pub(crate) result: Option<String>,
     /// The integer that was written or read.
     pub(crate) value: Option<i32>,
-    /// What it means.
+    /// The explanation.
     pub(crate) text: Option<String>,
     /// The segment's record.
     pub(crate) segment: Option<Box<RawValue>>,

@@ -1,15 +1,12 @@
-//! One segment in full, a field to a line.
+//! The output of `stat`: one segment, one field per line.
 
 use std::io::{self, Write};
 
 use super::TableStyle;
-use super::human::{Look, moment, size};
+use super::human::{Look, size, time};
 use crate::model::{Attacher, Attachers, HiddenBy, Key, Segment, Size, Stamp, State};
 
-/// Writes names and values, the values under each other.
-///
-/// # Errors
-/// The writer's.
+/// Writes `name: value` lines with the names aligned to the right.
 pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> io::Result<()> {
     let widest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in fields {
@@ -18,12 +15,12 @@ pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> i
     Ok(())
 }
 
-/// Tells all about a segment, in words.
+/// Returns the names and values of all fields of a segment.
 pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
-    let look = Look { bytes: style.bytes, time: style.time, now: style.now };
+    let style = Look { bytes: style.bytes, time: style.time, now: style.now };
     let bytes = |bytes: Option<u64>| match bytes {
         None => "unknown".to_owned(),
-        Some(bytes) if look.bytes => bytes.to_string(),
+        Some(bytes) if style.bytes => bytes.to_string(),
         Some(bytes) if bytes < 1000 => Size(bytes).to_string(),
         Some(bytes) => format!("{bytes} ({})", size(bytes.into())),
     };
@@ -31,22 +28,22 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
         Some(name) => format!("{name} ({number})"),
         None => number.to_string(),
     };
-    let process = |pid: Option<i32>, command: Option<&str>, nobody: &str| match (pid, command) {
-        (None, _) => nobody.to_owned(),
+    let process = |pid: Option<i32>, command: Option<&str>, missing: &str| match (pid, command) {
+        (None, _) => missing.to_owned(),
         (Some(pid), None) => format!("{pid}"),
         (Some(pid), Some(command)) => format!("{pid} ({command})"),
     };
-    let time = |stamp: Option<Stamp>| match stamp {
+    let time_or_never = |stamp: Option<Stamp>| match stamp {
         None => "never".to_owned(),
-        Some(stamp) => moment(stamp, look.time, look.now),
+        Some(stamp) => time(stamp, style.time, style.now),
     };
     let key = match segment.key {
-        Key::PRIVATE if segment.dest => "none (private, or lost at the removal)".to_owned(),
+        Key::PRIVATE if segment.dest => "none (private, or removed)".to_owned(),
         Key::PRIVATE => "none (private)".to_owned(),
         key => format!("{key} ({})", key.bits()),
     };
-    let nobody = if segment.atime.is_none() { "none yet" } else { "outside this pid namespace" };
-    let idle = segment.idle_seconds.map_or_else(|| "-".to_owned(), super::human::idle);
+    let no_user = if segment.atime.is_none() { "none yet" } else { "outside this pid namespace" };
+    let idle = segment.idle_seconds.map_or_else(|| "-".to_owned(), super::human::duration);
     let mut fields = vec![
         ("Id", segment.id.to_string()),
         ("Key", key),
@@ -57,44 +54,42 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
         ("Creator", account(segment.creator.as_deref(), segment.cuid)),
         ("Creator's group", account(segment.creator_group.as_deref(), segment.cgid)),
         ("Created by pid", process(segment.cpid, segment.creator_command.as_deref(), "outside this pid namespace")),
-        ("Last used by pid", process(segment.lpid, segment.last_command.as_deref(), nobody)),
+        ("Last used by pid", process(segment.lpid, segment.last_command.as_deref(), no_user)),
         ("Attached", if segment.nattch == 1 { "once".to_owned() } else { format!("{} times", segment.nattch) }),
-        ("Last attach", time(segment.atime)),
-        ("Last detach", time(segment.dtime)),
-        ("Last change", time(segment.ctime)),
+        ("Last attach", time_or_never(segment.atime)),
+        ("Last detach", time_or_never(segment.dtime)),
+        ("Last change", time_or_never(segment.ctime)),
         ("Idle", idle),
-        ("Marked for destruction", yes(segment.dest)),
-        ("Locked in memory", yes(segment.locked)),
-        ("In memory", bytes(segment.rss)),
-        ("In swap", bytes(segment.swap)),
+        ("Marked for destruction", yes_or_no(segment.dest)),
+        ("Locked in memory", yes_or_no(segment.locked)),
+        ("Resident", bytes(segment.rss)),
+        ("Swapped", bytes(segment.swap)),
         ("State", state(segment.state)),
         ("IPC namespace", segment.ns.map_or_else(|| "unknown".to_owned(), |number| number.to_string())),
     ];
-    if let (Some(attachers), Some(place)) =
+    if let (Some(attachers), Some(index)) =
         (&segment.attachers, fields.iter().position(|(name, _)| *name == "Last attach"))
     {
-        fields.splice(place..place, attached_by(attachers));
+        fields.splice(index..index, attached_by(attachers));
     }
     fields
 }
 
-/// Names those attached, a line each.
+/// Returns one line for each attached process, and one for each reason why some are hidden.
 fn attached_by(attachers: &Attachers) -> Vec<(&'static str, String)> {
     let process = |process: &[Attacher]| {
         let times = if process.len() > 1 { format!(", {} times", process.len()) } else { String::new() };
-        let doubt = if process.iter().all(|mapping| mapping.certain) { "" } else { ", perhaps" };
-        ("Attached by pid", format!("{}{times}{doubt}", process[0].process()))
+        let certainty = if process.iter().all(|mapping| mapping.certain) { "" } else { ", uncertain" };
+        ("Attached by pid", format!("{}{times}{certainty}", process[0].process()))
     };
     let hidden = |(reason, count): &(HiddenBy, u64)| ("Not visible", format!("{count}: {}", reason.meaning()));
     attachers.processes().map(process).chain(attachers.hidden.iter().map(hidden)).collect()
 }
 
-/// Gives the word for a flag.
-fn yes(flag: bool) -> String {
+fn yes_or_no(flag: bool) -> String {
     if flag { "yes" } else { "no" }.to_owned()
 }
 
-/// Says what a state means.
 fn state(state: Option<State>) -> String {
     let Some(state) = state else { return "unknown".to_owned() };
     let meaning = match state {

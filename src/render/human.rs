@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Readable sizes, durations and times, as tables show them.
 
 use std::sync::OnceLock;
 
@@ -9,10 +9,10 @@ use super::cell::joined;
 use crate::model::Stamp;
 use crate::render::escape;
 
-/// How a table shows moments.
+/// How tables show times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum TimeStyle {
-    /// How long ago.
+    /// Time since then, such as `3m ago`.
     #[default]
     Relative,
     /// RFC 3339 in the local time zone.
@@ -21,12 +21,12 @@ pub(crate) enum TimeStyle {
     Unix,
 }
 
-/// Gives a size as lsblk does: at most four characters, rounded: `4K`, `1.5G`, `128T`.
+/// Formats a size as lsblk does: rounded, at most four characters: `4K`, `1.5G`, `128T`.
 pub(crate) fn size(bytes: u128) -> String {
     const UNITS: [&str; 9] = ["B", "K", "M", "G", "T", "P", "E", "Z", "Y"];
     let mut unit = 0;
     let mut scale: u128 = 1;
-    // 1000 of a unit and not 1024, so that no number has four digits.
+    // The limit is 1000 of a unit, not 1024, so no number has four digits.
     while bytes >= scale * 1000 && unit + 1 < UNITS.len() {
         scale *= 1024;
         unit += 1;
@@ -38,8 +38,8 @@ pub(crate) fn size(bytes: u128) -> String {
     }
 }
 
-/// Gives a duration by its two largest units: `5s`, `10m`, `1h30m`, `12d`.
-pub(crate) fn idle(seconds: u64) -> String {
+/// Formats a duration in its one or two largest units: `5s`, `10m`, `1h30m`, `12d`.
+pub(crate) fn duration(seconds: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
     let first = UNITS.iter().position(|(_, unit)| seconds >= *unit).unwrap_or(3);
     let (name, unit) = UNITS[first];
@@ -50,13 +50,13 @@ pub(crate) fn idle(seconds: u64) -> String {
     }
 }
 
-/// Where the system keeps its time zone (localtime(5)).
+/// The system's time zone, see localtime(5).
 const LOCAL_TIME: &str = "/etc/localtime";
 
-/// Gives the local time zone.
+/// Returns the local time zone.
 ///
-/// Where TZ names none, it is in one file, and the library need not look through all the zones that there are.
-fn local() -> &'static TimeZone {
+/// If TZ is not set, one file is read: the library would search the whole time zone database for its name.
+fn local_time_zone() -> &'static TimeZone {
     static LOCAL: OnceLock<TimeZone> = OnceLock::new();
     LOCAL.get_or_init(|| {
         let file = || TimeZone::tzif("local", &std::fs::read(LOCAL_TIME).ok()?).ok();
@@ -64,35 +64,33 @@ fn local() -> &'static TimeZone {
     })
 }
 
-/// Gives a moment.
-pub(crate) fn moment(stamp: Stamp, style: TimeStyle, now: Stamp) -> String {
+pub(crate) fn time(stamp: Stamp, style: TimeStyle, now: Stamp) -> String {
     match style {
         TimeStyle::Unix => stamp.0.to_string(),
         TimeStyle::Iso => match stamp.timestamp() {
             Some(timestamp) => {
-                timestamp.to_zoned_datetime(local().clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+                timestamp.to_zoned_datetime(local_time_zone().clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
             }
             None => stamp.to_string(),
         },
         TimeStyle::Relative => match u64::try_from(now.0.saturating_sub(stamp.0)) {
-            Ok(seconds) => format!("{} ago", idle(seconds)),
-            Err(_) => format!("in {}", idle(stamp.0.abs_diff(now.0))),
+            Ok(seconds) => format!("{} ago", duration(seconds)),
+            Err(_) => format!("in {}", duration(stamp.0.abs_diff(now.0))),
         },
     }
 }
 
-/// How values look in a table.
+/// Options for the text of a cell.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
-    /// Sizes in bytes, not in units.
+    /// Print sizes in bytes, without units.
     pub(crate) bytes: bool,
-    /// Moments.
     pub(crate) time: TimeStyle,
-    /// What "ago" counts from.
+    /// The reference for relative times.
     pub(crate) now: Stamp,
 }
 
-/// Gives a value as a table shows it; what is unknown is a dash.
+/// Formats a cell for a table; null is `-`.
 pub(super) fn text(cell: &Cell<'_>, look: Look) -> String {
     match cell {
         Cell::Null => "-".to_owned(),
@@ -102,9 +100,9 @@ pub(super) fn text(cell: &Cell<'_>, look: Look) -> String {
         Cell::Number(number) => number.to_string(),
         Cell::Bytes(bytes) if look.bytes => bytes.to_string(),
         Cell::Bytes(bytes) => size(*bytes),
-        Cell::Seconds(seconds) => idle(*seconds),
+        Cell::Seconds(seconds) => duration(*seconds),
         Cell::Share(share) => format!("{}.{:02}%", share / 100, share % 100),
-        Cell::Time(stamp) => moment(*stamp, look.time, look.now),
+        Cell::Time(stamp) => time(*stamp, look.time, look.now),
         Cell::Flag(flag) => if *flag { "yes" } else { "no" }.to_owned(),
         Cell::Key(key) => key.to_string(),
         Cell::Mode(mode) => mode.to_string(),
@@ -121,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_have_four_characters_at_most() {
+    fn sizes_have_at_most_four_characters() {
         for (bytes, text) in [
             (0, "0B"),
             (999, "999B"),
@@ -138,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_two_units_at_most() {
+    fn durations_have_at_most_two_units() {
         for (seconds, text) in [
             (0, "0s"),
             (59, "59s"),
@@ -148,21 +146,21 @@ mod tests {
             (36_060, "10h"),
             (86_400 * 400, "400d"),
         ] {
-            assert_eq!(idle(seconds), text);
+            assert_eq!(duration(seconds), text);
         }
     }
 
     #[test]
-    fn moments_may_lie_ahead_of_a_clock_that_was_set_back() {
-        assert_eq!(moment(Stamp(100), TimeStyle::Relative, Stamp(160)), "1m ago");
-        assert_eq!(moment(Stamp(160), TimeStyle::Relative, Stamp(100)), "in 1m");
-        assert_eq!(moment(Stamp(160), TimeStyle::Unix, Stamp(100)), "160");
+    fn times_in_the_future_are_shown_as_in() {
+        assert_eq!(time(Stamp(100), TimeStyle::Relative, Stamp(160)), "1m ago");
+        assert_eq!(time(Stamp(160), TimeStyle::Relative, Stamp(100)), "in 1m");
+        assert_eq!(time(Stamp(160), TimeStyle::Unix, Stamp(100)), "160");
     }
 
     #[test]
-    fn the_local_zone_is_the_one_that_the_library_finds() {
+    fn the_local_time_zone_matches_the_library() {
         let stamp = Stamp(1_795_420_800);
         let found = stamp.timestamp().unwrap().to_zoned_datetime(TimeZone::system());
-        assert_eq!(moment(stamp, TimeStyle::Iso, stamp), found.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
+        assert_eq!(time(stamp, TimeStyle::Iso, stamp), found.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
     }
 }

@@ -1,4 +1,4 @@
-//! A JUnit file, as CI systems show it: two test cases, one of the command's exit code, and one of what it left behind.
+//! The JUnit report of `leakcheck`: one test case for the command's exit code, and one for leaks.
 
 use std::io::{self, Write};
 
@@ -8,24 +8,21 @@ use quick_xml::writer::{ElementWriter, Writer};
 use super::{escape, leak_line};
 use crate::model::LeakCheck;
 
-/// Writes it.
+/// Writes the report.
 ///
-/// The cases have the command in their names, so that their history in a CI system goes on from run to run.
-///
-/// # Errors
-/// The writer's.
+/// The names of the test cases contain the command, so that a CI system recognizes them in the next run.
 pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result<()> {
-    let leaked: Vec<String> = check.counted().map(|leak| text(&leak_line(leak))).collect();
+    let leaked: Vec<String> = check.counted().map(|leak| xml_text(&leak_line(leak))).collect();
     let uncounted = if check.lenient { check.leaks.unattributed.as_slice() } else { &[] };
-    let uncounted: Vec<String> = uncounted.iter().map(|leak| text(&leak_line(leak))).collect();
-    let number = |is: bool| if is { "1" } else { "0" };
-    let (failures, errors) = (number(!leaked.is_empty()), number(check.exit_code != 0));
+    let uncounted: Vec<String> = uncounted.iter().map(|leak| xml_text(&leak_line(leak))).collect();
+    let count = |occurred: bool| if occurred { "1" } else { "0" };
+    let (failures, errors) = (count(!leaked.is_empty()), count(check.exit_code != 0));
     let seconds = format!("{:.3}", check.seconds);
     let counts = [("tests", "2"), ("failures", failures), ("errors", errors), ("skipped", "0"), ("time", &seconds)];
     let exit_code = check.exit_code.to_string();
-    let command = text(&check.command.join(" "));
-    let name = |what: &str| format!("{command}: {what}");
-    let (succeeds, leaves_nothing) = (name("succeeds"), name("leaks no shared memory"));
+    let command = xml_text(&check.command.join(" "));
+    let name = |claim: &str| format!("{command}: {claim}");
+    let (succeeds, leaks_nothing) = (name("succeeds"), name("leaks no shared memory"));
     let mut writer = Writer::new_with_indent(out, b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     writer.create_element("testsuites").with_attributes(counts).write_inner_content(|writer| {
@@ -38,22 +35,22 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
                 }
                 Ok(())
             })?;
-            let ran = case(writer, &succeeds, &seconds);
+            let test_case = case(writer, &succeeds, &seconds);
             if check.exit_code == 0 {
-                ran.write_empty()?;
+                test_case.write_empty()?;
             } else {
-                ran.write_inner_content(|writer| {
+                test_case.write_inner_content(|writer| {
                     let message = format!("exit code {exit_code}");
                     let error = writer.create_element("error");
                     error.with_attributes([("message", message.as_str()), ("type", "exit")]).write_empty()?;
                     Ok(())
                 })?;
             }
-            let left = case(writer, &leaves_nothing, "0");
+            let test_case = case(writer, &leaks_nothing, "0");
             if leaked.is_empty() && uncounted.is_empty() {
-                return left.write_empty().map(drop);
+                return test_case.write_empty().map(drop);
             }
-            left.write_inner_content(|writer| {
+            test_case.write_inner_content(|writer| {
                 if !leaked.is_empty() {
                     let segments = if leaked.len() == 1 { "segment" } else { "segments" };
                     let message = format!("{} leaked System V shared memory {segments}", leaked.len());
@@ -62,8 +59,8 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
                     failure.write_text_content(BytesText::new(&leaked.join("\n")))?;
                 }
                 if !uncounted.is_empty() {
-                    let told = format!("unattributed, not counted:\n{}", uncounted.join("\n"));
-                    writer.create_element("system-out").write_text_content(BytesText::new(&told))?;
+                    let output = format!("unattributed, not counted:\n{}", uncounted.join("\n"));
+                    writer.create_element("system-out").write_text_content(BytesText::new(&output))?;
                 }
                 Ok(())
             })?;
@@ -74,14 +71,13 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
     writer.into_inner().write_all(b"\n")
 }
 
-/// Begins a test case.
 fn case<'a, W: Write>(writer: &'a mut Writer<W>, name: &str, seconds: &str) -> ElementWriter<'a, W> {
     let attributes = [("classname", "shmadm.leakcheck"), ("name", name), ("time", seconds)];
     writer.create_element("testcase").with_attributes(attributes)
 }
 
-/// Leaves out what XML has no way to write, which escaping cannot help; controls are spelled out.
-fn text(text: &str) -> String {
+/// Escapes control characters, and replaces the two characters that XML cannot represent even escaped.
+fn xml_text(text: &str) -> String {
     escape(text).replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
@@ -91,7 +87,7 @@ mod tests {
     use crate::model::Leaks;
 
     #[test]
-    fn each_thing_that_went_wrong_is_a_case_whatever_the_words_of_the_command_are() {
+    fn special_characters_of_the_command_are_escaped() {
         let check = LeakCheck {
             command: vec!["sh".to_owned(), "a<b&\"c\"\u{1b}\u{ffff}".to_owned()],
             exit_code: 3,

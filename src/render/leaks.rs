@@ -1,4 +1,4 @@
-//! Leaked segments: lines for people, and the report as JSON.
+//! Leaked segments as text lines, and the JSON report of `leakcheck`.
 
 use std::io::{self, Write};
 
@@ -6,8 +6,8 @@ use super::attachers::write_attachments;
 use super::{Attachments, Object, RECORD, SEGMENT, column, write_string};
 use crate::model::{Attacher, Key, Leak, LeakCheck, LeakRemoval, Segment, Size};
 
-/// The number of processes that a line names.
-const NAMED: usize = 4;
+/// How many attached processes a line names.
+const MAX_NAMED: usize = 4;
 
 /// Describes a leaked segment, its creator, and the processes that have it attached.
 pub(crate) fn leak_line(leak: &Leak) -> String {
@@ -26,7 +26,9 @@ pub(crate) fn leak_line(leak: &Leak) -> String {
     let removal = match &leak.removal {
         None => String::new(),
         Some(LeakRemoval::Removed("destroyed")) => "; removed".to_owned(),
-        Some(LeakRemoval::Removed(_)) => "; marked for destruction: it was attached at the last moment".to_owned(),
+        Some(LeakRemoval::Removed(_)) => {
+            "; marked for destruction: a process attached it before the removal".to_owned()
+        }
         Some(LeakRemoval::Kept(reason)) => format!("; kept: {reason}"),
     };
     format!(
@@ -45,26 +47,23 @@ fn attached(leak: &Leak) -> String {
     }
     let Some(attachers) = &segment.attachers else { return format!("attached {} times", segment.nattch) };
     let name = |process: &[Attacher]| format!("pid {}", process[0].process());
-    let mut names: Vec<String> = attachers.processes().take(NAMED).map(name).collect();
-    let more = attachers.processes().count().saturating_sub(NAMED);
+    let mut names: Vec<String> = attachers.processes().take(MAX_NAMED).map(name).collect();
+    let more = attachers.processes().count().saturating_sub(MAX_NAMED);
     if more > 0 {
         names.push(format!("{more} more"));
     }
     names.extend(
-        attachers.hidden.iter().map(|(reason, _)| format!("processes that cannot be seen: {}", reason.meaning())),
+        attachers.hidden.iter().map(|(reason, _)| format!("processes that cannot be inspected: {}", reason.meaning())),
     );
     let dest = if segment.dest { "; destroyed at the last detach" } else { "" };
     format!("still attached by {}{dest}", names.join(", "))
 }
 
-/// Writes the report.
-///
-/// # Errors
-/// The writer's.
+/// Writes the report of `leakcheck` as JSON.
 pub(crate) fn write_leaks_json(out: &mut impl Write, check: &LeakCheck) -> io::Result<()> {
     let record = column::by_names(SEGMENT, RECORD);
     let mut object = Object::schema(out)?;
-    object.list("command", &check.command, |out, word| write_string(out, word))?;
+    object.list("command", &check.command, |out, argument| write_string(out, argument))?;
     object.number("exit_code", check.exit_code)?;
     object.text("isolation", check.isolation)?;
     for (key, leaks) in [("leaked", &check.leaks.leaked), ("unattributed", &check.leaks.unattributed)] {

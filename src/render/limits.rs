@@ -1,25 +1,19 @@
-//! The rows of `limits`.
+//! The report of `limits`.
 
 use std::io::{self, Write};
 
 use super::{Align, Cell, Column, Object};
 use crate::model::{Limits, Usage};
 
-/// A limit with its use.
+/// A limit and its usage.
 pub(crate) struct LimitRow {
-    /// Its name.
     resource: &'static str,
-    /// What it limits.
     description: &'static str,
-    /// The limit.
     limit: Cell<'static>,
-    /// How much of it is used.
     used: Cell<'static>,
-    /// The share that is used.
     share: Cell<'static>,
 }
 
-/// The columns of limits.
 pub(crate) static LIMITS: &[Column<LimitRow>] = &[
     Column::plain("RESOURCE", "resource", Align::Left, "name", |row| Cell::Word(row.resource)),
     Column::plain("DESCRIPTION", "description", Align::Left, "description", |row| Cell::Word(row.description)),
@@ -28,9 +22,8 @@ pub(crate) static LIMITS: &[Column<LimitRow>] = &[
     Column::plain("USE%", "use_percent", Align::Right, "usage in percent of the limit", |row| row.share.clone()),
 ];
 
-/// Gives the rows of a table of limits.
 pub(crate) fn limit_rows(limits: &Limits, usage: &Usage) -> Vec<LimitRow> {
-    /// Hundredths of a percent; exact, since the product is made in 128 bits.
+    /// Returns hundredths of a percent; 128 bits keep the product exact.
     fn share(used: u64, limit: u64) -> Cell<'static> {
         let hundredths = (u128::from(used) * 10_000).checked_div(u128::from(limit));
         hundredths.and_then(|share| u64::try_from(share).ok()).map_or(Cell::Null, Cell::Share)
@@ -67,10 +60,7 @@ pub(crate) fn limit_rows(limits: &Limits, usage: &Usage) -> Vec<LimitRow> {
     ]
 }
 
-/// Writes limits and use as JSON.
-///
-/// # Errors
-/// The writer's.
+/// Writes limits and usage as JSON.
 pub(crate) fn write_limits_json(out: &mut impl Write, limits: &Limits, usage: &Usage) -> io::Result<()> {
     let mut object = Object::schema(out)?;
     let mut inner = Object::open(object.field("limits")?)?;
@@ -96,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_numbers_neither_wrap_nor_round() {
+    fn the_largest_limits_are_exact() {
         let limits = Limits {
             shmmni: 4096,
             shmmax: 18_446_744_073_692_774_399,

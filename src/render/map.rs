@@ -1,4 +1,4 @@
-//! The picture of where a segment lives.
+//! The report of `map`: which parts of a segment are resident, swapped or untouched.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use super::human::size;
 use super::{Align, Cell, Column, Object};
 use crate::model::{Extent, Residence};
 
-/// The columns of extents; CSV and TSV have all of them.
+/// The columns of `map`; CSV and TSV print all of them.
 pub(crate) static EXTENTS: &[Column<Extent>] = &[
     Column::plain("OFFSET", "offset", Align::Right, "first byte", |extent| Cell::bytes(extent.offset)),
     Column::plain("LENGTH", "length", Align::Right, "bytes", |extent| Cell::bytes(extent.length)),
@@ -15,27 +15,27 @@ pub(crate) static EXTENTS: &[Column<Extent>] = &[
     }),
 ];
 
-/// Every place where memory can be, in the order in which totals are told.
-const PLACES: [Residence; 4] = [Residence::Resident, Residence::Swapped, Residence::Untouched, Residence::Unknown];
+/// The order of the totals.
+const RESIDENCES: [Residence; 4] = [Residence::Resident, Residence::Swapped, Residence::Untouched, Residence::Unknown];
 
-/// Sums up what lives in one place.
-fn total(extents: &[Extent], place: Residence) -> u64 {
-    extents.iter().filter(|extent| extent.residence == place).map(|extent| extent.length).sum()
+/// Returns the number of bytes in one state.
+fn total(extents: &[Extent], residence: Residence) -> u64 {
+    extents.iter().filter(|extent| extent.residence == residence).map(|extent| extent.length).sum()
 }
 
-/// Draws a strip of so many signs, each for an equal part of the segment; `+` where a part lives in several places.
+/// Draws a strip of `width` characters, each for an equal part of the segment; `+` means a part in several states.
 pub(crate) fn strip(extents: &[Extent], size: u64, width: u64) -> String {
     let edge =
-        |number: u64| u64::try_from(u128::from(size) * u128::from(number) / u128::from(width.max(1))).unwrap_or(size);
+        |index: u64| u64::try_from(u128::from(size) * u128::from(index) / u128::from(width.max(1))).unwrap_or(size);
     let mut signs = String::new();
-    let mut index = 0;
-    for number in 0..width {
-        let (start, end) = (edge(number), edge(number + 1).max(edge(number) + 1));
-        while extents.get(index).is_some_and(|extent| extent.offset + extent.length <= start) {
-            index += 1;
+    let mut first = 0;
+    for column in 0..width {
+        let (start, end) = (edge(column), edge(column + 1).max(edge(column) + 1));
+        while extents.get(first).is_some_and(|extent| extent.offset + extent.length <= start) {
+            first += 1;
         }
         let mut sign = None;
-        for extent in extents[index.min(extents.len())..].iter().take_while(|extent| extent.offset < end) {
+        for extent in extents[first.min(extents.len())..].iter().take_while(|extent| extent.offset < end) {
             sign = match sign {
                 None => Some(extent.residence.sign()),
                 Some(known) if known == extent.residence.sign() => sign,
@@ -50,10 +50,7 @@ pub(crate) fn strip(extents: &[Extent], size: u64, width: u64) -> String {
     signs
 }
 
-/// Writes the picture for people; `rss` is how many bytes are in memory, wherever, if that is known.
-///
-/// # Errors
-/// The writer's.
+/// Writes the map as text. `rss` is the number of resident bytes, which can be known even if their offsets are not.
 pub(crate) fn write_map(
     out: &mut impl Write,
     extents: &[Extent],
@@ -64,24 +61,20 @@ pub(crate) fn write_map(
 ) -> io::Result<()> {
     let unknown = total(extents, Residence::Unknown);
     writeln!(out, "[{}]", strip(extents, bytes, width.saturating_sub(2).max(1)))?;
-    for place in PLACES {
-        let total = total(extents, place);
-        // Of what is not known, none is not known either.
-        if total > 0 || (unknown == 0 && matches!(place, Residence::Resident | Residence::Untouched)) {
+    for residence in RESIDENCES {
+        let total = total(extents, residence);
+        // If some extents are unknown, a total of 0 is not known to be 0.
+        if total > 0 || (unknown == 0 && matches!(residence, Residence::Resident | Residence::Untouched)) {
             let pages = total.div_ceil(page);
-            let text = format!("{} {:<9} {:>5}  {pages} pages", place.sign(), place.word(), size(total.into()));
-            let known = rss.filter(|_| place == Residence::Unknown);
-            let known = known.map(|rss| format!(", {} of it in memory", size(rss.into()))).unwrap_or_default();
+            let text = format!("{} {:<9} {:>5}  {pages} pages", residence.sign(), residence.word(), size(total.into()));
+            let known = rss.filter(|_| residence == Residence::Unknown);
+            let known = known.map(|rss| format!(", {} of it resident", size(rss.into()))).unwrap_or_default();
             writeln!(out, "{text} of {}{known}", size(page.into()))?;
         }
     }
     Ok(())
 }
 
-/// Writes totals and extents as JSON.
-///
-/// # Errors
-/// The writer's.
 pub(crate) fn write_map_json(
     out: &mut impl Write,
     id: i32,
@@ -95,8 +88,8 @@ pub(crate) fn write_map_json(
     object.number("id", id)?;
     object.number("size", size)?;
     object.number("page_size", page)?;
-    for place in PLACES {
-        object.number(place.word(), total(extents, place))?;
+    for residence in RESIDENCES {
+        object.number(residence.word(), total(extents, residence))?;
     }
     object.optional("rss", rss)?;
     object.list("extents", extents, |out, extent| {
@@ -111,13 +104,12 @@ pub(crate) fn write_map_json(
 mod tests {
     use super::*;
 
-    /// Makes an extent.
     fn extent(offset: u64, length: u64, residence: Residence) -> Extent {
         Extent { offset, length, residence }
     }
 
     #[test]
-    fn each_sign_stands_for_an_equal_part() {
+    fn each_character_covers_an_equal_part() {
         let extents = [
             extent(0, 100, Residence::Resident),
             extent(100, 250, Residence::Untouched),
@@ -126,7 +118,7 @@ mod tests {
         assert_eq!(strip(&extents, 400, 4), "#..+");
         assert_eq!(strip(&extents, 400, 8), "##.....s");
         assert_eq!(strip(&extents, 400, 1), "+");
-        // More signs than bytes, and more bytes than half of 64 bits.
+        // More characters than bytes, and a size above 2^63.
         assert_eq!(strip(&[extent(0, 2, Residence::Resident)], 2, 4), "####");
         assert_eq!(strip(&[extent(0, u64::MAX, Residence::Unknown)], u64::MAX, 3), "???");
     }

@@ -1,7 +1,10 @@
-//! Metrics as OpenMetrics text, in which everything is a gauge.
+//! Metrics as OpenMetrics text.
 //!
-//! The textfile collector of node_exporter has the plain parser of Prometheus alone, which refuses a whole file for a
-//! type that it does not know, such as `info`.
+//! All metrics are gauges, even those that OpenMetrics would type as `info`: the textfile collector of node_exporter
+//! only has the Prometheus text parser, which rejects a whole file that contains an unknown type.
+//!
+//! The official client library writes the text. Its metric types are not used: all values are known when they are
+//! written and never change afterwards, so a [`Collector`] supplies them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,32 +18,29 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::model::{Limits, Tally};
 
-/// What metrics tell of one IPC namespace.
+/// The values of one IPC namespace.
 #[derive(Clone, Debug)]
-pub(crate) struct Sums {
-    /// Its number.
+pub(crate) struct NamespaceMetrics {
     pub(crate) ns: Option<u64>,
-    /// The container or unit to which it belongs.
+    /// The container or unit of the namespace.
     pub(crate) container: Option<Arc<str>>,
-    /// Its limits.
     pub(crate) limits: Limits,
-    /// What is in it, by the owner's name, or number where there is none.
+    /// Totals by owner: the user's name, or the uid if it has no name.
     pub(crate) owners: BTreeMap<String, Tally>,
 }
 
-/// A gauge with a value for each `S`.
+/// A gauge whose value is computed from an `S`.
 struct Gauge<S> {
-    /// Its name, without the unit.
+    /// Name without the unit.
     name: &'static str,
-    /// What it tells.
     help: &'static str,
-    /// Its unit, which ends the name.
+    /// Unit, which is appended to the name.
     unit: Option<Unit>,
-    /// The value; `None` where it is unknown.
+    /// Returns the value; `None` if it is unknown.
     value: fn(&S) -> Option<u128>,
 }
 
-/// The gauges that there are for each namespace and owner.
+/// The gauges for each namespace and owner.
 const BY_OWNER: &[Gauge<Tally>] = &[
     Gauge {
         name: "shmadm_sysv_segments",
@@ -104,7 +104,7 @@ const BY_OWNER: &[Gauge<Tally>] = &[
     },
 ];
 
-/// The gauges that there are for each namespace.
+/// The gauges for each namespace.
 const BY_NAMESPACE: &[Gauge<Limits>] = &[
     Gauge {
         name: "shmadm_sysv_limit_segments",
@@ -132,12 +132,10 @@ const BY_NAMESPACE: &[Gauge<Limits>] = &[
     },
 ];
 
-/// Everything that metrics tell.
 #[derive(Debug)]
 struct Report {
-    /// Of each namespace.
-    namespaces: Vec<Sums>,
-    /// Whether it is told to which container each belongs.
+    namespaces: Vec<NamespaceMetrics>,
+    /// Whether to add the container of each namespace (`--all-ns`).
     all_namespaces: bool,
 }
 
@@ -152,36 +150,38 @@ impl Collector for Report {
                 encoder.encode_descriptor("shmadm_sysv_page_size", help, Some(&Unit::Bytes), MetricType::Gauge)?;
             metric.encode_gauge(&first.limits.page_size)?;
         }
-        // Without /proc the one namespace has no number, and no label.
-        let number = |sums: &Sums| sums.ns.map(|number| number.to_string()).unwrap_or_default();
-        let namespaces: Vec<(String, &Sums)> = self.namespaces.iter().map(|sums| (number(sums), sums)).collect();
+        // Without /proc the namespace number is unknown, and the label is empty.
+        let number = |metrics: &NamespaceMetrics| metrics.ns.map(|number| number.to_string()).unwrap_or_default();
+        let namespaces: Vec<(String, &NamespaceMetrics)> =
+            self.namespaces.iter().map(|metrics| (number(metrics), metrics)).collect();
         if self.all_namespaces {
             let help = "Container or unit of the IPC namespace; always 1.";
             let mut metric = encoder.encode_descriptor("shmadm_sysv_namespace_info", help, None, MetricType::Gauge)?;
-            for (ns, sums) in &namespaces {
+            for (ns, metrics) in &namespaces {
                 value(
                     &mut metric,
-                    &[("ns", ns.as_str()), ("container", sums.container.as_deref().unwrap_or_default())],
+                    &[("ns", ns.as_str()), ("container", metrics.container.as_deref().unwrap_or_default())],
                     1,
                 )?;
             }
         }
         for gauge in BY_OWNER {
-            let of = |(ns, sums): &(String, &Sums)| {
-                let values = sums.owners.iter().map(|(owner, tally)| (owner.clone(), (gauge.value)(tally)));
+            let values = |(ns, metrics): &(String, &NamespaceMetrics)| {
+                let values = metrics.owners.iter().map(|(owner, tally)| (owner.clone(), (gauge.value)(tally)));
                 values.map(|(owner, value)| ([("ns", ns.clone()), ("owner", owner)], value)).collect::<Vec<_>>()
             };
-            family(&mut encoder, gauge, namespaces.iter().flat_map(of))?;
+            family(&mut encoder, gauge, namespaces.iter().flat_map(values))?;
         }
         for gauge in BY_NAMESPACE {
-            let of = |(ns, sums): &(String, &Sums)| ([("ns", ns.clone())], (gauge.value)(&sums.limits));
-            family(&mut encoder, gauge, namespaces.iter().map(of))?;
+            let values =
+                |(ns, metrics): &(String, &NamespaceMetrics)| ([("ns", ns.clone())], (gauge.value)(&metrics.limits));
+            family(&mut encoder, gauge, namespaces.iter().map(values))?;
         }
         Ok(())
     }
 }
 
-/// Writes a gauge with all its values, if it has any.
+/// Writes a gauge and all its known values; nothing if all are unknown.
 fn family<S, L: EncodeLabelSet>(
     encoder: &mut DescriptorEncoder<'_>,
     gauge: &Gauge<S>,
@@ -195,7 +195,7 @@ fn family<S, L: EncodeLabelSet>(
     known.try_for_each(|(labels, number)| value(&mut metric, &labels, number))
 }
 
-/// Writes one value. Prometheus has floating point numbers alone, but what fits is written in full.
+/// Writes one value. Prometheus parses floating-point numbers only, but values that fit in 64 bits are written exactly.
 fn value(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u128) -> Result<(), fmt::Error> {
     let mut metric = metric.encode_family(labels)?;
     match u64::try_from(value) {
@@ -204,11 +204,8 @@ fn value(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u1
     }
 }
 
-/// Gives the metrics of namespaces as text; `all_namespaces` tells to which container each belongs.
-///
-/// # Errors
-/// None: text takes everything.
-pub(crate) fn metrics_text(namespaces: Vec<Sums>, all_namespaces: bool) -> Result<String, fmt::Error> {
+/// Returns the metrics as text; `all_namespaces` adds the container of each namespace.
+pub(crate) fn metrics_text(namespaces: Vec<NamespaceMetrics>, all_namespaces: bool) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Report { namespaces, all_namespaces }));
     let mut text = String::new();
@@ -220,8 +217,8 @@ pub(crate) fn metrics_text(namespaces: Vec<Sums>, all_namespaces: bool) -> Resul
 mod tests {
     use super::*;
 
-    /// Sums of a namespace with two owners.
-    fn sums() -> Sums {
+    /// Returns a namespace with two owners.
+    fn metrics() -> NamespaceMetrics {
         let limits = Limits {
             shmmni: 4096,
             shmmax: 18_446_744_073_692_774_399,
@@ -233,12 +230,12 @@ mod tests {
         let root = Tally { segments: 3, pages: 1 << 40, size: 1 << 70, swap: None, ..Tally::NOTHING };
         let odd = Tally { segments: 1, orphans: 1, orphan_bytes: 7, dest: 2, attachments: 5, ..Tally::NOTHING };
         let owners = BTreeMap::from([("root".to_owned(), root), ("a\"b\\x0a\n".to_owned(), odd)]);
-        Sums { ns: Some(4_026_531_839), container: Some("web".into()), limits, owners }
+        NamespaceMetrics { ns: Some(4_026_531_839), container: Some("web".into()), limits, owners }
     }
 
     #[test]
     fn gauges_have_help_type_unit_and_labels() {
-        let text = metrics_text(vec![sums()], false).unwrap();
+        let text = metrics_text(vec![metrics()], false).unwrap();
         assert!(text.starts_with("# HELP shmadm_build_info "), "{text}");
         for part in [
             concat!(
@@ -267,8 +264,9 @@ mod tests {
     }
 
     #[test]
-    fn every_type_is_a_gauge_and_every_unit_ends_its_name() {
-        let text = metrics_text(vec![sums(), Sums { ns: Some(7), container: None, ..sums() }], true).unwrap();
+    fn all_types_are_gauges_and_names_end_with_their_unit() {
+        let text = metrics_text(vec![metrics(), NamespaceMetrics { ns: Some(7), container: None, ..metrics() }], true)
+            .unwrap();
         let types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
         assert_eq!(types.len(), 3 + BY_OWNER.len() + BY_NAMESPACE.len());
         assert!(types.iter().all(|line| line.ends_with(" gauge")), "{types:?}");
@@ -281,16 +279,16 @@ mod tests {
         let mut names: Vec<_> = types.iter().map(|line| line.split(' ').nth(2)).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), types.len(), "no name has two descriptions");
+        assert_eq!(names.len(), types.len(), "no metric is described twice");
     }
 
     #[test]
-    fn what_is_unknown_everywhere_is_left_out_whole() {
-        let mut sums = sums();
-        sums.limits.rmid_forced = None;
-        sums.owners.values_mut().for_each(|tally| tally.rss = None);
-        sums.ns = None;
-        let text = metrics_text(vec![sums], false).unwrap();
+    fn a_gauge_without_known_values_is_omitted() {
+        let mut metrics = metrics();
+        metrics.limits.rmid_forced = None;
+        metrics.owners.values_mut().for_each(|tally| tally.rss = None);
+        metrics.ns = None;
+        let text = metrics_text(vec![metrics], false).unwrap();
         assert!(!text.contains("rmid_forced") && !text.contains("resident"), "{text}");
         assert!(text.contains("\nshmadm_sysv_limit_segments{ns=\"\"} 4096\n"), "{text}");
     }

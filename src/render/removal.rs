@@ -1,4 +1,4 @@
-//! What was removed, what was kept and what failed: the reports of `rm` and `prune`.
+//! The reports of `rm` and `prune`: removed, skipped and failed segments.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,61 +10,52 @@ use crate::model::Segment;
 /// A segment that could not be removed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// How it was named.
+    /// The segment as the user named it.
     pub(crate) target: String,
-    /// Why.
     pub(crate) error: Error,
 }
 
-/// A segment that was removed, or would be.
+/// A segment that was removed, or that a dry run would remove.
 #[derive(Clone, Debug)]
 pub(crate) struct Removed {
-    /// The segment as it was.
+    /// The segment before its removal.
     pub(crate) segment: Segment,
-    /// What the removal came to: the contract's word.
+    /// `destroyed` or `marked`, as in JSON.
     pub(crate) outcome: &'static str,
-    /// Why it was chosen; empty where the user named it.
+    /// Why it was selected; empty if the user named it.
     pub(crate) why: String,
 }
 
-/// A segment that was kept, and why.
+/// A segment that was not removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Skipped {
-    /// The segment as it was.
     pub(crate) segment: Segment,
-    /// Why.
     pub(crate) reason: String,
 }
 
-/// What a cleaner did.
+/// What `prune` removed, skipped and failed to remove.
 #[derive(Debug, Default)]
-pub(crate) struct Pruning {
-    /// What went.
+pub(crate) struct PruneReport {
     pub(crate) removed: Vec<Removed>,
-    /// What could not be removed.
     pub(crate) failed: Vec<Failure>,
-    /// What was kept.
     pub(crate) skipped: Vec<Skipped>,
 }
 
-/// What was freed by those segments that are gone.
+/// Totals over the destroyed segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Freed {
-    /// How many.
     pub(crate) segments: u64,
-    /// The sum of their sizes, which need not have taken any memory.
+    /// Sum of the requested sizes, which can exceed the memory that was used.
     pub(crate) size: u128,
-    /// Bytes of memory.
     pub(crate) rss: u128,
-    /// Bytes of swap.
     pub(crate) swap: u128,
 }
 
-impl Pruning {
-    /// Sums up what was freed; a segment that is only marked frees nothing yet.
+impl PruneReport {
+    /// Sums up the destroyed segments; a segment that is only marked for destruction frees nothing yet.
     pub(crate) fn freed(&self) -> Freed {
-        let gone = self.removed.iter().filter(|removed| removed.outcome == "destroyed");
-        gone.fold(Freed::default(), |sum, Removed { segment, .. }| Freed {
+        let destroyed = self.removed.iter().filter(|removed| removed.outcome == "destroyed");
+        destroyed.fold(Freed::default(), |sum, Removed { segment, .. }| Freed {
             segments: sum.segments + 1,
             size: sum.size + u128::from(segment.size),
             rss: sum.rss + u128::from(segment.rss.unwrap_or(0)),
@@ -72,7 +63,6 @@ impl Pruning {
         })
     }
 
-    /// Gives a row for each segment.
     pub(crate) fn rows(&self) -> Vec<PruneRow> {
         let removed = self.removed.iter().map(|removed| (&removed.segment, removed.outcome, removed.why.as_str()));
         let skipped = self.skipped.iter().map(|skipped| (&skipped.segment, "skipped", skipped.reason.as_str()));
@@ -83,18 +73,15 @@ impl Pruning {
     }
 }
 
-/// A row of a cleaner's table.
+/// A row of `prune`'s table.
 #[derive(Clone, Debug)]
 pub(crate) struct PruneRow {
-    /// The segment as it was.
     segment: Segment,
-    /// What became of it.
     outcome: &'static str,
-    /// Why.
     why: Arc<str>,
 }
 
-/// The columns of a cleaner's table; CSV and TSV have all of them, and may only get more behind.
+/// The columns of `prune`. CSV and TSV print all of them; new columns may only be appended.
 pub(crate) static PRUNE: &[Column<PruneRow>] = &[
     Column::plain("ID", "id", Align::Right, "id", |row| Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))),
     Column::plain("KEY", "key", Align::Left, "key", |row| Cell::Key(row.segment.key)),
@@ -118,11 +105,11 @@ pub(crate) static PRUNE: &[Column<PruneRow>] = &[
     }),
 ];
 
-/// What a table shows.
-pub(crate) const PRUNE_HERE: &[&str] =
+/// The columns of the default table.
+pub(crate) const PRUNE_DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "SIZE", "RSS", "SWAP", "STATE", "IDLE", "OUTCOME", "WHY"];
 
-/// Writes the fields that the reports of `rm` and `prune` share.
+/// Writes the fields common to the reports of `rm` and `prune`.
 fn write_common<W: Write>(
     object: &mut Object<'_, W>,
     dry_run: bool,
@@ -150,9 +137,6 @@ fn write_common<W: Write>(
 }
 
 /// Writes the report of `rm` as JSON.
-///
-/// # Errors
-/// The writer's.
 pub(crate) fn write_rm_json(
     out: &mut impl Write,
     dry_run: bool,
@@ -165,20 +149,17 @@ pub(crate) fn write_rm_json(
 }
 
 /// Writes the report of `prune` as JSON.
-///
-/// # Errors
-/// The writer's.
-pub(crate) fn write_prune_json(out: &mut impl Write, dry_run: bool, pruning: &Pruning) -> io::Result<()> {
+pub(crate) fn write_prune_json(out: &mut impl Write, dry_run: bool, report: &PruneReport) -> io::Result<()> {
     let mut object = Object::schema(out)?;
-    write_common(&mut object, dry_run, &pruning.removed, &pruning.failed)?;
-    object.list("skipped", &pruning.skipped, |out, skipped| {
+    write_common(&mut object, dry_run, &report.removed, &report.failed)?;
+    object.list("skipped", &report.skipped, |out, skipped| {
         let mut object = Object::open(out)?;
         object.number("id", skipped.segment.id.raw())?;
         object.text("reason", skipped.reason.as_str())?;
         object.optional("ns", skipped.segment.ns)?;
         object.close()
     })?;
-    let freed = pruning.freed();
+    let freed = report.freed();
     let mut inner = Object::open(object.field("freed")?)?;
     inner.number("segments", freed.segments)?;
     for (key, bytes) in [("size", freed.size), ("rss", freed.rss), ("swap", freed.swap)] {

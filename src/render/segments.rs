@@ -3,7 +3,6 @@
 use super::{Align, Cell, Column};
 use crate::model::{Attachers, Needs, Segment};
 
-/// Makes a column of segments.
 const fn column(
     name: &'static str,
     json: &'static str,
@@ -15,50 +14,64 @@ const fn column(
     Column { name, json, align, least: None, help, needs, cell }
 }
 
-/// What comes with any listing.
-const CHEAP: Needs = Needs::empty();
+/// For columns that every listing reads anyway.
+const INEXPENSIVE: Needs = Needs::empty();
 
-/// Every column that a segment has; those of [`RECORD`] first and in its order.
+/// All columns of a segment; those of [`RECORD`] come first, in its order.
 pub(crate) static SEGMENT: &[Column<Segment>] = &[
-    column("ID", "id", Align::Right, CHEAP, "id (shmid)", |segment| {
+    column("ID", "id", Align::Right, INEXPENSIVE, "id (shmid)", |segment| {
         Cell::Number(u64::from(segment.id.raw().cast_unsigned()))
     }),
-    column("KEY", "key", Align::Left, CHEAP, "key; 0x00000000 if private or removed", |segment| Cell::Key(segment.key)),
-    column("SIZE", "size", Align::Right, CHEAP, "requested size in bytes", |segment| Cell::bytes(segment.size)),
-    column("MODE", "mode", Align::Left, CHEAP, "permission bits", |segment| Cell::Mode(segment.mode)),
-    column("UID", "uid", Align::Right, CHEAP, "owner's user id", |segment| Cell::Number(segment.uid.into())),
+    column("KEY", "key", Align::Left, INEXPENSIVE, "key; 0x00000000 if private or removed", |segment| {
+        Cell::Key(segment.key)
+    }),
+    column("SIZE", "size", Align::Right, INEXPENSIVE, "requested size in bytes", |segment| Cell::bytes(segment.size)),
+    column("MODE", "mode", Align::Left, INEXPENSIVE, "permission bits", |segment| Cell::Mode(segment.mode)),
+    column("UID", "uid", Align::Right, INEXPENSIVE, "owner's user id", |segment| Cell::Number(segment.uid.into())),
     column("OWNER", "owner", Align::Left, Needs::NAMES, "owner", |segment| {
         Cell::Account(segment.owner.as_deref(), segment.uid)
     }),
-    column("GID", "gid", Align::Right, CHEAP, "owner's group id", |segment| Cell::Number(segment.gid.into())),
+    column("GID", "gid", Align::Right, INEXPENSIVE, "owner's group id", |segment| Cell::Number(segment.gid.into())),
     column("GROUP", "group", Align::Left, Needs::NAMES, "owner's group", |segment| {
         Cell::Account(segment.group.as_deref(), segment.gid)
     }),
-    column("CUID", "cuid", Align::Right, CHEAP, "creator's user id", |segment| Cell::Number(segment.cuid.into())),
+    column("CUID", "cuid", Align::Right, INEXPENSIVE, "creator's user id", |segment| Cell::Number(segment.cuid.into())),
     column("CREATOR", "creator", Align::Left, Needs::NAMES, "creator", |segment| {
         Cell::Account(segment.creator.as_deref(), segment.cuid)
     }),
-    column("CGID", "cgid", Align::Right, CHEAP, "creator's group id", |segment| Cell::Number(segment.cgid.into())),
+    column("CGID", "cgid", Align::Right, INEXPENSIVE, "creator's group id", |segment| {
+        Cell::Number(segment.cgid.into())
+    }),
     column("CREATOR_GROUP", "creator_group", Align::Left, Needs::NAMES, "creator's group", |segment| {
         Cell::Account(segment.creator_group.as_deref(), segment.cgid)
     }),
-    column("CPID", "cpid", Align::Right, CHEAP, "creator", |segment| Cell::pid(segment.cpid)),
-    column("LPID", "lpid", Align::Right, CHEAP, "last user: the process of the last attach or detach", |segment| {
-        Cell::pid(segment.lpid)
-    }),
-    column("NATTCH", "nattch", Align::Right, CHEAP, "number of attachments (mappings)", |segment| {
+    column("CPID", "cpid", Align::Right, INEXPENSIVE, "creator", |segment| Cell::pid(segment.cpid)),
+    column(
+        "LPID",
+        "lpid",
+        Align::Right,
+        INEXPENSIVE,
+        "last user: the process of the last attach or detach",
+        |segment| Cell::pid(segment.lpid),
+    ),
+    column("NATTCH", "nattch", Align::Right, INEXPENSIVE, "number of attachments (mappings)", |segment| {
         Cell::Number(segment.nattch)
     }),
-    column("ATIME", "atime", Align::Left, CHEAP, "last attach", |segment| Cell::of(segment.atime, Cell::Time)),
-    column("DTIME", "dtime", Align::Left, CHEAP, "last detach", |segment| Cell::of(segment.dtime, Cell::Time)),
-    column("CTIME", "ctime", Align::Left, CHEAP, "creation, or last change of owner or mode", |segment| {
+    column("ATIME", "atime", Align::Left, INEXPENSIVE, "last attach", |segment| Cell::of(segment.atime, Cell::Time)),
+    column("DTIME", "dtime", Align::Left, INEXPENSIVE, "last detach", |segment| Cell::of(segment.dtime, Cell::Time)),
+    column("CTIME", "ctime", Align::Left, INEXPENSIVE, "creation, or last change of owner or mode", |segment| {
         Cell::of(segment.ctime, Cell::Time)
     }),
-    column("IDLE", "idle_seconds", Align::Right, CHEAP, "time since the last attach, detach or change", |segment| {
-        Cell::of(segment.idle_seconds, Cell::Seconds)
-    }),
-    column("DEST", "dest", Align::Left, CHEAP, "marked for destruction", |segment| Cell::Flag(segment.dest)),
-    column("LOCKED", "locked", Align::Left, CHEAP, "locked in memory", |segment| Cell::Flag(segment.locked)),
+    column(
+        "IDLE",
+        "idle_seconds",
+        Align::Right,
+        INEXPENSIVE,
+        "time since the last attach, detach or change",
+        |segment| Cell::of(segment.idle_seconds, Cell::Seconds),
+    ),
+    column("DEST", "dest", Align::Left, INEXPENSIVE, "marked for destruction", |segment| Cell::Flag(segment.dest)),
+    column("LOCKED", "locked", Align::Left, INEXPENSIVE, "locked in memory", |segment| Cell::Flag(segment.locked)),
     column("RSS", "rss", Align::Right, Needs::RESIDENT, "resident bytes", |segment| Cell::of(segment.rss, Cell::bytes)),
     column("SWAP", "swap", Align::Right, Needs::RESIDENT, "swapped bytes", |segment| {
         Cell::of(segment.swap, Cell::bytes)
@@ -109,7 +122,7 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
     }),
 ];
 
-/// The record of JSON, CSV and TSV: frozen, fields may only be added behind.
+/// The record of JSON, CSV and TSV; new fields may only be appended.
 pub(crate) const RECORD: &[&str] = &[
     "ID",
     "KEY",
@@ -137,24 +150,24 @@ pub(crate) const RECORD: &[&str] = &[
     "STATE",
     "NS",
 ];
-/// The record of JSON where there are several namespaces.
-pub(crate) const RECORD_ALL_NAMESPACES: &[&str] = &{
+/// The JSON record with `--all-ns`.
+pub(crate) const RECORD_ALL_NS: &[&str] = &{
     let mut names = ["CONTAINER"; RECORD.len() + 1];
-    let mut place = 0;
-    while place < RECORD.len() {
-        names[place] = RECORD[place];
-        place += 1;
+    let mut index = 0;
+    while index < RECORD.len() {
+        names[index] = RECORD[index];
+        index += 1;
     }
     names
 };
-/// What a table shows unless told otherwise.
+/// The default table.
 pub(crate) const DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
-/// What a table of several namespaces shows unless told otherwise.
-pub(crate) const ALL_NAMESPACES: &[&str] =
+/// The default table with `--all-ns`.
+pub(crate) const DEFAULT_ALL_NS: &[&str] =
     &["NS", "CONTAINER", "ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
-/// Columns that the default table leaves out, in this order, where the terminal is too narrow for it.
-pub(crate) const NARROW: &[&str] = &["CCOMMAND", "CPID", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER"];
+/// Columns that the default table omits, in this order, if the terminal is too narrow.
+pub(crate) const DROP_ORDER: &[&str] = &["CCOMMAND", "CPID", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER"];
 /// The view of times (`-t`).
 pub(crate) const TIMES: &[&str] = &["ID", "KEY", "OWNER", "ATIME", "DTIME", "CTIME", "IDLE"];
 /// The view of processes (`-p`).
@@ -168,8 +181,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_view_names_columns_that_exist_and_no_name_stands_twice() {
-        for view in [RECORD, DEFAULT, ALL_NAMESPACES, NARROW, TIMES, PIDS, CREATORS] {
+    fn every_view_names_existing_columns_and_names_are_unique() {
+        for view in [RECORD, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, TIMES, PIDS, CREATORS] {
             assert_eq!(by_names(SEGMENT, view).len(), view.len(), "{view:?}");
         }
         let mut names: Vec<_> = SEGMENT.iter().map(|column| column.name).collect();
@@ -179,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_is_the_contract() {
+    fn the_record_is_stable() {
         let keys: Vec<_> = by_names(SEGMENT, RECORD).iter().map(|column| column.json).collect();
         assert_eq!(
             keys.join(" "),

@@ -1,14 +1,10 @@
-//! The file beside a dump.
+//! The JSON file that accompanies a dump: metadata and checksum.
 
 use std::io::{self, Write};
 
 use super::{Cell, Object, RECORD, SEGMENT, column};
 use crate::model::Sidecar;
 
-/// Writes it.
-///
-/// # Errors
-/// The writer's.
 pub(crate) fn write_sidecar(out: &mut impl Write, sidecar: &Sidecar) -> io::Result<()> {
     let record = column::by_names(SEGMENT, RECORD);
     let mut object = Object::schema(out)?;

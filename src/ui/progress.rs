@@ -1,58 +1,56 @@
-//! A bar for work that takes long.
+//! Progress bar for long operations.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How long work takes before it is worth a bar.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// What is shown where the end is known.
-const KNOWN: &str = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-/// What is shown where it is not.
-const UNKNOWN: &str = "{msg} {bytes} {bytes_per_sec}";
+/// The bar appears after this delay.
+const DELAY: Duration = Duration::from_secs(1);
+/// The template if the total is known.
+const WITH_TOTAL: &str = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+/// The template if the total is unknown.
+const WITHOUT_TOTAL: &str = "{msg} {bytes} {bytes_per_sec}";
 
-/// How far work has come; on a terminal, and after a second, a bar shows it, which is gone when this is dropped.
+/// The progress of an operation. On a terminal a bar appears after a second, and disappears on drop.
 #[derive(Debug)]
-pub(crate) struct Bar {
-    /// The bar; `None` if nobody is there to see it.
+pub(crate) struct Progress {
+    /// `None` if standard error is not a terminal, or with `--quiet`.
     bar: Option<ProgressBar>,
-    /// When the work began.
-    began: Instant,
-    /// Whether the bar shows.
+    started: Instant,
     shown: bool,
 }
 
-impl Bar {
-    /// Begins, for so many bytes where that is known.
-    pub(super) fn begin(visible: bool, doing: &'static str, total: Option<u64>) -> Self {
+impl Progress {
+    /// Starts the operation; `total` is its size in bytes, if known.
+    pub(super) fn start(visible: bool, message: &'static str, total: Option<u64>) -> Self {
         let bar = visible.then(|| {
-            let style = ProgressStyle::with_template(if total.is_some() { KNOWN } else { UNKNOWN });
+            let style = ProgressStyle::with_template(if total.is_some() { WITH_TOTAL } else { WITHOUT_TOTAL });
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("## ");
-            // Fed from the beginning, so that the rate is right when it shows.
+            // Updated while it is hidden, so that the rate is right when it appears.
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
-            bar.with_style(style).with_message(doing)
+            bar.with_style(style).with_message(message)
         });
-        Self { bar, began: Instant::now(), shown: false }
+        Self { bar, started: Instant::now(), shown: false }
     }
 
-    /// Shows nothing.
-    pub(crate) fn none() -> Self {
-        Self::begin(false, "", None)
+    /// Returns a progress that is never shown.
+    pub(crate) fn hidden() -> Self {
+        Self::start(false, "", None)
     }
 
-    /// Takes note of so many bytes more.
+    /// Adds bytes to the progress.
     pub(crate) fn advance(&mut self, bytes: u64) {
         let Some(bar) = &self.bar else { return };
         bar.inc(bytes);
-        if !self.shown && self.began.elapsed() >= PATIENCE {
+        if !self.shown && self.started.elapsed() >= DELAY {
             self.shown = true;
-            bar.set_draw_target(super::bar_target());
+            bar.set_draw_target(super::progress_target());
             bar.tick();
         }
     }
 }
 
-impl Drop for Bar {
+impl Drop for Progress {
     fn drop(&mut self) {
         if let Some(bar) = self.bar.take().filter(|_| self.shown) {
             bar.finish_and_clear();

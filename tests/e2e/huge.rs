@@ -97,7 +97,7 @@ fn making() -> Vec<Trial> {
                 if page > 0 {
                     let shown = run(["map", "0x7"]).exits(0).stdout;
                     assert!(
-                        shown.contains(&format!("? unknown      6M  3 pages of 2M, {}M of it in memory", 2 * page)),
+                        shown.contains(&format!("? unknown      6M  3 pages of 2M, {}M of it resident", 2 * page)),
                         "{shown}"
                     );
                     assert!(!shown.contains("resident"), "{shown}");

@@ -126,7 +126,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_ne!(field("Last attach"), "never");
             assert_eq!(field("Last detach"), "never");
             assert_eq!((field("Marked for destruction"), field("Locked in memory")), ("no", "no"));
-            assert!(field("In memory").starts_with("4096"), "{text}");
+            assert!(field("Resident").starts_with("4096"), "{text}");
             assert!(field("State").starts_with("in-use ("), "{text}");
             assert_eq!(field("IPC namespace"), record["ns"].to_string());
 
