@@ -1,4 +1,4 @@
-//! Who is attached, beside lsof, ipcs, nsenter and a search through the text of all maps.
+//! Benchmarks of `who` and `list --all-ns` against lsof, ipcs, nsenter and a text search in all maps files.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,29 +10,27 @@ use nix::sched::{CloneFlags, unshare};
 use crate::oracle;
 use crate::timing::{Job, SHMADM, compare};
 
-/// The word by which this program is told to be a process with mappings, and how many forks of itself to make.
-pub(crate) const CROWD: &str = "be-a-crowd";
-/// The word by which this program is told to be a container: a namespace with segments.
-pub(crate) const CONTAINER: &str = "be-a-container";
-/// The word by which it is told to search the text of all maps, as one thread does.
+/// Role argument: run as a process with mappings and a number of forks.
+pub(crate) const MAPPERS: &str = "run-mappers";
+/// Role argument: run as a container, an IPC namespace with segments.
+pub(crate) const CONTAINER: &str = "run-container";
+/// Role argument: search the text of all maps files, in one thread.
 pub(crate) const SEARCH: &str = "search-maps";
 
-/// How many processes there are.
 const PROCESSES: usize = 2000;
-/// How many of them have the segment attached.
+/// How many of the processes have the segment attached.
 const ATTACHED: usize = 200;
-/// How many mappings each has.
+/// Mappings per process.
 const MAPPINGS: usize = 100;
-/// How many namespaces there are, and segments in each.
 const NAMESPACES: usize = 100;
-/// How many segments each namespace has.
+/// Segments per namespace.
 const SEGMENTS: u32 = 10;
 
-/// A process that lives as long as this.
-struct Kept(Child);
+/// A helper process that ends when this is dropped.
+struct Helper(Child);
 
-impl Kept {
-    /// Starts this program in a role, and waits until it is ready.
+impl Helper {
+    /// Starts this program in a role and waits until it is ready.
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new("/proc/self/exe");
         let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -43,45 +41,45 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for Helper {
     fn drop(&mut self) {
-        // The end of its input is the end of it and of all its forks.
+        // The helper and its forks end at the end of their standard input.
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
 }
 
-/// Makes mappings, attaches the segment if there is one, and forks as often as told; ends with its input.
+/// Creates mappings, attaches the segment if one is given, and forks; ends at the end of standard input.
 #[expect(unsafe_code, reason = "mappings and forks are what is measured")]
 #[expect(clippy::disallowed_methods, reason = "mappings and forks are what is measured")]
-pub(crate) fn be_a_crowd(count: usize, id: Option<i32>) {
+pub(crate) fn run_mappers(count: usize, id: Option<i32>) {
     let exe = File::open("/proc/self/exe").unwrap();
     let own = std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
     for number in 0..MAPPINGS.saturating_sub(own + usize::from(id.is_some())) {
         let offset = i64::try_from(number * 4096).unwrap();
         let descriptor = std::os::fd::AsRawFd::as_raw_fd(&exe);
-        // Neighbours that may do different things stay apart.
+        // Adjacent mappings with different protection are not merged.
         let protection = if number % 2 == 0 { libc::PROT_READ } else { libc::PROT_NONE };
-        // SAFETY: the kernel finds room of its own, and nothing touches it.
+        // SAFETY: the kernel chooses a free address, and nothing accesses the mapping.
         let address =
             unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_PRIVATE, descriptor, offset) };
         assert_ne!(address, libc::MAP_FAILED);
     }
     let attached = id.map(|id| {
-        // SAFETY: the kernel finds room of its own.
+        // SAFETY: the kernel chooses a free address.
         unsafe { libc::shmat(id, std::ptr::null(), 0) }
     });
     assert!(attached.is_none_or(|address| address as isize != -1));
     let mut pids = Vec::new();
     for _ in 1..count {
-        // SAFETY: there is one thread, and the child does nothing but wait.
+        // SAFETY: there is one thread, and the child only waits.
         let pid = unsafe { libc::fork() };
         assert!(pid >= 0);
         if pid == 0 {
-            // SAFETY: these take integers alone.
+            // SAFETY: all arguments are integers.
             unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
             loop {
-                // SAFETY: this takes nothing.
+                // SAFETY: pause takes no arguments.
                 unsafe { libc::pause() };
             }
         }
@@ -89,16 +87,16 @@ pub(crate) fn be_a_crowd(count: usize, id: Option<i32>) {
     }
     ready_until_end();
     for pid in pids {
-        // SAFETY: the process is a child of ours that nobody has waited for.
+        // SAFETY: the process is a child that has not been waited for, so its pid is not reused.
         unsafe { libc::kill(pid, libc::SIGKILL) };
-        // SAFETY: no status is asked for.
+        // SAFETY: a null pointer means that no status is stored.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
     }
 }
 
-/// Is a namespace with segments, until its input ends.
+/// Creates a namespace with segments, and waits for the end of standard input.
 #[expect(clippy::disallowed_methods, reason = "namespaces are what is measured")]
-pub(crate) fn be_a_container() {
+pub(crate) fn run_container() {
     unshare(CloneFlags::CLONE_NEWIPC).unwrap();
     for key in 1..=SEGMENTS {
         oracle::create(key, 4096, 0o600);
@@ -106,15 +104,15 @@ pub(crate) fn be_a_container() {
     ready_until_end();
 }
 
-/// Says that all is ready, and waits for the end of the input.
-#[expect(clippy::disallowed_methods, reason = "whoever waits for it reads a pipe")]
+/// Prints `ready` and waits for the end of standard input.
+#[expect(clippy::disallowed_methods, reason = "the parent reads the pipe")]
 fn ready_until_end() {
     println!("ready");
     std::io::stdout().flush().unwrap();
     let _ = std::io::stdin().read(&mut [0]);
 }
 
-/// Reads the maps of all processes, one after the other, and searches the text, as is usually done.
+/// Searches the text of the maps file of each process, as scripts usually do.
 pub(crate) fn search_maps(text: &str) {
     let mut found = 0;
     let mut maps = Vec::new();
@@ -131,26 +129,26 @@ pub(crate) fn search_maps(text: &str) {
     println!("{found}");
 }
 
-/// Compares looking for those attached.
+/// Compares finding the attached processes.
 pub(crate) fn run(pairs: usize) {
     println!("-- {PROCESSES} processes of {MAPPINGS} mappings, {ATTACHED} of them attached");
     let id = oracle::create(0x5eed, 4096, 0o600).to_string();
-    // Those attached come last, so that nothing is found before everything has been looked at.
-    let crowd = Kept::start(&[CROWD, &(PROCESSES - ATTACHED).to_string()]);
-    let attached = Kept::start(&[CROWD, &ATTACHED.to_string(), &id]);
-    let everywhere = Job::new(&[SHMADM, "who", "--all", "--all-ns", "--json"]);
+    // The attached processes have the highest pids, so a scan cannot stop early.
+    let others = Helper::start(&[MAPPERS, &(PROCESSES - ATTACHED).to_string()]);
+    let attached = Helper::start(&[MAPPERS, &ATTACHED.to_string(), &id]);
+    let all = Job::new(&[SHMADM, "who", "--all", "--all-ns", "--json"]);
     let one = Job::new(&[SHMADM, "who", &id, "--json"]);
     let exe = std::env::current_exe().unwrap().to_string_lossy().into_owned();
     let search = Job::new(&[&exe, SEARCH, "SYSV00005eed"]);
     let lsof = Job::new(&["lsof", "-nP"]);
     compare("who ID : lsof -nP", &one, &lsof, pairs.min(7), Some(0.125));
-    compare("who ID : searching all maps", &one, &search, pairs, Some(0.7));
-    compare("who --all --all-ns : lsof -nP", &everywhere, &lsof, pairs.min(7), Some(0.125));
-    compare("who --all --all-ns : searching all maps", &everywhere, &search, pairs, None);
-    drop((attached, crowd));
+    compare("who ID : text search in all maps", &one, &search, pairs, Some(0.7));
+    compare("who --all --all-ns : lsof -nP", &all, &lsof, pairs.min(7), Some(0.125));
+    compare("who --all --all-ns : text search in all maps", &all, &search, pairs, None);
+    drop((attached, others));
     assert!(oracle::remove(id.parse().unwrap()));
 
-    println!("-- a segment that its creator alone has attached");
+    println!("-- a segment that only its creator has attached");
     let id = oracle::create(0x5eed, 4096, 0o600);
     let attached = oracle::Attached::new(id);
     let id = id.to_string();
@@ -168,14 +166,14 @@ pub(crate) fn run(pairs: usize) {
 /// Compares listing the segments of many namespaces.
 pub(crate) fn namespaces(pairs: usize) {
     println!("-- {NAMESPACES} namespaces of {SEGMENTS} segments");
-    let containers: Vec<Kept> = (0..NAMESPACES).map(|_| Kept::start(&[CONTAINER])).collect();
+    let containers: Vec<Helper> = (0..NAMESPACES).map(|_| Helper::start(&[CONTAINER])).collect();
     let ours = Job::new(&[SHMADM, "list", "--all-ns"]);
     let line = "lsns -n -t ipc -o PID | while read pid; do nsenter --ipc=/proc/$pid/ns/ipc ipcs -m; done";
-    let theirs = Job::new(&["sh", "-c", line]);
-    if !["lsns", "nsenter", "ipcs"].iter().all(|tool| Job::new(&[tool]).is_there()) {
+    let peer = Job::new(&["sh", "-c", line]);
+    if !["lsns", "nsenter", "ipcs"].iter().all(|tool| Job::new(&[tool]).is_installed()) {
         println!("lsns, nsenter or ipcs is not installed");
         return;
     }
-    compare("list --all-ns : lsns, nsenter … ipcs -m for each", &ours, &theirs, pairs.min(7), Some(0.1));
+    compare("list --all-ns : lsns, nsenter … ipcs -m for each", &ours, &peer, pairs.min(7), Some(0.1));
     drop(containers);
 }

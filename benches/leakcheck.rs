@@ -1,22 +1,22 @@
-//! What it costs to run a command under `leakcheck`.
+//! Benchmark of the overhead of `leakcheck`.
 
 use crate::timing::{Job, SHMADM, extra};
 
-/// Runs a command that does nothing, bare and checked.
+/// Compares `true` under `leakcheck` with plain `true`.
 pub(crate) fn run(pairs: usize, root: bool) {
     println!("-- leakcheck of a command that does nothing");
     let bare = Job::new(&["true"]);
     let always = ["--isolate", "always"];
-    let mut ways: Vec<(&str, Vec<&str>)> = vec![
+    let mut variants: Vec<(&str, Vec<&str>)> = vec![
         ("leakcheck, isolated : bare", always.to_vec()),
         ("leakcheck, isolated and traced : bare", [&always[..], &["--trace"]].concat()),
         ("leakcheck, shared : bare", vec!["--isolate", "never"]),
     ];
     if root {
-        ways.push(("leakcheck, shared and traced : bare", vec!["--isolate", "never", "--trace"]));
+        variants.push(("leakcheck, shared and traced : bare", vec!["--isolate", "never", "--trace"]));
     }
-    for (what, options) in ways {
-        let words = [&[SHMADM, "leakcheck"], options.as_slice(), &["--", "true"]].concat();
-        extra(what, &Job::new(&words), &bare, pairs, 20.0);
+    for (what, options) in variants {
+        let command = [&[SHMADM, "leakcheck"], options.as_slice(), &["--", "true"]].concat();
+        extra(what, &Job::new(&command), &bare, pairs, 20.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Listings, beside cat, ipcs and lsipc.
+//! Benchmarks of listings against cat, ipcs and lsipc.
 
 use std::process::Command;
 
@@ -7,25 +7,25 @@ use nix::libc;
 use crate::oracle;
 use crate::timing::{Job, Output, SHMADM, compare};
 
-/// The word by which this program is told to be a creator.
-pub(crate) const CREATOR: &str = "create-and-die";
+/// Role argument: create segments and exit.
+pub(crate) const CREATOR: &str = "create-and-exit";
 
-/// Makes segments with keys that follow each other, and ends.
-pub(crate) fn create_and_die(first: u32, count: u32) {
+/// Creates segments with consecutive keys.
+pub(crate) fn create_and_exit(first: u32, count: u32) {
     for key in first..first + count {
         oracle::create(key, 4096, 0o600);
     }
 }
 
-/// Compares what runs take when there is nothing to list.
+/// Compares the startup time: there are no segments to list.
 pub(crate) fn startup(pairs: usize) {
     println!("-- no segments");
     compare("list : ipcs -m", &Job::new(&[SHMADM, "list"]), &Job::new(&["ipcs", "-m"]), pairs * 10, Some(1.6));
 }
 
-/// Compares listings of so many segments, made by so many creators that are gone.
-pub(crate) fn of(segments: u32, creators: u32, pairs: usize) {
-    println!("-- {segments} segments of {creators} dead creators");
+/// Compares listings of `segments` segments that were created by `creators` processes, which have exited.
+pub(crate) fn run(segments: u32, creators: u32, pairs: usize) {
+    println!("-- {segments} segments of {creators} creators that have exited");
     let each = segments / creators;
     for creator in 0..creators {
         let arguments = [CREATOR.to_owned(), (creator * each + 1).to_string(), each.to_string()];

@@ -1,17 +1,17 @@
-//! The program beside its peers, as ratios within one run: `cargo bench`.
+//! Benchmarks against other tools: `cargo bench`.
 //!
-//! Each pair of commands runs in turn, A B A B, in an IPC namespace of its own; what is printed is the median of each
-//! and the median of the ratios. 32,000 segments, many namespaces and the rights of two users take root: without it these parts are
-//! left out, and said to be. A number as argument sets how many pairs are run.
-#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails by panicking")]
-#![expect(clippy::print_stdout, reason = "the table is what this is for")]
+//! The two commands of a pair run alternately (A B A B) in a private IPC namespace. The output has the median time of
+//! each command and the median of the ratios. Some parts require root (32,000 segments, many namespaces, two users):
+//! without root they are skipped with a message. The first argument is the number of pairs; the others select parts.
+#![expect(clippy::unwrap_used, reason = "a failed benchmark panics")]
+#![expect(clippy::print_stdout, reason = "benchmarks print their results")]
 
 mod attachers;
 mod contents;
 mod leakcheck;
 mod listing;
 #[path = "../tests/e2e/oracle.rs"]
-#[expect(dead_code, reason = "the trials use all of it")]
+#[expect(dead_code, reason = "the end-to-end tests use all of it")]
 mod oracle;
 mod timing;
 
@@ -22,53 +22,52 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [listing::CREATOR, first, count] => {
-            return listing::create_and_die(first.parse().unwrap(), count.parse().unwrap());
+            return listing::create_and_exit(first.parse().unwrap(), count.parse().unwrap());
         }
-        [attachers::CROWD, count] => return attachers::be_a_crowd(count.parse().unwrap(), None),
-        [attachers::CROWD, count, id] => return attachers::be_a_crowd(count.parse().unwrap(), id.parse().ok()),
-        [attachers::CONTAINER] => return attachers::be_a_container(),
+        [attachers::MAPPERS, count] => return attachers::run_mappers(count.parse().unwrap(), None),
+        [attachers::MAPPERS, count, id] => return attachers::run_mappers(count.parse().unwrap(), id.parse().ok()),
+        [attachers::CONTAINER] => return attachers::run_container(),
         [attachers::SEARCH, text] => return attachers::search_maps(text),
         _ => {}
     }
     let pairs = arguments.first().and_then(|number| number.parse().ok()).unwrap_or(15);
     let root = geteuid().is_root();
     if !root {
-        println!("not root: 32,000 segments, 100 namespaces and what another user may do are left out");
+        println!("not root: skipping 32,000 segments, 100 namespaces and unprivileged users");
     }
     enter_namespace(root);
-    // All of it, or the parts that are named behind the number of pairs.
-    let named = arguments.get(1..).unwrap_or_default();
-    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    let parts = arguments.get(1..).unwrap_or_default();
+    let selected = |part: &str| parts.is_empty() || parts.iter().any(|name| name == part);
     timing::install();
     timing::headings();
-    if wanted("listing") {
+    if selected("listing") {
         listing::startup(pairs);
-        // Short runs: it takes more of them before their median stands still.
-        listing::of(4096, 1024, pairs * 4);
+        // Short runs need more pairs for a stable median.
+        listing::run(4096, 1024, pairs * 4);
         if root {
             std::fs::write("/proc/sys/kernel/shmmni", "32768").unwrap();
-            listing::of(32_000, 8_000, pairs);
+            listing::run(32_000, 8_000, pairs);
         }
     }
-    if wanted("attachers") {
+    if selected("attachers") {
         attachers::run(pairs);
         if root {
             attachers::namespaces(pairs);
         }
     }
-    if wanted("leakcheck") {
+    if selected("leakcheck") {
         leakcheck::run(pairs * 2, root);
     }
-    if wanted("contents") {
+    if selected("contents") {
         contents::run(pairs.min(9), root);
     }
-    if wanted("dump") {
+    if selected("dump") {
         contents::run_dump(pairs.min(9), root);
     }
 }
 
-/// Enters a fresh IPC namespace; without root inside a user namespace in which we stay who we are.
-#[expect(clippy::disallowed_methods, reason = "what is measured must not meet the host's segments")]
+/// Enters a new IPC namespace; without root inside a user namespace that maps only the caller.
+#[expect(clippy::disallowed_methods, reason = "the benchmarks must not touch the host's segments")]
 fn enter_namespace(root: bool) {
     if root {
         unshare(CloneFlags::CLONE_NEWIPC).unwrap();
