@@ -17,7 +17,7 @@ pub(crate) fn create_and_exit(first: u32, count: u32) {
     }
 }
 
-/// Compares the startup time: there are no segments to list.
+/// Compares the startup time, with an empty list.
 pub(crate) fn startup(pairs: usize) {
     println!("-- no segments");
     compare("list : ipcs -m", &Job::new(&[SHMADM, "list"]), &Job::new(&["ipcs", "-m"]), pairs * 10, Some(1.6));
