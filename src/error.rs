@@ -1,30 +1,33 @@
-//! A failure as the user sees it, and the exit code for it.
+//! A failure as the user sees it, and its exit code.
+//!
+//! Commands do not write hints about a failed call themselves. They describe what was attempted (`query::Attempt`), and
+//! `query::explain` determines the cause and adds hints.
 
 use std::fmt;
 
 use nix::errno::Errno;
 
-/// The kinds of failure, each with an exit code of its own.
+/// The kinds of failure, each with an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The work failed, or its targets failed for different reasons.
+    /// Any other failure, or several targets that failed for different reasons.
     Failed,
-    /// The command line is wrong; nothing was done.
+    /// The command line is invalid; nothing was done.
     Usage,
-    /// There is no such segment.
+    /// The segment does not exist.
     NotFound,
-    /// The caller may not do that.
+    /// Permission denied.
     Permission,
-    /// A safety rail held it back.
+    /// Refused by a safety check.
     Refused,
-    /// It exists already.
+    /// It already exists.
     Exists,
-    /// A signal with this number ended it.
+    /// Interrupted by the signal with this number.
     Interrupted(i32),
 }
 
 impl Kind {
-    /// Gives the exit code; frozen, since scripts test it.
+    /// Returns the exit code. The codes are frozen, since scripts test them.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -37,8 +40,8 @@ impl Kind {
         }
     }
 
-    /// Gives the word that JSON has for it.
-    pub(crate) const fn word(self) -> &'static str {
+    /// Returns the name in JSON.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
             Self::Usage => "usage",
@@ -51,34 +54,32 @@ impl Kind {
     }
 }
 
-/// A failure, ready to be shown: what was attempted, why it failed, and which command helps.
+/// A failure: what was attempted, why it failed, and which commands help.
 #[derive(Clone, Debug)]
 pub(crate) struct Error {
-    /// Its kind, which decides the exit code.
+    /// Decides the exit code.
     pub(crate) kind: Kind,
-    /// What was attempted on what, without the word "error".
+    /// What was attempted on what, without the prefix `error:`.
     pub(crate) message: String,
     /// The system call that failed.
     pub(crate) source: Option<OsError>,
-    /// The segment, file or process that it was about.
+    /// The segment, file or process that was the target.
     pub(crate) target: Option<Box<str>>,
-    /// Which of the errno's several causes it was.
+    /// The cause, where an errno has several.
     pub(crate) cause: Option<Box<str>>,
-    /// Advice, each with a command that can be typed.
+    /// Complete commands that help, with a few words on what they do.
     pub(crate) hints: Vec<String>,
 }
 
 /// A failed system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OsError {
-    /// Why it failed.
     pub(crate) errno: Errno,
-    /// The name of the call.
+    /// The name of the call, such as `shmget`.
     pub(crate) call: &'static str,
 }
 
 impl OsError {
-    /// Creates the error of a call.
     pub(crate) const fn new(errno: Errno, call: &'static str) -> Self {
         Self { errno, call }
     }
@@ -110,7 +111,7 @@ impl fmt::Display for OsError {
 impl std::error::Error for OsError {}
 
 impl fmt::Display for Error {
-    /// Writes the whole `error:` line, without that word.
+    /// Writes the line of the error, without the prefix `error:`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.message)?;
         self.source.iter().try_for_each(|source| write!(formatter, ": {source}"))
@@ -124,12 +125,11 @@ impl std::error::Error for Error {
 }
 
 impl Error {
-    /// Creates an error of a kind, and what was attempted.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None, target: None, cause: None, hints: Vec::new() }
     }
 
-    /// Creates an error from one of the standard library; `call` is the system call behind it.
+    /// Creates an error from an [`std::io::Error`]; `call` is the system call that failed.
     pub(crate) fn io(message: impl Into<String>, error: &std::io::Error, call: &'static str) -> Self {
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         let mut this = Self::new(if denied { Kind::Permission } else { Kind::Failed }, message);
@@ -140,28 +140,24 @@ impl Error {
         this
     }
 
-    /// Adds the system call that failed.
     #[must_use]
     pub(crate) fn os(mut self, errno: Errno, call: &'static str) -> Self {
         self.source = Some(OsError::new(errno, call));
         self
     }
 
-    /// Adds what it was about.
     #[must_use]
     pub(crate) fn target(mut self, target: impl Into<String>) -> Self {
         self.target = Some(target.into().into_boxed_str());
         self
     }
 
-    /// Adds the cause.
     #[must_use]
     pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
         self.cause = Some(cause.into().into_boxed_str());
         self
     }
 
-    /// Adds advice.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
@@ -169,21 +165,21 @@ impl Error {
     }
 }
 
-/// How the program ends.
+/// How the program exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// With its work done.
+    /// Success.
     Done,
-    /// With a failure that was reported.
+    /// A failure that was reported.
     Failed(Kind),
-    /// With a code of the command's trade: what `diff` found, what `check` makes of it, or what a command that was run says.
+    /// The result of `diff` or `check`, or the exit code of the command that `leakcheck` ran.
     Verdict(u8),
-    /// By a signal, which `main` raises again so that a waiting shell sees it.
+    /// A signal, which `main` raises again so that a shell sees it.
     Signal(i32),
 }
 
 impl Exit {
-    /// Gives the exit of several targets' failures: their common kind, or `Failed` when they differ.
+    /// Combines the failures of several targets: their common kind, or `Failed` if they differ.
     pub(crate) fn of(kinds: impl IntoIterator<Item = Kind>) -> Self {
         let mut kinds = kinds.into_iter();
         let Some(first) = kinds.next() else { return Self::Done };
@@ -239,13 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn the_codes_are_the_contract() {
+    fn exit_codes_are_frozen() {
         let kinds = [Kind::Failed, Kind::Usage, Kind::NotFound, Kind::Permission, Kind::Refused, Kind::Exists];
         assert_eq!(kinds.map(Kind::code), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]
-    fn several_failures_have_their_common_code_or_one() {
+    fn several_failures_have_their_common_code_or_1() {
         assert_eq!(Exit::of([]), Exit::Done);
         assert_eq!(Exit::of([Kind::NotFound, Kind::NotFound]), Exit::Failed(Kind::NotFound));
         assert_eq!(Exit::of([Kind::NotFound, Kind::Permission]), Exit::Failed(Kind::Failed));

@@ -1,4 +1,7 @@
-//! Making a segment, or opening the one that a key names.
+//! Creates a segment, or opens the one that has the key.
+//!
+//! A new segment is a [`PendingSegment`]: a drop guard removes it unless it is committed, so that a failure or a signal
+//! leaves no segment behind. Callers set the final mode last: no other user can attach an incomplete segment.
 
 use nix::errno::Errno;
 
@@ -7,86 +10,75 @@ use crate::model::{Key, KeySpec, Mode, ShmId};
 use crate::query::{Attempt, System, explain, ftok_key, huge_page_size, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
 
-/// How often a random key that turns out to be taken is drawn anew.
-const DRAWS: usize = 1000;
+/// How often shmget is tried again if the key was taken in the meantime.
+const MAX_ATTEMPTS: usize = 1000;
 
-/// What a segment shall be.
+/// The attributes of a segment to create.
 #[derive(Clone, Debug)]
 pub(crate) struct Creation {
-    /// Its key.
     pub(crate) key: KeySpec,
-    /// Its size in bytes; one page where none is given.
+    /// Size in bytes; the default is one page.
     pub(crate) size: Option<u64>,
-    /// The mode that it is made with; what others may do is best given last.
+    /// The initial mode. Wider permissions are granted once the segment is complete.
     pub(crate) mode: Mode,
     /// Whether an existing segment is an error.
     pub(crate) exclusive: bool,
-    /// Huge pages, of so many bytes or of the default size.
+    /// Huge pages, of the given or of the default size.
     pub(crate) huge: Option<Option<u64>>,
-    /// Promise no memory.
+    /// SHM_NORESERVE.
     pub(crate) no_reserve: bool,
-    /// The option that would change an existing segment, if any is given.
+    /// An option that would change an existing segment.
     pub(crate) changing: Option<&'static str>,
-    /// Whether somebody will be attached before this process ends.
+    /// Whether a process will be attached before this one exits.
     pub(crate) held: bool,
 }
 
-/// A segment made, or found.
 #[derive(Debug)]
 pub(crate) enum Opened {
-    /// It is new, and removed again unless it is finished.
-    New(Unfinished),
-    /// It was there.
+    New(PendingSegment),
     Existing(ShmId),
 }
 
-/// A segment just made: dropped before it is finished, it is removed.
+/// A new segment, which is removed on drop unless it is committed.
 #[derive(Debug)]
-pub(crate) struct Unfinished(ShmId);
+pub(crate) struct PendingSegment(ShmId);
 
-impl Unfinished {
-    /// Gives its id.
+impl PendingSegment {
     pub(crate) fn id(&self) -> ShmId {
         self.0
     }
 
-    /// Keeps the segment whatever has come, and gives its id to somebody who will remove it.
+    /// Keeps the segment even after a signal. The caller is responsible for its removal.
     pub(crate) fn into_id(self) -> ShmId {
         std::mem::ManuallyDrop::new(self).0
     }
 
-    /// Keeps the segment, unless a signal has asked us to end.
-    ///
-    /// # Errors
-    /// The signal.
-    pub(crate) fn finish(self) -> Result<ShmId, Error> {
+    /// Keeps the segment, unless a signal was caught.
+    pub(crate) fn commit(self) -> Result<ShmId, Error> {
         if let Some(signal) = sys::caught() {
-            return Err(Error::new(Kind::Interrupted(signal), format!("interrupted: segment {} was not made", self.0)));
+            return Err(Error::new(Kind::Interrupted(signal), format!("interrupted: segment {} was removed", self.0)));
         }
         Ok(self.into_id())
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for PendingSegment {
     fn drop(&mut self) {
-        // It is ours and new: nobody can have come to depend on it, and there is nothing more to say if it is gone.
+        // It is new, so no other process depends on it. If it no longer exists, there is nothing to report.
         let _ = sys::remove(self.0);
     }
 }
 
-/// Makes a segment, or opens the one that its key names.
+/// Creates a segment, or opens the existing segment with its key.
 ///
 /// # Errors
-/// shmget's, explained; a key that is taken where it must not be, or whose segment would be changed (Refused); and
-/// a segment that would die with this process (`kernel.shm_rmid_forced`, Refused).
+/// Fails as shmget(2). Refuses to change an existing segment, and to create one that the kernel would destroy when this
+/// process exits (`kernel.shm_rmid_forced`).
 pub(crate) fn create(system: &System, creation: &Creation) -> Result<Opened, Error> {
     create_with(system, creation, |key, size, flags| Ok(sys::create(key, size, flags)))
 }
 
-/// Creates or opens a segment as [`create`] does, but has another process call shmget(2).
-///
-/// # Errors
-/// Those of [`create`], and those of `shmget` itself.
+/// Creates or opens a segment like [`create`], but with a replacement for shmget(2), which can run in another process.
 pub(crate) fn create_with(
     system: &System,
     creation: &Creation,
@@ -102,15 +94,15 @@ pub(crate) fn create_with(
         Some(size) => size.or_else(|| huge_page_size(system)).unwrap_or_else(|| system.page_size()),
     };
     let size = creation.size.unwrap_or(default_size);
-    let mut make = |key: Key| {
-        let taken = || creation.exclusive && key != Key::PRIVATE && sys::find_key(key, 0).is_ok();
-        // What is taken is not made, and so need not be held: the call will say so.
-        if !creation.held && rmid_forced(system) == Some(true) && !taken() {
-            return Err(dies_with_us());
+    let mut try_create = |key: Key| {
+        let is_taken = || creation.exclusive && key != Key::PRIVATE && sys::find_key(key, 0).is_ok();
+        // If the key is taken, shmget fails with EEXIST, which is the better error.
+        if !creation.held && rmid_forced(system) == Some(true) && !is_taken() {
+            return Err(destroyed_on_exit());
         }
         match shmget(key, size, flags)? {
-            Ok(id) => Ok(Some(Opened::New(Unfinished(id)))),
-            // A random key that is taken is drawn anew, whether an existing segment is an error or not.
+            Ok(id) => Ok(Some(Opened::New(PendingSegment(id)))),
+            // If a random key is taken, another one is tried, even with --exclusive.
             Err(error)
                 if error.errno == Errno::EEXIST && (!creation.exclusive || matches!(creation.key, KeySpec::Random)) =>
             {
@@ -120,33 +112,32 @@ pub(crate) fn create_with(
         }
     };
     let key = match &creation.key {
-        KeySpec::Private => return make(Key::PRIVATE)?.ok_or_else(no_key),
+        KeySpec::Private => return try_create(Key::PRIVATE)?.ok_or_else(key_in_use),
         KeySpec::Random => {
-            for _ in 0..DRAWS {
-                if let Some(opened) = make(Key::new(fastrand::u32(1..)))? {
+            for _ in 0..MAX_ATTEMPTS {
+                if let Some(opened) = try_create(Key::new(fastrand::u32(1..)))? {
                     return Ok(opened);
                 }
             }
-            return Err(no_key());
+            return Err(key_in_use());
         }
         KeySpec::Key(key) => *key,
         KeySpec::Ftok(ftok) => ftok_key(ftok)?,
     };
-    // Whoever removes and makes it in turns can have us find it now and not then: each turn is tried again.
-    for _ in 0..DRAWS {
+    // Another process may create the segment after it was not found, or remove it after shmget reported EEXIST.
+    for _ in 0..MAX_ATTEMPTS {
         if !creation.exclusive
             && let Some(id) = open(system, key, creation)?
         {
             return Ok(Opened::Existing(id));
         }
-        if let Some(opened) = make(key)? {
+        if let Some(opened) = try_create(key)? {
             return Ok(opened);
         }
     }
-    Err(no_key())
+    Err(key_in_use())
 }
 
-/// Opens the segment of a key, if there is one.
 fn open(system: &System, key: Key, creation: &Creation) -> Result<Option<ShmId>, Error> {
     let found = match sys::find_key(key, 0) {
         Ok(id) => id,
@@ -154,12 +145,12 @@ fn open(system: &System, key: Key, creation: &Creation) -> Result<Option<ShmId>,
         Err(error) => return Err(explain(system, &Attempt::Open { key, size: 0 }, error)),
     };
     if let Some(option) = creation.changing {
-        let message = format!("refused to apply {option}: segment {found} has key {key} already, and would be changed");
+        let message = format!("cannot apply {option}: segment {found} with key {key} already exists");
         return Err(Error::new(Kind::Refused, message)
             .target(key.to_string())
-            .cause("somebody made it, and may be using it")
-            .hint(format!("to change it all the same: `shmadm set {found} …`, `shmadm write {found} …`"))
-            .hint(format!("to open it as it is: `shmadm create --key {key}`")));
+            .cause(format!("{option} would change the existing segment, which other processes may be using"))
+            .hint(format!("change it anyway: `shmadm set {found} …`, `shmadm write {found} …`"))
+            .hint(format!("open it unchanged: `shmadm create --key {key}`")));
     }
     match sys::find_key(key, creation.size.unwrap_or(0)) {
         Ok(id) => Ok(Some(id)),
@@ -168,15 +159,13 @@ fn open(system: &System, key: Key, creation: &Creation) -> Result<Option<ShmId>,
     }
 }
 
-/// Makes the refusal of a segment that would not outlive this process.
-fn dies_with_us() -> Error {
-    Error::new(Kind::Refused, "refused to create a segment that would be destroyed as this command ends")
-        .cause("kernel.shm_rmid_forced is 1: a segment without an attachment dies with its creator")
-        .hint("have it held in the background: `shmadm create --hold …`")
-        .hint("or turn that off: `sysctl -w kernel.shm_rmid_forced=0`")
+fn destroyed_on_exit() -> Error {
+    Error::new(Kind::Refused, "cannot create a segment: it would be destroyed when this command exits")
+        .cause("kernel.shm_rmid_forced is 1: a segment that is not attached is destroyed when its creator exits")
+        .hint("keep a background holder attached: `shmadm create --hold …`")
+        .hint("disable the setting: `sysctl -w kernel.shm_rmid_forced=0`")
 }
 
-/// Makes the error of a key that was taken each time we looked.
-fn no_key() -> Error {
-    Error::new(Kind::Failed, format!("cannot create a segment: each of {DRAWS} tries found its key taken"))
+fn key_in_use() -> Error {
+    Error::new(Kind::Failed, format!("cannot create a segment: the key was in use in each of {MAX_ATTEMPTS} attempts"))
 }

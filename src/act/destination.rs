@@ -1,4 +1,4 @@
-//! Where a file is written: in a directory that is opened once, and reached through no symbolic link of another user.
+//! The directory in which a file is written. It is opened once, and never reached through a symbolic link of another user.
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -22,7 +22,7 @@ use crate::model::path_text;
 const MAX_LINKS: usize = 40;
 /// The type of procfs (PROC_SUPER_MAGIC in linux/magic.h).
 const PROCFS: FsType = FsType(0x9fa0);
-/// The user who is trusted everywhere.
+/// The uid of root, whose symbolic links and files are trusted.
 const ROOT: u32 = 0;
 
 /// The directory of a file and the file's name in it.
@@ -60,7 +60,7 @@ impl Destination {
         self.path.symlink_metadata().ok()
     }
 
-    /// Returns what is the same for every path of one file: the device and inode of the directory, and the name.
+    /// Returns the device and inode of the directory and the file's name, which are the same for every path of a file.
     pub(super) fn identity(&self) -> Result<(u64, u64, PathBuf), Error> {
         let directory = fstat(&self.directory).map_err(|errno| failed(&self.path, &errno.into(), "fstat"))?;
         Ok((directory.st_dev, directory.st_ino, self.path.file_name().unwrap_or_default().into()))
@@ -73,7 +73,7 @@ impl Destination {
     }
 }
 
-/// Returns whether a user is one of the two whose files are safe to use.
+/// Returns whether files and links of a user are safe to use.
 pub(crate) fn is_root_or_caller(uid: u32) -> bool {
     uid == ROOT || uid == geteuid().as_raw()
 }
@@ -87,7 +87,7 @@ pub(crate) fn own_link_target(named: &Path) -> Option<PathBuf> {
     target.symlink_metadata().map_or(true, |there| there.is_file()).then_some(target)
 }
 
-/// Makes the error of a file that is not written.
+/// Returns the error of a refusal to write a file.
 pub(super) fn cannot_write(named: &Path, reason: &str) -> Error {
     let name = path_text(named);
     Error::new(Kind::Refused, format!("cannot write {name}: {reason}")).target(name)

@@ -1,4 +1,7 @@
-//! Asking holders of ours to let go of a segment.
+//! Detaches a segment by ending the caller's holders.
+//!
+//! A holder is recognised by its name, user, IPC namespace and mapping (`query::holders`). It is signalled through a
+//! pidfd that was opened before these checks, so that pid reuse cannot redirect the signal to another process.
 
 use std::time::{Duration, Instant};
 
@@ -9,26 +12,24 @@ use crate::model::{Needs, Segment};
 use crate::query::{Attempt, Holder, System, attached_refusal, explain, holders, segment};
 use crate::sys;
 
-/// How long a holder may take to end; one that takes longer must have been stopped (SIGSTOP), or is not what it seems.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for a holder to exit. One that takes longer is probably stopped (SIGSTOP).
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What came of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Detached {
-    /// The holders that ended.
+    /// The holders that exited.
     pub(crate) pids: Vec<i32>,
-    /// Attachments before.
     pub(crate) nattch_before: u64,
-    /// Attachments after; 0 also if the segment went with the last of them.
+    /// 0 if the segment was destroyed at the last detach.
     pub(crate) nattch_after: u64,
-    /// Whether the segment went with its last attachment.
     pub(crate) destroyed: bool,
 }
 
-/// Ends this user's holders of a segment, or the one with this pid, and waits until they are gone.
+/// Ends the caller's holders of a segment, or the one with `pid`, and waits until they have exited.
 ///
 /// # Errors
-/// There is no such holder: NotFound if nobody is attached, else Refused with who is. A holder does not end: Failed.
+/// Returns `NotFound` if there is no holder and the segment is not attached, `Refused` if other processes have it
+/// attached, and `Failed` if a holder does not exit.
 pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Result<Detached, Error> {
     let id = seen.id;
     let mut ours = holders(system, id)?;
@@ -44,7 +45,7 @@ pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Resul
             Err(error) => return Err(explain(system, &Attempt::Detach(id), error)),
         }
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     for Holder { pid, pidfd } in &ours {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -52,18 +53,17 @@ pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Resul
                 Ok(true) => break,
                 Err(Errno::EINTR) => {}
                 Ok(false) | Err(_) => {
-                    return Err(Error::new(Kind::Failed, format!("holder {pid} of segment {id} did not end"))
+                    let message = format!("cannot detach segment {id}: holder {pid} has not exited");
+                    let seconds = TIMEOUT.as_secs();
+                    return Err(Error::new(Kind::Failed, message)
                         .target(pid.to_string())
-                        .cause(format!(
-                            "it was asked to, and {} seconds have passed: it may be stopped",
-                            PATIENCE.as_secs()
-                        ))
-                        .hint(format!("`kill -CONT {pid}` lets a stopped process go on, and then end")));
+                        .cause(format!("it was sent SIGTERM {seconds} seconds ago; it may be stopped (SIGSTOP)"))
+                        .hint(format!("resume the holder, which then exits: `kill -CONT {pid}`")));
                 }
             }
         }
     }
-    // A process unmaps before it counts as ended, so that this look shows the detach.
+    // A process releases its memory map before its pidfd becomes readable, so nattch is already up to date.
     let after = segment(system, id, Needs::empty())?;
     Ok(Detached {
         pids: ours.iter().map(|holder| holder.pid).collect(),
@@ -73,14 +73,13 @@ pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Resul
     })
 }
 
-/// Makes the error for when there is nothing of ours to end, or not what was named.
 fn no_holder(system: &System, seen: &Segment, pid: Option<i32>, ours: &[i32]) -> Error {
     let id = seen.id;
-    let who = pid.map_or_else(String::new, |pid| format!("pid {pid} is no holder of it; "));
+    let not_a_holder = pid.map_or_else(String::new, |pid| format!("pid {pid} is not a holder of it; "));
     if seen.nattch == 0 {
-        return Error::new(Kind::NotFound, format!("cannot detach segment {id}: {who}nobody has it attached"))
+        return Error::new(Kind::NotFound, format!("cannot detach segment {id}: {not_a_holder}it is not attached"))
             .target(id.to_string())
-            .hint(format!("`shmadm attach {id} --background` starts a holder"));
+            .hint(format!("start a holder: `shmadm attach {id} --background`"));
     }
     let user = system.user(system.uid());
     if let Some(first) = ours.first() {
@@ -88,11 +87,12 @@ fn no_holder(system: &System, seen: &Segment, pid: Option<i32>, ours: &[i32]) ->
         return attached_refusal(
             system,
             seen,
-            format!("refused to detach segment {id}: {who}the holders of user {user} are: {pids}"),
+            format!("cannot detach segment {id}: {not_a_holder}the holders of user {user} are: {pids}"),
         )
-        .hint(format!("`shmadm detach {id}` ends all of these, and `shmadm detach {id} --pid {first}` that one"));
+        .hint(format!("end all of them: `shmadm detach {id}`"))
+        .hint(format!("end one of them: `shmadm detach {id} --pid {first}`"));
     }
-    let message = format!("refused to detach segment {id}: {who}no holder of user {user} has it attached");
+    let message = format!("cannot detach segment {id}: {not_a_holder}no holder of user {user} has it attached");
     attached_refusal(system, seen, message)
-        .hint(format!("only a process can end its own attachment: `shmadm who {id}` shows which have it"))
+        .hint(format!("list the processes, which only detach themselves: `shmadm who {id}`"))
 }

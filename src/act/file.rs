@@ -1,4 +1,8 @@
-//! A new file beside others: nothing of it shows under its name before it is whole.
+//! A new file that gets its name only when it is complete.
+//!
+//! The file is created without a name (O_TMPFILE), or under a temporary name on file systems without O_TMPFILE. It is
+//! written, synced and then linked to its name, so that no other process finds an incomplete file. A file that is
+//! replaced can be restored until the replacement is confirmed: `dump` writes two files, and replaces both or neither.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, Permissions};
@@ -17,37 +21,36 @@ use super::destination::{Destination, cannot_write};
 use crate::error::{Error, Kind};
 use crate::model::path_text;
 
-/// What names of files begin with that are not whole yet.
+/// The prefix of temporary names.
 const PREFIX: &str = ".shmadm-";
-/// How often another name is tried where the one that was drawn is taken.
-const DRAWS: usize = 1000;
+/// How many random names are tried.
+const MAX_ATTEMPTS: usize = 1000;
 
-/// A file that is being written in the directory where it shall be; dropped before it is kept, it is gone.
+/// A file that is being written in its directory. It is deleted on drop unless it is committed.
 #[derive(Debug)]
 pub(crate) struct NewFile {
     /// The file, with mode 0600.
     file: Unnamed,
     /// The path that the user gave, for messages.
     named: PathBuf,
-    /// Where the file gets its name.
     destination: Destination,
 }
 
-/// A file that does not have its name yet.
+/// A file that does not have its final name yet.
 #[derive(Debug)]
 enum Unnamed {
-    /// It has none at all, and is gone with this process whatever ends that.
-    Nameless(File),
-    /// It has another one, where the file system has no files without a name.
-    Otherwise(NamedTempFile),
+    /// Without a name (O_TMPFILE): the kernel deletes it when this process exits, however that happens.
+    Anonymous(File),
+    /// With a temporary name, on file systems without O_TMPFILE.
+    Named(NamedTempFile),
 }
 
 impl NewFile {
-    /// Begins a file.
+    /// Creates a file.
     ///
     /// # Errors
-    /// The directory does not exist, cannot be written to, or is reached through a symbolic link of another user; or the
-    /// name belongs to something other than a regular file, or to any file without `force` (Refused).
+    /// Fails if the directory does not exist, cannot be written to, or is reached through a symbolic link of another user.
+    /// Refuses if the name belongs to something other than a regular file, or to any file without `force`.
     pub(crate) fn begin(named: &Path, force: bool) -> Result<Self, Error> {
         let destination = Destination::find(named)?;
         if let Some(metadata) = destination.metadata() {
@@ -57,74 +60,59 @@ impl NewFile {
             } else if !metadata.is_file() {
                 return Err(cannot_write(named, "it is not a regular file"));
             } else if !force {
-                return Err(exists(named));
+                return Err(already_exists(named));
             }
         }
         Self::at(named, destination)
     }
 
-    /// Begins a file that takes its name from whatever has it at the end. Nothing is written through a symbolic link: the
-    /// link itself is replaced.
-    ///
-    /// # Errors
-    /// As those of [`NewFile::begin`] about the directory.
+    /// Creates a file that replaces whatever has its name at the end. A symbolic link itself is replaced, not its target.
     pub(super) fn replacing(named: &Path) -> Result<Self, Error> {
         Self::at(named, Destination::find(named)?)
     }
 
-    /// Begins a file at its destination.
     fn at(named: &Path, destination: Destination) -> Result<Self, Error> {
-        let file = match nameless(directory_of(destination.path())) {
-            Some(file) => Unnamed::Nameless(file),
-            None => Unnamed::Otherwise(self::named(destination.path()).map_err(|error| failed(named, &error, "open"))?),
+        let file = match create_anonymous(directory_of(destination.path())) {
+            Some(file) => Unnamed::Anonymous(file),
+            None => Unnamed::Named(create_named(destination.path()).map_err(|error| failed(named, &error, "open"))?),
         };
         Ok(Self { file, named: named.to_owned(), destination })
     }
 
-    /// Returns where the file gets its name.
     pub(super) fn destination(&self) -> &Destination {
         &self.destination
     }
 
-    /// Lends the file.
     pub(crate) fn file(&self) -> &File {
         match &self.file {
-            Unnamed::Nameless(file) => file,
-            Unnamed::Otherwise(file) => file.as_file(),
+            Unnamed::Anonymous(file) => file,
+            Unnamed::Named(file) => file.as_file(),
         }
     }
 
-    /// Makes the error of a write that failed.
+    /// Returns the error of a failed write to this file.
     pub(crate) fn failed(&self, error: &io::Error) -> Error {
         failed(&self.named, error, "write")
     }
 
-    /// Gives the file its permission bits, whatever the umask is.
-    ///
-    /// # Errors
-    /// The file system has none.
-    pub(crate) fn give_mode(&self, mode: u32) -> Result<(), Error> {
-        let given = self.file().set_permissions(Permissions::from_mode(mode));
-        given.map_err(|error| failed(&self.named, &error, "fchmod"))
+    /// Sets the permission bits, regardless of the umask.
+    pub(crate) fn set_mode(&self, mode: u32) -> Result<(), Error> {
+        let result = self.file().set_permissions(Permissions::from_mode(mode));
+        result.map_err(|error| failed(&self.named, &error, "fchmod"))
     }
 
-    /// Has everything on the disk, so that little is left to do when it is kept.
-    ///
-    /// # Errors
-    /// The disk is full.
+    /// Writes the data to disk, so that little can fail when the file gets its name.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.file().sync_all().map_err(|error| failed(&self.named, &error, "fsync"))
     }
 
-    /// Gives the file its name, in a way that can be revoked; what has it now is kept under another one until then.
-    ///
-    /// # Errors
-    /// As those of [`NewFile::keep`].
-    pub(crate) fn keep_revocably(self, force: bool) -> Result<Revocable, Error> {
+    /// Gives the file its name, and keeps a file that it replaces under a temporary name until the replacement is
+    /// confirmed.
+    pub(crate) fn commit_with_rollback(self, force: bool) -> Result<Replacement, Error> {
         let Self { file, named, destination } = self;
-        let before = if force { set_aside(destination.path()) } else { Before::Nothing };
-        let kept = keep(file, &named, &destination, force);
-        let this = Revocable { destination, before };
+        let previous = if force { link_previous(destination.path()) } else { Previous::None };
+        let kept = commit(file, &named, &destination, force);
+        let this = Replacement { destination, previous };
         match kept {
             Ok(()) => Ok(this),
             Err(error) => {
@@ -137,82 +125,77 @@ impl NewFile {
     /// Gives the file its name.
     ///
     /// # Errors
-    /// The directory takes no more, or a file has come by that name meanwhile and `force` is not given.
-    pub(crate) fn keep(self, force: bool) -> Result<(), Error> {
-        keep(self.file, &self.named, &self.destination, force)
+    /// Fails if the file cannot be linked, and without `force` if a file with that name exists.
+    pub(crate) fn commit(self, force: bool) -> Result<(), Error> {
+        commit(self.file, &self.named, &self.destination, force)
     }
 }
 
-/// A file that has its name, and can still lose it again to what had it before.
+/// A file that has its name and can be rolled back.
 #[derive(Debug)]
-pub(crate) struct Revocable {
-    /// Where it has its name.
+pub(crate) struct Replacement {
     destination: Destination,
-    /// What had it before.
-    before: Before,
+    previous: Previous,
 }
 
-/// What had a name before another file got it.
+/// The file that had the name before.
 #[derive(Debug)]
-enum Before {
-    /// Nothing.
-    Nothing,
-    /// A file, which has this name meanwhile.
-    Aside(PathBuf),
-    /// A file that could not be kept, where the file system has no second names.
+enum Previous {
+    None,
+    /// It has this temporary name.
+    SavedAs(PathBuf),
+    /// It could not be saved, since the file system has no hard links.
     Lost,
 }
 
-impl Revocable {
-    /// Gives the name back, as far as that can be done.
-    pub(crate) fn revoke(self) {
-        let _ = match &self.before {
-            Before::Aside(before) => std::fs::rename(before, self.destination.path()),
-            // It is ours, made just now.
-            Before::Nothing => std::fs::remove_file(self.destination.path()),
-            Before::Lost => Ok(()),
+impl Replacement {
+    /// Restores the previous file, or deletes the new one if there was none. Failures are ignored.
+    pub(crate) fn roll_back(self) {
+        let _ = match &self.previous {
+            Previous::SavedAs(saved) => std::fs::rename(saved, self.destination.path()),
+            Previous::None => std::fs::remove_file(self.destination.path()),
+            Previous::Lost => Ok(()),
         };
     }
 
-    /// Lets what had the name before go.
+    /// Deletes the previous file.
     pub(crate) fn confirm(self) {
-        if let Before::Aside(before) = &self.before {
-            let _ = std::fs::remove_file(before);
+        if let Previous::SavedAs(saved) = &self.previous {
+            let _ = std::fs::remove_file(saved);
         }
     }
 }
 
-/// Gives a file its name.
-fn keep(file: Unnamed, named: &Path, destination: &Destination, force: bool) -> Result<(), Error> {
+fn commit(file: Unnamed, named: &Path, destination: &Destination, force: bool) -> Result<(), Error> {
     let path = destination.path();
     let kept = match file {
-        Unnamed::Nameless(file) if force => replace(&file, path),
-        Unnamed::Nameless(file) => link(&file, path).map_err(io::Error::from),
-        Unnamed::Otherwise(file) if force => file.persist(path).map(drop).map_err(|error| error.error),
-        Unnamed::Otherwise(file) => file.persist_noclobber(path).map(drop).map_err(|error| error.error),
+        Unnamed::Anonymous(file) if force => replace(&file, path),
+        Unnamed::Anonymous(file) => link(&file, path).map_err(io::Error::from),
+        Unnamed::Named(file) if force => file.persist(path).map(drop).map_err(|error| error.error),
+        Unnamed::Named(file) => file.persist_noclobber(path).map(drop).map_err(|error| error.error),
     };
     kept.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => exists(named),
+        io::ErrorKind::AlreadyExists => already_exists(named),
         _ => failed(named, &error, "link"),
     })
 }
 
-/// Gives a file another name beside its own.
-fn set_aside(path: &Path) -> Before {
-    for _ in 0..DRAWS {
-        let other = another_name(path);
+/// Links an existing file to a temporary name.
+fn link_previous(path: &Path) -> Previous {
+    for _ in 0..MAX_ATTEMPTS {
+        let other = random_name(path);
         match std::fs::hard_link(path, &other) {
-            Ok(()) => return Before::Aside(other),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Before::Nothing,
+            Ok(()) => return Previous::SavedAs(other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Previous::None,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(_) => break,
         }
     }
-    Before::Lost
+    Previous::Lost
 }
 
-/// Draws a name for a file that is not whole yet, or not any more.
-fn another_name(path: &Path) -> PathBuf {
+/// Returns a random temporary name in the directory of `path`.
+fn random_name(path: &Path) -> PathBuf {
     let letters: String = std::iter::repeat_with(fastrand::alphanumeric).take(6).collect();
     directory_of(path).join(OsStr::new(&format!("{PREFIX}{letters}")))
 }
@@ -222,65 +205,65 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes a file without a name (O_TMPFILE, open(2)); `None` where there are no such files, or none could ever get a name.
-fn nameless(directory: &Path) -> Option<File> {
+/// Creates a file without a name (O_TMPFILE). Returns `None` if the file system does not support it, or if the file could
+/// not be linked later.
+fn create_anonymous(directory: &Path) -> Option<File> {
     let file = OpenOptions::new().read(true).write(true).custom_flags(O_TMPFILE).mode(0o600).open(directory).ok()?;
-    // Without /proc it could not be named.
-    descriptor(&file).symlink_metadata().is_ok().then_some(file)
+    // linkat needs /proc/self/fd.
+    descriptor_path(&file).symlink_metadata().is_ok().then_some(file)
 }
 
 /// Creates a file with a name that no other file has.
-fn named(path: &Path) -> io::Result<NamedTempFile> {
-    // tempfile wraps the error to name its own file, and the kernel's errno is lost in that: it is noted before.
+fn create_named(path: &Path) -> io::Result<NamedTempFile> {
+    // tempfile wraps the error in one without an errno, so keep the errno.
     let mut errno = None;
     let create = |path: &Path| {
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
         file.inspect_err(|error| errno = error.raw_os_error())
     };
-    let made = tempfile::Builder::new().prefix(PREFIX).make_in(directory_of(path), create);
-    made.map_err(|error| errno.map_or(error, io::Error::from_raw_os_error))
+    let file = tempfile::Builder::new().prefix(PREFIX).make_in(directory_of(path), create);
+    file.map_err(|error| errno.map_or(error, io::Error::from_raw_os_error))
 }
 
-/// Gives a file without a name one that nobody has yet.
+/// Links a file without a name to a path. Fails with EEXIST if the path exists.
 fn link(file: &File, path: &Path) -> Result<(), Errno> {
-    linkat(AT_FDCWD, &descriptor(file), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)
+    linkat(AT_FDCWD, &descriptor_path(file), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)
 }
 
-/// Gives a file without a name one that another file may have, which no call does at once: for a moment it has a third.
+/// Links a file without a name to a path, replacing an existing file. No system call does this, so the file is linked to
+/// a temporary name and renamed.
 fn replace(file: &File, path: &Path) -> io::Result<()> {
-    for _ in 0..DRAWS {
-        let third = another_name(path);
-        match link(file, &third) {
+    for _ in 0..MAX_ATTEMPTS {
+        let temporary = random_name(path);
+        match link(file, &temporary) {
             Err(Errno::EEXIST) => {}
             Err(errno) => return Err(errno.into()),
             Ok(()) => {
-                return std::fs::rename(&third, path).inspect_err(|_| drop(std::fs::remove_file(&third)));
+                return std::fs::rename(&temporary, path).inspect_err(|_| drop(std::fs::remove_file(&temporary)));
             }
         }
     }
     Err(Errno::EEXIST.into())
 }
 
-/// Gives the path by which an open file can be named.
-fn descriptor(file: &File) -> PathBuf {
+fn descriptor_path(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
-/// Makes the error of a file that cannot be written.
+/// Returns the error of a system call on a file that is to be written.
 pub(super) fn failed(path: &Path, error: &io::Error, call: &'static str) -> Error {
     let name = path_text(path);
     let failed = Error::io(format!("cannot write {name}"), error, call).target(name);
     match error.kind() {
-        io::ErrorKind::PermissionDenied => failed.cause("this user may not write there"),
+        io::ErrorKind::PermissionDenied => failed.cause("the caller has no write permission there"),
         io::ErrorKind::StorageFull => failed.cause("the file system is full"),
         _ => failed,
     }
 }
 
-/// Makes the refusal to overwrite.
-fn exists(path: &Path) -> Error {
+fn already_exists(path: &Path) -> Error {
     let name = path_text(path);
-    Error::new(Kind::Refused, format!("refused to overwrite {name}: it exists"))
+    Error::new(Kind::Refused, format!("cannot write {name}: it already exists"))
         .target(name)
-        .hint("`shmadm … --force` overwrites it")
+        .hint("overwrite it: `shmadm … --force`")
 }

@@ -1,4 +1,4 @@
-//! Changes to the system. A failed call becomes the user's error here.
+//! Changes to segments and new files. Failed calls are explained here.
 
 mod attach;
 mod create;
@@ -9,8 +9,8 @@ mod remove;
 mod report;
 mod set;
 
-pub(crate) use attach::{Use, attach, detached};
-pub(crate) use create::{Creation, Opened, Unfinished, create, create_with};
+pub(crate) use attach::{Lifetime, attach, detach_checked};
+pub(crate) use create::{Creation, Opened, PendingSegment, create, create_with};
 pub(crate) use destination::{is_root_or_caller, own_link_target};
 pub(crate) use detach::detach;
 pub(crate) use file::NewFile;

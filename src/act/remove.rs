@@ -1,4 +1,12 @@
-//! Removing a segment, behind a rail: a wrong removal cannot be undone.
+//! Removes segments, with checks right before IPC_RMID: a removal cannot be undone.
+//!
+//! The kernel has no call that removes a segment only if it is not attached. [`remove`] therefore reads the record
+//! again, compares it with what the user was shown, and calls IPC_RMID with nothing in between. A process can still
+//! attach at that moment. The segment is then marked for destruction instead of destroyed, and a last look reports
+//! which. Attaching the segment first would not prevent that, and would overwrite the record of the last user.
+//!
+//! [`clean`], which `prune` and `leakcheck` use, also checks again that the creator and the last user have exited, and
+//! skips a segment of which anything has changed: identity, owner, mode, last user, times, attachments or state.
 
 use nix::errno::Errno;
 
@@ -7,18 +15,15 @@ use crate::model::{Needs, Segment, ShmId, State};
 use crate::query::{Attempt, System, attached_refusal, explain, may_control, segment, state_now};
 use crate::sys::{self, Subject, SysError};
 
-/// What a removal came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The segment is gone.
     Destroyed,
-    /// The segment has lost its key, and goes with its last attachment.
+    /// Marked for destruction: without a key, and destroyed at the last detach.
     Marked,
 }
 
 impl Outcome {
-    /// Gives the contract's word.
-    pub(crate) const fn word(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Destroyed => "destroyed",
             Self::Marked => "marked",
@@ -26,23 +31,21 @@ impl Outcome {
     }
 }
 
-/// How a segment shall be removed.
+/// Options of a removal.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Removal {
-    /// Even if it is attached.
+    /// Remove it even if it is attached.
     pub(crate) force: bool,
-    /// Only so far as to tell what would come of it.
+    /// Report the outcome, but do not remove it.
     pub(crate) dry_run: bool,
-    /// Only if nobody has used it since it was seen, unless it was attached then, and its owner has changed nothing.
+    /// Refuse if its owner, mode or lock has changed, or if it was not attached and has been used since.
     pub(crate) unused: bool,
 }
 
-/// Removes a segment that was seen before: looks again, compares, removes, with nothing in between.
-///
-/// It never attaches: that would erase who used the segment last, and guards nothing.
+/// Removes a segment if it is still the one in `seen`.
 ///
 /// # Errors
-/// The segment is gone (NotFound), attached (Refused), another one than was seen (Refused), or not ours (Permission).
+/// Returns `NotFound` if it was removed, `Refused` if it is attached or has changed, `Permission` without the right.
 pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Outcome, Error> {
     let id = seen.id;
     let gone = || {
@@ -50,19 +53,20 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
         explain(system, &Attempt::Remove(id), failure)
     };
     let now = segment(system, id, Needs::empty())?.ok_or_else(gone)?;
-    if !now.is_still(seen) || (how.unused && !now.is_kept_like(seen)) {
+    if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {
         return Err(Error::new(
             Kind::Refused,
-            format!("refused to remove segment {id}: it changed since it was looked at"),
+            format!("cannot remove segment {id}: it has changed since it was looked up"),
         )
         .target(id.to_string())
-        .hint(format!("look at it again: `shmadm stat {id}`")));
+        .hint(format!("show it again: `shmadm stat {id}`")));
     }
     if now.nattch > 0 && !how.force {
-        let refusal = attached_refusal(system, &now, format!("refused to remove segment {id}: it is in use"));
+        let refusal = attached_refusal(system, &now, format!("cannot remove segment {id}: it is attached"));
         return Err(if now.dest {
-            refusal
-                .hint(format!("it is marked for destruction already, and goes with its last detach: `shmadm who {id}`"))
+            refusal.hint(format!(
+                "it is already marked for destruction; its memory is freed at the last detach: `shmadm who {id}`"
+            ))
         } else if may_control(system, &now) == Some(false) {
             let mut users = Vec::new();
             for user in [system.user(now.uid), system.user(now.cuid), "root".to_owned()] {
@@ -73,22 +77,21 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
             refusal.hint(format!("only {} can remove it", users.join(" or ")))
         } else {
             refusal.hint(format!(
-                "`shmadm rm --force {id}` marks it for destruction: it loses its key at once, and goes with its last \
-                 detach"
+                "`shmadm rm --force {id}` marks it for destruction: its key is freed now, the memory at the last detach"
             ))
         });
     }
     let usage = |segment: &Segment| (segment.lpid, segment.atime, segment.dtime);
     if how.unused && seen.nattch == 0 && usage(&now) != usage(seen) {
-        return Err(Error::new(
-            Kind::Refused,
-            format!("refused to remove segment {id}: it was used since it was listed"),
-        )
-        .target(id.to_string())
-        .hint(match now.nattch {
-            0 => format!("`shmadm stat {id}` shows by whom; and `shmadm rm {id}` removes it all the same"),
-            _ => format!("`shmadm who {id}` shows who has it attached now"),
-        }));
+        let refusal =
+            Error::new(Kind::Refused, format!("cannot remove segment {id}: it has been used since it was listed"))
+                .target(id.to_string());
+        return Err(match now.nattch {
+            0 => refusal
+                .hint(format!("show the last user: `shmadm stat {id}`"))
+                .hint(format!("remove it anyway: `shmadm rm {id}`")),
+            _ => refusal.hint(format!("list the processes that have it attached: `shmadm who {id}`")),
+        });
     }
     if how.dry_run {
         return if may_control(system, &now) == Some(false) {
@@ -102,55 +105,48 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
     remove_now(system, id)
 }
 
-/// Why a segment that nobody seemed to need is kept.
+/// Why [`clean`] keeps a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// It is gone already.
-    Gone,
-    /// Its id is now another segment's, or its owner, mode or key was changed.
+    AlreadyRemoved,
+    /// The id belongs to another segment, or its owner, mode or key was changed.
     Changed,
-    /// Somebody attached it.
     Attached,
-    /// Somebody attached and detached it.
+    /// Attached and detached again.
     Used,
-    /// Whether somebody will come back for it is not what it was.
+    /// It now has this state.
     State(State),
 }
 
 impl Kept {
-    /// Says it for a report.
     pub(crate) fn reason(self) -> String {
         match self {
-            Self::Gone => "it is gone already".to_owned(),
-            Self::Changed => "it changed since it was looked at".to_owned(),
-            Self::Attached => "it was attached since it was looked at".to_owned(),
-            Self::Used => "it was used since it was looked at".to_owned(),
-            Self::State(state) => format!("its state is {state} now"),
+            Self::AlreadyRemoved => "it was already removed".to_owned(),
+            Self::Changed => "it has changed since it was listed".to_owned(),
+            Self::Attached => "it has been attached since it was listed".to_owned(),
+            Self::Used => "it has been used since it was listed".to_owned(),
+            Self::State(state) => format!("its state is now {state}"),
         }
     }
 }
 
-/// What a cleaner's removal came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cleaned {
-    /// The segment was removed, or marked if somebody attached it at the last moment.
     Removed(Outcome),
-    /// It is left alone.
     Kept(Kept),
 }
 
-/// Removes a segment that nobody needs if nothing at all about it has moved since it was seen.
+/// Removes a segment if nothing about it has changed since it was seen.
 ///
-/// Its processes are asked anew, and then the segment once more, so that nothing comes between the last look, in which
-/// it is the same, unattached and not used since, and the removal. It never attaches.
+/// The state is checked first, since that takes longest. The record is read once more right before IPC_RMID.
 ///
 /// # Errors
-/// It is not ours to remove (Permission), or cannot be looked at.
+/// Returns `Permission` without the right to remove it, or an error if it cannot be read.
 pub(crate) fn clean(system: &System, seen: &Segment, dry_run: bool) -> Result<Cleaned, Error> {
     let id = seen.id;
     let kept = |now: Option<&Segment>| match now {
-        None => Some(Kept::Gone),
-        Some(now) if !now.is_still(seen) || !now.is_kept_like(seen) => Some(Kept::Changed),
+        None => Some(Kept::AlreadyRemoved),
+        Some(now) if !now.is_same_segment(seen) || !now.has_same_attributes(seen) => Some(Kept::Changed),
         Some(now) if now.nattch > 0 || now.dest => Some(Kept::Attached),
         Some(now) if (now.lpid, now.atime, now.dtime) != (seen.lpid, seen.atime, seen.dtime) => Some(Kept::Used),
         Some(_) => None,
@@ -175,25 +171,26 @@ pub(crate) fn clean(system: &System, seen: &Segment, dry_run: bool) -> Result<Cl
         return Ok(Cleaned::Kept(reason));
     }
     match remove_now(system, id) {
-        Err(error) if error.kind == Kind::NotFound => Ok(Cleaned::Kept(Kept::Gone)),
+        Err(error) if error.kind == Kind::NotFound => Ok(Cleaned::Kept(Kept::AlreadyRemoved)),
         outcome => outcome.map(Cleaned::Removed),
     }
 }
 
-/// Makes the error of a removal that would be denied.
+/// Returns the error with which IPC_RMID would fail, for a dry run.
 fn not_permitted(system: &System, id: ShmId) -> Error {
     let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: Subject::Id(id) };
     explain(system, &Attempt::Remove(id), failure)
 }
 
-/// Removes a segment, and tells what that came to.
 fn remove_now(system: &System, id: ShmId) -> Result<Outcome, Error> {
     sys::remove(id).map_err(|error| explain(system, &Attempt::Remove(id), error))?;
-    // An attachment may have come or gone meanwhile: only a third look tells what it came to.
+    // A process may have attached or detached in the meantime: whether the segment still exists decides.
     match sys::stat(id) {
         Err(SysError { errno: Errno::EINVAL | Errno::EIDRM, .. }) => Ok(Outcome::Destroyed),
         Ok(_) | Err(SysError { errno: Errno::EACCES, .. }) => Ok(Outcome::Marked),
-        Err(error) => Err(Error::new(Kind::Failed, format!("removed segment {id}, but cannot see what came of it"))
-            .os(error.errno, error.call)),
+        Err(error) => {
+            let message = format!("removed segment {id}, but cannot determine whether it is still attached");
+            Err(Error::new(Kind::Failed, message).os(error.errno, error.call))
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! A report in a file that the user names: a file that is replaced when the report is complete, or a FIFO, device or open
-//! descriptor that is written to.
+//! A report in a file that the user names. A regular file is replaced when the report is complete. A FIFO, a device or an
+//! open descriptor is written to.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -19,12 +19,11 @@ use crate::query::System;
 /// The mode of a report before the umask. `rm --from` removes what a report lists, so only its owner may write it.
 const MODE: u32 = 0o644;
 
-/// Where a report goes.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// The path that the user gave.
     named: PathBuf,
-    /// What is written to as it is; `None` for a regular file, which is replaced.
+    /// A FIFO, device or descriptor to write to; `None` for a regular file, which is replaced.
     stream: Option<File>,
     /// Device and inode of the directory and the name in it, which are the same for every path of one file; of a stream
     /// its path.
@@ -34,11 +33,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Makes sure that a report can be written, before there is one.
+    /// Checks that a report can be written to a path, before the report exists.
     ///
     /// # Errors
-    /// The directory does not exist or cannot be written to; the path is a symbolic link, or leads through one of another
-    /// user; the FIFO has no reader, or belongs to another user in a directory like /tmp; or it is a directory (Refused).
+    /// Fails if the directory does not exist or cannot be written to, or if a FIFO has no reader. Refuses a directory, a
+    /// symbolic link, a path through a symbolic link of another user, and another user's FIFO in a directory like /tmp.
     pub(crate) fn begin(system: &System, named: &Path) -> Result<Self, Error> {
         let stream = open_stream(named)?;
         let identity = match &stream {
@@ -54,10 +53,6 @@ impl Report {
         self.identity == other.identity
     }
 
-    /// Writes it.
-    ///
-    /// # Errors
-    /// The disk is full, or the directory is gone.
     pub(crate) fn write(self, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<(), Error> {
         let fill = |file: &File| {
             let mut out = BufWriter::new(file);
@@ -68,17 +63,17 @@ impl Report {
             None => {
                 let file = NewFile::replacing(&self.named)?;
                 fill(file.file()).map_err(|error| file.failed(&error))?;
-                file.give_mode(self.mode)?;
+                file.set_mode(self.mode)?;
                 file.sync()?;
-                file.keep(true)
+                file.commit(true)
             }
         }
     }
 }
 
-/// Opens a descriptor that the caller names, or a FIFO or device at the very path; `None` if it is anything else.
+/// Opens the descriptor, FIFO or device that a path names. Returns `None` for any other file.
 fn open_stream(named: &Path) -> Result<Option<File>, Error> {
-    // A FIFO without a reader is an error, and not waited for.
+    // O_NONBLOCK: opening a FIFO without a reader fails instead of waiting for one.
     let open = |path: &Path, flags| {
         let file = OpenOptions::new().append(true).custom_flags(O_NONBLOCK | flags).open(path);
         let file = file.and_then(|file| {
@@ -95,7 +90,7 @@ fn open_stream(named: &Path) -> Result<Option<File>, Error> {
     if !destination.metadata().is_some_and(|metadata| is_stream(metadata.file_type())) {
         return Ok(None);
     }
-    // What was opened is judged, since another file may have got the name meanwhile.
+    // Check the opened file, since the path may name another file by now.
     let file = open(destination.path(), O_NOFOLLOW)?;
     let opened = file.metadata().map_err(|error| failed(named, &error, "fstat"))?;
     if !is_stream(opened.file_type()) {

@@ -4,7 +4,7 @@ use super::Context;
 use crate::error::{Error, Kind};
 use crate::model::{Attachers, Needs, Segment, ShmId};
 use crate::process::{list_through_worker, visit_namespaces};
-use crate::query::{Census, Namespace, System, census, inventory, can_inspect_all};
+use crate::query::{Census, Namespace, System, can_inspect_all, census, inventory};
 
 /// What a visit of all namespaces came to.
 #[derive(Debug)]

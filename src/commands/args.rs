@@ -69,7 +69,7 @@ pub(crate) struct FilterArgs {
     key: Option<KeySpec>,
 
     /// Only segments in this state
-    #[arg(long, value_name = "STATE", value_parser = word(State::ALL.map(|state| (state.word(), state))), help_heading = "Filters")]
+    #[arg(long, value_name = "STATE", value_parser = word(State::ALL.map(|state| (state.as_str(), state))), help_heading = "Filters")]
     state: Option<State>,
 
     /// Only segments idle for at least DURATION (10m, 1h30m)

@@ -6,11 +6,11 @@ use clap::Args;
 
 use super::args::SegmentArg;
 use super::{Context, Manual, quoted, usage};
-use crate::act::{self, Address, Use};
+use crate::act::{self, Address, Lifetime};
 use crate::error::{Error, Exit};
-use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_whole};
+use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_integer};
 use crate::process::{Hold, Interrupts, WaitOutcome, start_holder};
-use crate::query::{suggest_any_address, resolve, rmid_forced};
+use crate::query::{resolve, rmid_forced, suggest_any_address};
 use crate::render::Object;
 
 /// Its summary and manual.
@@ -60,7 +60,7 @@ pub(crate) struct AttachArgs {
 
 /// Reads an address.
 fn parse_address(text: &str) -> Result<usize, String> {
-    usize::try_from(parse_whole(text)?).map_err(|_| format!("{text} is no address"))
+    usize::try_from(parse_integer(text)?).map_err(|_| format!("{text} is no address"))
 }
 
 /// Attaches, and waits or leaves a holder.
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         holder.keep();
         return Ok(Exit::Done);
     }
-    let attachment = act::attach(&context.system, &segment, access, address, args.exec, Use::Holding)?;
+    let attachment = act::attach(&context.system, &segment, access, address, args.exec, Lifetime::Persistent)?;
     let attached = Attached {
         id: attachment.id(),
         pid: i32::try_from(std::process::id()).unwrap_or_default(),
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     }
     context.ui.flush()?;
     let ended = interrupts.wait(args.duration, None)?;
-    act::detached(&context.system, attachment)?;
+    act::detach_checked(&context.system, attachment)?;
     context.ui.status(&format!("detached segment {}", attached.id));
     match ended {
         WaitOutcome::Signal(signal) => Ok(Exit::Signal(signal)),
@@ -146,7 +146,7 @@ fn describe(attached: &Attached) -> String {
         attached.id,
         attached.address,
         Size(attached.size),
-        attached.access.word(),
+        attached.access.as_str(),
         attached.pid
     )
 }
@@ -160,7 +160,7 @@ fn write_json(context: &mut Context, attached: &Attached, exec: bool) -> Result<
         inner.number("pid", attached.pid)?;
         inner.text("address", format!("{:#x}", attached.address).as_str())?;
         inner.number("size", attached.size)?;
-        inner.text("access", attached.access.word())?;
+        inner.text("access", attached.access.as_str())?;
         inner.flag("exec", exec)?;
         inner.close()?;
         object.end()

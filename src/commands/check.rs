@@ -92,12 +92,12 @@ struct Rule {
 
 /// Reads `WHAT=RANGE`.
 fn parse_given(text: &str) -> Result<Given, String> {
-    let words = || Measure::ALL.map(Measure::word).join(", ");
+    let words = || Measure::ALL.map(Measure::as_str).join(", ");
     let (what, range) =
         text.split_once('=').ok_or_else(|| format!("write WHAT=RANGE, with WHAT one of {}", words()))?;
     let measure = Measure::ALL
         .into_iter()
-        .find(|measure| measure.word() == what)
+        .find(|measure| measure.as_str() == what)
         .ok_or_else(|| format!("{what:?} cannot be measured: it is one of {}", words()))?;
     Ok(Given { measure, range: Threshold::parse(range, measure)? })
 }
@@ -122,7 +122,7 @@ impl CheckArgs {
             let mut found = given.iter().filter(|given| given.measure == measure);
             let first = found.next();
             match found.next() {
-                Some(_) => Err(usage(format!("{option} {} is given twice", measure.word()))),
+                Some(_) => Err(usage(format!("{option} {} is given twice", measure.as_str()))),
                 None => Ok(first.map(|given| given.range.clone())),
             }
         };
@@ -166,7 +166,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
             return Err(usage(format!(
                 "{:?} is no range for {}: with its limit it is {is}",
                 range.text(),
-                measure.word()
+                measure.as_str()
             )));
         }
         let reading = Reading { measure, value, limit, warning, critical };
@@ -177,7 +177,8 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
         };
         // Each of them may be an orphan or none: the verdict has to be the same however many are.
         let ranges = [&reading.warning, &reading.critical].into_iter().flatten();
-        let turns = ranges.flat_map(|range| range.turns(limit)).filter(|turn| (value..value + unknown).contains(turn));
+        let turns =
+            ranges.flat_map(|range| range.change_points(limit)).filter(|turn| (value..value + unknown).contains(turn));
         let differs = |value| (Reading { value, ..reading.clone() }).severity() != reading.severity();
         if turns.chain([value + unknown]).any(differs) {
             let segments = if sums.unknown == 1 { "1 segment is an orphan" } else { "segments are orphans" };

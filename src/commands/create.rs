@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, describe, record_columns, taken_back};
-use crate::act::{self, Address, Change, Creation, Opened, Unfinished, Use};
+use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, KeySpec, Mode, Needs, Segment, ShmId, Size, parse_byte, parse_size};
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
             let made = look(context, unfinished.id())?;
             let holder = args.hold.then(|| hold(context, &made)).transpose()?;
             if let Some(byte) = args.fill {
-                let purpose = if args.hold { Use::Holding } else { Use::Passing };
+                let purpose = if args.hold { Lifetime::Persistent } else { Lifetime::Transient };
                 let attachment = act::attach(&context.system, &made, Access::ReadWrite, Address::Any, false, purpose)?;
                 let whole = Range::within(made.id, attachment.size(), 0, None)?;
                 let mut bar = context.ui.progress("filling", Some(whole.length()));
@@ -144,7 +144,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     let page = args.huge.and_then(|size| size.or_else(|| huge_page_size(&context.system))).filter(|_| made.is_some());
     report(context, id, page, made.is_some(), holder.as_ref())?;
     // Only now is it kept: one of which nobody could be told would be garbage at once.
-    made.map(Unfinished::into_id);
+    made.map(PendingSegment::into_id);
     if let Some(holder) = holder {
         holder.keep();
     }

@@ -6,10 +6,10 @@ use clap::Args;
 
 use super::args::SegmentArg;
 use super::{Context, Manual, describe, typed, with_link_target};
-use crate::act::{self, Address, NewFile, Use};
+use crate::act::{self, Address, Lifetime, NewFile};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, Segment, Sidecar, Sum, path_text};
+use crate::model::{Access, Needs, Segment, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
 use crate::query::resolve;
 use crate::render::{Object, write_sidecar};
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     } else {
         let data = NewFile::begin(&args.output, args.force);
         let data = data.map_err(|error| with_link_target(error, "--output", &args.output))?;
-        Some((data, NewFile::begin(&Sidecar::beside(&args.output), args.force)?))
+        Some((data, NewFile::begin(&Sidecar::path_for(&args.output), args.force)?))
     };
     let source = open(args, context, &segment)?;
     let Some((data, record)) = files else {
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         huge_page_size: Some(page).filter(|page| *page != context.system.page_size()),
         created: context.system.now(),
         kernel: context.system.kernel_release(),
-        checksum: Sum { algorithm: ALGORITHM.to_owned(), value },
+        checksum: SidecarChecksum { algorithm: ALGORITHM.to_owned(), value },
         segment,
     };
     write_sidecar(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
@@ -118,10 +118,10 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     record.sync()?;
     interrupts.check()?;
     // The record first: a dump that is there has one.
-    let record = record.keep_revocably(args.force)?;
-    if let Err(error) = data.keep(args.force) {
+    let record = record.commit_with_rollback(args.force)?;
+    if let Err(error) = data.commit(args.force) {
         // The contents that are there belong to the record that was.
-        record.revoke();
+        record.roll_back();
         return Err(error);
     }
     record.confirm();
@@ -133,11 +133,11 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
 fn open(args: &DumpArgs, context: &mut Context, segment: &Segment) -> Result<Source, Error> {
     if args.peek {
         let file = typed(&args.output).unwrap_or_else(|| "FILE".to_owned());
-        return Source::peeked(&context.system, segment, &format!("dump {} --output {file}", segment.id));
+        return Source::via_peer(&context.system, segment, &format!("dump {} --output {file}", segment.id));
     }
     context.warn_of_lost_record(segment);
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
-    let attachment = act::attach(&context.system, segment, Access::ReadOnly, Address::Any, false, Use::Passing)?;
+    let attachment = act::attach(&context.system, segment, Access::ReadOnly, Address::Any, false, Lifetime::Transient)?;
     let whole = Range::within(segment.id, attachment.size(), 0, None)?;
     Source::attached(&context.system, attachment, whole, allocation)
 }
@@ -165,7 +165,7 @@ fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(
 /// Detaches what was attached for the look.
 fn detach(context: &Context, source: Source) -> Result<Exit, Error> {
     if let Some(attachment) = source.into_attachment() {
-        act::detached(&context.system, attachment)?;
+        act::detach_checked(&context.system, attachment)?;
     }
     Ok(Exit::Done)
 }

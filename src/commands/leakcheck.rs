@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::{Context, Manual, typed, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit};
-use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, lossless};
+use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, escape_invalid_utf8};
 use crate::process::{Isolate, Isolation, Supervised, isolate, supervise};
 use crate::query::{Baseline, System, leaks};
 use crate::render::{leak_line, write_junit, write_leaks_json};
@@ -219,7 +219,7 @@ fn tell(
             leaks.unattributed.iter_mut().for_each(|leak| remove(&system, context, leak));
         }
     }
-    let command = args.command.iter().map(|word| lossless(word.as_encoded_bytes())).collect();
+    let command = args.command.iter().map(|word| escape_invalid_utf8(word.as_encoded_bytes())).collect();
     let isolation = isolation.as_str();
     let check = LeakCheck { command, exit_code, isolation, seconds, lenient: args.lenient, leaks };
     say(args, context, &check, alone);
@@ -237,7 +237,7 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
         Some(State::Idle) => kept("its creator or last user is running"),
         Some(State::Unknown) | None => kept("cannot determine whether its creator or last user is running"),
         Some(State::Orphan) => match clean(system, &leak.segment, false) {
-            Ok(Cleaned::Removed(outcome)) => Some(LeakRemoval::Removed(outcome.word())),
+            Ok(Cleaned::Removed(outcome)) => Some(LeakRemoval::Removed(outcome.as_str())),
             Ok(Cleaned::Kept(reason)) => Some(LeakRemoval::Kept(reason.reason())),
             Err(error) => {
                 context.ui.error(&error);

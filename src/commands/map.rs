@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::args::SegmentArg;
 use super::{Context, Manual, describe, usage};
-use crate::act::{self, Address, Use};
+use crate::act::{self, Address, Lifetime};
 use crate::contents::{self, Source};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Needs};
@@ -46,15 +46,15 @@ pub(crate) struct MapArgs {
 pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> {
     let segment = resolve(&context.system, &args.one.segment, Needs::RESIDENT)?;
     // Through somebody's attachment if that tells all; our own is needed to tell what is in swap.
-    let peeked =
-        (segment.nattch > 0 && segment.swap == Some(0)).then(|| Source::peeked(&context.system, &segment, "map").ok());
+    let peeked = (segment.nattch > 0 && segment.swap == Some(0))
+        .then(|| Source::via_peer(&context.system, &segment, "map").ok());
     let source = match peeked.flatten() {
         Some(source) => source,
         None => {
             context.warn_of_lost_record(&segment);
             let attachment =
-                act::attach(&context.system, &segment, Access::ReadOnly, Address::Any, false, Use::Passing)?;
-            Source::for_a_look(&context.system, attachment)
+                act::attach(&context.system, &segment, Access::ReadOnly, Address::Any, false, Lifetime::Transient)?;
+            Source::inspect(&context.system, attachment)
         }
     };
     let extents = contents::extents(&context.system, &source, &segment)?;
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
         }
     }
     if let Some(attachment) = source.into_attachment() {
-        act::detached(&context.system, attachment)?;
+        act::detach_checked(&context.system, attachment)?;
     }
     Ok(Exit::Done)
 }

@@ -71,10 +71,10 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
     let file = NewFile::begin(path, true).map_err(|error| with_link_target(error, "--output", path))?;
     let text = text(args, context)?;
     file.file().write_all(text.as_bytes()).map_err(|error| file.failed(&error))?;
-    file.give_mode(READABLE)?;
+    file.set_mode(READABLE)?;
     file.sync()?;
     interrupts.check()?;
-    file.keep(true)?;
+    file.commit(true)?;
     context.ui.status(&format!("wrote metrics to {}", path_text(path)));
     Ok(Exit::Done)
 }
@@ -85,7 +85,7 @@ fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
         let answers = ask_all(context, ask, |system, namespace| {
             let mut owners: Owners = BTreeMap::new();
             for segment in list_through_worker(system, namespace)? {
-                owners.entry(segment.uid).or_insert(Tally::NOTHING).add(&Tally::of(&segment, system.page_size()));
+                owners.entry(segment.uid).or_insert(Tally::ZERO).add(&Tally::of(&segment, system.page_size()));
             }
             Ok((limits_through_worker(system, namespace)?, owners))
         })?;
@@ -113,9 +113,9 @@ fn ask(system: &System) -> Result<(Limits, Owners), Error> {
 
 /// Puts names in the place of user ids. Two users of one name are one: a series that comes twice would spoil them all.
 fn by_name(system: &System, owners: Owners) -> BTreeMap<String, Tally> {
-    let mut named = BTreeMap::from([(system.user(ROOT), Tally::NOTHING)]);
+    let mut named = BTreeMap::from([(system.user(ROOT), Tally::ZERO)]);
     for (uid, tally) in owners {
-        named.entry(system.user(uid)).or_insert(Tally::NOTHING).add(&tally);
+        named.entry(system.user(uid)).or_insert(Tally::ZERO).add(&tally);
     }
     named
 }

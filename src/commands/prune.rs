@@ -11,7 +11,7 @@ use crate::act::{Cleaned, Outcome, clean};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Needs, Segment, Size, State};
 use crate::process::{Interrupts, visit_namespaces};
-use crate::query::{Filter, Namespace, System, DEFAULT_MIN_IDLE, inventory, describe_attachers};
+use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, describe_attachers, inventory};
 use crate::render::{
     Failure, Format, PRUNE, PRUNE_DEFAULT, PruneReport, Removed, Skipped, TableStyle, duration, select,
     write_prune_json, write_rows,
@@ -148,7 +148,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
             Ok((Cleaned::Removed(outcome), by)) => {
                 say(args, context, &segment, outcome, by.as_deref());
                 let why = why(&segment);
-                pruning.removed.push(Removed { segment, outcome: outcome.word(), why });
+                pruning.removed.push(Removed { segment, outcome: outcome.as_str(), why });
             }
             Err(error) => {
                 let error = context.ui.with_complete_hints(error);

@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
-use crate::act::{self, Address, Use};
+use crate::act::{self, Address, Lifetime};
 use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, TextPieces, parse_duration, parse_size};
+use crate::model::{Access, Needs, TextDecoder, parse_duration, parse_size};
 use crate::process::{Interrupts, WaitOutcome};
 use crate::query::resolve;
 use crate::render::{HexDump, Object, escape_lines, write_hex, write_within_string};
@@ -138,10 +138,11 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
     let mut source = if args.peek {
-        Source::peeked(&context.system, &segment, &format!("read {}", segment.id))?
+        Source::via_peer(&context.system, &segment, &format!("read {}", segment.id))?
     } else {
         context.warn_of_lost_record(&segment);
-        let attachment = act::attach(&context.system, &segment, Access::ReadOnly, Address::Any, false, Use::Passing)?;
+        let attachment =
+            act::attach(&context.system, &segment, Access::ReadOnly, Address::Any, false, Lifetime::Transient)?;
         let range = Range::within(segment.id, attachment.size(), args.offset, args.length())?;
         Source::attached(&context.system, attachment, range, allocation)?
     };
@@ -162,7 +163,7 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
         source.refresh(&context.system, range, allocation)?;
     };
     if let Some(attachment) = source.into_attachment() {
-        act::detached(&context.system, attachment)?;
+        act::detach_checked(&context.system, attachment)?;
     }
     Ok(exit)
 }
@@ -182,7 +183,7 @@ fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) 
         return print_text(context, source, range);
     }
     let mut dump = HexDump::default();
-    contents::each_piece(source, range, |offset, piece| {
+    contents::for_each_piece(source, range, |offset, piece| {
         context.ui.write(|out| match piece {
             Piece::Bytes(bytes) => dump.write(out, offset, bytes),
             Piece::Hole(length) => dump.write_zeros(out, offset, length),
@@ -212,7 +213,7 @@ fn each_of_text(
     range: Range,
     mut visit: impl FnMut(&[u8]) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    contents::each_piece(source, range, |_, piece| {
+    contents::for_each_piece(source, range, |_, piece| {
         let Piece::Bytes(bytes) = piece else { return Ok(false) };
         let end = memchr::memchr(0, bytes);
         Ok(visit(&bytes[..end.unwrap_or(bytes.len())])? && end.is_none())
@@ -222,7 +223,7 @@ fn each_of_text(
 /// Prints text as it comes, harmless for a terminal, with a newline at its end.
 fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let mut last = 0;
-    let mut pieces = context.ui.is_terminal().then(TextPieces::default);
+    let mut pieces = context.ui.is_terminal().then(TextDecoder::default);
     each_of_text(source, range, |bytes| {
         last = bytes.last().copied().unwrap_or(last);
         context.ui.write(|out| match &mut pieces {
@@ -231,7 +232,7 @@ fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<()
         })?;
         Ok(!context.ui.is_closed())
     })?;
-    let rest = pieces.map(TextPieces::end).unwrap_or_default();
+    let rest = pieces.map(TextDecoder::end).unwrap_or_default();
     context.ui.write(|out| out.write_all(rest.as_bytes()))?;
     context.ui.write(|out| if last == b'\n' { Ok(()) } else { out.write_all(b"\n") })
 }
@@ -268,7 +269,7 @@ fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Ra
     context.ui.write(|out| out.write_all(b"\""))?;
     if args.text {
         context.ui.write(|out| out.write_all(b",\"text\":\""))?;
-        let mut pieces = TextPieces::default();
+        let mut pieces = TextDecoder::default();
         each_of_text(source, range, |bytes| {
             context.ui.write(|out| write_within_string(out, &pieces.feed(bytes)))?;
             Ok(!context.ui.is_closed())
@@ -296,7 +297,7 @@ fn stream(
     mut show: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
 ) -> Result<(), Error> {
     let mut begun = false;
-    contents::each_bytes(source, range, |bytes| {
+    contents::for_each_chunk(source, range, |bytes| {
         context.ui.write(|out| {
             // With the first bytes: where none can be read there is no beginning before the error.
             if !std::mem::replace(&mut begun, true) {

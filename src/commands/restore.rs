@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, describe, record_columns, taken_back};
-use crate::act::{self, Address, Change, Creation, Opened, Unfinished, Use};
+use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Target, path_text};
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     }
     let (owner, group) = args.given.ids(&context.system)?;
     let interrupts = Interrupts::watch()?;
-    let sidecar = read_sidecar(&Sidecar::beside(&args.file))?;
+    let sidecar = read_sidecar(&Sidecar::path_for(&args.file))?;
     let recorded = &sidecar.segment;
     let file = contents::open_nonblocking(&args.file).map_err(|error| unreadable(&args.file, &error, "open"))?;
     let data = verified(context, &args.file, &file, &sidecar)?;
@@ -157,19 +157,19 @@ fn start_guard(context: &mut Context) -> Option<Guard> {
 
 /// Writes the contents: all data of the file, or no more of it than there is beside zeros. Returns their checksum.
 fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<String, Error> {
-    let purpose = if args.hold { Use::Holding } else { Use::Passing };
+    let purpose = if args.hold { Lifetime::Persistent } else { Lifetime::Transient };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Address::Any, false, purpose)?;
     let mut bar = context.ui.progress("restoring", Some(made.size));
     let unread = |error| unreadable(&args.file, &error, "read");
     let progress = &mut |bytes| bar.advance(bytes);
     let checksum = contents::copy_from_file(&context.system, &attachment, file, whole, unread, progress)?;
     drop(bar);
-    act::detached(&context.system, attachment)?;
+    act::detach_checked(&context.system, attachment)?;
     Ok(checksum)
 }
 
 /// Tells what was made, and keeps it.
-fn report(context: &mut Context, made: Unfinished, holder: Option<StartedHolder>) -> Result<Exit, Error> {
+fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHolder>) -> Result<Exit, Error> {
     let record = look(context, made.id(), Needs::RECORD)?;
     context.ui.status(&format!("restored {}; its id, creator, times and pids are new", describe(&record)));
     let pid = holder.as_ref().map(StartedHolder::pid);
@@ -254,7 +254,7 @@ fn verified(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> R
     }
     let mut bar = context.ui.progress("verifying", Some(size));
     let unread = |error| unreadable(path, &error, "read");
-    let (checksum, data) = contents::sum_of_file(file, size, unread, &mut |bytes| bar.advance(bytes))?;
+    let (checksum, data) = contents::checksum_of_file(file, size, unread, &mut |bytes| bar.advance(bytes))?;
     drop(bar);
     if checksum != sidecar.checksum.value {
         return Err(wrong("its checksum is another one".to_owned()));

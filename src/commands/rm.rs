@@ -84,7 +84,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
         match act::remove(&context.system, &segment, how) {
             Ok(outcome) => {
                 say(args, context, &segment, outcome)?;
-                removed.push(Removed { segment, outcome: outcome.word(), why: String::new() });
+                removed.push(Removed { segment, outcome: outcome.as_str(), why: String::new() });
             }
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
             Err(error) => {

@@ -157,7 +157,7 @@ fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachmen
             context.ui.warning(&format!(
                 "{count} {attachments} of segment {id} cannot be seen: {} ({})",
                 reason.meaning(),
-                reason.word()
+                reason.as_str()
             ));
             if *reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
                 context.ui.hint(&format!("root sees more: `sudo shmadm who {}`", segment.id));

@@ -11,10 +11,10 @@ use clap::Args;
 
 use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
-use crate::act::{self, Address, Attachment, Use};
+use crate::act::{self, Address, Attachment, Lifetime};
 use crate::contents::{self, Allocation, Range, Received, ValueType};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_size, parse_whole, path_text};
+use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_integer, parse_size, path_text};
 use crate::process::Interrupts;
 use crate::query::resolve;
 use crate::render::Object;
@@ -136,7 +136,7 @@ pub(crate) fn mark_negative_numbers(arguments: &[OsString]) -> Vec<OsString> {
 
 /// Tells whether a text is a number, whole or not.
 fn is_number(text: &str) -> bool {
-    text.parse::<f64>().is_ok() || parse_whole(text).is_ok()
+    text.parse::<f64>().is_ok() || parse_integer(text).is_ok()
 }
 
 /// Finds out what is to be written, and opens it.
@@ -216,7 +216,8 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     let id = segment.id;
     Range::within(id, segment.size, args.offset, source.length())?;
     context.warn_of_lost_record(&segment);
-    let attachment = act::attach(&context.system, &segment, Access::ReadWrite, Address::Any, false, Use::Passing)?;
+    let attachment =
+        act::attach(&context.system, &segment, Access::ReadWrite, Address::Any, false, Lifetime::Transient)?;
     let range = Range::within(id, attachment.size(), args.offset, source.length())?;
     // Of what may take long, the terminal is left clean.
     let interrupts = Interrupts::watch()?;
@@ -239,7 +240,7 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
         }
     };
     drop(bar);
-    act::detached(&context.system, attachment)?;
+    act::detach_checked(&context.system, attachment)?;
     // Whoever interrupts an input ends it, too: what has come of it is not the whole.
     interrupts.check()?;
     report(args, context, id, range, received)
@@ -275,7 +276,7 @@ fn write_sparse(
         contents::receive_sparse(&context.system, &target, range, input.as_fd(), &mut |bytes| bar.advance(bytes))?;
     drop(bar);
     if let Some(attachment) = target.into_attachment() {
-        act::detached(&context.system, attachment)?;
+        act::detach_checked(&context.system, attachment)?;
     }
     interrupts.check()?;
     report(args, context, id, range, received)

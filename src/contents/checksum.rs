@@ -1,49 +1,48 @@
-//! The checksum of contents, for which holes cost nothing.
+//! The checksum of contents. Holes are not read, and have the same checksum as zeros.
 
-/// Bytes of a block.
 pub(super) const BLOCK: usize = 4096;
-/// The name by which a file says how its checksum was made.
+/// The name of the algorithm in the record of a dump.
 pub(crate) const ALGORITHM: &str = "blake3-blocks";
 
-/// BLAKE3 over the BLAKE3 of those blocks of 4096 bytes, the last one as long as it is, that have a byte other than zero,
-/// each behind the block's offset as 64 bits, the lowest first: so it is the same whether zeros are holes or not, and
-/// holes are not read. Blocks by themselves, since their chunks can be hashed side by side.
+/// BLAKE3 over one entry for each block of 4096 bytes that has a nonzero byte, in ascending order. An entry is the offset
+/// of the block as a 64-bit little-endian number, followed by the BLAKE3 hash of the block. The last block can be shorter.
+/// Blocks are hashed separately, so that threads can hash them in parallel.
 #[derive(Debug, Default)]
 pub(super) struct Checksum(blake3::Hasher);
 
-/// What the checksum is made of, for some of the blocks; different ones can be gathered side by side.
+/// The entries of some blocks. Threads collect them independently.
 #[derive(Debug, Default)]
 pub(super) struct Digests(Vec<u8>);
 
 impl Digests {
-    /// Adds bytes that stand at an offset, which is a multiple of a block.
+    /// Adds bytes at an offset that is a multiple of the block size.
     pub(super) fn add(&mut self, offset: u64, bytes: &[u8]) {
-        for (place, block) in blocks(offset, bytes) {
-            self.0.extend_from_slice(&place.to_le_bytes());
+        for (start, block) in blocks(offset, bytes) {
+            self.0.extend_from_slice(&start.to_le_bytes());
             self.0.extend_from_slice(blake3::hash(block).as_bytes());
         }
     }
 }
 
 impl Checksum {
-    /// Adds blocks that lie behind all that were added before.
+    /// Adds entries, whose offsets must be higher than those of all entries before.
     pub(super) fn add(&mut self, digests: &Digests) {
         self.0.update(&digests.0);
     }
 
-    /// Gives it in hexadecimal.
+    /// Returns the checksum in hexadecimal.
     pub(super) fn end(&self) -> String {
         self.0.finalize().to_hex().to_string()
     }
 }
 
-/// Gives the blocks that have a byte other than zero, each with its offset, of bytes that stand at an offset.
+/// Returns the blocks with a nonzero byte, each with its offset.
 fn blocks(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let blocks = (offset..).step_by(BLOCK).zip(bytes.chunks(BLOCK));
     blocks.filter(|(_, block)| !is_zero(block))
 }
 
-/// Gives what lies between blocks of zeros, each with its offset, of bytes that stand at an offset.
+/// Returns the runs of blocks with a nonzero byte, each with its offset.
 pub(super) fn runs(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -51,13 +50,12 @@ pub(super) fn runs(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8
         let before = rest.chunks(BLOCK).take_while(|block| is_zero(block)).count() * BLOCK;
         let rest = rest.get(before..)?;
         let length = rest.chunks(BLOCK).take_while(|block| !is_zero(block)).map(<[u8]>::len).sum();
-        let place = start + before;
-        start = place + length;
-        (length > 0).then(|| (offset + place as u64, &rest[..length]))
+        let run = start + before;
+        start = run + length;
+        (length > 0).then(|| (offset + run as u64, &rest[..length]))
     })
 }
 
-/// Tells whether a block is all zeros.
 fn is_zero(block: &[u8]) -> bool {
     block.iter().all(|byte| *byte == 0)
 }
@@ -67,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zeros_count_for_nothing_and_places_count() {
+    fn the_checksum_depends_on_offsets_but_not_on_zeros() {
         let sum = |parts: &[(u64, &[u8])]| {
             let mut sum = Checksum::default();
             for (offset, bytes) in parts {
@@ -84,7 +82,7 @@ mod tests {
         assert_ne!(sum(&[(0, block)]), sum(&[(4096, block)]));
         assert_ne!(sum(&[(0, block)]), sum(&[]));
         assert_eq!(sum(&[(0, &[0; 5000])]), sum(&[]));
-        // What everybody can make again.
+        // As documented.
         let mut hasher = blake3::Hasher::new();
         hasher.update(&4096_u64.to_le_bytes());
         hasher.update(blake3::hash(block).as_bytes());
@@ -92,15 +90,15 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_what_lies_between_blocks_of_zeros() {
+    fn runs_exclude_blocks_of_zeros() {
         let spans = |bytes: &[u8]| {
             let span = |(offset, run): (u64, &[u8])| (offset - 4096, run.len());
             runs(4096, bytes).map(span).collect::<Vec<_>>()
         };
         let mut bytes = vec![0; 6 * BLOCK + 10];
         assert_eq!(spans(&bytes), []);
-        for place in [BLOCK, 2 * BLOCK + 9, 4 * BLOCK - 1, 6 * BLOCK + 9] {
-            bytes[place] = 1;
+        for index in [BLOCK, 2 * BLOCK + 9, 4 * BLOCK - 1, 6 * BLOCK + 9] {
+            bytes[index] = 1;
         }
         assert_eq!(spans(&bytes), [(4096, 3 * BLOCK), (6 * 4096, 10)]);
         assert_eq!(spans(&[1]), [(0, 1)]);

@@ -1,4 +1,4 @@
-//! Where a segment lives: which parts are in memory, which in swap, and which were never touched.
+//! Finds which parts of a segment are resident, swapped or holes.
 
 use super::source::resident;
 use super::transfer::failed;
@@ -7,16 +7,13 @@ use crate::error::Error;
 use crate::model::{Extent, Residence, Segment};
 use crate::query::{Swap, System};
 
-/// Gathers the extents of a whole segment, without touching any of it.
-///
-/// # Errors
-/// lseek(2) or mincore(2).
+/// Returns the extents of a segment, without touching its memory.
 pub(crate) fn extents(system: &System, source: &Source, segment: &Segment) -> Result<Vec<Extent>, Error> {
     let size = source.size();
     let mut map = Map { extents: Vec::new() };
     let all = |residence| vec![Extent { offset: 0, length: size, residence }];
     if source.is_huge(system) {
-        // Neither lseek nor mincore knows of huge pages that others have touched: it can be told how many there are.
+        // Neither lseek nor mincore shows huge pages that only other processes have touched. Their number is known.
         return Ok(match source.resident().or(segment.rss) {
             Some(0) => all(Residence::Untouched),
             Some(bytes) if bytes >= size => all(Residence::Resident),
@@ -24,10 +21,10 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Segment) -> Re
         });
     }
     let before = Swap::now(system, segment.id);
-    // Only of what is there is it asked where, since that takes time for each page.
+    // Called only for data, since mincore takes time for each page.
     let resident = |offset, end| {
         let found = source.attachment().map(|attachment| resident(system, attachment, Range { offset, end }));
-        found.transpose().map_err(|errno| failed(segment.id, offset, "look at", errno, "mincore"))
+        found.transpose().map_err(|errno| failed(segment.id, offset, "inspect", errno, "mincore"))
     };
     let has_file = source.file().is_some();
     let missing = if has_file { Residence::Swapped } else { Residence::Untouched };
@@ -38,7 +35,7 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Segment) -> Re
             Part::Hole(end) => map.push(offset, end, Residence::Untouched),
             Part::Data(end) => match resident(offset, end)? {
                 Some(resident) => map.split(offset, end, &resident, missing),
-                // Without an attachment of ours, what is there is in memory where nothing is in swap.
+                // Without an attachment of this process there is no mincore. If nothing is swapped, data is resident.
                 None if segment.swap == Some(0) => map.push(offset, end, Residence::Resident),
                 None => map.push(offset, end, Residence::Unknown),
             },
@@ -46,21 +43,19 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Segment) -> Re
         offset = part.end();
     }
     if !has_file && !before.rules_out(Swap::now(system, segment.id)) {
-        // What is not in memory may be in swap.
+        // Pages that are not resident may be in swap.
         let absent = map.extents.iter_mut().filter(|extent| extent.residence == Residence::Untouched);
         absent.for_each(|extent| extent.residence = Residence::Unknown);
     }
     Ok(map.extents)
 }
 
-/// Extents as they are found, those of one kind joined.
+/// Collects extents, and merges adjacent ones with the same residence.
 struct Map {
-    /// What was found.
     extents: Vec<Extent>,
 }
 
 impl Map {
-    /// Adds a part.
     fn push(&mut self, offset: u64, end: u64, residence: Residence) {
         if end <= offset {
             return;
@@ -71,7 +66,7 @@ impl Map {
         }
     }
 
-    /// Adds a part of which some pages are in memory.
+    /// Adds a range in which the given parts are resident, and the others have the residence `missing`.
     fn split(&mut self, offset: u64, end: u64, resident: &[(u64, u64)], missing: Residence) {
         let mut offset = offset;
         let first = resident.partition_point(|(_, until)| *until <= offset);
@@ -92,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_in_memory_divides_what_is_there() {
+    fn resident_parts_split_an_extent() {
         let mut map = Map { extents: Vec::new() };
         map.push(0, 10, Residence::Untouched);
         map.split(10, 50, &[(0, 12), (20, 30), (45, 90)], Residence::Swapped);

@@ -1,4 +1,4 @@
-//! The integer of the demo, at offset 0.
+//! The demo's integer at offset 0, with volatile access.
 
 use super::Range;
 use super::transfer::{failed, fault};
@@ -6,27 +6,19 @@ use crate::error::Error;
 use crate::sys::Attachment;
 
 /// Reads the native 32-bit integer at offset 0.
-///
-/// # Errors
-/// The segment has no room for one.
 pub(crate) fn load(attachment: &mut Attachment) -> Result<i32, Error> {
     let id = attachment.id();
     attachment.load_i32().map_err(|errno| failed(id, 0, "read", errno, "load"))
 }
 
 /// Writes a native 32-bit integer at offset 0.
-///
-/// # Errors
-/// The segment has no room for one.
 pub(crate) fn store(attachment: &mut Attachment, value: i32) -> Result<(), Error> {
     let id = attachment.id();
     attachment.store_i32(value).map_err(|errno| failed(id, 0, "write", errno, "store"))
 }
 
-/// Copies a short range out of an attachment. A page that cannot be had is an error to a copy, and a signal to a load.
-///
-/// # Errors
-/// A page cannot be had.
+/// Copies a short range out of an attachment. If a page cannot be allocated, a copy fails with EFAULT, whereas a load would
+/// raise SIGBUS.
 pub(crate) fn copy(attachment: &Attachment, range: Range) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; usize::try_from(range.length()).unwrap_or(0)];
     let copied = attachment.copy_out(range.offset, &mut bytes);

@@ -1,4 +1,9 @@
-//! Bytes into and out of an attached segment.
+//! Copies bytes into and out of attached segments.
+//!
+//! No reference or slice to shared memory exists anywhere: other processes write it at any time, so that would be undefined
+//! behaviour, and touching a missing huge page raises SIGBUS. The kernel copies instead. read(2), write(2), splice(2) and
+//! vmsplice(2) take an address and a length that were checked against the size, and fail with EFAULT if a page cannot be
+//! allocated. Bytes that are needed in this process's memory, such as for a hex dump, pass through a private pipe.
 
 mod checksum;
 mod dump;
@@ -14,11 +19,11 @@ mod workers;
 mod write;
 
 pub(crate) use checksum::ALGORITHM;
-pub(crate) use dump::{copy_from_file, copy_to_file, sum_of_file};
+pub(crate) use dump::{checksum_of_file, copy_from_file, copy_to_file};
 pub(crate) use extents::extents;
 pub(crate) use integer::{copy, load, store};
 pub(crate) use range::Range;
-pub(crate) use read::{Piece, each_bytes, each_piece, send, send_sparse};
+pub(crate) use read::{Piece, for_each_chunk, for_each_piece, send, send_sparse};
 pub(crate) use source::{Allocation, Part, Source};
 pub(crate) use sparse::receive_sparse;
 pub(crate) use value::{Decoder, ValueType, encode};
@@ -26,5 +31,5 @@ pub(crate) use write::{Received, copy_in, fill, receive};
 
 pub(crate) use crate::sys::{open_nonblocking, stdin_is_closed};
 
-/// Is told of so many bytes more that are done, holes included, as they are.
+/// A callback that receives the number of bytes, holes included, that were processed since the last call.
 pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64);

@@ -1,52 +1,46 @@
-//! A part of a segment.
+//! A range of bytes within a segment.
 
 use crate::error::{Error, Kind};
 use crate::model::{ShmId, Size};
 
-/// Bytes of a segment, known to lie within it.
+/// A range that was checked against the size of its segment. `end` is exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
-    /// The first byte.
     pub(crate) offset: u64,
-    /// The byte behind the last.
     pub(crate) end: u64,
 }
 
 impl Range {
-    /// Takes `length` bytes from `offset` on, or all that follow it.
+    /// Returns the range of `length` bytes at `offset`, or up to the end of the segment.
     ///
     /// # Errors
-    /// The range leaves the segment.
+    /// Fails if the range exceeds the segment.
     pub(crate) fn within(id: ShmId, size: u64, offset: u64, length: Option<u64>) -> Result<Self, Error> {
-        let outside = |message: String| {
-            Err(Error::new(Kind::Failed, message)
-                .target(id.to_string())
-                .cause(format!("segment {id} has {}, offsets 0 to {}", Size(size), size.saturating_sub(1)))
-                .hint(format!("`shmadm stat {id}` shows its size")))
+        let exceeds = |what: String| {
+            let message = format!("{what} exceeds segment {id} ({})", Size(size));
+            Err(Error::new(Kind::Failed, message).target(id.to_string()))
         };
         if offset > size {
-            return outside(format!("offset {offset} is outside of segment {id}"));
+            return exceeds(format!("offset {offset}"));
         }
-        match length.map_or(Some(size), |length| offset.checked_add(length)) {
-            Some(end) if end <= size => Ok(Self { offset, end }),
-            _ => outside(format!(
-                "{} from offset {offset} on reach outside of segment {id}",
-                Size(length.unwrap_or_default())
-            )),
+        // In 128 bits, so that the sum cannot wrap.
+        let end = length.map_or(u128::from(size), |length| u128::from(offset) + u128::from(length));
+        match u64::try_from(end) {
+            Ok(end) if end <= size => Ok(Self { offset, end }),
+            _ => exceeds(format!("range {offset}..{end}")),
         }
     }
 
-    /// Gives the number of bytes.
     pub(crate) fn length(self) -> u64 {
         self.end - self.offset
     }
 
-    /// Cuts the range into pieces of at most so many bytes, each with its offset.
-    pub(super) fn pieces(self, most: usize) -> impl Iterator<Item = (u64, usize)> {
+    /// Splits the range into pieces of at most `max` bytes, as pairs of offset and length.
+    pub(super) fn pieces(self, max: usize) -> impl Iterator<Item = (u64, usize)> {
         let mut offset = self.offset;
         std::iter::from_fn(move || {
             let left = self.end - offset;
-            let piece = usize::try_from(left).map_or(most, |left| left.min(most));
+            let piece = usize::try_from(left).map_or(max, |left| left.min(max));
             let start = offset;
             offset += piece as u64;
             (piece > 0).then_some((start, piece))
@@ -59,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_stay_within_the_segment_and_nothing_wraps() {
+    fn a_range_outside_the_segment_is_refused_and_does_not_wrap() {
         let id = ShmId::new(5).unwrap();
         let range = |offset, length| Range::within(id, 100, offset, length).ok().map(|range| (range.offset, range.end));
         assert_eq!(range(0, None), Some((0, 100)));
@@ -70,6 +64,8 @@ mod tests {
         assert_eq!(range(10, Some(91)), None);
         assert_eq!(range(10, Some(u64::MAX)), None);
         assert_eq!(range(u64::MAX, Some(0)), None);
+        let error = Range::within(id, 1 << 16, 0, Some(1 << 20)).unwrap_err();
+        assert_eq!(error.message, "range 0..1048576 exceeds segment 5 (64 KiB)");
     }
 
     #[test]

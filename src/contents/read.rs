@@ -1,4 +1,8 @@
-//! Bytes out of a segment.
+//! Reads bytes from a segment.
+//!
+//! Large output uses the first method that works: splice(2) from the file behind the segment, vmsplice(2) if the output is
+//! a pipe, and otherwise write(2) from the mapping. If the kernel or a sandbox refuses one, the next is tried. The
+//! segment as a whole is never copied into this process's memory.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -9,35 +13,31 @@ use crate::error::{Error, Kind};
 use crate::query::System;
 use crate::sys::{self, Attachment, Errno, SparseFile, splice, widen_pipe};
 
-/// How much is copied into our memory at once.
+/// The size of the buffer.
 const PIECE: usize = 64 << 10;
-/// What stands for holes.
+/// The bytes written for holes.
 static ZEROS: [u8; PIECE] = [0; PIECE];
-/// How much one call moves to a descriptor; also how far ahead pages are mapped.
-const BULK: usize = 8 << 20;
-/// The room that a pipe is given, so that fewer calls fill it (the limit of an unprivileged user, pipe(7)).
-const PIPE_ROOM: i32 = 1 << 20;
+/// The most bytes of one call, and how far ahead pages are mapped.
+const MAX_TRANSFER: usize = 8 << 20;
+/// The size of a pipe, enlarged so that fewer calls fill it. It is the limit of an unprivileged user, pipe(7).
+const PIPE_SIZE: i32 = 1 << 20;
 
 /// A piece of contents.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Piece<'a> {
-    /// Bytes that are there.
     Bytes(&'a [u8]),
-    /// So many zeros, for which no memory was ever taken.
+    /// The length of a hole, which reads as zeros.
     Hole(u64),
 }
 
-/// Shows a range piece by piece, each of which `visit` sees with its offset, until it says no.
-///
-/// # Errors
-/// A page cannot be had, or whatever `visit` says.
-pub(crate) fn each_piece(
+/// Calls `visit` with each piece of a range and its offset, until it returns false.
+pub(crate) fn for_each_piece(
     source: &Source,
     range: Range,
     mut visit: impl FnMut(u64, Piece<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let room = usize::try_from(range.length()).map_or(PIECE, |length| length.min(PIECE));
-    let mut buffer = vec![0; room];
+    let size = usize::try_from(range.length()).map_or(PIECE, |length| length.min(PIECE));
+    let mut buffer = vec![0; size];
     let mut offset = range.offset;
     while offset < range.end {
         interrupted()?;
@@ -49,7 +49,7 @@ pub(crate) fn each_piece(
                 }
             }
             Part::Data(end) => {
-                for (start, length) in (Range { offset, end }).pieces(room) {
+                for (start, length) in (Range { offset, end }).pieces(size) {
                     interrupted()?;
                     source.copy_out(start, &mut buffer[..length])?;
                     if !visit(start, Piece::Bytes(&buffer[..length]))? {
@@ -63,16 +63,13 @@ pub(crate) fn each_piece(
     Ok(())
 }
 
-/// Shows a range as bytes alone, in which a hole is zeros, until `visit` says no.
-///
-/// # Errors
-/// As with [`each_piece`].
-pub(crate) fn each_bytes(
+/// Like [`for_each_piece`], but passes zeros for holes.
+pub(crate) fn for_each_chunk(
     source: &Source,
     range: Range,
     mut visit: impl FnMut(&[u8]) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    each_piece(source, range, |offset, piece| match piece {
+    for_each_piece(source, range, |offset, piece| match piece {
         Piece::Bytes(bytes) => visit(bytes),
         Piece::Hole(length) => {
             let hole = Range { offset, end: offset + length };
@@ -87,24 +84,21 @@ pub(crate) fn each_bytes(
     })
 }
 
-/// The ways to get many bytes to a descriptor, the fastest first.
-enum Way<'a> {
-    /// From the segment's memory opened as a file, to a pipe, without a copy.
+/// The methods to write bytes to a descriptor, fastest first.
+enum Transfer<'a> {
+    /// From the file behind the segment to a pipe, without a copy.
     Splice(BorrowedFd<'a>),
     /// From the mapping to a pipe, without a copy.
-    Lend(&'a Attachment),
-    /// From the mapping to anything.
+    Vmsplice(&'a Attachment),
+    /// From the mapping to any file.
     Write(&'a Attachment),
-    /// Through our memory.
+    /// Through a buffer.
     Copy,
 }
 
-/// Sends a range to a descriptor, without a detour through our memory where that can be; gives how many bytes went.
+/// Writes a range to a descriptor, and returns the number of bytes written.
 ///
-/// A reader that has gone away ends it early, and is no failure. Holes are sent as zeros, and no memory is taken.
-///
-/// # Errors
-/// A page cannot be had, or the descriptor takes no more.
+/// A closed pipe (EPIPE) ends it early and is not an error. Holes are written as zeros and not allocated.
 pub(crate) fn send(
     system: &System,
     source: &Source,
@@ -115,8 +109,8 @@ pub(crate) fn send(
     let mut sender = Sender::new(system, source, to, progress);
     let mut offset = range.offset;
     while offset < range.end {
-        // A file gives zeros for its holes by itself.
-        let whole = matches!(sender.way, Way::Splice(_));
+        // A file returns zeros for its holes.
+        let whole = matches!(sender.transfer, Transfer::Splice(_));
         let part = if whole { Part::Data(range.end) } else { source.part(offset, range.end)? };
         let reached = match part {
             Part::Data(end) => sender.data(offset, end)?,
@@ -130,10 +124,10 @@ pub(crate) fn send(
     Ok(range.length())
 }
 
-/// Sends the data of a range to a file from where that stands on, and leaves holes in it as holes.
+/// Writes a range to a file at its current position, and leaves holes as holes.
 ///
 /// # Errors
-/// As with [`send`], and where the file has bytes behind that place, which holes would leave standing.
+/// Fails if the file has data after that position, which would show through the holes.
 pub(crate) fn send_sparse(
     system: &System,
     source: &Source,
@@ -142,12 +136,14 @@ pub(crate) fn send_sparse(
     progress: Progress<'_>,
 ) -> Result<(), Error> {
     let cannot = |errno| {
-        let error = Error::new(Kind::Failed, "cannot leave holes in standard output").os(errno, "lseek");
+        let error = Error::new(Kind::Failed, "cannot write a sparse file to standard output").os(errno, "lseek");
         match errno {
-            Errno::ESPIPE => error.cause("--sparse wants a file, which a pipe and a terminal are not"),
-            Errno::EINVAL => error.cause("standard output only appends (>>), or no file there can be so large"),
+            Errno::ESPIPE => error.cause("--sparse requires a file, not a pipe or a terminal"),
+            Errno::EINVAL => {
+                error.cause("standard output is in append mode (>>), or the file system has no files of this size")
+            }
             Errno::EEXIST => {
-                error.cause("the file goes on behind that place, where holes would leave old bytes standing")
+                error.cause("the file has data after the current position, which holes would not overwrite")
             }
             _ => error,
         }
@@ -159,7 +155,7 @@ pub(crate) fn send_sparse(
     while offset < range.end {
         let part = source.part(offset, range.end)?;
         let reached = match part {
-            // Which huge pages there are is not told: what is zeros is left out.
+            // Which huge pages exist is unknown, so zeros become holes.
             Part::Data(end) if huge => {
                 sender.without_zeros(offset, end, |bytes| file.skip(bytes).map_err(cannot))?;
                 end
@@ -176,71 +172,65 @@ pub(crate) fn send_sparse(
     file.end().map_err(cannot)
 }
 
-/// A descriptor that takes a source's bytes.
+/// Writes the bytes of a source to a descriptor.
 struct Sender<'a> {
-    /// What is asked for the size of a page.
     system: &'a System,
-    /// Where the bytes are.
     source: &'a Source,
-    /// Where they go.
     to: BorrowedFd<'a>,
-    /// How.
-    way: Way<'a>,
-    /// Up to where pages are mapped.
+    transfer: Transfer<'a>,
+    /// The offset up to which pages are mapped.
     mapped: u64,
-    /// How many bytes have gone.
     sent: u64,
-    /// Whether the reader has gone away.
+    /// Whether the pipe is closed (EPIPE).
     closed: bool,
-    /// What is told of how far it has come.
     progress: Progress<'a>,
 }
 
 impl<'a> Sender<'a> {
-    /// Chooses the fastest way that there may be.
+    /// Chooses the fastest method that may work.
     fn new(system: &'a System, source: &'a Source, to: BorrowedFd<'a>, progress: Progress<'a>) -> Self {
-        let way = match (widen_pipe(to, PIPE_ROOM), source.file(), source.attachment()) {
-            // Which huge pages there are the file does not tell, and through the mapping they would all be made.
-            (_, Some(_), _) if source.is_huge(system) => Way::Copy,
-            (true, Some(file), _) => Way::Splice(file.as_fd()),
-            (true, None, Some(attachment)) => Way::Lend(attachment),
-            (false, _, Some(attachment)) => Way::Write(attachment),
-            (_, _, None) => Way::Copy,
+        let transfer = match (widen_pipe(to, PIPE_SIZE), source.file(), source.attachment()) {
+            // Which huge pages exist is unknown, and reading them through the mapping would allocate all.
+            (_, Some(_), _) if source.is_huge(system) => Transfer::Copy,
+            (true, Some(file), _) => Transfer::Splice(file.as_fd()),
+            (true, None, Some(attachment)) => Transfer::Vmsplice(attachment),
+            (false, _, Some(attachment)) => Transfer::Write(attachment),
+            (_, _, None) => Transfer::Copy,
         };
-        Self { system, source, to, way, mapped: 0, sent: 0, closed: false, progress }
+        Self { system, source, to, transfer, mapped: 0, sent: 0, closed: false, progress }
     }
 
-    /// Gives the next way, where one is refused.
-    fn next_way(&self) -> Way<'a> {
-        match (&self.way, self.source.attachment()) {
-            (Way::Splice(_), Some(attachment)) => Way::Lend(attachment),
-            (Way::Lend(attachment), _) => Way::Write(attachment),
-            _ => Way::Copy,
+    /// Returns the method to try after the current one was refused.
+    fn next_transfer(&self) -> Transfer<'a> {
+        match (&self.transfer, self.source.attachment()) {
+            (Transfer::Splice(_), Some(attachment)) => Transfer::Vmsplice(attachment),
+            (Transfer::Vmsplice(attachment), _) => Transfer::Write(attachment),
+            _ => Transfer::Copy,
         }
     }
 
-    /// Sends bytes that are there, at least one of them; gives the offset that was reached.
+    /// Writes data, and returns the offset that was reached.
     fn data(&mut self, start: u64, end: u64) -> Result<u64, Error> {
         let mut offset = start;
         while offset < end && !self.closed {
-            // A signal that came while bytes went has interrupted nothing.
+            // If a call has written bytes, a signal did not make it fail with EINTR.
             interrupted()?;
-            let length = usize::try_from(end - offset).map_or(BULK, |left| left.min(BULK));
-            let (result, call) = match &self.way {
-                Way::Splice(file) => (splice(*file, offset, length, self.to), "splice"),
-                Way::Lend(attachment) | Way::Write(attachment) => {
-                    // Faults in one go are cheaper than page by page; what is asked for is read right after.
+            let length = usize::try_from(end - offset).map_or(MAX_TRANSFER, |left| left.min(MAX_TRANSFER));
+            let (result, call) = match &self.transfer {
+                Transfer::Splice(file) => (splice(*file, offset, length, self.to), "splice"),
+                Transfer::Vmsplice(attachment) | Transfer::Write(attachment) => {
+                    // Mapping pages in one call is faster than one fault per page.
                     if offset >= self.mapped {
                         let page = self.system.page_size();
                         attachment.populate_read(offset - offset % page, length);
                         self.mapped = offset + length as u64;
                     }
-                    match self.way {
-                        Way::Lend(_) => (attachment.vmsplice(offset, length, self.to), "vmsplice"),
+                    match self.transfer {
+                        Transfer::Vmsplice(_) => (attachment.vmsplice(offset, length, self.to), "vmsplice"),
                         _ => (attachment.send(offset, length, self.to), "write"),
                     }
                 }
-                Way::Copy => {
+                Transfer::Copy => {
                     let mut buffer = vec![0; length.min(PIECE)];
                     self.source.copy_out(offset, &mut buffer)?;
                     (sys::write(self.to, &buffer), "write")
@@ -249,13 +239,13 @@ impl<'a> Sender<'a> {
             match result {
                 Ok(count) if count > 0 => {
                     offset += count as u64;
-                    self.went(count);
+                    self.record(count);
                 }
                 Ok(_) | Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS | Errno::EBADF)
-                    if !matches!(self.way, Way::Write(_) | Way::Copy) =>
+                    if !matches!(self.transfer, Transfer::Write(_) | Transfer::Copy) =>
                 {
-                    // The next way looks for holes by itself.
-                    self.way = self.next_way();
+                    // Return, since the next method needs holes and data separated.
+                    self.transfer = self.next_transfer();
                     return Ok(offset);
                 }
                 Err(Errno::EFAULT) => {
@@ -265,13 +255,13 @@ impl<'a> Sender<'a> {
                     });
                 }
                 Ok(_) => return Err(failed(self.source.id(), offset, "read", Errno::EIO, call)),
-                Err(errno) => self.refused(errno, call)?,
+                Err(errno) => self.handle_error(errno, call)?,
             }
         }
         Ok(offset)
     }
 
-    /// Sends bytes of which those are skipped that are zeros.
+    /// Writes data, except blocks of zeros, which are skipped in the output.
     fn without_zeros(
         &mut self,
         start: u64,
@@ -279,24 +269,23 @@ impl<'a> Sender<'a> {
         mut skip: impl FnMut(u64) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut buffer = vec![0; PIECE];
-        for (place, length) in (Range { offset: start, end }).pieces(PIECE) {
+        for (start, length) in (Range { offset: start, end }).pieces(PIECE) {
             let bytes = &mut buffer[..length];
-            self.source.copy_out(place, bytes)?;
-            let mut reached = place;
-            for (offset, run) in runs(place, bytes) {
+            self.source.copy_out(start, bytes)?;
+            let mut reached = start;
+            for (offset, run) in runs(start, bytes) {
                 skip(offset - reached)?;
-                self.all(run)?;
+                self.write_all(run)?;
                 reached = offset + run.len() as u64;
             }
-            let behind = place + length as u64 - reached;
-            skip(behind)?;
+            skip(start + length as u64 - reached)?;
             (self.progress)(length as u64);
         }
         Ok(())
     }
 
-    /// Sends all of some bytes of our memory.
-    fn all(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+    /// Writes all bytes of a buffer.
+    fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() && !self.closed {
             interrupted()?;
             match sys::write(self.to, bytes) {
@@ -304,13 +293,13 @@ impl<'a> Sender<'a> {
                     self.sent += count as u64;
                     bytes = &bytes[count..];
                 }
-                Err(errno) => self.refused(errno, "write")?,
+                Err(errno) => self.handle_error(errno, "write")?,
             }
         }
         Ok(())
     }
 
-    /// Sends zeros for a hole; gives the offset that was reached.
+    /// Writes zeros for a hole, and returns the offset that was reached.
     fn zeros(&mut self, start: u64, end: u64) -> Result<u64, Error> {
         let mut offset = start;
         while offset < end && !self.closed {
@@ -319,22 +308,22 @@ impl<'a> Sender<'a> {
             match sys::write(self.to, &ZEROS[..length]) {
                 Ok(count) => {
                     offset += count as u64;
-                    self.went(count);
+                    self.record(count);
                 }
-                Err(errno) => self.refused(errno, "write")?,
+                Err(errno) => self.handle_error(errno, "write")?,
             }
         }
         Ok(offset)
     }
 
-    /// Takes note of bytes that have gone.
-    fn went(&mut self, count: usize) {
+    /// Records bytes that were written.
+    fn record(&mut self, count: usize) {
         self.sent += count as u64;
         (self.progress)(count as u64);
     }
 
-    /// Takes note of a reader that has gone away, and of a signal.
-    fn refused(&mut self, errno: Errno, call: &'static str) -> Result<(), Error> {
+    /// Handles an error of a write: EPIPE closes the sender, EINTR is checked for a signal.
+    fn handle_error(&mut self, errno: Errno, call: &'static str) -> Result<(), Error> {
         match errno {
             Errno::EPIPE => self.closed = true,
             Errno::EINTR => interrupted()?,

@@ -1,4 +1,4 @@
-//! Bytes into a segment of which zeros stay holes where there are holes.
+//! Writes input to a segment, in which zeros do not allocate holes.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,15 +8,12 @@ use crate::error::Error;
 use crate::query::System;
 use crate::sys::{self, Errno};
 
-/// How much is read at once.
+/// The size of the buffer.
 const PIECE: usize = 256 << 10;
 
-/// Reads a descriptor to its end into a range; zeros that would only fill what was never touched are left out.
+/// Reads a descriptor into a range, but does not write zeros to holes.
 ///
-/// The segment reads the same afterwards as if everything had been written. Holes of an input file are not read.
-///
-/// # Errors
-/// A page cannot be had, or the descriptor cannot be read; the message says how many bytes were written.
+/// The segment reads the same as if everything had been written. Holes of an input file are not read.
 pub(crate) fn receive_sparse(
     system: &System,
     source: &Source,
@@ -37,12 +34,12 @@ pub(crate) fn receive_sparse(
             offset = end;
             continue;
         }
-        // Up to the end of a page of the segment, so that whole pages of zeros are seen.
-        let room = usize::try_from(range.end - offset).map_or(PIECE, |left| left.min(PIECE));
-        let most = room.min(PIECE - usize::try_from(offset % system.page_size()).unwrap_or(0));
+        // End at a page boundary of the segment, so that whole pages of zeros are recognised.
+        let left = usize::try_from(range.end - offset).map_or(PIECE, |left| left.min(PIECE));
+        let max = left.min(PIECE - usize::try_from(offset % system.page_size()).unwrap_or(0));
         let mut filled = 0;
-        while filled < most {
-            match sys::read(from, &mut buffer[filled..most]) {
+        while filled < max {
+            match sys::read(from, &mut buffer[filled..max]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(Errno::EINTR) => interrupted()?,
@@ -65,16 +62,16 @@ pub(crate) fn receive_sparse(
     }
 }
 
-/// Gives how many bytes of a hole are next in an input; `None` if it is no file, or at its end.
+/// Returns the length of the hole at the current position of an input, or `None` if it is not a file or at its end.
 fn hole_ahead(from: BorrowedFd<'_>) -> Option<u64> {
     let (position, size) = sys::position_and_size(from)?;
     let data = sys::next_data(from, position).ok()?.map_or(size, |(start, _)| start);
-    // Looking has moved the place.
+    // SEEK_DATA has moved the position.
     sys::seek_to(from, position).ok()?;
     Some(data.saturating_sub(position)).filter(|_| position < size)
 }
 
-/// Writes bytes, pages of zeros aside.
+/// Writes bytes, except pages of zeros over holes.
 fn put(source: &Source, offset: u64, bytes: &[u8], page: usize) -> Result<(), Error> {
     let mut start = 0;
     while start < bytes.len() {
@@ -84,29 +81,29 @@ fn put(source: &Source, offset: u64, bytes: &[u8], page: usize) -> Result<(), Er
         while end < bytes.len() && is_zero(bytes, offset, end, page) == zeros {
             end = page_end(bytes, offset, end, page);
         }
-        let place = offset + start as u64;
+        let position = offset + start as u64;
         if zeros {
-            zero(source, place, offset + end as u64)?;
+            zero(source, position, offset + end as u64)?;
         } else {
-            copy(source, place, &bytes[start..end])?;
+            copy(source, position, &bytes[start..end])?;
         }
         start = end;
     }
     Ok(())
 }
 
-/// Gives where the page ends in which a byte will lie.
+/// Returns the index in `bytes` at which the page that contains index `start` ends.
 fn page_end(bytes: &[u8], offset: u64, start: usize, page: usize) -> usize {
     let into = usize::try_from((offset + start as u64) % page as u64).unwrap_or(0);
     bytes.len().min(start + page - into)
 }
 
-/// Tells whether the rest of that page is zeros.
+/// Returns whether the rest of that page is zeros.
 fn is_zero(bytes: &[u8], offset: u64, start: usize, page: usize) -> bool {
     bytes[start..page_end(bytes, offset, start, page)].iter().all(|byte| *byte == 0)
 }
 
-/// Makes a range read as zeros, without touching what does so already.
+/// Writes zeros to the data of a range, and skips its holes.
 fn zero(source: &Source, start: u64, end: u64) -> Result<(), Error> {
     let zeros = vec![0; PIECE];
     let mut offset = start;
@@ -114,8 +111,8 @@ fn zero(source: &Source, start: u64, end: u64) -> Result<(), Error> {
         interrupted()?;
         let part = source.part(offset, end)?;
         if let Part::Data(until) = part {
-            for (place, length) in (Range { offset, end: until }).pieces(PIECE) {
-                copy(source, place, &zeros[..length])?;
+            for (start, length) in (Range { offset, end: until }).pieces(PIECE) {
+                copy(source, start, &zeros[..length])?;
             }
         }
         offset = part.end();
@@ -123,7 +120,6 @@ fn zero(source: &Source, start: u64, end: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Copies bytes in.
 fn copy(source: &Source, offset: u64, bytes: &[u8]) -> Result<(), Error> {
     match source.attachment() {
         Some(attachment) => copy_in(attachment, offset, bytes),

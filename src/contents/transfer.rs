@@ -1,37 +1,34 @@
-//! What the loops of reading and writing share.
+//! Errors that the copy loops share.
 
 use crate::error::{Error, Kind};
 use crate::model::ShmId;
 use crate::query::{explain_missing_huge_page, huge_page_size_at};
 use crate::sys::{self, Attachment, Errno};
 
-/// Makes the error of a copy that failed at an offset.
-pub(super) fn failed(id: ShmId, offset: u64, doing: &str, errno: Errno, call: &'static str) -> Error {
-    let error = Error::new(Kind::Failed, format!("cannot {doing} segment {id} at offset {offset}"))
+/// Returns the error of a copy that failed at an offset.
+pub(super) fn failed(id: ShmId, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
+    let error = Error::new(Kind::Failed, format!("cannot {verb} segment {id} at offset {offset}"))
         .os(errno, call)
         .target(id.to_string());
     match errno {
         Errno::EFAULT | Errno::ENOMEM | Errno::ENOSPC => error
-            .cause("a page there cannot be had: memory has run out, or what a control group may take of it")
-            .hint("`free -h` shows what there is, `shmadm limits` what segments take"),
+            .cause("cannot allocate a page there: out of memory, or the memory limit of a control group is reached")
+            .hint("show free memory: `free -h`")
+            .hint("show the memory of segments: `shmadm limits`"),
         _ => error,
     }
 }
 
-/// Makes the error of a copy to or from an attachment that failed at an offset: of a huge page it is told which pool is
-/// empty.
-pub(super) fn fault(attachment: &Attachment, offset: u64, doing: &str, errno: Errno, call: &'static str) -> Error {
-    let error = failed(attachment.id(), offset, doing, errno, call);
+/// Returns the error of a copy to or from an attachment. For huge pages, it names the pool that is empty.
+pub(super) fn fault(attachment: &Attachment, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
+    let error = failed(attachment.id(), offset, verb, errno, call);
     match huge_page_size_at(attachment.address()) {
         Some(page) if errno == Errno::EFAULT => explain_missing_huge_page(error, page, None),
         _ => error,
     }
 }
 
-/// Goes on after a signal that asked for nothing, and unwinds after one that asked us to end.
-///
-/// # Errors
-/// The signal.
+/// Fails with `Interrupted` if a signal that ends the program was caught. Other signals are ignored.
 pub(super) fn interrupted() -> Result<(), Error> {
     match sys::caught() {
         Some(signal) => Err(Error::new(Kind::Interrupted(signal), "interrupted")),
@@ -39,8 +36,6 @@ pub(super) fn interrupted() -> Result<(), Error> {
     }
 }
 
-/// Makes the error of an input that cannot be read.
 pub(super) fn unreadable(written: u64, errno: Errno) -> Error {
-    Error::new(Kind::Failed, format!("cannot read the input after {written} bytes, which were written"))
-        .os(errno, "read")
+    Error::new(Kind::Failed, format!("cannot read the input ({written} bytes were written)")).os(errno, "read")
 }

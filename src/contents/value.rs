@@ -1,48 +1,34 @@
-//! Numbers in a segment, in the machine's byte order.
+//! Typed numbers in a segment, in native byte order.
 
 use std::fmt;
 use std::io::{self, Write};
 
-/// The types of numbers that can be read and written.
+/// The argument of `--type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ValueType {
-    /// 8 bits, unsigned.
     U8,
-    /// 16 bits, unsigned.
     U16,
-    /// 32 bits, unsigned.
     U32,
-    /// 64 bits, unsigned.
     U64,
-    /// 8 bits, signed.
     I8,
-    /// 16 bits, signed.
     I16,
-    /// 32 bits, signed.
     I32,
-    /// 64 bits, signed.
     I64,
-    /// IEEE 754 single precision.
     F32,
-    /// IEEE 754 double precision.
     F64,
 }
 
 /// A number that was read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
-    /// Of an unsigned type.
     Unsigned(u64),
-    /// Of a signed type.
     Signed(i64),
-    /// Single precision, kept so that its shortest form is shown.
+    /// An f32, not widened to f64: its shortest decimal form would get longer.
     Single(f32),
-    /// Double precision.
     Double(f64),
 }
 
 impl ValueType {
-    /// Every type with its name.
     pub(crate) const ALL: [(&'static str, Self); 10] = [
         ("u8", Self::U8),
         ("u16", Self::U16),
@@ -56,18 +42,33 @@ impl ValueType {
         ("f64", Self::F64),
     ];
 
-    /// Gives the name.
     pub(crate) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, each)| *each == self).map_or("", |(name, _)| name)
     }
 
-    /// Gives the number of bytes.
+    /// Returns the size in bytes.
     pub(crate) const fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,
             Self::U16 | Self::I16 => 2,
             Self::U32 | Self::I32 | Self::F32 => 4,
             Self::U64 | Self::I64 | Self::F64 => 8,
+        }
+    }
+
+    /// Describes the numbers of this type, for error messages.
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::U8 => "expected 0 to 255",
+            Self::U16 => "expected 0 to 65535",
+            Self::U32 => "expected 0 to 4294967295",
+            Self::U64 => "expected 0 to 18446744073709551615",
+            Self::I8 => "expected -128 to 127",
+            Self::I16 => "expected -32768 to 32767",
+            Self::I32 => "expected -2147483648 to 2147483647",
+            Self::I64 => "expected -9223372036854775808 to 9223372036854775807",
+            Self::F32 => "expected a number within the range of a 32-bit float",
+            Self::F64 => "expected a number within the range of a 64-bit float",
         }
     }
 }
@@ -77,7 +78,7 @@ impl fmt::Display for Value {
         match self {
             Self::Unsigned(number) => number.fmt(formatter),
             Self::Signed(number) => number.fmt(formatter),
-            // Debug keeps the exponent of very large and very small ones.
+            // Debug, unlike Display, uses an exponent for very large and very small numbers.
             Self::Single(number) => fmt::Debug::fmt(number, formatter),
             Self::Double(number) => fmt::Debug::fmt(number, formatter),
         }
@@ -85,10 +86,7 @@ impl fmt::Display for Value {
 }
 
 impl Value {
-    /// Writes the number as JSON, which has no NaN and no infinities: these become strings.
-    ///
-    /// # Errors
-    /// The writer's.
+    /// Writes the number as JSON. NaN and infinities, which JSON lacks, are written as strings.
     pub(crate) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Single(number) if !number.is_finite() => write!(out, "\"{number}\""),
@@ -98,22 +96,20 @@ impl Value {
     }
 }
 
-/// What makes numbers of bytes, which may come in pieces that end anywhere.
+/// Decodes numbers from bytes that arrive in pieces of any length.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    /// The numbers' type.
     kind: ValueType,
-    /// The beginning of a number whose end is to come.
+    /// The first bytes of an incomplete number.
     rest: Vec<u8>,
 }
 
 impl Decoder {
-    /// Begins with no bytes.
     pub(crate) fn new(kind: ValueType) -> Self {
         Self { kind, rest: Vec::new() }
     }
 
-    /// Takes more bytes, and gives the numbers that are whole with them.
+    /// Returns the numbers that are complete with these bytes.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
         let joined = [&self.rest, bytes].concat();
         let whole = joined.len() - joined.len() % self.kind.size();
@@ -122,9 +118,8 @@ impl Decoder {
     }
 }
 
-/// Reads the numbers that some bytes are; a rest too short for one is left.
+/// Decodes as many numbers as the bytes contain, and ignores an incomplete one at the end.
 fn decode(kind: ValueType, bytes: &[u8]) -> Vec<Value> {
-    /// Reads numbers of N bytes.
     fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> Value) -> Vec<Value> {
         bytes.as_chunks::<N>().0.iter().map(|chunk| number(*chunk)).collect()
     }
@@ -142,21 +137,17 @@ fn decode(kind: ValueType, bytes: &[u8]) -> Vec<Value> {
     }
 }
 
-/// Appends the bytes of a number that a user typed: decimal, or of whole numbers `0x` hexadecimal.
-///
-/// # Errors
-/// The text is no number of the type.
+/// Appends the bytes of a number as typed by the user: decimal, or for integers also `0x` hexadecimal.
 pub(crate) fn encode(kind: ValueType, text: &str, bytes: &mut Vec<u8>) -> Result<(), String> {
-    let wrong = || format!("{text:?} is no {}", kind.name());
+    let wrong = || format!("invalid {} {text:?}: {}", kind.name(), kind.expected());
     let unsigned = || parse_number(text).ok_or_else(wrong);
     let signed = || {
         let magnitude = |digits| parse_number(digits).map(i128::from);
         let number = text.strip_prefix('-').map_or_else(|| magnitude(text), |digits| magnitude(digits).map(|n| -n));
         number.ok_or_else(wrong)
     };
-    // What is too large to be held would become an infinity, which nobody has asked for.
-    let asked = text.trim_start_matches(['-', '+']).to_ascii_lowercase().starts_with("inf");
-    /// Appends the bytes of a number that fits.
+    // parse() turns a number that is too large into an infinity: accept one only if it was typed.
+    let is_infinity = text.trim_start_matches(['-', '+']).to_ascii_lowercase().starts_with("inf");
     macro_rules! append {
         ($number:expr) => {
             bytes.extend_from_slice(&$number.to_ne_bytes())
@@ -172,19 +163,19 @@ pub(crate) fn encode(kind: ValueType, text: &str, bytes: &mut Vec<u8>) -> Result
         ValueType::I32 => append!(i32::try_from(signed()?).map_err(|_| wrong())?),
         ValueType::I64 => append!(i64::try_from(signed()?).map_err(|_| wrong())?),
         ValueType::F32 => {
-            append!(text.parse::<f32>().ok().filter(|number| asked || !number.is_infinite()).ok_or_else(wrong)?)
+            append!(text.parse::<f32>().ok().filter(|number| is_infinity || !number.is_infinite()).ok_or_else(wrong)?)
         }
         ValueType::F64 => {
-            append!(text.parse::<f64>().ok().filter(|number| asked || !number.is_infinite()).ok_or_else(wrong)?)
+            append!(text.parse::<f64>().ok().filter(|number| is_infinity || !number.is_infinite()).ok_or_else(wrong)?)
         }
     }
     Ok(())
 }
 
-/// Reads a number without sign: decimal without leading zero, or `0x` hexadecimal.
+/// Parses an unsigned number: decimal without a leading zero, or `0x` hexadecimal.
 fn parse_number(text: &str) -> Option<u64> {
     let ambiguous = text.len() > 1 && text.starts_with('0') && !text.starts_with("0x") && !text.starts_with("0X");
-    if ambiguous { None } else { crate::model::parse_whole(text).ok() }
+    if ambiguous { None } else { crate::model::parse_integer(text).ok() }
 }
 
 #[cfg(test)]
@@ -192,19 +183,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Encodes and decodes one number.
-    fn round(kind: ValueType, text: &str) -> Option<String> {
+    /// Encodes and decodes one number, and returns it as JSON.
+    fn round_trip(kind: ValueType, text: &str) -> Option<String> {
         let mut bytes = Vec::new();
         encode(kind, text, &mut bytes).ok()?;
         assert_eq!(bytes.len(), kind.size());
         let mut decoder = Decoder::new(kind);
-        // Byte by byte, as the worst of pieces would have it.
         let values: Vec<_> = bytes.iter().flat_map(|byte| decoder.feed(&[*byte])).collect();
         assert_eq!((values.len(), decoder.rest.len()), (1, 0));
         Some(json(values[0]))
     }
 
-    /// Spells a number as JSON.
     fn json(value: Value) -> String {
         let mut text = Vec::new();
         value.write_json(&mut text).unwrap();
@@ -212,15 +201,15 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_to_their_type() {
-        assert_eq!(round(ValueType::I32, "-523").as_deref(), Some("-523"));
-        assert_eq!(round(ValueType::I8, "-0x80").as_deref(), Some("-128"));
-        assert_eq!(round(ValueType::U8, "0xff").as_deref(), Some("255"));
-        assert_eq!(round(ValueType::U64, "18446744073709551615").as_deref(), Some("18446744073709551615"));
-        assert_eq!(round(ValueType::F32, "0.1").as_deref(), Some("0.1"));
-        assert_eq!(round(ValueType::F64, "1e300").as_deref(), Some("1e300"));
-        assert_eq!(round(ValueType::F64, "NaN").as_deref(), Some("\"NaN\""));
-        assert_eq!(round(ValueType::F32, "-inf").as_deref(), Some("\"-inf\""));
+    fn numbers_outside_the_range_of_their_type_are_invalid() {
+        assert_eq!(round_trip(ValueType::I32, "-523").as_deref(), Some("-523"));
+        assert_eq!(round_trip(ValueType::I8, "-0x80").as_deref(), Some("-128"));
+        assert_eq!(round_trip(ValueType::U8, "0xff").as_deref(), Some("255"));
+        assert_eq!(round_trip(ValueType::U64, "18446744073709551615").as_deref(), Some("18446744073709551615"));
+        assert_eq!(round_trip(ValueType::F32, "0.1").as_deref(), Some("0.1"));
+        assert_eq!(round_trip(ValueType::F64, "1e300").as_deref(), Some("1e300"));
+        assert_eq!(round_trip(ValueType::F64, "NaN").as_deref(), Some("\"NaN\""));
+        assert_eq!(round_trip(ValueType::F32, "-inf").as_deref(), Some("\"-inf\""));
         for (kind, bad) in [
             (ValueType::U8, "256"),
             (ValueType::U8, "-1"),
@@ -229,13 +218,13 @@ mod tests {
             (ValueType::F32, "x"),
             (ValueType::I64, ""),
         ] {
-            assert_eq!(round(kind, bad), None, "{bad:?} was taken for {}", kind.name());
+            assert_eq!(round_trip(kind, bad), None, "{bad:?} was accepted as {}", kind.name());
         }
     }
 
     proptest! {
         #[test]
-        fn every_double_survives_its_json(bits: u64) {
+        fn every_double_survives_a_round_trip_through_json(bits: u64) {
             let json = json(Value::Double(f64::from_bits(bits)));
             if f64::from_bits(bits).is_finite() {
                 prop_assert_eq!(json.parse::<f64>().unwrap().to_bits(), bits);

@@ -1,4 +1,7 @@
-//! Work on the pieces of something large, side by side where there are processors for it.
+//! Processes large contents in pieces, in parallel if that is worthwhile.
+//!
+//! A piece has 256 KiB, so that it is still in the processor's cache when it is hashed and written. The calling thread
+//! hands out pieces, collects the results in order and reports progress.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -13,34 +16,33 @@ use super::checksum::BLOCK;
 use super::transfer::interrupted;
 use crate::error::Error;
 
-/// The most bytes of a piece: what is read of one is still in the processor's cache when it is hashed and written.
+/// The most bytes of a piece.
 pub(super) const PIECE: usize = 64 * BLOCK;
 /// The most parts of a piece.
-const PARTS: usize = 64;
-/// The bytes from which on threads pay for being started.
-const WORTH: u64 = 4 << 20;
-/// The most threads: beyond that they wait for memory, and for each other in the kernel.
-const MOST_THREADS: usize = 4;
-/// How many pieces may be out for each thread, so that none waits for the next one.
-const AHEAD: usize = 4;
-/// How often it is looked whether threads have ended behind our back.
-const TICK: Duration = Duration::from_millis(200);
+const MAX_PARTS: usize = 64;
+/// The size from which starting threads is worthwhile.
+const MIN_PARALLEL_SIZE: u64 = 4 << 20;
+/// The most threads. More would wait for memory and for locks in the kernel.
+const MAX_THREADS: usize = 4;
+/// The number of pieces handed out per thread, so that no thread waits for the next one.
+const PIECES_PER_THREAD: usize = 4;
+/// How often to check for signals and for threads that panicked.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Some parts of what there is, each with its offset and length, in their order.
+/// Parts as pairs of offset and length, in ascending order.
 type Piece = Vec<(u64, usize)>;
 
-/// Cuts the data of something into pieces of whole blocks; `next` gives the data that begins at an offset or behind it,
-/// by its offset and the one behind it.
+/// Splits data into pieces of whole blocks. `next` returns start and end of the first data at or after an offset.
 pub(super) fn pieces(
     size: u64,
     mut next: impl FnMut(u64) -> Result<Option<(u64, u64)>, Error>,
 ) -> impl Iterator<Item = Result<Piece, Error>> {
     let block = BLOCK as u64;
-    // The data that is being cut, and whether there is none behind it.
+    // The current data, and whether it is the last.
     let (mut offset, mut end, mut last) = (0, 0, false);
     std::iter::from_fn(move || {
-        let (mut piece, mut room) = (Piece::new(), PIECE);
-        while room > 0 && piece.len() < PARTS && !last {
+        let (mut piece, mut capacity) = (Piece::new(), PIECE);
+        while capacity > 0 && piece.len() < MAX_PARTS && !last {
             if offset >= end {
                 match next(end) {
                     Err(error) => {
@@ -48,7 +50,7 @@ pub(super) fn pieces(
                         return Some(Err(error));
                     }
                     Ok(Some((start, until))) if start < size => {
-                        // Whole blocks, whatever part of one is there; none of them twice.
+                        // Extend to whole blocks, but do not repeat the previous one.
                         offset = (start - start % block).max(end);
                         end = until.next_multiple_of(block).min(size);
                     }
@@ -56,21 +58,21 @@ pub(super) fn pieces(
                 }
                 continue;
             }
-            let length = usize::try_from(end - offset).map_or(room, |left| left.min(room));
+            let length = usize::try_from(end - offset).map_or(capacity, |left| left.min(capacity));
             piece.push((offset, length));
             offset += length as u64;
-            room -= length.next_multiple_of(BLOCK);
+            capacity -= length.next_multiple_of(BLOCK);
         }
         Some(Ok(piece)).filter(|piece| piece.as_ref().is_ok_and(|piece| !piece.is_empty()))
     })
 }
 
-/// Does `work` on each part of each piece, in several threads if `total` is worth it, each with a buffer of its own that
-/// holds a piece; has `gather` see what came of each piece in their order, and tells `progress` how far that reaches.
+/// Calls `work` for each part of each piece, in several threads if `total` bytes are worthwhile. Each thread has a buffer of
+/// the size of a piece. The results of the pieces are passed to `gather` in order.
 ///
 /// # Errors
-/// That of a piece, of `work`, or a signal that has asked us to end; no piece is begun after one.
-pub(super) fn side_by_side<T: Default + Send>(
+/// Returns the first error of `pieces` or `work`, or `Interrupted`. No piece is started after an error.
+pub(super) fn parallel_ordered<T: Default + Send>(
     total: u64,
     mut pieces: impl Iterator<Item = Result<Piece, Error>>,
     work: impl Fn(&mut [u8], &mut T, u64, usize) -> Result<(), Error> + Sync,
@@ -83,8 +85,8 @@ pub(super) fn side_by_side<T: Default + Send>(
         progress(end - reached);
         reached = end;
     };
-    // Gives where the piece ends, and what came of it.
-    let all_of = |buffer: &mut [u8], piece: &Piece| {
+    // Returns the end of the piece, and its result.
+    let process = |buffer: &mut [u8], piece: &Piece| {
         let (mut end, mut result) = (0, T::default());
         for (offset, length) in piece {
             interrupted()?;
@@ -94,8 +96,8 @@ pub(super) fn side_by_side<T: Default + Send>(
         Ok((end, result))
     };
     let threads = match total {
-        ..WORTH => 1,
-        _ => std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS),
+        ..MIN_PARALLEL_SIZE => 1,
+        _ => std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS),
     };
     let stop = AtomicBool::new(false);
     let (hand_out, queue) = mpsc::channel::<(usize, Piece)>();
@@ -103,36 +105,36 @@ pub(super) fn side_by_side<T: Default + Send>(
     let (done, results) = mpsc::channel();
     scope(|scope| {
         let start = |_| {
-            let (queue, stop, all_of, done) = (&queue, &stop, &all_of, done.clone());
-            // Where the user may have no more threads, this one does it.
-            Builder::new().spawn_scoped(scope, move || serve(queue, stop, all_of, &done)).ok()
+            let (queue, stop, process, done) = (&queue, &stop, &process, done.clone());
+            // If no thread can be created (RLIMIT_NPROC), the calling thread does the work.
+            Builder::new().spawn_scoped(scope, move || run_worker(queue, stop, process, &done)).ok()
         };
         let workers: Vec<_> = if threads > 1 { (0..threads).map_while(start).collect() } else { Vec::new() };
         if workers.is_empty() {
             let mut buffer = vec![0; PIECE];
             return pieces.try_for_each(|piece| {
-                let (end, result) = all_of(&mut buffer, &piece?)?;
+                let (end, result) = process(&mut buffer, &piece?)?;
                 gather(end, result);
                 Ok(())
             });
         }
-        // Dropped at the end of this, which ends the workers.
+        // Moved into this closure: dropping it ends the workers.
         let hand_out = hand_out;
         let (mut out, mut gathered, mut waiting) = (0, 0, BTreeMap::new());
         let result = loop {
-            while out - gathered < workers.len() * AHEAD
+            while out - gathered < workers.len() * PIECES_PER_THREAD
                 && let Some(piece) = pieces.next()
             {
                 match piece {
                     Ok(piece) => drop(hand_out.send((out, piece))),
-                    Err(error) => return stopped(&stop, Err(error)),
+                    Err(error) => return stop_workers(&stop, Err(error)),
                 }
                 out += 1;
             }
             if gathered == out {
                 break Ok(());
             }
-            match answer(&results, &workers) {
+            match receive_result(&results, &workers) {
                 Ok((index, result)) => drop(waiting.insert(index, result)),
                 Err(error) => break Err(error),
             }
@@ -141,12 +143,12 @@ pub(super) fn side_by_side<T: Default + Send>(
                 gathered += 1;
             }
         };
-        stopped(&stop, result)
+        stop_workers(&stop, result)
     })
 }
 
-/// Is a worker: takes one piece after the other and tells what came of it, until there are no more, or all shall stop.
-fn serve<T>(
+/// Processes pieces from the queue until it is closed or `stop` is set.
+fn run_worker<T>(
     queue: &Mutex<Receiver<(usize, Piece)>>,
     stop: &AtomicBool,
     work: impl Fn(&mut [u8], &Piece) -> Result<T, Error>,
@@ -165,20 +167,20 @@ fn serve<T>(
     }
 }
 
-/// Has workers begin nothing more, and hands on a result.
-fn stopped(stop: &AtomicBool, result: Result<(), Error>) -> Result<(), Error> {
+/// Keeps workers from starting another piece, and returns `result`.
+fn stop_workers(stop: &AtomicBool, result: Result<(), Error>) -> Result<(), Error> {
     stop.store(true, Ordering::Relaxed);
     result
 }
 
-/// Waits for what a worker has to say.
-fn answer<T>(results: &Receiver<Result<T, Error>>, workers: &[ScopedJoinHandle<'_, ()>]) -> Result<T, Error> {
+/// Waits for the next result of a worker.
+fn receive_result<T>(results: &Receiver<Result<T, Error>>, workers: &[ScopedJoinHandle<'_, ()>]) -> Result<T, Error> {
     loop {
-        match results.recv_timeout(TICK) {
+        match results.recv_timeout(POLL_INTERVAL) {
             Ok(result) => return result,
-            // Workers do not end before they are told to, unless they panic, and then the scope does.
+            // Workers run until the queue is closed, unless they panic. Then the scope panics too.
             Err(RecvTimeoutError::Timeout) if !workers.iter().any(ScopedJoinHandle::is_finished) => interrupted()?,
-            Err(_) => return Err(Error::new(crate::error::Kind::Failed, "a thread has ended before its work")),
+            Err(_) => return Err(Error::new(crate::error::Kind::Failed, "a worker thread ended unexpectedly")),
         }
     }
 }
@@ -188,8 +190,7 @@ mod tests {
     use super::*;
     use crate::error::Kind;
 
-    /// Cuts extents.
-    fn cut(size: u64, extents: &[(u64, u64)]) -> Vec<Piece> {
+    fn split(size: u64, extents: &[(u64, u64)]) -> Vec<Piece> {
         let next = |offset: u64| {
             let found = extents.iter().find(|(_, end)| *end > offset);
             Ok(found.map(|(start, end)| ((*start).max(offset), *end)))
@@ -198,21 +199,24 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_whole_blocks_and_none_comes_twice() {
-        assert_eq!(cut(0, &[]), Vec::<Piece>::new());
-        assert_eq!(cut(1, &[(0, 1)]), [vec![(0, 1)]]);
-        assert_eq!(cut(20_000, &[(5000, 5001), (6000, 6001), (19_000, 20_000)]), [vec![(4096, 4096), (16_384, 3616)]]);
+    fn pieces_are_whole_blocks_without_repetition() {
+        assert_eq!(split(0, &[]), Vec::<Piece>::new());
+        assert_eq!(split(1, &[(0, 1)]), [vec![(0, 1)]]);
+        assert_eq!(
+            split(20_000, &[(5000, 5001), (6000, 6001), (19_000, 20_000)]),
+            [vec![(4096, 4096), (16_384, 3616)]]
+        );
         let large = 2 * PIECE as u64 + 5;
-        assert_eq!(cut(large, &[(0, large)]), [vec![(0, PIECE)], vec![(PIECE as u64, PIECE)], vec![(large - 5, 5)]]);
+        assert_eq!(split(large, &[(0, large)]), [vec![(0, PIECE)], vec![(PIECE as u64, PIECE)], vec![(large - 5, 5)]]);
         let many: Vec<(u64, u64)> = (0..1000).map(|index| (index * 8192, index * 8192 + 4096)).collect();
-        let found = cut(1 << 30, &many);
-        assert!(found.iter().all(|piece| piece.len() <= PARTS));
+        let found = split(1 << 30, &many);
+        assert!(found.iter().all(|piece| piece.len() <= MAX_PARTS));
         let parts: Vec<(u64, usize)> = found.into_iter().flatten().collect();
         assert_eq!(parts, many.iter().map(|(start, _)| (*start, 4096)).collect::<Vec<_>>());
     }
 
     #[test]
-    fn all_is_done_and_gathered_in_order_in_one_thread_or_several() {
+    fn results_are_gathered_in_order_with_any_number_of_threads() {
         for total in [0, u64::MAX] {
             let (mut reached, mut sums) = (vec![0], Vec::new());
             let pieces = (0..1000_u64).map(|index| Ok(vec![(index * 10, 10)]));
@@ -221,14 +225,14 @@ mod tests {
                 Ok(())
             };
             let mut progress = |bytes| reached.push(reached[reached.len() - 1] + bytes);
-            side_by_side(total, pieces, work, &mut progress, |sum| sums.push(sum)).unwrap();
+            parallel_ordered(total, pieces, work, &mut progress, |sum| sums.push(sum)).unwrap();
             let expected = (1..=1000).map(|index| index * 10).collect::<Vec<_>>();
             assert_eq!((&reached[1..], sums), (expected.as_slice(), expected.clone()));
         }
     }
 
     #[test]
-    fn an_error_ends_it_whoever_has_it() {
+    fn an_error_of_a_piece_or_of_the_work_is_returned() {
         let wrong = || Error::new(Kind::Failed, "wrong");
         for total in [0, u64::MAX] {
             for of_piece in [true, false] {
@@ -236,7 +240,7 @@ mod tests {
                     (0..).map(|index| if of_piece && index == 50 { Err(wrong()) } else { Ok(vec![(index, 1)]) });
                 let work = |_: &mut [u8], _: &mut (), offset: u64, _| if offset == 77 { Err(wrong()) } else { Ok(()) };
                 let mut gathered = 0;
-                let result = side_by_side(total, pieces, work, &mut |_| (), |()| gathered += 1);
+                let result = parallel_ordered(total, pieces, work, &mut |_| (), |()| gathered += 1);
                 assert_eq!(result.unwrap_err().message, "wrong");
                 assert!(gathered <= 77);
             }

@@ -1,4 +1,4 @@
-//! Bytes into a segment.
+//! Writes bytes to a segment.
 
 use std::os::fd::BorrowedFd;
 
@@ -8,17 +8,17 @@ use crate::error::Error;
 use crate::query::System;
 use crate::sys::{Attachment, Errno, is_at_end, widen_pipe};
 
-/// How much of a repeated byte is kept to copy from.
-const PIECE: usize = 64 << 10;
-/// How much one call takes from a descriptor; also how far ahead pages are mapped.
-const BULK: usize = 8 << 20;
-/// The room that a pipe is given, so that fewer calls empty it (the limit of an unprivileged user, pipe(7)).
-const PIPE_ROOM: i32 = 1 << 20;
+/// The size of the buffer from which a range is filled.
+const FILL_BUFFER: usize = 64 << 10;
+/// The most bytes of one read(2), and how far ahead pages are mapped.
+const MAX_READ: usize = 8 << 20;
+/// The size of a pipe, enlarged so that fewer calls empty it. It is the limit of an unprivileged user, pipe(7).
+const PIPE_SIZE: i32 = 1 << 20;
 
-/// Copies bytes into a range that has their length.
+/// Copies bytes to an offset of the segment.
 ///
 /// # Errors
-/// A page cannot be had; the message says where, and what lies before that is written.
+/// Fails at the first page that cannot be allocated. The bytes before that offset are written.
 pub(crate) fn copy_in(attachment: &Attachment, offset: u64, bytes: &[u8]) -> Result<(), Error> {
     attachment
         .copy_in(offset, bytes)
@@ -26,13 +26,10 @@ pub(crate) fn copy_in(attachment: &Attachment, offset: u64, bytes: &[u8]) -> Res
 }
 
 /// Fills a range with one byte.
-///
-/// # Errors
-/// A page cannot be had, or a signal has asked us to end.
 pub(crate) fn fill(attachment: &Attachment, range: Range, byte: u8, progress: Progress<'_>) -> Result<(), Error> {
-    let room = usize::try_from(range.length()).map_or(PIECE, |length| length.min(PIECE));
-    let bytes = vec![byte; room];
-    for (offset, length) in range.pieces(room) {
+    let size = usize::try_from(range.length()).map_or(FILL_BUFFER, |length| length.min(FILL_BUFFER));
+    let bytes = vec![byte; size];
+    for (offset, length) in range.pieces(size) {
         interrupted()?;
         copy_in(attachment, offset, &bytes[..length])?;
         progress(length as u64);
@@ -40,19 +37,19 @@ pub(crate) fn fill(attachment: &Attachment, range: Range, byte: u8, progress: Pr
     Ok(())
 }
 
-/// What came from a descriptor.
+/// The result of reading input into a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
     /// Bytes written to the segment.
     pub(crate) written: u64,
-    /// Whether there was more than the range could take.
+    /// Whether the input is longer than the range.
     pub(crate) more: bool,
 }
 
-/// Reads a descriptor to its end into a range, without a detour through our memory.
+/// Reads a descriptor into a range, directly into the mapping.
 ///
 /// # Errors
-/// A page cannot be had, or the descriptor cannot be read; the message says how many bytes were written.
+/// Fails if a page cannot be allocated or the input cannot be read. The error says how many bytes were written.
 pub(crate) fn receive(
     system: &System,
     attachment: &Attachment,
@@ -60,17 +57,17 @@ pub(crate) fn receive(
     from: BorrowedFd<'_>,
     progress: Progress<'_>,
 ) -> Result<Received, Error> {
-    widen_pipe(from, PIPE_ROOM);
+    widen_pipe(from, PIPE_SIZE);
     let page_size = usize::try_from(system.page_size()).unwrap_or(4096);
     let mut offset = range.offset;
     let mut mapped = offset;
     let written = |offset: u64| offset - range.offset;
     while offset < range.end {
-        // A signal that came while bytes came has interrupted nothing.
+        // If a read returned bytes, a signal did not make it fail with EINTR.
         interrupted()?;
-        let length = usize::try_from(range.end - offset).map_or(BULK, |left| left.min(BULK));
+        let length = usize::try_from(range.end - offset).map_or(MAX_READ, |left| left.min(MAX_READ));
         if offset >= mapped {
-            // Mapping ahead pays for pages that are there, and costs for those that would be made by it.
+            // Map pages that exist in one call. For new pages that is slower than page faults during read(2).
             let start = offset - offset % system.page_size();
             if attachment.is_resident(start, length, page_size) {
                 attachment.populate_write(start, length);
@@ -86,7 +83,7 @@ pub(crate) fn receive(
             Err(Errno::EINTR) => interrupted()?,
             Err(Errno::EFAULT) => {
                 let error = fault(attachment, offset, "write", Errno::EFAULT, "read");
-                return Err(error.hint(format!("{} bytes were written before it", written(offset))));
+                return Err(error.hint(format!("{} bytes were written before this offset", written(offset))));
             }
             Err(errno) => return Err(unreadable(written(offset), errno)),
         }

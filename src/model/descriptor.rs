@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-/// Returns whether a path names an open descriptor, as /dev/stdout, /dev/fd/3 and /proc/self/fd/3 do: a file that is
-/// already open, and that this path only leads to.
+/// Returns whether a path names an open descriptor, such as /dev/stdout, /dev/fd/3 or /proc/self/fd/3.
 pub(crate) fn is_descriptor(path: &Path) -> bool {
     let parts: Vec<&str> = path.components().map(|part| part.as_os_str().to_str().unwrap_or_default()).collect();
     match parts.as_slice() {
@@ -16,7 +15,6 @@ pub(crate) fn is_descriptor(path: &Path) -> bool {
     }
 }
 
-/// Returns whether a text is a decimal number.
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,37 +1,34 @@
-//! What has become of segments between two listings.
+//! The difference between two listings.
+//!
+//! Two records belong to the same segment if everything agrees that cannot be changed: namespace, id, creator's user and
+//! group, creator's pid, size. Records that agree completely are paired first, then records that agree as far as both are
+//! known.
 
 use std::collections::HashMap;
 
 use super::{Segment, ShmId};
 
-/// Something about a segment that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// It has more attachments.
     Attached,
     /// It has fewer attachments.
     Detached,
-    /// Another owner.
     Owner,
-    /// Another group.
     Group,
-    /// Other permission bits.
     Mode,
-    /// Another key, which is what a removal takes away.
+    /// The key is 0 after a segment was marked for destruction.
     Key,
     /// It was marked for destruction.
     Marked,
-    /// It is no longer marked, which only listings in the wrong order say.
+    /// It is no longer marked: the listings are in the wrong order.
     Unmarked,
-    /// It was locked in memory.
     Locked,
-    /// It was unlocked.
     Unlocked,
 }
 
 impl Change {
-    /// Gives the contract's word.
-    pub(crate) const fn word(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Attached => "attached",
             Self::Detached => "detached",
@@ -46,7 +43,7 @@ impl Change {
         }
     }
 
-    /// Finds what changed of a segment. Times, last users and memory are no change: they move by themselves.
+    /// Returns the changes of a segment. Times, last user and memory use are not changes, since they vary with normal use.
     fn between(before: &Segment, after: &Segment) -> Vec<Self> {
         [
             (after.nattch > before.nattch, Self::Attached),
@@ -66,50 +63,46 @@ impl Change {
     }
 }
 
-/// A segment that is in both listings, and not the same.
+/// A segment that is in both listings and has changed.
 #[derive(Clone, Debug)]
 pub(crate) struct Changed {
-    /// As it was.
     pub(crate) before: Segment,
-    /// As it is.
     pub(crate) after: Segment,
-    /// What changed; never empty.
+    /// Never empty.
     pub(crate) changes: Vec<Change>,
 }
 
-/// The difference between two listings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Difference {
-    /// What is in the later one alone, in its order.
+    /// Segments only in the later listing, in its order.
     pub(crate) created: Vec<Segment>,
-    /// What is in the earlier one alone, in its order.
+    /// Segments only in the earlier listing, in its order.
     pub(crate) removed: Vec<Segment>,
-    /// What is in both and changed, in the order of the later one.
+    /// Segments in both listings that changed, in the order of the later one.
     pub(crate) changed: Vec<Changed>,
 }
 
 impl Difference {
-    /// Tells whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.created.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 
-    /// Finds the difference between two listings.
+    /// Compares two listings.
     pub(crate) fn between(before: Vec<Segment>, after: Vec<Segment>) -> Self {
-        // Several namespaces can have the same ids.
+        // Ids repeat across namespaces.
         let mut earlier: HashMap<ShmId, Vec<usize>> = HashMap::with_capacity(before.len());
-        for (place, segment) in before.iter().enumerate() {
-            earlier.entry(segment.id).or_default().push(place);
+        for (index, segment) in before.iter().enumerate() {
+            earlier.entry(segment.id).or_default().push(index);
         }
         let mut left: Vec<Option<Segment>> = before.into_iter().map(Some).collect();
         let mut found: Vec<Option<Segment>> = after.iter().map(|_| None).collect();
-        // What agrees in all that is known goes first: a record with less in it must not take its place.
-        for agrees in [agree_wholly, agree_where_known] {
-            for (later, place) in after.iter().zip(&mut found).filter(|(_, place)| place.is_none()) {
+        // Complete matches first, so that a record with unknown fields does not take the counterpart of another one.
+        for matches in [match_completely, match_where_known] {
+            for (later, slot) in after.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
                 let candidates = earlier.get(&later.id).into_iter().flatten();
-                let fits = |place: &&usize| left[**place].as_ref().is_some_and(|segment| agrees(segment, later));
-                if let Some(fitting) = candidates.copied().find(|place| fits(&place)) {
-                    *place = left[fitting].take();
+                let is_match = |index: &&usize| left[**index].as_ref().is_some_and(|segment| matches(segment, later));
+                if let Some(index) = candidates.copied().find(|index| is_match(&index)) {
+                    *slot = left[index].take();
                 }
             }
         }
@@ -129,14 +122,13 @@ impl Difference {
     }
 }
 
-/// Tells whether two records with one id are of one segment, and know the same of it.
-fn agree_wholly(one: &Segment, other: &Segment) -> bool {
-    (one.ns, one.cpid) == (other.ns, other.cpid) && agree_where_known(one, other)
+/// Returns whether two records with the same id belong to the same segment, and have the same unknown fields.
+fn match_completely(one: &Segment, other: &Segment) -> bool {
+    (one.ns, one.cpid) == (other.ns, other.cpid) && match_where_known(one, other)
 }
 
-/// Tells whether two records with one id are of one segment, as far as both know.
-fn agree_where_known(one: &Segment, other: &Segment) -> bool {
-    /// Whether two values agree, or one of them is not known.
+/// Returns whether two records with the same id belong to the same segment, ignoring unknown fields.
+fn match_where_known(one: &Segment, other: &Segment) -> bool {
     fn agree<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
         one.zip(other).is_none_or(|(one, other)| one == other)
     }
@@ -150,7 +142,7 @@ mod tests {
     use super::super::{Key, Mode, Stamp, State};
     use super::*;
 
-    /// Compares two records with one id: `None` if they are two segments, else what changed.
+    /// Compares two records. Returns `None` if they belong to different segments.
     fn compared(before: Segment, after: Segment) -> Option<Vec<Change>> {
         let Difference { created, removed, changed } = Difference::between(vec![before], vec![after]);
         assert_eq!(created.len(), removed.len());
@@ -158,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_is_what_nobody_can_change() {
+    fn immutable_fields_identify_a_segment() {
         let one = || segment(5);
         assert_eq!(compared(one(), one()), Some(vec![]));
         for other in [
@@ -179,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_has_its_word() {
+    fn every_change_is_named() {
         let one = || segment(5);
         let twice = || Segment { nattch: 2, dest: true, locked: true, ..one() };
         for (before, after, words) in [
@@ -192,7 +184,7 @@ mod tests {
             (one(), Segment { key: Key::PRIVATE, dest: true, ..one() }, "key marked"),
             (one(), twice(), "attached marked locked"),
             (twice(), one(), "detached unmarked unlocked"),
-            // What moves by itself is no change.
+            // Values that vary with normal use are not changes.
             (
                 one(),
                 Segment {
@@ -211,15 +203,15 @@ mod tests {
             ),
         ] {
             let changes = compared(before, after).unwrap();
-            assert_eq!(changes.iter().map(|change| change.word()).collect::<Vec<_>>().join(" "), words);
+            assert_eq!(changes.iter().map(|change| change.as_str()).collect::<Vec<_>>().join(" "), words);
         }
     }
 
     #[test]
-    fn ids_repeat_across_namespaces_and_what_is_known_decides() {
+    fn segments_with_the_same_id_are_matched_by_namespace() {
         let of = |ns: Option<u64>, nattch: u64| Segment { ns, nattch, ..segment(0) };
         let before = vec![of(Some(1), 0), of(Some(2), 0), of(Some(3), 0)];
-        // The one that does not know its namespace comes first, and must not take the place of one that does.
+        // The record without a namespace is first, but must not take the counterpart of one with a namespace.
         let after = vec![of(None, 9), of(Some(2), 0), of(Some(1), 4), of(Some(4), 0)];
         let Difference { created, removed, changed } = Difference::between(before, after);
         assert_eq!(created.iter().map(|segment| segment.ns).collect::<Vec<_>>(), [Some(4)]);
@@ -229,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_came_back_is_another_segment() {
+    fn a_reused_id_is_another_segment() {
         let before = vec![segment(1), segment(2)];
         let after = vec![Segment { cpid: Some(9), ..segment(2) }, segment(3)];
         let Difference { created, removed, changed } = Difference::between(before, after);

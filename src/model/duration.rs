@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
-/// The units that a duration may have, each longer than those before.
+/// The units of a duration in ascending order.
 const UNITS: [&str; 6] = ["ms", "s", "m", "h", "d", "w"];
 
-/// Reads a DURATION such as `250ms`, `10m` or `1h30m`; a day has 24 hours.
-///
-/// # Errors
-/// A number without a unit, an unknown unit, a sign, a fraction, or units out of order.
+/// Parses a DURATION such as `250ms`, `10m` or `1h30m`. A day has 24 hours. Units must be in descending order.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration: write numbers with the units ms, s, m, h, d, w, as in 1h30m");
-    // The library knows many more spellings ("2 years ago", "PT1H"): the contract has only these.
+    let wrong = || "expected numbers with units (ms, s, m, h, d, w), such as 10m or 1h30m".to_owned();
+    // jiff also accepts other forms ("2 years ago", "PT1H"), so check the syntax here.
     if text.is_empty() {
         return Err(wrong());
     }
@@ -22,15 +19,15 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest
             .find(|letter: char| !letter.is_ascii_digit())
-            .ok_or_else(|| format!("{text:?} is no duration: {rest} has no unit (ms, s, m, h, d, w)"))?;
+            .ok_or_else(|| format!("{rest} has no unit (ms, s, m, h, d, w)"))?;
         let after = &rest[digits..];
         let letters = after.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(after.len());
         let unit = shorter.iter().position(|unit| *unit == &after[..letters]);
         shorter = &shorter[..unit.filter(|_| digits > 0).ok_or_else(wrong)?];
         rest = &after[letters..];
     }
-    // What is spelled well, and has no span, has too large a number.
-    let long = || format!("{text} is too long");
+    // The syntax is valid, so any failure is an overflow.
+    let long = || "the duration is too long".to_owned();
     let span: Span = text.parse().map_err(|_| long())?;
     let duration: SignedDuration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| long())?;
     Duration::try_from(duration).map_err(|_| long())
@@ -55,10 +52,10 @@ mod tests {
         }
         for bad in ["", "10", "-10s", "1y", "1mo", "10us", "1.5h", "10 m", "PT1H", "1h ago", "30m1h", "1h1h", "s"] {
             let error = parse_duration(bad).unwrap_err();
-            assert!(error.contains("is no duration"), "{bad:?}: {error}");
+            assert!(error.contains("(ms, s, m, h, d, w)"), "{bad:?}: {error}");
         }
         for long in ["30000000w", "99999999999999999999s", "1000000w9999999d"] {
-            assert_eq!(parse_duration(long), Err(format!("{long} is too long")));
+            assert_eq!(parse_duration(long), Err("the duration is too long".to_owned()));
         }
     }
 }

@@ -1,21 +1,18 @@
-//! Where the parts of a segment live.
+//! Extents: where the memory of a segment is.
 
 /// Where memory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Residence {
-    /// In memory.
     Resident,
-    /// In swap.
     Swapped,
-    /// Nowhere: it was never touched, and reads as zeros.
+    /// A hole: never allocated, reads as zeros.
     Untouched,
-    /// In swap or nowhere, or it cannot be told at all.
+    /// Not resident, or not known at all.
     Unknown,
 }
 
 impl Residence {
-    /// Gives the word that reports have for it.
-    pub(crate) const fn word(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Resident => "resident",
             Self::Swapped => "swapped",
@@ -24,8 +21,8 @@ impl Residence {
         }
     }
 
-    /// Gives the sign that stands for it in a picture.
-    pub(crate) const fn sign(self) -> char {
+    /// Returns the character in the picture of `map`.
+    pub(crate) const fn symbol(self) -> char {
         match self {
             Self::Resident => '#',
             Self::Swapped => 's',
@@ -35,13 +32,10 @@ impl Residence {
     }
 }
 
-/// A part of a segment that lives in one place.
+/// A range of a segment with the same residence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Its first byte.
     pub(crate) offset: u64,
-    /// Its bytes.
     pub(crate) length: u64,
-    /// Where it lives.
     pub(crate) residence: Residence,
 }

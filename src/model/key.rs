@@ -1,68 +1,61 @@
-//! The 32-bit key by which processes agree on a segment.
+//! System V keys.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::number::parse_whole;
+use super::number::parse_integer;
 
-/// A System V key (`key_t`): 32 bits, of which 0 (`IPC_PRIVATE`) names nothing.
+/// A System V key (`key_t`), 32 bits. Key 0 (`IPC_PRIVATE`) names no segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key(u32);
 
 impl Key {
-    /// `IPC_PRIVATE`: the key of segments that have none.
+    /// `IPC_PRIVATE`, the key of segments without a key.
     pub(crate) const PRIVATE: Self = Self(0);
 
-    /// Makes a key of its 32 bits.
     pub(crate) const fn new(bits: u32) -> Self {
         Self(bits)
     }
 
-    /// Makes a key of the kernel's signed `key_t`.
+    /// Converts from the kernel's signed `key_t`.
     pub(crate) const fn from_kernel(key: i32) -> Self {
         Self(key.cast_unsigned())
     }
 
-    /// Gives the kernel's signed `key_t`.
+    /// Converts to the kernel's signed `key_t`.
     pub(crate) const fn to_kernel(self) -> i32 {
         self.0.cast_signed()
     }
 
-    /// Gives the 32 bits.
     pub(crate) const fn bits(self) -> u32 {
         self.0
     }
 
-    /// Gives the spelling in full, `0x000004d2`, without the detour of formatting: listings have one in every row.
-    pub(crate) fn spelled(self) -> [u8; 10] {
-        let mut spelled = *b"0x00000000";
-        for (place, byte) in spelled[2..].chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+    /// Returns the key as text, `0x000004d2`. It is faster than `Display`, for listings.
+    pub(crate) fn to_ascii(self) -> [u8; 10] {
+        let mut text = *b"0x00000000";
+        for (digits, byte) in text[2..].chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
             let digit = |half: u8| b"0123456789abcdef"[usize::from(half & 0xf)];
-            place.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
+            digits.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
         }
-        spelled
+        text
     }
 
-    /// Makes the key that ftok(3) makes of a file and a project number.
+    /// Computes the key that ftok(3) returns for a file and a project number.
     ///
-    /// The low 16 bits come from the inode number, the next 8 from the device, the upper 8 from `proj`,
-    /// so that two files can well give one key.
+    /// The low 16 bits are from the inode number, the next 8 from the device and the upper 8 from `proj`, so that two files
+    /// can have the same key.
     pub(crate) const fn ftok(inode: u64, device: u64, proj: u8) -> Self {
         let bits = (inode & 0xffff) | ((device & 0xff) << 16) | ((proj as u64) << 24);
         let [low, second, third, high, ..] = bits.to_le_bytes();
         Self(u32::from_le_bytes([low, second, third, high]))
     }
 
-    /// Reads a key: decimal, `0x` hexadecimal or leading-0 octal, within 32 bits; 0 is let through.
-    ///
-    /// # Errors
-    /// The text is no whole number, or leaves 32 bits.
+    /// Parses a key of at most 32 bits, 0 included: decimal, `0x` hexadecimal or, with a leading 0, octal.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let number = parse_whole(text)?;
-        u32::try_from(number)
-            .map(Self)
-            .map_err(|_| format!("{text} is no key: a key has 32 bits, 0x00000001 to 0xffffffff"))
+        let number = parse_integer(text)?;
+        u32::try_from(number).map(Self).map_err(|_| "a key has 32 bits, 0x00000001 to 0xffffffff".to_owned())
     }
 }
 
@@ -74,7 +67,8 @@ impl fmt::Display for Key {
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|reason| de::Error::custom(format!("invalid key {text:?}: {reason}")))
     }
 }
 
@@ -100,9 +94,9 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_are_the_same() {
+    fn to_ascii_and_display_agree() {
         for bits in [0, 0x4d2, 0x1234_5678, 0x9abc_def0, u32::MAX] {
-            assert_eq!(Key::new(bits).spelled(), Key::new(bits).to_string().as_bytes());
+            assert_eq!(Key::new(bits).to_ascii(), Key::new(bits).to_string().as_bytes());
         }
     }
 }

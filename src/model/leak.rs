@@ -1,59 +1,57 @@
-//! Segments that a command left behind.
+//! Segments that outlive the command that created them.
 
 use std::sync::Arc;
 
 use super::Segment;
 
-/// A segment that was left behind.
+/// A leaked or unattributed segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Leak {
-    /// The segment, with who has it attached.
+    /// The segment, with its attachers.
     pub(crate) segment: Segment,
-    /// Its creator's command line, if that was seen.
+    /// The command line of its creator, if known.
     pub(crate) creator_command: Option<Arc<str>>,
-    /// What its removal came to; `None` if that was not tried.
+    /// The result of its removal; `None` if it was not to be removed.
     pub(crate) removal: Option<LeakRemoval>,
 }
 
-/// What the removal of a segment that was left behind came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LeakRemoval {
-    /// It was removed; the contract's word for how.
+    /// The outcome: `destroyed` or `marked`.
     Removed(&'static str),
-    /// It was kept, for this reason.
+    /// The reason.
     Kept(String),
 }
 
-/// What a command left behind.
+/// The leaks of a command.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Leaks {
-    /// What it or its descendants made.
+    /// Created by the command or its descendants.
     pub(crate) leaked: Vec<Leak>,
-    /// What the caller's user made, nobody knows by which of his processes.
+    /// Created by the caller's user, in an unknown process.
     pub(crate) unattributed: Vec<Leak>,
-    /// How many other users' segments there are whose creators were not seen.
+    /// The number of other users' segments with an unknown creator.
     pub(crate) others: u64,
 }
 
 /// A run of a command that was checked for leaks.
 #[derive(Clone, Debug)]
 pub(crate) struct LeakCheck {
-    /// The command's words.
+    /// The command and its arguments.
     pub(crate) command: Vec<String>,
-    /// Its exit code, 128 and the signal if one ended it.
+    /// Its exit code, or 128 plus the signal that ended it.
     pub(crate) exit_code: u8,
-    /// How it was isolated: the contract's word.
+    /// The isolation as named in reports.
     pub(crate) isolation: &'static str,
-    /// How long it took, in seconds.
+    /// Its duration in seconds.
     pub(crate) seconds: f64,
-    /// Whether what cannot be attributed counts.
+    /// Whether unattributed segments are not counted as leaks.
     pub(crate) lenient: bool,
-    /// What it left behind.
     pub(crate) leaks: Leaks,
 }
 
 impl LeakCheck {
-    /// Gives the segments that count as leaks.
+    /// Returns the segments that count as leaks.
     pub(crate) fn counted(&self) -> impl Iterator<Item = &Leak> {
         let unattributed = if self.lenient { &[] } else { self.leaks.unattributed.as_slice() };
         self.leaks.leaked.iter().chain(unattributed)

@@ -1,31 +1,29 @@
-//! A mapping of a segment in a process, and what is concluded from it.
+//! Mappings of segments in processes.
 
 use std::sync::Arc;
 
 use super::{Access, Key};
 
-/// What the names of segments' mappings begin with; the key they were made with follows, also after they have lost it.
+/// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
 
-/// A mapping of a file that has a segment's name.
+/// A mapping that has the name of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mapping {
-    /// First address.
     pub(crate) start: u64,
-    /// Address behind the last.
+    /// The address after the last byte.
     pub(crate) end: u64,
     /// Device of the file, major and minor.
     pub(crate) device: (u32, u32),
-    /// Inode number of the file; of a segment, its id, which may be 0.
+    /// Inode number of the file. For a segment it is the id, which can be 0.
     pub(crate) inode: u64,
-    /// What may be done with it.
     pub(crate) access: Access,
-    /// The key that is in its name.
+    /// The key in its name.
     pub(crate) key: Option<Key>,
 }
 
 impl Mapping {
-    /// Reads the key in a name such as `/SYSV000004d2 (deleted)`.
+    /// Parses the key in a name such as `/SYSV000004d2 (deleted)`.
     pub(crate) fn key_in(name: &[u8]) -> Option<Key> {
         let digits = name.strip_prefix(SEGMENT_NAME)?.get(..8)?;
         let digits = std::str::from_utf8(digits).ok()?;
@@ -33,31 +31,26 @@ impl Mapping {
     }
 }
 
-/// An attachment of a segment: a mapping in a process, as nattch counts them.
+/// An attachment of a segment: one mapping in a process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Attacher {
-    /// The process.
     pub(crate) pid: i32,
-    /// Its effective user id.
+    /// The effective uid of the process.
     pub(crate) uid: Option<u32>,
-    /// That user's name.
     pub(crate) user: Option<Arc<str>>,
-    /// Its command line.
     pub(crate) command: Option<Arc<str>>,
-    /// Where the mapping begins.
     pub(crate) address: u64,
-    /// Its bytes.
+    /// The length of the mapping in bytes.
     pub(crate) size: u64,
-    /// What may be done with it.
     pub(crate) access: Access,
-    /// The IPC namespace that the process is in now, which need not be the segment's.
+    /// The current IPC namespace of the process, which can differ from the segment's.
     pub(crate) ns: Option<u64>,
-    /// Whether it is beyond doubt that the mapping is of this segment and not of another with its id.
+    /// Whether the mapping certainly belongs to this segment, not to one with the same id in another namespace.
     pub(crate) certain: bool,
-    /// Whether it counts as one of those that the kernel counts; one that does not is no more than possible.
+    /// Whether nattch includes this mapping. If not, the mapping may belong to another segment.
     pub(crate) counts: bool,
-    /// Other processes with the very same memory (CLONE_VM), which nattch does not count; `None` if not every process
-    /// was looked into.
+    /// Other processes that share the memory (CLONE_VM), which nattch does not count. `None` if not every process was
+    /// inspected.
     pub(crate) shared_with: Option<Vec<i32>>,
 }
 
@@ -71,22 +64,21 @@ impl Attacher {
     }
 }
 
-/// Why attachments are out of sight.
+/// Why attachments were not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HiddenBy {
-    /// Processes whose mappings, or whose existence, are not ours to see.
+    /// The caller is not permitted to inspect some processes.
     Permission,
-    /// Processes of a pid namespace above or beside ours may have them.
+    /// They may be in processes outside this pid namespace.
     PidNamespace,
-    /// They came or went while we looked.
+    /// A process attached or detached during the search.
     InFlight,
-    /// Nothing of these explains it.
     Unknown,
 }
 
 impl HiddenBy {
-    /// Gives the contract's word.
-    pub(crate) const fn word(self) -> &'static str {
+    /// Returns the name in reports.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Permission => "permission",
             Self::PidNamespace => "pid-namespace",
@@ -106,28 +98,28 @@ impl HiddenBy {
     }
 }
 
-/// Who has a segment attached, and how much of it is out of sight.
+/// The attachments of a segment.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub(crate) struct Attachers {
-    /// What was found, a mapping each, by pid and address.
+    /// The mappings that were found, sorted by pid and address.
     pub(crate) list: Vec<Attacher>,
-    /// What was not found, and why.
+    /// The number of attachments that were not found, by reason.
     pub(crate) hidden: Vec<(HiddenBy, u64)>,
 }
 
 impl Attachers {
-    /// Tells how many of those that the kernel counts were found.
+    /// Returns how many of the attachments that nattch counts were found.
     pub(crate) fn found(&self) -> u64 {
         self.list.iter().filter(|attacher| attacher.counts).count() as u64
     }
 
-    /// Gives the processes that have it, one mapping each; `None` if nothing is known of them.
+    /// Returns one mapping of each process that has it attached, or `None` if no process was found but some are hidden.
     pub(crate) fn known(&self) -> Option<impl Iterator<Item = &Attacher>> {
         let known = || self.processes().filter_map(|process| process.iter().find(|attacher| attacher.counts));
         (known().next().is_some() || self.hidden.is_empty()).then(known)
     }
 
-    /// Gives the mappings of each process in turn.
+    /// Returns the mappings grouped by process.
     pub(crate) fn processes(&self) -> impl Iterator<Item = &[Attacher]> {
         self.list.chunk_by(|one, next| one.pid == next.pid)
     }
@@ -138,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_stands_in_the_name() {
+    fn the_key_is_parsed_from_the_name() {
         assert_eq!(Mapping::key_in(b"/SYSVdeadbeef (deleted)"), Some(Key::new(0xdead_beef)));
         assert_eq!(Mapping::key_in(b"/SYSV00000000"), Some(Key::PRIVATE));
         for other in [b"/SYSV12".as_slice(), b"/SYSV000004dg (deleted)", b"/dev/zero (deleted)", b"/SYSV"] {

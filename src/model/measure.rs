@@ -1,26 +1,24 @@
-//! What monitoring measures, and how bad it is.
+//! The values that `check` measures, and their severities.
 
-/// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Measure {
-    /// Segments, of which shmmni may exist.
+    /// Segments, limited by shmmni.
     Segments,
-    /// Pages that they may take, of which there may be shmall.
+    /// Pages, limited by shmall.
     Pages,
-    /// Orphans, which count as segments.
+    /// Orphans, limited by shmmni like all segments.
     Orphans,
-    /// Sum of the sizes of orphans.
+    /// Sizes of orphans.
     OrphanBytes,
-    /// Segments that are marked for destruction.
+    /// Segments marked for destruction.
     Dest,
 }
 
 impl Measure {
-    /// All of them, in the order in which they are reported.
+    /// Every measure, in the order of the report.
     pub(crate) const ALL: [Self; 5] = [Self::Segments, Self::Pages, Self::Orphans, Self::OrphanBytes, Self::Dest];
 
-    /// Gives the contract's word.
-    pub(crate) const fn word(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Segments => "segments",
             Self::Pages => "pages",
@@ -30,25 +28,23 @@ impl Measure {
         }
     }
 
-    /// Gives the unit of measurement that performance data have.
+    /// Returns the unit of measurement in performance data.
     pub(crate) const fn unit(self) -> &'static str {
         if matches!(self, Self::OrphanBytes) { "B" } else { "" }
     }
 }
 
-/// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
-    /// Within all ranges.
     Ok,
-    /// An alert by a range of `-w`.
+    /// An alert of a range of `-w`.
     Warning,
-    /// An alert by a range of `-c`.
+    /// An alert of a range of `-c`.
     Critical,
 }
 
 impl Severity {
-    /// Gives the exit code, which is the guidelines'.
+    /// Returns the exit code of the guidelines for monitoring plugins.
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -57,8 +53,8 @@ impl Severity {
         }
     }
 
-    /// Gives the guidelines' word.
-    pub(crate) const fn word(self) -> &'static str {
+    /// Returns the name in the guidelines.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "OK",
             Self::Warning => "WARNING",

@@ -1,4 +1,4 @@
-//! Plain types of the field, without any input or output.
+//! Plain types without I/O: id, key, mode, size, state, segment, target and others.
 
 mod descriptor;
 mod difference;
@@ -35,13 +35,13 @@ pub(crate) use mapping::{Attacher, Attachers, HiddenBy, Mapping, SEGMENT_NAME};
 pub(crate) use measure::{Measure, Severity};
 pub(crate) use mode::Mode;
 pub(crate) use needs::Needs;
-pub(crate) use number::{parse_byte, parse_hex, parse_whole};
+pub(crate) use number::{parse_byte, parse_hex, parse_integer};
 pub(crate) use segment::{Access, Attached, Segment, ShmId};
-pub(crate) use sidecar::{Sidecar, Sum};
+pub(crate) use sidecar::{Sidecar, SidecarChecksum};
 pub(crate) use size::{Size, parse_size};
 pub(crate) use stamp::Stamp;
 pub(crate) use state::State;
 pub(crate) use tally::Tally;
 pub(crate) use target::{Ftok, KeySpec, Name, Target};
-pub(crate) use text::{TextPieces, lossless, path_text};
+pub(crate) use text::{TextDecoder, escape_invalid_utf8, path_text};
 pub(crate) use threshold::Threshold;

@@ -1,4 +1,4 @@
-//! A segment, as every source tells of it.
+//! The record of a segment, regardless of its source.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,18 +7,17 @@ use serde::Deserialize;
 
 use super::{Attachers, Key, Mode, Stamp, State};
 
-/// The number by which the kernel knows a segment (`shmid`); never negative.
+/// The id of a segment (`shmid`), never negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct ShmId(i32);
 
 impl ShmId {
-    /// Takes an id as the kernel gives it; `None` if it is negative.
+    /// Returns `None` for a negative number.
     pub(crate) const fn new(id: i32) -> Option<Self> {
         if id < 0 { None } else { Some(Self(id)) }
     }
 
-    /// Gives the kernel's number.
     pub(crate) const fn raw(self) -> i32 {
         self.0
     }
@@ -30,42 +29,32 @@ impl fmt::Display for ShmId {
     }
 }
 
-/// A System V shared memory segment: `struct shmid_ds`, /proc/sysvipc/shm, and what is concluded from them.
+/// A System V shared memory segment: the fields of `struct shmid_ds` or /proc/sysvipc/shm, and what is derived from them.
 ///
-/// The parts that [`Needs`](super::Needs) names are `None` until they were asked for.
+/// The fields that [`Needs`](super::Needs) names are `None` unless they were requested.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Segment {
-    /// Its id.
     pub(crate) id: ShmId,
-    /// Its key; 0 for a private one, and from the moment it is marked for destruction.
+    /// 0 for a private segment and after it was marked for destruction.
     pub(crate) key: Key,
-    /// Size in bytes, as asked for and not rounded to pages.
+    /// Size in bytes as requested, not rounded up to pages.
     pub(crate) size: u64,
-    /// Permission bits.
     pub(crate) mode: Mode,
-    /// Owner's user id.
     pub(crate) uid: u32,
-    /// Owner's name.
     pub(crate) owner: Option<Arc<str>>,
-    /// Owner's group id.
     pub(crate) gid: u32,
-    /// Owner's group's name.
     pub(crate) group: Option<Arc<str>>,
-    /// Creator's user id.
     pub(crate) cuid: u32,
-    /// Creator's name.
     pub(crate) creator: Option<Arc<str>>,
-    /// Creator's group id.
     pub(crate) cgid: u32,
-    /// Creator's group's name.
     pub(crate) creator_group: Option<Arc<str>>,
-    /// Process that created it; `None` if that lies outside this pid namespace.
-    // A record says so with null: one that says nothing was written without it.
+    /// Process that created it; `None` if it is outside this pid namespace.
+    // Unknown is null. deserialize_with makes a missing field an error: it was not asked for.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) cpid: Option<i32>,
-    /// Process that attached or detached last; `None` if there was none or it lies outside.
+    /// Process that attached or detached last; `None` if there was none or it is outside this pid namespace.
     pub(crate) lpid: Option<i32>,
-    /// Attachments, counted as mappings.
+    /// Attachments, counted as mappings: one process can have several.
     pub(crate) nattch: u64,
     /// Last attach.
     pub(crate) atime: Option<Stamp>,
@@ -83,18 +72,16 @@ pub(crate) struct Segment {
     pub(crate) rss: Option<u64>,
     /// Swapped bytes.
     pub(crate) swap: Option<u64>,
-    /// The verdict.
     pub(crate) state: Option<State>,
     /// Number of its IPC namespace.
     #[serde(deserialize_with = "Option::deserialize")]
     pub(crate) ns: Option<u64>,
-    /// Command line of the creator, while it lives.
+    /// Command line of the creator, while it is running.
     #[serde(skip)]
     pub(crate) creator_command: Option<Arc<str>>,
-    /// Command line of the last user, while it lives.
+    /// Command line of the last user, while it is running.
     #[serde(skip)]
     pub(crate) last_command: Option<Arc<str>>,
-    /// Who has it attached.
     #[serde(skip)]
     pub(crate) attachers: Option<Arc<Attachers>>,
     /// The container or unit to which its namespace belongs.
@@ -103,7 +90,7 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Gives a segment of root's with a size of one byte, of which nothing else is known, for tests to fill in.
+    /// Returns a segment of root with a size of one byte. Everything else is unknown.
     #[cfg(test)]
     pub(crate) fn bare() -> Self {
         let record = r#"{"id":0,"key":"0x00000000","size":1,"mode":"0600","uid":0,"owner":null,"gid":0,"group":null,
@@ -113,31 +100,30 @@ impl Segment {
         serde_json::from_str(record).unwrap()
     }
 
-    /// Tells whether two records are of one and the same segment, unchanged in what removal depends on.
-    pub(crate) fn is_still(&self, earlier: &Self) -> bool {
+    /// Returns whether two records belong to the same segment, and its key and change time are the same.
+    pub(crate) fn is_same_segment(&self, earlier: &Self) -> bool {
         let identity = |segment: &Self| (segment.id, segment.key, segment.cuid, segment.cgid, segment.cpid);
         identity(self) == identity(earlier) && self.ctime == earlier.ctime && self.size == earlier.size
     }
 
-    /// Tells whether two records of a segment agree in what its owner decides; a change time has no more than seconds.
-    pub(crate) fn is_kept_like(&self, earlier: &Self) -> bool {
-        let kept = |segment: &Self| (segment.uid, segment.gid, segment.mode, segment.locked);
-        kept(self) == kept(earlier)
+    /// Returns whether owner, group, mode and lock are the same. The change time has a resolution of one second, so it does
+    /// not show every change.
+    pub(crate) fn has_same_attributes(&self, earlier: &Self) -> bool {
+        let attributes = |segment: &Self| (segment.uid, segment.gid, segment.mode, segment.locked);
+        attributes(self) == attributes(earlier)
     }
 }
 
-/// What an attachment may do with the memory.
+/// The access of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// SHM_RDONLY.
     ReadOnly,
-    /// Reading and writing.
     ReadWrite,
 }
 
 impl Access {
-    /// Gives the contract's word.
-    pub(crate) const fn word(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::ReadOnly => "ro",
             Self::ReadWrite => "rw",
@@ -148,14 +134,12 @@ impl Access {
 /// An attachment as `attach` reports it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attached {
-    /// The segment.
     pub(crate) id: ShmId,
-    /// The process that holds it.
+    /// The attached process.
     pub(crate) pid: i32,
-    /// Where it begins in that process.
+    /// The address in that process.
     pub(crate) address: u64,
     /// The segment's size in bytes.
     pub(crate) size: u64,
-    /// What it may do.
     pub(crate) access: Access,
 }

@@ -1,4 +1,4 @@
-//! What is kept beside a dump.
+//! The record of a dump.
 
 use std::path::{Path, PathBuf};
 
@@ -6,39 +6,36 @@ use serde::Deserialize;
 
 use super::{Segment, Stamp};
 
-/// The file beside a dump, in which its segment is described.
+/// The contents of FILE.json, which describes the segment that was dumped to FILE.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Sidecar {
-    /// The version of this form.
     pub(crate) schema: u8,
-    /// The segment as it was.
+    /// The segment at the time of the dump.
     pub(crate) segment: Segment,
-    /// Bytes in an ordinary page where it was dumped.
+    /// The page size of the machine.
     pub(crate) page_size: u64,
-    /// Bytes in a page of the segment, if these are huge.
+    /// The size of the segment's pages if they are huge.
     pub(crate) huge_page_size: Option<u64>,
-    /// When it was dumped.
+    /// When the dump was written.
     pub(crate) created: Stamp,
-    /// The release of the kernel there.
+    /// The kernel release of the machine.
     pub(crate) kernel: Option<String>,
-    /// The checksum of the contents.
-    pub(crate) checksum: Sum,
+    pub(crate) checksum: SidecarChecksum,
 }
 
 impl Sidecar {
-    /// Gives the name of the file beside a dump.
-    pub(crate) fn beside(path: &Path) -> PathBuf {
+    /// Returns the path of the record of the dump at `path`.
+    pub(crate) fn path_for(path: &Path) -> PathBuf {
         let mut name = path.as_os_str().to_owned();
         name.push(".json");
         PathBuf::from(name)
     }
 }
 
-/// A checksum.
+/// The checksum of the contents.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-pub(crate) struct Sum {
-    /// How it was made.
+pub(crate) struct SidecarChecksum {
     pub(crate) algorithm: String,
-    /// It, in hexadecimal.
+    /// The checksum in hexadecimal.
     pub(crate) value: String,
 }

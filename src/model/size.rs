@@ -1,13 +1,13 @@
-//! Sizes as users type them, and as messages tell them.
+//! Sizes as users type them and as messages show them.
 
 use std::fmt;
 
-use super::number::{parse_decimal, parse_whole};
+use super::number::{parse_decimal, parse_integer};
 
-/// Names of the powers of 1024, from 1024 itself on.
+/// The powers of 1024, starting with 1024^1.
 const BINARY_UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/// A number of bytes that shows itself in the largest unit that divides it: `16 TiB`, `4097 bytes`.
+/// A number of bytes, displayed in the largest unit that divides it: `16 TiB`, `4097 bytes`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size(pub(crate) u64);
 
@@ -30,29 +30,27 @@ impl fmt::Display for Size {
     }
 }
 
-/// Reads a SIZE in bytes: `4096`, `0x1000`, `4K`, `4KiB`, `4KB` in any case.
+/// Parses a SIZE in bytes: `4096`, `0x1000`, `4K`, `4KiB`, `4KB` in any case.
 ///
 /// K, M, G, T, P (and KiB, …) are powers of 1024; KB, MB, … are powers of 1000.
-///
-/// # Errors
-/// The number is not whole, the unit is none of these, or the product leaves 64 bits.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     if text.starts_with("0x") || text.starts_with("0X") {
-        return parse_whole(text);
+        return parse_integer(text);
     }
     let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     if digits.is_empty() {
-        return Err(if text.is_empty() { "the size is empty".to_owned() } else { format!("{text:?} is no size") });
+        let empty = || "the value is empty".to_owned();
+        return Err(if text.is_empty() { empty() } else { "expected a size such as 4096, 64K or 1GiB".to_owned() });
     }
     let number = parse_decimal(digits)?;
     let factor = factor(unit).ok_or_else(|| {
-        format!("{unit:?} is no unit of size: K, M, G, T, P are powers of 1024, KB, MB, GB, TB, PB of 1000")
+        format!("unknown unit {unit:?}: K, M, G, T, P are powers of 1024, KB, MB, GB, TB, PB are powers of 1000")
     })?;
-    number.checked_mul(factor).ok_or_else(|| format!("{text} is more than 64 bits can hold"))
+    number.checked_mul(factor).ok_or_else(|| "the size exceeds 64 bits".to_owned())
 }
 
-/// Gives the number of bytes in a unit, or `None` for what is none.
+/// Returns the number of bytes in a unit.
 fn factor(unit: &str) -> Option<u64> {
     let unit = unit.to_ascii_lowercase();
     let (letter, base): (&str, u64) = if let Some(letter) = unit.strip_suffix("ib") {
@@ -73,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_have_units_of_two_kinds() {
+    fn sizes_have_binary_and_decimal_units() {
         for (text, bytes) in [
             ("4096", 4096),
             ("0x1000", 4096),
@@ -89,12 +87,12 @@ mod tests {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for bad in ["", "K", "1E", "1.5G", "-1", "1 K", "4Ki", "4B", "010", "0x", "0x1K", "16384P", "K4", "4KK"] {
-            assert!(parse_size(bad).is_err(), "{bad:?} was taken for a size");
+            assert!(parse_size(bad).is_err(), "{bad:?} was accepted as a size");
         }
     }
 
     #[test]
-    fn messages_use_the_largest_unit_that_loses_nothing() {
+    fn sizes_are_displayed_in_the_largest_unit_that_divides_them() {
         assert_eq!(Size(16 << 40).to_string(), "16 TiB");
         assert_eq!(Size(4096).to_string(), "4 KiB");
         assert_eq!(Size(4097).to_string(), "4097 bytes");

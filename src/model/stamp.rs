@@ -1,21 +1,21 @@
-//! Moments, as the kernel keeps them: whole seconds of the wall clock.
+//! Timestamps in seconds, as the kernel keeps them.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 
-/// A moment in whole seconds since 1970-01-01 UTC; shown as RFC 3339 in UTC.
+/// Seconds since 1970-01-01 UTC, displayed as RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stamp(pub(crate) i64);
 
 impl Stamp {
-    /// Takes a time of `struct shmid_ds`, where 0 means that it never happened.
+    /// Converts a time of `struct shmid_ds`, in which 0 means never.
     pub(crate) fn from_kernel(seconds: i64) -> Option<Self> {
         (seconds != 0).then_some(Self(seconds))
     }
 
-    /// Gives the library's moment, or `None` where a clock gone wrong left its range.
+    /// Converts to jiff's type. Returns `None` for a time outside its range, which a wrong clock can cause.
     pub(crate) fn timestamp(self) -> Option<Timestamp> {
         Timestamp::from_second(self.0).ok()
     }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_are_rfc_3339_in_utc_and_zero_is_never() {
+    fn timestamps_are_displayed_in_utc_and_0_means_never() {
         assert_eq!(Stamp(1_795_420_800).to_string(), "2026-11-23T08:00:00Z");
         assert_eq!(Stamp::from_kernel(0), None);
         assert_eq!(Stamp(i64::MAX).to_string(), i64::MAX.to_string());

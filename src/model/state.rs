@@ -1,10 +1,10 @@
-//! The verdict on a segment.
+//! The state of a segment.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// What a segment is good for, by who holds it and who might come back for it.
+/// Whether a segment is in use, or may still be used by its creator or its last user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
@@ -12,20 +12,20 @@ pub(crate) enum State {
     InUse,
     /// Marked for destruction and still attached.
     Dest,
-    /// Not attached; its creator or its last user lives.
+    /// Not attached; its creator or its last user is running.
     Idle,
-    /// Not attached, and at least one of the two cannot be judged.
+    /// Not attached; whether its creator or its last user is running cannot be determined.
     Unknown,
-    /// Not attached; creator and last user are gone.
+    /// Not attached; its creator and its last user have exited.
     Orphan,
 }
 
 impl State {
-    /// Every state, in the order in which help lists them.
+    /// Every state, in the order of the help.
     pub(crate) const ALL: [Self; 5] = [Self::InUse, Self::Dest, Self::Idle, Self::Unknown, Self::Orphan];
 
-    /// Gives the word that users type and read.
-    pub(crate) const fn word(self) -> &'static str {
+    /// Returns the name in arguments and output.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::InUse => "in-use",
             Self::Dest => "dest",
@@ -38,6 +38,6 @@ impl State {
 
 impl fmt::Display for State {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.word())
+        formatter.pad(self.as_str())
     }
 }

@@ -1,37 +1,34 @@
-//! Sums over segments, as monitoring has them.
+//! Sums over segments, for `limits`, `check` and `metrics`.
 
 use super::{Segment, State};
 
-/// Sums over some segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// How many there are.
     pub(crate) segments: u64,
-    /// Pages that they may take, as the kernel counts them against shmall: each segment is rounded up.
+    /// Pages, as the kernel counts them against shmall: each segment is rounded up.
     pub(crate) pages: u64,
-    /// Sum of their sizes in bytes; unreserved segments can together pass 64 bits.
+    /// Sizes in bytes. With SHM_NORESERVE, their sum can exceed 64 bits.
     pub(crate) size: u128,
-    /// Resident bytes; `None` where they were not asked for or cannot be told.
+    /// Resident bytes; `None` if not requested or unknown.
     pub(crate) rss: Option<u128>,
-    /// Swapped bytes, likewise.
+    /// Swapped bytes; `None` if not requested or unknown.
     pub(crate) swap: Option<u128>,
-    /// How many of them are orphans; 0 where states were not asked for.
+    /// Orphans; 0 if states were not requested.
     pub(crate) orphans: u64,
-    /// Sum of the sizes of orphans in bytes.
+    /// Sizes of orphans in bytes.
     pub(crate) orphan_bytes: u128,
-    /// How many of them may be orphans, which cannot be told; 0 where states were not asked for.
+    /// Segments in state `unknown`; 0 if states were not requested.
     pub(crate) unknown: u64,
-    /// Sum of the sizes of these in bytes.
+    /// Sizes of segments in state `unknown` in bytes.
     pub(crate) unknown_bytes: u128,
-    /// How many of them are marked for destruction.
+    /// Segments marked for destruction.
     pub(crate) dest: u64,
     /// Attachments, counted as mappings.
     pub(crate) attachments: u64,
 }
 
 impl Tally {
-    /// The sums over no segment at all.
-    pub(crate) const NOTHING: Self = Self {
+    pub(crate) const ZERO: Self = Self {
         segments: 0,
         pages: 0,
         size: 0,
@@ -45,7 +42,6 @@ impl Tally {
         attachments: 0,
     };
 
-    /// Gives the sums over one segment; `page_size` in bytes.
     pub(crate) fn of(segment: &Segment, page_size: u64) -> Self {
         let size = u128::from(segment.size);
         let is_orphan = segment.state == Some(State::Orphan);
@@ -65,11 +61,11 @@ impl Tally {
         }
     }
 
-    /// Adds the sums over other segments. What is unknown of some is unknown of all.
+    /// Adds the sums over other segments. If a value is unknown for some, the sum is unknown.
     pub(crate) fn add(&mut self, other: &Self) {
         let both = |one: Option<u128>, other: Option<u128>| Some(one? + other?);
         self.segments += other.segments;
-        // The kernel keeps the pages below 64 bits, but a list is not of one moment.
+        // The kernel limits the pages to 64 bits, but a listing is not atomic.
         self.pages = self.pages.saturating_add(other.pages);
         self.size += other.size;
         self.rss = both(self.rss, other.rss);
@@ -89,10 +85,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_round_up_to_pages_and_forget_nothing() {
+    fn sums_round_segments_up_to_pages() {
         let orphan = Segment { size: 4097, state: Some(State::Orphan), nattch: 0, ..segment(1) };
         let used = Segment { size: u64::MAX, state: Some(State::InUse), nattch: 3, dest: true, ..segment(2) };
-        let mut sums = Tally::NOTHING;
+        let mut sums = Tally::ZERO;
         sums.add(&Tally::of(&orphan, 4096));
         sums.add(&Tally::of(&used, 4096));
         assert_eq!((sums.segments, sums.pages), (2, 2 + (1 << 52)));
@@ -100,6 +96,6 @@ mod tests {
         assert_eq!((sums.orphans, sums.orphan_bytes, sums.dest, sums.attachments), (1, 4097, 1, 3));
         assert_eq!((sums.rss, sums.swap), (Some(0), Some(0)));
         sums.add(&Tally::of(&Segment { rss: None, ..segment(3) }, 4096));
-        assert_eq!((sums.rss, sums.swap), (None, Some(0)), "a part that is unknown makes no sum");
+        assert_eq!((sums.rss, sums.swap), (None, Some(0)), "the sum with an unknown part is unknown");
     }
 }

@@ -6,66 +6,55 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::number::parse_decimal;
-use super::{Key, ShmId, lossless};
+use super::{Key, ShmId, escape_invalid_utf8};
 
-/// A segment as a user named it.
+/// The forms of a SEGMENT, for error messages.
+const EXPECTED: &str = "expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH";
+
+/// A SEGMENT argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The words that were typed.
+    /// The text as typed.
     pub(crate) text: String,
-    /// What they mean.
     pub(crate) name: Name,
 }
 
-/// The ways to name a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
-    /// By its id.
     Id(ShmId),
-    /// By its key, which is not 0.
+    /// Never key 0 (IPC_PRIVATE).
     Key(Key),
-    /// By the key that ftok(3) makes.
     Ftok(Ftok),
 }
 
 /// The arguments of ftok(3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ftok {
-    /// A file that exists.
     pub(crate) path: PathBuf,
     /// The project number, 1 to 255.
     pub(crate) proj: u8,
 }
 
-/// The key that a new segment shall have.
+/// The KEY argument of `create`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeySpec {
-    /// None: IPC_PRIVATE.
+    /// IPC_PRIVATE.
     Private,
-    /// Any that is free.
+    /// An unused key.
     Random,
-    /// This one.
     Key(Key),
-    /// The one that ftok(3) makes.
     Ftok(Ftok),
 }
 
 impl Target {
-    /// Names a segment by its id.
     pub(crate) fn of_id(id: ShmId) -> Self {
         Self { text: id.to_string(), name: Name::Id(id) }
     }
 
-    /// Reads a SEGMENT: `65538`, `0x4d2`, `id:…`, `key:…` or `ftok:PATH[:PROJ]`.
-    ///
-    /// # Errors
-    /// The text follows none of these forms, or names what can be no segment.
+    /// Parses a SEGMENT: `65538`, `0x4d2`, `id:…`, `key:…` or `ftok:PATH[:PROJ]`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let name = if text.starts_with('/') {
-            return Err(format!(
-                "{text} would be a POSIX shared memory object, and these are not supported yet: \
-                 name a System V segment by id, key: or ftok:"
-            ));
+            return Err(format!("POSIX shared memory objects are not supported yet: {EXPECTED}"));
         } else if let Some(id) = text.strip_prefix("id:") {
             Name::Id(parse_id(id)?)
         } else if let Some(key) = text.strip_prefix("key:") {
@@ -75,33 +64,30 @@ impl Target {
         } else if text.starts_with("0x") || text.starts_with("0X") {
             Name::Key(parse_name_key(text)?)
         } else if text.is_empty() {
-            return Err("the name is empty: is a variable unset? name a segment by id, 0xKEY, key: or ftok:".to_owned());
+            return Err(format!("the value is empty (an unset variable?): {EXPECTED}"));
         } else {
             Name::Id(parse_id(text)?)
         };
         Ok(Self { text: text.to_owned(), name })
     }
 
-    /// Reads the name of a segment, in which the path of a file need not be UTF-8.
-    ///
-    /// # Errors
-    /// As with [`Target::parse`].
+    /// Parses a SEGMENT in which the path of `ftok:` need not be UTF-8.
     pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
-        let of_file = |ftok| Self { text: lossless(text.as_bytes()), name: Name::Ftok(ftok) };
-        parse_os(text, Self::parse, of_file)
+        let from_ftok = |ftok| Self { text: escape_invalid_utf8(text.as_bytes()), name: Name::Ftok(ftok) };
+        parse_os(text, Self::parse, from_ftok)
     }
 }
 
-/// Reads a name, of which only the path of a file may be other than UTF-8.
+/// Parses an argument in which only the path of `ftok:` may be invalid UTF-8.
 fn parse_os<T>(
     text: &OsStr,
     parse: impl FnOnce(&str) -> Result<T, String>,
-    of_file: impl FnOnce(Ftok) -> T,
+    from_ftok: impl FnOnce(Ftok) -> T,
 ) -> Result<T, String> {
     match (text.to_str(), text.as_bytes().strip_prefix(b"ftok:")) {
         (Some(text), _) => parse(text),
-        (None, Some(rest)) => Ftok::parse(rest).map(of_file),
-        (None, None) => Err("it is not UTF-8, which only a path behind ftok: need not be".to_owned()),
+        (None, Some(rest)) => Ftok::parse(rest).map(from_ftok),
+        (None, None) => Err("invalid UTF-8, which is accepted only in the path after ftok:".to_owned()),
     }
 }
 
@@ -112,35 +98,26 @@ impl fmt::Display for Target {
 }
 
 impl Ftok {
-    /// Reads `PATH` or `PATH:PROJ`; PROJ follows the last colon.
-    ///
-    /// # Errors
-    /// PATH is empty, or PROJ is neither 1 to 255 nor one character.
+    /// Parses `PATH` or `PATH:PROJ`. PROJ follows the last colon.
     fn parse(text: &[u8]) -> Result<Self, String> {
         let (path, proj) = match text.iter().rposition(|byte| *byte == b':') {
-            Some(colon) => (&text[..colon], parse_proj(&lossless(&text[colon + 1..]))?),
+            Some(colon) => (&text[..colon], parse_proj(&escape_invalid_utf8(&text[colon + 1..]))?),
             None => (text, 1),
         };
         if path.is_empty() {
-            return Err("ftok: wants a path: write ftok:PATH or ftok:PATH:PROJ".to_owned());
+            return Err("missing path: expected ftok:PATH or ftok:PATH:PROJ".to_owned());
         }
         Ok(Self { path: OsStr::from_bytes(path).into(), proj })
     }
 }
 
 impl KeySpec {
-    /// Reads a KEY for a new segment, in which the path of a file need not be UTF-8.
-    ///
-    /// # Errors
-    /// As with [`KeySpec::parse`].
+    /// Parses a KEY in which the path of `ftok:` need not be UTF-8.
     pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
         parse_os(text, Self::parse, Self::Ftok)
     }
 
-    /// Reads a KEY for a new segment: `private`, `random`, a number, or `ftok:PATH[:PROJ]`.
-    ///
-    /// # Errors
-    /// The text is none of these, or is the number 0.
+    /// Parses a KEY: `private`, `random`, a number, or `ftok:PATH[:PROJ]`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text {
             "private" => Ok(Self::Private),
@@ -149,8 +126,12 @@ impl KeySpec {
                 if let Some(rest) = text.strip_prefix("ftok:") {
                     return Ftok::parse(rest.as_bytes()).map(Self::Ftok);
                 }
-                match Key::parse(text.strip_prefix("key:").unwrap_or(text))? {
-                    Key::PRIVATE => Err("key 0 is IPC_PRIVATE: for a segment without a key, write private".to_owned()),
+                let digits = text.strip_prefix("key:").unwrap_or(text);
+                if !digits.starts_with(|first: char| first.is_ascii_digit()) {
+                    return Err("expected private, random, a key (0x4d2, 1234) or ftok:PATH".to_owned());
+                }
+                match Key::parse(digits)? {
+                    Key::PRIVATE => Err("key 0 is IPC_PRIVATE: for a segment without a key, use private".to_owned()),
                     key => Ok(Self::Key(key)),
                 }
             }
@@ -158,32 +139,35 @@ impl KeySpec {
     }
 }
 
-/// Reads an id: decimal, without leading zero, within 31 bits.
+/// Parses an id: decimal, without a leading zero, at most 31 bits.
 fn parse_id(text: &str) -> Result<ShmId, String> {
-    let number = parse_decimal(text).map_err(|message| {
-        format!("{message}: name a segment by its id (65538), its key (0x4d2, key:1234) or a file (ftok:PATH)")
-    })?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        return Err(EXPECTED.to_owned());
+    }
+    let number = parse_decimal(text)?;
     i32::try_from(number).ok().and_then(ShmId::new).ok_or_else(|| match u32::try_from(number) {
-        Ok(_) => format!("{text} is no id: ids are 0 to {}; a key is written key:{text}", i32::MAX),
-        Err(_) => format!("{text} is no id: ids are 0 to {}", i32::MAX),
+        Ok(_) => format!("an id is at most {}; for a key, write key:{text}", i32::MAX),
+        Err(_) => format!("an id is at most {}", i32::MAX),
     })
 }
 
-/// Reads a key that shall name a segment, and so cannot be 0.
+/// Parses a key that names a segment: every key except 0.
 fn parse_name_key(text: &str) -> Result<Key, String> {
     match Key::parse(text)? {
-        Key::PRIVATE => Err("key 0 is IPC_PRIVATE, which every segment without a key has: \
-             it names none of them, use the id that `shmadm list` shows"
-            .to_owned()),
+        Key::PRIVATE => {
+            Err("key 0 is IPC_PRIVATE, which names no segment: use the id, as shown by `shmadm list`".to_owned())
+        }
         key => Ok(key),
     }
 }
 
-/// Reads the project of ftok: a number from 1 to 255, or one character, which `'5'` makes of a digit.
+/// Parses the project of ftok: a number from 1 to 255, or one character. A digit as a character is written `'5'`.
 fn parse_proj(text: &str) -> Result<u8, String> {
     let wrong = || {
         format!(
-            "{text:?} is no PROJ: it is 1 to 255, or one ASCII character; if the path itself has a colon, end it with :1"
+            "expected 1 to 255 or one ASCII character after the last colon instead of {text:?}; if the path contains a \
+             colon, append :1"
         )
     };
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -200,18 +184,16 @@ fn parse_proj(text: &str) -> Result<u8, String> {
 mod tests {
     use super::*;
 
-    /// Parses a name that must be good.
     fn name(text: &str) -> Name {
         Target::parse(text).unwrap().name
     }
 
-    /// Makes the name that ftok arguments give.
     fn ftok(path: &str, proj: u8) -> Name {
         Name::Ftok(Ftok { path: path.into(), proj })
     }
 
     #[test]
-    fn each_form_means_one_thing() {
+    fn every_form_is_parsed() {
         assert_eq!(name("65538"), Name::Id(ShmId::new(65538).unwrap()));
         assert_eq!(name("0"), Name::Id(ShmId::new(0).unwrap()));
         assert_eq!(name("id:65538"), name("65538"));
@@ -225,7 +207,7 @@ mod tests {
         assert_eq!(name("ftok:/etc:'5'"), ftok("/etc", b'5'));
         assert_eq!(name("ftok:/a:b:255"), ftok("/a:b", 255));
         assert_eq!(name("ftok:/a:'"), ftok("/a", b'\''));
-        // A path may be of any bytes, and nothing else.
+        // Only the path need not be UTF-8.
         let raw = Target::from_os(OsStr::from_bytes(b"ftok:/\xff:A")).unwrap();
         assert_eq!(raw.name, Name::Ftok(Ftok { path: OsStr::from_bytes(b"/\xff").into(), proj: b'A' }));
         assert_eq!(raw.to_string(), "ftok:/\\xff:A");
@@ -236,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused_and_never_wraps() {
+    fn invalid_segments_are_errors_and_never_wrap() {
         for bad in [
             "",
             "12abc",
@@ -273,20 +255,20 @@ mod tests {
             "shm",
             "٣",
         ] {
-            assert!(Target::parse(bad).is_err(), "{bad:?} was taken for a segment");
+            assert!(Target::parse(bad).is_err(), "{bad:?} was accepted as a segment");
         }
         assert!(Target::parse("key:0").is_err_and(|message| message.contains("IPC_PRIVATE") && message.contains("id")));
         assert!(Target::parse("/name").is_err_and(|message| message.contains("POSIX")));
     }
 
     #[test]
-    fn new_keys_have_their_own_words() {
+    fn a_new_key_can_be_private_or_random() {
         assert_eq!(KeySpec::parse("private"), Ok(KeySpec::Private));
         assert_eq!(KeySpec::parse("random"), Ok(KeySpec::Random));
         assert_eq!(KeySpec::parse("02322"), Ok(KeySpec::Key(Key::new(1234))));
         assert_eq!(KeySpec::parse("1234"), Ok(KeySpec::Key(Key::new(1234))));
         for bad in ["", "0", "0x0", "Private", "-1", "0x100000000"] {
-            assert!(KeySpec::parse(bad).is_err(), "{bad:?} was taken for a key");
+            assert!(KeySpec::parse(bad).is_err(), "{bad:?} was accepted as a key");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Bytes from outside as text.
+//! Converts bytes to text.
 
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Gives bytes as text; those that are not UTF-8 become `\xNN`.
-pub(crate) fn lossless(bytes: &[u8]) -> String {
+/// Converts bytes to text. Invalid UTF-8 becomes `\xNN`.
+pub(crate) fn escape_invalid_utf8(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -17,34 +17,34 @@ pub(crate) fn lossless(bytes: &[u8]) -> String {
     text
 }
 
-/// Bytes that come piece by piece, as [`lossless`] text: a character may be cut in two.
+/// Converts bytes that arrive in pieces like [`escape_invalid_utf8`]. A piece may end within a character.
 #[derive(Debug, Default)]
-pub(crate) struct TextPieces {
-    /// The beginning of a character whose end is to come.
+pub(crate) struct TextDecoder {
+    /// The first bytes of an incomplete character.
     rest: Vec<u8>,
 }
 
-impl TextPieces {
-    /// Takes a piece, and gives the text of all characters that are whole.
+impl TextDecoder {
+    /// Returns the text that is complete with this piece.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> String {
         self.rest.extend_from_slice(bytes);
         let end = self.rest.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
         let is_cut = std::str::from_utf8(end).is_err_and(|error| error.error_len().is_none());
         let whole = self.rest.len() - if is_cut { end.len() } else { 0 };
-        let text = lossless(&self.rest[..whole]);
+        let text = escape_invalid_utf8(&self.rest[..whole]);
         self.rest.drain(..whole);
         text
     }
 
-    /// Gives what is left at the end.
+    /// Returns the rest at the end of the input.
     pub(crate) fn end(self) -> String {
-        lossless(&self.rest)
+        escape_invalid_utf8(&self.rest)
     }
 }
 
-/// Gives a path as text; bytes of it that are not UTF-8 become `\xNN`.
+/// Converts a path to text. Invalid UTF-8 becomes `\xNN`.
 pub(crate) fn path_text(path: &Path) -> String {
-    lossless(path.as_os_str().as_bytes())
+    escape_invalid_utf8(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]
@@ -52,9 +52,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_utf_8_is_spelled_out() {
-        assert_eq!(lossless("grün".as_bytes()), "grün");
-        assert_eq!(lossless(b"a\xff\xc3(b"), "a\\xff\\xc3(b");
+    fn invalid_utf8_is_escaped() {
+        assert_eq!(escape_invalid_utf8("grün".as_bytes()), "grün");
+        assert_eq!(escape_invalid_utf8(b"a\xff\xc3(b"), "a\\xff\\xc3(b");
     }
 
     #[test]
@@ -62,12 +62,12 @@ mod tests {
         let bytes = "grün \u{1f980}".as_bytes().iter().chain(b"\xff\xc3(b\xf0\x9f").copied().collect::<Vec<_>>();
         for first in 0..=bytes.len() {
             for second in first..=bytes.len() {
-                let mut pieces = TextPieces::default();
+                let mut pieces = TextDecoder::default();
                 let mut text = pieces.feed(&bytes[..first]);
                 text.push_str(&pieces.feed(&bytes[first..second]));
                 text.push_str(&pieces.feed(&bytes[second..]));
                 text.push_str(&pieces.end());
-                assert_eq!(text, lossless(&bytes), "{first} {second}");
+                assert_eq!(text, escape_invalid_utf8(&bytes), "{first} {second}");
             }
         }
     }

@@ -1,60 +1,58 @@
-//! Thresholds of monitoring plugins, by their development guidelines ("Threshold and Ranges").
+//! Thresholds as in the development guidelines for monitoring plugins ("Threshold and Ranges").
+//!
+//! Thresholds are fixed-point decimals and compared exactly: a percentage of a 64-bit limit has more digits than a
+//! floating-point number.
 
 use super::{Measure, parse_size};
 
-/// So many parts has one: thresholds are decimals, and compared exactly.
+/// The fixed-point representation of 1.
 const ONE: i128 = 100_000_000;
-/// The most decimals that a number may have.
+/// The most digits after the decimal point.
 const DECIMALS: usize = 6;
-/// The largest percentage: beyond it, products with a limit of 64 bits could leave 128.
-const MOST_PERCENT: u64 = 1_000_000_000;
+/// The largest percentage. Larger ones times a 64-bit limit could overflow 128 bits.
+const MAX_PERCENT: u64 = 1_000_000_000;
 
 /// One end of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// There is none on this side.
     Infinite,
-    /// A value, in parts of [`ONE`].
+    /// A fixed-point value, in units of 1/[`ONE`].
     At(i128),
-    /// A share of the limit, in millionths of a percent.
-    Share(i128),
+    /// A percentage of the limit, in millionths of a percent.
+    Percent(i128),
 }
 
 impl End {
-    /// Gives the value in parts of [`ONE`]; `None` if there is no end. Without a limit no share is parsed.
+    /// Returns the fixed-point value, or `None` if the range is unbounded on this side. Percentages are only parsed for
+    /// measures with a limit.
     fn value(self, limit: Option<u64>) -> Option<i128> {
         match self {
             Self::Infinite => None,
             Self::At(value) => Some(value),
-            // A millionth of a percent is a part of ONE: the product is exact.
-            Self::Share(share) => Some(share * i128::from(limit.unwrap_or(0))),
+            // A millionth of a percent is 1/ONE, so the product is exact.
+            Self::Percent(percent) => Some(percent * i128::from(limit.unwrap_or(0))),
         }
     }
 }
 
-/// A range outside of which there is an alert, or with `@` inside of which; its ends belong to it.
+/// A range. A value outside it, or with `@` inside it, is an alert. Both ends are part of the range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Threshold {
-    /// Whether what lies inside is the alert (`@`).
+    /// Whether values inside the range are alerts (`@`).
     inside: bool,
-    /// The lower end.
     start: End,
-    /// The upper end.
     end: End,
-    /// As it was typed.
+    /// The range as typed.
     text: String,
 }
 
 impl Threshold {
-    /// Reads a range `[@][START:][END]`: START is 0 unless given, `~` is minus infinity, and no END is infinity.
+    /// Parses a range `[@][START:][END]`. START defaults to 0, `~` is minus infinity, and without END the range is
+    /// unbounded.
     ///
-    /// A number may be a percentage of the limit (`80%`) where the measure has one, and a SIZE (`1G`) where it is of
-    /// bytes.
-    ///
-    /// # Errors
-    /// It is no range, or its start is behind its end.
+    /// A number can be a percentage of the limit (`80%`) if the measure has a limit, and a SIZE (`1G`) if it is in bytes.
     pub(crate) fn parse(text: &str, measure: Measure) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no range: write 80%, 100, 10:, 10:20, ~:20 or @10:20");
+        let wrong = || "expected a range such as 80%, 100, 10:, 10:20, ~:20 or @10:20".to_owned();
         let (inside, range) = match text.strip_prefix('@') {
             Some(range) => (true, range),
             None => (false, text),
@@ -72,23 +70,21 @@ impl Threshold {
         };
         let end = if end.is_empty() { End::Infinite } else { parse_end(end, measure)? };
         match (start, end) {
-            (End::At(start), End::At(end)) | (End::Share(start), End::Share(end)) if start > end => {
-                Err(format!("{text:?} is no range: its start is behind its end"))
+            (End::At(start), End::At(end)) | (End::Percent(start), End::Percent(end)) if start > end => {
+                Err("the start of the range is greater than its end".to_owned())
             }
-            // 0 is 0 of whatever limit.
-            (End::At(0), End::Share(end)) if end < 0 => {
-                Err(format!("{text:?} is no range: it ends below 0, where it starts"))
+            (End::At(0), End::Percent(end)) if end < 0 => {
+                Err("the start of the range, 0, is greater than its end".to_owned())
             }
             _ => Ok(Self { inside, start, end, text: text.to_owned() }),
         }
     }
 
-    /// Tells whether a start that is a number lies behind an end that is a share, or the other way round.
+    /// Returns whether the start is greater than the end, if one of them is a percentage of `limit`.
     pub(crate) fn is_inverted(&self, limit: Option<u64>) -> bool {
         self.start.value(limit).zip(self.end.value(limit)).is_some_and(|(start, end)| start > end)
     }
 
-    /// Tells whether a value is an alert.
     pub(crate) fn alerts(&self, value: u128, limit: Option<u64>) -> bool {
         let value = i128::try_from(value).ok().and_then(|value| value.checked_mul(ONE)).unwrap_or(i128::MAX);
         let is_in = self.start.value(limit).is_none_or(|start| value >= start)
@@ -96,14 +92,14 @@ impl Threshold {
         is_in == self.inside
     }
 
-    /// Gives whole values among which is the first of each stretch in which all are alerts, or none.
-    pub(crate) fn turns(&self, limit: Option<u64>) -> impl Iterator<Item = u128> {
+    /// Returns integers that include the first value of each interval in which all values are alerts, or none is.
+    pub(crate) fn change_points(&self, limit: Option<u64>) -> impl Iterator<Item = u128> {
         let ends = [self.start, self.end].into_iter().filter_map(move |end| end.value(limit));
         let whole = ends.filter_map(|end| u128::try_from(end.div_euclid(ONE)).ok());
         whole.flat_map(|value| [value, value + 1])
     }
 
-    /// Gives the range as performance data have it: in the value's own unit, without percentages.
+    /// Returns the range for performance data: in the unit of the value, without percentages.
     pub(crate) fn absolute(&self, limit: Option<u64>) -> String {
         let at = if self.inside { "@" } else { "" };
         let end = self.end.value(limit).map(decimal).unwrap_or_default();
@@ -113,23 +109,22 @@ impl Threshold {
         }
     }
 
-    /// Gives the range as it was typed.
+    /// Returns the range as typed.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 }
 
-/// Reads one end of a range.
 fn parse_end(text: &str, measure: Measure) -> Result<End, String> {
     if let Some(percentage) = text.strip_suffix('%') {
         if measure == Measure::OrphanBytes {
-            return Err(format!("{text} of what: orphan-bytes has no limit; write a SIZE such as 1G"));
+            return Err("orphan-bytes has no limit for a percentage: expected a SIZE such as 1G".to_owned());
         }
         let (millionths, whole) = parse_decimal(percentage)?;
-        if whole > MOST_PERCENT {
-            return Err(format!("{text} is too large"));
+        if whole > MAX_PERCENT {
+            return Err(format!("{text} exceeds {MAX_PERCENT}%"));
         }
-        return Ok(End::Share(millionths));
+        return Ok(End::Percent(millionths));
     }
     if measure == Measure::OrphanBytes && text.ends_with(|letter: char| letter.is_ascii_alphabetic()) {
         return parse_size(text).map(|size| End::At(i128::from(size) * ONE));
@@ -138,7 +133,7 @@ fn parse_end(text: &str, measure: Measure) -> Result<End, String> {
     Ok(End::At(millionths * 100))
 }
 
-/// Reads a decimal number; gives it in millionths, and its whole part without the sign.
+/// Parses a decimal number. Returns it in millionths, and its integer part without the sign.
 fn parse_decimal(text: &str) -> Result<(i128, u64), String> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -146,21 +141,22 @@ fn parse_decimal(text: &str) -> Result<(i128, u64), String> {
     };
     let (whole, decimals) = digits.split_once('.').unwrap_or((digits, "0"));
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let not_a_number = || format!("{text:?} is not a number");
     if !is_number(whole) || !is_number(decimals) {
-        return Err(format!("{text:?} is no number"));
+        return Err(not_a_number());
     }
     if decimals.len() > DECIMALS {
-        return Err(format!("{text} has more than {DECIMALS} decimals"));
+        return Err(format!("{text} has more than {DECIMALS} digits after the decimal point"));
     }
     if whole.len() > 1 && whole.starts_with('0') {
-        return Err(format!("{text:?} has a leading zero, which could mean octal: leave it out"));
+        return Err(format!("the leading zero of {text} is ambiguous: it could mean octal"));
     }
-    let whole: u64 = whole.parse().map_err(|_| format!("{text} is too large"))?;
-    let millionths: u32 = format!("{decimals:0<DECIMALS$}").parse().map_err(|_| format!("{text:?} is no number"))?;
+    let whole: u64 = whole.parse().map_err(|_| format!("{text} exceeds 64 bits"))?;
+    let millionths: u32 = format!("{decimals:0<DECIMALS$}").parse().map_err(|_| not_a_number())?;
     Ok((sign * (i128::from(whole) * 1_000_000 + i128::from(millionths)), whole))
 }
 
-/// Writes a number of parts of [`ONE`] as a decimal, exactly and with no more digits than that takes.
+/// Formats a fixed-point value exactly, without trailing zeros.
 fn decimal(parts: i128) -> String {
     let sign = if parts < 0 { "-" } else { "" };
     let parts = parts.unsigned_abs();
@@ -175,22 +171,21 @@ mod tests {
 
     use super::*;
 
-    /// Reads a range of segments.
     fn range(text: &str) -> Threshold {
         Threshold::parse(text, Measure::Segments).unwrap()
     }
 
     #[test]
-    fn ranges_are_those_of_the_guidelines() {
+    fn ranges_follow_the_guidelines() {
         let none: &[u64] = &[];
         for (text, inside, outside) in [
-            // The guidelines' own table.
+            // The table in the guidelines.
             ("10", &[0_u64, 10][..], &[11_u64, 1000][..]),
             ("10:", &[10, 11, 1_000_000], &[0, 9]),
             ("~:10", &[0, 10], &[11]),
             ("10:20", &[10, 15, 20], &[0, 9, 21]),
             ("@10:20", &[0, 9, 21], &[10, 15, 20]),
-            // And its edges.
+            // Edge cases.
             ("0", &[0], &[1]),
             ("0:0", &[0], &[1]),
             ("@0", &[1], &[0]),
@@ -213,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn percentages_are_of_the_limit_and_exact() {
+    fn percentages_of_the_limit_are_exact() {
         let limit = Some(4096);
         for (text, last_quiet, absolute) in [
             ("80%", 3276, "3276.8"),
@@ -228,33 +223,33 @@ mod tests {
             assert!(range.alerts(last_quiet + 1, limit), "{text}");
             assert_eq!(range.absolute(limit), absolute);
         }
-        // What a floating point number could not tell apart.
-        let most = Some(u64::MAX);
-        assert!(!range("100%").alerts(u64::MAX.into(), most));
-        assert!(range("99.999999%").alerts(u64::MAX.into(), most));
-        assert!(range("50%").alerts(1 << 63, most), "half of an odd number lies between two");
-        assert!(!range("50%").alerts((1 << 63) - 1, most));
-        assert_eq!(range("1000000000%").absolute(most), "184467440737095516150000000");
+        // Values that are equal as floating-point numbers.
+        let max = Some(u64::MAX);
+        assert!(!range("100%").alerts(u64::MAX.into(), max));
+        assert!(range("99.999999%").alerts(u64::MAX.into(), max));
+        assert!(range("50%").alerts(1 << 63, max), "half of an odd number lies between two");
+        assert!(!range("50%").alerts((1 << 63) - 1, max));
+        assert_eq!(range("1000000000%").absolute(max), "184467440737095516150000000");
         assert!(range("@10%:20%").alerts(410, limit) && !range("@10%:20%").alerts(409, limit));
         assert!(!range("10:20%").is_inverted(limit) && range("1000:20%").is_inverted(limit));
         assert!(range("20%:10").is_inverted(limit) && !range("~:1%").is_inverted(limit));
     }
 
     #[test]
-    fn bytes_may_be_sizes() {
+    fn ranges_of_bytes_accept_sizes() {
         let bytes = |text| Threshold::parse(text, Measure::OrphanBytes);
         for (text, absolute) in [("1G", "1073741824"), ("1K:2KB", "1024:2000"), ("@4096", "@4096"), ("1.5", "1.5")] {
             assert_eq!(bytes(text).unwrap().absolute(None), absolute);
         }
         assert!(bytes("1G").unwrap().alerts((1 << 30) + 1, None));
         for bad in ["80%", "1X", "1.5G", "-1G", "1G:80%"] {
-            assert!(bytes(bad).is_err(), "{bad:?} was taken for a range of bytes");
+            assert!(bytes(bad).is_err(), "{bad:?} was accepted as a range of bytes");
         }
         assert!(Threshold::parse("1G", Measure::Segments).is_err());
     }
 
     #[test]
-    fn performance_data_have_ranges_in_the_shortest_form() {
+    fn performance_data_contain_the_shortest_form_of_a_range() {
         for (text, absolute) in [
             ("10", "10"),
             ("0:10", "10"),
@@ -274,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn invalid_ranges_are_errors() {
         for bad in [
             "",
             "@",
@@ -313,13 +308,13 @@ mod tests {
             "inf",
             "१",
         ] {
-            assert!(Threshold::parse(bad, Measure::Segments).is_err(), "{bad:?} was taken for a range");
+            assert!(Threshold::parse(bad, Measure::Segments).is_err(), "{bad:?} was accepted as a range");
         }
     }
 
     proptest! {
         #[test]
-        fn nothing_typed_makes_it_panic(text: String, value: u128, limit: Option<u64>) {
+        fn no_input_causes_a_panic(text: String, value: u128, limit: Option<u64>) {
             for measure in Measure::ALL {
                 if let Ok(range) = Threshold::parse(&text, measure) {
                     range.alerts(value, limit);
@@ -328,7 +323,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_written_reads_the_same(start in 0..u64::MAX, more in 0..1_000_000_u64, inside: bool, value: u64) {
+        fn a_range_survives_formatting_and_parsing(start in 0..u64::MAX, more in 0..1_000_000_u64, inside: bool, value: u64) {
             let end = start.saturating_add(more);
             let text = format!("{}{start}:{end}", if inside { "@" } else { "" });
             let first = range(&text);

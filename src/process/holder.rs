@@ -130,7 +130,7 @@ impl Hold {
 
     /// Returns the holder's arguments, which `ps` shows.
     fn arguments(&self, id: ShmId) -> Vec<String> {
-        let mut arguments = vec![format!("id={id}"), format!("access={}", self.access.word())];
+        let mut arguments = vec![format!("id={id}"), format!("access={}", self.access.as_str())];
         if self.exec {
             arguments.push("exec".to_owned());
         }

@@ -27,7 +27,7 @@ use rustix::process::{Pid, Resource, WaitOptions, WaitStatus, getrlimit, waitpid
 use super::launcher::{Launched, launch};
 use super::standby::Standby;
 use crate::error::{Error, Kind};
-use crate::model::{Key, ShmId, lossless};
+use crate::model::{Key, ShmId, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::{Calls, Descendants, Evidence, System};
 use crate::sys::{self, Call, Inherited, Listener, Seized, SignalOrigin, SignalQueue};
@@ -96,7 +96,8 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
     } else {
         let mut descendants = Descendants::before_command(system, max_observed());
         let launched = launch(inherited, command)?;
-        let arguments: Vec<String> = command.iter().map(|argument| lossless(argument.as_encoded_bytes())).collect();
+        let arguments: Vec<String> =
+            command.iter().map(|argument| escape_invalid_utf8(argument.as_encoded_bytes())).collect();
         descendants.observe_command(system, launched.pid, &arguments.join(" "));
         (launched.pid, Observed::Descendants(descendants))
     };
@@ -286,7 +287,7 @@ impl Tracer {
         let own = system.proc_shows_own_pids();
         let pid = if own { procfs::process_of(proc, call.thread) } else { Some(call.thread) };
         let command = pid.filter(|_| own).and_then(|pid| procfs::command(proc, pid));
-        let command = command.map(|command| lossless(&command));
+        let command = command.map(|command| escape_invalid_utf8(&command));
         // If the call is still pending, its caller is what was seized and read: the pid has not been reused.
         let pid = pid.filter(|_| sys::is_pending(&self.listener, call.id));
         let found = (call.key != Key::PRIVATE).then(|| sys::find_key(call.key, 0).ok()).flatten();

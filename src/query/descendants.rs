@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::provenance::{Creator, Identity, Provenance};
 use super::{System, inventory};
-use crate::model::{Needs, Stamp, lossless};
+use crate::model::{Needs, Stamp, escape_invalid_utf8};
 use crate::procfs;
 use crate::sys;
 
@@ -105,7 +105,7 @@ impl Descendants {
                     continue;
                 }
                 open.push(pid);
-                let command = procfs::command_line(proc, pid).map(|command| lossless(&command));
+                let command = procfs::command_line(proc, pid).map(|command| escape_invalid_utf8(&command));
                 let command = command.filter(|command| !command.starts_with(LAUNCHER_NAME)).map(Arc::<str>::from);
                 let inherited = self.observed.get(&parent).and_then(|parent| parent.command.clone());
                 if let Some(process) = self.observed.get_mut(&pid) {

@@ -16,7 +16,7 @@ use super::liveness::ProcessStatus;
 use super::namespaces::{Namespace, census};
 use super::processes::segment_devices;
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Segment, Stamp, lossless};
+use crate::model::{Needs, Segment, Stamp, escape_invalid_utf8};
 use crate::procfs;
 use crate::sys;
 
@@ -116,12 +116,12 @@ impl System {
 
     pub(crate) fn user_name(&self, uid: u32) -> Option<Arc<str>> {
         let mut users = self.users.borrow_mut();
-        users.entry(uid).or_insert_with(|| sys::user_name(uid).map(|name| lossless(&name).into())).clone()
+        users.entry(uid).or_insert_with(|| sys::user_name(uid).map(|name| escape_invalid_utf8(&name).into())).clone()
     }
 
     pub(crate) fn group_name(&self, gid: u32) -> Option<Arc<str>> {
         let mut groups = self.groups.borrow_mut();
-        groups.entry(gid).or_insert_with(|| sys::group_name(gid).map(|name| lossless(&name).into())).clone()
+        groups.entry(gid).or_insert_with(|| sys::group_name(gid).map(|name| escape_invalid_utf8(&name).into())).clone()
     }
 
     /// Returns a user's name, or the uid if there is none.
@@ -162,7 +162,7 @@ impl System {
             .entry(pid)
             .or_insert_with(|| {
                 let own = self.proc_shows_own_pids();
-                procfs::command(&self.proc, pid).filter(|_| own).map(|command| lossless(&command).into())
+                procfs::command(&self.proc, pid).filter(|_| own).map(|command| escape_invalid_utf8(&command).into())
             })
             .clone()
     }

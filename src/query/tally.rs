@@ -13,7 +13,7 @@ use crate::sys;
 /// The segments cannot be listed.
 pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, Error> {
     let page_size = system.page_size();
-    let mut sums = Tally::NOTHING;
+    let mut sums = Tally::ZERO;
     each(system, needs, |segment| {
         sums.add(&Tally::of(&segment, page_size));
         Ok(())
@@ -29,7 +29,7 @@ pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u
     let page_size = system.page_size();
     let mut owners: BTreeMap<u32, Tally> = BTreeMap::new();
     each(system, needs, |segment| {
-        owners.entry(segment.uid).or_insert(Tally::NOTHING).add(&Tally::of(&segment, page_size));
+        owners.entry(segment.uid).or_insert(Tally::ZERO).add(&Tally::of(&segment, page_size));
         Ok(())
     })?;
     Ok(owners)
@@ -41,7 +41,7 @@ pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u
 /// SHM_INFO is denied, and the segments cannot be listed.
 pub(crate) fn count(system: &System) -> Result<Tally, Error> {
     match sys::usage() {
-        Ok((segments, pages, ..)) => Ok(Tally { segments, pages, ..Tally::NOTHING }),
+        Ok((segments, pages, ..)) => Ok(Tally { segments, pages, ..Tally::ZERO }),
         Err(_) => tally(system, Needs::empty()),
     }
 }

@@ -74,7 +74,7 @@ pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
     Column::plain("ATTACHES", "attaches", Align::Right, "number of attachments (mappings)", |row| {
         Cell::Number(row.attaches)
     }),
-    Column::plain("ACCESS", "access", Align::Left, "rw or ro", |row| Cell::Word(row.access.word())),
+    Column::plain("ACCESS", "access", Align::Left, "rw or ro", |row| Cell::Word(row.access.as_str())),
     Column {
         least: Some(8),
         ..Column::plain("COMMAND", "command", Align::Left, "command line", |row| {
@@ -153,7 +153,7 @@ pub(super) fn write_attachments<W: Write>(object: &mut Object<'_, W>, segment: &
     })?;
     object.list("hidden", &segment.attachers.hidden, |out, (reason, count)| {
         let mut object = Object::open(out)?;
-        object.text("reason", reason.word())?;
+        object.text("reason", reason.as_str())?;
         object.number("count", *count)?;
         object.close()
     })

@@ -74,7 +74,7 @@ impl Reading {
             |range: &Option<Threshold>| range.as_ref().map(|range| range.absolute(self.limit)).unwrap_or_default();
         let max = self.limit.map(|limit| limit.to_string()).unwrap_or_default();
         let fields = [
-            format!("'{}'={}{}", self.measure.word(), self.value, self.measure.unit()),
+            format!("'{}'={}{}", self.measure.as_str(), self.value, self.measure.unit()),
             range(&self.warning),
             range(&self.critical),
             "0".to_owned(),
@@ -101,10 +101,10 @@ pub(crate) fn write_check(
     worst_first.sort_by_key(|reading| std::cmp::Reverse(reading.severity()));
     let summaries: Vec<_> = worst_first.iter().map(|reading| reading.summary(verbosity > 0)).collect();
     let performance: Vec<_> = readings.iter().map(Reading::performance_data).collect();
-    writeln!(out, "{SERVICE} {}: {} | {}", worst(readings).word(), summaries.join(", "), performance.join(" "))?;
+    writeln!(out, "{SERVICE} {}: {} | {}", worst(readings).as_str(), summaries.join(", "), performance.join(" "))?;
     if verbosity > 1 {
         for reading in readings {
-            writeln!(out, "{}: {}: {}", reading.measure.word(), reading.severity().word(), reading.summary(true))?;
+            writeln!(out, "{}: {}: {}", reading.measure.as_str(), reading.severity().as_str(), reading.summary(true))?;
         }
         for line in details {
             writeln!(out, "{}", plugin_text(line))?;
@@ -116,12 +116,12 @@ pub(crate) fn write_check(
 pub(crate) fn write_check_json(out: &mut impl Write, readings: &[Reading]) -> io::Result<()> {
     let mut object = Object::schema(out)?;
     let severity = worst(readings);
-    object.text("status", severity.word())?;
+    object.text("status", severity.as_str())?;
     object.number("code", severity.code())?;
     object.list("checks", readings, |out, reading| {
         let mut object = Object::open(out)?;
-        object.text("what", reading.measure.word())?;
-        object.text("status", reading.severity().word())?;
+        object.text("what", reading.measure.as_str())?;
+        object.text("status", reading.severity().as_str())?;
         write!(object.field("value")?, "{}", reading.value)?;
         object.optional("limit", reading.limit)?;
         object.text("warning", reading.warning.as_ref().map(Threshold::text))?;

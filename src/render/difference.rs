@@ -63,7 +63,7 @@ fn details(changed: &Changed) -> Vec<String> {
         name.as_ref().map_or_else(|| number.to_string(), ToString::to_string)
     };
     let detail = |change: &Change| {
-        let attribute = change.word();
+        let attribute = change.as_str();
         match change {
             Change::Attached | Change::Detached => format!("{attribute} {} -> {}", before.nattch, after.nattch),
             Change::Owner => {
@@ -93,7 +93,7 @@ pub(crate) fn write_difference_json(out: &mut impl Write, difference: &Differenc
     object.list("removed", &difference.removed, write_record)?;
     object.list("changed", &difference.changed, |out, changed| {
         let mut object = Object::open(out)?;
-        object.list("changes", &changed.changes, |out, change| write_string(out, change.word()))?;
+        object.list("changes", &changed.changes, |out, change| write_string(out, change.as_str()))?;
         object.object("before", &record, &changed.before)?;
         object.object("after", &record, &changed.after)?;
         object.close()

@@ -118,7 +118,7 @@ pub(crate) fn write_within_string(out: &mut impl Write, text: &str) -> io::Resul
 pub(crate) fn write_error_json(out: &mut impl Write, error: &Error) -> io::Result<()> {
     let mut object = Object::schema(out)?;
     let mut inner = Object::open(object.field("error")?)?;
-    inner.text("kind", error.kind.word())?;
+    inner.text("kind", error.kind.as_str())?;
     inner.text("errno", error.source.map(|source| source.name()).as_deref())?;
     inner.text("call", error.source.map(|source| source.call))?;
     inner.text("target", error.target.as_deref())?;

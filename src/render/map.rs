@@ -11,7 +11,7 @@ pub(crate) static EXTENTS: &[Column<Extent>] = &[
     Column::plain("OFFSET", "offset", Align::Right, "first byte", |extent| Cell::bytes(extent.offset)),
     Column::plain("LENGTH", "length", Align::Right, "bytes", |extent| Cell::bytes(extent.length)),
     Column::plain("STATE", "state", Align::Left, "resident, swapped, untouched or unknown", |extent| {
-        Cell::Word(extent.residence.word())
+        Cell::Word(extent.residence.as_str())
     }),
 ];
 
@@ -37,8 +37,8 @@ pub(crate) fn strip(extents: &[Extent], size: u64, width: u64) -> String {
         let mut sign = None;
         for extent in extents[first.min(extents.len())..].iter().take_while(|extent| extent.offset < end) {
             sign = match sign {
-                None => Some(extent.residence.sign()),
-                Some(known) if known == extent.residence.sign() => sign,
+                None => Some(extent.residence.symbol()),
+                Some(known) if known == extent.residence.symbol() => sign,
                 Some(_) => Some('+'),
             };
             if sign == Some('+') {
@@ -66,7 +66,8 @@ pub(crate) fn write_map(
         // If some extents are unknown, a total of 0 is not known to be 0.
         if total > 0 || (unknown == 0 && matches!(residence, Residence::Resident | Residence::Untouched)) {
             let pages = total.div_ceil(page);
-            let text = format!("{} {:<9} {:>5}  {pages} pages", residence.sign(), residence.word(), size(total.into()));
+            let text =
+                format!("{} {:<9} {:>5}  {pages} pages", residence.symbol(), residence.as_str(), size(total.into()));
             let known = rss.filter(|_| residence == Residence::Unknown);
             let known = known.map(|rss| format!(", {} of it resident", size(rss.into()))).unwrap_or_default();
             writeln!(out, "{text} of {}{known}", size(page.into()))?;
@@ -89,7 +90,7 @@ pub(crate) fn write_map_json(
     object.number("size", size)?;
     object.number("page_size", page)?;
     for residence in RESIDENCES {
-        object.number(residence.word(), total(extents, residence))?;
+        object.number(residence.as_str(), total(extents, residence))?;
     }
     object.optional("rss", rss)?;
     object.list("extents", extents, |out, extent| {

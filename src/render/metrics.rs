@@ -227,8 +227,8 @@ mod tests {
             page_size: 4096,
             rmid_forced: Some(true),
         };
-        let root = Tally { segments: 3, pages: 1 << 40, size: 1 << 70, swap: None, ..Tally::NOTHING };
-        let odd = Tally { segments: 1, orphans: 1, orphan_bytes: 7, dest: 2, attachments: 5, ..Tally::NOTHING };
+        let root = Tally { segments: 3, pages: 1 << 40, size: 1 << 70, swap: None, ..Tally::ZERO };
+        let odd = Tally { segments: 1, orphans: 1, orphan_bytes: 7, dest: 2, attachments: 5, ..Tally::ZERO };
         let owners = BTreeMap::from([("root".to_owned(), root), ("a\"b\\x0a\n".to_owned(), odd)]);
         NamespaceMetrics { ns: Some(4_026_531_839), container: Some("web".into()), limits, owners }
     }

@@ -92,7 +92,7 @@ pub(crate) static PRUNE: &[Column<PruneRow>] = &[
     Column::plain("RSS", "rss", Align::Right, "resident bytes", |row| Cell::of(row.segment.rss, Cell::bytes)),
     Column::plain("SWAP", "swap", Align::Right, "swapped bytes", |row| Cell::of(row.segment.swap, Cell::bytes)),
     Column::plain("STATE", "state", Align::Left, "orphan, idle or unknown", |row| {
-        Cell::of(row.segment.state, |state| Cell::Word(state.word()))
+        Cell::of(row.segment.state, |state| Cell::Word(state.as_str()))
     }),
     Column::plain("IDLE", "idle_seconds", Align::Right, "time since the last attach, detach or change", |row| {
         Cell::of(row.segment.idle_seconds, Cell::Seconds)

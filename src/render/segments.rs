@@ -77,7 +77,7 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
         Cell::of(segment.swap, Cell::bytes)
     }),
     column("STATE", "state", Align::Left, Needs::STATE, "in-use, dest, idle, orphan or unknown", |segment| {
-        Cell::of(segment.state, |state| Cell::Word(state.word()))
+        Cell::of(segment.state, |state| Cell::Word(state.as_str()))
     }),
     column("NS", "ns", Align::Right, Needs::NAMESPACE, "IPC namespace number", |segment| {
         Cell::of(segment.ns, Cell::Number)

@@ -68,9 +68,9 @@ pub(super) fn write<R>(
 
 /// Returns the colour of a state.
 fn color(state: &str) -> Option<AnsiColor> {
-    if state == State::Orphan.word() {
+    if state == State::Orphan.as_str() {
         Some(AnsiColor::Yellow)
-    } else if state == State::Dest.word() {
+    } else if state == State::Dest.as_str() {
         Some(AnsiColor::Red)
     } else {
         None

@@ -255,7 +255,7 @@ fn refusals() -> Vec<Trial> {
             let failure = run(["stat", "99", "--json"]).exits(3).stdout;
             for (name, text, says) in [
                 ("empty", "", "cause: it is empty"),
-                ("table", &*run(["list"]).exits(0).stdout, "cause: it is no JSON"),
+                ("table", &*run(["list"]).exits(0).stdout, "cause: it is not valid JSON"),
                 ("other", "{\"hello\":1}", "no \"schema\""),
                 ("newer", "{\"schema\":2,\"segments\":[]}", "its \"schema\" is 2, and only 1"),
                 (
@@ -265,7 +265,7 @@ fn refusals() -> Vec<Trial> {
                 ),
                 ("limits", &limits, "no \"segments\""),
                 ("who", &who, "its segments lack key"),
-                ("failure", &failure, "report of a failure, and no listing: cannot find segment 99"),
+                ("failure", &failure, "report of a failure, not a listing: cannot find segment 99"),
             ] {
                 let bad = listings.write(name, text.as_bytes());
                 for arguments in [["diff", &bad, &good], ["diff", &good, &bad]] {

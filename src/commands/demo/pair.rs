@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use super::teller::Teller;
 use super::{Context, PaceArgs, USUAL_KEY};
-use crate::act::{self, Address, Attachment, Creation, Opened, Outcome, Removal, Use};
+use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, Outcome, Removal};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId};
@@ -49,7 +49,7 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     teller.call(context, step, call, id.to_string())?;
 
     // A segment of the whole demo's stays when we detach; so does one that we have made, until we remove it.
-    let purpose = if made.is_some() || is_demo_child() { Use::Holding } else { Use::Passing };
+    let purpose = if made.is_some() || is_demo_child() { Lifetime::Persistent } else { Lifetime::Transient };
     // One that was there may be another program's.
     let guarded = role == Role::Writer && made.is_none();
     let seen = find(id, context)?;
@@ -70,7 +70,7 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
         ended => ended,
     };
     let address = attachment.address();
-    act::detached(&context.system, attachment)?;
+    act::detach_checked(&context.system, attachment)?;
     let ended = ended?;
     teller.call(context, "detach", format!("shmdt({address:#x})"), "0".to_owned())?;
     if let Some(made) = made {
@@ -95,7 +95,7 @@ fn find(id: ShmId, context: &Context) -> Result<Segment, Error> {
 fn attach(
     role: Role,
     seen: &Segment,
-    purpose: Use,
+    purpose: Lifetime,
     context: &mut Context,
     teller: &mut Teller,
 ) -> Result<Attachment, Error> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::teller::Teller;
 use super::{Context, PaceArgs, USUAL_KEY};
-use crate::act::{self, Creation, Opened, Outcome, Removal, Unfinished};
+use crate::act::{self, Creation, Opened, Outcome, PendingSegment, Removal};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
 use crate::process::{Interrupts, Pair, WaitOutcome};
@@ -57,7 +57,7 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
          gone with it only if it had been removed before, or with kernel.shm_rmid_forced set to 1.",
     )?;
     if keep {
-        let id = made.finish()?;
+        let id = made.commit()?;
         teller.note(context, "destroy", &format!("It is kept, as you said: `shmadm rm {id}` destroys it."))?;
         return Ok(Exit::Done);
     }
@@ -67,7 +67,7 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
 }
 
 /// Makes the segment: with the key that was asked for, the usual one, or a random one.
-fn create(pace: &PaceArgs, context: &mut Context, teller: &mut Teller) -> Result<(Unfinished, Key), Error> {
+fn create(pace: &PaceArgs, context: &mut Context, teller: &mut Teller) -> Result<(PendingSegment, Key), Error> {
     let asked = pace.key()?;
     let creation = |key| Creation {
         key: KeySpec::Key(key),
@@ -169,9 +169,9 @@ fn attach_use_detach(
 }
 
 /// Tells that the last detach has destroyed the segment, which it does under one setting alone.
-fn gone(made: Unfinished, id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<Exit, Error> {
+fn gone(made: PendingSegment, id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<Exit, Error> {
     // There is nothing left that could be removed.
-    let _ = made.finish()?;
+    let _ = made.commit()?;
     let why = if rmid_forced(&context.system) == Some(true) {
         "kernel.shm_rmid_forced is 1 here, and so the last detach has destroyed the segment. With the usual 0 it would \
          still be there, until somebody removes it."
@@ -184,7 +184,7 @@ fn gone(made: Unfinished, id: ShmId, context: &mut Context, teller: &mut Teller)
 }
 
 /// Removes the segment, and shows that it is gone.
-fn destroy(made: Unfinished, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
+fn destroy(made: PendingSegment, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
     let Some(seen) = segment(&context.system, made.id(), Needs::empty())? else {
         made.into_id();
         return teller.note(context, "destroy", "Somebody else has removed the segment meanwhile.");
