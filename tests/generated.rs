@@ -44,7 +44,7 @@ const NAMES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Gives every generated file with its contents.
+/// Returns every generated file with its contents.
 fn generated() -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
     let mut command = shmadm::program();

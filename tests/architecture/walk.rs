@@ -12,7 +12,7 @@ use crate::tokens::{
 /// A source file: its path below `src`, and its text.
 pub(crate) type Source = (String, String);
 
-/// Gives the module that a file is.
+/// Returns the module that a file is.
 fn module_of(file: &str) -> Vec<String> {
     let mut module: Vec<String> = file.trim_end_matches(".rs").split('/').map(ToOwned::to_owned).collect();
     if module.last().is_some_and(|name| name == "mod") {

@@ -1,5 +1,5 @@
-//! Processes that do what a trial tells them, a line at a time: the test program itself, executed anew.
-#![expect(unsafe_code, reason = "actors make the system calls that trials are about")]
+//! Processes that execute a test's instructions, one line each. An actor is the test program, executed again.
+#![expect(unsafe_code, reason = "actors make the system calls under test")]
 #![expect(clippy::disallowed_methods, reason = "actors are processes of their own")]
 
 use std::ffi::c_void;
@@ -15,27 +15,24 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::support::{Running, mount_tmpfs};
 
-/// The word by which the test program knows that it is an actor.
+/// The argument that starts the test program as an actor.
 const ROLE: &str = "--actor";
 
-/// An actor that waits for lines; it ends with this.
+/// An actor that reads lines; dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct Actor {
-    /// The process.
     running: Running,
-    /// Its lines.
     stdin: Option<ChildStdin>,
-    /// Its answers.
     stdout: BufReader<ChildStdout>,
 }
 
 impl Actor {
-    /// Starts one in the namespaces of this thread.
+    /// Starts an actor in the namespaces of this thread.
     pub(crate) fn start() -> Self {
         Self::spawn(&mut Command::new("/proc/self/exe"))
     }
 
-    /// Starts one by a command that was prepared for it.
+    /// Starts an actor with a prepared command.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.arg(ROLE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
@@ -44,45 +41,44 @@ impl Actor {
         actor
     }
 
-    /// Gives its pid.
     pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.running.0.id()).unwrap()
     }
 
-    /// Tells it something, and gives its answer.
+    /// Sends a line and returns the answer.
     #[track_caller]
     pub(crate) fn say(&mut self, line: &str) -> String {
         self.tell(line);
         self.answer(line)
     }
 
-    /// Tells it something to which there may be no answer.
+    /// Sends a line that may have no answer.
     pub(crate) fn tell(&mut self, line: &str) {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
-    /// Waits for its answer.
+    /// Waits for an answer.
     #[track_caller]
     fn answer(&mut self, line: &str) -> String {
         let mut answer = String::new();
         self.stdout.read_line(&mut answer).unwrap();
-        assert!(answer.ends_with('\n'), "the actor ended over {line:?}");
+        assert!(answer.ends_with('\n'), "the actor exited at {line:?}");
         answer.trim_end().to_owned()
     }
 
-    /// Tells it something, and gives its answer as a number.
+    /// Sends a line and returns the answer as a number.
     #[track_caller]
     pub(crate) fn number(&mut self, line: &str) -> i32 {
         let answer = self.say(line);
-        answer.parse().unwrap_or_else(|_| panic!("{line:?} gave {answer:?}"))
+        answer.parse().unwrap_or_else(|_| panic!("{line:?} was answered with {answer:?}"))
     }
 
-    /// Says nothing more to it.
+    /// Closes the actor's standard input.
     pub(crate) fn end_input(&mut self) {
         drop(self.stdin.take());
     }
 
-    /// Has it end by itself, and waits until it is gone.
+    /// Lets the actor exit, and waits for it.
     pub(crate) fn leave(mut self) -> i32 {
         let pid = self.pid();
         drop(self.stdin.take());
@@ -91,7 +87,7 @@ impl Actor {
     }
 }
 
-/// Is an actor, if the program was started as one; does not return then.
+/// Runs as an actor and does not return, if the program was started as one.
 pub(crate) fn act_if_told() -> bool {
     if std::env::args().nth(1).as_deref() != Some(ROLE) {
         return false;
@@ -100,17 +96,17 @@ pub(crate) fn act_if_told() -> bool {
     true
 }
 
-/// What an actor has done so far; a thread can hand it to another one, and exit.
+/// An actor's state; a thread can hand it to another thread and exit.
 #[derive(Default)]
 struct Performer {
-    /// The address and size of each attachment, the oldest first.
+    /// The address and size of each attachment, oldest first.
     attached: Vec<(usize, usize)>,
-    /// Threads that run until their channel is closed.
+    /// Threads that run until their channel closes.
     threads: Vec<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Performer {
-    /// Reads lines and does what they say, until there are no more.
+    /// Reads lines and executes them until the end of the input.
     fn perform(mut self) {
         let mut line = String::new();
         // Not `lines`, which would keep standard input locked after this thread has exited.
@@ -125,18 +121,18 @@ impl Performer {
         }
     }
 
-    /// Continues in another thread, and ends this one, which must be the leader.
+    /// Continues in another thread and exits this one, which must be the leader.
     fn hand_over(self) {
         std::thread::spawn(|| {
             say("0");
             self.perform();
             std::process::exit(0);
         });
-        // SAFETY: exit(2) ends this thread only, which owns nothing that the other one uses.
+        // SAFETY: exit(2) ends only this thread, which owns nothing that the other one uses.
         unsafe { libc::syscall(libc::SYS_exit, 0) };
     }
 
-    /// Does what a line says; returns the answer.
+    /// Executes a line and returns the answer.
     fn answer(&mut self, words: &[&str]) -> String {
         let number = |place: usize| words[place].parse::<i32>().unwrap();
         match words[0] {
@@ -176,7 +172,7 @@ impl Performer {
             }
             "unshare" => outcome(unshare(CloneFlags::CLONE_NEWIPC)),
             "unshare-user" => {
-                // As whoever makes a container without being root: he is root in it, and nobody else is anybody.
+                // As an unprivileged user creates a container: this uid is mapped to root, and no other uid is mapped.
                 let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
                 let result = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWIPC);
                 std::fs::write("/proc/self/setgroups", "deny").unwrap();
@@ -223,7 +219,7 @@ impl Performer {
                 map(file.as_raw_fd())
             }
             "drop-rights" => {
-                // Version 3 of the header, this thread, and two times three sets of nothing.
+                // Version 3 of the header, this thread, and two times three empty sets.
                 let (header, sets) = ([0x2008_0522_u32, 0], [0_u32; 6]);
                 // SAFETY: both pointers are to live memory of the size that this version has.
                 unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }.to_string()
@@ -235,7 +231,7 @@ impl Performer {
                 nix::unistd::ftruncate(&file, 4096).unwrap();
                 map(file.into_raw_fd())
             }
-            other => crate::actor_children::answer(words).unwrap_or_else(|| panic!("an actor cannot {other}")),
+            other => crate::actor_children::answer(words).unwrap_or_else(|| panic!("an actor does not know {other:?}")),
         }
     }
 }
@@ -246,28 +242,28 @@ fn say(answer: &str) {
     println!("{answer}");
 }
 
-/// Gives 0, or the errno's name.
+/// Returns "0", or the name of the errno.
 fn outcome(result: nix::Result<()>) -> String {
     result.map_or_else(|errno| format!("{errno:?}"), |()| "0".to_owned())
 }
 
 /// Maps a page of a file, shared.
 fn map(file: i32) -> String {
-    // SAFETY: the kernel finds room of its own.
+    // SAFETY: the kernel chooses an unused address.
     let address = unsafe {
         libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, file, 0)
     };
     format!("{address:p}")
 }
 
-/// Maps a file that shows as one of the root, on a file system of our own; gives its inode number.
+/// Maps a file that appears as one of the root directory, on a private file system; returns its inode number.
 fn forge(name: &str) -> u64 {
     mount_tmpfs(None);
     let path = format!("/mnt/{name}");
     std::fs::write(&path, [0; 4096]).unwrap();
     let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
     map(file.as_raw_fd());
-    // With its mount gone from the tree, the file's path begins there.
+    // Once its mount is detached, the file's path starts there.
     umount2("/mnt", MntFlags::MNT_DETACH).unwrap();
     std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap())
 }

@@ -1,4 +1,4 @@
-//! Attaching and detaching: what the kernel counts, and what is left of a holder.
+//! Attaching and detaching: the kernel's attach counts, and what remains of a holder.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
@@ -15,10 +15,10 @@ use crate::support::{
     NOBODY, Ran, Running, finish, leave_namespace, root_trial, run, shmadm, shmadm_as, trial, wait_for,
 };
 
-/// An address at which nothing is mapped on any architecture, but not at a page's beginning.
+/// An address in a free range on every architecture, but not page-aligned.
 const UNALIGNED: &str = "0x200000123";
 
-/// Starts `attach` in the foreground, and gives the line that it prints once it is attached.
+/// Starts `attach` in the foreground; returns the line that it prints once attached.
 fn foreground(arguments: &[&str]) -> (Running, BufReader<std::process::ChildStdout>, String) {
     let mut running = Running(shmadm().args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
     let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
@@ -27,37 +27,34 @@ fn foreground(arguments: &[&str]) -> (Running, BufReader<std::process::ChildStdo
     (running, stdout, line)
 }
 
-/// Asks a process of ours that was not waited for yet to end.
+/// Sends SIGTERM to a child that has not been waited for.
 fn signal(child: &Child, signal: c_int) {
     let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
     nix::sys::signal::kill(pid_of(child), signal).unwrap();
 }
 
-/// Gives a process's number in its own type.
 fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed())
 }
 
-/// Gives how often the kernel counts a segment as attached.
+/// Returns the kernel's attach count of a segment.
 fn nattch(id: i32) -> u64 {
     oracle::row(id).unwrap().get("nattch").parse().unwrap()
 }
 
-/// Starts a holder.
 #[track_caller]
 fn background(id: i32) -> Holder {
     Holder::printed(&run(["attach", &id.to_string(), "--background"]).exits(0))
 }
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [foreground_trials(), holder_trials(), detach_trials()].into_iter().flatten().collect()
 }
 
-/// The segment is attached while the command runs.
+/// In the foreground: the segment is attached while the command runs.
 fn foreground_trials() -> Vec<Trial> {
     vec![
-        trial("attach::says_what_is_attached_and_holds_it_until_it_is_asked_to_end", || {
+        trial("attach::reports_the_attachment_and_holds_it_until_a_signal", || {
             let id = oracle::create(0x4d2, 5000, 0o600);
             for (ending, code, by) in
                 [(libc::SIGTERM, Some(0), None), (libc::SIGINT, Some(0), None), (libc::SIGHUP, None, Some(1))]
@@ -97,20 +94,20 @@ fn foreground_trials() -> Vec<Trial> {
                 [&json!(id), &json!(pid), &json!(address), &json!(4096), &json!("ro")]
             );
         }),
-        trial("attach::ends_by_itself_after_its_time", || {
+        trial("attach::ends_after_its_duration", || {
             let id = oracle::create(0, 4096, 0o600);
             let ran = run(["attach", &id.to_string(), "--for", "30ms"]).exits(0).says("detached segment");
             assert!(ran.stdout.contains(", rw, pid "), "{ran:?}");
             let row = oracle::row(id).unwrap();
             assert_eq!(row.get("nattch"), "0");
-            assert_ne!(row.get("dtime"), "0", "it was never attached: {row:?}");
+            assert_ne!(row.get("dtime"), "0", "the segment was never attached: {row:?}");
             let held =
                 Holder::printed(&run(["attach", &id.to_string(), "--background", "--for", "30ms", "--quiet"]).exits(0));
-            wait_for("the end of a holder whose time is up", || !held.lives());
+            wait_for("a holder to exit after its duration", || !held.lives());
             assert_eq!(nattch(id), 0);
             run(["attach", &id.to_string(), "--for", "30"]).exits(2).says("has no unit");
         }),
-        trial("attach::takes_the_address_that_it_is_given_or_explains", || {
+        trial("attach::attaches_at_a_given_address_or_explains_why_not", || {
             let id = oracle::create(0, 4096, 0o600);
             let id = id.to_string();
             for more in [None, Some("--background")] {
@@ -120,7 +117,7 @@ fn foreground_trials() -> Vec<Trial> {
                     ran.says("Invalid argument (EINVAL, shmat)").says(&format!("cause: {UNALIGNED} is not a multiple"));
                 assert!(ran.stderr.contains("hint: attach it at 0x200000000: `shmadm attach "), "{ran:?}");
             }
-            assert_eq!(oracle::rows()[0].get("atime"), "0", "nothing was attached");
+            assert_eq!(oracle::rows()[0].get("atime"), "0", "no segment was attached");
             let error = run(["attach", &id, "--address", UNALIGNED, "--json"]).exits(1).json();
             assert_eq!(error["error"]["errno"], "EINVAL");
             assert_eq!(error["error"]["call"], "shmat");
@@ -131,25 +128,25 @@ fn foreground_trials() -> Vec<Trial> {
             assert_eq!(mapping(running.0.id().cast_signed(), 0).0, "0x200000000");
             run(["attach", &id, "--round"]).exits(2);
             run(["attach", &id, "--address", "0x200000000g"]).exits(2);
-            // The first page is nobody's: root may map it, but a pointer to it means nothing.
+            // Root may map page zero, but a pointer to it is null.
             run(["attach", &id, "--address", "0x123", "--round", "--for", "1ms"])
                 .exits(2)
                 .prints_nothing()
                 .says("0x123 rounds down to 0");
             run(["attach", &id, "--address", "0", "--for", "1ms"]).exits(2).prints_nothing().says("0x0 is 0, which");
         }),
-        trial("attach::asks_for_the_right_to_execute", || {
+        trial("attach::exec_needs_execute_permission", || {
             let id = oracle::create(0, 4096, 0o700);
             let (running, _stdout, _) = foreground(&["attach", &id.to_string(), "--exec"]);
             assert_eq!(mapping(running.0.id().cast_signed(), id).1, "rwxs");
         }),
-        trial("attach::what_does_not_exist_is_not_attached", || {
+        trial("attach::a_missing_segment_is_not_found", || {
             for more in [None, Some("--background"), Some("--json")] {
                 let ran = run(["attach", "5"].into_iter().chain(more)).exits(3).says("EINVAL");
                 assert_eq!(ran.stdout.is_empty(), more != Some("--json"), "{ran:?}");
             }
         }),
-        root_trial("attach::of_another_users_private_segment_one_sees_that_it_is_there_and_no_more", || {
+        root_trial("attach::another_users_private_segment_is_only_known_to_exist", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let before = oracle::rows();
             for arguments in [
@@ -178,7 +175,7 @@ fn foreground_trials() -> Vec<Trial> {
             finish(shmadm_as(NOBODY).args(["detach", "0x4d2"])).exits(3);
             assert_eq!(oracle::rows(), before);
         }),
-        root_trial("attach::as_another_user_what_the_mode_forbids_is_explained", || {
+        root_trial("attach::an_attachment_that_the_mode_forbids_is_explained", || {
             let id = oracle::create(0, 4096, 0o604);
             let name = id.to_string();
             let before = oracle::rows();
@@ -195,28 +192,28 @@ fn foreground_trials() -> Vec<Trial> {
     ]
 }
 
-/// The segment is attached behind the command.
+/// In the background: a holder keeps the segment attached.
 fn holder_trials() -> Vec<Trial> {
     vec![
-        trial("holder::has_nothing_of_its_caller_and_outlives_it", || {
+        trial("holder::inherits_nothing_from_its_caller_and_outlives_it", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let directory = tempfile::tempdir().unwrap();
             let open = directory.path().join("open");
-            // A caller that leaves a descriptor open and ignores the signals that will end the holder.
+            // The caller leaves a descriptor open and ignores the signals that will end the holder.
             let mut caller = Command::new("/bin/sh");
             caller.args(["-c", "trap '' TERM HUP INT; exec 7>\"$1\"; \"$2\" attach 0x4d2 --background", "sh"]);
             caller.arg(&open).arg(env!("CARGO_BIN_EXE_shmadm")).stdin(Stdio::null()).current_dir(directory.path());
             let holder = Holder::printed(&finish(&mut caller).exits(0).says(&format!("attached segment {id} at 0x")));
-            assert!(open.exists(), "the caller had it open");
+            assert!(open.exists(), "the caller has the file open");
             assert!(holder.lives());
             assert_eq!(nattch(id), 1);
             assert_eq!(mapping(holder.pid, id).1, "rw-s");
             assert_eq!(holder.read("comm"), "shmadm-hold\n");
             assert_eq!(holder.link("cwd"), "/");
             let pid = Pid::from_raw(holder.pid);
-            assert_eq!(getsid(Some(pid)), Ok(pid), "it leads a session of its own");
-            // The pipe is what its own signals wake it by; the caller's end of another is let go of as it settles.
-            wait_for("a holder with nothing of its caller's", || {
+            assert_eq!(getsid(Some(pid)), Ok(pid), "the holder leads its own session");
+            // The holder uses a pipe for its own signals; the end inherited from the caller is closed during its start.
+            wait_for("the holder to close inherited descriptors", || {
                 let open: Vec<_> = std::fs::read_dir(holder.proc("fd")).unwrap().map(|fd| fd.unwrap().path()).collect();
                 open.iter().all(|fd| {
                     let file = std::fs::read_link(fd).unwrap_or_default();
@@ -228,18 +225,18 @@ fn holder_trials() -> Vec<Trial> {
             let ran = run(["detach", "0x4d2", "--json"]).exits(0);
             let expected = json!({"schema":1,"id":id,"detached":[holder.pid],"nattch_before":1,"nattch_after":0});
             assert_eq!(ran.json(), expected);
-            assert_eq!(nattch(id), 0, "detach returns when the kernel shows it");
+            assert_eq!(nattch(id), 0, "detach returns after nattch has dropped");
             assert!(!holder.lives());
         }),
-        trial("holder::that_is_killed_leaves_nothing_behind", || {
+        trial("holder::a_killed_holder_leaves_nothing", || {
             let id = oracle::create(0, 4096, 0o600);
             let holder = background(id);
             assert_eq!(nattch(id), 1);
             holder.kill();
-            wait_for("the detach of a killed holder", || nattch(id) == 0);
+            wait_for("a killed holder to detach", || nattch(id) == 0);
             run(["detach", &id.to_string()]).exits(3).says("nobody has it attached");
         }),
-        trial("holder::reports_in_json_and_holds_as_it_was_told", || {
+        trial("holder::reports_in_json_and_honours_the_options", || {
             let id = oracle::create(0, 4096, 0o600);
             let arguments = ["attach", &id.to_string(), "--background", "--read-only", "--json"];
             let report = run(arguments.into_iter().chain(["--address", UNALIGNED, "--round"])).exits(0).json();
@@ -249,7 +246,7 @@ fn holder_trials() -> Vec<Trial> {
             assert_eq!(report["attachment"]["access"], "ro");
             assert_eq!(mapping(holder.pid, id), ("0x200000000".to_owned(), "r--s".to_owned()));
         }),
-        trial("holder::of_the_last_attachment_takes_a_marked_segment_with_it", || {
+        trial("holder::a_marked_segment_is_destroyed_with_its_last_holder", || {
             let id = oracle::create(0, 4096, 0o600);
             let _holder = background(id);
             assert!(oracle::remove(id), "marked");
@@ -259,17 +256,17 @@ fn holder_trials() -> Vec<Trial> {
     ]
 }
 
-/// Detaching ends holders, and nothing else.
+/// Detaching ends holders, and no other process.
 fn detach_trials() -> Vec<Trial> {
     vec![
-        trial("detach::ends_all_holders_or_the_one_that_is_named", || {
+        trial("detach::ends_all_holders_or_the_given_one", || {
             let (id, other) = (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
             let holders = [background(id), background(id), background(id)];
             let elsewhere = background(other);
             let name = id.to_string();
             run(["detach", &name, "--pid", &holders[1].pid.to_string()]).exits(0).says("attached 3 before, 2 after");
             assert_eq!(holders.each_ref().map(Holder::lives), [true, false, true]);
-            // The holder of another segment is no holder of this one.
+            // The holder of another segment does not count.
             run(["detach", &name, "--pid", &elsewhere.pid.to_string()])
                 .exits(5)
                 .prints_nothing()
@@ -285,7 +282,7 @@ fn detach_trials() -> Vec<Trial> {
             assert_eq!((nattch(id), nattch(other)), (0, 1));
             assert!(elsewhere.lives());
         }),
-        trial("detach::without_a_holder_names_who_is_attached", || {
+        trial("detach::without_a_holder_names_the_attached_processes", || {
             let id = oracle::create(0, 4096, 0o600);
             let name = id.to_string();
             run(["detach", &name]).exits(3).prints_nothing();
@@ -301,12 +298,12 @@ fn detach_trials() -> Vec<Trial> {
             for pid in ["0", "-1", "x"] {
                 run(["detach", &name, "--pid", pid]).exits(2);
             }
-            // Who is attached in the foreground is asked by its user, and not by this command.
+            // A foreground `attach` is ended by its user, not by this command.
             let (running, _stdout, _) = foreground(&["attach", &name]);
             run(["detach", &name]).exits(5);
             assert_eq!(mapping(running.0.id().cast_signed(), id).1, "rw-s");
         }),
-        trial("detach::signals_nothing_that_merely_bears_the_name", || {
+        trial("detach::does_not_signal_a_process_that_only_has_the_name_of_a_holder", || {
             let id = oracle::create(0, 4096, 0o600);
             let name = id.to_string();
             let mut impostor = Command::new("/bin/sh");
@@ -323,12 +320,12 @@ fn detach_trials() -> Vec<Trial> {
             run(["detach", &name]).exits(0);
             assert!(!holder.lives());
             drop(impostor.0.stdin.take());
-            assert_eq!(impostor.0.wait().unwrap().code(), Some(7), "it came to its own end");
+            assert_eq!(impostor.0.wait().unwrap().code(), Some(7), "it exited by itself");
         }),
-        trial("detach::leaves_holders_in_other_namespaces_alone", || {
+        trial("detach::ignores_holders_in_other_namespaces", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let elsewhere = background(id);
-            // From here on this trial is somewhere else, where the same id and key mean another segment.
+            // From here on the test is in another namespace, where the same id and key denote another segment.
             leave_namespace();
             assert_eq!(oracle::create(0x4d2, 4096, 0o600), id);
             run(["detach", "0x4d2"]).exits(3);
@@ -340,7 +337,7 @@ fn detach_trials() -> Vec<Trial> {
             assert!(!here.lives());
             assert!(elsewhere.lives());
         }),
-        root_trial("detach::leaves_the_holders_of_other_users_alone", || {
+        root_trial("detach::ignores_holders_of_other_users", || {
             let id = oracle::create(0, 4096, 0o666);
             let name = id.to_string();
             let ran = finish(shmadm_as(NOBODY).args(["attach", &name, "--background"])).exits(0);

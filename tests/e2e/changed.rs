@@ -16,7 +16,6 @@ use crate::who_elsewhere::with_no_capabilities;
 /// Bytes of a dump that one thread restores, without and with several pieces, and of one for several threads.
 const SIZES: [usize; 3] = [9000, 512 << 10, (5 << 20) - 77];
 
-/// Returns the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("changed::a_dump_that_changes_after_its_verification_is_not_restored", || {

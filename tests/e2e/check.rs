@@ -21,7 +21,6 @@ const LONER: u32 = 4_000_001;
 /// SHM_INFO of linux/shm.h.
 const SHM_INFO: u32 = 14;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = verdicts();
     trials.extend(unknowns());

@@ -1,4 +1,4 @@
-//! `list` while others create and remove segments all the time.
+//! `list` while other threads create and remove segments.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -11,38 +11,37 @@ use nix::unistd::getpid;
 use crate::oracle;
 use crate::support::{run, trial};
 
-/// How often is listed.
+/// The number of listings.
 const LISTINGS: usize = 1000;
-/// How many threads create and remove.
+/// The number of threads that create and remove.
 const THREADS: u32 = 3;
-/// How many segments each of them has at most.
+/// The maximum number of segments per thread.
 const LIVE: usize = 40;
-/// How many segments stay.
+/// The number of permanent segments.
 const STABLE: u32 = 60;
-/// The first key of those that stay.
+/// The first key of the permanent segments.
 const FIRST_STABLE: u32 = 0xffff_0000;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("churn::a_thousand_listings_show_what_was_there_and_nothing_else", churn)]
+    vec![trial("churn::a_thousand_listings_are_exact_for_unchanged_segments", churn)]
 }
 
-/// Gives the size that a segment with this key has.
+/// Returns the size of the segment with this key.
 fn size(key: u32) -> usize {
     1 + usize::try_from(key.wrapping_mul(0x9e37_79b9) >> 12).unwrap()
 }
 
-/// Gives the mode that a segment with this key has.
+/// Returns the mode of the segment with this key.
 fn mode(key: u32) -> i32 {
     (key.wrapping_mul(0x85eb_ca6b) >> 23).cast_signed()
 }
 
-/// Creates and removes until told to stop; gives the id of everything that ever was, in the order of the keys.
+/// Creates and removes until stopped; returns the ids of all segments that ever existed, in the order of the keys.
 fn create_and_remove(number: u32, stop: &AtomicBool) -> Vec<i32> {
     let mut chance = fastrand::Rng::with_seed(number.into());
     let mut made = Vec::new();
     let mut live = Vec::new();
-    // Each thread has keys of its own.
+    // Each thread has its own keys.
     for key in (1 + number..).step_by(THREADS as usize) {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -53,21 +52,21 @@ fn create_and_remove(number: u32, stop: &AtomicBool) -> Vec<i32> {
         while live.len() > LIVE || (!live.is_empty() && chance.u8(..) < 100) {
             assert!(oracle::remove(live.swap_remove(chance.usize(..live.len()))));
         }
-        // Enough for a hundred changes during each listing, and the processors are left to the listings.
+        // Fast enough for a hundred changes per listing, while most CPU time is left to the listings.
         std::thread::sleep(Duration::from_micros(100));
     }
     made
 }
 
-/// Checks one row against what its key says of it.
+/// Checks a row against the size and mode that its key implies.
 #[track_caller]
 fn check(id: u64, key: &str, row_size: u64, nattch: u64) -> (u64, u32) {
     let bits = u32::from_str_radix(key.strip_prefix("0x").unwrap(), 16).unwrap();
-    assert_eq!((row_size, nattch), (size(bits) as u64, 0), "no segment {id} with key {key} ever was like that");
+    assert_eq!((row_size, nattch), (size(bits) as u64, 0), "no segment {id} with key {key} ever had this state");
     (id, bits)
 }
 
-/// Lists as JSON, whole.
+/// Lists all fields as JSON.
 fn list_json() -> Vec<(u64, u32)> {
     let json = run(["list", "--json"]).exits(0).json();
     let pid = u64::from(getpid().as_raw().cast_unsigned());
@@ -84,7 +83,7 @@ fn list_json() -> Vec<(u64, u32)> {
     rows.collect()
 }
 
-/// Lists a few columns as TSV, which come from another source.
+/// Lists a few columns as TSV, which use another source.
 fn list_tsv() -> Vec<(u64, u32)> {
     let ran = run(["list", "-o", "ID,KEY,SIZE,NATTCH,MODE", "--format", "tsv", "--no-headings"]).exits(0);
     let rows = ran.stdout.lines().map(|line| {
@@ -97,12 +96,12 @@ fn list_tsv() -> Vec<(u64, u32)> {
     rows.collect()
 }
 
-/// Lists again and again while threads of the trial keep the kernel's table in motion.
+/// Lists repeatedly while threads of the test change the kernel's table.
 fn churn() {
     let mut stable = HashMap::new();
     for number in 0..STABLE {
         let key = FIRST_STABLE + number;
-        // With gaps in between, where the others come and go.
+        // With gaps in between, where the other threads create and remove.
         let gap = oracle::create(0, 1, 0);
         stable.insert(key, u64::try_from(oracle::create(key, size(key), mode(key))).unwrap());
         oracle::remove(gap);
@@ -111,7 +110,7 @@ fn churn() {
     let made = Mutex::new(HashMap::new());
     let mut seen = HashSet::new();
     std::thread::scope(|scope| {
-        // Also if an assertion below unwinds: the scope waits for the threads.
+        // Also when an assertion below unwinds: the scope waits for the threads.
         let _stopping = Stopping(&stop);
         for number in 0..THREADS {
             let (stop, made) = (&stop, &made);
@@ -126,21 +125,21 @@ fn churn() {
             assert_eq!(distinct.len(), rows.len(), "an id stands twice in listing {listing}");
             let by_key: HashMap<u32, u64> = rows.iter().map(|(id, key)| (*key, *id)).collect();
             for (key, id) in &stable {
-                assert_eq!(by_key.get(key), Some(id), "listing {listing} lacks a segment that was there all the time");
+                assert_eq!(by_key.get(key), Some(id), "listing {listing} lacks a segment that existed all the time");
             }
             seen.extend(rows);
         }
     });
     let made = made.into_inner().unwrap();
     let moving: Vec<_> = seen.iter().filter(|(_, key)| *key < FIRST_STABLE).collect();
-    assert!(moving.len() > LISTINGS, "hardly anything moved: {} segments were seen to come and go", moving.len());
+    assert!(moving.len() > LISTINGS, "too few changes: {} temporary segments were listed", moving.len());
     for (id, key) in moving {
         let id_of = made[&((key - 1) % THREADS)].get(((key - 1) / THREADS) as usize);
         assert_eq!(id_of.map(|id| u64::try_from(*id).unwrap()), Some(*id), "no segment ever had id {id} and key {key}");
     }
 }
 
-/// Tells the threads to stop when it goes.
+/// Stops the threads when dropped.
 struct Stopping<'a>(&'a AtomicBool);
 
 impl Drop for Stopping<'_> {

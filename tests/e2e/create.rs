@@ -10,19 +10,18 @@ use crate::holder::Holder;
 use crate::oracle::{self, Row};
 use crate::support::{Ran, file, run, trial};
 
-/// Gives the segment whose id a run of `create` printed, alone on its line, as the kernel has it.
+/// Returns the segment whose id a run of `create` printed, alone on its line, as the kernel has it.
 #[track_caller]
 pub(crate) fn made(ran: &Ran) -> Row {
     let id = ran.stdout.strip_suffix('\n').and_then(|line| line.parse().ok());
     oracle::row(id.unwrap_or_else(|| panic!("standard output is no id alone: {ran:#?}"))).unwrap()
 }
 
-/// Gives a row's key as its 32 bits.
+/// Returns a row's key as its 32 bits.
 fn key(row: &Row) -> u32 {
     row.get("key").parse::<i32>().unwrap().cast_unsigned()
 }
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [new_trials(), existing_trials(), refused_trials()].into_iter().flatten().collect()
 }
@@ -30,7 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// A segment comes into being.
 fn new_trials() -> Vec<Trial> {
     vec![
-        trial("create::makes_one_private_page_and_prints_its_id_alone", || {
+        trial("create::by_default_creates_one_private_page_and_prints_only_its_id", || {
             let ran = run(["create"]).exits(0).says("created segment 0 (");
             let row = made(&ran);
             assert_eq!((row.get("key"), row.get("perms"), row.get("nattch")), ("0", "600", "0"));
@@ -40,7 +39,7 @@ fn new_trials() -> Vec<Trial> {
             assert_eq!(ran.stderr, "");
             made(&ran);
         }),
-        trial("create::takes_a_key_in_each_form", || {
+        trial("create::accepts_a_key_in_each_form", || {
             for (text, bits) in [
                 ("1234", 1234),
                 ("02323", 1235),
@@ -58,7 +57,7 @@ fn new_trials() -> Vec<Trial> {
             run(["create", "--key", "0"]).exits(2).says("IPC_PRIVATE");
             assert_eq!(oracle::rows().len(), 7);
         }),
-        trial("create::makes_the_key_that_the_c_library_makes_of_a_file", || {
+        trial("create::ftok_keys_match_the_c_library", || {
             let directory = tempfile::tempdir().unwrap();
             let path = file(directory.path(), "with:colon", b"");
             let text = path.to_str().unwrap();
@@ -86,7 +85,7 @@ fn new_trials() -> Vec<Trial> {
             }
             assert_eq!(keys.len(), 3);
         }),
-        trial("create::gives_size_mode_owner_contents_and_lock_as_it_is_told", || {
+        trial("create::sets_the_given_size_mode_owner_contents_and_lock", || {
             let (uid, gid) = (nix::unistd::geteuid().to_string(), nix::unistd::getegid().to_string());
             let options = ["--size", "5000", "--mode", "0640", "--owner", &uid, "--group", &gid, "--fill", "0xa5"];
             let ran = run(["create", "--lock"].into_iter().chain(options)).exits(0);
@@ -111,7 +110,7 @@ fn new_trials() -> Vec<Trial> {
             }
             assert_eq!(oracle::rows(), before);
         }),
-        trial("create::reports_in_json_what_the_kernel_has", || {
+        trial("create::json_matches_the_kernel", || {
             let report = run(["create", "--key", "0x4d2", "--size", "5000", "--json"]).exits(0).json();
             assert_eq!((&report["schema"], &report["created"]), (&json!(1), &json!(true)));
             for (name, value) in oracle::record(&oracle::rows()[0]).as_object().unwrap() {
@@ -122,7 +121,7 @@ fn new_trials() -> Vec<Trial> {
             assert_eq!(again["segment"]["id"], report["segment"]["id"]);
             assert_eq!(again["segment"]["size"], 5000);
         }),
-        trial("create::hold_leaves_a_holder_that_detach_ends", || {
+        trial("create::hold_starts_a_holder_that_detach_ends", || {
             let ran = run(["create", "--key", "0x4d2", "--mode", "644", "--hold", "--fill", "7"]).exits(0);
             let row = made(&ran);
             let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" holds it attached"));
@@ -139,7 +138,7 @@ fn new_trials() -> Vec<Trial> {
 /// The key has a segment already.
 fn existing_trials() -> Vec<Trial> {
     vec![
-        trial("create::an_existing_key_is_opened_and_it_says_so", || {
+        trial("create::an_existing_key_is_opened_and_reported", || {
             let id = oracle::create(0x4d2, 5000, 0o640);
             let before = oracle::rows();
             for options in [&[][..], &["--size", "5000"], &["--size", "1"], &["--no-reserve"]] {
@@ -149,7 +148,7 @@ fn existing_trials() -> Vec<Trial> {
                 assert_eq!(oracle::rows(), before, "{options:?}");
             }
         }),
-        trial("create::exclusive_fails_with_6_where_the_key_is_taken", || {
+        trial("create::exclusive_exits_6_if_the_key_is_taken", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let before = oracle::rows();
             let ran =
@@ -176,7 +175,7 @@ fn existing_trials() -> Vec<Trial> {
             assert_eq!(error["error"]["errno"], "EINVAL");
             assert_eq!(oracle::rows(), before);
         }),
-        trial("create::what_would_change_an_existing_segment_is_refused", || {
+        trial("create::options_that_would_change_an_existing_segment_are_refused", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             drop(oracle::Attached::new(id));
             let before = oracle::rows();
@@ -224,7 +223,7 @@ fn refused_trials() -> Vec<Trial> {
             assert_eq!(error["error"]["target"], json!(null));
             assert_eq!(oracle::rows(), []);
         }),
-        trial("create::what_makes_no_sense_is_a_usage_error_and_makes_nothing", || {
+        trial("create::invalid_arguments_are_a_usage_error_and_create_nothing", || {
             for options in [
                 ["--size", "1E"],
                 ["--size", ""],
@@ -248,7 +247,7 @@ fn refused_trials() -> Vec<Trial> {
                 assert_eq!(oracle::rows(), [], "{options:?}");
             }
         }),
-        trial("create::at_the_limit_of_ids_it_says_which_limit_and_what_to_do", || {
+        trial("create::at_the_limit_of_ids_names_the_limit_and_a_remedy", || {
             let limit: usize = std::fs::read_to_string("/proc/sys/kernel/shmmni").unwrap().trim().parse().unwrap();
             for _ in 0..limit {
                 oracle::create(0, 4096, 0o600);

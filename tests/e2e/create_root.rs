@@ -24,10 +24,9 @@ fn run_without_locked_memory(arguments: &[&str]) -> Ran {
     finish(&mut shell)
 }
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        root_trial("create::at_the_limit_of_pages_it_says_which_limit_and_what_to_do", || {
+        root_trial("create::at_the_limit_of_pages_names_the_limit_and_a_remedy", || {
             let page = oracle::page_size();
             oracle::create(0, 6 * page, 0o600);
             sysctl("shmall", 10);
@@ -40,7 +39,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(oracle::rows(), before);
             made(&run(["create", "--size", &(4 * page).to_string()]).exits(0));
         }),
-        root_trial("create::at_the_limit_of_ids_it_advises_what_shows_the_orphans", || {
+        root_trial("create::at_the_limit_of_ids_hints_at_orphans", || {
             let advice = || {
                 let ran = run(["create"]).exits(1).prints_nothing();
                 let hint =
@@ -81,7 +80,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ran = run(["create"]).exits(1).says("all 32768 segment ids");
             assert!(!ran.stderr.contains("sysctl"), "{ran:?}");
         }),
-        root_trial("create::above_the_largest_size_it_says_which_limit_and_what_to_do", || {
+        root_trial("create::above_the_largest_size_names_the_limit_and_a_remedy", || {
             sysctl("shmmax", 1 << 20);
             let ran = run(["create", "--size", "2M"]).exits(1).prints_nothing().says("2 MiB: Invalid argument (EINVAL");
             assert!(
@@ -108,7 +107,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let row = made(&finish(shmadm_as(NOBODY).args(["create", "--owner", "root"])).exits(0));
             assert_eq!((row.get("uid"), row.get("cuid")), ("0", &*NOBODY.to_string()));
         }),
-        root_trial("create::what_half_fails_leaves_nothing", || {
+        root_trial("create::a_partial_failure_leaves_nothing", || {
             for more in [&[][..], &["--fill", "1"], &["--hold"], &["--mode", "666", "--key", "1234"]] {
                 let arguments = [&["create", "--lock"], more].concat();
                 let ran =
@@ -119,7 +118,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
             run_without_locked_memory(&["create", "--owner", "100000"]).exits(0);
         }),
-        root_trial("create::a_key_of_another_user_is_opened_and_left_alone", || {
+        root_trial("create::a_key_of_another_user_is_opened_and_not_changed", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let before = oracle::rows();
             let ran = finish(shmadm_as(NOBODY).args(["create", "--key", "1234"])).exits(0).says("opened segment");
@@ -130,7 +129,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             finish(shmadm_as(NOBODY).args(["create", "--key", "1234", "--hold"])).exits(4).prints_nothing();
             assert_eq!(oracle::rows(), before);
         }),
-        root_trial("create::what_would_die_with_the_command_is_refused_unless_it_is_held", || {
+        root_trial("create::a_segment_destroyed_on_exit_is_refused_without_hold", || {
             sysctl("shm_rmid_forced", 1);
             for options in
                 [&["create"][..], &["create", "--key", "0x4d2", "--fill", "1"], &["create", "--key", "random"]]
@@ -153,7 +152,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(!holder.lives());
             assert_eq!(oracle::rows(), []);
         }),
-        root_trial("restore::what_would_die_with_the_command_is_refused_unless_it_is_held", || {
+        root_trial("restore::a_segment_destroyed_on_exit_is_refused_without_hold", || {
             oracle::create(0x4d2, 4096, 0o640);
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("segment.bin").to_string_lossy().into_owned();

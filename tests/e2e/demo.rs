@@ -1,4 +1,4 @@
-//! `demo`: what it tells, what it leaves, and that any other program can be its other half.
+//! `demo`: its output, what remains afterwards, and other programs as either half.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -12,17 +12,16 @@ use serde_json::Value;
 use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 
-/// A pace that tries nobody's patience.
+/// A short interval.
 const FAST: [&str; 4] = ["--rounds", "2", "--interval", "20ms"];
-/// A pace at which both have attached long before the first is done, however busy the machine is.
+/// An interval in which both halves attach before the first one finishes, even on a busy machine.
 const ORDERLY: [&str; 4] = ["--rounds", "1", "--interval", "2s"];
 /// The keys of every event.
 const KEYS: [&str; 10] = ["schema", "event", "step", "role", "pid", "call", "result", "value", "text", "segment"];
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("demo::it_tells_each_step_and_leaves_nothing", || {
+        trial("demo::reports_each_step_and_leaves_nothing", || {
             let ran = run(["demo"].iter().chain(&ORDERLY)).exits(0);
             assert_eq!(ran.stderr, "", "{ran:?}");
             let mut rest = ran.stdout.as_str();
@@ -48,7 +47,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(ran.stdout.contains("SHM_RDONLY"), "the reader only reads: {ran:?}");
             assert_eq!(oracle::rows(), []);
         }),
-        trial("demo::events_are_one_a_line_for_programs", || {
+        trial("demo::json_events_are_one_per_line", || {
             let ran = run(["demo", "--json"].iter().chain(&ORDERLY)).exits(0);
             let events: Vec<Value> = ran.stdout.lines().map(event).collect();
             let with = |name: &str, value: &str| events.iter().filter(|event| event[name] == value).collect::<Vec<_>>();
@@ -60,7 +59,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((writes.len(), reads.len()), (1, 1));
             let values: Vec<_> = writes.iter().map(|event| &event["value"]).collect();
             for read in reads {
-                // It may have been early, when the memory was fresh.
+                // The read may have come early, while the memory was still zero.
                 assert!(read["value"] == 0 || values.contains(&&read["value"]), "{read}");
             }
             let mut pids: Vec<_> = events.iter().map(|event| event["pid"].as_i64().unwrap()).collect();
@@ -78,12 +77,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((call("shmat("), call("shmdt("), call("shmctl(")), (2, 2, 2), "{ran:#?}");
             assert_eq!(oracle::rows(), []);
         }),
-        trial("demo::a_key_that_is_taken_is_left_alone", || {
+        trial("demo::an_existing_key_is_not_touched", || {
             let id = oracle::create(1234, 4096, 0o600);
             let before = oracle::rows();
             let ran = run(["demo"].iter().chain(&FAST)).exits(0);
             assert!(ran.stdout.contains("-1 EEXIST") && ran.stdout.contains("is taken"), "{ran:#?}");
-            assert_eq!(oracle::rows(), before, "it was not touched, and the other one is gone");
+            assert_eq!(oracle::rows(), before, "the segment is unchanged, and the demo's is removed");
             let ran = run(["demo", "--key", "1234"].iter().chain(&FAST)).exits(6).prints_nothing();
             assert!(ran.stderr.contains("0x000004d2"), "{ran:?}");
             assert_eq!(oracle::rows(), before);
@@ -92,7 +91,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             run(["demo", "--key", "random"]).exits(2).prints_nothing();
             run(["demo", "--rounds", "0"]).exits(2).prints_nothing();
         }),
-        trial("demo::what_is_meant_for_every_command_may_stand_anywhere", || {
+        trial("demo::global_options_are_accepted_anywhere", || {
             for arguments in [["demo", "--json", "writer"], ["--json", "demo", "writer"], ["demo", "writer", "--json"]]
             {
                 let ran = run(arguments.iter().chain(&FAST)).exits(0);
@@ -107,7 +106,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             run(["demo", "--keep", "reader"]).exits(2).prints_nothing();
             assert_eq!(oracle::rows(), []);
         }),
-        trial("demo::it_keeps_the_segment_if_told_so", || {
+        trial("demo::keep_keeps_the_segment", || {
             let ran = run(["demo", "--keep"].iter().chain(&FAST)).exits(0);
             let rows = oracle::rows();
             let [row] = rows.as_slice() else { panic!("{rows:?}") };
@@ -119,7 +118,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let contents = oracle::contents(row.get("shmid").parse().unwrap());
             assert!((0..=999).contains(&integer(&contents)));
         }),
-        root_trial("demo::what_cannot_be_kept_is_not_promised", || {
+        root_trial("demo::keep_is_refused_where_the_segment_would_be_destroyed", || {
             crate::create_root::sysctl("shm_rmid_forced", 1);
             run(["demo", "--keep"].iter().chain(&FAST)).exits(5).prints_nothing().says("kernel.shm_rmid_forced is 1");
             run(["demo"].iter().chain(&FAST)).exits(0);
@@ -130,7 +129,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 interrupt(signal);
             }
         }),
-        trial("demo::the_writer_writes_for_any_reader", || {
+        trial("demo::the_writer_works_with_any_reader", || {
             for (mode, before) in [(0o600, 0), (0o666, 999), (0o640, 5)] {
                 let id = oracle::create(1234, oracle::page_size(), mode);
                 let segment = Attached::new(id);
@@ -155,7 +154,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 let cause = format!("its size is {size}, not one page");
                 run(["demo", "writer"].iter().chain(&FAST)).exits(5).says(&cause).says("hint: ");
                 assert_eq!(oracle::rows(), before, "it was attached");
-                // The reader looks at any segment that has an integer.
+                // The reader accepts any segment that can hold an integer.
                 if size >= 4 {
                     run(["demo", "reader"].iter().chain(&FAST)).exits(0);
                 }
@@ -180,7 +179,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 oracle::remove(id);
             }
         }),
-        trial("demo::what_the_refused_writer_hints_works", || {
+        trial("demo::the_hints_of_a_refused_writer_work", || {
             oracle::create(1234, 2 * oracle::page_size(), 0o600);
             let before = oracle::rows();
             for (options, kept) in [
@@ -199,7 +198,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert_eq!(oracle::rows(), before);
             }
         }),
-        trial("demo::the_reader_reads_from_any_writer", || {
+        trial("demo::the_reader_works_with_any_writer", || {
             let id = oracle::create(1234, 4096, 0o640);
             Attached::new(id).write(0, &523_i32.to_ne_bytes());
             let ran = run(["demo", "reader", "--json"].iter().chain(&FAST)).exits(0);
@@ -211,7 +210,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((row.get("nattch"), row.get("perms")), ("0", "640"));
             assert_eq!(integer(&oracle::contents(id)), 523);
         }),
-        root_trial("demo::others_read_and_write_as_the_mode_lets_them", || {
+        root_trial("demo::other_users_read_and_write_as_the_mode_permits", || {
             let id = oracle::create(1234, 4096, 0o644);
             Attached::new(id).write(0, &77_i32.to_ne_bytes());
             let ran = finish(shmadm_as(NOBODY).args(["demo", "reader"]).args(FAST)).exits(0);
@@ -221,7 +220,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             finish(shmadm_as(NOBODY).args(["demo", "writer"]).args(FAST)).exits(0);
             assert!(oracle::row(id).is_some());
         }),
-        trial("demo::whoever_starts_first_creates_and_removes", || {
+        trial("demo::the_half_that_starts_first_creates_and_removes", || {
             for role in ["writer", "reader"] {
                 let mut command = shmadm();
                 let child =
@@ -229,14 +228,14 @@ pub(crate) fn trials() -> Vec<Trial> {
                 wait_for("the segment to be attached", || oracle::rows().iter().any(|row| row.get("nattch") == "1"));
                 let row = &oracle::rows()[0];
                 assert_eq!((row.get("key"), row.get("size"), row.get("perms")), ("1234", "4096", "600"));
-                // The other half finds it, and leaves it.
+                // The other half opens it and does not remove it.
                 let other = if role == "writer" { "reader" } else { "writer" };
                 run(["demo", other].iter().chain(&FAST)).exits(0);
                 assert_eq!(oracle::rows()[0].get("shmid"), row.get("shmid"));
                 assert_eq!(oracle::rows().len(), 1);
                 let mut child = child;
                 kill(Pid::from_raw(child.0.id().cast_signed()), Signal::SIGINT).unwrap();
-                assert_eq!(child.0.wait().unwrap().code(), Some(0), "Ctrl-C is how it is meant to end");
+                assert_eq!(child.0.wait().unwrap().code(), Some(0), "Ctrl-C is the normal end");
                 assert_eq!(oracle::rows(), []);
             }
         }),
@@ -248,7 +247,7 @@ fn integer(contents: &[u8]) -> i32 {
     i32::from_ne_bytes(contents[..4].try_into().unwrap())
 }
 
-/// Reads an event, and checks that it has every key and no other.
+/// Parses an event and checks that it has exactly the expected keys.
 #[track_caller]
 fn event(line: &str) -> Value {
     let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
@@ -260,7 +259,7 @@ fn event(line: &str) -> Value {
     event
 }
 
-/// Sends the demo, and it alone, a signal once it has told the first use.
+/// Sends a signal to the demo only, not to its halves, once it has reported the first use.
 fn interrupt(signal: Signal) {
     let mut command = shmadm();
     command.args(["demo", "--json", "--rounds", "100000", "--interval", "10ms"]).stdout(Stdio::piped());
@@ -278,7 +277,7 @@ fn interrupt(signal: Signal) {
     }
     assert_eq!(oracle::rows().len(), 1);
     kill(Pid::from_raw(child.0.id().cast_signed()), signal).unwrap();
-    // Until the end, so that nobody of them waits for us.
+    // Until the end, so that none of them is left waiting.
     lines.for_each(|line| drop(line.unwrap()));
     let ran = std::os::unix::process::ExitStatusExt::signal(&child.0.wait().unwrap());
     assert_eq!(ran, Some(signal as i32), "a waiting shell must see it");

@@ -1,4 +1,4 @@
-//! `diff`: what has become of segments, held against what the trial itself has done to them.
+//! `diff`: reported changes, compared with the changes that the test made.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,9 @@ use crate::oracle::{self, Attached};
 use crate::output::on_terminal;
 use crate::support::{NOBODY, file, finish, root_trial, run, run_with_input, shmadm, shmadm_as, trial};
 
-/// The columns of CSV and TSV, frozen.
+/// The columns of CSV and TSV, which must not change.
 const FROZEN: &str = "CHANGE,ID,KEY,OWNER,MODE,SIZE,NATTCH,CPID,WHAT,NS";
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = contents();
     trials.extend(refusals());
@@ -24,14 +23,14 @@ pub(crate) fn trials() -> Vec<Trial> {
 pub(crate) struct Listings(tempfile::TempDir);
 
 impl Listings {
-    /// Makes one, which others can reach.
+    /// Creates a directory that other users can search.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         Self(directory)
     }
 
-    /// Lists with these arguments into a file.
+    /// Writes the output of `list` with these arguments into a file.
     #[track_caller]
     pub(crate) fn list(&self, name: &str, arguments: &[&str]) -> String {
         let listing = run([arguments, &["list", "--json"]].concat()).exits(0).stdout;
@@ -43,18 +42,17 @@ impl Listings {
         file(self.path(), name, text).to_string_lossy().into_owned()
     }
 
-    /// Gives the directory.
     fn path(&self) -> &Path {
         self.0.path()
     }
 }
 
-/// Gives the ids of records.
+/// Returns the ids of records.
 fn ids(records: &Value) -> Vec<i64> {
     records.as_array().unwrap().iter().map(|record| record["id"].as_i64().unwrap()).collect()
 }
 
-/// Asserts that a record is the kernel's row, but for IDLE and STATE.
+/// Asserts that a record matches the kernel's row, except for IDLE and STATE.
 #[track_caller]
 fn is_row(record: &Value, row: &oracle::Row) {
     let mut record = record.clone();
@@ -62,16 +60,16 @@ fn is_row(record: &Value, row: &oracle::Row) {
     assert_eq!(record, oracle::record(row));
 }
 
-/// What is told of differences.
+/// Reported differences.
 fn contents() -> Vec<Trial> {
     vec![
-        trial("diff::without_a_difference_it_is_silent_and_0", || {
+        trial("diff::without_a_difference_prints_nothing_and_exits_0", || {
             let listings = Listings::new();
             let empty = listings.list("empty.json", &[]);
             run(["diff", &empty]).exits(0).prints_nothing().says("no difference");
             let id = oracle::create(0x4d2, 4096, 0o600);
             let before = listings.list("before.json", &[]);
-            // What moves by itself is no difference: times, last user, memory and state.
+            // Values that change by themselves are not differences: times, last user, memory and state.
             Attached::new(id).write(0, b"x");
             for arguments in [&["diff", &before][..], &["diff", &before, &listings.list("after.json", &[])]] {
                 let ran = run(arguments).exits(0).prints_nothing();
@@ -83,7 +81,7 @@ fn contents() -> Vec<Trial> {
                 assert_eq!(csv, format!("{FROZEN}\r\n"));
             }
         }),
-        trial("diff::what_was_done_is_what_is_told", || {
+        trial("diff::reports_the_changes_that_were_made", || {
             let listings = Listings::new();
             let [kept, gone, mode, more, fewer, marked, locked] =
                 [1, 2, 3, 4, 5, 6, 7].map(|key| oracle::create(key, 4096 + key as usize, 0o600));
@@ -131,7 +129,10 @@ fn contents() -> Vec<Trial> {
                 for line in ["mode 0600 -> 0644", "attached 0 -> 2", "detached 2 -> 1", "; marked", "locked"] {
                     assert!(table.lines().any(|shown| shown.ends_with(line)), "{line:?} is not in {table}");
                 }
-                assert!(!table.contains(&format!(" {kept}  0x00000001")), "what stayed is not told: {table}");
+                assert!(
+                    !table.contains(&format!(" {kept}  0x00000001")),
+                    "an unchanged segment is not reported: {table}"
+                );
             }
             let backwards = run(["diff", &after, &before, "--json"]).exits(1).json();
             assert_eq!(ids(&backwards["created"]), [i64::from(gone)]);
@@ -153,7 +154,7 @@ fn contents() -> Vec<Trial> {
             let tsv = run(["diff", &before, "--format", "tsv", "--no-headings"]).exits(1).stdout;
             assert_eq!(tsv, format!("{}\n", expected.replace(',', "\t")));
         }),
-        root_trial("diff::owner_and_group_have_both_names", || {
+        root_trial("diff::owner_and_group_are_reported_with_both_names", || {
             let listings = Listings::new();
             let id = oracle::create(0x4d2, 4096, 0o600);
             let before = listings.list("before.json", &[]);
@@ -164,20 +165,20 @@ fn contents() -> Vec<Trial> {
             let table = run(["diff", &before]).exits(1).stdout;
             assert!(table.contains("owner root -> 4000000000; group root -> 70000"), "{table}");
         }),
-        root_trial("diff::an_id_that_is_given_again_is_another_segment", || {
+        root_trial("diff::a_reused_id_is_another_segment", || {
             let listings = Listings::new();
             let id = oracle::create(0x4d2, 4096, 0o600);
             let before = listings.list("before.json", &[]);
             oracle::remove(id);
             std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
-            // By another process, and else just the same.
+            // Created by another process, otherwise identical.
             run(["create", "--key", "0x4d2", "--size", "4096"]).exits(0);
             assert_eq!(oracle::rows()[0].get("shmid"), id.to_string());
             let report = run(["diff", &before, "--json"]).exits(1).json();
             assert_eq!((ids(&report["created"]), ids(&report["removed"])), (vec![id.into()], vec![id.into()]));
             assert_eq!(report["changed"], json!([]));
         }),
-        trial("diff::a_creator_that_one_of_the_two_could_not_see_makes_no_difference", || {
+        trial("diff::a_creator_hidden_from_one_listing_is_not_a_difference", || {
             let listings = Listings::new();
             oracle::create(0x4d2, 4096, 0o600);
             let mut listing = run(["list", "--json"]).exits(0).json();
@@ -187,7 +188,7 @@ fn contents() -> Vec<Trial> {
             run(["diff", &before]).exits(0).prints_nothing();
             run(["diff", &listings.list("after.json", &[]), &before]).exits(0).prints_nothing();
         }),
-        trial("diff::standard_input_is_a_listing_too", || {
+        trial("diff::standard_input_can_be_a_listing", || {
             let listings = Listings::new();
             let before = run(["list", "--json"]).exits(0).stdout;
             let file = listings.write("before.json", before.as_bytes());
@@ -198,7 +199,7 @@ fn contents() -> Vec<Trial> {
             let report = run_with_input(["diff", &file, "-", "--json"], after.as_bytes()).exits(1).json();
             assert_eq!(ids(&report["created"]), [i64::from(id)]);
         }),
-        trial("diff::a_narrow_terminal_keeps_what_changed", || {
+        trial("diff::a_narrow_terminal_shows_the_changes", || {
             let listings = Listings::new();
             let id = oracle::create(0x4d2, 4096, 0o600);
             let before = listings.list("before.json", &[]);
@@ -211,7 +212,7 @@ fn contents() -> Vec<Trial> {
                 assert!(lines[1].contains("attached 0 -> 1"), "{lines:#?}");
             }
         }),
-        trial("diff::a_closed_pipe_leaves_the_verdict_and_a_full_disk_is_a_failure", || {
+        trial("diff::a_closed_pipe_keeps_the_exit_code_and_a_full_disk_is_an_error", || {
             let listings = Listings::new();
             let before = listings.list("before.json", &[]);
             for made in [0, 1] {
@@ -227,7 +228,7 @@ fn contents() -> Vec<Trial> {
                 oracle::create(0, 4096, 0o600);
             }
         }),
-        root_trial("diff::another_user_needs_no_right_to_compare", || {
+        root_trial("diff::another_user_needs_no_privilege", || {
             let listings = Listings::new();
             let closed = oracle::create(0x4d2, 4096, 0);
             let before = listings.list("before.json", &[]);
@@ -242,10 +243,10 @@ fn contents() -> Vec<Trial> {
     ]
 }
 
-/// What is no listing, and what is no use of the command.
+/// Invalid listings and invalid usage.
 fn refusals() -> Vec<Trial> {
     vec![
-        trial("diff::what_is_no_listing_is_refused", || {
+        trial("diff::an_invalid_listing_is_refused", || {
             let listings = Listings::new();
             oracle::create(0x4d2, 4096, 0o600);
             let good = listings.list("good.json", &[]);
@@ -277,7 +278,7 @@ fn refusals() -> Vec<Trial> {
                 }
             }
         }),
-        trial("diff::what_cannot_be_read_is_told_as_any_failed_call", || {
+        trial("diff::an_unreadable_file_is_reported_with_its_errno", || {
             let listings = Listings::new();
             let missing = listings.path().join("missing");
             let ran = run(["diff".as_ref(), missing.as_os_str()]).exits(2).prints_nothing();
@@ -285,7 +286,7 @@ fn refusals() -> Vec<Trial> {
             let directory: PathBuf = listings.path().to_owned();
             run(["diff".as_ref(), directory.as_os_str()]).exits(2).prints_nothing().says("(EISDIR, read)");
         }),
-        trial("diff::a_usage_error_is_2_and_the_help_is_none", || {
+        trial("diff::a_usage_error_exits_2_and_help_exits_0", || {
             let listings = Listings::new();
             let good = listings.list("good.json", &[]);
             for arguments in [
@@ -303,7 +304,7 @@ fn refusals() -> Vec<Trial> {
             }
             run(["diff", "--help"]).exits(0);
             run(["--format", "json", "diff", &good]).exits(0);
-            // The codes are those of the command, and of no option's value.
+            // The exit code is that of the command, not of an option's value.
             run(["stat", "99", "--ns", "/proc/self/ns/ipc"]).exits(3);
             run(["--ns", "diff/", "stat", "99"]).exits(1);
         }),

@@ -10,7 +10,6 @@ use crate::diff::Listings;
 use crate::oracle;
 use crate::support::{NOBODY, Ran, finish, root_trial, run, shmadm_as};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         root_trial("diff_elsewhere::a_listing_is_compared_in_the_namespace_that_it_is_of", || {
@@ -95,7 +94,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Gives the command that a hint has.
+/// Returns the command that a hint has.
 #[track_caller]
 fn typed(ran: &Ran) -> String {
     let hint = ran.stderr.lines().find(|line| line.starts_with("hint:")).unwrap();

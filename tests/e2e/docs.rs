@@ -18,7 +18,6 @@ const MARK: &str = "~~ end of output ~~";
 /// Begins a block of lines and output.
 const FENCE: &str = "```console";
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let has = |tool: &&str| std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());
@@ -46,7 +45,7 @@ fn check(document: &str) {
     assert_eq!(written.len(), real.len(), "{document} shows more or fewer lines than are printed");
 }
 
-/// Gives a document with the output of today.
+/// Returns a document with the output of today.
 fn typed_again(document: &str) -> String {
     let mut inside = false;
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! `dump` and `restore`: a segment to files and back, whole or not at all.
+//! `dump` and `restore`: complete copies to files and back, or none.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -16,17 +16,16 @@ use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, finish, mount_tmpfs, noise, root_trial, run, shmadm, shmadm_as, trial};
 use crate::vanish::Stopped;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = whole();
     trials.extend(faults());
     trials
 }
 
-/// There and back again.
+/// Complete copies.
 fn whole() -> Vec<Trial> {
     vec![
-        trial("dump::a_large_one_with_holes_stays_small", || {
+        trial("dump::a_large_segment_with_holes_stays_small", || {
             let id = oracle::create(0, 1 << 30, 0o600 | libc::SHM_NORESERVE);
             Attached::new(id).write((1 << 29) + 5, b"here");
             let directory = tempfile::tempdir().unwrap();
@@ -40,10 +39,10 @@ fn whole() -> Vec<Trial> {
             let row = oracle::row(restored).unwrap();
             assert_eq!((row.get("rss"), row.get("size")), (before.as_str(), "1073741824"));
         }),
-        trial("restore::takes_the_memory_that_was_taken", || {
+        trial("restore::takes_as_much_memory_as_the_original", || {
             let id = oracle::create(0, 1 << 20, 0o600);
             let attached = Attached::new(id);
-            // A page of zeros that was written is a page; it lies among others, and by itself.
+            // Written zeros are a resident page; one is among others, one by itself.
             attached.write(0, &noise(4096, 5));
             attached.write(4096, &[0; 4096]);
             attached.write(100 * 4096, &[0; 4096]);
@@ -55,7 +54,7 @@ fn whole() -> Vec<Trial> {
                 oracle::row(id).unwrap().get("rss").to_owned()
             };
             assert_eq!(rss(), (3 * oracle::page_size()).to_string());
-            // Copied without its holes, it takes no memory for what never was.
+            // Holes of the copy take no memory.
             let contents = std::fs::read(&path).unwrap();
             std::fs::write(&path, contents).unwrap();
             assert_eq!(rss(), oracle::page_size().to_string());
@@ -69,7 +68,7 @@ fn whole() -> Vec<Trial> {
             let id = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
             assert_eq!(oracle::row(id).unwrap().get("size"), (1_u64 << 40).to_string());
         }),
-        trial("dump::the_record_tells_what_it_is", || {
+        trial("dump::the_record_describes_the_segment", || {
             let id = oracle::create(1234, 5000, 0o640);
             Attached::new(id).write(4990, b"contents");
             let record = oracle::record(&oracle::row(id).unwrap());
@@ -80,7 +79,7 @@ fn whole() -> Vec<Trial> {
             let kept: Value = serde_json::from_str(&text).unwrap();
             let mut segment = kept["segment"].clone();
             segment.as_object_mut().unwrap().retain(|key, _| key != "state" && key != "idle_seconds");
-            assert_eq!(segment, record, "as it was before the look");
+            assert_eq!(segment, record, "as it was before the dump");
             assert_eq!((&kept["schema"], &kept["huge_page_size"]), (&json!(1), &Value::Null));
             assert_eq!(kept["page_size"], json!(oracle::page_size()));
             let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -94,7 +93,7 @@ fn whole() -> Vec<Trial> {
             let piped = shmadm().args(["dump", "0x4d2", "--output", "-"]).output().unwrap();
             assert_eq!(piped.stdout, contents);
         }),
-        trial("dump::peek_moves_nothing", || {
+        trial("dump::peek_changes_nothing", || {
             let mut actor = Actor::start();
             let id = actor.number("create 7 8192 0");
             actor.say(&format!("attach {id}"));
@@ -106,7 +105,7 @@ fn whole() -> Vec<Trial> {
             assert_eq!(std::fs::exists(&path).unwrap(), ran.code == Some(0), "{ran:?}");
             assert_eq!(oracle::rows(), before);
         }),
-        trial("restore::takes_other_keys_and_modes_and_can_be_held", || {
+        trial("restore::accepts_another_key_and_mode_and_a_holder", || {
             let id = oracle::create(1234, 4096, 0o600);
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
@@ -126,7 +125,7 @@ fn whole() -> Vec<Trial> {
             let private = run(["restore", &path, "--key", "private"]).exits(0).stdout;
             assert_eq!(oracle::row(private.trim().parse().unwrap()).unwrap().get("key"), "0");
         }),
-        root_trial("restore::gives_it_back_to_its_owner", || {
+        root_trial("restore::gives_the_segment_back_to_its_owner", || {
             let id = oracle::create(1234, 4096, 0o640);
             oracle::set(id, NOBODY, 100_000, 0o604);
             oracle::lock(id);
@@ -137,7 +136,7 @@ fn whole() -> Vec<Trial> {
             let id = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
             let row = oracle::row(id).unwrap();
             assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), ("65534", "100000", "2604"));
-            // Without privilege too: its creator may give it away. Its lock is another matter.
+            // The creator may give it away without privilege, but locking requires one.
             oracle::remove(id);
             std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
             for name in [path.clone(), format!("{path}.json")] {
@@ -151,10 +150,10 @@ fn whole() -> Vec<Trial> {
     ]
 }
 
-/// What goes wrong leaves nothing half done.
+/// Failures leave nothing incomplete.
 fn faults() -> Vec<Trial> {
     vec![
-        trial("dump::no_file_is_overwritten_unless_that_is_wanted", || {
+        trial("dump::overwrites_no_file_by_default", || {
             let id = oracle::create(0, 4096, 0o600).to_string();
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
@@ -171,7 +170,7 @@ fn faults() -> Vec<Trial> {
             run(["restore", &path]).exits(0);
             run(["dump", &id, "--output", "/nonexistent/file"]).exits(1).says("(ENOENT, open)");
             run(["dump", "99", "--output", &path]).exits(3);
-            // Nothing that is no file becomes one.
+            // Only a regular file is replaced.
             let link = directory.path().join("link");
             std::os::unix::fs::symlink("/dev/null", &link).unwrap();
             let link = link.to_str().unwrap();
@@ -185,7 +184,7 @@ fn faults() -> Vec<Trial> {
             run(["dump", &id.to_string(), "--output", "/mnt/full"]).exits(1).says("(ENOSPC, write)");
             assert_eq!(names(Path::new("/mnt")), Vec::<String>::new());
         }),
-        trial("dump::ended_before_it_is_whole_it_leaves_no_file", || {
+        trial("dump::an_interrupted_dump_leaves_no_file", || {
             let id = oracle::create(0, 1 << 20, 0o600).to_string();
             Attached::new(id.parse().unwrap()).write(5000, b"contents");
             let directory = tempfile::tempdir().unwrap();
@@ -197,7 +196,7 @@ fn faults() -> Vec<Trial> {
                 assert_eq!(names(directory.path()), Vec::<String>::new());
             }
         }),
-        trial("restore::what_is_damaged_or_lies_makes_nothing", || {
+        trial("restore::a_damaged_or_inconsistent_dump_creates_nothing", || {
             let id = oracle::create(1234, 3 * 4096, 0o600);
             Attached::new(id).write(4096, b"contents");
             let directory = tempfile::tempdir().unwrap();
@@ -218,7 +217,7 @@ fn faults() -> Vec<Trial> {
             other[4099] ^= 1;
             std::fs::write(&path, &other).unwrap();
             refused("its checksum is another one");
-            // The same bytes in another place are other contents.
+            // The same bytes at another offset are different contents.
             other = [&data[4096..8192], &data[..4096], &data[8192..]].concat();
             std::fs::write(&path, &other).unwrap();
             refused("its checksum is another one");
@@ -240,7 +239,7 @@ fn faults() -> Vec<Trial> {
             std::fs::remove_file(format!("{path}.json")).unwrap();
             refused("write SEGMENT --sparse --input FILE");
             run(["restore", "-"]).exits(2).says("no standard input");
-            // A pipe that nobody writes to is not waited for.
+            // A pipe without a writer does not block.
             for (name, says) in [(path.clone(), "it is no regular file"), (format!("{path}.json"), "is no record")] {
                 std::fs::remove_file(&name).unwrap();
                 mkfifo(name.as_str(), Mode::S_IRWXU).unwrap();
@@ -251,7 +250,7 @@ fn faults() -> Vec<Trial> {
             }
             run(["restore", &path]).exits(0);
         }),
-        trial("restore::ended_before_it_is_whole_it_leaves_no_segment", || {
+        trial("restore::an_interrupted_restore_leaves_no_segment", || {
             let id = oracle::create(1234, 4096, 0o644);
             Attached::new(id).write(0, b"contents");
             let directory = tempfile::tempdir().unwrap();
@@ -260,7 +259,7 @@ fn faults() -> Vec<Trial> {
             oracle::remove(id);
             for number in [libc::SYS_shmat, libc::SYS_shmdt] {
                 let stopped = Stopped::before(1, |call| call.number == number, &["restore", &path]);
-                assert_eq!(oracle::rows()[0].get("perms"), "600", "nobody else may look yet");
+                assert_eq!(oracle::rows()[0].get("perms"), "600", "no other user has access yet");
                 stopped.signal(Signal::SIGTERM);
                 assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
                 assert_eq!(oracle::rows(), []);
@@ -269,12 +268,12 @@ fn faults() -> Vec<Trial> {
     ]
 }
 
-/// Gives a name in a directory.
+/// Returns the path of a name in a directory.
 fn path_in(directory: &Path) -> String {
     directory.join("segment.bin").to_string_lossy().into_owned()
 }
 
-/// Gives the names of the files in a directory.
+/// Returns the names of the files in a directory.
 fn names(directory: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     std::fs::read_dir(directory).unwrap().map(name).collect()

@@ -8,7 +8,6 @@ use libtest_mimic::Trial;
 use crate::oracle;
 use crate::support::{Ran, run, trial};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let examples = shmadm::COMMANDS
         .iter()

@@ -1,4 +1,4 @@
-//! What Prometheus' own programs make of metrics and rules: node_exporter and promtool, where they are installed.
+//! Metrics and rules, read by node_exporter and promtool where these are installed.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -13,34 +13,33 @@ use crate::actor::Actor;
 use crate::oracle;
 use crate::support::{NOBODY, Ran, Running, finish, is_root, root_trial, run, trial};
 
-/// The program that reads files for Prometheus, by the names that it is packaged under.
+/// The names under which node_exporter is packaged.
 const NODE_EXPORTER: [&str; 2] = ["prometheus-node-exporter", "node_exporter"];
-/// Prometheus' own critic.
+/// The checker from Prometheus.
 const PROMTOOL: [&str; 1] = ["promtool"];
-/// What takes rights away.
+/// The program that drops capabilities.
 const SETPRIV: [&str; 1] = ["setpriv"];
-/// Where node_exporter tells the address that it listens on.
+/// The log text in which node_exporter reports its address.
 const LISTENING: &str = "msg=\"Listening on\" address=";
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         needs("prometheus-node-exporter", &NODE_EXPORTER, |program| {
-            trial("exporters::node_exporter_hands_on_what_was_written", move || hand_on(&program))
+            trial("exporters::node_exporter_exports_the_written_file", move || hand_on(&program))
         }),
         needs("promtool", &PROMTOOL, |program| {
-            trial("exporters::promtool_has_nothing_to_say_about_metrics", move || lint(&program))
+            trial("exporters::promtool_accepts_the_metrics", move || lint(&program))
         }),
         needs("promtool", &PROMTOOL, |program| {
-            trial("exporters::promtool_finds_the_rules_as_they_should_be", move || rules(&program))
+            trial("exporters::promtool_accepts_the_rules_and_their_tests", move || rules(&program))
         }),
         needs("setpriv", &SETPRIV, |program| {
-            root_trial("exporters::the_service_has_the_rights_that_it_takes", move || with_its_rights(&program))
+            root_trial("exporters::the_service_has_the_privileges_that_it_needs", move || with_its_rights(&program))
         }),
     ]
 }
 
-/// Makes a trial that is ignored, with the reason, where a program is not installed.
+/// Makes a test that is ignored, with the reason, where a program is not installed.
 fn needs(package: &str, names: &[&str], make: impl FnOnce(PathBuf) -> Trial) -> Trial {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut places = std::env::split_paths(&path).flat_map(|place| names.iter().map(move |name| place.join(name)));
@@ -52,14 +51,13 @@ fn needs(package: &str, names: &[&str], make: impl FnOnce(PathBuf) -> Trial) -> 
 
 /// A node_exporter that reads a directory.
 struct Exporter {
-    /// The process.
     _running: Running,
-    /// Where it listens.
+    /// The address that it listens on.
     address: String,
 }
 
 impl Exporter {
-    /// Starts one that does nothing else, on a port that is free; as another user, if we may.
+    /// Starts one with only the textfile collector on a free port; as another user, if permitted.
     fn start(program: &Path, directory: &Path) -> Self {
         let mut command = Command::new(program);
         command
@@ -76,17 +74,17 @@ impl Exporter {
         let mut told = String::new();
         let address = loop {
             let start = told.len();
-            assert_ne!(lines.read_line(&mut told).unwrap(), 0, "it has ended: {told}");
+            assert_ne!(lines.read_line(&mut told).unwrap(), 0, "node_exporter has exited: {told}");
             if let Some((_, rest)) = told[start..].split_once(LISTENING) {
                 break rest.split_whitespace().next().unwrap().to_owned();
             }
         };
-        // What it has to say later is nobody's business, but must not make it wait.
+        // Further output does not matter, but must not block it.
         running.0.stderr = Some(lines.into_inner());
         Self { _running: running, address }
     }
 
-    /// Asks it for all it knows.
+    /// Returns everything that it exports.
     #[track_caller]
     fn scrape(&self) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
@@ -99,12 +97,12 @@ impl Exporter {
     }
 }
 
-/// Has a real node_exporter read what was written, and asks it for that.
+/// Lets a real node_exporter read the written file, and checks what it exports.
 fn hand_on(node_exporter: &Path) {
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let file = directory.path().join("shmadm.prom").to_string_lossy().into_owned();
-    // As services often have it: what they write is their own.
+    // Services often run as their own user, which owns the files.
     let write = || -> Ran {
         let line = "umask 077; exec \"$0\" -q metrics --all-ns --output \"$1\"";
         finish(Command::new("sh").args(["-c", line, env!("CARGO_BIN_EXE_shmadm"), &file])).exits(0)
@@ -115,7 +113,7 @@ fn hand_on(node_exporter: &Path) {
     let uid = nix::unistd::geteuid();
     let me = nix::unistd::User::from_uid(uid).unwrap().map_or_else(|| uid.to_string(), |user| user.name);
     let exporter = Exporter::start(node_exporter, directory.path());
-    assert!(!exporter.scrape().contains("shmadm_"), "nothing was written yet");
+    assert!(!exporter.scrape().contains("shmadm_"), "no file was written yet");
     for count in 1..=3 {
         oracle::create(0, 1 << 20, 0o600);
         write();
@@ -124,10 +122,10 @@ fn hand_on(node_exporter: &Path) {
         assert!(scraped.contains(&segments(&me, count)), "{scraped}");
         assert!(scraped.contains("\nnode_textfile_scrape_error 0\n"), "{scraped}");
         assert!(scraped.contains("# TYPE shmadm_sysv_segments gauge\n"), "{scraped}");
-        // What the rule about old files looks at.
+        // The value that the rule about old files uses.
         assert!(scraped.contains(&format!("node_textfile_mtime_seconds{{file=\"{file}\"}}")), "{scraped}");
         let written = std::fs::read_to_string(&file).unwrap();
-        // It sorts labels in its own way, but drops no series and adds none.
+        // It sorts labels differently, but drops and adds no series.
         let names = |text: &str| -> Vec<String> {
             let names = text.lines().filter_map(|line| line.split(['{', ' ']).next()).map(ToOwned::to_owned);
             let mut names: Vec<_> = names.filter(|name| name.starts_with("shmadm_")).collect();
@@ -138,11 +136,11 @@ fn hand_on(node_exporter: &Path) {
     }
 }
 
-/// Has promtool look at metrics of this and of all namespaces.
+/// Checks the metrics of one and of all namespaces with promtool.
 fn lint(promtool: &Path) {
     oracle::create(0, 4096, 0o600);
     let mut actor = Actor::start();
-    // Whoever is not root may stay without another namespace.
+    // Without root, no second namespace may be available.
     actor.say("unshare");
     actor.say("create 0 4096 0");
     for arguments in [&["metrics"][..], &["metrics", "--all-ns"]] {
@@ -150,7 +148,7 @@ fn lint(promtool: &Path) {
         let ran = fed(Command::new(promtool).args(["check", "metrics"]), &metrics);
         assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), "", ""), "{metrics}");
     }
-    // It would have something to say.
+    // Invalid input is rejected.
     let ran = fed(Command::new(promtool).args(["check", "metrics"]), "# TYPE x_total gauge\nx_total 1\n");
     assert!(ran.code != Some(0) && !ran.stderr.is_empty(), "{ran:?}");
 }
@@ -162,7 +160,7 @@ fn fed(command: &mut Command, text: &str) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// Runs what the service runs with the capabilities that it has there, and compares with what root sees without limits.
+/// Runs the service's command with its capabilities, and compares the result with what unrestricted root sees.
 fn with_its_rights(setpriv: &Path) {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/systemd/shmadm-metrics.service");
     let unit = std::fs::read_to_string(unit).unwrap();
@@ -197,7 +195,7 @@ fn with_its_rights(setpriv: &Path) {
     }
 }
 
-/// Has promtool check the rules, and run their tests.
+/// Checks the rules with promtool, and runs their tests.
 fn rules(promtool: &Path) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/prometheus");
     for arguments in [["check", "rules", "shmadm.rules.yml"], ["test", "rules", "shmadm.rules.test.yml"]] {

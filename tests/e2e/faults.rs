@@ -1,5 +1,5 @@
-//! `dump` and `restore` are killed wherever they stand, and the world changes under them: nothing is half made, and
-//! nothing is lost.
+//! `dump` and `restore` are killed at any point, and files and segments change during the work: nothing incomplete
+//! remains, and no data is lost.
 
 use std::fs::File;
 use std::os::unix::fs::symlink;
@@ -17,40 +17,39 @@ use crate::sandbox::with_empty_proc;
 use crate::support::{finish, noise, root_trial, run, shmadm, trial, wait_for};
 use crate::vanish::{Call, Stopped};
 
-/// Bytes that are worked on in two pieces, in one thread.
+/// A size that is processed in two pieces by one thread.
 const TWO_PIECES: usize = 512 << 10;
-/// Bytes that are worked on in several threads, where there are processors for them.
+/// A size that is processed by several threads, if there are several CPUs.
 const MANY_PIECES: usize = (5 << 20) - 77;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [killed(), changed(), elsewhere()].into_iter().flatten().collect()
 }
 
-/// Killed before some system call of theirs.
+/// Killed before any of their system calls.
 fn killed() -> Vec<Trial> {
     vec![
-        trial("faults::a_dump_that_is_killed_anywhere_leaves_no_half_file", || {
+        trial("faults::a_dump_killed_anywhere_leaves_no_partial_file", || {
             killed_dumps(9000, 60, 1);
             killed_dumps(TWO_PIECES, 25, 2);
         }),
-        trial("faults::a_dump_in_several_threads_that_is_killed_anywhere_leaves_no_half_file", || {
+        trial("faults::a_dump_with_threads_killed_anywhere_leaves_no_partial_file", || {
             killed_dumps(MANY_PIECES, 12, 3);
         }),
-        trial("faults::a_restore_that_is_killed_anywhere_leaves_no_half_segment", || {
+        trial("faults::a_restore_killed_anywhere_leaves_no_partial_segment", || {
             killed_restores(9000, 60, 4);
             killed_restores(TWO_PIECES, 25, 5);
         }),
-        trial("faults::a_restore_in_several_threads_that_is_killed_anywhere_leaves_no_half_segment", || {
+        trial("faults::a_restore_with_threads_killed_anywhere_leaves_no_partial_segment", || {
             killed_restores(MANY_PIECES, 12, 6);
         }),
     ]
 }
 
-/// Somebody changes or removes what they work on.
+/// The segment or file changes or disappears during the work.
 fn changed() -> Vec<Trial> {
     vec![
-        trial("faults::a_dump_that_cannot_take_the_place_of_another_leaves_that_as_it_was", || {
+        trial("faults::a_dump_that_cannot_replace_another_leaves_it_unchanged", || {
             let (id, _) = segment(9000, 8);
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
@@ -59,8 +58,8 @@ fn changed() -> Vec<Trial> {
             Attached::new(id).write(0, b"other contents");
             let renames = |call: &Call| call.number == libc::SYS_rename || call.number == libc::SYS_renameat2;
             let stopped = Stopped::before(2, renames, &["dump", "0x4d2", "--output", &path, "--force"]);
-            assert_ne!(std::fs::read(format!("{path}.json")).unwrap(), record, "the record goes first");
-            // What no file can take the place of.
+            assert_ne!(std::fs::read(format!("{path}.json")).unwrap(), record, "the record is replaced first");
+            // A directory, which no file can replace.
             std::fs::rename(&path, format!("{path}.moved")).unwrap();
             std::fs::create_dir(&path).unwrap();
             stopped.go_on().exits(1).says("cannot write");
@@ -74,7 +73,7 @@ fn changed() -> Vec<Trial> {
             names.sort();
             assert_eq!(names.len(), 2, "{names:?}");
         }),
-        trial("faults::a_segment_that_is_removed_while_it_is_dumped_is_dumped_whole", || {
+        trial("faults::a_segment_removed_during_its_dump_is_dumped_completely", || {
             let (id, contents) = segment(TWO_PIECES, 7);
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
@@ -82,10 +81,10 @@ fn changed() -> Vec<Trial> {
             assert!(oracle::remove(id));
             stopped.go_on().exits(0);
             assert!(std::fs::read(&path).unwrap() == contents);
-            assert_eq!(oracle::rows(), [], "our attachment was the last");
+            assert_eq!(oracle::rows(), [], "the dump's attachment was the last");
             assert!(restored(&path) == contents);
         }),
-        trial("faults::before_it_is_attached_it_is_no_such_segment_and_no_file_stays", || {
+        trial("faults::a_segment_removed_before_dump_attaches_is_not_found", || {
             let (id, _) = segment(9000, 8);
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
@@ -95,7 +94,7 @@ fn changed() -> Vec<Trial> {
             stopped.go_on().exits(3).says("(EINVAL, shmat)");
             assert_eq!(names(directory.path()), Vec::<String>::new());
         }),
-        trial("faults::a_segment_that_is_written_to_while_it_is_dumped_gives_a_dump_that_is_sound", || {
+        trial("faults::a_segment_written_to_during_its_dump_gives_a_consistent_dump", || {
             let (id, mut contents) = segment(TWO_PIECES, 9);
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
@@ -107,11 +106,11 @@ fn changed() -> Vec<Trial> {
             stopped.go_on().exits(0);
             contents[TWO_PIECES - 100..TWO_PIECES - 93].copy_from_slice(b"in time");
             assert!(std::fs::read(&path).unwrap() == contents);
-            // The checksum is that of what is in the file.
+            // The checksum matches the contents of the file.
             oracle::remove(id);
             assert!(restored(&path) == contents);
         }),
-        root_trial("faults::a_segment_whose_only_user_goes_while_it_is_peeked_into_is_dumped_whole", || {
+        root_trial("faults::a_segment_whose_last_user_detaches_during_peek_is_dumped_completely", || {
             let mut actor = Actor::start();
             let id = actor.number(&format!("create 1234 {TWO_PIECES} 0"));
             let contents = noise(TWO_PIECES, 10);
@@ -126,7 +125,7 @@ fn changed() -> Vec<Trial> {
             stopped.go_on().exits(0);
             assert!(std::fs::read(&path).unwrap() == contents);
         }),
-        trial("faults::a_file_that_shrinks_while_it_is_restored_makes_nothing", || {
+        trial("faults::a_file_that_shrinks_during_restore_creates_nothing", || {
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
             let (id, _) = segment(TWO_PIECES, 12);
@@ -146,16 +145,16 @@ fn changed() -> Vec<Trial> {
     ]
 }
 
-/// Names that lead elsewhere, and places where files cannot be as they should.
+/// Links, and file systems with missing features.
 fn elsewhere() -> Vec<Trial> {
     vec![
-        trial("faults::a_name_that_leads_elsewhere_is_followed_to_read_and_never_to_write", || {
+        trial("faults::links_are_followed_for_reading_and_never_for_writing", || {
             let (id, contents) = segment(9000, 13);
             let directory = tempfile::tempdir().unwrap();
             let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
             std::fs::create_dir(at("real")).unwrap();
             symlink("real", at("linked")).unwrap();
-            // A directory may be a link, and .. leads where it leads.
+            // A directory may be a link; `..` then refers to its target's parent.
             run(["dump", "0x4d2", "--output", &at("linked/../real/one")]).exits(0);
             run(["dump", "0x4d2", "--output", &at("linked/two")]).exits(0);
             assert_eq!(names(Path::new(&at("real"))).len(), 4);
@@ -164,7 +163,7 @@ fn elsewhere() -> Vec<Trial> {
                 symlink(target, at(name)).unwrap();
                 let ran = run(["dump", "0x4d2", "--output", &at("out"), "--force"]).exits(5);
                 let ran = ran.says(&format!("error: cannot write {}: it is a symbolic link", at(name)));
-                // The record has its name from the contents.
+                // The record's name derives from that of the contents.
                 let hint = format!("hint: name the file that the link leads to: `--output {}`", at(target));
                 assert_eq!(ran.stderr.contains(&hint), name == "out", "{ran:?}");
                 assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "precious");
@@ -174,7 +173,7 @@ fn elsewhere() -> Vec<Trial> {
             symlink("real/one", at("out")).unwrap();
             symlink("real/two.json", at("out.json")).unwrap();
             assert!(restored(&at("out")) == contents);
-            // The record of another segment does not fit.
+            // The record of another segment does not match.
             let (other, _) = segment(9000, 14);
             run(["dump", "0x4d2", "--output", &at("other")]).exits(0);
             oracle::remove(other);
@@ -183,7 +182,7 @@ fn elsewhere() -> Vec<Trial> {
             run(["restore", &at("out")]).exits(1).says("its checksum is another one").prints_nothing();
             assert_eq!(oracle::rows(), []);
         }),
-        trial("faults::a_limit_on_files_is_an_error_and_no_signal", || {
+        trial("faults::a_file_size_limit_is_an_error_not_a_signal", || {
             let (id, _) = segment(TWO_PIECES, 15);
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
@@ -197,19 +196,19 @@ fn elsewhere() -> Vec<Trial> {
             assert_eq!(names(directory.path()), Vec::<String>::new());
             run(["dump", "0x4d2", "--output", &path]).exits(0);
             oracle::remove(id);
-            // A segment is no file, whatever way leads to it.
+            // A segment is not a file, however it is reached.
             limited(&["restore", &path]).exits(0);
         }),
-        root_trial("faults::without_files_that_have_no_name_there_is_another_name_meanwhile", || {
+        root_trial("faults::without_o_tmpfile_a_temporary_name_is_used", || {
             let (id, contents) = segment(9000, 16);
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
-            // Where kernel.shm_rmid_forced cannot be read, looking could destroy what nobody has attached.
+            // If kernel.shm_rmid_forced cannot be read, peeking could destroy an unattached segment.
             let mut command = shmadm();
             with_empty_proc(&mut command);
             finish(command.args(["read", "0x4d2"])).exits(5).prints_nothing().says("could destroy it");
             let _attached = Attached::new(id);
-            // Without /proc a file that has no name could never get one.
+            // Without /proc, an O_TMPFILE file cannot be linked to a name.
             let dump = |more: &[&str]| {
                 let mut command = shmadm();
                 with_empty_proc(&mut command);
@@ -225,14 +224,14 @@ fn elsewhere() -> Vec<Trial> {
             dump(&["--force"]).exits(0);
             assert_eq!(names(directory.path()), ["segment.bin", "segment.bin.json"]);
         }),
-        trial("faults::a_record_without_an_end_is_none", || {
+        trial("faults::an_endless_record_is_refused", || {
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
             std::fs::write(&path, "x").unwrap();
             std::os::unix::fs::symlink("/dev/zero", format!("{path}.json")).unwrap();
             run(["restore", &path]).exits(1).prints_nothing().says("is no record of a dump");
         }),
-        trial("faults::a_dump_that_is_replaced_has_its_old_contents_until_the_new_are_whole", || {
+        trial("faults::a_replaced_dump_keeps_its_old_contents_until_the_new_ones_are_complete", || {
             let (id, contents) = segment(9000, 17);
             let directory = tempfile::tempdir().unwrap();
             let path = path_in(directory.path());
@@ -249,7 +248,7 @@ fn elsewhere() -> Vec<Trial> {
     ]
 }
 
-/// Makes the segment with key 1234, mode 0644, noise and a hole; gives its contents.
+/// Creates a segment with key 1234, mode 0644, noise and a hole; returns its contents.
 fn segment(size: usize, seed: u64) -> (i32, Vec<u8>) {
     let id = oracle::create(1234, size, 0o644);
     let mut contents = noise(size, seed);
@@ -260,13 +259,13 @@ fn segment(size: usize, seed: u64) -> (i32, Vec<u8>) {
     (id, contents)
 }
 
-/// Tells whether a call reads a whole piece, from the file behind a segment, a dump, or a pipe.
+/// Returns whether a call reads a whole piece from the segment's file, a dump or a pipe.
 fn is_piece(call: &Call) -> bool {
     call.number == libc::SYS_pread64 && call.arguments[2] > 100_000
         || call.number == libc::SYS_write && call.arguments[2] == 64 << 10
 }
 
-/// Restores a dump without its key, and gives the contents.
+/// Restores a dump without its key and returns the contents.
 fn restored(path: &str) -> Vec<u8> {
     let id = run(["restore", path, "--key", "private"]).exits(0).stdout.trim().parse().unwrap();
     let contents = oracle::contents(id);
@@ -274,12 +273,12 @@ fn restored(path: &str) -> Vec<u8> {
     contents
 }
 
-/// Gives a name in a directory.
+/// Returns the path of a name in a directory.
 fn path_in(directory: &Path) -> String {
     directory.join("segment.bin").to_string_lossy().into_owned()
 }
 
-/// Gives the names of the files in a directory.
+/// Returns the names of the files in a directory.
 fn names(directory: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     let mut names: Vec<String> = std::fs::read_dir(directory).unwrap().map(name).collect();
@@ -287,7 +286,7 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Kills dumps before calls that chance chooses.
+/// Kills dumps before randomly chosen calls.
 fn killed_dumps(size: usize, rounds: usize, seed: u64) {
     let mut chance = fastrand::Rng::with_seed(seed);
     let (id, contents) = segment(size, seed);
@@ -298,7 +297,7 @@ fn killed_dumps(size: usize, rounds: usize, seed: u64) {
     for round in 0..rounds {
         names(directory.path()).iter().for_each(|name| std::fs::remove_file(directory.path().join(name)).unwrap());
         let signal = if chance.bool() { Signal::SIGKILL } else { Signal::SIGTERM };
-        // Towards the end there is more to lose.
+        // Calls near the end can lose more.
         let nth = if round % 3 == 0 { chance.usize(calls - 30..calls) } else { chance.usize(1..calls) };
         let Some(stopped) = Stopped::before_call(nth, &line) else { continue };
         stopped.signal(signal);
@@ -306,7 +305,7 @@ fn killed_dumps(size: usize, rounds: usize, seed: u64) {
         let what = format!("{signal} before call {nth} of {calls}: {ran:?}");
         match names(directory.path()).as_slice() {
             [] => assert_ne!(ran.code, Some(0), "{what}"),
-            // The record comes first; and only what cannot be noticed comes between.
+            // The record is linked first; only unobservable steps come in between.
             [one] if one == "segment.bin.json" => assert_eq!(signal, Signal::SIGKILL, "{what}"),
             [one, two] if one == "segment.bin" && two == "segment.bin.json" => {
                 assert!(std::fs::read(&path).unwrap() == contents && restored(&path) == contents, "{what}");
@@ -320,7 +319,7 @@ fn killed_dumps(size: usize, rounds: usize, seed: u64) {
     oracle::remove(id);
 }
 
-/// Kills restores before calls that chance chooses.
+/// Kills restores before randomly chosen calls.
 fn killed_restores(size: usize, rounds: usize, seed: u64) {
     let mut chance = fastrand::Rng::with_seed(seed);
     let (id, contents) = segment(size, seed);
@@ -336,7 +335,7 @@ fn killed_restores(size: usize, rounds: usize, seed: u64) {
         let signal = if chance.bool() { Signal::SIGKILL } else { Signal::SIGTERM };
         let nth = if round % 3 == 0 { chance.usize(calls - 60..calls) } else { chance.usize(1..calls) };
         let Some(stopped) = Stopped::before_call(nth, &line) else {
-            // With several threads the number of calls differs a little.
+            // With several threads the number of calls varies.
             oracle::remove_all();
             continue;
         };
@@ -345,7 +344,7 @@ fn killed_restores(size: usize, rounds: usize, seed: u64) {
         stopped.signal(signal);
         let ran = stopped.go_on();
         let what = format!("{signal} before call {nth} of {calls}: {ran:?}");
-        wait_for("the end of the guard", || guard.as_ref().is_none_or(|guard| !guard.lives()));
+        wait_for("the guard to exit", || guard.as_ref().is_none_or(|guard| !guard.lives()));
         match oracle::rows().as_slice() {
             [] => assert_eq!(ran.stdout, "", "{what}"),
             [row] => {
@@ -354,7 +353,8 @@ fn killed_restores(size: usize, rounds: usize, seed: u64) {
                     assert_eq!(ran.stdout.trim(), row.get("shmid"), "{what}");
                 }
                 let id: i32 = row.get("shmid").parse().unwrap();
-                // Before we attach it ourselves: a child that another trial forks at that moment would have it, too.
+                // Before the test attaches it: a child forked by another test at that moment would inherit the
+                // attachment.
                 assert_eq!(row.get("nattch"), "0", "{what}");
                 assert!(oracle::contents(id) == contents, "{what}");
                 assert!(oracle::remove(id));
@@ -365,7 +365,7 @@ fn killed_restores(size: usize, rounds: usize, seed: u64) {
         assert!(std::fs::read(&path).unwrap() == contents, "{what}");
         assert!(std::fs::read(format!("{path}.json")).unwrap() == record, "{what}");
     }
-    // Nothing of all that is in the way.
+    // No leftover prevents the next run.
     run(line).exits(0);
     assert!(oracle::contents(oracle::rows()[0].get("shmid").parse().unwrap()) == contents);
     oracle::remove_all();

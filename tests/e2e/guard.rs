@@ -22,7 +22,6 @@ use crate::resources::{LONER, limited};
 use crate::support::{Ran, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 use crate::vanish::{Call, Stopped};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     killed().into_iter().chain(helpless()).collect()
 }
@@ -81,7 +80,7 @@ fn killed() -> Vec<Trial> {
             assert_eq!(oracle::rows(), []);
         }),
         root_trial("guard::leaves_a_segment_of_a_process_that_reused_its_makers_pid", || {
-            // While the guard is held up, another process gets the pid, creates a segment as restore would, and exits.
+            // While the guard is stopped, another process gets the pid, creates a segment as restore would, and exits.
             let dump = Dump::new();
             for (before, key) in [(requests as Before, 1234), (attaches, libc::IPC_PRIVATE)] {
                 let stopped = Stopped::before(1, before, &["restore", &dump.path]);
@@ -237,19 +236,19 @@ fn releases(call: &Call) -> bool {
     call.number == libc::SYS_write && call.arguments[2] == 1
 }
 
-/// A dump of a segment that is gone.
+/// A dump of a removed segment.
 struct Dump {
-    /// Where it is.
+    /// The path of the contents.
     path: String,
-    /// The directory that it lies in.
+    /// The directory of the dump.
     _directory: tempfile::TempDir,
 }
 
 impl Dump {
-    /// Bytes of the segment.
+    /// The size of the segment.
     const SIZE: usize = 9000;
 
-    /// Makes one with key 1234 and mode 0644, that everybody may read.
+    /// Creates a dump with key 1234 and mode 0644 that every user may read.
     fn new() -> Self {
         use std::os::unix::fs::PermissionsExt;
         let id = oracle::create(1234, Self::SIZE, 0o644);
@@ -265,7 +264,7 @@ impl Dump {
         Self { path, _directory: directory }
     }
 
-    /// Makes segments that are like what is being restored but for who made them; gives all there are.
+    /// Creates segments that differ from the restored one only in their creator; returns all segments.
     fn others(&self) -> Vec<Row> {
         oracle::create(0, Self::SIZE, 0o600);
         let mut actor = Actor::start();
@@ -295,12 +294,12 @@ pub(crate) fn guard_of(maker: Pid) -> Option<Holder> {
     })
 }
 
-/// A guard that a tracer holds up. Unlike one that was stopped by SIGSTOP, it stays so when its maker exits: the kernel
-/// continues stopped process groups as they become orphaned. Dropped, it goes on.
+/// A guard stopped by a tracer. Unlike after SIGSTOP, it stays stopped when its creator exits: the kernel continues
+/// stopped process groups as they become orphaned. Dropping this continues it.
 struct Held(Pid);
 
 impl Held {
-    /// Holds up a guard, whatever it does.
+    /// Stops a guard at any point.
     fn new(guard: &Holder) -> Self {
         let pid = Pid::from_raw(guard.pid);
         ptrace::seize(pid, ptrace::Options::PTRACE_O_TRACESYSGOOD).unwrap();
@@ -309,7 +308,7 @@ impl Held {
         Self(pid)
     }
 
-    /// Lets it go on until it is about to make a call.
+    /// Continues until it is about to make a call.
     fn go_on_to(&self, number: c_long) {
         loop {
             ptrace::syscall(self.0, None).unwrap();
@@ -325,7 +324,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // Of one that was killed its maker learns only after its tracer did.
+        // When it was killed, its creator is notified only after its tracer.
         if ptrace::detach(self.0, None).is_err() {
             assert!(matches!(waitpid(self.0, None), Ok(WaitStatus::Signaled(..))));
         }
@@ -336,16 +335,15 @@ impl Drop for Held {
 fn stop(process: &Holder) {
     process.signal(libc::SIGSTOP);
     let status = || std::fs::read_to_string(process.proc("status")).unwrap();
-    wait_for("its stop", || status().contains("State:\tT"));
+    wait_for("the process to stop", || status().contains("State:\tT"));
 }
 
-/// Gives the process group that a process is in.
 fn group(pid: i32) -> i32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit(')').next().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
-/// Has a process with a pid that another one had (clone3(2)) create a segment of the size and mode of [`Dump`]'s; returns
+/// Creates a segment of the size and mode of [`Dump`]'s from a process with a reused pid (clone3(2)); returns
 /// once it has exited.
 fn reuse(pid: Pid, key: i32) {
     let number = pid.as_raw();

@@ -1,4 +1,4 @@
-//! Segments of huge pages: rounded, counted, and never a signal where a page cannot be had.
+//! Segments of huge pages: sizes, resident counts, and an error instead of SIGBUS where no page is available.
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -14,32 +14,31 @@ use crate::pool::{HUGE, LARGER, Pool, pool_trial};
 use crate::support::{NOBODY, Ran, finish, noise, run, shmadm, shmadm_as, trial};
 use crate::who_elsewhere::with_no_capabilities;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [making(), lacking(), copying()].into_iter().flatten().collect()
 }
 
-/// They are made, and told of truly.
+/// Creation and reports.
 fn making() -> Vec<Trial> {
     vec![
-        pool_trial("huge::a_size_is_rounded_to_whole_pages_and_that_is_said", HUGE, 2, |pool| {
+        pool_trial("huge::a_size_is_rounded_up_and_reported", HUGE, 2, |pool| {
             let promised = pool.number("resv_hugepages");
             let ran = run(["create", "--huge", "--size", "3M"]).exits(0);
             let id: i32 = ran.stdout.trim().parse().unwrap();
             assert!(ran.stderr.contains("it takes 4 MiB, 2 huge pages of 2 MiB; its size stays 3 MiB"), "{ran:?}");
             assert_eq!(oracle::row(id).unwrap().get("size"), (3 << 20).to_string());
-            assert_eq!(pool.number("resv_hugepages"), promised + 2, "the kernel has promised them");
+            assert_eq!(pool.number("resv_hugepages"), promised + 2, "the kernel has reserved the pages");
             oracle::remove(id);
             let ran = run(["create", "--huge=2M", "--size", "1"]).exits(0);
             assert!(ran.stderr.contains("it takes 2 MiB, 1 huge page of 2 MiB; its size stays 1 byte"), "{ran:?}");
-            // What is whole is not rounded, and who wants quiet has it.
+            // A multiple of the page size is not rounded, and --quiet suppresses the message.
             for more in [&["--size", "2M"][..], &[], &["--size", "1M", "-q"]] {
                 oracle::remove_all();
                 let ran = run([&["create", "--huge=2M"], more].concat()).exits(0);
                 assert!(!ran.stderr.contains("it takes"), "{ran:?}");
             }
         }),
-        pool_trial("huge::what_is_all_there_is_read_without_privilege", HUGE, 2, |_| {
+        pool_trial("huge::fully_resident_segments_are_read_without_privilege", HUGE, 2, |_| {
             let id = oracle::create(7, 2 * HUGE - 5, 0o666 | libc::SHM_HUGETLB);
             let attached = Attached::new(id);
             let read = || {
@@ -52,18 +51,18 @@ fn making() -> Vec<Trial> {
             attached.write(HUGE, b"x");
             assert_eq!(read().exits(0).stdout, "text\n");
         }),
-        pool_trial("huge::an_address_between_two_pages_is_told_as_one_of_the_causes", HUGE, 1, |_| {
+        pool_trial("huge::an_unaligned_address_is_reported_as_a_possible_cause", HUGE, 1, |_| {
             let id = run(["create", "--huge=2M", "-q"]).exits(0).stdout;
             for more in [&[][..], &["--round"]] {
                 let between = [&["attach", id.trim(), "--address", "0x200001000", "--for", "1ms"], more].concat();
                 run(between).exits(1).prints_nothing().says("huge pages and the address is not a multiple of 2 MiB");
             }
             run(["attach", id.trim(), "--address", "0x200000000", "--for", "1ms"]).exits(0);
-            // Where that is no cause, it is not told as one.
+            // An aligned address is not reported as a cause.
             let taken = ["attach", id.trim(), "--address", "0x8000000000000000", "--for", "1ms"];
             assert!(!run(taken).stderr.contains("huge pages"));
         }),
-        pool_trial("huge::pages_of_every_size_that_there_is", LARGER, 1, |pool| {
+        pool_trial("huge::pages_of_every_supported_size", LARGER, 1, |pool| {
             let ran = run(["create", "--huge=1G", "--size", "5M", "--key", "7"]).exits(0);
             assert!(ran.stderr.contains("it takes 1 GiB, 1 huge page of 1 GiB; its size stays 5 MiB"), "{ran:?}");
             let before = pool.touched();
@@ -75,14 +74,14 @@ fn making() -> Vec<Trial> {
             let told = run(["map", "0x7", "--json"]).exits(0).json();
             assert_eq!((&told["page_size"], &told["resident"]), (&json!(LARGER), &json!(5 << 20)), "{told}");
         }),
-        trial("huge::a_size_that_the_kernel_lacks_is_explained_with_those_that_it_has", || {
+        trial("huge::an_unsupported_size_lists_the_supported_ones", || {
             let ran = run(["create", "--huge=4M"]).exits(1).prints_nothing().says("(EINVAL, shmget)");
             let sizes = std::fs::read_dir("/sys/kernel/mm/hugepages").map_or(0, Iterator::count);
             let told = ran.stderr.lines().find(|line| line.starts_with("cause: huge pages"));
             let named = told.unwrap().matches("iB").count();
             assert_eq!(named, sizes, "{ran:?}");
         }),
-        pool_trial("huge::what_is_resident_is_told_as_the_pool_counts_it", HUGE, 3, |pool| {
+        pool_trial("huge::resident_sizes_match_the_pool", HUGE, 3, |pool| {
             let id = oracle::create(7, 3 * HUGE - 5, 0o600 | libc::SHM_HUGETLB);
             let attached = Attached::new(id);
             let before = pool.touched();
@@ -110,10 +109,10 @@ fn making() -> Vec<Trial> {
     ]
 }
 
-/// A page that cannot be had is an error with its cause.
+/// A page that is not available is an error with its cause.
 fn lacking() -> Vec<Trial> {
     vec![
-        pool_trial("huge::a_pool_that_runs_out_midway_is_told_with_the_place", HUGE, 1, |_| {
+        pool_trial("huge::a_pool_exhausted_midway_is_reported_with_the_offset", HUGE, 1, |_| {
             let id = oracle::create(7, 3 * HUGE, 0o600 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
             let start = (HUGE - 100_000).to_string();
             let text = "x".repeat(110_000);
@@ -122,12 +121,12 @@ fn lacking() -> Vec<Trial> {
                 let ran = run(line).exits(1).prints_nothing();
                 let told = ran.stderr.strip_prefix(&format!("error: cannot write segment {id} at offset "));
                 let place: usize = told.unwrap().split(':').next().unwrap().parse().unwrap();
-                // The kernel counts what it took of a pipe in pages of that.
+                // The kernel counts the bytes taken from a pipe in base pages.
                 assert!((HUGE - 4096..=HUGE).contains(&place), "{ran:?}");
             }
             assert!(oracle::remove(id));
         }),
-        pool_trial("huge::an_empty_pool_is_an_error_with_its_cause_in_every_path", HUGE, 0, |_| {
+        pool_trial("huge::an_empty_pool_is_reported_with_its_cause_by_every_command", HUGE, 0, |_| {
             let tells = |ran: Ran, call: &str| {
                 let ran = ran.exits(1);
                 assert!(ran.stderr.contains(call), "{ran:?}");
@@ -148,12 +147,12 @@ fn lacking() -> Vec<Trial> {
             lacks(finish(shmadm().args(["write", "0x7"]).stdin(File::open("/dev/zero").unwrap())), "(EFAULT, read)");
             lacks(run(["write", "0x7", "--sparse", "--input", &input_path]), "(EFAULT, read)");
             tells(run(["demo", "reader", "--key", "7"]), "(EFAULT, write)");
-            // Through the file behind it a page that is not there reads as zeros.
+            // Read through its file, a missing page is zeros.
             for form in [&["--hex"][..], &["--raw"], &["--text"], &["--type", "u8"]] {
                 let ran = shmadm().args([&["read", "0x7"], form].concat()).output().unwrap();
                 assert!(ran.status.success() && !ran.stdout.is_empty(), "{form:?}: {ran:?}");
             }
-            // Through a mapping it cannot be had.
+            // Through a mapping, a missing page cannot be allocated.
             let blind = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
             blind(&["read", "0x7"]).exits(5).says("they are huge");
             lacks(blind(&["read", "0x7", "--allow-allocation", "--type", "u8"]), "(EFAULT, write)");
@@ -178,12 +177,12 @@ fn lacking() -> Vec<Trial> {
     ]
 }
 
-/// Contents go to files and come back.
+/// Dump and restore.
 fn copying() -> Vec<Trial> {
     vec![
-        pool_trial("huge::dumped_and_restored_it_is_what_it_was", HUGE, 3, |pool| round_trip(pool, &shmadm)),
-        pool_trial("huge::dumped_and_restored_without_privilege_too", HUGE, 3, |pool| {
-            // All of it is there, so that no look can take anything.
+        pool_trial("huge::a_restored_segment_equals_the_dumped_one", HUGE, 3, |pool| round_trip(pool, &shmadm)),
+        pool_trial("huge::a_restored_segment_equals_the_dumped_one_without_privilege", HUGE, 3, |pool| {
+            // All pages are resident, so that reading allocates none.
             let blind = || {
                 let mut command = shmadm();
                 with_no_capabilities(&mut command);
@@ -191,7 +190,7 @@ fn copying() -> Vec<Trial> {
             };
             round_trip(pool, &blind);
         }),
-        pool_trial("huge::restored_from_an_empty_pool_it_leaves_nothing_and_takes_what_may_be_made", HUGE, 1, |pool| {
+        pool_trial("huge::a_restore_from_an_empty_pool_leaves_nothing_and_uses_surplus_pages", HUGE, 1, |pool| {
             let id = oracle::create(7, HUGE - 5, 0o600 | libc::SHM_HUGETLB);
             Attached::new(id).write(100, b"here");
             let directory = tempfile::tempdir().unwrap();
@@ -208,7 +207,7 @@ fn copying() -> Vec<Trial> {
             assert_eq!(pool.number("surplus_hugepages"), surplus + 1);
             assert_eq!(&oracle::contents(id)[100..104], b"here");
         }),
-        pool_trial("huge::a_copy_takes_no_page_that_was_not_there", HUGE, 4, |pool| {
+        pool_trial("huge::a_dump_allocates_no_missing_page", HUGE, 4, |pool| {
             let id = oracle::create(7, 4 * HUGE - 5, 0o600 | libc::SHM_HUGETLB);
             Attached::new(id).write(2 * HUGE + 7, b"here");
             let before = pool.touched();
@@ -232,7 +231,7 @@ fn copying() -> Vec<Trial> {
     ]
 }
 
-/// Dumps one of three pages, of which the last one is partly its own, and restores it.
+/// Dumps a segment of three pages, one of which is resident, and restores it.
 fn round_trip(pool: &Pool, program: &dyn Fn() -> Command) {
     let size = 3 * HUGE - 12_345;
     let id = oracle::create(1234, size, 0o640 | libc::SHM_HUGETLB);

@@ -1,4 +1,4 @@
-//! `leakcheck`: what a command leaves behind is told, exactly, and nothing else is touched.
+//! `leakcheck`: every leak of a command is reported, and nothing else is reported or changed.
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -10,25 +10,25 @@ use serde_json::{Value, json};
 use crate::oracle;
 use crate::support::{NOBODY, Ran, file, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 
-/// A shell's word for the test program as an actor.
+/// The shell command that starts the test program as an actor.
 pub(crate) fn actor() -> String {
     format!("{} --actor", std::env::current_exe().unwrap().display())
 }
 
-/// A shell command that makes segments, in one process that is gone afterwards.
+/// Returns a shell command that creates segments from one process, which then exits.
 pub(crate) fn making(keys: &[i32]) -> String {
     let lines: Vec<String> = keys.iter().map(|key| format!("create {key} 4096 0")).collect();
     format!("printf '{}\\n' | {} >/dev/null", lines.join("\\n"), actor())
 }
 
-/// Prepares a leakcheck of a shell command.
+/// Returns a `leakcheck` command that runs a shell script.
 pub(crate) fn leakcheck(options: &[&str], script: &str) -> Command {
     let mut command = shmadm();
     command.arg("leakcheck").args(options).args(["--", "sh", "-c", script]).env("PATH", "/usr/bin:/bin");
     command
 }
 
-/// Runs one with a report, and gives both.
+/// Runs `leakcheck` with a report; returns the run and the report.
 pub(crate) fn reported(options: &[&str], script: &str) -> (Ran, Value) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("report.json");
@@ -38,16 +38,16 @@ pub(crate) fn reported(options: &[&str], script: &str) -> (Ran, Value) {
     (ran, serde_json::from_str(&report).unwrap())
 }
 
-/// An actor that a command leaves behind, and that goes on with what it is told until this is dropped.
+/// An actor that outlives the command that started it, and accepts lines until this is dropped.
 pub(crate) struct Daemon {
-    /// Where its files are.
+    /// The directory of its files.
     directory: tempfile::TempDir,
-    /// The end of its pipe with which it ends.
+    /// The write end of its input pipe; closing it ends the actor.
     lines: Option<std::fs::File>,
 }
 
 impl Daemon {
-    /// Prepares one that is told this first.
+    /// Prepares an actor whose first input is the given lines.
     pub(crate) fn told(lines: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("lines");
@@ -59,56 +59,55 @@ impl Daemon {
         this
     }
 
-    /// Gives a shell command that starts it behind its back; `$!` is its pid then.
+    /// Returns a shell command that starts it in the background; `$!` is then its pid.
     pub(crate) fn start(&self) -> String {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         format!("{} <{} >{} 2>&1 &", actor(), path("lines"), path("answers"))
     }
 
-    /// Gives a shell command that starts it, waits for an answer, and prints its pid.
+    /// Returns a shell command that starts it, waits for an answer and prints its pid.
     pub(crate) fn start_until(&self, answer: &str) -> String {
         let answers = self.directory.path().join("answers");
         format!("{} until grep -q '^{answer}$' {}; do :; done; echo $!", self.start(), answers.display())
     }
 
-    /// Tells it something.
+    /// Sends a line.
     pub(crate) fn tell(&mut self, lines: &str) {
         std::io::Write::write_all(self.lines.as_mut().unwrap(), lines.as_bytes()).unwrap();
     }
 
-    /// Gives what it has answered so far.
+    /// Returns its answers so far.
     pub(crate) fn answers(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("answers")).unwrap()
     }
 
-    /// Has it end, and waits for that.
+    /// Ends it and waits until it has exited.
     pub(crate) fn end(mut self, pid: i32) {
         self.lines = None;
-        wait_for("the daemon's end", || !is_alive(pid));
+        wait_for("the daemon to exit", || !is_alive(pid));
     }
 }
 
-/// Tells whether a process lives, one that has ended and was not waited for excepted.
+/// Returns whether a process is running; a zombie is not.
 pub(crate) fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.starts_with(" Z"))
 }
 
-/// Gives the keys of a list of segments, as numbers.
+/// Returns the keys of a list of segments, as numbers.
 pub(crate) fn keys(list: &Value) -> Vec<i32> {
     let key = |segment: &Value| u32::from_str_radix(&segment["key"].as_str().unwrap()[2..], 16).unwrap().cast_signed();
     list.as_array().unwrap().iter().map(key).collect()
 }
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [codes(), isolated(), refusals()].into_iter().flatten().collect()
 }
 
-/// What the exit code says.
+/// The exit code.
 fn codes() -> Vec<Trial> {
     vec![
-        trial("leakcheck::the_exit_code_is_the_commands_and_65_for_a_leak_alone", || {
+        trial("leakcheck::exits_with_the_commands_code_or_65_for_a_leak", || {
             let leak = making(&[1]);
             for (script, code, leaks) in [
                 ("true".to_owned(), 0, 0),
@@ -118,7 +117,7 @@ fn codes() -> Vec<Trial> {
                 (format!("{leak}; exit 130"), 130, 1),
                 (format!("{leak}; kill -9 $$"), 137, 1),
                 ("kill -TERM $$".to_owned(), 143, 0),
-                // A signal of real time, which has no name.
+                // A real-time signal, which has no name.
                 ("kill -40 $$".to_owned(), 168, 0),
                 ("exit 255".to_owned(), 255, 0),
             ] {
@@ -129,14 +128,14 @@ fn codes() -> Vec<Trial> {
                 assert_eq!(ran.stderr.contains("leaked: segment 0 (key 0x00000001, 4 KiB"), leaks == 1, "{ran:?}");
             }
         }),
-        trial("leakcheck::a_leak_has_the_code_that_was_asked_for", || {
+        trial("leakcheck::leak_exit_code_is_configurable", || {
             for code in ["0", "1", "255"] {
                 let options = ["--isolate", "always", "--leak-exit-code", code];
                 finish(&mut leakcheck(&options, &making(&[1]))).exits(code.parse().unwrap()).says("leaked: ");
             }
             finish(&mut leakcheck(&["--leak-exit-code", "256"], "true")).exits(125);
         }),
-        trial("leakcheck::commands_that_cannot_run_have_the_codes_of_shells", || {
+        trial("leakcheck::a_command_that_cannot_run_exits_126_or_127_as_in_shells", || {
             for (command, code, words) in [
                 (
                     "no-such-command",
@@ -151,7 +150,7 @@ fn codes() -> Vec<Trial> {
                 finish(&mut leakcheck).exits(code).says(words);
             }
         }),
-        trial("leakcheck::failures_of_its_own_have_a_code_that_stands_beside_them", || {
+        trial("leakcheck::its_own_failures_have_a_separate_exit_code", || {
             let directory = tempfile::tempdir().unwrap();
             let (ran, nowhere) = (directory.path().join("ran"), directory.path().join("none/report.json"));
             let script = format!("touch {}", ran.display());
@@ -183,13 +182,13 @@ fn codes() -> Vec<Trial> {
     ]
 }
 
-/// What is told of a command that had a namespace of its own.
+/// Reports about a command in a private namespace.
 fn isolated() -> Vec<Trial> {
     vec![
-        trial("leakcheck::isolated_the_report_is_what_the_kernel_has", || {
+        trial("leakcheck::isolated_reports_match_the_kernel", || {
             let outside = oracle::create(1, 4096, 0o600);
             let before = oracle::rows();
-            // Made under a key that is taken outside; the command shows the kernel's own list.
+            // The keys are also taken outside; the command prints the kernel's own table.
             let script = format!("{}; cat /proc/sysvipc/shm", making(&[1, 2, -3]));
             let (ran, report) = reported(&["--isolate", "always"], &script);
             let ran = ran.exits(65);
@@ -214,17 +213,17 @@ fn isolated() -> Vec<Trial> {
             assert_eq!(report["command"], json!(["sh", "-c", script]));
             let privileged = nix::unistd::geteuid().is_root();
             assert_eq!(report["isolation"], if privileged { "ipc" } else { "user+ipc" });
-            assert_eq!(oracle::rows(), before, "what is outside is not touched");
+            assert_eq!(oracle::rows(), before, "segments outside are unchanged");
             assert!(oracle::row(outside).is_some());
         }),
-        trial("leakcheck::five_hundred_are_told_each", || {
+        trial("leakcheck::five_hundred_leaks_are_all_reported", || {
             let made: Vec<i32> = (1..=500).collect();
             let (ran, report) = reported(&["--isolate", "always"], &making(&made));
             let ran = ran.exits(65).says("warning: 500 leaked segments (2000 KiB, 0 B resident)");
             assert_eq!(keys(&report["leaked"]), made);
             assert_eq!(ran.stderr.matches("leaked: segment ").count(), 500);
         }),
-        trial("leakcheck::what_is_removed_in_time_is_no_leak", || {
+        trial("leakcheck::a_segment_removed_in_time_is_not_a_leak", || {
             let script = format!("printf 'create 5 4096 0\\nremove 0\\n' | {}", actor());
             let ran = finish(&mut leakcheck(&["--isolate", "always"], &script)).exits(0);
             assert_eq!(
@@ -233,7 +232,7 @@ fn isolated() -> Vec<Trial> {
             );
             assert_eq!(finish(&mut leakcheck(&["--isolate", "always", "-q"], &script)).exits(0).stderr, "");
         }),
-        trial("leakcheck::processes_left_behind_are_told_with_what_they_hold", || {
+        trial("leakcheck::leftover_processes_are_reported_with_their_segments", || {
             let daemon = Daemon::told("create 7 4096 0\nattach 0\ncreate 8 4096 0\n");
             let (ran, report) = reported(&["--isolate", "always", "--rm"], &daemon.start_until("1"));
             let pid: i32 = ran.stdout.trim().parse().unwrap();
@@ -250,10 +249,10 @@ fn isolated() -> Vec<Trial> {
                 (&idle["outcome"], &idle["reason"]),
                 (&json!("kept"), &json!("its creator or last user is running"))
             );
-            assert!(idle["creator_command"].as_str().unwrap().ends_with("--actor"), "it lives, and was seen");
+            assert!(idle["creator_command"].as_str().unwrap().ends_with("--actor"), "it is running and was observed");
             daemon.end(pid);
         }),
-        root_trial("leakcheck::limits_are_carried_into_the_namespace", || {
+        root_trial("leakcheck::isolated_namespaces_inherit_the_limits", || {
             let set = |name: &str, value: &str| std::fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();
             set("shmmni", "2");
             set("shmmax", "8192");
@@ -270,11 +269,11 @@ fn isolated() -> Vec<Trial> {
             command.env("PATH", format!("{}:/usr/bin:/bin", program.display()));
             let ran = finish(&mut command).exits(1).says("(kernel.shmmni)").says("warning: 2 leaked segments");
             assert_eq!(ran.stdout, "0\n1\n");
-            // Where segments go with the last who has them, none is left.
+            // With shm_rmid_forced, segments are destroyed at the exit of their last user: no leak remains.
             set("shm_rmid_forced", "1");
             assert_eq!(finish(&mut leakcheck(&[], &making(&[1]))).exits(0).stdout, "");
         }),
-        trial("leakcheck::two_hundred_at_once_under_the_same_keys_are_told_apart", || {
+        trial("leakcheck::two_hundred_at_once_with_the_same_keys_are_kept_apart", || {
             std::thread::scope(|scope| {
                 for worker in 0..4 {
                     let builder = std::thread::Builder::new();
@@ -293,7 +292,7 @@ fn isolated() -> Vec<Trial> {
             });
             assert_eq!(oracle::rows(), []);
         }),
-        trial("leakcheck::junit_is_a_case_that_fails_with_what_was_left", || {
+        trial("leakcheck::junit_has_one_case_that_fails_for_a_leak", || {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("leaks.xml");
             let script = format!("{} # <&>", making(&[5, 6]));
@@ -321,7 +320,7 @@ fn isolated() -> Vec<Trial> {
                 "{text}"
             );
             assert!(text.contains("(key 0x00000005, 4 KiB") && text.contains("(key 0x00000006, 4 KiB"), "{text}");
-            // The next run takes its place.
+            // The next run replaces the file.
             finish(&mut leakcheck(&options, "true")).exits(0);
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.contains("failures=\"0\" errors=\"0\"") && !text.contains("<failure"), "{text}");
@@ -333,10 +332,10 @@ fn isolated() -> Vec<Trial> {
     ]
 }
 
-/// Where there is no isolation to be had.
+/// Where isolation is not available.
 fn refusals() -> Vec<Trial> {
     vec![
-        root_trial("leakcheck::an_unprivileged_user_is_told_that_it_is_not_isolated_and_how_to", || {
+        root_trial("leakcheck::an_unprivileged_user_is_warned_that_the_run_is_not_isolated", || {
             let mut command = shmadm_as(NOBODY);
             command.args(["leakcheck", "--", "id", "-u"]).env("PATH", "/usr/bin:/bin");
             let ran = finish(&mut command).exits(0).says("not isolated (requires CAP_SYS_ADMIN)");
@@ -347,11 +346,11 @@ fn refusals() -> Vec<Trial> {
             command.args(["leakcheck", "--isolate", "always", "--", "sh", "-c", show]).env("PATH", "/usr/bin:/bin");
             oracle::create(3, 4096, 0o666);
             let ran = finish(&mut command).exits(0);
-            assert!(ran.stdout.starts_with("65534\n65534\n"), "the user stays himself: {ran:?}");
+            assert!(ran.stdout.starts_with("65534\n65534\n"), "the uid and gid are unchanged: {ran:?}");
             assert!(ran.stdout.contains("CapEff:\t0000000000000000"), "{ran:?}");
             assert_eq!(oracle::parse(&ran.stdout), []);
         }),
-        root_trial("leakcheck::a_user_namespace_that_may_not_make_another_is_explained", || {
+        root_trial("leakcheck::a_user_namespace_that_cannot_be_nested_is_explained", || {
             let program = env!("CARGO_BIN_EXE_shmadm");
             let inside = |rest: &str| {
                 let script = format!(
@@ -367,7 +366,7 @@ fn refusals() -> Vec<Trial> {
             let ran = inside("--isolate always").exits(125).says("cause: the limit on user or IPC namespaces");
             assert!(ran.stderr.contains("(ENOSPC, unshare)"), "{ran:?}");
             assert!(ran.stderr.contains(": `shmadm leakcheck --isolate never -- "), "{ran:?}");
-            // Root without any capability, whom nobody may map.
+            // Root without capabilities, whose uid no process may map.
             let program = env!("CARGO_BIN_EXE_shmadm");
             let mut command = Command::new("setpriv");
             command.args(["--bounding-set=-all", program, "leakcheck", "--isolate", "always", "--", "true"]);

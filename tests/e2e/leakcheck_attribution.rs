@@ -15,7 +15,6 @@ use crate::leakcheck::{Daemon, keys, leakcheck};
 use crate::leakcheck_shared::all_keys;
 use crate::support::{Running, root_trial, shmadm, trial, wait_for};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         root_trial("leakcheck::traced_a_segment_of_a_reused_pid_is_kept", || {
@@ -25,7 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let creator = creator_of(0);
             let id = id_of(0);
             checked.command.number(&format!("remove {id}"));
-            // A stranger with the same pid and the same user asks for the same.
+            // Another process with the same pid and user requests the same segment.
             assert_eq!(Actor::start().say(&format!("create-as {creator} 0 4096")), "0");
             let report = checked.end();
             assert_eq!((&report["leaked"], &report["unattributed"]), (&json!([]), &json!([])));
@@ -43,11 +42,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(report["unattributed"][0]["outcome"], Value::Null);
             assert_eq!(all_keys(), [5]);
         }),
-        root_trial("leakcheck::a_segment_is_kept_whose_creator_reuses_the_pid_of_a_descendant", || {
+        root_trial("leakcheck::a_segment_is_kept_whose_creator_reuses_a_descendants_pid", || {
             let mut checked = Checked::start(&["--rm"]);
             let child = checked.command.number("fork");
             checked.wait_until_observed(child);
-            // All of it happens between two looks.
+            // All of it happens between two scans.
             let leakcheck = Holder::new(checked.command.pid());
             leakcheck.signal(libc::SIGSTOP);
             let status = || std::fs::read_to_string(leakcheck.proc("status")).unwrap();
@@ -60,7 +59,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((&report["leaked"], keys(&report["unattributed"])), (&json!([]), vec![5]));
             assert_eq!(all_keys(), [5]);
         }),
-        root_trial("leakcheck::traced_a_process_that_dies_at_once_is_the_creator", || {
+        root_trial("leakcheck::traced_a_process_that_exits_at_once_is_the_creator", || {
             let mut checked = Checked::start(&["--trace", "--rm"]);
             for key in 1..=50 {
                 assert_eq!(checked.command.number(&format!("create-and-die {key} 4096")), -9);
@@ -69,7 +68,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((keys(&report["leaked"]), &report["unattributed"]), ((1..=50).collect(), &json!([])));
             assert_eq!(all_keys(), [] as [i32; 0]);
         }),
-        root_trial("leakcheck::traced_a_segment_that_was_only_opened_is_not_leaked", || {
+        root_trial("leakcheck::traced_a_segment_that_was_only_opened_is_not_a_leak", || {
             crate::oracle::create(1, 4096, 0o600);
             let mut checked = Checked::start(&["--trace", "--rm"]);
             let mut stranger = Actor::start();
@@ -121,7 +120,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let report = checked.end();
             assert_eq!((keys(&report["leaked"]), &report["leaked"][0]["cpid"]), (vec![4], &json!(child)));
         }),
-        trial("leakcheck::a_descendant_that_is_observed_is_the_creator", || {
+        trial("leakcheck::an_observed_descendant_is_the_creator", || {
             // The command's child, which is not the command itself.
             let mut daemon = Daemon::told("");
             let directory = tempfile::tempdir().unwrap();
@@ -135,7 +134,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let creator: i32 = answer.trim().parse().unwrap();
             wait_until_observed(running.0.id().cast_signed(), creator);
             daemon.tell("create 6 4096 0\n");
-            wait_for("its segment", || all_keys() == [6]);
+            wait_for("the child's segment", || all_keys() == [6]);
             writeln!(running.0.stdin.take().unwrap()).unwrap();
             assert_eq!(running.0.wait().unwrap().code(), Some(65));
             let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
@@ -149,14 +148,12 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// A leakcheck in this IPC namespace whose command is an actor.
 struct Checked {
-    /// The command.
     command: Actor,
-    /// Where the report goes.
+    /// The path of the report.
     directory: tempfile::TempDir,
 }
 
 impl Checked {
-    /// Starts it.
     fn start(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let report = directory.path().join("report.json");
@@ -171,14 +168,14 @@ impl Checked {
         wait_until_observed(self.command.pid(), pid);
     }
 
-    /// Lets the command end, and returns the report.
+    /// Ends the command and returns the report.
     fn end(self) -> Value {
         self.command.leave();
         serde_json::from_slice(&std::fs::read(self.directory.path().join("report.json")).unwrap()).unwrap()
     }
 }
 
-/// Waits until a leakcheck holds a descriptor of a process, and has completed the look in which it opened that.
+/// Waits until leakcheck holds a pidfd of a process and has completed the scan that opened it.
 pub(crate) fn wait_until_observed(leakcheck: i32, pid: i32) {
     let line = format!("Pid:\t{pid}\n");
     let infos = format!("/proc/{leakcheck}/fdinfo");
@@ -187,22 +184,22 @@ pub(crate) fn wait_until_observed(leakcheck: i32, pid: i32) {
         info.is_ok_and(|info| std::fs::read_to_string(info.path()).is_ok_and(|info| info.contains(&line)))
     };
     wait_for("leakcheck to observe a process", || std::fs::read_dir(&infos).unwrap().any(is_it));
-    // It sleeps after each look.
+    // It sleeps after each scan.
     let sleeps = || {
         let status = std::fs::read_to_string(format!("/proc/{leakcheck}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
         line.trim().parse::<u64>().unwrap()
     };
     let before = sleeps();
-    wait_for("two more looks", || sleeps() >= before + 2);
+    wait_for("two more scans", || sleeps() >= before + 2);
 }
 
-/// Returns the creator of the segment at a position of the kernel's list.
+/// Returns the creator of the segment at an index of the kernel's table.
 fn creator_of(position: usize) -> i32 {
     crate::oracle::rows()[position].get("cpid").parse().unwrap()
 }
 
-/// Returns the id of the segment at a position of the kernel's list.
+/// Returns the id of the segment at an index of the kernel's table.
 fn id_of(position: usize) -> i32 {
     crate::oracle::rows()[position].get("shmid").parse().unwrap()
 }

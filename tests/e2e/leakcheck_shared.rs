@@ -1,4 +1,4 @@
-//! `leakcheck` beside other jobs: what is the command's is told from what is not.
+//! `leakcheck` without isolation: segments of the command are distinguished from those of other jobs.
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -9,26 +9,24 @@ use crate::leakcheck_attribution::wait_until_observed;
 use crate::oracle;
 use crate::support::{NOBODY, finish, reachable_copy, root_trial, shmadm, shmadm_as, trial, wait_for};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [attributing(), removing()].into_iter().flatten().collect()
 }
 
-/// Gives the keys of all segments, in the order of the kernel's table.
+/// Returns the keys of all segments, in the order of the kernel's table.
 pub(crate) fn all_keys() -> Vec<i32> {
     oracle::rows().iter().map(|row| row.get("key").parse().unwrap()).collect()
 }
 
-/// A shell command that waits until this process has done something, which the line says that it reads.
+/// A leakcheck whose command waits on a pipe until the test ends it.
 pub(crate) struct Meanwhile {
-    /// The running leakcheck.
     child: std::process::Child,
-    /// Where its report goes.
+    /// The path of the report.
     directory: tempfile::TempDir,
 }
 
 impl Meanwhile {
-    /// Starts a leakcheck whose command has done its work, and waits.
+    /// Starts a leakcheck whose command does its work and then waits.
     pub(crate) fn start(options: &[&str], script: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("report.json");
@@ -37,7 +35,7 @@ impl Meanwhile {
         Self::waiting(leakcheck(&options, &script), directory)
     }
 
-    /// Starts a shell that begins a job and becomes a leakcheck, whose command waits.
+    /// Starts a shell that begins a job and then becomes leakcheck, whose command waits.
     pub(crate) fn becoming(job: &str, options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let report = directory.path().join("report.json");
@@ -52,7 +50,7 @@ impl Meanwhile {
         Self::waiting(command, directory)
     }
 
-    /// Starts a command, and waits until it is ready.
+    /// Starts a command and waits until it is ready.
     fn waiting(mut command: std::process::Command, directory: tempfile::TempDir) -> Self {
         command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
@@ -63,7 +61,6 @@ impl Meanwhile {
         Self { child, directory }
     }
 
-    /// Returns the pid of leakcheck.
     pub(crate) fn pid(&self) -> i32 {
         self.child.id().cast_signed()
     }
@@ -81,13 +78,13 @@ impl Meanwhile {
         orphan.unwrap()
     }
 
-    /// Lets its command succeed, and gives its exit code and its report.
+    /// Lets the command succeed; returns the exit code and the report.
     fn end_well(mut self) -> (i32, Value) {
         std::io::Write::write_all(self.child.stdin.as_mut().unwrap(), b"\n").unwrap();
         self.end()
     }
 
-    /// Lets its command fail, and gives its exit code and its report.
+    /// Lets the command fail; returns the exit code and the report.
     pub(crate) fn end(mut self) -> (i32, Value) {
         drop(self.child.stdin.take());
         let code = self.child.wait().unwrap().code().unwrap();
@@ -96,23 +93,23 @@ impl Meanwhile {
     }
 }
 
-/// Whose a segment is.
+/// Attribution of segments.
 fn attributing() -> Vec<Trial> {
     vec![
-        trial("leakcheck::shared_what_was_there_before_and_what_the_living_make_is_not_blamed", || {
+        trial("leakcheck::shared_earlier_segments_and_those_of_running_processes_are_not_leaks", || {
             oracle::create(1, 4096, 0o600);
-            // Another job of the same user, which lives and does not descend from the command.
+            // Another job of the same user, which is running and does not descend from the command.
             let mut other = Actor::start();
             let meanwhile = Meanwhile::start(&["--isolate", "never", "--rm", "--strict"], "true");
             other.number("create 2 4096 0");
             let before = oracle::rows();
-            // `read` at the end of its input is a failure of the command's.
+            // `read` fails at the end of its input, and so does the command.
             let (code, report) = meanwhile.end();
             assert_eq!((code, &report["leaked"], &report["unattributed"]), (1, &json!([]), &json!([])));
             assert_eq!((&report["isolation"], &report["exit_code"]), (&json!("none"), &json!(1)));
             assert_eq!(oracle::rows(), before);
         }),
-        trial("leakcheck::shared_the_dead_of_other_jobs_are_unattributed", || {
+        trial("leakcheck::shared_segments_of_exited_jobs_are_unattributed", || {
             let run_beside = |options: &[&str], key: i32| {
                 let options = [&["--isolate", "never"], options].concat();
                 let meanwhile = Meanwhile::start(&options, "true");
@@ -125,20 +122,20 @@ fn attributing() -> Vec<Trial> {
             assert_eq!((keys(&report["unattributed"]), &report["leaked"]), (vec![1], &json!([])));
             let told = &report["unattributed"][0];
             assert_eq!((&told["creator_command"], &told["outcome"]), (&Value::Null, &Value::Null));
-            assert_eq!(all_keys(), [1], "what is not known to be the command's is kept");
+            assert_eq!(all_keys(), [1], "unattributed segments are kept");
             let report = run_beside(&["--rm", "--strict"], 2);
             assert_eq!(report["unattributed"][0]["outcome"], "destroyed");
             assert_eq!(all_keys(), [1]);
         }),
-        trial("leakcheck::shared_what_is_unattributed_counts_unless_lenient", || {
-            // The creator is a grandchild that is waited for by its parent: whether it is seen is chance, and either way
-            // it counts.
+        trial("leakcheck::shared_unattributed_segments_count_unless_lenient", || {
+            // The creator is a grandchild whose parent waits for it. Whether leakcheck observes it is chance; it counts
+            // either way.
             let script = format!("{}; true", making(&[1]));
             let (ran, report) = reported(&["--isolate", "never"], &script);
             ran.exits(65).says("warning: 1 ");
             let both = [keys(&report["leaked"]), keys(&report["unattributed"])].concat();
             assert_eq!(both, [1]);
-            // One of another job, while the command succeeds.
+            // A segment of another job, while the command succeeds.
             let unattributed = |options: &[&str]| {
                 let directory = tempfile::tempdir().unwrap();
                 let path = directory.path().join("lines");
@@ -157,7 +154,7 @@ fn attributing() -> Vec<Trial> {
             unattributed(&[]).exits(65).says("unattributed: segment ").says("those of another job of yours");
             unattributed(&["--lenient"]).exits(0).says("unattributed: segment ");
         }),
-        trial("leakcheck::shared_the_command_itself_and_orphans_that_are_observed_are_the_creators", || {
+        trial("leakcheck::shared_the_command_and_observed_orphans_are_creators", || {
             let lines = |keys: &[i32]| keys.iter().map(|key| format!("create {key} 4096 0\n")).collect::<String>();
             // The command itself.
             let directory = tempfile::tempdir().unwrap();
@@ -171,7 +168,7 @@ fn attributing() -> Vec<Trial> {
             let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
             assert_eq!(keys(&report["leaked"]), [1, 2]);
             assert!(report["leaked"][1]["creator_command"].as_str().unwrap().ends_with(" --actor"), "{report}");
-            // An orphan that is reparented to leakcheck creates a segment, and exits at once.
+            // A process that is reparented to leakcheck creates a segment and exits at once.
             let mut daemon = Daemon::told("");
             let meanwhile = Meanwhile::start(&["--isolate", "never"], &format!("( {} )", daemon.start()));
             let orphan = meanwhile.only_orphan();
@@ -181,8 +178,9 @@ fn attributing() -> Vec<Trial> {
             let (_, report) = meanwhile.end();
             assert_eq!((keys(&report["leaked"]), &report["unattributed"]), (vec![3], &json!([])));
         }),
-        trial("leakcheck::shared_children_from_before_the_command_are_not_its_own", || {
-            // The shell starts another job, and becomes leakcheck: that job is its child as well, but not the command's.
+        trial("leakcheck::shared_earlier_children_are_not_attributed_to_the_command", || {
+            // The shell starts another job and becomes leakcheck: the job is then a child of leakcheck, but not the
+            // command's.
             let mut daemon = Daemon::told("");
             let meanwhile = Meanwhile::becoming(&daemon.start(), &["--rm", "--strict"]);
             daemon.tell("create 7 4096 0\n");
@@ -191,8 +189,8 @@ fn attributing() -> Vec<Trial> {
             assert_eq!((code, &report["leaked"], &report["unattributed"]), (0, &json!([]), &json!([])));
             assert_eq!(all_keys(), [7]);
         }),
-        trial("leakcheck::shared_orphans_of_children_from_before_the_command_are_not_its_own", || {
-            // A job from before starts another process while the command runs, and ends: the orphan comes to leakcheck.
+        trial("leakcheck::shared_orphans_of_earlier_children_are_not_attributed_to_the_command", || {
+            // An earlier job starts another process while the command runs, and exits: leakcheck inherits the orphan.
             let daemon = Daemon::told("create 7 4096 0\n");
             let directory = tempfile::tempdir().unwrap();
             let go = directory.path().join("go");
@@ -204,7 +202,7 @@ fn attributing() -> Vec<Trial> {
             assert_eq!(meanwhile.end_well().1["leaked"], json!([]));
             assert_eq!(all_keys(), [7]);
         }),
-        root_trial("leakcheck::shared_an_id_that_comes_back_is_another_segment", || {
+        root_trial("leakcheck::shared_a_reused_id_is_another_segment", || {
             let id = oracle::create(1, 4096, 0o600);
             let meanwhile = Meanwhile::start(&["--isolate", "never"], "true");
             assert!(oracle::remove(id));
@@ -214,12 +212,12 @@ fn attributing() -> Vec<Trial> {
             other.leave();
             assert_eq!(keys(&meanwhile.end().1["unattributed"]), [2]);
         }),
-        root_trial("leakcheck::shared_what_a_process_made_as_another_user_is_said_to_be_left_out", || {
+        root_trial("leakcheck::shared_segments_created_as_another_user_are_reported_as_omitted", || {
             let program = reachable_copy();
             let maker = format!("setpriv --reuid 65534 --clear-groups {} -q create --key 1", program.display());
             let ran = finish(&mut leakcheck(&["--isolate", "never", "--rm", "--strict"], &maker));
             if ran.code == Some(0) {
-                // Its creator was not seen.
+                // Its creator was not observed.
                 let ran = ran.says("warning: 1 new segment of other users not reported");
                 assert!(ran.stderr.contains("--trace"), "{ran:?}");
                 assert_eq!(all_keys(), [1]);
@@ -227,7 +225,7 @@ fn attributing() -> Vec<Trial> {
                 ran.exits(65).says("(key 0x00000001, 4 KiB");
             }
         }),
-        root_trial("leakcheck::shared_other_users_are_never_blamed", || {
+        root_trial("leakcheck::shared_segments_of_other_users_are_never_leaks", || {
             let mut command = shmadm_as(NOBODY);
             command.args([
                 "leakcheck",
@@ -258,9 +256,9 @@ fn attributing() -> Vec<Trial> {
     ]
 }
 
-/// What `--rm` does.
+/// `--rm`.
 fn removing() -> Vec<Trial> {
-    vec![trial("leakcheck::rm_removes_what_was_left_and_still_fails", || {
+    vec![trial("leakcheck::rm_removes_the_leaks_and_still_fails", || {
         oracle::create(1, 4096, 0o600);
         let script = format!("printf 'create 2 4096 0\\ncreate 3 4096 0\\n' | exec {}", actor());
         let (ran, report) = reported(&["--isolate", "never", "--rm", "--strict"], &script);

@@ -1,4 +1,4 @@
-//! What `leakcheck` passes through to the command, and where its reports go.
+//! What `leakcheck` passes on to the command, and where it writes its reports.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -14,16 +14,15 @@ use crate::oracle;
 use crate::support::{NOBODY, Ran, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 use crate::terminal::{Terminal, WIDE};
 
-/// Tells whether a pipe takes no more.
+/// Returns whether a pipe is full.
 fn is_full(pipe: &impl std::os::fd::AsFd) -> bool {
     let mut descriptors = [nix::poll::PollFd::new(pipe.as_fd(), nix::poll::PollFlags::POLLOUT)];
     nix::poll::poll(&mut descriptors, 0_u8).unwrap() == 0
 }
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("leakcheck::standard_streams_and_words_go_through_as_they_are", || {
+        trial("leakcheck::passes_on_standard_streams_and_arguments", || {
             let mut command = shmadm();
             command.args(["leakcheck", "--isolate", "always", "-q", "--", "sh", "-c"]);
             command.arg("cat; echo \"$0|$1|$2\"; echo wrong >&2").args(["a b", "--json", ""]);
@@ -34,7 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ran = ran.exits(0);
             assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("in\na b|--json|\n", "wrong\n"));
         }),
-        trial("leakcheck::signals_that_are_sent_are_passed_on", || {
+        trial("leakcheck::forwards_signals_that_a_process_sent", || {
             for (signal, name) in [
                 (Signal::SIGTERM, "TERM"),
                 (Signal::SIGINT, "INT"),
@@ -43,8 +42,8 @@ pub(crate) fn trials() -> Vec<Trial> {
                 (Signal::SIGPIPE, "PIPE"),
                 (Signal::SIGXFSZ, "XFSZ"),
             ] {
-                // Not `read`: a shell that is just about to read sees to a signal when it has read.
-                // The child says that it is ready: a shell that has only been forked would lose its parent's signal.
+                // Not `read`: a shell that is about to read handles a signal only after the read.
+                // The child reports that it is ready: a shell that has only been forked would lose its parent's signal.
                 let child = "sh -c 'echo ready; exec sleep infinity'";
                 let script = format!("trap 'echo {name}; kill $!; exit 7' {name}; {child} & wait");
                 let mut command = leakcheck(&["--isolate", "always", "-q"], &script);
@@ -56,8 +55,8 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert_eq!(child.wait().unwrap().code(), Some(7));
             }
         }),
-        trial("leakcheck::a_key_of_the_terminal_is_not_passed_on_to_who_has_it_anyway", || {
-            // In a session of its own the command has nothing of the terminal's keys, and so whatever comes was passed on.
+        trial("leakcheck::does_not_forward_terminal_signals_that_the_command_receives_anyway", || {
+            // In a separate session the command receives no terminal signals, so any signal it sees was forwarded.
             let script =
                 "exec setsid sh -c 'trap \"echo key\" INT; trap \"echo sent\" USR1; echo ready; read line; read line'";
             let mut command = leakcheck(&["-q", "--isolate", "always"], script);
@@ -65,9 +64,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             let mut terminal = Terminal::start(command, WIDE, &[1]);
             terminal.wait_for("ready");
             terminal.type_in("\u{3}");
-            // Of two that have come, the one with the lower number is read first. More than once, since a shell that is just
-            // about to read a line sees to a signal when it has read it.
-            wait_for("the shell to see a signal", || {
+            // Of two pending signals, the one with the lower number is handled first. Sent repeatedly, because a shell
+            // that is
+            // about to read a line handles a signal only after the read.
+            wait_for("the shell to handle a signal", || {
                 kill(Pid::from_raw(terminal.child().id().cast_signed()), Signal::SIGUSR1).unwrap();
                 terminal.shows("sent")
             });
@@ -75,7 +75,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let (_, shown) = terminal.end();
             assert!(!shown.contains("key"), "{shown}");
         }),
-        trial("leakcheck::the_command_has_the_signals_that_it_would_have_had_bare", || {
+        trial("leakcheck::does_not_change_the_commands_signal_state", || {
             let show = "grep ^Sig /proc/self/status";
             for state in ["", "trap '' PIPE; ", "trap '' USR1 CHLD HUP; "] {
                 for blocked in ["", "env --block-signal=USR2 --block-signal=INT "] {
@@ -89,7 +89,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                         ran.exits(0).stdout
                     });
                     let [bare, checked] = states;
-                    // What is pending is nobody's state; the queue is counted for the whole user.
+                    // Pending signals are not inherited state, and the queue is counted per user.
                     let kept = |text: &str| -> Vec<String> {
                         let lines =
                             text.lines().filter(|line| !line.starts_with("SigQ") && !line.starts_with("SigPnd"));
@@ -100,7 +100,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 }
             }
         }),
-        trial("leakcheck::streams_that_are_closed_stay_closed", || {
+        trial("leakcheck::closed_streams_stay_closed", || {
             let program = env!("CARGO_BIN_EXE_shmadm");
             for closed in ["<&-", "<&- >&-", "2>&-"] {
                 let seen = ["", &format!("{program} leakcheck -q --isolate always -- ")].map(|checked| {
@@ -117,7 +117,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert_eq!(seen[0], seen[1], "{closed}");
             }
         }),
-        trial("leakcheck::a_report_goes_to_a_file_or_a_stream_and_only_the_caller_may_write_it", || {
+        trial("leakcheck::a_report_goes_to_a_file_or_stream_writable_only_by_the_caller", || {
             let directory = tempfile::tempdir().unwrap();
             let path = |name: &str| directory.path().join(name);
             let mode =
@@ -141,13 +141,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             for stream in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
                 let ran = check(&format!("--report {stream}"), "").exits(0);
                 assert!(ran.stdout.strip_prefix("it ran\n").is_some_and(is_report), "{stream}: {ran:?}");
-                // Behind what the command has written, and not over it.
+                // Appended to what the command has written.
                 check(&format!("--report {stream}"), ">kept; echo after >>kept").exits(0);
                 let kept = std::fs::read_to_string(path("kept")).unwrap();
                 let kept = kept.strip_prefix("it ran\n").and_then(|rest| rest.strip_suffix("after\n"));
                 assert!(kept.is_some_and(is_report), "{stream}: {kept:?}");
             }
-            // Below /dev there are files as well.
+            // There are regular files below /dev, too.
             let shm = tempfile::tempdir_in("/dev/shm").unwrap();
             for _ in 0..2 {
                 check(&format!("--report {}/report", shm.path().display()), "").exits(0);
@@ -168,11 +168,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             });
             assert!(is_report(&reader));
         }),
-        trial("leakcheck::a_report_that_nobody_reads_is_no_reason_to_live_for_ever", || {
+        trial("leakcheck::an_unread_report_does_not_block_forever", || {
             let directory = tempfile::tempdir().unwrap();
             let pipe = directory.path().join("pipe");
             nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-            // Open, and never read; the report is larger than what it holds.
+            // Open but never read, and the report is larger than the pipe.
             let open = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
             let keys: Vec<i32> = (1..=600).collect();
             let mut command =
@@ -180,9 +180,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             let mut running = Running(command.stderr(Stdio::null()).spawn().unwrap());
             let child = &mut running.0;
             let mut ended = None;
-            wait_for("its end", || {
+            wait_for("leakcheck to exit", || {
                 ended = child.try_wait().unwrap();
-                // What comes before the command has ended is the command's.
+                // Signals that arrive while the command is running are forwarded to it.
                 if ended.is_none() && is_full(&open) {
                     kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
                 }
@@ -190,11 +190,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             });
             assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended.unwrap()), Some(libc::SIGTERM));
         }),
-        trial("leakcheck::a_timer_from_before_is_the_commands", || {
+        trial("leakcheck::an_inherited_timer_fires_in_the_command", || {
             let mut command = leakcheck(&["--isolate", "always", "-q"], "read line");
             // SAFETY: between fork and exec this makes one system call and nothing else.
             #[expect(unsafe_code, reason = "only pre_exec can set a timer for a child")]
-            #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+            #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
             unsafe {
                 command.pre_exec(|| {
                     nix::unistd::alarm::set(1);
@@ -202,16 +202,16 @@ pub(crate) fn trials() -> Vec<Trial> {
                 });
             }
             let mut child = Running(command.stdin(Stdio::piped()).spawn().unwrap());
-            // Open while it is waited for.
+            // Keeps the pipe open during the wait.
             let _input = child.0.stdin.take();
             let mut ended = None;
-            wait_for("its end", || {
+            wait_for("leakcheck to exit", || {
                 ended = child.0.try_wait().unwrap();
                 ended.is_some()
             });
             assert_eq!(ended.unwrap().code(), Some(128 + libc::SIGALRM));
         }),
-        root_trial("leakcheck::a_directory_that_may_not_be_searched_has_no_commands", || {
+        root_trial("leakcheck::a_directory_without_search_permission_has_no_commands", || {
             let directory = tempfile::tempdir().unwrap();
             std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
             let path = format!("{}:/usr/bin:/bin", directory.path().display());
@@ -221,7 +221,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             run_as_nobody("no-such-command").exits(127).says("not found in PATH");
             run_as_nobody("true").exits(0);
         }),
-        trial("leakcheck::a_report_that_outgrows_its_limit_is_a_failure_and_no_signal", || {
+        trial("leakcheck::a_report_over_the_file_size_limit_is_an_error_not_a_signal", || {
             let directory = tempfile::tempdir().unwrap();
             let program = env!("CARGO_BIN_EXE_shmadm");
             let script = format!("ulimit -f 0; exec {program} leakcheck --isolate always --report r -- mkdir ran");
@@ -229,15 +229,15 @@ pub(crate) fn trials() -> Vec<Trial> {
             command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").current_dir(&directory);
             Ran::from(command.output().unwrap()).exits(125).says("(EFBIG, write)");
             let names: Vec<_> = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
-            assert_eq!(names, ["ran"], "nothing is left of the report");
+            assert_eq!(names, ["ran"], "no part of the report remains");
         }),
-        trial("leakcheck::ns_runs_the_command_there_and_makes_no_namespace", || {
+        trial("leakcheck::ns_runs_the_command_there_and_creates_no_namespace", || {
             let mut actor = Actor::start();
             actor.say("unshare");
             actor.number("create 9 4096 0");
             let pid = actor.pid().to_string();
             let ran = run(["--ns", &pid, "leakcheck", "--isolate", "always", "--", "true"]);
-            // Without root, nobody else's namespace can be entered.
+            // Without root, namespaces of other users cannot be entered.
             if nix::unistd::geteuid().is_root() {
                 ran.exits(125).says("--isolate always makes another");
                 let mut command = shmadm();
@@ -245,7 +245,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);
                 let keys: Vec<String> =
                     oracle::parse(&ran.stdout).iter().map(|row| row.get("key").to_owned()).collect();
-                assert_eq!(keys, ["9"], "it is there, and not in another new one");
+                assert_eq!(keys, ["9"], "the command runs in that namespace, not in a new one");
             } else {
                 ran.exits(125);
             }

@@ -1,4 +1,4 @@
-//! `leakcheck --trace`: every creator is known, and nobody is left waiting.
+//! `leakcheck --trace`: every creator is known, and no traced process is left stopped.
 
 use libtest_mimic::Trial;
 use nix::libc;
@@ -12,10 +12,9 @@ use crate::leakcheck_shared::{Meanwhile, all_keys};
 use crate::support::{NOBODY, file, finish, root_trial, shmadm, shmadm_as, trial, wait_for};
 use crate::vanish::{Call, Stopped};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        root_trial("leakcheck::traced_every_creator_is_named_and_nobody_else_is_blamed", || {
+        root_trial("leakcheck::traced_every_creator_is_named_and_no_other_process", || {
             let script: Vec<String> = (1..=20).map(|key| making(&[key])).collect();
             let directory = tempfile::tempdir().unwrap();
             let meanwhile = Meanwhile::start(&["--isolate", "never", "--trace", "--rm"], &script.join("; "));
@@ -33,16 +32,16 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
             pids.dedup();
             assert_eq!(pids.len(), 20);
-            assert_eq!(all_keys(), [99], "another job's dead are not the command's");
+            assert_eq!(all_keys(), [99], "segments of another job are not the command's");
             drop(directory);
         }),
-        trial("leakcheck::traced_in_a_namespace_of_its_own_as_any_user", || {
+        trial("leakcheck::traced_works_in_a_private_namespace_as_any_user", || {
             let (ran, report) = reported(&["--isolate", "always", "--trace"], &making(&[1, 2]));
             ran.exits(65);
             assert_eq!(keys(&report["leaked"]), [1, 2]);
             assert!(report["leaked"][0]["creator_command"].as_str().unwrap().ends_with(" --actor"), "{report}");
         }),
-        root_trial("leakcheck::a_trace_without_the_right_to_it_is_refused_and_nothing_runs", || {
+        root_trial("leakcheck::a_trace_without_permission_is_refused_and_nothing_runs", || {
             let mut command = shmadm_as(NOBODY);
             command
                 .args(["leakcheck", "--isolate", "never", "--trace", "--", "echo", "ran"])
@@ -50,18 +49,18 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ran = finish(&mut command).exits(125).says("(EACCES, seccomp)").says("no_new_privs").prints_nothing();
             assert!(ran.stderr.contains("`shmadm leakcheck --isolate always --trace"), "{ran:?}");
         }),
-        root_trial("leakcheck::traced_processes_go_on_when_the_supervisor_is_killed", || {
+        root_trial("leakcheck::traced_processes_continue_if_the_supervisor_is_killed", || {
             let mut traced = Traced::start();
             assert_eq!(traced.actor.say("create 1 4096 0"), "0");
             let standby = traced.standby();
             traced.kill_supervisor();
-            // It is the command that answers now, and not the supervisor.
+            // Now the command answers, not the supervisor.
             assert_eq!(traced.actor.say("create 2 4096 0"), "1");
             assert_eq!(all_keys(), [1, 2]);
             traced.actor.end_input();
-            wait_for("the end of the standby", || !is_alive(standby));
+            wait_for("the standby to exit", || !is_alive(standby));
         }),
-        root_trial("leakcheck::a_call_that_was_being_looked_at_goes_on_when_the_supervisor_is_killed", || {
+        root_trial("leakcheck::a_call_under_inspection_continues_if_the_supervisor_is_killed", || {
             let directory = tempfile::tempdir().unwrap();
             let lines = file(directory.path(), "lines", b"create 1 4096 0\n");
             let answers = file(directory.path(), "answers", b"");
@@ -69,7 +68,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             command.args(["leakcheck", "-q", "--isolate", "never", "--trace", "--"]);
             command.arg(std::env::current_exe().unwrap()).arg("--actor");
             command.stdin(std::fs::File::open(lines).unwrap()).stdout(std::fs::File::create(&answers).unwrap());
-            // It has taken the call, and is about to let it go on.
+            // The supervisor has received the call and is about to let it continue.
             let answers_it =
                 |call: &Call| call.number == libc::SYS_ioctl && call.arguments[1] == libc::SECCOMP_IOCTL_NOTIF_SEND;
             let stopped = Stopped::command_before(1, answers_it, command);
@@ -78,7 +77,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             wait_for("the answer", || std::fs::read_to_string(&answers).is_ok_and(|text| text == "0\n"));
             assert_eq!(all_keys(), [1]);
         }),
-        root_trial("leakcheck::traced_processes_go_on_when_the_standby_is_killed", || {
+        root_trial("leakcheck::traced_processes_continue_if_the_standby_is_killed", || {
             let mut traced = Traced::start();
             traced.actor.say("create 1 4096 0");
             for key in 2..5 {
@@ -90,9 +89,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             let standby = traced.standby();
             let report = traced.end();
             assert_eq!(keys(&report["leaked"]), [1, 2, 3, 4]);
-            assert!(!is_alive(standby), "it is gone before its supervisor is");
+            assert!(!is_alive(standby), "the standby has exited before its supervisor");
         }),
-        trial("leakcheck::traced_what_has_lost_its_key_is_attributed_all_the_same", || {
+        trial("leakcheck::traced_a_segment_that_lost_its_key_is_attributed", || {
             let daemon = Daemon::told("create 7 4096 0\nattach 0\nremove 0\nhello\n");
             let (ran, report) = reported(&["--isolate", "always", "--trace"], &daemon.start_until("ready"));
             let ran = ran.exits(65).says("; destroyed at the last detach");
@@ -102,7 +101,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(leak["creator_command"].as_str().unwrap().ends_with(" --actor"), "{leak}");
             daemon.end(pid);
         }),
-        root_trial("leakcheck::traced_processes_that_are_left_behind_go_on", || {
+        root_trial("leakcheck::traced_leftover_processes_continue", || {
             let mut daemon = Daemon::told("");
             let script = format!("{} echo $!", daemon.start());
             let ran = finish(&mut leakcheck(&["--isolate", "never", "--trace"], &script)).exits(0);
@@ -116,14 +115,13 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// A traced leakcheck of an actor.
 struct Traced {
-    /// The actor, which is not the process that was started, but its child.
+    /// The actor: not the process that was started, but its child.
     actor: Actor,
-    /// Where the report goes.
+    /// The path of the report.
     directory: tempfile::TempDir,
 }
 
 impl Traced {
-    /// Starts it.
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let report = directory.path().join("report.json");
@@ -133,7 +131,7 @@ impl Traced {
         Self { actor: Actor::spawn(&mut command), directory }
     }
 
-    /// Gives the pid of the standby; 0 if there is none just now.
+    /// Returns the pid of the standby; 0 if there is none at the moment.
     fn standby(&self) -> i32 {
         let supervisor = self.actor.pid();
         let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap();
@@ -143,14 +141,13 @@ impl Traced {
         children.split_whitespace().map(|pid| pid.parse().unwrap()).find(is_standby).unwrap_or(0)
     }
 
-    /// Kills the supervisor.
     fn kill_supervisor(&self) {
         let pid = self.actor.pid();
         kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-        wait_for("the supervisor's end", || !is_alive(pid));
+        wait_for("the supervisor to exit", || !is_alive(pid));
     }
 
-    /// Has the command end, and gives the report.
+    /// Ends the command and returns the report.
     fn end(self) -> Value {
         let Self { actor, directory } = self;
         actor.leave();

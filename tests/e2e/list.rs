@@ -1,4 +1,4 @@
-//! `list`: every row as the kernel has it, and the ways to choose rows and columns.
+//! `list`: every row matches the kernel; selection of rows and columns.
 
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -13,16 +13,15 @@ use serde_json::{Value, json};
 use crate::oracle::{self, Attached, Row};
 use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 
-/// A user whom no database knows.
+/// A uid without a name in the user database.
 const STRANGER: u32 = 100_000;
-/// The columns of CSV and TSV, which may never change.
+/// The columns of CSV and TSV, which must not change.
 const FROZEN: &str = "ID,KEY,SIZE,MODE,UID,OWNER,GID,GROUP,CUID,CREATOR,CGID,CREATOR_GROUP,CPID,LPID,NATTCH,ATIME,\
                       DTIME,CTIME,IDLE,DEST,LOCKED,RSS,SWAP,STATE,NS";
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("list::nothing_is_an_empty_list", || {
+        trial("list::no_segment_is_an_empty_list", || {
             for arguments in
                 [vec!["list", "--json"], vec!["ls", "--format", "json"], vec!["list", "--json", "-o", "ID"]]
             {
@@ -31,12 +30,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(run(["list", "--format", "csv"]).exits(0).stdout, format!("{FROZEN}\r\n"));
             assert_eq!(run(["list", "--format", "tsv", "--no-headings"]).exits(0).stdout, "");
         }),
-        trial("list::every_field_is_the_kernel_s", || {
+        trial("list::every_field_matches_the_kernel", || {
             let _kept = several_segments();
             agrees(&run(["list", "--json"]).exits(0).json());
             agrees_in_part();
         }),
-        root_trial("list::every_field_is_the_kernel_s_for_several_owners", || {
+        root_trial("list::every_field_matches_the_kernel_for_several_owners", || {
             let _kept = several_segments();
             let given = oracle::create(0x00ab_cdef, 12_345, 0o640);
             oracle::set(given, STRANGER, STRANGER, 0o604);
@@ -46,24 +45,24 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(theirs.status.success(), "{theirs:?}");
             agrees(&run(["list", "--json"]).exits(0).json());
             agrees_in_part();
-            // Whoever looks sees all of them, whatever their modes.
+            // Any user sees all of them, whatever their modes.
             agrees(&finish(shmadm_as(STRANGER).args(["list", "--json"])).exits(0).json());
             let own = finish(shmadm_as(STRANGER).args(["list", "--mine", "-o", "id", "--format", "tsv"])).exits(0);
             let mut expected = vec!["ID".to_owned()];
             expected.extend(rows_with(|row| row.get("uid") == "100000" || row.get("cuid") == "100000"));
-            assert_eq!(expected.len(), 3, "one was given, one was made");
+            assert_eq!(expected.len(), 3, "one segment given away, one created");
             assert_eq!(own.stdout.lines().collect::<Vec<_>>(), expected);
             assert_eq!(ids(&["--owner", "100000"]), rows_with(|row| row.get("uid") == "100000"));
         }),
-        trial("list::the_state_is_the_first_that_holds", states),
-        trial("list::who_lies_outside_of_the_pid_namespace_is_unknown", || {
+        trial("list::the_state_is_the_first_that_applies", states),
+        trial("list::processes_outside_the_pid_namespace_are_unknown", || {
             let id = oracle::create(0, 4096, 0o600);
             let mut command = std::process::Command::new("/bin/sh");
-            // The shell is still outside of the namespace that its children are in.
+            // The shell itself is still outside the namespace of its children.
             command.args(["-c", "\"$0\" list --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
             // SAFETY: between fork and exec this makes one system call and nothing else.
             #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-            #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+            #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
             unsafe {
                 command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into));
             }
@@ -72,8 +71,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(segment["id"], id);
             assert_eq!((&segment["cpid"], &segment["state"]), (&Value::Null, &json!("unknown")), "{segment}");
         }),
-        trial("list::filters_must_all_hold", filters),
-        trial("list::rows_come_in_the_order_that_is_asked_for", || {
+        trial("list::filters_combine_with_and", filters),
+        trial("list::rows_are_sorted_by_the_given_column", || {
             let sizes = [5000, 1, 70_000];
             let made = sizes.map(|size| oracle::create(0, size, 0o600).to_string());
             let by_size = [1, 0, 2].map(|index: usize| made[index].clone());
@@ -83,9 +82,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             run(["list", "--sort", "nonsense"]).exits(2).prints_nothing().says("--list-columns");
             run(["list", "--sort", "id,key"]).exits(2).prints_nothing();
         }),
-        trial("list::columns_are_chosen_by_name", columns),
-        trial("list::the_views_of_ipcs", views),
-        trial("list::csv_and_tsv_have_the_record_s_fields_in_the_frozen_order", || {
+        trial("list::columns_are_selected_by_name", columns),
+        trial("list::supports_the_views_of_ipcs", views),
+        trial("list::csv_and_tsv_have_the_frozen_columns", || {
             let _kept = several_segments();
             let csv = run(["list", "--format", "csv"]).exits(0).stdout;
             let tsv = run(["list", "--format", "tsv"]).exits(0).stdout;
@@ -97,7 +96,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let lines: Vec<_> = lines.collect();
             assert_eq!((lines.len(), tsv.lines().count()), (rows.len(), rows.len() + 1));
             for ((row, csv), tsv) in rows.iter().zip(lines).zip(tsv.lines().skip(1)) {
-                // No name of these has a comma: what needs quotes is another trial's.
+                // None of these values contains a comma; another test covers quoting.
                 let fields: Vec<_> = csv.split(',').collect();
                 let tabbed: Vec<_> = tsv.split('\t').collect();
                 let record = oracle::record(row);
@@ -115,7 +114,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Makes segments of all kinds; they live as long as what is returned.
+/// Creates segments of all kinds, which exist while the returned value does.
 fn several_segments() -> Vec<Attached> {
     for (number, key) in [0, 0, 1, 1234, 0x7fff_ffff, 0x8000_0000, 0xdead_beef, 0xffff_ffff].into_iter().enumerate() {
         oracle::create(key, 1 + number * 4095, [0o600, 0, 0o777, 0o421, 0o644, 0o200, 0o007, 0o400][number]);
@@ -131,7 +130,7 @@ fn several_segments() -> Vec<Attached> {
     let kept = vec![Attached::new(twice), Attached::new(twice), Attached::new(dest)];
     kept[0].write(0, &[1; 8192]);
     oracle::remove(dest);
-    // What was removed leaves a gap that must not show.
+    // A removed segment leaves a gap in the kernel's table, which must not show.
     oracle::remove(oracle::create(0, 4096, 0o600));
     oracle::create(0x57, 4096, 0o600);
     kept
@@ -168,7 +167,7 @@ fn agrees_in_part() {
         format!("{}\t0x{key:08x}\t{}\t{}", row.get("shmid"), row.get("size"), row.get("nattch"))
     }));
     assert_eq!(tsv.lines().collect::<Vec<_>>(), expected);
-    // And everything else that this source has.
+    // And all other columns of this source.
     let cheap = "id,mode,uid,gid,cuid,cgid,cpid,lpid,atime,dtime,ctime,dest,locked";
     let json = run(["list", "--json", "-o", cheap]).exits(0).json();
     for (row, segment) in oracle::rows().iter().zip(json["segments"].as_array().unwrap()) {
@@ -178,7 +177,7 @@ fn agrees_in_part() {
     }
 }
 
-/// Gives the ids that a listing with these arguments shows, in its order.
+/// Returns the ids that a listing with these arguments shows, in its order.
 #[track_caller]
 fn ids(arguments: &[&str]) -> Vec<String> {
     let fixed = ["list", "-o", "ID", "--no-headings", "--format", "tsv"];
@@ -186,17 +185,17 @@ fn ids(arguments: &[&str]) -> Vec<String> {
     ran.stdout.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Gives the ids of the kernel's rows that meet a condition.
+/// Returns the ids of the kernel's rows that meet a condition.
 fn rows_with(condition: impl Fn(&Row) -> bool) -> Vec<String> {
     oracle::rows().iter().filter(|row| condition(row)).map(|row| row.get("shmid").to_owned()).collect()
 }
 
-/// Creates a segment by a process that has ended since.
+/// Creates a segment from a process that has exited.
 fn made_by_another() -> i32 {
     run(["create"]).exits(0).stdout.trim().parse().unwrap()
 }
 
-/// Holds STATE against lives that the trial itself has arranged.
+/// Checks STATE for processes whose status the test controls.
 fn states() {
     let state = |id: i32| run(["stat", &id.to_string(), "--json"]).exits(0).json()["segments"][0]["state"].clone();
     let listed = |word: &str| ids(&["--state", word]);
@@ -211,7 +210,7 @@ fn states() {
     drop(Attached::new(used));
     assert_eq!(oracle::stat(used).unwrap().shm_lpid, getpid().as_raw());
 
-    // A process that is killed leaves its segment behind; not waited for, it is a zombie.
+    // A killed process leaves its segment; until it is waited for, it is a zombie.
     let mut command = shmadm();
     command.args(["demo", "writer", "--key", "0x77", "--interval", "1h"]).stdout(Stdio::null());
     let mut writer = Running(command.spawn().unwrap());
@@ -222,7 +221,7 @@ fn states() {
     writer.0.kill().unwrap();
     let pid = Pid::from_raw(writer.0.id().cast_signed());
     waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
-    assert_eq!(state(killed), "orphan", "a zombie comes back for nothing");
+    assert_eq!(state(killed), "orphan", "a zombie cannot attach again");
     writer.0.wait().unwrap();
     assert_eq!(state(killed), "orphan");
 
@@ -236,7 +235,7 @@ fn states() {
     run(["list", "--state", "lost"]).exits(2).prints_nothing();
 }
 
-/// Holds each filter, and two together, against the kernel's rows.
+/// Checks each filter, and a combination of two, against the kernel's rows.
 fn filters() {
     let private = oracle::create(0, 4096, 0o600);
     oracle::create(1234, 4096, 0o600);
@@ -262,7 +261,7 @@ fn filters() {
     assert_eq!(ids(&["--min-size", "4097", "--key", "private"]), [large.to_string()]);
     assert_eq!(ids(&["--older-than", "1h"]), Vec::<String>::new());
     wait_for("a second to pass", || oracle::rows().iter().all(|row| oracle::idle(row) >= 1));
-    // What is attached is not idle, however old it is.
+    // An attached segment is not idle, however old it is.
     assert_eq!(ids(&["--older-than", "1s"]), rows_with(|row| row.get("nattch") == "0"));
     for wrong in [["--older-than", "10"], ["--min-size", "1E"], ["--key", "random"], ["--owner", "no such user"]] {
         let ran = run(["list"].iter().chain(&wrong));
@@ -270,9 +269,9 @@ fn filters() {
     }
 }
 
-/// Holds `-o` against what it says it does.
+/// Checks `-o` against its documentation.
 fn columns() {
-    // By the name that JSON has, too.
+    // By the JSON name, too.
     let one = run(["list", "-o", "id,idle_seconds", "--sort", "idle_seconds", "--format", "tsv"]).exits(0).stdout;
     assert_eq!(one.lines().next(), Some("ID\tIDLE"));
     let id = oracle::create(1234, 4096, 0o600);
@@ -314,14 +313,14 @@ fn columns() {
     }
 }
 
-/// Holds the table's own options, and the views that ipcs has.
+/// Checks the options of the table, and the views of ipcs.
 fn views() {
     let id = oracle::create(1234, 65_536, 0o640);
     let row = oracle::row(id).unwrap();
     let words = |arguments: &[&str]| -> Vec<String> {
         let fixed = ["list", "--no-headings"];
         let ran = finish(shmadm().env("TZ", "UTC").args(fixed.iter().chain(arguments))).exits(0);
-        assert_eq!(ran.stdout.lines().count(), 1, "one line a segment, and no headings: {ran:?}");
+        assert_eq!(ran.stdout.lines().count(), 1, "one line per segment, and no header: {ran:?}");
         ran.stdout.split_whitespace().map(ToOwned::to_owned).collect()
     };
     assert_eq!(words(&["-o", "size"]), ["64K"]);
@@ -342,7 +341,7 @@ fn views() {
     let pid = getpid().to_string();
     assert!(words(&["-p"]).contains(&pid), "the creator's pid");
     run(["list", "-t", "-p"]).exits(2);
-    // Machine forms have bytes and RFC 3339, whatever the table is told.
+    // Machine formats have bytes and RFC 3339 times, whatever the table's options.
     let csv = run(["list", "-o", "size,ctime", "--format", "csv", "--time", "unix", "--no-headings"]).exits(0);
     assert_eq!(csv.stdout, format!("65536,{}\r\n", oracle::record(&row)["ctime"].as_str().unwrap()));
 }

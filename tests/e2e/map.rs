@@ -17,7 +17,6 @@ use crate::who_elsewhere::with_no_capabilities;
 /// Bytes of the segment that is looked at: a hundred pages and a bit.
 const SIZE: usize = 100 * 4096 + 123;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("map::the_extents_are_those_that_were_touched", || extents(&shmadm, 0o600)),
@@ -41,7 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let shown = run(["map", &id]).exits(0).stdout;
             assert!(shown.contains("# resident    16K  4 pages of 4K") && shown.contains(". untouched"), "{shown}");
         }),
-        trial("map::csv_has_a_row_an_extent", || {
+        trial("map::csv_has_one_row_per_extent", || {
             let id = touched(0o600).to_string();
             let csv = run(["map", &id, "--format", "csv"]).exits(0).stdout;
             assert!(csv.starts_with("OFFSET,LENGTH,STATE\r\n0,4096,resident\r\n4096,81920,untouched\r\n"), "{csv}");
@@ -102,7 +101,7 @@ fn touched(mode: i32) -> i32 {
     id
 }
 
-/// Gives extents as offset, length and state.
+/// Returns extents as offset, length and state.
 fn ids(told: &Value) -> Vec<(u64, u64, &str)> {
     let extent = |one: &'static str| move |extent: &Value| extent[one].as_u64().unwrap();
     let list = told["extents"].as_array().unwrap();

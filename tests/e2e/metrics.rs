@@ -1,4 +1,4 @@
-//! `metrics`: what Prometheus is told, held against the kernel's table.
+//! `metrics`: the exported values, compared with the kernel's table.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,7 +16,6 @@ use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, finish, is_root, mount_tmpfs, root_trial, run, shmadm, shmadm_as, trial};
 use crate::vanish::Stopped;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = numbers();
     trials.extend(files());
@@ -24,10 +23,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The values by name and labels, as they are written.
+/// Values as written, by name and labels.
 type Values = BTreeMap<String, f64>;
 
-/// Reads metrics by the rules that both parsers share; every one must have been described before.
+/// Parses metrics by the rules that both parsers share; every metric must be described before its first value.
 #[track_caller]
 fn parsed(text: &str) -> Values {
     let mut values = Values::new();
@@ -49,12 +48,12 @@ fn parsed(text: &str) -> Values {
         let name = series.split('{').next().unwrap();
         let [help, kind, unit] = described[name];
         assert!(help && kind && unit == name.ends_with("_bytes"), "{name} is not described: {text}");
-        assert!(values.insert(series.to_owned(), value.parse().unwrap()).is_none(), "{series} is there twice");
+        assert!(values.insert(series.to_owned(), value.parse().unwrap()).is_none(), "{series} occurs twice");
     }
     values
 }
 
-/// Runs the program, and gives the metrics that it prints.
+/// Runs the program and parses the metrics that it prints.
 #[track_caller]
 fn metrics(arguments: &[&str]) -> Values {
     let ran = run([&["metrics"], arguments].concat()).exits(0);
@@ -62,32 +61,32 @@ fn metrics(arguments: &[&str]) -> Values {
     parsed(&ran.stdout)
 }
 
-/// Gives a series' value.
+/// Returns the value of a series.
 #[track_caller]
 fn value(values: &Values, name: &str, labels: &str) -> f64 {
     let series = format!("shmadm_sysv_{name}{{{labels}}}");
     *values.get(&series).unwrap_or_else(|| panic!("no {series} in {values:#?}"))
 }
 
-/// Gives the labels of an owner in this trial's namespace.
+/// Returns the labels of an owner in this test's namespace.
 fn of(owner: &str) -> String {
     format!("ns=\"{}\",owner=\"{owner}\"", oracle::namespace())
 }
 
-/// Gives the name of the user who runs the trials, as a label has it.
+/// Returns the label for the user who runs the tests.
 fn me() -> String {
     let uid = nix::unistd::geteuid();
     nix::unistd::User::from_uid(uid).unwrap().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-/// Asserts that the sums of an owner are those of the kernel's rows.
+/// Asserts that the sums of an owner match the kernel's rows.
 #[track_caller]
 fn agrees(values: &Values, owner: &str, uid: u32) {
     let rows: Vec<_> = oracle::rows().into_iter().filter(|row| row.get("uid") == uid.to_string()).collect();
     let sum = |field: &str| rows.iter().map(|row| row.get(field).parse::<f64>().unwrap()).sum::<f64>();
     let pages = rows.iter().map(|row| (row.get("size").parse::<f64>().unwrap() / 4096.0).ceil()).sum::<f64>();
     let dest = rows.iter().filter(|row| u32::from_str_radix(row.get("perms"), 8).unwrap() & 0o1000 != 0).count();
-    #[expect(clippy::cast_precision_loss, reason = "a trial has few segments")]
+    #[expect(clippy::cast_precision_loss, reason = "a test has few segments")]
     for (name, expected) in [
         ("segments", rows.len() as f64),
         ("pages", pages),
@@ -101,10 +100,10 @@ fn agrees(values: &Values, owner: &str, uid: u32) {
     }
 }
 
-/// The numbers that are told.
+/// The values.
 fn numbers() -> Vec<Trial> {
     vec![
-        trial("metrics::the_sums_are_the_kernel_s", || {
+        trial("metrics::the_sums_match_the_kernel", || {
             oracle::create(0x4d2, 3 * 4096 + 1, 0);
             oracle::create(0, 1 << 44, 0o600 | libc::SHM_NORESERVE);
             let dest = oracle::create(0x8000_0000, 100, 0o600);
@@ -130,16 +129,16 @@ fn numbers() -> Vec<Trial> {
             }
             assert_eq!(values[&format!("shmadm_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
             assert_eq!(values["shmadm_sysv_page_size_bytes"], 4096.0);
-            // Names of segments never become labels: each would be a series for ever.
+            // Segments never become labels: each would be a permanent series.
             assert!(!values.keys().any(|series| series.contains("key=") || series.contains("id=")), "{values:#?}");
         }),
-        trial("metrics::root_is_there_before_the_first_segment", || {
+        trial("metrics::root_has_values_before_the_first_segment", || {
             let values = metrics(&[]);
             agrees(&values, "root", 0);
             assert_eq!(value(&values, "segments", &of("root")), 0.0);
             assert_eq!(value(&values, "orphan_bytes", &of("root")), 0.0);
         }),
-        root_trial("metrics::owners_are_told_apart_and_may_have_no_name", || {
+        root_trial("metrics::owners_have_separate_values_and_may_have_no_name", || {
             for (number, owner) in [0, 0, NOBODY, 4_000_000_000].into_iter().enumerate() {
                 let id = oracle::create(0, 4096 * (number + 1), 0o600);
                 oracle::set(id, owner, 0, 0o600);
@@ -149,16 +148,16 @@ fn numbers() -> Vec<Trial> {
                 agrees(&values, name, uid);
             }
             let ran = finish(shmadm_as(NOBODY).arg("metrics")).exits(0);
-            assert_eq!(parsed(&ran.stdout), values, "it takes no right");
+            assert_eq!(parsed(&ran.stdout), values, "no privilege is required");
         }),
-        trial("metrics::a_closed_pipe_is_no_failure_and_a_full_disk_is_one", || {
+        trial("metrics::a_closed_pipe_is_not_an_error_and_a_full_disk_is", || {
             let (reader, writer) = std::io::pipe().unwrap();
             drop(reader);
             assert_eq!(finish(shmadm().arg("metrics").stdout(writer)).exits(0).stderr, "");
             let full = File::options().write(true).open("/dev/full").unwrap();
             finish(shmadm().arg("metrics").stdout(full)).exits(1).says("cannot write to standard output");
         }),
-        trial("metrics::there_is_one_form", || {
+        trial("metrics::there_is_one_format", || {
             for form in ["json", "csv", "tsv"] {
                 let ran = run(["metrics", "--format", form]).exits(2);
                 assert!(!ran.stdout.contains("# HELP"), "{ran:?}");
@@ -168,7 +167,7 @@ fn numbers() -> Vec<Trial> {
     ]
 }
 
-/// Gives the names in a directory.
+/// Returns the names in a directory.
 fn names(directory: &Path) -> Vec<String> {
     let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
@@ -176,10 +175,10 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// What is written with `--output`.
+/// `--output`.
 fn files() -> Vec<Trial> {
     vec![
-        trial("metrics::a_file_is_replaced_at_once_and_everybody_may_read_it", || {
+        trial("metrics::output_replaces_the_file_atomically_and_is_world_readable", || {
             oracle::create(0, 4096, 0o600);
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("shmadm.prom");
@@ -193,7 +192,7 @@ fn files() -> Vec<Trial> {
             let first = std::fs::metadata(&path).unwrap();
             assert_eq!(first.mode() & 0o7777, 0o644);
             agrees(&parsed(&std::fs::read_to_string(&path).unwrap()), &me(), nix::unistd::geteuid().as_raw());
-            // Who has begun to read goes on with what was there.
+            // An open reader continues with the old contents.
             let mut reader = File::open(&path).unwrap();
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
             oracle::create(0, 4096, 0o600);
@@ -210,7 +209,7 @@ fn files() -> Vec<Trial> {
             let ran = run(["metrics", "--output", "-"]).exits(0);
             assert_eq!(parsed(&ran.stdout), parsed(&text));
         }),
-        trial("metrics::what_is_no_regular_file_is_not_replaced", || {
+        trial("metrics::output_does_not_replace_what_is_not_a_regular_file", || {
             let directory = tempfile::tempdir().unwrap();
             let link = directory.path().join("link");
             symlink("/dev/null", &link).unwrap();
@@ -229,15 +228,15 @@ fn files() -> Vec<Trial> {
             assert_eq!(names(directory.path()), ["link"]);
             assert!(std::fs::symlink_metadata(link).unwrap().is_symlink());
         }),
-        root_trial("metrics::where_it_may_not_write_it_says_so", || {
+        root_trial("metrics::output_without_write_permission_is_an_error", || {
             let directory = tempfile::tempdir_in("/tmp").unwrap();
             std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
             let path = directory.path().join("shmadm.prom");
             finish(shmadm_as(NOBODY).args(["metrics", "-o"]).arg(&path)).exits(4).says("(EACCES, open)");
             assert_eq!(names(directory.path()), Vec::<String>::new());
         }),
-        root_trial("metrics::a_full_disk_leaves_the_earlier_file", || {
-            // Room for one file, and none for another beside it.
+        root_trial("metrics::a_full_disk_keeps_the_previous_file", || {
+            // Enough space for one file, not for a second one.
             mount_tmpfs(Some("size=4k"));
             run(["metrics", "-o", "/mnt/shmadm.prom"]).exits(0);
             let before = std::fs::read_to_string("/mnt/shmadm.prom").unwrap();
@@ -245,7 +244,7 @@ fn files() -> Vec<Trial> {
             assert_eq!(std::fs::read_to_string("/mnt/shmadm.prom").unwrap(), before);
             assert_eq!(names(Path::new("/mnt")), ["shmadm.prom"]);
         }),
-        trial("metrics::ended_before_it_is_whole_it_leaves_the_earlier_file", || {
+        trial("metrics::an_interrupted_write_keeps_the_previous_file", || {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("shmadm.prom").to_string_lossy().into_owned();
             std::fs::write(&path, "earlier").unwrap();
@@ -261,7 +260,7 @@ fn files() -> Vec<Trial> {
 /// Other namespaces.
 fn namespaces() -> Vec<Trial> {
     vec![
-        root_trial("metrics::in_another_namespace_and_in_all_of_them", || {
+        root_trial("metrics::of_another_namespace_and_of_all", || {
             std::fs::write("/proc/sys/kernel/shmmni", "77").unwrap();
             oracle::create(0, 100, 0o600);
             let mut actors: Vec<(Actor, u64)> = (1..4_i32)
@@ -293,7 +292,7 @@ fn namespaces() -> Vec<Trial> {
             }
             run(["metrics", "--all-ns", "--ns", "1"]).exits(2).says("exclude each other");
         }),
-        root_trial("metrics::of_a_user_namespace_of_ours_another_process_tells", || {
+        root_trial("metrics::of_an_owned_user_namespace_come_through_a_child", || {
             let mut command = Command::new("/proc/self/exe");
             std::os::unix::process::CommandExt::uid(&mut command, NOBODY).current_dir("/");
             let mut actor = Actor::spawn(&mut command);
@@ -306,7 +305,7 @@ fn namespaces() -> Vec<Trial> {
             assert_eq!((value(&values, "segments", &labels), value(&values, "pages", &labels)), (1.0, 2.0));
             assert_eq!(value(&values, "limit_segments", &format!("ns=\"{ns}\"")), 4096.0);
         }),
-        trial("metrics::without_rights_our_own_is_told", || {
+        trial("metrics::without_privilege_cover_the_callers_namespace", || {
             oracle::create(0, 4096, 0o600);
             let ran = run(["metrics", "--all-ns"]).exits(0);
             agrees(&parsed(&ran.stdout), &me(), nix::unistd::geteuid().as_raw());

@@ -1,4 +1,4 @@
-//! `--ns` and `--all-ns`: the same commands in other IPC namespaces.
+//! `--ns` and `--all-ns`: commands in other IPC namespaces.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,17 +17,16 @@ use crate::oracle;
 use crate::sandbox::without;
 use crate::support::{NOBODY, Running, finish, is_root, root_trial, run, shmadm, shmadm_as, trial};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = one();
     trials.extend(cleaning());
     trials
 }
 
-/// A whole command in one other namespace.
+/// `--ns`: a whole command in one other namespace.
 fn one() -> Vec<Trial> {
     vec![
-        root_trial("namespaces::a_command_works_in_that_of_a_process_a_file_or_a_number", || {
+        root_trial("namespaces::accept_a_pid_a_file_or_an_inode_number", || {
             oracle::create(7, 1, 0o600);
             let (actor, number) = elsewhere();
             let path = format!("/proc/{}/ns/ipc", actor.pid());
@@ -48,17 +47,17 @@ fn one() -> Vec<Trial> {
                 in_it(&["detach", "0x4d2"]).exits(0);
                 in_it(&["stat", id.trim()]).exits(0);
                 in_it(&["rm", id.trim()]).exits(0);
-                // The option may stand behind the command as well.
+                // The option is also accepted after the command.
                 assert_eq!(run(["list", "--json", "--ns", &place]).exits(0).json()["segments"], json!([]));
             }
-            assert_eq!(oracle::rows().len(), 1, "here nothing has changed");
+            assert_eq!(oracle::rows().len(), 1, "the caller's namespace has not changed");
         }),
-        root_trial("namespaces::advice_is_about_the_same_namespace", || {
+        root_trial("namespaces::hints_name_the_same_namespace", || {
             let here = oracle::create(7, 4096, 0o600);
             let _attached = oracle::Attached::new(here);
             let (mut actor, _) = elsewhere();
             let id = actor.number("create 1234 4096 0");
-            assert_eq!(id, here, "typed without the namespace, the advice would be about this one");
+            assert_eq!(id, here, "without --ns, the hint would apply to this namespace");
             actor.say(&format!("attach {id}"));
             let pid = actor.pid().to_string();
             let advice = format!("`shmadm --ns {pid} rm --force {id}`");
@@ -66,7 +65,7 @@ fn one() -> Vec<Trial> {
             assert!(ran.json()["failed"][0]["hints"][0].as_str().unwrap().starts_with(&advice), "{ran:?}");
             let ran = run(["--ns", &pid, "stat", "99", "--json"]).exits(3);
             assert!(ran.json()["error"]["hints"].to_string().contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
-            // Typed as it stands.
+            // The hint runs as printed.
             let line = advice.trim_matches('`').split(' ').skip(1);
             run(line).exits(0);
             assert_eq!(oracle::row(here).unwrap().get("perms"), "600");
@@ -75,12 +74,12 @@ fn one() -> Vec<Trial> {
             }
             let ran = run(["stat", "99", &format!("--ns={pid}")]).exits(3);
             assert!(ran.stderr.contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
-            // What was typed has it already.
+            // The command line already contains --ns.
             actor.number("create 0 4096 0");
             let ran = run([&*format!("--ns={pid}"), "prune", "--unattached", "--older-than", "0s"]).exits(5);
             assert!(ran.stderr.contains(&format!("`shmadm --ns={pid} prune --unattached")), "{ran:?}");
         }),
-        trial("namespaces::our_own_takes_no_right", || {
+        trial("namespaces::the_callers_own_needs_no_privilege", || {
             oracle::create(7, 4096, 0o600);
             for place in ["/proc/self/ns/ipc".to_owned(), format!("ipc:[{}]", oracle::namespace())] {
                 let listed = run(["--ns", &place, "list", "--json"]).exits(0).json();
@@ -90,14 +89,14 @@ fn one() -> Vec<Trial> {
                 }
             }
         }),
-        root_trial("namespaces::a_pid_is_ours_and_not_that_of_a_foreign_proc", || {
-            // The first process of a new pid namespace, in which /proc still shows the old one.
+        root_trial("namespaces::a_pid_is_not_looked_up_in_a_foreign_proc", || {
+            // The first process of a new pid namespace, in which /proc still belongs to the old one.
             let mut command = Command::new("/bin/sh");
             let script = "\"$0\" create --key 0x7 -q; \"$0\" --ns 1 list --json; exit $?";
             command.args(["-c", &format!("sh -c '{script}' \"$0\"; exit $?"), env!("CARGO_BIN_EXE_shmadm")]);
             // SAFETY: between fork and exec this makes one system call and nothing else.
             #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-            #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+            #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
             unsafe {
                 command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into));
             }
@@ -105,16 +104,16 @@ fn one() -> Vec<Trial> {
             let listed: Value = serde_json::from_str(ran.stdout.lines().nth(1).unwrap()).unwrap();
             assert_eq!(listed["segments"][0]["key"], "0x00000007", "{ran:?}");
         }),
-        root_trial("namespaces::a_proc_in_which_we_are_not_is_no_proof_of_anything", || {
+        root_trial("namespaces::a_proc_without_the_caller_proves_nothing", || {
             let id = oracle::create(7, 4096, 0o600).to_string();
             let _attached = oracle::Attached::new(id.parse().unwrap());
-            // As by `nsenter --mount` into a container: its /proc, and our pid namespace.
+            // As after `nsenter --mount` into a container: /proc is the container's, the pid namespace is not.
             let mut inner = Command::new("/bin/sh");
             let script = "mount --make-rprivate / && mount -t proc proc /proc && echo ready && read line";
             inner.args(["-c", &format!("sh -c '{script}'; exit $?")]).stdin(Stdio::piped()).stdout(Stdio::piped());
             // SAFETY: between fork and exec this makes one system call and nothing else.
             #[expect(unsafe_code, reason = "only pre_exec can put a child into namespaces of its own")]
-            #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+            #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
             unsafe {
                 inner.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS).map_err(Into::into));
             }
@@ -126,13 +125,13 @@ fn one() -> Vec<Trial> {
                 let (mut command, mounts) = (shmadm(), mounts.try_clone().unwrap());
                 // SAFETY: as above.
                 #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace")]
-                #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+                #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
                 unsafe {
                     command.pre_exec(move || setns(&mounts, CloneFlags::CLONE_NEWNS).map_err(Into::into));
                 }
                 finish(command.args(arguments))
             };
-            // Under its own number, which that /proc does not show.
+            // By its inode number, which that /proc does not show.
             let here = inner.0.id().to_string();
             let listed = there(&["--ns", &here, "list", "--json"]).exits(0).json();
             assert_eq!(listed["segments"][0]["key"], "0x00000007", "{listed}");
@@ -141,7 +140,7 @@ fn one() -> Vec<Trial> {
             there(&["detach", &id]).exits(1).says("/proc belongs to another pid namespace");
             drop(inner.0.stdin.take());
         }),
-        trial("namespaces::what_is_no_namespace_is_told", || {
+        trial("namespaces::an_invalid_namespace_is_an_error", || {
             for (place, code, says) in [
                 ("", 2, "invalid namespace"),
                 ("0", 2, "invalid namespace"),
@@ -162,17 +161,17 @@ fn one() -> Vec<Trial> {
                 assert!(ran.stderr.contains(says), "{place:?}: {ran:?}");
                 assert!(ran.json()["error"].is_object(), "{ran:?}");
             }
-            // Where processes are closed to us, who is in it cannot be known.
+            // Without access to the processes, it is unknown which of them are in the namespace.
             let ran = run(["--ns", "ipc:[1]", "list"]);
             assert!(matches!(ran.code, Some(1 | 4)), "{ran:?}");
             assert_eq!(oracle::rows(), []);
         }),
-        root_trial("namespaces::without_the_right_it_says_which_is_missing", || {
+        root_trial("namespaces::a_missing_privilege_is_named", || {
             let (actor, _) = elsewhere();
             let pid = actor.pid().to_string();
             let ran = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list"])).exits(4).prints_nothing();
             ran.says("(EACCES, open)").says("CAP_SYS_PTRACE");
-            // The file can be had where somebody has mounted or opened it; entering still takes the right.
+            // A process that has mounted or opened the file makes it available; entering still requires the privilege.
             let file = std::fs::File::open(format!("/proc/{pid}/ns/ipc")).unwrap();
             let opened = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
             let mut command = shmadm();
@@ -185,14 +184,14 @@ fn one() -> Vec<Trial> {
             );
             assert!(error["cause"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{error}");
         }),
-        root_trial("namespaces::whoever_made_the_user_namespace_needs_no_right", || {
+        root_trial("namespaces::the_owner_of_the_user_namespace_needs_no_privilege", || {
             let mut actor = container_of_nobody();
             let pid = actor.pid().to_string();
             let id = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {id}"));
             let listed = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
             let segment = &listed["segments"][0];
-            // He is root in it, and himself where he stands.
+            // The owner is root inside it and keeps its uid outside.
             assert_eq!(
                 (&segment["uid"], &segment["cuid"], &segment["gid"]),
                 (&json!(NOBODY), &json!(NOBODY), &json!(NOBODY))
@@ -206,14 +205,14 @@ fn one() -> Vec<Trial> {
                 .says("in this user namespace");
             let told = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
             assert_eq!((&told["segments"][0]["uid"], &told["segments"][0]["mode"]), (&json!(NOBODY), &json!("0640")));
-            // Root sees it as it is here, too.
+            // Root sees it with this namespace's ids, too.
             let root = run(["--ns", &pid, "list", "--json"]).exits(0).json();
             assert_eq!(root["segments"][0]["uid"], NOBODY);
-            // Named by its file, whose user namespace some process is in.
+            // Named by its file; some process is in the user namespace that owns it.
             let file = format!("/proc/{pid}/ns/ipc");
             let named = finish(shmadm_as(NOBODY).args(["--ns", &file, "list", "--json"])).exits(0).json();
             assert_eq!(named["segments"][0]["uid"], NOBODY);
-            // His holder there is his own, and he is told by the name that he has here.
+            // The holder there belongs to the same user, and is shown with the uid of the caller's user namespace.
             let nobody = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(["--ns", &pid]).args(arguments));
             let holder: i64 = nobody(&["attach", "0x4d2", "--background"]).exits(0).stdout.trim().parse().unwrap();
             let told = nobody(&["who", "0x4d2", "--json"]).exits(0).json();
@@ -221,17 +220,17 @@ fn one() -> Vec<Trial> {
             let held = held.iter().find(|held| held["pid"] == holder).unwrap();
             assert_eq!((&held["uid"], told["segments"][0]["nattch"].as_u64()), (&json!(NOBODY), Some(2)), "{told}");
             nobody(&["detach", "0x4d2"]).exits(0).says("attached 2 before, 1 after");
-            // Whoever else has no right gets none.
+            // Another user without the privilege is refused.
             finish(shmadm_as(NOBODY - 1).args(["--ns", &pid, "list"])).exits(4);
         }),
     ]
 }
 
-/// Cleaning all of them.
+/// `prune --all-ns`.
 fn cleaning() -> Vec<Trial> {
     vec![
-        root_trial("namespaces::prune_asks_for_all_of_them_by_name", || {
-            // By a key that nobody else has: other trials and this machine have orphans of their own.
+        root_trial("namespaces::prune_requires_all_ns_to_be_explicit", || {
+            // With a unique key: other tests and the machine have orphans too.
             let key = unique_key();
             let text = format!("{key:#x}");
             let mut keepers: Vec<(Actor, u64)> = (0..3).map(|_| elsewhere()).collect();
@@ -241,7 +240,7 @@ fn cleaning() -> Vec<Trial> {
                 maker.number(&format!("create {key} 4096 0"));
                 maker.leave();
             }
-            // One of them has come into use.
+            // One of them is now in use.
             let id = keepers[2].0.number("find-id");
             keepers[2].0.say(&format!("attach {id}"));
             let line = ["prune", "--all-ns", "--older-than", "0s", "--key", &text];
@@ -263,7 +262,7 @@ fn cleaning() -> Vec<Trial> {
             let left = all_ns(&["list", "--all-ns", "--key", &text, "--json"]);
             assert_eq!((left.len(), &left[0]["ns"]), (1, &json!(numbers[2])));
         }),
-        root_trial("namespaces::prune_leaves_alone_what_another_process_would_have_to_enter", || {
+        root_trial("namespaces::prune_skips_those_that_only_a_child_could_enter", || {
             let keeper = container_of_nobody();
             let key = unique_key();
             let pid = keeper.pid().to_string();
@@ -282,7 +281,7 @@ fn cleaning() -> Vec<Trial> {
     ]
 }
 
-/// Starts an actor in an IPC namespace of its own, and gives that one's number; takes root.
+/// Starts an actor in its own IPC namespace and returns the namespace's number; requires root.
 pub(crate) fn elsewhere() -> (Actor, u64) {
     let mut actor = Actor::start();
     assert_eq!(actor.say("unshare"), "0");
@@ -290,7 +289,7 @@ pub(crate) fn elsewhere() -> (Actor, u64) {
     (actor, number)
 }
 
-/// Starts an actor of another user in a user namespace that he made, and an IPC namespace that belongs to it.
+/// Starts an actor of another user, in a user namespace that this user created and an IPC namespace owned by it.
 pub(crate) fn container_of_nobody() -> Actor {
     let mut command = Command::new("/proc/self/exe");
     command.uid(NOBODY).gid(NOBODY).current_dir("/");
@@ -299,19 +298,19 @@ pub(crate) fn container_of_nobody() -> Actor {
     actor
 }
 
-/// Gives the namespace's file of the one thread that an actor has beside its leader.
+/// Returns the namespace file of the only thread that an actor has in addition to its leader.
 pub(crate) fn other_thread(actor: &Actor) -> String {
     let threads = std::fs::read_dir(format!("/proc/{}/task", actor.pid())).unwrap();
     let other = threads.map(|entry| entry.unwrap().path()).find(|path| !path.ends_with(actor.pid().to_string()));
     other.unwrap().join("ns/ipc").to_string_lossy().into_owned()
 }
 
-/// Gives a key that nobody else has.
+/// Returns a key that no other test uses.
 pub(crate) fn unique_key() -> u32 {
     fastrand::u32(0x1000_0000..0x7fff_ffff)
 }
 
-/// Runs the program, and gives the segments that it reports.
+/// Runs the program and returns the segments that it reports.
 #[track_caller]
 pub(crate) fn all_ns(arguments: &[&str]) -> Vec<Value> {
     run(arguments).exits(0).json()["segments"].as_array().unwrap().clone()

@@ -10,10 +10,9 @@ use crate::oracle;
 use crate::support::{NOBODY, finish, root_trial, run, shmadm, shmadm_as, trial};
 use crate::vanish::{Call, Stopped};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        root_trial("namespaces::every_one_is_visited_once", || {
+        root_trial("namespaces::every_namespace_is_visited_once", || {
             let key = unique_key();
             oracle::create(key, 100, 0o600);
             let mut expected = vec![oracle::namespace()];
@@ -22,7 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 actor.number(&format!("create {key} 100 0"));
                 expected.push(*number);
             }
-            // Two in one namespace are one; and a thread alone can be in another.
+            // Two processes in one namespace count once; a single thread can be in another namespace.
             let (mut second, number) = elsewhere();
             assert_eq!(second.say(&format!("enter /proc/{}/ns/ipc", actors[0].0.pid())), "0");
             assert_ne!(second.say("namespace"), number.to_string());
@@ -42,7 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(table.trim_start().starts_with("NS  CONTAINER"), "{table}");
             assert_eq!(table.lines().count(), 14);
         }),
-        root_trial("namespaces::one_that_a_thread_alone_is_in_is_visited", || {
+        root_trial("namespaces::a_namespace_with_only_one_thread_is_visited", || {
             let mut actor = Actor::start();
             assert_eq!(actor.say("thread-unshare"), "0");
             let place = other_thread(&actor);
@@ -52,12 +51,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(rows.len(), 1, "{rows:?}");
             run(["--ns", &place, "rm", &key]).exits(0);
         }),
-        root_trial("namespaces::one_look_tells_who_is_attached_in_all_of_them", || {
+        root_trial("namespaces::one_scan_finds_the_attachments_in_all_of_them", || {
             let mut expected = Vec::new();
             let mut actors = Vec::new();
             for _ in 0..5 {
                 let (mut actor, number) = elsewhere();
-                // The same id, key, size and mostly the same second in each.
+                // The same id, key and size in each, and usually the same second.
                 let id = actor.number("create 1234 4096 0");
                 actor.say(&format!("attach {id}"));
                 expected.push((number, id, actor.pid()));
@@ -72,14 +71,14 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert_eq!((&attachments[0]["certain"], &segment["hidden"]), (&json!(true), &json!([])), "{segment}");
             }
         }),
-        root_trial("namespaces::what_lives_by_an_attachment_alone_is_reported", || {
+        root_trial("namespaces::a_namespace_that_exists_only_through_an_attachment_is_reported", || {
             let mut actor = Actor::start();
             let home = format!("/proc/{}/ns/ipc", std::process::id());
             assert_eq!(actor.say("unshare"), "0");
             let key = unique_key();
             let id = actor.number(&format!("create {key} 4096 0"));
             let address = actor.say(&format!("attach {id}"));
-            // Nobody is in that namespace any more.
+            // No process is in that namespace any more.
             assert_eq!(actor.say(&format!("enter {home}")), "0");
             let ran = run(["who", "--all", "--all-ns", "--json"]).exits(0).says("lives by the attachment alone");
             let segments = ran.json()["segments"].as_array().unwrap().clone();
@@ -90,25 +89,26 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((&stray["id"], &stray["nattch"], &stray["found"]), (&json!(id), &Value::Null, &json!(1)));
             assert_eq!(stray["attachments"][0]["address"], address.as_str());
         }),
-        root_trial("namespaces::without_rights_what_can_be_seen_is_shown_and_the_rest_is_a_warning", || {
+        root_trial("namespaces::without_privilege_inaccessible_ones_are_a_warning", || {
             let mut actor = container_of_nobody();
             let key = unique_key();
             actor.number(&format!("create {key} 4096 0"));
             let number: u64 = actor.say("namespace").parse().unwrap();
             let ran = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]));
             let ran = ran.exits(0).says("which IPC namespace they are in");
-            // The caller's own is never left out.
+            // The caller's own namespace is always included.
             let mine = oracle::create(key, 100, 0o600);
             let both = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]));
             let both = both.exits(0).json()["segments"].clone();
             let is_mine = |row: &&Value| row["ns"] == oracle::namespace() && row["id"] == mine;
             assert!(both.as_array().unwrap().iter().any(|row| is_mine(&row)), "{both}");
             let rows = ran.json()["segments"].as_array().unwrap().clone();
-            assert_eq!(rows.len(), 1, "through a process of its own: {ran:?}");
+            assert_eq!(rows.len(), 1, "listed by a child inside it: {ran:?}");
             assert_eq!((&rows[0]["ns"], &rows[0]["uid"]), (&json!(number), &json!(NOBODY)), "{rows:?}");
         }),
-        root_trial("namespaces::of_a_user_namespace_of_ours_a_thread_s_is_the_thread_s", || {
-            // The leader is in one namespace, and a thread of it alone in another; both take another process to list.
+        root_trial("namespaces::in_an_owned_user_namespace_a_threads_namespace_is_listed_through_the_thread", || {
+            // The leader is in one namespace and one of its threads in another; listing either requires a child
+            // process.
             let mut actor = container_of_nobody();
             let key = unique_key();
             actor.number(&format!("create {key} 4096 0"));
@@ -126,7 +126,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert!(run(["list", view]).exits(0).stdout.trim_start().starts_with("ID "), "{view}");
             }
         }),
-        root_trial("namespaces::what_is_attached_after_it_was_listed_is_no_stray", || {
+        root_trial("namespaces::an_attachment_made_after_the_listing_is_not_unexplained", || {
             let mut actor = Actor::start();
             let id = actor.number("create 0 4096 0");
             let looks = |call: &Call| call.number == libc::SYS_memfd_create;
@@ -136,7 +136,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let stray = |one: &Value| one["ns"].is_null() && one["attachments"][0]["pid"] == actor.pid();
             assert!(!ran.json()["segments"].as_array().unwrap().iter().any(stray), "{ran:?}");
         }),
-        trial("namespaces::an_unprivileged_user_still_sees_his_own", || {
+        trial("namespaces::an_unprivileged_user_sees_their_own", || {
             let key = unique_key();
             oracle::create(key, 100, 0o600);
             let rows = all_ns(&["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]);
@@ -144,7 +144,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(rows[0]["ns"], oracle::namespace());
             assert!(rows[0].as_object().unwrap().contains_key("container"));
         }),
-        root_trial("namespaces::without_proc_our_own_is_shown_and_the_lack_is_told", || {
+        root_trial("namespaces::without_proc_the_callers_own_is_shown_with_a_warning", || {
             oracle::create(7, 4096, 0o600);
             let mut command = shmadm();
             crate::sandbox::with_empty_proc(&mut command);

@@ -5,10 +5,9 @@ use libtest_mimic::Trial;
 use crate::oracle;
 use crate::support::{run, trial};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("naming::what_is_no_name_is_a_usage_error_and_touches_nothing", || {
+        trial("naming::an_invalid_segment_is_a_usage_error_and_changes_nothing", || {
             // Id 0 is what a name that was read as 0 would hit, and key 1 one that wrapped.
             let first = oracle::create(1, 4096, 0o600);
             assert_eq!(first, 0, "the first id of a namespace is 0");
@@ -24,7 +23,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
             run(["rm", "key:0"]).exits(2).says("IPC_PRIVATE");
         }),
-        trial("naming::a_key_taken_for_an_id_is_pointed_out", || {
+        trial("naming::a_key_given_as_an_id_is_pointed_out", || {
             let id = oracle::create(1234, 4096, 0o600);
             let ran = run(["stat", "1234"]).exits(3).prints_nothing();
             assert!(ran.stderr.contains("hint: a segment with key 1234 (0x4d2) exists: write key:1234"), "{ran:?}");

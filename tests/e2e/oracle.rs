@@ -1,4 +1,4 @@
-//! The kernel as the trials ask it themselves, with nothing of the program in between.
+//! Direct queries to the kernel, independent of the program's code.
 #![expect(unsafe_code, reason = "the oracle makes its own system calls")]
 #![expect(clippy::disallowed_methods, reason = "the oracle makes its own system calls")]
 
@@ -13,12 +13,12 @@ use nix::libc::{self, c_int, shmid_ds};
 use nix::unistd::{Group, User};
 use serde_json::{Value, json};
 
-/// A row of /proc/sysvipc/shm, as the words that stand there.
+/// A row of /proc/sysvipc/shm, as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row(pub(crate) Vec<String>);
 
 impl Row {
-    /// Gives a field by the name in the headings.
+    /// Returns a field by its column name.
     pub(crate) fn get(&self, name: &str) -> &str {
         const NAMES: [&str; 16] = [
             "key", "shmid", "perms", "size", "cpid", "lpid", "nattch", "uid", "gid", "cuid", "cgid", "atime", "dtime",
@@ -28,24 +28,23 @@ impl Row {
     }
 }
 
-/// Reads /proc/sysvipc/shm.
 pub(crate) fn rows() -> Vec<Row> {
     parse(&std::fs::read_to_string("/proc/sysvipc/shm").unwrap())
 }
 
-/// Reads what stands behind the last headings of /proc/sysvipc/shm in a text.
+/// Parses the text after the last header line of /proc/sysvipc/shm.
 pub(crate) fn parse(text: &str) -> Vec<Row> {
     let lines: Vec<&str> = text.lines().collect();
     let headings = lines.iter().rposition(|line| line.trim_start().starts_with("key ")).unwrap();
     lines[headings + 1..].iter().map(|line| Row(line.split_whitespace().map(ToOwned::to_owned).collect())).collect()
 }
 
-/// Finds a segment's row.
+/// Returns a segment's row.
 pub(crate) fn row(id: i32) -> Option<Row> {
     rows().into_iter().find(|row| row.get("shmid") == id.to_string())
 }
 
-/// Makes a segment with shmget; key 0 is IPC_PRIVATE.
+/// Creates a segment with shmget; key 0 is IPC_PRIVATE.
 pub(crate) fn create(key: u32, size: usize, flags: c_int) -> i32 {
     // SAFETY: shmget takes no pointer.
     let id = unsafe { libc::shmget(key.cast_signed(), size, flags | libc::IPC_CREAT | libc::IPC_EXCL) };
@@ -53,7 +52,7 @@ pub(crate) fn create(key: u32, size: usize, flags: c_int) -> i32 {
     id
 }
 
-/// Reads a record; `None` if the call fails.
+/// Returns a segment's record (IPC_STAT); `None` if the call fails.
 pub(crate) fn stat(id: i32) -> Option<shmid_ds> {
     // SAFETY: every field is an integer, for which zero is a value.
     let mut record: shmid_ds = unsafe { std::mem::zeroed() };
@@ -62,25 +61,25 @@ pub(crate) fn stat(id: i32) -> Option<shmid_ds> {
     (result >= 0).then_some(record)
 }
 
-/// Removes a segment; gives whether there was one.
+/// Removes a segment; returns whether it existed.
 pub(crate) fn remove(id: i32) -> bool {
     // SAFETY: IPC_RMID ignores the pointer.
     unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) == 0 }
 }
 
-/// Removes every segment that there is.
+/// Removes every segment in the namespace.
 pub(crate) fn remove_all() {
     for row in rows() {
         assert!(remove(row.get("shmid").parse().unwrap()));
     }
 }
 
-/// Widens permission bits to the field's type, which is not the same on every architecture.
+/// Widens permission bits to the field's type, which differs between architectures.
 fn widened<T: From<u16>>(bits: u16) -> T {
     T::from(bits)
 }
 
-/// Changes owner and mode of a segment.
+/// Changes the owner and mode of a segment.
 pub(crate) fn set(id: i32, uid: u32, gid: u32, mode: u16) {
     let mut record = stat(id).unwrap();
     record.shm_perm.uid = uid;
@@ -91,44 +90,43 @@ pub(crate) fn set(id: i32, uid: u32, gid: u32, mode: u16) {
     assert_eq!(result, 0, "IPC_SET: {}", std::io::Error::last_os_error());
 }
 
-/// Locks a segment in memory.
 pub(crate) fn lock(id: i32) {
     // SAFETY: SHM_LOCK ignores the pointer.
     let result = unsafe { libc::shmctl(id, libc::SHM_LOCK, ptr::null_mut()) };
     assert_eq!(result, 0, "SHM_LOCK: {}", std::io::Error::last_os_error());
 }
 
-/// A segment attached to the trial itself.
+/// A segment attached to the test process itself.
 #[derive(Debug)]
 pub(crate) struct Attached {
-    /// Where.
+    /// The address.
     address: *mut c_void,
-    /// How many bytes.
+    /// The size in bytes.
     size: usize,
 }
 
 impl Attached {
-    /// Attaches a segment.
     pub(crate) fn new(id: i32) -> Self {
-        // SAFETY: the kernel finds room of its own.
+        // SAFETY: the kernel chooses an unused address.
         let address = unsafe { libc::shmat(id, ptr::null(), 0) };
         assert_ne!(address as isize, -1, "shmat: {}", std::io::Error::last_os_error());
         let size = stat(id).unwrap().shm_segsz;
-        // Other trials fork at any time, and their children would have it attached too until they execute.
+        // Other tests fork at any time, and their children would inherit the attachment until they call execve.
         let excluded = [page_size(), 2 << 20, 1 << 30].into_iter().any(|page| {
             let length = size.next_multiple_of(page);
-            // SAFETY: the range is the whole mapping, whose contents stay as they are; a huge page is not divided, so
-            // that a length that ends within one is refused.
+            // SAFETY: the range is the whole mapping, whose contents do not change. A huge page cannot be split: a
+            // length that
+            // ends within one is refused.
             unsafe { libc::madvise(address, length, libc::MADV_DONTFORK) == 0 }
         });
         assert!(excluded, "madvise: {}", std::io::Error::last_os_error());
         Self { address, size }
     }
 
-    /// Copies the contents out.
+    /// Copies the contents.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0_u8; self.size];
-        // SAFETY: both ranges are `size` bytes long, and the trial lets nobody else write meanwhile.
+        // SAFETY: both ranges are `size` bytes long, and no other process writes during the copy.
         unsafe { ptr::copy_nonoverlapping(self.address.cast::<u8>(), bytes.as_mut_ptr(), self.size) };
         bytes
     }
@@ -136,7 +134,7 @@ impl Attached {
     /// Writes bytes at an offset.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.size);
-        // SAFETY: the range is within the mapping, as has just been checked.
+        // SAFETY: the range is within the mapping, as just checked.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), self.address.cast::<u8>().wrapping_add(offset), bytes.len())
         };
@@ -145,17 +143,17 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
-        // SAFETY: the address is the one that shmat gave.
+        // SAFETY: shmat returned the address.
         unsafe { libc::shmdt(self.address) };
     }
 }
 
-/// Reads a segment's contents.
+/// Returns a segment's contents.
 pub(crate) fn contents(id: i32) -> Vec<u8> {
     Attached::new(id).bytes()
 }
 
-/// Gives the record that the program should report for a row, but for IDLE, which moves, and STATE, which a row lacks.
+/// Returns the record expected for a row, without IDLE, which changes, and STATE, which a row lacks.
 pub(crate) fn record(row: &Row) -> Value {
     let number = |name: &str| row.get(name).parse::<u64>().unwrap();
     let id = |name: &str| row.get(name).parse::<u32>().unwrap();
@@ -179,25 +177,24 @@ pub(crate) fn record(row: &Row) -> Value {
     })
 }
 
-/// Gives the number of this trial's IPC namespace.
+/// Returns the number of this test's IPC namespace.
 pub(crate) fn namespace() -> u64 {
     std::fs::metadata("/proc/thread-self/ns/ipc").unwrap().ino()
 }
 
-/// Gives the time since the last attach, detach or change of a row, at this moment.
+/// Returns the time since the last attach, detach or change of a row.
 pub(crate) fn idle(row: &Row) -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
     let latest = ["atime", "dtime", "ctime"].map(|name| row.get(name).parse::<i64>().unwrap()).into_iter().max();
     now - latest.unwrap()
 }
 
-/// Gives the size of a page.
 pub(crate) fn page_size() -> usize {
     // SAFETY: sysconf takes no pointer.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap()
 }
 
-/// Makes a file's key as the C library does.
+/// Returns a file's key, computed as ftok(3) does.
 pub(crate) fn ftok(path: &Path, proj: u8) -> u32 {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     // SAFETY: the pointer is to a string that ends and lives through the call.

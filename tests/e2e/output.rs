@@ -1,4 +1,4 @@
-//! What every command's output has in common: forms, errors, closed and full outputs, terminals, hostile text.
+//! Output that all commands share: formats, errors, closed pipes, full disks, terminals and hostile text.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -20,15 +20,14 @@ use crate::oracle::{self, Attached};
 use crate::sandbox::{with_file_over, without};
 use crate::support::{Ran, Running, file, finish, root_trial, run, shmadm, trial, wait_for};
 
-/// What somebody might call a process to lead a reader astray: lines, quotes, escapes, bytes that are no text.
+/// A hostile process name: newlines, quotes, escape sequences, bytes that are not UTF-8.
 const HOSTILE: &[u8] = b"evil\n99 \"0x1\"\t'a\\b\x1b[2J\xe2\x80\xaexet\xff,\r\xc2\x9b;";
-/// The same as text, with what is no UTF-8 spelled out.
+/// The same as text, with invalid UTF-8 escaped.
 const HOSTILE_TEXT: &str = "evil\n99 \"0x1\"\t'a\\b\u{1b}[2J\u{202e}xet\\xff,\r\u{9b};";
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("output::forms_exclude_each_other_wherever_they_stand", || {
+        trial("output::format_and_json_conflict_in_any_position", || {
             for line in [
                 "--json list --format csv",
                 "--json --format csv list",
@@ -54,12 +53,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             ] {
                 run(line.split(' ')).exits(2).prints_nothing().says("error: ");
             }
-            assert_eq!(oracle::rows(), [], "nothing was done");
+            assert_eq!(oracle::rows(), [], "no segment was created");
             for line in ["--json list --format json", "--format json list", "list --format json --json", "ls --json"] {
                 assert_eq!(run(line.split(' ')).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{line}");
             }
         }),
-        trial("output::errors_have_a_machine_form", || {
+        trial("output::json_errors_have_a_kind_and_an_exit_code", || {
             let id = oracle::create(1234, 100, 0o600).to_string();
             let _attached = Attached::new(id.parse().unwrap());
             for (arguments, code, kind) in [
@@ -87,11 +86,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
             let error = &run(["create", "--json", "--key", "1234", "--exclusive"]).exits(6).json()["error"];
             assert_eq!((&error["errno"], &error["call"]), (&"EEXIST".into(), &"shmget".into()), "{error}");
-            // Behind the dashes it is a text, and no option.
+            // After `--` it is text, not an option.
             let other = oracle::create(0, 100, 0o600).to_string();
             run(["write", &other, "--", "--json"]).exits(0).prints_nothing();
         }),
-        trial("output::a_closed_pipe_ends_it_quietly_when_the_work_is_done", || {
+        trial("output::a_closed_pipe_ends_the_program_quietly_after_its_work", || {
             let closed = |arguments: &[&str]| {
                 let (reader, writer) = std::io::pipe().unwrap();
                 drop(reader);
@@ -114,7 +113,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert_eq!(closed(arguments).stderr, "", "{arguments:?}");
             }
             closed(&["rm", &id, "--json"]);
-            // To the end of these it would be hours, and nobody reads them.
+            // These would run for hours with no reader.
             let endless = oracle::create(0, 1 << 40, 0o600 | libc::SHM_NORESERVE).to_string();
             let numbers = ["--type", "u8", "--count", "1000000000000"];
             for form in [&["--json"][..], &["--hex"], &numbers, &[&numbers[..], &["--json"]].concat()] {
@@ -128,9 +127,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             let made = oracle::rows()[0].get("shmid").parse().unwrap();
             assert_eq!(oracle::contents(made)[0], b'x');
             closed(&["demo", "--rounds", "1", "--interval", "10ms"]);
-            assert_eq!(oracle::rows().len(), 1, "it has gone on to the end");
+            assert_eq!(oracle::rows().len(), 1, "it must finish its work");
         }),
-        trial("output::a_missing_output_is_a_failure_and_nothing_is_left_behind", || {
+        trial("output::a_closed_standard_output_is_an_error_and_leaves_nothing", || {
             let id = oracle::create(0, 8192, 0o600);
             let name = id.to_string();
             for arguments in [
@@ -143,10 +142,10 @@ pub(crate) fn trials() -> Vec<Trial> {
                 &["create", "--hold"],
             ] {
                 finish(without_output(&mut shmadm()).args(arguments)).exits(1).says("(EBADF, write)");
-                // A holder takes its time to detach, and what is removed goes with it.
-                wait_for("what was made to go", || oracle::rows().len() == 1);
+                // A holder detaches with a delay, and the removed segment is destroyed then.
+                wait_for("what was created to be removed", || oracle::rows().len() == 1);
             }
-            // Neither is a holder of which nobody knows, even where it cannot be asked to end.
+            // No holder remains that was not reported, even where it cannot be asked to exit.
             for sandboxed in [false, true] {
                 let mut command = shmadm();
                 let command = without_output(command.args(["attach", &name, "--background"]));
@@ -154,12 +153,12 @@ pub(crate) fn trials() -> Vec<Trial> {
                     without(command, libc::SYS_pidfd_open, None, Errno::ENOSYS);
                 }
                 finish(command).exits(1).says("was ended again");
-                wait_for("the holder's end", || oracle::stat(id).unwrap().shm_nattch == 0);
+                wait_for("the holder to exit", || oracle::stat(id).unwrap().shm_nattch == 0);
             }
-            // What prints nothing wants no output.
+            // A command that prints nothing needs no standard output.
             finish(without_output(shmadm().args(["rm", &name]))).exits(0);
         }),
-        trial("output::a_full_disk_is_a_failure", || {
+        trial("output::a_full_disk_is_an_error", || {
             let full = |arguments: &[&str]| {
                 let full = File::options().write(true).open("/dev/full").unwrap();
                 finish(shmadm().args(arguments).stdout(full)).exits(1).says("error: ").says("standard output")
@@ -186,10 +185,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             let rows = oracle::rows();
             for arguments in [&["create"][..], &["create", "--json", "--hold"], &["restore", &dump, "--hold"]] {
                 full(arguments).says(" was removed again, since nobody could be told of it");
-                wait_for("the end of the holder", || oracle::rows() == rows);
+                wait_for("the holder to exit", || oracle::rows() == rows);
             }
         }),
-        trial("output::quiet_leaves_out_status_alone", || {
+        trial("output::quiet_omits_only_status_lines", || {
             let id = run(["create"]).exits(0).says("created segment").stdout.trim().to_owned();
             run(["write", &id, "x"]).exits(0).says("wrote 1 byte");
             assert_eq!(run(["write", &id, "x", "--quiet"]).exits(0).stderr, "");
@@ -199,7 +198,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(run(["rm", &id, "-q"]).exits(0).stderr, "");
             run(["rm", &id, "-q"]).exits(3).says("error: ");
         }),
-        trial("output::colour_is_asked_for_or_for_terminals", || {
+        trial("output::colour_depends_on_the_option_and_the_terminal", || {
             oracle::create(0, 4096, 0o600);
             let colored = |ran: &Ran| ran.stdout.contains('\x1b');
             assert!(!colored(&run(["list"]).exits(0)));
@@ -209,7 +208,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(!colored(&on_terminal(shmadm().env("NO_COLOR", "1").arg("list"), 120).exits(0)));
             assert!(!colored(&on_terminal(shmadm().env("TERM", "dumb").arg("list"), 120).exits(0)));
             assert!(colored(&finish(shmadm().env("NO_COLOR", "1").args(["--color=always", "list"])).exits(0)));
-            // Machine forms have none, whatever is asked for; and with it the words are the same.
+            // Machine formats have no colour, whatever the option; colour does not change the words.
             assert!(!colored(&run(["list", "--json", "--color", "always"]).exits(0)));
             assert!(!colored(&run(["list", "--format", "csv", "--color", "always"]).exits(0)));
             let painted = run(["list", "--color", "always"]).exits(0).stdout;
@@ -220,7 +219,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         trial("output::a_hostile_command_line_forges_nothing", hostile_command),
         root_trial("output::a_hostile_user_name_forges_nothing", hostile_user),
-        trial("output::a_narrow_terminal_is_wide_enough", || {
+        trial("output::a_narrow_terminal_cuts_only_free_text", || {
             let _hostile = hostile_process();
             oracle::create(0x7777, (1 << 50) + 1, 0o600 | libc::SHM_NORESERVE);
             for columns in [60, 80, 100, 132] {
@@ -233,11 +232,11 @@ pub(crate) fn trials() -> Vec<Trial> {
                     assert!(ran.stdout.contains(key), "{ran:?}");
                 }
             }
-            // What was chosen stays, but free text is cut.
+            // Chosen columns stay; only free text is cut.
             let ran = on_terminal(shmadm().args(["list", "-o", "ID,KEY,STATE,CCOMMAND", "--color=never"]), 60).exits(0);
             assert!(ran.stdout.lines().all(|line| line.chars().count() <= 60), "{ran:?}");
             assert!(ran.stdout.contains("CCOMMAND") && ran.stdout.contains('…'), "{ran:?}");
-            // Nothing is cut where no terminal has an edge.
+            // Without a terminal nothing is cut.
             assert!(run(["list"]).exits(0).stdout.contains("--interval 1h"));
         }),
     ]
@@ -245,13 +244,13 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 /// Closes standard output of a command.
 #[expect(unsafe_code, reason = "only pre_exec can close it")]
-#[expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+#[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 fn without_output(command: &mut Command) -> &mut Command {
     // SAFETY: between fork and exec only close is called.
     unsafe { command.pre_exec(|| nix::unistd::close(1).map_err(Into::into)) }
 }
 
-/// Asserts that standard output is one error in the machine form, with all its keys.
+/// Asserts that standard output is one JSON error with all its keys.
 #[track_caller]
 fn assert_error(ran: &Ran, kind: &str) {
     let json = ran.json();
@@ -265,16 +264,16 @@ fn assert_error(ran: &Ran, kind: &str) {
     assert!(!message.is_empty() && !message.starts_with("error"), "{ran:?}");
 }
 
-/// Runs a command with its standard output on a terminal; what it printed has plain line ends.
+/// Runs a command with its standard output on a terminal; returns the output with plain line ends.
 pub(crate) fn on_terminal(command: &mut Command, columns: u16) -> Ran {
     on_terminal_of(command, columns, 40)
 }
 
-/// As [`on_terminal`], with as many rows as told; none is what a terminal has that knows its columns alone.
+/// Like [`on_terminal`], with a number of rows; 0 for a terminal that knows only its columns.
 pub(crate) fn on_terminal_of(command: &mut Command, columns: u16, rows: u16) -> Ran {
     let (mut master, slave) = open_terminal(columns, rows);
     let child = command.stdout(slave).stderr(Stdio::piped()).spawn().unwrap();
-    // The terminal ends when nobody has it open any more, and so the command must not either.
+    // The terminal closes when no process has it open, so the command must close it too.
     command.stdout(Stdio::null());
     let mut printed = Vec::new();
     let mut piece = [0; 4096];
@@ -294,22 +293,22 @@ pub(crate) fn on_terminal_of(command: &mut Command, columns: u16, rows: u16) -> 
     ran
 }
 
-/// Makes a terminal; gives the side at which a person sits, and that of a program.
+/// Creates a terminal; returns the user's side and the program's side.
 pub(crate) fn open_terminal(columns: u16, rows: u16) -> (File, File) {
-    // Opened so that no child of another trial inherits it, which would keep it open.
+    // Opened close-on-exec: a child of another test would otherwise inherit it and keep it open.
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(ptsname_r(&master).unwrap());
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the pointer is to a whole record, which the call reads.
-    #[expect(unsafe_code, reason = "no wrapper sets the size of a terminal that is open")]
+    #[expect(unsafe_code, reason = "no wrapper sets the size of an open terminal")]
     let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
     assert_eq!(result, 0, "TIOCSWINSZ: {}", std::io::Error::last_os_error());
     (File::from(OwnedFd::from(master)), slave.unwrap())
 }
 
-/// Starts a process with a hostile name that makes a segment with key 0x77 and stays.
+/// Starts a process with a hostile name that creates a segment with key 0x77 and keeps running.
 pub(crate) fn hostile_process() -> Running {
     let mut command = shmadm();
     command.arg0(OsStr::from_bytes(HOSTILE)).args(["demo", "writer", "--key", "0x77", "--interval", "1h"]);
@@ -319,7 +318,7 @@ pub(crate) fn hostile_process() -> Running {
     child
 }
 
-/// Asserts that a text has one line for each segment, the headings apart, and nothing that a terminal obeys.
+/// Asserts that a table has one line per segment, and no control sequences.
 #[track_caller]
 fn assert_harmless(text: &str) {
     assert_eq!(text.lines().count(), 1 + oracle::rows().len(), "{text:?}");
@@ -327,7 +326,7 @@ fn assert_harmless(text: &str) {
     assert!(!text.contains(harmful), "{text:?}");
 }
 
-/// Lists a process whose command line is hostile.
+/// A process with a hostile command line.
 fn hostile_command() {
     oracle::create(0, 4096, 0o600);
     let _hostile = hostile_process();
@@ -351,7 +350,7 @@ fn hostile_command() {
     let quoted = format!("\"{}\",0x00000077\r\n", command.replace('"', "\"\""));
     assert!(csv.ends_with(&quoted), "RFC 4180: {csv:?}");
 
-    // On a terminal they are read by people, and must not do anything to it.
+    // On a terminal people read them: control sequences must have no effect.
     for format in ["csv", "tsv"] {
         let arguments = ["list", "-o", "CCOMMAND,KEY", "--format", format];
         let shown = on_terminal(shmadm().args(arguments), 200).exits(0).stdout;
@@ -359,12 +358,12 @@ fn hostile_command() {
         assert!(shown.contains("\\x1b[2J\\u{202e}xet") && shown.trim_end().ends_with("0x00000077"), "{shown:?}");
     }
 
-    // Refusals name processes too.
+    // Refusals also name processes.
     let ran = run(["rm", "0x77"]).exits(5);
     assert!(!ran.stderr.contains(['\x1b', '\r', '\t', '\u{202e}', '\u{9b}']), "{ran:?}");
 }
 
-/// Lists a segment whose owner has a hostile name; a line of /etc/passwd can have no newline and no colon.
+/// A segment whose owner has a hostile name; a name in /etc/passwd can contain neither newlines nor colons.
 fn hostile_user() {
     const UID: u32 = 54_321;
     const NAME: &[u8] = b"e\tv\"il,\\\x1b[2J\xe2\x80\xae'\xff";

@@ -17,7 +17,6 @@ use crate::oracle;
 use crate::support::{NOBODY, Ran, finish, mount_tmpfs, root_trial, run, shmadm, shmadm_as, trial};
 use crate::vanish::Stopped;
 
-/// Returns the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = of_another_user();
     trials.extend(of_the_caller());

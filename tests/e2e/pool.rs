@@ -1,4 +1,4 @@
-//! Pools of huge pages. They belong to the whole machine, so that one trial at a time has them.
+//! Pools of huge pages. They belong to the whole machine, so only one test at a time uses one.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -10,25 +10,24 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::oracle;
 use crate::support::{is_root, trial, wait_for};
 
-/// Where the kernel shows them.
+/// Where the kernel exposes the pools.
 const POOLS: &str = "/sys/kernel/mm/hugepages";
-/// Bytes of a huge page of the usual size.
+/// The size of the common huge page, in bytes.
 pub(crate) const HUGE: usize = 2 << 20;
-/// Bytes of a huge page of the next size.
+/// The size of the next larger huge page, in bytes.
 pub(crate) const LARGER: usize = 1 << 30;
 
-/// A pool that nobody else has; it is given back as it was.
+/// A pool that only one test uses; its numbers are restored on drop.
 pub(crate) struct Pool {
-    /// Held by one trial, whichever process runs it.
+    /// Locked by one test, across processes.
     _turn: Flock<File>,
-    /// The pool's directory.
     directory: PathBuf,
-    /// The two numbers as they were.
+    /// `nr_hugepages` and `nr_overcommit_hugepages` before the test.
     before: [(&'static str, u64); 2],
 }
 
 impl Pool {
-    /// Waits for its turn.
+    /// Waits until no other test uses the pool.
     fn take(size: usize) -> Option<Self> {
         let turn = Flock::lock(File::open(POOLS).ok()?, FlockArg::LockExclusive).ok()?;
         let directory = PathBuf::from(format!("{POOLS}/hugepages-{}kB", size >> 10));
@@ -37,35 +36,35 @@ impl Pool {
         Some(Self { _turn: turn, directory, before })
     }
 
-    /// Reads one of the kernel's numbers.
+    /// Reads one of the pool's numbers.
     pub(crate) fn number(&self, name: &str) -> u64 {
         std::fs::read_to_string(self.directory.join(name)).unwrap().trim().parse().unwrap()
     }
 
-    /// Gives the pages that somebody has touched.
+    /// Returns the number of pages in use.
     pub(crate) fn touched(&self) -> u64 {
         self.number("nr_hugepages") - self.number("free_hugepages")
     }
 
-    /// Sets a number; the kernel makes of it what it can.
+    /// Sets a number; the kernel may allocate fewer pages.
     fn set(&self, name: &str, value: u64) -> bool {
         std::fs::write(self.directory.join(name), value.to_string()).is_ok()
     }
 
-    /// Tries to have so many pages in it that are free and promised to nobody.
+    /// Tries to have N pages in the pool that are free and not reserved.
     fn try_to_have(&self, pages: u64) -> bool {
         let free = || self.number("free_hugepages") - self.number("resv_hugepages");
         let taken = self.number("nr_hugepages") - free();
         self.set("nr_hugepages", taken + pages) && free() == pages
     }
 
-    /// Has so many pages in it that are free and promised to nobody.
+    /// Requires N pages in the pool that are free and not reserved.
     #[track_caller]
     pub(crate) fn has(&self, pages: u64) {
         wait_for("huge pages", || self.try_to_have(pages));
     }
 
-    /// Lets so many pages more be made when they are needed.
+    /// Allows N surplus pages.
     pub(crate) fn may_have_more(&self, pages: u64) {
         assert!(self.set("nr_overcommit_hugepages", self.number("surplus_hugepages") + pages));
     }
@@ -79,7 +78,7 @@ impl Drop for Pool {
     }
 }
 
-/// Tells whether a pool can be had at all.
+/// Returns whether a pool is available at all.
 fn can_be_had(size: usize) -> bool {
     static KNOWN: Mutex<Vec<(usize, bool)>> = Mutex::new(Vec::new());
     let mut known = KNOWN.lock().unwrap();
@@ -91,13 +90,13 @@ fn can_be_had(size: usize) -> bool {
     can
 }
 
-/// Makes a trial that has a pool with so many free pages, and is ignored where none can be had.
+/// Makes a test with a pool of N free pages, which is ignored where there is none.
 pub(crate) fn pool_trial(name: &str, size: usize, pages: u64, run: impl FnOnce(&Pool) + Send + 'static) -> Trial {
     let with_pool = move || {
         let pool = Pool::take(size).unwrap();
         pool.has(pages);
         run(&pool);
-        // Before the next trial counts what is free.
+        // Before the next test counts the free pages.
         oracle::remove_all();
     };
     trial(name, with_pool).with_kind("needs huge pages").with_ignored_flag(!can_be_had(size))

@@ -1,5 +1,5 @@
-//! How far long work has come, on a terminal that is left clean. What shows depends on time, and never on how fast a
-//! machine is: the trials hold the work up until its second is over.
+//! Progress bars on a terminal, and that they are erased. A bar appears after a fixed time; to be independent of the
+//! machine's speed, the tests stop the program until that time is over.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,17 +15,16 @@ use crate::support::{PATIENCE, noise, run, shmadm, trial, wait_for};
 use crate::terminal::Terminal;
 use crate::vanish::{Call, Stopped};
 
-/// Columns of the terminal.
+/// The width of the terminal.
 const COLUMNS: u16 = 70;
-/// The time after which a bar shows, and a bit.
+/// Slightly more than the delay after which a bar appears.
 const LONG: Duration = Duration::from_millis(1200);
-/// Bytes of a segment that is worked on in two pieces, in one thread.
+/// A size that is processed in two pieces by one thread.
 const TWO_PIECES: usize = 512 << 10;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("progress::writing_shows_a_bar_that_is_gone_before_anything_is_said", || {
+        trial("progress::a_bar_is_erased_before_any_other_output", || {
             let id = oracle::create(0, 1 << 30, 0o600);
             let (mut terminal, mut input) = writing(&[&id.to_string()]);
             while !terminal.shows("B/s") {
@@ -41,7 +40,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 "{lines:?}"
             );
         }),
-        trial("progress::ctrl_c_leaves_the_terminal_clean_and_nothing_attached", || {
+        trial("progress::ctrl_c_erases_the_bar_and_detaches", || {
             let id = oracle::create(0, 1 << 30, 0o600);
             let (mut terminal, mut input) = writing(&[&id.to_string()]);
             while !terminal.shows("B/s") {
@@ -53,7 +52,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(screen(&shown).iter().all(|line| line == "^C"), "{shown:?}");
             assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
         }),
-        trial("progress::neither_who_wants_quiet_nor_a_file_gets_a_bar", || {
+        trial("progress::no_bar_with_quiet_or_without_a_terminal", || {
             let id = oracle::create(0, 1 << 30, 0o600).to_string();
             let (terminal, mut input) = writing(&[&id, "--quiet"]);
             let held_up = |input: &mut dyn Write| {
@@ -75,7 +74,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let told = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
             assert!(told.starts_with("wrote ") && told.lines().count() == 1, "{told:?}");
         }),
-        trial("progress::reading_shows_one_on_standard_error_alone", || {
+        trial("progress::reading_shows_a_bar_only_on_standard_error", || {
             let id = oracle::create(0, 64 << 20, 0o600);
             Attached::new(id).write(0, &[7; 64 << 20]);
             let mut command = shmadm();
@@ -96,7 +95,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(shown.contains("reading ") && shown.contains("/64.00 MiB"), "{shown:?}");
             assert_eq!((code, screen(&shown)), (Some(0), Vec::new()));
         }),
-        trial("progress::dump_and_restore_show_what_they_are_at", || {
+        trial("progress::dump_and_restore_show_their_phase", || {
             let id = oracle::create(1234, TWO_PIECES, 0o600);
             Attached::new(id).write(0, &noise(TWO_PIECES, 1));
             let directory = tempfile::tempdir().unwrap();
@@ -127,7 +126,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Starts to write what comes on a pipe, with standard error on a terminal.
+/// Starts a write of a pipe's contents, with standard error on a terminal.
 fn writing(arguments: &[&str]) -> (Terminal, std::process::ChildStdin) {
     let mut command = shmadm();
     command.arg("write").args(arguments).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -136,8 +135,8 @@ fn writing(arguments: &[&str]) -> (Terminal, std::process::ChildStdin) {
     (terminal, input)
 }
 
-/// Runs the program with standard error on a terminal, holds it up before it reads a piece for the nth time, and gives
-/// what was shown, and the lines that are left.
+/// Runs the program with standard error on a terminal and stops it before the nth read of a piece; returns all that
+/// was shown, and the lines that remain.
 fn held_up(nth: usize, arguments: &[&str]) -> (String, Vec<String>) {
     let (master, slave) = open_terminal(COLUMNS, 40);
     let begin = Instant::now();
@@ -146,7 +145,7 @@ fn held_up(nth: usize, arguments: &[&str]) -> (String, Vec<String>) {
     let piece = |call: &Call| call.number == libc::SYS_pread64 && call.arguments[2] == (TWO_PIECES / 2) as u64;
     let piped = |call: &Call| call.number == libc::SYS_read && call.arguments[2] == 64 << 10;
     let stopped = Stopped::command_before(nth, |call| piece(call) || piped(call), command);
-    // Work that began at the latest now has been at it for long enough then.
+    // The work began before this point, so it has then lasted long enough.
     wait_for("the second to be over", || begin.elapsed() > LONG);
     let ran = stopped.go_on().exits(0);
     assert_eq!(ran.stderr, "");
@@ -155,7 +154,7 @@ fn held_up(nth: usize, arguments: &[&str]) -> (String, Vec<String>) {
     (shown, lines)
 }
 
-/// Reads a terminal whose other side nobody has any more.
+/// Reads the rest from a terminal whose other side is closed.
 fn all_of(mut master: File) -> String {
     let mut shown = Vec::new();
     let mut bytes = [0; 4096];
@@ -165,7 +164,7 @@ fn all_of(mut master: File) -> String {
     String::from_utf8(shown).unwrap()
 }
 
-/// Gives the lines that are left on the screen, as far as a bar takes a terminal: its lines are not wrapped.
+/// Returns the lines that remain on the screen of a simple terminal; a bar's lines do not wrap.
 fn screen(shown: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut row = 0;

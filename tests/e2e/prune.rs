@@ -1,4 +1,4 @@
-//! `prune`: what nobody needs goes, and nothing else.
+//! `prune`: orphans are removed, and nothing else.
 
 use libtest_mimic::Trial;
 use nix::libc;
@@ -9,7 +9,6 @@ use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, finish, root_trial, run, shmadm, shmadm_as, trial};
 use crate::terminal::{Terminal, WIDE};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = choosing();
     trials.extend(asking());
@@ -17,10 +16,10 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// Which segments go.
+/// Which segments are removed.
 fn choosing() -> Vec<Trial> {
     vec![
-        trial("prune::without_options_the_callers_orphans_of_ten_minutes_go", || {
+        trial("prune::by_default_removes_the_callers_orphans_older_than_ten_minutes", || {
             let young = orphan(1);
             assert_eq!(pruned(&["prune", "--yes"]), json!([]), "it is younger than ten minutes");
             run(["prune"]).exits(0).says("nothing to prune").prints_nothing();
@@ -30,13 +29,13 @@ fn choosing() -> Vec<Trial> {
             assert!(!ran.stderr.contains(cpid) && ran.stderr.contains("removed segment"), "{ran:?}");
             assert!(!exists(young));
         }),
-        trial("prune::what_is_attached_or_has_somebody_who_may_come_back_is_kept", || {
+        trial("prune::keeps_segments_that_are_attached_or_have_a_running_user", || {
             let gone = orphan(1);
             let mut actor = Actor::start();
             let idle = actor.number("create 2 4096 0");
             let attached = actor.number("create 3 4096 0");
             actor.say(&format!("attach {attached}"));
-            // Its creator is gone, and whoever used it last is not.
+            // Its creator has exited, its last user has not.
             let used = orphan(4);
             actor.say(&format!("attach {used}"));
             actor.say("detach");
@@ -66,7 +65,7 @@ fn choosing() -> Vec<Trial> {
             drop(actor);
             assert_eq!(pruned(&["prune", "--yes", "--older-than", "0s"]), json!([id]));
         }),
-        trial("prune::filters_must_all_hold", || {
+        trial("prune::filters_combine_with_and", || {
             let small = orphan(1);
             let large = sized_orphan(2, 65_536);
             assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--key", "7"]), json!([]));
@@ -78,7 +77,7 @@ fn choosing() -> Vec<Trial> {
                 json!([small])
             );
         }),
-        trial("prune::what_makes_no_sense_is_a_usage_error_and_removes_nothing", || {
+        trial("prune::invalid_arguments_are_a_usage_error_and_remove_nothing", || {
             let id = orphan(1);
             for arguments in [
                 &["--any-owner", "--mine"][..],
@@ -93,7 +92,7 @@ fn choosing() -> Vec<Trial> {
             }
             assert!(exists(id));
         }),
-        trial("prune::a_state_that_it_never_takes_finds_nothing_and_says_why", || {
+        trial("prune::a_state_that_it_never_removes_matches_nothing_and_says_why", || {
             let attached = oracle::create(7, 4096, 0o600);
             let _attachment = Attached::new(attached);
             let idle = oracle::create(8, 4096, 0o600);
@@ -113,14 +112,14 @@ fn choosing() -> Vec<Trial> {
                 json!([idle])
             );
         }),
-        root_trial("prune::others_segments_are_kept_unless_they_are_asked_for", || {
+        root_trial("prune::keeps_segments_of_other_users_by_default", || {
             let mine = orphan(1);
             let theirs = theirs(2);
             let given = orphan(3);
             oracle::set(given, NOBODY, NOBODY, 0o600);
-            // What is not ours to remove is left alone, and asked for it is a failure of rights.
+            // Segments of other users are skipped by default; when requested, they fail with EPERM.
             let theirs_alone = finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--json"])).exits(0);
-            assert_eq!(ids(&theirs_alone.json()["removed"]), json!([theirs, given]), "owned, though made by root");
+            assert_eq!(ids(&theirs_alone.json()["removed"]), json!([theirs, given]), "owned, although created by root");
             let theirs = self::theirs(2);
             let ran = finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--any-owner", "--json"]));
             let report = ran.exits(4).json();
@@ -130,7 +129,7 @@ fn choosing() -> Vec<Trial> {
                 (&json!(mine.to_string()), &json!(4))
             );
             assert!(exists(mine));
-            // A dry run promises nothing that would be denied.
+            // A dry run does not list what would be denied.
             let ran = finish(shmadm_as(NOBODY).args(["prune", "-n", "--older-than", "0s", "--any-owner", "--json"]));
             let report = ran.exits(4).json();
             assert_eq!((ids(&report["removed"]), &report["failed"][0]["code"]), (json!([]), &json!(4)), "{report}");
@@ -140,14 +139,14 @@ fn choosing() -> Vec<Trial> {
             assert_eq!(pruned(&["prune", "-y", "--older-than", "0s"]), json!([mine]));
             assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--any-owner"]), json!([theirs]));
         }),
-        root_trial("prune::mode_0_is_no_hindrance_to_whoever_owns_it", || {
+        root_trial("prune::an_owner_can_remove_a_segment_with_mode_0", || {
             let output = shmadm_as(NOBODY).args(["create", "--mode", "0", "-q"]).output().unwrap();
             let id: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
             let ran = finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--json"])).exits(0);
             assert_eq!(ids(&ran.json()["removed"]), json!([id]));
         }),
-        trial("prune::it_never_attaches", || {
-            // Whoever attaches under shm_rmid_forced destroys; and the record of the last user would be lost.
+        trial("prune::never_attaches", || {
+            // Attaching can destroy a segment (shm_rmid_forced), and overwrites the last user.
             let id = orphan(1);
             let mut actor = Actor::start();
             actor.say(&format!("attach {id}"));
@@ -163,10 +162,10 @@ fn choosing() -> Vec<Trial> {
     ]
 }
 
-/// Who is asked, and what follows from the answer.
+/// The confirmation.
 fn asking() -> Vec<Trial> {
     vec![
-        trial("prune::without_a_terminal_it_wants_yes", || {
+        trial("prune::without_a_terminal_requires_yes", || {
             let id = orphan(1);
             let ran = run(["prune", "--older-than", "0s"]).exits(5).prints_nothing().says("--yes");
             assert!(ran.stderr.starts_with("error: refused to remove 1 segment"), "{ran:?}");
@@ -174,11 +173,11 @@ fn asking() -> Vec<Trial> {
             let error = &run(["prune", "--older-than", "0s", "--json"]).exits(5).json()["error"];
             assert_eq!(error["kind"], "refused");
             assert!(exists(id));
-            // Looking takes no confirmation, and neither does finding nothing.
+            // Listing needs no confirmation, nor does an empty result.
             run(["prune", "--older-than", "0s", "--dry-run"]).exits(0);
             run(["prune"]).exits(0);
         }),
-        trial("prune::on_a_terminal_it_shows_what_would_go_and_asks", || {
+        trial("prune::on_a_terminal_lists_the_segments_and_asks", || {
             let id = orphan(1);
             for answer in ["\n", "n\n", "no\n", "yesterday\n", "\u{4}"] {
                 let mut terminal = Terminal::run(&["prune", "--older-than", "0s"], WIDE);
@@ -189,7 +188,7 @@ fn asking() -> Vec<Trial> {
                 assert!(shown.contains(&format!("segment {id} (key 0x00000001, 4 KiB): its creator")), "{shown}");
                 assert!(exists(id));
             }
-            // Somebody must be there to read the question, and to answer it.
+            // Both the question and the answer need a terminal.
             for deaf in [0, 2] {
                 let (code, shown) = Terminal::run_without(&["prune", "--older-than", "0s"], WIDE, deaf).end();
                 assert_eq!(code, Some(5), "{deaf}: {shown}");
@@ -206,7 +205,7 @@ fn asking() -> Vec<Trial> {
                 assert!(!exists(id));
             }
         }),
-        trial("prune::what_changes_while_it_asks_is_skipped", || {
+        trial("prune::a_segment_that_changes_during_the_question_is_skipped", || {
             let ids = [orphan(1), orphan(2), orphan(3), orphan(4), orphan(5), orphan(6)];
             let [used, attached, removed, changed, replaced, left] = ids;
             let mut terminal = Terminal::run(&["prune", "--older-than", "0s", "--json"], WIDE);
@@ -218,7 +217,7 @@ fn asking() -> Vec<Trial> {
             oracle::remove(removed);
             oracle::remove(replaced);
             oracle::set(changed, nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw(), 0o640);
-            // In the second of its creation its change time stays as it was, and the mode alone differs.
+            // Within the second of its creation, its change time stays the same and only the mode differs.
             terminal.type_in("y\n");
             let (code, shown) = terminal.end();
             assert_eq!(code, Some(0), "{shown}");
@@ -238,11 +237,11 @@ fn asking() -> Vec<Trial> {
                 assert!(reasons.contains(reason), "{reason}: {reasons}");
             }
         }),
-        root_trial("prune::whose_owner_changes_while_it_asks_is_skipped", || {
+        root_trial("prune::a_segment_whose_owner_changes_during_the_question_is_skipped", || {
             let id = orphan(1);
             let mut terminal = Terminal::run(&["prune", "--older-than", "0s", "--owner", "root"], WIDE);
             terminal.wait_for("[y/N]");
-            // Mostly in the second of its creation, so that its change time stays as it was.
+            // Usually within the second of its creation, so that its change time stays the same.
             let group = oracle::stat(id).unwrap().shm_perm.gid;
             oracle::set(id, NOBODY, group, 0o600);
             terminal.type_in("y\n");
@@ -250,7 +249,7 @@ fn asking() -> Vec<Trial> {
             assert_eq!(code, Some(0), "{shown}");
             assert!(shown.contains("it changed since") && exists(id), "{shown}");
         }),
-        trial("prune::a_signal_at_the_question_removes_nothing", || {
+        trial("prune::a_signal_during_the_question_removes_nothing", || {
             let id = orphan(1);
             let mut terminal = Terminal::run(&["prune", "--older-than", "0s"], WIDE);
             terminal.wait_for("[y/N]");
@@ -262,10 +261,10 @@ fn asking() -> Vec<Trial> {
     ]
 }
 
-/// What is told of it.
+/// Output.
 fn reporting() -> Vec<Trial> {
     vec![
-        trial("prune::a_dry_run_shows_what_would_go_and_why_and_changes_nothing", || {
+        trial("prune::a_dry_run_lists_segments_with_reasons_and_changes_nothing", || {
             let id = orphan(1);
             let before = oracle::rows();
             let table = run(["prune", "--older-than", "0s", "--dry-run"]).exits(0);
@@ -283,12 +282,12 @@ fn reporting() -> Vec<Trial> {
             assert_eq!(csv.lines().count(), 2);
             assert_eq!(oracle::rows(), before);
         }),
-        trial("prune::what_was_freed_is_told_as_size_memory_and_swap", || {
+        trial("prune::reports_the_freed_size_memory_and_swap", || {
             let touched = sized_orphan(1, 40_960);
             let attached = oracle::Attached::new(touched);
             attached.write(0, &[1; 5000]);
             drop(attached);
-            // We used it last, and live: so it is idle.
+            // The test process is its last user and is running: the segment is idle.
             let untouched = sized_orphan(2, 1 << 30);
             let report = run(["prune", "-y", "--older-than", "0s", "--unattached", "--json"]).exits(0).json();
             assert_eq!(ids_of(&report["removed"]), [touched, untouched], "{report}");
@@ -299,7 +298,7 @@ fn reporting() -> Vec<Trial> {
                 "freed": {"segments": 0, "size": 0, "rss": 0, "swap": 0}});
             assert_eq!(run(["prune", "-y", "--json"]).exits(0).json(), empty);
         }),
-        trial("prune::sixty_columns_are_enough", || {
+        trial("prune::the_table_fits_in_sixty_columns", || {
             orphan(1);
             let (code, shown) = Terminal::run(&["prune", "--older-than", "0s", "-n", "--color", "never"], 60).end();
             assert_eq!(code, Some(0));
@@ -308,7 +307,7 @@ fn reporting() -> Vec<Trial> {
                 "{shown}"
             );
         }),
-        trial("prune::a_closed_pipe_ends_it_quietly_with_the_work_done", || {
+        trial("prune::a_closed_pipe_does_not_stop_the_removal", || {
             let id = orphan(1);
             let (reader, writer) = std::io::pipe().unwrap();
             drop(reader);
@@ -319,12 +318,12 @@ fn reporting() -> Vec<Trial> {
     ]
 }
 
-/// Makes a segment whose creator is gone.
+/// Creates a segment whose creator has exited.
 fn orphan(key: u32) -> i32 {
     sized_orphan(key, 4096)
 }
 
-/// Makes one of a size.
+/// The same, with a size.
 fn sized_orphan(key: u32, size: usize) -> i32 {
     let mut actor = Actor::start();
     let id = actor.number(&format!("create {key} {size} {}", libc::SHM_NORESERVE));
@@ -332,30 +331,29 @@ fn sized_orphan(key: u32, size: usize) -> i32 {
     id
 }
 
-/// Makes one as another user.
+/// The same, as another user.
 fn theirs(key: u32) -> i32 {
     let key = format!("{key:#x}");
     let output = shmadm_as(NOBODY).args(["create", "--key", &key, "-q"]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// Tells whether the kernel knows a segment.
 fn exists(id: i32) -> bool {
     oracle::row(id).is_some()
 }
 
-/// Prunes, and gives the ids of what was removed.
+/// Runs `prune` and returns the ids of the removed segments.
 #[track_caller]
 fn pruned(arguments: &[&str]) -> Value {
     ids(&run([arguments, &["--json"]].concat()).exits(0).json()["removed"])
 }
 
-/// Gives the ids of a list of records.
+/// Returns the ids of a list of records.
 fn ids(list: &Value) -> Value {
     list.as_array().unwrap().iter().map(|one| one["id"].clone()).collect()
 }
 
-/// Gives the ids of a list of records as numbers.
+/// Returns the ids of a list of records as numbers.
 fn ids_of(list: &Value) -> Vec<i32> {
     list.as_array().unwrap().iter().map(|one| i32::try_from(one["id"].as_i64().unwrap()).unwrap()).collect()
 }

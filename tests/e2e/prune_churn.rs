@@ -1,7 +1,7 @@
-//! `prune` in a loop while others create, attach, detach and remove: the workers keep a record of their own of what
-//! must still be there, and `prune` is held against that.
+//! `prune` in a loop while other processes create, attach, detach and remove. The workers record what must still
+//! exist, and `prune` is checked against these records.
 //!
-//! `SHMADM_CHURN_SECONDS=60` makes it go on for a minute; without, it ends after some rounds.
+//! `SHMADM_CHURN_SECONDS=60` extends the run to one minute; by default it ends after a few rounds.
 #![expect(unsafe_code, reason = "the workers make their own system calls")]
 #![expect(clippy::disallowed_methods, reason = "the workers make their own system calls")]
 
@@ -19,27 +19,25 @@ use serde_json::Value;
 use crate::oracle;
 use crate::support::{Running, run, trial};
 
-/// The word by which the test program knows that it is a worker, which lives until it is told to end.
+/// The argument that starts the test program as a worker, which runs until its input ends.
 const WORKER: &str = "--churn-worker";
-/// The word by which it knows that it is to leave segments behind.
+/// The argument that starts it as an orphaner, which creates orphans and exits.
 const ORPHANER: &str = "--churn-orphaner";
-/// Keys that workers give, and whose segments they remove themselves.
+/// Keys of segments that the workers remove themselves.
 const OWN_KEYS: std::ops::Range<i32> = 1..64;
-/// Keys of those who leave their segments behind, which `prune` alone removes.
+/// Keys of segments that orphaners leave, which only `prune` removes.
 const ORPHANS_KEYS: std::ops::Range<i32> = 1000..1400;
-/// How many workers there are.
 const WORKERS: usize = 4;
-/// After how many runs of `prune` a worker ends and another begins.
+/// The number of `prune` runs after which a worker is replaced.
 const TURN: usize = 5;
-/// How often `prune` runs, unless it goes by time.
+/// The number of `prune` runs, unless a duration is set.
 const ROUNDS: usize = 60;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![trial("prune::under_churn_nothing_goes_that_lives", churn)]
 }
 
-/// Is a worker or an orphaner, if the program was started as one.
+/// Runs as a worker or an orphaner, if the program was started as one.
 pub(crate) fn work_if_told() -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -50,7 +48,7 @@ pub(crate) fn work_if_told() -> bool {
     true
 }
 
-/// Runs workers and `prune` beside each other.
+/// Runs workers and `prune` at the same time.
 fn churn() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("runs");
@@ -72,7 +70,7 @@ fn churn() {
         drop(worker.0.stdin.take());
         let mut counts = String::new();
         worker.0.stdout.take().unwrap().read_to_string(&mut counts).unwrap();
-        assert!(worker.0.wait().unwrap().success(), "a worker missed a segment that must not go: see above");
+        assert!(worker.0.wait().unwrap().success(), "a worker missed a segment that prune must keep: see above");
         for (sum, count) in seen.iter_mut().zip(counts.split_whitespace()) {
             *sum += count.parse::<u64>().unwrap();
         }
@@ -81,7 +79,7 @@ fn churn() {
         rounds += 1;
         start(&[ORPHANER, &rounds.to_string()]).0.wait().unwrap();
         if rounds.is_multiple_of(TURN) {
-            // What it made and used is nobody's from here on.
+            // From here on, what it created and used is an orphan.
             let place = rounds / TURN % WORKERS;
             end(workers.remove(place));
             workers.insert(place, worker(rounds, place));
@@ -92,7 +90,7 @@ fn churn() {
         let report = run(["prune", "--yes", "--older-than", "0s", "--json"]).exits(0).json();
         runs.write_all_at(&number, 8).unwrap();
         for record in report["removed"].as_array().unwrap() {
-            // As it was seen: made by nobody who lives, and used last by nobody who does.
+            // As observed: the creator and the last user have exited.
             let lives = |field: &Value| field.as_u64().is_some_and(|pid| pids.contains(&pid));
             assert!(!lives(&record["cpid"]) && !lives(&record["lpid"]), "{record}");
             assert_eq!(record["nattch"], 0, "{record}");
@@ -107,51 +105,50 @@ fn churn() {
         "{rounds} runs of prune: {destroyed} destroyed, {marked} marked, {skipped} skipped; workers made {created}, used \
          {adopted} that were left behind, met {met_marked} marked, and looked {checks} times for what must be there"
     ));
-    assert!(destroyed > 0 && created > 0 && adopted > 0 && checks > 0, "something must have happened");
-    // With everybody gone, everything that is left is nobody's.
+    assert!(destroyed > 0 && created > 0 && adopted > 0 && checks > 0, "every kind of event must have occurred");
+    // When all processes have exited, everything left is an orphan.
     run(["prune", "--yes", "--older-than", "0s"]).exits(0);
     assert_eq!(oracle::rows(), []);
 }
 
-/// Tells what happened.
-#[expect(clippy::print_stdout, reason = "what a run came to is of interest when it is made to go on")]
+/// Prints the counts.
+#[expect(clippy::print_stdout, reason = "the counts matter in long runs")]
 fn say(line: &str) {
     println!("{line}");
 }
 
-/// Makes some segments, uses one of them, and ends.
+/// Creates some segments, uses one of them and exits.
 fn leave_orphans(seed: u64) {
     let mut chance = fastrand::Rng::with_seed(seed);
     for _ in 0..40 {
         let id = make(chance.i32(ORPHANS_KEYS));
         if id >= 0 && chance.bool() {
-            // The end of the process detaches it.
+            // The exit of the process detaches it.
             attach(id);
         }
     }
 }
 
-/// A segment that must be there.
+/// A segment that must exist.
 #[derive(Debug)]
 struct Claim {
-    /// Its id.
     id: i32,
-    /// Its creator and key, by which another segment with its id would show.
+    /// Its creator and key, which distinguish it from another segment with the same id.
     identity: (i32, i32),
 }
 
-/// What a worker has seen.
+/// A worker's records.
 #[derive(Default)]
 struct Record {
-    /// Segments made, used of others, met marked, and looks for what must be there.
+    /// Numbers of segments created, adopted and found marked, and of checks.
     counts: [u64; 4],
-    /// What this worker made, and removes itself.
+    /// Segments that this worker created, and removes itself.
     made: Vec<Claim>,
-    /// What others left behind, and this worker used last.
+    /// Orphans that this worker used last.
     used: Vec<Claim>,
 }
 
-/// Creates, attaches, detaches and removes until there is no more input; fails if something is missing.
+/// Creates, attaches, detaches and removes until its input ends; fails if a segment is missing.
 fn work(path: &str, seed: u64, place: i32) {
     let runs = File::open(path).unwrap();
     let mut chance = fastrand::Rng::with_seed(seed);
@@ -168,7 +165,7 @@ fn work(path: &str, seed: u64, place: i32) {
             6..9 => record.use_what_is_left(&runs, place, &mut chance),
             _ => record.check(),
         }
-        // The room is not endless, and neither is patience with a worker that only fills it.
+        // The number of segments is limited, and so is the time for a worker that only creates.
         if record.made.len() > 30 {
             record.remove(&mut chance);
         }
@@ -178,12 +175,11 @@ fn work(path: &str, seed: u64, place: i32) {
 }
 
 impl Record {
-    /// Makes a segment, which must be there until this worker removes it.
+    /// Creates a segment, which must exist until this worker removes it.
     fn make(&mut self, chance: &mut fastrand::Rng) {
         let id = make(if chance.bool() { 0 } else { chance.i32(OWN_KEYS) });
         if id >= 0 {
-            self.made
-                .push(Claim { id, identity: identity(id).unwrap_or_else(|| panic!("segment {id} is gone at once")) });
+            self.made.push(Claim { id, identity: identity(id).unwrap_or_else(|| panic!("segment {id} is missing")) });
             self.counts[0] += 1;
             if chance.bool() {
                 detach(attach(id).unwrap());
@@ -191,31 +187,31 @@ impl Record {
         }
     }
 
-    /// Removes one of its own, which must be there.
+    /// Removes one of its own segments, which must exist.
     fn remove(&mut self, chance: &mut fastrand::Rng) {
         if !self.made.is_empty() {
             let claim = self.made.swap_remove(chance.usize(..self.made.len()));
-            assert_eq!(identity(claim.id), Some(claim.identity), "a segment of a creator that lives is gone");
-            assert!(oracle::remove(claim.id), "segment {} of a creator that lives is gone", claim.id);
+            assert_eq!(identity(claim.id), Some(claim.identity), "a segment whose creator is running is missing");
+            assert!(oracle::remove(claim.id), "segment {}, whose creator is running, is missing", claim.id);
         }
     }
 
-    /// Attaches what somebody left behind, detaches it, and expects it to be there from then on.
+    /// Attaches and detaches an orphan, which must exist from then on.
     ///
-    /// Each worker has keys of its own for that: of what another one used later this one could not tell who did last.
+    /// Each worker has its own keys for orphans: it could not know whether another worker used one later.
     fn use_what_is_left(&mut self, runs: &File, place: i32, chance: &mut fastrand::Rng) {
         let (workers, key) = (i32::try_from(WORKERS).unwrap(), chance.i32(ORPHANS_KEYS));
         // SAFETY: shmget takes no pointer.
         let id = unsafe { libc::shmget(key - key % workers + place, 0, 0) };
         let Some(address) = (id >= 0).then(|| attach(id)).flatten() else { return };
         let before = identity(id).unwrap();
-        // Whoever made it may not have ended yet, and would then be the one who uses it last.
-        // SAFETY: signal 0 is none; this asks whether the process is there.
+        // The creator may still be running; its exit would then be the last use.
+        // SAFETY: signal 0 sends nothing; it only checks that the process exists.
         if unsafe { libc::kill(before.0, 0) } == 0 {
             detach(address);
             return;
         }
-        // A run that looked before may remove now, which marks it: the kernel has no removal of what is unattached only.
+        // A run that checked earlier may remove it now, which marks it: the kernel cannot remove only if unattached.
         let number = |place| {
             let mut bytes = [0; 8];
             runs.read_exact_at(&mut bytes, place).unwrap();
@@ -230,53 +226,51 @@ impl Record {
             detach(address);
             return;
         }
-        // Whoever looks from here on sees it attached, and then used last by somebody who lives.
+        // Every later check finds it attached, and after that last used by a running process.
         for _ in 0..chance.u8(..4) {
             std::thread::yield_now();
-            assert!(!is_marked(id), "segment {id} was marked though it was attached when it was looked at");
+            assert!(!is_marked(id), "segment {id} was marked although the check found it attached");
         }
         detach(address);
-        assert_eq!(identity(id), Some(before), "segment {id} went though its last user lives");
+        assert_eq!(identity(id), Some(before), "segment {id} was removed although its last user is running");
         if !self.used.iter().any(|claim| claim.id == id) {
             self.used.push(Claim { id, identity: before });
         }
         self.counts[1] += 1;
     }
 
-    /// Looks for everything that must be there.
+    /// Checks that every recorded segment exists.
     fn check(&mut self) {
         for claim in self.made.iter().chain(&self.used) {
             self.counts[3] += 1;
-            assert_eq!(identity(claim.id), Some(claim.identity), "what somebody who lives made or used is gone");
+            assert_eq!(identity(claim.id), Some(claim.identity), "a segment of a running process is missing");
         }
     }
 }
 
-/// Makes a segment; negative if the key is taken.
+/// Creates a segment; returns a negative number if the key is taken.
 fn make(key: i32) -> i32 {
     // SAFETY: shmget takes no pointer.
     unsafe { libc::shmget(key, 4096, 0o600 | libc::IPC_CREAT | libc::IPC_EXCL) }
 }
 
-/// Gives a segment's creator and key, if it is there.
+/// Returns a segment's creator and key, if it exists.
 fn identity(id: i32) -> Option<(i32, i32)> {
     oracle::stat(id).map(|record| (record.shm_cpid, record.shm_perm.__key))
 }
 
-/// Tells whether a segment is marked for destruction.
 fn is_marked(id: i32) -> bool {
     oracle::stat(id).unwrap().shm_perm.mode & 0o1000 != 0
 }
 
-/// Attaches a segment, if it is still there.
+/// Attaches a segment, if it still exists.
 fn attach(id: i32) -> Option<*mut libc::c_void> {
-    // SAFETY: the kernel finds room of its own.
+    // SAFETY: the kernel chooses an unused address.
     let address = unsafe { libc::shmat(id, ptr::null(), 0) };
     (address as isize != -1).then_some(address)
 }
 
-/// Detaches it.
 fn detach(address: *mut libc::c_void) {
-    // SAFETY: shmat gave the address, and nothing uses it any more.
+    // SAFETY: shmat returned the address, and nothing uses it any more.
     assert_eq!(unsafe { libc::shmdt(address) }, 0);
 }

@@ -1,4 +1,4 @@
-//! `prune` looks again right before it removes: it is stopped there, and the world moves on.
+//! `prune` checks each segment again right before it removes it: the program is stopped there and the state changes.
 
 use libtest_mimic::Trial;
 use nix::libc;
@@ -9,20 +9,20 @@ use crate::oracle;
 use crate::support::{root_trial, run, trial, wait_for};
 use crate::vanish::{Call, Stopped};
 
-/// What is run.
+/// The command under test.
 const PRUNE: &[&str] = &["prune", "--yes", "--older-than", "0s", "--json"];
 
-/// Tells whether a call looks at a segment.
+/// Returns whether a call reads a segment's record.
 fn look(call: &Call) -> bool {
     call.is_shmctl(libc::IPC_STAT)
 }
 
-/// Tells whether a call removes a segment.
+/// Returns whether a call removes a segment.
 fn removal(call: &Call) -> bool {
     call.is_shmctl(libc::IPC_RMID)
 }
 
-/// Makes a segment whose creator is gone.
+/// Creates a segment whose creator has exited.
 fn orphan() -> i32 {
     let mut actor = Actor::start();
     let id = actor.number("create 1234 4096 0");
@@ -38,10 +38,9 @@ fn skips(report: &Value, id: i32, reason: &str) {
     assert!(report["skipped"][0]["reason"].as_str().unwrap().starts_with(reason), "{report}");
 }
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("prune::an_attachment_before_either_look_is_seen", || {
+        trial("prune::an_attachment_before_either_check_is_detected", || {
             for nth in [1, 2] {
                 let id = orphan();
                 let stopped = Stopped::before(nth, look, PRUNE);
@@ -53,7 +52,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert!(oracle::remove(id));
             }
         }),
-        trial("prune::an_attachment_that_came_and_went_before_either_look_is_seen", || {
+        trial("prune::a_past_attachment_before_either_check_is_detected", || {
             for nth in [1, 2] {
                 let id = orphan();
                 let stopped = Stopped::before(nth, look, PRUNE);
@@ -64,7 +63,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert!(oracle::remove(id));
             }
         }),
-        trial("prune::a_dry_run_looks_again_as_well", || {
+        trial("prune::a_dry_run_also_checks_again", || {
             let id = orphan();
             let line = [PRUNE, &["--dry-run"]].concat();
             let stopped = Stopped::before(1, look, &line);
@@ -73,8 +72,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             drop(attached);
             assert!(oracle::remove(id));
         }),
-        trial("prune::a_use_in_the_same_second_is_seen_by_who_used_it", || {
-            // Used once, by somebody who is gone; then again in the very second, so that its times stay as they are.
+        trial("prune::a_use_in_the_same_second_is_detected_by_its_last_user", || {
+            // Used by a process that has exited, then again within the same second, so that its times stay the same.
             let id = loop {
                 let id = orphan();
                 let mut first = Actor::start();
@@ -97,7 +96,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             };
             assert!(oracle::remove(id));
         }),
-        trial("prune::a_change_before_either_look_is_seen", || {
+        trial("prune::a_change_before_either_check_is_detected", || {
             for nth in [1, 2] {
                 let id = orphan();
                 let stopped = Stopped::before(nth, look, PRUNE);
@@ -107,12 +106,12 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert!(oracle::remove(id));
             }
         }),
-        trial("prune::a_removal_before_either_look_or_the_call_is_no_failure", || {
+        trial("prune::a_removal_before_either_check_or_the_call_is_not_an_error", || {
             for before in [(1, look as fn(&Call) -> bool), (2, look), (1, removal)] {
                 let id = orphan();
                 let stopped = Stopped::before(before.0, before.1, PRUNE);
                 assert!(oracle::remove(id));
-                // Its key is somebody else's at once.
+                // Its key is reused immediately.
                 let next = oracle::create(1234, 4096, 0o600);
                 let rows = oracle::rows();
                 skips(&stopped.go_on().exits(0).json(), id, "it is gone already");
@@ -120,19 +119,19 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert!(oracle::remove(next));
             }
         }),
-        root_trial("prune::an_id_that_is_another_segments_before_either_look_is_seen", || {
+        root_trial("prune::a_reused_id_before_either_check_is_detected", || {
             for nth in [1, 2] {
                 let id = orphan();
                 let stopped = Stopped::before(nth, look, PRUNE);
                 assert!(oracle::remove(id));
-                // The very same id, key, size and mode, and mostly the same second: the creator tells.
+                // The same id, key, size and mode, and usually the same second: only the creator differs.
                 std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
                 assert_eq!(oracle::create(1234, 4096, 0o600), id);
                 skips(&stopped.go_on().exits(0).json(), id, "it changed since");
                 assert!(oracle::remove(id));
             }
         }),
-        trial("prune::an_attachment_after_the_last_look_is_marked_and_named", || {
+        trial("prune::an_attachment_after_the_last_check_is_marked_and_named", || {
             let id = orphan();
             let stopped = Stopped::before(1, removal, PRUNE);
             let mut actor = Actor::start();
@@ -143,10 +142,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             let report = ran.json();
             assert_eq!(report["removed"][0]["outcome"], "marked");
             let nothing = json!({"segments": 0, "size": 0, "rss": 0, "swap": 0});
-            assert_eq!(report["freed"], nothing, "what is only marked frees nothing");
+            assert_eq!(report["freed"], nothing, "marking frees nothing");
             assert_eq!(oracle::row(id).unwrap().get("perms"), "1600");
         }),
-        trial("prune::a_state_that_is_another_one_now_is_seen", || {
+        trial("prune::a_changed_state_is_detected", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 4096 0");
             let line = [PRUNE, &["--unattached"]].concat();
@@ -155,14 +154,14 @@ pub(crate) fn trials() -> Vec<Trial> {
             skips(&stopped.go_on().exits(0).json(), id, "its state is orphan now");
             assert!(oracle::remove(id));
         }),
-        trial("prune::nothing_comes_between_the_last_look_and_the_removal", || {
+        trial("prune::no_call_comes_between_the_last_check_and_the_removal", || {
             let id = orphan();
             let stopped = Stopped::before(1, look, PRUNE);
             let calls = stopped.calls_until(removal);
             let of_it = |call: &Call| call.arguments[0] == u64::from(id.cast_unsigned());
             let [.., last, removing] = calls.as_slice() else { panic!("there are looks before it") };
             assert!(look(last) && of_it(last) && of_it(removing), "the call before is number {}", last.number);
-            assert!(calls.iter().any(|call| call.number == libc::SYS_pidfd_open), "its creator is asked anew");
+            assert!(calls.iter().any(|call| call.number == libc::SYS_pidfd_open), "its creator is checked again");
             stopped.go_on().exits(0);
             assert_eq!(oracle::rows(), []);
         }),
@@ -179,7 +178,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(ran.signal, Some(libc::SIGTERM), "{ran:?}");
             let removed = ran.json()["removed"].as_array().unwrap().len();
             assert_eq!(removed, 1, "{ran:?}");
-            wait_for("the second one to be still there", || oracle::row(ids[1]).is_some());
+            wait_for("the second segment to exist", || oracle::row(ids[1]).is_some());
             run(["prune", "-y", "--older-than", "0s"]).exits(0);
         }),
     ]

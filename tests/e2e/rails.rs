@@ -1,6 +1,6 @@
-//! What must not happen in bad moments: nothing is destroyed by a look, nothing is left behind, and a signal is heard.
+//! Safety at critical moments: inspecting destroys nothing, failures leave nothing behind, and signals are handled.
 #![expect(unsafe_code, reason = "only pre_exec can prepare a child")]
-#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+#![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
@@ -22,12 +22,11 @@ use crate::oracle;
 use crate::resources::limited;
 use crate::support::{Running, finish, root_trial, run, shmadm, trial, wait_for};
 
-/// How long a pipe must not have grown before it counts as one that nobody writes to any more.
+/// How long a pipe must not have grown before it counts as idle.
 const STILL: Duration = Duration::from_millis(100);
-/// A demo that ends only if somebody ends it.
+/// A demo that runs until it is ended.
 const ENDLESS: [&str; 6] = ["demo", "--rounds", "1000000", "--interval", "0s", "--json"];
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [signal_trials(), refusal_trials()].into_iter().flatten().collect()
 }
@@ -35,10 +34,10 @@ pub(crate) fn trials() -> Vec<Trial> {
 /// A signal ends the program, whatever it waits for.
 fn signal_trials() -> Vec<Trial> {
     vec![
-        trial("rails::a_demo_that_nobody_reads_ends_by_a_signal", || interrupt_demo(0)),
-        trial("rails::a_demo_whose_half_is_stopped_ends_by_a_signal", || interrupt_demo(1)),
-        trial("rails::a_demo_whose_halves_are_stopped_ends_by_a_signal", || interrupt_demo(2)),
-        trial("rails::a_reading_that_nobody_reads_ends_by_a_signal", || {
+        trial("rails::a_signal_ends_a_demo_with_no_reader", || interrupt_demo(0)),
+        trial("rails::a_signal_ends_a_demo_with_one_half_stopped", || interrupt_demo(1)),
+        trial("rails::a_signal_ends_a_demo_with_both_halves_stopped", || interrupt_demo(2)),
+        trial("rails::a_signal_ends_read_every_with_no_reader", || {
             let id = oracle::create(0, 4096, 0o600);
             let name = id.to_string();
             for form in [&[][..], &["--json"], &["--raw"]] {
@@ -50,16 +49,16 @@ fn signal_trials() -> Vec<Trial> {
                 assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{form:?}");
             }
         }),
-        trial("rails::a_writer_that_nobody_reads_ends_by_a_signal_and_removes_its_segment", || {
+        trial("rails::a_signal_ends_a_writer_with_no_reader_and_removes_its_segment", || {
             let unread = Unread::new();
             let mut child = unread.start(&["demo", "writer", "--interval", "0s"]);
             unread.wait_until_full();
             assert_eq!(oracle::rows().len(), 1);
             let status = end(&mut child, Signal::SIGTERM);
             assert_eq!(status.signal(), Some(libc::SIGTERM), "{status}");
-            assert_eq!(oracle::rows(), [], "whoever has made it removes it");
+            assert_eq!(oracle::rows(), [], "the creator removes it");
         }),
-        trial("rails::a_signal_that_the_caller_blocked_still_ends_an_attachment", || {
+        trial("rails::a_blocked_signal_still_ends_an_attachment", || {
             let id = oracle::create(0, 4096, 0o600);
             let mut command = shmadm();
             command.args(["attach", &id.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -78,11 +77,11 @@ fn signal_trials() -> Vec<Trial> {
     ]
 }
 
-/// What cannot be done well is not done at all.
+/// An action that cannot be completed is not started.
 fn refusal_trials() -> Vec<Trial> {
     vec![
-        root_trial("rails::a_half_of_the_demo_destroys_no_segment_of_others", || {
-            // Its creator, this very process, lives on, so that the setting alone destroys nothing yet.
+        root_trial("rails::a_demo_half_destroys_no_segment_of_others", || {
+            // Its creator, this process, keeps running, so the setting alone destroys nothing yet.
             oracle::create(0x77, 4096, 0o600);
             sysctl("shm_rmid_forced", 1);
             let before = oracle::rows();
@@ -91,14 +90,14 @@ fn refusal_trials() -> Vec<Trial> {
                 assert_eq!(oracle::rows(), before, "{role}");
             }
         }),
-        root_trial("rails::a_key_that_is_taken_is_told_before_what_creating_would_do", || {
+        root_trial("rails::an_existing_key_is_reported_before_creation_errors", || {
             oracle::create(0x4d2, 4096, 0o600);
             sysctl("shm_rmid_forced", 1);
             let before = oracle::rows();
             run(["create", "--key", "0x4d2", "--exclusive"]).exits(6).prints_nothing();
             assert_eq!(oracle::rows(), before);
         }),
-        trial("rails::a_look_without_descriptors_is_no_proof_that_there_is_no_holder", || {
+        trial("rails::without_descriptors_a_holder_is_not_ruled_out", || {
             let id = oracle::create(0, 4096, 0o600);
             let name = id.to_string();
             let holder = Holder::printed(&run(["attach", &name, "--background"]).exits(0));
@@ -110,53 +109,52 @@ fn refusal_trials() -> Vec<Trial> {
             run(["detach", &name]).exits(0);
             assert!(!holder.lives());
         }),
-        trial("rails::a_holder_whose_pid_nobody_learns_is_not_left", || {
+        trial("rails::a_holder_whose_pid_cannot_be_printed_is_ended", || {
             let id = oracle::create(0, 4096, 0o600);
             for options in [&[][..], &["--json"]] {
                 let full = File::options().write(true).open("/dev/full").unwrap();
                 let mut command = shmadm();
                 command.args(["attach", &id.to_string(), "--background"]).args(options).stdout(full);
                 finish(&mut command).exits(1).says("standard output").says("was ended again");
-                wait_for("the end of the holder", || oracle::row(id).unwrap().get("nattch") == "0");
+                wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
             }
         }),
-        trial("rails::a_segment_whose_id_nobody_learns_is_not_left", || {
+        trial("rails::a_segment_whose_id_cannot_be_printed_is_removed", || {
             for options in [&[][..], &["--json"], &["--key", "0x4d2"], &["--hold"]] {
                 let full = File::options().write(true).open("/dev/full").unwrap();
                 let mut command = shmadm();
                 let child = command.arg("create").args(options).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
                 let output = child.wait_with_output().unwrap();
                 assert_eq!(output.status.code(), Some(1), "{options:?}: {output:?}");
-                // A holder was asked to end, and may still be about it: the segment goes with it.
-                wait_for("the end of what was made", || oracle::rows().is_empty());
+                // The holder was asked to exit and may still be attached; the segment is destroyed when it detaches.
+                wait_for("the new segment to be destroyed", || oracle::rows().is_empty());
             }
         }),
     ]
 }
 
-/// A pipe that takes what a program prints, and that nobody reads.
+/// A pipe for a program's output that no process reads.
 struct Unread {
-    /// Its end to read from.
+    /// The read end.
     reader: PipeReader,
-    /// Its end to write to, which tells whether there is room.
+    /// The write end, which shows whether the pipe is full.
     writer: PipeWriter,
 }
 
 impl Unread {
-    /// Makes one.
     fn new() -> Self {
         let (reader, writer) = std::io::pipe().unwrap();
         Self { reader, writer }
     }
 
-    /// Starts the program with its standard output here.
+    /// Starts the program with its standard output on this pipe.
     fn start(&self, arguments: &[&str]) -> Running {
         let mut command = shmadm();
         command.args(arguments).stdout(self.writer.try_clone().unwrap()).stderr(Stdio::null());
         Running(command.spawn().unwrap())
     }
 
-    /// Waits until it is full, and whoever writes to it waits.
+    /// Waits until the pipe is full and its writer blocks.
     #[track_caller]
     fn wait_until_full(&self) {
         let mut before = None;
@@ -176,30 +174,29 @@ impl Unread {
     }
 }
 
-/// Sends a process of ours a signal, and gives how it ended.
+/// Sends a child process a signal and returns how it ended.
 #[track_caller]
 fn end(child: &mut Running, signal: Signal) -> ExitStatus {
     kill(pid_of(&child.0), signal).unwrap();
     let mut ended = None;
-    wait_for("the end of a process that was asked to", || {
+    wait_for("the child to exit", || {
         ended = child.0.try_wait().unwrap();
         ended.is_some()
     });
     ended.unwrap()
 }
 
-/// Gives a process's number in its own type.
 fn pid_of(child: &Child) -> Pid {
     Pid::from_raw(child.id().cast_signed())
 }
 
-/// Finds the children of a process that has one thread.
+/// Returns the children of a process that has one thread.
 fn children(of: Pid) -> Vec<i32> {
     let text = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap();
     text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
-/// Ends a demo that nobody reads, with so many of its halves stopped, and looks for what is left.
+/// Ends a demo with no reader and N of its halves stopped, and checks what remains.
 fn interrupt_demo(stopped: usize) {
     let unread = Unread::new();
     let mut child = unread.start(&ENDLESS);
@@ -209,10 +206,10 @@ fn interrupt_demo(stopped: usize) {
     assert_eq!(halves.len(), 2);
     for half in &halves[..stopped] {
         half.signal(libc::SIGSTOP);
-        wait_for("the stop", || half.read("stat").rsplit_once(") ").unwrap().1.starts_with('T'));
+        wait_for("the process to stop", || half.read("stat").rsplit_once(") ").unwrap().1.starts_with('T'));
     }
     let status = end(&mut child, Signal::SIGTERM);
     assert_eq!(status.signal(), Some(libc::SIGTERM), "{status}");
     assert_eq!(oracle::rows(), []);
-    assert!(!halves.iter().any(Holder::lives), "a process was left behind");
+    assert!(!halves.iter().any(Holder::lives), "a process was left running");
 }

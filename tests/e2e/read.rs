@@ -16,7 +16,6 @@ use crate::support::{NOBODY, finish, noise, root_trial, run, shmadm, shmadm_as, 
 /// Larger than what is moved at once, and no multiple of anything.
 const LARGE: usize = (8 << 20) + (1 << 16) + 4567;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("read::the_dump_looks_the_same_whether_memory_is_there_or_not", || {
@@ -40,7 +39,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert_eq!(with_holes, dense, "{offset}");
             }
         }),
-        trial("read::the_dump_is_hexdump_s", || {
+        trial("read::the_hex_format_matches_hexdump", || {
             let id = oracle::create(0, 150, 0o600).to_string();
             let segment = Attached::new(id.parse().unwrap());
             segment.write(0, b"Hello, world!\n\x00\xff");
@@ -67,7 +66,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         trial("read::raw_is_every_byte_to_a_pipe_and_to_a_file", || raw(&shmadm)),
         root_trial("read::raw_is_every_byte_also_for_who_owns_nothing", || raw(&|| shmadm_as(NOBODY))),
-        trial("read::raw_of_what_was_never_touched_is_zeros", || {
+        trial("read::raw_reads_untouched_pages_as_zeros", || {
             let id = oracle::create(0, LARGE, 0o600);
             Attached::new(id).write(LARGE - 3, b"end");
             let mut expected = vec![0; LARGE];
@@ -75,7 +74,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let output = shmadm().args(["read", &id.to_string(), "--raw"]).output().unwrap();
             assert!(output.status.success() && output.stdout == expected);
         }),
-        trial("read::raw_bytes_do_not_go_to_a_terminal", || {
+        trial("read::raw_is_refused_on_a_terminal", || {
             let id = oracle::create(0, 16, 0o600);
             let before = oracle::rows();
             let ran = on_terminal(shmadm().args(["read", &id.to_string(), "--raw"]), 80).exits(5).prints_nothing();
@@ -104,7 +103,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(json["hex"], "611b5b324a62ff0d00787878");
         }),
         trial("read::numbers_are_what_the_bytes_mean", numbers),
-        trial("read::ranges_that_leave_the_segment_are_refused", || {
+        trial("read::a_range_that_exceeds_the_segment_is_refused", || {
             let id = oracle::create(0, 100, 0o600).to_string();
             let before = oracle::rows();
             for arguments in [
@@ -138,8 +137,8 @@ pub(crate) fn trials() -> Vec<Trial> {
                 run(["read", &id].iter().map(|word| &**word).chain(arguments)).exits(2).prints_nothing();
             }
         }),
-        trial("read::again_and_again_shows_what_changes", every),
-        trial("read::it_only_looks", || {
+        trial("read::every_shows_changes", every),
+        trial("read::changes_nothing", || {
             let id = oracle::create(0, 8192, 0o400);
             Attached::new(oracle::create(0, 1, 0o600)).write(0, b"x");
             run(["read", &id.to_string()]).exits(0);

@@ -1,6 +1,6 @@
 //! What the program does with few resources.
 #![expect(unsafe_code, reason = "only pre_exec can take resources from a child")]
-#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+#![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -21,7 +21,6 @@ const LITTLE: u64 = 16 << 20;
 /// Bytes of a segment that would not fit into that.
 const MUCH: usize = 40 << 20;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("resources::contents_pass_through_little_memory", || {

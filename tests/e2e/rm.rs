@@ -1,4 +1,4 @@
-//! Removing: a wrong removal cannot be undone.
+//! `rm`: a wrong removal cannot be undone.
 
 use libtest_mimic::Trial;
 use serde_json::json;
@@ -7,23 +7,22 @@ use crate::actor::Actor;
 use crate::oracle;
 use crate::support::{NOBODY, finish, root_trial, run, shmadm_as, trial};
 
-/// Gives the ids that there are, in order.
+/// Returns the ids of all segments, in order.
 fn ids() -> Vec<i32> {
     let mut ids: Vec<i32> = oracle::rows().iter().map(|row| row.get("shmid").parse().unwrap()).collect();
     ids.sort_unstable();
     ids
 }
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [rail_trials(), several_trials(), user_trials()].into_iter().flatten().collect()
 }
 
-/// What is in use stays, unless the user insists.
+/// Segments in use are kept without `--force`.
 fn rail_trials() -> Vec<Trial> {
     vec![
-        trial("rm::an_attached_segment_is_refused_and_left_as_it_was", || {
-            // Not this process, which is closed to others where it has had to enter a user namespace.
+        trial("rm::refuses_an_attached_segment", || {
+            // Not by this process, which the program may not inspect where it had to enter a user namespace.
             let mut actor = Actor::start();
             let id = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {id}"));
@@ -43,7 +42,7 @@ fn rail_trials() -> Vec<Trial> {
             assert_eq!(report["failed"][0]["target"], "0x4d2");
             assert_eq!(oracle::rows(), before);
         }),
-        trial("rm::force_marks_and_says_that_the_segment_lives_on_without_its_key", || {
+        trial("rm::force_marks_an_attached_segment_and_reports_that_it_remains", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let attached = oracle::Attached::new(id);
             let before = oracle::rows();
@@ -53,17 +52,17 @@ fn rail_trials() -> Vec<Trial> {
             let report = run(["rm", "0x4d2", "--force", "--json"]).exits(0);
             let report = report.says("warning: ").says("lives on without its key until its last detach").json();
             assert_eq!(report["removed"][0]["outcome"], "marked");
-            assert_eq!(report["removed"][0]["key"], "0x000004d2", "the record is of before");
+            assert_eq!(report["removed"][0]["key"], "0x000004d2", "the record shows the state before the removal");
             let row = oracle::row(id).unwrap();
             assert_eq!((row.get("key"), row.get("perms"), row.get("nattch")), ("0", "1600", "1"));
-            // The key is free at once, and means another segment from now on.
+            // The key is freed immediately and can be reused.
             run(["stat", "0x4d2"]).exits(3);
             let next = oracle::create(0x4d2, 4096, 0o600);
             run(["rm", &id.to_string(), "-f"]).exits(0).says("it lives on without its key until its last detach");
             drop(attached);
             assert_eq!(ids(), [next]);
         }),
-        trial("rm::a_dry_run_says_what_would_go_and_changes_nothing", || {
+        trial("rm::a_dry_run_lists_the_segments_and_changes_nothing", || {
             let (one, two) = (oracle::create(0x4d2, 4096, 0o600), oracle::create(0, 100, 0o600));
             let before = oracle::rows();
             let (first, second) = (one.to_string(), two.to_string());
@@ -80,10 +79,10 @@ fn rail_trials() -> Vec<Trial> {
     ]
 }
 
-/// Several targets: each is tried, each failure is reported.
+/// Several segments: each is tried, each failure is reported.
 fn several_trials() -> Vec<Trial> {
     vec![
-        trial("rm::of_several_with_one_missing_the_others_go", || {
+        trial("rm::a_missing_segment_does_not_stop_the_others", || {
             let (one, two) = (oracle::create(0, 4096, 0o600), oracle::create(0x4d2, 4096, 0o600));
             let stays = oracle::create(0, 4096, 0o600);
             let ran = run(["rm", &one.to_string(), "0xbeef", "key:1234"]).exits(3).prints_nothing();
@@ -91,7 +90,7 @@ fn several_trials() -> Vec<Trial> {
             assert_eq!(ids(), [stays]);
             assert!(oracle::stat(two).is_none());
         }),
-        trial("rm::reports_each_target_in_json", || {
+        trial("rm::reports_each_segment_in_json", || {
             let id = oracle::create(0x4d2, 5000, 0o640);
             let expected = oracle::record(&oracle::rows()[0]);
             let ran = run(["rm", "0x4d2", "77", "--json"]).exits(3);
@@ -113,7 +112,7 @@ fn several_trials() -> Vec<Trial> {
             assert!(failed["error"].as_str().is_some_and(|error| error.contains("77")), "{failed}");
             assert!(oracle::stat(id).is_none());
         }),
-        trial("rm::failures_of_different_kinds_are_exit_1_and_of_one_kind_its_code", || {
+        trial("rm::failures_of_one_kind_exit_with_its_code_and_mixed_ones_with_1", || {
             let (one, two, free) =
                 (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
             let _attached = [oracle::Attached::new(one), oracle::Attached::new(two)];
@@ -123,9 +122,9 @@ fn several_trials() -> Vec<Trial> {
             let report = run(["rm", "77", &one, &free, &two, "--json"]).exits(1).json();
             let codes: Vec<_> = report["failed"].as_array().unwrap().iter().map(|failed| &failed["code"]).collect();
             assert_eq!(codes, [&json!(3), &json!(5), &json!(5)]);
-            assert_eq!(ids().len(), 2, "the one that could go has gone");
+            assert_eq!(ids().len(), 2, "only the unattached segment is removed");
         }),
-        trial("rm::an_argument_that_does_not_parse_removes_nothing", || {
+        trial("rm::an_invalid_argument_removes_nothing", || {
             let id = oracle::create(0x4d2, 4096, 0o600).to_string();
             let before = oracle::rows();
             for bad in ["12abc", "", "010", "key:0", "0x"] {
@@ -140,14 +139,14 @@ fn several_trials() -> Vec<Trial> {
             run(["rm", &id, "--format", "csv"]).exits(2);
             assert_eq!(oracle::rows(), before);
         }),
-        trial("rm::two_names_of_one_segment_are_one_target", || {
+        trial("rm::two_names_of_one_segment_count_once", || {
             let id = oracle::create(0x4d2, 4096, 0o600).to_string();
             let report = run(["rm", &id, "0x4d2", "key:02322", &format!("id:{id}"), "--json"]).exits(0).json();
             assert_eq!(report["removed"].as_array().unwrap().len(), 1);
             assert_eq!(report["failed"], json!([]));
             assert_eq!(oracle::rows(), []);
         }),
-        trial("rm::ignore_missing_forgives_what_is_missing_alone", || {
+        trial("rm::ignore_missing_ignores_only_missing_segments", || {
             let id = oracle::create(0, 4096, 0o600);
             let ran = run(["rm", "--ignore-missing", "77", "0xbeef"]).exits(0).prints_nothing();
             assert_eq!(ran.stderr, "");
@@ -159,24 +158,24 @@ fn several_trials() -> Vec<Trial> {
             assert_eq!(report["failed"], json!([]));
             assert_eq!(oracle::rows(), []);
         }),
-        trial("rm::never_attaches_what_it_removes", || {
-            // The record of who used it last is what others go by; a dry run shows that it is left alone.
+        trial("rm::never_attaches", || {
+            // The last user is evidence for others; a dry run shows that it is unchanged.
             let id = oracle::create(0, 4096, 0o600);
             drop(oracle::Attached::new(id));
             let before = oracle::rows();
             run(["rm", "-n", &id.to_string()]).exits(0);
             assert_eq!(oracle::rows(), before);
             let ran = run(["rm", "--quiet", &id.to_string()]).exits(0).prints_nothing();
-            assert_eq!(ran.stderr, "", "quiet is quiet");
+            assert_eq!(ran.stderr, "", "--quiet prints nothing");
             assert_eq!(oracle::rows(), []);
         }),
     ]
 }
 
-/// What belongs to somebody else.
+/// Segments of other users.
 fn user_trials() -> Vec<Trial> {
     vec![
-        root_trial("rm::of_another_users_segment_is_denied_with_the_cause", || {
+        root_trial("rm::another_users_segment_is_denied_with_the_cause", || {
             let id = oracle::create(0x4d2, 4096, 0o666);
             let before = oracle::rows();
             for more in [None, Some("--force"), Some("--dry-run")] {
@@ -188,12 +187,12 @@ fn user_trials() -> Vec<Trial> {
             let report = finish(shmadm_as(NOBODY).args(["rm", "77", "0x4d2", "--json"])).exits(1).json();
             assert_eq!(report["failed"][1]["errno"], "EPERM");
             assert_eq!(report["failed"][1]["code"], 4);
-            // Whoever owns it may remove it, and so may its creator.
+            // Both the owner and the creator may remove it.
             oracle::set(id, NOBODY, NOBODY, 0o600);
             finish(shmadm_as(NOBODY).args(["rm", "0x4d2"])).exits(0);
             assert_eq!(oracle::rows(), []);
         }),
-        root_trial("rm::what_may_not_be_read_can_still_be_marked", || {
+        root_trial("rm::an_unreadable_segment_can_be_marked", || {
             let id = oracle::create(0, 4096, 0o600);
             oracle::set(id, NOBODY, NOBODY, 0);
             let attached = oracle::Attached::new(id);

@@ -1,4 +1,4 @@
-//! `rm --from`: what a report lists is removed later, if it is still the same.
+//! `rm --from`: segments listed in a report are removed if they are unchanged.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
@@ -12,10 +12,9 @@ use crate::leakcheck_shared::all_keys;
 use crate::oracle;
 use crate::support::{NOBODY, file, finish, root_trial, run, run_with_input, shmadm, shmadm_as, trial};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("rm::from_a_report_removes_what_is_still_the_same", || {
+        trial("rm::from_a_report_removes_unchanged_segments", || {
             oracle::create(1, 4096, 0o600);
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("report.json");
@@ -25,7 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let mut made = Actor::spawn(command.arg(std::env::current_exe().unwrap()));
             let ids: Vec<i32> = (2..=6).map(|key| made.number(&format!("create {key} 4096 0"))).collect();
             made.leave();
-            // One is changed, one used, one attached, one gone.
+            // One is changed, one used, one attached, one removed.
             let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
             oracle::set(ids[0], uid, gid, 0o640);
             run(["read", &ids[1].to_string(), "--allow-allocation"]).exits(0);
@@ -46,7 +45,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 [5, 5, 5, 3]
             );
             assert_eq!(all_keys(), [1, 2, 3, 4]);
-            // By id it goes all the same.
+            // By id it is removed anyway.
             run(["rm", &ids[1].to_string()]).exits(0);
         }),
         trial("rm::from_a_dry_run_of_prune_and_from_standard_input", || {
@@ -63,7 +62,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             run_with_input(["rm", "--from", "-"], list.as_bytes()).exits(3);
             run_with_input(["rm", "--from", "-", "--ignore-missing"], list.as_bytes()).exits(0);
         }),
-        trial("rm::from_a_report_of_what_was_isolated_removes_nothing_under_the_same_number", || {
+        trial("rm::from_an_isolated_report_removes_nothing_with_the_same_id", || {
             let id = oracle::create(1, 4096, 0o600);
             let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
             for isolation in ["ipc", "user+ipc"] {
@@ -81,13 +80,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(0);
         }),
         trial("rm::from_a_report_of_another_namespace_removes_nothing_here", || {
-            // Isolated, under the id that a segment has here.
+            // Isolated, with an id that also exists here.
             let (_, report) = reported(&["--isolate", "always"], &making(&[1]));
             let here = oracle::create(1, 4096, 0o600);
             assert_eq!(report["leaked"][0]["id"], here);
             let text = report.to_string();
             let ran = run_with_input(["rm", "--from", "-"], text.as_bytes());
-            // Whether that namespace is gone can be told by those alone who see all processes.
+            // Only a caller who sees all processes can know that the namespace is gone.
             match ran.code {
                 Some(3) => drop(ran.says("has no process any more")),
                 _ => drop(ran.exits(5).says("of another IPC namespace")),
@@ -98,7 +97,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             elsewhere["leaked"][0]["ns"] = json!(actor.say("namespace").parse::<u64>().unwrap());
             let ran =
                 run_with_input(["rm", "--from", "-", "--ignore-missing"], elsewhere.to_string().as_bytes()).exits(5);
-            // Who may not make a namespace has stayed here.
+            // Without permission to create a namespace, the command ran here.
             let stayed = elsewhere["leaked"][0]["ns"] == oracle::namespace();
             drop(ran.says(if stayed { "has only its number" } else { "hint: `shmadm --ns 'ipc:[" }));
             assert_eq!(all_keys(), [1]);
@@ -108,7 +107,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let directory = tempfile::tempdir_in("/tmp").unwrap();
             std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
             let path = file(directory.path(), "a list", list.as_bytes());
-            // What is judged is the file and not the link by which it is named.
+            // The file counts, not the link that names it.
             std::os::unix::fs::symlink("a list", directory.path().join("link")).unwrap();
             chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
             for name in ["a list", "link"] {
@@ -120,7 +119,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 let name = if name == "link" { name } else { "'a list'" };
                 ran.says(&format!("{hint}`shmadm rm --dry-run --ignore-missing --from - <{name}`\n"));
             }
-            // Another user who is not its owner does not trust it either. Root's files everybody does.
+            // Any user other than the owner refuses the file, too. Files of root are accepted by every user.
             let as_another = || finish(shmadm_as(NOBODY - 1).args(["rm", "--dry-run", "--from"]).arg(&path));
             as_another().exits(5).says("it belongs to user nobody");
             chown(&path, Some(0), Some(0)).unwrap();
@@ -132,7 +131,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             finish(&mut command).exits(0);
             assert!(oracle::row(id).is_none());
         }),
-        trial("rm::from_a_file_that_others_may_write_removes_nothing", || {
+        trial("rm::from_a_file_that_other_users_may_write_removes_nothing", || {
             let (id, list) = listed();
             let directory = tempfile::tempdir().unwrap();
             let path = file(directory.path(), "list", list.as_bytes());
@@ -145,7 +144,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
             assert!(oracle::row(id).is_some());
         }),
-        trial("rm::from_what_the_caller_has_opened_removes_whoever_may_write_it", || {
+        trial("rm::from_a_descriptor_of_the_caller_ignores_its_mode", || {
             let directory = tempfile::tempdir().unwrap();
             let path = file(directory.path(), "list", b"");
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
@@ -166,7 +165,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert!(oracle::row(id).is_none(), "{script}");
             }
         }),
-        trial("rm::from_what_is_no_list_removes_nothing", || {
+        trial("rm::from_an_invalid_list_removes_nothing", || {
             oracle::create(1, 4096, 0o600);
             let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
             for text in [
@@ -185,14 +184,14 @@ pub(crate) fn trials() -> Vec<Trial> {
             ] {
                 run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(2).says("for a list").prints_nothing();
             }
-            // What is not known to be the command's is not in the list.
+            // Unattributed segments are not in the list.
             let text = json!({"schema": 1, "leaked": [], "unattributed": [record]}).to_string();
             run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0).says("not looked at: 1 ");
             run(["rm", "--from", "/none"]).exits(1).says("cannot read /none");
             run(["rm", "--from", "-", "1"]).exits(2);
             run(["rm"]).exits(2);
             assert_eq!(all_keys(), [1]);
-            // Twice the same is one.
+            // A duplicate counts once.
             let text = json!({"schema": 1, "leaked": [record, record]}).to_string();
             run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0);
             assert_eq!(all_keys(), [] as [i32; 0]);
@@ -200,7 +199,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Creates a segment, and returns its id with a list that names it.
+/// Creates a segment; returns its id and a list that contains it.
 fn listed() -> (i32, String) {
     let id = oracle::create(0, 4096, 0o600);
     let record = run(["stat", &id.to_string(), "--json"]).exits(0).json()["segments"][0].clone();

@@ -14,9 +14,8 @@ const ROUNDS: u64 = 40;
 /// Sizes around which things change.
 const EDGES: [usize; 8] = [1, 4095, 4096, 4097, 256 << 10, (4 << 20) - 1, (4 << 20) + 1, LARGEST - 5];
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("round_trip::a_restored_segment_is_the_one_that_was_dumped", || {
+    vec![trial("round_trip::a_restored_segment_equals_the_dumped_one", || {
         for seed in 0..ROUNDS {
             Case::of(seed).holds();
         }

@@ -1,6 +1,6 @@
-//! Where the kernel's answers are denied: shmctl by seccomp(2), /proc/sysvipc/shm by a mount over it.
+//! The kernel denies access: shmctl by seccomp(2), /proc/sysvipc/shm by a mount over it.
 #![expect(unsafe_code, reason = "only pre_exec can put a child into a sandbox")]
-#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+#![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -19,10 +19,9 @@ use serde_json::Value;
 use crate::oracle::{self, Attached};
 use crate::support::{file, finish, root_trial, shmadm, trial};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("sandbox::without_shmctl_proc_tells_all", || {
+        trial("sandbox::without_shmctl_proc_provides_everything", || {
             let (id, _attached) = segments();
             for errno in [Errno::EPERM, Errno::ENOSYS] {
                 let denied = || without_shmctl(shmadm(), errno);
@@ -40,14 +39,14 @@ pub(crate) fn trials() -> Vec<Trial> {
                 finish(denied().args(["stat", "77"])).exits(3).prints_nothing();
                 let limits = finish(denied().args(["limits", "--json"])).exits(0).json();
                 assert_eq!(limits, finish(shmadm().args(["limits", "--json"])).exits(0).json(), "{errno}");
-                // What takes the call itself fails, and says which one.
+                // Commands that need the call itself fail and name it.
                 let before = oracle::rows();
                 let ran = finish(denied().args(["rm", &id])).says("shmctl").prints_nothing();
                 assert_eq!(ran.code, Some(if errno == Errno::EPERM { 4 } else { 1 }), "{ran:?}");
                 assert_eq!(oracle::rows(), before);
             }
         }),
-        root_trial("sandbox::without_proc_shmctl_tells_all_but_what_is_resident", || {
+        root_trial("sandbox::without_proc_shmctl_provides_everything_but_resident_sizes", || {
             let (id, _attached) = segments();
             let directory = tempfile::tempdir().unwrap();
             let empty = file(directory.path(), "empty", b"");
@@ -74,7 +73,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 finish(without_proc().args(["list", "--sort", "rss"])).exits(0);
             }
         }),
-        root_trial("sandbox::without_both_it_fails_and_says_so", || {
+        root_trial("sandbox::without_both_it_fails_and_names_both", || {
             let _attached = segments();
             let directory = tempfile::tempdir().unwrap();
             let empty = file(directory.path(), "empty", b"");
@@ -88,7 +87,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Makes some segments, the last one with key 1234; gives its id, and keeps one attached.
+/// Creates some segments, the last with key 1234; returns its id and keeps one attached.
 fn segments() -> (String, Attached) {
     oracle::create(0, 1, 0o600);
     oracle::create(0xffff_ffff, 5000, 0);
@@ -100,14 +99,14 @@ fn segments() -> (String, Attached) {
     (oracle::create(1234, 4096, 0o604).to_string(), attached)
 }
 
-/// Takes what moves out of a segment's record.
+/// Removes the values that change from a segment's record.
 fn trimmed(segment: &Value) -> Value {
     let mut segment = segment.clone();
     segment.as_object_mut().unwrap().retain(|key, _| key != "idle_seconds" && key != "state");
     segment
 }
 
-/// Compares a listing with the kernel's, after `change` has adapted what the kernel says.
+/// Compares a listing with the kernel's, after `change` has adapted the expected records.
 #[track_caller]
 fn agrees(json: &Value, change: impl Fn(&mut Value)) {
     let listed: Vec<_> = json["segments"].as_array().unwrap().iter().map(trimmed).collect();
@@ -116,13 +115,13 @@ fn agrees(json: &Value, change: impl Fn(&mut Value)) {
     assert_eq!(listed, expected);
 }
 
-/// Puts a file over another in the command's own view of the file system; takes root.
+/// Mounts a file over another in a private mount namespace of the command; requires root.
 pub(crate) fn with_file_over(command: &mut Command, shown: &Path, hidden: &'static CStr) {
     let shown = CString::new(shown.as_os_str().as_bytes()).unwrap();
     let cover = move || {
         unshare(CloneFlags::CLONE_NEWNS)?;
         let none = None::<&CStr>;
-        // What we mount is nobody else's business.
+        // The mounts do not propagate.
         mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
         mount(Some(shown.as_c_str()), hidden, none, MsFlags::MS_BIND, none)?;
         Ok(())
@@ -131,7 +130,7 @@ pub(crate) fn with_file_over(command: &mut Command, shown: &Path, hidden: &'stat
     unsafe { command.pre_exec(cover) };
 }
 
-/// Puts nothing in the place of /proc in the command's own view of the file system; takes root.
+/// Hides /proc in a private mount namespace of the command; requires root.
 pub(crate) fn with_empty_proc(command: &mut Command) {
     let cover = || {
         unshare(CloneFlags::CLONE_NEWNS)?;
@@ -144,13 +143,13 @@ pub(crate) fn with_empty_proc(command: &mut Command) {
     unsafe { command.pre_exec(cover) };
 }
 
-/// Has the kernel answer every shmctl of a command with an errno.
+/// Makes every shmctl of a command fail with an errno.
 fn without_shmctl(mut command: Command, errno: Errno) -> Command {
     without(&mut command, libc::SYS_shmctl, None, errno);
     command
 }
 
-/// Has the kernel answer a call of a command with an errno, or only those whose second argument is this.
+/// Makes a call of a command fail with an errno, optionally only for one value of the second argument.
 pub(crate) fn without(command: &mut Command, call: c_long, second: Option<u32>, errno: Errno) -> &mut Command {
     let number = u32::try_from(call).unwrap();
     let refusal = libc::SECCOMP_RET_ERRNO | (errno as c_int).cast_unsigned();
@@ -159,7 +158,7 @@ pub(crate) fn without(command: &mut Command, call: c_long, second: Option<u32>, 
             |code: u32, k: u32, jt: u8, jf: u8| sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k };
         let (load, equal) = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K);
         let give = libc::BPF_RET | libc::BPF_K;
-        // Without a second argument to compare, its comparison is passed over.
+        // Without a value for the second argument, its comparison is skipped.
         let mut filter = [
             // The number is the first word of `struct seccomp_data`.
             statement(load, 0, 0, 0),
@@ -171,7 +170,7 @@ pub(crate) fn without(command: &mut Command, call: c_long, second: Option<u32>, 
             statement(give, libc::SECCOMP_RET_ALLOW, 0, 0),
         ];
         let program = sock_fprog { len: 6, filter: filter.as_mut_ptr() };
-        // SAFETY: this takes numbers alone.
+        // SAFETY: prctl takes only integers here.
         let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         Errno::result(result).map_err(io::Error::from)?;
         // SAFETY: the program and its statements live through the call, which copies them.

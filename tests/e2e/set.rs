@@ -10,15 +10,14 @@ use crate::oracle::{self, Row};
 use crate::sandbox::without;
 use crate::support::{NOBODY, finish, root_trial, run, shmadm, shmadm_as, trial};
 
-/// Gives what can be changed of a segment: owner, group, and the mode with its flags.
+/// Returns what can be changed of a segment: owner, group, and the mode with its flags.
 fn changeable(row: &Row) -> [String; 3] {
     ["uid", "gid", "perms"].map(|name| row.get(name).to_owned())
 }
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("set::changes_what_it_is_told_to_and_leaves_the_rest", || {
+        trial("set::changes_only_the_given_attributes", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let [uid, gid, _] = changeable(&oracle::row(id).unwrap());
             let expect = |perms: &str| {
@@ -38,7 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
             assert_eq!(oracle::row(id).unwrap().get("atime"), "0", "nothing was attached");
         }),
-        trial("set::reports_the_segment_as_it_is_afterwards", || {
+        trial("set::reports_the_segment_after_the_change", || {
             let id = oracle::create(0x4d2, 5000, 0o600);
             let report = run(["set", "0x4d2", "--mode", "644", "--lock", "--json"]).exits(0).json();
             assert_eq!(report["schema"], 1);
@@ -51,7 +50,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(error["error"]["kind"], "not-found");
             assert_eq!(error["error"]["target"], "77");
         }),
-        trial("set::what_makes_no_sense_is_a_usage_error_and_changes_nothing", || {
+        trial("set::invalid_arguments_are_a_usage_error_and_change_nothing", || {
             let id = oracle::create(0, 4096, 0o600).to_string();
             let before = oracle::rows();
             for options in [
@@ -114,7 +113,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(error["error"]["errno"], "EPERM");
             assert_eq!(error["error"]["target"], json!(id.to_string()));
         }),
-        trial("set::is_undone_where_half_of_it_fails", || {
+        trial("set::a_partial_failure_is_rolled_back", || {
             let id = oracle::create(0, 4096, 0o600).to_string();
             let before = oracle::rows();
             // The lock is another command of the same call, and is let through.

@@ -1,4 +1,4 @@
-//! Looking at a segment takes no memory, and with `--peek` moves nothing of its record.
+//! Inspecting a segment allocates no memory, and with `--peek` changes nothing in its record.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -15,16 +15,15 @@ use crate::sandbox::with_file_over;
 use crate::support::{NOBODY, file, finish, root_trial, run, shmadm, shmadm_as, trial};
 use crate::who_elsewhere::with_no_capabilities;
 
-/// A large segment of which little is touched.
+/// The size of a large segment, mostly untouched.
 const LARGE: usize = 1 << 30;
-/// Where it is touched: at its beginning, in its middle, and in its last page.
+/// The touched offsets: at the start, in the middle and in the last page.
 const TOUCHED: [usize; 3] = [0, (LARGE >> 1) + 4090, LARGE - 5];
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("sparse::looking_takes_no_memory", || looks(&shmadm, 0o600)),
-        root_trial("sparse::looking_takes_no_memory_without_privilege", || looks(&|| shmadm_as(NOBODY), 0o666)),
+        trial("sparse::inspecting_allocates_no_memory", || looks(&shmadm, 0o600)),
+        root_trial("sparse::inspecting_allocates_no_memory_without_privilege", || looks(&|| shmadm_as(NOBODY), 0o666)),
         trial("sparse::holes_stay_holes_in_a_file", || holes(&shmadm, 0o600)),
         root_trial("sparse::holes_stay_holes_in_a_file_without_privilege", || holes(&|| shmadm_as(NOBODY), 0o666)),
         trial("sparse::only_a_file_can_have_holes", || {
@@ -37,16 +36,16 @@ pub(crate) fn trials() -> Vec<Trial> {
             let appending = File::options().append(true).open(&path).unwrap();
             let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(appending));
             ran.exits(1).says("only appends");
-            // Bytes behind the place would be taken for the segment's.
+            // Bytes after the current offset would be taken for the segment's.
             let standing = File::options().read(true).write(true).open(&path).unwrap();
             let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(standing));
             ran.exits(1).says("(EEXIST, lseek)");
             assert_eq!(std::fs::read(&path).unwrap(), b"before");
         }),
-        root_trial("sparse::what_cannot_be_told_is_refused", || {
+        root_trial("sparse::a_segment_whose_holes_are_unknown_is_refused", || {
             let id = sparse(0o600).to_string();
             let directory = tempfile::tempdir().unwrap();
-            // There is swap, and nobody says whether anything went there meanwhile.
+            // There is swap, and it is unknown whether pages were swapped out meanwhile.
             let meminfo = file(directory.path(), "meminfo", b"MemTotal: 1000 kB\nSwapTotal: 1000 kB\n");
             let blind = || {
                 let mut command = shmadm();
@@ -62,12 +61,16 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(oracle::row(id.parse().unwrap()).unwrap().get("rss"), rss);
             let ran = finish(blind().args(["read", &id, "--length", "1M", "--allow-allocation"])).exits(0);
             assert!(ran.stdout.contains("00100000\n"), "{ran:?}");
-            assert_ne!(oracle::row(id.parse().unwrap()).unwrap().get("rss"), rss, "that is what it was refused for");
-            // Of what is all there nothing can be taken.
+            assert_ne!(
+                oracle::row(id.parse().unwrap()).unwrap().get("rss"),
+                rss,
+                "reading would have allocated memory"
+            );
+            // Reading a fully resident segment allocates nothing.
             let whole = oracle::create(0, 8192, 0o600);
             Attached::new(whole).write(0, &[1; 8192]);
             finish(blind().args(["read", &whole.to_string()])).exits(0);
-            // With what the kernel says of swap it can be told.
+            // With the kernel's swap counts, the holes are known.
             let mut swapless = shmadm();
             finish(with_no_capabilities(&mut swapless).args(["read", &sparse(0o600).to_string()])).exits(0);
         }),
@@ -90,7 +93,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         root_trial("sparse::zeros_that_are_written_stay_holes_without_privilege", || {
             written(&|| shmadm_as(NOBODY), 0o666);
         }),
-        trial("sparse::only_an_input_has_zeros_to_leave_out", || {
+        trial("sparse::write_sparse_requires_an_input", || {
             let id = oracle::create(0, 8192, 0o600).to_string();
             for more in [&["text"][..], &["--fill", "0"], &["--hex", "00"], &["--type", "u8", "0"]] {
                 run([&["write", &id, "--sparse"], more].concat()).exits(2).prints_nothing();
@@ -99,7 +102,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(longer.status.code(), Some(1), "{longer:?}");
             assert!(String::from_utf8_lossy(&longer.stderr).contains("8192 bytes were written"), "{longer:?}");
         }),
-        root_trial("peek::it_moves_nothing_of_the_record", || {
+        root_trial("peek::changes_nothing_in_the_record", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 8192 0");
             let attached = Attached::new(id);
@@ -114,13 +117,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             let raw = shmadm().args(["read", "0x4d2", "--peek", "--raw"]).output().unwrap().stdout;
             assert_eq!((raw.len(), &raw[4096..4100]), (8192, b"peek".as_slice()));
             assert_eq!(oracle::rows(), before);
-            // Also when it is marked, and from a namespace that is not its own.
+            // Also when marked for destruction, and from another namespace.
             actor.say(&format!("remove {id}"));
             let before = oracle::rows();
             run(["read", &id.to_string(), "--peek", "--offset", "4096", "--text"]).exits(0);
             assert_eq!(oracle::rows(), before);
         }),
-        root_trial("peek::without_the_means_it_says_why", || {
+        root_trial("peek::without_access_to_the_file_the_cause_is_reported", || {
             let id = oracle::create(1234, 8192, 0o666);
             let before = oracle::rows();
             let ran = run(["read", "0x4d2", "--peek"]).exits(1).prints_nothing();
@@ -138,15 +141,15 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Gives so many zeros as a file.
+/// Returns a file of N zeros.
 fn zeros(length: u64) -> File {
     let file = tempfile::tempfile().unwrap();
     file.set_len(length).unwrap();
     file
 }
 
-/// Writes inputs with zeros and holes over segments with data and holes: they read as after any other write, and take
-/// no more memory than their data.
+/// Writes inputs with zeros and holes to segments with data and holes. The contents are as after any other write, and
+/// no more memory is allocated than for the data.
 fn written(program: &dyn Fn() -> Command, mode: i32) {
     const SIZE: usize = 64 * 4096;
     let mut chance = fastrand::Rng::with_seed(7);
@@ -160,7 +163,7 @@ fn written(program: &dyn Fn() -> Command, mode: i32) {
             expected[place..place + 50].fill(0xaa);
             touched[place / 4096..=(place + 49) / 4096].fill(true);
         }
-        // An input that is a file with holes in every other round, and comes through a pipe in the others.
+        // Every other round the input is a file with holes, otherwise a pipe.
         let (offset, length) = (chance.usize(..4096 * 3), chance.usize(4096..SIZE - 4096 * 4));
         let input = zeros(length as u64);
         for _ in 0..chance.usize(..6) {
@@ -193,7 +196,6 @@ fn written(program: &dyn Fn() -> Command, mode: i32) {
     }
 }
 
-/// Makes the large segment.
 fn sparse(mode: i32) -> i32 {
     let id = oracle::create(0, LARGE, mode | libc::SHM_NORESERVE);
     let attached = Attached::new(id);
@@ -203,7 +205,7 @@ fn sparse(mode: i32) -> i32 {
     id
 }
 
-/// Looks at it in every way, none of which may take memory.
+/// Inspects it with every command, none of which may allocate memory.
 fn looks(program: &dyn Fn() -> Command, mode: i32) {
     let id = sparse(mode);
     let name = id.to_string();
@@ -221,7 +223,7 @@ fn looks(program: &dyn Fn() -> Command, mode: i32) {
     let hex = finish(program().args(["read", &name, "--offset", "1M", "--length", "10000", "--json"])).exits(0).json();
     assert_eq!(hex["hex"].as_str().unwrap(), "00".repeat(10_000));
     finish(program().args(["read", &name, "--text", "--offset", "600M"])).exits(0);
-    // Through a pipe and to a file that takes zeros as well as anything.
+    // To a pipe, and to a file that is not sparse.
     let piped = program().args(["read", &name, "--raw", "--length", "300M"]).output().unwrap();
     assert!(piped.status.success() && piped.stdout.len() == 300 << 20 && piped.stdout.starts_with(b"here!\0"));
     assert!(piped.stdout[5..].iter().all(|byte| *byte == 0));
@@ -230,7 +232,7 @@ fn looks(program: &dyn Fn() -> Command, mode: i32) {
     assert_eq!(rss(), before);
 }
 
-/// Copies it to a file with holes.
+/// Copies it to a sparse file.
 fn holes(program: &dyn Fn() -> Command, mode: i32) {
     let id = sparse(mode);
     let before = oracle::row(id).unwrap().get("rss").to_owned();
@@ -246,7 +248,7 @@ fn holes(program: &dyn Fn() -> Command, mode: i32) {
         assert_eq!(&bytes, b"here!");
     }
     assert_eq!(oracle::row(id).unwrap().get("rss"), before);
-    // A hole at the end makes the file as long all the same.
+    // A hole at the end still counts for the file's size.
     let part = tempfile::tempfile().unwrap();
     let line = ["read", &id.to_string(), "--raw", "--sparse", "--offset", "100M", "--length", "12345"];
     finish(program().args(line).stdout(part.try_clone().unwrap())).exits(0);

@@ -13,10 +13,9 @@ use crate::support::{finish, run, shmadm, trial};
 /// A segment of this size is beyond any memory, and four of them are beyond 64 bits.
 const ENORMOUS: usize = 1 << 62;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("stat::several_segments_come_in_the_order_they_are_named", || {
+        trial("stat::prints_segments_in_the_given_order", || {
             let one = oracle::create(0xffff_fff0, 4096, 0o640);
             let two = oracle::create(0, 5000, 0o600);
             let _attached = Attached::new(one);
@@ -32,7 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             }
             assert_eq!(json["segments"].as_array().unwrap().len(), 2);
         }),
-        trial("stat::a_missing_one_keeps_none_of_the_others_back", || {
+        trial("stat::a_missing_segment_does_not_stop_the_others", || {
             let one = oracle::create(0, 4096, 0o600).to_string();
             let two = oracle::create(0, 8192, 0o600).to_string();
             let ran = run(["stat", &one, "77", &two, "--json"]).exits(3).says("77");
@@ -89,7 +88,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ran = finish(command.args(["stat", "99"])).exits(3);
             assert!(!ran.stderr.contains("exists"), "{ran:?}");
         }),
-        trial("stat::every_field_stands_on_a_line_in_words", || {
+        trial("stat::prints_one_field_per_line", || {
             let id = oracle::create(1234, 65_536, 0o640);
             let attached = Attached::new(id);
             attached.write(0, &[1; 4096]);
@@ -140,7 +139,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             drop(attached);
             run(["stat", &id.to_string()]).exits(3).prints_nothing();
         }),
-        trial("stat::looking_changes_nothing", || {
+        trial("stat::changes_nothing", || {
             let id = oracle::create(1234, 4096, 0);
             let before = oracle::rows();
             run(["stat", &id.to_string()]).exits(0);
@@ -149,7 +148,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             run(["limits"]).exits(0);
             assert_eq!(oracle::rows(), before);
         }),
-        trial("limits::they_are_the_kernel_s", || {
+        trial("limits::match_the_kernel", || {
             let setting =
                 |name: &str| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().to_owned();
             let touched = oracle::create(0, 10_000, 0o600);
@@ -192,7 +191,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let bytes = run(["limits", "--bytes"]).exits(0).stdout;
             assert!(bytes.contains(&size.to_string()), "{bytes}");
         }),
-        trial("limits::the_table_says_how_much_is_used", || {
+        trial("limits::the_table_shows_the_usage", || {
             oracle::create(0, 4096, 0o600);
             oracle::create(0, 4096, 0o600);
             let table = run(["limits"]).exits(0).stdout;

@@ -1,5 +1,5 @@
-//! What every trial stands on: namespaces, the program, and what it said.
-#![expect(clippy::disallowed_methods, reason = "trials make their own namespaces")]
+//! What every test uses: namespaces, ways to run the program, and its output.
+#![expect(clippy::disallowed_methods, reason = "tests create their own namespaces")]
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -16,26 +16,26 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 use serde_json::Value;
 
-/// The user that trials with a second user run as.
+/// The uid of the second user in tests that need one.
 pub(crate) const NOBODY: u32 = 65534;
-/// How long a condition is waited for that is bound to come; a trial never depends on the machine's speed.
+/// The longest wait for a condition that is certain to hold. No test depends on the machine's speed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tells whether this is the real root, which several users take.
+/// Returns whether the test program runs as the real root, which tests with several users require.
 pub(crate) fn is_root() -> bool {
     *REAL_ROOT.get_or_init(|| geteuid().is_root())
 }
 
-/// Whether we were root when we started.
+/// Whether the test program started as root.
 static REAL_ROOT: OnceLock<bool> = OnceLock::new();
-/// A copy of the program that other users can reach, whatever directory this was built in.
+/// A copy of the program that other users can execute, wherever it was built.
 static COPY: Mutex<Option<tempfile::TempDir>> = Mutex::new(None);
 
-/// Enters a user namespace in which we stay who we are, so that IPC namespaces can be made without being root.
+/// Enters a user namespace with the same ids, so that IPC namespaces can be created without root.
 pub(crate) fn enter_user_namespace() -> Result<(), String> {
     if is_root() {
-        // Before there are threads: a process that one of them starts while the copy is being written would inherit
-        // the open file, and nobody can run a program that somebody has open for writing.
+        // Before there are threads: a process that one of them starts during the copy would inherit the open file,
+        // and a file that is open for writing cannot be executed (ETXTBSY).
         reachable_copy();
         return unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| format!("unshare: {errno}"));
     }
@@ -47,12 +47,12 @@ pub(crate) fn enter_user_namespace() -> Result<(), String> {
     write("/proc/self/gid_map", format!("{gid} {gid} 1"))
 }
 
-/// Removes what trials have shared.
+/// Removes what the tests have shared.
 pub(crate) fn clean_up() {
     drop(COPY.lock().unwrap().take());
 }
 
-/// Makes a trial, which has an IPC namespace of its own.
+/// Makes a test that runs in its own IPC namespace.
 pub(crate) fn trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name, move || {
         unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| Failed::from(format!("no IPC namespace: {errno}")))?;
@@ -61,7 +61,7 @@ pub(crate) fn trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
     })
 }
 
-/// Mounts an empty file system on /mnt, that the calling thread alone sees.
+/// Mounts an empty tmpfs on /mnt, visible to the calling thread only.
 pub(crate) fn mount_tmpfs(options: Option<&str>) {
     let none = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
@@ -69,33 +69,33 @@ pub(crate) fn mount_tmpfs(options: Option<&str>) {
     mount(none, "/mnt", Some("tmpfs"), MsFlags::empty(), options).unwrap();
 }
 
-/// Leaves the trial's IPC namespace for another new one.
+/// Moves the test to another new IPC namespace.
 pub(crate) fn leave_namespace() {
     unshare(CloneFlags::CLONE_NEWIPC).unwrap();
 }
 
-/// Makes a trial that takes several users, and is ignored without root.
+/// Makes a test that requires root, and is ignored otherwise.
 pub(crate) fn root_trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
     trial(name, run).with_kind("needs root").with_ignored_flag(!is_root())
 }
 
-/// Gives the program, with an environment that says nothing.
+/// Returns a command for the program with a minimal environment.
 pub(crate) fn shmadm() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shmadm"));
     command.env_clear().env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
     command
 }
 
-/// Gives the program as another user runs it, without groups; takes root.
+/// Returns a command for the program as another user, without supplementary groups; requires root.
 pub(crate) fn shmadm_as(uid: u32) -> Command {
     let mut command = Command::new(reachable_copy());
     command.env_clear().env("LC_ALL", "C.UTF-8").stdin(Stdio::null()).current_dir("/");
-    // Setting the uid drops the supplementary groups too, if we are root.
+    // As root, setting the uid also drops the supplementary groups.
     command.uid(uid).gid(uid);
     command
 }
 
-/// Copies the program to where everybody can run it.
+/// Copies the program to a path that every user can execute.
 pub(crate) fn reachable_copy() -> PathBuf {
     let mut copy = COPY.lock().unwrap();
     let directory = copy.get_or_insert_with(|| {
@@ -109,16 +109,14 @@ pub(crate) fn reachable_copy() -> PathBuf {
     directory.path().join("shmadm")
 }
 
-/// What a run of the program came to.
+/// The result of a run of the program.
 #[derive(Debug)]
 pub(crate) struct Ran {
-    /// Exit code; `None` if a signal ended it.
+    /// The exit code; `None` if a signal ended the process.
     pub(crate) code: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that ended the process.
     pub(crate) signal: Option<i32>,
-    /// Standard output.
     pub(crate) stdout: String,
-    /// Standard error.
     pub(crate) stderr: String,
 }
 
@@ -134,59 +132,58 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Asserts the exit code, and shows everything if it is another.
+    /// Asserts the exit code; shows the whole result if it differs.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:#?}");
         self
     }
 
-    /// Asserts that standard error says something.
+    /// Asserts that standard error contains a text.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "standard error lacks {text:?}: {self:#?}");
         self
     }
 
-    /// Asserts that nothing came on standard output.
+    /// Asserts that standard output is empty.
     #[track_caller]
     pub(crate) fn prints_nothing(self) -> Self {
         assert_eq!(self.stdout, "", "{self:#?}");
         self
     }
 
-    /// Gives standard output as one JSON value.
+    /// Parses standard output as one JSON value.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 }
 
-/// Runs the program.
 pub(crate) fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
     shmadm().args(arguments).output().unwrap().into()
 }
 
-/// Runs a command that was put together piece by piece.
+/// Runs a prepared command to its end.
 pub(crate) fn finish(command: &mut Command) -> Ran {
     command.output().unwrap().into()
 }
 
-/// Gives bytes that look like noise, the same ones for the same seed.
+/// Returns pseudo-random bytes, the same for the same seed.
 pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; length];
     fastrand::Rng::with_seed(seed).fill(&mut bytes);
     bytes
 }
 
-/// Runs the program with something on standard input.
+/// Runs the program with bytes on standard input.
 pub(crate) fn run_with_input<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, input: &[u8]) -> Ran {
     let mut child =
         shmadm().args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // The program may have had enough before the end.
+            // The program may stop reading before the end.
             let _ = stdin.write_all(input);
         });
         child.wait_with_output().unwrap().into()
@@ -198,24 +195,24 @@ pub(crate) fn run_with_input<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item 
 pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(Instant::now() < deadline, "timed out while waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A process of a trial, which ends with it.
+/// A process of a test, ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Writes a file, and gives its path.
+/// Writes a file and returns its path.
 pub(crate) fn file(directory: &Path, name: &str, contents: &[u8]) -> PathBuf {
     let path = directory.join(name);
     std::fs::write(&path, contents).unwrap();

@@ -1,6 +1,6 @@
-//! The program on a terminal of its own, at which somebody sits who types.
-#![expect(unsafe_code, reason = "a controlling terminal is made between fork and exec")]
-#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+//! The program on its own terminal, with simulated input.
+#![expect(unsafe_code, reason = "a controlling terminal is set between fork and exec")]
+#![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,26 +15,25 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::output::open_terminal;
 use crate::support::{PATIENCE, Running, shmadm};
 
-/// Columns of a terminal in which nothing has to be cut.
+/// A width in which nothing is cut.
 pub(crate) const WIDE: u16 = 200;
 
 /// A program on a terminal.
 pub(crate) struct Terminal {
-    /// The program.
     running: Running,
-    /// The side at which a person sits.
+    /// The user's side.
     master: File,
-    /// What was shown so far.
+    /// The output so far.
     shown: Vec<u8>,
 }
 
 impl Terminal {
-    /// Runs the program on a terminal with so many columns.
+    /// Runs the program on a terminal with N columns.
     pub(crate) fn run(arguments: &[&str], columns: u16) -> Self {
         Self::run_without(arguments, columns, -1)
     }
 
-    /// As [`Terminal::run`], with one of the three standard descriptors somewhere else.
+    /// Like [`Terminal::run`], with one of the three standard descriptors redirected.
     pub(crate) fn run_without(arguments: &[&str], columns: u16, descriptor: i32) -> Self {
         let mut command = shmadm();
         command.args(arguments).stderr(Stdio::null());
@@ -57,7 +56,7 @@ impl Terminal {
         let one = descriptors[0];
         let control = move || {
             nix::unistd::setsid()?;
-            // It becomes the terminal by which the session is controlled, so that Ctrl-C is a signal.
+            // It becomes the controlling terminal of the session, so that Ctrl-C sends a signal.
             // SAFETY: this request takes a number.
             Errno::result(unsafe { libc::ioctl(one, libc::TIOCSCTTY, 0) })?;
             Ok(())
@@ -70,7 +69,7 @@ impl Terminal {
         Self { running, master, shown: Vec::new() }
     }
 
-    /// Waits until something is shown.
+    /// Waits until a text is shown.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) {
         while !self.text().contains(text) {
@@ -78,19 +77,18 @@ impl Terminal {
         }
     }
 
-    /// Types something.
     pub(crate) fn type_in(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits for the program's end; gives its exit code, if no signal ended it, and all that was shown.
+    /// Waits for the program to exit; returns the exit code, if no signal ended it, and the whole output.
     #[track_caller]
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         while self.read() {}
         (self.running.0.wait().unwrap().code(), self.text())
     }
 
-    /// Tells whether something was shown so far, without waiting for it.
+    /// Returns whether a text was shown so far, without waiting.
     pub(crate) fn shows(&mut self, text: &str) -> bool {
         let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
         if poll(&mut ready, PollTimeout::ZERO).unwrap() > 0 {
@@ -99,28 +97,28 @@ impl Terminal {
         self.text().contains(text)
     }
 
-    /// Lends the program's other descriptors.
+    /// Borrows the program's other descriptors.
     pub(crate) fn child(&mut self) -> &mut Child {
         &mut self.running.0
     }
 
-    /// Gives what was shown so far.
+    /// Returns the output so far.
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.shown).into_owned()
     }
 
-    /// Waits for more to be shown; gives whether there was any.
+    /// Waits for more output; returns whether there was any.
     fn read(&mut self) -> bool {
         let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(PATIENCE).unwrap();
-        assert!(poll(&mut ready, timeout).unwrap() > 0, "waited in vain: {}", self.text());
+        assert!(poll(&mut ready, timeout).unwrap() > 0, "timed out: {}", self.text());
         let mut bytes = [0; 4096];
         match self.master.read(&mut bytes) {
             Ok(count @ 1..) => {
                 self.shown.extend_from_slice(&bytes[..count]);
                 true
             }
-            // EIO: nobody has the other side open any more.
+            // EIO: no process has the other side open.
             Ok(0) | Err(_) => false,
         }
     }

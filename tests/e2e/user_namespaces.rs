@@ -1,6 +1,6 @@
-//! Commands in a user namespace in which not every user and group has a number.
+//! Commands in a user namespace that does not map every uid and gid.
 #![expect(unsafe_code, reason = "only pre_exec can move a child to a namespace before it is the program")]
-#![expect(clippy::disallowed_methods, reason = "the trials prepare their own children")]
+#![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -13,13 +13,12 @@ use nix::unistd::{Gid, Uid, getpid, setgid, setgroups, setuid};
 use crate::oracle;
 use crate::support::{Ran, finish, reachable_copy, root_trial, run};
 
-/// The first number that has one in the namespace, where it is 0.
+/// The first uid that is mapped; inside the namespace it is 0.
 const FIRST: u32 = 100_000;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        root_trial("user_namespaces::what_is_hidden_is_not_set_in_passing", || {
+        root_trial("user_namespaces::an_unmapped_owner_or_group_is_not_overwritten", || {
             let id = oracle::create(0, 4096, 0o660);
             let name = id.to_string();
             run(["set", &name, "--owner", &FIRST.to_string(), "--group", "5"]).exits(0);
@@ -30,19 +29,19 @@ pub(crate) fn trials() -> Vec<Trial> {
                 .says("which group it belongs to is hidden here")
                 .says("--group");
             within(&["set", &name, "--mode", "640", "--owner", "3"]).exits(5);
-            // Where not even who stands for everybody unknown has a number, it is no other error.
+            // Without a mapping for the overflow ids, the error is the same.
             within_numbers(10, &["set", &name, "--mode", "640", "--owner", "3"])
                 .exits(5)
                 .says("which group it belongs to is hidden here");
             assert_eq!(oracle::row(id).unwrap(), before);
-            // Neither is asked for where only the lock is.
+            // Changing only the lock requires neither.
             within(&["set", &name, "--unlock"]).exits(0);
             within(&["set", &name, "--mode", "640", "--group", "7"]).exits(0);
             let row = oracle::row(id).unwrap();
             let group = (FIRST + 7).to_string();
             assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), (&*FIRST.to_string(), &*group, "640"));
         }),
-        root_trial("user_namespaces::whoever_has_no_number_gets_nothing", || {
+        root_trial("user_namespaces::an_unmapped_uid_or_gid_is_refused", || {
             let id = oracle::create(0, 4096, 0o660);
             let name = id.to_string();
             run(["set", &name, "--owner", &FIRST.to_string(), "--group", &FIRST.to_string()]).exits(0);
@@ -55,7 +54,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             within(&["set", &name, "--owner", "60000"]).exits(0);
             assert_eq!(oracle::row(id).unwrap().get("uid"), (FIRST + 60_000).to_string());
         }),
-        root_trial("user_namespaces::who_is_root_there_is_sent_outside", || {
+        root_trial("user_namespaces::root_inside_is_referred_to_a_privileged_user_outside", || {
             let id = oracle::create(0, 4096, 0o600);
             let ran = within(&["rm", &id.to_string()])
                 .exits(4)
@@ -67,12 +66,12 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Runs the program as the root of a user namespace that has 65536 numbers, in the trial's IPC namespace.
+/// Runs the program as root of a user namespace with 65536 ids, in the test's IPC namespace.
 fn within(arguments: &[&str]) -> Ran {
     within_numbers(1 << 16, arguments)
 }
 
-/// Runs the program as the root of a user namespace that has so many numbers.
+/// Runs the program as root of a user namespace with N ids.
 fn within_numbers(count: u32, arguments: &[&str]) -> Ran {
     let (mut pid_of_child, mut tells_pid) = std::io::pipe().unwrap();
     let (mut waits, mut go_on) = std::io::pipe().unwrap();
@@ -86,9 +85,9 @@ fn within_numbers(count: u32, arguments: &[&str]) -> Ran {
         setuid(Uid::from_raw(0))?;
         Ok(())
     };
-    // SAFETY: between fork and exec there are system calls alone, and nothing is allocated.
+    // SAFETY: between fork and exec there are only system calls, and no allocation.
     unsafe { command.args(arguments).pre_exec(enter) };
-    // Starting waits for the program, which waits for its maps.
+    // `spawn` waits for exec, which waits for the maps to be written.
     let mapper = std::thread::spawn(move || {
         let mut pid = [0; 4];
         pid_of_child.read_exact(&mut pid).unwrap();

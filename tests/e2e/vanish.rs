@@ -1,5 +1,5 @@
-//! What happens between a look and a call: the program is stopped right before the call, and the world moves on.
-#![expect(unsafe_code, reason = "the program is traced from its beginning, and a union read")]
+//! Races between a check and a call: the program is stopped right before a system call, and the state changes.
+#![expect(unsafe_code, reason = "the program is traced from its start, and a union is read")]
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -17,32 +17,30 @@ use crate::holder::Holder;
 use crate::oracle::{self, Row};
 use crate::support::{Ran, run, shmadm, trial, wait_for};
 
-/// A call that the program is about to make.
+/// A system call that the program is about to make.
 pub(crate) struct Call {
-    /// Its number.
     pub(crate) number: c_long,
-    /// Its arguments.
     pub(crate) arguments: [u64; 6],
 }
 
 impl Call {
-    /// Tells whether it is shmctl with a command.
+    /// Returns whether this is shmctl with a command.
     pub(crate) fn is_shmctl(&self, command: c_int) -> bool {
-        // The bit that some libraries add asks for the record's newer form.
+        // Some libraries add IPC_64, which selects the newer form of the record.
         self.number == libc::SYS_shmctl && self.arguments[1] & !0x100 == u64::from(command.cast_unsigned())
     }
 
-    /// Tells whether it is shmget, and is meant to make a segment.
+    /// Returns whether this is shmget that creates a segment.
     fn makes(&self) -> bool {
         self.number == libc::SYS_shmget && self.arguments[2] & u64::from(libc::IPC_CREAT.cast_unsigned()) != 0
     }
 }
 
-/// The program, standing right before a call.
+/// The program, stopped right before a system call.
 pub(crate) struct Stopped(Child);
 
 impl Stopped {
-    /// Starts the program and lets it go on to the nth call of a kind.
+    /// Starts the program and stops it before the nth call of a kind.
     #[track_caller]
     pub(crate) fn before(nth: usize, wanted: impl Fn(&Call) -> bool, arguments: &[&str]) -> Self {
         let mut command = shmadm();
@@ -50,7 +48,7 @@ impl Stopped {
         Self::command_before(nth, wanted, command)
     }
 
-    /// As [`Stopped::before`], with a command that was put together piece by piece.
+    /// Like [`Stopped::before`], with a prepared command.
     #[track_caller]
     pub(crate) fn command_before(nth: usize, wanted: impl Fn(&Call) -> bool, command: Command) -> Self {
         let this = Self::traced(command);
@@ -60,7 +58,7 @@ impl Stopped {
         this
     }
 
-    /// Starts the program and lets it go on to its nth call, whichever that is; `None` if it makes no more than that.
+    /// Starts the program and stops it before its nth call of any kind; `None` if it makes fewer.
     pub(crate) fn before_call(nth: usize, arguments: &[&str]) -> Option<Self> {
         let mut command = shmadm();
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -69,7 +67,7 @@ impl Stopped {
         Some(this)
     }
 
-    /// Counts the calls that the program makes.
+    /// Counts the system calls that the program makes.
     pub(crate) fn count_calls(arguments: &[&str]) -> usize {
         let mut command = shmadm();
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
@@ -77,7 +75,7 @@ impl Stopped {
         std::iter::from_fn(|| this.next_call()).count()
     }
 
-    /// Starts the program so that it stops right behind its beginning.
+    /// Starts the program, stopped right after execve(2).
     fn traced(mut command: Command) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a process can be traced from its first call only if it asks")]
         // SAFETY: ptrace(2) is all that is called between fork and exec.
@@ -91,7 +89,7 @@ impl Stopped {
         this
     }
 
-    /// Lets it go on to its next call; `None` if it has ended.
+    /// Continues to the next call; returns `None` if the program has exited.
     fn next_call(&self) -> Option<Call> {
         let mut signal = None;
         loop {
@@ -99,7 +97,7 @@ impl Stopped {
             match waitpid(self.pid(), None).unwrap() {
                 WaitStatus::PtraceSyscall(_) => {}
                 WaitStatus::Exited(..) => return None,
-                // A process that it started has ended.
+                // A child process of the program has exited.
                 WaitStatus::Stopped(_, Signal::SIGCHLD) => signal = Some(Signal::SIGCHLD),
                 other => panic!("it came to {other:?}"),
             }
@@ -109,7 +107,7 @@ impl Stopped {
         }
     }
 
-    /// Lets it go on to its end, and gives every call that it makes until one of a kind.
+    /// Continues to the end; returns every call up to the first of a kind.
     #[track_caller]
     pub(crate) fn calls_until(&self, wanted: impl Fn(&Call) -> bool) -> Vec<Call> {
         let mut calls = Vec::new();
@@ -123,12 +121,11 @@ impl Stopped {
         }
     }
 
-    /// Gives its pid.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.0.id().cast_signed())
     }
 
-    /// Gives the call that it stands before; `None` if it stands behind one.
+    /// Returns the call that the program is stopped before; `None` if it is stopped after one.
     fn call(&self) -> Option<Call> {
         let info = ptrace::syscall_info(self.pid()).unwrap();
         if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
@@ -139,20 +136,20 @@ impl Stopped {
         Some(Call { number: entry.nr.try_into().unwrap(), arguments: entry.args })
     }
 
-    /// Sends it a signal, which comes as it goes on.
+    /// Sends a signal, which is delivered when the program continues.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Lets it go on to its end.
+    /// Continues to the end.
     pub(crate) fn go_on(self) -> Ran {
-        // Where it was killed there is nothing to let go.
+        // A killed process cannot be continued.
         assert!(matches!(ptrace::detach(self.pid(), None), Ok(()) | Err(Errno::ESRCH)));
         self.0.wait_with_output().unwrap().into()
     }
 }
 
-/// Removes a segment and gives its key to a new one; gives that one's row.
+/// Removes a segment and creates another with its key; returns the new row.
 fn replace(id: i32, key: u32) -> Row {
     assert!(oracle::remove(id));
     let next = oracle::create(key, 4096, 0o600);
@@ -160,16 +157,15 @@ fn replace(id: i32, key: u32) -> Row {
     oracle::row(next).unwrap()
 }
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [segment_trials(), look_trials(), key_trials(), process_trials()].into_iter().flatten().collect()
 }
 
-/// The segment goes, and another one gets its key.
+/// The segment is removed, and another one gets its key.
 fn segment_trials() -> Vec<Trial> {
     let attach = |call: &Call| call.number == libc::SYS_shmat;
     vec![
-        trial("vanish::before_a_change_or_a_removal_nothing_else_is_hit", || {
+        trial("vanish::a_removal_before_set_or_rm_affects_no_other_segment", || {
             for (arguments, command) in [
                 (&["rm", "0x4d2"][..], libc::IPC_RMID),
                 (&["rm", "--force", "0x4d2"], libc::IPC_RMID),
@@ -187,7 +183,7 @@ fn segment_trials() -> Vec<Trial> {
                 oracle::remove(next.get("shmid").parse().unwrap());
             }
         }),
-        trial("vanish::before_the_removal_is_forgiven_if_that_was_asked_for", || {
+        trial("vanish::a_removal_before_rm_is_ignored_on_request", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let arguments = ["rm", "0x4d2", "--ignore-missing", "--json"];
             let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &arguments);
@@ -195,7 +191,7 @@ fn segment_trials() -> Vec<Trial> {
             assert_eq!(stopped.go_on().exits(0).json()["removed"], serde_json::json!([]));
             assert_eq!(oracle::rows(), [next]);
         }),
-        trial("vanish::before_an_attachment_nothing_else_is_attached", move || {
+        trial("vanish::a_removal_before_attach_attaches_no_other_segment", move || {
             for arguments in [
                 &["read", "0x4d2"][..],
                 &["read", "0x4d2", "--raw"],
@@ -210,7 +206,7 @@ fn segment_trials() -> Vec<Trial> {
                 oracle::remove(next.get("shmid").parse().unwrap());
             }
         }),
-        trial("vanish::before_the_holder_attaches_it_says_so", || {
+        trial("vanish::a_removal_before_the_holder_attaches_is_reported", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let starts = |call: &Call| call.number == libc::SYS_clone || call.number == libc::SYS_clone3;
             let stopped = Stopped::before(1, starts, &["attach", "0x4d2", "--background"]);
@@ -221,11 +217,11 @@ fn segment_trials() -> Vec<Trial> {
     ]
 }
 
-/// The segment stays, and changes after the first look.
+/// The segment stays, but changes after the first check.
 fn look_trials() -> Vec<Trial> {
     let look = |call: &Call| call.is_shmctl(libc::IPC_STAT);
     vec![
-        trial("vanish::an_attachment_before_the_last_look_is_seen", move || {
+        trial("vanish::an_attachment_before_the_last_check_is_detected", move || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
             let _attached = oracle::Attached::new(id);
@@ -233,8 +229,8 @@ fn look_trials() -> Vec<Trial> {
             stopped.go_on().exits(5).says("cause: attached by ");
             assert_eq!(oracle::rows(), before);
         }),
-        trial("vanish::an_attachment_after_the_last_look_is_told", || {
-            // There is no call that removes only what is unattached: the user must at least hear of it.
+        trial("vanish::an_attachment_after_the_last_check_is_reported", || {
+            // No system call removes a segment only if it is unattached, so the user must at least be informed.
             let id = oracle::create(0x4d2, 4096, 0o600);
             let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &["rm", "0x4d2", "--json"]);
             let attached = oracle::Attached::new(id);
@@ -243,11 +239,11 @@ fn look_trials() -> Vec<Trial> {
             assert_eq!(oracle::row(id).unwrap().get("perms"), "1600");
             drop(attached);
         }),
-        trial("vanish::a_change_before_the_last_look_is_seen", move || {
+        trial("vanish::a_change_before_the_last_check_is_detected", move || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let made = oracle::row(id).unwrap();
             let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
-            // The kernel's stamp of a change has whole seconds.
+            // The change time has a resolution of one second.
             wait_for("the next second", || {
                 oracle::set(id, made.get("uid").parse().unwrap(), made.get("gid").parse().unwrap(), 0o640);
                 oracle::row(id).unwrap().get("ctime") != made.get("ctime")
@@ -256,7 +252,7 @@ fn look_trials() -> Vec<Trial> {
             stopped.go_on().exits(5).says("it changed since it was looked at");
             assert_eq!(oracle::rows(), before);
         }),
-        trial("vanish::before_the_last_look_is_no_such_segment", move || {
+        trial("vanish::a_removal_before_the_last_check_is_not_found", move || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
             let next = replace(id, 0x4d2);
@@ -266,10 +262,10 @@ fn look_trials() -> Vec<Trial> {
     ]
 }
 
-/// A key comes and goes under `create`.
+/// A key appears or disappears during `create`.
 fn key_trials() -> Vec<Trial> {
     vec![
-        trial("vanish::a_key_that_goes_while_it_is_opened_is_made", || {
+        trial("vanish::a_key_that_disappears_while_it_is_opened_is_created", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let get = |call: &Call| call.number == libc::SYS_shmget;
             let stopped = Stopped::before(2, get, &["create", "--key", "1234"]);
@@ -278,7 +274,7 @@ fn key_trials() -> Vec<Trial> {
             assert_ne!(row.get("shmid"), id.to_string());
             assert_eq!(oracle::rows().len(), 1);
         }),
-        trial("vanish::a_key_that_comes_while_it_is_made_is_opened_or_refused", || {
+        trial("vanish::a_key_that_appears_during_creation_is_opened_or_refused", || {
             for (options, code) in
                 [(&[][..], 0), (&["--exclusive"], 6), (&["--fill", "1"], 5), (&["--size", "8192"], 1)]
             {
@@ -296,18 +292,18 @@ fn key_trials() -> Vec<Trial> {
     ]
 }
 
-/// Signals and processes come and go.
+/// Signals, and processes that exit.
 fn process_trials() -> Vec<Trial> {
     let attach = |call: &Call| call.number == libc::SYS_shmat;
     vec![
-        trial("vanish::a_creation_that_is_interrupted_leaves_nothing", move || {
+        trial("vanish::an_interrupted_creation_leaves_nothing", move || {
             for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGUSR2] {
                 for (filling, arguments) in
                     [(true, &["create", "--key", "1234", "--fill", "1"][..]), (false, &["create", "--key", "1234"])]
                 {
                     let before: fn(&Call) -> bool = if filling { attach } else { Call::makes };
                     let stopped = Stopped::before(1, before, arguments);
-                    assert_eq!(oracle::rows().len(), usize::from(filling), "it is made, but not finished");
+                    assert_eq!(oracle::rows().len(), usize::from(filling), "it is created, but not complete");
                     kill(stopped.pid(), signal).unwrap();
                     let ran = stopped.go_on().prints_nothing();
                     assert_eq!((ran.code, ran.signal), (None, Some(signal as i32)), "{ran:?}");
@@ -315,40 +311,40 @@ fn process_trials() -> Vec<Trial> {
                 }
             }
         }),
-        trial("vanish::what_is_being_filled_is_nobody_elses_until_it_is_whole", move || {
+        trial("vanish::an_incomplete_segment_is_private", move || {
             let stopped = Stopped::before(1, attach, &["create", "--fill", "1", "--mode", "666"]);
             assert_eq!(oracle::rows()[0].get("perms"), "600");
             assert_eq!(made(&stopped.go_on().exits(0)).get("perms"), "666");
-            // Nor is one that cannot be locked, and goes again.
+            // Nor is a segment accessible that cannot be locked and is removed again.
             let stopped =
                 Stopped::before(1, |call| call.is_shmctl(libc::SHM_LOCK), &["create", "--lock", "--mode", "666"]);
             assert_eq!(oracle::rows()[1].get("perms"), "600");
             assert_eq!(made(&stopped.go_on().exits(0)).get("perms"), "2666");
         }),
-        trial("vanish::a_holder_of_which_nobody_could_be_told_ends", || {
+        trial("vanish::a_holder_that_cannot_be_reported_is_ended", || {
             let id = oracle::create(0, 4096, 0o600);
             let name = id.to_string();
             for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-                // The first call after the holder has answered, and the one by which its end would be noted.
+                // The first call after the holder has answered, and the call that would detect its exit.
                 let looks = |call: &Call| call.number == libc::SYS_pidfd_open;
                 let stopped = Stopped::before(1, looks, &["attach", &name, "--background"]);
                 stopped.signal(signal);
                 let ran = stopped.go_on();
                 assert_eq!((ran.signal, ran.stdout.as_str()), (Some(signal as i32), ""), "{ran:?}");
-                wait_for("the holder's end", || oracle::row(id).unwrap().get("nattch") == "0");
+                wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
             }
         }),
-        trial("vanish::a_holder_that_ends_before_it_is_asked_to_has_detached", || {
+        trial("vanish::a_holder_that_exits_before_it_is_asked_has_detached", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let holder = Holder::printed(&run(["attach", "0x4d2", "--background"]).exits(0));
             let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;
             let stopped = Stopped::before(1, asks, &["detach", "0x4d2", "--json"]);
             holder.kill();
-            wait_for("the detach of a killed holder", || oracle::row(id).unwrap().get("nattch") == "0");
+            wait_for("a killed holder to detach", || oracle::row(id).unwrap().get("nattch") == "0");
             let report = stopped.go_on().exits(0).json();
             assert_eq!((&report["nattch_before"], &report["nattch_after"]), (&1.into(), &0.into()));
         }),
-        trial("vanish::a_segment_marked_while_it_is_detached_is_told", || {
+        trial("vanish::a_segment_marked_during_detach_is_reported", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let holder = Holder::printed(&run(["attach", "0x4d2", "--background"]).exits(0));
             let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;

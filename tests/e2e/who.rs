@@ -1,4 +1,4 @@
-//! `who`: every mapping of a segment, and none that only looks like one.
+//! `who`: every mapping of a segment is found, and no mapping that only resembles one.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
@@ -19,17 +19,16 @@ use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as
 /// linux/fs.h: PROCMAP_QUERY.
 const PROCMAP_QUERY: u32 = 0xc068_6611;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = finding();
     trials.extend(reports());
     trials
 }
 
-/// Every mapping is found, and nothing else is.
+/// Which mappings are found.
 fn finding() -> Vec<Trial> {
     vec![
-        trial("who::one_that_has_it_attached_is_told_with_all_fields", || {
+        trial("who::an_attachment_is_reported_with_all_fields", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 8192 0");
             let address = actor.say(&format!("attach {id}"));
@@ -37,7 +36,7 @@ fn finding() -> Vec<Trial> {
             let attachment = json!({
                 "pid": actor.pid(), "uid": nix::unistd::geteuid().as_raw(), "address": address, "size": 8192,
                 "access": "rw", "ns": oracle::namespace(), "certain": true,
-                // Whoever made it accounts for it, and so nobody else was looked into.
+                // The creator explains the whole count, so no other process was inspected.
                 "shared_with": null,
             });
             assert_eq!((&told["id"], &told["nattch"], &told["found"]), (&json!(id), &json!(1), &json!(1)), "{told}");
@@ -49,7 +48,7 @@ fn finding() -> Vec<Trial> {
             assert!(command.as_str().unwrap().ends_with("--actor"), "{command}");
             assert_eq!(user, run(["stat", "0x4d2", "--json"]).json()["segments"][0]["owner"]);
         }),
-        trial("who::the_kernel_s_question_and_the_text_give_the_same", || {
+        trial("who::procmap_query_and_maps_text_agree", || {
             let mut actors: Vec<Actor> = (0..6).map(|_| Actor::start()).collect();
             let ids: Vec<i32> = (1..=3).map(|key| actors[0].number(&format!("create {key} 12288 0"))).collect();
             for (number, actor) in actors.iter_mut().enumerate() {
@@ -70,7 +69,7 @@ fn finding() -> Vec<Trial> {
             }
             assert_eq!(pids_of(&asked, ids[1]).len(), 4, "{asked}");
         }),
-        trial("who::mprotect_makes_three_of_one_and_fork_copies_them", || {
+        trial("who::mprotect_splits_a_mapping_and_fork_copies_the_parts", || {
             let mut actor = Actor::start();
             let id = actor.number("create 7 12288 0");
             actor.say(&format!("attach {id}"));
@@ -85,13 +84,13 @@ fn finding() -> Vec<Trial> {
             assert_eq!(pids(&told), BTreeSet::from([actor.pid(), child]));
             let table = run(["who", &id.to_string()]).exits(0).stdout;
             let row = table.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
-            assert_eq!((row[3], row[4], table.lines().count()), ("3", "rw", 3), "a row a process: {table}");
+            assert_eq!((row[3], row[4], table.lines().count()), ("3", "rw", 3), "one row per process: {table}");
         }),
-        trial("who::a_memory_that_two_processes_share_counts_once", || {
+        trial("who::memory_shared_by_two_processes_counts_once", || {
             let id = oracle::create(7, 4096, 0o600);
             let mut other = Actor::start();
             other.say(&format!("attach {id}"));
-            // Used last, and looked into first: alone it does not account for both, and so all are looked into.
+            // The last user is inspected first; it does not explain the whole count, so every process is inspected.
             let mut actor = Actor::start();
             actor.say(&format!("attach {id}"));
             let twin = actor.number("clone-vm");
@@ -103,7 +102,7 @@ fn finding() -> Vec<Trial> {
             );
             let (first, second) = (actor.pid().min(twin), actor.pid().max(twin));
             assert_eq!(pids(&told), BTreeSet::from([first, other.pid()]));
-            // Everybody is looked into here.
+            // Every process is inspected here.
             let ran = run(["who", "--all", "--all-ns", "--json"]).exits(0);
             let told = ran.json()["segments"].as_array().unwrap().clone();
             let told = told.iter().find(|segment| segment["ns"] == oracle::namespace()).unwrap();
@@ -111,10 +110,10 @@ fn finding() -> Vec<Trial> {
             assert_eq!((&shared["shared_with"], &told["found"]), (&json!([second]), &json!(2)));
             ran.says(&format!("pid {first} shares its memory with pid {second}"));
         }),
-        trial("who::what_only_bears_a_segment_s_name_is_none", || {
+        trial("who::a_file_with_the_name_of_a_segment_is_not_one", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 4096 0");
-            // A memfd lies on the very device of segments, and can have the id for its inode number; its name tells.
+            // A memfd is on the same device as segments and can have the id as its inode number; only its name differs.
             for name in ["/SYSV000004d2", "SYSV000004d2"] {
                 actor.say(&format!("memfd {name}"));
             }
@@ -126,10 +125,10 @@ fn finding() -> Vec<Trial> {
             other.say(&format!("attach {id}"));
             assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
         }),
-        root_trial("who::a_file_of_the_same_name_and_inode_on_another_device_is_none", || {
+        root_trial("who::a_file_of_the_same_name_and_inode_on_another_device_is_not_a_segment", || {
             let mut forger = Actor::start();
             let inode = forger.number("forge SYSV000004d2");
-            // As many segments as it takes for one to have that id.
+            // Enough segments that one of them has that id.
             let id =
                 std::iter::from_fn(|| Some(oracle::create(0, 4096, 0o600))).find(|id| *id == inode - 1).unwrap() + 1;
             assert_eq!(oracle::create(1234, 4096, 0o600), id);
@@ -140,7 +139,7 @@ fn finding() -> Vec<Trial> {
             other.say(&format!("attach {id}"));
             assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
         }),
-        trial("who::a_removed_segment_has_lost_its_key_and_not_its_users", || {
+        trial("who::a_marked_segment_loses_its_key_and_keeps_its_attachments", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {id}"));
@@ -151,7 +150,7 @@ fn finding() -> Vec<Trial> {
             assert_eq!(pids(&who(id)), BTreeSet::from([actor.pid()]));
             assert_eq!(pids(&who(second)), BTreeSet::from([later.pid()]));
         }),
-        pool_trial("who::a_segment_of_huge_pages_is_on_a_device_of_its_own", HUGE, 2, |_| {
+        pool_trial("who::a_segment_of_huge_pages_is_found_on_its_own_device", HUGE, 2, |_| {
             let mut actor = Actor::start();
             let id = actor.number(&format!("create 7 {} {}", 2 << 20, libc::SHM_HUGETLB));
             assert!(id >= 0, "the pool has been filled");
@@ -165,10 +164,10 @@ fn finding() -> Vec<Trial> {
     ]
 }
 
-/// What is told of it, where and how.
+/// What is reported in special cases, and how.
 fn reports() -> Vec<Trial> {
     vec![
-        root_trial("who::without_proc_nobody_is_said_to_be_closed", || {
+        root_trial("who::without_proc_no_permission_is_blamed", || {
             let id = oracle::create(7, 4096, 0o600);
             let _attached = oracle::Attached::new(id);
             let mut command = shmadm();
@@ -177,14 +176,14 @@ fn reports() -> Vec<Trial> {
             assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
             assert!(!ran.stderr.contains("root sees more"), "{ran:?}");
             ran.says("is not mounted here");
-            // Where it is, what cannot be seen has another reason.
+            // With /proc, invisible attachments have another reason.
             let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string()])).exits(0).says("cannot be seen");
             assert!(!ran.stderr.contains("mounted"), "{ran:?}");
         }),
-        trial("who::nothing_is_looked_for_where_nobody_is_attached", || {
+        trial("who::an_unattached_segment_needs_no_search", || {
             let id = oracle::create(7, 4096, 0o600).to_string();
             let mut closed = shmadm();
-            // It may open no file of a process at all, and has no need to.
+            // The program may not open any file of a process, and does not need to.
             let ran =
                 finish(without(&mut closed, libc::SYS_memfd_create, None, Errno::EMFILE).args(["who", &id, "--json"]));
             let told = &ran.exits(0).json()["segments"][0];
@@ -192,7 +191,7 @@ fn reports() -> Vec<Trial> {
             run(["who", &id]).exits(0).says("nobody has segment");
             assert_eq!(run(["who", "--json"]).exits(0).json()["segments"].as_array().unwrap().len(), 1);
             run(["who", "99"]).exits(3).prints_nothing();
-            // All of them, whoever is named besides.
+            // `--all` reports all segments, also those that are not named.
             oracle::create(8, 4096, 0o600);
             let all = run(["who", "--all", &id, "--json"]).exits(0).json();
             assert_eq!(all["segments"].as_array().unwrap().len(), 2);
@@ -206,7 +205,7 @@ fn reports() -> Vec<Trial> {
             let ran = run(["who", &id, "99", "--json"]).exits(3).says("cannot find segment 99");
             assert_eq!(ran.json()["segments"].as_array().unwrap().len(), 1);
         }),
-        trial("who::looking_attaches_nothing_and_moves_no_time", || {
+        trial("who::changes_no_attachment_and_no_time", || {
             let mut actor = Actor::start();
             let id = actor.number("create 7 4096 0");
             actor.say(&format!("attach {id}"));
@@ -218,7 +217,7 @@ fn reports() -> Vec<Trial> {
             }
             assert_eq!(oracle::rows(), before);
         }),
-        root_trial("who::a_segment_that_a_detach_would_destroy_outlives_every_look", || {
+        root_trial("who::never_destroys_a_segment_that_a_detach_would_destroy", || {
             std::fs::write("/proc/sys/kernel/shm_rmid_forced", "1").unwrap();
             let mut actor = Actor::start();
             let idle = actor.number("create 7 4096 0");
@@ -239,8 +238,8 @@ fn reports() -> Vec<Trial> {
             }
             assert_eq!(pids(&who(idle)), BTreeSet::new());
         }),
-        root_trial("who::other_users_processes_are_out_of_sight_and_counted", || {
-            // By a key that nobody else has: a process of the same user elsewhere could be one of this segment's too.
+        root_trial("who::hidden_processes_of_other_users_are_counted", || {
+            // With a unique key: a process of the same user in another namespace could otherwise match this segment.
             let id = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
             let mut mine = Actor::start();
             mine.say(&format!("attach {id}"));
@@ -253,23 +252,23 @@ fn reports() -> Vec<Trial> {
             assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
             let told = who(id);
             assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
-            // What cannot be seen is unknown, and not nobody.
+            // An invisible user is reported as unknown, not as absent.
             let other = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
             mine.say(&format!("attach {other}"));
             let rows = finish(shmadm_as(NOBODY).args(["list", "-o", "id,pids,commands", "--json"])).exits(0).json();
             assert_eq!(rows["segments"][1], json!({"id": other, "pids": null, "commands": null}));
-            // And nobody is said to be gone of whom that is not known.
+            // A process whose state is unknown is not reported as exited.
             let refused = finish(shmadm_as(NOBODY).args(["rm", &other.to_string()])).exits(5);
             assert!(!refused.stderr.contains("exited") && !refused.stderr.contains("--force"), "{refused:?}");
         }),
-        trial("who::processes_outside_of_the_pid_namespace_are_out_of_sight", || {
+        trial("who::hidden_processes_outside_the_pid_namespace_are_counted", || {
             let id = oracle::create(7, 4096, 0o600);
             let _attached = oracle::Attached::new(id);
             let mut command = Command::new("/bin/sh");
             command.args(["-c", "\"$0\" who 0x7 --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
             // SAFETY: between fork and exec this makes one system call and nothing else.
             #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-            #[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+            #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
             unsafe {
                 command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
             }
@@ -277,7 +276,7 @@ fn reports() -> Vec<Trial> {
             let told = &ran.json()["segments"][0];
             assert_eq!(told["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
         }),
-        trial("who::stat_list_and_the_refusal_name_those_attached", || {
+        trial("who::stat_list_and_rm_name_the_attached_processes", || {
             let mut actor = Actor::start();
             let id = actor.number("create 7 4096 0").to_string();
             actor.say(&format!("attach {id}"));
@@ -298,7 +297,7 @@ fn reports() -> Vec<Trial> {
             let detach = run(["detach", &id]).exits(5);
             assert!(detach.stderr.contains(&format!("pid {pid} (")), "{detach:?}");
         }),
-        trial("who::csv_and_tsv_have_a_row_a_mapping", || {
+        trial("who::csv_and_tsv_have_one_row_per_mapping", || {
             let mut actor = Actor::start();
             let id = actor.number("create 7 12288 0");
             actor.say(&format!("attach {id}"));
@@ -324,7 +323,7 @@ fn reports() -> Vec<Trial> {
             let command = &who(id)["attachments"][0]["command"];
             assert!(command.as_str().unwrap().starts_with("evil\n 0  1"), "{command}");
         }),
-        trial("who::one_that_comes_and_goes_is_in_flight_or_found", || {
+        trial("who::an_attachment_that_changes_during_the_search_is_found_or_hidden", || {
             let mut keeper = Actor::start();
             let id = keeper.number("create 7 4096 0");
             let mut restless = Running(
@@ -340,7 +339,7 @@ fn reports() -> Vec<Trial> {
                 let count = |field: &Value| field.as_u64().unwrap();
                 let hidden: u64 = told["hidden"].as_array().unwrap().iter().map(|hidden| count(&hidden["count"])).sum();
                 assert!(pids(&told).contains(&keeper.pid()), "{told}");
-                assert!(count(&told["found"]) + hidden >= count(&told["nattch"]), "nothing is lost: {told}");
+                assert!(count(&told["found"]) + hidden >= count(&told["nattch"]), "an attachment is lost: {told}");
                 keeper.say("detach");
             }
             restless.0.kill().unwrap();
@@ -348,19 +347,19 @@ fn reports() -> Vec<Trial> {
     ]
 }
 
-/// Asks who has a segment attached.
+/// Runs `who --json` for one segment.
 #[track_caller]
 pub(crate) fn who(id: i32) -> Value {
     run(["who", &id.to_string(), "--json"]).exits(0).json()["segments"][0].clone()
 }
 
-/// Gives the pids of those attached.
+/// Returns the pids of the attached processes.
 pub(crate) fn pids(told: &Value) -> BTreeSet<i32> {
     let pid = |one: &Value| i32::try_from(one["pid"].as_i64().unwrap()).unwrap();
     told["attachments"].as_array().unwrap().iter().map(pid).collect()
 }
 
-/// Gives the pids of those who have a segment of a report attached.
+/// Returns the pids that a report lists for a segment.
 fn pids_of(report: &Value, id: i32) -> BTreeSet<i32> {
     pids(report["segments"].as_array().unwrap().iter().find(|segment| segment["id"] == id).unwrap())
 }

@@ -1,4 +1,4 @@
-//! `who` where ids are equal in several namespaces, and processes have left the one in which they attached.
+//! `who` where ids are equal in several namespaces, and for processes that left the namespace in which they attached.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
@@ -15,17 +15,17 @@ use crate::sandbox::without;
 use crate::support::{finish, root_trial, run, shmadm, trial, wait_for};
 use crate::who::{pids, who};
 
-/// Equal ids in other namespaces are told apart, and who has left is found.
+/// Equal ids in other namespaces, and processes that have left.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("who::an_equal_id_of_another_namespace_is_another_segment", || {
+        trial("who::an_equal_id_in_another_namespace_is_another_segment", || {
             let mut here = Actor::start();
             let mut there = Actor::start();
             if there.say("unshare") != "0" {
-                // Without root an actor may not; then the user namespace that it makes for that closes it to us.
+                // Without root, an actor needs a new user namespace for that, which the program may not inspect.
                 return;
             }
-            // All the same but for the namespace: id, key, size, user, and mostly the second of their birth.
+            // Equal in all but the namespace: id, key, size, user, and usually the second of creation.
             let ids = [&mut here, &mut there].map(|actor| {
                 let id = actor.number("create 1234 4096 0");
                 actor.say(&format!("attach {id}"));
@@ -36,7 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([here.pid()]), &json!(1)), "{told}");
             assert_eq!(told["attachments"][0]["certain"], true);
         }),
-        root_trial("who::one_that_left_the_namespace_is_still_attached", || {
+        root_trial("who::a_process_that_left_the_namespace_is_still_attached", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {id}"));
@@ -52,18 +52,19 @@ pub(crate) fn trials() -> Vec<Trial> {
             actor.say(&format!("attach {second}"));
             let told = who(id);
             assert_eq!((&told["nattch"], &told["found"]), (&json!(1), &json!(1)), "{told}");
-            assert_eq!(told["attachments"][0]["address"], attachment["address"], "the key in its name tells");
+            assert_eq!(told["attachments"][0]["address"], attachment["address"], "the key in its name identifies it");
         }),
-        root_trial("who::without_privilege_one_that_left_is_told_as_uncertain", || {
+        root_trial("who::without_privilege_a_process_that_left_is_uncertain", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {id}"));
             assert_eq!(actor.say("unshare"), "0");
             assert_eq!(actor.say("drop-rights"), "0");
-            // Root without the capabilities that open map_files and other namespaces.
+            // Root without the capabilities that map_files and other namespaces require.
             let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0);
             told.says("not certain");
-            // Processes that are closed to it explain what is missing better, so that this one is only possible.
+            // Processes that may not be inspected are a better explanation for the missing attachment, so this one is
+            // only possible.
             let row = finish(with_no_capabilities(&mut shmadm()).args(["list", "-o", "pids", "--json"])).json();
             let known = &row["segments"][0]["pids"];
             assert!(known.is_null() || *known == json!([actor.pid()]), "{row}");
@@ -74,7 +75,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 (BTreeSet::from([actor.pid()]), &json!(false))
             );
         }),
-        root_trial("who::without_privilege_the_key_in_the_name_still_tells", || {
+        root_trial("who::without_privilege_the_key_in_the_name_still_identifies_the_segment", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {id}"));
@@ -85,12 +86,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             for actor in [&mut actor, &mut other] {
                 assert_eq!(actor.say("drop-rights"), "0");
             }
-            // Attached here once more by somebody who cannot be seen, so that something is missing.
+            // Also attached here by a process that may not be inspected, so that an attachment is missing.
             let _closed = oracle::Attached::new(id);
             let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0).json();
             assert_eq!(pids(&told["segments"][0]), BTreeSet::from([actor.pid()]), "{told}");
         }),
-        root_trial("who::where_other_namespaces_are_closed_one_that_left_is_not_certain", || {
+        root_trial("who::a_process_that_left_is_uncertain_if_other_namespaces_are_inaccessible", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {id}"));
@@ -104,20 +105,20 @@ pub(crate) fn trials() -> Vec<Trial> {
                 (BTreeSet::from([actor.pid()]), &json!(false))
             );
         }),
-        root_trial("who::one_that_made_the_same_id_and_key_elsewhere_is_still_attached_here", || {
+        root_trial("who::a_process_that_created_the_same_id_and_key_elsewhere_is_still_attached_here", || {
             let mut actor = Actor::start();
             let id = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {id}"));
             assert_eq!(actor.say("unshare"), "0");
-            // Made in the same second and all, but nobody has that one attached.
+            // Created in the same second as well, but no process has that one attached.
             assert_eq!(actor.number("create 1234 4096 0"), id);
             let told = who(id);
             assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{told}");
             let there = run(["--ns", &actor.pid().to_string(), "who", "0x4d2", "--json"]).exits(0).json();
             assert_eq!(there["segments"][0]["attachments"], json!([]), "{there}");
         }),
-        root_trial("who::of_equal_ids_in_one_process_their_sizes_tell", || {
-            // The same id and key, and mostly the same second: the file is as large as its segment.
+        root_trial("who::equal_ids_in_one_process_are_distinguished_by_size", || {
+            // The same id and key, and usually the same second; only the size of the file differs.
             let mut actor = Actor::start();
             let first = actor.number("create 1234 16384 0");
             let address = actor.say(&format!("attach {first}"));
@@ -133,13 +134,13 @@ pub(crate) fn trials() -> Vec<Trial> {
                 assert_eq!(told["attachments"][0]["address"], address.as_str(), "{told}");
             }
         }),
-        root_trial("who::of_equal_ids_in_one_process_the_file_tells", || {
+        root_trial("who::equal_ids_in_one_process_are_distinguished_by_the_file", || {
             let mut actor = Actor::start();
             let first = actor.number("create 1234 4096 0");
             actor.say(&format!("attach {first}"));
             let home = oracle::namespace();
             assert_eq!(actor.say("unshare"), "0");
-            // Born in another second, since what the segment remembers of its birth has no more than seconds.
+            // Created in another second: the segment's times have a resolution of one second.
             let born = oracle::stat(first).unwrap().shm_ctime;
             wait_for("the next second", || {
                 let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -159,13 +160,13 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Takes every capability from a command.
-#[expect(unsafe_code, reason = "only pre_exec can take rights from a child")]
-#[expect(clippy::disallowed_methods, reason = "the trial prepares its own children")]
+/// Drops every capability of a command.
+#[expect(unsafe_code, reason = "only pre_exec can drop a child's capabilities")]
+#[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 pub(crate) fn with_no_capabilities(command: &mut Command) -> &mut Command {
-    // SECBIT_NOROOT: root's uid alone gives no capability any more with the exec that follows.
+    // SECBIT_NOROOT: the following exec gives uid 0 no capabilities.
     let set = || {
-        // SAFETY: this takes integers alone.
+        // SAFETY: prctl takes only integers here.
         Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, 1) })?;
         Ok(())
     };

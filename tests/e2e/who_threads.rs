@@ -18,7 +18,6 @@ use crate::who::{pids, who};
 /// An address that is free in every process.
 const ADDRESS: &str = "0x1000000000";
 
-/// Returns the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = own_namespace();
     trials.extend(other_namespaces());

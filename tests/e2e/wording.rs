@@ -12,7 +12,6 @@ use crate::oracle;
 use crate::output::on_terminal_of;
 use crate::support::{NOBODY, Running, file, finish, is_root, root_trial, run, shmadm, shmadm_as, trial, wait_for};
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     [write_trials(), argument_trials(), error_trials(), report_trials()].into_iter().flatten().collect()
 }
@@ -231,7 +230,7 @@ fn report_trials() -> Vec<Trial> {
     ]
 }
 
-/// Gives the program as a user without privilege runs it.
+/// Returns the program as a user without privilege runs it.
 fn plain_user() -> Command {
     // A user namespace's privilege does not outlive the execution of a program, but root's does.
     if is_root() { shmadm_as(NOBODY) } else { shmadm() }

@@ -11,11 +11,10 @@ use crate::oracle;
 use crate::support::{Ran, file, finish, noise, run, run_with_input, shmadm, trial};
 use crate::vanish::Stopped;
 
-/// Gives the trials of this file.
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("write::each_source_puts_its_bytes_and_nothing_else", sources),
-        trial("write::numbers_are_in_the_machine_s_order", numbers),
+        trial("write::each_source_writes_exactly_its_bytes", sources),
+        trial("write::numbers_have_native_byte_order", numbers),
         trial("write::the_alias_and_the_report", || {
             let id = oracle::create(1234, 4096, 0o600);
             let ran = run(["attach-and-write", "key:1234", "hello, world", "--json"]).exits(0);
@@ -26,7 +25,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ran = run_with_input(["write", "0x4d2", "--offset", "0x10", "--json"], b"abc").exits(0);
             assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":16,\"written\":3}}\n"));
         }),
-        trial("write::a_text_that_looks_like_an_option_wants_dashes", || {
+        trial("write::a_text_that_looks_like_an_option_requires_dashes", || {
             let id = oracle::create(0, 64, 0o600);
             let name = id.to_string();
             for text in ["-hello", "-h5", "-hV", "-Version", "--hello", "-x", "-qhello"] {
@@ -40,7 +39,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let help = run(["write", "--help"]).exits(0);
             assert!(help.stdout.contains("Examples:"), "{help:?}");
         }),
-        trial("write::a_closed_standard_input_is_no_empty_one", || {
+        trial("write::a_closed_standard_input_is_not_an_empty_one", || {
             let id = oracle::create(0, 64, 0o600).to_string();
             let shell = |redirection: &str| {
                 let script = format!("exec \"$0\" write {id} {redirection}");
@@ -63,8 +62,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!((ran.signal, ran.stderr.as_str()), (Some(libc::SIGINT), ""), "{ran:?}");
             assert_eq!(&oracle::contents(id.parse().unwrap())[..4], b"abc\0");
         }),
-        trial("write::what_leaves_the_segment_is_refused_before_a_byte_is_written", refusals),
-        trial("write::a_stream_that_is_too_long_fills_the_room_and_fails", || {
+        trial("write::input_that_exceeds_the_segment_is_refused_before_writing", refusals),
+        trial("write::a_stream_that_is_too_long_fills_the_segment_and_fails", || {
             let id = oracle::create(0, 100_001, 0o600).to_string();
             let input = noise(200_000, 1);
             let ran = run_with_input(["write", &id, "--offset", "1"], &input).exits(1).says("100000 bytes");
@@ -80,7 +79,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             run_with_input(["write", &id, "--offset", "100001"], b"").exits(0);
             run_with_input(["write", &id, "--offset", "100001"], b"x").exits(1).says("0 bytes");
         }),
-        trial("write::megabytes_arrive_whole_at_odd_offsets", || {
+        trial("write::megabytes_are_written_completely_at_odd_offsets", || {
             let size = (9 << 20) + 4567;
             for (seed, (offset, length)) in
                 [(0, size), (1, size - 1), (4095, (1 << 20) + 1), (4097, 8 << 20), (12_345, 5_000_003)]
