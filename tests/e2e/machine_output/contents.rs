@@ -165,12 +165,14 @@ pub(super) fn trials() -> Vec<Trial> {
                 {"schema":1,"id":0,"offset":4,"written":8}
             "#]],
             );
-            machine.snapshot("write 0 hello --offset 96 --json", expect![[r#"
+            machine.snapshot(
+                "write 0 hello --offset 96 --json",
+                expect![[r#"
                 {"schema":1,"error":{"kind":"failed","errno":null,"call":null,"target":"0",
-                  "message":"5 bytes from offset 96 on reach outside of segment 0","cause":"segment 0 has 100 bytes, offsets 0 to 99",
-                  "hints":["`shmadm stat 0` shows its size"]}}
+                  "message":"range 96..101 exceeds segment 0 (100 bytes)","cause":null,"hints":[]}}
                 [exit code 1]
-            "#]]);
+            "#]],
+            );
         }),
         trial("machine_output::map_in_every_format", || {
             let machine = Machine::new();
@@ -242,13 +244,13 @@ pub(super) fn trials() -> Vec<Trial> {
             machine.snapshot(
                 "restore DIR/dump --json",
                 expect![[r#"
-                {"schema":1,"error":{"kind":"exists","errno":"EEXIST","call":"shmget","target":"0x000004d2",
-                  "message":"cannot create a segment of 8191 bytes with key 0x000004d2: File exists (EEXIST, shmget)",
-                  "cause":"segment 0 of [USER] has this key",
-                  "hints":["with another key: `shmadm restore DIR/dump --json --key random`",
-                  "what has that key: `shmadm stat 0x000004d2`; and `shmadm rm 0x000004d2` takes it away"]}}
-                [exit code 6]
-            "#]],
+                    {"schema":1,"error":{"kind":"exists","errno":"EEXIST","call":"shmget","target":"0x000004d2",
+                      "message":"cannot create a segment of 8191 bytes with key 0x000004d2: File exists (EEXIST, shmget)",
+                      "cause":"segment 0 (owner [USER]) has this key",
+                      "hints":["with another key: `shmadm restore DIR/dump --json --key random`",
+                      "what has that key: `shmadm stat 0x000004d2`; and `shmadm rm 0x000004d2` takes it away"]}}
+                    [exit code 6]
+                "#]],
             );
             machine.snapshot(
                 "restore DIR/dump --key private --mode 600 --json",

@@ -30,27 +30,31 @@ pub(super) fn trials() -> Vec<Trial> {
             );
             machine.snapshot("stat 12abc --json", expect![[r#"
                 {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-                  "message":"invalid value '12abc' for '<SEGMENT>...': \"12abc\" is no whole number: name a segment by its id (65538), its key (0x4d2, key:1234) or a file (ftok:PATH)",
+                  "message":"invalid value '12abc' for '<SEGMENT>...': expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH",
                   "cause":null,"hints":[]}}
                 [exit code 2]
             "#]]);
             machine.snapshot("stat key:0 --json", expect![[r#"
                 {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-                  "message":"invalid value 'key:0' for '<SEGMENT>...': key 0 is IPC_PRIVATE, which every segment without a key has: it names none of them, use the id that `shmadm list` shows",
+                  "message":"invalid value 'key:0' for '<SEGMENT>...': key 0 is IPC_PRIVATE, which names no segment: use the id, as shown by `shmadm list`",
                   "cause":null,"hints":[]}}
                 [exit code 2]
             "#]]);
             machine.snapshot("list --format csv --json", expect![[r#"
                 {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-                  "message":"--format csv and --format json exclude each other; --json is the same as json","cause":null,
+                  "message":"--format json and --format csv exclude each other; --json is the same as json","cause":null,
                   "hints":[]}}
                 [exit code 2]
             "#]]);
-            machine.snapshot("create --size \"1\\ --json", expect![[r#"
+            machine.snapshot(
+                "create --size \"1\\ --json",
+                expect![[r#"
                 {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-                  "message":"invalid value '\"1\\' for '--size <SIZE>': \"\\\"1\\\\\" is no size","cause":null,"hints":[]}}
+                  "message":"invalid value '\"1\\' for '--size <SIZE>': expected a size such as 4096, 64K or 1GiB",
+                  "cause":null,"hints":[]}}
                 [exit code 2]
-            "#]]);
+            "#]],
+            );
             machine.snapshot(
                 "metrics --json",
                 expect![[r#"
@@ -67,82 +71,102 @@ pub(super) fn trials() -> Vec<Trial> {
             machine.snapshot(
                 "stat 77 --json",
                 expect![[r#"
-                {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"77",
-                  "message":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
-                  "cause":"no segment of this IPC namespace has this id: it was removed, or never was",
-                  "hints":["`shmadm list` shows what there is"]}}
-                [exit code 3]
-            "#]],
+                    {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"77",
+                      "message":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
+                      "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+                      "hints":["list the segments: `shmadm list`"]}}
+                    [exit code 3]
+                "#]],
             );
             machine.snapshot(
                 "stat 1234 --json",
                 expect![[r#"
-                {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"1234",
-                  "message":"cannot find segment 1234: Invalid argument (EINVAL, shmctl IPC_STAT)",
-                  "cause":"no segment of this IPC namespace has this id: it was removed, or never was",
-                  "hints":["a segment with key 1234 (0x4d2) exists: write key:1234"]}}
+                    {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"1234",
+                      "message":"cannot find segment 1234: Invalid argument (EINVAL, shmctl IPC_STAT)",
+                      "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+                      "hints":["a segment with key 1234 (0x4d2) exists: write key:1234"]}}
+                    [exit code 3]
+                "#]],
+            );
+            machine.snapshot(
+                "read 0x77 --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"not-found","errno":"ENOENT","call":"shmget","target":"0x00000077",
+                  "message":"cannot find a segment with key 0x00000077: No such file or directory (ENOENT, shmget)",
+                  "cause":"no segment in this IPC namespace has this key","hints":["list the segments: `shmadm list`"]}}
                 [exit code 3]
             "#]],
             );
-            machine.snapshot("read 0x77 --json", expect![[r#"
-                {"schema":1,"error":{"kind":"not-found","errno":"ENOENT","call":"shmget","target":"0x00000077",
-                  "message":"cannot find a segment with key 0x00000077: No such file or directory (ENOENT, shmget)",
-                  "cause":"no segment of this IPC namespace has this key","hints":["`shmadm list` shows what there is"]}}
-                [exit code 3]
-            "#]]);
-            machine.snapshot("write ftok:DIR/missing x --json", expect![[r#"
+            machine.snapshot(
+                "write ftok:DIR/missing x --json",
+                expect![[r#"
                 {"schema":1,"error":{"kind":"failed","errno":"ENOENT","call":"stat","target":"DIR/missing",
-                  "message":"cannot make a key of DIR/missing: No such file or directory (ENOENT, stat)","cause":null,
-                  "hints":["ftok: wants a file that exists; its inode number makes the key, and changes with the file"]}}
+                  "message":"cannot compute the key of ftok:DIR/missing: No such file or directory (ENOENT, stat)",
+                  "cause":"ftok: requires an existing file, whose inode number is part of the key","hints":[]}}
                 [exit code 1]
-            "#]]);
+            "#]],
+            );
         }),
         trial("machine_output::errors_of_segments_that_exist", || {
             let mut machine = Machine::new();
             let mut actor = machine.actor("ACTOR");
             actor.number("create 1234 100 0");
             actor.say("attach 0");
-            machine.snapshot("create --key 1234 --exclusive --json", expect![[r#"
+            machine.snapshot(
+                "create --key 1234 --exclusive --json",
+                expect![[r#"
                 {"schema":1,"error":{"kind":"exists","errno":"EEXIST","call":"shmget","target":"0x000004d2",
                   "message":"cannot create a segment of 4 KiB with key 0x000004d2: File exists (EEXIST, shmget)",
-                  "cause":"segment 0 of [USER] has this key","hints":["`shmadm create --key 0x000004d2`, without --exclusive, opens the existing segment",
-                  "`shmadm create --key random` finds a free key"]}}
+                  "cause":"segment 0 (owner [USER]) has this key",
+                  "hints":["open the existing segment: `shmadm create --key 0x000004d2`",
+                  "create a segment with an unused key: `shmadm create --key random`"]}}
                 [exit code 6]
-            "#]]);
-            machine.snapshot("create --key 1234 --fill 0 --json", expect![[r#"
-                {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0x000004d2",
-                  "message":"refused to apply --fill: segment 0 has key 0x000004d2 already, and would be changed",
-                  "cause":"somebody made it, and may be using it","hints":["to change it all the same: `shmadm set 0 …`, `shmadm write 0 …`",
-                  "to open it as it is: `shmadm create --key 0x000004d2`"]}}
-                [exit code 5]
-            "#]]);
-            machine.snapshot("create --key 1234 --size 8192 --json", expect![[r#"
-                {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":"0x000004d2",
-                  "message":"cannot open the segment with key 0x000004d2 as one of 8 KiB: Invalid argument (EINVAL, shmget)",
-                  "cause":"segment 0 has this key already, and only 100 bytes: a segment never grows",
-                  "hints":["open it as it is, with --size 100 or none: `shmadm create --key 0x000004d2`"]}}
-                [exit code 1]
-            "#]]);
-            machine.snapshot("create --size 0 --json", expect![[r#"
-                {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":null,
-                  "message":"cannot create a segment of 0 bytes: Invalid argument (EINVAL, shmget)",
-                  "cause":"the size is 0: a segment has at least one byte","hints":["`shmadm create` makes one of a page"]}}
-                [exit code 1]
-            "#]]);
+            "#]],
+            );
             machine.snapshot(
-                "read 0 --offset 101 --json",
+                "create --key 1234 --fill 0 --json",
                 expect![[r#"
-                {"schema":1,"error":{"kind":"failed","errno":null,"call":null,"target":"0",
-                  "message":"offset 101 is outside of segment 0","cause":"segment 0 has 100 bytes, offsets 0 to 99",
-                  "hints":["`shmadm stat 0` shows its size"]}}
+                {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0x000004d2",
+                  "message":"cannot apply --fill: segment 0 with key 0x000004d2 already exists",
+                  "cause":"--fill would change the existing segment, which other processes may be using",
+                  "hints":["change it anyway: `shmadm set 0 …`, `shmadm write 0 …`",
+                  "open it unchanged: `shmadm create --key 0x000004d2`"]}}
+                [exit code 5]
+            "#]],
+            );
+            machine.snapshot(
+                "create --key 1234 --size 8192 --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":"0x000004d2",
+                  "message":"cannot open a segment of 8 KiB with key 0x000004d2: Invalid argument (EINVAL, shmget)",
+                  "cause":"segment 0 has this key and a size of 100 bytes; the size of a segment cannot change",
+                  "hints":["open it with its present size: `shmadm create --key 0x000004d2`"]}}
                 [exit code 1]
             "#]],
             );
+            machine.snapshot(
+                "create --size 0 --json",
+                expect![[r#"
+                {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":null,
+                  "message":"cannot create a segment of 0 bytes: Invalid argument (EINVAL, shmget)",
+                  "cause":"the size is 0; the minimum is 1 byte",
+                  "hints":["omit --size to create a segment of one page: `shmadm create`"]}}
+                [exit code 1]
+            "#]],
+            );
+            machine.snapshot(
+                "read 0 --offset 101 --json",
+                expect![[r#"
+                    {"schema":1,"error":{"kind":"failed","errno":null,"call":null,"target":"0",
+                      "message":"offset 101 exceeds segment 0 (100 bytes)","cause":null,"hints":[]}}
+                    [exit code 1]
+                "#]],
+            );
             machine.snapshot(&format!("detach 0 --pid {} --json", actor.pid()), expect![[r#"
                 {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0",
-                  "message":"refused to detach segment 0: pid [ACTOR] is no holder of it; no holder of user [USER] has it attached",
-                  "cause":"it is attached once, by pid [ACTOR] of [USER] (/proc/self/exe --actor); created by pid [ACTOR] of [USER] (/proc/self/exe --actor), last used by pid [ACTOR] (/proc/self/exe --actor)",
-                  "hints":["only a process can end its own attachment: `shmadm who 0` shows which have it"]}}
+                  "message":"cannot detach segment 0: pid [ACTOR] is not a holder of it; no holder of user [USER] has it attached",
+                  "cause":"attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running",
+                  "hints":["list the processes, which only detach themselves: `shmadm who 0`"]}}
                 [exit code 5]
             "#]]);
         }),
@@ -153,38 +177,37 @@ pub(super) fn trials() -> Vec<Trial> {
             machine.compare(
                 &nobody("read 1234 --json"),
                 &expect![[r#"
-                {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"1234",
-                  "message":"cannot find segment 1234: Invalid argument (EINVAL, shmctl IPC_STAT)",
-                  "cause":"no segment of this IPC namespace has this id: it was removed, or never was",
-                  "hints":["a segment with key 1234 (0x4d2) exists: write key:1234"]}}
-                [exit code 3]
-            "#]],
+                    {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"1234",
+                      "message":"cannot find segment 1234: Invalid argument (EINVAL, shmctl IPC_STAT)",
+                      "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+                      "hints":["a segment with key 1234 (0x4d2) exists: write key:1234"]}}
+                    [exit code 3]
+                "#]],
             );
             machine.compare(
                 &nobody("read 0 --json"),
                 &expect![[r#"
-                {"schema":1,"error":{"kind":"permission","errno":"EACCES","call":"shmat","target":"0",
-                  "message":"cannot attach segment 0 for reading: Permission denied (EACCES, shmat)",
-                  "cause":"its mode is 0600, its owner root:root: as one of the others user nobody gets nothing",
-                  "hints":["root can change the mode: `shmadm set 0 --mode MODE`"]}}
-                [exit code 4]
-            "#]],
+                    {"schema":1,"error":{"kind":"permission","errno":"EACCES","call":"shmat","target":"0",
+                      "message":"cannot attach segment 0 for reading: Permission denied (EACCES, shmat)","cause":"mode 0600, owner root:root: user nobody (other) has no access",
+                      "hints":["root can change the mode: `shmadm set 0 --mode MODE`"]}}
+                    [exit code 4]
+                "#]],
             );
             machine.compare(
                 &nobody("set 0 --mode 666 --json"),
                 &expect![[r#"
-                {"schema":1,"error":{"kind":"permission","errno":"EPERM","call":"shmctl IPC_SET","target":"0",
-                  "message":"cannot change segment 0: Operation not permitted (EPERM, shmctl IPC_SET)",
-                  "cause":"user nobody is neither its owner (root) nor its creator (root), and lacks CAP_SYS_ADMIN",
-                  "hints":["root can do it: `sudo shmadm set 0 --mode 666 --json`"]}}
-                [exit code 4]
-            "#]],
+                    {"schema":1,"error":{"kind":"permission","errno":"EPERM","call":"shmctl IPC_SET","target":"0",
+                      "message":"cannot change segment 0: Operation not permitted (EPERM, shmctl IPC_SET)",
+                      "cause":"user nobody is neither the owner (root) nor the creator (root), and CAP_SYS_ADMIN is missing",
+                      "hints":["root can do this: `sudo shmadm set 0 --mode 666 --json`"]}}
+                    [exit code 4]
+                "#]],
             );
             machine.compare(&nobody("rm 0 --json"), &expect![[r#"
                 {"schema":1,"dry_run":false,"removed":[],"failed":[{"target":"0",
                   "error":"cannot remove segment 0: Operation not permitted (EPERM, shmctl IPC_RMID)","errno":"EPERM",
-                  "code":4,"cause":"user nobody is neither its owner (root) nor its creator (root), and lacks CAP_SYS_ADMIN",
-                  "hints":["root can do it: `sudo shmadm rm 0 --json`"]}]}
+                  "code":4,"cause":"user nobody is neither the owner (root) nor the creator (root), and CAP_SYS_ADMIN is missing",
+                  "hints":["root can do this: `sudo shmadm rm 0 --json`"]}]}
                 [exit code 4]
             "#]]);
             machine.compare(&nobody("create --key 1234 --json"), &expect![[r#"

@@ -88,11 +88,11 @@ pub(super) fn trials() -> Vec<Trial> {
             machine.snapshot(
                 "detach 0 --json",
                 expect![[r#"
-                {"schema":1,"error":{"kind":"not-found","errno":null,"call":null,"target":"0",
-                  "message":"cannot detach segment 0: nobody has it attached","cause":null,
-                  "hints":["`shmadm attach 0 --background` starts a holder"]}}
-                [exit code 3]
-            "#]],
+                    {"schema":1,"error":{"kind":"not-found","errno":null,"call":null,"target":"0",
+                      "message":"cannot detach segment 0: it is not attached","cause":null,
+                      "hints":["start a holder: `shmadm attach 0 --background`"]}}
+                    [exit code 3]
+                "#]],
             );
             machine.snapshot("attach 0 --for 1ms --json", expect![[r#"
                 {"schema":1,"attachment":{"id":0,"pid":[PID],"address":"[ADDRESS]","size":5000,"access":"rw","exec":false}}
@@ -105,9 +105,9 @@ pub(super) fn trials() -> Vec<Trial> {
             actor.say("attach 0");
             machine.snapshot("detach 0 --json", expect![[r#"
                 {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0",
-                  "message":"refused to detach segment 0: no holder of user [USER] has it attached",
-                  "cause":"it is attached once, by pid [ACTOR] of [USER] (/proc/self/exe --actor); created by pid [ACTOR] of [USER] (/proc/self/exe --actor), last used by pid [ACTOR] (/proc/self/exe --actor)",
-                  "hints":["only a process can end its own attachment: `shmadm who 0` shows which have it"]}}
+                  "message":"cannot detach segment 0: no holder of user [USER] has it attached",
+                  "cause":"attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running",
+                  "hints":["list the processes, which only detach themselves: `shmadm who 0`"]}}
                 [exit code 5]
             "#]]);
         }),
@@ -140,12 +140,12 @@ pub(super) fn trials() -> Vec<Trial> {
             machine.snapshot(
                 "set 77 --mode 600 --json",
                 expect![[r#"
-                {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"77",
-                  "message":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
-                  "cause":"no segment of this IPC namespace has this id: it was removed, or never was",
-                  "hints":["`shmadm list` shows what there is"]}}
-                [exit code 3]
-            "#]],
+                    {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":"77",
+                      "message":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
+                      "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+                      "hints":["list the segments: `shmadm list`"]}}
+                    [exit code 3]
+                "#]],
             );
         }),
     ]

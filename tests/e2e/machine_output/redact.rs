@@ -157,8 +157,8 @@ impl Redaction {
         for (hidden, placeholder) in &self.hidden {
             text = text.replace(hidden, placeholder);
         }
-        let user = self.names[0].as_ref().unwrap_or(&self.ids[0]);
-        for word in ["of", "user"] {
+        let user = self.names[0].clone().unwrap_or_else(|| self.ids[0].clone());
+        for word in ["of", "user", "(owner"] {
             text = text.replace(&format!(" {word} {user}"), &format!(" {word} [USER]"));
         }
         let mut redacted = String::new();
@@ -189,7 +189,7 @@ impl Redaction {
             };
             rest = &rest[taken..];
         }
-        redacted
+        redacted.replace(&format!("] ({user}, "), "] ([USER], ")
     }
 }
 

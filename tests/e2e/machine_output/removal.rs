@@ -36,8 +36,9 @@ pub(super) fn trials() -> Vec<Trial> {
                   "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
                   "idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS],
                   "outcome":"destroyed"}],"failed":[{"target":"77","error":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
-                  "errno":"EINVAL","code":3,"cause":"no segment of this IPC namespace has this id: it was removed, or never was",
-                  "hints":["`shmadm list` shows what there is"]}]}
+                  "errno":"EINVAL","code":3,
+                  "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+                  "hints":["list the segments: `shmadm list`"]}]}
                 [exit code 3]
             "#]]);
             // An attached one and a missing one do not keep the third.
@@ -47,16 +48,19 @@ pub(super) fn trials() -> Vec<Trial> {
                   "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
                   "idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS],
                   "outcome":"destroyed"}],"failed":[{"target":"77","error":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
-                  "errno":"EINVAL","code":3,"cause":"no segment of this IPC namespace has this id: it was removed, or never was",
-                  "hints":["`shmadm list` shows what there is"]},{"target":"1",
-                  "error":"refused to remove segment 1: it is in use","errno":null,"code":5,"cause":"it is attached once, by pid [ACTOR] of [USER] (/proc/self/exe --actor); created by pid [ACTOR] of [USER] (/proc/self/exe --actor), last used by pid [ACTOR] (/proc/self/exe --actor)",
-                  "hints":["`shmadm rm --force 1` marks it for destruction: it loses its key at once, and goes with its last detach"]}]}
+                  "errno":"EINVAL","code":3,
+                  "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+                  "hints":["list the segments: `shmadm list`"]},{"target":"1",
+                  "error":"cannot remove segment 1: it is attached","errno":null,"code":5,
+                  "cause":"attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running",
+                  "hints":["`shmadm rm --force 1` marks it for destruction: its key is freed now, the memory at the last detach"]}]}
                 [exit code 1]
             "#]]);
             machine.snapshot("rm 1 --json", expect![[r#"
                 {"schema":1,"dry_run":false,"removed":[],"failed":[{"target":"1",
-                  "error":"refused to remove segment 1: it is in use","errno":null,"code":5,"cause":"it is attached once, by pid [ACTOR] of [USER] (/proc/self/exe --actor); created by pid [ACTOR] of [USER] (/proc/self/exe --actor), last used by pid [ACTOR] (/proc/self/exe --actor)",
-                  "hints":["`shmadm rm --force 1` marks it for destruction: it loses its key at once, and goes with its last detach"]}]}
+                  "error":"cannot remove segment 1: it is attached","errno":null,"code":5,
+                  "cause":"attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running",
+                  "hints":["`shmadm rm --force 1` marks it for destruction: its key is freed now, the memory at the last detach"]}]}
                 [exit code 5]
             "#]]);
             machine.snapshot(
@@ -175,26 +179,26 @@ pub(super) fn trials() -> Vec<Trial> {
                 &mut machine,
                 "json",
                 expect![[r#"
-                {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[{"id":0,
-                  "reason":"it was attached since it was looked at","ns":[NS]}],"freed":{"segments":0,"size":0,"rss":0,
-                  "swap":0}}
-            "#]],
+                    {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[{"id":0,
+                      "reason":"it has been attached since it was listed","ns":[NS]}],"freed":{"segments":0,"size":0,"rss":0,
+                      "swap":0}}
+                "#]],
             );
             skipped(
                 &mut machine,
                 "csv",
                 expect![[r#"
-                ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER␍
-                0,0x000004d2,[USER],4096,4096,0,orphan,[IDLE],skipped,it was attached since it was looked at,[NS],␍
-            "#]],
+                    ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER␍
+                    0,0x000004d2,[USER],4096,4096,0,orphan,[IDLE],skipped,it has been attached since it was listed,[NS],␍
+                "#]],
             );
             skipped(
                 &mut machine,
                 "tsv",
                 expect![[r#"
-                ID␉KEY␉OWNER␉SIZE␉RSS␉SWAP␉STATE␉IDLE␉OUTCOME␉WHY␉NS␉CONTAINER
-                0␉0x000004d2␉[USER]␉4096␉4096␉0␉orphan␉[IDLE]␉skipped␉it was attached since it was looked at␉[NS]␉
-            "#]],
+                    ID␉KEY␉OWNER␉SIZE␉RSS␉SWAP␉STATE␉IDLE␉OUTCOME␉WHY␉NS␉CONTAINER
+                    0␉0x000004d2␉[USER]␉4096␉4096␉0␉orphan␉[IDLE]␉skipped␉it has been attached since it was listed␉[NS]␉
+                "#]],
             );
         }),
     ]
