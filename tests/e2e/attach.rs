@@ -234,7 +234,7 @@ fn holder_trials() -> Vec<Trial> {
             assert_eq!(nattch(id), 1);
             holder.kill();
             wait_for("a killed holder to detach", || nattch(id) == 0);
-            run(["detach", &id.to_string()]).exits(3).says("nobody has it attached");
+            run(["detach", &id.to_string()]).exits(3).says("it is not attached");
         }),
         trial("holder::reports_in_json_and_honours_the_options", || {
             let id = oracle::create(0, 4096, 0o600);
@@ -270,8 +270,8 @@ fn detach_trials() -> Vec<Trial> {
             run(["detach", &name, "--pid", &elsewhere.pid.to_string()])
                 .exits(5)
                 .prints_nothing()
-                .says("is no holder of it; the holders of user ")
-                .says(&format!("hint: `shmadm detach {name}` ends all of these"));
+                .says("is not a holder of it; the holders of user ")
+                .says(&format!("hint: end all of them: `shmadm detach {name}`"));
             let report = run(["detach", &name, "--json"]).exits(0).json();
             let mut detached: Vec<i64> =
                 report["detached"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap()).collect();
@@ -290,10 +290,10 @@ fn detach_trials() -> Vec<Trial> {
             assert_eq!(error["error"]["kind"], "not-found");
             let _attached = oracle::Attached::new(id);
             let before = oracle::rows();
-            let ran = run(["detach", &name]).exits(5).prints_nothing().says("refused to detach");
+            let ran = run(["detach", &name]).exits(5).prints_nothing().says("cannot detach");
             let me = format!("last user pid {}", std::process::id());
             assert!(ran.stderr.contains("cause: attached by pid ") && ran.stderr.contains(&me), "{ran:?}");
-            run(["detach", &name, "--pid", &std::process::id().to_string()]).exits(5).says("is no holder of it");
+            run(["detach", &name, "--pid", &std::process::id().to_string()]).exits(5).says("is not a holder of it");
             assert_eq!(oracle::rows(), before);
             for pid in ["0", "-1", "x"] {
                 run(["detach", &name, "--pid", pid]).exits(2);

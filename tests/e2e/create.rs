@@ -193,7 +193,7 @@ fn existing_trials() -> Vec<Trial> {
             ] {
                 let ran = run(["create", "--key", "1234"].into_iter().chain(options.iter().copied())).exits(5);
                 let option = options[0].split('=').next().unwrap();
-                ran.prints_nothing().says(&format!("refused to apply {option}: segment {id} has key 0x000004d2"));
+                ran.prints_nothing().says(&format!("cannot apply {option}: segment {id} with key 0x000004d2"));
                 assert_eq!(oracle::rows(), before, "{options:?}");
             }
             assert_eq!(oracle::contents(id), vec![0; 4096]);

@@ -220,7 +220,7 @@ fn elsewhere() -> Vec<Trial> {
             dump(&[]).exits(5);
             let mut command = shmadm();
             with_empty_proc(&mut command);
-            finish(command.args(["read", "0x4d2"])).exits(5).says("/proc does not tell whether they are huge");
+            finish(command.args(["read", "0x4d2"])).exits(5).says("/proc does not show whether they are huge");
             dump(&["--force"]).exits(0);
             assert_eq!(names(directory.path()), ["segment.bin", "segment.bin.json"]);
         }),

@@ -233,7 +233,7 @@ fn asking() -> Vec<Trial> {
                 assert!(exists(kept), "{kept}");
             }
             let reasons = report["skipped"].to_string();
-            for reason in ["it was attached since", "it was used since", "it is gone already", "it changed since"] {
+            for reason in ["it has been attached since", "it has been used since", "it was already removed", "it has changed since"] {
                 assert!(reasons.contains(reason), "{reason}: {reasons}");
             }
         }),
@@ -247,7 +247,7 @@ fn asking() -> Vec<Trial> {
             terminal.type_in("y\n");
             let (code, shown) = terminal.end();
             assert_eq!(code, Some(0), "{shown}");
-            assert!(shown.contains("it changed since") && exists(id), "{shown}");
+            assert!(shown.contains("it has changed since") && exists(id), "{shown}");
         }),
         trial("prune::a_signal_during_the_question_removes_nothing", || {
             let id = orphan(1);

@@ -46,7 +46,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 let stopped = Stopped::before(nth, look, PRUNE);
                 let attached = oracle::Attached::new(id);
                 let before = oracle::rows();
-                skips(&stopped.go_on().exits(0).json(), id, "it was attached since");
+                skips(&stopped.go_on().exits(0).json(), id, "it has been attached since");
                 assert_eq!(oracle::rows(), before, "look {nth}");
                 drop(attached);
                 assert!(oracle::remove(id));
@@ -58,7 +58,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 let stopped = Stopped::before(nth, look, PRUNE);
                 drop(oracle::Attached::new(id));
                 let before = oracle::rows();
-                skips(&stopped.go_on().exits(0).json(), id, "it was used since");
+                skips(&stopped.go_on().exits(0).json(), id, "it has been used since");
                 assert_eq!(oracle::rows(), before, "look {nth}");
                 assert!(oracle::remove(id));
             }
@@ -68,7 +68,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let line = [PRUNE, &["--dry-run"]].concat();
             let stopped = Stopped::before(1, look, &line);
             let attached = oracle::Attached::new(id);
-            skips(&stopped.go_on().exits(0).json(), id, "it was attached since");
+            skips(&stopped.go_on().exits(0).json(), id, "it has been attached since");
             drop(attached);
             assert!(oracle::remove(id));
         }),
@@ -88,7 +88,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 second.leave();
                 let after = oracle::stat(id).unwrap();
                 let report = stopped.go_on().exits(0).json();
-                skips(&report, id, "it was used since");
+                skips(&report, id, "it has been used since");
                 if (before.shm_atime, before.shm_dtime) == (after.shm_atime, after.shm_dtime) {
                     break id;
                 }
@@ -102,7 +102,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 let stopped = Stopped::before(nth, look, PRUNE);
                 let me = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
                 oracle::set(id, me.0, me.1, 0o640);
-                skips(&stopped.go_on().exits(0).json(), id, "it changed since");
+                skips(&stopped.go_on().exits(0).json(), id, "it has changed since");
                 assert!(oracle::remove(id));
             }
         }),
@@ -114,7 +114,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 // Its key is reused immediately.
                 let next = oracle::create(1234, 4096, 0o600);
                 let rows = oracle::rows();
-                skips(&stopped.go_on().exits(0).json(), id, "it is gone already");
+                skips(&stopped.go_on().exits(0).json(), id, "it was already removed");
                 assert_eq!(oracle::rows(), rows);
                 assert!(oracle::remove(next));
             }
@@ -127,7 +127,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 // The same id, key, size and mode, and usually the same second: only the creator differs.
                 std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
                 assert_eq!(oracle::create(1234, 4096, 0o600), id);
-                skips(&stopped.go_on().exits(0).json(), id, "it changed since");
+                skips(&stopped.go_on().exits(0).json(), id, "it has changed since");
                 assert!(oracle::remove(id));
             }
         }),
@@ -151,7 +151,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let line = [PRUNE, &["--unattached"]].concat();
             let stopped = Stopped::before(1, look, &line);
             actor.leave();
-            skips(&stopped.go_on().exits(0).json(), id, "its state is orphan now");
+            skips(&stopped.go_on().exits(0).json(), id, "its state is now orphan");
             assert!(oracle::remove(id));
         }),
         trial("prune::no_call_comes_between_the_last_check_and_the_removal", || {

@@ -117,7 +117,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             ] {
                 for form in [&["--json"][..], &[]] {
                     let fixed = ["read", &id];
-                    let ran = run(fixed.iter().chain(&arguments).chain(form)).exits(1).says("cause: ");
+                    let ran = run(fixed.iter().chain(&arguments).chain(form)).exits(1).says(" exceeds segment ");
                     assert!(ran.stdout.is_empty() || ran.json()["error"]["kind"] == "failed", "{ran:?}");
                 }
             }

@@ -30,7 +30,7 @@ fn rail_trials() -> Vec<Trial> {
             let pid = actor.pid();
             for more in [None, Some("--dry-run"), Some("-n"), Some("--ignore-missing")] {
                 let ran = run(["rm", "0x4d2"].into_iter().chain(more)).exits(5).prints_nothing();
-                let ran = ran.says("refused to remove segment").says("cause: attached by pid ");
+                let ran = ran.says("cannot remove segment").says("cause: attached by pid ");
                 assert!(ran.stderr.contains(&format!("attached by pid {pid} (")), "{ran:?}");
                 assert!(ran.stderr.contains(&format!("; creator and last user pid {pid} (")), "{ran:?}");
                 assert!(ran.stderr.contains(&format!("hint: `shmadm rm --force {id}` marks it")), "{ran:?}");

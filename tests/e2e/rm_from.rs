@@ -36,9 +36,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(ran.stdout.starts_with(&format!("would remove segment {} (key 0x00000006", ids[4])), "{ran:?}");
             assert_eq!(oracle::rows(), before, "a dry run changes nothing");
             let ran = run(["rm", "--from", report, "--json"]).exits(1);
-            let ran = ran.says(&format!("refused to remove segment {}: it changed since it was looked at", ids[0]));
-            let ran = ran.says(&format!("refused to remove segment {}: it was used since it was listed", ids[1]));
-            let told = ran.says(&format!("refused to remove segment {}: it is in use", ids[2])).json();
+            let ran = ran.says(&format!("cannot remove segment {}: it has changed since it was looked up", ids[0]));
+            let ran = ran.says(&format!("cannot remove segment {}: it has been used since it was listed", ids[1]));
+            let told = ran.says(&format!("cannot remove segment {}: it is attached", ids[2])).json();
             assert_eq!((told["removed"].as_array().unwrap().len(), &told["removed"][0]["id"]), (1, &json!(ids[4])));
             assert_eq!(
                 told["failed"].as_array().unwrap().iter().map(|one| one["code"].clone()).collect::<Vec<_>>(),

@@ -127,7 +127,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 without(&mut command, libc::SYS_shmctl, Some(denied.cast_unsigned()), Errno::EPERM);
             }
             let ran = finish(command.args(["set", &id, "--lock", "--mode", "640"])).exits(4).prints_nothing();
-            ran.says("IPC_SET").says("the segment stays locked").says(&format!("`shmadm set {id} --unlock`"));
+            ran.says("IPC_SET").says("the segment is still locked").says(&format!("`shmadm set {id} --unlock`"));
             assert!(oracle::rows()[0].get("perms") == "2600");
         }),
     ]

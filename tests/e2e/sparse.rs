@@ -29,13 +29,13 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("sparse::only_a_file_can_have_holes", || {
             let id = sparse(0o600).to_string();
             let ran = run(["read", &id, "--raw", "--sparse"]).exits(1).says("(ESPIPE, lseek)");
-            assert!(ran.stderr.contains("--sparse wants a file"), "{ran:?}");
+            assert!(ran.stderr.contains("--sparse requires a file"), "{ran:?}");
             run(["read", &id, "--sparse"]).exits(2);
             let directory = tempfile::tempdir().unwrap();
             let path = file(directory.path(), "appended", b"before");
             let appending = File::options().append(true).open(&path).unwrap();
             let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(appending));
-            ran.exits(1).says("only appends");
+            ran.exits(1).says("append mode");
             // Bytes after the current offset would be taken for the segment's.
             let standing = File::options().read(true).write(true).open(&path).unwrap();
             let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(standing));

@@ -26,13 +26,13 @@ pub(crate) fn trials() -> Vec<Trial> {
             within(&["set", &name, "--mode", "640"])
                 .exits(5)
                 .prints_nothing()
-                .says("which group it belongs to is hidden here")
+                .says("its group is not mapped in this user namespace")
                 .says("--group");
             within(&["set", &name, "--mode", "640", "--owner", "3"]).exits(5);
             // Without a mapping for the overflow ids, the error is the same.
             within_numbers(10, &["set", &name, "--mode", "640", "--owner", "3"])
                 .exits(5)
-                .says("which group it belongs to is hidden here");
+                .says("its group is not mapped in this user namespace");
             assert_eq!(oracle::row(id).unwrap(), before);
             // Changing only the lock requires neither.
             within(&["set", &name, "--unlock"]).exits(0);

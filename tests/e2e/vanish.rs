@@ -249,7 +249,7 @@ fn look_trials() -> Vec<Trial> {
                 oracle::row(id).unwrap().get("ctime") != made.get("ctime")
             });
             let before = oracle::rows();
-            stopped.go_on().exits(5).says("it changed since it was looked at");
+            stopped.go_on().exits(5).says("it has changed since it was looked up");
             assert_eq!(oracle::rows(), before);
         }),
         trial("vanish::a_removal_before_the_last_check_is_not_found", move || {

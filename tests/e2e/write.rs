@@ -207,7 +207,7 @@ fn refusals() {
     let before = row();
     let refused = |arguments: &[&str]| -> Ran {
         let fixed = ["write", &name];
-        let ran = run(fixed.iter().chain(arguments)).exits(1).prints_nothing().says("cause: ");
+        let ran = run(fixed.iter().chain(arguments)).exits(1).prints_nothing().says(" exceeds segment ");
         assert_eq!(row(), before, "{arguments:?}: it was not even attached");
         ran
     };
