@@ -136,7 +136,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             {
                 let ran = run(options).exits(5).prints_nothing();
                 assert!(ran.stderr.contains("cause: kernel.shm_rmid_forced is 1"), "{ran:?}");
-                assert!(ran.stderr.contains("hint: keep a background holder attached: `shmadm create --hold"), "{ran:?}");
+                assert!(
+                    ran.stderr.contains("hint: keep a background holder attached: `shmadm create --hold"),
+                    "{ran:?}"
+                );
             }
             assert_eq!(run(["create", "--json"]).exits(5).json()["error"]["kind"], "refused");
             assert_eq!(oracle::rows(), []);

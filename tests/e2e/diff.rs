@@ -258,7 +258,11 @@ fn refusals() -> Vec<Trial> {
                 ("empty", "", "cause: it is empty"),
                 ("table", &*run(["list"]).exits(0).stdout, "cause: it is not valid JSON"),
                 ("other", "{\"hello\":1}", "no \"schema\""),
-                ("newer", "{\"schema\":2,\"segments\":[]}", "its \"schema\" is 2, but this version of shmadm reads only 1"),
+                (
+                    "newer",
+                    "{\"schema\":2,\"segments\":[]}",
+                    "its \"schema\" is 2, but this version of shmadm reads only 1",
+                ),
                 (
                     "columns",
                     &listed,

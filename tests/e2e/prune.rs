@@ -233,7 +233,12 @@ fn asking() -> Vec<Trial> {
                 assert!(exists(kept), "{kept}");
             }
             let reasons = report["skipped"].to_string();
-            for reason in ["it has been attached since", "it has been used since", "it was already removed", "it has changed since"] {
+            for reason in [
+                "it has been attached since",
+                "it has been used since",
+                "it was already removed",
+                "it has changed since",
+            ] {
                 assert!(reasons.contains(reason), "{reason}: {reasons}");
             }
         }),
