@@ -69,7 +69,7 @@ pub(crate) fn ask_all<T: Send>(
     let here = context.system.namespace();
     if !namespaces.iter().any(|namespace| Some(namespace.number) == here) {
         context.ui.warning(
-            "/proc does not show us in any IPC namespace: others cannot be found, and this one alone is shown",
+            "/proc does not show this process: other IPC namespaces cannot be found, and only this one is shown",
         );
         answers.here = Some(ask(&context.system)?);
         answers.all = false;
@@ -99,11 +99,11 @@ pub(crate) fn ask_all<T: Send>(
         }
     }
     if closed > 0 && !can_inspect_all(&context.system) {
-        let (processes, are) = if closed == 1 { ("process does", "it is") } else { ("processes do", "they are") };
+        let processes = if closed == 1 { "process" } else { "processes" };
         context.ui.warning(&format!(
-            "{closed} {processes} not tell us which IPC namespace {are} in: there may be more than are shown"
+            "cannot determine the IPC namespace of {closed} {processes}: there may be more than are shown"
         ));
-        let line = format!("root sees them all: `sudo shmadm {}`", context.line);
+        let line = format!("run as root: `sudo shmadm {}`", context.line);
         context.ui.hint(&line);
     }
     Ok(answers)
@@ -113,7 +113,7 @@ pub(crate) fn ask_all<T: Send>(
 pub(crate) fn warn_of_closed(context: &mut Context, namespace: &Namespace, error: &Error) {
     let container = namespace.container.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
     let cause = error.cause.as_ref().map(|cause| format!("; {cause}")).unwrap_or_default();
-    context.ui.warning(&format!("its segments are left out: {} (pid {}{container}){cause}", error, namespace.pid));
+    context.ui.warning(&format!("segments omitted: {} (pid {}{container}){cause}", error, namespace.pid));
 }
 
 /// Warns of segments whose namespace was not among those that were visited.
@@ -121,9 +121,9 @@ pub(crate) fn warn_of_strays(context: &mut Context, strays: &[(ShmId, Attachers)
     for (id, attachers) in strays {
         let pids: Vec<_> = attachers.processes().map(|process| process[0].pid.to_string()).collect();
         let why = if all {
-            "has no process any more, and lives by the attachment alone"
+            "no longer has a process and exists only because of this attachment"
         } else {
-            "could not be visited, or has no process any more and lives by the attachment alone"
+            "could not be entered, or no longer has a process and exists only because of this attachment"
         };
         let pids = pids.join(", ");
         context.ui.warning(&format!("pid {pids} has a segment with id {id} attached whose IPC namespace {why}"));
@@ -133,8 +133,8 @@ pub(crate) fn warn_of_strays(context: &mut Context, strays: &[(ShmId, Attachers)
 /// Says in which namespace something is.
 pub(crate) fn place_of(ns: Option<u64>, container: Option<&str>) -> String {
     match (ns, container) {
-        (Some(number), Some(container)) => format!(" of {number} ({container})"),
-        (Some(number), None) => format!(" of {number}"),
+        (Some(number), Some(container)) => format!(" in namespace {number} ({container})"),
+        (Some(number), None) => format!(" in namespace {number}"),
         (None, _) => String::new(),
     }
 }

@@ -117,7 +117,7 @@ pub(super) fn key() -> impl TypedValueParser<Value = KeySpec> {
 /// Checks the key of a filter, where a random one makes no sense.
 fn check_filter_key(key: KeySpec) -> Result<KeySpec, String> {
     match key {
-        KeySpec::Random => Err("a filter wants a key, or private".to_owned()),
+        KeySpec::Random => Err("expected a key or private".to_owned()),
         key => Ok(key),
     }
 }

@@ -60,7 +60,7 @@ pub(crate) struct AttachArgs {
 
 /// Reads an address.
 fn parse_address(text: &str) -> Result<usize, String> {
-    usize::try_from(parse_integer(text)?).map_err(|_| format!("{text} is no address"))
+    usize::try_from(parse_integer(text)?).map_err(|_| format!("address {text} is out of range"))
 }
 
 /// Attaches, and waits or leaves a holder.
@@ -70,8 +70,8 @@ fn parse_address(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Error> {
     let page = usize::try_from(context.system.page_size()).unwrap_or(4096);
     if let Some(address) = args.address.filter(|address| *address == 0 || (args.round && *address < page)) {
-        let is = if address == 0 { "is" } else { "rounds down to" };
-        return Err(usage(format!("{address:#x} {is} 0, which stands for no address at all"))
+        let why = if address == 0 { "0 means" } else { "it rounds down to 0, which means" };
+        return Err(usage(format!("invalid address {address:#x}: {why} that the kernel chooses the address"))
             .hint(suggest_any_address(quoted(&args.one.segment.text))));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
             context.ui.warning(&format!("kernel.shm_rmid_forced is 1: the last detach will destroy segment {id}"));
         }
         None => context.ui.warning(&format!(
-            "/proc does not tell whether kernel.shm_rmid_forced is 1: then the last detach will destroy segment {id}"
+            "cannot read kernel.shm_rmid_forced: if it is 1, the last detach will destroy segment {id}"
         )),
     }
     let interrupts = Interrupts::watch()?;
@@ -99,9 +99,9 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         let holder = start_holder(&context.system, &segment, hold)?;
         interrupts.check()?;
         tell(args, context, holder.attached()).map_err(|error| {
-            error.hint(format!("holder {} was ended again, since nobody could be told of it", holder.pid()))
+            error.hint(format!("holder {} was terminated again, because its pid could not be printed", holder.pid()))
         })?;
-        // Only now is it kept: one of which nobody knows would hold the segment for ever.
+        // Only after the report: a holder whose pid was not printed would keep the segment attached forever.
         holder.keep();
         return Ok(Exit::Done);
     }

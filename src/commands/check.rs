@@ -94,11 +94,11 @@ struct Rule {
 fn parse_given(text: &str) -> Result<Given, String> {
     let words = || Measure::ALL.map(Measure::as_str).join(", ");
     let (what, range) =
-        text.split_once('=').ok_or_else(|| format!("write WHAT=RANGE, with WHAT one of {}", words()))?;
+        text.split_once('=').ok_or_else(|| format!("expected WHAT=RANGE, with WHAT one of {}", words()))?;
     let measure = Measure::ALL
         .into_iter()
         .find(|measure| measure.as_str() == what)
-        .ok_or_else(|| format!("{what:?} cannot be measured: it is one of {}", words()))?;
+        .ok_or_else(|| format!("unknown measure {what:?}: expected one of {}", words()))?;
     Ok(Given { measure, range: Threshold::parse(range, measure)? })
 }
 
@@ -106,7 +106,7 @@ fn parse_given(text: &str) -> Result<Given, String> {
 fn parse_timeout(text: &str) -> Result<Duration, String> {
     let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let time = parse_duration(&if is_bare { format!("{text}s") } else { text.to_owned() })?;
-    if time.is_zero() { Err("no time at all is too little".to_owned()) } else { Ok(time) }
+    if time.is_zero() { Err("the timeout must not be zero".to_owned()) } else { Ok(time) }
 }
 
 impl CheckArgs {
@@ -148,8 +148,8 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
     let system = std::mem::replace(&mut context.system, System::new());
     let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
-            .cause("the kernel has not answered in that time")
-            .hint("a longer one: `shmadm check --timeout 60`"));
+            .cause("the kernel did not answer in time")
+            .hint("allow more time: `shmadm check --timeout 60`"));
     };
     let (limits, sums) = measured?;
     let mut readings = Vec::with_capacity(rules.len());
@@ -164,7 +164,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
         if let Some(range) = [&warning, &critical].into_iter().flatten().find(|range| range.is_inverted(limit)) {
             let is = range.absolute(limit);
             return Err(usage(format!(
-                "{:?} is no range for {}: with its limit it is {is}",
+                "invalid range {:?} for {}: with the current limit it is {is}",
                 range.text(),
                 measure.as_str()
             )));
@@ -183,11 +183,11 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
         if turns.chain([value + unknown]).any(differs) {
             let segments = if sums.unknown == 1 { "1 segment is an orphan" } else { "segments are orphans" };
             let count = if sums.unknown == 1 { String::new() } else { format!("{} ", sums.unknown) };
-            return Err(Error::new(Kind::Failed, format!("it cannot be told whether {count}{segments}"))
+            return Err(Error::new(Kind::Failed, format!("cannot determine whether {count}{segments}"))
                 .cause(
-                    "a creator or last user is outside this pid namespace, or the kernel does not say whether it lives",
+                    "a creator or last user is outside this pid namespace, or the kernel does not report whether it is running",
                 )
-                .hint("`shmadm list --state unknown` shows them; outside of containers and sandboxes more is known"));
+                .hint("list them: `shmadm list --state unknown`"));
         }
         readings.push(reading);
     }

@@ -32,7 +32,9 @@ pub(crate) struct CompletionsArgs {
 /// Standard output takes no more.
 pub(crate) fn run(args: &CompletionsArgs, context: &mut Context, mut program: clap::Command) -> Result<Exit, Error> {
     if context.json() {
-        return Err(super::usage("completions prints a script and no report: leave --json out"));
+        return Err(super::usage(
+            "completions and --json exclude each other: completions prints a script, not a report",
+        ));
     }
     // Into memory first: the generator panics on a writer that fails.
     let mut script = Vec::new();

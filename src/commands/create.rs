@@ -80,7 +80,7 @@ fn parse_huge(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
         // Of one byte, the kernel would take the usual size.
         size if size.is_power_of_two() && size > 1 => Ok(size),
-        _ => Err(format!("{text} is no size of a huge page: it is a power of two, such as 2M or 1G")),
+        _ => Err(format!("{text} is not a huge page size: expected a power of two, such as 2M or 1G")),
     }
 }
 
@@ -162,7 +162,7 @@ fn report(
     let record = segment(&context.system, id, context.record_needs())?;
     if let Some(record) = &record {
         let what = describe(record);
-        context.ui.status(&if created { format!("created {what}") } else { format!("opened {what}, which was there") });
+        context.ui.status(&if created { format!("created {what}") } else { format!("opened existing {what}") });
     }
     if let (Some(record), Some(page)) = (&record, huge)
         && let pages = record.size.div_ceil(page)
@@ -171,11 +171,11 @@ fn report(
         let (whole, page) = (Size(pages * page), Size(page));
         let pages = if pages == 1 { "1 huge page".to_owned() } else { format!("{pages} huge pages") };
         let size = Size(record.size);
-        context.ui.status(&format!("it takes {whole}, {pages} of {page}; its size stays {size}"));
+        context.ui.status(&format!("allocates {whole} ({pages} of {page}); its size is {size}"));
     }
     let holder = holder.map(StartedHolder::pid);
     if let Some(pid) = holder {
-        context.ui.status(&format!("pid {pid} holds it attached"));
+        context.ui.status(&format!("pid {pid} keeps it attached"));
     }
     let told = if context.json() {
         let record = record.ok_or_else(|| vanished(id))?;
@@ -207,5 +207,5 @@ fn hold(context: &Context, segment: &Segment) -> Result<StartedHolder, Error> {
 
 /// Makes the error of a segment that somebody removed at once.
 fn vanished(id: ShmId) -> Error {
-    Error::new(Kind::NotFound, format!("segment {id} was removed by somebody else meanwhile")).target(id.to_string())
+    Error::new(Kind::NotFound, format!("segment {id} was removed by another process")).target(id.to_string())
 }

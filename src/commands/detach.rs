@@ -43,14 +43,14 @@ pub(crate) fn run(args: &DetachArgs, context: &mut Context) -> Result<Exit, Erro
     let detached = act::detach(&context.system, &segment, args.pid)?;
     let pids: Vec<_> = detached.pids.iter().map(ToString::to_string).collect();
     context.ui.status(&format!(
-        "detached segment {} from pid {}; attached {} before, {} after",
+        "detached segment {} from pid {}; nattch {} before, {} after",
         segment.id,
         pids.join(", pid "),
         detached.nattch_before,
         detached.nattch_after
     ));
     if detached.destroyed {
-        context.ui.status(&format!("segment {} went with its last attachment", segment.id));
+        context.ui.status(&format!("segment {} was destroyed at the last detach", segment.id));
     }
     if context.json() {
         context.ui.write(|out| {

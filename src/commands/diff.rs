@@ -76,7 +76,7 @@ pub(crate) struct DiffArgs {
 pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error> {
     let is_input = |path: &Path| path.as_os_str() == STANDARD_INPUT;
     if is_input(&args.before) && args.after.as_deref().is_some_and(is_input) {
-        return Err(usage("- is standard input, and can be one of the two listings alone"));
+        return Err(usage("only one of the two listings can be standard input (-)"));
     }
     let mut before = read(&args.before)?;
     let after = match &args.after {
@@ -110,10 +110,10 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
 fn read(path: &Path) -> Result<Vec<Segment>, Error> {
     let (name, text) = read_whole(path, |_| Ok(()))?;
     parse_listing(&text).map_err(|problem| {
-        Error::new(Kind::Failed, format!("cannot compare {name}: it is no listing of segments"))
+        Error::new(Kind::Failed, format!("cannot compare {name}: it is not a listing of segments"))
             .target(&*name)
             .cause(problem)
-            .hint("what it takes is printed by `shmadm list --json`, without -o")
+            .hint("write a listing, without -o: `shmadm list --json > FILE`")
     })
 }
 
@@ -134,7 +134,7 @@ fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Res
             if before.len() < count {
                 let left = count - before.len();
                 context.ui.warning(&format!(
-                    "{left} of the earlier segments are left out: their namespaces cannot be looked into"
+                    "{left} of the earlier segments omitted: their IPC namespaces cannot be entered"
                 ));
             }
         }
@@ -153,9 +153,9 @@ fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Res
         let is_alone = others.len() == 1 && before.iter().all(|segment| segment.ns == Some(*first));
         let file = super::quoted(&name);
         return Err(if is_alone {
-            error.hint(format!("compare it with that one: `shmadm --ns 'ipc:[{first}]' diff {file}`"))
+            error.hint(format!("compare with that namespace: `shmadm --ns 'ipc:[{first}]' diff {file}`"))
         } else {
-            error.hint(format!("compare it with all there are: `shmadm diff --all-ns {file}`"))
+            error.hint(format!("compare with all namespaces: `shmadm diff --all-ns {file}`"))
         });
     }
     inventory(&context.system, needs)

@@ -72,11 +72,14 @@ pub(crate) struct DumpArgs {
 pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error> {
     let piped = args.output.as_os_str() == "-";
     if piped && context.json() {
-        return Err(super::usage("--output - prints bytes and no report: leave --json out"));
+        return Err(super::usage("--output - and --json exclude each other: --output - prints bytes, not a report"));
     }
     if piped && context.ui.is_terminal() {
-        return Err(Error::new(Kind::Refused, "refused to write raw bytes to a terminal, which they could confuse")
-            .hint("send them to a file: `shmadm … > FILE`"));
+        return Err(Error::new(
+            Kind::Refused,
+            "cannot write raw bytes to a terminal: control sequences could change its state",
+        )
+        .hint("write them to a file: `shmadm … > FILE`"));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::RECORD)?;
     let interrupts = Interrupts::watch()?;

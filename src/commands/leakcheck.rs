@@ -178,9 +178,7 @@ impl LeakcheckArgs {
     /// Decides on isolation.
     fn isolate(&self, context: &Context) -> Result<Isolate, Error> {
         match self.isolate {
-            IsolateArg::Always if context.elsewhere => {
-                Err(usage("--ns names the namespace in which the command runs, and --isolate always makes another"))
-            }
+            IsolateArg::Always if context.elsewhere => Err(usage("--ns and --isolate always exclude each other")),
             IsolateArg::Auto if context.elsewhere => Ok(Isolate::Never),
             IsolateArg::Auto => Ok(Isolate::Auto),
             IsolateArg::Always => Ok(Isolate::Always),

@@ -117,7 +117,7 @@ impl ListArgs {
         let Some(name) = &self.sort else { return Ok(None) };
         match select(SEGMENT, &[], name).map_err(usage)?.as_slice() {
             [column] if !name.starts_with('+') => Ok(Some(column)),
-            _ => Err(usage(format!("--sort wants one column, not {name:?}"))),
+            _ => Err(usage(format!("invalid sort column {name:?}: expected one column"))),
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct MetricsArgs {
 /// The segments cannot be listed, or the file cannot be written; what it was before is left then.
 pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.json() {
-        return Err(usage("metrics are OpenMetrics text, and have no JSON")
+        return Err(usage("metrics cannot print JSON: its format is OpenMetrics text")
             .hint("the same numbers: `shmadm limits --json` and `shmadm list --json`"));
     }
     let Some(path) = args.output.as_deref().filter(|path| path.as_os_str() != "-") else {

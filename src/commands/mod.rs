@@ -87,8 +87,8 @@ impl Context {
             let command = self.system.command(pid).map(|command| format!(" ({command})")).unwrap_or_default();
             let id = segment.id;
             self.ui.warning(&format!(
-                "segment {id} was last used by pid {pid}{command}, which lives while its creator is gone: \
-                 attaching replaces that record, and the segment will look like an orphan"
+                "attaching segment {id} replaces its last user, pid {pid}{command}, which is still running: \
+                 the creator has exited, so the segment will be shown as an orphan"
             ));
         }
     }
@@ -133,7 +133,7 @@ fn nothing_to_report(context: &mut Context, mut failures: Vec<Error>) -> Option<
 /// caller.
 fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
     match own_link_target(path).and_then(|target| typed(&target)) {
-        Some(target) => error.hint(format!("name the file that the link leads to: `{option} {target}`")),
+        Some(target) => error.hint(format!("name the target of the symbolic link: `{option} {target}`")),
         None => error,
     }
 }
@@ -159,7 +159,8 @@ fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> R
     let mut text = Vec::new();
     source.take(MOST_READ).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
     if text.len() as u64 == MOST_READ {
-        return Err(Error::new(Kind::Failed, format!("cannot read {name}: no listing is so long")).target(&*name));
+        return Err(Error::new(Kind::Failed, format!("cannot read {name}: a listing must be smaller than 1 GiB"))
+            .target(&*name));
     }
     Ok((name, text))
 }
@@ -225,7 +226,7 @@ fn describe(segment: &Segment) -> String {
 
 /// Adds to an error of telling about a new segment what becomes of that.
 fn taken_back(error: Error, id: ShmId) -> Error {
-    error.hint(format!("segment {id} was removed again, since nobody could be told of it"))
+    error.hint(format!("segment {id} was removed again, because its id could not be printed"))
 }
 
 /// Makes the error of options that do not go together in a way that the parser cannot see.

@@ -78,12 +78,12 @@ impl PruneArgs {
     fn warn_of_state(&self, state: Option<State>, ui: &mut Ui) {
         match state {
             Some(State::InUse | State::Dest) => {
-                ui.warning("prune never takes segments that are attached");
-                ui.hint("`shmadm rm --force SEGMENT` marks one for destruction");
+                ui.warning("prune never removes attached segments");
+                ui.hint("mark one for destruction: `shmadm rm --force SEGMENT`");
             }
             Some(State::Idle | State::Unknown) if !self.unattached => {
-                ui.warning("without --unattached prune takes orphans alone");
-                ui.hint("`shmadm … --unattached` takes these too: somebody may come back for them");
+                ui.warning("prune removes only orphans unless --unattached is given");
+                ui.hint("remove these too, although a process may still need them: `shmadm … --unattached`");
             }
             _ => {}
         }
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
                 Some(namespace) => pruning.skipped.push(Skipped {
                     segment,
                     reason: format!(
-                        "its namespace belongs to another user namespace: `shmadm --ns {} {}`",
+                        "its IPC namespace belongs to another user namespace: run `shmadm --ns {} {}`",
                         namespace.ns_argument(),
                         context.line.replace(" --all-ns", "")
                     ),
@@ -226,15 +226,16 @@ fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Resul
     };
     let mut names: Vec<String> = places.iter().take(NAMED).map(name).collect();
     if places.len() > NAMED {
-        names.push(format!("and others in {} more", places.len() - NAMED));
+        names.push(format!("others in {} more", places.len() - NAMED));
     }
     let namespaces = if places.len() == 1 { "IPC namespace" } else { "IPC namespaces" };
     let places =
-        if args.all_ns { format!(" of {} {namespaces}: {}", places.len(), names.join(", ")) } else { String::new() };
+        if args.all_ns { format!(" in {} {namespaces} ({})", places.len(), names.join(", ")) } else { String::new() };
     if !context.ui.can_confirm() {
-        return Err(Error::new(Kind::Refused, format!("refused to remove {count}{places}"))
-            .cause("nobody can be asked: there is no terminal, and --yes is missing")
-            .hint(format!("`shmadm {} --dry-run` shows them; with --yes they are removed", context.line)));
+        return Err(Error::new(Kind::Refused, format!("cannot remove {count}{places}: confirmation required"))
+            .cause("--yes is not given, and there is no terminal to ask on")
+            .hint(format!("show what would be removed: `shmadm {} --dry-run`", context.line))
+            .hint(format!("remove without asking: `shmadm {} --yes`", context.line)));
     }
     for segment in chosen {
         context.ui.notice(&format!("{}: {}", named(args, segment), why(segment)));
@@ -242,7 +243,7 @@ fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Resul
     if context.ui.confirm(&format!("remove {count}{places}?"))? {
         Ok(())
     } else {
-        Err(Error::new(Kind::Refused, "nothing was removed: the answer was no"))
+        Err(Error::new(Kind::Refused, "nothing was removed: not confirmed"))
     }
 }
 
@@ -250,12 +251,12 @@ fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Resul
 fn why(segment: &Segment) -> String {
     let pid = |pid: Option<i32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     let processes = match (segment.state, segment.atime) {
-        (Some(State::Orphan), None) => format!("its creator {} is gone, nobody ever attached it", pid(segment.cpid)),
+        (Some(State::Orphan), None) => format!("creator pid {} has exited, never attached", pid(segment.cpid)),
         (Some(State::Orphan), _) => {
-            format!("its creator {} and last user {} are gone", pid(segment.cpid), pid(segment.lpid))
+            format!("creator pid {} and last user pid {} have exited", pid(segment.cpid), pid(segment.lpid))
         }
-        (Some(State::Idle), _) => "nobody has it attached, but its creator or last user lives".to_owned(),
-        _ => "nobody has it attached; its creator or last user cannot be judged".to_owned(),
+        (Some(State::Idle), _) => "not attached, but its creator or last user is running".to_owned(),
+        _ => "not attached; cannot determine whether its creator or last user is running".to_owned(),
     };
     let since = segment.idle_seconds.map(|seconds| format!(", idle for {}", duration(seconds))).unwrap_or_default();
     format!("{processes}{since}")
@@ -268,8 +269,9 @@ fn say(args: &PruneArgs, context: &mut Context, segment: &Segment, outcome: Outc
         _ if args.dry_run => {}
         Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
         Outcome::Marked => context.ui.warning(&format!(
-            "{what} was attached at the last moment, {}: it is marked for destruction and goes with the last detach",
-            by.unwrap_or("by a process that is gone already")
+            "marked {what} for destruction: it was attached just before the removal, {}; \
+             its key is freed now, the memory at the last detach",
+            by.unwrap_or("by a process that has detached it or exited since")
         )),
     }
 }
@@ -299,16 +301,16 @@ fn report(args: &PruneArgs, context: &mut Context, pruning: &PruneReport) -> Res
     let freed = pruning.freed();
     if freed.segments > 0 {
         let bytes = |bytes: u128| Size(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let swapped = if freed.swap > 0 { format!(", {} swapped", bytes(freed.swap)) } else { String::new() };
         let (would, segments) = (
             if args.dry_run { "would free" } else { "freed" },
             if freed.segments == 1 { "segment" } else { "segments" },
         );
         context.ui.status(&format!(
-            "{would} {} {segments} of {} together, and with them {} of memory and {} of swap",
+            "{would} {} {segments} ({}, {} resident{swapped})",
             freed.segments,
             bytes(freed.size),
             bytes(freed.rss),
-            bytes(freed.swap)
         ));
     }
     Ok(())

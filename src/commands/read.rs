@@ -110,29 +110,32 @@ impl ReadArgs {
 /// The range leaves the segment, the segment cannot be attached, or raw bytes would go to a terminal.
 pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error> {
     if args.raw && context.json() {
-        return Err(usage("--raw prints bytes and no report: leave --json out"));
+        return Err(usage("--raw and --json exclude each other: --raw prints bytes, not a report"));
     }
     if args.sparse && !args.raw {
-        return Err(usage("--sparse goes with --raw: other forms have no holes"));
+        return Err(usage("--sparse requires --raw"));
     }
     // The parser lets an option that wants another pass where a third forbids that one.
     if args.count.is_some() && args.r#type.is_none() {
-        return Err(usage("--count goes with --type"));
+        return Err(usage("--count requires --type"));
     }
     if let Some((kind, length)) = args.r#type.zip(args.length).filter(|(kind, length)| length % kind.size() as u64 != 0)
     {
         return Err(usage(format!(
-            "{length} bytes are no whole number of {}, of {} bytes each",
-            kind.name(),
-            kind.size()
+            "invalid length {length}: not a multiple of {}, the size of {}",
+            kind.size(),
+            kind.name()
         )));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     Range::within(segment.id, segment.size, args.offset, args.length())?;
     if args.raw && context.ui.is_terminal() {
-        return Err(Error::new(Kind::Refused, "refused to write raw bytes to a terminal, which they could confuse")
-            .hint(format!("send them to a file: `shmadm read {} --raw > FILE`", segment.id))
-            .hint(format!("or look at them: `shmadm read {} --hex`", segment.id)));
+        return Err(Error::new(
+            Kind::Refused,
+            "cannot write raw bytes to a terminal: control sequences could change its state",
+        )
+        .hint("write them to a file: `shmadm … > FILE`")
+        .hint(format!("print a hex dump: `shmadm read {} --hex`", segment.id)));
     }
     // Of what may take long, the terminal is left clean.
     let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;

@@ -69,8 +69,8 @@ pub(crate) struct RestoreArgs {
 /// The files do not belong together or are damaged, or the segment cannot be made; nothing of it is left then.
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
     if args.file.as_os_str() == "-" {
-        return Err(super::usage("restore takes a file, with the record of its dump beside it, and no standard input")
-            .hint("contents alone go into a segment with `shmadm write SEGMENT --sparse`"));
+        return Err(super::usage("cannot restore from standard input: restore needs a file and its record, FILE.json")
+            .hint("write only the contents to an existing segment: `shmadm write SEGMENT --sparse`"));
     }
     let (owner, group) = args.given.ids(&context.system)?;
     let interrupts = Interrupts::watch()?;
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         None => act::create(&context.system, &creation),
     };
     let Opened::New(unfinished) = opened.map_err(advised)? else {
-        return Err(Error::new(Kind::Exists, "a segment has that key"));
+        return Err(Error::new(Kind::Exists, "cannot restore: a segment with this key exists"));
     };
     let made = look(context, unfinished.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &made, Hold::plain())).transpose()?;
@@ -137,10 +137,11 @@ fn advised(mut error: Error) -> Error {
         Kind::Exists => {
             let other = error.target.clone().unwrap_or_default();
             error
-                .hint("with another key: `shmadm … --key random`")
-                .hint(format!("what has that key: `shmadm stat {other}`; and `shmadm rm {other}` takes it away"))
+                .hint("use another key: `shmadm … --key random`")
+                .hint(format!("show the segment with this key: `shmadm stat {other}`"))
+                .hint(format!("remove it: `shmadm rm {other}`"))
         }
-        Kind::Refused => error.hint("have it held in the background: `shmadm … --hold`"),
+        Kind::Refused => error.hint("keep it attached by a background process: `shmadm … --hold`"),
         _ => error,
     }
 }
@@ -174,7 +175,7 @@ fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHol
     context.ui.status(&format!("restored {}; its id, creator, times and pids are new", describe(&record)));
     let pid = holder.as_ref().map(StartedHolder::pid);
     if let Some(pid) = pid {
-        context.ui.status(&format!("pid {pid} holds it attached"));
+        context.ui.status(&format!("pid {pid} keeps it attached"));
     }
     let told = if context.json() {
         context.ui.write(|out| {
@@ -213,27 +214,28 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     };
     let text = read(path).map_err(|error: io::Error| {
         let error = Error::io(format!("cannot read {name}"), &error, "open").target(name.as_str());
-        error.hint("without the record, contents go into a segment with `shmadm write SEGMENT --sparse --input FILE`")
+        error
+            .hint("to restore only the contents, write them to a segment: `shmadm write SEGMENT --sparse --input FILE`")
     })?;
     let damaged =
-        |why: String| Error::new(Kind::Failed, format!("{name} is no record of a dump: {why}")).target(name.as_str());
+        |why: String| Error::new(Kind::Failed, format!("invalid dump record {name}: {why}")).target(name.as_str());
     let sidecar: Sidecar = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
     match sidecar.schema {
         1 => {}
-        other => return Err(damaged(format!("its schema is {other}, and this program knows 1"))),
+        other => return Err(damaged(format!("unsupported schema {other}: expected 1"))),
     }
     if sidecar.checksum.algorithm != ALGORITHM {
         return Err(damaged(format!(
-            "its checksum is {:?}, and this program knows {ALGORITHM}",
+            "unsupported checksum algorithm {:?}: expected {ALGORITHM}",
             sidecar.checksum.algorithm
         )));
     }
     // By -1 the kernel means that nothing is to be changed.
     if [sidecar.segment.uid, sidecar.segment.gid].contains(&u32::MAX) {
-        return Err(damaged(format!("{} is nobody's number", u32::MAX)));
+        return Err(damaged(format!("{} is not a valid uid or gid", u32::MAX)));
     }
     if sidecar.huge_page_size.is_some_and(|size| !size.is_power_of_two() || size == 1) {
-        return Err(damaged("its huge_page_size is no power of two, or 1".to_owned()));
+        return Err(damaged("huge_page_size is not a power of two greater than 1".to_owned()));
     }
     Ok(sidecar)
 }
@@ -242,22 +244,22 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
 fn verified(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> Result<u64, Error> {
     let name = path_text(path);
     let wrong = |what: String| {
-        Error::new(Kind::Failed, format!("{name} is not what its record tells of: {what}")).target(name.as_str())
+        Error::new(Kind::Failed, format!("{name} does not match its record: {what}")).target(name.as_str())
     };
     let size = sidecar.segment.size;
     let metadata = file.metadata().map_err(|error| unreadable(path, &error, "read"))?;
     if !metadata.is_file() {
-        return Err(wrong("it is no regular file".to_owned()));
+        return Err(wrong("it is not a regular file".to_owned()));
     }
     if metadata.len() != size {
-        return Err(wrong(format!("it has {} bytes, and should have {size}", metadata.len())));
+        return Err(wrong(format!("it has {} bytes, expected {size}", metadata.len())));
     }
     let mut bar = context.ui.progress("verifying", Some(size));
     let unread = |error| unreadable(path, &error, "read");
     let (checksum, data) = contents::checksum_of_file(file, size, unread, &mut |bytes| bar.advance(bytes))?;
     drop(bar);
     if checksum != sidecar.checksum.value {
-        return Err(wrong("its checksum is another one".to_owned()));
+        return Err(wrong("its checksum differs".to_owned()));
     }
     Ok(data)
 }
@@ -267,14 +269,14 @@ fn changed(path: &Path) -> Error {
     let name = path_text(path);
     Error::new(Kind::Failed, format!("{name} changed while it was restored"))
         .target(name)
-        .cause("what was written to the segment does not have the recorded checksum; the segment was removed")
+        .cause("the bytes written to the segment do not match the recorded checksum; the segment was removed")
 }
 
 /// Makes the error of a file that cannot be read.
 fn unreadable(path: &Path, error: &io::Error, call: &'static str) -> Error {
     let name = path_text(path);
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return Error::new(Kind::Failed, format!("{name} became shorter while it was read")).target(name);
+        return Error::new(Kind::Failed, format!("{name} was truncated while it was read")).target(name);
     }
     Error::io(format!("cannot read {name}"), error, call).target(name)
 }

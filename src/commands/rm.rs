@@ -137,43 +137,44 @@ fn accept(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> Resul
     let reason = if !act::is_root_or_caller(metadata.uid()) {
         format!("it belongs to user {}", context.system.user(metadata.uid()))
     } else if mode & WRITABLE_BY_OTHERS != 0 {
-        format!("users other than its owner may write it (mode {mode:04o})")
+        format!("users other than its owner can write it (mode {mode:04o})")
     } else {
         return Ok(());
     };
     let options = [(args.force, " --force"), (args.dry_run, " --dry-run"), (args.ignore_missing, " --ignore-missing")];
     let options: String = options.into_iter().filter_map(|(given, option)| given.then_some(option)).collect();
     let typed = typed(file).unwrap_or_else(|| "FILE".to_owned());
-    Err(Error::new(Kind::Refused, format!("cannot remove what {name} lists: {reason}")).target(&*name).hint(format!(
-        "if its contents are right, read it from standard input: `shmadm rm{options} --from - <{typed}`"
-    )))
+    Err(Error::new(Kind::Refused, format!("cannot remove what {name} lists: {reason}"))
+        .target(&*name)
+        .hint(format!("after reviewing it, read it from standard input: `shmadm rm{options} --from - <{typed}`")))
 }
 
 /// Reads a list of segments, and gives those of this namespace; the others are failures.
 fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Error> {
     let (name, text) = read_whole(file, |opened| accept(args, context, file, opened))?;
-    let unusable = |why: &str| usage(format!("cannot take {name} for a list: {why}")).target(&*name);
+    let unusable = |why: &str| usage(format!("cannot use {name} as a list of segments: {why}")).target(&*name);
     let list: RemovalList = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
     if list.schema != 1 {
-        return Err(unusable("it is not of schema 1"));
+        return Err(unusable("its schema is not 1"));
     }
     let segments = match (list.leaked, list.removed) {
         (Some(leaked), None) => leaked,
         (None, Some(removed)) if list.dry_run => removed,
-        (None, Some(_)) => return Err(unusable("it tells what was removed already")),
+        (None, Some(_)) => return Err(unusable("it reports segments that were already removed")),
         _ => {
-            return Err(unusable("it is no report of leakcheck, and none of prune --dry-run --json")
-                .hint("`shmadm leakcheck --report FILE -- COMMAND` writes one"));
+            return Err(unusable("expected a report of leakcheck --report or prune --dry-run --json")
+                .hint("write one: `shmadm leakcheck --report FILE -- COMMAND`"));
         }
     };
     if !list.unattributed.is_empty() {
         let count = list.unattributed.len();
-        context.ui.status(&format!("not looked at: {count} of which it is not known whose they are"));
+        let segments = if count == 1 { "segment" } else { "segments" };
+        context.ui.status(&format!("ignored {count} unattributed {segments}"));
     }
     let went = match list.isolation.as_deref() {
         None | Some("none") => false,
         Some("ipc" | "user+ipc") => true,
-        Some(other) => return Err(unusable(&format!("its isolation is {other:?}, which nothing is known of"))),
+        Some(other) => return Err(unusable(&format!("unknown isolation {other:?}"))),
     };
     let here = context.system.namespace();
     let mut census = None;
@@ -183,7 +184,7 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Er
         let target = segment.id.to_string();
         let error = match segment.ns {
             Some(ns) if went && here == Some(ns) && !context.elsewhere => of_another(&segment, ns).cause(
-                "leakcheck had made that one for its command; this one has only its number, now that it is gone",
+                "leakcheck created that namespace for its command and it no longer exists; this one only has the same number",
             ),
             Some(ns) if here != Some(ns) => {
                 let census = census.get_or_insert_with(|| self::census(&context.system).ok());
@@ -191,7 +192,7 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Er
             }
             None if here.is_some() => Error::new(
                 Kind::Refused,
-                format!("refused to remove segment {target}: the list does not say of which IPC namespace it is"),
+                format!("cannot remove segment {target}: the list does not name its IPC namespace"),
             )
             .target(&*target),
             _ => {
@@ -220,14 +221,14 @@ fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) ->
     } else {
         Error::new(Kind::NotFound, format!("cannot find segment {id}"))
             .target(id.to_string())
-            .cause(format!("its IPC namespace, {ns}, has no process any more"))
+            .cause(format!("its IPC namespace, {ns}, no longer has a process"))
     }
 }
 
 /// Makes the error of a segment of another namespace.
 fn of_another(segment: &Segment, ns: u64) -> Error {
     let id = segment.id;
-    Error::new(Kind::Refused, format!("refused to remove segment {id}: it is of another IPC namespace, {ns}"))
+    Error::new(Kind::Refused, format!("cannot remove segment {id}: it is in another IPC namespace, {ns}"))
         .target(id.to_string())
 }
 
@@ -244,8 +245,8 @@ fn say(args: &RmArgs, context: &mut Context, segment: &Segment, outcome: Outcome
     match outcome {
         Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
         Outcome::Marked => {
-            let lives_on = "it lives on without its key until its last detach";
-            context.ui.warning(&format!("{what} is marked for destruction: {lives_on}"));
+            let effect = "its key is freed now, the memory at the last detach";
+            context.ui.warning(&format!("marked {what} for destruction: {effect}"));
         }
     }
     Ok(())

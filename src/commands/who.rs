@@ -143,14 +143,14 @@ fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachmen
     let hidden = |segment: &Attachments| !segment.attachers.hidden.is_empty();
     if found.iter().any(hidden) && !context.system.proc_shows_own_pids() {
         context.ui.warning(
-            "the /proc of this pid namespace is not mounted here, and only that tells who has a segment attached",
+            "/proc does not belong to this pid namespace: processes that have segments attached cannot be found",
         );
     }
     for segment in found {
         let place = if args.all_ns { place_of(segment.ns, segment.container.as_deref()) } else { String::new() };
         let id = format!("{}{place}", segment.id);
         if segment.nattch == Some(0) && !args.segments.is_empty() {
-            context.ui.status(&format!("nobody has segment {id} attached"));
+            context.ui.status(&format!("segment {id} is not attached"));
         }
         for (reason, count) in &segment.attachers.hidden {
             let attachments = if *count == 1 { "attachment" } else { "attachments" };
@@ -160,7 +160,7 @@ fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachmen
                 reason.as_str()
             ));
             if *reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
-                context.ui.hint(&format!("root sees more: `sudo shmadm who {}`", segment.id));
+                context.ui.hint(&format!("run as root: `sudo shmadm who {}`", segment.id));
             }
         }
         for attacher in &segment.attachers.list {
@@ -168,14 +168,16 @@ fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachmen
             if others.is_empty() {
                 continue;
             }
-            context.ui.status(&format!("pid {} shares its memory with pid {others}: that counts once", attacher.pid));
+            context.ui.status(&format!(
+                "pid {} shares its address space with pid {others}: each attachment is counted once",
+                attacher.pid
+            ));
         }
         let doubtful = segment.attachers.processes().filter(|process| process.iter().any(|mapping| !mapping.certain));
         let doubtful: Vec<_> = doubtful.map(|process| process[0].pid.to_string()).collect();
         if !doubtful.is_empty() {
             context.ui.warning(&format!(
-                "it is not certain that what pid {} has attached is segment {id}, and not one with its id in another IPC \
-                 namespace",
+                "pid {} may have a segment with the same id in another IPC namespace attached, not segment {id}",
                 doubtful.join(", ")
             ));
         }

@@ -143,7 +143,7 @@ fn is_number(text: &str) -> bool {
 fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
     if args.length.is_some() && args.fill.is_none() {
         // The parser lets an option that wants another pass where a third forbids that one.
-        return Err(usage("--length goes with --fill: other input has a length of its own"));
+        return Err(usage("--length requires --fill"));
     }
     if let Some(HexBytes(bytes)) = &args.hex {
         return Ok(Source::Bytes(bytes.clone()));
@@ -153,7 +153,7 @@ fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
     }
     if let Some(kind) = args.r#type {
         if args.values.is_empty() {
-            return Err(usage("--type wants a number or more"));
+            return Err(usage("--type requires at least one number"));
         }
         let mut bytes = Vec::new();
         for value in &args.values {
@@ -165,17 +165,17 @@ fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
         [] => {}
         // To other programs it is standard input, and to the parser a text like any other.
         [text] if text == "-" && !context.line.split(' ').any(|word| word == "--") => {
-            return Err(usage("- is no text, unless it comes behind --")
-                .hint("standard input is what is written without a text, or with `--input -`"));
+            return Err(usage("invalid text \"-\": write it after --")
+                .hint("to write standard input, omit TEXT or use `--input -`"));
         }
         [text] => return Ok(Source::Bytes(text.as_bytes().to_vec())),
-        _ => return Err(usage("there are several texts: quote them to make them one, or say --type for numbers")),
+        _ => return Err(usage("more than one TEXT: quote the text, or use --type to write numbers")),
     }
     match &args.input {
         Some(path) if path.as_os_str() != "-" => open(path),
         _ if contents::stdin_is_closed() => {
             let error = std::io::Error::from_raw_os_error(NOT_OPEN);
-            Err(Error::io("cannot read standard input", &error, "read").cause("it is closed"))
+            Err(Error::io("cannot read standard input", &error, "read").cause("standard input is closed"))
         }
         _ => {
             let duplicate = std::io::stdin().as_fd().try_clone_to_owned();
@@ -190,11 +190,7 @@ fn open(path: &Path) -> Result<Source, Error> {
         let name = path_text(path);
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         let error = Error::io(format!("cannot read {name}"), &error, call).target(name);
-        if denied {
-            error.cause("the permissions of the file, or of a directory above it, do not let you")
-        } else {
-            error
-        }
+        if denied { error.cause("the file or one of its parent directories denies you access") } else { error }
     };
     let file = File::open(path).map_err(|error| failed(error, "open"))?;
     let metadata = file.metadata().map_err(|error| failed(error, "fstat"))?;
@@ -266,7 +262,7 @@ fn write_sparse(
     interrupts: &Interrupts,
 ) -> Result<Exit, Error> {
     let (Source::File(input, _) | Source::Stream(input)) = source else {
-        return Err(usage("--sparse goes with an input: a file, or standard input"));
+        return Err(usage("--sparse requires a file or standard input"));
     };
     let id = attachment.id();
     // Where it cannot be told what was never touched, zeros are written as anything else.
@@ -286,14 +282,14 @@ fn write_sparse(
 fn report(args: &WriteArgs, context: &mut Context, id: ShmId, range: Range, received: Received) -> Result<Exit, Error> {
     let Received { written, more } = received;
     if more {
-        let message = format!("the input is longer than the room: {written} bytes were written to segment {id}");
+        let message = format!("the input exceeds segment {id}: {written} bytes were written");
         return Err(Error::new(Kind::Failed, message)
             .target(id.to_string())
-            .cause(format!("segment {id} ends at byte {}, and the input goes on", range.end))
-            .hint("`head -c SIZE` cuts an input; a segment never grows, but `shmadm create` makes a larger one"));
+            .cause(format!("segment {id} ends at offset {}", range.end))
+            .hint("a segment cannot grow; create a larger one: `shmadm create --size SIZE`"));
     }
     let bytes = if written == 1 { "byte" } else { "bytes" };
-    context.ui.status(&format!("wrote {written} {bytes} at offset {} of segment {id}", args.offset));
+    context.ui.status(&format!("wrote {written} {bytes} to segment {id} at offset {}", args.offset));
     if context.json() {
         context.ui.write(|out| {
             let mut object = Object::schema(out)?;

@@ -132,8 +132,11 @@ fn foreground_trials() -> Vec<Trial> {
             run(["attach", &id, "--address", "0x123", "--round", "--for", "1ms"])
                 .exits(2)
                 .prints_nothing()
-                .says("0x123 rounds down to 0");
-            run(["attach", &id, "--address", "0", "--for", "1ms"]).exits(2).prints_nothing().says("0x0 is 0, which");
+                .says("invalid address 0x123: it rounds down to 0");
+            run(["attach", &id, "--address", "0", "--for", "1ms"])
+                .exits(2)
+                .prints_nothing()
+                .says("invalid address 0x0: 0 means");
         }),
         trial("attach::exec_needs_execute_permission", || {
             let id = oracle::create(0, 4096, 0o700);
@@ -250,7 +253,7 @@ fn holder_trials() -> Vec<Trial> {
             let id = oracle::create(0, 4096, 0o600);
             let _holder = background(id);
             assert!(oracle::remove(id), "marked");
-            run(["detach", &id.to_string()]).exits(0).says("went with its last attachment");
+            run(["detach", &id.to_string()]).exits(0).says("was destroyed at the last detach");
             assert_eq!(oracle::rows(), []);
         }),
     ]
@@ -264,7 +267,7 @@ fn detach_trials() -> Vec<Trial> {
             let holders = [background(id), background(id), background(id)];
             let elsewhere = background(other);
             let name = id.to_string();
-            run(["detach", &name, "--pid", &holders[1].pid.to_string()]).exits(0).says("attached 3 before, 2 after");
+            run(["detach", &name, "--pid", &holders[1].pid.to_string()]).exits(0).says("nattch 3 before, 2 after");
             assert_eq!(holders.each_ref().map(Holder::lives), [true, false, true]);
             // The holder of another segment does not count.
             run(["detach", &name, "--pid", &elsewhere.pid.to_string()])
@@ -344,7 +347,7 @@ fn detach_trials() -> Vec<Trial> {
             let theirs = Holder::printed(&ran);
             run(["detach", &name]).exits(5).says("no holder of user root has it attached");
             let ours = background(id);
-            finish(shmadm_as(NOBODY).args(["detach", &name])).exits(0).says("attached 2 before, 1 after");
+            finish(shmadm_as(NOBODY).args(["detach", &name])).exits(0).says("nattch 2 before, 1 after");
             assert!(!theirs.lives());
             assert!(ours.lives());
             finish(shmadm_as(NOBODY).args(["detach", &name])).exits(5);

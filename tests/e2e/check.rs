@@ -272,7 +272,7 @@ fn unknowns() -> Vec<Trial> {
             for rule in ["orphans=0", "orphan-bytes=4095"] {
                 let ran = inside(&["check", "-w", rule]).exits(3);
                 assert!(
-                    ran.stdout.starts_with("SHM UNKNOWN: it cannot be told whether 1 segment is an orphan"),
+                    ran.stdout.starts_with("SHM UNKNOWN: cannot determine whether 1 segment is an orphan"),
                     "{ran:?}"
                 );
             }

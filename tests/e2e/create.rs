@@ -124,12 +124,12 @@ fn new_trials() -> Vec<Trial> {
         trial("create::hold_starts_a_holder_that_detach_ends", || {
             let ran = run(["create", "--key", "0x4d2", "--mode", "644", "--hold", "--fill", "7"]).exits(0);
             let row = made(&ran);
-            let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" holds it attached"));
+            let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" keeps it attached"));
             let holder = Holder::new(pid.unwrap().parse().unwrap());
             assert_eq!((row.get("nattch"), row.get("perms")), ("1", "644"));
             assert_eq!(holder.read("comm"), "shmadm-hold\n");
             assert!(oracle::contents(row.get("shmid").parse().unwrap()).iter().all(|byte| *byte == 7));
-            run(["detach", "0x4d2", "--pid", &holder.pid.to_string()]).exits(0).says("attached 1 before, 0 after");
+            run(["detach", "0x4d2", "--pid", &holder.pid.to_string()]).exits(0).says("nattch 1 before, 0 after");
             assert!(!holder.lives());
         }),
     ]
@@ -144,7 +144,7 @@ fn existing_trials() -> Vec<Trial> {
             for options in [&[][..], &["--size", "5000"], &["--size", "1"], &["--no-reserve"]] {
                 let ran = run(["create", "--key", "1234"].into_iter().chain(options.iter().copied())).exits(0);
                 assert_eq!(ran.stdout, format!("{id}\n"));
-                assert!(ran.stderr.contains("opened segment") && !ran.stderr.contains("created"), "{ran:?}");
+                assert!(ran.stderr.contains("opened existing segment") && !ran.stderr.contains("created"), "{ran:?}");
                 assert_eq!(oracle::rows(), before, "{options:?}");
             }
         }),
@@ -200,8 +200,8 @@ fn existing_trials() -> Vec<Trial> {
         }),
         trial("create::hold_holds_an_existing_segment_too", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
-            let ran = run(["create", "--key", "1234", "--hold"]).exits(0).says("opened segment");
-            let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" holds it attached"));
+            let ran = run(["create", "--key", "1234", "--hold"]).exits(0).says("opened existing segment");
+            let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" keeps it attached"));
             let _holder = Holder::new(pid.unwrap().parse().unwrap());
             assert_eq!(oracle::row(id).unwrap().get("nattch"), "1");
         }),

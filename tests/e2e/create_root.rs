@@ -121,7 +121,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         root_trial("create::a_key_of_another_user_is_opened_and_not_changed", || {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let before = oracle::rows();
-            let ran = finish(shmadm_as(NOBODY).args(["create", "--key", "1234"])).exits(0).says("opened segment");
+            let ran =
+                finish(shmadm_as(NOBODY).args(["create", "--key", "1234"])).exits(0).says("opened existing segment");
             assert_eq!(ran.stdout, format!("{id}\n"));
             finish(shmadm_as(NOBODY).args(["create", "--key", "1234", "--exclusive"]))
                 .exits(6)
@@ -146,12 +147,12 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ran = run(["create", "--key", "0x4d2", "--hold", "--fill", "3", "--mode", "660"]).exits(0);
             let row = made(&ran);
             assert_eq!((row.get("nattch"), row.get("perms")), ("1", "660"));
-            let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" holds it attached"));
+            let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" keeps it attached"));
             let holder = Holder::new(pid.unwrap().parse().unwrap());
             assert_eq!(oracle::contents(row.get("shmid").parse().unwrap()), vec![3; oracle::page_size()]);
             // Opening makes nothing, and so nothing dies.
             made(&run(["create", "--key", "0x4d2"]).exits(0));
-            run(["detach", "0x4d2"]).exits(0).says("went with its last attachment");
+            run(["detach", "0x4d2"]).exits(0).says("was destroyed at the last detach");
             assert!(!holder.lives());
             assert_eq!(oracle::rows(), []);
         }),
@@ -164,7 +165,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             sysctl("shm_rmid_forced", 1);
             let ran = run(["restore", &path]).exits(5).prints_nothing().says("cause: kernel.shm_rmid_forced is 1");
             assert!(
-                ran.stderr.contains(&format!("hint: have it held in the background: `shmadm restore {path} --hold`"))
+                ran.stderr.contains(&format!(
+                    "hint: keep it attached by a background process: `shmadm restore {path} --hold`"
+                ))
             );
             assert!(!ran.stderr.contains("shmadm create"), "{ran:?}");
             assert_eq!(oracle::rows(), []);

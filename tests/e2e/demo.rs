@@ -81,7 +81,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let id = oracle::create(1234, 4096, 0o600);
             let before = oracle::rows();
             let ran = run(["demo"].iter().chain(&FAST)).exits(0);
-            assert!(ran.stdout.contains("-1 EEXIST") && ran.stdout.contains("is taken"), "{ran:#?}");
+            assert!(ran.stdout.contains("-1 EEXIST") && ran.stdout.contains("A segment with key"), "{ran:#?}");
             assert_eq!(oracle::rows(), before, "the segment is unchanged, and the demo's is removed");
             let ran = run(["demo", "--key", "1234"].iter().chain(&FAST)).exits(6).prints_nothing();
             assert!(ran.stderr.contains("0x000004d2"), "{ran:?}");
@@ -101,7 +101,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 run(["demo"].iter().chain(&own).chain(&["writer"]))
                     .exits(2)
                     .prints_nothing()
-                    .says("come behind that word");
+                    .says("must follow that word");
             }
             run(["demo", "--keep", "reader"]).exits(2).prints_nothing();
             assert_eq!(oracle::rows(), []);

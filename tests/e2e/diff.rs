@@ -276,7 +276,7 @@ fn refusals() -> Vec<Trial> {
                 for arguments in [["diff", &bad, &good], ["diff", &good, &bad]] {
                     let ran = run(arguments).exits(2).prints_nothing().says(says);
                     assert!(ran.stderr.starts_with(&format!("error: cannot compare {bad}: ")), "{ran:?}");
-                    assert!(ran.stderr.contains("`shmadm list --json`"), "{ran:?}");
+                    assert!(ran.stderr.contains("`shmadm list --json > FILE`"), "{ran:?}");
                     let error = &run([&arguments[..], &["--json"]].concat()).exits(2).json()["error"];
                     assert_eq!((&error["kind"], &error["target"]), (&json!("failed"), &json!(bad)), "{error}");
                 }

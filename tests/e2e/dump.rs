@@ -112,10 +112,10 @@ fn whole() -> Vec<Trial> {
             run(["dump", "0x4d2", "--output", &path]).exits(0);
             let ran = run(["restore", &path]).exits(6).prints_nothing();
             assert!(
-                ran.stderr.contains(&format!("hint: with another key: `shmadm restore {path} --key random`")),
+                ran.stderr.contains(&format!("hint: use another key: `shmadm restore {path} --key random`")),
                 "{ran:?}"
             );
-            assert!(ran.stderr.contains("`shmadm stat 0x000004d2`; and `shmadm rm 0x000004d2`"), "{ran:?}");
+            assert!(ran.stderr.contains("hint: remove it: `shmadm rm 0x000004d2`"), "{ran:?}");
             assert_eq!(oracle::rows().len(), 1);
             let ran = run(["restore", &path, "--key", "5", "--mode", "644", "--hold", "--json"]).exits(0);
             let holder = Holder::new(i32::try_from(ran.json()["holder"].as_i64().unwrap()).unwrap());
@@ -212,17 +212,17 @@ fn faults() -> Vec<Trial> {
                 std::fs::write(format!("{path}.json"), &record).unwrap();
             };
             std::fs::write(&path, &data[..data.len() - 1]).unwrap();
-            refused("it has 12287 bytes, and should have 12288");
+            refused("it has 12287 bytes, expected 12288");
             let mut other = data.clone();
             other[4099] ^= 1;
             std::fs::write(&path, &other).unwrap();
-            refused("its checksum is another one");
+            refused("its checksum differs");
             // The same bytes at another offset are different contents.
             other = [&data[4096..8192], &data[..4096], &data[8192..]].concat();
             std::fs::write(&path, &other).unwrap();
-            refused("its checksum is another one");
+            refused("its checksum differs");
             std::fs::write(format!("{path}.json"), &record[..record.len() / 2]).unwrap();
-            refused("is no record of a dump");
+            refused("invalid dump record");
             let text = String::from_utf8(record.clone()).unwrap();
             for (before, after) in [
                 ("\"size\":12288", "\"size\":1099511627776"),
@@ -238,9 +238,11 @@ fn faults() -> Vec<Trial> {
             }
             std::fs::remove_file(format!("{path}.json")).unwrap();
             refused("write SEGMENT --sparse --input FILE");
-            run(["restore", "-"]).exits(2).says("no standard input");
+            run(["restore", "-"]).exits(2).says("cannot restore from standard input");
             // A pipe without a writer does not block.
-            for (name, says) in [(path.clone(), "it is no regular file"), (format!("{path}.json"), "is no record")] {
+            for (name, says) in
+                [(path.clone(), "it is not a regular file"), (format!("{path}.json"), "invalid dump record")]
+            {
                 std::fs::remove_file(&name).unwrap();
                 mkfifo(name.as_str(), Mode::S_IRWXU).unwrap();
                 let ran = run(["restore", &path]).exits(1).prints_nothing();

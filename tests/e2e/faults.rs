@@ -137,7 +137,7 @@ fn changed() -> Vec<Trial> {
                 let file = File::options().write(true).open(&path).unwrap();
                 file.set_len(5000).unwrap();
                 let ran = stopped.go_on().exits(1).prints_nothing();
-                assert!(ran.stderr.contains("became shorter while it was read"), "{ran:?}");
+                assert!(ran.stderr.contains("was truncated while it was read"), "{ran:?}");
                 assert_eq!(oracle::rows(), []);
                 std::fs::write(&path, contents).unwrap();
             }
@@ -164,7 +164,7 @@ fn elsewhere() -> Vec<Trial> {
                 let ran = run(["dump", "0x4d2", "--output", &at("out"), "--force"]).exits(5);
                 let ran = ran.says(&format!("error: cannot write {}: it is a symbolic link", at(name)));
                 // The record's name derives from that of the contents.
-                let hint = format!("hint: name the file that the link leads to: `--output {}`", at(target));
+                let hint = format!("hint: name the target of the symbolic link: `--output {}`", at(target));
                 assert_eq!(ran.stderr.contains(&hint), name == "out", "{ran:?}");
                 assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "precious");
                 std::fs::remove_file(at(name)).unwrap();
@@ -179,7 +179,7 @@ fn elsewhere() -> Vec<Trial> {
             oracle::remove(other);
             std::fs::remove_file(at("out.json")).unwrap();
             symlink("other.json", at("out.json")).unwrap();
-            run(["restore", &at("out")]).exits(1).says("its checksum is another one").prints_nothing();
+            run(["restore", &at("out")]).exits(1).says("its checksum differs").prints_nothing();
             assert_eq!(oracle::rows(), []);
         }),
         trial("faults::a_file_size_limit_is_an_error_not_a_signal", || {
@@ -229,7 +229,7 @@ fn elsewhere() -> Vec<Trial> {
             let path = path_in(directory.path());
             std::fs::write(&path, "x").unwrap();
             std::os::unix::fs::symlink("/dev/zero", format!("{path}.json")).unwrap();
-            run(["restore", &path]).exits(1).prints_nothing().says("is no record of a dump");
+            run(["restore", &path]).exits(1).prints_nothing().says("invalid dump record");
         }),
         trial("faults::a_replaced_dump_keeps_its_old_contents_until_the_new_ones_are_complete", || {
             let (id, contents) = segment(9000, 17);

@@ -25,12 +25,12 @@ fn making() -> Vec<Trial> {
             let promised = pool.number("resv_hugepages");
             let ran = run(["create", "--huge", "--size", "3M"]).exits(0);
             let id: i32 = ran.stdout.trim().parse().unwrap();
-            assert!(ran.stderr.contains("it takes 4 MiB, 2 huge pages of 2 MiB; its size stays 3 MiB"), "{ran:?}");
+            assert!(ran.stderr.contains("allocates 4 MiB (2 huge pages of 2 MiB); its size is 3 MiB"), "{ran:?}");
             assert_eq!(oracle::row(id).unwrap().get("size"), (3 << 20).to_string());
             assert_eq!(pool.number("resv_hugepages"), promised + 2, "the kernel has reserved the pages");
             oracle::remove(id);
             let ran = run(["create", "--huge=2M", "--size", "1"]).exits(0);
-            assert!(ran.stderr.contains("it takes 2 MiB, 1 huge page of 2 MiB; its size stays 1 byte"), "{ran:?}");
+            assert!(ran.stderr.contains("allocates 2 MiB (1 huge page of 2 MiB); its size is 1 byte"), "{ran:?}");
             // A multiple of the page size is not rounded, and --quiet suppresses the message.
             for more in [&["--size", "2M"][..], &[], &["--size", "1M", "-q"]] {
                 oracle::remove_all();
@@ -64,7 +64,7 @@ fn making() -> Vec<Trial> {
         }),
         pool_trial("huge::pages_of_every_supported_size", LARGER, 1, |pool| {
             let ran = run(["create", "--huge=1G", "--size", "5M", "--key", "7"]).exits(0);
-            assert!(ran.stderr.contains("it takes 1 GiB, 1 huge page of 1 GiB; its size stays 5 MiB"), "{ran:?}");
+            assert!(ran.stderr.contains("allocates 1 GiB (1 huge page of 1 GiB); its size is 5 MiB"), "{ran:?}");
             let before = pool.touched();
             run(["write", "0x7", "text"]).exits(0);
             assert_eq!(pool.touched(), before + 1);

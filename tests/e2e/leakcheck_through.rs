@@ -239,7 +239,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ran = run(["--ns", &pid, "leakcheck", "--isolate", "always", "--", "true"]);
             // Without root, namespaces of other users cannot be entered.
             if nix::unistd::geteuid().is_root() {
-                ran.exits(125).says("--isolate always makes another");
+                ran.exits(125).says("--ns and --isolate always exclude each other");
                 let mut command = shmadm();
                 command.args(["--ns", &pid, "leakcheck", "-q", "--", "cat", "/proc/sysvipc/shm"]);
                 let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);

@@ -300,7 +300,7 @@ fn namespaces() -> Vec<Trial> {
             let ns: u64 = actor.say("namespace").parse().unwrap();
             actor.number("create 0 5000 0");
             let ran = finish(shmadm_as(NOBODY).args(["metrics", "--all-ns"])).exits(0);
-            let values = parsed(&ran.says("which IPC namespace they are in").stdout);
+            let values = parsed(&ran.says("cannot determine the IPC namespace of").stdout);
             let labels = format!("ns=\"{ns}\",owner=\"nobody\"");
             assert_eq!((value(&values, "segments", &labels), value(&values, "pages", &labels)), (1.0, 2.0));
             assert_eq!(value(&values, "limit_segments", &format!("ns=\"{ns}\"")), 4096.0);

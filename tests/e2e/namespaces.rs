@@ -135,7 +135,8 @@ fn one() -> Vec<Trial> {
             let here = inner.0.id().to_string();
             let listed = there(&["--ns", &here, "list", "--json"]).exits(0).json();
             assert_eq!(listed["segments"][0]["key"], "0x00000007", "{listed}");
-            let told = there(&["who", &id, "--json"]).exits(0).says("is not mounted here").json();
+            let told =
+                there(&["who", &id, "--json"]).exits(0).says("/proc does not belong to this pid namespace").json();
             assert_eq!(told["segments"][0]["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
             there(&["detach", &id]).exits(1).says("/proc belongs to another pid namespace");
             drop(inner.0.stdin.take());
@@ -219,7 +220,7 @@ fn one() -> Vec<Trial> {
             let held: Vec<_> = told["segments"][0]["attachments"].as_array().unwrap().clone();
             let held = held.iter().find(|held| held["pid"] == holder).unwrap();
             assert_eq!((&held["uid"], told["segments"][0]["nattch"].as_u64()), (&json!(NOBODY), Some(2)), "{told}");
-            nobody(&["detach", "0x4d2"]).exits(0).says("attached 2 before, 1 after");
+            nobody(&["detach", "0x4d2"]).exits(0).says("nattch 2 before, 1 after");
             // Another user without the privilege is refused.
             finish(shmadm_as(NOBODY - 1).args(["--ns", &pid, "list"])).exits(4);
         }),

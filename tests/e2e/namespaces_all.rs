@@ -80,7 +80,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             let address = actor.say(&format!("attach {id}"));
             // No process is in that namespace any more.
             assert_eq!(actor.say(&format!("enter {home}")), "0");
-            let ran = run(["who", "--all", "--all-ns", "--json"]).exits(0).says("lives by the attachment alone");
+            let ran =
+                run(["who", "--all", "--all-ns", "--json"]).exits(0).says("exists only because of this attachment");
             let segments = ran.json()["segments"].as_array().unwrap().clone();
             let stray = segments
                 .iter()
@@ -95,7 +96,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             actor.number(&format!("create {key} 4096 0"));
             let number: u64 = actor.say("namespace").parse().unwrap();
             let ran = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]));
-            let ran = ran.exits(0).says("which IPC namespace they are in");
+            let ran = ran.exits(0).says("cannot determine the IPC namespace of");
             // The caller's own namespace is always included.
             let mine = oracle::create(key, 100, 0o600);
             let both = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]));
@@ -148,7 +149,9 @@ pub(crate) fn trials() -> Vec<Trial> {
             oracle::create(7, 4096, 0o600);
             let mut command = shmadm();
             crate::sandbox::with_empty_proc(&mut command);
-            let ran = finish(command.args(["list", "--all-ns", "--json"])).exits(0).says("others cannot be found");
+            let ran = finish(command.args(["list", "--all-ns", "--json"]))
+                .exits(0)
+                .says("other IPC namespaces cannot be found");
             assert_eq!(ran.json()["segments"].as_array().unwrap().len(), 1);
         }),
     ]

@@ -152,7 +152,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 if sandboxed {
                     without(command, libc::SYS_pidfd_open, None, Errno::ENOSYS);
                 }
-                finish(command).exits(1).says("was ended again");
+                finish(command).exits(1).says("was terminated again");
                 wait_for("the holder to exit", || oracle::stat(id).unwrap().shm_nattch == 0);
             }
             // A command that prints nothing needs no standard output.
@@ -184,7 +184,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             run(["dump", &id, "--output", &dump]).exits(0);
             let rows = oracle::rows();
             for arguments in [&["create"][..], &["create", "--json", "--hold"], &["restore", &dump, "--hold"]] {
-                full(arguments).says(" was removed again, since nobody could be told of it");
+                full(arguments).says(" was removed again, because its id could not be printed");
                 wait_for("the holder to exit", || oracle::rows() == rows);
             }
         }),

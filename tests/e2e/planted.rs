@@ -150,7 +150,7 @@ fn of_the_caller() -> Vec<Trial> {
                 symlink(target, directory.path().join("other/link")).unwrap();
                 let ran = report("other/link").exits(125).prints_nothing();
                 let ran = ran.says("error: cannot write other/link: it is a symbolic link\n");
-                let hint = format!("hint: name the file that the link leads to: `--report {suggested}`");
+                let hint = format!("hint: name the target of the symbolic link: `--report {suggested}`");
                 assert_eq!(ran.stderr.contains(&hint), !suggested.is_empty(), "{ran:?}");
                 for name in ["pipe", "link"] {
                     std::fs::remove_file(directory.path().join("other").join(name)).unwrap();

@@ -36,7 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert!(shown.contains("writing "), "{shown:?}");
             let lines = screen(&shown);
             assert!(
-                lines.len() == 1 && lines[0].starts_with("wrote ") && lines[0].ends_with("of segment 0"),
+                lines.len() == 1 && lines[0].starts_with("wrote ") && lines[0].contains("to segment 0"),
                 "{lines:?}"
             );
         }),
@@ -120,7 +120,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("progress::short_work_shows_nothing", || {
             let id = oracle::create(1234, 4096, 0o600).to_string();
             let (code, shown) = Terminal::run(&["write", &id, "--fill", "1"], COLUMNS).end();
-            assert_eq!((code, shown.as_str()), (Some(0), "wrote 4096 bytes at offset 0 of segment 0\r\n"));
+            assert_eq!((code, shown.as_str()), (Some(0), "wrote 4096 bytes to segment 0 at offset 0\r\n"));
             assert_eq!(run(["rm", &id]).exits(0).stderr.lines().count(), 1);
         }),
     ]

@@ -97,10 +97,10 @@ fn choosing() -> Vec<Trial> {
             let _attachment = Attached::new(attached);
             let idle = oracle::create(8, 4096, 0o600);
             for (arguments, why) in [
-                (&["--state", "in-use"][..], "never takes segments that are attached"),
-                (&["--state", "dest", "--unattached"], "never takes segments that are attached"),
-                (&["--state", "idle"], "without --unattached"),
-                (&["--state", "unknown"], "without --unattached"),
+                (&["--state", "in-use"][..], "never removes attached segments"),
+                (&["--state", "dest", "--unattached"], "never removes attached segments"),
+                (&["--state", "idle"], "unless --unattached is given"),
+                (&["--state", "unknown"], "unless --unattached is given"),
             ] {
                 let line = ["prune", "--yes", "--json", "--older-than", "0s"].iter().chain(arguments);
                 let ran = run(line).exits(0).says(why);
@@ -168,8 +168,11 @@ fn asking() -> Vec<Trial> {
         trial("prune::without_a_terminal_requires_yes", || {
             let id = orphan(1);
             let ran = run(["prune", "--older-than", "0s"]).exits(5).prints_nothing().says("--yes");
-            assert!(ran.stderr.starts_with("error: refused to remove 1 segment"), "{ran:?}");
-            assert!(ran.stderr.contains("`shmadm prune --older-than 0s --dry-run` shows them"), "{ran:?}");
+            assert!(ran.stderr.starts_with("error: cannot remove 1 segment"), "{ran:?}");
+            assert!(
+                ran.stderr.contains("hint: show what would be removed: `shmadm prune --older-than 0s --dry-run`"),
+                "{ran:?}"
+            );
             let error = &run(["prune", "--older-than", "0s", "--json"]).exits(5).json()["error"];
             assert_eq!(error["kind"], "refused");
             assert!(exists(id));
@@ -185,7 +188,7 @@ fn asking() -> Vec<Trial> {
                 terminal.type_in(answer);
                 let (code, shown) = terminal.end();
                 assert_eq!(code, Some(5), "{answer:?}: {shown}");
-                assert!(shown.contains(&format!("segment {id} (key 0x00000001, 4 KiB): its creator")), "{shown}");
+                assert!(shown.contains(&format!("segment {id} (key 0x00000001, 4 KiB): creator")), "{shown}");
                 assert!(exists(id));
             }
             // Both the question and the answer need a terminal.
@@ -274,7 +277,7 @@ fn reporting() -> Vec<Trial> {
             let before = oracle::rows();
             let table = run(["prune", "--older-than", "0s", "--dry-run"]).exits(0);
             assert!(table.stdout.starts_with("ID  KEY"), "{table:?}");
-            assert!(table.stdout.contains("orphan") && table.stdout.contains("is gone, nobody ever attached it"));
+            assert!(table.stdout.contains("orphan") && table.stdout.contains("has exited, never attached"));
             let report = run(["prune", "--older-than", "0s", "-n", "--json"]).exits(0).json();
             let mut record = report["removed"][0].clone();
             assert_eq!(record.as_object_mut().unwrap().remove("outcome").unwrap(), "destroyed");

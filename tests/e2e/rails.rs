@@ -115,7 +115,7 @@ fn refusal_trials() -> Vec<Trial> {
                 let full = File::options().write(true).open("/dev/full").unwrap();
                 let mut command = shmadm();
                 command.args(["attach", &id.to_string(), "--background"]).args(options).stdout(full);
-                finish(&mut command).exits(1).says("standard output").says("was ended again");
+                finish(&mut command).exits(1).says("standard output").says("was terminated again");
                 wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
             }
         }),

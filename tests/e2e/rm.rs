@@ -50,7 +50,7 @@ fn rail_trials() -> Vec<Trial> {
             assert_eq!(would.stdout, format!("would mark segment {id} (key 0x000004d2, 4 KiB) for destruction\n"));
             assert_eq!(oracle::rows(), before, "a dry run changes nothing");
             let report = run(["rm", "0x4d2", "--force", "--json"]).exits(0);
-            let report = report.says("warning: ").says("lives on without its key until its last detach").json();
+            let report = report.says("warning: ").says("its key is freed now, the memory at the last detach").json();
             assert_eq!(report["removed"][0]["outcome"], "marked");
             assert_eq!(report["removed"][0]["key"], "0x000004d2", "the record shows the state before the removal");
             let row = oracle::row(id).unwrap();
@@ -58,7 +58,7 @@ fn rail_trials() -> Vec<Trial> {
             // The key is freed immediately and can be reused.
             run(["stat", "0x4d2"]).exits(3);
             let next = oracle::create(0x4d2, 4096, 0o600);
-            run(["rm", &id.to_string(), "-f"]).exits(0).says("it lives on without its key until its last detach");
+            run(["rm", &id.to_string(), "-f"]).exits(0).says("its key is freed now, the memory at the last detach");
             drop(attached);
             assert_eq!(ids(), [next]);
         }),
@@ -197,7 +197,7 @@ fn user_trials() -> Vec<Trial> {
             oracle::set(id, NOBODY, NOBODY, 0);
             let attached = oracle::Attached::new(id);
             finish(shmadm_as(NOBODY).args(["rm", &id.to_string()])).exits(5).says("cause: attached by ");
-            finish(shmadm_as(NOBODY).args(["rm", "-f", &id.to_string()])).exits(0).says("is marked for destruction");
+            finish(shmadm_as(NOBODY).args(["rm", "-f", &id.to_string()])).exits(0).says("for destruction");
             assert_eq!(oracle::row(id).unwrap().get("perms"), "1000");
             drop(attached);
             assert_eq!(oracle::rows(), []);

@@ -67,14 +67,14 @@ pub(crate) fn trials() -> Vec<Trial> {
             let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
             for isolation in ["ipc", "user+ipc"] {
                 let report = json!({"schema": 1, "isolation": isolation, "leaked": [record]}).to_string();
-                run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("has only its number");
+                run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("only has the same number");
             }
             let report = json!({"schema": 1, "isolation": "some", "leaked": [record]}).to_string();
             run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(2);
             let mut nowhere = record.clone();
             nowhere["ns"] = Value::Null;
             let report = json!({"schema": 1, "isolation": "none", "leaked": [nowhere]}).to_string();
-            run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("does not say of which");
+            run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("does not name its IPC namespace");
             assert!(oracle::row(id).is_some());
             let report = json!({"schema": 1, "isolation": "none", "leaked": [record]}).to_string();
             run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(0);
@@ -88,8 +88,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             let ran = run_with_input(["rm", "--from", "-"], text.as_bytes());
             // Only a caller who sees all processes can know that the namespace is gone.
             match ran.code {
-                Some(3) => drop(ran.says("has no process any more")),
-                _ => drop(ran.exits(5).says("of another IPC namespace")),
+                Some(3) => drop(ran.says("no longer has a process")),
+                _ => drop(ran.exits(5).says("in another IPC namespace")),
             }
             let mut actor = Actor::start();
             actor.say("unshare");
@@ -99,7 +99,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 run_with_input(["rm", "--from", "-", "--ignore-missing"], elsewhere.to_string().as_bytes()).exits(5);
             // Without permission to create a namespace, the command ran here.
             let stayed = elsewhere["leaked"][0]["ns"] == oracle::namespace();
-            drop(ran.says(if stayed { "has only its number" } else { "hint: `shmadm --ns 'ipc:[" }));
+            drop(ran.says(if stayed { "only has the same number" } else { "hint: `shmadm --ns 'ipc:[" }));
             assert_eq!(all_keys(), [1]);
         }),
         root_trial("rm::from_a_file_of_another_user_removes_nothing", || {
@@ -115,7 +115,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 command.args(["rm", "--ignore-missing", "--dry-run", "--from", name]).current_dir(&directory);
                 let ran = finish(&mut command).exits(5).prints_nothing();
                 let ran = ran.says(&format!("error: cannot remove what {name} lists: it belongs to user nobody\n"));
-                let hint = "hint: if its contents are right, read it from standard input: ";
+                let hint = "hint: after reviewing it, read it from standard input: ";
                 let name = if name == "link" { name } else { "'a list'" };
                 ran.says(&format!("{hint}`shmadm rm --dry-run --ignore-missing --from - <{name}`\n"));
             }
@@ -139,7 +139,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
                 let ran = finish(shmadm().args(["rm", "--dry-run", "--from"]).arg(&path)).exits(code);
                 if code == 5 {
-                    ran.says(&format!("lists: users other than its owner may write it (mode {mode:04o})\n"));
+                    ran.says(&format!("lists: users other than its owner can write it (mode {mode:04o})\n"));
                 }
             }
             assert!(oracle::row(id).is_some());
@@ -182,11 +182,14 @@ pub(crate) fn trials() -> Vec<Trial> {
                 json!({"schema": 1, "leaked": [{"id": 0}]}).to_string(),
                 json!({"schema": 1, "leaked": [record]}).to_string() + "x",
             ] {
-                run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(2).says("for a list").prints_nothing();
+                run_with_input(["rm", "--from", "-"], text.as_bytes())
+                    .exits(2)
+                    .says("as a list of segments")
+                    .prints_nothing();
             }
             // Unattributed segments are not in the list.
             let text = json!({"schema": 1, "leaked": [], "unattributed": [record]}).to_string();
-            run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0).says("not looked at: 1 ");
+            run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0).says("ignored 1 unattributed segment");
             run(["rm", "--from", "/none"]).exits(1).says("cannot read /none");
             run(["rm", "--from", "-", "1"]).exits(2);
             run(["rm"]).exits(2);

@@ -234,7 +234,7 @@ fn look_trials() -> Vec<Trial> {
             let id = oracle::create(0x4d2, 4096, 0o600);
             let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &["rm", "0x4d2", "--json"]);
             let attached = oracle::Attached::new(id);
-            let ran = stopped.go_on().exits(0).says("is marked for destruction: it lives on");
+            let ran = stopped.go_on().exits(0).says("for destruction: its key is freed now");
             assert_eq!(ran.json()["removed"][0]["outcome"], "marked");
             assert_eq!(oracle::row(id).unwrap().get("perms"), "1600");
             drop(attached);
@@ -284,7 +284,7 @@ fn key_trials() -> Vec<Trial> {
                 let before = oracle::rows();
                 let ran = stopped.go_on().exits(code);
                 assert_eq!(ran.stdout, if code == 0 { format!("{id}\n") } else { String::new() });
-                assert_eq!(ran.stderr.contains("opened segment"), code == 0, "{ran:?}");
+                assert_eq!(ran.stderr.contains("opened existing segment"), code == 0, "{ran:?}");
                 assert_eq!(oracle::rows(), before, "{options:?}");
                 oracle::remove(id);
             }
@@ -350,7 +350,7 @@ fn process_trials() -> Vec<Trial> {
             let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;
             let stopped = Stopped::before(1, asks, &["detach", "0x4d2"]);
             let next = replace(id, 0x4d2);
-            stopped.go_on().exits(0).says("attached 1 before, 0 after").says("went with its last attachment");
+            stopped.go_on().exits(0).says("nattch 1 before, 0 after").says("was destroyed at the last detach");
             assert!(!holder.lives());
             assert_eq!(oracle::rows(), [next]);
         }),

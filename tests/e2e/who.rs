@@ -108,7 +108,7 @@ fn finding() -> Vec<Trial> {
             let told = told.iter().find(|segment| segment["ns"] == oracle::namespace()).unwrap();
             let shared = told["attachments"].as_array().unwrap().iter().find(|one| one["pid"] == first).unwrap();
             assert_eq!((&shared["shared_with"], &told["found"]), (&json!([second]), &json!(2)));
-            ran.says(&format!("pid {first} shares its memory with pid {second}"));
+            ran.says(&format!("pid {first} shares its address space with pid {second}"));
         }),
         trial("who::a_file_with_the_name_of_a_segment_is_not_one", || {
             let mut actor = Actor::start();
@@ -174,8 +174,8 @@ fn reports() -> Vec<Trial> {
             crate::sandbox::with_empty_proc(&mut command);
             let ran = finish(command.args(["who", &id.to_string(), "--json"])).exits(0);
             assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
-            assert!(!ran.stderr.contains("root sees more"), "{ran:?}");
-            ran.says("is not mounted here");
+            assert!(!ran.stderr.contains("run as root"), "{ran:?}");
+            ran.says("/proc does not belong to this pid namespace");
             // With /proc, invisible attachments have another reason.
             let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string()])).exits(0).says("cannot be seen");
             assert!(!ran.stderr.contains("mounted"), "{ran:?}");
@@ -188,7 +188,7 @@ fn reports() -> Vec<Trial> {
                 finish(without(&mut closed, libc::SYS_memfd_create, None, Errno::EMFILE).args(["who", &id, "--json"]));
             let told = &ran.exits(0).json()["segments"][0];
             assert_eq!((&told["found"], &told["attachments"]), (&json!(0), &json!([])));
-            run(["who", &id]).exits(0).says("nobody has segment");
+            run(["who", &id]).exits(0).says("is not attached");
             assert_eq!(run(["who", "--json"]).exits(0).json()["segments"].as_array().unwrap().len(), 1);
             run(["who", "99"]).exits(3).prints_nothing();
             // `--all` reports all segments, also those that are not named.

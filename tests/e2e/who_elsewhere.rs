@@ -62,7 +62,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             assert_eq!(actor.say("drop-rights"), "0");
             // Root without the capabilities that map_files and other namespaces require.
             let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0);
-            told.says("not certain");
+            told.says("may have a segment with the same id");
             // Processes that may not be inspected are a better explanation for the missing attachment, so this one is
             // only possible.
             let row = finish(with_no_capabilities(&mut shmadm()).args(["list", "-o", "pids", "--json"])).json();

@@ -61,7 +61,7 @@ fn write_trials() -> Vec<Trial> {
                 assert!(ran.stderr.contains("'-hello'"), "{before:?}: {ran:?}");
                 assert!(!ran.stderr.contains("-- -q") && !ran.stderr.contains("-- --"), "{before:?}: {ran:?}");
             }
-            run(["write", &name, "-"]).exits(2).prints_nothing().says("- is no text").says("`--input -`");
+            run(["write", &name, "-"]).exits(2).prints_nothing().says("invalid text \"-\"").says("`--input -`");
             assert_eq!(oracle::contents(id), [0; 32], "nothing was written");
             for (text, expected) in [("-hello", b"-hello\0"), ("-x", b"-xello\0"), ("-", b"-xello\0")] {
                 run(["write", &name, "--", text]).exits(0);

@@ -45,7 +45,7 @@ pub(crate) fn trials() -> Vec<Trial> {
                 let script = format!("exec \"$0\" write {id} {redirection}");
                 finish(std::process::Command::new("sh").args(["-c", &script]).arg(shmadm().get_program()))
             };
-            shell("<&-").exits(1).prints_nothing().says("(EBADF, read)").says("it is closed");
+            shell("<&-").exits(1).prints_nothing().says("(EBADF, read)").says("standard input is closed");
             shell("</dev/null").exits(0).says("wrote 0 bytes");
         }),
         trial("write::an_input_that_was_interrupted_is_not_the_whole", || {

@@ -81,7 +81,7 @@ struct PaceArgs {
 /// Checks the demo's key, since processes find the segment by it.
 fn check_demo_key(key: KeySpec) -> Result<KeySpec, String> {
     match key {
-        KeySpec::Private | KeySpec::Random => Err("the two processes need one key to agree on".to_owned()),
+        KeySpec::Private | KeySpec::Random => Err("the writer and the reader need a common key".to_owned()),
         key => Ok(key),
     }
 }
@@ -114,7 +114,7 @@ impl PaceArgs {
 pub(crate) fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, Error> {
     // The parser would refuse the options of every command here with them.
     if args.role.is_some() && (args.keep || args.pace.is_given()) {
-        return Err(usage("the options of writer and reader come behind that word, and --keep is the whole demo's"));
+        return Err(usage("options of writer and reader must follow that word; --keep applies only to the whole demo"));
     }
     match &args.role {
         None => whole::run(&args.pace, args.keep, context),

@@ -87,7 +87,7 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
 
 /// Reads the record of the segment.
 fn find(id: ShmId, context: &Context) -> Result<Segment, Error> {
-    let gone = || Error::new(Kind::NotFound, format!("segment {id} was removed by another process meanwhile"));
+    let gone = || Error::new(Kind::NotFound, format!("segment {id} was removed by another process"));
     segment(&context.system, id, Needs::empty())?.ok_or_else(gone)
 }
 
@@ -206,8 +206,8 @@ fn remove(seen: &Segment, context: &mut Context, teller: &mut Teller) -> Result<
         teller.note(
             context,
             "destroy",
-            "Somebody still has it attached: it has lost its key, and goes with the last detach. Who asks for the key \
-             from now on gets another segment.",
+            "Another process still has it attached: IPC_RMID freed its key, and its memory is freed at the last \
+             detach. A program that now asks for the key gets another segment.",
         )?;
     }
     Ok(())

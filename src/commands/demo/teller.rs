@@ -86,7 +86,7 @@ impl Teller {
     /// Hands on a line that a process of the pair has told; gives its step and event.
     pub(super) fn hand_on(&mut self, context: &mut Context, line: &str) -> Result<Event, Error> {
         let event: Event = serde_json::from_str(line)
-            .map_err(|error| Error::new(Kind::Failed, format!("cannot understand what was told: {error}")))?;
+            .map_err(|error| Error::new(Kind::Failed, format!("cannot parse an event of the demo: {error}")))?;
         self.tell(context, &event)?;
         Ok(event)
     }

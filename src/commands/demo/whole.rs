@@ -21,10 +21,10 @@ const ROUNDS: u64 = 5;
 /// A call fails, the key that was asked for is taken (Exists), or a signal came; the segment is removed.
 pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<Exit, Error> {
     if keep && rmid_forced(&context.system) == Some(true) {
-        return Err(Error::new(Kind::Refused, "refused to keep a segment that would be destroyed by its last detach")
-            .cause("kernel.shm_rmid_forced is 1: a segment without an attachment dies")
-            .hint("turn that off: `sysctl -w kernel.shm_rmid_forced=0`")
-            .hint("or leave --keep out, and see it die: `shmadm demo`"));
+        return Err(Error::new(Kind::Refused, "cannot keep the segment: it would be destroyed at the last detach")
+            .cause("kernel.shm_rmid_forced is 1")
+            .hint("turn it off: `sysctl -w kernel.shm_rmid_forced=0`")
+            .hint("run without --keep: `shmadm demo`"));
     }
     let interrupts = Interrupts::watch()?;
     let mut teller = Teller::new("demo");
@@ -34,8 +34,8 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     teller.note(
         context,
         "create",
-        "The segment exists from now on, attached or not. It has a size, but no memory yet: a page is taken when it \
-         is first touched, and so rss is 0.",
+        "The segment now exists, attached or not. It has a size but no memory yet (rss 0): the kernel allocates a \
+         page when it is first touched.",
     )?;
 
     let told = attach_use_detach(pace, key, id, context, &mut teller, &interrupts);
@@ -53,12 +53,16 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     teller.note(
         context,
         "detach",
-        "The last detach has destroyed nothing: the segment is still there, and so is what was written. It would have \
-         gone with it only if it had been removed before, or with kernel.shm_rmid_forced set to 1.",
+        "The last detach has not destroyed the segment: it and its contents still exist. They would be gone only \
+         if the segment had been removed before, or if kernel.shm_rmid_forced were 1.",
     )?;
     if keep {
         let id = made.commit()?;
-        teller.note(context, "destroy", &format!("It is kept, as you said: `shmadm rm {id}` destroys it."))?;
+        teller.note(
+            context,
+            "destroy",
+            &format!("The segment is kept (--keep). To destroy it, run `shmadm rm {id}`."),
+        )?;
         return Ok(Exit::Done);
     }
     destroy(made, context, &mut teller)?;
@@ -95,13 +99,13 @@ fn create(pace: &PaceArgs, context: &mut Context, teller: &mut Teller) -> Result
                 teller.note(
                     context,
                     "create",
-                    &format!("Key {key} is taken, and the segment that has it is left alone: another key will do."),
+                    &format!("A segment with key {key} exists. It is left unchanged, and the demo uses another key."),
                 )?;
                 key = Key::new(fastrand::u32(1..));
             }
             Err(mut error) => {
                 if error.kind == Kind::Exists {
-                    error.hints = vec!["without --key the demo finds a key that is free: `shmadm demo`".to_owned()];
+                    error.hints = vec!["without --key the demo finds an unused key: `shmadm demo`".to_owned()];
                 }
                 return Err(error);
             }
@@ -142,8 +146,8 @@ fn attach_use_detach(
                 teller.note(
                     context,
                     "attach",
-                    "Two processes found the segment by its key and have mapped the same memory, each at an address \
-                     of its own. nattch counts mappings, not processes.",
+                    "Two processes have found the segment by its key and mapped the same memory, each at its own \
+                     address. nattch counts mappings, not processes.",
                 )?;
                 pair.begin();
             }
@@ -156,8 +160,8 @@ fn attach_use_detach(
             teller.note(
                 context,
                 "use",
-                "Neither call enters the kernel: it is plain memory. And nothing synchronises the two: the reader sees \
-                 whatever stands there when it looks.",
+                "Neither access enters the kernel: this is plain memory. Nothing synchronizes the two processes: the \
+                 reader sees whatever the memory contains at that moment.",
             )?;
         }
         if used == rounds.saturating_mul(2) {
@@ -173,10 +177,10 @@ fn gone(made: PendingSegment, id: ShmId, context: &mut Context, teller: &mut Tel
     // There is nothing left that could be removed.
     let _ = made.commit()?;
     let why = if rmid_forced(&context.system) == Some(true) {
-        "kernel.shm_rmid_forced is 1 here, and so the last detach has destroyed the segment. With the usual 0 it would \
-         still be there, until somebody removes it."
+        "kernel.shm_rmid_forced is 1, so the last detach has destroyed the segment. With the default, 0, it would \
+         exist until it is removed."
     } else {
-        "Somebody else has removed the segment meanwhile."
+        "Another process has removed the segment."
     };
     teller.note(context, "detach", why)?;
     teller.call(context, "destroy", format!("shmctl({id}, IPC_STAT, &ds)"), stat_result(id))?;
@@ -187,7 +191,7 @@ fn gone(made: PendingSegment, id: ShmId, context: &mut Context, teller: &mut Tel
 fn destroy(made: PendingSegment, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
     let Some(seen) = segment(&context.system, made.id(), Needs::empty())? else {
         made.into_id();
-        return teller.note(context, "destroy", "Somebody else has removed the segment meanwhile.");
+        return teller.note(context, "destroy", "Another process has removed the segment.");
     };
     let outcome = act::remove(&context.system, &seen, Removal { force: true, ..Removal::default() })?;
     let id = made.into_id();
@@ -198,11 +202,11 @@ fn destroy(made: PendingSegment, context: &mut Context, teller: &mut Teller) -> 
         "destroy",
         match outcome {
             Outcome::Destroyed => {
-                "IPC_RMID has destroyed it at once, since nobody had it attached. Had somebody, it would have lost its \
-                 key and lived on until the last detach."
+                "IPC_RMID has destroyed the segment at once, because it was not attached. An attached segment only \
+                 loses its key; its memory is freed at the last detach."
             }
             Outcome::Marked => {
-                "Somebody else has it attached: it has lost its key, and lives on until that last detach."
+                "Another process has the segment attached: its key is freed now, the memory at the last detach."
             }
         },
     )

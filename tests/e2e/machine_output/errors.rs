@@ -58,11 +58,11 @@ pub(super) fn trials() -> Vec<Trial> {
             machine.snapshot(
                 "metrics --json",
                 expect![[r#"
-                {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-                  "message":"metrics are OpenMetrics text, and have no JSON","cause":null,
-                  "hints":["the same numbers: `shmadm limits --json` and `shmadm list --json`"]}}
-                [exit code 2]
-            "#]],
+                    {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+                      "message":"metrics cannot print JSON: its format is OpenMetrics text","cause":null,
+                      "hints":["the same numbers: `shmadm limits --json` and `shmadm list --json`"]}}
+                    [exit code 2]
+                "#]],
             );
         }),
         trial("machine_output::errors_of_missing_segments", || {

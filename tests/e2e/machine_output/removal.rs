@@ -111,8 +111,9 @@ pub(super) fn trials() -> Vec<Trial> {
             "#]]);
             machine.snapshot("prune --older-than 0s --json", expect![[r#"
                 {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":null,
-                  "message":"refused to remove 2 segments","cause":"nobody can be asked: there is no terminal, and --yes is missing",
-                  "hints":["`shmadm prune --older-than 0s --json --dry-run` shows them; with --yes they are removed"]}}
+                  "message":"cannot remove 2 segments: confirmation required","cause":"--yes is not given, and there is no terminal to ask on",
+                  "hints":["show what would be removed: `shmadm prune --older-than 0s --json --dry-run`",
+                  "remove without asking: `shmadm prune --older-than 0s --json --yes`"]}}
                 [exit code 5]
             "#]]);
             machine.snapshot("prune --older-than 0s --dry-run --json", expect![[r#"
@@ -151,18 +152,21 @@ pub(super) fn trials() -> Vec<Trial> {
                 expect![[r#"
                     ID␉KEY␉OWNER␉SIZE␉RSS␉SWAP␉STATE␉IDLE␉OUTCOME␉WHY␉NS␉CONTAINER
                     0␉0x000004d2␉[USER]␉5000␉4096␉0␉orphan␉[IDLE]␉destroyed␉
-                      its creator [EXITED] and last user [EXITED] are gone, idle for [IDLE]s␉[NS]␉
+                      creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s␉[NS]␉
                     1␉0x00000000␉[USER]␉1048576␉4096␉0␉orphan␉[IDLE]␉destroyed␉
-                      its creator [EXITED] and last user [EXITED] are gone, idle for [IDLE]s␉[NS]␉
+                      creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s␉[NS]␉
                 "#]],
             );
-            machine.snapshot("prune --older-than 0s --yes --format csv", expect![[r#"
+            machine.snapshot(
+                "prune --older-than 0s --yes --format csv",
+                expect![[r#"
                 ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER␍
-                0,0x000004d2,[USER],5000,4096,0,orphan,[IDLE],destroyed,"its creator [EXITED] and last user [EXITED] are gone,
-                   idle for [IDLE]s",[NS],␍
+                0,0x000004d2,[USER],5000,4096,0,orphan,[IDLE],destroyed,
+                  "creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s",[NS],␍
                 1,0x00000000,[USER],1048576,4096,0,orphan,[IDLE],destroyed,
-                  "its creator [EXITED] and last user [EXITED] are gone, idle for [IDLE]s",[NS],␍
-            "#]]);
+                  "creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s",[NS],␍
+            "#]],
+            );
         }),
         trial("machine_output::prune_of_a_segment_that_was_attached_since", || {
             let mut machine = Machine::new();

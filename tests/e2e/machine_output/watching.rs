@@ -101,12 +101,12 @@ pub(super) fn trials() -> Vec<Trial> {
             "#]],
             );
             machine.snapshot("check -c nonsense=5", expect![[r#"
-                SHM UNKNOWN: invalid value 'nonsense=5' for '--critical <WHAT=RANGE>': "nonsense" cannot be measured: it is one of segments, pages, orphans, orphan-bytes, dest
+                SHM UNKNOWN: invalid value 'nonsense=5' for '--critical <WHAT=RANGE>': unknown measure "nonsense": expected one of segments, pages, orphans, orphan-bytes, dest
                 [exit code 3]
             "#]]);
             machine.snapshot("check -c nonsense=5 --json", expect![[r#"
                 {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-                  "message":"invalid value 'nonsense=5' for '--critical <WHAT=RANGE>': \"nonsense\" cannot be measured: it is one of segments, pages, orphans, orphan-bytes, dest",
+                  "message":"invalid value 'nonsense=5' for '--critical <WHAT=RANGE>': unknown measure \"nonsense\": expected one of segments, pages, orphans, orphan-bytes, dest",
                   "cause":null,"hints":[]}}
                 [exit code 3]
             "#]]);
@@ -133,7 +133,7 @@ pub(super) fn trials() -> Vec<Trial> {
                   "creator_group":"[GROUP]","cpid":[PID],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
                   "idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS]}}
                 {"schema":1,"event":"note","step":"create","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
-                  "text":"The segment exists from now on, attached or not. It has a size, but no memory yet: a page is taken when it is first touched, and so rss is 0.",
+                  "text":"The segment now exists, attached or not. It has a size but no memory yet (rss 0): the kernel allocates a page when it is first touched.",
                   "segment":null}
                 {"schema":1,"event":"stat","step":"attach","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
                   "text":"nattch 2, cpid [PID], lpid [PID], rss [RSS]","segment":{"id":0,"key":"0x000004d2","size":4096,
@@ -142,10 +142,10 @@ pub(super) fn trials() -> Vec<Trial> {
                   "ctime":"[TIME]","idle_seconds":null,"dest":false,"locked":false,"rss":[RSS],"swap":0,"state":"in-use",
                   "ns":[NS]}}
                 {"schema":1,"event":"note","step":"attach","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
-                  "text":"Two processes found the segment by its key and have mapped the same memory, each at an address of its own. nattch counts mappings, not processes.",
+                  "text":"Two processes have found the segment by its key and mapped the same memory, each at its own address. nattch counts mappings, not processes.",
                   "segment":null}
                 {"schema":1,"event":"note","step":"use","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
-                  "text":"Neither call enters the kernel: it is plain memory. And nothing synchronises the two: the reader sees whatever stands there when it looks.",
+                  "text":"Neither access enters the kernel: this is plain memory. Nothing synchronizes the two processes: the reader sees whatever the memory contains at that moment.",
                   "segment":null}
                 {"schema":1,"event":"stat","step":"detach","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
                   "text":"nattch 0, cpid [PID], lpid [PID], rss 4096","segment":{"id":0,"key":"0x000004d2","size":4096,
@@ -154,14 +154,14 @@ pub(super) fn trials() -> Vec<Trial> {
                   "dtime":"[TIME]","ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,
                   "state":"idle","ns":[NS]}}
                 {"schema":1,"event":"note","step":"detach","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
-                  "text":"The last detach has destroyed nothing: the segment is still there, and so is what was written. It would have gone with it only if it had been removed before, or with kernel.shm_rmid_forced set to 1.",
+                  "text":"The last detach has not destroyed the segment: it and its contents still exist. They would be gone only if the segment had been removed before, or if kernel.shm_rmid_forced were 1.",
                   "segment":null}
                 {"schema":1,"event":"call","step":"destroy","role":"demo","pid":[PID],"call":"shmctl(0, IPC_RMID, NULL)",
                   "result":"0","value":null,"text":null,"segment":null}
                 {"schema":1,"event":"call","step":"destroy","role":"demo","pid":[PID],"call":"shmctl(0, IPC_STAT, &ds)",
                   "result":"-1 EINVAL (Invalid argument)","value":null,"text":null,"segment":null}
                 {"schema":1,"event":"note","step":"destroy","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
-                  "text":"IPC_RMID has destroyed it at once, since nobody had it attached. Had somebody, it would have lost its key and lived on until the last detach.",
+                  "text":"IPC_RMID has destroyed the segment at once, because it was not attached. An attached segment only loses its key; its memory is freed at the last detach.",
                   "segment":null}
                 {"schema":1,"event":"call","step":"attach","role":"writer","pid":[PID],"call":"shmget(0x000004d2, 0, 0)",
                   "result":"0","value":null,"text":null,"segment":null}
