@@ -455,7 +455,7 @@ never\t''"
 complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s v -l verbose -d 'Show the ranges; twice: one line per value'
 complete -c shmadm -n "__fish_shmadm_using_subcommand check" -l json -d 'Print JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s q -l quiet -d 'Suppress status messages'
-complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s h -l help -d 'Print help'
 complete -c shmadm -n "__fish_shmadm_using_subcommand check" -s V -l version -d 'Print version'
 complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -s o -l output -d 'Output file, replaced atomically; - for standard output' -r -F
 complete -c shmadm -n "__fish_shmadm_using_subcommand metrics" -l format -d 'Output format; csv and tsv only for commands that print rows' -r -f -a "table\t''

@@ -1,5 +1,5 @@
 //! Manual pages and completion scripts: generated from the command line as the program knows it, committed, and kept
-//! true by these tests. `SHMADM_REGENERATE=1 cargo test --locked --test generated` writes them anew.
+//! true by these tests. `SHMADM_REGENERATE=1 cargo test --locked --test generated` regenerates them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const COMPARED: &[(&str, &str)] = &[
     ("lsipc -m --json", "shmadm list --json"),
     ("ipcrm -m ID", "shmadm rm ID"),
     ("ipcrm -M KEY", "shmadm rm key:KEY"),
-    ("ipcrm -a shm", "shmadm prune, which takes only what nobody needs"),
+    ("ipcrm -a shm", "shmadm prune, which removes only unused segments"),
     ("grep -l SYSV /proc/*/maps", "shmadm who ID"),
     ("nsenter --ipc … ipcs -m", "shmadm --ns PID list"),
     ("ipcmk -M SIZE -p MODE", "shmadm create --key random --size SIZE --mode MODE"),
@@ -87,7 +87,7 @@ fn page(command: &clap::Command, name: &str) -> String {
     man.render_name_section(&mut text).unwrap();
     let mut text = String::from_utf8(text).unwrap();
     text.push_str(&synopsis(&command));
-    text.push_str(&description(&command, is_main));
+    text.push_str(&description(&command, name, is_main));
     let mut roff = Roff::new();
     if is_main {
         for group in shmadm::Group::ALL {
@@ -122,12 +122,15 @@ fn synopsis(command: &clap::Command) -> String {
     roff.to_roff()
 }
 
-/// Says what a command is for.
-fn description(command: &clap::Command, is_main: bool) -> String {
+/// Writes what a command does.
+fn description(command: &clap::Command, name: &str, is_main: bool) -> String {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let mut roff = Roff::new();
     roff.control("SH", ["DESCRIPTION"]);
-    paragraph(&mut roff, &format!("{about}."));
+    match COMMANDS.iter().find(|command| name.strip_prefix("shmadm-") == Some(command.name)) {
+        Some(command) => command.manual.description.split("\n\n").for_each(|text| paragraph(&mut roff, text)),
+        None => paragraph(&mut roff, &format!("{about}.")),
+    }
     if is_main {
         paragraph(
             &mut roff,
@@ -192,15 +195,12 @@ fn sections(name: &str, is_main: bool) -> Roff {
         item(&mut roff, &code.to_string(), meaning);
     }
     if is_main {
-        paragraph(
-            &mut roff,
-            "shmadm-diff(1), shmadm-check(1) and shmadm-leakcheck(1) have the codes of their trades instead.",
-        );
+        paragraph(&mut roff, "shmadm-diff(1), shmadm-check(1) and shmadm-leakcheck(1) use their own exit codes.");
     }
     paragraph(
         &mut roff,
-        "A signal that ends the program is raised again, so that a shell sees it. A reader of the output \
-        that goes away is no failure.",
+        "A signal that ends the program is raised again, so that the shell sees it. A closed pipe (EPIPE) is \
+        not an error.",
     );
     roff.control("SH", ["JSON"]);
     if let Some(manual) = manual {
@@ -208,8 +208,8 @@ fn sections(name: &str, is_main: bool) -> Roff {
     }
     paragraph(
         &mut roff,
-        "Every object at the top has \"schema\":1, and every key is always there; what is unknown or never \
-        happened is null. Sizes are bytes, times RFC 3339 in UTC, durations seconds. Fields may be added; none is renamed, \
+        "Every top-level object has \"schema\":1, and every key is always present; unknown values and events that \
+        never happened are null. Sizes are bytes, times RFC 3339 in UTC, durations seconds. Fields may be added; none is renamed, \
         removed or retyped. A command that fails without a report prints {\"schema\":1,\"error\":{…}} as well.",
     );
     roff.control("SH", ["NOTES"]);
@@ -217,14 +217,14 @@ fn sections(name: &str, is_main: bool) -> Roff {
         manual.notes.split("\n\n").for_each(|notes| paragraph(&mut roff, notes));
     }
     if is_main {
-        paragraph(&mut roff, "What users of ipcs(1), lsipc(1), ipcrm(1) and ipcmk(1) type instead:");
+        paragraph(&mut roff, "Equivalents of ipcs(1), lsipc(1), ipcrm(1) and ipcmk(1) commands:");
         for (before, now) in COMPARED {
             item(&mut roff, before, now);
         }
         paragraph(
             &mut roff,
-            "Unlike these, shmadm refuses to remove a segment that is attached, takes no number for \
-            another, tells a missing segment from a forbidden one by its exit code, and says which cause an error had.",
+            "Unlike these, shmadm refuses to remove an attached segment, never confuses ids and keys, reports a \
+            missing segment and a denied one with different exit codes, and explains the cause of an error.",
         );
     }
     roff.control("SH", ["SEE ALSO"]);
@@ -266,7 +266,7 @@ fn manual_pages_and_completions_are_those_of_the_program() {
             std::fs::write(root.join(path), contents).unwrap();
         }
     }
-    let how = "`SHMADM_REGENERATE=1 cargo test --locked --test generated` writes it anew";
+    let how = "`SHMADM_REGENERATE=1 cargo test --locked --test generated` regenerates it";
     for (path, contents) in &files {
         let committed = std::fs::read_to_string(root.join(path)).unwrap_or_default();
         assert!(committed == *contents, "{} is stale: {how}", path.display());

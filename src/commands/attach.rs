@@ -16,15 +16,25 @@ use crate::render::Object;
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Attach a segment, in the foreground or background",
+    description: "Attaches a segment and prints its address, size, access and the pid of the attached process. The \
+                  segment stays attached until Ctrl-C, SIGTERM or the end of the --for duration; then it is detached, \
+                  and the exit code is 0.\n\n\
+                  With --background a holder, a process named shmadm-hold, attaches the segment. The command returns \
+                  as soon as it is attached and prints the pid of the holder. `shmadm detach` ends holders.\n\n\
+                  Without --address the kernel chooses the address, and without --read-only the access is read and \
+                  write.",
     examples: &[
-        ("shmadm attach 0x4d2 --for 1s", "hold the segment with key 0x4d2 for a second"),
-        ("shmadm attach 0x4d2 --background", "leave a process behind that holds it, and print its pid"),
-        ("shmadm attach 0x4d2 --read-only --address 0x7f0000000123 --round --for 1s", "attach it at a given page"),
+        ("shmadm attach 0x4d2 --for 1s", "keep the segment with key 0x4d2 attached for a second"),
+        ("shmadm attach 0x4d2 --background", "keep it attached by a background process and print its pid"),
+        (
+            "shmadm attach 0x4d2 --read-only --address 0x7f0000000123 --round --for 1s",
+            "attach it at a given address, rounded down to a page",
+        ),
     ],
-    json: "{\"schema\":1,\"attachment\":{\"id\":5,\"pid\":4711,\"address\":\"0x7f…\",\"size\":4096,\"access\":\"rw\"}}",
-    notes: "A holder bears the name shmadm-hold. It is ended by shmadm detach, or as any process by SIGTERM; the \
-            segment is detached even if it is killed. The detach destroys the segment only if it was removed before, \
-            or if kernel.shm_rmid_forced is set.",
+    json: "{\"schema\":1,\"attachment\":{\"id\":5,\"pid\":4711,\"address\":\"0x7f…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"exec\":false}}",
+    notes: "SIGTERM ends a holder too. The segment is detached even if the holder is killed.\n\n\
+            The last detach destroys the segment only if it was marked for destruction, or if kernel.shm_rmid_forced \
+            is 1. A warning is printed if the setting would cause that.",
 };
 
 /// Arguments of `shmadm attach`.

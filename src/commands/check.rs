@@ -14,34 +14,45 @@ use crate::render::{Reading, worst, write_check, write_check_json};
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Check usage against limits (Nagios-compatible plugin)",
+    description: "Checks the usage of shared memory against thresholds, as a monitoring plugin for Nagios, Icinga and \
+                  compatible systems. It prints one line: the service SHM, the status, a summary and, after a bar, \
+                  performance data. Without options, segments and pages are checked: WARNING above 80 %, CRITICAL \
+                  above 90 % of their limits. With -w or -c only the named values are checked.\n\n\
+                  WHAT is segments (limit kernel.shmmni), pages (limit kernel.shmall), orphans or dest (at most as \
+                  many as segments), or orphan-bytes (the total size of orphans).\n\n\
+                  RANGE is [@][START:]END. A value outside the range raises an alert; with @, a value inside it. Both \
+                  ends belong to the range. START defaults to 0, ~ is minus infinity, and 10: has no upper end. A \
+                  number can be a percentage of the limit (80%), and for orphan-bytes a SIZE (1G).\n\n\
+                  The status is UNKNOWN if it depends on segments that may or may not be orphans, as in a container, \
+                  and if the check takes longer than --timeout.",
     examples: &[
-        ("shmadm check", "judge segments and pages by their limits: warning over 80 %, critical over 90 %"),
-        ("shmadm check -w segments=80% -w orphans=10 -c orphan-bytes=1G", "judge by ranges of one's own"),
-        ("shmadm check -c segments=1:", "be critical when there is no segment at all"),
+        ("shmadm check", "check segments and pages: WARNING above 80 % of the limit, CRITICAL above 90 %"),
+        ("shmadm check -w segments=80% -w orphans=10 -c orphan-bytes=1G", "check against your own ranges"),
+        ("shmadm check -c segments=1:", "report CRITICAL if no segment exists"),
     ],
     json: "{\"schema\":1,\"status\":\"OK\",\"code\":0,\"checks\":[{\"what\":\"segments\",\"status\":\"OK\",\"value\":3,\
            \"limit\":4096,\"warning\":\"80%\",\"critical\":\"90%\"}]}",
-    notes: "This is a monitoring plugin, by the guidelines of those: it prints one line, STATUS and words and behind a \
-            bar the performance data, for Nagios, Icinga and whatever reads the same. The service is SHM.\n\n\
-            WHAT is one of segments (limit: kernel.shmmni), pages (limit: kernel.shmall), orphans and dest (as many \
-            as segments at most), and orphan-bytes (the sum of the sizes of orphans). With -w or -c, those that are \
-            named are judged and reported, and no others.\n\n\
-            RANGE is [@][START:]END: an alert is raised if the value is outside of it, or with @ if it is inside; both \
-            ends belong to the range. START is 0 unless given, ~ is minus infinity, and 10: has no end. A number may be \
-            a percentage of the limit, as in 80%, and for orphan-bytes a SIZE, as in 1G. Performance data have ranges \
-            as numbers.\n\n\
-            Where it cannot be told of a segment whether it is an orphan, as from within a container, and the verdict \
-            depends on that, it is UNKNOWN.\n\n\
-            -v names the ranges of every value, -vv adds a line for each. What takes longer than --timeout is given up \
-            as UNKNOWN.",
+    notes: "-v adds the range of every value, -vv one line per value. In performance data, ranges are numbers.",
 };
 
-/// The exit codes, which are those of monitoring plugins.
+/// The grammar of RANGE, for the help.
+const RANGES: &str = "WHAT is segments, pages, orphans, orphan-bytes or dest.
+
+RANGE is [@][START:]END; a value outside it raises an alert:
+  80%            more than 80 % of the limit
+  10             less than 0 or more than 10
+  10:            less than 10
+  ~:10           more than 10
+  10:20          less than 10 or more than 20
+  @10:20         from 10 to 20
+  1G             more than 1 GiB (orphan-bytes)";
+
+/// The exit codes of monitoring plugins.
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
-    (0, "OK: every value lies within its ranges."),
-    (1, "WARNING: a value is an alert by a range of -w, and none by one of -c."),
-    (2, "CRITICAL: a value is an alert by a range of -c."),
-    (3, "UNKNOWN: no verdict. Whatever goes wrong is that, a usage error too; and so are the help and the version."),
+    (0, "OK: every value is within its ranges."),
+    (1, "WARNING: a value raises an alert by -w and none by -c."),
+    (2, "CRITICAL: a value raises an alert by -c."),
+    (3, "UNKNOWN: the status cannot be determined: any failure, including usage errors; also --help and --version."),
 ];
 
 /// The ranges where none are given.
@@ -49,11 +60,9 @@ const DEFAULTS: [Measure; 2] = [Measure::Segments, Measure::Pages];
 
 /// Arguments of `shmadm check`.
 #[derive(Args, Debug)]
-#[command(version)]
+#[command(version, after_help = RANGES)]
 pub(crate) struct CheckArgs {
     /// WARNING if WHAT is outside RANGE [default: segments=80% pages=80%]
-    ///
-    /// WHAT is segments, pages, orphans, orphan-bytes or dest.
     #[arg(short, long, value_name = "WHAT=RANGE", value_parser = parse_given)]
     warning: Vec<Given>,
 

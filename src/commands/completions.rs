@@ -9,13 +9,14 @@ use crate::error::{Error, Exit};
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print a shell completion script",
+    description: "Prints a completion script for a shell.",
     examples: &[
         ("shmadm completions bash > shmadm.bash", "write the completion script for bash"),
-        ("shmadm completions fish > shmadm.fish", "write the one for fish"),
+        ("shmadm completions fish > shmadm.fish", "write the completion script for fish"),
     ],
-    json: "This command prints a script and no report: with --json it is a usage error.",
-    notes: "For bash, source the script or put it into ~/.local/share/bash-completion/completions; for zsh, put it \
-            as _shmadm into a directory of $fpath; for fish, into ~/.config/fish/completions.",
+    json: "--json is a usage error: the output is a script.",
+    notes: "For bash, source the script or save it in ~/.local/share/bash-completion/completions; for zsh, save it as \
+            _shmadm in a directory of $fpath; for fish, in ~/.config/fish/completions.",
 };
 
 /// Arguments of `shmadm completions`.

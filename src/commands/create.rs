@@ -15,21 +15,28 @@ use crate::render::Object;
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Create a segment, or open an existing one by its key",
+    description: "Creates a segment and prints its id. Without options the segment has no key (IPC_PRIVATE), the size \
+                  of one page and mode 0600. --key random chooses an unused key.\n\n\
+                  If a segment with the key exists, it is opened instead, and a status message says so. A segment \
+                  cannot grow: a --size larger than the existing segment is an error. Options that would change the \
+                  existing segment are refused. --exclusive fails if the key exists.\n\n\
+                  A segment exists until it is removed. Neither the end of this command nor the last detach destroys \
+                  it, unless kernel.shm_rmid_forced is 1; then a new segment is refused without --hold, which leaves \
+                  a background process that keeps it attached.\n\n\
+                  If any step after the creation fails, the new segment is removed again.",
     examples: &[
-        ("id=$(shmadm create --size 64K)", "create a segment of 64 KiB without a key, and keep its id"),
+        ("id=$(shmadm create --size 64K)", "create a segment of 64 KiB without a key and store its id"),
         ("shmadm create --key 0x4d2 --size 4096 --mode 660", "create the segment with key 0x4d2, or open it"),
-        ("shmadm create --key random --exclusive", "create a segment with a key that nobody has"),
-        ("shmadm create --fill 0xff --hold", "create a page of 0xff that a background process holds attached"),
+        ("shmadm create --key random --exclusive", "create a segment with an unused key"),
+        ("shmadm create --fill 0xff --hold", "create a page filled with 0xff, kept attached by a background process"),
     ],
-    json: "{\"schema\":1,\"created\":true,\"segment\":{…},\"holder\":null}, where \"created\" is false if the key had a segment, \
-           and \"holder\" is the pid that --hold has started.",
-    notes: "A segment lives until it is removed: neither the end of this command nor the last detach destroys it, \
-            unless kernel.shm_rmid_forced is set. Its memory is taken when it is first touched, not when it is \
-            created. A segment never grows: a size above that of the existing segment is an error.\n\n\
-            Huge pages are taken whole: what a size lacks to the end of the last one is taken besides, and said, while \
-            the size stays what was asked for. They are promised from their pool at once, unless --no-reserve is \
-            given; then one that cannot be had is a SIGBUS to whoever touches it (here it is an error). \
-            /sys/kernel/mm/hugepages has the sizes, and a pool of each.",
+    json: "{\"schema\":1,\"created\":true,\"segment\":{…},\"holder\":null}. \"created\" is false if an existing \
+           segment was opened. \"holder\" is the pid of the process that --hold started.",
+    notes: "The kernel allocates memory when a page is first touched, not when the segment is created.\n\n\
+            Huge pages are allocated whole: the last one may extend beyond the size, which a status message reports. \
+            They are reserved from their pool at creation. With --no-reserve they are not, and touching a page that \
+            the pool cannot supply raises SIGBUS; shmadm reports an error instead. /sys/kernel/mm/hugepages lists the \
+            sizes and pools.",
 };
 
 /// Arguments of `shmadm create`.

@@ -13,14 +13,18 @@ use crate::render::Object;
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "End background attachments of `attach`",
+    description: "Asks the caller's holders of a segment to detach, and waits until they have. Holders are the \
+                  processes that `shmadm attach --background` and `shmadm create --hold` leave running. With --pid \
+                  only that holder is asked.\n\n\
+                  Only a process itself can detach its attachments, so detach never affects other programs: a holder \
+                  is found in /proc by its name, user, IPC namespace and mapping, and no other process receives a \
+                  signal.",
     examples: &[
-        ("shmadm attach 0x4d2 --background && shmadm detach 0x4d2", "end what attach --background began"),
-        ("shmadm detach 0x4d2 --pid \"$(shmadm attach 0x4d2 --background)\"", "end one holder of several"),
+        ("shmadm attach 0x4d2 --background && shmadm detach 0x4d2", "end a background attachment"),
+        ("shmadm detach 0x4d2 --pid \"$(shmadm attach 0x4d2 --background)\"", "end only one of several holders"),
     ],
     json: "{\"schema\":1,\"id\":5,\"detached\":[4711],\"nattch_before\":2,\"nattch_after\":1}",
-    notes: "Only a process can end its own attachment: detach asks the holders that this user has started with \
-            attach --background or create --hold, found in /proc by their name, user, namespace and mapping, and \
-            signals nothing else.",
+    notes: "If the segment was marked for destruction, the last detach destroys it; a status message says so.",
 };
 
 /// Arguments of `shmadm detach`.

@@ -18,30 +18,34 @@ use crate::render::{
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show how segments changed between two listings",
+    description: "Compares two listings written by `list --json`, or one listing with the current segments, and shows \
+                  which segments were created, removed or changed. One of the listings can be standard input (-). As \
+                  with diff(1), there is no table if nothing differs, and the exit code is 0 without and 1 with \
+                  differences.\n\n\
+                  Two records describe the same segment if namespace, id, creating user and group, creating process \
+                  and size agree, as far as both records contain them. Key, mode, owner and times may differ. A \
+                  change is one of attached, detached, owner, group, mode, key, marked, unmarked, locked and \
+                  unlocked. Times, last users, memory and state are not compared: they change without anyone changing \
+                  the segment.",
     examples: &[
-        ("shmadm list --json > before.json && shmadm diff before.json", "see what has changed since"),
+        ("shmadm list --json > before.json && shmadm diff before.json", "show what has changed since"),
         (
             "shmadm list --json > before.json; shmadm list --json > after.json; shmadm diff before.json after.json",
-            "compare two moments",
+            "compare two points in time",
         ),
-        ("shmadm list --json | shmadm diff -", "compare what another program hands on with what is there now"),
+        ("shmadm list --json | shmadm diff -", "compare a listing from another program with the current segments"),
     ],
     json: "{\"schema\":1,\"created\":[…],\"removed\":[…],\"changed\":[{\"changes\":[\"attached\",\"owner\"],\
            \"before\":{…},\"after\":{…}}]}",
-    notes: "Two records are of one segment if namespace, id, creator's user and group, creating process and size \
-            agree, as far as both records know them; key, mode, owner and times may have changed. A change is one of \
-            attached, detached, owner, group, mode, key, marked, unmarked, locked and unlocked. Times, last users, \
-            memory and state are none: they move by themselves.\n\n\
-            A listing is what list --json prints, without -o: a listing that lacks columns cannot be compared. If it \
-            is of other IPC namespaces than the one that it would be compared with, that is an error, and --ns or \
-            --all-ns is what was meant.",
+    notes: "A listing must have all fields: `list --json -o` is not accepted. A listing of other IPC namespaces than \
+            those compared with is an error; use --ns or --all-ns.",
 };
 
-/// The exit codes, which are those of diff(1).
+/// The exit codes of diff(1).
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
-    (0, "There is no difference."),
-    (1, "There is one."),
-    (2, "Any failure: usage, a file that cannot be read or is no listing, a listing of another namespace."),
+    (0, "No differences."),
+    (1, "Differences found."),
+    (2, "Failure: usage error, a file that cannot be read or is not a listing, a listing of another namespace."),
 ];
 
 /// Arguments of `shmadm diff`.

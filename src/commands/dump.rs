@@ -17,29 +17,33 @@ use crate::render::{Object, write_sidecar};
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Dump a segment's contents and attributes to files",
+    description: "Writes the contents of a segment to FILE and its attributes to FILE.json, from which `shmadm \
+                  restore` recreates the segment. Untouched pages become holes in FILE. FILE.json also contains the \
+                  page size, the time, the kernel release and a checksum.\n\n\
+                  Existing files are not overwritten without --force. Both files have mode 0600 and appear only when \
+                  they are complete, FILE.json first: if FILE exists, the dump is complete. With --output - only the \
+                  contents are written, to standard output.\n\n\
+                  As with read, no memory is allocated, and --peek changes no field of the segment. A segment that is \
+                  written to during the dump is dumped as it was read, piece by piece; the checksum is that of the \
+                  file.",
     examples: &[
         (
             "shmadm dump 0x4d2 --output segment.bin",
-            "write the contents to segment.bin, what they are to segment.bin.json",
+            "write the contents to segment.bin and the attributes to segment.bin.json",
         ),
-        ("shmadm dump 0x4d2 --output - | gzip > segment.gz", "hand the contents on, and nothing else"),
+        ("shmadm dump 0x4d2 --output - | gzip > segment.gz", "compress only the contents"),
     ],
     json: "{\"schema\":1,\"id\":5,\"file\":\"…\",\"size\":8192,\"checksum\":{\"algorithm\":\"blake3-blocks\",\
            \"value\":\"…\"}}",
-    notes: "The file is the contents byte for byte, with holes where memory was never touched. Beside it, with .json \
-            behind its name, lies the segment's record with the page size, the time, the kernel and a checksum, from \
-            which restore makes the segment anew. Both get their names when they are whole, the record first, so that \
-            a dump that is there is complete; their mode is 0600. Until then they have no name at all, and are gone \
-            whatever ends the program. Where a file system has no such files (NFS), and for the moment in which --force \
-            replaces files, they have one that begins with .shmadm-, and so has the record that is replaced until its \
-            contents are as well: a kill then leaves it behind. A symbolic link is refused, and so is a path that leads \
-            through a symbolic link of a user who is neither root nor the caller.\n\n\
-            A segment that is written to meanwhile is dumped as it was read, piece by piece; the checksum is that of the \
-            file.\n\n\
-            The checksum is BLAKE3 over the BLAKE3 (32 bytes) of those blocks of 4096 bytes that are not all zero, each \
-            behind the block's offset as a 64-bit number, lowest byte first: holes cost nothing, and are the same as \
-            zeros.\n\n\
-            As with read, no memory is taken by looking, and --peek moves nothing of the segment's record.",
+    notes: "Until they are complete, the files have no name (O_TMPFILE), so they disappear whatever ends the program. \
+            On file systems without such files (NFS), and for the moment in which --force replaces files, they have a \
+            name that begins with .shmadm-, and so has the replaced record until the contents are replaced; a kill at \
+            that time leaves these files.\n\n\
+            A symbolic link is refused, and so is a path through a symbolic link of a user who is neither root nor \
+            the caller.\n\n\
+            The checksum is BLAKE3 over the following, for each block of 4096 bytes that is not all zero: the block's \
+            offset as a 64-bit little-endian number, then the BLAKE3 (32 bytes) of the block. Holes cost nothing and \
+            equal zeros.",
 };
 
 /// Arguments of `shmadm dump`.

@@ -17,61 +17,66 @@ use crate::render::{leak_line, write_junit, write_leaks_json};
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Run a command and report the segments that it leaks",
+    description: "Runs a command and reports the System V shared memory segments that it leaks: those that still \
+                  exist when it has ended. The exit code is the command's own; if the command succeeds and leaks, it \
+                  is 65 or that of --leak-exit-code.\n\n\
+                  By default the command runs in a private IPC namespace if that requires no user namespace \
+                  (--isolate auto). Every segment in it was created by the command, and all of them are destroyed \
+                  with the namespace once no process is left in it. Isolation requires CAP_SYS_ADMIN; without it, \
+                  --isolate always creates a user namespace.\n\n\
+                  Not isolated, a new segment is attributed to the command only if its creator was observed: \
+                  leakcheck looks at the descendants of the command every few milliseconds. Segments of the caller \
+                  that no observed process created are reported as unattributed. They count as leaks unless --lenient \
+                  is given. --trace observes every shmget call instead, so that every creator is known.\n\n\
+                  --rm removes leaked segments by the rules of prune: only orphans, each checked again immediately \
+                  before its removal. A segment that is attached, or whose creator or last user is running, is kept. \
+                  Unattributed segments are removed only with --strict. Segments that other users or other running \
+                  processes created are never touched.",
     examples: &[
         (
             "shmadm leakcheck -- sh -c 'shmadm rm $(shmadm create)'",
-            "run a command, and fail if it leaks shared memory, which this one does not",
+            "run a command and fail if it leaks shared memory (this one does not)",
         ),
-        ("shmadm leakcheck --report leaks.json --junit leaks.xml -- true", "also write reports for scripts and for CI"),
+        ("shmadm leakcheck --report leaks.json --junit leaks.xml -- true", "also write reports for scripts and CI"),
         (
             "shmadm leakcheck --isolate never --rm --leak-exit-code 0 -- shmadm create",
-            "run it in this IPC namespace, remove what it leaks, and do not fail for it",
+            "run it in this IPC namespace, remove leaked segments and do not fail",
         ),
     ],
-    json: "Standard output is the command's, and there is no --json. --report FILE writes {\"schema\":1,\"command\":[…],\
-           \"exit_code\":0,\"isolation\":\"ipc\"|\"user+ipc\"|\"none\",\"leaked\":[{segment…,\"creator_command\":\"…\",\
-           \"attachments\":[…],\"hidden\":[…],\"outcome\":null|\"destroyed\"|\"marked\"|\"kept\",\"reason\":null}],\
-           \"unattributed\":[…]}.",
-    notes: "Isolated, the command runs in a private IPC namespace, together with its semaphores and message queues. Every \
-            segment in it was created by the command, and is destroyed with the namespace once no process is left in it. \
-            The limits kernel.shmmni, shmmax, shmall and shm_rmid_forced are copied. This requires CAP_SYS_ADMIN; without \
-            it, --isolate always creates a user namespace, in which the command runs as the same user, but setuid programs \
-            have no effect, supplementary groups cannot be set, and files of other users appear to belong to nobody.\n\n\
-            Not isolated, a new segment is attributed to the command only if its creator was observed: leakcheck looks at \
-            the descendants of the command every few milliseconds, and must have seen the process before the segment \
-            existed, and again before the process was reaped. A pid proves nothing, since pids are reused. A segment whose \
-            owner, group or mode was changed after that is no longer attributed. Segments of \
-            your user that no observed process created are reported as unattributed: their creators may have run too \
-            briefly, or belong to another job. They count as leaks unless --lenient is given, and --rm removes them only \
-            with --strict. Segments that other users or other running processes created are never touched. If a segment \
-            of another user may have been created by the command, as by a process that changed its user, a warning gives \
-            the number of such segments.\n\n\
-            --trace observes every shmget of the command and its descendants (seccomp user notification), whatever their \
-            lifetime, and holds the calling thread until the new segment is known. This names every creator and needs no \
-            guess. Only calls of a process that is already traced, for example by a debugger, and all calls before Linux \
-            5.19 are not bound to their segments, which are then unattributed. A debugger cannot attach to a thread while it \
-            is held, and a command that listens to system calls itself (container runtimes) fails with EBUSY. Processes that \
-            the command leaves running \
-            continue, since a process shmadm-trace answers for them until the last has exited; if that one is killed \
-            earlier, their shmget fails (ENOSYS). While a call is held, a signal with a handler that does not restart calls \
-            can end it with EINTR, which does not happen untraced.\n\n\
-            --rm follows the rules of prune: it removes only orphans, and checks each again right before. A segment that \
-            is attached, or whose creator or last user is running, is kept.\n\n\
+    json: "Standard output is the command's, and there is no --json. --report FILE writes \
+           {\"schema\":1,\"command\":[…],\"exit_code\":0,\"isolation\":\"ipc\"|\"user+ipc\"|\"none\",\"leaked\":[{segment…,\"creator_command\":\"…\",\"attachments\":[…],\"hidden\":[…],\"outcome\":null|\"destroyed\"|\"marked\"|\"kept\",\"reason\":null}],\"unattributed\":[…]}.",
+    notes: "In isolation, semaphores and message queues are private too, and the limits kernel.shmmni, shmmax, shmall \
+            and shm_rmid_forced are copied. In a user namespace the command runs as the same user, but setuid \
+            programs have no effect, supplementary groups cannot be set, and files of other users appear to belong to \
+            nobody.\n\n\
+            To attribute a segment, leakcheck must have seen the creating process before the segment existed, and \
+            again before the process was reaped. A pid alone proves nothing, since pids are reused. A segment whose \
+            owner, group or mode was changed later is no longer attributed. The creators of unattributed segments may \
+            have run too briefly, or belong to another job. If a segment of another user may have been created by the \
+            command, for example by a process that changed its user, a warning gives the number of such segments.\n\n\
+            --trace uses seccomp user notification. It observes the command and all of its descendants and holds the \
+            calling thread until the new segment is known. Only calls of a process that is already traced, for \
+            example by a debugger, and all calls before Linux 5.19 are not bound to their segments, which are then \
+            unattributed. A debugger cannot attach to a thread while it is held. A command that listens to system \
+            calls itself (container runtimes) fails with EBUSY. Processes that the command leaves running continue: a \
+            process named shmadm-trace answers for them until the last one has exited; if it is killed earlier, their \
+            shmget calls fail with ENOSYS. While a call is held, a signal whose handler does not restart calls can \
+            end it with EINTR, which does not happen untraced.\n\n\
             Signals sent to leakcheck are passed on to the command, except SIGKILL and those that stop a process.\n\n\
             Reports have mode 0644 less the umask, whatever file they replace. Only their owner may write them, since \
-            `rm --from` removes what they list. A FIFO, a device or an open descriptor (/dev/stdout, /dev/fd/3) is written \
-            to as it is. A symbolic link is refused, and so is a path that leads through a symbolic link of a user who is \
-            neither root nor the caller, and a FIFO of such a user in a directory like /tmp.",
+            `rm --from` removes what they list. A FIFO, a device or an open descriptor (/dev/stdout, /dev/fd/3) is \
+            written to as it is. A symbolic link is refused, and so is a path through a symbolic link of a user who \
+            is neither root nor the caller, and a FIFO of such a user in a directory like /tmp.",
 };
 
-/// The exit codes, which are the command's own.
+/// The exit codes: mostly the command's own.
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
-    (0, "The command succeeded, and left nothing behind."),
-    (65, "It succeeded, and left segments behind; --leak-exit-code makes it another code."),
-    (125, "leakcheck itself failed: usage, no isolation or no trace to be had, a report that cannot be written."),
+    (0, "The command succeeded and leaked no segment."),
+    (65, "The command succeeded and leaked segments; --leak-exit-code changes this code."),
+    (125, "leakcheck itself failed: usage error, isolation or tracing not possible, or report not written."),
     (126, "The command cannot be executed."),
-    (127, "There is no command of that name."),
-    (128, "And the number of a signal: that one ended the command. Any other code is the command's own."),
+    (127, "The command was not found."),
+    (128, "Plus N: signal N ended the command. Any other code is the command's own."),
 ];
 
 /// When to isolate the command.
@@ -85,8 +90,18 @@ enum IsolateArg {
     Never,
 }
 
+/// The exit codes, for the help.
+const EXIT_CODES: &str = "Exit codes:
+  65             the command succeeded and leaked segments (--leak-exit-code)
+  125            leakcheck itself failed
+  126            the command cannot be executed
+  127            the command was not found
+  128+N          signal N ended the command
+  other          exit code of the command";
+
 /// Arguments of `shmadm leakcheck`.
 #[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct LeakcheckArgs {
     /// When to run the command in a private IPC namespace
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]

@@ -10,15 +10,15 @@ use crate::render::{Format, LIMITS, TableStyle, limit_rows, write_limits_json, w
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the kernel limits and their usage",
+    description: "Shows the kernel's limits for System V shared memory in this IPC namespace, and how much of each is \
+                  used.",
     examples: &[
-        ("shmadm limits", "show the limits, and how much of them is used"),
-        ("shmadm limits --json", "the same for a program, exact to the last bit"),
+        ("shmadm limits", "show the limits and their usage"),
+        ("shmadm limits --json", "the same as JSON, with exact numbers"),
     ],
-    json: "{\"schema\":1,\"limits\":{\"shmmni\":4096,\"shmmax\":…,\"shmall\":…,\"shmmin\":1,\"page_size\":4096,\
-           \"rmid_forced\":false},\"usage\":{\"segments\":3,\"pages\":9,\"size\":…,\"rss\":…,\"swap\":…}}; sizes are \
-           bytes, shmall and pages are pages.",
-    notes: "The limits are those of the IPC namespace. Change them with sysctl(8): kernel.shmmni, kernel.shmmax, \
-            kernel.shmall, kernel.shm_rmid_forced.",
+    json: "{\"schema\":1,\"limits\":{\"shmmni\":4096,\"shmmax\":…,\"shmall\":…,\"shmmin\":1,\"page_size\":4096,\"rmid_forced\":false},\"usage\":{\"segments\":3,\"pages\":9,\"size\":…,\"rss\":…,\"swap\":…}}. \
+           Sizes are bytes, shmall and pages are pages.",
+    notes: "Change the limits with sysctl(8): kernel.shmmni, kernel.shmmax, kernel.shmall, kernel.shm_rmid_forced.",
 };
 
 /// Arguments of `shmadm limits`.

@@ -16,19 +16,24 @@ use crate::render::{
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "List segments",
+    description: "Lists the segments of the IPC namespace, in the order of the kernel's table unless --sort is given. \
+                  Filters select segments; a segment must match all of them.\n\n\
+                  STATE is the first of these that holds: dest (marked for destruction, still attached), in-use \
+                  (attached), idle (the creator or the last user is running), unknown (one of them is outside this \
+                  pid namespace, its pid was reused, or it cannot be determined), orphan (both have exited). A \
+                  segment that is not attached is not necessarily garbage: its creator may attach it again.\n\n\
+                  IDLE is the time since the last attach, detach or change; it is empty while the segment is \
+                  attached.\n\n\
+                  -o selects columns in every format. Without it, csv, tsv and json print fixed fields; the default \
+                  table may change, and drops columns on a narrow terminal.",
     examples: &[
         ("shmadm list", "show all segments of this IPC namespace"),
-        ("shmadm list --mine --state orphan --older-than 10m", "show your segments that nobody will come back for"),
-        ("shmadm list --sort rss --reverse -o ID,OWNER,SIZE,RSS,STATE", "show what takes the memory, the most first"),
+        ("shmadm list --mine --state orphan --older-than 10m", "show your segments that are no longer used"),
+        ("shmadm list --sort rss --reverse -o ID,OWNER,SIZE,RSS,STATE", "show the largest users of memory first"),
         ("shmadm list -o ID --no-headings --format tsv", "print ids for a script"),
     ],
-    json: "{\"schema\":1,\"segments\":[…]}; with -o a record has exactly the chosen keys.",
-    notes: "STATE is the first of these that holds: dest (marked for destruction, still attached), in-use (attached), \
-            idle (its creator or its last user lives), unknown (one of them lies outside of this pid namespace, its \
-            pid belongs to a younger process, or it cannot be told), orphan (both are gone). A segment that nobody \
-            has attached need not be garbage. IDLE is the time since the last attach, detach or change.\n\n\
-            --bytes and --time are for the table; CSV, TSV and JSON always have bytes and RFC 3339 in UTC. On a \
-            terminal that is too narrow the default table leaves columns out.",
+    json: "{\"schema\":1,\"segments\":[…]}; with -o an object has exactly the selected keys.",
+    notes: "--bytes and --time apply to the table. CSV, TSV and JSON always contain bytes and RFC 3339 times in UTC.",
 };
 
 /// Arguments of `shmadm list`.
@@ -83,10 +88,18 @@ pub(crate) struct ListArgs {
     pub(crate) all_ns: bool,
 }
 
-/// Describes the columns, for the help.
+/// The meaning of STATE, for the help.
+const STATES: &str = "STATE is the first of these that holds:
+  dest           marked for destruction, still attached
+  in-use         attached
+  idle           not attached; creator or last user is running
+  unknown        not attached; cannot determine whether they are running
+  orphan         not attached; creator and last user have exited";
+
+/// Describes states and columns, for the help.
 fn columns_help() -> String {
     let columns: String = SEGMENT.iter().map(|column| format!("\n  {:<14} {}", column.name, column.help)).collect();
-    format!("Columns:{columns}")
+    format!("{STATES}\n\nColumns:{columns}")
 }
 
 impl ListArgs {

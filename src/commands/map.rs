@@ -14,19 +14,21 @@ use crate::render::{EXTENTS, Format, select, write_map, write_map_json, write_ro
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show which parts of a segment are in memory or in swap",
+    description: "Shows which parts of a segment are resident, swapped or untouched. The picture divides the segment \
+                  into equal parts, one character each: # is resident, s is swapped, . was never touched, ? cannot be \
+                  determined, and + contains several of these.\n\n\
+                  map touches no page. Where another process has the segment attached and the caller is privileged, \
+                  it is inspected through that attachment and none of its fields change. Otherwise map attaches it \
+                  briefly.",
     examples: &[
-        ("shmadm map 0x4d2", "show which parts of the segment with key 0x4d2 are in memory"),
-        ("shmadm map 0x4d2 --format csv", "list these parts with offset and length"),
+        ("shmadm map 0x4d2", "show which parts of the segment with key 0x4d2 are resident"),
+        ("shmadm map 0x4d2 --format csv", "list the parts with offset and length"),
     ],
     json: "{\"schema\":1,\"id\":5,\"size\":8192,\"page_size\":4096,\"resident\":4096,\"swapped\":0,\"untouched\":4096,\
            \"unknown\":0,\"rss\":4096,\"extents\":[{\"offset\":0,\"length\":4096,\"state\":\"resident\"|\"swapped\"|\"untouched\"|\
            \"unknown\"}]}",
-    notes: "In the picture each sign stands for an equal part of the segment: # is in memory, s in swap, . was never \
-            touched, ? cannot be told, and + is a part that lives in several places.\n\n\
-            Where somebody has the segment attached and privilege lets look through that attachment, nothing of its \
-            record moves; otherwise it is attached for the look. Nothing is ever touched. Without privilege what is in \
-            swap and what was never touched look the same, and are told apart only where there is nothing in swap. Of \
-            huge pages no more is known than how many are in memory, with privilege: all, none, or some of them.",
+    notes: "Without privilege, swapped and untouched pages can be distinguished only if nothing is swapped. Of huge \
+            pages only the number of resident pages is known, and that requires privilege.",
 };
 
 /// Columns of a picture that goes to no terminal.

@@ -18,21 +18,24 @@ use crate::render::{NamespaceMetrics, metrics_text};
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print metrics for Prometheus",
+    description: "Prints metrics in OpenMetrics text format for Prometheus, including the textfile collector of \
+                  node_exporter. All metrics are gauges. The labels are ns, the number of the IPC namespace, and \
+                  owner. root always has a series, with zeros if it owns no segment. Unknown values are omitted.\n\n\
+                  --output replaces the file atomically: a reader never sees a part of it, and it is unchanged if an \
+                  error occurs. The textfile collector reads files whose names end in .prom.\n\n\
+                  With --all-ns, shmadm_sysv_namespace_info names the container of each namespace. This requires \
+                  root: namespaces that cannot be entered are omitted with a warning.",
     examples: &[
         ("shmadm metrics", "print the metrics of this IPC namespace"),
-        ("shmadm metrics --all-ns --output shmadm.prom", "write those of all namespaces for a textfile collector"),
+        (
+            "shmadm metrics --all-ns --output shmadm.prom",
+            "write the metrics of all namespaces for a textfile collector",
+        ),
     ],
-    json: "--json is a usage error: OpenMetrics text is the machine form. `limits --json` and `list --json` have the \
-           same numbers.",
-    notes: "The text is OpenMetrics, of gauges alone, which every parser of Prometheus reads, and the textfile \
-            collector of node_exporter too. Labels are ns, the number of the IPC namespace, and owner; root is always \
-            there, with zeros if it has no segment. What cannot be told is left out.\n\n\
-            --output replaces the file in one step, so that no reader sees half of it, and leaves it as it was if \
-            anything fails. Everybody may read it (mode 0644), since collectors run as users of their own. The \
-            textfile collector takes files whose names end in .prom. A symbolic link is refused, and so is a path that \
-            leads through a symbolic link of a user who is neither root nor the caller.\n\n\
-            With --all-ns, shmadm_sysv_namespace_info says which container a namespace belongs to. That takes root: \
-            what cannot be looked into is a warning, and left out.",
+    json: "--json is a usage error: OpenMetrics text is the machine-readable format. `limits --json` and `list \
+           --json` print the same numbers.",
+    notes: "The output file has mode 0644, since collectors run as their own users. A symbolic link is refused, and \
+            so is a path through a symbolic link of a user who is neither root nor the caller.",
 };
 
 /// Who is reported with zeros where he has nothing, so that a time series is there before the first segment.

@@ -182,32 +182,35 @@ pub(crate) fn typed(path: &Path) -> Option<String> {
     Some(if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(text) })
 }
 
-/// What the help and the manual page of a command have besides its arguments.
+/// The texts of a command for its help and manual page.
 #[derive(Debug)]
 pub struct Manual {
-    /// Its line in the list of commands.
+    /// One line for the list of commands.
     pub summary: &'static str,
-    /// What can be typed, each with what it does.
+    /// Command lines, each with what it does.
     pub examples: &'static [(&'static str, &'static str)],
-    /// What it prints with `--json`.
+    /// What it does, its defaults and its safety rules; paragraphs are separated by empty lines.
+    pub description: &'static str,
+    /// The JSON it prints.
     pub json: &'static str,
-    /// What else a user should know.
+    /// Details and limitations; paragraphs as in `description`.
     pub notes: &'static str,
 }
 
 /// The standard exit codes, with their meanings; frozen.
 pub const EXIT_STATUS: &[(u8, &str)] = &[
-    (0, "Done."),
-    (1, "Failed, wholly or for several segments with different causes; or a range leaves the segment."),
-    (2, "Usage error: nothing was done."),
-    (3, "There is no such segment."),
+    (0, "Success."),
+    (1, "Failure, several failures with different codes, or a range that exceeds the segment."),
+    (2, "Usage error; nothing was done."),
+    (3, "Not found: the segment, or a holder to detach."),
     (4, "Permission denied."),
     (
         5,
-        "Refused by a safety rail: the segment is in use, a confirmation is missing, raw bytes would go to a terminal, \
-         somebody else's segment would be changed, or a look would destroy it (kernel.shm_rmid_forced).",
+        "Refused by a safety check: the segment is in use, a confirmation is missing, raw bytes would go to a terminal, \
+         a file would be overwritten, another user's segment would be changed, or reading would destroy the segment \
+         (kernel.shm_rmid_forced).",
     ),
-    (6, "It exists already."),
+    (6, "The segment exists already."),
 ];
 
 /// Gives the columns of the record that JSON has.

@@ -21,25 +21,40 @@ use crate::ui::Ui;
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments that are no longer used",
+    description: "Removes segments that are no longer used. By default these are the segments that the caller owns or \
+                  created, that are orphans (not attached, creator and last user have exited), and that have been \
+                  idle for at least ten minutes.\n\n\
+                  --owner and --any-owner replace the first condition, --older-than the last. --unattached also \
+                  removes segments in state idle or unknown, whose creator or last user may still need them. Attached \
+                  segments and those marked for destruction are never removed; `shmadm rm --force` is for them.\n\n\
+                  On a terminal prune lists the segments and asks. Otherwise it requires --yes. --dry-run shows the \
+                  segments and why they would be removed.\n\n\
+                  Each segment is checked again immediately before it is removed. One that was attached, used or \
+                  changed, or whose state changed, is skipped, which is not an error.",
     examples: &[
-        ("shmadm prune --dry-run", "show which of your segments nobody needs any more, and why"),
+        ("shmadm prune --dry-run", "show which of your segments are no longer used, and why"),
         ("shmadm prune --yes", "remove them"),
-        ("shmadm prune --any-owner --older-than 1d --yes", "remove everybody's that were left a day ago or earlier"),
+        ("shmadm prune --any-owner --older-than 1d --yes", "remove orphans of all users that have been idle for a day"),
     ],
-    json: "As rm's, and \"skipped\":[{\"id\":7,\"reason\":\"…\",\"ns\":…}],\"freed\":{\"segments\":2,\"size\":8192,\
-           \"rss\":4096,\"swap\":0}.",
-    notes: "Without options prune takes the caller's own segments (owned or created) that are orphans and idle for ten \
-            minutes or more. --owner and --any-owner take the place of the first condition, --older-than of the last. A \
-            segment that is attached, or marked, is never taken; rm --force is for that.\n\n\
-            Each segment is looked at again right before it is removed. What was attached, used or changed meanwhile, or \
-            whose state is another one now, is skipped, which is no failure. The kernel has no removal for segments that \
-            are not attached only: should somebody attach one between the last look and the removal, it is marked \
-            instead of destroyed, that process keeps it, and a warning names it.\n\n\
-            Memory that is regained is RSS and SWAP; SIZE is what was asked for and need never have been used.",
+    json: "As for rm, with \
+           \"skipped\":[{\"id\":7,\"reason\":\"…\",\"ns\":…}],\"freed\":{\"segments\":2,\"size\":8192,\"rss\":4096,\"swap\":0}.",
+    notes: "The kernel cannot remove a segment only if it is not attached. If another process attaches a segment \
+            between the last check and the removal, the segment is marked for destruction instead: that process keeps \
+            it, and a warning names the process.\n\n\
+            The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have been \
+            used.",
 };
+
+/// The defaults, for the help.
+const SELECTION: &str = "By default prune removes segments that
+  you own or created          --owner, --any-owner replace this
+  are orphans                 --unattached also removes idle and unknown ones
+  have been idle for 10m      --older-than replaces this
+Attached segments are never removed.";
 
 /// Arguments of `shmadm prune`.
 #[derive(Args, Debug)]
+#[command(after_help = SELECTION)]
 pub(crate) struct PruneArgs {
     #[command(flatten)]
     filters: FilterArgs,

@@ -19,24 +19,27 @@ use crate::ui::Out;
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print a segment's contents",
+    description: "Prints the contents of a segment: a hex dump, or text up to the first NUL byte (--text), numbers \
+                  (--type), or the bytes themselves (--raw). A range that exceeds the segment is refused. Raw bytes \
+                  are not written to a terminal.\n\n\
+                  read attaches the segment read-only, which updates its attach and detach times and its last user. \
+                  --peek reads through the attachment of another process, so that atime, dtime, lpid and nattch do \
+                  not change. It requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and also works for segments marked \
+                  for destruction.\n\n\
+                  Untouched pages read as zeros, and reading does not allocate them: with privilege, holes are found \
+                  in the file behind the segment, otherwise with mincore(2). Where neither works, because pages may \
+                  be swapped or are huge, read fails unless --allow-allocation is given.",
     examples: &[
         ("shmadm read 0x4d2 --length 64", "dump the first 64 bytes"),
         ("shmadm read 0x4d2 --raw > segment.bin", "copy the contents to a file"),
-        ("shmadm read 0x4d2 --raw --sparse > segment.bin", "the same, with holes for memory that was never touched"),
-        ("shmadm read 0x4d2 --type i32 --every 1s --rounds 2", "show the integer at its beginning, twice"),
+        ("shmadm read 0x4d2 --raw --sparse > segment.bin", "the same, with holes for untouched pages"),
+        ("shmadm read 0x4d2 --type i32 --every 1s --rounds 2", "print the integer at offset 0, twice"),
         ("shmadm read 0x4d2 --text", "print the text up to the first NUL"),
     ],
-    json: "{\"schema\":1,\"id\":5,\"offset\":0,\"hex\":\"…\"}; with --type {\"schema\":1,\"id\":5,\"offset\":0,\
-           \"type\":\"i32\",\"values\":[523]}, NaN and infinities as strings; with --text a \"text\" beside; with \
-           --every one object a line.",
-    notes: "Reading attaches the segment, for reading alone, and so moves its attach and detach times and its last \
-            user. Nothing synchronises readers and writers: what is read may be half of what is being written. \
-            Memory that was never touched reads as zeros, and is not taken by being read: with privilege the segment \
-            is read through the file behind it, else mincore(2) tells which pages there are. Where neither will do, \
-            since pages may be in swap or are huge, reading is refused without --allow-allocation.\n\n\
-            --peek reads through the attachment of a process that has the segment, so that atime, dtime, lpid and \
-            nattch stay as they are; it takes CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and works for segments that \
-            are marked for destruction as well.",
+    json: "{\"schema\":1,\"id\":5,\"offset\":0,\"hex\":\"…\"}. With --type: \
+           {\"schema\":1,\"id\":5,\"offset\":0,\"type\":\"i32\",\"values\":[523]}, where NaN and infinities are \
+           strings. --text adds \"text\":\"…\". --every prints one object per line.",
+    notes: "read does not synchronize with other processes: the output can contain a part of what is being written.",
 };
 
 /// Arguments of `shmadm read`.

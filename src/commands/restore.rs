@@ -19,25 +19,27 @@ use crate::render::Object;
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Recreate a segment from a dump",
+    description: "Recreates a segment from FILE and FILE.json, which `shmadm dump` wrote, and prints its id. Key, \
+                  size, mode, owner, group, huge pages and lock are as recorded unless options override them. Id, \
+                  times and pids cannot be restored.\n\n\
+                  The size and the checksum of the file are verified before the segment is created, and the checksum \
+                  of the written bytes afterwards. An existing key is an error. The segment has mode 0600 until it is \
+                  complete. If a step fails, it is removed again.\n\n\
+                  --hold keeps the segment attached in a background process.",
     examples: &[(
         "shmadm dump 0x4d2 --output segment.bin && shmadm rm 0x4d2 && shmadm restore segment.bin",
-        "take a segment away, and make it anew",
+        "remove a segment and recreate it",
     )],
     json: "{\"schema\":1,\"segment\":{…},\"holder\":null}",
-    notes: "Key, size, mode, owner, group, huge pages and lock are those of the record beside the file, unless others \
-            are given. Size and checksum are verified before anything is made, contents are written while nobody else \
-            may look, and what others get is given last; if anything fails, what was made is removed again. The checksum \
-            of what was written is verified as well, so a file that changes in between is not restored. Id, times and \
-            pids cannot be restored.\n\n\
-            A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Zeros in a file that \
-            has lost its holes take no memory. Huge pages are promised from their pool, which must have as many. Whoever \
-            makes a segment may give it to another user, and stays its creator. Of owner and group the numbers count, \
-            whatever names they have here.\n\n\
-            If restore is killed (by SIGKILL or for lack of memory), a second process, shmadm-guard, removes the incomplete \
-            segment. The guard creates the segment, so it is shown as the creator. If both processes are killed, or the \
-            guard cannot be started (restore warns then), an incomplete segment can stay. It has the recorded key, since \
-            a segment cannot get its key later, mode 0600 and no attachment: `shmadm rm KEY` removes it, and prune takes \
-            it for the orphan that it is.",
+    notes: "A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Zeros in a file \
+            that has lost its holes allocate no memory. Huge pages are reserved from their pool, which must have \
+            enough of them. The caller can give the segment to another user and remains its creator. Recorded owners \
+            and groups are numbers; names are not compared.\n\n\
+            If restore is killed (by SIGKILL or the OOM killer), a second process, shmadm-guard, removes the \
+            incomplete segment. The guard creates the segment, so it is shown as the creator. If both processes are \
+            killed, or the guard cannot be started (restore prints a warning then), an incomplete segment can remain. \
+            It has the recorded key, since a segment cannot get its key later, mode 0600 and no attachment. `shmadm \
+            rm KEY` removes it, and so does prune, because it is an orphan.",
 };
 
 /// Arguments of `shmadm restore`.

@@ -18,28 +18,33 @@ use crate::render::{Failure, Removed, write_rm_json};
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments",
+    description: "Removes segments. A segment that is attached is refused, and the error names the processes that \
+                  have it attached. --force marks it for destruction: its key is freed now, the memory at the last \
+                  detach. Nothing can clear the mark, and a program that asks for the key later gets another segment.\n\n\
+                  All names are resolved before the first segment is removed, and each segment is checked again \
+                  immediately before its removal. A failure for one segment does not stop the removal of the others.\n\n\
+                  --from removes the segments that a report lists: those that leakcheck reported as leaked (not the \
+                  unattributed ones), or those that `prune --dry-run --json` selected. A listed segment is removed \
+                  only if its id, key, creator, change time and size are unchanged, it is in the same IPC namespace, \
+                  and it has not been used since.",
     examples: &[
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
-        ("shmadm rm --ignore-missing 0x4d2", "the same, and no failure if there is none"),
+        ("shmadm rm --ignore-missing 0x4d2", "the same, but do not fail if it does not exist"),
         (
             "shmadm prune -n --json >old.json; shmadm rm --from - <old.json",
-            "remove what was listed, if it is still the same",
+            "remove the listed segments unless they have changed",
         ),
-        ("shmadm list --state orphan -o ID --no-headings | xargs -r shmadm rm --dry-run", "tell what would go"),
+        (
+            "shmadm list --state orphan -o ID --no-headings | xargs -r shmadm rm --dry-run",
+            "show which orphans would be removed",
+        ),
     ],
-    json: "{\"schema\":1,\"dry_run\":false,\"removed\":[{segment…,\"outcome\":\"destroyed\"|\"marked\"}],\
-           \"failed\":[{\"target\":\"7\",\"error\":\"…\",\"errno\":\"EINVAL\",\"code\":3}]}",
-    notes: "A segment that is attached is refused. With --force it is marked for destruction: it loses its key at \
-            once, so that the next program that asks for this key gets a new segment, and it goes with its last \
-            detach. Nothing can clear the mark. All names are resolved before the first segment is removed, and each \
-            segment is looked at again right before it is.\n\n\
-            --from takes what leakcheck reported as left behind (not what it could not attribute), or what prune \
-            --dry-run --json chose. Each is removed if it is still the same, with id, key, creator, time of change and \
-            size as listed, in the same IPC namespace, and if nobody has used it since. Of what leakcheck had isolated, \
-            nothing is taken unless --ns names its namespace: that has ended, but for processes that were left behind in it.\n\n\
-            A FILE of a user who is neither root nor the caller is refused, and so is one that its group or other users \
-            may write: they could add segments to it. Standard input and descriptors that the caller has opened \
-            (/dev/stdin, /dev/fd/3, a process substitution) are read whoever may write them.",
+    json: "{\"schema\":1,\"dry_run\":false,\"removed\":[{segment…,\"outcome\":\"destroyed\"|\"marked\"}],\"failed\":[{\"target\":\"7\",\"error\":\"…\",\"errno\":\"EINVAL\",\"code\":3,\"cause\":\"…\",\"hints\":[\"…\"]}]}",
+    notes: "If leakcheck isolated its command, nothing is removed unless --ns names that IPC namespace: it no longer \
+            exists, unless the command left processes running in it.\n\n\
+            A FILE of a user who is neither root nor the caller is refused, and so is one that its group or other \
+            users can write: they could add segments to it. Standard input and descriptors that the caller opened \
+            (/dev/stdin, /dev/fd/3, a process substitution) are always read.",
 };
 
 /// The permission bits of the group and of all others to write.

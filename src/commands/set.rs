@@ -13,17 +13,20 @@ use crate::render::Object;
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Change owner, group, mode or memory lock",
+    description: "Changes the owner, group, mode or memory lock of a segment. Fields without an option keep their \
+                  values. Only the owner, the creator and a privileged user can change a segment.\n\n\
+                  --lock keeps the pages in memory (SHM_LOCK), --unlock lets the kernel swap them again.",
     examples: &[
-        ("shmadm set 0x4d2 --mode 640", "let the group read"),
+        ("shmadm set 0x4d2 --mode 640", "allow the group to read"),
         ("shmadm set 0x4d2 --lock", "lock the segment in memory"),
     ],
-    json: "{\"schema\":1,\"segment\":{…}}, as it is afterwards.",
-    notes: "Owner, group and mode are changed with one call, which moves the segment's change time; locking does not. \
-            The creator keeps the right to change and remove the segment whoever owns it. Of huge pages, which \
-            cannot be swapped, a lock shows but does nothing.\n\n\
-            In a user namespace the kernel shows one number, nobody's, for all users and groups without one there. \
-            Since the call sets all three, such an owner or group would be lost: it is refused unless --owner or \
-            --group says who it shall be.",
+    json: "{\"schema\":1,\"segment\":{…}}, the segment after the change.",
+    notes: "Owner, group and mode are changed by one call (IPC_SET), which updates the change time; --lock and \
+            --unlock do not. The creator can always change and remove the segment, whoever owns it. Huge pages are \
+            never swapped: locking them only sets the flag.\n\n\
+            In a user namespace, the kernel shows every user and group without a mapping as the same overflow number \
+            (65534, nobody). IPC_SET sets owner, group and mode together, so it would replace such an owner or group. \
+            This is refused unless --owner or --group names the new one.",
 };
 
 /// Arguments of `shmadm set`.

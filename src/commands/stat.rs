@@ -12,12 +12,14 @@ use crate::render::{Format, TableStyle, TimeStyle, segment_fields, write_fields,
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show all fields of segments",
+    description: "Shows every field of the named segments, one per line, in the order in which they are named. \
+                  Segments that do not exist are reported; the others are still shown.",
     examples: &[
         ("shmadm stat 0x4d2", "show everything about the segment with key 0x4d2"),
-        ("shmadm stat 0x4d2 --json", "the same for a program"),
+        ("shmadm stat 0x4d2 --json", "the same as JSON"),
     ],
-    json: "{\"schema\":1,\"segments\":[…]}, a record for each segment in the order in which they were named.",
-    notes: "Looking takes no permission on the segment, attaches nothing, and changes none of its times.",
+    json: "{\"schema\":1,\"segments\":[…]}, one object per segment in the order in which they were named.",
+    notes: "stat requires no permission on the segment, attaches nothing and changes no times.",
 };
 
 /// Arguments of `shmadm stat`.

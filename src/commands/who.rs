@@ -18,22 +18,26 @@ use crate::render::{
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the processes that have segments attached",
+    description: "Shows the processes that have segments attached, one row per process: with the number of \
+                  attachments, the access and the command. With --mappings it shows one row per mapping, with the \
+                  address.\n\n\
+                  Without SEGMENT all segments are shown. In scripts, use --all for that: an empty command \
+                  substitution is not distinguishable from no SEGMENT at all.\n\n\
+                  Attachments that cannot be found are reported with the reason: permission (processes of other \
+                  users), pid-namespace (processes outside this pid namespace), in-flight (processes that attached or \
+                  detached during the search) or unknown.",
     examples: &[
         ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
-        ("shmadm who --all", "the same for all segments, with one look at all processes"),
-        ("shmadm who 0x4d2 --mappings", "show each attachment with its address, as the kernel counts them"),
+        ("shmadm who --all", "the same for all segments"),
+        ("shmadm who 0x4d2 --mappings", "show each mapping with its address"),
     ],
-    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\
-           \"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\
-           \"ns\":…,\"certain\":true,\"shared_with\":[]}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\
-           \"in-flight\"|\"unknown\",\"count\":1}]}]}",
-    notes: "nattch counts mappings and not processes: fork copies them, mprotect(2) splits them, and two processes that \
-            share their memory have one between them. ATTACHES is how many of them a process has.\n\n\
-            A mapping is known by the kernel's device, by the segment's id, which is its inode number, and by the \
-            namespace; its name proves nothing. With CAP_SYS_ADMIN the file behind the mapping tells segments of one \
-            id apart; without, `certain` is false where the mapping may be of another namespace's segment.\n\n\
-            What is not found is told with the reason: other users' processes (permission), processes outside of this \
-            pid namespace (pid-namespace), or processes that attached or detached meanwhile (in-flight).",
+    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"unknown\",\"count\":1}],\"container\":null}]}",
+    notes: "nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
+            that share an address space have one between them. ATTACHES is the number of mappings of a process.\n\n\
+            A mapping is identified by the device, by the inode number, which is the id of the segment, and by the \
+            IPC namespace; its name proves nothing. With CAP_SYS_ADMIN, segments with the same id are distinguished \
+            by the file behind the mapping. Without it, `certain` is false where the mapping may belong to a segment \
+            of another namespace.",
 };
 
 /// Arguments of `shmadm who`.

@@ -23,16 +23,23 @@ use crate::ui::Progress;
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Write into a segment",
+    description: "Writes into a segment: TEXT, numbers with --type, bytes with --hex, one repeated byte with --fill, \
+                  a file with --input, or else standard input. Nothing is appended, not even a newline or NUL byte. \
+                  TEXT that begins with - must follow --.\n\n\
+                  A range that exceeds the segment is refused before a byte is written. Standard input of unknown \
+                  length fills the segment and then fails, reporting the number of bytes written.",
     examples: &[
-        ("shmadm write 0x4d2 'hello'", "write five bytes, and nothing behind them"),
+        ("shmadm write 0x4d2 'hello'", "write five bytes and nothing after them"),
         ("shmadm write 0x4d2 --type i32 523 -1 --offset 8", "write two integers at offset 8"),
         ("shmadm write 0x4d2 --fill 0 --length 16", "write sixteen zeros"),
-        ("head -c 4096 /dev/zero | shmadm write 0x4d2", "write what comes on standard input"),
-        ("head -c 4096 /dev/zero | shmadm write 0x4d2 --sparse", "the same, but let them take no memory"),
+        ("head -c 4096 /dev/zero | shmadm write 0x4d2", "write standard input"),
+        (
+            "head -c 4096 /dev/zero | shmadm write 0x4d2 --sparse",
+            "the same, but keep zeros as holes that use no memory",
+        ),
     ],
     json: "{\"schema\":1,\"id\":5,\"offset\":0,\"written\":12}",
-    notes: "A file that is longer than the room is refused before a byte is written. Standard input whose length \
-            nobody knows fills the room, and then fails. Nothing synchronises readers and writers.",
+    notes: "write does not synchronize with other processes: a reader can see a part of the new bytes.",
 };
 
 /// Arguments of `shmadm write`.

@@ -19,20 +19,24 @@ use crate::query::ftok_key;
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the life of a segment, with a writer and a reader",
+    description: "Shows the life of a segment with real system calls: this process creates the segment; two others, a \
+                  writer and a reader, attach it, use it and detach; then it is destroyed. Each step is explained. \
+                  The segment is removed at the end unless --keep is given, also after Ctrl-C.\n\n\
+                  `demo writer` and `demo reader` run the two halves in separate terminals. They write and read a \
+                  native 32-bit integer, 0 to 999, at offset 0 of the one-page segment with key 1234, as any other \
+                  program could. The half that starts first creates the segment and removes it when it ends.\n\n\
+                  The writer writes to an existing segment only if it looks like the demo's: one page, with such an \
+                  integer at offset 0 and zeros after it. Otherwise it refuses (exit code 5); choose another key with \
+                  --key, also for the reader.",
     examples: &[
-        ("shmadm demo --interval 100ms", "watch the life of a segment, a little faster"),
-        ("shmadm demo writer --rounds 2 --interval 100ms", "be the writer, in one terminal"),
-        ("shmadm demo reader --rounds 2 --interval 100ms", "be the reader, in another"),
+        ("shmadm demo --interval 100ms", "watch the life of a segment, faster than by default"),
+        ("shmadm demo writer --rounds 2 --interval 100ms", "run the writer in one terminal"),
+        ("shmadm demo reader --rounds 2 --interval 100ms", "run the reader in another"),
     ],
-    json: "One object a line: {\"schema\":1,\"event\":\"call\"|\"use\"|\"stat\"|\"note\",\"step\":\"create\"|\"attach\"|\
-           \"use\"|\"detach\"|\"destroy\",\"role\":\"demo\"|\"writer\"|\"reader\",\"pid\":4711,\"call\":\"…\",\"result\":\"…\",\
-           \"value\":523,\"text\":\"…\",\"segment\":{…}}; what an event does not have is null.",
-    notes: "The demo leaves no segment, unless --keep is given. The writer and the reader put and get a native \
-            32-bit integer, 0 to 999, at offset 0 of the one-page segment with key 1234, as any other program may; \
-            whichever starts first creates the segment, and whoever created it removes it.\n\n\
-            The writer writes to an existing segment only if it looks like the demo's: one page, with such an integer \
-            at offset 0 and zeros after it. Otherwise it refuses (exit code 5), and another key has to be chosen with \
-            --key, also for the reader.",
+    json: "One object per line: \
+           {\"schema\":1,\"event\":\"call\"|\"use\"|\"stat\"|\"note\",\"step\":\"create\"|\"attach\"|\"use\"|\"detach\"|\"destroy\",\"role\":\"demo\"|\"writer\"|\"reader\",\"pid\":4711,\"call\":\"…\",\"result\":\"…\",\"value\":523,\"text\":\"…\",\"segment\":{…}}. \
+           Keys that do not apply to an event are null.",
+    notes: "If a segment with key 1234 exists, the whole demo leaves it unchanged and uses another key.",
 };
 
 /// The key that everybody uses in examples.
