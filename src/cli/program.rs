@@ -92,7 +92,7 @@ pub fn program() -> clap::Command {
         }))
 }
 
-/// Returns the lines of a group in the help, in place of clap's single list of commands.
+/// Returns the lines of a group in the help, which replace clap's single list of commands.
 fn help_group(group: Group) -> String {
     let lines: String =
         group.commands().map(|command| format!("  {:<12} {}\n", command.name, command.summary())).collect();

@@ -82,7 +82,7 @@ impl Command {
         self
     }
 
-    /// Lets the command be asked for CSV and TSV.
+    /// Allows the formats CSV and TSV.
     const fn prints_rows(mut self) -> Self {
         self.prints_rows = true;
         self

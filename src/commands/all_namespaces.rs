@@ -1,4 +1,4 @@
-//! What commands do in every IPC namespace that a process is in.
+//! Work in every IPC namespace that has a process.
 
 use super::Context;
 use crate::error::{Error, Kind};
@@ -6,14 +6,14 @@ use crate::model::{Attachers, Needs, Segment, ShmId};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{Census, Namespace, System, can_inspect_all, census, inventory};
 
-/// What a visit of all namespaces came to.
+/// Result of a visit to all namespaces.
 #[derive(Debug)]
 pub(crate) struct Visited {
     /// The segments, by namespace and in the order of its table.
     pub(crate) segments: Vec<Segment>,
     /// The namespaces that could be visited.
     pub(crate) namespaces: Vec<Namespace>,
-    /// Those of them that this process cannot enter, and that were listed by another one.
+    /// Those of them that this process cannot enter; a worker process listed them.
     pub(crate) apart: Vec<Namespace>,
     /// Whether every namespace could be visited, as far as can be known.
     pub(crate) all: bool,
@@ -22,9 +22,9 @@ pub(crate) struct Visited {
 /// Lists the segments of every namespace; one that cannot be entered is a warning.
 ///
 /// # Errors
-/// There is no way to look at all.
+/// No namespace can be examined.
 pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Visited, Error> {
-    // Who is attached is found with one look at all processes, later and for all.
+    // Attachments are found later, by one scan of all processes for all namespaces.
     let needs = needs.union(Needs::NAMESPACE).difference(Needs::ATTACHERS | Needs::CONTAINER);
     let answers = ask_all(context, |system| inventory(system, needs), list_through_worker)?;
     let mut visited = Visited {
@@ -41,24 +41,24 @@ pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Visited, Err
     Ok(visited)
 }
 
-/// What was answered in all namespaces.
+/// Answers from all namespaces.
 #[derive(Debug)]
 pub(crate) struct Answers<T> {
-    /// Our own answer, where /proc does not show in which namespace we are.
+    /// This process's own answer if /proc does not show its namespace.
     pub(crate) here: Option<T>,
     /// The namespaces that could be visited, by number, each with its answer.
     pub(crate) there: Vec<(Namespace, T)>,
-    /// Those of them that this process cannot enter, and that were asked by another one.
+    /// Those of them that this process cannot enter; a worker process asked them.
     pub(crate) apart: Vec<Namespace>,
     /// Whether every namespace could be visited, as far as can be known.
     pub(crate) all: bool,
 }
 
-/// Asks something in every namespace, and through another process where this one cannot enter; a namespace that cannot
-/// be entered at all is a warning.
+/// Calls `ask` in every namespace, through a worker process where this one cannot enter. Warns about namespaces that
+/// cannot be entered at all.
 ///
 /// # Errors
-/// There is no way to look at all.
+/// No namespace can be examined.
 pub(crate) fn ask_all<T: Send>(
     context: &mut Context,
     ask: impl Fn(&System) -> Result<T, Error> + Sync,
@@ -77,7 +77,7 @@ pub(crate) fn ask_all<T: Send>(
     let results = visit_namespaces(&context.system, &namespaces, |system, _| ask(system));
     for (namespace, result) in namespaces.into_iter().zip(results) {
         let result = match result {
-            // One that belongs to a user namespace of ours takes a process of its own.
+            // A namespace owned by a descendant user namespace requires a separate process: setns(CLONE_NEWUSER).
             Err(error) if error.kind == Kind::Permission => {
                 let answer = ask_through_worker(&context.system, &namespace)
                     .map_err(|worker| if worker.kind == Kind::NotFound { worker } else { error });
@@ -90,7 +90,7 @@ pub(crate) fn ask_all<T: Send>(
         };
         match result {
             Ok(answer) => answers.there.push((namespace, answer)),
-            // Everybody has left it meanwhile.
+            // Its last process has exited or left it meanwhile.
             Err(error) if error.kind == Kind::NotFound => {}
             Err(error) => {
                 warn_of_closed(context, &namespace, &error);
@@ -109,14 +109,14 @@ pub(crate) fn ask_all<T: Send>(
     Ok(answers)
 }
 
-/// Warns of a namespace that could not be entered.
+/// Warns about a namespace that could not be entered.
 pub(crate) fn warn_of_closed(context: &mut Context, namespace: &Namespace, error: &Error) {
     let container = namespace.container.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
     let cause = error.cause.as_ref().map(|cause| format!("; {cause}")).unwrap_or_default();
     context.ui.warning(&format!("segments omitted: {} (pid {}{container}){cause}", error, namespace.pid));
 }
 
-/// Warns of segments whose namespace was not among those that were visited.
+/// Warns about attached segments whose namespace was not visited.
 pub(crate) fn warn_of_strays(context: &mut Context, strays: &[(ShmId, Attachers)], all: bool) {
     for (id, attachers) in strays {
         let pids: Vec<_> = attachers.processes().map(|process| process[0].pid.to_string()).collect();
@@ -130,8 +130,8 @@ pub(crate) fn warn_of_strays(context: &mut Context, strays: &[(ShmId, Attachers)
     }
 }
 
-/// Says in which namespace something is.
-pub(crate) fn place_of(ns: Option<u64>, container: Option<&str>) -> String {
+/// Returns the namespace of a segment as a suffix for messages.
+pub(crate) fn namespace_suffix(ns: Option<u64>, container: Option<&str>) -> String {
     match (ns, container) {
         (Some(number), Some(container)) => format!(" in namespace {number} ({container})"),
         (Some(number), None) => format!(" in namespace {number}"),

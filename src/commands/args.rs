@@ -39,14 +39,14 @@ pub(crate) struct OwnerArgs {
 }
 
 impl OwnerArgs {
-    /// Looks both up, as far as they are given.
+    /// Looks up the given names.
     ///
     /// # Errors
     /// There is no such user, or no such group.
     pub(crate) fn ids(&self, system: &System) -> Result<(Option<u32>, Option<u32>), Error> {
         let owner = self.owner.as_deref().map(|owner| system.find_user(owner)).transpose()?;
         let group = self.group.as_deref().map(|group| system.find_group(group)).transpose()?;
-        // Said before anything is made or changed.
+        // Before anything is created or changed.
         owner.map(|owner| system.id_in_namespace(Account::User, owner)).transpose()?;
         group.map(|group| system.id_in_namespace(Account::Group, group)).transpose()?;
         Ok((owner, group))
@@ -82,7 +82,7 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// Looks up what must be looked up.
+    /// Resolves users and ftok files.
     ///
     /// # Errors
     /// There is no such user, or no such file.
@@ -104,17 +104,17 @@ impl FilterArgs {
     }
 }
 
-/// Makes the parser of a segment's name.
+/// Returns the parser of a SEGMENT.
 pub(super) fn target() -> impl TypedValueParser<Value = Target> {
     OsStringValueParser::new().try_map(|text| Target::from_os(&text))
 }
 
-/// Makes the parser of a key.
+/// Returns the parser of a KEY.
 pub(super) fn key() -> impl TypedValueParser<Value = KeySpec> {
     OsStringValueParser::new().try_map(|text| KeySpec::from_os(&text))
 }
 
-/// Checks the key of a filter, where a random one makes no sense.
+/// Rejects `random` as the key of a filter.
 fn check_filter_key(key: KeySpec) -> Result<KeySpec, String> {
     match key {
         KeySpec::Random => Err("expected a key or private".to_owned()),

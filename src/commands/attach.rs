@@ -73,7 +73,7 @@ fn parse_address(text: &str) -> Result<usize, String> {
     usize::try_from(parse_integer(text)?).map_err(|_| format!("address {text} is out of range"))
 }
 
-/// Attaches, and waits or leaves a holder.
+/// Attaches a segment and waits, or starts a holder.
 ///
 /// # Errors
 /// The segment cannot be attached; or a signal other than Ctrl-C and SIGTERM came.
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         let hold = Hold { access, exec: args.exec, address, duration: args.duration };
         let holder = start_holder(&context.system, &segment, hold)?;
         interrupts.check()?;
-        tell(args, context, holder.attached()).map_err(|error| {
+        report(args, context, holder.attached()).map_err(|error| {
             error.hint(format!("holder {} was terminated again, because its pid could not be printed", holder.pid()))
         })?;
         // Only after the report: a holder whose pid was not printed would keep the segment attached forever.
@@ -138,8 +138,8 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     }
 }
 
-/// Tells of a holder that was left behind, to the end.
-fn tell(args: &AttachArgs, context: &mut Context, attached: &Attached) -> Result<(), Error> {
+/// Reports a holder and flushes standard output.
+fn report(args: &AttachArgs, context: &mut Context, attached: &Attached) -> Result<(), Error> {
     if context.json() {
         write_json(context, attached, args.exec)?;
     } else {
@@ -149,7 +149,7 @@ fn tell(args: &AttachArgs, context: &mut Context, attached: &Attached) -> Result
     context.ui.flush()
 }
 
-/// Says what is attached where.
+/// Describes an attachment.
 fn describe(attached: &Attached) -> String {
     format!(
         "attached segment {} at {:#x}, {}, {}, pid {}",
@@ -161,7 +161,7 @@ fn describe(attached: &Attached) -> String {
     )
 }
 
-/// Writes the report for programs.
+/// Writes the JSON report.
 fn write_json(context: &mut Context, attached: &Attached, exec: bool) -> Result<(), Error> {
     context.ui.write(|out| {
         let mut object = Object::schema(out)?;

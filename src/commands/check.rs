@@ -88,7 +88,7 @@ struct Given {
     range: Threshold,
 }
 
-/// What is measured, with the ranges by which it is judged.
+/// A measure and its thresholds.
 #[derive(Clone, Debug)]
 struct Rule {
     /// What is measured.
@@ -111,7 +111,7 @@ fn parse_given(text: &str) -> Result<Given, String> {
     Ok(Given { measure, range: Threshold::parse(range, measure)? })
 }
 
-/// Reads a time in seconds, as plugins have it, or a duration.
+/// Parses a time in seconds, as plugins accept it, or a duration.
 fn parse_timeout(text: &str) -> Result<Duration, String> {
     let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let time = parse_duration(&if is_bare { format!("{text}s") } else { text.to_owned() })?;
@@ -119,7 +119,7 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
 }
 
 impl CheckArgs {
-    /// Gives what is measured, in the order of the report.
+    /// Returns the rules in the order of the report.
     fn rules(&self) -> Result<Vec<Rule>, Error> {
         if self.warning.is_empty() && self.critical.is_empty() {
             let range = |measure, text: &str| Threshold::parse(text, measure).map(Some).map_err(usage);
@@ -146,14 +146,14 @@ impl CheckArgs {
     }
 }
 
-/// Judges.
+/// Checks the values.
 ///
 /// # Errors
-/// There is no verdict: a range is none, the kernel does not tell, or it takes too long.
+/// The status is unknown: a range is invalid, the kernel reports no limits, or the check times out.
 pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error> {
     let rules = args.rules()?;
     let measures: Vec<Measure> = rules.iter().map(|rule| rule.measure).collect();
-    // The work takes the system along: it may still be at it when nobody waits any more.
+    // The worker owns the system: it may still be running after the timeout.
     let system = std::mem::replace(&mut context.system, System::new());
     let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
@@ -184,7 +184,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
             Measure::OrphanBytes => sums.unknown_bytes,
             _ => 0,
         };
-        // Each of them may be an orphan or none: the verdict has to be the same however many are.
+        // Each unknown segment may be an orphan: the status must be the same for any number of them.
         let ranges = [&reading.warning, &reading.critical].into_iter().flatten();
         let turns =
             ranges.flat_map(|range| range.change_points(limit)).filter(|turn| (value..value + unknown).contains(turn));
@@ -209,7 +209,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
     Ok(Exit::Verdict(worst(&readings).code()))
 }
 
-/// Asks for the limits, and for no more about the segments than is measured.
+/// Reads the limits, and only the fields of the segments that are measured.
 fn measure(system: &System, measures: &[Measure]) -> Result<(Limits, Tally), Error> {
     let limits = query::limits(system)?;
     let counted = |measure: &Measure| matches!(measure, Measure::Segments | Measure::Pages);
@@ -222,7 +222,7 @@ fn measure(system: &System, measures: &[Measure]) -> Result<(Limits, Tally), Err
     Ok((limits, sums))
 }
 
-/// Says what the values were measured by.
+/// Returns the limits for verbose output.
 fn details(limits: &Limits) -> Vec<String> {
     let Limits { shmmni, shmmax, shmall, page_size, .. } = limits;
     vec![format!("kernel.shmmni={shmmni}, kernel.shmmax={shmmax}, kernel.shmall={shmall}, pages of {page_size} bytes")]

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, describe, record_columns, taken_back};
+use super::{Context, Manual, describe, record_columns, removed_again};
 use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
@@ -82,17 +82,17 @@ pub(crate) struct CreateArgs {
     hold: bool,
 }
 
-/// Reads the size of a huge page.
+/// Parses the size of a huge page.
 fn parse_huge(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
-        // Of one byte, the kernel would take the usual size.
+        // For a size of one byte the kernel would use the default size.
         size if size.is_power_of_two() && size > 1 => Ok(size),
         _ => Err(format!("{text} is not a huge page size: expected a power of two, such as 2M or 1G")),
     }
 }
 
 impl CreateArgs {
-    /// Names the first option that would change an existing segment.
+    /// Returns the first option that would change an existing segment.
     fn changing(&self) -> Option<&'static str> {
         [
             ("--fill", self.fill.is_some()),
@@ -107,14 +107,14 @@ impl CreateArgs {
     }
 }
 
-/// Creates or opens.
+/// Creates or opens a segment.
 ///
 /// # Errors
-/// What was made is removed again.
+/// A new segment is removed again.
 pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
     let (owner, group) = args.given.ids(&context.system)?;
     let mode = args.mode.unwrap_or(Mode::PRIVATE);
-    // While it is being filled, or may have to go again, nobody else may look: what others get is given last.
+    // Other users get access last: until then the segment is incomplete, and may be removed again.
     let gradual = args.fill.is_some() || args.hold || args.lock || owner.is_some() || group.is_some();
     let creation = Creation {
         key: args.key.clone(),
@@ -150,7 +150,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     interrupts.check()?;
     let page = args.huge.and_then(|size| size.or_else(|| huge_page_size(&context.system))).filter(|_| made.is_some());
     report(context, id, page, made.is_some(), holder.as_ref())?;
-    // Only now is it kept: one of which nobody could be told would be garbage at once.
+    // Only after the report: a segment whose id was not printed would be a leak.
     made.map(PendingSegment::into_id);
     if let Some(holder) = holder {
         holder.keep();
@@ -158,7 +158,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     Ok(Exit::Done)
 }
 
-/// Tells what was made or opened.
+/// Reports the created or opened segment.
 fn report(
     context: &mut Context,
     id: ShmId,
@@ -199,10 +199,10 @@ fn report(
     } else {
         context.ui.print(&id.to_string())
     };
-    told.and_then(|()| context.ui.flush()).map_err(|error| if created { taken_back(error, id) } else { error })
+    told.and_then(|()| context.ui.flush()).map_err(|error| if created { removed_again(error, id) } else { error })
 }
 
-/// Looks at the segment just made or opened.
+/// Reads the segment just created or opened.
 fn look(context: &Context, id: ShmId) -> Result<Segment, Error> {
     segment(&context.system, id, Needs::empty())?.ok_or_else(|| vanished(id))
 }
@@ -212,7 +212,7 @@ fn hold(context: &Context, segment: &Segment) -> Result<StartedHolder, Error> {
     start_holder(&context.system, segment, Hold::plain())
 }
 
-/// Makes the error of a segment that somebody removed at once.
+/// Returns the error for a segment that another process removed at once.
 fn vanished(id: ShmId) -> Error {
     Error::new(Kind::NotFound, format!("segment {id} was removed by another process")).target(id.to_string())
 }

@@ -38,10 +38,10 @@ pub(crate) struct DetachArgs {
     pid: Option<i32>,
 }
 
-/// Ends holders.
+/// Asks holders to detach.
 ///
 /// # Errors
-/// There is none, or one does not end.
+/// There is no holder, or one does not detach.
 pub(crate) fn run(args: &DetachArgs, context: &mut Context) -> Result<Exit, Error> {
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     let detached = act::detach(&context.system, &segment, args.pid)?;

@@ -72,11 +72,10 @@ pub(crate) struct DiffArgs {
     no_headings: bool,
 }
 
-/// Compares.
+/// Compares two listings.
 ///
 /// # Errors
-/// A file cannot be read or is no listing, is of other namespaces than those that it would be compared with, or the
-/// segments cannot be listed.
+/// A file cannot be read, is not a listing, or lists other namespaces; or the segments cannot be listed.
 pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error> {
     let is_input = |path: &Path| path.as_os_str() == STANDARD_INPUT;
     if is_input(&args.before) && args.after.as_deref().is_some_and(is_input) {
@@ -121,8 +120,8 @@ fn read(path: &Path) -> Result<Vec<Segment>, Error> {
     })
 }
 
-/// Lists what is there now, in the namespaces that the earlier listing is of; of that one, what cannot be compared is
-/// taken away.
+/// Lists the current segments in the namespaces of the earlier listing, and drops earlier segments that cannot be
+/// compared.
 fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Result<Vec<Segment>, Error> {
     let needs = if context.json() { Needs::RECORD } else { Needs::NAMES | Needs::NAMESPACE };
     if args.all_ns {
@@ -132,7 +131,7 @@ fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Res
                 let known = |ns| visited.namespaces.iter().any(|namespace| namespace.number == ns);
                 segment.ns.is_none_or(known)
             };
-            // Whether they are still there cannot be told, and so they are not called removed.
+            // They may still exist: they are not reported as removed.
             let count = before.len();
             before.retain(is_known);
             if before.len() < count {
@@ -165,7 +164,7 @@ fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Res
     inventory(&context.system, needs)
 }
 
-/// Sums a difference up.
+/// Summarizes a difference.
 fn summary(difference: &Difference) -> String {
     let Difference { created, removed, changed } = difference;
     if difference.is_empty() {

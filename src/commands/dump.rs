@@ -69,10 +69,10 @@ pub(crate) struct DumpArgs {
     allow_allocation: bool,
 }
 
-/// Dumps.
+/// Dumps a segment.
 ///
 /// # Errors
-/// The segment cannot be read, or the files cannot be written; nothing of them is left then.
+/// The segment cannot be read, or the files cannot be written; then no file is left.
 pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error> {
     let piped = args.output.as_os_str() == "-";
     if piped && context.json() {
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::RECORD)?;
     let interrupts = Interrupts::watch()?;
-    // The files first: what they cannot take need not be read.
+    // Files first: if they cannot be created, the segment need not be read.
     let files = if piped {
         None
     } else {
@@ -124,10 +124,10 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     data.sync()?;
     record.sync()?;
     interrupts.check()?;
-    // The record first: a dump that is there has one.
+    // The record first: a complete dump has one.
     let record = record.commit_with_rollback(args.force)?;
     if let Err(error) = data.commit(args.force) {
-        // The contents that are there belong to the record that was.
+        // The existing contents belong to the previous record.
         record.roll_back();
         return Err(error);
     }
@@ -136,7 +136,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     Ok(Exit::Done)
 }
 
-/// Opens the segment to be read, in the way that was asked for.
+/// Opens the segment through its own attachment, or through another process's with --peek.
 fn open(args: &DumpArgs, context: &mut Context, segment: &Segment) -> Result<Source, Error> {
     if args.peek {
         let file = typed(&args.output).unwrap_or_else(|| "FILE".to_owned());
@@ -149,7 +149,7 @@ fn open(args: &DumpArgs, context: &mut Context, segment: &Segment) -> Result<Sou
     Source::attached(&context.system, attachment, whole, allocation)
 }
 
-/// Tells what is in the files now.
+/// Reports the written files.
 fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(), Error> {
     let name = path_text(&args.output);
     context.ui.status(&format!("dumped {} to {name} and {name}.json", describe(&sidecar.segment)));
@@ -169,7 +169,7 @@ fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(
     })
 }
 
-/// Detaches what was attached for the look.
+/// Detaches the attachment made for reading.
 fn detach(context: &Context, source: Source) -> Result<Exit, Error> {
     if let Some(attachment) = source.into_attachment() {
         act::detach_checked(&context.system, attachment)?;

@@ -140,10 +140,10 @@ pub(crate) struct LeakcheckArgs {
     command: Vec<OsString>,
 }
 
-/// Runs a command, and tells what it left behind.
+/// Runs a command and reports the segments that it leaked.
 ///
 /// # Errors
-/// The command cannot be started, or isolated; or what it left cannot be told although it succeeded.
+/// The command cannot be started or isolated, or it succeeded and the report cannot be written.
 pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.json() {
         return Err(
@@ -172,12 +172,12 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     });
     let baseline = if isolation == Isolation::None { Baseline::record(&context.system)? } else { Baseline::default() };
     let start = Instant::now();
-    // What is known of this namespace from before does not hold in a new one.
+    // A new `System`: what the old one has cached belongs to the previous namespace.
     let supervised = supervise(&System::new(), &args.command, args.trace)?;
     let seconds = start.elapsed().as_secs_f64();
     let exit_code = supervised.code;
-    let told = tell(args, context, files, &baseline, supervised, isolation, seconds);
-    match told {
+    let counted = report_leaks(args, context, files, &baseline, supervised, isolation, seconds);
+    match counted {
         // The command's own failure is the one that counts.
         Err(error) if exit_code != 0 => {
             context.ui.error(&error);
@@ -211,8 +211,8 @@ struct Files {
     junit: Option<Report>,
 }
 
-/// Finds what was left, removes it if wanted, and tells it; gives whether there is anything that counts.
-fn tell(
+/// Finds leaked segments, removes them with --rm and reports them. Returns whether any counts as a leak.
+fn report_leaks(
     args: &LeakcheckArgs,
     context: &mut Context,
     files: Files,
@@ -222,8 +222,8 @@ fn tell(
     seconds: f64,
 ) -> Result<bool, Error> {
     let system = System::new();
-    let alone = isolation != Isolation::None;
-    let (exit_code, evidence, released) = supervised.into_evidence(alone);
+    let isolated = isolation != Isolation::None;
+    let (exit_code, evidence, released) = supervised.into_evidence(isolated);
     let mut leaks = leaks(&system, baseline, &evidence)?;
     drop(released);
     if args.rm {
@@ -235,8 +235,8 @@ fn tell(
     let command = args.command.iter().map(|word| escape_invalid_utf8(word.as_encoded_bytes())).collect();
     let isolation = isolation.as_str();
     let check = LeakCheck { command, exit_code, isolation, seconds, lenient: args.lenient, leaks };
-    say(args, context, &check, alone);
-    // Each is tried, whatever becomes of the other.
+    print_summary(args, context, &check, isolated);
+    // Both are written even if one fails.
     let report = files.report.map_or(Ok(()), |file| file.write(|out| write_leaks_json(out, &check)));
     let junit = files.junit.map_or(Ok(()), |file| file.write(|out| write_junit(out, &check)));
     report.and(junit).map(|()| check.counted().next().is_some())
@@ -261,7 +261,7 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
 }
 
 /// Reports on standard error.
-fn say(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, alone: bool) {
+fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, isolated: bool) {
     let Leaks { leaked, unattributed, others } = &check.leaks;
     for leak in leaked {
         context.ui.notice(&format!("leaked: {}", leak_line(leak)));
@@ -304,11 +304,11 @@ fn say(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, alone: bo
     }
     let is_attached = |leak: &&Leak| leak.segment.nattch > 0;
     let attached = all().filter(is_attached).count();
-    if alone && attached > 0 {
+    if isolated && attached > 0 {
         context.ui.status(&format!(
             "{attached} still attached by processes that the command left running; destroyed with their IPC namespace"
         ));
-    } else if alone {
+    } else if isolated {
         context.ui.status("destroyed with the command's IPC namespace");
     } else if !args.rm {
         hint(args, context, leaked);

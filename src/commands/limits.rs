@@ -36,7 +36,7 @@ pub(crate) struct LimitsArgs {
 /// Shows the limits.
 ///
 /// # Errors
-/// The kernel does not tell them.
+/// The kernel does not report them.
 pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Error> {
     let limits = query::limits(&context.system)?;
     let usage = query::usage(&context.system)?;

@@ -103,7 +103,7 @@ fn columns_help() -> String {
 }
 
 impl ListArgs {
-    /// Gives the columns to show, and whether they are the default table's.
+    /// Returns the columns to show, and whether a narrow terminal may drop some.
     fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Segment>>, bool), Error> {
         let base = match format {
             Format::Table if self.times => TIMES,
@@ -111,21 +111,21 @@ impl ListArgs {
             Format::Table if self.creators => CREATORS,
             Format::Table if self.all_ns => DEFAULT_ALL_NS,
             Format::Table => DEFAULT,
-            // What tells namespaces apart comes with them, where fields may be added.
+            // JSON may gain fields: it includes those that identify the namespace.
             Format::Json if self.all_ns => RECORD_ALL_NS,
             Format::Json | Format::Csv | Format::Tsv => RECORD,
         };
         let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == DEFAULT_ALL_NS);
         let mut base = base.to_vec();
         if self.all_ns && format == Format::Table && !base.contains(&"NS") {
-            // Ids and keys alone do not tell segments of several namespaces apart.
+            // Ids and keys are unique only within a namespace.
             base.insert(0, "NS");
         }
         let names = self.output.clone().unwrap_or_else(|| base.join(","));
         Ok((select(SEGMENT, &base, &names).map_err(usage)?, narrowing))
     }
 
-    /// Gives the column to sort by.
+    /// Returns the column to sort by.
     fn sort_column(&self) -> Result<Option<&'static Column<Segment>>, Error> {
         let Some(name) = &self.sort else { return Ok(None) };
         match select(SEGMENT, &[], name).map_err(usage)?.as_slice() {
@@ -159,7 +159,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     let filter = args.filters.filter(&context.system)?;
     let shown = columns.iter().chain(&sort).fold(Needs::empty(), |needs, column| needs | column.needs);
     let needs = shown | filter.needs();
-    // What is sorted, or asked of all at once, is shown when all is there.
+    // Sorting, and a scan for all segments at once, require the whole list.
     if sort.is_some() || args.reverse || args.all_ns || needs.contains(Needs::ATTACHERS) {
         let mut segments = gather(args, context, needs, &filter)?;
         if let Some(column) = sort {
@@ -172,7 +172,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         return Ok(Exit::Done);
     }
     let Context { ui, system, .. } = context;
-    // A listing that fails at once prints no beginning: that waits with the first rows.
+    // The header is written with the first rows, so that a listing that fails at once prints nothing.
     let mut rows = ui.write(|_| Rows::begin(format, "segments", &columns, &style))?;
     each(system, needs, |segment| {
         if !filter.matches(system, &segment) {
@@ -189,7 +189,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     Ok(Exit::Done)
 }
 
-/// Gathers the segments that are to be shown, here or in all namespaces.
+/// Returns the segments to show, of this namespace or of all.
 fn gather(args: &ListArgs, context: &mut Context, needs: Needs, filter: &Filter) -> Result<Vec<Segment>, Error> {
     let mut segments;
     if args.all_ns {

@@ -31,7 +31,7 @@ pub(crate) const MANUAL: Manual = Manual {
             pages only the number of resident pages is known, and that requires privilege.",
 };
 
-/// Columns of a picture that goes to no terminal.
+/// Width of the picture if stdout is not a terminal.
 const WIDTH: usize = 80;
 
 /// Arguments of `shmadm map`.
@@ -41,13 +41,13 @@ pub(crate) struct MapArgs {
     one: SegmentArg,
 }
 
-/// Shows where a segment lives.
+/// Shows which pages of a segment are resident.
 ///
 /// # Errors
-/// The segment can neither be looked into nor attached.
+/// The segment can neither be inspected nor attached.
 pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> {
     let segment = resolve(&context.system, &args.one.segment, Needs::RESIDENT)?;
-    // Through somebody's attachment if that tells all; our own is needed to tell what is in swap.
+    // Through another process's attachment if nothing is swapped; only an own attachment shows swapped pages.
     let peeked = (segment.nattch > 0 && segment.swap == Some(0))
         .then(|| Source::via_peer(&context.system, &segment, "map").ok());
     let source = match peeked.flatten() {

@@ -38,10 +38,10 @@ pub(crate) const MANUAL: Manual = Manual {
             so is a path through a symbolic link of a user who is neither root nor the caller.",
 };
 
-/// Who is reported with zeros where he has nothing, so that a time series is there before the first segment.
+/// Always reported, so that a time series exists before the first segment.
 const ROOT: u32 = 0;
-/// The mode of the file that is written: collectors run as users of their own.
-const READABLE: u32 = 0o644;
+/// Mode of the output file: collectors run as their own users.
+const OUTPUT_MODE: u32 = 0o644;
 
 /// Arguments of `shmadm metrics`.
 #[derive(Args, Debug)]
@@ -58,7 +58,7 @@ pub(crate) struct MetricsArgs {
 /// Prints metrics.
 ///
 /// # Errors
-/// The segments cannot be listed, or the file cannot be written; what it was before is left then.
+/// The segments cannot be listed, or the file cannot be written; then it is unchanged.
 pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.json() {
         return Err(usage("metrics cannot print JSON: its format is OpenMetrics text")
@@ -70,11 +70,11 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
         return Ok(Exit::Done);
     };
     let interrupts = Interrupts::watch()?;
-    // The file first: where it cannot be, nothing need be asked.
+    // The file first: if it cannot be created, nothing need be read.
     let file = NewFile::begin(path, true).map_err(|error| with_link_target(error, "--output", path))?;
     let text = text(args, context)?;
     file.file().write_all(text.as_bytes()).map_err(|error| file.failed(&error))?;
-    file.set_mode(READABLE)?;
+    file.set_mode(OUTPUT_MODE)?;
     file.sync()?;
     interrupts.check()?;
     file.commit(true)?;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
     Ok(Exit::Done)
 }
 
-/// Gives the metrics.
+/// Returns the metrics.
 fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
     let namespaces = if args.all_ns {
         let answers = ask_all(context, ask, |system, namespace| {
@@ -109,12 +109,13 @@ fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
 /// Sums by the owner's user id.
 type Owners = BTreeMap<u32, Tally>;
 
-/// Asks for what metrics tell of the namespace that this thread is in.
+/// Reads the limits and sums of the namespace of this thread.
 fn ask(system: &System) -> Result<(Limits, Owners), Error> {
     Ok((limits(system)?, tally_by_owner(system, Needs::RESIDENT | Needs::STATE)?))
 }
 
-/// Puts names in the place of user ids. Two users of one name are one: a series that comes twice would spoil them all.
+/// Replaces user ids by names. Users with the same name are merged: a duplicate series would invalidate the whole
+/// output.
 fn by_name(system: &System, owners: Owners) -> BTreeMap<String, Tally> {
     let mut named = BTreeMap::from([(system.user(ROOT), Tally::ZERO)]);
     for (uid, tally) in owners {

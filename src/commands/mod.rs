@@ -37,34 +37,34 @@ use crate::query::{Resolver, System, last_user_preventing_orphan};
 use crate::render::{Format, SEGMENT, TableStyle, TimeStyle, select};
 use crate::ui::Ui;
 
-/// What every command works with.
+/// Everything that a command needs.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The user.
     pub(crate) ui: Ui,
     /// The system.
     pub(crate) system: System,
-    /// The form in which to report.
+    /// Output format.
     pub(crate) format: Format,
-    /// Whether the user named another IPC namespace for the whole command.
+    /// Whether --ns was given.
     pub(crate) elsewhere: bool,
-    /// What was typed behind the program's name, as a shell takes it.
+    /// The arguments after the program name, quoted for a shell.
     pub(crate) line: String,
 }
 
 impl Context {
-    /// Tells whether to report in JSON.
+    /// Returns whether to report in JSON.
     pub(crate) fn json(&self) -> bool {
         self.format == Format::Json
     }
 
-    /// Gives what must be known of a segment that the report will show, if it shows one.
+    /// Returns the fields that the JSON report of a segment needs; none without JSON.
     pub(crate) fn record_needs(&self) -> Needs {
         if self.json() { Needs::RECORD } else { Needs::empty() }
     }
 
-    /// Gives the style of a table with headings and sizes for people, as wide as the terminal; `droppable` are the columns
-    /// that go first where that is too narrow.
+    /// Returns the default table style, as wide as the terminal; `droppable` are the columns to omit first on a narrow
+    /// one.
     pub(crate) fn table(&self, droppable: &'static [&'static str]) -> TableStyle<'static> {
         TableStyle {
             headings: true,
@@ -78,8 +78,7 @@ impl Context {
         }
     }
 
-    /// Warns before an attachment of ours replaces the record of a last user that alone keeps a segment from
-    /// being an orphan.
+    /// Warns that attaching replaces the last user, if only that process keeps the segment from being an orphan.
     pub(crate) fn warn_of_lost_record(&mut self, segment: &Segment) {
         if segment.nattch == 0
             && let Some(pid) = last_user_preventing_orphan(&self.system, segment)
@@ -102,7 +101,7 @@ pub(crate) fn parsed<A: clap::FromArgMatches>(matches: &clap::ArgMatches) -> Res
     A::from_arg_matches(matches).map_err(|error| usage(error.to_string()))
 }
 
-/// Finds the segments that were named, each once; gives the failures besides.
+/// Resolves targets to distinct segments; returns the failures separately.
 fn resolve_each(context: &Context, targets: &[Target], needs: Needs) -> (Vec<Segment>, Vec<Error>) {
     let (mut segments, mut failures) = (Vec::new(), Vec::new());
     let resolver = Resolver::new(&context.system, needs, targets.len());
@@ -118,7 +117,7 @@ fn resolve_each(context: &Context, targets: &[Target], needs: Needs) -> (Vec<Seg
     (segments, failures)
 }
 
-/// Makes the one error of several targets that all failed, which stands for a report; the others are told at once.
+/// Returns the error to report if all targets failed alike, and prints the others.
 fn nothing_to_report(context: &mut Context, mut failures: Vec<Error>) -> Option<Error> {
     let common = match Exit::of(failures.iter().map(|error| error.kind)) {
         Exit::Failed(kind) => kind,
@@ -129,8 +128,8 @@ fn nothing_to_report(context: &mut Context, mut failures: Vec<Error>) -> Option<
     Some(Error { kind: common, ..last })
 }
 
-/// Adds to the error of a file that is not written the option that names its target, if it is a symbolic link of the
-/// caller.
+/// Adds a hint with the target of a symbolic link to the error for a file that was not written, if the link is the
+/// caller's.
 fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
     match own_link_target(path).and_then(|target| typed(&target)) {
         Some(target) => error.hint(format!("name the target of the symbolic link: `{option} {target}`")),
@@ -138,13 +137,13 @@ fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
     }
 }
 
-/// The name of standard input, where a file is asked for.
+/// The FILE that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
-/// The bytes that are read of a file at most: with half a kilobyte a segment, enough for two million of them.
-const MOST_READ: u64 = 1 << 30;
+/// Maximum size of a file: at half a kilobyte per segment, enough for two million segments.
+const MAX_FILE_SIZE: u64 = 1 << 30;
 
-/// Reads a file that `accept` has accepted, or standard input; returns what that is called, and what it holds.
+/// Reads a file that `accept` accepts, or standard input; returns its name and contents.
 fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> Result<(String, Vec<u8>), Error> {
     let is_input = path.as_os_str() == STANDARD_INPUT;
     let name = if is_input { "standard input".to_owned() } else { path_text(path) };
@@ -157,15 +156,15 @@ fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> R
         Box::new(file)
     };
     let mut text = Vec::new();
-    source.take(MOST_READ).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
-    if text.len() as u64 == MOST_READ {
+    source.take(MAX_FILE_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
+    if text.len() as u64 == MAX_FILE_SIZE {
         return Err(Error::new(Kind::Failed, format!("cannot read {name}: a listing must be smaller than 1 GiB"))
             .target(&*name));
     }
     Ok((name, text))
 }
 
-/// Quotes a word for a shell, if it has to be.
+/// Quotes a word for a shell if necessary.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -175,7 +174,7 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// Gives a path as it can be typed; `None` if it cannot.
+/// Returns a path as it can be typed in a shell; `None` if it cannot.
 pub(crate) fn typed(path: &Path) -> Option<String> {
     let text = path.to_str().filter(|text| !text.chars().any(char::is_control))?;
     // What begins with - would be an option.
@@ -213,13 +212,13 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
     (6, "The segment exists already."),
 ];
 
-/// Gives the columns of the record that JSON has.
+/// Returns the columns of a JSON record.
 fn record_columns() -> Vec<&'static crate::render::Column<Segment>> {
-    // Every name of the record exists, as a test of it shows.
+    // A test checks that every name exists.
     select(SEGMENT, &[], &crate::render::RECORD.join(",")).unwrap_or_default()
 }
 
-/// Names a segment in a status message: its id, its key if it has one, and its size.
+/// Describes a segment for a status message: id, key if it has one, and size.
 fn describe(segment: &Segment) -> String {
     match segment.key {
         Key::PRIVATE => format!("segment {} ({})", segment.id, Size(segment.size)),
@@ -227,12 +226,12 @@ fn describe(segment: &Segment) -> String {
     }
 }
 
-/// Adds to an error of telling about a new segment what becomes of that.
-fn taken_back(error: Error, id: ShmId) -> Error {
+/// Adds to the error of a failed report that the new segment was removed again.
+fn removed_again(error: Error, id: ShmId) -> Error {
     error.hint(format!("segment {id} was removed again, because its id could not be printed"))
 }
 
-/// Makes the error of options that do not go together in a way that the parser cannot see.
+/// Returns a usage error that clap cannot detect.
 fn usage(message: impl Into<String>) -> Error {
     Error::new(Kind::Usage, message)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::all_namespaces::{place_of, survey, warn_of_closed};
+use super::all_namespaces::{namespace_suffix, survey, warn_of_closed};
 use super::args::FilterArgs;
 use super::{Context, Manual, describe, usage};
 use crate::act::{Cleaned, Outcome, clean};
@@ -81,7 +81,7 @@ pub(crate) struct PruneArgs {
 }
 
 impl PruneArgs {
-    /// Gives what the listing is filtered by.
+    /// Returns the filter, with the defaults of prune.
     fn filter(&self, system: &System) -> Result<Filter, Error> {
         let mut filter = self.filters.filter(system)?;
         filter.mine |= filter.owner.is_none() && !self.any_owner;
@@ -89,7 +89,7 @@ impl PruneArgs {
         Ok(filter)
     }
 
-    /// Warns where nothing can ever be in the state that is asked for and be taken.
+    /// Warns if prune never removes segments in the requested state.
     fn warn_of_state(&self, state: Option<State>, ui: &mut Ui) {
         match state {
             Some(State::InUse | State::Dest) => {
@@ -104,7 +104,7 @@ impl PruneArgs {
         }
     }
 
-    /// Tells whether a segment is one to remove.
+    /// Returns whether to remove a segment.
     fn takes(&self, system: &System, filter: &Filter, segment: &Segment) -> bool {
         let state = match segment.state {
             Some(State::Orphan) => true,
@@ -115,7 +115,7 @@ impl PruneArgs {
     }
 }
 
-/// Removes segments that nobody needs.
+/// Removes segments that are no longer used.
 ///
 /// # Errors
 /// The segments cannot be listed, or a confirmation is missing (Refused); failures of single ones are in the report.
@@ -149,7 +149,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     } else if !args.dry_run && !args.yes {
         confirm(args, context, &chosen)?;
     }
-    // Ctrl-C ends the work between two removals, and what was done is still told.
+    // Ctrl-C stops between two removals; what was removed is still reported.
     let interrupts = if chosen.is_empty() { None } else { Some(Interrupts::watch()?) };
     let check = || interrupts.as_ref().map_or(Ok(()), Interrupts::check);
     let results = if args.all_ns {
@@ -161,8 +161,8 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
         match result {
             Ok((Cleaned::Kept(kept), _)) => pruning.skipped.push(Skipped { segment, reason: kept.reason() }),
             Ok((Cleaned::Removed(outcome), by)) => {
-                say(args, context, &segment, outcome, by.as_deref());
-                let why = why(&segment);
+                report_outcome(args, context, &segment, outcome, by.as_deref());
+                let why = reason(&segment);
                 pruning.removed.push(Removed { segment, outcome: outcome.as_str(), why });
             }
             Err(error) => {
@@ -177,11 +177,11 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     Ok(Exit::of(pruning.failed.iter().map(|failure| failure.error.kind)))
 }
 
-/// A segment with what came of it, and who attached it at the last moment.
-type Tried = (Segment, Result<(Cleaned, Option<String>), Error>);
+/// A segment, the result of its removal, and the processes that attached it just before.
+type Attempt = (Segment, Result<(Cleaned, Option<String>), Error>);
 
-/// Removes one segment; `None` once a signal has asked us to end.
-fn one(system: &System, segment: Segment, dry_run: bool, check: impl Fn() -> Result<(), Error>) -> Option<Tried> {
+/// Removes one segment; `None` after a signal.
+fn one(system: &System, segment: Segment, dry_run: bool, check: impl Fn() -> Result<(), Error>) -> Option<Attempt> {
     check().ok()?;
     let cleaned = clean(system, &segment, dry_run).map(|cleaned| {
         let marked = cleaned == Cleaned::Removed(Outcome::Marked);
@@ -190,24 +190,24 @@ fn one(system: &System, segment: Segment, dry_run: bool, check: impl Fn() -> Res
     Some((segment, cleaned))
 }
 
-/// Removes segments of several namespaces, in each of which the system is asked anew.
+/// Removes segments of several namespaces.
 fn prune_all_namespaces(
     args: &PruneArgs,
     context: &mut Context,
     chosen: Vec<Segment>,
     namespaces: &[Namespace],
     check: impl Fn() -> Result<(), Error> + Copy + Send + Sync,
-) -> Vec<Tried> {
+) -> Vec<Attempt> {
     let concerned = |namespace: &&Namespace| chosen.iter().any(|segment| segment.ns == Some(namespace.number));
     let concerned: Vec<Namespace> = namespaces.iter().filter(concerned).cloned().collect();
     let results = visit_namespaces(&context.system, &concerned, |system, namespace| {
         let here = chosen.iter().filter(|segment| segment.ns == Some(namespace.number)).cloned();
-        Ok(here.map_while(|segment| one(system, segment, args.dry_run, check)).collect::<Vec<Tried>>())
+        Ok(here.map_while(|segment| one(system, segment, args.dry_run, check)).collect::<Vec<Attempt>>())
     });
-    // Our own, where /proc does not show us in it.
+    // Segments of this namespace, if /proc does not show this process in it.
     let nowhere = |segment: &&Segment| !concerned.iter().any(|namespace| segment.ns == Some(namespace.number));
     let here = chosen.iter().filter(nowhere).filter(|segment| segment.ns == context.system.namespace()).cloned();
-    let mut outcomes: Vec<Tried> =
+    let mut outcomes: Vec<Attempt> =
         here.map_while(|segment| one(&context.system, segment, args.dry_run, check)).collect();
     for (namespace, result) in concerned.iter().zip(results) {
         match result {
@@ -218,16 +218,16 @@ fn prune_all_namespaces(
     outcomes
 }
 
-/// How many namespaces a question names.
-const NAMED: usize = 8;
+/// Maximum number of namespaces in a question.
+const MAX_NAMED: usize = 8;
 
-/// Names a segment, with its namespace where there are several.
+/// Describes a segment, with its namespace under --all-ns.
 fn named(args: &PruneArgs, segment: &Segment) -> String {
-    let place = if args.all_ns { place_of(segment.ns, segment.container.as_deref()) } else { String::new() };
+    let place = if args.all_ns { namespace_suffix(segment.ns, segment.container.as_deref()) } else { String::new() };
     format!("{}{place}", describe(segment))
 }
 
-/// Asks whether to go on.
+/// Asks for confirmation.
 fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Result<(), Error> {
     let count = if chosen.len() == 1 { "1 segment".to_owned() } else { format!("{} segments", chosen.len()) };
     let mut places: Vec<_> = chosen.iter().map(|segment| (segment.ns, segment.container.clone())).collect();
@@ -239,9 +239,9 @@ fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Resul
         let count = chosen.iter().filter(|segment| segment.ns == *ns).count();
         format!("{count} in {number}{container}{here}")
     };
-    let mut names: Vec<String> = places.iter().take(NAMED).map(name).collect();
-    if places.len() > NAMED {
-        names.push(format!("others in {} more", places.len() - NAMED));
+    let mut names: Vec<String> = places.iter().take(MAX_NAMED).map(name).collect();
+    if places.len() > MAX_NAMED {
+        names.push(format!("others in {} more", places.len() - MAX_NAMED));
     }
     let namespaces = if places.len() == 1 { "IPC namespace" } else { "IPC namespaces" };
     let places =
@@ -253,7 +253,7 @@ fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Resul
             .hint(format!("remove without asking: `shmadm {} --yes`", context.line)));
     }
     for segment in chosen {
-        context.ui.notice(&format!("{}: {}", named(args, segment), why(segment)));
+        context.ui.notice(&format!("{}: {}", named(args, segment), reason(segment)));
     }
     if context.ui.confirm(&format!("remove {count}{places}?"))? {
         Ok(())
@@ -262,8 +262,8 @@ fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Resul
     }
 }
 
-/// Says why a segment is one to remove.
-fn why(segment: &Segment) -> String {
+/// Returns why a segment is to be removed.
+fn reason(segment: &Segment) -> String {
     let pid = |pid: Option<i32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     let processes = match (segment.state, segment.atime) {
         (Some(State::Orphan), None) => format!("creator pid {} has exited, never attached", pid(segment.cpid)),
@@ -277,8 +277,8 @@ fn why(segment: &Segment) -> String {
     format!("{processes}{since}")
 }
 
-/// Says what became of a segment.
-fn say(args: &PruneArgs, context: &mut Context, segment: &Segment, outcome: Outcome, by: Option<&str>) {
+/// Reports the outcome for a segment.
+fn report_outcome(args: &PruneArgs, context: &mut Context, segment: &Segment, outcome: Outcome, by: Option<&str>) {
     let what = named(args, segment);
     match outcome {
         _ if args.dry_run => {}
@@ -291,7 +291,7 @@ fn say(args: &PruneArgs, context: &mut Context, segment: &Segment, outcome: Outc
     }
 }
 
-/// Reports all of it.
+/// Reports the result.
 fn report(args: &PruneArgs, context: &mut Context, pruning: &PruneReport) -> Result<(), Error> {
     let format = context.format;
     match format {

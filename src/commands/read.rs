@@ -98,7 +98,7 @@ pub(crate) struct ReadArgs {
 }
 
 impl ReadArgs {
-    /// Gives the number of bytes that are asked for, if that is said.
+    /// Returns the requested number of bytes, if any.
     fn length(&self) -> Option<u64> {
         match self.r#type {
             Some(kind) if self.length.is_none() => Some(self.count.unwrap_or(1).saturating_mul(kind.size() as u64)),
@@ -110,7 +110,7 @@ impl ReadArgs {
 /// Prints contents.
 ///
 /// # Errors
-/// The range leaves the segment, the segment cannot be attached, or raw bytes would go to a terminal.
+/// The range exceeds the segment, the segment cannot be attached, or raw bytes would go to a terminal.
 pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error> {
     if args.raw && context.json() {
         return Err(usage("--raw and --json exclude each other: --raw prints bytes, not a report"));
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     if args.sparse && !args.raw {
         return Err(usage("--sparse requires --raw"));
     }
-    // The parser lets an option that wants another pass where a third forbids that one.
+    // clap does not enforce `requires` if a third option conflicts with the required one.
     if args.count.is_some() && args.r#type.is_none() {
         return Err(usage("--count requires --type"));
     }
@@ -140,7 +140,7 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
         .hint("write them to a file: `shmadm … > FILE`")
         .hint(format!("print a hex dump: `shmadm read {} --hex`", segment.id)));
     }
-    // Of what may take long, the terminal is left clean.
+    // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
     let mut source = if args.peek {
@@ -199,7 +199,7 @@ fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) 
     context.ui.write(|out| dump.finish(out, range.end))
 }
 
-/// Sends the bytes as they are.
+/// Writes the bytes unchanged.
 fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let mut bar = context.ui.progress("reading", Some(range.length()));
     let mut progress = |bytes| bar.advance(bytes);
@@ -213,7 +213,7 @@ fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Ran
     Ok(())
 }
 
-/// Shows the bytes up to the first NUL, until `visit` says no.
+/// Visits the bytes up to the first NUL, until `visit` returns false.
 fn each_of_text(
     source: &Source,
     range: Range,
@@ -226,7 +226,7 @@ fn each_of_text(
     })
 }
 
-/// Prints text as it comes, harmless for a terminal, with a newline at its end.
+/// Prints text, escaped on a terminal, with a newline at the end.
 fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let mut last = 0;
     let mut pieces = context.ui.is_terminal().then(TextDecoder::default);
@@ -268,7 +268,7 @@ fn print_values(context: &mut Context, source: &Source, range: Range, kind: Valu
     context.ui.write(|out| out.write_all(b"]}\n"))
 }
 
-/// Prints bytes for programs.
+/// Prints the bytes as JSON.
 fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let begin = |out: &mut Out| begin_object(out, source, range)?.field("hex")?.write_all(b"\"");
     stream(context, source, range, begin, write_hex)?;
@@ -286,7 +286,7 @@ fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Ra
     context.ui.write(|out| out.write_all(b"}\n"))
 }
 
-/// Begins the object that tells what was read.
+/// Begins the JSON object.
 fn begin_object<'out>(out: &'out mut Out, source: &Source, range: Range) -> io::Result<Object<'out, Out>> {
     let mut object = Object::schema(out)?;
     object.number("id", source.id().raw())?;
@@ -294,7 +294,7 @@ fn begin_object<'out>(out: &'out mut Out, source: &Source, range: Range) -> io::
     Ok(object)
 }
 
-/// Prints a range piece by piece, so that no large segment is held in memory, until nobody reads any more.
+/// Prints a range piece by piece, so that a large segment is not held in memory, until stdout is closed.
 fn stream(
     context: &mut Context,
     source: &Source,
@@ -305,7 +305,7 @@ fn stream(
     let mut begun = false;
     contents::for_each_chunk(source, range, |bytes| {
         context.ui.write(|out| {
-            // With the first bytes: where none can be read there is no beginning before the error.
+            // Together with the first bytes: if none can be read, only the error is printed.
             if !std::mem::replace(&mut begun, true) {
                 begin(out)?;
             }

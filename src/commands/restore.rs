@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, describe, record_columns, taken_back};
+use super::{Context, Manual, describe, record_columns, removed_again};
 use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
@@ -65,7 +65,7 @@ pub(crate) struct RestoreArgs {
     mode: Option<Mode>,
 }
 
-/// Restores.
+/// Restores a segment.
 ///
 /// # Errors
 /// The files do not belong together or are damaged, or the segment cannot be made; nothing of it is left then.
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         mode: Mode::PRIVATE,
         exclusive: true,
         huge: sidecar.huge_page_size.map(Some),
-        // Huge pages are promised: one that cannot be had later would be a SIGBUS to whoever touches it.
+        // Huge pages are always reserved: touching one that the pool cannot supply raises SIGBUS.
         no_reserve: data < recorded.size && sidecar.huge_page_size.is_none(),
         changing: None,
         held: args.hold,
@@ -108,7 +108,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     };
     let made = look(context, unfinished.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &made, Hold::plain())).transpose()?;
-    // Zeros that were in memory are again; but a file copied without its holes shall not take what never was.
+    // Zeros that were resident are written; but a file that lost its holes must not allocate untouched pages.
     let whole = recorded.rss.zip(recorded.swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
     let written = fill(args, context, &made, &file, whole)?;
     if written != sidecar.checksum.value {
@@ -132,7 +132,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     report(context, unfinished, holder)
 }
 
-/// Advises on a key that is taken and on a segment that would die with us, for which `create` advises something else.
+/// Replaces the hints of `create` for an existing key and for `kernel.shm_rmid_forced`.
 fn advised(mut error: Error) -> Error {
     error.hints.retain(|hint| !hint.contains("`shmadm create"));
     match error.kind {
@@ -158,7 +158,7 @@ fn start_guard(context: &mut Context) -> Option<Guard> {
         .ok()
 }
 
-/// Writes the contents: all data of the file, or no more of it than there is beside zeros. Returns their checksum.
+/// Writes the contents: all data of the file, or only what is not zero. Returns their checksum.
 fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<String, Error> {
     let purpose = if args.hold { Lifetime::Persistent } else { Lifetime::Transient };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Address::Any, false, purpose)?;
@@ -171,7 +171,7 @@ fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whol
     Ok(checksum)
 }
 
-/// Tells what was made, and keeps it.
+/// Reports the new segment and keeps it.
 fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHolder>) -> Result<Exit, Error> {
     let record = look(context, made.id(), Needs::RECORD)?;
     context.ui.status(&format!("restored {}; its id, creator, times and pids are new", describe(&record)));
@@ -189,8 +189,8 @@ fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHol
     } else {
         context.ui.print(&made.id().to_string())
     };
-    told.and_then(|()| context.ui.flush()).map_err(|error| taken_back(error, made.id()))?;
-    // Only now is it kept: one of which nobody could be told would be garbage at once.
+    told.and_then(|()| context.ui.flush()).map_err(|error| removed_again(error, made.id()))?;
+    // Only after the report: a segment whose id was not printed would be a leak.
     made.into_id();
     if let Some(holder) = holder {
         holder.keep();
@@ -198,15 +198,15 @@ fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHol
     Ok(Exit::Done)
 }
 
-/// Looks at the segment just made.
+/// Reads the segment just created.
 fn look(context: &Context, id: ShmId, needs: Needs) -> Result<Segment, Error> {
     resolve(&context.system, &Target::of_id(id), needs)
 }
 
-/// More bytes than any record has: what is longer is something else, such as a device.
+/// Larger than any record: a larger file is something else, such as a device.
 const LARGEST_RECORD: u64 = 1 << 20;
 
-/// Reads the record beside a dump.
+/// Reads the record of a dump.
 fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     let name = path_text(path);
     let read = |path| {
@@ -232,7 +232,7 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
             sidecar.checksum.algorithm
         )));
     }
-    // By -1 the kernel means that nothing is to be changed.
+    // IPC_SET rejects -1, which is not a valid uid or gid.
     if [sidecar.segment.uid, sidecar.segment.gid].contains(&u32::MAX) {
         return Err(damaged(format!("{} is not a valid uid or gid", u32::MAX)));
     }
@@ -242,7 +242,7 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     Ok(sidecar)
 }
 
-/// Makes sure that a file is the dump that the record tells of; gives how many bytes of it are data.
+/// Checks a file against its record; returns how many of its bytes are data.
 fn verified(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> Result<u64, Error> {
     let name = path_text(path);
     let wrong = |what: String| {
@@ -266,7 +266,7 @@ fn verified(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> R
     Ok(data)
 }
 
-/// Returns the error of a file whose contents were other ones as they were copied than as they were verified.
+/// Returns the error for a file that changed between verification and copying.
 fn changed(path: &Path) -> Error {
     let name = path_text(path);
     Error::new(Kind::Failed, format!("{name} changed while it was restored"))
@@ -274,7 +274,7 @@ fn changed(path: &Path) -> Error {
         .cause("the bytes written to the segment do not match the recorded checksum; the segment was removed")
 }
 
-/// Makes the error of a file that cannot be read.
+/// Returns the error for a file that cannot be read.
 fn unreadable(path: &Path, error: &io::Error, call: &'static str) -> Error {
     let name = path_text(path);
     if error.kind() == io::ErrorKind::UnexpectedEof {

@@ -88,7 +88,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
         let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
         match act::remove(&context.system, &segment, how) {
             Ok(outcome) => {
-                say(args, context, &segment, outcome)?;
+                report_outcome(args, context, &segment, outcome)?;
                 removed.push(Removed { segment, outcome: outcome.as_str(), why: String::new() });
             }
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
@@ -105,11 +105,11 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     Ok(Exit::of(failures.iter().map(|failure| failure.error.kind)))
 }
 
-/// Segments as they were named, and those that could not be found.
-type Found = (Vec<(String, Segment)>, Vec<Failure>);
+/// Resolved segments with their names, and failures.
+type ResolvedTargets = (Vec<(String, Segment)>, Vec<Failure>);
 
-/// Finds all segments before the first is touched; two names of one are one.
-fn resolve_all(args: &RmArgs, context: &mut Context) -> Found {
+/// Resolves all targets before the first removal; two names of one segment are one target.
+fn resolve_all(args: &RmArgs, context: &mut Context) -> ResolvedTargets {
     let mut found: Vec<(String, Segment)> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
     let resolver = Resolver::new(&context.system, context.record_needs(), args.segments.len());
@@ -129,8 +129,8 @@ fn resolve_all(args: &RmArgs, context: &mut Context) -> Found {
     (found, failures)
 }
 
-/// Refuses a list that another user may have written: they could have removed the caller's segments with it. A descriptor
-/// that the caller has opened is accepted as standard input is.
+/// Refuses a list that another user may have written: it could remove the caller's segments. A descriptor that the
+/// caller has opened is accepted, like standard input.
 fn accept(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> Result<(), Error> {
     if is_descriptor(file) {
         return Ok(());
@@ -154,8 +154,8 @@ fn accept(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> Resul
         .hint(format!("after reviewing it, read it from standard input: `shmadm rm{options} --from - <{typed}`")))
 }
 
-/// Reads a list of segments, and gives those of this namespace; the others are failures.
-fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Error> {
+/// Reads a list and returns its segments of this namespace; others are failures.
+fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<ResolvedTargets, Error> {
     let (name, text) = read_whole(file, |opened| accept(args, context, file, opened))?;
     let unusable = |why: &str| usage(format!("cannot use {name} as a list of segments: {why}")).target(&*name);
     let list: RemovalList = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
@@ -176,7 +176,7 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Er
         let segments = if count == 1 { "segment" } else { "segments" };
         context.ui.status(&format!("ignored {count} unattributed {segments}"));
     }
-    let went = match list.isolation.as_deref() {
+    let isolated = match list.isolation.as_deref() {
         None | Some("none") => false,
         Some("ipc" | "user+ipc") => true,
         Some(other) => return Err(unusable(&format!("unknown isolation {other:?}"))),
@@ -188,7 +188,7 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Er
     for segment in segments.into_iter().filter(|segment| seen.insert((segment.ns, segment.id))) {
         let target = segment.id.to_string();
         let error = match segment.ns {
-            Some(ns) if went && here == Some(ns) && !context.elsewhere => of_another(&segment, ns).cause(
+            Some(ns) if isolated && here == Some(ns) && !context.elsewhere => of_another(&segment, ns).cause(
                 "leakcheck created that namespace for its command and it no longer exists; this one only has the same number",
             ),
             Some(ns) if here != Some(ns) => {
@@ -214,13 +214,13 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Found, Er
     Ok((found, failures))
 }
 
-/// Makes the error of a segment of another namespace, which is gone if that is.
+/// Returns the error for a segment of another namespace: not found if the namespace no longer exists.
 fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) -> Error {
     let id = segment.id;
     let is_gone =
         |census: &Census| census.inaccessible == 0 && census.namespaces.iter().all(|known| known.number != ns);
     if !census.is_some_and(is_gone) {
-        // Standard input has been read already.
+        // Standard input has been consumed.
         let file = typed(file).filter(|file| file != STANDARD_INPUT).unwrap_or_else(|| "FILE".to_owned());
         of_another(segment, ns).hint(format!("`shmadm --ns 'ipc:[{ns}]' rm --from {file}`"))
     } else {
@@ -230,15 +230,15 @@ fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) ->
     }
 }
 
-/// Makes the error of a segment of another namespace.
+/// Returns the error for a segment of another namespace.
 fn of_another(segment: &Segment, ns: u64) -> Error {
     let id = segment.id;
     Error::new(Kind::Refused, format!("cannot remove segment {id}: it is in another IPC namespace, {ns}"))
         .target(id.to_string())
 }
 
-/// Says what became of a segment.
-fn say(args: &RmArgs, context: &mut Context, segment: &Segment, outcome: Outcome) -> Result<(), Error> {
+/// Reports the outcome for a segment.
+fn report_outcome(args: &RmArgs, context: &mut Context, segment: &Segment, outcome: Outcome) -> Result<(), Error> {
     let what = describe(segment);
     if args.dry_run {
         let line = match outcome {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::all_namespaces::{Visited, place_of, survey, warn_of_strays};
+use super::all_namespaces::{Visited, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
 use super::{Context, Manual, nothing_to_report, resolve_each, usage};
 use crate::error::{Error, Exit};
@@ -60,10 +60,10 @@ pub(crate) struct WhoArgs {
     pub(crate) all_ns: bool,
 }
 
-/// Shows who has segments attached.
+/// Shows the processes that have segments attached.
 ///
 /// # Errors
-/// Processes cannot be looked into at all; segments that do not exist are reported one by one.
+/// No process can be inspected; segments that do not exist are reported one by one.
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
     let mut failures = Vec::new();
     let found = if args.all_ns {
@@ -87,14 +87,14 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
         segments.iter().map(attachments).collect()
     };
     write(args, context, &found)?;
-    say_what_is_missing(args, context, &found);
+    report_missing(args, context, &found);
     for error in &failures {
         context.ui.error(error);
     }
     Ok(Exit::of(failures.iter().map(|error| error.kind)))
 }
 
-/// Finds who has segments of any namespace attached, and what lives by an attachment alone.
+/// Finds attachments in all namespaces, and segments of namespaces without a process.
 fn all_namespaces(context: &mut Context) -> Result<Vec<Attachments>, Error> {
     let Visited { mut segments, all, .. } = survey(context, Needs::NAMESPACE)?;
     let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
@@ -106,7 +106,7 @@ fn all_namespaces(context: &mut Context) -> Result<Vec<Attachments>, Error> {
     Ok(found)
 }
 
-/// Takes out of a segment's record what is reported of it.
+/// Returns the reported fields of a segment.
 fn attachments(segment: &Segment) -> Attachments {
     Attachments {
         id: segment.id,
@@ -142,8 +142,8 @@ fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
     context.ui.write(|out| write_rows(out, format, "attachments", &columns, rows, &style))
 }
 
-/// Says which attachments are out of sight, and what is not certain.
-fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) {
+/// Warns about hidden and uncertain attachments.
+fn report_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) {
     let hidden = |segment: &Attachments| !segment.attachers.hidden.is_empty();
     if found.iter().any(hidden) && !context.system.proc_shows_own_pids() {
         context.ui.warning(
@@ -151,7 +151,8 @@ fn say_what_is_missing(args: &WhoArgs, context: &mut Context, found: &[Attachmen
         );
     }
     for segment in found {
-        let place = if args.all_ns { place_of(segment.ns, segment.container.as_deref()) } else { String::new() };
+        let place =
+            if args.all_ns { namespace_suffix(segment.ns, segment.container.as_deref()) } else { String::new() };
         let id = format!("{}{place}", segment.id);
         if segment.nattch == Some(0) && !args.segments.is_empty() {
             context.ui.status(&format!("segment {id} is not attached"));

@@ -100,16 +100,16 @@ const NOT_OPEN: i32 = 9;
 enum Source {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// One byte, so often or as often as it fits.
+    /// One byte, repeated to a length or to the end of the segment.
     Fill(u8, Option<u64>),
-    /// A file with so many bytes.
+    /// A file with this length.
     File(OwnedFd, u64),
-    /// What comes until it ends.
+    /// A stream of unknown length.
     Stream(OwnedFd),
 }
 
 impl Source {
-    /// Gives the number of bytes, where it is known.
+    /// Returns the number of bytes, if known.
     fn length(&self) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes.len() as u64),
@@ -141,15 +141,15 @@ pub(crate) fn mark_negative_numbers(arguments: &[OsString]) -> Vec<OsString> {
     arguments
 }
 
-/// Tells whether a text is a number, whole or not.
+/// Returns whether a text is an integer or a float.
 fn is_number(text: &str) -> bool {
     text.parse::<f64>().is_ok() || parse_integer(text).is_ok()
 }
 
-/// Finds out what is to be written, and opens it.
+/// Opens the source of the bytes.
 fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
     if args.length.is_some() && args.fill.is_none() {
-        // The parser lets an option that wants another pass where a third forbids that one.
+        // clap does not enforce `requires` if a third option conflicts with the required one.
         return Err(usage("--length requires --fill"));
     }
     if let Some(HexBytes(bytes)) = &args.hex {
@@ -170,7 +170,7 @@ fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
     }
     match args.values.as_slice() {
         [] => {}
-        // To other programs it is standard input, and to the parser a text like any other.
+        // Other programs read standard input; to clap it is an ordinary value.
         [text] if text == "-" && !context.line.split(' ').any(|word| word == "--") => {
             return Err(usage("invalid text \"-\": write it after --")
                 .hint("to write standard input, omit TEXT or use `--input -`"));
@@ -204,15 +204,15 @@ fn open(path: &Path) -> Result<Source, Error> {
     if metadata.is_dir() {
         return Err(failed(std::io::Error::from_raw_os_error(IS_DIRECTORY), "read"));
     }
-    // Files of /proc and /sys say that they are empty, and are not: their length is known at their end.
+    // Files of /proc and /sys have size 0 but are not empty: read them as streams.
     let counted = metadata.is_file() && metadata.len() > 0;
     Ok(if counted { Source::File(file.into(), metadata.len()) } else { Source::Stream(file.into()) })
 }
 
-/// Writes.
+/// Writes into a segment.
 ///
 /// # Errors
-/// The range leaves the segment, the segment cannot be attached, or the input is longer than the room.
+/// The range or the input exceeds the segment, or the segment cannot be attached.
 pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error> {
     let source = source(args, context)?;
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
@@ -222,7 +222,7 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     let attachment =
         act::attach(&context.system, &segment, Access::ReadWrite, Address::Any, false, Lifetime::Transient)?;
     let range = Range::within(id, attachment.size(), args.offset, source.length())?;
-    // Of what may take long, the terminal is left clean.
+    // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = Interrupts::watch()?;
     if args.sparse {
         return write_sparse(args, context, attachment, range, &source, &interrupts);
@@ -244,12 +244,12 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     };
     drop(bar);
     act::detach_checked(&context.system, attachment)?;
-    // Whoever interrupts an input ends it, too: what has come of it is not the whole.
+    // An interrupted input is incomplete.
     interrupts.check()?;
     report(args, context, id, range, received)
 }
 
-/// Begins to show how far writing comes; of what somebody types, the end and the rate are theirs to know.
+/// Returns a progress bar; none for input typed on a terminal.
 fn bar(context: &Context, source: &Source, range: Range) -> Progress {
     let total = match source {
         Source::Stream(input) if input.is_terminal() => return Progress::hidden(),
@@ -259,7 +259,7 @@ fn bar(context: &Context, source: &Source, range: Range) -> Progress {
     context.ui.progress("writing", total)
 }
 
-/// Writes an input whose zeros stay holes.
+/// Writes an input and keeps its zeros as holes.
 fn write_sparse(
     args: &WriteArgs,
     context: &mut Context,
@@ -272,7 +272,7 @@ fn write_sparse(
         return Err(usage("--sparse requires a file or standard input"));
     };
     let id = attachment.id();
-    // Where it cannot be told what was never touched, zeros are written as anything else.
+    // If untouched pages cannot be determined, zeros are written like other bytes.
     let target = contents::Source::attached(&context.system, attachment, range, Allocation::Allowed)?;
     let mut bar = bar(context, source, range);
     let received =
@@ -285,7 +285,7 @@ fn write_sparse(
     report(args, context, id, range, received)
 }
 
-/// Reports what was written, or that there was too much.
+/// Reports the bytes written, or an input that was too long.
 fn report(args: &WriteArgs, context: &mut Context, id: ShmId, range: Range, received: Received) -> Result<Exit, Error> {
     let Received { written, more } = received;
     if more {

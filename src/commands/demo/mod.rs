@@ -1,7 +1,7 @@
 //! `shmadm demo`: the life of a segment, with real system calls.
 
+mod narrator;
 mod pair;
-mod teller;
 mod whole;
 
 use std::time::Duration;
@@ -39,8 +39,8 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "If a segment with key 1234 exists, the whole demo leaves it unchanged and uses another key.",
 };
 
-/// The key that everybody uses in examples.
-const USUAL_KEY: Key = Key::new(1234);
+/// The key of most textbook examples.
+const DEFAULT_KEY: Key = Key::new(1234);
 
 /// Arguments of `shmadm demo`.
 #[derive(Args, Debug)]
@@ -66,7 +66,7 @@ enum RoleCommand {
     Reader(PaceArgs),
 }
 
-/// Which segment, and how fast.
+/// Segment and speed.
 #[derive(Args, Debug)]
 struct PaceArgs {
     /// Key of the segment [default: 1234]
@@ -91,17 +91,17 @@ fn check_demo_key(key: KeySpec) -> Result<KeySpec, String> {
 }
 
 impl PaceArgs {
-    /// Gives the time between two rounds.
+    /// Returns the time between two rounds.
     fn interval(&self) -> Duration {
         self.interval.unwrap_or(Duration::from_secs(1))
     }
 
-    /// Tells whether anything of it was given.
+    /// Returns whether any option was given.
     fn is_given(&self) -> bool {
         self.key.is_some() || self.rounds.is_some() || self.interval.is_some()
     }
 
-    /// Gives the key, if one is given.
+    /// Returns the key, if one was given.
     fn key(&self) -> Result<Option<Key>, Error> {
         match &self.key {
             Some(KeySpec::Key(key)) => Ok(Some(*key)),
@@ -114,9 +114,9 @@ impl PaceArgs {
 /// Runs the demo, or a half of it.
 ///
 /// # Errors
-/// A call fails, or a signal came; what was made is removed.
+/// A call fails, or a signal arrives; a created segment is removed.
 pub(crate) fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, Error> {
-    // The parser would refuse the options of every command here with them.
+    // clap's args_conflicts_with_subcommands would also reject the global options.
     if args.role.is_some() && (args.keep || args.pace.is_given()) {
         return Err(usage("options of writer and reader must follow that word; --keep applies only to the whole demo"));
     }

@@ -1,11 +1,11 @@
-//! The demo's halves, which any other program can stand in for.
+//! The writer and the reader of the demo.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 
-use super::teller::Teller;
-use super::{Context, PaceArgs, USUAL_KEY};
+use super::narrator::Narrator;
+use super::{Context, DEFAULT_KEY, PaceArgs};
 use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, Outcome, Removal};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
@@ -18,14 +18,15 @@ const INTEGER: u64 = 4;
 /// The largest value that the writer writes.
 const LARGEST: i32 = 999;
 
-/// Is the writer or the reader, until the rounds are over or somebody asks it to end.
+/// Runs the writer or the reader until the rounds are over or a signal asks it to end.
 ///
 /// # Errors
-/// The segment cannot be had, or may not be written since it is not the demo's (Refused); or a signal other than Ctrl-C and SIGTERM came.
+/// The segment cannot be opened, or does not look like the demo's (Refused), or a signal other than Ctrl-C and SIGTERM
+/// arrives.
 pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<Exit, Error> {
     let interrupts = Interrupts::watch()?;
-    let mut teller = Teller::new(role.as_str());
-    let key = pace.key()?.unwrap_or(USUAL_KEY);
+    let mut narrator = Narrator::new(role.as_str());
+    let key = pace.key()?.unwrap_or(DEFAULT_KEY);
     let creation = Creation {
         key: KeySpec::Key(key),
         size: None,
@@ -44,13 +45,13 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
         None => format!("shmget({key}, 0, 0)"),
         Some(_) => format!("shmget({key}, {}, IPC_CREAT|IPC_EXCL|0600)", context.system.page_size()),
     };
-    // What finds a segment made by somebody else has nothing to tell of its creation.
+    // A half that opened an existing segment did not create one.
     let step = if made.is_some() { "create" } else { "attach" };
-    teller.call(context, step, call, id.to_string())?;
+    narrator.call(context, step, call, id.to_string())?;
 
-    // A segment of the whole demo's stays when we detach; so does one that we have made, until we remove it.
+    // A segment of the whole demo must survive this detach; so must one created here, until it is removed.
     let purpose = if made.is_some() || is_demo_child() { Lifetime::Persistent } else { Lifetime::Transient };
-    // One that was there may be another program's.
+    // An existing segment may belong to another program.
     let guarded = role == Role::Writer && made.is_none();
     let seen = find(id, context)?;
     let page = context.system.page_size();
@@ -59,23 +60,23 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
         let cause = format!("its size is {}, not one page ({page} bytes)", seen.size);
         return Err(refusal(id, cause, pace, context));
     }
-    let mut attachment = attach(role, &seen, purpose, context, &mut teller)?;
-    let ended = match until_told(&interrupts) {
+    let mut attachment = attach(role, &seen, purpose, context, &mut narrator)?;
+    let ended = match wait_for_partner(&interrupts) {
         Ok(WaitOutcome::Ready) => check(&attachment, guarded, pace, context)
-            .and_then(|()| take_turns(role, pace, context, &mut teller, &mut attachment, &interrupts)),
+            .and_then(|()| take_turns(role, pace, context, &mut narrator, &mut attachment, &interrupts)),
         ended => ended,
     };
     let ended = match ended {
-        Ok(WaitOutcome::Timeout) => until_told(&interrupts),
+        Ok(WaitOutcome::Timeout) => wait_for_partner(&interrupts),
         ended => ended,
     };
     let address = attachment.address();
     act::detach_checked(&context.system, attachment)?;
     let ended = ended?;
-    teller.call(context, "detach", format!("shmdt({address:#x})"), "0".to_owned())?;
+    narrator.call(context, "detach", format!("shmdt({address:#x})"), "0".to_owned())?;
     if let Some(made) = made {
         if let Some(seen) = segment(&context.system, made.id(), Needs::empty())? {
-            remove(&seen, context, &mut teller)?;
+            remove(&seen, context, &mut narrator)?;
         }
         made.into_id();
     }
@@ -91,13 +92,13 @@ fn find(id: ShmId, context: &Context) -> Result<Segment, Error> {
     segment(&context.system, id, Needs::empty())?.ok_or_else(gone)
 }
 
-/// Attaches, and makes sure that the integer is there.
+/// Attaches the segment and checks that it has the integer.
 fn attach(
     role: Role,
     seen: &Segment,
     purpose: Lifetime,
     context: &mut Context,
-    teller: &mut Teller,
+    narrator: &mut Narrator,
 ) -> Result<Attachment, Error> {
     let id = seen.id;
     let (access, flags) = match role {
@@ -106,13 +107,13 @@ fn attach(
     };
     let attachment = act::attach(&context.system, seen, access, Address::Any, false, purpose)?;
     let call = format!("shmat({id}, NULL, {flags})");
-    teller.call(context, "attach", call, format!("{:#x}", attachment.address()))?;
+    narrator.call(context, "attach", call, format!("{:#x}", attachment.address()))?;
     Range::within(id, attachment.size(), 0, Some(INTEGER))?;
     Ok(attachment)
 }
 
-/// Makes sure that the integer can be used: by a copy, since a page that cannot be had would end us when it is touched.
-/// Where the segment is guarded, the whole page must look like the demo's.
+/// Checks that the integer is accessible. It is copied, since touching a page that cannot be allocated raises SIGBUS.
+/// If the segment is guarded, the whole page must look like the demo's.
 fn check(attachment: &Attachment, guarded: bool, pace: &PaceArgs, context: &Context) -> Result<(), Error> {
     let length = if guarded { None } else { Some(INTEGER) };
     let range = Range::within(attachment.id(), attachment.size(), 0, length)?;
@@ -133,7 +134,7 @@ fn difference(contents: &[u8]) -> Option<String> {
     Some(format!("byte {} is {byte:#04x}, not zero", place + integer.len()))
 }
 
-/// Makes the refusal to write a segment that may be another program's.
+/// Returns the error for a segment that may belong to another program.
 fn refusal(id: ShmId, cause: String, pace: &PaceArgs, context: &Context) -> Error {
     let rounds = pace.rounds.map(|rounds| format!(" --rounds {rounds}")).unwrap_or_default();
     let interval = pace.interval.map(|interval| format!(" --interval {}ms", interval.as_millis())).unwrap_or_default();
@@ -145,16 +146,16 @@ fn refusal(id: ShmId, cause: String, pace: &PaceArgs, context: &Context) -> Erro
         .hint(format!("use another key, also for the reader: `shmadm demo writer --key {key}{rounds}{interval}{json}`"))
 }
 
-/// Waits for the word of the whole demo, where this half was started beside the other: a byte on standard input for
+/// Waits until the whole demo lets both halves continue, if it started this one: it sends a byte to standard input for
 /// each step that both must have reached.
-fn until_told(interrupts: &Interrupts) -> Result<WaitOutcome, Error> {
+fn wait_for_partner(interrupts: &Interrupts) -> Result<WaitOutcome, Error> {
     if !is_demo_child() {
         return Ok(WaitOutcome::Ready);
     }
     let ended = interrupts.wait(None, Some(std::io::stdin().as_fd()))?;
     if ended == WaitOutcome::Ready {
-        // The end instead of a byte means that the whole demo is gone, and the next wait returns at once as well.
-        // Unbuffered, since what follows is for the next wait.
+        // End of file means that the whole demo has exited; the next wait then returns at once as well. Unbuffered,
+        // since the bytes that follow are for the next wait.
         let word = std::io::stdin().as_fd().try_clone_to_owned();
         let _ = word.map(File::from).and_then(|mut word| word.read(&mut [0]));
     }
@@ -166,7 +167,7 @@ fn take_turns(
     role: Role,
     pace: &PaceArgs,
     context: &mut Context,
-    teller: &mut Teller,
+    narrator: &mut Narrator,
     attachment: &mut Attachment,
     interrupts: &Interrupts,
 ) -> Result<WaitOutcome, Error> {
@@ -190,7 +191,7 @@ fn take_turns(
             }
             Role::Reader => contents::load(attachment)?,
         };
-        teller.used(context, place.clone(), value)?;
+        narrator.used(context, place.clone(), value)?;
         round += 1;
         if pace.rounds == Some(round) || context.ui.is_closed() {
             return Ok(WaitOutcome::Timeout);
@@ -198,12 +199,12 @@ fn take_turns(
     }
 }
 
-/// Removes the segment that this half has made.
-fn remove(seen: &Segment, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
+/// Removes the segment that this half created.
+fn remove(seen: &Segment, context: &mut Context, narrator: &mut Narrator) -> Result<(), Error> {
     let outcome = act::remove(&context.system, seen, Removal { force: true, ..Removal::default() })?;
-    teller.call(context, "destroy", format!("shmctl({}, IPC_RMID, NULL)", seen.id), "0".to_owned())?;
+    narrator.call(context, "destroy", format!("shmctl({}, IPC_RMID, NULL)", seen.id), "0".to_owned())?;
     if outcome == Outcome::Marked {
-        teller.note(
+        narrator.note(
             context,
             "destroy",
             "Another process still has it attached: IPC_RMID freed its key, and its memory is freed at the last \

@@ -2,23 +2,23 @@
 
 use std::time::Duration;
 
-use super::teller::Teller;
-use super::{Context, PaceArgs, USUAL_KEY};
+use super::narrator::Narrator;
+use super::{Context, DEFAULT_KEY, PaceArgs};
 use crate::act::{self, Creation, Opened, Outcome, PendingSegment, Removal};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
 use crate::process::{Interrupts, Pair, WaitOutcome};
 use crate::query::{call_stat, rmid_forced, segment};
 
-/// How long the pair may be silent before a look whether it is there still.
+/// Time without an event after which the pair is checked.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often the pair writes and reads unless told otherwise.
+/// Default number of rounds.
 const ROUNDS: u64 = 5;
 
 /// Runs the demo.
 ///
 /// # Errors
-/// A call fails, the key that was asked for is taken (Exists), or a signal came; the segment is removed.
+/// A call fails, the requested key exists (Exists), or a signal arrives; the segment is removed.
 pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<Exit, Error> {
     if keep && rmid_forced(&context.system) == Some(true) {
         return Err(Error::new(Kind::Refused, "cannot keep the segment: it would be destroyed at the last detach")
@@ -27,19 +27,19 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
             .hint("run without --keep: `shmadm demo`"));
     }
     let interrupts = Interrupts::watch()?;
-    let mut teller = Teller::new("demo");
-    let (made, key) = create(pace, context, &mut teller)?;
+    let mut narrator = Narrator::new("demo");
+    let (made, key) = create(pace, context, &mut narrator)?;
     let id = made.id();
-    teller.stat(context, "create", id)?;
-    teller.note(
+    narrator.stat(context, "create", id)?;
+    narrator.note(
         context,
         "create",
         "The segment now exists, attached or not. It has a size but no memory yet (rss 0): the kernel allocates a \
          page when it is first touched.",
     )?;
 
-    let told = attach_use_detach(pace, key, id, context, &mut teller, &interrupts);
-    if let Err(error) = told {
+    let result = attach_use_detach(pace, key, id, context, &mut narrator, &interrupts);
+    if let Err(error) = result {
         if let Kind::Interrupted(_) = error.kind {
             drop(made);
             context.ui.status(&format!("interrupted: segment {id} was removed"));
@@ -47,10 +47,10 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
         return Err(error);
     }
     if segment(&context.system, id, Needs::empty())?.is_none() {
-        return gone(made, id, context, &mut teller);
+        return report_destroyed(made, id, context, &mut narrator);
     }
-    teller.stat(context, "detach", id)?;
-    teller.note(
+    narrator.stat(context, "detach", id)?;
+    narrator.note(
         context,
         "detach",
         "The last detach has not destroyed the segment: it and its contents still exist. They would be gone only \
@@ -58,20 +58,20 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     )?;
     if keep {
         let id = made.commit()?;
-        teller.note(
+        narrator.note(
             context,
             "destroy",
             &format!("The segment is kept (--keep). To destroy it, run `shmadm rm {id}`."),
         )?;
         return Ok(Exit::Done);
     }
-    destroy(made, context, &mut teller)?;
+    destroy(made, context, &mut narrator)?;
     interrupts.check()?;
     Ok(Exit::Done)
 }
 
-/// Makes the segment: with the key that was asked for, the usual one, or a random one.
-fn create(pace: &PaceArgs, context: &mut Context, teller: &mut Teller) -> Result<(PendingSegment, Key), Error> {
+/// Creates the segment with the requested key, the default one, or a random one.
+fn create(pace: &PaceArgs, context: &mut Context, narrator: &mut Narrator) -> Result<(PendingSegment, Key), Error> {
     let asked = pace.key()?;
     let creation = |key| Creation {
         key: KeySpec::Key(key),
@@ -81,22 +81,22 @@ fn create(pace: &PaceArgs, context: &mut Context, teller: &mut Teller) -> Result
         huge: None,
         no_reserve: false,
         changing: None,
-        // We stay until it is over, and so the segment does even where it would die with its creator.
+        // This process runs to the end, so the segment survives even if kernel.shm_rmid_forced is 1.
         held: true,
     };
-    let mut key = asked.unwrap_or(USUAL_KEY);
+    let mut key = asked.unwrap_or(DEFAULT_KEY);
     loop {
         let size = context.system.page_size();
         let call = format!("shmget({key}, {size}, IPC_CREAT|IPC_EXCL|0600)");
         match act::create(&context.system, &creation(key)) {
             Ok(Opened::New(made)) => {
-                teller.call(context, "create", call, made.id().to_string())?;
+                narrator.call(context, "create", call, made.id().to_string())?;
                 return Ok((made, key));
             }
             Ok(Opened::Existing(_)) => {}
             Err(error) if error.kind == Kind::Exists && asked.is_none() => {
-                teller.call(context, "create", call, "-1 EEXIST".to_owned())?;
-                teller.note(
+                narrator.call(context, "create", call, "-1 EEXIST".to_owned())?;
+                narrator.note(
                     context,
                     "create",
                     &format!("A segment with key {key} exists. It is left unchanged, and the demo uses another key."),
@@ -113,13 +113,13 @@ fn create(pace: &PaceArgs, context: &mut Context, teller: &mut Teller) -> Result
     }
 }
 
-/// Has the pair attach, use and detach the segment, and hands on what they tell.
+/// Lets the pair attach, use and detach the segment, and prints their events.
 fn attach_use_detach(
     pace: &PaceArgs,
     key: Key,
     id: ShmId,
     context: &mut Context,
-    teller: &mut Teller,
+    narrator: &mut Narrator,
     interrupts: &Interrupts,
 ) -> Result<(), Error> {
     interrupts.check()?;
@@ -138,12 +138,12 @@ fn attach_use_detach(
             }
         }
         let Some(line) = pair.line()? else { break };
-        let event = teller.hand_on(context, &line)?;
+        let event = narrator.forward(context, &line)?;
         if event.event == "call" && event.call.as_deref().is_some_and(|call| call.starts_with("shmat")) {
             attached += 1;
             if attached == 2 {
-                teller.stat(context, "attach", id)?;
-                teller.note(
+                narrator.stat(context, "attach", id)?;
+                narrator.note(
                     context,
                     "attach",
                     "Two processes have found the segment by its key and mapped the same memory, each at its own \
@@ -157,7 +157,7 @@ fn attach_use_detach(
         }
         used += 1;
         if used == 2 {
-            teller.note(
+            narrator.note(
                 context,
                 "use",
                 "Neither access enters the kernel: this is plain memory. Nothing synchronizes the two processes: the \
@@ -172,9 +172,14 @@ fn attach_use_detach(
     pair.finish()
 }
 
-/// Tells that the last detach has destroyed the segment, which it does under one setting alone.
-fn gone(made: PendingSegment, id: ShmId, context: &mut Context, teller: &mut Teller) -> Result<Exit, Error> {
-    // There is nothing left that could be removed.
+/// Explains why the segment no longer exists after the last detach.
+fn report_destroyed(
+    made: PendingSegment,
+    id: ShmId,
+    context: &mut Context,
+    narrator: &mut Narrator,
+) -> Result<Exit, Error> {
+    // Nothing is left to remove.
     let _ = made.commit()?;
     let why = if rmid_forced(&context.system) == Some(true) {
         "kernel.shm_rmid_forced is 1, so the last detach has destroyed the segment. With the default, 0, it would \
@@ -182,22 +187,22 @@ fn gone(made: PendingSegment, id: ShmId, context: &mut Context, teller: &mut Tel
     } else {
         "Another process has removed the segment."
     };
-    teller.note(context, "detach", why)?;
-    teller.call(context, "destroy", format!("shmctl({id}, IPC_STAT, &ds)"), stat_result(id))?;
+    narrator.note(context, "detach", why)?;
+    narrator.call(context, "destroy", format!("shmctl({id}, IPC_STAT, &ds)"), stat_result(id))?;
     Ok(Exit::Done)
 }
 
-/// Removes the segment, and shows that it is gone.
-fn destroy(made: PendingSegment, context: &mut Context, teller: &mut Teller) -> Result<(), Error> {
+/// Removes the segment and shows that it no longer exists.
+fn destroy(made: PendingSegment, context: &mut Context, narrator: &mut Narrator) -> Result<(), Error> {
     let Some(seen) = segment(&context.system, made.id(), Needs::empty())? else {
         made.into_id();
-        return teller.note(context, "destroy", "Another process has removed the segment.");
+        return narrator.note(context, "destroy", "Another process has removed the segment.");
     };
     let outcome = act::remove(&context.system, &seen, Removal { force: true, ..Removal::default() })?;
     let id = made.into_id();
-    teller.call(context, "destroy", format!("shmctl({id}, IPC_RMID, NULL)"), "0".to_owned())?;
-    teller.call(context, "destroy", format!("shmctl({id}, IPC_STAT, &ds)"), stat_result(id))?;
-    teller.note(
+    narrator.call(context, "destroy", format!("shmctl({id}, IPC_RMID, NULL)"), "0".to_owned())?;
+    narrator.call(context, "destroy", format!("shmctl({id}, IPC_STAT, &ds)"), stat_result(id))?;
+    narrator.note(
         context,
         "destroy",
         match outcome {
@@ -212,7 +217,7 @@ fn destroy(made: PendingSegment, context: &mut Context, teller: &mut Teller) -> 
     )
 }
 
-/// Looks at a segment once more, and gives what the call returned.
+/// Calls IPC_STAT and returns its result as text.
 fn stat_result(id: ShmId) -> String {
     match call_stat(id) {
         Ok(_) => "0".to_owned(),

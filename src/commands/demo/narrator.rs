@@ -1,4 +1,4 @@
-//! How the demo tells what happens.
+//! Prints the events of the demo.
 
 use serde_json::value::RawValue;
 
@@ -11,21 +11,21 @@ use crate::render::{Event, Object};
 /// The steps of a segment's life.
 const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
 
-/// Somebody who tells.
-pub(super) struct Teller {
+/// Prints events in the name of a role.
+pub(super) struct Narrator {
     /// `demo`, `writer` or `reader`.
     role: &'static str,
-    /// How many steps have been announced.
+    /// Number of steps announced.
     announced: usize,
 }
 
-impl Teller {
-    /// Makes a teller with a role.
+impl Narrator {
+    /// Returns a narrator for a role.
     pub(super) fn new(role: &'static str) -> Self {
         Self { role, announced: 0 }
     }
 
-    /// Makes an event without anything in it.
+    /// Returns an event without details.
     fn event(&self, event: &str, step: &str) -> Event {
         Event {
             schema: 1,
@@ -41,7 +41,7 @@ impl Teller {
         }
     }
 
-    /// Tells a system call with its arguments and its result.
+    /// Prints a system call with its arguments and result.
     pub(super) fn call(
         &mut self,
         context: &mut Context,
@@ -50,22 +50,22 @@ impl Teller {
         result: String,
     ) -> Result<(), Error> {
         let event = Event { call: Some(call), result: Some(result), ..self.event("call", step) };
-        self.tell(context, &event)
+        self.print(context, &event)
     }
 
-    /// Tells the use of the memory.
+    /// Prints an access to the memory.
     pub(super) fn used(&mut self, context: &mut Context, call: String, value: i32) -> Result<(), Error> {
         let event = Event { call: Some(call), value: Some(value), ..self.event("use", "use") };
-        self.tell(context, &event)
+        self.print(context, &event)
     }
 
-    /// Tells what it means.
+    /// Prints an explanation.
     pub(super) fn note(&mut self, context: &mut Context, step: &str, text: &str) -> Result<(), Error> {
         let event = Event { text: Some(text.to_owned()), ..self.event("note", step) };
-        self.tell(context, &event)
+        self.print(context, &event)
     }
 
-    /// Shows the segment as it is now; gives it, or `None` if it is gone.
+    /// Prints the current segment and returns it; `None` if it does not exist.
     pub(super) fn stat(&mut self, context: &mut Context, step: &str, id: ShmId) -> Result<Option<Segment>, Error> {
         let Some(found) = segment(&context.system, id, Needs::RECORD)? else { return Ok(None) };
         let mut record = Vec::new();
@@ -79,20 +79,20 @@ impl Teller {
             text: Some(describe(&found)),
             ..self.event("stat", step)
         };
-        self.tell(context, &event)?;
+        self.print(context, &event)?;
         Ok(Some(found))
     }
 
-    /// Hands on a line that a process of the pair has told; gives its step and event.
-    pub(super) fn hand_on(&mut self, context: &mut Context, line: &str) -> Result<Event, Error> {
+    /// Prints an event that a process of the pair has sent, and returns it.
+    pub(super) fn forward(&mut self, context: &mut Context, line: &str) -> Result<Event, Error> {
         let event: Event = serde_json::from_str(line)
             .map_err(|error| Error::new(Kind::Failed, format!("cannot parse an event of the demo: {error}")))?;
-        self.tell(context, &event)?;
+        self.print(context, &event)?;
         Ok(event)
     }
 
-    /// Prints an event in the form that was asked for, at once.
-    fn tell(&mut self, context: &mut Context, event: &Event) -> Result<(), Error> {
+    /// Prints an event in the chosen format and flushes it.
+    fn print(&mut self, context: &mut Context, event: &Event) -> Result<(), Error> {
         if context.json() {
             let line = serde_json::to_string(event).unwrap_or_default();
             context.ui.print(&line)?;
@@ -126,7 +126,7 @@ impl Teller {
 
 use crate::process::Role;
 
-/// Shows what changes in the life of a segment, on one line.
+/// Describes the fields that change during the demo.
 fn describe(segment: &Segment) -> String {
     let pid = |pid: Option<i32>| pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
     format!(
