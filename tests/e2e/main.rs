@@ -66,11 +66,14 @@ mod write;
 
 use std::process::ExitCode;
 
+use nix::sys::signal::{SigHandler, Signal};
+
 #[expect(clippy::print_stderr, reason = "the harness has no other way to say why nothing ran")]
 fn main() -> ExitCode {
     if actor::act_if_told() || prune_churn::work_if_told() {
         return ExitCode::SUCCESS;
     }
+    reset_signals();
     let arguments = libtest_mimic::Arguments::from_args();
     if let Err(problem) = support::enter_user_namespace() {
         // Passing by doing nothing would be a lie.
@@ -139,4 +142,14 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
     support::clean_up();
     conclusion.exit_code()
+}
+
+/// Restores the default action of signals that a caller may ignore, as `nohup` and a shell's `&` do: the program inherits
+/// that, and tests of Ctrl-C would wait for ever.
+#[expect(unsafe_code, reason = "only a system call changes what children inherit")]
+fn reset_signals() {
+    for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) }.unwrap();
+    }
 }
