@@ -13,16 +13,14 @@ use crate::render::TimeStyle;
 /// The one segment that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct SegmentArg {
-    /// Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]
-    #[arg(value_name = "SEGMENT", value_parser = target())]
+    #[arg(help = "Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", value_parser = target())]
     pub(crate) segment: Target,
 }
 
 /// The segments that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct SegmentArgs {
-    /// Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]
-    #[arg(value_name = "SEGMENT", required = true, value_parser = target())]
+    #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required = true, value_parser = target())]
     pub(crate) segments: Vec<Target>,
 }
 

@@ -42,8 +42,7 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Arguments of `shmadm create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    /// Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]
-    #[arg(long, value_name = "KEY", default_value = "private", value_parser = key())]
+    #[arg(help = "Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]", long, value_name = "KEY", default_value = "private", value_parser = key())]
     key: KeySpec,
 
     /// Size in bytes (4096, 4K, 1MB) [default: one page]

@@ -53,8 +53,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Arguments of `shmadm rm`.
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
-    /// Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]
-    #[arg(value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = target())]
+    #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = target())]
     segments: Vec<Target>,
 
     /// Remove the segments of a leakcheck or prune report; - for standard input

@@ -43,8 +43,7 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Arguments of `shmadm who`.
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
-    /// Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ] [default: all]
-    #[arg(value_name = "SEGMENT", value_parser = target())]
+    #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ] [default: all]", value_name = "SEGMENT", value_parser = target())]
     segments: Vec<Target>,
 
     /// Show the processes of all segments, even if SEGMENT is given
