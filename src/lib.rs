@@ -8,6 +8,8 @@ mod cli;
 mod commands;
 mod contents;
 mod error;
+mod explain;
+mod leaks;
 mod model;
 mod process;
 mod procfs;

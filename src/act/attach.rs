@@ -1,8 +1,9 @@
 //! Attaches a segment in this process.
 
 use crate::error::{Error, Kind};
-use crate::model::{Access, Segment};
-use crate::query::{Attempt, System, explain, rmid_forced};
+use crate::explain::{Attempt, explain};
+use crate::model::{Access, Object};
+use crate::query::{System, rmid_forced};
 use crate::sys::{Address, Attachment};
 
 /// How long an attachment is kept.
@@ -20,13 +21,13 @@ pub(crate) enum Lifetime {
 /// Fails as shmat(2), or refuses if a transient attachment would destroy the segment (`kernel.shm_rmid_forced`).
 pub(crate) fn attach(
     system: &System,
-    segment: &Segment,
+    segment: &Object,
     access: Access,
     address: Address,
     exec: bool,
     lifetime: Lifetime,
 ) -> Result<Attachment, Error> {
-    let is_last_detach = lifetime == Lifetime::Transient && segment.nattch == 0;
+    let is_last_detach = lifetime == Lifetime::Transient && segment.sysv().nattch == 0;
     let forced = if is_last_detach { rmid_forced(system) } else { Some(false) };
     if forced != Some(false) {
         let (would, cause) = match forced {
@@ -35,14 +36,15 @@ pub(crate) fn attach(
                 ("would", "kernel.shm_rmid_forced is 1 and the segment is not attached: the last detach destroys it")
             }
         };
-        let message = format!("cannot attach segment {}: the detach that follows {would} destroy it", segment.id);
+        let message =
+            format!("cannot attach segment {}: the detach that follows {would} destroy it", segment.sysv().id);
         return Err(Error::new(Kind::Refused, message)
-            .target(segment.id.to_string())
+            .target(segment.sysv().id.to_string())
             .cause(cause)
-            .hint(format!("keep it attached: `shmadm attach {} --background`", segment.id)));
+            .hint(format!("keep it attached: `shmadm attach {} --background`", segment.sysv().id)));
     }
-    Attachment::new(segment.id, access, exec, address).map_err(|error| {
-        let attempt = Attempt::Attach { id: segment.id, access, exec, address };
+    Attachment::new(segment.sysv().id, access, exec, address).map_err(|error| {
+        let attempt = Attempt::Attach { id: segment.sysv().id, access, exec, address };
         explain(system, &attempt, error)
     })
 }

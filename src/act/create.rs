@@ -6,8 +6,9 @@
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind};
+use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, Mode, ShmId};
-use crate::query::{Attempt, System, explain, ftok_key, huge_page_size, rmid_forced};
+use crate::query::{System, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
 
 /// How often shmget is tried again if the key was taken in the meantime.
@@ -91,7 +92,7 @@ pub(crate) fn create_with(
     };
     let default_size = match creation.huge {
         None => system.page_size(),
-        Some(size) => size.or_else(|| huge_page_size(system)).unwrap_or_else(|| system.page_size()),
+        Some(size) => size.or_else(|| system.huge_page_size()).unwrap_or_else(|| system.page_size()),
     };
     let size = creation.size.unwrap_or(default_size);
     let mut try_create = |key: Key| {

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Segment};
-use crate::query::{Attempt, Holder, System, attached_refusal, explain, holders, segment};
+use crate::explain::{Attempt, attached_refusal, explain, holders};
+use crate::model::{Needs, Object};
+use crate::query::{Holder, System, lookup};
 use crate::sys;
 
 /// How long to wait for a holder to exit. One that takes longer is probably stopped (SIGSTOP).
@@ -30,8 +31,8 @@ pub(crate) struct Detached {
 /// # Errors
 /// Returns `NotFound` if there is no holder and the segment is not attached, `Refused` if other processes have it
 /// attached, and `Failed` if a holder does not exit.
-pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Result<Detached, Error> {
-    let id = seen.id;
+pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result<Detached, Error> {
+    let id = seen.sysv().id;
     let mut ours = holders(system, id)?;
     let all: Vec<_> = ours.iter().map(|holder| holder.pid).collect();
     ours.retain(|holder| pid.is_none_or(|pid| holder.pid == pid));
@@ -64,19 +65,19 @@ pub(crate) fn detach(system: &System, seen: &Segment, pid: Option<i32>) -> Resul
         }
     }
     // A process releases its memory map before its pidfd becomes readable, so nattch is already up to date.
-    let after = segment(system, id, Needs::empty())?;
+    let after = lookup(system, id, Needs::empty())?;
     Ok(Detached {
         pids: ours.iter().map(|holder| holder.pid).collect(),
-        nattch_before: seen.nattch,
-        nattch_after: after.as_ref().map_or(0, |segment| segment.nattch),
+        nattch_before: seen.sysv().nattch,
+        nattch_after: after.as_ref().map_or(0, |segment| segment.sysv().nattch),
         destroyed: after.is_none(),
     })
 }
 
-fn no_holder(system: &System, seen: &Segment, pid: Option<i32>, ours: &[i32]) -> Error {
-    let id = seen.id;
+fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> Error {
+    let id = seen.sysv().id;
     let not_a_holder = pid.map_or_else(String::new, |pid| format!("pid {pid} is not a holder of it; "));
-    if seen.nattch == 0 {
+    if seen.sysv().nattch == 0 {
         return Error::new(Kind::NotFound, format!("cannot detach segment {id}: {not_a_holder}it is not attached"))
             .target(id.to_string())
             .hint(format!("start a holder: `shmadm attach {id} --background`"));

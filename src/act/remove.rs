@@ -11,8 +11,9 @@
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Segment, ShmId, State};
-use crate::query::{Attempt, System, attached_refusal, explain, may_control, segment, state_now};
+use crate::explain::{Attempt, attached_refusal, explain, gone};
+use crate::model::{Needs, Object, ShmId, State};
+use crate::query::{System, lookup, may_control, state_now};
 use crate::sys::{self, Subject, SysError};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +47,9 @@ pub(crate) struct Removal {
 ///
 /// # Errors
 /// Returns `NotFound` if it was removed, `Refused` if it is attached or has changed, `Permission` without the right.
-pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Outcome, Error> {
-    let id = seen.id;
-    let gone = || {
-        let failure = SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: Subject::Id(id) };
-        explain(system, &Attempt::Remove(id), failure)
-    };
-    let now = segment(system, id, Needs::empty())?.ok_or_else(gone)?;
+pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Outcome, Error> {
+    let id = seen.sysv().id;
+    let now = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Remove(id), id))?;
     if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {
         return Err(Error::new(
             Kind::Refused,
@@ -61,15 +58,15 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
         .target(id.to_string())
         .hint(format!("show it again: `shmadm stat {id}`")));
     }
-    if now.nattch > 0 && !how.force {
+    if now.sysv().nattch > 0 && !how.force {
         let refusal = attached_refusal(system, &now, format!("cannot remove segment {id}: it is attached"));
-        return Err(if now.dest {
+        return Err(if now.sysv().dest {
             refusal.hint(format!(
                 "it is already marked for destruction; its memory is freed at the last detach: `shmadm who {id}`"
             ))
         } else if may_control(system, &now) == Some(false) {
             let mut users = Vec::new();
-            for user in [system.user(now.uid), system.user(now.cuid), "root".to_owned()] {
+            for user in [system.user(now.uid), system.user(now.sysv().cuid), "root".to_owned()] {
                 if !users.contains(&user) {
                     users.push(user);
                 }
@@ -81,12 +78,11 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
             ))
         });
     }
-    let usage = |segment: &Segment| (segment.lpid, segment.atime, segment.dtime);
-    if how.unused && seen.nattch == 0 && usage(&now) != usage(seen) {
+    if how.unused && seen.sysv().nattch == 0 && now.sysv().usage() != seen.sysv().usage() {
         let refusal =
             Error::new(Kind::Refused, format!("cannot remove segment {id}: it has been used since it was listed"))
                 .target(id.to_string());
-        return Err(match now.nattch {
+        return Err(match now.sysv().nattch {
             0 => refusal
                 .hint(format!("show the last user: `shmadm stat {id}`"))
                 .hint(format!("remove it anyway: `shmadm rm {id}`")),
@@ -96,7 +92,7 @@ pub(crate) fn remove(system: &System, seen: &Segment, how: Removal) -> Result<Ou
     if how.dry_run {
         return if may_control(system, &now) == Some(false) {
             Err(not_permitted(system, id))
-        } else if now.nattch > 0 {
+        } else if now.sysv().nattch > 0 {
             Ok(Outcome::Marked)
         } else {
             Ok(Outcome::Destroyed)
@@ -142,16 +138,21 @@ pub(crate) enum Cleaned {
 ///
 /// # Errors
 /// Returns `Permission` without the right to remove it, or an error if it cannot be read.
-pub(crate) fn clean(system: &System, seen: &Segment, dry_run: bool) -> Result<Cleaned, Error> {
-    let id = seen.id;
-    let kept = |now: Option<&Segment>| match now {
+pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cleaned, Error> {
+    let id = seen.sysv().id;
+    let kept = |now: Option<&Object>| match now {
         None => Some(Kept::AlreadyRemoved),
         Some(now) if !now.is_same_segment(seen) || !now.has_same_attributes(seen) => Some(Kept::Changed),
-        Some(now) if now.nattch > 0 || now.dest => Some(Kept::Attached),
-        Some(now) if (now.lpid, now.atime, now.dtime) != (seen.lpid, seen.atime, seen.dtime) => Some(Kept::Used),
+        Some(now) if now.sysv().nattch > 0 || now.sysv().dest => Some(Kept::Attached),
+        Some(now)
+            if (now.sysv().lpid, now.sysv().atime, now.sysv().dtime)
+                != (seen.sysv().lpid, seen.sysv().atime, seen.sysv().dtime) =>
+        {
+            Some(Kept::Used)
+        }
         Some(_) => None,
     };
-    let first = segment(system, id, Needs::empty())?;
+    let first = lookup(system, id, Needs::empty())?;
     if let Some(reason) = kept(first.as_ref()) {
         return Ok(Cleaned::Kept(reason));
     }
@@ -166,7 +167,7 @@ pub(crate) fn clean(system: &System, seen: &Segment, dry_run: bool) -> Result<Cl
             Ok(Cleaned::Removed(Outcome::Destroyed))
         };
     }
-    let last = segment(system, id, Needs::empty())?;
+    let last = lookup(system, id, Needs::empty())?;
     if let Some(reason) = kept(last.as_ref()) {
         return Ok(Cleaned::Kept(reason));
     }

@@ -1,8 +1,9 @@
 //! Changes the owner, group, mode and lock of a segment.
 
 use crate::error::{Error, Kind};
-use crate::model::{Mode, Segment, ShmId};
-use crate::query::{Account, Attempt, System, explain};
+use crate::explain::{Attempt, explain, unmapped_id};
+use crate::model::{Mode, Object, ShmId};
+use crate::query::{Account, System};
 use crate::sys;
 
 /// The attributes to change. `None` leaves an attribute as it is.
@@ -18,8 +19,8 @@ pub(crate) struct Change {
 ///
 /// # Errors
 /// Fails as shmctl(2). Nothing is changed then, unless a hint says that the lock could not be restored.
-pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<(), Error> {
-    let id = segment.id;
+pub(crate) fn set(system: &System, segment: &Object, change: Change) -> Result<(), Error> {
+    let id = segment.sysv().id;
     // IPC_SET always sets owner, group and mode together. It is not needed to change only the lock.
     let sets = change.owner.is_some() || change.group.is_some() || change.mode.is_some();
     let numbers = if sets {
@@ -36,7 +37,7 @@ pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<
     sys::set(id, owner, group, change.mode.unwrap_or(segment.mode)).map_err(|error| {
         let error = explain(system, &Attempt::Set(id), error);
         match change.lock {
-            Some(lock) if lock != segment.locked && switch(segment.locked).is_err() => {
+            Some(lock) if lock != segment.sysv().locked && switch(segment.sysv().locked).is_err() => {
                 let (state, option) = if lock { ("locked", "--unlock") } else { ("unlocked", "--lock") };
                 error.hint(format!("the segment is still {state}; restore it: `shmadm set {id} {option}`"))
             }
@@ -49,8 +50,8 @@ pub(crate) fn set(system: &System, segment: &Segment, change: Change) -> Result<
 /// id that is not mapped in this user namespace is shown as the overflow id.
 fn number(system: &System, id: ShmId, account: Account, given: Option<u32>, is: u32) -> Result<u32, Error> {
     match (given, system.id_in_namespace(account, given.unwrap_or(is))) {
-        (Some(_), result) => return result,
-        (None, Ok(number)) if !system.may_be_unmapped(account, number) => return Ok(number),
+        (Some(id), number) => return number.ok_or_else(|| unmapped_id(system, account, id)),
+        (None, Some(number)) if !system.may_be_unmapped(account, number) => return Ok(number),
         // The number may be the overflow id.
         (None, _) => {}
     }

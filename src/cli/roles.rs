@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::ui;
 use crate::error::{Error, Exit};
+use crate::leaks::LAUNCHER_NAME;
 use crate::process::{GUARD_NAME, STANDBY_NAME, guard_main, holder_main, launcher_main, standby_main};
-use crate::query::{HOLDER_NAME, LAUNCHER_NAME};
+use crate::query::HOLDER_NAME;
 use crate::ui::Color;
 
 /// Runs the role for which the program was executed, if its name is that of a role.

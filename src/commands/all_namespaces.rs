@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::error::{Error, Kind};
-use crate::model::{Attachers, Needs, Segment, ShmId};
+use crate::model::{Attachers, Needs, Object, ShmId};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{Census, Namespace, System, can_inspect_all, census, inventory};
 
@@ -10,7 +10,7 @@ use crate::query::{Census, Namespace, System, can_inspect_all, census, inventory
 #[derive(Debug)]
 pub(crate) struct Visited {
     /// The segments, by namespace and in the order of its table.
-    pub(crate) segments: Vec<Segment>,
+    pub(crate) segments: Vec<Object>,
     /// The namespaces that could be visited.
     pub(crate) namespaces: Vec<Namespace>,
     /// Those of them that this process cannot enter; a worker process listed them.
@@ -26,7 +26,7 @@ pub(crate) struct Visited {
 pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Visited, Error> {
     // Attachments are found later, by one scan of all processes for all namespaces.
     let needs = needs.union(Needs::NAMESPACE).difference(Needs::ATTACHERS | Needs::CONTAINER);
-    let answers = ask_all(context, |system| inventory(system, needs), list_through_worker)?;
+    let answers = ask_all(context, |system| Ok(inventory(system, needs)?), list_through_worker)?;
     let mut visited = Visited {
         segments: answers.here.unwrap_or_default(),
         namespaces: Vec::new(),

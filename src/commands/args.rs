@@ -5,9 +5,11 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 
+use super::usage;
 use crate::error::Error;
+use crate::explain::{ftok_key, unmapped_id};
 use crate::model::{Key, KeySpec, State, Target, parse_duration, parse_size};
-use crate::query::{Account, Filter, System, ftok_key};
+use crate::query::{Account, Filter, System};
 use crate::render::TimeStyle;
 
 /// The one segment that a command is about.
@@ -42,11 +44,18 @@ impl OwnerArgs {
     /// # Errors
     /// There is no such user, or no such group.
     pub(crate) fn ids(&self, system: &System) -> Result<(Option<u32>, Option<u32>), Error> {
-        let owner = self.owner.as_deref().map(|owner| system.find_user(owner)).transpose()?;
-        let group = self.group.as_deref().map(|group| system.find_group(group)).transpose()?;
+        let owner = self.owner.as_deref().map(|owner| find_user(system, owner)).transpose()?;
+        let group = self
+            .group
+            .as_deref()
+            .map(|group| system.find_group(group).ok_or_else(|| unknown("group", group)))
+            .transpose()?;
         // Before anything is created or changed.
-        owner.map(|owner| system.id_in_namespace(Account::User, owner)).transpose()?;
-        group.map(|group| system.id_in_namespace(Account::Group, group)).transpose()?;
+        for (account, id) in [(Account::User, owner), (Account::Group, group)] {
+            if let Some(id) = id.filter(|id| system.id_in_namespace(account, *id).is_none()) {
+                return Err(unmapped_id(system, account, id));
+            }
+        }
         Ok((owner, group))
     }
 }
@@ -92,7 +101,7 @@ impl FilterArgs {
             Some(KeySpec::Ftok(ftok)) => Some(ftok_key(ftok)?),
         };
         Ok(Filter {
-            owner: self.owner.as_deref().map(|owner| system.find_user(owner)).transpose()?,
+            owner: self.owner.as_deref().map(|owner| find_user(system, owner)).transpose()?,
             mine: self.mine,
             key,
             state: self.state,
@@ -100,6 +109,14 @@ impl FilterArgs {
             min_size: self.min_size,
         })
     }
+}
+
+fn find_user(system: &System, text: &str) -> Result<u32, Error> {
+    system.find_user(text).ok_or_else(|| unknown("user", text))
+}
+
+fn unknown(what: &str, text: &str) -> Error {
+    usage(format!("invalid {what} {text:?}: no such {what}")).target(text)
 }
 
 /// Returns the parser of a SEGMENT.

@@ -8,10 +8,11 @@ use super::args::SegmentArg;
 use super::{Context, Manual, quoted, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::error::{Error, Exit};
+use crate::explain::{resolve, suggest_any_address};
 use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_integer};
 use crate::process::{Hold, Interrupts, WaitOutcome, start_holder};
-use crate::query::{resolve, rmid_forced, suggest_any_address};
-use crate::render::Object;
+use crate::query::rmid_forced;
+use crate::render::JsonObject;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -92,9 +93,9 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         Some(address) => Address::Exact(address),
     };
     context.warn_of_lost_record(&segment);
-    let id = segment.id;
+    let id = segment.sysv().id;
     match rmid_forced(&context.system) {
-        _ if segment.nattch > 0 => {}
+        _ if segment.sysv().nattch > 0 => {}
         Some(false) => {}
         Some(true) => {
             context.ui.warning(&format!("kernel.shm_rmid_forced is 1: the last detach will destroy segment {id}"));
@@ -164,8 +165,8 @@ fn describe(attached: &Attached) -> String {
 /// Writes the JSON report.
 fn write_json(context: &mut Context, attached: &Attached, exec: bool) -> Result<(), Error> {
     context.ui.write(|out| {
-        let mut object = Object::schema(out)?;
-        let mut inner = Object::open(object.field("attachment")?)?;
+        let mut object = JsonObject::schema(out)?;
+        let mut inner = JsonObject::open(object.field("attachment")?)?;
         inner.number("id", attached.id.raw())?;
         inner.number("pid", attached.pid)?;
         inner.text("address", format!("{:#x}", attached.address).as_str())?;

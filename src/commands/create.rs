@@ -7,10 +7,10 @@ use super::{Context, Manual, describe, record_columns, removed_again};
 use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, KeySpec, Mode, Needs, Segment, ShmId, Size, parse_byte, parse_size};
+use crate::model::{Access, KeySpec, Mode, Needs, Object, ShmId, Size, parse_byte, parse_size};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
-use crate::query::{huge_page_size, segment};
-use crate::render::Object;
+use crate::query::lookup;
+use crate::render::JsonObject;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -137,17 +137,17 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
             if let Some(byte) = args.fill {
                 let purpose = if args.hold { Lifetime::Persistent } else { Lifetime::Transient };
                 let attachment = act::attach(&context.system, &made, Access::ReadWrite, Address::Any, false, purpose)?;
-                let whole = Range::within(made.id, attachment.size(), 0, None)?;
+                let whole = Range::within(made.sysv().id, attachment.size(), 0, None)?;
                 let mut bar = context.ui.progress("filling", Some(whole.length()));
                 contents::fill(&attachment, whole, byte, &mut |bytes| bar.advance(bytes))?;
             }
             let given = (gradual && mode != Mode::PRIVATE).then_some(mode);
             act::set(&context.system, &made, Change { owner, group, mode: given, lock: args.lock.then_some(true) })?;
-            (made.id, Some(unfinished), holder)
+            (made.sysv().id, Some(unfinished), holder)
         }
     };
     interrupts.check()?;
-    let page = args.huge.and_then(|size| size.or_else(|| huge_page_size(&context.system))).filter(|_| made.is_some());
+    let page = args.huge.and_then(|size| size.or_else(|| context.system.huge_page_size())).filter(|_| made.is_some());
     report(context, id, page, made.is_some(), holder.as_ref())?;
     // Only after the report: a segment whose id was not printed would be a leak.
     made.map(PendingSegment::into_id);
@@ -165,7 +165,7 @@ fn report(
     created: bool,
     holder: Option<&StartedHolder>,
 ) -> Result<(), Error> {
-    let record = segment(&context.system, id, context.record_needs())?;
+    let record = lookup(&context.system, id, context.record_needs())?;
     if let Some(record) = &record {
         let what = describe(record);
         context.ui.status(&if created { format!("created {what}") } else { format!("opened existing {what}") });
@@ -186,7 +186,7 @@ fn report(
     let told = if context.json() {
         let record = record.ok_or_else(|| vanished(id))?;
         context.ui.write(|out| {
-            let mut object = Object::schema(out)?;
+            let mut object = JsonObject::schema(out)?;
             object.flag("created", created)?;
             object.object("segment", &record_columns(), &record)?;
             match holder {
@@ -202,12 +202,12 @@ fn report(
 }
 
 /// Reads the segment just created or opened.
-fn look(context: &Context, id: ShmId) -> Result<Segment, Error> {
-    segment(&context.system, id, Needs::empty())?.ok_or_else(|| vanished(id))
+fn look(context: &Context, id: ShmId) -> Result<Object, Error> {
+    lookup(&context.system, id, Needs::empty())?.ok_or_else(|| vanished(id))
 }
 
 /// Starts a holder of a segment.
-fn hold(context: &Context, segment: &Segment) -> Result<StartedHolder, Error> {
+fn hold(context: &Context, segment: &Object) -> Result<StartedHolder, Error> {
     start_holder(&context.system, segment, Hold::plain())
 }
 

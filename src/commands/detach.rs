@@ -6,9 +6,9 @@ use super::args::SegmentArg;
 use super::{Context, Manual};
 use crate::act;
 use crate::error::{Error, Exit};
+use crate::explain::resolve;
 use crate::model::Needs;
-use crate::query::resolve;
-use crate::render::Object;
+use crate::render::JsonObject;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -48,18 +48,18 @@ pub(crate) fn run(args: &DetachArgs, context: &mut Context) -> Result<Exit, Erro
     let pids: Vec<_> = detached.pids.iter().map(ToString::to_string).collect();
     context.ui.status(&format!(
         "detached segment {} from pid {}; nattch {} before, {} after",
-        segment.id,
+        segment.sysv().id,
         pids.join(", pid "),
         detached.nattch_before,
         detached.nattch_after
     ));
     if detached.destroyed {
-        context.ui.status(&format!("segment {} was destroyed at the last detach", segment.id));
+        context.ui.status(&format!("segment {} was destroyed at the last detach", segment.sysv().id));
     }
     if context.json() {
         context.ui.write(|out| {
-            let mut object = Object::schema(out)?;
-            object.number("id", segment.id.raw())?;
+            let mut object = JsonObject::schema(out)?;
+            object.number("id", segment.sysv().id.raw())?;
             object.list("detached", &pids, |out, pid| std::io::Write::write_all(out, pid.as_bytes()))?;
             object.number("nattch_before", detached.nattch_before)?;
             object.number("nattch_after", detached.nattch_after)?;

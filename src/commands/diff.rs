@@ -8,7 +8,7 @@ use clap::Args;
 use super::all_namespaces::survey;
 use super::{Context, Manual, STANDARD_INPUT, read_whole, usage};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Difference, Needs, Segment, parse_listing, path_text};
+use crate::model::{Difference, Needs, Object, parse_listing, path_text};
 use crate::query::inventory;
 use crate::render::{
     Column, DIFFERENCE, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format, TableStyle, difference_rows,
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
         Some(after) => read(after)?,
         None => now(args, context, &mut before)?,
     };
-    let spread: BTreeSet<_> = before.iter().chain(&after).map(|segment| segment.ns).collect();
+    let spread: BTreeSet<_> = before.iter().chain(&after).map(|segment| segment.ipc_namespace()).collect();
     let difference = Difference::between(before, after);
     let exit = Exit::Verdict(u8::from(!difference.is_empty()));
     context.ui.status(&summary(&difference));
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
 }
 
 /// Reads a listing.
-fn read(path: &Path) -> Result<Vec<Segment>, Error> {
+fn read(path: &Path) -> Result<Vec<Object>, Error> {
     let (name, text) = read_whole(path, |_| Ok(()))?;
     parse_listing(&text).map_err(|problem| {
         Error::new(Kind::Failed, format!("cannot compare {name}: it is not a listing of segments"))
@@ -122,14 +122,14 @@ fn read(path: &Path) -> Result<Vec<Segment>, Error> {
 
 /// Lists the current segments in the namespaces of the earlier listing, and drops earlier segments that cannot be
 /// compared.
-fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Result<Vec<Segment>, Error> {
+fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Object>) -> Result<Vec<Object>, Error> {
     let needs = if context.json() { Needs::RECORD } else { Needs::NAMES | Needs::NAMESPACE };
     if args.all_ns {
         let visited = survey(context, needs)?;
         if !visited.all {
-            let is_known = |segment: &Segment| {
+            let is_known = |segment: &Object| {
                 let known = |ns| visited.namespaces.iter().any(|namespace| namespace.number == ns);
-                segment.ns.is_none_or(known)
+                segment.ipc_namespace().is_none_or(known)
             };
             // They may still exist: they are not reported as removed.
             let count = before.len();
@@ -144,8 +144,11 @@ fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Res
         return Ok(visited.segments);
     }
     let here = context.system.namespace();
-    let others: BTreeSet<u64> =
-        before.iter().filter_map(|segment| segment.ns).filter(|ns| here.is_some_and(|here| here != *ns)).collect();
+    let others: BTreeSet<u64> = before
+        .iter()
+        .filter_map(|segment| segment.ipc_namespace())
+        .filter(|ns| here.is_some_and(|here| here != *ns))
+        .collect();
     if let (Some(here), Some(first)) = (here, others.first()) {
         let name = path_text(&args.before);
         let error =
@@ -153,7 +156,7 @@ fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Res
                 .target(&*name);
         let numbers: Vec<_> = others.iter().map(ToString::to_string).collect();
         let error = error.cause(format!("it lists segments of {}", numbers.join(", ")));
-        let is_alone = others.len() == 1 && before.iter().all(|segment| segment.ns == Some(*first));
+        let is_alone = others.len() == 1 && before.iter().all(|segment| segment.ipc_namespace() == Some(*first));
         let file = super::quoted(&name);
         return Err(if is_alone {
             error.hint(format!("compare with that namespace: `shmadm --ns 'ipc:[{first}]' diff {file}`"))
@@ -161,7 +164,7 @@ fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Segment>) -> Res
             error.hint(format!("compare with all namespaces: `shmadm diff --all-ns {file}`"))
         });
     }
-    inventory(&context.system, needs)
+    Ok(inventory(&context.system, needs)?)
 }
 
 /// Summarizes a difference.

@@ -9,10 +9,10 @@ use super::{Context, Manual, describe, typed, with_link_target};
 use crate::act::{self, Address, Lifetime, NewFile};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Needs, Segment, Sidecar, SidecarChecksum, path_text};
+use crate::explain::resolve;
+use crate::model::{Access, Needs, Object, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
-use crate::query::resolve;
-use crate::render::{Object, write_sidecar};
+use crate::render::{JsonObject, write_sidecar};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     };
     let source = open(args, context, &segment)?;
     let Some((data, record)) = files else {
-        let whole = Range::within(segment.id, source.size(), 0, None)?;
+        let whole = Range::within(segment.sysv().id, source.size(), 0, None)?;
         let mut bar = context.ui.progress("dumping", Some(whole.length()));
         let to = context.ui.descriptor()?;
         contents::send(&context.system, &source, whole, to, &mut |bytes| bar.advance(bytes))?;
@@ -137,15 +137,15 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
 }
 
 /// Opens the segment through its own attachment, or through another process's with --peek.
-fn open(args: &DumpArgs, context: &mut Context, segment: &Segment) -> Result<Source, Error> {
+fn open(args: &DumpArgs, context: &mut Context, segment: &Object) -> Result<Source, Error> {
     if args.peek {
         let file = typed(&args.output).unwrap_or_else(|| "FILE".to_owned());
-        return Source::via_peer(&context.system, segment, &format!("dump {} --output {file}", segment.id));
+        return Source::via_peer(&context.system, segment, &format!("dump {} --output {file}", segment.sysv().id));
     }
     context.warn_of_lost_record(segment);
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
     let attachment = act::attach(&context.system, segment, Access::ReadOnly, Address::Any, false, Lifetime::Transient)?;
-    let whole = Range::within(segment.id, attachment.size(), 0, None)?;
+    let whole = Range::within(segment.sysv().id, attachment.size(), 0, None)?;
     Source::attached(&context.system, attachment, whole, allocation)
 }
 
@@ -157,11 +157,11 @@ fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(
         return Ok(());
     }
     context.ui.write(|out| {
-        let mut object = Object::schema(out)?;
-        object.number("id", sidecar.segment.id.raw())?;
+        let mut object = JsonObject::schema(out)?;
+        object.number("id", sidecar.segment.sysv().id.raw())?;
         object.text("file", &*name)?;
         object.number("size", sidecar.segment.size)?;
-        let mut sum = Object::open(object.field("checksum")?)?;
+        let mut sum = JsonObject::open(object.field("checksum")?)?;
         sum.text("algorithm", sidecar.checksum.algorithm.as_str())?;
         sum.text("value", sidecar.checksum.value.as_str())?;
         sum.close()?;

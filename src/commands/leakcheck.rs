@@ -9,9 +9,10 @@ use clap::{Args, ValueEnum};
 use super::{Context, Manual, typed, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit};
+use crate::leaks::{Baseline, leaks};
 use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, escape_invalid_utf8};
 use crate::process::{Isolate, Isolation, Supervised, isolate, supervise};
-use crate::query::{Baseline, System, leaks};
+use crate::query::System;
 use crate::render::{leak_line, write_junit, write_leaks_json};
 
 /// Its summary and manual.
@@ -302,7 +303,7 @@ fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck,
     if !unattributed.is_empty() {
         context.ui.status("unattributed segments may be the command's, or those of another job of yours");
     }
-    let is_attached = |leak: &&Leak| leak.segment.nattch > 0;
+    let is_attached = |leak: &&Leak| leak.segment.sysv().nattch > 0;
     let attached = all().filter(is_attached).count();
     if isolated && attached > 0 {
         context.ui.status(&format!(
@@ -320,7 +321,7 @@ const NAMED: usize = 8;
 
 /// Hints at how to remove leaked segments.
 fn hint(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
-    let ids: Vec<String> = leaked.iter().map(|leak| leak.segment.id.to_string()).collect();
+    let ids: Vec<String> = leaked.iter().map(|leak| leak.segment.sysv().id.to_string()).collect();
     match (&args.report, ids.len()) {
         (_, 0) => {}
         (Some(report), _) => {

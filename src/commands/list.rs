@@ -6,7 +6,7 @@ use super::all_namespaces::{survey, warn_of_strays};
 use super::args::{FilterArgs, time_style};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
-use crate::model::{Needs, Segment};
+use crate::model::{Needs, Object};
 use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, each, inventory};
 use crate::render::{
     CREATORS, Cell, Column, ColumnInfo, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, Format, PIDS, RECORD, RECORD_ALL_NS, Rows,
@@ -104,7 +104,7 @@ fn columns_help() -> String {
 
 impl ListArgs {
     /// Returns the columns to show, and whether a narrow terminal may drop some.
-    fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Segment>>, bool), Error> {
+    fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Object>>, bool), Error> {
         let base = match format {
             Format::Table if self.times => TIMES,
             Format::Table if self.pids => PIDS,
@@ -126,7 +126,7 @@ impl ListArgs {
     }
 
     /// Returns the column to sort by.
-    fn sort_column(&self) -> Result<Option<&'static Column<Segment>>, Error> {
+    fn sort_column(&self) -> Result<Option<&'static Column<Object>>, Error> {
         let Some(name) = &self.sort else { return Ok(None) };
         match select(SEGMENT, &[], name).map_err(usage)?.as_slice() {
             [column] if !name.starts_with('+') => Ok(Some(column)),
@@ -190,7 +190,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
 }
 
 /// Returns the segments to show, of this namespace or of all.
-fn gather(args: &ListArgs, context: &mut Context, needs: Needs, filter: &Filter) -> Result<Vec<Segment>, Error> {
+fn gather(args: &ListArgs, context: &mut Context, needs: Needs, filter: &Filter) -> Result<Vec<Object>, Error> {
     let mut segments;
     if args.all_ns {
         let visited = survey(context, needs)?;

@@ -7,8 +7,8 @@ use super::{Context, Manual, describe, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::contents::{self, Source};
 use crate::error::{Error, Exit};
+use crate::explain::resolve;
 use crate::model::{Access, Needs};
-use crate::query::resolve;
 use crate::render::{EXTENTS, Format, select, write_map, write_map_json, write_rows};
 
 /// Its summary and manual.
@@ -48,7 +48,7 @@ pub(crate) struct MapArgs {
 pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> {
     let segment = resolve(&context.system, &args.one.segment, Needs::RESIDENT)?;
     // Through another process's attachment if nothing is swapped; only an own attachment shows swapped pages.
-    let peeked = (segment.nattch > 0 && segment.swap == Some(0))
+    let peeked = (segment.sysv().nattch > 0 && segment.swap == Some(0))
         .then(|| Source::via_peer(&context.system, &segment, "map").ok());
     let source = match peeked.flatten() {
         Some(source) => source,
@@ -64,7 +64,9 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
     let rss = source.resident().or(segment.rss);
     let format = context.format;
     match format {
-        Format::Json => context.ui.write(|out| write_map_json(out, segment.id.raw(), size, rss, page, &extents))?,
+        Format::Json => {
+            context.ui.write(|out| write_map_json(out, segment.sysv().id.raw(), size, rss, page, &extents))?
+        }
         Format::Table => {
             let width = context.ui.width().unwrap_or(WIDTH) as u64;
             context.ui.print(&describe(&segment))?;

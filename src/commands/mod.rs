@@ -32,8 +32,9 @@ use std::path::Path;
 
 use crate::act::own_link_target;
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Key, Needs, Segment, ShmId, Size, Target, path_text};
-use crate::query::{Resolver, System, last_user_preventing_orphan};
+use crate::explain::Resolver;
+use crate::model::{Key, Needs, Object, ShmId, Size, Target, path_text};
+use crate::query::{System, last_user_preventing_orphan};
 use crate::render::{Format, SEGMENT, TableStyle, TimeStyle, select};
 use crate::ui::Ui;
 
@@ -79,12 +80,12 @@ impl Context {
     }
 
     /// Warns that attaching replaces the last user, if only that process keeps the segment from being an orphan.
-    pub(crate) fn warn_of_lost_record(&mut self, segment: &Segment) {
-        if segment.nattch == 0
+    pub(crate) fn warn_of_lost_record(&mut self, segment: &Object) {
+        if segment.sysv().nattch == 0
             && let Some(pid) = last_user_preventing_orphan(&self.system, segment)
         {
             let command = self.system.command(pid).map(|command| format!(" ({command})")).unwrap_or_default();
-            let id = segment.id;
+            let id = segment.sysv().id;
             self.ui.warning(&format!(
                 "attaching segment {id} replaces its last user, pid {pid}{command}, which is still running: \
                  the creator has exited, so the segment will be shown as an orphan"
@@ -102,14 +103,14 @@ pub(crate) fn parsed<A: clap::FromArgMatches>(matches: &clap::ArgMatches) -> Res
 }
 
 /// Resolves targets to distinct segments; returns the failures separately.
-fn resolve_each(context: &Context, targets: &[Target], needs: Needs) -> (Vec<Segment>, Vec<Error>) {
+fn resolve_each(context: &Context, targets: &[Target], needs: Needs) -> (Vec<Object>, Vec<Error>) {
     let (mut segments, mut failures) = (Vec::new(), Vec::new());
     let resolver = Resolver::new(&context.system, needs, targets.len());
     let (mut seen, mut found) = (HashSet::new(), HashSet::new());
     for target in targets.iter().filter(|target| seen.insert(target.text.as_str())) {
         match resolver.resolve(target) {
             // Two names of one segment are one target.
-            Ok(segment) if !found.insert(segment.id) => {}
+            Ok(segment) if !found.insert(segment.sysv().id) => {}
             Ok(segment) => segments.push(segment),
             Err(error) => failures.push(error),
         }
@@ -213,16 +214,16 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
 ];
 
 /// Returns the columns of a JSON record.
-fn record_columns() -> Vec<&'static crate::render::Column<Segment>> {
+fn record_columns() -> Vec<&'static crate::render::Column<Object>> {
     // A test checks that every name exists.
     select(SEGMENT, &[], &crate::render::RECORD.join(",")).unwrap_or_default()
 }
 
 /// Describes a segment for a status message: id, key if it has one, and size.
-fn describe(segment: &Segment) -> String {
-    match segment.key {
-        Key::PRIVATE => format!("segment {} ({})", segment.id, Size(segment.size)),
-        key => format!("segment {} (key {key}, {})", segment.id, Size(segment.size)),
+fn describe(segment: &Object) -> String {
+    match segment.sysv().key {
+        Key::PRIVATE => format!("segment {} ({})", segment.sysv().id, Size(segment.size)),
+        key => format!("segment {} (key {key}, {})", segment.sysv().id, Size(segment.size)),
     }
 }
 

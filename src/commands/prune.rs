@@ -9,9 +9,10 @@ use super::args::FilterArgs;
 use super::{Context, Manual, describe, usage};
 use crate::act::{Cleaned, Outcome, clean};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Needs, Segment, Size, State};
+use crate::explain::describe_attachers;
+use crate::model::{Needs, Object, Size, State};
 use crate::process::{Interrupts, visit_namespaces};
-use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, describe_attachers, inventory};
+use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory};
 use crate::render::{
     Failure, Format, PRUNE, PRUNE_DEFAULT, PruneReport, Removed, Skipped, TableStyle, duration, select,
     write_prune_json, write_rows,
@@ -105,13 +106,13 @@ impl PruneArgs {
     }
 
     /// Returns whether to remove a segment.
-    fn takes(&self, system: &System, filter: &Filter, segment: &Segment) -> bool {
+    fn takes(&self, system: &System, filter: &Filter, segment: &Object) -> bool {
         let state = match segment.state {
             Some(State::Orphan) => true,
             Some(State::Idle | State::Unknown) => self.unattached,
             Some(State::InUse | State::Dest) | None => false,
         };
-        state && segment.nattch == 0 && filter.matches(system, segment)
+        state && segment.sysv().nattch == 0 && filter.matches(system, segment)
     }
 }
 
@@ -128,7 +129,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
         let visited = survey(context, Needs::RECORD | Needs::CONTAINER)?;
         namespaces = visited.namespaces;
         for segment in visited.segments.into_iter().filter(|segment| args.takes(&context.system, &filter, segment)) {
-            match visited.apart.iter().find(|namespace| Some(namespace.number) == segment.ns) {
+            match visited.apart.iter().find(|namespace| Some(namespace.number) == segment.ipc_namespace()) {
                 None => chosen.push(segment),
                 Some(namespace) => pruning.skipped.push(Skipped {
                     segment,
@@ -168,7 +169,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
             Err(error) => {
                 let error = context.ui.with_complete_hints(error);
                 context.ui.error(&error);
-                pruning.failed.push(Failure { target: segment.id.to_string(), error });
+                pruning.failed.push(Failure { target: segment.sysv().id.to_string(), error });
             }
         }
     }
@@ -178,14 +179,14 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
 }
 
 /// A segment, the result of its removal, and the processes that attached it just before.
-type Attempt = (Segment, Result<(Cleaned, Option<String>), Error>);
+type Attempt = (Object, Result<(Cleaned, Option<String>), Error>);
 
 /// Removes one segment; `None` after a signal.
-fn one(system: &System, segment: Segment, dry_run: bool, check: impl Fn() -> Result<(), Error>) -> Option<Attempt> {
+fn one(system: &System, segment: Object, dry_run: bool, check: impl Fn() -> Result<(), Error>) -> Option<Attempt> {
     check().ok()?;
     let cleaned = clean(system, &segment, dry_run).map(|cleaned| {
         let marked = cleaned == Cleaned::Removed(Outcome::Marked);
-        (cleaned, if marked { describe_attachers(system, segment.id) } else { None })
+        (cleaned, if marked { describe_attachers(system, segment.sysv().id) } else { None })
     });
     Some((segment, cleaned))
 }
@@ -194,19 +195,22 @@ fn one(system: &System, segment: Segment, dry_run: bool, check: impl Fn() -> Res
 fn prune_all_namespaces(
     args: &PruneArgs,
     context: &mut Context,
-    chosen: Vec<Segment>,
+    chosen: Vec<Object>,
     namespaces: &[Namespace],
     check: impl Fn() -> Result<(), Error> + Copy + Send + Sync,
 ) -> Vec<Attempt> {
-    let concerned = |namespace: &&Namespace| chosen.iter().any(|segment| segment.ns == Some(namespace.number));
+    let concerned =
+        |namespace: &&Namespace| chosen.iter().any(|segment| segment.ipc_namespace() == Some(namespace.number));
     let concerned: Vec<Namespace> = namespaces.iter().filter(concerned).cloned().collect();
     let results = visit_namespaces(&context.system, &concerned, |system, namespace| {
-        let here = chosen.iter().filter(|segment| segment.ns == Some(namespace.number)).cloned();
+        let here = chosen.iter().filter(|segment| segment.ipc_namespace() == Some(namespace.number)).cloned();
         Ok(here.map_while(|segment| one(system, segment, args.dry_run, check)).collect::<Vec<Attempt>>())
     });
     // Segments of this namespace, if /proc does not show this process in it.
-    let nowhere = |segment: &&Segment| !concerned.iter().any(|namespace| segment.ns == Some(namespace.number));
-    let here = chosen.iter().filter(nowhere).filter(|segment| segment.ns == context.system.namespace()).cloned();
+    let nowhere =
+        |segment: &&Object| !concerned.iter().any(|namespace| segment.ipc_namespace() == Some(namespace.number));
+    let here =
+        chosen.iter().filter(nowhere).filter(|segment| segment.ipc_namespace() == context.system.namespace()).cloned();
     let mut outcomes: Vec<Attempt> =
         here.map_while(|segment| one(&context.system, segment, args.dry_run, check)).collect();
     for (namespace, result) in concerned.iter().zip(results) {
@@ -222,21 +226,26 @@ fn prune_all_namespaces(
 const MAX_NAMED: usize = 8;
 
 /// Describes a segment, with its namespace under --all-ns.
-fn named(args: &PruneArgs, segment: &Segment) -> String {
-    let place = if args.all_ns { namespace_suffix(segment.ns, segment.container.as_deref()) } else { String::new() };
+fn named(args: &PruneArgs, segment: &Object) -> String {
+    let place = if args.all_ns {
+        namespace_suffix(segment.ipc_namespace(), segment.container.as_deref())
+    } else {
+        String::new()
+    };
     format!("{}{place}", describe(segment))
 }
 
 /// Asks for confirmation.
-fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Result<(), Error> {
+fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Object]) -> Result<(), Error> {
     let count = if chosen.len() == 1 { "1 segment".to_owned() } else { format!("{} segments", chosen.len()) };
-    let mut places: Vec<_> = chosen.iter().map(|segment| (segment.ns, segment.container.clone())).collect();
+    let mut places: Vec<_> =
+        chosen.iter().map(|segment| (segment.ipc_namespace(), segment.container.clone())).collect();
     places.dedup();
     let name = |(ns, container): &(Option<u64>, Option<Arc<str>>)| {
         let number = ns.map_or_else(|| "?".to_owned(), |number| number.to_string());
         let container = container.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         let here = if *ns == context.system.namespace() { " (this one)" } else { "" };
-        let count = chosen.iter().filter(|segment| segment.ns == *ns).count();
+        let count = chosen.iter().filter(|segment| segment.ipc_namespace() == *ns).count();
         format!("{count} in {number}{container}{here}")
     };
     let mut names: Vec<String> = places.iter().take(MAX_NAMED).map(name).collect();
@@ -263,12 +272,16 @@ fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Segment]) -> Resul
 }
 
 /// Returns why a segment is to be removed.
-fn reason(segment: &Segment) -> String {
+fn reason(segment: &Object) -> String {
     let pid = |pid: Option<i32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
-    let processes = match (segment.state, segment.atime) {
-        (Some(State::Orphan), None) => format!("creator pid {} has exited, never attached", pid(segment.cpid)),
+    let processes = match (segment.state, segment.sysv().atime) {
+        (Some(State::Orphan), None) => format!("creator pid {} has exited, never attached", pid(segment.sysv().cpid)),
         (Some(State::Orphan), _) => {
-            format!("creator pid {} and last user pid {} have exited", pid(segment.cpid), pid(segment.lpid))
+            format!(
+                "creator pid {} and last user pid {} have exited",
+                pid(segment.sysv().cpid),
+                pid(segment.sysv().lpid)
+            )
         }
         (Some(State::Idle), _) => "not attached, but its creator or last user is running".to_owned(),
         _ => "not attached; cannot determine whether its creator or last user is running".to_owned(),
@@ -278,7 +291,7 @@ fn reason(segment: &Segment) -> String {
 }
 
 /// Reports the outcome for a segment.
-fn report_outcome(args: &PruneArgs, context: &mut Context, segment: &Segment, outcome: Outcome, by: Option<&str>) {
+fn report_outcome(args: &PruneArgs, context: &mut Context, segment: &Object, outcome: Outcome, by: Option<&str>) {
     let what = named(args, segment);
     match outcome {
         _ if args.dry_run => {}

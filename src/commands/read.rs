@@ -10,10 +10,10 @@ use super::{Context, Manual, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, Kind};
+use crate::explain::resolve;
 use crate::model::{Access, Needs, TextDecoder, parse_duration, parse_size};
 use crate::process::{Interrupts, WaitOutcome};
-use crate::query::resolve;
-use crate::render::{HexDump, Object, escape_lines, write_hex, write_within_string};
+use crate::render::{HexDump, JsonObject, escape_lines, write_hex, write_within_string};
 use crate::ui::Out;
 
 /// Its summary and manual.
@@ -131,28 +131,28 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
         )));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
-    Range::within(segment.id, segment.size, args.offset, args.length())?;
+    Range::within(segment.sysv().id, segment.size, args.offset, args.length())?;
     if args.raw && context.ui.is_terminal() {
         return Err(Error::new(
             Kind::Refused,
             "cannot write raw bytes to a terminal: control sequences could change its state",
         )
         .hint("write them to a file: `shmadm … > FILE`")
-        .hint(format!("print a hex dump: `shmadm read {} --hex`", segment.id)));
+        .hint(format!("print a hex dump: `shmadm read {} --hex`", segment.sysv().id)));
     }
     // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
     let mut source = if args.peek {
-        Source::via_peer(&context.system, &segment, &format!("read {}", segment.id))?
+        Source::via_peer(&context.system, &segment, &format!("read {}", segment.sysv().id))?
     } else {
         context.warn_of_lost_record(&segment);
         let attachment =
             act::attach(&context.system, &segment, Access::ReadOnly, Address::Any, false, Lifetime::Transient)?;
-        let range = Range::within(segment.id, attachment.size(), args.offset, args.length())?;
+        let range = Range::within(segment.sysv().id, attachment.size(), args.offset, args.length())?;
         Source::attached(&context.system, attachment, range, allocation)?
     };
-    let range = Range::within(segment.id, source.size(), args.offset, args.length())?;
+    let range = Range::within(segment.sysv().id, source.size(), args.offset, args.length())?;
     let mut round = 0;
     let exit = loop {
         print(args, context, &source, range)?;
@@ -287,8 +287,8 @@ fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Ra
 }
 
 /// Begins the JSON object.
-fn begin_object<'out>(out: &'out mut Out, source: &Source, range: Range) -> io::Result<Object<'out, Out>> {
-    let mut object = Object::schema(out)?;
+fn begin_object<'out>(out: &'out mut Out, source: &Source, range: Range) -> io::Result<JsonObject<'out, Out>> {
+    let mut object = JsonObject::schema(out)?;
     object.number("id", source.id().raw())?;
     object.number("offset", range.offset)?;
     Ok(object)

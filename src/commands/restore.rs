@@ -11,10 +11,10 @@ use super::{Context, Manual, describe, record_columns, removed_again};
 use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId, Sidecar, Target, path_text};
+use crate::explain::resolve;
+use crate::model::{Access, Key, KeySpec, Mode, Needs, Object, ShmId, Sidecar, Target, path_text};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
-use crate::query::resolve;
-use crate::render::Object;
+use crate::render::JsonObject;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let recorded = &sidecar.segment;
     let file = contents::open_nonblocking(&args.file).map_err(|error| unreadable(&args.file, &error, "open"))?;
     let data = verified(context, &args.file, &file, &sidecar)?;
-    let key = match (&args.key, recorded.key) {
+    let key = match (&args.key, recorded.sysv().key) {
         (Some(key), _) => key.clone(),
         (None, Key::PRIVATE) => KeySpec::Private,
         (None, key) => KeySpec::Key(key),
@@ -122,7 +122,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
             owner: other(owner.unwrap_or(recorded.uid), made.uid),
             group: other(group.unwrap_or(recorded.gid), made.gid),
             mode: (mode != made.mode).then_some(mode),
-            lock: recorded.locked.then_some(true),
+            lock: recorded.sysv().locked.then_some(true),
         },
     )?;
     interrupts.check()?;
@@ -158,7 +158,7 @@ fn start_guard(context: &mut Context) -> Option<Guard> {
 }
 
 /// Writes the contents: all data of the file, or only what is not zero. Returns their checksum.
-fn fill(args: &RestoreArgs, context: &Context, made: &Segment, file: &File, whole: bool) -> Result<String, Error> {
+fn fill(args: &RestoreArgs, context: &Context, made: &Object, file: &File, whole: bool) -> Result<String, Error> {
     let purpose = if args.hold { Lifetime::Persistent } else { Lifetime::Transient };
     let attachment = act::attach(&context.system, made, Access::ReadWrite, Address::Any, false, purpose)?;
     let mut bar = context.ui.progress("restoring", Some(made.size));
@@ -180,7 +180,7 @@ fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHol
     }
     let told = if context.json() {
         context.ui.write(|out| {
-            let mut object = Object::schema(out)?;
+            let mut object = JsonObject::schema(out)?;
             object.object("segment", &record_columns(), &record)?;
             object.optional("holder", pid.and_then(|pid| u64::try_from(pid).ok()))?;
             object.end()
@@ -198,7 +198,7 @@ fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHol
 }
 
 /// Reads the segment just created.
-fn look(context: &Context, id: ShmId, needs: Needs) -> Result<Segment, Error> {
+fn look(context: &Context, id: ShmId, needs: Needs) -> Result<Object, Error> {
     resolve(&context.system, &Target::of_id(id), needs)
 }
 

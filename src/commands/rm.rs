@@ -11,8 +11,9 @@ use super::args::target;
 use super::{Context, Manual, STANDARD_INPUT, describe, read_whole, typed, usage};
 use crate::act::{self, Outcome, Removal};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{RemovalList, Segment, Target, is_descriptor, path_text};
-use crate::query::{Census, Resolver, census};
+use crate::explain::Resolver;
+use crate::model::{Object, RemovalList, Target, is_descriptor, path_text};
+use crate::query::{Census, census};
 use crate::render::{Failure, Removed, write_rm_json};
 
 /// Its summary and manual.
@@ -105,17 +106,17 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
 }
 
 /// Resolved segments with their names, and failures.
-type ResolvedTargets = (Vec<(String, Segment)>, Vec<Failure>);
+type ResolvedTargets = (Vec<(String, Object)>, Vec<Failure>);
 
 /// Resolves all targets before the first removal; two names of one segment are one target.
 fn resolve_all(args: &RmArgs, context: &mut Context) -> ResolvedTargets {
-    let mut found: Vec<(String, Segment)> = Vec::new();
+    let mut found: Vec<(String, Object)> = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
     let resolver = Resolver::new(&context.system, context.record_needs(), args.segments.len());
     let (mut named, mut known) = (HashSet::new(), HashSet::new());
     for target in args.segments.iter().filter(|target| named.insert(target.text.as_str())) {
         match resolver.resolve(target) {
-            Ok(segment) if !known.insert(segment.id) => {}
+            Ok(segment) if !known.insert(segment.sysv().id) => {}
             Ok(segment) => found.push((target.text.clone(), segment)),
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
             Err(error) => {
@@ -184,9 +185,9 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<ResolvedT
     let mut census = None;
     let mut seen = HashSet::new();
     let (mut found, mut failures) = (Vec::new(), Vec::new());
-    for segment in segments.into_iter().filter(|segment| seen.insert((segment.ns, segment.id))) {
-        let target = segment.id.to_string();
-        let error = match segment.ns {
+    for segment in segments.into_iter().filter(|segment| seen.insert((segment.ipc_namespace(), segment.sysv().id))) {
+        let target = segment.sysv().id.to_string();
+        let error = match segment.ipc_namespace() {
             Some(ns) if isolated && here == Some(ns) && !context.elsewhere => of_another(&segment, ns).cause(
                 "leakcheck created that namespace for its command and it no longer exists; this one only has the same number",
             ),
@@ -214,8 +215,8 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<ResolvedT
 }
 
 /// Returns the error for a segment of another namespace: not found if the namespace no longer exists.
-fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) -> Error {
-    let id = segment.id;
+fn not_here(census: Option<&Census>, segment: &Object, ns: u64, file: &Path) -> Error {
+    let id = segment.sysv().id;
     let is_gone =
         |census: &Census| census.inaccessible == 0 && census.namespaces.iter().all(|known| known.number != ns);
     if !census.is_some_and(is_gone) {
@@ -230,14 +231,14 @@ fn not_here(census: Option<&Census>, segment: &Segment, ns: u64, file: &Path) ->
 }
 
 /// Returns the error for a segment of another namespace.
-fn of_another(segment: &Segment, ns: u64) -> Error {
-    let id = segment.id;
+fn of_another(segment: &Object, ns: u64) -> Error {
+    let id = segment.sysv().id;
     Error::new(Kind::Refused, format!("cannot remove segment {id}: it is in another IPC namespace, {ns}"))
         .target(id.to_string())
 }
 
 /// Reports the outcome for a segment.
-fn report_outcome(args: &RmArgs, context: &mut Context, segment: &Segment, outcome: Outcome) -> Result<(), Error> {
+fn report_outcome(args: &RmArgs, context: &mut Context, segment: &Object, outcome: Outcome) -> Result<(), Error> {
     let what = describe(segment);
     if args.dry_run {
         let line = match outcome {

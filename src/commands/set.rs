@@ -6,9 +6,9 @@ use super::args::{OwnerArgs, SegmentArg};
 use super::{Context, Manual, describe, record_columns};
 use crate::act::{self, Change};
 use crate::error::{Error, Exit};
+use crate::explain::resolve;
 use crate::model::{Mode, Needs, Target};
-use crate::query::resolve;
-use crate::render::Object;
+use crate::render::JsonObject;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -64,10 +64,10 @@ pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> 
     context.ui.status(&format!("changed {}", describe(&segment)));
     if context.json() {
         // By its id: with the key's segment removed meanwhile, another could have the key.
-        let id = Target::of_id(segment.id);
+        let id = Target::of_id(segment.sysv().id);
         let record = resolve(&context.system, &id, Needs::RECORD)?;
         context.ui.write(|out| {
-            let mut object = Object::schema(out)?;
+            let mut object = JsonObject::schema(out)?;
             object.object("segment", &record_columns(), &record)?;
             object.end()
         })?;

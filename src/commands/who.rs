@@ -8,7 +8,7 @@ use super::all_namespaces::{Visited, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
 use super::{Context, Manual, nothing_to_report, resolve_each, usage};
 use crate::error::{Error, Exit};
-use crate::model::{HiddenBy, Needs, Segment, Target};
+use crate::model::{HiddenBy, Needs, Object, Target};
 use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
     ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, select, write_rows,
@@ -106,11 +106,11 @@ fn all_namespaces(context: &mut Context) -> Result<Vec<Attachments>, Error> {
 }
 
 /// Returns the reported fields of a segment.
-fn attachments(segment: &Segment) -> Attachments {
+fn attachments(segment: &Object) -> Attachments {
     Attachments {
-        id: segment.id,
-        ns: segment.ns,
-        nattch: Some(segment.nattch),
+        id: segment.sysv().id,
+        ns: segment.ipc_namespace(),
+        nattch: Some(segment.sysv().nattch),
         container: segment.container.clone(),
         attachers: segment.attachers.clone().unwrap_or_default(),
     }

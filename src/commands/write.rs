@@ -14,10 +14,10 @@ use super::{Context, Manual, usage};
 use crate::act::{self, Address, Attachment, Lifetime};
 use crate::contents::{self, Allocation, Range, Received, ValueType};
 use crate::error::{Error, Exit, Kind};
+use crate::explain::resolve;
 use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_integer, parse_size, path_text};
 use crate::process::Interrupts;
-use crate::query::resolve;
-use crate::render::Object;
+use crate::render::JsonObject;
 use crate::ui::Progress;
 
 /// Its summary and manual.
@@ -216,7 +216,7 @@ fn open(path: &Path) -> Result<Source, Error> {
 pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error> {
     let source = source(args, context)?;
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
-    let id = segment.id;
+    let id = segment.sysv().id;
     Range::within(id, segment.size, args.offset, source.length())?;
     context.warn_of_lost_record(&segment);
     let attachment =
@@ -299,7 +299,7 @@ fn report(args: &WriteArgs, context: &mut Context, id: ShmId, range: Range, rece
     context.ui.status(&format!("wrote {written} {bytes} to segment {id} at offset {}", args.offset));
     if context.json() {
         context.ui.write(|out| {
-            let mut object = Object::schema(out)?;
+            let mut object = JsonObject::schema(out)?;
             object.number("id", id.raw())?;
             object.number("offset", args.offset)?;
             object.number("written", written)?;

@@ -4,11 +4,11 @@ use super::source::resident;
 use super::transfer::failed;
 use super::{Part, Range, Source};
 use crate::error::Error;
-use crate::model::{Extent, Residence, Segment};
+use crate::model::{Extent, Object, Residence};
 use crate::query::{Swap, System};
 
 /// Returns the extents of a segment, without touching its memory.
-pub(crate) fn extents(system: &System, source: &Source, segment: &Segment) -> Result<Vec<Extent>, Error> {
+pub(crate) fn extents(system: &System, source: &Source, segment: &Object) -> Result<Vec<Extent>, Error> {
     let size = source.size();
     let mut map = Map { extents: Vec::new() };
     let all = |residence| vec![Extent { offset: 0, length: size, residence }];
@@ -20,11 +20,11 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Segment) -> Re
             _ => all(Residence::Unknown),
         });
     }
-    let before = Swap::now(system, segment.id);
+    let before = Swap::now(system, segment.sysv().id);
     // Called only for data, since mincore takes time for each page.
     let resident = |offset, end| {
         let found = source.attachment().map(|attachment| resident(system, attachment, Range { offset, end }));
-        found.transpose().map_err(|errno| failed(segment.id, offset, "inspect", errno, "mincore"))
+        found.transpose().map_err(|errno| failed(segment.sysv().id, offset, "inspect", errno, "mincore"))
     };
     let has_file = source.file().is_some();
     let missing = if has_file { Residence::Swapped } else { Residence::Untouched };
@@ -42,7 +42,7 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Segment) -> Re
         }
         offset = part.end();
     }
-    if !has_file && !before.rules_out(Swap::now(system, segment.id)) {
+    if !has_file && !before.rules_out(Swap::now(system, segment.sysv().id)) {
         // Pages that are not resident may be in swap.
         let absent = map.extents.iter_mut().filter(|extent| extent.residence == Residence::Untouched);
         absent.for_each(|extent| extent.residence = Residence::Unknown);

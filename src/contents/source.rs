@@ -17,7 +17,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use super::Range;
 use super::transfer::{failed, fault};
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Segment, ShmId};
+use crate::explain::cannot_peek;
+use crate::model::{Needs, Object, ShmId};
 use crate::procfs;
 use crate::query::{self, Swap, System, backing, open_via_attacher};
 use crate::sys::{Attachment, Errno, next_data};
@@ -106,12 +107,13 @@ impl Source {
     ///
     /// # Errors
     /// Fails if no visible process has it attached, or if the caller lacks the right.
-    pub(crate) fn via_peer(system: &System, segment: &Segment, otherwise: &str) -> Result<Self, Error> {
-        let file = open_via_attacher(system, segment, otherwise)?;
+    pub(crate) fn via_peer(system: &System, segment: &Object, otherwise: &str) -> Result<Self, Error> {
+        let file =
+            open_via_attacher(system, segment).map_err(|error| cannot_peek(system, segment, error, otherwise))?;
         let metadata = file.metadata().ok();
         let size = metadata.as_ref().map_or(segment.size, MetadataExt::size).min(segment.size);
         let page = metadata.map(|file| file.blksize());
-        Ok(Self { id: segment.id, size, page, backend: Backend::File(file), attachment: None })
+        Ok(Self { id: segment.sysv().id, size, page, backend: Backend::File(file), attachment: None })
     }
 
     /// Finds the data of a range again, before it is read again.
@@ -287,7 +289,7 @@ pub(super) fn resident(system: &System, attachment: &Attachment, range: Range) -
 
 /// Returns whether all pages of a segment are resident or in swap, so that reading allocates none.
 fn is_fully_allocated(system: &System, id: ShmId) -> bool {
-    let segment = query::segment(system, id, Needs::RESIDENT).ok().flatten();
+    let segment = query::lookup(system, id, Needs::RESIDENT).ok().flatten();
     segment.is_some_and(|segment| segment.rss.zip(segment.swap).is_some_and(|(rss, swap)| rss + swap >= segment.size))
 }
 

@@ -1,8 +1,9 @@
 //! Errors that the copy loops share.
 
 use crate::error::{Error, Kind};
+use crate::explain::explain_missing_huge_page;
 use crate::model::ShmId;
-use crate::query::{explain_missing_huge_page, huge_page_size_at};
+use crate::query::huge_page_size_at;
 use crate::sys::{self, Attachment, Errno};
 
 /// Returns the error of a copy that failed at an offset.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Segment;
+use super::Object;
 
 /// A leaked or unattributed segment.
 #[derive(Clone, Debug)]
 pub(crate) struct Leak {
     /// The segment, with its attachers.
-    pub(crate) segment: Segment,
+    pub(crate) segment: Object,
     /// The command line of its creator, if known.
     pub(crate) creator_command: Option<Arc<str>>,
     /// The result of its removal; `None` if it was not to be removed.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Segment, ShmId};
+use super::{Object, ShmId};
 
 /// The version of the JSON output.
 const SCHEMA: u64 = 1;
@@ -19,7 +19,7 @@ const NEEDED: [&str; 13] =
 #[derive(Deserialize)]
 struct Listing {
     schema: u64,
-    segments: Vec<Segment>,
+    segments: Vec<Object>,
 }
 
 /// The segments to remove in a report of `leakcheck` (`leaked`) or of `prune --dry-run` (`removed`). Other JSON has neither
@@ -32,12 +32,12 @@ pub(crate) struct RemovalList {
     #[serde(default)]
     pub(crate) isolation: Option<String>,
     #[serde(default)]
-    pub(crate) leaked: Option<Vec<Segment>>,
+    pub(crate) leaked: Option<Vec<Object>>,
     /// Segments that another job may have created.
     #[serde(default)]
-    pub(crate) unattributed: Vec<Segment>,
+    pub(crate) unattributed: Vec<Object>,
     #[serde(default)]
-    pub(crate) removed: Option<Vec<Segment>>,
+    pub(crate) removed: Option<Vec<Object>>,
     #[serde(default)]
     pub(crate) dry_run: bool,
 }
@@ -46,7 +46,7 @@ pub(crate) struct RemovalList {
 ///
 /// # Errors
 /// Fails if the text is not a listing, has another schema, lacks required fields or contains a segment twice.
-pub(crate) fn parse_listing(text: &[u8]) -> Result<Vec<Segment>, String> {
+pub(crate) fn parse_listing(text: &[u8]) -> Result<Vec<Object>, String> {
     let listing: Listing = match serde_json::from_slice(text) {
         Ok(listing) => listing,
         Err(error) => return Err(describe_problem(text, &error)),
@@ -56,8 +56,9 @@ pub(crate) fn parse_listing(text: &[u8]) -> Result<Vec<Segment>, String> {
     }
     let mut seen: BTreeSet<(Option<u64>, i32)> = BTreeSet::new();
     for segment in &listing.segments {
-        let id = ShmId::new(segment.id.raw()).ok_or_else(|| format!("it contains the invalid id {}", segment.id))?;
-        if !seen.insert((segment.ns, id.raw())) {
+        let id = ShmId::new(segment.sysv().id.raw())
+            .ok_or_else(|| format!("it contains the invalid id {}", segment.sysv().id))?;
+        if !seen.insert((segment.ipc_namespace(), id.raw())) {
             return Err(format!("it contains segment {id} twice"));
         }
     }
@@ -106,10 +107,9 @@ pub(super) mod tests {
         "atime":null,"dtime":null,"ctime":"2026-11-23T07:59:58Z","idle_seconds":1,"dest":false,"locked":false,
         "rss":0,"swap":0,"state":"orphan","ns":4026531839}"#;
 
-    pub(in super::super) fn segment(id: i32) -> Segment {
-        let mut segment: Segment = serde_json::from_str(RECORD).unwrap();
-        segment.id = ShmId::new(id).unwrap();
-        segment
+    pub(in super::super) fn segment(id: i32) -> Object {
+        let segment: Object = serde_json::from_str(RECORD).unwrap();
+        segment.with(|segment| segment.id = ShmId::new(id).unwrap())
     }
 
     fn listing(records: &[&str]) -> String {

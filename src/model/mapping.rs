@@ -2,10 +2,40 @@
 
 use std::sync::Arc;
 
-use super::{Access, Key};
+use super::{Key, ShmId};
 
 /// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
+
+/// The access of an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// SHM_RDONLY.
+    ReadOnly,
+    ReadWrite,
+}
+
+impl Access {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "ro",
+            Self::ReadWrite => "rw",
+        }
+    }
+}
+
+/// An attachment as `attach` reports it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attached {
+    pub(crate) id: ShmId,
+    /// The attached process.
+    pub(crate) pid: i32,
+    /// The address in that process.
+    pub(crate) address: u64,
+    /// The segment's size in bytes.
+    pub(crate) size: u64,
+    pub(crate) access: Access,
+}
 
 /// A mapping that has the name of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use bitflags::bitflags;
 
 bitflags! {
-    /// The expensive fields of a [`Segment`](super::Segment). All others are part of every listing.
+    /// The expensive fields of a [`Object`](super::Object). All others are part of every listing.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
     pub(crate) struct Needs: u8 {
         /// Resident and swapped bytes, which only /proc/sysvipc/shm has.

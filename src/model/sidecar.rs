@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Segment, Stamp};
+use super::{Object, Stamp};
 
 /// The contents of FILE.json, which describes the segment that was dumped to FILE.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(crate) struct Sidecar {
     pub(crate) schema: u8,
     /// The segment at the time of the dump.
-    pub(crate) segment: Segment,
+    pub(crate) segment: Object,
     /// The page size of the machine.
     pub(crate) page_size: u64,
     /// The size of the segment's pages if they are huge.

@@ -1,6 +1,6 @@
 //! Sums over segments, for `limits`, `check` and `metrics`.
 
-use super::{Segment, State};
+use super::{Object, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -42,7 +42,7 @@ impl Tally {
         attachments: 0,
     };
 
-    pub(crate) fn of(segment: &Segment, page_size: u64) -> Self {
+    pub(crate) fn of(segment: &Object, page_size: u64) -> Self {
         let size = u128::from(segment.size);
         let is_orphan = segment.state == Some(State::Orphan);
         let is_unknown = segment.state == Some(State::Unknown);
@@ -56,8 +56,8 @@ impl Tally {
             orphan_bytes: if is_orphan { size } else { 0 },
             unknown: u64::from(is_unknown),
             unknown_bytes: if is_unknown { size } else { 0 },
-            dest: u64::from(segment.dest),
-            attachments: segment.nattch,
+            dest: u64::from(segment.sysv().dest),
+            attachments: segment.sysv().nattch,
         }
     }
 
@@ -86,8 +86,11 @@ mod tests {
 
     #[test]
     fn sums_round_segments_up_to_pages() {
-        let orphan = Segment { size: 4097, state: Some(State::Orphan), nattch: 0, ..segment(1) };
-        let used = Segment { size: u64::MAX, state: Some(State::InUse), nattch: 3, dest: true, ..segment(2) };
+        let orphan = Object { size: 4097, state: Some(State::Orphan), ..segment(1) }.with(|segment| segment.nattch = 0);
+        let used = Object { size: u64::MAX, state: Some(State::InUse), ..segment(2) }.with(|segment| {
+            segment.nattch = 3;
+            segment.dest = true;
+        });
         let mut sums = Tally::ZERO;
         sums.add(&Tally::of(&orphan, 4096));
         sums.add(&Tally::of(&used, 4096));
@@ -95,7 +98,7 @@ mod tests {
         assert_eq!(sums.size, u128::from(u64::MAX) + 4097);
         assert_eq!((sums.orphans, sums.orphan_bytes, sums.dest, sums.attachments), (1, 4097, 1, 3));
         assert_eq!((sums.rss, sums.swap), (Some(0), Some(0)));
-        sums.add(&Tally::of(&Segment { rss: None, ..segment(3) }, 4096));
+        sums.add(&Tally::of(&Object { rss: None, ..segment(3) }, 4096));
         assert_eq!((sums.rss, sums.swap), (None, Some(0)), "the sum with an unknown part is unknown");
     }
 }

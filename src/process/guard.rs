@@ -21,8 +21,9 @@ use nix::errno::Errno;
 
 use super::{Interrupts, start_failed};
 use crate::error::{Error, Kind};
+use crate::explain::{Attempt, explain, holders};
 use crate::model::{Key, Needs, ShmId};
-use crate::query::{Attempt, System, explain, holders, segment};
+use crate::query::{System, lookup};
 use crate::sys::{self, CreateFlags, Subject, SysError};
 
 /// The name of a guard.
@@ -210,7 +211,7 @@ fn remove(id: ShmId) -> Result<(), Error> {
     // No other process has this pid while this one runs, so a segment with it as its creator is the one that this
     // process has created, even if other segments have had the same id in between.
     let own = Some(std::process::id().cast_signed());
-    if segment(&system, id, Needs::empty())?.is_none_or(|segment| segment.cpid != own) {
+    if lookup(&system, id, Needs::empty())?.is_none_or(|segment| segment.sysv().cpid != own) {
         return Ok(());
     }
     sys::remove(id).map_err(|error| explain(&system, &Attempt::Remove(id), error))?;

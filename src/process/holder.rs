@@ -18,8 +18,9 @@ use nix::errno::Errno;
 
 use super::{Interrupts, start_failed};
 use crate::error::{Error, Kind};
-use crate::model::{Access, Attached, Segment, ShmId};
-use crate::query::{Attempt, HOLDER_NAME, System, explain};
+use crate::explain::{Attempt, explain};
+use crate::model::{Access, Attached, Object, ShmId};
+use crate::query::{HOLDER_NAME, System};
 use crate::sys::{self, Address, Attachment, Subject, SysError};
 
 /// How a holder attaches a segment, and for how long.
@@ -74,8 +75,8 @@ impl Drop for StartedHolder {
 ///
 /// # Errors
 /// The holder cannot be started, or cannot attach.
-pub(crate) fn start_holder(system: &System, segment: &Segment, hold: Hold) -> Result<StartedHolder, Error> {
-    let id = segment.id;
+pub(crate) fn start_holder(system: &System, segment: &Object, hold: Hold) -> Result<StartedHolder, Error> {
+    let id = segment.sysv().id;
     let failed = |error: &std::io::Error| start_failed(format!("cannot start a holder of segment {id}"), error);
     let mut child = Command::new("/proc/self/exe")
         .arg0(HOLDER_NAME.to_string_lossy().as_ref())

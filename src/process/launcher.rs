@@ -18,7 +18,7 @@ use nix::unistd::execvp;
 
 use super::start_failed;
 use crate::error::{Error, Kind};
-use crate::query::LAUNCHER_NAME;
+use crate::leaks::LAUNCHER_NAME;
 use crate::sys::{self, Inherited};
 
 /// The exit code for a command that does not exist, as in shells.

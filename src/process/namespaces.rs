@@ -23,7 +23,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Kind};
-use crate::model::{Limits, Segment};
+use crate::model::{Limits, Object};
 use crate::procfs;
 use crate::query::{IdMaps, Namespace, System, can_inspect_all, census};
 use crate::sys;
@@ -215,7 +215,7 @@ pub(crate) fn visit_namespaces<T: Send>(
         let mut system = System::new();
         let visit = |namespace: &&Namespace| {
             enter_with_thread(&system, namespace)?;
-            system.set_namespace(namespace);
+            system.set_namespace(namespace.number, namespace.container.clone());
             work(&system, namespace)
         };
         others.iter().map(visit).collect::<Vec<_>>()
@@ -252,7 +252,7 @@ fn enter_with_thread(system: &System, namespace: &Namespace) -> Result<(), Error
 /// The part of the output of `list --json` that is used.
 #[derive(Deserialize)]
 struct Listing {
-    segments: Vec<Segment>,
+    segments: Vec<Object>,
 }
 
 /// The part of the output of `limits --json` that is used.
@@ -267,11 +267,11 @@ struct LimitsReport {
 ///
 /// # Errors
 /// The worker cannot enter the namespace, or cannot be started.
-pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Result<Vec<Segment>, Error> {
+pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Result<Vec<Object>, Error> {
     let what = format!("cannot list the segments of the IPC namespace {}", namespace.number);
     let listing: Listing = ask_worker(system, namespace, "list", &what)?;
     // The process that identifies the namespace can have left it.
-    if listing.segments.iter().any(|segment| segment.ns != Some(namespace.number)) {
+    if listing.segments.iter().any(|segment| segment.ipc_namespace() != Some(namespace.number)) {
         return Err(Error::new(Kind::NotFound, what).cause("all processes have left it"));
     }
     Ok(listing.segments)

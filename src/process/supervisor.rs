@@ -27,9 +27,10 @@ use rustix::process::{Pid, Resource, WaitOptions, WaitStatus, getrlimit, waitpid
 use super::launcher::{Launched, launch};
 use super::standby::Standby;
 use crate::error::{Error, Kind};
+use crate::leaks::{Calls, Descendants, Evidence};
 use crate::model::{Key, ShmId, escape_invalid_utf8};
 use crate::procfs;
-use crate::query::{Calls, Descendants, Evidence, System};
+use crate::query::System;
 use crate::sys::{self, Call, Inherited, Listener, Seized, SignalOrigin, SignalQueue};
 
 /// The shortest interval between two scans of the descendants.

@@ -1,6 +1,6 @@
 //! A row of /proc/sysvipc/shm.
 
-use crate::model::{Key, Mode, Segment, ShmId, Stamp};
+use crate::model::{Key, Mode, Object, ObjectKind, ShmId, Stamp, SysV};
 
 /// The fields of a row, separated by spaces: wide numbers overflow their columns.
 ///
@@ -81,42 +81,50 @@ fn digits(field: &[u8], base: u64) -> Option<u64> {
 }
 
 /// Parses one row.
-pub(super) fn parse_line(line: &[u8]) -> Result<Segment, &'static str> {
+pub(super) fn parse_line(line: &[u8]) -> Result<Object, &'static str> {
     let mut fields = Fields(line);
     let key = i32::try_from(fields.signed("key")?).map_err(|_| "key")?;
     let id = ShmId::new(fields.narrow("shmid")?).ok_or("shmid")?;
     let mode = digits(fields.next(), 8).and_then(|mode| u32::try_from(mode).ok()).ok_or("perms")?;
-    // Fields of a struct literal are evaluated in source order, which is that of the columns.
-    Ok(Segment {
-        id,
-        key: Key::from_kernel(key),
+    let size = fields.unsigned("size")?;
+    let (cpid, lpid) = (fields.pid("cpid")?, fields.pid("lpid")?);
+    let nattch = fields.unsigned("nattch")?;
+    let (uid, gid) = (fields.narrow("uid")?, fields.narrow("gid")?);
+    let (cuid, cgid) = (fields.narrow("cuid")?, fields.narrow("cgid")?);
+    let (atime, dtime, ctime) = (fields.time("atime")?, fields.time("dtime")?, fields.time("ctime")?);
+    // Kernels before 2.6.34 lack these columns.
+    let (rss, swap) = (fields.optional("rss")?, fields.optional("swap")?);
+    Ok(Object {
+        size,
         mode: Mode::from_kernel(mode),
-        size: fields.unsigned("size")?,
-        cpid: fields.pid("cpid")?,
-        lpid: fields.pid("lpid")?,
-        nattch: fields.unsigned("nattch")?,
-        uid: fields.narrow("uid")?,
-        gid: fields.narrow("gid")?,
-        cuid: fields.narrow("cuid")?,
-        cgid: fields.narrow("cgid")?,
-        atime: fields.time("atime")?,
-        dtime: fields.time("dtime")?,
-        ctime: fields.time("ctime")?,
-        // Kernels before 2.6.34 lack these columns.
-        rss: fields.optional("rss")?,
-        swap: fields.optional("swap")?,
+        uid,
         owner: None,
+        gid,
         group: None,
-        creator: None,
-        creator_group: None,
+        ctime,
         idle_seconds: None,
-        dest: Mode::is_marked(mode),
-        locked: Mode::is_locked(mode),
+        rss,
+        swap,
         state: None,
-        ns: None,
-        creator_command: None,
-        last_command: None,
+        scope: None,
         attachers: None,
         container: None,
+        kind: ObjectKind::SysV(SysV {
+            id,
+            key: Key::from_kernel(key),
+            cuid,
+            creator: None,
+            cgid,
+            creator_group: None,
+            cpid,
+            lpid,
+            nattch,
+            atime,
+            dtime,
+            dest: Mode::is_marked(mode),
+            locked: Mode::is_locked(mode),
+            creator_command: None,
+            last_command: None,
+        }),
     })
 }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::ProcError;
 use super::row::{Fields, parse_line};
-use crate::model::{Segment, ShmId};
+use crate::model::{Object, ShmId};
 
 /// Calls `show` for each segment, with resident and swapped bytes, as it is read.
 ///
 /// # Errors
 /// The file cannot be read, is empty, or has an invalid line.
-pub(crate) fn each_segment(root: &Path, mut show: impl FnMut(Segment)) -> Result<(), ProcError> {
+pub(crate) fn each_segment(root: &Path, mut show: impl FnMut(Object)) -> Result<(), ProcError> {
     let mut lines = Lines::open(root)?;
     while lines.advance()? {
         let segment = parse_line(&lines.line).map_err(|field| lines.invalid(field))?;
@@ -28,7 +28,7 @@ pub(crate) fn each_segment(root: &Path, mut show: impl FnMut(Segment)) -> Result
 ///
 /// # Errors
 /// The file cannot be read, is empty, or has an invalid line.
-pub(crate) fn find_segment(root: &Path, id: ShmId) -> Result<Option<Segment>, ProcError> {
+pub(crate) fn find_segment(root: &Path, id: ShmId) -> Result<Option<Object>, ProcError> {
     let mut lines = Lines::open(root)?;
     let id = id.to_string();
     while lines.advance()? {
@@ -89,7 +89,7 @@ mod tests {
 
     const HEADINGS: &str = "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime                   rss                  swap\n";
 
-    fn read(contents: &str) -> Result<Vec<Segment>, ProcError> {
+    fn read(contents: &str) -> Result<Vec<Object>, ProcError> {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("sysvipc")).unwrap();
         fs::write(root.path().join("sysvipc/shm"), contents).unwrap();
@@ -97,7 +97,7 @@ mod tests {
         let all = each_segment(root.path(), |segment| segments.push(segment)).map(|()| segments);
         for segment in all.iter().flatten().step_by(500) {
             // The other way to read gives the same.
-            assert_eq!(find_segment(root.path(), segment.id).unwrap().as_ref(), Some(segment));
+            assert_eq!(find_segment(root.path(), segment.sysv().id).unwrap().as_ref(), Some(segment));
         }
         all
     }
@@ -107,18 +107,18 @@ mod tests {
         let line = "-559038737 2147483647  3640  18446744073692774399 4194304     0 18446744073709551615 4294967294 100000 100000 4294967294 0 1795420800 1795420801 274877906944 8192\n";
         let segments = read(&format!("{HEADINGS}{line}")).unwrap();
         let [segment] = segments.as_slice() else { panic!("{segments:?}") };
-        assert_eq!(segment.key.bits(), 0xdead_beef);
-        assert_eq!(segment.id.raw(), i32::MAX);
+        assert_eq!(segment.sysv().key.bits(), 0xdead_beef);
+        assert_eq!(segment.sysv().id.raw(), i32::MAX);
         assert_eq!(segment.size, 18_446_744_073_692_774_399);
-        assert_eq!((segment.cpid, segment.lpid), (Some(4_194_304), None));
-        assert_eq!(segment.nattch, u64::MAX);
+        assert_eq!((segment.sysv().cpid, segment.sysv().lpid), (Some(4_194_304), None));
+        assert_eq!(segment.sysv().nattch, u64::MAX);
         assert_eq!(
-            (segment.uid, segment.gid, segment.cuid, segment.cgid),
+            (segment.uid, segment.gid, segment.sysv().cuid, segment.sysv().cgid),
             (4_294_967_294, 100_000, 100_000, 4_294_967_294)
         );
-        assert_eq!((segment.atime, segment.dtime), (None, Some(Stamp(1_795_420_800))));
+        assert_eq!((segment.sysv().atime, segment.sysv().dtime), (None, Some(Stamp(1_795_420_800))));
         assert_eq!((segment.rss, segment.swap), (Some(274_877_906_944), Some(8192)));
-        assert_eq!((segment.mode.bits(), segment.dest, segment.locked), (0o640, true, true));
+        assert_eq!((segment.mode.bits(), segment.sysv().dest, segment.sysv().locked), (0o640, true, true));
     }
 
     #[test]

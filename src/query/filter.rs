@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::System;
-use crate::model::{Key, Needs, Segment, State};
+use super::host::System;
+use crate::model::{Key, Needs, Object, State};
 
 /// Conditions on a segment, all of which must hold.
 #[derive(Clone, Debug, Default)]
@@ -34,11 +34,11 @@ impl Filter {
     }
 
     /// Returns whether a segment meets all conditions. An attached segment has no idle time and is never old enough.
-    pub(crate) fn matches(&self, system: &System, segment: &Segment) -> bool {
+    pub(crate) fn matches(&self, system: &System, segment: &Object) -> bool {
         let old = |least: Duration| segment.idle_seconds.is_some_and(|idle| Duration::from_secs(idle) >= least);
         self.owner.is_none_or(|uid| segment.uid == uid)
-            && (!self.mine || segment.uid == system.uid() || segment.cuid == system.uid())
-            && self.key.is_none_or(|key| segment.key == key)
+            && (!self.mine || segment.uid == system.uid() || segment.sysv().cuid == system.uid())
+            && self.key.is_none_or(|key| segment.sysv().key == key)
             && self.state.is_none_or(|state| segment.state == Some(state))
             && self.older_than.is_none_or(old)
             && self.min_size.is_none_or(|size| segment.size >= size)

@@ -1,7 +1,8 @@
 //! Limits of the IPC namespace and their usage.
 
-use super::{Attempt, System, explain, inventory};
-use crate::error::Error;
+use super::failure::QueryError;
+use super::host::System;
+use super::inventory::inventory;
 use crate::model::{Limits, Needs, Usage};
 use crate::procfs;
 use crate::sys;
@@ -10,8 +11,8 @@ use crate::sys;
 ///
 /// # Errors
 /// Both are denied.
-pub(crate) fn limits(system: &System) -> Result<Limits, Error> {
-    let rmid_forced = procfs::sysctl(system.proc(), "kernel/shm_rmid_forced").map(|value| value != 0);
+pub(crate) fn limits(system: &System) -> Result<Limits, QueryError> {
+    let rmid_forced = rmid_forced(system);
     let page_size = system.page_size();
     let denied = match sys::info() {
         Ok(info) => {
@@ -38,20 +39,20 @@ pub(crate) fn limits(system: &System) -> Result<Limits, Error> {
             rmid_forced,
         })
     };
-    from_proc().ok_or_else(|| explain(system, &Attempt::Limits, denied))
+    from_proc().ok_or(QueryError::Limits(denied))
 }
 
 /// Sums up all segments. The sums can exceed 64 bits, since SHM_NORESERVE segments can be of any size.
 ///
 /// # Errors
 /// The segments cannot be listed.
-pub(crate) fn usage(system: &System) -> Result<Usage, Error> {
+pub(crate) fn usage(system: &System) -> Result<Usage, QueryError> {
     let counted = sys::usage().ok();
     // If the kernel counts resident bytes, the cheaper listing is enough for the sizes.
     let needs = if counted.is_some() { Needs::empty() } else { Needs::RESIDENT };
     let segments = inventory(system, needs)?;
     let page_size = u128::from(system.page_size());
-    let sum = |part: fn(&crate::model::Segment) -> u64| segments.iter().map(|segment| u128::from(part(segment))).sum();
+    let sum = |part: fn(&crate::model::Object) -> u64| segments.iter().map(|segment| u128::from(part(segment))).sum();
     let size: u128 = sum(|segment| segment.size);
     Ok(match counted {
         Some((used, pages, rss, swap)) => {

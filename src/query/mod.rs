@@ -1,48 +1,24 @@
-//! Reads facts from the system, and explains why calls failed. Nothing here changes the system or prints.
+//! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
+//!
+//! A module names only modules before it in this order: failure, host, state, inventory, limits, filter, tally, swap,
+//! users.
 
-mod address;
-mod attachers;
-mod descendants;
-mod diagnosis;
+mod failure;
 mod filter;
-mod holders;
-mod huge;
-mod ids;
+mod host;
 mod inventory;
-mod leaks;
 mod limits;
-mod liveness;
-mod matcher;
-mod namespaces;
-mod origin;
-mod peek;
-mod processes;
-mod provenance;
-mod refusal;
-mod resolve;
-mod rights;
+mod state;
 mod swap;
-mod system;
 mod tally;
+mod users;
 
-pub(crate) use address::suggest_any_address;
-pub(crate) use attachers::{add_attachers, add_attachers_and_find_strays};
-pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
-pub(crate) use diagnosis::{Attempt, explain};
+pub(crate) use failure::QueryError;
 pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter};
-pub(crate) use holders::{HOLDER_NAME, Holder, holders};
-pub(crate) use huge::{explain_missing_huge_page, huge_page_size};
-pub(crate) use ids::{Account, IdMaps};
-pub(crate) use inventory::{call_stat, each, inventory, segment};
-pub(crate) use leaks::{Evidence, leaks};
+pub(crate) use host::*;
+pub(crate) use inventory::{call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced, usage};
-pub(crate) use liveness::{last_user_preventing_orphan, state_now};
-pub(crate) use namespaces::{Census, Namespace, census};
-pub(crate) use peek::{backing, huge_page_size_at, open_via_attacher};
-pub(crate) use provenance::{Baseline, Calls};
-pub(crate) use refusal::{attached_refusal, describe_attachers};
-pub(crate) use resolve::{Resolver, find_by_key, ftok_key, key_exists, resolve};
-pub(crate) use rights::{can_create_user_namespace, can_inspect_all, may_control};
+pub(crate) use state::{commands, creator_and_last_user, last_user_preventing_orphan, state_now};
 pub(crate) use swap::Swap;
-pub(crate) use system::System;
 pub(crate) use tally::{count, tally, tally_by_owner};
+pub(crate) use users::*;

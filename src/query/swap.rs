@@ -3,7 +3,8 @@
 //! mincore(2) reports a swapped-out page like a hole. It can be relied on only if there is no swap, or if none of the
 //! segment was in swap and nothing was swapped out in between.
 
-use super::{System, segment};
+use super::host::System;
+use super::inventory::lookup;
 use crate::model::{Needs, ShmId};
 use crate::procfs;
 
@@ -22,7 +23,7 @@ impl Swap {
     /// Reads the present state.
     pub(crate) fn now(system: &System, id: ShmId) -> Self {
         let exists = procfs::swap_total(system.proc()) != Some(0);
-        let of_segment = || segment(system, id, Needs::RESIDENT).ok().flatten().and_then(|segment| segment.swap);
+        let of_segment = || lookup(system, id, Needs::RESIDENT).ok().flatten().and_then(|segment| segment.swap);
         Self {
             exists,
             out: procfs::swapped_out(system.proc()),

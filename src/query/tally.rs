@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{System, each};
-use crate::error::Error;
+use super::failure::QueryError;
+use super::host::System;
+use super::inventory::each;
 use crate::model::{Needs, Tally};
 use crate::sys;
 
@@ -11,12 +12,12 @@ use crate::sys;
 ///
 /// # Errors
 /// The segments cannot be listed.
-pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, Error> {
+pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, QueryError> {
     let page_size = system.page_size();
     let mut sums = Tally::ZERO;
     each(system, needs, |segment| {
         sums.add(&Tally::of(&segment, page_size));
-        Ok(())
+        Ok::<_, QueryError>(())
     })?;
     Ok(sums)
 }
@@ -25,12 +26,12 @@ pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, Error> {
 ///
 /// # Errors
 /// The segments cannot be listed.
-pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u32, Tally>, Error> {
+pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u32, Tally>, QueryError> {
     let page_size = system.page_size();
     let mut owners: BTreeMap<u32, Tally> = BTreeMap::new();
     each(system, needs, |segment| {
         owners.entry(segment.uid).or_insert(Tally::ZERO).add(&Tally::of(&segment, page_size));
-        Ok(())
+        Ok::<_, QueryError>(())
     })?;
     Ok(owners)
 }
@@ -39,7 +40,7 @@ pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u
 ///
 /// # Errors
 /// SHM_INFO is denied, and the segments cannot be listed.
-pub(crate) fn count(system: &System) -> Result<Tally, Error> {
+pub(crate) fn count(system: &System) -> Result<Tally, QueryError> {
     match sys::usage() {
         Ok((segments, pages, ..)) => Ok(Tally { segments, pages, ..Tally::ZERO }),
         Err(_) => tally(system, Needs::empty()),

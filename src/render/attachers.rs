@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::{Align, Cell, Column, Object};
+use super::{Align, Cell, Column, JsonObject};
 use crate::model::{Access, Attacher, Attachers, ShmId};
 
 /// The attachments of one segment.
@@ -129,9 +129,9 @@ const JSON: &[&str] = &["PID", "UID", "USER", "COMMAND", "ADDRESS", "SIZE", "ACC
 
 /// Writes the report of `who` as JSON.
 pub(crate) fn write_who_json(out: &mut impl Write, segments: &[Attachments]) -> io::Result<()> {
-    let mut object = Object::schema(out)?;
+    let mut object = JsonObject::schema(out)?;
     object.list("segments", segments, |out, segment| {
-        let mut object = Object::open(out)?;
+        let mut object = JsonObject::open(out)?;
         object.number("id", segment.id.raw())?;
         object.optional("ns", segment.ns)?;
         object.optional("nattch", segment.nattch)?;
@@ -144,15 +144,15 @@ pub(crate) fn write_who_json(out: &mut impl Write, segments: &[Attachments]) -> 
 }
 
 /// Writes the fields `attachments` and `hidden`.
-pub(super) fn write_attachments<W: Write>(object: &mut Object<'_, W>, segment: &Attachments) -> io::Result<()> {
+pub(super) fn write_attachments<W: Write>(object: &mut JsonObject<'_, W>, segment: &Attachments) -> io::Result<()> {
     let columns = super::column::by_names(ATTACHERS, JSON);
     object.list("attachments", segment.mappings(), |out, row| {
-        let mut object = Object::open(out)?;
+        let mut object = JsonObject::open(out)?;
         object.row(&columns, &row)?;
         object.close()
     })?;
     object.list("hidden", &segment.attachers.hidden, |out, (reason, count)| {
-        let mut object = Object::open(out)?;
+        let mut object = JsonObject::open(out)?;
         object.text("reason", reason.as_str())?;
         object.number("count", *count)?;
         object.close()

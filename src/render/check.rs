@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Object, escape, human};
+use super::{JsonObject, escape, human};
 use crate::error::Error;
 use crate::model::{Measure, Severity, Threshold};
 
@@ -114,12 +114,12 @@ pub(crate) fn write_check(
 }
 
 pub(crate) fn write_check_json(out: &mut impl Write, readings: &[Reading]) -> io::Result<()> {
-    let mut object = Object::schema(out)?;
+    let mut object = JsonObject::schema(out)?;
     let severity = worst(readings);
     object.text("status", severity.as_str())?;
     object.number("code", severity.code())?;
     object.list("checks", readings, |out, reading| {
-        let mut object = Object::open(out)?;
+        let mut object = JsonObject::open(out)?;
         object.text("what", reading.measure.as_str())?;
         object.text("status", reading.severity().as_str())?;
         write!(object.field("value")?, "{}", reading.value)?;

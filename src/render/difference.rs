@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::segments::RECORD;
-use super::{Align, Cell, Column, Object, SEGMENT, column, write_string};
-use crate::model::{Change, Changed, Difference, Segment};
+use super::{Align, Cell, Column, JsonObject, SEGMENT, column, write_string};
+use crate::model::{Change, Changed, Difference, Object};
 
 /// A segment that differs between the two listings.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(crate) struct DifferenceRow {
     /// `created`, `removed` or `changed`.
     change: &'static str,
     /// Its latest known record.
-    segment: Segment,
+    segment: Object,
     /// The changed attributes, such as `mode 0600 -> 0640`.
     details: Vec<String>,
 }
@@ -20,22 +20,24 @@ pub(crate) struct DifferenceRow {
 /// The columns of `diff`. CSV and TSV print all of them; new columns may only be appended.
 pub(crate) static DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::plain("CHANGE", "change", Align::Left, "created, removed or changed", |row| Cell::Word(row.change)),
-    Column::plain("ID", "id", Align::Right, "id", |row| Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))),
-    Column::plain("KEY", "key", Align::Left, "key", |row| Cell::Key(row.segment.key)),
+    Column::plain("ID", "id", Align::Right, "id", |row| {
+        Cell::Number(u64::from(row.segment.sysv().id.raw().cast_unsigned()))
+    }),
+    Column::plain("KEY", "key", Align::Left, "key", |row| Cell::Key(row.segment.sysv().key)),
     Column::plain("OWNER", "owner", Align::Left, "owner", |row| {
         Cell::Account(row.segment.owner.as_deref(), row.segment.uid)
     }),
     Column::plain("MODE", "mode", Align::Left, "permission bits", |row| Cell::Mode(row.segment.mode)),
     Column::plain("SIZE", "size", Align::Right, "requested size", |row| Cell::bytes(row.segment.size)),
-    Column::plain("NATTCH", "nattch", Align::Right, "attachments", |row| Cell::Number(row.segment.nattch)),
-    Column::plain("CPID", "cpid", Align::Right, "creator", |row| Cell::pid(row.segment.cpid)),
+    Column::plain("NATTCH", "nattch", Align::Right, "attachments", |row| Cell::Number(row.segment.sysv().nattch)),
+    Column::plain("CPID", "cpid", Align::Right, "creator", |row| Cell::pid(row.segment.sysv().cpid)),
     Column {
         least: Some(20),
         ..Column::plain("WHAT", "what", Align::Left, "changed attributes", |row| {
             Cell::Texts(row.details.iter().map(String::as_str).collect())
         })
     },
-    Column::plain("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ns, Cell::Number)),
+    Column::plain("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ipc_namespace(), Cell::Number)),
 ];
 
 /// The columns of the default table if all segments are in one namespace.
@@ -65,7 +67,9 @@ fn details(changed: &Changed) -> Vec<String> {
     let detail = |change: &Change| {
         let attribute = change.as_str();
         match change {
-            Change::Attached | Change::Detached => format!("{attribute} {} -> {}", before.nattch, after.nattch),
+            Change::Attached | Change::Detached => {
+                format!("{attribute} {} -> {}", before.sysv().nattch, after.sysv().nattch)
+            }
             Change::Owner => {
                 format!("{attribute} {} -> {}", name(&before.owner, before.uid), name(&after.owner, after.uid))
             }
@@ -73,7 +77,7 @@ fn details(changed: &Changed) -> Vec<String> {
                 format!("{attribute} {} -> {}", name(&before.group, before.gid), name(&after.group, after.gid))
             }
             Change::Mode => format!("{attribute} {} -> {}", before.mode, after.mode),
-            Change::Key => format!("{attribute} {} -> {}", before.key, after.key),
+            Change::Key => format!("{attribute} {} -> {}", before.sysv().key, after.sysv().key),
             Change::Marked | Change::Unmarked | Change::Locked | Change::Unlocked => attribute.to_owned(),
         }
     };
@@ -83,16 +87,16 @@ fn details(changed: &Changed) -> Vec<String> {
 /// Writes a difference as JSON.
 pub(crate) fn write_difference_json(out: &mut impl Write, difference: &Difference) -> io::Result<()> {
     let record = column::by_names(SEGMENT, RECORD);
-    let write_record = |out: &mut _, segment: &Segment| {
-        let mut object = Object::open(out)?;
+    let write_record = |out: &mut _, segment: &Object| {
+        let mut object = JsonObject::open(out)?;
         object.row(&record, segment)?;
         object.close()
     };
-    let mut object = Object::schema(out)?;
+    let mut object = JsonObject::schema(out)?;
     object.list("created", &difference.created, write_record)?;
     object.list("removed", &difference.removed, write_record)?;
     object.list("changed", &difference.changed, |out, changed| {
-        let mut object = Object::open(out)?;
+        let mut object = JsonObject::open(out)?;
         object.list("changes", &changed.changes, |out, change| write_string(out, change.as_str()))?;
         object.object("before", &record, &changed.before)?;
         object.object("after", &record, &changed.after)?;

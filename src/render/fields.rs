@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::TableStyle;
 use super::human::{Look, size, time};
-use crate::model::{Attacher, Attachers, HiddenBy, Key, Segment, Size, Stamp, State};
+use crate::model::{Attacher, Attachers, HiddenBy, Key, Object, Size, Stamp, State};
 
 /// Writes `name: value` lines with the names aligned to the right.
 pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> io::Result<()> {
@@ -16,7 +16,7 @@ pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> i
 }
 
 /// Returns the names and values of all fields of a segment.
-pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
+pub(crate) fn segment_fields(segment: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
     let style = Look { bytes: style.bytes, time: style.time, now: style.now };
     let bytes = |bytes: Option<u64>| match bytes {
         None => "unknown".to_owned(),
@@ -37,35 +37,41 @@ pub(crate) fn segment_fields(segment: &Segment, style: &TableStyle<'_>) -> Vec<(
         None => "never".to_owned(),
         Some(stamp) => time(stamp, style.time, style.now),
     };
-    let key = match segment.key {
-        Key::PRIVATE if segment.dest => "none (private, or removed)".to_owned(),
+    let key = match segment.sysv().key {
+        Key::PRIVATE if segment.sysv().dest => "none (private, or removed)".to_owned(),
         Key::PRIVATE => "none (private)".to_owned(),
         key => format!("{key} ({})", key.bits()),
     };
-    let no_user = if segment.atime.is_none() { "none yet" } else { "outside this pid namespace" };
+    let no_user = if segment.sysv().atime.is_none() { "none yet" } else { "outside this pid namespace" };
     let idle = segment.idle_seconds.map_or_else(|| "-".to_owned(), super::human::duration);
     let mut fields = vec![
-        ("Id", segment.id.to_string()),
+        ("Id", segment.sysv().id.to_string()),
         ("Key", key),
         ("Size", bytes(Some(segment.size))),
         ("Mode", segment.mode.to_string()),
         ("Owner", account(segment.owner.as_deref(), segment.uid)),
         ("Group", account(segment.group.as_deref(), segment.gid)),
-        ("Creator", account(segment.creator.as_deref(), segment.cuid)),
-        ("Creator's group", account(segment.creator_group.as_deref(), segment.cgid)),
-        ("Created by pid", process(segment.cpid, segment.creator_command.as_deref(), "outside this pid namespace")),
-        ("Last used by pid", process(segment.lpid, segment.last_command.as_deref(), no_user)),
-        ("Attached", if segment.nattch == 1 { "once".to_owned() } else { format!("{} times", segment.nattch) }),
-        ("Last attach", time_or_never(segment.atime)),
-        ("Last detach", time_or_never(segment.dtime)),
+        ("Creator", account(segment.sysv().creator.as_deref(), segment.sysv().cuid)),
+        ("Creator's group", account(segment.sysv().creator_group.as_deref(), segment.sysv().cgid)),
+        (
+            "Created by pid",
+            process(segment.sysv().cpid, segment.sysv().creator_command.as_deref(), "outside this pid namespace"),
+        ),
+        ("Last used by pid", process(segment.sysv().lpid, segment.sysv().last_command.as_deref(), no_user)),
+        (
+            "Attached",
+            if segment.sysv().nattch == 1 { "once".to_owned() } else { format!("{} times", segment.sysv().nattch) },
+        ),
+        ("Last attach", time_or_never(segment.sysv().atime)),
+        ("Last detach", time_or_never(segment.sysv().dtime)),
         ("Last change", time_or_never(segment.ctime)),
         ("Idle", idle),
-        ("Marked for destruction", yes_or_no(segment.dest)),
-        ("Locked in memory", yes_or_no(segment.locked)),
+        ("Marked for destruction", yes_or_no(segment.sysv().dest)),
+        ("Locked in memory", yes_or_no(segment.sysv().locked)),
         ("Resident", bytes(segment.rss)),
         ("Swapped", bytes(segment.swap)),
         ("State", state(segment.state)),
-        ("IPC namespace", segment.ns.map_or_else(|| "unknown".to_owned(), |number| number.to_string())),
+        ("IPC namespace", segment.ipc_namespace().map_or_else(|| "unknown".to_owned(), |number| number.to_string())),
     ];
     if let (Some(attachers), Some(index)) =
         (&segment.attachers, fields.iter().position(|(name, _)| *name == "Last attach"))

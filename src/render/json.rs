@@ -6,13 +6,13 @@ use super::Column;
 use crate::error::Error;
 
 /// A JSON object that is being written.
-pub(crate) struct Object<'w, W: Write> {
+pub(crate) struct JsonObject<'w, W: Write> {
     out: &'w mut W,
     /// Whether the next field needs a comma.
     comma: bool,
 }
 
-impl<'w, W: Write> Object<'w, W> {
+impl<'w, W: Write> JsonObject<'w, W> {
     /// Opens a top-level object, which starts with `"schema":1`.
     pub(crate) fn schema(out: &'w mut W) -> io::Result<Self> {
         let mut object = Self::open(out)?;
@@ -70,7 +70,7 @@ impl<'w, W: Write> Object<'w, W> {
 
     /// Writes a row as a nested object.
     pub(crate) fn object<R>(&mut self, key: &str, columns: &[&Column<R>], row: &R) -> io::Result<()> {
-        let mut object = Object::open(self.field(key)?)?;
+        let mut object = JsonObject::open(self.field(key)?)?;
         object.row(columns, row)?;
         object.close()
     }
@@ -116,8 +116,8 @@ pub(crate) fn write_within_string(out: &mut impl Write, text: &str) -> io::Resul
 
 /// Writes the error object of a command that failed without a report.
 pub(crate) fn write_error_json(out: &mut impl Write, error: &Error) -> io::Result<()> {
-    let mut object = Object::schema(out)?;
-    let mut inner = Object::open(object.field("error")?)?;
+    let mut object = JsonObject::schema(out)?;
+    let mut inner = JsonObject::open(object.field("error")?)?;
     inner.text("kind", error.kind.as_str())?;
     inner.text("errno", error.source.map(|source| source.name()).as_deref())?;
     inner.text("call", error.source.map(|source| source.call))?;

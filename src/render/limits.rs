@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Align, Cell, Column, Object};
+use super::{Align, Cell, Column, JsonObject};
 use crate::model::{Limits, Usage};
 
 /// A limit and its usage.
@@ -62,8 +62,8 @@ pub(crate) fn limit_rows(limits: &Limits, usage: &Usage) -> Vec<LimitRow> {
 
 /// Writes limits and usage as JSON.
 pub(crate) fn write_limits_json(out: &mut impl Write, limits: &Limits, usage: &Usage) -> io::Result<()> {
-    let mut object = Object::schema(out)?;
-    let mut inner = Object::open(object.field("limits")?)?;
+    let mut object = JsonObject::schema(out)?;
+    let mut inner = JsonObject::open(object.field("limits")?)?;
     inner.number("shmmni", limits.shmmni)?;
     inner.number("shmmax", limits.shmmax)?;
     inner.number("shmall", limits.shmall)?;
@@ -71,7 +71,7 @@ pub(crate) fn write_limits_json(out: &mut impl Write, limits: &Limits, usage: &U
     inner.number("page_size", limits.page_size)?;
     inner.flag("rmid_forced", limits.rmid_forced)?;
     inner.close()?;
-    let mut inner = Object::open(object.field("usage")?)?;
+    let mut inner = JsonObject::open(object.field("usage")?)?;
     inner.number("segments", usage.segments)?;
     inner.number("pages", usage.pages)?;
     for (key, bytes) in [("size", usage.size), ("rss", usage.rss), ("swap", usage.swap)] {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::human::size;
-use super::{Align, Cell, Column, Object};
+use super::{Align, Cell, Column, JsonObject};
 use crate::model::{Extent, Residence};
 
 /// The columns of `map`; CSV and TSV print all of them.
@@ -85,7 +85,7 @@ pub(crate) fn write_map_json(
     extents: &[Extent],
 ) -> io::Result<()> {
     let columns: Vec<_> = EXTENTS.iter().collect();
-    let mut object = Object::schema(out)?;
+    let mut object = JsonObject::schema(out)?;
     object.number("id", id)?;
     object.number("size", size)?;
     object.number("page_size", page)?;
@@ -94,7 +94,7 @@ pub(crate) fn write_map_json(
     }
     object.optional("rss", rss)?;
     object.list("extents", extents, |out, extent| {
-        let mut object = Object::open(out)?;
+        let mut object = JsonObject::open(out)?;
         object.row(&columns, extent)?;
         object.close()
     })?;

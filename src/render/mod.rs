@@ -45,7 +45,7 @@ pub(crate) use events::Event;
 pub(crate) use fields::{segment_fields, write_fields};
 pub(crate) use hexdump::{HexDump, write_hex};
 pub(crate) use human::{TimeStyle, duration};
-pub(crate) use json::{Object, write_error_json, write_string, write_within_string};
+pub(crate) use json::{JsonObject, write_error_json, write_string, write_within_string};
 pub(crate) use junit::write_junit;
 pub(crate) use leaks::{leak_line, write_leaks_json};
 pub(crate) use limits::{LIMITS, limit_rows, write_limits_json};

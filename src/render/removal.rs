@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::{Align, Cell, Column, Object, column, write_string};
+use super::{Align, Cell, Column, JsonObject, column, write_string};
 use crate::error::Error;
-use crate::model::Segment;
+use crate::model::Object;
 
 /// A segment that could not be removed.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Failure {
 #[derive(Clone, Debug)]
 pub(crate) struct Removed {
     /// The segment before its removal.
-    pub(crate) segment: Segment,
+    pub(crate) segment: Object,
     /// `destroyed` or `marked`, as in JSON.
     pub(crate) outcome: &'static str,
     /// Why it was selected; empty if the user named it.
@@ -29,7 +29,7 @@ pub(crate) struct Removed {
 /// A segment that was not removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Skipped {
-    pub(crate) segment: Segment,
+    pub(crate) segment: Object,
     pub(crate) reason: String,
 }
 
@@ -76,15 +76,17 @@ impl PruneReport {
 /// A row of `prune`'s table.
 #[derive(Clone, Debug)]
 pub(crate) struct PruneRow {
-    segment: Segment,
+    segment: Object,
     outcome: &'static str,
     why: Arc<str>,
 }
 
 /// The columns of `prune`. CSV and TSV print all of them; new columns may only be appended.
 pub(crate) static PRUNE: &[Column<PruneRow>] = &[
-    Column::plain("ID", "id", Align::Right, "id", |row| Cell::Number(u64::from(row.segment.id.raw().cast_unsigned()))),
-    Column::plain("KEY", "key", Align::Left, "key", |row| Cell::Key(row.segment.key)),
+    Column::plain("ID", "id", Align::Right, "id", |row| {
+        Cell::Number(u64::from(row.segment.sysv().id.raw().cast_unsigned()))
+    }),
+    Column::plain("KEY", "key", Align::Left, "key", |row| Cell::Key(row.segment.sysv().key)),
     Column::plain("OWNER", "owner", Align::Left, "owner", |row| {
         Cell::Account(row.segment.owner.as_deref(), row.segment.uid)
     }),
@@ -99,7 +101,7 @@ pub(crate) static PRUNE: &[Column<PruneRow>] = &[
     }),
     Column::plain("OUTCOME", "outcome", Align::Left, "destroyed, marked or skipped", |row| Cell::Word(row.outcome)),
     Column { least: Some(30), ..Column::plain("WHY", "why", Align::Left, "reason", |row| Cell::Text(&row.why)) },
-    Column::plain("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ns, Cell::Number)),
+    Column::plain("NS", "ns", Align::Right, "IPC namespace", |row| Cell::of(row.segment.ipc_namespace(), Cell::Number)),
     Column::plain("CONTAINER", "container", Align::Left, "container or unit of the namespace", |row| {
         Cell::of(row.segment.container.as_deref(), Cell::Text)
     }),
@@ -111,7 +113,7 @@ pub(crate) const PRUNE_DEFAULT: &[&str] =
 
 /// Writes the fields common to the reports of `rm` and `prune`.
 fn write_common<W: Write>(
-    object: &mut Object<'_, W>,
+    object: &mut JsonObject<'_, W>,
     dry_run: bool,
     removed: &[Removed],
     failed: &[Failure],
@@ -119,13 +121,13 @@ fn write_common<W: Write>(
     let record = column::by_names(super::SEGMENT, super::RECORD);
     object.flag("dry_run", dry_run)?;
     object.list("removed", removed, |out, removed| {
-        let mut object = Object::open(out)?;
+        let mut object = JsonObject::open(out)?;
         object.row(&record, &removed.segment)?;
         object.text("outcome", removed.outcome)?;
         object.close()
     })?;
     object.list("failed", failed, |out, failure| {
-        let mut object = Object::open(out)?;
+        let mut object = JsonObject::open(out)?;
         object.text("target", failure.target.as_str())?;
         object.text("error", failure.error.to_string().as_str())?;
         object.text("errno", failure.error.source.map(|source| source.name()).as_deref())?;
@@ -143,24 +145,24 @@ pub(crate) fn write_rm_json(
     removed: &[Removed],
     failed: &[Failure],
 ) -> io::Result<()> {
-    let mut object = Object::schema(out)?;
+    let mut object = JsonObject::schema(out)?;
     write_common(&mut object, dry_run, removed, failed)?;
     object.end()
 }
 
 /// Writes the report of `prune` as JSON.
 pub(crate) fn write_prune_json(out: &mut impl Write, dry_run: bool, report: &PruneReport) -> io::Result<()> {
-    let mut object = Object::schema(out)?;
+    let mut object = JsonObject::schema(out)?;
     write_common(&mut object, dry_run, &report.removed, &report.failed)?;
     object.list("skipped", &report.skipped, |out, skipped| {
-        let mut object = Object::open(out)?;
-        object.number("id", skipped.segment.id.raw())?;
+        let mut object = JsonObject::open(out)?;
+        object.number("id", skipped.segment.sysv().id.raw())?;
         object.text("reason", skipped.reason.as_str())?;
-        object.optional("ns", skipped.segment.ns)?;
+        object.optional("ns", skipped.segment.ipc_namespace())?;
         object.close()
     })?;
     let freed = report.freed();
-    let mut inner = Object::open(object.field("freed")?)?;
+    let mut inner = JsonObject::open(object.field("freed")?)?;
     inner.number("segments", freed.segments)?;
     for (key, bytes) in [("size", freed.size), ("rss", freed.rss), ("swap", freed.swap)] {
         write!(inner.field(key)?, "{bytes}")?;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::escape::escape_lines;
-use super::{Column, Format, Object, TableStyle, delimited, table};
+use super::{Column, Format, JsonObject, TableStyle, delimited, table};
 
 /// How much is gathered before it is handed on: more than standard output gathers, which passes it on without a copy, and
 /// little enough to stay in the processor's cache.
@@ -44,7 +44,7 @@ impl<'a, R> Rows<'a, R> {
         let keys = columns.iter().enumerate().map(key).collect();
         let mut buffer = Vec::with_capacity(ENOUGH + (ENOUGH >> 2));
         match format {
-            Format::Json => Object::schema(&mut buffer)?.field(name)?.write_all(b"[")?,
+            Format::Json => JsonObject::schema(&mut buffer)?.field(name)?.write_all(b"[")?,
             Format::Tsv if style.headings => {
                 let names: Vec<_> = columns.iter().map(|column| column.name).collect();
                 writeln!(buffer, "{}", names.join("\t"))?;

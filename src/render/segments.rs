@@ -1,7 +1,7 @@
 //! The columns of segments.
 
 use super::{Align, Cell, Column};
-use crate::model::{Attachers, Needs, Segment};
+use crate::model::{Attachers, Needs, Object};
 
 const fn column(
     name: &'static str,
@@ -9,8 +9,8 @@ const fn column(
     align: Align,
     needs: Needs,
     help: &'static str,
-    cell: for<'a> fn(&'a Segment) -> Cell<'a>,
-) -> Column<Segment> {
+    cell: for<'a> fn(&'a Object) -> Cell<'a>,
+) -> Column<Object> {
     Column { name, json, align, least: None, help, needs, cell }
 }
 
@@ -18,12 +18,12 @@ const fn column(
 const INEXPENSIVE: Needs = Needs::empty();
 
 /// All columns of a segment; those of [`RECORD`] come first, in its order.
-pub(crate) static SEGMENT: &[Column<Segment>] = &[
+pub(crate) static SEGMENT: &[Column<Object>] = &[
     column("ID", "id", Align::Right, INEXPENSIVE, "id (shmid)", |segment| {
-        Cell::Number(u64::from(segment.id.raw().cast_unsigned()))
+        Cell::Number(u64::from(segment.sysv().id.raw().cast_unsigned()))
     }),
     column("KEY", "key", Align::Left, INEXPENSIVE, "key; 0x00000000 if private or removed", |segment| {
-        Cell::Key(segment.key)
+        Cell::Key(segment.sysv().key)
     }),
     column("SIZE", "size", Align::Right, INEXPENSIVE, "requested size in bytes", |segment| Cell::bytes(segment.size)),
     column("MODE", "mode", Align::Left, INEXPENSIVE, "permission bits", |segment| Cell::Mode(segment.mode)),
@@ -35,30 +35,36 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
     column("GROUP", "group", Align::Left, Needs::NAMES, "owner's group", |segment| {
         Cell::Account(segment.group.as_deref(), segment.gid)
     }),
-    column("CUID", "cuid", Align::Right, INEXPENSIVE, "creator's user id", |segment| Cell::Number(segment.cuid.into())),
+    column("CUID", "cuid", Align::Right, INEXPENSIVE, "creator's user id", |segment| {
+        Cell::Number(segment.sysv().cuid.into())
+    }),
     column("CREATOR", "creator", Align::Left, Needs::NAMES, "creator", |segment| {
-        Cell::Account(segment.creator.as_deref(), segment.cuid)
+        Cell::Account(segment.sysv().creator.as_deref(), segment.sysv().cuid)
     }),
     column("CGID", "cgid", Align::Right, INEXPENSIVE, "creator's group id", |segment| {
-        Cell::Number(segment.cgid.into())
+        Cell::Number(segment.sysv().cgid.into())
     }),
     column("CREATOR_GROUP", "creator_group", Align::Left, Needs::NAMES, "creator's group", |segment| {
-        Cell::Account(segment.creator_group.as_deref(), segment.cgid)
+        Cell::Account(segment.sysv().creator_group.as_deref(), segment.sysv().cgid)
     }),
-    column("CPID", "cpid", Align::Right, INEXPENSIVE, "creator", |segment| Cell::pid(segment.cpid)),
+    column("CPID", "cpid", Align::Right, INEXPENSIVE, "creator", |segment| Cell::pid(segment.sysv().cpid)),
     column(
         "LPID",
         "lpid",
         Align::Right,
         INEXPENSIVE,
         "last user: the process of the last attach or detach",
-        |segment| Cell::pid(segment.lpid),
+        |segment| Cell::pid(segment.sysv().lpid),
     ),
     column("NATTCH", "nattch", Align::Right, INEXPENSIVE, "number of attachments (mappings)", |segment| {
-        Cell::Number(segment.nattch)
+        Cell::Number(segment.sysv().nattch)
     }),
-    column("ATIME", "atime", Align::Left, INEXPENSIVE, "last attach", |segment| Cell::of(segment.atime, Cell::Time)),
-    column("DTIME", "dtime", Align::Left, INEXPENSIVE, "last detach", |segment| Cell::of(segment.dtime, Cell::Time)),
+    column("ATIME", "atime", Align::Left, INEXPENSIVE, "last attach", |segment| {
+        Cell::of(segment.sysv().atime, Cell::Time)
+    }),
+    column("DTIME", "dtime", Align::Left, INEXPENSIVE, "last detach", |segment| {
+        Cell::of(segment.sysv().dtime, Cell::Time)
+    }),
     column("CTIME", "ctime", Align::Left, INEXPENSIVE, "creation, or last change of owner or mode", |segment| {
         Cell::of(segment.ctime, Cell::Time)
     }),
@@ -70,8 +76,12 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
         "time since the last attach, detach or change",
         |segment| Cell::of(segment.idle_seconds, Cell::Seconds),
     ),
-    column("DEST", "dest", Align::Left, INEXPENSIVE, "marked for destruction", |segment| Cell::Flag(segment.dest)),
-    column("LOCKED", "locked", Align::Left, INEXPENSIVE, "locked in memory", |segment| Cell::Flag(segment.locked)),
+    column("DEST", "dest", Align::Left, INEXPENSIVE, "marked for destruction", |segment| {
+        Cell::Flag(segment.sysv().dest)
+    }),
+    column("LOCKED", "locked", Align::Left, INEXPENSIVE, "locked in memory", |segment| {
+        Cell::Flag(segment.sysv().locked)
+    }),
     column("RSS", "rss", Align::Right, Needs::RESIDENT, "resident bytes", |segment| Cell::of(segment.rss, Cell::bytes)),
     column("SWAP", "swap", Align::Right, Needs::RESIDENT, "swapped bytes", |segment| {
         Cell::of(segment.swap, Cell::bytes)
@@ -80,7 +90,7 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
         Cell::of(segment.state, |state| Cell::Word(state.as_str()))
     }),
     column("NS", "ns", Align::Right, Needs::NAMESPACE, "IPC namespace number", |segment| {
-        Cell::of(segment.ns, Cell::Number)
+        Cell::of(segment.ipc_namespace(), Cell::Number)
     }),
     Column {
         least: Some(8),
@@ -90,7 +100,7 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
             Align::Left,
             Needs::COMMANDS,
             "command of the creator, while it is running",
-            |segment| Cell::of(segment.creator_command.as_deref(), Cell::Text),
+            |segment| Cell::of(segment.sysv().creator_command.as_deref(), Cell::Text),
         )
     },
     Column {
@@ -101,7 +111,7 @@ pub(crate) static SEGMENT: &[Column<Segment>] = &[
             Align::Left,
             Needs::COMMANDS,
             "command of the last user, while it is running",
-            |segment| Cell::of(segment.last_command.as_deref(), Cell::Text),
+            |segment| Cell::of(segment.sysv().last_command.as_deref(), Cell::Text),
         )
     },
     column("PIDS", "pids", Align::Left, Needs::ATTACHERS, "processes that have it attached", |segment| {

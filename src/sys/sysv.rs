@@ -17,7 +17,7 @@ use nix::libc::{self, c_int, shmid_ds};
 
 use super::kernel::{IPC_INFO, SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT, SHM_STAT_ANY, ShmInfo64, ShmUse};
 use super::{Subject, SysError};
-use crate::model::{Key, Mode, Segment, ShmId, Stamp};
+use crate::model::{Key, Mode, Object, ObjectKind, ShmId, Stamp, SysV};
 
 /// How shmget(2) creates a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ fn shmget(key: Key, size: u64, flags: c_int) -> Result<ShmId, SysError> {
 ///
 /// # Errors
 /// shmctl(2): EINVAL or EIDRM if it was removed, EACCES.
-pub(crate) fn stat(id: ShmId) -> Result<Segment, SysError> {
+pub(crate) fn stat(id: ShmId) -> Result<Object, SysError> {
     let (_, record) = read_record(id.raw(), libc::IPC_STAT, "shmctl IPC_STAT", Subject::Id(id))?;
     Ok(segment(id, &record))
 }
@@ -100,7 +100,7 @@ pub(crate) fn stat(id: ShmId) -> Result<Segment, SysError> {
 ///
 /// # Errors
 /// shmctl(2): EINVAL for an empty place and on older kernels alike; EPERM or ENOSYS in some sandboxes.
-pub(crate) fn stat_index(index: i32) -> Result<Segment, SysError> {
+pub(crate) fn stat_index(index: i32) -> Result<Object, SysError> {
     stat_place(index, SHM_STAT_ANY, "shmctl SHM_STAT_ANY")
 }
 
@@ -110,20 +110,20 @@ pub(crate) fn stat_index(index: i32) -> Result<Segment, SysError> {
 ///
 /// # Errors
 /// shmctl(2): EINVAL for an empty slot, and on older kernels; EPERM or ENOSYS in some sandboxes.
-pub(crate) fn stat_any(id: ShmId) -> Result<Option<Segment>, SysError> {
-    stat_index(id.raw()).map(|found| Some(found).filter(|found| found.id == id))
+pub(crate) fn stat_any(id: ShmId) -> Result<Option<Object>, SysError> {
+    stat_index(id.raw()).map(|found| Some(found).filter(|found| found.sysv().id == id))
 }
 
 /// Reads the record at an index of the kernel's table (SHM_STAT). Requires read permission.
 ///
 /// # Errors
 /// shmctl(2): EINVAL for an empty place, EACCES without the right.
-pub(crate) fn stat_index_readable(index: i32) -> Result<Segment, SysError> {
+pub(crate) fn stat_index_readable(index: i32) -> Result<Object, SysError> {
     stat_place(index, SHM_STAT, "shmctl SHM_STAT")
 }
 
 /// Reads a record by index; the call returns the id that stands there.
-fn stat_place(index: i32, command: c_int, call: &'static str) -> Result<Segment, SysError> {
+fn stat_place(index: i32, command: c_int, call: &'static str) -> Result<Object, SysError> {
     let (id, record) = read_record(index, command, call, Subject::Index(index))?;
     let id = ShmId::new(id).ok_or_else(|| SysError::last(call, Subject::Index(index)))?;
     Ok(segment(id, &record))
@@ -141,7 +141,7 @@ fn read_record(number: i32, command: c_int, call: &'static str, target: Subject)
     Ok((result, unsafe { record.assume_init() }))
 }
 
-fn segment(id: ShmId, record: &shmid_ds) -> Segment {
+fn segment(id: ShmId, record: &shmid_ds) -> Object {
     let perm = &record.shm_perm;
     #[cfg(not(target_env = "musl"))]
     let key = perm.__key;
@@ -150,36 +150,38 @@ fn segment(id: ShmId, record: &shmid_ds) -> Segment {
     let key = perm.__ipc_perm_key;
     let mode = u32::from(perm.mode);
     let pid = |pid: i32| (pid != 0).then_some(pid);
-    Segment {
-        id,
-        key: Key::from_kernel(key),
+    Object {
         size: record.shm_segsz as u64,
         mode: Mode::from_kernel(mode),
         uid: perm.uid,
         owner: None,
         gid: perm.gid,
         group: None,
-        cuid: perm.cuid,
-        creator: None,
-        cgid: perm.cgid,
-        creator_group: None,
-        cpid: pid(record.shm_cpid),
-        lpid: pid(record.shm_lpid),
-        nattch: record.shm_nattch,
-        atime: Stamp::from_kernel(record.shm_atime),
-        dtime: Stamp::from_kernel(record.shm_dtime),
         ctime: Stamp::from_kernel(record.shm_ctime),
         idle_seconds: None,
-        dest: Mode::is_marked(mode),
-        locked: Mode::is_locked(mode),
         rss: None,
         swap: None,
         state: None,
-        ns: None,
-        creator_command: None,
-        last_command: None,
+        scope: None,
         attachers: None,
         container: None,
+        kind: ObjectKind::SysV(SysV {
+            id,
+            key: Key::from_kernel(key),
+            cuid: perm.cuid,
+            creator: None,
+            cgid: perm.cgid,
+            creator_group: None,
+            cpid: pid(record.shm_cpid),
+            lpid: pid(record.shm_lpid),
+            nattch: record.shm_nattch,
+            atime: Stamp::from_kernel(record.shm_atime),
+            dtime: Stamp::from_kernel(record.shm_dtime),
+            dest: Mode::is_marked(mode),
+            locked: Mode::is_locked(mode),
+            creator_command: None,
+            last_command: None,
+        }),
     }
 }
 

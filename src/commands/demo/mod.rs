@@ -12,9 +12,9 @@ use clap::{Args, Subcommand};
 use super::args::key;
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
+use crate::explain::ftok_key;
 use crate::model::{Key, KeySpec, parse_duration};
 use crate::process::Role;
-use crate::query::ftok_key;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -66,7 +66,7 @@ enum RoleCommand {
     Reader(PaceArgs),
 }
 
-/// Segment and speed.
+/// Object and speed.
 #[derive(Args, Debug)]
 struct PaceArgs {
     /// Key of the segment [default: 1234]

@@ -4,9 +4,9 @@ use serde_json::value::RawValue;
 
 use super::Context;
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Segment, ShmId};
-use crate::query::segment;
-use crate::render::{Event, Object};
+use crate::model::{Needs, Object, ShmId};
+use crate::query::lookup;
+use crate::render::{Event, JsonObject};
 
 /// The steps of a segment's life.
 const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
@@ -66,10 +66,10 @@ impl Narrator {
     }
 
     /// Prints the current segment and returns it; `None` if it does not exist.
-    pub(super) fn stat(&mut self, context: &mut Context, step: &str, id: ShmId) -> Result<Option<Segment>, Error> {
-        let Some(found) = segment(&context.system, id, Needs::RECORD)? else { return Ok(None) };
+    pub(super) fn stat(&mut self, context: &mut Context, step: &str, id: ShmId) -> Result<Option<Object>, Error> {
+        let Some(found) = lookup(&context.system, id, Needs::RECORD)? else { return Ok(None) };
         let mut record = Vec::new();
-        let written = Object::open(&mut record).and_then(|mut object| {
+        let written = JsonObject::open(&mut record).and_then(|mut object| {
             object.row(&super::super::record_columns(), &found)?;
             object.close()
         });
@@ -127,15 +127,15 @@ impl Narrator {
 use crate::process::Role;
 
 /// Describes the fields that change during the demo.
-fn describe(segment: &Segment) -> String {
+fn describe(segment: &Object) -> String {
     let pid = |pid: Option<i32>| pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
     format!(
         "nattch {}, cpid {}, lpid {}, rss {}{}",
-        segment.nattch,
-        pid(segment.cpid),
-        pid(segment.lpid),
+        segment.sysv().nattch,
+        pid(segment.sysv().cpid),
+        pid(segment.sysv().lpid),
         segment.rss.map_or_else(|| "-".to_owned(), |rss| rss.to_string()),
-        if segment.dest { ", dest" } else { "" }
+        if segment.sysv().dest { ", dest" } else { "" }
     )
 }
 

@@ -9,9 +9,9 @@ use super::{Context, DEFAULT_KEY, PaceArgs};
 use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, Outcome, Removal};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, Key, KeySpec, Mode, Needs, Segment, ShmId};
+use crate::model::{Access, Key, KeySpec, Mode, Needs, Object, ShmId};
 use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
-use crate::query::segment;
+use crate::query::lookup;
 
 /// The bytes of the integer.
 const INTEGER: u64 = 4;
@@ -75,7 +75,7 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     let ended = ended?;
     narrator.call(context, "detach", format!("shmdt({address:#x})"), "0".to_owned())?;
     if let Some(made) = made {
-        if let Some(seen) = segment(&context.system, made.id(), Needs::empty())? {
+        if let Some(seen) = lookup(&context.system, made.id(), Needs::empty())? {
             remove(&seen, context, &mut narrator)?;
         }
         made.into_id();
@@ -87,20 +87,20 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
 }
 
 /// Reads the record of the segment.
-fn find(id: ShmId, context: &Context) -> Result<Segment, Error> {
+fn find(id: ShmId, context: &Context) -> Result<Object, Error> {
     let gone = || Error::new(Kind::NotFound, format!("segment {id} was removed by another process"));
-    segment(&context.system, id, Needs::empty())?.ok_or_else(gone)
+    lookup(&context.system, id, Needs::empty())?.ok_or_else(gone)
 }
 
 /// Attaches the segment and checks that it has the integer.
 fn attach(
     role: Role,
-    seen: &Segment,
+    seen: &Object,
     purpose: Lifetime,
     context: &mut Context,
     narrator: &mut Narrator,
 ) -> Result<Attachment, Error> {
-    let id = seen.id;
+    let id = seen.sysv().id;
     let (access, flags) = match role {
         Role::Writer => (Access::ReadWrite, "0"),
         Role::Reader => (Access::ReadOnly, "SHM_RDONLY"),
@@ -200,9 +200,9 @@ fn take_turns(
 }
 
 /// Removes the segment that this half created.
-fn remove(seen: &Segment, context: &mut Context, narrator: &mut Narrator) -> Result<(), Error> {
+fn remove(seen: &Object, context: &mut Context, narrator: &mut Narrator) -> Result<(), Error> {
     let outcome = act::remove(&context.system, seen, Removal { force: true, ..Removal::default() })?;
-    narrator.call(context, "destroy", format!("shmctl({}, IPC_RMID, NULL)", seen.id), "0".to_owned())?;
+    narrator.call(context, "destroy", format!("shmctl({}, IPC_RMID, NULL)", seen.sysv().id), "0".to_owned())?;
     if outcome == Outcome::Marked {
         narrator.note(
             context,

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs};
 use crate::act::{self, Creation, Opened, Outcome, PendingSegment, Removal};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, OsError};
 use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
 use crate::process::{Interrupts, Pair, WaitOutcome};
-use crate::query::{call_stat, rmid_forced, segment};
+use crate::query::{call_stat, lookup, rmid_forced};
 
 /// Time without an event after which the pair is checked.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
         }
         return Err(error);
     }
-    if segment(&context.system, id, Needs::empty())?.is_none() {
+    if lookup(&context.system, id, Needs::empty())?.is_none() {
         return report_destroyed(made, id, context, &mut narrator);
     }
     narrator.stat(context, "detach", id)?;
@@ -194,7 +194,7 @@ fn report_destroyed(
 
 /// Removes the segment and shows that it no longer exists.
 fn destroy(made: PendingSegment, context: &mut Context, narrator: &mut Narrator) -> Result<(), Error> {
-    let Some(seen) = segment(&context.system, made.id(), Needs::empty())? else {
+    let Some(seen) = lookup(&context.system, made.id(), Needs::empty())? else {
         made.into_id();
         return narrator.note(context, "destroy", "Another process has removed the segment.");
     };
@@ -221,6 +221,9 @@ fn destroy(made: PendingSegment, context: &mut Context, narrator: &mut Narrator)
 fn stat_result(id: ShmId) -> String {
     match call_stat(id) {
         Ok(_) => "0".to_owned(),
-        Err(error) => format!("-1 {} ({})", error.name(), error.text()),
+        Err(error) => {
+            let error = OsError::from(error);
+            format!("-1 {} ({})", error.name(), error.text())
+        }
     }
 }

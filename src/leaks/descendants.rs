@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::provenance::{Creator, Identity, Provenance};
-use super::{System, inventory};
 use crate::model::{Needs, Stamp, escape_invalid_utf8};
 use crate::procfs;
+use crate::query::{System, inventory};
 use crate::sys;
 
 /// The name of a process of this program that is about to execute a command of the user's.
@@ -142,7 +142,7 @@ impl Descendants {
         let Ok(segments) = inventory(system, Needs::empty()) else { return };
         let mut by_pid: HashMap<i32, Vec<(Identity, Option<Stamp>)>> = HashMap::new();
         for segment in &segments {
-            if let Some(pid) = segment.cpid.filter(|pid| self.observed.contains_key(pid)) {
+            if let Some(pid) = segment.sysv().cpid.filter(|pid| self.observed.contains_key(pid)) {
                 by_pid.entry(pid).or_default().push((segment.into(), segment.ctime));
             }
         }

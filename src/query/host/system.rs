@@ -8,15 +8,13 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{Gid, Group, SysconfVar, Uid, User, getegid, geteuid, getgroups, sysconf};
+use nix::unistd::{Gid, Group, SysconfVar, User, getegid, geteuid, getgroups, sysconf};
 
+use super::devices::segment_devices;
 use super::huge::huge_page_pools;
-use super::ids::{IdMaps, to_caller, to_namespace};
-use super::liveness::ProcessStatus;
-use super::namespaces::{Namespace, census};
-use super::processes::segment_devices;
-use crate::error::{Error, Kind};
-use crate::model::{Needs, Segment, Stamp, escape_invalid_utf8};
+use super::id_map::{IdMaps, to_caller, to_namespace};
+use super::process::ProcessStatus;
+use crate::model::{Scope, Stamp, escape_invalid_utf8};
 use crate::procfs;
 use crate::sys;
 
@@ -44,7 +42,7 @@ pub(crate) struct System {
     /// The container or unit to which the IPC namespace belongs.
     container: OnceCell<Option<Arc<str>>>,
     /// The id maps of the user namespace that was entered, if any.
-    pub(super) ids: IdMaps,
+    pub(in crate::query) ids: IdMaps,
 }
 
 impl System {
@@ -77,10 +75,15 @@ impl System {
         self
     }
 
+    /// Returns whether no other user namespace was entered.
+    pub(crate) fn is_in_own_user_namespace(&self) -> bool {
+        self.ids.users.is_empty() && self.ids.groups.is_empty()
+    }
+
     /// Records that this thread has entered another IPC namespace; cached processes and users remain valid.
-    pub(crate) fn set_namespace(&mut self, namespace: &Namespace) {
-        self.namespace = OnceCell::from(Some(namespace.number));
-        self.container = OnceCell::from(namespace.container.clone());
+    pub(crate) fn set_namespace(&mut self, number: u64, container: Option<Arc<str>>) {
+        self.namespace = OnceCell::from(Some(number));
+        self.container = OnceCell::from(container);
     }
 
     /// Returns where /proc is mounted.
@@ -134,25 +137,26 @@ impl System {
         self.group_name(gid).map_or_else(|| gid.to_string(), |name| name.to_string())
     }
 
-    /// Returns the uid of a user given by name or uid.
-    ///
-    /// # Errors
-    /// There is no such user.
-    pub(crate) fn find_user(&self, text: &str) -> Result<u32, Error> {
-        find_account(text, "user", || User::from_name(text).ok().flatten().map(|user| user.uid.as_raw()))
+    /// Returns the uid of a user given by name or uid; `None` if there is no such user.
+    #[expect(clippy::unused_self, reason = "a fact of the system like the others")]
+    pub(crate) fn find_user(&self, text: &str) -> Option<u32> {
+        parse_id(text).unwrap_or_else(|| User::from_name(text).ok().flatten().map(|user| user.uid.as_raw()))
     }
 
-    /// Returns the gid of a group given by name or gid.
-    ///
-    /// # Errors
-    /// There is no such group.
-    pub(crate) fn find_group(&self, text: &str) -> Result<u32, Error> {
-        find_account(text, "group", || Group::from_name(text).ok().flatten().map(|group| group.gid.as_raw()))
+    /// Returns the gid of a group given by name or gid; `None` if there is no such group.
+    #[expect(clippy::unused_self, reason = "a fact of the system like the others")]
+    pub(crate) fn find_group(&self, text: &str) -> Option<u32> {
+        parse_id(text).unwrap_or_else(|| Group::from_name(text).ok().flatten().map(|group| group.gid.as_raw()))
     }
 
     /// Returns whether a process is running; cached.
-    pub(super) fn process_status(&self, pid: i32) -> ProcessStatus {
-        *self.statuses.borrow_mut().entry(pid).or_insert_with(|| ProcessStatus::query(self, pid))
+    pub(crate) fn process_status(&self, pid: i32) -> ProcessStatus {
+        *self.statuses.borrow_mut().entry(pid).or_insert_with(|| self.process_status_now(pid))
+    }
+
+    /// Returns whether a process is running now; not cached.
+    pub(crate) fn process_status_now(&self, pid: i32) -> ProcessStatus {
+        ProcessStatus::ask(Some(self.proc.as_path()).filter(|_| self.proc_shows_own_pids()), pid)
     }
 
     /// Returns the command line of a process; cached.
@@ -172,22 +176,28 @@ impl System {
         *self.namespace.get_or_init(|| procfs::namespace_of(&self.proc, "thread-self"))
     }
 
-    /// Returns the container or unit of this IPC namespace, judged by a process in it.
-    fn container(&self) -> Option<Arc<str>> {
-        let find = || {
-            let number = self.namespace()?;
-            census(self).ok()?.namespaces.into_iter().find(|namespace| namespace.number == number)?.container
-        };
+    /// Returns the scope of the segments that this thread sees.
+    pub(crate) fn scope(&self) -> Option<Scope> {
+        self.namespace().map(Scope::Ipc)
+    }
+
+    /// Returns the container or unit of this IPC namespace, which `find` looks up; cached.
+    pub(super) fn container(&self, find: impl FnOnce() -> Option<Arc<str>>) -> Option<Arc<str>> {
         self.container.get_or_init(find).clone()
     }
 
     /// See [`segment_devices`]; cached.
-    pub(super) fn segment_devices(&self) -> Result<Vec<(u32, u32)>, Errno> {
+    pub(in crate::query) fn segment_devices(&self) -> Result<Vec<(u32, u32)>, Errno> {
         self.devices.get_or_init(segment_devices).clone()
     }
 
+    /// Returns the default huge page size in bytes; `None` if the kernel has no huge pages.
+    pub(crate) fn huge_page_size(&self) -> Option<u64> {
+        procfs::default_huge_page(&self.proc)
+    }
+
     /// See [`huge_page_pools`]; cached.
-    pub(super) fn huge_page_pools(&self) -> &[(u64, u64)] {
+    pub(crate) fn huge_page_pools(&self) -> &[(u64, u64)] {
         self.pools.get_or_init(huge_page_pools)
     }
 
@@ -199,60 +209,19 @@ impl System {
     }
 
     /// Returns whether there is a /proc, of whichever pid namespace.
-    pub(super) fn has_proc(&self) -> bool {
+    pub(in crate::query) fn has_proc(&self) -> bool {
         std::fs::symlink_metadata(self.proc.join("self")).is_ok()
     }
 
     /// Returns whether this is the initial pid namespace, in which every process is visible.
-    pub(super) fn is_in_initial_pid_namespace(&self) -> bool {
+    pub(in crate::query) fn is_in_initial_pid_namespace(&self) -> bool {
         std::fs::metadata(self.proc.join("self/ns/pid")).is_ok_and(|file| file.ino() == INITIAL_PID_NAMESPACE)
-    }
-
-    /// Adds the needed fields to a record.
-    pub(super) fn complete(&self, segment: &mut Segment, needs: Needs) {
-        let IdMaps { users, groups } = &self.ids;
-        if !users.is_empty() || !groups.is_empty() {
-            (segment.uid, segment.cuid) = (to_caller(users, segment.uid), to_caller(users, segment.cuid));
-            (segment.gid, segment.cgid) = (to_caller(groups, segment.gid), to_caller(groups, segment.cgid));
-        }
-        segment.idle_seconds = self.idle_seconds(segment);
-        if needs.contains(Needs::NAMES) {
-            segment.owner = self.user_name(segment.uid);
-            segment.creator = self.user_name(segment.cuid);
-            segment.group = self.group_name(segment.gid);
-            segment.creator_group = self.group_name(segment.cgid);
-        }
-        if needs.contains(Needs::STATE) {
-            segment.state = Some(self.state(segment));
-        }
-        if needs.contains(Needs::COMMANDS) {
-            segment.creator_command = self.creator_command(segment);
-            segment.last_command = self.last_command(segment);
-        }
-        if needs.contains(Needs::NAMESPACE) {
-            segment.ns = self.namespace();
-        }
-        if needs.contains(Needs::CONTAINER) {
-            segment.container = self.container();
-        }
-    }
-
-    /// Returns the seconds since the last attach, detach or change; `None` while attached.
-    fn idle_seconds(&self, segment: &Segment) -> Option<u64> {
-        if segment.nattch > 0 {
-            return None;
-        }
-        let last = segment.atime.max(segment.dtime).max(segment.ctime)?;
-        Some(u64::try_from(self.now.0.saturating_sub(last.0)).unwrap_or(0))
     }
 }
 
-/// Parses an id, or looks up a name.
-fn find_account(text: &str, what: &str, look_up: impl FnOnce() -> Option<u32>) -> Result<u32, Error> {
-    let unknown = || Error::new(Kind::Usage, format!("invalid {what} {text:?}: no such {what}")).target(text);
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // The largest id is -1, which chown(2) and IPC_SET take as "unchanged" or invalid.
-        return text.parse().ok().filter(|id| *id != Uid::from_raw(u32::MAX).as_raw()).ok_or_else(unknown);
-    }
-    look_up().ok_or_else(unknown)
+/// Parses an id; `None` for a name, `Some(None)` for a number that is not an id.
+fn parse_id(text: &str) -> Option<Option<u32>> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // The largest id is -1, which chown(2) and IPC_SET take as "unchanged" or invalid.
+    is_number.then(|| text.parse().ok().filter(|id| *id != u32::MAX))
 }

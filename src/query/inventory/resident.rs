@@ -1,41 +1,6 @@
-//! Huge pages: supported sizes, free pages, and a correction of the kernel's rss.
+//! A correction of the resident bytes that the kernel reports.
 
-use std::path::Path;
-
-use super::System;
-use crate::error::Error;
-use crate::model::Size;
-use crate::procfs::{self, Pool};
-
-const POOLS: &str = "/sys/kernel/mm/hugepages";
-
-/// Returns the default huge page size in bytes; `None` if the kernel has no huge pages.
-pub(crate) fn huge_page_size(system: &System) -> Option<u64> {
-    procfs::default_huge_page(system.proc())
-}
-
-/// Returns the supported huge page sizes in bytes, in ascending order.
-pub(super) fn huge_page_sizes() -> Vec<u64> {
-    procfs::huge_page_sizes(Path::new(POOLS))
-}
-
-/// Replaces cause and hints: too few huge pages of `page` bytes are free to hold `size` bytes, or one more page.
-pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u64>) -> Error {
-    let error = Error { cause: None, hints: Vec::new(), ..error };
-    let pool = procfs::pool(Path::new(POOLS), page);
-    let free = pool.map_or(0, Pool::available);
-    let total = pool.map_or(0, |pool| pool.total);
-    let required = size.map_or(1, |size| size.div_ceil(page));
-    let pages = if required == 1 { "page" } else { "pages" };
-    let file = format!("{POOLS}/hugepages-{}kB/nr_hugepages", page >> 10);
-    error
-        .cause(format!(
-            "{required} huge {pages} of {} required; free and not reserved in the pool: {free} of \
-             {total} (nr_hugepages)",
-            Size(page)
-        ))
-        .hint(format!("enlarge the pool: `echo {} > {file}`", total + required.saturating_sub(free).max(1)))
-}
+use crate::query::host::System;
 
 /// Returns the resident bytes of a segment whose `rss` from the kernel can exceed its size.
 ///
@@ -49,13 +14,7 @@ pub(super) fn resident(system: &System, rss: u64, size: u64) -> Option<u64> {
     corrected(rss, size, page, system.huge_page_pools())
 }
 
-/// Returns the supported huge page sizes in bytes, each with the number of pages in its pool.
-pub(super) fn huge_page_pools() -> Vec<(u64, u64)> {
-    let pools = huge_page_sizes().into_iter();
-    pools.filter_map(|huge| Some((huge, procfs::pool(Path::new(POOLS), huge)?.total))).collect()
-}
-
-/// See [`resident`]; `pools` are as [`huge_page_pools`] returns them.
+/// See [`resident`]; `pools` are huge page sizes with the number of pages in each pool.
 fn corrected(rss: u64, size: u64, page: u64, pools: &[(u64, u64)]) -> Option<u64> {
     let interpretations = pools.iter().flat_map(|(huge, total)| {
         let fits = move |bytes: &u64| {

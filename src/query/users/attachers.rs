@@ -13,12 +13,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::matcher::Matcher;
-use super::processes::{MappingFilter, ScanResult, inode_of, scan};
-use super::rights::can_inspect_all;
-use super::{System, segment};
-use crate::error::{Error, Kind};
-use crate::model::{Attachers, HiddenBy, Needs, Segment, ShmId};
-use crate::procfs::{self, ProcError};
+use super::scan::{MappingFilter, ScanResult, inode_of, scan};
+use crate::model::{Attachers, HiddenBy, Needs, Object, ShmId, SysV};
+use crate::procfs;
+use crate::query::failure::QueryError;
+use crate::query::host::{System, can_inspect_all};
+use crate::query::inventory::lookup;
 
 /// The most scans if the mappings found and nattch do not agree.
 const MAX_SCANS: usize = 3;
@@ -29,7 +29,7 @@ const FEW_SEGMENTS: usize = 16;
 ///
 /// # Errors
 /// Descriptors are exhausted, or /proc cannot be read.
-pub(crate) fn add_attachers(system: &System, segments: &mut [Segment]) -> Result<(), Error> {
+pub(crate) fn add_attachers(system: &System, segments: &mut [Object]) -> Result<(), QueryError> {
     add(system, segments, false).map(drop)
 }
 
@@ -40,36 +40,37 @@ pub(crate) fn add_attachers(system: &System, segments: &mut [Segment]) -> Result
 /// See [`add_attachers`].
 pub(crate) fn add_attachers_and_find_strays(
     system: &System,
-    segments: &mut [Segment],
-) -> Result<Vec<(ShmId, Attachers)>, Error> {
+    segments: &mut [Object],
+) -> Result<Vec<(ShmId, Attachers)>, QueryError> {
     add(system, segments, true)
 }
 
-fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(ShmId, Attachers)>, Error> {
-    let here = system.namespace();
+fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(ShmId, Attachers)>, QueryError> {
+    let here = system.scope();
     for segment in segments.iter_mut() {
-        segment.ns = segment.ns.or(here);
+        segment.scope = segment.scope.or(here);
         segment.attachers = Some(Arc::default());
     }
-    let mut pending: Vec<usize> = (0..segments.len()).filter(|index| segments[*index].nattch > 0).collect();
+    let mut pending: Vec<usize> = (0..segments.len()).filter(|index| segments[*index].sysv().nattch > 0).collect();
     if pending.is_empty() && !strays {
         return Ok(Vec::new());
     }
     if !system.proc_shows_own_pids() {
         let reason = if system.has_proc() { HiddenBy::PidNamespace } else { HiddenBy::Unknown };
         for index in pending {
-            let hidden = vec![(reason, segments[index].nattch)];
+            let hidden = vec![(reason, segments[index].sysv().nattch)];
             segments[index].attachers = Some(Arc::new(Attachers { list: Vec::new(), hidden }));
         }
         return Ok(Vec::new());
     }
     let mut stray = Vec::new();
-    let listed: HashSet<_> = segments.iter().filter_map(|segment| Some((segment.ns?, segment.id))).collect();
+    let listed: HashSet<_> =
+        segments.iter().filter_map(|segment| Some((segment.ipc_namespace()?, segment.sysv().id))).collect();
     let mut changed = HashSet::new();
     let may_inspect_all = can_inspect_all(system);
     let hides_processes = hides_processes(system);
     for attempt in 1..=MAX_SCANS {
-        let chosen: Vec<&Segment> = pending.iter().map(|index| &segments[*index]).collect();
+        let chosen: Vec<&Object> = pending.iter().map(|index| &segments[*index]).collect();
         let found = find(system, &chosen, strays && attempt == 1)?;
         let mut matcher = Matcher::new(system, &found, &chosen);
         let assigned: Vec<(usize, Attachers)> =
@@ -81,8 +82,8 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
         let some_inaccessible = found.inaccessible > 0 || hides_processes;
         for (index, mut attachers) in assigned {
             let segment = &mut segments[index];
-            let missing = segment.nattch.saturating_sub(attachers.found());
-            let agrees = segment.nattch == attachers.found();
+            let missing = segment.sysv().nattch.saturating_sub(attachers.found());
+            let agrees = segment.sysv().nattch == attachers.found();
             if !agrees && attempt < MAX_SCANS {
                 let has_changed = refresh(system, segment);
                 if has_changed {
@@ -115,32 +116,26 @@ fn add(system: &System, segments: &mut [Segment], strays: bool) -> Result<Vec<(S
 
 /// Scans for mappings: the creators and last users of a few segments first, and no other processes if that accounts for
 /// all.
-fn find(system: &System, segments: &[&Segment], everything: bool) -> Result<ScanResult, Error> {
-    let failed = |error: ProcError| match error {
-        ProcError::Read { error, .. } => Error::io("cannot read the mappings of processes", &error, "open"),
-        ProcError::Format { .. } => Error::new(Kind::Failed, format!("cannot read the mappings of processes: {error}")),
-    };
-    let devices = system
-        .segment_devices()
-        .map_err(|errno| Error::new(Kind::Failed, "cannot identify mappings of segments").os(errno, "memfd_create"))?;
-    let mut inodes: Vec<u64> = segments.iter().map(|segment| inode_of(segment.id)).collect();
+fn find(system: &System, segments: &[&Object], everything: bool) -> Result<ScanResult, QueryError> {
+    let devices = system.segment_devices().map_err(QueryError::Devices)?;
+    let mut inodes: Vec<u64> = segments.iter().map(|segment| inode_of(segment.sysv().id)).collect();
     inodes.sort_unstable();
     inodes.dedup();
     let filter = MappingFilter { devices: &devices, inodes: (!everything).then_some(inodes) };
     // The scan can end early only if all segments are of one namespace.
-    let namespace = segments.first().and_then(|segment| segment.ns);
-    let same_namespace = !everything && segments.iter().all(|segment| segment.ns == namespace);
+    let namespace = segments.first().and_then(|segment| segment.ipc_namespace());
+    let same_namespace = !everything && segments.iter().all(|segment| segment.ipc_namespace() == namespace);
     let is_complete = |found: &ScanResult| {
         let mut matcher = Matcher::new(system, found, segments);
-        segments.iter().all(|segment| matcher.assign(segment).found() == segment.nattch)
+        segments.iter().all(|segment| matcher.assign(segment).found() == segment.sysv().nattch)
     };
-    let run = |pids: &[i32], needed| scan(system, pids, &filter, namespace, needed).map_err(failed);
+    let run = |pids: &[i32], needed| scan(system, pids, &filter, namespace, needed).map_err(QueryError::Mappings);
     if !same_namespace {
-        return run(&procfs::pids(system.proc()).map_err(failed)?.collect::<Vec<_>>(), u64::MAX);
+        return run(&procfs::pids(system.proc()).map_err(QueryError::Mappings)?.collect::<Vec<_>>(), u64::MAX);
     }
-    let needed = segments.iter().map(|segment| segment.nattch).sum();
+    let needed = segments.iter().map(|segment| segment.sysv().nattch).sum();
     if segments.len() <= FEW_SEGMENTS {
-        let mut first: Vec<i32> = segments.iter().flat_map(|segment| [segment.cpid, segment.lpid]).flatten().collect();
+        let mut first: Vec<i32> = segments.iter().flat_map(|segment| segment.sysv().processes()).collect();
         first.sort_unstable();
         first.dedup();
         let mut found = run(&first, needed)?;
@@ -149,7 +144,7 @@ fn find(system: &System, segments: &[&Segment], everything: bool) -> Result<Scan
             return Ok(found);
         }
     }
-    let pids: Vec<i32> = procfs::pids(system.proc()).map_err(failed)?.collect();
+    let pids: Vec<i32> = procfs::pids(system.proc()).map_err(QueryError::Mappings)?.collect();
     let found = run(&pids, needed)?;
     if found.complete || is_complete(&found) {
         return Ok(found);
@@ -159,15 +154,22 @@ fn find(system: &System, segments: &[&Segment], everything: bool) -> Result<Scan
 }
 
 /// Reads a segment's record again; returns whether its attachments have changed.
-fn refresh(system: &System, old: &mut Segment) -> bool {
-    if old.ns != system.namespace() {
+fn refresh(system: &System, old: &mut Object) -> bool {
+    if old.ipc_namespace() != system.namespace() {
         return false;
     }
-    let Ok(now) = segment(system, old.id, Needs::empty()) else { return false };
-    let (nattch, atime, dtime, lpid) =
-        now.map_or((0, old.atime, old.dtime, old.lpid), |now| (now.nattch, now.atime, now.dtime, now.lpid));
-    let changed = (nattch, atime, dtime, lpid) != (old.nattch, old.atime, old.dtime, old.lpid);
-    (old.nattch, old.atime, old.dtime, old.lpid) = (nattch, atime, dtime, lpid);
+    let Ok(now) = lookup(system, old.ident(), Needs::empty()) else { return false };
+    let old = old.sysv_mut();
+    let mut new = old.clone();
+    match &now {
+        Some(now) => {
+            let SysV { nattch, atime, dtime, lpid, .. } = now.sysv();
+            (new.nattch, new.atime, new.dtime, new.lpid) = (*nattch, *atime, *dtime, *lpid);
+        }
+        None => new.nattch = 0,
+    }
+    let changed = new != *old;
+    *old = new;
     changed
 }
 

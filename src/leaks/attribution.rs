@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use super::descendants::Descendants;
-use super::liveness::{ProcessStatus, SLACK_SECONDS};
 use super::provenance::{Baseline, Calls, Creator};
-use super::{System, add_attachers, inventory};
-use crate::error::Error;
-use crate::model::{Leak, Leaks, Needs, Segment};
+use crate::model::{Leak, Leaks, Needs, Object};
 use crate::procfs;
+use crate::query::{ProcessStatus, QueryError, SLACK_SECONDS, System, add_attachers, commands, inventory};
 
 /// What is known of the creators of segments.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ impl Evidence {
     }
 
     /// Returns whose a new segment is. Only an observed creator makes it the command's: see [`super::provenance`].
-    fn judge(&self, system: &System, baseline: &Baseline, segment: &Segment) -> Verdict {
+    fn judge(&self, system: &System, baseline: &Baseline, segment: &Object) -> Verdict {
         let provenance = match &self.observed {
             Observed::Descendants(descendants) => descendants.provenance(),
             Observed::Calls(calls) => &calls.provenance,
@@ -65,7 +63,7 @@ impl Evidence {
                 Observed::Calls(calls) => calls.candidate(segment).cloned().flatten(),
                 Observed::Descendants(_) => None,
             };
-            return Verdict::Leaked(candidate.or_else(|| system.creator_command(segment)));
+            return Verdict::Leaked(candidate.or_else(|| commands(system, segment).into_iter().next().flatten()));
         }
         let foreign = match &self.observed {
             Observed::Calls(calls) => calls.candidate(segment).is_none(),
@@ -73,7 +71,7 @@ impl Evidence {
         };
         match foreign {
             true => Verdict::Foreign,
-            false if segment.cuid == system.uid() => Verdict::Unattributed,
+            false if segment.sysv().cuid == system.uid() => Verdict::Unattributed,
             false => Verdict::OtherUser,
         }
     }
@@ -83,10 +81,10 @@ impl Evidence {
 ///
 /// # Errors
 /// The segments cannot be listed, or the processes that have them attached cannot be determined.
-pub(crate) fn leaks(system: &System, baseline: &Baseline, evidence: &Evidence) -> Result<Leaks, Error> {
+pub(crate) fn leaks(system: &System, baseline: &Baseline, evidence: &Evidence) -> Result<Leaks, QueryError> {
     let new = inventory(system, Needs::RECORD)?.into_iter().filter(|segment| !baseline.contains(segment));
     let mut found = Leaks::default();
-    let (mut segments, verdicts): (Vec<Segment>, Vec<Verdict>) = new
+    let (mut segments, verdicts): (Vec<Object>, Vec<Verdict>) = new
         .filter_map(|segment| match evidence.judge(system, baseline, &segment) {
             Verdict::Foreign => None,
             Verdict::OtherUser => {
@@ -108,11 +106,10 @@ pub(crate) fn leaks(system: &System, baseline: &Baseline, evidence: &Evidence) -
 }
 
 /// Returns whether a segment was certainly created by a process that does not descend from this one.
-fn is_of_another_process(system: &System, baseline: &Baseline, segment: &Segment) -> bool {
+fn is_of_another_process(system: &System, baseline: &Baseline, segment: &Object) -> bool {
     // All descendants are inside this pid namespace.
-    let Some(pid) = segment.cpid else { return true };
-    let (ProcessStatus::Running(Some(start)), Some(created)) = (ProcessStatus::query(system, pid), segment.ctime)
-    else {
+    let Some(pid) = segment.sysv().cpid else { return true };
+    let (ProcessStatus::Running(Some(start)), Some(created)) = (system.process_status_now(pid), segment.ctime) else {
         return false;
     };
     // A process that is much older than the segment created it. A younger one may have reused the creator's pid, unless
@@ -120,7 +117,7 @@ fn is_of_another_process(system: &System, baseline: &Baseline, segment: &Segment
     let older = start.0.saturating_add(SLACK_SECONDS) <= created.0;
     let as_old = start.0 <= created.0.saturating_add(SLACK_SECONDS);
     (older || (as_old && !baseline.pids_may_be_reused(system)))
-        && procfs::effective_uid(system.proc(), pid) == Some(segment.cuid)
+        && procfs::effective_uid(system.proc(), pid) == Some(segment.sysv().cuid)
         && !may_descend(system, pid)
 }
 
@@ -149,15 +146,18 @@ mod tests {
     /// A pid that no process has.
     const UNUSED: i32 = i32::MAX;
 
-    fn segment(cpid: i32, cuid: u32, ctime: i64) -> Segment {
-        Segment { cpid: Some(cpid), cuid, ctime: Some(Stamp(ctime)), ..Segment::bare() }
+    fn segment(cpid: i32, cuid: u32, ctime: i64) -> Object {
+        Object { ctime: Some(Stamp(ctime)), ..Object::bare() }.with(|segment| {
+            segment.cpid = Some(cpid);
+            segment.cuid = cuid;
+        })
     }
 
     #[test]
     fn a_traced_segment_without_an_observed_call_is_never_leaked_unless_isolated() {
         let system = System::new();
         let uid = system.uid();
-        let verdict = |isolated, calls, segment: &Segment| {
+        let verdict = |isolated, calls, segment: &Object| {
             Evidence::of_calls(isolated, calls).judge(&system, &Baseline::default(), segment)
         };
         let again = || {
@@ -169,10 +169,13 @@ mod tests {
         assert_eq!(verdict(false, again(), &segment(UNUSED, uid + 1, 1000)), Verdict::OtherUser);
         assert_eq!(verdict(true, again(), &segment(UNUSED, uid, 1000)), Verdict::Leaked(Some("it".into())));
         // No traced process made a call that fits.
-        let other = Segment { size: 2, ..segment(UNUSED, uid, 1000) };
+        let other = Object { size: 2, ..segment(UNUSED, uid, 1000) };
         assert_eq!(verdict(false, again(), &other), Verdict::Foreign);
         assert_eq!(verdict(true, again(), &other), Verdict::Leaked(None));
-        let marked = Segment { dest: true, key: Key::new(5), ..segment(UNUSED, uid, 1000) };
+        let marked = segment(UNUSED, uid, 1000).with(|segment| {
+            segment.dest = true;
+            segment.key = Key::new(5);
+        });
         assert_eq!(verdict(false, again(), &marked), Verdict::Unattributed, "it had another key before");
     }
 
@@ -190,6 +193,6 @@ mod tests {
         assert!(!is_of_another_process(&system, &recent, &segment(parent, uid, 1000)), "it is younger");
         assert!(!is_of_another_process(&system, &recent, &segment(UNUSED, uid, now)), "it has exited");
         let own = std::process::id().cast_signed();
-        assert!(is_of_another_process(&system, &recent, &Segment { cpid: None, ..segment(own, uid, now) }));
+        assert!(is_of_another_process(&system, &recent, &segment(own, uid, now).with(|segment| segment.cpid = None)));
     }
 }

@@ -1,22 +1,22 @@
 //! What the caller may do with a segment, by the rules of `ipcperms` in linux/ipc/util.c.
 
-use super::System;
-use crate::model::Segment;
+use super::system::System;
+use crate::model::Object;
 use crate::procfs;
 
 /// Lock memory. These numbers are those of linux/capability.h.
-pub(super) const CAP_IPC_LOCK: u32 = 14;
+pub(crate) const CAP_IPC_LOCK: u32 = 14;
 /// Bypass the permission bits of segments.
-pub(super) const CAP_IPC_OWNER: u32 = 15;
+pub(crate) const CAP_IPC_OWNER: u32 = 15;
 /// Inspect the processes of other users.
 const CAP_SYS_PTRACE: u32 = 19;
 /// Change and remove the segments of other users.
-pub(super) const CAP_SYS_ADMIN: u32 = 21;
+pub(crate) const CAP_SYS_ADMIN: u32 = 21;
 /// Map uid 0 of the parent into a new user namespace (required since Linux 5.12).
 const CAP_SETFCAP: u32 = 31;
 
 /// Returns whether this process has a capability in its own user namespace; `None` if /proc does not show it.
-pub(super) fn has_capability(system: &System, capability: u32) -> Option<bool> {
+pub(crate) fn has_capability(system: &System, capability: u32) -> Option<bool> {
     let bits = u64::from_str_radix(&procfs::status_line(system.proc(), "CapEff")?, 16).ok()?;
     Some(bits >> capability & 1 == 1)
 }
@@ -32,29 +32,10 @@ pub(crate) fn can_create_user_namespace(system: &System) -> bool {
 }
 
 /// Returns whether the caller may change or remove a segment; `None` if its capabilities are unknown.
-pub(crate) fn may_control(system: &System, segment: &Segment) -> Option<bool> {
+pub(crate) fn may_control(system: &System, segment: &Object) -> Option<bool> {
     let uid = system.uid();
-    if uid == segment.uid || uid == segment.cuid {
+    if uid == segment.uid || uid == segment.sysv().cuid {
         return Some(true);
     }
     has_capability(system, CAP_SYS_ADMIN)
-}
-
-/// Describes the access that a segment's mode grants the caller, for a message.
-pub(super) fn granted_rights(system: &System, segment: &Segment) -> String {
-    let uid = system.uid();
-    let (class, shift) = if uid == segment.uid || uid == segment.cuid {
-        ("owner or creator", 6)
-    } else if system.is_in_group(segment.gid) || system.is_in_group(segment.cgid) {
-        ("in the group", 3)
-    } else {
-        ("other", 0)
-    };
-    let rights = match (segment.mode.bits() >> shift) & 6 {
-        0 => "no access",
-        2 => "write access only",
-        4 => "read access only",
-        _ => "read and write access",
-    };
-    format!("user {} ({class}) has {rights}", system.user(uid))
 }

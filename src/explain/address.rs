@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use super::System;
 use crate::error::Error;
 use crate::model::{ShmId, Size};
+use crate::query::System;
 
 /// Returns a hint to let the kernel choose the address.
 pub(crate) fn suggest_any_address(segment: impl Display) -> String {

@@ -15,12 +15,11 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
-use super::System;
-use super::ids::to_caller;
 use super::origin::Origin;
-use super::processes::{ScanResult, SegmentMapping, inode_of};
-use crate::model::{Attacher, Attachers, Key, Segment, ShmId};
+use super::scan::{ScanResult, SegmentMapping, inode_of};
+use crate::model::{Attacher, Attachers, Key, Object, ShmId};
 use crate::procfs;
+use crate::query::host::{System, to_caller};
 use crate::sys::{self, Errno, SysError};
 
 /// The mappings that were found, and which of them have been assigned to a segment.
@@ -37,7 +36,7 @@ pub(super) struct Matcher<'a> {
     /// Whether there are processes that the caller is not permitted to inspect.
     some_inaccessible: bool,
     /// The segments, if they are of several namespaces.
-    known: HashMap<(u64, ShmId), &'a Segment>,
+    known: HashMap<(u64, ShmId), &'a Object>,
 }
 
 /// Mappings of one file, or of one namespace if the files are not visible.
@@ -67,11 +66,12 @@ struct Distinct {
 
 impl<'a> Matcher<'a> {
     /// Prepares to assign mappings to these segments.
-    pub(super) fn new(system: &'a System, found: &'a ScanResult, segments: &[&'a Segment]) -> Self {
+    pub(super) fn new(system: &'a System, found: &'a ScanResult, segments: &[&'a Object]) -> Self {
         let mappings = found.mappings.as_slice();
-        let identities = segments.iter().filter_map(|segment| Some((segment.ns?, segment.id))).collect();
-        let several = segments.iter().any(|segment| segment.ns != segments[0].ns);
-        let identified = |segment: &&'a Segment| Some(((segment.ns?, segment.id), *segment));
+        let identities =
+            segments.iter().filter_map(|segment| Some((segment.ipc_namespace()?, segment.sysv().id))).collect();
+        let several = segments.iter().any(|segment| segment.scope != segments[0].scope);
+        let identified = |segment: &&'a Object| Some(((segment.ipc_namespace()?, segment.sysv().id), *segment));
         let known = if several { segments.iter().filter_map(identified).collect() } else { HashMap::new() };
         Self {
             system,
@@ -85,13 +85,14 @@ impl<'a> Matcher<'a> {
     }
 
     /// Assigns its mappings to a segment.
-    pub(super) fn assign(&mut self, segment: &Segment) -> Attachers {
+    pub(super) fn assign(&mut self, segment: &Object) -> Attachers {
         let (system, mappings) = (self.system, self.mappings);
         let key = original_key(segment);
         // The name contains the key at creation.
         let has_key = |mapping: &SegmentMapping| key.is_none_or(|key| mapping.vma.key.is_none_or(|other| other == key));
-        let candidates =
-            self.with_inode(inode_of(segment.id)).filter(|index| !self.assigned[*index] && has_key(&mappings[*index]));
+        let candidates = self
+            .with_inode(inode_of(segment.sysv().id))
+            .filter(|index| !self.assigned[*index] && has_key(&mappings[*index]));
         let distinct = Distinct::among(system, mappings, candidates);
         let mut groups: Vec<Group<'_>> = Vec::new();
         for index in distinct.kept.iter().copied() {
@@ -99,7 +100,7 @@ impl<'a> Matcher<'a> {
             if !origin.size_matches(segment) {
                 continue;
             }
-            let in_namespace = is_in(system, &mappings[index], segment.ns);
+            let in_namespace = is_in(system, &mappings[index], segment.ipc_namespace());
             match groups.iter_mut().find(|group| group.origin == origin) {
                 Some(group) => {
                     group.members.push(index);
@@ -128,9 +129,9 @@ impl<'a> Matcher<'a> {
     }
 
     /// Chooses the groups of mappings that belong to the segment.
-    fn choose(&self, segment: &Segment, mut groups: Vec<Group<'_>>) -> Vec<Choice> {
+    fn choose(&self, segment: &Object, mut groups: Vec<Group<'_>>) -> Vec<Choice> {
         let rank = |group: &Group<'_>| {
-            let equals_nattch = group.members.len() as u64 == segment.nattch;
+            let equals_nattch = group.members.len() as u64 == segment.sysv().nattch;
             let distance = group.origin.birth_distance(segment);
             let born_together = distance.is_some();
             // A process can leave its namespace, so that the birth time is the stronger evidence; both are the
@@ -143,7 +144,7 @@ impl<'a> Matcher<'a> {
         let mut has_file = false;
         for (index, group) in groups.iter().enumerate() {
             let is_file = matches!(group.origin, Origin::File { .. });
-            let fits = (chosen.len() + group.members.len()) as u64 <= segment.nattch;
+            let fits = (chosen.len() + group.members.len()) as u64 <= segment.sysv().nattch;
             // A segment is one file. Mappings beyond nattch are another segment's, unless these are the only
             // candidates.
             let acceptable = fits || (group.in_namespace && chosen.is_empty());
@@ -177,17 +178,17 @@ impl<'a> Matcher<'a> {
 
     /// Returns whether the namespace of a process has an attached segment of this id that fits the mapping better than
     /// `segment`; `None` if that is unknown.
-    fn fits_other_segment(&self, mapping: &SegmentMapping, origin: &Origin, segment: &Segment) -> Option<bool> {
-        let is_better = |other: &Segment| {
+    fn fits_other_segment(&self, mapping: &SegmentMapping, origin: &Origin, segment: &Object) -> Option<bool> {
+        let is_better = |other: &Object| {
             let is_nearer = match (origin.birth_distance(other), origin.birth_distance(segment)) {
                 (Some(other), Some(this)) => other <= this,
                 (None, Some(_)) => false,
                 (_, None) => true,
             };
             let same_key = original_key(other).is_none_or(|key| mapping.vma.key == Some(key));
-            other.nattch > 0 && same_key && origin.size_matches(other) && is_nearer
+            other.sysv().nattch > 0 && same_key && origin.size_matches(other) && is_nearer
         };
-        let id = segment.id;
+        let id = segment.sysv().id;
         if let Some(other) = mapping.ns.and_then(|ns| self.known.get(&(ns, id))) {
             return Some(is_better(other));
         }
@@ -236,7 +237,7 @@ impl<'a> Matcher<'a> {
     }
 
     /// Reads a segment in the namespace of a process; `None` if that cannot be entered.
-    fn in_namespace_of(&self, mapping: &SegmentMapping, id: ShmId) -> Option<Result<Option<Segment>, SysError>> {
+    fn in_namespace_of(&self, mapping: &SegmentMapping, id: ShmId) -> Option<Result<Option<Object>, SysError>> {
         let open = |thread: i32| {
             let file = File::open(self.system.proc().join(format!("{thread}/ns/ipc")))?;
             // The threads of a process can be in several namespaces and can enter others.
@@ -285,8 +286,8 @@ impl Distinct {
 }
 
 /// Returns the key in the names of a segment's mappings; unknown if the segment has lost it (IPC_RMID).
-fn original_key(segment: &Segment) -> Option<Key> {
-    (!segment.dest).then_some(segment.key)
+fn original_key(segment: &Object) -> Option<Key> {
+    (!segment.sysv().dest).then_some(segment.sysv().key)
 }
 
 /// Returns whether a process, or one of its threads, is in an IPC namespace.

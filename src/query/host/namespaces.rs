@@ -10,9 +10,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::System;
-use crate::error::{Error, Kind};
-use crate::procfs::{self, ProcError};
+use super::system::System;
+use crate::procfs;
+use crate::query::failure::QueryError;
 
 /// The number of threads recorded for a namespace, through any of which it can be entered.
 const MAX_MEMBERS: usize = 4;
@@ -71,9 +71,8 @@ impl Namespace {
 ///
 /// # Errors
 /// /proc cannot be listed.
-pub(crate) fn census(system: &System) -> Result<Census, Error> {
+pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
     let proc = system.proc();
-    let failed = |error: ProcError| Error::new(Kind::Failed, format!("cannot list IPC namespaces: {error}"));
     let mut found: HashMap<u64, Namespace> = HashMap::new();
     let mut inaccessible = 0;
     let mut visit = |pid: i32, member: String| match std::fs::metadata(proc.join(&member).join("ns/ipc")) {
@@ -91,7 +90,7 @@ pub(crate) fn census(system: &System) -> Result<Census, Error> {
         }
         Err(error) => error.kind() != ErrorKind::PermissionDenied,
     };
-    for pid in procfs::pids(proc).map_err(failed)? {
+    for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
         if !visit(pid, pid.to_string()) {
             inaccessible += 1;
             continue;
@@ -111,6 +110,14 @@ pub(crate) fn census(system: &System) -> Result<Census, Error> {
         }
     }
     Ok(Census { namespaces, inaccessible })
+}
+
+/// Returns the container or unit of this IPC namespace, judged by a process in it; cached.
+pub(in crate::query) fn container(system: &System) -> Option<Arc<str>> {
+    system.container(|| {
+        let number = system.namespace()?;
+        census(system).ok()?.namespaces.into_iter().find(|namespace| namespace.number == number)?.container
+    })
 }
 
 /// Returns the container or unit of a process or thread by its control group's path.

@@ -12,10 +12,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{System, inventory, segment};
-use crate::error::Error;
-use crate::model::{Key, Needs, Segment, ShmId, Stamp};
+use crate::model::{Key, Needs, Object, ShmId, Stamp, SysV};
 use crate::procfs;
+use crate::query::{QueryError, System, inventory, lookup};
 
 /// What identifies a segment from its creation to its removal; the kernel reuses an id only after millions of segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,10 +26,10 @@ pub(super) struct Identity {
     size: u64,
 }
 
-impl From<&Segment> for Identity {
-    fn from(segment: &Segment) -> Self {
-        let Segment { id, cpid, cuid, cgid, size, .. } = *segment;
-        Self { id, cpid, cuid, cgid, size }
+impl From<&Object> for Identity {
+    fn from(segment: &Object) -> Self {
+        let SysV { id, cpid, cuid, cgid, .. } = *segment.sysv();
+        Self { id, cpid, cuid, cgid, size: segment.size }
     }
 }
 
@@ -47,13 +46,13 @@ impl Baseline {
     ///
     /// # Errors
     /// The segments cannot be listed.
-    pub(crate) fn record(system: &System) -> Result<Self, Error> {
+    pub(crate) fn record(system: &System) -> Result<Self, QueryError> {
         let segments = inventory(system, Needs::empty())?.iter().map(Identity::from).collect();
         Ok(Self { segments, forks: procfs::forks(system.proc()) })
     }
 
     /// Returns whether a segment existed at that time.
-    pub(super) fn contains(&self, segment: &Segment) -> bool {
+    pub(super) fn contains(&self, segment: &Object) -> bool {
         self.segments.contains(&Identity::from(segment))
     }
 
@@ -87,7 +86,7 @@ impl Provenance {
     }
 
     /// Returns the creator of a segment, if it was observed and the segment has not changed since.
-    pub(super) fn creator(&self, segment: &Segment) -> Option<&Creator> {
+    pub(super) fn creator(&self, segment: &Object) -> Option<&Creator> {
         let (ctime, creator) = self.0.get(&Identity::from(segment))?;
         (*ctime == segment.ctime).then_some(creator)
     }
@@ -117,9 +116,9 @@ impl Calls {
         returned: ShmId,
         found: Option<ShmId>,
         command: Option<&str>,
-    ) -> Result<(), Error> {
-        let created = segment(system, returned, Needs::empty())?.filter(|segment| segment.cpid == Some(pid));
-        if let Some(created) = created.filter(|created| found != Some(created.id)) {
+    ) -> Result<(), QueryError> {
+        let created = lookup(system, returned, Needs::empty())?.filter(|segment| segment.sysv().cpid == Some(pid));
+        if let Some(created) = created.filter(|created| found != Some(created.sysv().id)) {
             let creator = || Creator { descends: true, command: command.map(Arc::from) };
             self.provenance.bind(Identity::from(&created), created.ctime, creator);
         }
@@ -132,10 +131,10 @@ impl Calls {
     }
 
     /// Returns the command line of a caller that may have created a segment; which process it was remains open.
-    pub(super) fn candidate(&self, segment: &Segment) -> Option<&Option<Arc<str>>> {
-        let (pid, size) = (segment.cpid?, segment.size);
-        if !segment.dest {
-            return self.unbound.get(&(pid, segment.key, size));
+    pub(super) fn candidate(&self, segment: &Object) -> Option<&Option<Arc<str>>> {
+        let (pid, size) = (segment.sysv().cpid?, segment.size);
+        if !segment.sysv().dest {
+            return self.unbound.get(&(pid, segment.sysv().key, size));
         }
         // A segment that is marked for destruction has lost its key.
         self.unbound.iter().find(|(call, _)| (call.0, call.2) == (pid, size)).map(|(_, command)| command)

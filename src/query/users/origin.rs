@@ -6,12 +6,12 @@
 //! segment was changed. Without privilege, the IPC namespace that the process is in now is the best guess.
 
 use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use super::System;
-use super::processes::SegmentMapping;
-use crate::model::Segment;
+use crate::model::{Mapping, Object};
 use crate::sys;
 
 /// The most seconds between the birth of a segment's file and the segment's creation time, either way. Both are taken
@@ -37,22 +37,20 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    pub(super) fn of(system: &System, mapping: &SegmentMapping) -> Self {
-        let SegmentMapping { vma, ns, .. } = mapping;
-        let file = mapping.with_thread(system, |thread| {
-            let path = system.proc().join(map_file(thread, vma.start, vma.end));
-            Ok((std::fs::metadata(&path)?, sys::file_handle(&path)))
-        });
-        match file {
-            Ok((file, handle)) if file.ino() == vma.inode => {
-                Self::File { handle, birth: birth_of(&file), size: file.size(), page: file.blksize() }
-            }
-            _ => Self::Namespace(*ns),
-        }
+    /// Reads the file that a thread maps; `None` if another file was mapped there meanwhile.
+    pub(super) fn of_file(proc: &Path, thread: i32, vma: &Mapping) -> io::Result<Option<Self>> {
+        let path = proc.join(map_file(thread, vma.start, vma.end));
+        let file = std::fs::metadata(&path)?;
+        Ok((file.ino() == vma.inode).then(|| Self::File {
+            handle: sys::file_handle(&path),
+            birth: birth_of(&file),
+            size: file.size(),
+            page: file.blksize(),
+        }))
     }
 
     /// Returns whether the file is as large as a segment.
-    pub(super) fn size_matches(&self, segment: &Segment) -> bool {
+    pub(super) fn size_matches(&self, segment: &Object) -> bool {
         match self {
             Self::File { size, page, .. } => {
                 *size == segment.size || segment.size.checked_next_multiple_of(*page) == Some(*size)
@@ -63,7 +61,7 @@ impl Origin {
 
     /// Returns the seconds between the file's birth and the segment's ctime, if they are few enough to be one event.
     /// IPC_SET overwrites the creation time.
-    pub(super) fn birth_distance(&self, segment: &Segment) -> Option<u64> {
+    pub(super) fn birth_distance(&self, segment: &Object) -> Option<u64> {
         match (self, segment.ctime) {
             (Self::File { birth, .. }, Some(ctime)) => {
                 Some(ctime.0.abs_diff(birth.0)).filter(|seconds| *seconds <= BIRTH_SLACK)
@@ -74,7 +72,7 @@ impl Origin {
 
     /// Returns whether the file was born after the segment's last change. Such a file is another segment's, unless the
     /// clock was set.
-    pub(super) fn born_after_change(&self, segment: &Segment) -> bool {
+    pub(super) fn born_after_change(&self, segment: &Object) -> bool {
         match (self, segment.ctime) {
             (Self::File { birth, .. }, Some(ctime)) => birth.0 > ctime.0.saturating_add(BIRTH_SLACK.cast_signed()),
             _ => false,
@@ -101,8 +99,8 @@ mod tests {
     use super::*;
     use crate::model::Stamp;
 
-    fn segment(size: u64, ctime: i64) -> Segment {
-        Segment { size, ctime: Some(Stamp(ctime)), ..Segment::bare() }
+    fn segment(size: u64, ctime: i64) -> Object {
+        Object { size, ctime: Some(Stamp(ctime)), ..Object::bare() }
     }
 
     #[test]

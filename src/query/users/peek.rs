@@ -1,53 +1,49 @@
 //! The file that an attachment maps: reading through it, and its page size.
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 
+use super::attachers::add_attachers;
 use super::origin::map_file;
-use super::processes::{huge_page_on, inode_of, own_mapping, with_any_thread};
-use super::{System, add_attachers, rmid_forced};
-use crate::error::{Error, Kind};
-use crate::model::Segment;
+use super::scan::{inode_of, own_mapping, with_any_thread};
+use crate::model::Object;
+use crate::query::failure::QueryError;
+use crate::query::host::{System, huge_page_on};
 
-/// Opens a segment through another process's attachment, so that it can be read without attaching it. `otherwise` is
-/// the command without `--peek`, for the hint.
+/// Why an object cannot be opened through another process.
+#[derive(Debug)]
+pub(crate) enum PeekError {
+    Query(QueryError),
+    /// The caller lacks CAP_SYS_ADMIN and CAP_CHECKPOINT_RESTORE.
+    Denied,
+    /// The process has exited.
+    Exited(io::Error),
+    /// No process is certain to have it attached.
+    NotFound,
+}
+
+/// Opens a segment through another process's attachment, so that it can be read without attaching it.
 ///
 /// # Errors
 /// No process has the segment attached, or none that is visible, or the privilege is missing.
-pub(crate) fn open_via_attacher(system: &System, segment: &Segment, otherwise: &str) -> Result<File, Error> {
-    let id = segment.id;
-    let cannot = |kind: Kind, cause: String| {
-        let error = Error::new(kind, format!("cannot open segment {id} through another process"));
-        let error = error.target(id.to_string()).cause(cause);
-        // The detach after reading would destroy the segment.
-        if segment.nattch == 0 && rmid_forced(system) != Some(false) {
-            return error;
-        }
-        error.hint(format!("attach the segment, which updates its times and last user: `shmadm {otherwise}`"))
-    };
+pub(crate) fn open_via_attacher(system: &System, segment: &Object) -> Result<File, PeekError> {
     let mut segments = [segment.clone()];
-    add_attachers(system, &mut segments)?;
+    add_attachers(system, &mut segments).map_err(PeekError::Query)?;
     let attachers = segments[0].attachers.clone().unwrap_or_default();
-    let mut last = None;
+    let mut last = PeekError::NotFound;
     for attacher in attachers.list.iter().filter(|attacher| attacher.certain) {
         let end = attacher.address + attacher.size;
         let open = |thread| File::open(system.proc().join(map_file(thread, attacher.address, end)));
         match with_any_thread(system, attacher.pid, attacher.pid, open) {
-            Ok(file) if file.metadata().is_ok_and(|file| file.ino() == inode_of(id)) => return Ok(file),
+            Ok(file) if file.metadata().is_ok_and(|file| file.ino() == inode_of(segment.sysv().id)) => return Ok(file),
             // Another file was mapped there meanwhile.
             Ok(_) => {}
-            Err(error) => last = Some(error),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => last = PeekError::Denied,
+            Err(error) => last = PeekError::Exited(error),
         }
     }
-    Err(match last {
-        Some(error) if error.kind() == ErrorKind::PermissionDenied => {
-            cannot(Kind::Permission, "this requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE".to_owned())
-        }
-        Some(error) => cannot(Kind::Failed, format!("the process that had it attached has exited: {error}")),
-        None if segment.nattch == 0 => cannot(Kind::Failed, "no process has it attached".to_owned()),
-        None => cannot(Kind::Permission, "no visible process is certain to have it attached".to_owned()),
-    })
+    Err(last)
 }
 
 /// The mapping of one of this process's attachments.

@@ -5,10 +5,11 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 
-use super::{Attempt, System, explain, inventory, segment};
+use super::diagnosis::{Attempt, explain, gone};
 use crate::error::{Error, Kind};
-use crate::model::{Ftok, Key, Name, Needs, Segment, ShmId, Target, path_text};
-use crate::sys::{self, Subject, SysError};
+use crate::model::{Ftok, Key, Name, Needs, Object, ShmId, Target, path_text};
+use crate::query::{System, find_by_key, inventory, lookup};
+use crate::sys;
 
 /// The number of names from which reading all segments once is faster than finding each.
 const MANY: usize = 8;
@@ -17,20 +18,13 @@ const MANY: usize = 8;
 ///
 /// # Errors
 /// There is no such segment, or the file of an ftok name cannot be read.
-pub(crate) fn resolve(system: &System, target: &Target, needs: Needs) -> Result<Segment, Error> {
+pub(crate) fn resolve(system: &System, target: &Target, needs: Needs) -> Result<Object, Error> {
     let id = match &target.name {
         Name::Id(id) => *id,
         Name::Key(key) => by_key(system, *key)?,
         Name::Ftok(ftok) => by_key(system, ftok_key(ftok)?)?,
     };
-    let gone = || {
-        explain(
-            system,
-            &Attempt::Stat(id),
-            SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: Subject::Id(id) },
-        )
-    };
-    segment(system, id, needs)?.ok_or_else(gone).map_err(|error| error.target(&target.text))
+    lookup(system, id, needs)?.ok_or_else(|| gone(system, &Attempt::Stat(id), id).target(&target.text))
 }
 
 /// Returns the id of the segment with a key.
@@ -42,14 +36,9 @@ fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
     if error.errno != Errno::ENOENT
         && let Some(found) = find_by_key(system, key)
     {
-        return Ok(found.id);
+        return Ok(found.sysv().id);
     }
     Err(explain(system, &Attempt::Open { key, size: 0 }, error))
-}
-
-/// Returns whether a segment has this key, readable or not.
-pub(crate) fn key_exists(key: Key) -> bool {
-    matches!(sys::find_key(key, 0), Ok(_) | Err(SysError { errno: Errno::EACCES, .. }))
 }
 
 /// Finds several segments. If there are many names, all segments are read at once.
@@ -57,7 +46,7 @@ pub(crate) struct Resolver<'a> {
     system: &'a System,
     needs: Needs,
     /// All segments, if they were read.
-    known: HashMap<ShmId, Segment>,
+    known: HashMap<ShmId, Object>,
 }
 
 impl<'a> Resolver<'a> {
@@ -65,7 +54,7 @@ impl<'a> Resolver<'a> {
     pub(crate) fn new(system: &'a System, needs: Needs, count: usize) -> Self {
         // Only /proc/sysvipc/shm is read from its start to the row of a segment; IPC_STAT is direct.
         let all = if count >= MANY && needs.contains(Needs::RESIDENT) { inventory(system, needs).ok() } else { None };
-        let known = all.into_iter().flatten().map(|segment| (segment.id, segment)).collect();
+        let known = all.into_iter().flatten().map(|segment| (segment.sysv().id, segment)).collect();
         Self { system, needs, known }
     }
 
@@ -73,7 +62,7 @@ impl<'a> Resolver<'a> {
     ///
     /// # Errors
     /// See [`resolve`].
-    pub(crate) fn resolve(&self, target: &Target) -> Result<Segment, Error> {
+    pub(crate) fn resolve(&self, target: &Target) -> Result<Object, Error> {
         let id = match &target.name {
             Name::Id(id) => *id,
             Name::Key(key) if !self.known.is_empty() => by_key(self.system, *key)?,
@@ -84,11 +73,6 @@ impl<'a> Resolver<'a> {
             None => resolve(self.system, target, self.needs),
         }
     }
-}
-
-/// Searches all segments for one with this key.
-pub(crate) fn find_by_key(system: &System, key: Key) -> Option<Segment> {
-    inventory(system, Needs::empty()).ok()?.into_iter().find(|segment| segment.key == key)
 }
 
 /// Computes the key that ftok(3) returns.

@@ -1,16 +1,15 @@
 //! The refusal to change an attached segment, and the processes that it names.
 
-use super::liveness::{ProcessStatus, creator_and_last_user};
-use super::{System, add_attachers, segment};
 use crate::error::{Error, Kind};
-use crate::model::{Attacher, HiddenBy, Needs, Segment, ShmId};
+use crate::model::{Attacher, HiddenBy, Needs, Object, ShmId};
+use crate::query::{ProcessStatus, System, add_attachers, creator_and_last_user, lookup};
 
 /// The most processes that a message names.
 const MAX_NAMED: usize = 6;
 
 /// Describes the processes that have a segment attached: `by pid 12 (root, command) and pid 13 (postgres, command)`.
 pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
-    let found = segment(system, id, Needs::empty()).ok().flatten()?;
+    let found = lookup(system, id, Needs::empty()).ok().flatten()?;
     let mut segments = [found];
     // The caller reports an error already; without the names it is only less precise.
     let _ = add_attachers(system, &mut segments);
@@ -47,16 +46,19 @@ fn describe_hidden(reason: HiddenBy, attachments: u64) -> String {
 
 /// Returns the refusal to change an attached segment. The cause names the attached processes, the creator and the last
 /// user.
-pub(crate) fn attached_refusal(system: &System, segment: &Segment, message: String) -> Error {
-    let attached =
-        if segment.nattch == 1 { "attached".to_owned() } else { format!("attached {} times", segment.nattch) };
-    let by = describe_attachers(system, segment.id).map(|by| format!(" {by}")).unwrap_or_default();
+pub(crate) fn attached_refusal(system: &System, segment: &Object, message: String) -> Error {
+    let attached = if segment.sysv().nattch == 1 {
+        "attached".to_owned()
+    } else {
+        format!("attached {} times", segment.sysv().nattch)
+    };
+    let by = describe_attachers(system, segment.sysv().id).map(|by| format!(" {by}")).unwrap_or_default();
     let users = describe_creator_and_last_user(system, segment);
-    Error::new(Kind::Refused, message).target(segment.id.to_string()).cause(format!("{attached}{by}; {users}"))
+    Error::new(Kind::Refused, message).target(segment.sysv().id.to_string()).cause(format!("{attached}{by}; {users}"))
 }
 
 /// Describes whether the creator and the last user of an attached segment are running.
-fn describe_creator_and_last_user(system: &System, segment: &Segment) -> String {
+fn describe_creator_and_last_user(system: &System, segment: &Object) -> String {
     let describe = |role: &str, pid: Option<i32>, user: Option<u32>, status: ProcessStatus| {
         let Some(pid) = pid else { return format!("{role} is outside this pid namespace") };
         match status {
@@ -71,9 +73,9 @@ fn describe_creator_and_last_user(system: &System, segment: &Segment) -> String 
             ProcessStatus::Unknown => format!("{role} pid {pid} may have exited"),
         }
     };
-    let creator = |role, status| describe(role, segment.cpid, Some(segment.cuid), status);
-    match (creator_and_last_user(system, segment), segment.cpid, segment.lpid) {
-        ([status, _], ..) if segment.atime.is_none() => creator("creator", status),
+    let creator = |role, status| describe(role, segment.sysv().cpid, Some(segment.sysv().cuid), status);
+    match (creator_and_last_user(system, segment), segment.sysv().cpid, segment.sysv().lpid) {
+        ([status, _], ..) if segment.sysv().atime.is_none() => creator("creator", status),
         ([status, last], Some(cpid), Some(lpid)) if cpid == lpid && status == last => {
             creator("creator and last user", status)
         }

@@ -21,12 +21,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::Builder;
 
 use nix::errno::Errno;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::System;
 use super::origin::Origin;
 use crate::model::{Mapping, ShmId};
 use crate::procfs::{self, ProcError};
+use crate::query::host::System;
 use crate::sys;
 
 /// The most threads that scan.
@@ -49,7 +48,8 @@ pub(super) struct SegmentMapping {
 impl SegmentMapping {
     /// Returns the origin of the mapping; read once.
     pub(super) fn origin(&self, system: &System) -> &Origin {
-        self.origin.get_or_init(|| Origin::of(system, self))
+        let read = |thread| Origin::of_file(system.proc(), thread, &self.vma);
+        self.origin.get_or_init(|| self.with_thread(system, read).ok().flatten().unwrap_or(Origin::Namespace(self.ns)))
     }
 
     /// Reads something of the memory or the namespace of the process: from the thread that showed the mapping, or from
@@ -274,44 +274,9 @@ pub(super) fn own_mapping(system: &System, devices: &[(u32, u32)], address: u64)
     mappings.into_iter().find(|mapping| mapping.start == address)
 }
 
-/// Returns the devices on which the kernel keeps segments: its internal tmpfs, and one for each huge page size. The
-/// files of memfd_create(2) are on the same devices.
-///
-/// # Errors
-/// memfd_create(2) fails because descriptors are exhausted.
-pub(super) fn segment_devices() -> Result<Vec<(u32, u32)>, Errno> {
-    // The device of ordinary pages always exists; without it no mapping can be recognised.
-    memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?;
-    let sizes = super::huge::huge_page_sizes().into_iter().map(Some);
-    Ok(std::iter::once(None).chain(sizes).filter_map(device_of_pages).collect())
-}
-
-/// Returns the huge page size of the segments on a device.
-pub(super) fn huge_page_on(device: (u32, u32)) -> Option<u64> {
-    super::huge::huge_page_sizes().into_iter().find(|size| device_of_pages(Some(*size)) == Some(device))
-}
-
-/// Returns the device of segments with this huge page size, or of those with ordinary pages.
-fn device_of_pages(huge: Option<u64>) -> Option<(u32, u32)> {
-    let size = huge.map_or(MFdFlags::empty(), |size| {
-        MFdFlags::MFD_HUGETLB | MFdFlags::from_bits_retain(size.trailing_zeros() << nix::libc::MFD_HUGE_SHIFT)
-    });
-    let file = memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC | size).ok()?;
-    let device = nix::sys::stat::fstat(file).ok()?.st_dev;
-    let part = |number: u64| u32::try_from(number).ok();
-    Some((part(nix::sys::stat::major(device))?, part(nix::sys::stat::minor(device))?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_device_of_segments_is_found_without_a_segment() {
-        let devices = segment_devices().unwrap();
-        assert!(!devices.is_empty());
-        assert!(devices.iter().all(|(major, _)| *major == 0), "{devices:?}: no block device backs them");
-    }
 
     #[test]
     fn maps_is_read_without_procmap_query_and_from_threads_if_the_leader_has_exited() {

@@ -1,26 +1,20 @@
 //! Why a call failed: the cause of the errno, and hints.
 //!
 //! One errno has many causes: ENOSPC is either the number of segments or the number of pages, EINVAL at least six
-//! things. A caller names what it attempted ([`Attempt`]), and [`explain`] looks at the limits, the segment and the
-//! caller's rights to find the cause. Only this module and the modules that it calls word causes and hints of failed
-//! calls.
-//!
-//! If only an option or a privilege is missing, a hint contains `shmadm … --option` or `sudo shmadm …`. `ui` replaces
-//! the dots with the arguments that the user typed, and adds `--ns` if it was given, because ids differ between
-//! namespaces.
+//! things.
 
 use nix::errno::Errno;
 
 use super::address::{explain_address, explain_rounded_address, suggest_any_address};
-use super::rights::{CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, granted_rights, has_capability};
-use super::{Filter, System, find_by_key, inventory, key_exists, limits, segment};
+use super::huge::explain_missing_huge_page;
 use crate::error::{Error, Kind};
-use crate::model::{Access, Key, Limits, Needs, Segment, ShmId, Size, State};
+use crate::model::{Access, Key, Limits, Needs, Object, ShmId, Size, State};
 use crate::procfs;
+use crate::query::{
+    CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Filter, System, find_by_key, has_capability, huge_page_sizes,
+    inventory, key_exists, limits, lookup,
+};
 use crate::sys::{self, Address, CreateFlags, Subject, SysError};
-
-/// The cause if both sources of segments are denied.
-const DENIED: &str = "both shmctl and /proc/sysvipc/shm are denied (seccomp filter, masked /proc)";
 
 /// The most ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
 const MAX_IDS: u64 = 1 << 15;
@@ -54,9 +48,6 @@ pub(crate) enum Attempt {
     Remove(ShmId),
     /// Stop a holder.
     Detach(ShmId),
-    List,
-    /// Read the limits.
-    Limits,
 }
 
 impl Attempt {
@@ -81,8 +72,6 @@ impl Attempt {
             Self::Lock(id) => format!("cannot lock or unlock segment {id}"),
             Self::Remove(id) => format!("cannot remove segment {id}"),
             Self::Detach(id) => format!("cannot stop the holder of segment {id}"),
-            Self::List => "cannot list segments".to_owned(),
-            Self::Limits => "cannot read the limits".to_owned(),
         }
     }
 
@@ -91,34 +80,45 @@ impl Attempt {
         match self {
             Self::Attach { id, .. } => Some(*id),
             Self::Stat(id) | Self::Set(id) | Self::Lock(id) | Self::Remove(id) | Self::Detach(id) => Some(*id),
-            Self::Create { .. } | Self::Open { .. } | Self::List | Self::Limits => None,
+            Self::Create { .. } | Self::Open { .. } => None,
         }
     }
 }
 
+impl Error {
+    /// Creates the error of a failed call; the errno decides the kind.
+    pub(super) fn failed_call(message: impl Into<String>, failure: SysError) -> Self {
+        let kind = match failure.errno {
+            Errno::EACCES | Errno::EPERM => Kind::Permission,
+            Errno::ENOENT | Errno::EIDRM => Kind::NotFound,
+            Errno::EEXIST => Kind::Exists,
+            _ => Kind::Failed,
+        };
+        let error = Self::new(kind, message).os(failure.errno, failure.call);
+        match failure.target {
+            Subject::Id(id) => error.target(id.to_string()),
+            Subject::Key(Key::PRIVATE) | Subject::Index(_) | Subject::None => error,
+            Subject::Key(key) => error.target(key.to_string()),
+            Subject::Pid(pid) => error.target(pid.to_string()),
+        }
+    }
+}
+
+/// Returns the error for a segment that no longer exists.
+pub(crate) fn gone(system: &System, attempt: &Attempt, id: ShmId) -> Error {
+    let failure = SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: Subject::Id(id) };
+    explain(system, attempt, failure)
+}
+
 /// Converts a failed call to the user's error, with cause and hints.
 pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> Error {
-    let kind = match failure.errno {
-        Errno::EACCES | Errno::EPERM => Kind::Permission,
-        Errno::ENOENT | Errno::EIDRM => Kind::NotFound,
-        Errno::EEXIST => Kind::Exists,
-        _ => Kind::Failed,
-    };
-    let error = Error::new(kind, attempt.message()).os(failure.errno, failure.call);
-    let error = match failure.target {
-        Subject::Id(id) => error.target(id.to_string()),
-        Subject::Key(Key::PRIVATE) | Subject::Index(_) | Subject::None => error,
-        Subject::Key(key) => error.target(key.to_string()),
-        Subject::Pid(pid) => error.target(pid.to_string()),
-    };
+    let errno = failure.errno;
+    let error = Error::failed_call(attempt.message(), failure);
     match attempt {
-        Attempt::Create { key, size, flags } => explain_create(system, error, *key, *size, *flags, failure.errno),
-        Attempt::Open { key, size } => explain_open(system, error, *key, *size, failure.errno),
-        // If reading segments is denied, there is nothing more to find out.
-        Attempt::Stat(_) if !matches!(failure.errno, Errno::EINVAL | Errno::EIDRM) => error.cause(DENIED),
-        Attempt::List | Attempt::Limits => error.cause(DENIED),
+        Attempt::Create { key, size, flags } => explain_create(system, error, *key, *size, *flags, errno),
+        Attempt::Open { key, size } => explain_open(system, error, *key, *size, errno),
         _ => match attempt.id() {
-            Some(id) => explain_segment(system, error, attempt, id, failure.errno),
+            Some(id) => explain_segment(system, error, attempt, id, errno),
             None => error,
         },
     }
@@ -136,7 +136,7 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             .cause(format!("the size exceeds the limit of {} for one segment (kernel.shmmax)", Size(limits.shmmax)))
             .hint(format!("raise the limit: `sysctl -w kernel.shmmax={size}`")),
         Errno::EINVAL if flags.huge.is_some() => {
-            let sizes = super::huge::huge_page_sizes().into_iter();
+            let sizes = huge_page_sizes().into_iter();
             let sizes: Vec<String> = sizes.map(|size| Size(size).to_string()).collect();
             if sizes.is_empty() {
                 return error.cause("huge pages are not supported by this kernel");
@@ -152,8 +152,8 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
         Errno::ENOSPC => explain_no_space(system, error, size, limits),
         Errno::ENOMEM if flags.huge.is_some() => {
             let requested = flags.huge.flatten().map(|logarithm| 1_u64 << (logarithm & 63));
-            let page = requested.or_else(|| super::huge_page_size(system)).unwrap_or(limits.page_size);
-            super::explain_missing_huge_page(error, page, Some(size))
+            let page = requested.or_else(|| system.huge_page_size()).unwrap_or(limits.page_size);
+            explain_missing_huge_page(error, page, Some(size))
         }
         Errno::ENOMEM => {
             let error = match procfs::memory_total(system.proc()) {
@@ -169,7 +169,7 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             .hint("show that group: `sysctl vm.hugetlb_shm_group`"),
         Errno::EEXIST => {
             let cause = match find_by_key(system, key) {
-                Some(found) => format!("segment {} (owner {}) has this key", found.id, system.user(found.uid)),
+                Some(found) => format!("segment {} (owner {}) has this key", found.sysv().id, system.user(found.uid)),
                 None => "another segment has this key".to_owned(),
             };
             error
@@ -237,7 +237,7 @@ fn explain_open(system: &System, error: Error, key: Key, size: u64, errno: Errno
             Some(found) => error
                 .cause(format!(
                     "segment {} has this key and a size of {}; the size of a segment cannot change",
-                    found.id,
+                    found.sysv().id,
                     Size(found.size)
                 ))
                 .hint(format!("open it with its present size: `shmadm create --key {key}`")),
@@ -246,7 +246,7 @@ fn explain_open(system: &System, error: Error, key: Key, size: u64, errno: Errno
         Errno::ENOENT => {
             let as_id = i32::try_from(key.bits()).ok().and_then(ShmId::new);
             let error = error.cause("no segment in this IPC namespace has this key");
-            match as_id.map(|id| (id, segment(system, id, Needs::empty()))) {
+            match as_id.map(|id| (id, lookup(system, id, Needs::empty()))) {
                 Some((id, Ok(Some(_)))) => error.hint(format!("a segment with id {id} exists: write {id}")),
                 _ => error.hint("list the segments: `shmadm list`"),
             }
@@ -258,7 +258,7 @@ fn explain_open(system: &System, error: Error, key: Key, size: u64, errno: Errno
 /// Adds why a call on a segment failed.
 fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: ShmId, errno: Errno) -> Error {
     // Read again: it may have changed since the call.
-    let found = segment(system, id, Needs::empty()).ok().flatten();
+    let found = lookup(system, id, Needs::empty()).ok().flatten();
     match (errno, found) {
         (Errno::EINVAL | Errno::EIDRM, None) => {
             error.kind = Kind::NotFound;
@@ -283,7 +283,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
                     segment.mode,
                     granted_rights(system, &segment)
                 ))
-                .hint(format!("change the mode, for example to 0700: `shmadm set {} --mode 0700`", segment.id)),
+                .hint(format!("change the mode, for example to 0700: `shmadm set {} --mode 0700`", segment.sysv().id)),
             _ => explain_access(system, error, &segment),
         },
         (Errno::EPERM, _) if matches!(attempt, Attempt::Attach { .. }) => {
@@ -306,7 +306,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
 }
 
 /// Adds why the mode denies access to the caller.
-fn explain_access(system: &System, error: Error, segment: &Segment) -> Error {
+fn explain_access(system: &System, error: Error, segment: &Object) -> Error {
     let (owner, group) = (system.user(segment.uid), system.group(segment.gid));
     let cause = format!("mode {}, owner {owner}:{group}: {}", segment.mode, granted_rights(system, segment));
     if has_capability(system, CAP_IPC_OWNER) == Some(true) {
@@ -315,8 +315,8 @@ fn explain_access(system: &System, error: Error, segment: &Segment) -> Error {
         ));
     }
     let error = error.cause(cause);
-    let command = format!("`shmadm set {} --mode MODE`", segment.id);
-    if system.uid() == segment.uid || system.uid() == segment.cuid {
+    let command = format!("`shmadm set {} --mode MODE`", segment.sysv().id);
+    if system.uid() == segment.uid || system.uid() == segment.sysv().cuid {
         error.hint(format!("you can change the mode: {command}"))
     } else {
         error.hint(format!("{} can change the mode: {command}", owner_or_root(&owner)))
@@ -324,9 +324,9 @@ fn explain_access(system: &System, error: Error, segment: &Segment) -> Error {
 }
 
 /// Adds why the caller may not change, lock or remove a segment.
-fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &Segment) -> Error {
+fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &Object) -> Error {
     let uid = system.uid();
-    if uid == segment.uid || uid == segment.cuid {
+    if uid == segment.uid || uid == segment.sysv().cuid {
         return match attempt {
             Attempt::Lock(_) => error.cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)"),
             _ => error.cause("denied by a security module or a seccomp filter"),
@@ -342,7 +342,7 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &S
     let error = error.cause(format!(
         "user {} is neither the owner ({owner}) nor the creator ({}), and {capability} {lacks}",
         system.user(uid),
-        system.user(segment.cuid),
+        system.user(segment.sysv().cuid),
     ));
     if elsewhere {
         return error.hint("the owner and root can do this outside your user namespace: `sudo shmadm …`");
@@ -352,4 +352,23 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &S
 
 fn owner_or_root(owner: &str) -> String {
     if owner == "root" { owner.to_owned() } else { format!("{owner} or root") }
+}
+
+/// Describes the access that a segment's mode grants the caller, for a message.
+fn granted_rights(system: &System, segment: &Object) -> String {
+    let uid = system.uid();
+    let (class, shift) = if uid == segment.uid || uid == segment.sysv().cuid {
+        ("owner or creator", 6)
+    } else if system.is_in_group(segment.gid) || system.is_in_group(segment.sysv().cgid) {
+        ("in the group", 3)
+    } else {
+        ("other", 0)
+    };
+    let rights = match (segment.mode.bits() >> shift) & 6 {
+        0 => "no access",
+        2 => "write access only",
+        4 => "read access only",
+        _ => "read and write access",
+    };
+    format!("user {} ({class}) has {rights}", system.user(uid))
 }

@@ -12,11 +12,10 @@ use std::os::unix::fs::MetadataExt;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use super::processes::has_attached;
-use super::{Attempt, System, explain};
-use crate::error::{Error, Kind};
+use super::scan::has_attached;
 use crate::model::ShmId;
 use crate::procfs::{self, ProcError};
+use crate::query::host::System;
 use crate::sys;
 
 /// The name of holder processes, which no other process of this program has.
@@ -29,56 +28,59 @@ pub(crate) struct Holder {
     pub(crate) pidfd: OwnedFd,
 }
 
+/// Why it is unknown whether there are holders.
+#[derive(Debug)]
+pub(crate) enum HoldersError {
+    /// /proc is not mounted.
+    NoProc,
+    /// /proc belongs to another pid namespace.
+    ForeignProc,
+    /// The processes cannot be read.
+    Processes(ProcError),
+    /// A process cannot be opened, or the devices of segments are not known.
+    Call(Errno, &'static str),
+}
+
 /// Returns this user's holders of a segment. Processes that have exited or deny access are skipped.
 ///
 /// # Errors
-/// Descriptors or /proc are missing, so that it is unknown whether there are holders.
-pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> {
-    let without_proc = |cause: &str| {
-        Error::new(Kind::Failed, format!("cannot find the holders of segment {id}"))
-            .target(id.to_string())
-            .cause(cause)
-            .hint("mount the /proc of this pid namespace: `mount -t proc proc /proc`")
-    };
+/// Descriptors or /proc are missing.
+pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, HoldersError> {
     if !system.has_proc() {
-        return Err(without_proc("/proc is not mounted"));
+        return Err(HoldersError::NoProc);
     }
     // Its pids would be those of other processes here, which would then be signalled.
     if !system.proc_shows_own_pids() {
-        return Err(without_proc("/proc belongs to another pid namespace"));
+        return Err(HoldersError::ForeignProc);
     }
-    let failed = |error: ProcError| match error {
-        ProcError::Read { error, .. } => Error::io(format!("cannot find the holders of segment {id}"), &error, "open"),
-        ProcError::Format { .. } => {
-            Error::new(Kind::Failed, format!("cannot find the holders of segment {id}: {error}"))
-        }
-    };
     let named = |pid| match procfs::name(system.proc(), pid) {
         Ok(name) => Ok(name == HOLDER_NAME.to_bytes()),
         Err(error) => false_if_inaccessible(error),
     };
     let devices = system.segment_devices();
     let mut found = Vec::new();
-    for pid in procfs::pids(system.proc()).map_err(failed)? {
-        if !named(pid).map_err(failed)? {
+    for pid in procfs::pids(system.proc())? {
+        if !named(pid)? {
             continue;
         }
         // Opened before the checks below, so that they are about the process that will be signalled.
         let pidfd = match sys::open_pidfd(pid) {
             Ok(pidfd) => pidfd,
             Err(error) if error.errno == Errno::ESRCH => continue,
-            Err(error) => return Err(explain(system, &Attempt::Detach(id), error)),
+            Err(error) => return Err(HoldersError::Call(error.errno, error.call)),
         };
-        let devices = devices.as_ref().map_err(|errno| {
-            Error::new(Kind::Failed, format!("cannot find the holders of segment {id}")).os(*errno, "memfd_create")
-        })?;
-        if named(pid).map_err(failed)?
-            && is_holder(system, pid, id, devices).or_else(false_if_inaccessible).map_err(failed)?
-        {
+        let devices = devices.as_ref().map_err(|errno| HoldersError::Call(*errno, "memfd_create"))?;
+        if named(pid)? && is_holder(system, pid, id, devices).or_else(false_if_inaccessible)? {
             found.push(Holder { pid, pidfd });
         }
     }
     Ok(found)
+}
+
+impl From<ProcError> for HoldersError {
+    fn from(error: ProcError) -> Self {
+        Self::Processes(error)
+    }
 }
 
 /// Replaces the errors of a process that has exited or denies access.
@@ -112,15 +114,14 @@ mod tests {
     fn a_missing_proc_and_that_of_another_pid_namespace_are_errors() {
         let root = tempfile::tempdir().unwrap();
         let find = || holders(&System::at(root.path().to_owned()), ShmId::new(0).unwrap()).map(|found| found.len());
-        let has_cause = |error: Error, cause: &str| error.cause.is_some_and(|found| found.contains(cause));
-        assert!(has_cause(find().unwrap_err(), "/proc is not mounted"));
+        assert!(matches!(find(), Err(HoldersError::NoProc)));
         let link = root.path().join("self");
         for (pid, own) in [(std::process::id() + 1, false), (std::process::id(), true)] {
             std::fs::create_dir(root.path().join(pid.to_string())).unwrap();
             std::os::unix::fs::symlink(pid.to_string(), &link).unwrap();
             match find() {
                 Ok(found) => assert_eq!((found, own), (0, true)),
-                Err(error) => assert!(has_cause(error, "another pid namespace") && !own),
+                Err(error) => assert!(matches!(error, HoldersError::ForeignProc) && !own),
             }
             std::fs::remove_file(&link).unwrap();
         }

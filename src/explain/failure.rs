@@ -1,0 +1,96 @@
+//! The errors of queries.
+
+use crate::error::{Error, Kind, OsError};
+use crate::model::{Object, ShmId};
+use crate::procfs::ProcError;
+use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, System, rmid_forced};
+use crate::sys::SysError;
+
+/// The cause if both sources of segments are denied.
+const DENIED: &str = "both shmctl and /proc/sysvipc/shm are denied (seccomp filter, masked /proc)";
+
+impl From<SysError> for OsError {
+    fn from(error: SysError) -> Self {
+        Self::new(error.errno, error.call)
+    }
+}
+
+impl From<QueryError> for Error {
+    fn from(error: QueryError) -> Self {
+        let denied = |message: String, error: SysError| Self::failed_call(message, error).cause(DENIED);
+        match error {
+            QueryError::List(error) => denied("cannot list segments".to_owned(), error),
+            QueryError::Limits(error) => denied("cannot read the limits".to_owned(), error),
+            QueryError::Stat(id, error) => denied(format!("cannot find segment {id}"), error).target(id.to_string()),
+            QueryError::Table(error) => Self::new(Kind::Failed, format!("cannot list all segments: {error}")),
+            QueryError::Mappings(error) => failed_read("cannot read the mappings of processes", error),
+            QueryError::Devices(errno) => {
+                Self::new(Kind::Failed, "cannot identify mappings of segments").os(errno, "memfd_create")
+            }
+            QueryError::Namespaces(error) => Self::new(Kind::Failed, format!("cannot list IPC namespaces: {error}")),
+        }
+    }
+}
+
+fn failed_read(message: impl Into<String>, error: ProcError) -> Error {
+    match error {
+        ProcError::Read { error, .. } => Error::io(message, &error, "open"),
+        ProcError::Format { .. } => Error::new(Kind::Failed, format!("{}: {error}", message.into())),
+    }
+}
+
+/// Returns this user's holders of a segment.
+///
+/// # Errors
+/// Descriptors or /proc are missing, so that it is unknown whether there are holders.
+pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> {
+    let message = format!("cannot find the holders of segment {id}");
+    query::holders(system, id).map_err(|error| {
+        let without_proc = |cause| {
+            Error::new(Kind::Failed, &*message)
+                .cause(cause)
+                .hint("mount the /proc of this pid namespace: `mount -t proc proc /proc`")
+        };
+        let error = match error {
+            HoldersError::NoProc => without_proc("/proc is not mounted"),
+            HoldersError::ForeignProc => without_proc("/proc belongs to another pid namespace"),
+            HoldersError::Processes(error) => return failed_read(&*message, error),
+            HoldersError::Call(errno, call) => return Error::new(Kind::Failed, &*message).os(errno, call),
+        };
+        error.target(id.to_string())
+    })
+}
+
+/// Returns the error for a segment that cannot be read through another process (`--peek`). `otherwise` is the command
+/// without `--peek`, for the hint.
+pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError, otherwise: &str) -> Error {
+    let (kind, cause) = match error {
+        PeekError::Query(error) => return error.into(),
+        PeekError::Denied => (Kind::Permission, "this requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE".to_owned()),
+        PeekError::Exited(error) => (Kind::Failed, format!("the process that had it attached has exited: {error}")),
+        PeekError::NotFound if !object.is_in_use() => (Kind::Failed, "no process has it attached".to_owned()),
+        PeekError::NotFound => (Kind::Permission, "no visible process is certain to have it attached".to_owned()),
+    };
+    let ident = object.ident();
+    let error = Error::new(kind, format!("cannot open {ident} through another process"));
+    let error = error.target(ident.argument()).cause(cause);
+    // The detach after reading would destroy the segment.
+    if !object.is_in_use() && rmid_forced(system) != Some(false) {
+        return error;
+    }
+    error.hint(format!("attach the segment, which updates its times and last user: `shmadm {otherwise}`"))
+}
+
+/// Returns the error for an id that has no mapping in the present user namespace.
+pub(crate) fn unmapped_id(system: &System, account: Account, id: u32) -> Error {
+    let (kind, map) = (account.as_str(), account.map_file());
+    let error = Error::new(Kind::Failed, format!("cannot use {kind} {id} in this user namespace"))
+        .target(id.to_string())
+        .cause(format!("its {map} has no mapping for this {kind}"));
+    // The command would show the map of the caller's namespace, not of the entered one.
+    if system.is_in_own_user_namespace() {
+        error.hint(format!("show the mapped ids: `cat /proc/self/{map}`"))
+    } else {
+        error
+    }
+}

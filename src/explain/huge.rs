@@ -1,0 +1,23 @@
+//! Why a huge page could not be allocated.
+
+use crate::error::Error;
+use crate::model::Size;
+use crate::query::{huge_page_pool, huge_page_pool_file};
+
+/// Replaces cause and hints: too few huge pages of `page` bytes are free to hold `size` bytes, or one more page.
+pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u64>) -> Error {
+    let error = Error { cause: None, hints: Vec::new(), ..error };
+    let pool = huge_page_pool(page);
+    let free = pool.map_or(0, |pool| pool.available());
+    let total = pool.map_or(0, |pool| pool.total);
+    let required = size.map_or(1, |size| size.div_ceil(page));
+    let pages = if required == 1 { "page" } else { "pages" };
+    let file = huge_page_pool_file(page);
+    error
+        .cause(format!(
+            "{required} huge {pages} of {} required; free and not reserved in the pool: {free} of \
+             {total} (nr_hugepages)",
+            Size(page)
+        ))
+        .hint(format!("enlarge the pool: `echo {} > {file}`", total + required.saturating_sub(free).max(1)))
+}

@@ -1,0 +1,18 @@
+//! Turns failed calls and queries into errors for the user: the cause, and hints that help.
+//!
+//! This is the only room that words causes of failed calls. A caller names what it attempted ([`Attempt`]), and
+//! [`explain`] looks at the limits, the segment and the caller's rights to find the cause.
+
+mod address;
+mod diagnosis;
+mod failure;
+mod huge;
+mod refusal;
+mod resolve;
+
+pub(crate) use address::suggest_any_address;
+pub(crate) use diagnosis::{Attempt, explain, gone};
+pub(crate) use failure::{cannot_peek, holders, unmapped_id};
+pub(crate) use huge::explain_missing_huge_page;
+pub(crate) use refusal::{attached_refusal, describe_attachers};
+pub(crate) use resolve::{Resolver, ftok_key, resolve};

@@ -1,0 +1,160 @@
+//! A shared memory object: what is common to all kinds, and what only one kind has.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer};
+
+use super::{Attachers, Ident, Key, Mode, Scope, ShmId, Stamp, State};
+
+/// A shared memory object, regardless of the source of its record.
+///
+/// The fields that [`Needs`](super::Needs) names are `None` unless they were requested.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct Object {
+    /// Size in bytes as requested, not rounded up to pages.
+    pub(crate) size: u64,
+    pub(crate) mode: Mode,
+    pub(crate) uid: u32,
+    pub(crate) owner: Option<Arc<str>>,
+    pub(crate) gid: u32,
+    pub(crate) group: Option<Arc<str>>,
+    /// Creation, or last change of owner, group or mode.
+    pub(crate) ctime: Option<Stamp>,
+    /// Seconds since it was last used or changed; `None` while in use.
+    pub(crate) idle_seconds: Option<u64>,
+    /// Resident bytes.
+    pub(crate) rss: Option<u64>,
+    /// Swapped bytes.
+    pub(crate) swap: Option<u64>,
+    pub(crate) state: Option<State>,
+    // Unknown is null. deserialize_with makes a missing field an error: it was not asked for.
+    #[serde(rename = "ns", deserialize_with = "Option::deserialize")]
+    pub(crate) scope: Option<Scope>,
+    /// The processes that use it.
+    #[serde(skip)]
+    pub(crate) attachers: Option<Arc<Attachers>>,
+    /// The container or unit to which its scope belongs.
+    #[serde(skip)]
+    pub(crate) container: Option<Arc<str>>,
+    #[serde(flatten)]
+    pub(crate) kind: ObjectKind,
+}
+
+/// What only one kind of object has.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ObjectKind {
+    SysV(SysV),
+}
+
+impl<'de> Deserialize<'de> for ObjectKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        SysV::deserialize(deserializer).map(Self::SysV)
+    }
+}
+
+/// The fields of `struct shmid_ds` that only a System V segment has, and what is derived from them.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(crate) struct SysV {
+    pub(crate) id: ShmId,
+    /// 0 for a private segment and after it was marked for destruction.
+    pub(crate) key: Key,
+    pub(crate) cuid: u32,
+    pub(crate) creator: Option<Arc<str>>,
+    pub(crate) cgid: u32,
+    pub(crate) creator_group: Option<Arc<str>>,
+    /// Process that created it; `None` if it is outside this pid namespace.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(crate) cpid: Option<i32>,
+    /// Process that attached or detached last; `None` if there was none or it is outside this pid namespace.
+    pub(crate) lpid: Option<i32>,
+    /// Attachments, counted as mappings: one process can have several.
+    pub(crate) nattch: u64,
+    /// Last attach.
+    pub(crate) atime: Option<Stamp>,
+    /// Last detach.
+    pub(crate) dtime: Option<Stamp>,
+    /// Marked for destruction (SHM_DEST).
+    pub(crate) dest: bool,
+    /// Locked in memory (SHM_LOCKED).
+    pub(crate) locked: bool,
+    /// Command line of the creator, while it is running.
+    #[serde(skip)]
+    pub(crate) creator_command: Option<Arc<str>>,
+    /// Command line of the last user, while it is running.
+    #[serde(skip)]
+    pub(crate) last_command: Option<Arc<str>>,
+}
+
+impl Object {
+    pub(crate) fn ident(&self) -> Ident {
+        match &self.kind {
+            ObjectKind::SysV(sysv) => Ident::Id(sysv.id),
+        }
+    }
+
+    /// Returns what only a System V segment has.
+    pub(crate) fn sysv(&self) -> &SysV {
+        let ObjectKind::SysV(sysv) = &self.kind;
+        sysv
+    }
+
+    /// See [`Self::sysv`].
+    pub(crate) fn sysv_mut(&mut self) -> &mut SysV {
+        let ObjectKind::SysV(sysv) = &mut self.kind;
+        sysv
+    }
+
+    /// Returns whether a process uses it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        match &self.kind {
+            ObjectKind::SysV(sysv) => sysv.nattch > 0,
+        }
+    }
+
+    /// Returns the number of the IPC namespace that it belongs to, if it belongs to one.
+    pub(crate) fn ipc_namespace(&self) -> Option<u64> {
+        self.scope.map(Scope::number)
+    }
+
+    /// Returns whether owner, group, mode and lock are the same as in an earlier record. The change time has a resolution
+    /// of one second, so it does not show every change.
+    pub(crate) fn has_same_attributes(&self, earlier: &Self) -> bool {
+        let attributes = |object: &Self| (object.uid, object.gid, object.mode, object.sysv().locked);
+        attributes(self) == attributes(earlier)
+    }
+
+    /// Returns whether two records belong to the same segment, and its key and change time are the same.
+    pub(crate) fn is_same_segment(&self, earlier: &Self) -> bool {
+        let identity = |sysv: &SysV| (sysv.id, sysv.key, sysv.cuid, sysv.cgid, sysv.cpid);
+        identity(self.sysv()) == identity(earlier.sysv()) && self.ctime == earlier.ctime && self.size == earlier.size
+    }
+
+    /// Returns a segment of root with a size of one byte. Everything else is unknown.
+    #[cfg(test)]
+    pub(crate) fn bare() -> Self {
+        let record = r#"{"id":0,"key":"0x00000000","size":1,"mode":"0600","uid":0,"owner":null,"gid":0,"group":null,
+            "cuid":0,"creator":null,"cgid":0,"creator_group":null,"cpid":null,"lpid":null,"nattch":0,"atime":null,
+            "dtime":null,"ctime":null,"idle_seconds":null,"dest":false,"locked":false,"rss":null,"swap":null,
+            "state":null,"ns":null}"#;
+        serde_json::from_str(record).unwrap()
+    }
+
+    /// Returns it with other System V fields.
+    #[cfg(test)]
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut SysV)) -> Self {
+        change(self.sysv_mut());
+        self
+    }
+}
+
+impl SysV {
+    /// Returns the recorded processes: creator and last user.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = i32> {
+        [self.cpid, self.lpid].into_iter().flatten()
+    }
+
+    /// Returns what each attach and detach changes.
+    pub(crate) fn usage(&self) -> (Option<i32>, Option<Stamp>, Option<Stamp>) {
+        (self.lpid, self.atime, self.dtime)
+    }
+}

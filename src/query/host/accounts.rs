@@ -1,0 +1,87 @@
+//! Users and groups of the present user namespace.
+//!
+//! The kernel shows an id without a mapping as the overflow id (`nobody`). IPC_SET writes owner, group and mode at
+//! once, so writing back an overflow id would change the owner: [`System::may_be_unmapped`] recognises such ids.
+
+use nix::unistd::{getegid, geteuid};
+
+use super::id_map::{IdMaps, to_namespace};
+use super::system::System;
+use crate::procfs::{self, IdRange};
+
+/// The kernel's default for ids without a mapping (DEFAULT_OVERFLOWUID).
+const OVERFLOW_ID: u64 = 65_534;
+
+/// The kind of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    User,
+    Group,
+}
+
+impl Account {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+        }
+    }
+
+    /// Returns the option that takes such an id.
+    pub(crate) const fn option(self) -> &'static str {
+        match self {
+            Self::User => "--owner",
+            Self::Group => "--group",
+        }
+    }
+
+    /// Returns the file in /proc/PID with the map of such ids.
+    pub(crate) const fn map_file(self) -> &'static str {
+        match self {
+            Self::User => "uid_map",
+            Self::Group => "gid_map",
+        }
+    }
+
+    /// Returns the sysctl for the id that replaces unmapped ones.
+    const fn overflow_sysctl(self) -> &'static str {
+        match self {
+            Self::User => "kernel/overflowuid",
+            Self::Group => "kernel/overflowgid",
+        }
+    }
+}
+
+impl System {
+    /// Converts one of the caller's ids to the present user namespace; `None` if it has no mapping there, for which the
+    /// kernel would return EINVAL.
+    pub(crate) fn id_in_namespace(&self, account: Account, id: u32) -> Option<u32> {
+        let IdMaps { users, groups } = &self.ids;
+        let entered = if account == Account::User { users } else { groups };
+        let is_mapped = |id: &u32| {
+            let map = self.own_map(account);
+            map.is_none_or(|map| map.iter().any(|range| range.offset(*id).is_some()))
+        };
+        to_namespace(entered, id).filter(is_mapped)
+    }
+
+    /// Returns whether an id shown by the kernel may replace an unmapped one. The caller's own id is assumed to be
+    /// itself.
+    pub(crate) fn may_be_unmapped(&self, account: Account, id: u32) -> bool {
+        let own = match account {
+            Account::User => geteuid().as_raw(),
+            Account::Group => getegid().as_raw(),
+        };
+        let overflow = || procfs::sysctl(self.proc(), account.overflow_sysctl()).unwrap_or(OVERFLOW_ID);
+        // A map of all ids except -1 is complete.
+        let is_partial =
+            |map: Vec<IdRange>| map.iter().map(|range| u64::from(range.count)).sum::<u64>() < u32::MAX.into();
+        id != own && u64::from(id) == overflow() && self.own_map(account).is_none_or(is_partial)
+    }
+
+    /// Reads the id map of the present user namespace.
+    fn own_map(&self, account: Account) -> Option<Vec<IdRange>> {
+        let pid = i32::try_from(std::process::id()).ok().filter(|_| self.proc_shows_own_pids())?;
+        procfs::id_map(self.proc(), pid, account.map_file())
+    }
+}

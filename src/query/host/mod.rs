@@ -1,0 +1,23 @@
+//! The machine and the caller: users, processes, rights, namespaces, huge pages.
+
+mod accounts;
+mod devices;
+mod huge;
+mod id_map;
+mod namespaces;
+mod process;
+mod rights;
+mod system;
+
+pub(crate) use accounts::Account;
+pub(super) use devices::huge_page_on;
+pub(crate) use huge::{huge_page_sizes, pool as huge_page_pool, pool_file as huge_page_pool_file};
+pub(crate) use id_map::IdMaps;
+pub(super) use id_map::to_caller;
+pub(super) use namespaces::container;
+pub(crate) use namespaces::{Census, Namespace, census};
+pub(crate) use process::{ProcessStatus, SLACK_SECONDS};
+pub(crate) use rights::{
+    CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, can_create_user_namespace, can_inspect_all, has_capability, may_control,
+};
+pub(crate) use system::System;

@@ -1,0 +1,71 @@
+//! All shared memory objects, or one of them. Each kind of object has a backend that lists and looks up.
+
+mod complete;
+mod resident;
+mod sysv;
+
+pub(crate) use sysv::key_exists;
+
+use super::failure::QueryError;
+use super::host::System;
+use crate::model::{Ident, Key, Needs, Object, ShmId};
+use crate::sys::{self, SysError};
+
+/// Returns all objects, in the order of the kernel; `needs` are the fields to read.
+///
+/// # Errors
+/// They cannot be listed.
+pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
+    let mut objects = Vec::new();
+    each(system, needs, |object| {
+        objects.push(object);
+        Ok::<_, QueryError>(())
+    })?;
+    Ok(objects)
+}
+
+/// Passes all objects to `show`, in the order of the kernel, until `show` fails; `needs` are the fields to read.
+///
+/// # Errors
+/// They cannot be listed, or `show` fails.
+pub(crate) fn each<E: From<QueryError>>(
+    system: &System,
+    needs: Needs,
+    mut show: impl FnMut(Object) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut outcome = Ok(());
+    sysv::each(system, needs, &mut |mut object| {
+        if outcome.is_ok() {
+            complete::complete(system, &mut object, needs);
+            outcome = show(object);
+        }
+    })?;
+    outcome
+}
+
+/// Reads one object; `Ok(None)` if it does not exist. This requires no permission on the object.
+///
+/// # Errors
+/// All sources are denied.
+pub(crate) fn lookup(system: &System, ident: impl Into<Ident>, needs: Needs) -> Result<Option<Object>, QueryError> {
+    let mut found = match ident.into() {
+        Ident::Id(id) => sysv::lookup(system, id, needs)?,
+    };
+    if let Some(object) = &mut found {
+        complete::complete(system, object, needs);
+    }
+    Ok(found)
+}
+
+/// Searches all segments for one with this key.
+pub(crate) fn find_by_key(system: &System, key: Key) -> Option<Object> {
+    inventory(system, Needs::empty()).ok()?.into_iter().find(|segment| segment.sysv().key == key)
+}
+
+/// Calls shmctl(IPC_STAT) and nothing else, to show what it returns.
+///
+/// # Errors
+/// The call fails.
+pub(crate) fn call_stat(id: ShmId) -> Result<Object, SysError> {
+    sys::stat(id)
+}

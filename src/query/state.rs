@@ -1,0 +1,132 @@
+//! The state of an object, and whether the processes that it records are still running.
+//!
+//! A segment's state is the first of these that holds: marked for destruction and still attached (`dest`), attached
+//! (`in-use`), creator or last user running (`idle`), status of one of them unknown (`unknown`), both exited
+//! (`orphan`). A pid was reused if its process started too long after the time that it should explain: ctime for the
+//! creator, atime or dtime for the last user.
+
+use std::sync::Arc;
+
+use super::host::{ProcessStatus, System};
+use crate::model::{Object, ObjectKind, Stamp, State, SysV};
+
+/// Returns the status of a segment's creator.
+fn creator(query: impl Fn(i32) -> ProcessStatus, ctime: Option<Stamp>, segment: &SysV) -> ProcessStatus {
+    ProcessStatus::recorded(query, segment.cpid, ctime)
+}
+
+/// Returns the status of a segment's last user; exited if it was never attached.
+fn last_user(query: impl Fn(i32) -> ProcessStatus, segment: &SysV) -> ProcessStatus {
+    match segment.atime {
+        None => ProcessStatus::Exited,
+        Some(_) => ProcessStatus::recorded(query, segment.lpid, segment.atime.max(segment.dtime)),
+    }
+}
+
+/// Returns the state of an object; the status of its processes is cached.
+pub(crate) fn state(system: &System, object: &Object) -> State {
+    state_of(object, |pid| system.process_status(pid))
+}
+
+/// Returns the state of an object with the status of its processes asked again.
+pub(crate) fn state_now(system: &System, object: &Object) -> State {
+    state_of(object, |pid| system.process_status_now(pid))
+}
+
+fn state_of(object: &Object, query: impl Fn(i32) -> ProcessStatus + Copy) -> State {
+    let ObjectKind::SysV(segment) = &object.kind;
+    if segment.dest {
+        return State::Dest;
+    }
+    if segment.nattch > 0 {
+        return State::InUse;
+    }
+    let creator = creator(query, object.ctime, segment);
+    if creator.is_running() {
+        return State::Idle;
+    }
+    match (creator, last_user(query, segment)) {
+        (_, ProcessStatus::Running(_)) => State::Idle,
+        (ProcessStatus::Exited, ProcessStatus::Exited) => State::Orphan,
+        _ => State::Unknown,
+    }
+}
+
+/// Returns the status of a segment's creator and of its last user.
+pub(crate) fn creator_and_last_user(system: &System, object: &Object) -> [ProcessStatus; 2] {
+    let ObjectKind::SysV(segment) = &object.kind;
+    let query = |pid| system.process_status(pid);
+    [creator(query, object.ctime, segment), last_user(query, segment)]
+}
+
+/// Returns the command lines of a segment's creator and of its last user, of each only while it is running.
+pub(crate) fn commands(system: &System, object: &Object) -> [Option<Arc<str>>; 2] {
+    let ObjectKind::SysV(segment) = &object.kind;
+    let [creator, last_user] = creator_and_last_user(system, object);
+    [(segment.cpid, creator), (segment.lpid, last_user)]
+        .map(|(pid, status)| pid.filter(|_| status.is_running()).and_then(|pid| system.command(pid)))
+}
+
+/// Returns the last user's pid if an attach by this program would turn an `idle` segment into an `orphan`: the last
+/// user is running, the creator is not, and the attach overwrites the record of the last user.
+pub(crate) fn last_user_preventing_orphan(system: &System, object: &Object) -> Option<i32> {
+    let [creator, last_user] = creator_and_last_user(system, object);
+    object.sysv().lpid.filter(|_| last_user.is_running() && !creator.is_running())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sys;
+
+    fn recording(cpid: Option<i32>, lpid: Option<i32>, times: [i64; 3]) -> Object {
+        let [atime, dtime, ctime] = times.map(Stamp::from_kernel);
+        Object { ctime, ..Object::bare() }.with(|segment| {
+            (segment.cpid, segment.lpid) = (cpid, lpid);
+            (segment.atime, segment.dtime) = (atime, dtime);
+        })
+    }
+
+    #[test]
+    fn state_depends_on_creator_last_user_and_start_times() {
+        let system = System::new();
+        let now = system.now().0;
+        let running = Some(i32::try_from(std::process::id()).unwrap());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let child_pid = i32::try_from(child.id()).unwrap();
+        let exited = Some(child_pid);
+        let zombie = recording(exited, None, [0, 0, now]);
+        // A child that has exited and was not waited for is a zombie.
+        let pidfd = sys::open_pidfd(child_pid).unwrap();
+        assert!(sys::wait_for_exit(&pidfd, Duration::from_secs(60)).unwrap());
+        assert_eq!(super::state(&System::new(), &zombie), State::Orphan, "a zombie has exited");
+        child.wait().unwrap();
+
+        let state = |cpid, lpid, times| super::state(&system, &recording(cpid, lpid, times));
+        assert_eq!(state(running, None, [0, 0, now]), State::Idle);
+        assert_eq!(state(exited, running, [now, now, now]), State::Idle);
+        assert_eq!(state(exited, exited, [now, now, now]), State::Orphan);
+        assert_eq!(state(exited, None, [0, 0, now]), State::Orphan, "atime 0: never attached");
+        assert_eq!(state(exited, None, [now, 0, now]), State::Unknown, "last user outside this pid namespace");
+        assert_eq!(state(None, exited, [now, 0, now]), State::Unknown, "creator outside this pid namespace");
+        assert_eq!(state(None, running, [now, 0, now]), State::Idle);
+        assert_eq!(state(running, None, [0, 0, now - 86_400]), State::Unknown, "the pid was reused");
+        assert_eq!(state(exited, running, [now - 86_400, 0, now]), State::Unknown, "the pid was reused");
+
+        let attached = recording(exited, exited, [now, 0, now]).with(|segment| segment.nattch = 1);
+        assert_eq!(super::state(&system, &attached), State::InUse);
+        assert_eq!(super::state(&system, &attached.with(|segment| segment.dest = true)), State::Dest);
+    }
+
+    #[test]
+    fn an_attach_hides_only_a_last_user_whose_creator_has_exited() {
+        let system = System::new();
+        let now = system.now().0;
+        let running = Some(i32::try_from(std::process::id()).unwrap());
+        let outside = recording(None, running, [now, 0, now]);
+        assert_eq!(last_user_preventing_orphan(&system, &outside), running);
+        assert_eq!(last_user_preventing_orphan(&system, &recording(running, running, [now, 0, now])), None);
+    }
+}

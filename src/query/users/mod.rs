@@ -1,0 +1,12 @@
+//! The processes that use an object.
+
+mod attachers;
+mod holders;
+mod matcher;
+mod origin;
+mod peek;
+mod scan;
+
+pub(crate) use attachers::{add_attachers, add_attachers_and_find_strays};
+pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, holders};
+pub(crate) use peek::{PeekError, backing, huge_page_size_at, open_via_attacher};
