@@ -21,6 +21,16 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
 ];
 
+/// The modules of a room in layers: each names only those before it.
+pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
+    (&["query"], &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users"]),
+    (&["query", "host"], &["id_map", "process", "huge", "devices", "system", "accounts", "rights", "namespaces"]),
+    (&["query", "inventory"], &["resident", "complete", "sysv"]),
+    (&["query", "users"], &["origin", "scan", "matcher", "attachers", "holders", "peek"]),
+    (&["explain"], &["address", "huge", "diagnosis", "failure", "refusal", "resolve"]),
+    (&["leaks"], &["provenance", "descendants", "attribution"]),
+];
+
 /// Crates that are not for everybody, and the rooms that may name them; code for tests alone may name any.
 pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "commands"]),

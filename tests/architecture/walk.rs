@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-use crate::rules::{CRATES, NEIGHBOURS, PRINTING, ROOMS, SHARED_BY_COMMANDS, WORDS};
+use crate::rules::{CRATES, LAYERS, NEIGHBOURS, PRINTING, ROOMS, SHARED_BY_COMMANDS, WORDS};
 use crate::tokens::{
     is_colons, is_public, is_punct, is_test_attribute, is_visibility, is_word, name_of_module, starts_path,
 };
@@ -204,6 +204,17 @@ impl Walk<'_> {
         let is_front = self.room == "lib" || (module.len() == 1 && self.file.ends_with("/mod.rs"));
         if place.public && from_afar && !is_front {
             self.report(&format!("only a room's own mod.rs may hand on {shown}"));
+        }
+        for (outer, order) in LAYERS {
+            let is_inside = |path: &[String]| path.len() > outer.len() && path.iter().zip(*outer).all(|(a, b)| a == b);
+            if !is_inside(module) || !is_inside(target) {
+                continue;
+            }
+            let (here, there) = (&module[outer.len()], &target[outer.len()]);
+            let place = |name: &String| order.iter().position(|module| module == name);
+            if here != there && place(here).is_some_and(|here| place(there).is_none_or(|there| there > here)) {
+                self.report(&format!("{here} may not name {there}, which is not in a layer below it: {shown}"));
+            }
         }
         let (Some(here), Some(there)) = (module.get(1), target.get(1)) else { return };
         let is_command = |name: &String| self.modules.contains(&vec!["commands".to_owned(), name.clone()]);
