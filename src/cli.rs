@@ -10,7 +10,7 @@ use std::ffi::OsString;
 
 use clap::ArgMatches;
 
-use crate::commands::{Context, quoted, write};
+use crate::commands::{Context, write};
 use crate::error::{Error, Exit, ExitCodes, Kind};
 use crate::process::{caught_signal, enter_namespace, stdout_is_closed};
 use crate::query::System;
@@ -73,11 +73,10 @@ fn context(
         Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),
         None => System::new(),
     };
-    let namespace = globals.ns.as_ref().map(|namespace| quoted(&namespace.to_string_lossy()));
-    let words: Vec<_> = arguments.iter().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
-    let line = words.join(" ");
-    let ui = ui(globals.quiet, globals.color).in_namespace(namespace).with_command_line(&line);
-    Ok(Context { ui, system, format, elsewhere: globals.ns.is_some(), line })
+    let namespace = globals.ns.clone();
+    let arguments = arguments.get(1..).unwrap_or_default().to_owned();
+    let ui = ui(globals.quiet, globals.color).in_namespace(namespace).with_arguments(&arguments);
+    Ok(Context { ui, system, format, elsewhere: globals.ns.is_some(), arguments })
 }
 
 /// Chooses the output format.
@@ -94,7 +93,7 @@ fn format(formats: &[Format], command: Option<&Command>) -> Result<Format, Error
     if matches!(first, Format::Csv | Format::Tsv) && !command.is_some_and(|command| command.prints_rows) {
         let names: Vec<_> = COMMANDS.iter().filter(|command| command.prints_rows).map(|command| command.name).collect();
         return Err(usage(format!("csv and tsv are for commands that print rows: {}", names.join(", ")))
-            .hint("--json reports in JSON, whatever the command"));
+            .advice("--json reports in JSON, whatever the command"));
     }
     Ok(*first)
 }

@@ -7,6 +7,7 @@
 mod hints;
 mod progress;
 
+use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, StderrLock, Stdout, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,7 +15,7 @@ use anstyle::{AnsiColor, Style};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Hint, Kind};
 use crate::render::{escape, write_error_json};
 
 use hints::HintContext;
@@ -135,20 +136,20 @@ impl Ui {
     }
 
     /// Adds `--ns NAMESPACE` to the commands in hints.
-    pub(crate) fn in_namespace(mut self, namespace: Option<String>) -> Self {
+    pub(crate) fn in_namespace(mut self, namespace: Option<OsString>) -> Self {
         self.hints.namespace = namespace;
         self
     }
 
-    /// Sets the command line that replaces `shmadm …` in hints.
-    pub(crate) fn with_command_line(mut self, line: &str) -> Self {
-        self.hints.line = Some(line.to_owned());
+    /// Sets the user's arguments, which hints repeat.
+    pub(crate) fn with_arguments(mut self, arguments: &[OsString]) -> Self {
+        self.hints.arguments = arguments.to_owned();
         self
     }
 
     /// Returns the error with complete commands in its hints.
     pub(crate) fn with_complete_hints(&self, mut error: Error) -> Error {
-        error.hints.iter_mut().for_each(|hint| *hint = self.hints.complete(hint));
+        error.hints = error.hints.into_iter().map(|hint| self.hints.complete(hint)).collect();
         error
     }
 
@@ -245,11 +246,11 @@ impl Ui {
         self.write_line(&format!("{label} {}", escape(message)));
     }
 
-    /// Prints a hint, with complete commands.
-    pub(crate) fn hint(&mut self, message: &str) {
+    /// Prints a hint, with a complete command.
+    pub(crate) fn hint(&mut self, hint: Hint) {
         let label = self.label("hint:", AnsiColor::Cyan);
-        let message = self.hints.complete(message);
-        self.write_line(&format!("{label} {}", escape(&message)));
+        let hint = self.hints.complete(hint).to_string();
+        self.write_line(&format!("{label} {}", escape(&hint)));
     }
 
     /// Prints an error with its cause and hints.
@@ -261,7 +262,7 @@ impl Ui {
             self.write_line(&format!("{label} {}", escape(cause)));
         }
         for hint in &error.hints {
-            self.hint(hint);
+            self.hint(hint.clone());
         }
     }
 

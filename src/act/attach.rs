@@ -1,6 +1,6 @@
 //! Attaches a segment in this process.
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, explain};
 use crate::model::{Access, Object};
 use crate::query::{System, rmid_forced};
@@ -41,7 +41,7 @@ pub(crate) fn attach(
         return Err(Error::new(Kind::Refused, message)
             .target(segment.sysv().id.to_string())
             .cause(cause)
-            .hint(format!("keep it attached: `shmadm attach {} --background`", segment.sysv().id)));
+            .hint("keep it attached", shmadm(format!("attach {} --background", segment.sysv().id))));
     }
     Attachment::new(segment.sysv().id, access, exec, address).map_err(|error| {
         let attempt = Attempt::Attach { id: segment.sysv().id, access, exec, address };

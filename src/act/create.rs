@@ -5,7 +5,7 @@
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, program, shmadm};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, Mode, ShmId};
 use crate::query::{System, rmid_forced};
@@ -150,8 +150,8 @@ fn open(system: &System, key: Key, creation: &Creation) -> Result<Option<ShmId>,
         return Err(Error::new(Kind::Refused, message)
             .target(key.to_string())
             .cause(format!("{option} would change the existing segment, which other processes may be using"))
-            .hint(format!("change it anyway: `shmadm set {found} …`, `shmadm write {found} …`"))
-            .hint(format!("open it unchanged: `shmadm create --key {key}`")));
+            .advice(format!("change it with `shmadm set {found}` or `shmadm write {found}`"))
+            .hint("open it unchanged", shmadm(format!("create --key {key}"))));
     }
     match sys::find_key(key, creation.size.unwrap_or(0)) {
         Ok(id) => Ok(Some(id)),
@@ -163,8 +163,8 @@ fn open(system: &System, key: Key, creation: &Creation) -> Result<Option<ShmId>,
 fn destroyed_on_exit() -> Error {
     Error::new(Kind::Refused, "cannot create a segment: it would be destroyed when this command exits")
         .cause("kernel.shm_rmid_forced is 1: a segment that is not attached is destroyed when its creator exits")
-        .hint("keep a background holder attached: `shmadm create --hold …`")
-        .hint("disable the setting: `sysctl -w kernel.shm_rmid_forced=0`")
+        .hint("keep a background holder attached", shmadm("create --hold …"))
+        .hint("disable the setting", program("sysctl -w kernel.shm_rmid_forced=0"))
 }
 
 fn key_in_use() -> Error {

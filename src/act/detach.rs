@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, program, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, holders};
 use crate::model::{Needs, Object};
 use crate::query::{Holder, System, lookup};
@@ -59,7 +59,7 @@ pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result
                     return Err(Error::new(Kind::Failed, message)
                         .target(pid.to_string())
                         .cause(format!("it was sent SIGTERM {seconds} seconds ago; it may be stopped (SIGSTOP)"))
-                        .hint(format!("resume the holder, which then exits: `kill -CONT {pid}`")));
+                        .hint("resume the holder, which then exits", program(format!("kill -CONT {pid}"))));
                 }
             }
         }
@@ -80,7 +80,7 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
     if seen.sysv().nattch == 0 {
         return Error::new(Kind::NotFound, format!("cannot detach segment {id}: {not_a_holder}it is not attached"))
             .target(id.to_string())
-            .hint(format!("start a holder: `shmadm attach {id} --background`"));
+            .hint("start a holder", shmadm(format!("attach {id} --background")));
     }
     let user = system.user(system.uid());
     if let Some(first) = ours.first() {
@@ -90,10 +90,10 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
             seen,
             format!("cannot detach segment {id}: {not_a_holder}the holders of user {user} are: {pids}"),
         )
-        .hint(format!("end all of them: `shmadm detach {id}`"))
-        .hint(format!("end one of them: `shmadm detach {id} --pid {first}`"));
+        .hint("end all of them", shmadm(format!("detach {id}")))
+        .hint("end one of them", shmadm(format!("detach {id} --pid {first}")));
     }
     let message = format!("cannot detach segment {id}: {not_a_holder}no holder of user {user} has it attached");
     attached_refusal(system, seen, message)
-        .hint(format!("list the processes, which only detach themselves: `shmadm who {id}`"))
+        .hint("list the processes, which only detach themselves", shmadm(format!("who {id}")))
 }

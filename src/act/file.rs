@@ -18,7 +18,7 @@ use nix::unistd::linkat;
 use tempfile::NamedTempFile;
 
 use super::destination::{Destination, cannot_write};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, again};
 use crate::model::path_text;
 
 /// The prefix of temporary names.
@@ -265,5 +265,5 @@ fn already_exists(path: &Path) -> Error {
     let name = path_text(path);
     Error::new(Kind::Refused, format!("cannot write {name}: it already exists"))
         .target(name)
-        .hint("overwrite it: `shmadm … --force`")
+        .hint("overwrite it", again("--force"))
 }

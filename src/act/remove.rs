@@ -10,7 +10,7 @@
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone};
 use crate::model::{Needs, Object, ShmId, State};
 use crate::query::{System, lookup, may_control, state_now};
@@ -56,14 +56,15 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
             format!("cannot remove segment {id}: it has changed since it was looked up"),
         )
         .target(id.to_string())
-        .hint(format!("show it again: `shmadm stat {id}`")));
+        .hint("show it again", shmadm(format!("stat {id}"))));
     }
     if now.sysv().nattch > 0 && !how.force {
         let refusal = attached_refusal(system, &now, format!("cannot remove segment {id}: it is attached"));
         return Err(if now.sysv().dest {
-            refusal.hint(format!(
-                "it is already marked for destruction; its memory is freed at the last detach: `shmadm who {id}`"
-            ))
+            refusal.hint(
+                "it is already marked for destruction; its memory is freed at the last detach",
+                shmadm(format!("who {id}")),
+            )
         } else if may_control(system, &now) == Some(false) {
             let mut users = Vec::new();
             for user in [system.user(now.uid), system.user(now.sysv().cuid), "root".to_owned()] {
@@ -71,11 +72,12 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
                     users.push(user);
                 }
             }
-            refusal.hint(format!("only {} can remove it", users.join(" or ")))
+            refusal.advice(format!("only {} can remove it", users.join(" or ")))
         } else {
-            refusal.hint(format!(
-                "`shmadm rm --force {id}` marks it for destruction: its key is freed now, the memory at the last detach"
-            ))
+            refusal.hint(
+                "mark it for destruction, which frees its key now and the memory at the last detach",
+                shmadm(format!("rm --force {id}")),
+            )
         });
     }
     if how.unused && seen.sysv().nattch == 0 && now.sysv().usage() != seen.sysv().usage() {
@@ -84,9 +86,9 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
                 .target(id.to_string());
         return Err(match now.sysv().nattch {
             0 => refusal
-                .hint(format!("show the last user: `shmadm stat {id}`"))
-                .hint(format!("remove it anyway: `shmadm rm {id}`")),
-            _ => refusal.hint(format!("list the processes that have it attached: `shmadm who {id}`")),
+                .hint("show the last user", shmadm(format!("stat {id}")))
+                .hint("remove it anyway", shmadm(format!("rm {id}"))),
+            _ => refusal.hint("list the processes that have it attached", shmadm(format!("who {id}"))),
         });
     }
     if how.dry_run {

@@ -1,6 +1,6 @@
 //! Changes the owner, group, mode and lock of a segment.
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, explain, unmapped_id};
 use crate::model::{Mode, Object, ShmId};
 use crate::query::{Account, System};
@@ -39,7 +39,7 @@ pub(crate) fn set(system: &System, segment: &Object, change: Change) -> Result<(
         match change.lock {
             Some(lock) if lock != segment.sysv().locked && switch(segment.sysv().locked).is_err() => {
                 let (state, option) = if lock { ("locked", "--unlock") } else { ("unlocked", "--lock") };
-                error.hint(format!("the segment is still {state}; restore it: `shmadm set {id} {option}`"))
+                error.hint(format!("the segment is still {state}; restore it"), shmadm(format!("set {id} {option}")))
             }
             _ => error,
         }
@@ -63,6 +63,6 @@ fn number(system: &System, id: ShmId, account: Account, given: Option<u32>, is: 
             "the kernel shows {is} for every {word} that is not mapped, and IPC_SET requires the real id to keep the \
              {word}"
         ))
-        .hint(format!("set the {word} too, with {}", account.option()))
-        .hint(format!("or run the command in a user namespace that maps the {word}")))
+        .advice(format!("set the {word} too, with {}", account.option()))
+        .advice(format!("or run the command in a user namespace that maps the {word}")))
 }

@@ -1,9 +1,11 @@
 //! The equivalents of what users of ipcs, ipcrm, lsipc, ipcmk and other programs type.
 
+use std::ffi::OsString;
+
 use clap::error::{ContextKind, ContextValue};
 
 use super::table::Command;
-use crate::commands::quoted;
+use crate::error::{Hint, shmadm};
 
 /// The command, what is typed after it, and what to type instead of both.
 const EQUIVALENTS: &[(&str, &str, &str)] = &[
@@ -29,16 +31,16 @@ const EQUIVALENTS: &[(&str, &str, &str)] = &[
 ];
 
 /// Returns the hint for a word or option that another program has.
-pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]) -> Option<String> {
+pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]) -> Option<Hint> {
     let unknown =
         [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].into_iter().find_map(|kind| error.get(kind));
     let Some(ContextValue::String(unknown)) = unknown else { return None };
     let name = called.map_or("", |command| command.name);
     let (.., instead) = EQUIVALENTS.iter().find(|(command, typed, _)| *command == name && typed == unknown)?;
     let is_name = |word: &str| called.is_some_and(|command| command.is_called(word));
-    let rest: Vec<_> =
-        words.iter().filter(|word| *word != unknown && !is_name(word)).map(|word| quoted(word)).collect();
+    let rest: Vec<OsString> =
+        words.iter().filter(|word| *word != unknown && !is_name(word)).map(OsString::from).collect();
     // Of no segment in particular, all of them.
     let instead = if *instead == "stat" && rest.is_empty() { "list" } else { instead };
-    Some(format!("use `shmadm {}`", [&[instead.to_string()], &rest[..]].concat().join(" ")))
+    Some(Hint::new("run this instead", shmadm(instead).args(&rest)))
 }

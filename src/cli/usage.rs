@@ -8,8 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::table::{Command, find};
 use super::{equivalents, report_on_stdout};
-use crate::commands::quoted;
-use crate::error::{Error, Exit, ExitCodes, Kind};
+use crate::error::{Error, Exit, ExitCodes, Kind, quoted, shmadm};
 use crate::render::escape;
 use crate::ui::Color;
 use crate::ui::clap_text::Rendered;
@@ -35,9 +34,8 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     {
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"));
         let others: Vec<_> = words.iter().filter(|other| **other != word).map(|word| quoted(word)).collect();
-        let line = format!("`shmadm {} -- {}`", others.join(" "), quoted(word));
-        let usage =
-            if takes_text { usage.hint(format!("write a text that starts with - after --: {line}")) } else { usage };
+        let command = shmadm(others.join(" ")).arg("--").arg(word);
+        let usage = if takes_text { usage.hint("write a text that starts with - after --", command) } else { usage };
         return super::report(ui, usage, json, codes);
     }
     let hint = equivalents::hint(&error, called, &words);
@@ -58,8 +56,8 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     let message = lines.join(" ");
     let mut usage = Error::new(Kind::Usage, message.strip_prefix("error: ").unwrap_or(&message));
     if let Some(hint) = hint {
-        ui.hint(&hint);
-        usage = usage.hint(hint);
+        ui.hint(hint.clone());
+        usage = usage.with(hint);
     }
     report_on_stdout(&mut ui, &usage, json, codes);
     codes.exit(Exit::Failed(Kind::Usage))

@@ -1,7 +1,7 @@
 //! Work in every IPC namespace that has a process.
 
 use super::Context;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Hint, Kind, again};
 use crate::model::{Attachers, Needs, Object, ShmId};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{Census, Namespace, System, can_inspect_all, census, inventory};
@@ -103,8 +103,7 @@ pub(crate) fn ask_all<T: Send>(
         context.ui.warning(&format!(
             "cannot determine the IPC namespace of {closed} {processes}: there may be more than are shown"
         ));
-        let line = format!("run as root: `sudo shmadm {}`", context.line);
-        context.ui.hint(&line);
+        context.ui.hint(Hint::new("run as root", again("").sudo()));
     }
     Ok(answers)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::args::SegmentArg;
-use super::{Context, Manual, quoted, usage};
+use super::{Context, Manual, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::error::{Error, Exit};
 use crate::explain::{resolve, suggest_any_address};
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     if let Some(address) = args.address.filter(|address| *address == 0 || (args.round && *address < page)) {
         let why = if address == 0 { "0 means" } else { "it rounds down to 0, which means" };
         return Err(usage(format!("invalid address {address:#x}: {why} that the kernel chooses the address"))
-            .hint(suggest_any_address(quoted(&args.one.segment.text))));
+            .with(suggest_any_address(&args.one.segment.text)));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         let holder = start_holder(&context.system, &segment, hold)?;
         interrupts.check()?;
         report(args, context, holder.attached()).map_err(|error| {
-            error.hint(format!("holder {} was terminated again, because its pid could not be printed", holder.pid()))
+            error.advice(format!("holder {} was terminated again, because its pid could not be printed", holder.pid()))
         })?;
         // Only after the report: a holder whose pid was not printed would keep the segment attached forever.
         holder.keep();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use super::{Context, Manual, usage};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Limits, Measure, Needs, Tally, Threshold, parse_duration};
 use crate::process::with_timeout;
 use crate::query::{self, System};
@@ -158,7 +158,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
     let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
             .cause("the kernel did not answer in time")
-            .hint("allow more time: `shmadm check --timeout 60`"));
+            .hint("allow more time", shmadm("check --timeout 60")));
     };
     let (limits, sums) = measured?;
     let mut readings = Vec::with_capacity(rules.len());
@@ -196,7 +196,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
                 .cause(
                     "a creator or last user is outside this pid namespace, or the kernel does not report whether it is running",
                 )
-                .hint("list them: `shmadm list --state unknown`"));
+                .hint("list them", shmadm("list --state unknown")));
         }
         readings.push(reading);
     }

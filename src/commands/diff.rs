@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::all_namespaces::survey;
-use super::{Context, Manual, STANDARD_INPUT, read_whole, usage};
-use crate::error::{Error, Exit, Kind};
+use super::{Context, Manual, STANDARD_INPUT, path_argument, read_whole, usage};
+use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Difference, Needs, Object, parse_listing, path_text};
 use crate::query::inventory;
 use crate::render::{
@@ -116,7 +116,7 @@ fn read(path: &Path) -> Result<Vec<Object>, Error> {
         Error::new(Kind::Failed, format!("cannot compare {name}: it is not a listing of segments"))
             .target(&*name)
             .cause(problem)
-            .hint("write a listing, without -o: `shmadm list --json > FILE`")
+            .hint("write a listing, without -o", shmadm("list --json").redirected("> FILE"))
     })
 }
 
@@ -157,11 +157,11 @@ fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Object>) -> Resu
         let numbers: Vec<_> = others.iter().map(ToString::to_string).collect();
         let error = error.cause(format!("it lists segments of {}", numbers.join(", ")));
         let is_alone = others.len() == 1 && before.iter().all(|segment| segment.ipc_namespace() == Some(*first));
-        let file = super::quoted(&name);
+        let file = path_argument(&args.before);
         return Err(if is_alone {
-            error.hint(format!("compare with that namespace: `shmadm --ns 'ipc:[{first}]' diff {file}`"))
+            error.hint("compare with that namespace", shmadm(format!("--ns ipc:[{first}] diff")).arg(file))
         } else {
-            error.hint(format!("compare with all namespaces: `shmadm diff --all-ns {file}`"))
+            error.hint("compare with all namespaces", shmadm("diff --all-ns").arg(file))
         });
     }
     Ok(inventory(&context.system, needs)?)

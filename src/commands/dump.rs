@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::SegmentArg;
-use super::{Context, Manual, describe, typed, with_link_target};
+use super::{Context, Manual, describe, path_argument, with_link_target};
 use crate::act::{self, Address, Lifetime, NewFile};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::explain::resolve;
 use crate::model::{Access, Needs, Object, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
             Kind::Refused,
             "cannot write raw bytes to a terminal: control sequences could change its state",
         )
-        .hint("write them to a file: `shmadm … > FILE`"));
+        .hint("write them to a file", again("").redirected("> FILE")));
     }
     let segment = resolve(&context.system, &args.one.segment, Needs::RECORD)?;
     let interrupts = Interrupts::watch()?;
@@ -139,8 +139,8 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
 /// Opens the segment through its own attachment, or through another process's with --peek.
 fn open(args: &DumpArgs, context: &mut Context, segment: &Object) -> Result<Source, Error> {
     if args.peek {
-        let file = typed(&args.output).unwrap_or_else(|| "FILE".to_owned());
-        return Source::via_peer(&context.system, segment, &format!("dump {} --output {file}", segment.sysv().id));
+        let without = shmadm(format!("dump {} --output", segment.ident().argument())).arg(path_argument(&args.output));
+        return Source::via_peer(&context.system, segment, without);
     }
     context.warn_of_lost_record(segment);
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };

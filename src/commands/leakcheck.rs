@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Manual, typed, usage, with_link_target};
+use super::{Context, Manual, path_argument, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Hint, Invocation, again, shmadm};
 use crate::leaks::{Baseline, leaks};
 use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, escape_invalid_utf8};
 use crate::process::{Isolate, Isolation, Supervised, isolate, supervise};
@@ -148,13 +148,13 @@ pub(crate) struct LeakcheckArgs {
 pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.json() {
         return Err(
-            usage("--json would mix with what the command prints").hint("`--report FILE` writes JSON to a file")
+            usage("--json would mix with what the command prints").advice("write JSON to a file with --report FILE")
         );
     }
     for (option, path) in [("--report", &args.report), ("--junit", &args.junit)] {
         if path.as_ref().is_some_and(|path| path.as_os_str() == "-") {
             return Err(usage(format!("{option} - would mix with what the command prints"))
-                .hint(format!("`{option} ./-` writes to a file of that name")));
+                .advice(format!("for a file of that name: `{option} ./-`")));
         }
     }
     // A report that cannot be written must fail before an hour of tests, not after it.
@@ -275,8 +275,8 @@ fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck,
         context.ui.warning(&format!(
             "{others} new {segments} of other users not reported: the creators exited before they could be observed"
         ));
-        let observe = if context.system.uid() == 0 { "shmadm … --trace" } else { "sudo shmadm … --trace" };
-        context.ui.hint(&format!("observe every creator: `{observe}`"));
+        let observe = Invocation { sudo: context.system.uid() != 0, ..again("--trace") };
+        context.ui.hint(Hint::new("observe every creator", observe));
     }
     if leaked.is_empty() && unattributed.is_empty() {
         if *others == 0 {
@@ -325,12 +325,10 @@ fn hint(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
     match (&args.report, ids.len()) {
         (_, 0) => {}
         (Some(report), _) => {
-            let file = typed(report).unwrap_or_else(|| "FILE".to_owned());
-            context
-                .ui
-                .hint(&format!("remove the leaked segments, unless they have changed: `shmadm rm --from {file}`"));
+            let command = shmadm("rm --from").arg(path_argument(report));
+            context.ui.hint(Hint::new("remove the leaked segments, unless they have changed", command));
         }
-        (None, 1..=NAMED) => context.ui.hint(&format!("remove them: `shmadm rm {}`", ids.join(" "))),
-        (None, _) => context.ui.hint("remove them at the end of the command: `shmadm … --rm`"),
+        (None, 1..=NAMED) => context.ui.hint(Hint::new("remove them", shmadm(format!("rm {}", ids.join(" "))))),
+        (None, _) => context.ui.hint(Hint::new("remove them at the end of the command", again("--rm"))),
     }
 }

@@ -6,7 +6,7 @@ use super::args::SegmentArg;
 use super::{Context, Manual, describe, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::contents::{self, Source};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, shmadm};
 use crate::explain::resolve;
 use crate::model::{Access, Needs};
 use crate::render::{EXTENTS, Format, select, write_map, write_map_json, write_rows};
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
     let segment = resolve(&context.system, &args.one.segment, Needs::RESIDENT)?;
     // Through another process's attachment if nothing is swapped; only an own attachment shows swapped pages.
     let peeked = (segment.sysv().nattch > 0 && segment.swap == Some(0))
-        .then(|| Source::via_peer(&context.system, &segment, "map").ok());
+        .then(|| Source::via_peer(&context.system, &segment, shmadm("map")).ok());
     let source = match peeked.flatten() {
         Some(source) => source,
         None => {

@@ -9,7 +9,7 @@ use clap::Args;
 use super::all_namespaces::ask_all;
 use super::{Context, Manual, usage, with_link_target};
 use crate::act::NewFile;
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Limits, Needs, Tally, path_text};
 use crate::process::{Interrupts, limits_through_worker, list_through_worker};
 use crate::query::{System, limits, tally_by_owner};
@@ -62,7 +62,8 @@ pub(crate) struct MetricsArgs {
 pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.json() {
         return Err(usage("metrics cannot print JSON: its format is OpenMetrics text")
-            .hint("the same numbers: `shmadm limits --json` and `shmadm list --json`"));
+            .hint("print the limits and their usage in JSON", shmadm("limits --json"))
+            .hint("print the segments in JSON", shmadm("list --json")));
     }
     let Some(path) = args.output.as_deref().filter(|path| path.as_os_str() != "-") else {
         let text = text(args, context)?;

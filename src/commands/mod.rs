@@ -26,12 +26,13 @@ pub(crate) mod who;
 pub(crate) mod write;
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use crate::act::own_link_target;
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, quoted};
 use crate::explain::Resolver;
 use crate::model::{Key, Needs, Object, ShmId, Size, Target, path_text};
 use crate::query::{System, last_user_preventing_orphan};
@@ -49,8 +50,8 @@ pub(crate) struct Context {
     pub(crate) format: Format,
     /// Whether --ns was given.
     pub(crate) elsewhere: bool,
-    /// The arguments after the program name, quoted for a shell.
-    pub(crate) line: String,
+    /// The arguments after the program name.
+    pub(crate) arguments: Vec<OsString>,
 }
 
 impl Context {
@@ -132,8 +133,11 @@ fn nothing_to_report(context: &mut Context, mut failures: Vec<Error>) -> Option<
 /// Adds a hint with the target of a symbolic link to the error for a file that was not written, if the link is the
 /// caller's.
 fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
-    match own_link_target(path).and_then(|target| typed(&target)) {
-        Some(target) => error.hint(format!("name the target of the symbolic link: `{option} {target}`")),
+    match own_link_target(path) {
+        Some(target) => {
+            let target = path_argument(&target);
+            error.advice(format!("name the target of the symbolic link: `{option} {}`", quoted(&target)))
+        }
         None => error,
     }
 }
@@ -165,21 +169,14 @@ fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> R
     Ok((name, text))
 }
 
-/// Quotes a word for a shell if necessary.
-pub(crate) fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
+/// Returns a path as an argument that runs as printed; `FILE` if it cannot be typed.
+pub(crate) fn path_argument(path: &Path) -> OsString {
+    match path.to_str().filter(|text| !text.chars().any(char::is_control)) {
+        // What begins with - would be an option.
+        Some(text) if text.starts_with('-') => format!("./{text}").into(),
+        Some(text) => text.into(),
+        None => "FILE".into(),
     }
-}
-
-/// Returns a path as it can be typed in a shell; `None` if it cannot.
-pub(crate) fn typed(path: &Path) -> Option<String> {
-    let text = path.to_str().filter(|text| !text.chars().any(char::is_control))?;
-    // What begins with - would be an option.
-    Some(if text.starts_with('-') { quoted(&format!("./{text}")) } else { quoted(text) })
 }
 
 /// The texts of a command for its help and manual page.
@@ -229,7 +226,7 @@ fn describe(segment: &Object) -> String {
 
 /// Adds to the error of a failed report that the new segment was removed again.
 fn removed_again(error: Error, id: ShmId) -> Error {
-    error.hint(format!("segment {id} was removed again, because its id could not be printed"))
+    error.advice(format!("segment {id} was removed again, because its id could not be printed"))
 }
 
 /// Returns a usage error that clap cannot detect.

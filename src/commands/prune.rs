@@ -8,7 +8,7 @@ use super::all_namespaces::{namespace_suffix, survey, warn_of_closed};
 use super::args::FilterArgs;
 use super::{Context, Manual, describe, usage};
 use crate::act::{Cleaned, Outcome, clean};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Hint, Kind, again, shmadm};
 use crate::explain::describe_attachers;
 use crate::model::{Needs, Object, Size, State};
 use crate::process::{Interrupts, visit_namespaces};
@@ -95,11 +95,11 @@ impl PruneArgs {
         match state {
             Some(State::InUse | State::Dest) => {
                 ui.warning("prune never removes attached segments");
-                ui.hint("mark one for destruction: `shmadm rm --force SEGMENT`");
+                ui.hint(Hint::new("mark one for destruction", shmadm("rm --force SEGMENT")));
             }
             Some(State::Idle | State::Unknown) if !self.unattached => {
                 ui.warning("prune removes only orphans unless --unattached is given");
-                ui.hint("remove these too, although a process may still need them: `shmadm … --unattached`");
+                ui.hint(Hint::new("remove these too, although a process may still need them", again("--unattached")));
             }
             _ => {}
         }
@@ -134,9 +134,10 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
                 Some(namespace) => pruning.skipped.push(Skipped {
                     segment,
                     reason: format!(
-                        "its IPC namespace belongs to another user namespace: run `shmadm --ns {} {}`",
-                        namespace.ns_argument(),
-                        context.line.replace(" --all-ns", "")
+                        "its IPC namespace belongs to another user namespace: run `{}`",
+                        shmadm("--ns")
+                            .arg(namespace.ns_argument())
+                            .args(context.arguments.iter().filter(|argument| *argument != "--all-ns"))
                     ),
                 }),
             }
@@ -258,8 +259,8 @@ fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Object]) -> Result
     if !context.ui.can_confirm() {
         return Err(Error::new(Kind::Refused, format!("cannot remove {count}{places}: confirmation required"))
             .cause("--yes is not given, and there is no terminal to ask on")
-            .hint(format!("show what would be removed: `shmadm {} --dry-run`", context.line))
-            .hint(format!("remove without asking: `shmadm {} --yes`", context.line)));
+            .hint("show what would be removed", again("--dry-run"))
+            .hint("remove without asking", again("--yes")));
     }
     for segment in chosen {
         context.ui.notice(&format!("{}: {}", named(args, segment), reason(segment)));

@@ -9,7 +9,7 @@ use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::explain::resolve;
 use crate::model::{Access, Needs, TextDecoder, parse_duration, parse_size};
 use crate::process::{Interrupts, WaitOutcome};
@@ -137,14 +137,14 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
             Kind::Refused,
             "cannot write raw bytes to a terminal: control sequences could change its state",
         )
-        .hint("write them to a file: `shmadm … > FILE`")
-        .hint(format!("print a hex dump: `shmadm read {} --hex`", segment.sysv().id)));
+        .hint("write them to a file", again("").redirected("> FILE"))
+        .hint("print a hex dump", shmadm(format!("read {} --hex", segment.sysv().id))));
     }
     // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;
     let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
     let mut source = if args.peek {
-        Source::via_peer(&context.system, &segment, &format!("read {}", segment.sysv().id))?
+        Source::via_peer(&context.system, &segment, shmadm(format!("read {}", segment.ident().argument())))?
     } else {
         context.warn_of_lost_record(&segment);
         let attachment =

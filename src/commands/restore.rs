@@ -10,7 +10,7 @@ use super::args::{OwnerArgs, key};
 use super::{Context, Manual, describe, record_columns, removed_again};
 use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::explain::resolve;
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Object, ShmId, Sidecar, Target, path_text};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
@@ -71,7 +71,7 @@ pub(crate) struct RestoreArgs {
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
     if args.file.as_os_str() == "-" {
         return Err(super::usage("cannot restore from standard input: restore needs a file and its record, FILE.json")
-            .hint("write only the contents to an existing segment: `shmadm write SEGMENT --sparse`"));
+            .hint("write only the contents to an existing segment", shmadm("write SEGMENT --sparse")));
     }
     let (owner, group) = args.given.ids(&context.system)?;
     let interrupts = Interrupts::watch()?;
@@ -133,16 +133,18 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
 
 /// Replaces the hints of `create` for an existing key and for `kernel.shm_rmid_forced`.
 fn advised(mut error: Error) -> Error {
-    error.hints.retain(|hint| !hint.contains("`shmadm create"));
+    error.hints.retain(|hint| {
+        hint.command.as_ref().is_none_or(|command| command.arguments.first().is_none_or(|first| first != "create"))
+    });
     match error.kind {
         Kind::Exists => {
             let other = error.target.clone().unwrap_or_default();
             error
-                .hint("use another key: `shmadm … --key random`")
-                .hint(format!("show the segment with this key: `shmadm stat {other}`"))
-                .hint(format!("remove it: `shmadm rm {other}`"))
+                .hint("use another key", again("--key random"))
+                .hint("show the segment with this key", shmadm(format!("stat {other}")))
+                .hint("remove it", shmadm(format!("rm {other}")))
         }
-        Kind::Refused => error.hint("keep it attached by a background process: `shmadm … --hold`"),
+        Kind::Refused => error.hint("keep it attached by a background process", again("--hold")),
         _ => error,
     }
 }
@@ -215,8 +217,10 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     };
     let text = read(path).map_err(|error: io::Error| {
         let error = Error::io(format!("cannot read {name}"), &error, "open").target(name.as_str());
-        error
-            .hint("to restore only the contents, write them to a segment: `shmadm write SEGMENT --sparse --input FILE`")
+        error.hint(
+            "to restore only the contents, write them to a segment",
+            shmadm("write SEGMENT --sparse --input FILE"),
+        )
     })?;
     let damaged =
         |why: String| Error::new(Kind::Failed, format!("invalid dump record {name}: {why}")).target(name.as_str());

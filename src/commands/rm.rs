@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::target;
-use super::{Context, Manual, STANDARD_INPUT, describe, read_whole, typed, usage};
+use super::{Context, Manual, STANDARD_INPUT, describe, path_argument, read_whole, usage};
 use crate::act::{self, Outcome, Removal};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, quoted, shmadm};
 use crate::explain::Resolver;
 use crate::model::{Object, RemovalList, Target, is_descriptor, path_text};
 use crate::query::{Census, census};
@@ -148,10 +148,11 @@ fn accept(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> Resul
     };
     let options = [(args.force, " --force"), (args.dry_run, " --dry-run"), (args.ignore_missing, " --ignore-missing")];
     let options: String = options.into_iter().filter_map(|(given, option)| given.then_some(option)).collect();
-    let typed = typed(file).unwrap_or_else(|| "FILE".to_owned());
-    Err(Error::new(Kind::Refused, format!("cannot remove what {name} lists: {reason}"))
-        .target(&*name)
-        .hint(format!("after reviewing it, read it from standard input: `shmadm rm{options} --from - <{typed}`")))
+    let typed = quoted(&path_argument(file)).into_owned();
+    Err(Error::new(Kind::Refused, format!("cannot remove what {name} lists: {reason}")).target(&*name).hint(
+        "after reviewing it, read it from standard input",
+        shmadm(format!("rm{options} --from")).redirected(format!("- <{typed}")),
+    ))
 }
 
 /// Reads a list and returns its segments of this namespace; others are failures.
@@ -168,7 +169,7 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<ResolvedT
         (None, Some(_)) => return Err(unusable("it reports segments that were already removed")),
         _ => {
             return Err(unusable("expected a report of leakcheck --report or prune --dry-run --json")
-                .hint("write one: `shmadm leakcheck --report FILE -- COMMAND`"));
+                .hint("write one", shmadm("leakcheck --report FILE -- COMMAND")));
         }
     };
     if !list.unattributed.is_empty() {
@@ -221,8 +222,9 @@ fn not_here(census: Option<&Census>, segment: &Object, ns: u64, file: &Path) -> 
         |census: &Census| census.inaccessible == 0 && census.namespaces.iter().all(|known| known.number != ns);
     if !census.is_some_and(is_gone) {
         // Standard input has been consumed.
-        let file = typed(file).filter(|file| file != STANDARD_INPUT).unwrap_or_else(|| "FILE".to_owned());
-        of_another(segment, ns).hint(format!("`shmadm --ns 'ipc:[{ns}]' rm --from {file}`"))
+        let file = if file.as_os_str() == STANDARD_INPUT { "FILE".into() } else { path_argument(file) };
+        of_another(segment, ns)
+            .hint("remove it in that namespace", shmadm(format!("--ns ipc:[{ns}] rm --from")).arg(file))
     } else {
         Error::new(Kind::NotFound, format!("cannot find segment {id}"))
             .target(id.to_string())

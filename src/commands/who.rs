@@ -7,7 +7,7 @@ use clap::Args;
 use super::all_namespaces::{Visited, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
 use super::{Context, Manual, nothing_to_report, resolve_each, usage};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{HiddenBy, Needs, Object, Target};
 use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
@@ -164,7 +164,7 @@ fn report_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) 
                 reason.as_str()
             ));
             if *reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
-                context.ui.hint(&format!("run as root: `sudo shmadm who {}`", segment.id));
+                context.ui.hint(Hint::new("run as root", shmadm(format!("who {}", segment.id)).sudo()));
             }
         }
         for attacher in &segment.attachers.list {

@@ -13,7 +13,7 @@ use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
 use crate::act::{self, Address, Attachment, Lifetime};
 use crate::contents::{self, Allocation, Range, Received, ValueType};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, shmadm};
 use crate::explain::resolve;
 use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_integer, parse_size, path_text};
 use crate::process::Interrupts;
@@ -171,9 +171,9 @@ fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
     match args.values.as_slice() {
         [] => {}
         // Other programs read standard input; to clap it is an ordinary value.
-        [text] if text == "-" && !context.line.split(' ').any(|word| word == "--") => {
+        [text] if text == "-" && !context.arguments.iter().any(|argument| argument == "--") => {
             return Err(usage("invalid text \"-\": write it after --")
-                .hint("to write standard input, omit TEXT or use `--input -`"));
+                .advice("to write standard input, omit TEXT or use `--input -`"));
         }
         [text] => return Ok(Source::Bytes(text.as_bytes().to_vec())),
         _ => return Err(usage("more than one TEXT: quote the text, or use --type to write numbers")),
@@ -293,7 +293,7 @@ fn report(args: &WriteArgs, context: &mut Context, id: ShmId, range: Range, rece
         return Err(Error::new(Kind::Failed, message)
             .target(id.to_string())
             .cause(format!("segment {id} ends at offset {}", range.end))
-            .hint("a segment cannot grow; create a larger one: `shmadm create --size SIZE`"));
+            .hint("a segment cannot grow; create a larger one", shmadm("create --size SIZE")));
     }
     let bytes = if written == 1 { "byte" } else { "bytes" };
     context.ui.status(&format!("wrote {written} {bytes} to segment {id} at offset {}", args.offset));

@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::Range;
 use super::transfer::{failed, fault};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Invocation, Kind, again};
 use crate::explain::cannot_peek;
 use crate::model::{Needs, Object, ShmId};
 use crate::procfs;
@@ -107,7 +107,7 @@ impl Source {
     ///
     /// # Errors
     /// Fails if no visible process has it attached, or if the caller lacks the right.
-    pub(crate) fn via_peer(system: &System, segment: &Object, otherwise: &str) -> Result<Self, Error> {
+    pub(crate) fn via_peer(system: &System, segment: &Object, otherwise: Invocation) -> Result<Self, Error> {
         let file =
             open_via_attacher(system, segment).map_err(|error| cannot_peek(system, segment, error, otherwise))?;
         let metadata = file.metadata().ok();
@@ -161,8 +161,8 @@ impl Source {
         Err(Error::new(Kind::Refused, format!("cannot read segment {id}: reading could allocate memory for its holes"))
             .target(id.to_string())
             .cause(format!("cannot determine which of its pages exist ({why}); reading a missing page allocates it"))
-            .hint("read it anyway: `shmadm … --allow-allocation`")
-            .hint("read it as root, which allocates no memory: `sudo shmadm …`"))
+            .hint("read it anyway", again("--allow-allocation"))
+            .hint("read it as root, which allocates no memory", again("").sudo()))
     }
 
     pub(crate) fn id(&self) -> ShmId {

@@ -1,6 +1,6 @@
 //! Errors that the copy loops share.
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, program, shmadm};
 use crate::explain::explain_missing_huge_page;
 use crate::model::ShmId;
 use crate::query::huge_page_size_at;
@@ -14,8 +14,8 @@ pub(super) fn failed(id: ShmId, offset: u64, verb: &str, errno: Errno, call: &'s
     match errno {
         Errno::EFAULT | Errno::ENOMEM | Errno::ENOSPC => error
             .cause("cannot allocate a page there: out of memory, or the memory limit of a control group is reached")
-            .hint("show free memory: `free -h`")
-            .hint("show the memory of segments: `shmadm limits`"),
+            .hint("show free memory", program("free -h"))
+            .hint("show the memory of segments", shmadm("limits")),
         _ => error,
     }
 }

@@ -83,7 +83,7 @@ pub(crate) fn receive(
             Err(Errno::EINTR) => interrupted()?,
             Err(Errno::EFAULT) => {
                 let error = fault(attachment, offset, "write", Errno::EFAULT, "read");
-                return Err(error.hint(format!("{} bytes were written before this offset", written(offset))));
+                return Err(error.advice(format!("{} bytes were written before this offset", written(offset))));
             }
             Err(errno) => return Err(unreadable(written(offset), errno)),
         }

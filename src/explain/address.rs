@@ -2,13 +2,13 @@
 
 use std::fmt::Display;
 
-use crate::error::Error;
+use crate::error::{Error, Hint, again, shmadm};
 use crate::model::{ShmId, Size};
 use crate::query::System;
 
 /// Returns a hint to let the kernel choose the address.
-pub(crate) fn suggest_any_address(segment: impl Display) -> String {
-    format!("let the kernel choose the address: `shmadm attach {segment}`")
+pub(crate) fn suggest_any_address(segment: impl Display) -> Hint {
+    Hint::new("let the kernel choose the address", shmadm("attach").arg(segment.to_string()))
 }
 
 /// Adds why a segment could not be attached at exactly this address.
@@ -17,8 +17,8 @@ pub(super) fn explain_address(system: &System, error: Error, id: ShmId, address:
     if !address.is_multiple_of(page_size) {
         let error = error.cause(format!("{address:#x} is not a multiple of {page_size} (SHMLBA)"));
         return match address - address % page_size {
-            0 => error.hint(suggest_any_address(id)),
-            rounded => error.hint(format!("attach it at {rounded:#x}: `shmadm … --round`")),
+            0 => error.with(suggest_any_address(id)),
+            rounded => error.hint(format!("attach it at {rounded:#x}"), again("--round")),
         };
     }
     explain_rounded_address(system, error, id, address)
@@ -36,5 +36,5 @@ pub(super) fn explain_rounded_address(system: &System, error: Error, id: ShmId, 
     };
     error
         .cause(format!("the range overlaps an existing mapping or exceeds the address space{huge}"))
-        .hint(suggest_any_address(id))
+        .with(suggest_any_address(id))
 }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::address::{explain_address, explain_rounded_address, suggest_any_address};
 use super::huge::explain_missing_huge_page;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Hint, Kind, again, program, shmadm};
 use crate::model::{Access, Key, Limits, Needs, Object, ShmId, Size, State};
 use crate::procfs;
 use crate::query::{
@@ -130,11 +130,11 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
     match errno {
         Errno::EINVAL if size < limits.shmmin => error
             .cause("the size is 0; the minimum is 1 byte")
-            .hint("omit --size to create a segment of one page: `shmadm create`"),
+            .hint("omit --size to create a segment of one page", shmadm("create")),
         Errno::EINVAL if i64::try_from(size).is_err() => error.cause("a segment must be smaller than 8 EiB"),
         Errno::EINVAL if size > limits.shmmax => error
             .cause(format!("the size exceeds the limit of {} for one segment (kernel.shmmax)", Size(limits.shmmax)))
-            .hint(format!("raise the limit: `sysctl -w kernel.shmmax={size}`")),
+            .hint("raise the limit", program(format!("sysctl -w kernel.shmmax={size}"))),
         Errno::EINVAL if flags.huge.is_some() => {
             let sizes = huge_page_sizes().into_iter();
             let sizes: Vec<String> = sizes.map(|size| Size(size).to_string()).collect();
@@ -146,7 +146,7 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
                     "huge pages of this size are not supported by this kernel; supported: {}",
                     sizes.join(", ")
                 ))
-                .hint("list the supported sizes: `ls /sys/kernel/mm/hugepages`")
+                .hint("list the supported sizes", program("ls /sys/kernel/mm/hugepages"))
         }
         Errno::EINVAL => error.cause("the size exceeds the largest file of the kernel's tmpfs"),
         Errno::ENOSPC => explain_no_space(system, error, size, limits),
@@ -162,11 +162,11 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
                 }
                 _ => error.cause("the kernel cannot reserve this much memory now (vm.overcommit_memory)"),
             };
-            error.hint(format!("create it without reserving memory: `shmadm create --size {size} --no-reserve`"))
+            error.hint("create it without reserving memory", shmadm(format!("create --size {size} --no-reserve")))
         }
         Errno::EPERM if flags.huge.is_some() => error
             .cause("huge pages require CAP_IPC_LOCK or membership in the group vm.hugetlb_shm_group")
-            .hint("show that group: `sysctl vm.hugetlb_shm_group`"),
+            .hint("show that group", program("sysctl vm.hugetlb_shm_group")),
         Errno::EEXIST => {
             let cause = match find_by_key(system, key) {
                 Some(found) => format!("segment {} (owner {}) has this key", found.sysv().id, system.user(found.uid)),
@@ -174,8 +174,8 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             };
             error
                 .cause(cause)
-                .hint(format!("open the existing segment: `shmadm create --key {key}`"))
-                .hint("create a segment with an unused key: `shmadm create --key random`")
+                .hint("open the existing segment", shmadm(format!("create --key {key}")))
+                .hint("create a segment with an unused key", shmadm("create --key random"))
         }
         _ => error,
     }
@@ -188,10 +188,10 @@ fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) ->
     if used >= limits.shmmni {
         let error =
             error.cause(format!("all {} segment ids of this IPC namespace are in use (kernel.shmmni)", limits.shmmni));
-        let oldest = || "list the oldest segments first: `shmadm list --sort ctime`".to_owned();
-        let error = error.hint(suggest_orphans(system).unwrap_or_else(oldest));
+        let oldest = || Hint::new("list the oldest segments first", shmadm("list --sort ctime"));
+        let error = error.with(suggest_orphans(system).unwrap_or_else(oldest));
         return match used.max(limits.shmmni).saturating_mul(2).min(MAX_IDS) {
-            more if more > used => error.hint(format!("raise the limit: `sysctl -w kernel.shmmni={more}`")),
+            more if more > used => error.hint("raise the limit", program(format!("sysctl -w kernel.shmmni={more}"))),
             _ => error,
         };
     }
@@ -202,8 +202,8 @@ fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) ->
                  (kernel.shmall)",
                 limits.shmall
             ))
-            .hint("list the largest segments first: `shmadm list --sort size --reverse`")
-            .hint(format!("raise the limit: `sysctl -w kernel.shmall={total}`")),
+            .hint("list the largest segments first", shmadm("list --sort size --reverse"))
+            .hint("raise the limit", program(format!("sysctl -w kernel.shmall={total}"))),
         Some(_) => {
             error.cause("another process took the last pages at the same time, or the number of pages overflows")
         }
@@ -212,7 +212,7 @@ fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) ->
 }
 
 /// Returns a hint to list the orphans, if there are any, with the options of prune that their owners and ages require.
-fn suggest_orphans(system: &System) -> Option<String> {
+fn suggest_orphans(system: &System) -> Option<Hint> {
     let mut segments = inventory(system, Needs::STATE).ok()?;
     segments.retain(|segment| segment.state == Some(State::Orphan));
     let default = Filter::prune_default();
@@ -222,11 +222,11 @@ fn suggest_orphans(system: &System) -> Option<String> {
         ("--older-than 0s", excludes_any(Filter { mine: false, ..default })),
     ];
     let options: Vec<_> = options.into_iter().filter_map(|(option, needed)| needed.then_some(option)).collect();
-    let options: String = options.iter().map(|option| format!(" {option}")).collect();
+    let command = shmadm(format!("prune --dry-run {}", options.join(" ")));
     match segments.len() {
         0 => None,
-        1 => Some(format!("list the orphan: `shmadm prune --dry-run{options}`")),
-        many => Some(format!("list the {many} orphans: `shmadm prune --dry-run{options}`")),
+        1 => Some(Hint::new("list the orphan", command)),
+        many => Some(Hint::new(format!("list the {many} orphans"), command)),
     }
 }
 
@@ -240,15 +240,15 @@ fn explain_open(system: &System, error: Error, key: Key, size: u64, errno: Errno
                     found.sysv().id,
                     Size(found.size)
                 ))
-                .hint(format!("open it with its present size: `shmadm create --key {key}`")),
+                .hint("open it with its present size", shmadm(format!("create --key {key}"))),
             None => error.cause(format!("the segment with this key is smaller than {}", Size(size))),
         },
         Errno::ENOENT => {
             let as_id = i32::try_from(key.bits()).ok().and_then(ShmId::new);
             let error = error.cause("no segment in this IPC namespace has this key");
             match as_id.map(|id| (id, lookup(system, id, Needs::empty()))) {
-                Some((id, Ok(Some(_)))) => error.hint(format!("a segment with id {id} exists: write {id}")),
-                _ => error.hint("list the segments: `shmadm list`"),
+                Some((id, Ok(Some(_)))) => error.advice(format!("a segment with id {id} exists: write {id}")),
+                _ => error.hint("list the segments", shmadm("list")),
             }
         }
         _ => error,
@@ -265,9 +265,9 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             let error = error.cause("no segment in this IPC namespace has this id: it was removed or never existed");
             let as_key = Key::new(id.raw().cast_unsigned());
             if as_key != Key::PRIVATE && key_exists(as_key) {
-                return error.hint(format!("a segment with key {} ({:#x}) exists: write key:{0}", id, as_key.bits()));
+                return error.advice(format!("a segment with key {} ({:#x}) exists: write key:{0}", id, as_key.bits()));
             }
-            error.hint("list the segments: `shmadm list`")
+            error.hint("list the segments", shmadm("list"))
         }
         (Errno::EINVAL, Some(_)) => match attempt {
             Attempt::Attach { address: Address::Exact(address), .. } => explain_address(system, error, id, *address),
@@ -283,23 +283,23 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
                     segment.mode,
                     granted_rights(system, &segment)
                 ))
-                .hint(format!("change the mode, for example to 0700: `shmadm set {} --mode 0700`", segment.sysv().id)),
+                .hint("change the mode, for example to 0700", shmadm(format!("set {} --mode 0700", segment.sysv().id))),
             _ => explain_access(system, error, &segment),
         },
         (Errno::EPERM, _) if matches!(attempt, Attempt::Attach { .. }) => {
-            error.cause("mapping below vm.mmap_min_addr requires CAP_SYS_RAWIO").hint(suggest_any_address(id))
+            error.cause("mapping below vm.mmap_min_addr requires CAP_SYS_RAWIO").with(suggest_any_address(id))
         }
         (Errno::EPERM, Some(segment)) => explain_control(system, error, attempt, &segment),
         (Errno::ENOMEM, _) => match attempt {
             Attempt::Lock(_) => error
                 .cause("locking it would exceed RLIMIT_MEMLOCK, and the caller lacks CAP_IPC_LOCK")
-                .hint("show the limit in KiB: `ulimit -l`"),
+                .hint("show the limit in KiB", program("ulimit -l")),
             Attempt::Attach { address: Address::Exact(_) | Address::Rounded(_), .. } => error
                 .cause("the range exceeds the address space, or RLIMIT_AS or vm.max_map_count is reached")
-                .hint(suggest_any_address(id)),
+                .with(suggest_any_address(id)),
             _ => error
                 .cause("the address space is exhausted (RLIMIT_AS, vm.max_map_count), or memory is")
-                .hint("show the limit on address space in KiB: `ulimit -v`"),
+                .hint("show the limit on address space in KiB", program("ulimit -v")),
         },
         _ => error,
     }
@@ -315,11 +315,11 @@ fn explain_access(system: &System, error: Error, segment: &Object) -> Error {
         ));
     }
     let error = error.cause(cause);
-    let command = format!("`shmadm set {} --mode MODE`", segment.sysv().id);
+    let command = shmadm(format!("set {} --mode MODE", segment.sysv().id));
     if system.uid() == segment.uid || system.uid() == segment.sysv().cuid {
-        error.hint(format!("you can change the mode: {command}"))
+        error.hint("change the mode", command)
     } else {
-        error.hint(format!("{} can change the mode: {command}", owner_or_root(&owner)))
+        error.hint(format!("{} can change the mode", owner_or_root(&owner)), command)
     }
 }
 
@@ -345,9 +345,9 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &O
         system.user(segment.sysv().cuid),
     ));
     if elsewhere {
-        return error.hint("the owner and root can do this outside your user namespace: `sudo shmadm …`");
+        return error.hint("the owner and root can do this outside your user namespace", again("").sudo());
     }
-    error.hint(format!("{} can do this: `sudo shmadm …`", owner_or_root(&owner)))
+    error.hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo())
 }
 
 fn owner_or_root(owner: &str) -> String {

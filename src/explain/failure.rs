@@ -1,6 +1,6 @@
 //! The errors of queries.
 
-use crate::error::{Error, Kind, OsError};
+use crate::error::{Error, Invocation, Kind, OsError, program};
 use crate::model::{Object, ShmId};
 use crate::procfs::ProcError;
 use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, System, rmid_forced};
@@ -49,7 +49,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
         let without_proc = |cause| {
             Error::new(Kind::Failed, &*message)
                 .cause(cause)
-                .hint("mount the /proc of this pid namespace: `mount -t proc proc /proc`")
+                .hint("mount the /proc of this pid namespace", program("mount -t proc proc /proc"))
         };
         let error = match error {
             HoldersError::NoProc => without_proc("/proc is not mounted"),
@@ -63,7 +63,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
 
 /// Returns the error for a segment that cannot be read through another process (`--peek`). `otherwise` is the command
 /// without `--peek`, for the hint.
-pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError, otherwise: &str) -> Error {
+pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError, otherwise: Invocation) -> Error {
     let (kind, cause) = match error {
         PeekError::Query(error) => return error.into(),
         PeekError::Denied => (Kind::Permission, "this requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE".to_owned()),
@@ -78,7 +78,7 @@ pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError, ot
     if !object.is_in_use() && rmid_forced(system) != Some(false) {
         return error;
     }
-    error.hint(format!("attach the segment, which updates its times and last user: `shmadm {otherwise}`"))
+    error.hint("attach the segment, which updates its times and last user", otherwise)
 }
 
 /// Returns the error for an id that has no mapping in the present user namespace.
@@ -89,7 +89,7 @@ pub(crate) fn unmapped_id(system: &System, account: Account, id: u32) -> Error {
         .cause(format!("its {map} has no mapping for this {kind}"));
     // The command would show the map of the caller's namespace, not of the entered one.
     if system.is_in_own_user_namespace() {
-        error.hint(format!("show the mapped ids: `cat /proc/self/{map}`"))
+        error.hint("show the mapped ids", program(format!("cat /proc/self/{map}")))
     } else {
         error
     }

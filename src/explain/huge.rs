@@ -1,6 +1,6 @@
 //! Why a huge page could not be allocated.
 
-use crate::error::Error;
+use crate::error::{Error, program};
 use crate::model::Size;
 use crate::query::{huge_page_pool, huge_page_pool_file};
 
@@ -19,5 +19,8 @@ pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u6
              {total} (nr_hugepages)",
             Size(page)
         ))
-        .hint(format!("enlarge the pool: `echo {} > {file}`", total + required.saturating_sub(free).max(1)))
+        .hint(
+            "enlarge the pool",
+            program(format!("echo {}", total + required.saturating_sub(free).max(1))).redirected(format!("> {file}")),
+        )
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::{Interrupts, start_failed};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, explain, holders};
 use crate::model::{Key, Needs, ShmId};
 use crate::query::{System, lookup};
@@ -110,7 +110,7 @@ impl Guard {
         let key = if key == Key::PRIVATE { "private".to_owned() } else { key.to_string() };
         Error::new(Kind::Failed, format!("cannot create a segment: the guard exited before it answered: {status}"))
             .cause("shmadm-guard may have created the segment before that")
-            .hint(format!("`shmadm list --key {key}` shows the segment, if there is one"))
+            .hint("show the segment, if there is one", shmadm(format!("list --key {key}")))
     }
 }
 

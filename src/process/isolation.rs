@@ -7,7 +7,7 @@
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
-use crate::error::{Error, Kind, strerror};
+use crate::error::{Error, Kind, shmadm, strerror};
 use crate::procfs;
 use crate::query::{System, can_create_user_namespace};
 use crate::sys::{self, Subject, SysError};
@@ -150,5 +150,5 @@ fn refused(error: SysError, cause: String) -> Error {
     Error::new(Kind::Permission, "cannot isolate the command")
         .os(error.errno, error.call)
         .cause(cause)
-        .hint("run it in this IPC namespace: `shmadm leakcheck --isolate never -- COMMAND`")
+        .hint("run it in this IPC namespace", shmadm("leakcheck --isolate never -- COMMAND"))
 }

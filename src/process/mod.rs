@@ -19,7 +19,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::error::Error;
+use crate::error::{Error, program};
 
 pub(crate) use guard::{GUARD_NAME, Guard, guard_main};
 pub(crate) use holder::{Hold, StartedHolder, holder_main, start_holder};
@@ -39,20 +39,23 @@ fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) if Path::new("/proc/self/exe").exists() => Error::io(message, error, "open")
             .cause("/dev/null does not exist")
-            .hint("create it: `mknod -m 666 /dev/null c 1 3`"),
+            .hint("create it", program("mknod -m 666 /dev/null c 1 3")),
         Some(Errno::ENOENT) => Error::io(message, error, "execve")
             .cause("/proc is not mounted, and /proc/self/exe is needed to execute this program again")
-            .hint("mount it: `mount -t proc proc /proc`"),
+            .hint("mount it", program("mount -t proc proc /proc")),
         Some(Errno::EAGAIN) => Error::io(message, error, "clone")
             .cause("the limit on processes of this user or control group is reached")
-            .hint("show the limit of the user: `ulimit -u` (control groups: pids.max below /sys/fs/cgroup)"),
+            .hint(
+                "show the limit of the user (that of a control group is pids.max below /sys/fs/cgroup)",
+                program("ulimit -u"),
+            ),
         // The pipe to the helper cannot be created.
         Some(Errno::EMFILE) => Error::io(message, error, "pipe2")
             .cause("this process has reached its limit on open files")
-            .hint("show the limit: `ulimit -n`"),
+            .hint("show the limit", program("ulimit -n")),
         Some(Errno::ENFILE) => Error::io(message, error, "pipe2")
             .cause("the system has reached its limit on open files")
-            .hint("show the use and the limit: `sysctl fs.file-nr`"),
+            .hint("show the use and the limit", program("sysctl fs.file-nr")),
         _ => Error::io(message, error, "execve"),
     }
 }

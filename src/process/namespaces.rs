@@ -22,7 +22,7 @@ use nix::errno::Errno;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, again, program};
 use crate::model::{Limits, Object};
 use crate::procfs;
 use crate::query::{IdMaps, Namespace, System, can_inspect_all, census};
@@ -51,7 +51,7 @@ impl Spec {
                 Kind::Usage,
                 format!("invalid namespace {text:?}: expected a PID, a PATH with a slash, or ipc:[N]"),
             )
-            .hint("list the namespaces: `lsns -t ipc`")
+            .hint("list the namespaces", program("lsns -t ipc"))
         };
         if let Some(number) = text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']')) {
             return number.parse().map(Self::Number).map_err(|_| wrong());
@@ -81,7 +81,7 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     if !sys::is_ipc_namespace(file.as_fd()) {
         return Err(cannot(Kind::Failed)
             .cause("it is not an IPC namespace")
-            .hint("use /proc/PID/ns/ipc, or a bind mount of one"));
+            .advice("use /proc/PID/ns/ipc, or a bind mount of one"));
     }
     if system.namespace().is_some() && file.metadata().ok().map(|file| file.ino()) == system.namespace() {
         // Already there: entering it would require privilege for nothing.
@@ -94,7 +94,7 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     };
     // The caller can have CAP_SYS_ADMIN in the user namespace that owns it, as with rootless containers.
     let denied = |cause: String| {
-        cannot(Kind::Permission).os(refused.errno, refused.call).cause(cause).hint("run it as root: `sudo shmadm …`")
+        cannot(Kind::Permission).os(refused.errno, refused.call).cause(cause).hint("run it as root", again("").sudo())
     };
     let owner = sys::owning_user_namespace(file.as_fd()).map(File::from).map_err(|_| {
         denied(

@@ -26,7 +26,7 @@ use rustix::process::{Pid, Resource, WaitOptions, WaitStatus, getrlimit, waitpid
 
 use super::launcher::{Launched, launch};
 use super::standby::Standby;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, shmadm};
 use crate::leaks::{Calls, Descendants, Evidence};
 use crate::model::{Key, ShmId, escape_invalid_utf8};
 use crate::procfs;
@@ -226,10 +226,10 @@ fn cannot_trace(error: sys::SysError) -> Error {
                 "requires CAP_SYS_ADMIN in the current user namespace; the alternative, no_new_privs, would take the \
                  privileges of setuid programs away",
             )
-            .hint("trace in a new user namespace: `shmadm leakcheck --isolate always --trace -- COMMAND`"),
+            .hint("trace in a new user namespace", shmadm("leakcheck --isolate always --trace -- COMMAND")),
         Errno::EBUSY => failed
             .cause("another process already receives this process's system calls: a container runtime or another trace")
-            .hint("without --trace, leaks are reported as well, but some are unattributed"),
+            .advice("without --trace, leaks are reported as well, but some are unattributed"),
         _ => failed.cause("the kernel or a sandbox does not support seccomp notifications (Linux 5.5)"),
     }
 }

@@ -124,7 +124,7 @@ pub(crate) fn write_error_json(out: &mut impl Write, error: &Error) -> io::Resul
     inner.text("target", error.target.as_deref())?;
     inner.text("message", error.to_string().as_str())?;
     inner.text("cause", error.cause.as_deref())?;
-    inner.list("hints", &error.hints, |out, hint| write_string(out, hint))?;
+    inner.list("hints", &error.hints, |out, hint| write_string(out, &hint.to_string()))?;
     inner.close()?;
     object.end()
 }

@@ -133,7 +133,7 @@ fn write_common<W: Write>(
         object.text("errno", failure.error.source.map(|source| source.name()).as_deref())?;
         object.number("code", failure.error.kind.code())?;
         object.text("cause", failure.error.cause.as_deref())?;
-        object.list("hints", &failure.error.hints, |out, hint| write_string(out, hint))?;
+        object.list("hints", &failure.error.hints, |out, hint| write_string(out, &hint.to_string()))?;
         object.close()
     })
 }

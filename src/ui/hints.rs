@@ -1,8 +1,11 @@
 //! Completes the commands in hints, so that they run as printed.
 //!
-//! If only an option or a privilege is missing, a hint says `shmadm … --option`; the user's own command line replaces the
-//! ellipsis. With `--ns`, every command gets the same `--ns`: without it, it would act on another segment with the same
-//! id.
+//! If only an option or a privilege is missing, the command is the user's own with that option. With `--ns`, every
+//! command gets the same `--ns`: without it, it would act on another segment with the same id.
+
+use std::ffi::{OsStr, OsString};
+
+use crate::error::{Hint, Invocation, Program};
 
 /// A longer command line is not repeated in hints.
 const MAX_LINE: usize = 256;
@@ -10,78 +13,96 @@ const MAX_LINE: usize = 256;
 /// The command line and namespace that complete the hints.
 #[derive(Debug, Default)]
 pub(super) struct HintContext {
-    /// The argument of `--ns`, quoted for the shell.
-    pub(super) namespace: Option<String>,
-    /// The user's arguments, quoted for the shell.
-    pub(super) line: Option<String>,
+    /// The argument of `--ns`.
+    pub(super) namespace: Option<OsString>,
+    /// The user's arguments.
+    pub(super) arguments: Vec<OsString>,
 }
 
 impl HintContext {
-    /// Replaces `shmadm …` by the user's command line, and adds `--ns` to other commands.
-    pub(super) fn complete(&self, hint: &str) -> String {
-        // A command line with invalid UTF-8 would not run as printed.
-        let line =
-            self.line.as_ref().filter(|line| line.len() <= MAX_LINE && !line.contains(char::REPLACEMENT_CHARACTER));
-        let hint = line.and_then(|line| fill(hint, line)).unwrap_or_else(|| hint.to_owned());
-        match &self.namespace {
-            Some(namespace) if !hint.contains(" --ns") && !hint.contains(" --all-ns") => hint
-                .replace("`shmadm ", &format!("`shmadm --ns {namespace} "))
-                .replace("sudo shmadm ", &format!("sudo shmadm --ns {namespace} "))
-                .replace("`sysctl ", &format!("`{}sysctl ", nsenter(namespace))),
-            _ => hint,
+    /// Adds the user's arguments, and `--ns` to other commands.
+    pub(super) fn complete(&self, mut hint: Hint) -> Hint {
+        if let Some(command) = &mut hint.command {
+            self.complete_command(command);
+        }
+        hint
+    }
+
+    fn complete_command(&self, command: &mut Invocation) {
+        match (command.program, &self.namespace) {
+            (Program::Again, _) if self.is_repeatable() => {
+                command.program = Program::Shmadm;
+                let end = self.arguments.iter().position(|argument| argument == "--").unwrap_or(self.arguments.len());
+                let (before, after) = self.arguments.split_at(end);
+                command.arguments = [before, &command.arguments, after].concat();
+            }
+            (Program::Shmadm, Some(namespace)) if !names_namespace(&command.arguments) => {
+                command.arguments.splice(0..0, ["--ns".into(), namespace.clone()]);
+            }
+            (Program::Other, Some(namespace)) if command.arguments.first().is_some_and(|first| first == "sysctl") => {
+                command.arguments.splice(0..0, nsenter(namespace));
+            }
+            _ => {}
         }
     }
-}
 
-/// Returns the `nsenter` prefix for another program. For a namespace number no file is known,
-/// so PID is a placeholder.
-fn nsenter(namespace: &str) -> String {
-    if namespace.contains("ipc:[") {
-        "nsenter --ipc=/proc/PID/ns/ipc ".to_owned()
-    } else if namespace.contains('/') {
-        format!("nsenter --ipc={namespace} ")
-    } else {
-        format!("nsenter --ipc --target {namespace} ")
+    /// Returns whether the command line is short, and valid UTF-8: otherwise it would not run as printed.
+    fn is_repeatable(&self) -> bool {
+        let lengths = self.arguments.iter().map(|argument| argument.to_str().map(|text| text.len() + 1));
+        let length: Option<usize> = lengths.sum();
+        !self.arguments.is_empty() && length.is_some_and(|length| length <= MAX_LINE)
     }
 }
 
-/// Replaces the ellipsis of `shmadm … --option` by a command line; the option is inserted before `--`.
-fn fill(hint: &str, line: &str) -> Option<String> {
-    let (before, after) = hint.split_once("shmadm …")?;
-    let (options, after) = after.split_once('`')?;
-    let (arguments, rest) = line.split_at(line.find(" -- ").unwrap_or(line.len()));
-    Some(format!("{before}shmadm {arguments}{options}{rest}`{after}"))
+fn names_namespace(arguments: &[OsString]) -> bool {
+    arguments.iter().any(|argument| argument == "--ns" || argument == "--all-ns")
+}
+
+/// Returns the `nsenter` prefix for another program. For a namespace number no file is known, so PID is a placeholder.
+fn nsenter(namespace: &OsStr) -> Vec<OsString> {
+    let text = namespace.to_string_lossy();
+    let target = if text.starts_with("ipc:[") {
+        vec!["--ipc=/proc/PID/ns/ipc".to_owned()]
+    } else if text.contains('/') {
+        vec![format!("--ipc={text}")]
+    } else {
+        vec!["--ipc".to_owned(), "--target".to_owned(), text.into_owned()]
+    };
+    ["nsenter".to_owned()].into_iter().chain(target).map(OsString::from).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{again, program, shmadm};
+
+    fn completed(namespace: Option<&str>, line: &[&str], command: Invocation) -> String {
+        let arguments = line.iter().map(OsString::from).collect();
+        let context = HintContext { namespace: namespace.map(OsString::from), arguments };
+        context.complete(Hint::new("x", command)).command.unwrap().to_string()
+    }
 
     #[test]
-    fn the_command_line_replaces_the_ellipsis() {
-        let complete =
-            |line: &str, hint: &str| HintContext { namespace: None, line: Some(line.to_owned()) }.complete(hint);
-        assert_eq!(complete("dump 5", "`shmadm … --force` overwrites it"), "`shmadm dump 5 --force` overwrites it");
-        assert_eq!(complete("rm 5", "root can: `sudo shmadm …`"), "root can: `sudo shmadm rm 5`");
-        assert_eq!(complete("leakcheck -- a b", "`shmadm … --trace`"), "`shmadm leakcheck --trace -- a b`");
-        assert_eq!(complete("rm 5", "`shmadm list` shows it"), "`shmadm list` shows it");
-        assert_eq!(complete(&"x".repeat(300), "`shmadm … --force`"), "`shmadm … --force`");
-        assert_eq!(HintContext::default().complete("`shmadm … -- -x`"), "`shmadm … -- -x`");
+    fn options_are_added_to_the_users_own_command() {
+        let own = |line: &[&str], command| completed(None, line, command);
+        assert_eq!(own(&["dump", "5"], again("--force")), "shmadm dump 5 --force");
+        assert_eq!(own(&["rm", "5"], again("").sudo()), "sudo shmadm rm 5");
+        assert_eq!(own(&["leakcheck", "--", "a", "b c"], again("--trace")), "shmadm leakcheck --trace -- a 'b c'");
+        assert_eq!(own(&["rm", "5"], shmadm("list")), "shmadm list");
+        assert_eq!(own(&["x".repeat(300).as_str()], again("--force")), "shmadm … --force");
+        assert_eq!(own(&[], again("-x")), "shmadm … -x");
     }
 
     #[test]
     fn commands_in_hints_keep_the_namespace() {
-        let hints = HintContext { namespace: Some("7".to_owned()), line: Some("--ns 7 rm 5".to_owned()) };
-        assert_eq!(hints.complete("`sudo shmadm …`"), "`sudo shmadm --ns 7 rm 5`");
-        assert_eq!(hints.complete("`shmadm list`"), "`shmadm --ns 7 list`");
-        assert_eq!(hints.complete("`shmadm list --all-ns`"), "`shmadm list --all-ns`");
-        let complete = |namespace: &str| {
-            HintContext { namespace: Some(namespace.to_owned()), line: None }
-                .complete("raise it: `sysctl -w kernel.shmmni=2`")
-        };
-        assert_eq!(complete("7"), "raise it: `nsenter --ipc --target 7 sysctl -w kernel.shmmni=2`");
-        assert_eq!(complete("/run/ns"), "raise it: `nsenter --ipc=/run/ns sysctl -w kernel.shmmni=2`");
-        assert_eq!(complete("'/run/a b'"), "raise it: `nsenter --ipc='/run/a b' sysctl -w kernel.shmmni=2`");
-        assert_eq!(complete("'ipc:[5]'"), "raise it: `nsenter --ipc=/proc/PID/ns/ipc sysctl -w kernel.shmmni=2`");
+        let inside = |command| completed(Some("7"), &["--ns", "7", "rm", "5"], command);
+        assert_eq!(inside(again("").sudo()), "sudo shmadm --ns 7 rm 5");
+        assert_eq!(inside(shmadm("list")), "shmadm --ns 7 list");
+        assert_eq!(inside(shmadm("list --all-ns")), "shmadm list --all-ns");
+        let sysctl = |namespace| completed(Some(namespace), &[], program("sysctl -w kernel.shmmni=2"));
+        assert_eq!(sysctl("7"), "nsenter --ipc --target 7 sysctl -w kernel.shmmni=2");
+        assert_eq!(sysctl("/run/ns"), "nsenter --ipc=/run/ns sysctl -w kernel.shmmni=2");
+        assert_eq!(sysctl("/run/a b"), "nsenter '--ipc=/run/a b' sysctl -w kernel.shmmni=2");
+        assert_eq!(sysctl("ipc:[5]"), "nsenter --ipc=/proc/PID/ns/ipc sysctl -w kernel.shmmni=2");
     }
 }

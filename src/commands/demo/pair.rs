@@ -8,7 +8,7 @@ use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs};
 use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, Outcome, Removal};
 use crate::contents::{self, Range};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Object, ShmId};
 use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
 use crate::query::lookup;
@@ -143,7 +143,10 @@ fn refusal(id: ShmId, cause: String, pace: &PaceArgs, context: &Context) -> Erro
     Error::new(Kind::Refused, format!("cannot write segment {id}: it does not look like the demo's"))
         .target(id.to_string())
         .cause(cause)
-        .hint(format!("use another key, also for the reader: `shmadm demo writer --key {key}{rounds}{interval}{json}`"))
+        .hint(
+            "use another key, also for the reader",
+            shmadm(format!("demo writer --key {key}{rounds}{interval}{json}")),
+        )
 }
 
 /// Waits until the whole demo lets both halves continue, if it started this one: it sends a byte to standard input for

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs};
 use crate::act::{self, Creation, Opened, Outcome, PendingSegment, Removal};
-use crate::error::{Error, Exit, Kind, OsError};
+use crate::error::{Error, Exit, Hint, Kind, OsError, program, shmadm};
 use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
 use crate::process::{Interrupts, Pair, WaitOutcome};
 use crate::query::{call_stat, lookup, rmid_forced};
@@ -23,8 +23,8 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     if keep && rmid_forced(&context.system) == Some(true) {
         return Err(Error::new(Kind::Refused, "cannot keep the segment: it would be destroyed at the last detach")
             .cause("kernel.shm_rmid_forced is 1")
-            .hint("turn it off: `sysctl -w kernel.shm_rmid_forced=0`")
-            .hint("run without --keep: `shmadm demo`"));
+            .hint("turn it off", program("sysctl -w kernel.shm_rmid_forced=0"))
+            .hint("run without --keep", shmadm("demo")));
     }
     let interrupts = Interrupts::watch()?;
     let mut narrator = Narrator::new("demo");
@@ -105,7 +105,7 @@ fn create(pace: &PaceArgs, context: &mut Context, narrator: &mut Narrator) -> Re
             }
             Err(mut error) => {
                 if error.kind == Kind::Exists {
-                    error.hints = vec!["without --key the demo finds an unused key: `shmadm demo`".to_owned()];
+                    error.hints = vec![Hint::new("let the demo choose an unused key", shmadm("demo"))];
                 }
                 return Err(error);
             }

@@ -1,11 +1,15 @@
 //! A failure as the user sees it, and its exit code.
 //!
-//! Commands do not write hints about a failed call themselves. They describe what was attempted (`query::Attempt`), and
-//! `query::explain` determines the cause and adds hints.
+//! Causes and hints of failed calls come from `explain`.
 
+mod hint;
+
+use std::borrow::Cow;
 use std::fmt;
 
 use nix::errno::Errno;
+
+pub(crate) use hint::{Hint, Invocation, Program, again, program, quoted, shmadm};
 
 /// The kinds of failure, each with an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +71,8 @@ pub(crate) struct Error {
     pub(crate) target: Option<Box<str>>,
     /// The cause, where an errno has several.
     pub(crate) cause: Option<Box<str>>,
-    /// Complete commands that help, with a few words on what they do.
-    pub(crate) hints: Vec<String>,
+    /// Commands that help.
+    pub(crate) hints: Vec<Hint>,
 }
 
 /// A failed system call.
@@ -158,9 +162,21 @@ impl Error {
         self
     }
 
+    /// Adds a command that helps; `text` says what it does.
     #[must_use]
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+    pub(crate) fn hint(self, text: impl Into<Cow<'static, str>>, command: Invocation) -> Self {
+        self.with(Hint::new(text, command))
+    }
+
+    /// Adds advice without a command.
+    #[must_use]
+    pub(crate) fn advice(self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.with(Hint { text: text.into(), command: None })
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, hint: Hint) -> Self {
+        self.hints.push(hint);
         self
     }
 }
