@@ -13,7 +13,7 @@ use nix::libc;
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
-use crate::support::{Running, mount_tmpfs};
+use crate::support::{Running, mount_tmpfs, wait_for};
 
 /// The argument that starts the test program as an actor.
 const ROLE: &str = "--actor";
@@ -71,6 +71,24 @@ impl Actor {
     pub(crate) fn number(&mut self, line: &str) -> i32 {
         let answer = self.say(line);
         answer.parse().unwrap_or_else(|_| panic!("{line:?} was answered with {answer:?}"))
+    }
+
+    /// Ends the actor's first thread, and continues in another.
+    pub(crate) fn exit_leader(&mut self) {
+        assert_eq!(self.say("leader-exit"), "0");
+        wait_for("the leader to exit", || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('Z')
+        });
+    }
+
+    /// Ends the first thread that the actor has started, and waits until it has exited.
+    pub(crate) fn end_thread(&mut self) {
+        let tasks = format!("/proc/{}/task", self.pid());
+        let count = || std::fs::read_dir(&tasks).unwrap().count();
+        let before = count();
+        assert_eq!(self.say("end-thread"), "0");
+        wait_for("the thread to exit", || count() < before);
     }
 
     /// Closes the actor's standard input.

@@ -4,55 +4,53 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::Stdio;
 
-use libtest_mimic::Trial;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
 use crate::oracle::{self, Attached};
-use crate::support::{noise, run, shmadm, trial};
+use crate::sandbox::with_no_capabilities;
+use crate::support::{noise, run, shmadm};
 use crate::vanish::{Call, Stopped};
-use crate::who_elsewhere::with_no_capabilities;
 
 /// Bytes of a dump that one thread restores, without and with several pieces, and of one for several threads.
 const SIZES: [usize; 3] = [9000, 512 << 10, (5 << 20) - 77];
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("changed::a_dump_that_changes_after_its_verification_is_not_restored", || {
-            // Neither the size nor the time of the last change shows any of these.
-            let changes: [fn(&File); 3] = [
-                |file| file.write_all_at(b"other", 100).unwrap(),
-                |file| file.write_all_at(b"other", 5000).unwrap(),
-                |file| {
-                    fallocate(file, FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, 4096)
-                        .unwrap()
-                },
-            ];
-            for size in SIZES {
-                for change in changes {
-                    for privileged in [true, false] {
-                        let dump = Dump::new(size);
-                        let stopped = dump.restore_up_to(libc::SYS_shmat, privileged);
-                        dump.change(change);
-                        stopped.go_on().exits(1).prints_nothing().says("changed while it was restored");
-                        assert_eq!(oracle::rows(), [], "{size} bytes, privileged: {privileged}");
-                    }
-                }
+#[apply(test)]
+fn a_dump_that_changes_after_its_verification_is_not_restored() {
+    // Neither the size nor the time of the last change shows any of these.
+    let changes: [fn(&File); 3] = [
+        |file| file.write_all_at(b"other", 100).unwrap(),
+        |file| file.write_all_at(b"other", 5000).unwrap(),
+        |file| {
+            fallocate(file, FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, 4096)
+                .unwrap()
+        },
+    ];
+    for size in SIZES {
+        for change in changes {
+            for privileged in [true, false] {
+                let dump = Dump::new(size);
+                let stopped = dump.restore_up_to(libc::SYS_shmat, privileged);
+                dump.change(change);
+                stopped.go_on().exits(1).prints_nothing().says("changed while it was restored");
+                assert_eq!(oracle::rows(), [], "{size} bytes, privileged: {privileged}");
             }
-        }),
-        trial("changed::a_dump_that_changes_after_it_was_copied_is_restored_as_it_was", || {
-            for size in SIZES {
-                for privileged in [true, false] {
-                    let dump = Dump::new(size);
-                    let stopped = dump.restore_up_to(libc::SYS_shmdt, privileged);
-                    dump.change(|file| file.write_all_at(b"other", 100).unwrap());
-                    let id = stopped.go_on().exits(0).stdout.trim().parse().unwrap();
-                    assert!(oracle::contents(id) == dump.contents, "{size} bytes, privileged: {privileged}");
-                    oracle::remove(id);
-                }
-            }
-        }),
-    ]
+        }
+    }
+}
+
+#[apply(test)]
+fn a_dump_that_changes_after_it_was_copied_is_restored_as_it_was() {
+    for size in SIZES {
+        for privileged in [true, false] {
+            let dump = Dump::new(size);
+            let stopped = dump.restore_up_to(libc::SYS_shmdt, privileged);
+            dump.change(|file| file.write_all_at(b"other", 100).unwrap());
+            let id = stopped.go_on().exits(0).stdout.trim().parse().unwrap();
+            assert!(oracle::contents(id) == dump.contents, "{size} bytes, privileged: {privileged}");
+            oracle::remove(id);
+        }
+    }
 }
 
 /// A dump of a segment that was removed.

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 
-use libtest_mimic::Trial;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::resource::Resource;
@@ -14,18 +13,12 @@ use crate::actor::Actor;
 use crate::oracle::{self, Attached};
 use crate::resources::limited;
 use crate::sandbox::{with_empty_proc, with_file_over, without};
-use crate::support::{NOBODY, Ran, finish, root_trial, run, shmadm, shmadm_as, trial};
+use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
 
 /// A user who has no process but ours, so that a limit on processes is about ours alone.
 const LONER: u32 = 4_000_001;
 /// SHM_INFO of linux/shm.h.
 const SHM_INFO: u32 = 14;
-
-pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = verdicts();
-    trials.extend(unknowns());
-    trials
-}
 
 /// A value of performance data.
 #[derive(Debug, PartialEq)]
@@ -80,171 +73,181 @@ fn set_limit(name: &str, value: u64) {
     std::fs::write(format!("/proc/sys/kernel/{name}"), value.to_string()).unwrap();
 }
 
-/// Values, and what is made of them.
-fn verdicts() -> Vec<Trial> {
-    vec![
-        trial("check::by_default_segments_and_pages_are_judged_by_their_limits", || {
-            oracle::create(0, 4097, 0o600);
-            oracle::create(0, 1, 0);
-            let (words, data) = check(&[], 0);
-            let (mni, all) = (limit("shmmni"), limit("shmall"));
-            assert!(words.starts_with(&format!("SHM OK: 2 of {mni} segments ")), "{words}");
-            assert!(words.contains(&format!(", 3 of {all} pages (0.00%)")), "{words}");
-            assert_eq!([&*data[0].label, &*data[1].label], ["segments", "pages"]);
-            assert_eq!([&*data[0].value, &*data[1].value], ["2", "3"]);
-            for (data, limit) in data.iter().zip([mni, all]) {
-                let exact = limit.parse::<u128>().unwrap();
-                let share = |percent: u128| {
-                    let tenths = exact * percent / 10;
-                    let text = format!("{}.{}", tenths / 10, tenths % 10);
-                    text.trim_end_matches(".0").to_owned()
-                };
-                assert_eq!(data.rest, [share(80), share(90), "0".to_owned(), limit]);
-            }
-        }),
-        root_trial("check::segments_reach_their_limit_by_way_of_a_warning", || {
-            set_limit("shmmni", 10);
-            for (made, code, word) in [(8, 0, "OK"), (9, 1, "WARNING"), (10, 2, "CRITICAL")] {
-                while oracle::rows().len() < made {
-                    oracle::create(0, 4096, 0o600);
-                }
-                let (words, data) = check(&[], code);
-                assert!(words.starts_with(&format!("SHM {word}: {made} of 10 segments ({made}0.00%")), "{words}");
-                assert_eq!((&*data[0].value, data[0].rest.join(";")), (&*made.to_string(), "8;9;0;10".to_owned()));
-                let report = run(["check", "--json"]).exits(code).json();
-                assert_eq!((&report["status"], &report["code"]), (&json!(word), &json!(code)));
-                let first = &report["checks"][0];
-                assert_eq!(
-                    (&first["value"], &first["limit"], &first["warning"]),
-                    (&json!(made), &json!(10), &json!("80%"))
-                );
-            }
-        }),
-        root_trial("check::pages_reach_their_limit_by_way_of_a_warning", || {
-            set_limit("shmall", 10);
-            oracle::create(0, 8 * 4096, 0o600);
-            check(&[], 0);
-            // A byte is a page.
-            oracle::create(0, 1, 0o600);
-            let (words, _) = check(&[], 1);
-            let first = "SHM WARNING: 9 of 10 pages (90.00%) [warning 80%], 2 of ";
-            assert!(words.starts_with(first), "the worst first: {words}");
-            oracle::create(0, 1, 0o600);
-            check(&[], 2);
-            check(&["-w", "pages=9", "-c", "pages=100%"], 1);
-            check(&["-c", "pages=9"], 2);
-        }),
-        trial("check::each_measure_is_the_kernel_s", || {
-            let attached = Attached::new(oracle::create(0, 4096, 0o600));
-            let dest = oracle::create(0x4d2, 100, 0o600);
-            let kept = Attached::new(dest);
-            oracle::remove(dest);
-            for size in ["4097", "1M", "1M"] {
-                run(["create", "--size", size, "-q"]).exits(0);
-            }
+#[apply(test)]
+fn by_default_segments_and_pages_are_judged_by_their_limits() {
+    oracle::create(0, 4097, 0o600);
+    oracle::create(0, 1, 0);
+    let (words, data) = check(&[], 0);
+    let (mni, all) = (limit("shmmni"), limit("shmall"));
+    assert!(words.starts_with(&format!("SHM OK: 2 of {mni} segments ")), "{words}");
+    assert!(words.contains(&format!(", 3 of {all} pages (0.00%)")), "{words}");
+    assert_eq!([&*data[0].label, &*data[1].label], ["segments", "pages"]);
+    assert_eq!([&*data[0].value, &*data[1].value], ["2", "3"]);
+    for (data, limit) in data.iter().zip([mni, all]) {
+        let exact = limit.parse::<u128>().unwrap();
+        let share = |percent: u128| {
+            let tenths = exact * percent / 10;
+            let text = format!("{}.{}", tenths / 10, tenths % 10);
+            text.trim_end_matches(".0").to_owned()
+        };
+        assert_eq!(data.rest, [share(80), share(90), "0".to_owned(), limit]);
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn segments_reach_their_limit_by_way_of_a_warning() {
+    set_limit("shmmni", 10);
+    for (made, code, word) in [(8, 0, "OK"), (9, 1, "WARNING"), (10, 2, "CRITICAL")] {
+        while oracle::rows().len() < made {
             oracle::create(0, 4096, 0o600);
-            let bytes = 4097 + (2 << 20);
-            let all =
-                ["-w", "segments=99", "-w", "pages=9999", "-w", "orphans=99", "-w", "orphan-bytes=1G", "-w", "dest=99"];
-            let (words, data) = check(&all, 0);
-            let values: Vec<_> = data.iter().map(|one| (&*one.label, one.value.clone())).collect();
-            let pages: u64 =
-                oracle::rows().iter().map(|row| row.get("size").parse::<u64>().unwrap().div_ceil(4096)).sum();
-            let expected = [
-                ("segments", oracle::rows().len().to_string()),
-                ("pages", pages.to_string()),
-                ("orphans", "3".to_owned()),
-                ("orphan-bytes", format!("{bytes}B")),
-                ("dest", "1".to_owned()),
-            ];
-            assert_eq!(values, expected);
-            assert_eq!(data[3].rest.join(";"), "1073741824;;0;", "bytes have no limit");
-            assert!(
-                words.contains(", 3 orphans, orphans of 2M (2101249 bytes), 1 segment marked for destruction"),
-                "{words}"
-            );
-            // The cheaper way has the same numbers.
-            let (_, cheap) = check(&["-w", "segments=99", "-w", "pages=9999"], 0);
-            assert_eq!(cheap[..], data[..2]);
-            drop((attached, kept));
-        }),
-        trial("check::ranges_alert_outside_and_with_an_at_inside", || {
-            for _ in 0..3 {
-                oracle::create(0, 4096, 0o600);
-            }
-            for (range, alerts) in [
-                ("3", false),
-                ("2", true),
-                ("3:", false),
-                ("4:", true),
-                ("~:3", false),
-                ("~:2", true),
-                ("1:3", false),
-                ("4:5", true),
-                ("@1:3", true),
-                ("@4:", false),
-                ("0%", true),
-                ("100%", false),
-                ("2.999", true),
-                ("@~:", true),
-                ("-1:3", false),
-            ] {
-                let rule = format!("segments={range}");
-                let (words, data) = check(&["-w", &rule], i32::from(alerts));
-                assert_eq!(words.contains(&format!("[warning {range}]")), alerts, "{words}");
-                assert_eq!(data.len(), 1, "what is not asked for is not told: {data:?}");
-                check(&["--critical", &rule], if alerts { 2 } else { 0 });
-                check(&["-w", &rule, "-c", "segments=99"], i32::from(alerts));
-                check(&["-w", &rule, "-c", "segments=0"], 2);
-            }
-            // One measure's alert is the whole verdict.
-            check(&["-w", "segments=99", "-w", "dest=1:", "-c", "orphans=99"], 1);
-            check(&["-w", "segments=0", "-c", "dest=1:"], 2);
-        }),
-        trial("check::verbosity_adds_ranges_and_then_lines", || {
-            let (words, _) = check(&["-v"], 0);
-            assert!(words.contains("[warning 80%, critical 90%]"), "{words}");
-            let long = run(["check", "-vv"]).exits(0).stdout;
-            assert_eq!(long.lines().filter(|line| line.contains('|')).count(), 1, "{long}");
-            assert!(long.contains(&format!("\nkernel.shmmni={}, ", limit("shmmni"))), "{long}");
-        }),
-        root_trial("check::in_another_namespace_and_by_another_user", || {
-            let mut actor = Actor::start();
-            assert_eq!(actor.say("unshare"), "0");
-            actor.number("create 1234 4096 0");
-            let pid = actor.pid().to_string();
-            check(&["-c", "segments=1:"], 2);
-            check(&["-c", "segments=1:", "--ns", &pid], 0);
-            let ran = run(["--ns", &pid, "check", "-c", "segments=1:"]).exits(0);
-            assert_eq!(parsed(&ran).1[0].value, "1");
-            oracle::create(0x4d2, 4096, 0);
-            let ran = finish(shmadm_as(NOBODY).args(["check", "-c", "segments=1:", "-w", "orphans=5"])).exits(0);
-            assert_eq!(parsed(&ran).1[0].value, "1", "what may not be read counts");
-            let ran = finish(shmadm_as(NOBODY).args(["check", "--ns", &pid])).exits(3);
-            assert!(ran.stdout.starts_with("SHM UNKNOWN: cannot enter the IPC namespace of process"), "{ran:?}");
-        }),
-        trial("check::a_closed_pipe_leaves_the_verdict", || {
-            for (rule, code) in [("segments=0", 0), ("segments=1:", 1)] {
-                let (reader, writer) = std::io::pipe().unwrap();
-                drop(reader);
-                let ran = finish(shmadm().args(["check", "-w", rule]).stdout(writer)).exits(code);
-                assert_eq!(ran.stderr, "");
-            }
-        }),
-        trial("check::without_the_kernel_s_sums_the_segments_are_counted", || {
-            oracle::create(0, 4097, 0o600);
-            let mut command = shmadm();
-            let denied = without(&mut command, libc::SYS_shmctl, Some(SHM_INFO), Errno::EPERM);
-            let (_, data) = parsed(&finish(denied.arg("check")).exits(0));
-            assert_eq!([&*data[0].value, &*data[1].value], ["1", "2"]);
-        }),
-        root_trial("check::without_threads_it_is_the_same", || {
-            oracle::create(0, 4096, 0o600);
-            let mut command = shmadm_as(LONER);
-            let ran = finish(limited(&mut command, Resource::RLIMIT_NPROC, 1).arg("check")).exits(0);
-            assert_eq!(parsed(&ran).1[0].value, "1");
-        }),
-    ]
+        }
+        let (words, data) = check(&[], code);
+        assert!(words.starts_with(&format!("SHM {word}: {made} of 10 segments ({made}0.00%")), "{words}");
+        assert_eq!((&*data[0].value, data[0].rest.join(";")), (&*made.to_string(), "8;9;0;10".to_owned()));
+        let report = run(["check", "--json"]).exits(code).json();
+        assert_eq!((&report["status"], &report["code"]), (&json!(word), &json!(code)));
+        let first = &report["checks"][0];
+        assert_eq!((&first["value"], &first["limit"], &first["warning"]), (&json!(made), &json!(10), &json!("80%")));
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn pages_reach_their_limit_by_way_of_a_warning() {
+    set_limit("shmall", 10);
+    oracle::create(0, 8 * 4096, 0o600);
+    check(&[], 0);
+    // A byte is a page.
+    oracle::create(0, 1, 0o600);
+    let (words, _) = check(&[], 1);
+    let first = "SHM WARNING: 9 of 10 pages (90.00%) [warning 80%], 2 of ";
+    assert!(words.starts_with(first), "the worst first: {words}");
+    oracle::create(0, 1, 0o600);
+    check(&[], 2);
+    check(&["-w", "pages=9", "-c", "pages=100%"], 1);
+    check(&["-c", "pages=9"], 2);
+}
+
+#[apply(test)]
+fn each_measure_is_the_kernel_s() {
+    let attached = Attached::new(oracle::create(0, 4096, 0o600));
+    let dest = oracle::create(0x4d2, 100, 0o600);
+    let kept = Attached::new(dest);
+    oracle::remove(dest);
+    for size in ["4097", "1M", "1M"] {
+        run(["create", "--size", size, "-q"]).exits(0);
+    }
+    oracle::create(0, 4096, 0o600);
+    let bytes = 4097 + (2 << 20);
+    let all = ["-w", "segments=99", "-w", "pages=9999", "-w", "orphans=99", "-w", "orphan-bytes=1G", "-w", "dest=99"];
+    let (words, data) = check(&all, 0);
+    let values: Vec<_> = data.iter().map(|one| (&*one.label, one.value.clone())).collect();
+    let pages: u64 = oracle::rows().iter().map(|row| row.get("size").parse::<u64>().unwrap().div_ceil(4096)).sum();
+    let expected = [
+        ("segments", oracle::rows().len().to_string()),
+        ("pages", pages.to_string()),
+        ("orphans", "3".to_owned()),
+        ("orphan-bytes", format!("{bytes}B")),
+        ("dest", "1".to_owned()),
+    ];
+    assert_eq!(values, expected);
+    assert_eq!(data[3].rest.join(";"), "1073741824;;0;", "bytes have no limit");
+    assert!(words.contains(", 3 orphans, orphans of 2M (2101249 bytes), 1 segment marked for destruction"), "{words}");
+    // The cheaper way has the same numbers.
+    let (_, cheap) = check(&["-w", "segments=99", "-w", "pages=9999"], 0);
+    assert_eq!(cheap[..], data[..2]);
+    drop((attached, kept));
+}
+
+#[apply(test)]
+fn ranges_alert_outside_and_with_an_at_inside() {
+    for _ in 0..3 {
+        oracle::create(0, 4096, 0o600);
+    }
+    for (range, alerts) in [
+        ("3", false),
+        ("2", true),
+        ("3:", false),
+        ("4:", true),
+        ("~:3", false),
+        ("~:2", true),
+        ("1:3", false),
+        ("4:5", true),
+        ("@1:3", true),
+        ("@4:", false),
+        ("0%", true),
+        ("100%", false),
+        ("2.999", true),
+        ("@~:", true),
+        ("-1:3", false),
+    ] {
+        let rule = format!("segments={range}");
+        let (words, data) = check(&["-w", &rule], i32::from(alerts));
+        assert_eq!(words.contains(&format!("[warning {range}]")), alerts, "{words}");
+        assert_eq!(data.len(), 1, "what is not asked for is not told: {data:?}");
+        check(&["--critical", &rule], if alerts { 2 } else { 0 });
+        check(&["-w", &rule, "-c", "segments=99"], i32::from(alerts));
+        check(&["-w", &rule, "-c", "segments=0"], 2);
+    }
+    // One measure's alert is the whole verdict.
+    check(&["-w", "segments=99", "-w", "dest=1:", "-c", "orphans=99"], 1);
+    check(&["-w", "segments=0", "-c", "dest=1:"], 2);
+}
+
+#[apply(test)]
+fn verbosity_adds_ranges_and_then_lines() {
+    let (words, _) = check(&["-v"], 0);
+    assert!(words.contains("[warning 80%, critical 90%]"), "{words}");
+    let long = run(["check", "-vv"]).exits(0).stdout;
+    assert_eq!(long.lines().filter(|line| line.contains('|')).count(), 1, "{long}");
+    assert!(long.contains(&format!("\nkernel.shmmni={}, ", limit("shmmni"))), "{long}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn in_another_namespace_and_by_another_user() {
+    let mut actor = Actor::start();
+    assert_eq!(actor.say("unshare"), "0");
+    actor.number("create 1234 4096 0");
+    let pid = actor.pid().to_string();
+    check(&["-c", "segments=1:"], 2);
+    check(&["-c", "segments=1:", "--ns", &pid], 0);
+    let ran = run(["--ns", &pid, "check", "-c", "segments=1:"]).exits(0);
+    assert_eq!(parsed(&ran).1[0].value, "1");
+    oracle::create(0x4d2, 4096, 0);
+    let ran = finish(shmadm_as(NOBODY).args(["check", "-c", "segments=1:", "-w", "orphans=5"])).exits(0);
+    assert_eq!(parsed(&ran).1[0].value, "1", "what may not be read counts");
+    let ran = finish(shmadm_as(NOBODY).args(["check", "--ns", &pid])).exits(3);
+    assert!(ran.stdout.starts_with("SHM UNKNOWN: cannot enter the IPC namespace of process"), "{ran:?}");
+}
+
+#[apply(test)]
+fn a_closed_pipe_leaves_the_verdict() {
+    for (rule, code) in [("segments=0", 0), ("segments=1:", 1)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = finish(shmadm().args(["check", "-w", rule]).stdout(writer)).exits(code);
+        assert_eq!(ran.stderr, "");
+    }
+}
+
+#[apply(test)]
+fn without_the_kernel_s_sums_the_segments_are_counted() {
+    oracle::create(0, 4097, 0o600);
+    let mut command = shmadm();
+    let denied = without(&mut command, libc::SYS_shmctl, Some(SHM_INFO), Errno::EPERM);
+    let (_, data) = parsed(&finish(denied.arg("check")).exits(0));
+    assert_eq!([&*data[0].value, &*data[1].value], ["1", "2"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn without_threads_it_is_the_same() {
+    oracle::create(0, 4096, 0o600);
+    let mut command = shmadm_as(LONER);
+    let ran = finish(limited(&mut command, Resource::RLIMIT_NPROC, 1).arg("check")).exits(0);
+    assert_eq!(parsed(&ran).1[0].value, "1");
 }
 
 /// Asserts that a run gave no verdict, as plugins do.
@@ -258,125 +261,133 @@ fn is_unknown(ran: Ran) -> Ran {
     ran
 }
 
-/// Whatever goes wrong.
-fn unknowns() -> Vec<Trial> {
-    vec![
-        root_trial("check::what_may_be_orphans_is_no_ok", || {
-            // Made by a process that is outside of the pid namespace in which is asked.
-            oracle::create(1, 4096, 0o600);
-            let inside = |rules: &[&str]| {
-                let mut command = std::process::Command::new("unshare");
-                command.args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_shmadm")]).args(rules);
-                Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap())
-            };
-            for rule in ["orphans=0", "orphan-bytes=4095"] {
-                let ran = inside(&["check", "-w", rule]).exits(3);
-                assert!(
-                    ran.stdout.starts_with("SHM UNKNOWN: cannot determine whether 1 segment is an orphan"),
-                    "{ran:?}"
-                );
-            }
-            // Whether it is one or not makes no difference.
-            inside(&["check", "-w", "orphans=1", "-c", "orphan-bytes=4096"]).exits(0);
-            // Nor may it be what lies between all and none that makes one.
-            oracle::create(2, 4096, 0o600);
-            oracle::create(3, 4096, 0o600);
-            for (rule, code) in [
-                ("orphans=@1:2", 3),
-                ("orphans=1:2", 3),
-                ("orphans=@0.5:1.5", 3),
-                ("orphan-bytes=@4096:8191", 3),
-                ("orphans=@1.2:1.8", 0),
-                ("orphans=@4:5", 0),
-                ("orphans=@0:3", 2),
-                ("orphans=4:", 2),
-            ] {
-                inside(&["check", "-c", rule]).exits(code);
-            }
-            oracle::remove(1);
-            oracle::remove(2);
-            let metrics = inside(&["metrics"]).exits(0).stdout;
-            let values =
-                |name: &str| metrics.lines().any(|line| line.starts_with(&format!("{name}{{")) && line.ends_with(" 1"));
-            assert!(values("shmadm_sysv_unknown") && !values("shmadm_sysv_orphans"), "{metrics}");
-        }),
-        trial("check::a_namespace_that_is_a_pipe_is_no_wait", || {
-            let directory = tempfile::tempdir().unwrap();
-            let pipe = directory.path().join("pipe");
-            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-            let pipe = pipe.to_str().unwrap();
-            run(["check", "--ns", pipe]).exits(3);
-            run(["list", "--ns", pipe]).exits(1).says("is not an IPC namespace");
-        }),
-        trial("check::a_usage_error_is_unknown", || {
-            for arguments in [
-                &["check", "-w", "80%"][..],
-                &["check", "-w", "segments"],
-                &["check", "-w"],
-                &["check", "-w", "segments=20:10"],
-                &["check", "-w", "a|b=1"],
-                &["check", "-w", "a\nb=1"],
-                &["check", "-c", "segment=1"],
-                &["check", "-c", "orphan-bytes=80%"],
-                &["check", "-c", "segments=1", "-c", "segments=2"],
-                // Only now that the limit is known: 10 of it is more than a millionth of it.
-                &["check", "-c", "segments=10:0.000001%"],
-                &["check", "--no-such-option"],
-                &["check", "nonsense"],
-                &["check", "-t", "0"],
-                &["check", "--timeout", "soon"],
-                &["check", "--format", "csv"],
-                &["--no-such-option", "check"],
-                &["--format", "tsv", "check"],
-                &["--ns", "", "check"],
-                &["--ns", "2147483647", "check"],
-                &["check", "--ns=/dev/null"],
-                &["check", "--color", "blue"],
-            ] {
-                is_unknown(run(arguments));
-                let ran = run([arguments, &["--json"]].concat()).exits(3);
-                if arguments.last() != Some(&"-w") && !arguments.contains(&"--format") {
-                    assert!(ran.json()["error"]["message"].is_string(), "{arguments:?}: {ran:?}");
-                }
-            }
-            // The codes are those of the command that was called.
-            run(["list", "--owner", "check"]).exits(2);
-            run(["stat", "check"]).exits(2);
-        }),
-        trial("check::help_and_version_are_unknown_too", || {
-            for arguments in [["check", "--help"], ["check", "-h"]] {
-                let ran = run(arguments).exits(3);
-                assert!(ran.stdout.contains("Usage: shmadm check") && ran.stderr.is_empty(), "{ran:?}");
-            }
-            for arguments in [["check", "--version"], ["check", "-V"]] {
-                let ran = run(arguments).exits(3);
-                assert!(ran.stdout.contains(env!("CARGO_PKG_VERSION")) && ran.stderr.is_empty(), "{ran:?}");
-            }
-            run(["--help"]).exits(0);
-            run(["--version"]).exits(0);
-        }),
-        root_trial("check::where_the_kernel_does_not_answer_it_is_unknown", || {
-            let mut command = shmadm();
-            let denied = without(&mut command, libc::SYS_shmctl, None, Errno::EPERM);
-            with_empty_proc(denied);
-            let ran = is_unknown(finish(denied.args(["check"])));
-            assert!(ran.stdout.contains("EPERM, shmctl"), "{ran:?}");
-        }),
-        trial("check::a_full_disk_is_unknown", || {
-            let full = File::options().write(true).open("/dev/full").unwrap();
-            finish(shmadm().args(["check"]).stdout(full)).exits(3).says("cannot write to standard output");
-            let full = File::options().write(true).open("/dev/full").unwrap();
-            finish(shmadm().args(["check", "--nonsense"]).stdout(full)).exits(3).says("--nonsense");
-        }),
-        root_trial("check::what_takes_too_long_is_given_up", || {
-            // Nobody will ever write to this pipe, and opening it waits.
-            let directory = tempfile::tempdir().unwrap();
-            let pipe = directory.path().join("pipe");
-            mkfifo(&pipe, Mode::S_IRWXU).unwrap();
-            let mut command = shmadm();
-            with_file_over(&mut command, &pipe, c"/proc/sys/kernel/shm_rmid_forced");
-            let ran = is_unknown(finish(command.args(["check", "--timeout", "100ms"])));
-            assert!(ran.stdout.contains("timed out after 100ms"), "{ran:?}");
-        }),
-    ]
+#[apply(test)]
+#[requires(Root)]
+fn what_may_be_orphans_is_no_ok() {
+    // Made by a process that is outside of the pid namespace in which is asked.
+    oracle::create(1, 4096, 0o600);
+    let inside = |rules: &[&str]| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_shmadm")]).args(rules);
+        Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap())
+    };
+    for rule in ["orphans=0", "orphan-bytes=4095"] {
+        let ran = inside(&["check", "-w", rule]).exits(3);
+        assert!(ran.stdout.starts_with("SHM UNKNOWN: cannot determine whether 1 segment is an orphan"), "{ran:?}");
+    }
+    // Whether it is one or not makes no difference.
+    inside(&["check", "-w", "orphans=1", "-c", "orphan-bytes=4096"]).exits(0);
+    // Nor may it be what lies between all and none that makes one.
+    oracle::create(2, 4096, 0o600);
+    oracle::create(3, 4096, 0o600);
+    for (rule, code) in [
+        ("orphans=@1:2", 3),
+        ("orphans=1:2", 3),
+        ("orphans=@0.5:1.5", 3),
+        ("orphan-bytes=@4096:8191", 3),
+        ("orphans=@1.2:1.8", 0),
+        ("orphans=@4:5", 0),
+        ("orphans=@0:3", 2),
+        ("orphans=4:", 2),
+    ] {
+        inside(&["check", "-c", rule]).exits(code);
+    }
+    oracle::remove(1);
+    oracle::remove(2);
+    let metrics = inside(&["metrics"]).exits(0).stdout;
+    let values =
+        |name: &str| metrics.lines().any(|line| line.starts_with(&format!("{name}{{")) && line.ends_with(" 1"));
+    assert!(values("shmadm_sysv_unknown") && !values("shmadm_sysv_orphans"), "{metrics}");
+}
+
+#[apply(test)]
+fn a_namespace_that_is_a_pipe_is_no_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let pipe = pipe.to_str().unwrap();
+    run(["check", "--ns", pipe]).exits(3);
+    run(["list", "--ns", pipe]).exits(1).says("is not an IPC namespace");
+}
+
+#[apply(test)]
+fn a_usage_error_is_unknown() {
+    for arguments in [
+        &["check", "-w", "80%"][..],
+        &["check", "-w", "segments"],
+        &["check", "-w"],
+        &["check", "-w", "segments=20:10"],
+        &["check", "-w", "a|b=1"],
+        &["check", "-w", "a\nb=1"],
+        &["check", "-c", "segment=1"],
+        &["check", "-c", "orphan-bytes=80%"],
+        &["check", "-c", "segments=1", "-c", "segments=2"],
+        // Only now that the limit is known: 10 of it is more than a millionth of it.
+        &["check", "-c", "segments=10:0.000001%"],
+        &["check", "--no-such-option"],
+        &["check", "nonsense"],
+        &["check", "-t", "0"],
+        &["check", "--timeout", "soon"],
+        &["check", "--format", "csv"],
+        &["--no-such-option", "check"],
+        &["--format", "tsv", "check"],
+        &["--ns", "", "check"],
+        &["--ns", "2147483647", "check"],
+        &["check", "--ns=/dev/null"],
+        &["check", "--color", "blue"],
+    ] {
+        is_unknown(run(arguments));
+        let ran = run([arguments, &["--json"]].concat()).exits(3);
+        if arguments.last() != Some(&"-w") && !arguments.contains(&"--format") {
+            assert!(ran.json()["error"]["message"].is_string(), "{arguments:?}: {ran:?}");
+        }
+    }
+    // The codes are those of the command that was called.
+    run(["list", "--owner", "check"]).exits(2);
+    run(["stat", "check"]).exits(2);
+}
+
+#[apply(test)]
+fn help_and_version_are_unknown_too() {
+    for arguments in [["check", "--help"], ["check", "-h"]] {
+        let ran = run(arguments).exits(3);
+        assert!(ran.stdout.contains("Usage: shmadm check") && ran.stderr.is_empty(), "{ran:?}");
+    }
+    for arguments in [["check", "--version"], ["check", "-V"]] {
+        let ran = run(arguments).exits(3);
+        assert!(ran.stdout.contains(env!("CARGO_PKG_VERSION")) && ran.stderr.is_empty(), "{ran:?}");
+    }
+    run(["--help"]).exits(0);
+    run(["--version"]).exits(0);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn where_the_kernel_does_not_answer_it_is_unknown() {
+    let mut command = shmadm();
+    let denied = without(&mut command, libc::SYS_shmctl, None, Errno::EPERM);
+    with_empty_proc(denied);
+    let ran = is_unknown(finish(denied.args(["check"])));
+    assert!(ran.stdout.contains("EPERM, shmctl"), "{ran:?}");
+}
+
+#[apply(test)]
+fn a_full_disk_is_unknown() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    finish(shmadm().args(["check"]).stdout(full)).exits(3).says("cannot write to standard output");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    finish(shmadm().args(["check", "--nonsense"]).stdout(full)).exits(3).says("--nonsense");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn what_takes_too_long_is_given_up() {
+    // Nobody will ever write to this pipe, and opening it waits.
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    let mut command = shmadm();
+    with_file_over(&mut command, &pipe, c"/proc/sys/kernel/shm_rmid_forced");
+    let ran = is_unknown(finish(command.args(["check", "--timeout", "100ms"])));
+    assert!(ran.stdout.contains("timed out after 100ms"), "{ran:?}");
 }

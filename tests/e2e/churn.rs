@@ -5,11 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use libtest_mimic::Trial;
 use nix::unistd::getpid;
 
 use crate::oracle;
-use crate::support::{run, trial};
+use crate::support::run;
 
 /// The number of listings.
 const LISTINGS: usize = 1000;
@@ -21,10 +20,6 @@ const LIVE: usize = 40;
 const STABLE: u32 = 60;
 /// The first key of the permanent segments.
 const FIRST_STABLE: u32 = 0xffff_0000;
-
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("churn::a_thousand_listings_are_exact_for_unchanged_segments", churn)]
-}
 
 /// Returns the size of the segment with this key.
 fn size(key: u32) -> usize {
@@ -97,7 +92,8 @@ fn list_tsv() -> Vec<(u64, u32)> {
 }
 
 /// Lists repeatedly while threads of the test change the kernel's table.
-fn churn() {
+#[apply(test)]
+fn a_thousand_listings_are_exact_for_unchanged_segments() {
     let mut stable = HashMap::new();
     for number in 0..STABLE {
         let key = FIRST_STABLE + number;

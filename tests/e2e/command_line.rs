@@ -2,128 +2,127 @@
 
 use std::os::unix::process::CommandExt;
 
-use libtest_mimic::Trial;
-
 use crate::oracle;
-use crate::support::{finish, run, shmadm, trial};
+use crate::support::{finish, run, shmadm};
 
-/// Returns the trials of this file.
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("command_line::help_prints_what_the_option_prints", || {
-            assert_eq!(run(["help"]).exits(0).stdout, run(["--help"]).exits(0).stdout);
-            let names = shmadm::COMMANDS.iter().flat_map(|command| [Some(command.name), command.alias]).flatten();
-            for words in names.map(|name| vec![name]).chain([vec!["demo", "writer"], vec!["demo", "reader"]]) {
-                let help = run([&["help"], &words[..]].concat()).exits(0);
-                let option = finish(shmadm().args(&words).arg("--help"));
-                assert!(help.stdout.contains("Usage: shmadm ") && help.stderr.is_empty(), "{words:?}: {help:?}");
-                assert_eq!(help.stdout, option.stdout, "{words:?}");
-            }
-            run(["help", "no-such-command"]).exits(2).prints_nothing().says("'no-such-command'");
-        }),
-        trial("command_line::without_a_command_it_prints_the_grouped_help", || {
-            let ran = finish(&mut shmadm()).exits(0);
-            let mut rest = ran.stdout.as_str();
-            for group in shmadm::Group::ALL {
-                rest = rest.split_once(&format!("\n{}:\n", group.heading())).unwrap_or_else(|| panic!("{ran:?}")).1;
-                for command in group.commands() {
-                    let line = format!("  {:<12} {}\n", command.name, command.summary());
-                    assert!(rest.contains(&line) && line.len() <= 80, "{line}: {ran:?}");
-                }
-            }
-        }),
-        trial("command_line::global_options_stand_on_either_side_of_the_command", || {
-            let namespace = "/proc/self/ns/ipc";
-            for line in [
-                vec!["--json", "--ns", namespace, "-q", "--color", "never", "list"],
-                vec!["list", "--json", "--ns", namespace, "-q", "--color", "never"],
-                vec!["--ns", namespace, "list", "--format", "json"],
-            ] {
-                assert_eq!(run(&line).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{line:?}");
-            }
-            let ran = run(["--ns", namespace, "list", "--all-ns", "--json"]).exits(2);
-            assert_eq!(ran.json()["error"]["kind"], "usage");
-            run(["demo", "--color", "never", "writer", "--json", "--format", "table"])
-                .exits(2)
-                .says("exclude each other");
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("command_line::csv_is_an_error_of_each_command_without_rows", || {
-            for (line, code) in [
-                (vec!["create"], 2),
-                (vec!["metrics"], 2),
-                (vec!["completions", "bash"], 2),
-                (vec!["check"], 3),
-                (vec!["leakcheck", "--", "true"], 125),
-            ] {
-                let ran = finish(shmadm().args(["--format", "csv"]).args(&line)).exits(code);
-                assert!(
-                    ran.stderr.starts_with("error: csv and tsv are for commands that print rows: list, "),
-                    "{ran:?}"
-                );
-                run([&["--format", "tsv"], &line[..]].concat()).exits(code);
-            }
-            for line in [vec!["list"], vec!["stat", "5"], vec!["limits"], vec!["who"], vec!["prune", "-n"]] {
-                let ran = run([&["--format", "csv"], &line[..]].concat());
-                assert!(!ran.stderr.contains("csv and tsv"), "{line:?}: {ran:?}");
-            }
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("command_line::what_other_programs_call_it_has_a_hint", || {
-            for (line, instead) in [
-                ("delete 5 6", "rm 5 6"),
-                ("remove 5", "rm 5"),
-                ("show 5", "stat 5"),
-                ("info", "list"),
-                ("-m", "list"),
-                ("-i 5", "stat 5"),
-                ("-a", "list"),
-                ("-l", "limits"),
-                ("-u --json", "limits --json"),
-                ("-M 4096", "create --size 4096"),
-                ("list -m -t", "list -t"),
-                ("ls -i 5", "stat 5"),
-                ("rm -m 5", "rm 5"),
-                ("rm -M 0x4d2 -n", "rm 0x4d2 -n"),
-                ("rm -a", "prune"),
-                ("create -M 4096", "create --size 4096"),
-            ] {
-                let hint = format!("use `shmadm {instead}`");
-                let ran = run(line.split(' ')).exits(2).says("error: ").says(&format!("hint: {hint}\n"));
-                assert!(!ran.stderr.contains("tip:"), "{ran:?}");
-                if line.contains("--json") {
-                    assert_eq!(ran.json()["error"]["hints"][0], hint);
-                }
-            }
-            let ran = run(["stat", "5", "-m"]).exits(2);
-            assert!(!ran.stderr.contains("hint:"), "{ran:?}");
-        }),
-        trial("command_line::no_argument_of_any_command_forges_a_line", || {
-            let directory = tempfile::tempdir().unwrap();
-            let mut program = shmadm::program();
-            program.build();
-            let mut tried = 0;
-            for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
-                let longs = command.get_arguments().filter_map(|argument| argument.get_long());
-                for option in
-                    longs.map(|long| format!("--{long}=")).chain([String::new(), "--".to_owned(), "-".to_owned()])
-                {
-                    let hostile = format!("{option}x\nerror: y\x1b[31m\u{9b}");
-                    let ran = finish(shmadm().current_dir(&directory).args([command.get_name(), &hostile]));
-                    let forged = |text: &str| text.chars().any(|char| char.is_control() && char != '\n');
-                    assert!(!forged(&ran.stderr) && !forged(&ran.stdout), "{ran:#?}");
-                    let errors = ran.stderr.lines().filter(|line| line.starts_with("error:")).count();
-                    assert!(errors <= 1, "{hostile:?}: {ran:#?}");
-                    tried += 1;
-                }
-            }
-            assert!(tried > 200, "{tried}");
-        }),
-        trial("command_line::the_name_of_the_program_forges_nothing", || {
-            for arguments in [&["--help"][..], &["list", "--no-such-option"], &["help", "list"]] {
-                let ran = finish(shmadm().arg0("evil\x1b[31m\nerror: x").args(arguments));
-                assert!(!ran.stdout.contains("evil") && !ran.stderr.contains("evil"), "{ran:?}");
-            }
-        }),
-    ]
+#[apply(test)]
+fn help_prints_what_the_option_prints() {
+    assert_eq!(run(["help"]).exits(0).stdout, run(["--help"]).exits(0).stdout);
+    let names = shmadm::COMMANDS.iter().flat_map(|command| [Some(command.name), command.alias]).flatten();
+    for words in names.map(|name| vec![name]).chain([vec!["demo", "writer"], vec!["demo", "reader"]]) {
+        let help = run([&["help"], &words[..]].concat()).exits(0);
+        let option = finish(shmadm().args(&words).arg("--help"));
+        assert!(help.stdout.contains("Usage: shmadm ") && help.stderr.is_empty(), "{words:?}: {help:?}");
+        assert_eq!(help.stdout, option.stdout, "{words:?}");
+    }
+    run(["help", "no-such-command"]).exits(2).prints_nothing().says("'no-such-command'");
+}
+
+#[apply(test)]
+fn without_a_command_it_prints_the_grouped_help() {
+    let ran = finish(&mut shmadm()).exits(0);
+    let mut rest = ran.stdout.as_str();
+    for group in shmadm::Group::ALL {
+        rest = rest.split_once(&format!("\n{}:\n", group.heading())).unwrap_or_else(|| panic!("{ran:?}")).1;
+        for command in group.commands() {
+            let line = format!("  {:<12} {}\n", command.name, command.summary());
+            assert!(rest.contains(&line) && line.len() <= 80, "{line}: {ran:?}");
+        }
+    }
+}
+
+#[apply(test)]
+fn global_options_stand_on_either_side_of_the_command() {
+    let namespace = "/proc/self/ns/ipc";
+    for line in [
+        vec!["--json", "--ns", namespace, "-q", "--color", "never", "list"],
+        vec!["list", "--json", "--ns", namespace, "-q", "--color", "never"],
+        vec!["--ns", namespace, "list", "--format", "json"],
+    ] {
+        assert_eq!(run(&line).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{line:?}");
+    }
+    let ran = run(["--ns", namespace, "list", "--all-ns", "--json"]).exits(2);
+    assert_eq!(ran.json()["error"]["kind"], "usage");
+    run(["demo", "--color", "never", "writer", "--json", "--format", "table"]).exits(2).says("exclude each other");
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn csv_is_an_error_of_each_command_without_rows() {
+    for (line, code) in [
+        (vec!["create"], 2),
+        (vec!["metrics"], 2),
+        (vec!["completions", "bash"], 2),
+        (vec!["check"], 3),
+        (vec!["leakcheck", "--", "true"], 125),
+    ] {
+        let ran = finish(shmadm().args(["--format", "csv"]).args(&line)).exits(code);
+        assert!(ran.stderr.starts_with("error: csv and tsv are for commands that print rows: list, "), "{ran:?}");
+        run([&["--format", "tsv"], &line[..]].concat()).exits(code);
+    }
+    for line in [vec!["list"], vec!["stat", "5"], vec!["limits"], vec!["who"], vec!["prune", "-n"]] {
+        let ran = run([&["--format", "csv"], &line[..]].concat());
+        assert!(!ran.stderr.contains("csv and tsv"), "{line:?}: {ran:?}");
+    }
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn what_other_programs_call_it_has_a_hint() {
+    for (line, instead) in [
+        ("delete 5 6", "rm 5 6"),
+        ("remove 5", "rm 5"),
+        ("show 5", "stat 5"),
+        ("info", "list"),
+        ("-m", "list"),
+        ("-i 5", "stat 5"),
+        ("-a", "list"),
+        ("-l", "limits"),
+        ("-u --json", "limits --json"),
+        ("-M 4096", "create --size 4096"),
+        ("list -m -t", "list -t"),
+        ("ls -i 5", "stat 5"),
+        ("rm -m 5", "rm 5"),
+        ("rm -M 0x4d2 -n", "rm 0x4d2 -n"),
+        ("rm -a", "prune"),
+        ("create -M 4096", "create --size 4096"),
+    ] {
+        let hint = format!("use `shmadm {instead}`");
+        let ran = run(line.split(' ')).exits(2).says("error: ").says(&format!("hint: {hint}\n"));
+        assert!(!ran.stderr.contains("tip:"), "{ran:?}");
+        if line.contains("--json") {
+            assert_eq!(ran.json()["error"]["hints"][0], hint);
+        }
+    }
+    let ran = run(["stat", "5", "-m"]).exits(2);
+    assert!(!ran.stderr.contains("hint:"), "{ran:?}");
+}
+
+#[apply(test)]
+fn no_argument_of_any_command_forges_a_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = shmadm::program();
+    program.build();
+    let mut tried = 0;
+    for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
+        let longs = command.get_arguments().filter_map(|argument| argument.get_long());
+        for option in longs.map(|long| format!("--{long}=")).chain([String::new(), "--".to_owned(), "-".to_owned()]) {
+            let hostile = format!("{option}x\nerror: y\x1b[31m\u{9b}");
+            let ran = finish(shmadm().current_dir(&directory).args([command.get_name(), &hostile]));
+            let forged = |text: &str| text.chars().any(|char| char.is_control() && char != '\n');
+            assert!(!forged(&ran.stderr) && !forged(&ran.stdout), "{ran:#?}");
+            let errors = ran.stderr.lines().filter(|line| line.starts_with("error:")).count();
+            assert!(errors <= 1, "{hostile:?}: {ran:#?}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 200, "{tried}");
+}
+
+#[apply(test)]
+fn the_name_of_the_program_forges_nothing() {
+    for arguments in [&["--help"][..], &["list", "--no-such-option"], &["help", "list"]] {
+        let ran = finish(shmadm().arg0("evil\x1b[31m\nerror: x").args(arguments));
+        assert!(!ran.stdout.contains("evil") && !ran.stderr.contains("evil"), "{ran:?}");
+    }
 }

@@ -3,14 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use libtest_mimic::Trial;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::oracle::{self, Attached};
-use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{NOBODY, Running, finish, run, shmadm, shmadm_as, wait_for};
 
 /// A short interval.
 const FAST: [&str; 4] = ["--rounds", "2", "--interval", "20ms"];
@@ -19,227 +18,240 @@ const ORDERLY: [&str; 4] = ["--rounds", "1", "--interval", "2s"];
 /// The keys of every event.
 const KEYS: [&str; 10] = ["schema", "event", "step", "role", "pid", "call", "result", "value", "text", "segment"];
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("demo::reports_each_step_and_leaves_nothing", || {
-            let ran = run(["demo"].iter().chain(&ORDERLY)).exits(0);
-            assert_eq!(ran.stderr, "", "{ran:?}");
-            let mut rest = ran.stdout.as_str();
-            for told in [
-                "1. create",
-                "shmget(0x000004d2, 4096, IPC_CREAT|IPC_EXCL|0600) = ",
-                "nattch 0",
-                "2. attach",
-                "shmat(",
-                "nattch 2",
-                "3. use",
-                "4. detach",
-                "shmdt(0x",
-                "nattch 0",
-                "kernel.shm_rmid_forced",
-                "5. destroy",
-                "IPC_RMID, NULL) = 0",
-                "-1 EINVAL",
-            ] {
-                rest =
-                    rest.split_once(told).unwrap_or_else(|| panic!("lacks {told:?} or has it too early: {ran:#?}")).1;
-            }
-            assert!(ran.stdout.contains("SHM_RDONLY"), "the reader only reads: {ran:?}");
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("demo::json_events_are_one_per_line", || {
-            let ran = run(["demo", "--json"].iter().chain(&ORDERLY)).exits(0);
-            let events: Vec<Value> = ran.stdout.lines().map(event).collect();
-            let with = |name: &str, value: &str| events.iter().filter(|event| event[name] == value).collect::<Vec<_>>();
-            for step in ["create", "attach", "use", "detach", "destroy"] {
-                assert!(!with("step", step).is_empty(), "no event of {step}: {ran:#?}");
-            }
-            let writes: Vec<_> = with("event", "use").into_iter().filter(|event| event["role"] == "writer").collect();
-            let reads: Vec<_> = with("event", "use").into_iter().filter(|event| event["role"] == "reader").collect();
-            assert_eq!((writes.len(), reads.len()), (1, 1));
-            let values: Vec<_> = writes.iter().map(|event| &event["value"]).collect();
-            for read in reads {
-                // The read may have come early, while the memory was still zero.
-                assert!(read["value"] == 0 || values.contains(&&read["value"]), "{read}");
-            }
-            let mut pids: Vec<_> = events.iter().map(|event| event["pid"].as_i64().unwrap()).collect();
-            pids.sort_unstable();
-            pids.dedup();
-            assert_eq!(pids.len(), 3, "a demo, a writer and a reader are three processes");
-            for (shown, nattch) in with("event", "stat").iter().zip([0, 2, 0]) {
-                let segment = &shown["segment"];
-                assert_eq!((&segment["key"], &segment["nattch"]), (&"0x000004d2".into(), &nattch.into()), "{segment}");
-            }
-            assert_eq!(with("event", "stat").len(), 3);
-            let call = |name: &str| {
-                with("event", "call").iter().filter(|event| event["call"].as_str().unwrap().starts_with(name)).count()
-            };
-            assert_eq!((call("shmat("), call("shmdt("), call("shmctl(")), (2, 2, 2), "{ran:#?}");
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("demo::an_existing_key_is_not_touched", || {
-            let id = oracle::create(1234, 4096, 0o600);
-            let before = oracle::rows();
-            let ran = run(["demo"].iter().chain(&FAST)).exits(0);
-            assert!(ran.stdout.contains("-1 EEXIST") && ran.stdout.contains("A segment with key"), "{ran:#?}");
-            assert_eq!(oracle::rows(), before, "the segment is unchanged, and the demo's is removed");
-            let ran = run(["demo", "--key", "1234"].iter().chain(&FAST)).exits(6).prints_nothing();
-            assert!(ran.stderr.contains("0x000004d2"), "{ran:?}");
-            assert_eq!(oracle::rows(), before);
-            run(["demo", "--key", "0x77"].iter().chain(&FAST)).exits(0);
-            assert!(oracle::remove(id) && oracle::rows().is_empty());
-            run(["demo", "--key", "random"]).exits(2).prints_nothing();
-            run(["demo", "--rounds", "0"]).exits(2).prints_nothing();
-        }),
-        trial("demo::global_options_are_accepted_anywhere", || {
-            for arguments in [["demo", "--json", "writer"], ["--json", "demo", "writer"], ["demo", "writer", "--json"]]
-            {
-                let ran = run(arguments.iter().chain(&FAST)).exits(0);
-                assert!(ran.stdout.lines().all(|line| line.starts_with("{\"schema\":1,")), "{ran:?}");
-            }
-            for own in [["--rounds", "1"], ["--key", "7"], ["--interval", "1ms"]] {
-                run(["demo"].iter().chain(&own).chain(&["writer"]))
-                    .exits(2)
-                    .prints_nothing()
-                    .says("must follow that word");
-            }
-            run(["demo", "--keep", "reader"]).exits(2).prints_nothing();
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("demo::keep_keeps_the_segment", || {
-            let ran = run(["demo", "--keep"].iter().chain(&FAST)).exits(0);
-            let rows = oracle::rows();
-            let [row] = rows.as_slice() else { panic!("{rows:?}") };
-            assert_eq!(
-                (row.get("key"), row.get("nattch"), row.get("size"), row.get("perms")),
-                ("1234", "0", "4096", "600")
-            );
-            assert!(ran.stdout.contains(&format!("shmadm rm {}", row.get("shmid"))), "{ran:?}");
-            let contents = oracle::contents(row.get("shmid").parse().unwrap());
-            assert!((0..=999).contains(&integer(&contents)));
-        }),
-        root_trial("demo::keep_is_refused_where_the_segment_would_be_destroyed", || {
-            crate::create_root::sysctl("shm_rmid_forced", 1);
-            run(["demo", "--keep"].iter().chain(&FAST)).exits(5).prints_nothing().says("kernel.shm_rmid_forced is 1");
-            run(["demo"].iter().chain(&FAST)).exits(0);
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("demo::signals_leave_neither_segment_nor_process", || {
-            for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGUSR1] {
-                interrupt(signal);
-            }
-        }),
-        trial("demo::the_writer_works_with_any_reader", || {
-            for (mode, before) in [(0o600, 0), (0o666, 999), (0o640, 5)] {
-                let id = oracle::create(1234, oracle::page_size(), mode);
-                let segment = Attached::new(id);
-                segment.write(0, &i32::to_ne_bytes(before));
-                let ran = run(["demo", "writer", "--json"].iter().chain(&FAST)).exits(0);
-                let events: Vec<Value> = ran.stdout.lines().map(event).collect();
-                let last = events.iter().rfind(|event| event["event"] == "use").unwrap();
-                let contents = segment.bytes();
-                assert!((0..=999).contains(&integer(&contents)), "{mode:o}");
-                assert_eq!(last["value"], integer(&contents));
-                assert!(contents[4..].iter().all(|byte| *byte == 0));
-                let row = oracle::row(id).unwrap_or_else(|| panic!("it was not the writer's to remove"));
-                assert_eq!((row.get("nattch"), row.get("perms")), ("1", format!("{mode:o}").as_str()));
-                drop(segment);
-                oracle::remove(id);
-            }
-        }),
-        trial("demo::the_writer_refuses_a_segment_of_another_size", || {
-            for size in [1, 4, oracle::page_size() - 1, oracle::page_size() + 1, 2 * oracle::page_size()] {
-                let id = oracle::create(1234, size, 0o600);
-                let before = oracle::rows();
-                let cause = format!("its size is {size}, not one page");
-                run(["demo", "writer"].iter().chain(&FAST)).exits(5).says(&cause).says("hint: ");
-                assert_eq!(oracle::rows(), before, "it was attached");
-                // The reader accepts any segment that can hold an integer.
-                if size >= 4 {
-                    run(["demo", "reader"].iter().chain(&FAST)).exits(0);
-                }
-                oracle::remove(id);
-            }
-        }),
-        trial("demo::the_writer_refuses_a_page_with_other_contents", || {
-            let last = oracle::page_size() - 1;
-            for (offset, bytes, cause) in [
-                (0, &(-1_i32).to_ne_bytes()[..], "the integer at offset 0 is -1"),
-                (0, &1000_i32.to_ne_bytes(), "the integer at offset 0 is 1000"),
-                (4, b"not yours", "byte 4 is 0x6e"),
-                (last, &[1], &format!("byte {last} is 0x01")),
-            ] {
-                let id = oracle::create(1234, oracle::page_size(), 0o600);
-                Attached::new(id).write(offset, bytes);
-                let before = oracle::contents(id);
-                run(["demo", "writer"].iter().chain(&FAST)).exits(5).says(cause).says("hint: ");
-                assert_eq!(oracle::contents(id), before, "{cause}");
-                assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{cause}");
-                run(["demo", "reader"].iter().chain(&FAST)).exits(0);
-                oracle::remove(id);
-            }
-        }),
-        trial("demo::the_hints_of_a_refused_writer_work", || {
-            oracle::create(1234, 2 * oracle::page_size(), 0o600);
-            let before = oracle::rows();
-            for (options, kept) in [
-                (&["--rounds", "1", "--interval", "20ms"][..], " --rounds 1 --interval 20ms"),
-                (
-                    &["--key", "0x4d2", "--interval", "0s", "--rounds", "2", "--json"],
-                    " --rounds 2 --interval 0ms --json",
-                ),
-            ] {
-                let ran = run(["demo", "writer"].iter().chain(options)).exits(5);
-                let hint = ran.stderr.split_once("`shmadm demo writer --key 0x").unwrap_or_else(|| panic!("{ran:?}")).1;
-                let arguments = hint.split_once('`').unwrap().0;
-                assert!(arguments.ends_with(kept), "{ran:?}");
-                let line = format!("demo writer --key 0x{arguments}");
-                run(line.split(' ')).exits(0);
-                assert_eq!(oracle::rows(), before);
-            }
-        }),
-        trial("demo::the_reader_works_with_any_writer", || {
-            let id = oracle::create(1234, 4096, 0o640);
-            Attached::new(id).write(0, &523_i32.to_ne_bytes());
-            let ran = run(["demo", "reader", "--json"].iter().chain(&FAST)).exits(0);
-            let values: Vec<i64> = ran.stdout.lines().map(event).filter_map(|event| event["value"].as_i64()).collect();
-            assert_eq!(values, [523, 523]);
-            let ran = run(["demo", "reader"].iter().chain(&FAST)).exits(0);
-            assert_eq!(ran.stdout.matches("is 523").count(), 2, "{ran:?}");
-            let row = oracle::row(id).unwrap_or_else(|| panic!("it was not the reader's to remove"));
-            assert_eq!((row.get("nattch"), row.get("perms")), ("0", "640"));
-            assert_eq!(integer(&oracle::contents(id)), 523);
-        }),
-        root_trial("demo::other_users_read_and_write_as_the_mode_permits", || {
-            let id = oracle::create(1234, 4096, 0o644);
-            Attached::new(id).write(0, &77_i32.to_ne_bytes());
-            let ran = finish(shmadm_as(NOBODY).args(["demo", "reader"]).args(FAST)).exits(0);
-            assert_eq!(ran.stdout.matches("is 77").count(), 2, "{ran:?}");
-            finish(shmadm_as(NOBODY).args(["demo", "writer"]).args(FAST)).exits(4).says("EACCES");
-            oracle::set(id, 0, 0, 0o666);
-            finish(shmadm_as(NOBODY).args(["demo", "writer"]).args(FAST)).exits(0);
-            assert!(oracle::row(id).is_some());
-        }),
-        trial("demo::the_half_that_starts_first_creates_and_removes", || {
-            for role in ["writer", "reader"] {
-                let mut command = shmadm();
-                let child =
-                    Running(command.args(["demo", role, "--interval", "5ms"]).stdout(Stdio::null()).spawn().unwrap());
-                wait_for("the segment to be attached", || oracle::rows().iter().any(|row| row.get("nattch") == "1"));
-                let row = &oracle::rows()[0];
-                assert_eq!((row.get("key"), row.get("size"), row.get("perms")), ("1234", "4096", "600"));
-                // The other half opens it and does not remove it.
-                let other = if role == "writer" { "reader" } else { "writer" };
-                run(["demo", other].iter().chain(&FAST)).exits(0);
-                assert_eq!(oracle::rows()[0].get("shmid"), row.get("shmid"));
-                assert_eq!(oracle::rows().len(), 1);
-                let mut child = child;
-                kill(Pid::from_raw(child.0.id().cast_signed()), Signal::SIGINT).unwrap();
-                assert_eq!(child.0.wait().unwrap().code(), Some(0), "Ctrl-C is the normal end");
-                assert_eq!(oracle::rows(), []);
-            }
-        }),
-    ]
+#[apply(test)]
+fn reports_each_step_and_leaves_nothing() {
+    let ran = run(["demo"].iter().chain(&ORDERLY)).exits(0);
+    assert_eq!(ran.stderr, "", "{ran:?}");
+    let mut rest = ran.stdout.as_str();
+    for told in [
+        "1. create",
+        "shmget(0x000004d2, 4096, IPC_CREAT|IPC_EXCL|0600) = ",
+        "nattch 0",
+        "2. attach",
+        "shmat(",
+        "nattch 2",
+        "3. use",
+        "4. detach",
+        "shmdt(0x",
+        "nattch 0",
+        "kernel.shm_rmid_forced",
+        "5. destroy",
+        "IPC_RMID, NULL) = 0",
+        "-1 EINVAL",
+    ] {
+        rest = rest.split_once(told).unwrap_or_else(|| panic!("lacks {told:?} or has it too early: {ran:#?}")).1;
+    }
+    assert!(ran.stdout.contains("SHM_RDONLY"), "the reader only reads: {ran:?}");
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn json_events_are_one_per_line() {
+    let ran = run(["demo", "--json"].iter().chain(&ORDERLY)).exits(0);
+    let events: Vec<Value> = ran.stdout.lines().map(event).collect();
+    let with = |name: &str, value: &str| events.iter().filter(|event| event[name] == value).collect::<Vec<_>>();
+    for step in ["create", "attach", "use", "detach", "destroy"] {
+        assert!(!with("step", step).is_empty(), "no event of {step}: {ran:#?}");
+    }
+    let writes: Vec<_> = with("event", "use").into_iter().filter(|event| event["role"] == "writer").collect();
+    let reads: Vec<_> = with("event", "use").into_iter().filter(|event| event["role"] == "reader").collect();
+    assert_eq!((writes.len(), reads.len()), (1, 1));
+    let values: Vec<_> = writes.iter().map(|event| &event["value"]).collect();
+    for read in reads {
+        // The read may have come early, while the memory was still zero.
+        assert!(read["value"] == 0 || values.contains(&&read["value"]), "{read}");
+    }
+    let mut pids: Vec<_> = events.iter().map(|event| event["pid"].as_i64().unwrap()).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    assert_eq!(pids.len(), 3, "a demo, a writer and a reader are three processes");
+    for (shown, nattch) in with("event", "stat").iter().zip([0, 2, 0]) {
+        let segment = &shown["segment"];
+        assert_eq!((&segment["key"], &segment["nattch"]), (&"0x000004d2".into(), &nattch.into()), "{segment}");
+    }
+    assert_eq!(with("event", "stat").len(), 3);
+    let call = |name: &str| {
+        with("event", "call").iter().filter(|event| event["call"].as_str().unwrap().starts_with(name)).count()
+    };
+    assert_eq!((call("shmat("), call("shmdt("), call("shmctl(")), (2, 2, 2), "{ran:#?}");
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn an_existing_key_is_not_touched() {
+    let id = oracle::create(1234, 4096, 0o600);
+    let before = oracle::rows();
+    let ran = run(["demo"].iter().chain(&FAST)).exits(0);
+    assert!(ran.stdout.contains("-1 EEXIST") && ran.stdout.contains("A segment with key"), "{ran:#?}");
+    assert_eq!(oracle::rows(), before, "the segment is unchanged, and the demo's is removed");
+    let ran = run(["demo", "--key", "1234"].iter().chain(&FAST)).exits(6).prints_nothing();
+    assert!(ran.stderr.contains("0x000004d2"), "{ran:?}");
+    assert_eq!(oracle::rows(), before);
+    run(["demo", "--key", "0x77"].iter().chain(&FAST)).exits(0);
+    assert!(oracle::remove(id) && oracle::rows().is_empty());
+    run(["demo", "--key", "random"]).exits(2).prints_nothing();
+    run(["demo", "--rounds", "0"]).exits(2).prints_nothing();
+}
+
+#[apply(test)]
+fn global_options_are_accepted_anywhere() {
+    for arguments in [["demo", "--json", "writer"], ["--json", "demo", "writer"], ["demo", "writer", "--json"]] {
+        let ran = run(arguments.iter().chain(&FAST)).exits(0);
+        assert!(ran.stdout.lines().all(|line| line.starts_with("{\"schema\":1,")), "{ran:?}");
+    }
+    for own in [["--rounds", "1"], ["--key", "7"], ["--interval", "1ms"]] {
+        run(["demo"].iter().chain(&own).chain(&["writer"])).exits(2).prints_nothing().says("must follow that word");
+    }
+    run(["demo", "--keep", "reader"]).exits(2).prints_nothing();
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn keep_keeps_the_segment() {
+    let ran = run(["demo", "--keep"].iter().chain(&FAST)).exits(0);
+    let rows = oracle::rows();
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!((row.get("key"), row.get("nattch"), row.get("size"), row.get("perms")), ("1234", "0", "4096", "600"));
+    assert!(ran.stdout.contains(&format!("shmadm rm {}", row.get("shmid"))), "{ran:?}");
+    let contents = oracle::contents(row.get("shmid").parse().unwrap());
+    assert!((0..=999).contains(&integer(&contents)));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn keep_is_refused_where_the_segment_would_be_destroyed() {
+    crate::fixtures::sysctl("shm_rmid_forced", 1);
+    run(["demo", "--keep"].iter().chain(&FAST)).exits(5).prints_nothing().says("kernel.shm_rmid_forced is 1");
+    run(["demo"].iter().chain(&FAST)).exits(0);
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn signals_leave_neither_segment_nor_process() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGALRM, Signal::SIGUSR1] {
+        interrupt(signal);
+    }
+}
+
+#[apply(test)]
+fn the_writer_works_with_any_reader() {
+    for (mode, before) in [(0o600, 0), (0o666, 999), (0o640, 5)] {
+        let id = oracle::create(1234, oracle::page_size(), mode);
+        let segment = Attached::new(id);
+        segment.write(0, &i32::to_ne_bytes(before));
+        let ran = run(["demo", "writer", "--json"].iter().chain(&FAST)).exits(0);
+        let events: Vec<Value> = ran.stdout.lines().map(event).collect();
+        let last = events.iter().rfind(|event| event["event"] == "use").unwrap();
+        let contents = segment.bytes();
+        assert!((0..=999).contains(&integer(&contents)), "{mode:o}");
+        assert_eq!(last["value"], integer(&contents));
+        assert!(contents[4..].iter().all(|byte| *byte == 0));
+        let row = oracle::row(id).unwrap_or_else(|| panic!("it was not the writer's to remove"));
+        assert_eq!((row.get("nattch"), row.get("perms")), ("1", format!("{mode:o}").as_str()));
+        drop(segment);
+        oracle::remove(id);
+    }
+}
+
+#[apply(test)]
+fn the_writer_refuses_a_segment_of_another_size() {
+    for size in [1, 4, oracle::page_size() - 1, oracle::page_size() + 1, 2 * oracle::page_size()] {
+        let id = oracle::create(1234, size, 0o600);
+        let before = oracle::rows();
+        let cause = format!("its size is {size}, not one page");
+        run(["demo", "writer"].iter().chain(&FAST)).exits(5).says(&cause).says("hint: ");
+        assert_eq!(oracle::rows(), before, "it was attached");
+        // The reader accepts any segment that can hold an integer.
+        if size >= 4 {
+            run(["demo", "reader"].iter().chain(&FAST)).exits(0);
+        }
+        oracle::remove(id);
+    }
+}
+
+#[apply(test)]
+fn the_writer_refuses_a_page_with_other_contents() {
+    let last = oracle::page_size() - 1;
+    for (offset, bytes, cause) in [
+        (0, &(-1_i32).to_ne_bytes()[..], "the integer at offset 0 is -1"),
+        (0, &1000_i32.to_ne_bytes(), "the integer at offset 0 is 1000"),
+        (4, b"not yours", "byte 4 is 0x6e"),
+        (last, &[1], &format!("byte {last} is 0x01")),
+    ] {
+        let id = oracle::create(1234, oracle::page_size(), 0o600);
+        Attached::new(id).write(offset, bytes);
+        let before = oracle::contents(id);
+        run(["demo", "writer"].iter().chain(&FAST)).exits(5).says(cause).says("hint: ");
+        assert_eq!(oracle::contents(id), before, "{cause}");
+        assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{cause}");
+        run(["demo", "reader"].iter().chain(&FAST)).exits(0);
+        oracle::remove(id);
+    }
+}
+
+#[apply(test)]
+fn the_hints_of_a_refused_writer_work() {
+    oracle::create(1234, 2 * oracle::page_size(), 0o600);
+    let before = oracle::rows();
+    for (options, kept) in [
+        (&["--rounds", "1", "--interval", "20ms"][..], " --rounds 1 --interval 20ms"),
+        (&["--key", "0x4d2", "--interval", "0s", "--rounds", "2", "--json"], " --rounds 2 --interval 0ms --json"),
+    ] {
+        let ran = run(["demo", "writer"].iter().chain(options)).exits(5);
+        let hint = ran.stderr.split_once("`shmadm demo writer --key 0x").unwrap_or_else(|| panic!("{ran:?}")).1;
+        let arguments = hint.split_once('`').unwrap().0;
+        assert!(arguments.ends_with(kept), "{ran:?}");
+        let line = format!("demo writer --key 0x{arguments}");
+        run(line.split(' ')).exits(0);
+        assert_eq!(oracle::rows(), before);
+    }
+}
+
+#[apply(test)]
+fn the_reader_works_with_any_writer() {
+    let id = oracle::create(1234, 4096, 0o640);
+    Attached::new(id).write(0, &523_i32.to_ne_bytes());
+    let ran = run(["demo", "reader", "--json"].iter().chain(&FAST)).exits(0);
+    let values: Vec<i64> = ran.stdout.lines().map(event).filter_map(|event| event["value"].as_i64()).collect();
+    assert_eq!(values, [523, 523]);
+    let ran = run(["demo", "reader"].iter().chain(&FAST)).exits(0);
+    assert_eq!(ran.stdout.matches("is 523").count(), 2, "{ran:?}");
+    let row = oracle::row(id).unwrap_or_else(|| panic!("it was not the reader's to remove"));
+    assert_eq!((row.get("nattch"), row.get("perms")), ("0", "640"));
+    assert_eq!(integer(&oracle::contents(id)), 523);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn other_users_read_and_write_as_the_mode_permits() {
+    let id = oracle::create(1234, 4096, 0o644);
+    Attached::new(id).write(0, &77_i32.to_ne_bytes());
+    let ran = finish(shmadm_as(NOBODY).args(["demo", "reader"]).args(FAST)).exits(0);
+    assert_eq!(ran.stdout.matches("is 77").count(), 2, "{ran:?}");
+    finish(shmadm_as(NOBODY).args(["demo", "writer"]).args(FAST)).exits(4).says("EACCES");
+    oracle::set(id, 0, 0, 0o666);
+    finish(shmadm_as(NOBODY).args(["demo", "writer"]).args(FAST)).exits(0);
+    assert!(oracle::row(id).is_some());
+}
+
+#[apply(test)]
+fn the_half_that_starts_first_creates_and_removes() {
+    for role in ["writer", "reader"] {
+        let mut command = shmadm();
+        let child = Running(command.args(["demo", role, "--interval", "5ms"]).stdout(Stdio::null()).spawn().unwrap());
+        wait_for("the segment to be attached", || oracle::rows().iter().any(|row| row.get("nattch") == "1"));
+        let row = &oracle::rows()[0];
+        assert_eq!((row.get("key"), row.get("size"), row.get("perms")), ("1234", "4096", "600"));
+        // The other half opens it and does not remove it.
+        let other = if role == "writer" { "reader" } else { "writer" };
+        run(["demo", other].iter().chain(&FAST)).exits(0);
+        assert_eq!(oracle::rows()[0].get("shmid"), row.get("shmid"));
+        assert_eq!(oracle::rows().len(), 1);
+        let mut child = child;
+        kill(Pid::from_raw(child.0.id().cast_signed()), Signal::SIGINT).unwrap();
+        assert_eq!(child.0.wait().unwrap().code(), Some(0), "Ctrl-C is the normal end");
+        assert_eq!(oracle::rows(), []);
+    }
 }
 
 /// Reads the integer at offset 0.

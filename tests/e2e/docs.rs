@@ -5,28 +5,29 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use libtest_mimic::Trial;
+use crate::support::{NOBODY, shmadm_as};
 
-use crate::support::{NOBODY, root_trial, shmadm_as};
-
-/// The documents with output in them.
-const DOCUMENTS: &[&str] = &["README.md", "docs/tutorial.md", "docs/ci.md"];
-/// What their lines need besides the program.
-const TOOLS: &[&str] = &["bash", "grep", "setpriv", "sysctl"];
 /// Ends the output of a line.
 const MARK: &str = "~~ end of output ~~";
 /// Begins a block of lines and output.
 const FENCE: &str = "```console";
 
-pub(crate) fn trials() -> Vec<Trial> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let has = |tool: &&str| std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());
-    let has_tools = TOOLS.iter().all(has);
-    let trial = |document: &'static str| {
-        let trial = root_trial(&format!("docs::the_output_in_{document}_is_real"), move || check(document));
-        if has_tools { trial } else { trial.with_kind("needs bash, grep, setpriv and sysctl").with_ignored_flag(true) }
-    };
-    DOCUMENTS.iter().map(|document| trial(document)).collect()
+#[apply(test)]
+#[requires(Root, Program(&["bash"]), Program(&["grep"]), Program(&["setpriv"]), Program(&["sysctl"]))]
+fn the_output_in_the_readme_is_real() {
+    check("README.md");
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["bash"]), Program(&["grep"]), Program(&["setpriv"]), Program(&["sysctl"]))]
+fn the_output_in_the_tutorial_is_real() {
+    check("docs/tutorial.md");
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["bash"]), Program(&["grep"]), Program(&["setpriv"]), Program(&["sysctl"]))]
+fn the_output_in_the_page_on_ci_is_real() {
+    check("docs/ci.md");
 }
 
 /// Types the lines of a document, and compares.

@@ -5,16 +5,18 @@ use std::process::{Command, Stdio};
 
 use libtest_mimic::Trial;
 
+use crate::harness::isolated;
 use crate::oracle;
-use crate::support::{Ran, run, trial};
+use crate::support::{Ran, run};
 
-pub(crate) fn trials() -> Vec<Trial> {
+/// Makes a test of each example.
+pub(crate) fn tests() -> Vec<Trial> {
     let examples = shmadm::COMMANDS
         .iter()
         .flat_map(|command| command.manual.examples.iter().map(|(line, _)| (command.name, *line)));
     examples
         .enumerate()
-        .map(|(number, (name, line))| trial(&format!("examples::{name}_{number}"), move || runs(name, line)))
+        .map(|(number, (name, line))| isolated(&format!("examples::{name}_{number}"), move || runs(name, line)))
         .collect()
 }
 

@@ -4,50 +4,18 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use libtest_mimic::Trial;
-
 use crate::actor::Actor;
+use crate::harness::program;
 use crate::oracle;
-use crate::support::{NOBODY, Ran, Running, finish, is_root, root_trial, run, trial};
+use crate::support::{NOBODY, Ran, Running, finish, is_root, run};
 
 /// The names under which node_exporter is packaged.
-const NODE_EXPORTER: [&str; 2] = ["prometheus-node-exporter", "node_exporter"];
-/// The checker from Prometheus.
-const PROMTOOL: [&str; 1] = ["promtool"];
-/// The program that drops capabilities.
-const SETPRIV: [&str; 1] = ["setpriv"];
+const NODE_EXPORTER: &[&str] = &["prometheus-node-exporter", "node_exporter"];
 /// The log text in which node_exporter reports its address.
 const LISTENING: &str = "msg=\"Listening on\" address=";
-
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        needs("prometheus-node-exporter", &NODE_EXPORTER, |program| {
-            trial("exporters::node_exporter_exports_the_written_file", move || hand_on(&program))
-        }),
-        needs("promtool", &PROMTOOL, |program| {
-            trial("exporters::promtool_accepts_the_metrics", move || lint(&program))
-        }),
-        needs("promtool", &PROMTOOL, |program| {
-            trial("exporters::promtool_accepts_the_rules_and_their_tests", move || rules(&program))
-        }),
-        needs("setpriv", &SETPRIV, |program| {
-            root_trial("exporters::the_service_has_the_privileges_that_it_needs", move || with_its_rights(&program))
-        }),
-    ]
-}
-
-/// Makes a test that is ignored, with the reason, where a program is not installed.
-fn needs(package: &str, names: &[&str], make: impl FnOnce(PathBuf) -> Trial) -> Trial {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = std::env::split_paths(&path).flat_map(|place| names.iter().map(move |name| place.join(name)));
-    match places.find(|program| program.is_file()) {
-        Some(program) => make(program),
-        None => make(PathBuf::new()).with_kind(format!("needs {package}")).with_ignored_flag(true),
-    }
-}
 
 /// A node_exporter that reads a directory.
 struct Exporter {
@@ -97,8 +65,10 @@ impl Exporter {
     }
 }
 
-/// Lets a real node_exporter read the written file, and checks what it exports.
-fn hand_on(node_exporter: &Path) {
+#[apply(test)]
+#[requires(Program(NODE_EXPORTER))]
+fn node_exporter_exports_the_written_file() {
+    let node_exporter = program(NODE_EXPORTER).unwrap();
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let file = directory.path().join("shmadm.prom").to_string_lossy().into_owned();
@@ -112,7 +82,7 @@ fn hand_on(node_exporter: &Path) {
     };
     let uid = nix::unistd::geteuid();
     let me = nix::unistd::User::from_uid(uid).unwrap().map_or_else(|| uid.to_string(), |user| user.name);
-    let exporter = Exporter::start(node_exporter, directory.path());
+    let exporter = Exporter::start(&node_exporter, directory.path());
     assert!(!exporter.scrape().contains("shmadm_"), "no file was written yet");
     for count in 1..=3 {
         oracle::create(0, 1 << 20, 0o600);
@@ -136,8 +106,10 @@ fn hand_on(node_exporter: &Path) {
     }
 }
 
-/// Checks the metrics of one and of all namespaces with promtool.
-fn lint(promtool: &Path) {
+#[apply(test)]
+#[requires(Program(&["promtool"]))]
+fn promtool_accepts_the_metrics() {
+    let promtool = program(&["promtool"]).unwrap();
     oracle::create(0, 4096, 0o600);
     let mut actor = Actor::start();
     // Without root, no second namespace may be available.
@@ -145,11 +117,11 @@ fn lint(promtool: &Path) {
     actor.say("create 0 4096 0");
     for arguments in [&["metrics"][..], &["metrics", "--all-ns"]] {
         let metrics = run(arguments).exits(0).stdout;
-        let ran = fed(Command::new(promtool).args(["check", "metrics"]), &metrics);
+        let ran = fed(Command::new(&promtool).args(["check", "metrics"]), &metrics);
         assert_eq!((ran.code, &*ran.stdout, &*ran.stderr), (Some(0), "", ""), "{metrics}");
     }
     // Invalid input is rejected.
-    let ran = fed(Command::new(promtool).args(["check", "metrics"]), "# TYPE x_total gauge\nx_total 1\n");
+    let ran = fed(Command::new(&promtool).args(["check", "metrics"]), "# TYPE x_total gauge\nx_total 1\n");
     assert!(ran.code != Some(0) && !ran.stderr.is_empty(), "{ran:?}");
 }
 
@@ -160,8 +132,10 @@ fn fed(command: &mut Command, text: &str) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// Runs the service's command with its capabilities, and compares the result with what unrestricted root sees.
-fn with_its_rights(setpriv: &Path) {
+#[apply(test)]
+#[requires(Root, Program(&["setpriv"]))]
+fn the_service_has_the_privileges_that_it_needs() {
+    let setpriv = program(&["setpriv"]).unwrap();
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/systemd/shmadm-metrics.service");
     let unit = std::fs::read_to_string(unit).unwrap();
     let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap().split(' ');
@@ -195,11 +169,13 @@ fn with_its_rights(setpriv: &Path) {
     }
 }
 
-/// Checks the rules with promtool, and runs their tests.
-fn rules(promtool: &Path) {
+#[apply(test)]
+#[requires(Program(&["promtool"]))]
+fn promtool_accepts_the_rules_and_their_tests() {
+    let promtool = program(&["promtool"]).unwrap();
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/prometheus");
     for arguments in [["check", "rules", "shmadm.rules.yml"], ["test", "rules", "shmadm.rules.test.yml"]] {
-        let ran = finish(Command::new(promtool).args(arguments).current_dir(&directory)).exits(0);
+        let ran = finish(Command::new(&promtool).args(arguments).current_dir(&directory)).exits(0);
         assert!(ran.stdout.contains("SUCCESS"), "{ran:?}");
     }
 }

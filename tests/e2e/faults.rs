@@ -6,7 +6,6 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use libtest_mimic::Trial;
 use nix::libc;
 use nix::sys::signal::Signal;
 
@@ -14,7 +13,7 @@ use crate::actor::Actor;
 use crate::guard::guard_of;
 use crate::oracle::{self, Attached};
 use crate::sandbox::with_empty_proc;
-use crate::support::{finish, noise, root_trial, run, shmadm, trial, wait_for};
+use crate::support::{finish, noise, run, shmadm, wait_for};
 use crate::vanish::{Call, Stopped};
 
 /// A size that is processed in two pieces by one thread.
@@ -22,230 +21,239 @@ const TWO_PIECES: usize = 512 << 10;
 /// A size that is processed by several threads, if there are several CPUs.
 const MANY_PIECES: usize = (5 << 20) - 77;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    [killed(), changed(), elsewhere()].into_iter().flatten().collect()
+#[apply(test)]
+fn a_dump_killed_anywhere_leaves_no_partial_file() {
+    killed_dumps(9000, 60, 1);
+    killed_dumps(TWO_PIECES, 25, 2);
 }
 
-/// Killed before any of their system calls.
-fn killed() -> Vec<Trial> {
-    vec![
-        trial("faults::a_dump_killed_anywhere_leaves_no_partial_file", || {
-            killed_dumps(9000, 60, 1);
-            killed_dumps(TWO_PIECES, 25, 2);
-        }),
-        trial("faults::a_dump_with_threads_killed_anywhere_leaves_no_partial_file", || {
-            killed_dumps(MANY_PIECES, 12, 3);
-        }),
-        trial("faults::a_restore_killed_anywhere_leaves_no_partial_segment", || {
-            killed_restores(9000, 60, 4);
-            killed_restores(TWO_PIECES, 25, 5);
-        }),
-        trial("faults::a_restore_with_threads_killed_anywhere_leaves_no_partial_segment", || {
-            killed_restores(MANY_PIECES, 12, 6);
-        }),
-    ]
+#[apply(test)]
+fn a_dump_with_threads_killed_anywhere_leaves_no_partial_file() {
+    killed_dumps(MANY_PIECES, 12, 3);
 }
 
-/// The segment or file changes or disappears during the work.
-fn changed() -> Vec<Trial> {
-    vec![
-        trial("faults::a_dump_that_cannot_replace_another_leaves_it_unchanged", || {
-            let (id, _) = segment(9000, 8);
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            run(["dump", "0x4d2", "--output", &path]).exits(0);
-            let record = std::fs::read(format!("{path}.json")).unwrap();
-            Attached::new(id).write(0, b"other contents");
-            let renames = |call: &Call| call.number == libc::SYS_rename || call.number == libc::SYS_renameat2;
-            let stopped = Stopped::before(2, renames, &["dump", "0x4d2", "--output", &path, "--force"]);
-            assert_ne!(std::fs::read(format!("{path}.json")).unwrap(), record, "the record is replaced first");
-            // A directory, which no file can replace.
-            std::fs::rename(&path, format!("{path}.moved")).unwrap();
-            std::fs::create_dir(&path).unwrap();
-            stopped.go_on().exits(1).says("cannot write");
-            assert_eq!(std::fs::read(format!("{path}.json")).unwrap(), record);
-            std::fs::remove_dir(&path).unwrap();
-            std::fs::rename(format!("{path}.moved"), &path).unwrap();
-            assert!(oracle::remove(id));
-            run(["restore", &path]).exits(0);
-            let mut names: Vec<_> =
-                directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
-            names.sort();
-            assert_eq!(names.len(), 2, "{names:?}");
-        }),
-        trial("faults::a_segment_removed_during_its_dump_is_dumped_completely", || {
-            let (id, contents) = segment(TWO_PIECES, 7);
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            let stopped = Stopped::before(2, is_piece, &["dump", "0x4d2", "--output", &path]);
-            assert!(oracle::remove(id));
-            stopped.go_on().exits(0);
-            assert!(std::fs::read(&path).unwrap() == contents);
-            assert_eq!(oracle::rows(), [], "the dump's attachment was the last");
-            assert!(restored(&path) == contents);
-        }),
-        trial("faults::a_segment_removed_before_dump_attaches_is_not_found", || {
-            let (id, _) = segment(9000, 8);
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            let attaches = |call: &Call| call.number == libc::SYS_shmat;
-            let stopped = Stopped::before(1, attaches, &["dump", "0x4d2", "--output", &path]);
-            assert!(oracle::remove(id));
-            stopped.go_on().exits(3).says("(EINVAL, shmat)");
-            assert_eq!(names(directory.path()), Vec::<String>::new());
-        }),
-        trial("faults::a_segment_written_to_during_its_dump_gives_a_consistent_dump", || {
-            let (id, mut contents) = segment(TWO_PIECES, 9);
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            let stopped = Stopped::before(2, is_piece, &["dump", "0x4d2", "--output", &path]);
-            let attached = Attached::new(id);
-            attached.write(10, b"too late");
-            attached.write(TWO_PIECES - 100, b"in time");
-            drop(attached);
-            stopped.go_on().exits(0);
-            contents[TWO_PIECES - 100..TWO_PIECES - 93].copy_from_slice(b"in time");
-            assert!(std::fs::read(&path).unwrap() == contents);
-            // The checksum matches the contents of the file.
-            oracle::remove(id);
-            assert!(restored(&path) == contents);
-        }),
-        root_trial("faults::a_segment_whose_last_user_detaches_during_peek_is_dumped_completely", || {
-            let mut actor = Actor::start();
-            let id = actor.number(&format!("create 1234 {TWO_PIECES} 0"));
-            let contents = noise(TWO_PIECES, 10);
-            Attached::new(id).write(0, &contents);
-            actor.say(&format!("attach {id}"));
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            let stopped = Stopped::before(2, is_piece, &["dump", "0x4d2", "--peek", "--output", &path]);
-            actor.say(&format!("remove {id}"));
-            actor.leave();
-            assert_eq!(oracle::rows(), []);
-            stopped.go_on().exits(0);
-            assert!(std::fs::read(&path).unwrap() == contents);
-        }),
-        trial("faults::a_file_that_shrinks_during_restore_creates_nothing", || {
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            let (id, _) = segment(TWO_PIECES, 12);
-            run(["dump", "0x4d2", "--output", &path]).exits(0);
-            oracle::remove(id);
-            for nth in [2, 3] {
-                let contents = std::fs::read(&path).unwrap();
-                let stopped = Stopped::before(nth, is_piece, &["restore", &path]);
-                let file = File::options().write(true).open(&path).unwrap();
-                file.set_len(5000).unwrap();
-                let ran = stopped.go_on().exits(1).prints_nothing();
-                assert!(ran.stderr.contains("was truncated while it was read"), "{ran:?}");
-                assert_eq!(oracle::rows(), []);
-                std::fs::write(&path, contents).unwrap();
-            }
-        }),
-    ]
+#[apply(test)]
+fn a_restore_killed_anywhere_leaves_no_partial_segment() {
+    killed_restores(9000, 60, 4);
+    killed_restores(TWO_PIECES, 25, 5);
 }
 
-/// Links, and file systems with missing features.
-fn elsewhere() -> Vec<Trial> {
-    vec![
-        trial("faults::links_are_followed_for_reading_and_never_for_writing", || {
-            let (id, contents) = segment(9000, 13);
-            let directory = tempfile::tempdir().unwrap();
-            let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
-            std::fs::create_dir(at("real")).unwrap();
-            symlink("real", at("linked")).unwrap();
-            // A directory may be a link; `..` then refers to its target's parent.
-            run(["dump", "0x4d2", "--output", &at("linked/../real/one")]).exits(0);
-            run(["dump", "0x4d2", "--output", &at("linked/two")]).exits(0);
-            assert_eq!(names(Path::new(&at("real"))).len(), 4);
-            std::fs::write(at("precious"), "precious").unwrap();
-            for (name, target) in [("out", "precious"), ("out.json", "precious"), ("out.json", "missing")] {
-                symlink(target, at(name)).unwrap();
-                let ran = run(["dump", "0x4d2", "--output", &at("out"), "--force"]).exits(5);
-                let ran = ran.says(&format!("error: cannot write {}: it is a symbolic link", at(name)));
-                // The record's name derives from that of the contents.
-                let hint = format!("hint: name the target of the symbolic link: `--output {}`", at(target));
-                assert_eq!(ran.stderr.contains(&hint), name == "out", "{ran:?}");
-                assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "precious");
-                std::fs::remove_file(at(name)).unwrap();
-            }
-            oracle::remove(id);
-            symlink("real/one", at("out")).unwrap();
-            symlink("real/two.json", at("out.json")).unwrap();
-            assert!(restored(&at("out")) == contents);
-            // The record of another segment does not match.
-            let (other, _) = segment(9000, 14);
-            run(["dump", "0x4d2", "--output", &at("other")]).exits(0);
-            oracle::remove(other);
-            std::fs::remove_file(at("out.json")).unwrap();
-            symlink("other.json", at("out.json")).unwrap();
-            run(["restore", &at("out")]).exits(1).says("its checksum differs").prints_nothing();
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("faults::a_file_size_limit_is_an_error_not_a_signal", || {
-            let (id, _) = segment(TWO_PIECES, 15);
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            let limited = |arguments: &[&str]| {
-                let mut shell = Command::new("/bin/sh");
-                // In blocks of 512 bytes.
-                shell.args(["-c", "ulimit -f 100 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_shmadm")]).args(arguments);
-                finish(&mut shell)
-            };
-            limited(&["dump", "0x4d2", "--output", &path]).exits(1).says("(EFBIG, write)").prints_nothing();
-            assert_eq!(names(directory.path()), Vec::<String>::new());
-            run(["dump", "0x4d2", "--output", &path]).exits(0);
-            oracle::remove(id);
-            // A segment is not a file, however it is reached.
-            limited(&["restore", &path]).exits(0);
-        }),
-        root_trial("faults::without_o_tmpfile_a_temporary_name_is_used", || {
-            let (id, contents) = segment(9000, 16);
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            // If kernel.shm_rmid_forced cannot be read, peeking could destroy an unattached segment.
-            let mut command = shmadm();
-            with_empty_proc(&mut command);
-            finish(command.args(["read", "0x4d2"])).exits(5).prints_nothing().says("could destroy it");
-            let _attached = Attached::new(id);
-            // Without /proc, an O_TMPFILE file cannot be linked to a name.
-            let dump = |more: &[&str]| {
-                let mut command = shmadm();
-                with_empty_proc(&mut command);
-                let arguments = [&["dump", "0x4d2", "--allow-allocation", "--output", &path], more].concat();
-                finish(command.args(arguments))
-            };
-            dump(&[]).exits(0);
-            assert!(std::fs::read(&path).unwrap() == contents);
-            dump(&[]).exits(5);
-            let mut command = shmadm();
-            with_empty_proc(&mut command);
-            finish(command.args(["read", "0x4d2"])).exits(5).says("/proc does not show whether they are huge");
-            dump(&["--force"]).exits(0);
-            assert_eq!(names(directory.path()), ["segment.bin", "segment.bin.json"]);
-        }),
-        trial("faults::an_endless_record_is_refused", || {
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            std::fs::write(&path, "x").unwrap();
-            std::os::unix::fs::symlink("/dev/zero", format!("{path}.json")).unwrap();
-            run(["restore", &path]).exits(1).prints_nothing().says("invalid dump record");
-        }),
-        trial("faults::a_replaced_dump_keeps_its_old_contents_until_the_new_ones_are_complete", || {
-            let (id, contents) = segment(9000, 17);
-            let directory = tempfile::tempdir().unwrap();
-            let path = path_in(directory.path());
-            run(["dump", "0x4d2", "--output", &path]).exits(0);
-            Attached::new(id).write(50, b"new");
-            let arguments = ["dump", "0x4d2", "--output", &path, "--force"];
-            let renames = |call: &Call| call.number == libc::SYS_rename || call.number == libc::SYS_renameat2;
-            let stopped = Stopped::before(1, renames, &arguments);
-            assert!(std::fs::read(&path).unwrap() == contents);
-            stopped.go_on().exits(0);
-            assert_eq!(&std::fs::read(&path).unwrap()[50..53], b"new");
-            assert_eq!(names(directory.path()), ["segment.bin", "segment.bin.json"]);
-        }),
-    ]
+#[apply(test)]
+fn a_restore_with_threads_killed_anywhere_leaves_no_partial_segment() {
+    killed_restores(MANY_PIECES, 12, 6);
+}
+
+#[apply(test)]
+fn a_dump_that_cannot_replace_another_leaves_it_unchanged() {
+    let (id, _) = segment(9000, 8);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    run(["dump", "0x4d2", "--output", &path]).exits(0);
+    let record = std::fs::read(format!("{path}.json")).unwrap();
+    Attached::new(id).write(0, b"other contents");
+    let renames = |call: &Call| call.number == libc::SYS_rename || call.number == libc::SYS_renameat2;
+    let stopped = Stopped::before(2, renames, &["dump", "0x4d2", "--output", &path, "--force"]);
+    assert_ne!(std::fs::read(format!("{path}.json")).unwrap(), record, "the record is replaced first");
+    // A directory, which no file can replace.
+    std::fs::rename(&path, format!("{path}.moved")).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    stopped.go_on().exits(1).says("cannot write");
+    assert_eq!(std::fs::read(format!("{path}.json")).unwrap(), record);
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(format!("{path}.moved"), &path).unwrap();
+    assert!(oracle::remove(id));
+    run(["restore", &path]).exits(0);
+    let mut names: Vec<_> = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[apply(test)]
+fn a_segment_removed_during_its_dump_is_dumped_completely() {
+    let (id, contents) = segment(TWO_PIECES, 7);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    let stopped = Stopped::before(2, is_piece, &["dump", "0x4d2", "--output", &path]);
+    assert!(oracle::remove(id));
+    stopped.go_on().exits(0);
+    assert!(std::fs::read(&path).unwrap() == contents);
+    assert_eq!(oracle::rows(), [], "the dump's attachment was the last");
+    assert!(restored(&path) == contents);
+}
+
+#[apply(test)]
+fn a_segment_removed_before_dump_attaches_is_not_found() {
+    let (id, _) = segment(9000, 8);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    let attaches = |call: &Call| call.number == libc::SYS_shmat;
+    let stopped = Stopped::before(1, attaches, &["dump", "0x4d2", "--output", &path]);
+    assert!(oracle::remove(id));
+    stopped.go_on().exits(3).says("(EINVAL, shmat)");
+    assert_eq!(names(directory.path()), Vec::<String>::new());
+}
+
+#[apply(test)]
+fn a_segment_written_to_during_its_dump_gives_a_consistent_dump() {
+    let (id, mut contents) = segment(TWO_PIECES, 9);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    let stopped = Stopped::before(2, is_piece, &["dump", "0x4d2", "--output", &path]);
+    let attached = Attached::new(id);
+    attached.write(10, b"too late");
+    attached.write(TWO_PIECES - 100, b"in time");
+    drop(attached);
+    stopped.go_on().exits(0);
+    contents[TWO_PIECES - 100..TWO_PIECES - 93].copy_from_slice(b"in time");
+    assert!(std::fs::read(&path).unwrap() == contents);
+    // The checksum matches the contents of the file.
+    oracle::remove(id);
+    assert!(restored(&path) == contents);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_segment_whose_last_user_detaches_during_peek_is_dumped_completely() {
+    let mut actor = Actor::start();
+    let id = actor.number(&format!("create 1234 {TWO_PIECES} 0"));
+    let contents = noise(TWO_PIECES, 10);
+    Attached::new(id).write(0, &contents);
+    actor.say(&format!("attach {id}"));
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    let stopped = Stopped::before(2, is_piece, &["dump", "0x4d2", "--peek", "--output", &path]);
+    actor.say(&format!("remove {id}"));
+    actor.leave();
+    assert_eq!(oracle::rows(), []);
+    stopped.go_on().exits(0);
+    assert!(std::fs::read(&path).unwrap() == contents);
+}
+
+#[apply(test)]
+fn a_file_that_shrinks_during_restore_creates_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    let (id, _) = segment(TWO_PIECES, 12);
+    run(["dump", "0x4d2", "--output", &path]).exits(0);
+    oracle::remove(id);
+    for nth in [2, 3] {
+        let contents = std::fs::read(&path).unwrap();
+        let stopped = Stopped::before(nth, is_piece, &["restore", &path]);
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(5000).unwrap();
+        let ran = stopped.go_on().exits(1).prints_nothing();
+        assert!(ran.stderr.contains("was truncated while it was read"), "{ran:?}");
+        assert_eq!(oracle::rows(), []);
+        std::fs::write(&path, contents).unwrap();
+    }
+}
+
+#[apply(test)]
+fn links_are_followed_for_reading_and_never_for_writing() {
+    let (id, contents) = segment(9000, 13);
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    std::fs::create_dir(at("real")).unwrap();
+    symlink("real", at("linked")).unwrap();
+    // A directory may be a link; `..` then refers to its target's parent.
+    run(["dump", "0x4d2", "--output", &at("linked/../real/one")]).exits(0);
+    run(["dump", "0x4d2", "--output", &at("linked/two")]).exits(0);
+    assert_eq!(names(Path::new(&at("real"))).len(), 4);
+    std::fs::write(at("precious"), "precious").unwrap();
+    for (name, target) in [("out", "precious"), ("out.json", "precious"), ("out.json", "missing")] {
+        symlink(target, at(name)).unwrap();
+        let ran = run(["dump", "0x4d2", "--output", &at("out"), "--force"]).exits(5);
+        let ran = ran.says(&format!("error: cannot write {}: it is a symbolic link", at(name)));
+        // The record's name derives from that of the contents.
+        let hint = format!("hint: name the target of the symbolic link: `--output {}`", at(target));
+        assert_eq!(ran.stderr.contains(&hint), name == "out", "{ran:?}");
+        assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "precious");
+        std::fs::remove_file(at(name)).unwrap();
+    }
+    oracle::remove(id);
+    symlink("real/one", at("out")).unwrap();
+    symlink("real/two.json", at("out.json")).unwrap();
+    assert!(restored(&at("out")) == contents);
+    // The record of another segment does not match.
+    let (other, _) = segment(9000, 14);
+    run(["dump", "0x4d2", "--output", &at("other")]).exits(0);
+    oracle::remove(other);
+    std::fs::remove_file(at("out.json")).unwrap();
+    symlink("other.json", at("out.json")).unwrap();
+    run(["restore", &at("out")]).exits(1).says("its checksum differs").prints_nothing();
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn a_file_size_limit_is_an_error_not_a_signal() {
+    let (id, _) = segment(TWO_PIECES, 15);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    let limited = |arguments: &[&str]| {
+        let mut shell = Command::new("/bin/sh");
+        // In blocks of 512 bytes.
+        shell.args(["-c", "ulimit -f 100 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_shmadm")]).args(arguments);
+        finish(&mut shell)
+    };
+    limited(&["dump", "0x4d2", "--output", &path]).exits(1).says("(EFBIG, write)").prints_nothing();
+    assert_eq!(names(directory.path()), Vec::<String>::new());
+    run(["dump", "0x4d2", "--output", &path]).exits(0);
+    oracle::remove(id);
+    // A segment is not a file, however it is reached.
+    limited(&["restore", &path]).exits(0);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn without_o_tmpfile_a_temporary_name_is_used() {
+    let (id, contents) = segment(9000, 16);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    // If kernel.shm_rmid_forced cannot be read, peeking could destroy an unattached segment.
+    let mut command = shmadm();
+    with_empty_proc(&mut command);
+    finish(command.args(["read", "0x4d2"])).exits(5).prints_nothing().says("could destroy it");
+    let _attached = Attached::new(id);
+    // Without /proc, an O_TMPFILE file cannot be linked to a name.
+    let dump = |more: &[&str]| {
+        let mut command = shmadm();
+        with_empty_proc(&mut command);
+        let arguments = [&["dump", "0x4d2", "--allow-allocation", "--output", &path], more].concat();
+        finish(command.args(arguments))
+    };
+    dump(&[]).exits(0);
+    assert!(std::fs::read(&path).unwrap() == contents);
+    dump(&[]).exits(5);
+    let mut command = shmadm();
+    with_empty_proc(&mut command);
+    finish(command.args(["read", "0x4d2"])).exits(5).says("/proc does not show whether they are huge");
+    dump(&["--force"]).exits(0);
+    assert_eq!(names(directory.path()), ["segment.bin", "segment.bin.json"]);
+}
+
+#[apply(test)]
+fn an_endless_record_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    std::fs::write(&path, "x").unwrap();
+    std::os::unix::fs::symlink("/dev/zero", format!("{path}.json")).unwrap();
+    run(["restore", &path]).exits(1).prints_nothing().says("invalid dump record");
+}
+
+#[apply(test)]
+fn a_replaced_dump_keeps_its_old_contents_until_the_new_ones_are_complete() {
+    let (id, contents) = segment(9000, 17);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    run(["dump", "0x4d2", "--output", &path]).exits(0);
+    Attached::new(id).write(50, b"new");
+    let arguments = ["dump", "0x4d2", "--output", &path, "--force"];
+    let renames = |call: &Call| call.number == libc::SYS_rename || call.number == libc::SYS_renameat2;
+    let stopped = Stopped::before(1, renames, &arguments);
+    assert!(std::fs::read(&path).unwrap() == contents);
+    stopped.go_on().exits(0);
+    assert_eq!(&std::fs::read(&path).unwrap()[50..53], b"new");
+    assert_eq!(names(directory.path()), ["segment.bin", "segment.bin.json"]);
 }
 
 /// Creates a segment with key 1234, mode 0644, noise and a hole; returns its contents.
@@ -274,7 +282,7 @@ fn restored(path: &str) -> Vec<u8> {
 }
 
 /// Returns the path of a name in a directory.
-fn path_in(directory: &Path) -> String {
+fn dump_path(directory: &Path) -> String {
     directory.join("segment.bin").to_string_lossy().into_owned()
 }
 
@@ -291,7 +299,7 @@ fn killed_dumps(size: usize, rounds: usize, seed: u64) {
     let mut chance = fastrand::Rng::with_seed(seed);
     let (id, contents) = segment(size, seed);
     let directory = tempfile::tempdir().unwrap();
-    let path = path_in(directory.path());
+    let path = dump_path(directory.path());
     let line = ["dump", "0x4d2", "--output", &path];
     let calls = Stopped::count_calls(&line);
     for round in 0..rounds {
@@ -324,7 +332,7 @@ fn killed_restores(size: usize, rounds: usize, seed: u64) {
     let mut chance = fastrand::Rng::with_seed(seed);
     let (id, contents) = segment(size, seed);
     let directory = tempfile::tempdir().unwrap();
-    let path = path_in(directory.path());
+    let path = dump_path(directory.path());
     run(["dump", "0x4d2", "--output", &path]).exits(0);
     oracle::remove(id);
     let record = std::fs::read(format!("{path}.json")).unwrap();

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
-use libtest_mimic::Trial;
 use nix::errno::Errno;
 use nix::libc::{self, c_long};
 use nix::sys::ptrace;
@@ -19,197 +18,210 @@ use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle::{self, Row};
 use crate::resources::{LONER, limited};
-use crate::support::{Ran, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{Ran, finish, run, shmadm, shmadm_as, wait_for};
 use crate::vanish::{Call, Stopped};
 
-pub(crate) fn trials() -> Vec<Trial> {
-    killed().into_iter().chain(helpless()).collect()
+#[apply(test)]
+fn removes_an_incomplete_segment_and_no_other() {
+    let dump = Dump::new();
+    let changes = |call: &Call| call.is_shmctl(libc::IPC_SET);
+    let steps: [(Before, usize); 5] = [(requests, 0), (waits, 1), (attaches, 1), (changes, 1), (releases, 1)];
+    for (step, (before, created)) in steps.into_iter().enumerate() {
+        let others = dump.others();
+        let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
+        let guard = started_by(stopped.pid());
+        if step > 0 {
+            stopped.calls_until(before);
+        }
+        wait_for("the segment", || oracle::rows().len() == others.len() + created);
+        for row in oracle::rows().iter().filter(|row| !others.contains(row)) {
+            assert_eq!((row.get("cpid"), row.get("key")), (guard.pid.to_string().as_str(), "1234"));
+        }
+        stopped.signal(Signal::SIGKILL);
+        assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
+        wait_for("the end of the guard", || !guard.lives());
+        assert_eq!(oracle::rows(), others, "killed at step {step}");
+        oracle::remove_all();
+    }
 }
 
-/// `restore` is killed.
-fn killed() -> Vec<Trial> {
-    vec![
-        trial("guard::removes_an_incomplete_segment_and_no_other", || {
-            let dump = Dump::new();
-            let changes = |call: &Call| call.is_shmctl(libc::IPC_SET);
-            let steps: [(Before, usize); 5] = [(requests, 0), (waits, 1), (attaches, 1), (changes, 1), (releases, 1)];
-            for (step, (before, created)) in steps.into_iter().enumerate() {
-                let others = dump.others();
-                let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
-                let guard = started_by(stopped.pid());
-                if step > 0 {
-                    stopped.calls_until(before);
-                }
-                wait_for("the segment", || oracle::rows().len() == others.len() + created);
-                for row in oracle::rows().iter().filter(|row| !others.contains(row)) {
-                    assert_eq!((row.get("cpid"), row.get("key")), (guard.pid.to_string().as_str(), "1234"));
-                }
-                stopped.signal(Signal::SIGKILL);
-                assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
-                wait_for("the end of the guard", || !guard.lives());
-                assert_eq!(oracle::rows(), others, "killed at step {step}");
-                oracle::remove_all();
-            }
-        }),
-        trial("guard::ends_the_holder_of_an_incomplete_segment", || {
-            let dump = Dump::new();
-            let stopped = Stopped::before(1, attaches, &["restore", &dump.path, "--hold"]);
-            let row = &oracle::rows()[0];
-            assert_eq!(row.get("nattch"), "1");
-            let holder = Holder::new(row.get("lpid").parse().unwrap());
-            let guard = started_by(stopped.pid());
-            stopped.signal(Signal::SIGKILL);
-            stopped.go_on();
-            wait_for("the end of the guard", || !guard.lives());
-            wait_for("the end of the holder", || !holder.lives());
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("guard::survives_signals_and_the_death_of_the_process_group", || {
-            let dump = Dump::new();
-            let mut command = shmadm();
-            command.args(["restore", &dump.path]).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-            let stopped = Stopped::command_before(1, attaches, command);
-            let guard = started_by(stopped.pid());
-            assert_eq!(group(guard.pid), guard.pid);
-            for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGALRM, libc::SIGRTMIN()] {
-                guard.signal(signal);
-            }
-            killpg(stopped.pid(), Signal::SIGKILL).unwrap();
-            assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
-            wait_for("the end of the guard", || !guard.lives());
-            assert_eq!(oracle::rows(), []);
-        }),
-        root_trial("guard::leaves_a_segment_of_a_process_that_reused_its_makers_pid", || {
-            // While the guard is stopped, another process gets the pid, creates a segment as restore would, and exits.
-            let dump = Dump::new();
-            for (before, key) in [(requests as Before, 1234), (attaches, libc::IPC_PRIVATE)] {
-                let stopped = Stopped::before(1, before, &["restore", &dump.path]);
-                let maker = stopped.pid();
-                let created = oracle::rows();
-                let guard = started_by(maker);
-                let held = Held::new(&guard);
-                stopped.signal(Signal::SIGKILL);
-                assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
-                reuse(maker, key);
-                let mut rows = oracle::rows();
-                rows.retain(|row| !created.contains(row));
-                assert_eq!((rows.len(), rows[0].get("cpid")), (1, maker.to_string().as_str()));
-                drop(held);
-                wait_for("the end of the guard", || !guard.lives());
-                assert_eq!(oracle::rows(), rows);
-                oracle::remove_all();
-            }
-        }),
-        root_trial("guard::leaves_a_segment_that_reuses_the_id", || {
-            let dump = Dump::new();
-            let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
-            let guard = started_by(stopped.pid());
-            let id: i32 = oracle::rows()[0].get("shmid").parse().unwrap();
-            assert!(oracle::remove(id));
-            std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
-            assert_eq!(oracle::create(1234, Dump::SIZE, 0o600), id);
-            let rows = oracle::rows();
-            stopped.signal(Signal::SIGKILL);
-            stopped.go_on();
-            wait_for("the end of the guard", || !guard.lives());
-            assert_eq!(oracle::rows(), rows);
-        }),
-    ]
+#[apply(test)]
+fn ends_the_holder_of_an_incomplete_segment() {
+    let dump = Dump::new();
+    let stopped = Stopped::before(1, attaches, &["restore", &dump.path, "--hold"]);
+    let row = &oracle::rows()[0];
+    assert_eq!(row.get("nattch"), "1");
+    let holder = Holder::new(row.get("lpid").parse().unwrap());
+    let guard = started_by(stopped.pid());
+    stopped.signal(Signal::SIGKILL);
+    stopped.go_on();
+    wait_for("the end of the guard", || !guard.lives());
+    wait_for("the end of the holder", || !holder.lives());
+    assert_eq!(oracle::rows(), []);
 }
 
-/// The guard itself is stopped or killed, or cannot be started.
-fn helpless() -> Vec<Trial> {
-    vec![
-        trial("guard::delays_nothing_when_it_is_stopped", || {
-            let dump = Dump::new();
-            let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
-            let guard = started_by(stopped.pid());
-            stop(&guard);
-            let ran = stopped.go_on().exits(0);
-            assert_eq!(ran.stdout.trim(), oracle::rows()[0].get("shmid"));
-            guard.signal(libc::SIGCONT);
-            wait_for("the end of the guard", || !guard.lives());
-            assert_eq!(oracle::rows().len(), 1);
-        }),
-        trial("guard::stopped_before_it_creates_the_segment_does_not_outlast_an_interrupt", || {
-            let dump = Dump::new();
-            let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
-            let guard = started_by(stopped.pid());
-            stop(&guard);
+#[apply(test)]
+fn survives_signals_and_the_death_of_the_process_group() {
+    let dump = Dump::new();
+    let mut command = shmadm();
+    command.args(["restore", &dump.path]).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let stopped = Stopped::command_before(1, attaches, command);
+    let guard = started_by(stopped.pid());
+    assert_eq!(group(guard.pid), guard.pid);
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGALRM, libc::SIGRTMIN()] {
+        guard.signal(signal);
+    }
+    killpg(stopped.pid(), Signal::SIGKILL).unwrap();
+    assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
+    wait_for("the end of the guard", || !guard.lives());
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn leaves_a_segment_of_a_process_that_reused_its_makers_pid() {
+    // While the guard is stopped, another process gets the pid, creates a segment as restore would, and exits.
+    let dump = Dump::new();
+    for (before, key) in [(requests as Before, 1234), (attaches, libc::IPC_PRIVATE)] {
+        let stopped = Stopped::before(1, before, &["restore", &dump.path]);
+        let maker = stopped.pid();
+        let created = oracle::rows();
+        let guard = started_by(maker);
+        let held = Held::new(&guard);
+        stopped.signal(Signal::SIGKILL);
+        assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
+        reuse(maker, key);
+        let mut rows = oracle::rows();
+        rows.retain(|row| !created.contains(row));
+        assert_eq!((rows.len(), rows[0].get("cpid")), (1, maker.to_string().as_str()));
+        drop(held);
+        wait_for("the end of the guard", || !guard.lives());
+        assert_eq!(oracle::rows(), rows);
+        oracle::remove_all();
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn leaves_a_segment_that_reuses_the_id() {
+    let dump = Dump::new();
+    let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
+    let guard = started_by(stopped.pid());
+    let id: i32 = oracle::rows()[0].get("shmid").parse().unwrap();
+    assert!(oracle::remove(id));
+    std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+    assert_eq!(oracle::create(1234, Dump::SIZE, 0o600), id);
+    let rows = oracle::rows();
+    stopped.signal(Signal::SIGKILL);
+    stopped.go_on();
+    wait_for("the end of the guard", || !guard.lives());
+    assert_eq!(oracle::rows(), rows);
+}
+
+#[apply(test)]
+fn delays_nothing_when_it_is_stopped() {
+    let dump = Dump::new();
+    let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
+    let guard = started_by(stopped.pid());
+    stop(&guard);
+    let ran = stopped.go_on().exits(0);
+    assert_eq!(ran.stdout.trim(), oracle::rows()[0].get("shmid"));
+    guard.signal(libc::SIGCONT);
+    wait_for("the end of the guard", || !guard.lives());
+    assert_eq!(oracle::rows().len(), 1);
+}
+
+#[apply(test)]
+fn stopped_before_it_creates_the_segment_does_not_outlast_an_interrupt() {
+    let dump = Dump::new();
+    let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
+    let guard = started_by(stopped.pid());
+    stop(&guard);
+    stopped.calls_until(waits);
+    stopped.signal(Signal::SIGTERM);
+    assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
+    guard.signal(libc::SIGCONT);
+    wait_for("the end of the guard", || !guard.lives());
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn is_not_missed_once_it_has_created_the_segment() {
+    let dump = Dump::new();
+    let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
+    started_by(stopped.pid()).kill();
+    let ran = stopped.go_on().exits(0);
+    assert_eq!(ran.stdout.trim(), oracle::rows()[0].get("shmid"));
+    assert_eq!(oracle::rows()[0].get("perms"), "644");
+}
+
+#[apply(test)]
+fn killed_before_it_answers_is_an_error() {
+    let dump = Dump::new();
+    for created in [0, 1] {
+        let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
+        let guard = started_by(stopped.pid());
+        let held = Held::new(&guard);
+        if created == 1 {
             stopped.calls_until(waits);
-            stopped.signal(Signal::SIGTERM);
-            assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
-            guard.signal(libc::SIGCONT);
-            wait_for("the end of the guard", || !guard.lives());
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("guard::is_not_missed_once_it_has_created_the_segment", || {
-            let dump = Dump::new();
-            let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
-            started_by(stopped.pid()).kill();
-            let ran = stopped.go_on().exits(0);
-            assert_eq!(ran.stdout.trim(), oracle::rows()[0].get("shmid"));
-            assert_eq!(oracle::rows()[0].get("perms"), "644");
-        }),
-        trial("guard::killed_before_it_answers_is_an_error", || {
-            let dump = Dump::new();
-            for created in [0, 1] {
-                let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
-                let guard = started_by(stopped.pid());
-                let held = Held::new(&guard);
-                if created == 1 {
-                    stopped.calls_until(waits);
-                    held.go_on_to(libc::SYS_write);
-                }
-                assert_eq!(oracle::rows().len(), created);
-                guard.kill();
-                drop(held);
-                let ran = stopped.go_on().exits(1).prints_nothing();
-                assert!(ran.stderr.contains("the guard exited before it answered: signal: 9 (SIGKILL)"), "{ran:?}");
-                assert!(ran.stderr.contains("hint: `shmadm list --key 0x000004d2` shows the segment"), "{ran:?}");
-                // No process knows whether it is there, so none may remove it.
-                assert_eq!(oracle::rows().len(), created);
-            }
-        }),
-        trial("guard::has_ended_when_restore_has", || {
-            let dump = Dump::new();
-            let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
-            let guard = started_by(stopped.pid());
-            assert_eq!(guard.read("comm"), "shmadm-guard\n");
-            stopped.go_on().exits(0);
-            assert!(!guard.lives());
-        }),
-        root_trial("guard::restore_warns_when_the_process_cannot_be_created", || {
-            let dump = Dump::new();
-            let mut command = shmadm_as(LONER);
-            let ran = finish(limited(&mut command, Resource::RLIMIT_NPROC, 1).args(["restore", &dump.path]));
-            ran.exits(0)
-                .says("warning: cannot start a guard")
-                .says("Resource temporarily unavailable (EAGAIN, clone)")
-                .says("if this command is killed");
-        }),
-        trial("guard::restore_warns_when_the_pipes_cannot_be_created", || {
-            let dump = Dump::new();
-            // With some limit, restore has enough descriptors for itself but not for the pipes.
-            let warned = (4..9).find_map(|most| {
-                let mut command = shmadm();
-                let ran = finish(limited(&mut command, Resource::RLIMIT_NOFILE, most).args(["restore", &dump.path]));
-                (ran.code == Some(0) && ran.stderr.contains("cannot start a guard")).then_some(ran)
-            });
-            warned.unwrap().says("(EMFILE, pipe2)");
-        }),
-        trial("guard::cannot_be_started_by_hand", || {
-            for input in ["", "by=1", "1234 9000"] {
-                let mut command = shmadm();
-                command.arg0("shmadm-guard").stdin(Stdio::piped()).stderr(Stdio::piped());
-                let mut guard = command.spawn().unwrap();
-                guard.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-                let ran = Ran::from(guard.wait_with_output().unwrap());
-                ran.exits(2).says("shmadm-guard is started only by `shmadm restore`");
-            }
-            assert_eq!(oracle::rows(), []);
-        }),
-    ]
+            held.go_on_to(libc::SYS_write);
+        }
+        assert_eq!(oracle::rows().len(), created);
+        guard.kill();
+        drop(held);
+        let ran = stopped.go_on().exits(1).prints_nothing();
+        assert!(ran.stderr.contains("the guard exited before it answered: signal: 9 (SIGKILL)"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: `shmadm list --key 0x000004d2` shows the segment"), "{ran:?}");
+        // No process knows whether it is there, so none may remove it.
+        assert_eq!(oracle::rows().len(), created);
+    }
+}
+
+#[apply(test)]
+fn has_ended_when_restore_has() {
+    let dump = Dump::new();
+    let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
+    let guard = started_by(stopped.pid());
+    assert_eq!(guard.read("comm"), "shmadm-guard\n");
+    stopped.go_on().exits(0);
+    assert!(!guard.lives());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn restore_warns_when_the_process_cannot_be_created() {
+    let dump = Dump::new();
+    let mut command = shmadm_as(LONER);
+    let ran = finish(limited(&mut command, Resource::RLIMIT_NPROC, 1).args(["restore", &dump.path]));
+    ran.exits(0)
+        .says("warning: cannot start a guard")
+        .says("Resource temporarily unavailable (EAGAIN, clone)")
+        .says("if this command is killed");
+}
+
+#[apply(test)]
+fn restore_warns_when_the_pipes_cannot_be_created() {
+    let dump = Dump::new();
+    // With some limit, restore has enough descriptors for itself but not for the pipes.
+    let warned = (4..9).find_map(|most| {
+        let mut command = shmadm();
+        let ran = finish(limited(&mut command, Resource::RLIMIT_NOFILE, most).args(["restore", &dump.path]));
+        (ran.code == Some(0) && ran.stderr.contains("cannot start a guard")).then_some(ran)
+    });
+    warned.unwrap().says("(EMFILE, pipe2)");
+}
+
+#[apply(test)]
+fn cannot_be_started_by_hand() {
+    for input in ["", "by=1", "1234 9000"] {
+        let mut command = shmadm();
+        command.arg0("shmadm-guard").stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut guard = command.spawn().unwrap();
+        guard.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let ran = Ran::from(guard.wait_with_output().unwrap());
+        ran.exits(2).says("shmadm-guard is started only by `shmadm restore`");
+    }
+    assert_eq!(oracle::rows(), []);
 }
 
 /// Recognises the call before which `restore` is stopped.

@@ -4,11 +4,15 @@
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Pid, getsid};
+use serde_json::json;
 
-use crate::support::{Ran, wait_for};
+use crate::oracle;
+use crate::support::{Ran, finish, run, wait_for};
 
 /// A process identified by a pidfd, which pid reuse cannot change. It is killed on drop.
 #[derive(Debug)]
@@ -26,6 +30,12 @@ impl Holder {
         assert!(descriptor >= 0, "pidfd_open of {pid}: {}", std::io::Error::last_os_error());
         // SAFETY: pidfd_open has just created this descriptor, and nothing else owns it.
         Self { pid, pidfd: unsafe { OwnedFd::from_raw_fd(i32::try_from(descriptor).unwrap()) } }
+    }
+
+    /// Attaches a segment in the background.
+    #[track_caller]
+    pub(crate) fn attached_to(id: i32) -> Self {
+        Self::printed(&run(["attach", &id.to_string(), "--background"]).exits(0))
     }
 
     /// Opens the process whose pid `attach --background` printed as its only output.
@@ -87,4 +97,70 @@ pub(crate) fn mapping(pid: i32, id: i32) -> (String, String) {
     assert_eq!(found.len(), 1, "mappings of segment {id} in {pid}: {found:?}");
     let (start, _) = found[0][0].split_once('-').unwrap();
     (format!("{:#x}", u64::from_str_radix(start, 16).unwrap()), found[0][1].to_owned())
+}
+
+#[apply(test)]
+fn inherits_nothing_from_its_caller_and_outlives_it() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let directory = tempfile::tempdir().unwrap();
+    let open = directory.path().join("open");
+    // The caller leaves a descriptor open and ignores the signals that will end the holder.
+    let mut caller = Command::new("/bin/sh");
+    caller.args(["-c", "trap '' TERM HUP INT; exec 7>\"$1\"; \"$2\" attach 0x4d2 --background", "sh"]);
+    caller.arg(&open).arg(env!("CARGO_BIN_EXE_shmadm")).stdin(Stdio::null()).current_dir(directory.path());
+    let holder = Holder::printed(&finish(&mut caller).exits(0).says(&format!("attached segment {id} at 0x")));
+    assert!(open.exists(), "the caller has the file open");
+    assert!(holder.lives());
+    assert_eq!(oracle::nattch(id), 1);
+    assert_eq!(mapping(holder.pid, id).1, "rw-s");
+    assert_eq!(holder.read("comm"), "shmadm-hold\n");
+    assert_eq!(holder.link("cwd"), "/");
+    let pid = Pid::from_raw(holder.pid);
+    assert_eq!(getsid(Some(pid)), Ok(pid), "the holder leads its own session");
+    // The holder uses a pipe for its own signals; the end inherited from the caller is closed during its start.
+    wait_for("the holder to close inherited descriptors", || {
+        let open: Vec<_> = std::fs::read_dir(holder.proc("fd")).unwrap().map(|fd| fd.unwrap().path()).collect();
+        open.iter().all(|fd| {
+            let file = std::fs::read_link(fd).unwrap_or_default();
+            let standard = ["0", "1", "2"].iter().any(|number| fd.ends_with(number));
+            if standard { file.ends_with("dev/null") } else { file.to_string_lossy().starts_with("pipe:[") }
+        })
+    });
+    assert_eq!(std::fs::read_dir(holder.proc("fd")).unwrap().count(), 5);
+    let ran = run(["detach", "0x4d2", "--json"]).exits(0);
+    let expected = json!({"schema":1,"id":id,"detached":[holder.pid],"nattch_before":1,"nattch_after":0});
+    assert_eq!(ran.json(), expected);
+    assert_eq!(oracle::nattch(id), 0, "detach returns after nattch has dropped");
+    assert!(!holder.lives());
+}
+
+#[apply(test)]
+fn a_killed_holder_leaves_nothing() {
+    let id = oracle::create(0, 4096, 0o600);
+    let holder = Holder::attached_to(id);
+    assert_eq!(oracle::nattch(id), 1);
+    holder.kill();
+    wait_for("a killed holder to detach", || oracle::nattch(id) == 0);
+    run(["detach", &id.to_string()]).exits(3).says("it is not attached");
+}
+
+#[apply(test)]
+fn reports_in_json_and_honours_the_options() {
+    let id = oracle::create(0, 4096, 0o600);
+    let arguments = ["attach", &id.to_string(), "--background", "--read-only", "--json"];
+    let report = run(arguments.into_iter().chain(["--address", "0x200000123", "--round"])).exits(0).json();
+    let pid = i32::try_from(report["attachment"]["pid"].as_i64().unwrap()).unwrap();
+    let holder = Holder::new(pid);
+    assert_eq!(report["attachment"]["address"], "0x200000000");
+    assert_eq!(report["attachment"]["access"], "ro");
+    assert_eq!(mapping(holder.pid, id), ("0x200000000".to_owned(), "r--s".to_owned()));
+}
+
+#[apply(test)]
+fn a_marked_segment_is_destroyed_with_its_last_holder() {
+    let id = oracle::create(0, 4096, 0o600);
+    let _holder = Holder::attached_to(id);
+    assert!(oracle::remove(id), "marked");
+    run(["detach", &id.to_string()]).exits(0).says("was destroyed at the last detach");
+    assert_eq!(oracle::rows(), []);
 }

@@ -5,230 +5,255 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use libtest_mimic::Trial;
 use nix::libc;
 use serde_json::{Value, json};
 
 use crate::oracle::{self, Attached};
-use crate::pool::{HUGE, LARGER, Pool, pool_trial};
-use crate::support::{NOBODY, Ran, finish, noise, run, shmadm, shmadm_as, trial};
-use crate::who_elsewhere::with_no_capabilities;
+use crate::pool::{HUGE, LARGER, Pool};
+use crate::sandbox::with_no_capabilities;
+use crate::support::{NOBODY, Ran, finish, noise, run, shmadm, shmadm_as};
 
-pub(crate) fn trials() -> Vec<Trial> {
-    [making(), lacking(), copying()].into_iter().flatten().collect()
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn a_size_is_rounded_up_and_reported() {
+    let pool = &Pool::with_free(2, HUGE);
+    let promised = pool.number("resv_hugepages");
+    let ran = run(["create", "--huge", "--size", "3M"]).exits(0);
+    let id: i32 = ran.stdout.trim().parse().unwrap();
+    assert!(ran.stderr.contains("allocates 4 MiB (2 huge pages of 2 MiB); its size is 3 MiB"), "{ran:?}");
+    assert_eq!(oracle::row(id).unwrap().get("size"), (3 << 20).to_string());
+    assert_eq!(pool.number("resv_hugepages"), promised + 2, "the kernel has reserved the pages");
+    oracle::remove(id);
+    let ran = run(["create", "--huge=2M", "--size", "1"]).exits(0);
+    assert!(ran.stderr.contains("allocates 2 MiB (1 huge page of 2 MiB); its size is 1 byte"), "{ran:?}");
+    // A multiple of the page size is not rounded, and --quiet suppresses the message.
+    for more in [&["--size", "2M"][..], &[], &["--size", "1M", "-q"]] {
+        oracle::remove_all();
+        let ran = run([&["create", "--huge=2M"], more].concat()).exits(0);
+        assert!(!ran.stderr.contains("it takes"), "{ran:?}");
+    }
 }
 
-/// Creation and reports.
-fn making() -> Vec<Trial> {
-    vec![
-        pool_trial("huge::a_size_is_rounded_up_and_reported", HUGE, 2, |pool| {
-            let promised = pool.number("resv_hugepages");
-            let ran = run(["create", "--huge", "--size", "3M"]).exits(0);
-            let id: i32 = ran.stdout.trim().parse().unwrap();
-            assert!(ran.stderr.contains("allocates 4 MiB (2 huge pages of 2 MiB); its size is 3 MiB"), "{ran:?}");
-            assert_eq!(oracle::row(id).unwrap().get("size"), (3 << 20).to_string());
-            assert_eq!(pool.number("resv_hugepages"), promised + 2, "the kernel has reserved the pages");
-            oracle::remove(id);
-            let ran = run(["create", "--huge=2M", "--size", "1"]).exits(0);
-            assert!(ran.stderr.contains("allocates 2 MiB (1 huge page of 2 MiB); its size is 1 byte"), "{ran:?}");
-            // A multiple of the page size is not rounded, and --quiet suppresses the message.
-            for more in [&["--size", "2M"][..], &[], &["--size", "1M", "-q"]] {
-                oracle::remove_all();
-                let ran = run([&["create", "--huge=2M"], more].concat()).exits(0);
-                assert!(!ran.stderr.contains("it takes"), "{ran:?}");
-            }
-        }),
-        pool_trial("huge::fully_resident_segments_are_read_without_privilege", HUGE, 2, |_| {
-            let id = oracle::create(7, 2 * HUGE - 5, 0o666 | libc::SHM_HUGETLB);
-            let attached = Attached::new(id);
-            let read = || {
-                let mut command = shmadm();
-                with_no_capabilities(&mut command);
-                finish(command.args(["read", "0x7", "--length", "4", "--text"]))
-            };
-            attached.write(0, b"text");
-            read().exits(5).prints_nothing().says("they are huge");
-            attached.write(HUGE, b"x");
-            assert_eq!(read().exits(0).stdout, "text\n");
-        }),
-        pool_trial("huge::an_unaligned_address_is_reported_as_a_possible_cause", HUGE, 1, |_| {
-            let id = run(["create", "--huge=2M", "-q"]).exits(0).stdout;
-            for more in [&[][..], &["--round"]] {
-                let between = [&["attach", id.trim(), "--address", "0x200001000", "--for", "1ms"], more].concat();
-                run(between).exits(1).prints_nothing().says("huge pages and the address is not a multiple of 2 MiB");
-            }
-            run(["attach", id.trim(), "--address", "0x200000000", "--for", "1ms"]).exits(0);
-            // An aligned address is not reported as a cause.
-            let taken = ["attach", id.trim(), "--address", "0x8000000000000000", "--for", "1ms"];
-            assert!(!run(taken).stderr.contains("huge pages"));
-        }),
-        pool_trial("huge::pages_of_every_supported_size", LARGER, 1, |pool| {
-            let ran = run(["create", "--huge=1G", "--size", "5M", "--key", "7"]).exits(0);
-            assert!(ran.stderr.contains("allocates 1 GiB (1 huge page of 1 GiB); its size is 5 MiB"), "{ran:?}");
-            let before = pool.touched();
-            run(["write", "0x7", "text"]).exits(0);
-            assert_eq!(pool.touched(), before + 1);
-            assert_eq!(run(["read", "0x7", "--text", "--length", "4"]).exits(0).stdout, "text\n");
-            let told = run(["stat", "0x7", "--json"]).exits(0).json();
-            assert_eq!(told["segments"][0]["rss"], json!(LARGER));
-            let told = run(["map", "0x7", "--json"]).exits(0).json();
-            assert_eq!((&told["page_size"], &told["resident"]), (&json!(LARGER), &json!(5 << 20)), "{told}");
-        }),
-        trial("huge::an_unsupported_size_lists_the_supported_ones", || {
-            let ran = run(["create", "--huge=4M"]).exits(1).prints_nothing().says("(EINVAL, shmget)");
-            let sizes = std::fs::read_dir("/sys/kernel/mm/hugepages").map_or(0, Iterator::count);
-            let told = ran.stderr.lines().find(|line| line.starts_with("cause: huge pages"));
-            let named = told.unwrap().matches("iB").count();
-            assert_eq!(named, sizes, "{ran:?}");
-        }),
-        pool_trial("huge::resident_sizes_match_the_pool", HUGE, 3, |pool| {
-            let id = oracle::create(7, 3 * HUGE - 5, 0o600 | libc::SHM_HUGETLB);
-            let attached = Attached::new(id);
-            let before = pool.touched();
-            for page in 0..3 {
-                let rss = |report: &Value| report["segments"][0]["rss"].as_u64().unwrap();
-                let touched = (pool.touched() - before) * HUGE as u64;
-                assert_eq!(touched, (page * HUGE) as u64);
-                assert_eq!(rss(&run(["list", "--json"]).exits(0).json()), touched);
-                assert_eq!(rss(&run(["stat", "0x7", "--json"]).exits(0).json()), touched);
-                let map = run(["map", "0x7", "--json"]).exits(0).json();
-                assert_eq!(map["rss"].as_u64().unwrap(), touched, "{map}");
-                if page > 0 {
-                    let shown = run(["map", "0x7"]).exits(0).stdout;
-                    assert!(
-                        shown.contains(&format!("? unknown      6M  3 pages of 2M, {}M of it resident", 2 * page)),
-                        "{shown}"
-                    );
-                    assert!(!shown.contains("# resident"), "{shown}");
-                }
-                attached.write(page * HUGE + 9, b"here");
-            }
-            let told = run(["map", "0x7", "--json"]).exits(0).json();
-            assert_eq!((&told["resident"], &told["page_size"]), (&json!(3 * HUGE - 5), &json!(HUGE)), "{told}");
-        }),
-    ]
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn fully_resident_segments_are_read_without_privilege() {
+    let _pool = Pool::with_free(2, HUGE);
+    let id = oracle::create(7, 2 * HUGE - 5, 0o666 | libc::SHM_HUGETLB);
+    let attached = Attached::new(id);
+    let read = || {
+        let mut command = shmadm();
+        with_no_capabilities(&mut command);
+        finish(command.args(["read", "0x7", "--length", "4", "--text"]))
+    };
+    attached.write(0, b"text");
+    read().exits(5).prints_nothing().says("they are huge");
+    attached.write(HUGE, b"x");
+    assert_eq!(read().exits(0).stdout, "text\n");
 }
 
-/// A page that is not available is an error with its cause.
-fn lacking() -> Vec<Trial> {
-    vec![
-        pool_trial("huge::a_pool_exhausted_midway_is_reported_with_the_offset", HUGE, 1, |_| {
-            let id = oracle::create(7, 3 * HUGE, 0o600 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
-            let start = (HUGE - 100_000).to_string();
-            let text = "x".repeat(110_000);
-            for more in [&["--fill", "1"][..], &[&text], &["--input", "/dev/zero"]] {
-                let line = [&["write", "0x7", "--offset", &start], more].concat();
-                let ran = run(line).exits(1).prints_nothing();
-                let told = ran.stderr.strip_prefix(&format!("error: cannot write segment {id} at offset "));
-                let place: usize = told.unwrap().split(':').next().unwrap().parse().unwrap();
-                // The kernel counts the bytes taken from a pipe in base pages.
-                assert!((HUGE - 4096..=HUGE).contains(&place), "{ran:?}");
-            }
-            assert!(oracle::remove(id));
-        }),
-        pool_trial("huge::an_empty_pool_is_reported_with_its_cause_by_every_command", HUGE, 0, |_| {
-            let tells = |ran: Ran, call: &str| {
-                let ran = ran.exits(1);
-                assert!(ran.stderr.contains(call), "{ran:?}");
-                assert!(ran.stderr.contains("free and not reserved in the pool: 0 of "), "{ran:?}");
-                assert!(ran.stderr.contains("hugepages-2048kB/nr_hugepages`"), "{ran:?}");
-            };
-            let lacks = |ran: Ran, call: &str| tells(ran.prints_nothing(), call);
-            lacks(run(["create", "--huge", "--size", "3M"]), "(ENOMEM, shmget)");
-            lacks(run(["create", "--huge", "--no-reserve", "--fill", "1"]), "(EFAULT, read)");
-            assert_eq!(oracle::rows(), []);
-            let id = oracle::create(7, 2 * HUGE - 9, 0o666 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
-            let input = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(input.path(), "contents").unwrap();
-            let input_path = input.path().to_string_lossy();
-            for more in [&["text"][..], &["--fill", "1"], &["--type", "u8", "1"], &["--input", &input_path]] {
-                lacks(run([&["write", "0x7"], more].concat()), "(EFAULT, read)");
-            }
-            lacks(finish(shmadm().args(["write", "0x7"]).stdin(File::open("/dev/zero").unwrap())), "(EFAULT, read)");
-            lacks(run(["write", "0x7", "--sparse", "--input", &input_path]), "(EFAULT, read)");
-            tells(run(["demo", "reader", "--key", "7"]), "(EFAULT, write)");
-            // Read through its file, a missing page is zeros.
-            for form in [&["--hex"][..], &["--raw"], &["--text"], &["--type", "u8"]] {
-                let ran = shmadm().args([&["read", "0x7"], form].concat()).output().unwrap();
-                assert!(ran.status.success() && !ran.stdout.is_empty(), "{form:?}: {ran:?}");
-            }
-            // Through a mapping, a missing page cannot be allocated.
-            let blind = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
-            blind(&["read", "0x7"]).exits(5).says("they are huge");
-            lacks(blind(&["read", "0x7", "--allow-allocation", "--type", "u8"]), "(EFAULT, write)");
-            for raw in ["pipe", "file"] {
-                let mut command = shmadm_as(NOBODY);
-                command.args(["read", "0x7", "--raw", "--allow-allocation"]);
-                if raw == "file" {
-                    command.stdout(tempfile::tempfile().unwrap());
-                }
-                lacks(finish(&mut command), "(EFAULT, ");
-            }
-            let directory = tempfile::tempdir().unwrap();
-            std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
-            let path = directory.path().join("dump").to_string_lossy().into_owned();
-            lacks(blind(&["dump", "0x7", "--allow-allocation", "--output", &path]), "(EFAULT, write)");
-            assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-            let told = blind(&["map", "0x7", "--json"]).exits(0).json();
-            assert_eq!((&told["untouched"], &told["page_size"]), (&json!(2 * HUGE - 9), &json!(HUGE)), "{told}");
-            let row = oracle::row(id).unwrap();
-            assert_eq!((row.get("rss"), row.get("nattch")), ("0", "0"));
-        }),
-    ]
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn an_unaligned_address_is_reported_as_a_possible_cause() {
+    let _pool = Pool::with_free(1, HUGE);
+    let id = run(["create", "--huge=2M", "-q"]).exits(0).stdout;
+    for more in [&[][..], &["--round"]] {
+        let between = [&["attach", id.trim(), "--address", "0x200001000", "--for", "1ms"], more].concat();
+        run(between).exits(1).prints_nothing().says("huge pages and the address is not a multiple of 2 MiB");
+    }
+    run(["attach", id.trim(), "--address", "0x200000000", "--for", "1ms"]).exits(0);
+    // An aligned address is not reported as a cause.
+    let taken = ["attach", id.trim(), "--address", "0x8000000000000000", "--for", "1ms"];
+    assert!(!run(taken).stderr.contains("huge pages"));
 }
 
-/// Dump and restore.
-fn copying() -> Vec<Trial> {
-    vec![
-        pool_trial("huge::a_restored_segment_equals_the_dumped_one", HUGE, 3, |pool| round_trip(pool, &shmadm)),
-        pool_trial("huge::a_restored_segment_equals_the_dumped_one_without_privilege", HUGE, 3, |pool| {
-            // All pages are resident, so that reading allocates none.
-            let blind = || {
-                let mut command = shmadm();
-                with_no_capabilities(&mut command);
-                command
-            };
-            round_trip(pool, &blind);
-        }),
-        pool_trial("huge::a_restore_from_an_empty_pool_leaves_nothing_and_uses_surplus_pages", HUGE, 1, |pool| {
-            let id = oracle::create(7, HUGE - 5, 0o600 | libc::SHM_HUGETLB);
-            Attached::new(id).write(100, b"here");
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("dump").to_string_lossy().into_owned();
-            run(["dump", "0x7", "--output", &path]).exits(0);
-            oracle::remove(id);
-            pool.has(0);
-            let ran = run(["restore", &path]).exits(1).prints_nothing().says("(ENOMEM, shmget)");
-            assert!(ran.stderr.contains("cause: 1 huge page of 2 MiB required; "), "{ran:?}");
-            assert_eq!(oracle::rows(), []);
-            let surplus = pool.number("surplus_hugepages");
-            pool.may_have_more(1);
-            let id: i32 = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
-            assert_eq!(pool.number("surplus_hugepages"), surplus + 1);
-            assert_eq!(&oracle::contents(id)[100..104], b"here");
-        }),
-        pool_trial("huge::a_dump_allocates_no_missing_page", HUGE, 4, |pool| {
-            let id = oracle::create(7, 4 * HUGE - 5, 0o600 | libc::SHM_HUGETLB);
-            Attached::new(id).write(2 * HUGE + 7, b"here");
-            let before = pool.touched();
-            let piped = shmadm().args(["read", "0x7", "--raw"]).output().unwrap();
-            let file = tempfile::tempfile().unwrap();
-            let ran = finish(shmadm().args(["read", "0x7", "--raw"]).stdout(file.try_clone().unwrap()));
-            ran.exits(0);
-            assert_eq!(pool.touched(), before);
-            let sparse = tempfile::tempfile().unwrap();
-            let line = ["read", "0x7", "--raw", "--sparse", "--offset", "5"];
-            finish(shmadm().args(line).stdout(sparse.try_clone().unwrap())).exits(0);
-            assert_eq!(pool.touched(), before);
-            let contents = oracle::contents(id);
-            let mut bytes = vec![0; contents.len() - 5];
-            std::os::unix::fs::FileExt::read_exact_at(&sparse, &mut bytes, 0).unwrap();
-            let metadata = sparse.metadata().unwrap();
-            assert!(bytes == contents[5..] && metadata.len() == bytes.len() as u64);
-            assert!(metadata.blocks() * 512 < 1 << 20, "{metadata:?}");
-            assert!(piped.stdout == contents && file.metadata().unwrap().len() == contents.len() as u64);
-        }),
-    ]
+#[apply(test)]
+#[requires(HugePages(LARGER))]
+fn pages_of_every_supported_size() {
+    let pool = &Pool::with_free(1, LARGER);
+    let ran = run(["create", "--huge=1G", "--size", "5M", "--key", "7"]).exits(0);
+    assert!(ran.stderr.contains("allocates 1 GiB (1 huge page of 1 GiB); its size is 5 MiB"), "{ran:?}");
+    let before = pool.touched();
+    run(["write", "0x7", "text"]).exits(0);
+    assert_eq!(pool.touched(), before + 1);
+    assert_eq!(run(["read", "0x7", "--text", "--length", "4"]).exits(0).stdout, "text\n");
+    let told = run(["stat", "0x7", "--json"]).exits(0).json();
+    assert_eq!(told["segments"][0]["rss"], json!(LARGER));
+    let told = run(["map", "0x7", "--json"]).exits(0).json();
+    assert_eq!((&told["page_size"], &told["resident"]), (&json!(LARGER), &json!(5 << 20)), "{told}");
+}
+
+#[apply(test)]
+fn an_unsupported_size_lists_the_supported_ones() {
+    let ran = run(["create", "--huge=4M"]).exits(1).prints_nothing().says("(EINVAL, shmget)");
+    let sizes = std::fs::read_dir("/sys/kernel/mm/hugepages").map_or(0, Iterator::count);
+    let told = ran.stderr.lines().find(|line| line.starts_with("cause: huge pages"));
+    let named = told.unwrap().matches("iB").count();
+    assert_eq!(named, sizes, "{ran:?}");
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn resident_sizes_match_the_pool() {
+    let pool = &Pool::with_free(3, HUGE);
+    let id = oracle::create(7, 3 * HUGE - 5, 0o600 | libc::SHM_HUGETLB);
+    let attached = Attached::new(id);
+    let before = pool.touched();
+    for page in 0..3 {
+        let rss = |report: &Value| report["segments"][0]["rss"].as_u64().unwrap();
+        let touched = (pool.touched() - before) * HUGE as u64;
+        assert_eq!(touched, (page * HUGE) as u64);
+        assert_eq!(rss(&run(["list", "--json"]).exits(0).json()), touched);
+        assert_eq!(rss(&run(["stat", "0x7", "--json"]).exits(0).json()), touched);
+        let map = run(["map", "0x7", "--json"]).exits(0).json();
+        assert_eq!(map["rss"].as_u64().unwrap(), touched, "{map}");
+        if page > 0 {
+            let shown = run(["map", "0x7"]).exits(0).stdout;
+            assert!(
+                shown.contains(&format!("? unknown      6M  3 pages of 2M, {}M of it resident", 2 * page)),
+                "{shown}"
+            );
+            assert!(!shown.contains("# resident"), "{shown}");
+        }
+        attached.write(page * HUGE + 9, b"here");
+    }
+    let told = run(["map", "0x7", "--json"]).exits(0).json();
+    assert_eq!((&told["resident"], &told["page_size"]), (&json!(3 * HUGE - 5), &json!(HUGE)), "{told}");
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn a_pool_exhausted_midway_is_reported_with_the_offset() {
+    let _pool = Pool::with_free(1, HUGE);
+    let id = oracle::create(7, 3 * HUGE, 0o600 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
+    let start = (HUGE - 100_000).to_string();
+    let text = "x".repeat(110_000);
+    for more in [&["--fill", "1"][..], &[&text], &["--input", "/dev/zero"]] {
+        let line = [&["write", "0x7", "--offset", &start], more].concat();
+        let ran = run(line).exits(1).prints_nothing();
+        let told = ran.stderr.strip_prefix(&format!("error: cannot write segment {id} at offset "));
+        let place: usize = told.unwrap().split(':').next().unwrap().parse().unwrap();
+        // The kernel counts the bytes taken from a pipe in base pages.
+        assert!((HUGE - 4096..=HUGE).contains(&place), "{ran:?}");
+    }
+    assert!(oracle::remove(id));
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn an_empty_pool_is_reported_with_its_cause_by_every_command() {
+    let _pool = Pool::with_free(0, HUGE);
+    let tells = |ran: Ran, call: &str| {
+        let ran = ran.exits(1);
+        assert!(ran.stderr.contains(call), "{ran:?}");
+        assert!(ran.stderr.contains("free and not reserved in the pool: 0 of "), "{ran:?}");
+        assert!(ran.stderr.contains("hugepages-2048kB/nr_hugepages`"), "{ran:?}");
+    };
+    let lacks = |ran: Ran, call: &str| tells(ran.prints_nothing(), call);
+    lacks(run(["create", "--huge", "--size", "3M"]), "(ENOMEM, shmget)");
+    lacks(run(["create", "--huge", "--no-reserve", "--fill", "1"]), "(EFAULT, read)");
+    assert_eq!(oracle::rows(), []);
+    let id = oracle::create(7, 2 * HUGE - 9, 0o666 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
+    let input = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(input.path(), "contents").unwrap();
+    let input_path = input.path().to_string_lossy();
+    for more in [&["text"][..], &["--fill", "1"], &["--type", "u8", "1"], &["--input", &input_path]] {
+        lacks(run([&["write", "0x7"], more].concat()), "(EFAULT, read)");
+    }
+    lacks(finish(shmadm().args(["write", "0x7"]).stdin(File::open("/dev/zero").unwrap())), "(EFAULT, read)");
+    lacks(run(["write", "0x7", "--sparse", "--input", &input_path]), "(EFAULT, read)");
+    tells(run(["demo", "reader", "--key", "7"]), "(EFAULT, write)");
+    // Read through its file, a missing page is zeros.
+    for form in [&["--hex"][..], &["--raw"], &["--text"], &["--type", "u8"]] {
+        let ran = shmadm().args([&["read", "0x7"], form].concat()).output().unwrap();
+        assert!(ran.status.success() && !ran.stdout.is_empty(), "{form:?}: {ran:?}");
+    }
+    // Through a mapping, a missing page cannot be allocated.
+    let blind = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
+    blind(&["read", "0x7"]).exits(5).says("they are huge");
+    lacks(blind(&["read", "0x7", "--allow-allocation", "--type", "u8"]), "(EFAULT, write)");
+    for raw in ["pipe", "file"] {
+        let mut command = shmadm_as(NOBODY);
+        command.args(["read", "0x7", "--raw", "--allow-allocation"]);
+        if raw == "file" {
+            command.stdout(tempfile::tempfile().unwrap());
+        }
+        lacks(finish(&mut command), "(EFAULT, ");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let path = directory.path().join("dump").to_string_lossy().into_owned();
+    lacks(blind(&["dump", "0x7", "--allow-allocation", "--output", &path]), "(EFAULT, write)");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    let told = blind(&["map", "0x7", "--json"]).exits(0).json();
+    assert_eq!((&told["untouched"], &told["page_size"]), (&json!(2 * HUGE - 9), &json!(HUGE)), "{told}");
+    let row = oracle::row(id).unwrap();
+    assert_eq!((row.get("rss"), row.get("nattch")), ("0", "0"));
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn a_restored_segment_equals_the_dumped_one() {
+    let pool = &Pool::with_free(3, HUGE);
+    round_trip(pool, &shmadm);
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn a_restored_segment_equals_the_dumped_one_without_privilege() {
+    let pool = &Pool::with_free(3, HUGE);
+    // All pages are resident, so that reading allocates none.
+    let blind = || {
+        let mut command = shmadm();
+        with_no_capabilities(&mut command);
+        command
+    };
+    round_trip(pool, &blind);
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn a_restore_from_an_empty_pool_leaves_nothing_and_uses_surplus_pages() {
+    let pool = &Pool::with_free(1, HUGE);
+    let id = oracle::create(7, HUGE - 5, 0o600 | libc::SHM_HUGETLB);
+    Attached::new(id).write(100, b"here");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("dump").to_string_lossy().into_owned();
+    run(["dump", "0x7", "--output", &path]).exits(0);
+    oracle::remove(id);
+    pool.has(0);
+    let ran = run(["restore", &path]).exits(1).prints_nothing().says("(ENOMEM, shmget)");
+    assert!(ran.stderr.contains("cause: 1 huge page of 2 MiB required; "), "{ran:?}");
+    assert_eq!(oracle::rows(), []);
+    let surplus = pool.number("surplus_hugepages");
+    pool.may_have_more(1);
+    let id: i32 = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
+    assert_eq!(pool.number("surplus_hugepages"), surplus + 1);
+    assert_eq!(&oracle::contents(id)[100..104], b"here");
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn a_dump_allocates_no_missing_page() {
+    let pool = &Pool::with_free(4, HUGE);
+    let id = oracle::create(7, 4 * HUGE - 5, 0o600 | libc::SHM_HUGETLB);
+    Attached::new(id).write(2 * HUGE + 7, b"here");
+    let before = pool.touched();
+    let piped = shmadm().args(["read", "0x7", "--raw"]).output().unwrap();
+    let file = tempfile::tempfile().unwrap();
+    let ran = finish(shmadm().args(["read", "0x7", "--raw"]).stdout(file.try_clone().unwrap()));
+    ran.exits(0);
+    assert_eq!(pool.touched(), before);
+    let sparse = tempfile::tempfile().unwrap();
+    let line = ["read", "0x7", "--raw", "--sparse", "--offset", "5"];
+    finish(shmadm().args(line).stdout(sparse.try_clone().unwrap())).exits(0);
+    assert_eq!(pool.touched(), before);
+    let contents = oracle::contents(id);
+    let mut bytes = vec![0; contents.len() - 5];
+    std::os::unix::fs::FileExt::read_exact_at(&sparse, &mut bytes, 0).unwrap();
+    let metadata = sparse.metadata().unwrap();
+    assert!(bytes == contents[5..] && metadata.len() == bytes.len() as u64);
+    assert!(metadata.blocks() * 512 < 1 << 20, "{metadata:?}");
+    assert!(piped.stdout == contents && file.metadata().unwrap().len() == contents.len() as u64);
 }
 
 /// Dumps a segment of three pages, one of which is resident, and restores it.

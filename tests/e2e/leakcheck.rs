@@ -1,14 +1,18 @@
 //! `leakcheck`: every leak of a command is reported, and nothing else is reported or changed.
 
+mod attribution;
+mod pass_through;
+mod shared;
+mod traced;
+
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::oracle;
-use crate::support::{NOBODY, Ran, file, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{NOBODY, Ran, file, finish, run, shmadm, shmadm_as, wait_for};
 
 /// The shell command that starts the test program as an actor.
 pub(crate) fn actor() -> String {
@@ -100,293 +104,290 @@ pub(crate) fn keys(list: &Value) -> Vec<i32> {
     list.as_array().unwrap().iter().map(key).collect()
 }
 
-pub(crate) fn trials() -> Vec<Trial> {
-    [codes(), isolated(), refusals()].into_iter().flatten().collect()
+#[apply(test)]
+fn exits_with_the_commands_code_or_65_for_a_leak() {
+    let leak = making(&[1]);
+    for (script, code, leaks) in [
+        ("true".to_owned(), 0, 0),
+        (leak.clone(), 65, 1),
+        (format!("{leak}; exit 1"), 1, 1),
+        ("exit 130".to_owned(), 130, 0),
+        (format!("{leak}; exit 130"), 130, 1),
+        (format!("{leak}; kill -9 $$"), 137, 1),
+        ("kill -TERM $$".to_owned(), 143, 0),
+        // A real-time signal, which has no name.
+        ("kill -40 $$".to_owned(), 168, 0),
+        ("exit 255".to_owned(), 255, 0),
+    ] {
+        let (ran, report) = reported(&["--isolate", "always"], &script);
+        let ran = ran.exits(code).prints_nothing();
+        assert_eq!(report["exit_code"], if code == 65 { 0 } else { code }, "{script}");
+        assert_eq!(report["leaked"].as_array().unwrap().len(), leaks, "{script}: {ran:?}");
+        assert_eq!(ran.stderr.contains("leaked: segment 0 (key 0x00000001, 4 KiB"), leaks == 1, "{ran:?}");
+    }
 }
 
-/// The exit code.
-fn codes() -> Vec<Trial> {
-    vec![
-        trial("leakcheck::exits_with_the_commands_code_or_65_for_a_leak", || {
-            let leak = making(&[1]);
-            for (script, code, leaks) in [
-                ("true".to_owned(), 0, 0),
-                (leak.clone(), 65, 1),
-                (format!("{leak}; exit 1"), 1, 1),
-                ("exit 130".to_owned(), 130, 0),
-                (format!("{leak}; exit 130"), 130, 1),
-                (format!("{leak}; kill -9 $$"), 137, 1),
-                ("kill -TERM $$".to_owned(), 143, 0),
-                // A real-time signal, which has no name.
-                ("kill -40 $$".to_owned(), 168, 0),
-                ("exit 255".to_owned(), 255, 0),
-            ] {
-                let (ran, report) = reported(&["--isolate", "always"], &script);
-                let ran = ran.exits(code).prints_nothing();
-                assert_eq!(report["exit_code"], if code == 65 { 0 } else { code }, "{script}");
-                assert_eq!(report["leaked"].as_array().unwrap().len(), leaks, "{script}: {ran:?}");
-                assert_eq!(ran.stderr.contains("leaked: segment 0 (key 0x00000001, 4 KiB"), leaks == 1, "{ran:?}");
-            }
-        }),
-        trial("leakcheck::leak_exit_code_is_configurable", || {
-            for code in ["0", "1", "255"] {
-                let options = ["--isolate", "always", "--leak-exit-code", code];
-                finish(&mut leakcheck(&options, &making(&[1]))).exits(code.parse().unwrap()).says("leaked: ");
-            }
-            finish(&mut leakcheck(&["--leak-exit-code", "256"], "true")).exits(125);
-        }),
-        trial("leakcheck::a_command_that_cannot_run_exits_126_or_127_as_in_shells", || {
-            for (command, code, words) in [
-                (
-                    "no-such-command",
-                    127,
-                    "error: cannot run no-such-command: No such file or directory (ENOENT, execve)",
-                ),
-                ("/etc/passwd", 126, "error: cannot run /etc/passwd: Permission denied (EACCES, execve)"),
-                ("/", 126, "error: cannot run /: Permission denied"),
-            ] {
-                let mut leakcheck = shmadm();
-                leakcheck.args(["leakcheck", "--isolate", "always", "--", command]).env("PATH", "/usr/bin:/bin");
-                finish(&mut leakcheck).exits(code).says(words);
-            }
-        }),
-        trial("leakcheck::its_own_failures_have_a_separate_exit_code", || {
-            let directory = tempfile::tempdir().unwrap();
-            let (ran, nowhere) = (directory.path().join("ran"), directory.path().join("none/report.json"));
-            let script = format!("touch {}", ran.display());
-            let nowhere = nowhere.to_str().unwrap();
-            for options in [
-                &["--json"][..],
-                &["--format", "csv"],
-                &["--no-such-option"],
-                &["--lenient", "--strict", "--rm"],
-                &["--strict"],
-                &["--isolate", "sometimes"],
-                &["--report", nowhere],
-                &["--report", "-"],
-                &["--junit", "-"],
-                &["--junit", nowhere],
-                &["--report", "x", "--junit", "x"],
-                &["--report", "x", "--junit", "./x"],
-                &["--report", directory.path().to_str().unwrap()],
-            ] {
-                finish(&mut leakcheck(options, &script)).exits(125).says("error: ");
-                assert!(!ran.exists(), "{options:?}");
-            }
-            finish(&mut leakcheck(&["--json"], &script)).exits(125).says("hint: `--report FILE`");
-            run(["leakcheck"]).exits(125);
-            run(["leakcheck", "true"]).exits(125);
-            run(["leakcheck", "--"]).exits(125);
-            run(["leakcheck", "--help"]).exits(0);
-        }),
-    ]
+#[apply(test)]
+fn leak_exit_code_is_configurable() {
+    for code in ["0", "1", "255"] {
+        let options = ["--isolate", "always", "--leak-exit-code", code];
+        finish(&mut leakcheck(&options, &making(&[1]))).exits(code.parse().unwrap()).says("leaked: ");
+    }
+    finish(&mut leakcheck(&["--leak-exit-code", "256"], "true")).exits(125);
 }
 
-/// Reports about a command in a private namespace.
-fn isolated() -> Vec<Trial> {
-    vec![
-        trial("leakcheck::isolated_reports_match_the_kernel", || {
-            let outside = oracle::create(1, 4096, 0o600);
-            let before = oracle::rows();
-            // The keys are also taken outside; the command prints the kernel's own table.
-            let script = format!("{}; cat /proc/sysvipc/shm", making(&[1, 2, -3]));
-            let (ran, report) = reported(&["--isolate", "always"], &script);
-            let ran = ran.exits(65);
-            let rows: Vec<oracle::Row> = oracle::parse(&ran.stdout);
-            assert_eq!(rows.len(), 3);
-            let leaked = report["leaked"].as_array().unwrap();
-            for (leak, row) in leaked.iter().zip(&rows) {
-                let mut expected = oracle::record(row);
-                expected["ns"] = leak["ns"].clone();
-                for (field, value) in expected.as_object().unwrap() {
-                    assert_eq!(&leak[field], value, "{field}");
-                }
-                assert_eq!(
-                    (&leak["attachments"], &leak["hidden"], &leak["outcome"]),
-                    (&json!([]), &json!([]), &Value::Null)
-                );
-            }
-            assert_eq!(leaked.len(), 3);
-            assert_ne!(leaked[0]["ns"], json!(oracle::namespace()));
-            assert_eq!(keys(&report["leaked"]), [1, 2, -3]);
-            assert_eq!((&report["schema"], &report["unattributed"]), (&json!(1), &json!([])));
-            assert_eq!(report["command"], json!(["sh", "-c", script]));
-            let privileged = nix::unistd::geteuid().is_root();
-            assert_eq!(report["isolation"], if privileged { "ipc" } else { "user+ipc" });
-            assert_eq!(oracle::rows(), before, "segments outside are unchanged");
-            assert!(oracle::row(outside).is_some());
-        }),
-        trial("leakcheck::five_hundred_leaks_are_all_reported", || {
-            let made: Vec<i32> = (1..=500).collect();
-            let (ran, report) = reported(&["--isolate", "always"], &making(&made));
-            let ran = ran.exits(65).says("warning: 500 leaked segments (2000 KiB, 0 B resident)");
-            assert_eq!(keys(&report["leaked"]), made);
-            assert_eq!(ran.stderr.matches("leaked: segment ").count(), 500);
-        }),
-        trial("leakcheck::a_segment_removed_in_time_is_not_a_leak", || {
-            let script = format!("printf 'create 5 4096 0\\nremove 0\\n' | {}", actor());
-            let ran = finish(&mut leakcheck(&["--isolate", "always"], &script)).exits(0);
-            assert_eq!(
-                (ran.stdout.as_str(), ran.stderr.as_str()),
-                ("0\n0\n", "no System V shared memory segment was leaked\n")
-            );
-            assert_eq!(finish(&mut leakcheck(&["--isolate", "always", "-q"], &script)).exits(0).stderr, "");
-        }),
-        trial("leakcheck::leftover_processes_are_reported_with_their_segments", || {
-            let daemon = Daemon::told("create 7 4096 0\nattach 0\ncreate 8 4096 0\n");
-            let (ran, report) = reported(&["--isolate", "always", "--rm"], &daemon.start_until("1"));
-            let pid: i32 = ran.stdout.trim().parse().unwrap();
-            let ran = ran.exits(65);
-            assert!(ran.stderr.contains(&format!("still attached by pid {pid} (")), "{ran:?}");
-            assert!(ran.stderr.contains("1 still attached by processes that the command left running"), "{ran:?}");
-            assert_eq!(keys(&report["leaked"]), [7, 8]);
-            let held = &report["leaked"][0];
-            assert_eq!((&held["attachments"][0]["pid"], &held["state"]), (&json!(pid), &json!("in-use")));
-            assert!(held["attachments"][0]["command"].as_str().unwrap().ends_with("--actor"));
-            assert_eq!((&held["outcome"], &held["reason"]), (&json!("kept"), &json!("it is attached")));
-            let idle = &report["leaked"][1];
-            assert_eq!(
-                (&idle["outcome"], &idle["reason"]),
-                (&json!("kept"), &json!("its creator or last user is running"))
-            );
-            assert!(idle["creator_command"].as_str().unwrap().ends_with("--actor"), "it is running and was observed");
-            daemon.end(pid);
-        }),
-        root_trial("leakcheck::isolated_namespaces_inherit_the_limits", || {
-            let set = |name: &str, value: &str| std::fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();
-            set("shmmni", "2");
-            set("shmmax", "8192");
-            set("shmall", "77");
-            let script = "cat /proc/sys/kernel/shmmni /proc/sys/kernel/shmmax /proc/sys/kernel/shmall";
-            assert_eq!(finish(&mut leakcheck(&[], script)).exits(0).stdout, "2\n8192\n77\n");
-            let mut command = shmadm_as(NOBODY);
-            command.args(["leakcheck", "--isolate", "always", "--", "sh", "-c", &format!("{script}; id -u; id -g")]);
-            let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);
-            assert_eq!(ran.stdout, "2\n8192\n77\n65534\n65534\n", "{ran:?}");
-            let three = format!("{} && {0} && {0}", "shmadm create");
-            let program = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().unwrap();
-            let mut command = leakcheck(&[], &three);
-            command.env("PATH", format!("{}:/usr/bin:/bin", program.display()));
-            let ran = finish(&mut command).exits(1).says("(kernel.shmmni)").says("warning: 2 leaked segments");
-            assert_eq!(ran.stdout, "0\n1\n");
-            // With shm_rmid_forced, segments are destroyed at the exit of their last user: no leak remains.
-            set("shm_rmid_forced", "1");
-            assert_eq!(finish(&mut leakcheck(&[], &making(&[1]))).exits(0).stdout, "");
-        }),
-        trial("leakcheck::two_hundred_at_once_with_the_same_keys_are_kept_apart", || {
-            std::thread::scope(|scope| {
-                for worker in 0..4 {
-                    let builder = std::thread::Builder::new();
-                    let work = move || {
-                        for number in 0..50 {
-                            let count = 1 + (worker + number) % 4;
-                            let made: Vec<i32> = (1..=count).collect();
-                            let (ran, report) = reported(&["--isolate", "always"], &making(&made));
-                            ran.exits(65);
-                            assert_eq!(keys(&report["leaked"]), made);
-                            assert_eq!(report["unattributed"], json!([]));
-                        }
-                    };
-                    builder.spawn_scoped(scope, work).unwrap();
-                }
-            });
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("leakcheck::junit_has_one_case_that_fails_for_a_leak", || {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("leaks.xml");
-            let script = format!("{} # <&>", making(&[5, 6]));
-            let options = ["--isolate", "always", "--junit", path.to_str().unwrap()];
-            finish(&mut leakcheck(&options, &script)).exits(65);
-            let text = std::fs::read_to_string(&path).unwrap();
-            let mut reader = quick_xml::Reader::from_str(&text);
-            let (mut names, mut depth) = (Vec::new(), 0_i32);
-            loop {
-                match reader.read_event().unwrap() {
-                    quick_xml::events::Event::Start(start) => {
-                        depth += 1;
-                        names.push(start.name().as_ref().to_owned());
-                    }
-                    quick_xml::events::Event::End(_) => depth -= 1,
-                    quick_xml::events::Event::Eof => break,
-                    _ => {}
-                }
-            }
-            assert_eq!(depth, 0);
-            assert_eq!(names, ["testsuites", "testsuite", "properties", "testcase", "failure"]);
-            assert!(text.contains("failures=\"1\"") && text.contains("# &lt;&amp;&gt;"), "{text}");
-            assert!(
-                text.contains("<failure message=\"2 leaked System V shared memory segments\" type=\"leak\">"),
-                "{text}"
-            );
-            assert!(text.contains("(key 0x00000005, 4 KiB") && text.contains("(key 0x00000006, 4 KiB"), "{text}");
-            // The next run replaces the file.
-            finish(&mut leakcheck(&options, "true")).exits(0);
-            let text = std::fs::read_to_string(&path).unwrap();
-            assert!(text.contains("failures=\"0\" errors=\"0\"") && !text.contains("<failure"), "{text}");
-            finish(&mut leakcheck(&options, "exit 7")).exits(7);
-            let text = std::fs::read_to_string(&path).unwrap();
-            assert!(text.contains("failures=\"0\" errors=\"1\""), "{text}");
-            assert!(text.contains("<error message=\"exit code 7\" type=\"exit\"/>"), "{text}");
-        }),
-    ]
+#[apply(test)]
+fn a_command_that_cannot_run_exits_126_or_127_as_in_shells() {
+    for (command, code, words) in [
+        ("no-such-command", 127, "error: cannot run no-such-command: No such file or directory (ENOENT, execve)"),
+        ("/etc/passwd", 126, "error: cannot run /etc/passwd: Permission denied (EACCES, execve)"),
+        ("/", 126, "error: cannot run /: Permission denied"),
+    ] {
+        let mut leakcheck = shmadm();
+        leakcheck.args(["leakcheck", "--isolate", "always", "--", command]).env("PATH", "/usr/bin:/bin");
+        finish(&mut leakcheck).exits(code).says(words);
+    }
 }
 
-/// Where isolation is not available.
-fn refusals() -> Vec<Trial> {
-    vec![
-        root_trial("leakcheck::an_unprivileged_user_is_warned_that_the_run_is_not_isolated", || {
-            let mut command = shmadm_as(NOBODY);
-            command.args(["leakcheck", "--", "id", "-u"]).env("PATH", "/usr/bin:/bin");
-            let ran = finish(&mut command).exits(0).says("not isolated (requires CAP_SYS_ADMIN)");
-            assert!(ran.stderr.contains("`--isolate always`"), "{ran:?}");
-            assert_eq!(ran.stdout, "65534\n");
-            let mut command = shmadm_as(NOBODY);
-            let show = "id -u; id -g; grep ^Cap /proc/self/status; cat /proc/sysvipc/shm";
-            command.args(["leakcheck", "--isolate", "always", "--", "sh", "-c", show]).env("PATH", "/usr/bin:/bin");
-            oracle::create(3, 4096, 0o666);
-            let ran = finish(&mut command).exits(0);
-            assert!(ran.stdout.starts_with("65534\n65534\n"), "the uid and gid are unchanged: {ran:?}");
-            assert!(ran.stdout.contains("CapEff:\t0000000000000000"), "{ran:?}");
-            assert_eq!(oracle::parse(&ran.stdout), []);
-        }),
-        root_trial("leakcheck::a_user_namespace_that_cannot_be_nested_is_explained", || {
-            let program = env!("CARGO_BIN_EXE_shmadm");
-            let inside = |rest: &str| {
-                let script = format!(
-                    "echo 0 >/proc/sys/user/max_user_namespaces && \
-                     exec setpriv --bounding-set=-all --inh-caps=-all {program} leakcheck {rest} -- true"
-                );
-                let mut command = Command::new("unshare");
-                command.args(["--user", "--map-root-user", "sh", "-c", &script]);
-                Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap())
+#[apply(test)]
+fn its_own_failures_have_a_separate_exit_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ran, nowhere) = (directory.path().join("ran"), directory.path().join("none/report.json"));
+    let script = format!("touch {}", ran.display());
+    let nowhere = nowhere.to_str().unwrap();
+    for options in [
+        &["--json"][..],
+        &["--format", "csv"],
+        &["--no-such-option"],
+        &["--lenient", "--strict", "--rm"],
+        &["--strict"],
+        &["--isolate", "sometimes"],
+        &["--report", nowhere],
+        &["--report", "-"],
+        &["--junit", "-"],
+        &["--junit", nowhere],
+        &["--report", "x", "--junit", "x"],
+        &["--report", "x", "--junit", "./x"],
+        &["--report", directory.path().to_str().unwrap()],
+    ] {
+        finish(&mut leakcheck(options, &script)).exits(125).says("error: ");
+        assert!(!ran.exists(), "{options:?}");
+    }
+    finish(&mut leakcheck(&["--json"], &script)).exits(125).says("hint: `--report FILE`");
+    run(["leakcheck"]).exits(125);
+    run(["leakcheck", "true"]).exits(125);
+    run(["leakcheck", "--"]).exits(125);
+    run(["leakcheck", "--help"]).exits(0);
+}
+
+#[apply(test)]
+fn isolated_reports_match_the_kernel() {
+    let outside = oracle::create(1, 4096, 0o600);
+    let before = oracle::rows();
+    // The keys are also taken outside; the command prints the kernel's own table.
+    let script = format!("{}; cat /proc/sysvipc/shm", making(&[1, 2, -3]));
+    let (ran, report) = reported(&["--isolate", "always"], &script);
+    let ran = ran.exits(65);
+    let rows: Vec<oracle::Row> = oracle::parse(&ran.stdout);
+    assert_eq!(rows.len(), 3);
+    let leaked = report["leaked"].as_array().unwrap();
+    for (leak, row) in leaked.iter().zip(&rows) {
+        let mut expected = oracle::record(row);
+        expected["ns"] = leak["ns"].clone();
+        for (field, value) in expected.as_object().unwrap() {
+            assert_eq!(&leak[field], value, "{field}");
+        }
+        assert_eq!((&leak["attachments"], &leak["hidden"], &leak["outcome"]), (&json!([]), &json!([]), &Value::Null));
+    }
+    assert_eq!(leaked.len(), 3);
+    assert_ne!(leaked[0]["ns"], json!(oracle::namespace()));
+    assert_eq!(keys(&report["leaked"]), [1, 2, -3]);
+    assert_eq!((&report["schema"], &report["unattributed"]), (&json!(1), &json!([])));
+    assert_eq!(report["command"], json!(["sh", "-c", script]));
+    let privileged = nix::unistd::geteuid().is_root();
+    assert_eq!(report["isolation"], if privileged { "ipc" } else { "user+ipc" });
+    assert_eq!(oracle::rows(), before, "segments outside are unchanged");
+    assert!(oracle::row(outside).is_some());
+}
+
+#[apply(test)]
+fn five_hundred_leaks_are_all_reported() {
+    let made: Vec<i32> = (1..=500).collect();
+    let (ran, report) = reported(&["--isolate", "always"], &making(&made));
+    let ran = ran.exits(65).says("warning: 500 leaked segments (2000 KiB, 0 B resident)");
+    assert_eq!(keys(&report["leaked"]), made);
+    assert_eq!(ran.stderr.matches("leaked: segment ").count(), 500);
+}
+
+#[apply(test)]
+fn a_segment_removed_in_time_is_not_a_leak() {
+    let script = format!("printf 'create 5 4096 0\\nremove 0\\n' | {}", actor());
+    let ran = finish(&mut leakcheck(&["--isolate", "always"], &script)).exits(0);
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("0\n0\n", "no System V shared memory segment was leaked\n")
+    );
+    assert_eq!(finish(&mut leakcheck(&["--isolate", "always", "-q"], &script)).exits(0).stderr, "");
+}
+
+#[apply(test)]
+fn leftover_processes_are_reported_with_their_segments() {
+    let daemon = Daemon::told("create 7 4096 0\nattach 0\ncreate 8 4096 0\n");
+    let (ran, report) = reported(&["--isolate", "always", "--rm"], &daemon.start_until("1"));
+    let pid: i32 = ran.stdout.trim().parse().unwrap();
+    let ran = ran.exits(65);
+    assert!(ran.stderr.contains(&format!("still attached by pid {pid} (")), "{ran:?}");
+    assert!(ran.stderr.contains("1 still attached by processes that the command left running"), "{ran:?}");
+    assert_eq!(keys(&report["leaked"]), [7, 8]);
+    let held = &report["leaked"][0];
+    assert_eq!((&held["attachments"][0]["pid"], &held["state"]), (&json!(pid), &json!("in-use")));
+    assert!(held["attachments"][0]["command"].as_str().unwrap().ends_with("--actor"));
+    assert_eq!((&held["outcome"], &held["reason"]), (&json!("kept"), &json!("it is attached")));
+    let idle = &report["leaked"][1];
+    assert_eq!((&idle["outcome"], &idle["reason"]), (&json!("kept"), &json!("its creator or last user is running")));
+    assert!(idle["creator_command"].as_str().unwrap().ends_with("--actor"), "it is running and was observed");
+    daemon.end(pid);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn isolated_namespaces_inherit_the_limits() {
+    let set = |name: &str, value: &str| std::fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();
+    set("shmmni", "2");
+    set("shmmax", "8192");
+    set("shmall", "77");
+    let script = "cat /proc/sys/kernel/shmmni /proc/sys/kernel/shmmax /proc/sys/kernel/shmall";
+    assert_eq!(finish(&mut leakcheck(&[], script)).exits(0).stdout, "2\n8192\n77\n");
+    let mut command = shmadm_as(NOBODY);
+    command.args(["leakcheck", "--isolate", "always", "--", "sh", "-c", &format!("{script}; id -u; id -g")]);
+    let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);
+    assert_eq!(ran.stdout, "2\n8192\n77\n65534\n65534\n", "{ran:?}");
+    let three = format!("{} && {0} && {0}", "shmadm create");
+    let program = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().unwrap();
+    let mut command = leakcheck(&[], &three);
+    command.env("PATH", format!("{}:/usr/bin:/bin", program.display()));
+    let ran = finish(&mut command).exits(1).says("(kernel.shmmni)").says("warning: 2 leaked segments");
+    assert_eq!(ran.stdout, "0\n1\n");
+    // With shm_rmid_forced, segments are destroyed at the exit of their last user: no leak remains.
+    set("shm_rmid_forced", "1");
+    assert_eq!(finish(&mut leakcheck(&[], &making(&[1]))).exits(0).stdout, "");
+}
+
+#[apply(test)]
+fn two_hundred_at_once_with_the_same_keys_are_kept_apart() {
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let builder = std::thread::Builder::new();
+            let work = move || {
+                for number in 0..50 {
+                    let count = 1 + (worker + number) % 4;
+                    let made: Vec<i32> = (1..=count).collect();
+                    let (ran, report) = reported(&["--isolate", "always"], &making(&made));
+                    ran.exits(65);
+                    assert_eq!(keys(&report["leaked"]), made);
+                    assert_eq!(report["unattributed"], json!([]));
+                }
             };
-            inside("--isolate auto").exits(0).says("not isolated");
-            inside("--isolate never").exits(0);
-            let ran = inside("--isolate always").exits(125).says("cause: the limit on user or IPC namespaces");
-            assert!(ran.stderr.contains("(ENOSPC, unshare)"), "{ran:?}");
-            assert!(ran.stderr.contains(": `shmadm leakcheck --isolate never -- "), "{ran:?}");
-            // Root without capabilities, whose uid no process may map.
-            let program = env!("CARGO_BIN_EXE_shmadm");
-            let mut command = Command::new("setpriv");
-            command.args(["--bounding-set=-all", program, "leakcheck", "--isolate", "always", "--", "true"]);
-            let ran = Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap());
-            ran.exits(125).says("(EPERM, write uid_map)").says("CAP_SETFCAP");
-            let mut command = Command::new("unshare");
-            command.args(["--user", program, "leakcheck", "--isolate", "always", "--", "true"]);
-            let ran = Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap());
-            ran.exits(125).says("your uid is not mapped in the current user namespace");
-        }),
-        root_trial("leakcheck::a_command_outlives_its_supervisor", || {
-            let mut command = leakcheck(&["-q"], "echo ready; read line; echo $line");
-            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
-            let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-            assert_eq!(lines.next().unwrap().unwrap(), "ready");
-            let mut stdin = child.stdin.take().unwrap();
-            child.kill().unwrap();
-            child.wait().unwrap();
-            std::io::Write::write_all(&mut stdin, b"still here\n").unwrap();
-            assert_eq!(lines.next().unwrap().unwrap(), "still here");
-        }),
-    ]
+            builder.spawn_scoped(scope, work).unwrap();
+        }
+    });
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn junit_has_one_case_that_fails_for_a_leak() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("leaks.xml");
+    let script = format!("{} # <&>", making(&[5, 6]));
+    let options = ["--isolate", "always", "--junit", path.to_str().unwrap()];
+    finish(&mut leakcheck(&options, &script)).exits(65);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut reader = quick_xml::Reader::from_str(&text);
+    let (mut names, mut depth) = (Vec::new(), 0_i32);
+    loop {
+        match reader.read_event().unwrap() {
+            quick_xml::events::Event::Start(start) => {
+                depth += 1;
+                names.push(start.name().as_ref().to_owned());
+            }
+            quick_xml::events::Event::End(_) => depth -= 1,
+            quick_xml::events::Event::Eof => break,
+            _ => {}
+        }
+    }
+    assert_eq!(depth, 0);
+    assert_eq!(names, ["testsuites", "testsuite", "properties", "testcase", "failure"]);
+    assert!(text.contains("failures=\"1\"") && text.contains("# &lt;&amp;&gt;"), "{text}");
+    assert!(text.contains("<failure message=\"2 leaked System V shared memory segments\" type=\"leak\">"), "{text}");
+    assert!(text.contains("(key 0x00000005, 4 KiB") && text.contains("(key 0x00000006, 4 KiB"), "{text}");
+    // The next run replaces the file.
+    finish(&mut leakcheck(&options, "true")).exits(0);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("failures=\"0\" errors=\"0\"") && !text.contains("<failure"), "{text}");
+    finish(&mut leakcheck(&options, "exit 7")).exits(7);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("failures=\"0\" errors=\"1\""), "{text}");
+    assert!(text.contains("<error message=\"exit code 7\" type=\"exit\"/>"), "{text}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_unprivileged_user_is_warned_that_the_run_is_not_isolated() {
+    let mut command = shmadm_as(NOBODY);
+    command.args(["leakcheck", "--", "id", "-u"]).env("PATH", "/usr/bin:/bin");
+    let ran = finish(&mut command).exits(0).says("not isolated (requires CAP_SYS_ADMIN)");
+    assert!(ran.stderr.contains("`--isolate always`"), "{ran:?}");
+    assert_eq!(ran.stdout, "65534\n");
+    let mut command = shmadm_as(NOBODY);
+    let show = "id -u; id -g; grep ^Cap /proc/self/status; cat /proc/sysvipc/shm";
+    command.args(["leakcheck", "--isolate", "always", "--", "sh", "-c", show]).env("PATH", "/usr/bin:/bin");
+    oracle::create(3, 4096, 0o666);
+    let ran = finish(&mut command).exits(0);
+    assert!(ran.stdout.starts_with("65534\n65534\n"), "the uid and gid are unchanged: {ran:?}");
+    assert!(ran.stdout.contains("CapEff:\t0000000000000000"), "{ran:?}");
+    assert_eq!(oracle::parse(&ran.stdout), []);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_user_namespace_that_cannot_be_nested_is_explained() {
+    let program = env!("CARGO_BIN_EXE_shmadm");
+    let inside = |rest: &str| {
+        let script = format!(
+            "echo 0 >/proc/sys/user/max_user_namespaces && \
+             exec setpriv --bounding-set=-all --inh-caps=-all {program} leakcheck {rest} -- true"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-c", &script]);
+        Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap())
+    };
+    inside("--isolate auto").exits(0).says("not isolated");
+    inside("--isolate never").exits(0);
+    let ran = inside("--isolate always").exits(125).says("cause: the limit on user or IPC namespaces");
+    assert!(ran.stderr.contains("(ENOSPC, unshare)"), "{ran:?}");
+    assert!(ran.stderr.contains(": `shmadm leakcheck --isolate never -- "), "{ran:?}");
+    // Root without capabilities, whose uid no process may map.
+    let program = env!("CARGO_BIN_EXE_shmadm");
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", program, "leakcheck", "--isolate", "always", "--", "true"]);
+    let ran = Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap());
+    ran.exits(125).says("(EPERM, write uid_map)").says("CAP_SETFCAP");
+    let mut command = Command::new("unshare");
+    command.args(["--user", program, "leakcheck", "--isolate", "always", "--", "true"]);
+    let ran = Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap());
+    ran.exits(125).says("your uid is not mapped in the current user namespace");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_command_outlives_its_supervisor() {
+    let mut command = leakcheck(&["-q"], "echo ready; read line; echo $line");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let mut stdin = child.stdin.take().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::io::Write::write_all(&mut stdin, b"still here\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "still here");
 }

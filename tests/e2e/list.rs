@@ -3,7 +3,6 @@
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
-use libtest_mimic::Trial;
 use nix::libc::SHM_NORESERVE;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -11,7 +10,7 @@ use nix::unistd::{Pid, getpid};
 use serde_json::{Value, json};
 
 use crate::oracle::{self, Attached, Row};
-use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial, wait_for};
+use crate::support::{NOBODY, Running, finish, run, shmadm, shmadm_as, wait_for};
 
 /// A uid without a name in the user database.
 const STRANGER: u32 = 100_000;
@@ -19,99 +18,100 @@ const STRANGER: u32 = 100_000;
 const FROZEN: &str = "ID,KEY,SIZE,MODE,UID,OWNER,GID,GROUP,CUID,CREATOR,CGID,CREATOR_GROUP,CPID,LPID,NATTCH,ATIME,\
                       DTIME,CTIME,IDLE,DEST,LOCKED,RSS,SWAP,STATE,NS";
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("list::no_segment_is_an_empty_list", || {
-            for arguments in
-                [vec!["list", "--json"], vec!["ls", "--format", "json"], vec!["list", "--json", "-o", "ID"]]
-            {
-                assert_eq!(run(&arguments).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{arguments:?}");
-            }
-            assert_eq!(run(["list", "--format", "csv"]).exits(0).stdout, format!("{FROZEN}\r\n"));
-            assert_eq!(run(["list", "--format", "tsv", "--no-headings"]).exits(0).stdout, "");
-        }),
-        trial("list::every_field_matches_the_kernel", || {
-            let _kept = several_segments();
-            agrees(&run(["list", "--json"]).exits(0).json());
-            agrees_in_part();
-        }),
-        root_trial("list::every_field_matches_the_kernel_for_several_owners", || {
-            let _kept = several_segments();
-            let given = oracle::create(0x00ab_cdef, 12_345, 0o640);
-            oracle::set(given, STRANGER, STRANGER, 0o604);
-            let odd = oracle::create(0, 1, 0o600);
-            oracle::set(odd, NOBODY, STRANGER, 0);
-            let theirs = shmadm_as(STRANGER).args(["create", "--key", "0xfffffffe", "--mode", "0"]).output().unwrap();
-            assert!(theirs.status.success(), "{theirs:?}");
-            agrees(&run(["list", "--json"]).exits(0).json());
-            agrees_in_part();
-            // Any user sees all of them, whatever their modes.
-            agrees(&finish(shmadm_as(STRANGER).args(["list", "--json"])).exits(0).json());
-            let own = finish(shmadm_as(STRANGER).args(["list", "--mine", "-o", "id", "--format", "tsv"])).exits(0);
-            let mut expected = vec!["ID".to_owned()];
-            expected.extend(rows_with(|row| row.get("uid") == "100000" || row.get("cuid") == "100000"));
-            assert_eq!(expected.len(), 3, "one segment given away, one created");
-            assert_eq!(own.stdout.lines().collect::<Vec<_>>(), expected);
-            assert_eq!(ids(&["--owner", "100000"]), rows_with(|row| row.get("uid") == "100000"));
-        }),
-        trial("list::the_state_is_the_first_that_applies", states),
-        trial("list::processes_outside_the_pid_namespace_are_unknown", || {
-            let id = oracle::create(0, 4096, 0o600);
-            let mut command = std::process::Command::new("/bin/sh");
-            // The shell itself is still outside the namespace of its children.
-            command.args(["-c", "\"$0\" list --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
-            // SAFETY: between fork and exec this makes one system call and nothing else.
-            #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-            #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
-            unsafe {
-                command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into));
-            }
-            let json = finish(&mut command).exits(0).json();
-            let segment = &json["segments"][0];
-            assert_eq!(segment["id"], id);
-            assert_eq!((&segment["cpid"], &segment["state"]), (&Value::Null, &json!("unknown")), "{segment}");
-        }),
-        trial("list::filters_combine_with_and", filters),
-        trial("list::rows_are_sorted_by_the_given_column", || {
-            let sizes = [5000, 1, 70_000];
-            let made = sizes.map(|size| oracle::create(0, size, 0o600).to_string());
-            let by_size = [1, 0, 2].map(|index: usize| made[index].clone());
-            assert_eq!(ids(&["--sort", "size"]), by_size);
-            assert_eq!(ids(&["--sort", "SIZE", "--reverse"]), by_size.into_iter().rev().collect::<Vec<_>>());
-            assert_eq!(ids(&["--sort", "id", "--reverse"]), made.into_iter().rev().collect::<Vec<_>>());
-            run(["list", "--sort", "nonsense"]).exits(2).prints_nothing().says("--list-columns");
-            run(["list", "--sort", "id,key"]).exits(2).prints_nothing();
-        }),
-        trial("list::columns_are_selected_by_name", columns),
-        trial("list::supports_the_views_of_ipcs", views),
-        trial("list::csv_and_tsv_have_the_frozen_columns", || {
-            let _kept = several_segments();
-            let csv = run(["list", "--format", "csv"]).exits(0).stdout;
-            let tsv = run(["list", "--format", "tsv"]).exits(0).stdout;
-            assert!(csv.ends_with("\r\n") && !csv.replace("\r\n", "").contains(['\r', '\n']), "RFC 4180: {csv:?}");
-            let mut lines = csv.split_terminator("\r\n");
-            assert_eq!(lines.next(), Some(FROZEN));
-            assert_eq!(tsv.lines().next(), Some(FROZEN.replace(',', "\t").as_str()));
-            let rows = oracle::rows();
-            let lines: Vec<_> = lines.collect();
-            assert_eq!((lines.len(), tsv.lines().count()), (rows.len(), rows.len() + 1));
-            for ((row, csv), tsv) in rows.iter().zip(lines).zip(tsv.lines().skip(1)) {
-                // None of these values contains a comma; another test covers quoting.
-                let fields: Vec<_> = csv.split(',').collect();
-                let tabbed: Vec<_> = tsv.split('\t').collect();
-                let record = oracle::record(row);
-                for (place, name) in FROZEN.split(',').enumerate().filter(|(_, name)| !["IDLE", "STATE"].contains(name))
-                {
-                    let expected = match &record[name.to_lowercase()] {
-                        Value::Null => String::new(),
-                        Value::String(text) => text.clone(),
-                        other => other.to_string(),
-                    };
-                    assert_eq!((fields[place], tabbed[place]), (expected.as_str(), expected.as_str()), "{name}: {csv}");
-                }
-            }
-        }),
-    ]
+#[apply(test)]
+fn no_segment_is_an_empty_list() {
+    for arguments in [vec!["list", "--json"], vec!["ls", "--format", "json"], vec!["list", "--json", "-o", "ID"]] {
+        assert_eq!(run(&arguments).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{arguments:?}");
+    }
+    assert_eq!(run(["list", "--format", "csv"]).exits(0).stdout, format!("{FROZEN}\r\n"));
+    assert_eq!(run(["list", "--format", "tsv", "--no-headings"]).exits(0).stdout, "");
+}
+
+#[apply(test)]
+fn every_field_matches_the_kernel() {
+    let _kept = several_segments();
+    agrees(&run(["list", "--json"]).exits(0).json());
+    agrees_in_part();
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn every_field_matches_the_kernel_for_several_owners() {
+    let _kept = several_segments();
+    let given = oracle::create(0x00ab_cdef, 12_345, 0o640);
+    oracle::set(given, STRANGER, STRANGER, 0o604);
+    let odd = oracle::create(0, 1, 0o600);
+    oracle::set(odd, NOBODY, STRANGER, 0);
+    let theirs = shmadm_as(STRANGER).args(["create", "--key", "0xfffffffe", "--mode", "0"]).output().unwrap();
+    assert!(theirs.status.success(), "{theirs:?}");
+    agrees(&run(["list", "--json"]).exits(0).json());
+    agrees_in_part();
+    // Any user sees all of them, whatever their modes.
+    agrees(&finish(shmadm_as(STRANGER).args(["list", "--json"])).exits(0).json());
+    let own = finish(shmadm_as(STRANGER).args(["list", "--mine", "-o", "id", "--format", "tsv"])).exits(0);
+    let mut expected = vec!["ID".to_owned()];
+    expected.extend(rows_with(|row| row.get("uid") == "100000" || row.get("cuid") == "100000"));
+    assert_eq!(expected.len(), 3, "one segment given away, one created");
+    assert_eq!(own.stdout.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(ids(&["--owner", "100000"]), rows_with(|row| row.get("uid") == "100000"));
+}
+
+#[apply(test)]
+fn processes_outside_the_pid_namespace_are_unknown() {
+    let id = oracle::create(0, 4096, 0o600);
+    let mut command = std::process::Command::new("/bin/sh");
+    // The shell itself is still outside the namespace of its children.
+    command.args(["-c", "\"$0\" list --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
+    // SAFETY: between fork and exec this makes one system call and nothing else.
+    #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
+    #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
+    unsafe {
+        command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into));
+    }
+    let json = finish(&mut command).exits(0).json();
+    let segment = &json["segments"][0];
+    assert_eq!(segment["id"], id);
+    assert_eq!((&segment["cpid"], &segment["state"]), (&Value::Null, &json!("unknown")), "{segment}");
+}
+
+#[apply(test)]
+fn rows_are_sorted_by_the_given_column() {
+    let sizes = [5000, 1, 70_000];
+    let made = sizes.map(|size| oracle::create(0, size, 0o600).to_string());
+    let by_size = [1, 0, 2].map(|index: usize| made[index].clone());
+    assert_eq!(ids(&["--sort", "size"]), by_size);
+    assert_eq!(ids(&["--sort", "SIZE", "--reverse"]), by_size.into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(ids(&["--sort", "id", "--reverse"]), made.into_iter().rev().collect::<Vec<_>>());
+    run(["list", "--sort", "nonsense"]).exits(2).prints_nothing().says("--list-columns");
+    run(["list", "--sort", "id,key"]).exits(2).prints_nothing();
+}
+
+#[apply(test)]
+fn csv_and_tsv_have_the_frozen_columns() {
+    let _kept = several_segments();
+    let csv = run(["list", "--format", "csv"]).exits(0).stdout;
+    let tsv = run(["list", "--format", "tsv"]).exits(0).stdout;
+    assert!(csv.ends_with("\r\n") && !csv.replace("\r\n", "").contains(['\r', '\n']), "RFC 4180: {csv:?}");
+    let mut lines = csv.split_terminator("\r\n");
+    assert_eq!(lines.next(), Some(FROZEN));
+    assert_eq!(tsv.lines().next(), Some(FROZEN.replace(',', "\t").as_str()));
+    let rows = oracle::rows();
+    let lines: Vec<_> = lines.collect();
+    assert_eq!((lines.len(), tsv.lines().count()), (rows.len(), rows.len() + 1));
+    for ((row, csv), tsv) in rows.iter().zip(lines).zip(tsv.lines().skip(1)) {
+        // None of these values contains a comma; another test covers quoting.
+        let fields: Vec<_> = csv.split(',').collect();
+        let tabbed: Vec<_> = tsv.split('\t').collect();
+        let record = oracle::record(row);
+        for (place, name) in FROZEN.split(',').enumerate().filter(|(_, name)| !["IDLE", "STATE"].contains(name)) {
+            let expected = match &record[name.to_lowercase()] {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            assert_eq!((fields[place], tabbed[place]), (expected.as_str(), expected.as_str()), "{name}: {csv}");
+        }
+    }
 }
 
 /// Creates segments of all kinds, which exist while the returned value does.
@@ -196,7 +196,8 @@ fn made_by_another() -> i32 {
 }
 
 /// Checks STATE for processes whose status the test controls.
-fn states() {
+#[apply(test)]
+fn the_state_is_the_first_that_applies() {
     let state = |id: i32| run(["stat", &id.to_string(), "--json"]).exits(0).json()["segments"][0]["state"].clone();
     let listed = |word: &str| ids(&["--state", word]);
 
@@ -236,7 +237,8 @@ fn states() {
 }
 
 /// Checks each filter, and a combination of two, against the kernel's rows.
-fn filters() {
+#[apply(test)]
+fn filters_combine_with_and() {
     let private = oracle::create(0, 4096, 0o600);
     oracle::create(1234, 4096, 0o600);
     oracle::create(0xffff_ffff, 4097, 0o600);
@@ -270,7 +272,8 @@ fn filters() {
 }
 
 /// Checks `-o` against its documentation.
-fn columns() {
+#[apply(test)]
+fn columns_are_selected_by_name() {
     // By the JSON name, too.
     let one = run(["list", "-o", "id,idle_seconds", "--sort", "idle_seconds", "--format", "tsv"]).exits(0).stdout;
     assert_eq!(one.lines().next(), Some("ID\tIDLE"));
@@ -314,7 +317,8 @@ fn columns() {
 }
 
 /// Checks the options of the table, and the views of ipcs.
-fn views() {
+#[apply(test)]
+fn supports_the_views_of_ipcs() {
     let id = oracle::create(1234, 65_536, 0o640);
     let row = oracle::row(id).unwrap();
     let words = |arguments: &[&str]| -> Vec<String> {

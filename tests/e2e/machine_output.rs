@@ -18,31 +18,11 @@ mod watching;
 use std::path::PathBuf;
 
 use expect_test::Expect;
-use libtest_mimic::Trial;
 
 use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::support::{Ran, finish, shmadm};
 use redact::Redaction;
-
-/// Returns the tests of this file and of those below it.
-pub(crate) fn trials() -> Vec<Trial> {
-    [
-        listing::trials(),
-        listing_rows::trials(),
-        lifecycle::trials(),
-        removal::trials(),
-        contents::trials(),
-        diff::trials(),
-        watching::trials(),
-        leakcheck::trials(),
-        metrics::trials(),
-        errors::trials(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
 
 /// Runs the program in the test's IPC namespace and compares what it prints with snapshots.
 struct Machine {

@@ -4,6 +4,12 @@
 //! the thread of each trial then makes its IPC namespace, which the processes it starts inherit.
 #![expect(clippy::unwrap_used, reason = "a trial that cannot go on fails by panicking")]
 
+#[macro_use]
+extern crate macro_rules_attribute;
+
+#[macro_use]
+mod harness;
+
 mod actor;
 mod actor_children;
 mod attach;
@@ -12,43 +18,38 @@ mod check;
 mod churn;
 mod command_line;
 mod create;
-mod create_root;
 mod demo;
+mod detach;
 mod diff;
-mod diff_elsewhere;
 mod docs;
 mod dump;
 mod examples;
 mod exporters;
 mod faults;
+mod fixtures;
 mod guard;
 mod holder;
 mod huge;
 mod leakcheck;
-mod leakcheck_attribution;
-mod leakcheck_shared;
-mod leakcheck_through;
-mod leakcheck_traced;
+mod limits;
 mod list;
 mod machine_output;
 mod map;
 mod metrics;
 mod namespaces;
-mod namespaces_all;
 mod naming;
 mod oracle;
 mod output;
+mod peek;
 mod planted;
 mod pool;
 mod progress;
 mod prune;
-mod prune_churn;
-mod prune_looks;
 mod rails;
 mod read;
 mod resources;
+mod restore;
 mod rm;
-mod rm_from;
 mod round_trip;
 mod sandbox;
 mod set;
@@ -59,8 +60,6 @@ mod terminal;
 mod user_namespaces;
 mod vanish;
 mod who;
-mod who_elsewhere;
-mod who_threads;
 mod wording;
 mod write;
 
@@ -70,7 +69,7 @@ use nix::sys::signal::{SigHandler, Signal};
 
 #[expect(clippy::print_stderr, reason = "the harness has no other way to say why nothing ran")]
 fn main() -> ExitCode {
-    if actor::act_if_told() || prune_churn::work_if_told() {
+    if actor::act_if_told() || prune::churn::work_if_told() {
         return ExitCode::SUCCESS;
     }
     reset_signals();
@@ -82,64 +81,8 @@ fn main() -> ExitCode {
         eprintln!("(`sysctl kernel.apparmor_restrict_unprivileged_userns`, a container's seccomp profile)");
         return ExitCode::FAILURE;
     }
-    let trials = [
-        docs::trials(),
-        examples::trials(),
-        naming::trials(),
-        list::trials(),
-        churn::trials(),
-        command_line::trials(),
-        stat::trials(),
-        read::trials(),
-        write::trials(),
-        output::trials(),
-        machine_output::trials(),
-        demo::trials(),
-        diff::trials(),
-        diff_elsewhere::trials(),
-        check::trials(),
-        metrics::trials(),
-        exporters::trials(),
-        sandbox::trials(),
-        create::trials(),
-        create_root::trials(),
-        attach::trials(),
-        resources::trials(),
-        rm::trials(),
-        set::trials(),
-        vanish::trials(),
-        rails::trials(),
-        wording::trials(),
-        who::trials(),
-        sparse::trials(),
-        dump::trials(),
-        faults::trials(),
-        changed::trials(),
-        guard::trials(),
-        round_trip::trials(),
-        map::trials(),
-        huge::trials(),
-        progress::trials(),
-        who_elsewhere::trials(),
-        who_threads::trials(),
-        prune::trials(),
-        prune_churn::trials(),
-        prune_looks::trials(),
-        namespaces::trials(),
-        leakcheck::trials(),
-        leakcheck_attribution::trials(),
-        leakcheck_shared::trials(),
-        leakcheck_through::trials(),
-        leakcheck_traced::trials(),
-        rm_from::trials(),
-        planted::trials(),
-        namespaces_all::trials(),
-        user_namespaces::trials(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    let tests = harness::tests().into_iter().chain(examples::tests()).collect();
+    let conclusion = libtest_mimic::run(&arguments, tests);
     support::clean_up();
     conclusion.exit_code()
 }

@@ -2,83 +2,95 @@
 
 use std::process::Command;
 
-use libtest_mimic::Trial;
 use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
 use crate::oracle::{self, Attached};
-use crate::output::on_terminal;
-use crate::pool::{HUGE, pool_trial};
+use crate::pool::{HUGE, Pool};
 use crate::sandbox::with_file_over;
-use crate::support::{NOBODY, file, finish, root_trial, run, shmadm, shmadm_as, trial};
-use crate::who_elsewhere::with_no_capabilities;
+use crate::sandbox::with_no_capabilities;
+use crate::support::{NOBODY, file, finish, run, shmadm, shmadm_as};
+use crate::terminal::on_terminal;
 
 /// Bytes of the segment that is looked at: a hundred pages and a bit.
 const SIZE: usize = 100 * 4096 + 123;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("map::the_extents_are_those_that_were_touched", || extents(&shmadm, 0o600)),
-        root_trial("map::the_extents_are_those_that_were_touched_without_privilege", || {
-            extents(&|| shmadm_as(NOBODY), 0o666);
-        }),
-        trial("map::the_picture_fits_the_terminal", || {
-            let id = touched(0o600).to_string();
-            for columns in [60, 132] {
-                let ran = on_terminal(shmadm().args(["map", &id]), columns).exits(0);
-                let strip = ran.stdout.lines().nth(1).unwrap();
-                assert_eq!(strip.len(), usize::from(columns), "{ran:?}");
-                assert!(
-                    strip.starts_with(['['])
-                        && "#+".contains(&strip[1..2])
-                        && strip.contains("..")
-                        && strip.ends_with("]"),
-                    "{strip}"
-                );
-            }
-            let shown = run(["map", &id]).exits(0).stdout;
-            assert!(shown.contains("# resident    16K  4 pages of 4K") && shown.contains(". untouched"), "{shown}");
-        }),
-        trial("map::csv_has_one_row_per_extent", || {
-            let id = touched(0o600).to_string();
-            let csv = run(["map", &id, "--format", "csv"]).exits(0).stdout;
-            assert!(csv.starts_with("OFFSET,LENGTH,STATE\r\n0,4096,resident\r\n4096,81920,untouched\r\n"), "{csv}");
-            run(["map", "99"]).exits(3).prints_nothing();
-            let none = oracle::create(0, 1 << 34, 0o600 | libc::SHM_NORESERVE).to_string();
-            let told = run(["map", &none, "--json"]).exits(0).json();
-            assert_eq!(told["extents"], json!([{"offset": 0, "length": 1_u64 << 34, "state": "untouched"}]));
-        }),
-        root_trial("map::through_another_s_attachment_nothing_moves", || {
-            let id = touched(0o600);
-            let mut actor = Actor::start();
-            actor.say(&format!("attach {id}"));
-            let before = oracle::rows();
-            assert_eq!(ids(&run(["map", &id.to_string(), "--json"]).exits(0).json()), EXPECTED);
-            assert_eq!(oracle::rows(), before);
-        }),
-        root_trial("map::what_may_be_in_swap_is_not_called_untouched", || {
-            let id = touched(0o600).to_string();
-            let directory = tempfile::tempdir().unwrap();
-            let meminfo = file(directory.path(), "meminfo", b"MemTotal: 1000 kB\nSwapTotal: 1000 kB\n");
-            let mut command = shmadm();
-            with_file_over(&mut command, &meminfo, c"/proc/meminfo");
-            with_file_over(&mut command, &file(directory.path(), "vmstat", b""), c"/proc/vmstat");
-            with_no_capabilities(&mut command);
-            let told = finish(command.args(["map", &id, "--json"])).exits(0).json();
-            assert_eq!((&told["untouched"], &told["resident"]), (&json!(0), &json!(4 * 4096)), "{told}");
-            assert_eq!(told["unknown"], json!(SIZE - 4 * 4096));
-        }),
-        pool_trial("map::of_huge_pages_it_tells_what_is_known", HUGE, 2, |_| {
-            let id = oracle::create(0, 4 << 20, 0o600 | libc::SHM_HUGETLB);
-            let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
-            assert_eq!((&told["untouched"], &told["page_size"]), (&json!(4 << 20), &json!(2 << 20)), "{told}");
-            Attached::new(id).write(0, b"x");
-            let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
-            assert_eq!(told["unknown"], json!(4 << 20), "which page it is cannot be told: {told}");
-            oracle::remove(id);
-        }),
-    ]
+#[apply(test)]
+fn the_extents_are_those_that_were_touched() {
+    extents(&shmadm, 0o600);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_extents_are_those_that_were_touched_without_privilege() {
+    extents(&|| shmadm_as(NOBODY), 0o666);
+}
+
+#[apply(test)]
+fn the_picture_fits_the_terminal() {
+    let id = touched(0o600).to_string();
+    for columns in [60, 132] {
+        let ran = on_terminal(shmadm().args(["map", &id]), columns).exits(0);
+        let strip = ran.stdout.lines().nth(1).unwrap();
+        assert_eq!(strip.len(), usize::from(columns), "{ran:?}");
+        assert!(
+            strip.starts_with(['[']) && "#+".contains(&strip[1..2]) && strip.contains("..") && strip.ends_with("]"),
+            "{strip}"
+        );
+    }
+    let shown = run(["map", &id]).exits(0).stdout;
+    assert!(shown.contains("# resident    16K  4 pages of 4K") && shown.contains(". untouched"), "{shown}");
+}
+
+#[apply(test)]
+fn csv_has_one_row_per_extent() {
+    let id = touched(0o600).to_string();
+    let csv = run(["map", &id, "--format", "csv"]).exits(0).stdout;
+    assert!(csv.starts_with("OFFSET,LENGTH,STATE\r\n0,4096,resident\r\n4096,81920,untouched\r\n"), "{csv}");
+    run(["map", "99"]).exits(3).prints_nothing();
+    let none = oracle::create(0, 1 << 34, 0o600 | libc::SHM_NORESERVE).to_string();
+    let told = run(["map", &none, "--json"]).exits(0).json();
+    assert_eq!(told["extents"], json!([{"offset": 0, "length": 1_u64 << 34, "state": "untouched"}]));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn through_another_s_attachment_nothing_moves() {
+    let id = touched(0o600);
+    let mut actor = Actor::start();
+    actor.say(&format!("attach {id}"));
+    let before = oracle::rows();
+    assert_eq!(ids(&run(["map", &id.to_string(), "--json"]).exits(0).json()), EXPECTED);
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn what_may_be_in_swap_is_not_called_untouched() {
+    let id = touched(0o600).to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let meminfo = file(directory.path(), "meminfo", b"MemTotal: 1000 kB\nSwapTotal: 1000 kB\n");
+    let mut command = shmadm();
+    with_file_over(&mut command, &meminfo, c"/proc/meminfo");
+    with_file_over(&mut command, &file(directory.path(), "vmstat", b""), c"/proc/vmstat");
+    with_no_capabilities(&mut command);
+    let told = finish(command.args(["map", &id, "--json"])).exits(0).json();
+    assert_eq!((&told["untouched"], &told["resident"]), (&json!(0), &json!(4 * 4096)), "{told}");
+    assert_eq!(told["unknown"], json!(SIZE - 4 * 4096));
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn of_huge_pages_it_tells_what_is_known() {
+    let _pool = Pool::with_free(2, HUGE);
+    let id = oracle::create(0, 4 << 20, 0o600 | libc::SHM_HUGETLB);
+    let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
+    assert_eq!((&told["untouched"], &told["page_size"]), (&json!(4 << 20), &json!(2 << 20)), "{told}");
+    Attached::new(id).write(0, b"x");
+    let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
+    assert_eq!(told["unknown"], json!(4 << 20), "which page it is cannot be told: {told}");
+    oracle::remove(id);
 }
 
 /// The extents of the segment that is looked at.

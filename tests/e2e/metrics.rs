@@ -7,21 +7,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use libtest_mimic::Trial;
 use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::actor::Actor;
 use crate::oracle::{self, Attached};
-use crate::support::{NOBODY, finish, is_root, mount_tmpfs, root_trial, run, shmadm, shmadm_as, trial};
+use crate::support::{NOBODY, finish, is_root, mount_tmpfs, run, shmadm, shmadm_as};
 use crate::vanish::Stopped;
-
-pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = numbers();
-    trials.extend(files());
-    trials.extend(namespaces());
-    trials
-}
 
 /// Values as written, by name and labels.
 type Values = BTreeMap<String, f64>;
@@ -100,71 +92,76 @@ fn agrees(values: &Values, owner: &str, uid: u32) {
     }
 }
 
-/// The values.
-fn numbers() -> Vec<Trial> {
-    vec![
-        trial("metrics::the_sums_match_the_kernel", || {
-            oracle::create(0x4d2, 3 * 4096 + 1, 0);
-            oracle::create(0, 1 << 44, 0o600 | libc::SHM_NORESERVE);
-            let dest = oracle::create(0x8000_0000, 100, 0o600);
-            let attached = [Attached::new(dest), Attached::new(dest)];
-            oracle::remove(dest);
-            attached[0].write(0, b"x");
-            for size in ["4097", "1M"] {
-                run(["create", "--size", size, "-q"]).exits(0);
-            }
-            let values = metrics(&[]);
-            agrees(&values, &me(), nix::unistd::geteuid().as_raw());
-            assert_eq!(value(&values, "orphans", &of(&me())), 2.0);
-            assert_eq!(value(&values, "orphan_bytes", &of(&me())), f64::from((1 << 20) + 4097));
-            for (name, file) in [
-                ("limit_segments", "shmmni"),
-                ("limit_pages", "shmall"),
-                ("limit_segment_size_bytes", "shmmax"),
-                ("rmid_forced", "shm_rmid_forced"),
-            ] {
-                let limit = std::fs::read_to_string(format!("/proc/sys/kernel/{file}")).unwrap();
-                let ns = format!("ns=\"{}\"", oracle::namespace());
-                assert_eq!(value(&values, name, &ns), limit.trim().parse::<f64>().unwrap(), "{name}");
-            }
-            assert_eq!(values[&format!("shmadm_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
-            assert_eq!(values["shmadm_sysv_page_size_bytes"], 4096.0);
-            // Segments never become labels: each would be a permanent series.
-            assert!(!values.keys().any(|series| series.contains("key=") || series.contains("id=")), "{values:#?}");
-        }),
-        trial("metrics::root_has_values_before_the_first_segment", || {
-            let values = metrics(&[]);
-            agrees(&values, "root", 0);
-            assert_eq!(value(&values, "segments", &of("root")), 0.0);
-            assert_eq!(value(&values, "orphan_bytes", &of("root")), 0.0);
-        }),
-        root_trial("metrics::owners_have_separate_values_and_may_have_no_name", || {
-            for (number, owner) in [0, 0, NOBODY, 4_000_000_000].into_iter().enumerate() {
-                let id = oracle::create(0, 4096 * (number + 1), 0o600);
-                oracle::set(id, owner, 0, 0o600);
-            }
-            let values = metrics(&[]);
-            for (name, uid) in [("root", 0), ("nobody", NOBODY), ("4000000000", 4_000_000_000)] {
-                agrees(&values, name, uid);
-            }
-            let ran = finish(shmadm_as(NOBODY).arg("metrics")).exits(0);
-            assert_eq!(parsed(&ran.stdout), values, "no privilege is required");
-        }),
-        trial("metrics::a_closed_pipe_is_not_an_error_and_a_full_disk_is", || {
-            let (reader, writer) = std::io::pipe().unwrap();
-            drop(reader);
-            assert_eq!(finish(shmadm().arg("metrics").stdout(writer)).exits(0).stderr, "");
-            let full = File::options().write(true).open("/dev/full").unwrap();
-            finish(shmadm().arg("metrics").stdout(full)).exits(1).says("cannot write to standard output");
-        }),
-        trial("metrics::there_is_one_format", || {
-            for form in ["json", "csv", "tsv"] {
-                let ran = run(["metrics", "--format", form]).exits(2);
-                assert!(!ran.stdout.contains("# HELP"), "{ran:?}");
-            }
-            run(["metrics", "--json"]).exits(2).says("`shmadm limits --json`");
-        }),
-    ]
+#[apply(test)]
+fn the_sums_match_the_kernel() {
+    oracle::create(0x4d2, 3 * 4096 + 1, 0);
+    oracle::create(0, 1 << 44, 0o600 | libc::SHM_NORESERVE);
+    let dest = oracle::create(0x8000_0000, 100, 0o600);
+    let attached = [Attached::new(dest), Attached::new(dest)];
+    oracle::remove(dest);
+    attached[0].write(0, b"x");
+    for size in ["4097", "1M"] {
+        run(["create", "--size", size, "-q"]).exits(0);
+    }
+    let values = metrics(&[]);
+    agrees(&values, &me(), nix::unistd::geteuid().as_raw());
+    assert_eq!(value(&values, "orphans", &of(&me())), 2.0);
+    assert_eq!(value(&values, "orphan_bytes", &of(&me())), f64::from((1 << 20) + 4097));
+    for (name, file) in [
+        ("limit_segments", "shmmni"),
+        ("limit_pages", "shmall"),
+        ("limit_segment_size_bytes", "shmmax"),
+        ("rmid_forced", "shm_rmid_forced"),
+    ] {
+        let limit = std::fs::read_to_string(format!("/proc/sys/kernel/{file}")).unwrap();
+        let ns = format!("ns=\"{}\"", oracle::namespace());
+        assert_eq!(value(&values, name, &ns), limit.trim().parse::<f64>().unwrap(), "{name}");
+    }
+    assert_eq!(values[&format!("shmadm_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
+    assert_eq!(values["shmadm_sysv_page_size_bytes"], 4096.0);
+    // Segments never become labels: each would be a permanent series.
+    assert!(!values.keys().any(|series| series.contains("key=") || series.contains("id=")), "{values:#?}");
+}
+
+#[apply(test)]
+fn root_has_values_before_the_first_segment() {
+    let values = metrics(&[]);
+    agrees(&values, "root", 0);
+    assert_eq!(value(&values, "segments", &of("root")), 0.0);
+    assert_eq!(value(&values, "orphan_bytes", &of("root")), 0.0);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn owners_have_separate_values_and_may_have_no_name() {
+    for (number, owner) in [0, 0, NOBODY, 4_000_000_000].into_iter().enumerate() {
+        let id = oracle::create(0, 4096 * (number + 1), 0o600);
+        oracle::set(id, owner, 0, 0o600);
+    }
+    let values = metrics(&[]);
+    for (name, uid) in [("root", 0), ("nobody", NOBODY), ("4000000000", 4_000_000_000)] {
+        agrees(&values, name, uid);
+    }
+    let ran = finish(shmadm_as(NOBODY).arg("metrics")).exits(0);
+    assert_eq!(parsed(&ran.stdout), values, "no privilege is required");
+}
+
+#[apply(test)]
+fn a_closed_pipe_is_not_an_error_and_a_full_disk_is() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(finish(shmadm().arg("metrics").stdout(writer)).exits(0).stderr, "");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    finish(shmadm().arg("metrics").stdout(full)).exits(1).says("cannot write to standard output");
+}
+
+#[apply(test)]
+fn there_is_one_format() {
+    for form in ["json", "csv", "tsv"] {
+        let ran = run(["metrics", "--format", form]).exits(2);
+        assert!(!ran.stdout.contains("# HELP"), "{ran:?}");
+    }
+    run(["metrics", "--json"]).exits(2).says("`shmadm limits --json`");
 }
 
 /// Returns the names in a directory.
@@ -175,141 +172,147 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// `--output`.
-fn files() -> Vec<Trial> {
-    vec![
-        trial("metrics::output_replaces_the_file_atomically_and_is_world_readable", || {
-            oracle::create(0, 4096, 0o600);
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("shmadm.prom");
-            let write = |umask: &str| {
-                let line = format!("umask {umask}; exec \"$0\" metrics --output \"$1\"");
-                let mut command = Command::new("sh");
-                command.args(["-c", &line, env!("CARGO_BIN_EXE_shmadm")]).arg(&path);
-                finish(&mut command).exits(0).prints_nothing().says("wrote metrics to ")
-            };
-            write("077");
-            let first = std::fs::metadata(&path).unwrap();
-            assert_eq!(first.mode() & 0o7777, 0o644);
-            agrees(&parsed(&std::fs::read_to_string(&path).unwrap()), &me(), nix::unistd::geteuid().as_raw());
-            // An open reader continues with the old contents.
-            let mut reader = File::open(&path).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
-            oracle::create(0, 4096, 0o600);
-            write("000");
-            let second = std::fs::metadata(&path).unwrap();
-            assert_ne!(second.ino(), first.ino());
-            assert_eq!(second.mode() & 0o7777, 0o644);
-            let mut text = String::new();
-            reader.read_to_string(&mut text).unwrap();
-            assert_eq!(value(&parsed(&text), "segments", &of(&me())), 1.0);
-            let text = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(value(&parsed(&text), "segments", &of(&me())), 2.0);
-            assert_eq!(names(directory.path()), ["shmadm.prom"]);
-            let ran = run(["metrics", "--output", "-"]).exits(0);
-            assert_eq!(parsed(&ran.stdout), parsed(&text));
-        }),
-        trial("metrics::output_does_not_replace_what_is_not_a_regular_file", || {
-            let directory = tempfile::tempdir().unwrap();
-            let link = directory.path().join("link");
-            symlink("/dev/null", &link).unwrap();
-            for (path, says) in [
-                (Path::new("/dev/null"), "it is not a regular file"),
-                (&link, "it is a symbolic link"),
-                (directory.path(), "it is not a regular file"),
-                (&directory.path().join("missing/"), "it names a directory"),
-                (&directory.path().join("missing/.."), "it names a directory"),
-            ] {
-                let ran = finish(shmadm().args(["metrics", "-o"]).arg(path)).exits(5).prints_nothing().says(says);
-                assert!(!ran.stderr.contains("hint: "), "{ran:?}");
-            }
-            let missing = directory.path().join("missing/shmadm.prom");
-            finish(shmadm().args(["metrics", "-o"]).arg(missing)).exits(1).says("(ENOENT, open)");
-            assert_eq!(names(directory.path()), ["link"]);
-            assert!(std::fs::symlink_metadata(link).unwrap().is_symlink());
-        }),
-        root_trial("metrics::output_without_write_permission_is_an_error", || {
-            let directory = tempfile::tempdir_in("/tmp").unwrap();
-            std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
-            let path = directory.path().join("shmadm.prom");
-            finish(shmadm_as(NOBODY).args(["metrics", "-o"]).arg(&path)).exits(4).says("(EACCES, open)");
-            assert_eq!(names(directory.path()), Vec::<String>::new());
-        }),
-        root_trial("metrics::a_full_disk_keeps_the_previous_file", || {
-            // Enough space for one file, not for a second one.
-            mount_tmpfs(Some("size=4k"));
-            run(["metrics", "-o", "/mnt/shmadm.prom"]).exits(0);
-            let before = std::fs::read_to_string("/mnt/shmadm.prom").unwrap();
-            run(["metrics", "-o", "/mnt/shmadm.prom"]).exits(1).says("(ENOSPC, write)").prints_nothing();
-            assert_eq!(std::fs::read_to_string("/mnt/shmadm.prom").unwrap(), before);
-            assert_eq!(names(Path::new("/mnt")), ["shmadm.prom"]);
-        }),
-        trial("metrics::an_interrupted_write_keeps_the_previous_file", || {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("shmadm.prom").to_string_lossy().into_owned();
-            std::fs::write(&path, "earlier").unwrap();
-            let stopped = Stopped::before(1, |call| call.number == libc::SYS_fchmod, &["metrics", "--output", &path]);
-            stopped.signal(Signal::SIGTERM);
-            assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
-            assert_eq!(names(directory.path()), ["shmadm.prom"]);
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), "earlier");
-        }),
-    ]
+#[apply(test)]
+fn output_replaces_the_file_atomically_and_is_world_readable() {
+    oracle::create(0, 4096, 0o600);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shmadm.prom");
+    let write = |umask: &str| {
+        let line = format!("umask {umask}; exec \"$0\" metrics --output \"$1\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &line, env!("CARGO_BIN_EXE_shmadm")]).arg(&path);
+        finish(&mut command).exits(0).prints_nothing().says("wrote metrics to ")
+    };
+    write("077");
+    let first = std::fs::metadata(&path).unwrap();
+    assert_eq!(first.mode() & 0o7777, 0o644);
+    agrees(&parsed(&std::fs::read_to_string(&path).unwrap()), &me(), nix::unistd::geteuid().as_raw());
+    // An open reader continues with the old contents.
+    let mut reader = File::open(&path).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    oracle::create(0, 4096, 0o600);
+    write("000");
+    let second = std::fs::metadata(&path).unwrap();
+    assert_ne!(second.ino(), first.ino());
+    assert_eq!(second.mode() & 0o7777, 0o644);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(value(&parsed(&text), "segments", &of(&me())), 1.0);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(value(&parsed(&text), "segments", &of(&me())), 2.0);
+    assert_eq!(names(directory.path()), ["shmadm.prom"]);
+    let ran = run(["metrics", "--output", "-"]).exits(0);
+    assert_eq!(parsed(&ran.stdout), parsed(&text));
 }
 
-/// Other namespaces.
-fn namespaces() -> Vec<Trial> {
-    vec![
-        root_trial("metrics::of_another_namespace_and_of_all", || {
-            std::fs::write("/proc/sys/kernel/shmmni", "77").unwrap();
-            oracle::create(0, 100, 0o600);
-            let mut actors: Vec<(Actor, u64)> = (1..4_i32)
-                .map(|count| {
-                    let mut actor = Actor::start();
-                    assert_eq!(actor.say("unshare"), "0");
-                    let ns = actor.say("namespace").parse().unwrap();
-                    (0..count).for_each(|id| assert_eq!(actor.number("create 0 4096 0"), id));
-                    (actor, ns)
-                })
-                .collect();
-            actors[1].0.say("attach 0");
-            let all = parsed(&run(["metrics", "--all-ns"]).exits(0).stdout);
-            let here = oracle::namespace();
-            agrees(&all, "root", 0);
-            assert_eq!(value(&all, "limit_segments", &format!("ns=\"{here}\"")), 77.0);
-            for (count, (actor, ns)) in (1..4_i32).zip(&actors) {
-                let labels = format!("ns=\"{ns}\",owner=\"root\"");
-                assert_eq!(value(&all, "segments", &labels), f64::from(count));
-                assert_eq!(value(&all, "pages", &labels), f64::from(count));
-                assert_eq!(value(&all, "attachments", &labels), f64::from(count == 2));
-                assert_eq!(value(&all, "limit_segments", &format!("ns=\"{ns}\"")), 4096.0);
-                assert!(
-                    all.keys().any(|series| series.starts_with(&format!("shmadm_sysv_namespace_info{{ns=\"{ns}\",")))
-                );
-                let alone = metrics(&["--ns", &actor.pid().to_string()]);
-                assert_eq!(value(&alone, "segments", &labels), f64::from(count));
-                assert!(!alone.keys().any(|series| series.contains(&here.to_string())), "{alone:#?}");
-            }
-            run(["metrics", "--all-ns", "--ns", "1"]).exits(2).says("exclude each other");
-        }),
-        root_trial("metrics::of_an_owned_user_namespace_come_through_a_child", || {
-            let mut command = Command::new("/proc/self/exe");
-            std::os::unix::process::CommandExt::uid(&mut command, NOBODY).current_dir("/");
-            let mut actor = Actor::spawn(&mut command);
-            assert_eq!(actor.say("unshare-user"), "0");
-            let ns: u64 = actor.say("namespace").parse().unwrap();
-            actor.number("create 0 5000 0");
-            let ran = finish(shmadm_as(NOBODY).args(["metrics", "--all-ns"])).exits(0);
-            let values = parsed(&ran.says("cannot determine the IPC namespace of").stdout);
-            let labels = format!("ns=\"{ns}\",owner=\"nobody\"");
-            assert_eq!((value(&values, "segments", &labels), value(&values, "pages", &labels)), (1.0, 2.0));
-            assert_eq!(value(&values, "limit_segments", &format!("ns=\"{ns}\"")), 4096.0);
-        }),
-        trial("metrics::without_privilege_cover_the_callers_namespace", || {
-            oracle::create(0, 4096, 0o600);
-            let ran = run(["metrics", "--all-ns"]).exits(0);
-            agrees(&parsed(&ran.stdout), &me(), nix::unistd::geteuid().as_raw());
-            assert!(is_root() || ran.stderr.contains("warning: "), "{ran:?}");
-        }),
-    ]
+#[apply(test)]
+fn output_does_not_replace_what_is_not_a_regular_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link");
+    symlink("/dev/null", &link).unwrap();
+    for (path, says) in [
+        (Path::new("/dev/null"), "it is not a regular file"),
+        (&link, "it is a symbolic link"),
+        (directory.path(), "it is not a regular file"),
+        (&directory.path().join("missing/"), "it names a directory"),
+        (&directory.path().join("missing/.."), "it names a directory"),
+    ] {
+        let ran = finish(shmadm().args(["metrics", "-o"]).arg(path)).exits(5).prints_nothing().says(says);
+        assert!(!ran.stderr.contains("hint: "), "{ran:?}");
+    }
+    let missing = directory.path().join("missing/shmadm.prom");
+    finish(shmadm().args(["metrics", "-o"]).arg(missing)).exits(1).says("(ENOENT, open)");
+    assert_eq!(names(directory.path()), ["link"]);
+    assert!(std::fs::symlink_metadata(link).unwrap().is_symlink());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn output_without_write_permission_is_an_error() {
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = directory.path().join("shmadm.prom");
+    finish(shmadm_as(NOBODY).args(["metrics", "-o"]).arg(&path)).exits(4).says("(EACCES, open)");
+    assert_eq!(names(directory.path()), Vec::<String>::new());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_full_disk_keeps_the_previous_file() {
+    // Enough space for one file, not for a second one.
+    mount_tmpfs(Some("size=4k"));
+    run(["metrics", "-o", "/mnt/shmadm.prom"]).exits(0);
+    let before = std::fs::read_to_string("/mnt/shmadm.prom").unwrap();
+    run(["metrics", "-o", "/mnt/shmadm.prom"]).exits(1).says("(ENOSPC, write)").prints_nothing();
+    assert_eq!(std::fs::read_to_string("/mnt/shmadm.prom").unwrap(), before);
+    assert_eq!(names(Path::new("/mnt")), ["shmadm.prom"]);
+}
+
+#[apply(test)]
+fn an_interrupted_write_keeps_the_previous_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shmadm.prom").to_string_lossy().into_owned();
+    std::fs::write(&path, "earlier").unwrap();
+    let stopped = Stopped::before(1, |call| call.number == libc::SYS_fchmod, &["metrics", "--output", &path]);
+    stopped.signal(Signal::SIGTERM);
+    assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
+    assert_eq!(names(directory.path()), ["shmadm.prom"]);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "earlier");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn of_another_namespace_and_of_all() {
+    std::fs::write("/proc/sys/kernel/shmmni", "77").unwrap();
+    oracle::create(0, 100, 0o600);
+    let mut actors: Vec<(Actor, u64)> = (1..4_i32)
+        .map(|count| {
+            let mut actor = Actor::start();
+            assert_eq!(actor.say("unshare"), "0");
+            let ns = actor.say("namespace").parse().unwrap();
+            (0..count).for_each(|id| assert_eq!(actor.number("create 0 4096 0"), id));
+            (actor, ns)
+        })
+        .collect();
+    actors[1].0.say("attach 0");
+    let all = parsed(&run(["metrics", "--all-ns"]).exits(0).stdout);
+    let here = oracle::namespace();
+    agrees(&all, "root", 0);
+    assert_eq!(value(&all, "limit_segments", &format!("ns=\"{here}\"")), 77.0);
+    for (count, (actor, ns)) in (1..4_i32).zip(&actors) {
+        let labels = format!("ns=\"{ns}\",owner=\"root\"");
+        assert_eq!(value(&all, "segments", &labels), f64::from(count));
+        assert_eq!(value(&all, "pages", &labels), f64::from(count));
+        assert_eq!(value(&all, "attachments", &labels), f64::from(count == 2));
+        assert_eq!(value(&all, "limit_segments", &format!("ns=\"{ns}\"")), 4096.0);
+        assert!(all.keys().any(|series| series.starts_with(&format!("shmadm_sysv_namespace_info{{ns=\"{ns}\","))));
+        let alone = metrics(&["--ns", &actor.pid().to_string()]);
+        assert_eq!(value(&alone, "segments", &labels), f64::from(count));
+        assert!(!alone.keys().any(|series| series.contains(&here.to_string())), "{alone:#?}");
+    }
+    run(["metrics", "--all-ns", "--ns", "1"]).exits(2).says("exclude each other");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn of_an_owned_user_namespace_come_through_a_child() {
+    let mut command = Command::new("/proc/self/exe");
+    std::os::unix::process::CommandExt::uid(&mut command, NOBODY).current_dir("/");
+    let mut actor = Actor::spawn(&mut command);
+    assert_eq!(actor.say("unshare-user"), "0");
+    let ns: u64 = actor.say("namespace").parse().unwrap();
+    actor.number("create 0 5000 0");
+    let ran = finish(shmadm_as(NOBODY).args(["metrics", "--all-ns"])).exits(0);
+    let values = parsed(&ran.says("cannot determine the IPC namespace of").stdout);
+    let labels = format!("ns=\"{ns}\",owner=\"nobody\"");
+    assert_eq!((value(&values, "segments", &labels), value(&values, "pages", &labels)), (1.0, 2.0));
+    assert_eq!(value(&values, "limit_segments", &format!("ns=\"{ns}\"")), 4096.0);
+}
+
+#[apply(test)]
+fn without_privilege_cover_the_callers_namespace() {
+    oracle::create(0, 4096, 0o600);
+    let ran = run(["metrics", "--all-ns"]).exits(0);
+    agrees(&parsed(&ran.stdout), &me(), nix::unistd::geteuid().as_raw());
+    assert!(is_root() || ran.stderr.contains("warning: "), "{ran:?}");
 }

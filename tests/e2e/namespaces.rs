@@ -1,11 +1,12 @@
 //! `--ns` and `--all-ns`: commands in other IPC namespaces.
 
+mod all;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use libtest_mimic::Trial;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -15,271 +16,277 @@ use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::sandbox::without;
-use crate::support::{NOBODY, Running, finish, is_root, root_trial, run, shmadm, shmadm_as, trial};
+use crate::support::{NOBODY, Running, finish, is_root, run, shmadm, shmadm_as};
 
-pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = one();
-    trials.extend(cleaning());
-    trials
+#[apply(test)]
+#[requires(Root)]
+fn accept_a_pid_a_file_or_an_inode_number() {
+    oracle::create(7, 1, 0o600);
+    let (actor, number) = elsewhere();
+    let path = format!("/proc/{}/ns/ipc", actor.pid());
+    for place in [actor.pid().to_string(), path, format!("ipc:[{number}]")] {
+        let in_it = |arguments: &[&str]| run([&["--ns", &place][..], arguments].concat());
+        let id = in_it(&["create", "--key", "1234", "--size", "8192", "-q"]).exits(0).stdout;
+        let listed = &in_it(&["list", "--json"]).exits(0).json()["segments"];
+        assert_eq!(listed.as_array().unwrap().len(), 1, "{place}: {listed}");
+        assert_eq!(
+            (&listed[0]["ns"], &listed[0]["rss"], &listed[0]["owner"]),
+            (&json!(number), &json!(0), &json!("root"))
+        );
+        in_it(&["write", "0x4d2", "hello"]).exits(0);
+        assert_eq!(in_it(&["read", "0x4d2", "--text", "--length", "5"]).exits(0).stdout.trim_end(), "hello");
+        let holder = Holder::printed(&in_it(&["attach", "0x4d2", "--background"]).exits(0));
+        let told = in_it(&["who", "0x4d2", "--json"]).exits(0).json();
+        assert_eq!(told["segments"][0]["attachments"][0]["pid"], holder.pid);
+        in_it(&["detach", "0x4d2"]).exits(0);
+        in_it(&["stat", id.trim()]).exits(0);
+        in_it(&["rm", id.trim()]).exits(0);
+        // The option is also accepted after the command.
+        assert_eq!(run(["list", "--json", "--ns", &place]).exits(0).json()["segments"], json!([]));
+    }
+    assert_eq!(oracle::rows().len(), 1, "the caller's namespace has not changed");
 }
 
-/// `--ns`: a whole command in one other namespace.
-fn one() -> Vec<Trial> {
-    vec![
-        root_trial("namespaces::accept_a_pid_a_file_or_an_inode_number", || {
-            oracle::create(7, 1, 0o600);
-            let (actor, number) = elsewhere();
-            let path = format!("/proc/{}/ns/ipc", actor.pid());
-            for place in [actor.pid().to_string(), path, format!("ipc:[{number}]")] {
-                let in_it = |arguments: &[&str]| run([&["--ns", &place][..], arguments].concat());
-                let id = in_it(&["create", "--key", "1234", "--size", "8192", "-q"]).exits(0).stdout;
-                let listed = &in_it(&["list", "--json"]).exits(0).json()["segments"];
-                assert_eq!(listed.as_array().unwrap().len(), 1, "{place}: {listed}");
-                assert_eq!(
-                    (&listed[0]["ns"], &listed[0]["rss"], &listed[0]["owner"]),
-                    (&json!(number), &json!(0), &json!("root"))
-                );
-                in_it(&["write", "0x4d2", "hello"]).exits(0);
-                assert_eq!(in_it(&["read", "0x4d2", "--text", "--length", "5"]).exits(0).stdout.trim_end(), "hello");
-                let holder = Holder::printed(&in_it(&["attach", "0x4d2", "--background"]).exits(0));
-                let told = in_it(&["who", "0x4d2", "--json"]).exits(0).json();
-                assert_eq!(told["segments"][0]["attachments"][0]["pid"], holder.pid);
-                in_it(&["detach", "0x4d2"]).exits(0);
-                in_it(&["stat", id.trim()]).exits(0);
-                in_it(&["rm", id.trim()]).exits(0);
-                // The option is also accepted after the command.
-                assert_eq!(run(["list", "--json", "--ns", &place]).exits(0).json()["segments"], json!([]));
-            }
-            assert_eq!(oracle::rows().len(), 1, "the caller's namespace has not changed");
-        }),
-        root_trial("namespaces::hints_name_the_same_namespace", || {
-            let here = oracle::create(7, 4096, 0o600);
-            let _attached = oracle::Attached::new(here);
-            let (mut actor, _) = elsewhere();
-            let id = actor.number("create 1234 4096 0");
-            assert_eq!(id, here, "without --ns, the hint would apply to this namespace");
-            actor.say(&format!("attach {id}"));
-            let pid = actor.pid().to_string();
-            let advice = format!("`shmadm --ns {pid} rm --force {id}`");
-            let ran = run(["--ns", &pid, "rm", "0x4d2", "--json"]).exits(5).says(&advice);
-            assert!(ran.json()["failed"][0]["hints"][0].as_str().unwrap().starts_with(&advice), "{ran:?}");
-            let ran = run(["--ns", &pid, "stat", "99", "--json"]).exits(3);
-            assert!(ran.json()["error"]["hints"].to_string().contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
-            // The hint runs as printed.
-            let line = advice.trim_matches('`').split(' ').skip(1);
-            run(line).exits(0);
-            assert_eq!(oracle::row(here).unwrap().get("perms"), "600");
-            for command in ["prune", "list", "who"] {
-                run([command, "--ns", &pid, "--all-ns"]).exits(2).says("exclude each other").prints_nothing();
-            }
-            let ran = run(["stat", "99", &format!("--ns={pid}")]).exits(3);
-            assert!(ran.stderr.contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
-            // The command line already contains --ns.
-            actor.number("create 0 4096 0");
-            let ran = run([&*format!("--ns={pid}"), "prune", "--unattached", "--older-than", "0s"]).exits(5);
-            assert!(ran.stderr.contains(&format!("`shmadm --ns={pid} prune --unattached")), "{ran:?}");
-        }),
-        trial("namespaces::the_callers_own_needs_no_privilege", || {
-            oracle::create(7, 4096, 0o600);
-            for place in ["/proc/self/ns/ipc".to_owned(), format!("ipc:[{}]", oracle::namespace())] {
-                let listed = run(["--ns", &place, "list", "--json"]).exits(0).json();
-                assert_eq!(listed["segments"].as_array().unwrap().len(), 1, "{place}");
-                if is_root() {
-                    finish(shmadm_as(NOBODY).args(["--ns", "/proc/self/ns/ipc", "list"])).exits(0);
-                }
-            }
-        }),
-        root_trial("namespaces::a_pid_is_not_looked_up_in_a_foreign_proc", || {
-            // The first process of a new pid namespace, in which /proc still belongs to the old one.
-            let mut command = Command::new("/bin/sh");
-            let script = "\"$0\" create --key 0x7 -q; \"$0\" --ns 1 list --json; exit $?";
-            command.args(["-c", &format!("sh -c '{script}' \"$0\"; exit $?"), env!("CARGO_BIN_EXE_shmadm")]);
-            // SAFETY: between fork and exec this makes one system call and nothing else.
-            #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-            #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
-            unsafe {
-                command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into));
-            }
-            let ran = finish(&mut command).exits(0);
-            let listed: Value = serde_json::from_str(ran.stdout.lines().nth(1).unwrap()).unwrap();
-            assert_eq!(listed["segments"][0]["key"], "0x00000007", "{ran:?}");
-        }),
-        root_trial("namespaces::a_proc_without_the_caller_proves_nothing", || {
-            let id = oracle::create(7, 4096, 0o600).to_string();
-            let _attached = oracle::Attached::new(id.parse().unwrap());
-            // As after `nsenter --mount` into a container: /proc is the container's, the pid namespace is not.
-            let mut inner = Command::new("/bin/sh");
-            let script = "mount --make-rprivate / && mount -t proc proc /proc && echo ready && read line";
-            inner.args(["-c", &format!("sh -c '{script}'; exit $?")]).stdin(Stdio::piped()).stdout(Stdio::piped());
-            // SAFETY: between fork and exec this makes one system call and nothing else.
-            #[expect(unsafe_code, reason = "only pre_exec can put a child into namespaces of its own")]
-            #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
-            unsafe {
-                inner.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS).map_err(Into::into));
-            }
-            let mut inner = Running(inner.spawn().unwrap());
-            let mut ready = [0; 6];
-            inner.0.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
-            let mounts = File::open(format!("/proc/{}/ns/mnt", inner.0.id())).unwrap();
-            let there = |arguments: &[&str]| {
-                let (mut command, mounts) = (shmadm(), mounts.try_clone().unwrap());
-                // SAFETY: as above.
-                #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace")]
-                #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
-                unsafe {
-                    command.pre_exec(move || setns(&mounts, CloneFlags::CLONE_NEWNS).map_err(Into::into));
-                }
-                finish(command.args(arguments))
-            };
-            // By its inode number, which that /proc does not show.
-            let here = inner.0.id().to_string();
-            let listed = there(&["--ns", &here, "list", "--json"]).exits(0).json();
-            assert_eq!(listed["segments"][0]["key"], "0x00000007", "{listed}");
-            let told =
-                there(&["who", &id, "--json"]).exits(0).says("/proc does not belong to this pid namespace").json();
-            assert_eq!(told["segments"][0]["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
-            there(&["detach", &id]).exits(1).says("/proc belongs to another pid namespace");
-            drop(inner.0.stdin.take());
-        }),
-        trial("namespaces::an_invalid_namespace_is_an_error", || {
-            for (place, code, says) in [
-                ("", 2, "invalid namespace"),
-                ("0", 2, "invalid namespace"),
-                ("-1", 2, ""),
-                ("+1", 2, "invalid namespace"),
-                ("12abc", 2, "invalid namespace"),
-                ("010", 2, "invalid namespace"),
-                ("ipc:[x]", 2, "invalid namespace"),
-                ("ipc:[]", 2, "invalid namespace"),
-                ("4294967296", 2, "invalid namespace"),
-                ("2147483647", 1, "no such process in this /proc"),
-                ("/nonexistent/ns", 1, "(ENOENT, open)"),
-                ("/dev/null", 1, "it is not an IPC namespace"),
-                ("/proc/self/ns/net", 1, "it is not an IPC namespace"),
-                ("/", 1, "it is not an IPC namespace"),
-            ] {
-                let ran = run(["--ns", place, "create", "--json"]).exits(code);
-                assert!(ran.stderr.contains(says), "{place:?}: {ran:?}");
-                assert!(ran.json()["error"].is_object(), "{ran:?}");
-            }
-            // Without access to the processes, it is unknown which of them are in the namespace.
-            let ran = run(["--ns", "ipc:[1]", "list"]);
-            assert!(matches!(ran.code, Some(1 | 4)), "{ran:?}");
-            assert_eq!(oracle::rows(), []);
-        }),
-        root_trial("namespaces::a_missing_privilege_is_named", || {
-            let (actor, _) = elsewhere();
-            let pid = actor.pid().to_string();
-            let ran = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list"])).exits(4).prints_nothing();
-            ran.says("(EACCES, open)").says("CAP_SYS_PTRACE");
-            // A process that has mounted or opened the file makes it available; entering still requires the privilege.
-            let file = std::fs::File::open(format!("/proc/{pid}/ns/ipc")).unwrap();
-            let opened = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
-            let mut command = shmadm();
-            let refused = without(&mut command, libc::SYS_setns, None, Errno::EPERM);
-            let ran = finish(refused.args(["--ns", &opened, "list", "--json"])).exits(4);
-            let error = &ran.json()["error"];
-            assert_eq!(
-                (&error["kind"], &error["call"], &error["errno"]),
-                (&json!("permission"), &json!("setns"), &json!("EPERM"))
-            );
-            assert!(error["cause"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{error}");
-        }),
-        root_trial("namespaces::the_owner_of_the_user_namespace_needs_no_privilege", || {
-            let mut actor = container_of_nobody();
-            let pid = actor.pid().to_string();
-            let id = actor.number("create 1234 4096 0");
-            actor.say(&format!("attach {id}"));
-            let listed = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
-            let segment = &listed["segments"][0];
-            // The owner is root inside it and keeps its uid outside.
-            assert_eq!(
-                (&segment["uid"], &segment["cuid"], &segment["gid"]),
-                (&json!(NOBODY), &json!(NOBODY), &json!(NOBODY))
-            );
-            assert_eq!((&segment["cpid"], &segment["state"]), (&json!(actor.pid()), &json!("in-use")), "{segment}");
-            let mine = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--mine", "--json"])).exits(0).json();
-            assert_eq!(mine["segments"].as_array().unwrap().len(), 1);
-            finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--mode", "640"])).exits(0);
-            finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--owner", "0"]))
-                .exits(1)
-                .says("in this user namespace");
-            let told = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
-            assert_eq!((&told["segments"][0]["uid"], &told["segments"][0]["mode"]), (&json!(NOBODY), &json!("0640")));
-            // Root sees it with this namespace's ids, too.
-            let root = run(["--ns", &pid, "list", "--json"]).exits(0).json();
-            assert_eq!(root["segments"][0]["uid"], NOBODY);
-            // Named by its file; some process is in the user namespace that owns it.
-            let file = format!("/proc/{pid}/ns/ipc");
-            let named = finish(shmadm_as(NOBODY).args(["--ns", &file, "list", "--json"])).exits(0).json();
-            assert_eq!(named["segments"][0]["uid"], NOBODY);
-            // The holder there belongs to the same user, and is shown with the uid of the caller's user namespace.
-            let nobody = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(["--ns", &pid]).args(arguments));
-            let holder: i64 = nobody(&["attach", "0x4d2", "--background"]).exits(0).stdout.trim().parse().unwrap();
-            let told = nobody(&["who", "0x4d2", "--json"]).exits(0).json();
-            let held: Vec<_> = told["segments"][0]["attachments"].as_array().unwrap().clone();
-            let held = held.iter().find(|held| held["pid"] == holder).unwrap();
-            assert_eq!((&held["uid"], told["segments"][0]["nattch"].as_u64()), (&json!(NOBODY), Some(2)), "{told}");
-            nobody(&["detach", "0x4d2"]).exits(0).says("nattch 2 before, 1 after");
-            // Another user without the privilege is refused.
-            finish(shmadm_as(NOBODY - 1).args(["--ns", &pid, "list"])).exits(4);
-        }),
-    ]
+#[apply(test)]
+#[requires(Root)]
+fn hints_name_the_same_namespace() {
+    let here = oracle::create(7, 4096, 0o600);
+    let _attached = oracle::Attached::new(here);
+    let (mut actor, _) = elsewhere();
+    let id = actor.number("create 1234 4096 0");
+    assert_eq!(id, here, "without --ns, the hint would apply to this namespace");
+    actor.say(&format!("attach {id}"));
+    let pid = actor.pid().to_string();
+    let advice = format!("`shmadm --ns {pid} rm --force {id}`");
+    let ran = run(["--ns", &pid, "rm", "0x4d2", "--json"]).exits(5).says(&advice);
+    assert!(ran.json()["failed"][0]["hints"][0].as_str().unwrap().starts_with(&advice), "{ran:?}");
+    let ran = run(["--ns", &pid, "stat", "99", "--json"]).exits(3);
+    assert!(ran.json()["error"]["hints"].to_string().contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
+    // The hint runs as printed.
+    let line = advice.trim_matches('`').split(' ').skip(1);
+    run(line).exits(0);
+    assert_eq!(oracle::row(here).unwrap().get("perms"), "600");
+    for command in ["prune", "list", "who"] {
+        run([command, "--ns", &pid, "--all-ns"]).exits(2).says("exclude each other").prints_nothing();
+    }
+    let ran = run(["stat", "99", &format!("--ns={pid}")]).exits(3);
+    assert!(ran.stderr.contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
+    // The command line already contains --ns.
+    actor.number("create 0 4096 0");
+    let ran = run([&*format!("--ns={pid}"), "prune", "--unattached", "--older-than", "0s"]).exits(5);
+    assert!(ran.stderr.contains(&format!("`shmadm --ns={pid} prune --unattached")), "{ran:?}");
 }
 
-/// `prune --all-ns`.
-fn cleaning() -> Vec<Trial> {
-    vec![
-        root_trial("namespaces::prune_requires_all_ns_to_be_explicit", || {
-            // With a unique key: other tests and the machine have orphans too.
-            let key = unique_key();
-            let text = format!("{key:#x}");
-            let mut keepers: Vec<(Actor, u64)> = (0..3).map(|_| elsewhere()).collect();
-            for (keeper, _) in &mut keepers {
-                let mut maker = Actor::start();
-                assert_eq!(maker.say(&format!("enter /proc/{}/ns/ipc", keeper.pid())), "0");
-                maker.number(&format!("create {key} 4096 0"));
-                maker.leave();
-            }
-            // One of them is now in use.
-            let id = keepers[2].0.number("find-id");
-            keepers[2].0.say(&format!("attach {id}"));
-            let line = ["prune", "--all-ns", "--older-than", "0s", "--key", &text];
-            let refused = run(line).exits(5).prints_nothing();
-            let numbers: Vec<u64> = keepers.iter().map(|(_, number)| *number).collect();
-            for number in &numbers[..2] {
-                assert!(refused.stderr.contains(&format!("1 in {number}")), "{refused:?}");
-            }
-            assert!(!refused.stderr.contains(&numbers[2].to_string()), "{refused:?}");
-            let shown = run([&line[..], &["-n"]].concat()).exits(0).stdout;
-            assert!(shown.trim_start().starts_with("NS  CONTAINER"), "{shown}");
-            let report = run([&line[..], &["-y", "--json"]].concat()).exits(0).json();
-            let mut pruned: Vec<u64> =
-                report["removed"].as_array().unwrap().iter().map(|row| row["ns"].as_u64().unwrap()).collect();
-            pruned.sort_unstable();
-            let mut expected = numbers[..2].to_vec();
-            expected.sort_unstable();
-            assert_eq!(pruned, expected, "{report}");
-            let left = all_ns(&["list", "--all-ns", "--key", &text, "--json"]);
-            assert_eq!((left.len(), &left[0]["ns"]), (1, &json!(numbers[2])));
-        }),
-        root_trial("namespaces::prune_skips_those_that_only_a_child_could_enter", || {
-            let keeper = container_of_nobody();
-            let key = unique_key();
-            let pid = keeper.pid().to_string();
-            finish(shmadm_as(NOBODY).args(["--ns", &pid, "create", "--key", &format!("{key:#x}")])).exits(0);
-            let text = format!("{key:#x}");
-            let line = ["prune", "--all-ns", "--older-than", "0s", "--key", &text, "-y", "--json"];
-            let ran = finish(shmadm_as(NOBODY).args(line)).exits(0);
-            let report = ran.json();
-            assert_eq!(report["removed"], json!([]), "{report}");
-            let reason = report["skipped"][0]["reason"].as_str().unwrap();
-            let alone = format!("`shmadm --ns {pid} prune --older-than 0s --key {text} -y --json`");
-            assert!(reason.ends_with(&alone), "{reason}");
-            let alone = finish(shmadm_as(NOBODY).args(["--ns", &pid, "prune", "--older-than", "0s", "-y", "--json"]));
-            assert_eq!(alone.exits(0).json()["removed"].as_array().unwrap().len(), 1);
-        }),
-    ]
+#[apply(test)]
+fn the_callers_own_needs_no_privilege() {
+    oracle::create(7, 4096, 0o600);
+    for place in ["/proc/self/ns/ipc".to_owned(), format!("ipc:[{}]", oracle::namespace())] {
+        let listed = run(["--ns", &place, "list", "--json"]).exits(0).json();
+        assert_eq!(listed["segments"].as_array().unwrap().len(), 1, "{place}");
+        if is_root() {
+            finish(shmadm_as(NOBODY).args(["--ns", "/proc/self/ns/ipc", "list"])).exits(0);
+        }
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_pid_is_not_looked_up_in_a_foreign_proc() {
+    // The first process of a new pid namespace, in which /proc still belongs to the old one.
+    let mut command = Command::new("/bin/sh");
+    let script = "\"$0\" create --key 0x7 -q; \"$0\" --ns 1 list --json; exit $?";
+    command.args(["-c", &format!("sh -c '{script}' \"$0\"; exit $?"), env!("CARGO_BIN_EXE_shmadm")]);
+    // SAFETY: between fork and exec this makes one system call and nothing else.
+    #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
+    #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
+    unsafe {
+        command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into));
+    }
+    let ran = finish(&mut command).exits(0);
+    let listed: Value = serde_json::from_str(ran.stdout.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(listed["segments"][0]["key"], "0x00000007", "{ran:?}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_proc_without_the_caller_proves_nothing() {
+    let id = oracle::create(7, 4096, 0o600).to_string();
+    let _attached = oracle::Attached::new(id.parse().unwrap());
+    // As after `nsenter --mount` into a container: /proc is the container's, the pid namespace is not.
+    let mut inner = Command::new("/bin/sh");
+    let script = "mount --make-rprivate / && mount -t proc proc /proc && echo ready && read line";
+    inner.args(["-c", &format!("sh -c '{script}'; exit $?")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    // SAFETY: between fork and exec this makes one system call and nothing else.
+    #[expect(unsafe_code, reason = "only pre_exec can put a child into namespaces of its own")]
+    #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
+    unsafe {
+        inner.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS).map_err(Into::into));
+    }
+    let mut inner = Running(inner.spawn().unwrap());
+    let mut ready = [0; 6];
+    inner.0.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    let mounts = File::open(format!("/proc/{}/ns/mnt", inner.0.id())).unwrap();
+    let there = |arguments: &[&str]| {
+        let (mut command, mounts) = (shmadm(), mounts.try_clone().unwrap());
+        // SAFETY: as above.
+        #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace")]
+        #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
+        unsafe {
+            command.pre_exec(move || setns(&mounts, CloneFlags::CLONE_NEWNS).map_err(Into::into));
+        }
+        finish(command.args(arguments))
+    };
+    // By its inode number, which that /proc does not show.
+    let here = inner.0.id().to_string();
+    let listed = there(&["--ns", &here, "list", "--json"]).exits(0).json();
+    assert_eq!(listed["segments"][0]["key"], "0x00000007", "{listed}");
+    let told = there(&["who", &id, "--json"]).exits(0).says("/proc does not belong to this pid namespace").json();
+    assert_eq!(told["segments"][0]["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
+    there(&["detach", &id]).exits(1).says("/proc belongs to another pid namespace");
+    drop(inner.0.stdin.take());
+}
+
+#[apply(test)]
+fn an_invalid_namespace_is_an_error() {
+    for (place, code, says) in [
+        ("", 2, "invalid namespace"),
+        ("0", 2, "invalid namespace"),
+        ("-1", 2, ""),
+        ("+1", 2, "invalid namespace"),
+        ("12abc", 2, "invalid namespace"),
+        ("010", 2, "invalid namespace"),
+        ("ipc:[x]", 2, "invalid namespace"),
+        ("ipc:[]", 2, "invalid namespace"),
+        ("4294967296", 2, "invalid namespace"),
+        ("2147483647", 1, "no such process in this /proc"),
+        ("/nonexistent/ns", 1, "(ENOENT, open)"),
+        ("/dev/null", 1, "it is not an IPC namespace"),
+        ("/proc/self/ns/net", 1, "it is not an IPC namespace"),
+        ("/", 1, "it is not an IPC namespace"),
+    ] {
+        let ran = run(["--ns", place, "create", "--json"]).exits(code);
+        assert!(ran.stderr.contains(says), "{place:?}: {ran:?}");
+        assert!(ran.json()["error"].is_object(), "{ran:?}");
+    }
+    // Without access to the processes, it is unknown which of them are in the namespace.
+    let ran = run(["--ns", "ipc:[1]", "list"]);
+    assert!(matches!(ran.code, Some(1 | 4)), "{ran:?}");
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_missing_privilege_is_named() {
+    let (actor, _) = elsewhere();
+    let pid = actor.pid().to_string();
+    let ran = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list"])).exits(4).prints_nothing();
+    ran.says("(EACCES, open)").says("CAP_SYS_PTRACE");
+    // A process that has mounted or opened the file makes it available; entering still requires the privilege.
+    let file = std::fs::File::open(format!("/proc/{pid}/ns/ipc")).unwrap();
+    let opened = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    let mut command = shmadm();
+    let refused = without(&mut command, libc::SYS_setns, None, Errno::EPERM);
+    let ran = finish(refused.args(["--ns", &opened, "list", "--json"])).exits(4);
+    let error = &ran.json()["error"];
+    assert_eq!(
+        (&error["kind"], &error["call"], &error["errno"]),
+        (&json!("permission"), &json!("setns"), &json!("EPERM"))
+    );
+    assert!(error["cause"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{error}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_owner_of_the_user_namespace_needs_no_privilege() {
+    let mut actor = container_of_nobody();
+    let pid = actor.pid().to_string();
+    let id = actor.number("create 1234 4096 0");
+    actor.say(&format!("attach {id}"));
+    let listed = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
+    let segment = &listed["segments"][0];
+    // The owner is root inside it and keeps its uid outside.
+    assert_eq!((&segment["uid"], &segment["cuid"], &segment["gid"]), (&json!(NOBODY), &json!(NOBODY), &json!(NOBODY)));
+    assert_eq!((&segment["cpid"], &segment["state"]), (&json!(actor.pid()), &json!("in-use")), "{segment}");
+    let mine = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--mine", "--json"])).exits(0).json();
+    assert_eq!(mine["segments"].as_array().unwrap().len(), 1);
+    finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--mode", "640"])).exits(0);
+    finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--owner", "0"]))
+        .exits(1)
+        .says("in this user namespace");
+    let told = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
+    assert_eq!((&told["segments"][0]["uid"], &told["segments"][0]["mode"]), (&json!(NOBODY), &json!("0640")));
+    // Root sees it with this namespace's ids, too.
+    let root = run(["--ns", &pid, "list", "--json"]).exits(0).json();
+    assert_eq!(root["segments"][0]["uid"], NOBODY);
+    // Named by its file; some process is in the user namespace that owns it.
+    let file = format!("/proc/{pid}/ns/ipc");
+    let named = finish(shmadm_as(NOBODY).args(["--ns", &file, "list", "--json"])).exits(0).json();
+    assert_eq!(named["segments"][0]["uid"], NOBODY);
+    // The holder there belongs to the same user, and is shown with the uid of the caller's user namespace.
+    let nobody = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(["--ns", &pid]).args(arguments));
+    let holder: i64 = nobody(&["attach", "0x4d2", "--background"]).exits(0).stdout.trim().parse().unwrap();
+    let told = nobody(&["who", "0x4d2", "--json"]).exits(0).json();
+    let held: Vec<_> = told["segments"][0]["attachments"].as_array().unwrap().clone();
+    let held = held.iter().find(|held| held["pid"] == holder).unwrap();
+    assert_eq!((&held["uid"], told["segments"][0]["nattch"].as_u64()), (&json!(NOBODY), Some(2)), "{told}");
+    nobody(&["detach", "0x4d2"]).exits(0).says("nattch 2 before, 1 after");
+    // Another user without the privilege is refused.
+    finish(shmadm_as(NOBODY - 1).args(["--ns", &pid, "list"])).exits(4);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn prune_requires_all_ns_to_be_explicit() {
+    // With a unique key: other tests and the machine have orphans too.
+    let key = unique_key();
+    let text = format!("{key:#x}");
+    let mut keepers: Vec<(Actor, u64)> = (0..3).map(|_| elsewhere()).collect();
+    for (keeper, _) in &mut keepers {
+        let mut maker = Actor::start();
+        assert_eq!(maker.say(&format!("enter /proc/{}/ns/ipc", keeper.pid())), "0");
+        maker.number(&format!("create {key} 4096 0"));
+        maker.leave();
+    }
+    // One of them is now in use.
+    let id = keepers[2].0.number("find-id");
+    keepers[2].0.say(&format!("attach {id}"));
+    let line = ["prune", "--all-ns", "--older-than", "0s", "--key", &text];
+    let refused = run(line).exits(5).prints_nothing();
+    let numbers: Vec<u64> = keepers.iter().map(|(_, number)| *number).collect();
+    for number in &numbers[..2] {
+        assert!(refused.stderr.contains(&format!("1 in {number}")), "{refused:?}");
+    }
+    assert!(!refused.stderr.contains(&numbers[2].to_string()), "{refused:?}");
+    let shown = run([&line[..], &["-n"]].concat()).exits(0).stdout;
+    assert!(shown.trim_start().starts_with("NS  CONTAINER"), "{shown}");
+    let report = run([&line[..], &["-y", "--json"]].concat()).exits(0).json();
+    let mut pruned: Vec<u64> =
+        report["removed"].as_array().unwrap().iter().map(|row| row["ns"].as_u64().unwrap()).collect();
+    pruned.sort_unstable();
+    let mut expected = numbers[..2].to_vec();
+    expected.sort_unstable();
+    assert_eq!(pruned, expected, "{report}");
+    let left = all_ns(&["list", "--all-ns", "--key", &text, "--json"]);
+    assert_eq!((left.len(), &left[0]["ns"]), (1, &json!(numbers[2])));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn prune_skips_those_that_only_a_child_could_enter() {
+    let keeper = container_of_nobody();
+    let key = unique_key();
+    let pid = keeper.pid().to_string();
+    finish(shmadm_as(NOBODY).args(["--ns", &pid, "create", "--key", &format!("{key:#x}")])).exits(0);
+    let text = format!("{key:#x}");
+    let line = ["prune", "--all-ns", "--older-than", "0s", "--key", &text, "-y", "--json"];
+    let ran = finish(shmadm_as(NOBODY).args(line)).exits(0);
+    let report = ran.json();
+    assert_eq!(report["removed"], json!([]), "{report}");
+    let reason = report["skipped"][0]["reason"].as_str().unwrap();
+    let alone = format!("`shmadm --ns {pid} prune --older-than 0s --key {text} -y --json`");
+    assert!(reason.ends_with(&alone), "{reason}");
+    let alone = finish(shmadm_as(NOBODY).args(["--ns", &pid, "prune", "--older-than", "0s", "-y", "--json"]));
+    assert_eq!(alone.exits(0).json()["removed"].as_array().unwrap().len(), 1);
 }
 
 /// Starts an actor in its own IPC namespace and returns the namespace's number; requires root.

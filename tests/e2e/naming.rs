@@ -1,38 +1,31 @@
 //! How segments are named, and that nothing else names one.
 
-use libtest_mimic::Trial;
-
 use crate::oracle;
-use crate::support::{run, trial};
+use crate::support::run;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("naming::an_invalid_segment_is_a_usage_error_and_changes_nothing", || {
-            // Id 0 is what a name that was read as 0 would hit, and key 1 one that wrapped.
-            let first = oracle::create(1, 4096, 0o600);
-            assert_eq!(first, 0, "the first id of a namespace is 0");
-            let before = oracle::rows();
-            for name in
-                ["", "12abc", "-1", "010", "4294967296", "key:0", "key:0x100000001", "0x", "/name", "key:", "ftok:"]
-            {
-                for command in ["rm", "stat", "read", "write", "attach", "detach", "set"] {
-                    let ran = run([command, name]).exits(2).prints_nothing();
-                    assert!(ran.stderr.starts_with("error: "), "{command} {name:?}: {ran:?}");
-                    assert_eq!(oracle::rows(), before, "{command} {name:?} changed something");
-                }
-            }
-            run(["rm", "key:0"]).exits(2).says("IPC_PRIVATE");
-        }),
-        trial("naming::a_key_given_as_an_id_is_pointed_out", || {
-            let id = oracle::create(1234, 4096, 0o600);
-            let ran = run(["stat", "1234"]).exits(3).prints_nothing();
-            assert!(ran.stderr.contains("hint: a segment with key 1234 (0x4d2) exists: write key:1234"), "{ran:?}");
-            for name in
-                ["0x4d2", "0x000004d2", "key:1234", "key:0x4d2", "key:02322", &id.to_string(), &format!("id:{id}")]
-            {
-                let json = run(["stat", name, "--json"]).exits(0).json();
-                assert_eq!(json["segments"][0]["id"], id, "{name}");
-            }
-        }),
-    ]
+#[apply(test)]
+fn an_invalid_segment_is_a_usage_error_and_changes_nothing() {
+    // Id 0 is what a name that was read as 0 would hit, and key 1 one that wrapped.
+    let first = oracle::create(1, 4096, 0o600);
+    assert_eq!(first, 0, "the first id of a namespace is 0");
+    let before = oracle::rows();
+    for name in ["", "12abc", "-1", "010", "4294967296", "key:0", "key:0x100000001", "0x", "/name", "key:", "ftok:"] {
+        for command in ["rm", "stat", "read", "write", "attach", "detach", "set"] {
+            let ran = run([command, name]).exits(2).prints_nothing();
+            assert!(ran.stderr.starts_with("error: "), "{command} {name:?}: {ran:?}");
+            assert_eq!(oracle::rows(), before, "{command} {name:?} changed something");
+        }
+    }
+    run(["rm", "key:0"]).exits(2).says("IPC_PRIVATE");
+}
+
+#[apply(test)]
+fn a_key_given_as_an_id_is_pointed_out() {
+    let id = oracle::create(1234, 4096, 0o600);
+    let ran = run(["stat", "1234"]).exits(3).prints_nothing();
+    assert!(ran.stderr.contains("hint: a segment with key 1234 (0x4d2) exists: write key:1234"), "{ran:?}");
+    for name in ["0x4d2", "0x000004d2", "key:1234", "key:0x4d2", "key:02322", &id.to_string(), &format!("id:{id}")] {
+        let json = run(["stat", name, "--json"]).exits(0).json();
+        assert_eq!(json["segments"][0]["id"], id, "{name}");
+    }
 }

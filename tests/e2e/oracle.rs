@@ -44,6 +44,11 @@ pub(crate) fn row(id: i32) -> Option<Row> {
     rows().into_iter().find(|row| row.get("shmid") == id.to_string())
 }
 
+/// Returns a segment's attach count.
+pub(crate) fn nattch(id: i32) -> u64 {
+    row(id).unwrap().get("nattch").parse().unwrap()
+}
+
 /// Creates a segment with shmget; key 0 is IPC_PRIVATE.
 pub(crate) fn create(key: u32, size: usize, flags: c_int) -> i32 {
     // SAFETY: shmget takes no pointer.

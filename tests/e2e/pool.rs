@@ -4,11 +4,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use libtest_mimic::Trial;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::oracle;
-use crate::support::{is_root, trial, wait_for};
+use crate::support::{is_root, wait_for};
 
 /// Where the kernel exposes the pools.
 const POOLS: &str = "/sys/kernel/mm/hugepages";
@@ -27,6 +26,13 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    /// Waits until no other test uses the pool, and has it contain N free pages.
+    pub(crate) fn with_free(pages: u64, size: usize) -> Self {
+        let pool = Self::take(size).unwrap();
+        pool.has(pages);
+        pool
+    }
+
     /// Waits until no other test uses the pool.
     fn take(size: usize) -> Option<Self> {
         let turn = Flock::lock(File::open(POOLS).ok()?, FlockArg::LockExclusive).ok()?;
@@ -72,6 +78,10 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // Before the next test counts the free pages.
+        if !std::thread::panicking() {
+            oracle::remove_all();
+        }
         for (name, value) in self.before {
             self.set(name, value);
         }
@@ -79,7 +89,7 @@ impl Drop for Pool {
 }
 
 /// Returns whether a pool is available at all.
-fn can_be_had(size: usize) -> bool {
+pub(crate) fn is_available(size: usize) -> bool {
     static KNOWN: Mutex<Vec<(usize, bool)>> = Mutex::new(Vec::new());
     let mut known = KNOWN.lock().unwrap();
     if let Some((_, can)) = known.iter().find(|(of, _)| *of == size) {
@@ -88,16 +98,4 @@ fn can_be_had(size: usize) -> bool {
     let can = is_root() && Pool::take(size).is_some_and(|pool| pool.try_to_have(1));
     known.push((size, can));
     can
-}
-
-/// Makes a test with a pool of N free pages, which is ignored where there is none.
-pub(crate) fn pool_trial(name: &str, size: usize, pages: u64, run: impl FnOnce(&Pool) + Send + 'static) -> Trial {
-    let with_pool = move || {
-        let pool = Pool::take(size).unwrap();
-        pool.has(pages);
-        run(&pool);
-        // Before the next test counts the free pages.
-        oracle::remove_all();
-    };
-    trial(name, with_pool).with_kind("needs huge pages").with_ignored_flag(!can_be_had(size))
 }

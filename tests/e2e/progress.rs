@@ -6,13 +6,11 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
 use nix::libc;
 
 use crate::oracle::{self, Attached};
-use crate::output::open_terminal;
-use crate::support::{PATIENCE, noise, run, shmadm, trial, wait_for};
-use crate::terminal::Terminal;
+use crate::support::{PATIENCE, noise, run, shmadm, wait_for};
+use crate::terminal::{Terminal, open_terminal};
 use crate::vanish::{Call, Stopped};
 
 /// The width of the terminal.
@@ -22,108 +20,109 @@ const LONG: Duration = Duration::from_millis(1200);
 /// A size that is processed in two pieces by one thread.
 const TWO_PIECES: usize = 512 << 10;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("progress::a_bar_is_erased_before_any_other_output", || {
-            let id = oracle::create(0, 1 << 30, 0o600);
-            let (mut terminal, mut input) = writing(&[&id.to_string()]);
-            while !terminal.shows("B/s") {
-                input.write_all(&[1; 4096]).unwrap();
-            }
-            drop(input);
-            let (code, shown) = terminal.end();
-            assert_eq!(code, Some(0));
-            assert!(shown.contains("writing "), "{shown:?}");
-            let lines = screen(&shown);
-            assert!(
-                lines.len() == 1 && lines[0].starts_with("wrote ") && lines[0].contains("to segment 0"),
-                "{lines:?}"
-            );
-        }),
-        trial("progress::ctrl_c_erases_the_bar_and_detaches", || {
-            let id = oracle::create(0, 1 << 30, 0o600);
-            let (mut terminal, mut input) = writing(&[&id.to_string()]);
-            while !terminal.shows("B/s") {
-                input.write_all(&[1; 4096]).unwrap();
-            }
-            terminal.type_in("\u{3}");
-            let (code, shown) = terminal.end();
-            assert_eq!(code, None, "{shown:?}");
-            assert!(screen(&shown).iter().all(|line| line == "^C"), "{shown:?}");
-            assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
-        }),
-        trial("progress::no_bar_with_quiet_or_without_a_terminal", || {
-            let id = oracle::create(0, 1 << 30, 0o600).to_string();
-            let (terminal, mut input) = writing(&[&id, "--quiet"]);
-            let held_up = |input: &mut dyn Write| {
-                let begin = Instant::now();
-                while begin.elapsed() < LONG {
-                    input.write_all(&[1; 64]).unwrap();
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-            };
-            held_up(&mut input);
-            drop(input);
-            assert_eq!(terminal.end(), (Some(0), String::new()));
-            let mut child = shmadm();
-            child.args(["write", &id]).env("TERM", "xterm").stdin(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
-            let mut input = child.stdin.take().unwrap();
-            held_up(&mut input);
-            drop(input);
-            let told = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
-            assert!(told.starts_with("wrote ") && told.lines().count() == 1, "{told:?}");
-        }),
-        trial("progress::reading_shows_a_bar_only_on_standard_error", || {
-            let id = oracle::create(0, 64 << 20, 0o600);
-            Attached::new(id).write(0, &[7; 64 << 20]);
-            let mut command = shmadm();
-            command.args(["read", &id.to_string(), "--raw"]).stdout(Stdio::piped());
-            let begin = Instant::now();
-            let mut terminal = Terminal::start(command, COLUMNS, &[2]);
-            let mut output = terminal.child().stdout.take().unwrap();
-            let mut read = Vec::new();
-            output.by_ref().take(4096).read_to_end(&mut read).unwrap();
-            wait_for("the second to be over", || begin.elapsed() > LONG);
-            while !terminal.shows("B/s") {
-                assert!(begin.elapsed() < PATIENCE, "no bar");
-                output.by_ref().take(4096).read_to_end(&mut read).unwrap();
-            }
-            output.read_to_end(&mut read).unwrap();
-            assert!(read == [7; 64 << 20]);
-            let (code, shown) = terminal.end();
-            assert!(shown.contains("reading ") && shown.contains("/64.00 MiB"), "{shown:?}");
-            assert_eq!((code, screen(&shown)), (Some(0), Vec::new()));
-        }),
-        trial("progress::dump_and_restore_show_their_phase", || {
-            let id = oracle::create(1234, TWO_PIECES, 0o600);
-            Attached::new(id).write(0, &noise(TWO_PIECES, 1));
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("dump").to_string_lossy().into_owned();
-            let dump = ["dump", "0x4d2", "--output", &path];
-            let (shown, said) = held_up(1, &dump);
-            assert!(shown.contains("dumping [") && shown.contains("/512.00 KiB"), "{shown:?}");
-            assert!(
-                said.len() <= 4 && said.concat().starts_with("dumped segment 0 (key 0x000004d2, 512 KiB)"),
-                "{said:?}"
-            );
-            oracle::remove(id);
-            for (nth, doing) in [(1, "verifying ["), (3, "restoring [")] {
-                let (shown, said) = held_up(nth, &["restore", &path]);
-                assert!(shown.contains(doing), "{shown:?}");
-                assert!(said.concat().starts_with("restored segment "), "{said:?}");
-                oracle::remove_all();
-            }
-            let (shown, _) = held_up(1, &["restore", &path, "--quiet"]);
-            assert_eq!(shown, "");
-        }),
-        trial("progress::short_work_shows_nothing", || {
-            let id = oracle::create(1234, 4096, 0o600).to_string();
-            let (code, shown) = Terminal::run(&["write", &id, "--fill", "1"], COLUMNS).end();
-            assert_eq!((code, shown.as_str()), (Some(0), "wrote 4096 bytes to segment 0 at offset 0\r\n"));
-            assert_eq!(run(["rm", &id]).exits(0).stderr.lines().count(), 1);
-        }),
-    ]
+#[apply(test)]
+fn a_bar_is_erased_before_any_other_output() {
+    let id = oracle::create(0, 1 << 30, 0o600);
+    let (mut terminal, mut input) = writing(&[&id.to_string()]);
+    while !terminal.shows("B/s") {
+        input.write_all(&[1; 4096]).unwrap();
+    }
+    drop(input);
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0));
+    assert!(shown.contains("writing "), "{shown:?}");
+    let lines = screen(&shown);
+    assert!(lines.len() == 1 && lines[0].starts_with("wrote ") && lines[0].contains("to segment 0"), "{lines:?}");
+}
+
+#[apply(test)]
+fn ctrl_c_erases_the_bar_and_detaches() {
+    let id = oracle::create(0, 1 << 30, 0o600);
+    let (mut terminal, mut input) = writing(&[&id.to_string()]);
+    while !terminal.shows("B/s") {
+        input.write_all(&[1; 4096]).unwrap();
+    }
+    terminal.type_in("\u{3}");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, None, "{shown:?}");
+    assert!(screen(&shown).iter().all(|line| line == "^C"), "{shown:?}");
+    assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
+}
+
+#[apply(test)]
+fn no_bar_with_quiet_or_without_a_terminal() {
+    let id = oracle::create(0, 1 << 30, 0o600).to_string();
+    let (terminal, mut input) = writing(&[&id, "--quiet"]);
+    let held_up = |input: &mut dyn Write| {
+        let begin = Instant::now();
+        while begin.elapsed() < LONG {
+            input.write_all(&[1; 64]).unwrap();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    held_up(&mut input);
+    drop(input);
+    assert_eq!(terminal.end(), (Some(0), String::new()));
+    let mut child = shmadm();
+    child.args(["write", &id]).env("TERM", "xterm").stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    held_up(&mut input);
+    drop(input);
+    let told = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(told.starts_with("wrote ") && told.lines().count() == 1, "{told:?}");
+}
+
+#[apply(test)]
+fn reading_shows_a_bar_only_on_standard_error() {
+    let id = oracle::create(0, 64 << 20, 0o600);
+    Attached::new(id).write(0, &[7; 64 << 20]);
+    let mut command = shmadm();
+    command.args(["read", &id.to_string(), "--raw"]).stdout(Stdio::piped());
+    let begin = Instant::now();
+    let mut terminal = Terminal::start(command, COLUMNS, &[2]);
+    let mut output = terminal.child().stdout.take().unwrap();
+    let mut read = Vec::new();
+    output.by_ref().take(4096).read_to_end(&mut read).unwrap();
+    wait_for("the second to be over", || begin.elapsed() > LONG);
+    while !terminal.shows("B/s") {
+        assert!(begin.elapsed() < PATIENCE, "no bar");
+        output.by_ref().take(4096).read_to_end(&mut read).unwrap();
+    }
+    output.read_to_end(&mut read).unwrap();
+    assert!(read == [7; 64 << 20]);
+    let (code, shown) = terminal.end();
+    assert!(shown.contains("reading ") && shown.contains("/64.00 MiB"), "{shown:?}");
+    assert_eq!((code, screen(&shown)), (Some(0), Vec::new()));
+}
+
+#[apply(test)]
+fn dump_and_restore_show_their_phase() {
+    let id = oracle::create(1234, TWO_PIECES, 0o600);
+    Attached::new(id).write(0, &noise(TWO_PIECES, 1));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("dump").to_string_lossy().into_owned();
+    let dump = ["dump", "0x4d2", "--output", &path];
+    let (shown, said) = held_up(1, &dump);
+    assert!(shown.contains("dumping [") && shown.contains("/512.00 KiB"), "{shown:?}");
+    assert!(said.len() <= 4 && said.concat().starts_with("dumped segment 0 (key 0x000004d2, 512 KiB)"), "{said:?}");
+    oracle::remove(id);
+    for (nth, doing) in [(1, "verifying ["), (3, "restoring [")] {
+        let (shown, said) = held_up(nth, &["restore", &path]);
+        assert!(shown.contains(doing), "{shown:?}");
+        assert!(said.concat().starts_with("restored segment "), "{said:?}");
+        oracle::remove_all();
+    }
+    let (shown, _) = held_up(1, &["restore", &path, "--quiet"]);
+    assert_eq!(shown, "");
+}
+
+#[apply(test)]
+fn short_work_shows_nothing() {
+    let id = oracle::create(1234, 4096, 0o600).to_string();
+    let (code, shown) = Terminal::run(&["write", &id, "--fill", "1"], COLUMNS).end();
+    assert_eq!((code, shown.as_str()), (Some(0), "wrote 4096 bytes to segment 0 at offset 0\r\n"));
+    assert_eq!(run(["rm", &id]).exits(0).stderr.lines().count(), 1);
 }
 
 /// Starts a write of a pipe's contents, with standard error on a terminal.

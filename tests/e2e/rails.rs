@@ -9,128 +9,141 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
-use libtest_mimic::Trial;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::Resource;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
-use crate::create_root::sysctl;
+use crate::fixtures::sysctl;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::resources::limited;
-use crate::support::{Running, finish, root_trial, run, shmadm, trial, wait_for};
+use crate::support::{Running, finish, run, shmadm, wait_for};
 
 /// How long a pipe must not have grown before it counts as idle.
 const STILL: Duration = Duration::from_millis(100);
 /// A demo that runs until it is ended.
 const ENDLESS: [&str; 6] = ["demo", "--rounds", "1000000", "--interval", "0s", "--json"];
 
-pub(crate) fn trials() -> Vec<Trial> {
-    [signal_trials(), refusal_trials()].into_iter().flatten().collect()
+#[apply(test)]
+fn a_signal_ends_a_demo_with_no_reader() {
+    interrupt_demo(0);
 }
 
-/// A signal ends the program, whatever it waits for.
-fn signal_trials() -> Vec<Trial> {
-    vec![
-        trial("rails::a_signal_ends_a_demo_with_no_reader", || interrupt_demo(0)),
-        trial("rails::a_signal_ends_a_demo_with_one_half_stopped", || interrupt_demo(1)),
-        trial("rails::a_signal_ends_a_demo_with_both_halves_stopped", || interrupt_demo(2)),
-        trial("rails::a_signal_ends_read_every_with_no_reader", || {
-            let id = oracle::create(0, 4096, 0o600);
-            let name = id.to_string();
-            for form in [&[][..], &["--json"], &["--raw"]] {
-                let unread = Unread::new();
-                let mut child = unread.start(&[&["read", &name, "--every", "0s"], form].concat());
-                unread.wait_until_full();
-                let status = end(&mut child, Signal::SIGTERM);
-                assert_eq!(status.signal(), Some(libc::SIGTERM), "{form:?}: {status}");
-                assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{form:?}");
-            }
-        }),
-        trial("rails::a_signal_ends_a_writer_with_no_reader_and_removes_its_segment", || {
-            let unread = Unread::new();
-            let mut child = unread.start(&["demo", "writer", "--interval", "0s"]);
-            unread.wait_until_full();
-            assert_eq!(oracle::rows().len(), 1);
-            let status = end(&mut child, Signal::SIGTERM);
-            assert_eq!(status.signal(), Some(libc::SIGTERM), "{status}");
-            assert_eq!(oracle::rows(), [], "the creator removes it");
-        }),
-        trial("rails::a_blocked_signal_still_ends_an_attachment", || {
-            let id = oracle::create(0, 4096, 0o600);
-            let mut command = shmadm();
-            command.args(["attach", &id.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
-            // SAFETY: between fork and exec only the mask is set, which takes no lock and no memory.
-            unsafe {
-                command.pre_exec(|| SigSet::from(Signal::SIGTERM).thread_block().map_err(Into::into));
-            }
-            let mut child = Running(command.spawn().unwrap());
-            let mut line = String::new();
-            BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-            assert!(line.starts_with("attached segment "), "{line:?}");
-            let status = end(&mut child, Signal::SIGTERM);
-            assert_eq!(status.code(), Some(0), "{status}");
-            assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
-        }),
-    ]
+#[apply(test)]
+fn a_signal_ends_a_demo_with_one_half_stopped() {
+    interrupt_demo(1);
 }
 
-/// An action that cannot be completed is not started.
-fn refusal_trials() -> Vec<Trial> {
-    vec![
-        root_trial("rails::a_demo_half_destroys_no_segment_of_others", || {
-            // Its creator, this process, keeps running, so the setting alone destroys nothing yet.
-            oracle::create(0x77, 4096, 0o600);
-            sysctl("shm_rmid_forced", 1);
-            let before = oracle::rows();
-            for role in ["reader", "writer"] {
-                run(["demo", role, "--key", "0x77", "--rounds", "1"]).exits(5).says("kernel.shm_rmid_forced");
-                assert_eq!(oracle::rows(), before, "{role}");
-            }
-        }),
-        root_trial("rails::an_existing_key_is_reported_before_creation_errors", || {
-            oracle::create(0x4d2, 4096, 0o600);
-            sysctl("shm_rmid_forced", 1);
-            let before = oracle::rows();
-            run(["create", "--key", "0x4d2", "--exclusive"]).exits(6).prints_nothing();
-            assert_eq!(oracle::rows(), before);
-        }),
-        trial("rails::without_descriptors_a_holder_is_not_ruled_out", || {
-            let id = oracle::create(0, 4096, 0o600);
-            let name = id.to_string();
-            let holder = Holder::printed(&run(["attach", &name, "--background"]).exits(0));
-            let mut command = shmadm();
-            let few = limited(&mut command, Resource::RLIMIT_NOFILE, 4);
-            finish(few.args(["detach", &name])).exits(1).prints_nothing().says("EMFILE");
-            assert!(holder.lives());
-            assert_eq!(oracle::row(id).unwrap().get("nattch"), "1");
-            run(["detach", &name]).exits(0);
-            assert!(!holder.lives());
-        }),
-        trial("rails::a_holder_whose_pid_cannot_be_printed_is_ended", || {
-            let id = oracle::create(0, 4096, 0o600);
-            for options in [&[][..], &["--json"]] {
-                let full = File::options().write(true).open("/dev/full").unwrap();
-                let mut command = shmadm();
-                command.args(["attach", &id.to_string(), "--background"]).args(options).stdout(full);
-                finish(&mut command).exits(1).says("standard output").says("was terminated again");
-                wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
-            }
-        }),
-        trial("rails::a_segment_whose_id_cannot_be_printed_is_removed", || {
-            for options in [&[][..], &["--json"], &["--key", "0x4d2"], &["--hold"]] {
-                let full = File::options().write(true).open("/dev/full").unwrap();
-                let mut command = shmadm();
-                let child = command.arg("create").args(options).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
-                let output = child.wait_with_output().unwrap();
-                assert_eq!(output.status.code(), Some(1), "{options:?}: {output:?}");
-                // The holder was asked to exit and may still be attached; the segment is destroyed when it detaches.
-                wait_for("the new segment to be destroyed", || oracle::rows().is_empty());
-            }
-        }),
-    ]
+#[apply(test)]
+fn a_signal_ends_a_demo_with_both_halves_stopped() {
+    interrupt_demo(2);
+}
+
+#[apply(test)]
+fn a_signal_ends_read_every_with_no_reader() {
+    let id = oracle::create(0, 4096, 0o600);
+    let name = id.to_string();
+    for form in [&[][..], &["--json"], &["--raw"]] {
+        let unread = Unread::new();
+        let mut child = unread.start(&[&["read", &name, "--every", "0s"], form].concat());
+        unread.wait_until_full();
+        let status = end(&mut child, Signal::SIGTERM);
+        assert_eq!(status.signal(), Some(libc::SIGTERM), "{form:?}: {status}");
+        assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{form:?}");
+    }
+}
+
+#[apply(test)]
+fn a_signal_ends_a_writer_with_no_reader_and_removes_its_segment() {
+    let unread = Unread::new();
+    let mut child = unread.start(&["demo", "writer", "--interval", "0s"]);
+    unread.wait_until_full();
+    assert_eq!(oracle::rows().len(), 1);
+    let status = end(&mut child, Signal::SIGTERM);
+    assert_eq!(status.signal(), Some(libc::SIGTERM), "{status}");
+    assert_eq!(oracle::rows(), [], "the creator removes it");
+}
+
+#[apply(test)]
+fn a_blocked_signal_still_ends_an_attachment() {
+    let id = oracle::create(0, 4096, 0o600);
+    let mut command = shmadm();
+    command.args(["attach", &id.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
+    // SAFETY: between fork and exec only the mask is set, which takes no lock and no memory.
+    unsafe {
+        command.pre_exec(|| SigSet::from(Signal::SIGTERM).thread_block().map_err(Into::into));
+    }
+    let mut child = Running(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("attached segment "), "{line:?}");
+    let status = end(&mut child, Signal::SIGTERM);
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_demo_half_destroys_no_segment_of_others() {
+    // Its creator, this process, keeps running, so the setting alone destroys nothing yet.
+    oracle::create(0x77, 4096, 0o600);
+    sysctl("shm_rmid_forced", 1);
+    let before = oracle::rows();
+    for role in ["reader", "writer"] {
+        run(["demo", role, "--key", "0x77", "--rounds", "1"]).exits(5).says("kernel.shm_rmid_forced");
+        assert_eq!(oracle::rows(), before, "{role}");
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_existing_key_is_reported_before_creation_errors() {
+    oracle::create(0x4d2, 4096, 0o600);
+    sysctl("shm_rmid_forced", 1);
+    let before = oracle::rows();
+    run(["create", "--key", "0x4d2", "--exclusive"]).exits(6).prints_nothing();
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+fn without_descriptors_a_holder_is_not_ruled_out() {
+    let id = oracle::create(0, 4096, 0o600);
+    let name = id.to_string();
+    let holder = Holder::printed(&run(["attach", &name, "--background"]).exits(0));
+    let mut command = shmadm();
+    let few = limited(&mut command, Resource::RLIMIT_NOFILE, 4);
+    finish(few.args(["detach", &name])).exits(1).prints_nothing().says("EMFILE");
+    assert!(holder.lives());
+    assert_eq!(oracle::row(id).unwrap().get("nattch"), "1");
+    run(["detach", &name]).exits(0);
+    assert!(!holder.lives());
+}
+
+#[apply(test)]
+fn a_holder_whose_pid_cannot_be_printed_is_ended() {
+    let id = oracle::create(0, 4096, 0o600);
+    for options in [&[][..], &["--json"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut command = shmadm();
+        command.args(["attach", &id.to_string(), "--background"]).args(options).stdout(full);
+        finish(&mut command).exits(1).says("standard output").says("was terminated again");
+        wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
+    }
+}
+
+#[apply(test)]
+fn a_segment_whose_id_cannot_be_printed_is_removed() {
+    for options in [&[][..], &["--json"], &["--key", "0x4d2"], &["--hold"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut command = shmadm();
+        let child = command.arg("create").args(options).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{options:?}: {output:?}");
+        // The holder was asked to exit and may still be attached; the segment is destroyed when it detaches.
+        wait_for("the new segment to be destroyed", || oracle::rows().is_empty());
+    }
 }
 
 /// A pipe for a program's output that no process reads.

@@ -5,47 +5,47 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
 use nix::unistd::getpid;
 use serde_json::json;
 
 use crate::oracle::{self, Attached};
-use crate::output::on_terminal;
-use crate::support::{NOBODY, finish, noise, root_trial, run, shmadm, shmadm_as, trial};
+use crate::support::{NOBODY, finish, noise, run, shmadm, shmadm_as};
+use crate::terminal::on_terminal;
 
 /// Larger than what is moved at once, and no multiple of anything.
 const LARGE: usize = (8 << 20) + (1 << 16) + 4567;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("read::the_dump_looks_the_same_whether_memory_is_there_or_not", || {
-            let page = oracle::page_size();
-            let id = oracle::create(0, 4 * page, 0o600);
-            let name = id.to_string();
-            let attached = Attached::new(id);
-            attached.write(0, b"at the beginning");
-            attached.write(2 * page, b"after a page that was never touched");
-            for offset in [0, 5, 16, page - 1, page + 3, 2 * page - 7] {
-                let read = || run(["read", &name, "--offset", &offset.to_string()]).exits(0).stdout;
-                let with_holes = read();
-                let lines: Vec<_> = with_holes.lines().collect();
-                let whole = lines[..lines.len() - 2].iter().filter(|line| **line != "*");
-                assert!(whole.clone().all(|line| line.len() == lines[0].len()), "{offset}: {with_holes}");
-                let raw = finish(shmadm().args(["read", &name, "--raw", "--offset", &offset.to_string()]));
-                // The same bytes in a segment where all is there.
-                let other = oracle::create(0, 4 * page, 0o600);
-                Attached::new(other).write(offset, raw.exits(0).stdout.as_bytes());
-                let dense = run(["read", &other.to_string(), "--offset", &offset.to_string()]).exits(0).stdout;
-                assert_eq!(with_holes, dense, "{offset}");
-            }
-        }),
-        trial("read::the_hex_format_matches_hexdump", || {
-            let id = oracle::create(0, 150, 0o600).to_string();
-            let segment = Attached::new(id.parse().unwrap());
-            segment.write(0, b"Hello, world!\n\x00\xff");
-            segment.write(80, b"~\x7f end");
-            segment.write(148, b"|z");
-            let expected = "\
+#[apply(test)]
+fn the_dump_looks_the_same_whether_memory_is_there_or_not() {
+    let page = oracle::page_size();
+    let id = oracle::create(0, 4 * page, 0o600);
+    let name = id.to_string();
+    let attached = Attached::new(id);
+    attached.write(0, b"at the beginning");
+    attached.write(2 * page, b"after a page that was never touched");
+    for offset in [0, 5, 16, page - 1, page + 3, 2 * page - 7] {
+        let read = || run(["read", &name, "--offset", &offset.to_string()]).exits(0).stdout;
+        let with_holes = read();
+        let lines: Vec<_> = with_holes.lines().collect();
+        let whole = lines[..lines.len() - 2].iter().filter(|line| **line != "*");
+        assert!(whole.clone().all(|line| line.len() == lines[0].len()), "{offset}: {with_holes}");
+        let raw = finish(shmadm().args(["read", &name, "--raw", "--offset", &offset.to_string()]));
+        // The same bytes in a segment where all is there.
+        let other = oracle::create(0, 4 * page, 0o600);
+        Attached::new(other).write(offset, raw.exits(0).stdout.as_bytes());
+        let dense = run(["read", &other.to_string(), "--offset", &offset.to_string()]).exits(0).stdout;
+        assert_eq!(with_holes, dense, "{offset}");
+    }
+}
+
+#[apply(test)]
+fn the_hex_format_matches_hexdump() {
+    let id = oracle::create(0, 150, 0o600).to_string();
+    let segment = Attached::new(id.parse().unwrap());
+    segment.write(0, b"Hello, world!\n\x00\xff");
+    segment.write(80, b"~\x7f end");
+    segment.write(148, b"|z");
+    let expected = "\
 00000000  48 65 6c 6c 6f 2c 20 77  6f 72 6c 64 21 0a 00 ff  |Hello, world!...|
 00000010  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|
 *
@@ -55,114 +55,131 @@ pub(crate) fn trials() -> Vec<Trial> {
 00000090  00 00 00 00 7c 7a                                 |....|z|
 00000096
 ";
-            assert_eq!(run(["read", &id]).exits(0).stdout, expected);
-            assert_eq!(run(["read", &id, "--hex"]).exits(0).stdout, expected);
-            let expected = "\
+    assert_eq!(run(["read", &id]).exits(0).stdout, expected);
+    assert_eq!(run(["read", &id, "--hex"]).exits(0).stdout, expected);
+    let expected = "\
 00000003  6c 6f 2c 20 77 6f 72 6c  64 21 0a 00 ff 00 00 00  |lo, world!......|
 00000013  00                                                |.|
 00000014
 ";
-            assert_eq!(run(["read", &id, "--offset", "3", "--length", "17"]).exits(0).stdout, expected);
-        }),
-        trial("read::raw_is_every_byte_to_a_pipe_and_to_a_file", || raw(&shmadm)),
-        root_trial("read::raw_is_every_byte_also_for_who_owns_nothing", || raw(&|| shmadm_as(NOBODY))),
-        trial("read::raw_reads_untouched_pages_as_zeros", || {
-            let id = oracle::create(0, LARGE, 0o600);
-            Attached::new(id).write(LARGE - 3, b"end");
-            let mut expected = vec![0; LARGE];
-            expected[LARGE - 3..].copy_from_slice(b"end");
-            let output = shmadm().args(["read", &id.to_string(), "--raw"]).output().unwrap();
-            assert!(output.status.success() && output.stdout == expected);
-        }),
-        trial("read::raw_is_refused_on_a_terminal", || {
-            let id = oracle::create(0, 16, 0o600);
-            let before = oracle::rows();
-            let ran = on_terminal(shmadm().args(["read", &id.to_string(), "--raw"]), 80).exits(5).prints_nothing();
-            assert!(ran.stderr.contains("--raw > FILE"), "{ran:?}");
-            assert_eq!(oracle::rows(), before, "it was not even attached");
-            assert!(on_terminal(shmadm().args(["read", &id.to_string()]), 80).exits(0).stdout.contains("|......"));
-            run(["read", &id.to_string(), "--raw", "--json"]).exits(2);
-        }),
-        trial("read::text_ends_at_the_first_nul", || {
-            let id = oracle::create(0, 70_000, 0o600);
-            let name = id.to_string();
-            let segment = Attached::new(id);
-            assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "\n");
-            segment.write(0, "gr\u{fc}n\tto\n\0hidden".as_bytes());
-            assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "gr\u{fc}n\tto\n");
-            assert_eq!(run(["read", &name, "--text", "--length", "3"]).exits(0).stdout.as_bytes()[..2], *b"gr");
-            assert_eq!(run(["read", &name, "--text", "--offset", "10"]).exits(0).stdout, "hidden\n");
-            segment.write(0, &[b'x'; 70_000]);
-            assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, format!("{}\n", "x".repeat(70_000)));
-            // A terminal does not obey what somebody put there.
-            segment.write(0, b"a\x1b[2Jb\xff\r\0");
-            let shown = on_terminal(shmadm().args(["read", &name, "--text"]), 80).exits(0).stdout;
-            assert_eq!(shown, "a\\x1b[2Jb\\xff\\r\n");
-            let json = run(["read", &name, "--text", "--json", "--length", "12"]).exits(0).json();
-            assert_eq!(json["text"], "a\u{1b}[2Jb\\xff\r");
-            assert_eq!(json["hex"], "611b5b324a62ff0d00787878");
-        }),
-        trial("read::numbers_are_what_the_bytes_mean", numbers),
-        trial("read::a_range_that_exceeds_the_segment_is_refused", || {
-            let id = oracle::create(0, 100, 0o600).to_string();
-            let before = oracle::rows();
-            for arguments in [
-                vec!["--offset", "101"],
-                vec!["--offset", "100", "--length", "1"],
-                vec!["--length", "101"],
-                vec!["--offset", "18446744073709551615", "--length", "2"],
-                vec!["--offset", "97", "--type", "i32"],
-                vec!["--type", "u64", "--count", "13"],
-                vec!["--type", "u64", "--count", "18446744073709551615"],
-            ] {
-                for form in [&["--json"][..], &[]] {
-                    let fixed = ["read", &id];
-                    let ran = run(fixed.iter().chain(&arguments).chain(form)).exits(1).says(" exceeds segment ");
-                    assert!(ran.stdout.is_empty() || ran.json()["error"]["kind"] == "failed", "{ran:?}");
-                }
-            }
-            assert_eq!(oracle::rows(), before);
-            assert_eq!(run(["read", &id, "--offset", "100"]).exits(0).stdout, "00000064\n");
-            for arguments in [
-                vec!["--type", "i33"],
-                vec!["--count", "2"],
-                vec!["--rounds", "2"],
-                vec!["--raw", "--text"],
-                vec!["--type", "i32", "--raw"],
-                vec!["--every", "1"],
-                vec!["--type", "i32", "--count", "0"],
-                vec!["--type", "i32", "--length", "6"],
-                vec!["--type", "i32", "--length", "8", "--count", "2"],
-            ] {
-                run(["read", &id].iter().map(|word| &**word).chain(arguments)).exits(2).prints_nothing();
-            }
-        }),
-        trial("read::every_shows_changes", every),
-        trial("read::changes_nothing", || {
-            let id = oracle::create(0, 8192, 0o400);
-            Attached::new(oracle::create(0, 1, 0o600)).write(0, b"x");
-            run(["read", &id.to_string()]).exits(0);
-            let row = oracle::row(id).unwrap();
-            assert_eq!((row.get("nattch"), row.get("perms")), ("0", "400"));
-        }),
-        trial("read::who_replaces_the_last_record_of_a_living_user_is_warned", || {
-            // Its creator is gone, and we used it last.
-            let id = run(["create"]).exits(0).stdout.trim().to_owned();
-            assert_eq!(run(["read", &id]).exits(0).stderr, "", "nobody has used it yet");
-            drop(Attached::new(id.parse().unwrap()));
-            let pid = getpid().to_string();
-            assert_eq!(oracle::row(id.parse().unwrap()).unwrap().get("lpid"), pid);
-            let ran = run(["read", &id, "--quiet"]).exits(0).says("warning: ").says(&format!("pid {pid}"));
-            assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-            // Now that record is lost, and there is nothing left to warn of.
-            assert_eq!(run(["write", &id, "x", "--quiet"]).exits(0).stderr, "");
-            drop(Attached::new(id.parse().unwrap()));
-            run(["write", &id, "x"]).exits(0).says("warning: ");
-            let own = oracle::create(0, 16, 0o600).to_string();
-            drop(Attached::new(own.parse().unwrap()));
-            assert_eq!(run(["read", &own]).exits(0).stderr, "", "its creator lives");
-        }),
-    ]
+    assert_eq!(run(["read", &id, "--offset", "3", "--length", "17"]).exits(0).stdout, expected);
+}
+
+#[apply(test)]
+fn raw_is_every_byte_to_a_pipe_and_to_a_file() {
+    raw(&shmadm);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn raw_is_every_byte_also_for_who_owns_nothing() {
+    raw(&|| shmadm_as(NOBODY));
+}
+
+#[apply(test)]
+fn raw_reads_untouched_pages_as_zeros() {
+    let id = oracle::create(0, LARGE, 0o600);
+    Attached::new(id).write(LARGE - 3, b"end");
+    let mut expected = vec![0; LARGE];
+    expected[LARGE - 3..].copy_from_slice(b"end");
+    let output = shmadm().args(["read", &id.to_string(), "--raw"]).output().unwrap();
+    assert!(output.status.success() && output.stdout == expected);
+}
+
+#[apply(test)]
+fn raw_is_refused_on_a_terminal() {
+    let id = oracle::create(0, 16, 0o600);
+    let before = oracle::rows();
+    let ran = on_terminal(shmadm().args(["read", &id.to_string(), "--raw"]), 80).exits(5).prints_nothing();
+    assert!(ran.stderr.contains("--raw > FILE"), "{ran:?}");
+    assert_eq!(oracle::rows(), before, "it was not even attached");
+    assert!(on_terminal(shmadm().args(["read", &id.to_string()]), 80).exits(0).stdout.contains("|......"));
+    run(["read", &id.to_string(), "--raw", "--json"]).exits(2);
+}
+
+#[apply(test)]
+fn text_ends_at_the_first_nul() {
+    let id = oracle::create(0, 70_000, 0o600);
+    let name = id.to_string();
+    let segment = Attached::new(id);
+    assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "\n");
+    segment.write(0, "gr\u{fc}n\tto\n\0hidden".as_bytes());
+    assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "gr\u{fc}n\tto\n");
+    assert_eq!(run(["read", &name, "--text", "--length", "3"]).exits(0).stdout.as_bytes()[..2], *b"gr");
+    assert_eq!(run(["read", &name, "--text", "--offset", "10"]).exits(0).stdout, "hidden\n");
+    segment.write(0, &[b'x'; 70_000]);
+    assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, format!("{}\n", "x".repeat(70_000)));
+    // A terminal does not obey what somebody put there.
+    segment.write(0, b"a\x1b[2Jb\xff\r\0");
+    let shown = on_terminal(shmadm().args(["read", &name, "--text"]), 80).exits(0).stdout;
+    assert_eq!(shown, "a\\x1b[2Jb\\xff\\r\n");
+    let json = run(["read", &name, "--text", "--json", "--length", "12"]).exits(0).json();
+    assert_eq!(json["text"], "a\u{1b}[2Jb\\xff\r");
+    assert_eq!(json["hex"], "611b5b324a62ff0d00787878");
+}
+
+#[apply(test)]
+fn a_range_that_exceeds_the_segment_is_refused() {
+    let id = oracle::create(0, 100, 0o600).to_string();
+    let before = oracle::rows();
+    for arguments in [
+        vec!["--offset", "101"],
+        vec!["--offset", "100", "--length", "1"],
+        vec!["--length", "101"],
+        vec!["--offset", "18446744073709551615", "--length", "2"],
+        vec!["--offset", "97", "--type", "i32"],
+        vec!["--type", "u64", "--count", "13"],
+        vec!["--type", "u64", "--count", "18446744073709551615"],
+    ] {
+        for form in [&["--json"][..], &[]] {
+            let fixed = ["read", &id];
+            let ran = run(fixed.iter().chain(&arguments).chain(form)).exits(1).says(" exceeds segment ");
+            assert!(ran.stdout.is_empty() || ran.json()["error"]["kind"] == "failed", "{ran:?}");
+        }
+    }
+    assert_eq!(oracle::rows(), before);
+    assert_eq!(run(["read", &id, "--offset", "100"]).exits(0).stdout, "00000064\n");
+    for arguments in [
+        vec!["--type", "i33"],
+        vec!["--count", "2"],
+        vec!["--rounds", "2"],
+        vec!["--raw", "--text"],
+        vec!["--type", "i32", "--raw"],
+        vec!["--every", "1"],
+        vec!["--type", "i32", "--count", "0"],
+        vec!["--type", "i32", "--length", "6"],
+        vec!["--type", "i32", "--length", "8", "--count", "2"],
+    ] {
+        run(["read", &id].iter().map(|word| &**word).chain(arguments)).exits(2).prints_nothing();
+    }
+}
+
+#[apply(test)]
+fn changes_nothing() {
+    let id = oracle::create(0, 8192, 0o400);
+    Attached::new(oracle::create(0, 1, 0o600)).write(0, b"x");
+    run(["read", &id.to_string()]).exits(0);
+    let row = oracle::row(id).unwrap();
+    assert_eq!((row.get("nattch"), row.get("perms")), ("0", "400"));
+}
+
+#[apply(test)]
+fn who_replaces_the_last_record_of_a_living_user_is_warned() {
+    // Its creator is gone, and we used it last.
+    let id = run(["create"]).exits(0).stdout.trim().to_owned();
+    assert_eq!(run(["read", &id]).exits(0).stderr, "", "nobody has used it yet");
+    drop(Attached::new(id.parse().unwrap()));
+    let pid = getpid().to_string();
+    assert_eq!(oracle::row(id.parse().unwrap()).unwrap().get("lpid"), pid);
+    let ran = run(["read", &id, "--quiet"]).exits(0).says("warning: ").says(&format!("pid {pid}"));
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    // Now that record is lost, and there is nothing left to warn of.
+    assert_eq!(run(["write", &id, "x", "--quiet"]).exits(0).stderr, "");
+    drop(Attached::new(id.parse().unwrap()));
+    run(["write", &id, "x"]).exits(0).says("warning: ");
+    let own = oracle::create(0, 16, 0o600).to_string();
+    drop(Attached::new(own.parse().unwrap()));
+    assert_eq!(run(["read", &own]).exits(0).stderr, "", "its creator lives");
 }
 
 /// Reads ranges of a large segment to a pipe and to a file.
@@ -214,7 +231,8 @@ fn raw(program: &dyn Fn() -> Command) {
 }
 
 /// Reads numbers of each type.
-fn numbers() {
+#[apply(test)]
+fn numbers_are_what_the_bytes_mean() {
     let id = oracle::create(0, 64, 0o600);
     let segment = Attached::new(id);
     let name = id.to_string();
@@ -257,7 +275,8 @@ fn numbers() {
 }
 
 /// Reads round after round, while the trial changes what is there.
-fn every() {
+#[apply(test)]
+fn every_shows_changes() {
     let id = oracle::create(0, 16, 0o600);
     let segment = Attached::new(id);
     let name = id.to_string();

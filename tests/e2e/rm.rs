@@ -1,206 +1,202 @@
 //! `rm`: a wrong removal cannot be undone.
 
-use libtest_mimic::Trial;
+mod from;
+
 use serde_json::json;
 
 use crate::actor::Actor;
+use crate::fixtures::ids;
 use crate::oracle;
-use crate::support::{NOBODY, finish, root_trial, run, shmadm_as, trial};
+use crate::support::{NOBODY, finish, run, shmadm_as};
 
-/// Returns the ids of all segments, in order.
-fn ids() -> Vec<i32> {
-    let mut ids: Vec<i32> = oracle::rows().iter().map(|row| row.get("shmid").parse().unwrap()).collect();
-    ids.sort_unstable();
-    ids
+#[apply(test)]
+fn refuses_an_attached_segment() {
+    // Not by this process, which the program may not inspect where it had to enter a user namespace.
+    let mut actor = Actor::start();
+    let id = actor.number("create 1234 4096 0");
+    actor.say(&format!("attach {id}"));
+    let before = oracle::rows();
+    let pid = actor.pid();
+    for more in [None, Some("--dry-run"), Some("-n"), Some("--ignore-missing")] {
+        let ran = run(["rm", "0x4d2"].into_iter().chain(more)).exits(5).prints_nothing();
+        let ran = ran.says("cannot remove segment").says("cause: attached by pid ");
+        assert!(ran.stderr.contains(&format!("attached by pid {pid} (")), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("; creator and last user pid {pid} (")), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("hint: `shmadm rm --force {id}` marks it")), "{ran:?}");
+        assert_eq!(oracle::rows(), before, "{more:?}");
+    }
+    let report = run(["rm", "0x4d2", "--json"]).exits(5).json();
+    assert_eq!(report["removed"], json!([]));
+    assert_eq!(report["failed"][0]["code"], 5);
+    assert_eq!(report["failed"][0]["target"], "0x4d2");
+    assert_eq!(oracle::rows(), before);
 }
 
-pub(crate) fn trials() -> Vec<Trial> {
-    [rail_trials(), several_trials(), user_trials()].into_iter().flatten().collect()
+#[apply(test)]
+fn force_marks_an_attached_segment_and_reports_that_it_remains() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let attached = oracle::Attached::new(id);
+    let before = oracle::rows();
+    let would = run(["rm", "0x4d2", "--force", "--dry-run"]).exits(0);
+    assert_eq!(would.stdout, format!("would mark segment {id} (key 0x000004d2, 4 KiB) for destruction\n"));
+    assert_eq!(oracle::rows(), before, "a dry run changes nothing");
+    let report = run(["rm", "0x4d2", "--force", "--json"]).exits(0);
+    let report = report.says("warning: ").says("its key is freed now, the memory at the last detach").json();
+    assert_eq!(report["removed"][0]["outcome"], "marked");
+    assert_eq!(report["removed"][0]["key"], "0x000004d2", "the record shows the state before the removal");
+    let row = oracle::row(id).unwrap();
+    assert_eq!((row.get("key"), row.get("perms"), row.get("nattch")), ("0", "1600", "1"));
+    // The key is freed immediately and can be reused.
+    run(["stat", "0x4d2"]).exits(3);
+    let next = oracle::create(0x4d2, 4096, 0o600);
+    run(["rm", &id.to_string(), "-f"]).exits(0).says("its key is freed now, the memory at the last detach");
+    drop(attached);
+    assert_eq!(ids(), [next]);
 }
 
-/// Segments in use are kept without `--force`.
-fn rail_trials() -> Vec<Trial> {
-    vec![
-        trial("rm::refuses_an_attached_segment", || {
-            // Not by this process, which the program may not inspect where it had to enter a user namespace.
-            let mut actor = Actor::start();
-            let id = actor.number("create 1234 4096 0");
-            actor.say(&format!("attach {id}"));
-            let before = oracle::rows();
-            let pid = actor.pid();
-            for more in [None, Some("--dry-run"), Some("-n"), Some("--ignore-missing")] {
-                let ran = run(["rm", "0x4d2"].into_iter().chain(more)).exits(5).prints_nothing();
-                let ran = ran.says("cannot remove segment").says("cause: attached by pid ");
-                assert!(ran.stderr.contains(&format!("attached by pid {pid} (")), "{ran:?}");
-                assert!(ran.stderr.contains(&format!("; creator and last user pid {pid} (")), "{ran:?}");
-                assert!(ran.stderr.contains(&format!("hint: `shmadm rm --force {id}` marks it")), "{ran:?}");
-                assert_eq!(oracle::rows(), before, "{more:?}");
-            }
-            let report = run(["rm", "0x4d2", "--json"]).exits(5).json();
-            assert_eq!(report["removed"], json!([]));
-            assert_eq!(report["failed"][0]["code"], 5);
-            assert_eq!(report["failed"][0]["target"], "0x4d2");
-            assert_eq!(oracle::rows(), before);
-        }),
-        trial("rm::force_marks_an_attached_segment_and_reports_that_it_remains", || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let attached = oracle::Attached::new(id);
-            let before = oracle::rows();
-            let would = run(["rm", "0x4d2", "--force", "--dry-run"]).exits(0);
-            assert_eq!(would.stdout, format!("would mark segment {id} (key 0x000004d2, 4 KiB) for destruction\n"));
-            assert_eq!(oracle::rows(), before, "a dry run changes nothing");
-            let report = run(["rm", "0x4d2", "--force", "--json"]).exits(0);
-            let report = report.says("warning: ").says("its key is freed now, the memory at the last detach").json();
-            assert_eq!(report["removed"][0]["outcome"], "marked");
-            assert_eq!(report["removed"][0]["key"], "0x000004d2", "the record shows the state before the removal");
-            let row = oracle::row(id).unwrap();
-            assert_eq!((row.get("key"), row.get("perms"), row.get("nattch")), ("0", "1600", "1"));
-            // The key is freed immediately and can be reused.
-            run(["stat", "0x4d2"]).exits(3);
-            let next = oracle::create(0x4d2, 4096, 0o600);
-            run(["rm", &id.to_string(), "-f"]).exits(0).says("its key is freed now, the memory at the last detach");
-            drop(attached);
-            assert_eq!(ids(), [next]);
-        }),
-        trial("rm::a_dry_run_lists_the_segments_and_changes_nothing", || {
-            let (one, two) = (oracle::create(0x4d2, 4096, 0o600), oracle::create(0, 100, 0o600));
-            let before = oracle::rows();
-            let (first, second) = (one.to_string(), two.to_string());
-            let ran = run(["rm", "-n", &first, &second]).exits(0);
-            let expected =
-                format!("would remove segment {one} (key 0x000004d2, 4 KiB)\nwould remove segment {two} (100 bytes)\n");
-            assert_eq!(ran.stdout, expected);
-            let report = run(["rm", "-n", &first, &second, "--json"]).exits(0).json();
-            assert_eq!(report["dry_run"], true);
-            assert_eq!(report["removed"].as_array().unwrap().len(), 2);
-            assert_eq!(run(["rm", "--dry-run", &first, "77"]).exits(3).stdout.lines().count(), 1);
-            assert_eq!(oracle::rows(), before);
-        }),
-    ]
+#[apply(test)]
+fn a_dry_run_lists_the_segments_and_changes_nothing() {
+    let (one, two) = (oracle::create(0x4d2, 4096, 0o600), oracle::create(0, 100, 0o600));
+    let before = oracle::rows();
+    let (first, second) = (one.to_string(), two.to_string());
+    let ran = run(["rm", "-n", &first, &second]).exits(0);
+    let expected =
+        format!("would remove segment {one} (key 0x000004d2, 4 KiB)\nwould remove segment {two} (100 bytes)\n");
+    assert_eq!(ran.stdout, expected);
+    let report = run(["rm", "-n", &first, &second, "--json"]).exits(0).json();
+    assert_eq!(report["dry_run"], true);
+    assert_eq!(report["removed"].as_array().unwrap().len(), 2);
+    assert_eq!(run(["rm", "--dry-run", &first, "77"]).exits(3).stdout.lines().count(), 1);
+    assert_eq!(oracle::rows(), before);
 }
 
-/// Several segments: each is tried, each failure is reported.
-fn several_trials() -> Vec<Trial> {
-    vec![
-        trial("rm::a_missing_segment_does_not_stop_the_others", || {
-            let (one, two) = (oracle::create(0, 4096, 0o600), oracle::create(0x4d2, 4096, 0o600));
-            let stays = oracle::create(0, 4096, 0o600);
-            let ran = run(["rm", &one.to_string(), "0xbeef", "key:1234"]).exits(3).prints_nothing();
-            assert!(ran.stderr.contains("0x0000beef") && ran.stderr.matches("error: ").count() == 1, "{ran:?}");
-            assert_eq!(ids(), [stays]);
-            assert!(oracle::stat(two).is_none());
-        }),
-        trial("rm::reports_each_segment_in_json", || {
-            let id = oracle::create(0x4d2, 5000, 0o640);
-            let expected = oracle::record(&oracle::rows()[0]);
-            let ran = run(["rm", "0x4d2", "77", "--json"]).exits(3);
-            let report = ran.json();
-            let mut keys: Vec<&String> = report.as_object().unwrap().keys().collect();
-            keys.sort();
-            assert_eq!(keys, ["dry_run", "failed", "removed", "schema"]);
-            assert_eq!((&report["schema"], &report["dry_run"]), (&json!(1), &json!(false)));
-            let removed = &report["removed"][0];
-            assert_eq!(removed["outcome"], "destroyed");
-            for (name, value) in expected.as_object().unwrap() {
-                assert_eq!(&removed[name], value, "{name}");
-            }
-            let failed = &report["failed"][0];
-            assert_eq!(
-                [&failed["target"], &failed["errno"], &failed["code"]],
-                [&json!("77"), &json!("EINVAL"), &json!(3)]
-            );
-            assert!(failed["error"].as_str().is_some_and(|error| error.contains("77")), "{failed}");
-            assert!(oracle::stat(id).is_none());
-        }),
-        trial("rm::failures_of_one_kind_exit_with_its_code_and_mixed_ones_with_1", || {
-            let (one, two, free) =
-                (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
-            let _attached = [oracle::Attached::new(one), oracle::Attached::new(two)];
-            let [one, two, free] = [one, two, free].map(|id| id.to_string());
-            run(["rm", &one, &two]).exits(5);
-            run(["rm", "77", "78"]).exits(3);
-            let report = run(["rm", "77", &one, &free, &two, "--json"]).exits(1).json();
-            let codes: Vec<_> = report["failed"].as_array().unwrap().iter().map(|failed| &failed["code"]).collect();
-            assert_eq!(codes, [&json!(3), &json!(5), &json!(5)]);
-            assert_eq!(ids().len(), 2, "only the unattached segment is removed");
-        }),
-        trial("rm::an_invalid_argument_removes_nothing", || {
-            let id = oracle::create(0x4d2, 4096, 0o600).to_string();
-            let before = oracle::rows();
-            for bad in ["12abc", "", "010", "key:0", "0x"] {
-                for arguments in [[&*id, bad], [bad, "0x4d2"]] {
-                    run(["rm", "--force"].into_iter().chain(arguments)).exits(2).prints_nothing();
-                    assert_eq!(oracle::rows(), before, "{arguments:?}");
-                }
-            }
-            let error = run(["rm", &id, "12abc", "--json"]).exits(2).json();
-            assert_eq!(error["error"]["kind"], "usage");
-            run(["rm"]).exits(2);
-            run(["rm", &id, "--format", "csv"]).exits(2);
-            assert_eq!(oracle::rows(), before);
-        }),
-        trial("rm::two_names_of_one_segment_count_once", || {
-            let id = oracle::create(0x4d2, 4096, 0o600).to_string();
-            let report = run(["rm", &id, "0x4d2", "key:02322", &format!("id:{id}"), "--json"]).exits(0).json();
-            assert_eq!(report["removed"].as_array().unwrap().len(), 1);
-            assert_eq!(report["failed"], json!([]));
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("rm::ignore_missing_ignores_only_missing_segments", || {
-            let id = oracle::create(0, 4096, 0o600);
-            let ran = run(["rm", "--ignore-missing", "77", "0xbeef"]).exits(0).prints_nothing();
-            assert_eq!(ran.stderr, "");
-            let attached = oracle::Attached::new(id);
-            run(["rm", "--ignore-missing", "77", &id.to_string()]).exits(5);
-            drop(attached);
-            let report = run(["rm", "--ignore-missing", "--json", &id.to_string(), "77"]).exits(0).json();
-            assert_eq!(report["removed"].as_array().unwrap().len(), 1);
-            assert_eq!(report["failed"], json!([]));
-            assert_eq!(oracle::rows(), []);
-        }),
-        trial("rm::never_attaches", || {
-            // The last user is evidence for others; a dry run shows that it is unchanged.
-            let id = oracle::create(0, 4096, 0o600);
-            drop(oracle::Attached::new(id));
-            let before = oracle::rows();
-            run(["rm", "-n", &id.to_string()]).exits(0);
-            assert_eq!(oracle::rows(), before);
-            let ran = run(["rm", "--quiet", &id.to_string()]).exits(0).prints_nothing();
-            assert_eq!(ran.stderr, "", "--quiet prints nothing");
-            assert_eq!(oracle::rows(), []);
-        }),
-    ]
+#[apply(test)]
+fn a_missing_segment_does_not_stop_the_others() {
+    let (one, two) = (oracle::create(0, 4096, 0o600), oracle::create(0x4d2, 4096, 0o600));
+    let stays = oracle::create(0, 4096, 0o600);
+    let ran = run(["rm", &one.to_string(), "0xbeef", "key:1234"]).exits(3).prints_nothing();
+    assert!(ran.stderr.contains("0x0000beef") && ran.stderr.matches("error: ").count() == 1, "{ran:?}");
+    assert_eq!(ids(), [stays]);
+    assert!(oracle::stat(two).is_none());
 }
 
-/// Segments of other users.
-fn user_trials() -> Vec<Trial> {
-    vec![
-        root_trial("rm::another_users_segment_is_denied_with_the_cause", || {
-            let id = oracle::create(0x4d2, 4096, 0o666);
-            let before = oracle::rows();
-            for more in [None, Some("--force"), Some("--dry-run")] {
-                let ran = finish(shmadm_as(NOBODY).args(["rm", "0x4d2"]).args(more)).exits(4).prints_nothing();
-                let ran = ran.says("Operation not permitted (EPERM, shmctl IPC_RMID)");
-                assert!(ran.stderr.contains("is neither the owner (root) nor the creator (root)"), "{ran:?}");
-                assert_eq!(oracle::rows(), before);
-            }
-            let report = finish(shmadm_as(NOBODY).args(["rm", "77", "0x4d2", "--json"])).exits(1).json();
-            assert_eq!(report["failed"][1]["errno"], "EPERM");
-            assert_eq!(report["failed"][1]["code"], 4);
-            // Both the owner and the creator may remove it.
-            oracle::set(id, NOBODY, NOBODY, 0o600);
-            finish(shmadm_as(NOBODY).args(["rm", "0x4d2"])).exits(0);
-            assert_eq!(oracle::rows(), []);
-        }),
-        root_trial("rm::an_unreadable_segment_can_be_marked", || {
-            let id = oracle::create(0, 4096, 0o600);
-            oracle::set(id, NOBODY, NOBODY, 0);
-            let attached = oracle::Attached::new(id);
-            finish(shmadm_as(NOBODY).args(["rm", &id.to_string()])).exits(5).says("cause: attached by ");
-            finish(shmadm_as(NOBODY).args(["rm", "-f", &id.to_string()])).exits(0).says("for destruction");
-            assert_eq!(oracle::row(id).unwrap().get("perms"), "1000");
-            drop(attached);
-            assert_eq!(oracle::rows(), []);
-        }),
-    ]
+#[apply(test)]
+fn reports_each_segment_in_json() {
+    let id = oracle::create(0x4d2, 5000, 0o640);
+    let expected = oracle::record(&oracle::rows()[0]);
+    let ran = run(["rm", "0x4d2", "77", "--json"]).exits(3);
+    let report = ran.json();
+    let mut keys: Vec<&String> = report.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["dry_run", "failed", "removed", "schema"]);
+    assert_eq!((&report["schema"], &report["dry_run"]), (&json!(1), &json!(false)));
+    let removed = &report["removed"][0];
+    assert_eq!(removed["outcome"], "destroyed");
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&removed[name], value, "{name}");
+    }
+    let failed = &report["failed"][0];
+    assert_eq!([&failed["target"], &failed["errno"], &failed["code"]], [&json!("77"), &json!("EINVAL"), &json!(3)]);
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("77")), "{failed}");
+    assert!(oracle::stat(id).is_none());
+}
+
+#[apply(test)]
+fn failures_of_one_kind_exit_with_its_code_and_mixed_ones_with_1() {
+    let (one, two, free) =
+        (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
+    let _attached = [oracle::Attached::new(one), oracle::Attached::new(two)];
+    let [one, two, free] = [one, two, free].map(|id| id.to_string());
+    run(["rm", &one, &two]).exits(5);
+    run(["rm", "77", "78"]).exits(3);
+    let report = run(["rm", "77", &one, &free, &two, "--json"]).exits(1).json();
+    let codes: Vec<_> = report["failed"].as_array().unwrap().iter().map(|failed| &failed["code"]).collect();
+    assert_eq!(codes, [&json!(3), &json!(5), &json!(5)]);
+    assert_eq!(ids().len(), 2, "only the unattached segment is removed");
+}
+
+#[apply(test)]
+fn an_invalid_argument_removes_nothing() {
+    let id = oracle::create(0x4d2, 4096, 0o600).to_string();
+    let before = oracle::rows();
+    for bad in ["12abc", "", "010", "key:0", "0x"] {
+        for arguments in [[&*id, bad], [bad, "0x4d2"]] {
+            run(["rm", "--force"].into_iter().chain(arguments)).exits(2).prints_nothing();
+            assert_eq!(oracle::rows(), before, "{arguments:?}");
+        }
+    }
+    let error = run(["rm", &id, "12abc", "--json"]).exits(2).json();
+    assert_eq!(error["error"]["kind"], "usage");
+    run(["rm"]).exits(2);
+    run(["rm", &id, "--format", "csv"]).exits(2);
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+fn two_names_of_one_segment_count_once() {
+    let id = oracle::create(0x4d2, 4096, 0o600).to_string();
+    let report = run(["rm", &id, "0x4d2", "key:02322", &format!("id:{id}"), "--json"]).exits(0).json();
+    assert_eq!(report["removed"].as_array().unwrap().len(), 1);
+    assert_eq!(report["failed"], json!([]));
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn ignore_missing_ignores_only_missing_segments() {
+    let id = oracle::create(0, 4096, 0o600);
+    let ran = run(["rm", "--ignore-missing", "77", "0xbeef"]).exits(0).prints_nothing();
+    assert_eq!(ran.stderr, "");
+    let attached = oracle::Attached::new(id);
+    run(["rm", "--ignore-missing", "77", &id.to_string()]).exits(5);
+    drop(attached);
+    let report = run(["rm", "--ignore-missing", "--json", &id.to_string(), "77"]).exits(0).json();
+    assert_eq!(report["removed"].as_array().unwrap().len(), 1);
+    assert_eq!(report["failed"], json!([]));
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn never_attaches() {
+    // The last user is evidence for others; a dry run shows that it is unchanged.
+    let id = oracle::create(0, 4096, 0o600);
+    drop(oracle::Attached::new(id));
+    let before = oracle::rows();
+    run(["rm", "-n", &id.to_string()]).exits(0);
+    assert_eq!(oracle::rows(), before);
+    let ran = run(["rm", "--quiet", &id.to_string()]).exits(0).prints_nothing();
+    assert_eq!(ran.stderr, "", "--quiet prints nothing");
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn another_users_segment_is_denied_with_the_cause() {
+    let id = oracle::create(0x4d2, 4096, 0o666);
+    let before = oracle::rows();
+    for more in [None, Some("--force"), Some("--dry-run")] {
+        let ran = finish(shmadm_as(NOBODY).args(["rm", "0x4d2"]).args(more)).exits(4).prints_nothing();
+        let ran = ran.says("Operation not permitted (EPERM, shmctl IPC_RMID)");
+        assert!(ran.stderr.contains("is neither the owner (root) nor the creator (root)"), "{ran:?}");
+        assert_eq!(oracle::rows(), before);
+    }
+    let report = finish(shmadm_as(NOBODY).args(["rm", "77", "0x4d2", "--json"])).exits(1).json();
+    assert_eq!(report["failed"][1]["errno"], "EPERM");
+    assert_eq!(report["failed"][1]["code"], 4);
+    // Both the owner and the creator may remove it.
+    oracle::set(id, NOBODY, NOBODY, 0o600);
+    finish(shmadm_as(NOBODY).args(["rm", "0x4d2"])).exits(0);
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_unreadable_segment_can_be_marked() {
+    let id = oracle::create(0, 4096, 0o600);
+    oracle::set(id, NOBODY, NOBODY, 0);
+    let attached = oracle::Attached::new(id);
+    finish(shmadm_as(NOBODY).args(["rm", &id.to_string()])).exits(5).says("cause: attached by ");
+    finish(shmadm_as(NOBODY).args(["rm", "-f", &id.to_string()])).exits(0).says("for destruction");
+    assert_eq!(oracle::row(id).unwrap().get("perms"), "1000");
+    drop(attached);
+    assert_eq!(oracle::rows(), []);
 }

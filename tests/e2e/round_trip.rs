@@ -2,10 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use libtest_mimic::Trial;
-
 use crate::oracle::{self, Attached};
-use crate::support::{NOBODY, is_root, noise, run, trial};
+use crate::support::{NOBODY, is_root, noise, run};
 
 /// The largest segment.
 const LARGEST: usize = 64 << 20;
@@ -14,12 +12,11 @@ const ROUNDS: u64 = 40;
 /// Sizes around which things change.
 const EDGES: [usize; 8] = [1, 4095, 4096, 4097, 256 << 10, (4 << 20) - 1, (4 << 20) + 1, LARGEST - 5];
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("round_trip::a_restored_segment_equals_the_dumped_one", || {
-        for seed in 0..ROUNDS {
-            Case::of(seed).holds();
-        }
-    })]
+#[apply(test)]
+fn a_restored_segment_equals_the_dumped_one() {
+    for seed in 0..ROUNDS {
+        Case::of(seed).holds();
+    }
 }
 
 /// What a segment is like.

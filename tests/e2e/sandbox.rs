@@ -9,7 +9,6 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use libtest_mimic::Trial;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long, sock_filter, sock_fprog};
 use nix::mount::{MsFlags, mount};
@@ -17,74 +16,77 @@ use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
 use crate::oracle::{self, Attached};
-use crate::support::{file, finish, root_trial, shmadm, trial};
+use crate::support::{file, finish, shmadm};
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("sandbox::without_shmctl_proc_provides_everything", || {
-            let (id, _attached) = segments();
-            for errno in [Errno::EPERM, Errno::ENOSYS] {
-                let denied = || without_shmctl(shmadm(), errno);
-                let json = finish(denied().args(["list", "--json"])).exits(0).json();
-                agrees(&json, |_| {});
-                let json = finish(denied().args(["list", "--json", "-o", "ID,KEY,SIZE,NATTCH"])).exits(0).json();
-                let chosen = ["id", "key", "size", "nattch"];
-                agrees(&json, |record| {
-                    record.as_object_mut().unwrap().retain(|key, _| chosen.contains(&key.as_str()));
-                });
-                let json = finish(denied().args(["stat", &id, "--json"])).exits(0).json();
-                let row = oracle::row(id.parse().unwrap()).unwrap();
-                assert_eq!(trimmed(&json["segments"][0]), oracle::record(&row), "{errno}");
-                finish(denied().args(["stat", "0x4d2"])).exits(0);
-                finish(denied().args(["stat", "77"])).exits(3).prints_nothing();
-                let limits = finish(denied().args(["limits", "--json"])).exits(0).json();
-                assert_eq!(limits, finish(shmadm().args(["limits", "--json"])).exits(0).json(), "{errno}");
-                // Commands that need the call itself fail and name it.
-                let before = oracle::rows();
-                let ran = finish(denied().args(["rm", &id])).says("shmctl").prints_nothing();
-                assert_eq!(ran.code, Some(if errno == Errno::EPERM { 4 } else { 1 }), "{ran:?}");
-                assert_eq!(oracle::rows(), before);
-            }
-        }),
-        root_trial("sandbox::without_proc_shmctl_provides_everything_but_resident_sizes", || {
-            let (id, _attached) = segments();
-            let directory = tempfile::tempdir().unwrap();
-            let empty = file(directory.path(), "empty", b"");
-            let garbage = file(directory.path(), "garbage", b"no\nsuch table\n");
-            for hidden in [empty.as_path(), garbage.as_path()] {
-                let without_proc = || {
-                    let mut command = shmadm();
-                    with_file_over(&mut command, hidden, c"/proc/sysvipc/shm");
-                    command
-                };
-                let json = finish(without_proc().args(["list", "--json"])).exits(0).json();
-                let unknown = |record: &mut Value| {
-                    record["rss"] = Value::Null;
-                    record["swap"] = Value::Null;
-                };
-                agrees(&json, unknown);
-                let json = finish(without_proc().args(["stat", &id, "--json"])).exits(0).json();
-                let mut record = oracle::record(&oracle::row(id.parse().unwrap()).unwrap());
-                unknown(&mut record);
-                assert_eq!(trimmed(&json["segments"][0]), record);
-                for arguments in [&["list"][..], &["stat", &id], &["limits"], &["read", &id], &["stat", "0x4d2"]] {
-                    finish(without_proc().args(arguments)).exits(0);
-                }
-                finish(without_proc().args(["list", "--sort", "rss"])).exits(0);
-            }
-        }),
-        root_trial("sandbox::without_both_it_fails_and_names_both", || {
-            let _attached = segments();
-            let directory = tempfile::tempdir().unwrap();
-            let empty = file(directory.path(), "empty", b"");
-            for arguments in [&["list"][..], &["stat", "0"], &["list", "-o", "id"]] {
-                let mut command = without_shmctl(shmadm(), Errno::EPERM);
-                with_file_over(&mut command, &empty, c"/proc/sysvipc/shm");
-                let ran = finish(command.args(arguments)).prints_nothing().says("error: ");
-                assert!(matches!(ran.code, Some(1 | 4)), "{ran:?}");
-            }
-        }),
-    ]
+#[apply(test)]
+fn without_shmctl_proc_provides_everything() {
+    let (id, _attached) = segments();
+    for errno in [Errno::EPERM, Errno::ENOSYS] {
+        let denied = || without_shmctl(shmadm(), errno);
+        let json = finish(denied().args(["list", "--json"])).exits(0).json();
+        agrees(&json, |_| {});
+        let json = finish(denied().args(["list", "--json", "-o", "ID,KEY,SIZE,NATTCH"])).exits(0).json();
+        let chosen = ["id", "key", "size", "nattch"];
+        agrees(&json, |record| {
+            record.as_object_mut().unwrap().retain(|key, _| chosen.contains(&key.as_str()));
+        });
+        let json = finish(denied().args(["stat", &id, "--json"])).exits(0).json();
+        let row = oracle::row(id.parse().unwrap()).unwrap();
+        assert_eq!(trimmed(&json["segments"][0]), oracle::record(&row), "{errno}");
+        finish(denied().args(["stat", "0x4d2"])).exits(0);
+        finish(denied().args(["stat", "77"])).exits(3).prints_nothing();
+        let limits = finish(denied().args(["limits", "--json"])).exits(0).json();
+        assert_eq!(limits, finish(shmadm().args(["limits", "--json"])).exits(0).json(), "{errno}");
+        // Commands that need the call itself fail and name it.
+        let before = oracle::rows();
+        let ran = finish(denied().args(["rm", &id])).says("shmctl").prints_nothing();
+        assert_eq!(ran.code, Some(if errno == Errno::EPERM { 4 } else { 1 }), "{ran:?}");
+        assert_eq!(oracle::rows(), before);
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn without_proc_shmctl_provides_everything_but_resident_sizes() {
+    let (id, _attached) = segments();
+    let directory = tempfile::tempdir().unwrap();
+    let empty = file(directory.path(), "empty", b"");
+    let garbage = file(directory.path(), "garbage", b"no\nsuch table\n");
+    for hidden in [empty.as_path(), garbage.as_path()] {
+        let without_proc = || {
+            let mut command = shmadm();
+            with_file_over(&mut command, hidden, c"/proc/sysvipc/shm");
+            command
+        };
+        let json = finish(without_proc().args(["list", "--json"])).exits(0).json();
+        let unknown = |record: &mut Value| {
+            record["rss"] = Value::Null;
+            record["swap"] = Value::Null;
+        };
+        agrees(&json, unknown);
+        let json = finish(without_proc().args(["stat", &id, "--json"])).exits(0).json();
+        let mut record = oracle::record(&oracle::row(id.parse().unwrap()).unwrap());
+        unknown(&mut record);
+        assert_eq!(trimmed(&json["segments"][0]), record);
+        for arguments in [&["list"][..], &["stat", &id], &["limits"], &["read", &id], &["stat", "0x4d2"]] {
+            finish(without_proc().args(arguments)).exits(0);
+        }
+        finish(without_proc().args(["list", "--sort", "rss"])).exits(0);
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn without_both_it_fails_and_names_both() {
+    let _attached = segments();
+    let directory = tempfile::tempdir().unwrap();
+    let empty = file(directory.path(), "empty", b"");
+    for arguments in [&["list"][..], &["stat", "0"], &["list", "-o", "id"]] {
+        let mut command = without_shmctl(shmadm(), Errno::EPERM);
+        with_file_over(&mut command, &empty, c"/proc/sysvipc/shm");
+        let ran = finish(command.args(arguments)).prints_nothing().says("error: ");
+        assert!(matches!(ran.code, Some(1 | 4)), "{ran:?}");
+    }
 }
 
 /// Creates some segments, the last with key 1234; returns its id and keeps one attached.
@@ -180,4 +182,18 @@ pub(crate) fn without(command: &mut Command, call: c_long, second: Option<u32>, 
     };
     // SAFETY: between fork and exec this makes two system calls, and allocates nothing.
     unsafe { command.pre_exec(deny) }
+}
+
+/// Drops every capability of a command.
+#[expect(unsafe_code, reason = "only pre_exec can drop a child's capabilities")]
+#[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
+pub(crate) fn with_no_capabilities(command: &mut Command) -> &mut Command {
+    // SECBIT_NOROOT: the following exec gives uid 0 no capabilities.
+    let set = || {
+        // SAFETY: prctl takes only integers here.
+        Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, 1) })?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes a system call and nothing else.
+    unsafe { command.pre_exec(set) }
 }

@@ -4,141 +4,130 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
-use libtest_mimic::Trial;
 use nix::libc;
 use serde_json::json;
 
-use crate::actor::Actor;
 use crate::oracle::{self, Attached};
-use crate::pool::{HUGE, pool_trial};
+use crate::pool::{HUGE, Pool};
 use crate::sandbox::with_file_over;
-use crate::support::{NOBODY, file, finish, root_trial, run, shmadm, shmadm_as, trial};
-use crate::who_elsewhere::with_no_capabilities;
+use crate::sandbox::with_no_capabilities;
+use crate::support::{NOBODY, file, finish, run, shmadm, shmadm_as};
 
 /// The size of a large segment, mostly untouched.
 const LARGE: usize = 1 << 30;
 /// The touched offsets: at the start, in the middle and in the last page.
 const TOUCHED: [usize; 3] = [0, (LARGE >> 1) + 4090, LARGE - 5];
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("sparse::inspecting_allocates_no_memory", || looks(&shmadm, 0o600)),
-        root_trial("sparse::inspecting_allocates_no_memory_without_privilege", || looks(&|| shmadm_as(NOBODY), 0o666)),
-        trial("sparse::holes_stay_holes_in_a_file", || holes(&shmadm, 0o600)),
-        root_trial("sparse::holes_stay_holes_in_a_file_without_privilege", || holes(&|| shmadm_as(NOBODY), 0o666)),
-        trial("sparse::only_a_file_can_have_holes", || {
-            let id = sparse(0o600).to_string();
-            let ran = run(["read", &id, "--raw", "--sparse"]).exits(1).says("(ESPIPE, lseek)");
-            assert!(ran.stderr.contains("--sparse requires a file"), "{ran:?}");
-            run(["read", &id, "--sparse"]).exits(2);
-            let directory = tempfile::tempdir().unwrap();
-            let path = file(directory.path(), "appended", b"before");
-            let appending = File::options().append(true).open(&path).unwrap();
-            let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(appending));
-            ran.exits(1).says("append mode");
-            // Bytes after the current offset would be taken for the segment's.
-            let standing = File::options().read(true).write(true).open(&path).unwrap();
-            let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(standing));
-            ran.exits(1).says("(EEXIST, lseek)");
-            assert_eq!(std::fs::read(&path).unwrap(), b"before");
-        }),
-        root_trial("sparse::a_segment_whose_holes_are_unknown_is_refused", || {
-            let id = sparse(0o600).to_string();
-            let directory = tempfile::tempdir().unwrap();
-            // There is swap, and it is unknown whether pages were swapped out meanwhile.
-            let meminfo = file(directory.path(), "meminfo", b"MemTotal: 1000 kB\nSwapTotal: 1000 kB\n");
-            let blind = || {
-                let mut command = shmadm();
-                with_file_over(&mut command, &meminfo, c"/proc/meminfo");
-                with_file_over(&mut command, &file(directory.path(), "vmstat", b""), c"/proc/vmstat");
-                with_no_capabilities(&mut command);
-                command
-            };
-            let before = oracle::row(id.parse().unwrap()).unwrap();
-            let rss = before.get("rss").to_owned();
-            let ran = finish(blind().args(["read", &id, "--length", "1M"])).exits(5).says("--allow-allocation");
-            assert_eq!(ran.stdout, "");
-            assert_eq!(oracle::row(id.parse().unwrap()).unwrap().get("rss"), rss);
-            let ran = finish(blind().args(["read", &id, "--length", "1M", "--allow-allocation"])).exits(0);
-            assert!(ran.stdout.contains("00100000\n"), "{ran:?}");
-            assert_ne!(
-                oracle::row(id.parse().unwrap()).unwrap().get("rss"),
-                rss,
-                "reading would have allocated memory"
-            );
-            // Reading a fully resident segment allocates nothing.
-            let whole = oracle::create(0, 8192, 0o600);
-            Attached::new(whole).write(0, &[1; 8192]);
-            finish(blind().args(["read", &whole.to_string()])).exits(0);
-            // With the kernel's swap counts, the holes are known.
-            let mut swapless = shmadm();
-            finish(with_no_capabilities(&mut swapless).args(["read", &sparse(0o600).to_string()])).exits(0);
-        }),
-        pool_trial("sparse::unbacked_huge_pages_stay_unbacked", HUGE, 2, |_| {
-            let free = || {
-                let text = std::fs::read_to_string("/proc/meminfo").unwrap();
-                text.lines().find_map(|line| line.strip_prefix("HugePages_Free:")).unwrap().trim().to_owned()
-            };
-            let id = oracle::create(0, 4 << 20, 0o600 | libc::SHM_HUGETLB);
-            let before = free();
-            let dump = run(["read", &id.to_string()]).exits(0).stdout;
-            assert!(dump.ends_with("*\n00400000\n"), "{dump}");
-            let mut command = shmadm();
-            finish(with_no_capabilities(&mut command).args(["read", &id.to_string()])).exits(5).says("they are huge");
-            assert_eq!(free(), before);
-            assert_eq!(oracle::row(id).unwrap().get("rss"), "0");
-            oracle::remove(id);
-        }),
-        trial("sparse::zeros_that_are_written_stay_holes", || written(&shmadm, 0o600)),
-        root_trial("sparse::zeros_that_are_written_stay_holes_without_privilege", || {
-            written(&|| shmadm_as(NOBODY), 0o666);
-        }),
-        trial("sparse::write_sparse_requires_an_input", || {
-            let id = oracle::create(0, 8192, 0o600).to_string();
-            for more in [&["text"][..], &["--fill", "0"], &["--hex", "00"], &["--type", "u8", "0"]] {
-                run([&["write", &id, "--sparse"], more].concat()).exits(2).prints_nothing();
-            }
-            let longer = shmadm().args(["write", &id, "--sparse"]).stdin(zeros(10_000)).output().unwrap();
-            assert_eq!(longer.status.code(), Some(1), "{longer:?}");
-            assert!(String::from_utf8_lossy(&longer.stderr).contains("8192 bytes were written"), "{longer:?}");
-        }),
-        root_trial("peek::changes_nothing_in_the_record", || {
-            let mut actor = Actor::start();
-            let id = actor.number("create 1234 8192 0");
-            let attached = Attached::new(id);
-            attached.write(4096, b"peek");
-            drop(attached);
-            actor.say(&format!("attach {id}"));
-            let before = oracle::rows();
-            let text = run(["read", "0x4d2", "--peek", "--offset", "4096", "--text"]).exits(0).stdout;
-            assert_eq!(text.trim_end(), "peek");
-            let values = run(["read", "0x4d2", "--peek", "--type", "u8", "--offset", "4096", "--count", "2", "--json"]);
-            assert_eq!(values.exits(0).json()["values"], json!([112, 101]));
-            let raw = shmadm().args(["read", "0x4d2", "--peek", "--raw"]).output().unwrap().stdout;
-            assert_eq!((raw.len(), &raw[4096..4100]), (8192, b"peek".as_slice()));
-            assert_eq!(oracle::rows(), before);
-            // Also when marked for destruction, and from another namespace.
-            actor.say(&format!("remove {id}"));
-            let before = oracle::rows();
-            run(["read", &id.to_string(), "--peek", "--offset", "4096", "--text"]).exits(0);
-            assert_eq!(oracle::rows(), before);
-        }),
-        root_trial("peek::without_access_to_the_file_the_cause_is_reported", || {
-            let id = oracle::create(1234, 8192, 0o666);
-            let before = oracle::rows();
-            let ran = run(["read", "0x4d2", "--peek"]).exits(1).prints_nothing();
-            ran.says("no process has it attached").says("`shmadm read 0`");
-            let ran = run(["dump", "0x4d2", "--peek", "--output", "/tmp/a dump"]).exits(1).prints_nothing();
-            ran.says("`shmadm dump 0 --output '/tmp/a dump'`");
-            let mut actor = Actor::start();
-            actor.say(&format!("attach {id}"));
-            let attached = oracle::rows();
-            finish(shmadm_as(NOBODY).args(["read", "0x4d2", "--peek"])).exits(4).prints_nothing();
-            assert_eq!(oracle::rows(), attached);
-            assert_ne!(attached, before);
-            run(["read", "0x4d2", "--peek", "--allow-allocation"]).exits(2);
-        }),
-    ]
+#[apply(test)]
+fn inspecting_allocates_no_memory() {
+    looks(&shmadm, 0o600);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn inspecting_allocates_no_memory_without_privilege() {
+    looks(&|| shmadm_as(NOBODY), 0o666);
+}
+
+#[apply(test)]
+fn holes_stay_holes_in_a_file() {
+    holes(&shmadm, 0o600);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn holes_stay_holes_in_a_file_without_privilege() {
+    holes(&|| shmadm_as(NOBODY), 0o666);
+}
+
+#[apply(test)]
+fn only_a_file_can_have_holes() {
+    let id = sparse(0o600).to_string();
+    let ran = run(["read", &id, "--raw", "--sparse"]).exits(1).says("(ESPIPE, lseek)");
+    assert!(ran.stderr.contains("--sparse requires a file"), "{ran:?}");
+    run(["read", &id, "--sparse"]).exits(2);
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path(), "appended", b"before");
+    let appending = File::options().append(true).open(&path).unwrap();
+    let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(appending));
+    ran.exits(1).says("append mode");
+    // Bytes after the current offset would be taken for the segment's.
+    let standing = File::options().read(true).write(true).open(&path).unwrap();
+    let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(standing));
+    ran.exits(1).says("(EEXIST, lseek)");
+    assert_eq!(std::fs::read(&path).unwrap(), b"before");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_segment_whose_holes_are_unknown_is_refused() {
+    let id = sparse(0o600).to_string();
+    let directory = tempfile::tempdir().unwrap();
+    // There is swap, and it is unknown whether pages were swapped out meanwhile.
+    let meminfo = file(directory.path(), "meminfo", b"MemTotal: 1000 kB\nSwapTotal: 1000 kB\n");
+    let blind = || {
+        let mut command = shmadm();
+        with_file_over(&mut command, &meminfo, c"/proc/meminfo");
+        with_file_over(&mut command, &file(directory.path(), "vmstat", b""), c"/proc/vmstat");
+        with_no_capabilities(&mut command);
+        command
+    };
+    let before = oracle::row(id.parse().unwrap()).unwrap();
+    let rss = before.get("rss").to_owned();
+    let ran = finish(blind().args(["read", &id, "--length", "1M"])).exits(5).says("--allow-allocation");
+    assert_eq!(ran.stdout, "");
+    assert_eq!(oracle::row(id.parse().unwrap()).unwrap().get("rss"), rss);
+    let ran = finish(blind().args(["read", &id, "--length", "1M", "--allow-allocation"])).exits(0);
+    assert!(ran.stdout.contains("00100000\n"), "{ran:?}");
+    assert_ne!(oracle::row(id.parse().unwrap()).unwrap().get("rss"), rss, "reading would have allocated memory");
+    // Reading a fully resident segment allocates nothing.
+    let whole = oracle::create(0, 8192, 0o600);
+    Attached::new(whole).write(0, &[1; 8192]);
+    finish(blind().args(["read", &whole.to_string()])).exits(0);
+    // With the kernel's swap counts, the holes are known.
+    let mut swapless = shmadm();
+    finish(with_no_capabilities(&mut swapless).args(["read", &sparse(0o600).to_string()])).exits(0);
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn unbacked_huge_pages_stay_unbacked() {
+    let _pool = Pool::with_free(2, HUGE);
+    let free = || {
+        let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+        text.lines().find_map(|line| line.strip_prefix("HugePages_Free:")).unwrap().trim().to_owned()
+    };
+    let id = oracle::create(0, 4 << 20, 0o600 | libc::SHM_HUGETLB);
+    let before = free();
+    let dump = run(["read", &id.to_string()]).exits(0).stdout;
+    assert!(dump.ends_with("*\n00400000\n"), "{dump}");
+    let mut command = shmadm();
+    finish(with_no_capabilities(&mut command).args(["read", &id.to_string()])).exits(5).says("they are huge");
+    assert_eq!(free(), before);
+    assert_eq!(oracle::row(id).unwrap().get("rss"), "0");
+    oracle::remove(id);
+}
+
+#[apply(test)]
+fn zeros_that_are_written_stay_holes() {
+    written(&shmadm, 0o600);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn zeros_that_are_written_stay_holes_without_privilege() {
+    written(&|| shmadm_as(NOBODY), 0o666);
+}
+
+#[apply(test)]
+fn write_sparse_requires_an_input() {
+    let id = oracle::create(0, 8192, 0o600).to_string();
+    for more in [&["text"][..], &["--fill", "0"], &["--hex", "00"], &["--type", "u8", "0"]] {
+        run([&["write", &id, "--sparse"], more].concat()).exits(2).prints_nothing();
+    }
+    let longer = shmadm().args(["write", &id, "--sparse"]).stdin(zeros(10_000)).output().unwrap();
+    assert_eq!(longer.status.code(), Some(1), "{longer:?}");
+    assert!(String::from_utf8_lossy(&longer.stderr).contains("8192 bytes were written"), "{longer:?}");
 }
 
 /// Returns a file of N zeros.

@@ -1,211 +1,153 @@
 //! `stat` and `limits`: what the kernel has, in words and in numbers.
 
-use libtest_mimic::Trial;
 use nix::errno::Errno;
-use nix::libc::{self, SHM_NORESERVE};
+use nix::libc::{self};
 use nix::unistd::getpid;
 use serde_json::{Value, json};
 
 use crate::oracle::{self, Attached};
 use crate::sandbox::without;
-use crate::support::{finish, run, shmadm, trial};
+use crate::support::{finish, run, shmadm};
 
-/// A segment of this size is beyond any memory, and four of them are beyond 64 bits.
-const ENORMOUS: usize = 1 << 62;
+#[apply(test)]
+fn prints_segments_in_the_given_order() {
+    let one = oracle::create(0xffff_fff0, 4096, 0o640);
+    let two = oracle::create(0, 5000, 0o600);
+    let _attached = Attached::new(one);
+    let json = run(["stat", &two.to_string(), "0xfffffff0", "--json"]).exits(0).json();
+    let keys: Vec<_> = json.as_object().unwrap().keys().collect();
+    assert_eq!((&json["schema"], keys.len()), (&json!(1), 2));
+    for (segment, id) in json["segments"].as_array().unwrap().iter().zip([two, one]) {
+        let mut segment = segment.as_object().unwrap().clone();
+        let idle = segment.remove("idle_seconds").unwrap();
+        assert_eq!(idle.is_null(), id == one, "what is attached is not idle");
+        assert_eq!(segment.remove("state").unwrap(), if id == one { "in-use" } else { "idle" });
+        assert_eq!(Value::Object(segment), oracle::record(&oracle::row(id).unwrap()));
+    }
+    assert_eq!(json["segments"].as_array().unwrap().len(), 2);
+}
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("stat::prints_segments_in_the_given_order", || {
-            let one = oracle::create(0xffff_fff0, 4096, 0o640);
-            let two = oracle::create(0, 5000, 0o600);
-            let _attached = Attached::new(one);
-            let json = run(["stat", &two.to_string(), "0xfffffff0", "--json"]).exits(0).json();
-            let keys: Vec<_> = json.as_object().unwrap().keys().collect();
-            assert_eq!((&json["schema"], keys.len()), (&json!(1), 2));
-            for (segment, id) in json["segments"].as_array().unwrap().iter().zip([two, one]) {
-                let mut segment = segment.as_object().unwrap().clone();
-                let idle = segment.remove("idle_seconds").unwrap();
-                assert_eq!(idle.is_null(), id == one, "what is attached is not idle");
-                assert_eq!(segment.remove("state").unwrap(), if id == one { "in-use" } else { "idle" });
-                assert_eq!(Value::Object(segment), oracle::record(&oracle::row(id).unwrap()));
-            }
-            assert_eq!(json["segments"].as_array().unwrap().len(), 2);
-        }),
-        trial("stat::a_missing_segment_does_not_stop_the_others", || {
-            let one = oracle::create(0, 4096, 0o600).to_string();
-            let two = oracle::create(0, 8192, 0o600).to_string();
-            let ran = run(["stat", &one, "77", &two, "--json"]).exits(3).says("77");
-            let ids: Vec<_> =
-                ran.json()["segments"].as_array().unwrap().iter().map(|row| row["id"].to_string()).collect();
-            assert_eq!(ids, [one.as_str(), &two]);
-            let ran = run(["stat", &one, "0x77", &two]).exits(3).says("error: ");
-            assert_eq!(ran.stdout.matches("Created by pid").count(), 2, "{ran:?}");
-            run(["stat", "77", "78"]).exits(3).prints_nothing();
-            // A removed id is no other segment's.
-            oracle::remove(one.parse().unwrap());
-            run(["stat", &one]).exits(3).prints_nothing();
-            run(["stat"]).exits(2).prints_nothing();
-            // What does not parse keeps all of them back.
-            run(["stat", &two, "12abc"]).exits(2).prints_nothing();
-        }),
-        trial("stat::finds_a_segment_anywhere_in_a_long_table", || {
-            let ids: Vec<i32> = (0..300).map(|_| oracle::create(0, 4096, 0o600)).collect();
-            for id in &ids[20..150] {
-                assert!(oracle::remove(*id));
-            }
-            for id in [ids[0], ids[19], ids[150], ids[299]] {
-                let json = run(["stat", &id.to_string(), "--json"]).exits(0).json();
-                let mut segment = json["segments"][0].as_object().unwrap().clone();
-                segment.retain(|name, _| name != "idle_seconds" && name != "state");
-                assert_eq!(Value::Object(segment), oracle::record(&oracle::row(id).unwrap()));
-            }
-            run(["stat", &ids[20].to_string()]).exits(3).prints_nothing();
-        }),
-        trial("stat::many_are_told_as_each_alone", || {
-            let ids: Vec<String> =
-                (1..=12).map(|key| oracle::create(key, 4096 * key as usize, 0o600).to_string()).collect();
-            let records = |names: &[String]| {
-                let names = names.iter().map(String::as_str);
-                let mut json = run(["stat", "--json"].into_iter().chain(names)).json();
-                let records = json["segments"].as_array_mut().unwrap();
-                // It grows meanwhile.
-                records.iter_mut().for_each(|record| drop(record.as_object_mut().unwrap().remove("idle_seconds")));
-                records.clone()
-            };
-            let each: Vec<Value> = ids.iter().map(|id| records(std::slice::from_ref(id))[0].clone()).collect();
-            // By id and by key, one of them twice, and some that are not there.
-            let mut names: Vec<String> = ids.iter().rev().cloned().collect();
-            names[3] = "key:9".to_owned();
-            names.extend(["key:9", "0x77", "99", "12"].map(ToOwned::to_owned));
-            let reversed: Vec<Value> = each.into_iter().rev().collect();
-            assert_eq!(records(&names), reversed);
-            let ran = run(["stat", "--json"].into_iter().chain(names.iter().map(String::as_str))).exits(3);
-            let ran = ran.says("cannot find segment 99").says("a segment with key 12 (0xc) exists: write key:12");
-            assert_eq!(ran.stderr.matches("error: ").count(), 3, "{ran:?}");
-            // A sandbox that forbids the question is no answer to it.
-            let mut command = shmadm();
-            without(&mut command, libc::SYS_shmget, None, Errno::EPERM);
-            let ran = finish(command.args(["stat", "99"])).exits(3);
-            assert!(!ran.stderr.contains("exists"), "{ran:?}");
-        }),
-        trial("stat::prints_one_field_per_line", || {
-            let id = oracle::create(1234, 65_536, 0o640);
-            let attached = Attached::new(id);
-            attached.write(0, &[1; 4096]);
-            let text = run(["stat", "0x4d2"]).exits(0).stdout;
-            let fields: Vec<(&str, &str)> = text
-                .lines()
-                .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is no field")))
-                .map(|(name, value)| (name.trim(), value))
-                .collect();
-            let field = |name: &str| fields.iter().find(|(known, _)| *known == name).unwrap().1;
-            let row = oracle::row(id).unwrap();
-            let record = oracle::record(&row);
-            assert_eq!(field("Id"), id.to_string());
-            assert_eq!(field("Key"), "0x000004d2 (1234)");
-            assert!(field("Size").starts_with("65536"), "{text}");
-            assert_eq!(field("Mode"), "0640");
-            for (name, account, number) in [
-                ("Owner", "owner", "uid"),
-                ("Group", "group", "gid"),
-                ("Creator", "creator", "cuid"),
-                ("Creator's group", "creator_group", "cgid"),
-            ] {
-                let expected = match record[account].as_str() {
-                    Some(account) => format!("{account} ({})", row.get(number)),
-                    None => row.get(number).to_owned(),
-                };
-                assert_eq!(field(name), expected, "{name}");
-            }
-            let pid = getpid().to_string();
-            for name in ["Created by pid", "Last used by pid"] {
-                assert!(field(name).starts_with(&format!("{pid} (")), "pid and command: {text}");
-            }
-            assert_eq!(field("Attached"), "once");
-            assert_ne!(field("Last attach"), "never");
-            assert_eq!(field("Last detach"), "never");
-            assert_eq!((field("Marked for destruction"), field("Locked in memory")), ("no", "no"));
-            assert!(field("Resident").starts_with("4096"), "{text}");
-            assert!(field("State").starts_with("in-use ("), "{text}");
-            assert_eq!(field("IPC namespace"), record["ns"].to_string());
+#[apply(test)]
+fn a_missing_segment_does_not_stop_the_others() {
+    let one = oracle::create(0, 4096, 0o600).to_string();
+    let two = oracle::create(0, 8192, 0o600).to_string();
+    let ran = run(["stat", &one, "77", &two, "--json"]).exits(3).says("77");
+    let ids: Vec<_> = ran.json()["segments"].as_array().unwrap().iter().map(|row| row["id"].to_string()).collect();
+    assert_eq!(ids, [one.as_str(), &two]);
+    let ran = run(["stat", &one, "0x77", &two]).exits(3).says("error: ");
+    assert_eq!(ran.stdout.matches("Created by pid").count(), 2, "{ran:?}");
+    run(["stat", "77", "78"]).exits(3).prints_nothing();
+    // A removed id is no other segment's.
+    oracle::remove(one.parse().unwrap());
+    run(["stat", &one]).exits(3).prints_nothing();
+    run(["stat"]).exits(2).prints_nothing();
+    // What does not parse keeps all of them back.
+    run(["stat", &two, "12abc"]).exits(2).prints_nothing();
+}
 
-            oracle::lock(id);
-            oracle::remove(id);
-            let text = run(["stat", &id.to_string()]).exits(0).stdout;
-            assert!(text.contains("Marked for destruction: yes\n"), "{text}");
-            assert!(text.contains("Locked in memory: yes\n"), "{text}");
-            assert!(text.contains("State: dest ("), "{text}");
-            assert!(text.contains("Key: none"), "its key is lost: {text}");
-            drop(attached);
-            run(["stat", &id.to_string()]).exits(3).prints_nothing();
-        }),
-        trial("stat::changes_nothing", || {
-            let id = oracle::create(1234, 4096, 0);
-            let before = oracle::rows();
-            run(["stat", &id.to_string()]).exits(0);
-            run(["stat", &id.to_string(), "--json"]).exits(0);
-            run(["list"]).exits(0);
-            run(["limits"]).exits(0);
-            assert_eq!(oracle::rows(), before);
-        }),
-        trial("limits::match_the_kernel", || {
-            let setting =
-                |name: &str| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().to_owned();
-            let touched = oracle::create(0, 10_000, 0o600);
-            Attached::new(touched).write(0, &[1; 5000]);
-            oracle::create(0, 1, 0o600);
-            // As text, since these numbers are beyond what a double holds.
-            let text = run(["limits", "--json"]).exits(0).stdout;
-            let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).unwrap().unwrap();
-            let forced = setting("shm_rmid_forced") != "0";
-            let limits = format!(
-                "{{\"schema\":1,\"limits\":{{\"shmmni\":{},\"shmmax\":{},\"shmall\":{},\"shmmin\":1,\"page_size\":{page},\
-                 \"rmid_forced\":{forced}}},\"usage\":",
-                setting("shmmni"),
-                setting("shmmax"),
-                setting("shmall")
-            );
-            assert!(text.starts_with(&limits), "{text}");
-            let sum = |name: &str| oracle::rows().iter().map(|row| row.get(name).parse::<u64>().unwrap()).sum::<u64>();
-            let page = u64::try_from(page).unwrap();
-            let pages: u64 = [10_000, 1_u64].iter().map(|size| size.div_ceil(page)).sum();
-            let usage: Value = serde_json::from_str(&text).unwrap();
-            assert_eq!(
-                usage["usage"],
-                json!({"segments": 2, "pages": pages, "size": 10_001, "rss": sum("rss"), "swap": sum("swap")})
-            );
-            assert!(sum("rss") > 0);
-        }),
-        trial("limits::sums_go_beyond_64_bits", || {
-            for _ in 0..5 {
-                oracle::create(0, ENORMOUS, 0o600 | SHM_NORESERVE);
-            }
-            let text = run(["limits", "--json"]).exits(0).stdout;
-            let size = 5 * (ENORMOUS as u128);
-            assert!(size > u128::from(u64::MAX));
-            assert!(text.contains(&format!("\"size\":{size},")), "{text}");
-            let pages: u64 = text.split_once("\"pages\":").unwrap().1.split(',').next().unwrap().parse().unwrap();
-            let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).unwrap().unwrap();
-            assert_eq!(u128::from(pages) * u128::try_from(page).unwrap(), size);
-            run(["list"]).exits(0);
-            let bytes = run(["limits", "--bytes"]).exits(0).stdout;
-            assert!(bytes.contains(&size.to_string()), "{bytes}");
-        }),
-        trial("limits::the_table_shows_the_usage", || {
-            oracle::create(0, 4096, 0o600);
-            oracle::create(0, 4096, 0o600);
-            let table = run(["limits"]).exits(0).stdout;
-            let heading: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
-            assert_eq!(heading, ["RESOURCE", "DESCRIPTION", "LIMIT", "USED", "USE%"]);
-            let setting = std::fs::read_to_string("/proc/sys/kernel/shmmni").unwrap();
-            let most: u64 = setting.trim().parse().unwrap();
-            let line = table.lines().find(|line| line.starts_with("SHMMNI ")).unwrap();
-            let words: Vec<_> = line.split_whitespace().collect();
-            let share = format!("{}.{:02}%", 200 / most, 20_000 / most % 100);
-            assert_eq!(words[words.len() - 3..], [most.to_string().as_str(), "2", share.as_str()], "{line}");
-            let tsv = run(["limits", "--format", "tsv", "--no-headings"]).exits(0).stdout;
-            let row: Vec<_> = tsv.lines().next().unwrap().split('\t').collect();
-            assert_eq!((row[0], row[2], row[3], row.len()), ("SHMMNI", most.to_string().as_str(), "2", 5));
-        }),
-    ]
+#[apply(test)]
+fn finds_a_segment_anywhere_in_a_long_table() {
+    let ids: Vec<i32> = (0..300).map(|_| oracle::create(0, 4096, 0o600)).collect();
+    for id in &ids[20..150] {
+        assert!(oracle::remove(*id));
+    }
+    for id in [ids[0], ids[19], ids[150], ids[299]] {
+        let json = run(["stat", &id.to_string(), "--json"]).exits(0).json();
+        let mut segment = json["segments"][0].as_object().unwrap().clone();
+        segment.retain(|name, _| name != "idle_seconds" && name != "state");
+        assert_eq!(Value::Object(segment), oracle::record(&oracle::row(id).unwrap()));
+    }
+    run(["stat", &ids[20].to_string()]).exits(3).prints_nothing();
+}
+
+#[apply(test)]
+fn many_are_told_as_each_alone() {
+    let ids: Vec<String> = (1..=12).map(|key| oracle::create(key, 4096 * key as usize, 0o600).to_string()).collect();
+    let records = |names: &[String]| {
+        let names = names.iter().map(String::as_str);
+        let mut json = run(["stat", "--json"].into_iter().chain(names)).json();
+        let records = json["segments"].as_array_mut().unwrap();
+        // It grows meanwhile.
+        records.iter_mut().for_each(|record| drop(record.as_object_mut().unwrap().remove("idle_seconds")));
+        records.clone()
+    };
+    let each: Vec<Value> = ids.iter().map(|id| records(std::slice::from_ref(id))[0].clone()).collect();
+    // By id and by key, one of them twice, and some that are not there.
+    let mut names: Vec<String> = ids.iter().rev().cloned().collect();
+    names[3] = "key:9".to_owned();
+    names.extend(["key:9", "0x77", "99", "12"].map(ToOwned::to_owned));
+    let reversed: Vec<Value> = each.into_iter().rev().collect();
+    assert_eq!(records(&names), reversed);
+    let ran = run(["stat", "--json"].into_iter().chain(names.iter().map(String::as_str))).exits(3);
+    let ran = ran.says("cannot find segment 99").says("a segment with key 12 (0xc) exists: write key:12");
+    assert_eq!(ran.stderr.matches("error: ").count(), 3, "{ran:?}");
+    // A sandbox that forbids the question is no answer to it.
+    let mut command = shmadm();
+    without(&mut command, libc::SYS_shmget, None, Errno::EPERM);
+    let ran = finish(command.args(["stat", "99"])).exits(3);
+    assert!(!ran.stderr.contains("exists"), "{ran:?}");
+}
+
+#[apply(test)]
+fn prints_one_field_per_line() {
+    let id = oracle::create(1234, 65_536, 0o640);
+    let attached = Attached::new(id);
+    attached.write(0, &[1; 4096]);
+    let text = run(["stat", "0x4d2"]).exits(0).stdout;
+    let fields: Vec<(&str, &str)> = text
+        .lines()
+        .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is no field")))
+        .map(|(name, value)| (name.trim(), value))
+        .collect();
+    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).unwrap().1;
+    let row = oracle::row(id).unwrap();
+    let record = oracle::record(&row);
+    assert_eq!(field("Id"), id.to_string());
+    assert_eq!(field("Key"), "0x000004d2 (1234)");
+    assert!(field("Size").starts_with("65536"), "{text}");
+    assert_eq!(field("Mode"), "0640");
+    for (name, account, number) in [
+        ("Owner", "owner", "uid"),
+        ("Group", "group", "gid"),
+        ("Creator", "creator", "cuid"),
+        ("Creator's group", "creator_group", "cgid"),
+    ] {
+        let expected = match record[account].as_str() {
+            Some(account) => format!("{account} ({})", row.get(number)),
+            None => row.get(number).to_owned(),
+        };
+        assert_eq!(field(name), expected, "{name}");
+    }
+    let pid = getpid().to_string();
+    for name in ["Created by pid", "Last used by pid"] {
+        assert!(field(name).starts_with(&format!("{pid} (")), "pid and command: {text}");
+    }
+    assert_eq!(field("Attached"), "once");
+    assert_ne!(field("Last attach"), "never");
+    assert_eq!(field("Last detach"), "never");
+    assert_eq!((field("Marked for destruction"), field("Locked in memory")), ("no", "no"));
+    assert!(field("Resident").starts_with("4096"), "{text}");
+    assert!(field("State").starts_with("in-use ("), "{text}");
+    assert_eq!(field("IPC namespace"), record["ns"].to_string());
+
+    oracle::lock(id);
+    oracle::remove(id);
+    let text = run(["stat", &id.to_string()]).exits(0).stdout;
+    assert!(text.contains("Marked for destruction: yes\n"), "{text}");
+    assert!(text.contains("Locked in memory: yes\n"), "{text}");
+    assert!(text.contains("State: dest ("), "{text}");
+    assert!(text.contains("Key: none"), "its key is lost: {text}");
+    drop(attached);
+    run(["stat", &id.to_string()]).exits(3).prints_nothing();
+}
+
+#[apply(test)]
+fn changes_nothing() {
+    let id = oracle::create(1234, 4096, 0);
+    let before = oracle::rows();
+    run(["stat", &id.to_string()]).exits(0);
+    run(["stat", &id.to_string(), "--json"]).exits(0);
+    run(["list"]).exits(0);
+    run(["limits"]).exits(0);
+    assert_eq!(oracle::rows(), before);
 }

@@ -10,7 +10,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Failed, Trial};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
@@ -52,15 +51,6 @@ pub(crate) fn clean_up() {
     drop(COPY.lock().unwrap().take());
 }
 
-/// Makes a test that runs in its own IPC namespace.
-pub(crate) fn trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::test(name, move || {
-        unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| Failed::from(format!("no IPC namespace: {errno}")))?;
-        run();
-        Ok(())
-    })
-}
-
 /// Mounts an empty tmpfs on /mnt, visible to the calling thread only.
 pub(crate) fn mount_tmpfs(options: Option<&str>) {
     let none = None::<&str>;
@@ -72,11 +62,6 @@ pub(crate) fn mount_tmpfs(options: Option<&str>) {
 /// Moves the test to another new IPC namespace.
 pub(crate) fn leave_namespace() {
     unshare(CloneFlags::CLONE_NEWIPC).unwrap();
-}
-
-/// Makes a test that requires root, and is ignored otherwise.
-pub(crate) fn root_trial(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
-    trial(name, run).with_kind("needs root").with_ignored_flag(!is_root())
 }
 
 /// Returns a command for the program with a minimal environment.

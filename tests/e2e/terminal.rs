@@ -1,19 +1,21 @@
 //! The program on its own terminal, with simulated input.
-#![expect(unsafe_code, reason = "a controlling terminal is set between fork and exec")]
+#![expect(unsafe_code, reason = "no wrapper makes a terminal the controlling one, or sets its size")]
 #![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 
-use crate::output::open_terminal;
-use crate::support::{PATIENCE, Running, shmadm};
+use crate::support::{PATIENCE, Ran, Running, shmadm};
 
 /// A width in which nothing is cut.
 pub(crate) const WIDE: u16 = 200;
@@ -122,4 +124,47 @@ impl Terminal {
             Ok(0) | Err(_) => false,
         }
     }
+}
+
+/// Runs a command with its standard output on a terminal; returns the output with plain line ends.
+pub(crate) fn on_terminal(command: &mut Command, columns: u16) -> Ran {
+    on_terminal_of(command, columns, 40)
+}
+
+/// Like [`on_terminal`], with a number of rows; 0 for a terminal that knows only its columns.
+pub(crate) fn on_terminal_of(command: &mut Command, columns: u16, rows: u16) -> Ran {
+    let (mut master, slave) = open_terminal(columns, rows);
+    let child = command.stdout(slave).stderr(Stdio::piped()).spawn().unwrap();
+    // The terminal closes when no process has it open, so the command must close it too.
+    command.stdout(Stdio::null());
+    let mut printed = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match master.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => printed.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(libc::EIO), "{error}");
+                break;
+            }
+        }
+    }
+    let mut ran = Ran::from(child.wait_with_output().unwrap());
+    ran.stdout = String::from_utf8(printed).unwrap().replace("\r\n", "\n");
+    ran
+}
+
+/// Creates a terminal; returns the user's side and the program's side.
+pub(crate) fn open_terminal(columns: u16, rows: u16) -> (File, File) {
+    // Opened close-on-exec: a child of another test would otherwise inherit it and keep it open.
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(ptsname_r(&master).unwrap());
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the pointer is to a whole record, which the call reads.
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    assert_eq!(result, 0, "TIOCSWINSZ: {}", std::io::Error::last_os_error());
+    (File::from(OwnedFd::from(master)), slave.unwrap())
 }

@@ -6,64 +6,67 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use libtest_mimic::Trial;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, getpid, setgid, setgroups, setuid};
 
 use crate::oracle;
-use crate::support::{Ran, finish, reachable_copy, root_trial, run};
+use crate::support::{Ran, finish, reachable_copy, run};
 
 /// The first uid that is mapped; inside the namespace it is 0.
 const FIRST: u32 = 100_000;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        root_trial("user_namespaces::an_unmapped_owner_or_group_is_not_overwritten", || {
-            let id = oracle::create(0, 4096, 0o660);
-            let name = id.to_string();
-            run(["set", &name, "--owner", &FIRST.to_string(), "--group", "5"]).exits(0);
-            let before = oracle::row(id).unwrap();
-            within(&["set", &name, "--mode", "640"])
-                .exits(5)
-                .prints_nothing()
-                .says("its group is not mapped in this user namespace")
-                .says("--group");
-            within(&["set", &name, "--mode", "640", "--owner", "3"]).exits(5);
-            // Without a mapping for the overflow ids, the error is the same.
-            within_numbers(10, &["set", &name, "--mode", "640", "--owner", "3"])
-                .exits(5)
-                .says("its group is not mapped in this user namespace");
-            assert_eq!(oracle::row(id).unwrap(), before);
-            // Changing only the lock requires neither.
-            within(&["set", &name, "--unlock"]).exits(0);
-            within(&["set", &name, "--mode", "640", "--group", "7"]).exits(0);
-            let row = oracle::row(id).unwrap();
-            let group = (FIRST + 7).to_string();
-            assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), (&*FIRST.to_string(), &*group, "640"));
-        }),
-        root_trial("user_namespaces::an_unmapped_uid_or_gid_is_refused", || {
-            let id = oracle::create(0, 4096, 0o660);
-            let name = id.to_string();
-            run(["set", &name, "--owner", &FIRST.to_string(), "--group", &FIRST.to_string()]).exits(0);
-            let before = oracle::rows();
-            for option in ["--owner", "--group"] {
-                within(&["set", &name, option, "70000"]).exits(1).prints_nothing().says("70000 in this user namespace");
-                within(&["create", option, "70000"]).exits(1).prints_nothing().says("70000 in this user namespace");
-            }
-            assert_eq!(oracle::rows(), before);
-            within(&["set", &name, "--owner", "60000"]).exits(0);
-            assert_eq!(oracle::row(id).unwrap().get("uid"), (FIRST + 60_000).to_string());
-        }),
-        root_trial("user_namespaces::root_inside_is_referred_to_a_privileged_user_outside", || {
-            let id = oracle::create(0, 4096, 0o600);
-            let ran = within(&["rm", &id.to_string()])
-                .exits(4)
-                .says("CAP_SYS_ADMIN has no effect in the user namespace of the segment");
-            assert!(ran.stderr.contains("hint: the owner and root can do this outside your user namespace"), "{ran:?}");
-            assert!(!ran.stderr.contains("nobody or root"), "{ran:?}");
-            assert!(oracle::row(id).is_some());
-        }),
-    ]
+#[apply(test)]
+#[requires(Root)]
+fn an_unmapped_owner_or_group_is_not_overwritten() {
+    let id = oracle::create(0, 4096, 0o660);
+    let name = id.to_string();
+    run(["set", &name, "--owner", &FIRST.to_string(), "--group", "5"]).exits(0);
+    let before = oracle::row(id).unwrap();
+    within(&["set", &name, "--mode", "640"])
+        .exits(5)
+        .prints_nothing()
+        .says("its group is not mapped in this user namespace")
+        .says("--group");
+    within(&["set", &name, "--mode", "640", "--owner", "3"]).exits(5);
+    // Without a mapping for the overflow ids, the error is the same.
+    within_numbers(10, &["set", &name, "--mode", "640", "--owner", "3"])
+        .exits(5)
+        .says("its group is not mapped in this user namespace");
+    assert_eq!(oracle::row(id).unwrap(), before);
+    // Changing only the lock requires neither.
+    within(&["set", &name, "--unlock"]).exits(0);
+    within(&["set", &name, "--mode", "640", "--group", "7"]).exits(0);
+    let row = oracle::row(id).unwrap();
+    let group = (FIRST + 7).to_string();
+    assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), (&*FIRST.to_string(), &*group, "640"));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_unmapped_uid_or_gid_is_refused() {
+    let id = oracle::create(0, 4096, 0o660);
+    let name = id.to_string();
+    run(["set", &name, "--owner", &FIRST.to_string(), "--group", &FIRST.to_string()]).exits(0);
+    let before = oracle::rows();
+    for option in ["--owner", "--group"] {
+        within(&["set", &name, option, "70000"]).exits(1).prints_nothing().says("70000 in this user namespace");
+        within(&["create", option, "70000"]).exits(1).prints_nothing().says("70000 in this user namespace");
+    }
+    assert_eq!(oracle::rows(), before);
+    within(&["set", &name, "--owner", "60000"]).exits(0);
+    assert_eq!(oracle::row(id).unwrap().get("uid"), (FIRST + 60_000).to_string());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn root_inside_is_referred_to_a_privileged_user_outside() {
+    let id = oracle::create(0, 4096, 0o600);
+    let ran = within(&["rm", &id.to_string()])
+        .exits(4)
+        .says("CAP_SYS_ADMIN has no effect in the user namespace of the segment");
+    assert!(ran.stderr.contains("hint: the owner and root can do this outside your user namespace"), "{ran:?}");
+    assert!(!ran.stderr.contains("nobody or root"), "{ran:?}");
+    assert!(oracle::row(id).is_some());
 }
 
 /// Runs the program as root of a user namespace with 65536 ids, in the test's IPC namespace.

@@ -4,7 +4,6 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use libtest_mimic::Trial;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long};
 use nix::sys::ptrace;
@@ -12,10 +11,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::create::made;
+use crate::fixtures::created;
 use crate::holder::Holder;
 use crate::oracle::{self, Row};
-use crate::support::{Ran, run, shmadm, trial, wait_for};
+use crate::support::{Ran, run, shmadm, wait_for};
 
 /// A system call that the program is about to make.
 pub(crate) struct Call {
@@ -149,6 +148,14 @@ impl Stopped {
     }
 }
 
+fn is_shmat(call: &Call) -> bool {
+    call.number == libc::SYS_shmat
+}
+
+fn is_stat(call: &Call) -> bool {
+    call.is_shmctl(libc::IPC_STAT)
+}
+
 /// Removes a segment and creates another with its key; returns the new row.
 fn replace(id: i32, key: u32) -> Row {
     assert!(oracle::remove(id));
@@ -157,202 +164,198 @@ fn replace(id: i32, key: u32) -> Row {
     oracle::row(next).unwrap()
 }
 
-pub(crate) fn trials() -> Vec<Trial> {
-    [segment_trials(), look_trials(), key_trials(), process_trials()].into_iter().flatten().collect()
+#[apply(test)]
+fn a_removal_before_set_or_rm_affects_no_other_segment() {
+    for (arguments, command) in [
+        (&["rm", "0x4d2"][..], libc::IPC_RMID),
+        (&["rm", "--force", "0x4d2"], libc::IPC_RMID),
+        (&["set", "0x4d2", "--mode", "666"], libc::IPC_SET),
+        (&["set", "0x4d2", "--lock"], libc::SHM_LOCK),
+        (&["set", "0x4d2", "--unlock"], libc::SHM_UNLOCK),
+    ] {
+        let id = oracle::create(0x4d2, 4096, 0o600);
+        let stopped = Stopped::before(1, |call| call.is_shmctl(command), arguments);
+        let next = replace(id, 0x4d2);
+        let ran = stopped.go_on().exits(3).prints_nothing().says("(EINVAL, shmctl ");
+        assert!(ran.stderr.contains(&format!("segment {id}")), "{ran:?}");
+        assert!(ran.stderr.contains("cause: no segment in this IPC namespace has this id"), "{ran:?}");
+        assert_eq!(oracle::rows(), std::slice::from_ref(&next), "{arguments:?}");
+        oracle::remove(next.get("shmid").parse().unwrap());
+    }
 }
 
-/// The segment is removed, and another one gets its key.
-fn segment_trials() -> Vec<Trial> {
-    let attach = |call: &Call| call.number == libc::SYS_shmat;
-    vec![
-        trial("vanish::a_removal_before_set_or_rm_affects_no_other_segment", || {
-            for (arguments, command) in [
-                (&["rm", "0x4d2"][..], libc::IPC_RMID),
-                (&["rm", "--force", "0x4d2"], libc::IPC_RMID),
-                (&["set", "0x4d2", "--mode", "666"], libc::IPC_SET),
-                (&["set", "0x4d2", "--lock"], libc::SHM_LOCK),
-                (&["set", "0x4d2", "--unlock"], libc::SHM_UNLOCK),
-            ] {
-                let id = oracle::create(0x4d2, 4096, 0o600);
-                let stopped = Stopped::before(1, |call| call.is_shmctl(command), arguments);
-                let next = replace(id, 0x4d2);
-                let ran = stopped.go_on().exits(3).prints_nothing().says("(EINVAL, shmctl ");
-                assert!(ran.stderr.contains(&format!("segment {id}")), "{ran:?}");
-                assert!(ran.stderr.contains("cause: no segment in this IPC namespace has this id"), "{ran:?}");
-                assert_eq!(oracle::rows(), std::slice::from_ref(&next), "{arguments:?}");
-                oracle::remove(next.get("shmid").parse().unwrap());
-            }
-        }),
-        trial("vanish::a_removal_before_rm_is_ignored_on_request", || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let arguments = ["rm", "0x4d2", "--ignore-missing", "--json"];
-            let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &arguments);
-            let next = replace(id, 0x4d2);
-            assert_eq!(stopped.go_on().exits(0).json()["removed"], serde_json::json!([]));
-            assert_eq!(oracle::rows(), [next]);
-        }),
-        trial("vanish::a_removal_before_attach_attaches_no_other_segment", move || {
-            for arguments in [
-                &["read", "0x4d2"][..],
-                &["read", "0x4d2", "--raw"],
-                &["write", "0x4d2", "text"],
-                &["attach", "0x4d2", "--for", "1ms"],
-            ] {
-                let id = oracle::create(0x4d2, 4096, 0o600);
-                let stopped = Stopped::before(1, attach, arguments);
-                let next = replace(id, 0x4d2);
-                stopped.go_on().exits(3).prints_nothing().says(&format!("segment {id}")).says("(EINVAL, shmat)");
-                assert_eq!(oracle::rows(), std::slice::from_ref(&next), "{arguments:?}");
-                oracle::remove(next.get("shmid").parse().unwrap());
-            }
-        }),
-        trial("vanish::a_removal_before_the_holder_attaches_is_reported", || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let starts = |call: &Call| call.number == libc::SYS_clone || call.number == libc::SYS_clone3;
-            let stopped = Stopped::before(1, starts, &["attach", "0x4d2", "--background"]);
-            let next = replace(id, 0x4d2);
-            stopped.go_on().exits(3).prints_nothing().says("(EINVAL, shmat)");
-            assert_eq!(oracle::rows(), [next]);
-        }),
-    ]
+#[apply(test)]
+fn a_removal_before_rm_is_ignored_on_request() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let arguments = ["rm", "0x4d2", "--ignore-missing", "--json"];
+    let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &arguments);
+    let next = replace(id, 0x4d2);
+    assert_eq!(stopped.go_on().exits(0).json()["removed"], serde_json::json!([]));
+    assert_eq!(oracle::rows(), [next]);
 }
 
-/// The segment stays, but changes after the first check.
-fn look_trials() -> Vec<Trial> {
-    let look = |call: &Call| call.is_shmctl(libc::IPC_STAT);
-    vec![
-        trial("vanish::an_attachment_before_the_last_check_is_detected", move || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
-            let _attached = oracle::Attached::new(id);
-            let before = oracle::rows();
-            stopped.go_on().exits(5).says("cause: attached by ");
-            assert_eq!(oracle::rows(), before);
-        }),
-        trial("vanish::an_attachment_after_the_last_check_is_reported", || {
-            // No system call removes a segment only if it is unattached, so the user must at least be informed.
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &["rm", "0x4d2", "--json"]);
-            let attached = oracle::Attached::new(id);
-            let ran = stopped.go_on().exits(0).says("for destruction: its key is freed now");
-            assert_eq!(ran.json()["removed"][0]["outcome"], "marked");
-            assert_eq!(oracle::row(id).unwrap().get("perms"), "1600");
-            drop(attached);
-        }),
-        trial("vanish::a_change_before_the_last_check_is_detected", move || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let made = oracle::row(id).unwrap();
-            let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
-            // The change time has a resolution of one second.
-            wait_for("the next second", || {
-                oracle::set(id, made.get("uid").parse().unwrap(), made.get("gid").parse().unwrap(), 0o640);
-                oracle::row(id).unwrap().get("ctime") != made.get("ctime")
-            });
-            let before = oracle::rows();
-            stopped.go_on().exits(5).says("it has changed since it was looked up");
-            assert_eq!(oracle::rows(), before);
-        }),
-        trial("vanish::a_removal_before_the_last_check_is_not_found", move || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let stopped = Stopped::before(2, look, &["rm", "0x4d2"]);
-            let next = replace(id, 0x4d2);
-            stopped.go_on().exits(3);
-            assert_eq!(oracle::rows(), [next]);
-        }),
-    ]
+#[apply(test)]
+fn a_removal_before_attach_attaches_no_other_segment() {
+    for arguments in [
+        &["read", "0x4d2"][..],
+        &["read", "0x4d2", "--raw"],
+        &["write", "0x4d2", "text"],
+        &["attach", "0x4d2", "--for", "1ms"],
+    ] {
+        let id = oracle::create(0x4d2, 4096, 0o600);
+        let stopped = Stopped::before(1, is_shmat, arguments);
+        let next = replace(id, 0x4d2);
+        stopped.go_on().exits(3).prints_nothing().says(&format!("segment {id}")).says("(EINVAL, shmat)");
+        assert_eq!(oracle::rows(), std::slice::from_ref(&next), "{arguments:?}");
+        oracle::remove(next.get("shmid").parse().unwrap());
+    }
 }
 
-/// A key appears or disappears during `create`.
-fn key_trials() -> Vec<Trial> {
-    vec![
-        trial("vanish::a_key_that_disappears_while_it_is_opened_is_created", || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let get = |call: &Call| call.number == libc::SYS_shmget;
-            let stopped = Stopped::before(2, get, &["create", "--key", "1234"]);
-            assert!(oracle::remove(id));
-            let row = made(&stopped.go_on().exits(0).says("created segment"));
-            assert_ne!(row.get("shmid"), id.to_string());
-            assert_eq!(oracle::rows().len(), 1);
-        }),
-        trial("vanish::a_key_that_appears_during_creation_is_opened_or_refused", || {
-            for (options, code) in
-                [(&[][..], 0), (&["--exclusive"], 6), (&["--fill", "1"], 5), (&["--size", "8192"], 1)]
-            {
-                let arguments = [&["create", "--key", "1234"], options].concat();
-                let stopped = Stopped::before(1, Call::makes, &arguments);
-                let id = oracle::create(0x4d2, 4096, 0o640);
-                let before = oracle::rows();
-                let ran = stopped.go_on().exits(code);
-                assert_eq!(ran.stdout, if code == 0 { format!("{id}\n") } else { String::new() });
-                assert_eq!(ran.stderr.contains("opened existing segment"), code == 0, "{ran:?}");
-                assert_eq!(oracle::rows(), before, "{options:?}");
-                oracle::remove(id);
-            }
-        }),
-    ]
+#[apply(test)]
+fn a_removal_before_the_holder_attaches_is_reported() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let starts = |call: &Call| call.number == libc::SYS_clone || call.number == libc::SYS_clone3;
+    let stopped = Stopped::before(1, starts, &["attach", "0x4d2", "--background"]);
+    let next = replace(id, 0x4d2);
+    stopped.go_on().exits(3).prints_nothing().says("(EINVAL, shmat)");
+    assert_eq!(oracle::rows(), [next]);
 }
 
-/// Signals, and processes that exit.
-fn process_trials() -> Vec<Trial> {
-    let attach = |call: &Call| call.number == libc::SYS_shmat;
-    vec![
-        trial("vanish::an_interrupted_creation_leaves_nothing", move || {
-            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGUSR2] {
-                for (filling, arguments) in
-                    [(true, &["create", "--key", "1234", "--fill", "1"][..]), (false, &["create", "--key", "1234"])]
-                {
-                    let before: fn(&Call) -> bool = if filling { attach } else { Call::makes };
-                    let stopped = Stopped::before(1, before, arguments);
-                    assert_eq!(oracle::rows().len(), usize::from(filling), "it is created, but not complete");
-                    kill(stopped.pid(), signal).unwrap();
-                    let ran = stopped.go_on().prints_nothing();
-                    assert_eq!((ran.code, ran.signal), (None, Some(signal as i32)), "{ran:?}");
-                    assert_eq!(oracle::rows(), [], "{arguments:?}");
-                }
-            }
-        }),
-        trial("vanish::an_incomplete_segment_is_private", move || {
-            let stopped = Stopped::before(1, attach, &["create", "--fill", "1", "--mode", "666"]);
-            assert_eq!(oracle::rows()[0].get("perms"), "600");
-            assert_eq!(made(&stopped.go_on().exits(0)).get("perms"), "666");
-            // Nor is a segment accessible that cannot be locked and is removed again.
-            let stopped =
-                Stopped::before(1, |call| call.is_shmctl(libc::SHM_LOCK), &["create", "--lock", "--mode", "666"]);
-            assert_eq!(oracle::rows()[1].get("perms"), "600");
-            assert_eq!(made(&stopped.go_on().exits(0)).get("perms"), "2666");
-        }),
-        trial("vanish::a_holder_that_cannot_be_reported_is_ended", || {
-            let id = oracle::create(0, 4096, 0o600);
-            let name = id.to_string();
-            for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-                // The first call after the holder has answered, and the call that would detect its exit.
-                let looks = |call: &Call| call.number == libc::SYS_pidfd_open;
-                let stopped = Stopped::before(1, looks, &["attach", &name, "--background"]);
-                stopped.signal(signal);
-                let ran = stopped.go_on();
-                assert_eq!((ran.signal, ran.stdout.as_str()), (Some(signal as i32), ""), "{ran:?}");
-                wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
-            }
-        }),
-        trial("vanish::a_holder_that_exits_before_it_is_asked_has_detached", || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let holder = Holder::printed(&run(["attach", "0x4d2", "--background"]).exits(0));
-            let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;
-            let stopped = Stopped::before(1, asks, &["detach", "0x4d2", "--json"]);
-            holder.kill();
-            wait_for("a killed holder to detach", || oracle::row(id).unwrap().get("nattch") == "0");
-            let report = stopped.go_on().exits(0).json();
-            assert_eq!((&report["nattch_before"], &report["nattch_after"]), (&1.into(), &0.into()));
-        }),
-        trial("vanish::a_segment_marked_during_detach_is_reported", || {
-            let id = oracle::create(0x4d2, 4096, 0o600);
-            let holder = Holder::printed(&run(["attach", "0x4d2", "--background"]).exits(0));
-            let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;
-            let stopped = Stopped::before(1, asks, &["detach", "0x4d2"]);
-            let next = replace(id, 0x4d2);
-            stopped.go_on().exits(0).says("nattch 1 before, 0 after").says("was destroyed at the last detach");
-            assert!(!holder.lives());
-            assert_eq!(oracle::rows(), [next]);
-        }),
-    ]
+#[apply(test)]
+fn an_attachment_before_the_last_check_is_detected() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let stopped = Stopped::before(2, is_stat, &["rm", "0x4d2"]);
+    let _attached = oracle::Attached::new(id);
+    let before = oracle::rows();
+    stopped.go_on().exits(5).says("cause: attached by ");
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+fn an_attachment_after_the_last_check_is_reported() {
+    // No system call removes a segment only if it is unattached, so the user must at least be informed.
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &["rm", "0x4d2", "--json"]);
+    let attached = oracle::Attached::new(id);
+    let ran = stopped.go_on().exits(0).says("for destruction: its key is freed now");
+    assert_eq!(ran.json()["removed"][0]["outcome"], "marked");
+    assert_eq!(oracle::row(id).unwrap().get("perms"), "1600");
+    drop(attached);
+}
+
+#[apply(test)]
+fn a_change_before_the_last_check_is_detected() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let made = oracle::row(id).unwrap();
+    let stopped = Stopped::before(2, is_stat, &["rm", "0x4d2"]);
+    // The change time has a resolution of one second.
+    wait_for("the next second", || {
+        oracle::set(id, made.get("uid").parse().unwrap(), made.get("gid").parse().unwrap(), 0o640);
+        oracle::row(id).unwrap().get("ctime") != made.get("ctime")
+    });
+    let before = oracle::rows();
+    stopped.go_on().exits(5).says("it has changed since it was looked up");
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+fn a_removal_before_the_last_check_is_not_found() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let stopped = Stopped::before(2, is_stat, &["rm", "0x4d2"]);
+    let next = replace(id, 0x4d2);
+    stopped.go_on().exits(3);
+    assert_eq!(oracle::rows(), [next]);
+}
+
+#[apply(test)]
+fn a_key_that_disappears_while_it_is_opened_is_created() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let get = |call: &Call| call.number == libc::SYS_shmget;
+    let stopped = Stopped::before(2, get, &["create", "--key", "1234"]);
+    assert!(oracle::remove(id));
+    let row = created(&stopped.go_on().exits(0).says("created segment"));
+    assert_ne!(row.get("shmid"), id.to_string());
+    assert_eq!(oracle::rows().len(), 1);
+}
+
+#[apply(test)]
+fn a_key_that_appears_during_creation_is_opened_or_refused() {
+    for (options, code) in [(&[][..], 0), (&["--exclusive"], 6), (&["--fill", "1"], 5), (&["--size", "8192"], 1)] {
+        let arguments = [&["create", "--key", "1234"], options].concat();
+        let stopped = Stopped::before(1, Call::makes, &arguments);
+        let id = oracle::create(0x4d2, 4096, 0o640);
+        let before = oracle::rows();
+        let ran = stopped.go_on().exits(code);
+        assert_eq!(ran.stdout, if code == 0 { format!("{id}\n") } else { String::new() });
+        assert_eq!(ran.stderr.contains("opened existing segment"), code == 0, "{ran:?}");
+        assert_eq!(oracle::rows(), before, "{options:?}");
+        oracle::remove(id);
+    }
+}
+
+#[apply(test)]
+fn an_interrupted_creation_leaves_nothing() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGALRM, Signal::SIGUSR1, Signal::SIGUSR2] {
+        for (filling, arguments) in
+            [(true, &["create", "--key", "1234", "--fill", "1"][..]), (false, &["create", "--key", "1234"])]
+        {
+            let before: fn(&Call) -> bool = if filling { is_shmat } else { Call::makes };
+            let stopped = Stopped::before(1, before, arguments);
+            assert_eq!(oracle::rows().len(), usize::from(filling), "it is created, but not complete");
+            kill(stopped.pid(), signal).unwrap();
+            let ran = stopped.go_on().prints_nothing();
+            assert_eq!((ran.code, ran.signal), (None, Some(signal as i32)), "{ran:?}");
+            assert_eq!(oracle::rows(), [], "{arguments:?}");
+        }
+    }
+}
+
+#[apply(test)]
+fn an_incomplete_segment_is_private() {
+    let stopped = Stopped::before(1, is_shmat, &["create", "--fill", "1", "--mode", "666"]);
+    assert_eq!(oracle::rows()[0].get("perms"), "600");
+    assert_eq!(created(&stopped.go_on().exits(0)).get("perms"), "666");
+    // Nor is a segment accessible that cannot be locked and is removed again.
+    let stopped = Stopped::before(1, |call| call.is_shmctl(libc::SHM_LOCK), &["create", "--lock", "--mode", "666"]);
+    assert_eq!(oracle::rows()[1].get("perms"), "600");
+    assert_eq!(created(&stopped.go_on().exits(0)).get("perms"), "2666");
+}
+
+#[apply(test)]
+fn a_holder_that_cannot_be_reported_is_ended() {
+    let id = oracle::create(0, 4096, 0o600);
+    let name = id.to_string();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        // The first call after the holder has answered, and the call that would detect its exit.
+        let looks = |call: &Call| call.number == libc::SYS_pidfd_open;
+        let stopped = Stopped::before(1, looks, &["attach", &name, "--background"]);
+        stopped.signal(signal);
+        let ran = stopped.go_on();
+        assert_eq!((ran.signal, ran.stdout.as_str()), (Some(signal as i32), ""), "{ran:?}");
+        wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
+    }
+}
+
+#[apply(test)]
+fn a_holder_that_exits_before_it_is_asked_has_detached() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let holder = Holder::printed(&run(["attach", "0x4d2", "--background"]).exits(0));
+    let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;
+    let stopped = Stopped::before(1, asks, &["detach", "0x4d2", "--json"]);
+    holder.kill();
+    wait_for("a killed holder to detach", || oracle::row(id).unwrap().get("nattch") == "0");
+    let report = stopped.go_on().exits(0).json();
+    assert_eq!((&report["nattch_before"], &report["nattch_after"]), (&1.into(), &0.into()));
+}
+
+#[apply(test)]
+fn a_segment_marked_during_detach_is_reported() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let holder = Holder::printed(&run(["attach", "0x4d2", "--background"]).exits(0));
+    let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;
+    let stopped = Stopped::before(1, asks, &["detach", "0x4d2"]);
+    let next = replace(id, 0x4d2);
+    stopped.go_on().exits(0).says("nattch 1 before, 0 after").says("was destroyed at the last detach");
+    assert!(!holder.lives());
+    assert_eq!(oracle::rows(), [next]);
 }

@@ -1,10 +1,12 @@
 //! `who`: every mapping of a segment is found, and no mapping that only resembles one.
 
+mod elsewhere;
+mod threads;
+
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use libtest_mimic::Trial;
 use nix::errno::Errno;
 use nix::libc;
 use serde_json::{Value, json};
@@ -12,339 +14,354 @@ use serde_json::{Value, json};
 use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle;
-use crate::pool::{HUGE, pool_trial};
+use crate::pool::{HUGE, Pool};
 use crate::sandbox::without;
-use crate::support::{NOBODY, Running, finish, root_trial, run, shmadm, shmadm_as, trial};
+use crate::support::{NOBODY, Running, finish, run, shmadm, shmadm_as};
 
 /// linux/fs.h: PROCMAP_QUERY.
 const PROCMAP_QUERY: u32 = 0xc068_6611;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = finding();
-    trials.extend(reports());
-    trials
+#[apply(test)]
+fn an_attachment_is_reported_with_all_fields() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 1234 8192 0");
+    let address = actor.say(&format!("attach {id}"));
+    let told = &run(["who", "0x4d2", "--json"]).exits(0).json()["segments"][0];
+    let attachment = json!({
+        "pid": actor.pid(), "uid": nix::unistd::geteuid().as_raw(), "address": address, "size": 8192,
+        "access": "rw", "ns": oracle::namespace(), "certain": true,
+        // The creator explains the whole count, so no other process was inspected.
+        "shared_with": null,
+    });
+    assert_eq!((&told["id"], &told["nattch"], &told["found"]), (&json!(id), &json!(1), &json!(1)), "{told}");
+    assert_eq!((&told["ns"], &told["hidden"]), (&json!(oracle::namespace()), &json!([])));
+    let mut found = told["attachments"][0].clone();
+    let (user, command) = (found["user"].take(), found["command"].take());
+    found.as_object_mut().unwrap().retain(|key, _| key != "user" && key != "command");
+    assert_eq!(found, attachment);
+    assert!(command.as_str().unwrap().ends_with("--actor"), "{command}");
+    assert_eq!(user, run(["stat", "0x4d2", "--json"]).json()["segments"][0]["owner"]);
 }
 
-/// Which mappings are found.
-fn finding() -> Vec<Trial> {
-    vec![
-        trial("who::an_attachment_is_reported_with_all_fields", || {
-            let mut actor = Actor::start();
-            let id = actor.number("create 1234 8192 0");
-            let address = actor.say(&format!("attach {id}"));
-            let told = &run(["who", "0x4d2", "--json"]).exits(0).json()["segments"][0];
-            let attachment = json!({
-                "pid": actor.pid(), "uid": nix::unistd::geteuid().as_raw(), "address": address, "size": 8192,
-                "access": "rw", "ns": oracle::namespace(), "certain": true,
-                // The creator explains the whole count, so no other process was inspected.
-                "shared_with": null,
-            });
-            assert_eq!((&told["id"], &told["nattch"], &told["found"]), (&json!(id), &json!(1), &json!(1)), "{told}");
-            assert_eq!((&told["ns"], &told["hidden"]), (&json!(oracle::namespace()), &json!([])));
-            let mut found = told["attachments"][0].clone();
-            let (user, command) = (found["user"].take(), found["command"].take());
-            found.as_object_mut().unwrap().retain(|key, _| key != "user" && key != "command");
-            assert_eq!(found, attachment);
-            assert!(command.as_str().unwrap().ends_with("--actor"), "{command}");
-            assert_eq!(user, run(["stat", "0x4d2", "--json"]).json()["segments"][0]["owner"]);
-        }),
-        trial("who::procmap_query_and_maps_text_agree", || {
-            let mut actors: Vec<Actor> = (0..6).map(|_| Actor::start()).collect();
-            let ids: Vec<i32> = (1..=3).map(|key| actors[0].number(&format!("create {key} 12288 0"))).collect();
-            for (number, actor) in actors.iter_mut().enumerate() {
-                actor.say(&format!("attach {}", ids[number % 3]));
-                actor.say(&format!("attach {} ro", ids[(number + 1) % 3]));
-            }
-            actors[1].say("split");
-            actors[2].say("fork");
-            let asked = run(["who", "--all", "--json"]).exits(0).json();
-            let read = finish(
-                without(&mut shmadm(), libc::SYS_ioctl, Some(PROCMAP_QUERY), Errno::ENOTTY)
-                    .args(["who", "--all", "--json"]),
-            );
-            assert_eq!(asked, read.exits(0).json());
-            for segment in asked["segments"].as_array().unwrap() {
-                let nattch = oracle::stat(i32::try_from(segment["id"].as_i64().unwrap()).unwrap()).unwrap().shm_nattch;
-                assert_eq!((&segment["nattch"], &segment["found"]), (&json!(nattch), &json!(nattch)), "{segment}");
-            }
-            assert_eq!(pids_of(&asked, ids[1]).len(), 4, "{asked}");
-        }),
-        trial("who::mprotect_splits_a_mapping_and_fork_copies_the_parts", || {
-            let mut actor = Actor::start();
-            let id = actor.number("create 7 12288 0");
-            actor.say(&format!("attach {id}"));
-            actor.say("split");
-            let told = who(id);
-            assert_eq!((&told["nattch"], &told["found"]), (&json!(3), &json!(3)), "{told}");
-            let access: Vec<_> = told["attachments"].as_array().unwrap().iter().map(|one| &one["access"]).collect();
-            assert_eq!(access, ["rw", "ro", "rw"]);
-            let child = actor.number("fork");
-            let told = who(id);
-            assert_eq!((&told["nattch"], &told["found"]), (&json!(6), &json!(6)), "{told}");
-            assert_eq!(pids(&told), BTreeSet::from([actor.pid(), child]));
-            let table = run(["who", &id.to_string()]).exits(0).stdout;
-            let row = table.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
-            assert_eq!((row[3], row[4], table.lines().count()), ("3", "rw", 3), "one row per process: {table}");
-        }),
-        trial("who::memory_shared_by_two_processes_counts_once", || {
-            let id = oracle::create(7, 4096, 0o600);
-            let mut other = Actor::start();
-            other.say(&format!("attach {id}"));
-            // The last user is inspected first; it does not explain the whole count, so every process is inspected.
-            let mut actor = Actor::start();
-            actor.say(&format!("attach {id}"));
-            let twin = actor.number("clone-vm");
-            let told = who(id);
-            assert_eq!(
-                (&told["nattch"], &told["found"], &told["hidden"]),
-                (&json!(2), &json!(2), &json!([])),
-                "{told}"
-            );
-            let (first, second) = (actor.pid().min(twin), actor.pid().max(twin));
-            assert_eq!(pids(&told), BTreeSet::from([first, other.pid()]));
-            // Every process is inspected here.
-            let ran = run(["who", "--all", "--all-ns", "--json"]).exits(0);
-            let told = ran.json()["segments"].as_array().unwrap().clone();
-            let told = told.iter().find(|segment| segment["ns"] == oracle::namespace()).unwrap();
-            let shared = told["attachments"].as_array().unwrap().iter().find(|one| one["pid"] == first).unwrap();
-            assert_eq!((&shared["shared_with"], &told["found"]), (&json!([second]), &json!(2)));
-            ran.says(&format!("pid {first} shares its address space with pid {second}"));
-        }),
-        trial("who::a_file_with_the_name_of_a_segment_is_not_one", || {
-            let mut actor = Actor::start();
-            let id = actor.number("create 1234 4096 0");
-            // A memfd is on the same device as segments and can have the id as its inode number; only its name differs.
-            for name in ["/SYSV000004d2", "SYSV000004d2"] {
-                actor.say(&format!("memfd {name}"));
-            }
-            let forged = std::env::temp_dir().join(format!("SYSV000004d2-{}", std::process::id()));
-            std::fs::write(&forged, [0; 4096]).unwrap();
-            actor.say(&format!("map {}", forged.display()));
-            std::fs::remove_file(&forged).unwrap();
-            let mut other = Actor::start();
-            other.say(&format!("attach {id}"));
-            assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
-        }),
-        root_trial("who::a_file_of_the_same_name_and_inode_on_another_device_is_not_a_segment", || {
-            let mut forger = Actor::start();
-            let inode = forger.number("forge SYSV000004d2");
-            // Enough segments that one of them has that id.
-            let id =
-                std::iter::from_fn(|| Some(oracle::create(0, 4096, 0o600))).find(|id| *id == inode - 1).unwrap() + 1;
-            assert_eq!(oracle::create(1234, 4096, 0o600), id);
-            let maps = std::fs::read_to_string(format!("/proc/{}/maps", forger.pid())).unwrap();
-            let shown = maps.lines().find(|line| line.contains("SYSV")).unwrap();
-            assert!(shown.ends_with("/SYSV000004d2") && shown.contains(&format!(" {inode} ")), "the forgery: {shown}");
-            let mut other = Actor::start();
-            other.say(&format!("attach {id}"));
-            assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
-        }),
-        trial("who::a_marked_segment_loses_its_key_and_keeps_its_attachments", || {
-            let mut actor = Actor::start();
-            let id = actor.number("create 1234 4096 0");
-            actor.say(&format!("attach {id}"));
-            actor.say(&format!("remove {id}"));
-            let mut later = Actor::start();
-            let second = later.number("create 1234 4096 0");
-            later.say(&format!("attach {second}"));
-            assert_eq!(pids(&who(id)), BTreeSet::from([actor.pid()]));
-            assert_eq!(pids(&who(second)), BTreeSet::from([later.pid()]));
-        }),
-        pool_trial("who::a_segment_of_huge_pages_is_found_on_its_own_device", HUGE, 2, |_| {
-            let mut actor = Actor::start();
-            let id = actor.number(&format!("create 7 {} {}", 2 << 20, libc::SHM_HUGETLB));
-            assert!(id >= 0, "the pool has been filled");
-            actor.say(&format!("attach {id}"));
-            let told = who(id);
-            assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{told}");
-            assert_eq!(told["attachments"][0]["certain"], true);
-            actor.say("detach");
-            actor.say(&format!("remove {id}"));
-        }),
-    ]
+#[apply(test)]
+fn procmap_query_and_maps_text_agree() {
+    let mut actors: Vec<Actor> = (0..6).map(|_| Actor::start()).collect();
+    let ids: Vec<i32> = (1..=3).map(|key| actors[0].number(&format!("create {key} 12288 0"))).collect();
+    for (number, actor) in actors.iter_mut().enumerate() {
+        actor.say(&format!("attach {}", ids[number % 3]));
+        actor.say(&format!("attach {} ro", ids[(number + 1) % 3]));
+    }
+    actors[1].say("split");
+    actors[2].say("fork");
+    let asked = run(["who", "--all", "--json"]).exits(0).json();
+    let read = finish(
+        without(&mut shmadm(), libc::SYS_ioctl, Some(PROCMAP_QUERY), Errno::ENOTTY).args(["who", "--all", "--json"]),
+    );
+    assert_eq!(asked, read.exits(0).json());
+    for segment in asked["segments"].as_array().unwrap() {
+        let nattch = oracle::stat(i32::try_from(segment["id"].as_i64().unwrap()).unwrap()).unwrap().shm_nattch;
+        assert_eq!((&segment["nattch"], &segment["found"]), (&json!(nattch), &json!(nattch)), "{segment}");
+    }
+    assert_eq!(pids_of(&asked, ids[1]).len(), 4, "{asked}");
 }
 
-/// What is reported in special cases, and how.
-fn reports() -> Vec<Trial> {
-    vec![
-        root_trial("who::without_proc_no_permission_is_blamed", || {
-            let id = oracle::create(7, 4096, 0o600);
-            let _attached = oracle::Attached::new(id);
-            let mut command = shmadm();
-            crate::sandbox::with_empty_proc(&mut command);
-            let ran = finish(command.args(["who", &id.to_string(), "--json"])).exits(0);
-            assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
-            assert!(!ran.stderr.contains("run as root"), "{ran:?}");
-            ran.says("/proc does not belong to this pid namespace");
-            // With /proc, invisible attachments have another reason.
-            let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string()])).exits(0).says("cannot be seen");
-            assert!(!ran.stderr.contains("mounted"), "{ran:?}");
-        }),
-        trial("who::an_unattached_segment_needs_no_search", || {
-            let id = oracle::create(7, 4096, 0o600).to_string();
-            let mut closed = shmadm();
-            // The program may not open any file of a process, and does not need to.
-            let ran =
-                finish(without(&mut closed, libc::SYS_memfd_create, None, Errno::EMFILE).args(["who", &id, "--json"]));
-            let told = &ran.exits(0).json()["segments"][0];
-            assert_eq!((&told["found"], &told["attachments"]), (&json!(0), &json!([])));
-            run(["who", &id]).exits(0).says("is not attached");
-            assert_eq!(run(["who", "--json"]).exits(0).json()["segments"].as_array().unwrap().len(), 1);
-            run(["who", "99"]).exits(3).prints_nothing();
-            // `--all` reports all segments, also those that are not named.
-            oracle::create(8, 4096, 0o600);
-            let all = run(["who", "--all", &id, "--json"]).exits(0).json();
-            assert_eq!(all["segments"].as_array().unwrap().len(), 2);
-            run(["who", "--all", "99"]).exits(3).says("cannot find segment 99");
-            for command in ["who", "stat"] {
-                let ran = run([command, "98", "99", "--json"]).exits(3).says("cannot find segment 98");
-                assert_eq!(ran.json()["error"]["kind"], "not-found", "{ran:?}");
-            }
-            let twice = run(["who", &id, "0x7", "--json"]).exits(0).json();
-            assert_eq!(twice["segments"].as_array().unwrap().len(), 1, "two names of one segment are one: {twice}");
-            let ran = run(["who", &id, "99", "--json"]).exits(3).says("cannot find segment 99");
-            assert_eq!(ran.json()["segments"].as_array().unwrap().len(), 1);
-        }),
-        trial("who::changes_no_attachment_and_no_time", || {
-            let mut actor = Actor::start();
-            let id = actor.number("create 7 4096 0");
-            actor.say(&format!("attach {id}"));
-            let before = oracle::rows();
-            for arguments in
-                [&["who", "7"][..], &["who", "key:7", "--json"], &["list", "-o", "+pids"], &["stat", "key:7"]]
-            {
-                run(arguments);
-            }
-            assert_eq!(oracle::rows(), before);
-        }),
-        root_trial("who::never_destroys_a_segment_that_a_detach_would_destroy", || {
-            std::fs::write("/proc/sys/kernel/shm_rmid_forced", "1").unwrap();
-            let mut actor = Actor::start();
-            let idle = actor.number("create 7 4096 0");
-            let attached = actor.number("create 8 4096 0");
-            actor.say(&format!("attach {attached}"));
-            let before = oracle::rows();
-            for arguments in [
-                &["who"][..],
-                &["who", "0x7"],
-                &["who", "--all", "--all-ns", "--json"],
-                &["stat", "0x7"],
-                &["list", "-o", "+pids,commands"],
-                &["prune", "--unattached", "--older-than", "0s", "-n"],
-                &["prune", "-y", "--older-than", "0s"],
-            ] {
-                run(arguments).exits(0);
-                assert_eq!(oracle::rows(), before, "{arguments:?}");
-            }
-            assert_eq!(pids(&who(idle)), BTreeSet::new());
-        }),
-        root_trial("who::hidden_processes_of_other_users_are_counted", || {
-            // With a unique key: a process of the same user in another namespace could otherwise match this segment.
-            let id = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
-            let mut mine = Actor::start();
-            mine.say(&format!("attach {id}"));
-            let attach = finish(shmadm_as(NOBODY).args(["attach", &id.to_string(), "--background"])).exits(0);
-            let holder = Holder::printed(&attach);
-            let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string(), "--json"])).exits(0);
-            let told = &ran.json()["segments"][0];
-            assert_eq!(pids(told), BTreeSet::from([holder.pid]));
-            assert_eq!(told["hidden"], json!([{"reason": "permission", "count": 1}]), "{told}");
-            assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
-            let told = who(id);
-            assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
-            // An invisible user is reported as unknown, not as absent.
-            let other = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
-            mine.say(&format!("attach {other}"));
-            let rows = finish(shmadm_as(NOBODY).args(["list", "-o", "id,pids,commands", "--json"])).exits(0).json();
-            assert_eq!(rows["segments"][1], json!({"id": other, "pids": null, "commands": null}));
-            // A process whose state is unknown is not reported as exited.
-            let refused = finish(shmadm_as(NOBODY).args(["rm", &other.to_string()])).exits(5);
-            assert!(!refused.stderr.contains("exited") && !refused.stderr.contains("--force"), "{refused:?}");
-        }),
-        trial("who::hidden_processes_outside_the_pid_namespace_are_counted", || {
-            let id = oracle::create(7, 4096, 0o600);
-            let _attached = oracle::Attached::new(id);
-            let mut command = Command::new("/bin/sh");
-            command.args(["-c", "\"$0\" who 0x7 --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
-            // SAFETY: between fork and exec this makes one system call and nothing else.
-            #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-            #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
-            unsafe {
-                command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
-            }
-            let ran = finish(&mut command).exits(0);
-            let told = &ran.json()["segments"][0];
-            assert_eq!(told["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
-        }),
-        trial("who::stat_list_and_rm_name_the_attached_processes", || {
-            let mut actor = Actor::start();
-            let id = actor.number("create 7 4096 0").to_string();
-            actor.say(&format!("attach {id}"));
-            let child = actor.number("fork");
-            let pid = actor.pid();
-            let stat = run(["stat", &id]).exits(0).stdout;
-            for pid in [pid, child] {
-                assert!(stat.contains(&format!("Attached by pid: {pid} (")), "{stat}");
-            }
-            let refused = run(["rm", &id]).exits(5);
-            assert!(refused.stderr.contains(&format!("attached 2 times by pid {} (", pid.min(child))), "{refused:?}");
-            assert!(refused.stderr.contains(&format!(" and pid {} (", pid.max(child))), "{refused:?}");
-            let row = &run(["list", "-o", "id,pids,commands", "--json"]).exits(0).json()["segments"][0];
-            assert_eq!(row["pids"], json!([pid.min(child), pid.max(child)]));
-            assert!(row["commands"][1].as_str().unwrap().ends_with("--actor"), "{row}");
-            let tsv = run(["list", "-o", "PIDS", "--format", "tsv", "--no-headings"]).exits(0).stdout;
-            assert_eq!(tsv.trim_end(), format!("{},{}", pid.min(child), pid.max(child)));
-            let detach = run(["detach", &id]).exits(5);
-            assert!(detach.stderr.contains(&format!("pid {pid} (")), "{detach:?}");
-        }),
-        trial("who::csv_and_tsv_have_one_row_per_mapping", || {
-            let mut actor = Actor::start();
-            let id = actor.number("create 7 12288 0");
-            actor.say(&format!("attach {id}"));
-            actor.say("split");
-            let csv = run(["who", "--format", "csv"]).exits(0).stdout;
-            let heading = "ID,PID,USER,ATTACHES,ACCESS,COMMAND,ADDRESS,SIZE,UID,NS,CERTAIN,SHARED_WITH,SEGMENT_NS";
-            assert_eq!((csv.lines().next(), csv.lines().count()), (Some(heading), 4), "{csv}");
-            let tsv = run(["who", "--format", "tsv", "--mappings"]).exits(0).stdout;
-            assert_eq!(tsv.lines().count(), 4);
-            assert_eq!(run(["who", "--mappings"]).exits(0).stdout.lines().count(), 4);
-        }),
-        trial("who::a_hostile_command_line_forges_no_row", || {
-            let mut command = Command::new("/proc/self/exe");
-            command.arg0("evil\n 0  1  root  \x1b[2J\u{202e}");
-            let mut actor = Actor::spawn(&mut command);
-            let id = actor.number("create 7 4096 0");
-            actor.say(&format!("attach {id}"));
-            let table = run(["who"]).exits(0).stdout;
-            assert_eq!(table.lines().count(), 2, "{table}");
-            assert!(table.contains("evil\\n 0  1  root  \\x1b[2J\\u{202e}"), "{table}");
-            let refused = run(["rm", &id.to_string()]).exits(5);
-            assert!(!refused.stderr.contains('\x1b') && refused.stderr.contains("evil\\n 0"), "{refused:?}");
-            let command = &who(id)["attachments"][0]["command"];
-            assert!(command.as_str().unwrap().starts_with("evil\n 0  1"), "{command}");
-        }),
-        trial("who::an_attachment_that_changes_during_the_search_is_found_or_hidden", || {
-            let mut keeper = Actor::start();
-            let id = keeper.number("create 7 4096 0");
-            let mut restless = Running(
-                Command::new(env!("CARGO_BIN_EXE_shmadm"))
-                    .args(["read", "0x7", "--every", "1ms", "--text"])
-                    .stdout(std::process::Stdio::null())
-                    .spawn()
-                    .unwrap(),
-            );
-            for _ in 0..30 {
-                keeper.say(&format!("attach {id}"));
-                let told = who(id);
-                let count = |field: &Value| field.as_u64().unwrap();
-                let hidden: u64 = told["hidden"].as_array().unwrap().iter().map(|hidden| count(&hidden["count"])).sum();
-                assert!(pids(&told).contains(&keeper.pid()), "{told}");
-                assert!(count(&told["found"]) + hidden >= count(&told["nattch"]), "an attachment is lost: {told}");
-                keeper.say("detach");
-            }
-            restless.0.kill().unwrap();
-        }),
-    ]
+#[apply(test)]
+fn mprotect_splits_a_mapping_and_fork_copies_the_parts() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 7 12288 0");
+    actor.say(&format!("attach {id}"));
+    actor.say("split");
+    let told = who(id);
+    assert_eq!((&told["nattch"], &told["found"]), (&json!(3), &json!(3)), "{told}");
+    let access: Vec<_> = told["attachments"].as_array().unwrap().iter().map(|one| &one["access"]).collect();
+    assert_eq!(access, ["rw", "ro", "rw"]);
+    let child = actor.number("fork");
+    let told = who(id);
+    assert_eq!((&told["nattch"], &told["found"]), (&json!(6), &json!(6)), "{told}");
+    assert_eq!(pids(&told), BTreeSet::from([actor.pid(), child]));
+    let table = run(["who", &id.to_string()]).exits(0).stdout;
+    let row = table.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!((row[3], row[4], table.lines().count()), ("3", "rw", 3), "one row per process: {table}");
+}
+
+#[apply(test)]
+fn memory_shared_by_two_processes_counts_once() {
+    let id = oracle::create(7, 4096, 0o600);
+    let mut other = Actor::start();
+    other.say(&format!("attach {id}"));
+    // The last user is inspected first; it does not explain the whole count, so every process is inspected.
+    let mut actor = Actor::start();
+    actor.say(&format!("attach {id}"));
+    let twin = actor.number("clone-vm");
+    let told = who(id);
+    assert_eq!((&told["nattch"], &told["found"], &told["hidden"]), (&json!(2), &json!(2), &json!([])), "{told}");
+    let (first, second) = (actor.pid().min(twin), actor.pid().max(twin));
+    assert_eq!(pids(&told), BTreeSet::from([first, other.pid()]));
+    // Every process is inspected here.
+    let ran = run(["who", "--all", "--all-ns", "--json"]).exits(0);
+    let told = ran.json()["segments"].as_array().unwrap().clone();
+    let told = told.iter().find(|segment| segment["ns"] == oracle::namespace()).unwrap();
+    let shared = told["attachments"].as_array().unwrap().iter().find(|one| one["pid"] == first).unwrap();
+    assert_eq!((&shared["shared_with"], &told["found"]), (&json!([second]), &json!(2)));
+    ran.says(&format!("pid {first} shares its address space with pid {second}"));
+}
+
+#[apply(test)]
+fn a_file_with_the_name_of_a_segment_is_not_one() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 1234 4096 0");
+    // A memfd is on the same device as segments and can have the id as its inode number; only its name differs.
+    for name in ["/SYSV000004d2", "SYSV000004d2"] {
+        actor.say(&format!("memfd {name}"));
+    }
+    let forged = std::env::temp_dir().join(format!("SYSV000004d2-{}", std::process::id()));
+    std::fs::write(&forged, [0; 4096]).unwrap();
+    actor.say(&format!("map {}", forged.display()));
+    std::fs::remove_file(&forged).unwrap();
+    let mut other = Actor::start();
+    other.say(&format!("attach {id}"));
+    assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_file_of_the_same_name_and_inode_on_another_device_is_not_a_segment() {
+    let mut forger = Actor::start();
+    let inode = forger.number("forge SYSV000004d2");
+    // Enough segments that one of them has that id.
+    let id = std::iter::from_fn(|| Some(oracle::create(0, 4096, 0o600))).find(|id| *id == inode - 1).unwrap() + 1;
+    assert_eq!(oracle::create(1234, 4096, 0o600), id);
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", forger.pid())).unwrap();
+    let shown = maps.lines().find(|line| line.contains("SYSV")).unwrap();
+    assert!(shown.ends_with("/SYSV000004d2") && shown.contains(&format!(" {inode} ")), "the forgery: {shown}");
+    let mut other = Actor::start();
+    other.say(&format!("attach {id}"));
+    assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
+}
+
+#[apply(test)]
+fn a_marked_segment_loses_its_key_and_keeps_its_attachments() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 1234 4096 0");
+    actor.say(&format!("attach {id}"));
+    actor.say(&format!("remove {id}"));
+    let mut later = Actor::start();
+    let second = later.number("create 1234 4096 0");
+    later.say(&format!("attach {second}"));
+    assert_eq!(pids(&who(id)), BTreeSet::from([actor.pid()]));
+    assert_eq!(pids(&who(second)), BTreeSet::from([later.pid()]));
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn a_segment_of_huge_pages_is_found_on_its_own_device() {
+    let _pool = Pool::with_free(2, HUGE);
+    let mut actor = Actor::start();
+    let id = actor.number(&format!("create 7 {} {}", 2 << 20, libc::SHM_HUGETLB));
+    assert!(id >= 0, "the pool has been filled");
+    actor.say(&format!("attach {id}"));
+    let told = who(id);
+    assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{told}");
+    assert_eq!(told["attachments"][0]["certain"], true);
+    actor.say("detach");
+    actor.say(&format!("remove {id}"));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn without_proc_no_permission_is_blamed() {
+    let id = oracle::create(7, 4096, 0o600);
+    let _attached = oracle::Attached::new(id);
+    let mut command = shmadm();
+    crate::sandbox::with_empty_proc(&mut command);
+    let ran = finish(command.args(["who", &id.to_string(), "--json"])).exits(0);
+    assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
+    assert!(!ran.stderr.contains("run as root"), "{ran:?}");
+    ran.says("/proc does not belong to this pid namespace");
+    // With /proc, invisible attachments have another reason.
+    let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string()])).exits(0).says("cannot be seen");
+    assert!(!ran.stderr.contains("mounted"), "{ran:?}");
+}
+
+#[apply(test)]
+fn an_unattached_segment_needs_no_search() {
+    let id = oracle::create(7, 4096, 0o600).to_string();
+    let mut closed = shmadm();
+    // The program may not open any file of a process, and does not need to.
+    let ran = finish(without(&mut closed, libc::SYS_memfd_create, None, Errno::EMFILE).args(["who", &id, "--json"]));
+    let told = &ran.exits(0).json()["segments"][0];
+    assert_eq!((&told["found"], &told["attachments"]), (&json!(0), &json!([])));
+    run(["who", &id]).exits(0).says("is not attached");
+    assert_eq!(run(["who", "--json"]).exits(0).json()["segments"].as_array().unwrap().len(), 1);
+    run(["who", "99"]).exits(3).prints_nothing();
+    // `--all` reports all segments, also those that are not named.
+    oracle::create(8, 4096, 0o600);
+    let all = run(["who", "--all", &id, "--json"]).exits(0).json();
+    assert_eq!(all["segments"].as_array().unwrap().len(), 2);
+    run(["who", "--all", "99"]).exits(3).says("cannot find segment 99");
+    for command in ["who", "stat"] {
+        let ran = run([command, "98", "99", "--json"]).exits(3).says("cannot find segment 98");
+        assert_eq!(ran.json()["error"]["kind"], "not-found", "{ran:?}");
+    }
+    let twice = run(["who", &id, "0x7", "--json"]).exits(0).json();
+    assert_eq!(twice["segments"].as_array().unwrap().len(), 1, "two names of one segment are one: {twice}");
+    let ran = run(["who", &id, "99", "--json"]).exits(3).says("cannot find segment 99");
+    assert_eq!(ran.json()["segments"].as_array().unwrap().len(), 1);
+}
+
+#[apply(test)]
+fn changes_no_attachment_and_no_time() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 7 4096 0");
+    actor.say(&format!("attach {id}"));
+    let before = oracle::rows();
+    for arguments in [&["who", "7"][..], &["who", "key:7", "--json"], &["list", "-o", "+pids"], &["stat", "key:7"]] {
+        run(arguments);
+    }
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn never_destroys_a_segment_that_a_detach_would_destroy() {
+    std::fs::write("/proc/sys/kernel/shm_rmid_forced", "1").unwrap();
+    let mut actor = Actor::start();
+    let idle = actor.number("create 7 4096 0");
+    let attached = actor.number("create 8 4096 0");
+    actor.say(&format!("attach {attached}"));
+    let before = oracle::rows();
+    for arguments in [
+        &["who"][..],
+        &["who", "0x7"],
+        &["who", "--all", "--all-ns", "--json"],
+        &["stat", "0x7"],
+        &["list", "-o", "+pids,commands"],
+        &["prune", "--unattached", "--older-than", "0s", "-n"],
+        &["prune", "-y", "--older-than", "0s"],
+    ] {
+        run(arguments).exits(0);
+        assert_eq!(oracle::rows(), before, "{arguments:?}");
+    }
+    assert_eq!(pids(&who(idle)), BTreeSet::new());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn hidden_processes_of_other_users_are_counted() {
+    // With a unique key: a process of the same user in another namespace could otherwise match this segment.
+    let id = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
+    let mut mine = Actor::start();
+    mine.say(&format!("attach {id}"));
+    let attach = finish(shmadm_as(NOBODY).args(["attach", &id.to_string(), "--background"])).exits(0);
+    let holder = Holder::printed(&attach);
+    let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string(), "--json"])).exits(0);
+    let told = &ran.json()["segments"][0];
+    assert_eq!(pids(told), BTreeSet::from([holder.pid]));
+    assert_eq!(told["hidden"], json!([{"reason": "permission", "count": 1}]), "{told}");
+    assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
+    let told = who(id);
+    assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
+    // An invisible user is reported as unknown, not as absent.
+    let other = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
+    mine.say(&format!("attach {other}"));
+    let rows = finish(shmadm_as(NOBODY).args(["list", "-o", "id,pids,commands", "--json"])).exits(0).json();
+    assert_eq!(rows["segments"][1], json!({"id": other, "pids": null, "commands": null}));
+    // A process whose state is unknown is not reported as exited.
+    let refused = finish(shmadm_as(NOBODY).args(["rm", &other.to_string()])).exits(5);
+    assert!(!refused.stderr.contains("exited") && !refused.stderr.contains("--force"), "{refused:?}");
+}
+
+#[apply(test)]
+fn hidden_processes_outside_the_pid_namespace_are_counted() {
+    let id = oracle::create(7, 4096, 0o600);
+    let _attached = oracle::Attached::new(id);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "\"$0\" who 0x7 --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
+    // SAFETY: between fork and exec this makes one system call and nothing else.
+    #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
+    #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
+    unsafe {
+        command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
+    }
+    let ran = finish(&mut command).exits(0);
+    let told = &ran.json()["segments"][0];
+    assert_eq!(told["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
+}
+
+#[apply(test)]
+fn stat_list_and_rm_name_the_attached_processes() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 7 4096 0").to_string();
+    actor.say(&format!("attach {id}"));
+    let child = actor.number("fork");
+    let pid = actor.pid();
+    let stat = run(["stat", &id]).exits(0).stdout;
+    for pid in [pid, child] {
+        assert!(stat.contains(&format!("Attached by pid: {pid} (")), "{stat}");
+    }
+    let refused = run(["rm", &id]).exits(5);
+    assert!(refused.stderr.contains(&format!("attached 2 times by pid {} (", pid.min(child))), "{refused:?}");
+    assert!(refused.stderr.contains(&format!(" and pid {} (", pid.max(child))), "{refused:?}");
+    let row = &run(["list", "-o", "id,pids,commands", "--json"]).exits(0).json()["segments"][0];
+    assert_eq!(row["pids"], json!([pid.min(child), pid.max(child)]));
+    assert!(row["commands"][1].as_str().unwrap().ends_with("--actor"), "{row}");
+    let tsv = run(["list", "-o", "PIDS", "--format", "tsv", "--no-headings"]).exits(0).stdout;
+    assert_eq!(tsv.trim_end(), format!("{},{}", pid.min(child), pid.max(child)));
+    let detach = run(["detach", &id]).exits(5);
+    assert!(detach.stderr.contains(&format!("pid {pid} (")), "{detach:?}");
+}
+
+#[apply(test)]
+fn csv_and_tsv_have_one_row_per_mapping() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 7 12288 0");
+    actor.say(&format!("attach {id}"));
+    actor.say("split");
+    let csv = run(["who", "--format", "csv"]).exits(0).stdout;
+    let heading = "ID,PID,USER,ATTACHES,ACCESS,COMMAND,ADDRESS,SIZE,UID,NS,CERTAIN,SHARED_WITH,SEGMENT_NS";
+    assert_eq!((csv.lines().next(), csv.lines().count()), (Some(heading), 4), "{csv}");
+    let tsv = run(["who", "--format", "tsv", "--mappings"]).exits(0).stdout;
+    assert_eq!(tsv.lines().count(), 4);
+    assert_eq!(run(["who", "--mappings"]).exits(0).stdout.lines().count(), 4);
+}
+
+#[apply(test)]
+fn a_hostile_command_line_forges_no_row() {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("evil\n 0  1  root  \x1b[2J\u{202e}");
+    let mut actor = Actor::spawn(&mut command);
+    let id = actor.number("create 7 4096 0");
+    actor.say(&format!("attach {id}"));
+    let table = run(["who"]).exits(0).stdout;
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert!(table.contains("evil\\n 0  1  root  \\x1b[2J\\u{202e}"), "{table}");
+    let refused = run(["rm", &id.to_string()]).exits(5);
+    assert!(!refused.stderr.contains('\x1b') && refused.stderr.contains("evil\\n 0"), "{refused:?}");
+    let command = &who(id)["attachments"][0]["command"];
+    assert!(command.as_str().unwrap().starts_with("evil\n 0  1"), "{command}");
+}
+
+#[apply(test)]
+fn an_attachment_that_changes_during_the_search_is_found_or_hidden() {
+    let mut keeper = Actor::start();
+    let id = keeper.number("create 7 4096 0");
+    let mut restless = Running(
+        Command::new(env!("CARGO_BIN_EXE_shmadm"))
+            .args(["read", "0x7", "--every", "1ms", "--text"])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    for _ in 0..30 {
+        keeper.say(&format!("attach {id}"));
+        let told = who(id);
+        let count = |field: &Value| field.as_u64().unwrap();
+        let hidden: u64 = told["hidden"].as_array().unwrap().iter().map(|hidden| count(&hidden["count"])).sum();
+        assert!(pids(&told).contains(&keeper.pid()), "{told}");
+        assert!(count(&told["found"]) + hidden >= count(&told["nattch"]), "an attachment is lost: {told}");
+        keeper.say("detach");
+    }
+    restless.0.kill().unwrap();
 }
 
 /// Runs `who --json` for one segment.

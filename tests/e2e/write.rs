@@ -3,106 +3,108 @@
 use std::fs::File;
 use std::process::Stdio;
 
-use libtest_mimic::Trial;
 use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::oracle;
-use crate::support::{Ran, file, finish, noise, run, run_with_input, shmadm, trial};
+use crate::support::{Ran, file, finish, noise, run, run_with_input, shmadm};
 use crate::vanish::Stopped;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![
-        trial("write::each_source_writes_exactly_its_bytes", sources),
-        trial("write::numbers_have_native_byte_order", numbers),
-        trial("write::the_alias_and_the_report", || {
-            let id = oracle::create(1234, 4096, 0o600);
-            let ran = run(["attach-and-write", "key:1234", "hello, world", "--json"]).exits(0);
-            assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":0,\"written\":12}}\n"));
-            // Before we attach it ourselves: a child that another trial forks at that moment would have it, too.
-            assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "it has detached");
-            assert_eq!(&oracle::contents(id)[..13], b"hello, world\0");
-            let ran = run_with_input(["write", "0x4d2", "--offset", "0x10", "--json"], b"abc").exits(0);
-            assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":16,\"written\":3}}\n"));
-        }),
-        trial("write::a_text_that_looks_like_an_option_requires_dashes", || {
-            let id = oracle::create(0, 64, 0o600);
-            let name = id.to_string();
-            for text in ["-hello", "-h5", "-hV", "-Version", "--hello", "-x", "-qhello"] {
-                let ran = run(["write", &name, text]).exits(2).prints_nothing().says("error: ");
-                assert!(!ran.stderr.contains("Examples:"), "{text} brings the help: {ran:?}");
-            }
-            run(["write", "-hello", &name]).exits(2).prints_nothing();
-            assert_eq!(oracle::contents(id), [0; 64], "nothing was written");
-            run(["write", &name, "--", "-hello"]).exits(0).prints_nothing();
-            assert_eq!(&oracle::contents(id)[..7], b"-hello\0");
-            let help = run(["write", "--help"]).exits(0);
-            assert!(help.stdout.contains("Examples:"), "{help:?}");
-        }),
-        trial("write::a_closed_standard_input_is_not_an_empty_one", || {
-            let id = oracle::create(0, 64, 0o600).to_string();
-            let shell = |redirection: &str| {
-                let script = format!("exec \"$0\" write {id} {redirection}");
-                finish(std::process::Command::new("sh").args(["-c", &script]).arg(shmadm().get_program()))
-            };
-            shell("<&-").exits(1).prints_nothing().says("(EBADF, read)").says("standard input is closed");
-            shell("</dev/null").exits(0).says("wrote 0 bytes");
-        }),
-        trial("write::an_input_that_was_interrupted_is_not_the_whole", || {
-            let id = oracle::create(0, 64, 0o600).to_string();
-            let (reader, mut writer) = std::io::pipe().unwrap();
-            let mut command = shmadm();
-            command.args(["write", &id]).stdin(reader).stdout(Stdio::piped()).stderr(Stdio::piped());
-            std::io::Write::write_all(&mut writer, b"abc").unwrap();
-            // Ctrl-C ends the one who writes, and so the input, too.
-            drop(writer);
-            let stopped = Stopped::command_before(1, |call| call.number == libc::SYS_shmdt, command);
-            stopped.signal(Signal::SIGINT);
-            let ran = stopped.go_on();
-            assert_eq!((ran.signal, ran.stderr.as_str()), (Some(libc::SIGINT), ""), "{ran:?}");
-            assert_eq!(&oracle::contents(id.parse().unwrap())[..4], b"abc\0");
-        }),
-        trial("write::input_that_exceeds_the_segment_is_refused_before_writing", refusals),
-        trial("write::a_stream_that_is_too_long_fills_the_segment_and_fails", || {
-            let id = oracle::create(0, 100_001, 0o600).to_string();
-            let input = noise(200_000, 1);
-            let ran = run_with_input(["write", &id, "--offset", "1"], &input).exits(1).says("100000 bytes");
-            let contents = oracle::contents(id.parse().unwrap());
-            assert_eq!(contents[0], 0);
-            assert!(contents[1..] == input[..100_000], "{ran:?}");
-            let json = run_with_input(["write", &id, "--json"], &input).exits(1).json();
-            assert!(json["error"]["message"].as_str().unwrap().contains("100001 bytes"), "{json}");
-            // Exactly full is no failure.
-            run_with_input(["write", &id], &input[..100_001]).exits(0);
-            assert!(oracle::contents(id.parse().unwrap()) == input[..100_001]);
-            // And there is no room at all behind the last byte.
-            run_with_input(["write", &id, "--offset", "100001"], b"").exits(0);
-            run_with_input(["write", &id, "--offset", "100001"], b"x").exits(1).says("0 bytes");
-        }),
-        trial("write::megabytes_are_written_completely_at_odd_offsets", || {
-            let size = (9 << 20) + 4567;
-            for (seed, (offset, length)) in
-                [(0, size), (1, size - 1), (4095, (1 << 20) + 1), (4097, 8 << 20), (12_345, 5_000_003)]
-                    .into_iter()
-                    .enumerate()
-            {
-                let id = oracle::create(0, size, 0o600);
-                // Twice: the second time the pages are there, which takes another way.
-                for seed in [seed as u64, seed as u64 + 100] {
-                    let input = noise(length, seed);
-                    run_with_input(["write", &id.to_string(), "--offset", &offset.to_string()], &input).exits(0);
-                    let mut expected = vec![0; size];
-                    expected[offset..offset + length].copy_from_slice(&input);
-                    assert!(oracle::contents(id) == expected, "{length} bytes at {offset}");
-                }
-                oracle::remove(id);
-            }
-        }),
-    ]
+#[apply(test)]
+fn the_alias_and_the_report() {
+    let id = oracle::create(1234, 4096, 0o600);
+    let ran = run(["attach-and-write", "key:1234", "hello, world", "--json"]).exits(0);
+    assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":0,\"written\":12}}\n"));
+    // Before we attach it ourselves: a child that another trial forks at that moment would have it, too.
+    assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "it has detached");
+    assert_eq!(&oracle::contents(id)[..13], b"hello, world\0");
+    let ran = run_with_input(["write", "0x4d2", "--offset", "0x10", "--json"], b"abc").exits(0);
+    assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":16,\"written\":3}}\n"));
+}
+
+#[apply(test)]
+fn a_text_that_looks_like_an_option_requires_dashes() {
+    let id = oracle::create(0, 64, 0o600);
+    let name = id.to_string();
+    for text in ["-hello", "-h5", "-hV", "-Version", "--hello", "-x", "-qhello"] {
+        let ran = run(["write", &name, text]).exits(2).prints_nothing().says("error: ");
+        assert!(!ran.stderr.contains("Examples:"), "{text} brings the help: {ran:?}");
+    }
+    run(["write", "-hello", &name]).exits(2).prints_nothing();
+    assert_eq!(oracle::contents(id), [0; 64], "nothing was written");
+    run(["write", &name, "--", "-hello"]).exits(0).prints_nothing();
+    assert_eq!(&oracle::contents(id)[..7], b"-hello\0");
+    let help = run(["write", "--help"]).exits(0);
+    assert!(help.stdout.contains("Examples:"), "{help:?}");
+}
+
+#[apply(test)]
+fn a_closed_standard_input_is_not_an_empty_one() {
+    let id = oracle::create(0, 64, 0o600).to_string();
+    let shell = |redirection: &str| {
+        let script = format!("exec \"$0\" write {id} {redirection}");
+        finish(std::process::Command::new("sh").args(["-c", &script]).arg(shmadm().get_program()))
+    };
+    shell("<&-").exits(1).prints_nothing().says("(EBADF, read)").says("standard input is closed");
+    shell("</dev/null").exits(0).says("wrote 0 bytes");
+}
+
+#[apply(test)]
+fn an_input_that_was_interrupted_is_not_the_whole() {
+    let id = oracle::create(0, 64, 0o600).to_string();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let mut command = shmadm();
+    command.args(["write", &id]).stdin(reader).stdout(Stdio::piped()).stderr(Stdio::piped());
+    std::io::Write::write_all(&mut writer, b"abc").unwrap();
+    // Ctrl-C ends the one who writes, and so the input, too.
+    drop(writer);
+    let stopped = Stopped::command_before(1, |call| call.number == libc::SYS_shmdt, command);
+    stopped.signal(Signal::SIGINT);
+    let ran = stopped.go_on();
+    assert_eq!((ran.signal, ran.stderr.as_str()), (Some(libc::SIGINT), ""), "{ran:?}");
+    assert_eq!(&oracle::contents(id.parse().unwrap())[..4], b"abc\0");
+}
+
+#[apply(test)]
+fn a_stream_that_is_too_long_fills_the_segment_and_fails() {
+    let id = oracle::create(0, 100_001, 0o600).to_string();
+    let input = noise(200_000, 1);
+    let ran = run_with_input(["write", &id, "--offset", "1"], &input).exits(1).says("100000 bytes");
+    let contents = oracle::contents(id.parse().unwrap());
+    assert_eq!(contents[0], 0);
+    assert!(contents[1..] == input[..100_000], "{ran:?}");
+    let json = run_with_input(["write", &id, "--json"], &input).exits(1).json();
+    assert!(json["error"]["message"].as_str().unwrap().contains("100001 bytes"), "{json}");
+    // Exactly full is no failure.
+    run_with_input(["write", &id], &input[..100_001]).exits(0);
+    assert!(oracle::contents(id.parse().unwrap()) == input[..100_001]);
+    // And there is no room at all behind the last byte.
+    run_with_input(["write", &id, "--offset", "100001"], b"").exits(0);
+    run_with_input(["write", &id, "--offset", "100001"], b"x").exits(1).says("0 bytes");
+}
+
+#[apply(test)]
+fn megabytes_are_written_completely_at_odd_offsets() {
+    let size = (9 << 20) + 4567;
+    for (seed, (offset, length)) in
+        [(0, size), (1, size - 1), (4095, (1 << 20) + 1), (4097, 8 << 20), (12_345, 5_000_003)].into_iter().enumerate()
+    {
+        let id = oracle::create(0, size, 0o600);
+        // Twice: the second time the pages are there, which takes another way.
+        for seed in [seed as u64, seed as u64 + 100] {
+            let input = noise(length, seed);
+            run_with_input(["write", &id.to_string(), "--offset", &offset.to_string()], &input).exits(0);
+            let mut expected = vec![0; size];
+            expected[offset..offset + length].copy_from_slice(&input);
+            assert!(oracle::contents(id) == expected, "{length} bytes at {offset}");
+        }
+        oracle::remove(id);
+    }
 }
 
 /// Writes with each kind of source into the middle of a segment, and looks at all of it.
-fn sources() {
+#[apply(test)]
+fn each_source_writes_exactly_its_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let path = file(directory.path(), "input", b"\x00from\nfile\xff");
     let path = path.to_str().unwrap();
@@ -155,7 +157,8 @@ fn sources() {
 }
 
 /// Writes numbers of each type.
-fn numbers() {
+#[apply(test)]
+fn numbers_have_native_byte_order() {
     let id = oracle::create(0, 64, 0o600);
     let name = id.to_string();
     let check = |arguments: &[&str], expected: &[u8]| {
@@ -197,7 +200,8 @@ fn numbers() {
 }
 
 /// Tries what has no room.
-fn refusals() {
+#[apply(test)]
+fn input_that_exceeds_the_segment_is_refused_before_writing() {
     let directory = tempfile::tempdir().unwrap();
     let long = file(directory.path(), "long", &noise(101, 3));
     let fitting = file(directory.path(), "fitting", &noise(100, 4));

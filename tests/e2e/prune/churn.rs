@@ -12,12 +12,11 @@ use std::process::{Command, Stdio};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use libtest_mimic::Trial;
 use nix::libc;
 use serde_json::Value;
 
 use crate::oracle;
-use crate::support::{Running, run, trial};
+use crate::support::{Running, run};
 
 /// The argument that starts the test program as a worker, which runs until its input ends.
 const WORKER: &str = "--churn-worker";
@@ -33,10 +32,6 @@ const TURN: usize = 5;
 /// The number of `prune` runs, unless a duration is set.
 const ROUNDS: usize = 60;
 
-pub(crate) fn trials() -> Vec<Trial> {
-    vec![trial("prune::under_churn_nothing_goes_that_lives", churn)]
-}
-
 /// Runs as a worker or an orphaner, if the program was started as one.
 pub(crate) fn work_if_told() -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,7 +44,7 @@ pub(crate) fn work_if_told() -> bool {
 }
 
 /// Runs workers and `prune` at the same time.
-fn churn() {
+pub(super) fn run_workers_and_prune() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("runs");
     let runs = File::options().create(true).truncate(true).write(true).open(&path).unwrap();

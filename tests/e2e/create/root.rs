@@ -1,0 +1,165 @@
+//! Creating where it takes root to set the scene: limits, other users, and the setting that destroys.
+
+use std::process::Command;
+
+use crate::fixtures::created;
+use crate::fixtures::sysctl;
+use crate::holder::Holder;
+use crate::oracle;
+use crate::support::{NOBODY, Ran, Running, finish, run, shmadm_as};
+
+/// Runs the program as nobody, who may lock no memory.
+fn run_without_locked_memory(arguments: &[&str]) -> Ran {
+    let program = shmadm_as(NOBODY).get_program().to_owned();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "ulimit -l 0 && exec \"$@\"", "sh"]).arg(program).args(arguments);
+    std::os::unix::process::CommandExt::uid(&mut shell, NOBODY);
+    std::os::unix::process::CommandExt::gid(&mut shell, NOBODY);
+    finish(&mut shell)
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn at_the_limit_of_pages_names_the_limit_and_a_remedy() {
+    let page = oracle::page_size();
+    oracle::create(0, 6 * page, 0o600);
+    sysctl("shmall", 10);
+    let before = oracle::rows();
+    let size = (5 * page).to_string();
+    let ran = run(["create", "--size", &size]).exits(1).prints_nothing().says("(ENOSPC, shmget)");
+    let cause = "cause: 5 more pages would exceed the limit of 10 for all segments, of which 6 are in use";
+    assert!(ran.stderr.contains(cause) && ran.stderr.contains("(kernel.shmall)"), "{ran:?}");
+    assert!(ran.stderr.contains("`sysctl -w kernel.shmall=11`"), "{ran:?}");
+    assert_eq!(oracle::rows(), before);
+    created(&run(["create", "--size", &(4 * page).to_string()]).exits(0));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn at_the_limit_of_ids_hints_at_orphans() {
+    let advice = || {
+        let ran = run(["create"]).exits(1).prints_nothing();
+        let hint = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: list the 2 orphans: `")).unwrap();
+        let command = hint.strip_suffix('`').unwrap();
+        command.strip_prefix("shmadm prune --dry-run").unwrap().trim().to_owned()
+    };
+    let listed = |options: &str| {
+        let ran = run(["prune", "--dry-run", "--json"].into_iter().chain(options.split_ascii_whitespace()));
+        ran.exits(0).json()["removed"].as_array().unwrap().len()
+    };
+    sysctl("shmmni", 2);
+    let ids: Vec<_> = (0..2).map(|_| run(["create", "-q"]).exits(0).stdout).collect();
+    assert_eq!(advice(), "--older-than 0s");
+    assert_eq!((listed(""), listed(&advice())), (0, 2));
+    run(["rm", ids[0].trim()]).exits(0);
+    finish(shmadm_as(NOBODY).args(["create", "-q"])).exits(0);
+    assert_eq!(advice(), "--any-owner --older-than 0s");
+    assert_eq!((listed("--older-than 0s"), listed(&advice())), (1, 2));
+    sysctl("shmmni", 0);
+    run(["create"]).exits(1).says("`sysctl -w kernel.shmmni=4`");
+    // In another namespace it is that one's limit which is to be raised.
+    let pid = std::process::Command::new("sleep").arg("infinity").spawn().map(Running).unwrap();
+    let there = pid.0.id().to_string();
+    let ran = run(["--ns", &there, "create"]).exits(1);
+    ran.says(&format!("`nsenter --ipc --target {there} sysctl -w kernel.shmmni=4`"));
+    // No kernel has more than 32768 unless it was started so.
+    sysctl("shmmni", 20_000);
+    let fill = |count: i32| {
+        for _ in 0..count {
+            oracle::create(0, 1, 0o600);
+        }
+    };
+    fill(20_000 - 2);
+    run(["create"]).exits(1).says("`sysctl -w kernel.shmmni=32768`");
+    sysctl("shmmni", 32_768);
+    fill(32_768 - 20_000);
+    let ran = run(["create"]).exits(1).says("all 32768 segment ids");
+    assert!(!ran.stderr.contains("sysctl"), "{ran:?}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn above_the_largest_size_names_the_limit_and_a_remedy() {
+    sysctl("shmmax", 1 << 20);
+    let ran = run(["create", "--size", "2M"]).exits(1).prints_nothing().says("2 MiB: Invalid argument (EINVAL");
+    assert!(
+        ran.stderr.contains("cause: the size exceeds the limit of 1 MiB for one segment (kernel.shmmax)"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("`sysctl -w kernel.shmmax=2097152`"), "{ran:?}");
+    assert_eq!(oracle::rows(), []);
+    created(&run(["create", "--size", "1M"]).exits(0));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn for_huge_pages_it_tells_the_right_from_the_pool() {
+    let ran = run(["create", "--huge", "--size", "1T"]).exits(1).prints_nothing().says("(ENOMEM, shmget)");
+    assert!(ran.stderr.contains(" required; free and not reserved in the pool: "), "{ran:?}");
+    let ran = run_without_locked_memory(&["create", "--huge"]).exits(4).prints_nothing();
+    assert!(ran.stderr.contains("(EPERM, shmget)") && ran.stderr.contains("vm.hugetlb_shm_group"), "{ran:?}");
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn gives_a_segment_to_any_user() {
+    let options = ["--owner", "100000", "--group", "100001", "--mode", "660", "--fill", "9"];
+    let row = created(&run(["create"].into_iter().chain(options)).exits(0));
+    assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), ("100000", "100001", "660"));
+    assert_eq!((row.get("cuid"), row.get("cgid")), ("0", "0"));
+    assert_eq!(oracle::contents(row.get("shmid").parse().unwrap()), vec![9; oracle::page_size()]);
+    let row = created(&finish(shmadm_as(NOBODY).args(["create", "--owner", "root"])).exits(0));
+    assert_eq!((row.get("uid"), row.get("cuid")), ("0", &*NOBODY.to_string()));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_partial_failure_leaves_nothing() {
+    for more in [&[][..], &["--fill", "1"], &["--hold"], &["--mode", "666", "--key", "1234"]] {
+        let arguments = [&["create", "--lock"], more].concat();
+        let ran = run_without_locked_memory(&arguments).exits(4).prints_nothing().says("(EPERM, shmctl SHM_LOCK)");
+        assert!(ran.stderr.contains("cause: this user may not lock memory (RLIMIT_MEMLOCK is 0)"), "{ran:?}");
+        // The holder was asked to end, and may still be about it: the segment goes with it.
+        crate::support::wait_for("the end of what was made", || oracle::rows().is_empty());
+    }
+    run_without_locked_memory(&["create", "--owner", "100000"]).exits(0);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_key_of_another_user_is_opened_and_not_changed() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let before = oracle::rows();
+    let ran = finish(shmadm_as(NOBODY).args(["create", "--key", "1234"])).exits(0).says("opened existing segment");
+    assert_eq!(ran.stdout, format!("{id}\n"));
+    finish(shmadm_as(NOBODY).args(["create", "--key", "1234", "--exclusive"]))
+        .exits(6)
+        .says("(owner root) has this key");
+    finish(shmadm_as(NOBODY).args(["create", "--key", "1234", "--hold"])).exits(4).prints_nothing();
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_segment_destroyed_on_exit_is_refused_without_hold() {
+    sysctl("shm_rmid_forced", 1);
+    for options in [&["create"][..], &["create", "--key", "0x4d2", "--fill", "1"], &["create", "--key", "random"]] {
+        let ran = run(options).exits(5).prints_nothing();
+        assert!(ran.stderr.contains("cause: kernel.shm_rmid_forced is 1"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: keep a background holder attached: `shmadm create --hold"), "{ran:?}");
+    }
+    assert_eq!(run(["create", "--json"]).exits(5).json()["error"]["kind"], "refused");
+    assert_eq!(oracle::rows(), []);
+    let ran = run(["create", "--key", "0x4d2", "--hold", "--fill", "3", "--mode", "660"]).exits(0);
+    let row = created(&ran);
+    assert_eq!((row.get("nattch"), row.get("perms")), ("1", "660"));
+    let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" keeps it attached"));
+    let holder = Holder::new(pid.unwrap().parse().unwrap());
+    assert_eq!(oracle::contents(row.get("shmid").parse().unwrap()), vec![3; oracle::page_size()]);
+    // Opening makes nothing, and so nothing dies.
+    created(&run(["create", "--key", "0x4d2"]).exits(0));
+    run(["detach", "0x4d2"]).exits(0).says("was destroyed at the last detach");
+    assert!(!holder.lives());
+    assert_eq!(oracle::rows(), []);
+}

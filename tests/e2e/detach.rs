@@ -1,0 +1,110 @@
+//! `detach` ends holders, and no other process.
+
+use std::process::{Command, Stdio};
+
+use crate::fixtures::foreground;
+use crate::holder::{Holder, mapping};
+use crate::oracle;
+use crate::support::{NOBODY, Running, finish, leave_namespace, run, shmadm_as, wait_for};
+
+#[apply(test)]
+fn ends_all_holders_or_the_given_one() {
+    let (id, other) = (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
+    let holders = [Holder::attached_to(id), Holder::attached_to(id), Holder::attached_to(id)];
+    let elsewhere = Holder::attached_to(other);
+    let name = id.to_string();
+    run(["detach", &name, "--pid", &holders[1].pid.to_string()]).exits(0).says("nattch 3 before, 2 after");
+    assert_eq!(holders.each_ref().map(Holder::lives), [true, false, true]);
+    // The holder of another segment does not count.
+    run(["detach", &name, "--pid", &elsewhere.pid.to_string()])
+        .exits(5)
+        .prints_nothing()
+        .says("is not a holder of it; the holders of user ")
+        .says(&format!("hint: end all of them: `shmadm detach {name}`"));
+    let report = run(["detach", &name, "--json"]).exits(0).json();
+    let mut detached: Vec<i64> =
+        report["detached"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap()).collect();
+    detached.sort_unstable();
+    let mut expected = [i64::from(holders[0].pid), i64::from(holders[2].pid)];
+    expected.sort_unstable();
+    assert_eq!(detached, expected);
+    assert_eq!((oracle::nattch(id), oracle::nattch(other)), (0, 1));
+    assert!(elsewhere.lives());
+}
+
+#[apply(test)]
+fn without_a_holder_names_the_attached_processes() {
+    let id = oracle::create(0, 4096, 0o600);
+    let name = id.to_string();
+    run(["detach", &name]).exits(3).prints_nothing();
+    let error = run(["detach", &name, "--json"]).exits(3).json();
+    assert_eq!(error["error"]["kind"], "not-found");
+    let _attached = oracle::Attached::new(id);
+    let before = oracle::rows();
+    let ran = run(["detach", &name]).exits(5).prints_nothing().says("cannot detach");
+    let me = format!("last user pid {}", std::process::id());
+    assert!(ran.stderr.contains("cause: attached by ") && ran.stderr.contains(&me), "{ran:?}");
+    run(["detach", &name, "--pid", &std::process::id().to_string()]).exits(5).says("is not a holder of it");
+    assert_eq!(oracle::rows(), before);
+    for pid in ["0", "-1", "x"] {
+        run(["detach", &name, "--pid", pid]).exits(2);
+    }
+    // A foreground `attach` is ended by its user, not by this command.
+    let (running, _stdout, _) = foreground(&["attach", &name]);
+    run(["detach", &name]).exits(5);
+    assert_eq!(mapping(running.0.id().cast_signed(), id).1, "rw-s");
+}
+
+#[apply(test)]
+fn does_not_signal_a_process_that_only_has_the_name_of_a_holder() {
+    let id = oracle::create(0, 4096, 0o600);
+    let name = id.to_string();
+    let mut impostor = Command::new("/bin/sh");
+    impostor.args(["-c", "printf shmadm-hold > /proc/$$/comm; read -r _; exit 7"]);
+    let mut impostor = Running(impostor.stdin(Stdio::piped()).spawn().unwrap());
+    let comm = format!("/proc/{}/comm", impostor.0.id());
+    wait_for("the name", || std::fs::read_to_string(&comm).unwrap() == "shmadm-hold\n");
+    run(["detach", &name]).exits(3);
+    let attached = oracle::Attached::new(id);
+    run(["detach", &name]).exits(5);
+    run(["detach", &name, "--pid", &impostor.0.id().to_string()]).exits(5);
+    drop(attached);
+    let holder = Holder::attached_to(id);
+    run(["detach", &name]).exits(0);
+    assert!(!holder.lives());
+    drop(impostor.0.stdin.take());
+    assert_eq!(impostor.0.wait().unwrap().code(), Some(7), "it exited by itself");
+}
+
+#[apply(test)]
+fn ignores_holders_in_other_namespaces() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let elsewhere = Holder::attached_to(id);
+    // From here on the test is in another namespace, where the same id and key denote another segment.
+    leave_namespace();
+    assert_eq!(oracle::create(0x4d2, 4096, 0o600), id);
+    run(["detach", "0x4d2"]).exits(3);
+    let attached = oracle::Attached::new(id);
+    run(["detach", "0x4d2"]).exits(5);
+    drop(attached);
+    let here = Holder::attached_to(id);
+    run(["detach", "0x4d2"]).exits(0);
+    assert!(!here.lives());
+    assert!(elsewhere.lives());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn ignores_holders_of_other_users() {
+    let id = oracle::create(0, 4096, 0o666);
+    let name = id.to_string();
+    let ran = finish(shmadm_as(NOBODY).args(["attach", &name, "--background"])).exits(0);
+    let theirs = Holder::printed(&ran);
+    run(["detach", &name]).exits(5).says("no holder of user root has it attached");
+    let ours = Holder::attached_to(id);
+    finish(shmadm_as(NOBODY).args(["detach", &name])).exits(0).says("nattch 2 before, 1 after");
+    assert!(!theirs.lives());
+    assert!(ours.lives());
+    finish(shmadm_as(NOBODY).args(["detach", &name])).exits(5);
+    assert!(ours.lives());
+}

@@ -1,0 +1,62 @@
+//! What tests of several modules start from: segments, settings and attached processes.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{ChildStdout, Stdio};
+
+use crate::oracle::{self, Row};
+use crate::support::{Ran, Running, shmadm, wait_for};
+
+/// A hostile process name: newlines, quotes, escape sequences, bytes that are not UTF-8.
+pub(crate) const HOSTILE: &[u8] = b"evil\n99 \"0x1\"\t'a\\b\x1b[2J\xe2\x80\xaexet\xff,\r\xc2\x9b;";
+
+/// Returns the ids of all segments, sorted.
+pub(crate) fn ids() -> Vec<i32> {
+    let mut ids: Vec<i32> = oracle::rows().iter().map(|row| row.get("shmid").parse().unwrap()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Sets a limit of the test's IPC namespace.
+pub(crate) fn sysctl(name: &str, value: u64) {
+    std::fs::write(format!("/proc/sys/kernel/{name}"), value.to_string()).unwrap();
+}
+
+/// Starts `attach` in the foreground; returns the line that it prints once attached.
+pub(crate) fn foreground(arguments: &[&str]) -> (Running, BufReader<ChildStdout>, String) {
+    let mut running = Running(shmadm().args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    (running, stdout, line)
+}
+
+/// Returns the keys of all segments, in the order of the kernel's table.
+pub(crate) fn all_keys() -> Vec<i32> {
+    oracle::rows().iter().map(|row| row.get("key").parse().unwrap()).collect()
+}
+
+/// Returns the segment whose id a run of `create` printed, alone on its line, as the kernel has it.
+#[track_caller]
+pub(crate) fn created(ran: &Ran) -> Row {
+    let id = ran.stdout.strip_suffix('\n').and_then(|line| line.parse().ok());
+    oracle::row(id.unwrap_or_else(|| panic!("standard output is no id alone: {ran:#?}"))).unwrap()
+}
+
+/// Returns the path of a dump in a directory.
+pub(crate) fn dump_path(directory: &Path) -> String {
+    directory.join("segment.bin").to_string_lossy().into_owned()
+}
+
+/// Starts a process with a hostile name that creates a segment with key 0x77 and keeps running.
+pub(crate) fn hostile_process() -> Running {
+    let mut command = shmadm();
+    command.arg0(OsStr::from_bytes(HOSTILE)).args(["demo", "writer", "--key", "0x77", "--interval", "1h"]);
+    let child = Running(command.stdout(Stdio::null()).spawn().unwrap());
+    let attached = || oracle::rows().iter().any(|row| row.get("key") == "119" && row.get("nattch") == "1");
+    wait_for("the process to attach its segment", attached);
+    child
+}

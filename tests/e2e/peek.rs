@@ -1,0 +1,62 @@
+//! `--peek`: reading through the file behind another process's attachment.
+
+use serde_json::json;
+
+use crate::actor::Actor;
+use crate::oracle::{self, Attached};
+use crate::support::{NOBODY, finish, run, shmadm, shmadm_as};
+
+#[apply(test)]
+#[requires(Root)]
+fn changes_nothing_in_the_record() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 1234 8192 0");
+    let attached = Attached::new(id);
+    attached.write(4096, b"peek");
+    drop(attached);
+    actor.say(&format!("attach {id}"));
+    let before = oracle::rows();
+    let text = run(["read", "0x4d2", "--peek", "--offset", "4096", "--text"]).exits(0).stdout;
+    assert_eq!(text.trim_end(), "peek");
+    let values = run(["read", "0x4d2", "--peek", "--type", "u8", "--offset", "4096", "--count", "2", "--json"]);
+    assert_eq!(values.exits(0).json()["values"], json!([112, 101]));
+    let raw = shmadm().args(["read", "0x4d2", "--peek", "--raw"]).output().unwrap().stdout;
+    assert_eq!((raw.len(), &raw[4096..4100]), (8192, b"peek".as_slice()));
+    assert_eq!(oracle::rows(), before);
+    // Also when marked for destruction, and from another namespace.
+    actor.say(&format!("remove {id}"));
+    let before = oracle::rows();
+    run(["read", &id.to_string(), "--peek", "--offset", "4096", "--text"]).exits(0);
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn without_access_to_the_file_the_cause_is_reported() {
+    let id = oracle::create(1234, 8192, 0o666);
+    let before = oracle::rows();
+    let ran = run(["read", "0x4d2", "--peek"]).exits(1).prints_nothing();
+    ran.says("no process has it attached").says("`shmadm read 0`");
+    let ran = run(["dump", "0x4d2", "--peek", "--output", "/tmp/a dump"]).exits(1).prints_nothing();
+    ran.says("`shmadm dump 0 --output '/tmp/a dump'`");
+    let mut actor = Actor::start();
+    actor.say(&format!("attach {id}"));
+    let attached = oracle::rows();
+    finish(shmadm_as(NOBODY).args(["read", "0x4d2", "--peek"])).exits(4).prints_nothing();
+    assert_eq!(oracle::rows(), attached);
+    assert_ne!(attached, before);
+    run(["read", "0x4d2", "--peek", "--allow-allocation"]).exits(2);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_process_with_an_exited_leader_is_read_through() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 7 4096 0");
+    oracle::Attached::new(id).write(0, b"peek");
+    actor.say(&format!("attach {id}"));
+    actor.exit_leader();
+    let before = oracle::rows();
+    let read = run(["read", "0x7", "--peek", "--text"]).exits(0);
+    assert_eq!((read.stdout.trim_end(), oracle::rows()), ("peek", before));
+}

@@ -1,0 +1,188 @@
+//! `restore`: a segment as it was dumped, or none.
+
+use std::os::unix::fs::PermissionsExt;
+
+use nix::libc;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::fixtures::{dump_path, sysctl};
+use crate::holder::Holder;
+use crate::oracle::{self, Attached};
+use crate::support::{NOBODY, finish, noise, run, shmadm_as};
+use crate::vanish::Stopped;
+
+#[apply(test)]
+fn takes_as_much_memory_as_the_original() {
+    let id = oracle::create(0, 1 << 20, 0o600);
+    let attached = Attached::new(id);
+    // Written zeros are a resident page; one is among others, one by itself.
+    attached.write(0, &noise(4096, 5));
+    attached.write(4096, &[0; 4096]);
+    attached.write(100 * 4096, &[0; 4096]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    run(["dump", &id.to_string(), "--output", &path]).exits(0);
+    let rss = || {
+        let id = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
+        oracle::row(id).unwrap().get("rss").to_owned()
+    };
+    assert_eq!(rss(), (3 * oracle::page_size()).to_string());
+    // Holes of the copy take no memory.
+    let contents = std::fs::read(&path).unwrap();
+    std::fs::write(&path, contents).unwrap();
+    assert_eq!(rss(), oracle::page_size().to_string());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn may_be_larger_than_memory() {
+    let id = oracle::create(0, 1 << 40, 0o600 | libc::SHM_NORESERVE);
+    Attached::new(id).write(1 << 39, b"here");
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    run(["dump", &id.to_string(), "--output", &path]).exits(0);
+    let id = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
+    assert_eq!(oracle::row(id).unwrap().get("size"), (1_u64 << 40).to_string());
+}
+
+#[apply(test)]
+fn accepts_another_key_and_mode_and_a_holder() {
+    let id = oracle::create(1234, 4096, 0o600);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    run(["dump", "0x4d2", "--output", &path]).exits(0);
+    let ran = run(["restore", &path]).exits(6).prints_nothing();
+    assert!(ran.stderr.contains(&format!("hint: use another key: `shmadm restore {path} --key random`")), "{ran:?}");
+    assert!(ran.stderr.contains("hint: remove it: `shmadm rm 0x000004d2`"), "{ran:?}");
+    assert_eq!(oracle::rows().len(), 1);
+    let ran = run(["restore", &path, "--key", "5", "--mode", "644", "--hold", "--json"]).exits(0);
+    let holder = Holder::new(i32::try_from(ran.json()["holder"].as_i64().unwrap()).unwrap());
+    let row = oracle::rows().into_iter().find(|row| row.get("shmid") != id.to_string()).unwrap();
+    assert_eq!((row.get("key"), row.get("perms"), row.get("nattch")), ("5", "644", "1"));
+    assert!(holder.lives());
+    let private = run(["restore", &path, "--key", "private"]).exits(0).stdout;
+    assert_eq!(oracle::row(private.trim().parse().unwrap()).unwrap().get("key"), "0");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn gives_the_segment_back_to_its_owner() {
+    let id = oracle::create(1234, 4096, 0o640);
+    oracle::set(id, NOBODY, 100_000, 0o604);
+    oracle::lock(id);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    run(["dump", "0x4d2", "--output", &path]).exits(0);
+    oracle::remove(id);
+    let id = run(["restore", &path]).exits(0).stdout.trim().parse().unwrap();
+    let row = oracle::row(id).unwrap();
+    assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), ("65534", "100000", "2604"));
+    // The creator may give it away without privilege, but locking requires one.
+    oracle::remove(id);
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    for name in [path.clone(), format!("{path}.json")] {
+        std::fs::set_permissions(name, PermissionsExt::from_mode(0o644)).unwrap();
+    }
+    let ran = finish(shmadm_as(NOBODY - 1).args(["restore", &path]));
+    let id = ran.exits(0).stdout.trim().parse().unwrap();
+    let row = oracle::row(id).unwrap();
+    assert_eq!((row.get("uid"), row.get("cuid")), ("65534", "65533"));
+}
+
+#[apply(test)]
+fn a_damaged_or_inconsistent_dump_creates_nothing() {
+    let id = oracle::create(1234, 3 * 4096, 0o600);
+    Attached::new(id).write(4096, b"contents");
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    run(["dump", "0x4d2", "--output", &path]).exits(0);
+    oracle::remove(id);
+    let (data, record) = (std::fs::read(&path).unwrap(), std::fs::read(format!("{path}.json")).unwrap());
+    let refused = |says: &str| {
+        let ran = run(["restore", &path]).exits(1).prints_nothing();
+        assert!(ran.stderr.contains(says), "{says}: {ran:?}");
+        assert_eq!(oracle::rows(), []);
+        std::fs::write(&path, &data).unwrap();
+        std::fs::write(format!("{path}.json"), &record).unwrap();
+    };
+    std::fs::write(&path, &data[..data.len() - 1]).unwrap();
+    refused("it has 12287 bytes, expected 12288");
+    let mut other = data.clone();
+    other[4099] ^= 1;
+    std::fs::write(&path, &other).unwrap();
+    refused("its checksum differs");
+    // The same bytes at another offset are different contents.
+    other = [&data[4096..8192], &data[..4096], &data[8192..]].concat();
+    std::fs::write(&path, &other).unwrap();
+    refused("its checksum differs");
+    std::fs::write(format!("{path}.json"), &record[..record.len() / 2]).unwrap();
+    refused("invalid dump record");
+    let text = String::from_utf8(record.clone()).unwrap();
+    for (before, after) in [
+        ("\"size\":12288", "\"size\":1099511627776"),
+        ("blake3-blocks", "crc32"),
+        ("{\"schema\":1", "{\"schema\":2"),
+        ("\"huge_page_size\":null", "\"huge_page_size\":5"),
+        ("\"mode\":\"0600\"", "\"mode\":\"9600\""),
+        ("\"uid\":", "\"uid\":4294967295,\"was\":"),
+    ] {
+        assert!(text.contains(before), "{text}");
+        std::fs::write(format!("{path}.json"), text.replace(before, after)).unwrap();
+        refused("");
+    }
+    std::fs::remove_file(format!("{path}.json")).unwrap();
+    refused("write SEGMENT --sparse --input FILE");
+    run(["restore", "-"]).exits(2).says("cannot restore from standard input");
+    // A pipe without a writer does not block.
+    for (name, says) in [(path.clone(), "it is not a regular file"), (format!("{path}.json"), "invalid dump record")] {
+        std::fs::remove_file(&name).unwrap();
+        mkfifo(name.as_str(), Mode::S_IRWXU).unwrap();
+        let ran = run(["restore", &path]).exits(1).prints_nothing();
+        assert!(ran.stderr.contains(says), "{says}: {ran:?}");
+        std::fs::remove_file(&name).unwrap();
+        refused("");
+    }
+    run(["restore", &path]).exits(0);
+}
+
+#[apply(test)]
+fn an_interrupted_restore_leaves_no_segment() {
+    let id = oracle::create(1234, 4096, 0o644);
+    Attached::new(id).write(0, b"contents");
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    run(["dump", "0x4d2", "--output", &path]).exits(0);
+    oracle::remove(id);
+    for number in [libc::SYS_shmat, libc::SYS_shmdt] {
+        let stopped = Stopped::before(1, |call| call.number == number, &["restore", &path]);
+        assert_eq!(oracle::rows()[0].get("perms"), "600", "no other user has access yet");
+        stopped.signal(Signal::SIGTERM);
+        assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
+        assert_eq!(oracle::rows(), []);
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_segment_destroyed_on_exit_is_refused_without_hold() {
+    oracle::create(0x4d2, 4096, 0o640);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("segment.bin").to_string_lossy().into_owned();
+    run(["dump", "0x4d2", "--output", &path]).exits(0);
+    oracle::remove_all();
+    sysctl("shm_rmid_forced", 1);
+    let ran = run(["restore", &path]).exits(5).prints_nothing().says("cause: kernel.shm_rmid_forced is 1");
+    assert!(
+        ran.stderr.contains(&format!("hint: keep it attached by a background process: `shmadm restore {path} --hold`"))
+    );
+    assert!(!ran.stderr.contains("shmadm create"), "{ran:?}");
+    assert_eq!(oracle::rows(), []);
+    let ran = run(["restore", &path, "--hold", "--json"]).exits(0).json();
+    let holder = Holder::new(i32::try_from(ran["holder"].as_i64().unwrap()).unwrap());
+    let rows = oracle::rows();
+    assert_eq!((rows.len(), rows[0].get("nattch"), rows[0].get("perms")), (1, "1", "640"));
+    holder.kill();
+    assert_eq!(oracle::rows(), []);
+}

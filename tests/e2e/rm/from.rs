@@ -1,0 +1,217 @@
+//! `rm --from`: segments listed in a report are removed if they are unchanged.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::fixtures::all_keys;
+use crate::leakcheck::{making, reported};
+use crate::oracle;
+use crate::support::{NOBODY, file, finish, run, run_with_input, shmadm, shmadm_as};
+
+#[apply(test)]
+fn from_a_report_removes_unchanged_segments() {
+    oracle::create(1, 4096, 0o600);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("report.json");
+    let report = path.to_str().unwrap();
+    let mut command = shmadm();
+    command.args(["leakcheck", "--isolate", "never", "--report", report, "--"]);
+    let mut made = Actor::spawn(command.arg(std::env::current_exe().unwrap()));
+    let ids: Vec<i32> = (2..=6).map(|key| made.number(&format!("create {key} 4096 0"))).collect();
+    made.leave();
+    // One is changed, one used, one attached, one removed.
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    oracle::set(ids[0], uid, gid, 0o640);
+    run(["read", &ids[1].to_string(), "--allow-allocation"]).exits(0);
+    let mut user = Actor::start();
+    user.say(&format!("attach {}", ids[2]));
+    oracle::remove(ids[3]);
+    let before = oracle::rows();
+    let ran = run(["rm", "--from", report, "--dry-run"]).exits(1);
+    assert!(ran.stdout.starts_with(&format!("would remove segment {} (key 0x00000006", ids[4])), "{ran:?}");
+    assert_eq!(oracle::rows(), before, "a dry run changes nothing");
+    let ran = run(["rm", "--from", report, "--json"]).exits(1);
+    let ran = ran.says(&format!("cannot remove segment {}: it has changed since it was looked up", ids[0]));
+    let ran = ran.says(&format!("cannot remove segment {}: it has been used since it was listed", ids[1]));
+    let told = ran.says(&format!("cannot remove segment {}: it is attached", ids[2])).json();
+    assert_eq!((told["removed"].as_array().unwrap().len(), &told["removed"][0]["id"]), (1, &json!(ids[4])));
+    assert_eq!(
+        told["failed"].as_array().unwrap().iter().map(|one| one["code"].clone()).collect::<Vec<_>>(),
+        [5, 5, 5, 3]
+    );
+    assert_eq!(all_keys(), [1, 2, 3, 4]);
+    // By id it is removed anyway.
+    run(["rm", &ids[1].to_string()]).exits(0);
+}
+
+#[apply(test)]
+fn from_a_dry_run_of_prune_and_from_standard_input() {
+    for key in [1, 2] {
+        let mut actor = Actor::start();
+        actor.number(&format!("create {key} 4096 0"));
+        actor.leave();
+    }
+    oracle::create(3, 4096, 0o600);
+    let list = run(["prune", "--dry-run", "--json", "--older-than", "0s"]).exits(0).stdout;
+    let ran = run_with_input(["rm", "--from", "-"], list.as_bytes()).exits(0);
+    assert_eq!(ran.stderr.matches("removed segment").count(), 2, "{ran:?}");
+    assert_eq!(all_keys(), [3]);
+    run_with_input(["rm", "--from", "-"], list.as_bytes()).exits(3);
+    run_with_input(["rm", "--from", "-", "--ignore-missing"], list.as_bytes()).exits(0);
+}
+
+#[apply(test)]
+fn from_an_isolated_report_removes_nothing_with_the_same_id() {
+    let id = oracle::create(1, 4096, 0o600);
+    let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
+    for isolation in ["ipc", "user+ipc"] {
+        let report = json!({"schema": 1, "isolation": isolation, "leaked": [record]}).to_string();
+        run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("only has the same number");
+    }
+    let report = json!({"schema": 1, "isolation": "some", "leaked": [record]}).to_string();
+    run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(2);
+    let mut nowhere = record.clone();
+    nowhere["ns"] = Value::Null;
+    let report = json!({"schema": 1, "isolation": "none", "leaked": [nowhere]}).to_string();
+    run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("does not name its IPC namespace");
+    assert!(oracle::row(id).is_some());
+    let report = json!({"schema": 1, "isolation": "none", "leaked": [record]}).to_string();
+    run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(0);
+}
+
+#[apply(test)]
+fn from_a_report_of_another_namespace_removes_nothing_here() {
+    // Isolated, with an id that also exists here.
+    let (_, report) = reported(&["--isolate", "always"], &making(&[1]));
+    let here = oracle::create(1, 4096, 0o600);
+    assert_eq!(report["leaked"][0]["id"], here);
+    let text = report.to_string();
+    let ran = run_with_input(["rm", "--from", "-"], text.as_bytes());
+    // Only a caller who sees all processes can know that the namespace is gone.
+    match ran.code {
+        Some(3) => drop(ran.says("no longer has a process")),
+        _ => drop(ran.exits(5).says("in another IPC namespace")),
+    }
+    let mut actor = Actor::start();
+    actor.say("unshare");
+    let mut elsewhere = report.clone();
+    elsewhere["leaked"][0]["ns"] = json!(actor.say("namespace").parse::<u64>().unwrap());
+    let ran = run_with_input(["rm", "--from", "-", "--ignore-missing"], elsewhere.to_string().as_bytes()).exits(5);
+    // Without permission to create a namespace, the command ran here.
+    let stayed = elsewhere["leaked"][0]["ns"] == oracle::namespace();
+    drop(ran.says(if stayed { "only has the same number" } else { "hint: `shmadm --ns 'ipc:[" }));
+    assert_eq!(all_keys(), [1]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn from_a_file_of_another_user_removes_nothing() {
+    let (id, list) = listed();
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let path = file(directory.path(), "a list", list.as_bytes());
+    // The file counts, not the link that names it.
+    std::os::unix::fs::symlink("a list", directory.path().join("link")).unwrap();
+    chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    for name in ["a list", "link"] {
+        let mut command = shmadm();
+        command.args(["rm", "--ignore-missing", "--dry-run", "--from", name]).current_dir(&directory);
+        let ran = finish(&mut command).exits(5).prints_nothing();
+        let ran = ran.says(&format!("error: cannot remove what {name} lists: it belongs to user nobody\n"));
+        let hint = "hint: after reviewing it, read it from standard input: ";
+        let name = if name == "link" { name } else { "'a list'" };
+        ran.says(&format!("{hint}`shmadm rm --dry-run --ignore-missing --from - <{name}`\n"));
+    }
+    // Any user other than the owner refuses the file, too. Files of root are accepted by every user.
+    let as_another = || finish(shmadm_as(NOBODY - 1).args(["rm", "--dry-run", "--from"]).arg(&path));
+    as_another().exits(5).says("it belongs to user nobody");
+    chown(&path, Some(0), Some(0)).unwrap();
+    as_another().exits(4).says("EPERM");
+    chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    assert!(oracle::row(id).is_some());
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "\"$0\" rm --from - <'a list'", env!("CARGO_BIN_EXE_shmadm")]).current_dir(&directory);
+    finish(&mut command).exits(0);
+    assert!(oracle::row(id).is_none());
+}
+
+#[apply(test)]
+fn from_a_file_that_other_users_may_write_removes_nothing() {
+    let (id, list) = listed();
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path(), "list", list.as_bytes());
+    for (mode, code) in [(0o620, 5), (0o602, 5), (0o664, 5), (0o666, 5), (0o755, 0), (0o644, 0), (0o400, 0)] {
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        let ran = finish(shmadm().args(["rm", "--dry-run", "--from"]).arg(&path)).exits(code);
+        if code == 5 {
+            ran.says(&format!("lists: users other than its owner can write it (mode {mode:04o})\n"));
+        }
+    }
+    assert!(oracle::row(id).is_some());
+}
+
+#[apply(test)]
+fn from_a_descriptor_of_the_caller_ignores_its_mode() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path(), "list", b"");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    nix::unistd::mkfifo(&directory.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for script in [
+        "\"$0\" rm --from - <list",
+        "\"$0\" rm --from /dev/stdin <list",
+        "cat list | \"$0\" rm --from /dev/stdin",
+        "\"$0\" rm --from /dev/fd/3 3<list",
+        "\"$0\" rm --from <(cat list)",
+        "cat list >fifo & \"$0\" rm --from fifo",
+    ] {
+        let (id, list) = listed();
+        std::fs::write(&path, list).unwrap();
+        let mut command = Command::new("bash");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_shmadm")]).current_dir(&directory);
+        finish(&mut command).exits(0);
+        assert!(oracle::row(id).is_none(), "{script}");
+    }
+}
+
+#[apply(test)]
+fn from_an_invalid_list_removes_nothing() {
+    oracle::create(1, 4096, 0o600);
+    let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
+    for text in [
+        String::new(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        json!({"schema": 1}).to_string(),
+        json!({"schema": 2, "leaked": [record]}).to_string(),
+        json!({"leaked": [record]}).to_string(),
+        json!({"schema": 1, "removed": [record]}).to_string(),
+        json!({"schema": 1, "dry_run": false, "removed": [record]}).to_string(),
+        json!({"schema": 1, "dry_run": true, "removed": [record], "leaked": [record]}).to_string(),
+        json!({"schema": 1, "segments": [record]}).to_string(),
+        json!({"schema": 1, "leaked": [{"id": 0}]}).to_string(),
+        json!({"schema": 1, "leaked": [record]}).to_string() + "x",
+    ] {
+        run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(2).says("as a list of segments").prints_nothing();
+    }
+    // Unattributed segments are not in the list.
+    let text = json!({"schema": 1, "leaked": [], "unattributed": [record]}).to_string();
+    run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0).says("ignored 1 unattributed segment");
+    run(["rm", "--from", "/none"]).exits(1).says("cannot read /none");
+    run(["rm", "--from", "-", "1"]).exits(2);
+    run(["rm"]).exits(2);
+    assert_eq!(all_keys(), [1]);
+    // A duplicate counts once.
+    let text = json!({"schema": 1, "leaked": [record, record]}).to_string();
+    run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0);
+    assert_eq!(all_keys(), [] as [i32; 0]);
+}
+
+/// Creates a segment; returns its id and a list that contains it.
+fn listed() -> (i32, String) {
+    let id = oracle::create(0, 4096, 0o600);
+    let record = run(["stat", &id.to_string(), "--json"]).exits(0).json()["segments"][0].clone();
+    (id, json!({"schema": 1, "isolation": "none", "leaked": [record]}).to_string())
+}

@@ -1,0 +1,204 @@
+//! `who` and processes whose thread-group leader has exited while other threads run.
+//!
+//! Such a leader has no memory and no namespaces any more, and kcmp(2) takes any two of them for one memory.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+
+use nix::libc;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::oracle;
+use crate::support::{NOBODY, Ran, run};
+use crate::vanish::{Call, Stopped};
+use crate::who::{pids, who};
+
+/// An address that is free in every process.
+const ADDRESS: &str = "0x1000000000";
+
+#[apply(test)]
+fn a_process_with_an_exited_leader_is_found() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 7 4096 0");
+    actor.say(&format!("attach {id}"));
+    actor.exit_leader();
+    let report = who(id);
+    assert_eq!((pids(&report), &report["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{report}");
+    let attachment = &report["attachments"][0];
+    assert_eq!((&attachment["ns"], &attachment["certain"]), (&json!(oracle::namespace()), &json!(true)));
+    assert!(attachment["command"].as_str().unwrap().ends_with("--actor"), "{attachment}");
+    run(["--ns", &actor.pid().to_string(), "list"]).exits(0);
+}
+
+#[apply(test)]
+fn exited_leaders_do_not_make_two_memories_one() {
+    let id = oracle::create(7, 4096, 0o600);
+    let mut actors = [Actor::start(), Actor::start(), Actor::start()];
+    for actor in &mut actors {
+        actor.say(&format!("attach {id} {ADDRESS}"));
+    }
+    for actor in &mut actors[..2] {
+        actor.exit_leader();
+    }
+    let report = who(id);
+    assert_eq!((&report["nattch"], &report["found"], &report["hidden"]), (&json!(3), &json!(3), &json!([])));
+    assert_eq!(pids(&report), actors.iter().map(Actor::pid).collect(), "{report}");
+}
+
+#[apply(test)]
+fn memory_shared_with_an_exited_leader_counts_once() {
+    let (id, [actor, other], twin) = shared_memory(false);
+    counts_once(&run(["who", "--all-ns", "--json"]), id, [&actor, &other], twin);
+}
+
+#[apply(test)]
+fn memory_is_compared_though_a_thread_exits_during_the_search() {
+    let (id, [mut actor, other], twin) = shared_memory(true);
+    let stopped = Stopped::before(1, |call| call.number == libc::SYS_kcmp, &["who", "--all-ns", "--json"]);
+    actor.end_thread();
+    counts_once(&stopped.go_on(), id, [&actor, &other], twin);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_exited_leader_is_not_asked_for_the_user() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 7 4096 0");
+    actor.say(&format!("attach {id}"));
+    actor.exit_leader();
+    assert_eq!(actor.say(&format!("become {NOBODY}")), "0");
+    assert_eq!(who(id)["attachments"][0]["uid"], NOBODY);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_exited_leader_of_another_namespace_shares_no_memory() {
+    let mut here = Actor::start();
+    let id = here.number("create 1234 4096 0");
+    here.say(&format!("attach {id} {ADDRESS}"));
+    let mut there = Actor::start();
+    assert_eq!((there.say("unshare"), there.number("create 1234 4096 0")), ("0".to_owned(), id));
+    there.say(&format!("attach {id} {ADDRESS}"));
+    let there_ns = ns_of(&there);
+    for actor in [&mut here, &mut there] {
+        actor.exit_leader();
+    }
+    let report = run(["who", "--all-ns", "--json"]).exits(0).json();
+    let segments = report["segments"].as_array().unwrap();
+    for (actor, ns) in [(&here, oracle::namespace()), (&there, there_ns)] {
+        let segment = segments.iter().find(|segment| segment["ns"] == ns).unwrap();
+        assert_eq!(pids(segment), BTreeSet::from([actor.pid()]), "{segment}");
+        let attachment = attachment_of(segment, actor.pid());
+        assert_eq!((&attachment["certain"], &attachment["shared_with"]), (&json!(true), &json!([])));
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_exited_leader_of_another_namespace_is_not_reported_as_certain() {
+    // With a key of their own: processes of other trials have left namespaces in which they had attached.
+    let key = fastrand::i32(1..);
+    let mut here = Actor::start();
+    let id = here.number(&format!("create {key} 4096 0"));
+    here.say(&format!("attach {id}"));
+    // One of its threads stays in this namespace, and its mapping is of another one.
+    let mut there = Actor::start();
+    there.say("thread");
+    assert_eq!((there.say("unshare"), there.number(&format!("create {key} 8192 0"))), ("0".into(), id));
+    there.say(&format!("attach {id}"));
+    there.exit_leader();
+    // After the record was read, and before the search begins, the only process that has it attached exits.
+    let searches = |call: &Call| call.number == libc::SYS_memfd_create;
+    let stopped = Stopped::before(1, searches, &["who", &id.to_string(), "--json"]);
+    here.leave();
+    let report = stopped.go_on().exits(0).json();
+    assert_eq!(report["segments"][0]["attachments"], json!([]), "{report}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn after_the_leader_has_exited_the_file_identifies_the_segment() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 1234 16384 0");
+    let address = actor.say(&format!("attach {id}"));
+    assert_eq!((actor.say("unshare"), actor.number("create 1234 8192 0")), ("0".to_owned(), id));
+    actor.say(&format!("attach {id}"));
+    actor.exit_leader();
+    let report = who(id);
+    assert_eq!((&report["found"], &report["hidden"]), (&json!(1), &json!([])), "{report}");
+    assert_eq!(report["attachments"][0]["address"], address.as_str(), "{report}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_namespace_of_an_exited_leader_s_threads_is_asked() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 1234 4096 0");
+    actor.say(&format!("attach {id}"));
+    assert_eq!(actor.say("unshare"), "0");
+    actor.exit_leader();
+    let report = who(id);
+    assert_eq!((pids(&report), &report["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{report}");
+    let certain = &report["attachments"][0]["certain"];
+    assert_eq!(certain, true, "its namespace has no segment with that id: {report}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn another_thread_is_asked_for_one_that_exits_during_the_search() {
+    let mut actor = Actor::start();
+    let id = actor.number("create 1234 4096 0");
+    actor.say(&format!("attach {id}"));
+    assert_eq!(actor.say("unshare"), "0");
+    actor.say("thread");
+    actor.exit_leader();
+    // The file is asked for before the namespace.
+    let asks = |call: &Call| call.number == libc::SYS_name_to_handle_at;
+    let stopped = Stopped::before(1, asks, &["who", "0x4d2", "--json"]);
+    actor.end_thread();
+    let report = stopped.go_on().exits(0).json();
+    let attachment = &report["segments"][0]["attachments"][0];
+    assert_eq!((&attachment["pid"], &attachment["certain"]), (&json!(actor.pid()), &json!(true)), "{report}");
+}
+
+/// Has two processes with one memory attach a segment, of which the leader of the first has exited, and a third process
+/// as well. Where wanted, the first process has another thread, which is found first.
+fn shared_memory(with_thread: bool) -> (i32, [Actor; 2], i32) {
+    let id = oracle::create(7, 4096, 0o600);
+    let (mut actor, mut other) = (Actor::start(), Actor::start());
+    for actor in [&mut actor, &mut other] {
+        actor.say(&format!("attach {id}"));
+    }
+    if with_thread {
+        actor.say("thread");
+    }
+    actor.exit_leader();
+    let twin = actor.number("clone-vm");
+    (id, [actor, other], twin)
+}
+
+/// Checks that a memory that two processes share is reported for the first of them.
+#[track_caller]
+fn counts_once(ran: &Ran, id: i32, [actor, other]: [&Actor; 2], twin: i32) {
+    let report = ran.json();
+    let segments = report["segments"].as_array().unwrap();
+    let segment = segments.iter().find(|segment| segment["ns"] == oracle::namespace()).unwrap();
+    let (first, second) = (actor.pid().min(twin), actor.pid().max(twin));
+    let found = (&segment["id"], &segment["nattch"], &segment["found"]);
+    assert_eq!(found, (&json!(id), &json!(2), &json!(2)), "{segment}");
+    assert_eq!(pids(segment), BTreeSet::from([first, other.pid()]), "{segment}");
+    assert_eq!(attachment_of(segment, first)["shared_with"], json!([second]), "{segment}");
+}
+
+/// Returns the number of the IPC namespace that an actor is in.
+fn ns_of(actor: &Actor) -> u64 {
+    std::fs::metadata(format!("/proc/{}/ns/ipc", actor.pid())).unwrap().ino()
+}
+
+/// Returns the attachment of a process.
+#[track_caller]
+fn attachment_of(report: &Value, pid: i32) -> &Value {
+    let attachments = report["attachments"].as_array().unwrap();
+    attachments.iter().find(|one| one["pid"] == pid).unwrap_or_else(|| panic!("pid {pid} is missing: {report}"))
+}
