@@ -1,6 +1,9 @@
-//! Processes that execute a test's instructions, one line each. An actor is the test program, executed again.
+//! Processes that execute a test's requests. An actor is the test program, executed again.
 #![expect(unsafe_code, reason = "actors make the system calls under test")]
 #![expect(clippy::disallowed_methods, reason = "actors are processes of their own")]
+
+mod children;
+mod requests;
 
 use std::ffi::c_void;
 use std::io::{BufRead, BufReader, Write};
@@ -13,12 +16,15 @@ use nix::libc;
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
+pub(crate) use requests::{ChildRequest, Line, Request};
+
+use crate::oracle;
 use crate::support::{Running, mount_tmpfs, wait_for};
 
 /// The argument that starts the test program as an actor.
 const ROLE: &str = "--actor";
 
-/// An actor that reads lines; dropping this ends it.
+/// An actor; dropping this ends it.
 #[derive(Debug)]
 pub(crate) struct Actor {
     running: Running,
@@ -37,7 +43,7 @@ impl Actor {
         let mut child = command.arg(ROLE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (stdin, stdout) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
         let mut actor = Self { running: Running(child), stdin, stdout };
-        actor.say("hello");
+        actor.ask(Request::Hello);
         actor
     }
 
@@ -45,37 +51,89 @@ impl Actor {
         i32::try_from(self.running.0.id()).unwrap()
     }
 
-    /// Sends a line and returns the answer.
+    /// Sends a request and returns the answer.
     #[track_caller]
-    pub(crate) fn say(&mut self, line: &str) -> String {
-        self.tell(line);
-        self.answer(line)
-    }
-
-    /// Sends a line that may have no answer.
-    pub(crate) fn tell(&mut self, line: &str) {
-        writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
-    }
-
-    /// Waits for an answer.
-    #[track_caller]
-    fn answer(&mut self, line: &str) -> String {
+    pub(crate) fn ask(&mut self, request: impl Line) -> String {
+        self.send(&request);
         let mut answer = String::new();
         self.stdout.read_line(&mut answer).unwrap();
-        assert!(answer.ends_with('\n'), "the actor exited at {line:?}");
+        assert!(answer.ends_with('\n'), "the actor exited at {request}");
         answer.trim_end().to_owned()
     }
 
-    /// Sends a line and returns the answer as a number.
+    /// Sends a request that may have no answer.
+    pub(crate) fn send(&mut self, request: &impl Line) {
+        writeln!(self.stdin.as_mut().unwrap(), "{request}").unwrap();
+    }
+
+    /// Sends a request and returns the answer as a number.
     #[track_caller]
-    pub(crate) fn number(&mut self, line: &str) -> i32 {
-        let answer = self.say(line);
-        answer.parse().unwrap_or_else(|_| panic!("{line:?} was answered with {answer:?}"))
+    pub(crate) fn number(&mut self, request: impl Line) -> i32 {
+        let line = request.to_string();
+        let answer = self.ask(request);
+        answer.parse().unwrap_or_else(|_| panic!("{line} was answered with {answer:?}"))
+    }
+
+    /// Creates a segment and returns its id; key 0 is IPC_PRIVATE.
+    #[track_caller]
+    pub(crate) fn create(&mut self, key: u32, size: usize) -> i32 {
+        self.create_with(key, size, 0)
+    }
+
+    /// Creates a segment with flags of shmget(2) in addition to the mode 0600.
+    #[track_caller]
+    pub(crate) fn create_with(&mut self, key: u32, size: usize, flags: i32) -> i32 {
+        let id = self.number(Request::Create { key, size, flags });
+        assert!(id >= 0, "the actor cannot create a segment with key {key}");
+        id
+    }
+
+    /// Attaches a segment and returns the address.
+    #[track_caller]
+    pub(crate) fn attach(&mut self, id: i32) -> String {
+        let address = self.ask(Request::Attach { id });
+        assert_ne!(address, format!("{:#x}", usize::MAX), "the actor cannot attach segment {id}");
+        address
+    }
+
+    /// Detaches the segment that it attached last.
+    #[track_caller]
+    pub(crate) fn detach(&mut self) {
+        assert_eq!(self.number(Request::Detach), 0);
+    }
+
+    #[track_caller]
+    pub(crate) fn remove(&mut self, id: i32) {
+        assert_eq!(self.number(Request::Remove { id }), 0);
+    }
+
+    /// Enters a new IPC namespace.
+    #[track_caller]
+    pub(crate) fn unshare(&mut self) {
+        assert_eq!(self.ask(Request::Unshare), "0");
+    }
+
+    /// Enters a new user namespace, in which its uid is root's, and a new IPC namespace.
+    #[track_caller]
+    pub(crate) fn unshare_user(&mut self) {
+        assert_eq!(self.ask(Request::UnshareUser), "0");
+    }
+
+    /// Enters the IPC namespace of a file.
+    #[track_caller]
+    pub(crate) fn enter(&mut self, path: impl Into<String>) {
+        assert_eq!(self.ask(Request::Enter { path: path.into() }), "0");
+    }
+
+    /// Returns the inode number of its IPC namespace.
+    #[track_caller]
+    pub(crate) fn namespace(&mut self) -> u64 {
+        self.ask(Request::Namespace).parse().unwrap()
     }
 
     /// Ends the actor's first thread, and continues in another.
     pub(crate) fn exit_leader(&mut self) {
-        assert_eq!(self.say("leader-exit"), "0");
+        assert_eq!(self.ask(Request::ExitLeader), "0");
         wait_for("the leader to exit", || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
             stat.rsplit(") ").next().unwrap().starts_with('Z')
@@ -87,7 +145,7 @@ impl Actor {
         let tasks = format!("/proc/{}/task", self.pid());
         let count = || std::fs::read_dir(&tasks).unwrap().count();
         let before = count();
-        assert_eq!(self.say("end-thread"), "0");
+        assert_eq!(self.ask(Request::EndThread), "0");
         wait_for("the thread to exit", || count() < before);
     }
 
@@ -124,16 +182,18 @@ struct Performer {
 }
 
 impl Performer {
-    /// Reads lines and executes them until the end of the input.
+    /// Executes requests until the end of the input.
     fn perform(mut self) {
         let mut line = String::new();
         // Not `lines`, which would keep standard input locked after this thread has exited.
         while std::io::stdin().read_line(&mut line).unwrap() > 0 {
-            let words: Vec<&str> = line.trim_end_matches('\n').split(' ').collect();
-            if words == ["leader-exit"] {
-                return self.hand_over();
-            }
-            let answer = self.answer(&words);
+            let text = line.trim_end_matches('\n');
+            let answer = match (text.parse(), text.parse()) {
+                (Ok(Request::ExitLeader), _) => return self.hand_over(),
+                (Ok(request), _) => self.answer(request),
+                (_, Ok(request)) => children::answer(&request),
+                (Err(problem), Err(_)) => panic!("{problem}"),
+            };
             say(&answer);
             line.clear();
         }
@@ -150,46 +210,39 @@ impl Performer {
         unsafe { libc::syscall(libc::SYS_exit, 0) };
     }
 
-    /// Executes a line and returns the answer.
-    fn answer(&mut self, words: &[&str]) -> String {
-        let number = |place: usize| words[place].parse::<i32>().unwrap();
-        match words[0] {
-            "hello" => "ready".to_owned(),
-            "create" => {
-                let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600 | number(3);
+    /// Executes a request and returns the answer.
+    fn answer(&mut self, request: Request) -> String {
+        match request {
+            Request::Hello => "ready".to_owned(),
+            Request::Create { key, size, flags } => {
+                let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600 | flags;
                 // SAFETY: shmget takes no pointer.
-                unsafe { libc::shmget(number(1), usize::try_from(number(2)).unwrap(), flags) }.to_string()
+                unsafe { libc::shmget(key.cast_signed(), size, flags) }.to_string()
             }
-            "find-id" => crate::oracle::rows()[0].get("shmid").to_owned(),
-            "attach" => {
-                let flags = if words.get(2) == Some(&"ro") { libc::SHM_RDONLY } else { 0 };
-                let wanted = words.get(2).and_then(|word| usize::from_str_radix(word.strip_prefix("0x")?, 16).ok());
-                let wanted = std::ptr::without_provenance(wanted.unwrap_or(0));
-                // SAFETY: without SHM_REMAP the kernel replaces no mapping.
-                let address = unsafe { libc::shmat(number(1), wanted, flags) };
-                // SAFETY: every field is an integer, for which zero is a value.
-                let mut record: libc::shmid_ds = unsafe { std::mem::zeroed() };
-                // SAFETY: the pointer is to a whole record.
-                unsafe { libc::shmctl(number(1), libc::IPC_STAT, &raw mut record) };
-                self.attached.push((address.expose_provenance(), record.shm_segsz));
-                format!("{address:p}")
+            Request::OpenOrCreate { key, size } => {
+                // SAFETY: shmget takes no pointer.
+                unsafe { libc::shmget(key.cast_signed(), size, libc::IPC_CREAT | 0o600) }.to_string()
             }
-            "detach" => {
+            Request::FirstId => oracle::rows()[0].get("shmid").to_owned(),
+            Request::Attach { id } => self.attach(id, 0, 0),
+            Request::AttachReadOnly { id } => self.attach(id, 0, libc::SHM_RDONLY),
+            Request::AttachAt { id, address } => self.attach(id, address, 0),
+            Request::Detach => {
                 let address = std::ptr::with_exposed_provenance(self.attached.pop().unwrap().0);
                 // SAFETY: the address is the one that shmat gave, and nothing uses it any more.
                 unsafe { libc::shmdt(address) }.to_string()
             }
-            "remove" => {
+            Request::Remove { id } => {
                 // SAFETY: IPC_RMID ignores the pointer.
-                unsafe { libc::shmctl(number(1), libc::IPC_RMID, std::ptr::null_mut()) }.to_string()
+                unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) }.to_string()
             }
-            "split" => {
+            Request::SplitMapping => {
                 let address = std::ptr::with_exposed_provenance_mut::<c_void>(self.attached[0].0);
                 // SAFETY: the page is the second of an attachment, which nothing uses.
                 unsafe { libc::mprotect(address.wrapping_byte_add(4096), 4096, libc::PROT_READ) }.to_string()
             }
-            "unshare" => outcome(unshare(CloneFlags::CLONE_NEWIPC)),
-            "unshare-user" => {
+            Request::Unshare => outcome(unshare(CloneFlags::CLONE_NEWIPC)),
+            Request::UnshareUser => {
                 // As an unprivileged user creates a container: this uid is mapped to root, and no other uid is mapped.
                 let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
                 let result = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWIPC);
@@ -198,11 +251,11 @@ impl Performer {
                 std::fs::write("/proc/self/gid_map", format!("0 {gid} 1")).unwrap();
                 outcome(result)
             }
-            "namespace" => {
+            Request::Namespace => {
                 std::os::unix::fs::MetadataExt::ino(&std::fs::metadata("/proc/self/ns/ipc").unwrap()).to_string()
             }
-            "enter" => outcome(setns(std::fs::File::open(words[1]).unwrap(), CloneFlags::CLONE_NEWIPC)),
-            "thread-unshare" => {
+            Request::Enter { path } => outcome(setns(std::fs::File::open(path).unwrap(), CloneFlags::CLONE_NEWIPC)),
+            Request::UnshareInThread => {
                 let (sender, receiver) = std::sync::mpsc::channel();
                 std::thread::Builder::new()
                     .spawn(move || {
@@ -214,7 +267,7 @@ impl Performer {
                     .unwrap();
                 receiver.recv().unwrap()
             }
-            "thread" => {
+            Request::StartThread => {
                 let (sender, receiver) = std::sync::mpsc::channel();
                 let thread = std::thread::spawn(move || {
                     let _ = receiver.recv();
@@ -222,39 +275,51 @@ impl Performer {
                 self.threads.push((sender, thread));
                 "0".to_owned()
             }
-            "end-thread" => {
+            Request::EndThread => {
                 let (sender, thread) = self.threads.remove(0);
                 drop(sender);
                 thread.join().unwrap();
                 "0".to_owned()
             }
-            "become" => {
+            Request::SetUid { uid } => {
                 // SAFETY: the call takes an integer; unlike the C library's, it changes this thread only.
-                unsafe { libc::syscall(libc::SYS_setuid, number(1)) }.to_string()
+                unsafe { libc::syscall(libc::SYS_setuid, uid) }.to_string()
             }
-            "map" => {
-                let file = std::fs::File::options().read(true).write(true).open(words[1]).unwrap();
+            Request::MapFile { path } => {
+                let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
                 map(file.as_raw_fd())
             }
-            "drop-rights" => {
+            Request::DropCapabilities => {
                 // Version 3 of the header, this thread, and two times three empty sets.
                 let (header, sets) = ([0x2008_0522_u32, 0], [0_u32; 6]);
                 // SAFETY: both pointers are to live memory of the size that this version has.
                 unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }.to_string()
             }
-            "forge" => forge(words[1]).to_string(),
-            "memfd" => {
-                let name = std::ffi::CString::new(words[1]).unwrap();
+            Request::MapForged { name } => forge(&name).to_string(),
+            Request::MapMemfd { name } => {
+                let name = std::ffi::CString::new(name).unwrap();
                 let file = nix::sys::memfd::memfd_create(name.as_c_str(), nix::sys::memfd::MFdFlags::empty()).unwrap();
                 nix::unistd::ftruncate(&file, 4096).unwrap();
                 map(file.into_raw_fd())
             }
-            other => crate::actor_children::answer(words).unwrap_or_else(|| panic!("an actor does not know {other:?}")),
+            Request::ExitLeader => unreachable!("it has no answer of this thread"),
         }
+    }
+
+    /// Attaches a segment, at an address unless that is 0, and returns the address.
+    fn attach(&mut self, id: i32, address: usize, flags: i32) -> String {
+        // SAFETY: without SHM_REMAP the kernel replaces no mapping.
+        let address = unsafe { libc::shmat(id, std::ptr::without_provenance(address), flags) };
+        // SAFETY: every field is an integer, for which zero is a value.
+        let mut record: libc::shmid_ds = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a whole record.
+        unsafe { libc::shmctl(id, libc::IPC_STAT, &raw mut record) };
+        self.attached.push((address.expose_provenance(), record.shm_segsz));
+        format!("{address:p}")
     }
 }
 
-/// Answers.
+/// Writes an answer.
 #[expect(clippy::print_stdout, reason = "an actor's answers")]
 fn say(answer: &str) {
     println!("{answer}");

@@ -208,8 +208,8 @@ fn verbosity_adds_ranges_and_then_lines() {
 #[requires(Root)]
 fn in_another_namespace_and_by_another_user() {
     let mut actor = Actor::start();
-    assert_eq!(actor.say("unshare"), "0");
-    actor.number("create 1234 4096 0");
+    actor.unshare();
+    actor.create(1234, 4096);
     let pid = actor.pid().to_string();
     check(&["-c", "segments=1:"], 2);
     check(&["-c", "segments=1:", "--ns", &pid], 0);

@@ -59,8 +59,8 @@ fn the_record_describes_the_segment() {
 #[apply(test)]
 fn peek_changes_nothing() {
     let mut actor = Actor::start();
-    let id = actor.number("create 7 8192 0");
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(7, 8192);
+    actor.attach(id);
     let before = oracle::rows();
     let directory = tempfile::tempdir().unwrap();
     let path = dump_path(directory.path());

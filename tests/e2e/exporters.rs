@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::harness::program;
 use crate::oracle;
 use crate::support::{NOBODY, Ran, Running, finish, is_root, run};
@@ -113,8 +113,8 @@ fn promtool_accepts_the_metrics() {
     oracle::create(0, 4096, 0o600);
     let mut actor = Actor::start();
     // Without root, no second namespace may be available.
-    actor.say("unshare");
-    actor.say("create 0 4096 0");
+    actor.ask(Request::Unshare);
+    actor.create(0, 4096);
     for arguments in [&["metrics"][..], &["metrics", "--all-ns"]] {
         let metrics = run(arguments).exits(0).stdout;
         let ran = fed(Command::new(&promtool).args(["check", "metrics"]), &metrics);
@@ -147,12 +147,12 @@ fn the_service_has_the_privileges_that_it_needs() {
     let arguments = setting("ExecStart=").skip(1).map(|word| if word.ends_with(".prom") { &file } else { word });
 
     let mut elsewhere = Actor::start();
-    assert_eq!(elsewhere.say("unshare"), "0");
+    elsewhere.unshare();
     let mut container = Actor::spawn(Command::new("/proc/self/exe").uid(NOBODY).gid(NOBODY).current_dir("/"));
-    assert_eq!(container.say("unshare-user"), "0");
+    container.unshare_user();
     let namespaces = [&mut elsewhere, &mut container].map(|actor| {
-        actor.number("create 0 4096 0");
-        actor.say("namespace")
+        actor.create(0, 4096);
+        actor.namespace()
     });
     let mut command = Command::new(setpriv);
     command.arg(format!("--bounding-set=-all{}", capabilities.concat())).arg("--no-new-privs");

@@ -115,14 +115,14 @@ fn a_segment_written_to_during_its_dump_gives_a_consistent_dump() {
 #[requires(Root)]
 fn a_segment_whose_last_user_detaches_during_peek_is_dumped_completely() {
     let mut actor = Actor::start();
-    let id = actor.number(&format!("create 1234 {TWO_PIECES} 0"));
+    let id = actor.create(1234, TWO_PIECES);
     let contents = noise(TWO_PIECES, 10);
     Attached::new(id).write(0, &contents);
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     let directory = tempfile::tempdir().unwrap();
     let path = dump_path(directory.path());
     let stopped = Stopped::before(2, is_piece, &["dump", "0x4d2", "--peek", "--output", &path]);
-    actor.say(&format!("remove {id}"));
+    actor.remove(id);
     actor.leave();
     assert_eq!(oracle::rows(), []);
     stopped.go_on().exits(0);

@@ -35,8 +35,8 @@ pub(crate) fn foreground(arguments: &[&str]) -> (Running, BufReader<ChildStdout>
 }
 
 /// Returns the keys of all segments, in the order of the kernel's table.
-pub(crate) fn all_keys() -> Vec<i32> {
-    oracle::rows().iter().map(|row| row.get("key").parse().unwrap()).collect()
+pub(crate) fn all_keys() -> Vec<u32> {
+    oracle::rows().iter().map(|row| row.get("key").parse::<i32>().unwrap().cast_unsigned()).collect()
 }
 
 /// Returns the segment whose id a run of `create` printed, alone on its line, as the kernel has it.

@@ -280,7 +280,7 @@ impl Dump {
     fn others(&self) -> Vec<Row> {
         oracle::create(0, Self::SIZE, 0o600);
         let mut actor = Actor::start();
-        actor.number(&format!("create 0 {} 600", Self::SIZE));
+        actor.create(0, Self::SIZE);
         oracle::rows()
     }
 }

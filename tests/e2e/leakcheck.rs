@@ -5,12 +5,14 @@ mod pass_through;
 mod shared;
 mod traced;
 
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::actor::Request;
 use crate::oracle;
 use crate::support::{NOBODY, Ran, file, finish, run, shmadm, shmadm_as, wait_for};
 
@@ -20,9 +22,20 @@ pub(crate) fn actor() -> String {
 }
 
 /// Returns a shell command that creates segments from one process, which then exits.
-pub(crate) fn making(keys: &[i32]) -> String {
-    let lines: Vec<String> = keys.iter().map(|key| format!("create {key} 4096 0")).collect();
-    format!("printf '{}\\n' | {} >/dev/null", lines.join("\\n"), actor())
+pub(crate) fn making(keys: &[u32]) -> String {
+    let requests: Vec<Request> = keys.iter().copied().map(create).collect();
+    piped(&requests, &format!("{} >/dev/null", actor()))
+}
+
+/// Returns a request to create a page with a key.
+pub(crate) fn create(key: u32) -> Request {
+    Request::Create { key, size: 4096, flags: 0 }
+}
+
+/// Returns a shell command that sends requests to an actor that another command starts.
+pub(crate) fn piped(requests: &[Request], actor: &str) -> String {
+    let lines: String = requests.iter().map(|request| format!("{request}\\n")).collect();
+    format!("printf '{lines}' | {actor}")
 }
 
 /// Returns a `leakcheck` command that runs a shell script.
@@ -42,7 +55,7 @@ pub(crate) fn reported(options: &[&str], script: &str) -> (Ran, Value) {
     (ran, serde_json::from_str(&report).unwrap())
 }
 
-/// An actor that outlives the command that started it, and accepts lines until this is dropped.
+/// An actor that outlives the command that started it, and accepts requests until this is dropped.
 pub(crate) struct Daemon {
     /// The directory of its files.
     directory: tempfile::TempDir,
@@ -51,15 +64,15 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Prepares an actor whose first input is the given lines.
-    pub(crate) fn told(lines: &str) -> Self {
+    /// Prepares an actor that starts with the given requests.
+    pub(crate) fn new(requests: &[Request]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let pipe = directory.path().join("lines");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let end = std::fs::File::options().read(true).write(true).open(pipe).unwrap();
         file(directory.path(), "answers", b"");
         let mut this = Self { directory, lines: Some(end) };
-        this.tell(lines);
+        requests.iter().for_each(|request| this.send(request));
         this
     }
 
@@ -75,9 +88,9 @@ impl Daemon {
         format!("{} until grep -q '^{answer}$' {}; do :; done; echo $!", self.start(), answers.display())
     }
 
-    /// Sends a line.
-    pub(crate) fn tell(&mut self, lines: &str) {
-        std::io::Write::write_all(self.lines.as_mut().unwrap(), lines.as_bytes()).unwrap();
+    /// Sends a request.
+    pub(crate) fn send(&mut self, request: &Request) {
+        writeln!(self.lines.as_mut().unwrap(), "{request}").unwrap();
     }
 
     /// Returns its answers so far.
@@ -99,8 +112,8 @@ pub(crate) fn is_alive(pid: i32) -> bool {
 }
 
 /// Returns the keys of a list of segments, as numbers.
-pub(crate) fn keys(list: &Value) -> Vec<i32> {
-    let key = |segment: &Value| u32::from_str_radix(&segment["key"].as_str().unwrap()[2..], 16).unwrap().cast_signed();
+pub(crate) fn keys(list: &Value) -> Vec<u32> {
+    let key = |segment: &Value| u32::from_str_radix(&segment["key"].as_str().unwrap()[2..], 16).unwrap();
     list.as_array().unwrap().iter().map(key).collect()
 }
 
@@ -185,7 +198,7 @@ fn isolated_reports_match_the_kernel() {
     let outside = oracle::create(1, 4096, 0o600);
     let before = oracle::rows();
     // The keys are also taken outside; the command prints the kernel's own table.
-    let script = format!("{}; cat /proc/sysvipc/shm", making(&[1, 2, -3]));
+    let script = format!("{}; cat /proc/sysvipc/shm", making(&[1, 2, 0xffff_fffd]));
     let (ran, report) = reported(&["--isolate", "always"], &script);
     let ran = ran.exits(65);
     let rows: Vec<oracle::Row> = oracle::parse(&ran.stdout);
@@ -201,7 +214,7 @@ fn isolated_reports_match_the_kernel() {
     }
     assert_eq!(leaked.len(), 3);
     assert_ne!(leaked[0]["ns"], json!(oracle::namespace()));
-    assert_eq!(keys(&report["leaked"]), [1, 2, -3]);
+    assert_eq!(keys(&report["leaked"]), [1, 2, 0xffff_fffd]);
     assert_eq!((&report["schema"], &report["unattributed"]), (&json!(1), &json!([])));
     assert_eq!(report["command"], json!(["sh", "-c", script]));
     let privileged = nix::unistd::geteuid().is_root();
@@ -212,7 +225,7 @@ fn isolated_reports_match_the_kernel() {
 
 #[apply(test)]
 fn five_hundred_leaks_are_all_reported() {
-    let made: Vec<i32> = (1..=500).collect();
+    let made: Vec<u32> = (1..=500).collect();
     let (ran, report) = reported(&["--isolate", "always"], &making(&made));
     let ran = ran.exits(65).says("warning: 500 leaked segments (2000 KiB, 0 B resident)");
     assert_eq!(keys(&report["leaked"]), made);
@@ -221,7 +234,7 @@ fn five_hundred_leaks_are_all_reported() {
 
 #[apply(test)]
 fn a_segment_removed_in_time_is_not_a_leak() {
-    let script = format!("printf 'create 5 4096 0\\nremove 0\\n' | {}", actor());
+    let script = piped(&[create(5), Request::Remove { id: 0 }], &actor());
     let ran = finish(&mut leakcheck(&["--isolate", "always"], &script)).exits(0);
     assert_eq!(
         (ran.stdout.as_str(), ran.stderr.as_str()),
@@ -232,7 +245,7 @@ fn a_segment_removed_in_time_is_not_a_leak() {
 
 #[apply(test)]
 fn leftover_processes_are_reported_with_their_segments() {
-    let daemon = Daemon::told("create 7 4096 0\nattach 0\ncreate 8 4096 0\n");
+    let daemon = Daemon::new(&[create(7), Request::Attach { id: 0 }, create(8)]);
     let (ran, report) = reported(&["--isolate", "always", "--rm"], &daemon.start_until("1"));
     let pid: i32 = ran.stdout.trim().parse().unwrap();
     let ran = ran.exits(65);
@@ -281,7 +294,7 @@ fn two_hundred_at_once_with_the_same_keys_are_kept_apart() {
             let work = move || {
                 for number in 0..50 {
                     let count = 1 + (worker + number) % 4;
-                    let made: Vec<i32> = (1..=count).collect();
+                    let made: Vec<u32> = (1..=count).collect();
                     let (ran, report) = reported(&["--isolate", "always"], &making(&made));
                     ran.exits(65);
                     assert_eq!(keys(&report["leaked"]), made);

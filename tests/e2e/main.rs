@@ -11,7 +11,6 @@ extern crate macro_rules_attribute;
 mod harness;
 
 mod actor;
-mod actor_children;
 mod attach;
 mod changed;
 mod check;

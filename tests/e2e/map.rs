@@ -59,7 +59,7 @@ fn csv_has_one_row_per_extent() {
 fn through_another_s_attachment_nothing_moves() {
     let id = touched(0o600);
     let mut actor = Actor::start();
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     let before = oracle::rows();
     assert_eq!(ids(&run(["map", &id.to_string(), "--json"]).exits(0).json()), EXPECTED);
     assert_eq!(oracle::rows(), before);

@@ -268,13 +268,13 @@ fn of_another_namespace_and_of_all() {
     let mut actors: Vec<(Actor, u64)> = (1..4_i32)
         .map(|count| {
             let mut actor = Actor::start();
-            assert_eq!(actor.say("unshare"), "0");
-            let ns = actor.say("namespace").parse().unwrap();
-            (0..count).for_each(|id| assert_eq!(actor.number("create 0 4096 0"), id));
+            actor.unshare();
+            let ns = actor.namespace();
+            (0..count).for_each(|id| assert_eq!(actor.create(0, 4096), id));
             (actor, ns)
         })
         .collect();
-    actors[1].0.say("attach 0");
+    actors[1].0.attach(0);
     let all = parsed(&run(["metrics", "--all-ns"]).exits(0).stdout);
     let here = oracle::namespace();
     agrees(&all, "root", 0);
@@ -299,9 +299,9 @@ fn of_an_owned_user_namespace_come_through_a_child() {
     let mut command = Command::new("/proc/self/exe");
     std::os::unix::process::CommandExt::uid(&mut command, NOBODY).current_dir("/");
     let mut actor = Actor::spawn(&mut command);
-    assert_eq!(actor.say("unshare-user"), "0");
-    let ns: u64 = actor.say("namespace").parse().unwrap();
-    actor.number("create 0 5000 0");
+    actor.unshare_user();
+    let ns: u64 = actor.namespace();
+    actor.create(0, 5000);
     let ran = finish(shmadm_as(NOBODY).args(["metrics", "--all-ns"])).exits(0);
     let values = parsed(&ran.says("cannot determine the IPC namespace of").stdout);
     let labels = format!("ns=\"{ns}\",owner=\"nobody\"");

@@ -12,7 +12,7 @@ use nix::libc;
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::holder::Holder;
 use crate::oracle;
 use crate::sandbox::without;
@@ -53,9 +53,9 @@ fn hints_name_the_same_namespace() {
     let here = oracle::create(7, 4096, 0o600);
     let _attached = oracle::Attached::new(here);
     let (mut actor, _) = elsewhere();
-    let id = actor.number("create 1234 4096 0");
+    let id = actor.create(1234, 4096);
     assert_eq!(id, here, "without --ns, the hint would apply to this namespace");
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     let pid = actor.pid().to_string();
     let advice = format!("`shmadm --ns {pid} rm --force {id}`");
     let ran = run(["--ns", &pid, "rm", "0x4d2", "--json"]).exits(5).says(&advice);
@@ -72,7 +72,7 @@ fn hints_name_the_same_namespace() {
     let ran = run(["stat", "99", &format!("--ns={pid}")]).exits(3);
     assert!(ran.stderr.contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
     // The command line already contains --ns.
-    actor.number("create 0 4096 0");
+    actor.create(0, 4096);
     let ran = run([&*format!("--ns={pid}"), "prune", "--unattached", "--older-than", "0s"]).exits(5);
     assert!(ran.stderr.contains(&format!("`shmadm --ns={pid} prune --unattached")), "{ran:?}");
 }
@@ -200,8 +200,8 @@ fn a_missing_privilege_is_named() {
 fn the_owner_of_the_user_namespace_needs_no_privilege() {
     let mut actor = container_of_nobody();
     let pid = actor.pid().to_string();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
     let listed = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
     let segment = &listed["segments"][0];
     // The owner is root inside it and keeps its uid outside.
@@ -243,13 +243,13 @@ fn prune_requires_all_ns_to_be_explicit() {
     let mut keepers: Vec<(Actor, u64)> = (0..3).map(|_| elsewhere()).collect();
     for (keeper, _) in &mut keepers {
         let mut maker = Actor::start();
-        assert_eq!(maker.say(&format!("enter /proc/{}/ns/ipc", keeper.pid())), "0");
-        maker.number(&format!("create {key} 4096 0"));
+        maker.enter(format!("/proc/{}/ns/ipc", keeper.pid()));
+        maker.create(key, 4096);
         maker.leave();
     }
     // One of them is now in use.
-    let id = keepers[2].0.number("find-id");
-    keepers[2].0.say(&format!("attach {id}"));
+    let id = keepers[2].0.number(Request::FirstId);
+    keepers[2].0.attach(id);
     let line = ["prune", "--all-ns", "--older-than", "0s", "--key", &text];
     let refused = run(line).exits(5).prints_nothing();
     let numbers: Vec<u64> = keepers.iter().map(|(_, number)| *number).collect();
@@ -292,8 +292,8 @@ fn prune_skips_those_that_only_a_child_could_enter() {
 /// Starts an actor in its own IPC namespace and returns the namespace's number; requires root.
 pub(crate) fn elsewhere() -> (Actor, u64) {
     let mut actor = Actor::start();
-    assert_eq!(actor.say("unshare"), "0");
-    let number = actor.say("namespace").parse().unwrap();
+    actor.unshare();
+    let number = actor.namespace();
     (actor, number)
 }
 
@@ -302,7 +302,7 @@ pub(crate) fn container_of_nobody() -> Actor {
     let mut command = Command::new("/proc/self/exe");
     command.uid(NOBODY).gid(NOBODY).current_dir("/");
     let mut actor = Actor::spawn(&mut command);
-    assert_eq!(actor.say("unshare-user"), "0");
+    actor.unshare_user();
     actor
 }
 

@@ -10,11 +10,11 @@ use crate::support::{NOBODY, finish, run, shmadm, shmadm_as};
 #[requires(Root)]
 fn changes_nothing_in_the_record() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 8192 0");
+    let id = actor.create(1234, 8192);
     let attached = Attached::new(id);
     attached.write(4096, b"peek");
     drop(attached);
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     let before = oracle::rows();
     let text = run(["read", "0x4d2", "--peek", "--offset", "4096", "--text"]).exits(0).stdout;
     assert_eq!(text.trim_end(), "peek");
@@ -24,7 +24,7 @@ fn changes_nothing_in_the_record() {
     assert_eq!((raw.len(), &raw[4096..4100]), (8192, b"peek".as_slice()));
     assert_eq!(oracle::rows(), before);
     // Also when marked for destruction, and from another namespace.
-    actor.say(&format!("remove {id}"));
+    actor.remove(id);
     let before = oracle::rows();
     run(["read", &id.to_string(), "--peek", "--offset", "4096", "--text"]).exits(0);
     assert_eq!(oracle::rows(), before);
@@ -40,7 +40,7 @@ fn without_access_to_the_file_the_cause_is_reported() {
     let ran = run(["dump", "0x4d2", "--peek", "--output", "/tmp/a dump"]).exits(1).prints_nothing();
     ran.says("`shmadm dump 0 --output '/tmp/a dump'`");
     let mut actor = Actor::start();
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     let attached = oracle::rows();
     finish(shmadm_as(NOBODY).args(["read", "0x4d2", "--peek"])).exits(4).prints_nothing();
     assert_eq!(oracle::rows(), attached);
@@ -52,9 +52,9 @@ fn without_access_to_the_file_the_cause_is_reported() {
 #[requires(Root)]
 fn a_process_with_an_exited_leader_is_read_through() {
     let mut actor = Actor::start();
-    let id = actor.number("create 7 4096 0");
+    let id = actor.create(7, 4096);
     oracle::Attached::new(id).write(0, b"peek");
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     actor.exit_leader();
     let before = oracle::rows();
     let read = run(["read", "0x7", "--peek", "--text"]).exits(0);

@@ -27,17 +27,17 @@ fn by_default_removes_the_callers_orphans_older_than_ten_minutes() {
 fn keeps_segments_that_are_attached_or_have_a_running_user() {
     let gone = orphan(1);
     let mut actor = Actor::start();
-    let idle = actor.number("create 2 4096 0");
-    let attached = actor.number("create 3 4096 0");
-    actor.say(&format!("attach {attached}"));
+    let idle = actor.create(2, 4096);
+    let attached = actor.create(3, 4096);
+    actor.attach(attached);
     // Its creator has exited, its last user has not.
     let used = orphan(4);
-    actor.say(&format!("attach {used}"));
-    actor.say("detach");
+    actor.attach(used);
+    actor.detach();
     // Marked, and attached.
-    let marked = actor.number("create 5 4096 0");
-    actor.say(&format!("attach {marked}"));
-    actor.say(&format!("remove {marked}"));
+    let marked = actor.create(5, 4096);
+    actor.attach(marked);
+    actor.remove(marked);
     assert_eq!(pruned(&["prune", "--yes", "--older-than", "0s"]), json!([gone]));
     for kept in [idle, attached, used, marked] {
         assert!(exists(kept), "{kept}");
@@ -57,8 +57,8 @@ fn keeps_segments_that_are_attached_or_have_a_running_user() {
 #[apply(test)]
 fn a_killed_user_leaves_an_orphan() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1 4096 0");
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(1, 4096);
+    actor.attach(id);
     drop(actor);
     assert_eq!(pruned(&["prune", "--yes", "--older-than", "0s"]), json!([id]));
 }
@@ -151,8 +151,8 @@ fn never_attaches() {
     // Attaching can destroy a segment (shm_rmid_forced), and overwrites the last user.
     let id = orphan(1);
     let mut actor = Actor::start();
-    actor.say(&format!("attach {id}"));
-    actor.say("detach");
+    actor.attach(id);
+    actor.detach();
     let before = oracle::rows();
     for arguments in
         [&["prune", "-n", "--older-than", "0s"][..], &["prune", "-y"], &["prune", "-y", "--older-than", "0s"]]
@@ -216,9 +216,9 @@ fn a_segment_that_changes_during_the_question_is_skipped() {
     let mut terminal = Terminal::run(&["prune", "--older-than", "0s", "--json"], WIDE);
     terminal.wait_for("remove 6 segments? [y/N]");
     let mut actor = Actor::start();
-    actor.say(&format!("attach {attached}"));
-    actor.say(&format!("attach {used}"));
-    actor.say("detach");
+    actor.attach(attached);
+    actor.attach(used);
+    actor.detach();
     oracle::remove(removed);
     oracle::remove(replaced);
     oracle::set(changed, nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw(), 0o640);
@@ -335,7 +335,7 @@ fn orphan(key: u32) -> i32 {
 /// The same, with a size.
 fn sized_orphan(key: u32, size: usize) -> i32 {
     let mut actor = Actor::start();
-    let id = actor.number(&format!("create {key} {size} {}", libc::SHM_NORESERVE));
+    let id = actor.create_with(key, size, libc::SHM_NORESERVE);
     actor.leave();
     id
 }

@@ -13,8 +13,8 @@ use crate::support::{NOBODY, finish, run, shmadm_as};
 fn refuses_an_attached_segment() {
     // Not by this process, which the program may not inspect where it had to enter a user namespace.
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
     let before = oracle::rows();
     let pid = actor.pid();
     for more in [None, Some("--dry-run"), Some("-n"), Some("--ignore-missing")] {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 use serde_json::{Value, json};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, ChildRequest, Request};
 use crate::holder::Holder;
 use crate::oracle;
 use crate::pool::{HUGE, Pool};
@@ -24,8 +24,8 @@ const PROCMAP_QUERY: u32 = 0xc068_6611;
 #[apply(test)]
 fn an_attachment_is_reported_with_all_fields() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 8192 0");
-    let address = actor.say(&format!("attach {id}"));
+    let id = actor.create(1234, 8192);
+    let address = actor.attach(id);
     let told = &run(["who", "0x4d2", "--json"]).exits(0).json()["segments"][0];
     let attachment = json!({
         "pid": actor.pid(), "uid": nix::unistd::geteuid().as_raw(), "address": address, "size": 8192,
@@ -46,13 +46,13 @@ fn an_attachment_is_reported_with_all_fields() {
 #[apply(test)]
 fn procmap_query_and_maps_text_agree() {
     let mut actors: Vec<Actor> = (0..6).map(|_| Actor::start()).collect();
-    let ids: Vec<i32> = (1..=3).map(|key| actors[0].number(&format!("create {key} 12288 0"))).collect();
+    let ids: Vec<i32> = (1..=3).map(|key| actors[0].create(key, 12288)).collect();
     for (number, actor) in actors.iter_mut().enumerate() {
-        actor.say(&format!("attach {}", ids[number % 3]));
-        actor.say(&format!("attach {} ro", ids[(number + 1) % 3]));
+        actor.attach(ids[number % 3]);
+        actor.ask(Request::AttachReadOnly { id: ids[(number + 1) % 3] });
     }
-    actors[1].say("split");
-    actors[2].say("fork");
+    actors[1].ask(Request::SplitMapping);
+    actors[2].ask(ChildRequest::Fork);
     let asked = run(["who", "--all", "--json"]).exits(0).json();
     let read = finish(
         without(&mut shmadm(), libc::SYS_ioctl, Some(PROCMAP_QUERY), Errno::ENOTTY).args(["who", "--all", "--json"]),
@@ -68,14 +68,14 @@ fn procmap_query_and_maps_text_agree() {
 #[apply(test)]
 fn mprotect_splits_a_mapping_and_fork_copies_the_parts() {
     let mut actor = Actor::start();
-    let id = actor.number("create 7 12288 0");
-    actor.say(&format!("attach {id}"));
-    actor.say("split");
+    let id = actor.create(7, 12288);
+    actor.attach(id);
+    actor.ask(Request::SplitMapping);
     let told = who(id);
     assert_eq!((&told["nattch"], &told["found"]), (&json!(3), &json!(3)), "{told}");
     let access: Vec<_> = told["attachments"].as_array().unwrap().iter().map(|one| &one["access"]).collect();
     assert_eq!(access, ["rw", "ro", "rw"]);
-    let child = actor.number("fork");
+    let child = actor.number(ChildRequest::Fork);
     let told = who(id);
     assert_eq!((&told["nattch"], &told["found"]), (&json!(6), &json!(6)), "{told}");
     assert_eq!(pids(&told), BTreeSet::from([actor.pid(), child]));
@@ -88,11 +88,11 @@ fn mprotect_splits_a_mapping_and_fork_copies_the_parts() {
 fn memory_shared_by_two_processes_counts_once() {
     let id = oracle::create(7, 4096, 0o600);
     let mut other = Actor::start();
-    other.say(&format!("attach {id}"));
+    other.attach(id);
     // The last user is inspected first; it does not explain the whole count, so every process is inspected.
     let mut actor = Actor::start();
-    actor.say(&format!("attach {id}"));
-    let twin = actor.number("clone-vm");
+    actor.attach(id);
+    let twin = actor.number(ChildRequest::CloneVm);
     let told = who(id);
     assert_eq!((&told["nattch"], &told["found"], &told["hidden"]), (&json!(2), &json!(2), &json!([])), "{told}");
     let (first, second) = (actor.pid().min(twin), actor.pid().max(twin));
@@ -109,17 +109,17 @@ fn memory_shared_by_two_processes_counts_once() {
 #[apply(test)]
 fn a_file_with_the_name_of_a_segment_is_not_one() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
+    let id = actor.create(1234, 4096);
     // A memfd is on the same device as segments and can have the id as its inode number; only its name differs.
     for name in ["/SYSV000004d2", "SYSV000004d2"] {
-        actor.say(&format!("memfd {name}"));
+        actor.ask(Request::MapMemfd { name: name.to_owned() });
     }
     let forged = std::env::temp_dir().join(format!("SYSV000004d2-{}", std::process::id()));
     std::fs::write(&forged, [0; 4096]).unwrap();
-    actor.say(&format!("map {}", forged.display()));
+    actor.ask(Request::MapFile { path: forged.display().to_string() });
     std::fs::remove_file(&forged).unwrap();
     let mut other = Actor::start();
-    other.say(&format!("attach {id}"));
+    other.attach(id);
     assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
 }
 
@@ -127,7 +127,7 @@ fn a_file_with_the_name_of_a_segment_is_not_one() {
 #[requires(Root)]
 fn a_file_of_the_same_name_and_inode_on_another_device_is_not_a_segment() {
     let mut forger = Actor::start();
-    let inode = forger.number("forge SYSV000004d2");
+    let inode = forger.number(Request::MapForged { name: "SYSV000004d2".to_owned() });
     // Enough segments that one of them has that id.
     let id = std::iter::from_fn(|| Some(oracle::create(0, 4096, 0o600))).find(|id| *id == inode - 1).unwrap() + 1;
     assert_eq!(oracle::create(1234, 4096, 0o600), id);
@@ -135,19 +135,19 @@ fn a_file_of_the_same_name_and_inode_on_another_device_is_not_a_segment() {
     let shown = maps.lines().find(|line| line.contains("SYSV")).unwrap();
     assert!(shown.ends_with("/SYSV000004d2") && shown.contains(&format!(" {inode} ")), "the forgery: {shown}");
     let mut other = Actor::start();
-    other.say(&format!("attach {id}"));
+    other.attach(id);
     assert_eq!(pids(&who(id)), BTreeSet::from([other.pid()]));
 }
 
 #[apply(test)]
 fn a_marked_segment_loses_its_key_and_keeps_its_attachments() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
-    actor.say(&format!("remove {id}"));
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
+    actor.remove(id);
     let mut later = Actor::start();
-    let second = later.number("create 1234 4096 0");
-    later.say(&format!("attach {second}"));
+    let second = later.create(1234, 4096);
+    later.attach(second);
     assert_eq!(pids(&who(id)), BTreeSet::from([actor.pid()]));
     assert_eq!(pids(&who(second)), BTreeSet::from([later.pid()]));
 }
@@ -157,14 +157,14 @@ fn a_marked_segment_loses_its_key_and_keeps_its_attachments() {
 fn a_segment_of_huge_pages_is_found_on_its_own_device() {
     let _pool = Pool::with_free(2, HUGE);
     let mut actor = Actor::start();
-    let id = actor.number(&format!("create 7 {} {}", 2 << 20, libc::SHM_HUGETLB));
+    let id = actor.create_with(7, 2 << 20, libc::SHM_HUGETLB);
     assert!(id >= 0, "the pool has been filled");
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     let told = who(id);
     assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{told}");
     assert_eq!(told["attachments"][0]["certain"], true);
-    actor.say("detach");
-    actor.say(&format!("remove {id}"));
+    actor.detach();
+    actor.remove(id);
 }
 
 #[apply(test)]
@@ -212,8 +212,8 @@ fn an_unattached_segment_needs_no_search() {
 #[apply(test)]
 fn changes_no_attachment_and_no_time() {
     let mut actor = Actor::start();
-    let id = actor.number("create 7 4096 0");
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(7, 4096);
+    actor.attach(id);
     let before = oracle::rows();
     for arguments in [&["who", "7"][..], &["who", "key:7", "--json"], &["list", "-o", "+pids"], &["stat", "key:7"]] {
         run(arguments);
@@ -226,9 +226,9 @@ fn changes_no_attachment_and_no_time() {
 fn never_destroys_a_segment_that_a_detach_would_destroy() {
     std::fs::write("/proc/sys/kernel/shm_rmid_forced", "1").unwrap();
     let mut actor = Actor::start();
-    let idle = actor.number("create 7 4096 0");
-    let attached = actor.number("create 8 4096 0");
-    actor.say(&format!("attach {attached}"));
+    let idle = actor.create(7, 4096);
+    let attached = actor.create(8, 4096);
+    actor.attach(attached);
     let before = oracle::rows();
     for arguments in [
         &["who"][..],
@@ -251,7 +251,7 @@ fn hidden_processes_of_other_users_are_counted() {
     // With a unique key: a process of the same user in another namespace could otherwise match this segment.
     let id = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
     let mut mine = Actor::start();
-    mine.say(&format!("attach {id}"));
+    mine.attach(id);
     let attach = finish(shmadm_as(NOBODY).args(["attach", &id.to_string(), "--background"])).exits(0);
     let holder = Holder::printed(&attach);
     let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string(), "--json"])).exits(0);
@@ -263,7 +263,7 @@ fn hidden_processes_of_other_users_are_counted() {
     assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
     // An invisible user is reported as unknown, not as absent.
     let other = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
-    mine.say(&format!("attach {other}"));
+    mine.attach(other);
     let rows = finish(shmadm_as(NOBODY).args(["list", "-o", "id,pids,commands", "--json"])).exits(0).json();
     assert_eq!(rows["segments"][1], json!({"id": other, "pids": null, "commands": null}));
     // A process whose state is unknown is not reported as exited.
@@ -291,9 +291,10 @@ fn hidden_processes_outside_the_pid_namespace_are_counted() {
 #[apply(test)]
 fn stat_list_and_rm_name_the_attached_processes() {
     let mut actor = Actor::start();
-    let id = actor.number("create 7 4096 0").to_string();
-    actor.say(&format!("attach {id}"));
-    let child = actor.number("fork");
+    let id = actor.create(7, 4096);
+    actor.attach(id);
+    let id = id.to_string();
+    let child = actor.number(ChildRequest::Fork);
     let pid = actor.pid();
     let stat = run(["stat", &id]).exits(0).stdout;
     for pid in [pid, child] {
@@ -314,9 +315,9 @@ fn stat_list_and_rm_name_the_attached_processes() {
 #[apply(test)]
 fn csv_and_tsv_have_one_row_per_mapping() {
     let mut actor = Actor::start();
-    let id = actor.number("create 7 12288 0");
-    actor.say(&format!("attach {id}"));
-    actor.say("split");
+    let id = actor.create(7, 12288);
+    actor.attach(id);
+    actor.ask(Request::SplitMapping);
     let csv = run(["who", "--format", "csv"]).exits(0).stdout;
     let heading = "ID,PID,USER,ATTACHES,ACCESS,COMMAND,ADDRESS,SIZE,UID,NS,CERTAIN,SHARED_WITH,SEGMENT_NS";
     assert_eq!((csv.lines().next(), csv.lines().count()), (Some(heading), 4), "{csv}");
@@ -330,8 +331,8 @@ fn a_hostile_command_line_forges_no_row() {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("evil\n 0  1  root  \x1b[2J\u{202e}");
     let mut actor = Actor::spawn(&mut command);
-    let id = actor.number("create 7 4096 0");
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(7, 4096);
+    actor.attach(id);
     let table = run(["who"]).exits(0).stdout;
     assert_eq!(table.lines().count(), 2, "{table}");
     assert!(table.contains("evil\\n 0  1  root  \\x1b[2J\\u{202e}"), "{table}");
@@ -344,7 +345,7 @@ fn a_hostile_command_line_forges_no_row() {
 #[apply(test)]
 fn an_attachment_that_changes_during_the_search_is_found_or_hidden() {
     let mut keeper = Actor::start();
-    let id = keeper.number("create 7 4096 0");
+    let id = keeper.create(7, 4096);
     let mut restless = Running(
         Command::new(env!("CARGO_BIN_EXE_shmadm"))
             .args(["read", "0x7", "--every", "1ms", "--text"])
@@ -353,13 +354,13 @@ fn an_attachment_that_changes_during_the_search_is_found_or_hidden() {
             .unwrap(),
     );
     for _ in 0..30 {
-        keeper.say(&format!("attach {id}"));
+        keeper.attach(id);
         let told = who(id);
         let count = |field: &Value| field.as_u64().unwrap();
         let hidden: u64 = told["hidden"].as_array().unwrap().iter().map(|hidden| count(&hidden["count"])).sum();
         assert!(pids(&told).contains(&keeper.pid()), "{told}");
         assert!(count(&told["found"]) + hidden >= count(&told["nattch"]), "an attachment is lost: {told}");
-        keeper.say("detach");
+        keeper.detach();
     }
     restless.0.kill().unwrap();
 }

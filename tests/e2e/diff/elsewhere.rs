@@ -14,13 +14,13 @@ use crate::support::{NOBODY, Ran, finish, run, shmadm_as};
 fn a_listing_is_compared_in_the_namespace_that_it_is_of() {
     let listings = Listings::new();
     let mut actor = Actor::start();
-    assert_eq!(actor.say("unshare"), "0");
-    let ns: u64 = actor.say("namespace").parse().unwrap();
-    let id = actor.number("create 1234 4096 0");
+    actor.unshare();
+    let ns: u64 = actor.namespace();
+    let id = actor.create(1234, 4096);
     let pid = actor.pid().to_string();
     let before = listings.list("before.json", &["--ns", &pid]);
     run(["--ns", &pid, "diff", &before]).exits(0).prints_nothing();
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     let report = run(["diff", &before, "--json", "--ns", &pid]).exits(1).json();
     assert_eq!(report["changed"][0]["changes"], json!(["attached"]));
     // Here it would look as if everything had been removed.
@@ -44,18 +44,18 @@ fn all_namespaces_at_once() {
     let mut actors: Vec<(Actor, u64)> = (0..3)
         .map(|_| {
             let mut actor = Actor::start();
-            assert_eq!(actor.say("unshare"), "0");
-            let ns = actor.say("namespace").parse().unwrap();
+            actor.unshare();
+            let ns = actor.namespace();
             (actor, ns)
         })
         .collect();
     // The same ids in each.
-    let made: Vec<i32> = actors.iter_mut().map(|(actor, _)| actor.number("create 1234 4096 0")).collect();
+    let made: Vec<i32> = actors.iter_mut().map(|(actor, _)| actor.create(1234, 4096)).collect();
     assert_eq!(made, [0, 0, 0]);
     let all = run(["list", "--all-ns", "--json"]).exits(0).stdout;
     let before = listings.write("before.json", all.as_bytes());
-    actors[0].0.say("attach 0");
-    actors[1].0.say("remove 0");
+    actors[0].0.attach(0);
+    actors[1].0.remove(0);
     let report = run(["diff", "--all-ns", &before, "--json"]).exits(1).json();
     // Other trials have namespaces of their own, in which things come and go.
     let ours: Vec<u64> = actors.iter().map(|(_, ns)| *ns).collect();
@@ -82,9 +82,9 @@ fn all_namespaces_at_once() {
 fn what_cannot_be_looked_into_is_not_called_removed() {
     let listings = Listings::new();
     let mut actor = Actor::start();
-    assert_eq!(actor.say("unshare"), "0");
-    let ns: u64 = actor.say("namespace").parse().unwrap();
-    actor.number("create 1234 4096 0");
+    actor.unshare();
+    let ns: u64 = actor.namespace();
+    actor.create(1234, 4096);
     let all = run(["list", "--all-ns", "--json"]).exits(0).stdout;
     let before = listings.write("before.json", all.as_bytes());
     let ran = finish(shmadm_as(NOBODY).args(["diff", "--all-ns", &before, "--json"]));

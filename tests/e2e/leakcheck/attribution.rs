@@ -8,10 +8,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, ChildRequest, Request};
 use crate::fixtures::all_keys;
 use crate::holder::Holder;
-use crate::leakcheck::{Daemon, keys, leakcheck};
+use crate::leakcheck::{Daemon, create, keys, leakcheck};
 use crate::support::{Running, shmadm, wait_for};
 
 #[apply(test)]
@@ -19,12 +19,12 @@ use crate::support::{Running, shmadm, wait_for};
 fn traced_a_segment_of_a_reused_pid_is_kept() {
     let mut checked = Checked::start(&["--trace", "--rm"]);
     // A child of the command creates a private segment, which the command removes.
-    assert_eq!(checked.command.number("create-and-die 0 4096"), -9);
+    assert_eq!(checked.command.number(ChildRequest::CreateAndDie { key: 0, size: 4096 }), -9);
     let creator = creator_of(0);
     let id = id_of(0);
-    checked.command.number(&format!("remove {id}"));
+    checked.command.remove(id);
     // Another process with the same pid and user requests the same segment.
-    assert_eq!(Actor::start().say(&format!("create-as {creator} 0 4096")), "0");
+    assert_eq!(Actor::start().ask(ChildRequest::CreateAs { pid: creator, key: 0, size: 4096 }), "0");
     let report = checked.end();
     assert_eq!((&report["leaked"], &report["unattributed"]), (&json!([]), &json!([])));
     assert_eq!(all_keys(), [0]);
@@ -35,9 +35,9 @@ fn traced_a_segment_of_a_reused_pid_is_kept() {
 fn a_segment_is_kept_whose_pid_a_descendant_reuses() {
     let mut checked = Checked::start(&["--rm"]);
     let mut stranger = Actor::start();
-    stranger.number("create 5 4096 0");
+    stranger.create(5, 4096);
     let pid = stranger.leave();
-    assert_eq!(checked.command.number(&format!("wait-as {pid}")), pid);
+    assert_eq!(checked.command.number(ChildRequest::StartAs { pid }), pid);
     checked.wait_until_observed(pid);
     let report = checked.end();
     assert_eq!((&report["leaked"], keys(&report["unattributed"])), (&json!([]), vec![5]));
@@ -49,7 +49,7 @@ fn a_segment_is_kept_whose_pid_a_descendant_reuses() {
 #[requires(Root)]
 fn a_segment_is_kept_whose_creator_reuses_a_descendants_pid() {
     let mut checked = Checked::start(&["--rm"]);
-    let child = checked.command.number("fork");
+    let child = checked.command.number(ChildRequest::Fork);
     checked.wait_until_observed(child);
     // All of it happens between two scans.
     let leakcheck = Holder::new(checked.command.pid());
@@ -57,8 +57,8 @@ fn a_segment_is_kept_whose_creator_reuses_a_descendants_pid() {
     let status = || std::fs::read_to_string(leakcheck.proc("status")).unwrap();
     wait_for("leakcheck to stop", || status().contains("State:\tT"));
     kill(Pid::from_raw(child), Signal::SIGKILL).unwrap();
-    assert_eq!(checked.command.number(&format!("reap {child}")), -9);
-    assert_eq!(Actor::start().say(&format!("create-as {child} 5 4096")), "0");
+    assert_eq!(checked.command.number(ChildRequest::Reap { pid: child }), -9);
+    assert_eq!(Actor::start().ask(ChildRequest::CreateAs { pid: child, key: 5, size: 4096 }), "0");
     leakcheck.signal(libc::SIGCONT);
     let report = checked.end();
     assert_eq!((&report["leaked"], keys(&report["unattributed"])), (&json!([]), vec![5]));
@@ -70,11 +70,11 @@ fn a_segment_is_kept_whose_creator_reuses_a_descendants_pid() {
 fn traced_a_process_that_exits_at_once_is_the_creator() {
     let mut checked = Checked::start(&["--trace", "--rm"]);
     for key in 1..=50 {
-        assert_eq!(checked.command.number(&format!("create-and-die {key} 4096")), -9);
+        assert_eq!(checked.command.number(ChildRequest::CreateAndDie { key, size: 4096 }), -9);
     }
     let report = checked.end();
     assert_eq!((keys(&report["leaked"]), &report["unattributed"]), ((1..=50).collect(), &json!([])));
-    assert_eq!(all_keys(), [] as [i32; 0]);
+    assert_eq!(all_keys(), [] as [u32; 0]);
 }
 
 #[apply(test)]
@@ -83,13 +83,13 @@ fn traced_a_segment_that_was_only_opened_is_not_a_leak() {
     crate::oracle::create(1, 4096, 0o600);
     let mut checked = Checked::start(&["--trace", "--rm"]);
     let mut stranger = Actor::start();
-    stranger.number("create 2 4096 0");
+    stranger.create(2, 4096);
     for key in [1, 2] {
-        assert_ne!(checked.command.number(&format!("open-or-create {key} 4096")), -1);
+        assert_ne!(checked.command.number(Request::OpenOrCreate { key, size: 4096 }), -1);
     }
     // By its pid, this child of the command could be the creator.
     let pid = stranger.leave();
-    assert_eq!(checked.command.number(&format!("open-as {pid} 2")), 0);
+    assert_eq!(checked.command.number(ChildRequest::OpenAs { pid, key: 2 }), 0);
     let report = checked.end();
     assert_eq!((&report["leaked"], &report["unattributed"]), (&json!([]), &json!([])));
     assert_eq!(all_keys(), [1, 2]);
@@ -100,7 +100,7 @@ fn traced_a_segment_that_was_only_opened_is_not_a_leak() {
 fn traced_a_thread_that_executes_a_program_beside_a_call_does_not_stop_the_supervisor() {
     let mut checked = Checked::start(&["--trace"]);
     for rounds in 0..100 {
-        assert_eq!(checked.command.number(&format!("exec-beside-create {rounds}")), 0);
+        assert_eq!(checked.command.number(ChildRequest::CreateUntilExec { rounds }), 0);
     }
     // One that was held when its process executed the program may have left its segment.
     checked.end();
@@ -110,12 +110,12 @@ fn traced_a_thread_that_executes_a_program_beside_a_call_does_not_stop_the_super
 #[requires(Root)]
 fn traced_a_segment_is_kept_if_id_and_pid_recur() {
     let mut checked = Checked::start(&["--trace", "--rm"]);
-    assert_eq!(checked.command.number("create-and-die 0 4096"), -9);
+    assert_eq!(checked.command.number(ChildRequest::CreateAndDie { key: 0, size: 4096 }), -9);
     let (creator, id, ctime) = (creator_of(0), id_of(0), ctime_of(0));
-    checked.command.number(&format!("remove {id}"));
+    checked.command.remove(id);
     wait_for("the next second", || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() > ctime + 1);
     std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
-    assert_eq!(Actor::start().say(&format!("create-as {creator} 0 4096")), "0");
+    assert_eq!(Actor::start().ask(ChildRequest::CreateAs { pid: creator, key: 0, size: 4096 }), "0");
     assert_eq!((creator_of(0), id_of(0)), (creator, id));
     assert_eq!(checked.end()["leaked"], json!([]));
     assert_eq!(all_keys(), [0]);
@@ -125,7 +125,7 @@ fn traced_a_segment_is_kept_if_id_and_pid_recur() {
 #[requires(Root)]
 fn traced_a_process_under_a_debugger_is_unattributed() {
     let mut checked = Checked::start(&["--trace", "--rm"]);
-    assert_eq!(checked.command.number("create-traced 3 4096"), 0);
+    assert_eq!(checked.command.number(ChildRequest::CreateTraced { key: 3, size: 4096 }), 0);
     let report = checked.end();
     assert_eq!((&report["leaked"], keys(&report["unattributed"])), (&json!([]), vec![3]));
     assert_eq!(all_keys(), [3]);
@@ -135,7 +135,7 @@ fn traced_a_process_under_a_debugger_is_unattributed() {
 #[requires(Root)]
 fn traced_a_process_whose_first_thread_has_exited_is_the_creator() {
     let mut checked = Checked::start(&["--trace", "--rm"]);
-    let child = checked.command.number("fork-without-leader 4 4096");
+    let child = checked.command.number(ChildRequest::CreateWithoutLeader { key: 4, size: 4096 });
     wait_for("the segment of the other thread", || all_keys() == [4]);
     let report = checked.end();
     assert_eq!((keys(&report["leaked"]), &report["leaked"][0]["cpid"]), (vec![4], &json!(child)));
@@ -144,7 +144,7 @@ fn traced_a_process_whose_first_thread_has_exited_is_the_creator() {
 #[apply(test)]
 fn an_observed_descendant_is_the_creator() {
     // The command's child, which is not the command itself.
-    let mut daemon = Daemon::told("");
+    let mut daemon = Daemon::new(&[]);
     let directory = tempfile::tempdir().unwrap();
     let report = directory.path().join("report.json");
     let options = ["--isolate", "never", "--report", report.to_str().unwrap()];
@@ -155,7 +155,7 @@ fn an_observed_descendant_is_the_creator() {
     BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut answer).unwrap();
     let creator: i32 = answer.trim().parse().unwrap();
     wait_until_observed(running.0.id().cast_signed(), creator);
-    daemon.tell("create 6 4096 0\n");
+    daemon.send(&create(6));
     wait_for("the child's segment", || all_keys() == [6]);
     writeln!(running.0.stdin.take().unwrap()).unwrap();
     assert_eq!(running.0.wait().unwrap().code(), Some(65));

@@ -7,7 +7,7 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::leakcheck::{leakcheck, making};
 use crate::oracle;
 use crate::support::{NOBODY, Ran, Running, finish, run, shmadm, shmadm_as, wait_for};
@@ -178,7 +178,7 @@ fn an_unread_report_does_not_block_forever() {
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     // Open but never read, and the report is larger than the pipe.
     let open = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
-    let keys: Vec<i32> = (1..=600).collect();
+    let keys: Vec<u32> = (1..=600).collect();
     let mut command = leakcheck(&["--isolate", "always", "-q", "--report", pipe.to_str().unwrap()], &making(&keys));
     let mut running = Running(command.stderr(Stdio::null()).spawn().unwrap());
     let child = &mut running.0;
@@ -245,8 +245,8 @@ fn a_report_over_the_file_size_limit_is_an_error_not_a_signal() {
 #[apply(test)]
 fn ns_runs_the_command_there_and_creates_no_namespace() {
     let mut actor = Actor::start();
-    actor.say("unshare");
-    actor.number("create 9 4096 0");
+    actor.ask(Request::Unshare);
+    actor.create(9, 4096);
     let pid = actor.pid().to_string();
     let ran = run(["--ns", &pid, "leakcheck", "--isolate", "always", "--", "true"]);
     // Without root, namespaces of other users cannot be entered.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::actor::Actor;
 use crate::fixtures::all_keys;
 use crate::leakcheck::attribution::wait_until_observed;
-use crate::leakcheck::{Daemon, actor, keys, leakcheck, making, reported};
+use crate::leakcheck::{Daemon, actor, create, keys, leakcheck, making, piped, reported};
 use crate::oracle;
 use crate::support::{NOBODY, finish, reachable_copy, shmadm, shmadm_as, wait_for};
 
@@ -90,7 +90,7 @@ fn earlier_segments_and_those_of_running_processes_are_not_leaks() {
     // Another job of the same user, which is running and does not descend from the command.
     let mut other = Actor::start();
     let meanwhile = Meanwhile::start(&["--isolate", "never", "--rm", "--strict"], "true");
-    other.number("create 2 4096 0");
+    other.create(2, 4096);
     let before = oracle::rows();
     // `read` fails at the end of its input, and so does the command.
     let (code, report) = meanwhile.end();
@@ -101,11 +101,11 @@ fn earlier_segments_and_those_of_running_processes_are_not_leaks() {
 
 #[apply(test)]
 fn segments_of_exited_jobs_are_unattributed() {
-    let run_beside = |options: &[&str], key: i32| {
+    let run_beside = |options: &[&str], key: u32| {
         let options = [&["--isolate", "never"], options].concat();
         let meanwhile = Meanwhile::start(&options, "true");
         let mut other = Actor::start();
-        other.number(&format!("create {key} 4096 0"));
+        other.create(key, 4096);
         other.leave();
         meanwhile.end().1
     };
@@ -139,7 +139,7 @@ fn unattributed_segments_count_unless_lenient() {
         let child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
         std::fs::read(&path).unwrap();
         let mut other = Actor::start();
-        other.number("create 0 4096 0");
+        other.create(0, 4096);
         other.leave();
         std::fs::write(&path, "\n").unwrap();
         crate::support::Ran::from(child.wait_with_output().unwrap())
@@ -150,7 +150,6 @@ fn unattributed_segments_count_unless_lenient() {
 
 #[apply(test)]
 fn the_command_and_observed_orphans_are_creators() {
-    let lines = |keys: &[i32]| keys.iter().map(|key| format!("create {key} 4096 0\n")).collect::<String>();
     // The command itself.
     let directory = tempfile::tempdir().unwrap();
     let report = directory.path().join("report.json");
@@ -158,17 +157,18 @@ fn the_command_and_observed_orphans_are_creators() {
     command.args(["leakcheck", "--isolate", "never", "--report", report.to_str().unwrap(), "--"]);
     command.arg(std::env::current_exe().unwrap()).arg("--actor").stdin(std::process::Stdio::piped());
     let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines(&[1, 2]).as_bytes()).unwrap();
+    let requests = format!("{}\n{}\n", create(1), create(2));
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), requests.as_bytes()).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(65));
     let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
     assert_eq!(keys(&report["leaked"]), [1, 2]);
     assert!(report["leaked"][1]["creator_command"].as_str().unwrap().ends_with(" --actor"), "{report}");
     // A process that is reparented to leakcheck creates a segment and exits at once.
-    let mut daemon = Daemon::told("");
+    let mut daemon = Daemon::new(&[]);
     let meanwhile = Meanwhile::start(&["--isolate", "never"], &format!("( {} )", daemon.start()));
     let orphan = meanwhile.only_orphan();
     wait_until_observed(meanwhile.pid(), orphan);
-    daemon.tell("create 3 4096 0\n");
+    daemon.send(&create(3));
     daemon.end(orphan);
     let (_, report) = meanwhile.end();
     assert_eq!((keys(&report["leaked"]), &report["unattributed"]), (vec![3], &json!([])));
@@ -178,9 +178,9 @@ fn the_command_and_observed_orphans_are_creators() {
 fn earlier_children_are_not_attributed_to_the_command() {
     // The shell starts another job and becomes leakcheck: the job is then a child of leakcheck, but not the
     // command's.
-    let mut daemon = Daemon::told("");
+    let mut daemon = Daemon::new(&[]);
     let meanwhile = Meanwhile::becoming(&daemon.start(), &["--rm", "--strict"]);
-    daemon.tell("create 7 4096 0\n");
+    daemon.send(&create(7));
     wait_for("the other job's segment", || all_keys() == [7]);
     let (code, report) = meanwhile.end_well();
     assert_eq!((code, &report["leaked"], &report["unattributed"]), (0, &json!([]), &json!([])));
@@ -190,7 +190,7 @@ fn earlier_children_are_not_attributed_to_the_command() {
 #[apply(test)]
 fn orphans_of_earlier_children_are_not_attributed_to_the_command() {
     // An earlier job starts another process while the command runs, and exits: leakcheck inherits the orphan.
-    let daemon = Daemon::told("create 7 4096 0\n");
+    let daemon = Daemon::new(&[create(7)]);
     let directory = tempfile::tempdir().unwrap();
     let go = directory.path().join("go");
     nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -210,7 +210,7 @@ fn a_reused_id_is_another_segment() {
     assert!(oracle::remove(id));
     std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
     let mut other = Actor::start();
-    assert_eq!(other.number("create 2 4096 0"), id);
+    assert_eq!(other.create(2, 4096), id);
     other.leave();
     assert_eq!(keys(&meanwhile.end().1["unattributed"]), [2]);
 }
@@ -241,7 +241,7 @@ fn segments_of_other_users_are_never_leaks() {
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().unwrap()), &mut line).unwrap();
     let mut other = Actor::start();
-    other.number("create 4 4096 0");
+    other.create(4, 4096);
     other.leave();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -251,7 +251,7 @@ fn segments_of_other_users_are_never_leaks() {
 #[apply(test)]
 fn rm_removes_the_leaks_and_still_fails() {
     oracle::create(1, 4096, 0o600);
-    let script = format!("printf 'create 2 4096 0\\ncreate 3 4096 0\\n' | exec {}", actor());
+    let script = piped(&[create(2), create(3)], &format!("exec {}", actor()));
     let (ran, report) = reported(&["--isolate", "never", "--rm", "--strict"], &script);
     let ran = ran.exits(65);
     let both = report["leaked"].as_array().unwrap().iter().chain(report["unattributed"].as_array().unwrap());

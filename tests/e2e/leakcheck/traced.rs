@@ -5,10 +5,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::fixtures::all_keys;
 use crate::leakcheck::shared::Meanwhile;
-use crate::leakcheck::{Daemon, is_alive, keys, leakcheck, making, reported};
+use crate::leakcheck::{Daemon, create, is_alive, keys, leakcheck, making, reported};
 use crate::support::{NOBODY, file, finish, shmadm, shmadm_as, wait_for};
 use crate::vanish::{Call, Stopped};
 
@@ -19,7 +19,7 @@ fn every_creator_is_named_and_no_other_process() {
     let directory = tempfile::tempdir().unwrap();
     let meanwhile = Meanwhile::start(&["--isolate", "never", "--trace", "--rm"], &script.join("; "));
     let mut other = Actor::start();
-    other.number("create 99 4096 0");
+    other.create(99, 4096);
     other.leave();
     let (code, report) = meanwhile.end();
     assert_eq!((code, &report["unattributed"]), (1, &json!([])));
@@ -57,11 +57,11 @@ fn a_trace_without_permission_is_refused_and_nothing_runs() {
 #[requires(Root)]
 fn processes_continue_if_the_supervisor_is_killed() {
     let mut traced = Traced::start();
-    assert_eq!(traced.actor.say("create 1 4096 0"), "0");
+    assert_eq!(traced.actor.create(1, 4096), 0);
     let standby = traced.standby();
     traced.kill_supervisor();
     // Now the command answers, not the supervisor.
-    assert_eq!(traced.actor.say("create 2 4096 0"), "1");
+    assert_eq!(traced.actor.create(2, 4096), 1);
     assert_eq!(all_keys(), [1, 2]);
     traced.actor.end_input();
     wait_for("the standby to exit", || !is_alive(standby));
@@ -91,11 +91,11 @@ fn a_call_under_inspection_continues_if_the_supervisor_is_killed() {
 #[requires(Root)]
 fn processes_continue_if_the_standby_is_killed() {
     let mut traced = Traced::start();
-    traced.actor.say("create 1 4096 0");
-    for key in 2..5 {
+    traced.actor.create(1, 4096);
+    for (id, key) in (1..4).zip(2..5) {
         let standby = traced.standby();
         kill(Pid::from_raw(standby), Signal::SIGKILL).unwrap();
-        assert_eq!(traced.actor.say(&format!("create {key} 4096 0")), (key - 1).to_string());
+        assert_eq!(traced.actor.create(key, 4096), id);
         wait_for("another standby", || traced.standby() != standby && traced.standby() != 0);
     }
     let standby = traced.standby();
@@ -106,7 +106,7 @@ fn processes_continue_if_the_standby_is_killed() {
 
 #[apply(test)]
 fn a_segment_that_lost_its_key_is_attributed() {
-    let daemon = Daemon::told("create 7 4096 0\nattach 0\nremove 0\nhello\n");
+    let daemon = Daemon::new(&[create(7), Request::Attach { id: 0 }, Request::Remove { id: 0 }, Request::Hello]);
     let (ran, report) = reported(&["--isolate", "always", "--trace"], &daemon.start_until("ready"));
     let ran = ran.exits(65).says("; destroyed at the last detach");
     let pid: i32 = ran.stdout.trim().parse().unwrap();
@@ -119,10 +119,10 @@ fn a_segment_that_lost_its_key_is_attributed() {
 #[apply(test)]
 #[requires(Root)]
 fn leftover_processes_continue() {
-    let mut daemon = Daemon::told("");
+    let mut daemon = Daemon::new(&[]);
     let script = format!("{} echo $!", daemon.start());
     let ran = finish(&mut leakcheck(&["--isolate", "never", "--trace"], &script)).exits(0);
-    daemon.tell("create 1 4096 0\n");
+    daemon.send(&create(1));
     wait_for("the answer", || daemon.answers() == "0\n");
     assert_eq!(all_keys(), [1]);
     daemon.end(ran.stdout.trim().parse().unwrap());

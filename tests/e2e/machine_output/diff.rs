@@ -34,17 +34,17 @@ fn diff_of_what_is_the_same() {
 fn diff_of_what_was_created_removed_and_changed() {
     let mut machine = Machine::new();
     let mut actor = machine.actor("ACTOR");
-    for (id, key) in (0..4).zip([1, 0, 3, 4]) {
-        assert_eq!(actor.number(&format!("create {key} {} 0", 4096 + id)), id);
+    for (id, (key, size)) in (0..4).zip([(1, 4096), (0, 4097), (3, 4098), (4, 4099)]) {
+        assert_eq!(actor.create(key, size), id);
     }
-    actor.say("attach 2");
+    actor.attach(2);
     std::fs::write(machine.path("before.json"), run(["list", "--json"]).stdout).unwrap();
     oracle::remove(0);
     oracle::set(1, nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw(), 0o644);
     oracle::lock(1);
-    actor.say("attach 2");
+    actor.attach(2);
     oracle::remove(2);
-    assert_eq!(actor.number("create 5 100 0"), 4);
+    assert_eq!(actor.create(5, 100), 4);
     std::fs::write(machine.path("after.json"), run(["list", "--json"]).stdout).unwrap();
     machine.snapshot(
         "diff DIR/before.json --json",

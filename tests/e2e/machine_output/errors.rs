@@ -114,8 +114,8 @@ fn errors_of_missing_segments() {
 fn errors_of_segments_that_exist() {
     let mut machine = Machine::new();
     let mut actor = machine.actor("ACTOR");
-    actor.number("create 1234 100 0");
-    actor.say("attach 0");
+    actor.create(1234, 100);
+    actor.attach(0);
     machine.snapshot(
         "create --key 1234 --exclusive --json",
         expect![[r#"

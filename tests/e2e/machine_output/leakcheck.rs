@@ -4,7 +4,8 @@ use expect_test::expect;
 use serde_json::Value;
 
 use super::Machine;
-use crate::leakcheck::{actor, leakcheck};
+use crate::actor::Request;
+use crate::leakcheck::{actor, create, leakcheck, piped};
 use crate::support::{Ran, finish};
 
 /// Runs a leakcheck in a namespace of its own that observes every creator, and writes both reports.
@@ -28,7 +29,10 @@ fn reported(machine: &mut Machine, options: &[&str], script: &str) -> Ran {
 #[apply(test)]
 fn leakcheck_reports_of_a_leak() {
     let mut machine = Machine::new();
-    let script = format!("printf 'create 7 5000 0\\ncreate 0 4096 0\\n' | {} >/dev/null; exit 3", actor());
+    let script = piped(
+        &[Request::Create { key: 7, size: 5000, flags: 0 }, create(0)],
+        &format!("{} >/dev/null; exit 3", actor()),
+    );
     reported(&mut machine, &["--rm"], &script).exits(3);
     machine.compare_file(
         "report",

@@ -121,8 +121,8 @@ fn attach_and_detach_json() {
 fn detach_json_of_what_others_have_attached() {
     let mut machine = Machine::new();
     let mut actor = machine.actor("ACTOR");
-    actor.number("create 7 4096 0");
-    actor.say("attach 0");
+    actor.create(7, 4096);
+    actor.attach(0);
     machine.snapshot("detach 0 --json", expect![[r#"
         {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0",
           "message":"cannot detach segment 0: no holder of user [USER] has it attached",

@@ -3,7 +3,7 @@
 use expect_test::expect;
 
 use super::Machine;
-use crate::actor::Actor;
+use crate::actor::{Actor, ChildRequest, Request};
 use crate::fixtures::hostile_process;
 use crate::holder::Holder;
 use crate::oracle::{self, Attached};
@@ -21,25 +21,25 @@ pub(super) struct Creators {
 pub(super) fn segments(machine: &mut Machine) -> Creators {
     let mut actor = machine.actor("ACTOR");
     // Resident in part; attached twice.
-    assert_eq!(actor.number("create 1234 8192 0"), 0);
+    assert_eq!(actor.create(1234, 8192), 0);
     Attached::new(0).write(0, b"x");
     // At a low address, so that it is always the first of the two.
-    assert_eq!(actor.say("attach 0 0x2000000000"), "0x2000000000");
-    actor.say("attach 0 ro");
+    assert_eq!(actor.ask(Request::AttachAt { id: 0, address: 0x20_0000_0000 }), "0x2000000000");
+    actor.ask(Request::AttachReadOnly { id: 0 });
     // Mode 0640; never attached.
-    assert_eq!(actor.number("create 0 100 32"), 1);
-    assert_eq!(actor.number("create -1 5000 0"), 2);
+    assert_eq!(actor.create_with(0, 100, 32), 1);
+    assert_eq!(actor.create(u32::MAX, 5000), 2);
     oracle::set(2, nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw(), 0);
     oracle::lock(2);
     let hostile = hostile_process();
     machine.redaction.name(i32::try_from(hostile.0.id()).unwrap(), "HOSTILE");
     wait_for("the first write", || oracle::row(3).unwrap().get("rss") == "4096");
     // Marked for destruction.
-    assert_eq!(actor.number("create 153 4096 0"), 4);
-    actor.say("attach 4");
-    assert_eq!(actor.number("remove 4"), 0);
+    assert_eq!(actor.create(153, 4096), 4);
+    actor.attach(4);
+    actor.remove(4);
     let mut exited = machine.actor("EXITED");
-    assert_eq!(exited.number("create 2147483647 1048576 0"), 5);
+    assert_eq!(exited.create(2147483647, 1048576), 5);
     exited.leave();
     Creators { _actor: actor, _hostile: hostile }
 }
@@ -199,8 +199,8 @@ fn list_json_and_csv_in_all_namespaces() {
     // Listings of all namespaces include those of other tests: the key tells this segment apart.
     let key = format!("0x{:08x}", fastrand::u32(0x1000_0000..0x7000_0000));
     let mut actor = machine.actor("ACTOR");
-    actor.number(&format!("create {} 4096 0", u32::from_str_radix(&key[2..], 16).unwrap()));
-    actor.say("attach 0");
+    actor.create(u32::from_str_radix(&key[2..], 16).unwrap(), 4096);
+    actor.attach(0);
     machine.redaction.hide(key.clone(), "[KEY]");
     machine.redaction.hide_containers();
     machine.snapshot(
@@ -286,9 +286,9 @@ fn who_json() {
 fn who_json_of_processes_that_share_memory() {
     let mut machine = Machine::new();
     let mut actor = machine.actor("ACTOR");
-    actor.number("create 7 4096 0");
-    actor.say("attach 0");
-    machine.redaction.name(actor.number("clone-vm"), "CLONE");
+    actor.create(7, 4096);
+    actor.attach(0);
+    machine.redaction.name(actor.number(ChildRequest::CloneVm), "CLONE");
     machine.snapshot(
         "who 0 --json",
         expect![[r#"
@@ -305,7 +305,7 @@ fn who_and_list_without_permission() {
     let mut machine = Machine::new();
     let id = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
     let mut actor = machine.actor("ACTOR");
-    actor.say("attach 0");
+    actor.attach(0);
     let attach = finish(shmadm_as(NOBODY).args(["attach", "0", "--background"])).exits(0);
     let holder = Holder::printed(&attach);
     machine.redaction.name(holder.pid, "HOLDER");

@@ -13,7 +13,7 @@ fn metrics() {
     let mut machine = Machine::new();
     machine.redaction.hide(format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), "version=\"[VERSION]\"");
     let mut exited = machine.actor("EXITED");
-    assert_eq!(exited.number("create 0 5000 0"), 0);
+    assert_eq!(exited.create(0, 5000), 0);
     exited.leave();
     for (id, owner) in [(1, 0), (2, NOBODY), (3, 4_000_000_000)] {
         assert_eq!(oracle::create(0, 4096 << id, 0o600), id);

@@ -8,12 +8,12 @@ use crate::oracle;
 use crate::vanish::Stopped;
 
 /// Creates a segment whose creator has exited.
-fn orphan(machine: &mut Machine, key: u32, size: u32) -> i32 {
+fn orphan(machine: &mut Machine, key: u32, size: usize) -> i32 {
     let mut actor = machine.actor("EXITED");
-    let id = actor.number(&format!("create {key} {size} 0"));
+    let id = actor.create(key, size);
     oracle::Attached::new(id).write(0, b"x");
     // Last used by a process that has exited, too.
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     actor.leave();
     id
 }
@@ -23,9 +23,9 @@ fn rm_json() {
     let mut machine = Machine::new();
     let mut actor = machine.actor("ACTOR");
     for key in 1..=3 {
-        actor.number(&format!("create {key} 4096 0"));
+        actor.create(key, 4096);
     }
-    actor.say("attach 1");
+    actor.attach(1);
     machine.snapshot("rm 0x1 77 --dry-run --json", expect![[r#"
         {"schema":1,"dry_run":true,"removed":[{"id":0,"key":"0x00000001","size":4096,"mode":"0600","uid":[UID],
           "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
@@ -192,7 +192,7 @@ fn prune_of_a_segment_that_was_attached_since() {
         let line = ["prune", "--yes", "--older-than", "0s", "--format", format];
         let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_STAT), &line);
         let mut actor = machine.actor("EXITED");
-        actor.say("attach 0");
+        actor.attach(0);
         machine.compare(&stopped.go_on(), &expected);
         actor.leave();
     };

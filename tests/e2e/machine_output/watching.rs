@@ -65,8 +65,8 @@ fn limits_in_every_format() {
 fn check_as_text_and_json() {
     let mut machine = Machine::new();
     let mut exited = machine.actor("EXITED");
-    exited.number("create 0 5000 0");
-    exited.number("create 0 100 0");
+    exited.create(0, 5000);
+    exited.create(0, 100);
     exited.leave();
     machine.snapshot("check", expect![[r#"
         SHM OK: 2 of 4096 segments (0.04%), 3 of 18446744073692774399 pages (0.00%) | 'segments'=2;3276.8;3686.4;0;4096 'pages'=3;14757395258954219519.2;16602069666323496959.1;0;18446744073692774399

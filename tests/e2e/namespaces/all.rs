@@ -3,7 +3,7 @@
 use nix::libc;
 use serde_json::{Value, json};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::namespaces::{all_ns, container_of_nobody, elsewhere, other_thread, unique_key};
 use crate::oracle;
 use crate::support::{NOBODY, finish, run, shmadm, shmadm_as};
@@ -17,13 +17,13 @@ fn every_namespace_is_visited_once() {
     let mut expected = vec![oracle::namespace()];
     let mut actors: Vec<(Actor, u64)> = (0..12).map(|_| elsewhere()).collect();
     for (actor, number) in &mut actors {
-        actor.number(&format!("create {key} 100 0"));
+        actor.create(key, 100);
         expected.push(*number);
     }
     // Two processes in one namespace count once; a single thread can be in another namespace.
     let (mut second, number) = elsewhere();
-    assert_eq!(second.say(&format!("enter /proc/{}/ns/ipc", actors[0].0.pid())), "0");
-    assert_ne!(second.say("namespace"), number.to_string());
+    second.enter(format!("/proc/{}/ns/ipc", actors[0].0.pid()));
+    assert_ne!(second.namespace(), number);
     let rows = all_ns(&["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]);
     let mut found: Vec<u64> = rows.iter().map(|row| row["ns"].as_u64().unwrap()).collect();
     found.sort_unstable();
@@ -45,7 +45,7 @@ fn every_namespace_is_visited_once() {
 #[requires(Root)]
 fn a_namespace_with_only_one_thread_is_visited() {
     let mut actor = Actor::start();
-    assert_eq!(actor.say("thread-unshare"), "0");
+    assert_eq!(actor.ask(Request::UnshareInThread), "0");
     let place = other_thread(&actor);
     let key = format!("{:#x}", unique_key());
     run(["--ns", &place, "create", "--key", &key]).exits(0);
@@ -62,8 +62,8 @@ fn one_scan_finds_the_attachments_in_all_of_them() {
     for _ in 0..5 {
         let (mut actor, number) = elsewhere();
         // The same id, key and size in each, and usually the same second.
-        let id = actor.number("create 1234 4096 0");
-        actor.say(&format!("attach {id}"));
+        let id = actor.create(1234, 4096);
+        actor.attach(id);
         expected.push((number, id, actor.pid()));
         actors.push(actor);
     }
@@ -82,12 +82,12 @@ fn one_scan_finds_the_attachments_in_all_of_them() {
 fn a_namespace_that_exists_only_through_an_attachment_is_reported() {
     let mut actor = Actor::start();
     let home = format!("/proc/{}/ns/ipc", std::process::id());
-    assert_eq!(actor.say("unshare"), "0");
+    actor.unshare();
     let key = unique_key();
-    let id = actor.number(&format!("create {key} 4096 0"));
-    let address = actor.say(&format!("attach {id}"));
+    let id = actor.create(key, 4096);
+    let address = actor.attach(id);
     // No process is in that namespace any more.
-    assert_eq!(actor.say(&format!("enter {home}")), "0");
+    actor.enter(home);
     let ran = run(["who", "--all", "--all-ns", "--json"]).exits(0).says("exists only because of this attachment");
     let segments = ran.json()["segments"].as_array().unwrap().clone();
     let stray =
@@ -102,8 +102,8 @@ fn a_namespace_that_exists_only_through_an_attachment_is_reported() {
 fn without_privilege_inaccessible_ones_are_a_warning() {
     let mut actor = container_of_nobody();
     let key = unique_key();
-    actor.number(&format!("create {key} 4096 0"));
-    let number: u64 = actor.say("namespace").parse().unwrap();
+    actor.create(key, 4096);
+    let number: u64 = actor.namespace();
     let ran = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--key", &format!("{key:#x}"), "--json"]));
     let ran = ran.exits(0).says("cannot determine the IPC namespace of");
     // The caller's own namespace is always included.
@@ -124,8 +124,8 @@ fn in_an_owned_user_namespace_a_threads_namespace_is_listed_through_the_thread()
     // process.
     let mut actor = container_of_nobody();
     let key = unique_key();
-    actor.number(&format!("create {key} 4096 0"));
-    assert_eq!(actor.say("thread-unshare"), "0");
+    actor.create(key, 4096);
+    assert_eq!(actor.ask(Request::UnshareInThread), "0");
     let place = other_thread(&actor);
     let text = format!("{key:#x}");
     finish(shmadm_as(NOBODY).args(["--ns", &place, "create", "--key", &text])).exits(0);
@@ -144,10 +144,10 @@ fn in_an_owned_user_namespace_a_threads_namespace_is_listed_through_the_thread()
 #[requires(Root)]
 fn an_attachment_made_after_the_listing_is_not_unexplained() {
     let mut actor = Actor::start();
-    let id = actor.number("create 0 4096 0");
+    let id = actor.create(0, 4096);
     let looks = |call: &Call| call.number == libc::SYS_memfd_create;
     let stopped = Stopped::before(1, looks, &["who", "--all", "--all-ns", "--json"]);
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     let ran = stopped.go_on().exits(0);
     let stray = |one: &Value| one["ns"].is_null() && one["attachments"][0]["pid"] == actor.pid();
     assert!(!ran.json()["segments"].as_array().unwrap().iter().any(stray), "{ran:?}");

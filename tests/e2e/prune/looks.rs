@@ -24,7 +24,7 @@ fn removal(call: &Call) -> bool {
 /// Creates a segment whose creator has exited.
 fn orphan() -> i32 {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
+    let id = actor.create(1234, 4096);
     actor.leave();
     id
 }
@@ -81,14 +81,14 @@ fn a_use_in_the_same_second_is_detected_by_its_last_user() {
     let id = loop {
         let id = orphan();
         let mut first = Actor::start();
-        first.say(&format!("attach {id}"));
-        first.say("detach");
+        first.attach(id);
+        first.detach();
         first.leave();
         let before = oracle::stat(id).unwrap();
         let stopped = Stopped::before(2, look, PRUNE);
         let mut second = Actor::start();
-        second.say(&format!("attach {id}"));
-        second.say("detach");
+        second.attach(id);
+        second.detach();
         second.leave();
         let after = oracle::stat(id).unwrap();
         let report = stopped.go_on().exits(0).json();
@@ -148,7 +148,7 @@ fn an_attachment_after_the_last_check_is_marked_and_named() {
     let id = orphan();
     let stopped = Stopped::before(1, removal, PRUNE);
     let mut actor = Actor::start();
-    actor.say(&format!("attach {id}"));
+    actor.attach(id);
     let ran = stopped.go_on().exits(0).says("it was attached just before the removal, by pid ");
     assert!(ran.stderr.contains(&format!("by pid {} (", actor.pid())), "{ran:?}");
     assert!(!ran.stderr.contains("freed 1"), "{ran:?}");
@@ -162,7 +162,7 @@ fn an_attachment_after_the_last_check_is_marked_and_named() {
 #[apply(test)]
 fn a_changed_state_is_detected() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
+    let id = actor.create(1234, 4096);
     let line = [PRUNE, &["--unattached"]].concat();
     let stopped = Stopped::before(1, look, &line);
     actor.leave();
@@ -187,7 +187,7 @@ fn no_call_comes_between_the_last_check_and_the_removal() {
 fn a_signal_between_two_removals_ends_it_with_a_report() {
     let ids = [orphan(), {
         let mut actor = Actor::start();
-        let id = actor.number("create 1 4096 0");
+        let id = actor.create(1, 4096);
         actor.leave();
         id
     }];

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::fixtures::all_keys;
 use crate::leakcheck::{making, reported};
 use crate::oracle;
@@ -20,14 +20,14 @@ fn from_a_report_removes_unchanged_segments() {
     let mut command = shmadm();
     command.args(["leakcheck", "--isolate", "never", "--report", report, "--"]);
     let mut made = Actor::spawn(command.arg(std::env::current_exe().unwrap()));
-    let ids: Vec<i32> = (2..=6).map(|key| made.number(&format!("create {key} 4096 0"))).collect();
+    let ids: Vec<i32> = (2..=6).map(|key| made.create(key, 4096)).collect();
     made.leave();
     // One is changed, one used, one attached, one removed.
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     oracle::set(ids[0], uid, gid, 0o640);
     run(["read", &ids[1].to_string(), "--allow-allocation"]).exits(0);
     let mut user = Actor::start();
-    user.say(&format!("attach {}", ids[2]));
+    user.attach(ids[2]);
     oracle::remove(ids[3]);
     let before = oracle::rows();
     let ran = run(["rm", "--from", report, "--dry-run"]).exits(1);
@@ -51,7 +51,7 @@ fn from_a_report_removes_unchanged_segments() {
 fn from_a_dry_run_of_prune_and_from_standard_input() {
     for key in [1, 2] {
         let mut actor = Actor::start();
-        actor.number(&format!("create {key} 4096 0"));
+        actor.create(key, 4096);
         actor.leave();
     }
     oracle::create(3, 4096, 0o600);
@@ -96,9 +96,9 @@ fn from_a_report_of_another_namespace_removes_nothing_here() {
         _ => drop(ran.exits(5).says("in another IPC namespace")),
     }
     let mut actor = Actor::start();
-    actor.say("unshare");
+    actor.ask(Request::Unshare);
     let mut elsewhere = report.clone();
-    elsewhere["leaked"][0]["ns"] = json!(actor.say("namespace").parse::<u64>().unwrap());
+    elsewhere["leaked"][0]["ns"] = json!(actor.namespace());
     let ran = run_with_input(["rm", "--from", "-", "--ignore-missing"], elsewhere.to_string().as_bytes()).exits(5);
     // Without permission to create a namespace, the command ran here.
     let stayed = elsewhere["leaked"][0]["ns"] == oracle::namespace();
@@ -206,7 +206,7 @@ fn from_an_invalid_list_removes_nothing() {
     // A duplicate counts once.
     let text = json!({"schema": 1, "leaked": [record, record]}).to_string();
     run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0);
-    assert_eq!(all_keys(), [] as [i32; 0]);
+    assert_eq!(all_keys(), [] as [u32; 0]);
 }
 
 /// Creates a segment; returns its id and a list that contains it.

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::libc;
 use serde_json::json;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::oracle;
 use crate::sandbox::{with_no_capabilities, without};
 use crate::support::{finish, run, shmadm, wait_for};
@@ -16,14 +16,14 @@ use crate::who::{pids, who};
 fn an_equal_id_in_another_namespace_is_another_segment() {
     let mut here = Actor::start();
     let mut there = Actor::start();
-    if there.say("unshare") != "0" {
+    if there.ask(Request::Unshare) != "0" {
         // Without root, an actor needs a new user namespace for that, which the program may not inspect.
         return;
     }
     // Equal in all but the namespace: id, key, size, user, and usually the second of creation.
     let ids = [&mut here, &mut there].map(|actor| {
-        let id = actor.number("create 1234 4096 0");
-        actor.say(&format!("attach {id}"));
+        let id = actor.create(1234, 4096);
+        actor.attach(id);
         id
     });
     assert_eq!(ids[0], ids[1], "the first id of each namespace is the same");
@@ -36,18 +36,18 @@ fn an_equal_id_in_another_namespace_is_another_segment() {
 #[requires(Root)]
 fn a_process_that_left_the_namespace_is_still_attached() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
-    assert_eq!(actor.say("unshare"), "0");
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
+    actor.unshare();
     let told = who(id);
     assert_eq!((pids(&told), &told["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{told}");
     let attachment = &told["attachments"][0];
     assert_eq!(attachment["certain"], true, "nothing in its namespace has that id: {told}");
     assert_ne!(attachment["ns"], told["ns"]);
     // In its new namespace it attaches another segment with the same id.
-    let second = actor.number("create 4321 4096 0");
+    let second = actor.create(4321, 4096);
     assert_eq!(second, id);
-    actor.say(&format!("attach {second}"));
+    actor.attach(second);
     let told = who(id);
     assert_eq!((&told["nattch"], &told["found"]), (&json!(1), &json!(1)), "{told}");
     assert_eq!(told["attachments"][0]["address"], attachment["address"], "the key in its name identifies it");
@@ -57,10 +57,10 @@ fn a_process_that_left_the_namespace_is_still_attached() {
 #[requires(Root)]
 fn without_privilege_a_process_that_left_is_uncertain() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
-    assert_eq!(actor.say("unshare"), "0");
-    assert_eq!(actor.say("drop-rights"), "0");
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
+    actor.unshare();
+    assert_eq!(actor.ask(Request::DropCapabilities), "0");
     // Root without the capabilities that map_files and other namespaces require.
     let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0);
     told.says("may have a segment with the same id");
@@ -78,14 +78,14 @@ fn without_privilege_a_process_that_left_is_uncertain() {
 #[requires(Root)]
 fn without_privilege_the_key_in_the_name_still_identifies_the_segment() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
     let mut other = Actor::start();
-    assert_eq!(other.say("unshare"), "0");
-    assert_eq!(other.number("create 4321 4096 0"), id);
-    other.say(&format!("attach {id}"));
+    other.unshare();
+    assert_eq!(other.create(4321, 4096), id);
+    other.attach(id);
     for actor in [&mut actor, &mut other] {
-        assert_eq!(actor.say("drop-rights"), "0");
+        assert_eq!(actor.ask(Request::DropCapabilities), "0");
     }
     // Also attached here by a process that may not be inspected, so that an attachment is missing.
     let _closed = oracle::Attached::new(id);
@@ -97,9 +97,9 @@ fn without_privilege_the_key_in_the_name_still_identifies_the_segment() {
 #[requires(Root)]
 fn a_process_that_left_is_uncertain_if_other_namespaces_are_inaccessible() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
-    assert_eq!(actor.say("unshare"), "0");
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
+    actor.unshare();
     let mut command = shmadm();
     let command = without(&mut command, libc::SYS_setns, None, Errno::EPERM);
     let told = finish(command.args(["who", "0x4d2", "--json"])).exits(0).json();
@@ -111,11 +111,11 @@ fn a_process_that_left_is_uncertain_if_other_namespaces_are_inaccessible() {
 #[requires(Root)]
 fn a_process_that_created_the_same_id_and_key_elsewhere_is_still_attached_here() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
-    assert_eq!(actor.say("unshare"), "0");
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
+    actor.unshare();
     // Created in the same second as well, but no process has that one attached.
-    assert_eq!(actor.number("create 1234 4096 0"), id);
+    assert_eq!(actor.create(1234, 4096), id);
     let told = who(id);
     assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{told}");
     let there = run(["--ns", &actor.pid().to_string(), "who", "0x4d2", "--json"]).exits(0).json();
@@ -127,12 +127,12 @@ fn a_process_that_created_the_same_id_and_key_elsewhere_is_still_attached_here()
 fn equal_ids_in_one_process_are_distinguished_by_size() {
     // The same id and key, and usually the same second; only the size of the file differs.
     let mut actor = Actor::start();
-    let first = actor.number("create 1234 16384 0");
-    let address = actor.say(&format!("attach {first}"));
-    assert_eq!(actor.say("unshare"), "0");
-    let second = actor.number("create 1234 8192 0");
+    let first = actor.create(1234, 16384);
+    let address = actor.attach(first);
+    actor.unshare();
+    let second = actor.create(1234, 8192);
     assert_eq!(first, second);
-    let there = actor.say(&format!("attach {second}"));
+    let there = actor.attach(second);
     for (ns, address) in [(None, address), (Some(actor.pid()), there)] {
         let place = ns.map(|pid| ["--ns".to_owned(), pid.to_string()]);
         let line = place.into_iter().flatten().chain(["who", "0x4d2", "--json"].map(ToOwned::to_owned));
@@ -146,18 +146,18 @@ fn equal_ids_in_one_process_are_distinguished_by_size() {
 #[requires(Root)]
 fn equal_ids_in_one_process_are_distinguished_by_the_file() {
     let mut actor = Actor::start();
-    let first = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {first}"));
+    let first = actor.create(1234, 4096);
+    actor.attach(first);
     let home = oracle::namespace();
-    assert_eq!(actor.say("unshare"), "0");
+    actor.unshare();
     // Created in another second: the segment's times have a resolution of one second.
     let born = oracle::stat(first).unwrap().shm_ctime;
     wait_for("the next second", || {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         now.as_secs().cast_signed() > born + 1
     });
-    let second = actor.number("create 1234 4096 0");
-    let address = actor.say(&format!("attach {second}"));
+    let second = actor.create(1234, 4096);
+    let address = actor.attach(second);
     assert_eq!(first, second);
     let told = who(first);
     assert_eq!((&told["ns"], &told["nattch"], &told["found"]), (&json!(home), &json!(1), &json!(1)), "{told}");

@@ -8,20 +8,20 @@ use std::os::unix::fs::MetadataExt;
 use nix::libc;
 use serde_json::{Value, json};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, ChildRequest, Request};
 use crate::oracle;
 use crate::support::{NOBODY, Ran, run};
 use crate::vanish::{Call, Stopped};
 use crate::who::{pids, who};
 
 /// An address that is free in every process.
-const ADDRESS: &str = "0x1000000000";
+const ADDRESS: usize = 0x10_0000_0000;
 
 #[apply(test)]
 fn a_process_with_an_exited_leader_is_found() {
     let mut actor = Actor::start();
-    let id = actor.number("create 7 4096 0");
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(7, 4096);
+    actor.attach(id);
     actor.exit_leader();
     let report = who(id);
     assert_eq!((pids(&report), &report["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{report}");
@@ -36,7 +36,7 @@ fn exited_leaders_do_not_make_two_memories_one() {
     let id = oracle::create(7, 4096, 0o600);
     let mut actors = [Actor::start(), Actor::start(), Actor::start()];
     for actor in &mut actors {
-        actor.say(&format!("attach {id} {ADDRESS}"));
+        actor.ask(Request::AttachAt { id, address: ADDRESS });
     }
     for actor in &mut actors[..2] {
         actor.exit_leader();
@@ -64,10 +64,10 @@ fn memory_is_compared_though_a_thread_exits_during_the_search() {
 #[requires(Root)]
 fn an_exited_leader_is_not_asked_for_the_user() {
     let mut actor = Actor::start();
-    let id = actor.number("create 7 4096 0");
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(7, 4096);
+    actor.attach(id);
     actor.exit_leader();
-    assert_eq!(actor.say(&format!("become {NOBODY}")), "0");
+    assert_eq!(actor.ask(Request::SetUid { uid: NOBODY }), "0");
     assert_eq!(who(id)["attachments"][0]["uid"], NOBODY);
 }
 
@@ -75,11 +75,12 @@ fn an_exited_leader_is_not_asked_for_the_user() {
 #[requires(Root)]
 fn an_exited_leader_of_another_namespace_shares_no_memory() {
     let mut here = Actor::start();
-    let id = here.number("create 1234 4096 0");
-    here.say(&format!("attach {id} {ADDRESS}"));
+    let id = here.create(1234, 4096);
+    here.ask(Request::AttachAt { id, address: ADDRESS });
     let mut there = Actor::start();
-    assert_eq!((there.say("unshare"), there.number("create 1234 4096 0")), ("0".to_owned(), id));
-    there.say(&format!("attach {id} {ADDRESS}"));
+    there.unshare();
+    assert_eq!(there.create(1234, 4096), id);
+    there.ask(Request::AttachAt { id, address: ADDRESS });
     let there_ns = ns_of(&there);
     for actor in [&mut here, &mut there] {
         actor.exit_leader();
@@ -98,15 +99,16 @@ fn an_exited_leader_of_another_namespace_shares_no_memory() {
 #[requires(Root)]
 fn an_exited_leader_of_another_namespace_is_not_reported_as_certain() {
     // With a key of their own: processes of other trials have left namespaces in which they had attached.
-    let key = fastrand::i32(1..);
+    let key = fastrand::u32(1..1 << 31);
     let mut here = Actor::start();
-    let id = here.number(&format!("create {key} 4096 0"));
-    here.say(&format!("attach {id}"));
+    let id = here.create(key, 4096);
+    here.attach(id);
     // One of its threads stays in this namespace, and its mapping is of another one.
     let mut there = Actor::start();
-    there.say("thread");
-    assert_eq!((there.say("unshare"), there.number(&format!("create {key} 8192 0"))), ("0".into(), id));
-    there.say(&format!("attach {id}"));
+    there.ask(Request::StartThread);
+    there.unshare();
+    assert_eq!(there.create(key, 8192), id);
+    there.attach(id);
     there.exit_leader();
     // After the record was read, and before the search begins, the only process that has it attached exits.
     let searches = |call: &Call| call.number == libc::SYS_memfd_create;
@@ -120,10 +122,11 @@ fn an_exited_leader_of_another_namespace_is_not_reported_as_certain() {
 #[requires(Root)]
 fn after_the_leader_has_exited_the_file_identifies_the_segment() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 16384 0");
-    let address = actor.say(&format!("attach {id}"));
-    assert_eq!((actor.say("unshare"), actor.number("create 1234 8192 0")), ("0".to_owned(), id));
-    actor.say(&format!("attach {id}"));
+    let id = actor.create(1234, 16384);
+    let address = actor.attach(id);
+    actor.unshare();
+    assert_eq!(actor.create(1234, 8192), id);
+    actor.attach(id);
     actor.exit_leader();
     let report = who(id);
     assert_eq!((&report["found"], &report["hidden"]), (&json!(1), &json!([])), "{report}");
@@ -134,9 +137,9 @@ fn after_the_leader_has_exited_the_file_identifies_the_segment() {
 #[requires(Root)]
 fn the_namespace_of_an_exited_leader_s_threads_is_asked() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
-    assert_eq!(actor.say("unshare"), "0");
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
+    actor.unshare();
     actor.exit_leader();
     let report = who(id);
     assert_eq!((pids(&report), &report["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{report}");
@@ -148,10 +151,10 @@ fn the_namespace_of_an_exited_leader_s_threads_is_asked() {
 #[requires(Root)]
 fn another_thread_is_asked_for_one_that_exits_during_the_search() {
     let mut actor = Actor::start();
-    let id = actor.number("create 1234 4096 0");
-    actor.say(&format!("attach {id}"));
-    assert_eq!(actor.say("unshare"), "0");
-    actor.say("thread");
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
+    actor.unshare();
+    actor.ask(Request::StartThread);
     actor.exit_leader();
     // The file is asked for before the namespace.
     let asks = |call: &Call| call.number == libc::SYS_name_to_handle_at;
@@ -168,13 +171,13 @@ fn shared_memory(with_thread: bool) -> (i32, [Actor; 2], i32) {
     let id = oracle::create(7, 4096, 0o600);
     let (mut actor, mut other) = (Actor::start(), Actor::start());
     for actor in [&mut actor, &mut other] {
-        actor.say(&format!("attach {id}"));
+        actor.attach(id);
     }
     if with_thread {
-        actor.say("thread");
+        actor.ask(Request::StartThread);
     }
     actor.exit_leader();
-    let twin = actor.number("clone-vm");
+    let twin = actor.number(ChildRequest::CloneVm);
     (id, [actor, other], twin)
 }
 

@@ -1,5 +1,5 @@
-//! What an actor does with children: processes with a certain pid, or that die at a certain moment.
-#![expect(unsafe_code, reason = "children are forked, and make the system calls that trials are about")]
+//! Children of an actor: processes with a certain pid, or that die at a certain moment.
+#![expect(unsafe_code, reason = "children are forked, and make the system calls under test")]
 #![expect(clippy::disallowed_methods, reason = "actors are processes of their own")]
 
 use std::ffi::c_void;
@@ -7,80 +7,53 @@ use std::ffi::c_void;
 use nix::errno::Errno;
 use nix::libc;
 
+use super::ChildRequest;
+
 /// Bytes of stack for a process that shares its parent's memory.
 const STACK: usize = 64 << 10;
 
-/// Does what a line says; `None` if it is not about children.
-pub(crate) fn answer(words: &[&str]) -> Option<String> {
-    let number = |place: usize| words[place].parse::<i32>().unwrap();
-    let answer = match words[0] {
-        "create-as" => {
-            let (pid, key, size) = (number(1), number(2), usize::try_from(number(3)).unwrap());
-            let create = move || {
-                // SAFETY: shmget takes no pointer.
-                let id = unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
-                i32::from(id < 0)
-            };
-            // It has exited and been reaped when the answer comes: its pid is free again.
-            child_with_pid(pid, create).map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
-        }
-        "wait-as" => {
-            let wait = || {
-                // SAFETY: this takes nothing.
-                unsafe { libc::pause() }
-            };
-            child_with_pid(number(1), wait).map_or_else(|errno| format!("{errno:?}"), |pid| pid.to_string())
-        }
-        "create-and-die" => {
-            let (key, size) = (number(1), usize::try_from(number(2)).unwrap());
-            let create = move || {
-                // SAFETY: shmget takes no pointer.
-                unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
-                // SAFETY: this takes integers, and `std::process::id` is this process's.
-                unsafe { libc::kill(std::process::id().cast_signed(), libc::SIGKILL) }
-            };
-            child_with_pid(0, create).map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
-        }
-        "reap" => reap(number(1)).to_string(),
-        "open-as" => {
-            let (pid, key) = (number(1), number(2));
-            let open = move || {
-                // SAFETY: shmget takes no pointer.
-                let id = unsafe { libc::shmget(key, 0, libc::IPC_CREAT | 0o600) };
-                i32::from(id < 0)
-            };
-            child_with_pid(pid, open).map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
-        }
-        "open-or-create" => {
-            // SAFETY: shmget takes no pointer.
-            unsafe { libc::shmget(number(1), usize::try_from(number(2)).unwrap(), libc::IPC_CREAT | 0o600) }.to_string()
-        }
-        "fork-without-leader" => {
-            let (key, size) = (number(1), usize::try_from(number(2)).unwrap());
-            let work = move || create_without_leader(key, size);
-            child_with_pid(0, work).map_or_else(|errno| format!("{errno:?}"), |pid| pid.to_string())
-        }
-        "exec-beside-create" => {
-            let rounds = number(1);
-            child_with_pid(0, move || create_until_exec(rounds))
-                .map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
-        }
-        "create-traced" => {
-            let (key, size) = (number(1), usize::try_from(number(2)).unwrap());
-            let create = move || {
-                // SAFETY: the request takes nothing.
-                unsafe { libc::ptrace(libc::PTRACE_TRACEME) };
-                // SAFETY: shmget takes no pointer.
-                let id = unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
-                i32::from(id < 0)
-            };
-            child_with_pid(0, create).map_or_else(|errno| format!("{errno:?}"), |pid| reap(pid).to_string())
-        }
-        "fork" => fork(false).to_string(),
-        "clone-vm" => fork(true).to_string(),
-        _ => return None,
+/// Executes a request and returns the answer.
+pub(super) fn answer(request: &ChildRequest) -> String {
+    let result = match *request {
+        ChildRequest::CreateAs { pid, key, size } => run_child(pid, || create(key, size)),
+        ChildRequest::OpenAs { pid, key } => run_child(pid, || shmget(key, 0, libc::IPC_CREAT)),
+        ChildRequest::StartAs { pid } => child_with_pid(pid, || {
+            // SAFETY: pause(2) takes nothing.
+            unsafe { libc::pause() }
+        }),
+        ChildRequest::CreateAndDie { key, size } => run_child(0, || {
+            create(key, size);
+            // SAFETY: kill(2) takes integers, and `std::process::id` is this process's.
+            unsafe { libc::kill(std::process::id().cast_signed(), libc::SIGKILL) }
+        }),
+        ChildRequest::CreateTraced { key, size } => run_child(0, || {
+            // SAFETY: the request takes nothing.
+            unsafe { libc::ptrace(libc::PTRACE_TRACEME) };
+            create(key, size)
+        }),
+        ChildRequest::CreateWithoutLeader { key, size } => child_with_pid(0, || create_without_leader(key, size)),
+        ChildRequest::CreateUntilExec { rounds } => run_child(0, || create_until_exec(rounds)),
+        ChildRequest::Reap { pid } => Ok(reap(pid)),
+        ChildRequest::Fork => Ok(fork(false)),
+        ChildRequest::CloneVm => Ok(fork(true)),
     };
-    Some(answer)
+    result.map_or_else(|errno| format!("{errno:?}"), |number| number.to_string())
+}
+
+/// Creates a segment; returns the exit code of a child that does so.
+fn create(key: u32, size: usize) -> i32 {
+    shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL)
+}
+
+/// Returns 0, or 1 if the call fails.
+fn shmget(key: u32, size: usize, flags: i32) -> i32 {
+    // SAFETY: shmget takes no pointer.
+    i32::from(unsafe { libc::shmget(key.cast_signed(), size, flags | 0o600) } < 0)
+}
+
+/// Waits for a child that runs `work`; once this returns, its pid is free again.
+fn run_child(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
+    child_with_pid(pid, work).map(reap)
 }
 
 /// Forks a child with a certain pid, or any if that is 0 (clone3(2)), that runs `work` and exits with its result. It is killed
@@ -106,13 +79,12 @@ fn child_with_pid(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
 }
 
 /// Has this thread exit, and another one of the process create a segment after that and stay.
-fn create_without_leader(key: i32, size: usize) -> i32 {
+fn create_without_leader(key: u32, size: usize) -> i32 {
     let leader = format!("/proc/self/task/{}/stat", std::process::id());
     let create = move || {
         let exited = || std::fs::read_to_string(&leader).is_ok_and(|stat| stat.contains(") Z "));
         crate::support::wait_for("the first thread's exit", exited);
-        // SAFETY: shmget takes no pointer.
-        unsafe { libc::shmget(key, size, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) };
+        create(key, size);
         loop {
             std::thread::park();
         }

@@ -1,0 +1,129 @@
+//! The requests that an actor executes. On its standard input each is a line: a word and the fields, separated by spaces.
+
+use std::fmt::{self, Display, Formatter};
+use std::str::{FromStr, Split};
+
+/// A request as a line.
+pub(crate) trait Line: Display {}
+
+/// Declares an enum of requests, its lines, and how they are parsed.
+macro_rules! requests {
+    ($(#[$enum_doc:meta])* $name:ident {
+        $($(#[$doc:meta])* $word:literal => $variant:ident $({ $($field:ident: $type:ty),+ })?,)+
+    }) => {
+        $(#[$enum_doc])*
+        #[derive(Debug)]
+        pub(crate) enum $name {
+            $($(#[$doc])* $variant $({ $($field: $type),+ })?,)+
+        }
+
+        impl Display for $name {
+            fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant $({ $($field),+ })? => {
+                        formatter.write_str($word)?;
+                        $($(write!(formatter, " {}", $field)?;)+)?
+                    })+
+                }
+                Ok(())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(line: &str) -> Result<Self, String> {
+                let mut words = line.split(' ');
+                let request = match words.next().unwrap_or_default() {
+                    $($word => Self::$variant $({ $($field: field(&mut words, line)?),+ })?,)+
+                    _ => return Err(format!("invalid request {line:?}")),
+                };
+                words.next().is_none().then_some(request).ok_or_else(|| format!("too many fields: {line:?}"))
+            }
+        }
+
+        impl Line for $name {}
+    };
+}
+
+/// Parses the next field of a line.
+fn field<T: FromStr>(words: &mut Split<'_, char>, line: &str) -> Result<T, String> {
+    words.next().and_then(|word| word.parse().ok()).ok_or_else(|| format!("invalid field in {line:?}"))
+}
+
+requests! {
+    /// What the actor itself executes.
+    Request {
+        /// Answers that the actor is running.
+        "hello" => Hello,
+        /// shmget(2) of a new segment; answers with its id.
+        "create" => Create { key: u32, size: usize, flags: i32 },
+        /// shmget(2) of an existing or a new segment; answers with its id.
+        "open-or-create" => OpenOrCreate { key: u32, size: usize },
+        /// Answers with the id of the first segment in the kernel's table.
+        "first-id" => FirstId,
+        /// shmat(2); answers with the address.
+        "attach" => Attach { id: i32 },
+        /// The same with SHM_RDONLY.
+        "attach-read-only" => AttachReadOnly { id: i32 },
+        /// The same at a free address.
+        "attach-at" => AttachAt { id: i32, address: usize },
+        /// shmdt(2) of the last attachment.
+        "detach" => Detach,
+        /// IPC_RMID.
+        "remove" => Remove { id: i32 },
+        /// Makes the second page of the first attachment read-only, which splits its mapping in three.
+        "split-mapping" => SplitMapping,
+        /// Enters a new IPC namespace.
+        "unshare" => Unshare,
+        /// Enters a new user namespace, in which this uid is root's, and a new IPC namespace.
+        "unshare-user" => UnshareUser,
+        /// Starts a thread that enters a new IPC namespace.
+        "unshare-in-thread" => UnshareInThread,
+        /// Enters the IPC namespace of a file.
+        "enter" => Enter { path: String },
+        /// Answers with the inode number of the IPC namespace.
+        "namespace" => Namespace,
+        /// Starts a thread.
+        "start-thread" => StartThread,
+        /// Ends the first thread that was started.
+        "end-thread" => EndThread,
+        /// Ends the thread-group leader; another thread continues.
+        "exit-leader" => ExitLeader,
+        /// setuid(2).
+        "set-uid" => SetUid { uid: u32 },
+        "drop-capabilities" => DropCapabilities,
+        /// Maps a file; answers with the address.
+        "map-file" => MapFile { path: String },
+        /// Maps a file made by memfd_create(2); answers with the address.
+        "map-memfd" => MapMemfd { name: String },
+        /// Maps a file whose path is `/NAME`, as a segment's is; answers with its inode number.
+        "map-forged" => MapForged { name: String },
+    }
+}
+
+requests! {
+    /// What a child of the actor executes; answered with its pid, or with its exit code (the negative number of the
+    /// signal that killed it) if the actor waits for it.
+    ChildRequest {
+        /// Creates a segment in a child with this pid, and waits for it.
+        "create-as" => CreateAs { pid: i32, key: u32, size: usize },
+        /// Opens a segment in a child with this pid, and waits for it.
+        "open-as" => OpenAs { pid: i32, key: u32 },
+        /// Starts a child with this pid.
+        "start-as" => StartAs { pid: i32 },
+        /// Creates a segment in a child that then kills itself, and waits for it.
+        "create-and-die" => CreateAndDie { key: u32, size: usize },
+        /// Creates a segment in a child that the actor traces, and waits for it.
+        "create-traced" => CreateTraced { key: u32, size: usize },
+        /// Starts a child whose leader exits before another thread creates a segment.
+        "create-without-leader" => CreateWithoutLeader { key: u32, size: usize },
+        /// Creates segments in a child until its other thread calls execve(2), after N rounds, and waits for it.
+        "create-until-exec" => CreateUntilExec { rounds: i32 },
+        /// Waits for a child.
+        "reap" => Reap { pid: i32 },
+        "fork" => Fork,
+        /// Starts a child that shares the actor's memory (CLONE_VM).
+        "clone-vm" => CloneVm,
+    }
+}
