@@ -8,7 +8,7 @@ use nix::libc::{self, c_int};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::fixtures::{foreground, sysctl};
+use crate::fixtures::{assert_fields, foreground, sysctl};
 use crate::holder::{Holder, mapping};
 use crate::oracle;
 use crate::support::{NOBODY, Ran, finish, run, shmadm_as, wait_for};
@@ -58,10 +58,7 @@ fn reports_in_json_before_it_waits() {
     let report: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(report["schema"], 1);
     let attachment = &report["attachment"];
-    assert_eq!(
-        [&attachment["id"], &attachment["pid"], &attachment["address"], &attachment["size"], &attachment["access"]],
-        [&json!(id), &json!(pid), &json!(address), &json!(4096), &json!("ro")]
-    );
+    assert_fields(attachment, json!({ "id": id, "pid": pid, "address": address, "size": 4096, "access": "ro" }));
 }
 
 #[apply(test)]
@@ -89,8 +86,7 @@ fn attaches_at_a_given_address_or_explains_why_not() {
     }
     assert_eq!(oracle::rows()[0].get("atime"), "0", "no segment was attached");
     let error = run(["attach", &id, "--address", UNALIGNED, "--json"]).exits(1).json();
-    assert_eq!(error["error"]["errno"], "EINVAL");
-    assert_eq!(error["error"]["call"], "shmat");
+    assert_fields(&error["error"], json!({ "errno": "EINVAL", "call": "shmat" }));
     let (_running, _stdout, line) = foreground(&["attach", &id, "--address", UNALIGNED, "--round"]);
     assert!(line.contains(" at 0x200000000, "), "{line}");
     drop(_running);
@@ -144,13 +140,11 @@ fn another_users_private_segment_is_only_known_to_exist() {
         assert_eq!(oracle::rows(), before, "{arguments:?}");
     }
     let error = finish(shmadm_as(NOBODY).args(["read", "0x4d2", "--json"])).exits(4).json();
-    assert_eq!((&error["error"]["kind"], &error["error"]["errno"]), (&json!("permission"), &json!("EACCES")));
+    assert_fields(&error["error"], json!({ "kind": "permission", "errno": "EACCES" }));
     let expected = oracle::record(&before[0]);
     for command in [&["stat", "0x4d2", "--json"][..], &["list", "--json"]] {
         let report = finish(shmadm_as(NOBODY).args(command)).exits(0).json();
-        for (name, value) in expected.as_object().unwrap() {
-            assert_eq!(&report["segments"][0][name], value, "{command:?}: {name}");
-        }
+        assert_fields(&report["segments"][0], expected.clone());
     }
     finish(shmadm_as(NOBODY).args(["detach", "0x4d2"])).exits(3);
     assert_eq!(oracle::rows(), before);

@@ -10,6 +10,7 @@ use nix::unistd::mkfifo;
 use serde_json::json;
 
 use crate::actor::Actor;
+use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
 use crate::resources::limited;
 use crate::sandbox::{with_empty_proc, with_file_over, without};
@@ -106,9 +107,9 @@ fn segments_reach_their_limit_by_way_of_a_warning() {
         assert!(words.starts_with(&format!("SHM {word}: {made} of 10 segments ({made}0.00%")), "{words}");
         assert_eq!((&*data[0].value, data[0].rest.join(";")), (&*made.to_string(), "8;9;0;10".to_owned()));
         let report = run(["check", "--json"]).exits(code).json();
-        assert_eq!((&report["status"], &report["code"]), (&json!(word), &json!(code)));
+        assert_fields(&report, json!({ "status": word, "code": code }));
         let first = &report["checks"][0];
-        assert_eq!((&first["value"], &first["limit"], &first["warning"]), (&json!(made), &json!(10), &json!("80%")));
+        assert_fields(first, json!({ "value": made, "limit": 10, "warning": "80%" }));
     }
 }
 

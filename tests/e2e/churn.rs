@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::unistd::getpid;
+use serde_json::json;
 
+use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::support::run;
 
@@ -71,7 +73,7 @@ fn list_json() -> Vec<(u64, u32)> {
         let (id, key) = check(number("id"), segment["key"].as_str().unwrap(), number("size"), number("nattch"));
         assert_eq!(segment["mode"], format!("{:04o}", mode(key)), "{segment}");
         assert_eq!((number("uid"), number("cuid"), number("cpid")), (uid, uid, pid), "{segment}");
-        assert_eq!((&segment["state"], &segment["dest"]), (&"idle".into(), &false.into()), "{segment}");
+        assert_fields(segment, json!({ "state": "idle", "dest": false }));
         assert!(segment["atime"].is_null() && segment["lpid"].is_null() && segment["ctime"].is_string(), "{segment}");
         (id, key)
     });

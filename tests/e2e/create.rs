@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use crate::fixtures::created;
+use crate::fixtures::{assert_fields, created};
 use crate::holder::Holder;
 use crate::oracle::{self, Row};
 use crate::support::{file, run};
@@ -112,14 +112,11 @@ fn without_reserve_it_may_be_larger_than_memory() {
 #[apply(test)]
 fn json_matches_the_kernel() {
     let report = run(["create", "--key", "0x4d2", "--size", "5000", "--json"]).exits(0).json();
-    assert_eq!((&report["schema"], &report["created"]), (&json!(1), &json!(true)));
-    for (name, value) in oracle::record(&oracle::rows()[0]).as_object().unwrap() {
-        assert_eq!(&report["segment"][name], value, "{name}");
-    }
+    assert_fields(&report, json!({ "schema": 1, "created": true }));
+    assert_fields(&report["segment"], oracle::record(&oracle::rows()[0]));
     let again = run(["create", "--key", "0x4d2", "--json"]).exits(0).json();
     assert_eq!(again["created"], false);
-    assert_eq!(again["segment"]["id"], report["segment"]["id"]);
-    assert_eq!(again["segment"]["size"], 5000);
+    assert_fields(&again["segment"], json!({ "id": report["segment"]["id"], "size": 5000 }));
 }
 
 #[apply(test)]
@@ -156,9 +153,7 @@ fn exclusive_exits_6_if_the_key_is_taken() {
     // What would be refused is not even reached: it exists, whatever else was asked for.
     run(["create", "--key", "1234", "--exclusive", "--fill", "1", "--mode", "666"]).exits(6);
     let error = run(["create", "--key", "1234", "--exclusive", "--json"]).exits(6).json();
-    assert_eq!(error["error"]["kind"], "exists");
-    assert_eq!(error["error"]["errno"], "EEXIST");
-    assert_eq!(error["error"]["target"], "0x000004d2");
+    assert_fields(&error["error"], json!({ "kind": "exists", "errno": "EEXIST", "target": "0x000004d2" }));
     assert_eq!(oracle::rows(), before);
     created(&run(["create", "--key", "1235", "--exclusive"]).exits(0));
 }
@@ -219,8 +214,7 @@ fn a_size_of_0_is_explained() {
     let mut keys: Vec<&String> = error["error"].as_object().unwrap().keys().collect();
     keys.sort();
     assert_eq!(keys, ["call", "cause", "errno", "hints", "kind", "message", "target"]);
-    assert_eq!(error["error"]["call"], "shmget");
-    assert_eq!(error["error"]["target"], json!(null));
+    assert_fields(&error["error"], json!({ "call": "shmget", "target": null }));
     assert_eq!(oracle::rows(), []);
 }
 

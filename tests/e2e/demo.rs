@@ -6,8 +6,9 @@ use std::process::Stdio;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, Running, finish, run, shmadm, shmadm_as, wait_for};
 
@@ -67,7 +68,7 @@ fn json_events_are_one_per_line() {
     assert_eq!(pids.len(), 3, "a demo, a writer and a reader are three processes");
     for (shown, nattch) in with("event", "stat").iter().zip([0, 2, 0]) {
         let segment = &shown["segment"];
-        assert_eq!((&segment["key"], &segment["nattch"]), (&"0x000004d2".into(), &nattch.into()), "{segment}");
+        assert_fields(segment, json!({ "key": "0x000004d2", "nattch": nattch }));
     }
     assert_eq!(with("event", "stat").len(), 3);
     let call = |name: &str| {

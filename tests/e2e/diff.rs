@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::fixtures::{assert_fields, assert_is_row};
 use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, file, finish, run, run_with_input, shmadm, shmadm_as};
 use crate::terminal::on_terminal;
@@ -45,14 +46,6 @@ impl Listings {
 /// Returns the ids of records.
 fn ids(records: &Value) -> Vec<i64> {
     records.as_array().unwrap().iter().map(|record| record["id"].as_i64().unwrap()).collect()
-}
-
-/// Asserts that a record matches the kernel's row, except for IDLE and STATE.
-#[track_caller]
-fn is_row(record: &Value, row: &oracle::Row) {
-    let mut record = record.clone();
-    record.as_object_mut().unwrap().retain(|name, _| name != "idle_seconds" && name != "state");
-    assert_eq!(record, oracle::record(row));
 }
 
 #[apply(test)]
@@ -99,8 +92,8 @@ fn reports_the_changes_that_were_made() {
     for arguments in [&["diff", &before][..], &["diff", &before, &after]] {
         let report = run([arguments, &["--json"]].concat()).exits(1).json();
         assert_eq!((ids(&report["created"]), ids(&report["removed"])), (vec![made.into()], vec![gone.into()]));
-        is_row(&report["created"][0], &oracle::row(made).unwrap());
-        is_row(&report["removed"][0], &went[0]);
+        assert_is_row(&report["created"][0], &oracle::row(made).unwrap());
+        assert_is_row(&report["removed"][0], &went[0]);
         let changed = report["changed"].as_array().unwrap();
         let words: Vec<_> =
             changed.iter().map(|one| (ids(&json!([one["after"]]))[0], one["changes"].clone())).collect();
@@ -115,8 +108,8 @@ fn reports_the_changes_that_were_made() {
             ]
         );
         for ((one, was), id) in changed.iter().zip(&was).zip([mode, more, fewer, marked, locked]) {
-            is_row(&one["before"], was);
-            is_row(&one["after"], &oracle::row(id).unwrap());
+            assert_is_row(&one["before"], was);
+            assert_is_row(&one["after"], &oracle::row(id).unwrap());
         }
         let table = run(arguments).exits(1).says("1 created, 1 removed, 5 changed").stdout;
         let headings: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
@@ -277,7 +270,7 @@ fn an_invalid_listing_is_refused() {
             assert!(ran.stderr.starts_with(&format!("error: cannot compare {bad}: ")), "{ran:?}");
             assert!(ran.stderr.contains("`shmadm list --json > FILE`"), "{ran:?}");
             let error = &run([&arguments[..], &["--json"]].concat()).exits(2).json()["error"];
-            assert_eq!((&error["kind"], &error["target"]), (&json!("failed"), &json!(bad)), "{error}");
+            assert_fields(error, json!({ "kind": "failed", "target": bad }));
         }
     }
 }

@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStdout, Stdio};
 
+use serde_json::Value;
+
 use crate::oracle::{self, Row};
 use crate::support::{Ran, Running, shmadm, wait_for};
 
@@ -59,4 +61,33 @@ pub(crate) fn hostile_process() -> Running {
     let attached = || oracle::rows().iter().any(|row| row.get("key") == "119" && row.get("nattch") == "1");
     wait_for("the process to attach its segment", attached);
     child
+}
+
+/// Asserts the given fields of a JSON object, which may have others.
+#[track_caller]
+pub(crate) fn assert_fields(actual: &Value, expected: Value) {
+    let differences: Vec<String> = expected
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(field, value)| actual.get(field) != Some(value))
+        .map(|(field, value)| match actual.get(field) {
+            Some(actual) => format!("{field:?} is {actual}, not {value}"),
+            None => format!("{field:?} is missing"),
+        })
+        .collect();
+    assert!(differences.is_empty(), "{}\nin {actual:#}", differences.join("\n"));
+}
+
+/// Returns a segment's JSON record without IDLE, which changes, and STATE, which the kernel's row lacks.
+pub(crate) fn stable_fields(segment: &Value) -> Value {
+    let mut segment = segment.clone();
+    segment.as_object_mut().unwrap().retain(|name, _| name != "idle_seconds" && name != "state");
+    segment
+}
+
+/// Asserts that a segment's JSON record, except for IDLE and STATE, is the kernel's row and nothing else.
+#[track_caller]
+pub(crate) fn assert_is_row(segment: &Value, row: &Row) {
+    assert_eq!(stable_fields(segment), oracle::record(row));
 }

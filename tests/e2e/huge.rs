@@ -8,6 +8,7 @@ use std::process::Command;
 use nix::libc;
 use serde_json::{Value, json};
 
+use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
 use crate::pool::{HUGE, LARGER, Pool};
 use crate::sandbox::with_no_capabilities;
@@ -79,7 +80,7 @@ fn pages_of_every_supported_size() {
     let told = run(["stat", "0x7", "--json"]).exits(0).json();
     assert_eq!(told["segments"][0]["rss"], json!(LARGER));
     let told = run(["map", "0x7", "--json"]).exits(0).json();
-    assert_eq!((&told["page_size"], &told["resident"]), (&json!(LARGER), &json!(5 << 20)), "{told}");
+    assert_fields(&told, json!({ "page_size": LARGER, "resident": 5 << 20 }));
 }
 
 #[apply(test)]
@@ -117,7 +118,7 @@ fn resident_sizes_match_the_pool() {
         attached.write(page * HUGE + 9, b"here");
     }
     let told = run(["map", "0x7", "--json"]).exits(0).json();
-    assert_eq!((&told["resident"], &told["page_size"]), (&json!(3 * HUGE - 5), &json!(HUGE)), "{told}");
+    assert_fields(&told, json!({ "resident": 3 * HUGE - 5, "page_size": HUGE }));
 }
 
 #[apply(test)]
@@ -185,7 +186,7 @@ fn an_empty_pool_is_reported_with_its_cause_by_every_command() {
     lacks(blind(&["dump", "0x7", "--allow-allocation", "--output", &path]), "(EFAULT, write)");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     let told = blind(&["map", "0x7", "--json"]).exits(0).json();
-    assert_eq!((&told["untouched"], &told["page_size"]), (&json!(2 * HUGE - 9), &json!(HUGE)), "{told}");
+    assert_fields(&told, json!({ "untouched": 2 * HUGE - 9, "page_size": HUGE }));
     let row = oracle::row(id).unwrap();
     assert_eq!((row.get("rss"), row.get("nattch")), ("0", "0"));
 }

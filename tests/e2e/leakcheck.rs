@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::actor::Request;
+use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::support::{NOBODY, Ran, file, finish, run, shmadm, shmadm_as, wait_for};
 
@@ -207,16 +208,13 @@ fn isolated_reports_match_the_kernel() {
     for (leak, row) in leaked.iter().zip(&rows) {
         let mut expected = oracle::record(row);
         expected["ns"] = leak["ns"].clone();
-        for (field, value) in expected.as_object().unwrap() {
-            assert_eq!(&leak[field], value, "{field}");
-        }
-        assert_eq!((&leak["attachments"], &leak["hidden"], &leak["outcome"]), (&json!([]), &json!([]), &Value::Null));
+        assert_fields(leak, expected);
+        assert_fields(leak, json!({ "attachments": [], "hidden": [], "outcome": null }));
     }
     assert_eq!(leaked.len(), 3);
     assert_ne!(leaked[0]["ns"], json!(oracle::namespace()));
     assert_eq!(keys(&report["leaked"]), [1, 2, 0xffff_fffd]);
-    assert_eq!((&report["schema"], &report["unattributed"]), (&json!(1), &json!([])));
-    assert_eq!(report["command"], json!(["sh", "-c", script]));
+    assert_fields(&report, json!({ "schema": 1, "unattributed": [], "command": ["sh", "-c", script] }));
     let privileged = nix::unistd::geteuid().is_root();
     assert_eq!(report["isolation"], if privileged { "ipc" } else { "user+ipc" });
     assert_eq!(oracle::rows(), before, "segments outside are unchanged");
@@ -255,9 +253,9 @@ fn leftover_processes_are_reported_with_their_segments() {
     let held = &report["leaked"][0];
     assert_eq!((&held["attachments"][0]["pid"], &held["state"]), (&json!(pid), &json!("in-use")));
     assert!(held["attachments"][0]["command"].as_str().unwrap().ends_with("--actor"));
-    assert_eq!((&held["outcome"], &held["reason"]), (&json!("kept"), &json!("it is attached")));
+    assert_fields(held, json!({ "outcome": "kept", "reason": "it is attached" }));
     let idle = &report["leaked"][1];
-    assert_eq!((&idle["outcome"], &idle["reason"]), (&json!("kept"), &json!("its creator or last user is running")));
+    assert_fields(idle, json!({ "outcome": "kept", "reason": "its creator or last user is running" }));
     assert!(idle["creator_command"].as_str().unwrap().ends_with("--actor"), "it is running and was observed");
     daemon.end(pid);
 }

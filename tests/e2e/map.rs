@@ -6,6 +6,7 @@ use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
+use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
 use crate::pool::{HUGE, Pool};
 use crate::sandbox::with_file_over;
@@ -76,8 +77,7 @@ fn what_may_be_in_swap_is_not_called_untouched() {
     with_file_over(&mut command, &file(directory.path(), "vmstat", b""), c"/proc/vmstat");
     with_no_capabilities(&mut command);
     let told = finish(command.args(["map", &id, "--json"])).exits(0).json();
-    assert_eq!((&told["untouched"], &told["resident"]), (&json!(0), &json!(4 * 4096)), "{told}");
-    assert_eq!(told["unknown"], json!(SIZE - 4 * 4096));
+    assert_fields(&told, json!({ "untouched": 0, "resident": 4 * 4096, "unknown": SIZE - 4 * 4096 }));
 }
 
 #[apply(test)]
@@ -86,7 +86,7 @@ fn of_huge_pages_it_tells_what_is_known() {
     let _pool = Pool::with_free(2, HUGE);
     let id = oracle::create(0, 4 << 20, 0o600 | libc::SHM_HUGETLB);
     let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
-    assert_eq!((&told["untouched"], &told["page_size"]), (&json!(4 << 20), &json!(2 << 20)), "{told}");
+    assert_fields(&told, json!({ "untouched": 4 << 20, "page_size": 2 << 20 }));
     Attached::new(id).write(0, b"x");
     let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
     assert_eq!(told["unknown"], json!(4 << 20), "which page it is cannot be told: {told}");
@@ -125,7 +125,11 @@ fn extents(program: &dyn Fn() -> Command, mode: i32) {
     let id = touched(mode);
     let told = finish(program().args(["map", &id.to_string(), "--json"])).exits(0).json();
     assert_eq!(ids(&told), EXPECTED);
-    assert_eq!((&told["id"], &told["size"], &told["page_size"]), (&json!(id), &json!(SIZE), &json!(4096)));
-    assert_eq!((&told["resident"], &told["swapped"], &told["unknown"]), (&json!(4 * 4096), &json!(0), &json!(0)));
+    assert_fields(
+        &told,
+        json!({
+            "id": id, "size": SIZE, "page_size": 4096, "resident": 4 * 4096, "swapped": 0, "unknown": 0,
+        }),
+    );
     assert_eq!(oracle::row(id).unwrap().get("rss"), (4 * 4096).to_string());
 }

@@ -13,6 +13,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::sandbox::without;
@@ -29,10 +30,7 @@ fn accept_a_pid_a_file_or_an_inode_number() {
         let id = in_it(&["create", "--key", "1234", "--size", "8192", "-q"]).exits(0).stdout;
         let listed = &in_it(&["list", "--json"]).exits(0).json()["segments"];
         assert_eq!(listed.as_array().unwrap().len(), 1, "{place}: {listed}");
-        assert_eq!(
-            (&listed[0]["ns"], &listed[0]["rss"], &listed[0]["owner"]),
-            (&json!(number), &json!(0), &json!("root"))
-        );
+        assert_fields(&listed[0], json!({ "ns": number, "rss": 0, "owner": "root" }));
         in_it(&["write", "0x4d2", "hello"]).exits(0);
         assert_eq!(in_it(&["read", "0x4d2", "--text", "--length", "5"]).exits(0).stdout.trim_end(), "hello");
         let holder = Holder::printed(&in_it(&["attach", "0x4d2", "--background"]).exits(0));
@@ -188,10 +186,7 @@ fn a_missing_privilege_is_named() {
     let refused = without(&mut command, libc::SYS_setns, None, Errno::EPERM);
     let ran = finish(refused.args(["--ns", &opened, "list", "--json"])).exits(4);
     let error = &ran.json()["error"];
-    assert_eq!(
-        (&error["kind"], &error["call"], &error["errno"]),
-        (&json!("permission"), &json!("setns"), &json!("EPERM"))
-    );
+    assert_fields(error, json!({ "kind": "permission", "call": "setns", "errno": "EPERM" }));
     assert!(error["cause"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{error}");
 }
 
@@ -205,8 +200,12 @@ fn the_owner_of_the_user_namespace_needs_no_privilege() {
     let listed = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
     let segment = &listed["segments"][0];
     // The owner is root inside it and keeps its uid outside.
-    assert_eq!((&segment["uid"], &segment["cuid"], &segment["gid"]), (&json!(NOBODY), &json!(NOBODY), &json!(NOBODY)));
-    assert_eq!((&segment["cpid"], &segment["state"]), (&json!(actor.pid()), &json!("in-use")), "{segment}");
+    assert_fields(
+        segment,
+        json!({
+            "uid": NOBODY, "cuid": NOBODY, "gid": NOBODY, "cpid": actor.pid(), "state": "in-use",
+        }),
+    );
     let mine = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--mine", "--json"])).exits(0).json();
     assert_eq!(mine["segments"].as_array().unwrap().len(), 1);
     finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--mode", "640"])).exits(0);
@@ -214,7 +213,7 @@ fn the_owner_of_the_user_namespace_needs_no_privilege() {
         .exits(1)
         .says("in this user namespace");
     let told = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
-    assert_eq!((&told["segments"][0]["uid"], &told["segments"][0]["mode"]), (&json!(NOBODY), &json!("0640")));
+    assert_fields(&told["segments"][0], json!({ "uid": NOBODY, "mode": "0640" }));
     // Root sees it with this namespace's ids, too.
     let root = run(["--ns", &pid, "list", "--json"]).exits(0).json();
     assert_eq!(root["segments"][0]["uid"], NOBODY);

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::libc;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::fixtures::hostile_process;
+use crate::fixtures::{assert_fields, hostile_process};
 use crate::oracle::{self, Attached};
 use crate::sandbox::{with_file_over, without};
 use crate::support::{Ran, file, finish, run, shmadm, wait_for};
@@ -78,7 +78,7 @@ fn json_errors_have_a_kind_and_an_exit_code() {
         run(&arguments).exits(code).prints_nothing();
     }
     let error = &run(["create", "--json", "--key", "1234", "--exclusive"]).exits(6).json()["error"];
-    assert_eq!((&error["errno"], &error["call"]), (&"EEXIST".into(), &"shmget".into()), "{error}");
+    assert_fields(error, json!({ "errno": "EEXIST", "call": "shmget" }));
     // After `--` it is text, not an option.
     let other = oracle::create(0, 100, 0o600).to_string();
     run(["write", &other, "--", "--json"]).exits(0).prints_nothing();
@@ -281,7 +281,7 @@ fn a_hostile_command_line_forges_nothing() {
     let command = format!("{HOSTILE_TEXT} demo writer --key 0x77 --interval 1h");
     let json = run(["list", "--json", "-o", "+CCOMMAND,LCOMMAND"]).exits(0).json();
     let segment = &json["segments"][1];
-    assert_eq!((&segment["ccommand"], &segment["lcommand"]), (&command.clone().into(), &command.clone().into()));
+    assert_fields(segment, json!({ "ccommand": command.clone(), "lcommand": command.clone() }));
     assert_harmless(&run(["list", "-o", "+CCOMMAND"]).exits(0).stdout);
     assert_harmless(&run(["list", "-p"]).exits(0).stdout);
     assert_harmless(&on_terminal(shmadm().args(["list", "--color", "never"]), 200).exits(0).stdout);
@@ -329,7 +329,7 @@ fn a_hostile_user_name_forges_nothing() {
         finish(command.args(arguments)).exits(0)
     };
     let json = list(&["list", "--json"]).json();
-    assert_eq!((&json["segments"][0]["owner"], &json["segments"][0]["uid"]), (&text.into(), &UID.into()));
+    assert_fields(&json["segments"][0], json!({ "owner": text, "uid": UID }));
     assert_harmless(&list(&["list"]).stdout);
     assert_harmless(&list(&["list", "-c"]).stdout);
     let tsv = list(&["list", "-o", "OWNER,ID", "--format", "tsv"]).stdout;

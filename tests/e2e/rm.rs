@@ -5,7 +5,7 @@ mod from;
 use serde_json::json;
 
 use crate::actor::Actor;
-use crate::fixtures::ids;
+use crate::fixtures::{assert_fields, ids};
 use crate::oracle;
 use crate::support::{NOBODY, finish, run, shmadm_as};
 
@@ -27,8 +27,7 @@ fn refuses_an_attached_segment() {
     }
     let report = run(["rm", "0x4d2", "--json"]).exits(5).json();
     assert_eq!(report["removed"], json!([]));
-    assert_eq!(report["failed"][0]["code"], 5);
-    assert_eq!(report["failed"][0]["target"], "0x4d2");
+    assert_fields(&report["failed"][0], json!({ "code": 5, "target": "0x4d2" }));
     assert_eq!(oracle::rows(), before);
 }
 
@@ -89,14 +88,12 @@ fn reports_each_segment_in_json() {
     let mut keys: Vec<&String> = report.as_object().unwrap().keys().collect();
     keys.sort();
     assert_eq!(keys, ["dry_run", "failed", "removed", "schema"]);
-    assert_eq!((&report["schema"], &report["dry_run"]), (&json!(1), &json!(false)));
+    assert_fields(&report, json!({ "schema": 1, "dry_run": false }));
     let removed = &report["removed"][0];
     assert_eq!(removed["outcome"], "destroyed");
-    for (name, value) in expected.as_object().unwrap() {
-        assert_eq!(&removed[name], value, "{name}");
-    }
+    assert_fields(removed, expected);
     let failed = &report["failed"][0];
-    assert_eq!([&failed["target"], &failed["errno"], &failed["code"]], [&json!("77"), &json!("EINVAL"), &json!(3)]);
+    assert_fields(failed, json!({ "target": "77", "errno": "EINVAL", "code": 3 }));
     assert!(failed["error"].as_str().is_some_and(|error| error.contains("77")), "{failed}");
     assert!(oracle::stat(id).is_none());
 }
@@ -180,8 +177,7 @@ fn another_users_segment_is_denied_with_the_cause() {
         assert_eq!(oracle::rows(), before);
     }
     let report = finish(shmadm_as(NOBODY).args(["rm", "77", "0x4d2", "--json"])).exits(1).json();
-    assert_eq!(report["failed"][1]["errno"], "EPERM");
-    assert_eq!(report["failed"][1]["code"], 4);
+    assert_fields(&report["failed"][1], json!({ "errno": "EPERM", "code": 4 }));
     // Both the owner and the creator may remove it.
     oracle::set(id, NOBODY, NOBODY, 0o600);
     finish(shmadm_as(NOBODY).args(["rm", "0x4d2"])).exits(0);

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "only pre_exec can put a child into a sandbox")]
 #![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
+use crate::fixtures::{assert_is_row, stable_fields};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -32,7 +33,7 @@ fn without_shmctl_proc_provides_everything() {
         });
         let json = finish(denied().args(["stat", &id, "--json"])).exits(0).json();
         let row = oracle::row(id.parse().unwrap()).unwrap();
-        assert_eq!(trimmed(&json["segments"][0]), oracle::record(&row), "{errno}");
+        assert_is_row(&json["segments"][0], &row);
         finish(denied().args(["stat", "0x4d2"])).exits(0);
         finish(denied().args(["stat", "77"])).exits(3).prints_nothing();
         let limits = finish(denied().args(["limits", "--json"])).exits(0).json();
@@ -67,7 +68,7 @@ fn without_proc_shmctl_provides_everything_but_resident_sizes() {
         let json = finish(without_proc().args(["stat", &id, "--json"])).exits(0).json();
         let mut record = oracle::record(&oracle::row(id.parse().unwrap()).unwrap());
         unknown(&mut record);
-        assert_eq!(trimmed(&json["segments"][0]), record);
+        assert_eq!(stable_fields(&json["segments"][0]), record);
         for arguments in [&["list"][..], &["stat", &id], &["limits"], &["read", &id], &["stat", "0x4d2"]] {
             finish(without_proc().args(arguments)).exits(0);
         }
@@ -101,17 +102,10 @@ fn segments() -> (String, Attached) {
     (oracle::create(1234, 4096, 0o604).to_string(), attached)
 }
 
-/// Removes the values that change from a segment's record.
-fn trimmed(segment: &Value) -> Value {
-    let mut segment = segment.clone();
-    segment.as_object_mut().unwrap().retain(|key, _| key != "idle_seconds" && key != "state");
-    segment
-}
-
 /// Compares a listing with the kernel's, after `change` has adapted the expected records.
 #[track_caller]
 fn agrees(json: &Value, change: impl Fn(&mut Value)) {
-    let listed: Vec<_> = json["segments"].as_array().unwrap().iter().map(trimmed).collect();
+    let listed: Vec<_> = json["segments"].as_array().unwrap().iter().map(stable_fields).collect();
     let mut expected: Vec<_> = oracle::rows().iter().map(oracle::record).collect();
     expected.iter_mut().for_each(change);
     assert_eq!(listed, expected);

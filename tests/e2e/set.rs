@@ -5,6 +5,7 @@ use nix::libc;
 use nix::unistd::{getegid, geteuid};
 use serde_json::json;
 
+use crate::fixtures::assert_fields;
 use crate::oracle::{self, Row};
 use crate::sandbox::without;
 use crate::support::{NOBODY, finish, run, shmadm, shmadm_as};
@@ -43,12 +44,9 @@ fn reports_the_segment_after_the_change() {
     assert_eq!(report["schema"], 1);
     let row = oracle::row(id).unwrap();
     assert_eq!(row.get("perms"), "2644");
-    for (name, value) in oracle::record(&row).as_object().unwrap() {
-        assert_eq!(&report["segment"][name], value, "{name}");
-    }
+    assert_fields(&report["segment"], oracle::record(&row));
     let error = run(["set", "77", "--mode", "644", "--json"]).exits(3).json();
-    assert_eq!(error["error"]["kind"], "not-found");
-    assert_eq!(error["error"]["target"], "77");
+    assert_fields(&error["error"], json!({ "kind": "not-found", "target": "77" }));
 }
 
 #[apply(test)]
@@ -117,9 +115,7 @@ fn of_another_users_segment_is_denied_with_the_cause() {
         assert_eq!(oracle::rows(), before, "{option:?}");
     }
     let error = finish(shmadm_as(NOBODY).args(["set", "0x4d2", "--mode", "600", "--json"])).exits(4).json();
-    assert_eq!(error["error"]["kind"], "permission");
-    assert_eq!(error["error"]["errno"], "EPERM");
-    assert_eq!(error["error"]["target"], json!(id.to_string()));
+    assert_fields(&error["error"], json!({ "kind": "permission", "errno": "EPERM", "target": id.to_string() }));
 }
 
 #[apply(test)]

@@ -12,6 +12,7 @@ use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, ChildRequest, Request};
+use crate::fixtures::assert_fields;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::pool::{HUGE, Pool};
@@ -33,8 +34,7 @@ fn an_attachment_is_reported_with_all_fields() {
         // The creator explains the whole count, so no other process was inspected.
         "shared_with": null,
     });
-    assert_eq!((&told["id"], &told["nattch"], &told["found"]), (&json!(id), &json!(1), &json!(1)), "{told}");
-    assert_eq!((&told["ns"], &told["hidden"]), (&json!(oracle::namespace()), &json!([])));
+    assert_fields(told, json!({ "id": id, "nattch": 1, "found": 1, "ns": oracle::namespace(), "hidden": [] }));
     let mut found = told["attachments"][0].clone();
     let (user, command) = (found["user"].take(), found["command"].take());
     found.as_object_mut().unwrap().retain(|key, _| key != "user" && key != "command");
@@ -60,7 +60,7 @@ fn procmap_query_and_maps_text_agree() {
     assert_eq!(asked, read.exits(0).json());
     for segment in asked["segments"].as_array().unwrap() {
         let nattch = oracle::stat(i32::try_from(segment["id"].as_i64().unwrap()).unwrap()).unwrap().shm_nattch;
-        assert_eq!((&segment["nattch"], &segment["found"]), (&json!(nattch), &json!(nattch)), "{segment}");
+        assert_fields(segment, json!({ "nattch": nattch, "found": nattch }));
     }
     assert_eq!(pids_of(&asked, ids[1]).len(), 4, "{asked}");
 }
@@ -72,12 +72,12 @@ fn mprotect_splits_a_mapping_and_fork_copies_the_parts() {
     actor.attach(id);
     actor.ask(Request::SplitMapping);
     let told = who(id);
-    assert_eq!((&told["nattch"], &told["found"]), (&json!(3), &json!(3)), "{told}");
+    assert_fields(&told, json!({ "nattch": 3, "found": 3 }));
     let access: Vec<_> = told["attachments"].as_array().unwrap().iter().map(|one| &one["access"]).collect();
     assert_eq!(access, ["rw", "ro", "rw"]);
     let child = actor.number(ChildRequest::Fork);
     let told = who(id);
-    assert_eq!((&told["nattch"], &told["found"]), (&json!(6), &json!(6)), "{told}");
+    assert_fields(&told, json!({ "nattch": 6, "found": 6 }));
     assert_eq!(pids(&told), BTreeSet::from([actor.pid(), child]));
     let table = run(["who", &id.to_string()]).exits(0).stdout;
     let row = table.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
@@ -94,7 +94,7 @@ fn memory_shared_by_two_processes_counts_once() {
     actor.attach(id);
     let twin = actor.number(ChildRequest::CloneVm);
     let told = who(id);
-    assert_eq!((&told["nattch"], &told["found"], &told["hidden"]), (&json!(2), &json!(2), &json!([])), "{told}");
+    assert_fields(&told, json!({ "nattch": 2, "found": 2, "hidden": [] }));
     let (first, second) = (actor.pid().min(twin), actor.pid().max(twin));
     assert_eq!(pids(&told), BTreeSet::from([first, other.pid()]));
     // Every process is inspected here.
@@ -190,7 +190,7 @@ fn an_unattached_segment_needs_no_search() {
     // The program may not open any file of a process, and does not need to.
     let ran = finish(without(&mut closed, libc::SYS_memfd_create, None, Errno::EMFILE).args(["who", &id, "--json"]));
     let told = &ran.exits(0).json()["segments"][0];
-    assert_eq!((&told["found"], &told["attachments"]), (&json!(0), &json!([])));
+    assert_fields(told, json!({ "found": 0, "attachments": [] }));
     run(["who", &id]).exits(0).says("is not attached");
     assert_eq!(run(["who", "--json"]).exits(0).json()["segments"].as_array().unwrap().len(), 1);
     run(["who", "99"]).exits(3).prints_nothing();

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::fixtures::assert_fields;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::support::{NOBODY, Running, file, finish, is_root, run, shmadm, shmadm_as, wait_for};
@@ -142,7 +143,7 @@ fn a_file_that_is_not_there_is_told_as_any_failed_call() {
     let mut command = shmadm();
     let ran = finish(command.args(["write", &name, "--json", "--input"]).arg(&missing)).exits(1);
     let error = &ran.json()["error"];
-    assert_eq!((&error["errno"], &error["call"]), (&"ENOENT".into(), &"open".into()), "{error}");
+    assert_fields(error, json!({ "errno": "ENOENT", "call": "open" }));
     assert!(error["message"].as_str().unwrap().ends_with("(ENOENT, open)"), "{error}");
     let first = ran.stderr.lines().next().unwrap();
     assert!(first.starts_with("error: ") && first.ends_with("(ENOENT, open)"), "{ran:?}");
@@ -159,8 +160,7 @@ fn a_file_that_is_closed_to_the_user_is_told_as_any_failed_call() {
     let mut command = shmadm_as(NOBODY);
     let ran = finish(command.args(["write", &id.to_string(), "--json", "--input"]).arg(&closed)).exits(4);
     let error = &ran.json()["error"];
-    assert_eq!((&error["errno"], &error["call"]), (&"EACCES".into(), &"open".into()), "{error}");
-    assert_eq!(error["kind"], "permission");
+    assert_fields(error, json!({ "errno": "EACCES", "call": "open", "kind": "permission" }));
     assert_eq!(oracle::contents(id), [0; 32]);
 }
 

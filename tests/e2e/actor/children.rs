@@ -56,7 +56,7 @@ fn run_child(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
     child_with_pid(pid, work).map(reap)
 }
 
-/// Forks a child with a certain pid, or any if that is 0 (clone3(2)), that runs `work` and exits with its result. It is killed
+/// Forks a child that runs `work` and exits with its result. It gets the pid unless that is 0 (clone3(2)), and is killed
 /// with this process.
 fn child_with_pid(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
     // SAFETY: every field is an integer, for which zero is a value.
@@ -95,7 +95,7 @@ fn create_without_leader(key: u32, size: usize) -> i32 {
     unreachable!()
 }
 
-/// Creates and removes segments until another thread of this process executes a program, which it does after some rounds.
+/// Creates and removes segments until another thread of this process calls execve(2), after some rounds.
 fn create_until_exec(rounds: i32) -> i32 {
     let (sender, receiver) = std::sync::mpsc::channel();
     let exec = move || {

@@ -1,4 +1,4 @@
-//! The requests that an actor executes. On its standard input each is a line: a word and the fields, separated by spaces.
+//! The requests that an actor executes. On its standard input each is a line: a word and the fields.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::{FromStr, Split};

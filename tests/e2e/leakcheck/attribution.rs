@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, ChildRequest, Request};
-use crate::fixtures::all_keys;
+use crate::fixtures::{all_keys, assert_fields};
 use crate::holder::Holder;
 use crate::leakcheck::{Daemon, create, keys, leakcheck};
 use crate::support::{Running, shmadm, wait_for};
@@ -26,7 +26,7 @@ fn traced_a_segment_of_a_reused_pid_is_kept() {
     // Another process with the same pid and user requests the same segment.
     assert_eq!(Actor::start().ask(ChildRequest::CreateAs { pid: creator, key: 0, size: 4096 }), "0");
     let report = checked.end();
-    assert_eq!((&report["leaked"], &report["unattributed"]), (&json!([]), &json!([])));
+    assert_fields(&report, json!({ "leaked": [], "unattributed": [] }));
     assert_eq!(all_keys(), [0]);
 }
 
@@ -91,7 +91,7 @@ fn traced_a_segment_that_was_only_opened_is_not_a_leak() {
     let pid = stranger.leave();
     assert_eq!(checked.command.number(ChildRequest::OpenAs { pid, key: 2 }), 0);
     let report = checked.end();
-    assert_eq!((&report["leaked"], &report["unattributed"]), (&json!([]), &json!([])));
+    assert_fields(&report, json!({ "leaked": [], "unattributed": [] }));
     assert_eq!(all_keys(), [1, 2]);
 }
 

@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, Request};
-use crate::fixtures::all_keys;
+use crate::fixtures::{all_keys, assert_fields};
 use crate::leakcheck::shared::Meanwhile;
 use crate::leakcheck::{Daemon, create, is_alive, keys, leakcheck, making, reported};
 use crate::support::{NOBODY, file, finish, shmadm, shmadm_as, wait_for};
@@ -111,7 +111,7 @@ fn a_segment_that_lost_its_key_is_attributed() {
     let ran = ran.exits(65).says("; destroyed at the last detach");
     let pid: i32 = ran.stdout.trim().parse().unwrap();
     let leak = &report["leaked"][0];
-    assert_eq!((&leak["state"], &leak["key"]), (&json!("dest"), &json!("0x00000000")));
+    assert_fields(leak, json!({ "state": "dest", "key": "0x00000000" }));
     assert!(leak["creator_command"].as_str().unwrap().ends_with(" --actor"), "{leak}");
     daemon.end(pid);
 }

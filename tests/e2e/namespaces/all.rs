@@ -4,6 +4,7 @@ use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
 use crate::namespaces::{all_ns, container_of_nobody, elsewhere, other_thread, unique_key};
 use crate::oracle;
 use crate::support::{NOBODY, finish, run, shmadm, shmadm_as};
@@ -34,7 +35,7 @@ fn every_namespace_is_visited_once() {
             .iter()
             .find(|(_, number)| row["ns"] == *number)
             .map_or_else(|| i32::try_from(std::process::id()).unwrap(), |(actor, _)| actor.pid());
-        assert_eq!((&row["cpid"], &row["state"]), (&json!(creator), &json!("idle")), "{row}");
+        assert_fields(row, json!({ "cpid": creator, "state": "idle" }));
     }
     let table = run(["list", "--all-ns", "--key", &format!("{key:#x}")]).exits(0).stdout;
     assert!(table.trim_start().starts_with("NS  CONTAINER"), "{table}");
@@ -93,7 +94,7 @@ fn a_namespace_that_exists_only_through_an_attachment_is_reported() {
     let stray =
         segments.iter().find(|segment| segment["ns"].is_null() && segment["attachments"][0]["pid"] == actor.pid());
     let stray = stray.unwrap_or_else(|| panic!("{segments:?}"));
-    assert_eq!((&stray["id"], &stray["nattch"], &stray["found"]), (&json!(id), &Value::Null, &json!(1)));
+    assert_fields(stray, json!({ "id": id, "nattch": null, "found": 1 }));
     assert_eq!(stray["attachments"][0]["address"], address.as_str());
 }
 
@@ -114,7 +115,7 @@ fn without_privilege_inaccessible_ones_are_a_warning() {
     assert!(both.as_array().unwrap().iter().any(|row| is_mine(&row)), "{both}");
     let rows = ran.json()["segments"].as_array().unwrap().clone();
     assert_eq!(rows.len(), 1, "listed by a child inside it: {ran:?}");
-    assert_eq!((&rows[0]["ns"], &rows[0]["uid"]), (&json!(number), &json!(NOBODY)), "{rows:?}");
+    assert_fields(&rows[0], json!({ "ns": number, "uid": NOBODY }));
 }
 
 #[apply(test)]

@@ -7,6 +7,7 @@ use nix::libc;
 use serde_json::json;
 
 use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::sandbox::{with_no_capabilities, without};
 use crate::support::{finish, run, shmadm, wait_for};
@@ -49,7 +50,7 @@ fn a_process_that_left_the_namespace_is_still_attached() {
     assert_eq!(second, id);
     actor.attach(second);
     let told = who(id);
-    assert_eq!((&told["nattch"], &told["found"]), (&json!(1), &json!(1)), "{told}");
+    assert_fields(&told, json!({ "nattch": 1, "found": 1 }));
     assert_eq!(told["attachments"][0]["address"], attachment["address"], "the key in its name identifies it");
 }
 
@@ -137,7 +138,7 @@ fn equal_ids_in_one_process_are_distinguished_by_size() {
         let place = ns.map(|pid| ["--ns".to_owned(), pid.to_string()]);
         let line = place.into_iter().flatten().chain(["who", "0x4d2", "--json"].map(ToOwned::to_owned));
         let told = &run(line).exits(0).json()["segments"][0];
-        assert_eq!((&told["found"], &told["hidden"]), (&json!(1), &json!([])), "{told}");
+        assert_fields(told, json!({ "found": 1, "hidden": [] }));
         assert_eq!(told["attachments"][0]["address"], address.as_str(), "{told}");
     }
 }
@@ -160,7 +161,7 @@ fn equal_ids_in_one_process_are_distinguished_by_the_file() {
     let address = actor.attach(second);
     assert_eq!(first, second);
     let told = who(first);
-    assert_eq!((&told["ns"], &told["nattch"], &told["found"]), (&json!(home), &json!(1), &json!(1)), "{told}");
+    assert_fields(&told, json!({ "ns": home, "nattch": 1, "found": 1 }));
     assert_ne!(told["attachments"][0]["address"], address.as_str(), "{told}");
     assert_eq!(told["attachments"][0]["certain"], true);
     let there = run(["--ns", &actor.pid().to_string(), "who", &second.to_string(), "--json"]).exits(0).json();

@@ -9,6 +9,7 @@ use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, ChildRequest, Request};
+use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::support::{NOBODY, Ran, run};
 use crate::vanish::{Call, Stopped};
@@ -26,7 +27,7 @@ fn a_process_with_an_exited_leader_is_found() {
     let report = who(id);
     assert_eq!((pids(&report), &report["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{report}");
     let attachment = &report["attachments"][0];
-    assert_eq!((&attachment["ns"], &attachment["certain"]), (&json!(oracle::namespace()), &json!(true)));
+    assert_fields(attachment, json!({ "ns": oracle::namespace(), "certain": true }));
     assert!(attachment["command"].as_str().unwrap().ends_with("--actor"), "{attachment}");
     run(["--ns", &actor.pid().to_string(), "list"]).exits(0);
 }
@@ -42,7 +43,7 @@ fn exited_leaders_do_not_make_two_memories_one() {
         actor.exit_leader();
     }
     let report = who(id);
-    assert_eq!((&report["nattch"], &report["found"], &report["hidden"]), (&json!(3), &json!(3), &json!([])));
+    assert_fields(&report, json!({ "nattch": 3, "found": 3, "hidden": [] }));
     assert_eq!(pids(&report), actors.iter().map(Actor::pid).collect(), "{report}");
 }
 
@@ -91,7 +92,7 @@ fn an_exited_leader_of_another_namespace_shares_no_memory() {
         let segment = segments.iter().find(|segment| segment["ns"] == ns).unwrap();
         assert_eq!(pids(segment), BTreeSet::from([actor.pid()]), "{segment}");
         let attachment = attachment_of(segment, actor.pid());
-        assert_eq!((&attachment["certain"], &attachment["shared_with"]), (&json!(true), &json!([])));
+        assert_fields(attachment, json!({ "certain": true, "shared_with": [] }));
     }
 }
 
@@ -129,7 +130,7 @@ fn after_the_leader_has_exited_the_file_identifies_the_segment() {
     actor.attach(id);
     actor.exit_leader();
     let report = who(id);
-    assert_eq!((&report["found"], &report["hidden"]), (&json!(1), &json!([])), "{report}");
+    assert_fields(&report, json!({ "found": 1, "hidden": [] }));
     assert_eq!(report["attachments"][0]["address"], address.as_str(), "{report}");
 }
 
@@ -162,7 +163,7 @@ fn another_thread_is_asked_for_one_that_exits_during_the_search() {
     actor.end_thread();
     let report = stopped.go_on().exits(0).json();
     let attachment = &report["segments"][0]["attachments"][0];
-    assert_eq!((&attachment["pid"], &attachment["certain"]), (&json!(actor.pid()), &json!(true)), "{report}");
+    assert_fields(attachment, json!({ "pid": actor.pid(), "certain": true }));
 }
 
 /// Has two processes with one memory attach a segment, of which the leader of the first has exited, and a third process
