@@ -87,7 +87,7 @@ fn what_other_programs_call_it_has_a_hint() {
         ("rm -a", "prune"),
         ("create -M 4096", "create --size 4096"),
     ] {
-        let hint = format!("use `shmadm {instead}`");
+        let hint = format!("run this instead: `shmadm {instead}`");
         let ran = run(line.split(' ')).exits(2).says("error: ").says(&format!("hint: {hint}\n"));
         assert!(!ran.stderr.contains("tip:"), "{ran:?}");
         if line.contains("--json") {

@@ -187,7 +187,7 @@ fn its_own_failures_have_a_separate_exit_code() {
         finish(&mut leakcheck(options, &script)).exits(125).says("error: ");
         assert!(!ran.exists(), "{options:?}");
     }
-    finish(&mut leakcheck(&["--json"], &script)).exits(125).says("hint: `--report FILE`");
+    finish(&mut leakcheck(&["--json"], &script)).exits(125).says("hint: write JSON to a file with --report FILE");
     run(["leakcheck"]).exits(125);
     run(["leakcheck", "true"]).exits(125);
     run(["leakcheck", "--"]).exits(125);

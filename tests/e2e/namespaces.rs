@@ -57,7 +57,7 @@ fn hints_name_the_same_namespace() {
     let pid = actor.pid().to_string();
     let advice = format!("`shmadm --ns {pid} rm --force {id}`");
     let ran = run(["--ns", &pid, "rm", "0x4d2", "--json"]).exits(5).says(&advice);
-    assert!(ran.json()["failed"][0]["hints"][0].as_str().unwrap().starts_with(&advice), "{ran:?}");
+    assert!(ran.json()["failed"][0]["hints"][0].as_str().unwrap().ends_with(&advice), "{ran:?}");
     let ran = run(["--ns", &pid, "stat", "99", "--json"]).exits(3);
     assert!(ran.json()["error"]["hints"].to_string().contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
     // The hint runs as printed.

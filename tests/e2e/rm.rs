@@ -22,7 +22,7 @@ fn refuses_an_attached_segment() {
         let ran = ran.says("cannot remove segment").says("cause: attached by pid ");
         assert!(ran.stderr.contains(&format!("attached by pid {pid} (")), "{ran:?}");
         assert!(ran.stderr.contains(&format!("; creator and last user pid {pid} (")), "{ran:?}");
-        assert!(ran.stderr.contains(&format!("hint: `shmadm rm --force {id}` marks it")), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("the memory at the last detach: `shmadm rm --force {id}`")), "{ran:?}");
         assert_eq!(oracle::rows(), before, "{more:?}");
     }
     let report = run(["rm", "0x4d2", "--json"]).exits(5).json();

@@ -60,7 +60,8 @@ fn usage_errors() {
         expect![[r#"
             {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
               "message":"metrics cannot print JSON: its format is OpenMetrics text","cause":null,
-              "hints":["the same numbers: `shmadm limits --json` and `shmadm list --json`"]}}
+              "hints":["print the limits and their usage in JSON: `shmadm limits --json`",
+              "print the segments in JSON: `shmadm list --json`"]}}
             [exit code 2]
         "#]],
     );
@@ -130,13 +131,13 @@ fn errors_of_segments_that_exist() {
     machine.snapshot(
         "create --key 1234 --fill 0 --json",
         expect![[r#"
-        {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0x000004d2",
-          "message":"cannot apply --fill: segment 0 with key 0x000004d2 already exists",
-          "cause":"--fill would change the existing segment, which other processes may be using",
-          "hints":["change it anyway: `shmadm set 0 …`, `shmadm write 0 …`",
-          "open it unchanged: `shmadm create --key 0x000004d2`"]}}
-        [exit code 5]
-    "#]],
+            {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0x000004d2",
+              "message":"cannot apply --fill: segment 0 with key 0x000004d2 already exists",
+              "cause":"--fill would change the existing segment, which other processes may be using",
+              "hints":["change it with `shmadm set 0` or `shmadm write 0`",
+              "open it unchanged: `shmadm create --key 0x000004d2`"]}}
+            [exit code 5]
+        "#]],
     );
     machine.snapshot(
         "create --key 1234 --size 8192 --json",
