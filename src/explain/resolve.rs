@@ -15,9 +15,6 @@ use crate::sys;
 const MANY: usize = 8;
 
 /// Reads the segment that a user named.
-///
-/// # Errors
-/// There is no such segment, or the file of an ftok name cannot be read.
 pub(crate) fn resolve(system: &System, target: &Target, needs: Needs) -> Result<Object, Error> {
     let id = match &target.name {
         Name::Id(id) => *id,
@@ -59,9 +56,6 @@ impl<'a> Resolver<'a> {
     }
 
     /// Reads the segment that a user named.
-    ///
-    /// # Errors
-    /// See [`resolve`].
     pub(crate) fn resolve(&self, target: &Target) -> Result<Object, Error> {
         let id = match &target.name {
             Name::Id(id) => *id,
@@ -76,9 +70,6 @@ impl<'a> Resolver<'a> {
 }
 
 /// Computes the key that ftok(3) returns.
-///
-/// # Errors
-/// stat(2) fails for the file.
 pub(crate) fn ftok_key(ftok: &Ftok) -> Result<Key, Error> {
     let path = &ftok.path;
     let file = std::fs::metadata(path).map_err(|error| {

@@ -78,9 +78,6 @@ impl Evidence {
 }
 
 /// Returns the segments that the command leaked, and those that it may have.
-///
-/// # Errors
-/// The segments cannot be listed, or the processes that have them attached cannot be determined.
 pub(crate) fn leaks(system: &System, baseline: &Baseline, evidence: &Evidence) -> Result<Leaks, QueryError> {
     let new = inventory(system, Needs::RECORD)?.into_iter().filter(|segment| !baseline.contains(segment));
     let mut found = Leaks::default();

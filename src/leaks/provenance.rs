@@ -43,9 +43,6 @@ pub(crate) struct Baseline {
 
 impl Baseline {
     /// Records the segments that exist now.
-    ///
-    /// # Errors
-    /// The segments cannot be listed.
     pub(crate) fn record(system: &System) -> Result<Self, QueryError> {
         let segments = inventory(system, Needs::empty())?.iter().map(Identity::from).collect();
         Ok(Self { segments, forks: procfs::forks(system.proc()) })
@@ -106,9 +103,6 @@ impl Calls {
     /// the segment that had the key before the call.
     ///
     /// A segment that names another creator, or that existed before, was opened and not created.
-    ///
-    /// # Errors
-    /// The segment cannot be read.
     pub(crate) fn bind(
         &mut self,
         system: &System,

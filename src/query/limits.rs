@@ -8,9 +8,6 @@ use crate::procfs;
 use crate::sys;
 
 /// Reads the limits from IPC_INFO, or from /proc/sys if that is denied.
-///
-/// # Errors
-/// Both are denied.
 pub(crate) fn limits(system: &System) -> Result<Limits, QueryError> {
     let rmid_forced = rmid_forced(system);
     let page_size = system.page_size();
@@ -43,9 +40,6 @@ pub(crate) fn limits(system: &System) -> Result<Limits, QueryError> {
 }
 
 /// Sums up all segments. The sums can exceed 64 bits, since SHM_NORESERVE segments can be of any size.
-///
-/// # Errors
-/// The segments cannot be listed.
 pub(crate) fn usage(system: &System) -> Result<Usage, QueryError> {
     let counted = sys::usage().ok();
     // If the kernel counts resident bytes, the cheaper listing is enough for the sizes.

@@ -9,9 +9,6 @@ use crate::model::{Needs, Tally};
 use crate::sys;
 
 /// Sums up all segments; `needs` are the fields to read.
-///
-/// # Errors
-/// The segments cannot be listed.
 pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, QueryError> {
     let page_size = system.page_size();
     let mut sums = Tally::ZERO;
@@ -23,9 +20,6 @@ pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, QueryError> 
 }
 
 /// Sums up the segments of each owner, by uid; `needs` are the fields to read.
-///
-/// # Errors
-/// The segments cannot be listed.
 pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u32, Tally>, QueryError> {
     let page_size = system.page_size();
     let mut owners: BTreeMap<u32, Tally> = BTreeMap::new();
@@ -37,9 +31,6 @@ pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u
 }
 
 /// Counts segments and their pages, which SHM_INFO returns without a listing.
-///
-/// # Errors
-/// SHM_INFO is denied, and the segments cannot be listed.
 pub(crate) fn count(system: &System) -> Result<Tally, QueryError> {
     match sys::usage() {
         Ok((segments, pages, ..)) => Ok(Tally { segments, pages, ..Tally::ZERO }),

@@ -7,9 +7,6 @@ use super::huge::huge_page_sizes;
 
 /// Returns the devices on which the kernel keeps segments: its internal tmpfs, and one for each huge page size. The
 /// files of memfd_create(2) are on the same devices.
-///
-/// # Errors
-/// memfd_create(2) fails because descriptors are exhausted.
 pub(super) fn segment_devices() -> Result<Vec<(u32, u32)>, Errno> {
     // The device of ordinary pages always exists; without it no mapping can be recognised.
     memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?;

@@ -50,9 +50,6 @@ impl Namespace {
     }
 
     /// Opens the namespace through any of its recorded threads.
-    ///
-    /// # Errors
-    /// All of them have exited or left it, or permission is denied.
     pub(crate) fn open(&self, system: &System) -> std::io::Result<File> {
         let mut last = ErrorKind::NotFound.into();
         for member in &self.members {
@@ -68,9 +65,6 @@ impl Namespace {
 }
 
 /// Finds every IPC namespace that a process or thread is in.
-///
-/// # Errors
-/// /proc cannot be listed.
 pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
     let proc = system.proc();
     let mut found: HashMap<u64, Namespace> = HashMap::new();

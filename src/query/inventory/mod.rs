@@ -12,9 +12,6 @@ use crate::model::{Ident, Key, Needs, Object, ShmId};
 use crate::sys::{self, SysError};
 
 /// Returns all objects, in the order of the kernel; `needs` are the fields to read.
-///
-/// # Errors
-/// They cannot be listed.
 pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
     let mut objects = Vec::new();
     each(system, needs, |object| {
@@ -25,9 +22,6 @@ pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Object>, Qu
 }
 
 /// Passes all objects to `show`, in the order of the kernel, until `show` fails; `needs` are the fields to read.
-///
-/// # Errors
-/// They cannot be listed, or `show` fails.
 pub(crate) fn each<E: From<QueryError>>(
     system: &System,
     needs: Needs,
@@ -44,9 +38,6 @@ pub(crate) fn each<E: From<QueryError>>(
 }
 
 /// Reads one object; `Ok(None)` if it does not exist. This requires no permission on the object.
-///
-/// # Errors
-/// All sources are denied.
 pub(crate) fn lookup(system: &System, ident: impl Into<Ident>, needs: Needs) -> Result<Option<Object>, QueryError> {
     let mut found = match ident.into() {
         Ident::Id(id) => sysv::lookup(system, id, needs)?,
@@ -63,9 +54,6 @@ pub(crate) fn find_by_key(system: &System, key: Key) -> Option<Object> {
 }
 
 /// Calls shmctl(IPC_STAT) and nothing else, to show what it returns.
-///
-/// # Errors
-/// The call fails.
 pub(crate) fn call_stat(id: ShmId) -> Result<Object, SysError> {
     sys::stat(id)
 }

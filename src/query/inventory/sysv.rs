@@ -16,9 +16,6 @@ use crate::query::host::System;
 use crate::sys::{self, SysError};
 
 /// Passes all segments to `show` in the order of the kernel's table.
-///
-/// # Errors
-/// Both sources are denied.
 pub(super) fn each(system: &System, needs: Needs, show: &mut dyn FnMut(Object)) -> Result<(), QueryError> {
     let shown = Cell::new(false);
     let mut show = |segment| {
@@ -60,9 +57,6 @@ fn by_index(ask: impl Fn(i32) -> Result<Object, SysError>, show: &mut impl FnMut
 /// Reads one segment; `Ok(None)` if there is none with this id.
 ///
 /// This requires no permission: a segment that IPC_STAT denies is found in the table.
-///
-/// # Errors
-/// All sources are denied.
 pub(super) fn lookup(system: &System, id: ShmId, needs: Needs) -> Result<Option<Object>, QueryError> {
     if needs.contains(Needs::RESIDENT)
         && let Ok(found) = procfs::find_segment(system.proc(), id)

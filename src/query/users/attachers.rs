@@ -26,18 +26,12 @@ const MAX_SCANS: usize = 3;
 const FEW_SEGMENTS: usize = 16;
 
 /// Adds the attached processes to segments, with one scan for all of them.
-///
-/// # Errors
-/// Descriptors are exhausted, or /proc cannot be read.
 pub(crate) fn add_attachers(system: &System, segments: &mut [Object]) -> Result<(), QueryError> {
     add(system, segments, false).map(drop)
 }
 
 /// Does the same as [`add_attachers`] for the segments of all namespaces, and returns the mappings that belong to none
 /// of them: those of segments whose namespace has no processes left and exists only because of that attachment.
-///
-/// # Errors
-/// See [`add_attachers`].
 pub(crate) fn add_attachers_and_find_strays(
     system: &System,
     segments: &mut [Object],

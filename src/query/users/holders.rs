@@ -42,9 +42,6 @@ pub(crate) enum HoldersError {
 }
 
 /// Returns this user's holders of a segment. Processes that have exited or deny access are skipped.
-///
-/// # Errors
-/// Descriptors or /proc are missing.
 pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, HoldersError> {
     if !system.has_proc() {
         return Err(HoldersError::NoProc);

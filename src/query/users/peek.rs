@@ -24,9 +24,6 @@ pub(crate) enum PeekError {
 }
 
 /// Opens a segment through another process's attachment, so that it can be read without attaching it.
-///
-/// # Errors
-/// No process has the segment attached, or none that is visible, or the privilege is missing.
 pub(crate) fn open_via_attacher(system: &System, segment: &Object) -> Result<File, PeekError> {
     let mut segments = [segment.clone()];
     add_attachers(system, &mut segments).map_err(PeekError::Query)?;

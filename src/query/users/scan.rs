@@ -54,9 +54,6 @@ impl SegmentMapping {
 
     /// Reads something of the memory or the namespace of the process: from the thread that showed the mapping, or from
     /// another one if that has exited.
-    ///
-    /// # Errors
-    /// Those of `read`.
     pub(super) fn with_thread<T>(&self, system: &System, read: impl Fn(i32) -> io::Result<T>) -> io::Result<T> {
         with_any_thread(system, self.pid, self.task, read)
     }
@@ -69,9 +66,6 @@ impl SegmentMapping {
 }
 
 /// Reads something from a thread of a process, or from the other threads if that one has exited.
-///
-/// # Errors
-/// Those of `read`.
 pub(super) fn with_any_thread<T>(
     system: &System,
     pid: i32,
@@ -130,9 +124,6 @@ pub(super) fn inode_of(id: ShmId) -> u64 {
 }
 
 /// Scans processes until all are done or `needed` mappings were found in the IPC namespace `namespace`.
-///
-/// # Errors
-/// Descriptors are exhausted.
 pub(super) fn scan(
     system: &System,
     pids: &[i32],
@@ -256,9 +247,6 @@ fn read_mappings(
 }
 
 /// Returns whether a process of this IPC namespace has a segment attached, judged by the mappings of its leader.
-///
-/// # Errors
-/// The process has exited, or the caller is not permitted to inspect it.
 pub(super) fn has_attached(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Result<bool, ProcError> {
     let filter = MappingFilter { devices, inodes: Some(vec![inode_of(id)]) };
     let mut mappings = Vec::new();
