@@ -3,7 +3,7 @@
 //! The supervisor blocks all signals except those that stop a process, and reads them from a signalfd. It forwards
 //! what another process has sent; Ctrl-C comes from the kernel and has reached the command as well.
 //!
-//! Without a private IPC namespace, a segment is attributed to the command only by proof (`query::provenance`): the
+//! Without a private IPC namespace, a segment is attributed to the command only by proof (`leaks::provenance`): the
 //! creator's pid could have been reused. The supervisor is the subreaper of its descendants. It looks at them and at
 //! the kernel's table every few milliseconds, using at most a twentieth of the time, and holds a pidfd of each. A
 //! segment belongs to a process if its pidfd was held before the segment existed and the process had not been reaped
