@@ -14,7 +14,7 @@ pub(crate) use create::{Creation, Opened, PendingSegment, create, create_with};
 pub(crate) use destination::{is_root_or_caller, own_link_target};
 pub(crate) use detach::detach;
 pub(crate) use file::NewFile;
-pub(crate) use remove::{Cleaned, Outcome, Removal, clean, remove};
+pub(crate) use remove::{Cleaned, Removal, clean, remove};
 pub(crate) use report::Report;
 pub(crate) use set::{Change, set};
 

@@ -12,25 +12,9 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone};
-use crate::model::{Needs, Object, ShmId, State};
+use crate::model::{Needs, Object, Outcome, ShmId, State};
 use crate::query::{System, lookup, may_control, state_now};
 use crate::sys::{self, Subject, SysError};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Destroyed,
-    /// Marked for destruction: without a key, and destroyed at the last detach.
-    Marked,
-}
-
-impl Outcome {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Destroyed => "destroyed",
-            Self::Marked => "marked",
-        }
-    }
-}
 
 /// Options of a removal.
 #[derive(Clone, Copy, Debug, Default)]

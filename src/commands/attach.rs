@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::SegmentArg;
 use super::{Context, Manual, usage};
@@ -12,7 +13,6 @@ use crate::explain::{resolve, suggest_any_address};
 use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_integer};
 use crate::process::{Hold, Interrupts, WaitOutcome, start_holder};
 use crate::query::rmid_forced;
-use crate::render::JsonObject;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -164,16 +164,15 @@ fn describe(attached: &Attached) -> String {
 
 /// Writes the JSON report.
 fn write_json(context: &mut Context, attached: &Attached, exec: bool) -> Result<(), Error> {
-    context.ui.write(|out| {
-        let mut object = JsonObject::schema(out)?;
-        let mut inner = JsonObject::open(object.field("attachment")?)?;
-        inner.number("id", attached.id.raw())?;
-        inner.number("pid", attached.pid)?;
-        inner.text("address", format!("{:#x}", attached.address).as_str())?;
-        inner.number("size", attached.size)?;
-        inner.text("access", attached.access.as_str())?;
-        inner.flag("exec", exec)?;
-        inner.close()?;
-        object.end()
-    })
+    #[derive(Serialize)]
+    struct Report<'a> {
+        attachment: Attachment<'a>,
+    }
+    #[derive(Serialize)]
+    struct Attachment<'a> {
+        #[serde(flatten)]
+        attached: &'a Attached,
+        exec: bool,
+    }
+    context.report(&Report { attachment: Attachment { attached, exec } })
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Limits, Measure, Needs, Tally, Threshold, parse_duration};
 use crate::process::with_timeout;
 use crate::query::{self, System};
-use crate::render::{Reading, worst, write_check, write_check_json};
+use crate::render::{CheckReport, Reading, worst, write_check};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -201,7 +201,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
         readings.push(reading);
     }
     if context.json() {
-        context.ui.write(|out| write_check_json(out, &readings))?;
+        context.report(&CheckReport::of(&readings))?;
     } else {
         let details = details(&limits);
         context.ui.write(|out| write_check(out, &readings, args.verbose, &details))?;

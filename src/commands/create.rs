@@ -1,16 +1,16 @@
 //! `shmadm create`.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, describe, record_columns, removed_again};
+use super::{Context, Manual, describe, removed_again};
 use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Access, KeySpec, Mode, Needs, Object, ShmId, Size, parse_byte, parse_size};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
 use crate::query::lookup;
-use crate::render::JsonObject;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -157,6 +157,15 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     Ok(Exit::Done)
 }
 
+/// The report in JSON.
+#[derive(Serialize)]
+struct Created<'a> {
+    created: bool,
+    segment: &'a Object,
+    /// The pid of the holder.
+    holder: Option<i32>,
+}
+
 /// Reports the created or opened segment.
 fn report(
     context: &mut Context,
@@ -185,16 +194,7 @@ fn report(
     }
     let told = if context.json() {
         let record = record.ok_or_else(|| vanished(id))?;
-        context.ui.write(|out| {
-            let mut object = JsonObject::schema(out)?;
-            object.flag("created", created)?;
-            object.object("segment", &record_columns(), &record)?;
-            match holder {
-                Some(pid) => object.number("holder", pid)?,
-                None => object.text("holder", None)?,
-            }
-            object.end()
-        })
+        context.report(&Created { created, segment: &record, holder })
     } else {
         context.ui.print(&id.to_string())
     };

@@ -1,14 +1,14 @@
 //! `shmadm detach`.
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::SegmentArg;
 use super::{Context, Manual};
 use crate::act;
 use crate::error::{Error, Exit};
 use crate::explain::resolve;
-use crate::model::Needs;
-use crate::render::JsonObject;
+use crate::model::{Ident, Needs};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -38,6 +38,17 @@ pub(crate) struct DetachArgs {
     pid: Option<i32>,
 }
 
+/// The report in JSON.
+#[derive(Serialize)]
+struct DetachReport<'a> {
+    #[serde(flatten)]
+    id: Ident,
+    /// The pids of the holders.
+    detached: &'a [i32],
+    nattch_before: u64,
+    nattch_after: u64,
+}
+
 /// Asks holders to detach.
 ///
 /// # Errors
@@ -47,23 +58,21 @@ pub(crate) fn run(args: &DetachArgs, context: &mut Context) -> Result<Exit, Erro
     let detached = act::detach(&context.system, &segment, args.pid)?;
     let pids: Vec<_> = detached.pids.iter().map(ToString::to_string).collect();
     context.ui.status(&format!(
-        "detached segment {} from pid {}; nattch {} before, {} after",
-        segment.sysv().id,
+        "detached {} from pid {}; nattch {} before, {} after",
+        segment.ident(),
         pids.join(", pid "),
         detached.nattch_before,
         detached.nattch_after
     ));
     if detached.destroyed {
-        context.ui.status(&format!("segment {} was destroyed at the last detach", segment.sysv().id));
+        context.ui.status(&format!("{} was destroyed at the last detach", segment.ident()));
     }
     if context.json() {
-        context.ui.write(|out| {
-            let mut object = JsonObject::schema(out)?;
-            object.number("id", segment.sysv().id.raw())?;
-            object.list("detached", &pids, |out, pid| std::io::Write::write_all(out, pid.as_bytes()))?;
-            object.number("nattch_before", detached.nattch_before)?;
-            object.number("nattch_after", detached.nattch_after)?;
-            object.end()
+        context.report(&DetachReport {
+            id: segment.ident(),
+            detached: &detached.pids,
+            nattch_before: detached.nattch_before,
+            nattch_after: detached.nattch_after,
         })?;
     }
     Ok(Exit::Done)

@@ -11,8 +11,8 @@ use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Difference, Needs, Object, parse_listing, path_text};
 use crate::query::inventory;
 use crate::render::{
-    Column, DIFFERENCE, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format, TableStyle, difference_rows,
-    select, write_difference_json, write_rows,
+    Column, DIFFERENCE, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format, TableStyle, by_names,
+    difference_rows, write_rows,
 };
 
 /// Its summary and manual.
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
     let exit = Exit::Verdict(u8::from(!difference.is_empty()));
     context.ui.status(&summary(&difference));
     if context.json() {
-        context.ui.write(|out| write_difference_json(out, &difference))?;
+        context.report(&difference)?;
         return Ok(exit);
     }
     let format = context.format;
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
         return Ok(exit);
     }
     let columns: Vec<&'static Column<DifferenceRow>> = match format {
-        Format::Table if spread.len() <= 1 => select(DIFFERENCE, &[], &DIFFERENCE_DEFAULT.join(",")).map_err(usage)?,
+        Format::Table if spread.len() <= 1 => by_names(DIFFERENCE, DIFFERENCE_DEFAULT),
         _ => DIFFERENCE.iter().collect(),
     };
     let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(DIFFERENCE_DROP_ORDER) };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::SegmentArg;
 use super::{Context, Manual, describe, path_argument, with_link_target};
@@ -10,9 +11,9 @@ use crate::act::{self, Address, Lifetime, NewFile};
 use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::explain::resolve;
-use crate::model::{Access, Needs, Object, Sidecar, SidecarChecksum, path_text};
+use crate::model::{Access, Ident, Needs, Object, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
-use crate::render::{JsonObject, write_sidecar};
+use crate::render::write_report;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -119,7 +120,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         checksum: SidecarChecksum { algorithm: ALGORITHM.to_owned(), value },
         segment,
     };
-    write_sidecar(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
+    write_report(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
     detach(context, source)?;
     data.sync()?;
     record.sync()?;
@@ -149,6 +150,16 @@ fn open(args: &DumpArgs, context: &mut Context, segment: &Object) -> Result<Sour
     Source::attached(&context.system, attachment, whole, allocation)
 }
 
+/// The report in JSON.
+#[derive(Serialize)]
+struct Dumped<'a> {
+    #[serde(flatten)]
+    id: Ident,
+    file: &'a str,
+    size: u64,
+    checksum: &'a SidecarChecksum,
+}
+
 /// Reports the written files.
 fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(), Error> {
     let name = path_text(&args.output);
@@ -156,16 +167,11 @@ fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(
     if !context.json() {
         return Ok(());
     }
-    context.ui.write(|out| {
-        let mut object = JsonObject::schema(out)?;
-        object.number("id", sidecar.segment.sysv().id.raw())?;
-        object.text("file", &*name)?;
-        object.number("size", sidecar.segment.size)?;
-        let mut sum = JsonObject::open(object.field("checksum")?)?;
-        sum.text("algorithm", sidecar.checksum.algorithm.as_str())?;
-        sum.text("value", sidecar.checksum.value.as_str())?;
-        sum.close()?;
-        object.end()
+    context.report(&Dumped {
+        id: sidecar.segment.ident(),
+        file: &name,
+        size: sidecar.segment.size,
+        checksum: &sidecar.checksum,
     })
 }
 

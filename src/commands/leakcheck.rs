@@ -10,10 +10,10 @@ use super::{Context, Manual, path_argument, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, Hint, Invocation, again, shmadm};
 use crate::leaks::{Baseline, leaks};
-use crate::model::{Leak, LeakCheck, LeakRemoval, Leaks, Size, State, escape_invalid_utf8};
-use crate::process::{Isolate, Isolation, Supervised, isolate, supervise};
+use crate::model::{Isolation, Leak, LeakCheck, LeakRemoval, Leaks, Size, State, escape_invalid_utf8};
+use crate::process::{Isolate, Supervised, isolate, supervise};
 use crate::query::System;
-use crate::render::{leak_line, write_junit, write_leaks_json};
+use crate::render::{leak_line, write_junit, write_report};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -234,11 +234,10 @@ fn report_leaks(
         }
     }
     let command = args.command.iter().map(|word| escape_invalid_utf8(word.as_encoded_bytes())).collect();
-    let isolation = isolation.as_str();
     let check = LeakCheck { command, exit_code, isolation, seconds, lenient: args.lenient, leaks };
     print_summary(args, context, &check, isolated);
     // Both are written even if one fails.
-    let report = files.report.map_or(Ok(()), |file| file.write(|out| write_leaks_json(out, &check)));
+    let report = files.report.map_or(Ok(()), |file| file.write(|out| write_report(out, &check)));
     let junit = files.junit.map_or(Ok(()), |file| file.write(|out| write_junit(out, &check)));
     report.and(junit).map(|()| check.counted().next().is_some())
 }
@@ -251,7 +250,7 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
         Some(State::Idle) => kept("its creator or last user is running"),
         Some(State::Unknown) | None => kept("cannot determine whether its creator or last user is running"),
         Some(State::Orphan) => match clean(system, &leak.segment, false) {
-            Ok(Cleaned::Removed(outcome)) => Some(LeakRemoval::Removed(outcome.as_str())),
+            Ok(Cleaned::Removed(outcome)) => Some(LeakRemoval::Removed(outcome)),
             Ok(Cleaned::Kept(reason)) => Some(LeakRemoval::Kept(reason.reason())),
             Err(error) => {
                 context.ui.error(&error);

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{Context, Manual};
 use crate::error::{Error, Exit};
 use crate::query;
-use crate::render::{Format, LIMITS, TableStyle, limit_rows, write_limits_json, write_rows};
+use crate::render::{LIMITS, LimitsReport, TableStyle, limit_rows, write_rows};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -38,16 +38,14 @@ pub(crate) struct LimitsArgs {
 /// # Errors
 /// The kernel does not report them.
 pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Error> {
-    let limits = query::limits(&context.system)?;
-    let usage = query::usage(&context.system)?;
+    let report = LimitsReport { limits: query::limits(&context.system)?, usage: query::usage(&context.system)? };
     if context.json() {
-        context.ui.write(|out| write_limits_json(out, &limits, &usage))?;
+        context.report(&report)?;
         return Ok(Exit::Done);
     }
     let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(&["DESCRIPTION"]) };
-    let format: Format = context.format;
+    let format = context.format;
     let columns: Vec<_> = LIMITS.iter().collect();
-    let rows = limit_rows(&limits, &usage);
-    context.ui.write(|out| write_rows(out, format, "limits", &columns, rows, &style))?;
+    context.ui.write(|out| write_rows(out, format, "limits", &columns, limit_rows(&report), &style))?;
     Ok(Exit::Done)
 }

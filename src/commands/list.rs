@@ -9,8 +9,8 @@ use crate::error::{Error, Exit};
 use crate::model::{Needs, Object};
 use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, each, inventory};
 use crate::render::{
-    CREATORS, Cell, Column, ColumnInfo, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, Format, PIDS, RECORD, RECORD_ALL_NS, Rows,
-    SEGMENT, TIMES, TableStyle, TimeStyle, describe_columns, select, write_rows,
+    COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, Format, PIDS, RECORD, RECORD_ALL_NS, Rows,
+    SEGMENT, TIMES, TableStyle, TimeStyle, select, write_rows,
 };
 
 /// Its summary and manual.
@@ -151,9 +151,8 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     let format = context.format;
     if args.list_columns {
         style.droppable = &["JSON"];
-        let columns: Vec<_> = ColumnInfo::COLUMNS.iter().collect();
-        let rows = describe_columns(SEGMENT);
-        context.ui.write(|out| write_rows(out, format, "columns", &columns, rows, &style))?;
+        let columns: Vec<_> = COLUMNS.iter().collect();
+        context.ui.write(|out| write_rows(out, format, "columns", &columns, SEGMENT.to_vec(), &style))?;
         return Ok(Exit::Done);
     }
     let filter = args.filters.filter(&context.system)?;

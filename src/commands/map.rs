@@ -3,13 +3,13 @@
 use clap::Args;
 
 use super::args::SegmentArg;
-use super::{Context, Manual, describe, usage};
+use super::{Context, Manual, describe};
 use crate::act::{self, Address, Lifetime};
 use crate::contents::{self, Source};
 use crate::error::{Error, Exit, shmadm};
 use crate::explain::resolve;
 use crate::model::{Access, Needs};
-use crate::render::{EXTENTS, Format, select, write_map, write_map_json, write_rows};
+use crate::render::{EXTENTS, Format, MapReport, write_map, write_rows};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -60,23 +60,20 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
         }
     };
     let extents = contents::extents(&context.system, &source, &segment)?;
-    let (size, page) = (source.size(), source.page(&context.system));
     let rss = source.resident().or(segment.rss);
+    let report = MapReport::new(segment.ident(), source.size(), source.page(&context.system), rss, extents);
     let format = context.format;
     match format {
-        Format::Json => {
-            context.ui.write(|out| write_map_json(out, segment.sysv().id.raw(), size, rss, page, &extents))?
-        }
+        Format::Json => context.report(&report)?,
         Format::Table => {
             let width = context.ui.width().unwrap_or(WIDTH) as u64;
             context.ui.print(&describe(&segment))?;
-            context.ui.write(|out| write_map(out, &extents, size, rss, page, width))?;
+            context.ui.write(|out| write_map(out, &report, width))?;
         }
         Format::Csv | Format::Tsv => {
-            let names: Vec<&str> = EXTENTS.iter().map(|column| column.name).collect();
-            let columns = select(EXTENTS, &[], &names.join(",")).map_err(usage)?;
+            let columns: Vec<_> = EXTENTS.iter().collect();
             let style = context.table(&[]);
-            context.ui.write(|out| write_rows(out, format, "extents", &columns, extents, &style))?;
+            context.ui.write(|out| write_rows(out, format, "extents", &columns, report.extents, &style))?;
         }
     }
     if let Some(attachment) = source.into_attachment() {

@@ -31,12 +31,14 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::act::own_link_target;
 use crate::error::{Error, Exit, Kind, quoted};
 use crate::explain::Resolver;
 use crate::model::{Key, Needs, Object, ShmId, Size, Target, path_text};
 use crate::query::{System, last_user_preventing_orphan};
-use crate::render::{Format, SEGMENT, TableStyle, TimeStyle, select};
+use crate::render::{Format, TableStyle, TimeStyle, write_report};
 use crate::ui::Ui;
 
 /// Everything that a command needs.
@@ -58,6 +60,11 @@ impl Context {
     /// Returns whether to report in JSON.
     pub(crate) fn json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Prints a report as JSON.
+    pub(crate) fn report(&mut self, report: &impl Serialize) -> Result<(), Error> {
+        self.ui.write(|out| write_report(out, report))
     }
 
     /// Returns the fields that the JSON report of a segment needs; none without JSON.
@@ -209,12 +216,6 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
     ),
     (6, "The segment exists already."),
 ];
-
-/// Returns the columns of a JSON record.
-fn record_columns() -> Vec<&'static crate::render::Column<Object>> {
-    // A test checks that every name exists.
-    select(SEGMENT, &[], &crate::render::RECORD.join(",")).unwrap_or_default()
-}
 
 /// Describes a segment for a status message: id, key if it has one, and size.
 fn describe(segment: &Object) -> String {

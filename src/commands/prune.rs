@@ -10,12 +10,12 @@ use super::{Context, Manual, describe, usage};
 use crate::act::{Cleaned, Outcome, clean};
 use crate::error::{Error, Exit, Hint, Kind, again, shmadm};
 use crate::explain::describe_attachers;
-use crate::model::{Needs, Object, Size, State};
+use crate::model::{Needs, Object, Outcome, Size, State};
 use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory};
 use crate::render::{
-    Failure, Format, PRUNE, PRUNE_DEFAULT, PruneReport, Removed, Skipped, TableStyle, duration, select,
-    write_prune_json, write_rows,
+    Failure, Format, PRUNE, PRUNE_DEFAULT, PruneReport, RemovalReport, Removed, Skipped, TableStyle, by_names,
+    duration, write_rows,
 };
 use crate::ui::Ui;
 
@@ -123,7 +123,8 @@ impl PruneArgs {
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
     let filter = args.filter(&context.system)?;
     args.warn_of_state(filter.state, &mut context.ui);
-    let mut pruning = PruneReport::default();
+    let removal = RemovalReport { dry_run: args.dry_run, ..RemovalReport::default() };
+    let mut pruning = PruneReport { removal, ..PruneReport::default() };
     let (mut chosen, mut namespaces) = (Vec::new(), Vec::new());
     if args.all_ns {
         let visited = survey(context, Needs::RECORD | Needs::CONTAINER)?;
@@ -165,18 +166,18 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
             Ok((Cleaned::Removed(outcome), by)) => {
                 report_outcome(args, context, &segment, outcome, by.as_deref());
                 let why = reason(&segment);
-                pruning.removed.push(Removed { segment, outcome: outcome.as_str(), why });
+                pruning.add(Removed { segment, outcome, why });
             }
             Err(error) => {
                 let error = context.ui.with_complete_hints(error);
                 context.ui.error(&error);
-                pruning.failed.push(Failure { target: segment.sysv().id.to_string(), error });
+                pruning.removal.failed.push(Failure { target: segment.sysv().id.to_string(), error });
             }
         }
     }
     report(args, context, &pruning)?;
     check()?;
-    Ok(Exit::of(pruning.failed.iter().map(|failure| failure.error.kind)))
+    Ok(Exit::of(pruning.removal.failed.iter().map(|failure| failure.error.kind)))
 }
 
 /// A segment, the result of its removal, and the processes that attached it just before.
@@ -309,16 +310,16 @@ fn report_outcome(args: &PruneArgs, context: &mut Context, segment: &Object, out
 fn report(args: &PruneArgs, context: &mut Context, pruning: &PruneReport) -> Result<(), Error> {
     let format = context.format;
     match format {
-        Format::Json => context.ui.write(|out| write_prune_json(out, args.dry_run, pruning))?,
+        Format::Json => context.report(pruning)?,
         Format::Table if !args.dry_run => {}
         _ => {
-            let mut names: Vec<&str> = PRUNE.iter().map(|column| column.name).collect();
-            if format == Format::Table {
-                names = [if args.all_ns { &["NS", "CONTAINER"][..] } else { &[] }, PRUNE_DEFAULT].concat();
-            }
-            let columns = select(PRUNE, &[], &names.join(",")).map_err(usage)?;
+            let place: &[&str] = if args.all_ns { &["NS", "CONTAINER"] } else { &[] };
+            let columns = match format {
+                Format::Table => by_names(PRUNE, &[place, PRUNE_DEFAULT].concat()),
+                _ => PRUNE.iter().collect(),
+            };
             let style = TableStyle {
-                headings: format != Format::Table || !pruning.removed.is_empty() || !pruning.skipped.is_empty(),
+                headings: format != Format::Table || !pruning.removal.removed.is_empty() || !pruning.skipped.is_empty(),
                 ..context.table(&["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"])
             };
             context.ui.write(|out| write_rows(out, format, "segments", &columns, pruning.rows(), &style))?;
@@ -327,7 +328,7 @@ fn report(args: &PruneArgs, context: &mut Context, pruning: &PruneReport) -> Res
     for skipped in &pruning.skipped {
         context.ui.status(&format!("skipped {}: {}", named(args, &skipped.segment), skipped.reason));
     }
-    let freed = pruning.freed();
+    let freed = pruning.freed;
     if freed.segments > 0 {
         let bytes = |bytes: u128| Size(u64::try_from(bytes).unwrap_or(u64::MAX));
         let swapped = if freed.swap > 0 { format!(", {} swapped", bytes(freed.swap)) } else { String::new() };

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
@@ -11,9 +12,9 @@ use crate::act::{self, Address, Lifetime};
 use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::explain::resolve;
-use crate::model::{Access, Needs, TextDecoder, parse_duration, parse_size};
+use crate::model::{Access, Ident, Needs, TextDecoder, parse_duration, parse_size};
 use crate::process::{Interrupts, WaitOutcome};
-use crate::render::{HexDump, JsonObject, escape_lines, write_hex, write_within_string};
+use crate::render::{HexDump, begin_report, escape_lines, write_hex, write_within_string};
 use crate::ui::Out;
 
 /// Its summary and manual.
@@ -253,9 +254,8 @@ fn print_values(context: &mut Context, source: &Source, range: Range, kind: Valu
         return stream(context, source, range, |_| Ok(()), show);
     }
     let begin = |out: &mut Out| {
-        let mut object = begin_object(out, source, range)?;
-        object.text("type", kind.name())?;
-        object.field("values")?.write_all(b"[")
+        begin_report(out, &Contents { r#type: Some(kind.name()), ..Contents::of(source, range) }, "values")?;
+        out.write_all(b"[")
     };
     let mut comma = "";
     let show = |out: &mut Out, bytes: &[u8]| {
@@ -270,7 +270,10 @@ fn print_values(context: &mut Context, source: &Source, range: Range, kind: Valu
 
 /// Prints the bytes as JSON.
 fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    let begin = |out: &mut Out| begin_object(out, source, range)?.field("hex")?.write_all(b"\"");
+    let begin = |out: &mut Out| {
+        begin_report(out, &Contents::of(source, range), "hex")?;
+        out.write_all(b"\"")
+    };
     stream(context, source, range, begin, write_hex)?;
     context.ui.write(|out| out.write_all(b"\""))?;
     if args.text {
@@ -286,12 +289,20 @@ fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Ra
     context.ui.write(|out| out.write_all(b"}\n"))
 }
 
-/// Begins the JSON object.
-fn begin_object<'out>(out: &'out mut Out, source: &Source, range: Range) -> io::Result<JsonObject<'out, Out>> {
-    let mut object = JsonObject::schema(out)?;
-    object.number("id", source.id().raw())?;
-    object.number("offset", range.offset)?;
-    Ok(object)
+/// The report in JSON, without the contents.
+#[derive(Serialize)]
+struct Contents {
+    #[serde(flatten)]
+    id: Ident,
+    offset: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+}
+
+impl Contents {
+    fn of(source: &Source, range: Range) -> Self {
+        Self { id: source.id().into(), offset: range.offset, r#type: None }
+    }
 }
 
 /// Prints a range piece by piece, so that a large segment is not held in memory, until stdout is closed.

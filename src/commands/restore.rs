@@ -5,16 +5,16 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, describe, record_columns, removed_again};
+use super::{Context, Manual, describe, removed_again};
 use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::explain::resolve;
 use crate::model::{Access, Key, KeySpec, Mode, Needs, Object, ShmId, Sidecar, Target, path_text};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
-use crate::render::JsonObject;
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -172,6 +172,14 @@ fn fill(args: &RestoreArgs, context: &Context, made: &Object, file: &File, whole
     Ok(checksum)
 }
 
+/// The report in JSON.
+#[derive(Serialize)]
+struct Restored<'a> {
+    segment: &'a Object,
+    /// The pid of the holder.
+    holder: Option<i32>,
+}
+
 /// Reports the new segment and keeps it.
 fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHolder>) -> Result<Exit, Error> {
     let record = look(context, made.id(), Needs::RECORD)?;
@@ -181,12 +189,7 @@ fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHol
         context.ui.status(&format!("pid {pid} keeps it attached"));
     }
     let told = if context.json() {
-        context.ui.write(|out| {
-            let mut object = JsonObject::schema(out)?;
-            object.object("segment", &record_columns(), &record)?;
-            object.optional("holder", pid.and_then(|pid| u64::try_from(pid).ok()))?;
-            object.end()
-        })
+        context.report(&Restored { segment: &record, holder: pid })
     } else {
         context.ui.print(&made.id().to_string())
     };

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::target;
-use super::{Context, Manual, STANDARD_INPUT, describe, path_argument, read_whole, usage};
+use super::{Context, Manual, STANDARD_INPUT, describe, path_argument, read_whole, typed, usage};
 use crate::act::{self, Outcome, Removal};
 use crate::error::{Error, Exit, Kind, quoted, shmadm};
 use crate::explain::Resolver;
-use crate::model::{Object, RemovalList, Target, is_descriptor, path_text};
+use crate::model::{Isolation, Object, Outcome, RemovalList, Target, is_descriptor, path_text};
 use crate::query::{Census, census};
-use crate::render::{Failure, Removed, write_rm_json};
+use crate::render::{Failure, RemovalReport, Removed};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -79,30 +79,30 @@ pub(crate) struct RmArgs {
 /// # Errors
 /// Standard output takes no more; failures of single segments are in the report.
 pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
-    let (targets, mut failures) = match &args.from {
+    let (targets, failed) = match &args.from {
         Some(file) => listed(args, context, file)?,
         None => resolve_all(args, context),
     };
-    let mut removed: Vec<Removed> = Vec::new();
+    let mut report = RemovalReport { dry_run: args.dry_run, removed: Vec::new(), failed };
     for (target, segment) in targets {
         let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
         match act::remove(&context.system, &segment, how) {
             Ok(outcome) => {
                 report_outcome(args, context, &segment, outcome)?;
-                removed.push(Removed { segment, outcome: outcome.as_str(), why: String::new() });
+                report.removed.push(Removed { segment, outcome, why: String::new() });
             }
             Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
             Err(error) => {
                 let error = context.ui.with_complete_hints(error);
                 context.ui.error(&error);
-                failures.push(Failure { target, error });
+                report.failed.push(Failure { target, error });
             }
         }
     }
     if context.json() {
-        context.ui.write(|out| write_rm_json(out, args.dry_run, &removed, &failures))?;
+        context.report(&report)?;
     }
-    Ok(Exit::of(failures.iter().map(|failure| failure.error.kind)))
+    Ok(Exit::of(report.failed.iter().map(|failure| failure.error.kind)))
 }
 
 /// Resolved segments with their names, and failures.
@@ -177,11 +177,7 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<ResolvedT
         let segments = if count == 1 { "segment" } else { "segments" };
         context.ui.status(&format!("ignored {count} unattributed {segments}"));
     }
-    let isolated = match list.isolation.as_deref() {
-        None | Some("none") => false,
-        Some("ipc" | "user+ipc") => true,
-        Some(other) => return Err(unusable(&format!("unknown isolation {other:?}"))),
-    };
+    let isolated = list.isolation.is_some_and(|isolation| isolation != Isolation::None);
     let here = context.system.namespace();
     let mut census = None;
     let mut seen = HashSet::new();

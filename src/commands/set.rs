@@ -1,14 +1,14 @@
 //! `shmadm set`.
 
 use clap::{ArgGroup, Args};
+use serde::Serialize;
 
 use super::args::{OwnerArgs, SegmentArg};
-use super::{Context, Manual, describe, record_columns};
+use super::{Context, Manual, describe};
 use crate::act::{self, Change};
 use crate::error::{Error, Exit};
 use crate::explain::resolve;
-use crate::model::{Mode, Needs, Target};
-use crate::render::JsonObject;
+use crate::model::{Mode, Needs, Object, Target};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -52,6 +52,12 @@ pub(crate) struct SetArgs {
     unlock: bool,
 }
 
+/// The report in JSON.
+#[derive(Serialize)]
+struct Changed<'a> {
+    segment: &'a Object,
+}
+
 /// Changes a segment.
 ///
 /// # Errors
@@ -66,11 +72,7 @@ pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> 
         // By its id: with the key's segment removed meanwhile, another could have the key.
         let id = Target::of_id(segment.sysv().id);
         let record = resolve(&context.system, &id, Needs::RECORD)?;
-        context.ui.write(|out| {
-            let mut object = JsonObject::schema(out)?;
-            object.object("segment", &record_columns(), &record)?;
-            object.end()
-        })?;
+        context.report(&Changed { segment: &record })?;
     }
     Ok(Exit::Done)
 }

@@ -3,11 +3,13 @@
 use clap::Args;
 
 use super::args::SegmentArgs;
-use super::{Context, Manual, nothing_to_report, record_columns, resolve_each};
+use super::{Context, Manual, nothing_to_report, resolve_each};
 use crate::error::{Error, Exit};
 use crate::model::Needs;
 use crate::query::add_attachers;
-use crate::render::{Format, TableStyle, TimeStyle, segment_fields, write_fields, write_rows};
+use crate::render::{
+    Format, RECORD, SEGMENT, TableStyle, TimeStyle, by_names, segment_fields, write_fields, write_rows,
+};
 
 /// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
@@ -62,7 +64,9 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
                 context.ui.write(|out| write_fields(out, &fields))?;
             }
         }
-        format => context.ui.write(|out| write_rows(out, format, "segments", &record_columns(), segments, &style))?,
+        format => {
+            context.ui.write(|out| write_rows(out, format, "segments", &by_names(SEGMENT, RECORD), segments, &style))?
+        }
     }
     for error in &failures {
         context.ui.error(error);

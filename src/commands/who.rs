@@ -11,8 +11,7 @@ use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{HiddenBy, Needs, Object, Target};
 use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
-    ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, select, write_rows,
-    write_who_json,
+    ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, WhoReport, by_names, write_rows,
 };
 
 /// Its summary and manual.
@@ -83,7 +82,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
             return Err(error);
         }
         add_attachers(&context.system, &mut segments)?;
-        segments.iter().map(attachments).collect()
+        segments.iter().map(Attachments::of).collect()
     };
     write(args, context, &found)?;
     report_missing(args, context, &found);
@@ -98,36 +97,25 @@ fn all_namespaces(context: &mut Context) -> Result<Vec<Attachments>, Error> {
     let Visited { mut segments, all, .. } = survey(context, Needs::NAMESPACE)?;
     let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
     warn_of_strays(context, &strays, all);
-    let mut found: Vec<Attachments> = segments.iter().map(attachments).collect();
+    let mut found: Vec<Attachments> = segments.iter().map(Attachments::of).collect();
     for (id, attachers) in strays {
-        found.push(Attachments { id, ns: None, nattch: None, container: None, attachers: Arc::new(attachers) });
+        found.push(Attachments::elsewhere(id.into(), Arc::new(attachers)));
     }
     Ok(found)
 }
 
-/// Returns the reported fields of a segment.
-fn attachments(segment: &Object) -> Attachments {
-    Attachments {
-        id: segment.sysv().id,
-        ns: segment.ipc_namespace(),
-        nattch: Some(segment.sysv().nattch),
-        container: segment.container.clone(),
-        attachers: segment.attachers.clone().unwrap_or_default(),
-    }
-}
-
 /// Writes the report.
 fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result<(), Error> {
-    let names: Vec<&str> = match context.format {
-        Format::Json => return context.ui.write(|out| write_who_json(out, found)),
-        Format::Csv | Format::Tsv => ATTACHER_RECORD.to_vec(),
+    let columns = match context.format {
+        Format::Json => return context.report(&WhoReport { segments: found }),
+        // All but CONTAINER.
+        Format::Csv | Format::Tsv => ATTACHERS[..ATTACHERS.len() - 1].iter().collect(),
         Format::Table => {
             let place = if args.all_ns { NAMESPACE_COLUMNS } else { &[] };
-            [place, if args.mappings { BY_MAPPING } else { BY_PROCESS }].concat()
+            by_names(ATTACHERS, &[place, if args.mappings { BY_MAPPING } else { BY_PROCESS }].concat())
         }
     };
     let by_mapping = args.mappings || context.format != Format::Table;
-    let columns = select(ATTACHERS, &[], &names.join(",")).map_err(usage)?;
     let rows = found
         .iter()
         .flat_map(
@@ -154,17 +142,18 @@ fn report_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) 
             if args.all_ns { namespace_suffix(segment.ns, segment.container.as_deref()) } else { String::new() };
         let id = format!("{}{place}", segment.id);
         if segment.nattch == Some(0) && !args.segments.is_empty() {
-            context.ui.status(&format!("segment {id} is not attached"));
+            context.ui.status(&format!("{id} is not attached"));
         }
         for (reason, count) in &segment.attachers.hidden {
             let attachments = if *count == 1 { "attachment" } else { "attachments" };
             context.ui.warning(&format!(
-                "{count} {attachments} of segment {id} cannot be seen: {} ({})",
+                "{count} {attachments} of {id} cannot be seen: {} ({})",
                 reason.meaning(),
                 reason.as_str()
             ));
             if *reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
-                context.ui.hint(Hint::new("run as root", shmadm(format!("who {}", segment.id)).sudo()));
+                let command = shmadm(format!("who {}", segment.id.argument())).sudo();
+                context.ui.hint(Hint::new("run as root", command));
             }
         }
         for attacher in &segment.attachers.list {
@@ -181,7 +170,7 @@ fn report_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) 
         let doubtful: Vec<_> = doubtful.map(|process| process[0].pid.to_string()).collect();
         if !doubtful.is_empty() {
             context.ui.warning(&format!(
-                "pid {} may have a segment with the same id in another IPC namespace attached, not segment {id}",
+                "pid {} may have a segment with the same id in another IPC namespace attached, not {id}",
                 doubtful.join(", ")
             ));
         }

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::{SegmentArg, word};
 use super::{Context, Manual, usage};
@@ -15,9 +16,8 @@ use crate::act::{self, Address, Attachment, Lifetime};
 use crate::contents::{self, Allocation, Range, Received, ValueType};
 use crate::error::{Error, Exit, Kind, shmadm};
 use crate::explain::resolve;
-use crate::model::{Access, Needs, ShmId, parse_byte, parse_hex, parse_integer, parse_size, path_text};
+use crate::model::{Access, Ident, Needs, ShmId, parse_byte, parse_hex, parse_integer, parse_size, path_text};
 use crate::process::Interrupts;
-use crate::render::JsonObject;
 use crate::ui::Progress;
 
 /// Its summary and manual.
@@ -285,6 +285,15 @@ fn write_sparse(
     report(args, context, id, range, received)
 }
 
+/// The report in JSON.
+#[derive(Serialize)]
+struct Written {
+    #[serde(flatten)]
+    id: Ident,
+    offset: u64,
+    written: u64,
+}
+
 /// Reports the bytes written, or an input that was too long.
 fn report(args: &WriteArgs, context: &mut Context, id: ShmId, range: Range, received: Received) -> Result<Exit, Error> {
     let Received { written, more } = received;
@@ -298,13 +307,7 @@ fn report(args: &WriteArgs, context: &mut Context, id: ShmId, range: Range, rece
     let bytes = if written == 1 { "byte" } else { "bytes" };
     context.ui.status(&format!("wrote {written} {bytes} to segment {id} at offset {}", args.offset));
     if context.json() {
-        context.ui.write(|out| {
-            let mut object = JsonObject::schema(out)?;
-            object.number("id", id.raw())?;
-            object.number("offset", args.offset)?;
-            object.number("written", written)?;
-            object.end()
-        })?;
+        context.report(&Written { id: id.into(), offset: args.offset, written })?;
     }
     Ok(Exit::Done)
 }

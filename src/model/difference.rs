@@ -6,9 +6,12 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use super::{Object, ShmId};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Change {
     /// It has more attachments.
     Attached,
@@ -64,15 +67,15 @@ impl Change {
 }
 
 /// A segment that is in both listings and has changed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Changed {
-    pub(crate) before: Object,
-    pub(crate) after: Object,
     /// Never empty.
     pub(crate) changes: Vec<Change>,
+    pub(crate) before: Object,
+    pub(crate) after: Object,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Difference {
     /// Segments only in the later listing, in its order.
     pub(crate) created: Vec<Object>,

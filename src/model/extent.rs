@@ -1,7 +1,10 @@
-//! Extents: where the memory of a segment is.
+//! Extents: where the memory of an object is.
+
+use serde::Serialize;
 
 /// Where memory is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Residence {
     Resident,
     Swapped,
@@ -32,10 +35,11 @@ impl Residence {
     }
 }
 
-/// A range of a segment with the same residence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A range with the same residence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Extent {
     pub(crate) offset: u64,
     pub(crate) length: u64,
+    #[serde(rename = "state")]
     pub(crate) residence: Residence,
 }

@@ -32,8 +32,8 @@ impl Key {
         self.0
     }
 
-    /// Returns the key as text, `0x000004d2`. It is faster than `Display`, for listings.
-    pub(crate) fn to_ascii(self) -> [u8; 10] {
+    /// Returns the key as text, `0x000004d2`, faster than `{:#010x}` does: listings print many.
+    fn to_ascii(self) -> [u8; 10] {
         let mut text = *b"0x00000000";
         for (digits, byte) in text[2..].chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
             let digit = |half: u8| b"0123456789abcdef"[usize::from(half & 0xf)];
@@ -61,7 +61,7 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:#010x}", self.0)
+        formatter.pad(std::str::from_utf8(&self.to_ascii()).unwrap_or_default())
     }
 }
 
@@ -94,9 +94,9 @@ mod tests {
     }
 
     #[test]
-    fn to_ascii_and_display_agree() {
+    fn keys_are_displayed_in_hexadecimal() {
         for bits in [0, 0x4d2, 0x1234_5678, 0x9abc_def0, u32::MAX] {
-            assert_eq!(Key::new(bits).to_ascii(), Key::new(bits).to_string().as_bytes());
+            assert_eq!(Key::new(bits).to_string(), format!("{bits:#010x}"));
         }
     }
 }

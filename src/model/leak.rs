@@ -1,13 +1,15 @@
-//! Segments that outlive the command that created them.
+//! Objects that outlive the command that created them.
 
 use std::sync::Arc;
 
-use super::Object;
+use serde::{Deserialize, Serialize, Serializer};
 
-/// A leaked or unattributed segment.
+use super::{Attachers, Object, Outcome};
+
+/// A leaked or unattributed object.
 #[derive(Clone, Debug)]
 pub(crate) struct Leak {
-    /// The segment, with its attachers.
+    /// The object, with its attachers.
     pub(crate) segment: Object,
     /// The command line of its creator, if known.
     pub(crate) creator_command: Option<Arc<str>>,
@@ -17,41 +19,93 @@ pub(crate) struct Leak {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LeakRemoval {
-    /// The outcome: `destroyed` or `marked`.
-    Removed(&'static str),
+    Removed(Outcome),
     /// The reason.
     Kept(String),
 }
 
+impl Serialize for Leak {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Report<'a> {
+            #[serde(flatten)]
+            segment: &'a Object,
+            creator_command: Option<&'a str>,
+            #[serde(flatten)]
+            attachers: &'a Attachers,
+            outcome: Option<&'a str>,
+            reason: Option<&'a str>,
+        }
+        let (outcome, reason) = match &self.removal {
+            None => (None, None),
+            Some(LeakRemoval::Removed(outcome)) => (Some(outcome.as_str()), None),
+            Some(LeakRemoval::Kept(reason)) => (Some("kept"), Some(reason.as_str())),
+        };
+        Report {
+            segment: &self.segment,
+            creator_command: self.creator_command.as_deref(),
+            attachers: self.segment.attachers.as_deref().unwrap_or(&Attachers::default()),
+            outcome,
+            reason,
+        }
+        .serialize(serializer)
+    }
+}
+
 /// The leaks of a command.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Leaks {
     /// Created by the command or its descendants.
     pub(crate) leaked: Vec<Leak>,
     /// Created by the caller's user, in an unknown process.
     pub(crate) unattributed: Vec<Leak>,
-    /// The number of other users' segments with an unknown creator.
+    /// The number of other users' objects with an unknown creator.
+    #[serde(skip)]
     pub(crate) others: u64,
 }
 
+/// The namespaces that were created for a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Isolation {
+    Ipc,
+    /// A user namespace in which the caller keeps its uid and gid, and an IPC namespace owned by it.
+    #[serde(rename = "user+ipc")]
+    UserAndIpc,
+    None,
+}
+
+impl Isolation {
+    /// Returns the name in reports.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipc => "ipc",
+            Self::UserAndIpc => "user+ipc",
+            Self::None => "none",
+        }
+    }
+}
+
 /// A run of a command that was checked for leaks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct LeakCheck {
     /// The command and its arguments.
     pub(crate) command: Vec<String>,
     /// Its exit code, or 128 plus the signal that ended it.
     pub(crate) exit_code: u8,
-    /// The isolation as named in reports.
-    pub(crate) isolation: &'static str,
+    pub(crate) isolation: Isolation,
     /// Its duration in seconds.
+    #[serde(skip)]
     pub(crate) seconds: f64,
-    /// Whether unattributed segments are not counted as leaks.
+    /// Whether unattributed objects are not counted as leaks.
+    #[serde(skip)]
     pub(crate) lenient: bool,
+    #[serde(flatten)]
     pub(crate) leaks: Leaks,
 }
 
 impl LeakCheck {
-    /// Returns the segments that count as leaks.
+    /// Returns what counts as a leak.
     pub(crate) fn counted(&self) -> impl Iterator<Item = &Leak> {
         let unattributed = if self.lenient { &[] } else { self.leaks.unattributed.as_slice() };
         self.leaks.leaked.iter().chain(unattributed)

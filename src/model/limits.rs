@@ -1,9 +1,9 @@
 //! The kernel's limits on shared memory, and their usage.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Limits of one IPC namespace (`struct shminfo`, /proc/sys/kernel).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limits {
     /// The largest number of segments.
     pub(crate) shmmni: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Limits {
 }
 
 /// The usage of one IPC namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Usage {
     pub(crate) segments: u64,
     /// Pages, as the kernel counts them against shmall.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Object, ShmId};
+use super::{Isolation, Object, ShmId};
 
 /// The version of the JSON output.
 const SCHEMA: u64 = 1;
@@ -30,7 +30,7 @@ pub(crate) struct RemovalList {
     #[serde(default)]
     pub(crate) schema: u64,
     #[serde(default)]
-    pub(crate) isolation: Option<String>,
+    pub(crate) isolation: Option<Isolation>,
     #[serde(default)]
     pub(crate) leaked: Option<Vec<Object>>,
     /// Segments that another job may have created.

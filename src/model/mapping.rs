@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use super::{Key, ShmId};
 
 /// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
 
 /// The access of an attachment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Access {
     /// SHM_RDONLY.
+    #[serde(rename = "ro")]
     ReadOnly,
+    #[serde(rename = "rw")]
     ReadWrite,
 }
 
@@ -25,12 +29,13 @@ impl Access {
 }
 
 /// An attachment as `attach` reports it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Attached {
     pub(crate) id: ShmId,
     /// The attached process.
     pub(crate) pid: i32,
     /// The address in that process.
+    #[serde(serialize_with = "hexadecimal")]
     pub(crate) address: u64,
     /// The segment's size in bytes.
     pub(crate) size: u64,
@@ -62,13 +67,14 @@ impl Mapping {
 }
 
 /// An attachment of a segment: one mapping in a process.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Attacher {
     pub(crate) pid: i32,
     /// The effective uid of the process.
     pub(crate) uid: Option<u32>,
     pub(crate) user: Option<Arc<str>>,
     pub(crate) command: Option<Arc<str>>,
+    #[serde(serialize_with = "hexadecimal")]
     pub(crate) address: u64,
     /// The length of the mapping in bytes.
     pub(crate) size: u64,
@@ -78,6 +84,7 @@ pub(crate) struct Attacher {
     /// Whether the mapping certainly belongs to this segment, not to one with the same id in another namespace.
     pub(crate) certain: bool,
     /// Whether nattch includes this mapping. If not, the mapping may belong to another segment.
+    #[serde(skip)]
     pub(crate) counts: bool,
     /// Other processes that share the memory (CLONE_VM), which nattch does not count. `None` if not every process was
     /// inspected.
@@ -95,7 +102,8 @@ impl Attacher {
 }
 
 /// Why attachments were not found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum HiddenBy {
     /// The caller is not permitted to inspect some processes.
     Permission,
@@ -129,12 +137,29 @@ impl HiddenBy {
 }
 
 /// The attachments of a segment.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize)]
 pub(crate) struct Attachers {
     /// The mappings that were found, sorted by pid and address.
+    #[serde(rename = "attachments")]
     pub(crate) list: Vec<Attacher>,
     /// The number of attachments that were not found, by reason.
+    #[serde(serialize_with = "by_reason")]
     pub(crate) hidden: Vec<(HiddenBy, u64)>,
+}
+
+/// Serialises an address as `"0x7f0000000000"`.
+fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{address:#x}"))
+}
+
+/// Serialises numbers of hidden attachments as `[{"reason":…,"count":…}]`.
+fn by_reason<S: Serializer>(hidden: &[(HiddenBy, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Hidden {
+        reason: HiddenBy,
+        count: u64,
+    }
+    serializer.collect_seq(hidden.iter().map(|&(reason, count)| Hidden { reason, count }))
 }
 
 impl Attachers {

@@ -1,6 +1,9 @@
 //! The values that `check` measures, and their severities.
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use serde::Serialize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Measure {
     /// Segments, limited by shmmni.
     Segments,
@@ -34,7 +37,8 @@ impl Measure {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Severity {
     Ok,
     /// An alert of a range of `-w`.

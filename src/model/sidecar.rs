@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Object, Stamp};
 
 /// The contents of FILE.json, which describes the segment that was dumped to FILE.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sidecar {
+    #[serde(skip_serializing)]
     pub(crate) schema: u8,
     /// The segment at the time of the dump.
     pub(crate) segment: Object,
@@ -33,7 +34,7 @@ impl Sidecar {
 }
 
 /// The checksum of the contents.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SidecarChecksum {
     pub(crate) algorithm: String,
     /// The checksum in hexadecimal.

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
 use crate::error::{Error, Kind, shmadm, strerror};
+use crate::model::Isolation;
 use crate::procfs;
 use crate::query::{System, can_create_user_namespace};
 use crate::sys::{self, Subject, SysError};
@@ -19,26 +20,6 @@ pub(crate) enum Isolate {
     Auto,
     Always,
     Never,
-}
-
-/// The namespaces that were created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isolation {
-    Ipc,
-    /// A user namespace in which the caller keeps its uid and gid, and an IPC namespace owned by it.
-    UserAndIpc,
-    None,
-}
-
-impl Isolation {
-    /// Returns the value in JSON reports.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ipc => "ipc",
-            Self::UserAndIpc => "user+ipc",
-            Self::None => "none",
-        }
-    }
 }
 
 /// Limits of an IPC namespace that a new one does not inherit (/proc/sys).

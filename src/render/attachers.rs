@@ -1,28 +1,39 @@
 //! The report of `who`: one row for each attached process or mapping, and the JSON.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::{Align, Cell, Column, JsonObject};
-use crate::model::{Access, Attacher, Attachers, ShmId};
+use serde::Serialize;
 
-/// The attachments of one segment.
-#[derive(Clone, Debug)]
+use super::{Cell, Column};
+use crate::model::{Access, Attacher, Attachers, Ident, Object};
+
+/// The attachments of one object.
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Attachments {
-    pub(crate) id: ShmId,
-    /// The segment's IPC namespace; `None` if no process is left in it.
+    #[serde(flatten)]
+    pub(crate) id: Ident,
+    /// The object's IPC namespace; `None` if no process is left in it.
     pub(crate) ns: Option<u64>,
     /// The kernel's attachment count; `None` if the namespace cannot be entered.
     pub(crate) nattch: Option<u64>,
+    /// How many of these were found.
+    found: u64,
+    #[serde(flatten)]
+    pub(crate) attachers: Arc<Attachers>,
     /// The container or unit of the namespace.
     pub(crate) container: Option<Arc<str>>,
-    pub(crate) attachers: Arc<Attachers>,
+}
+
+/// The report of `who` in JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct WhoReport<'a> {
+    pub(crate) segments: &'a [Attachments],
 }
 
 /// A row: one mapping, or all mappings of one process.
 #[derive(Clone, Debug)]
 pub(crate) struct AttacherRow {
-    id: ShmId,
+    id: Ident,
     ns: Option<u64>,
     container: Option<Arc<str>>,
     /// The number of mappings in this row.
@@ -34,18 +45,34 @@ pub(crate) struct AttacherRow {
 }
 
 impl Attachments {
+    /// Returns the attachments of an object whose attachers were searched for.
+    pub(crate) fn of(object: &Object) -> Self {
+        let attachers = object.attachers.clone().unwrap_or_default();
+        Self {
+            ns: object.ipc_namespace(),
+            nattch: Some(object.sysv().nattch),
+            container: object.container.clone(),
+            ..Self::elsewhere(object.ident(), attachers)
+        }
+    }
+
+    /// Returns the attachments of an object of a namespace in which no process is left.
+    pub(crate) fn elsewhere(id: Ident, attachers: Arc<Attachers>) -> Self {
+        Self { id, ns: None, nattch: None, found: attachers.found(), attachers, container: None }
+    }
+
     /// Returns one row for each mapping.
     pub(crate) fn mappings(&self) -> impl Iterator<Item = AttacherRow> + '_ {
-        self.attachers.list.iter().map(|attacher| self.row(std::slice::from_ref(attacher), attacher))
+        self.attachers.list.iter().map(|attacher| self.row(std::slice::from_ref(attacher)))
     }
 
     /// Returns one row for each process.
     pub(crate) fn processes(&self) -> impl Iterator<Item = AttacherRow> + '_ {
-        self.attachers.processes().map(|process| self.row(process, &process[0]))
+        self.attachers.processes().map(|process| self.row(process))
     }
 
     /// Merges mappings of one process into a row.
-    fn row(&self, mappings: &[Attacher], first: &Attacher) -> AttacherRow {
+    fn row(&self, mappings: &[Attacher]) -> AttacherRow {
         let writes = mappings.iter().any(|mapping| mapping.access == Access::ReadWrite);
         AttacherRow {
             id: self.id,
@@ -53,53 +80,29 @@ impl Attachments {
             container: self.container.clone(),
             attaches: mappings.len() as u64,
             access: if writes { Access::ReadWrite } else { Access::ReadOnly },
-            attacher: Attacher { certain: mappings.iter().all(|mapping| mapping.certain), ..first.clone() },
+            attacher: Attacher { certain: mappings.iter().all(|mapping| mapping.certain), ..mappings[0].clone() },
         }
     }
 }
 
-/// The columns of `who`.
+/// The columns of `who`. CSV and TSV print all but CONTAINER; new ones are inserted before it.
 pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
-    Column::plain("ID", "id", Align::Right, "id of the segment", |row| {
-        Cell::Number(u64::from(row.id.raw().cast_unsigned()))
+    Column::right("ID", |row| match row.id {
+        Ident::Id(id) => Cell::number(id.raw().cast_unsigned()),
     }),
-    Column::plain("PID", "pid", Align::Right, "process", |row| Cell::pid(Some(row.attacher.pid))),
-    Column::plain("UID", "uid", Align::Right, "effective user id of the process", |row| {
-        Cell::of(row.attacher.uid, |uid| Cell::Number(uid.into()))
-    }),
-    Column::plain("USER", "user", Align::Left, "user of the process", |row| match row.attacher.uid {
-        Some(uid) => Cell::Account(row.attacher.user.as_deref(), uid),
-        None => Cell::Null,
-    }),
-    Column::plain("ATTACHES", "attaches", Align::Right, "number of attachments (mappings)", |row| {
-        Cell::Number(row.attaches)
-    }),
-    Column::plain("ACCESS", "access", Align::Left, "rw or ro", |row| Cell::Word(row.access.as_str())),
-    Column {
-        least: Some(8),
-        ..Column::plain("COMMAND", "command", Align::Left, "command line", |row| {
-            Cell::of(row.attacher.command.as_deref(), Cell::Text)
-        })
-    },
-    Column::plain("ADDRESS", "address", Align::Right, "address of the mapping", |row| {
-        Cell::Address(row.attacher.address)
-    }),
-    Column::plain("SIZE", "size", Align::Right, "size of the mapping in bytes", |row| Cell::bytes(row.attacher.size)),
-    Column::plain("NS", "ns", Align::Right, "IPC namespace of the process", |row| {
-        Cell::of(row.attacher.ns, Cell::Number)
-    }),
-    Column::plain("CERTAIN", "certain", Align::Left, "whether the mapping is certainly of this segment", |row| {
-        Cell::Flag(row.attacher.certain)
-    }),
-    Column::plain("SHARED_WITH", "shared_with", Align::Left, "processes that share this memory (CLONE_VM)", |row| {
-        Cell::of(row.attacher.shared_with.clone(), Cell::Pids)
-    }),
-    Column::plain("SEGMENT_NS", "segment_ns", Align::Right, "IPC namespace of the segment", |row| {
-        Cell::of(row.ns, Cell::Number)
-    }),
-    Column::plain("CONTAINER", "container", Align::Left, "container or unit of the namespace", |row| {
-        Cell::of(row.container.as_deref(), Cell::Text)
-    }),
+    Column::right("PID", |row| Cell::pid(Some(row.attacher.pid))),
+    Column::left("USER", |row| Cell::of(row.attacher.uid, |uid| Cell::Account(row.attacher.user.as_deref(), uid))),
+    Column::right("ATTACHES", |row| Cell::Number(row.attaches)),
+    Column::left("ACCESS", |row| Cell::Word(row.access.as_str())),
+    Column::left("COMMAND", |row: &AttacherRow| Cell::text(row.attacher.command.as_ref())).shortened_to(8),
+    Column::right("ADDRESS", |row| Cell::Address(row.attacher.address)),
+    Column::right("SIZE", |row| Cell::bytes(row.attacher.size)),
+    Column::right("UID", |row| Cell::of(row.attacher.uid, Cell::number)),
+    Column::right("NS", |row| Cell::of(row.attacher.ns, Cell::Number)),
+    Column::left("CERTAIN", |row| Cell::Flag(row.attacher.certain)),
+    Column::left("SHARED_WITH", |row| Cell::of(row.attacher.shared_with.clone(), Cell::Pids)),
+    Column::right("SEGMENT_NS", |row| Cell::of(row.ns, Cell::Number)),
+    Column::left("CONTAINER", |row| Cell::text(row.container.as_ref())),
 ];
 
 /// The default view: one row for each process.
@@ -108,95 +111,3 @@ pub(crate) const BY_PROCESS: &[&str] = &["ID", "PID", "USER", "ATTACHES", "ACCES
 pub(crate) const BY_MAPPING: &[&str] = &["ID", "PID", "USER", "ADDRESS", "SIZE", "ACCESS", "CERTAIN", "COMMAND"];
 /// The columns that come first with `--all-ns`.
 pub(crate) const NAMESPACE_COLUMNS: &[&str] = &["SEGMENT_NS", "CONTAINER"];
-/// The columns of CSV and TSV; new ones may only be appended.
-pub(crate) const ATTACHER_RECORD: &[&str] = &[
-    "ID",
-    "PID",
-    "USER",
-    "ATTACHES",
-    "ACCESS",
-    "COMMAND",
-    "ADDRESS",
-    "SIZE",
-    "UID",
-    "NS",
-    "CERTAIN",
-    "SHARED_WITH",
-    "SEGMENT_NS",
-];
-/// The columns of an attachment in JSON.
-const JSON: &[&str] = &["PID", "UID", "USER", "COMMAND", "ADDRESS", "SIZE", "ACCESS", "NS", "CERTAIN", "SHARED_WITH"];
-
-/// Writes the report of `who` as JSON.
-pub(crate) fn write_who_json(out: &mut impl Write, segments: &[Attachments]) -> io::Result<()> {
-    let mut object = JsonObject::schema(out)?;
-    object.list("segments", segments, |out, segment| {
-        let mut object = JsonObject::open(out)?;
-        object.number("id", segment.id.raw())?;
-        object.optional("ns", segment.ns)?;
-        object.optional("nattch", segment.nattch)?;
-        object.number("found", segment.attachers.found())?;
-        write_attachments(&mut object, segment)?;
-        object.text("container", segment.container.as_deref())?;
-        object.close()
-    })?;
-    object.end()
-}
-
-/// Writes the fields `attachments` and `hidden`.
-pub(super) fn write_attachments<W: Write>(object: &mut JsonObject<'_, W>, segment: &Attachments) -> io::Result<()> {
-    let columns = super::column::by_names(ATTACHERS, JSON);
-    object.list("attachments", segment.mappings(), |out, row| {
-        let mut object = JsonObject::open(out)?;
-        object.row(&columns, &row)?;
-        object.close()
-    })?;
-    object.list("hidden", &segment.attachers.hidden, |out, (reason, count)| {
-        let mut object = JsonObject::open(out)?;
-        object.text("reason", reason.as_str())?;
-        object.number("count", *count)?;
-        object.close()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::column::by_names;
-    use super::*;
-
-    #[test]
-    fn every_view_names_existing_columns() {
-        for view in [BY_PROCESS, BY_MAPPING, NAMESPACE_COLUMNS, ATTACHER_RECORD, JSON] {
-            assert_eq!(by_names(ATTACHERS, view).len(), view.len(), "{view:?}");
-        }
-    }
-
-    #[test]
-    fn json_keys_are_stable() {
-        let attacher = Attacher {
-            pid: 1,
-            uid: None,
-            user: None,
-            command: None,
-            address: 0x7f00_0000_0000,
-            size: 4096,
-            access: Access::ReadOnly,
-            ns: None,
-            certain: true,
-            counts: true,
-            shared_with: Some(Vec::new()),
-        };
-        let attachers = Attachers { list: vec![attacher], hidden: vec![(crate::model::HiddenBy::InFlight, 2)] };
-        let id = ShmId::new(5).unwrap();
-        let segment = Attachments { id, ns: Some(7), nattch: Some(3), container: None, attachers: Arc::new(attachers) };
-        let mut out = Vec::new();
-        write_who_json(&mut out, &[segment]).unwrap();
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":7,\"nattch\":3,\"found\":1,\"attachments\":[{\"pid\":1,\
-             \"uid\":null,\"user\":null,\"command\":null,\"address\":\"0x7f0000000000\",\"size\":4096,\
-             \"access\":\"ro\",\"ns\":null,\"certain\":true,\"shared_with\":[]}],\
-             \"hidden\":[{\"reason\":\"in-flight\",\"count\":2}],\"container\":null}]}\n"
-        );
-    }
-}

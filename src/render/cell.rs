@@ -1,11 +1,13 @@
 //! One value of one row, typed: each format writes it in its own way.
 
 use std::cmp::Ordering;
-use std::io::{self, Write};
+use std::fmt;
+
+use serde::{Serialize, Serializer};
 
 use crate::model::{Key, Mode, Stamp};
 
-/// A value.
+/// A value. Its `Display` is the exact value without quotes and units, as CSV and TSV have it; null is empty.
 #[derive(Clone, Debug)]
 pub(crate) enum Cell<'a> {
     /// Unknown, or never happened.
@@ -22,15 +24,11 @@ pub(crate) enum Cell<'a> {
     Bytes(u128),
     /// A duration in seconds.
     Seconds(u64),
-    /// A share in hundredths of a percent, which tables alone show.
+    /// A share in hundredths of a percent, which no JSON contains.
     Share(u64),
-    /// A moment.
     Time(Stamp),
-    /// Yes or no.
     Flag(bool),
-    /// A key.
     Key(Key),
-    /// A mode.
     Mode(Mode),
     /// An address in a process.
     Address(u64),
@@ -46,61 +44,20 @@ impl<'a> Cell<'a> {
         value.map_or(Self::Null, cell)
     }
 
-    /// Makes a cell of a pid.
+    pub(crate) fn text(text: Option<&'a (impl AsRef<str> + ?Sized)>) -> Self {
+        Self::of(text, |text| Self::Text(text.as_ref()))
+    }
+
+    pub(crate) fn number(number: impl Into<u64>) -> Self {
+        Self::Number(number.into())
+    }
+
     pub(crate) fn pid(pid: Option<i32>) -> Self {
         Self::of(pid.and_then(|pid| u64::try_from(pid).ok()), Self::Number)
     }
 
-    /// Makes a cell of a number of bytes.
     pub(crate) fn bytes(bytes: u64) -> Self {
         Self::Bytes(bytes.into())
-    }
-
-    /// Writes the value as JSON.
-    ///
-    /// # Errors
-    /// The writer's.
-    pub(crate) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
-        match self {
-            Self::Null | Self::Account(None, _) => out.write_all(b"null"),
-            Self::Text(text) | Self::Account(Some(text), _) => serde_json::to_writer(out, text).map_err(Into::into),
-            Self::Number(number) | Self::Seconds(number) => serde_json::to_writer(out, number).map_err(Into::into),
-            Self::Flag(flag) => out.write_all(if *flag { b"true" } else { b"false" }),
-            Self::Bytes(_) | Self::Share(_) => self.write_raw(out),
-            Self::Pids(pids) => serde_json::to_writer(out, pids).map_err(Into::into),
-            Self::Texts(texts) => serde_json::to_writer(out, texts).map_err(Into::into),
-            Self::Word(_) | Self::Time(_) | Self::Key(_) | Self::Mode(_) | Self::Address(_) => {
-                out.write_all(b"\"")?;
-                self.write_raw(out)?;
-                out.write_all(b"\"")
-            }
-        }
-    }
-
-    /// Writes the value as it is, without quotes and units; null is empty.
-    ///
-    /// # Errors
-    /// The writer's.
-    pub(crate) fn write_raw(&self, out: &mut impl Write) -> io::Result<()> {
-        match self {
-            Self::Null | Self::Account(None, _) => Ok(()),
-            Self::Text(text) | Self::Account(Some(text), _) => out.write_all(text.as_bytes()),
-            Self::Word(word) => out.write_all(word.as_bytes()),
-            Self::Number(number) | Self::Seconds(number) => serde_json::to_writer(out, number).map_err(Into::into),
-            // Almost all fit, and are divided by ten with less work.
-            Self::Bytes(number) => match u64::try_from(*number) {
-                Ok(number) => serde_json::to_writer(out, &number).map_err(Into::into),
-                Err(_) => serde_json::to_writer(out, number).map_err(Into::into),
-            },
-            Self::Share(share) => write!(out, "{}.{:02}", share / 100, share % 100),
-            Self::Flag(flag) => out.write_all(if *flag { b"true" } else { b"false" }),
-            Self::Time(stamp) => write!(out, "{stamp}"),
-            Self::Key(key) => out.write_all(&key.to_ascii()),
-            Self::Mode(mode) => out.write_all(&mode.to_ascii()),
-            Self::Address(address) => write!(out, "{address:#x}"),
-            Self::Pids(pids) => out.write_all(joined(pids).as_bytes()),
-            Self::Texts(texts) => out.write_all(texts.join("; ").as_bytes()),
-        }
     }
 
     /// Compares two values of one column; what is unknown comes last.
@@ -111,36 +68,65 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Gives what the value is ordered by.
+    /// Returns what the value is ordered by.
     fn rank(&self) -> Option<Rank<'_>> {
         Some(match self {
             Self::Null => return None,
-            Self::Text(text) | Self::Account(Some(text), _) => Rank::Text(text),
-            Self::Word(word) => Rank::Text(word),
-            Self::Account(None, number) => Rank::Number(i128::from(*number)),
-            Self::Number(number) | Self::Seconds(number) | Self::Share(number) => Rank::Number(i128::from(*number)),
+            Self::Text(text) | Self::Word(text) | Self::Account(Some(text), _) => Rank::Text(text),
+            Self::Account(None, number) => Rank::Number((*number).into()),
+            Self::Number(number) | Self::Seconds(number) | Self::Share(number) | Self::Address(number) => {
+                Rank::Number((*number).into())
+            }
             Self::Bytes(number) => Rank::Number(i128::try_from(*number).unwrap_or(i128::MAX)),
             Self::Time(stamp) => Rank::Number(stamp.0.into()),
-            Self::Flag(flag) => Rank::Number(i128::from(*flag)),
+            Self::Flag(flag) => Rank::Number((*flag).into()),
             Self::Key(key) => Rank::Number(key.bits().into()),
             Self::Mode(mode) => Rank::Number(mode.bits().into()),
-            Self::Address(address) => Rank::Number(i128::from(*address)),
-            Self::Pids(pids) => Rank::Number(i128::from(*pids.first()?)),
+            Self::Pids(pids) => Rank::Number((*pids.first()?).into()),
             Self::Texts(texts) => Rank::Text(texts.first()?),
         })
     }
 }
 
-/// Joins pids by commas.
-pub(super) fn joined(pids: &[i32]) -> String {
-    pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-/// What values are ordered by.
+/// What values are ordered by: numbers first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Rank<'a> {
-    /// By number.
     Number(i128),
-    /// By text, after all numbers.
     Text(&'a str),
+}
+
+impl fmt::Display for Cell<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null | Self::Account(None, _) => Ok(()),
+            Self::Text(text) | Self::Word(text) | Self::Account(Some(text), _) => formatter.write_str(text),
+            Self::Number(number) | Self::Seconds(number) => number.fmt(formatter),
+            Self::Bytes(number) => number.fmt(formatter),
+            Self::Share(share) => write!(formatter, "{}.{:02}", share / 100, share % 100),
+            Self::Time(stamp) => stamp.fmt(formatter),
+            Self::Flag(flag) => flag.fmt(formatter),
+            Self::Key(key) => key.fmt(formatter),
+            Self::Mode(mode) => mode.fmt(formatter),
+            Self::Address(address) => write!(formatter, "{address:#x}"),
+            Self::Pids(pids) => formatter.write_str(&pids.iter().map(i32::to_string).collect::<Vec<_>>().join(",")),
+            Self::Texts(texts) => formatter.write_str(&texts.join("; ")),
+        }
+    }
+}
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null | Self::Account(None, _) => serializer.serialize_none(),
+            Self::Text(text) | Self::Word(text) | Self::Account(Some(text), _) => serializer.serialize_str(text),
+            Self::Number(number) | Self::Seconds(number) => serializer.serialize_u64(*number),
+            Self::Bytes(number) => number.serialize(serializer),
+            Self::Flag(flag) => serializer.serialize_bool(*flag),
+            Self::Pids(pids) => pids.serialize(serializer),
+            Self::Texts(texts) => texts.serialize(serializer),
+            Self::Share(_) | Self::Time(_) | Self::Key(_) | Self::Mode(_) | Self::Address(_) => {
+                serializer.collect_str(self)
+            }
+        }
+    }
 }

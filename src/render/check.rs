@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{JsonObject, escape, human};
+use serde::Serialize;
+
+use super::{escape, human};
 use crate::error::Error;
 use crate::model::{Measure, Severity, Threshold};
 
@@ -49,16 +51,12 @@ impl Reading {
             (Measure::Dest, _) => format!("{} marked for destruction", counted("segment")),
         };
         let severity = self.severity();
-        let range =
-            |name: &str, range: &Option<Threshold>| range.as_ref().map(|range| format!("{name} {}", range.text()));
-        let ranges: Vec<_> = match severity {
-            _ if verbose => {
-                [range("warning", &self.warning), range("critical", &self.critical)].into_iter().flatten().collect()
-            }
-            Severity::Ok => Vec::new(),
-            Severity::Warning => range("warning", &self.warning).into_iter().collect(),
-            Severity::Critical => range("critical", &self.critical).into_iter().collect(),
-        };
+        let ranges: Vec<_> =
+            [("warning", &self.warning, Severity::Warning), ("critical", &self.critical, Severity::Critical)]
+                .into_iter()
+                .filter(|(_, _, raised)| verbose || severity == *raised)
+                .filter_map(|(name, range, _)| Some(format!("{name} {}", range.as_ref()?.text())))
+                .collect();
         if ranges.is_empty() { summary } else { format!("{summary} [{}]", ranges.join(", ")) }
     }
 
@@ -113,22 +111,37 @@ pub(crate) fn write_check(
     Ok(())
 }
 
-pub(crate) fn write_check_json(out: &mut impl Write, readings: &[Reading]) -> io::Result<()> {
-    let mut object = JsonObject::schema(out)?;
-    let severity = worst(readings);
-    object.text("status", severity.as_str())?;
-    object.number("code", severity.code())?;
-    object.list("checks", readings, |out, reading| {
-        let mut object = JsonObject::open(out)?;
-        object.text("what", reading.measure.as_str())?;
-        object.text("status", reading.severity().as_str())?;
-        write!(object.field("value")?, "{}", reading.value)?;
-        object.optional("limit", reading.limit)?;
-        object.text("warning", reading.warning.as_ref().map(Threshold::text))?;
-        object.text("critical", reading.critical.as_ref().map(Threshold::text))?;
-        object.close()
-    })?;
-    object.end()
+/// The report of `check` in JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct CheckReport<'a> {
+    status: Severity,
+    code: u8,
+    checks: Vec<Check<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Check<'a> {
+    what: Measure,
+    status: Severity,
+    value: u128,
+    limit: Option<u64>,
+    warning: Option<&'a str>,
+    critical: Option<&'a str>,
+}
+
+impl<'a> CheckReport<'a> {
+    pub(crate) fn of(readings: &'a [Reading]) -> Self {
+        let check = |reading: &'a Reading| Check {
+            what: reading.measure,
+            status: reading.severity(),
+            value: reading.value,
+            limit: reading.limit,
+            warning: reading.warning.as_ref().map(Threshold::text),
+            critical: reading.critical.as_ref().map(Threshold::text),
+        };
+        let status = worst(readings);
+        Self { status, code: status.code(), checks: readings.iter().map(check).collect() }
+    }
 }
 
 /// Returns the line for a failure of the check itself.
@@ -221,7 +234,8 @@ mod tests {
     #[test]
     fn json_has_the_ranges_as_typed() {
         let mut out = Vec::new();
-        write_check_json(&mut out, &[reading(Measure::OrphanBytes, 1 << 70, None, "1G", "")]).unwrap();
+        let readings = [reading(Measure::OrphanBytes, 1 << 70, None, "1G", "")];
+        super::super::write_report(&mut out, &CheckReport::of(&readings)).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"schema\":1,\"status\":\"WARNING\",\"code\":1,\"checks\":[{\"what\":\"orphan-bytes\",\

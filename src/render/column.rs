@@ -11,10 +11,11 @@ pub(crate) enum Align {
 }
 
 /// A column of rows of type `R`.
+#[derive(Clone)]
 pub(crate) struct Column<R: 'static> {
     /// Name in capitals, as `-o` takes it.
     pub(crate) name: &'static str,
-    /// JSON key.
+    /// JSON key; empty if reports name the field themselves.
     pub(crate) json: &'static str,
     pub(crate) align: Align,
     /// Minimum width to which a narrow terminal may shorten it; `None` unless it is free text.
@@ -28,14 +29,31 @@ pub(crate) struct Column<R: 'static> {
 
 impl<R> Column<R> {
     /// Creates a column that is never shortened and requires no expensive fields.
-    pub(super) const fn plain(
-        name: &'static str,
-        json: &'static str,
-        align: Align,
-        help: &'static str,
-        cell: for<'a> fn(&'a R) -> Cell<'a>,
-    ) -> Self {
-        Self { name, json, align, least: None, help, needs: Needs::empty(), cell }
+    const fn new(name: &'static str, align: Align, cell: for<'a> fn(&'a R) -> Cell<'a>) -> Self {
+        Self { name, json: "", align, least: None, help: "", needs: Needs::empty(), cell }
+    }
+
+    pub(super) const fn left(name: &'static str, cell: for<'a> fn(&'a R) -> Cell<'a>) -> Self {
+        Self::new(name, Align::Left, cell)
+    }
+
+    pub(super) const fn right(name: &'static str, cell: for<'a> fn(&'a R) -> Cell<'a>) -> Self {
+        Self::new(name, Align::Right, cell)
+    }
+
+    pub(super) const fn described(mut self, json: &'static str, help: &'static str) -> Self {
+        (self.json, self.help) = (json, help);
+        self
+    }
+
+    pub(super) const fn needs(mut self, needs: Needs) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    pub(super) const fn shortened_to(mut self, least: usize) -> Self {
+        self.least = Some(least);
+        self
     }
 }
 
@@ -44,7 +62,7 @@ impl<R> Column<R> {
 /// A column that is named twice is selected once. An unknown name or an empty list is an error.
 pub(crate) fn select<R>(
     registry: &'static [Column<R>],
-    base: &[&'static str],
+    base: &[&str],
     list: &str,
 ) -> Result<Vec<&'static Column<R>>, String> {
     let (mut selected, list) = match list.strip_prefix('+') {
@@ -58,6 +76,7 @@ pub(crate) fn select<R>(
         // The JSON key is accepted too.
         let column = find(|column| column.name)
             .or_else(|| find(|column| column.json))
+            .filter(|_| !name.is_empty())
             .ok_or_else(|| format!("invalid column {name:?}: --list-columns lists the available ones"))?;
         if !selected.iter().any(|known: &&Column<R>| known.name == column.name) {
             selected.push(column);
@@ -67,49 +86,6 @@ pub(crate) fn select<R>(
 }
 
 /// Returns the columns with these names, which must exist.
-pub(crate) fn by_names<R>(registry: &'static [Column<R>], names: &[&'static str]) -> Vec<&'static Column<R>> {
+pub(crate) fn by_names<R>(registry: &'static [Column<R>], names: &[&str]) -> Vec<&'static Column<R>> {
     names.iter().filter_map(|name| registry.iter().find(|column| column.name == *name)).collect()
-}
-
-/// A row of `--list-columns`.
-pub(crate) struct ColumnInfo {
-    name: &'static str,
-    json: &'static str,
-    help: &'static str,
-}
-
-impl ColumnInfo {
-    pub(crate) const COLUMNS: &'static [Column<Self>] = &[
-        Column {
-            name: "COLUMN",
-            json: "column",
-            align: Align::Left,
-            least: None,
-            help: "column name",
-            needs: Needs::empty(),
-            cell: |info| Cell::Word(info.name),
-        },
-        Column {
-            name: "JSON",
-            json: "json",
-            align: Align::Left,
-            least: None,
-            help: "JSON key",
-            needs: Needs::empty(),
-            cell: |info| Cell::Word(info.json),
-        },
-        Column {
-            name: "DESCRIPTION",
-            json: "description",
-            align: Align::Left,
-            least: Some(8),
-            help: "description",
-            needs: Needs::empty(),
-            cell: |info| Cell::Text(info.help),
-        },
-    ];
-}
-
-pub(crate) fn describe_columns<R>(registry: &'static [Column<R>]) -> Vec<ColumnInfo> {
-    registry.iter().map(|column| ColumnInfo { name: column.name, json: column.json, help: column.help }).collect()
 }

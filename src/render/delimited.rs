@@ -14,7 +14,7 @@ pub(super) fn write_csv<R>(out: &mut impl Write, columns: &[&Column<R>], rows: &
     for row in rows {
         for column in columns {
             field.clear();
-            (column.cell)(row).write_raw(&mut field)?;
+            write!(field, "{}", (column.cell)(row))?;
             writer.write_field(&field)?;
         }
         writer.write_record(None::<&[u8]>)?;
@@ -31,7 +31,7 @@ pub(super) fn append_tsv<R>(line: &mut Vec<u8>, columns: &[&Column<R>], row: &R)
         match (column.cell)(row) {
             Cell::Text(text) | Cell::Account(Some(text), _) => escape_tsv(text, line),
             Cell::Texts(texts) => escape_tsv(&texts.join("; "), line),
-            cell => cell.write_raw(line)?,
+            cell => write!(line, "{cell}")?,
         }
     }
     line.push(b'\n');

@@ -1,10 +1,10 @@
-//! The output of `stat`: one segment, one field per line.
+//! The output of `stat`: one object, one field per line.
 
 use std::io::{self, Write};
 
 use super::TableStyle;
-use super::human::{Look, size, time};
-use crate::model::{Attacher, Attachers, HiddenBy, Key, Object, Size, Stamp, State};
+use super::human::{duration, size, time, yes_or_no};
+use crate::model::{Attacher, Attachers, HiddenBy, Key, Object, ObjectKind, Size, Stamp, State, SysV};
 
 /// Writes `name: value` lines with the names aligned to the right.
 pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> io::Result<()> {
@@ -15,70 +15,68 @@ pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> i
     Ok(())
 }
 
-/// Returns the names and values of all fields of a segment.
-pub(crate) fn segment_fields(segment: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
-    let style = Look { bytes: style.bytes, time: style.time, now: style.now };
+/// Returns the names and values of all fields of an object.
+pub(crate) fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
     let bytes = |bytes: Option<u64>| match bytes {
         None => "unknown".to_owned(),
         Some(bytes) if style.bytes => bytes.to_string(),
         Some(bytes) if bytes < 1000 => Size(bytes).to_string(),
         Some(bytes) => format!("{bytes} ({})", size(bytes.into())),
     };
-    let account = |name: Option<&str>, number: u32| match name {
-        Some(name) => format!("{name} ({number})"),
-        None => number.to_string(),
-    };
-    let process = |pid: Option<i32>, command: Option<&str>, missing: &str| match (pid, command) {
-        (None, _) => missing.to_owned(),
-        (Some(pid), None) => format!("{pid}"),
-        (Some(pid), Some(command)) => format!("{pid} ({command})"),
-    };
-    let time_or_never = |stamp: Option<Stamp>| match stamp {
-        None => "never".to_owned(),
-        Some(stamp) => time(stamp, style.time, style.now),
-    };
-    let key = match segment.sysv().key {
-        Key::PRIVATE if segment.sysv().dest => "none (private, or removed)".to_owned(),
+    let time_or_never =
+        |stamp: Option<Stamp>| stamp.map_or_else(|| "never".to_owned(), |stamp| time(stamp, style.time, style.now));
+    let ObjectKind::SysV(sysv) = &object.kind;
+    let no_user = if sysv.atime.is_none() { "none yet" } else { OUTSIDE };
+    let mut fields = vec![
+        ("Id", sysv.id.to_string()),
+        ("Key", key(sysv)),
+        ("Size", bytes(Some(object.size))),
+        ("Mode", object.mode.to_string()),
+        ("Owner", account(object.owner.as_deref(), object.uid)),
+        ("Group", account(object.group.as_deref(), object.gid)),
+        ("Creator", account(sysv.creator.as_deref(), sysv.cuid)),
+        ("Creator's group", account(sysv.creator_group.as_deref(), sysv.cgid)),
+        ("Created by pid", process(sysv.cpid, sysv.creator_command.as_deref(), OUTSIDE)),
+        ("Last used by pid", process(sysv.lpid, sysv.last_command.as_deref(), no_user)),
+        ("Attached", if sysv.nattch == 1 { "once".to_owned() } else { format!("{} times", sysv.nattch) }),
+    ];
+    fields.extend(object.attachers.iter().flat_map(|attachers| attached_by(attachers)));
+    fields.extend([
+        ("Last attach", time_or_never(sysv.atime)),
+        ("Last detach", time_or_never(sysv.dtime)),
+        ("Last change", time_or_never(object.ctime)),
+        ("Idle", object.idle_seconds.map_or_else(|| "-".to_owned(), duration)),
+        ("Marked for destruction", yes_or_no(sysv.dest)),
+        ("Locked in memory", yes_or_no(sysv.locked)),
+        ("Resident", bytes(object.rss)),
+        ("Swapped", bytes(object.swap)),
+        ("State", state(object.state)),
+        ("IPC namespace", object.ipc_namespace().map_or_else(|| "unknown".to_owned(), |number| number.to_string())),
+    ]);
+    fields
+}
+
+/// Stands in for the pid of a process that has none here.
+const OUTSIDE: &str = "outside this pid namespace";
+
+fn key(sysv: &SysV) -> String {
+    match sysv.key {
+        Key::PRIVATE if sysv.dest => "none (private, or removed)".to_owned(),
         Key::PRIVATE => "none (private)".to_owned(),
         key => format!("{key} ({})", key.bits()),
-    };
-    let no_user = if segment.sysv().atime.is_none() { "none yet" } else { "outside this pid namespace" };
-    let idle = segment.idle_seconds.map_or_else(|| "-".to_owned(), super::human::duration);
-    let mut fields = vec![
-        ("Id", segment.sysv().id.to_string()),
-        ("Key", key),
-        ("Size", bytes(Some(segment.size))),
-        ("Mode", segment.mode.to_string()),
-        ("Owner", account(segment.owner.as_deref(), segment.uid)),
-        ("Group", account(segment.group.as_deref(), segment.gid)),
-        ("Creator", account(segment.sysv().creator.as_deref(), segment.sysv().cuid)),
-        ("Creator's group", account(segment.sysv().creator_group.as_deref(), segment.sysv().cgid)),
-        (
-            "Created by pid",
-            process(segment.sysv().cpid, segment.sysv().creator_command.as_deref(), "outside this pid namespace"),
-        ),
-        ("Last used by pid", process(segment.sysv().lpid, segment.sysv().last_command.as_deref(), no_user)),
-        (
-            "Attached",
-            if segment.sysv().nattch == 1 { "once".to_owned() } else { format!("{} times", segment.sysv().nattch) },
-        ),
-        ("Last attach", time_or_never(segment.sysv().atime)),
-        ("Last detach", time_or_never(segment.sysv().dtime)),
-        ("Last change", time_or_never(segment.ctime)),
-        ("Idle", idle),
-        ("Marked for destruction", yes_or_no(segment.sysv().dest)),
-        ("Locked in memory", yes_or_no(segment.sysv().locked)),
-        ("Resident", bytes(segment.rss)),
-        ("Swapped", bytes(segment.swap)),
-        ("State", state(segment.state)),
-        ("IPC namespace", segment.ipc_namespace().map_or_else(|| "unknown".to_owned(), |number| number.to_string())),
-    ];
-    if let (Some(attachers), Some(index)) =
-        (&segment.attachers, fields.iter().position(|(name, _)| *name == "Last attach"))
-    {
-        fields.splice(index..index, attached_by(attachers));
     }
-    fields
+}
+
+fn account(name: Option<&str>, number: u32) -> String {
+    name.map_or_else(|| number.to_string(), |name| format!("{name} ({number})"))
+}
+
+fn process(pid: Option<i32>, command: Option<&str>, missing: &str) -> String {
+    match (pid, command) {
+        (None, _) => missing.to_owned(),
+        (Some(pid), None) => pid.to_string(),
+        (Some(pid), Some(command)) => format!("{pid} ({command})"),
+    }
 }
 
 /// Returns one line for each attached process, and one for each reason why some are hidden.
@@ -90,10 +88,6 @@ fn attached_by(attachers: &Attachers) -> Vec<(&'static str, String)> {
     };
     let hidden = |(reason, count): &(HiddenBy, u64)| ("Not visible", format!("{count}: {}", reason.meaning()));
     attachers.processes().map(process).chain(attachers.hidden.iter().map(hidden)).collect()
-}
-
-fn yes_or_no(flag: bool) -> String {
-    if flag { "yes" } else { "no" }.to_owned()
 }
 
 fn state(state: Option<State>) -> String {

@@ -4,10 +4,8 @@ use std::sync::OnceLock;
 
 use jiff::tz::TimeZone;
 
-use super::Cell;
-use super::cell::joined;
+use super::{Cell, TableStyle, escape};
 use crate::model::Stamp;
-use crate::render::escape;
 
 /// How tables show times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,38 +78,26 @@ pub(crate) fn time(stamp: Stamp, style: TimeStyle, now: Stamp) -> String {
     }
 }
 
-/// Options for the text of a cell.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
-    /// Print sizes in bytes, without units.
-    pub(crate) bytes: bool,
-    pub(crate) time: TimeStyle,
-    /// The reference for relative times.
-    pub(crate) now: Stamp,
-}
-
 /// Formats a cell for a table; null is `-`.
-pub(super) fn text(cell: &Cell<'_>, look: Look) -> String {
+pub(super) fn text(cell: &Cell<'_>, style: &TableStyle<'_>) -> String {
     match cell {
         Cell::Null => "-".to_owned(),
-        Cell::Text(text) | Cell::Account(Some(text), _) => escape(text).into_owned(),
-        Cell::Word(word) => (*word).to_owned(),
-        Cell::Account(None, number) => number.to_string(),
-        Cell::Number(number) => number.to_string(),
-        Cell::Bytes(bytes) if look.bytes => bytes.to_string(),
-        Cell::Bytes(bytes) => size(*bytes),
-        Cell::Seconds(seconds) => duration(*seconds),
-        Cell::Share(share) => format!("{}.{:02}%", share / 100, share % 100),
-        Cell::Time(stamp) => time(*stamp, look.time, look.now),
-        Cell::Flag(flag) => if *flag { "yes" } else { "no" }.to_owned(),
-        Cell::Key(key) => key.to_string(),
-        Cell::Mode(mode) => mode.to_string(),
-        Cell::Address(address) => format!("{address:#x}"),
         Cell::Pids(pids) if pids.is_empty() => "-".to_owned(),
-        Cell::Pids(pids) => joined(pids),
         Cell::Texts(texts) if texts.is_empty() => "-".to_owned(),
-        Cell::Texts(texts) => escape(&texts.join("; ")).into_owned(),
+        Cell::Text(text) | Cell::Account(Some(text), _) => escape(text).into_owned(),
+        Cell::Texts(_) => escape(&cell.to_string()).into_owned(),
+        Cell::Account(None, number) => number.to_string(),
+        Cell::Bytes(bytes) if !style.bytes => size(*bytes),
+        Cell::Seconds(seconds) => duration(*seconds),
+        Cell::Share(_) => format!("{cell}%"),
+        Cell::Time(stamp) => time(*stamp, style.time, style.now),
+        Cell::Flag(flag) => yes_or_no(*flag),
+        _ => cell.to_string(),
     }
+}
+
+pub(super) fn yes_or_no(flag: bool) -> String {
+    if flag { "yes" } else { "no" }.to_owned()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
         let suite = writer.create_element("testsuite").with_attribute(("name", "shmadm leakcheck"));
         suite.with_attributes(counts).write_inner_content(|writer| {
             writer.create_element("properties").write_inner_content(|writer| {
-                for property in [("isolation", check.isolation), ("exit_code", &exit_code)] {
+                for property in [("isolation", check.isolation.as_str()), ("exit_code", &exit_code)] {
                     let element = writer.create_element("property");
                     element.with_attributes([("name", property.0), ("value", property.1)]).write_empty()?;
                 }
@@ -84,14 +84,14 @@ fn xml_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Leaks;
+    use crate::model::{Isolation, Leaks};
 
     #[test]
     fn special_characters_of_the_command_are_escaped() {
         let check = LeakCheck {
             command: vec!["sh".to_owned(), "a<b&\"c\"\u{1b}\u{ffff}".to_owned()],
             exit_code: 3,
-            isolation: "ipc",
+            isolation: Isolation::Ipc,
             seconds: 0.25,
             lenient: false,
             leaks: Leaks::default(),

@@ -1,9 +1,16 @@
 //! The report of `limits`.
 
-use std::io::{self, Write};
+use serde::Serialize;
 
-use super::{Align, Cell, Column, JsonObject};
+use super::{Cell, Column};
 use crate::model::{Limits, Usage};
+
+/// The report of `limits` in JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct LimitsReport {
+    pub(crate) limits: Limits,
+    pub(crate) usage: Usage,
+}
 
 /// A limit and its usage.
 pub(crate) struct LimitRow {
@@ -15,70 +22,35 @@ pub(crate) struct LimitRow {
 }
 
 pub(crate) static LIMITS: &[Column<LimitRow>] = &[
-    Column::plain("RESOURCE", "resource", Align::Left, "name", |row| Cell::Word(row.resource)),
-    Column::plain("DESCRIPTION", "description", Align::Left, "description", |row| Cell::Word(row.description)),
-    Column::plain("LIMIT", "limit", Align::Right, "the limit", |row| row.limit.clone()),
-    Column::plain("USED", "used", Align::Right, "usage", |row| row.used.clone()),
-    Column::plain("USE%", "use_percent", Align::Right, "usage in percent of the limit", |row| row.share.clone()),
+    Column::left("RESOURCE", |row| Cell::Word(row.resource)),
+    Column::left("DESCRIPTION", |row| Cell::Word(row.description)),
+    Column::right("LIMIT", |row| row.limit.clone()),
+    Column::right("USED", |row| row.used.clone()),
+    Column::right("USE%", |row| row.share.clone()),
 ];
 
-pub(crate) fn limit_rows(limits: &Limits, usage: &Usage) -> Vec<LimitRow> {
+pub(crate) fn limit_rows(LimitsReport { limits, usage }: &LimitsReport) -> Vec<LimitRow> {
     /// Returns hundredths of a percent; 128 bits keep the product exact.
-    fn share(used: u64, limit: u64) -> Cell<'static> {
-        let hundredths = (u128::from(used) * 10_000).checked_div(u128::from(limit));
-        hundredths.and_then(|share| u64::try_from(share).ok()).map_or(Cell::Null, Cell::Share)
+    fn share(used: u64, limit: u64) -> Option<u64> {
+        (u128::from(used) * 10_000).checked_div(limit.into())?.try_into().ok()
     }
     let row = |resource, description, limit, used, share| LimitRow { resource, description, limit, used, share };
+    let used = |resource, description, limit, used| {
+        row(resource, description, Cell::Number(limit), Cell::Number(used), Cell::of(share(used, limit), Cell::Share))
+    };
+    let limit = |resource, description, limit| row(resource, description, limit, Cell::Null, Cell::Null);
+    let sum = |resource, description, bytes| row(resource, description, Cell::Null, Cell::Bytes(bytes), Cell::Null);
     vec![
-        row(
-            "SHMMNI",
-            "segments",
-            Cell::Number(limits.shmmni),
-            Cell::Number(usage.segments),
-            share(usage.segments, limits.shmmni),
-        ),
-        row(
-            "SHMALL",
-            "pages in all segments",
-            Cell::Number(limits.shmall),
-            Cell::Number(usage.pages),
-            share(usage.pages, limits.shmall),
-        ),
-        row("SHMMAX", "maximum size of a segment", Cell::bytes(limits.shmmax), Cell::Null, Cell::Null),
-        row("SHMMIN", "minimum size of a segment", Cell::bytes(limits.shmmin), Cell::Null, Cell::Null),
-        row("SIZE", "size of all segments", Cell::Null, Cell::Bytes(usage.size), Cell::Null),
-        row("RSS", "resident memory of all segments", Cell::Null, Cell::Bytes(usage.rss), Cell::Null),
-        row("SWAP", "swapped memory of all segments", Cell::Null, Cell::Bytes(usage.swap), Cell::Null),
-        row("PAGE_SIZE", "page size in bytes", Cell::bytes(limits.page_size), Cell::Null, Cell::Null),
-        row(
-            "RMID_FORCED",
-            "unattached segments are destroyed",
-            limits.rmid_forced.map_or(Cell::Null, Cell::Flag),
-            Cell::Null,
-            Cell::Null,
-        ),
+        used("SHMMNI", "segments", limits.shmmni, usage.segments),
+        used("SHMALL", "pages in all segments", limits.shmall, usage.pages),
+        limit("SHMMAX", "maximum size of a segment", Cell::bytes(limits.shmmax)),
+        limit("SHMMIN", "minimum size of a segment", Cell::bytes(limits.shmmin)),
+        sum("SIZE", "size of all segments", usage.size),
+        sum("RSS", "resident memory of all segments", usage.rss),
+        sum("SWAP", "swapped memory of all segments", usage.swap),
+        limit("PAGE_SIZE", "page size in bytes", Cell::bytes(limits.page_size)),
+        limit("RMID_FORCED", "unattached segments are destroyed", Cell::of(limits.rmid_forced, Cell::Flag)),
     ]
-}
-
-/// Writes limits and usage as JSON.
-pub(crate) fn write_limits_json(out: &mut impl Write, limits: &Limits, usage: &Usage) -> io::Result<()> {
-    let mut object = JsonObject::schema(out)?;
-    let mut inner = JsonObject::open(object.field("limits")?)?;
-    inner.number("shmmni", limits.shmmni)?;
-    inner.number("shmmax", limits.shmmax)?;
-    inner.number("shmall", limits.shmall)?;
-    inner.number("shmmin", limits.shmmin)?;
-    inner.number("page_size", limits.page_size)?;
-    inner.flag("rmid_forced", limits.rmid_forced)?;
-    inner.close()?;
-    let mut inner = JsonObject::open(object.field("usage")?)?;
-    inner.number("segments", usage.segments)?;
-    inner.number("pages", usage.pages)?;
-    for (key, bytes) in [("size", usage.size), ("rss", usage.rss), ("swap", usage.swap)] {
-        write!(inner.field(key)?, "{bytes}")?;
-    }
-    inner.close()?;
-    object.end()
 }
 
 #[cfg(test)]
@@ -87,22 +59,17 @@ mod tests {
 
     #[test]
     fn the_largest_limits_are_exact() {
-        let limits = Limits {
-            shmmni: 4096,
-            shmmax: 18_446_744_073_692_774_399,
-            shmall: 18_446_744_073_692_774_399,
-            shmmin: 1,
-            page_size: 4096,
-            rmid_forced: None,
-        };
-        let usage = Usage { segments: 3, pages: 18_446_744_073_692_774_398, size: 1 << 70, rss: 0, swap: 0 };
+        let most = 18_446_744_073_692_774_399;
+        let limits = Limits { shmmni: 4096, shmmax: most, shmall: most, shmmin: 1, page_size: 4096, rmid_forced: None };
+        let usage = Usage { segments: 3, pages: most - 1, size: 1 << 70, rss: 0, swap: 0 };
+        let report = LimitsReport { limits, usage };
         let mut out = Vec::new();
-        write_limits_json(&mut out, &limits, &usage).unwrap();
+        super::super::write_report(&mut out, &report).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\"shmmax\":18446744073692774399,"), "{text}");
-        assert!(text.contains("\"pages\":18446744073692774398,\"size\":1180591620717411303424,"), "{text}");
+        assert!(text.contains("\"pages\":18446744073692774398,\"size\":1180591620717411303424"), "{text}");
         assert!(text.contains("\"rmid_forced\":null"), "{text}");
-        let rows = limit_rows(&limits, &usage);
+        let rows = limit_rows(&report);
         assert!(matches!(rows[1].share, Cell::Share(9999)), "{:?}", rows[1].share);
     }
 }

@@ -1,30 +1,58 @@
-//! The report of `map`: which parts of a segment are resident, swapped or untouched.
+//! The report of `map`: which parts of an object are resident, swapped or untouched.
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use super::human::size;
-use super::{Align, Cell, Column, JsonObject};
-use crate::model::{Extent, Residence};
+use super::{Cell, Column};
+use crate::model::{Extent, Ident, Residence};
+
+/// What `map` found.
+#[derive(Debug, Serialize)]
+pub(crate) struct MapReport {
+    #[serde(flatten)]
+    id: Ident,
+    size: u64,
+    page_size: u64,
+    resident: u64,
+    swapped: u64,
+    untouched: u64,
+    unknown: u64,
+    /// The number of resident bytes, which can be known even if their offsets are not.
+    rss: Option<u64>,
+    pub(crate) extents: Vec<Extent>,
+}
+
+impl MapReport {
+    pub(crate) fn new(id: Ident, size: u64, page_size: u64, rss: Option<u64>, extents: Vec<Extent>) -> Self {
+        let total = |residence| {
+            let lengths = extents.iter().filter(|extent| extent.residence == residence).map(|extent| extent.length);
+            lengths.sum()
+        };
+        Self {
+            id,
+            size,
+            page_size,
+            resident: total(Residence::Resident),
+            swapped: total(Residence::Swapped),
+            untouched: total(Residence::Untouched),
+            unknown: total(Residence::Unknown),
+            rss,
+            extents,
+        }
+    }
+}
 
 /// The columns of `map`; CSV and TSV print all of them.
 pub(crate) static EXTENTS: &[Column<Extent>] = &[
-    Column::plain("OFFSET", "offset", Align::Right, "first byte", |extent| Cell::bytes(extent.offset)),
-    Column::plain("LENGTH", "length", Align::Right, "bytes", |extent| Cell::bytes(extent.length)),
-    Column::plain("STATE", "state", Align::Left, "resident, swapped, untouched or unknown", |extent| {
-        Cell::Word(extent.residence.as_str())
-    }),
+    Column::right("OFFSET", |extent| Cell::bytes(extent.offset)),
+    Column::right("LENGTH", |extent| Cell::bytes(extent.length)),
+    Column::left("STATE", |extent| Cell::Word(extent.residence.as_str())),
 ];
 
-/// The order of the totals.
-const RESIDENCES: [Residence; 4] = [Residence::Resident, Residence::Swapped, Residence::Untouched, Residence::Unknown];
-
-/// Returns the number of bytes in one state.
-fn total(extents: &[Extent], residence: Residence) -> u64 {
-    extents.iter().filter(|extent| extent.residence == residence).map(|extent| extent.length).sum()
-}
-
-/// Draws a strip of `width` characters, each for an equal part of the segment; `+` means a part in several states.
-pub(crate) fn strip(extents: &[Extent], size: u64, width: u64) -> String {
+/// Draws a strip of `width` characters, each for an equal part of the object; `+` means a part in several states.
+fn strip(extents: &[Extent], size: u64, width: u64) -> String {
     let edge =
         |index: u64| u64::try_from(u128::from(size) * u128::from(index) / u128::from(width.max(1))).unwrap_or(size);
     let mut signs = String::new();
@@ -50,55 +78,26 @@ pub(crate) fn strip(extents: &[Extent], size: u64, width: u64) -> String {
     signs
 }
 
-/// Writes the map as text. `rss` is the number of resident bytes, which can be known even if their offsets are not.
-pub(crate) fn write_map(
-    out: &mut impl Write,
-    extents: &[Extent],
-    bytes: u64,
-    rss: Option<u64>,
-    page: u64,
-    width: u64,
-) -> io::Result<()> {
-    let unknown = total(extents, Residence::Unknown);
-    writeln!(out, "[{}]", strip(extents, bytes, width.saturating_sub(2).max(1)))?;
-    for residence in RESIDENCES {
-        let total = total(extents, residence);
+/// Writes the map as text, with a picture of `width` characters.
+pub(crate) fn write_map(out: &mut impl Write, report: &MapReport, width: u64) -> io::Result<()> {
+    let MapReport { resident, swapped, untouched, unknown, .. } = *report;
+    writeln!(out, "[{}]", strip(&report.extents, report.size, width.saturating_sub(2).max(1)))?;
+    for (residence, total) in [
+        (Residence::Resident, resident),
+        (Residence::Swapped, swapped),
+        (Residence::Untouched, untouched),
+        (Residence::Unknown, unknown),
+    ] {
         // If some extents are unknown, a total of 0 is not known to be 0.
         if total > 0 || (unknown == 0 && matches!(residence, Residence::Resident | Residence::Untouched)) {
-            let pages = total.div_ceil(page);
-            let text =
-                format!("{} {:<9} {:>5}  {pages} pages", residence.symbol(), residence.as_str(), size(total.into()));
-            let known = rss.filter(|_| residence == Residence::Unknown);
-            let known = known.map(|rss| format!(", {} of it resident", size(rss.into()))).unwrap_or_default();
-            writeln!(out, "{text} of {}{known}", size(page.into()))?;
+            let (symbol, name, bytes) = (residence.symbol(), residence.as_str(), size(total.into()));
+            let (pages, page) = (total.div_ceil(report.page_size), size(report.page_size.into()));
+            let rss = report.rss.filter(|_| residence == Residence::Unknown);
+            let rss = rss.map(|rss| format!(", {} of it resident", size(rss.into()))).unwrap_or_default();
+            writeln!(out, "{symbol} {name:<9} {bytes:>5}  {pages} pages of {page}{rss}")?;
         }
     }
     Ok(())
-}
-
-pub(crate) fn write_map_json(
-    out: &mut impl Write,
-    id: i32,
-    size: u64,
-    rss: Option<u64>,
-    page: u64,
-    extents: &[Extent],
-) -> io::Result<()> {
-    let columns: Vec<_> = EXTENTS.iter().collect();
-    let mut object = JsonObject::schema(out)?;
-    object.number("id", id)?;
-    object.number("size", size)?;
-    object.number("page_size", page)?;
-    for residence in RESIDENCES {
-        object.number(residence.as_str(), total(extents, residence))?;
-    }
-    object.optional("rss", rss)?;
-    object.list("extents", extents, |out, extent| {
-        let mut object = JsonObject::open(out)?;
-        object.row(&columns, extent)?;
-        object.close()
-    })?;
-    object.end()
 }
 
 #[cfg(test)]

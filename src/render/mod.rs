@@ -2,7 +2,7 @@
 //!
 //! Each kind of row has one static list of [`Column`]s. Tables, JSON, CSV, TSV and `--list-columns` all read that list,
 //! so a new column is one new entry. A column turns a row into a typed [`Cell`]: tables print it in readable form
-//! (units, "3m ago"), all other formats print the exact value. JSON is written key by key; no tree of values is built.
+//! (units, "3m ago"), all other formats print the exact value. Every other JSON report is a type that implements `Serialize`.
 //!
 //! Text from outside (command lines, user names) is escaped in tables and messages, because control and bidirectional
 //! characters could forge or hide lines. Invalid UTF-8 appears as `\xNN`. Only free text is ever shortened, and only if
@@ -28,35 +28,29 @@ mod metrics;
 mod removal;
 mod rows;
 mod segments;
-mod sidecar;
 mod table;
 
-pub(crate) use attachers::{
-    ATTACHER_RECORD, ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, NAMESPACE_COLUMNS, write_who_json,
-};
+pub(crate) use attachers::{ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, NAMESPACE_COLUMNS, WhoReport};
 pub(crate) use cell::Cell;
-pub(crate) use check::{Reading, unknown_line, worst, write_check, write_check_json};
-pub(crate) use column::{Align, Column, ColumnInfo, describe_columns, select};
-pub(crate) use difference::{
-    DIFFERENCE, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, difference_rows, write_difference_json,
-};
+pub(crate) use check::{CheckReport, Reading, unknown_line, worst, write_check};
+pub(crate) use column::{Align, Column, by_names, select};
+pub(crate) use difference::{DIFFERENCE, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, difference_rows};
 pub(crate) use escape::{escape, escape_lines};
 pub(crate) use events::Event;
 pub(crate) use fields::{segment_fields, write_fields};
 pub(crate) use hexdump::{HexDump, write_hex};
 pub(crate) use human::{TimeStyle, duration};
-pub(crate) use json::{JsonObject, write_error_json, write_string, write_within_string};
+pub(crate) use json::{begin_report, write_error_json, write_report, write_within_string};
 pub(crate) use junit::write_junit;
-pub(crate) use leaks::{leak_line, write_leaks_json};
-pub(crate) use limits::{LIMITS, limit_rows, write_limits_json};
-pub(crate) use map::{EXTENTS, write_map, write_map_json};
+pub(crate) use leaks::leak_line;
+pub(crate) use limits::{LIMITS, LimitsReport, limit_rows};
+pub(crate) use map::{EXTENTS, MapReport, write_map};
 pub(crate) use metrics::{NamespaceMetrics, metrics_text};
-pub(crate) use removal::{
-    Failure, PRUNE, PRUNE_DEFAULT, PruneReport, Removed, Skipped, write_prune_json, write_rm_json,
-};
+pub(crate) use removal::{Failure, PRUNE, PRUNE_DEFAULT, PruneReport, RemovalReport, Removed, Skipped};
 pub(crate) use rows::{Rows, write_rows};
-pub(crate) use segments::{CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES};
-pub(crate) use sidecar::write_sidecar;
+pub(crate) use segments::{
+    COLUMNS, CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES,
+};
 pub(crate) use table::TableStyle;
 
 /// Output format.

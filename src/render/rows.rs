@@ -1,50 +1,47 @@
-//! Rows, written as they come where the format allows.
+//! Rows, written one by one if the format allows.
 
 use std::io::{self, Write};
 
 use super::escape::escape_lines;
-use super::{Column, Format, JsonObject, TableStyle, delimited, table};
+use super::{Column, Format, TableStyle, begin_report, delimited, table};
 
-/// How much is gathered before it is handed on: more than standard output gathers, which passes it on without a copy, and
-/// little enough to stay in the processor's cache.
-const ENOUGH: usize = 32 << 10;
+/// The size at which the buffer is written: more than the buffer of standard output, which then passes it on without
+/// a copy, and small enough for the processor's cache.
+const BUFFER_SIZE: usize = 32 << 10;
 
 /// Rows that are being written.
 pub(crate) struct Rows<'a, R: 'static> {
-    /// The format.
     format: Format,
-    /// The columns.
     columns: &'a [&'static Column<R>],
-    /// How a table looks.
     style: &'a TableStyle<'a>,
-    /// JSON's keys with all that surrounds them, made once: of many rows, small pieces cost most.
+    /// JSON keys with the characters around them, built once.
     keys: Vec<String>,
-    /// What is to be handed on.
+    /// What is not written yet.
     buffer: Vec<u8>,
-    /// How many rows there were.
+    /// The number of rows written.
     count: u64,
-    /// The rows, where nothing can be written before all are known.
+    /// The rows of a format that requires all of them.
     kept: Vec<R>,
 }
 
 impl<'a, R> Rows<'a, R> {
-    /// Begins to write rows; `name` is the key under which JSON has them.
-    ///
-    /// # Errors
-    /// None: the buffer takes everything.
+    /// Begins to write rows; JSON has them in the field `name`.
     pub(crate) fn begin(
         format: Format,
         name: &str,
         columns: &'a [&'static Column<R>],
         style: &'a TableStyle<'a>,
     ) -> io::Result<Self> {
-        let key = |(number, column): (usize, &&Column<R>)| {
-            format!("{}\"{}\":", if number == 0 { "{" } else { "," }, column.json)
+        let key = |(index, column): (usize, &&Column<R>)| {
+            format!("{}\"{}\":", if index == 0 { "{" } else { "," }, column.json)
         };
         let keys = columns.iter().enumerate().map(key).collect();
-        let mut buffer = Vec::with_capacity(ENOUGH + (ENOUGH >> 2));
+        let mut buffer = Vec::with_capacity(BUFFER_SIZE + (BUFFER_SIZE >> 2));
         match format {
-            Format::Json => JsonObject::schema(&mut buffer)?.field(name)?.write_all(b"[")?,
+            Format::Json => {
+                begin_report(&mut buffer, &(), name)?;
+                buffer.push(b'[');
+            }
             Format::Tsv if style.headings => {
                 let names: Vec<_> = columns.iter().map(|column| column.name).collect();
                 writeln!(buffer, "{}", names.join("\t"))?;
@@ -54,7 +51,7 @@ impl<'a, R> Rows<'a, R> {
         Ok(Self { format, columns, style, keys, buffer, count: 0, kept: Vec::new() })
     }
 
-    /// Tells whether rows can only be written when all are there.
+    /// Returns whether the format requires all rows at once.
     pub(crate) fn keeps(&self) -> bool {
         matches!(self.format, Format::Table | Format::Csv)
     }
@@ -64,10 +61,7 @@ impl<'a, R> Rows<'a, R> {
         self.kept.push(row);
     }
 
-    /// Writes a row where rows are not kept.
-    ///
-    /// # Errors
-    /// The writer's.
+    /// Writes a row of a format that does not keep them.
     pub(crate) fn write(&mut self, out: &mut impl Write, row: &R) -> io::Result<()> {
         match self.format {
             Format::Table | Format::Csv => {}
@@ -78,22 +72,19 @@ impl<'a, R> Rows<'a, R> {
                 }
                 for (key, column) in self.keys.iter().zip(self.columns) {
                     self.buffer.extend_from_slice(key.as_bytes());
-                    (column.cell)(row).write_json(&mut self.buffer)?;
+                    serde_json::to_writer(&mut self.buffer, &(column.cell)(row))?;
                 }
                 self.buffer.push(b'}');
             }
         }
         self.count += 1;
-        if self.buffer.len() >= ENOUGH {
-            self.hand_on(out)?;
-        }
-        Ok(())
+        if self.buffer.len() >= BUFFER_SIZE { self.flush(out) } else { Ok(()) }
     }
 
-    /// Hands on what was gathered, harmless for a terminal where it goes to one.
-    fn hand_on(&mut self, out: &mut impl Write) -> io::Result<()> {
+    /// Writes the buffer, escaped for a terminal.
+    fn flush(&mut self, out: &mut impl Write) -> io::Result<()> {
         if self.style.terminal && matches!(self.format, Format::Csv | Format::Tsv) {
-            // The ends of lines stay what they are.
+            // The line ends are not escaped.
             let lines = String::from_utf8_lossy(&self.buffer).replace("\r\n", "\n");
             let end = if self.format == Format::Csv { "\r\n" } else { "\n" };
             out.write_all(escape_lines(&lines).replace('\n', end).as_bytes())?;
@@ -104,27 +95,19 @@ impl<'a, R> Rows<'a, R> {
         Ok(())
     }
 
-    /// Writes the end, and all that had to wait for it.
-    ///
-    /// # Errors
-    /// The writer's.
+    /// Writes the end, and the rows that were kept.
     pub(crate) fn end(mut self, out: &mut impl Write) -> io::Result<()> {
         match self.format {
             Format::Table => return table::write(out, self.columns, &self.kept, self.style),
-            Format::Csv => {
-                delimited::write_csv(&mut self.buffer, self.columns, &self.kept, self.style.headings)?;
-            }
+            Format::Csv => delimited::write_csv(&mut self.buffer, self.columns, &self.kept, self.style.headings)?,
             Format::Json => self.buffer.extend_from_slice(b"]}\n"),
             Format::Tsv => {}
         }
-        self.hand_on(out)
+        self.flush(out)
     }
 }
 
-/// Writes rows that are all there.
-///
-/// # Errors
-/// The writer's.
+/// Writes all rows.
 pub(crate) fn write_rows<R>(
     out: &mut impl Write,
     format: Format,

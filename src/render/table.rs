@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use unicode_width::UnicodeWidthStr;
 
-use super::human::{Look, text};
+use super::human::text;
 use super::{Align, Column, TimeStyle};
 use crate::model::{Stamp, State};
 
@@ -19,21 +19,18 @@ const LONGEST: usize = 1 << 13;
 /// How a table looks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TableStyle<'a> {
-    /// With headings.
     pub(crate) headings: bool,
-    /// Sizes in bytes, not in units.
+    /// Print sizes in bytes, without units.
     pub(crate) bytes: bool,
-    /// Moments.
     pub(crate) time: TimeStyle,
-    /// What "ago" counts from.
+    /// The reference for relative times.
     pub(crate) now: Stamp,
-    /// Columns of the terminal; `None` if nothing is to be cut.
+    /// The width of the terminal; `None` if nothing is shortened.
     pub(crate) width: Option<usize>,
-    /// For a terminal, be its width known or not.
+    /// Whether it goes to a terminal, even one of unknown width.
     pub(crate) terminal: bool,
-    /// With colour.
     pub(crate) color: bool,
-    /// Columns that may be left out, in this order, where the terminal is too narrow.
+    /// Columns to omit, in this order, if the terminal is too narrow.
     pub(crate) droppable: &'a [&'a str],
 }
 
@@ -47,9 +44,8 @@ pub(super) fn write<R>(
     if columns.is_empty() || (rows.is_empty() && !style.headings) {
         return Ok(());
     }
-    let look = Look { bytes: style.bytes, time: style.time, now: style.now };
     let headings = style.headings.then(|| columns.iter().map(|column| column.name.to_owned()).collect());
-    let cells = |row: &R| columns.iter().map(|column| text(&(column.cell)(row), look)).collect();
+    let cells = |row: &R| columns.iter().map(|column| text(&(column.cell)(row), style)).collect();
     let texts: Vec<Vec<String>> = headings.into_iter().chain(rows.iter().map(cells)).collect();
     let state = columns.iter().position(|column| column.name == "STATE");
     let paints: Vec<Style> = (texts.iter().enumerate())
@@ -151,9 +147,9 @@ mod tests {
     use super::*;
 
     static COLUMNS: [Column<String>; 3] = [
-        Column { least: Some(8), ..Column::plain("COMMAND", "command", Align::Left, "", |text| Cell::Text(text)) },
-        Column::plain("BYTES", "bytes", Align::Right, "", |text| Cell::Number(text.len() as u64)),
-        Column::plain("STATE", "state", Align::Left, "", |_| Cell::Word("orphan")),
+        Column::left("COMMAND", |text: &String| Cell::Text(text)).shortened_to(8),
+        Column::right("BYTES", |text| Cell::Number(text.len() as u64)),
+        Column::left("STATE", |_| Cell::Word("orphan")),
     ];
 
     fn table(rows: &[&str], width: Option<usize>) -> String {

@@ -1,12 +1,12 @@
 //! Prints the events of the demo.
 
-use serde_json::value::RawValue;
+use serde_json::value::to_raw_value;
 
 use super::Context;
 use crate::error::{Error, Kind};
 use crate::model::{Needs, Object, ShmId};
 use crate::query::lookup;
-use crate::render::{Event, JsonObject};
+use crate::render::Event;
 
 /// The steps of a segment's life.
 const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
@@ -68,17 +68,8 @@ impl Narrator {
     /// Prints the current segment and returns it; `None` if it does not exist.
     pub(super) fn stat(&mut self, context: &mut Context, step: &str, id: ShmId) -> Result<Option<Object>, Error> {
         let Some(found) = lookup(&context.system, id, Needs::RECORD)? else { return Ok(None) };
-        let mut record = Vec::new();
-        let written = JsonObject::open(&mut record).and_then(|mut object| {
-            object.row(&super::super::record_columns(), &found)?;
-            object.close()
-        });
-        let record = written.ok().and_then(|()| String::from_utf8(record).ok());
-        let event = Event {
-            segment: record.and_then(|record| RawValue::from_string(record).ok()),
-            text: Some(describe(&found)),
-            ..self.event("stat", step)
-        };
+        let event =
+            Event { segment: to_raw_value(&found).ok(), text: Some(describe(&found)), ..self.event("stat", step) };
         self.print(context, &event)?;
         Ok(Some(found))
     }

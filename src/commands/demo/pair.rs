@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs};
-use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, Outcome, Removal};
+use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, Removal};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind, shmadm};
-use crate::model::{Access, Key, KeySpec, Mode, Needs, Object, ShmId};
+use crate::model::{Access, Key, KeySpec, Mode, Needs, Object, Outcome, ShmId};
 use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
 use crate::query::lookup;
 

@@ -6,7 +6,7 @@ use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs};
 use crate::act::{self, Creation, Opened, Outcome, PendingSegment, Removal};
 use crate::error::{Error, Exit, Hint, Kind, OsError, program, shmadm};
-use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
+use crate::model::{Key, KeySpec, Mode, Needs, Outcome, ShmId};
 use crate::process::{Interrupts, Pair, WaitOutcome};
 use crate::query::{call_stat, lookup, rmid_forced};
 
