@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::all_namespaces::{namespace_suffix, survey, warn_of_closed};
 use super::args::FilterArgs;
-use super::{Context, Manual, describe, usage};
-use crate::act::{Cleaned, Outcome, clean};
+use super::{Context, Manual, describe};
+use crate::act::{Cleaned, clean};
 use crate::error::{Error, Exit, Hint, Kind, again, shmadm};
 use crate::explain::describe_attachers;
 use crate::model::{Needs, Object, Outcome, Size, State};

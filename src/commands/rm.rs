@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::target;
-use super::{Context, Manual, STANDARD_INPUT, describe, path_argument, read_whole, typed, usage};
-use crate::act::{self, Outcome, Removal};
+use super::{Context, Manual, STANDARD_INPUT, describe, path_argument, read_whole, usage};
+use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, quoted, shmadm};
 use crate::explain::Resolver;
 use crate::model::{Isolation, Object, Outcome, RemovalList, Target, is_descriptor, path_text};

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::all_namespaces::{Visited, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
-use super::{Context, Manual, nothing_to_report, resolve_each, usage};
+use super::{Context, Manual, nothing_to_report, resolve_each};
 use crate::error::{Error, Exit, Hint, shmadm};
-use crate::model::{HiddenBy, Needs, Object, Target};
+use crate::model::{HiddenBy, Needs, Target};
 use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
     ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, WhoReport, by_names, write_rows,

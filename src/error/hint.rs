@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
+use serde::{Serialize, Serializer};
+
 /// Advice. Its command is data, which `ui` completes with the user's own options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hint {
@@ -93,6 +95,12 @@ impl fmt::Display for Hint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text)?;
         self.command.iter().try_for_each(|command| write!(formatter, ": `{command}`"))
+    }
+}
+
+impl Serialize for Hint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::error::{Error, Hint};
 
 /// Writes a report as one line that starts with `"schema":1`.
 pub(crate) fn write_report(out: &mut impl Write, report: &impl Serialize) -> io::Result<()> {

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::segments::field;
 use super::{Cell, Column};
-use crate::error::Error;
+use crate::error::{Error, Hint};
 use crate::model::{Ident, Object, Outcome};
 
 /// An object that could not be removed.

@@ -171,7 +171,10 @@ fn killed_before_it_answers_is_an_error() {
         drop(held);
         let ran = stopped.go_on().exits(1).prints_nothing();
         assert!(ran.stderr.contains("the guard exited before it answered: signal: 9 (SIGKILL)"), "{ran:?}");
-        assert!(ran.stderr.contains("hint: show the segment, if there is one: `shmadm list --key 0x000004d2`"), "{ran:?}");
+        assert!(
+            ran.stderr.contains("hint: show the segment, if there is one: `shmadm list --key 0x000004d2`"),
+            "{ran:?}"
+        );
         // No process knows whether it is there, so none may remove it.
         assert_eq!(oracle::rows().len(), created);
     }

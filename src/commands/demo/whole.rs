@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs};
-use crate::act::{self, Creation, Opened, Outcome, PendingSegment, Removal};
+use crate::act::{self, Creation, Opened, PendingSegment, Removal};
 use crate::error::{Error, Exit, Hint, Kind, OsError, program, shmadm};
 use crate::model::{Key, KeySpec, Mode, Needs, Outcome, ShmId};
 use crate::process::{Interrupts, Pair, WaitOutcome};
