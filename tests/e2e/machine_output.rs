@@ -1,7 +1,7 @@
 //! Machine output, byte for byte: JSON, CSV, TSV, OpenMetrics and the reports for CI.
 //!
 //! Each snapshot is what the program prints today, with placeholders only for what differs from run to run
-//! ([`redact`]). CONTRIBUTING.md says how to rewrite them.
+//! ([`Redaction`]). CONTRIBUTING.md says how to rewrite them.
 
 mod contents;
 mod diff;
@@ -11,7 +11,6 @@ mod lifecycle;
 mod listing;
 mod listing_rows;
 mod metrics;
-mod redact;
 mod removal;
 mod watching;
 
@@ -21,8 +20,8 @@ use expect_test::Expect;
 
 use crate::actor::Actor;
 use crate::holder::Holder;
+use crate::redact::Redaction;
 use crate::support::{Ran, finish, shmadm};
-use redact::Redaction;
 
 /// Runs the program in the test's IPC namespace and compares what it prints with snapshots.
 struct Machine {

@@ -46,6 +46,7 @@ mod progress;
 mod prune;
 mod rails;
 mod read;
+mod redact;
 mod resources;
 mod restore;
 mod rm;

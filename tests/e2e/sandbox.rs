@@ -2,7 +2,6 @@
 #![expect(unsafe_code, reason = "only pre_exec can put a child into a sandbox")]
 #![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
-use crate::fixtures::{assert_is_row, stable_fields};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -16,6 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
+use crate::fixtures::{assert_is_row, stable_fields};
 use crate::oracle::{self, Attached};
 use crate::support::{file, finish, shmadm};
 

@@ -1,12 +1,14 @@
 //! `stat` and `limits`: what the kernel has, in words and in numbers.
 
-use crate::fixtures::assert_is_row;
+use expect_test::expect;
 use nix::errno::Errno;
-use nix::libc::{self};
-use nix::unistd::getpid;
+use nix::libc;
 use serde_json::{Value, json};
 
+use crate::actor::Actor;
+use crate::fixtures::assert_is_row;
 use crate::oracle::{self, Attached};
+use crate::redact::Redaction;
 use crate::sandbox::without;
 use crate::support::{finish, run, shmadm};
 
@@ -87,55 +89,81 @@ fn many_are_told_as_each_alone() {
 
 #[apply(test)]
 fn prints_one_field_per_line() {
-    let id = oracle::create(1234, 65_536, 0o640);
-    let attached = Attached::new(id);
-    attached.write(0, &[1; 4096]);
-    let text = run(["stat", "0x4d2"]).exits(0).stdout;
-    let fields: Vec<(&str, &str)> = text
-        .lines()
-        .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is no field")))
-        .map(|(name, value)| (name.trim(), value))
-        .collect();
-    let field = |name: &str| fields.iter().find(|(known, _)| *known == name).unwrap().1;
-    let row = oracle::row(id).unwrap();
-    let record = oracle::record(&row);
-    assert_eq!(field("Id"), id.to_string());
-    assert_eq!(field("Key"), "0x000004d2 (1234)");
-    assert!(field("Size").starts_with("65536"), "{text}");
-    assert_eq!(field("Mode"), "0640");
-    for (name, account, number) in [
-        ("Owner", "owner", "uid"),
-        ("Group", "group", "gid"),
-        ("Creator", "creator", "cuid"),
-        ("Creator's group", "creator_group", "cgid"),
-    ] {
-        let expected = match record[account].as_str() {
-            Some(account) => format!("{account} ({})", row.get(number)),
-            None => row.get(number).to_owned(),
-        };
-        assert_eq!(field(name), expected, "{name}");
-    }
-    let pid = getpid().to_string();
-    for name in ["Created by pid", "Last used by pid"] {
-        assert!(field(name).starts_with(&format!("{pid} (")), "pid and command: {text}");
-    }
-    assert_eq!(field("Attached"), "once");
-    assert_ne!(field("Last attach"), "never");
-    assert_eq!(field("Last detach"), "never");
-    assert_eq!((field("Marked for destruction"), field("Locked in memory")), ("no", "no"));
-    assert!(field("Resident").starts_with("4096"), "{text}");
-    assert!(field("State").starts_with("in-use ("), "{text}");
-    assert_eq!(field("IPC namespace"), record["ns"].to_string());
+    let mut actor = Actor::start();
+    let id = actor.create(1234, 65_536);
+    actor.attach(id);
+    Attached::new(id).write(0, &[1; 4096]);
+    actor.detach();
+    actor.attach(id);
+    let mut redaction = Redaction::new();
+    redaction.name(actor.pid(), "ACTOR");
+    redaction.check(
+        &run(["stat", "0x4d2"]),
+        &expect![[r#"
+                            Id: 0
+                           Key: 0x000004d2 (1234)
+                          Size: 65536 (64K)
+                          Mode: 0600
+                         Owner: [CALLER]
+                         Group: [CALLER]
+                       Creator: [CALLER]
+               Creator's group: [CALLER]
+                Created by pid: [ACTOR] (/proc/self/exe --actor)
+              Last used by pid: [ACTOR] (/proc/self/exe --actor)
+                      Attached: once
+               Attached by pid: [ACTOR] ([USER], /proc/self/exe --actor)
+                   Last attach: [TIME]
+                   Last detach: [TIME]
+                   Last change: [TIME]
+                          Idle: -
+        Marked for destruction: no
+              Locked in memory: no
+                      Resident: 4096 (4K)
+                       Swapped: 0 bytes
+                         State: in-use (attached)
+                 IPC namespace: [NS]
+    "#]],
+    );
+}
 
+#[apply(test)]
+fn shows_that_a_segment_is_marked_and_locked() {
+    let mut actor = Actor::start();
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
     oracle::lock(id);
     oracle::remove(id);
-    let text = run(["stat", &id.to_string()]).exits(0).stdout;
-    assert!(text.contains("Marked for destruction: yes\n"), "{text}");
-    assert!(text.contains("Locked in memory: yes\n"), "{text}");
-    assert!(text.contains("State: dest ("), "{text}");
-    assert!(text.contains("Key: none"), "its key is lost: {text}");
-    drop(attached);
-    run(["stat", &id.to_string()]).exits(3).prints_nothing();
+    let mut redaction = Redaction::new();
+    redaction.name(actor.pid(), "ACTOR");
+    redaction.check(
+        &run(["stat", "0"]),
+        &expect![[r#"
+                            Id: 0
+                           Key: none (private, or removed)
+                          Size: 4096 (4K)
+                          Mode: 0600
+                         Owner: [CALLER]
+                         Group: [CALLER]
+                       Creator: [CALLER]
+               Creator's group: [CALLER]
+                Created by pid: [ACTOR] (/proc/self/exe --actor)
+              Last used by pid: [ACTOR] (/proc/self/exe --actor)
+                      Attached: once
+               Attached by pid: [ACTOR] ([USER], /proc/self/exe --actor)
+                   Last attach: [TIME]
+                   Last detach: never
+                   Last change: [TIME]
+                          Idle: -
+        Marked for destruction: yes
+              Locked in memory: yes
+                      Resident: 0 bytes
+                       Swapped: 0 bytes
+                         State: dest (removed; destroyed at the last detach)
+                 IPC namespace: [NS]
+    "#]],
+    );
+    actor.detach();
+    run(["stat", "0"]).exits(3).prints_nothing();
 }
 
 #[apply(test)]

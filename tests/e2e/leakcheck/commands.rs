@@ -1,10 +1,12 @@
 //! Commands that `leakcheck` runs, and its reports.
 
-use crate::actor::Request;
-use crate::support::{Ran, file, finish, shmadm, wait_for};
-use serde_json::Value;
 use std::io::Write;
 use std::process::Command;
+
+use serde_json::Value;
+
+use crate::actor::Request;
+use crate::support::{Ran, file, finish, shmadm, wait_for};
 
 /// The shell command that starts the test program as an actor.
 pub(crate) fn actor() -> String {

@@ -1,15 +1,20 @@
 //! Replaces what differs from run to run, and nothing else: quotes, spaces, order and escapes stay as they are.
 
+use expect_test::Expect;
 use nix::sys::utsname::uname;
 use nix::unistd::{Group, User, getegid, geteuid};
 
 use crate::oracle;
+use crate::support::Ran;
 
 /// The longest line of a snapshot; a longer one continues in lines that begin with two spaces.
 const WIDTH: usize = 110;
 
+/// The shape of a time, before its zone.
+const TIME: &str = "0000-00-00T00:00:00";
+
 /// What to replace.
-pub(super) struct Redaction {
+pub(crate) struct Redaction {
     /// Texts to replace wherever they are, with their placeholders.
     hidden: Vec<(String, &'static str)>,
     /// Pids with names.
@@ -35,7 +40,7 @@ enum Form {
 
 impl Redaction {
     /// Prepares to replace what depends on the machine, the caller and the IPC namespace.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (uid, gid) = (geteuid(), getegid());
         let mut this = Self {
             hidden: Vec::new(),
@@ -55,22 +60,34 @@ impl Redaction {
     }
 
     /// Replaces a text wherever it is.
-    pub(super) fn hide(&mut self, text: impl Into<String>, placeholder: &'static str) {
+    pub(crate) fn hide(&mut self, text: impl Into<String>, placeholder: &'static str) {
         self.hidden.push((text.into(), placeholder));
     }
 
     /// Replaces containers, or null where there is none.
-    pub(super) fn hide_containers(&mut self) {
+    pub(crate) fn hide_containers(&mut self) {
         self.containers = true;
     }
 
     /// Replaces a pid by a name; pids without one are `[PID]`.
-    pub(super) fn name(&mut self, pid: i32, name: &'static str) {
+    pub(crate) fn name(&mut self, pid: i32, name: &'static str) {
         self.pids.push((pid, name));
     }
 
+    /// Compares everything that a run printed, and an exit code other than 0, with a snapshot.
+    pub(crate) fn check(&self, ran: &Ran, expected: &Expect) {
+        let mut shown = self.redact(&ran.stdout);
+        if !ran.stderr.is_empty() {
+            shown += &format!("[stderr]\n{}", self.redact(&ran.stderr));
+        }
+        if ran.code != Some(0) {
+            shown += &format!("[exit code {}]\n", ran.code.unwrap());
+        }
+        expected.assert_eq(&shown);
+    }
+
     /// Returns output as a snapshot shows it.
-    pub(super) fn redact(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         let form = Form::of(text);
         let text = match form {
             Form::Json => self.json(text),
@@ -146,6 +163,12 @@ impl Redaction {
         }
     }
 
+    /// Returns the caller's user or group with its number, as `stat` prints it.
+    fn account(&self, index: usize) -> String {
+        let id = &self.ids[index];
+        self.names[index].as_ref().map_or_else(|| id.clone(), |name| format!("{name} ({id})"))
+    }
+
     /// Returns the name of a pid.
     fn pid(&self, number: &str) -> String {
         let named = |(pid, name): &(i32, &str)| (pid.to_string() == number).then(|| format!("[{name}]"));
@@ -161,6 +184,13 @@ impl Redaction {
         for word in ["of", "user", "(owner"] {
             text = text.replace(&format!(" {word} {user}"), &format!(" {word} [USER]"));
         }
+        for (fields, account) in
+            [(["Owner: ", "Creator: "], self.account(0)), (["Group: ", "Creator's group: "], self.account(1))]
+        {
+            for field in fields {
+                text = text.replace(&format!("{field}{account}\n"), &format!("{field}[CALLER]\n"));
+            }
+        }
         let mut redacted = String::new();
         let mut rest = text.as_str();
         while let Some(character) = rest.chars().next() {
@@ -170,13 +200,14 @@ impl Redaction {
                 .map_or(0, |rest| rest.find(|character: char| !character.is_ascii_hexdigit()).unwrap_or(rest.len()));
             let taken = if is_time(rest) {
                 redacted.push_str("[TIME]");
-                "2026-11-23T08:00:00Z".len()
+                let zone = if rest.as_bytes()[TIME.len()] == b'Z' { 1 } else { "+00:00".len() };
+                TIME.len() + zone
             } else if address > 8 {
                 // Keys have eight digits.
                 redacted.push_str("[ADDRESS]");
                 "0x".len() + address
             } else if digits > 0 {
-                let pid = ["pid ", "creator ", "last user "].iter().any(|word| redacted.ends_with(word));
+                let pid = ["pid ", "pid: ", "creator ", "last user "].iter().any(|word| redacted.ends_with(word));
                 redacted.push_str(&match &rest[..digits] {
                     number if pid => self.pid(number),
                     _ if redacted.ends_with("idle for ") => "[IDLE]".to_owned(),
@@ -246,9 +277,9 @@ fn numbers(text: &str, replace: impl Fn(&str) -> String) -> String {
 
 /// Returns whether a text begins with a time as RFC 3339 in UTC writes it.
 fn is_time(text: &str) -> bool {
-    let shape = b"0000-00-00T00:00:00Z";
     let same = |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
-    text.len() >= shape.len() && text.as_bytes().iter().zip(shape).all(same)
+    let zone = text.get(TIME.len()..).unwrap_or_default();
+    text.as_bytes().iter().zip(TIME.as_bytes()).all(same) && (zone.starts_with('Z') || zone.starts_with("+00:00"))
 }
 
 /// Spells out characters that cannot be seen in a snapshot, or that Rust does not allow in a literal.
