@@ -4,6 +4,7 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 
+use expect_test::expect;
 use nix::libc::{self, c_int};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -11,6 +12,7 @@ use serde_json::json;
 use crate::fixtures::{assert_fields, foreground, sysctl};
 use crate::holder::{Holder, mapping};
 use crate::oracle;
+use crate::redact::Redaction;
 use crate::support::{NOBODY, Ran, finish, run, shmadm_as, wait_for};
 
 /// An address in a free range on every architecture, but not page-aligned.
@@ -69,40 +71,74 @@ fn ends_after_its_duration() {
     let row = oracle::row(id).unwrap();
     assert_eq!(row.get("nattch"), "0");
     assert_ne!(row.get("dtime"), "0", "the segment was never attached: {row:?}");
-    let held = Holder::printed(&run(["attach", &id.to_string(), "--background", "--for", "30ms", "--quiet"]).exits(0));
-    wait_for("a holder to exit after its duration", || !held.lives());
-    assert_eq!(oracle::nattch(id), 0);
-    run(["attach", &id.to_string(), "--for", "30"]).exits(2).says("has no unit");
 }
 
 #[apply(test)]
-fn attaches_at_a_given_address_or_explains_why_not() {
+fn a_holder_exits_after_its_duration() {
     let id = oracle::create(0, 4096, 0o600);
-    let id = id.to_string();
+    let holder =
+        Holder::printed(&run(["attach", &id.to_string(), "--background", "--for", "30ms", "--quiet"]).exits(0));
+    wait_for("a holder to exit after its duration", || !holder.lives());
+    assert_eq!(oracle::nattch(id), 0);
+}
+
+#[apply(test)]
+fn a_duration_needs_a_unit() {
+    run(["attach", "0", "--for", "30"]).exits(2).says("has no unit");
+}
+
+#[apply(test)]
+fn an_unaligned_address_is_refused() {
+    oracle::create(0, 4096, 0o600);
     for more in [None, Some("--background")] {
-        let ran = run(["attach", &id, "--address", UNALIGNED].into_iter().chain(more)).exits(1).prints_nothing();
-        let ran = ran.says("Invalid argument (EINVAL, shmat)").says(&format!("cause: {UNALIGNED} is not a multiple"));
-        assert!(ran.stderr.contains("hint: attach it at 0x200000000: `shmadm attach "), "{ran:?}");
+        let ran = run(["attach", "0", "--address", UNALIGNED].into_iter().chain(more)).exits(1).prints_nothing();
+        ran.says("Invalid argument (EINVAL, shmat)")
+            .says(&format!("cause: {UNALIGNED} is not a multiple"))
+            .says("hint: attach it at 0x200000000: `shmadm attach ");
     }
-    assert_eq!(oracle::rows()[0].get("atime"), "0", "no segment was attached");
-    let error = run(["attach", &id, "--address", UNALIGNED, "--json"]).exits(1).json();
+    let error = run(["attach", "0", "--address", UNALIGNED, "--json"]).exits(1).json();
     assert_fields(&error["error"], json!({ "errno": "EINVAL", "call": "shmat" }));
-    let (_running, _stdout, line) = foreground(&["attach", &id, "--address", UNALIGNED, "--round"]);
+    assert_eq!(oracle::rows()[0].get("atime"), "0", "no segment was attached");
+}
+
+#[apply(test)]
+fn attaches_at_the_given_address() {
+    let id = oracle::create(0, 4096, 0o600);
+    let (running, _stdout, _) = foreground(&["attach", "0", "--address", "0x200000000"]);
+    assert_eq!(mapping(running.0.id().cast_signed(), id).0, "0x200000000");
+}
+
+#[apply(test)]
+fn round_rounds_the_address_down() {
+    oracle::create(0, 4096, 0o600);
+    let (_running, _stdout, line) = foreground(&["attach", "0", "--address", UNALIGNED, "--round"]);
     assert!(line.contains(" at 0x200000000, "), "{line}");
-    drop(_running);
-    let (running, _stdout, _) = foreground(&["attach", &id, "--address", "0x200000000"]);
-    assert_eq!(mapping(running.0.id().cast_signed(), 0).0, "0x200000000");
-    run(["attach", &id, "--round"]).exits(2);
-    run(["attach", &id, "--address", "0x200000000g"]).exits(2);
-    // Root may map page zero, but a pointer to it is null.
-    run(["attach", &id, "--address", "0x123", "--round", "--for", "1ms"])
-        .exits(2)
-        .prints_nothing()
-        .says("invalid address 0x123: it rounds down to 0");
-    run(["attach", &id, "--address", "0", "--for", "1ms"])
-        .exits(2)
-        .prints_nothing()
-        .says("invalid address 0x0: 0 means");
+    run(["attach", "0", "--round"]).exits(2);
+}
+
+// Root may map page zero, but a pointer to it is null.
+#[apply(test)]
+fn an_address_that_is_or_rounds_to_zero_is_invalid() {
+    oracle::create(0, 4096, 0o600);
+    Redaction::new().check(
+        &run(["attach", "0", "--address", "0x123", "--round", "--for", "1ms"]),
+        &expect![[r#"
+        [stderr]
+        error: invalid address 0x123: it rounds down to 0, which means that the kernel chooses the address
+        hint: let the kernel choose the address: `shmadm attach 0`
+        [exit code 2]
+    "#]],
+    );
+    Redaction::new().check(
+        &run(["attach", "0", "--address", "0", "--for", "1ms"]),
+        &expect![[r#"
+        [stderr]
+        error: invalid address 0x0: 0 means that the kernel chooses the address
+        hint: let the kernel choose the address: `shmadm attach 0`
+        [exit code 2]
+    "#]],
+    );
+    run(["attach", "0", "--address", "0x200000000g"]).exits(2);
 }
 
 #[apply(test)]
@@ -122,8 +158,8 @@ fn a_missing_segment_is_not_found() {
 
 #[apply(test)]
 #[requires(Root)]
-fn another_users_private_segment_is_only_known_to_exist() {
-    let id = oracle::create(0x4d2, 4096, 0o600);
+fn another_users_private_segment_cannot_be_attached() {
+    oracle::create(0x4d2, 4096, 0o600);
     let before = oracle::rows();
     for arguments in [
         &["read", "0x4d2"][..],
@@ -133,19 +169,31 @@ fn another_users_private_segment_is_only_known_to_exist() {
         &["attach", "0x4d2", "--read-only", "--background"],
     ] {
         let ran = finish(shmadm_as(NOBODY).args(arguments)).exits(4).prints_nothing();
-        let ran = ran.says(&format!("segment {id}")).says("Permission denied (EACCES, shmat)");
+        let ran = ran.says("segment 0").says("Permission denied (EACCES, shmat)");
         let cause = "cause: mode 0600, owner root:root: user ";
         assert!(ran.stderr.contains(cause) && ran.stderr.contains(" (other) has no access\n"), "{ran:?}");
-        assert!(ran.stderr.contains(&format!("hint: root can change the mode: `shmadm set {id}")), "{ran:?}");
+        assert!(ran.stderr.contains("hint: root can change the mode: `shmadm set 0"), "{ran:?}");
         assert_eq!(oracle::rows(), before, "{arguments:?}");
     }
     let error = finish(shmadm_as(NOBODY).args(["read", "0x4d2", "--json"])).exits(4).json();
     assert_fields(&error["error"], json!({ "kind": "permission", "errno": "EACCES" }));
-    let expected = oracle::record(&before[0]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_record_of_another_users_private_segment_is_shown() {
+    oracle::create(0x4d2, 4096, 0o600);
     for command in [&["stat", "0x4d2", "--json"][..], &["list", "--json"]] {
         let report = finish(shmadm_as(NOBODY).args(command)).exits(0).json();
-        assert_fields(&report["segments"][0], expected.clone());
+        assert_fields(&report["segments"][0], oracle::record(&oracle::rows()[0]));
     }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn detach_finds_no_holder_of_another_users_private_segment() {
+    oracle::create(0x4d2, 4096, 0o600);
+    let before = oracle::rows();
     finish(shmadm_as(NOBODY).args(["detach", "0x4d2"])).exits(3);
     assert_eq!(oracle::rows(), before);
 }

@@ -1,57 +1,97 @@
 //! `detach` ends holders, and no other process.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
+use expect_test::expect;
+
+use crate::actor::Actor;
 use crate::fixtures::foreground;
 use crate::holder::{Holder, mapping};
 use crate::oracle;
+use crate::redact::Redaction;
 use crate::support::{NOBODY, Running, finish, leave_namespace, run, shmadm_as, wait_for};
 
 #[apply(test)]
-fn ends_all_holders_or_the_given_one() {
-    let (id, other) = (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
+fn ends_only_the_given_holder() {
+    let id = oracle::create(0, 4096, 0o600);
     let holders = [Holder::attached_to(id), Holder::attached_to(id), Holder::attached_to(id)];
-    let elsewhere = Holder::attached_to(other);
-    let name = id.to_string();
-    run(["detach", &name, "--pid", &holders[1].pid.to_string()]).exits(0).says("nattch 3 before, 2 after");
+    run(["detach", "0", "--pid", &holders[1].pid.to_string()]).exits(0).says("nattch 3 before, 2 after");
     assert_eq!(holders.each_ref().map(Holder::lives), [true, false, true]);
-    // The holder of another segment does not count.
-    run(["detach", &name, "--pid", &elsewhere.pid.to_string()])
-        .exits(5)
-        .prints_nothing()
-        .says("is not a holder of it; the holders of user ")
-        .says(&format!("hint: end all of them: `shmadm detach {name}`"));
-    let report = run(["detach", &name, "--json"]).exits(0).json();
-    let mut detached: Vec<i64> =
+}
+
+#[apply(test)]
+fn ends_all_holders_of_the_segment() {
+    let (id, other) = (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
+    let holders = [Holder::attached_to(id), Holder::attached_to(id)];
+    let elsewhere = Holder::attached_to(other);
+    let report = run(["detach", "0", "--json"]).exits(0).json();
+    let detached: BTreeSet<i64> =
         report["detached"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap()).collect();
-    detached.sort_unstable();
-    let mut expected = [i64::from(holders[0].pid), i64::from(holders[2].pid)];
-    expected.sort_unstable();
-    assert_eq!(detached, expected);
+    assert_eq!(detached, holders.iter().map(|holder| holder.pid.into()).collect());
     assert_eq!((oracle::nattch(id), oracle::nattch(other)), (0, 1));
     assert!(elsewhere.lives());
 }
 
 #[apply(test)]
-fn without_a_holder_names_the_attached_processes() {
-    let id = oracle::create(0, 4096, 0o600);
-    let name = id.to_string();
-    run(["detach", &name]).exits(3).prints_nothing();
-    let error = run(["detach", &name, "--json"]).exits(3).json();
+fn a_holder_of_another_segment_is_refused() {
+    let (id, other) = (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
+    let (_holder, elsewhere) = (Holder::attached_to(id), Holder::attached_to(other));
+    run(["detach", "0", "--pid", &elsewhere.pid.to_string()])
+        .exits(5)
+        .prints_nothing()
+        .says("is not a holder of it; the holders of user ")
+        .says("hint: end all of them: `shmadm detach 0`");
+    assert!(elsewhere.lives());
+}
+
+#[apply(test)]
+fn an_unattached_segment_has_no_holder() {
+    oracle::create(0, 4096, 0o600);
+    run(["detach", "0"]).exits(3).prints_nothing();
+    let error = run(["detach", "0", "--json"]).exits(3).json();
     assert_eq!(error["error"]["kind"], "not-found");
-    let _attached = oracle::Attached::new(id);
+}
+
+#[apply(test)]
+fn without_a_holder_names_the_attached_processes() {
+    let mut actor = Actor::start();
+    let id = actor.create(0, 4096);
+    actor.attach(id);
     let before = oracle::rows();
-    let ran = run(["detach", &name]).exits(5).prints_nothing().says("cannot detach");
-    let me = format!("last user pid {}", std::process::id());
-    assert!(ran.stderr.contains("cause: attached by ") && ran.stderr.contains(&me), "{ran:?}");
-    run(["detach", &name, "--pid", &std::process::id().to_string()]).exits(5).says("is not a holder of it");
+    let mut redaction = Redaction::new();
+    redaction.name(actor.pid(), "ACTOR");
+    redaction.check(&run(["detach", "0"]), &expect![[r#"
+        [stderr]
+        error: cannot detach segment 0: no holder of user [USER] has it attached
+        cause: attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running
+        hint: list the processes, which only detach themselves: `shmadm who 0`
+        [exit code 5]
+    "#]]);
+    redaction.check(&run(["detach", "0", "--pid", &actor.pid().to_string()]), &expect![[r#"
+        [stderr]
+        error: cannot detach segment 0: pid [ACTOR] is not a holder of it; no holder of user [USER] has it attached
+        cause: attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running
+        hint: list the processes, which only detach themselves: `shmadm who 0`
+        [exit code 5]
+    "#]]);
     assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+fn an_invalid_pid_is_a_usage_error() {
+    oracle::create(0, 4096, 0o600);
     for pid in ["0", "-1", "x"] {
-        run(["detach", &name, "--pid", pid]).exits(2);
+        run(["detach", "0", "--pid", pid]).exits(2);
     }
-    // A foreground `attach` is ended by its user, not by this command.
-    let (running, _stdout, _) = foreground(&["attach", &name]);
-    run(["detach", &name]).exits(5);
+}
+
+// Its user ends it, not this command.
+#[apply(test)]
+fn an_attach_in_the_foreground_is_not_a_holder() {
+    let id = oracle::create(0, 4096, 0o600);
+    let (running, _stdout, _) = foreground(&["attach", "0"]);
+    run(["detach", "0"]).exits(5);
     assert_eq!(mapping(running.0.id().cast_signed(), id).1, "rw-s");
 }
 

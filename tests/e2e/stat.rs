@@ -37,13 +37,21 @@ fn a_missing_segment_does_not_stop_the_others() {
     assert_eq!(ids, [one.as_str(), &two]);
     let ran = run(["stat", &one, "0x77", &two]).exits(3).says("error: ");
     assert_eq!(ran.stdout.matches("Created by pid").count(), 2, "{ran:?}");
+}
+
+#[apply(test)]
+fn without_an_existing_segment_prints_nothing() {
     run(["stat", "77", "78"]).exits(3).prints_nothing();
-    // A removed id is no other segment's.
-    oracle::remove(one.parse().unwrap());
-    run(["stat", &one]).exits(3).prints_nothing();
+    let id = oracle::create(0, 4096, 0o600);
+    oracle::remove(id);
+    run(["stat", &id.to_string()]).exits(3).prints_nothing();
+}
+
+#[apply(test)]
+fn an_invalid_segment_prints_nothing_of_the_others() {
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    run(["stat", &id, "12abc"]).exits(2).prints_nothing();
     run(["stat"]).exits(2).prints_nothing();
-    // What does not parse keeps all of them back.
-    run(["stat", &two, "12abc"]).exits(2).prints_nothing();
 }
 
 #[apply(test)]
@@ -59,28 +67,35 @@ fn finds_a_segment_anywhere_in_a_long_table() {
     run(["stat", &ids[20].to_string()]).exits(3).prints_nothing();
 }
 
+/// Returns the records of segments, without IDLE, which grows.
+fn records(names: &[String]) -> Vec<Value> {
+    let mut json = run(["stat", "--json"].into_iter().chain(names.iter().map(String::as_str))).json();
+    let records = json["segments"].as_array_mut().unwrap();
+    records.iter_mut().for_each(|record| drop(record.as_object_mut().unwrap().remove("idle_seconds")));
+    records.clone()
+}
+
 #[apply(test)]
-fn many_are_told_as_each_alone() {
+fn many_segments_are_reported_like_single_ones() {
     let ids: Vec<String> = (1..=12).map(|key| oracle::create(key, 4096 * key as usize, 0o600).to_string()).collect();
-    let records = |names: &[String]| {
-        let names = names.iter().map(String::as_str);
-        let mut json = run(["stat", "--json"].into_iter().chain(names)).json();
-        let records = json["segments"].as_array_mut().unwrap();
-        // It grows meanwhile.
-        records.iter_mut().for_each(|record| drop(record.as_object_mut().unwrap().remove("idle_seconds")));
-        records.clone()
-    };
-    let each: Vec<Value> = ids.iter().map(|id| records(std::slice::from_ref(id))[0].clone()).collect();
-    // By id and by key, one of them twice, and some that are not there.
+    let each: Vec<Value> = ids.iter().rev().map(|id| records(std::slice::from_ref(id))[0].clone()).collect();
+    // By id and by key, one of them twice, and some that do not exist.
     let mut names: Vec<String> = ids.iter().rev().cloned().collect();
     names[3] = "key:9".to_owned();
     names.extend(["key:9", "0x77", "99", "12"].map(ToOwned::to_owned));
-    let reversed: Vec<Value> = each.into_iter().rev().collect();
-    assert_eq!(records(&names), reversed);
-    let ran = run(["stat", "--json"].into_iter().chain(names.iter().map(String::as_str))).exits(3);
+    assert_eq!(records(&names), each);
+}
+
+#[apply(test)]
+fn each_missing_segment_is_an_error() {
+    oracle::create(12, 4096, 0o600);
+    let ran = run(["stat", "--json", "0x77", "99", "12"]).exits(3);
     let ran = ran.says("cannot find segment 99").says("a segment with key 12 (0xc) exists: write key:12");
     assert_eq!(ran.stderr.matches("error: ").count(), 3, "{ran:?}");
-    // A sandbox that forbids the question is no answer to it.
+}
+
+#[apply(test)]
+fn a_key_is_not_suggested_where_a_sandbox_denies_shmget() {
     let mut command = shmadm();
     without(&mut command, libc::SYS_shmget, None, Errno::EPERM);
     let ran = finish(command.args(["stat", "99"])).exits(3);

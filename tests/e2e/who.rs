@@ -1,6 +1,7 @@
 //! `who`: every mapping of a segment is found, and no mapping that only resembles one.
 
 mod elsewhere;
+mod hidden;
 mod threads;
 
 use std::collections::BTreeSet;
@@ -13,11 +14,10 @@ use serde_json::{Value, json};
 
 use crate::actor::{Actor, ChildRequest, Request};
 use crate::fixtures::assert_fields;
-use crate::holder::Holder;
 use crate::oracle;
 use crate::pool::{HUGE, Pool};
 use crate::sandbox::without;
-use crate::support::{NOBODY, Running, finish, run, shmadm, shmadm_as};
+use crate::support::{Ran, Running, finish, run, shmadm};
 
 /// linux/fs.h: PROCMAP_QUERY.
 const PROCMAP_QUERY: u32 = 0xc068_6611;
@@ -168,45 +168,48 @@ fn a_segment_of_huge_pages_is_found_on_its_own_device() {
 }
 
 #[apply(test)]
-#[requires(Root)]
-fn without_proc_no_permission_is_blamed() {
-    let id = oracle::create(7, 4096, 0o600);
-    let _attached = oracle::Attached::new(id);
-    let mut command = shmadm();
-    crate::sandbox::with_empty_proc(&mut command);
-    let ran = finish(command.args(["who", &id.to_string(), "--json"])).exits(0);
-    assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
-    assert!(!ran.stderr.contains("run as root"), "{ran:?}");
-    ran.says("/proc does not belong to this pid namespace");
-    // With /proc, invisible attachments have another reason.
-    let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string()])).exits(0).says("cannot be seen");
-    assert!(!ran.stderr.contains("mounted"), "{ran:?}");
+fn an_unattached_segment_needs_no_search() {
+    let id = oracle::create(7, 4096, 0o600).to_string();
+    // The program may not open any file of a process, and does not need to.
+    let mut closed = shmadm();
+    let ran = finish(without(&mut closed, libc::SYS_memfd_create, None, Errno::EMFILE).args(["who", &id, "--json"]));
+    assert_fields(&ran.exits(0).json()["segments"][0], json!({ "found": 0, "attachments": [] }));
+    run(["who", &id]).exits(0).says("is not attached");
+}
+
+/// Returns the ids of the segments in a report.
+fn reported_ids(ran: &Ran) -> Vec<Value> {
+    ran.json()["segments"].as_array().unwrap().iter().map(|segment| segment["id"].clone()).collect()
 }
 
 #[apply(test)]
-fn an_unattached_segment_needs_no_search() {
-    let id = oracle::create(7, 4096, 0o600).to_string();
-    let mut closed = shmadm();
-    // The program may not open any file of a process, and does not need to.
-    let ran = finish(without(&mut closed, libc::SYS_memfd_create, None, Errno::EMFILE).args(["who", &id, "--json"]));
-    let told = &ran.exits(0).json()["segments"][0];
-    assert_fields(told, json!({ "found": 0, "attachments": [] }));
-    run(["who", &id]).exits(0).says("is not attached");
-    assert_eq!(run(["who", "--json"]).exits(0).json()["segments"].as_array().unwrap().len(), 1);
-    run(["who", "99"]).exits(3).prints_nothing();
-    // `--all` reports all segments, also those that are not named.
-    oracle::create(8, 4096, 0o600);
-    let all = run(["who", "--all", &id, "--json"]).exits(0).json();
-    assert_eq!(all["segments"].as_array().unwrap().len(), 2);
+fn all_adds_the_segments_that_are_not_named() {
+    let (one, two) = (oracle::create(7, 4096, 0o600), oracle::create(8, 4096, 0o600));
+    assert_eq!(reported_ids(&run(["who", "--json"]).exits(0)), [one, two]);
+    assert_eq!(reported_ids(&run(["who", "--all", &one.to_string(), "--json"]).exits(0)), [one, two]);
     run(["who", "--all", "99"]).exits(3).says("cannot find segment 99");
+}
+
+#[apply(test)]
+fn two_names_of_one_segment_are_reported_once() {
+    let id = oracle::create(7, 4096, 0o600);
+    assert_eq!(reported_ids(&run(["who", &id.to_string(), "0x7", "--json"]).exits(0)), [id]);
+}
+
+#[apply(test)]
+fn a_missing_segment_does_not_hide_the_others() {
+    let id = oracle::create(7, 4096, 0o600);
+    let ran = run(["who", &id.to_string(), "99", "--json"]).exits(3).says("cannot find segment 99");
+    assert_eq!(reported_ids(&ran), [id]);
+}
+
+#[apply(test)]
+fn only_missing_segments_are_an_error_object() {
+    run(["who", "99"]).exits(3).prints_nothing();
     for command in ["who", "stat"] {
         let ran = run([command, "98", "99", "--json"]).exits(3).says("cannot find segment 98");
         assert_eq!(ran.json()["error"]["kind"], "not-found", "{ran:?}");
     }
-    let twice = run(["who", &id, "0x7", "--json"]).exits(0).json();
-    assert_eq!(twice["segments"].as_array().unwrap().len(), 1, "two names of one segment are one: {twice}");
-    let ran = run(["who", &id, "99", "--json"]).exits(3).says("cannot find segment 99");
-    assert_eq!(ran.json()["segments"].as_array().unwrap().len(), 1);
 }
 
 #[apply(test)]
@@ -245,71 +248,40 @@ fn never_destroys_a_segment_that_a_detach_would_destroy() {
     assert_eq!(pids(&who(idle)), BTreeSet::new());
 }
 
-#[apply(test)]
-#[requires(Root)]
-fn hidden_processes_of_other_users_are_counted() {
-    // With a unique key: a process of the same user in another namespace could otherwise match this segment.
-    let id = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
-    let mut mine = Actor::start();
-    mine.attach(id);
-    let attach = finish(shmadm_as(NOBODY).args(["attach", &id.to_string(), "--background"])).exits(0);
-    let holder = Holder::printed(&attach);
-    let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string(), "--json"])).exits(0);
-    let told = &ran.json()["segments"][0];
-    assert_eq!(pids(told), BTreeSet::from([holder.pid]));
-    assert_eq!(told["hidden"], json!([{"reason": "permission", "count": 1}]), "{told}");
-    assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
-    let told = who(id);
-    assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
-    // An invisible user is reported as unknown, not as absent.
-    let other = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
-    mine.attach(other);
-    let rows = finish(shmadm_as(NOBODY).args(["list", "-o", "id,pids,commands", "--json"])).exits(0).json();
-    assert_eq!(rows["segments"][1], json!({"id": other, "pids": null, "commands": null}));
-    // A process whose state is unknown is not reported as exited.
-    let refused = finish(shmadm_as(NOBODY).args(["rm", &other.to_string()])).exits(5);
-    assert!(!refused.stderr.contains("exited") && !refused.stderr.contains("--force"), "{refused:?}");
-}
-
-#[apply(test)]
-fn hidden_processes_outside_the_pid_namespace_are_counted() {
-    let id = oracle::create(7, 4096, 0o600);
-    let _attached = oracle::Attached::new(id);
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "\"$0\" who 0x7 --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
-    // SAFETY: between fork and exec this makes one system call and nothing else.
-    #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-    #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
-    unsafe {
-        command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
-    }
-    let ran = finish(&mut command).exits(0);
-    let told = &ran.json()["segments"][0];
-    assert_eq!(told["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
-}
-
-#[apply(test)]
-fn stat_list_and_rm_name_the_attached_processes() {
+/// Starts an actor and a child of it that have a segment attached; returns the actor, the pids in order, and the id.
+fn two_attached() -> (Actor, [i32; 2], String) {
     let mut actor = Actor::start();
     let id = actor.create(7, 4096);
     actor.attach(id);
-    let id = id.to_string();
     let child = actor.number(ChildRequest::Fork);
-    let pid = actor.pid();
+    let pids = [actor.pid().min(child), actor.pid().max(child)];
+    (actor, pids, id.to_string())
+}
+
+#[apply(test)]
+fn stat_names_the_attached_processes() {
+    let (_actor, pids, id) = two_attached();
     let stat = run(["stat", &id]).exits(0).stdout;
-    for pid in [pid, child] {
+    for pid in pids {
         assert!(stat.contains(&format!("Attached by pid: {pid} (")), "{stat}");
     }
-    let refused = run(["rm", &id]).exits(5);
-    assert!(refused.stderr.contains(&format!("attached 2 times by pid {} (", pid.min(child))), "{refused:?}");
-    assert!(refused.stderr.contains(&format!(" and pid {} (", pid.max(child))), "{refused:?}");
+}
+
+#[apply(test)]
+fn rm_and_detach_name_the_attached_processes() {
+    let (_actor, [first, second], id) = two_attached();
+    run(["rm", &id]).exits(5).says(&format!("attached 2 times by pid {first} (")).says(&format!(" and pid {second} ("));
+    run(["detach", &id]).exits(5).says(&format!("pid {first} (")).says(&format!("pid {second} ("));
+}
+
+#[apply(test)]
+fn list_names_the_attached_processes() {
+    let (_actor, pids, _) = two_attached();
     let row = &run(["list", "-o", "id,pids,commands", "--json"]).exits(0).json()["segments"][0];
-    assert_eq!(row["pids"], json!([pid.min(child), pid.max(child)]));
+    assert_eq!(row["pids"], json!(pids));
     assert!(row["commands"][1].as_str().unwrap().ends_with("--actor"), "{row}");
     let tsv = run(["list", "-o", "PIDS", "--format", "tsv", "--no-headings"]).exits(0).stdout;
-    assert_eq!(tsv.trim_end(), format!("{},{}", pid.min(child), pid.max(child)));
-    let detach = run(["detach", &id]).exits(5);
-    assert!(detach.stderr.contains(&format!("pid {pid} (")), "{detach:?}");
+    assert_eq!(tsv, format!("{},{}\n", pids[0], pids[1]));
 }
 
 #[apply(test)]

@@ -50,21 +50,31 @@ fn numbers_that_the_type_lacks_are_refused() {
 }
 
 #[apply(test)]
-fn what_looks_like_an_option_is_no_text() {
+fn a_text_that_looks_like_an_option_is_refused() {
     let id = oracle::create(0, 32, 0o600);
-    let name = id.to_string();
     for arguments in [&["-hello"][..], &["-x"], &["--nope", "x"]] {
-        run([&["write", &name], arguments].concat()).exits(2).prints_nothing().says("unexpected argument");
+        run([&["write", "0"], arguments].concat()).exits(2).prints_nothing().says("unexpected argument");
     }
+    run(["write", "0", "-"]).exits(2).prints_nothing().says("invalid text \"-\"").says("`--input -`");
+    assert_eq!(oracle::contents(id), [0; 32], "nothing was written");
+}
+
+#[apply(test)]
+fn the_error_of_a_text_that_looks_like_an_option_names_the_text() {
+    let id = oracle::create(0, 32, 0o600);
     for before in [&["--offset", "4"][..], &["-q"], &["--hex", "00"], &["--type", "i32", "-1"]] {
-        let ran = run([&["write", &name], before, &["-hello"]].concat()).exits(2).prints_nothing();
+        let ran = run([&["write", "0"], before, &["-hello"]].concat()).exits(2).prints_nothing();
         assert!(ran.stderr.contains("'-hello'"), "{before:?}: {ran:?}");
         assert!(!ran.stderr.contains("-- -q") && !ran.stderr.contains("-- --"), "{before:?}: {ran:?}");
     }
-    run(["write", &name, "-"]).exits(2).prints_nothing().says("invalid text \"-\"").says("`--input -`");
     assert_eq!(oracle::contents(id), [0; 32], "nothing was written");
+}
+
+#[apply(test)]
+fn after_two_hyphens_everything_is_text() {
+    let id = oracle::create(0, 32, 0o600);
     for (text, expected) in [("-hello", b"-hello\0"), ("-x", b"-xello\0"), ("-", b"-xello\0")] {
-        run(["write", &name, "--", text]).exits(0);
+        run(["write", "0", "--", text]).exits(0);
         assert_eq!(&oracle::contents(id)[..7], expected);
     }
 }

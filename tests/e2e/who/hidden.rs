@@ -1,0 +1,73 @@
+//! Attached processes that `who` cannot see.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::actor::Actor;
+use crate::holder::Holder;
+use crate::oracle;
+use crate::support::{NOBODY, finish, shmadm, shmadm_as};
+
+use crate::who::{pids, who};
+
+#[apply(test)]
+#[requires(Root)]
+fn without_proc_no_permission_is_blamed() {
+    let id = oracle::create(7, 4096, 0o600);
+    let _attached = oracle::Attached::new(id);
+    let mut command = shmadm();
+    crate::sandbox::with_empty_proc(&mut command);
+    let ran = finish(command.args(["who", &id.to_string(), "--json"])).exits(0);
+    assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
+    assert!(!ran.stderr.contains("run as root"), "{ran:?}");
+    ran.says("/proc does not belong to this pid namespace");
+    // With /proc, invisible attachments have another reason.
+    let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string()])).exits(0).says("cannot be seen");
+    assert!(!ran.stderr.contains("mounted"), "{ran:?}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn processes_of_other_users_are_counted() {
+    // With a unique key: a process of the same user in another namespace could otherwise match this segment.
+    let id = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
+    let mut mine = Actor::start();
+    mine.attach(id);
+    let attach = finish(shmadm_as(NOBODY).args(["attach", &id.to_string(), "--background"])).exits(0);
+    let holder = Holder::printed(&attach);
+    let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string(), "--json"])).exits(0);
+    let told = &ran.json()["segments"][0];
+    assert_eq!(pids(told), BTreeSet::from([holder.pid]));
+    assert_eq!(told["hidden"], json!([{"reason": "permission", "count": 1}]), "{told}");
+    assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
+    let told = who(id);
+    assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
+    // An invisible user is reported as unknown, not as absent.
+    let other = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
+    mine.attach(other);
+    let rows = finish(shmadm_as(NOBODY).args(["list", "-o", "id,pids,commands", "--json"])).exits(0).json();
+    assert_eq!(rows["segments"][1], json!({"id": other, "pids": null, "commands": null}));
+    // A process whose state is unknown is not reported as exited.
+    let refused = finish(shmadm_as(NOBODY).args(["rm", &other.to_string()])).exits(5);
+    assert!(!refused.stderr.contains("exited") && !refused.stderr.contains("--force"), "{refused:?}");
+}
+
+#[apply(test)]
+fn processes_outside_the_pid_namespace_are_counted() {
+    let id = oracle::create(7, 4096, 0o600);
+    let _attached = oracle::Attached::new(id);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "\"$0\" who 0x7 --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
+    // SAFETY: between fork and exec this makes one system call and nothing else.
+    #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
+    #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
+    unsafe {
+        command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
+    }
+    let ran = finish(&mut command).exits(0);
+    let told = &ran.json()["segments"][0];
+    assert_eq!(told["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
+}
