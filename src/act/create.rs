@@ -5,7 +5,7 @@
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind, program, shmadm};
+use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, Mode, ShmId};
 use crate::query::{System, rmid_forced};
@@ -163,7 +163,7 @@ fn open(system: &System, key: Key, creation: &Creation) -> Result<Option<ShmId>,
 fn destroyed_on_exit() -> Error {
     Error::new(Kind::Refused, "cannot create a segment: it would be destroyed when this command exits")
         .cause("kernel.shm_rmid_forced is 1: a segment that is not attached is destroyed when its creator exits")
-        .hint("keep a background holder attached", shmadm("create --hold …"))
+        .hint("keep a background holder attached", again("--hold"))
         .hint("disable the setting", program("sysctl -w kernel.shm_rmid_forced=0"))
 }
 

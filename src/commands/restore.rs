@@ -131,22 +131,19 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     report(context, unfinished, holder)
 }
 
-/// Replaces the hints of `create` for an existing key and for `kernel.shm_rmid_forced`.
+/// Replaces the hints of `create` for an existing key.
 fn advised(mut error: Error) -> Error {
     error.hints.retain(|hint| {
         hint.command.as_ref().is_none_or(|command| command.arguments.first().is_none_or(|first| first != "create"))
     });
-    match error.kind {
-        Kind::Exists => {
-            let other = error.target.clone().unwrap_or_default();
-            error
-                .hint("use another key", again("--key random"))
-                .hint("show the segment with this key", shmadm(format!("stat {other}")))
-                .hint("remove it", shmadm(format!("rm {other}")))
-        }
-        Kind::Refused => error.hint("keep it attached by a background process", again("--hold")),
-        _ => error,
+    if error.kind != Kind::Exists {
+        return error;
     }
+    let other = error.target.clone().unwrap_or_default();
+    error
+        .hint("use another key", again("--key random"))
+        .hint("show the segment with this key", shmadm(format!("stat {other}")))
+        .hint("remove it", shmadm(format!("rm {other}")))
 }
 
 /// Starts the process that removes the segment if this one is killed before the segment is complete.
