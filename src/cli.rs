@@ -22,7 +22,6 @@ use program::Globals;
 pub use program::{columns, program};
 pub use table::{COMMANDS, Command, Group};
 
-/// Runs the program.
 pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     if let Some(exit) = arguments.first().and_then(|name| roles::run_internal_role(name, &arguments[1..])) {
         return exit;
@@ -34,7 +33,6 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     }
 }
 
-/// Runs the command that clap has found.
 fn execute(matches: &ArgMatches, arguments: &[OsString]) -> Exit {
     let called = matches.subcommand().and_then(|(name, inner)| Some((table::find(name)?, inner)));
     let codes = called.map_or(ExitCodes::Standard, |(command, _)| command.exit_codes);
@@ -79,7 +77,6 @@ fn context(
     Ok(Context { ui, system, format, elsewhere: globals.ns.is_some(), arguments })
 }
 
-/// Chooses the output format.
 fn format(formats: &[Format], command: Option<&Command>) -> Result<Format, Error> {
     let usage = |message: String| Error::new(Kind::Usage, message);
     let Some(first) = formats.first() else { return Ok(Format::Table) };
@@ -98,12 +95,10 @@ fn format(formats: &[Format], command: Option<&Command>) -> Result<Format, Error
     Ok(*first)
 }
 
-/// Opens the standard streams; signals interrupt writes to them.
 fn ui(quiet: bool, color: Color) -> Ui {
     Ui::new(quiet, color, caught_signal, stdout_is_closed())
 }
 
-/// Reports an error and returns the exit for it.
 fn report(mut ui: Ui, error: Error, json: bool, codes: ExitCodes) -> Exit {
     if let Kind::Interrupted(signal) = error.kind {
         // Its sender knows; the output so far is still passed on.

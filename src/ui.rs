@@ -26,7 +26,6 @@ const PIPE_BUF: usize = 4096;
 
 const BUFFER_SIZE: usize = 16 << 10;
 
-/// When to use colour (`--color`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set or TERM is `dumb`.
@@ -54,11 +53,9 @@ impl Color {
     }
 }
 
-/// The output streams and how to write to them.
 #[derive(Debug)]
 pub(crate) struct Ui {
     out: Out,
-    /// Suppress status messages.
     quiet: bool,
     color_out: bool,
     color_err: bool,
@@ -69,7 +66,6 @@ pub(crate) struct Ui {
 #[derive(Debug)]
 pub(crate) struct Out {
     stream: BufWriter<Stream>,
-    /// Whether a write has failed with EPIPE.
     closed: bool,
 }
 
@@ -153,12 +149,10 @@ impl Ui {
         error
     }
 
-    /// Returns whether standard output is a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.out.stream.get_ref().stdout.is_terminal()
     }
 
-    /// Returns whether data may be coloured.
     pub(crate) fn color(&self) -> bool {
         self.color_out
     }
@@ -172,17 +166,14 @@ impl Ui {
         Some(usize::from(size.ws_col)).filter(|width| *width > 0)
     }
 
-    /// Prints a line of data.
     pub(crate) fn print(&mut self, line: &str) -> Result<(), Error> {
         self.write(|out| writeln!(out, "{line}"))
     }
 
-    /// Prints data through `write`.
     pub(crate) fn write<T>(&mut self, write: impl FnOnce(&mut Out) -> io::Result<T>) -> Result<T, Error> {
         write(&mut self.out).map_err(|error| self.output_error(&error))
     }
 
-    /// Flushes standard output.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         self.out.flush().map_err(|error| self.output_error(&error))
     }
@@ -200,7 +191,6 @@ impl Ui {
         self.out.closed = true;
     }
 
-    /// Returns whether the reader of standard output has closed it.
     pub(crate) fn is_closed(&self) -> bool {
         self.out.closed
     }
@@ -253,7 +243,6 @@ impl Ui {
         self.write_line(&format!("{label} {}", escape(&hint)));
     }
 
-    /// Prints an error with its cause and hints.
     pub(crate) fn error(&mut self, error: &Error) {
         let label = self.label("error:", AnsiColor::Red);
         self.write_line(&format!("{label} {}", escape(&error.to_string())));
@@ -266,7 +255,6 @@ impl Ui {
         }
     }
 
-    /// Prints an error as JSON on standard output.
     pub(crate) fn error_json(&mut self, error: &Error) -> Result<(), Error> {
         let error = self.with_complete_hints(error.clone());
         self.write(|out| write_error_json(out, &error))
@@ -283,7 +271,6 @@ impl Ui {
         self.write(|out| out.write_all(text.as_bytes()))
     }
 
-    /// Returns the error of a failed write, or the interruption that ended it.
     fn output_error(&self, error: &io::Error) -> Error {
         match (self.out.stream.get_ref().interrupted)() {
             Some(signal) => Error::new(Kind::Interrupted(signal), "interrupted"),
@@ -311,13 +298,10 @@ impl Ui {
     }
 }
 
-/// Text that clap has rendered.
 pub(crate) mod clap_text {
-    /// A help text or a usage error.
     #[derive(Debug)]
     pub(crate) struct Rendered {
         pub(crate) plain: String,
-        /// The text with colour.
         pub(crate) ansi: String,
         /// Whether it is a usage error, not help.
         pub(crate) is_error: bool,

@@ -10,7 +10,6 @@ use crate::commands::args::word;
 use crate::render::{Format, SEGMENT};
 use crate::ui::Color;
 
-/// Options of every command.
 // They are not `global` in clap's sense: of an option on both sides of the command it keeps one value, so that conflicts
 // would be lost, and it clones each global argument for each command, which takes longer than the rest of parsing.
 #[derive(Args, Debug)]
@@ -40,18 +39,13 @@ pub(super) struct GlobalArgs {
 /// Global options from both sides of the command.
 #[derive(Debug)]
 pub(super) struct Globals {
-    /// Formats, each as often as it is given.
     pub(super) formats: Vec<Format>,
-    /// IPC namespace.
     pub(super) ns: Option<OsString>,
-    /// When to use color.
     pub(super) color: Color,
-    /// Whether to suppress status messages.
     pub(super) quiet: bool,
 }
 
 impl Globals {
-    /// Collects the options from the program, the command and its subcommand.
     pub(super) fn collect(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut globals = Self { formats: Vec::new(), ns: None, color: Color::Auto, quiet: false };
         for level in iter::successors(Some(matches), |level| level.subcommand().map(|(_, inner)| inner)) {
@@ -108,7 +102,6 @@ fn with_arguments(command: clap::Command) -> clap::Command {
     with_globals(command).after_help(format!("{more}Examples:{examples}"))
 }
 
-/// Adds the global options.
 fn with_globals(command: clap::Command) -> clap::Command {
     let about = command.get_about().cloned().unwrap_or_default();
     GlobalArgs::augment_args(command).about(about)

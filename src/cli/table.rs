@@ -76,7 +76,6 @@ pub struct Command {
 }
 
 impl Command {
-    /// Adds another name.
     const fn alias(mut self, alias: &'static str) -> Self {
         self.alias = Some(alias);
         self
@@ -88,14 +87,12 @@ impl Command {
         self
     }
 
-    /// Replaces the exit codes.
     const fn exit_codes(mut self, exit_codes: ExitCodes, meanings: &'static [(u8, &'static str)]) -> Self {
         self.exit_codes = exit_codes;
         self.exit_status = meanings;
         self
     }
 
-    /// Returns whether a word is its name or alias.
     pub(super) fn is_called(&self, word: &str) -> bool {
         self.name == word || self.alias == Some(word)
     }

@@ -20,7 +20,6 @@ pub(crate) struct Hint {
 pub(crate) struct Invocation {
     pub(crate) program: Program,
     pub(crate) arguments: Vec<OsString>,
-    /// Whether it must run as root.
     pub(crate) sudo: bool,
     /// A redirection, written as it is.
     pub(crate) redirection: Option<String>,
@@ -29,7 +28,6 @@ pub(crate) struct Invocation {
 /// What an [`Invocation`] runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
-    /// This program.
     Shmadm,
     /// This program with the user's own arguments and some more.
     Again,

@@ -44,7 +44,6 @@ impl Kind {
         }
     }
 
-    /// Returns the name in JSON.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -65,17 +64,14 @@ pub(crate) struct Error {
     pub(crate) kind: Kind,
     /// What was attempted on what, without the prefix `error:`.
     pub(crate) message: String,
-    /// The system call that failed.
     pub(crate) source: Option<OsError>,
     /// The segment, file or process that was the target.
     pub(crate) target: Option<Box<str>>,
     /// The cause, where an errno has several.
     pub(crate) cause: Option<Box<str>>,
-    /// Commands that help.
     pub(crate) hints: Vec<Hint>,
 }
 
-/// A failed system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OsError {
     pub(crate) errno: Errno,
@@ -168,7 +164,6 @@ impl Error {
         self.with(Hint::new(text, command))
     }
 
-    /// Adds advice without a command.
     #[must_use]
     pub(crate) fn advice(self, text: impl Into<Cow<'static, str>>) -> Self {
         self.with(Hint { text: text.into(), command: None })

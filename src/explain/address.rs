@@ -6,7 +6,6 @@ use crate::error::{Error, Hint, again, shmadm};
 use crate::model::{ShmId, Size};
 use crate::query::System;
 
-/// Returns a hint to let the kernel choose the address.
 pub(crate) fn suggest_any_address(segment: impl Display) -> Hint {
     Hint::new("let the kernel choose the address", shmadm("attach").arg(segment.to_string()))
 }

@@ -51,7 +51,6 @@ pub(crate) enum Attempt {
 }
 
 impl Attempt {
-    /// Returns the error message.
     fn message(&self) -> String {
         match self {
             Self::Create { key: Key::PRIVATE, size, .. } => format!("cannot create a segment of {}", Size(*size)),
@@ -75,7 +74,6 @@ impl Attempt {
         }
     }
 
-    /// Returns the segment that it was attempted on.
     fn id(&self) -> Option<ShmId> {
         match self {
             Self::Attach { id, .. } => Some(*id),
@@ -104,7 +102,6 @@ impl Error {
     }
 }
 
-/// Returns the error for a segment that no longer exists.
 pub(crate) fn gone(system: &System, attempt: &Attempt, id: ShmId) -> Error {
     let failure = SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: Subject::Id(id) };
     explain(system, attempt, failure)

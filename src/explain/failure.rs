@@ -39,7 +39,6 @@ fn failed_read(message: impl Into<String>, error: ProcError) -> Error {
     }
 }
 
-/// Returns this user's holders of a segment.
 pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> {
     let message = format!("cannot find the holders of segment {id}");
     query::holders(system, id).map_err(|error| {

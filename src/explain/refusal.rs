@@ -4,7 +4,6 @@ use crate::error::{Error, Kind};
 use crate::model::{Attacher, HiddenBy, Needs, Object, ShmId};
 use crate::query::{ProcessStatus, System, add_attachers, creator_and_last_user, lookup};
 
-/// The most processes that a message names.
 const MAX_NAMED: usize = 6;
 
 /// Describes the processes that have a segment attached: `by pid 12 (root, command) and pid 13 (postgres, command)`.

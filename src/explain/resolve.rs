@@ -14,7 +14,6 @@ use crate::sys;
 /// The number of names from which reading all segments once is faster than finding each.
 const MANY: usize = 8;
 
-/// Reads the segment that a user named.
 pub(crate) fn resolve(system: &System, target: &Target, needs: Needs) -> Result<Object, Error> {
     let id = match &target.name {
         Name::Id(id) => *id,
@@ -24,7 +23,6 @@ pub(crate) fn resolve(system: &System, target: &Target, needs: Needs) -> Result<
     lookup(system, id, needs)?.ok_or_else(|| gone(system, &Attempt::Stat(id), id).target(&target.text))
 }
 
-/// Returns the id of the segment with a key.
 fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
     let error = match sys::find_key(key, 0) {
         Ok(id) => return Ok(id),
@@ -47,7 +45,6 @@ pub(crate) struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// Prepares to find `count` segments.
     pub(crate) fn new(system: &'a System, needs: Needs, count: usize) -> Self {
         // Only /proc/sysvipc/shm is read from its start to the row of a segment; IPC_STAT is direct.
         let all = if count >= MANY && needs.contains(Needs::RESIDENT) { inventory(system, needs).ok() } else { None };
@@ -55,7 +52,6 @@ impl<'a> Resolver<'a> {
         Self { system, needs, known }
     }
 
-    /// Reads the segment that a user named.
     pub(crate) fn resolve(&self, target: &Target) -> Result<Object, Error> {
         let id = match &target.name {
             Name::Id(id) => *id,
@@ -69,7 +65,6 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Computes the key that ftok(3) returns.
 pub(crate) fn ftok_key(ftok: &Ftok) -> Result<Key, Error> {
     let path = &ftok.path;
     let file = std::fs::metadata(path).map_err(|error| {

@@ -8,7 +8,6 @@ use crate::model::{Leak, Leaks, Needs, Object};
 use crate::procfs;
 use crate::query::{ProcessStatus, QueryError, SLACK_SECONDS, System, add_attachers, commands, inventory};
 
-/// What is known of the creators of segments.
 #[derive(Debug)]
 pub(crate) struct Evidence {
     /// Whether the command had the IPC namespace to itself, so that every segment in it is the command's.
@@ -16,7 +15,6 @@ pub(crate) struct Evidence {
     observed: Observed,
 }
 
-/// How the command was observed.
 #[derive(Debug)]
 enum Observed {
     /// By observing its descendants every few milliseconds.

@@ -22,7 +22,6 @@ struct Observed {
     /// Segments that named its pid as their creator when it was first observed: its own, or those of an earlier process
     /// with this pid.
     earlier: Option<HashSet<Identity>>,
-    /// Its command line.
     command: Option<Arc<str>>,
     /// Whether the command line is its own: between fork and exec a process has its parent's.
     settled: bool,
@@ -79,7 +78,6 @@ impl Descendants {
         }
     }
 
-    /// Returns which segments were created by whom.
     pub(super) fn provenance(&self) -> &Provenance {
         &self.provenance
     }

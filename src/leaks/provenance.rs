@@ -33,7 +33,6 @@ impl From<&Object> for Identity {
     }
 }
 
-/// What existed before the command was started.
 #[derive(Debug, Default)]
 pub(crate) struct Baseline {
     segments: HashSet<Identity>,
@@ -42,13 +41,11 @@ pub(crate) struct Baseline {
 }
 
 impl Baseline {
-    /// Records the segments that exist now.
     pub(crate) fn record(system: &System) -> Result<Self, QueryError> {
         let segments = inventory(system, Needs::empty())?.iter().map(Identity::from).collect();
         Ok(Self { segments, forks: procfs::forks(system.proc()) })
     }
 
-    /// Returns whether a segment existed at that time.
     pub(super) fn contains(&self, segment: &Object) -> bool {
         self.segments.contains(&Identity::from(segment))
     }
@@ -62,10 +59,8 @@ impl Baseline {
     }
 }
 
-/// The process that created a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Creator {
-    /// Whether it descends from the command.
     pub(super) descends: bool,
     /// Its command line at that time, if it is known.
     pub(super) command: Option<Arc<str>>,

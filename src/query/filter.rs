@@ -13,9 +13,7 @@ pub(crate) struct Filter {
     pub(crate) mine: bool,
     pub(crate) key: Option<Key>,
     pub(crate) state: Option<State>,
-    /// The least idle time.
     pub(crate) older_than: Option<Duration>,
-    /// In bytes.
     pub(crate) min_size: Option<u64>,
 }
 
@@ -28,7 +26,6 @@ impl Filter {
         Self { mine: true, older_than: Some(DEFAULT_MIN_IDLE), ..Self::default() }
     }
 
-    /// Returns the fields that [`Self::matches`] reads.
     pub(crate) fn needs(&self) -> Needs {
         if self.state.is_some() { Needs::STATE } else { Needs::empty() }
     }

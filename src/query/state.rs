@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::host::{ProcessStatus, System};
 use crate::model::{Object, ObjectKind, Stamp, State, SysV};
 
-/// Returns the status of a segment's creator.
 fn creator(query: impl Fn(i32) -> ProcessStatus, ctime: Option<Stamp>, segment: &SysV) -> ProcessStatus {
     ProcessStatus::recorded(query, segment.cpid, ctime)
 }

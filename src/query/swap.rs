@@ -8,10 +8,8 @@ use super::inventory::lookup;
 use crate::model::{Needs, ShmId};
 use crate::procfs;
 
-/// The state of swap at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Swap {
-    /// Whether there is any swap space.
     exists: bool,
     /// Pages swapped out since boot.
     out: Option<u64>,
@@ -20,7 +18,6 @@ pub(crate) struct Swap {
 }
 
 impl Swap {
-    /// Reads the present state.
     pub(crate) fn now(system: &System, id: ShmId) -> Self {
         let exists = procfs::swap_total(system.proc()) != Some(0);
         let of_segment = || lookup(system, id, Needs::RESIDENT).ok().flatten().and_then(|segment| segment.swap);

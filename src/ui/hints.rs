@@ -13,9 +13,7 @@ const MAX_LINE: usize = 256;
 /// The command line and namespace that complete the hints.
 #[derive(Debug, Default)]
 pub(super) struct HintContext {
-    /// The argument of `--ns`.
     pub(super) namespace: Option<OsString>,
-    /// The user's arguments.
     pub(super) arguments: Vec<OsString>,
 }
 

@@ -4,11 +4,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The bar appears after this delay.
 const DELAY: Duration = Duration::from_secs(1);
-/// The template if the total is known.
 const WITH_TOTAL: &str = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-/// The template if the total is unknown.
 const WITHOUT_TOTAL: &str = "{msg} {bytes} {bytes_per_sec}";
 
 /// The progress of an operation. On a terminal a bar appears after a second, and disappears on drop.
@@ -33,12 +30,10 @@ impl Progress {
         Self { bar, started: Instant::now(), shown: false }
     }
 
-    /// Returns a progress that is never shown.
     pub(crate) fn hidden() -> Self {
         Self::start(false, "", None)
     }
 
-    /// Adds bytes to the progress.
     pub(crate) fn advance(&mut self, bytes: u64) {
         let Some(bar) = &self.bar else { return };
         bar.inc(bytes);

@@ -12,7 +12,6 @@ use crate::procfs::{self, IdRange};
 /// The kernel's default for ids without a mapping (DEFAULT_OVERFLOWUID).
 const OVERFLOW_ID: u64 = 65_534;
 
-/// The kind of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Account {
     User,
@@ -27,7 +26,6 @@ impl Account {
         }
     }
 
-    /// Returns the option that takes such an id.
     pub(crate) const fn option(self) -> &'static str {
         match self {
             Self::User => "--owner",
@@ -43,7 +41,6 @@ impl Account {
         }
     }
 
-    /// Returns the sysctl for the id that replaces unmapped ones.
     const fn overflow_sysctl(self) -> &'static str {
         match self {
             Self::User => "kernel/overflowuid",
@@ -79,7 +76,6 @@ impl System {
         id != own && u64::from(id) == overflow() && self.own_map(account).is_none_or(is_partial)
     }
 
-    /// Reads the id map of the present user namespace.
     fn own_map(&self, account: Account) -> Option<Vec<IdRange>> {
         let pid = i32::try_from(std::process::id()).ok().filter(|_| self.proc_shows_own_pids())?;
         procfs::id_map(self.proc(), pid, account.map_file())

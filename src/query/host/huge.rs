@@ -6,12 +6,10 @@ use crate::procfs::{self, Pool};
 
 const POOLS: &str = "/sys/kernel/mm/hugepages";
 
-/// Returns the supported huge page sizes in bytes, in ascending order.
 pub(crate) fn huge_page_sizes() -> Vec<u64> {
     procfs::huge_page_sizes(Path::new(POOLS))
 }
 
-/// Returns the pool of huge pages of this size, which [`pool_file`] configures.
 pub(crate) fn pool(page: u64) -> Option<Pool> {
     procfs::pool(Path::new(POOLS), page)
 }

@@ -19,13 +19,11 @@ const MAX_MEMBERS: usize = 4;
 /// The number of digits of a container's id that are shown, as container tools do.
 const SHORT_ID: usize = 12;
 
-/// An IPC namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Namespace {
     pub(crate) number: u64,
     /// A process that is in it, or has a thread in it.
     pub(crate) pid: i32,
-    /// The container or unit of that process.
     pub(crate) container: Option<Arc<str>>,
     /// Threads in it, as paths below /proc.
     members: Vec<String>,
@@ -64,7 +62,6 @@ impl Namespace {
     }
 }
 
-/// Finds every IPC namespace that a process or thread is in.
 pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
     let proc = system.proc();
     let mut found: HashMap<u64, Namespace> = HashMap::new();

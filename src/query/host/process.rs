@@ -22,12 +22,10 @@ use crate::sys;
 /// seconds of the wall clock, start times are ticks since boot.
 pub(crate) const SLACK_SECONDS: i64 = 2;
 
-/// Whether a process is running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProcessStatus {
     /// It is running, since this time if /proc shows it.
     Running(Option<Stamp>),
-    /// It has exited, or it never existed.
     Exited,
     /// The kernel does not show it: it is outside this pid namespace, or its pid may have been reused.
     Unknown,

@@ -24,7 +24,6 @@ const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 /// A /proc, a clock and the user database. Each user, group and process is looked up once.
 #[derive(Debug)]
 pub(crate) struct System {
-    /// Where /proc is mounted.
     proc: PathBuf,
     /// The start time of the program, so that a whole report has the same current time.
     now: Stamp,
@@ -32,7 +31,6 @@ pub(crate) struct System {
     groups: RefCell<BTreeMap<u32, Option<Arc<str>>>>,
     statuses: RefCell<BTreeMap<i32, ProcessStatus>>,
     commands: RefCell<BTreeMap<i32, Option<Arc<str>>>>,
-    /// The number of this thread's IPC namespace.
     namespace: OnceCell<Option<u64>>,
     /// The devices on which the kernel keeps segments.
     devices: OnceCell<Result<Vec<(u32, u32)>, Errno>>,
@@ -50,7 +48,6 @@ impl System {
         Self::at(PathBuf::from("/proc"))
     }
 
-    /// Creates a system with another /proc.
     pub(crate) fn at(proc: PathBuf) -> Self {
         Self {
             proc,
@@ -86,12 +83,10 @@ impl System {
         self.container = OnceCell::from(container);
     }
 
-    /// Returns where /proc is mounted.
     pub(crate) fn proc(&self) -> &Path {
         &self.proc
     }
 
-    /// Returns the start time of the program.
     pub(crate) fn now(&self) -> Stamp {
         self.now
     }
@@ -106,7 +101,6 @@ impl System {
         getegid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid))
     }
 
-    /// Returns the page size in bytes.
     #[expect(clippy::unused_self, reason = "a fact of the system like the others")]
     pub(crate) fn page_size(&self) -> u64 {
         sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)

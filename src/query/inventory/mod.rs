@@ -48,7 +48,6 @@ pub(crate) fn lookup(system: &System, ident: impl Into<Ident>, needs: Needs) -> 
     Ok(found)
 }
 
-/// Searches all segments for one with this key.
 pub(crate) fn find_by_key(system: &System, key: Key) -> Option<Object> {
     inventory(system, Needs::empty()).ok()?.into_iter().find(|segment| segment.sysv().key == key)
 }

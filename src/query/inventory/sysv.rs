@@ -85,7 +85,6 @@ pub(super) fn lookup(system: &System, id: ShmId, needs: Needs) -> Result<Option<
     Ok(found)
 }
 
-/// Returns whether a segment has this key, readable or not.
 pub(crate) fn key_exists(key: Key) -> bool {
     matches!(sys::find_key(key, 0), Ok(_) | Err(SysError { errno: Errno::EACCES, .. }))
 }

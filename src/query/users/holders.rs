@@ -31,9 +31,7 @@ pub(crate) struct Holder {
 /// Why it is unknown whether there are holders.
 #[derive(Debug)]
 pub(crate) enum HoldersError {
-    /// /proc is not mounted.
     NoProc,
-    /// /proc belongs to another pid namespace.
     ForeignProc,
     /// The processes cannot be read.
     Processes(ProcError),

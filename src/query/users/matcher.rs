@@ -27,9 +27,7 @@ pub(super) struct Matcher<'a> {
     system: &'a System,
     /// Sorted by inode, pid and address.
     mappings: &'a [SegmentMapping],
-    /// For each mapping, whether it has been assigned.
     assigned: Vec<bool>,
-    /// The segments to which mappings are assigned.
     segments: HashSet<(u64, ShmId)>,
     /// Whether every process was scanned, so that all processes that share a memory are known.
     complete: bool,
@@ -42,7 +40,6 @@ pub(super) struct Matcher<'a> {
 /// Mappings of one file, or of one namespace if the files are not visible.
 struct Group<'a> {
     origin: &'a Origin,
-    /// Which mappings they are.
     members: Vec<usize>,
     /// Whether one of their processes is in the segment's namespace.
     in_namespace: bool,
@@ -50,7 +47,6 @@ struct Group<'a> {
 
 /// A mapping that belongs, or may belong, to a segment.
 struct Choice {
-    /// Which mapping it is.
     index: usize,
     certain: bool,
     /// Whether it counts towards nattch.
@@ -65,7 +61,6 @@ struct Distinct {
 }
 
 impl<'a> Matcher<'a> {
-    /// Prepares to assign mappings to these segments.
     pub(super) fn new(system: &'a System, found: &'a ScanResult, segments: &[&'a Object]) -> Self {
         let mappings = found.mappings.as_slice();
         let identities =
@@ -84,7 +79,6 @@ impl<'a> Matcher<'a> {
         }
     }
 
-    /// Assigns its mappings to a segment.
     pub(super) fn assign(&mut self, segment: &Object) -> Attachers {
         let (system, mappings) = (self.system, self.mappings);
         let key = original_key(segment);
@@ -121,7 +115,6 @@ impl<'a> Matcher<'a> {
         Attachers { list, hidden: Vec::new() }
     }
 
-    /// Returns the indices of the mappings with an inode number.
     fn with_inode(&self, inode: u64) -> Range<usize> {
         let start = self.mappings.partition_point(|mapping| mapping.vma.inode < inode);
         let end = self.mappings.partition_point(|mapping| mapping.vma.inode <= inode);
@@ -279,7 +272,6 @@ impl Distinct {
         distinct
     }
 
-    /// Returns the copies of a kept mapping.
     fn copies_of(&self, kept: usize) -> impl Iterator<Item = usize> + '_ {
         self.copies.iter().filter(move |(same, _)| *same == kept).map(|(_, copy)| *copy)
     }

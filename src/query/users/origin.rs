@@ -29,7 +29,6 @@ pub(super) enum Origin {
         birth: (i64, i64),
         /// In bytes; rounded up to whole huge pages.
         size: u64,
-        /// Page size in bytes.
         page: u64,
     },
     /// The IPC namespace that the process is in now.
@@ -49,7 +48,6 @@ impl Origin {
         }))
     }
 
-    /// Returns whether the file is as large as a segment.
     pub(super) fn size_matches(&self, segment: &Object) -> bool {
         match self {
             Self::File { size, page, .. } => {

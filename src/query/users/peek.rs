@@ -15,9 +15,7 @@ use crate::query::host::{System, huge_page_on};
 #[derive(Debug)]
 pub(crate) enum PeekError {
     Query(QueryError),
-    /// The caller lacks CAP_SYS_ADMIN and CAP_CHECKPOINT_RESTORE.
     Denied,
-    /// The process has exited.
     Exited(io::Error),
     /// No process is certain to have it attached.
     NotFound,
@@ -48,7 +46,6 @@ pub(crate) fn open_via_attacher(system: &System, segment: &Object) -> Result<Fil
 pub(crate) struct Backing {
     /// Mapped bytes: the segment's size rounded up to whole pages.
     pub(crate) length: u64,
-    /// Page size in bytes.
     pub(crate) page: u64,
 }
 

@@ -28,12 +28,9 @@ use crate::procfs::{self, ProcError};
 use crate::query::host::System;
 use crate::sys;
 
-/// The most threads that scan.
 const MAX_THREADS: usize = 4;
-/// The number of processes that a thread takes at once.
 const BATCH: usize = 16;
 
-/// A mapping of a segment, found in a process.
 #[derive(Clone, Debug)]
 pub(super) struct SegmentMapping {
     pub(super) pid: i32,
@@ -83,7 +80,6 @@ fn has_exited(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
-/// Selects mappings.
 #[derive(Debug)]
 pub(super) struct MappingFilter<'a> {
     /// The devices on which the kernel keeps segments.
@@ -98,7 +94,6 @@ impl MappingFilter<'_> {
     }
 }
 
-/// The result of scanning one process.
 #[derive(Debug)]
 enum ProbeResult {
     Scanned,
@@ -118,7 +113,6 @@ pub(super) struct ScanResult {
     pub(super) complete: bool,
 }
 
-/// Returns the inode number of a segment's mappings.
 pub(super) fn inode_of(id: ShmId) -> u64 {
     u64::from(id.raw().cast_unsigned())
 }
