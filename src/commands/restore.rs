@@ -127,7 +127,9 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     )?;
     interrupts.check()?;
     // Before the segment is reported: one that was reported must not be removed.
-    guard.map_or(Ok(()), Guard::release)?;
+    if let Some(guard) = guard {
+        guard.release();
+    }
     report(context, unfinished, holder)
 }
 

@@ -22,6 +22,6 @@ pub(crate) fn store(attachment: &mut Attachment, value: i32) -> Result<(), Error
 pub(crate) fn copy(attachment: &Attachment, range: Range) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; usize::try_from(range.length()).unwrap_or(0)];
     let copied = attachment.copy_out(range.offset, &mut bytes);
-    copied.map_err(|errno| fault(attachment, range.offset, "read", errno, "write"))?;
+    copied.map_err(|errno| fault(attachment, range.offset, "read", errno, "process_vm_readv"))?;
     Ok(bytes)
 }

@@ -234,13 +234,15 @@ impl Source {
                     // The pages exist, and mapping them in one call is faster than one fault per page.
                     attachment.populate_read(offset, bytes.len());
                 }
-                attachment.copy_out(offset, bytes).map_err(|errno| fault(attachment, offset, "read", errno, "write"))
+                attachment
+                    .copy_out(offset, bytes)
+                    .map_err(|errno| fault(attachment, offset, "read", errno, "process_vm_readv"))
             }
             (Backend::File(file), _) => file.read_exact_at(bytes, offset).map_err(|error| {
                 let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
                 failed(self.id, offset, "read", errno, "pread")
             }),
-            (Backend::Mapping(_), None) => Err(failed(self.id, offset, "read", Errno::EFAULT, "write")),
+            (Backend::Mapping(_), None) => Err(failed(self.id, offset, "read", Errno::EFAULT, "process_vm_readv")),
         }
     }
 }

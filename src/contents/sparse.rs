@@ -54,8 +54,8 @@ pub(crate) fn receive_sparse(
         progress(filled as u64);
     }
     loop {
-        match sys::is_at_end(from) {
-            Ok(at_end) => return Ok(Received { written: written(offset), more: !at_end }),
+        match sys::read(from, &mut [0]) {
+            Ok(count) => return Ok(Received { written: written(offset), more: count > 0 }),
             Err(Errno::EINTR) => interrupted()?,
             Err(errno) => return Err(unreadable(written(offset), errno)),
         }

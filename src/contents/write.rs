@@ -6,7 +6,7 @@ use super::transfer::{fault, interrupted, unreadable};
 use super::{Progress, Range};
 use crate::error::Error;
 use crate::query::System;
-use crate::sys::{Attachment, Errno, is_at_end, widen_pipe};
+use crate::sys::{Attachment, Errno, read, widen_pipe};
 
 /// The size of the buffer from which a range is filled.
 const FILL_BUFFER: usize = 64 << 10;
@@ -22,7 +22,7 @@ const PIPE_SIZE: i32 = 1 << 20;
 pub(crate) fn copy_in(attachment: &Attachment, offset: u64, bytes: &[u8]) -> Result<(), Error> {
     attachment
         .copy_in(offset, bytes)
-        .map_err(|(done, errno)| fault(attachment, offset + done as u64, "write", errno, "read"))
+        .map_err(|(done, errno)| fault(attachment, offset + done as u64, "write", errno, "process_vm_writev"))
 }
 
 /// Fills a range with one byte.
@@ -89,8 +89,8 @@ pub(crate) fn receive(
         }
     }
     loop {
-        match is_at_end(from) {
-            Ok(at_end) => return Ok(Received { written: written(offset), more: !at_end }),
+        match read(from, &mut [0]) {
+            Ok(count) => return Ok(Received { written: written(offset), more: count > 0 }),
             Err(Errno::EINTR) => interrupted()?,
             Err(errno) => return Err(unreadable(written(offset), errno)),
         }

@@ -1,25 +1,22 @@
-//! The guard: a second process of this program that creates a segment for the first, its maker, and removes it if the
-//! maker exits before the segment is complete.
+//! The guard: a second process that creates a segment for `restore` (its maker), and removes it if the maker exits
+//! before the segment is complete.
 //!
-//! A segment has its key from the moment shmget(2) creates it, so other processes can find it while it is filled; and a
-//! process that is killed cleans up nothing. The guard calls shmget itself, so it always knows which segment to remove.
-//! If the maker called it and were killed before it could send the id, the guard would have to search for a segment that
-//! looks right, and could take another user's: a creator's pid may have been reused.
+//! A segment has its key from the moment shmget(2) creates it, so other processes can find it while it is filled; and
+//! a process that is killed cleans up nothing. Without a guard, a half-written segment would stay. The guard calls
+//! shmget itself, so it knows which segment to remove; if the maker called it and were killed before it could send the
+//! id, another user's segment could be removed: a creator's pid may have been reused.
 //!
-//! The maker writes requests to the guard's standard input, a line each, until one succeeds; the guard answers on its
-//! standard output. A byte after that releases the guard. If standard input ends without that byte, the guard removes the
-//! segment.
+//! The maker writes requests to the guard's standard input, a line each, until one succeeds. The end of standard input
+//! then lets the guard remove the segment. A maker that has completed it kills the guard first.
 
 use std::ffi::CStr;
-use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use nix::errno::Errno;
-
-use super::{Interrupts, start_failed};
+use super::Interrupts;
+use super::helper::{become_helper, exited, format_answer, helper, read_answer, start_failed};
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, explain, holders};
 use crate::model::{Key, Needs, ShmId};
@@ -29,20 +26,12 @@ use crate::sys::{self, CreateFlags, Subject, SysError};
 /// The name of a guard.
 pub(crate) const GUARD_NAME: &CStr = c"shmadm-guard";
 
-/// The byte that releases a guard.
-const RELEASE: &[u8] = b".";
 /// How long to wait for a guard to exit. One that takes longer is stopped (SIGSTOP), and nothing depends on it any more.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running guard. Dropped before it is released, it removes the segment that it has created.
 #[derive(Debug)]
-pub(crate) struct Guard {
-    child: Child,
-    /// Its standard input; `None` once it is closed.
-    requests: Option<PipeWriter>,
-    /// Its standard output.
-    answers: BufReader<PipeReader>,
-}
+pub(crate) struct Guard(Child);
 
 impl Guard {
     /// Starts a guard, which creates nothing yet.
@@ -50,20 +39,8 @@ impl Guard {
     /// # Errors
     /// The process cannot be started.
     pub(crate) fn start() -> Result<Self, Error> {
-        let failed = |error: std::io::Error| start_failed("cannot start a guard", &error);
-        let (stdin, requests) = std::io::pipe().map_err(failed)?;
-        let (answers, stdout) = std::io::pipe().map_err(failed)?;
-        let child = Command::new("/proc/self/exe")
-            .arg0(GUARD_NAME.to_string_lossy().as_ref())
-            .current_dir("/")
-            .stdin(OwnedFd::from(stdin))
-            .stdout(OwnedFd::from(stdout))
-            .stderr(Stdio::null())
-            // Ctrl-C, and a signal that kills the maker's process group, must not reach it.
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
-        Ok(Self { child, requests: Some(requests), answers: BufReader::new(answers) })
+        let child = helper(GUARD_NAME).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        child.map(Self).map_err(|error| start_failed("cannot start a guard", &error))
     }
 
     /// Asks the guard to create a segment, as [`sys::create`] does. Returns the result of its shmget(2).
@@ -74,134 +51,78 @@ impl Guard {
         size: u64,
         flags: CreateFlags,
     ) -> Result<Result<ShmId, SysError>, Error> {
-        let failed = |error, call| Error::io("cannot create a segment through the guard", &error, call);
-        match self.write(Request { key, size, flags }.to_line().as_bytes()) {
-            // It has exited: the answer, which is empty then, leads to the error.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-            written => written.map_err(|error| failed(error, "write"))?,
+        if let Some(requests) = &mut self.0.stdin {
+            // Fails if the guard has exited, which the missing answer reports.
+            let _ = requests.write_all(format_request(key, size, flags).as_bytes());
         }
-        interrupts.wait(None, Some(self.answers.get_ref().as_fd()))?;
+        interrupts.wait(None, self.0.stdout.as_ref().map(AsFd::as_fd))?;
         interrupts.check()?;
-        let mut line = String::new();
-        self.answers.read_line(&mut line).map_err(|error| failed(error, "read"))?;
-        parse_answer(&line, key).ok_or_else(|| self.exited(key))
+        match self.0.stdout.as_mut().and_then(read_answer) {
+            Some(Ok([id])) => i32::try_from(id).ok().and_then(ShmId::new).map(Ok),
+            Some(Err(errno)) => Some(Err(SysError { errno, call: "shmget", target: Subject::Key(key) })),
+            None => None,
+        }
+        .ok_or_else(|| {
+            let key = if key == Key::PRIVATE { "private".to_owned() } else { key.to_string() };
+            exited("cannot create a segment: the guard exited before it answered", &mut self.0)
+                .cause("shmadm-guard may have created the segment before that")
+                .hint("show the segment, if there is one", shmadm(format!("list --key {key}")))
+        })
     }
 
     /// Releases the guard: the segment stays.
-    ///
-    /// # Errors
-    /// The guard cannot be reached, and will remove the segment.
-    pub(crate) fn release(mut self) -> Result<(), Error> {
-        match self.write(RELEASE) {
-            // One that was killed removes nothing.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            written => written.map_err(|error| Error::io("cannot release the guard", &error, "write")),
-        }
-    }
-
-    /// Writes to the guard's standard input.
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.requests.as_mut().map_or(Ok(()), |requests| requests.write_all(bytes))
-    }
-
-    /// Returns the error of a guard that exited before it answered.
-    fn exited(&mut self, key: Key) -> Error {
-        let status = self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-        let key = if key == Key::PRIVATE { "private".to_owned() } else { key.to_string() };
-        Error::new(Kind::Failed, format!("cannot create a segment: the guard exited before it answered: {status}"))
-            .cause("shmadm-guard may have created the segment before that")
-            .hint("show the segment, if there is one", shmadm(format!("list --key {key}")))
+    pub(crate) fn release(mut self) {
+        // Fails if it has been killed already; then it removes nothing either.
+        let _ = self.0.kill();
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.requests = None;
+        self.0.stdin = None;
         // Without a process that reaps orphans it would stay a zombie. A signal ends the wait.
-        if let Ok(pidfd) = sys::open_pidfd(self.child.id().cast_signed()) {
+        if let Ok(pidfd) = sys::open_pidfd(self.0.id().cast_signed()) {
             let _ = sys::wait_for_exit(&pidfd, PATIENCE);
         }
-        let _ = self.child.try_wait();
+        let _ = self.0.try_wait();
     }
 }
 
-/// The arguments of a shmget(2) that the guard is to make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Request {
-    key: Key,
-    /// In bytes.
-    size: u64,
-    flags: CreateFlags,
+/// Returns the line that requests a shmget(2). It is short enough for a pipe to take it as a whole or not at all.
+fn format_request(key: Key, size: u64, flags: CreateFlags) -> String {
+    format!("{} {size} {}\n", key.to_kernel(), flags.to_kernel())
 }
 
-impl Request {
-    /// Returns the line that the maker writes. It is short enough for a pipe to take it as a whole or not at all.
-    fn to_line(self) -> String {
-        format!("{} {} {}\n", self.key.to_kernel(), self.size, self.flags.to_kernel())
-    }
-
-    /// Parses that line.
-    fn parse(line: &str) -> Option<Self> {
-        let mut numbers = line.split_ascii_whitespace();
-        Some(Self {
-            key: Key::from_kernel(numbers.next()?.parse().ok()?),
-            size: numbers.next()?.parse().ok()?,
-            flags: CreateFlags::from_kernel(numbers.next()?.parse().ok()?),
-        })
-    }
+fn parse_request(line: &str) -> Option<(Key, u64, CreateFlags)> {
+    let mut words = line.split_ascii_whitespace();
+    let key = Key::from_kernel(words.next()?.parse().ok()?);
+    Some((key, words.next()?.parse().ok()?, CreateFlags::from_kernel(words.next()?.parse().ok()?)))
 }
 
-/// Returns the guard's answer to a request.
-fn answer(created: Result<ShmId, SysError>) -> String {
-    match created {
-        Ok(id) => format!("created {id}\n"),
-        Err(error) => format!("failed {}\n", error.errno as i32),
-    }
-}
-
-/// Parses the answer to a request for a key.
-fn parse_answer(line: &str, key: Key) -> Option<Result<ShmId, SysError>> {
-    let (word, number) = line.trim_end().split_once(' ')?;
-    let number = number.parse().ok()?;
-    match word {
-        "created" => ShmId::new(number).map(Ok),
-        "failed" => Some(Err(SysError { errno: Errno::from_raw(number), call: "shmget", target: Subject::Key(key) })),
-        _ => None,
-    }
-}
-
-/// Runs the guard, until it is released or its maker has exited.
+/// Runs the guard, until its maker has exited or kills it.
 ///
 /// # Errors
 /// It was not started by a [`Guard`], or cannot remove the segment.
 pub(crate) fn guard_main() -> Result<(), Error> {
-    let unusable = || Error::new(Kind::Usage, "shmadm-guard is started only by `shmadm restore`");
-    sys::close_inherited();
-    sys::set_name(GUARD_NAME);
+    become_helper(GUARD_NAME);
     // A signal to all processes of a service reaches the maker too, which cleans up by itself.
     sys::block_signals();
     let failed = |error| Error::io("cannot guard a segment", &error, "read");
     let mut input = std::io::stdin().lock();
-    let (_, output) = sys::standard_input_and_output();
-    let (id, answered) = loop {
+    loop {
         let mut line = String::new();
         input.read_line(&mut line).map_err(failed)?;
-        let Request { key, size, flags } = Request::parse(&line).ok_or_else(unusable)?;
+        let (key, size, flags) = parse_request(&line)
+            .ok_or_else(|| Error::new(Kind::Usage, "shmadm-guard is started only by `shmadm restore`"))?;
         let created = sys::create(key, size, flags);
-        let line = answer(created);
-        let answered = sys::write(output, line.as_bytes()) == Ok(line.len());
+        let answer = created.map(|id| [id.raw().cast_unsigned().into()]).map_err(|error| error.errno);
+        let (_, output) = sys::standard_input_and_output();
+        // Fails if the maker no longer waits, which the end of standard input reports as well.
+        let _ = sys::write(output, format_answer(answer).as_bytes());
         if let Ok(id) = created {
-            break (id, answered);
+            input.read_to_end(&mut Vec::new()).map_err(failed)?;
+            return remove(id);
         }
-    };
-    if !answered {
-        // The maker does not know the id.
-        return remove(id);
-    }
-    match input.read_exact(&mut [0; RELEASE.len()]) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => remove(id),
-        Err(error) => Err(failed(error)),
     }
 }
 
@@ -228,23 +149,17 @@ mod tests {
     use crate::model::Mode;
 
     #[test]
-    fn requests_and_answers_are_parsed_as_they_were_written() {
+    fn requests_are_parsed_as_they_were_written() {
         let flags = CreateFlags { mode: Mode::PRIVATE, huge: None, no_reserve: false };
-        for (key, size, flags) in [
+        for request in [
             (Key::PRIVATE, 1, flags),
             (Key::new(u32::MAX), u64::MAX, CreateFlags { huge: Some(None), ..flags }),
             (Key::new(1234), 9000, CreateFlags { huge: Some(Some(34)), no_reserve: true, ..flags }),
         ] {
-            let request = Request { key, size, flags };
-            assert_eq!(Request::parse(&request.to_line()), Some(request));
-            let failure = SysError { errno: Errno::ENOSPC, call: "shmget", target: Subject::Key(key) };
-            for created in [Ok(ShmId::new(i32::MAX).unwrap()), Err(failure)] {
-                assert_eq!(parse_answer(&answer(created), key), Some(created));
-            }
+            assert_eq!(parse_request(&format_request(request.0, request.1, request.2)), Some(request));
         }
         for line in ["", "1234 9000\n", "1234 9000 x\n"] {
-            assert_eq!(Request::parse(line), None);
-            assert_eq!(parse_answer(line, Key::PRIVATE), None);
+            assert_eq!(parse_request(line), None);
         }
     }
 }

@@ -6,24 +6,11 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind};
-use crate::sys::{self, Wake, Watch};
+use crate::sys::{self, WaitOutcome, Watch};
 
 /// While this exists, signals are recorded and end a wait instead of the program.
 #[derive(Debug)]
 pub(crate) struct Interrupts(Watch);
-
-/// Why a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitOutcome {
-    /// SIGINT or SIGTERM, which are the normal way to end `attach` and the demo's processes.
-    Terminate(i32),
-    /// Another signal, such as SIGHUP.
-    Signal(i32),
-    /// The timeout expired.
-    Timeout,
-    /// The descriptor is readable.
-    Ready,
-}
 
 impl Interrupts {
     /// Starts to record signals. Those that were ignored at execve(2) stay ignored.
@@ -38,14 +25,7 @@ impl Interrupts {
 
     /// Waits for a signal, a timeout or a readable descriptor, whichever comes first.
     pub(crate) fn wait(&self, timeout: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<WaitOutcome, Error> {
-        Ok(match self.0.wait(timeout, other).map_err(failed)? {
-            Wake::Signal(signal) if signal == nix::libc::SIGINT || signal == nix::libc::SIGTERM => {
-                WaitOutcome::Terminate(signal)
-            }
-            Wake::Signal(signal) => WaitOutcome::Signal(signal),
-            Wake::Timeout => WaitOutcome::Timeout,
-            Wake::Ready => WaitOutcome::Ready,
-        })
+        self.0.wait(timeout, other).map_err(failed)
     }
 
     /// Returns an error if a signal has been received, so that the caller unwinds.
@@ -54,23 +34,10 @@ impl Interrupts {
     /// [`Kind::Interrupted`].
     #[expect(clippy::unused_self, reason = "signals are recorded only while this exists")]
     pub(crate) fn check(&self) -> Result<(), Error> {
-        match sys::caught() {
-            Some(signal) => Err(Error::new(Kind::Interrupted(signal), "interrupted")),
-            None => Ok(()),
-        }
+        sys::caught().map_or(Ok(()), |signal| Err(Error::new(Kind::Interrupted(signal), "interrupted")))
     }
 }
 
 fn failed(errno: Errno) -> Error {
     Error::new(Kind::Failed, "cannot wait for signals").os(errno, "poll")
-}
-
-/// Raises a signal with its default action.
-pub(crate) fn raise_signal(signal: i32) {
-    sys::raise(signal);
-}
-
-/// Returns the first signal received while signals are recorded.
-pub(crate) fn caught_signal() -> Option<i32> {
-    sys::caught()
 }

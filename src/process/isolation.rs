@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, shmadm, strerror};
 use crate::model::Isolation;
 use crate::procfs;
 use crate::query::{System, can_create_user_namespace};
-use crate::sys::{self, Subject, SysError};
+use crate::sys::{self, CloneFlags, Subject, SysError};
 
 /// Whether a command gets an IPC namespace of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub(crate) enum Isolate {
 /// Limits of an IPC namespace that a new one does not inherit (/proc/sys).
 const LIMITS: [&str; 4] = ["kernel/shmmni", "kernel/shmmax", "kernel/shmall", "kernel/shm_rmid_forced"];
 
+type Limit = (&'static str, u64);
+
 /// Moves this process, which must be single-threaded, to a new IPC namespace. Returns what was created, and notes for
 /// the user.
 ///
@@ -34,11 +36,12 @@ pub(crate) fn isolate(system: &System, how: Isolate) -> Result<(Isolation, Vec<S
     if how == Isolate::Never {
         return Ok((Isolation::None, Vec::new()));
     }
-    let wanted: Vec<Limit> =
-        LIMITS.iter().filter_map(|name| Some((*name, procfs::sysctl(system.proc(), name)?))).collect();
-    match (sys::unshare_ipc(), how) {
-        (Ok(()), _) => Ok((Isolation::Ipc, copy_limits(system, &wanted))),
-        (Err(error), Isolate::Auto | Isolate::Never) => {
+    let limit = |name| Some((name, procfs::sysctl(system.proc(), name)?));
+    let wanted: Vec<Limit> = LIMITS.into_iter().filter_map(limit).collect();
+    match sys::unshare(CloneFlags::CLONE_NEWIPC) {
+        Ok(()) => Ok((Isolation::Ipc, copy_limits(system, &wanted))),
+        Err(_) if how == Isolate::Always => Ok((Isolation::UserAndIpc, enter_own_user_namespace(system, &wanted)?)),
+        Err(error) => {
             let reason = match error.errno {
                 Errno::EPERM => "requires CAP_SYS_ADMIN".to_owned(),
                 errno => format!("unshare: {}", strerror(errno)),
@@ -49,16 +52,12 @@ pub(crate) fn isolate(system: &System, how: Isolate) -> Result<(Isolation, Vec<S
             );
             Ok((Isolation::None, vec![note]))
         }
-        (Err(_), Isolate::Always) => Ok((Isolation::UserAndIpc, enter_own_user_namespace(system, &wanted)?)),
     }
 }
 
-type Limit = (&'static str, u64);
-
-/// Returns the limits that have another value in the current namespace.
-fn differing<'a>(system: &System, wanted: &'a [Limit]) -> impl Iterator<Item = &'a Limit> {
-    let proc = system.proc().to_owned();
-    wanted.iter().filter(move |(name, value)| procfs::sysctl(&proc, name) != Some(*value))
+/// Returns whether a limit has another value in the current namespace.
+fn differs(system: &System, (name, value): &Limit) -> bool {
+    procfs::sysctl(system.proc(), name) != Some(*value)
 }
 
 /// Sets limits in the current namespace. Returns a note for each that cannot be set.
@@ -69,7 +68,7 @@ fn copy_limits(system: &System, wanted: &[Limit]) -> Vec<String> {
         let name = name.replace('/', ".");
         Some(format!("cannot set {name} to {value} in the command's IPC namespace: {}", strerror(errno)))
     };
-    differing(system, wanted).filter_map(set).collect()
+    wanted.iter().filter(|limit| differs(system, limit)).filter_map(set).collect()
 }
 
 /// Creates a user namespace that contains only the caller, and an IPC namespace with these limits.
@@ -80,20 +79,30 @@ fn enter_own_user_namespace(system: &System, wanted: &[Limit]) -> Result<Vec<Str
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let is_unmapped = std::fs::read(system.proc().join("self/uid_map")).is_ok_and(|map| map.is_empty());
     let may_map = can_create_user_namespace(system);
-    let cause = |errno| match errno {
-        Errno::EPERM if is_unmapped => "your uid is not mapped in the current user namespace".to_owned(),
-        Errno::EPERM if !may_map => "mapping root into a user namespace requires CAP_SETFCAP".to_owned(),
-        errno => cause_of(errno),
+    let failed = |error: SysError| {
+        let cause = match error.errno {
+            Errno::EPERM if is_unmapped => "your uid is not mapped in the current user namespace".to_owned(),
+            Errno::EPERM if !may_map => "mapping root into a user namespace requires CAP_SETFCAP".to_owned(),
+            Errno::EPERM => format!("this process is in a chroot, or {RESTRICTED}"),
+            Errno::ENOSPC => "the limit on user or IPC namespaces is reached, which can be 0 \
+                              (user.max_user_namespaces, user.max_ipc_namespaces)"
+                .to_owned(),
+            Errno::EUSERS => "user namespaces are nested too deeply".to_owned(),
+            _ => RESTRICTED.to_owned(),
+        };
+        Error::new(Kind::Permission, "cannot isolate the command")
+            .os(error.errno, error.call)
+            .cause(cause)
+            .hint("run it in this IPC namespace", shmadm("leakcheck --isolate never -- COMMAND"))
     };
-    let failed = |error: SysError| refused(error, cause(error.errno));
-    sys::unshare_user_and_ipc().map_err(failed)?;
-    if uid == 0 || differing(system, wanted).next().is_none() {
+    sys::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWIPC).map_err(failed)?;
+    if uid == 0 || !wanted.iter().any(|limit| differs(system, limit)) {
         write_id_maps([(uid, uid), (gid, gid)]).map_err(failed)?;
         return Ok(copy_limits(system, wanted));
     }
     write_id_maps([(0, uid), (0, gid)]).map_err(failed)?;
     let notes = copy_limits(system, wanted);
-    sys::unshare_user().map_err(failed)?;
+    sys::unshare(CloneFlags::CLONE_NEWUSER).map_err(failed)?;
     write_id_maps([(uid, 0), (gid, 0)]).map_err(failed)?;
     Ok(notes)
 }
@@ -115,21 +124,3 @@ fn write_id_maps(ids: [(u32, u32); 2]) -> Result<(), SysError> {
 /// What usually forbids user namespaces.
 const RESTRICTED: &str = "user namespaces are restricted by AppArmor \
                           (kernel.apparmor_restrict_unprivileged_userns), a sandbox or a container";
-
-fn cause_of(errno: Errno) -> String {
-    match errno {
-        Errno::ENOSPC => "the limit on user or IPC namespaces is reached, which can be 0 \
-                          (user.max_user_namespaces, user.max_ipc_namespaces)"
-            .to_owned(),
-        Errno::EUSERS => "user namespaces are nested too deeply".to_owned(),
-        Errno::EPERM => format!("this process is in a chroot, or {RESTRICTED}"),
-        _ => RESTRICTED.to_owned(),
-    }
-}
-
-fn refused(error: SysError, cause: String) -> Error {
-    Error::new(Kind::Permission, "cannot isolate the command")
-        .os(error.errno, error.call)
-        .cause(cause)
-        .hint("run it in this IPC namespace", shmadm("leakcheck --isolate never -- COMMAND"))
-}

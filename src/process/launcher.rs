@@ -9,14 +9,12 @@ use std::fs::File;
 use std::io::{PipeWriter, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd::execvp;
 
-use super::start_failed;
+use super::helper::{start_failed, this_program};
 use crate::error::{Error, Kind};
 use crate::leaks::LAUNCHER_NAME;
 use crate::sys::{self, Inherited};
@@ -44,8 +42,7 @@ pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<Launc
     let failed = |error| start_failed("cannot start the command", &error);
     let (released, hold) = std::io::pipe().map_err(failed)?;
     fcntl(&released, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
-    let child = Command::new("/proc/self/exe")
-        .arg0(LAUNCHER_NAME)
+    let child = this_program(LAUNCHER_NAME)
         .arg(released.as_raw_fd().to_string())
         .args([inherited.blocked, inherited.ignored, inherited.closed].map(|set| format!("{set:x}")))
         .args(command)
@@ -60,8 +57,8 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
     let mut arguments = arguments.into_iter();
     let released = arguments.next().and_then(|number| sys::take_descriptor(number.to_str()?.parse().ok()?));
     let mut set = || u64::from_str_radix(arguments.next()?.to_str()?, 16).ok();
-    let sets = set().zip(set()).zip(set());
-    let inherited = sets.map(|((blocked, ignored), closed)| Inherited { blocked, ignored, closed });
+    let mut inherited = || Some(Inherited { blocked: set()?, ignored: set()?, closed: set()? });
+    let inherited = inherited();
     let command: Result<Vec<CString>, _> = arguments.map(|argument| CString::new(argument.into_vec())).collect();
     let (Some(released), Some(inherited), Ok(command)) = (released, inherited, command) else { return misused() };
     let Some(name) = command.first() else { return misused() };

@@ -4,29 +4,30 @@
 //! the IPC namespace, as with rootless containers, the process enters that user namespace first. Ids are then those
 //! inside; `System` maps them back with the id maps that were read before.
 //!
-//! `--all-ns` works on the current namespace in place, which requires no privilege, and on the others one after the
-//! other in one thread. No thread can enter a user namespace. Namespaces that require that are read by a worker: this
+//! `--all-ns` works on the current namespace in place, which requires no privilege, and on each other in a thread that
+//! enters it. No thread can enter a user namespace. Namespaces that require that are read by a worker: this
 //! program, executed again with `--ns`. `prune` does not remove through the worker, which would choose the segments
 //! again after the user has confirmed the list.
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use nix::errno::Errno;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::helper::this_program;
 use crate::error::{Error, Kind, again, program};
 use crate::model::{Limits, Object};
 use crate::procfs;
 use crate::query::{IdMaps, Namespace, System, can_inspect_all, census};
-use crate::sys;
+use crate::sys::{self, CloneFlags, SysError};
 
 /// An IPC namespace as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,18 +47,15 @@ impl Spec {
             return Ok(Self::Path(PathBuf::from(argument)));
         }
         let text = argument.to_string_lossy();
-        let wrong = || {
-            Error::new(
-                Kind::Usage,
-                format!("invalid namespace {text:?}: expected a PID, a PATH with a slash, or ipc:[N]"),
-            )
-            .hint("list the namespaces", program("lsns -t ipc"))
+        let spec = match text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']')) {
+            Some(number) => number.parse().ok().map(Self::Number),
+            None if text.starts_with(|first: char| matches!(first, '1'..='9')) => text.parse().ok().map(Self::Pid),
+            None => None,
         };
-        if let Some(number) = text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']')) {
-            return number.parse().map(Self::Number).map_err(|_| wrong());
-        }
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-        text.parse().ok().filter(|_| digits).map(Self::Pid).ok_or_else(wrong)
+        spec.ok_or_else(|| {
+            let wrong = format!("invalid namespace {text:?}: expected a PID, a PATH with a slash, or ipc:[N]");
+            Error::new(Kind::Usage, wrong).hint("list the namespaces", program("lsns -t ipc"))
+        })
     }
 }
 
@@ -74,7 +72,12 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     let file = match spec {
         // If /proc belongs to another pid namespace, it shows another process under this pid. A pidfd is always the
         // right one.
-        Spec::Pid(pid) if !system.proc_shows_own_pids() => return enter_by_pidfd(pid),
+        Spec::Pid(pid) if !system.proc_shows_own_pids() => {
+            let entered = sys::open_pidfd(pid).and_then(|pidfd| sys::enter(pidfd.as_fd(), CloneFlags::CLONE_NEWIPC));
+            let failed =
+                |error| refused(format!("cannot enter the IPC namespace of process {pid}"), error).target(text);
+            return entered.map(|()| IdMaps::default()).map_err(failed);
+        }
         _ => open(&system, &spec, text)?,
     };
     let cannot = |kind| Error::new(kind, format!("cannot enter the IPC namespace of {text}")).target(text);
@@ -87,98 +90,93 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
         // Already there: entering it would require privilege for nothing.
         return Ok(IdMaps::default());
     }
-    let refused = match sys::enter_ipc(file.as_fd()) {
+    let enter_ipc = || sys::enter(file.as_fd(), CloneFlags::CLONE_NEWIPC);
+    let error = match enter_ipc() {
         Ok(()) => return Ok(IdMaps::default()),
         Err(error) if error.errno == Errno::EPERM => error,
         Err(error) => return Err(cannot(Kind::Failed).os(error.errno, error.call)),
     };
     // The caller can have CAP_SYS_ADMIN in the user namespace that owns it, as with rootless containers.
-    let denied = |cause: String| {
-        cannot(Kind::Permission).os(refused.errno, refused.call).cause(cause).hint("run it as root", again("").sudo())
+    let denied = |whose: &str| {
+        cannot(Kind::Permission)
+            .os(error.errno, error.call)
+            .cause(format!("{NEEDS_ADMIN}{whose}"))
+            .hint("run it as root", again("").sudo())
     };
-    let owner = sys::owning_user_namespace(file.as_fd()).map(File::from).map_err(|_| {
-        denied(
-            "requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it, which is an ancestor"
-                .to_owned(),
-        )
-    })?;
+    let owner = sys::owning_user_namespace(file.as_fd()).map(File::from);
+    let owner = owner.map_err(|_| denied(", which is an ancestor"))?;
     let number = owner.metadata().map_or(0, |file| file.ino());
     let maps = id_maps_of(&system, &spec, number);
-    sys::enter_user(owner.as_fd()).and_then(|()| sys::enter_ipc(file.as_fd())).map_err(|_| {
-        denied(format!(
-            "requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it (user:[{number}]), which \
-             only root and the creator of that one have"
-        ))
-    })?;
+    sys::enter(owner.as_fd(), CloneFlags::CLONE_NEWUSER)
+        .and_then(|()| enter_ipc())
+        .map_err(|_| denied(&format!(" (user:[{number}]), which only root and the creator of that one have")))?;
     Ok(maps)
 }
 
-/// Enters the IPC namespace of a process by pidfd, for a /proc of another pid namespace.
-fn enter_by_pidfd(pid: i32) -> Result<IdMaps, Error> {
-    let entered = sys::open_pidfd(pid).and_then(|pidfd| sys::enter_ipc(pidfd.as_fd()));
-    entered.map(|()| IdMaps::default()).map_err(|error| {
-        let kind = if error.errno == Errno::EPERM { Kind::Permission } else { Kind::Failed };
-        let failed = Error::new(kind, format!("cannot enter the IPC namespace of process {pid}"))
-            .os(error.errno, error.call)
-            .target(pid.to_string());
-        match error.errno {
-            Errno::ESRCH => failed.cause("no such process exists"),
-            Errno::EPERM => {
-                failed.cause("requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it")
-            }
-            _ => failed,
-        }
-    })
+/// The cause of EPERM from setns(2).
+const NEEDS_ADMIN: &str = "requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it";
+
+/// Returns the error of a setns(2), or of the call before it.
+fn refused(message: String, error: SysError) -> Error {
+    let kind = if error.errno == Errno::EPERM { Kind::Permission } else { Kind::Failed };
+    let failed = Error::new(kind, message).os(error.errno, error.call);
+    match error.errno {
+        Errno::EPERM => failed.cause(NEEDS_ADMIN),
+        Errno::ESRCH => failed.cause("no such process exists"),
+        Errno::EAGAIN => failed.cause("this requires a thread, and the limit of the user is reached (RLIMIT_NPROC)"),
+        _ => failed,
+    }
 }
 
 fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
-    let failed = |error: std::io::Error, cause: &str, what: String| {
-        let failed = Error::io(what, &error, "open").target(text);
+    let failed = |error: &io::Error, message: String, cause: &str| {
+        let failed = Error::io(message, error, "open").target(text);
         if cause.is_empty() { failed } else { failed.cause(cause) }
     };
     match spec {
         Spec::Path(path) => sys::open_nonblocking(path).map_err(|error| {
-            let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+            let denied = error.kind() == ErrorKind::PermissionDenied;
             let cause =
                 if denied { "requires permission to inspect that process or search that directory" } else { "" };
-            failed(error, cause, format!("cannot open the namespace {text}"))
+            failed(&error, format!("cannot open the namespace {text}"), cause)
         }),
         Spec::Pid(pid) => open_by_pid(system, *pid).map_err(|error| {
             let cause = match error.kind() {
-                std::io::ErrorKind::PermissionDenied if can_inspect_all(system) => {
+                ErrorKind::NotFound => "no such process in this /proc",
+                ErrorKind::PermissionDenied if can_inspect_all(system) => {
                     "not permitted even with CAP_SYS_PTRACE: another user namespace or a security module protects it"
                 }
-                std::io::ErrorKind::NotFound => "no such process in this /proc",
-                std::io::ErrorKind::PermissionDenied => {
+                ErrorKind::PermissionDenied => {
                     "requires CAP_SYS_PTRACE: the process belongs to another user or is protected"
                 }
                 _ => "",
             };
-            failed(error, cause, format!("cannot enter the IPC namespace of process {pid}"))
+            failed(&error, format!("cannot enter the IPC namespace of process {pid}"), cause)
         }),
         Spec::Number(number) => {
             let census = census(system)?;
-            let found = census.namespaces.iter().find(|namespace| namespace.number == *number);
-            let Some(namespace) = found else {
-                let cause = match census.inaccessible {
-                    0 => "no process is in this namespace".to_owned(),
-                    1 => "no visible process is in this namespace, and 1 process may not be inspected".to_owned(),
+            let Some(namespace) = census.namespaces.iter().find(|namespace| namespace.number == *number) else {
+                let (kind, cause) = match census.inaccessible {
+                    0 => (Kind::Failed, "no process is in this namespace".to_owned()),
                     closed => {
-                        format!("no visible process is in this namespace, and {closed} processes may not be inspected")
+                        let processes = if closed == 1 { "process" } else { "processes" };
+                        let cause = format!(
+                            "no visible process is in this namespace, and {closed} {processes} may not be inspected"
+                        );
+                        (Kind::Permission, cause)
                     }
                 };
-                let kind = if census.inaccessible > 0 { Kind::Permission } else { Kind::Failed };
                 return Err(Error::new(kind, format!("cannot find the IPC namespace {text}"))
                     .target(text)
                     .cause(cause));
             };
-            namespace.open(system).map_err(|error| failed(error, "", format!("cannot enter the IPC namespace {text}")))
+            namespace.open(system).map_err(|error| failed(&error, format!("cannot enter the IPC namespace {text}"), ""))
         }
     }
 }
 
 /// Opens the IPC namespace of a process, or of one of its threads if the leader has exited.
-fn open_by_pid(system: &System, pid: i32) -> std::io::Result<File> {
+fn open_by_pid(system: &System, pid: i32) -> io::Result<File> {
     let open = |process: &str| File::open(system.proc().join(process).join("ns/ipc"));
     open(&pid.to_string()).or_else(|error| {
         procfs::other_threads(system.proc(), pid).iter().find_map(|thread| open(thread).ok()).ok_or(error)
@@ -197,68 +195,34 @@ fn id_maps_of(system: &System, spec: &Spec, owner: u64) -> IdMaps {
     IdMaps { users: map("uid_map"), groups: map("gid_map") }
 }
 
-/// Calls `work` in each namespace: in the current one in this thread, in the others in one thread that moves from one
-/// to the next. Returns one result for each namespace.
+/// Calls `work` in each namespace: in the current one in this thread, in each other in a thread that enters it. Returns
+/// one result for each namespace.
 ///
-/// If no thread can be created, or a namespace cannot be entered, that is the result. It is `NotFound` if all
-/// processes have left the namespace meanwhile.
+/// If a namespace cannot be entered, that is the result. It is `NotFound` if all processes have left the namespace
+/// meanwhile.
 pub(crate) fn visit_namespaces<T: Send>(
     system: &System,
     namespaces: &[Namespace],
     mut work: impl FnMut(&System, &Namespace) -> Result<T, Error> + Send,
 ) -> Vec<Result<T, Error>> {
-    let is_here = |namespace: &Namespace| Some(namespace.number) == system.namespace();
-    let mut here: Vec<Option<Result<T, Error>>> =
-        namespaces.iter().map(|namespace| is_here(namespace).then(|| work(system, namespace))).collect();
-    let others: Vec<&Namespace> = namespaces.iter().filter(|namespace| !is_here(namespace)).collect();
-    let visit_others = || {
-        let mut system = System::new();
-        let visit = |namespace: &&Namespace| {
-            enter_with_thread(&system, namespace)?;
-            system.set_namespace(namespace.number, namespace.container.clone());
-            work(&system, namespace)
-        };
-        others.iter().map(visit).collect::<Vec<_>>()
-    };
-    let visited = std::thread::scope(|scope| match std::thread::Builder::new().spawn_scoped(scope, visit_others) {
-        Ok(visitor) => visitor.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-        Err(error) => {
-            let failed = Error::io("cannot enter other IPC namespaces", &error, "clone")
-                .cause("this requires a thread, and the limit of the user is reached (RLIMIT_NPROC)");
-            others.iter().map(|_| Err(failed.clone())).collect()
+    let mut elsewhere = System::new();
+    let visit = |namespace: &Namespace| {
+        let number = namespace.number;
+        if Some(number) == system.namespace() {
+            return work(system, namespace);
         }
-    });
-    let mut visited = visited.into_iter();
-    here.iter_mut().filter_map(|result| result.take().or_else(|| visited.next())).collect()
-}
-
-/// Moves this thread to a namespace.
-fn enter_with_thread(system: &System, namespace: &Namespace) -> Result<(), Error> {
-    let number = namespace.number;
-    let what = || format!("cannot enter the IPC namespace {number}");
-    let file = namespace.open(system).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::new(Kind::NotFound, what()).cause("all processes have left it"),
-        _ => Error::io(what(), &error, "open"),
-    })?;
-    sys::enter_ipc(file.as_fd()).map_err(|error| {
-        let kind = if error.errno == Errno::EPERM { Kind::Permission } else { Kind::Failed };
-        Error::new(kind, what())
-            .os(error.errno, error.call)
-            .target(format!("ipc:[{number}]"))
-            .cause("requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it")
-    })
-}
-
-/// The part of the output of `list --json` that is used.
-#[derive(Deserialize)]
-struct Listing {
-    segments: Vec<Object>,
-}
-
-/// The part of the output of `limits --json` that is used.
-#[derive(Deserialize)]
-struct LimitsReport {
-    limits: Limits,
+        let message = format!("cannot enter the IPC namespace {number}");
+        let file = namespace.open(system).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::new(Kind::NotFound, &*message).cause("all processes have left it"),
+            _ => Error::io(&*message, &error, "open"),
+        })?;
+        let visited = sys::in_ipc_namespace(&file, || {
+            elsewhere.set_namespace(number, namespace.container.clone());
+            work(&elsewhere, namespace)
+        });
+        visited.unwrap_or_else(|error| Err(refused(message, error).target(format!("ipc:[{number}]"))))
+    };
+    namespaces.iter().map(visit).collect()
 }
 
 /// Lists the segments of a namespace through a worker, which enters the owning user namespace first.
@@ -268,11 +232,16 @@ struct LimitsReport {
 /// # Errors
 /// The worker cannot enter the namespace, or cannot be started.
 pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Result<Vec<Object>, Error> {
-    let what = format!("cannot list the segments of the IPC namespace {}", namespace.number);
-    let listing: Listing = ask_worker(system, namespace, "list", &what)?;
+    /// The part of the output of `list --json` that is used.
+    #[derive(Deserialize)]
+    struct Listing {
+        segments: Vec<Object>,
+    }
+    let message = format!("cannot list the segments of the IPC namespace {}", namespace.number);
+    let listing: Listing = ask_worker(system, namespace, "list", &message)?;
     // The process that identifies the namespace can have left it.
     if listing.segments.iter().any(|segment| segment.ipc_namespace() != Some(namespace.number)) {
-        return Err(Error::new(Kind::NotFound, what).cause("all processes have left it"));
+        return Err(Error::new(Kind::NotFound, message).cause("all processes have left it"));
     }
     Ok(listing.segments)
 }
@@ -282,29 +251,31 @@ pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Res
 /// # Errors
 /// As [`list_through_worker`].
 pub(crate) fn limits_through_worker(system: &System, namespace: &Namespace) -> Result<Limits, Error> {
-    let what = format!("cannot read the limits of the IPC namespace {}", namespace.number);
-    ask_worker(system, namespace, "limits", &what).map(|report: LimitsReport| report.limits)
+    /// The part of the output of `limits --json` that is used.
+    #[derive(Deserialize)]
+    struct Report {
+        limits: Limits,
+    }
+    let message = format!("cannot read the limits of the IPC namespace {}", namespace.number);
+    ask_worker(system, namespace, "limits", &message).map(|report: Report| report.limits)
 }
 
-/// Runs a command of this program in a namespace and parses its JSON; `what` is the error message.
+/// Runs a command of this program in a namespace and parses its JSON.
 fn ask_worker<T: DeserializeOwned>(
     system: &System,
     namespace: &Namespace,
     command: &str,
-    what: &str,
+    message: &str,
 ) -> Result<T, Error> {
+    let denied = || Error::new(Kind::Permission, message);
     if !system.proc_shows_own_pids() {
-        return Err(Error::new(Kind::Permission, what));
+        return Err(denied());
     }
-    let output = Command::new("/proc/self/exe")
-        .arg0("shmadm")
-        .args(["--ns", &namespace.ns_argument(), command, "--json"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .map_err(|error| Error::io(what, &error, "execve"))?;
+    let mut worker = this_program("shmadm");
+    worker.args(["--ns", &namespace.ns_argument(), command, "--json"]).stdin(Stdio::null()).stderr(Stdio::null());
+    let output = worker.output().map_err(|error| Error::io(message, &error, "execve"))?;
     if !output.status.success() {
-        return Err(Error::new(Kind::Permission, what));
+        return Err(denied());
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| Error::new(Kind::Failed, format!("{what}: {error}")))
+    serde_json::from_slice(&output.stdout).map_err(|error| Error::new(Kind::Failed, format!("{message}: {error}")))
 }

@@ -3,16 +3,14 @@
 //! Each waits on its standard input: a byte allows it to use the memory, and the end of the input lets it detach. The
 //! steps are therefore reported in order, however short the interval is, and both processes end when the demo does.
 
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::io::{BufRead, BufReader, PipeReader, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use super::start_failed;
+use super::helper::{start_failed, this_program};
 use crate::error::{Error, Kind};
 use crate::model::Key;
-use crate::sys;
 
 /// Set in the environment of a process that waits on its standard input before it uses the memory.
 const DEMO_CHILD: &str = "SHMADM_DEMO_TOGETHER";
@@ -41,17 +39,12 @@ impl Role {
     }
 }
 
-/// How long to wait after SIGTERM. A process that takes longer is stopped (SIGSTOP).
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The running processes. Dropping this terminates and reaps them.
+/// The running processes. Dropping this kills and reaps them; the kernel detaches the segment.
 #[derive(Debug)]
 pub(crate) struct Pair {
-    children: Vec<Child>,
-    /// The output of both; `None` once it is closed.
-    output: Option<BufReader<PipeReader>>,
-    /// Their standard inputs.
-    inputs: Vec<PipeWriter>,
+    children: Vec<(Role, Child)>,
+    /// The output of both.
+    output: BufReader<PipeReader>,
 }
 
 impl Pair {
@@ -60,39 +53,36 @@ impl Pair {
     /// # Errors
     /// A process cannot be started.
     pub(crate) fn start(key: Key, rounds: u64, interval: Duration) -> Result<Self, Error> {
-        let failed = |error: std::io::Error| start_failed("cannot start the demo's writer and reader", &error);
+        let failed = |error| start_failed("cannot start the demo's writer and reader", &error);
         let (reader, writer) = std::io::pipe().map_err(failed)?;
-        let mut pair = Self { children: Vec::new(), output: Some(BufReader::new(reader)), inputs: Vec::new() };
+        let mut pair = Self { children: Vec::new(), output: BufReader::new(reader) };
         for role in [Role::Writer, Role::Reader] {
-            let (stdin, input) = std::io::pipe().map_err(failed)?;
-            pair.inputs.push(input);
-            let child = Command::new("/proc/self/exe")
-                .arg0("shmadm")
+            let child = this_program("shmadm")
                 .args(["demo", role.as_str(), "--json", "--key", &key.to_string()])
                 .args(["--rounds", &rounds.to_string(), "--interval", &format!("{}ms", interval.as_millis())])
                 .env(DEMO_CHILD, "1")
-                .stdin(stdin)
+                .stdin(Stdio::piped())
                 .stdout(writer.try_clone().map_err(failed)?)
                 .spawn()
                 .map_err(failed)?;
-            pair.children.push(child);
+            pair.children.push((role, child));
         }
         Ok(pair)
     }
 
     /// Returns the descriptor that becomes readable when there is output.
-    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.output.as_ref().map(|output| output.get_ref().as_fd())
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.output.get_ref().as_fd()
     }
 
     /// Returns whether a complete line is buffered.
     pub(crate) fn has_line(&self) -> bool {
-        self.output.as_ref().is_some_and(|output| output.buffer().contains(&b'\n'))
+        self.output.buffer().contains(&b'\n')
     }
 
     /// Allows both to use the memory.
     pub(crate) fn begin(&mut self) {
-        for input in &mut self.inputs {
+        for input in self.children.iter_mut().filter_map(|(_, child)| child.stdin.as_mut()) {
             // Fails if the process has exited, which `check` reports.
             let _ = input.write_all(b"\n");
         }
@@ -100,7 +90,7 @@ impl Pair {
 
     /// Allows both to detach.
     pub(crate) fn end(&mut self) {
-        self.inputs.clear();
+        self.children.iter_mut().for_each(|(_, child)| child.stdin = None);
     }
 
     /// Checks that neither process has failed, so that the other does not wait in vain.
@@ -108,7 +98,7 @@ impl Pair {
     /// # Errors
     /// One of them has failed.
     pub(crate) fn check(&mut self) -> Result<(), Error> {
-        for child in &mut self.children {
+        for (_, child) in &mut self.children {
             if let Ok(Some(status)) = child.try_wait()
                 && !status.success()
             {
@@ -124,12 +114,9 @@ impl Pair {
     /// The pipe cannot be read.
     pub(crate) fn line(&mut self) -> Result<Option<String>, Error> {
         let mut line = String::new();
-        let Some(output) = &mut self.output else { return Ok(None) };
-        match output.read_line(&mut line) {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some(line)),
-            Err(error) => Err(Error::io("cannot read the output of the demo's writer and reader", &error, "read")),
-        }
+        let read = self.output.read_line(&mut line);
+        read.map_err(|error| Error::io("cannot read the output of the demo's writer and reader", &error, "read"))?;
+        Ok(Some(line).filter(|line| !line.is_empty()))
     }
 
     /// Waits for both.
@@ -137,35 +124,24 @@ impl Pair {
     /// # Errors
     /// One of them failed and has printed an error.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        let mut failed = None;
-        for (child, role) in self.children.iter_mut().zip(["writer", "reader"]) {
-            match child.wait() {
-                Ok(status) if status.success() => {}
-                Ok(status) => failed = Some(format!("the demo's {role} failed: {status}")),
-                Err(error) => failed = Some(format!("cannot wait for the demo's {role}: {error}")),
-            }
+        let mut result = Ok(());
+        for (role, child) in &mut self.children {
+            let failure = match child.wait() {
+                Ok(status) if status.success() => continue,
+                Ok(status) => format!("the demo's {} failed: {status}", role.as_str()),
+                Err(error) => format!("cannot wait for the demo's {}: {error}", role.as_str()),
+            };
+            result = Err(Error::new(Kind::Failed, failure));
         }
-        self.children.clear();
-        failed.map_or(Ok(()), |message| Err(Error::new(Kind::Failed, message)))
+        result
     }
 }
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        // Close the pipes first, so that neither process blocks on them.
-        self.output = None;
-        self.inputs.clear();
-        for child in &mut self.children {
-            let pid = i32::try_from(child.id()).unwrap_or_default();
-            let exited = sys::open_pidfd(pid).is_ok_and(|pidfd| {
-                // Fails if the process has exited.
-                let _ = sys::terminate(&pidfd, pid);
-                sys::wait_for_exit(&pidfd, PATIENCE).unwrap_or(false)
-            });
-            if !exited {
-                // The kernel detaches its segment.
-                let _ = child.kill();
-            }
+        for (_, child) in &mut self.children {
+            // Fails if it has exited.
+            let _ = child.kill();
             let _ = child.wait();
         }
     }

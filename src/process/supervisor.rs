@@ -4,16 +4,14 @@
 //! what another process has sent; Ctrl-C comes from the kernel and has reached the command as well.
 //!
 //! Without a private IPC namespace, a segment is attributed to the command only by proof (`leaks::provenance`): the
-//! creator's pid could have been reused. The supervisor is the subreaper of its descendants. It looks at them and at
-//! the kernel's table every few milliseconds, using at most a twentieth of the time, and holds a pidfd of each. A
-//! segment belongs to a process if its pidfd was held before the segment existed and the process had not been reaped
-//! when the segment was found. Children from before the command, their descendants, and orphans that may be theirs do
-//! not count. A segment of the caller's user that no observed process has created is unattributed: it is reported,
-//! and not removed.
+//! creator's pid could have been reused. The supervisor is the subreaper of its descendants, looks at them and at the
+//! kernel's table every few milliseconds, and holds a pidfd of each. Children from before the command, their
+//! descendants, and orphans that may be theirs do not count.
 //!
 //! With `--trace`, a seccomp filter reports each shmget before it is executed (`sys::notify`). While the caller
 //! waits, the supervisor seizes it (`sys::Seized`), lets it finish the call, and reads the id of the segment from its
-//! registers. A seized process is not reaped, so its pid cannot be reused.
+//! registers. A seized process is not reaped, so its pid cannot be reused. Without the trace, segments of processes
+//! that exit between two looks are unattributed.
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -24,7 +22,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;
 use rustix::process::{Pid, Resource, WaitOptions, WaitStatus, getrlimit, waitpid};
 
-use super::launcher::{Launched, launch};
+use super::launcher::launch;
 use super::standby::Standby;
 use crate::error::{Error, Kind, shmadm};
 use crate::leaks::{Calls, Descendants, Evidence};
@@ -53,26 +51,20 @@ enum Observed {
     Calls(Tracer),
 }
 
-/// Calls of the remaining processes of a traced command, which block while this is kept.
-#[derive(Debug)]
-pub(crate) struct BlockedCalls(#[expect(dead_code, reason = "only its drop matters")] Option<Tracer>);
-
 impl Supervised {
     /// Returns the exit code and the evidence of which processes created segments. `isolated` means that no other
     /// process could create any.
     ///
     /// The evidence must be used before the last value is dropped: until then traced processes create no further
     /// segment.
-    pub(crate) fn into_evidence(self, isolated: bool) -> (u8, Evidence, BlockedCalls) {
-        match self.observed {
-            Observed::Descendants(descendants) => {
-                (self.code, Evidence::of_descendants(isolated, descendants), BlockedCalls(None))
-            }
+    pub(crate) fn into_evidence(self, isolated: bool) -> (u8, Evidence, impl Sized) {
+        let (evidence, blocked) = match self.observed {
+            Observed::Descendants(descendants) => (Evidence::of_descendants(isolated, descendants), None),
             Observed::Calls(mut tracer) => {
-                let calls = std::mem::take(&mut tracer.calls);
-                (self.code, Evidence::of_calls(isolated, calls), BlockedCalls(Some(tracer)))
+                (Evidence::of_calls(isolated, std::mem::take(&mut tracer.calls)), Some(tracer))
             }
-        }
+        };
+        (self.code, evidence, blocked)
     }
 }
 
@@ -87,7 +79,8 @@ fn max_observed() -> usize {
 /// The command cannot be started, or not traced (Permission).
 pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> Result<Supervised, Error> {
     let failed = |errno| Error::new(Kind::Failed, "cannot supervise the command").os(errno, "signalfd");
-    let inherited = Inherited::read();
+    let set = |name| procfs::status_line(system.proc(), name).and_then(|set| u64::from_str_radix(&set, 16).ok());
+    let inherited = Inherited::new(set("SigBlk").unwrap_or(0), set("SigIgn").unwrap_or(0));
     let signals = SignalQueue::open().map_err(failed)?;
     // Orphaned descendants become children of this process. All supported kernels can do this.
     let _ = set_child_subreaper(true);
@@ -112,9 +105,7 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
                 descendants.observe_now(system);
                 next_look = Instant::now() + INTERVAL.max(now.elapsed() * REST);
             }
-            // Rounded up: the last fraction of a millisecond would be a busy loop.
-            let left = next_look.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            timeout = sys::poll_timeout(next_look.saturating_duration_since(Instant::now()));
         }
         let mut descriptors = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         if let Observed::Calls(tracer) = &observed {
@@ -132,10 +123,8 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
             match origin {
                 SignalOrigin::Child => code = code.or(reap(system, child, &mut observed)?),
                 SignalOrigin::Process(signal) if code.is_none() => sys::forward_signal(child, signal),
-                // The command has exited.
-                SignalOrigin::Process(_) => {}
-                // The kernel has sent it to the command as well, or it concerns only this process.
-                SignalOrigin::Kernel => {}
+                // The command has exited, or the kernel has sent the signal to it as well.
+                SignalOrigin::Process(_) | SignalOrigin::Kernel => {}
             }
         }
     }
@@ -183,37 +172,29 @@ struct Tracer {
 /// The filter applies to the thread that installs it and starts the command. The thread then exits, so that no helper
 /// process is filtered, and the listener reports a hangup when the last filtered process has exited.
 fn start_traced(inherited: Inherited, command: &[OsString]) -> Result<(i32, Tracer), Error> {
+    let failed = || Error::new(Kind::Failed, "cannot trace the command");
     if !sys::CAN_LISTEN {
-        let failed = Error::new(Kind::Failed, "cannot trace the command");
-        return Err(failed.cause("not supported on this architecture"));
+        return Err(failed().cause("not supported on this architecture"));
     }
-    let (filtered, listeners) = std::sync::mpsc::channel();
-    let (ready, go) = std::sync::mpsc::channel();
-    let start = move || {
-        // Fails if the receiver has been dropped, which `go` reports as well.
-        let _ = filtered.send(sys::listen().map_err(cannot_trace)?);
-        // Start the standby first: without it, the command's calls would fail if this process were killed.
-        let launched = go.recv().map(|()| launch(inherited, command));
-        let launched = launched.unwrap_or_else(|_| Err(Error::new(Kind::Failed, "not started")));
-        // The launcher need not wait: each shmget call does.
-        launched.map(|Launched { pid, .. }| pid)
-    };
     std::thread::scope(|scope| {
+        let (installed, listener) = std::sync::mpsc::channel();
+        let (ready, standby) = std::sync::mpsc::channel();
+        let start = move || {
+            // It fails if this function has returned an error, which drops `ready` as well.
+            let _ = installed.send(sys::listen());
+            standby.recv().ok().map(|()| launch(inherited, command))
+        };
         let starter = std::thread::Builder::new()
             .spawn_scoped(scope, start)
             .map_err(|error| Error::io("cannot trace the command", &error, "clone"))?;
-        let tracer = listeners.recv().ok().map(|listener| {
-            let standby = Standby::start(listener.as_fd())?;
-            let _ = ready.send(());
-            Ok(Tracer { listener, standby, calls: Calls::default(), open: true })
-        });
-        drop(ready);
-        let child = starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match (tracer, child) {
-            (Some(Ok(tracer)), Ok(child)) => Ok((child, tracer)),
-            (Some(Err(error)), _) | (_, Err(error)) => Err(error),
-            (None, Ok(_)) => Err(Error::new(Kind::Failed, "cannot trace the command")),
-        }
+        let listener = listener.recv().map_err(|_| failed())?.map_err(cannot_trace)?;
+        // Before the command starts: without a standby, its calls would fail if this process were killed.
+        let standby = Standby::start(listener.as_fd())?;
+        let tracer = Tracer { listener, standby, calls: Calls::default(), open: true };
+        let _ = ready.send(());
+        let launched = starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).ok_or_else(failed)?;
+        // The launcher need not wait: each shmget call does.
+        launched.map(|launched| (launched.pid, tracer))
     })
 }
 

@@ -1,14 +1,10 @@
 //! /proc/PID/maps: the mappings of a process as text, for kernels without PROCMAP_QUERY.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::ProcError;
+use super::{Lines, ProcError};
 use crate::model::{Access, Mapping, SEGMENT_NAME};
-
-/// The size of one read; the kernel returns about a page.
-const READ: usize = 16 << 10;
 
 /// Calls `visit` for each mapping of a segment in an opened maps file. Returns whether there was any mapping at all.
 ///
@@ -24,26 +20,14 @@ pub(crate) fn segment_mappings(
     wanted: impl Fn((u32, u32), u64) -> bool,
     mut visit: impl FnMut(Mapping),
 ) -> Result<bool, ProcError> {
-    let mut reader = BufReader::with_capacity(READ, file);
-    let mut line = Vec::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(|error| ProcError::read(path, error))? == 0 {
-            return Ok(number > 0);
-        }
-        number += 1;
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        match parse_line(text) {
-            Some((mapping, name)) if name.starts_with(SEGMENT_NAME) => {
-                if wanted(mapping.device, mapping.inode) {
-                    visit(mapping);
-                }
-            }
-            Some(_) => {}
-            None => return Err(ProcError::Format { path: path.to_owned(), line: number, field: "mapping" }),
+    let mut lines = Lines::new(path, file);
+    while lines.advance()? {
+        let (mapping, name) = parse_line(&lines.line).ok_or_else(|| lines.invalid("mapping"))?;
+        if name.starts_with(SEGMENT_NAME) && wanted(mapping.device, mapping.inode) {
+            visit(mapping);
         }
     }
+    Ok(lines.number > 1)
 }
 
 /// Parses `START-END PERMS OFFSET MAJOR:MINOR INODE [PATH]`. All numbers except the inode are hexadecimal.

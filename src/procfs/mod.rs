@@ -7,7 +7,7 @@ mod sysctl;
 mod sysvipc;
 
 use std::fmt;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use maps::segment_mappings;
@@ -50,5 +50,38 @@ impl fmt::Display for ProcError {
                 write!(formatter, "{}: line {line}: invalid {field}", path.display())
             }
         }
+    }
+}
+
+/// The lines of a file.
+struct Lines<'a, R> {
+    path: &'a Path,
+    reader: BufReader<R>,
+    /// The current line, without its newline.
+    line: Vec<u8>,
+    /// The number of the current line, counted from 1.
+    number: usize,
+}
+
+impl<'a, R: Read> Lines<'a, R> {
+    fn new(path: &'a Path, file: R) -> Self {
+        Self { path, reader: BufReader::new(file), line: Vec::new(), number: 0 }
+    }
+
+    /// Reads the next line; `false` at the end of the file.
+    fn advance(&mut self) -> Result<bool, ProcError> {
+        self.line.clear();
+        self.number += 1;
+        let read = self.reader.read_until(b'\n', &mut self.line);
+        match (read.map_err(|error| ProcError::read(self.path, error))?, self.line.pop()) {
+            (0, _) => Ok(false),
+            (_, Some(b'\n')) => Ok(true),
+            _ => Err(self.invalid("end")),
+        }
+    }
+
+    /// Returns the error of a field of the current line.
+    fn invalid(&self, field: &'static str) -> ProcError {
+        ProcError::Format { path: self.path.to_owned(), line: self.number, field }
     }
 }

@@ -5,6 +5,7 @@
 //! Functions here read such facts from another thread. /proc/TID has `map_files` for each thread; the directories in
 //! `task` do not.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -15,11 +16,21 @@ use super::ProcError;
 /// The maximum length of a command line; the rest is cut.
 const MAX_COMMAND: usize = 4096;
 
-/// Reads a file with few calls. Files of /proc have size 0, for which std would start with a small buffer.
-fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+/// Reads a file of a process or thread (`4711`, `7/task/8`, `self`) with few calls. Files of /proc have size 0, for
+/// which std would start with a small buffer.
+fn read(root: &Path, process: impl Display, file: &str) -> io::Result<Vec<u8>> {
     let mut contents = Vec::with_capacity(MAX_COMMAND);
-    fs::File::open(path)?.read_to_end(&mut contents)?;
+    fs::File::open(root.join(format!("{process}/{file}")))?.read_to_end(&mut contents)?;
     Ok(contents)
+}
+
+/// Reads a file of a process, or of another thread if `is_exited` finds that the leader has exited.
+fn read_thread(root: &Path, pid: i32, file: &str, is_exited: impl FnOnce(&[u8]) -> bool) -> Option<Vec<u8>> {
+    let contents = read(root, pid, file).ok()?;
+    if !is_exited(&contents) {
+        return Some(contents);
+    }
+    Some(other_threads(root, pid).iter().find_map(|thread| read(root, thread, file).ok()).unwrap_or(contents))
 }
 
 /// Returns the pids of all processes in this /proc.
@@ -32,15 +43,12 @@ pub(crate) fn pids(root: &Path) -> Result<impl Iterator<Item = i32>, ProcError> 
 ///
 /// Children that start or exit meanwhile can be missing. Without CONFIG_PROC_CHILDREN the result is empty.
 pub(crate) fn children(root: &Path, pid: i32) -> Vec<i32> {
-    let mut children = Vec::new();
-    let mut add = |process: &str| {
-        let text = read(root.join(process).join("children")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+    let of_thread = |thread: String| {
+        let text = read(root, thread, "children").ok().and_then(|text| String::from_utf8(text).ok());
+        let pids = text.iter().flat_map(|text| text.split_ascii_whitespace());
+        pids.filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>()
     };
-    add(&format!("{pid}/task/{pid}"));
-    other_threads(root, pid).iter().for_each(|thread| add(thread));
-    children
+    [thread_path(pid, pid)].into_iter().chain(other_threads(root, pid)).flat_map(of_thread).collect()
 }
 
 /// Returns the parent of a process (proc_pid_stat(5), field 4).
@@ -55,7 +63,7 @@ pub(crate) fn start_ticks(root: &Path, pid: i32) -> Option<u64> {
 
 /// Returns a field of /proc/PID/stat, counted from 1; at least 3.
 fn stat_field<T: std::str::FromStr>(root: &Path, pid: i32, field: usize) -> Option<T> {
-    let stat = read(root.join(pid.to_string()).join("stat")).ok()?;
+    let stat = read(root, pid, "stat").ok()?;
     // Field 2, the name, can contain spaces and parentheses: the last parenthesis ends it.
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
@@ -67,11 +75,9 @@ fn stat_field<T: std::str::FromStr>(root: &Path, pid: i32, field: usize) -> Opti
 /// # Errors
 /// The process has exited, or may not be inspected.
 pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {
-    let path = root.join(pid.to_string()).join("comm");
-    let mut name = read(&path).map_err(|error| ProcError::read(&path, error))?;
-    if name.last() == Some(&b'\n') {
-        name.pop();
-    }
+    let mut name =
+        read(root, pid, "comm").map_err(|error| ProcError::read(&root.join(format!("{pid}/comm")), error))?;
+    name.pop_if(|last| *last == b'\n');
     Ok(name)
 }
 
@@ -82,22 +88,12 @@ pub(crate) fn command(root: &Path, pid: i32) -> Option<Vec<u8>> {
 
 /// Returns the command line of a process with spaces between the arguments; `None` if it has exited.
 pub(crate) fn command_line(root: &Path, pid: i32) -> Option<Vec<u8>> {
-    let line = |process: &str| read(root.join(process).join("cmdline")).ok();
-    let mut command = line(&pid.to_string())?;
-    if command.is_empty() {
-        // A leader that has exited has no memory; its threads do.
-        command = other_threads(root, pid).iter().find_map(|thread| line(thread)).unwrap_or(command);
-    }
+    // A leader that has exited has no memory; its threads do.
+    let mut command = read_thread(root, pid, "cmdline", <[u8]>::is_empty)?;
     command.truncate(MAX_COMMAND);
     // Programs that overwrite their command line pad it.
-    while matches!(command.last(), Some(0 | b' ')) {
-        command.pop();
-    }
-    for byte in &mut command {
-        if *byte == 0 {
-            *byte = b' ';
-        }
-    }
+    while command.pop_if(|last| matches!(last, 0 | b' ')).is_some() {}
+    command.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
     Some(command).filter(|command| !command.is_empty())
 }
 
@@ -120,26 +116,26 @@ pub(crate) fn other_thread_ids(root: &Path, pid: i32) -> Vec<i32> {
     if fs::metadata(&path).map_or(0, |directory| directory.nlink()) <= 3 {
         return Vec::new();
     }
-    let Ok(threads) = pids(&path) else { return Vec::new() };
-    threads.filter(|thread| *thread != pid).collect()
+    pids(&path).into_iter().flatten().filter(|thread| *thread != pid).collect()
 }
 
 /// Returns the effective user id of a process (proc_pid_status(5), Uid). The owner of its directory can be root
 /// instead.
 pub(crate) fn effective_uid(root: &Path, pid: i32) -> Option<u32> {
-    let status = |process: &str| read(root.join(process).join("status")).ok();
-    let mut of_process = status(&pid.to_string())?;
-    if status_field(&of_process, "State").is_some_and(|state| state.starts_with('Z')) {
-        // A leader that has exited keeps the user it had; its threads can have changed theirs since.
-        of_process = other_threads(root, pid).iter().find_map(|thread| status(thread)).unwrap_or(of_process);
-    }
-    status_field(&of_process, "Uid")?.split_ascii_whitespace().nth(1)?.parse().ok()
+    // A leader that has exited keeps the user it had; its threads can have changed theirs since.
+    let is_zombie = |status: &[u8]| status_field(status, "State").is_some_and(|state| state.starts_with('Z'));
+    let status = read_thread(root, pid, "status", is_zombie)?;
+    status_field(&status, "Uid")?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Returns the process that a thread belongs to (proc_pid_status(5), Tgid).
 pub(crate) fn process_of(root: &Path, thread: i32) -> Option<i32> {
-    let status = read(root.join(format!("{thread}/status"))).ok()?;
-    status_field(&status, "Tgid")?.parse().ok()
+    status_field(&read(root, thread, "status").ok()?, "Tgid")?.parse().ok()
+}
+
+/// Returns the value of a line of /proc/self/status, such as `CapEff`.
+pub(crate) fn status_line(root: &Path, name: &str) -> Option<String> {
+    status_field(&read(root, "self", "status").ok()?, name).map(ToOwned::to_owned)
 }
 
 /// Returns the value of a line of /proc/PID/status.
@@ -152,13 +148,13 @@ fn status_field<'a>(status: &'a [u8], name: &str) -> Option<&'a str> {
 /// Returns the paths of the control groups (cgroups(7)) of a process or thread (`"4711"`, `"7/task/8"`), with that of
 /// version 2 or systemd first.
 pub(crate) fn control_groups(root: &Path, process: &str) -> Vec<String> {
-    let text = read(root.join(process).join("cgroup")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
+    let text = read(root, process, "cgroup").unwrap_or_default();
     let mut paths = Vec::new();
-    for line in text.lines() {
-        let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        let index = if controllers.is_empty() || controllers == "name=systemd" { 0 } else { paths.len() };
+    for line in String::from_utf8_lossy(&text).lines() {
+        let Some((controllers, path)) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')) else {
+            continue;
+        };
+        let index = if matches!(controllers, "" | "name=systemd") { 0 } else { paths.len() };
         paths.insert(index, path.to_owned());
     }
     paths
@@ -177,7 +173,7 @@ pub(crate) struct IdRange {
 
 /// Reads an id map of a process; `name` is `uid_map` or `gid_map`.
 pub(crate) fn id_map(root: &Path, pid: i32, name: &str) -> Option<Vec<IdRange>> {
-    let text = fs::read_to_string(root.join(format!("{pid}/{name}"))).ok()?;
+    let text = String::from_utf8(read(root, pid, name).ok()?).ok()?;
     let range = |line: &str| {
         let mut numbers = line.split_ascii_whitespace().map(str::parse);
         let mut number = || numbers.next()?.ok();
@@ -191,21 +187,18 @@ pub(crate) fn namespace_of(root: &Path, process: &str) -> Option<u64> {
     fs::metadata(root.join(process).join("ns/ipc")).ok().map(|file| file.ino())
 }
 
-/// Returns the value of a line of /proc/self/status, such as `CapEff`.
-pub(crate) fn status_line(root: &Path, name: &str) -> Option<String> {
-    status_field(&read(root.join("self/status")).ok()?, name).map(ToOwned::to_owned)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Creates a /proc with process 7.
+    /// Creates a /proc with files of process 7.
     fn root(files: &[(&str, &[u8])]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("7")).unwrap();
         for (name, contents) in files {
-            fs::write(root.path().join("7").join(name), contents).unwrap();
+            let path = root.path().join("7").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, contents).unwrap();
         }
         root
     }
@@ -221,32 +214,26 @@ mod tests {
 
     #[test]
     fn commands_are_joined_and_kernel_threads_get_brackets() {
-        let with = root(&[("cmdline", b"sh\0-c\0sleep 5\0\0"), ("comm", b"sh\n")]);
-        assert_eq!(command(with.path(), 7).unwrap(), b"sh -c sleep 5");
-        let without = root(&[("cmdline", b""), ("comm", b"kworker/0:1\n")]);
-        assert_eq!(command(without.path(), 7).unwrap(), b"[kworker/0:1]");
-        assert_eq!(command(without.path(), 8), None);
+        let cases: [(&[u8], &[u8], &[u8]); 2] =
+            [(b"sh\0-c\0sleep 5\0\0", b"sh\n", b"sh -c sleep 5"), (b"", b"kworker/0:1\n", b"[kworker/0:1]")];
+        for (cmdline, comm, expected) in cases {
+            let root = root(&[("cmdline", cmdline), ("comm", comm)]);
+            assert_eq!(command(root.path(), 7).unwrap(), expected);
+            assert_eq!(command(root.path(), 8), None);
+        }
     }
 
     #[test]
     fn the_user_after_the_leader_exited_is_that_of_a_thread() {
-        let root = root(&[("status", b"State:\tZ (zombie)\nUid:\t0\t0\t0\t0\n")]);
-        assert_eq!(effective_uid(root.path(), 7), Some(0), "no thread remains");
-        for thread in ["7", "8"] {
-            fs::create_dir_all(root.path().join("7/task").join(thread)).unwrap();
-        }
-        fs::write(root.path().join("7/task/8/status"), "State:\tS (sleeping)\nUid:\t0\t1000\t0\t0\n").unwrap();
-        assert_eq!(effective_uid(root.path(), 7), Some(1000));
+        let zombie: (&str, &[u8]) = ("status", b"State:\tZ (zombie)\nUid:\t0\t0\t0\t0\n");
+        assert_eq!(effective_uid(root(&[zombie]).path(), 7), Some(0), "no thread remains");
+        let thread: (&str, &[u8]) = ("task/8/status", b"State:\tS (sleeping)\nUid:\t0\t1000\t0\t0\n");
+        assert_eq!(effective_uid(root(&[zombie, ("task/7/status", b""), thread]).path(), 7), Some(1000));
     }
 
     #[test]
     fn children_of_all_threads_are_returned() {
-        let root = root(&[]);
-        for (thread, children) in [("7", "8 9 "), ("10", "11 ")] {
-            let directory = root.path().join("7/task").join(thread);
-            fs::create_dir_all(&directory).unwrap();
-            fs::write(directory.join("children"), children).unwrap();
-        }
+        let root = root(&[("task/7/children", b"8 9 "), ("task/10/children", b"11 ")]);
         assert_eq!(children(root.path(), 7), [8, 9, 11]);
         assert_eq!(children(root.path(), 8), [] as [i32; 0]);
     }

@@ -19,23 +19,7 @@ impl<'a> Fields<'a> {
 
     /// Parses an unsigned number. The error is the name of the field, here and below.
     fn unsigned(&mut self, name: &'static str) -> Result<u64, &'static str> {
-        let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
-        let mut number = 0_u64;
-        // One pass over the digits: a row has sixteen numbers.
-        for (index, byte) in self.0.iter().enumerate().skip(start) {
-            match byte.wrapping_sub(b'0') {
-                digit @ ..=9 => {
-                    number = number.checked_mul(10).and_then(|number| number.checked_add(digit.into())).ok_or(name)?;
-                }
-                _ if *byte == b' ' && index > start => {
-                    self.0 = &self.0[index..];
-                    return Ok(number);
-                }
-                _ => return Err(name),
-            }
-        }
-        self.0 = &[];
-        Ok(number)
+        digits(self.next(), 10).ok_or(name)
     }
 
     fn narrow<T: TryFrom<u64>>(&mut self, name: &'static str) -> Result<T, &'static str> {
@@ -43,15 +27,11 @@ impl<'a> Fields<'a> {
     }
 
     fn signed(&mut self, name: &'static str) -> Result<i64, &'static str> {
-        let start = self.0.iter().position(|byte| *byte != b' ').ok_or(name)?;
-        match self.0.get(start..).and_then(|rest| rest.strip_prefix(b"-")) {
-            Some(rest) if rest.first() != Some(&b' ') => {
-                self.0 = rest;
-                self.unsigned(name).and_then(|number| 0_i64.checked_sub_unsigned(number).ok_or(name))
-            }
-            Some(_) => Err(name),
-            None => self.unsigned(name).and_then(|number| i64::try_from(number).map_err(|_| name)),
-        }
+        let number = match self.next() {
+            [b'-', field @ ..] => digits(field, 10).and_then(|number| 0_i64.checked_sub_unsigned(number)),
+            field => digits(field, 10).and_then(|number| i64::try_from(number).ok()),
+        };
+        number.ok_or(name)
     }
 
     /// Parses a pid; 0 is `None`.

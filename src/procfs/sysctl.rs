@@ -3,60 +3,61 @@
 use std::fs;
 use std::path::Path;
 
+/// Reads a file that contains one number.
+fn read_number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Returns the rest of the line that begins with a name.
+fn line(path: &Path, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
+}
+
 /// Reads a number of /proc/sys, such as `kernel/shmmni`.
 pub(crate) fn number(root: &Path, name: &str) -> Option<u64> {
-    fs::read_to_string(root.join("sys").join(name)).ok()?.trim().parse().ok()
+    read_number(&root.join("sys").join(name))
 }
 
 /// Returns the number of processes and threads started since boot (/proc/stat), in all namespaces.
 pub(crate) fn forks(root: &Path) -> Option<u64> {
-    let text = fs::read_to_string(root.join("stat")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("processes "))?.trim().parse().ok()
+    line(&root.join("stat"), "processes ")?.parse().ok()
 }
 
-/// Reads a line of /proc/meminfo. Values in kB are converted to bytes.
+/// Reads a size of /proc/meminfo in bytes.
 fn meminfo(root: &Path, name: &str) -> Option<u64> {
-    let text = fs::read_to_string(root.join("meminfo")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
-    match line.strip_suffix(" kB") {
-        Some(kibibytes) => kibibytes.parse::<u64>().ok()?.checked_mul(1024),
-        None => line.parse().ok(),
-    }
+    line(&root.join("meminfo"), name)?.strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Returns the size of memory and swap in bytes.
 pub(crate) fn memory_total(root: &Path) -> Option<u64> {
-    meminfo(root, "MemTotal")?.checked_add(meminfo(root, "SwapTotal")?)
+    meminfo(root, "MemTotal:")?.checked_add(swap_total(root)?)
 }
 
 /// Returns the size of swap in bytes.
 pub(crate) fn swap_total(root: &Path) -> Option<u64> {
-    meminfo(root, "SwapTotal")
+    meminfo(root, "SwapTotal:")
 }
 
 /// Returns the number of pages written to swap since boot, including compressed swap (/proc/vmstat).
 pub(crate) fn swapped_out(root: &Path) -> Option<u64> {
-    let text = fs::read_to_string(root.join("vmstat")).ok()?;
-    let number =
-        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
+    let number = |name| line(&root.join("vmstat"), name)?.parse::<u64>().ok();
     // Kernels without zswap lack the line.
-    Some(number("pswpout")? + number("zswpout").unwrap_or(0))
+    Some(number("pswpout ")? + number("zswpout ").unwrap_or(0))
 }
 
 /// Returns the default huge page size in bytes; `None` if the kernel does not support huge pages.
 pub(crate) fn default_huge_page(root: &Path) -> Option<u64> {
-    meminfo(root, "Hugepagesize")
+    meminfo(root, "Hugepagesize:")
 }
 
 /// Returns the supported huge page sizes in bytes, smallest first (/sys/kernel/mm/hugepages).
 pub(crate) fn huge_page_sizes(pools: &Path) -> Vec<u64> {
-    let name = |entry: std::io::Result<fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
-    let kibibytes = |name: String| name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok();
-    let mut sizes: Vec<u64> = fs::read_dir(pools)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| kibibytes(name(entry)?)?.checked_mul(1024))
-        .collect();
+    let size = |entry: std::io::Result<fs::DirEntry>| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse::<u64>().ok()?.checked_mul(1024)
+    };
+    let mut sizes: Vec<u64> = fs::read_dir(pools).into_iter().flatten().filter_map(size).collect();
     sizes.sort_unstable();
     sizes
 }
@@ -83,7 +84,7 @@ impl Pool {
 /// Reads the pool of huge pages of a size in bytes; `None` if that size is not supported.
 pub(crate) fn pool(pools: &Path, size: u64) -> Option<Pool> {
     let directory = pools.join(format!("hugepages-{}kB", size >> 10));
-    let number = |name| fs::read_to_string(directory.join(name)).ok()?.trim().parse::<u64>().ok();
+    let number = |name| read_number(&directory.join(name));
     Some(Pool {
         total: number("nr_hugepages")?,
         free: number("free_hugepages")?,

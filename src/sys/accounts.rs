@@ -9,7 +9,7 @@ use nix::libc::{self, ERANGE};
 /// The largest buffer for a lookup. An entry that does not fit is treated as missing.
 const LARGEST_ENTRY: usize = 1 << 20;
 
-/// Returns the name of a user id (getpwuid_r(3)).
+/// Returns the name of a user (getpwuid_r(3)).
 pub(crate) fn user_name(uid: u32) -> Option<Vec<u8>> {
     look_up(|buffer, length| {
         let mut entry = MaybeUninit::<libc::passwd>::zeroed();
@@ -21,7 +21,7 @@ pub(crate) fn user_name(uid: u32) -> Option<Vec<u8>> {
     })
 }
 
-/// Returns the name of a group id (getgrgid_r(3)).
+/// Returns the name of a group (getgrgid_r(3)).
 pub(crate) fn group_name(gid: u32) -> Option<Vec<u8>> {
     look_up(|buffer, length| {
         let mut entry = MaybeUninit::<libc::group>::zeroed();

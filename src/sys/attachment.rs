@@ -1,9 +1,8 @@
 //! shmat(2), shmdt(2), and copies to and from the mapping.
 //!
 //! An [`Attachment`] keeps an address and a size, and never creates a reference or slice to the mapping. The kernel
-//! copies: read(2), write(2), and vmsplice(2) get an address and a length that were checked against the size. A page
-//! that cannot be allocated (a huge page whose pool is empty) is then EFAULT instead of SIGBUS. Copies between the
-//! segment and memory of this process go through a private pipe.
+//! copies: read(2), write(2), vmsplice(2) and process_vm_readv(2) get an address and a length that were checked against
+//! the size. A page that cannot be allocated (a huge page whose pool is empty) is then EFAULT instead of SIGBUS.
 //!
 //! The one exception is the integer of the demo: an aligned volatile access of four bytes. SHM_REMAP is not
 //! supported.
@@ -13,36 +12,18 @@
 
 use std::ffi::c_void;
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
-use std::ptr::{self, NonNull};
-use std::sync::{Mutex, PoisonError};
+use std::ptr;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{self, c_int};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
+use nix::unistd::Pid;
 
 use super::{Subject, SysError, files, sysv};
 use crate::model::{Access, ShmId};
-
-/// A private pipe.
-#[derive(Debug)]
-struct Pipe {
-    reader: OwnedFd,
-    writer: OwnedFd,
-    /// A write of more bytes than this would block forever, since no other thread reads. Users with many pipes get
-    /// small ones (pipe(7), pipe-user-pages-soft).
-    capacity: usize,
-}
-
-impl Pipe {
-    fn new() -> Result<Self, Errno> {
-        let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-        let capacity = usize::try_from(fcntl(&writer, FcntlArg::F_GETPIPE_SZ)?).map_err(|_| Errno::EINVAL)?;
-        Ok(Self { reader, writer, capacity })
-    }
-}
 
 /// The address at which to attach a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +40,10 @@ pub(crate) enum Address {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     id: ShmId,
-    address: NonNull<c_void>,
+    address: *mut c_void,
     /// The size of the segment in bytes. The mapping extends to the end of the last page.
     size: usize,
     access: Access,
-    /// Unused pipes for copies between the segment and memory of this process; one for each concurrent copy.
-    pipes: Mutex<Vec<Pipe>>,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread, and any thread may unmap it.
@@ -92,21 +71,13 @@ impl Attachment {
         }
         // SAFETY: without SHM_REMAP, which is never set, the kernel refuses an address range that is already mapped.
         let address = unsafe { libc::shmat(id.raw(), requested, flags) };
-        let failed = || SysError::last("shmat", Subject::Id(id));
         if address == ptr::without_provenance_mut(usize::MAX) {
-            return Err(failed());
+            return Err(SysError::last("shmat", Subject::Id(id)));
         }
-        let Some(address) = NonNull::new(address) else {
-            // SHM_RND can round down to address 0 if the process may map the first page, but 0 is not a valid
-            // pointer.
-            // SAFETY: shmat has just mapped the segment there, and nothing else knows the address.
-            let _ = unsafe { libc::shmdt(address) };
-            return Err(SysError { errno: Errno::EINVAL, call: "shmat", target: Subject::Id(id) });
-        };
         // From here on, drop detaches. While the segment is attached its id cannot be reused.
-        let mut attachment = Self { id, address, size: 0, access, pipes: Mutex::new(Vec::new()) };
-        let size = sysv::stat(id)?.size;
-        attachment.size = usize::try_from(size).map_err(|_| failed())?;
+        let mut attachment = Self { id, address, size: 0, access };
+        let too_large = |_| SysError { errno: Errno::EOVERFLOW, call: "shmat", target: Subject::Id(id) };
+        attachment.size = usize::try_from(sysv::stat(id)?.size).map_err(too_large)?;
         Ok(attachment)
     }
 
@@ -115,7 +86,7 @@ impl Attachment {
     }
 
     pub(crate) fn address(&self) -> u64 {
-        self.address.addr().get() as u64
+        self.address.addr() as u64
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -132,11 +103,9 @@ impl Attachment {
     /// shmdt(2): EINVAL if the mapping was removed in another way.
     pub(crate) fn detach(self) -> Result<(), SysError> {
         let this = std::mem::ManuallyDrop::new(self);
-        // SAFETY: `this` is not used again and never dropped, so that the pipes are moved out of it only once.
-        drop(unsafe { ptr::read(&raw const this.pipes) });
         // SAFETY: shmat returned the address, and no pointer derived from it outlives `self`.
-        let result = unsafe { libc::shmdt(this.address.as_ptr()) };
-        if result < 0 { Err(SysError::last("shmdt", Subject::Id(this.id))) } else { Ok(()) }
+        let result = unsafe { libc::shmdt(this.address) };
+        SysError::check(result, "shmdt", Subject::Id(this.id)).map(drop)
     }
 
     /// Checks that a range is within the segment, and returns a pointer to its first byte.
@@ -144,7 +113,7 @@ impl Attachment {
         let offset = usize::try_from(offset).map_err(|_| Errno::EFAULT)?;
         match offset.checked_add(length) {
             // The sum is within the mapping, so `wrapping_byte_add` does not wrap.
-            Some(end) if end <= self.size => Ok(self.address.as_ptr().wrapping_byte_add(offset)),
+            Some(end) if end <= self.size => Ok(self.address.wrapping_byte_add(offset)),
             _ => Err(Errno::EFAULT),
         }
     }
@@ -152,54 +121,34 @@ impl Attachment {
     /// Copies bytes from the segment into a buffer.
     ///
     /// # Errors
-    /// EFAULT if the range exceeds the segment or a page cannot be allocated.
+    /// process_vm_readv(2): EFAULT if the range exceeds the segment or a page cannot be allocated.
     pub(crate) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Errno> {
-        self.with_pipe(|pipe| {
-            let mut done = 0;
-            while done < bytes.len() {
-                let piece = (bytes.len() - done).min(pipe.capacity);
-                let sent = self.send(offset + done as u64, piece, pipe.writer.as_fd())?;
-                let end = done + sent;
-                while done < end {
-                    done += nix::unistd::read(&pipe.reader, &mut bytes[done..end])?;
-                }
-            }
-            Ok(())
-        })
+        let mut done = 0;
+        while done < bytes.len() {
+            let from = self.remote(offset + done as u64, bytes.len() - done)?;
+            done += process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut bytes[done..])], &[from])?;
+        }
+        Ok(())
     }
 
     /// Copies a buffer into the segment.
     ///
     /// # Errors
-    /// EFAULT if the range exceeds the segment or a page cannot be allocated; with the number of bytes copied before
-    /// that.
+    /// process_vm_writev(2): EFAULT if the range exceeds the segment or a page cannot be allocated; with the number of
+    /// bytes copied before that.
     pub(crate) fn copy_in(&self, offset: u64, bytes: &[u8]) -> Result<(), (usize, Errno)> {
         let mut done = 0;
-        let copied = self.range(offset, bytes.len()).and_then(|_| self.copy_through_pipe(offset, bytes, &mut done));
-        copied.map_err(|errno| (done, errno))
+        while done < bytes.len() {
+            let to = self.remote(offset + done as u64, bytes.len() - done);
+            let copied = to.and_then(|to| process_vm_writev(Pid::this(), &[IoSlice::new(&bytes[done..])], &[to]));
+            done += copied.map_err(|errno| (done, errno))?;
+        }
+        Ok(())
     }
 
-    fn copy_through_pipe(&self, offset: u64, bytes: &[u8], done: &mut usize) -> Result<(), Errno> {
-        self.with_pipe(|pipe| {
-            while *done < bytes.len() {
-                let piece = (bytes.len() - *done).min(pipe.capacity);
-                let end = *done + nix::unistd::write(&pipe.writer, &bytes[*done..*done + piece])?;
-                while *done < end {
-                    *done += self.receive(offset + *done as u64, end - *done, pipe.reader.as_fd())?;
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Calls a function with a private pipe. After a failure the pipe is dropped, since it may still contain bytes.
-    fn with_pipe<T>(&self, work: impl FnOnce(&Pipe) -> Result<T, Errno>) -> Result<T, Errno> {
-        let pipes = || self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = pipes().pop();
-        let pipe = idle.map_or_else(Pipe::new, Ok)?;
-        let result = work(&pipe)?;
-        pipes().push(pipe);
-        Ok(result)
+    /// Describes a range as memory of this process.
+    fn remote(&self, offset: u64, length: usize) -> Result<RemoteIoVec, Errno> {
+        Ok(RemoteIoVec { base: self.range(offset, length)?.addr(), len: length })
     }
 
     /// Writes bytes of the segment to a descriptor with write(2). Returns the number of bytes written.
@@ -237,20 +186,18 @@ impl Attachment {
         Errno::result(count).map(isize::cast_unsigned)
     }
 
-    /// Maps the pages of a range before a copy out of it (MADV_POPULATE_READ). Failures are ignored: this is only
-    /// faster.
+    /// Maps the pages of a range before a copy out of it.
     pub(crate) fn populate_read(&self, offset: u64, length: usize) {
-        self.advise(offset, length, libc::MADV_POPULATE_READ);
+        self.populate(offset, length, libc::MADV_POPULATE_READ);
     }
 
-    /// Maps the pages of a range before a copy into it (MADV_POPULATE_WRITE). Failures are ignored: this is only
-    /// faster.
+    /// Maps the pages of a range before a copy into it.
     pub(crate) fn populate_write(&self, offset: u64, length: usize) {
-        self.advise(offset, length, libc::MADV_POPULATE_WRITE);
+        self.populate(offset, length, libc::MADV_POPULATE_WRITE);
     }
 
-    /// Calls madvise(2) on a range that begins on a page boundary, and ignores failures.
-    fn advise(&self, offset: u64, length: usize, advice: c_int) {
+    /// Maps the pages of a range that begins on a page boundary. Failures are ignored: this is only faster.
+    fn populate(&self, offset: u64, length: usize, advice: c_int) {
         if let Ok(start) = self.range(offset, length) {
             // SAFETY: the range is within the mapping; both kinds of advice only fault pages in and change no
             // contents.
@@ -258,7 +205,7 @@ impl Attachment {
         }
     }
 
-    /// Returns whether all pages of a range that begins on a page boundary are in memory (mincore(2)).
+    /// Returns whether all pages of a range that begins on a page boundary are in memory.
     pub(crate) fn is_resident(&self, offset: u64, length: usize, page_size: usize) -> bool {
         self.residency(offset, length, page_size).is_ok_and(|pages| pages.into_iter().all(|page| page))
     }
@@ -304,16 +251,7 @@ impl Attachment {
         unsafe { integer.write_volatile(value) };
         Ok(())
     }
-}
 
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        // SAFETY: shmat returned the address, and no pointer derived from it outlives `self`.
-        let _ = unsafe { libc::shmdt(self.address.as_ptr()) };
-    }
-}
-
-impl Attachment {
     /// Opens the file behind the mapping through /proc/self/map_files, which requires privilege. `mapped` is the size
     /// of the segment rounded up to whole pages.
     ///
@@ -342,5 +280,12 @@ impl Attachment {
     fn backing_path(&self, mapped: u64) -> String {
         let start = self.address();
         format!("/proc/self/map_files/{start:x}-{:x}", start + mapped)
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // SAFETY: shmat returned the address, and no pointer derived from it outlives `self`.
+        let _ = unsafe { libc::shmdt(self.address) };
     }
 }

@@ -1,12 +1,14 @@
 //! The signal dispositions and standard streams that this process inherited, so that it can start a command as its
 //! caller would have.
 //!
-//! This uses the kernel's calls directly: the C library hides the two signals that it reserves, which some of its
-//! ways to start processes ignore.
+//! Without it, a command below `leakcheck` would run with SIGPIPE ignored, which the Rust standard library does before
+//! `main`, with the signals blocked that the supervisor reads, and with /dev/null in place of a closed stream. This uses
+//! the kernel's calls directly: the C library hides the two signals that it reserves, and ignores them in processes that
+//! it starts.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use nix::libc::{self, c_int};
+use nix::libc;
 
 /// The standard streams that were closed at execve(2), one bit each. The standard library opens /dev/null in their
 /// place before `main`.
@@ -22,7 +24,11 @@ static RECORD_AT_START: extern "C" fn() = record;
 
 /// Records whether SIGPIPE is ignored and which standard streams are closed.
 extern "C" fn record() {
-    PIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+    let mut action = KernelAction::default();
+    let new: *const KernelAction = std::ptr::null();
+    // SAFETY: with a null action the call only writes the current one, and `action` is at least as large.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, libc::SIGPIPE, new, &raw mut action, SET_BYTES) };
+    PIPE_WAS_IGNORED.store(action.handler == libc::SIG_IGN, Ordering::Relaxed);
     for descriptor in 0..=2 {
         // SAFETY: F_GETFD takes no pointer, and a closed descriptor is an error.
         if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
@@ -41,7 +47,6 @@ pub(crate) fn stdout_is_closed() -> bool {
     CLOSED_STREAMS.load(Ordering::Relaxed) & 2 != 0
 }
 
-const LAST_SIGNAL: c_int = 64;
 /// The size of the kernel's signal set.
 const SET_BYTES: usize = size_of::<u64>();
 
@@ -57,7 +62,7 @@ struct KernelAction {
 
 /// State that execve(2) preserves and that this program changes: blocked and ignored signals (bit 0 is signal 1), and
 /// closed standard streams (bit 0 is standard input).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Inherited {
     pub(crate) blocked: u64,
     pub(crate) ignored: u64,
@@ -65,20 +70,12 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// Returns what this process inherited. Must be called before any of it is changed.
-    pub(crate) fn read() -> Self {
-        let mut state = Self { closed: CLOSED_STREAMS.load(Ordering::Relaxed).into(), ..Self::default() };
-        let (nothing, blocked): (*const u64, *mut u64) = (std::ptr::null(), &raw mut state.blocked);
-        // SAFETY: with a null set the call only writes the current mask, whose size is SET_BYTES.
-        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, nothing, blocked, SET_BYTES) };
-        for signal in 1..=LAST_SIGNAL {
-            let ignored = match signal {
-                libc::SIGPIPE => PIPE_WAS_IGNORED.load(Ordering::Relaxed),
-                _ => is_ignored(signal),
-            };
-            state.ignored |= u64::from(ignored) << (signal - 1);
-        }
-        state
+    /// Returns what this process inherited, given the sets of /proc/self/status, before any of it is changed.
+    pub(crate) fn new(blocked: u64, ignored: u64) -> Self {
+        let pipe = 1 << (libc::SIGPIPE - 1);
+        let pipe_was_ignored = PIPE_WAS_IGNORED.load(Ordering::Relaxed);
+        let ignored = if pipe_was_ignored { ignored | pipe } else { ignored & !pipe };
+        Self { blocked, ignored, closed: CLOSED_STREAMS.load(Ordering::Relaxed).into() }
     }
 
     /// Restores this state, for the program that this process executes next.
@@ -88,7 +85,7 @@ impl Inherited {
             // SAFETY: F_SETFD takes an integer.
             unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
-        for signal in 1..=LAST_SIGNAL {
+        for signal in 1..=64 {
             let ignored = self.ignored >> (signal - 1) & 1 == 1;
             let handler = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
             let action = KernelAction { handler, ..KernelAction::default() };
@@ -101,12 +98,4 @@ impl Inherited {
         // SAFETY: the set has SET_BYTES bytes, and with a null pointer the old one is not returned.
         unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const self.blocked, old, SET_BYTES) };
     }
-}
-
-fn is_ignored(signal: c_int) -> bool {
-    let mut action = KernelAction::default();
-    let new: *const KernelAction = std::ptr::null();
-    // SAFETY: with a null action the call only writes the current one, and `action` is at least as large.
-    let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, &raw mut action, SET_BYTES) };
-    result == 0 && action.handler == libc::SIG_IGN
 }

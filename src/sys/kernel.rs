@@ -16,16 +16,17 @@ pub(super) const SHM_HUGE_SHIFT: u32 = 26;
 /// `struct shminfo64` of asm-generic/shmbuf.h, which IPC_INFO fills.
 #[repr(C)]
 #[derive(Default)]
-pub(super) struct ShmInfo64 {
+pub(crate) struct ShmInfo64 {
     /// In bytes.
-    pub(super) shmmax: c_ulong,
+    pub(crate) shmmax: c_ulong,
     /// In bytes.
-    pub(super) shmmin: c_ulong,
-    pub(super) shmmni: c_ulong,
+    pub(crate) shmmin: c_ulong,
+    pub(crate) shmmni: c_ulong,
     /// Not used by the kernel.
-    pub(super) shmseg: c_ulong,
-    pub(super) shmall: c_ulong,
-    pub(super) unused: [c_ulong; 4],
+    shmseg: c_ulong,
+    /// In pages.
+    pub(crate) shmall: c_ulong,
+    unused: [c_ulong; 4],
 }
 
 /// `struct shm_info` of linux/shm.h, which SHM_INFO fills.
@@ -37,10 +38,8 @@ pub(super) struct ShmUse {
     pub(super) shm_tot: c_ulong,
     pub(super) shm_rss: c_ulong,
     pub(super) shm_swp: c_ulong,
-    /// Not used by the kernel.
-    pub(super) swap_attempts: c_ulong,
-    /// Not used by the kernel.
-    pub(super) swap_successes: c_ulong,
+    /// Not used by the kernel: attempts and successes of swapping.
+    unused: [c_ulong; 2],
 }
 
 /// linux/fs.h: `_IOWR('f', 17, struct procmap_query)`, on /proc/PID/maps, since 6.11.
@@ -83,19 +82,3 @@ pub(super) struct ProcmapQuery {
 
 /// linux/kcmp.h: compare address spaces.
 pub(super) const KCMP_VM: c_int = 1;
-/// linux/nsfs.h: `_IO(0xb7, 1)`, opens the user namespace that owns a namespace.
-pub(super) const NS_GET_USERNS: Ioctl = nix::request_code_none!(0xb7, 1);
-/// linux/nsfs.h: `_IO(0xb7, 3)`, returns the CLONE_ flag of a namespace's type.
-pub(super) const NS_GET_NSTYPE: Ioctl = nix::request_code_none!(0xb7, 3);
-
-/// linux/exportfs.h: MAX_HANDLE_SZ.
-pub(super) const MAX_HANDLE_SIZE: usize = 128;
-
-/// `struct file_handle` of linux/exportfs.h, with a buffer of the largest size.
-#[repr(C)]
-pub(super) struct FileHandle {
-    /// Size of `f_handle`; in the answer, the length of the handle.
-    pub(super) handle_bytes: u32,
-    pub(super) handle_type: c_int,
-    pub(super) f_handle: [u8; MAX_HANDLE_SIZE],
-}

@@ -34,25 +34,21 @@ use crate::model::{Key, ShmId};
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Address, Attachment};
 pub(crate) use file_handle::file_handle;
-pub(crate) use files::{
-    SparseFile, is_at_end, next_data, open_nonblocking, position_and_size, read, seek_to, skip, splice, widen_pipe,
-    write,
-};
+pub(crate) use files::{SparseFile, next_data, open_nonblocking, position_and_size, seek_to, skip, splice, widen_pipe};
 pub(crate) use inherited::{Inherited, stdin_is_closed, stdout_is_closed};
-pub(crate) use namespace::{
-    enter_ipc, enter_user, in_ipc_namespace, is_ipc_namespace, owning_user_namespace, unshare_ipc, unshare_user,
-    unshare_user_and_ipc,
-};
+pub(crate) use namespace::{enter, in_ipc_namespace, is_ipc_namespace, owning_user_namespace, unshare};
 pub(crate) use nix::errno::Errno;
+pub(crate) use nix::sched::CloneFlags;
+pub(crate) use nix::unistd::{read, write};
 pub(crate) use notify::{CAN_LISTEN, Call, Listener, is_pending, listen, receive, respond_continue};
 pub(crate) use process::{
-    answer_and_close_stdout, close_inherited, compare_memory, exited_child, is_unreaped, open_pidfd, set_name,
+    answer_and_close_stdout, close_inherited, compare_memory, exited_child, is_unreaped, open_pidfd,
     standard_input_and_output, take_descriptor, terminate, wait_for_exit,
 };
 pub(crate) use procmap::segment_mappings;
 pub(crate) use seized::Seized;
 pub(crate) use signal_queue::{SignalOrigin, SignalQueue, forward_signal};
-pub(crate) use signals::{Wake, Watch, block_signals, caught, raise};
+pub(crate) use signals::{WaitOutcome, Watch, block_signals, caught, poll_timeout, raise};
 pub(crate) use sysv::{
     CreateFlags, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
     stat_index_readable, unlock, usage,
@@ -81,5 +77,10 @@ impl SysError {
     /// Returns the error of the call that has just failed.
     fn last(call: &'static str, target: Subject) -> Self {
         Self { errno: Errno::last(), call, target }
+    }
+
+    /// Returns the result of a call; a negative one is its error.
+    fn check(result: i32, call: &'static str, target: Subject) -> Result<i32, Self> {
+        if result < 0 { Err(Self::last(call, target)) } else { Ok(result) }
     }
 }

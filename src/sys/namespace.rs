@@ -4,54 +4,29 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::thread::Builder;
 
 use nix::errno::Errno;
-use nix::libc;
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::libc::{self, NS_GET_NSTYPE, NS_GET_USERNS};
+use nix::sched::{CloneFlags, setns};
 
-use super::kernel::{NS_GET_NSTYPE, NS_GET_USERNS};
 use super::{Subject, SysError};
 
-/// Moves this thread to an IPC namespace.
+/// Moves this thread to an IPC namespace, or this process, which must be single-threaded, to a user namespace.
 ///
 /// # Errors
-/// setns(2): EPERM without CAP_SYS_ADMIN here and in the user namespace that owns it, EINVAL if it is not an IPC
-/// namespace.
-pub(crate) fn enter_ipc(namespace: BorrowedFd<'_>) -> Result<(), SysError> {
-    setns(namespace, CloneFlags::CLONE_NEWIPC).map_err(setns_failed)
+/// setns(2): EPERM without CAP_SYS_ADMIN (for an IPC namespace: here and in the user namespace that owns it), EINVAL if
+/// it is not such a namespace, or the user namespace that the process is in already.
+pub(crate) fn enter(namespace: BorrowedFd<'_>, kind: CloneFlags) -> Result<(), SysError> {
+    setns(namespace, kind).map_err(|errno| SysError { errno, call: "setns", target: Subject::None })
 }
 
-/// Moves this process, which must be single-threaded, to a user namespace.
+/// Moves this process, which must be single-threaded, to new namespaces. A new user namespace requires no privilege;
+/// until its id maps are written, user and group are the overflow ids (65534).
 ///
 /// # Errors
-/// setns(2): EPERM without CAP_SYS_ADMIN in it, EINVAL with several threads or if the process is in it already.
-pub(crate) fn enter_user(namespace: BorrowedFd<'_>) -> Result<(), SysError> {
-    setns(namespace, CloneFlags::CLONE_NEWUSER).map_err(setns_failed)
-}
-
-/// Moves this process, which must be single-threaded, to a new IPC namespace.
-///
-/// # Errors
-/// unshare(2): EPERM without CAP_SYS_ADMIN, ENOSPC at the limit (user.max_ipc_namespaces).
-pub(crate) fn unshare_ipc() -> Result<(), SysError> {
-    unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| SysError { errno, call: "unshare", target: Subject::None })
-}
-
-/// Moves this process to a new user and a new IPC namespace, which requires no privilege. Until an id map is written,
-/// its user and group are the overflow ids (65534).
-///
-/// # Errors
-/// unshare(2): EPERM if a security module, a sandbox or a chroot(2) forbids it, ENOSPC at the limit
-/// (user.max_user_namespaces), EUSERS if user namespaces are nested too deeply.
-pub(crate) fn unshare_user_and_ipc() -> Result<(), SysError> {
-    let both = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWIPC;
-    unshare(both).map_err(|errno| SysError { errno, call: "unshare", target: Subject::None })
-}
-
-/// Moves this process to a new user namespace only.
-///
-/// # Errors
-/// As [`unshare_user_and_ipc`].
-pub(crate) fn unshare_user() -> Result<(), SysError> {
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| SysError { errno, call: "unshare", target: Subject::None })
+/// unshare(2): EPERM without CAP_SYS_ADMIN, or if a security module, a sandbox or a chroot(2) forbids a user namespace;
+/// ENOSPC at the limit (user.max_ipc_namespaces, user.max_user_namespaces); EUSERS if user namespaces are nested too
+/// deeply.
+pub(crate) fn unshare(kinds: CloneFlags) -> Result<(), SysError> {
+    nix::sched::unshare(kinds).map_err(|errno| SysError { errno, call: "unshare", target: Subject::None })
 }
 
 /// Opens the user namespace that owns a namespace (NS_GET_USERNS).
@@ -78,18 +53,13 @@ pub(crate) fn is_ipc_namespace(file: BorrowedFd<'_>) -> bool {
 /// Calls a function in another IPC namespace, in a thread that exits afterwards.
 ///
 /// # Errors
-/// As [`enter_ipc`]; EAGAIN if no thread can be created.
+/// As [`enter`]; EAGAIN if no thread can be created.
 pub(crate) fn in_ipc_namespace<T: Send>(namespace: &impl AsFd, work: impl FnOnce() -> T + Send) -> Result<T, SysError> {
     let namespace = namespace.as_fd();
     std::thread::scope(|scope| {
-        let worker = Builder::new().spawn_scoped(scope, move || enter_ipc(namespace).map(|()| work()));
-        match worker.map_err(|_| setns_failed(Errno::EAGAIN))?.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
+        let worker =
+            Builder::new().spawn_scoped(scope, move || enter(namespace, CloneFlags::CLONE_NEWIPC).map(|()| work()));
+        let no_thread = |_| SysError { errno: Errno::EAGAIN, call: "clone", target: Subject::None };
+        worker.map_err(no_thread)?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
-}
-
-fn setns_failed(errno: Errno) -> SysError {
-    SysError { errno, call: "setns", target: Subject::None }
 }

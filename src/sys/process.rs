@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_long};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::kernel::KCMP_VM;
 use super::{Subject, SysError};
@@ -16,13 +17,9 @@ use super::{Subject, SysError};
 /// # Errors
 /// ESRCH if there is no such process; EINVAL or ENOENT if the number is a thread's; ENOSYS or EPERM in sandboxes.
 pub(crate) fn open_pidfd(pid: i32) -> Result<OwnedFd, SysError> {
-    // SAFETY: pidfd_open takes two integers.
-    let descriptor: c_long = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    match i32::try_from(descriptor) {
-        // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
-        Ok(descriptor) if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
-        _ => Err(SysError::last("pidfd_open", Subject::Pid(pid))),
-    }
+    let failed = |errno| SysError { errno, call: "pidfd_open", target: Subject::Pid(pid) };
+    let process = Pid::from_raw(pid.max(0)).ok_or_else(|| failed(Errno::ESRCH))?;
+    pidfd_open(process, PidfdFlags::empty()).map_err(|error| failed(Errno::from_raw(error.raw_os_error())))
 }
 
 /// Waits until a process has exited or the timeout expires. Returns whether it has exited.
@@ -85,12 +82,6 @@ pub(crate) fn compare_memory(one: i32, other: i32) -> Result<Ordering, Errno> {
     }
 }
 
-/// Sets the name of this process, at most fifteen bytes (PR_SET_NAME).
-pub(crate) fn set_name(name: &std::ffi::CStr) {
-    // The call fails only for invalid pointers.
-    let _ = nix::sys::prctl::set_name(name);
-}
-
 /// Closes all inherited descriptors above standard error. Must be called before this process opens any of its own.
 pub(crate) fn close_inherited() {
     // SAFETY: as the caller guarantees, nothing in this process owns a descriptor above 2 yet. Kernels without the
@@ -119,8 +110,8 @@ pub(crate) fn standard_input_and_output() -> (BorrowedFd<'static>, BorrowedFd<'s
 /// Writes an answer to standard output, and replaces standard output with /dev/null, which closes the pipe. Returns
 /// whether both succeeded.
 pub(crate) fn answer_and_close_stdout(answer: &[u8]) -> bool {
-    // SAFETY: the pointer and the length are those of a live slice.
-    let written = unsafe { libc::write(libc::STDOUT_FILENO, answer.as_ptr().cast(), answer.len()) };
+    let (_, output) = standard_input_and_output();
     let null = std::fs::File::options().write(true).open("/dev/null");
-    usize::try_from(written) == Ok(answer.len()) && null.is_ok_and(|null| nix::unistd::dup2_stdout(null).is_ok())
+    nix::unistd::write(output, answer) == Ok(answer.len())
+        && null.is_ok_and(|null| nix::unistd::dup2_stdout(null).is_ok())
 }

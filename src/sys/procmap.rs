@@ -40,23 +40,20 @@ pub(crate) fn segment_mappings(
         let mut name = [0_u8; NAME_SIZE];
         match query(maps, found.vma_start, Some(&mut name)) {
             // Still the same mapping, not one that has replaced it meanwhile.
-            Ok(again) if again.vma_start == found.vma_start && again.inode == found.inode => {
-                let length = usize::try_from(again.vma_name_size).unwrap_or(0).saturating_sub(1).min(NAME_SIZE);
-                let access = if again.vma_flags & PROCMAP_QUERY_VMA_WRITABLE == 0 {
-                    Access::ReadOnly
-                } else {
-                    Access::ReadWrite
-                };
-                if name.starts_with(SEGMENT_NAME) {
-                    visit(Mapping {
-                        start: again.vma_start,
-                        end: again.vma_end,
-                        device,
-                        inode: again.inode,
-                        access,
-                        key: Mapping::key_in(&name[..length]),
-                    });
-                }
+            Ok(again)
+                if (again.vma_start, again.inode) == (found.vma_start, found.inode)
+                    && name.starts_with(SEGMENT_NAME) =>
+            {
+                let writable = again.vma_flags & PROCMAP_QUERY_VMA_WRITABLE != 0;
+                let access = if writable { Access::ReadWrite } else { Access::ReadOnly };
+                visit(Mapping {
+                    start: again.vma_start,
+                    end: again.vma_end,
+                    device,
+                    inode: again.inode,
+                    access,
+                    key: Mapping::key_in(&name),
+                });
             }
             // The name is longer than any segment's, or the mapping has been removed.
             Ok(_) | Err(Errno::ENAMETOOLONG | Errno::ENOENT) => {}

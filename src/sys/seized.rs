@@ -12,10 +12,8 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-/// How often a stop is looked for without a pause.
-const EAGER_LOOKS: u32 = 100;
-/// The pause between later looks.
-const PAUSE: Duration = Duration::from_micros(200);
+/// The pause between two looks for a stop, which nearly always comes within microseconds.
+const PAUSE: Duration = Duration::from_micros(20);
 
 /// A seized thread. Dropping this detaches from it, as the kernel does if this process is killed.
 #[derive(Debug)]
@@ -53,15 +51,8 @@ impl Seized {
             | WaitPidFlag::WNOWAIT
             | WaitPidFlag::WNOHANG
             | WaitPidFlag::__WALL;
-        let mut looks = 0;
         while matches!(waitid(Id::Pid(self.0), how), Ok(WaitStatus::StillAlive) | Err(Errno::EINTR)) {
-            // Nearly always it stops within microseconds.
-            if looks < EAGER_LOOKS {
-                std::thread::yield_now();
-            } else {
-                std::thread::sleep(PAUSE);
-            }
-            looks += 1;
+            std::thread::sleep(PAUSE);
         }
     }
 }

@@ -10,9 +10,8 @@ use nix::libc::{self, c_int};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// Signals that are not read: SIGKILL and SIGSTOP cannot be blocked, and the others let a terminal stop the whole
-/// foreground process group.
-const NOT_BLOCKED: [c_int; 5] = [libc::SIGKILL, libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+/// Signals that are not read: they let a terminal stop the whole foreground process group.
+const NOT_BLOCKED: [Signal; 3] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
 
 /// The origin of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +47,8 @@ impl SignalQueue {
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default action runs no code of this program.
         unsafe { sigaction(Signal::SIGCHLD, &default) }?;
-        let mut set = *SigSet::all().as_ref();
-        for signal in NOT_BLOCKED {
-            // SAFETY: the pointer is to an initialised set.
-            unsafe { libc::sigdelset(&raw mut set, signal) };
-        }
-        // SAFETY: the set was initialised by nix and changed only by sigdelset.
-        let set = unsafe { SigSet::from_sigset_t_unchecked(set) };
+        let mut set = SigSet::all();
+        NOT_BLOCKED.into_iter().for_each(|signal| set.remove(signal));
         let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { signals, before })

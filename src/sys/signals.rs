@@ -7,13 +7,14 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::Signal::{self, SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask};
 
 /// The first signal received; 0 for none.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
@@ -21,16 +22,7 @@ static CAUGHT: AtomicI32 = AtomicI32::new(0);
 static WAKER: AtomicI32 = AtomicI32::new(-1);
 
 /// Signals that request termination, and others whose default action would end the program before it has cleaned up.
-const TERMINATING: [Signal; 8] = [
-    Signal::SIGINT,
-    Signal::SIGTERM,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGALRM,
-    Signal::SIGXCPU,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-];
+const TERMINATING: [Signal; 8] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGXCPU, SIGUSR1, SIGUSR2];
 
 /// Stores the signal and writes to the pipe.
 extern "C" fn record(signal: c_int) {
@@ -47,8 +39,10 @@ extern "C" fn ignore(_: c_int) {}
 
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wake {
-    /// A signal was received.
+pub(crate) enum WaitOutcome {
+    /// SIGINT or SIGTERM, which are the normal way to end `attach` and the demo's processes.
+    Terminate(i32),
+    /// Another signal, such as SIGHUP.
     Signal(i32),
     /// The timeout expired.
     Timeout,
@@ -86,7 +80,7 @@ impl Watch {
         // Exceeding RLIMIT_FSIZE must be an error of write(2) (EFBIG), so that the command can clean up.
         let ignoring = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
         // SAFETY: `ignore` does nothing.
-        unsafe { sigaction(Signal::SIGXFSZ, &ignoring) }?;
+        unsafe { sigaction(SIGXFSZ, &ignoring) }?;
         sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(TERMINATING)), None)?;
         Ok(Self { reader })
     }
@@ -95,27 +89,24 @@ impl Watch {
     ///
     /// # Errors
     /// poll(2): ENOMEM.
-    pub(crate) fn wait(&self, timeout: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<Wake, Errno> {
-        let deadline = timeout.map(|time| std::time::Instant::now() + time);
+    pub(crate) fn wait(&self, timeout: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<WaitOutcome, Errno> {
+        let start = Instant::now();
         loop {
-            if let Some(signal) = caught() {
-                return Ok(Wake::Signal(signal));
+            match caught() {
+                Some(signal @ (libc::SIGINT | libc::SIGTERM)) => return Ok(WaitOutcome::Terminate(signal)),
+                Some(signal) => return Ok(WaitOutcome::Signal(signal)),
+                None => {}
             }
-            let timeout = match deadline {
-                None => PollTimeout::NONE,
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(std::time::Instant::now());
-                    if left.is_zero() {
-                        return Ok(Wake::Timeout);
-                    }
-                    // Rounded up: the last fraction of a millisecond would be a busy loop.
-                    PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-                }
-            };
+            let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return Ok(WaitOutcome::Timeout);
+            }
             let mut descriptors = vec![PollFd::new(self.reader.as_fd(), PollFlags::POLLIN)];
             descriptors.extend(other.map(|other| PollFd::new(other, PollFlags::POLLIN)));
-            match poll(&mut descriptors, timeout) {
-                Ok(_) if descriptors.get(1).is_some_and(|other| other.any() == Some(true)) => return Ok(Wake::Ready),
+            match poll(&mut descriptors, left.map_or(PollTimeout::NONE, poll_timeout)) {
+                Ok(_) if descriptors.get(1).is_some_and(|other| other.any() == Some(true)) => {
+                    return Ok(WaitOutcome::Ready);
+                }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
             }
@@ -123,12 +114,14 @@ impl Watch {
     }
 }
 
+/// Returns a timeout for poll(2), rounded up: the last fraction of a millisecond would be a busy loop.
+pub(crate) fn poll_timeout(left: Duration) -> PollTimeout {
+    PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+}
+
 /// Returns the first signal received since a [`Watch`] was created.
 pub(crate) fn caught() -> Option<i32> {
-    match CAUGHT.load(Ordering::SeqCst) {
-        0 => None,
-        signal => Some(signal),
-    }
+    Some(CAUGHT.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
 
 /// Raises a signal with its default action, which ends this process.

@@ -13,6 +13,7 @@
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use nix::errno::Errno;
 use nix::libc::{self, c_int, shmid_ds};
 
 use super::kernel::{IPC_INFO, SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT, SHM_STAT_ANY, ShmInfo64, ShmUse};
@@ -53,15 +54,6 @@ impl CreateFlags {
     }
 }
 
-/// The limits that IPC_INFO returns; sizes in bytes, `shmall` in pages.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct IpcInfo {
-    pub(crate) shmmni: u64,
-    pub(crate) shmmax: u64,
-    pub(crate) shmall: u64,
-    pub(crate) shmmin: u64,
-}
-
 /// Creates a segment. With a key other than IPC_PRIVATE, fails if the key is taken (IPC_EXCL).
 ///
 /// # Errors
@@ -80,8 +72,7 @@ pub(crate) fn find_key(key: Key, size: u64) -> Result<ShmId, SysError> {
 
 fn shmget(key: Key, size: u64, flags: c_int) -> Result<ShmId, SysError> {
     let target = Subject::Key(key);
-    let size =
-        usize::try_from(size).map_err(|_| SysError { errno: nix::errno::Errno::EINVAL, call: "shmget", target })?;
+    let size = usize::try_from(size).map_err(|_| SysError { errno: Errno::EINVAL, call: "shmget", target })?;
     // SAFETY: shmget takes no pointer.
     let id = unsafe { libc::shmget(key.to_kernel(), size, flags) };
     ShmId::new(id).ok_or_else(|| SysError::last("shmget", target))
@@ -96,20 +87,19 @@ pub(crate) fn stat(id: ShmId) -> Result<Object, SysError> {
     Ok(segment(id, &record))
 }
 
-/// Reads the record at a place of the kernel's table, whatever its permissions (SHM_STAT_ANY, Linux 4.17).
-///
-/// # Errors
-/// shmctl(2): EINVAL for an empty place and on older kernels alike; EPERM or ENOSYS in some sandboxes.
-pub(crate) fn stat_index(index: i32) -> Result<Object, SysError> {
-    stat_place(index, SHM_STAT_ANY, "shmctl SHM_STAT_ANY")
-}
-
-/// Reads the record of a segment regardless of permissions (SHM_STAT_ANY, Linux 4.17).
-///
-/// The call uses only the index part of the id. Returns `None` if the slot holds another segment now.
+/// Reads the record at an index of the kernel's table regardless of permissions (SHM_STAT_ANY, Linux 4.17).
 ///
 /// # Errors
 /// shmctl(2): EINVAL for an empty slot, and on older kernels; EPERM or ENOSYS in some sandboxes.
+pub(crate) fn stat_index(index: i32) -> Result<Object, SysError> {
+    let (id, record) = read_record(index, SHM_STAT_ANY, "shmctl SHM_STAT_ANY", Subject::Index(index))?;
+    Ok(segment(id, &record))
+}
+
+/// Reads the record of a segment regardless of permissions. Returns `None` if its slot holds another segment now.
+///
+/// # Errors
+/// As [`stat_index`].
 pub(crate) fn stat_any(id: ShmId) -> Result<Option<Object>, SysError> {
     stat_index(id.raw()).map(|found| Some(found).filter(|found| found.sysv().id == id))
 }
@@ -117,28 +107,29 @@ pub(crate) fn stat_any(id: ShmId) -> Result<Option<Object>, SysError> {
 /// Reads the record at an index of the kernel's table (SHM_STAT). Requires read permission.
 ///
 /// # Errors
-/// shmctl(2): EINVAL for an empty place, EACCES without the right.
+/// shmctl(2): EINVAL for an empty slot, EACCES.
 pub(crate) fn stat_index_readable(index: i32) -> Result<Object, SysError> {
-    stat_place(index, SHM_STAT, "shmctl SHM_STAT")
-}
-
-/// Reads a record by index; the call returns the id that stands there.
-fn stat_place(index: i32, command: c_int, call: &'static str) -> Result<Object, SysError> {
-    let (id, record) = read_record(index, command, call, Subject::Index(index))?;
-    let id = ShmId::new(id).ok_or_else(|| SysError::last(call, Subject::Index(index)))?;
+    let (id, record) = read_record(index, SHM_STAT, "shmctl SHM_STAT", Subject::Index(index))?;
     Ok(segment(id, &record))
 }
 
-/// Calls shmctl(2) with a command that fills a `shmid_ds`.
-fn read_record(number: i32, command: c_int, call: &'static str, target: Subject) -> Result<(i32, shmid_ds), SysError> {
-    let mut record = MaybeUninit::<shmid_ds>::zeroed();
-    // SAFETY: the buffer is a complete `shmid_ds`, which is what these commands write.
-    let result = unsafe { libc::shmctl(number, command, record.as_mut_ptr()) };
-    if result < 0 {
-        return Err(SysError::last(call, target));
-    }
-    // SAFETY: it was zeroed, and every field is an integer, for which all bit patterns are valid.
-    Ok((result, unsafe { record.assume_init() }))
+/// Calls shmctl(2) with a command that fills a `shmid_ds`. Returns the result too: by index, the segment's id.
+fn read_record(
+    number: i32,
+    command: c_int,
+    call: &'static str,
+    target: Subject,
+) -> Result<(ShmId, shmid_ds), SysError> {
+    let mut record = zeroed_record();
+    // SAFETY: the pointer is to a complete `shmid_ds`, which is what these commands write.
+    let result = unsafe { libc::shmctl(number, command, &raw mut record) };
+    let id = ShmId::new(result).ok_or_else(|| SysError::last(call, target))?;
+    Ok((id, record))
+}
+
+fn zeroed_record() -> shmid_ds {
+    // SAFETY: every field is an integer, for which zero is valid.
+    unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
 fn segment(id: ShmId, record: &shmid_ds) -> Object {
@@ -190,14 +181,13 @@ fn segment(id: ShmId, record: &shmid_ds) -> Object {
 /// # Errors
 /// shmctl(2): EINVAL or EIDRM if it was removed, EPERM.
 pub(crate) fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), SysError> {
-    // SAFETY: every field of `shmid_ds` is an integer, for which zero is valid.
-    let mut record: shmid_ds = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut record = zeroed_record();
     record.shm_perm.uid = uid;
     record.shm_perm.gid = gid;
     record.shm_perm.mode = to_mode_field(mode.bits());
     // SAFETY: the pointer is to a complete `shmid_ds` that lives through the call; IPC_SET only reads it.
     let result = unsafe { libc::shmctl(id.raw(), libc::IPC_SET, &raw mut record) };
-    if result < 0 { Err(SysError::last("shmctl IPC_SET", Subject::Id(id))) } else { Ok(()) }
+    SysError::check(result, "shmctl IPC_SET", Subject::Id(id)).map(drop)
 }
 
 /// Converts permission bits to the type of `ipc_perm.mode`, which differs between architectures.
@@ -232,7 +222,7 @@ pub(crate) fn unlock(id: ShmId) -> Result<(), SysError> {
 fn control(id: ShmId, command: c_int, call: &'static str) -> Result<(), SysError> {
     // SAFETY: these commands ignore the pointer.
     let result = unsafe { libc::shmctl(id.raw(), command, ptr::null_mut()) };
-    if result < 0 { Err(SysError::last(call, Subject::Id(id))) } else { Ok(()) }
+    SysError::check(result, call, Subject::Id(id)).map(drop)
 }
 
 /// Returns the highest index in use in the kernel's table (IPC_INFO); 0 also if the table is empty.
@@ -247,16 +237,15 @@ pub(crate) fn highest_index() -> Result<i32, SysError> {
 ///
 /// # Errors
 /// shmctl(2): EPERM or ENOSYS in some sandboxes.
-pub(crate) fn info() -> Result<IpcInfo, SysError> {
-    let (_, info) = read_info()?;
-    Ok(IpcInfo { shmmni: info.shmmni, shmmax: info.shmmax, shmall: info.shmall, shmmin: info.shmmin })
+pub(crate) fn info() -> Result<ShmInfo64, SysError> {
+    read_info().map(|(_, info)| info)
 }
 
 fn read_info() -> Result<(i32, ShmInfo64), SysError> {
     let mut info = ShmInfo64::default();
     // SAFETY: IPC_INFO writes a `struct shminfo64`, which `ShmInfo64` mirrors, through the pointer.
     let highest = unsafe { libc::shmctl(0, IPC_INFO, (&raw mut info).cast()) };
-    if highest < 0 { Err(SysError::last("shmctl IPC_INFO", Subject::None)) } else { Ok((highest, info)) }
+    SysError::check(highest, "shmctl IPC_INFO", Subject::None).map(|highest| (highest, info))
 }
 
 /// Returns the number of segments, pages, resident pages and swapped pages (SHM_INFO). The kernel walks all segments
@@ -268,8 +257,6 @@ pub(crate) fn usage() -> Result<(u64, u64, u64, u64), SysError> {
     let mut used = ShmUse::default();
     // SAFETY: SHM_INFO writes a `struct shm_info`, which `ShmUse` mirrors, through the pointer.
     let result = unsafe { libc::shmctl(0, SHM_INFO, (&raw mut used).cast()) };
-    if result < 0 {
-        return Err(SysError::last("shmctl SHM_INFO", Subject::None));
-    }
+    SysError::check(result, "shmctl SHM_INFO", Subject::None)?;
     Ok((u64::from(used.used_ids.cast_unsigned()), used.shm_tot, used.shm_rss, used.shm_swp))
 }

@@ -41,7 +41,7 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["render"]),
     ("quick_xml", &["render"]),
     ("indicatif", &["ui"]),
-    ("rustix", &["process", "ui"]),
+    ("rustix", &["process", "sys", "ui"]),
 ];
 
 /// Words that stand in one room alone.

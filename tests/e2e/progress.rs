@@ -142,8 +142,8 @@ fn held_up(nth: usize, arguments: &[&str]) -> (String, Vec<String>) {
     let mut command = shmadm();
     command.args(arguments).env("TERM", "xterm").stdout(Stdio::null()).stderr(slave);
     let piece = |call: &Call| call.number == libc::SYS_pread64 && call.arguments[2] == (TWO_PIECES / 2) as u64;
-    let piped = |call: &Call| call.number == libc::SYS_read && call.arguments[2] == 64 << 10;
-    let stopped = Stopped::command_before(nth, |call| piece(call) || piped(call), command);
+    let copied = |call: &Call| call.number == libc::SYS_process_vm_readv;
+    let stopped = Stopped::command_before(nth, |call| piece(call) || copied(call), command);
     // The work began before this point, so it has then lasted long enough.
     wait_for("the second to be over", || begin.elapsed() > LONG);
     let ran = stopped.go_on().exits(0);

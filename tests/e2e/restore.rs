@@ -174,9 +174,7 @@ fn a_segment_destroyed_on_exit_is_refused_without_hold() {
     oracle::remove_all();
     sysctl("shm_rmid_forced", 1);
     let ran = run(["restore", &path]).exits(5).prints_nothing().says("cause: kernel.shm_rmid_forced is 1");
-    assert!(
-        ran.stderr.contains(&format!("hint: keep a background holder attached: `shmadm restore {path} --hold`"))
-    );
+    assert!(ran.stderr.contains(&format!("hint: keep a background holder attached: `shmadm restore {path} --hold`")));
     assert!(!ran.stderr.contains("shmadm create"), "{ran:?}");
     assert_eq!(oracle::rows(), []);
     let ran = run(["restore", &path, "--hold", "--json"]).exits(0).json();

@@ -157,6 +157,11 @@ fn is_stat(call: &Call) -> bool {
     call.is_shmctl(libc::IPC_STAT)
 }
 
+/// Returns whether a call starts a process.
+fn starts_process(call: &Call) -> bool {
+    call.number == libc::SYS_clone || call.number == libc::SYS_clone3
+}
+
 /// Removes a segment and creates another with its key; returns the new row.
 fn replace(id: i32, key: u32) -> Row {
     assert!(oracle::remove(id));
@@ -215,8 +220,7 @@ fn a_removal_before_attach_attaches_no_other_segment() {
 #[apply(test)]
 fn a_removal_before_the_holder_attaches_is_reported() {
     let id = oracle::create(0x4d2, 4096, 0o600);
-    let starts = |call: &Call| call.number == libc::SYS_clone || call.number == libc::SYS_clone3;
-    let stopped = Stopped::before(1, starts, &["attach", "0x4d2", "--background"]);
+    let stopped = Stopped::before(1, starts_process, &["attach", "0x4d2", "--background"]);
     let next = replace(id, 0x4d2);
     stopped.go_on().exits(3).prints_nothing().says("(EINVAL, shmat)");
     assert_eq!(oracle::rows(), [next]);
@@ -327,9 +331,8 @@ fn a_holder_that_cannot_be_reported_is_ended() {
     let id = oracle::create(0, 4096, 0o600);
     let name = id.to_string();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        // The first call after the holder has answered, and the call that would detect its exit.
-        let looks = |call: &Call| call.number == libc::SYS_pidfd_open;
-        let stopped = Stopped::before(1, looks, &["attach", &name, "--background"]);
+        // The signal is noticed once the holder has answered.
+        let stopped = Stopped::before(1, starts_process, &["attach", &name, "--background"]);
         stopped.signal(signal);
         let ran = stopped.go_on();
         assert_eq!((ran.signal, ran.stdout.as_str()), (Some(signal as i32), ""), "{ran:?}");

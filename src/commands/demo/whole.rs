@@ -128,7 +128,7 @@ fn attach_use_detach(
     let (mut attached, mut used) = (0, 0_u64);
     loop {
         if !pair.has_line() {
-            match interrupts.wait(Some(LOOK), pair.descriptor())? {
+            match interrupts.wait(Some(LOOK), Some(pair.descriptor()))? {
                 WaitOutcome::Ready => {}
                 WaitOutcome::Timeout => {
                     pair.check()?;

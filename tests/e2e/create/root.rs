@@ -190,7 +190,8 @@ fn a_segment_destroyed_on_exit_is_refused_without_hold() {
     for options in [&["create"][..], &["create", "--key", "0x4d2", "--fill", "1"], &["create", "--key", "random"]] {
         let ran = run(options).exits(5).prints_nothing();
         assert!(ran.stderr.contains("cause: kernel.shm_rmid_forced is 1"), "{ran:?}");
-        assert!(ran.stderr.contains("hint: keep a background holder attached: `shmadm create --hold"), "{ran:?}");
+        let hint = format!("hint: keep a background holder attached: `shmadm {} --hold`", options.join(" "));
+        assert!(ran.stderr.contains(&hint), "{ran:?}");
     }
     assert_eq!(run(["create", "--json"]).exits(5).json()["error"]["kind"], "refused");
     assert_eq!(oracle::rows(), []);
