@@ -79,18 +79,37 @@ fn overwrites_no_file_by_default() {
         assert_eq!(names(directory.path()).len(), 1);
         std::fs::remove_file(name).unwrap();
     }
+}
+
+#[apply(test)]
+fn force_overwrites_a_file() {
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
     std::fs::write(&path, "before").unwrap();
     run(["dump", &id, "--output", &path, "--force"]).exits(0);
     assert_eq!(names(directory.path()).len(), 2);
     run(["restore", &path]).exits(0);
-    run(["dump", &id, "--output", "/nonexistent/file"]).exits(1).says("(ENOENT, open)");
-    run(["dump", "99", "--output", &path]).exits(3);
-    // Only a regular file is replaced.
+}
+
+#[apply(test)]
+fn force_does_not_replace_a_link() {
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    let directory = tempfile::tempdir().unwrap();
     let link = directory.path().join("link");
     std::os::unix::fs::symlink("/dev/null", &link).unwrap();
     let link = link.to_str().unwrap();
     run(["dump", &id, "--output", link, "--force"]).exits(5).says("it is a symbolic link");
     assert!(std::fs::symlink_metadata(link).unwrap().is_symlink());
+}
+
+#[apply(test)]
+fn a_missing_directory_or_segment_is_an_error() {
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    run(["dump", &id, "--output", "/nonexistent/file"]).exits(1).says("(ENOENT, open)");
+    let directory = tempfile::tempdir().unwrap();
+    run(["dump", "99", "--output", &dump_path(directory.path())]).exits(3);
+    assert_eq!(names(directory.path()), Vec::<String>::new());
 }
 
 #[apply(test)]

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::actor::Request;
 use crate::fixtures::assert_fields;
 use crate::oracle;
-use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
+use crate::support::{NOBODY, Ran, file, finish, run, shmadm, shmadm_as};
 
 pub(crate) use commands::{Daemon, actor, create, is_alive, keys, leakcheck, making, piped, reported};
 
@@ -88,10 +88,18 @@ fn its_own_failures_have_a_separate_exit_code() {
         finish(&mut leakcheck(options, &script)).exits(125).says("error: ");
         assert!(!ran.exists(), "{options:?}");
     }
-    finish(&mut leakcheck(&["--json"], &script)).exits(125).says("hint: write JSON to a file with --report FILE");
-    run(["leakcheck"]).exits(125);
-    run(["leakcheck", "true"]).exits(125);
-    run(["leakcheck", "--"]).exits(125);
+}
+
+#[apply(test)]
+fn json_suggests_a_report() {
+    finish(&mut leakcheck(&["--json"], "true")).exits(125).says("hint: write JSON to a file with --report FILE");
+}
+
+#[apply(test)]
+fn a_command_must_follow_two_hyphens() {
+    for arguments in [&["leakcheck"][..], &["leakcheck", "true"], &["leakcheck", "--"]] {
+        run(arguments).exits(125);
+    }
     run(["leakcheck", "--help"]).exits(0);
 }
 
@@ -206,13 +214,13 @@ fn two_hundred_at_once_with_the_same_keys_are_kept_apart() {
     assert_eq!(oracle::rows(), []);
 }
 
-#[apply(test)]
-fn junit_has_one_case_that_fails_for_a_leak() {
+/// Runs a script with a JUnit report; returns the names of its elements and the report.
+#[track_caller]
+fn junit(script: &str, code: i32) -> (Vec<String>, String) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("leaks.xml");
-    let script = format!("{} # <&>", making(&[5, 6]));
+    let path = file(directory.path(), "leaks.xml", b"an earlier report");
     let options = ["--isolate", "always", "--junit", path.to_str().unwrap()];
-    finish(&mut leakcheck(&options, &script)).exits(65);
+    finish(&mut leakcheck(&options, script)).exits(code);
     let text = std::fs::read_to_string(&path).unwrap();
     let mut reader = quick_xml::Reader::from_str(&text);
     let (mut names, mut depth) = (Vec::new(), 0_i32);
@@ -227,17 +235,28 @@ fn junit_has_one_case_that_fails_for_a_leak() {
             _ => {}
         }
     }
-    assert_eq!(depth, 0);
+    assert_eq!(depth, 0, "{text}");
+    (names, text)
+}
+
+#[apply(test)]
+fn junit_has_a_case_that_fails_for_a_leak() {
+    let (names, text) = junit(&format!("{} # <&>", making(&[5, 6])), 65);
     assert_eq!(names, ["testsuites", "testsuite", "properties", "testcase", "failure"]);
     assert!(text.contains("failures=\"1\"") && text.contains("# &lt;&amp;&gt;"), "{text}");
     assert!(text.contains("<failure message=\"2 leaked System V shared memory segments\" type=\"leak\">"), "{text}");
     assert!(text.contains("(key 0x00000005, 4 KiB") && text.contains("(key 0x00000006, 4 KiB"), "{text}");
-    // The next run replaces the file.
-    finish(&mut leakcheck(&options, "true")).exits(0);
-    let text = std::fs::read_to_string(&path).unwrap();
+}
+
+#[apply(test)]
+fn junit_has_no_failure_without_a_leak() {
+    let (_, text) = junit("true", 0);
     assert!(text.contains("failures=\"0\" errors=\"0\"") && !text.contains("<failure"), "{text}");
-    finish(&mut leakcheck(&options, "exit 7")).exits(7);
-    let text = std::fs::read_to_string(&path).unwrap();
+}
+
+#[apply(test)]
+fn junit_has_an_error_if_the_command_fails() {
+    let (_, text) = junit("exit 7", 7);
     assert!(text.contains("failures=\"0\" errors=\"1\""), "{text}");
     assert!(text.contains("<error message=\"exit code 7\" type=\"exit\"/>"), "{text}");
 }
@@ -247,46 +266,54 @@ fn junit_has_one_case_that_fails_for_a_leak() {
 fn an_unprivileged_user_is_warned_that_the_run_is_not_isolated() {
     let mut command = shmadm_as(NOBODY);
     command.args(["leakcheck", "--", "id", "-u"]).env("PATH", "/usr/bin:/bin");
-    let ran = finish(&mut command).exits(0).says("not isolated (requires CAP_SYS_ADMIN)");
-    assert!(ran.stderr.contains("`--isolate always`"), "{ran:?}");
+    let ran = finish(&mut command).exits(0).says("not isolated (requires CAP_SYS_ADMIN)").says("`--isolate always`");
     assert_eq!(ran.stdout, "65534\n");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_unprivileged_user_keeps_its_ids_in_isolation() {
     let mut command = shmadm_as(NOBODY);
     let show = "id -u; id -g; grep ^Cap /proc/self/status; cat /proc/sysvipc/shm";
     command.args(["leakcheck", "--isolate", "always", "--", "sh", "-c", show]).env("PATH", "/usr/bin:/bin");
     oracle::create(3, 4096, 0o666);
     let ran = finish(&mut command).exits(0);
-    assert!(ran.stdout.starts_with("65534\n65534\n"), "the uid and gid are unchanged: {ran:?}");
+    assert!(ran.stdout.starts_with("65534\n65534\n"), "{ran:?}");
     assert!(ran.stdout.contains("CapEff:\t0000000000000000"), "{ran:?}");
     assert_eq!(oracle::parse(&ran.stdout), []);
+}
+
+/// Runs a command with a short PATH and nothing else in its environment.
+fn run_bare(program: &str, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(program);
+    Ran::from(command.args(arguments).env_clear().env("PATH", "/usr/bin:/bin").output().unwrap())
 }
 
 #[apply(test)]
 #[requires(Root)]
 fn a_user_namespace_that_cannot_be_nested_is_explained() {
-    let program = env!("CARGO_BIN_EXE_shmadm");
-    let inside = |rest: &str| {
+    let inside = |isolation: &str| {
         let script = format!(
             "echo 0 >/proc/sys/user/max_user_namespaces && \
-             exec setpriv --bounding-set=-all --inh-caps=-all {program} leakcheck {rest} -- true"
+             exec setpriv --bounding-set=-all --inh-caps=-all {} leakcheck --isolate {isolation} -- true",
+            env!("CARGO_BIN_EXE_shmadm")
         );
-        let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "sh", "-c", &script]);
-        Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap())
+        run_bare("unshare", &["--user", "--map-root-user", "sh", "-c", &script])
     };
-    inside("--isolate auto").exits(0).says("not isolated");
-    inside("--isolate never").exits(0);
-    let ran = inside("--isolate always").exits(125).says("cause: the limit on user or IPC namespaces");
-    assert!(ran.stderr.contains("(ENOSPC, unshare)"), "{ran:?}");
-    assert!(ran.stderr.contains(": `shmadm leakcheck --isolate never -- "), "{ran:?}");
-    // Root without capabilities, whose uid no process may map.
-    let program = env!("CARGO_BIN_EXE_shmadm");
-    let mut command = Command::new("setpriv");
-    command.args(["--bounding-set=-all", program, "leakcheck", "--isolate", "always", "--", "true"]);
-    let ran = Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap());
+    inside("auto").exits(0).says("not isolated");
+    inside("never").exits(0);
+    let ran = inside("always").exits(125).says("cause: the limit on user or IPC namespaces");
+    ran.says("(ENOSPC, unshare)").says(": `shmadm leakcheck --isolate never -- ");
+}
+
+// The uid of root without capabilities cannot be mapped.
+#[apply(test)]
+#[requires(Root)]
+fn a_user_namespace_without_a_map_is_explained() {
+    let leakcheck = [env!("CARGO_BIN_EXE_shmadm"), "leakcheck", "--isolate", "always", "--", "true"];
+    let ran = run_bare("setpriv", &[&["--bounding-set=-all"][..], &leakcheck].concat());
     ran.exits(125).says("(EPERM, write uid_map)").says("CAP_SETFCAP");
-    let mut command = Command::new("unshare");
-    command.args(["--user", program, "leakcheck", "--isolate", "always", "--", "true"]);
-    let ran = Ran::from(command.env_clear().env("PATH", "/usr/bin:/bin").output().unwrap());
+    let ran = run_bare("unshare", &[&["--user"][..], &leakcheck].concat());
     ran.exits(125).says("your uid is not mapped in the current user namespace");
 }
 

@@ -17,7 +17,7 @@ use crate::fixtures::assert_fields;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::sandbox::without;
-use crate::support::{NOBODY, Running, finish, is_root, run, shmadm, shmadm_as};
+use crate::support::{NOBODY, Ran, Running, finish, is_root, run, shmadm, shmadm_as};
 
 #[apply(test)]
 #[requires(Root)]
@@ -45,34 +45,48 @@ fn accept_a_pid_a_file_or_an_inode_number() {
     assert_eq!(oracle::rows().len(), 1, "the caller's namespace has not changed");
 }
 
+/// Starts an actor in another namespace that has segment 0 with key 1234 attached, as this namespace has segment 0.
+fn attached_elsewhere() -> (Actor, String) {
+    let here = oracle::create(7, 4096, 0o600);
+    let (mut actor, _) = elsewhere();
+    let id = actor.create(1234, 4096);
+    assert_eq!(id, here, "without --ns, a hint would apply to this namespace");
+    actor.attach(id);
+    let pid = actor.pid().to_string();
+    (actor, pid)
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_hint_of_a_refusal_runs_as_printed_in_the_same_namespace() {
+    let (_actor, pid) = attached_elsewhere();
+    let here = oracle::rows();
+    let advice = format!("`shmadm --ns {pid} rm --force 0`");
+    let ran = run(["--ns", &pid, "rm", "0x4d2", "--json"]).exits(5).says(&advice);
+    assert!(ran.json()["failed"][0]["hints"][0].as_str().unwrap().ends_with(&advice), "{ran:?}");
+    run(advice.trim_matches('`').split(' ').skip(1)).exits(0);
+    assert_eq!(oracle::rows(), here);
+}
+
 #[apply(test)]
 #[requires(Root)]
 fn hints_name_the_same_namespace() {
-    let here = oracle::create(7, 4096, 0o600);
-    let _attached = oracle::Attached::new(here);
-    let (mut actor, _) = elsewhere();
-    let id = actor.create(1234, 4096);
-    assert_eq!(id, here, "without --ns, the hint would apply to this namespace");
-    actor.attach(id);
-    let pid = actor.pid().to_string();
-    let advice = format!("`shmadm --ns {pid} rm --force {id}`");
-    let ran = run(["--ns", &pid, "rm", "0x4d2", "--json"]).exits(5).says(&advice);
-    assert!(ran.json()["failed"][0]["hints"][0].as_str().unwrap().ends_with(&advice), "{ran:?}");
+    let (mut actor, pid) = attached_elsewhere();
+    let advice = format!("`shmadm --ns {pid} list`");
     let ran = run(["--ns", &pid, "stat", "99", "--json"]).exits(3);
-    assert!(ran.json()["error"]["hints"].to_string().contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
-    // The hint runs as printed.
-    let line = advice.trim_matches('`').split(' ').skip(1);
-    run(line).exits(0);
-    assert_eq!(oracle::row(here).unwrap().get("perms"), "600");
-    for command in ["prune", "list", "who"] {
-        run([command, "--ns", &pid, "--all-ns"]).exits(2).says("exclude each other").prints_nothing();
-    }
-    let ran = run(["stat", "99", &format!("--ns={pid}")]).exits(3);
-    assert!(ran.stderr.contains(&format!("`shmadm --ns {pid} list`")), "{ran:?}");
+    assert!(ran.json()["error"]["hints"].to_string().contains(&advice), "{ran:?}");
+    run(["stat", "99", &format!("--ns={pid}")]).exits(3).says(&advice);
     // The command line already contains --ns.
     actor.create(0, 4096);
     let ran = run([&*format!("--ns={pid}"), "prune", "--unattached", "--older-than", "0s"]).exits(5);
-    assert!(ran.stderr.contains(&format!("`shmadm --ns={pid} prune --unattached")), "{ran:?}");
+    ran.says(&format!("`shmadm --ns={pid} prune --unattached"));
+}
+
+#[apply(test)]
+fn ns_and_all_ns_exclude_each_other() {
+    for command in ["prune", "list", "who"] {
+        run([command, "--ns", "1", "--all-ns"]).exits(2).says("exclude each other").prints_nothing();
+    }
 }
 
 #[apply(test)]
@@ -190,47 +204,80 @@ fn a_missing_privilege_is_named() {
     assert!(error["cause"].as_str().unwrap().contains("CAP_SYS_ADMIN"), "{error}");
 }
 
+/// A container of user nobody with a segment of key 1234 that its process has attached.
+struct Container {
+    actor: Actor,
+    pid: String,
+}
+
+impl Container {
+    fn start() -> Self {
+        let mut actor = container_of_nobody();
+        let id = actor.create(1234, 4096);
+        actor.attach(id);
+        let pid = actor.pid().to_string();
+        Self { actor, pid }
+    }
+
+    /// Runs the program as nobody with `--ns`.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        finish(shmadm_as(NOBODY).args(["--ns", &self.pid]).args(arguments))
+    }
+}
+
+// The owner is root inside it and keeps its uid outside.
 #[apply(test)]
 #[requires(Root)]
 fn the_owner_of_the_user_namespace_needs_no_privilege() {
-    let mut actor = container_of_nobody();
-    let pid = actor.pid().to_string();
-    let id = actor.create(1234, 4096);
-    actor.attach(id);
-    let listed = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
-    let segment = &listed["segments"][0];
-    // The owner is root inside it and keeps its uid outside.
-    assert_fields(
-        segment,
-        json!({
-            "uid": NOBODY, "cuid": NOBODY, "gid": NOBODY, "cpid": actor.pid(), "state": "in-use",
-        }),
-    );
-    let mine = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--mine", "--json"])).exits(0).json();
+    let container = Container::start();
+    let listed = container.run(&["list", "--json"]).exits(0).json();
+    let pid = container.actor.pid();
+    let expected = json!({ "uid": NOBODY, "cuid": NOBODY, "gid": NOBODY, "cpid": pid, "state": "in-use" });
+    assert_fields(&listed["segments"][0], expected);
+    let mine = container.run(&["list", "--mine", "--json"]).exits(0).json();
     assert_eq!(mine["segments"].as_array().unwrap().len(), 1);
-    finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--mode", "640"])).exits(0);
-    finish(shmadm_as(NOBODY).args(["--ns", &pid, "set", "0x4d2", "--owner", "0"]))
-        .exits(1)
-        .says("in this user namespace");
-    let told = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list", "--json"])).exits(0).json();
-    assert_fields(&told["segments"][0], json!({ "uid": NOBODY, "mode": "0640" }));
-    // Root sees it with this namespace's ids, too.
-    let root = run(["--ns", &pid, "list", "--json"]).exits(0).json();
-    assert_eq!(root["segments"][0]["uid"], NOBODY);
-    // Named by its file; some process is in the user namespace that owns it.
+    // Its file names it, too.
     let file = format!("/proc/{pid}/ns/ipc");
     let named = finish(shmadm_as(NOBODY).args(["--ns", &file, "list", "--json"])).exits(0).json();
     assert_eq!(named["segments"][0]["uid"], NOBODY);
-    // The holder there belongs to the same user, and is shown with the uid of the caller's user namespace.
-    let nobody = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(["--ns", &pid]).args(arguments));
-    let holder: i64 = nobody(&["attach", "0x4d2", "--background"]).exits(0).stdout.trim().parse().unwrap();
-    let told = nobody(&["who", "0x4d2", "--json"]).exits(0).json();
-    let held: Vec<_> = told["segments"][0]["attachments"].as_array().unwrap().clone();
-    let held = held.iter().find(|held| held["pid"] == holder).unwrap();
-    assert_eq!((&held["uid"], told["segments"][0]["nattch"].as_u64()), (&json!(NOBODY), Some(2)), "{told}");
-    nobody(&["detach", "0x4d2"]).exits(0).says("nattch 2 before, 1 after");
-    // Another user without the privilege is refused.
-    finish(shmadm_as(NOBODY - 1).args(["--ns", &pid, "list"])).exits(4);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_owner_of_the_user_namespace_can_change_the_mode_but_not_the_owner() {
+    let container = Container::start();
+    container.run(&["set", "0x4d2", "--mode", "640"]).exits(0);
+    container.run(&["set", "0x4d2", "--owner", "0"]).exits(1).says("in this user namespace");
+    let listed = container.run(&["list", "--json"]).exits(0).json();
+    assert_fields(&listed["segments"][0], json!({ "uid": NOBODY, "mode": "0640" }));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn root_sees_the_ids_of_its_own_user_namespace() {
+    let container = Container::start();
+    let listed = run(["--ns", &container.pid, "list", "--json"]).exits(0).json();
+    assert_eq!(listed["segments"][0]["uid"], NOBODY);
+}
+
+// It is shown with the uid of the caller's user namespace.
+#[apply(test)]
+#[requires(Root)]
+fn a_holder_in_the_user_namespace_belongs_to_the_same_user() {
+    let container = Container::start();
+    let holder: i64 = container.run(&["attach", "0x4d2", "--background"]).exits(0).stdout.trim().parse().unwrap();
+    let report = &container.run(&["who", "0x4d2", "--json"]).exits(0).json()["segments"][0];
+    let attachments = report["attachments"].as_array().unwrap();
+    let held = attachments.iter().find(|attachment| attachment["pid"] == holder).unwrap();
+    assert_eq!((&held["uid"], &report["nattch"]), (&json!(NOBODY), &json!(2)), "{report}");
+    container.run(&["detach", "0x4d2"]).exits(0).says("nattch 2 before, 1 after");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn another_user_may_not_enter_the_namespace() {
+    let container = Container::start();
+    finish(shmadm_as(NOBODY - 1).args(["--ns", &container.pid, "list"])).exits(4);
 }
 
 #[apply(test)]

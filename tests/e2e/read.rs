@@ -1,7 +1,7 @@
 //! `read`: the bytes that are in the segment, in each form.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
-use crate::support::{NOBODY, finish, noise, run, shmadm, shmadm_as};
+use crate::support::{NOBODY, Running, finish, noise, run, shmadm, shmadm_as};
 use crate::terminal::on_terminal;
 
 /// Larger than what is moved at once, and no multiple of anything.
@@ -89,32 +89,41 @@ fn raw_reads_untouched_pages_as_zeros() {
 
 #[apply(test)]
 fn raw_is_refused_on_a_terminal() {
-    let id = oracle::create(0, 16, 0o600);
+    oracle::create(0, 16, 0o600);
     let before = oracle::rows();
-    let ran = on_terminal(shmadm().args(["read", &id.to_string(), "--raw"]), 80).exits(5).prints_nothing();
+    let ran = on_terminal(shmadm().args(["read", "0", "--raw"]), 80).exits(5).prints_nothing();
     assert!(ran.stderr.contains("--raw > FILE"), "{ran:?}");
-    assert_eq!(oracle::rows(), before, "it was not even attached");
-    assert!(on_terminal(shmadm().args(["read", &id.to_string()]), 80).exits(0).stdout.contains("|......"));
-    run(["read", &id.to_string(), "--raw", "--json"]).exits(2);
+    assert_eq!(oracle::rows(), before, "the segment was attached");
+    assert!(on_terminal(shmadm().args(["read", "0"]), 80).exits(0).stdout.contains("|......"));
+}
+
+#[apply(test)]
+fn raw_and_json_exclude_each_other() {
+    oracle::create(0, 16, 0o600);
+    run(["read", "0", "--raw", "--json"]).exits(2);
 }
 
 #[apply(test)]
 fn text_ends_at_the_first_nul() {
     let id = oracle::create(0, 70_000, 0o600);
-    let name = id.to_string();
     let segment = Attached::new(id);
-    assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "\n");
+    let text = |options: &[&str]| run([&["read", "0", "--text"], options].concat()).exits(0).stdout;
+    assert_eq!(text(&[]), "\n");
     segment.write(0, "gr\u{fc}n\tto\n\0hidden".as_bytes());
-    assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "gr\u{fc}n\tto\n");
-    assert_eq!(run(["read", &name, "--text", "--length", "3"]).exits(0).stdout.as_bytes()[..2], *b"gr");
-    assert_eq!(run(["read", &name, "--text", "--offset", "10"]).exits(0).stdout, "hidden\n");
+    assert_eq!(text(&[]), "gr\u{fc}n\tto\n");
+    assert_eq!(text(&["--length", "3"]).as_bytes()[..2], *b"gr");
+    assert_eq!(text(&["--offset", "10"]), "hidden\n");
     segment.write(0, &[b'x'; 70_000]);
-    assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, format!("{}\n", "x".repeat(70_000)));
-    // A terminal does not obey what somebody put there.
-    segment.write(0, b"a\x1b[2Jb\xff\r\0");
-    let shown = on_terminal(shmadm().args(["read", &name, "--text"]), 80).exits(0).stdout;
+    assert_eq!(text(&[]), format!("{}\n", "x".repeat(70_000)));
+}
+
+#[apply(test)]
+fn text_is_escaped_on_a_terminal_and_in_json() {
+    let id = oracle::create(0, 70_000, 0o600);
+    Attached::new(id).write(0, b"a\x1b[2Jb\xff\r\0xxx");
+    let shown = on_terminal(shmadm().args(["read", "0", "--text"]), 80).exits(0).stdout;
     assert_eq!(shown, "a\\x1b[2Jb\\xff\\r\n");
-    let json = run(["read", &name, "--text", "--json", "--length", "12"]).exits(0).json();
+    let json = run(["read", "0", "--text", "--json", "--length", "12"]).exits(0).json();
     assert_fields(&json, json!({ "text": "a\u{1b}[2Jb\\xff\r", "hex": "611b5b324a62ff0d00787878" }));
 }
 
@@ -138,7 +147,17 @@ fn a_range_that_exceeds_the_segment_is_refused() {
         }
     }
     assert_eq!(oracle::rows(), before);
-    assert_eq!(run(["read", &id, "--offset", "100"]).exits(0).stdout, "00000064\n");
+}
+
+#[apply(test)]
+fn an_empty_range_at_the_end_is_read() {
+    oracle::create(0, 100, 0o600);
+    assert_eq!(run(["read", "0", "--offset", "100"]).exits(0).stdout, "00000064\n");
+}
+
+#[apply(test)]
+fn options_that_exclude_each_other_are_refused() {
+    let id = oracle::create(0, 100, 0o600).to_string();
     for arguments in [
         vec!["--type", "i33"],
         vec!["--count", "2"],
@@ -163,23 +182,38 @@ fn changes_nothing() {
     assert_eq!((row.get("nattch"), row.get("perms")), ("0", "400"));
 }
 
+/// Creates a segment whose creator has exited and whose last user is this process.
+fn last_used_here() -> String {
+    let name = run(["create"]).exits(0).stdout.trim().to_owned();
+    let id = name.parse().unwrap();
+    drop(Attached::new(id));
+    assert_eq!(oracle::row(id).unwrap().get("lpid"), getpid().to_string());
+    name
+}
+
 #[apply(test)]
-fn who_replaces_the_last_record_of_a_living_user_is_warned() {
-    // Its creator is gone, and we used it last.
-    let id = run(["create"]).exits(0).stdout.trim().to_owned();
-    assert_eq!(run(["read", &id]).exits(0).stderr, "", "nobody has used it yet");
-    drop(Attached::new(id.parse().unwrap()));
-    let pid = getpid().to_string();
-    assert_eq!(oracle::row(id.parse().unwrap()).unwrap().get("lpid"), pid);
-    let ran = run(["read", &id, "--quiet"]).exits(0).says("warning: ").says(&format!("pid {pid}"));
+fn warns_that_the_only_running_process_in_the_record_is_replaced() {
+    let name = last_used_here();
+    let warning = format!("pid {}", getpid());
+    let ran = run(["read", &name, "--quiet"]).exits(0).says("warning: ").says(&warning);
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-    // Now that record is lost, and there is nothing left to warn of.
-    assert_eq!(run(["write", &id, "x", "--quiet"]).exits(0).stderr, "");
-    drop(Attached::new(id.parse().unwrap()));
-    run(["write", &id, "x"]).exits(0).says("warning: ");
-    let own = oracle::create(0, 16, 0o600).to_string();
-    drop(Attached::new(own.parse().unwrap()));
-    assert_eq!(run(["read", &own]).exits(0).stderr, "", "its creator lives");
+    let name = last_used_here();
+    run(["write", &name, "x"]).exits(0).says("warning: ").says(&warning);
+}
+
+#[apply(test)]
+fn does_not_warn_if_no_process_in_the_record_is_running() {
+    let name = run(["create"]).exits(0).stdout.trim().to_owned();
+    assert_eq!(run(["read", &name]).exits(0).stderr, "", "it has no last user");
+    // Its last user is now a `shmadm read` that has exited.
+    assert_eq!(run(["write", &name, "x", "--quiet"]).exits(0).stderr, "");
+}
+
+#[apply(test)]
+fn does_not_warn_if_the_creator_is_running() {
+    let id = oracle::create(0, 16, 0o600);
+    drop(Attached::new(id));
+    assert_eq!(run(["read", &id.to_string()]).exits(0).stderr, "");
 }
 
 /// Reads ranges of a large segment to a pipe and to a file.
@@ -230,72 +264,80 @@ fn raw(program: &dyn Fn() -> Command) {
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
-/// Reads numbers of each type.
-#[apply(test)]
-fn numbers_are_what_the_bytes_mean() {
+/// Writes bytes to a segment at offset 8 and reads them as numbers, as text and in JSON.
+#[track_caller]
+fn assert_numbers(kind: &str, bytes: &[u8], count: usize, text: &str, values: serde_json::Value) {
     let id = oracle::create(0, 64, 0o600);
-    let segment = Attached::new(id);
-    let name = id.to_string();
-    let check = |kind: &str, bytes: &[u8], count: usize, text: &str, values: serde_json::Value| {
-        segment.write(8, bytes);
-        let count = count.to_string();
-        let arguments = ["read", &name, "--offset", "8", "--type", kind, "--count", &count];
-        assert_eq!(run(arguments).exits(0).stdout, text);
-        let json = run(arguments.iter().chain(&["--json"])).exits(0).json();
-        assert_eq!(json, json!({"schema": 1, "id": id, "offset": 8, "type": kind, "values": values}));
-    };
-    check(
-        "i32",
-        &[523, -1, i32::MIN].map(i32::to_ne_bytes).concat(),
-        3,
-        "523\n-1\n-2147483648\n",
-        json!([523, -1, i32::MIN]),
-    );
-    check("u8", &[0, 255], 2, "0\n255\n", json!([0, 255]));
-    check("i8", &[0x80], 1, "-128\n", json!([-128]));
-    check("u16", &u16::MAX.to_ne_bytes(), 1, "65535\n", json!([65_535]));
-    check("i16", &i16::MIN.to_ne_bytes(), 1, "-32768\n", json!([-32_768]));
-    check("u32", &u32::MAX.to_ne_bytes(), 1, "4294967295\n", json!([u32::MAX]));
-    check("u64", &u64::MAX.to_ne_bytes(), 1, "18446744073709551615\n", json!([u64::MAX]));
-    check("i64", &i64::MIN.to_ne_bytes(), 1, "-9223372036854775808\n", json!([i64::MIN]));
-    check("f64", &[0.1, -2.5e-300].map(f64::to_ne_bytes).concat()[..8], 1, "0.1\n", json!([0.1]));
-    segment.write(8, &[f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, 0.5].map(f64::to_ne_bytes).concat());
-    let json = run(["read", &name, "--offset", "8", "--type", "f64", "--count", "5", "--json"]).exits(0).json();
-    assert_eq!(json["values"], json!(["NaN", "inf", "-inf", 1e300, 0.5]));
-    segment.write(8, &[f32::NAN, 0.1].map(f32::to_ne_bytes).concat());
-    let json = run(["read", &name, "--offset", "8", "--type", "f32", "--count", "2", "--json"]).exits(0).json();
-    assert_eq!(json["values"], json!(["NaN", 0.1]), "the shortest form that means this very number");
-    // One number, unless more are asked for; and bytes as they are without a type.
-    segment.write(0, &7_u32.to_ne_bytes());
-    assert_eq!(run(["read", &name, "--type", "u32"]).exits(0).stdout, "7\n");
-    assert_eq!(run(["read", &name, "--type", "u16", "--length", "4"]).exits(0).stdout.lines().count(), 2);
-    segment.write(0, b"\x00\x0f\xff");
-    let ran = run(["read", &name, "--length", "3", "--json"]).exits(0);
+    Attached::new(id).write(8, bytes);
+    let (name, count) = (id.to_string(), count.to_string());
+    let arguments = ["read", &name, "--offset", "8", "--type", kind, "--count", &count];
+    assert_eq!(run(arguments).exits(0).stdout, text);
+    let json = run(arguments.iter().chain(&["--json"])).exits(0).json();
+    assert_eq!(json, json!({"schema": 1, "id": id, "offset": 8, "type": kind, "values": values}));
+}
+
+#[apply(test)]
+fn integers_have_their_type_and_native_byte_order() {
+    let three = [523, -1, i32::MIN].map(i32::to_ne_bytes).concat();
+    assert_numbers("i32", &three, 3, "523\n-1\n-2147483648\n", json!([523, -1, i32::MIN]));
+    assert_numbers("u8", &[0, 255], 2, "0\n255\n", json!([0, 255]));
+    assert_numbers("i8", &[0x80], 1, "-128\n", json!([-128]));
+    assert_numbers("u16", &u16::MAX.to_ne_bytes(), 1, "65535\n", json!([65_535]));
+    assert_numbers("i16", &i16::MIN.to_ne_bytes(), 1, "-32768\n", json!([-32_768]));
+    assert_numbers("u32", &u32::MAX.to_ne_bytes(), 1, "4294967295\n", json!([u32::MAX]));
+    assert_numbers("u64", &u64::MAX.to_ne_bytes(), 1, "18446744073709551615\n", json!([u64::MAX]));
+    assert_numbers("i64", &i64::MIN.to_ne_bytes(), 1, "-9223372036854775808\n", json!([i64::MIN]));
+}
+
+// JSON has no number for what is not finite.
+#[apply(test)]
+fn floating_point_numbers_have_their_shortest_form() {
+    let five = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, 0.5].map(f64::to_ne_bytes).concat();
+    let values = json!(["NaN", "inf", "-inf", 1e300, 0.5]);
+    assert_numbers("f64", &five, 5, "NaN\ninf\n-inf\n1e300\n0.5\n", values);
+    assert_numbers("f64", &0.1_f64.to_ne_bytes(), 1, "0.1\n", json!([0.1]));
+    assert_numbers("f32", &[f32::NAN, 0.1].map(f32::to_ne_bytes).concat(), 2, "NaN\n0.1\n", json!(["NaN", 0.1]));
+}
+
+#[apply(test)]
+fn the_count_or_the_length_is_the_number_of_values() {
+    let id = oracle::create(0, 64, 0o600);
+    Attached::new(id).write(0, &7_u32.to_ne_bytes());
+    assert_eq!(run(["read", "0", "--type", "u32"]).exits(0).stdout, "7\n", "one by default");
+    assert_eq!(run(["read", "0", "--type", "u16", "--length", "4"]).exits(0).stdout.lines().count(), 2);
+}
+
+#[apply(test)]
+fn without_a_type_json_has_the_bytes_in_hex() {
+    let id = oracle::create(0, 64, 0o600);
+    Attached::new(id).write(0, b"\x00\x0f\xff");
+    let ran = run(["read", "0", "--length", "3", "--json"]).exits(0);
     assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":0,\"hex\":\"000fff\"}}\n"));
 }
 
-/// Reads round after round, while the trial changes what is there.
 #[apply(test)]
-fn every_shows_changes() {
+fn every_repeats_the_values() {
     let id = oracle::create(0, 16, 0o600);
-    let segment = Attached::new(id);
-    let name = id.to_string();
     let before = Instant::now();
-    let ran = run(["read", &name, "--type", "i32", "--every", "20ms", "--rounds", "3", "--json"]).exits(0);
-    assert!(before.elapsed() >= Duration::from_millis(40), "two times lie between three rounds");
+    let ran = run(["read", "0", "--type", "i32", "--every", "20ms", "--rounds", "3", "--json"]).exits(0);
+    assert!(before.elapsed() >= Duration::from_millis(40), "two intervals lie between three rounds");
     let one = format!("{{\"schema\":1,\"id\":{id},\"offset\":0,\"type\":\"i32\",\"values\":[0]}}\n");
     assert_eq!(ran.stdout, one.repeat(3));
+}
 
+#[apply(test)]
+fn every_shows_changes_until_its_output_is_closed() {
+    let id = oracle::create(0, 16, 0o600);
+    let segment = Attached::new(id);
     let mut command = shmadm();
-    command.args(["read", &name, "--type", "i32", "--every", "5ms"]).stdout(Stdio::piped());
-    let mut child = crate::support::Running(command.spawn().unwrap());
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.0.stdout.take().unwrap()));
+    command.args(["read", "0", "--type", "i32", "--every", "5ms"]).stdout(Stdio::piped());
+    let mut child = Running(command.spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "0");
     segment.write(0, &999_i32.to_ne_bytes());
-    assert!(lines.by_ref().any(|line| line.unwrap() == "999"), "each line comes at once");
-    assert_eq!(oracle::row(id).unwrap().get("nattch"), "2");
-    // Nobody reads any more: it ends by itself, and well.
+    assert!(lines.by_ref().any(|line| line.unwrap() == "999"), "lines are not written at once");
+    assert_eq!(oracle::nattch(id), 2);
     drop(lines);
     assert!(child.0.wait().unwrap().success());
-    assert_eq!(oracle::row(id).unwrap().get("nattch"), "1");
+    assert_eq!(oracle::nattch(id), 1);
 }

@@ -75,12 +75,21 @@ fn a_stream_that_is_too_long_fills_the_segment_and_fails() {
     assert!(contents[1..] == input[..100_000], "{ran:?}");
     let json = run_with_input(["write", &id, "--json"], &input).exits(1).json();
     assert!(json["error"]["message"].as_str().unwrap().contains("100001 bytes"), "{json}");
-    // Exactly full is no failure.
-    run_with_input(["write", &id], &input[..100_001]).exits(0);
-    assert!(oracle::contents(id.parse().unwrap()) == input[..100_001]);
-    // And there is no room at all behind the last byte.
-    run_with_input(["write", &id, "--offset", "100001"], b"").exits(0);
-    run_with_input(["write", &id, "--offset", "100001"], b"x").exits(1).says("0 bytes");
+}
+
+#[apply(test)]
+fn a_stream_may_end_exactly_at_the_end_of_the_segment() {
+    let id = oracle::create(0, 100_001, 0o600);
+    let input = noise(100_001, 1);
+    run_with_input(["write", "0"], &input).exits(0);
+    assert!(oracle::contents(id) == input);
+}
+
+#[apply(test)]
+fn only_an_empty_stream_fits_at_the_end_of_the_segment() {
+    oracle::create(0, 100_001, 0o600);
+    run_with_input(["write", "0", "--offset", "100001"], b"").exits(0);
+    run_with_input(["write", "0", "--offset", "100001"], b"x").exits(1).says("0 bytes");
 }
 
 #[apply(test)]
@@ -128,16 +137,24 @@ fn each_source_writes_exactly_its_bytes() {
     check(&["--fill", "0xa5", "--length", "7"], b"", &[0xa5; 7]);
     check(&["--fill", "255"], b"", &[255; 40]);
     check(&["--fill", "1", "--length", "0"], b"", b"");
+}
 
-    // Standard input that is a file ends where the file does, and begins where the file stands.
+#[apply(test)]
+fn standard_input_that_is_a_file_ends_where_the_file_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path(), "input", b"\x00from\nfile\xff");
     let id = oracle::create(0, 50, 0o600);
     finish(shmadm().args(["write", &id.to_string()]).stdin(File::open(path).unwrap())).exits(0);
     assert_eq!(&oracle::contents(id)[..12], b"\x00from\nfile\xff\0");
+}
 
+#[apply(test)]
+fn an_invalid_or_second_source_is_refused() {
+    let id = oracle::create(0, 50, 0o600);
     for wrong in [
         vec!["one", "two"],
         vec!["text", "--hex", "00"],
-        vec!["text", "--input", path],
+        vec!["text", "--input", "/dev/null"],
         vec!["--hex", "0"],
         vec!["--hex", "zz"],
         vec!["--fill", "256"],
@@ -152,8 +169,13 @@ fn each_source_writes_exactly_its_bytes() {
         run(["write", &name].iter().map(|word| &**word).chain(wrong.iter().copied())).exits(2).prints_nothing();
         assert_eq!(oracle::contents(id), before, "{wrong:?}");
     }
-    run(["write", &id.to_string(), "--input", "/no such file"]).exits(1).says("/no such file");
-    run(["write", &id.to_string(), "--input", "/"]).exits(1);
+}
+
+#[apply(test)]
+fn an_input_that_cannot_be_read_is_an_error() {
+    oracle::create(0, 50, 0o600);
+    run(["write", "0", "--input", "/no such file"]).exits(1).says("/no such file");
+    run(["write", "0", "--input", "/"]).exits(1);
 }
 
 /// Writes numbers of each type.
@@ -182,6 +204,11 @@ fn numbers_have_native_byte_order() {
         &["f64", "-2.25", "-1e300", "--", "-inf"],
         &[-2.25_f64, -1e300, f64::NEG_INFINITY].map(f64::to_ne_bytes).concat(),
     );
+}
+
+#[apply(test)]
+fn a_number_out_of_range_is_refused() {
+    let name = oracle::create(0, 64, 0o600).to_string();
     for (kind, value) in [
         ("u8", "256"),
         ("u8", "-1"),

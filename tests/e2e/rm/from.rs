@@ -9,7 +9,7 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::all_keys;
 use crate::leakcheck::{making, reported};
 use crate::oracle;
-use crate::support::{NOBODY, file, finish, run, run_with_input, shmadm, shmadm_as};
+use crate::support::{NOBODY, Ran, file, finish, run, run_with_input, shmadm, shmadm_as};
 
 #[apply(test)]
 fn from_a_report_removes_unchanged_segments() {
@@ -63,23 +63,32 @@ fn from_a_dry_run_of_prune_and_from_standard_input() {
     run_with_input(["rm", "--from", "-", "--ignore-missing"], list.as_bytes()).exits(0);
 }
 
+/// Runs `rm --from` with a report of one segment.
+fn rm_from_report(isolation: &str, record: &Value) -> Ran {
+    let report = json!({"schema": 1, "isolation": isolation, "leaked": [record]}).to_string();
+    run_with_input(["rm", "--from", "-"], report.as_bytes())
+}
+
 #[apply(test)]
 fn from_an_isolated_report_removes_nothing_with_the_same_id() {
     let id = oracle::create(1, 4096, 0o600);
     let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
     for isolation in ["ipc", "user+ipc"] {
-        let report = json!({"schema": 1, "isolation": isolation, "leaked": [record]}).to_string();
-        run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("only has the same number");
+        rm_from_report(isolation, &record).exits(5).says("only has the same number");
     }
-    let report = json!({"schema": 1, "isolation": "some", "leaked": [record]}).to_string();
-    run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(2);
-    let mut nowhere = record.clone();
-    nowhere["ns"] = Value::Null;
-    let report = json!({"schema": 1, "isolation": "none", "leaked": [nowhere]}).to_string();
-    run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(5).says("does not name its IPC namespace");
     assert!(oracle::row(id).is_some());
-    let report = json!({"schema": 1, "isolation": "none", "leaked": [record]}).to_string();
-    run_with_input(["rm", "--from", "-"], report.as_bytes()).exits(0);
+    rm_from_report("none", &record).exits(0);
+    assert!(oracle::row(id).is_none());
+}
+
+#[apply(test)]
+fn from_a_report_without_a_valid_namespace_removes_nothing() {
+    let id = oracle::create(1, 4096, 0o600);
+    let mut record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
+    rm_from_report("some", &record).exits(2);
+    record["ns"] = Value::Null;
+    rm_from_report("none", &record).exits(5).says("does not name its IPC namespace");
+    assert!(oracle::row(id).is_some());
 }
 
 #[apply(test)]
@@ -196,14 +205,31 @@ fn from_an_invalid_list_removes_nothing() {
     ] {
         run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(2).says("as a list of segments").prints_nothing();
     }
-    // Unattributed segments are not in the list.
+    assert_eq!(all_keys(), [1]);
+}
+
+#[apply(test)]
+fn unattributed_segments_are_ignored() {
+    oracle::create(1, 4096, 0o600);
+    let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
     let text = json!({"schema": 1, "leaked": [], "unattributed": [record]}).to_string();
     run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0).says("ignored 1 unattributed segment");
+    assert_eq!(all_keys(), [1]);
+}
+
+#[apply(test)]
+fn a_missing_list_or_a_segment_next_to_a_list_is_refused() {
+    oracle::create(1, 4096, 0o600);
     run(["rm", "--from", "/none"]).exits(1).says("cannot read /none");
     run(["rm", "--from", "-", "1"]).exits(2);
     run(["rm"]).exits(2);
     assert_eq!(all_keys(), [1]);
-    // A duplicate counts once.
+}
+
+#[apply(test)]
+fn a_segment_that_is_listed_twice_counts_once() {
+    oracle::create(1, 4096, 0o600);
+    let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
     let text = json!({"schema": 1, "leaked": [record, record]}).to_string();
     run_with_input(["rm", "--from", "-"], text.as_bytes()).exits(0);
     assert_eq!(all_keys(), [] as [u32; 0]);

@@ -10,7 +10,6 @@ use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::support::{NOBODY, finish, shmadm, shmadm_as};
-
 use crate::who::{pids, who};
 
 #[apply(test)]
