@@ -154,7 +154,7 @@ impl Actor {
         drop(self.stdin.take());
     }
 
-    /// Lets the actor exit, and waits for it.
+    /// Closes the actor's standard input, waits for its exit, and returns its pid.
     pub(crate) fn leave(mut self) -> i32 {
         let pid = self.pid();
         drop(self.stdin.take());
@@ -290,7 +290,7 @@ impl Performer {
                 map(file.as_raw_fd())
             }
             Request::DropCapabilities => {
-                // Version 3 of the header, this thread, and two times three empty sets.
+                // Version 3 of the header, this thread, and two halves of three empty sets.
                 let (header, sets) = ([0x2008_0522_u32, 0], [0_u32; 6]);
                 // SAFETY: both pointers are to live memory of the size that this version has.
                 unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }.to_string()
@@ -339,14 +339,14 @@ fn map(file: i32) -> String {
     format!("{address:p}")
 }
 
-/// Maps a file that appears as one of the root directory, on a private file system; returns its inode number.
+/// Maps a file whose path is `/NAME`, on a private file system; returns its inode number.
 fn forge(name: &str) -> u64 {
     mount_tmpfs(None);
     let path = format!("/mnt/{name}");
     std::fs::write(&path, [0; 4096]).unwrap();
     let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
     map(file.as_raw_fd());
-    // Once its mount is detached, the file's path starts there.
+    // The path of a file on a detached mount starts at the mount.
     umount2("/mnt", MntFlags::MNT_DETACH).unwrap();
     std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap())
 }

@@ -1,4 +1,4 @@
-//! Attaching and detaching: the kernel's attach counts, and what remains of a holder.
+//! `attach`: the kernel's attach counts while it runs and afterwards.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -18,7 +18,7 @@ use crate::support::{NOBODY, Ran, finish, run, shmadm_as, wait_for};
 /// An address in a free range on every architecture, but not page-aligned.
 const UNALIGNED: &str = "0x200000123";
 
-/// Sends SIGTERM to a child that has not been waited for.
+/// Sends a signal to a child that has not been waited for.
 fn signal(child: &Child, signal: c_int) {
     let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
     nix::sys::signal::kill(pid_of(child), signal).unwrap();
@@ -218,7 +218,7 @@ fn an_attachment_that_the_mode_forbids_is_explained() {
 #[requires(Root)]
 fn warns_where_the_last_detach_destroys() {
     let id = oracle::create(0x4d2, 4096, 0o600);
-    // The creator, this very process, lives on, so that the setting destroys nothing yet.
+    // The creator, this process, keeps running, so the setting destroys nothing yet.
     sysctl("shm_rmid_forced", 1);
     let before = oracle::rows();
     assert_eq!(before.len(), 1);

@@ -1,4 +1,4 @@
-//! `check`: the verdicts of a monitoring plugin, held against the kernel's own numbers and the plugins' guidelines.
+//! `check`: the results of a monitoring plugin, compared with the kernel's numbers and the guidelines for plugins.
 
 use std::fs::File;
 
@@ -16,7 +16,7 @@ use crate::resources::limited;
 use crate::sandbox::{with_empty_proc, with_file_over, without};
 use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
 
-/// A user who has no process but ours, so that a limit on processes is about ours alone.
+/// A user without other processes, so that a limit on processes applies only to this test's.
 const LONER: u32 = 4_000_001;
 /// SHM_INFO of linux/shm.h.
 const SHM_INFO: u32 = 14;
@@ -24,21 +24,21 @@ const SHM_INFO: u32 = 14;
 /// A value of performance data.
 #[derive(Debug, PartialEq)]
 struct Performance {
-    /// What it is of.
+    /// The name of the measure.
     label: String,
     /// The value with its unit.
     value: String,
-    /// Warning, critical, least and most.
+    /// The warning and critical thresholds, the minimum and the maximum.
     rest: [String; 4],
 }
 
-/// Runs a check; gives what stands before the bar, and the performance data behind it, read by the guidelines' grammar.
+/// Runs a check; returns the text before the bar, and the performance data after it, parsed by the guidelines' grammar.
 #[track_caller]
 fn check(arguments: &[&str], code: i32) -> (String, Vec<Performance>) {
     parsed(&run([&["check"], arguments].concat()).exits(code))
 }
 
-/// Reads the one line of a check.
+/// Parses the line that a check prints.
 #[track_caller]
 fn parsed(ran: &Ran) -> (String, Vec<Performance>) {
     assert_eq!(ran.stderr, "", "{ran:?}");
@@ -75,7 +75,7 @@ fn set_limit(name: &str, value: u64) {
 }
 
 #[apply(test)]
-fn by_default_segments_and_pages_are_judged_by_their_limits() {
+fn by_default_segments_and_pages_are_compared_with_their_limits() {
     oracle::create(0, 4097, 0o600);
     oracle::create(0, 1, 0);
     let (words, data) = check(&[], 0);
@@ -97,7 +97,7 @@ fn by_default_segments_and_pages_are_judged_by_their_limits() {
 
 #[apply(test)]
 #[requires(Root)]
-fn segments_reach_their_limit_by_way_of_a_warning() {
+fn segments_near_their_limit_are_a_warning_and_at_it_critical() {
     set_limit("shmmni", 10);
     for (made, code, word) in [(8, 0, "OK"), (9, 1, "WARNING"), (10, 2, "CRITICAL")] {
         while oracle::rows().len() < made {
@@ -115,11 +115,11 @@ fn segments_reach_their_limit_by_way_of_a_warning() {
 
 #[apply(test)]
 #[requires(Root)]
-fn pages_reach_their_limit_by_way_of_a_warning() {
+fn pages_near_their_limit_are_a_warning_and_at_it_critical() {
     set_limit("shmall", 10);
     oracle::create(0, 8 * 4096, 0o600);
     check(&[], 0);
-    // A byte is a page.
+    // A segment of one byte occupies a page.
     oracle::create(0, 1, 0o600);
     let (words, _) = check(&[], 1);
     let first = "SHM WARNING: 9 of 10 pages (90.00%) [warning 80%], 2 of ";
@@ -131,7 +131,7 @@ fn pages_reach_their_limit_by_way_of_a_warning() {
 }
 
 #[apply(test)]
-fn each_measure_is_the_kernel_s() {
+fn each_measure_matches_the_kernel() {
     let attached = Attached::new(oracle::create(0, 4096, 0o600));
     let dest = oracle::create(0x4d2, 100, 0o600);
     let kept = Attached::new(dest);
@@ -155,14 +155,14 @@ fn each_measure_is_the_kernel_s() {
     assert_eq!(values, expected);
     assert_eq!(data[3].rest.join(";"), "1073741824;;0;", "bytes have no limit");
     assert!(words.contains(", 3 orphans, orphans of 2M (2101249 bytes), 1 segment marked for destruction"), "{words}");
-    // The cheaper way has the same numbers.
+    // Without orphans, the numbers come from another source.
     let (_, cheap) = check(&["-w", "segments=99", "-w", "pages=9999"], 0);
     assert_eq!(cheap[..], data[..2]);
     drop((attached, kept));
 }
 
 #[apply(test)]
-fn ranges_alert_outside_and_with_an_at_inside() {
+fn a_range_alerts_outside_and_with_an_at_sign_inside() {
     for _ in 0..3 {
         oracle::create(0, 4096, 0o600);
     }
@@ -186,12 +186,12 @@ fn ranges_alert_outside_and_with_an_at_inside() {
         let rule = format!("segments={range}");
         let (words, data) = check(&["-w", &rule], i32::from(alerts));
         assert_eq!(words.contains(&format!("[warning {range}]")), alerts, "{words}");
-        assert_eq!(data.len(), 1, "what is not asked for is not told: {data:?}");
+        assert_eq!(data.len(), 1, "only the given measures are reported: {data:?}");
         check(&["--critical", &rule], if alerts { 2 } else { 0 });
         check(&["-w", &rule, "-c", "segments=99"], i32::from(alerts));
         check(&["-w", &rule, "-c", "segments=0"], 2);
     }
-    // One measure's alert is the whole verdict.
+    // The worst measure decides.
     check(&["-w", "segments=99", "-w", "dest=1:", "-c", "orphans=99"], 1);
     check(&["-w", "segments=0", "-c", "dest=1:"], 2);
 }
@@ -234,7 +234,7 @@ fn a_closed_pipe_leaves_the_verdict() {
 }
 
 #[apply(test)]
-fn without_the_kernel_s_sums_the_segments_are_counted() {
+fn without_the_kernels_sums_the_segments_are_counted() {
     oracle::create(0, 4097, 0o600);
     let mut command = shmadm();
     let denied = without(&mut command, libc::SYS_shmctl, Some(SHM_INFO), Errno::EPERM);
@@ -244,14 +244,14 @@ fn without_the_kernel_s_sums_the_segments_are_counted() {
 
 #[apply(test)]
 #[requires(Root)]
-fn without_threads_it_is_the_same() {
+fn without_threads_the_result_is_the_same() {
     oracle::create(0, 4096, 0o600);
     let mut command = shmadm_as(LONER);
     let ran = finish(limited(&mut command, Resource::RLIMIT_NPROC, 1).arg("check")).exits(0);
     assert_eq!(parsed(&ran).1[0].value, "1");
 }
 
-/// Asserts that a run gave no verdict, as plugins do.
+/// Asserts that a run reports UNKNOWN as the guidelines require.
 #[track_caller]
 fn is_unknown(ran: Ran) -> Ran {
     let ran = ran.exits(3);
@@ -264,8 +264,8 @@ fn is_unknown(ran: Ran) -> Ran {
 
 #[apply(test)]
 #[requires(Root)]
-fn what_may_be_orphans_is_no_ok() {
-    // Made by a process that is outside of the pid namespace in which is asked.
+fn possible_orphans_are_unknown() {
+    // Its creator is outside the pid namespace in which `check` runs.
     oracle::create(1, 4096, 0o600);
     let inside = |rules: &[&str]| {
         let mut command = std::process::Command::new("unshare");
@@ -276,9 +276,9 @@ fn what_may_be_orphans_is_no_ok() {
         let ran = inside(&["check", "-w", rule]).exits(3);
         assert!(ran.stdout.starts_with("SHM UNKNOWN: cannot determine whether 1 segment is an orphan"), "{ran:?}");
     }
-    // Whether it is one or not makes no difference.
+    // The result is the same whether or not the segment is an orphan.
     inside(&["check", "-w", "orphans=1", "-c", "orphan-bytes=4096"]).exits(0);
-    // Nor may it be what lies between all and none that makes one.
+    // Any number of orphans between none and all is possible, too.
     oracle::create(2, 4096, 0o600);
     oracle::create(3, 4096, 0o600);
     for (rule, code) in [
@@ -302,7 +302,7 @@ fn what_may_be_orphans_is_no_ok() {
 }
 
 #[apply(test)]
-fn a_namespace_that_is_a_pipe_is_no_wait() {
+fn a_pipe_instead_of_a_namespace_does_not_block() {
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -323,7 +323,7 @@ fn a_usage_error_is_unknown() {
         &["check", "-c", "segment=1"],
         &["check", "-c", "orphan-bytes=80%"],
         &["check", "-c", "segments=1", "-c", "segments=2"],
-        // Only now that the limit is known: 10 of it is more than a millionth of it.
+        // The start, 10, exceeds the end only once the limit is known.
         &["check", "-c", "segments=10:0.000001%"],
         &["check", "--no-such-option"],
         &["check", "nonsense"],
@@ -343,7 +343,7 @@ fn a_usage_error_is_unknown() {
             assert!(ran.json()["error"]["message"].is_string(), "{arguments:?}: {ran:?}");
         }
     }
-    // The codes are those of the command that was called.
+    // Other commands keep their exit codes.
     run(["list", "--owner", "check"]).exits(2);
     run(["stat", "check"]).exits(2);
 }
@@ -364,7 +364,7 @@ fn help_and_version_are_unknown_too() {
 
 #[apply(test)]
 #[requires(Root)]
-fn where_the_kernel_does_not_answer_it_is_unknown() {
+fn without_an_answer_of_the_kernel_the_result_is_unknown() {
     let mut command = shmadm();
     let denied = without(&mut command, libc::SYS_shmctl, None, Errno::EPERM);
     with_empty_proc(denied);
@@ -382,8 +382,8 @@ fn a_full_disk_is_unknown() {
 
 #[apply(test)]
 #[requires(Root)]
-fn what_takes_too_long_is_given_up() {
-    // Nobody will ever write to this pipe, and opening it waits.
+fn a_check_ends_at_its_timeout() {
+    // Opening a pipe that no process writes blocks.
     let directory = tempfile::tempdir().unwrap();
     let pipe = directory.path().join("pipe");
     mkfifo(&pipe, Mode::S_IRWXU).unwrap();

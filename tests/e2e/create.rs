@@ -1,4 +1,4 @@
-//! Creating: what comes into being, what is opened instead, and what is refused.
+//! `create`: new segments, existing segments that are opened instead, and refusals.
 
 mod root;
 
@@ -150,7 +150,7 @@ fn exclusive_exits_6_if_the_key_is_taken() {
     let before = oracle::rows();
     let ran = run(["create", "--key", "1234", "--exclusive"]).exits(6).prints_nothing().says("(EEXIST, shmget)");
     assert!(ran.stderr.contains(&format!("cause: segment {id} (owner ")), "{ran:?}");
-    // What would be refused is not even reached: it exists, whatever else was asked for.
+    // The existing segment is reported first, although the other options are invalid.
     run(["create", "--key", "1234", "--exclusive", "--fill", "1", "--mode", "666"]).exits(6);
     let error = run(["create", "--key", "1234", "--exclusive", "--json"]).exits(6).json();
     assert_fields(&error["error"], json!({ "kind": "exists", "errno": "EEXIST", "target": "0x000004d2" }));

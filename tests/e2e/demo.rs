@@ -24,7 +24,7 @@ fn reports_each_step_and_leaves_nothing() {
     let ran = run(["demo"].iter().chain(&ORDERLY)).exits(0);
     assert_eq!(ran.stderr, "", "{ran:?}");
     let mut rest = ran.stdout.as_str();
-    for told in [
+    for report in [
         "1. create",
         "shmget(0x000004d2, 4096, IPC_CREAT|IPC_EXCL|0600) = ",
         "nattch 0",
@@ -40,7 +40,7 @@ fn reports_each_step_and_leaves_nothing() {
         "IPC_RMID, NULL) = 0",
         "-1 EINVAL",
     ] {
-        rest = rest.split_once(told).unwrap_or_else(|| panic!("lacks {told:?} or has it too early: {ran:#?}")).1;
+        rest = rest.split_once(report).unwrap_or_else(|| panic!("lacks {report:?} or has it too early: {ran:#?}")).1;
     }
     assert!(ran.stdout.contains("SHM_RDONLY"), "the reader only reads: {ran:?}");
     assert_eq!(oracle::rows(), []);

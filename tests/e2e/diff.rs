@@ -55,7 +55,7 @@ fn without_a_difference_prints_nothing_and_exits_0() {
     run(["diff", &empty]).exits(0).prints_nothing().says("no difference");
     let id = oracle::create(0x4d2, 4096, 0o600);
     let before = listings.list("before.json", &[]);
-    // Values that change by themselves are not differences: times, last user, memory and state.
+    // Times, last user, memory and state change by themselves and are not differences.
     Attached::new(id).write(0, b"x");
     for arguments in [&["diff", &before][..], &["diff", &before, &listings.list("after.json", &[])]] {
         let ran = run(arguments).exits(0).prints_nothing();
@@ -304,7 +304,7 @@ fn a_usage_error_exits_2_and_help_exits_0() {
     }
     run(["diff", "--help"]).exits(0);
     run(["--format", "json", "diff", &good]).exits(0);
-    // The exit code is that of the command, not of an option's value.
+    // Only the command `diff` changes the exit code, not a value of an option.
     run(["stat", "99", "--ns", "/proc/self/ns/ipc"]).exits(3);
     run(["--ns", "diff/", "stat", "99"]).exits(1);
 }

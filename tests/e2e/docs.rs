@@ -1,60 +1,65 @@
-//! The output that the documents show is what the program prints today: their lines are typed again.
+//! The documents show the output that the program prints: their commands are run again.
 //!
-//! `SHMADM_REGENERATE=1 cargo test --locked --test e2e docs` puts what they print now into the documents.
+//! `SHMADM_REGENERATE=1 cargo test --locked --test e2e docs` updates the output in the documents.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::{NOBODY, shmadm_as};
 
-/// Ends the output of a line.
+/// Ends the output of a command.
 const MARK: &str = "~~ end of output ~~";
-/// Begins a block of lines and output.
+/// Begins a block of commands and output.
 const FENCE: &str = "```console";
 
 #[apply(test)]
 #[requires(Root, Program(&["bash"]), Program(&["grep"]), Program(&["setpriv"]), Program(&["sysctl"]))]
-fn the_output_in_the_readme_is_real() {
+fn the_output_in_the_readme_is_current() {
     check("README.md");
 }
 
 #[apply(test)]
 #[requires(Root, Program(&["bash"]), Program(&["grep"]), Program(&["setpriv"]), Program(&["sysctl"]))]
-fn the_output_in_the_tutorial_is_real() {
+fn the_output_in_the_tutorial_is_current() {
     check("docs/tutorial.md");
 }
 
 #[apply(test)]
 #[requires(Root, Program(&["bash"]), Program(&["grep"]), Program(&["setpriv"]), Program(&["sysctl"]))]
-fn the_output_in_the_page_on_ci_is_real() {
+fn the_output_in_the_page_on_ci_is_current() {
     check("docs/ci.md");
 }
 
-/// Types the lines of a document, and compares.
+/// Runs the commands of a document and compares their output.
 fn check(document: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
     let written = std::fs::read_to_string(&path).unwrap();
-    let real = typed_again(&written);
+    let real = with_current_output(&written);
     if std::env::var_os("SHMADM_REGENERATE").is_some() {
         std::fs::write(&path, real).unwrap();
         return;
     }
     let (written, real): (Vec<_>, Vec<_>) = (written.lines().collect(), real.lines().collect());
     for (number, (shown, printed)) in written.iter().zip(&real).enumerate() {
-        assert_eq!(levelled(shown), levelled(printed), "{document}, line {}: {shown:?}, {printed:?}", number + 1);
+        assert_eq!(
+            without_variable_values(shown),
+            without_variable_values(printed),
+            "{document}, line {}: {shown:?}, {printed:?}",
+            number + 1
+        );
     }
     assert_eq!(written.len(), real.len(), "{document} shows more or fewer lines than are printed");
 }
 
-/// Returns a document with the output of today.
-fn typed_again(document: &str) -> String {
+/// Returns a document with the current output.
+fn with_current_output(document: &str) -> String {
     let mut inside = false;
     let mut lines = Vec::new();
     for line in document.lines() {
         if line.starts_with("```") {
             inside = line == FENCE;
         }
-        // Within a block, all but what is typed is output.
+        // Every line of a block is output, except for commands.
         if !inside || line == FENCE || line.starts_with("$ ") {
             lines.push((line, inside && line != FENCE));
         }
@@ -73,10 +78,10 @@ fn typed_again(document: &str) -> String {
     text
 }
 
-/// Runs lines in one shell, and gives what each printed on both streams.
+/// Runs commands in one shell, and returns what each of them printed on both streams.
 fn outputs(lines: &[String]) -> Vec<String> {
-    assert!(!lines.is_empty(), "no line to type");
-    // What a line leaves in `$?` is there for the next one to see.
+    assert!(!lines.is_empty(), "the document has no commands");
+    // The next command may print the exit code.
     let step = |line: &String| format!("{line}\nstatus=$?; printf '%s\\n' '{MARK}'; (exit $status)\n");
     let script: String = lines.iter().map(step).collect();
     let program = shmadm_as(NOBODY);
@@ -98,8 +103,8 @@ fn outputs(lines: &[String]) -> Vec<String> {
     outputs
 }
 
-/// Levels what differs from run to run: pids, addresses, times, and the widths of columns that follow from them.
-fn levelled(line: &str) -> String {
+/// Replaces values that differ between runs: pids, addresses and times, and the widths of their columns.
+fn without_variable_values(line: &str) -> String {
     let mut level = String::new();
     let mut rest = line;
     while let Some(character) = rest.chars().next() {
@@ -108,7 +113,7 @@ fn levelled(line: &str) -> String {
             .strip_prefix("0x")
             .map_or(0, |rest| rest.len() - rest.trim_start_matches(|digit: char| digit.is_ascii_hexdigit()).len());
         let taken = match (hexadecimal, digits) {
-            // Eight digits are a key, which stays; more are an address.
+            // A key has eight digits, an address more.
             (1..=8, _) => {
                 level.push_str(&rest[..hexadecimal + 2]);
                 hexadecimal + 2
@@ -117,7 +122,7 @@ fn levelled(line: &str) -> String {
                 level.push('#');
                 hexadecimal + 2
             }
-            // One digit is an id or a count, which stays.
+            // One digit is an id or a count.
             (0, 2..) => {
                 level.push('#');
                 digits

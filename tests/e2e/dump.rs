@@ -1,4 +1,4 @@
-//! `dump` and `restore`: complete copies to files and back, or none.
+//! `dump`: a complete copy in a file, or none.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;

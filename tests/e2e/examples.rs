@@ -9,7 +9,7 @@ use crate::harness::isolated;
 use crate::oracle;
 use crate::support::{Ran, run};
 
-/// Makes a test of each example.
+/// Returns a test of each example.
 pub(crate) fn tests() -> Vec<Trial> {
     let examples = shmadm::COMMANDS
         .iter()
@@ -20,9 +20,9 @@ pub(crate) fn tests() -> Vec<Trial> {
         .collect()
 }
 
-/// Runs one example in an empty directory, with the segment that examples are about.
+/// Runs one example in an empty directory, with the segment that the examples name.
 fn runs(name: &str, line: &str) {
-    // These two create their own, and the demo's writer refuses one with other contents.
+    // These two create their own segments, and the demo's writer refuses one with other contents.
     if name != "create" && name != "demo" {
         let id = oracle::create(0x4d2, 4096, 0o600);
         oracle::Attached::new(id).write(0, b"hello\n");
@@ -38,7 +38,7 @@ fn runs(name: &str, line: &str) {
         .output()
         .unwrap()
         .into();
-    // What an example leaves behind in the background goes with it.
+    // An example may have started holders.
     for row in oracle::rows() {
         run(["detach", row.get("shmid")]);
     }

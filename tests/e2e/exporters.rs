@@ -39,11 +39,11 @@ impl Exporter {
         }
         let mut running = Running(command.spawn().unwrap());
         let mut lines = BufReader::new(running.0.stderr.take().unwrap());
-        let mut told = String::new();
+        let mut log = String::new();
         let address = loop {
-            let start = told.len();
-            assert_ne!(lines.read_line(&mut told).unwrap(), 0, "node_exporter has exited: {told}");
-            if let Some((_, rest)) = told[start..].split_once(LISTENING) {
+            let start = log.len();
+            assert_ne!(lines.read_line(&mut log).unwrap(), 0, "node_exporter has exited: {log}");
+            if let Some((_, rest)) = log[start..].split_once(LISTENING) {
                 break rest.split_whitespace().next().unwrap().to_owned();
             }
         };

@@ -1,4 +1,4 @@
-//! What tests of several modules start from: segments, settings and attached processes.
+//! Segments, settings, processes and comparisons that tests of several modules share.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -41,11 +41,11 @@ pub(crate) fn all_keys() -> Vec<u32> {
     oracle::rows().iter().map(|row| row.get("key").parse::<i32>().unwrap().cast_unsigned()).collect()
 }
 
-/// Returns the segment whose id a run of `create` printed, alone on its line, as the kernel has it.
+/// Returns the kernel's row of the segment whose id `create` printed as its only output.
 #[track_caller]
 pub(crate) fn created(ran: &Ran) -> Row {
     let id = ran.stdout.strip_suffix('\n').and_then(|line| line.parse().ok());
-    oracle::row(id.unwrap_or_else(|| panic!("standard output is no id alone: {ran:#?}"))).unwrap()
+    oracle::row(id.unwrap_or_else(|| panic!("standard output is not only an id: {ran:#?}"))).unwrap()
 }
 
 /// Returns the path of a dump in a directory.

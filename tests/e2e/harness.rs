@@ -1,5 +1,5 @@
-//! How tests are declared and run: each in an IPC namespace of its own, and only where its requirements are met.
-#![expect(clippy::disallowed_methods, reason = "each test runs in a namespace of its own")]
+//! How tests are declared and run: each in its own IPC namespace, and only where its requirements are met.
+#![expect(clippy::disallowed_methods, reason = "each test runs in its own namespace")]
 
 use std::path::PathBuf;
 
@@ -108,7 +108,7 @@ fn trial(test: &'static Test) -> Trial {
     }
 }
 
-/// Makes a test that runs in an IPC namespace of its own.
+/// Returns a test that runs in its own IPC namespace.
 pub(crate) fn isolated(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name, move || {
         unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| Failed::from(format!("no IPC namespace: {errno}")))?;

@@ -43,7 +43,7 @@ impl Holder {
     #[track_caller]
     pub(crate) fn printed(ran: &Ran) -> Self {
         let pid = ran.stdout.strip_suffix('\n').and_then(|line| line.parse().ok());
-        Self::new(pid.unwrap_or_else(|| panic!("standard output is no pid alone: {ran:#?}")))
+        Self::new(pid.unwrap_or_else(|| panic!("standard output is not only a pid: {ran:#?}")))
     }
 
     /// Returns whether the process is running.

@@ -77,18 +77,18 @@ fn pages_of_every_supported_size() {
     run(["write", "0x7", "text"]).exits(0);
     assert_eq!(pool.touched(), before + 1);
     assert_eq!(run(["read", "0x7", "--text", "--length", "4"]).exits(0).stdout, "text\n");
-    let told = run(["stat", "0x7", "--json"]).exits(0).json();
-    assert_eq!(told["segments"][0]["rss"], json!(LARGER));
-    let told = run(["map", "0x7", "--json"]).exits(0).json();
-    assert_fields(&told, json!({ "page_size": LARGER, "resident": 5 << 20 }));
+    let report = run(["stat", "0x7", "--json"]).exits(0).json();
+    assert_eq!(report["segments"][0]["rss"], json!(LARGER));
+    let report = run(["map", "0x7", "--json"]).exits(0).json();
+    assert_fields(&report, json!({ "page_size": LARGER, "resident": 5 << 20 }));
 }
 
 #[apply(test)]
 fn an_unsupported_size_lists_the_supported_ones() {
     let ran = run(["create", "--huge=4M"]).exits(1).prints_nothing().says("(EINVAL, shmget)");
     let sizes = std::fs::read_dir("/sys/kernel/mm/hugepages").map_or(0, Iterator::count);
-    let told = ran.stderr.lines().find(|line| line.starts_with("cause: huge pages"));
-    let named = told.unwrap().matches("iB").count();
+    let report = ran.stderr.lines().find(|line| line.starts_with("cause: huge pages"));
+    let named = report.unwrap().matches("iB").count();
     assert_eq!(named, sizes, "{ran:?}");
 }
 
@@ -117,8 +117,8 @@ fn resident_sizes_match_the_pool() {
         }
         attached.write(page * HUGE + 9, b"here");
     }
-    let told = run(["map", "0x7", "--json"]).exits(0).json();
-    assert_fields(&told, json!({ "resident": 3 * HUGE - 5, "page_size": HUGE }));
+    let map = run(["map", "0x7", "--json"]).exits(0).json();
+    assert_fields(&map, json!({ "resident": 3 * HUGE - 5, "page_size": HUGE }));
 }
 
 #[apply(test)]
@@ -131,8 +131,8 @@ fn a_pool_exhausted_midway_is_reported_with_the_offset() {
     for more in [&["--fill", "1"][..], &[&text], &["--input", "/dev/zero"]] {
         let line = [&["write", "0x7", "--offset", &start], more].concat();
         let ran = run(line).exits(1).prints_nothing();
-        let told = ran.stderr.strip_prefix(&format!("error: cannot write segment {id} at offset "));
-        let place: usize = told.unwrap().split(':').next().unwrap().parse().unwrap();
+        let report = ran.stderr.strip_prefix(&format!("error: cannot write segment {id} at offset "));
+        let place: usize = report.unwrap().split(':').next().unwrap().parse().unwrap();
         // The kernel counts the copied bytes in base pages.
         assert!((HUGE - 4096..=HUGE).contains(&place), "{ran:?}");
     }
@@ -186,8 +186,8 @@ fn an_empty_pool_is_reported_with_its_cause_by_every_command() {
     let path = directory.path().join("dump").to_string_lossy().into_owned();
     lacks(blind(&["dump", "0x7", "--allow-allocation", "--output", &path]), "(EFAULT, process_vm_readv)");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    let told = blind(&["map", "0x7", "--json"]).exits(0).json();
-    assert_fields(&told, json!({ "untouched": 2 * HUGE - 9, "page_size": HUGE }));
+    let report = blind(&["map", "0x7", "--json"]).exits(0).json();
+    assert_fields(&report, json!({ "untouched": 2 * HUGE - 9, "page_size": HUGE }));
     let row = oracle::row(id).unwrap();
     assert_eq!((row.get("rss"), row.get("nattch")), ("0", "0"));
 }

@@ -1,8 +1,8 @@
-//! End-to-end trials: the program as its users run it, each trial in an IPC namespace of its own.
+//! End-to-end tests: the program as its users run it, each test in its own IPC namespace.
 //!
-//! libtest's threads make a user namespace impossible, hence a main of our own: it enters one unless it is root, and
-//! the thread of each trial then makes its IPC namespace, which the processes it starts inherit.
-#![expect(clippy::unwrap_used, reason = "a trial that cannot go on fails by panicking")]
+//! A process with several threads, as libtest starts them, cannot enter a user namespace. This main function enters one
+//! first, unless it is root. The thread of each test then creates an IPC namespace, which its child processes inherit.
+#![expect(clippy::unwrap_used, reason = "a test that cannot continue fails by panicking")]
 
 #[macro_use]
 extern crate macro_rules_attribute;
@@ -75,8 +75,8 @@ fn main() -> ExitCode {
     reset_signals();
     let arguments = libtest_mimic::Arguments::from_args();
     if let Err(problem) = support::enter_user_namespace() {
-        // Passing by doing nothing would be a lie.
-        eprintln!("these trials need namespaces of their own: {problem}");
+        // Tests that did not run have not passed.
+        eprintln!("these tests need their own namespaces: {problem}");
         eprintln!("run them as root, or where unprivileged user namespaces are allowed");
         eprintln!("(`sysctl kernel.apparmor_restrict_unprivileged_userns`, a container's seccomp profile)");
         return ExitCode::FAILURE;
@@ -87,9 +87,9 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Restores the default action of signals that a caller may ignore, as `nohup` and a shell's `&` do: the program inherits
-/// that, and tests of Ctrl-C would wait for ever.
-#[expect(unsafe_code, reason = "only a system call changes what children inherit")]
+/// Restores the default action of signals that the caller may ignore, as `nohup` and a shell's `&` do. The program
+/// would inherit that, and tests of Ctrl-C would wait forever.
+#[expect(unsafe_code, reason = "only a system call changes what child processes inherit")]
 fn reset_signals() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
         // SAFETY: the default action runs no code of ours.

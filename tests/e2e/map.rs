@@ -1,4 +1,4 @@
-//! `map`: where a segment lives, without touching any of it.
+//! `map`: which pages are resident, determined without touching them.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ use crate::sandbox::with_no_capabilities;
 use crate::support::{NOBODY, file, finish, run, shmadm, shmadm_as};
 use crate::terminal::on_terminal;
 
-/// Bytes of the segment that is looked at: a hundred pages and a bit.
+/// The size of the test's segment: one hundred pages and a part of one.
 const SIZE: usize = 100 * 4096 + 123;
 
 #[apply(test)]
@@ -29,7 +29,7 @@ fn the_extents_are_those_that_were_touched_without_privilege() {
 }
 
 #[apply(test)]
-fn the_picture_fits_the_terminal() {
+fn the_strip_fits_the_terminal() {
     let id = touched(0o600).to_string();
     for columns in [60, 132] {
         let ran = on_terminal(shmadm().args(["map", &id]), columns).exits(0);
@@ -51,13 +51,13 @@ fn csv_has_one_row_per_extent() {
     assert!(csv.starts_with("OFFSET,LENGTH,STATE\r\n0,4096,resident\r\n4096,81920,untouched\r\n"), "{csv}");
     run(["map", "99"]).exits(3).prints_nothing();
     let none = oracle::create(0, 1 << 34, 0o600 | libc::SHM_NORESERVE).to_string();
-    let told = run(["map", &none, "--json"]).exits(0).json();
-    assert_eq!(told["extents"], json!([{"offset": 0, "length": 1_u64 << 34, "state": "untouched"}]));
+    let report = run(["map", &none, "--json"]).exits(0).json();
+    assert_eq!(report["extents"], json!([{"offset": 0, "length": 1_u64 << 34, "state": "untouched"}]));
 }
 
 #[apply(test)]
 #[requires(Root)]
-fn through_another_s_attachment_nothing_moves() {
+fn reading_through_another_attachment_changes_nothing() {
     let id = touched(0o600);
     let mut actor = Actor::start();
     actor.attach(id);
@@ -68,7 +68,7 @@ fn through_another_s_attachment_nothing_moves() {
 
 #[apply(test)]
 #[requires(Root)]
-fn what_may_be_in_swap_is_not_called_untouched() {
+fn pages_that_may_be_in_swap_are_unknown() {
     let id = touched(0o600).to_string();
     let directory = tempfile::tempdir().unwrap();
     let meminfo = file(directory.path(), "meminfo", b"MemTotal: 1000 kB\nSwapTotal: 1000 kB\n");
@@ -76,24 +76,24 @@ fn what_may_be_in_swap_is_not_called_untouched() {
     with_file_over(&mut command, &meminfo, c"/proc/meminfo");
     with_file_over(&mut command, &file(directory.path(), "vmstat", b""), c"/proc/vmstat");
     with_no_capabilities(&mut command);
-    let told = finish(command.args(["map", &id, "--json"])).exits(0).json();
-    assert_fields(&told, json!({ "untouched": 0, "resident": 4 * 4096, "unknown": SIZE - 4 * 4096 }));
+    let report = finish(command.args(["map", &id, "--json"])).exits(0).json();
+    assert_fields(&report, json!({ "untouched": 0, "resident": 4 * 4096, "unknown": SIZE - 4 * 4096 }));
 }
 
 #[apply(test)]
 #[requires(HugePages(HUGE))]
-fn of_huge_pages_it_tells_what_is_known() {
+fn which_huge_page_is_resident_is_unknown() {
     let _pool = Pool::with_free(2, HUGE);
     let id = oracle::create(0, 4 << 20, 0o600 | libc::SHM_HUGETLB);
-    let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
-    assert_fields(&told, json!({ "untouched": 4 << 20, "page_size": 2 << 20 }));
+    let report = run(["map", &id.to_string(), "--json"]).exits(0).json();
+    assert_fields(&report, json!({ "untouched": 4 << 20, "page_size": 2 << 20 }));
     Attached::new(id).write(0, b"x");
-    let told = run(["map", &id.to_string(), "--json"]).exits(0).json();
-    assert_eq!(told["unknown"], json!(4 << 20), "which page it is cannot be told: {told}");
+    let report = run(["map", &id.to_string(), "--json"]).exits(0).json();
+    assert_eq!(report["unknown"], json!(4 << 20), "it is unknown which page is resident: {report}");
     oracle::remove(id);
 }
 
-/// The extents of the segment that is looked at.
+/// The extents of the test's segment.
 const EXPECTED: [(u64, u64, &str); 6] = [
     (0, 4096, "resident"),
     (4096, 20 * 4096, "untouched"),
@@ -103,7 +103,7 @@ const EXPECTED: [(u64, u64, &str); 6] = [
     (100 * 4096, 123, "untouched"),
 ];
 
-/// Makes that segment.
+/// Creates the segment and touches four of its pages.
 fn touched(mode: i32) -> i32 {
     let id = oracle::create(0, SIZE, mode);
     let attached = Attached::new(id);
@@ -114,19 +114,19 @@ fn touched(mode: i32) -> i32 {
 }
 
 /// Returns extents as offset, length and state.
-fn ids(told: &Value) -> Vec<(u64, u64, &str)> {
+fn ids(report: &Value) -> Vec<(u64, u64, &str)> {
     let extent = |one: &'static str| move |extent: &Value| extent[one].as_u64().unwrap();
-    let list = told["extents"].as_array().unwrap();
+    let list = report["extents"].as_array().unwrap();
     list.iter().map(|one| (extent("offset")(one), extent("length")(one), one["state"].as_str().unwrap())).collect()
 }
 
-/// Looks with a program of some rights.
+/// Checks the extents that a program with some privileges reports.
 fn extents(program: &dyn Fn() -> Command, mode: i32) {
     let id = touched(mode);
-    let told = finish(program().args(["map", &id.to_string(), "--json"])).exits(0).json();
-    assert_eq!(ids(&told), EXPECTED);
+    let report = finish(program().args(["map", &id.to_string(), "--json"])).exits(0).json();
+    assert_eq!(ids(&report), EXPECTED);
     assert_fields(
-        &told,
+        &report,
         json!({
             "id": id, "size": SIZE, "page_size": 4096, "resident": 4 * 4096, "swapped": 0, "unknown": 0,
         }),

@@ -34,8 +34,8 @@ fn accept_a_pid_a_file_or_an_inode_number() {
         in_it(&["write", "0x4d2", "hello"]).exits(0);
         assert_eq!(in_it(&["read", "0x4d2", "--text", "--length", "5"]).exits(0).stdout.trim_end(), "hello");
         let holder = Holder::printed(&in_it(&["attach", "0x4d2", "--background"]).exits(0));
-        let told = in_it(&["who", "0x4d2", "--json"]).exits(0).json();
-        assert_eq!(told["segments"][0]["attachments"][0]["pid"], holder.pid);
+        let report = in_it(&["who", "0x4d2", "--json"]).exits(0).json();
+        assert_eq!(report["segments"][0]["attachments"][0]["pid"], holder.pid);
         in_it(&["detach", "0x4d2"]).exits(0);
         in_it(&["stat", id.trim()]).exits(0);
         in_it(&["rm", id.trim()]).exits(0);
@@ -152,8 +152,8 @@ fn a_proc_without_the_caller_proves_nothing() {
     let here = inner.0.id().to_string();
     let listed = there(&["--ns", &here, "list", "--json"]).exits(0).json();
     assert_eq!(listed["segments"][0]["key"], "0x00000007", "{listed}");
-    let told = there(&["who", &id, "--json"]).exits(0).says("/proc does not belong to this pid namespace").json();
-    assert_eq!(told["segments"][0]["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
+    let report = there(&["who", &id, "--json"]).exits(0).says("/proc does not belong to this pid namespace").json();
+    assert_eq!(report["segments"][0]["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{report}");
     there(&["detach", &id]).exits(1).says("/proc belongs to another pid namespace");
     drop(inner.0.stdin.take());
 }

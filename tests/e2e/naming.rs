@@ -1,11 +1,11 @@
-//! How segments are named, and that nothing else names one.
+//! Names of segments: ids, keys and files.
 
 use crate::oracle;
 use crate::support::run;
 
 #[apply(test)]
 fn an_invalid_segment_is_a_usage_error_and_changes_nothing() {
-    // Id 0 is what a name that was read as 0 would hit, and key 1 one that wrapped.
+    // A name that is wrongly parsed as 0 would match this id, and one that overflows would match this key.
     let first = oracle::create(1, 4096, 0o600);
     assert_eq!(first, 0, "the first id of a namespace is 0");
     let before = oracle::rows();

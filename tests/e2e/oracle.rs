@@ -119,9 +119,8 @@ impl Attached {
         // Other tests fork at any time, and their children would inherit the attachment until they call execve.
         let excluded = [page_size(), 2 << 20, 1 << 30].into_iter().any(|page| {
             let length = size.next_multiple_of(page);
-            // SAFETY: the range is the whole mapping, whose contents do not change. A huge page cannot be split: a
-            // length that
-            // ends within one is refused.
+            // SAFETY: the range is the whole mapping, whose contents do not change. A huge page
+            // cannot be split: a length that ends within one is refused.
             unsafe { libc::madvise(address, length, libc::MADV_DONTFORK) == 0 }
         });
         assert!(excluded, "madvise: {}", std::io::Error::last_os_error());

@@ -35,7 +35,7 @@ fn a_link_of_another_user_is_not_followed_whatever_the_kernel_allows() {
 
 #[apply(test)]
 #[requires(Root)]
-fn a_link_of_another_user_leads_into_no_directory() {
+fn a_link_of_another_user_to_a_directory_is_not_followed() {
     for_each_protection(|| {
         let stage = Stage::new();
         let inside = stage.closed.path().join("inside");
@@ -55,7 +55,7 @@ fn a_link_of_another_user_leads_into_no_directory() {
 
 #[apply(test)]
 #[requires(Root)]
-fn a_directory_that_becomes_a_link_while_its_file_is_written_is_left() {
+fn a_directory_that_becomes_a_link_during_the_write_is_not_followed() {
     let id = oracle::create(0, 4096, 0o600).to_string();
     let stage = Stage::new();
     let (mine, moved) = (stage.open.path().join("mine"), stage.open.path().join("moved"));
@@ -89,7 +89,7 @@ fn a_fifo_of_another_user_in_a_shared_directory_gets_no_report() {
     report().exits(0);
     lchown(&path, Some(NOBODY), None).unwrap();
     report().exits(125).prints_nothing().says("pipe: it is a FIFO of another user (uid 65534)");
-    // The directory is theirs to write; here it is the caller's choice.
+    // In a directory that only the caller can write, the FIFO is the caller's choice.
     std::fs::set_permissions(stage.open.path(), Permissions::from_mode(0o755)).unwrap();
     report().exits(0);
 }
@@ -130,7 +130,7 @@ fn a_directory_that_becomes_a_link_while_the_command_runs_gets_no_report() {
 
 #[apply(test)]
 #[requires(Root)]
-fn a_link_of_root_is_followed_where_root_has_no_number() {
+fn a_link_of_root_is_followed_where_root_is_not_mapped() {
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let real = directory.path().join("real");
@@ -166,7 +166,7 @@ fn a_link_of_the_caller_is_refused_and_its_target_is_suggested() {
 }
 
 #[apply(test)]
-fn a_link_that_comes_while_the_command_runs_is_replaced() {
+fn a_link_created_while_the_command_runs_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("precious"), "precious").unwrap();
@@ -183,7 +183,7 @@ fn a_link_that_comes_while_the_command_runs_is_replaced() {
 }
 
 #[apply(test)]
-fn a_file_with_two_names_loses_the_one_that_is_replaced() {
+fn only_the_given_name_of_a_hard_link_is_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("precious"), "precious").unwrap();
@@ -191,7 +191,7 @@ fn a_file_with_two_names_loses_the_one_that_is_replaced() {
     reporting(directory.path(), &["--report", "report"]).exits(0);
     assert_eq!(std::fs::read_to_string(path("precious")).unwrap(), "precious");
     assert_ne!(path("precious").metadata().unwrap().ino(), path("report").metadata().unwrap().ino());
-    // Two names of one file are two reports.
+    // Two hard links are replaced by two reports.
     std::fs::remove_file(path("report")).unwrap();
     std::fs::hard_link(path("precious"), path("report")).unwrap();
     reporting(directory.path(), &["--report", "report", "--junit", "precious"]).exits(0);
@@ -218,7 +218,7 @@ fn two_paths_of_one_file_are_refused() {
 
 #[apply(test)]
 #[requires(Root)]
-fn a_path_through_the_root_directory_of_another_process_leads_there() {
+fn a_path_through_the_root_directory_of_another_process_is_followed() {
     let actor = std::thread::scope(|scope| {
         let start = || {
             mount_tmpfs(None);
@@ -226,7 +226,7 @@ fn a_path_through_the_root_directory_of_another_process_leads_there() {
         };
         std::thread::Builder::new().spawn_scoped(scope, start).unwrap().join().unwrap()
     });
-    // The text of that link is "/", which would be this process's own root directory.
+    // readlink(2) of that link returns "/", which is another directory for this process.
     let path = format!("/proc/{}/root/mnt/metrics", actor.pid());
     assert!(!Path::new("/mnt/metrics").exists());
     run(["metrics", "-q", "--output", &path]).exits(0);
@@ -241,16 +241,15 @@ fn reporting(directory: &Path, options: &[&str]) -> Ran {
     finish(command.current_dir(directory))
 }
 
-/// A directory that every user may write, as /tmp is, and one that only root may enter.
+/// Two directories.
 struct Stage {
-    /// The former.
+    /// Every user can write it, as /tmp.
     open: tempfile::TempDir,
-    /// The latter, with a file in it.
+    /// Only the caller can enter it; it contains the file `precious`.
     closed: tempfile::TempDir,
 }
 
 impl Stage {
-    /// Makes both.
     fn new() -> Self {
         let [open, closed] = [0o1777, 0o700].map(|mode| {
             let directory = tempfile::tempdir_in("/tmp").unwrap();
@@ -261,7 +260,7 @@ impl Stage {
         Self { open, closed }
     }
 
-    /// Makes a link in the open directory that belongs to another user.
+    /// Creates a link in the open directory that belongs to another user.
     fn plant(&self, name: &str, target: &Path) {
         let link = self.open.path().join(name);
         symlink(target, &link).unwrap();
@@ -279,7 +278,7 @@ impl Stage {
     }
 }
 
-/// Runs, with the exit code of a refusal, each command that writes a file.
+/// Runs each command that writes a file, and asserts the exit code of a refusal.
 #[track_caller]
 fn write_to(directory: &Path, path: &Path) -> Vec<Ran> {
     let id = oracle::create(0, 4096, 0o600).to_string();
@@ -296,8 +295,8 @@ fn write_to(directory: &Path, path: &Path) -> Vec<Ran> {
     runs
 }
 
-/// Does something with each value of fs.protected_symlinks, which is the whole machine's: the earlier value returns at
-/// the end. Without the right to change it, once, with the value that it has.
+/// Runs a check with each value of fs.protected_symlinks, a global setting, and restores it. If it cannot be changed, the
+/// check runs only with the current value.
 fn for_each_protection(mut run: impl FnMut()) {
     let sysctl = PathBuf::from("/proc/sys/fs/protected_symlinks");
     let Ok(file) = File::options().read(true).write(true).open(&sysctl) else { return run() };
@@ -309,20 +308,17 @@ fn for_each_protection(mut run: impl FnMut()) {
     }
 }
 
-/// A kernel setting that gets its earlier value back when this is dropped; no other run of the trials changes it until
-/// then.
+/// A kernel setting whose value is restored on drop. Until then, no other test process changes it.
 struct Restored {
-    /// The value.
     value: String,
-    /// The setting.
     sysctl: PathBuf,
-    /// Held until the value is back.
+    /// Held until the value is restored.
     _lock: Flock<File>,
 }
 
 impl Drop for Restored {
     fn drop(&mut self) {
-        // A panic in here would hide the one that may have led here.
+        // A panic during unwinding would abort.
         let _ = std::fs::write(&self.sysctl, &self.value);
     }
 }

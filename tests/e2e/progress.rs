@@ -69,8 +69,8 @@ fn no_bar_with_quiet_or_without_a_terminal() {
     let mut input = child.stdin.take().unwrap();
     held_up(&mut input);
     drop(input);
-    let told = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
-    assert!(told.starts_with("wrote ") && told.lines().count() == 1, "{told:?}");
+    let report = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert!(report.starts_with("wrote ") && report.lines().count() == 1, "{report:?}");
 }
 
 #[apply(test)]

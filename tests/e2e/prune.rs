@@ -367,6 +367,6 @@ fn ids_of(list: &Value) -> Vec<i32> {
 }
 
 #[apply(test)]
-fn under_churn_nothing_goes_that_lives() {
+fn under_churn_only_orphans_are_removed() {
     churn::run_workers_and_prune();
 }

@@ -87,7 +87,7 @@ fn a_blocked_signal_still_ends_an_attachment() {
 #[apply(test)]
 #[requires(Root)]
 fn a_demo_half_destroys_no_segment_of_others() {
-    // Its creator, this process, keeps running, so the setting alone destroys nothing yet.
+    // Its creator, this process, keeps running, so the setting destroys nothing yet.
     oracle::create(0x77, 4096, 0o600);
     sysctl("shm_rmid_forced", 1);
     let before = oracle::rows();

@@ -1,4 +1,4 @@
-//! `read`: the bytes that are in the segment, in each form.
+//! `read`: the contents of a segment in each form.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -13,11 +13,11 @@ use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, Running, finish, noise, run, shmadm, shmadm_as};
 use crate::terminal::on_terminal;
 
-/// Larger than what is moved at once, and no multiple of anything.
+/// Larger than one piece of a copy, and not a multiple of the page size.
 const LARGE: usize = (8 << 20) + (1 << 16) + 4567;
 
 #[apply(test)]
-fn the_dump_looks_the_same_whether_memory_is_there_or_not() {
+fn the_hex_dump_is_the_same_with_and_without_holes() {
     let page = oracle::page_size();
     let id = oracle::create(0, 4 * page, 0o600);
     let name = id.to_string();
@@ -31,7 +31,7 @@ fn the_dump_looks_the_same_whether_memory_is_there_or_not() {
         let whole = lines[..lines.len() - 2].iter().filter(|line| **line != "*");
         assert!(whole.clone().all(|line| line.len() == lines[0].len()), "{offset}: {with_holes}");
         let raw = finish(shmadm().args(["read", &name, "--raw", "--offset", &offset.to_string()]));
-        // The same bytes in a segment where all is there.
+        // The same bytes in a segment without holes.
         let other = oracle::create(0, 4 * page, 0o600);
         Attached::new(other).write(offset, raw.exits(0).stdout.as_bytes());
         let dense = run(["read", &other.to_string(), "--offset", &offset.to_string()]).exits(0).stdout;
@@ -73,7 +73,7 @@ fn raw_is_every_byte_to_a_pipe_and_to_a_file() {
 
 #[apply(test)]
 #[requires(Root)]
-fn raw_is_every_byte_also_for_who_owns_nothing() {
+fn raw_is_every_byte_for_another_user() {
     raw(&|| shmadm_as(NOBODY));
 }
 
@@ -250,7 +250,7 @@ fn raw(program: &dyn Fn() -> Command) {
         let written = std::fs::read(&path).unwrap();
         assert!(written.strip_prefix(b"before ") == Some(expected), "{length} bytes at {offset} to a file");
     }
-    // A reader that takes little at a time, and goes away early.
+    // A reader that reads little and closes the pipe early.
     let mut child = program()
         .args(["read", &id.to_string(), "--raw"])
         .stdout(Stdio::piped())
@@ -289,7 +289,7 @@ fn integers_have_their_type_and_native_byte_order() {
     assert_numbers("i64", &i64::MIN.to_ne_bytes(), 1, "-9223372036854775808\n", json!([i64::MIN]));
 }
 
-// JSON has no number for what is not finite.
+// JSON has no numbers for NaN and infinity.
 #[apply(test)]
 fn floating_point_numbers_have_their_shortest_form() {
     let five = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, 0.5].map(f64::to_ne_bytes).concat();

@@ -1,4 +1,4 @@
-//! Replaces what differs from run to run, and nothing else: quotes, spaces, order and escapes stay as they are.
+//! Redaction of values that differ between runs. Quotes, spaces, order and escapes stay as they are.
 
 use expect_test::Expect;
 use nix::sys::utsname::uname;
@@ -175,7 +175,8 @@ impl Redaction {
         self.pids.iter().find_map(named).unwrap_or_else(|| "[PID]".to_owned())
     }
 
-    /// Replaces what is recognised by itself: hidden texts, times, addresses, and pids and idle times in sentences.
+    /// Replaces values that are recognised without a key: hidden texts, times, addresses, and pids and idle times in
+    /// sentences.
     fn text(&self, mut text: String) -> String {
         for (hidden, placeholder) in &self.hidden {
             text = text.replace(hidden, placeholder);
@@ -282,7 +283,7 @@ fn is_time(text: &str) -> bool {
     text.as_bytes().iter().zip(TIME.as_bytes()).all(same) && (zone.starts_with('Z') || zone.starts_with("+00:00"))
 }
 
-/// Spells out characters that cannot be seen in a snapshot, or that Rust does not allow in a literal.
+/// Replaces characters that cannot be seen in a snapshot, or that Rust does not allow in a literal.
 fn visible(text: &str) -> String {
     let spell = |character: char| match character {
         '\n' => "\n".to_owned(),

@@ -17,7 +17,7 @@ use crate::vanish::Stopped;
 fn takes_as_much_memory_as_the_original() {
     let id = oracle::create(0, 1 << 20, 0o600);
     let attached = Attached::new(id);
-    // Written zeros are a resident page; one is among others, one by itself.
+    // Written zeros are a resident page: one next to data, one between holes.
     attached.write(0, &noise(4096, 5));
     attached.write(4096, &[0; 4096]);
     attached.write(100 * 4096, &[0; 4096]);
@@ -29,7 +29,7 @@ fn takes_as_much_memory_as_the_original() {
         oracle::row(id).unwrap().get("rss").to_owned()
     };
     assert_eq!(rss(), (3 * oracle::page_size()).to_string());
-    // Holes of the copy take no memory.
+    // Holes of the copy are not allocated.
     let contents = std::fs::read(&path).unwrap();
     std::fs::write(&path, contents).unwrap();
     assert_eq!(rss(), oracle::page_size().to_string());

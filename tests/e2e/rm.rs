@@ -1,4 +1,4 @@
-//! `rm`: a wrong removal cannot be undone.
+//! `rm`: the given segments are removed, and no others.
 
 mod from;
 
@@ -11,7 +11,7 @@ use crate::support::{NOBODY, finish, run, shmadm_as};
 
 #[apply(test)]
 fn refuses_an_attached_segment() {
-    // Not by this process, which the program may not inspect where it had to enter a user namespace.
+    // By an actor: in a user namespace, the program may not inspect the test process.
     let mut actor = Actor::start();
     let id = actor.create(1234, 4096);
     actor.attach(id);
@@ -154,7 +154,7 @@ fn ignore_missing_ignores_only_missing_segments() {
 
 #[apply(test)]
 fn never_attaches() {
-    // The last user is evidence for others; a dry run shows that it is unchanged.
+    // Attaching would overwrite the last user.
     let id = oracle::create(0, 4096, 0o600);
     drop(oracle::Attached::new(id));
     let before = oracle::rows();

@@ -1,4 +1,4 @@
-//! Dumped, removed and restored, a segment is what it was, but for its id, its times and its processes.
+//! A segment that is dumped, removed and restored is the same, except for its id, its times and its processes.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -7,9 +7,9 @@ use crate::support::{NOBODY, is_root, noise, run};
 
 /// The largest segment.
 const LARGEST: usize = 64 << 20;
-/// Segments that are tried.
+/// The number of segments.
 const ROUNDS: u64 = 40;
-/// Sizes around which things change.
+/// Sizes around pages and pieces.
 const EDGES: [usize; 8] = [1, 4095, 4096, 4097, 256 << 10, (4 << 20) - 1, (4 << 20) + 1, LARGEST - 5];
 
 #[apply(test)]
@@ -19,25 +19,22 @@ fn a_restored_segment_equals_the_dumped_one() {
     }
 }
 
-/// What a segment is like.
+/// A segment.
 #[derive(Debug)]
 struct Case {
-    /// From which all of it comes.
+    /// The seed of all other values.
     seed: u64,
-    /// Its size in bytes.
     size: usize,
-    /// Its key.
     key: u32,
-    /// Its permission bits.
     mode: u16,
     /// Its owner and group.
     owner: Option<(u32, u32)>,
-    /// What is written into it: an offset and so many bytes, of noise or of zeros.
+    /// The writes to it: offset, length, and whether it is noise (otherwise zeros).
     written: Vec<(usize, usize, bool)>,
 }
 
 impl Case {
-    /// Makes one up.
+    /// Generates a segment.
     fn of(seed: u64) -> Self {
         let mut chance = fastrand::Rng::with_seed(seed);
         let size = match EDGES.get(usize::try_from(seed).unwrap()) {
@@ -49,7 +46,7 @@ impl Case {
             }
         };
         let key = if chance.u8(..4) == 0 { 0 } else { chance.u32(1..) };
-        // Without root nobody could read what its owner may not.
+        // Without root, the owner must have access.
         let mode = chance.u16(..0o1000) | if is_root() { 0 } else { 0o600 };
         let ids = [0, NOBODY, 100_000, 4_000_000_000];
         let mut id = || ids[chance.usize(..ids.len())];
@@ -59,12 +56,12 @@ impl Case {
             (start, chance.usize(1..=(size - start).min(600_000)), chance.u8(..4) > 0)
         };
         let mut written: Vec<_> = (0..seed % 7).map(part).collect();
-        // The last byte of the last page that is part of it.
+        // The last byte, in an incomplete page.
         written.extend(seed.is_multiple_of(2).then_some((size - 1, 1, true)));
         Self { seed, size, key, mode, owner, written }
     }
 
-    /// Goes round.
+    /// Creates, dumps, removes, restores and compares the segment.
     #[track_caller]
     fn holds(&self) {
         let id = oracle::create(self.key, self.size, 0o600);
@@ -88,7 +85,7 @@ impl Case {
         assert!(std::fs::read(&path).unwrap() == contents, "{self:?}");
         let kept = std::fs::metadata(&path).unwrap().blocks() * 512;
         let rss: u64 = before.get("rss").parse().unwrap();
-        // A file system may keep some of its own notes with a file.
+        // A file system may store metadata in blocks of the file.
         assert!(kept <= rss + (64 << 10), "holes are holes in the file, which takes {kept} bytes: {self:?}");
         assert_eq!(oracle::row(id).unwrap().get("rss"), before.get("rss"), "{self:?}");
         assert!(oracle::remove(id));

@@ -139,13 +139,13 @@ pub(crate) fn with_empty_proc(command: &mut Command) {
     unsafe { command.pre_exec(cover) };
 }
 
-/// Makes every shmctl of a command fail with an errno.
+/// Causes every shmctl of a command to fail with an errno.
 fn without_shmctl(mut command: Command, errno: Errno) -> Command {
     without(&mut command, libc::SYS_shmctl, None, errno);
     command
 }
 
-/// Makes a call of a command fail with an errno, optionally only for one value of the second argument.
+/// Causes a system call of a command to fail with an errno, optionally only for one value of the second argument.
 pub(crate) fn without(command: &mut Command, call: c_long, second: Option<u32>, errno: Errno) -> &mut Command {
     let number = u32::try_from(call).unwrap();
     let refusal = libc::SECCOMP_RET_ERRNO | (errno as c_int).cast_unsigned();
@@ -159,7 +159,7 @@ pub(crate) fn without(command: &mut Command, call: c_long, second: Option<u32>, 
             // The number is the first word of `struct seccomp_data`.
             statement(load, 0, 0, 0),
             statement(equal, number, if second.is_some() { 0 } else { 2 }, 3),
-            // The second argument is behind four words, the instruction's address included, and the first argument.
+            // The second argument, at offset 24 of `struct seccomp_data`.
             statement(load, 24, 0, 0),
             statement(equal, second.unwrap_or(0), 0, 1),
             statement(give, refusal, 0, 0),

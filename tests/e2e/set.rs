@@ -1,4 +1,4 @@
-//! Changing owner, group, mode and lock.
+//! `set`: owner, group, mode and lock.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -30,7 +30,7 @@ fn changes_only_the_given_attributes() {
     expect("2000");
     run(["set", "0x4d2", "--unlock"]).exits(0);
     expect("0");
-    // The owner may change it, though the mode lets even the owner read nothing.
+    // The owner may change the mode, although the mode denies even reading.
     run(["set", "0x4d2", "--mode", "777", "--lock", "--owner", &uid, "--group", &gid]).exits(0);
     expect("2777");
     assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
@@ -76,7 +76,7 @@ fn invalid_arguments_are_a_usage_error_and_change_nothing() {
 
 #[apply(test)]
 #[requires(Root)]
-fn gives_a_segment_away_and_its_creator_keeps_the_right_to_it() {
+fn the_creator_can_change_a_segment_of_another_owner() {
     let id = oracle::create(0, 4096, 0o600);
     let name = id.to_string();
     run(["set", &name, "--owner", "100000", "--group", "100001"]).exits(0);
@@ -84,10 +84,10 @@ fn gives_a_segment_away_and_its_creator_keeps_the_right_to_it() {
     assert_eq!(changeable(&row), ["100000", "100001", "600"]);
     let (uid, gid) = (geteuid().to_string(), getegid().to_string());
     assert_eq!((row.get("cuid"), row.get("cgid")), (&*uid, &*gid));
-    // Root is a name, too.
+    // The owner can be given by name.
     run(["set", &name, "--owner", "root", "--group", "root"]).exits(0);
     assert_eq!(changeable(&oracle::row(id).unwrap()), ["0", "0", "600"]);
-    // Who made it keeps the right to it, though somebody else owns it.
+    // The creator keeps the permission to change it.
     let made = finish(shmadm_as(NOBODY).args(["create", "--owner", "100000"])).exits(0);
     let made = made.stdout.trim();
     finish(shmadm_as(NOBODY).args(["set", made, "--mode", "640"])).exits(0);
@@ -97,7 +97,7 @@ fn gives_a_segment_away_and_its_creator_keeps_the_right_to_it() {
 
 #[apply(test)]
 #[requires(Root)]
-fn of_another_users_segment_is_denied_with_the_cause() {
+fn another_users_segment_is_denied_with_the_cause() {
     let id = oracle::create(0x4d2, 4096, 0o666);
     oracle::set(id, 100_000, 100_000, 0o666);
     let before = oracle::rows();
@@ -122,12 +122,12 @@ fn of_another_users_segment_is_denied_with_the_cause() {
 fn a_partial_failure_is_rolled_back() {
     let id = oracle::create(0, 4096, 0o600).to_string();
     let before = oracle::rows();
-    // The lock is another command of the same call, and is let through.
+    // SHM_LOCK is another command of shmctl(2), and is not denied.
     let mut command = shmadm();
     let refused = without(&mut command, libc::SYS_shmctl, Some(libc::IPC_SET.cast_unsigned()), Errno::EPERM);
     finish(refused.args(["set", &id, "--lock", "--mode", "640"])).exits(4).prints_nothing().says("IPC_SET");
     assert_eq!(oracle::rows(), before);
-    // And if that cannot be undone either, the user is told.
+    // If the lock cannot be undone either, that is reported.
     let mut command = shmadm();
     for denied in [libc::IPC_SET, libc::SHM_UNLOCK] {
         without(&mut command, libc::SYS_shmctl, Some(denied.cast_unsigned()), Errno::EPERM);

@@ -1,4 +1,4 @@
-//! Inspecting a segment allocates no memory, and with `--peek` changes nothing in its record.
+//! Reading a segment allocates no memory, and holes stay holes.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -51,7 +51,7 @@ fn only_a_file_can_have_holes() {
     let appending = File::options().append(true).open(&path).unwrap();
     let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(appending));
     ran.exits(1).says("append mode");
-    // Bytes after the current offset would be taken for the segment's.
+    // Existing bytes after the current offset would look like the segment's.
     let standing = File::options().read(true).write(true).open(&path).unwrap();
     let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(standing));
     ran.exits(1).says("(EEXIST, lseek)");

@@ -1,4 +1,4 @@
-//! `stat` and `limits`: what the kernel has, in words and in numbers.
+//! `stat`: the record of segments, as text and as JSON.
 
 use expect_test::expect;
 use nix::errno::Errno;

@@ -99,7 +99,7 @@ impl Stopped {
                 WaitStatus::Exited(..) => return None,
                 // A child process of the program has exited.
                 WaitStatus::Stopped(_, Signal::SIGCHLD) => signal = Some(Signal::SIGCHLD),
-                other => panic!("it came to {other:?}"),
+                other => panic!("unexpected wait status {other:?}"),
             }
             if let Some(call) = self.call() {
                 return Some(call);

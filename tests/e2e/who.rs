@@ -27,15 +27,15 @@ fn an_attachment_is_reported_with_all_fields() {
     let mut actor = Actor::start();
     let id = actor.create(1234, 8192);
     let address = actor.attach(id);
-    let told = &run(["who", "0x4d2", "--json"]).exits(0).json()["segments"][0];
+    let report = &run(["who", "0x4d2", "--json"]).exits(0).json()["segments"][0];
     let attachment = json!({
         "pid": actor.pid(), "uid": nix::unistd::geteuid().as_raw(), "address": address, "size": 8192,
         "access": "rw", "ns": oracle::namespace(), "certain": true,
         // The creator explains the whole count, so no other process was inspected.
         "shared_with": null,
     });
-    assert_fields(told, json!({ "id": id, "nattch": 1, "found": 1, "ns": oracle::namespace(), "hidden": [] }));
-    let mut found = told["attachments"][0].clone();
+    assert_fields(report, json!({ "id": id, "nattch": 1, "found": 1, "ns": oracle::namespace(), "hidden": [] }));
+    let mut found = report["attachments"][0].clone();
     let (user, command) = (found["user"].take(), found["command"].take());
     found.as_object_mut().unwrap().retain(|key, _| key != "user" && key != "command");
     assert_eq!(found, attachment);
@@ -71,14 +71,14 @@ fn mprotect_splits_a_mapping_and_fork_copies_the_parts() {
     let id = actor.create(7, 12288);
     actor.attach(id);
     actor.ask(Request::SplitMapping);
-    let told = who(id);
-    assert_fields(&told, json!({ "nattch": 3, "found": 3 }));
-    let access: Vec<_> = told["attachments"].as_array().unwrap().iter().map(|one| &one["access"]).collect();
+    let report = who(id);
+    assert_fields(&report, json!({ "nattch": 3, "found": 3 }));
+    let access: Vec<_> = report["attachments"].as_array().unwrap().iter().map(|one| &one["access"]).collect();
     assert_eq!(access, ["rw", "ro", "rw"]);
     let child = actor.number(ChildRequest::Fork);
-    let told = who(id);
-    assert_fields(&told, json!({ "nattch": 6, "found": 6 }));
-    assert_eq!(pids(&told), BTreeSet::from([actor.pid(), child]));
+    let report = who(id);
+    assert_fields(&report, json!({ "nattch": 6, "found": 6 }));
+    assert_eq!(pids(&report), BTreeSet::from([actor.pid(), child]));
     let table = run(["who", &id.to_string()]).exits(0).stdout;
     let row = table.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>();
     assert_eq!((row[3], row[4], table.lines().count()), ("3", "rw", 3), "one row per process: {table}");
@@ -93,16 +93,16 @@ fn memory_shared_by_two_processes_counts_once() {
     let mut actor = Actor::start();
     actor.attach(id);
     let twin = actor.number(ChildRequest::CloneVm);
-    let told = who(id);
-    assert_fields(&told, json!({ "nattch": 2, "found": 2, "hidden": [] }));
+    let report = who(id);
+    assert_fields(&report, json!({ "nattch": 2, "found": 2, "hidden": [] }));
     let (first, second) = (actor.pid().min(twin), actor.pid().max(twin));
-    assert_eq!(pids(&told), BTreeSet::from([first, other.pid()]));
+    assert_eq!(pids(&report), BTreeSet::from([first, other.pid()]));
     // Every process is inspected here.
     let ran = run(["who", "--all", "--all-ns", "--json"]).exits(0);
-    let told = ran.json()["segments"].as_array().unwrap().clone();
-    let told = told.iter().find(|segment| segment["ns"] == oracle::namespace()).unwrap();
-    let shared = told["attachments"].as_array().unwrap().iter().find(|one| one["pid"] == first).unwrap();
-    assert_eq!((&shared["shared_with"], &told["found"]), (&json!([second]), &json!(2)));
+    let report = ran.json()["segments"].as_array().unwrap().clone();
+    let report = report.iter().find(|segment| segment["ns"] == oracle::namespace()).unwrap();
+    let shared = report["attachments"].as_array().unwrap().iter().find(|one| one["pid"] == first).unwrap();
+    assert_eq!((&shared["shared_with"], &report["found"]), (&json!([second]), &json!(2)));
     ran.says(&format!("pid {first} shares its address space with pid {second}"));
 }
 
@@ -160,9 +160,9 @@ fn a_segment_of_huge_pages_is_found_on_its_own_device() {
     let id = actor.create_with(7, 2 << 20, libc::SHM_HUGETLB);
     assert!(id >= 0, "the pool has been filled");
     actor.attach(id);
-    let told = who(id);
-    assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{told}");
-    assert_eq!(told["attachments"][0]["certain"], true);
+    let report = who(id);
+    assert_eq!((pids(&report), &report["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{report}");
+    assert_eq!(report["attachments"][0]["certain"], true);
     actor.detach();
     actor.remove(id);
 }
@@ -327,11 +327,11 @@ fn an_attachment_that_changes_during_the_search_is_found_or_hidden() {
     );
     for _ in 0..30 {
         keeper.attach(id);
-        let told = who(id);
+        let report = who(id);
         let count = |field: &Value| field.as_u64().unwrap();
-        let hidden: u64 = told["hidden"].as_array().unwrap().iter().map(|hidden| count(&hidden["count"])).sum();
-        assert!(pids(&told).contains(&keeper.pid()), "{told}");
-        assert!(count(&told["found"]) + hidden >= count(&told["nattch"]), "an attachment is lost: {told}");
+        let hidden: u64 = report["hidden"].as_array().unwrap().iter().map(|hidden| count(&hidden["count"])).sum();
+        assert!(pids(&report).contains(&keeper.pid()), "{report}");
+        assert!(count(&report["found"]) + hidden >= count(&report["nattch"]), "an attachment is lost: {report}");
         keeper.detach();
     }
     restless.0.kill().unwrap();
@@ -344,9 +344,9 @@ pub(crate) fn who(id: i32) -> Value {
 }
 
 /// Returns the pids of the attached processes.
-pub(crate) fn pids(told: &Value) -> BTreeSet<i32> {
+pub(crate) fn pids(shown: &Value) -> BTreeSet<i32> {
     let pid = |one: &Value| i32::try_from(one["pid"].as_i64().unwrap()).unwrap();
-    told["attachments"].as_array().unwrap().iter().map(pid).collect()
+    shown["attachments"].as_array().unwrap().iter().map(pid).collect()
 }
 
 /// Returns the pids that a report lists for a segment.

@@ -1,4 +1,4 @@
-//! Arguments and messages: what is understood, what is refused, and in which words.
+//! Arguments that are accepted or refused, and the messages of errors and reports.
 
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -38,7 +38,7 @@ fn numbers_may_be_negative_in_every_form() {
 }
 
 #[apply(test)]
-fn numbers_that_the_type_lacks_are_refused() {
+fn numbers_outside_the_type_are_refused() {
     let id = oracle::create(0, 32, 0o600);
     let name = id.to_string();
     for (kind, value) in
@@ -80,7 +80,7 @@ fn after_two_hyphens_everything_is_text() {
 }
 
 #[apply(test)]
-fn options_that_mean_nothing_together_are_refused() {
+fn options_that_exclude_each_other_are_refused() {
     let id = oracle::create(0, 32, 0o600);
     let name = id.to_string();
     for arguments in [
@@ -113,7 +113,7 @@ fn an_argument_forges_no_line_of_an_error() {
 }
 
 #[apply(test)]
-fn the_help_may_be_asked_for_among_short_options() {
+fn the_help_option_can_be_combined_with_short_options() {
     for arguments in [["list", "-ph"], ["create", "-hq"]] {
         let ran = run(arguments).exits(0);
         assert!(ran.stdout.contains("Usage: ") && ran.stderr.is_empty(), "{ran:#?}");
@@ -123,14 +123,14 @@ fn the_help_may_be_asked_for_among_short_options() {
 }
 
 #[apply(test)]
-fn a_number_that_is_no_key_is_not_suggested_as_one() {
+fn a_number_too_large_for_a_key_is_not_suggested_as_a_key() {
     let ran = run(["stat", "4294967296"]).exits(2).prints_nothing();
     assert!(!ran.stderr.contains("key:4294967296"), "{ran:?}");
     run(["stat", "4000000000"]).exits(2).prints_nothing().says("key:4000000000");
 }
 
 #[apply(test)]
-fn no_address_is_suggested_that_means_none() {
+fn address_0_is_not_suggested() {
     let id = oracle::create(0, 4096, 0o600);
     let ran = run(["attach", &id.to_string(), "--address", "0x123"]).exits(1).prints_nothing().says("EINVAL");
     let hints: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("hint:")).collect();
@@ -138,7 +138,7 @@ fn no_address_is_suggested_that_means_none() {
 }
 
 #[apply(test)]
-fn one_segment_is_shown_once_by_whatever_names() {
+fn one_segment_with_several_names_is_shown_once() {
     let id = oracle::create(0x4d2, 8192, 0o600);
     let report = run(["stat", &id.to_string(), &format!("id:{id}"), "0x4d2", "--json"]).exits(0).json();
     assert_eq!(report["segments"].as_array().unwrap().len(), 1, "{report}");
@@ -146,7 +146,7 @@ fn one_segment_is_shown_once_by_whatever_names() {
 }
 
 #[apply(test)]
-fn a_file_that_is_not_there_is_told_as_any_failed_call() {
+fn a_missing_file_is_reported_with_errno_and_call() {
     let name = oracle::create(0, 32, 0o600).to_string();
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
@@ -161,7 +161,7 @@ fn a_file_that_is_not_there_is_told_as_any_failed_call() {
 
 #[apply(test)]
 #[requires(Root)]
-fn a_file_that_is_closed_to_the_user_is_told_as_any_failed_call() {
+fn a_file_without_permission_is_reported_with_errno_and_call() {
     let id = oracle::create(0, 32, 0o666);
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -175,7 +175,7 @@ fn a_file_that_is_closed_to_the_user_is_told_as_any_failed_call() {
 }
 
 #[apply(test)]
-fn a_full_device_is_told_as_any_failed_call() {
+fn a_full_device_is_reported_with_errno_and_call() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let child = shmadm().arg("list").stdout(full).stderr(Stdio::piped()).spawn().unwrap();
     let output = child.wait_with_output().unwrap();
@@ -185,7 +185,7 @@ fn a_full_device_is_told_as_any_failed_call() {
 }
 
 #[apply(test)]
-fn the_right_to_execute_is_named_where_it_lacks() {
+fn a_missing_execute_permission_is_named() {
     let id = oracle::create(0, 4096, 0o600);
     if is_root() {
         oracle::set(id, NOBODY, NOBODY, 0o600);
@@ -198,7 +198,7 @@ fn the_right_to_execute_is_named_where_it_lacks() {
 }
 
 #[apply(test)]
-fn a_size_is_told_with_its_unit_or_as_a_plain_number() {
+fn a_size_is_shown_with_a_unit_unless_bytes_is_given() {
     let name = oracle::create(0, 8192, 0o600).to_string();
     let size = |arguments: &[&str]| {
         let ran = run([&["stat", &name], arguments].concat()).exits(0);
@@ -217,7 +217,7 @@ fn the_events_of_the_demo_are_in_order() {
     let order = ["create", "attach", "use", "detach", "destroy"];
     let steps: Vec<usize> =
         events.iter().map(|event| order.iter().position(|step| event["step"] == *step).unwrap()).collect();
-    assert!(steps.is_sorted(), "a step goes back: {ran:#?}");
+    assert!(steps.is_sorted(), "the steps are not in order: {ran:#?}");
     assert_eq!(events.iter().filter(|event| event["event"] == "use").count(), 6, "{ran:#?}");
     let attached: Vec<_> =
         events.iter().filter(|event| event["event"] == "stat" && event["step"] == "attach").collect();
@@ -226,7 +226,7 @@ fn the_events_of_the_demo_are_in_order() {
 }
 
 #[apply(test)]
-fn a_terminal_without_rows_has_its_columns() {
+fn a_terminal_that_reports_no_rows_has_columns() {
     let mut command = shmadm();
     command.args(["demo", "writer", "--key", "0x77", "--interval", "1000000s"]).stdout(Stdio::null());
     let _writer = Running(command.spawn().unwrap());
@@ -250,6 +250,6 @@ fn a_creation_reports_its_holder() {
 
 /// Returns the program as a user without privilege runs it.
 fn plain_user() -> Command {
-    // A user namespace's privilege does not outlive the execution of a program, but root's does.
+    // Unlike root, a user of a user namespace has no capabilities after execve(2).
     if is_root() { shmadm_as(NOBODY) } else { shmadm() }
 }

@@ -1,4 +1,4 @@
-//! `write`: what arrives in the segment, byte for byte, and what keeps it out.
+//! `write`: the bytes that are written, and the input that is refused.
 
 use std::fs::File;
 use std::process::Stdio;
@@ -11,11 +11,11 @@ use crate::support::{Ran, file, finish, noise, run, run_with_input, shmadm};
 use crate::vanish::Stopped;
 
 #[apply(test)]
-fn the_alias_and_the_report() {
+fn attach_and_write_is_an_alias() {
     let id = oracle::create(1234, 4096, 0o600);
     let ran = run(["attach-and-write", "key:1234", "hello, world", "--json"]).exits(0);
     assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":0,\"written\":12}}\n"));
-    // Before we attach it ourselves: a child that another trial forks at that moment would have it, too.
+    // Before this process attaches it: a child that another test forks at that moment would inherit the attachment.
     assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "it has detached");
     assert_eq!(&oracle::contents(id)[..13], b"hello, world\0");
     let ran = run_with_input(["write", "0x4d2", "--offset", "0x10", "--json"], b"abc").exits(0);
@@ -28,7 +28,7 @@ fn a_text_that_looks_like_an_option_requires_dashes() {
     let name = id.to_string();
     for text in ["-hello", "-h5", "-hV", "-Version", "--hello", "-x", "-qhello"] {
         let ran = run(["write", &name, text]).exits(2).prints_nothing().says("error: ");
-        assert!(!ran.stderr.contains("Examples:"), "{text} brings the help: {ran:?}");
+        assert!(!ran.stderr.contains("Examples:"), "{text} prints the help: {ran:?}");
     }
     run(["write", "-hello", &name]).exits(2).prints_nothing();
     assert_eq!(oracle::contents(id), [0; 64], "nothing was written");
@@ -50,13 +50,13 @@ fn a_closed_standard_input_is_not_an_empty_one() {
 }
 
 #[apply(test)]
-fn an_input_that_was_interrupted_is_not_the_whole() {
+fn an_interrupted_write_ends_by_the_signal() {
     let id = oracle::create(0, 64, 0o600).to_string();
     let (reader, mut writer) = std::io::pipe().unwrap();
     let mut command = shmadm();
     command.args(["write", &id]).stdin(reader).stdout(Stdio::piped()).stderr(Stdio::piped());
     std::io::Write::write_all(&mut writer, b"abc").unwrap();
-    // Ctrl-C ends the one who writes, and so the input, too.
+    // Ctrl-C ends the writer, and so the input.
     drop(writer);
     let stopped = Stopped::command_before(1, |call| call.number == libc::SYS_shmdt, command);
     stopped.signal(Signal::SIGINT);
@@ -99,7 +99,7 @@ fn megabytes_are_written_completely_at_odd_offsets() {
         [(0, size), (1, size - 1), (4095, (1 << 20) + 1), (4097, 8 << 20), (12_345, 5_000_003)].into_iter().enumerate()
     {
         let id = oracle::create(0, size, 0o600);
-        // Twice: the second time the pages are there, which takes another way.
+        // The second time the pages are resident, which is another code path.
         for seed in [seed as u64, seed as u64 + 100] {
             let input = noise(length, seed);
             run_with_input(["write", &id.to_string(), "--offset", &offset.to_string()], &input).exits(0);
@@ -111,7 +111,7 @@ fn megabytes_are_written_completely_at_odd_offsets() {
     }
 }
 
-/// Writes with each kind of source into the middle of a segment, and looks at all of it.
+/// Writes from each kind of source into the middle of a segment, and compares the whole contents.
 #[apply(test)]
 fn each_source_writes_exactly_its_bytes() {
     let directory = tempfile::tempdir().unwrap();
@@ -178,7 +178,6 @@ fn an_input_that_cannot_be_read_is_an_error() {
     run(["write", "0", "--input", "/"]).exits(1);
 }
 
-/// Writes numbers of each type.
 #[apply(test)]
 fn numbers_have_native_byte_order() {
     let id = oracle::create(0, 64, 0o600);
@@ -226,7 +225,6 @@ fn a_number_out_of_range_is_refused() {
     run(["write", &name, "--type", "i32"]).exits(2).prints_nothing();
 }
 
-/// Tries what has no room.
 #[apply(test)]
 fn input_that_exceeds_the_segment_is_refused_before_writing() {
     let directory = tempfile::tempdir().unwrap();
@@ -239,7 +237,7 @@ fn input_that_exceeds_the_segment_is_refused_before_writing() {
     let refused = |arguments: &[&str]| -> Ran {
         let fixed = ["write", &name];
         let ran = run(fixed.iter().chain(arguments)).exits(1).prints_nothing().says(" exceeds segment ");
-        assert_eq!(row(), before, "{arguments:?}: it was not even attached");
+        assert_eq!(row(), before, "{arguments:?}: the segment was attached");
         ran
     };
     refused(&["--input", long.to_str().unwrap()]);

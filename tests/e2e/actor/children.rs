@@ -56,7 +56,7 @@ fn run_child(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
     child_with_pid(pid, work).map(reap)
 }
 
-/// Forks a child that runs `work` and exits with its result. It gets the pid unless that is 0 (clone3(2)), and is killed
+/// Forks a child that runs `work` and exits with its result. It gets the pid (clone3(2)), unless that is 0. It is killed
 /// with this process.
 fn child_with_pid(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
     // SAFETY: every field is an integer, for which zero is a value.
@@ -78,7 +78,7 @@ fn child_with_pid(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
     }
 }
 
-/// Has this thread exit, and another one of the process create a segment after that and stay.
+/// Exits this thread; another thread of the process creates a segment after that and waits.
 fn create_without_leader(key: u32, size: usize) -> i32 {
     let leader = format!("/proc/self/task/{}/stat", std::process::id());
     let create = move || {
@@ -125,7 +125,7 @@ fn reap(pid: i32) -> i32 {
     }
 }
 
-/// Makes a child that waits until this process has exited; it has a copy of the memory, or shares it.
+/// Starts a child that waits until this process has exited; it has a copy of the memory, or shares it.
 fn fork(share: bool) -> i32 {
     extern "C" fn wait(parent: *mut c_void) -> i32 {
         // SAFETY: this takes only integers, and uses no memory that another process changes.

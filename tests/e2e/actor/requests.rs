@@ -72,7 +72,7 @@ requests! {
         "detach" => Detach,
         /// IPC_RMID.
         "remove" => Remove { id: i32 },
-        /// Makes the second page of the first attachment read-only, which splits its mapping in three.
+        /// mprotect(2) of the second page of the first attachment, which splits its mapping in three.
         "split-mapping" => SplitMapping,
         /// Enters a new IPC namespace.
         "unshare" => Unshare,

@@ -1,4 +1,4 @@
-//! Creating where it takes root to set the scene: limits, other users, and the setting that destroys.
+//! `create` under conditions that only root can prepare: limits, other users and kernel.shm_rmid_forced.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use crate::oracle;
 use crate::redact::Redaction;
 use crate::support::{NOBODY, Ran, Running, finish, run, shmadm_as};
 
-/// Runs the program as nobody, who may lock no memory.
+/// Runs the program as user nobody, with RLIMIT_MEMLOCK at 0.
 fn run_without_locked_memory(arguments: &[&str]) -> Ran {
     let program = shmadm_as(NOBODY).get_program().to_owned();
     let mut shell = Command::new("/bin/sh");
@@ -136,7 +136,7 @@ fn above_the_largest_size_names_the_limit_and_a_remedy() {
 
 #[apply(test)]
 #[requires(Root)]
-fn for_huge_pages_it_tells_the_right_from_the_pool() {
+fn huge_pages_need_a_pool_and_permission() {
     let ran = run(["create", "--huge", "--size", "1T"]).exits(1).prints_nothing().says("(ENOMEM, shmget)");
     assert!(ran.stderr.contains(" required; free and not reserved in the pool: "), "{ran:?}");
     let ran = run_without_locked_memory(&["create", "--huge"]).exits(4).prints_nothing();
@@ -163,8 +163,8 @@ fn a_partial_failure_leaves_nothing() {
         let arguments = [&["create", "--lock"], more].concat();
         let ran = run_without_locked_memory(&arguments).exits(4).prints_nothing().says("(EPERM, shmctl SHM_LOCK)");
         assert!(ran.stderr.contains("cause: this user may not lock memory (RLIMIT_MEMLOCK is 0)"), "{ran:?}");
-        // The holder was asked to end, and may still be about it: the segment goes with it.
-        crate::support::wait_for("the end of what was made", || oracle::rows().is_empty());
+        // The holder was asked to exit; the segment is destroyed when it detaches.
+        crate::support::wait_for("the segment to be destroyed", || oracle::rows().is_empty());
     }
     run_without_locked_memory(&["create", "--owner", "100000"]).exits(0);
 }

@@ -39,7 +39,7 @@ fn a_listing_is_compared_in_the_namespace_that_it_is_of() {
 
 #[apply(test)]
 #[requires(Root)]
-fn all_namespaces_at_once() {
+fn all_namespaces_are_compared_at_once() {
     let listings = Listings::new();
     let mut actors: Vec<(Actor, u64)> = (0..3)
         .map(|_| {
@@ -57,7 +57,7 @@ fn all_namespaces_at_once() {
     actors[0].0.attach(0);
     actors[1].0.remove(0);
     let report = run(["diff", "--all-ns", &before, "--json"]).exits(1).json();
-    // Other trials have namespaces of their own, in which things come and go.
+    // Other tests create and remove segments in their own namespaces.
     let ours: Vec<u64> = actors.iter().map(|(_, ns)| *ns).collect();
     let of_ours = |record: &Value| ours.iter().position(|ns| record["ns"] == *ns);
     let places = |list: &Value, field: &str| -> Vec<usize> {
@@ -79,7 +79,7 @@ fn all_namespaces_at_once() {
 
 #[apply(test)]
 #[requires(Root)]
-fn what_cannot_be_looked_into_is_not_called_removed() {
+fn segments_in_an_inaccessible_namespace_are_not_reported_as_removed() {
     let listings = Listings::new();
     let mut actor = Actor::start();
     actor.unshare();

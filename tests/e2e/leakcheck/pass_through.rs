@@ -65,8 +65,7 @@ fn does_not_forward_terminal_signals_that_the_command_receives_anyway() {
     let mut terminal = Terminal::start(command, WIDE, &[1]);
     terminal.wait_for("ready");
     terminal.type_in("\u{3}");
-    // Of two pending signals, the one with the lower number is handled first. Sent repeatedly, because a shell
-    // that is
+    // Of two pending signals, the one with the lower number is handled first. Sent repeatedly, because a shell that is
     // about to read a line handles a signal only after the read.
     wait_for("the shell to handle a signal", || {
         kill(Pid::from_raw(terminal.child().id().cast_signed()), Signal::SIGUSR1).unwrap();

@@ -69,13 +69,13 @@ impl Meanwhile {
         orphan.unwrap()
     }
 
-    /// Lets the command succeed; returns the exit code and the report.
+    /// Ends the command with success; returns the exit code and the report.
     fn end_well(mut self) -> (i32, Value) {
         std::io::Write::write_all(self.child.stdin.as_mut().unwrap(), b"\n").unwrap();
         self.end()
     }
 
-    /// Lets the command fail; returns the exit code and the report.
+    /// Ends the command with a failure; returns the exit code and the report.
     pub(crate) fn end(mut self) -> (i32, Value) {
         drop(self.child.stdin.take());
         let code = self.child.wait().unwrap().code().unwrap();
@@ -111,8 +111,8 @@ fn segments_of_exited_jobs_are_unattributed() {
     };
     let report = run_beside(&["--rm"], 1);
     assert_eq!((keys(&report["unattributed"]), &report["leaked"]), (vec![1], &json!([])));
-    let told = &report["unattributed"][0];
-    assert_fields(told, json!({ "creator_command": null, "outcome": null }));
+    let shown = &report["unattributed"][0];
+    assert_fields(shown, json!({ "creator_command": null, "outcome": null }));
     assert_eq!(all_keys(), [1], "unattributed segments are kept");
     let report = run_beside(&["--rm", "--strict"], 2);
     assert_eq!(report["unattributed"][0]["outcome"], "destroyed");

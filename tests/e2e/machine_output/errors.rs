@@ -1,4 +1,4 @@
-//! The error object that `--json` prints where there is no report.
+//! The error object that `--json` prints instead of a report.
 
 use expect_test::expect;
 

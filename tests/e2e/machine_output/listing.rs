@@ -11,9 +11,9 @@ use crate::support::{NOBODY, Running, finish, shmadm_as, wait_for};
 
 /// The processes that created the segments, which end with this.
 pub(super) struct Creators {
-    /// Created most of them.
+    /// The creator of most of them.
     _actor: Actor,
-    /// Has a command line with characters to escape.
+    /// A process whose command line has characters to escape.
     _hostile: Running,
 }
 
@@ -125,7 +125,7 @@ fn list_json() {
           "locked":false,"rss":0,"swap":0,"state":"orphan","ns":[NS]}]}
     "#]],
     );
-    // Neither option changes what a program reads.
+    // Neither option changes machine output.
     machine.snapshot(
         "list --json --time unix --bytes --key 1234",
         expect![[r#"
@@ -196,7 +196,7 @@ fn list_json_of_every_other_column() {
 #[apply(test)]
 fn list_json_and_csv_in_all_namespaces() {
     let mut machine = Machine::new();
-    // Listings of all namespaces include those of other tests: the key tells this segment apart.
+    // Listings of all namespaces include those of other tests: the key identifies this segment.
     let key = format!("0x{:08x}", fastrand::u32(0x1000_0000..0x7000_0000));
     let mut actor = machine.actor("ACTOR");
     actor.create(u32::from_str_radix(&key[2..], 16).unwrap(), 4096);

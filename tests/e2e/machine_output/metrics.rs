@@ -6,7 +6,7 @@ use super::Machine;
 use crate::oracle::{self, Attached};
 use crate::support::NOBODY;
 
-// Root is always in it, and so the output for another user has more lines.
+// The output has lines for root even without segments of root, so another user has more lines.
 #[apply(test)]
 #[requires(Root)]
 fn metrics() {

@@ -37,7 +37,7 @@ fn rm_json() {
           "hints":["list the segments: `shmadm list`"]}]}
         [exit code 3]
     "#]]);
-    // An attached one and a missing one do not keep the third.
+    // An attached and a missing segment do not prevent the removal of the third.
     machine.snapshot("rm 0 1 77 --json", expect![[r#"
         {"schema":1,"dry_run":false,"removed":[{"id":0,"key":"0x00000001","size":4096,"mode":"0600","uid":[UID],
           "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],

@@ -17,7 +17,7 @@ fn limits_in_every_format() {
           "page_size":4096,"rmid_forced":false},"usage":{"segments":0,"pages":0,"size":0,"rss":0,"swap":0}}
     "#]],
     );
-    // Together larger than 64 bits can say.
+    // Their sum exceeds 64 bits.
     for _ in 0..3 {
         oracle::create(0, (1 << 63) - 4096, 0o600 | libc::SHM_NORESERVE);
     }
@@ -127,7 +127,7 @@ fn check_as_text_and_json() {
 fn demo_json() {
     let machine = Machine::new();
     let ran = run("demo --json --rounds 1 --interval 2s".split(' ')).exits(0);
-    // Processes report in an order of their own: here one after the other.
+    // The processes report concurrently, so their events are sorted by process.
     let mut report = String::new();
     for role in ["demo", "writer", "reader"] {
         let own = |line: &&str| line.contains(&format!("\"role\":\"{role}\""));
@@ -208,7 +208,7 @@ fn the_path_of_the_program_makes_no_difference() {
     }
 }
 
-/// Replaces the integer in an event of the demo, and what is resident at a step at which that may be written already.
+/// Replaces the integer in an event of the demo, and the resident size where the writer may have written already.
 fn without_chance(event: &str) -> String {
     let mut event = event.to_owned();
     let mut fields = vec![("\"value\":", "[VALUE]")];

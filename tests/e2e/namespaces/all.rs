@@ -135,8 +135,8 @@ fn in_an_owned_user_namespace_a_threads_namespace_is_listed_through_the_thread()
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert_ne!(rows[0]["ns"], rows[1]["ns"]);
     for view in ["-t", "-p", "-c"] {
-        let told = run(["list", "--all-ns", view]).exits(0).stdout;
-        assert!(told.trim_start().starts_with("NS "), "{view}: {told}");
+        let report = run(["list", "--all-ns", view]).exits(0).stdout;
+        assert!(report.trim_start().starts_with("NS "), "{view}: {report}");
         assert!(run(["list", view]).exits(0).stdout.trim_start().starts_with("ID "), "{view}");
     }
 }

@@ -66,7 +66,7 @@ fn csv_quotes_a_hostile_command_line() {
     assert!(csv.ends_with(&quoted), "RFC 4180: {csv:?}");
 }
 
-// On a terminal people read them: control sequences must have no effect.
+// Control sequences must have no effect on a terminal.
 #[apply(test)]
 fn csv_and_tsv_are_escaped_on_a_terminal() {
     let _hostile = hostile_process();
@@ -80,9 +80,9 @@ fn csv_and_tsv_are_escaped_on_a_terminal() {
 
 /// The user of a segment with a hostile name.
 const UID: u32 = 54_321;
-/// Its name; a name in /etc/passwd can contain neither newlines nor colons.
+/// The name of the user; a name in /etc/passwd can contain neither newlines nor colons.
 const NAME: &[u8] = b"e\tv\"il,\\\x1b[2J\xe2\x80\xae'\xff";
-/// [`HOSTILE`](crate::fixtures::HOSTILE) as text, with invalid UTF-8 escaped.
+/// [`NAME`] as text, with invalid UTF-8 escaped.
 const NAME_TEXT: &str = "e\tv\"il,\\\u{1b}[2J\u{202e}'\\xff";
 
 /// Runs the program on segment 0, which belongs to a user with a hostile name; requires root.

@@ -36,10 +36,10 @@ fn from_a_report_removes_unchanged_segments() {
     let ran = run(["rm", "--from", report, "--json"]).exits(1);
     let ran = ran.says(&format!("cannot remove segment {}: it has changed since it was looked up", ids[0]));
     let ran = ran.says(&format!("cannot remove segment {}: it has been used since it was listed", ids[1]));
-    let told = ran.says(&format!("cannot remove segment {}: it is attached", ids[2])).json();
-    assert_eq!((told["removed"].as_array().unwrap().len(), &told["removed"][0]["id"]), (1, &json!(ids[4])));
+    let shown = ran.says(&format!("cannot remove segment {}: it is attached", ids[2])).json();
+    assert_eq!((shown["removed"].as_array().unwrap().len(), &shown["removed"][0]["id"]), (1, &json!(ids[4])));
     assert_eq!(
-        told["failed"].as_array().unwrap().iter().map(|one| one["code"].clone()).collect::<Vec<_>>(),
+        shown["failed"].as_array().unwrap().iter().map(|one| one["code"].clone()).collect::<Vec<_>>(),
         [5, 5, 5, 3]
     );
     assert_eq!(all_keys(), [1, 2, 3, 4]);

@@ -28,9 +28,9 @@ fn an_equal_id_in_another_namespace_is_another_segment() {
         id
     });
     assert_eq!(ids[0], ids[1], "the first id of each namespace is the same");
-    let told = who(ids[0]);
-    assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([here.pid()]), &json!(1)), "{told}");
-    assert_eq!(told["attachments"][0]["certain"], true);
+    let report = who(ids[0]);
+    assert_eq!((pids(&report), &report["found"]), (BTreeSet::from([here.pid()]), &json!(1)), "{report}");
+    assert_eq!(report["attachments"][0]["certain"], true);
 }
 
 #[apply(test)]
@@ -40,18 +40,18 @@ fn a_process_that_left_the_namespace_is_still_attached() {
     let id = actor.create(1234, 4096);
     actor.attach(id);
     actor.unshare();
-    let told = who(id);
-    assert_eq!((pids(&told), &told["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{told}");
-    let attachment = &told["attachments"][0];
-    assert_eq!(attachment["certain"], true, "nothing in its namespace has that id: {told}");
-    assert_ne!(attachment["ns"], told["ns"]);
+    let report = who(id);
+    assert_eq!((pids(&report), &report["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{report}");
+    let attachment = &report["attachments"][0];
+    assert_eq!(attachment["certain"], true, "nothing in its namespace has that id: {report}");
+    assert_ne!(attachment["ns"], report["ns"]);
     // In its new namespace it attaches another segment with the same id.
     let second = actor.create(4321, 4096);
     assert_eq!(second, id);
     actor.attach(second);
-    let told = who(id);
-    assert_fields(&told, json!({ "nattch": 1, "found": 1 }));
-    assert_eq!(told["attachments"][0]["address"], attachment["address"], "the key in its name identifies it");
+    let report = who(id);
+    assert_fields(&report, json!({ "nattch": 1, "found": 1 }));
+    assert_eq!(report["attachments"][0]["address"], attachment["address"], "the key in its name identifies it");
 }
 
 #[apply(test)]
@@ -63,16 +63,16 @@ fn without_privilege_a_process_that_left_is_uncertain() {
     actor.unshare();
     assert_eq!(actor.ask(Request::DropCapabilities), "0");
     // Root without the capabilities that map_files and other namespaces require.
-    let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0);
-    told.says("may have a segment with the same id");
+    let report = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0);
+    report.says("may have a segment with the same id");
     // Processes that may not be inspected are a better explanation for the missing attachment, so this one is
     // only possible.
     let row = finish(with_no_capabilities(&mut shmadm()).args(["list", "-o", "pids", "--json"])).json();
     let known = &row["segments"][0]["pids"];
     assert!(known.is_null() || *known == json!([actor.pid()]), "{row}");
-    let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).json();
-    let told = &told["segments"][0];
-    assert_eq!((pids(told), &told["attachments"][0]["certain"]), (BTreeSet::from([actor.pid()]), &json!(false)));
+    let report = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).json();
+    let report = &report["segments"][0];
+    assert_eq!((pids(report), &report["attachments"][0]["certain"]), (BTreeSet::from([actor.pid()]), &json!(false)));
 }
 
 #[apply(test)]
@@ -90,8 +90,8 @@ fn without_privilege_the_key_in_the_name_still_identifies_the_segment() {
     }
     // Also attached here by a process that may not be inspected, so that an attachment is missing.
     let _closed = oracle::Attached::new(id);
-    let told = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0).json();
-    assert_eq!(pids(&told["segments"][0]), BTreeSet::from([actor.pid()]), "{told}");
+    let report = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0).json();
+    assert_eq!(pids(&report["segments"][0]), BTreeSet::from([actor.pid()]), "{report}");
 }
 
 #[apply(test)]
@@ -103,9 +103,9 @@ fn a_process_that_left_is_uncertain_if_other_namespaces_are_inaccessible() {
     actor.unshare();
     let mut command = shmadm();
     let command = without(&mut command, libc::SYS_setns, None, Errno::EPERM);
-    let told = finish(command.args(["who", "0x4d2", "--json"])).exits(0).json();
-    let told = &told["segments"][0];
-    assert_eq!((pids(told), &told["attachments"][0]["certain"]), (BTreeSet::from([actor.pid()]), &json!(false)));
+    let report = finish(command.args(["who", "0x4d2", "--json"])).exits(0).json();
+    let report = &report["segments"][0];
+    assert_eq!((pids(report), &report["attachments"][0]["certain"]), (BTreeSet::from([actor.pid()]), &json!(false)));
 }
 
 #[apply(test)]
@@ -117,8 +117,8 @@ fn a_process_that_created_the_same_id_and_key_elsewhere_is_still_attached_here()
     actor.unshare();
     // Created in the same second as well, but no process has that one attached.
     assert_eq!(actor.create(1234, 4096), id);
-    let told = who(id);
-    assert_eq!((pids(&told), &told["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{told}");
+    let report = who(id);
+    assert_eq!((pids(&report), &report["found"]), (BTreeSet::from([actor.pid()]), &json!(1)), "{report}");
     let there = run(["--ns", &actor.pid().to_string(), "who", "0x4d2", "--json"]).exits(0).json();
     assert_eq!(there["segments"][0]["attachments"], json!([]), "{there}");
 }
@@ -137,9 +137,9 @@ fn equal_ids_in_one_process_are_distinguished_by_size() {
     for (ns, address) in [(None, address), (Some(actor.pid()), there)] {
         let place = ns.map(|pid| ["--ns".to_owned(), pid.to_string()]);
         let line = place.into_iter().flatten().chain(["who", "0x4d2", "--json"].map(ToOwned::to_owned));
-        let told = &run(line).exits(0).json()["segments"][0];
-        assert_fields(told, json!({ "found": 1, "hidden": [] }));
-        assert_eq!(told["attachments"][0]["address"], address.as_str(), "{told}");
+        let report = &run(line).exits(0).json()["segments"][0];
+        assert_fields(report, json!({ "found": 1, "hidden": [] }));
+        assert_eq!(report["attachments"][0]["address"], address.as_str(), "{report}");
     }
 }
 
@@ -160,10 +160,10 @@ fn equal_ids_in_one_process_are_distinguished_by_the_file() {
     let second = actor.create(1234, 4096);
     let address = actor.attach(second);
     assert_eq!(first, second);
-    let told = who(first);
-    assert_fields(&told, json!({ "ns": home, "nattch": 1, "found": 1 }));
-    assert_ne!(told["attachments"][0]["address"], address.as_str(), "{told}");
-    assert_eq!(told["attachments"][0]["certain"], true);
+    let report = who(first);
+    assert_fields(&report, json!({ "ns": home, "nattch": 1, "found": 1 }));
+    assert_ne!(report["attachments"][0]["address"], address.as_str(), "{report}");
+    assert_eq!(report["attachments"][0]["certain"], true);
     let there = run(["--ns", &actor.pid().to_string(), "who", &second.to_string(), "--json"]).exits(0).json();
     let there = &there["segments"][0];
     assert_eq!((&there["found"], &there["attachments"][0]["address"]), (&json!(1), &json!(address)), "{there}");

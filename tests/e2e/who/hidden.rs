@@ -38,12 +38,12 @@ fn processes_of_other_users_are_counted() {
     let attach = finish(shmadm_as(NOBODY).args(["attach", &id.to_string(), "--background"])).exits(0);
     let holder = Holder::printed(&attach);
     let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string(), "--json"])).exits(0);
-    let told = &ran.json()["segments"][0];
-    assert_eq!(pids(told), BTreeSet::from([holder.pid]));
-    assert_eq!(told["hidden"], json!([{"reason": "permission", "count": 1}]), "{told}");
+    let report = &ran.json()["segments"][0];
+    assert_eq!(pids(report), BTreeSet::from([holder.pid]));
+    assert_eq!(report["hidden"], json!([{"reason": "permission", "count": 1}]), "{report}");
     assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
-    let told = who(id);
-    assert_eq!((&told["found"], &told["hidden"]), (&json!(2), &json!([])), "root sees both: {told}");
+    let report = who(id);
+    assert_eq!((&report["found"], &report["hidden"]), (&json!(2), &json!([])), "root sees both: {report}");
     // An invisible user is reported as unknown, not as absent.
     let other = oracle::create(fastrand::u32(0x1000_0000..), 4096, 0o666);
     mine.attach(other);
@@ -67,6 +67,6 @@ fn processes_outside_the_pid_namespace_are_counted() {
         command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
     }
     let ran = finish(&mut command).exits(0);
-    let told = &ran.json()["segments"][0];
-    assert_eq!(told["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{told}");
+    let report = &ran.json()["segments"][0];
+    assert_eq!(report["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{report}");
 }

@@ -1,6 +1,6 @@
 //! `who` and processes whose thread-group leader has exited while other threads run.
 //!
-//! Such a leader has no memory and no namespaces any more, and kcmp(2) takes any two of them for one memory.
+//! Such a leader has no memory and no namespaces any more, and kcmp(2) reports that any two of them share their memory.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -63,7 +63,7 @@ fn memory_is_compared_though_a_thread_exits_during_the_search() {
 
 #[apply(test)]
 #[requires(Root)]
-fn an_exited_leader_is_not_asked_for_the_user() {
+fn the_user_is_not_that_of_an_exited_leader() {
     let mut actor = Actor::start();
     let id = actor.create(7, 4096);
     actor.attach(id);
@@ -99,7 +99,7 @@ fn an_exited_leader_of_another_namespace_shares_no_memory() {
 #[apply(test)]
 #[requires(Root)]
 fn an_exited_leader_of_another_namespace_is_not_reported_as_certain() {
-    // With a key of their own: processes of other trials have left namespaces in which they had attached.
+    // With a key of their own: processes of other tests have left namespaces in which they had attached a segment.
     let key = fastrand::u32(1..1 << 31);
     let mut here = Actor::start();
     let id = here.create(key, 4096);
@@ -136,7 +136,7 @@ fn after_the_leader_has_exited_the_file_identifies_the_segment() {
 
 #[apply(test)]
 #[requires(Root)]
-fn the_namespace_of_an_exited_leader_s_threads_is_asked() {
+fn the_namespace_of_an_exited_leaders_threads_is_inspected() {
     let mut actor = Actor::start();
     let id = actor.create(1234, 4096);
     actor.attach(id);
@@ -150,14 +150,14 @@ fn the_namespace_of_an_exited_leader_s_threads_is_asked() {
 
 #[apply(test)]
 #[requires(Root)]
-fn another_thread_is_asked_for_one_that_exits_during_the_search() {
+fn another_thread_is_inspected_if_one_exits_during_the_search() {
     let mut actor = Actor::start();
     let id = actor.create(1234, 4096);
     actor.attach(id);
     actor.unshare();
     actor.ask(Request::StartThread);
     actor.exit_leader();
-    // The file is asked for before the namespace.
+    // The file is read before the namespace.
     let asks = |call: &Call| call.number == libc::SYS_name_to_handle_at;
     let stopped = Stopped::before(1, asks, &["who", "0x4d2", "--json"]);
     actor.end_thread();
@@ -166,8 +166,8 @@ fn another_thread_is_asked_for_one_that_exits_during_the_search() {
     assert_fields(attachment, json!({ "pid": actor.pid(), "certain": true }));
 }
 
-/// Has two processes with one memory attach a segment, of which the leader of the first has exited, and a third process
-/// as well. Where wanted, the first process has another thread, which is found first.
+/// Attaches a segment to two processes that share their memory, and to a third one; the leader of the first has exited.
+/// With `with_thread`, the first process has another thread, which is found first.
 fn shared_memory(with_thread: bool) -> (i32, [Actor; 2], i32) {
     let id = oracle::create(7, 4096, 0o600);
     let (mut actor, mut other) = (Actor::start(), Actor::start());
