@@ -79,17 +79,27 @@ fn json_events_are_one_per_line() {
 }
 
 #[apply(test)]
-fn an_existing_key_is_not_touched() {
-    let id = oracle::create(1234, 4096, 0o600);
+fn an_existing_segment_with_the_default_key_is_not_touched() {
+    oracle::create(1234, 4096, 0o600);
     let before = oracle::rows();
     let ran = run(["demo"].iter().chain(&FAST)).exits(0);
     assert!(ran.stdout.contains("-1 EEXIST") && ran.stdout.contains("A segment with key"), "{ran:#?}");
     assert_eq!(oracle::rows(), before, "the segment is unchanged, and the demo's is removed");
+}
+
+#[apply(test)]
+fn a_given_key_that_exists_is_refused() {
+    oracle::create(1234, 4096, 0o600);
+    let before = oracle::rows();
     let ran = run(["demo", "--key", "1234"].iter().chain(&FAST)).exits(6).prints_nothing();
     assert!(ran.stderr.contains("0x000004d2"), "{ran:?}");
     assert_eq!(oracle::rows(), before);
     run(["demo", "--key", "0x77"].iter().chain(&FAST)).exits(0);
-    assert!(oracle::remove(id) && oracle::rows().is_empty());
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+fn a_random_key_or_no_rounds_is_a_usage_error() {
     run(["demo", "--key", "random"]).exits(2).prints_nothing();
     run(["demo", "--rounds", "0"]).exits(2).prints_nothing();
 }

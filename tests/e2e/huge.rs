@@ -12,7 +12,7 @@ use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
 use crate::pool::{HUGE, LARGER, Pool};
 use crate::sandbox::with_no_capabilities;
-use crate::support::{NOBODY, Ran, finish, noise, run, shmadm, shmadm_as};
+use crate::support::{NOBODY, Ran, file, finish, noise, run, shmadm, shmadm_as};
 
 #[apply(test)]
 #[requires(HugePages(HUGE))]
@@ -31,7 +31,7 @@ fn a_size_is_rounded_up_and_reported() {
     for more in [&["--size", "2M"][..], &[], &["--size", "1M", "-q"]] {
         oracle::remove_all();
         let ran = run([&["create", "--huge=2M"], more].concat()).exits(0);
-        assert!(!ran.stderr.contains("it takes"), "{ran:?}");
+        assert!(!ran.stderr.contains("allocates"), "{ran:?}");
     }
 }
 
@@ -57,14 +57,16 @@ fn fully_resident_segments_are_read_without_privilege() {
 fn an_unaligned_address_is_reported_as_a_possible_cause() {
     let _pool = Pool::with_free(1, HUGE);
     let id = run(["create", "--huge=2M", "-q"]).exits(0).stdout;
+    let attach = |address: &str, more: &[&str]| {
+        run([&["attach", id.trim(), "--address", address, "--for", "1ms"], more].concat())
+    };
     for more in [&[][..], &["--round"]] {
-        let between = [&["attach", id.trim(), "--address", "0x200001000", "--for", "1ms"], more].concat();
-        run(between).exits(1).prints_nothing().says("huge pages and the address is not a multiple of 2 MiB");
+        let ran = attach("0x200001000", more).exits(1).prints_nothing();
+        ran.says("huge pages and the address is not a multiple of 2 MiB");
     }
-    run(["attach", id.trim(), "--address", "0x200000000", "--for", "1ms"]).exits(0);
-    // An aligned address is not reported as a cause.
-    let taken = ["attach", id.trim(), "--address", "0x8000000000000000", "--for", "1ms"];
-    assert!(!run(taken).stderr.contains("huge pages"));
+    attach("0x200000000", &[]).exits(0);
+    // An aligned address has another cause.
+    assert!(!attach("0x8000000000000000", &[]).stderr.contains("huge pages"));
 }
 
 #[apply(test)]
@@ -139,57 +141,101 @@ fn a_pool_exhausted_midway_is_reported_with_the_offset() {
     assert!(oracle::remove(id));
 }
 
+/// Asserts that a call failed for lack of huge pages, with the cause and a remedy.
+#[track_caller]
+fn assert_lacks_pages(ran: Ran, call: &str) {
+    ran.exits(1).says(call).says("free and not reserved in the pool: 0 of ").says("hugepages-2048kB/nr_hugepages`");
+}
+
+/// Creates a segment of two missing huge pages, with key 7.
+fn missing_pages() -> i32 {
+    oracle::create(7, 2 * HUGE - 9, 0o666 | libc::SHM_HUGETLB | libc::SHM_NORESERVE)
+}
+
 #[apply(test)]
 #[requires(HugePages(HUGE))]
-fn an_empty_pool_is_reported_with_its_cause_by_every_command() {
+fn create_from_an_empty_pool_reports_the_cause() {
     let _pool = Pool::with_free(0, HUGE);
-    let tells = |ran: Ran, call: &str| {
-        let ran = ran.exits(1);
-        assert!(ran.stderr.contains(call), "{ran:?}");
-        assert!(ran.stderr.contains("free and not reserved in the pool: 0 of "), "{ran:?}");
-        assert!(ran.stderr.contains("hugepages-2048kB/nr_hugepages`"), "{ran:?}");
-    };
-    let lacks = |ran: Ran, call: &str| tells(ran.prints_nothing(), call);
-    lacks(run(["create", "--huge", "--size", "3M"]), "(ENOMEM, shmget)");
-    lacks(run(["create", "--huge", "--no-reserve", "--fill", "1"]), "(EFAULT, process_vm_writev)");
+    assert_lacks_pages(run(["create", "--huge", "--size", "3M"]).prints_nothing(), "(ENOMEM, shmget)");
+    let ran = run(["create", "--huge", "--no-reserve", "--fill", "1"]).prints_nothing();
+    assert_lacks_pages(ran, "(EFAULT, process_vm_writev)");
     assert_eq!(oracle::rows(), []);
-    let id = oracle::create(7, 2 * HUGE - 9, 0o666 | libc::SHM_HUGETLB | libc::SHM_NORESERVE);
-    let input = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(input.path(), "contents").unwrap();
-    let input_path = input.path().to_string_lossy();
-    for more in [&["text"][..], &["--fill", "1"], &["--type", "u8", "1"]] {
-        lacks(run([&["write", "0x7"], more].concat()), "(EFAULT, process_vm_writev)");
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn write_to_missing_pages_reports_the_cause() {
+    let _pool = Pool::with_free(0, HUGE);
+    missing_pages();
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path(), "input", b"contents");
+    let path = path.to_str().unwrap();
+    for (more, call) in [
+        (&["text"][..], "process_vm_writev"),
+        (&["--fill", "1"], "process_vm_writev"),
+        (&["--type", "u8", "1"], "process_vm_writev"),
+        (&["--input", path], "read"),
+        (&["--sparse", "--input", path], "process_vm_writev"),
+    ] {
+        let ran = run([&["write", "0x7"][..], more].concat()).prints_nothing();
+        assert_lacks_pages(ran, &format!("(EFAULT, {call})"));
     }
-    lacks(run(["write", "0x7", "--input", &input_path]), "(EFAULT, read)");
-    lacks(finish(shmadm().args(["write", "0x7"]).stdin(File::open("/dev/zero").unwrap())), "(EFAULT, read)");
-    lacks(run(["write", "0x7", "--sparse", "--input", &input_path]), "(EFAULT, process_vm_writev)");
-    tells(run(["demo", "reader", "--key", "7"]), "(EFAULT, process_vm_readv)");
-    // Read through its file, a missing page is zeros.
+    let ran = finish(shmadm().args(["write", "0x7"]).stdin(File::open("/dev/zero").unwrap()));
+    assert_lacks_pages(ran.prints_nothing(), "(EFAULT, read)");
+    assert_lacks_pages(run(["demo", "reader", "--key", "7"]), "(EFAULT, process_vm_readv)");
+}
+
+// Through the file behind the segment.
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn missing_pages_are_read_as_zeros() {
+    let _pool = Pool::with_free(0, HUGE);
+    let id = missing_pages();
     for form in [&["--hex"][..], &["--raw"], &["--text"], &["--type", "u8"]] {
         let ran = shmadm().args([&["read", "0x7"], form].concat()).output().unwrap();
         assert!(ran.status.success() && !ran.stdout.is_empty(), "{form:?}: {ran:?}");
     }
-    // Through a mapping, a missing page cannot be allocated.
-    let blind = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
-    blind(&["read", "0x7"]).exits(5).says("they are huge");
-    lacks(blind(&["read", "0x7", "--allow-allocation", "--type", "u8"]), "(EFAULT, process_vm_readv)");
-    for raw in ["pipe", "file"] {
-        let mut command = shmadm_as(NOBODY);
-        command.args(["read", "0x7", "--raw", "--allow-allocation"]);
-        if raw == "file" {
-            command.stdout(tempfile::tempfile().unwrap());
-        }
-        lacks(finish(&mut command), "(EFAULT, ");
-    }
+    assert_eq!(oracle::row(id).unwrap().get("rss"), "0");
+}
+
+// Through an attachment, which would have to allocate them.
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn missing_pages_cannot_be_read_without_privilege() {
+    let _pool = Pool::with_free(0, HUGE);
+    let id = missing_pages();
+    let as_nobody = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
+    as_nobody(&["read", "0x7"]).exits(5).says("they are huge");
+    let ran = as_nobody(&["read", "0x7", "--allow-allocation", "--type", "u8"]);
+    assert_lacks_pages(ran.prints_nothing(), "(EFAULT, process_vm_readv)");
+    let raw = ["read", "0x7", "--raw", "--allow-allocation"];
+    assert_lacks_pages(as_nobody(&raw).prints_nothing(), "(EFAULT, ");
+    let ran = finish(shmadm_as(NOBODY).args(raw).stdout(tempfile::tempfile().unwrap()));
+    assert_lacks_pages(ran.prints_nothing(), "(EFAULT, ");
+    let row = oracle::row(id).unwrap();
+    assert_eq!((row.get("rss"), row.get("nattch")), ("0", "0"));
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn a_dump_of_missing_pages_without_privilege_leaves_no_file() {
+    let _pool = Pool::with_free(0, HUGE);
+    missing_pages();
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o777)).unwrap();
     let path = directory.path().join("dump").to_string_lossy().into_owned();
-    lacks(blind(&["dump", "0x7", "--allow-allocation", "--output", &path]), "(EFAULT, process_vm_readv)");
+    let ran = finish(shmadm_as(NOBODY).args(["dump", "0x7", "--allow-allocation", "--output", &path]));
+    assert_lacks_pages(ran.prints_nothing(), "(EFAULT, process_vm_readv)");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
-    let report = blind(&["map", "0x7", "--json"]).exits(0).json();
+}
+
+#[apply(test)]
+#[requires(HugePages(HUGE))]
+fn map_reports_missing_pages_as_untouched() {
+    let _pool = Pool::with_free(0, HUGE);
+    missing_pages();
+    let report = finish(shmadm_as(NOBODY).args(["map", "0x7", "--json"])).exits(0).json();
     assert_fields(&report, json!({ "untouched": 2 * HUGE - 9, "page_size": HUGE }));
-    let row = oracle::row(id).unwrap();
-    assert_eq!((row.get("rss"), row.get("nattch")), ("0", "0"));
 }
 
 #[apply(test)]

@@ -2,57 +2,86 @@
 
 pub(crate) mod churn;
 mod looks;
+mod question;
 
+use expect_test::expect;
 use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
 use crate::fixtures::{assert_fields, assert_is_row};
 use crate::oracle::{self, Attached};
-use crate::support::{NOBODY, finish, run, shmadm, shmadm_as};
-use crate::terminal::{Terminal, WIDE};
+use crate::redact::Redaction;
+use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
+use crate::terminal::Terminal;
 
 #[apply(test)]
-fn by_default_removes_the_callers_orphans_older_than_ten_minutes() {
+fn by_default_keeps_orphans_younger_than_ten_minutes() {
     let young = orphan(1);
-    assert_eq!(pruned(&["prune", "--yes"]), json!([]), "it is younger than ten minutes");
+    assert_eq!(pruned(&["prune", "--yes"]), json!([]));
     run(["prune"]).exits(0).says("nothing to prune").prints_nothing();
     assert!(exists(young));
-    let ran = run(["prune", "--yes", "--older-than", "0s"]).exits(0).prints_nothing();
-    let cpid = "its creator";
-    assert!(!ran.stderr.contains(cpid) && ran.stderr.contains("removed segment"), "{ran:?}");
-    assert!(!exists(young));
+}
+
+#[apply(test)]
+fn older_than_0s_removes_every_orphan() {
+    let id = orphan(1);
+    Redaction::new().check(
+        &run(["prune", "--yes", "--older-than", "0s"]),
+        &expect![[r#"
+        [stderr]
+        removed segment 0 (key 0x00000001, 4 KiB)
+        freed 1 segment (4 KiB, 0 bytes resident)
+    "#]],
+    );
+    assert!(!exists(id));
+}
+
+/// Segments that `prune` keeps by default, and the actor that uses them.
+struct InUse {
+    actor: Actor,
+    /// The creator is running.
+    idle: i32,
+    attached: i32,
+    /// The creator has exited, the last user is running.
+    used: i32,
+    /// Marked for destruction, and attached.
+    marked: i32,
+}
+
+impl InUse {
+    fn new() -> Self {
+        let mut actor = Actor::start();
+        let idle = actor.create(2, 4096);
+        let attached = actor.create(3, 4096);
+        actor.attach(attached);
+        let used = orphan(4);
+        actor.attach(used);
+        actor.detach();
+        let marked = actor.create(5, 4096);
+        actor.attach(marked);
+        actor.remove(marked);
+        Self { actor, idle, attached, used, marked }
+    }
 }
 
 #[apply(test)]
 fn keeps_segments_that_are_attached_or_have_a_running_user() {
-    let gone = orphan(1);
-    let mut actor = Actor::start();
-    let idle = actor.create(2, 4096);
-    let attached = actor.create(3, 4096);
-    actor.attach(attached);
-    // Its creator has exited, its last user has not.
-    let used = orphan(4);
-    actor.attach(used);
-    actor.detach();
-    // Marked, and attached.
-    let marked = actor.create(5, 4096);
-    actor.attach(marked);
-    actor.remove(marked);
-    assert_eq!(pruned(&["prune", "--yes", "--older-than", "0s"]), json!([gone]));
+    let orphan = orphan(1);
+    let InUse { actor: _actor, idle, attached, used, marked } = InUse::new();
+    assert_eq!(pruned(&["prune", "--yes", "--older-than", "0s"]), json!([orphan]));
     for kept in [idle, attached, used, marked] {
         assert!(exists(kept), "{kept}");
     }
-    assert_eq!(
-        pruned(&["prune", "-y", "--older-than", "0s", "--unattached", "--state", "idle", "-n"])
-            .as_array()
-            .unwrap()
-            .len(),
-        2
-    );
-    assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--unattached"]), json!([idle, used]));
+}
+
+#[apply(test)]
+fn unattached_also_removes_segments_with_a_running_user() {
+    let InUse { actor: _actor, idle, attached, used, marked } = InUse::new();
+    let unattached = ["prune", "-y", "--older-than", "0s", "--unattached"];
+    assert_eq!(pruned(&[&unattached[..], &["--state", "idle", "-n"]].concat()), json!([idle, used]));
+    assert_eq!(pruned(&unattached), json!([idle, used]));
     assert!(exists(attached) && exists(marked));
-    drop(actor);
 }
 
 #[apply(test)]
@@ -111,31 +140,51 @@ fn a_state_that_it_never_removes_matches_nothing_and_says_why() {
     assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--unattached", "--state", "idle"]), json!([idle]));
 }
 
+/// Removes the orphans of a user who runs `prune` with options.
+fn pruned_by_nobody(options: &[&str]) -> Ran {
+    finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--json"]).args(options))
+}
+
 #[apply(test)]
 #[requires(Root)]
-fn keeps_segments_of_other_users_by_default() {
+fn an_owner_prunes_only_the_own_segments_by_default() {
     let mine = orphan(1);
     let theirs = theirs(2);
     let given = orphan(3);
     oracle::set(given, NOBODY, NOBODY, 0o600);
-    // Segments of other users are skipped by default; when requested, they fail with EPERM.
-    let theirs_alone = finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--json"])).exits(0);
-    assert_eq!(ids(&theirs_alone.json()["removed"]), json!([theirs, given]), "owned, although created by root");
-    let theirs = self::theirs(2);
-    let ran = finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--any-owner", "--json"]));
-    let report = ran.exits(4).json();
+    let report = pruned_by_nobody(&[]).exits(0).json();
+    assert_eq!(ids(&report["removed"]), json!([theirs, given]), "owned, although created by root");
+    assert!(exists(mine));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn any_owner_reports_segments_that_the_user_may_not_remove() {
+    let mine = orphan(1);
+    let theirs = theirs(2);
+    let report = pruned_by_nobody(&["--any-owner"]).exits(4).json();
     assert_eq!(ids(&report["removed"]), json!([theirs]));
     assert_fields(&report["failed"][0], json!({ "target": mine.to_string(), "code": 4 }));
     assert!(exists(mine));
-    // A dry run does not list what would be denied.
-    let ran = finish(shmadm_as(NOBODY).args(["prune", "-n", "--older-than", "0s", "--any-owner", "--json"]));
-    let report = ran.exits(4).json();
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_dry_run_with_any_owner_omits_segments_that_the_user_may_not_remove() {
+    orphan(1);
+    let report = pruned_by_nobody(&["--any-owner", "-n"]).exits(4).json();
     assert_eq!((ids(&report["removed"]), &report["failed"][0]["code"]), (json!([]), &json!(4)), "{report}");
-    let theirs = self::theirs(2);
-    assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--owner", "65534"]), json!([theirs]));
-    let theirs = self::theirs(2);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn root_prunes_only_segments_of_root_by_default() {
+    let (mine, theirs) = (orphan(1), theirs(2));
     assert_eq!(pruned(&["prune", "-y", "--older-than", "0s"]), json!([mine]));
     assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--any-owner"]), json!([theirs]));
+    let theirs = self::theirs(2);
+    orphan(1);
+    assert_eq!(pruned(&["prune", "-y", "--older-than", "0s", "--owner", "65534"]), json!([theirs]));
 }
 
 #[apply(test)]
@@ -166,129 +215,51 @@ fn never_attaches() {
 #[apply(test)]
 fn without_a_terminal_requires_yes() {
     let id = orphan(1);
-    let ran = run(["prune", "--older-than", "0s"]).exits(5).prints_nothing().says("--yes");
-    assert!(ran.stderr.starts_with("error: cannot remove 1 segment"), "{ran:?}");
-    assert!(
-        ran.stderr.contains("hint: show what would be removed: `shmadm prune --older-than 0s --dry-run`"),
-        "{ran:?}"
+    Redaction::new().check(
+        &run(["prune", "--older-than", "0s"]),
+        &expect![[r#"
+        [stderr]
+        error: cannot remove 1 segment: confirmation required
+        cause: --yes is not given, and there is no terminal to ask on
+        hint: show what would be removed: `shmadm prune --older-than 0s --dry-run`
+        hint: remove without asking: `shmadm prune --older-than 0s --yes`
+        [exit code 5]
+    "#]],
     );
     let error = &run(["prune", "--older-than", "0s", "--json"]).exits(5).json()["error"];
     assert_eq!(error["kind"], "refused");
     assert!(exists(id));
-    // Listing needs no confirmation, nor does an empty result.
+}
+
+#[apply(test)]
+fn a_dry_run_and_an_empty_result_need_no_confirmation() {
+    orphan(1);
     run(["prune", "--older-than", "0s", "--dry-run"]).exits(0);
     run(["prune"]).exits(0);
 }
 
 #[apply(test)]
-fn on_a_terminal_lists_the_segments_and_asks() {
-    let id = orphan(1);
-    for answer in ["\n", "n\n", "no\n", "yesterday\n", "\u{4}"] {
-        let mut terminal = Terminal::run(&["prune", "--older-than", "0s"], WIDE);
-        terminal.wait_for("remove 1 segment? [y/N]");
-        terminal.type_in(answer);
-        let (code, shown) = terminal.end();
-        assert_eq!(code, Some(5), "{answer:?}: {shown}");
-        assert!(shown.contains(&format!("segment {id} (key 0x00000001, 4 KiB): creator")), "{shown}");
-        assert!(exists(id));
-    }
-    // Both the question and the answer need a terminal.
-    for deaf in [0, 2] {
-        let (code, shown) = Terminal::run_without(&["prune", "--older-than", "0s"], WIDE, deaf).end();
-        assert_eq!(code, Some(5), "{deaf}: {shown}");
-        assert!(exists(id));
-    }
-    for answer in ["y\n", "Yes\n"] {
-        let id = oracle::row(id).map_or_else(|| orphan(1), |_| id);
-        let mut terminal = Terminal::run(&["prune", "--older-than", "0s"], WIDE);
-        terminal.wait_for("[y/N]");
-        terminal.type_in(answer);
-        let (code, shown) = terminal.end();
-        assert_eq!(code, Some(0), "{shown}");
-        assert!(shown.contains("freed 1 segment"), "{shown}");
-        assert!(!exists(id));
-    }
-}
-
-#[apply(test)]
-fn a_segment_that_changes_during_the_question_is_skipped() {
-    let ids = [orphan(1), orphan(2), orphan(3), orphan(4), orphan(5), orphan(6)];
-    let [used, attached, removed, changed, replaced, left] = ids;
-    let mut terminal = Terminal::run(&["prune", "--older-than", "0s", "--json"], WIDE);
-    terminal.wait_for("remove 6 segments? [y/N]");
-    let mut actor = Actor::start();
-    actor.attach(attached);
-    actor.attach(used);
-    actor.detach();
-    oracle::remove(removed);
-    oracle::remove(replaced);
-    oracle::set(changed, nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw(), 0o640);
-    // Within the second of its creation, its change time stays the same and only the mode differs.
-    terminal.type_in("y\n");
-    let (code, shown) = terminal.end();
-    assert_eq!(code, Some(0), "{shown}");
-    let report = shown.lines().find(|line| line.trim_start().starts_with("{\"schema\"")).unwrap();
-    let report: Value = serde_json::from_str(report.trim()).unwrap();
-    assert_eq!(ids_of(&report["removed"]), [left], "{report}");
-    let mut skipped = ids_of(&report["skipped"]);
-    skipped.sort_unstable();
-    let mut expected = vec![used, attached, removed, changed, replaced];
-    expected.sort_unstable();
-    assert_eq!(skipped, expected, "{report}");
-    for kept in [used, attached, changed] {
-        assert!(exists(kept), "{kept}");
-    }
-    let reasons = report["skipped"].to_string();
-    for reason in
-        ["it has been attached since", "it has been used since", "it was already removed", "it has changed since"]
-    {
-        assert!(reasons.contains(reason), "{reason}: {reasons}");
-    }
-}
-
-#[apply(test)]
-#[requires(Root)]
-fn a_segment_whose_owner_changes_during_the_question_is_skipped() {
-    let id = orphan(1);
-    let mut terminal = Terminal::run(&["prune", "--older-than", "0s", "--owner", "root"], WIDE);
-    terminal.wait_for("[y/N]");
-    // Usually within the second of its creation, so that its change time stays the same.
-    let group = oracle::stat(id).unwrap().shm_perm.gid;
-    oracle::set(id, NOBODY, group, 0o600);
-    terminal.type_in("y\n");
-    let (code, shown) = terminal.end();
-    assert_eq!(code, Some(0), "{shown}");
-    assert!(shown.contains("it has changed since") && exists(id), "{shown}");
-}
-
-#[apply(test)]
-fn a_signal_during_the_question_removes_nothing() {
-    let id = orphan(1);
-    let mut terminal = Terminal::run(&["prune", "--older-than", "0s"], WIDE);
-    terminal.wait_for("[y/N]");
-    terminal.type_in("\u{3}");
-    let (code, shown) = terminal.end();
-    assert_eq!(code, None, "{shown}");
-    assert!(exists(id));
-}
-
-#[apply(test)]
-fn a_dry_run_lists_segments_with_reasons_and_changes_nothing() {
-    let id = orphan(1);
+fn a_dry_run_lists_segments_with_reasons() {
+    orphan(1);
     let before = oracle::rows();
     let table = run(["prune", "--older-than", "0s", "--dry-run"]).exits(0);
     assert!(table.stdout.starts_with("ID  KEY"), "{table:?}");
     assert!(table.stdout.contains("orphan") && table.stdout.contains("has exited, never attached"));
-    let report = run(["prune", "--older-than", "0s", "-n", "--json"]).exits(0).json();
-    let mut record = report["removed"][0].clone();
-    assert_eq!(record.as_object_mut().unwrap().remove("outcome").unwrap(), "destroyed");
-    assert_eq!(record["state"], "orphan");
-    assert_is_row(&record, &oracle::row(id).unwrap());
-    assert_eq!(report["dry_run"], true);
     let csv = run(["prune", "--older-than", "0s", "-n", "--format", "csv"]).exits(0).stdout;
     assert!(csv.starts_with("ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER\r\n"), "{csv}");
     assert_eq!(csv.lines().count(), 2);
     assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+fn a_dry_run_reports_the_records_in_json() {
+    let id = orphan(1);
+    let report = run(["prune", "--older-than", "0s", "-n", "--json"]).exits(0).json();
+    assert_eq!(report["dry_run"], true);
+    let mut record = report["removed"][0].clone();
+    assert_eq!(record.as_object_mut().unwrap().remove("outcome").unwrap(), "destroyed");
+    assert_eq!(record["state"], "orphan");
+    assert_is_row(&record, &oracle::row(id).unwrap());
 }
 
 #[apply(test)]
@@ -303,6 +274,10 @@ fn reports_the_freed_size_memory_and_swap() {
     assert_eq!(ids_of(&report["removed"]), [touched, untouched], "{report}");
     let freed = json!({"segments": 2, "size": (1 << 30) + 40_960, "rss": 8192, "swap": 0});
     assert_fields(&report, json!({ "freed": freed, "failed": [], "skipped": [] }));
+}
+
+#[apply(test)]
+fn without_orphans_the_report_is_empty() {
     let empty = json!({"schema": 1, "dry_run": false, "removed": [], "failed": [], "skipped": [],
         "freed": {"segments": 0, "size": 0, "rss": 0, "swap": 0}});
     assert_eq!(run(["prune", "-y", "--json"]).exits(0).json(), empty);

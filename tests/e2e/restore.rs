@@ -91,35 +91,60 @@ fn gives_the_segment_back_to_its_owner() {
     assert_eq!((row.get("uid"), row.get("cuid")), ("65534", "65533"));
 }
 
-#[apply(test)]
-fn a_damaged_or_inconsistent_dump_creates_nothing() {
-    let id = oracle::create(1234, 3 * 4096, 0o600);
-    Attached::new(id).write(4096, b"contents");
-    let directory = tempfile::tempdir().unwrap();
-    let path = dump_path(directory.path());
-    run(["dump", "0x4d2", "--output", &path]).exits(0);
-    oracle::remove(id);
-    let (data, record) = (std::fs::read(&path).unwrap(), std::fs::read(format!("{path}.json")).unwrap());
-    let refused = |says: &str| {
-        let ran = run(["restore", &path]).exits(1).prints_nothing();
-        assert!(ran.stderr.contains(says), "{says}: {ran:?}");
+/// A dump of a removed segment of three pages, whose files a test damages.
+struct Damaged {
+    _directory: tempfile::TempDir,
+    path: String,
+    data: Vec<u8>,
+    record: String,
+}
+
+impl Damaged {
+    fn new() -> Self {
+        let id = oracle::create(1234, 3 * 4096, 0o600);
+        Attached::new(id).write(4096, b"contents");
+        let directory = tempfile::tempdir().unwrap();
+        let path = dump_path(directory.path());
+        run(["dump", "0x4d2", "--output", &path]).exits(0);
+        oracle::remove(id);
+        let data = std::fs::read(&path).unwrap();
+        let record = std::fs::read_to_string(format!("{path}.json")).unwrap();
+        Self { _directory: directory, path, data, record }
+    }
+
+    /// Asserts that files with these contents are refused, and that no segment is created.
+    #[track_caller]
+    fn is_refused(&self, data: &[u8], record: &str, says: &str) {
+        std::fs::write(&self.path, data).unwrap();
+        std::fs::write(format!("{}.json", self.path), record).unwrap();
+        run(["restore", &self.path]).exits(1).prints_nothing().says(says);
         assert_eq!(oracle::rows(), []);
-        std::fs::write(&path, &data).unwrap();
-        std::fs::write(format!("{path}.json"), &record).unwrap();
-    };
-    std::fs::write(&path, &data[..data.len() - 1]).unwrap();
-    refused("it has 12287 bytes, expected 12288");
-    let mut other = data.clone();
-    other[4099] ^= 1;
-    std::fs::write(&path, &other).unwrap();
-    refused("its checksum differs");
+    }
+}
+
+#[apply(test)]
+fn an_undamaged_dump_is_restored() {
+    run(["restore", &Damaged::new().path]).exits(0);
+}
+
+#[apply(test)]
+fn damaged_contents_create_nothing() {
+    let dump = Damaged::new();
+    let data = &dump.data;
+    dump.is_refused(&data[..data.len() - 1], &dump.record, "it has 12287 bytes, expected 12288");
+    let mut flipped = data.clone();
+    flipped[4099] ^= 1;
+    dump.is_refused(&flipped, &dump.record, "its checksum differs");
     // The same bytes at another offset are different contents.
-    other = [&data[4096..8192], &data[..4096], &data[8192..]].concat();
-    std::fs::write(&path, &other).unwrap();
-    refused("its checksum differs");
-    std::fs::write(format!("{path}.json"), &record[..record.len() / 2]).unwrap();
-    refused("invalid dump record");
-    let text = String::from_utf8(record.clone()).unwrap();
+    let moved = [&data[4096..8192], &data[..4096], &data[8192..]].concat();
+    dump.is_refused(&moved, &dump.record, "its checksum differs");
+}
+
+#[apply(test)]
+fn a_damaged_record_creates_nothing() {
+    let dump = Damaged::new();
+    let record = &dump.record;
+    dump.is_refused(&dump.data, &record[..record.len() / 2], "invalid dump record");
     for (before, after) in [
         ("\"size\":12288", "\"size\":1099511627776"),
         ("blake3-blocks", "crc32"),
@@ -128,23 +153,30 @@ fn a_damaged_or_inconsistent_dump_creates_nothing() {
         ("\"mode\":\"0600\"", "\"mode\":\"9600\""),
         ("\"uid\":", "\"uid\":4294967295,\"was\":"),
     ] {
-        assert!(text.contains(before), "{text}");
-        std::fs::write(format!("{path}.json"), text.replace(before, after)).unwrap();
-        refused("");
+        assert!(record.contains(before), "{record}");
+        dump.is_refused(&dump.data, &record.replace(before, after), "error: ");
     }
-    std::fs::remove_file(format!("{path}.json")).unwrap();
-    refused("write SEGMENT --sparse --input FILE");
+}
+
+#[apply(test)]
+fn a_missing_record_suggests_a_write() {
+    let dump = Damaged::new();
+    std::fs::remove_file(format!("{}.json", dump.path)).unwrap();
+    run(["restore", &dump.path]).exits(1).prints_nothing().says("write SEGMENT --sparse --input FILE");
     run(["restore", "-"]).exits(2).says("cannot restore from standard input");
-    // A pipe without a writer does not block.
-    for (name, says) in [(path.clone(), "it is not a regular file"), (format!("{path}.json"), "invalid dump record")] {
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn a_pipe_without_a_writer_does_not_block() {
+    for (suffix, says) in [("", "it is not a regular file"), (".json", "invalid dump record")] {
+        let dump = Damaged::new();
+        let name = format!("{}{suffix}", dump.path);
         std::fs::remove_file(&name).unwrap();
         mkfifo(name.as_str(), Mode::S_IRWXU).unwrap();
-        let ran = run(["restore", &path]).exits(1).prints_nothing();
-        assert!(ran.stderr.contains(says), "{says}: {ran:?}");
-        std::fs::remove_file(&name).unwrap();
-        refused("");
+        run(["restore", &dump.path]).exits(1).prints_nothing().says(says);
+        assert_eq!(oracle::rows(), []);
     }
-    run(["restore", &path]).exits(0);
 }
 
 #[apply(test)]

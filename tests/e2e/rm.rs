@@ -2,11 +2,13 @@
 
 mod from;
 
+use expect_test::expect;
 use serde_json::json;
 
 use crate::actor::Actor;
 use crate::fixtures::{assert_fields, ids};
 use crate::oracle;
+use crate::redact::Redaction;
 use crate::support::{NOBODY, finish, run, shmadm_as};
 
 #[apply(test)]
@@ -16,14 +18,17 @@ fn refuses_an_attached_segment() {
     let id = actor.create(1234, 4096);
     actor.attach(id);
     let before = oracle::rows();
-    let pid = actor.pid();
-    for more in [None, Some("--dry-run"), Some("-n"), Some("--ignore-missing")] {
-        let ran = run(["rm", "0x4d2"].into_iter().chain(more)).exits(5).prints_nothing();
-        let ran = ran.says("cannot remove segment").says("cause: attached by pid ");
-        assert!(ran.stderr.contains(&format!("attached by pid {pid} (")), "{ran:?}");
-        assert!(ran.stderr.contains(&format!("; creator and last user pid {pid} (")), "{ran:?}");
-        assert!(ran.stderr.contains(&format!("the memory at the last detach: `shmadm rm --force {id}`")), "{ran:?}");
-        assert_eq!(oracle::rows(), before, "{more:?}");
+    let mut redaction = Redaction::new();
+    redaction.name(actor.pid(), "ACTOR");
+    redaction.check(&run(["rm", "0x4d2"]), &expect![[r#"
+        [stderr]
+        error: cannot remove segment 0: it is attached
+        cause: attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running
+        hint: mark it for destruction, which frees its key now and the memory at the last detach: `shmadm rm --force 0`
+        [exit code 5]
+    "#]]);
+    for more in ["--dry-run", "-n", "--ignore-missing"] {
+        run(["rm", "0x4d2", more]).exits(5).prints_nothing().says("cannot remove segment 0: it is attached");
     }
     let report = run(["rm", "0x4d2", "--json"]).exits(5).json();
     assert_eq!(report["removed"], json!([]));
@@ -32,22 +37,36 @@ fn refuses_an_attached_segment() {
 }
 
 #[apply(test)]
+fn a_dry_run_with_force_reports_that_an_attached_segment_would_be_marked() {
+    let _attached = oracle::Attached::new(oracle::create(0x4d2, 4096, 0o600));
+    let before = oracle::rows();
+    let ran = run(["rm", "0x4d2", "--force", "--dry-run"]).exits(0);
+    assert_eq!(ran.stdout, "would mark segment 0 (key 0x000004d2, 4 KiB) for destruction\n");
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
 fn force_marks_an_attached_segment_and_reports_that_it_remains() {
     let id = oracle::create(0x4d2, 4096, 0o600);
     let attached = oracle::Attached::new(id);
-    let before = oracle::rows();
-    let would = run(["rm", "0x4d2", "--force", "--dry-run"]).exits(0);
-    assert_eq!(would.stdout, format!("would mark segment {id} (key 0x000004d2, 4 KiB) for destruction\n"));
-    assert_eq!(oracle::rows(), before, "a dry run changes nothing");
     let report = run(["rm", "0x4d2", "--force", "--json"]).exits(0);
     let report = report.says("warning: ").says("its key is freed now, the memory at the last detach").json();
-    assert_eq!(report["removed"][0]["outcome"], "marked");
-    assert_eq!(report["removed"][0]["key"], "0x000004d2", "the record shows the state before the removal");
+    // The record shows the state before the removal.
+    assert_fields(&report["removed"][0], json!({ "outcome": "marked", "key": "0x000004d2" }));
     let row = oracle::row(id).unwrap();
     assert_eq!((row.get("key"), row.get("perms"), row.get("nattch")), ("0", "1600", "1"));
-    // The key is freed immediately and can be reused.
+    drop(attached);
+    assert_eq!(ids(), [] as [i32; 0]);
+}
+
+#[apply(test)]
+fn the_key_of_a_marked_segment_can_be_reused() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let attached = oracle::Attached::new(id);
+    run(["rm", "0x4d2", "--force"]).exits(0);
     run(["stat", "0x4d2"]).exits(3);
     let next = oracle::create(0x4d2, 4096, 0o600);
+    // Marking it again changes nothing.
     run(["rm", &id.to_string(), "-f"]).exits(0).says("its key is freed now, the memory at the last detach");
     drop(attached);
     assert_eq!(ids(), [next]);

@@ -19,29 +19,51 @@ use crate::fixtures::{assert_is_row, stable_fields};
 use crate::oracle::{self, Attached};
 use crate::support::{file, finish, shmadm};
 
+/// The errnos with which a sandbox denies a system call.
+const DENIALS: [Errno; 2] = [Errno::EPERM, Errno::ENOSYS];
+
 #[apply(test)]
-fn without_shmctl_proc_provides_everything() {
-    let (id, _attached) = segments();
-    for errno in [Errno::EPERM, Errno::ENOSYS] {
-        let denied = || without_shmctl(shmadm(), errno);
-        let json = finish(denied().args(["list", "--json"])).exits(0).json();
-        agrees(&json, |_| {});
-        let json = finish(denied().args(["list", "--json", "-o", "ID,KEY,SIZE,NATTCH"])).exits(0).json();
+fn without_shmctl_proc_provides_every_listing() {
+    let _segments = segments();
+    for errno in DENIALS {
+        let list = |options: &[&str]| finish(without_shmctl(shmadm(), errno).args(["list", "--json"]).args(options));
+        agrees(&list(&[]).exits(0).json(), |_| {});
         let chosen = ["id", "key", "size", "nattch"];
-        agrees(&json, |record| {
+        agrees(&list(&["-o", "ID,KEY,SIZE,NATTCH"]).exits(0).json(), |record| {
             record.as_object_mut().unwrap().retain(|key, _| chosen.contains(&key.as_str()));
         });
-        let json = finish(denied().args(["stat", &id, "--json"])).exits(0).json();
+    }
+}
+
+#[apply(test)]
+fn without_shmctl_proc_provides_every_record() {
+    let (id, _attached) = segments();
+    for errno in DENIALS {
+        let stat = |name: &str| finish(without_shmctl(shmadm(), errno).args(["stat", name, "--json"]));
         let row = oracle::row(id.parse().unwrap()).unwrap();
-        assert_is_row(&json["segments"][0], &row);
-        finish(denied().args(["stat", "0x4d2"])).exits(0);
-        finish(denied().args(["stat", "77"])).exits(3).prints_nothing();
-        let limits = finish(denied().args(["limits", "--json"])).exits(0).json();
-        assert_eq!(limits, finish(shmadm().args(["limits", "--json"])).exits(0).json(), "{errno}");
-        // Commands that need the call itself fail and name it.
-        let before = oracle::rows();
-        let ran = finish(denied().args(["rm", &id])).says("shmctl").prints_nothing();
-        assert_eq!(ran.code, Some(if errno == Errno::EPERM { 4 } else { 1 }), "{ran:?}");
+        assert_is_row(&stat(&id).exits(0).json()["segments"][0], &row);
+        assert_is_row(&stat("0x4d2").exits(0).json()["segments"][0], &row);
+        assert_eq!(stat("77").exits(3).json()["error"]["kind"], "not-found");
+    }
+}
+
+#[apply(test)]
+fn without_shmctl_proc_provides_the_limits() {
+    let _segments = segments();
+    let limits = finish(shmadm().args(["limits", "--json"])).exits(0).json();
+    for errno in DENIALS {
+        let denied = finish(without_shmctl(shmadm(), errno).args(["limits", "--json"])).exits(0).json();
+        assert_eq!(denied, limits, "{errno}");
+    }
+}
+
+#[apply(test)]
+fn without_shmctl_a_removal_fails_and_names_the_call() {
+    let (id, _attached) = segments();
+    let before = oracle::rows();
+    for (errno, code) in DENIALS.into_iter().zip([4, 1]) {
+        let ran = finish(without_shmctl(shmadm(), errno).args(["rm", &id]));
+        ran.exits(code).says("shmctl").prints_nothing();
         assert_eq!(oracle::rows(), before);
     }
 }

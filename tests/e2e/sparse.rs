@@ -43,18 +43,20 @@ fn holes_stay_holes_in_a_file_without_privilege() {
 #[apply(test)]
 fn only_a_file_can_have_holes() {
     let id = sparse(0o600).to_string();
-    let ran = run(["read", &id, "--raw", "--sparse"]).exits(1).says("(ESPIPE, lseek)");
-    assert!(ran.stderr.contains("--sparse requires a file"), "{ran:?}");
+    run(["read", &id, "--raw", "--sparse"]).exits(1).says("(ESPIPE, lseek)").says("--sparse requires a file");
     run(["read", &id, "--sparse"]).exits(2);
+}
+
+#[apply(test)]
+fn a_file_that_holes_would_not_replace_is_refused() {
+    let id = sparse(0o600).to_string();
     let directory = tempfile::tempdir().unwrap();
-    let path = file(directory.path(), "appended", b"before");
-    let appending = File::options().append(true).open(&path).unwrap();
-    let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(appending));
-    ran.exits(1).says("append mode");
+    let path = file(directory.path(), "output", b"before");
+    let read_into =
+        |output: File| finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(output));
+    read_into(File::options().append(true).open(&path).unwrap()).exits(1).says("append mode");
     // Existing bytes after the current offset would look like the segment's.
-    let standing = File::options().read(true).write(true).open(&path).unwrap();
-    let ran = finish(shmadm().args(["read", &id, "--raw", "--sparse", "--length", "8K"]).stdout(standing));
-    ran.exits(1).says("(EEXIST, lseek)");
+    read_into(File::options().read(true).write(true).open(&path).unwrap()).exits(1).says("(EEXIST, lseek)");
     assert_eq!(std::fs::read(&path).unwrap(), b"before");
 }
 
