@@ -42,11 +42,16 @@ fn accepts_a_key_in_each_form() {
     ] {
         assert_eq!(key(&created(&run(["create", "--key", text]).exits(0))), bits, "{text}");
     }
+    assert_eq!(oracle::rows().len(), 7);
+}
+
+#[apply(test)]
+fn an_invalid_key_is_a_usage_error() {
     for bad in ["0", "0x0", "", "-1", "12abc", "089", "0x100000001", "4294967296", "ftok:", "Private"] {
         run(["create", "--key", bad]).exits(2).prints_nothing();
     }
     run(["create", "--key", "0"]).exits(2).says("IPC_PRIVATE");
-    assert_eq!(oracle::rows().len(), 7);
+    assert_eq!(oracle::rows(), []);
 }
 
 #[apply(test)]
@@ -62,12 +67,15 @@ fn ftok_keys_match_the_c_library() {
     let row = created(&run(["create", "--key", &format!("ftok:{}", plain.display())]).exits(0));
     assert_eq!(key(&row), oracle::ftok(&plain, 1));
     assert_eq!(u64::from(key(&row) & 0xffff), plain.metadata().unwrap().ino() & 0xffff);
-    let before = oracle::rows();
+}
+
+#[apply(test)]
+fn an_ftok_key_needs_a_file_and_a_valid_project() {
     run(["create", "--key", "ftok:/no/such/file"]).exits(1).prints_nothing().says("ENOENT, stat");
     for bad in ["0", "256", "ab"] {
-        run(["create", "--key", &format!("ftok:{text}:{bad}")]).exits(2);
+        run(["create", "--key", &format!("ftok:/:{bad}")]).exits(2);
     }
-    assert_eq!(oracle::rows(), before);
+    assert_eq!(oracle::rows(), []);
 }
 
 #[apply(test)]
@@ -90,23 +98,34 @@ fn sets_the_given_size_mode_owner_contents_and_lock() {
     assert_eq!((row.get("size"), row.get("perms")), ("5000", "2640"));
     assert_eq!((row.get("uid"), row.get("gid"), row.get("nattch")), (&*uid, &*gid, "0"));
     assert_eq!(oracle::contents(row.get("shmid").parse().unwrap()), vec![0xa5; 5000]);
+}
+
+#[apply(test)]
+fn a_size_may_have_a_prefix_or_a_unit() {
     for (size, bytes) in [("0x1001", "4097"), ("4kb", "4000"), ("1MiB", "1048576"), ("1", "1")] {
         assert_eq!(created(&run(["create", "--size", size]).exits(0)).get("size"), bytes);
     }
+}
+
+#[apply(test)]
+fn the_mode_may_be_0() {
     assert_eq!(created(&run(["create", "--mode", "0"]).exits(0)).get("perms"), "0");
 }
 
 #[apply(test)]
-fn without_reserve_it_may_be_larger_than_memory() {
+fn with_no_reserve_a_segment_may_be_larger_than_memory() {
     let row = created(&run(["create", "--size", "1T", "--no-reserve"]).exits(0));
     assert_eq!((row.get("size"), row.get("rss")), ("1099511627776", "0"));
-    let before = oracle::rows();
+}
+
+#[apply(test)]
+fn a_size_above_memory_and_swap_suggests_no_reserve() {
     if std::fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap().trim() == "0" {
         let ran = run(["create", "--size", "1P"]).exits(1).prints_nothing().says("1 PiB: ").says("(ENOMEM, shmget)");
         assert!(ran.stderr.contains("cause: the size exceeds memory and swap: "), "{ran:?}");
         assert!(ran.stderr.contains("`shmadm create --size 1125899906842624 --no-reserve`"), "{ran:?}");
     }
-    assert_eq!(oracle::rows(), before);
+    assert_eq!(oracle::rows(), []);
 }
 
 #[apply(test)]

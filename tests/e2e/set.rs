@@ -45,6 +45,10 @@ fn reports_the_segment_after_the_change() {
     let row = oracle::row(id).unwrap();
     assert_eq!(row.get("perms"), "2644");
     assert_fields(&report["segment"], oracle::record(&row));
+}
+
+#[apply(test)]
+fn a_missing_segment_is_not_found() {
     let error = run(["set", "77", "--mode", "644", "--json"]).exits(3).json();
     assert_fields(&error["error"], json!({ "kind": "not-found", "target": "77" }));
 }
@@ -76,22 +80,24 @@ fn invalid_arguments_are_a_usage_error_and_change_nothing() {
 
 #[apply(test)]
 #[requires(Root)]
-fn the_creator_can_change_a_segment_of_another_owner() {
+fn root_gives_a_segment_away_by_number_and_by_name() {
     let id = oracle::create(0, 4096, 0o600);
-    let name = id.to_string();
-    run(["set", &name, "--owner", "100000", "--group", "100001"]).exits(0);
+    run(["set", "0", "--owner", "100000", "--group", "100001"]).exits(0);
     let row = oracle::row(id).unwrap();
     assert_eq!(changeable(&row), ["100000", "100001", "600"]);
     let (uid, gid) = (geteuid().to_string(), getegid().to_string());
     assert_eq!((row.get("cuid"), row.get("cgid")), (&*uid, &*gid));
-    // The owner can be given by name.
-    run(["set", &name, "--owner", "root", "--group", "root"]).exits(0);
+    run(["set", "0", "--owner", "root", "--group", "root"]).exits(0);
     assert_eq!(changeable(&oracle::row(id).unwrap()), ["0", "0", "600"]);
-    // The creator keeps the permission to change it.
-    let made = finish(shmadm_as(NOBODY).args(["create", "--owner", "100000"])).exits(0);
-    let made = made.stdout.trim();
-    finish(shmadm_as(NOBODY).args(["set", made, "--mode", "640"])).exits(0);
-    let row = oracle::row(made.parse().unwrap()).unwrap();
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_creator_can_change_a_segment_of_another_owner() {
+    let ran = finish(shmadm_as(NOBODY).args(["create", "--owner", "100000"])).exits(0);
+    let id = ran.stdout.trim();
+    finish(shmadm_as(NOBODY).args(["set", id, "--mode", "640"])).exits(0);
+    let row = oracle::row(id.parse().unwrap()).unwrap();
     assert_eq!(changeable(&row), ["100000".to_owned(), NOBODY.to_string(), "640".to_owned()]);
 }
 

@@ -11,40 +11,64 @@ use crate::leakcheck::{making, reported};
 use crate::oracle;
 use crate::support::{NOBODY, Ran, file, finish, run, run_with_input, shmadm, shmadm_as};
 
+/// A report of leakcheck with the keys 2 to 6; key 1 is not in it. Since then, the segment with key 2 has been changed, 3
+/// used, 4 attached, 5 removed, and 6 is unchanged.
+struct Reported {
+    _directory: tempfile::TempDir,
+    report: String,
+    _user: Actor,
+}
+
+impl Reported {
+    fn new() -> Self {
+        oracle::create(1, 4096, 0o600);
+        let directory = tempfile::tempdir().unwrap();
+        let report = directory.path().join("report.json").to_string_lossy().into_owned();
+        let mut command = shmadm();
+        command.args(["leakcheck", "--isolate", "never", "--report", &report, "--"]);
+        let mut creator = Actor::spawn(command.arg(std::env::current_exe().unwrap()));
+        let ids: Vec<i32> = (2..=6).map(|key| creator.create(key, 4096)).collect();
+        assert_eq!(ids, [1, 2, 3, 4, 5]);
+        creator.leave();
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        oracle::set(1, uid, gid, 0o640);
+        run(["read", "2", "--allow-allocation"]).exits(0);
+        let mut user = Actor::start();
+        user.attach(3);
+        oracle::remove(4);
+        Self { _directory: directory, report, _user: user }
+    }
+}
+
 #[apply(test)]
-fn from_a_report_removes_unchanged_segments() {
-    oracle::create(1, 4096, 0o600);
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("report.json");
-    let report = path.to_str().unwrap();
-    let mut command = shmadm();
-    command.args(["leakcheck", "--isolate", "never", "--report", report, "--"]);
-    let mut made = Actor::spawn(command.arg(std::env::current_exe().unwrap()));
-    let ids: Vec<i32> = (2..=6).map(|key| made.create(key, 4096)).collect();
-    made.leave();
-    // One is changed, one used, one attached, one removed.
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    oracle::set(ids[0], uid, gid, 0o640);
-    run(["read", &ids[1].to_string(), "--allow-allocation"]).exits(0);
-    let mut user = Actor::start();
-    user.attach(ids[2]);
-    oracle::remove(ids[3]);
-    let before = oracle::rows();
-    let ran = run(["rm", "--from", report, "--dry-run"]).exits(1);
-    assert!(ran.stdout.starts_with(&format!("would remove segment {} (key 0x00000006", ids[4])), "{ran:?}");
-    assert_eq!(oracle::rows(), before, "a dry run changes nothing");
-    let ran = run(["rm", "--from", report, "--json"]).exits(1);
-    let ran = ran.says(&format!("cannot remove segment {}: it has changed since it was looked up", ids[0]));
-    let ran = ran.says(&format!("cannot remove segment {}: it has been used since it was listed", ids[1]));
-    let shown = ran.says(&format!("cannot remove segment {}: it is attached", ids[2])).json();
-    assert_eq!((shown["removed"].as_array().unwrap().len(), &shown["removed"][0]["id"]), (1, &json!(ids[4])));
-    assert_eq!(
-        shown["failed"].as_array().unwrap().iter().map(|one| one["code"].clone()).collect::<Vec<_>>(),
-        [5, 5, 5, 3]
-    );
+fn from_a_report_removes_only_unchanged_segments() {
+    let reported = Reported::new();
+    let ran = run(["rm", "--from", &reported.report, "--json"])
+        .exits(1)
+        .says("cannot remove segment 1: it has changed since it was looked up")
+        .says("cannot remove segment 2: it has been used since it was listed")
+        .says("cannot remove segment 3: it is attached");
+    let report = ran.json();
+    let removed: Vec<&Value> = report["removed"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
+    assert_eq!(removed, [5]);
+    let codes: Vec<&Value> = report["failed"].as_array().unwrap().iter().map(|one| &one["code"]).collect();
+    assert_eq!(codes, [5, 5, 5, 3]);
     assert_eq!(all_keys(), [1, 2, 3, 4]);
-    // By id it is removed anyway.
-    run(["rm", &ids[1].to_string()]).exits(0);
+}
+
+#[apply(test)]
+fn a_dry_run_from_a_report_changes_nothing() {
+    let reported = Reported::new();
+    let before = oracle::rows();
+    let ran = run(["rm", "--from", &reported.report, "--dry-run"]).exits(1);
+    assert!(ran.stdout.starts_with("would remove segment 5 (key 0x00000006"), "{ran:?}");
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
+fn a_segment_used_since_the_report_is_removed_by_id() {
+    let _reported = Reported::new();
+    run(["rm", "2"]).exits(0);
 }
 
 #[apply(test)]
@@ -115,36 +139,53 @@ fn from_a_report_of_another_namespace_removes_nothing_here() {
     assert_eq!(all_keys(), [1]);
 }
 
-#[apply(test)]
-#[requires(Root)]
-fn from_a_file_of_another_user_removes_nothing() {
+/// A directory that every user can search with a list of one segment, `a list`; requires root.
+fn list_of_nobody() -> (i32, tempfile::TempDir) {
     let (id, list) = listed();
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let path = file(directory.path(), "a list", list.as_bytes());
-    // The file counts, not the link that names it.
-    std::os::unix::fs::symlink("a list", directory.path().join("link")).unwrap();
     chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
-    for name in ["a list", "link"] {
+    (id, directory)
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn from_a_file_of_another_user_removes_nothing() {
+    let (id, directory) = list_of_nobody();
+    // The owner of the file counts, not that of a link to it.
+    std::os::unix::fs::symlink("a list", directory.path().join("link")).unwrap();
+    for (name, quoted) in [("a list", "'a list'"), ("link", "link")] {
         let mut command = shmadm();
         command.args(["rm", "--ignore-missing", "--dry-run", "--from", name]).current_dir(&directory);
         let ran = finish(&mut command).exits(5).prints_nothing();
-        let ran = ran.says(&format!("error: cannot remove what {name} lists: it belongs to user nobody\n"));
-        let hint = "hint: after reviewing it, read it from standard input: ";
-        let name = if name == "link" { name } else { "'a list'" };
-        ran.says(&format!("{hint}`shmadm rm --dry-run --ignore-missing --from - <{name}`\n"));
+        ran.says(&format!("error: cannot remove what {name} lists: it belongs to user nobody\n")).says(&format!(
+            "hint: after reviewing it, read it from standard input: \
+             `shmadm rm --dry-run --ignore-missing --from - <{quoted}`\n"
+        ));
     }
-    // Any user other than the owner refuses the file, too. Files of root are accepted by every user.
-    let as_another = || finish(shmadm_as(NOBODY - 1).args(["rm", "--dry-run", "--from"]).arg(&path));
-    as_another().exits(5).says("it belongs to user nobody");
-    chown(&path, Some(0), Some(0)).unwrap();
-    as_another().exits(4).says("EPERM");
-    chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
     assert!(oracle::row(id).is_some());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn from_standard_input_the_owner_of_the_file_does_not_matter() {
+    let (id, directory) = list_of_nobody();
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "\"$0\" rm --from - <'a list'", env!("CARGO_BIN_EXE_shmadm")]).current_dir(&directory);
     finish(&mut command).exits(0);
     assert!(oracle::row(id).is_none());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn every_user_accepts_only_their_own_files_and_those_of_root() {
+    let (_, directory) = list_of_nobody();
+    let path = directory.path().join("a list");
+    let as_another = || finish(shmadm_as(NOBODY - 1).args(["rm", "--dry-run", "--from"]).arg(&path));
+    as_another().exits(5).says("it belongs to user nobody");
+    chown(&path, Some(0), Some(0)).unwrap();
+    as_another().exits(4).says("EPERM");
 }
 
 #[apply(test)]
