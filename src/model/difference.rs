@@ -1,6 +1,6 @@
 //! The difference between two listings.
 //!
-//! Two records belong to the same segment if everything agrees that cannot be changed: namespace, id, creator's user and
+//! Two records belong to the same object if everything agrees that cannot be changed: namespace, id, creator's user and
 //! group, creator's pid, size. Records that agree completely are paired first, then records that agree as far as both are
 //! known.
 
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Object, ShmId};
+use super::{Ident, Object, ObjectKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -46,27 +46,26 @@ impl Change {
         }
     }
 
-    /// Returns the changes of a segment. Times, last user and memory use are not changes, since they vary with normal use.
+    /// Returns the changes of an object. Times, last user and memory use are not changes, since they vary with normal use.
     fn between(before: &Object, after: &Object) -> Vec<Self> {
-        [
-            (after.sysv().nattch > before.sysv().nattch, Self::Attached),
-            (after.sysv().nattch < before.sysv().nattch, Self::Detached),
+        let (ObjectKind::SysV(old), ObjectKind::SysV(new)) = (&before.kind, &after.kind);
+        let changes = [
+            (new.nattch > old.nattch, Self::Attached),
+            (new.nattch < old.nattch, Self::Detached),
             (after.uid != before.uid, Self::Owner),
             (after.gid != before.gid, Self::Group),
             (after.mode != before.mode, Self::Mode),
-            (after.sysv().key != before.sysv().key, Self::Key),
-            (after.sysv().dest && !before.sysv().dest, Self::Marked),
-            (!after.sysv().dest && before.sysv().dest, Self::Unmarked),
-            (after.sysv().locked && !before.sysv().locked, Self::Locked),
-            (!after.sysv().locked && before.sysv().locked, Self::Unlocked),
-        ]
-        .into_iter()
-        .filter_map(|(is_so, change)| is_so.then_some(change))
-        .collect()
+            (new.key != old.key, Self::Key),
+            (new.dest && !old.dest, Self::Marked),
+            (!new.dest && old.dest, Self::Unmarked),
+            (new.locked && !old.locked, Self::Locked),
+            (!new.locked && old.locked, Self::Unlocked),
+        ];
+        changes.into_iter().filter_map(|(is_so, change)| is_so.then_some(change)).collect()
     }
 }
 
-/// A segment that is in both listings and has changed.
+/// An object that is in both listings and has changed.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Changed {
     /// Never empty.
@@ -77,11 +76,11 @@ pub(crate) struct Changed {
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Difference {
-    /// Segments only in the later listing, in its order.
+    /// Objects only in the later listing, in its order.
     pub(crate) created: Vec<Object>,
-    /// Segments only in the earlier listing, in its order.
+    /// Objects only in the earlier listing, in its order.
     pub(crate) removed: Vec<Object>,
-    /// Segments in both listings that changed, in the order of the later one.
+    /// Objects in both listings that changed, in the order of the later one.
     pub(crate) changed: Vec<Changed>,
 }
 
@@ -93,16 +92,16 @@ impl Difference {
     /// Compares two listings.
     pub(crate) fn between(before: Vec<Object>, after: Vec<Object>) -> Self {
         // Ids repeat across namespaces.
-        let mut earlier: HashMap<ShmId, Vec<usize>> = HashMap::with_capacity(before.len());
+        let mut earlier: HashMap<Ident, Vec<usize>> = HashMap::with_capacity(before.len());
         for (index, segment) in before.iter().enumerate() {
-            earlier.entry(segment.sysv().id).or_default().push(index);
+            earlier.entry(segment.ident()).or_default().push(index);
         }
         let mut left: Vec<Option<Object>> = before.into_iter().map(Some).collect();
         let mut found: Vec<Option<Object>> = after.iter().map(|_| None).collect();
         // Complete matches first, so that a record with unknown fields does not take the counterpart of another one.
         for matches in [match_completely, match_where_known] {
             for (later, slot) in after.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
-                let candidates = earlier.get(&later.sysv().id).into_iter().flatten();
+                let candidates = earlier.get(&later.ident()).into_iter().flatten();
                 let is_match = |index: &&usize| left[**index].as_ref().is_some_and(|segment| matches(segment, later));
                 if let Some(index) = candidates.copied().find(|index| is_match(&index)) {
                     *slot = left[index].take();
@@ -125,10 +124,9 @@ impl Difference {
     }
 }
 
-/// Returns whether two records with the same id belong to the same segment, and have the same unknown fields.
+/// Returns whether two records with the same id belong to the same object, and have the same unknown fields.
 fn match_completely(one: &Object, other: &Object) -> bool {
-    (one.ipc_namespace(), one.sysv().cpid) == (other.ipc_namespace(), other.sysv().cpid)
-        && match_where_known(one, other)
+    (one.scope, one.sysv().cpid) == (other.scope, other.sysv().cpid) && match_where_known(one, other)
 }
 
 /// Returns whether two records with the same id belong to the same segment, ignoring unknown fields.
@@ -137,15 +135,13 @@ fn match_where_known(one: &Object, other: &Object) -> bool {
         one.zip(other).is_none_or(|(one, other)| one == other)
     }
     let fixed = |segment: &Object| (segment.sysv().cuid, segment.sysv().cgid, segment.size);
-    fixed(one) == fixed(other)
-        && agree(one.ipc_namespace(), other.ipc_namespace())
-        && agree(one.sysv().cpid, other.sysv().cpid)
+    fixed(one) == fixed(other) && agree(one.scope, other.scope) && agree(one.sysv().cpid, other.sysv().cpid)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::listing::tests::segment;
-    use super::super::{Key, Mode, Scope, Stamp, State};
+    use super::super::{Key, Mode, Scope, ShmId, Stamp, State};
     use super::*;
 
     /// Compares two records. Returns `None` if they belong to different segments.
@@ -179,49 +175,24 @@ mod tests {
     #[test]
     fn every_change_is_named() {
         let one = || segment(5);
-        let twice = || {
-            one().with(|segment| {
-                segment.nattch = 2;
-                segment.dest = true;
-                segment.locked = true;
-            })
-        };
+        let attached = |nattch| one().with(|segment| segment.nattch = nattch);
+        let twice = |nattch| attached(nattch).with(|segment| (segment.dest, segment.locked) = (true, true));
+        let varying = Object { ctime: Some(Stamp(1)), idle_seconds: None, rss: Some(1), swap: Some(1), ..one() };
+        let varying = Object { state: Some(State::Idle), owner: None, ..varying }.with(|segment| {
+            (segment.lpid, segment.atime, segment.dtime) = (Some(1), Some(Stamp(1)), Some(Stamp(1)));
+        });
         for (before, after, words) in [
-            (one(), one().with(|segment| segment.nattch = 1), "attached"),
-            (twice(), twice().with(|segment| segment.nattch = 1), "detached"),
+            (one(), attached(1), "attached"),
+            (twice(2), twice(1), "detached"),
             (one(), Object { uid: 7, ..one() }, "owner"),
             (one(), Object { gid: 7, ..one() }, "group"),
             (one(), Object { mode: Mode::parse("640").unwrap(), ..one() }, "mode"),
             (one(), one().with(|segment| segment.key = Key::PRIVATE), "key"),
-            (
-                one(),
-                one().with(|segment| {
-                    segment.key = Key::PRIVATE;
-                    segment.dest = true;
-                }),
-                "key marked",
-            ),
-            (one(), twice(), "attached marked locked"),
-            (twice(), one(), "detached unmarked unlocked"),
+            (one(), one().with(|segment| (segment.key, segment.dest) = (Key::PRIVATE, true)), "key marked"),
+            (one(), twice(2), "attached marked locked"),
+            (twice(2), one(), "detached unmarked unlocked"),
             // Values that vary with normal use are not changes.
-            (
-                one(),
-                Object {
-                    ctime: Some(Stamp(1)),
-                    idle_seconds: None,
-                    rss: Some(1),
-                    swap: Some(1),
-                    state: Some(State::Idle),
-                    owner: None,
-                    ..one()
-                }
-                .with(|segment| {
-                    segment.lpid = Some(1);
-                    segment.atime = Some(Stamp(1));
-                    segment.dtime = Some(Stamp(1));
-                }),
-                "",
-            ),
+            (one(), varying, ""),
         ] {
             let changes = compared(before, after).unwrap();
             assert_eq!(changes.iter().map(|change| change.as_str()).collect::<Vec<_>>().join(" "), words);
@@ -237,19 +208,17 @@ mod tests {
         // The record without a namespace is first, but must not take the counterpart of one with a namespace.
         let after = vec![of(None, 9), of(Some(2), 0), of(Some(1), 4), of(Some(4), 0)];
         let Difference { created, removed, changed } = Difference::between(before, after);
-        assert_eq!(created.iter().map(|segment| segment.ipc_namespace()).collect::<Vec<_>>(), [Some(4)]);
+        assert_eq!(created.iter().map(Object::ipc_namespace).collect::<Vec<_>>(), [Some(4)]);
         assert_eq!(removed.len(), 0);
-        let pairs: Vec<_> =
-            changed.iter().map(|changed| (changed.before.ipc_namespace(), changed.after.sysv().nattch)).collect();
-        assert_eq!(pairs, [(Some(3), 9), (Some(1), 4)]);
+        let pairs = changed.iter().map(|changed| (changed.before.ipc_namespace(), changed.after.sysv().nattch));
+        assert_eq!(pairs.collect::<Vec<_>>(), [(Some(3), 9), (Some(1), 4)]);
     }
 
     #[test]
     fn a_reused_id_is_another_segment() {
-        let before = vec![segment(1), segment(2)];
         let after = vec![segment(2).with(|segment| segment.cpid = Some(9)), segment(3)];
-        let Difference { created, removed, changed } = Difference::between(before, after);
-        let ids = |segments: &[Object]| segments.iter().map(|segment| segment.sysv().id.raw()).collect::<Vec<_>>();
-        assert_eq!((ids(&created), ids(&removed), changed.len()), (vec![2, 3], vec![1, 2], 0));
+        let Difference { created, removed, changed } = Difference::between(vec![segment(1), segment(2)], after);
+        let ids = |objects: &[Object]| objects.iter().map(|object| object.ident().argument()).collect::<Vec<_>>();
+        assert_eq!((ids(&created).join(" "), ids(&removed).join(" "), changed.len()), ("2 3".into(), "1 2".into(), 0));
     }
 }

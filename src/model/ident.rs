@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The id of a segment (`shmid`), never negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(transparent)]
+#[serde(try_from = "i32")]
 pub(crate) struct ShmId(i32);
 
 impl ShmId {
@@ -17,6 +17,14 @@ impl ShmId {
 
     pub(crate) const fn raw(self) -> i32 {
         self.0
+    }
+}
+
+impl TryFrom<i32> for ShmId {
+    type Error = String;
+
+    fn try_from(id: i32) -> Result<Self, String> {
+        Self::new(id).ok_or_else(|| format!("invalid id {id}"))
     }
 }
 

@@ -3,12 +3,12 @@
 //! In a record, null means unknown. A missing field was not asked for, so that a listing without the fields that a
 //! comparison needs is refused.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Isolation, Object, ShmId};
+use super::{Isolation, Object};
 
 /// The version of the JSON output.
 const SCHEMA: u64 = 1;
@@ -54,15 +54,11 @@ pub(crate) fn parse_listing(text: &[u8]) -> Result<Vec<Object>, String> {
     if listing.schema != SCHEMA {
         return Err(unsupported_schema(&Value::from(listing.schema)));
     }
-    let mut seen: BTreeSet<(Option<u64>, i32)> = BTreeSet::new();
-    for segment in &listing.segments {
-        let id = ShmId::new(segment.sysv().id.raw())
-            .ok_or_else(|| format!("it contains the invalid id {}", segment.sysv().id))?;
-        if !seen.insert((segment.ipc_namespace(), id.raw())) {
-            return Err(format!("it contains segment {id} twice"));
-        }
+    let mut seen = HashSet::new();
+    match listing.segments.iter().find(|object| !seen.insert((object.scope, object.ident()))) {
+        Some(object) => Err(format!("it contains {} twice", object.ident())),
+        None => Ok(listing.segments),
     }
-    Ok(listing.segments)
 }
 
 /// Describes why a text is not a listing. It is parsed again, since serde's error for the whole listing is less specific.
@@ -99,7 +95,7 @@ fn unsupported_schema(schema: &Value) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::State;
+    use super::super::{ShmId, State};
     use super::*;
 
     const RECORD: &str = r#"{"id":5,"key":"0x000004d2","size":4096,"mode":"0600","uid":0,"owner":"root","gid":0,

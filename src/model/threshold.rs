@@ -245,69 +245,23 @@ mod tests {
         for bad in ["80%", "1X", "1.5G", "-1G", "1G:80%"] {
             assert!(bytes(bad).is_err(), "{bad:?} was accepted as a range of bytes");
         }
-        assert!(Threshold::parse("1G", Measure::Segments).is_err());
     }
 
     #[test]
     fn performance_data_contain_the_shortest_form_of_a_range() {
-        for (text, absolute) in [
-            ("10", "10"),
-            ("0:10", "10"),
-            (":10", "10"),
-            ("10:", "10:"),
-            ("0:", "0:"),
-            ("~:10", "~:10"),
-            ("~:", "~:"),
-            ("@10:20", "@10:20"),
-            ("@0:10", "@10"),
-            ("-5:3.50", "-5:3.5"),
-            ("-0.5:", "-0.5:"),
-        ] {
-            assert_eq!(range(text).absolute(None), absolute, "{text}");
-            assert_eq!(range(text).text(), text);
+        for text in ["10", "10:", "0:", "~:10", "~:", "@10:20", "-0.5:"] {
+            assert_eq!((range(text).absolute(None).as_str(), range(text).text()), (text, text));
+        }
+        for (text, absolute) in [("0:10", "10"), (":10", "10"), ("@0:10", "@10"), ("-5:3.50", "-5:3.5")] {
+            assert_eq!((range(text).absolute(None).as_str(), range(text).text()), (absolute, text));
         }
     }
 
     #[test]
     fn invalid_ranges_are_errors() {
-        for bad in [
-            "",
-            "@",
-            ":",
-            "@:",
-            "a",
-            "10:a",
-            "1:2:3",
-            "20:10",
-            "@20:10",
-            "90%:80%",
-            "~",
-            "10:~",
-            "~:~",
-            "%",
-            "-%",
-            "-",
-            "1e3",
-            "+1",
-            " 1",
-            "1 ",
-            "010",
-            ".5",
-            "5.",
-            "1.0000001",
-            "0x10",
-            "1,5",
-            "80 %",
-            "1000000001%",
-            "-1",
-            "-1%",
-            "18446744073709551616",
-            "@@1",
-            "1%%",
-            "nan",
-            "inf",
-            "१",
-        ] {
+        let bad = "|@|:|@:|a|10:a|1:2:3|20:10|@20:10|90%:80%|~|10:~|~:~|%|-%|-|1e3|+1| 1|1 |010|.5|5.|1.0000001|0x10|1,5|\
+                   80 %|1000000001%|-1|-1%|18446744073709551616|@@1|1%%|nan|inf|१|1G";
+        for bad in bad.split('|') {
             assert!(Threshold::parse(bad, Measure::Segments).is_err(), "{bad:?} was accepted as a range");
         }
     }
@@ -320,16 +274,6 @@ mod tests {
                     range.alerts(value, limit);
                 }
             }
-        }
-
-        #[test]
-        fn a_range_survives_formatting_and_parsing(start in 0..u64::MAX, more in 0..1_000_000_u64, inside: bool, value: u64) {
-            let end = start.saturating_add(more);
-            let text = format!("{}{start}:{end}", if inside { "@" } else { "" });
-            let first = range(&text);
-            let second = range(&first.absolute(None));
-            prop_assert_eq!(first.alerts(value.into(), None), second.alerts(value.into(), None));
-            prop_assert_eq!(first.alerts(value.into(), None), (start..=end).contains(&value) == inside);
         }
     }
 }

@@ -73,54 +73,21 @@ fn details(changed: &Changed) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Format, TableStyle, TimeStyle, write_rows};
     use super::*;
-    use crate::model::{Stamp, parse_listing};
-
-    /// Returns a difference with a created, a removed and a changed segment; all attributes have changed.
-    fn difference() -> Difference {
-        let record = r#"{"id":0,"key":"0x000004d2","size":4096,"mode":"0600","uid":0,"owner":"root","gid":0,
-            "group":"root","cuid":0,"creator":"root","cgid":0,"creator_group":"root","cpid":7,"lpid":null,"nattch":0,
-            "atime":null,"dtime":null,"ctime":null,"idle_seconds":null,"dest":false,"locked":false,"rss":null,
-            "swap":null,"state":null,"ns":1}"#;
-        let listing = |records: [String; 2]| {
-            let text = format!("{{\"schema\":1,\"segments\":[{}]}}", records.join(","));
-            parse_listing(text.as_bytes()).unwrap()
-        };
-        let changed = record
-            .replace("\"uid\":0,\"owner\":\"root\"", "\"uid\":70000,\"owner\":null")
-            .replace("\"gid\":0,\n            \"group\":\"root\"", "\"gid\":5,\"group\":\"a\\tb\"")
-            .replace("0600", "0640")
-            .replace("0x000004d2", "0x00000000")
-            .replace("\"nattch\":0", "\"nattch\":2")
-            .replace("\"dest\":false,\"locked\":false", "\"dest\":true,\"locked\":true");
-        let before = listing([record.to_owned(), record.replace("\"id\":0", "\"id\":1")]);
-        let after = listing([changed, record.replace("\"id\":0", "\"id\":2")]);
-        Difference::between(before, after)
-    }
+    use crate::model::{Key, Mode, SysV};
 
     #[test]
-    fn rows_show_old_and_new_values() {
-        let columns: Vec<_> = DIFFERENCE.iter().collect();
-        let style = TableStyle {
-            headings: true,
-            bytes: false,
-            time: TimeStyle::default(),
-            now: Stamp(0),
-            width: None,
-            terminal: false,
-            color: false,
-            droppable: &[],
-        };
-        let mut out = Vec::new();
-        write_rows(&mut out, Format::Tsv, "differences", &columns, difference_rows(difference()), &style).unwrap();
+    fn details_have_old_and_new_values() {
+        let before = Object { owner: Some("root".into()), group: Some("root".into()), ..Object::bare() };
+        let after =
+            Object { uid: 70000, group: Some("a".into()), gid: 5, mode: Mode::parse("640").unwrap(), ..Object::bare() };
+        let after = after
+            .with(|sysv| *sysv = SysV { nattch: 2, key: Key::new(1234), dest: true, locked: true, ..sysv.clone() });
+        let rows = difference_rows(Difference::between(vec![before], vec![after]));
         assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "CHANGE\tID\tKEY\tOWNER\tMODE\tSIZE\tNATTCH\tCPID\tWHAT\tNS\n\
-             created\t2\t0x000004d2\troot\t0600\t4096\t0\t7\t\t1\n\
-             removed\t1\t0x000004d2\troot\t0600\t4096\t0\t7\t\t1\n\
-             changed\t0\t0x00000000\t\t0640\t4096\t2\t7\tattached 0 -> 2; owner root -> 70000; group root -> a\\tb; \
-             mode 0600 -> 0640; key 0x000004d2 -> 0x00000000; marked; locked\t1\n"
+            rows[0].details.join("; "),
+            "attached 0 -> 2; owner root -> 70000; group root -> a; mode 0600 -> 0640; key 0x00000000 -> 0x000004d2; \
+             marked; locked"
         );
     }
 }

@@ -29,9 +29,12 @@ pub(crate) struct NamespaceMetrics {
     pub(crate) owners: BTreeMap<String, Tally>,
 }
 
+/// The start of the names of all gauges of segments.
+const PREFIX: &str = "shmadm_sysv_";
+
 /// A gauge whose value is computed from an `S`.
 struct Gauge<S> {
-    /// Name without the unit.
+    /// Name without the prefix and the unit.
     name: &'static str,
     help: &'static str,
     /// Unit, which is appended to the name.
@@ -40,96 +43,42 @@ struct Gauge<S> {
     value: fn(&S) -> Option<u128>,
 }
 
+const fn count<S>(name: &'static str, help: &'static str, value: fn(&S) -> Option<u128>) -> Gauge<S> {
+    Gauge { name, help, unit: None, value }
+}
+
+const fn bytes<S>(name: &'static str, help: &'static str, value: fn(&S) -> Option<u128>) -> Gauge<S> {
+    Gauge { name, help, unit: Some(Unit::Bytes), value }
+}
+
 /// The gauges for each namespace and owner.
 const BY_OWNER: &[Gauge<Tally>] = &[
-    Gauge {
-        name: "shmadm_sysv_segments",
-        help: "System V shared memory segments that exist.",
-        unit: None,
-        value: |tally| Some(tally.segments.into()),
-    },
-    Gauge {
-        name: "shmadm_sysv_pages",
-        help: "Pages of all segments, as counted against shmall.",
-        unit: None,
-        value: |tally| Some(tally.pages.into()),
-    },
-    Gauge {
-        name: "shmadm_sysv_size",
-        help: "Sum of the requested sizes of all segments.",
-        unit: Some(Unit::Bytes),
-        value: |tally| Some(tally.size),
-    },
-    Gauge {
-        name: "shmadm_sysv_resident",
-        help: "Resident memory of all segments.",
-        unit: Some(Unit::Bytes),
-        value: |tally| tally.rss,
-    },
-    Gauge {
-        name: "shmadm_sysv_swapped",
-        help: "Swapped memory of all segments.",
-        unit: Some(Unit::Bytes),
-        value: |tally| tally.swap,
-    },
-    Gauge {
-        name: "shmadm_sysv_orphans",
-        help: "Segments that are not attached and whose creator and last user have exited.",
-        unit: None,
-        value: |tally| Some(tally.orphans.into()),
-    },
-    Gauge {
-        name: "shmadm_sysv_orphan",
-        help: "Sum of the requested sizes of all orphans.",
-        unit: Some(Unit::Bytes),
-        value: |tally| Some(tally.orphan_bytes),
-    },
-    Gauge {
-        name: "shmadm_sysv_unknown",
-        help: "Segments that are not attached and whose creator or last user cannot be determined.",
-        unit: None,
-        value: |tally| Some(tally.unknown.into()),
-    },
-    Gauge {
-        name: "shmadm_sysv_dest",
-        help: "Segments that are marked for destruction and still attached.",
-        unit: None,
-        value: |tally| Some(tally.dest.into()),
-    },
-    Gauge {
-        name: "shmadm_sysv_attachments",
-        help: "Attachments of all segments, counted as mappings.",
-        unit: None,
-        value: |tally| Some(tally.attachments.into()),
-    },
+    count("segments", "System V shared memory segments that exist.", |tally| Some(tally.segments.into())),
+    count("pages", "Pages of all segments, as counted against shmall.", |tally| Some(tally.pages.into())),
+    bytes("size", "Sum of the requested sizes of all segments.", |tally| Some(tally.size)),
+    bytes("resident", "Resident memory of all segments.", |tally| tally.rss),
+    bytes("swapped", "Swapped memory of all segments.", |tally| tally.swap),
+    count("orphans", "Segments that are not attached and whose creator and last user have exited.", |tally| {
+        Some(tally.orphans.into())
+    }),
+    bytes("orphan", "Sum of the requested sizes of all orphans.", |tally| Some(tally.orphan_bytes)),
+    count("unknown", "Segments that are not attached and whose creator or last user cannot be determined.", |tally| {
+        Some(tally.unknown.into())
+    }),
+    count("dest", "Segments that are marked for destruction and still attached.", |tally| Some(tally.dest.into())),
+    count("attachments", "Attachments of all segments, counted as mappings.", |tally| Some(tally.attachments.into())),
 ];
 
 /// The gauges for each namespace.
 const BY_NAMESPACE: &[Gauge<Limits>] = &[
-    Gauge {
-        name: "shmadm_sysv_limit_segments",
-        help: "Maximum number of segments (kernel.shmmni).",
-        unit: None,
-        value: |limits| Some(limits.shmmni.into()),
-    },
-    Gauge {
-        name: "shmadm_sysv_limit_pages",
-        help: "Maximum number of pages in all segments (kernel.shmall).",
-        unit: None,
-        value: |limits| Some(limits.shmall.into()),
-    },
-    Gauge {
-        name: "shmadm_sysv_limit_segment_size",
-        help: "Maximum size of a segment (kernel.shmmax).",
-        unit: Some(Unit::Bytes),
-        value: |limits| Some(limits.shmmax.into()),
-    },
-    Gauge {
-        name: "shmadm_sysv_rmid_forced",
-        help: "1 if unattached segments are destroyed (kernel.shm_rmid_forced), otherwise 0.",
-        unit: None,
-        value: |limits| limits.rmid_forced.map(u128::from),
-    },
+    count("limit_segments", "Maximum number of segments (kernel.shmmni).", |limits| Some(limits.shmmni.into())),
+    count("limit_pages", "Maximum number of pages in all segments (kernel.shmall).", |limits| {
+        Some(limits.shmall.into())
+    }),
+    bytes("limit_segment_size", "Maximum size of a segment (kernel.shmmax).", |limits| Some(limits.shmmax.into())),
+    count("rmid_forced", "1 if unattached segments are destroyed (kernel.shm_rmid_forced), otherwise 0.", |limits| {
+        limits.rmid_forced.map(u128::from)
+    }),
 ];
 
 #[derive(Debug)]
@@ -191,7 +140,8 @@ fn family<S, L: EncodeLabelSet>(
     if known.peek().is_none() {
         return Ok(());
     }
-    let mut metric = encoder.encode_descriptor(gauge.name, gauge.help, gauge.unit.as_ref(), MetricType::Gauge)?;
+    let name = format!("{PREFIX}{}", gauge.name);
+    let mut metric = encoder.encode_descriptor(&name, gauge.help, gauge.unit.as_ref(), MetricType::Gauge)?;
     known.try_for_each(|(labels, number)| value(&mut metric, &labels, number))
 }
 
@@ -217,79 +167,31 @@ pub(crate) fn metrics_text(namespaces: Vec<NamespaceMetrics>, all_namespaces: bo
 mod tests {
     use super::*;
 
-    /// Returns a namespace with two owners.
-    fn metrics() -> NamespaceMetrics {
-        let limits = Limits {
-            shmmni: 4096,
-            shmmax: 18_446_744_073_692_774_399,
-            shmall: 18_446_744_073_692_774_399,
-            shmmin: 1,
-            page_size: 4096,
-            rmid_forced: Some(true),
-        };
-        let root = Tally { segments: 3, pages: 1 << 40, size: 1 << 70, swap: None, ..Tally::ZERO };
-        let odd = Tally { segments: 1, orphans: 1, orphan_bytes: 7, dest: 2, attachments: 5, ..Tally::ZERO };
+    #[test]
+    fn values_are_exact_and_unknown_ones_are_omitted() {
+        let most = 18_446_744_073_692_774_399;
+        let limits = Limits { shmmni: 4096, shmmax: most, shmall: most, shmmin: 1, page_size: 4096, rmid_forced: None };
+        let root = Tally { segments: 3, pages: 1 << 40, size: 1 << 70, rss: None, swap: None, ..Tally::ZERO };
+        let odd = Tally { segments: 1, orphan_bytes: 7, rss: None, ..Tally::ZERO };
         let owners = BTreeMap::from([("root".to_owned(), root), ("a\"b\\x0a\n".to_owned(), odd)]);
-        NamespaceMetrics { ns: Some(4_026_531_839), container: Some("web".into()), limits, owners }
-    }
-
-    #[test]
-    fn gauges_have_help_type_unit_and_labels() {
-        let text = metrics_text(vec![metrics()], false).unwrap();
-        assert!(text.starts_with("# HELP shmadm_build_info "), "{text}");
-        for part in [
-            concat!(
-                "# TYPE shmadm_build_info gauge\nshmadm_build_info{version=\"",
-                env!("CARGO_PKG_VERSION"),
-                "\"} 1\n"
-            ),
-            "# TYPE shmadm_sysv_size_bytes gauge\n# UNIT shmadm_sysv_size_bytes bytes\n",
-            "\nshmadm_sysv_page_size_bytes 4096\n",
-            "\nshmadm_sysv_segments{ns=\"4026531839\",owner=\"root\"} 3\n",
-            "\nshmadm_sysv_segments{ns=\"4026531839\",owner=\"a\\\"b\\\\x0a\\n\"} 1\n",
-            "\nshmadm_sysv_pages{ns=\"4026531839\",owner=\"root\"} 1099511627776\n",
-            "\nshmadm_sysv_size_bytes{ns=\"4026531839\",owner=\"root\"} 1.180591620717411",
-            "\nshmadm_sysv_orphan_bytes{ns=\"4026531839\",owner=\"a\\\"b\\\\x0a\\n\"} 7\n",
-            "\nshmadm_sysv_limit_pages{ns=\"4026531839\"} 18446744073692774399\n",
-            "\nshmadm_sysv_rmid_forced{ns=\"4026531839\"} 1\n",
+        let web = NamespaceMetrics { ns: Some(7), container: Some("web".into()), limits, owners };
+        let unnamed = NamespaceMetrics { ns: None, container: None, ..web.clone() };
+        let text = metrics_text(vec![web.clone(), unnamed], true).unwrap();
+        for line in [
+            "shmadm_sysv_namespace_info{ns=\"7\",container=\"web\"} 1",
+            "shmadm_sysv_namespace_info{ns=\"\",container=\"\"} 1",
+            "shmadm_sysv_segments{ns=\"7\",owner=\"a\\\"b\\\\x0a\\n\"} 1",
+            "shmadm_sysv_pages{ns=\"7\",owner=\"root\"} 1099511627776",
+            "shmadm_sysv_size_bytes{ns=\"7\",owner=\"root\"} 1.1805916207174114e21",
+            "shmadm_sysv_swapped_bytes{ns=\"\",owner=\"a\\\"b\\\\x0a\\n\"} 0",
+            "shmadm_sysv_limit_pages{ns=\"7\"} 18446744073692774399",
+            "shmadm_sysv_limit_segments{ns=\"\"} 4096",
         ] {
-            assert!(text.contains(part), "{part:?} is not in {text}");
+            assert!(text.lines().any(|known| known == line), "{line} is not in {text}");
         }
-        assert!(text.ends_with("\n# EOF\n"), "{text}");
-        assert!(
-            !text.contains("shmadm_sysv_swapped_bytes{ns=\"4026531839\",owner=\"root\"}"),
-            "unknown is not 0: {text}"
-        );
-        assert!(!text.contains("namespace_info"), "{text}");
-    }
-
-    #[test]
-    fn all_types_are_gauges_and_names_end_with_their_unit() {
-        let text = metrics_text(vec![metrics(), NamespaceMetrics { ns: Some(7), container: None, ..metrics() }], true)
-            .unwrap();
-        let types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
-        assert_eq!(types.len(), 3 + BY_OWNER.len() + BY_NAMESPACE.len());
-        assert!(types.iter().all(|line| line.ends_with(" gauge")), "{types:?}");
-        for line in text.lines().filter(|line| line.starts_with("# UNIT ")) {
-            let (name, unit) = line.trim_start_matches("# UNIT ").split_once(' ').unwrap();
-            assert!(name.ends_with(&format!("_{unit}")), "{line}");
+        for absent in ["swapped_bytes{ns=\"7\",owner=\"root\"}", "resident", "rmid_forced"] {
+            assert!(!text.contains(absent), "unknown is not 0: {text}");
         }
-        assert!(text.contains("\nshmadm_sysv_namespace_info{ns=\"4026531839\",container=\"web\"} 1\n"), "{text}");
-        assert!(text.contains("\nshmadm_sysv_namespace_info{ns=\"7\",container=\"\"} 1\n"), "{text}");
-        let mut names: Vec<_> = types.iter().map(|line| line.split(' ').nth(2)).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), types.len(), "no metric is described twice");
-    }
-
-    #[test]
-    fn a_gauge_without_known_values_is_omitted() {
-        let mut metrics = metrics();
-        metrics.limits.rmid_forced = None;
-        metrics.owners.values_mut().for_each(|tally| tally.rss = None);
-        metrics.ns = None;
-        let text = metrics_text(vec![metrics], false).unwrap();
-        assert!(!text.contains("rmid_forced") && !text.contains("resident"), "{text}");
-        assert!(text.contains("\nshmadm_sysv_limit_segments{ns=\"\"} 4096\n"), "{text}");
+        assert!(!metrics_text(vec![web], false).unwrap().contains("namespace_info"));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use serde::Serializer;
+
 use super::escape::escape_lines;
 use super::{Column, Format, TableStyle, begin_report, delimited, table};
 
@@ -14,8 +16,6 @@ pub(crate) struct Rows<'a, R: 'static> {
     format: Format,
     columns: &'a [&'static Column<R>],
     style: &'a TableStyle<'a>,
-    /// JSON keys with the characters around them, built once.
-    keys: Vec<String>,
     /// What is not written yet.
     buffer: Vec<u8>,
     /// The number of rows written.
@@ -32,10 +32,6 @@ impl<'a, R> Rows<'a, R> {
         columns: &'a [&'static Column<R>],
         style: &'a TableStyle<'a>,
     ) -> io::Result<Self> {
-        let key = |(index, column): (usize, &&Column<R>)| {
-            format!("{}\"{}\":", if index == 0 { "{" } else { "," }, column.json)
-        };
-        let keys = columns.iter().enumerate().map(key).collect();
         let mut buffer = Vec::with_capacity(BUFFER_SIZE + (BUFFER_SIZE >> 2));
         match format {
             Format::Json => {
@@ -48,7 +44,7 @@ impl<'a, R> Rows<'a, R> {
             }
             Format::Tsv | Format::Csv | Format::Table => {}
         }
-        Ok(Self { format, columns, style, keys, buffer, count: 0, kept: Vec::new() })
+        Ok(Self { format, columns, style, buffer, count: 0, kept: Vec::new() })
     }
 
     /// Returns whether the format requires all rows at once.
@@ -70,11 +66,8 @@ impl<'a, R> Rows<'a, R> {
                 if self.count > 0 {
                     self.buffer.push(b',');
                 }
-                for (key, column) in self.keys.iter().zip(self.columns) {
-                    self.buffer.extend_from_slice(key.as_bytes());
-                    serde_json::to_writer(&mut self.buffer, &(column.cell)(row))?;
-                }
-                self.buffer.push(b'}');
+                let fields = self.columns.iter().map(|column| (column.json, (column.cell)(row)));
+                serde_json::Serializer::new(&mut self.buffer).collect_map(fields)?;
             }
         }
         self.count += 1;
