@@ -8,44 +8,29 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Ident, Object, ObjectKind};
+use super::{Ident, Object, ObjectKind, named};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Change {
-    /// It has more attachments.
-    Attached,
-    /// It has fewer attachments.
-    Detached,
-    Owner,
-    Group,
-    Mode,
-    /// The key is 0 after a segment was marked for destruction.
-    Key,
-    /// It was marked for destruction.
-    Marked,
-    /// It is no longer marked: the listings are in the wrong order.
-    Unmarked,
-    Locked,
-    Unlocked,
+named! {
+    pub(crate) enum Change {
+        /// It has more attachments.
+        Attached = "attached",
+        /// It has fewer attachments.
+        Detached = "detached",
+        Owner = "owner",
+        Group = "group",
+        Mode = "mode",
+        /// The key is 0 after a segment was marked for destruction.
+        Key = "key",
+        /// It was marked for destruction.
+        Marked = "marked",
+        /// It is no longer marked: the listings are in the wrong order.
+        Unmarked = "unmarked",
+        Locked = "locked",
+        Unlocked = "unlocked",
+    }
 }
 
 impl Change {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Attached => "attached",
-            Self::Detached => "detached",
-            Self::Owner => "owner",
-            Self::Group => "group",
-            Self::Mode => "mode",
-            Self::Key => "key",
-            Self::Marked => "marked",
-            Self::Unmarked => "unmarked",
-            Self::Locked => "locked",
-            Self::Unlocked => "unlocked",
-        }
-    }
-
     /// Returns the changes of an object. Times, last user and memory use are not changes, since they vary with normal use.
     fn between(before: &Object, after: &Object) -> Vec<Self> {
         let (ObjectKind::SysV(old), ObjectKind::SysV(new)) = (&before.kind, &after.kind);

@@ -2,28 +2,21 @@
 
 use serde::Serialize;
 
-/// Where memory is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Residence {
-    Resident,
-    Swapped,
-    /// A hole: never allocated, reads as zeros.
-    Untouched,
-    /// Not resident, or not known at all.
-    Unknown,
+use super::named;
+
+named! {
+    /// Where memory is.
+    pub(crate) enum Residence {
+        Resident = "resident",
+        Swapped = "swapped",
+        /// A hole: never allocated, reads as zeros.
+        Untouched = "untouched",
+        /// Not resident, or not known at all.
+        Unknown = "unknown",
+    }
 }
 
 impl Residence {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Resident => "resident",
-            Self::Swapped => "swapped",
-            Self::Untouched => "untouched",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// Returns the character in the picture of `map`.
     pub(crate) const fn symbol(self) -> char {
         match self {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
-use super::{Attachers, Object, Outcome};
+use super::{Attachers, Object, Outcome, named};
 
 /// A leaked or unattributed object.
 #[derive(Clone, Debug)]
@@ -64,25 +64,13 @@ pub(crate) struct Leaks {
     pub(crate) others: u64,
 }
 
-/// The namespaces that were created for a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Isolation {
-    Ipc,
-    /// A user namespace in which the caller keeps its uid and gid, and an IPC namespace owned by it.
-    #[serde(rename = "user+ipc")]
-    UserAndIpc,
-    None,
-}
-
-impl Isolation {
-    /// Returns the name in reports.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ipc => "ipc",
-            Self::UserAndIpc => "user+ipc",
-            Self::None => "none",
-        }
+named! {
+    /// The namespaces that were created for a command.
+    pub(crate) enum Isolation {
+        Ipc = "ipc",
+        /// A user namespace in which the caller keeps its uid and gid, and an IPC namespace owned by it.
+        UserAndIpc = "user+ipc",
+        None = "none",
     }
 }
 

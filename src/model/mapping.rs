@@ -4,27 +4,17 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{Key, ShmId};
+use super::{Key, ShmId, named};
 
 /// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
 
-/// The access of an attachment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) enum Access {
-    /// SHM_RDONLY.
-    #[serde(rename = "ro")]
-    ReadOnly,
-    #[serde(rename = "rw")]
-    ReadWrite,
-}
-
-impl Access {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::ReadOnly => "ro",
-            Self::ReadWrite => "rw",
-        }
+named! {
+    /// The access of an attachment.
+    pub(crate) enum Access {
+        /// SHM_RDONLY.
+        ReadOnly = "ro",
+        ReadWrite = "rw",
     }
 }
 
@@ -101,30 +91,20 @@ impl Attacher {
     }
 }
 
-/// Why attachments were not found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum HiddenBy {
-    /// The caller is not permitted to inspect some processes.
-    Permission,
-    /// They may be in processes outside this pid namespace.
-    PidNamespace,
-    /// A process attached or detached during the search.
-    InFlight,
-    Unknown,
+named! {
+    /// Why attachments were not found.
+    pub(crate) enum HiddenBy {
+        /// The caller is not permitted to inspect some processes.
+        Permission = "permission",
+        /// They may be in processes outside this pid namespace.
+        PidNamespace = "pid-namespace",
+        /// A process attached or detached during the search.
+        InFlight = "in-flight",
+        Unknown = "unknown",
+    }
 }
 
 impl HiddenBy {
-    /// Returns the name in reports.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Permission => "permission",
-            Self::PidNamespace => "pid-namespace",
-            Self::InFlight => "in-flight",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// Returns the reason as a clause.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {

@@ -1,68 +1,44 @@
 //! The values that `check` measures, and their severities.
 
-use serde::Serialize;
+use super::named;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Measure {
-    /// Segments, limited by shmmni.
-    Segments,
-    /// Pages, limited by shmall.
-    Pages,
-    /// Orphans, limited by shmmni like all segments.
-    Orphans,
-    /// Sizes of orphans.
-    OrphanBytes,
-    /// Segments marked for destruction.
-    Dest,
+named! {
+    /// What is measured, in the order of the report.
+    pub(crate) enum Measure {
+        /// Segments, limited by shmmni.
+        Segments = "segments",
+        /// Pages, limited by shmall.
+        Pages = "pages",
+        /// Orphans, limited by shmmni like all segments.
+        Orphans = "orphans",
+        /// Sizes of orphans.
+        OrphanBytes = "orphan-bytes",
+        /// Segments marked for destruction.
+        Dest = "dest",
+    }
 }
 
 impl Measure {
-    /// Every measure, in the order of the report.
-    pub(crate) const ALL: [Self; 5] = [Self::Segments, Self::Pages, Self::Orphans, Self::OrphanBytes, Self::Dest];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Segments => "segments",
-            Self::Pages => "pages",
-            Self::Orphans => "orphans",
-            Self::OrphanBytes => "orphan-bytes",
-            Self::Dest => "dest",
-        }
-    }
-
     /// Returns the unit of measurement in performance data.
     pub(crate) const fn unit(self) -> &'static str {
         if matches!(self, Self::OrphanBytes) { "B" } else { "" }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum Severity {
-    Ok,
-    /// An alert of a range of `-w`.
-    Warning,
-    /// An alert of a range of `-c`.
-    Critical,
+named! {
+    /// The severities of the guidelines for monitoring plugins.
+    pub(crate) enum Severity {
+        Ok = "OK",
+        /// An alert of a range of `-w`.
+        Warning = "WARNING",
+        /// An alert of a range of `-c`.
+        Critical = "CRITICAL",
+    }
 }
 
 impl Severity {
-    /// Returns the exit code of the guidelines for monitoring plugins.
+    /// Returns the exit code.
     pub(crate) const fn code(self) -> u8 {
-        match self {
-            Self::Ok => 0,
-            Self::Warning => 1,
-            Self::Critical => 2,
-        }
-    }
-
-    /// Returns the name in the guidelines.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "OK",
-            Self::Warning => "WARNING",
-            Self::Critical => "CRITICAL",
-        }
+        self as u8
     }
 }

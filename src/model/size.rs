@@ -52,18 +52,14 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
 
 /// Returns the number of bytes in a unit.
 fn factor(unit: &str) -> Option<u64> {
-    let unit = unit.to_ascii_lowercase();
-    let (letter, base): (&str, u64) = if let Some(letter) = unit.strip_suffix("ib") {
-        (letter, 1024)
-    } else if let Some(letter) = unit.strip_suffix('b') {
-        (letter, 1000)
-    } else if unit.is_empty() {
-        return Some(1);
-    } else {
-        (unit.as_str(), 1024)
+    let (letter, base): (u8, u64) = match *unit.to_ascii_lowercase().as_bytes() {
+        [] => return Some(1),
+        [letter] | [letter, b'i', b'b'] => (letter, 1024),
+        [letter, b'b'] => (letter, 1000),
+        _ => return None,
     };
-    let power = ["k", "m", "g", "t", "p"].iter().position(|known| *known == letter)?;
-    base.checked_pow(u32::try_from(power).ok()? + 1)
+    let power = (1..).zip(b"kmgtp").find(|(_, known)| **known == letter)?.0;
+    base.checked_pow(power)
 }
 
 #[cfg(test)]

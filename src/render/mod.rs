@@ -51,28 +51,16 @@ pub(crate) use segments::{
 };
 pub(crate) use table::TableStyle;
 
-/// Output format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Table,
-    Json,
-    /// Comma-separated values, RFC 4180.
-    Csv,
-    /// Tab-separated values; tab, newline and backslash are escaped.
-    Tsv,
-}
+use crate::model::named;
 
-impl Format {
-    /// All formats.
-    pub(crate) const ALL: [Self; 4] = [Self::Table, Self::Json, Self::Csv, Self::Tsv];
-
-    /// Returns the name that users type.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Json => "json",
-            Self::Csv => "csv",
-            Self::Tsv => "tsv",
-        }
+named! {
+    /// Output format.
+    pub(crate) enum Format {
+        Table = "table",
+        Json = "json",
+        /// Comma-separated values, RFC 4180.
+        Csv = "csv",
+        /// Tab-separated values; tab, newline and backslash are escaped.
+        Tsv = "tsv",
     }
 }
