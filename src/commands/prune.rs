@@ -171,7 +171,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
             Err(error) => {
                 let error = context.ui.with_complete_hints(error);
                 context.ui.error(&error);
-                pruning.removal.failed.push(Failure { target: segment.sysv().id.to_string(), error });
+                pruning.removal.failed.push(Failure { target: segment.ident().argument(), error });
             }
         }
     }

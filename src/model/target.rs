@@ -52,41 +52,35 @@ impl Target {
     }
 
     /// Parses a SEGMENT: `65538`, `0x4d2`, `id:…`, `key:…` or `ftok:PATH[:PROJ]`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let name = if text.starts_with('/') {
-            return Err(format!("POSIX shared memory objects are not supported yet: {EXPECTED}"));
-        } else if let Some(id) = text.strip_prefix("id:") {
-            Name::Id(parse_id(id)?)
-        } else if let Some(key) = text.strip_prefix("key:") {
-            Name::Key(parse_name_key(key)?)
-        } else if let Some(rest) = text.strip_prefix("ftok:") {
-            Name::Ftok(Ftok::parse(rest.as_bytes())?)
-        } else if text.starts_with("0x") || text.starts_with("0X") {
-            Name::Key(parse_name_key(text)?)
-        } else if text.is_empty() {
-            return Err(format!("the value is empty (an unset variable?): {EXPECTED}"));
-        } else {
-            Name::Id(parse_id(text)?)
-        };
-        Ok(Self { text: text.to_owned(), name })
-    }
-
-    /// Parses a SEGMENT in which the path of `ftok:` need not be UTF-8.
     pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
-        let from_ftok = |ftok| Self { text: escape_invalid_utf8(text.as_bytes()), name: Name::Ftok(ftok) };
-        parse_os(text, Self::parse, from_ftok)
+        let name = parse_os(text, Name::Ftok, Name::parse)?;
+        Ok(Self { text: escape_invalid_utf8(text.as_bytes()), name })
     }
 }
 
-/// Parses an argument in which only the path of `ftok:` may be invalid UTF-8.
-fn parse_os<T>(
-    text: &OsStr,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-    from_ftok: impl FnOnce(Ftok) -> T,
-) -> Result<T, String> {
-    match (text.to_str(), text.as_bytes().strip_prefix(b"ftok:")) {
-        (Some(text), _) => parse(text),
-        (None, Some(rest)) => Ftok::parse(rest).map(from_ftok),
+impl Name {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') {
+            Err(format!("POSIX shared memory objects are not supported yet: {EXPECTED}"))
+        } else if let Some(id) = text.strip_prefix("id:") {
+            parse_id(id).map(Self::Id)
+        } else if let Some(key) = text.strip_prefix("key:") {
+            parse_name_key(key).map(Self::Key)
+        } else if text.starts_with("0x") || text.starts_with("0X") {
+            parse_name_key(text).map(Self::Key)
+        } else if text.is_empty() {
+            Err(format!("the value is empty (an unset variable?): {EXPECTED}"))
+        } else {
+            parse_id(text).map(Self::Id)
+        }
+    }
+}
+
+/// Parses an argument that may be `ftok:PATH[:PROJ]`. Only that path need not be UTF-8.
+fn parse_os<T>(text: &OsStr, ftok: fn(Ftok) -> T, parse: fn(&str) -> Result<T, String>) -> Result<T, String> {
+    match (text.as_bytes().strip_prefix(b"ftok:"), text.to_str()) {
+        (Some(rest), _) => Ftok::parse(rest).map(ftok),
+        (None, Some(text)) => parse(text),
         (None, None) => Err("invalid UTF-8, which is accepted only in the path after ftok:".to_owned()),
     }
 }
@@ -112,29 +106,20 @@ impl Ftok {
 }
 
 impl KeySpec {
-    /// Parses a KEY in which the path of `ftok:` need not be UTF-8.
+    /// Parses a KEY: `private`, `random`, a number, or `ftok:PATH[:PROJ]`.
     pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
-        parse_os(text, Self::parse, Self::Ftok)
+        parse_os(text, Self::Ftok, Self::parse)
     }
 
-    /// Parses a KEY: `private`, `random`, a number, or `ftok:PATH[:PROJ]`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "private" => Ok(Self::Private),
-            "random" => Ok(Self::Random),
-            _ => {
-                if let Some(rest) = text.strip_prefix("ftok:") {
-                    return Ftok::parse(rest.as_bytes()).map(Self::Ftok);
-                }
-                let digits = text.strip_prefix("key:").unwrap_or(text);
-                if !digits.starts_with(|first: char| first.is_ascii_digit()) {
-                    return Err("expected private, random, a key (0x4d2, 1234) or ftok:PATH".to_owned());
-                }
-                match Key::parse(digits)? {
-                    Key::PRIVATE => Err("key 0 is IPC_PRIVATE: for a segment without a key, use private".to_owned()),
-                    key => Ok(Self::Key(key)),
-                }
-            }
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("key:").unwrap_or(text) {
+            _ if text == "private" => Ok(Self::Private),
+            _ if text == "random" => Ok(Self::Random),
+            digits if digits.starts_with(|first: char| first.is_ascii_digit()) => match Key::parse(digits)? {
+                Key::PRIVATE => Err("key 0 is IPC_PRIVATE: for a segment without a key, use private".to_owned()),
+                key => Ok(Self::Key(key)),
+            },
+            _ => Err("expected private, random, a key (0x4d2, 1234) or ftok:PATH".to_owned()),
         }
     }
 }
@@ -185,7 +170,7 @@ mod tests {
     use super::*;
 
     fn name(text: &str) -> Name {
-        Target::parse(text).unwrap().name
+        Target::from_os(OsStr::new(text)).unwrap().name
     }
 
     fn ftok(path: &str, proj: u8) -> Name {
@@ -215,7 +200,6 @@ mod tests {
         let raw = Target::from_os(OsStr::from_bytes(b"ftok:/\xff:A")).unwrap();
         assert_eq!(raw.name, Name::Ftok(Ftok { path: OsStr::from_bytes(b"/\xff").into(), proj: b'A' }));
         assert_eq!(raw.to_string(), "ftok:/\\xff:A");
-        assert_eq!(Target::from_os(OsStr::new("0x4d2")).unwrap().name, name("0x4d2"));
         for bad in [&b"\xff"[..], b"key:1\xff", b"ftok:/a:\xff", b"ftok:\xff:ab"] {
             assert!(Target::from_os(OsStr::from_bytes(bad)).is_err(), "{bad:?}");
         }
@@ -227,10 +211,10 @@ mod tests {
                    key:4294967296|key:-1|0x|0x0|0xg|id:|id:0x5|id:-1|ftok:|ftok::1|ftok:/a:|ftok:/a:0|ftok:/a:256|\
                    ftok:/a:ab|ftok:/a:07|ftok:/a:é|/name|shm|٣";
         for bad in bad.split('|') {
-            assert!(Target::parse(bad).is_err(), "{bad:?} was accepted as a segment");
+            assert!(Target::from_os(OsStr::new(bad)).is_err(), "{bad:?} was accepted as a segment");
         }
-        assert!(Target::parse("key:0").is_err_and(|message| message.contains("IPC_PRIVATE") && message.contains("id")));
-        assert!(Target::parse("/name").is_err_and(|message| message.contains("POSIX")));
+        assert!(Name::parse("key:0").is_err_and(|message| message.contains("IPC_PRIVATE") && message.contains("id")));
+        assert!(Name::parse("/name").is_err_and(|message| message.contains("POSIX")));
     }
 
     #[test]
