@@ -143,7 +143,6 @@ impl Ui {
         self
     }
 
-    /// Returns the error with complete commands in its hints.
     pub(crate) fn with_complete_hints(&self, mut error: Error) -> Error {
         error.hints = error.hints.into_iter().map(|hint| self.hints.complete(hint)).collect();
         error

@@ -30,7 +30,6 @@ const EQUIVALENTS: &[(&str, &str, &str)] = &[
     ("create", "-M", "create --size"),
 ];
 
-/// Returns the hint for a word or option that another program has.
 pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]) -> Option<Hint> {
     let unknown =
         [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].into_iter().find_map(|kind| error.get(kind));

@@ -10,7 +10,6 @@ use crate::process::{GUARD_NAME, STANDBY_NAME, guard_main, holder_main, launcher
 use crate::query::HOLDER_NAME;
 use crate::ui::Color;
 
-/// Runs the role for which the program was executed, if its name is that of a role.
 pub(super) fn run_internal_role(name: &OsStr, arguments: &[OsString]) -> Option<Exit> {
     let failed = |error: Error| {
         ui(false, Color::Auto).error(&error);

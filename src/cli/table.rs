@@ -63,13 +63,11 @@ pub struct Command {
     pub alias: Option<&'static str>,
     /// Its summary and manual.
     pub manual: &'static Manual,
-    /// Adds its arguments to a command of clap.
     pub(super) arguments: fn(clap::Command) -> clap::Command,
     /// Runs it with the arguments that clap has parsed.
     pub(super) run: fn(&ArgMatches, &mut Context) -> Result<Exit, Error>,
     /// Whether it prints rows, which CSV and TSV can represent.
     pub(super) prints_rows: bool,
-    /// The convention of its exit codes.
     pub(super) exit_codes: ExitCodes,
     /// Its exit codes, with their meanings.
     pub exit_status: &'static [(u8, &'static str)],

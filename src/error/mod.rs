@@ -198,7 +198,6 @@ impl Exit {
     }
 }
 
-/// Conventions of exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitCodes {
     /// The code of the [`Kind`] of failure.

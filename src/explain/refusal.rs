@@ -56,7 +56,6 @@ pub(crate) fn attached_refusal(system: &System, segment: &Object, message: Strin
     Error::new(Kind::Refused, message).target(segment.sysv().id.to_string()).cause(format!("{attached}{by}; {users}"))
 }
 
-/// Describes whether the creator and the last user of an attached segment are running.
 fn describe_creator_and_last_user(system: &System, segment: &Object) -> String {
     let describe = |role: &str, pid: Option<i32>, user: Option<u32>, status: ProcessStatus| {
         let Some(pid) = pid else { return format!("{role} is outside this pid namespace") };

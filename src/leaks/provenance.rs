@@ -72,7 +72,6 @@ pub(super) struct Creator {
 pub(crate) struct Provenance(HashMap<Identity, (Option<Stamp>, Creator)>);
 
 impl Provenance {
-    /// Binds a segment to its creator, as it is now.
     pub(super) fn bind(&mut self, segment: Identity, ctime: Option<Stamp>, creator: impl FnOnce() -> Creator) {
         self.0.entry(segment).or_insert_with(|| (ctime, creator())).0 = ctime;
     }

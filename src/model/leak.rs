@@ -93,7 +93,6 @@ pub(crate) struct LeakCheck {
 }
 
 impl LeakCheck {
-    /// Returns what counts as a leak.
     pub(crate) fn counted(&self) -> impl Iterator<Item = &Leak> {
         let unattributed = if self.lenient { &[] } else { self.leaks.unattributed.as_slice() };
         self.leaks.leaked.iter().chain(unattributed)

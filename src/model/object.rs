@@ -40,7 +40,6 @@ pub(crate) struct Object {
     pub(crate) kind: ObjectKind,
 }
 
-/// What only one kind of object has.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ObjectKind {
     SysV(SysV),

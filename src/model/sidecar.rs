@@ -13,7 +13,6 @@ pub(crate) struct Sidecar {
     pub(crate) schema: u8,
     /// The segment at the time of the dump.
     pub(crate) segment: Object,
-    /// The page size of the machine.
     pub(crate) page_size: u64,
     /// The size of the segment's pages if they are huge.
     pub(crate) huge_page_size: Option<u64>,

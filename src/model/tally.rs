@@ -15,7 +15,6 @@ pub(crate) struct Tally {
     pub(crate) swap: Option<u128>,
     /// Orphans; 0 if states were not requested.
     pub(crate) orphans: u64,
-    /// Sizes of orphans in bytes.
     pub(crate) orphan_bytes: u128,
     /// Segments in state `unknown`; 0 if states were not requested.
     pub(crate) unknown: u64,

@@ -23,7 +23,6 @@ use crate::model::{Key, Needs, ShmId};
 use crate::query::{System, lookup};
 use crate::sys::{self, CreateFlags, Subject, SysError};
 
-/// The name of a guard.
 pub(crate) const GUARD_NAME: &CStr = c"shmadm-guard";
 
 /// How long to wait for a guard to exit. One that takes longer is stopped (SIGSTOP), and nothing depends on it any more.

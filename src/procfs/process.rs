@@ -33,7 +33,6 @@ fn read_thread(root: &Path, pid: i32, file: &str, is_exited: impl FnOnce(&[u8]) 
     Some(other_threads(root, pid).iter().find_map(|thread| read(root, thread, file).ok()).unwrap_or(contents))
 }
 
-/// Returns the pids of all processes in this /proc.
 pub(crate) fn pids(root: &Path) -> Result<impl Iterator<Item = i32>, ProcError> {
     let entries = fs::read_dir(root).map_err(|error| ProcError::read(root, error))?;
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))

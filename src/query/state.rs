@@ -51,7 +51,6 @@ fn state_of(object: &Object, query: impl Fn(i32) -> ProcessStatus + Copy) -> Sta
     }
 }
 
-/// Returns the status of a segment's creator and of its last user.
 pub(crate) fn creator_and_last_user(system: &System, object: &Object) -> [ProcessStatus; 2] {
     let ObjectKind::SysV(segment) = &object.kind;
     let query = |pid| system.process_status(pid);

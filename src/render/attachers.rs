@@ -16,7 +16,6 @@ pub(crate) struct Attachments {
     pub(crate) ns: Option<u64>,
     /// The kernel's attachment count; `None` if the namespace cannot be entered.
     pub(crate) nattch: Option<u64>,
-    /// How many of these were found.
     found: u64,
     #[serde(flatten)]
     pub(crate) attachers: Arc<Attachers>,
@@ -61,12 +60,10 @@ impl Attachments {
         Self { id, ns: None, nattch: None, found: attachers.found(), attachers, container: None }
     }
 
-    /// Returns one row for each mapping.
     pub(crate) fn mappings(&self) -> impl Iterator<Item = AttacherRow> + '_ {
         self.attachers.list.iter().map(|attacher| self.row(std::slice::from_ref(attacher)))
     }
 
-    /// Returns one row for each process.
     pub(crate) fn processes(&self) -> impl Iterator<Item = AttacherRow> + '_ {
         self.attachers.processes().map(|process| self.row(process))
     }

@@ -20,7 +20,6 @@ pub(crate) enum Cell<'a> {
     Account(Option<&'a str>, u32),
     /// A count, an id or a pid.
     Number(u64),
-    /// A number of bytes.
     Bytes(u128),
     /// A duration in seconds.
     Seconds(u64),

@@ -82,7 +82,6 @@ impl Reading {
     }
 }
 
-/// Returns the worst severity of all readings.
 pub(crate) fn worst(readings: &[Reading]) -> Severity {
     readings.iter().map(Reading::severity).max().unwrap_or(Severity::Ok)
 }

@@ -22,7 +22,6 @@ pub(super) fn write_csv<R>(out: &mut impl Write, columns: &[&Column<R>], rows: &
     writer.flush()
 }
 
-/// Appends a row as TSV.
 pub(super) fn append_tsv<R>(line: &mut Vec<u8>, columns: &[&Column<R>], row: &R) -> io::Result<()> {
     for (index, column) in columns.iter().enumerate() {
         if index > 0 {

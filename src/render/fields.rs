@@ -15,7 +15,6 @@ pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> i
     Ok(())
 }
 
-/// Returns the names and values of all fields of an object.
 pub(crate) fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
     let bytes = |bytes: Option<u64>| match bytes {
         None => "unknown".to_owned(),

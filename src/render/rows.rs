@@ -100,7 +100,6 @@ impl<'a, R> Rows<'a, R> {
     }
 }
 
-/// Writes all rows.
 pub(crate) fn write_rows<R>(
     out: &mut impl Write,
     format: Format,

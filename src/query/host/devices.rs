@@ -14,7 +14,6 @@ pub(super) fn segment_devices() -> Result<Vec<(u32, u32)>, Errno> {
     Ok(std::iter::once(None).chain(sizes).filter_map(device_of_pages).collect())
 }
 
-/// Returns the huge page size of the segments on a device.
 pub(in crate::query) fn huge_page_on(device: (u32, u32)) -> Option<u64> {
     huge_page_sizes().into_iter().find(|size| device_of_pages(Some(*size)) == Some(device))
 }

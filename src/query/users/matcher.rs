@@ -121,7 +121,6 @@ impl<'a> Matcher<'a> {
         start..end
     }
 
-    /// Chooses the groups of mappings that belong to the segment.
     fn choose(&self, segment: &Object, mut groups: Vec<Group<'_>>) -> Vec<Choice> {
         let rank = |group: &Group<'_>| {
             let equals_nattch = group.members.len() as u64 == segment.sysv().nattch;
@@ -219,7 +218,6 @@ impl<'a> Matcher<'a> {
         groups.into_iter().filter_map(|(inode, _, attachers)| Some((id(inode)?, attachers))).collect()
     }
 
-    /// Returns whether the namespace of a process has a segment with this id now.
     fn exists_now(&self, mapping: &SegmentMapping, id: ShmId) -> bool {
         let found = if mapping.ns == self.system.namespace() {
             Some(sys::stat_any(id))
