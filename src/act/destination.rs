@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -10,12 +11,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::libc::{S_IFLNK, S_IFMT, S_ISVTX, S_IWGRP, S_IWOTH};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat, stat};
+use nix::sys::stat::{Mode, fstat, fstatat, stat};
 use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::geteuid;
 
-use super::file::{directory_of, failed};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, again};
 use crate::model::path_text;
 
 /// The number of symbolic links that the kernel follows in one path (MAXSYMLINKS in linux/namei.h).
@@ -69,7 +69,7 @@ impl Destination {
     /// Returns whether any user, or a whole group, may create files in the directory but remove only their own (as in
     /// /tmp): there a name that the caller expects may belong to a file of another user.
     pub(super) fn is_shared(&self) -> bool {
-        fstat(&self.directory).is_ok_and(|directory| is_shared(&directory))
+        is_shared(self.directory.as_fd())
     }
 }
 
@@ -91,6 +91,26 @@ pub(crate) fn own_link_target(named: &Path) -> Option<PathBuf> {
 pub(super) fn cannot_write(named: &Path, reason: &str) -> Error {
     let name = path_text(named);
     Error::new(Kind::Refused, format!("cannot write {name}: {reason}")).target(name)
+}
+
+pub(super) fn already_exists(named: &Path) -> Error {
+    cannot_write(named, "it already exists").hint("overwrite it", again("--force"))
+}
+
+/// Returns the error of a system call on a file that is to be written.
+pub(super) fn failed(named: &Path, error: &io::Error, call: &'static str) -> Error {
+    let name = path_text(named);
+    let failed = Error::io(format!("cannot write {name}"), error, call).target(name);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => failed.cause("the caller has no write permission there"),
+        io::ErrorKind::StorageFull => failed.cause("the file system is full"),
+        _ => failed,
+    }
+}
+
+/// Returns the directory of a file.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Opens the directory of a file. A symbolic link on the way is opened itself, judged, and then followed by the text that
@@ -139,11 +159,11 @@ fn open_directory(named: &Path) -> Result<OwnedFd, Error> {
 /// they are taken for root's.
 fn is_trusted_link(uid: u32, directory: BorrowedFd<'_>) -> bool {
     let is_roots = || stat("/").is_ok_and(|root| root.st_uid == uid);
-    let is_shared = || fstatat(directory, ".", AtFlags::empty()).map_or(true, |directory| is_shared(&directory));
-    is_root_or_caller(uid) || (is_roots() && !is_shared())
+    is_root_or_caller(uid) || (is_roots() && !is_shared(directory))
 }
 
 /// Returns whether a directory is sticky, and others than its owner may write to it.
-fn is_shared(directory: &FileStat) -> bool {
-    directory.st_mode & S_ISVTX != 0 && directory.st_mode & (S_IWGRP | S_IWOTH) != 0
+fn is_shared(directory: BorrowedFd<'_>) -> bool {
+    let is_shared = |mode| mode & S_ISVTX != 0 && mode & (S_IWGRP | S_IWOTH) != 0;
+    fstatat(directory, ".", AtFlags::empty()).map_or(true, |directory| is_shared(directory.st_mode))
 }

@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
-use super::destination::{Destination, cannot_write, is_root_or_caller};
-use super::file::{NewFile, failed};
+use super::destination::{Destination, cannot_write, failed, is_root_or_caller};
+use super::file::NewFile;
 use crate::error::Error;
 use crate::model::is_descriptor;
-use crate::procfs;
-use crate::query::System;
 
-/// The mode of a report before the umask. `rm --from` removes what a report lists, so only its owner may write it.
+/// The mode of a report before the umask, whatever file it replaces. `rm --from` removes what a report lists, so only its
+/// owner may write it.
 const MODE: u32 = 0o644;
 
 #[derive(Debug)]
@@ -28,8 +27,6 @@ pub(crate) struct Report {
     /// Device and inode of the directory and the name in it, which are the same for every path of one file; of a stream
     /// its path.
     identity: (u64, u64, PathBuf),
-    /// The mode of a file that is created, which inherits nothing from the file that it replaces.
-    mode: u32,
 }
 
 impl Report {
@@ -38,14 +35,13 @@ impl Report {
     /// # Errors
     /// Fails if the directory does not exist or cannot be written to, or if a FIFO has no reader. Refuses a directory, a
     /// symbolic link, a path through a symbolic link of another user, and another user's FIFO in a directory like /tmp.
-    pub(crate) fn begin(system: &System, named: &Path) -> Result<Self, Error> {
+    pub(crate) fn begin(named: &Path) -> Result<Self, Error> {
         let stream = open_stream(named)?;
         let identity = match &stream {
             Some(_) => (0, 0, named.to_owned()),
             None => NewFile::begin(named, true)?.destination().identity()?,
         };
-        let umask = procfs::status_line(system.proc(), "Umask").and_then(|mask| u32::from_str_radix(&mask, 8).ok());
-        Ok(Self { named: named.to_owned(), stream, identity, mode: MODE & !umask.unwrap_or(0o077) })
+        Ok(Self { named: named.to_owned(), stream, identity })
     }
 
     /// Returns whether two reports go to the same file.
@@ -61,9 +57,8 @@ impl Report {
         match &self.stream {
             Some(stream) => fill(stream).map_err(|error| failed(&self.named, &error, "write")),
             None => {
-                let file = NewFile::replacing(&self.named)?;
+                let file = NewFile::replacing(&self.named, MODE)?;
                 fill(file.file()).map_err(|error| file.failed(&error))?;
-                file.set_mode(self.mode)?;
                 file.sync()?;
                 file.commit(true)
             }

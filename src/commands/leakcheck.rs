@@ -159,7 +159,7 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     }
     // A report that cannot be written must fail before an hour of tests, not after it.
     let begin = |option, path: &Option<PathBuf>| {
-        let begin = |path| Report::begin(&context.system, path).map_err(|error| with_link_target(error, option, path));
+        let begin = |path| Report::begin(path).map_err(|error| with_link_target(error, option, path));
         path.as_deref().map(begin).transpose()
     };
     let files = Files { report: begin("--report", &args.report)?, junit: begin("--junit", &args.junit)? };

@@ -222,7 +222,7 @@ fn each_of_text(
 ) -> Result<(), Error> {
     contents::for_each_piece(source, range, |_, piece| {
         let Piece::Bytes(bytes) = piece else { return Ok(false) };
-        let end = memchr::memchr(0, bytes);
+        let end = bytes.iter().position(|byte| *byte == 0);
         Ok(visit(&bytes[..end.unwrap_or(bytes.len())])? && end.is_none())
     })
 }

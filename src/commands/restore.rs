@@ -165,7 +165,7 @@ fn fill(args: &RestoreArgs, context: &Context, made: &Object, file: &File, whole
     let mut bar = context.ui.progress("restoring", Some(made.size));
     let unread = |error| unreadable(&args.file, &error, "read");
     let progress = &mut |bytes| bar.advance(bytes);
-    let checksum = contents::copy_from_file(&context.system, &attachment, file, whole, unread, progress)?;
+    let checksum = contents::copy_from_file(&attachment, file, whole, unread, progress)?;
     drop(bar);
     act::detach_checked(&context.system, attachment)?;
     Ok(checksum)

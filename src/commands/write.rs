@@ -239,7 +239,7 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
             Received { written: range.length(), more: false }
         }
         Source::File(input, _) | Source::Stream(input) => {
-            contents::receive(&context.system, &attachment, range, input.as_fd(), &mut progress)?
+            contents::receive(&attachment, range, input.as_fd(), &mut progress)?
         }
     };
     drop(bar);

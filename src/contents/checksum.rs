@@ -4,6 +4,14 @@ pub(super) const BLOCK: usize = 4096;
 /// The name of the algorithm in the record of a dump.
 pub(crate) const ALGORITHM: &str = "blake3-blocks";
 
+/// A piece of contents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Piece<'a> {
+    Bytes(&'a [u8]),
+    /// The length of a hole, which reads as zeros.
+    Hole(u64),
+}
+
 /// BLAKE3 over one entry for each block of 4096 bytes that has a nonzero byte, in ascending order. An entry is the offset
 /// of the block as a 64-bit little-endian number, followed by the BLAKE3 hash of the block. The last block can be shorter.
 /// Blocks are hashed separately, so that threads can hash them in parallel.
@@ -17,7 +25,7 @@ pub(super) struct Digests(Vec<u8>);
 impl Digests {
     /// Adds bytes at an offset that is a multiple of the block size.
     pub(super) fn add(&mut self, offset: u64, bytes: &[u8]) {
-        for (start, block) in blocks(offset, bytes) {
+        for (start, block) in (offset..).step_by(BLOCK).zip(bytes.chunks(BLOCK)).filter(|(_, block)| !is_zero(block)) {
             self.0.extend_from_slice(&start.to_le_bytes());
             self.0.extend_from_slice(blake3::hash(block).as_bytes());
         }
@@ -36,23 +44,24 @@ impl Checksum {
     }
 }
 
-/// Returns the blocks with a nonzero byte, each with its offset.
-fn blocks(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let blocks = (offset..).step_by(BLOCK).zip(bytes.chunks(BLOCK));
-    blocks.filter(|(_, block)| !is_zero(block))
+/// Splits bytes into runs of blocks with a nonzero byte and runs of zeros, each with its offset.
+pub(super) fn split_zeros(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, Piece<'_>)> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let start = offset + (bytes.len() - rest.len()) as u64;
+        let is_hole = is_zero(rest.chunks(BLOCK).next()?);
+        let run = rest.chunks(BLOCK).take_while(|block| is_zero(block) == is_hole).map(<[u8]>::len).sum();
+        let (run, after) = rest.split_at(run);
+        rest = after;
+        Some((start, if is_hole { Piece::Hole(run.len() as u64) } else { Piece::Bytes(run) }))
+    })
 }
 
 /// Returns the runs of blocks with a nonzero byte, each with its offset.
 pub(super) fn runs(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let rest = bytes.get(start..)?;
-        let before = rest.chunks(BLOCK).take_while(|block| is_zero(block)).count() * BLOCK;
-        let rest = rest.get(before..)?;
-        let length = rest.chunks(BLOCK).take_while(|block| !is_zero(block)).map(<[u8]>::len).sum();
-        let run = start + before;
-        start = run + length;
-        (length > 0).then(|| (offset + run as u64, &rest[..length]))
+    split_zeros(offset, bytes).filter_map(|(offset, piece)| match piece {
+        Piece::Bytes(run) => Some((offset, run)),
+        Piece::Hole(_) => None,
     })
 }
 
@@ -90,18 +99,22 @@ mod tests {
     }
 
     #[test]
-    fn runs_exclude_blocks_of_zeros() {
-        let spans = |bytes: &[u8]| {
-            let span = |(offset, run): (u64, &[u8])| (offset - 4096, run.len());
-            runs(4096, bytes).map(span).collect::<Vec<_>>()
+    fn blocks_of_zeros_are_split_off() {
+        let split = |bytes: &[u8]| {
+            let length = |(offset, piece): (u64, Piece<'_>)| match piece {
+                Piece::Bytes(run) => (offset - 4096, run.len(), false),
+                Piece::Hole(length) => (offset - 4096, usize::try_from(length).unwrap(), true),
+            };
+            split_zeros(4096, bytes).map(length).collect::<Vec<_>>()
         };
         let mut bytes = vec![0; 6 * BLOCK + 10];
-        assert_eq!(spans(&bytes), []);
+        assert_eq!(split(&bytes), [(0, bytes.len(), true)]);
         for index in [BLOCK, 2 * BLOCK + 9, 4 * BLOCK - 1, 6 * BLOCK + 9] {
             bytes[index] = 1;
         }
-        assert_eq!(spans(&bytes), [(4096, 3 * BLOCK), (6 * 4096, 10)]);
-        assert_eq!(spans(&[1]), [(0, 1)]);
-        assert_eq!(spans(&[]), []);
+        let last = (6 * 4096, 10, false);
+        assert_eq!(split(&bytes), [(0, BLOCK, true), (4096, 3 * BLOCK, false), (4 * 4096, 2 * BLOCK, true), last]);
+        assert_eq!(split(&[1]), [(0, 1, false)]);
+        assert_eq!(split(&[]), []);
     }
 }

@@ -1,84 +1,78 @@
 //! Finds which parts of a segment are resident, swapped or holes.
 
-use super::source::resident;
-use super::transfer::failed;
-use super::{Part, Range, Source};
+use super::range::Range;
+use super::source::{Backend, Part, Source, resident};
 use crate::error::Error;
 use crate::model::{Extent, Object, Residence};
 use crate::query::{Swap, System};
+use crate::sys::Attachment;
 
 /// Returns the extents of a segment, without touching its memory.
 pub(crate) fn extents(system: &System, source: &Source, segment: &Object) -> Result<Vec<Extent>, Error> {
-    let size = source.size();
-    let mut map = Map { extents: Vec::new() };
-    let all = |residence| vec![Extent { offset: 0, length: size, residence }];
+    let whole = Range { offset: 0, end: source.size() };
+    let mut map = Map::default();
     if source.is_huge(system) {
         // Neither lseek nor mincore shows huge pages that only other processes have touched. Their number is known.
-        return Ok(match source.resident().or(segment.rss) {
-            Some(0) => all(Residence::Untouched),
-            Some(bytes) if bytes >= size => all(Residence::Resident),
-            _ => all(Residence::Unknown),
-        });
-    }
-    let before = Swap::now(system, segment.sysv().id);
-    // Called only for data, since mincore takes time for each page.
-    let resident = |offset, end| {
-        let found = source.attachment().map(|attachment| resident(system, attachment, Range { offset, end }));
-        found.transpose().map_err(|errno| failed(segment.sysv().id, offset, "inspect", errno, "mincore"))
-    };
-    let has_file = source.file().is_some();
-    let missing = if has_file { Residence::Swapped } else { Residence::Untouched };
-    let mut offset = 0;
-    while offset < size {
-        let part = if has_file { source.part(offset, size)? } else { Part::Data(size) };
-        match part {
-            Part::Hole(end) => map.push(offset, end, Residence::Untouched),
-            Part::Data(end) => match resident(offset, end)? {
-                Some(resident) => map.split(offset, end, &resident, missing),
-                // Without an attachment of this process there is no mincore. If nothing is swapped, data is resident.
-                None if segment.swap == Some(0) => map.push(offset, end, Residence::Resident),
-                None => map.push(offset, end, Residence::Unknown),
+        map.push(
+            whole,
+            match source.resident().or(segment.rss) {
+                Some(0) => Residence::Untouched,
+                Some(bytes) if bytes >= source.size() => Residence::Resident,
+                _ => Residence::Unknown,
             },
-        }
-        offset = part.end();
+        );
+        return Ok(map.extents);
     }
-    if !has_file && !before.rules_out(Swap::now(system, segment.sysv().id)) {
-        // Pages that are not resident may be in swap.
-        let absent = map.extents.iter_mut().filter(|extent| extent.residence == Residence::Untouched);
-        absent.for_each(|extent| extent.residence = Residence::Unknown);
+    let resident = |attachment: &Attachment, range| resident(system, attachment, range);
+    match &source.backend {
+        Backend::File(_, attachment) => {
+            for part in source.parts(whole) {
+                match (part?, attachment) {
+                    (Part::Hole(hole), _) => map.push(hole, Residence::Untouched),
+                    // Only for data, since mincore takes time for each page.
+                    (Part::Data(data), Some(attachment)) => {
+                        map.split(data, &resident(attachment, data)?, Residence::Swapped);
+                    }
+                    // Without an attachment of this process there is no mincore. If nothing is swapped, data is resident.
+                    (Part::Data(data), None) if segment.swap == Some(0) => map.push(data, Residence::Resident),
+                    (Part::Data(data), None) => map.push(data, Residence::Unknown),
+                }
+            }
+        }
+        Backend::Mapping(attachment, _) => {
+            let before = Swap::now(system, segment.sysv().id);
+            let resident = resident(attachment, whole)?;
+            let may_be_swapped = !before.rules_out(Swap::now(system, segment.sysv().id));
+            map.split(whole, &resident, if may_be_swapped { Residence::Unknown } else { Residence::Untouched });
+        }
     }
     Ok(map.extents)
 }
 
 /// Collects extents, and merges adjacent ones with the same residence.
+#[derive(Default)]
 struct Map {
     extents: Vec<Extent>,
 }
 
 impl Map {
-    fn push(&mut self, offset: u64, end: u64, residence: Residence) {
-        if end <= offset {
-            return;
-        }
+    fn push(&mut self, range: Range, residence: Residence) {
         match self.extents.last_mut() {
-            Some(last) if last.residence == residence => last.length += end - offset,
-            _ => self.extents.push(Extent { offset, length: end - offset, residence }),
+            _ if range.length() == 0 => {}
+            Some(last) if last.residence == residence => last.length += range.length(),
+            _ => self.extents.push(Extent { offset: range.offset, length: range.length(), residence }),
         }
     }
 
     /// Adds a range in which the given parts are resident, and the others have the residence `missing`.
-    fn split(&mut self, offset: u64, end: u64, resident: &[(u64, u64)], missing: Residence) {
-        let mut offset = offset;
-        let first = resident.partition_point(|(_, until)| *until <= offset);
-        for (start, until) in &resident[first..] {
-            if *start >= end {
-                break;
-            }
-            self.push(offset, *start, missing);
-            self.push((*start).max(offset), (*until).min(end), Residence::Resident);
-            offset = (*until).min(end);
+    fn split(&mut self, range: Range, resident: &[Range], missing: Residence) {
+        let mut offset = range.offset;
+        for part in resident {
+            self.push(Range { offset, end: part.offset }, missing);
+            self.push(*part, Residence::Resident);
+            offset = part.end;
         }
-        self.push(offset, end, missing);
+        self.push(Range { offset, end: range.end }, missing);
     }
 }
 
@@ -88,10 +82,11 @@ mod tests {
 
     #[test]
     fn resident_parts_split_an_extent() {
-        let mut map = Map { extents: Vec::new() };
-        map.push(0, 10, Residence::Untouched);
-        map.split(10, 50, &[(0, 12), (20, 30), (45, 90)], Residence::Swapped);
-        map.push(50, 60, Residence::Resident);
+        let range = |offset, end| Range { offset, end };
+        let mut map = Map::default();
+        map.push(range(0, 10), Residence::Untouched);
+        map.split(range(10, 50), &[range(10, 12), range(20, 30), range(45, 50)], Residence::Swapped);
+        map.push(range(50, 60), Residence::Resident);
         let found: Vec<_> = map.extents.iter().map(|part| (part.offset, part.length, part.residence)).collect();
         assert_eq!(
             found,

@@ -1,35 +1,30 @@
 //! Copies bytes into and out of attached segments.
 //!
 //! No reference or slice to shared memory exists anywhere: other processes write it at any time, so that would be undefined
-//! behaviour, and touching a missing huge page raises SIGBUS. The kernel copies instead. read(2), write(2), splice(2) and
+//! behaviour, and touching a missing huge page raises SIGBUS. The kernel copies instead. read(2), write(2), sendfile(2) and
 //! vmsplice(2) take an address and a length that were checked against the size, and fail with EFAULT if a page cannot be
 //! allocated. Bytes that are needed in this process's memory, such as for a hex dump, are copied by process_vm_readv(2).
+//!
+//! A module uses only modules before it: `range`, `value`, `transfer`, `source`, `extents`, `checksum`, `read`, `write`,
+//! `dump`.
 
 mod checksum;
 mod dump;
 mod extents;
-mod integer;
 mod range;
 mod read;
 mod source;
-mod sparse;
 mod transfer;
 mod value;
-mod workers;
 mod write;
 
-pub(crate) use checksum::ALGORITHM;
+pub(crate) use checksum::{ALGORITHM, Piece};
 pub(crate) use dump::{checksum_of_file, copy_from_file, copy_to_file};
 pub(crate) use extents::extents;
-pub(crate) use integer::{copy, load, store};
 pub(crate) use range::Range;
-pub(crate) use read::{Piece, for_each_chunk, for_each_piece, send, send_sparse};
-pub(crate) use source::{Allocation, Part, Source};
-pub(crate) use sparse::receive_sparse;
+pub(crate) use read::{copy, for_each_chunk, for_each_piece, load, send, send_sparse};
+pub(crate) use source::{Allocation, Source};
 pub(crate) use value::{Decoder, ValueType, encode};
-pub(crate) use write::{Received, copy_in, fill, receive};
+pub(crate) use write::{Received, copy_in, fill, receive, receive_sparse, store};
 
 pub(crate) use crate::sys::{open_nonblocking, stdin_is_closed};
-
-/// A callback that receives the number of bytes, holes included, that were processed since the last call.
-pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64);

@@ -35,15 +35,18 @@ impl Range {
         self.end - self.offset
     }
 
+    /// Returns the length, or `max` if it is less.
+    pub(super) fn at_most(self, max: usize) -> usize {
+        usize::try_from(self.length()).map_or(max, |length| length.min(max))
+    }
+
     /// Splits the range into pieces of at most `max` bytes, as pairs of offset and length.
     pub(super) fn pieces(self, max: usize) -> impl Iterator<Item = (u64, usize)> {
-        let mut offset = self.offset;
+        let mut rest = self;
         std::iter::from_fn(move || {
-            let left = self.end - offset;
-            let piece = usize::try_from(left).map_or(max, |left| left.min(max));
-            let start = offset;
-            offset += piece as u64;
-            (piece > 0).then_some((start, piece))
+            let (offset, length) = (rest.offset, rest.at_most(max));
+            rest.offset += length as u64;
+            (length > 0).then_some((offset, length))
         })
     }
 }

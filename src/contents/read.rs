@@ -1,17 +1,18 @@
 //! Reads bytes from a segment.
 //!
-//! Large output uses the first method that works: splice(2) from the file behind the segment, vmsplice(2) if the output is
-//! a pipe, and otherwise write(2) from the mapping. If the kernel or a sandbox refuses one, the next is tried. The
-//! segment as a whole is never copied into this process's memory.
+//! Large output is not copied into this process's memory: sendfile(2) sends the file behind the segment to any output, and
+//! of the mapping, vmsplice(2) moves pages into a pipe and write(2) copies them to a file. Where the kernel or a sandbox
+//! refuses the first of these, bytes pass through a buffer, or through write(2).
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::checksum::runs;
-use super::transfer::{failed, fault, interrupted};
-use super::{Part, Progress, Range, Source};
+use super::checksum::{Piece, split_zeros};
+use super::range::Range;
+use super::source::{Backend, Part, Source};
+use super::transfer::{Progress, failed, fault, interrupted};
 use crate::error::{Error, Kind};
 use crate::query::System;
-use crate::sys::{self, Attachment, Errno, SparseFile, splice, widen_pipe};
+use crate::sys::{self, Attachment, Errno, SparseFile, widen_pipe};
 
 /// The size of the buffer.
 const PIECE: usize = 64 << 10;
@@ -19,15 +20,20 @@ const PIECE: usize = 64 << 10;
 static ZEROS: [u8; PIECE] = [0; PIECE];
 /// The most bytes of one call, and how far ahead pages are mapped.
 const MAX_TRANSFER: usize = 8 << 20;
-/// The size of a pipe, enlarged so that fewer calls fill it. It is the limit of an unprivileged user, pipe(7).
-const PIPE_SIZE: i32 = 1 << 20;
 
-/// A piece of contents.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Piece<'a> {
-    Bytes(&'a [u8]),
-    /// The length of a hole, which reads as zeros.
-    Hole(u64),
+/// Reads the native 32-bit integer at offset 0 in one access.
+pub(crate) fn load(attachment: &mut Attachment) -> Result<i32, Error> {
+    let id = attachment.id();
+    attachment.load_i32().map_err(|errno| failed(id, 0, "read", errno, "load"))
+}
+
+/// Copies a short range out of an attachment. If a page cannot be allocated, a copy fails with EFAULT, whereas a load would
+/// raise SIGBUS.
+pub(crate) fn copy(attachment: &Attachment, range: Range) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; range.at_most(usize::MAX)];
+    let copied = attachment.copy_out(range.offset, &mut bytes);
+    copied.map_err(|errno| fault(attachment, range.offset, "read", errno, "process_vm_readv"))?;
+    Ok(bytes)
 }
 
 /// Calls `visit` with each piece of a range and its offset, until it returns false.
@@ -36,29 +42,25 @@ pub(crate) fn for_each_piece(
     range: Range,
     mut visit: impl FnMut(u64, Piece<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let size = usize::try_from(range.length()).map_or(PIECE, |length| length.min(PIECE));
-    let mut buffer = vec![0; size];
-    let mut offset = range.offset;
-    while offset < range.end {
+    let mut buffer = vec![0; range.at_most(PIECE)];
+    for part in source.parts(range) {
         interrupted()?;
-        let part = source.part(offset, range.end)?;
-        match part {
-            Part::Hole(end) => {
-                if !visit(offset, Piece::Hole(end - offset))? {
+        match part? {
+            Part::Hole(hole) => {
+                if !visit(hole.offset, Piece::Hole(hole.length()))? {
                     return Ok(());
                 }
             }
-            Part::Data(end) => {
-                for (start, length) in (Range { offset, end }).pieces(size) {
+            Part::Data(data) => {
+                for (offset, length) in data.pieces(PIECE) {
                     interrupted()?;
-                    source.copy_out(start, &mut buffer[..length])?;
-                    if !visit(start, Piece::Bytes(&buffer[..length]))? {
+                    source.copy_out(offset, &mut buffer[..length])?;
+                    if !visit(offset, Piece::Bytes(&buffer[..length]))? {
                         return Ok(());
                     }
                 }
             }
         }
-        offset = part.end();
     }
     Ok(())
 }
@@ -72,8 +74,7 @@ pub(crate) fn for_each_chunk(
     for_each_piece(source, range, |offset, piece| match piece {
         Piece::Bytes(bytes) => visit(bytes),
         Piece::Hole(length) => {
-            let hole = Range { offset, end: offset + length };
-            for (_, length) in hole.pieces(PIECE) {
+            for (_, length) in (Range { offset, end: offset + length }).pieces(PIECE) {
                 interrupted()?;
                 if !visit(&ZEROS[..length])? {
                     return Ok(false);
@@ -82,18 +83,6 @@ pub(crate) fn for_each_chunk(
             Ok(true)
         }
     })
-}
-
-/// The methods to write bytes to a descriptor, fastest first.
-enum Transfer<'a> {
-    /// From the file behind the segment to a pipe, without a copy.
-    Splice(BorrowedFd<'a>),
-    /// From the mapping to a pipe, without a copy.
-    Vmsplice(&'a Attachment),
-    /// From the mapping to any file.
-    Write(&'a Attachment),
-    /// Through a buffer.
-    Copy,
 }
 
 /// Writes a range to a descriptor, and returns the number of bytes written.
@@ -107,21 +96,16 @@ pub(crate) fn send(
     progress: Progress<'_>,
 ) -> Result<u64, Error> {
     let mut sender = Sender::new(system, source, to, progress);
-    let mut offset = range.offset;
-    while offset < range.end {
-        // A file returns zeros for its holes.
-        let whole = matches!(sender.transfer, Transfer::Splice(_));
-        let part = if whole { Part::Data(range.end) } else { source.part(offset, range.end)? };
-        let reached = match part {
-            Part::Data(end) => sender.data(offset, end)?,
-            Part::Hole(end) => sender.zeros(offset, end)?,
-        };
-        if sender.closed {
-            return Ok(reached - range.offset);
+    for part in source.parts(range) {
+        match part? {
+            Part::Data(data) => sender.data(data)?,
+            Part::Hole(hole) => hole.pieces(PIECE).try_for_each(|(_, length)| sender.bytes(&ZEROS[..length]))?,
         }
-        offset = reached;
+        if sender.closed {
+            break;
+        }
     }
-    Ok(range.length())
+    Ok(sender.sent)
 }
 
 /// Writes a range to a file at its current position, and leaves holes as holes.
@@ -149,37 +133,42 @@ pub(crate) fn send_sparse(
         }
     };
     let mut file = SparseFile::begin(to).map_err(cannot)?;
-    let huge = source.is_huge(system);
     let mut sender = Sender::new(system, source, to, progress);
-    let mut offset = range.offset;
-    while offset < range.end {
-        let part = source.part(offset, range.end)?;
-        let reached = match part {
+    let mut skip = |sender: &mut Sender<'_>, length| {
+        (sender.progress)(length);
+        file.skip(length).map_err(cannot)
+    };
+    let mut buffer = vec![0; range.at_most(PIECE)];
+    for part in source.parts(range) {
+        match part? {
             // Which huge pages exist is unknown, so zeros become holes.
-            Part::Data(end) if huge => {
-                sender.without_zeros(offset, end, |bytes| file.skip(bytes).map_err(cannot))?;
-                end
+            Part::Data(data) if source.is_huge(system) => {
+                for (offset, length) in data.pieces(PIECE) {
+                    let bytes = &mut buffer[..length];
+                    source.copy_out(offset, bytes)?;
+                    for (_, piece) in split_zeros(offset, bytes) {
+                        match piece {
+                            Piece::Bytes(run) => sender.bytes(run)?,
+                            Piece::Hole(length) => skip(&mut sender, length)?,
+                        }
+                    }
+                }
             }
-            Part::Data(end) => sender.data(offset, end)?,
-            Part::Hole(end) => {
-                file.skip(end - offset).map_err(cannot)?;
-                (sender.progress)(end - offset);
-                end
-            }
-        };
-        offset = reached;
+            Part::Data(data) => sender.data(data)?,
+            Part::Hole(hole) => skip(&mut sender, hole.length())?,
+        }
     }
     file.end().map_err(cannot)
 }
 
 /// Writes the bytes of a source to a descriptor.
 struct Sender<'a> {
-    system: &'a System,
     source: &'a Source,
     to: BorrowedFd<'a>,
-    transfer: Transfer<'a>,
-    /// The offset up to which pages are mapped.
-    mapped: u64,
+    /// The size of an ordinary page.
+    page: u64,
+    /// Whether sendfile or vmsplice may work.
+    direct: bool,
     sent: u64,
     /// Whether the pipe is closed (EPIPE).
     closed: bool,
@@ -187,151 +176,83 @@ struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    /// Chooses the fastest method that may work.
-    fn new(system: &'a System, source: &'a Source, to: BorrowedFd<'a>, progress: Progress<'a>) -> Self {
-        let transfer = match (widen_pipe(to, PIPE_SIZE), source.file(), source.attachment()) {
-            // Which huge pages exist is unknown, and reading them through the mapping would allocate all.
-            (_, Some(_), _) if source.is_huge(system) => Transfer::Copy,
-            (true, Some(file), _) => Transfer::Splice(file.as_fd()),
-            (true, None, Some(attachment)) => Transfer::Vmsplice(attachment),
-            (false, _, Some(attachment)) => Transfer::Write(attachment),
-            (_, _, None) => Transfer::Copy,
-        };
-        Self { system, source, to, transfer, mapped: 0, sent: 0, closed: false, progress }
+    fn new(system: &System, source: &'a Source, to: BorrowedFd<'a>, progress: Progress<'a>) -> Self {
+        widen_pipe(to);
+        Self { source, to, page: system.page_size(), direct: true, sent: 0, closed: false, progress }
     }
 
-    /// Returns the method to try after the current one was refused.
-    fn next_transfer(&self) -> Transfer<'a> {
-        match (&self.transfer, self.source.attachment()) {
-            (Transfer::Splice(_), Some(attachment)) => Transfer::Vmsplice(attachment),
-            (Transfer::Vmsplice(attachment), _) => Transfer::Write(attachment),
-            _ => Transfer::Copy,
-        }
-    }
-
-    /// Writes data, and returns the offset that was reached.
-    fn data(&mut self, start: u64, end: u64) -> Result<u64, Error> {
-        let mut offset = start;
-        while offset < end && !self.closed {
-            // If a call has written bytes, a signal did not make it fail with EINTR.
-            interrupted()?;
-            let length = usize::try_from(end - offset).map_or(MAX_TRANSFER, |left| left.min(MAX_TRANSFER));
-            let (result, call) = match &self.transfer {
-                Transfer::Splice(file) => (splice(*file, offset, length, self.to), "splice"),
-                Transfer::Vmsplice(attachment) | Transfer::Write(attachment) => {
-                    // Mapping pages in one call is faster than one fault per page.
-                    if offset >= self.mapped {
-                        let page = self.system.page_size();
-                        attachment.populate_read(offset - offset % page, length);
-                        self.mapped = offset + length as u64;
-                    }
-                    match self.transfer {
-                        Transfer::Vmsplice(_) => (attachment.vmsplice(offset, length, self.to), "vmsplice"),
-                        _ => (attachment.send(offset, length, self.to), "write"),
-                    }
-                }
-                Transfer::Copy => {
-                    let mut buffer = vec![0; length.min(PIECE)];
-                    self.source.copy_out(offset, &mut buffer)?;
-                    (sys::write(self.to, &buffer), "write")
-                }
-            };
-            match result {
-                Ok(count) if count > 0 => {
-                    offset += count as u64;
-                    self.record(count);
-                }
-                Ok(_) | Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS | Errno::EBADF)
-                    if !matches!(self.transfer, Transfer::Write(_) | Transfer::Copy) =>
-                {
-                    // Return, since the next method needs holes and data separated.
-                    self.transfer = self.next_transfer();
-                    return Ok(offset);
-                }
-                Err(Errno::EFAULT) => {
-                    return Err(match self.source.attachment() {
-                        Some(attachment) => fault(attachment, offset, "read", Errno::EFAULT, call),
-                        None => failed(self.source.id(), offset, "read", Errno::EFAULT, call),
-                    });
-                }
-                Ok(_) => return Err(failed(self.source.id(), offset, "read", Errno::EIO, call)),
-                Err(errno) => self.handle_error(errno, call)?,
+    /// Writes data of the source.
+    fn data(&mut self, data: Range) -> Result<(), Error> {
+        for (mut offset, length) in data.pieces(MAX_TRANSFER) {
+            let end = offset + length as u64;
+            if self.closed {
+                break;
             }
-        }
-        Ok(offset)
-    }
-
-    /// Writes data, except blocks of zeros, which are skipped in the output.
-    fn without_zeros(
-        &mut self,
-        start: u64,
-        end: u64,
-        mut skip: impl FnMut(u64) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut buffer = vec![0; PIECE];
-        for (start, length) in (Range { offset: start, end }).pieces(PIECE) {
-            let bytes = &mut buffer[..length];
-            self.source.copy_out(start, bytes)?;
-            let mut reached = start;
-            for (offset, run) in runs(start, bytes) {
-                skip(offset - reached)?;
-                self.write_all(run)?;
-                reached = offset + run.len() as u64;
+            if let Backend::Mapping(attachment, _) = &self.source.backend {
+                // Mapping pages in one call is faster than one fault per page.
+                attachment.populate_read(offset - offset % self.page, length);
             }
-            skip(start + length as u64 - reached)?;
-            (self.progress)(length as u64);
+            while offset < end && !self.closed {
+                offset += self.transfer(Range { offset, end })?;
+            }
         }
         Ok(())
+    }
+
+    /// Writes data with one system call, and returns the number of bytes, which can be 0.
+    fn transfer(&mut self, data: Range) -> Result<u64, Error> {
+        let (offset, length) = (data.offset, data.at_most(MAX_TRANSFER));
+        let (result, call) = match &self.source.backend {
+            Backend::File(file, _) if self.direct => {
+                (sys::send_file(file.as_fd(), offset, length, self.to), "sendfile")
+            }
+            Backend::File(..) => {
+                let mut buffer = vec![0; data.at_most(PIECE)];
+                self.source.copy_out(offset, &mut buffer)?;
+                (sys::write(self.to, &buffer), "write")
+            }
+            Backend::Mapping(attachment, _) if self.direct => {
+                (attachment.vmsplice(offset, length, self.to), "vmsplice")
+            }
+            Backend::Mapping(attachment, _) => (attachment.send(offset, length, self.to), "write"),
+        };
+        match result {
+            // vmsplice writes only to pipes, sendfile to no file in append mode and from no huge pages.
+            Ok(0) | Err(Errno::EPERM | Errno::EINVAL | Errno::ENOSYS | Errno::EBADF) if self.direct => {
+                self.direct = false;
+                Ok(0)
+            }
+            Ok(0) => Err(self.source.failed(offset, "read", Errno::EIO, call)),
+            Err(Errno::EFAULT) => Err(self.source.failed(offset, "read", Errno::EFAULT, call)),
+            result => self.record(result, call),
+        }
     }
 
     /// Writes all bytes of a buffer.
-    fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+    fn bytes(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() && !self.closed {
-            interrupted()?;
-            match sys::write(self.to, bytes) {
-                Ok(count) => {
-                    self.sent += count as u64;
-                    bytes = &bytes[count..];
-                }
-                Err(errno) => self.handle_error(errno, "write")?,
-            }
+            let count = self.record(sys::write(self.to, bytes), "write")?;
+            bytes = &bytes[usize::try_from(count).unwrap_or(0)..];
         }
         Ok(())
     }
 
-    /// Writes zeros for a hole, and returns the offset that was reached.
-    fn zeros(&mut self, start: u64, end: u64) -> Result<u64, Error> {
-        let mut offset = start;
-        while offset < end && !self.closed {
-            interrupted()?;
-            let length = usize::try_from(end - offset).map_or(PIECE, |left| left.min(PIECE));
-            match sys::write(self.to, &ZEROS[..length]) {
-                Ok(count) => {
-                    offset += count as u64;
-                    self.record(count);
-                }
-                Err(errno) => self.handle_error(errno, "write")?,
+    /// Records the result of a write, and returns the number of bytes. EPIPE and EINTR are not errors.
+    fn record(&mut self, result: Result<usize, Errno>, call: &'static str) -> Result<u64, Error> {
+        match result {
+            Ok(count) => {
+                self.sent += count as u64;
+                (self.progress)(count as u64);
             }
-        }
-        Ok(offset)
-    }
-
-    /// Records bytes that were written.
-    fn record(&mut self, count: usize) {
-        self.sent += count as u64;
-        (self.progress)(count as u64);
-    }
-
-    /// Handles an error of a write: EPIPE closes the sender, EINTR is checked for a signal.
-    fn handle_error(&mut self, errno: Errno, call: &'static str) -> Result<(), Error> {
-        match errno {
-            Errno::EPIPE => self.closed = true,
-            Errno::EINTR => interrupted()?,
-            errno => {
+            Err(Errno::EPIPE) => self.closed = true,
+            Err(Errno::EINTR) => {}
+            Err(errno) => {
                 let message = format!("cannot write to standard output after {} bytes", self.sent);
                 return Err(Error::new(Kind::Failed, message).os(errno, call));
             }
         }
-        Ok(())
+        // If a call has written bytes, a signal did not make it fail with EINTR.
+        interrupted()?;
+        Ok(result.unwrap_or(0) as u64)
     }
 }

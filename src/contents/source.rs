@@ -14,19 +14,17 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-use super::Range;
+use super::range::Range;
 use super::transfer::{failed, fault};
 use crate::error::{Error, Invocation, Kind, again};
 use crate::explain::cannot_peek;
-use crate::model::{Needs, Object, ShmId};
+use crate::model::{Object, ShmId};
 use crate::procfs;
-use crate::query::{self, Swap, System, backing, open_via_attacher};
+use crate::query::{Swap, System, backing, open_via_attacher};
 use crate::sys::{Attachment, Errno, next_data};
 
 /// The bytes of one mincore(2) call, which returns one byte per page.
 const MINCORE_BYTES: usize = 1 << 30;
-/// The size from which mapping pages ahead is faster than page faults.
-const MIN_POPULATE: usize = 64 << 10;
 /// How often mincore(2) is tried if pages may have been swapped out in the meantime.
 const MINCORE_ATTEMPTS: usize = 3;
 
@@ -37,30 +35,21 @@ pub(crate) enum Allocation {
     Allowed,
 }
 
-/// A part of a segment, up to an offset.
+/// A part of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    Data(u64),
+pub(super) enum Part {
+    Data(Range),
     /// Memory that was never allocated and reads as zeros.
-    Hole(u64),
-}
-
-impl Part {
-    /// Returns the offset after the part.
-    pub(crate) fn end(self) -> u64 {
-        match self {
-            Self::Data(end) | Self::Hole(end) => end,
-        }
-    }
+    Hole(Range),
 }
 
 /// How the bytes are read.
 #[derive(Debug)]
-enum Backend {
-    /// Through the file behind an attachment of this or another process.
-    File(File),
+pub(super) enum Backend {
+    /// Through the file behind an attachment of this process, which is kept, or of another one.
+    File(File, Option<Attachment>),
     /// Through the attachment of this process, in which these ranges are data.
-    Mapping(Vec<(u64, u64)>),
+    Mapping(Attachment, Vec<Range>),
 }
 
 /// The contents of a segment.
@@ -70,9 +59,7 @@ pub(crate) struct Source {
     size: u64,
     /// The page size, if known.
     page: Option<u64>,
-    backend: Backend,
-    /// `None` if another process's attachment is used.
-    attachment: Option<Attachment>,
+    pub(super) backend: Backend,
 }
 
 impl Source {
@@ -86,20 +73,20 @@ impl Source {
         range: Range,
         allocation: Allocation,
     ) -> Result<Self, Error> {
-        let (id, size) = (attachment.id(), attachment.size());
-        let (file, page) = open_backing(system, &attachment);
-        let backend = match file {
-            Some(file) => Backend::File(file),
-            None => Backend::Mapping(Self::find_data(system, &attachment, page, range, allocation)?),
-        };
-        Ok(Self { id, size, page, backend, attachment: Some(attachment) })
+        let mut source = Self::inspect(system, attachment);
+        source.refresh(system, range, allocation)?;
+        Ok(source)
     }
 
     /// Uses an attachment of this process to find extents, without reading.
     pub(crate) fn inspect(system: &System, attachment: Attachment) -> Self {
+        let (id, size) = (attachment.id(), attachment.size());
         let (file, page) = open_backing(system, &attachment);
-        let backend = file.map_or_else(|| Backend::Mapping(Vec::new()), Backend::File);
-        Self { id: attachment.id(), size: attachment.size(), page, backend, attachment: Some(attachment) }
+        let backend = match file {
+            Some(file) => Backend::File(file, Some(attachment)),
+            None => Backend::Mapping(attachment, Vec::new()),
+        };
+        Self { id, size, page, backend }
     }
 
     /// Reads through another process's attachment, which does not change the record of the segment (`--peek`).
@@ -113,56 +100,15 @@ impl Source {
         let metadata = file.metadata().ok();
         let size = metadata.as_ref().map_or(segment.size, MetadataExt::size).min(segment.size);
         let page = metadata.map(|file| file.blksize());
-        Ok(Self { id: segment.sysv().id, size, page, backend: Backend::File(file), attachment: None })
+        Ok(Self { id: segment.sysv().id, size, page, backend: Backend::File(file, None) })
     }
 
     /// Finds the data of a range again, before it is read again.
     pub(crate) fn refresh(&mut self, system: &System, range: Range, allocation: Allocation) -> Result<(), Error> {
-        if let (Backend::Mapping(data), Some(attachment)) = (&mut self.backend, &self.attachment) {
-            *data = Self::find_data(system, attachment, self.page, range, allocation)?;
+        if let Backend::Mapping(attachment, data) = &mut self.backend {
+            *data = find_data(system, attachment, self.page, range, allocation)?;
         }
         Ok(())
-    }
-
-    /// Finds the data of a range with mincore(2).
-    fn find_data(
-        system: &System,
-        attachment: &Attachment,
-        page: Option<u64>,
-        range: Range,
-        allocation: Allocation,
-    ) -> Result<Vec<(u64, u64)>, Error> {
-        let whole = vec![(range.offset, range.end)];
-        if range.length() == 0 {
-            return Ok(Vec::new());
-        }
-        let id = attachment.id();
-        let ordinary = page == Some(system.page_size());
-        if ordinary {
-            for _ in 0..MINCORE_ATTEMPTS {
-                let before = Swap::now(system, id);
-                let data = resident(system, attachment, range)
-                    .map_err(|errno| failed(id, range.offset, "inspect", errno, "mincore"))?;
-                if before.rules_out(Swap::now(system, id)) {
-                    return Ok(data);
-                }
-            }
-        }
-        let is_complete =
-            || if ordinary { is_fully_allocated(system, id) } else { is_fully_allocated_huge(system, id, page) };
-        if allocation == Allocation::Allowed || is_complete() {
-            return Ok(whole);
-        }
-        let why = match page {
-            Some(_) if ordinary => "they may be in swap",
-            Some(_) => "they are huge",
-            None => "/proc does not show whether they are huge",
-        };
-        Err(Error::new(Kind::Refused, format!("cannot read segment {id}: reading could allocate memory for its holes"))
-            .target(id.to_string())
-            .cause(format!("cannot determine which of its pages exist ({why}); reading a missing page allocates it"))
-            .hint("read it anyway", again("--allow-allocation"))
-            .hint("read it as root, which allocates no memory", again("").sudo()))
     }
 
     pub(crate) fn id(&self) -> ShmId {
@@ -185,66 +131,126 @@ impl Source {
 
     /// Returns the allocated bytes as the file behind the segment reports them, which is exact for huge pages.
     pub(crate) fn resident(&self) -> Option<u64> {
+        let Backend::File(file, _) = &self.backend else { return None };
         // st_blocks counts in 512 bytes (stat(3type)).
-        self.file().and_then(|file| file.metadata().ok()).map(|file| file.blocks() * 512)
-    }
-
-    pub(super) fn file(&self) -> Option<&File> {
-        match &self.backend {
-            Backend::File(file) => Some(file),
-            Backend::Mapping(_) => None,
-        }
+        file.metadata().ok().map(|file| file.blocks() * 512)
     }
 
     pub(super) fn attachment(&self) -> Option<&Attachment> {
-        self.attachment.as_ref()
+        match &self.backend {
+            Backend::File(_, attachment) => attachment.as_ref(),
+            Backend::Mapping(attachment, _) => Some(attachment),
+        }
     }
 
     pub(crate) fn into_attachment(self) -> Option<Attachment> {
-        self.attachment
+        match self.backend {
+            Backend::File(_, attachment) => attachment,
+            Backend::Mapping(attachment, _) => Some(attachment),
+        }
     }
 
     /// Returns start and end of the first data at or after an offset.
     pub(super) fn next_data(&self, offset: u64) -> Result<Option<(u64, u64)>, Error> {
         match &self.backend {
-            Backend::File(file) => {
-                next_data(file.as_fd(), offset).map_err(|errno| failed(self.id, offset, "inspect", errno, "lseek"))
+            Backend::File(file, _) => {
+                next_data(file.as_fd(), offset).map_err(|errno| self.failed(offset, "inspect", errno, "lseek"))
             }
-            Backend::Mapping(data) => {
-                let index = data.partition_point(|(_, until)| *until <= offset);
-                Ok(data.get(index).map(|(start, until)| ((*start).max(offset), *until)))
+            Backend::Mapping(_, data) => {
+                let next = data.get(data.partition_point(|data| data.end <= offset));
+                Ok(next.map(|data| (data.offset.max(offset), data.end)))
             }
         }
     }
 
-    /// Returns the part that begins at an offset of a range that ends at `end`.
-    pub(crate) fn part(&self, offset: u64, end: u64) -> Result<Part, Error> {
-        Ok(match self.next_data(offset)? {
-            Some((start, until)) if start <= offset => Part::Data(until.min(end)),
-            Some((start, _)) => Part::Hole(start.min(end)),
-            None => Part::Hole(end),
+    /// Returns the parts of a range, in order.
+    pub(super) fn parts(&self, range: Range) -> impl Iterator<Item = Result<Part, Error>> {
+        let Range { mut offset, end } = range;
+        std::iter::from_fn(move || {
+            if offset >= end {
+                return None;
+            }
+            let part = |until: u64| Range { offset, end: until.min(end) };
+            let part = match self.next_data(offset) {
+                Ok(Some((start, until))) if start <= offset => Part::Data(part(until)),
+                Ok(next) => Part::Hole(part(next.map_or(end, |(start, _)| start))),
+                Err(error) => return Some(Err(error)),
+            };
+            let (Part::Data(this) | Part::Hole(this)) = part;
+            offset = this.end;
+            Some(Ok(part))
         })
     }
 
     /// Copies data into a buffer.
-    pub(crate) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
-        match (&self.backend, &self.attachment) {
-            (Backend::Mapping(_), Some(attachment)) => {
-                if bytes.len() >= MIN_POPULATE {
-                    // The pages exist, and mapping them in one call is faster than one fault per page.
-                    attachment.populate_read(offset, bytes.len());
-                }
-                attachment
-                    .copy_out(offset, bytes)
-                    .map_err(|errno| fault(attachment, offset, "read", errno, "process_vm_readv"))
-            }
-            (Backend::File(file), _) => file.read_exact_at(bytes, offset).map_err(|error| {
+    pub(super) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
+        match &self.backend {
+            Backend::File(file, _) => file.read_exact_at(bytes, offset).map_err(|error| {
                 let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-                failed(self.id, offset, "read", errno, "pread")
+                self.failed(offset, "read", errno, "pread")
             }),
-            (Backend::Mapping(_), None) => Err(failed(self.id, offset, "read", Errno::EFAULT, "process_vm_readv")),
+            Backend::Mapping(attachment, _) => attachment
+                .copy_out(offset, bytes)
+                .map_err(|errno| self.failed(offset, "read", errno, "process_vm_readv")),
         }
     }
+
+    /// Returns the error of a call that failed at an offset.
+    pub(super) fn failed(&self, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
+        match self.attachment() {
+            Some(attachment) => fault(attachment, offset, verb, errno, call),
+            None => failed(self.id, offset, verb, errno, call),
+        }
+    }
+}
+
+/// Finds the data of a range with mincore(2).
+fn find_data(
+    system: &System,
+    attachment: &Attachment,
+    page: Option<u64>,
+    range: Range,
+    allocation: Allocation,
+) -> Result<Vec<Range>, Error> {
+    if range.length() == 0 {
+        return Ok(Vec::new());
+    }
+    let id = attachment.id();
+    let ordinary = page == Some(system.page_size());
+    if ordinary {
+        for _ in 0..MINCORE_ATTEMPTS {
+            let before = Swap::now(system, id);
+            let data = resident(system, attachment, range)?;
+            if before.rules_out(Swap::now(system, id)) {
+                return Ok(data);
+            }
+        }
+    }
+    if allocation == Allocation::Allowed || page.is_some_and(|page| is_fully_allocated(system, id, page)) {
+        return Ok(vec![range]);
+    }
+    let why = match page {
+        Some(_) if ordinary => "they may be in swap",
+        Some(_) => "they are huge",
+        None => "/proc does not show whether they are huge",
+    };
+    Err(Error::new(Kind::Refused, format!("cannot read segment {id}: reading could allocate memory for its holes"))
+        .target(id.to_string())
+        .cause(format!("cannot determine which of its pages exist ({why}); reading a missing page allocates it"))
+        .hint("read it anyway", again("--allow-allocation"))
+        .hint("read it as root, which allocates no memory", again("").sudo()))
+}
+
+/// Returns whether all pages of a segment are resident or in swap, so that reading allocates none.
+fn is_fully_allocated(system: &System, id: ShmId, page: u64) -> bool {
+    let row = procfs::find_segment(system.proc(), id).ok().flatten();
+    // Since Linux 6.7, the kernel reports each resident huge page multiplied by the number of ordinary pages in it. Only
+    // the value for all pages is unambiguous.
+    let factor = (page / system.page_size()).max(1);
+    row.is_some_and(|row| {
+        let allocated = row.rss.zip(row.swap).map(|(rss, swap)| rss / factor + swap);
+        allocated >= Some(row.size.next_multiple_of(page))
+    })
 }
 
 /// Opens the file behind an attachment, if permitted, and returns its page size, if known.
@@ -267,39 +273,22 @@ fn open_backing(system: &System, attachment: &Attachment) -> (Option<File>, Opti
 }
 
 /// Returns the resident parts of a range, as found by mincore(2).
-pub(super) fn resident(system: &System, attachment: &Attachment, range: Range) -> Result<Vec<(u64, u64)>, Errno> {
+pub(super) fn resident(system: &System, attachment: &Attachment, range: Range) -> Result<Vec<Range>, Error> {
     let page = system.page_size();
-    let page_size = usize::try_from(page).map_err(|_| Errno::EOVERFLOW)?;
-    let mut data: Vec<(u64, u64)> = Vec::new();
-    let mut offset = range.offset - range.offset % page;
-    while offset < range.end {
-        let length = usize::try_from(range.end - offset).map_or(MINCORE_BYTES, |left| left.min(MINCORE_BYTES));
-        let mut start = offset;
-        for is_resident in attachment.residency(offset, length, page_size)? {
+    let page_size = usize::try_from(page).unwrap_or(usize::MAX);
+    let mut data: Vec<Range> = Vec::new();
+    let aligned = Range { offset: range.offset - range.offset % page, ..range };
+    for (offset, length) in aligned.pieces(MINCORE_BYTES) {
+        let pages = attachment.residency(offset, length, page_size);
+        let pages = pages.map_err(|errno| failed(attachment.id(), offset, "inspect", errno, "mincore"))?;
+        for (start, is_resident) in (offset..).step_by(page_size).zip(pages) {
             let end = (start + page).min(range.end);
             match data.last_mut() {
-                Some((_, until)) if is_resident && *until == start => *until = end,
-                _ if is_resident => data.push((start.max(range.offset), end)),
+                Some(last) if is_resident && last.end == start => last.end = end,
+                _ if is_resident => data.push(Range { offset: start.max(range.offset), end }),
                 _ => {}
             }
-            start += page;
         }
-        offset += length as u64;
     }
     Ok(data)
-}
-
-/// Returns whether all pages of a segment are resident or in swap, so that reading allocates none.
-fn is_fully_allocated(system: &System, id: ShmId) -> bool {
-    let segment = query::lookup(system, id, Needs::RESIDENT).ok().flatten();
-    segment.is_some_and(|segment| segment.rss.zip(segment.swap).is_some_and(|(rss, swap)| rss + swap >= segment.size))
-}
-
-/// Like [`is_fully_allocated`], for huge pages. Since Linux 6.7, the kernel reports each resident huge page multiplied by
-/// the number of ordinary pages in it. Only the value for all pages is unambiguous.
-fn is_fully_allocated_huge(system: &System, id: ShmId, page: Option<u64>) -> bool {
-    let Some(page) = page else { return false };
-    let row = procfs::find_segment(system.proc(), id).ok().flatten();
-    let factor = page / system.page_size();
-    row.is_some_and(|row| row.rss.is_some_and(|rss| rss / factor >= row.size.next_multiple_of(page)))
 }

@@ -1,10 +1,21 @@
-//! Errors that the copy loops share.
+//! What the copy loops share: progress, signals and errors.
 
 use crate::error::{Error, Kind, program, shmadm};
 use crate::explain::explain_missing_huge_page;
 use crate::model::ShmId;
 use crate::query::huge_page_size_at;
 use crate::sys::{self, Attachment, Errno};
+
+/// A callback that receives the number of bytes, holes included, that were processed since the last call.
+pub(super) type Progress<'a> = &'a mut dyn FnMut(u64);
+
+/// Fails with `Interrupted` if a signal that ends the program was caught. Other signals are ignored.
+pub(super) fn interrupted() -> Result<(), Error> {
+    match sys::caught() {
+        Some(signal) => Err(Error::new(Kind::Interrupted(signal), "interrupted")),
+        None => Ok(()),
+    }
+}
 
 /// Returns the error of a copy that failed at an offset.
 pub(super) fn failed(id: ShmId, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
@@ -27,16 +38,4 @@ pub(super) fn fault(attachment: &Attachment, offset: u64, verb: &str, errno: Err
         Some(page) if errno == Errno::EFAULT => explain_missing_huge_page(error, page, None),
         _ => error,
     }
-}
-
-/// Fails with `Interrupted` if a signal that ends the program was caught. Other signals are ignored.
-pub(super) fn interrupted() -> Result<(), Error> {
-    match sys::caught() {
-        Some(signal) => Err(Error::new(Kind::Interrupted(signal), "interrupted")),
-        None => Ok(()),
-    }
-}
-
-pub(super) fn unreadable(written: u64, errno: Errno) -> Error {
-    Error::new(Kind::Failed, format!("cannot read the input ({written} bytes were written)")).os(errno, "read")
 }

@@ -55,22 +55,6 @@ impl ValueType {
             Self::U64 | Self::I64 | Self::F64 => 8,
         }
     }
-
-    /// Describes the numbers of this type, for error messages.
-    const fn expected(self) -> &'static str {
-        match self {
-            Self::U8 => "expected 0 to 255",
-            Self::U16 => "expected 0 to 65535",
-            Self::U32 => "expected 0 to 4294967295",
-            Self::U64 => "expected 0 to 18446744073709551615",
-            Self::I8 => "expected -128 to 127",
-            Self::I16 => "expected -32768 to 32767",
-            Self::I32 => "expected -2147483648 to 2147483647",
-            Self::I64 => "expected -9223372036854775808 to 9223372036854775807",
-            Self::F32 => "expected a number within the range of a 32-bit float",
-            Self::F64 => "expected a number within the range of a 64-bit float",
-        }
-    }
 }
 
 impl fmt::Display for Value {
@@ -113,12 +97,11 @@ impl Decoder {
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
         let joined = [&self.rest, bytes].concat();
         let whole = joined.len() - joined.len() % self.kind.size();
-        joined[whole..].clone_into(&mut self.rest);
+        self.rest = joined[whole..].to_vec();
         decode(self.kind, &joined[..whole])
     }
 }
 
-/// Decodes as many numbers as the bytes contain, and ignores an incomplete one at the end.
 fn decode(kind: ValueType, bytes: &[u8]) -> Vec<Value> {
     fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> Value) -> Vec<Value> {
         bytes.as_chunks::<N>().0.iter().map(|chunk| number(*chunk)).collect()
@@ -139,43 +122,49 @@ fn decode(kind: ValueType, bytes: &[u8]) -> Vec<Value> {
 
 /// Appends the bytes of a number as typed by the user: decimal, or for integers also `0x` hexadecimal.
 pub(crate) fn encode(kind: ValueType, text: &str, bytes: &mut Vec<u8>) -> Result<(), String> {
-    let wrong = || format!("invalid {} {text:?}: {}", kind.name(), kind.expected());
-    let unsigned = || parse_number(text).ok_or_else(wrong);
-    let signed = || {
-        let magnitude = |digits| parse_number(digits).map(i128::from);
-        let number = text.strip_prefix('-').map_or_else(|| magnitude(text), |digits| magnitude(digits).map(|n| -n));
-        number.ok_or_else(wrong)
-    };
-    // parse() turns a number that is too large into an infinity: accept one only if it was typed.
-    let is_infinity = text.trim_start_matches(['-', '+']).to_ascii_lowercase().starts_with("inf");
-    macro_rules! append {
-        ($number:expr) => {
-            bytes.extend_from_slice(&$number.to_ne_bytes())
-        };
+    let invalid = |expected: String| format!("invalid {} {text:?}: expected {expected}", kind.name());
+    macro_rules! integer {
+        ($type:ty) => {{
+            let number = parse_integer(text).and_then(|number| <$type>::try_from(number).ok());
+            let number = number.ok_or_else(|| invalid(format!("{} to {}", <$type>::MIN, <$type>::MAX)))?;
+            bytes.extend_from_slice(&number.to_ne_bytes());
+        }};
+    }
+    macro_rules! float {
+        ($type:ty) => {{
+            // parse() turns a number that is too large into an infinity: accept one only if it was typed.
+            let is_infinity = text.trim_start_matches(['-', '+']).to_ascii_lowercase().starts_with("inf");
+            let number = text.parse::<$type>().ok().filter(|number| is_infinity || !number.is_infinite());
+            let bits = 8 * size_of::<$type>();
+            let number = number.ok_or_else(|| invalid(format!("a number within the range of a {bits}-bit float")))?;
+            bytes.extend_from_slice(&number.to_ne_bytes());
+        }};
     }
     match kind {
-        ValueType::U8 => append!(u8::try_from(unsigned()?).map_err(|_| wrong())?),
-        ValueType::U16 => append!(u16::try_from(unsigned()?).map_err(|_| wrong())?),
-        ValueType::U32 => append!(u32::try_from(unsigned()?).map_err(|_| wrong())?),
-        ValueType::U64 => append!(unsigned()?),
-        ValueType::I8 => append!(i8::try_from(signed()?).map_err(|_| wrong())?),
-        ValueType::I16 => append!(i16::try_from(signed()?).map_err(|_| wrong())?),
-        ValueType::I32 => append!(i32::try_from(signed()?).map_err(|_| wrong())?),
-        ValueType::I64 => append!(i64::try_from(signed()?).map_err(|_| wrong())?),
-        ValueType::F32 => {
-            append!(text.parse::<f32>().ok().filter(|number| is_infinity || !number.is_infinite()).ok_or_else(wrong)?)
-        }
-        ValueType::F64 => {
-            append!(text.parse::<f64>().ok().filter(|number| is_infinity || !number.is_infinite()).ok_or_else(wrong)?)
-        }
+        ValueType::U8 => integer!(u8),
+        ValueType::U16 => integer!(u16),
+        ValueType::U32 => integer!(u32),
+        ValueType::U64 => integer!(u64),
+        ValueType::I8 => integer!(i8),
+        ValueType::I16 => integer!(i16),
+        ValueType::I32 => integer!(i32),
+        ValueType::I64 => integer!(i64),
+        ValueType::F32 => float!(f32),
+        ValueType::F64 => float!(f64),
     }
     Ok(())
 }
 
-/// Parses an unsigned number: decimal without a leading zero, or `0x` hexadecimal.
-fn parse_number(text: &str) -> Option<u64> {
-    let ambiguous = text.len() > 1 && text.starts_with('0') && !text.starts_with("0x") && !text.starts_with("0X");
-    if ambiguous { None } else { crate::model::parse_integer(text).ok() }
+/// Parses an integer: decimal without a leading zero, or `0x` hexadecimal, with an optional minus sign.
+fn parse_integer(text: &str) -> Option<i128> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_hexadecimal = digits.starts_with("0x") || digits.starts_with("0X");
+    if digits.len() > 1 && digits.starts_with('0') && !is_hexadecimal {
+        // Ambiguous: it could mean octal.
+        return None;
+    }
+    let magnitude = crate::model::parse_integer(digits).ok().map(i128::from)?;
+    Some(if digits.len() < text.len() { -magnitude } else { magnitude })
 }
 
 #[cfg(test)]

@@ -2,18 +2,24 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::transfer::{fault, interrupted, unreadable};
-use super::{Progress, Range};
-use crate::error::Error;
+use super::checksum::{Piece, split_zeros};
+use super::range::Range;
+use super::source::{Part, Source};
+use super::transfer::{Progress, failed, fault, interrupted};
+use crate::error::{Error, Kind};
 use crate::query::System;
-use crate::sys::{Attachment, Errno, read, widen_pipe};
+use crate::sys::{self, Attachment, Errno, read, widen_pipe};
 
-/// The size of the buffer from which a range is filled.
-const FILL_BUFFER: usize = 64 << 10;
-/// The most bytes of one read(2), and how far ahead pages are mapped.
+/// The size of the buffers.
+const BUFFER: usize = 64 << 10;
+/// The most bytes of one read(2).
 const MAX_READ: usize = 8 << 20;
-/// The size of a pipe, enlarged so that fewer calls empty it. It is the limit of an unprivileged user, pipe(7).
-const PIPE_SIZE: i32 = 1 << 20;
+
+/// Writes a native 32-bit integer at offset 0 in one access.
+pub(crate) fn store(attachment: &mut Attachment, value: i32) -> Result<(), Error> {
+    let id = attachment.id();
+    attachment.store_i32(value).map_err(|errno| failed(id, 0, "write", errno, "store"))
+}
 
 /// Copies bytes to an offset of the segment.
 ///
@@ -27,9 +33,8 @@ pub(crate) fn copy_in(attachment: &Attachment, offset: u64, bytes: &[u8]) -> Res
 
 /// Fills a range with one byte.
 pub(crate) fn fill(attachment: &Attachment, range: Range, byte: u8, progress: Progress<'_>) -> Result<(), Error> {
-    let size = usize::try_from(range.length()).map_or(FILL_BUFFER, |length| length.min(FILL_BUFFER));
-    let bytes = vec![byte; size];
-    for (offset, length) in range.pieces(size) {
+    let bytes = vec![byte; range.at_most(BUFFER)];
+    for (offset, length) in range.pieces(BUFFER) {
         interrupted()?;
         copy_in(attachment, offset, &bytes[..length])?;
         progress(length as u64);
@@ -51,48 +56,127 @@ pub(crate) struct Received {
 /// # Errors
 /// Fails if a page cannot be allocated or the input cannot be read. The error says how many bytes were written.
 pub(crate) fn receive(
-    system: &System,
     attachment: &Attachment,
     range: Range,
     from: BorrowedFd<'_>,
     progress: Progress<'_>,
 ) -> Result<Received, Error> {
-    widen_pipe(from, PIPE_SIZE);
-    let page_size = usize::try_from(system.page_size()).unwrap_or(4096);
-    let mut offset = range.offset;
-    let mut mapped = offset;
-    let written = |offset: u64| offset - range.offset;
-    while offset < range.end {
+    widen_pipe(from);
+    let mut rest = range;
+    while rest.length() > 0 {
         // If a read returned bytes, a signal did not make it fail with EINTR.
         interrupted()?;
-        let length = usize::try_from(range.end - offset).map_or(MAX_READ, |left| left.min(MAX_READ));
-        if offset >= mapped {
-            // Map pages that exist in one call. For new pages that is slower than page faults during read(2).
-            let start = offset - offset % system.page_size();
-            if attachment.is_resident(start, length, page_size) {
-                attachment.populate_write(start, length);
-            }
-            mapped = offset + length as u64;
-        }
-        match attachment.receive(offset, length, from) {
-            Ok(0) => return Ok(Received { written: written(offset), more: false }),
+        let written = rest.offset - range.offset;
+        match attachment.receive(rest.offset, rest.at_most(MAX_READ), from) {
+            Ok(0) => return Ok(Received { written, more: false }),
             Ok(count) => {
-                offset += count as u64;
+                rest.offset += count as u64;
                 progress(count as u64);
             }
-            Err(Errno::EINTR) => interrupted()?,
+            Err(Errno::EINTR) => {}
             Err(Errno::EFAULT) => {
-                let error = fault(attachment, offset, "write", Errno::EFAULT, "read");
-                return Err(error.advice(format!("{} bytes were written before this offset", written(offset))));
+                let error = fault(attachment, rest.offset, "write", Errno::EFAULT, "read");
+                return Err(error.advice(format!("{written} bytes were written before this offset")));
             }
-            Err(errno) => return Err(unreadable(written(offset), errno)),
+            Err(errno) => return Err(unreadable(written, errno)),
         }
     }
+    filled(range, from)
+}
+
+/// Reads a descriptor into a range of an attached segment, but does not write zeros to holes.
+///
+/// The segment reads the same as if everything had been written. Holes of an input file are not read.
+pub(crate) fn receive_sparse(
+    system: &System,
+    source: &Source,
+    range: Range,
+    from: BorrowedFd<'_>,
+    progress: Progress<'_>,
+) -> Result<Received, Error> {
+    let page = system.page_size();
+    let mut buffer = vec![0; BUFFER];
+    let mut rest = range;
+    while rest.length() > 0 {
+        interrupted()?;
+        let (offset, written) = (rest.offset, rest.offset - range.offset);
+        if let Some(hole) = hole_ahead(from) {
+            rest.offset = range.end.min(offset.saturating_add(hole));
+            zero(source, Range { offset, end: rest.offset })?;
+            sys::skip(from, rest.offset - offset).map_err(|errno| unreadable(written, errno))?;
+        } else {
+            // Begin the next buffer at a page, so that no block of zeros is in two pages.
+            let end =
+                if offset.is_multiple_of(page) { range.end } else { range.end.min(offset.next_multiple_of(page)) };
+            let bytes = &mut buffer[..Range { offset, end }.at_most(BUFFER)];
+            let count = read_full(from, bytes, written)?;
+            if count == 0 {
+                return Ok(Received { written, more: false });
+            }
+            put(source, offset, &bytes[..count])?;
+            rest.offset += count as u64;
+        }
+        progress(rest.offset - offset);
+    }
+    filled(range, from)
+}
+
+/// Writes bytes, except blocks of zeros over holes.
+fn put(source: &Source, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    let Some(attachment) = source.attachment() else {
+        return Err(source.failed(offset, "write", Errno::EBADF, "read"));
+    };
+    split_zeros(offset, bytes).try_for_each(|(offset, piece)| match piece {
+        Piece::Bytes(run) => copy_in(attachment, offset, run),
+        Piece::Hole(length) => zero(source, Range { offset, end: offset + length }),
+    })
+}
+
+/// Writes zeros to the data of a range, and skips its holes.
+fn zero(source: &Source, range: Range) -> Result<(), Error> {
+    for part in source.parts(range) {
+        if let (Part::Data(data), Some(attachment)) = (part?, source.attachment()) {
+            fill(attachment, data, 0, &mut |_| ())?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the length of the hole at the current position of an input; `None` if there is none, or if it is not a file.
+fn hole_ahead(from: BorrowedFd<'_>) -> Option<u64> {
+    let (position, size) = sys::position_and_size(from)?;
+    let data = sys::next_data(from, position).ok()?.map_or(size, |(start, _)| start);
+    // SEEK_DATA has moved the position.
+    sys::seek_to(from, position).ok()?;
+    data.checked_sub(position).filter(|hole| *hole > 0)
+}
+
+/// Reads until a buffer is full or the input ends, and returns the number of bytes.
+fn read_full(from: BorrowedFd<'_>, bytes: &mut [u8], written: u64) -> Result<usize, Error> {
+    let mut count = 0;
+    while count < bytes.len() {
+        match sys::read(from, &mut bytes[count..]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(Errno::EINTR) => interrupted()?,
+            Err(errno) => return Err(unreadable(written, errno)),
+        }
+    }
+    Ok(count)
+}
+
+/// Returns the result for a range that was filled.
+fn filled(range: Range, from: BorrowedFd<'_>) -> Result<Received, Error> {
+    let written = range.length();
     loop {
         match read(from, &mut [0]) {
-            Ok(count) => return Ok(Received { written: written(offset), more: count > 0 }),
+            Ok(count) => return Ok(Received { written, more: count > 0 }),
             Err(Errno::EINTR) => interrupted()?,
-            Err(errno) => return Err(unreadable(written(offset), errno)),
+            Err(errno) => return Err(unreadable(written, errno)),
         }
     }
+}
+
+fn unreadable(written: u64, errno: Errno) -> Error {
+    Error::new(Kind::Failed, format!("cannot read the input ({written} bytes were written)")).os(errno, "read")
 }

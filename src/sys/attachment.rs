@@ -14,15 +14,14 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_int};
+use nix::libc;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 
-use super::{Subject, SysError, files, sysv};
+use super::{Subject, SysError, sysv};
 use crate::model::{Access, ShmId};
 
 /// The address at which to attach a segment.
@@ -186,28 +185,13 @@ impl Attachment {
         Errno::result(count).map(isize::cast_unsigned)
     }
 
-    /// Maps the pages of a range before a copy out of it.
+    /// Maps the pages of a range that begins on a page boundary, before a copy out of it (MADV_POPULATE_READ). Failures
+    /// are ignored: this is only faster.
     pub(crate) fn populate_read(&self, offset: u64, length: usize) {
-        self.populate(offset, length, libc::MADV_POPULATE_READ);
-    }
-
-    /// Maps the pages of a range before a copy into it.
-    pub(crate) fn populate_write(&self, offset: u64, length: usize) {
-        self.populate(offset, length, libc::MADV_POPULATE_WRITE);
-    }
-
-    /// Maps the pages of a range that begins on a page boundary. Failures are ignored: this is only faster.
-    fn populate(&self, offset: u64, length: usize, advice: c_int) {
         if let Ok(start) = self.range(offset, length) {
-            // SAFETY: the range is within the mapping; both kinds of advice only fault pages in and change no
-            // contents.
-            let _ = unsafe { libc::madvise(start, length, advice) };
+            // SAFETY: the range is within the mapping, and the advice only faults pages in and changes no contents.
+            let _ = unsafe { libc::madvise(start, length, libc::MADV_POPULATE_READ) };
         }
-    }
-
-    /// Returns whether all pages of a range that begins on a page boundary are in memory.
-    pub(crate) fn is_resident(&self, offset: u64, length: usize, page_size: usize) -> bool {
-        self.residency(offset, length, page_size).is_ok_and(|pages| pages.into_iter().all(|page| page))
     }
 
     /// Returns for each page of a range that begins on a page boundary whether it is in memory (mincore(2)), without
@@ -258,28 +242,9 @@ impl Attachment {
     /// # Errors
     /// open(2): EPERM without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, ENOENT without /proc.
     pub(crate) fn open_backing(&self, mapped: u64) -> io::Result<File> {
-        File::open(self.backing_path(mapped))
-    }
-
-    /// Opens the file behind the mapping for writing. The caller must not write beyond the size of the segment: the
-    /// file would grow.
-    ///
-    /// # Errors
-    /// As [`Attachment::open_backing`]; EFBIG if RLIMIT_FSIZE is below the size, since the kernel applies it to this
-    /// file too; EINVAL for huge pages, whose files do not support write(2).
-    pub(crate) fn open_backing_to_write(&self, page_size: u64) -> io::Result<File> {
-        if !files::fits_file_size_limit(self.size()) {
-            return Err(Errno::EFBIG.into());
-        }
-        let mapped = self.size().next_multiple_of(page_size);
-        let file = File::options().read(true).write(true).open(self.backing_path(mapped))?;
-        if file.metadata()?.blksize() == page_size { Ok(file) } else { Err(Errno::EINVAL.into()) }
-    }
-
-    /// Returns the path of the file behind the mapping. The file name contains the mapping's end address.
-    fn backing_path(&self, mapped: u64) -> String {
         let start = self.address();
-        format!("/proc/self/map_files/{start:x}-{:x}", start + mapped)
+        // The file name contains the mapping's end address.
+        File::open(format!("/proc/self/map_files/{start:x}-{:x}", start + mapped))
     }
 }
 

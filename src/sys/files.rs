@@ -7,25 +7,28 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl};
-use nix::libc::{O_NONBLOCK, c_int};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::O_NONBLOCK;
 use nix::sys::stat::fstat;
 use nix::unistd::{Whence, ftruncate, lseek};
-use rustix::process::{Resource, getrlimit};
+
+/// The size of an enlarged pipe: the limit of an unprivileged user, pipe(7).
+const PIPE_SIZE: i32 = 1 << 20;
 
 /// Opens a file for reading without blocking, even if it is a FIFO without a writer.
 pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)
 }
 
-/// Moves bytes of a file into a pipe without copying (splice(2)). Returns the number of bytes, 0 at the end of the
-/// file.
+/// Writes bytes of a file to any descriptor without copying them into this process (sendfile(2)). Returns the number of
+/// bytes, 0 at the end of the file.
 ///
 /// # Errors
-/// splice(2): EINVAL if `to` is not a pipe, EPERM or ENOSYS in some sandboxes.
-pub(crate) fn splice(file: BorrowedFd<'_>, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
+/// sendfile(2): EINVAL if the file does not support it, as those of huge pages, or if `to` is in append mode; EPERM or
+/// ENOSYS in some sandboxes.
+pub(crate) fn send_file(file: BorrowedFd<'_>, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
     let mut position = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
-    nix::fcntl::splice(file, Some(&mut position), to, None, length, SpliceFFlags::empty())
+    nix::sys::sendfile::sendfile(to, file, Some(&mut position), length)
 }
 
 /// Returns the position of a descriptor in its file, and the size of the file. `None` if it is not seekable or has
@@ -70,18 +73,11 @@ pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<Option<(u64
     }
 }
 
-/// Returns whether RLIMIT_FSIZE allows a file of this size.
-pub(super) fn fits_file_size_limit(size: u64) -> bool {
-    getrlimit(Resource::Fsize).current.is_none_or(|limit| size <= limit)
-}
-
-/// Enlarges a pipe, so that fewer calls fill it, and ignores failures. Returns whether the descriptor is a pipe.
-pub(crate) fn widen_pipe(pipe: BorrowedFd<'_>, bytes: c_int) -> bool {
-    let Ok(current) = fcntl(pipe, FcntlArg::F_GETPIPE_SZ) else { return false };
-    if current < bytes {
-        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
+/// Enlarges a pipe, so that fewer calls fill or empty it, and ignores failures.
+pub(crate) fn widen_pipe(pipe: BorrowedFd<'_>) {
+    if fcntl(pipe, FcntlArg::F_GETPIPE_SZ).is_ok_and(|size| size < PIPE_SIZE) {
+        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE));
     }
-    true
 }
 
 /// A file that is written from its current position and can have holes.

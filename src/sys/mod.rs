@@ -34,7 +34,9 @@ use crate::model::{Key, ShmId};
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Address, Attachment};
 pub(crate) use file_handle::file_handle;
-pub(crate) use files::{SparseFile, next_data, open_nonblocking, position_and_size, seek_to, skip, splice, widen_pipe};
+pub(crate) use files::{
+    SparseFile, next_data, open_nonblocking, position_and_size, seek_to, send_file, skip, widen_pipe,
+};
 pub(crate) use inherited::{Inherited, stdin_is_closed, stdout_is_closed};
 pub(crate) use namespace::{enter, in_ipc_namespace, is_ipc_namespace, owning_user_namespace, unshare};
 pub(crate) use nix::errno::Errno;

@@ -27,6 +27,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["query", "host"], &["id_map", "process", "huge", "devices", "system", "accounts", "rights", "namespaces"]),
     (&["query", "inventory"], &["resident", "complete", "sysv"]),
     (&["query", "users"], &["origin", "scan", "matcher", "attachers", "holders", "peek"]),
+    (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
     (&["explain"], &["address", "huge", "diagnosis", "failure", "refusal", "resolve"]),
     (&["leaks"], &["provenance", "descendants", "attribution"]),
 ];

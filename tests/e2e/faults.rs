@@ -51,8 +51,7 @@ fn a_dump_that_cannot_replace_another_leaves_it_unchanged() {
     run(["dump", "0x4d2", "--output", &path]).exits(0);
     let record = std::fs::read(format!("{path}.json")).unwrap();
     Attached::new(id).write(0, b"other contents");
-    let renames = |call: &Call| call.number == libc::SYS_rename || call.number == libc::SYS_renameat2;
-    let stopped = Stopped::before(2, renames, &["dump", "0x4d2", "--output", &path, "--force"]);
+    let stopped = Stopped::before(2, is_rename, &["dump", "0x4d2", "--output", &path, "--force"]);
     assert_ne!(std::fs::read(format!("{path}.json")).unwrap(), record, "the record is replaced first");
     // A directory, which no file can replace.
     std::fs::rename(&path, format!("{path}.moved")).unwrap();
@@ -248,8 +247,7 @@ fn a_replaced_dump_keeps_its_old_contents_until_the_new_ones_are_complete() {
     run(["dump", "0x4d2", "--output", &path]).exits(0);
     Attached::new(id).write(50, b"new");
     let arguments = ["dump", "0x4d2", "--output", &path, "--force"];
-    let renames = |call: &Call| call.number == libc::SYS_rename || call.number == libc::SYS_renameat2;
-    let stopped = Stopped::before(1, renames, &arguments);
+    let stopped = Stopped::before(1, is_rename, &arguments);
     assert!(std::fs::read(&path).unwrap() == contents);
     stopped.go_on().exits(0);
     assert_eq!(&std::fs::read(&path).unwrap()[50..53], b"new");
@@ -270,6 +268,11 @@ fn segment(size: usize, seed: u64) -> (i32, Vec<u8>) {
 /// Returns whether a call reads a whole piece from the segment's file or a dump, or copies one out of the segment.
 fn is_piece(call: &Call) -> bool {
     call.number == libc::SYS_pread64 && call.arguments[2] > 100_000 || call.number == libc::SYS_process_vm_readv
+}
+
+/// Returns whether a call renames a file.
+fn is_rename(call: &Call) -> bool {
+    [libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2].contains(&call.number)
 }
 
 /// Restores a dump without its key and returns the contents.
