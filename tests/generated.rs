@@ -160,7 +160,7 @@ fn tidied(text: &str) -> String {
     format!("{PREAMBLE}{}\n", lines.join("\n"))
 }
 
-/// Writes what a page has besides the options.
+/// Writes the sections of a page except the options.
 fn sections(name: &str, is_main: bool) -> Roff {
     let mut roff = Roff::new();
     let name_of_command = name.strip_prefix("shmadm-").unwrap_or_default().split('-').next().unwrap_or_default();
@@ -250,7 +250,7 @@ fn paragraph(roff: &mut Roff, text: &str) {
     roff.text([roman(text)]);
 }
 
-/// Makes a sentence of words that follow a command.
+/// Returns the words that follow a command as a sentence.
 fn sentence(words: &str) -> String {
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))

@@ -1,4 +1,4 @@
-//! Who may name whom: the import table of the house, held by walking the tokens of every source file.
+//! Enforces the import table and other rules by walking the tokens of every source file.
 //!
 //! Tokens and not text, so that comments and strings do not count, while inline paths such as `crate::render::x` and
 //! `super::super::x` do. The rules are data; the last tests show that the walk can fail.
@@ -53,7 +53,7 @@ fn no_file_is_too_long_to_read() {
     }
 }
 
-/// Walks one file in a house that has a few others.
+/// Walks one file of a library that has a few others.
 fn walk(file: &str, text: &str) -> Vec<String> {
     let others =
         ["lib.rs", "cli.rs", "commands/mod.rs", "commands/args.rs", "commands/ls.rs", "commands/rm.rs", "sys/mod.rs"];

@@ -32,7 +32,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["leaks"], &["provenance", "descendants", "attribution"]),
 ];
 
-/// Crates that are not for everybody, and the rooms that may name them; code for tests alone may name any.
+/// Crates that only some rooms may name. Test code may name any.
 pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "commands"]),
     ("clap_complete", &["commands"]),
@@ -45,13 +45,13 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("rustix", &["process", "sys", "ui"]),
 ];
 
-/// Words that stand in one room alone.
+/// Words that only one room may contain.
 pub(crate) const WORDS: &[(&str, &str)] = &[("unsafe", "sys"), ("ExitCode", "main"), ("_exit", "main")];
 
 /// Macros that print behind the back of `ui`.
 pub(crate) const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln"];
 
-/// Pairs of neighbours in a path that one room alone may name; `*` stands for any name.
+/// Pairs of neighbours in a path that only one room may name; `*` is any name.
 pub(crate) const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("*", "stdout", "ui"),
     ("*", "stderr", "ui"),
@@ -61,5 +61,5 @@ pub(crate) const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("libc", "abort", "main"),
 ];
 
-/// Modules of `commands` that are no commands, and that every command may name.
+/// Modules of `commands` that are not commands; every command may name them.
 pub(crate) const SHARED_BY_COMMANDS: &[&str] = &["all_namespaces", "args"];

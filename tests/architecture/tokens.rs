@@ -12,7 +12,7 @@ pub(crate) fn is_word(token: &TokenTree, word: &str) -> bool {
     matches!(token, TokenTree::Ident(ident) if ident == word)
 }
 
-/// Returns whether `::` stands at an index.
+/// Returns whether `::` is at an index.
 pub(crate) fn is_colons(tokens: &[TokenTree], index: usize) -> bool {
     tokens.get(index).is_some_and(|token| is_punct(token, ':'))
         && tokens.get(index + 1).is_some_and(|token| is_punct(token, ':'))

@@ -21,7 +21,7 @@ fn module_of(file: &str) -> Vec<String> {
     if module == ["lib"] { Vec::new() } else { module }
 }
 
-/// Finds what breaks a rule in some files.
+/// Returns the violations in some files.
 pub(crate) fn violations(sources: &[Source]) -> Vec<String> {
     let modules: BTreeSet<Vec<String>> = sources.iter().map(|(file, _)| module_of(file)).collect();
     let mut found = Vec::new();
@@ -52,10 +52,10 @@ struct Walk<'a> {
     found: &'a mut Vec<String>,
 }
 
-/// Where a path stands.
+/// The context of a path.
 #[derive(Clone, Copy, Default)]
 struct Place {
-    /// In code for tests alone.
+    /// In test code.
     test: bool,
     /// In a `use`.
     import: bool,
@@ -64,7 +64,7 @@ struct Place {
 }
 
 impl Walk<'_> {
-    /// Takes note of what breaks a rule.
+    /// Records a violation.
     fn report(&mut self, what: &str) {
         self.found.push(format!("{}: {what}", self.file));
     }
@@ -77,7 +77,7 @@ impl Walk<'_> {
         while index < tokens.len() {
             match &tokens[index] {
                 TokenTree::Punct(punct) if punct.as_char() == ';' => place = Place { test, ..Place::default() },
-                // `pub(crate)` names nobody, but `pub(in crate::x)` could.
+                // `pub(crate)` names no room, but `pub(in crate::x)` could.
                 TokenTree::Group(group) if is_visibility(&tokens, index) && group.stream().into_iter().count() == 1 => {
                 }
                 TokenTree::Group(group) => {
@@ -108,7 +108,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Reads a path, with the branches of a `use`; gives the index behind it.
+    /// Reads a path, with the branches of a `use`; returns the index after it.
     fn path(
         &mut self,
         tokens: &[TokenTree],
@@ -151,7 +151,7 @@ impl Walk<'_> {
         index
     }
 
-    /// Judges a path by all rules.
+    /// Checks a path against all rules.
     fn judge(&mut self, path: &[String], module: &[String], place: Place, is_macro: bool, is_absolute: bool) {
         let shown = path.join("::");
         for (word, home) in WORDS {
@@ -188,7 +188,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Judges a path that leads into the library.
+    /// Checks a path that leads into the library.
     fn judge_inside(&mut self, shown: &str, path: &[String], target: &[String], module: &[String], place: Place) {
         let Some(room) = target.first().filter(|room| *room != "*") else {
             return self.report(&format!("{shown} brings in every room at once"));
