@@ -5,25 +5,60 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 
-use super::usage;
-use crate::error::Error;
-use crate::explain::{ftok_key, unmapped_id};
-use crate::model::{Key, KeySpec, State, Target, parse_duration, parse_size};
+use super::{Context, usage};
+use crate::contents::{Allocation, Range, Source};
+use crate::error::{Error, Invocation};
+use crate::explain::{ftok_key, resolve, unmapped_id};
+use crate::model::{Access, Key, KeySpec, Needs, Object, State, Target, parse_duration, parse_size};
 use crate::query::{Account, Filter, System};
 use crate::render::TimeStyle;
 
-/// The one segment that a command is about.
+/// The segment that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct SegmentArg {
     #[arg(help = "Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", value_parser = target())]
-    pub(crate) segment: Target,
+    pub(crate) target: Target,
 }
 
-/// The segments that a command is about.
+impl SegmentArg {
+    pub(crate) fn resolve(&self, context: &Context, needs: Needs) -> Result<Object, Error> {
+        resolve(&context.system, &self.target, needs)
+    }
+}
+
+/// How to read the contents of an object.
 #[derive(Args, Debug)]
-pub(crate) struct SegmentArgs {
-    #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required = true, value_parser = target())]
-    pub(crate) segments: Vec<Target>,
+pub(crate) struct SourceArgs {
+    /// Read via another process's attachment, changing no times (privileged)
+    #[arg(long)]
+    peek: bool,
+
+    /// Allow reading to allocate memory for untouched pages
+    #[arg(long, conflicts_with = "peek")]
+    allow_allocation: bool,
+}
+
+impl SourceArgs {
+    /// Opens an object to read `length` bytes at `offset`, or up to the end. `without_peek` is a command for a hint.
+    pub(crate) fn open(
+        &self,
+        context: &mut Context,
+        object: &Object,
+        offset: u64,
+        length: Option<u64>,
+        without_peek: Invocation,
+    ) -> Result<Source, Error> {
+        if self.peek {
+            return Source::via_peer(&context.system, object, without_peek);
+        }
+        let attachment = context.attach(object, Access::ReadOnly)?;
+        let range = Range::within(attachment.id(), attachment.size(), offset, length)?;
+        Source::attached(&context.system, attachment, range, self.allocation())
+    }
+
+    pub(crate) fn allocation(&self) -> Allocation {
+        if self.allow_allocation { Allocation::Allowed } else { Allocation::Refused }
+    }
 }
 
 /// The owner and group of a segment.
@@ -39,18 +74,11 @@ pub(crate) struct OwnerArgs {
 }
 
 impl OwnerArgs {
-    /// Looks up the given names.
-    ///
-    /// # Errors
-    /// There is no such user, or no such group.
+    /// Looks up the names, before anything is created or changed.
     pub(crate) fn ids(&self, system: &System) -> Result<(Option<u32>, Option<u32>), Error> {
-        let owner = self.owner.as_deref().map(|owner| find_user(system, owner)).transpose()?;
-        let group = self
-            .group
-            .as_deref()
-            .map(|group| system.find_group(group).ok_or_else(|| unknown("group", group)))
-            .transpose()?;
-        // Before anything is created or changed.
+        let find_group = |name: &String| system.find_group(name).ok_or_else(|| unknown("group", name));
+        let owner = self.owner.as_ref().map(|name| find_user(system, name)).transpose()?;
+        let group = self.group.as_ref().map(find_group).transpose()?;
         for (account, id) in [(Account::User, owner), (Account::Group, group)] {
             if let Some(id) = id.filter(|id| system.id_in_namespace(account, *id).is_none()) {
                 return Err(unmapped_id(system, account, id));
@@ -89,10 +117,6 @@ pub(crate) struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// Resolves users and ftok files.
-    ///
-    /// # Errors
-    /// There is no such user, or no such file.
     pub(crate) fn filter(&self, system: &System) -> Result<Filter, Error> {
         let key = match &self.key {
             None | Some(KeySpec::Random) => None,
@@ -101,7 +125,7 @@ impl FilterArgs {
             Some(KeySpec::Ftok(ftok)) => Some(ftok_key(ftok)?),
         };
         Ok(Filter {
-            owner: self.owner.as_deref().map(|owner| find_user(system, owner)).transpose()?,
+            owner: self.owner.as_ref().map(|owner| find_user(system, owner)).transpose()?,
             mine: self.mine,
             key,
             state: self.state,
@@ -119,36 +143,30 @@ fn unknown(what: &str, text: &str) -> Error {
     usage(format!("invalid {what} {text:?}: no such {what}")).target(text)
 }
 
-/// Returns the parser of a SEGMENT.
-pub(super) fn target() -> impl TypedValueParser<Value = Target> {
+pub(crate) fn target() -> impl TypedValueParser<Value = Target> {
     OsStringValueParser::new().try_map(|text| Target::from_os(&text))
 }
 
-/// Returns the parser of a KEY.
-pub(super) fn key() -> impl TypedValueParser<Value = KeySpec> {
+pub(crate) fn key() -> impl TypedValueParser<Value = KeySpec> {
     OsStringValueParser::new().try_map(|text| KeySpec::from_os(&text))
 }
 
 /// Rejects `random` as the key of a filter.
 fn check_filter_key(key: KeySpec) -> Result<KeySpec, String> {
-    match key {
-        KeySpec::Random => Err("expected a key or private".to_owned()),
-        key => Ok(key),
-    }
+    if matches!(key, KeySpec::Random) { Err("expected a key or private".to_owned()) } else { Ok(key) }
 }
 
-/// Returns a parser of one of these words, for the value that belongs to it.
+/// Returns a parser of words, each with its value.
 pub(crate) fn word<T: Clone + Send + Sync + 'static>(
-    words: impl IntoIterator<Item = (&'static str, T)>,
+    values: impl IntoIterator<Item = (&'static str, T)>,
 ) -> impl TypedValueParser<Value = T> {
-    let words: Vec<(&str, T)> = words.into_iter().collect();
-    let possible: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-    PossibleValuesParser::new(possible).try_map(move |found| {
-        words.iter().find(|(word, _)| *word == found).map(|(_, value)| value.clone()).ok_or("unknown word")
+    let values: Vec<(&str, T)> = values.into_iter().collect();
+    let words: Vec<&str> = values.iter().map(|(word, _)| *word).collect();
+    PossibleValuesParser::new(words).try_map(move |typed| {
+        values.iter().find(|(word, _)| *word == typed).map(|(_, value)| value.clone()).ok_or("unknown word")
     })
 }
 
-/// Returns the parser of a style of times.
-pub(super) fn time_style() -> impl TypedValueParser<Value = TimeStyle> {
+pub(crate) fn time_style() -> impl TypedValueParser<Value = TimeStyle> {
     word([("relative", TimeStyle::Relative), ("iso", TimeStyle::Iso), ("unix", TimeStyle::Unix)])
 }

@@ -1,5 +1,3 @@
-//! `shmadm attach`.
-
 use std::time::Duration;
 
 use clap::Args;
@@ -9,12 +7,11 @@ use super::args::SegmentArg;
 use super::{Context, Manual, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::error::{Error, Exit};
-use crate::explain::{resolve, suggest_any_address};
-use crate::model::{Access, Attached, Needs, Size, parse_duration, parse_integer};
-use crate::process::{Hold, Interrupts, WaitOutcome, start_holder};
+use crate::explain::suggest_any_address;
+use crate::model::{Access, Attached, Needs, Object, Size, parse_duration, parse_integer};
+use crate::process::{Hold, Interrupts, StartedHolder, WaitOutcome, start_holder};
 use crate::query::rmid_forced;
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Attach a segment, in the foreground or background",
     description: "Attaches a segment and prints its address, size, access and the pid of the attached process. The \
@@ -38,11 +35,10 @@ pub(crate) const MANUAL: Manual = Manual {
             is 1. A warning is printed if the setting would cause that.",
 };
 
-/// Arguments of `shmadm attach`.
 #[derive(Args, Debug)]
 pub(crate) struct AttachArgs {
     #[command(flatten)]
-    one: SegmentArg,
+    segment: SegmentArg,
 
     /// Attach read-only (SHM_RDONLY)
     #[arg(long)]
@@ -69,52 +65,22 @@ pub(crate) struct AttachArgs {
     background: bool,
 }
 
-/// Reads an address.
 fn parse_address(text: &str) -> Result<usize, String> {
     usize::try_from(parse_integer(text)?).map_err(|_| format!("address {text} is out of range"))
 }
 
-/// Attaches a segment and waits, or starts a holder.
-///
-/// # Errors
-/// The segment cannot be attached; or a signal other than Ctrl-C and SIGTERM came.
 pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Error> {
-    let page = usize::try_from(context.system.page_size()).unwrap_or(4096);
-    if let Some(address) = args.address.filter(|address| *address == 0 || (args.round && *address < page)) {
-        let why = if address == 0 { "0 means" } else { "it rounds down to 0, which means" };
-        return Err(usage(format!("invalid address {address:#x}: {why} that the kernel chooses the address"))
-            .with(suggest_any_address(&args.one.segment.text)));
-    }
-    let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
+    let address = args.address(context)?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
-    let address = match args.address {
-        None => Address::Any,
-        Some(address) if args.round => Address::Rounded(address),
-        Some(address) => Address::Exact(address),
-    };
+    let segment = args.segment.resolve(context, Needs::empty())?;
     context.warn_of_lost_record(&segment);
-    let id = segment.sysv().id;
-    match rmid_forced(&context.system) {
-        _ if segment.sysv().nattch > 0 => {}
-        Some(false) => {}
-        Some(true) => {
-            context.ui.warning(&format!("kernel.shm_rmid_forced is 1: the last detach will destroy segment {id}"));
-        }
-        None => context.ui.warning(&format!(
-            "cannot read kernel.shm_rmid_forced: if it is 1, the last detach will destroy segment {id}"
-        )),
-    }
+    warn_of_last_detach(context, &segment);
     let interrupts = Interrupts::watch()?;
     if args.background {
         let hold = Hold { access, exec: args.exec, address, duration: args.duration };
         let holder = start_holder(&context.system, &segment, hold)?;
         interrupts.check()?;
-        report(args, context, holder.attached()).map_err(|error| {
-            error.advice(format!("holder {} was terminated again, because its pid could not be printed", holder.pid()))
-        })?;
-        // Only after the report: a holder whose pid was not printed would keep the segment attached forever.
-        holder.keep();
-        return Ok(Exit::Done);
+        return keep(args, context, holder);
     }
     let attachment = act::attach(&context.system, &segment, access, address, args.exec, Lifetime::Persistent)?;
     let attached = Attached {
@@ -124,45 +90,68 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         size: attachment.size(),
         access: attachment.access(),
     };
-    if context.json() {
-        write_json(context, &attached, args.exec)?;
-    } else {
-        context.ui.print(&describe(&attached))?;
-    }
-    context.ui.flush()?;
-    let ended = interrupts.wait(args.duration, None)?;
+    report(args, context, &attached)?;
+    let outcome = interrupts.wait(args.duration, None)?;
     act::detach_checked(&context.system, attachment)?;
-    context.ui.status(&format!("detached segment {}", attached.id));
-    match ended {
+    context.ui.status(&format!("detached {}", segment.ident()));
+    match outcome {
         WaitOutcome::Signal(signal) => Ok(Exit::Signal(signal)),
         WaitOutcome::Terminate(_) | WaitOutcome::Timeout | WaitOutcome::Ready => Ok(Exit::Done),
     }
 }
 
-/// Reports a holder and flushes standard output.
+impl AttachArgs {
+    fn address(&self, context: &Context) -> Result<Address, Error> {
+        let Some(address) = self.address else { return Ok(Address::Any) };
+        let page = usize::try_from(context.system.page_size()).unwrap_or(4096);
+        let why = match address {
+            0 => "0 means",
+            _ if self.round && address < page => "it rounds down to 0, which means",
+            _ if self.round => return Ok(Address::Rounded(address)),
+            _ => return Ok(Address::Exact(address)),
+        };
+        Err(usage(format!("invalid address {address:#x}: {why} that the kernel chooses the address"))
+            .with(suggest_any_address(&self.segment.target.text)))
+    }
+}
+
+/// Warns if the last detach will destroy the segment, unless another process has it attached.
+fn warn_of_last_detach(context: &mut Context, segment: &Object) {
+    let (ident, forced) = (segment.ident(), rmid_forced(&context.system));
+    if segment.is_in_use() || forced == Some(false) {
+        return;
+    }
+    context.ui.warning(&if forced.is_some() {
+        format!("kernel.shm_rmid_forced is 1: the last detach will destroy {ident}")
+    } else {
+        format!("cannot read kernel.shm_rmid_forced: if it is 1, the last detach will destroy {ident}")
+    });
+}
+
+/// Reports a holder, then keeps it: one whose pid was not printed would keep the segment attached forever.
+fn keep(args: &AttachArgs, context: &mut Context, holder: StartedHolder) -> Result<Exit, Error> {
+    report(args, context, holder.attached()).map_err(|error| {
+        error.advice(format!("holder {} was terminated again, because its pid could not be printed", holder.pid()))
+    })?;
+    holder.keep();
+    Ok(Exit::Done)
+}
+
+/// Prints the attachment, or the pid of a holder, and flushes standard output.
 fn report(args: &AttachArgs, context: &mut Context, attached: &Attached) -> Result<(), Error> {
+    let Attached { id, pid, address, size, access } = attached;
+    let line = format!("attached segment {id} at {address:#x}, {}, {}, pid {pid}", Size(*size), access.as_str());
     if context.json() {
         write_json(context, attached, args.exec)?;
+    } else if args.background {
+        context.ui.status(&line);
+        context.ui.print(&pid.to_string())?;
     } else {
-        context.ui.status(&describe(attached));
-        context.ui.print(&attached.pid.to_string())?;
+        context.ui.print(&line)?;
     }
     context.ui.flush()
 }
 
-/// Describes an attachment.
-fn describe(attached: &Attached) -> String {
-    format!(
-        "attached segment {} at {:#x}, {}, {}, pid {}",
-        attached.id,
-        attached.address,
-        Size(attached.size),
-        attached.access.as_str(),
-        attached.pid
-    )
-}
-
-/// Writes the JSON report.
 fn write_json(context: &mut Context, attached: &Attached, exec: bool) -> Result<(), Error> {
     #[derive(Serialize)]
     struct Report<'a> {

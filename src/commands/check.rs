@@ -1,5 +1,3 @@
-//! `shmadm check`.
-
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
@@ -11,7 +9,6 @@ use crate::process::with_timeout;
 use crate::query::{self, System};
 use crate::render::{CheckReport, Reading, worst, write_check};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Check usage against limits (Nagios-compatible plugin)",
     description: "Checks the usage of shared memory against thresholds, as a monitoring plugin for Nagios, Icinga and \
@@ -58,7 +55,6 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
 /// The ranges where none are given.
 const DEFAULTS: [Measure; 2] = [Measure::Segments, Measure::Pages];
 
-/// Arguments of `shmadm check`.
 #[derive(Args, Debug)]
 #[command(version, after_help = RANGES)]
 pub(crate) struct CheckArgs {
@@ -147,9 +143,6 @@ impl CheckArgs {
 }
 
 /// Checks the values.
-///
-/// # Errors
-/// The status is unknown: a range is invalid, the kernel reports no limits, or the check times out.
 pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error> {
     let rules = args.rules()?;
     let measures: Vec<Measure> = rules.iter().map(|rule| rule.measure).collect();

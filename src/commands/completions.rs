@@ -1,12 +1,9 @@
-//! `shmadm completions`.
-
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{Context, Manual};
+use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print a shell completion script",
     description: "Prints a completion script for a shell.",
@@ -19,7 +16,6 @@ pub(crate) const MANUAL: Manual = Manual {
             _shmadm in a directory of $fpath; for fish, in ~/.config/fish/completions.",
 };
 
-/// Arguments of `shmadm completions`.
 #[derive(Args, Debug)]
 pub(crate) struct CompletionsArgs {
     /// Shell
@@ -27,15 +23,9 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints a script.
-///
-/// # Errors
-/// Standard output takes no more.
 pub(crate) fn run(args: &CompletionsArgs, context: &mut Context, mut program: clap::Command) -> Result<Exit, Error> {
     if context.json() {
-        return Err(super::usage(
-            "completions and --json exclude each other: completions prints a script, not a report",
-        ));
+        return Err(usage("completions and --json exclude each other: completions prints a script, not a report"));
     }
     // Into memory first: the generator panics on a writer that fails.
     let mut script = Vec::new();

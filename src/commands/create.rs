@@ -1,18 +1,14 @@
-//! `shmadm create`.
-
 use clap::Args;
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, describe, removed_again};
-use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
+use super::{Context, Manual, attach_new, counted, describe, look_up_new, report_new};
+use crate::act::{self, Change, Creation, Opened, PendingSegment};
 use crate::contents::{self, Range};
-use crate::error::{Error, Exit, Kind};
-use crate::model::{Access, KeySpec, Mode, Needs, Object, ShmId, Size, parse_byte, parse_size};
+use crate::error::{Error, Exit};
+use crate::model::{KeySpec, Mode, Needs, Object, ShmId, Size, parse_byte, parse_size};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
-use crate::query::lookup;
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Create a segment, or open an existing one by its key",
     description: "Creates a segment and prints its id. Without options the segment has no key (IPC_PRIVATE), the size \
@@ -39,7 +35,6 @@ pub(crate) const MANUAL: Manual = Manual {
             sizes and pools.",
 };
 
-/// Arguments of `shmadm create`.
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
     #[arg(help = "Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]", long, value_name = "KEY", default_value = "private", value_parser = key())]
@@ -58,7 +53,7 @@ pub(crate) struct CreateArgs {
     exclusive: bool,
 
     #[command(flatten)]
-    given: OwnerArgs,
+    owner: OwnerArgs,
 
     /// Use huge pages of the default size, or of SIZE (2M)
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, value_parser = parse_huge)]
@@ -81,7 +76,6 @@ pub(crate) struct CreateArgs {
     hold: bool,
 }
 
-/// Parses the size of a huge page.
 fn parse_huge(text: &str) -> Result<u64, String> {
     match parse_size(text)? {
         // For a size of one byte the kernel would use the default size.
@@ -95,8 +89,8 @@ impl CreateArgs {
     fn changing(&self) -> Option<&'static str> {
         [
             ("--fill", self.fill.is_some()),
-            ("--owner", self.given.owner.is_some()),
-            ("--group", self.given.group.is_some()),
+            ("--owner", self.owner.owner.is_some()),
+            ("--group", self.owner.group.is_some()),
             ("--mode", self.mode.is_some()),
             ("--lock", self.lock),
             ("--huge", self.huge.is_some()),
@@ -106,55 +100,51 @@ impl CreateArgs {
     }
 }
 
-/// Creates or opens a segment.
-///
-/// # Errors
-/// A new segment is removed again.
 pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
-    let (owner, group) = args.given.ids(&context.system)?;
+    let (owner, group) = args.owner.ids(&context.system)?;
     let mode = args.mode.unwrap_or(Mode::PRIVATE);
     // Other users get access last: until then the segment is incomplete, and may be removed again.
-    let gradual = args.fill.is_some() || args.hold || args.lock || owner.is_some() || group.is_some();
+    let is_gradual = args.fill.is_some() || args.hold || args.lock || owner.is_some() || group.is_some();
     let creation = Creation {
         key: args.key.clone(),
         size: args.size,
-        mode: if gradual { Mode::PRIVATE } else { mode },
+        mode: if is_gradual { Mode::PRIVATE } else { mode },
         exclusive: args.exclusive,
         huge: args.huge,
         no_reserve: args.no_reserve,
         changing: args.changing(),
         held: args.hold,
     };
+    let final_mode = (is_gradual && mode != Mode::PRIVATE).then_some(mode);
+    let change = Change { owner, group, mode: final_mode, lock: args.lock.then_some(true) };
     let interrupts = Interrupts::watch()?;
-    let (id, made, holder) = match act::create(&context.system, &creation)? {
-        Opened::Existing(id) => {
-            let holder = args.hold.then(|| hold(context, &look(context, id)?)).transpose()?;
-            (id, None, holder)
+    let (id, pending, holder) = match act::create(&context.system, &creation)? {
+        Opened::Existing(id) if args.hold => {
+            let segment = look_up_new(context, id, Needs::empty())?;
+            (id, None, Some(start_holder(&context.system, &segment, Hold::plain())?))
         }
-        Opened::New(unfinished) => {
-            let made = look(context, unfinished.id())?;
-            let holder = args.hold.then(|| hold(context, &made)).transpose()?;
-            if let Some(byte) = args.fill {
-                let purpose = if args.hold { Lifetime::Persistent } else { Lifetime::Transient };
-                let attachment = act::attach(&context.system, &made, Access::ReadWrite, Address::Any, false, purpose)?;
-                let whole = Range::within(made.sysv().id, attachment.size(), 0, None)?;
-                let mut bar = context.ui.progress("filling", Some(whole.length()));
-                contents::fill(&attachment, whole, byte, &mut |bytes| bar.advance(bytes))?;
-            }
-            let given = (gradual && mode != Mode::PRIVATE).then_some(mode);
-            act::set(&context.system, &made, Change { owner, group, mode: given, lock: args.lock.then_some(true) })?;
-            (made.sysv().id, Some(unfinished), holder)
+        Opened::Existing(id) => (id, None, None),
+        Opened::New(pending) => {
+            let holder = complete(args, context, pending.id(), change)?;
+            (pending.id(), Some(pending), holder)
         }
     };
     interrupts.check()?;
-    let page = args.huge.and_then(|size| size.or_else(|| context.system.huge_page_size())).filter(|_| made.is_some());
-    report(context, id, page, made.is_some(), holder.as_ref())?;
-    // Only after the report: a segment whose id was not printed would be a leak.
-    made.map(PendingSegment::into_id);
-    if let Some(holder) = holder {
-        holder.keep();
+    report(args, context, id, pending, holder)
+}
+
+/// Holds, fills and changes a new segment, as requested.
+fn complete(args: &CreateArgs, context: &Context, id: ShmId, change: Change) -> Result<Option<StartedHolder>, Error> {
+    let segment = look_up_new(context, id, Needs::empty())?;
+    let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
+    if let Some(byte) = args.fill {
+        let attachment = attach_new(context, &segment, args.hold)?;
+        let whole = Range::within(id, attachment.size(), 0, None)?;
+        let mut bar = context.ui.progress("filling", Some(whole.length()));
+        contents::fill(&attachment, whole, byte, &mut |bytes| bar.advance(bytes))?;
     }
-    Ok(Exit::Done)
+    act::set(&context.system, &segment, change)?;
+    Ok(holder)
 }
 
 /// The report in JSON.
@@ -166,52 +156,29 @@ struct Created<'a> {
     holder: Option<i32>,
 }
 
-/// Reports the created or opened segment.
 fn report(
+    args: &CreateArgs,
     context: &mut Context,
     id: ShmId,
-    huge: Option<u64>,
-    created: bool,
-    holder: Option<&StartedHolder>,
-) -> Result<(), Error> {
-    let record = lookup(&context.system, id, context.record_needs())?;
-    if let Some(record) = &record {
-        let what = describe(record);
-        context.ui.status(&if created { format!("created {what}") } else { format!("opened existing {what}") });
+    pending: Option<PendingSegment>,
+    holder: Option<StartedHolder>,
+) -> Result<Exit, Error> {
+    let segment = look_up_new(context, id, context.record_needs())?;
+    let created = pending.is_some();
+    let verb = if created { "created" } else { "opened existing" };
+    context.ui.status(&format!("{verb} {}", describe(&segment)));
+    if created && let Some(page) = args.huge.and_then(|size| size.or_else(|| context.system.huge_page_size())) {
+        report_last_page(context, segment.size, page);
     }
-    if let (Some(record), Some(page)) = (&record, huge)
-        && let pages = record.size.div_ceil(page)
-        && record.size != pages * page
-    {
-        let (whole, page) = (Size(pages * page), Size(page));
-        let pages = if pages == 1 { "1 huge page".to_owned() } else { format!("{pages} huge pages") };
-        let size = Size(record.size);
-        context.ui.status(&format!("allocates {whole} ({pages} of {page}); its size is {size}"));
-    }
-    let holder = holder.map(StartedHolder::pid);
-    if let Some(pid) = holder {
-        context.ui.status(&format!("pid {pid} keeps it attached"));
-    }
-    let told = if context.json() {
-        let record = record.ok_or_else(|| vanished(id))?;
-        context.report(&Created { created, segment: &record, holder })
-    } else {
-        context.ui.print(&id.to_string())
-    };
-    told.and_then(|()| context.ui.flush()).map_err(|error| if created { removed_again(error, id) } else { error })
+    let report = Created { created, segment: &segment, holder: holder.as_ref().map(StartedHolder::pid) };
+    report_new(context, id, pending, holder, &report)
 }
 
-/// Reads the segment just created or opened.
-fn look(context: &Context, id: ShmId) -> Result<Object, Error> {
-    lookup(&context.system, id, Needs::empty())?.ok_or_else(|| vanished(id))
-}
-
-/// Starts a holder of a segment.
-fn hold(context: &Context, segment: &Object) -> Result<StartedHolder, Error> {
-    start_holder(&context.system, segment, Hold::plain())
-}
-
-/// Returns the error for a segment that another process removed at once.
-fn vanished(id: ShmId) -> Error {
-    Error::new(Kind::NotFound, format!("segment {id} was removed by another process")).target(id.to_string())
+/// Reports that the last huge page extends beyond the size.
+fn report_last_page(context: &mut Context, size: u64, page: u64) {
+    let pages = size.div_ceil(page);
+    if size != pages * page {
+        let (whole, count) = (Size(pages * page), counted(pages, "huge page"));
+        context.ui.status(&format!("allocates {whole} ({count} of {}); its size is {}", Size(page), Size(size)));
+    }
 }

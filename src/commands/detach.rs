@@ -1,5 +1,3 @@
-//! `shmadm detach`.
-
 use clap::Args;
 use serde::Serialize;
 
@@ -7,10 +5,8 @@ use super::args::SegmentArg;
 use super::{Context, Manual};
 use crate::act;
 use crate::error::{Error, Exit};
-use crate::explain::resolve;
 use crate::model::{Ident, Needs};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "End background attachments of `attach`",
     description: "Asks the caller's holders of a segment to detach, and waits until they have. Holders are the \
@@ -27,11 +23,10 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "If the segment was marked for destruction, the last detach destroys it; a status message says so.",
 };
 
-/// Arguments of `shmadm detach`.
 #[derive(Args, Debug)]
 pub(crate) struct DetachArgs {
     #[command(flatten)]
-    one: SegmentArg,
+    segment: SegmentArg,
 
     /// Only end the holder with this pid
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
@@ -49,23 +44,16 @@ struct DetachReport<'a> {
     nattch_after: u64,
 }
 
-/// Asks holders to detach.
-///
-/// # Errors
-/// There is no holder, or one does not detach.
 pub(crate) fn run(args: &DetachArgs, context: &mut Context) -> Result<Exit, Error> {
-    let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
+    let segment = args.segment.resolve(context, Needs::empty())?;
     let detached = act::detach(&context.system, &segment, args.pid)?;
+    let ident = segment.ident();
     let pids: Vec<_> = detached.pids.iter().map(ToString::to_string).collect();
-    context.ui.status(&format!(
-        "detached {} from pid {}; nattch {} before, {} after",
-        segment.ident(),
-        pids.join(", pid "),
-        detached.nattch_before,
-        detached.nattch_after
-    ));
+    let (before, after) = (detached.nattch_before, detached.nattch_after);
+    let pids = pids.join(", pid ");
+    context.ui.status(&format!("detached {ident} from pid {pids}; nattch {before} before, {after} after"));
     if detached.destroyed {
-        context.ui.status(&format!("{} was destroyed at the last detach", segment.ident()));
+        context.ui.status(&format!("{ident} was destroyed at the last detach"));
     }
     if context.json() {
         context.report(&DetachReport {

@@ -1,12 +1,10 @@
-//! `shmadm diff`.
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::all_namespaces::survey;
-use super::{Context, Manual, STANDARD_INPUT, path_argument, read_whole, usage};
+use super::all_namespaces::{Survey, survey};
+use super::{Context, Manual, is_dash, path_argument, read_whole, usage};
 use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Difference, Needs, Object, parse_listing, path_text};
 use crate::query::inventory;
@@ -15,7 +13,6 @@ use crate::render::{
     difference_rows, write_rows,
 };
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show how segments changed between two listings",
     description: "Compares two listings written by `list --json`, or one listing with the current segments, and shows \
@@ -48,7 +45,6 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (2, "Failure: usage error, a file that cannot be read or is not a listing, a listing of another namespace."),
 ];
 
-/// Arguments of `shmadm diff`.
 #[derive(Args, Debug)]
 pub(crate) struct DiffArgs {
     /// Earlier output of `list --json`; - for standard input
@@ -72,21 +68,17 @@ pub(crate) struct DiffArgs {
     no_headings: bool,
 }
 
-/// Compares two listings.
-///
-/// # Errors
-/// A file cannot be read, is not a listing, or lists other namespaces; or the segments cannot be listed.
 pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error> {
-    let is_input = |path: &Path| path.as_os_str() == STANDARD_INPUT;
-    if is_input(&args.before) && args.after.as_deref().is_some_and(is_input) {
+    if is_dash(&args.before) && args.after.as_deref().is_some_and(is_dash) {
         return Err(usage("only one of the two listings can be standard input (-)"));
     }
     let mut before = read(&args.before)?;
     let after = match &args.after {
         Some(after) => read(after)?,
-        None => now(args, context, &mut before)?,
+        None if args.all_ns => all_namespaces(context, &mut before)?,
+        None => this_namespace(args, context, &before)?,
     };
-    let spread: BTreeSet<_> = before.iter().chain(&after).map(|segment| segment.ipc_namespace()).collect();
+    let namespaces: BTreeSet<_> = before.iter().chain(&after).map(Object::ipc_namespace).collect();
     let difference = Difference::between(before, after);
     let exit = Exit::Verdict(u8::from(!difference.is_empty()));
     context.ui.status(&summary(&difference));
@@ -96,11 +88,10 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
     }
     let format = context.format;
     if format == Format::Table && difference.is_empty() {
-        // As with diff(1), no difference has no output.
         return Ok(exit);
     }
     let columns: Vec<&'static Column<DifferenceRow>> = match format {
-        Format::Table if spread.len() <= 1 => by_names(DIFFERENCE, DIFFERENCE_DEFAULT),
+        Format::Table if namespaces.len() <= 1 => by_names(DIFFERENCE, DIFFERENCE_DEFAULT),
         _ => DIFFERENCE.iter().collect(),
     };
     let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(DIFFERENCE_DROP_ORDER) };
@@ -109,7 +100,6 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
     Ok(exit)
 }
 
-/// Reads a listing.
 fn read(path: &Path) -> Result<Vec<Object>, Error> {
     let (name, text) = read_whole(path, |_| Ok(()))?;
     parse_listing(&text).map_err(|problem| {
@@ -120,58 +110,53 @@ fn read(path: &Path) -> Result<Vec<Object>, Error> {
     })
 }
 
-/// Lists the current segments in the namespaces of the earlier listing, and drops earlier segments that cannot be
-/// compared.
-fn now(args: &DiffArgs, context: &mut Context, before: &mut Vec<Object>) -> Result<Vec<Object>, Error> {
-    let needs = if context.json() { Needs::RECORD } else { Needs::NAMES | Needs::NAMESPACE };
-    if args.all_ns {
-        let visited = survey(context, needs)?;
-        if !visited.all {
-            let is_known = |segment: &Object| {
-                let known = |ns| visited.namespaces.iter().any(|namespace| namespace.number == ns);
-                segment.ipc_namespace().is_none_or(known)
-            };
-            // They may still exist: they are not reported as removed.
-            let count = before.len();
-            before.retain(is_known);
-            if before.len() < count {
-                let left = count - before.len();
-                context.ui.warning(&format!(
-                    "{left} of the earlier segments omitted: their IPC namespaces cannot be entered"
-                ));
-            }
-        }
-        return Ok(visited.segments);
-    }
-    let here = context.system.namespace();
-    let others: BTreeSet<u64> = before
-        .iter()
-        .filter_map(|segment| segment.ipc_namespace())
-        .filter(|ns| here.is_some_and(|here| here != *ns))
-        .collect();
-    if let (Some(here), Some(first)) = (here, others.first()) {
-        let name = path_text(&args.before);
-        let error =
-            Error::new(Kind::Refused, format!("cannot compare {name} with this IPC namespace, which is {here}"))
-                .target(&*name);
-        let numbers: Vec<_> = others.iter().map(ToString::to_string).collect();
-        let error = error.cause(format!("it lists segments of {}", numbers.join(", ")));
-        let is_alone = others.len() == 1 && before.iter().all(|segment| segment.ipc_namespace() == Some(*first));
-        let file = path_argument(&args.before);
-        return Err(if is_alone {
-            error.hint("compare with that namespace", shmadm(format!("--ns ipc:[{first}] diff")).arg(file))
-        } else {
-            error.hint("compare with all namespaces", shmadm("diff --all-ns").arg(file))
-        });
-    }
-    Ok(inventory(&context.system, needs)?)
+/// Returns the fields that are compared, or those of the report.
+fn needs(context: &Context) -> Needs {
+    if context.json() { Needs::RECORD } else { Needs::NAMES | Needs::NAMESPACE }
 }
 
-/// Summarizes a difference.
+/// Lists the current objects of all namespaces. Drops earlier ones of namespaces that were not visited: they may still
+/// exist.
+fn all_namespaces(context: &mut Context, before: &mut Vec<Object>) -> Result<Vec<Object>, Error> {
+    let Survey { objects, namespaces, is_complete, .. } = survey(context, needs(context))?;
+    let count = before.len();
+    let is_visited = |number| namespaces.iter().any(|namespace| namespace.number == number);
+    before.retain(|object| is_complete || object.ipc_namespace().is_none_or(is_visited));
+    let dropped = count - before.len();
+    if dropped > 0 {
+        context
+            .ui
+            .warning(&format!("{dropped} of the earlier segments omitted: their IPC namespaces cannot be entered"));
+    }
+    Ok(objects)
+}
+
+/// Lists the current objects of this namespace, if it is that of the earlier listing.
+fn this_namespace(args: &DiffArgs, context: &Context, before: &[Object]) -> Result<Vec<Object>, Error> {
+    let listed: BTreeSet<Option<u64>> = before.iter().map(Object::ipc_namespace).collect();
+    let here = context.system.namespace();
+    let others: Vec<u64> =
+        listed.iter().flatten().copied().filter(|number| here.is_some_and(|here| here != *number)).collect();
+    let (Some(here), Some(first)) = (here, others.first()) else {
+        return Ok(inventory(&context.system, needs(context))?);
+    };
+    let name = path_text(&args.before);
+    let numbers: Vec<_> = others.iter().map(ToString::to_string).collect();
+    let error = Error::new(Kind::Refused, format!("cannot compare {name} with this IPC namespace, which is {here}"))
+        .target(&*name)
+        .cause(format!("it lists segments of {}", numbers.join(", ")));
+    let file = path_argument(&args.before);
+    Err(if listed.len() == 1 {
+        error.hint("compare with that namespace", shmadm(format!("--ns ipc:[{first}] diff")).arg(file))
+    } else {
+        error.hint("compare with all namespaces", shmadm("diff --all-ns").arg(file))
+    })
+}
+
 fn summary(difference: &Difference) -> String {
-    let Difference { created, removed, changed } = difference;
     if difference.is_empty() {
         return "no difference".to_owned();
     }
+    let Difference { created, removed, changed } = difference;
     format!("{} created, {} removed, {} changed", created.len(), removed.len(), changed.len())
 }

@@ -1,21 +1,17 @@
-//! `shmadm dump`.
-
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::args::SegmentArg;
-use super::{Context, Manual, describe, path_argument, with_link_target};
-use crate::act::{self, Address, Lifetime, NewFile};
-use crate::contents::{self, ALGORITHM, Allocation, Range, Source};
-use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::explain::resolve;
-use crate::model::{Access, Ident, Needs, Object, Sidecar, SidecarChecksum, path_text};
+use super::args::{SegmentArg, SourceArgs};
+use super::{Context, Manual, check_not_terminal, describe, is_dash, path_argument, usage, with_link_target};
+use crate::act::NewFile;
+use crate::contents::{self, ALGORITHM, Range, Source};
+use crate::error::{Error, Exit, shmadm};
+use crate::model::{Ident, Needs, Object, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
 use crate::render::write_report;
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Dump a segment's contents and attributes to files",
     description: "Writes the contents of a segment to FILE and its attributes to FILE.json, from which `shmadm \
@@ -47,11 +43,10 @@ pub(crate) const MANUAL: Manual = Manual {
             equal zeros.",
 };
 
-/// Arguments of `shmadm dump`.
 #[derive(Args, Debug)]
 pub(crate) struct DumpArgs {
     #[command(flatten)]
-    one: SegmentArg,
+    segment: SegmentArg,
 
     /// Output file (attributes: FILE.json); - for standard output
     #[arg(short, long, value_name = "FILE")]
@@ -61,67 +56,69 @@ pub(crate) struct DumpArgs {
     #[arg(short, long)]
     force: bool,
 
-    /// Read via another process's attachment, changing no times (privileged)
-    #[arg(long)]
-    peek: bool,
-
-    /// Allow reading to allocate memory for untouched pages
-    #[arg(long, conflicts_with = "peek")]
-    allow_allocation: bool,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
-/// Dumps a segment.
-///
-/// # Errors
-/// The segment cannot be read, or the files cannot be written; then no file is left.
 pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error> {
-    let piped = args.output.as_os_str() == "-";
-    if piped && context.json() {
-        return Err(super::usage("--output - and --json exclude each other: --output - prints bytes, not a report"));
+    let is_piped = is_dash(&args.output);
+    if is_piped && context.json() {
+        return Err(usage("--output - and --json exclude each other: --output - prints bytes, not a report"));
     }
-    if piped && context.ui.is_terminal() {
-        return Err(Error::new(
-            Kind::Refused,
-            "cannot write raw bytes to a terminal: control sequences could change its state",
-        )
-        .hint("write them to a file", again("").redirected("> FILE")));
+    if is_piped {
+        check_not_terminal(context)?;
     }
-    let segment = resolve(&context.system, &args.one.segment, Needs::RECORD)?;
+    let object = args.segment.resolve(context, Needs::RECORD)?;
     let interrupts = Interrupts::watch()?;
-    // Files first: if they cannot be created, the segment need not be read.
-    let files = if piped {
-        None
+    if is_piped {
+        let source = open(args, context, &object)?;
+        send(context, &source)?;
+        context.detach(source.into_attachment())?;
     } else {
-        let data = NewFile::begin(&args.output, args.force);
-        let data = data.map_err(|error| with_link_target(error, "--output", &args.output))?;
-        Some((data, NewFile::begin(&Sidecar::path_for(&args.output), args.force)?))
-    };
-    let source = open(args, context, &segment)?;
-    let Some((data, record)) = files else {
-        let whole = Range::within(segment.sysv().id, source.size(), 0, None)?;
-        let mut bar = context.ui.progress("dumping", Some(whole.length()));
-        let to = context.ui.descriptor()?;
-        contents::send(&context.system, &source, whole, to, &mut |bytes| bar.advance(bytes))?;
-        return detach(context, source);
-    };
-    let mut bar = context.ui.progress("dumping", Some(source.size()));
-    let value =
-        contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), &mut |bytes| {
-            bar.advance(bytes)
-        })?;
-    drop(bar);
-    let page = source.page(&context.system);
+        let sidecar = write_files(args, context, object, &interrupts)?;
+        report(args, context, &sidecar)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn open(args: &DumpArgs, context: &mut Context, object: &Object) -> Result<Source, Error> {
+    let command = shmadm(format!("dump {} --output", object.ident().argument())).arg(path_argument(&args.output));
+    args.source.open(context, object, 0, None, command)
+}
+
+/// Writes the contents to standard output.
+fn send(context: &mut Context, source: &Source) -> Result<(), Error> {
+    let whole = Range::within(source.id(), source.size(), 0, None)?;
+    let mut bar = context.ui.progress("dumping", Some(whole.length()));
+    let stdout = context.ui.descriptor()?;
+    contents::send(&context.system, source, whole, stdout, &mut |bytes| bar.advance(bytes)).map(drop)
+}
+
+/// Writes both files, which appear when both are complete.
+fn write_files(
+    args: &DumpArgs,
+    context: &mut Context,
+    object: Object,
+    interrupts: &Interrupts,
+) -> Result<Sidecar, Error> {
+    // If the files cannot be created, the object is not attached.
+    let data = NewFile::begin(&args.output, args.force);
+    let data = data.map_err(|error| with_link_target(error, "--output", &args.output))?;
+    let record = NewFile::begin(&Sidecar::path_for(&args.output), args.force)?;
+    let source = open(args, context, &object)?;
+    let value = copy(context, &source, &data)?;
+    let (page_size, page) = (context.system.page_size(), source.page(&context.system));
     let sidecar = Sidecar {
         schema: 1,
-        page_size: context.system.page_size(),
-        huge_page_size: Some(page).filter(|page| *page != context.system.page_size()),
+        page_size,
+        huge_page_size: Some(page).filter(|page| *page != page_size),
         created: context.system.now(),
         kernel: context.system.kernel_release(),
         checksum: SidecarChecksum { algorithm: ALGORITHM.to_owned(), value },
-        segment,
+        segment: object,
     };
     write_report(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
-    detach(context, source)?;
+    context.detach(source.into_attachment())?;
     data.sync()?;
     record.sync()?;
     interrupts.check()?;
@@ -133,21 +130,14 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         return Err(error);
     }
     record.confirm();
-    report(args, context, &sidecar)?;
-    Ok(Exit::Done)
+    Ok(sidecar)
 }
 
-/// Opens the segment through its own attachment, or through another process's with --peek.
-fn open(args: &DumpArgs, context: &mut Context, segment: &Object) -> Result<Source, Error> {
-    if args.peek {
-        let without = shmadm(format!("dump {} --output", segment.ident().argument())).arg(path_argument(&args.output));
-        return Source::via_peer(&context.system, segment, without);
-    }
-    context.warn_of_lost_record(segment);
-    let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
-    let attachment = act::attach(&context.system, segment, Access::ReadOnly, Address::Any, false, Lifetime::Transient)?;
-    let whole = Range::within(segment.sysv().id, attachment.size(), 0, None)?;
-    Source::attached(&context.system, attachment, whole, allocation)
+/// Copies the contents to a file; returns their checksum.
+fn copy(context: &Context, source: &Source, data: &NewFile) -> Result<String, Error> {
+    let mut bar = context.ui.progress("dumping", Some(source.size()));
+    let progress = &mut |bytes| bar.advance(bytes);
+    contents::copy_to_file(&context.system, source, data.file(), |error| data.failed(&error), progress)
 }
 
 /// The report in JSON.
@@ -160,7 +150,6 @@ struct Dumped<'a> {
     checksum: &'a SidecarChecksum,
 }
 
-/// Reports the written files.
 fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(), Error> {
     let name = path_text(&args.output);
     context.ui.status(&format!("dumped {} to {name} and {name}.json", describe(&sidecar.segment)));
@@ -173,12 +162,4 @@ fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(
         size: sidecar.segment.size,
         checksum: &sidecar.checksum,
     })
-}
-
-/// Detaches the attachment made for reading.
-fn detach(context: &Context, source: Source) -> Result<Exit, Error> {
-    if let Some(attachment) = source.into_attachment() {
-        act::detach_checked(&context.system, attachment)?;
-    }
-    Ok(Exit::Done)
 }

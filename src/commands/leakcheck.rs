@@ -1,5 +1,3 @@
-//! `shmadm leakcheck`.
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -15,7 +13,6 @@ use crate::process::{Isolate, Supervised, isolate, supervise};
 use crate::query::System;
 use crate::render::{leak_line, write_junit, write_report};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Run a command and report the segments that it leaks",
     description: "Runs a command and reports the System V shared memory segments that it leaks: those that still \
@@ -100,7 +97,6 @@ const EXIT_CODES: &str = "Exit codes:
   128+N          signal N ended the command
   other          exit code of the command";
 
-/// Arguments of `shmadm leakcheck`.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct LeakcheckArgs {
@@ -142,9 +138,6 @@ pub(crate) struct LeakcheckArgs {
 }
 
 /// Runs a command and reports the segments that it leaked.
-///
-/// # Errors
-/// The command cannot be started or isolated, or it succeeded and the report cannot be written.
 pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.json() {
         return Err(

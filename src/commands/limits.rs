@@ -1,5 +1,3 @@
-//! `shmadm limits`.
-
 use clap::Args;
 
 use super::{Context, Manual};
@@ -7,7 +5,6 @@ use crate::error::{Error, Exit};
 use crate::query;
 use crate::render::{LIMITS, LimitsReport, TableStyle, limit_rows, write_rows};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the kernel limits and their usage",
     description: "Shows the kernel's limits for System V shared memory in this IPC namespace, and how much of each is \
@@ -21,7 +18,6 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "Change the limits with sysctl(8): kernel.shmmni, kernel.shmmax, kernel.shmall, kernel.shm_rmid_forced.",
 };
 
-/// Arguments of `shmadm limits`.
 #[derive(Args, Debug)]
 pub(crate) struct LimitsArgs {
     /// Show sizes in bytes
@@ -33,10 +29,6 @@ pub(crate) struct LimitsArgs {
     no_headings: bool,
 }
 
-/// Shows the limits.
-///
-/// # Errors
-/// The kernel does not report them.
 pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Error> {
     let report = LimitsReport { limits: query::limits(&context.system)?, usage: query::usage(&context.system)? };
     if context.json() {

@@ -1,8 +1,6 @@
-//! `shmadm list`.
-
 use clap::Args;
 
-use super::all_namespaces::{survey, warn_of_strays};
+use super::all_namespaces::{Survey, survey, warn_of_strays};
 use super::args::{FilterArgs, time_style};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
@@ -13,7 +11,6 @@ use crate::render::{
     SEGMENT, TIMES, TableStyle, TimeStyle, select, write_rows,
 };
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "List segments",
     description: "Lists the segments of the IPC namespace, in the order of the kernel's table unless --sort is given. \
@@ -36,7 +33,6 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "--bytes and --time apply to the table. CSV, TSV and JSON always contain bytes and RFC 3339 times in UTC.",
 };
 
-/// Arguments of `shmadm list`.
 #[derive(Args, Debug)]
 #[command(after_help = columns_help())]
 pub(crate) struct ListArgs {
@@ -115,14 +111,14 @@ impl ListArgs {
             Format::Json if self.all_ns => RECORD_ALL_NS,
             Format::Json | Format::Csv | Format::Tsv => RECORD,
         };
-        let narrowing = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == DEFAULT_ALL_NS);
+        let may_drop = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == DEFAULT_ALL_NS);
         let mut base = base.to_vec();
         if self.all_ns && format == Format::Table && !base.contains(&"NS") {
             // Ids and keys are unique only within a namespace.
             base.insert(0, "NS");
         }
         let names = self.output.clone().unwrap_or_else(|| base.join(","));
-        Ok((select(SEGMENT, &base, &names).map_err(usage)?, narrowing))
+        Ok((select(SEGMENT, &base, &names).map_err(usage)?, may_drop))
     }
 
     /// Returns the column to sort by.
@@ -135,76 +131,81 @@ impl ListArgs {
     }
 }
 
-/// Lists segments.
-///
-/// # Errors
-/// A column or user is unknown, or the segments cannot be listed.
 pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error> {
-    let (columns, narrowing) = args.columns(context.format)?;
+    let (columns, may_drop) = args.columns(context.format)?;
     let sort = args.sort_column()?;
-    let mut style = TableStyle {
+    let style = TableStyle {
         headings: !args.no_headings,
         bytes: args.bytes,
         time: args.time,
-        ..context.table(if narrowing { DROP_ORDER } else { &[] })
+        ..context.table(if may_drop { DROP_ORDER } else { &[] })
     };
     let format = context.format;
     if args.list_columns {
-        style.droppable = &["JSON"];
+        let style = TableStyle { droppable: &["JSON"], ..style };
         let columns: Vec<_> = COLUMNS.iter().collect();
         context.ui.write(|out| write_rows(out, format, "columns", &columns, SEGMENT.to_vec(), &style))?;
         return Ok(Exit::Done);
     }
     let filter = args.filters.filter(&context.system)?;
-    let shown = columns.iter().chain(&sort).fold(Needs::empty(), |needs, column| needs | column.needs);
-    let needs = shown | filter.needs();
-    // Sorting, and a scan for all segments at once, require the whole list.
-    if sort.is_some() || args.reverse || args.all_ns || needs.contains(Needs::ATTACHERS) {
-        let mut segments = gather(args, context, needs, &filter)?;
-        if let Some(column) = sort {
-            segments.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
-        }
-        if args.reverse {
-            segments.reverse();
-        }
-        context.ui.write(|out| write_rows(out, format, "segments", &columns, segments, &style))?;
+    let needs = columns.iter().chain(&sort).fold(filter.needs(), |needs, column| needs | column.needs);
+    // Sorting, and a scan for all objects at once, require the whole list.
+    if sort.is_none() && !args.reverse && !args.all_ns && !needs.contains(Needs::ATTACHERS) {
+        stream(context, needs, &filter, &columns, &style)?;
         return Ok(Exit::Done);
     }
-    let Context { ui, system, .. } = context;
+    let mut objects =
+        if args.all_ns { all_namespaces(context, needs, &filter)? } else { this_namespace(context, needs, &filter)? };
+    if let Some(column) = sort {
+        objects.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
+    }
+    if args.reverse {
+        objects.reverse();
+    }
+    context.ui.write(|out| write_rows(out, format, "segments", &columns, objects, &style))?;
+    Ok(Exit::Done)
+}
+
+/// Prints each object as soon as it is read.
+fn stream(
+    context: &mut Context,
+    needs: Needs,
+    filter: &Filter,
+    columns: &[&'static Column<Object>],
+    style: &TableStyle<'_>,
+) -> Result<(), Error> {
+    let Context { ui, system, format, .. } = context;
     // The header is written with the first rows, so that a listing that fails at once prints nothing.
-    let mut rows = ui.write(|_| Rows::begin(format, "segments", &columns, &style))?;
-    each(system, needs, |segment| {
-        if !filter.matches(system, &segment) {
+    let mut rows = ui.write(|_| Rows::begin(*format, "segments", columns, style))?;
+    each(system, needs, |object| {
+        if !filter.matches(system, &object) {
             return Ok(());
         }
         // Moving a record costs as much as writing a field of it: only one that is kept is moved.
         if rows.keeps() {
-            rows.keep(segment);
+            rows.keep(object);
             return Ok(());
         }
-        ui.write(|out| rows.write(out, &segment))
+        ui.write(|out| rows.write(out, &object))
     })?;
-    ui.write(|out| rows.end(out))?;
-    Ok(Exit::Done)
+    ui.write(|out| rows.end(out))
 }
 
-/// Returns the segments to show, of this namespace or of all.
-fn gather(args: &ListArgs, context: &mut Context, needs: Needs, filter: &Filter) -> Result<Vec<Object>, Error> {
-    let mut segments;
-    if args.all_ns {
-        let visited = survey(context, needs)?;
-        segments = visited.segments;
-        if needs.contains(Needs::ATTACHERS) {
-            let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
-            warn_of_strays(context, &strays, visited.all);
-        }
-        segments.retain(|segment| filter.matches(&context.system, segment));
-    } else {
-        segments = inventory(&context.system, needs)?;
-        segments.retain(|segment| filter.matches(&context.system, segment));
-        if needs.contains(Needs::ATTACHERS) {
-            add_attachers(&context.system, &mut segments)?;
-        }
+fn all_namespaces(context: &mut Context, needs: Needs, filter: &Filter) -> Result<Vec<Object>, Error> {
+    let Survey { mut objects, is_complete, .. } = survey(context, needs)?;
+    if needs.contains(Needs::ATTACHERS) {
+        let strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
+        warn_of_strays(context, &strays, is_complete);
     }
-    Ok(segments)
+    objects.retain(|object| filter.matches(&context.system, object));
+    Ok(objects)
+}
+
+fn this_namespace(context: &Context, needs: Needs, filter: &Filter) -> Result<Vec<Object>, Error> {
+    let mut objects = inventory(&context.system, needs)?;
+    objects.retain(|object| filter.matches(&context.system, object));
+    if needs.contains(Needs::ATTACHERS) {
+        add_attachers(&context.system, &mut objects)?;
+    }
+    Ok(objects)
 }

@@ -1,17 +1,12 @@
-//! `shmadm map`.
-
 use clap::Args;
 
 use super::args::SegmentArg;
 use super::{Context, Manual, describe};
-use crate::act::{self, Address, Lifetime};
 use crate::contents::{self, Source};
 use crate::error::{Error, Exit, shmadm};
-use crate::explain::resolve;
 use crate::model::{Access, Needs};
 use crate::render::{EXTENTS, Format, MapReport, write_map, write_rows};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show which parts of a segment are in memory or in swap",
     description: "Shows which parts of a segment are resident, swapped or untouched. The picture divides the segment \
@@ -34,40 +29,33 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Width of the picture if stdout is not a terminal.
 const WIDTH: usize = 80;
 
-/// Arguments of `shmadm map`.
 #[derive(Args, Debug)]
 pub(crate) struct MapArgs {
     #[command(flatten)]
-    one: SegmentArg,
+    segment: SegmentArg,
 }
 
-/// Shows which pages of a segment are resident.
-///
-/// # Errors
-/// The segment can neither be inspected nor attached.
 pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> {
-    let segment = resolve(&context.system, &args.one.segment, Needs::RESIDENT)?;
+    let object = args.segment.resolve(context, Needs::RESIDENT)?;
     // Through another process's attachment if nothing is swapped; only an own attachment shows swapped pages.
-    let peeked = (segment.sysv().nattch > 0 && segment.swap == Some(0))
-        .then(|| Source::via_peer(&context.system, &segment, shmadm("map")).ok());
-    let source = match peeked.flatten() {
+    let via_peer = (object.is_in_use() && object.swap == Some(0))
+        .then(|| Source::via_peer(&context.system, &object, shmadm("map")).ok());
+    let source = match via_peer.flatten() {
         Some(source) => source,
         None => {
-            context.warn_of_lost_record(&segment);
-            let attachment =
-                act::attach(&context.system, &segment, Access::ReadOnly, Address::Any, false, Lifetime::Transient)?;
+            let attachment = context.attach(&object, Access::ReadOnly)?;
             Source::inspect(&context.system, attachment)
         }
     };
-    let extents = contents::extents(&context.system, &source, &segment)?;
-    let rss = source.resident().or(segment.rss);
-    let report = MapReport::new(segment.ident(), source.size(), source.page(&context.system), rss, extents);
+    let extents = contents::extents(&context.system, &source, &object)?;
+    let rss = source.resident().or(object.rss);
+    let report = MapReport::new(object.ident(), source.size(), source.page(&context.system), rss, extents);
     let format = context.format;
     match format {
         Format::Json => context.report(&report)?,
         Format::Table => {
             let width = context.ui.width().unwrap_or(WIDTH) as u64;
-            context.ui.print(&describe(&segment))?;
+            context.ui.print(&describe(&object))?;
             context.ui.write(|out| write_map(out, &report, width))?;
         }
         Format::Csv | Format::Tsv => {
@@ -76,8 +64,6 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
             context.ui.write(|out| write_rows(out, format, "extents", &columns, report.extents, &style))?;
         }
     }
-    if let Some(attachment) = source.into_attachment() {
-        act::detach_checked(&context.system, attachment)?;
-    }
+    context.detach(source.into_attachment())?;
     Ok(Exit::Done)
 }

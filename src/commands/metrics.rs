@@ -1,5 +1,3 @@
-//! `shmadm metrics`.
-
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,15 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::all_namespaces::ask_all;
-use super::{Context, Manual, usage, with_link_target};
+use super::{Context, Manual, is_dash, usage, with_link_target};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Limits, Needs, Tally, path_text};
 use crate::process::{Interrupts, limits_through_worker, list_through_worker};
-use crate::query::{System, limits, tally_by_owner};
+use crate::query::{Namespace, System, limits, tally_by_owner};
 use crate::render::{NamespaceMetrics, metrics_text};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print metrics for Prometheus",
     description: "Prints metrics in OpenMetrics text format for Prometheus, including the textfile collector of \
@@ -43,7 +40,6 @@ const ROOT: u32 = 0;
 /// Mode of the output file: collectors run as their own users.
 const OUTPUT_MODE: u32 = 0o644;
 
-/// Arguments of `shmadm metrics`.
 #[derive(Args, Debug)]
 pub(crate) struct MetricsArgs {
     /// Include all IPC namespaces
@@ -55,23 +51,19 @@ pub(crate) struct MetricsArgs {
     output: Option<PathBuf>,
 }
 
-/// Prints metrics.
-///
-/// # Errors
-/// The segments cannot be listed, or the file cannot be written; then it is unchanged.
 pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.json() {
         return Err(usage("metrics cannot print JSON: its format is OpenMetrics text")
             .hint("print the limits and their usage in JSON", shmadm("limits --json"))
             .hint("print the segments in JSON", shmadm("list --json")));
     }
-    let Some(path) = args.output.as_deref().filter(|path| path.as_os_str() != "-") else {
+    let Some(path) = args.output.as_deref().filter(|path| !is_dash(path)) else {
         let text = text(args, context)?;
         context.ui.write(|out| out.write_all(text.as_bytes()))?;
         return Ok(Exit::Done);
     };
     let interrupts = Interrupts::watch()?;
-    // The file first: if it cannot be created, nothing need be read.
+    // If the file cannot be created, nothing need be read.
     let file = NewFile::begin(path, true).map_err(|error| with_link_target(error, "--output", path))?;
     let text = text(args, context)?;
     file.file().write_all(text.as_bytes()).map_err(|error| file.failed(&error))?;
@@ -83,36 +75,37 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
     Ok(Exit::Done)
 }
 
-/// Returns the metrics.
+/// Sums by the owner's user id.
+type Owners = BTreeMap<u32, Tally>;
+
 fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
     let namespaces = if args.all_ns {
-        let answers = ask_all(context, ask, |system, namespace| {
-            let mut owners: Owners = BTreeMap::new();
-            for segment in list_through_worker(system, namespace)? {
-                owners.entry(segment.uid).or_insert(Tally::ZERO).add(&Tally::of(&segment, system.page_size()));
-            }
-            Ok((limits_through_worker(system, namespace)?, owners))
-        })?;
+        let answers = ask_all(context, ask, ask_through_worker)?;
         let here = answers.here.map(|answer| (context.system.namespace(), None, answer));
         let there = answers.there.into_iter().map(|(ns, answer)| (Some(ns.number), ns.container, answer));
         here.into_iter().chain(there).collect()
     } else {
         vec![(context.system.namespace(), None, ask(&context.system)?)]
     };
-    let sums = namespaces.into_iter().map(|(ns, container, (limits, owners))| {
+    let metrics = namespaces.into_iter().map(|(ns, container, (limits, owners))| {
         let owners = by_name(&context.system, owners);
         NamespaceMetrics { ns, container, limits, owners }
     });
-    metrics_text(sums.collect(), args.all_ns)
+    metrics_text(metrics.collect(), args.all_ns)
         .map_err(|error| Error::new(Kind::Failed, format!("cannot write metrics: {error}")))
 }
-
-/// Sums by the owner's user id.
-type Owners = BTreeMap<u32, Tally>;
 
 /// Reads the limits and sums of the namespace of this thread.
 fn ask(system: &System) -> Result<(Limits, Owners), Error> {
     Ok((limits(system)?, tally_by_owner(system, Needs::RESIDENT | Needs::STATE)?))
+}
+
+fn ask_through_worker(system: &System, namespace: &Namespace) -> Result<(Limits, Owners), Error> {
+    let mut owners = Owners::new();
+    for object in list_through_worker(system, namespace)? {
+        owners.entry(object.uid).or_insert(Tally::ZERO).add(&Tally::of(&object, system.page_size()));
+    }
+    Ok((limits_through_worker(system, namespace)?, owners))
 }
 
 /// Replaces user ids by names. Users with the same name are merged: a duplicate series would invalidate the whole

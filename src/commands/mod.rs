@@ -10,7 +10,6 @@ pub(crate) mod demo;
 pub(crate) mod detach;
 pub(crate) mod diff;
 pub(crate) mod dump;
-
 pub(crate) mod leakcheck;
 pub(crate) mod limits;
 pub(crate) mod list;
@@ -33,22 +32,20 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::act::own_link_target;
-use crate::error::{Error, Exit, Kind, quoted};
+use crate::act::{self, Address, Attachment, Lifetime, PendingSegment, own_link_target};
+use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::Resolver;
-use crate::model::{Key, Needs, Object, ShmId, Size, Target, path_text};
-use crate::query::{System, last_user_preventing_orphan};
-use crate::render::{Format, TableStyle, TimeStyle, write_report};
+use crate::model::{Access, Key, Needs, Object, ShmId, Size, Target, path_text};
+use crate::process::StartedHolder;
+use crate::query::{System, last_user_preventing_orphan, lookup};
+use crate::render::{Failure, Format, TableStyle, TimeStyle, write_report};
 use crate::ui::Ui;
 
-/// Everything that a command needs.
+/// What every command works with.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The user.
     pub(crate) ui: Ui,
-    /// The system.
     pub(crate) system: System,
-    /// Output format.
     pub(crate) format: Format,
     /// Whether --ns was given.
     pub(crate) elsewhere: bool,
@@ -67,7 +64,7 @@ impl Context {
         self.ui.write(|out| write_report(out, report))
     }
 
-    /// Returns the fields that the JSON report of a segment needs; none without JSON.
+    /// Returns the fields that the JSON report of an object needs; none without JSON.
     pub(crate) fn record_needs(&self) -> Needs {
         if self.json() { Needs::RECORD } else { Needs::empty() }
     }
@@ -87,54 +84,134 @@ impl Context {
         }
     }
 
+    /// Prints an error and returns it for the report.
+    fn failure(&mut self, target: impl Into<String>, error: Error) -> Failure {
+        let error = self.ui.with_complete_hints(error);
+        self.ui.error(&error);
+        Failure { target: target.into(), error }
+    }
+
     /// Warns that attaching replaces the last user, if only that process keeps the segment from being an orphan.
-    pub(crate) fn warn_of_lost_record(&mut self, segment: &Object) {
-        if segment.sysv().nattch == 0
-            && let Some(pid) = last_user_preventing_orphan(&self.system, segment)
+    fn warn_of_lost_record(&mut self, object: &Object) {
+        if !object.is_in_use()
+            && let Some(pid) = last_user_preventing_orphan(&self.system, object)
         {
             let command = self.system.command(pid).map(|command| format!(" ({command})")).unwrap_or_default();
-            let id = segment.sysv().id;
             self.ui.warning(&format!(
-                "attaching segment {id} replaces its last user, pid {pid}{command}, which is still running: \
-                 the creator has exited, so the segment will be shown as an orphan"
+                "attaching {} replaces its last user, pid {pid}{command}, which is still running: \
+                 the creator has exited, so the segment will be shown as an orphan",
+                object.ident()
             ));
         }
+    }
+
+    /// Attaches an existing object until its bytes are copied.
+    fn attach(&mut self, object: &Object, access: Access) -> Result<Attachment, Error> {
+        self.warn_of_lost_record(object);
+        act::attach(&self.system, object, access, Address::Any, false, Lifetime::Transient)
+    }
+
+    /// Detaches what [`Self::attach`] attached; a source that is read through another process has no attachment.
+    fn detach(&self, attachment: Option<Attachment>) -> Result<(), Error> {
+        attachment.map_or(Ok(()), |attachment| act::detach_checked(&self.system, attachment))
     }
 }
 
 /// Converts the arguments that clap has parsed.
-///
-/// # Errors
-/// They are not the arguments of this command.
 pub(crate) fn parsed<A: clap::FromArgMatches>(matches: &clap::ArgMatches) -> Result<A, Error> {
     A::from_arg_matches(matches).map_err(|error| usage(error.to_string()))
 }
 
-/// Resolves targets to distinct segments; returns the failures separately.
-fn resolve_each(context: &Context, targets: &[Target], needs: Needs) -> (Vec<Object>, Vec<Error>) {
-    let (mut segments, mut failures) = (Vec::new(), Vec::new());
-    let resolver = Resolver::new(&context.system, needs, targets.len());
-    let (mut seen, mut found) = (HashSet::new(), HashSet::new());
-    for target in targets.iter().filter(|target| seen.insert(target.text.as_str())) {
-        match resolver.resolve(target) {
-            // Two names of one segment are one target.
-            Ok(segment) if !found.insert(segment.sysv().id) => {}
-            Ok(segment) => segments.push(segment),
-            Err(error) => failures.push(error),
-        }
-    }
-    (segments, failures)
+/// Targets as the user named them, with their objects and failures.
+#[derive(Default)]
+struct Resolved {
+    found: Vec<(String, Object)>,
+    failed: Vec<(String, Error)>,
 }
 
-/// Returns the error to report if all targets failed alike, and prints the others.
-fn nothing_to_report(context: &mut Context, mut failures: Vec<Error>) -> Option<Error> {
-    let common = match Exit::of(failures.iter().map(|error| error.kind)) {
-        Exit::Failed(kind) => kind,
-        _ => return None,
-    };
-    let last = failures.pop()?;
-    failures.iter().for_each(|error| context.ui.error(error));
-    Some(Error { kind: common, ..last })
+impl Resolved {
+    fn into_objects(self) -> (Vec<Object>, Vec<Error>) {
+        let objects = self.found.into_iter().map(|(_, object)| object).collect();
+        (objects, self.failed.into_iter().map(|(_, error)| error).collect())
+    }
+}
+
+/// Resolves targets; two names of one object are one target.
+fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved {
+    let mut resolved = Resolved::default();
+    let resolver = Resolver::new(&context.system, needs, targets.len());
+    let (mut names, mut idents) = (HashSet::new(), HashSet::new());
+    for target in targets.iter().filter(|target| names.insert(&target.text)) {
+        match resolver.resolve(target) {
+            Ok(object) if !idents.insert(object.ident()) => {}
+            Ok(object) => resolved.found.push((target.text.clone(), object)),
+            Err(error) => resolved.failed.push((target.text.clone(), error)),
+        }
+    }
+    resolved
+}
+
+/// If nothing was found, prints all failures but the last, and returns that with their common kind.
+fn check_any_found(context: &mut Context, found: &[Object], failed: &mut Vec<Error>) -> Result<(), Error> {
+    match Exit::of(failed.iter().map(|error| error.kind)) {
+        Exit::Failed(kind) if found.is_empty() => {
+            let last = failed.pop();
+            failed.iter().for_each(|error| context.ui.error(error));
+            last.map_or(Ok(()), |last| Err(Error { kind, ..last }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints the failures after a report about the other targets.
+fn exit_with(context: &mut Context, failed: &[Error]) -> Exit {
+    failed.iter().for_each(|error| context.ui.error(error));
+    Exit::of(failed.iter().map(|error| error.kind))
+}
+
+/// Reads the record of a segment that was just created or opened.
+fn look_up_new(context: &Context, id: ShmId, needs: Needs) -> Result<Object, Error> {
+    let removed = || Error::new(Kind::NotFound, format!("segment {id} was removed by another process"));
+    lookup(&context.system, id, needs)?.ok_or_else(|| removed().target(id.to_string()))
+}
+
+/// Attaches a new segment, to fill it. If it is held, this is not its last detach.
+fn attach_new(context: &Context, segment: &Object, held: bool) -> Result<Attachment, Error> {
+    let lifetime = if held { Lifetime::Persistent } else { Lifetime::Transient };
+    act::attach(&context.system, segment, Access::ReadWrite, Address::Any, false, lifetime)
+}
+
+/// Prints the id of a new segment or, in JSON, its report, and keeps it and its holder. This comes last: a segment
+/// whose id was not printed would be a leak.
+fn report_new(
+    context: &mut Context,
+    id: ShmId,
+    pending: Option<PendingSegment>,
+    holder: Option<StartedHolder>,
+    report: &impl Serialize,
+) -> Result<Exit, Error> {
+    if let Some(holder) = &holder {
+        context.ui.status(&format!("pid {} keeps it attached", holder.pid()));
+    }
+    let printed = if context.json() { context.report(report) } else { context.ui.print(&id.to_string()) };
+    printed.and_then(|()| context.ui.flush()).map_err(|error| match &pending {
+        Some(_) => error.advice(format!("segment {id} was removed again, because its id could not be printed")),
+        None => error,
+    })?;
+    pending.map(PendingSegment::into_id);
+    if let Some(holder) = holder {
+        holder.keep();
+    }
+    Ok(Exit::Done)
+}
+
+/// Refuses to write bytes to a terminal.
+fn check_not_terminal(context: &Context) -> Result<(), Error> {
+    if !context.ui.is_terminal() {
+        return Ok(());
+    }
+    let message = "cannot write raw bytes to a terminal: control sequences could change its state";
+    Err(Error::new(Kind::Refused, message).hint("write them to a file", again("").redirected("> FILE")))
 }
 
 /// Adds a hint with the target of a symbolic link to the error for a file that was not written, if the link is the
@@ -149,18 +226,19 @@ fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
     }
 }
 
-/// The FILE that stands for standard input.
-const STANDARD_INPUT: &str = "-";
+/// Returns whether a FILE stands for standard input or output.
+fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
 
 /// Maximum size of a file: at half a kilobyte per segment, enough for two million segments.
 const MAX_FILE_SIZE: u64 = 1 << 30;
 
 /// Reads a file that `accept` accepts, or standard input; returns its name and contents.
 fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> Result<(String, Vec<u8>), Error> {
-    let is_input = path.as_os_str() == STANDARD_INPUT;
-    let name = if is_input { "standard input".to_owned() } else { path_text(path) };
+    let name = if is_dash(path) { "standard input".to_owned() } else { path_text(path) };
     let failed = |error: io::Error, call| Error::io(format!("cannot read {name}"), &error, call).target(&*name);
-    let source: Box<dyn Read> = if is_input {
+    let source: Box<dyn Read> = if is_dash(path) {
         Box::new(io::stdin())
     } else {
         let file = File::open(path).map_err(|error| failed(error, "open"))?;
@@ -217,17 +295,23 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
     (6, "The segment exists already."),
 ];
 
-/// Describes a segment for a status message: id, key if it has one, and size.
-fn describe(segment: &Object) -> String {
-    match segment.sysv().key {
-        Key::PRIVATE => format!("segment {} ({})", segment.sysv().id, Size(segment.size)),
-        key => format!("segment {} (key {key}, {})", segment.sysv().id, Size(segment.size)),
-    }
+/// Describes an object for a status message: id, key if it has one, and size.
+fn describe(object: &Object) -> String {
+    let key = match object.sysv().key {
+        Key::PRIVATE => String::new(),
+        key => format!("key {key}, "),
+    };
+    format!("{} ({key}{})", object.ident(), Size(object.size))
 }
 
-/// Adds to the error of a failed report that the new segment was removed again.
-fn removed_again(error: Error, id: ShmId) -> Error {
-    error.advice(format!("segment {id} was removed again, because its id could not be printed"))
+/// Returns a number with its noun: `1 segment`, `2 processes`.
+fn counted(count: u64, noun: &str) -> String {
+    let ending = match count {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{count} {noun}{ending}")
 }
 
 /// Returns a usage error that clap cannot detect.

@@ -1,12 +1,10 @@
-//! `shmadm prune`.
-
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::all_namespaces::{namespace_suffix, survey, warn_of_closed};
 use super::args::FilterArgs;
-use super::{Context, Manual, describe};
+use super::{Context, Manual, counted, describe};
 use crate::act::{Cleaned, clean};
 use crate::error::{Error, Exit, Hint, Kind, again, shmadm};
 use crate::explain::describe_attachers;
@@ -14,12 +12,11 @@ use crate::model::{Needs, Object, Outcome, Size, State};
 use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory};
 use crate::render::{
-    Failure, Format, PRUNE, PRUNE_DEFAULT, PruneReport, RemovalReport, Removed, Skipped, TableStyle, by_names,
-    duration, write_rows,
+    Format, PRUNE, PRUNE_DEFAULT, PruneReport, RemovalReport, Removed, Skipped, TableStyle, by_names, duration,
+    write_rows,
 };
 use crate::ui::Ui;
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments that are no longer used",
     description: "Removes segments that are no longer used. By default these are the segments that the caller owns or \
@@ -53,7 +50,6 @@ const SELECTION: &str = "By default prune removes segments that
   have been idle for 10m      --older-than replaces this
 Attached segments are never removed.";
 
-/// Arguments of `shmadm prune`.
 #[derive(Args, Debug)]
 #[command(after_help = SELECTION)]
 pub(crate) struct PruneArgs {
@@ -105,255 +101,235 @@ impl PruneArgs {
         }
     }
 
-    /// Returns whether to remove a segment.
-    fn takes(&self, system: &System, filter: &Filter, segment: &Object) -> bool {
-        let state = match segment.state {
+    /// Returns whether to remove an object.
+    fn selects(&self, system: &System, filter: &Filter, object: &Object) -> bool {
+        let is_unused = match object.state {
             Some(State::Orphan) => true,
             Some(State::Idle | State::Unknown) => self.unattached,
             Some(State::InUse | State::Dest) | None => false,
         };
-        state && segment.sysv().nattch == 0 && filter.matches(system, segment)
+        is_unused && !object.is_in_use() && filter.matches(system, object)
     }
 }
 
-/// Removes segments that are no longer used.
-///
-/// # Errors
-/// The segments cannot be listed, or a confirmation is missing (Refused); failures of single ones are in the report.
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
     let filter = args.filter(&context.system)?;
     args.warn_of_state(filter.state, &mut context.ui);
     let removal = RemovalReport { dry_run: args.dry_run, ..RemovalReport::default() };
-    let mut pruning = PruneReport { removal, ..PruneReport::default() };
-    let (mut chosen, mut namespaces) = (Vec::new(), Vec::new());
-    if args.all_ns {
-        let visited = survey(context, Needs::RECORD | Needs::CONTAINER)?;
-        namespaces = visited.namespaces;
-        for segment in visited.segments.into_iter().filter(|segment| args.takes(&context.system, &filter, segment)) {
-            match visited.apart.iter().find(|namespace| Some(namespace.number) == segment.ipc_namespace()) {
-                None => chosen.push(segment),
-                Some(namespace) => pruning.skipped.push(Skipped {
-                    segment,
-                    reason: format!(
-                        "its IPC namespace belongs to another user namespace: run `{}`",
-                        shmadm("--ns")
-                            .arg(namespace.ns_argument())
-                            .args(context.arguments.iter().filter(|argument| *argument != "--all-ns"))
-                    ),
-                }),
-            }
-        }
+    let mut report = PruneReport { removal, ..PruneReport::default() };
+    let (objects, namespaces) = if args.all_ns {
+        select_all_namespaces(args, context, &filter, &mut report)?
     } else {
-        chosen = inventory(&context.system, Needs::RECORD)?;
-        chosen.retain(|segment| args.takes(&context.system, &filter, segment));
-    }
-    if chosen.is_empty() {
+        let mut objects = inventory(&context.system, Needs::RECORD)?;
+        objects.retain(|object| args.selects(&context.system, &filter, object));
+        (objects, Vec::new())
+    };
+    if objects.is_empty() {
         context.ui.status("nothing to prune");
     } else if !args.dry_run && !args.yes {
-        confirm(args, context, &chosen)?;
+        confirm(args, context, &objects)?;
     }
     // Ctrl-C stops between two removals; what was removed is still reported.
-    let interrupts = if chosen.is_empty() { None } else { Some(Interrupts::watch()?) };
-    let check = || interrupts.as_ref().map_or(Ok(()), Interrupts::check);
-    let results = if args.all_ns {
-        prune_all_namespaces(args, context, chosen, &namespaces, check)
-    } else {
-        chosen.into_iter().map_while(|segment| one(&context.system, segment, args.dry_run, check)).collect()
-    };
-    for (segment, result) in results {
-        match result {
-            Ok((Cleaned::Kept(kept), _)) => pruning.skipped.push(Skipped { segment, reason: kept.reason() }),
-            Ok((Cleaned::Removed(outcome), by)) => {
-                report_outcome(args, context, &segment, outcome, by.as_deref());
-                let why = reason(&segment);
-                pruning.add(Removed { segment, outcome, why });
-            }
-            Err(error) => {
-                let error = context.ui.with_complete_hints(error);
-                context.ui.error(&error);
-                pruning.removal.failed.push(Failure { target: segment.ident().argument(), error });
-            }
-        }
+    let interrupts = Interrupts::watch()?;
+    for (object, result) in remove_all(args, context, &objects, &namespaces, &interrupts) {
+        add(args, context, &mut report, object, result);
     }
-    report(args, context, &pruning)?;
-    check()?;
-    Ok(Exit::of(pruning.removal.failed.iter().map(|failure| failure.error.kind)))
+    print(args, context, &report)?;
+    interrupts.check()?;
+    Ok(Exit::of(report.removal.failed.iter().map(|failure| failure.error.kind)))
 }
 
-/// A segment, the result of its removal, and the processes that attached it just before.
-type Attempt = (Object, Result<(Cleaned, Option<String>), Error>);
-
-/// Removes one segment; `None` after a signal.
-fn one(system: &System, segment: Object, dry_run: bool, check: impl Fn() -> Result<(), Error>) -> Option<Attempt> {
-    check().ok()?;
-    let cleaned = clean(system, &segment, dry_run).map(|cleaned| {
-        let marked = cleaned == Cleaned::Removed(Outcome::Marked);
-        (cleaned, if marked { describe_attachers(system, segment.sysv().id) } else { None })
-    });
-    Some((segment, cleaned))
-}
-
-/// Removes segments of several namespaces.
-fn prune_all_namespaces(
+/// Selects objects of all namespaces, and skips those of namespaces that this process cannot enter.
+fn select_all_namespaces(
     args: &PruneArgs,
     context: &mut Context,
-    chosen: Vec<Object>,
+    filter: &Filter,
+    report: &mut PruneReport,
+) -> Result<(Vec<Object>, Vec<Namespace>), Error> {
+    let surveyed = survey(context, Needs::RECORD | Needs::CONTAINER)?;
+    let mut selected = Vec::new();
+    for segment in surveyed.objects.into_iter().filter(|object| args.selects(&context.system, filter, object)) {
+        let mut apart = surveyed.apart.iter();
+        let Some(namespace) = apart.find(|namespace| Some(namespace.number) == segment.ipc_namespace()) else {
+            selected.push(segment);
+            continue;
+        };
+        let arguments = context.arguments.iter().filter(|argument| *argument != "--all-ns");
+        let command = shmadm("--ns").arg(namespace.ns_argument()).args(arguments);
+        let reason = format!("its IPC namespace belongs to another user namespace: run `{command}`");
+        report.skipped.push(Skipped { segment, reason });
+    }
+    Ok((selected, surveyed.namespaces))
+}
+
+/// The result of a removal, and the processes that attached the object just before.
+type Removal = Result<(Cleaned, Option<String>), Error>;
+
+/// Removes objects, each in its namespace, until a signal arrives.
+fn remove_all(
+    args: &PruneArgs,
+    context: &mut Context,
+    objects: &[Object],
     namespaces: &[Namespace],
-    check: impl Fn() -> Result<(), Error> + Copy + Send + Sync,
-) -> Vec<Attempt> {
-    let concerned =
-        |namespace: &&Namespace| chosen.iter().any(|segment| segment.ipc_namespace() == Some(namespace.number));
-    let concerned: Vec<Namespace> = namespaces.iter().filter(concerned).cloned().collect();
-    let results = visit_namespaces(&context.system, &concerned, |system, namespace| {
-        let here = chosen.iter().filter(|segment| segment.ipc_namespace() == Some(namespace.number)).cloned();
-        Ok(here.map_while(|segment| one(system, segment, args.dry_run, check)).collect::<Vec<Attempt>>())
+    interrupts: &Interrupts,
+) -> Vec<(Object, Removal)> {
+    let remove = |system: &System, object: &Object| {
+        interrupts.check().ok()?;
+        Some((object.clone(), remove(system, object, args.dry_run)))
+    };
+    let is_in = |object: &Object, namespace: &Namespace| object.ipc_namespace() == Some(namespace.number);
+    let namespaces: Vec<Namespace> =
+        namespaces.iter().filter(|namespace| objects.iter().any(|object| is_in(object, namespace))).cloned().collect();
+    // Without --all-ns, or if /proc does not show the namespace of this process.
+    let here = objects.iter().filter(|object| !namespaces.iter().any(|namespace| is_in(object, namespace)));
+    let mut removals: Vec<_> = here.map_while(|object| remove(&context.system, object)).collect();
+    if namespaces.is_empty() {
+        return removals;
+    }
+    let results = visit_namespaces(&context.system, &namespaces, |system, namespace| {
+        let objects = objects.iter().filter(|object| is_in(object, namespace));
+        Ok(objects.map_while(|object| remove(system, object)).collect::<Vec<_>>())
     });
-    // Segments of this namespace, if /proc does not show this process in it.
-    let nowhere =
-        |segment: &&Object| !concerned.iter().any(|namespace| segment.ipc_namespace() == Some(namespace.number));
-    let here =
-        chosen.iter().filter(nowhere).filter(|segment| segment.ipc_namespace() == context.system.namespace()).cloned();
-    let mut outcomes: Vec<Attempt> =
-        here.map_while(|segment| one(&context.system, segment, args.dry_run, check)).collect();
-    for (namespace, result) in concerned.iter().zip(results) {
+    for (namespace, result) in namespaces.iter().zip(results) {
         match result {
-            Ok(some) => outcomes.extend(some),
+            Ok(removed) => removals.extend(removed),
             Err(error) => warn_of_closed(context, namespace, &error),
         }
     }
-    outcomes
+    removals
+}
+
+fn remove(system: &System, object: &Object, dry_run: bool) -> Removal {
+    let cleaned = clean(system, object, dry_run)?;
+    let is_marked = cleaned == Cleaned::Removed(Outcome::Marked);
+    Ok((cleaned, if is_marked { describe_attachers(system, object.sysv().id) } else { None }))
+}
+
+/// Reports the result for an object and adds it to the report.
+fn add(args: &PruneArgs, context: &mut Context, report: &mut PruneReport, segment: Object, result: Removal) {
+    let what = describe_with_namespace(args, &segment);
+    match result {
+        Ok((Cleaned::Kept(kept), _)) => report.skipped.push(Skipped { segment, reason: kept.reason() }),
+        Ok((Cleaned::Removed(outcome), attachers)) => {
+            match outcome {
+                _ if args.dry_run => {}
+                Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
+                Outcome::Marked => context.ui.warning(&format!(
+                    "marked {what} for destruction: it was attached just before the removal, {}; \
+                     its key is freed now, the memory at the last detach",
+                    attachers.as_deref().unwrap_or("by a process that has detached it or exited since")
+                )),
+            }
+            let why = reason(&segment);
+            report.add(Removed { segment, outcome, why });
+        }
+        Err(error) => report.removal.failed.push(context.failure(segment.ident().argument(), error)),
+    }
+}
+
+fn describe_with_namespace(args: &PruneArgs, object: &Object) -> String {
+    let suffix = namespace_suffix(args.all_ns, object.ipc_namespace(), object.container.as_deref());
+    format!("{}{suffix}", describe(object))
 }
 
 /// Maximum number of namespaces in a question.
-const MAX_NAMED: usize = 8;
+const MAX_NAMESPACES: usize = 8;
 
-/// Describes a segment, with its namespace under --all-ns.
-fn named(args: &PruneArgs, segment: &Object) -> String {
-    let place = if args.all_ns {
-        namespace_suffix(segment.ipc_namespace(), segment.container.as_deref())
-    } else {
-        String::new()
-    };
-    format!("{}{place}", describe(segment))
-}
-
-/// Asks for confirmation.
-fn confirm(args: &PruneArgs, context: &mut Context, chosen: &[Object]) -> Result<(), Error> {
-    let count = if chosen.len() == 1 { "1 segment".to_owned() } else { format!("{} segments", chosen.len()) };
-    let mut places: Vec<_> =
-        chosen.iter().map(|segment| (segment.ipc_namespace(), segment.container.clone())).collect();
-    places.dedup();
-    let name = |(ns, container): &(Option<u64>, Option<Arc<str>>)| {
-        let number = ns.map_or_else(|| "?".to_owned(), |number| number.to_string());
-        let container = container.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-        let here = if *ns == context.system.namespace() { " (this one)" } else { "" };
-        let count = chosen.iter().filter(|segment| segment.ipc_namespace() == *ns).count();
-        format!("{count} in {number}{container}{here}")
-    };
-    let mut names: Vec<String> = places.iter().take(MAX_NAMED).map(name).collect();
-    if places.len() > MAX_NAMED {
-        names.push(format!("others in {} more", places.len() - MAX_NAMED));
+fn confirm(args: &PruneArgs, context: &mut Context, objects: &[Object]) -> Result<(), Error> {
+    let mut what = counted(objects.len() as u64, "segment");
+    if args.all_ns {
+        what.push_str(&describe_namespaces(context, objects));
     }
-    let namespaces = if places.len() == 1 { "IPC namespace" } else { "IPC namespaces" };
-    let places =
-        if args.all_ns { format!(" in {} {namespaces} ({})", places.len(), names.join(", ")) } else { String::new() };
     if !context.ui.can_confirm() {
-        return Err(Error::new(Kind::Refused, format!("cannot remove {count}{places}: confirmation required"))
+        return Err(Error::new(Kind::Refused, format!("cannot remove {what}: confirmation required"))
             .cause("--yes is not given, and there is no terminal to ask on")
             .hint("show what would be removed", again("--dry-run"))
             .hint("remove without asking", again("--yes")));
     }
-    for segment in chosen {
-        context.ui.notice(&format!("{}: {}", named(args, segment), reason(segment)));
+    for object in objects {
+        context.ui.notice(&format!("{}: {}", describe_with_namespace(args, object), reason(object)));
     }
-    if context.ui.confirm(&format!("remove {count}{places}?"))? {
+    if context.ui.confirm(&format!("remove {what}?"))? {
         Ok(())
     } else {
         Err(Error::new(Kind::Refused, "nothing was removed: not confirmed"))
     }
 }
 
-/// Returns why a segment is to be removed.
-fn reason(segment: &Object) -> String {
+/// Returns in how many namespaces objects are, and how many of them in each.
+fn describe_namespaces(context: &Context, objects: &[Object]) -> String {
+    let mut namespaces: Vec<(Option<u64>, Option<Arc<str>>)> =
+        objects.iter().map(|object| (object.ipc_namespace(), object.container.clone())).collect();
+    namespaces.dedup();
+    let describe = |(ns, container): &(Option<u64>, Option<Arc<str>>)| {
+        let count = objects.iter().filter(|object| object.ipc_namespace() == *ns).count();
+        let number = ns.map_or_else(|| "?".to_owned(), |number| number.to_string());
+        let container = container.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let here = if *ns == context.system.namespace() { " (this one)" } else { "" };
+        format!("{count} in {number}{container}{here}")
+    };
+    let mut each: Vec<String> = namespaces.iter().take(MAX_NAMESPACES).map(describe).collect();
+    if namespaces.len() > MAX_NAMESPACES {
+        each.push(format!("others in {} more", namespaces.len() - MAX_NAMESPACES));
+    }
+    format!(" in {} ({})", counted(namespaces.len() as u64, "IPC namespace"), each.join(", "))
+}
+
+/// Returns why an object is to be removed.
+fn reason(object: &Object) -> String {
+    let sysv = object.sysv();
     let pid = |pid: Option<i32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
-    let processes = match (segment.state, segment.sysv().atime) {
-        (Some(State::Orphan), None) => format!("creator pid {} has exited, never attached", pid(segment.sysv().cpid)),
-        (Some(State::Orphan), _) => {
-            format!(
-                "creator pid {} and last user pid {} have exited",
-                pid(segment.sysv().cpid),
-                pid(segment.sysv().lpid)
-            )
-        }
-        (Some(State::Idle), _) => "not attached, but its creator or last user is running".to_owned(),
+    let (creator, last_user) = (pid(sysv.cpid), pid(sysv.lpid));
+    let processes = match object.state {
+        Some(State::Orphan) if sysv.atime.is_none() => format!("creator pid {creator} has exited, never attached"),
+        Some(State::Orphan) => format!("creator pid {creator} and last user pid {last_user} have exited"),
+        Some(State::Idle) => "not attached, but its creator or last user is running".to_owned(),
         _ => "not attached; cannot determine whether its creator or last user is running".to_owned(),
     };
-    let since = segment.idle_seconds.map(|seconds| format!(", idle for {}", duration(seconds))).unwrap_or_default();
+    let since = object.idle_seconds.map(|seconds| format!(", idle for {}", duration(seconds))).unwrap_or_default();
     format!("{processes}{since}")
 }
 
-/// Reports the outcome for a segment.
-fn report_outcome(args: &PruneArgs, context: &mut Context, segment: &Object, outcome: Outcome, by: Option<&str>) {
-    let what = named(args, segment);
-    match outcome {
-        _ if args.dry_run => {}
-        Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
-        Outcome::Marked => context.ui.warning(&format!(
-            "marked {what} for destruction: it was attached just before the removal, {}; \
-             its key is freed now, the memory at the last detach",
-            by.unwrap_or("by a process that has detached it or exited since")
-        )),
-    }
-}
-
-/// Reports the result.
-fn report(args: &PruneArgs, context: &mut Context, pruning: &PruneReport) -> Result<(), Error> {
-    let format = context.format;
-    match format {
-        Format::Json => context.report(pruning)?,
+fn print(args: &PruneArgs, context: &mut Context, report: &PruneReport) -> Result<(), Error> {
+    match context.format {
+        Format::Json => context.report(report)?,
         Format::Table if !args.dry_run => {}
-        _ => {
-            let place: &[&str] = if args.all_ns { &["NS", "CONTAINER"] } else { &[] };
-            let columns = match format {
-                Format::Table => by_names(PRUNE, &[place, PRUNE_DEFAULT].concat()),
-                _ => PRUNE.iter().collect(),
-            };
-            let style = TableStyle {
-                headings: format != Format::Table || !pruning.removal.removed.is_empty() || !pruning.skipped.is_empty(),
-                ..context.table(&["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"])
-            };
-            context.ui.write(|out| write_rows(out, format, "segments", &columns, pruning.rows(), &style))?;
-        }
+        format => print_rows(args, context, format, report)?,
     }
-    for skipped in &pruning.skipped {
-        context.ui.status(&format!("skipped {}: {}", named(args, &skipped.segment), skipped.reason));
+    for Skipped { segment, reason } in &report.skipped {
+        context.ui.status(&format!("skipped {}: {reason}", describe_with_namespace(args, segment)));
     }
-    let freed = pruning.freed;
+    let freed = report.freed;
     if freed.segments > 0 {
         let bytes = |bytes: u128| Size(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let verb = if args.dry_run { "would free" } else { "freed" };
+        let (segments, size, rss) = (counted(freed.segments, "segment"), bytes(freed.size), bytes(freed.rss));
         let swapped = if freed.swap > 0 { format!(", {} swapped", bytes(freed.swap)) } else { String::new() };
-        let (would, segments) = (
-            if args.dry_run { "would free" } else { "freed" },
-            if freed.segments == 1 { "segment" } else { "segments" },
-        );
-        context.ui.status(&format!(
-            "{would} {} {segments} ({}, {} resident{swapped})",
-            freed.segments,
-            bytes(freed.size),
-            bytes(freed.rss),
-        ));
+        context.ui.status(&format!("{verb} {segments} ({size}, {rss} resident{swapped})"));
     }
     Ok(())
 }
 
+fn print_rows(args: &PruneArgs, context: &mut Context, format: Format, report: &PruneReport) -> Result<(), Error> {
+    let (rows, is_table) = (report.rows(), format == Format::Table);
+    let columns = match is_table {
+        true if args.all_ns => by_names(PRUNE, &[&["NS", "CONTAINER"], PRUNE_DEFAULT].concat()),
+        true => by_names(PRUNE, PRUNE_DEFAULT),
+        false => PRUNE.iter().collect(),
+    };
+    let droppable = &["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"];
+    let style = TableStyle { headings: !is_table || !rows.is_empty(), ..context.table(droppable) };
+    context.ui.write(|out| write_rows(out, format, "segments", &columns, rows, &style))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::FromArgMatches;
 
     use super::*;
-    use std::time::Duration;
 
-    /// Gives the filter of a command line.
     fn filter(words: &[&str]) -> Filter {
         let command = PruneArgs::augment_args(clap::Command::new("prune"));
         let matches = command.try_get_matches_from([&["prune"], words].concat()).unwrap();
@@ -361,13 +337,13 @@ mod tests {
     }
 
     #[test]
-    fn ones_own_of_ten_minutes_unless_told_otherwise() {
+    fn by_default_selects_own_segments_idle_for_ten_minutes() {
         let plain = filter(&[]);
         assert_eq!((plain.mine, plain.owner, plain.older_than), (true, None, Some(Duration::from_secs(600))));
         assert_eq!(filter(&["--older-than", "1s"]).older_than, Some(Duration::from_secs(1)));
         let owner = filter(&["--owner", "7"]);
         assert_eq!((owner.mine, owner.owner), (false, Some(7)));
         assert!(!filter(&["--any-owner"]).mine);
-        assert!(filter(&["--owner", "7", "--mine"]).mine, "all that is said must hold");
+        assert!(filter(&["--owner", "7", "--mine"]).mine, "all conditions must hold");
     }
 }

@@ -1,23 +1,18 @@
-//! `shmadm read`.
-
 use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{SegmentArg, word};
-use super::{Context, Manual, usage};
-use crate::act::{self, Address, Lifetime};
-use crate::contents::{self, Allocation, Decoder, Piece, Range, Source, ValueType};
-use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::explain::resolve;
-use crate::model::{Access, Ident, Needs, TextDecoder, parse_duration, parse_size};
+use super::args::{SegmentArg, SourceArgs, word};
+use super::{Context, Manual, check_not_terminal, usage};
+use crate::contents::{self, Decoder, Piece, Range, Source, ValueType};
+use crate::error::{Error, Exit, shmadm};
+use crate::model::{Ident, Needs, TextDecoder, parse_duration, parse_size};
 use crate::process::{Interrupts, WaitOutcome};
 use crate::render::{HexDump, begin_report, escape_lines, write_hex, write_within_string};
 use crate::ui::Out;
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print a segment's contents",
     description: "Prints the contents of a segment: a hex dump, or text up to the first NUL byte (--text), numbers \
@@ -43,11 +38,10 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "read does not synchronize with other processes: the output can contain a part of what is being written.",
 };
 
-/// Arguments of `shmadm read`.
 #[derive(Args, Debug)]
 pub(crate) struct ReadArgs {
     #[command(flatten)]
-    one: SegmentArg,
+    segment: SegmentArg,
 
     /// Offset of the first byte
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
@@ -81,13 +75,8 @@ pub(crate) struct ReadArgs {
     #[arg(long)]
     sparse: bool,
 
-    /// Read via another process's attachment, changing no times (privileged)
-    #[arg(long)]
-    peek: bool,
-
-    /// Allow reading to allocate memory for untouched pages
-    #[arg(long, conflicts_with = "peek")]
-    allow_allocation: bool,
+    #[command(flatten)]
+    source: SourceArgs,
 
     /// Repeat every DURATION until Ctrl-C
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -99,6 +88,26 @@ pub(crate) struct ReadArgs {
 }
 
 impl ReadArgs {
+    /// Rejects what clap cannot: it knows no --json, and `requires` only if no third option conflicts.
+    fn check(&self, context: &Context) -> Result<(), Error> {
+        if self.raw && context.json() {
+            return Err(usage("--raw and --json exclude each other: --raw prints bytes, not a report"));
+        }
+        if self.sparse && !self.raw {
+            return Err(usage("--sparse requires --raw"));
+        }
+        if self.count.is_some() && self.r#type.is_none() {
+            return Err(usage("--count requires --type"));
+        }
+        match self.r#type.zip(self.length) {
+            Some((kind, length)) if length % kind.size() as u64 != 0 => {
+                let (size, name) = (kind.size(), kind.name());
+                Err(usage(format!("invalid length {length}: not a multiple of {size}, the size of {name}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the requested number of bytes, if any.
     fn length(&self) -> Option<u64> {
         match self.r#type {
@@ -108,58 +117,26 @@ impl ReadArgs {
     }
 }
 
-/// Prints contents.
-///
-/// # Errors
-/// The range exceeds the segment, the segment cannot be attached, or raw bytes would go to a terminal.
 pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error> {
-    if args.raw && context.json() {
-        return Err(usage("--raw and --json exclude each other: --raw prints bytes, not a report"));
-    }
-    if args.sparse && !args.raw {
-        return Err(usage("--sparse requires --raw"));
-    }
-    // clap does not enforce `requires` if a third option conflicts with the required one.
-    if args.count.is_some() && args.r#type.is_none() {
-        return Err(usage("--count requires --type"));
-    }
-    if let Some((kind, length)) = args.r#type.zip(args.length).filter(|(kind, length)| length % kind.size() as u64 != 0)
-    {
-        return Err(usage(format!(
-            "invalid length {length}: not a multiple of {}, the size of {}",
-            kind.size(),
-            kind.name()
-        )));
-    }
-    let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
-    Range::within(segment.sysv().id, segment.size, args.offset, args.length())?;
-    if args.raw && context.ui.is_terminal() {
-        return Err(Error::new(
-            Kind::Refused,
-            "cannot write raw bytes to a terminal: control sequences could change its state",
-        )
-        .hint("write them to a file", again("").redirected("> FILE"))
-        .hint("print a hex dump", shmadm(format!("read {} --hex", segment.sysv().id))));
+    args.check(context)?;
+    let object = args.segment.resolve(context, Needs::empty())?;
+    let argument = object.ident().argument();
+    Range::within(object.sysv().id, object.size, args.offset, args.length())?;
+    if args.raw {
+        check_not_terminal(context)
+            .map_err(|error| error.hint("print a hex dump", shmadm(format!("read {argument} --hex"))))?;
     }
     // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;
-    let allocation = if args.allow_allocation { Allocation::Allowed } else { Allocation::Refused };
-    let mut source = if args.peek {
-        Source::via_peer(&context.system, &segment, shmadm(format!("read {}", segment.ident().argument())))?
-    } else {
-        context.warn_of_lost_record(&segment);
-        let attachment =
-            act::attach(&context.system, &segment, Access::ReadOnly, Address::Any, false, Lifetime::Transient)?;
-        let range = Range::within(segment.sysv().id, attachment.size(), args.offset, args.length())?;
-        Source::attached(&context.system, attachment, range, allocation)?
-    };
-    let range = Range::within(segment.sysv().id, source.size(), args.offset, args.length())?;
-    let mut round = 0;
+    let command = shmadm(format!("read {argument}"));
+    let mut source = args.source.open(context, &object, args.offset, args.length(), command)?;
+    let range = Range::within(source.id(), source.size(), args.offset, args.length())?;
+    let mut rounds = 0;
     let exit = loop {
         print(args, context, &source, range)?;
-        round += 1;
+        rounds += 1;
         let (Some(every), Some(interrupts)) = (args.every, &interrupts) else { break Exit::Done };
-        if args.rounds == Some(round) || context.ui.is_closed() {
+        if args.rounds == Some(rounds) || context.ui.is_closed() {
             break Exit::Done;
         }
         context.ui.flush()?;
@@ -167,28 +144,25 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
             WaitOutcome::Terminate(signal) | WaitOutcome::Signal(signal) => break Exit::Signal(signal),
             WaitOutcome::Timeout | WaitOutcome::Ready => {}
         }
-        source.refresh(&context.system, range, allocation)?;
+        source.refresh(&context.system, range, args.source.allocation())?;
     };
-    if let Some(attachment) = source.into_attachment() {
-        act::detach_checked(&context.system, attachment)?;
-    }
+    context.detach(source.into_attachment())?;
     Ok(exit)
 }
 
 /// Prints the range once.
 fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    if let Some(kind) = args.r#type {
-        return print_values(context, source, range, kind);
+    match args.r#type {
+        Some(kind) if context.json() => print_values_json(context, source, range, kind),
+        Some(kind) => print_values(context, source, range, kind),
+        None if args.raw => print_raw(args, context, source, range),
+        None if context.json() => print_json(args, context, source, range),
+        None if args.text => print_text(context, source, range),
+        None => print_hex(context, source, range),
     }
-    if args.raw {
-        return print_raw(args, context, source, range);
-    }
-    if context.json() {
-        return print_json(args, context, source, range);
-    }
-    if args.text {
-        return print_text(context, source, range);
-    }
+}
+
+fn print_hex(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let mut dump = HexDump::default();
     contents::for_each_piece(source, range, |offset, piece| {
         context.ui.write(|out| match piece {
@@ -200,22 +174,21 @@ fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) 
     context.ui.write(|out| dump.finish(out, range.end))
 }
 
-/// Writes the bytes unchanged.
 fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let mut bar = context.ui.progress("reading", Some(range.length()));
     let mut progress = |bytes| bar.advance(bytes);
-    let to = context.ui.descriptor()?;
+    let stdout = context.ui.descriptor()?;
     if args.sparse {
-        return contents::send_sparse(&context.system, source, range, to, &mut progress);
+        return contents::send_sparse(&context.system, source, range, stdout, &mut progress);
     }
-    if contents::send(&context.system, source, range, to, &mut progress)? < range.length() {
+    if contents::send(&context.system, source, range, stdout, &mut progress)? < range.length() {
         context.ui.mark_closed();
     }
     Ok(())
 }
 
 /// Visits the bytes up to the first NUL, until `visit` returns false.
-fn each_of_text(
+fn for_each_text(
     source: &Source,
     range: Range,
     mut visit: impl FnMut(&[u8]) -> Result<bool, Error>,
@@ -230,63 +203,66 @@ fn each_of_text(
 /// Prints text, escaped on a terminal, with a newline at the end.
 fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let mut last = 0;
-    let mut pieces = context.ui.is_terminal().then(TextDecoder::default);
-    each_of_text(source, range, |bytes| {
+    let mut decoder = context.ui.is_terminal().then(TextDecoder::default);
+    for_each_text(source, range, |bytes| {
         last = bytes.last().copied().unwrap_or(last);
-        context.ui.write(|out| match &mut pieces {
-            Some(pieces) => out.write_all(escape_lines(&pieces.feed(bytes)).as_bytes()),
+        context.ui.write(|out| match &mut decoder {
+            Some(decoder) => out.write_all(escape_lines(&decoder.feed(bytes)).as_bytes()),
             None => out.write_all(bytes),
         })?;
         Ok(!context.ui.is_closed())
     })?;
-    let rest = pieces.map(TextDecoder::end).unwrap_or_default();
-    context.ui.write(|out| out.write_all(rest.as_bytes()))?;
-    context.ui.write(|out| if last == b'\n' { Ok(()) } else { out.write_all(b"\n") })
+    let rest = decoder.map(TextDecoder::end).unwrap_or_default();
+    let newline = if last == b'\n' { "" } else { "\n" };
+    context.ui.write(|out| write!(out, "{rest}{newline}"))
 }
 
 /// Prints numbers, one to a line.
 fn print_values(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
     let mut decoder = Decoder::new(kind);
-    if !context.json() {
-        let show = |out: &mut Out, bytes: &[u8]| {
-            decoder.feed(bytes).into_iter().try_for_each(|value| writeln!(out, "{value}"))
-        };
-        return stream(context, source, range, |_| Ok(()), show);
-    }
+    stream(
+        context,
+        source,
+        range,
+        |_| Ok(()),
+        |out, bytes| decoder.feed(bytes).into_iter().try_for_each(|value| writeln!(out, "{value}")),
+    )
+}
+
+fn print_values_json(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
+    let mut decoder = Decoder::new(kind);
     let begin = |out: &mut Out| {
         begin_report(out, &Contents { r#type: Some(kind.name()), ..Contents::of(source, range) }, "values")?;
         out.write_all(b"[")
     };
     let mut comma = "";
-    let show = |out: &mut Out, bytes: &[u8]| {
+    let write_values = |out: &mut Out, bytes: &[u8]| {
         decoder.feed(bytes).into_iter().try_for_each(|value| {
             out.write_all(std::mem::replace(&mut comma, ",").as_bytes())?;
             value.write_json(out)
         })
     };
-    stream(context, source, range, begin, show)?;
+    stream(context, source, range, begin, write_values)?;
     context.ui.write(|out| out.write_all(b"]}\n"))
 }
 
-/// Prints the bytes as JSON.
+/// Prints the bytes, and with --text the text, as JSON.
 fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let begin = |out: &mut Out| {
         begin_report(out, &Contents::of(source, range), "hex")?;
         out.write_all(b"\"")
     };
     stream(context, source, range, begin, write_hex)?;
-    context.ui.write(|out| out.write_all(b"\""))?;
     if args.text {
-        context.ui.write(|out| out.write_all(b",\"text\":\""))?;
-        let mut pieces = TextDecoder::default();
-        each_of_text(source, range, |bytes| {
-            context.ui.write(|out| write_within_string(out, &pieces.feed(bytes)))?;
+        context.ui.write(|out| out.write_all(b"\",\"text\":\""))?;
+        let mut decoder = TextDecoder::default();
+        for_each_text(source, range, |bytes| {
+            context.ui.write(|out| write_within_string(out, &decoder.feed(bytes)))?;
             Ok(!context.ui.is_closed())
         })?;
-        context.ui.write(|out| write_within_string(out, &pieces.end()))?;
-        context.ui.write(|out| out.write_all(b"\""))?;
+        context.ui.write(|out| write_within_string(out, &decoder.end()))?;
     }
-    context.ui.write(|out| out.write_all(b"}\n"))
+    context.ui.write(|out| out.write_all(b"\"}\n"))
 }
 
 /// The report in JSON, without the contents.
@@ -311,7 +287,7 @@ fn stream(
     source: &Source,
     range: Range,
     begin: impl Fn(&mut Out) -> io::Result<()>,
-    mut show: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
+    mut write: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
 ) -> Result<(), Error> {
     let mut begun = false;
     contents::for_each_chunk(source, range, |bytes| {
@@ -320,7 +296,7 @@ fn stream(
             if !std::mem::replace(&mut begun, true) {
                 begin(out)?;
             }
-            show(out, bytes)
+            write(out, bytes)
         })?;
         Ok(!context.ui.is_closed())
     })?;

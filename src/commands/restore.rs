@@ -1,5 +1,3 @@
-//! `shmadm restore`.
-
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -8,15 +6,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, describe, removed_again};
-use crate::act::{self, Address, Change, Creation, Lifetime, Opened, PendingSegment};
+use super::{Context, Manual, attach_new, describe, is_dash, look_up_new, report_new, usage};
+use crate::act::{self, Change, Creation, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::explain::resolve;
-use crate::model::{Access, Key, KeySpec, Mode, Needs, Object, ShmId, Sidecar, Target, path_text};
+use crate::model::{Key, KeySpec, Mode, Needs, Object, Sidecar, path_text};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Recreate a segment from a dump",
     description: "Recreates a segment from FILE and FILE.json, which `shmadm dump` wrote, and prints its id. Key, \
@@ -42,7 +38,6 @@ pub(crate) const MANUAL: Manual = Manual {
             rm KEY` removes it, and so does prune, because it is an orphan.",
 };
 
-/// Arguments of `shmadm restore`.
 #[derive(Args, Debug)]
 pub(crate) struct RestoreArgs {
     /// File written by dump, next to FILE.json
@@ -57,35 +52,60 @@ pub(crate) struct RestoreArgs {
     hold: bool,
 
     #[command(flatten)]
-    given: OwnerArgs,
+    owner: OwnerArgs,
 
     /// Permission bits in octal [default: as recorded]
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
     mode: Option<Mode>,
 }
 
-/// Restores a segment.
-///
-/// # Errors
-/// The files do not belong together or are damaged, or the segment cannot be made; nothing of it is left then.
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
-    if args.file.as_os_str() == "-" {
-        return Err(super::usage("cannot restore from standard input: restore needs a file and its record, FILE.json")
+    if is_dash(&args.file) {
+        return Err(usage("cannot restore from standard input: restore needs a file and its record, FILE.json")
             .hint("write only the contents to an existing segment", shmadm("write SEGMENT --sparse")));
     }
-    let (owner, group) = args.given.ids(&context.system)?;
+    let (owner, group) = args.owner.ids(&context.system)?;
     let interrupts = Interrupts::watch()?;
     let sidecar = read_sidecar(&Sidecar::path_for(&args.file))?;
-    let recorded = &sidecar.segment;
     let file = contents::open_nonblocking(&args.file).map_err(|error| unreadable(&args.file, &error, "open"))?;
-    let data = verified(context, &args.file, &file, &sidecar)?;
-    let key = match (&args.key, recorded.sysv().key) {
-        (Some(key), _) => key.clone(),
-        (None, Key::PRIVATE) => KeySpec::Private,
-        (None, key) => KeySpec::Key(key),
+    let data = verify(context, &args.file, &file, &sidecar)?;
+    let mut guard = start_guard(context);
+    let pending = create(args, context, &sidecar, data, guard.as_mut(), &interrupts)?;
+    let segment = look_up_new(context, pending.id(), Needs::empty())?;
+    let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
+    fill(args, context, &segment, &file, data, &sidecar)?;
+    let recorded = &sidecar.segment;
+    let changed = |new: u32, current: u32| (new != current).then_some(new);
+    let mode = args.mode.unwrap_or(recorded.mode);
+    let change = Change {
+        owner: changed(owner.unwrap_or(recorded.uid), segment.uid),
+        group: changed(group.unwrap_or(recorded.gid), segment.gid),
+        mode: (mode != segment.mode).then_some(mode),
+        lock: recorded.sysv().locked.then_some(true),
+    };
+    act::set(&context.system, &segment, change)?;
+    interrupts.check()?;
+    // Before the segment is reported: one that was reported must not be removed.
+    guard.map_or(Ok(()), Guard::release)?;
+    report(context, pending, holder)
+}
+
+/// Creates the segment with the recorded attributes; `data` is the number of bytes in the file that are not in holes.
+fn create(
+    args: &RestoreArgs,
+    context: &Context,
+    sidecar: &Sidecar,
+    data: u64,
+    guard: Option<&mut Guard>,
+    interrupts: &Interrupts,
+) -> Result<PendingSegment, Error> {
+    let recorded = &sidecar.segment;
+    let recorded_key = match recorded.sysv().key {
+        Key::PRIVATE => KeySpec::Private,
+        key => KeySpec::Key(key),
     };
     let creation = Creation {
-        key,
+        key: args.key.clone().unwrap_or(recorded_key),
         size: Some(recorded.size),
         mode: Mode::PRIVATE,
         exclusive: true,
@@ -95,80 +115,69 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         changing: None,
         held: args.hold,
     };
-    let mut guard = start_guard(context);
-    let opened = match &mut guard {
+    let opened = match guard {
         Some(guard) => {
-            act::create_with(&context.system, &creation, |key, size, flags| guard.create(&interrupts, key, size, flags))
+            act::create_with(&context.system, &creation, |key, size, flags| guard.create(interrupts, key, size, flags))
         }
         None => act::create(&context.system, &creation),
     };
-    let Opened::New(unfinished) = opened.map_err(advised)? else {
-        return Err(Error::new(Kind::Exists, "cannot restore: a segment with this key exists"));
-    };
-    let made = look(context, unfinished.id(), Needs::empty())?;
-    let holder = args.hold.then(|| start_holder(&context.system, &made, Hold::plain())).transpose()?;
-    // Zeros that were resident are written; but a file that lost its holes must not allocate untouched pages.
-    let whole = recorded.rss.zip(recorded.swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
-    let written = fill(args, context, &made, &file, whole)?;
-    if written != sidecar.checksum.value {
-        return Err(changed(&args.file));
+    match opened.map_err(replace_hints)? {
+        Opened::New(pending) => Ok(pending),
+        Opened::Existing(_) => Err(Error::new(Kind::Exists, "cannot restore: a segment with this key exists")),
     }
-    let mode = args.mode.unwrap_or(recorded.mode);
-    let other = |wanted: u32, is: u32| (wanted != is).then_some(wanted);
-    act::set(
-        &context.system,
-        &made,
-        Change {
-            owner: other(owner.unwrap_or(recorded.uid), made.uid),
-            group: other(group.unwrap_or(recorded.gid), made.gid),
-            mode: (mode != made.mode).then_some(mode),
-            lock: recorded.sysv().locked.then_some(true),
-        },
-    )?;
-    interrupts.check()?;
-    // Before the segment is reported: one that was reported must not be removed.
-    if let Some(guard) = guard {
-        guard.release();
-    }
-    report(context, unfinished, holder)
 }
 
 /// Replaces the hints of `create` for an existing key.
-fn advised(mut error: Error) -> Error {
+fn replace_hints(mut error: Error) -> Error {
     error.hints.retain(|hint| {
-        hint.command.as_ref().is_none_or(|command| command.arguments.first().is_none_or(|first| first != "create"))
+        let first = hint.command.as_ref().and_then(|command| command.arguments.first());
+        first.is_none_or(|first| first != "create")
     });
     if error.kind != Kind::Exists {
         return error;
     }
-    let other = error.target.clone().unwrap_or_default();
+    let key = error.target.clone().unwrap_or_default();
     error
         .hint("use another key", again("--key random"))
-        .hint("show the segment with this key", shmadm(format!("stat {other}")))
-        .hint("remove it", shmadm(format!("rm {other}")))
+        .hint("show the segment with this key", shmadm(format!("stat {key}")))
+        .hint("remove it", shmadm(format!("rm {key}")))
 }
 
 /// Starts the process that removes the segment if this one is killed before the segment is complete.
 fn start_guard(context: &mut Context) -> Option<Guard> {
     Guard::start()
         .map_err(|error| {
-            let consequence = "if this command is killed, an incomplete segment stays";
-            context.ui.warning(&format!("{error}: {consequence}"));
+            context.ui.warning(&format!("{error}: if this command is killed, an incomplete segment stays"));
         })
         .ok()
 }
 
-/// Writes the contents: all data of the file, or only what is not zero. Returns their checksum.
-fn fill(args: &RestoreArgs, context: &Context, made: &Object, file: &File, whole: bool) -> Result<String, Error> {
-    let purpose = if args.hold { Lifetime::Persistent } else { Lifetime::Transient };
-    let attachment = act::attach(&context.system, made, Access::ReadWrite, Address::Any, false, purpose)?;
-    let mut bar = context.ui.progress("restoring", Some(made.size));
-    let unread = |error| unreadable(&args.file, &error, "read");
+/// Writes the contents and checks that they are the recorded ones.
+fn fill(
+    args: &RestoreArgs,
+    context: &Context,
+    segment: &Object,
+    file: &File,
+    data: u64,
+    sidecar: &Sidecar,
+) -> Result<(), Error> {
+    // Zeros that were resident are written; but a file that lost its holes must not allocate untouched pages.
+    let Object { rss, swap, .. } = sidecar.segment;
+    let with_zeros = rss.zip(swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
+    let attachment = attach_new(context, segment, args.hold)?;
+    let mut bar = context.ui.progress("restoring", Some(segment.size));
+    let failed = |error| unreadable(&args.file, &error, "read");
     let progress = &mut |bytes| bar.advance(bytes);
-    let checksum = contents::copy_from_file(&attachment, file, whole, unread, progress)?;
+    let checksum = contents::copy_from_file(&context.system, &attachment, file, with_zeros, failed, progress)?;
     drop(bar);
-    act::detach_checked(&context.system, attachment)?;
-    Ok(checksum)
+    context.detach(Some(attachment))?;
+    if checksum == sidecar.checksum.value {
+        return Ok(());
+    }
+    let name = path_text(&args.file);
+    Err(Error::new(Kind::Failed, format!("{name} changed while it was restored"))
+        .target(name)
+        .cause("the bytes written to the segment do not match the recorded checksum; the segment was removed"))
 }
 
 /// The report in JSON.
@@ -179,104 +188,73 @@ struct Restored<'a> {
     holder: Option<i32>,
 }
 
-/// Reports the new segment and keeps it.
-fn report(context: &mut Context, made: PendingSegment, holder: Option<StartedHolder>) -> Result<Exit, Error> {
-    let record = look(context, made.id(), Needs::RECORD)?;
-    context.ui.status(&format!("restored {}; its id, creator, times and pids are new", describe(&record)));
-    let pid = holder.as_ref().map(StartedHolder::pid);
-    if let Some(pid) = pid {
-        context.ui.status(&format!("pid {pid} keeps it attached"));
-    }
-    let told = if context.json() {
-        context.report(&Restored { segment: &record, holder: pid })
-    } else {
-        context.ui.print(&made.id().to_string())
-    };
-    told.and_then(|()| context.ui.flush()).map_err(|error| removed_again(error, made.id()))?;
-    // Only after the report: a segment whose id was not printed would be a leak.
-    made.into_id();
-    if let Some(holder) = holder {
-        holder.keep();
-    }
-    Ok(Exit::Done)
-}
-
-/// Reads the segment just created.
-fn look(context: &Context, id: ShmId, needs: Needs) -> Result<Object, Error> {
-    resolve(&context.system, &Target::of_id(id), needs)
+fn report(context: &mut Context, pending: PendingSegment, holder: Option<StartedHolder>) -> Result<Exit, Error> {
+    let id = pending.id();
+    let segment = look_up_new(context, id, Needs::RECORD)?;
+    context.ui.status(&format!("restored {}; its id, creator, times and pids are new", describe(&segment)));
+    let report = Restored { segment: &segment, holder: holder.as_ref().map(StartedHolder::pid) };
+    report_new(context, id, Some(pending), holder, &report)
 }
 
 /// Larger than any record: a larger file is something else, such as a device.
-const LARGEST_RECORD: u64 = 1 << 20;
+const MAX_RECORD_SIZE: u64 = 1 << 20;
 
-/// Reads the record of a dump.
 fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     let name = path_text(path);
-    let read = |path| {
-        let mut text = Vec::new();
-        contents::open_nonblocking(path)?.take(LARGEST_RECORD).read_to_end(&mut text)?;
-        Ok(text)
-    };
-    let text = read(path).map_err(|error: io::Error| {
-        let error = Error::io(format!("cannot read {name}"), &error, "open").target(name.as_str());
-        error.hint(
-            "to restore only the contents, write them to a segment",
-            shmadm("write SEGMENT --sparse --input FILE"),
-        )
-    })?;
-    let damaged =
-        |why: String| Error::new(Kind::Failed, format!("invalid dump record {name}: {why}")).target(name.as_str());
-    let sidecar: Sidecar = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
-    match sidecar.schema {
-        1 => {}
-        other => return Err(damaged(format!("unsupported schema {other}: expected 1"))),
+    let mut text = Vec::new();
+    contents::open_nonblocking(path).and_then(|file| file.take(MAX_RECORD_SIZE).read_to_end(&mut text)).map_err(
+        |error| {
+            Error::io(format!("cannot read {name}"), &error, "open").target(&*name).hint(
+                "to restore only the contents, write them to a segment",
+                shmadm("write SEGMENT --sparse --input FILE"),
+            )
+        },
+    )?;
+    parse_sidecar(&text)
+        .map_err(|why| Error::new(Kind::Failed, format!("invalid dump record {name}: {why}")).target(&*name))
+}
+
+fn parse_sidecar(text: &[u8]) -> Result<Sidecar, String> {
+    let sidecar: Sidecar = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let Sidecar { schema, segment, checksum, huge_page_size, .. } = &sidecar;
+    if *schema != 1 {
+        return Err(format!("unsupported schema {schema}: expected 1"));
     }
-    if sidecar.checksum.algorithm != ALGORITHM {
-        return Err(damaged(format!(
-            "unsupported checksum algorithm {:?}: expected {ALGORITHM}",
-            sidecar.checksum.algorithm
-        )));
+    if checksum.algorithm != ALGORITHM {
+        return Err(format!("unsupported checksum algorithm {:?}: expected {ALGORITHM}", checksum.algorithm));
     }
     // IPC_SET rejects -1, which is not a valid uid or gid.
-    if [sidecar.segment.uid, sidecar.segment.gid].contains(&u32::MAX) {
-        return Err(damaged(format!("{} is not a valid uid or gid", u32::MAX)));
+    if [segment.uid, segment.gid].contains(&u32::MAX) {
+        return Err(format!("{} is not a valid uid or gid", u32::MAX));
     }
-    if sidecar.huge_page_size.is_some_and(|size| !size.is_power_of_two() || size == 1) {
-        return Err(damaged("huge_page_size is not a power of two greater than 1".to_owned()));
+    if huge_page_size.is_some_and(|size| !size.is_power_of_two() || size == 1) {
+        return Err("huge_page_size is not a power of two greater than 1".to_owned());
     }
     Ok(sidecar)
 }
 
-/// Checks a file against its record; returns how many of its bytes are data.
-fn verified(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> Result<u64, Error> {
+/// Checks a file against its record; returns how many of its bytes are not in holes.
+fn verify(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> Result<u64, Error> {
     let name = path_text(path);
-    let wrong = |what: String| {
+    let mismatch = |what: String| {
         Error::new(Kind::Failed, format!("{name} does not match its record: {what}")).target(name.as_str())
     };
     let size = sidecar.segment.size;
-    let metadata = file.metadata().map_err(|error| unreadable(path, &error, "read"))?;
+    let failed = |error| unreadable(path, &error, "read");
+    let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(wrong("it is not a regular file".to_owned()));
+        return Err(mismatch("it is not a regular file".to_owned()));
     }
     if metadata.len() != size {
-        return Err(wrong(format!("it has {} bytes, expected {size}", metadata.len())));
+        return Err(mismatch(format!("it has {} bytes, expected {size}", metadata.len())));
     }
     let mut bar = context.ui.progress("verifying", Some(size));
-    let unread = |error| unreadable(path, &error, "read");
-    let (checksum, data) = contents::checksum_of_file(file, size, unread, &mut |bytes| bar.advance(bytes))?;
+    let (checksum, data) = contents::checksum_of_file(file, size, failed, &mut |bytes| bar.advance(bytes))?;
     drop(bar);
     if checksum != sidecar.checksum.value {
-        return Err(wrong("its checksum differs".to_owned()));
+        return Err(mismatch("its checksum differs".to_owned()));
     }
     Ok(data)
-}
-
-/// Returns the error for a file that changed between verification and copying.
-fn changed(path: &Path) -> Error {
-    let name = path_text(path);
-    Error::new(Kind::Failed, format!("{name} changed while it was restored"))
-        .target(name)
-        .cause("the bytes written to the segment do not match the recorded checksum; the segment was removed")
 }
 
 /// Returns the error for a file that cannot be read.

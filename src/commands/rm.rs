@@ -1,5 +1,4 @@
-//! `shmadm rm`.
-
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -8,15 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::target;
-use super::{Context, Manual, STANDARD_INPUT, describe, path_argument, read_whole, usage};
+use super::{Context, Manual, Resolved, counted, describe, is_dash, path_argument, read_whole, resolve_all, usage};
 use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, quoted, shmadm};
-use crate::explain::Resolver;
 use crate::model::{Isolation, Object, Outcome, RemovalList, Target, is_descriptor, path_text};
 use crate::query::{Census, census};
-use crate::render::{Failure, RemovalReport, Removed};
+use crate::render::{RemovalReport, Removed};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments",
     description: "Removes segments. A segment that is attached is refused, and the error names the processes that \
@@ -48,10 +45,8 @@ pub(crate) const MANUAL: Manual = Manual {
             (/dev/stdin, /dev/fd/3, a process substitution) are always read.",
 };
 
-/// The permission bits of the group and of all others to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Arguments of `shmadm rm`.
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
     #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = target())]
@@ -74,64 +69,76 @@ pub(crate) struct RmArgs {
     ignore_missing: bool,
 }
 
-/// Removes segments.
-///
-/// # Errors
-/// Standard output takes no more; failures of single segments are in the report.
 pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
-    let (targets, failed) = match &args.from {
+    // All are resolved before the first removal.
+    let Resolved { found, failed } = match &args.from {
         Some(file) => listed(args, context, file)?,
-        None => resolve_all(args, context),
+        None => resolve_all(context, &args.segments, context.record_needs()),
     };
-    let mut report = RemovalReport { dry_run: args.dry_run, removed: Vec::new(), failed };
-    for (target, segment) in targets {
-        let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
+    let (mut removed, mut failures) = (Vec::new(), Vec::new());
+    let mut fail = |context: &mut Context, target: String, error: Error| {
+        if !(args.ignore_missing && error.kind == Kind::NotFound) {
+            failures.push(context.failure(target, error));
+        }
+    };
+    for (target, error) in failed {
+        fail(context, target, error);
+    }
+    let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
+    for (target, segment) in found {
         match act::remove(&context.system, &segment, how) {
             Ok(outcome) => {
                 report_outcome(args, context, &segment, outcome)?;
-                report.removed.push(Removed { segment, outcome, why: String::new() });
+                removed.push(Removed { segment, outcome, why: String::new() });
             }
-            Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
-            Err(error) => {
-                let error = context.ui.with_complete_hints(error);
-                context.ui.error(&error);
-                report.failed.push(Failure { target, error });
-            }
+            Err(error) => fail(context, target, error),
         }
     }
+    let report = RemovalReport { dry_run: args.dry_run, removed, failed: failures };
     if context.json() {
         context.report(&report)?;
     }
     Ok(Exit::of(report.failed.iter().map(|failure| failure.error.kind)))
 }
 
-/// Resolved segments with their names, and failures.
-type ResolvedTargets = (Vec<(String, Object)>, Vec<Failure>);
-
-/// Resolves all targets before the first removal; two names of one segment are one target.
-fn resolve_all(args: &RmArgs, context: &mut Context) -> ResolvedTargets {
-    let mut found: Vec<(String, Object)> = Vec::new();
-    let mut failures: Vec<Failure> = Vec::new();
-    let resolver = Resolver::new(&context.system, context.record_needs(), args.segments.len());
-    let (mut named, mut known) = (HashSet::new(), HashSet::new());
-    for target in args.segments.iter().filter(|target| named.insert(target.text.as_str())) {
-        match resolver.resolve(target) {
-            Ok(segment) if !known.insert(segment.sysv().id) => {}
-            Ok(segment) => found.push((target.text.clone(), segment)),
-            Err(error) if args.ignore_missing && error.kind == Kind::NotFound => {}
-            Err(error) => {
-                let error = context.ui.with_complete_hints(error);
-                context.ui.error(&error);
-                failures.push(Failure { target: target.text.clone(), error });
-            }
+/// Returns the objects of this namespace that a file lists; the others are failures.
+fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Resolved, Error> {
+    let (name, text) = read_whole(file, |opened| check_owner(args, context, file, opened))?;
+    let unusable = |why: &str| usage(format!("cannot use {name} as a list of segments: {why}")).target(&*name);
+    let list: RemovalList = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
+    if list.schema != 1 {
+        return Err(unusable("its schema is not 1"));
+    }
+    let objects = match (list.leaked, list.removed) {
+        (Some(leaked), None) => leaked,
+        (None, Some(removed)) if list.dry_run => removed,
+        (None, Some(_)) => return Err(unusable("it reports segments that were already removed")),
+        _ => {
+            return Err(unusable("expected a report of leakcheck --report or prune --dry-run --json")
+                .hint("write one", shmadm("leakcheck --report FILE -- COMMAND")));
+        }
+    };
+    if !list.unattributed.is_empty() {
+        let count = counted(list.unattributed.len() as u64, "unattributed segment");
+        context.ui.status(&format!("ignored {count}"));
+    }
+    let is_isolated = list.isolation.is_some_and(|isolation| isolation != Isolation::None);
+    let census = LazyCell::new(|| census(&context.system).ok());
+    let mut seen = HashSet::new();
+    let mut resolved = Resolved::default();
+    for object in objects.into_iter().filter(|object| seen.insert((object.scope, object.ident()))) {
+        let target = object.ident().argument();
+        match check_namespace(context, &object, is_isolated, &census, file) {
+            Ok(()) => resolved.found.push((target, object)),
+            Err(error) => resolved.failed.push((target, error)),
         }
     }
-    (found, failures)
+    Ok(resolved)
 }
 
 /// Refuses a list that another user may have written: it could remove the caller's segments. A descriptor that the
 /// caller has opened is accepted, like standard input.
-fn accept(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> Result<(), Error> {
+fn check_owner(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> Result<(), Error> {
     if is_descriptor(file) {
         return Ok(());
     }
@@ -148,104 +155,56 @@ fn accept(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> Resul
     };
     let options = [(args.force, " --force"), (args.dry_run, " --dry-run"), (args.ignore_missing, " --ignore-missing")];
     let options: String = options.into_iter().filter_map(|(given, option)| given.then_some(option)).collect();
-    let typed = quoted(&path_argument(file)).into_owned();
+    let argument = quoted(&path_argument(file)).into_owned();
     Err(Error::new(Kind::Refused, format!("cannot remove what {name} lists: {reason}")).target(&*name).hint(
         "after reviewing it, read it from standard input",
-        shmadm(format!("rm{options} --from")).redirected(format!("- <{typed}")),
+        shmadm(format!("rm{options} --from")).redirected(format!("- <{argument}")),
     ))
 }
 
-/// Reads a list and returns its segments of this namespace; others are failures.
-fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<ResolvedTargets, Error> {
-    let (name, text) = read_whole(file, |opened| accept(args, context, file, opened))?;
-    let unusable = |why: &str| usage(format!("cannot use {name} as a list of segments: {why}")).target(&*name);
-    let list: RemovalList = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
-    if list.schema != 1 {
-        return Err(unusable("its schema is not 1"));
-    }
-    let segments = match (list.leaked, list.removed) {
-        (Some(leaked), None) => leaked,
-        (None, Some(removed)) if list.dry_run => removed,
-        (None, Some(_)) => return Err(unusable("it reports segments that were already removed")),
-        _ => {
-            return Err(unusable("expected a report of leakcheck --report or prune --dry-run --json")
-                .hint("write one", shmadm("leakcheck --report FILE -- COMMAND")));
-        }
-    };
-    if !list.unattributed.is_empty() {
-        let count = list.unattributed.len();
-        let segments = if count == 1 { "segment" } else { "segments" };
-        context.ui.status(&format!("ignored {count} unattributed {segments}"));
-    }
-    let isolated = list.isolation.is_some_and(|isolation| isolation != Isolation::None);
+/// Fails for an object of another namespace than this one.
+fn check_namespace(
+    context: &Context,
+    object: &Object,
+    is_isolated: bool,
+    census: &LazyCell<Option<Census>, impl FnOnce() -> Option<Census>>,
+    file: &Path,
+) -> Result<(), Error> {
     let here = context.system.namespace();
-    let mut census = None;
-    let mut seen = HashSet::new();
-    let (mut found, mut failures) = (Vec::new(), Vec::new());
-    for segment in segments.into_iter().filter(|segment| seen.insert((segment.ipc_namespace(), segment.sysv().id))) {
-        let target = segment.sysv().id.to_string();
-        let error = match segment.ipc_namespace() {
-            Some(ns) if isolated && here == Some(ns) && !context.elsewhere => of_another(&segment, ns).cause(
+    let (ident, argument) = (object.ident(), object.ident().argument());
+    let refused = |why: String| Error::new(Kind::Refused, format!("cannot remove {ident}: {why}")).target(&*argument);
+    let Some(ns) = object.ipc_namespace() else {
+        let refusal = || refused("the list does not name its IPC namespace".to_owned());
+        return if here.is_none() { Ok(()) } else { Err(refusal()) };
+    };
+    let in_another = || refused(format!("it is in another IPC namespace, {ns}"));
+    if here == Some(ns) {
+        // Within --ns, it is the command's namespace, in which it left processes running.
+        return if !is_isolated || context.elsewhere {
+            Ok(())
+        } else {
+            Err(in_another().cause(
                 "leakcheck created that namespace for its command and it no longer exists; this one only has the same number",
-            ),
-            Some(ns) if here != Some(ns) => {
-                let census = census.get_or_insert_with(|| self::census(&context.system).ok());
-                not_here(census.as_ref(), &segment, ns, file)
-            }
-            None if here.is_some() => Error::new(
-                Kind::Refused,
-                format!("cannot remove segment {target}: the list does not name its IPC namespace"),
-            )
-            .target(&*target),
-            _ => {
-                found.push((target, segment));
-                continue;
-            }
+            ))
         };
-        if !(args.ignore_missing && error.kind == Kind::NotFound) {
-            let error = context.ui.with_complete_hints(error);
-            context.ui.error(&error);
-            failures.push(Failure { target, error });
-        }
     }
-    Ok((found, failures))
+    let has = |census: &Census| census.namespaces.iter().any(|namespace| namespace.number == ns);
+    if census.as_ref().is_some_and(|census| census.inaccessible == 0 && !has(census)) {
+        return Err(Error::new(Kind::NotFound, format!("cannot find {ident}"))
+            .target(argument)
+            .cause(format!("its IPC namespace, {ns}, no longer has a process")));
+    }
+    // Standard input has been consumed.
+    let file = if is_dash(file) { "FILE".into() } else { path_argument(file) };
+    Err(in_another().hint("remove it in that namespace", shmadm(format!("--ns ipc:[{ns}] rm --from")).arg(file)))
 }
 
-/// Returns the error for a segment of another namespace: not found if the namespace no longer exists.
-fn not_here(census: Option<&Census>, segment: &Object, ns: u64, file: &Path) -> Error {
-    let id = segment.sysv().id;
-    let is_gone =
-        |census: &Census| census.inaccessible == 0 && census.namespaces.iter().all(|known| known.number != ns);
-    if !census.is_some_and(is_gone) {
-        // Standard input has been consumed.
-        let file = if file.as_os_str() == STANDARD_INPUT { "FILE".into() } else { path_argument(file) };
-        of_another(segment, ns)
-            .hint("remove it in that namespace", shmadm(format!("--ns ipc:[{ns}] rm --from")).arg(file))
-    } else {
-        Error::new(Kind::NotFound, format!("cannot find segment {id}"))
-            .target(id.to_string())
-            .cause(format!("its IPC namespace, {ns}, no longer has a process"))
-    }
-}
-
-/// Returns the error for a segment of another namespace.
-fn of_another(segment: &Object, ns: u64) -> Error {
-    let id = segment.sysv().id;
-    Error::new(Kind::Refused, format!("cannot remove segment {id}: it is in another IPC namespace, {ns}"))
-        .target(id.to_string())
-}
-
-/// Reports the outcome for a segment.
-fn report_outcome(args: &RmArgs, context: &mut Context, segment: &Object, outcome: Outcome) -> Result<(), Error> {
-    let what = describe(segment);
-    if args.dry_run {
-        let line = match outcome {
-            Outcome::Destroyed => format!("would remove {what}"),
-            Outcome::Marked => format!("would mark {what} for destruction"),
-        };
-        return if context.json() { Ok(()) } else { context.ui.print(&line) };
-    }
+fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, outcome: Outcome) -> Result<(), Error> {
+    let what = describe(object);
     match outcome {
+        _ if args.dry_run && context.json() => {}
+        Outcome::Destroyed if args.dry_run => context.ui.print(&format!("would remove {what}"))?,
+        Outcome::Marked if args.dry_run => context.ui.print(&format!("would mark {what} for destruction"))?,
         Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
         Outcome::Marked => {
             let effect = "its key is freed now, the memory at the last detach";

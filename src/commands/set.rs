@@ -1,5 +1,3 @@
-//! `shmadm set`.
-
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
@@ -10,7 +8,6 @@ use crate::error::{Error, Exit};
 use crate::explain::resolve;
 use crate::model::{Mode, Needs, Object, Target};
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Change owner, group, mode or memory lock",
     description: "Changes the owner, group, mode or memory lock of a segment. Fields without an option keep their \
@@ -29,15 +26,14 @@ pub(crate) const MANUAL: Manual = Manual {
             This is refused unless --owner or --group names the new one.",
 };
 
-/// Arguments of `shmadm set`.
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("change").required(true).multiple(true).args(["owner", "group", "mode", "lock", "unlock"])))]
 pub(crate) struct SetArgs {
     #[command(flatten)]
-    one: SegmentArg,
+    segment: SegmentArg,
 
     #[command(flatten)]
-    given: OwnerArgs,
+    owner: OwnerArgs,
 
     /// Permission bits in octal
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
@@ -58,14 +54,10 @@ struct Changed<'a> {
     segment: &'a Object,
 }
 
-/// Changes a segment.
-///
-/// # Errors
-/// The segment does not exist or may not be changed; nothing was changed then.
 pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> {
-    let (owner, group) = args.given.ids(&context.system)?;
+    let (owner, group) = args.owner.ids(&context.system)?;
     let change = Change { owner, group, mode: args.mode, lock: (args.lock || args.unlock).then_some(args.lock) };
-    let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
+    let segment = args.segment.resolve(context, Needs::empty())?;
     act::set(&context.system, &segment, change)?;
     context.ui.status(&format!("changed {}", describe(&segment)));
     if context.json() {

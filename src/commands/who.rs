@@ -1,12 +1,10 @@
-//! `shmadm who`.
-
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::all_namespaces::{Visited, namespace_suffix, survey, warn_of_strays};
+use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
-use super::{Context, Manual, nothing_to_report, resolve_each};
+use super::{Context, Manual, check_any_found, counted, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{HiddenBy, Needs, Target};
 use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
@@ -14,7 +12,6 @@ use crate::render::{
     ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, WhoReport, by_names, write_rows,
 };
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the processes that have segments attached",
     description: "Shows the processes that have segments attached, one row per process: with the number of \
@@ -39,7 +36,6 @@ pub(crate) const MANUAL: Manual = Manual {
             of another namespace.",
 };
 
-/// Arguments of `shmadm who`.
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
     #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ] [default: all]", value_name = "SEGMENT", value_parser = target())]
@@ -58,121 +54,92 @@ pub(crate) struct WhoArgs {
     pub(crate) all_ns: bool,
 }
 
-/// Shows the processes that have segments attached.
-///
-/// # Errors
-/// No process can be inspected; segments that do not exist are reported one by one.
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
-    let mut failures = Vec::new();
-    let found = if args.all_ns {
-        all_namespaces(context)?
-    } else {
-        let (mut segments, missing) = if args.segments.is_empty() {
-            (inventory(&context.system, Needs::NAMESPACE)?, Vec::new())
-        } else {
-            resolve_each(context, &args.segments, Needs::NAMESPACE)
-        };
-        if args.all && !args.segments.is_empty() {
-            segments = inventory(&context.system, Needs::NAMESPACE)?;
-        }
-        failures = missing;
-        if segments.is_empty()
-            && let Some(error) = nothing_to_report(context, std::mem::take(&mut failures))
-        {
-            return Err(error);
-        }
-        add_attachers(&context.system, &mut segments)?;
-        segments.iter().map(Attachments::of).collect()
-    };
-    write(args, context, &found)?;
-    report_missing(args, context, &found);
-    for error in &failures {
-        context.ui.error(error);
+    let (found, failures) = if args.all_ns { (all_namespaces(context)?, Vec::new()) } else { named(args, context)? };
+    print(args, context, &found)?;
+    if found.iter().any(|object| !object.attachers.hidden.is_empty()) && !context.system.proc_shows_own_pids() {
+        context.ui.warning(
+            "/proc does not belong to this pid namespace: processes that have segments attached cannot be found",
+        );
     }
-    Ok(Exit::of(failures.iter().map(|error| error.kind)))
+    for object in &found {
+        explain(args, context, object);
+    }
+    Ok(exit_with(context, &failures))
+}
+
+/// Finds the attachments of the named objects, or of all.
+fn named(args: &WhoArgs, context: &mut Context) -> Result<(Vec<Attachments>, Vec<Error>), Error> {
+    let (mut objects, mut failures) = resolve_all(context, &args.segments, Needs::NAMESPACE).into_objects();
+    if args.all || args.segments.is_empty() {
+        objects = inventory(&context.system, Needs::NAMESPACE)?;
+    }
+    check_any_found(context, &objects, &mut failures)?;
+    add_attachers(&context.system, &mut objects)?;
+    Ok((objects.iter().map(Attachments::of).collect(), failures))
 }
 
 /// Finds attachments in all namespaces, and segments of namespaces without a process.
 fn all_namespaces(context: &mut Context) -> Result<Vec<Attachments>, Error> {
-    let Visited { mut segments, all, .. } = survey(context, Needs::NAMESPACE)?;
-    let strays = add_attachers_and_find_strays(&context.system, &mut segments)?;
-    warn_of_strays(context, &strays, all);
-    let mut found: Vec<Attachments> = segments.iter().map(Attachments::of).collect();
-    for (id, attachers) in strays {
-        found.push(Attachments::elsewhere(id.into(), Arc::new(attachers)));
-    }
-    Ok(found)
+    let Survey { mut objects, is_complete, .. } = survey(context, Needs::NAMESPACE)?;
+    let strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
+    warn_of_strays(context, &strays, is_complete);
+    let strays = strays.into_iter().map(|(id, attachers)| Attachments::elsewhere(id.into(), Arc::new(attachers)));
+    Ok(objects.iter().map(Attachments::of).chain(strays).collect())
 }
 
-/// Writes the report.
-fn write(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result<(), Error> {
+fn print(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result<(), Error> {
     let columns = match context.format {
         Format::Json => return context.report(&WhoReport { segments: found }),
         // All but CONTAINER.
         Format::Csv | Format::Tsv => ATTACHERS[..ATTACHERS.len() - 1].iter().collect(),
         Format::Table => {
-            let place = if args.all_ns { NAMESPACE_COLUMNS } else { &[] };
-            by_names(ATTACHERS, &[place, if args.mappings { BY_MAPPING } else { BY_PROCESS }].concat())
+            let namespace = if args.all_ns { NAMESPACE_COLUMNS } else { &[] };
+            by_names(ATTACHERS, &[namespace, if args.mappings { BY_MAPPING } else { BY_PROCESS }].concat())
         }
     };
-    let by_mapping = args.mappings || context.format != Format::Table;
-    let rows = found
-        .iter()
-        .flat_map(
-            |segment| {
-                if by_mapping { segment.mappings().collect::<Vec<_>>() } else { segment.processes().collect() }
-            },
-        )
-        .collect();
+    let rows = if args.mappings || context.format != Format::Table {
+        found.iter().flat_map(Attachments::mappings).collect()
+    } else {
+        found.iter().flat_map(Attachments::processes).collect()
+    };
     let style = context.table(&["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"]);
     let format = context.format;
     context.ui.write(|out| write_rows(out, format, "attachments", &columns, rows, &style))
 }
 
-/// Warns about hidden and uncertain attachments.
-fn report_missing(args: &WhoArgs, context: &mut Context, found: &[Attachments]) {
-    let hidden = |segment: &Attachments| !segment.attachers.hidden.is_empty();
-    if found.iter().any(hidden) && !context.system.proc_shows_own_pids() {
-        context.ui.warning(
-            "/proc does not belong to this pid namespace: processes that have segments attached cannot be found",
-        );
+/// Explains what the rows of an object do not show.
+fn explain(args: &WhoArgs, context: &mut Context, object: &Attachments) {
+    let suffix = namespace_suffix(args.all_ns, object.ns, object.container.as_deref());
+    let name = format!("{}{suffix}", object.id);
+    if object.nattch == Some(0) && !args.segments.is_empty() {
+        context.ui.status(&format!("{name} is not attached"));
     }
-    for segment in found {
-        let place =
-            if args.all_ns { namespace_suffix(segment.ns, segment.container.as_deref()) } else { String::new() };
-        let id = format!("{}{place}", segment.id);
-        if segment.nattch == Some(0) && !args.segments.is_empty() {
-            context.ui.status(&format!("{id} is not attached"));
+    for (reason, count) in &object.attachers.hidden {
+        let attachments = counted(*count, "attachment");
+        let (meaning, reason_name) = (reason.meaning(), reason.as_str());
+        context.ui.warning(&format!("{attachments} of {name} cannot be seen: {meaning} ({reason_name})"));
+        if *reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
+            let command = shmadm(format!("who {}", object.id.argument())).sudo();
+            context.ui.hint(Hint::new("run as root", command));
         }
-        for (reason, count) in &segment.attachers.hidden {
-            let attachments = if *count == 1 { "attachment" } else { "attachments" };
-            context.ui.warning(&format!(
-                "{count} {attachments} of {id} cannot be seen: {} ({})",
-                reason.meaning(),
-                reason.as_str()
-            ));
-            if *reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
-                let command = shmadm(format!("who {}", segment.id.argument())).sudo();
-                context.ui.hint(Hint::new("run as root", command));
-            }
-        }
-        for attacher in &segment.attachers.list {
-            let others = attacher.shared_with.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            if others.is_empty() {
-                continue;
-            }
+    }
+    for attacher in &object.attachers.list {
+        let others: Vec<_> = attacher.shared_with.iter().flatten().map(ToString::to_string).collect();
+        if !others.is_empty() {
             context.ui.status(&format!(
-                "pid {} shares its address space with pid {others}: each attachment is counted once",
-                attacher.pid
+                "pid {} shares its address space with pid {}: each attachment is counted once",
+                attacher.pid,
+                others.join(", ")
             ));
         }
-        let doubtful = segment.attachers.processes().filter(|process| process.iter().any(|mapping| !mapping.certain));
-        let doubtful: Vec<_> = doubtful.map(|process| process[0].pid.to_string()).collect();
-        if !doubtful.is_empty() {
-            context.ui.warning(&format!(
-                "pid {} may have a segment with the same id in another IPC namespace attached, not {id}",
-                doubtful.join(", ")
-            ));
-        }
+    }
+    let uncertain = object.attachers.processes().filter(|process| process.iter().any(|mapping| !mapping.certain));
+    let pids: Vec<_> = uncertain.map(|process| process[0].pid.to_string()).collect();
+    if !pids.is_empty() {
+        context.ui.warning(&format!(
+            "pid {} may have a segment with the same id in another IPC namespace attached, not {name}",
+            pids.join(", ")
+        ));
     }
 }

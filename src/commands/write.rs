@@ -1,8 +1,6 @@
-//! `shmadm write`, also `attach-and-write`.
-
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{self, ErrorKind, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -11,16 +9,14 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{SegmentArg, word};
-use super::{Context, Manual, usage};
-use crate::act::{self, Address, Attachment, Lifetime};
+use super::{Context, Manual, counted, is_dash, usage};
+use crate::act::Attachment;
 use crate::contents::{self, Allocation, Range, Received, ValueType};
 use crate::error::{Error, Exit, Kind, shmadm};
-use crate::explain::resolve;
-use crate::model::{Access, Ident, Needs, ShmId, parse_byte, parse_hex, parse_integer, parse_size, path_text};
+use crate::model::{Access, Ident, Needs, Object, parse_byte, parse_hex, parse_integer, parse_size, path_text};
 use crate::process::Interrupts;
 use crate::ui::Progress;
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Write into a segment",
     description: "Writes into a segment: TEXT, numbers with --type, bytes with --hex, one repeated byte with --fill, \
@@ -42,11 +38,10 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "write does not synchronize with other processes: a reader can see a part of the new bytes.",
 };
 
-/// Arguments of `shmadm write`.
 #[derive(Args, Debug)]
 pub(crate) struct WriteArgs {
     #[command(flatten)]
-    one: SegmentArg,
+    segment: SegmentArg,
 
     /// Text, or numbers with --type [default: standard input]
     #[arg(value_name = "TEXT", allow_negative_numbers = true)]
@@ -81,34 +76,32 @@ pub(crate) struct WriteArgs {
     offset: u64,
 }
 
-/// Bytes that were typed in hexadecimal.
+/// Bytes of one option: clap would parse a `Vec` value by value.
 #[derive(Clone, Debug)]
 struct HexBytes(Vec<u8>);
 
-/// Reads them.
 fn parse_hex_bytes(text: &str) -> Result<HexBytes, String> {
     parse_hex(text).map(HexBytes)
 }
 
 /// EISDIR, the errno of reading a directory (asm-generic/errno-base.h).
-const IS_DIRECTORY: i32 = 21;
+const EISDIR: i32 = 21;
 
 /// EBADF, the errno of a descriptor that is not open (asm-generic/errno-base.h).
-const NOT_OPEN: i32 = 9;
+const EBADF: i32 = 9;
 
 /// What is written.
-enum Source {
-    /// These bytes.
+enum Input {
     Bytes(Vec<u8>),
     /// One byte, repeated to a length or to the end of the segment.
     Fill(u8, Option<u64>),
-    /// A file with this length.
+    /// A file and its length.
     File(OwnedFd, u64),
     /// A stream of unknown length.
     Stream(OwnedFd),
 }
 
-impl Source {
+impl Input {
     /// Returns the number of bytes, if known.
     fn length(&self) -> Option<u64> {
         match self {
@@ -118,6 +111,89 @@ impl Source {
             Self::Stream(_) => None,
         }
     }
+}
+
+pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error> {
+    let input = input(args, context)?;
+    let object = args.segment.resolve(context, Needs::empty())?;
+    Range::within(object.sysv().id, object.size, args.offset, input.length())?;
+    let attachment = context.attach(&object, Access::ReadWrite)?;
+    let range = Range::within(attachment.id(), attachment.size(), args.offset, input.length())?;
+    // A long operation must leave the terminal clean when it is interrupted.
+    let interrupts = Interrupts::watch()?;
+    let received = if args.sparse {
+        write_sparse(context, attachment, range, &input)?
+    } else {
+        let received = write(context, &attachment, range, &input)?;
+        context.detach(Some(attachment))?;
+        received
+    };
+    // An interrupted input is incomplete.
+    interrupts.check()?;
+    report(context, &object, range, received)
+}
+
+fn write(context: &Context, attachment: &Attachment, range: Range, input: &Input) -> Result<Received, Error> {
+    let mut bar = progress(context, input, range);
+    let mut progress = |bytes| bar.advance(bytes);
+    match input {
+        Input::Bytes(bytes) => contents::copy_in(attachment, range.offset, bytes)?,
+        Input::Fill(byte, _) => contents::fill(attachment, range, *byte, &mut progress)?,
+        Input::File(file, _) | Input::Stream(file) => {
+            return contents::receive(&context.system, attachment, range, file.as_fd(), &mut progress);
+        }
+    }
+    Ok(Received { written: range.length(), more: false })
+}
+
+/// Writes an input and keeps its zeros as holes. If untouched pages cannot be determined, zeros are written like other
+/// bytes.
+fn write_sparse(context: &Context, attachment: Attachment, range: Range, input: &Input) -> Result<Received, Error> {
+    let (Input::File(file, _) | Input::Stream(file)) = input else {
+        return Err(usage("--sparse requires a file or standard input"));
+    };
+    let target = contents::Source::attached(&context.system, attachment, range, Allocation::Allowed)?;
+    let mut bar = progress(context, input, range);
+    let received =
+        contents::receive_sparse(&context.system, &target, range, file.as_fd(), &mut |bytes| bar.advance(bytes))?;
+    context.detach(target.into_attachment())?;
+    Ok(received)
+}
+
+/// Starts a progress bar; none for input typed on a terminal.
+fn progress(context: &Context, input: &Input, range: Range) -> Progress {
+    let total = match input {
+        Input::Stream(file) if file.is_terminal() => return Progress::hidden(),
+        Input::Stream(_) => None,
+        _ => Some(range.length()),
+    };
+    context.ui.progress("writing", total)
+}
+
+/// The report in JSON.
+#[derive(Serialize)]
+struct Written {
+    #[serde(flatten)]
+    id: Ident,
+    offset: u64,
+    written: u64,
+}
+
+/// Reports the bytes written, or an input that was too long.
+fn report(context: &mut Context, object: &Object, range: Range, received: Received) -> Result<Exit, Error> {
+    let (ident, offset, Received { written, more }) = (object.ident(), range.offset, received);
+    if more {
+        let message = format!("the input exceeds {ident}: {written} bytes were written");
+        return Err(Error::new(Kind::Failed, message)
+            .target(ident.argument())
+            .cause(format!("{ident} ends at offset {}", range.end))
+            .hint("a segment cannot grow; create a larger one", shmadm("create --size SIZE")));
+    }
+    context.ui.status(&format!("wrote {} to {ident} at offset {offset}", counted(written, "byte")));
+    if context.json() {
+        context.report(&Written { id: ident, offset, written })?;
+    }
+    Ok(Exit::Done)
 }
 
 /// The minus sign of numbers that clap would take for options.
@@ -141,32 +217,23 @@ pub(crate) fn mark_negative_numbers(arguments: &[OsString]) -> Vec<OsString> {
     arguments
 }
 
-/// Returns whether a text is an integer or a float.
 fn is_number(text: &str) -> bool {
     text.parse::<f64>().is_ok() || parse_integer(text).is_ok()
 }
 
-/// Opens the source of the bytes.
-fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
+fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
     if args.length.is_some() && args.fill.is_none() {
         // clap does not enforce `requires` if a third option conflicts with the required one.
         return Err(usage("--length requires --fill"));
     }
     if let Some(HexBytes(bytes)) = &args.hex {
-        return Ok(Source::Bytes(bytes.clone()));
+        return Ok(Input::Bytes(bytes.clone()));
     }
     if let Some(byte) = args.fill {
-        return Ok(Source::Fill(byte, args.length));
+        return Ok(Input::Fill(byte, args.length));
     }
     if let Some(kind) = args.r#type {
-        if args.values.is_empty() {
-            return Err(usage("--type requires at least one number"));
-        }
-        let mut bytes = Vec::new();
-        for value in &args.values {
-            contents::encode(kind, &value.to_string_lossy().replace(MINUS, "-"), &mut bytes).map_err(usage)?;
-        }
-        return Ok(Source::Bytes(bytes));
+        return numbers(kind, &args.values).map(Input::Bytes);
     }
     match args.values.as_slice() {
         [] => {}
@@ -175,139 +242,45 @@ fn source(args: &WriteArgs, context: &Context) -> Result<Source, Error> {
             return Err(usage("invalid text \"-\": write it after --")
                 .advice("to write standard input, omit TEXT or use `--input -`"));
         }
-        [text] => return Ok(Source::Bytes(text.as_bytes().to_vec())),
+        [text] => return Ok(Input::Bytes(text.as_bytes().to_vec())),
         _ => return Err(usage("more than one TEXT: quote the text, or use --type to write numbers")),
     }
+    let failed = |error, call| Error::io("cannot read standard input", &error, call);
     match &args.input {
-        Some(path) if path.as_os_str() != "-" => open(path),
+        Some(path) if !is_dash(path) => open(path),
         _ if contents::stdin_is_closed() => {
-            let error = std::io::Error::from_raw_os_error(NOT_OPEN);
-            Err(Error::io("cannot read standard input", &error, "read").cause("standard input is closed"))
+            Err(failed(io::Error::from_raw_os_error(EBADF), "read").cause("standard input is closed"))
         }
-        _ => {
-            let duplicate = std::io::stdin().as_fd().try_clone_to_owned();
-            duplicate.map(Source::Stream).map_err(|error| Error::io("cannot read standard input", &error, "dup"))
-        }
+        _ => io::stdin().as_fd().try_clone_to_owned().map(Input::Stream).map_err(|error| failed(error, "dup")),
     }
 }
 
-/// Opens a file.
-fn open(path: &Path) -> Result<Source, Error> {
-    let failed = |error: std::io::Error, call| {
+fn numbers(kind: ValueType, values: &[OsString]) -> Result<Vec<u8>, Error> {
+    if values.is_empty() {
+        return Err(usage("--type requires at least one number"));
+    }
+    let mut bytes = Vec::new();
+    for value in values {
+        contents::encode(kind, &value.to_string_lossy().replace(MINUS, "-"), &mut bytes).map_err(usage)?;
+    }
+    Ok(bytes)
+}
+
+fn open(path: &Path) -> Result<Input, Error> {
+    let failed = |error: io::Error, call| {
         let name = path_text(path);
-        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-        let error = Error::io(format!("cannot read {name}"), &error, call).target(name);
-        if denied { error.cause("the file or one of its parent directories denies you access") } else { error }
+        let failure = Error::io(format!("cannot read {name}"), &error, call).target(name);
+        if error.kind() == ErrorKind::PermissionDenied {
+            return failure.cause("the file or one of its parent directories denies you access");
+        }
+        failure
     };
     let file = File::open(path).map_err(|error| failed(error, "open"))?;
     let metadata = file.metadata().map_err(|error| failed(error, "fstat"))?;
     if metadata.is_dir() {
-        return Err(failed(std::io::Error::from_raw_os_error(IS_DIRECTORY), "read"));
+        return Err(failed(io::Error::from_raw_os_error(EISDIR), "read"));
     }
     // Files of /proc and /sys have size 0 but are not empty: read them as streams.
-    let counted = metadata.is_file() && metadata.len() > 0;
-    Ok(if counted { Source::File(file.into(), metadata.len()) } else { Source::Stream(file.into()) })
-}
-
-/// Writes into a segment.
-///
-/// # Errors
-/// The range or the input exceeds the segment, or the segment cannot be attached.
-pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error> {
-    let source = source(args, context)?;
-    let segment = resolve(&context.system, &args.one.segment, Needs::empty())?;
-    let id = segment.sysv().id;
-    Range::within(id, segment.size, args.offset, source.length())?;
-    context.warn_of_lost_record(&segment);
-    let attachment =
-        act::attach(&context.system, &segment, Access::ReadWrite, Address::Any, false, Lifetime::Transient)?;
-    let range = Range::within(id, attachment.size(), args.offset, source.length())?;
-    // A long operation must leave the terminal clean when it is interrupted.
-    let interrupts = Interrupts::watch()?;
-    if args.sparse {
-        return write_sparse(args, context, attachment, range, &source, &interrupts);
-    }
-    let mut bar = bar(context, &source, range);
-    let mut progress = |bytes| bar.advance(bytes);
-    let received = match &source {
-        Source::Bytes(bytes) => {
-            contents::copy_in(&attachment, range.offset, bytes)?;
-            Received { written: range.length(), more: false }
-        }
-        Source::Fill(byte, _) => {
-            contents::fill(&attachment, range, *byte, &mut progress)?;
-            Received { written: range.length(), more: false }
-        }
-        Source::File(input, _) | Source::Stream(input) => {
-            contents::receive(&attachment, range, input.as_fd(), &mut progress)?
-        }
-    };
-    drop(bar);
-    act::detach_checked(&context.system, attachment)?;
-    // An interrupted input is incomplete.
-    interrupts.check()?;
-    report(args, context, id, range, received)
-}
-
-/// Returns a progress bar; none for input typed on a terminal.
-fn bar(context: &Context, source: &Source, range: Range) -> Progress {
-    let total = match source {
-        Source::Stream(input) if input.is_terminal() => return Progress::hidden(),
-        Source::Stream(_) => None,
-        _ => Some(range.length()),
-    };
-    context.ui.progress("writing", total)
-}
-
-/// Writes an input and keeps its zeros as holes.
-fn write_sparse(
-    args: &WriteArgs,
-    context: &mut Context,
-    attachment: Attachment,
-    range: Range,
-    source: &Source,
-    interrupts: &Interrupts,
-) -> Result<Exit, Error> {
-    let (Source::File(input, _) | Source::Stream(input)) = source else {
-        return Err(usage("--sparse requires a file or standard input"));
-    };
-    let id = attachment.id();
-    // If untouched pages cannot be determined, zeros are written like other bytes.
-    let target = contents::Source::attached(&context.system, attachment, range, Allocation::Allowed)?;
-    let mut bar = bar(context, source, range);
-    let received =
-        contents::receive_sparse(&context.system, &target, range, input.as_fd(), &mut |bytes| bar.advance(bytes))?;
-    drop(bar);
-    if let Some(attachment) = target.into_attachment() {
-        act::detach_checked(&context.system, attachment)?;
-    }
-    interrupts.check()?;
-    report(args, context, id, range, received)
-}
-
-/// The report in JSON.
-#[derive(Serialize)]
-struct Written {
-    #[serde(flatten)]
-    id: Ident,
-    offset: u64,
-    written: u64,
-}
-
-/// Reports the bytes written, or an input that was too long.
-fn report(args: &WriteArgs, context: &mut Context, id: ShmId, range: Range, received: Received) -> Result<Exit, Error> {
-    let Received { written, more } = received;
-    if more {
-        let message = format!("the input exceeds segment {id}: {written} bytes were written");
-        return Err(Error::new(Kind::Failed, message)
-            .target(id.to_string())
-            .cause(format!("segment {id} ends at offset {}", range.end))
-            .hint("a segment cannot grow; create a larger one", shmadm("create --size SIZE")));
-    }
-    let bytes = if written == 1 { "byte" } else { "bytes" };
-    context.ui.status(&format!("wrote {written} {bytes} to segment {id} at offset {}", args.offset));
-    if context.json() {
-        context.report(&Written { id: id.into(), offset: args.offset, written })?;
-    }
-    Ok(Exit::Done)
+    let has_length = metadata.is_file() && metadata.len() > 0;
+    Ok(if has_length { Input::File(file.into(), metadata.len()) } else { Input::Stream(file.into()) })
 }

@@ -16,7 +16,6 @@ use crate::explain::ftok_key;
 use crate::model::{Key, KeySpec, parse_duration};
 use crate::process::Role;
 
-/// Its summary and manual.
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the life of a segment, with a writer and a reader",
     description: "Shows the life of a segment with real system calls: this process creates the segment; two others, a \
@@ -42,7 +41,6 @@ pub(crate) const MANUAL: Manual = Manual {
 /// The key of most textbook examples.
 const DEFAULT_KEY: Key = Key::new(1234);
 
-/// Arguments of `shmadm demo`.
 #[derive(Args, Debug)]
 #[command(disable_help_subcommand = true)]
 pub(crate) struct DemoArgs {
@@ -112,9 +110,6 @@ impl PaceArgs {
 }
 
 /// Runs the demo, or a half of it.
-///
-/// # Errors
-/// A call fails, or a signal arrives; a created segment is removed.
 pub(crate) fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, Error> {
     // clap's args_conflicts_with_subcommands would also reject the global options.
     if args.role.is_some() && (args.keep || args.pace.is_given()) {

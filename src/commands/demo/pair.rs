@@ -19,10 +19,6 @@ const INTEGER: u64 = 4;
 const LARGEST: i32 = 999;
 
 /// Runs the writer or the reader until the rounds are over or a signal asks it to end.
-///
-/// # Errors
-/// The segment cannot be opened, or does not look like the demo's (Refused), or a signal other than Ctrl-C and SIGTERM
-/// arrives.
 pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<Exit, Error> {
     let interrupts = Interrupts::watch()?;
     let mut narrator = Narrator::new(role.as_str());

@@ -16,9 +16,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const ROUNDS: u64 = 5;
 
 /// Runs the demo.
-///
-/// # Errors
-/// A call fails, the requested key exists (Exists), or a signal arrives; the segment is removed.
 pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<Exit, Error> {
     if keep && rmid_forced(&context.system) == Some(true) {
         return Err(Error::new(Kind::Refused, "cannot keep the segment: it would be destroyed at the last detach")
