@@ -16,7 +16,7 @@ use crate::render::TimeStyle;
 /// The segment that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct SegmentArg {
-    #[arg(help = "Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", value_parser = target())]
+    #[arg(id = "segment", help = "Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", value_parser = target())]
     pub(crate) target: Target,
 }
 

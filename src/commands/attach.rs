@@ -4,12 +4,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::SegmentArg;
-use super::{Context, Manual, usage};
+use super::{Context, Manual, exit_after, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::error::{Error, Exit};
 use crate::explain::suggest_any_address;
 use crate::model::{Access, Attached, Needs, Object, Size, parse_duration, parse_integer};
-use crate::process::{Hold, Interrupts, StartedHolder, WaitOutcome, start_holder};
+use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
 use crate::query::rmid_forced;
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -94,10 +94,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     let outcome = interrupts.wait(args.duration, None)?;
     act::detach_checked(&context.system, attachment)?;
     context.ui.status(&format!("detached {}", segment.ident()));
-    match outcome {
-        WaitOutcome::Signal(signal) => Ok(Exit::Signal(signal)),
-        WaitOutcome::Terminate(_) | WaitOutcome::Timeout | WaitOutcome::Ready => Ok(Exit::Done),
-    }
+    Ok(exit_after(outcome))
 }
 
 impl AttachArgs {

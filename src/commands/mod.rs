@@ -36,7 +36,7 @@ use crate::act::{self, Address, Attachment, Lifetime, PendingSegment, own_link_t
 use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::Resolver;
 use crate::model::{Access, Key, Needs, Object, ShmId, Size, Target, path_text};
-use crate::process::StartedHolder;
+use crate::process::{StartedHolder, WaitOutcome};
 use crate::query::{System, last_user_preventing_orphan, lookup};
 use crate::render::{Failure, Format, TableStyle, TimeStyle, write_report};
 use crate::ui::Ui;
@@ -167,6 +167,14 @@ fn check_any_found(context: &mut Context, found: &[Object], failed: &mut Vec<Err
 fn exit_with(context: &mut Context, failed: &[Error]) -> Exit {
     failed.iter().for_each(|error| context.ui.error(error));
     Exit::of(failed.iter().map(|error| error.kind))
+}
+
+/// Returns the exit after a wait that Ctrl-C and SIGTERM end normally.
+fn exit_after(outcome: WaitOutcome) -> Exit {
+    match outcome {
+        WaitOutcome::Signal(signal) => Exit::Signal(signal),
+        WaitOutcome::Terminate(_) | WaitOutcome::Timeout | WaitOutcome::Ready => Exit::Done,
+    }
 }
 
 /// Reads the record of a segment that was just created or opened.

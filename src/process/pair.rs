@@ -3,12 +3,13 @@
 //! Each waits on its standard input: a byte allows it to use the memory, and the end of the input lets it detach. The
 //! steps are therefore reported in order, however short the interval is, and both processes end when the demo does.
 
-use std::io::{BufRead, BufReader, PipeReader, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, Stdio};
+use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use super::helper::{start_failed, this_program};
+use super::{Interrupts, WaitOutcome, start_failed};
 use crate::error::{Error, Kind};
 use crate::model::Key;
 
@@ -23,9 +24,7 @@ pub(crate) fn is_demo_child() -> bool {
 /// The role of a demo process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Writes the integer.
     Writer,
-    /// Reads it.
     Reader,
 }
 
@@ -39,25 +38,33 @@ impl Role {
     }
 }
 
-/// The running processes. Dropping this kills and reaps them; the kernel detaches the segment.
+/// Time without output after which the processes are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long to wait after SIGTERM. A process that takes longer is stopped (SIGSTOP).
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The running processes. Dropping this terminates and reaps them.
 #[derive(Debug)]
 pub(crate) struct Pair {
     children: Vec<(Role, Child)>,
-    /// The output of both.
-    output: BufReader<PipeReader>,
+    /// The output of both; `None` once it is closed.
+    output: Option<BufReader<PipeReader>>,
+    /// Their standard inputs.
+    inputs: Vec<PipeWriter>,
 }
 
 impl Pair {
     /// Starts `shmadm demo writer` and `shmadm demo reader`.
-    ///
-    /// # Errors
-    /// A process cannot be started.
     pub(crate) fn start(key: Key, rounds: u64, interval: Duration) -> Result<Self, Error> {
-        let failed = |error| start_failed("cannot start the demo's writer and reader", &error);
-        let (reader, writer) = std::io::pipe().map_err(failed)?;
-        let mut pair = Self { children: Vec::new(), output: BufReader::new(reader) };
+        let failed = |error: io::Error| start_failed("cannot start the demo's writer and reader", &error);
+        let (reader, writer) = io::pipe().map_err(failed)?;
+        let mut pair = Self { children: Vec::new(), output: Some(BufReader::new(reader)), inputs: Vec::new() };
         for role in [Role::Writer, Role::Reader] {
-            let child = this_program("shmadm")
+            let (stdin, input) = io::pipe().map_err(failed)?;
+            pair.inputs.push(input);
+            let child = Command::new("/proc/self/exe")
+                .arg0("shmadm")
                 .args(["demo", role.as_str(), "--json", "--key", &key.to_string()])
                 .args(["--rounds", &rounds.to_string(), "--interval", &format!("{}ms", interval.as_millis())])
                 .env(DEMO_CHILD, "1")
@@ -70,14 +77,26 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Returns the descriptor that becomes readable when there is output.
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.output.get_ref().as_fd()
-    }
-
-    /// Returns whether a complete line is buffered.
-    pub(crate) fn has_line(&self) -> bool {
-        self.output.buffer().contains(&b'\n')
+    /// Waits for the next line of output; `None` at its end or after a signal.
+    pub(crate) fn next_line(&mut self, interrupts: &Interrupts) -> Result<Option<String>, Error> {
+        loop {
+            let Some(output) = &mut self.output else { return Ok(None) };
+            let has_line = output.buffer().contains(&b'\n');
+            let wait = || interrupts.wait(Some(CHECK_INTERVAL), Some(output.get_ref().as_fd()));
+            match if has_line { WaitOutcome::Ready } else { wait()? } {
+                WaitOutcome::Ready => {
+                    let mut line = String::new();
+                    let read = output.read_line(&mut line);
+                    let read = read.map_err(|error| {
+                        Error::io("cannot read the output of the demo's writer and reader", &error, "read")
+                    })?;
+                    return Ok((read > 0).then_some(line));
+                }
+                // So that one does not wait in vain for the other.
+                WaitOutcome::Timeout => self.check()?,
+                WaitOutcome::Terminate(_) | WaitOutcome::Signal(_) => return Ok(None),
+            }
+        }
     }
 
     /// Allows both to use the memory.
@@ -93,55 +112,52 @@ impl Pair {
         self.children.iter_mut().for_each(|(_, child)| child.stdin = None);
     }
 
-    /// Checks that neither process has failed, so that the other does not wait in vain.
-    ///
-    /// # Errors
-    /// One of them has failed.
-    pub(crate) fn check(&mut self) -> Result<(), Error> {
-        for (_, child) in &mut self.children {
-            if let Ok(Some(status)) = child.try_wait()
-                && !status.success()
-            {
-                return Err(Error::new(Kind::Failed, format!("a process of the demo failed: {status}")));
-            }
-        }
-        Ok(())
+    /// Checks that neither process has failed.
+    fn check(&mut self) -> Result<(), Error> {
+        self.children.iter_mut().try_for_each(|(role, child)| match child.try_wait().transpose() {
+            None => Ok(()),
+            Some(status) => check_status(*role, status),
+        })
     }
 
-    /// Reads the next line of output; `None` once both have closed it.
-    ///
-    /// # Errors
-    /// The pipe cannot be read.
-    pub(crate) fn line(&mut self) -> Result<Option<String>, Error> {
-        let mut line = String::new();
-        let read = self.output.read_line(&mut line);
-        read.map_err(|error| Error::io("cannot read the output of the demo's writer and reader", &error, "read"))?;
-        Ok(Some(line).filter(|line| !line.is_empty()))
-    }
-
-    /// Waits for both.
-    ///
-    /// # Errors
-    /// One of them failed and has printed an error.
+    /// Waits for both; one that failed has printed an error.
     pub(crate) fn finish(mut self) -> Result<(), Error> {
-        let mut result = Ok(());
-        for (role, child) in &mut self.children {
-            let failure = match child.wait() {
-                Ok(status) if status.success() => continue,
-                Ok(status) => format!("the demo's {} failed: {status}", role.as_str()),
-                Err(error) => format!("cannot wait for the demo's {}: {error}", role.as_str()),
-            };
-            result = Err(Error::new(Kind::Failed, failure));
-        }
-        result
+        let children = std::mem::take(&mut self.children);
+        let results: Vec<_> = children.into_iter().map(|(role, mut child)| check_status(role, child.wait())).collect();
+        results.into_iter().collect()
     }
+}
+
+fn check_status(role: Role, status: io::Result<ExitStatus>) -> Result<(), Error> {
+    let role = role.as_str();
+    let message = match status {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => format!("the demo's {role} failed: {status}"),
+        Err(error) => format!("cannot wait for the demo's {role}: {error}"),
+    };
+    Err(Error::new(Kind::Failed, message))
 }
 
 impl Drop for Pair {
     fn drop(&mut self) {
+        // Close the pipes first, so that neither process blocks on them.
+        self.output = None;
+        self.inputs.clear();
         for (_, child) in &mut self.children {
-            // Fails if it has exited.
-            let _ = child.kill();
+            // The pid of a process that `check` has reaped may already be another's.
+            if let Ok(Some(_)) = child.try_wait() {
+                continue;
+            }
+            let pid = i32::try_from(child.id()).unwrap_or_default();
+            let exited = sys::open_pidfd(pid).is_ok_and(|pidfd| {
+                // Fails if the process has exited.
+                let _ = sys::terminate(&pidfd, pid);
+                sys::wait_for_exit(&pidfd, TIMEOUT).unwrap_or(false)
+            });
+            if !exited {
+                // The kernel detaches its segment.
+                let _ = child.kill();
+            }
             let _ = child.wait();
         }
     }

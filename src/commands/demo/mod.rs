@@ -1,7 +1,7 @@
 //! `shmadm demo`: the life of a segment, with real system calls.
 
+mod half;
 mod narrator;
-mod pair;
 mod whole;
 
 use std::time::Duration;
@@ -11,9 +11,10 @@ use clap::{Args, Subcommand};
 
 use super::args::key;
 use super::{Context, Manual, usage};
+use crate::act::Creation;
 use crate::error::{Error, Exit};
 use crate::explain::ftok_key;
-use crate::model::{Key, KeySpec, parse_duration};
+use crate::model::{Key, KeySpec, Mode, parse_duration};
 use crate::process::Role;
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -64,7 +65,6 @@ enum RoleCommand {
     Reader(PaceArgs),
 }
 
-/// Object and speed.
 #[derive(Args, Debug)]
 struct PaceArgs {
     /// Key of the segment [default: 1234]
@@ -80,7 +80,7 @@ struct PaceArgs {
     interval: Option<Duration>,
 }
 
-/// Checks the demo's key, since processes find the segment by it.
+/// Requires a key by which the processes find the segment.
 fn check_demo_key(key: KeySpec) -> Result<KeySpec, String> {
     match key {
         KeySpec::Private | KeySpec::Random => Err("the writer and the reader need a common key".to_owned()),
@@ -89,17 +89,14 @@ fn check_demo_key(key: KeySpec) -> Result<KeySpec, String> {
 }
 
 impl PaceArgs {
-    /// Returns the time between two rounds.
     fn interval(&self) -> Duration {
         self.interval.unwrap_or(Duration::from_secs(1))
     }
 
-    /// Returns whether any option was given.
     fn is_given(&self) -> bool {
         self.key.is_some() || self.rounds.is_some() || self.interval.is_some()
     }
 
-    /// Returns the key, if one was given.
     fn key(&self) -> Result<Option<Key>, Error> {
         match &self.key {
             Some(KeySpec::Key(key)) => Ok(Some(*key)),
@@ -109,7 +106,21 @@ impl PaceArgs {
     }
 }
 
-/// Runs the demo, or a half of it.
+/// Returns the attributes of the demo's segment: one page for the caller only.
+fn creation(key: Key, exclusive: bool) -> Creation {
+    Creation {
+        key: KeySpec::Key(key),
+        size: None,
+        mode: Mode::PRIVATE,
+        exclusive,
+        huge: None,
+        no_reserve: false,
+        changing: None,
+        // The creator runs to the end, so the segment survives even if kernel.shm_rmid_forced is 1.
+        held: true,
+    }
+}
+
 pub(crate) fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, Error> {
     // clap's args_conflicts_with_subcommands would also reject the global options.
     if args.role.is_some() && (args.keep || args.pace.is_given()) {
@@ -117,7 +128,7 @@ pub(crate) fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, Error>
     }
     match &args.role {
         None => whole::run(&args.pace, args.keep, context),
-        Some(RoleCommand::Writer(pace)) => pair::run(Role::Writer, pace, context),
-        Some(RoleCommand::Reader(pace)) => pair::run(Role::Reader, pace, context),
+        Some(RoleCommand::Writer(pace)) => half::run(Role::Writer, pace, context),
+        Some(RoleCommand::Reader(pace)) => half::run(Role::Reader, pace, context),
     }
 }

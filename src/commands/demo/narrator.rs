@@ -1,56 +1,41 @@
 //! Prints the events of the demo.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use std::fmt::Display;
+
+use serde_json::value::to_raw_value;
 
 use super::Context;
+use crate::act::{self, Removal};
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Object, ShmId};
+use crate::model::{Needs, Object, Outcome, ShmId};
+use crate::process::Role;
 use crate::query::lookup;
 
 /// The steps of a segment's life.
 const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
 
-/// One step of the demo; with --json, one line.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Event {
-    schema: u8,
-    /// The kind of event: `call`, `use`, `stat` or `note`.
-    pub(super) event: String,
-    /// The stage of the segment's life.
-    step: String,
-    /// The reporting process: `demo`, `writer` or `reader`.
-    role: String,
-    pid: u32,
-    /// The system call with its arguments, in C syntax.
-    pub(super) call: Option<String>,
-    result: Option<String>,
-    /// The integer that was written or read.
-    pub(super) value: Option<i32>,
-    text: Option<String>,
-    segment: Option<Box<RawValue>>,
-}
-
-/// Prints events in the name of a role.
-pub(super) struct Narrator {
+/// Prints the events of one process, and those that it forwards.
+pub(super) struct Narrator<'a> {
+    pub(super) context: &'a mut Context,
     /// `demo`, `writer` or `reader`.
     role: &'static str,
-    /// Number of steps announced.
-    announced: usize,
+    /// The step to which the next events belong.
+    pub(super) step: &'static str,
+    /// Number of steps whose heading was printed.
+    headings: usize,
 }
 
-impl Narrator {
-    /// Returns a narrator for a role.
-    pub(super) fn new(role: &'static str) -> Self {
-        Self { role, announced: 0 }
+impl<'a> Narrator<'a> {
+    pub(super) fn new(context: &'a mut Context, role: &'static str) -> Self {
+        Self { context, role, step: "create", headings: 0 }
     }
 
     /// Returns an event without details.
-    fn event(&self, event: &str, step: &str) -> Event {
+    fn event(&self, event: &str) -> Event {
         Event {
             schema: 1,
             event: event.to_owned(),
-            step: step.to_owned(),
+            step: self.step.to_owned(),
             role: self.role.to_owned(),
             pid: std::process::id(),
             call: None,
@@ -62,105 +47,97 @@ impl Narrator {
     }
 
     /// Prints a system call with its arguments and result.
-    pub(super) fn call(
-        &mut self,
-        context: &mut Context,
-        step: &str,
-        call: String,
-        result: String,
-    ) -> Result<(), Error> {
-        let event = Event { call: Some(call), result: Some(result), ..self.event("call", step) };
-        self.print(context, &event)
+    pub(super) fn call(&mut self, call: impl Into<String>, result: impl Display) -> Result<(), Error> {
+        self.print(&Event { call: Some(call.into()), result: Some(result.to_string()), ..self.event("call") })
     }
 
     /// Prints an access to the memory.
-    pub(super) fn used(&mut self, context: &mut Context, call: String, value: i32) -> Result<(), Error> {
-        let event = Event { call: Some(call), value: Some(value), ..self.event("use", "use") };
-        self.print(context, &event)
+    pub(super) fn access(&mut self, location: &str, value: i32) -> Result<(), Error> {
+        self.print(&Event { call: Some(location.to_owned()), value: Some(value), ..self.event("use") })
     }
 
     /// Prints an explanation.
-    pub(super) fn note(&mut self, context: &mut Context, step: &str, text: &str) -> Result<(), Error> {
-        let event = Event { text: Some(text.to_owned()), ..self.event("note", step) };
-        self.print(context, &event)
+    pub(super) fn note(&mut self, text: &str) -> Result<(), Error> {
+        self.print(&Event { text: Some(text.to_owned()), ..self.event("note") })
     }
 
-    /// Prints the current segment and returns it; `None` if it does not exist.
-    pub(super) fn stat(&mut self, context: &mut Context, step: &str, id: ShmId) -> Result<Option<Object>, Error> {
-        let Some(found) = lookup(&context.system, id, Needs::RECORD)? else { return Ok(None) };
-        let event =
-            Event { segment: to_raw_value(&found).ok(), text: Some(describe(&found)), ..self.event("stat", step) };
-        self.print(context, &event)?;
-        Ok(Some(found))
+    /// Prints the record of the segment, if it exists.
+    pub(super) fn stat(&mut self, id: ShmId) -> Result<(), Error> {
+        let Some(segment) = lookup(&self.context.system, id, Needs::RECORD)? else { return Ok(()) };
+        let (text, segment) = (Some(describe(&segment)), to_raw_value(&segment).ok());
+        self.print(&Event { segment, text, ..self.event("stat") })
     }
 
-    /// Prints an event that a process of the pair has sent, and returns it.
-    pub(super) fn forward(&mut self, context: &mut Context, line: &str) -> Result<Event, Error> {
+    /// Removes the segment, even if it is attached, and prints the call; `None` if it does not exist.
+    pub(super) fn remove(&mut self, id: ShmId) -> Result<Option<Outcome>, Error> {
+        let system = &self.context.system;
+        let Some(segment) = lookup(system, id, Needs::empty())? else { return Ok(None) };
+        let outcome = act::remove(system, &segment, Removal { force: true, ..Removal::default() })?;
+        self.step = "destroy";
+        self.call(format!("shmctl({id}, IPC_RMID, NULL)"), 0)?;
+        Ok(Some(outcome))
+    }
+
+    /// Prints an event that the writer or the reader has sent, and returns it.
+    pub(super) fn forward(&mut self, line: &str) -> Result<Event, Error> {
         let event: Event = serde_json::from_str(line)
             .map_err(|error| Error::new(Kind::Failed, format!("cannot parse an event of the demo: {error}")))?;
-        self.print(context, &event)?;
+        self.print(&event)?;
         Ok(event)
     }
 
-    /// Prints an event in the chosen format and flushes it.
-    fn print(&mut self, context: &mut Context, event: &Event) -> Result<(), Error> {
-        if context.json() {
-            let line = serde_json::to_string(event).unwrap_or_default();
-            context.ui.print(&line)?;
-            return context.ui.flush();
-        }
-        if let Some(step) = STEPS.iter().position(|step| *step == event.step)
-            && step >= self.announced
-        {
-            if self.announced > 0 {
-                context.ui.print("")?;
-            }
-            self.announced = step + 1;
-            context.ui.print(&format!("{}. {}", step + 1, event.step))?;
-        }
-        let who = format!("{} {}", event.role, event.pid);
-        let line = match (&event.call, &event.result, event.value) {
-            (Some(call), Some(result), _) => format!("   {who:<16} {call} = {result}"),
-            (Some(call), None, Some(value)) if event.role == Role::Writer.as_str() => {
-                format!("   {who:<16} {call} = {value}")
-            }
-            (Some(call), None, Some(value)) => format!("   {who:<16} {call} is {value}"),
-            _ if event.event == "stat" => {
-                format!("   {:<16} {}", "IPC_STAT", event.text.as_deref().unwrap_or_default())
-            }
-            _ => wrapped(event.text.as_deref().unwrap_or_default(), context.ui.width().unwrap_or(80)),
+    fn print(&mut self, event: &Event) -> Result<(), Error> {
+        let line = if self.context.json() {
+            serde_json::to_string(event).unwrap_or_default()
+        } else {
+            let width = self.context.ui.width().unwrap_or(80);
+            format!("{}{}", self.heading(&event.step), line(event, width))
         };
-        context.ui.print(&line)?;
-        context.ui.flush()
+        self.context.ui.print(&line)?;
+        self.context.ui.flush()
+    }
+
+    /// Returns the heading of a step before its first event.
+    fn heading(&mut self, step: &str) -> String {
+        let index = STEPS.iter().position(|name| *name == step);
+        let Some(index) = index.filter(|index| *index >= self.headings) else { return String::new() };
+        let gap = if self.headings > 0 { "\n" } else { "" };
+        self.headings = index + 1;
+        format!("{gap}{}. {step}\n", self.headings)
     }
 }
 
-use crate::process::Role;
+/// Returns an event as text.
+fn line(event: &Event, width: usize) -> String {
+    let [call, result, text] =
+        [&event.call, &event.result, &event.text].map(|text| text.as_deref().unwrap_or_default());
+    let value = event.value.unwrap_or_default();
+    let who = format!("{} {}", event.role, event.pid);
+    match event.event.as_str() {
+        "call" => format!("   {who:<16} {call} = {result}"),
+        "use" if event.role == Role::Writer.as_str() => format!("   {who:<16} {call} = {value}"),
+        "use" => format!("   {who:<16} {call} is {value}"),
+        "stat" => format!("   {:<16} {text}", "IPC_STAT"),
+        _ => wrap(text, width),
+    }
+}
 
 /// Describes the fields that change during the demo.
 fn describe(segment: &Object) -> String {
+    let sysv = segment.sysv();
     let pid = |pid: Option<i32>| pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
-    format!(
-        "nattch {}, cpid {}, lpid {}, rss {}{}",
-        segment.sysv().nattch,
-        pid(segment.sysv().cpid),
-        pid(segment.sysv().lpid),
-        segment.rss.map_or_else(|| "-".to_owned(), |rss| rss.to_string()),
-        if segment.sysv().dest { ", dest" } else { "" }
-    )
+    let rss = segment.rss.map_or_else(|| "-".to_owned(), |rss| rss.to_string());
+    let dest = if sysv.dest { ", dest" } else { "" };
+    format!("nattch {}, cpid {}, lpid {}, rss {rss}{dest}", sysv.nattch, pid(sysv.cpid), pid(sysv.lpid))
 }
 
-/// Breaks a text into lines that are indented and fit.
-fn wrapped(text: &str, width: usize) -> String {
-    let mut lines = vec![String::from("  ")];
+/// Breaks a text into indented lines.
+fn wrap(text: &str, width: usize) -> String {
+    let mut lines = vec!["  ".to_owned()];
     for word in text.split_whitespace() {
-        let fits = lines.last().is_some_and(|line| line.len() + 1 + word.len() <= width.clamp(20, 100));
-        if !fits {
-            lines.push(String::from("  "));
-        }
-        if let Some(line) = lines.last_mut() {
-            line.push(' ');
-            line.push_str(word);
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= width.clamp(20, 100) => *line = format!("{line} {word}"),
+            _ => lines.push(format!("   {word}")),
         }
     }
     lines.join("\n")
