@@ -52,19 +52,19 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (3, "UNKNOWN: the status cannot be determined: any failure, including usage errors; also --help and --version."),
 ];
 
-/// The ranges where none are given.
+/// What is checked with the default ranges.
 const DEFAULTS: [Measure; 2] = [Measure::Segments, Measure::Pages];
 
 #[derive(Args, Debug)]
 #[command(version, after_help = RANGES)]
 pub(crate) struct CheckArgs {
     /// WARNING if WHAT is outside RANGE [default: segments=80% pages=80%]
-    #[arg(short, long, value_name = "WHAT=RANGE", value_parser = parse_given)]
-    warning: Vec<Given>,
+    #[arg(short, long, value_name = "WHAT=RANGE", value_parser = parse_range)]
+    warning: Vec<MeasureRange>,
 
     /// CRITICAL if WHAT is outside RANGE [default: segments=90% pages=90%]
-    #[arg(short, long, value_name = "WHAT=RANGE", value_parser = parse_given)]
-    critical: Vec<Given>,
+    #[arg(short, long, value_name = "WHAT=RANGE", value_parser = parse_range)]
+    critical: Vec<MeasureRange>,
 
     /// Time limit, in seconds or as a duration (500ms)
     #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = parse_timeout)]
@@ -75,36 +75,21 @@ pub(crate) struct CheckArgs {
     verbose: u8,
 }
 
-/// A range for a measure, as it is typed.
-#[derive(Clone, Debug)]
-struct Given {
-    /// What is measured.
-    measure: Measure,
-    /// The range.
-    range: Threshold,
-}
+/// A range and what it is for.
+type MeasureRange = (Measure, Threshold);
 
-/// A measure and its thresholds.
-#[derive(Clone, Debug)]
-struct Rule {
-    /// What is measured.
-    measure: Measure,
-    /// The range of a warning.
-    warning: Option<Threshold>,
-    /// The range of a critical state.
-    critical: Option<Threshold>,
-}
+/// A measure with its ranges for WARNING and CRITICAL.
+type Rule = (Measure, Option<Threshold>, Option<Threshold>);
 
-/// Reads `WHAT=RANGE`.
-fn parse_given(text: &str) -> Result<Given, String> {
-    let words = || Measure::ALL.map(Measure::as_str).join(", ");
+fn parse_range(text: &str) -> Result<MeasureRange, String> {
+    let names = || Measure::ALL.map(Measure::as_str).join(", ");
     let (what, range) =
-        text.split_once('=').ok_or_else(|| format!("expected WHAT=RANGE, with WHAT one of {}", words()))?;
+        text.split_once('=').ok_or_else(|| format!("expected WHAT=RANGE, with WHAT one of {}", names()))?;
     let measure = Measure::ALL
         .into_iter()
         .find(|measure| measure.as_str() == what)
-        .ok_or_else(|| format!("unknown measure {what:?}: expected one of {}", words()))?;
-    Ok(Given { measure, range: Threshold::parse(range, measure)? })
+        .ok_or_else(|| format!("unknown measure {what:?}: expected one of {}", names()))?;
+    Ok((measure, Threshold::parse(range, measure)?))
 }
 
 /// Parses a time in seconds, as plugins accept it, or a duration.
@@ -118,34 +103,31 @@ impl CheckArgs {
     /// Returns the rules in the order of the report.
     fn rules(&self) -> Result<Vec<Rule>, Error> {
         if self.warning.is_empty() && self.critical.is_empty() {
-            let range = |measure, text: &str| Threshold::parse(text, measure).map(Some).map_err(usage);
-            let rule =
-                |measure| Ok(Rule { measure, warning: range(measure, "80%")?, critical: range(measure, "90%")? });
+            let range = |measure, text| Threshold::parse(text, measure).map(Some).map_err(usage);
+            let rule = |measure| Ok((measure, range(measure, "80%")?, range(measure, "90%")?));
             return DEFAULTS.into_iter().map(rule).collect();
         }
-        let find = |given: &[Given], measure: Measure, option: &str| {
-            let mut found = given.iter().filter(|given| given.measure == measure);
-            let first = found.next();
-            match found.next() {
-                Some(_) => Err(usage(format!("{option} {} is given twice", measure.as_str()))),
-                None => Ok(first.map(|given| given.range.clone())),
+        let find = |ranges: &[MeasureRange], measure: Measure, option: &str| {
+            let mut found = ranges.iter().filter(|(name, _)| *name == measure).map(|(_, range)| range.clone());
+            match (found.next(), found.next()) {
+                (_, Some(_)) => Err(usage(format!("{option} {} is given twice", measure.as_str()))),
+                (range, None) => Ok(range),
             }
         };
         let mut rules = Vec::new();
         for measure in Measure::ALL {
             let (warning, critical) = (find(&self.warning, measure, "-w")?, find(&self.critical, measure, "-c")?);
             if warning.is_some() || critical.is_some() {
-                rules.push(Rule { measure, warning, critical });
+                rules.push((measure, warning, critical));
             }
         }
         Ok(rules)
     }
 }
 
-/// Checks the values.
 pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error> {
     let rules = args.rules()?;
-    let measures: Vec<Measure> = rules.iter().map(|rule| rule.measure).collect();
+    let measures: Vec<Measure> = rules.iter().map(|(measure, ..)| *measure).collect();
     // The worker owns the system: it may still be running after the timeout.
     let system = std::mem::replace(&mut context.system, System::new());
     let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
@@ -153,72 +135,67 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
             .cause("the kernel did not answer in time")
             .hint("allow more time", shmadm("check --timeout 60")));
     };
-    let (limits, sums) = measured?;
-    let mut readings = Vec::with_capacity(rules.len());
-    for Rule { measure, warning, critical } in rules {
-        let (value, limit) = match measure {
-            Measure::Segments => (sums.segments.into(), Some(limits.shmmni)),
-            Measure::Pages => (sums.pages.into(), Some(limits.shmall)),
-            Measure::Orphans => (sums.orphans.into(), Some(limits.shmmni)),
-            Measure::OrphanBytes => (sums.orphan_bytes, None),
-            Measure::Dest => (sums.dest.into(), Some(limits.shmmni)),
-        };
-        if let Some(range) = [&warning, &critical].into_iter().flatten().find(|range| range.is_inverted(limit)) {
-            let is = range.absolute(limit);
-            return Err(usage(format!(
-                "invalid range {:?} for {}: with the current limit it is {is}",
-                range.text(),
-                measure.as_str()
-            )));
-        }
-        let reading = Reading { measure, value, limit, warning, critical };
-        let unknown = match measure {
-            Measure::Orphans => sums.unknown.into(),
-            Measure::OrphanBytes => sums.unknown_bytes,
-            _ => 0,
-        };
-        // Each unknown segment may be an orphan: the status must be the same for any number of them.
-        let ranges = [&reading.warning, &reading.critical].into_iter().flatten();
-        let turns =
-            ranges.flat_map(|range| range.change_points(limit)).filter(|turn| (value..value + unknown).contains(turn));
-        let differs = |value| (Reading { value, ..reading.clone() }).severity() != reading.severity();
-        if turns.chain([value + unknown]).any(differs) {
-            let segments = if sums.unknown == 1 { "1 segment is an orphan" } else { "segments are orphans" };
-            let count = if sums.unknown == 1 { String::new() } else { format!("{} ", sums.unknown) };
-            return Err(Error::new(Kind::Failed, format!("cannot determine whether {count}{segments}"))
-                .cause(
-                    "a creator or last user is outside this pid namespace, or the kernel does not report whether it is running",
-                )
-                .hint("list them", shmadm("list --state unknown")));
-        }
-        readings.push(reading);
-    }
+    let (limits, totals) = measured?;
+    let readings = rules.into_iter().map(|rule| reading(rule, &limits, &totals)).collect::<Result<Vec<_>, _>>()?;
     if context.json() {
         context.report(&CheckReport::of(&readings))?;
     } else {
-        let details = details(&limits);
-        context.ui.write(|out| write_check(out, &readings, args.verbose, &details))?;
+        let Limits { shmmni, shmmax, shmall, page_size, .. } = limits;
+        let details = format!(
+            "kernel.shmmni={shmmni}, kernel.shmmax={shmmax}, kernel.shmall={shmall}, pages of {page_size} bytes"
+        );
+        context.ui.write(|out| write_check(out, &readings, args.verbose, &[details]))?;
     }
     Ok(Exit::Verdict(worst(&readings).code()))
 }
 
-/// Reads the limits, and only the fields of the segments that are measured.
+/// Reads the limits, and only the fields of the objects that are measured.
 fn measure(system: &System, measures: &[Measure]) -> Result<(Limits, Tally), Error> {
     let limits = query::limits(system)?;
-    let counted = |measure: &Measure| matches!(measure, Measure::Segments | Measure::Pages);
-    let sums = if measures.iter().all(counted) {
-        query::count(system)?
+    let needs_state = measures.iter().any(|measure| matches!(measure, Measure::Orphans | Measure::OrphanBytes));
+    let totals = if needs_state {
+        query::tally(system, Needs::STATE)?
+    } else if measures.contains(&Measure::Dest) {
+        query::tally(system, Needs::empty())?
     } else {
-        let stateful = measures.iter().any(|measure| matches!(measure, Measure::Orphans | Measure::OrphanBytes));
-        query::tally(system, if stateful { Needs::STATE } else { Needs::empty() })?
+        query::count(system)?
     };
-    Ok((limits, sums))
+    Ok((limits, totals))
 }
 
-/// Returns the limits for verbose output.
-fn details(limits: &Limits) -> Vec<String> {
-    let Limits { shmmni, shmmax, shmall, page_size, .. } = limits;
-    vec![format!("kernel.shmmni={shmmni}, kernel.shmmax={shmmax}, kernel.shmall={shmall}, pages of {page_size} bytes")]
+/// Returns the value that a rule checks. Fails if its ranges make no sense, or if its status is not certain.
+fn reading(rule: Rule, limits: &Limits, totals: &Tally) -> Result<Reading, Error> {
+    let (measure, warning, critical) = rule;
+    // Each unknown object may be an orphan.
+    let (value, unknown, limit) = match measure {
+        Measure::Segments => (totals.segments.into(), 0, Some(limits.shmmni)),
+        Measure::Pages => (totals.pages.into(), 0, Some(limits.shmall)),
+        Measure::Orphans => (totals.orphans.into(), totals.unknown.into(), Some(limits.shmmni)),
+        Measure::OrphanBytes => (totals.orphan_bytes, totals.unknown_bytes, None),
+        Measure::Dest => (totals.dest.into(), 0, Some(limits.shmmni)),
+    };
+    let reading = Reading { measure, value, limit, warning, critical };
+    let ranges = || [&reading.warning, &reading.critical].into_iter().flatten();
+    if let Some(range) = ranges().find(|range| range.is_inverted(limit)) {
+        let (text, name, absolute) = (range.text(), measure.as_str(), range.absolute(limit));
+        return Err(usage(format!("invalid range {text:?} for {name}: with the current limit it is {absolute}")));
+    }
+    // The status must be the same for any number of orphans.
+    let changes = ranges().flat_map(|range| range.change_points(limit));
+    let changes = changes.filter(|point| (value..value + unknown).contains(point));
+    let differs = |value| (Reading { value, ..reading.clone() }).severity() != reading.severity();
+    if changes.chain([value + unknown]).any(differs) {
+        let orphans = match totals.unknown {
+            1 => "1 segment is an orphan".to_owned(),
+            count => format!("{count} segments are orphans"),
+        };
+        return Err(Error::new(Kind::Failed, format!("cannot determine whether {orphans}"))
+            .cause(
+                "a creator or last user is outside this pid namespace, or the kernel does not report whether it is running",
+            )
+            .hint("list them", shmadm("list --state unknown")));
+    }
+    Ok(reading)
 }
 
 #[cfg(test)]
@@ -226,20 +203,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_names_what_it_is_about() {
-        assert_eq!(parse_given("orphan-bytes=1G").unwrap().measure, Measure::OrphanBytes);
+    fn a_range_names_its_measure() {
+        assert_eq!(parse_range("orphan-bytes=1G").unwrap().0, Measure::OrphanBytes);
         for bad in ["", "80%", "=80%", "segment=1", "SEGMENTS=1", "segments", "segments=", "segments==1", "orphans=1G"]
         {
-            assert!(parse_given(bad).is_err(), "{bad:?} was taken for a rule");
+            assert!(parse_range(bad).is_err(), "{bad:?} was accepted");
         }
     }
 
     #[test]
-    fn a_time_is_in_seconds_unless_it_says_otherwise() {
+    fn a_timeout_is_in_seconds_by_default() {
         assert_eq!(parse_timeout("10"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_timeout("250ms"), Ok(Duration::from_millis(250)));
         for bad in ["", "0", "0s", "-1", "1.5", "ten"] {
-            assert!(parse_timeout(bad).is_err(), "{bad:?} was taken for a time");
+            assert!(parse_timeout(bad).is_err(), "{bad:?} was accepted");
         }
     }
 }

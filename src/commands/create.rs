@@ -140,8 +140,8 @@ fn complete(args: &CreateArgs, context: &Context, id: ShmId, change: Change) -> 
     if let Some(byte) = args.fill {
         let attachment = attach_new(context, &segment, args.hold)?;
         let whole = Range::within(id, attachment.size(), 0, None)?;
-        let mut bar = context.ui.progress("filling", Some(whole.length()));
-        contents::fill(&attachment, whole, byte, &mut |bytes| bar.advance(bytes))?;
+        context
+            .with_progress("filling", whole.length(), |progress| contents::fill(&attachment, whole, byte, progress))?;
     }
     act::set(&context.system, &segment, change)?;
     Ok(holder)

@@ -10,7 +10,7 @@ use crate::model::{Difference, Needs, Object, parse_listing, path_text};
 use crate::query::inventory;
 use crate::render::{
     Column, DIFFERENCE, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format, TableStyle, by_names,
-    difference_rows, write_rows,
+    difference_rows,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -86,17 +86,13 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
         context.report(&difference)?;
         return Ok(exit);
     }
-    let format = context.format;
-    if format == Format::Table && difference.is_empty() {
-        return Ok(exit);
-    }
-    let columns: Vec<&'static Column<DifferenceRow>> = match format {
+    let columns: Vec<&'static Column<DifferenceRow>> = match context.format {
+        Format::Table if difference.is_empty() => return Ok(exit),
         Format::Table if namespaces.len() <= 1 => by_names(DIFFERENCE, DIFFERENCE_DEFAULT),
         _ => DIFFERENCE.iter().collect(),
     };
     let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(DIFFERENCE_DROP_ORDER) };
-    let rows = difference_rows(difference);
-    context.ui.write(|out| write_rows(out, format, "differences", &columns, rows, &style))?;
+    context.print_rows("differences", &columns, difference_rows(difference), &style)?;
     Ok(exit)
 }
 

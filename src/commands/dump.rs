@@ -106,7 +106,9 @@ fn write_files(
     let data = data.map_err(|error| with_link_target(error, "--output", &args.output))?;
     let record = NewFile::begin(&Sidecar::path_for(&args.output), args.force)?;
     let source = open(args, context, &object)?;
-    let value = copy(context, &source, &data)?;
+    let value = context.with_progress("dumping", source.size(), |progress| {
+        contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), progress)
+    })?;
     let (page_size, page) = (context.system.page_size(), source.page(&context.system));
     let sidecar = Sidecar {
         schema: 1,
@@ -131,13 +133,6 @@ fn write_files(
     }
     record.confirm();
     Ok(sidecar)
-}
-
-/// Copies the contents to a file; returns their checksum.
-fn copy(context: &Context, source: &Source, data: &NewFile) -> Result<String, Error> {
-    let mut bar = context.ui.progress("dumping", Some(source.size()));
-    let progress = &mut |bytes| bar.advance(bytes);
-    contents::copy_to_file(&context.system, source, data.file(), |error| data.failed(&error), progress)
 }
 
 /// The report in JSON.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Manual, path_argument, usage, with_link_target};
+use super::{Context, Manual, counted, is_dash, path_argument, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, Hint, Invocation, again, shmadm};
 use crate::leaks::{Baseline, leaks};
@@ -67,7 +67,6 @@ pub(crate) const MANUAL: Manual = Manual {
             is neither root nor the caller, and a FIFO of such a user in a directory like /tmp.",
 };
 
-/// The exit codes: mostly the command's own.
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "The command succeeded and leaked no segment."),
     (65, "The command succeeded and leaked segments; --leak-exit-code changes this code."),
@@ -77,7 +76,6 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (128, "Plus N: signal N ended the command. Any other code is the command's own."),
 ];
 
-/// When to isolate the command.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum IsolateArg {
     /// If no user namespace is needed
@@ -137,29 +135,12 @@ pub(crate) struct LeakcheckArgs {
     command: Vec<OsString>,
 }
 
-/// Runs a command and reports the segments that it leaked.
 pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, Error> {
-    if context.json() {
-        return Err(
-            usage("--json would mix with what the command prints").advice("write JSON to a file with --report FILE")
-        );
-    }
-    for (option, path) in [("--report", &args.report), ("--junit", &args.junit)] {
-        if path.as_ref().is_some_and(|path| path.as_os_str() == "-") {
-            return Err(usage(format!("{option} - would mix with what the command prints"))
-                .advice(format!("for a file of that name: `{option} ./-`")));
-        }
-    }
+    args.check(context)?;
+    let isolate_when = args.isolate(context)?;
     // A report that cannot be written must fail before an hour of tests, not after it.
-    let begin = |option, path: &Option<PathBuf>| {
-        let begin = |path| Report::begin(path).map_err(|error| with_link_target(error, option, path));
-        path.as_deref().map(begin).transpose()
-    };
-    let files = Files { report: begin("--report", &args.report)?, junit: begin("--junit", &args.junit)? };
-    if files.report.as_ref().zip(files.junit.as_ref()).is_some_and(|(report, junit)| report.is_same(junit)) {
-        return Err(usage("--report and --junit name the same file"));
-    }
-    let (isolation, notes) = isolate(&context.system, args.isolate(context)?)?;
+    let files = Files::begin(args, context)?;
+    let (isolation, notes) = isolate(&context.system, isolate_when)?;
     notes.iter().for_each(|note| match isolation {
         Isolation::None => context.ui.status(note),
         _ => context.ui.warning(note),
@@ -170,21 +151,39 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     let supervised = supervise(&System::new(), &args.command, args.trace)?;
     let seconds = start.elapsed().as_secs_f64();
     let exit_code = supervised.code;
-    let counted = report_leaks(args, context, files, &baseline, supervised, isolation, seconds);
-    match counted {
+    let result = find(args, context, &baseline, supervised, isolation, seconds).and_then(|check| {
+        print_summary(args, context, &check);
+        files.write(&check)?;
+        Ok(check.counted().next().is_some())
+    });
+    match result {
+        Ok(true) if exit_code == 0 => Ok(Exit::Verdict(args.leak_exit_code)),
+        Ok(_) => Ok(Exit::Verdict(exit_code)),
+        Err(error) if exit_code == 0 => Err(error),
         // The command's own failure is the one that counts.
-        Err(error) if exit_code != 0 => {
+        Err(error) => {
             context.ui.error(&error);
             Ok(Exit::Verdict(exit_code))
         }
-        Err(error) => Err(error),
-        Ok(true) if exit_code == 0 => Ok(Exit::Verdict(args.leak_exit_code)),
-        Ok(_) => Ok(Exit::Verdict(exit_code)),
     }
 }
 
 impl LeakcheckArgs {
-    /// Decides on isolation.
+    /// Rejects output that would mix with that of the command.
+    fn check(&self, context: &Context) -> Result<(), Error> {
+        if context.json() {
+            return Err(usage("--json would mix with what the command prints")
+                .advice("write JSON to a file with --report FILE"));
+        }
+        for (option, path) in [("--report", &self.report), ("--junit", &self.junit)] {
+            if path.as_deref().is_some_and(is_dash) {
+                return Err(usage(format!("{option} - would mix with what the command prints"))
+                    .advice(format!("for a file of that name: `{option} ./-`")));
+            }
+        }
+        Ok(())
+    }
+
     fn isolate(&self, context: &Context) -> Result<Isolate, Error> {
         match self.isolate {
             IsolateArg::Always if context.elsewhere => Err(usage("--ns and --isolate always exclude each other")),
@@ -196,131 +195,140 @@ impl LeakcheckArgs {
     }
 }
 
-/// The files that were asked for.
-#[derive(Debug)]
+/// The requested reports.
 struct Files {
-    /// JSON.
-    report: Option<Report>,
-    /// JUnit.
+    json: Option<Report>,
     junit: Option<Report>,
 }
 
-/// Finds leaked segments, removes them with --rm and reports them. Returns whether any counts as a leak.
-fn report_leaks(
+impl Files {
+    fn begin(args: &LeakcheckArgs, context: &Context) -> Result<Self, Error> {
+        let begin = |option, path: &Option<PathBuf>| {
+            let begin =
+                |path| Report::begin(&context.system, path).map_err(|error| with_link_target(error, option, path));
+            path.as_deref().map(begin).transpose()
+        };
+        let (json, junit) = (begin("--report", &args.report)?, begin("--junit", &args.junit)?);
+        if json.as_ref().zip(junit.as_ref()).is_some_and(|(json, junit)| json.is_same(junit)) {
+            return Err(usage("--report and --junit name the same file"));
+        }
+        Ok(Self { json, junit })
+    }
+
+    /// Writes both, even if one fails.
+    fn write(self, check: &LeakCheck) -> Result<(), Error> {
+        let json = self.json.map_or(Ok(()), |file| file.write(|out| write_report(out, check)));
+        let junit = self.junit.map_or(Ok(()), |file| file.write(|out| write_junit(out, check)));
+        json.and(junit)
+    }
+}
+
+/// Finds leaked segments, and removes them with --rm.
+fn find(
     args: &LeakcheckArgs,
     context: &mut Context,
-    files: Files,
     baseline: &Baseline,
     supervised: Supervised,
     isolation: Isolation,
     seconds: f64,
-) -> Result<bool, Error> {
+) -> Result<LeakCheck, Error> {
     let system = System::new();
-    let isolated = isolation != Isolation::None;
-    let (exit_code, evidence, released) = supervised.into_evidence(isolated);
+    let (exit_code, evidence, released) = supervised.into_evidence(isolation != Isolation::None);
     let mut leaks = leaks(&system, baseline, &evidence)?;
     drop(released);
     if args.rm {
         leaks.leaked.iter_mut().for_each(|leak| remove(&system, context, leak));
-        if args.strict {
-            leaks.unattributed.iter_mut().for_each(|leak| remove(&system, context, leak));
-        }
+    }
+    if args.strict {
+        leaks.unattributed.iter_mut().for_each(|leak| remove(&system, context, leak));
     }
     let command = args.command.iter().map(|word| escape_invalid_utf8(word.as_encoded_bytes())).collect();
-    let check = LeakCheck { command, exit_code, isolation, seconds, lenient: args.lenient, leaks };
-    print_summary(args, context, &check, isolated);
-    // Both are written even if one fails.
-    let report = files.report.map_or(Ok(()), |file| file.write(|out| write_report(out, &check)));
-    let junit = files.junit.map_or(Ok(()), |file| file.write(|out| write_junit(out, &check)));
-    report.and(junit).map(|()| check.counted().next().is_some())
+    Ok(LeakCheck { command, exit_code, isolation, seconds, lenient: args.lenient, leaks })
 }
 
 /// Removes a leaked segment if it is an orphan.
 fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
-    let kept = |reason: &str| Some(LeakRemoval::Kept(reason.to_owned()));
-    leak.removal = match leak.segment.state {
+    let kept = |reason: &str| LeakRemoval::Kept(reason.to_owned());
+    leak.removal = Some(match leak.segment.state {
         Some(State::InUse | State::Dest) => kept("it is attached"),
         Some(State::Idle) => kept("its creator or last user is running"),
         Some(State::Unknown) | None => kept("cannot determine whether its creator or last user is running"),
         Some(State::Orphan) => match clean(system, &leak.segment, false) {
-            Ok(Cleaned::Removed(outcome)) => Some(LeakRemoval::Removed(outcome)),
-            Ok(Cleaned::Kept(reason)) => Some(LeakRemoval::Kept(reason.reason())),
+            Ok(Cleaned::Removed(outcome)) => LeakRemoval::Removed(outcome),
+            Ok(Cleaned::Kept(reason)) => LeakRemoval::Kept(reason.reason()),
             Err(error) => {
                 context.ui.error(&error);
-                Some(LeakRemoval::Kept(error.to_string()))
+                LeakRemoval::Kept(error.to_string())
             }
         },
-    };
+    });
 }
 
-/// Reports on standard error.
-fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck, isolated: bool) {
+fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) {
     let Leaks { leaked, unattributed, others } = &check.leaks;
-    for leak in leaked {
-        context.ui.notice(&format!("leaked: {}", leak_line(leak)));
-    }
-    for leak in unattributed {
-        context.ui.notice(&format!("unattributed: {}", leak_line(leak)));
+    for (word, list) in [("leaked", leaked), ("unattributed", unattributed)] {
+        list.iter().for_each(|leak| context.ui.notice(&format!("{word}: {}", leak_line(leak))));
     }
     if *others > 0 {
-        let segments = if *others == 1 { "segment" } else { "segments" };
         context.ui.warning(&format!(
-            "{others} new {segments} of other users not reported: the creators exited before they could be observed"
+            "{} of other users not reported: the creators exited before they could be observed",
+            counted(*others, "new segment")
         ));
         let observe = Invocation { sudo: context.system.uid() != 0, ..again("--trace") };
         context.ui.hint(Hint::new("observe every creator", observe));
     }
-    if leaked.is_empty() && unattributed.is_empty() {
+    let all: Vec<&Leak> = leaked.iter().chain(unattributed).collect();
+    if all.is_empty() {
         if *others == 0 {
             context.ui.status("no System V shared memory segment was leaked");
         }
         return;
     }
-    let all = || leaked.iter().chain(unattributed);
-    let sum = |bytes: fn(&Leak) -> Option<u64>| all().filter_map(bytes).fold(0, u64::saturating_add);
-    let (size, rss) = (sum(|leak| Some(leak.segment.size)), sum(|leak| leak.segment.rss));
-    let rss = if rss == 0 { "0 B".to_owned() } else { Size(rss).to_string() };
-    let count = |count: usize, what: &str| match count {
-        1 => format!("1 {what} segment"),
-        count => format!("{count} {what} segments"),
-    };
-    let mut counts = Vec::new();
-    if !leaked.is_empty() {
-        counts.push(count(leaked.len(), "leaked"));
-    }
-    if !unattributed.is_empty() {
-        counts.push(count(unattributed.len(), "unattributed"));
-    }
-    context.ui.warning(&format!("{} ({}, {rss} resident)", counts.join(" and "), Size(size)));
+    context.ui.warning(&totals(&check.leaks));
     if !unattributed.is_empty() {
         context.ui.status("unattributed segments may be the command's, or those of another job of yours");
     }
-    let is_attached = |leak: &&Leak| leak.segment.sysv().nattch > 0;
-    let attached = all().filter(is_attached).count();
-    if isolated && attached > 0 {
+    let attached = all.iter().filter(|leak| leak.segment.is_in_use()).count();
+    if check.isolation == Isolation::None {
+        hint_removal(args, context, leaked);
+    } else if attached == 0 {
+        context.ui.status("destroyed with the command's IPC namespace");
+    } else {
         context.ui.status(&format!(
             "{attached} still attached by processes that the command left running; destroyed with their IPC namespace"
         ));
-    } else if isolated {
-        context.ui.status("destroyed with the command's IPC namespace");
-    } else if !args.rm {
-        hint(args, context, leaked);
     }
 }
 
-/// The number of segments that a hint names.
-const NAMED: usize = 8;
+/// Returns the numbers and sizes of leaked and unattributed segments.
+fn totals(leaks: &Leaks) -> String {
+    let Leaks { leaked, unattributed, .. } = leaks;
+    let counts = [(leaked, "leaked segment"), (unattributed, "unattributed segment")].into_iter();
+    let counts = counts.filter(|(list, _)| !list.is_empty()).map(|(list, noun)| counted(list.len() as u64, noun));
+    let counts: Vec<String> = counts.collect();
+    let sum = |bytes: fn(&Leak) -> Option<u64>| {
+        leaked.iter().chain(unattributed).filter_map(bytes).fold(0, u64::saturating_add)
+    };
+    let (size, rss) = (sum(|leak| Some(leak.segment.size)), sum(|leak| leak.segment.rss));
+    let rss = if rss == 0 { "0 B".to_owned() } else { Size(rss).to_string() };
+    format!("{} ({}, {rss} resident)", counts.join(" and "), Size(size))
+}
 
-/// Hints at how to remove leaked segments.
-fn hint(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
-    let ids: Vec<String> = leaked.iter().map(|leak| leak.segment.sysv().id.to_string()).collect();
-    match (&args.report, ids.len()) {
-        (_, 0) => {}
-        (Some(report), _) => {
-            let command = shmadm("rm --from").arg(path_argument(report));
-            context.ui.hint(Hint::new("remove the leaked segments, unless they have changed", command));
-        }
-        (None, 1..=NAMED) => context.ui.hint(Hint::new("remove them", shmadm(format!("rm {}", ids.join(" "))))),
-        (None, _) => context.ui.hint(Hint::new("remove them at the end of the command", again("--rm"))),
+/// Maximum number of segments in a hint.
+const MAX_IDS: usize = 8;
+
+/// Hints at how to remove leaked segments that --rm has not removed.
+fn hint_removal(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
+    if args.rm || leaked.is_empty() {
+        return;
     }
+    context.ui.hint(if let Some(report) = &args.report {
+        let command = shmadm("rm --from").arg(path_argument(report));
+        Hint::new("remove the leaked segments, unless they have changed", command)
+    } else if leaked.len() <= MAX_IDS {
+        let ids: Vec<String> = leaked.iter().map(|leak| leak.segment.ident().argument()).collect();
+        Hint::new("remove them", shmadm(format!("rm {}", ids.join(" "))))
+    } else {
+        Hint::new("remove them at the end of the command", again("--rm"))
+    });
 }

@@ -3,7 +3,7 @@ use clap::Args;
 use super::{Context, Manual};
 use crate::error::{Error, Exit};
 use crate::query;
-use crate::render::{LIMITS, LimitsReport, TableStyle, limit_rows, write_rows};
+use crate::render::{LIMITS, LimitsReport, TableStyle, limit_rows};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the kernel limits and their usage",
@@ -36,8 +36,7 @@ pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Erro
         return Ok(Exit::Done);
     }
     let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(&["DESCRIPTION"]) };
-    let format = context.format;
     let columns: Vec<_> = LIMITS.iter().collect();
-    context.ui.write(|out| write_rows(out, format, "limits", &columns, limit_rows(&report), &style))?;
+    context.print_rows("limits", &columns, limit_rows(&report), &style)?;
     Ok(Exit::Done)
 }

@@ -8,7 +8,7 @@ use crate::model::{Needs, Object};
 use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, each, inventory};
 use crate::render::{
     COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, Format, PIDS, RECORD, RECORD_ALL_NS, Rows,
-    SEGMENT, TIMES, TableStyle, TimeStyle, select, write_rows,
+    SEGMENT, TIMES, TableStyle, TimeStyle, select,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -140,11 +140,10 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         time: args.time,
         ..context.table(if may_drop { DROP_ORDER } else { &[] })
     };
-    let format = context.format;
     if args.list_columns {
         let style = TableStyle { droppable: &["JSON"], ..style };
         let columns: Vec<_> = COLUMNS.iter().collect();
-        context.ui.write(|out| write_rows(out, format, "columns", &columns, SEGMENT.to_vec(), &style))?;
+        context.print_rows("columns", &columns, SEGMENT.to_vec(), &style)?;
         return Ok(Exit::Done);
     }
     let filter = args.filters.filter(&context.system)?;
@@ -162,7 +161,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     if args.reverse {
         objects.reverse();
     }
-    context.ui.write(|out| write_rows(out, format, "segments", &columns, objects, &style))?;
+    context.print_rows("segments", &columns, objects, &style)?;
     Ok(Exit::Done)
 }
 

@@ -5,7 +5,7 @@ use super::{Context, Manual, describe};
 use crate::contents::{self, Source};
 use crate::error::{Error, Exit, shmadm};
 use crate::model::{Access, Needs};
-use crate::render::{EXTENTS, Format, MapReport, write_map, write_rows};
+use crate::render::{EXTENTS, Format, MapReport, write_map};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show which parts of a segment are in memory or in swap",
@@ -50,8 +50,7 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
     let extents = contents::extents(&context.system, &source, &object)?;
     let rss = source.resident().or(object.rss);
     let report = MapReport::new(object.ident(), source.size(), source.page(&context.system), rss, extents);
-    let format = context.format;
-    match format {
+    match context.format {
         Format::Json => context.report(&report)?,
         Format::Table => {
             let width = context.ui.width().unwrap_or(WIDTH) as u64;
@@ -59,9 +58,8 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
             context.ui.write(|out| write_map(out, &report, width))?;
         }
         Format::Csv | Format::Tsv => {
-            let columns: Vec<_> = EXTENTS.iter().collect();
             let style = context.table(&[]);
-            context.ui.write(|out| write_rows(out, format, "extents", &columns, report.extents, &style))?;
+            context.print_rows("extents", &EXTENTS.iter().collect::<Vec<_>>(), report.extents, &style)?;
         }
     }
     context.detach(source.into_attachment())?;

@@ -33,12 +33,13 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::act::{self, Address, Attachment, Lifetime, PendingSegment, own_link_target};
+use crate::contents::Progress;
 use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::Resolver;
 use crate::model::{Access, Key, Needs, Object, ShmId, Size, Target, path_text};
 use crate::process::{StartedHolder, WaitOutcome};
 use crate::query::{System, last_user_preventing_orphan, lookup};
-use crate::render::{Failure, Format, TableStyle, TimeStyle, write_report};
+use crate::render::{Column, Failure, Format, TableStyle, TimeStyle, write_report, write_rows};
 use crate::ui::Ui;
 
 /// What every command works with.
@@ -82,6 +83,24 @@ impl Context {
             color: self.ui.color(),
             droppable,
         }
+    }
+
+    /// Prints rows in the chosen format; `name` is their key in JSON.
+    fn print_rows<R>(
+        &mut self,
+        name: &str,
+        columns: &[&'static Column<R>],
+        rows: Vec<R>,
+        style: &TableStyle<'_>,
+    ) -> Result<(), Error> {
+        let format = self.format;
+        self.ui.write(|out| write_rows(out, format, name, columns, rows, style))
+    }
+
+    /// Shows the progress of `work`, which copies `total` bytes.
+    fn with_progress<T>(&self, message: &'static str, total: u64, work: impl FnOnce(Progress<'_>) -> T) -> T {
+        let mut bar = self.ui.progress(message, Some(total));
+        work(&mut |bytes| bar.advance(bytes))
     }
 
     /// Prints an error and returns it for the report.

@@ -13,7 +13,6 @@ use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory};
 use crate::render::{
     Format, PRUNE, PRUNE_DEFAULT, PruneReport, RemovalReport, Removed, Skipped, TableStyle, by_names, duration,
-    write_rows,
 };
 use crate::ui::Ui;
 
@@ -319,7 +318,7 @@ fn print_rows(args: &PruneArgs, context: &mut Context, format: Format, report: &
     };
     let droppable = &["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"];
     let style = TableStyle { headings: !is_table || !rows.is_empty(), ..context.table(droppable) };
-    context.ui.write(|out| write_rows(out, format, "segments", &columns, rows, &style))
+    context.print_rows("segments", &columns, rows, &style)
 }
 
 #[cfg(test)]

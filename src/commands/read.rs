@@ -187,30 +187,16 @@ fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Ran
     Ok(())
 }
 
-/// Visits the bytes up to the first NUL, until `visit` returns false.
-fn for_each_text(
-    source: &Source,
-    range: Range,
-    mut visit: impl FnMut(&[u8]) -> Result<bool, Error>,
-) -> Result<(), Error> {
-    contents::for_each_piece(source, range, |_, piece| {
-        let Piece::Bytes(bytes) = piece else { return Ok(false) };
-        let end = bytes.iter().position(|byte| *byte == 0);
-        Ok(visit(&bytes[..end.unwrap_or(bytes.len())])? && end.is_none())
-    })
-}
-
 /// Prints text, escaped on a terminal, with a newline at the end.
 fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let mut last = 0;
     let mut decoder = context.ui.is_terminal().then(TextDecoder::default);
-    for_each_text(source, range, |bytes| {
+    stream_text(context, source, range, |out, bytes| {
         last = bytes.last().copied().unwrap_or(last);
-        context.ui.write(|out| match &mut decoder {
+        match &mut decoder {
             Some(decoder) => out.write_all(escape_lines(&decoder.feed(bytes)).as_bytes()),
             None => out.write_all(bytes),
-        })?;
-        Ok(!context.ui.is_closed())
+        }
     })?;
     let rest = decoder.map(TextDecoder::end).unwrap_or_default();
     let newline = if last == b'\n' { "" } else { "\n" };
@@ -220,46 +206,32 @@ fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<()
 /// Prints numbers, one to a line.
 fn print_values(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
     let mut decoder = Decoder::new(kind);
-    stream(
-        context,
-        source,
-        range,
-        |_| Ok(()),
-        |out, bytes| decoder.feed(bytes).into_iter().try_for_each(|value| writeln!(out, "{value}")),
-    )
+    stream(context, source, range, |out, bytes| {
+        decoder.feed(bytes).into_iter().try_for_each(|value| writeln!(out, "{value}"))
+    })
 }
 
 fn print_values_json(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
     let mut decoder = Decoder::new(kind);
-    let begin = |out: &mut Out| {
-        begin_report(out, &Contents { r#type: Some(kind.name()), ..Contents::of(source, range) }, "values")?;
-        out.write_all(b"[")
-    };
     let mut comma = "";
-    let write_values = |out: &mut Out, bytes: &[u8]| {
+    let fields = Contents { id: source.id().into(), offset: range.offset, r#type: Some(kind.name()) };
+    stream_json(context, source, range, &fields, ("values", "["), |out, bytes| {
         decoder.feed(bytes).into_iter().try_for_each(|value| {
             out.write_all(std::mem::replace(&mut comma, ",").as_bytes())?;
             value.write_json(out)
         })
-    };
-    stream(context, source, range, begin, write_values)?;
+    })?;
     context.ui.write(|out| out.write_all(b"]}\n"))
 }
 
 /// Prints the bytes, and with --text the text, as JSON.
 fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    let begin = |out: &mut Out| {
-        begin_report(out, &Contents::of(source, range), "hex")?;
-        out.write_all(b"\"")
-    };
-    stream(context, source, range, begin, write_hex)?;
+    let fields = Contents { id: source.id().into(), offset: range.offset, r#type: None };
+    stream_json(context, source, range, &fields, ("hex", "\""), write_hex)?;
     if args.text {
         context.ui.write(|out| out.write_all(b"\",\"text\":\""))?;
         let mut decoder = TextDecoder::default();
-        for_each_text(source, range, |bytes| {
-            context.ui.write(|out| write_within_string(out, &decoder.feed(bytes)))?;
-            Ok(!context.ui.is_closed())
-        })?;
+        stream_text(context, source, range, |out, bytes| write_within_string(out, &decoder.feed(bytes)))?;
         context.ui.write(|out| write_within_string(out, &decoder.end()))?;
     }
     context.ui.write(|out| out.write_all(b"\"}\n"))
@@ -275,30 +247,53 @@ struct Contents {
     r#type: Option<&'static str>,
 }
 
-impl Contents {
-    fn of(source: &Source, range: Range) -> Self {
-        Self { id: source.id().into(), offset: range.offset, r#type: None }
-    }
-}
-
-/// Prints a range piece by piece, so that a large segment is not held in memory, until stdout is closed.
+/// Prints a range piece by piece, so that a large object is not held in memory, until stdout is closed.
 fn stream(
     context: &mut Context,
     source: &Source,
     range: Range,
-    begin: impl Fn(&mut Out) -> io::Result<()>,
     mut write: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
 ) -> Result<(), Error> {
-    let mut begun = false;
     contents::for_each_chunk(source, range, |bytes| {
-        context.ui.write(|out| {
-            // Together with the first bytes: if none can be read, only the error is printed.
-            if !std::mem::replace(&mut begun, true) {
-                begin(out)?;
-            }
-            write(out, bytes)
-        })?;
+        context.ui.write(|out| write(out, bytes))?;
         Ok(!context.ui.is_closed())
+    })
+}
+
+/// As [`stream`], up to the first NUL.
+fn stream_text(
+    context: &mut Context,
+    source: &Source,
+    range: Range,
+    mut write: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
+) -> Result<(), Error> {
+    contents::for_each_piece(source, range, |_, piece| {
+        let Piece::Bytes(bytes) = piece else { return Ok(false) };
+        let end = memchr::memchr(0, bytes);
+        context.ui.write(|out| write(out, &bytes[..end.unwrap_or(bytes.len())]))?;
+        Ok(end.is_none() && !context.ui.is_closed())
+    })
+}
+
+/// As [`stream`], as the last field of a report. `last` is its name and what opens its value.
+fn stream_json(
+    context: &mut Context,
+    source: &Source,
+    range: Range,
+    fields: &Contents,
+    last: (&str, &str),
+    mut write: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
+) -> Result<(), Error> {
+    // Together with the first bytes: if none can be read, only the error is printed.
+    let mut head = Some(last);
+    let mut begin = |out: &mut Out| {
+        let Some((name, opening)) = head.take() else { return Ok(()) };
+        begin_report(out, fields, name)?;
+        out.write_all(opening.as_bytes())
+    };
+    stream(context, source, range, |out, bytes| {
+        begin(out)?;
+        write(out, bytes)
     })?;
-    context.ui.write(|out| if begun { Ok(()) } else { begin(out) })
+    context.ui.write(begin)
 }

@@ -165,11 +165,10 @@ fn fill(
     let Object { rss, swap, .. } = sidecar.segment;
     let with_zeros = rss.zip(swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
     let attachment = attach_new(context, segment, args.hold)?;
-    let mut bar = context.ui.progress("restoring", Some(segment.size));
     let failed = |error| unreadable(&args.file, &error, "read");
-    let progress = &mut |bytes| bar.advance(bytes);
-    let checksum = contents::copy_from_file(&context.system, &attachment, file, with_zeros, failed, progress)?;
-    drop(bar);
+    let checksum = context.with_progress("restoring", segment.size, |progress| {
+        contents::copy_from_file(&context.system, &attachment, file, with_zeros, failed, progress)
+    })?;
     context.detach(Some(attachment))?;
     if checksum == sidecar.checksum.value {
         return Ok(());
@@ -248,9 +247,8 @@ fn verify(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> Res
     if metadata.len() != size {
         return Err(mismatch(format!("it has {} bytes, expected {size}", metadata.len())));
     }
-    let mut bar = context.ui.progress("verifying", Some(size));
-    let (checksum, data) = contents::checksum_of_file(file, size, failed, &mut |bytes| bar.advance(bytes))?;
-    drop(bar);
+    let (checksum, data) = context
+        .with_progress("verifying", size, |progress| contents::checksum_of_file(file, size, failed, progress))?;
     if checksum != sidecar.checksum.value {
         return Err(mismatch("its checksum differs".to_owned()));
     }

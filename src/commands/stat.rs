@@ -5,9 +5,7 @@ use super::{Context, Manual, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Target};
 use crate::query::add_attachers;
-use crate::render::{
-    Format, RECORD, SEGMENT, TableStyle, TimeStyle, by_names, segment_fields, write_fields, write_rows,
-};
+use crate::render::{Format, RECORD, SEGMENT, TableStyle, TimeStyle, by_names, segment_fields, write_fields};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show all fields of segments",
@@ -40,20 +38,17 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
     let (mut objects, mut failures) = resolve_all(context, &args.segments, needs).into_objects();
     check_any_found(context, &objects, &mut failures)?;
     let style = TableStyle { bytes: args.bytes, time: args.time, ..context.table(&[]) };
-    match context.format {
-        Format::Table => {
-            add_attachers(&context.system, &mut objects)?;
-            for (index, object) in objects.iter().enumerate() {
-                if index > 0 {
-                    context.ui.print("")?;
-                }
-                let fields = segment_fields(object, &style);
-                context.ui.write(|out| write_fields(out, &fields))?;
+    if context.format == Format::Table {
+        add_attachers(&context.system, &mut objects)?;
+        for (index, object) in objects.iter().enumerate() {
+            if index > 0 {
+                context.ui.print("")?;
             }
+            let fields = segment_fields(object, &style);
+            context.ui.write(|out| write_fields(out, &fields))?;
         }
-        format => {
-            context.ui.write(|out| write_rows(out, format, "segments", &by_names(SEGMENT, RECORD), objects, &style))?
-        }
+    } else {
+        context.print_rows("segments", &by_names(SEGMENT, RECORD), objects, &style)?;
     }
     Ok(exit_with(context, &failures))
 }

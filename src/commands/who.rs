@@ -8,9 +8,7 @@ use super::{Context, Manual, check_any_found, counted, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{HiddenBy, Needs, Target};
 use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
-use crate::render::{
-    ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, WhoReport, by_names, write_rows,
-};
+use crate::render::{ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, WhoReport, by_names};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the processes that have segments attached",
@@ -104,8 +102,7 @@ fn print(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
         found.iter().flat_map(Attachments::processes).collect()
     };
     let style = context.table(&["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"]);
-    let format = context.format;
-    context.ui.write(|out| write_rows(out, format, "attachments", &columns, rows, &style))
+    context.print_rows("attachments", &columns, rows, &style)
 }
 
 /// Explains what the rows of an object do not show.
