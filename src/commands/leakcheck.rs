@@ -139,7 +139,7 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     args.check(context)?;
     let isolate_when = args.isolate(context)?;
     // A report that cannot be written must fail before an hour of tests, not after it.
-    let files = Files::begin(args, context)?;
+    let files = Files::begin(args)?;
     let (isolation, notes) = isolate(&context.system, isolate_when)?;
     notes.iter().for_each(|note| match isolation {
         Isolation::None => context.ui.status(note),
@@ -202,10 +202,9 @@ struct Files {
 }
 
 impl Files {
-    fn begin(args: &LeakcheckArgs, context: &Context) -> Result<Self, Error> {
+    fn begin(args: &LeakcheckArgs) -> Result<Self, Error> {
         let begin = |option, path: &Option<PathBuf>| {
-            let begin =
-                |path| Report::begin(&context.system, path).map_err(|error| with_link_target(error, option, path));
+            let begin = |path| Report::begin(path).map_err(|error| with_link_target(error, option, path));
             path.as_deref().map(begin).transpose()
         };
         let (json, junit) = (begin("--report", &args.report)?, begin("--junit", &args.junit)?);

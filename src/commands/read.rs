@@ -269,7 +269,7 @@ fn stream_text(
 ) -> Result<(), Error> {
     contents::for_each_piece(source, range, |_, piece| {
         let Piece::Bytes(bytes) = piece else { return Ok(false) };
-        let end = memchr::memchr(0, bytes);
+        let end = bytes.iter().position(|byte| *byte == 0);
         context.ui.write(|out| write(out, &bytes[..end.unwrap_or(bytes.len())]))?;
         Ok(end.is_none() && !context.ui.is_closed())
     })

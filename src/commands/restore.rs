@@ -86,7 +86,9 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     act::set(&context.system, &segment, change)?;
     interrupts.check()?;
     // Before the segment is reported: one that was reported must not be removed.
-    guard.map_or(Ok(()), Guard::release)?;
+    if let Some(guard) = guard {
+        guard.release();
+    }
     report(context, pending, holder)
 }
 
@@ -167,7 +169,7 @@ fn fill(
     let attachment = attach_new(context, segment, args.hold)?;
     let failed = |error| unreadable(&args.file, &error, "read");
     let checksum = context.with_progress("restoring", segment.size, |progress| {
-        contents::copy_from_file(&context.system, &attachment, file, with_zeros, failed, progress)
+        contents::copy_from_file(&attachment, file, with_zeros, failed, progress)
     })?;
     context.detach(Some(attachment))?;
     if checksum == sidecar.checksum.value {

@@ -140,7 +140,7 @@ fn write(context: &Context, attachment: &Attachment, range: Range, input: &Input
         Input::Bytes(bytes) => contents::copy_in(attachment, range.offset, bytes)?,
         Input::Fill(byte, _) => contents::fill(attachment, range, *byte, &mut progress)?,
         Input::File(file, _) | Input::Stream(file) => {
-            return contents::receive(&context.system, attachment, range, file.as_fd(), &mut progress);
+            return contents::receive(attachment, range, file.as_fd(), &mut progress);
         }
     }
     Ok(Received { written: range.length(), more: false })

@@ -24,6 +24,7 @@ pub(crate) use extents::extents;
 pub(crate) use range::Range;
 pub(crate) use read::{copy, for_each_chunk, for_each_piece, load, send, send_sparse};
 pub(crate) use source::{Allocation, Source};
+pub(crate) use transfer::Progress;
 pub(crate) use value::{Decoder, ValueType, encode};
 pub(crate) use write::{Received, copy_in, fill, receive, receive_sparse, store};
 

@@ -7,7 +7,7 @@ use crate::query::huge_page_size_at;
 use crate::sys::{self, Attachment, Errno};
 
 /// A callback that receives the number of bytes, holes included, that were processed since the last call.
-pub(super) type Progress<'a> = &'a mut dyn FnMut(u64);
+pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64);
 
 /// Fails with `Interrupted` if a signal that ends the program was caught. Other signals are ignored.
 pub(super) fn interrupted() -> Result<(), Error> {

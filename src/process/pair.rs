@@ -3,13 +3,13 @@
 //! Each waits on its standard input: a byte allows it to use the memory, and the end of the input lets it detach. The
 //! steps are therefore reported in order, however short the interval is, and both processes end when the demo does.
 
-use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::io::{self, BufRead, BufReader, PipeReader, Write};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
-use super::{Interrupts, WaitOutcome, start_failed};
+use super::helper::{start_failed, this_program};
+use super::{Interrupts, WaitOutcome};
 use crate::error::{Error, Kind};
 use crate::model::Key;
 
@@ -41,30 +41,22 @@ impl Role {
 /// Time without output after which the processes are checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long to wait after SIGTERM. A process that takes longer is stopped (SIGSTOP).
-const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The running processes. Dropping this terminates and reaps them.
+/// The running processes. Dropping this kills and reaps them; the kernel detaches the segment.
 #[derive(Debug)]
 pub(crate) struct Pair {
     children: Vec<(Role, Child)>,
-    /// The output of both; `None` once it is closed.
-    output: Option<BufReader<PipeReader>>,
-    /// Their standard inputs.
-    inputs: Vec<PipeWriter>,
+    /// The output of both.
+    output: BufReader<PipeReader>,
 }
 
 impl Pair {
     /// Starts `shmadm demo writer` and `shmadm demo reader`.
     pub(crate) fn start(key: Key, rounds: u64, interval: Duration) -> Result<Self, Error> {
-        let failed = |error: io::Error| start_failed("cannot start the demo's writer and reader", &error);
+        let failed = |error| start_failed("cannot start the demo's writer and reader", &error);
         let (reader, writer) = io::pipe().map_err(failed)?;
-        let mut pair = Self { children: Vec::new(), output: Some(BufReader::new(reader)), inputs: Vec::new() };
+        let mut pair = Self { children: Vec::new(), output: BufReader::new(reader) };
         for role in [Role::Writer, Role::Reader] {
-            let (stdin, input) = io::pipe().map_err(failed)?;
-            pair.inputs.push(input);
-            let child = Command::new("/proc/self/exe")
-                .arg0("shmadm")
+            let child = this_program("shmadm")
                 .args(["demo", role.as_str(), "--json", "--key", &key.to_string()])
                 .args(["--rounds", &rounds.to_string(), "--interval", &format!("{}ms", interval.as_millis())])
                 .env(DEMO_CHILD, "1")
@@ -80,7 +72,7 @@ impl Pair {
     /// Waits for the next line of output; `None` at its end or after a signal.
     pub(crate) fn next_line(&mut self, interrupts: &Interrupts) -> Result<Option<String>, Error> {
         loop {
-            let Some(output) = &mut self.output else { return Ok(None) };
+            let output = &mut self.output;
             let has_line = output.buffer().contains(&b'\n');
             let wait = || interrupts.wait(Some(CHECK_INTERVAL), Some(output.get_ref().as_fd()));
             match if has_line { WaitOutcome::Ready } else { wait()? } {
@@ -140,24 +132,9 @@ fn check_status(role: Role, status: io::Result<ExitStatus>) -> Result<(), Error>
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        // Close the pipes first, so that neither process blocks on them.
-        self.output = None;
-        self.inputs.clear();
         for (_, child) in &mut self.children {
-            // The pid of a process that `check` has reaped may already be another's.
-            if let Ok(Some(_)) = child.try_wait() {
-                continue;
-            }
-            let pid = i32::try_from(child.id()).unwrap_or_default();
-            let exited = sys::open_pidfd(pid).is_ok_and(|pidfd| {
-                // Fails if the process has exited.
-                let _ = sys::terminate(&pidfd, pid);
-                sys::wait_for_exit(&pidfd, TIMEOUT).unwrap_or(false)
-            });
-            if !exited {
-                // The kernel detaches its segment.
-                let _ = child.kill();
-            }
+            // Fails if it has exited.
+            let _ = child.kill();
             let _ = child.wait();
         }
     }

@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-use serde_json::value::to_raw_value;
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::Context;
 use crate::act::{self, Removal};
@@ -13,6 +14,26 @@ use crate::query::lookup;
 
 /// The steps of a segment's life.
 const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
+
+/// One step of the demo; with --json, one line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Event {
+    schema: u8,
+    /// The kind of event: `call`, `use`, `stat` or `note`.
+    pub(super) event: String,
+    /// The stage of the segment's life.
+    step: String,
+    /// The reporting process: `demo`, `writer` or `reader`.
+    role: String,
+    pid: u32,
+    /// The system call with its arguments, in C syntax.
+    pub(super) call: Option<String>,
+    result: Option<String>,
+    /// The integer that was written or read.
+    pub(super) value: Option<i32>,
+    text: Option<String>,
+    segment: Option<Box<RawValue>>,
+}
 
 /// Prints the events of one process, and those that it forwards.
 pub(super) struct Narrator<'a> {
