@@ -142,7 +142,7 @@ mod tests {
     const UNUSED: i32 = i32::MAX;
 
     fn segment(cpid: i32, cuid: u32, ctime: i64) -> Object {
-        Object { ctime: Some(Stamp(ctime)), ..Object::bare() }.with(|segment| {
+        Object { size: 1, ctime: Some(Stamp(ctime)), ..Object::default() }.with(|segment| {
             segment.cpid = Some(cpid);
             segment.cuid = cuid;
         })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::number::parse_integer;
 
 /// A System V key (`key_t`), 32 bits. Key 0 (`IPC_PRIVATE`) names no segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Key(u32);
 
 impl Key {
@@ -59,28 +59,5 @@ impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(|reason| de::Error::custom(format!("invalid key {text:?}: {reason}")))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_keep_their_high_bit() {
-        let key = Key::parse("0xdeadbeef").unwrap();
-        assert_eq!(key.to_kernel(), -559_038_737);
-        assert_eq!(Key::from_kernel(-559_038_737), key);
-        assert_eq!(key.to_string(), "0xdeadbeef");
-        assert_eq!(Key::new(0x4d2).to_string(), "0x000004d2");
-        assert_eq!(Key::parse("4294967295").unwrap().bits(), u32::MAX);
-        assert!(Key::parse("0x100000001").is_err());
-        assert!(Key::parse("4294967296").is_err());
-    }
-
-    #[test]
-    fn ftok_takes_the_bits_that_the_c_library_takes() {
-        assert_eq!(Key::ftok(0x1234_5678, 0xabcd, b'A').bits(), 0x41cd_5678);
-        assert_eq!(Key::ftok(u64::MAX, u64::MAX, 255).bits(), u32::MAX);
     }
 }

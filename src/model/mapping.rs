@@ -159,17 +159,3 @@ impl Attachers {
         self.list.chunk_by(|one, next| one.pid == next.pid)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_key_is_parsed_from_the_name() {
-        assert_eq!(Mapping::key_in(b"/SYSVdeadbeef (deleted)"), Some(Key::new(0xdead_beef)));
-        assert_eq!(Mapping::key_in(b"/SYSV00000000"), Some(Key::PRIVATE));
-        for other in [b"/SYSV12".as_slice(), b"/SYSV000004dg (deleted)", b"/dev/zero (deleted)", b"/SYSV"] {
-            assert_eq!(Mapping::key_in(other), None);
-        }
-    }
-}

@@ -9,7 +9,7 @@ use super::{Attachers, Ident, Key, Mode, Scope, ShmId, Stamp, State};
 /// A shared memory object, regardless of the source of its record.
 ///
 /// The fields that [`Needs`](super::Needs) names are `None` unless they were requested.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct Object {
     /// Size in bytes as requested, not rounded up to pages.
     pub(crate) size: u64,
@@ -45,6 +45,12 @@ pub(crate) enum ObjectKind {
     SysV(SysV),
 }
 
+impl Default for ObjectKind {
+    fn default() -> Self {
+        Self::SysV(SysV::default())
+    }
+}
+
 impl<'de> Deserialize<'de> for ObjectKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         SysV::deserialize(deserializer).map(Self::SysV)
@@ -52,7 +58,7 @@ impl<'de> Deserialize<'de> for ObjectKind {
 }
 
 /// The fields of `struct shmid_ds` that only a System V segment has, and what is derived from them.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct SysV {
     pub(crate) id: ShmId,
     /// 0 for a private segment and after it was marked for destruction.
@@ -126,16 +132,6 @@ impl Object {
     pub(crate) fn is_same_segment(&self, earlier: &Self) -> bool {
         let identity = |sysv: &SysV| (sysv.id, sysv.key, sysv.cuid, sysv.cgid, sysv.cpid);
         identity(self.sysv()) == identity(earlier.sysv()) && self.ctime == earlier.ctime && self.size == earlier.size
-    }
-
-    /// Returns a segment of root with a size of one byte. Everything else is unknown.
-    #[cfg(test)]
-    pub(crate) fn bare() -> Self {
-        let record = r#"{"id":0,"key":"0x00000000","size":1,"mode":"0600","uid":0,"owner":null,"gid":0,"group":null,
-            "cuid":0,"creator":null,"cgid":0,"creator_group":null,"cpid":null,"lpid":null,"nattch":0,"atime":null,
-            "dtime":null,"ctime":null,"idle_seconds":null,"dest":false,"locked":false,"rss":null,"swap":null,
-            "state":null,"ns":null}"#;
-        serde_json::from_str(record).unwrap()
     }
 
     /// Returns it with other System V fields.

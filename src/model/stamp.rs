@@ -49,9 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_are_displayed_in_utc_and_0_means_never() {
-        assert_eq!(Stamp(1_795_420_800).to_string(), "2026-11-23T08:00:00Z");
-        assert_eq!(Stamp::from_kernel(0), None);
+    fn a_time_out_of_range_is_displayed_as_a_number() {
         assert_eq!(Stamp(i64::MAX).to_string(), i64::MAX.to_string());
     }
 }

@@ -81,7 +81,7 @@ mod tests {
 
     fn recording(cpid: Option<i32>, lpid: Option<i32>, times: [i64; 3]) -> Object {
         let [atime, dtime, ctime] = times.map(Stamp::from_kernel);
-        Object { ctime, ..Object::bare() }.with(|segment| {
+        Object { ctime, ..Object::default() }.with(|segment| {
             (segment.cpid, segment.lpid) = (cpid, lpid);
             (segment.atime, segment.dtime) = (atime, dtime);
         })

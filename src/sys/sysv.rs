@@ -145,24 +145,13 @@ fn segment(id: ShmId, record: &shmid_ds) -> Object {
         size: record.shm_segsz as u64,
         mode: Mode::from_kernel(mode),
         uid: perm.uid,
-        owner: None,
         gid: perm.gid,
-        group: None,
         ctime: Stamp::from_kernel(record.shm_ctime),
-        idle_seconds: None,
-        rss: None,
-        swap: None,
-        state: None,
-        scope: None,
-        attachers: None,
-        container: None,
         kind: ObjectKind::SysV(SysV {
             id,
             key: Key::from_kernel(key),
             cuid: perm.cuid,
-            creator: None,
             cgid: perm.cgid,
-            creator_group: None,
             cpid: pid(record.shm_cpid),
             lpid: pid(record.shm_lpid),
             nattch: record.shm_nattch,
@@ -170,9 +159,9 @@ fn segment(id: ShmId, record: &shmid_ds) -> Object {
             dtime: Stamp::from_kernel(record.shm_dtime),
             dest: Mode::is_marked(mode),
             locked: Mode::is_locked(mode),
-            creator_command: None,
-            last_command: None,
+            ..SysV::default()
         }),
+        ..Object::default()
     }
 }
 

@@ -98,7 +98,7 @@ mod tests {
     use crate::model::Stamp;
 
     fn segment(size: u64, ctime: i64) -> Object {
-        Object { size, ctime: Some(Stamp(ctime)), ..Object::bare() }
+        Object { size, ctime: Some(Stamp(ctime)), ..Object::default() }
     }
 
     #[test]
