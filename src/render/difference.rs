@@ -70,24 +70,3 @@ fn details(changed: &Changed) -> Vec<String> {
     };
     changes.iter().map(detail).collect()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Key, Mode, SysV};
-
-    #[test]
-    fn details_have_old_and_new_values() {
-        let before = Object { owner: Some("root".into()), group: Some("root".into()), ..Object::bare() };
-        let after =
-            Object { uid: 70000, group: Some("a".into()), gid: 5, mode: Mode::parse("640").unwrap(), ..Object::bare() };
-        let after = after
-            .with(|sysv| *sysv = SysV { nattch: 2, key: Key::new(1234), dest: true, locked: true, ..sysv.clone() });
-        let rows = difference_rows(Difference::between(vec![before], vec![after]));
-        assert_eq!(
-            rows[0].details.join("; "),
-            "attached 0 -> 2; owner root -> 70000; group root -> a; mode 0600 -> 0640; key 0x00000000 -> 0x000004d2; \
-             marked; locked"
-        );
-    }
-}

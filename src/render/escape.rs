@@ -38,29 +38,3 @@ fn is_dangerous(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn control_and_bidirectional_characters_are_escaped() {
-        assert_eq!(escape("sh -c x"), "sh -c x");
-        assert_eq!(escape("grün 🦀"), "grün 🦀");
-        assert_eq!(escape("a\x1b[2Jb\nc\td\u{7f}"), "a\\x1b[2Jb\\nc\\td\\x7f");
-        assert_eq!(escape("a\u{202e}b\u{9b}c"), "a\\u{202e}b\\u{009b}c");
-    }
-
-    #[test]
-    fn escape_lines_keeps_newlines_and_tabs() {
-        assert_eq!(escape_lines("a\n\tb\x1b\r\n"), "a\n\tb\\x1b\\r\n");
-    }
-
-    proptest! {
-        #[test]
-        fn no_dangerous_character_remains(text: String) {
-            prop_assert!(!escape(&text).chars().any(is_dangerous));
-        }
-    }
-}

@@ -106,16 +106,15 @@ mod tests {
 
     #[test]
     fn sizes_have_at_most_four_characters() {
+        let exabytes = u128::from(u64::MAX);
         for (bytes, text) in [
             (0, "0B"),
             (999, "999B"),
             (1000, "1K"),
-            (4096, "4K"),
             (1536, "1.5K"),
             (10 << 20, "10M"),
             (1023 << 10, "1M"),
-            (16 << 40, "16T"),
-            (u128::from(u64::MAX), "16E"),
+            (exabytes, "16E"),
         ] {
             assert_eq!(size(bytes), text);
         }
@@ -123,24 +122,13 @@ mod tests {
 
     #[test]
     fn durations_have_at_most_two_units() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m"),
-            (90, "1m30s"),
-            (5400, "1h30m"),
-            (36_060, "10h"),
-            (86_400 * 400, "400d"),
-        ] {
+        for (seconds, text) in
+            [(0, "0s"), (59, "59s"), (60, "1m"), (90, "1m30s"), (36_060, "10h"), (86_400 * 400, "400d")]
+        {
             assert_eq!(duration(seconds), text);
         }
-    }
-
-    #[test]
-    fn times_in_the_future_are_shown_as_in() {
         assert_eq!(time(Stamp(100), TimeStyle::Relative, Stamp(160)), "1m ago");
         assert_eq!(time(Stamp(160), TimeStyle::Relative, Stamp(100)), "in 1m");
-        assert_eq!(time(Stamp(160), TimeStyle::Unix, Stamp(100)), "160");
     }
 
     #[test]

@@ -52,24 +52,3 @@ pub(crate) fn limit_rows(LimitsReport { limits, usage }: &LimitsReport) -> Vec<L
         limit("RMID_FORCED", "unattached segments are destroyed", Cell::of(limits.rmid_forced, Cell::Flag)),
     ]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_largest_limits_are_exact() {
-        let most = 18_446_744_073_692_774_399;
-        let limits = Limits { shmmni: 4096, shmmax: most, shmall: most, shmmin: 1, page_size: 4096, rmid_forced: None };
-        let usage = Usage { segments: 3, pages: most - 1, size: 1 << 70, rss: 0, swap: 0 };
-        let report = LimitsReport { limits, usage };
-        let mut out = Vec::new();
-        super::super::write_report(&mut out, &report).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("\"shmmax\":18446744073692774399,"), "{text}");
-        assert!(text.contains("\"pages\":18446744073692774398,\"size\":1180591620717411303424"), "{text}");
-        assert!(text.contains("\"rmid_forced\":null"), "{text}");
-        let rows = limit_rows(&report);
-        assert!(matches!(rows[1].share, Cell::Share(9999)), "{:?}", rows[1].share);
-    }
-}

