@@ -75,29 +75,3 @@ impl Map {
         self.push(Range { offset, end: range.end }, missing);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resident_parts_split_an_extent() {
-        let range = |offset, end| Range { offset, end };
-        let mut map = Map::default();
-        map.push(range(0, 10), Residence::Untouched);
-        map.split(range(10, 50), &[range(10, 12), range(20, 30), range(45, 50)], Residence::Swapped);
-        map.push(range(50, 60), Residence::Resident);
-        let found: Vec<_> = map.extents.iter().map(|part| (part.offset, part.length, part.residence)).collect();
-        assert_eq!(
-            found,
-            [
-                (0, 10, Residence::Untouched),
-                (10, 2, Residence::Resident),
-                (12, 8, Residence::Swapped),
-                (20, 10, Residence::Resident),
-                (30, 15, Residence::Swapped),
-                (45, 15, Residence::Resident),
-            ]
-        );
-    }
-}

@@ -50,31 +50,3 @@ impl Range {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_outside_the_segment_is_refused_and_does_not_wrap() {
-        let id = ShmId::new(5).unwrap();
-        let range = |offset, length| Range::within(id, 100, offset, length).ok().map(|range| (range.offset, range.end));
-        assert_eq!(range(0, None), Some((0, 100)));
-        assert_eq!(range(100, None), Some((100, 100)));
-        assert_eq!(range(100, Some(0)), Some((100, 100)));
-        assert_eq!(range(10, Some(90)), Some((10, 100)));
-        assert_eq!(range(101, None), None);
-        assert_eq!(range(10, Some(91)), None);
-        assert_eq!(range(10, Some(u64::MAX)), None);
-        assert_eq!(range(u64::MAX, Some(0)), None);
-        let error = Range::within(id, 1 << 16, 0, Some(1 << 20)).unwrap_err();
-        assert_eq!(error.message, "range 0..1048576 exceeds segment 5 (64 KiB)");
-    }
-
-    #[test]
-    fn pieces_cover_a_range_once() {
-        let range = Range { offset: 3, end: 13 };
-        assert_eq!(range.pieces(4).collect::<Vec<_>>(), [(3, 4), (7, 4), (11, 2)]);
-        assert_eq!(Range { offset: 3, end: 3 }.pieces(4).count(), 0);
-    }
-}
