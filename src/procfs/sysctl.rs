@@ -97,40 +97,38 @@ pub(crate) fn pool(pools: &Path, size: u64) -> Option<Pool> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn huge_page_pools_are_parsed() {
+    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        for (name, values) in [("hugepages-1048576kB", ["0"; 5]), ("hugepages-2048kB", ["20", "7", "5", "4", "1"])] {
-            fs::create_dir(root.path().join(name)).unwrap();
-            let files = ["nr_hugepages", "free_hugepages", "resv_hugepages", "nr_overcommit_hugepages"];
-            for (file, value) in files.into_iter().chain(["surplus_hugepages"]).zip(values) {
-                fs::write(root.path().join(name).join(file), format!("{value}\n")).unwrap();
-            }
+        for (name, contents) in files {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, contents).unwrap();
         }
-        assert_eq!(huge_page_sizes(root.path()), [2 << 20, 1 << 30]);
-        let two = pool(root.path(), 2 << 20).unwrap();
-        assert_eq!(two, Pool { total: 20, free: 7, reserved: 5, overcommit: 3 });
-        assert_eq!((two.available(), pool(root.path(), 1 << 30).unwrap().available()), (5, 0));
-        assert_eq!(pool(root.path(), 4 << 20), None);
-        assert!(huge_page_sizes(&root.path().join("none")).is_empty());
+        root
     }
 
     #[test]
-    fn sysctl_meminfo_and_vmstat_are_parsed() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("sys/kernel")).unwrap();
-        fs::write(root.path().join("sys/kernel/shmall"), "18446744073692774399\n").unwrap();
-        fs::write(
-            root.path().join("meminfo"),
-            "MemTotal:       16 kB\nSwapTotal:  4 kB\nHugePages_Free:    3\nHugepagesize:  2048 kB\n",
-        )
-        .unwrap();
-        assert_eq!(number(root.path(), "kernel/shmall"), Some(18_446_744_073_692_774_399));
-        assert_eq!(number(root.path(), "kernel/none"), None);
-        assert_eq!(memory_total(root.path()), Some(20 << 10));
-        assert_eq!(default_huge_page(root.path()), Some(2 << 20));
-        assert_eq!((swap_total(root.path()), swapped_out(root.path())), (Some(4 << 10), None));
-        fs::write(root.path().join("vmstat"), "nr_free_pages 1\npswpin 3\npswpout 5\nzswpout 7\n").unwrap();
-        assert_eq!(swapped_out(root.path()), Some(12));
+    fn huge_page_pools_are_parsed() {
+        let root = root(&[
+            ("hugepages-1048576kB/nr_hugepages", "0\n"),
+            ("hugepages-2048kB/nr_hugepages", "20\n"),
+            ("hugepages-2048kB/free_hugepages", "7\n"),
+            ("hugepages-2048kB/resv_hugepages", "5\n"),
+            ("hugepages-2048kB/nr_overcommit_hugepages", "4\n"),
+            ("hugepages-2048kB/surplus_hugepages", "1\n"),
+        ]);
+        assert_eq!(huge_page_sizes(root.path()), [2 << 20, 1 << 30]);
+        let pool = pool(root.path(), 2 << 20).unwrap();
+        assert_eq!((pool, pool.available()), (Pool { total: 20, free: 7, reserved: 5, overcommit: 3 }, 5));
+    }
+
+    #[test]
+    fn meminfo_and_vmstat_are_parsed() {
+        let meminfo = "MemTotal:       16 kB\nSwapTotal:  4 kB\nHugePages_Free:    3\nHugepagesize:  2048 kB\n";
+        let vmstat = "nr_free_pages 1\npswpin 3\npswpout 5\n";
+        let (old, new) =
+            (root(&[("vmstat", vmstat)]), root(&[("meminfo", meminfo), ("vmstat", "pswpout 5\nzswpout 7\n")]));
+        assert_eq!((swapped_out(old.path()), swapped_out(new.path())), (Some(5), Some(12)));
+        assert_eq!((memory_total(new.path()), default_huge_page(new.path())), (Some(20 << 10), Some(2 << 20)));
     }
 }
