@@ -2,7 +2,6 @@
 
 mod maps;
 mod process;
-mod row;
 mod sysctl;
 mod sysvipc;
 
