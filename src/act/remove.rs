@@ -76,13 +76,7 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
         });
     }
     if how.dry_run {
-        return if may_control(system, &now) == Some(false) {
-            Err(not_permitted(system, id))
-        } else if now.sysv().nattch > 0 {
-            Ok(Outcome::Marked)
-        } else {
-            Ok(Outcome::Destroyed)
-        };
+        return would_remove(system, &now);
     }
     remove_now(system, id)
 }
@@ -130,12 +124,7 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
         None => Some(Kept::AlreadyRemoved),
         Some(now) if !now.is_same_segment(seen) || !now.has_same_attributes(seen) => Some(Kept::Changed),
         Some(now) if now.sysv().nattch > 0 || now.sysv().dest => Some(Kept::Attached),
-        Some(now)
-            if (now.sysv().lpid, now.sysv().atime, now.sysv().dtime)
-                != (seen.sysv().lpid, seen.sysv().atime, seen.sysv().dtime) =>
-        {
-            Some(Kept::Used)
-        }
+        Some(now) if now.sysv().usage() != seen.sysv().usage() => Some(Kept::Used),
         Some(_) => None,
     };
     let first = lookup(system, id, Needs::empty())?;
@@ -147,11 +136,7 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
         return Ok(Cleaned::Kept(Kept::State(state)));
     }
     if dry_run {
-        return if may_control(system, seen) == Some(false) {
-            Err(not_permitted(system, id))
-        } else {
-            Ok(Cleaned::Removed(Outcome::Destroyed))
-        };
+        return would_remove(system, seen).map(Cleaned::Removed);
     }
     let last = lookup(system, id, Needs::empty())?;
     if let Some(reason) = kept(last.as_ref()) {
@@ -163,10 +148,14 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
     }
 }
 
-/// Returns the error with which IPC_RMID would fail, for a dry run.
-fn not_permitted(system: &System, id: ShmId) -> Error {
-    let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: Subject::Id(id) };
-    explain(system, &Attempt::Remove(id), failure)
+/// Returns the outcome of IPC_RMID or the error with which it would fail, for a dry run.
+fn would_remove(system: &System, segment: &Object) -> Result<Outcome, Error> {
+    let id = segment.sysv().id;
+    if may_control(system, segment) == Some(false) {
+        let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: Subject::Id(id) };
+        return Err(explain(system, &Attempt::Remove(id), failure));
+    }
+    Ok(if segment.is_in_use() { Outcome::Marked } else { Outcome::Destroyed })
 }
 
 fn remove_now(system: &System, id: ShmId) -> Result<Outcome, Error> {
