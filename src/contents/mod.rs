@@ -4,9 +4,6 @@
 //! behaviour, and touching a missing huge page raises SIGBUS. The kernel copies instead. read(2), write(2), sendfile(2) and
 //! vmsplice(2) take an address and a length that were checked against the size, and fail with EFAULT if a page cannot be
 //! allocated. Bytes that are needed in this process's memory, such as for a hex dump, are copied by process_vm_readv(2).
-//!
-//! A module uses only modules before it: `range`, `value`, `transfer`, `source`, `extents`, `checksum`, `read`, `write`,
-//! `dump`.
 
 mod checksum;
 mod dump;

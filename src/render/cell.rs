@@ -59,6 +59,12 @@ impl<'a> Cell<'a> {
         Self::Bytes(bytes.into())
     }
 
+    /// Returns the share of a limit in hundredths of a percent; null if the limit is 0.
+    pub(crate) fn share(used: impl Into<u128>, limit: u64) -> Self {
+        let share = (used.into() * 10_000).checked_div(limit.into());
+        Self::of(share.and_then(|share| u64::try_from(share).ok()), Self::Share)
+    }
+
     /// Compares two values of one column; what is unknown comes last.
     pub(crate) fn compare(&self, other: &Self) -> Ordering {
         match (self.rank(), other.rank()) {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{escape, human};
+use super::{Cell, escape, human};
 use crate::error::Error;
 use crate::model::{Measure, Severity, Threshold};
 
@@ -62,8 +62,10 @@ impl Reading {
 
     /// Returns the value in percent of the limit, in parentheses; empty without a limit.
     fn share(&self) -> String {
-        let hundredths = self.limit.and_then(|limit| (self.value * 10_000).checked_div(limit.into()));
-        hundredths.map_or_else(String::new, |share| format!(" ({}.{:02}%)", share / 100, share % 100))
+        match self.limit.map(|limit| Cell::share(self.value, limit)) {
+            None | Some(Cell::Null) => String::new(),
+            Some(share) => format!(" ({share}%)"),
+        }
     }
 
     /// Writes the value as performance data: `'label'=value[UOM];[warn];[crit];[min];[max]`.

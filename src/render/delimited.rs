@@ -4,21 +4,10 @@ use std::io::{self, Write};
 
 use super::{Cell, Column};
 
-/// Writes rows as CSV (RFC 4180).
-pub(super) fn write_csv<R>(out: &mut impl Write, columns: &[&Column<R>], rows: &[R], headings: bool) -> io::Result<()> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-    if headings {
-        writer.write_record(columns.iter().map(|column| column.name))?;
-    }
-    let mut field = Vec::new();
-    for row in rows {
-        for column in columns {
-            field.clear();
-            write!(field, "{}", (column.cell)(row))?;
-            writer.write_field(&field)?;
-        }
-        writer.write_record(None::<&[u8]>)?;
-    }
+/// Appends a row of CSV (RFC 4180).
+pub(super) fn append_csv(line: &mut Vec<u8>, fields: impl Iterator<Item = String>) -> io::Result<()> {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(line);
+    writer.write_record(fields.map(String::into_bytes))?;
     writer.flush()
 }
 

@@ -30,13 +30,9 @@ pub(crate) static LIMITS: &[Column<LimitRow>] = &[
 ];
 
 pub(crate) fn limit_rows(LimitsReport { limits, usage }: &LimitsReport) -> Vec<LimitRow> {
-    /// Returns hundredths of a percent; 128 bits keep the product exact.
-    fn share(used: u64, limit: u64) -> Option<u64> {
-        (u128::from(used) * 10_000).checked_div(limit.into())?.try_into().ok()
-    }
     let row = |resource, description, limit, used, share| LimitRow { resource, description, limit, used, share };
     let used = |resource, description, limit, used| {
-        row(resource, description, Cell::Number(limit), Cell::Number(used), Cell::of(share(used, limit), Cell::Share))
+        row(resource, description, Cell::Number(limit), Cell::Number(used), Cell::share(used, limit))
     };
     let limit = |resource, description, limit| row(resource, description, limit, Cell::Null, Cell::Null);
     let sum = |resource, description, bytes| row(resource, description, Cell::Null, Cell::Bytes(bytes), Cell::Null);

@@ -20,7 +20,7 @@ pub(crate) struct Rows<'a, R: 'static> {
     buffer: Vec<u8>,
     /// The number of rows written.
     count: u64,
-    /// The rows of a format that requires all of them.
+    /// The rows of a table, whose widths depend on all of them.
     kept: Vec<R>,
 }
 
@@ -42,6 +42,9 @@ impl<'a, R> Rows<'a, R> {
                 let names: Vec<_> = columns.iter().map(|column| column.name).collect();
                 writeln!(buffer, "{}", names.join("\t"))?;
             }
+            Format::Csv if style.headings => {
+                delimited::append_csv(&mut buffer, columns.iter().map(|column| column.name.to_owned()))?;
+            }
             Format::Tsv | Format::Csv | Format::Table => {}
         }
         Ok(Self { format, columns, style, buffer, count: 0, kept: Vec::new() })
@@ -49,7 +52,7 @@ impl<'a, R> Rows<'a, R> {
 
     /// Returns whether the format requires all rows at once.
     pub(crate) fn keeps(&self) -> bool {
-        matches!(self.format, Format::Table | Format::Csv)
+        self.format == Format::Table
     }
 
     /// Keeps a row until the end.
@@ -60,7 +63,11 @@ impl<'a, R> Rows<'a, R> {
     /// Writes a row of a format that does not keep them.
     pub(crate) fn write(&mut self, out: &mut impl Write, row: &R) -> io::Result<()> {
         match self.format {
-            Format::Table | Format::Csv => {}
+            Format::Table => {}
+            Format::Csv => {
+                let fields = self.columns.iter().map(|column| (column.cell)(row).to_string());
+                delimited::append_csv(&mut self.buffer, fields)?;
+            }
             Format::Tsv => delimited::append_tsv(&mut self.buffer, self.columns, row)?,
             Format::Json => {
                 if self.count > 0 {
@@ -92,9 +99,8 @@ impl<'a, R> Rows<'a, R> {
     pub(crate) fn end(mut self, out: &mut impl Write) -> io::Result<()> {
         match self.format {
             Format::Table => return table::write(out, self.columns, &self.kept, self.style),
-            Format::Csv => delimited::write_csv(&mut self.buffer, self.columns, &self.kept, self.style.headings)?,
             Format::Json => self.buffer.extend_from_slice(b"]}\n"),
-            Format::Tsv => {}
+            Format::Csv | Format::Tsv => {}
         }
         self.flush(out)
     }
