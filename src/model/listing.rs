@@ -16,12 +16,6 @@ const SCHEMA: u64 = 1;
 const NEEDED: [&str; 13] =
     ["id", "key", "size", "mode", "uid", "gid", "cuid", "cgid", "cpid", "nattch", "dest", "locked", "ns"];
 
-#[derive(Deserialize)]
-struct Listing {
-    schema: u64,
-    segments: Vec<Object>,
-}
-
 /// The segments to remove in a report of `leakcheck` (`leaked`) or of `prune --dry-run` (`removed`). Other JSON has neither
 /// field.
 #[derive(Debug, Deserialize)]
@@ -47,50 +41,32 @@ pub(crate) struct RemovalList {
 /// # Errors
 /// Fails if the text is not a listing, has another schema, lacks required fields or contains a segment twice.
 pub(crate) fn parse_listing(text: &[u8]) -> Result<Vec<Object>, String> {
-    let listing: Listing = match serde_json::from_slice(text) {
-        Ok(listing) => listing,
-        Err(error) => return Err(describe_problem(text, &error)),
-    };
-    if listing.schema != SCHEMA {
-        return Err(unsupported_schema(&Value::from(listing.schema)));
-    }
-    let mut seen = HashSet::new();
-    match listing.segments.iter().find(|object| !seen.insert((object.scope, object.ident()))) {
-        Some(object) => Err(format!("it contains {} twice", object.ident())),
-        None => Ok(listing.segments),
-    }
-}
-
-/// Describes why a text is not a listing. It is parsed again, since serde's error for the whole listing is less specific.
-fn describe_problem(text: &[u8], error: &serde_json::Error) -> String {
     if text.trim_ascii().is_empty() {
-        return "it is empty".to_owned();
+        return Err("it is empty".to_owned());
     }
-    let value: Value = match serde_json::from_slice(text) {
-        Ok(value) => value,
-        Err(error) => return format!("it is not valid JSON: {error}"),
-    };
-    match value.get("schema") {
-        None => return "it is not JSON output of shmadm: it has no \"schema\"".to_owned(),
-        Some(schema) if *schema != SCHEMA => return unsupported_schema(schema),
-        Some(_) => {}
+    // Not parsed to objects at once: the errors of serde are less specific.
+    let listing: Value = serde_json::from_slice(text).map_err(|error| format!("it is not valid JSON: {error}"))?;
+    let schema = listing.get("schema").ok_or("it is not JSON output of shmadm: it has no \"schema\"")?;
+    if *schema != SCHEMA {
+        return Err(format!("its \"schema\" is {schema}, but this version of shmadm reads only {SCHEMA}"));
     }
-    if let Some(message) = value.pointer("/error/message").and_then(Value::as_str) {
-        return format!("it is the report of a failure, not a listing: {message}");
+    if let Some(message) = listing.pointer("/error/message").and_then(Value::as_str) {
+        return Err(format!("it is the report of a failure, not a listing: {message}"));
     }
-    let Some(segments) = value.get("segments").and_then(Value::as_array) else {
-        return "it is not a listing: it has no \"segments\"".to_owned();
-    };
+    let segments = listing.get("segments").and_then(Value::as_array);
+    let segments = segments.ok_or("it is not a listing: it has no \"segments\"")?;
     let lacks = |name: &&&str| segments.iter().any(|segment| segment.get(name).is_none());
     let missing: Vec<&str> = NEEDED.iter().filter(lacks).copied().collect();
-    if missing.is_empty() {
-        return error.to_string();
+    if !missing.is_empty() {
+        return Err(format!("its segments lack {}", missing.join(", ")));
     }
-    format!("its segments lack {}", missing.join(", "))
-}
-
-fn unsupported_schema(schema: &Value) -> String {
-    format!("its \"schema\" is {schema}, but this version of shmadm reads only {SCHEMA}")
+    let objects = segments.iter().map(Object::deserialize).collect::<Result<Vec<_>, _>>();
+    let objects = objects.map_err(|error| error.to_string())?;
+    let mut seen = HashSet::new();
+    match objects.iter().find(|object| !seen.insert((object.scope, object.ident()))) {
+        Some(object) => Err(format!("it contains {} twice", object.ident())),
+        None => Ok(objects),
+    }
 }
 
 #[cfg(test)]
