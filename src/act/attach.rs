@@ -27,6 +27,7 @@ pub(crate) fn attach(
     exec: bool,
     lifetime: Lifetime,
 ) -> Result<Attachment, Error> {
+    let id = segment.sysv().id;
     let is_last_detach = lifetime == Lifetime::Transient && segment.sysv().nattch == 0;
     let forced = if is_last_detach { rmid_forced(system) } else { Some(false) };
     if forced != Some(false) {
@@ -36,17 +37,14 @@ pub(crate) fn attach(
                 ("would", "kernel.shm_rmid_forced is 1 and the segment is not attached: the last detach destroys it")
             }
         };
-        let message =
-            format!("cannot attach segment {}: the detach that follows {would} destroy it", segment.sysv().id);
+        let message = format!("cannot attach segment {id}: the detach that follows {would} destroy it");
         return Err(Error::new(Kind::Refused, message)
-            .target(segment.sysv().id.to_string())
+            .target(id.to_string())
             .cause(cause)
-            .hint("keep it attached", shmadm(format!("attach {} --background", segment.sysv().id))));
+            .hint("keep it attached", shmadm(format!("attach {id} --background"))));
     }
-    Attachment::new(segment.sysv().id, access, exec, address).map_err(|error| {
-        let attempt = Attempt::Attach { id: segment.sysv().id, access, exec, address };
-        explain(system, &attempt, error)
-    })
+    Attachment::new(id, access, exec, address)
+        .map_err(|error| explain(system, &Attempt::Attach { id, access, exec, address }, error))
 }
 
 /// Detaches, and reports a failure that dropping the attachment would ignore.

@@ -112,31 +112,23 @@ pub(crate) fn create_with(
             Err(error) => Err(explain(system, &Attempt::Create { key, size, flags }, error)),
         }
     };
-    let key = match &creation.key {
-        KeySpec::Private => return try_create(Key::PRIVATE)?.ok_or_else(key_in_use),
-        KeySpec::Random => {
-            for _ in 0..MAX_ATTEMPTS {
-                if let Some(opened) = try_create(Key::new(fastrand::u32(1..)))? {
-                    return Ok(opened);
-                }
-            }
-            return Err(key_in_use());
-        }
-        KeySpec::Key(key) => *key,
-        KeySpec::Ftok(ftok) => ftok_key(ftok)?,
-    };
     // Another process may create the segment after it was not found, or remove it after shmget reported EEXIST.
     for _ in 0..MAX_ATTEMPTS {
-        if !creation.exclusive
-            && let Some(id) = open(system, key, creation)?
-        {
+        let (key, may_exist) = match &creation.key {
+            KeySpec::Private => (Key::PRIVATE, false),
+            KeySpec::Random => (Key::new(fastrand::u32(1..)), false),
+            KeySpec::Key(key) => (*key, !creation.exclusive),
+            KeySpec::Ftok(ftok) => (ftok_key(ftok)?, !creation.exclusive),
+        };
+        if may_exist && let Some(id) = open(system, key, creation)? {
             return Ok(Opened::Existing(id));
         }
         if let Some(opened) = try_create(key)? {
             return Ok(opened);
         }
     }
-    Err(key_in_use())
+    let message = format!("cannot create a segment: the key was in use in each of {MAX_ATTEMPTS} attempts");
+    Err(Error::new(Kind::Failed, message))
 }
 
 fn open(system: &System, key: Key, creation: &Creation) -> Result<Option<ShmId>, Error> {
@@ -165,8 +157,4 @@ fn destroyed_on_exit() -> Error {
         .cause("kernel.shm_rmid_forced is 1: a segment that is not attached is destroyed when its creator exits")
         .hint("keep a background holder attached", again("--hold"))
         .hint("disable the setting", program("sysctl -w kernel.shm_rmid_forced=0"))
-}
-
-fn key_in_use() -> Error {
-    Error::new(Kind::Failed, format!("cannot create a segment: the key was in use in each of {MAX_ATTEMPTS} attempts"))
 }

@@ -17,21 +17,15 @@ pub(crate) struct HexDump {
 impl HexDump {
     /// Writes the bytes at an offset, which must follow those of the previous call.
     pub(crate) fn write(&mut self, out: &mut impl Write, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let (mut offset, mut bytes) = (offset, bytes);
-        if !self.partial.is_empty() {
-            let (head, tail) = bytes.split_at(bytes.len().min(BYTES_PER_LINE - self.partial.len()));
-            let start = offset - self.partial.len() as u64;
-            self.partial.extend_from_slice(head);
-            let Ok(line) = self.partial.as_slice().try_into() else { return Ok(()) };
-            self.write_or_fold(out, start, line)?;
-            self.partial.clear();
-            (offset, bytes) = (offset + head.len() as u64, tail);
-        }
+        let mut start = offset - self.partial.len() as u64;
+        self.partial.extend_from_slice(bytes);
+        let bytes = std::mem::take(&mut self.partial);
         let (lines, rest) = bytes.as_chunks();
-        for (index, line) in lines.iter().enumerate() {
-            self.write_or_fold(out, offset + (index * BYTES_PER_LINE) as u64, *line)?;
+        for line in lines {
+            self.write_or_fold(out, start, *line)?;
+            start += BYTES_PER_LINE as u64;
         }
-        self.partial.extend_from_slice(rest);
+        self.partial = rest.to_vec();
         Ok(())
     }
 
