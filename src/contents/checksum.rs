@@ -12,36 +12,18 @@ pub(crate) enum Piece<'a> {
     Hole(u64),
 }
 
-/// BLAKE3 over one entry for each block of 4096 bytes that has a nonzero byte, in ascending order. An entry is the offset
-/// of the block as a 64-bit little-endian number, followed by the BLAKE3 hash of the block. The last block can be shorter.
-/// Blocks are hashed separately, so that threads can hash them in parallel.
-#[derive(Debug, Default)]
-pub(super) struct Checksum(blake3::Hasher);
-
-/// The entries of some blocks. Threads collect them independently.
-#[derive(Debug, Default)]
-pub(super) struct Digests(Vec<u8>);
-
-impl Digests {
-    /// Adds bytes at an offset that is a multiple of the block size.
-    pub(super) fn add(&mut self, offset: u64, bytes: &[u8]) {
-        for (start, block) in (offset..).step_by(BLOCK).zip(bytes.chunks(BLOCK)).filter(|(_, block)| !is_zero(block)) {
-            self.0.extend_from_slice(&start.to_le_bytes());
-            self.0.extend_from_slice(blake3::hash(block).as_bytes());
-        }
+/// Returns the entries of bytes at an offset that is a multiple of the block size.
+///
+/// The checksum is BLAKE3 over one entry for each block of 4096 bytes that has a nonzero byte, in ascending order. An entry
+/// is the offset of the block as a 64-bit little-endian number, followed by the BLAKE3 hash of the block. The last block can
+/// be shorter. Blocks are hashed separately, so that threads can hash them in parallel.
+pub(super) fn entries(offset: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut entries = Vec::new();
+    for (start, block) in (offset..).step_by(BLOCK).zip(bytes.chunks(BLOCK)).filter(|(_, block)| !is_zero(block)) {
+        entries.extend_from_slice(&start.to_le_bytes());
+        entries.extend_from_slice(blake3::hash(block).as_bytes());
     }
-}
-
-impl Checksum {
-    /// Adds entries, whose offsets must be higher than those of all entries before.
-    pub(super) fn add(&mut self, digests: &Digests) {
-        self.0.update(&digests.0);
-    }
-
-    /// Returns the checksum in hexadecimal.
-    pub(super) fn end(&self) -> String {
-        self.0.finalize().to_hex().to_string()
-    }
+    entries
 }
 
 /// Splits bytes into runs of blocks with a nonzero byte and runs of zeros, each with its offset.
@@ -76,13 +58,8 @@ mod tests {
     #[test]
     fn the_checksum_depends_on_offsets_but_not_on_zeros() {
         let sum = |parts: &[(u64, &[u8])]| {
-            let mut sum = Checksum::default();
-            for (offset, bytes) in parts {
-                let mut digests = Digests::default();
-                digests.add(*offset, bytes);
-                sum.add(&digests);
-            }
-            sum.end()
+            let entries = parts.iter().flat_map(|(offset, bytes)| entries(*offset, bytes));
+            blake3::hash(&entries.collect::<Vec<_>>())
         };
         let mut two = vec![0; 2 * BLOCK];
         two[BLOCK + 5] = 7;
@@ -91,7 +68,6 @@ mod tests {
         assert_ne!(sum(&[(0, block)]), sum(&[(4096, block)]));
         assert_eq!(sum(&[(0, &[0; 5000])]), sum(&[]));
         // As documented.
-        let entry = [&4096_u64.to_le_bytes()[..], blake3::hash(block).as_bytes()].concat();
-        assert_eq!(sum(&[(0, &two)]), blake3::hash(&entry).to_hex().to_string());
+        assert_eq!(entries(0, &two), [&4096_u64.to_le_bytes()[..], blake3::hash(block).as_bytes()].concat());
     }
 }

@@ -13,7 +13,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::checksum::{BLOCK, Checksum, Digests, runs};
+use super::checksum::{BLOCK, entries, runs};
 use super::range::Range;
 use super::source::Source;
 use super::transfer::{Progress, interrupted};
@@ -130,10 +130,10 @@ fn process(
     progress: Progress<'_>,
 ) -> Result<String, Error> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
-    let (mut checksum, mut reached) = (Checksum::default(), 0);
+    let (mut checksum, mut reached) = (blake3::Hasher::new(), 0);
     loop {
         let batch = pieces.by_ref().take(BATCH).collect::<Result<Vec<_>, Error>>()?;
-        let Some((offset, length)) = batch.last() else { return Ok(checksum.end()) };
+        let Some((offset, length)) = batch.last() else { return Ok(checksum.finalize().to_hex().to_string()) };
         let next = AtomicUsize::new(0);
         let take = || {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -146,9 +146,7 @@ fn process(
                 // After an error, no thread takes another piece.
                 let copied = interrupted().and_then(|()| copy(offset, bytes));
                 copied.inspect_err(|_| next.store(batch.len(), Ordering::Relaxed))?;
-                let mut digests = Digests::default();
-                digests.add(offset, bytes);
-                results.push((index, digests));
+                results.push((index, entries(offset, bytes)));
             }
             Ok::<_, Error>(results)
         };
@@ -164,7 +162,9 @@ fn process(
             Ok::<_, Error>(results)
         })?;
         results.sort_unstable_by_key(|(index, _)| *index);
-        results.iter().for_each(|(_, digests)| checksum.add(digests));
+        for (_, entries) in &results {
+            checksum.update(entries);
+        }
         let end = offset + *length as u64;
         progress(end - reached);
         reached = end;
