@@ -180,12 +180,7 @@ fn stream(
         if !filter.matches(system, &object) {
             return Ok(());
         }
-        // Moving a record costs as much as writing a field of it: only one that is kept is moved.
-        if rows.keeps() {
-            rows.keep(object);
-            return Ok(());
-        }
-        ui.write(|out| rows.write(out, &object))
+        ui.write(|out| rows.add(out, object))
     })?;
     ui.write(|out| rows.end(out))
 }

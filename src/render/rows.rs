@@ -50,30 +50,20 @@ impl<'a, R> Rows<'a, R> {
         Ok(Self { format, columns, style, buffer, count: 0, kept: Vec::new() })
     }
 
-    /// Returns whether the format requires all rows at once.
-    pub(crate) fn keeps(&self) -> bool {
-        self.format == Format::Table
-    }
-
-    /// Keeps a row until the end.
-    pub(crate) fn keep(&mut self, row: R) {
-        self.kept.push(row);
-    }
-
-    /// Writes a row of a format that does not keep them.
-    pub(crate) fn write(&mut self, out: &mut impl Write, row: &R) -> io::Result<()> {
+    /// Writes a row, or keeps it until the end.
+    pub(crate) fn add(&mut self, out: &mut impl Write, row: R) -> io::Result<()> {
         match self.format {
-            Format::Table => {}
+            Format::Table => self.kept.push(row),
             Format::Csv => {
-                let fields = self.columns.iter().map(|column| (column.cell)(row).to_string());
+                let fields = self.columns.iter().map(|column| (column.cell)(&row).to_string());
                 delimited::append_csv(&mut self.buffer, fields)?;
             }
-            Format::Tsv => delimited::append_tsv(&mut self.buffer, self.columns, row)?,
+            Format::Tsv => delimited::append_tsv(&mut self.buffer, self.columns, &row)?,
             Format::Json => {
                 if self.count > 0 {
                     self.buffer.push(b',');
                 }
-                let fields = self.columns.iter().map(|column| (column.json, (column.cell)(row)));
+                let fields = self.columns.iter().map(|column| (column.json, (column.cell)(&row)));
                 serde_json::Serializer::new(&mut self.buffer).collect_map(fields)?;
             }
         }
@@ -115,10 +105,6 @@ pub(crate) fn write_rows<R>(
     style: &TableStyle<'_>,
 ) -> io::Result<()> {
     let mut writer = Rows::begin(format, name, columns, style)?;
-    if writer.keeps() {
-        writer.kept = rows;
-    } else {
-        rows.iter().try_for_each(|row| writer.write(out, row))?;
-    }
+    rows.into_iter().try_for_each(|row| writer.add(out, row))?;
     writer.end(out)
 }

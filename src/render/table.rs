@@ -64,13 +64,8 @@ pub(super) fn write<R>(
 
 /// Returns the colour of a state.
 fn color(state: &str) -> Option<AnsiColor> {
-    if state == State::Orphan.as_str() {
-        Some(AnsiColor::Yellow)
-    } else if state == State::Dest.as_str() {
-        Some(AnsiColor::Red)
-    } else {
-        None
-    }
+    let colors = [(State::Orphan, AnsiColor::Yellow), (State::Dest, AnsiColor::Red)];
+    colors.into_iter().find(|(known, _)| known.as_str() == state).map(|(_, color)| color)
 }
 
 /// Pads each text to the width of its column, in less time than comfy-table takes: long tables are piped.
