@@ -132,7 +132,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
     let system = std::mem::replace(&mut context.system, System::new());
     let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
-            .cause("the kernel did not answer in time")
+            .cause("reading the segments and their processes took longer")
             .hint("allow more time", shmadm("check --timeout 60")));
     };
     let (limits, totals) = measured?;

@@ -1,6 +1,6 @@
 //! Turns failed calls and queries into errors for the user: the cause, and hints that help.
 //!
-//! This is the only room that words causes of failed calls. A caller names what it attempted ([`Attempt`]), and
+//! Causes of failed calls on shared memory are only here. A caller names what it attempted ([`Attempt`]), and
 //! [`explain`] looks at the limits, the segment and the caller's rights to find the cause.
 
 mod address;

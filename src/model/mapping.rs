@@ -110,8 +110,8 @@ impl HiddenBy {
         match self {
             Self::Permission => "you are not permitted to inspect some processes",
             Self::PidNamespace => "processes outside this pid namespace are not visible",
-            Self::InFlight => "attached or detached during the search",
-            Self::Unknown => "not found in any visible process",
+            Self::InFlight => "a process attached or detached during the search",
+            Self::Unknown => "no visible process has it mapped",
         }
     }
 }

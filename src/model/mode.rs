@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// The nine permission bits. The kernel ignores the execute bits.
+/// The nine permission bits. The kernel uses the execute bits only for SHM_EXEC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mode(u16);
 

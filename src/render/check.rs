@@ -47,7 +47,7 @@ impl Reading {
             (Measure::Segments, None) => counted("segment"),
             (Measure::Pages, None) => counted("page"),
             (Measure::Orphans, _) => counted("orphan"),
-            (Measure::OrphanBytes, _) => format!("orphans of {} ({value} bytes)", human::size(value)),
+            (Measure::OrphanBytes, _) => format!("{} in orphans ({value} bytes)", human::size(value)),
             (Measure::Dest, _) => format!("{} marked for destruction", counted("segment")),
         };
         let severity = self.severity();

@@ -54,7 +54,7 @@ fn attached(leak: &Leak) -> String {
         names.push(format!("{more} more"));
     }
     names.extend(
-        attachers.hidden.iter().map(|(reason, _)| format!("processes that cannot be inspected: {}", reason.meaning())),
+        attachers.hidden.iter().map(|(reason, _)| format!("processes that were not found: {}", reason.meaning())),
     );
     format!("still attached by {}{}", names.join(", "), if dest { "; destroyed at the last detach" } else { "" })
 }

@@ -92,12 +92,12 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
     right("SIZE", "size", "requested size in bytes", field::size),
     left("MODE", "mode", "permission bits", field::mode),
     right("UID", "uid", "owner's user id", |object| Cell::number(object.uid)),
-    left("OWNER", "owner", "owner", field::owner).needs(Needs::NAMES),
+    left("OWNER", "owner", "owner's name", field::owner).needs(Needs::NAMES),
     right("GID", "gid", "owner's group id", |object| Cell::number(object.gid)),
     left("GROUP", "group", "owner's group", |object| Cell::Account(object.group.as_deref(), object.gid))
         .needs(Needs::NAMES),
     right("CUID", "cuid", "creator's user id", |object| sysv(object, |sysv| Cell::number(sysv.cuid))),
-    left("CREATOR", "creator", "creator", |object| {
+    left("CREATOR", "creator", "creator's name", |object| {
         sysv(object, |sysv| Cell::Account(sysv.creator.as_deref(), sysv.cuid))
     })
     .needs(Needs::NAMES),
@@ -106,7 +106,7 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
         sysv(object, |sysv| Cell::Account(sysv.creator_group.as_deref(), sysv.cgid))
     })
     .needs(Needs::NAMES),
-    right("CPID", "cpid", "creator", field::cpid),
+    right("CPID", "cpid", "creator's pid", field::cpid),
     right("LPID", "lpid", "last user: the process of the last attach or detach", |object| {
         sysv(object, |sysv| Cell::pid(sysv.lpid))
     }),

@@ -64,7 +64,7 @@ fn walk(file: &str, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_walk_sees_every_shape_of_a_forbidden_import() {
+fn forbidden_imports_are_found_in_every_form() {
     for (file, text) in [
         ("query/a.rs", "use crate::render::Cell;"),
         ("query/a.rs", "use crate::{model::Key, render::Cell};"),
@@ -128,7 +128,7 @@ fn the_walk_sees_every_shape_of_a_forbidden_import() {
 }
 
 #[test]
-fn the_walk_lets_pass_what_is_allowed() {
+fn allowed_imports_pass() {
     for (file, text) in [
         ("main.rs", "use std::process::ExitCode; fn main() { shmadm::run(); std::process::exit(1) }"),
         ("lib.rs", "mod cli; pub use cli::command; pub(crate) fn f() { cli::run(); }"),

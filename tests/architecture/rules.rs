@@ -1,7 +1,7 @@
 //! The rules, as data.
 
-/// Each room, and the rooms that it may name beside itself.
-pub(crate) const ROOMS: &[(&str, &[&str])] = &[
+/// Each top-level module, and the others that it may name.
+pub(crate) const TOP_MODULES: &[(&str, &[&str])] = &[
     ("main", &[]),
     // What the library exports lies in these; everything else it reaches through cli.
     ("lib", &["cli", "commands", "error", "process"]),
@@ -21,7 +21,7 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
     ("model", &[]),
 ];
 
-/// The modules of a room in layers: each names only those before it.
+/// The modules in a module, in layers: each names only those before it.
 pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["query"], &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users"]),
     (&["query", "host"], &["id_map", "process", "huge", "devices", "system", "accounts", "rights", "namespaces"]),
@@ -32,7 +32,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["leaks"], &["provenance", "descendants", "attribution"]),
 ];
 
-/// Crates that only some rooms may name. Test code may name any.
+/// Crates that only some modules may name. Test code may name any.
 pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "commands"]),
     ("clap_complete", &["commands"]),
@@ -45,13 +45,13 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("rustix", &["process", "sys", "ui"]),
 ];
 
-/// Words that only one room may contain.
+/// Words that only one top-level module may contain.
 pub(crate) const WORDS: &[(&str, &str)] = &[("unsafe", "sys"), ("ExitCode", "main"), ("_exit", "main")];
 
 /// Macros that print behind the back of `ui`.
 pub(crate) const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln"];
 
-/// Pairs of neighbours in a path that only one room may name; `*` is any name.
+/// Pairs of neighbours in a path that only one top-level module may name; `*` is any name.
 pub(crate) const NEIGHBOURS: &[(&str, &str, &str)] = &[
     ("*", "stdout", "ui"),
     ("*", "stderr", "ui"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
-use crate::rules::{CRATES, LAYERS, NEIGHBOURS, PRINTING, ROOMS, SHARED_BY_COMMANDS, WORDS};
+use crate::rules::{CRATES, LAYERS, NEIGHBOURS, PRINTING, SHARED_BY_COMMANDS, TOP_MODULES, WORDS};
 use crate::tokens::{
     is_colons, is_public, is_punct, is_test_attribute, is_visibility, is_word, name_of_module, starts_path,
 };
@@ -26,13 +26,13 @@ pub(crate) fn violations(sources: &[Source]) -> Vec<String> {
     let modules: BTreeSet<Vec<String>> = sources.iter().map(|(file, _)| module_of(file)).collect();
     let mut found = Vec::new();
     for (file, text) in sources {
-        let room = file.split('/').next().unwrap_or_default().trim_end_matches(".rs");
-        let Some((room, may)) = ROOMS.iter().find(|(name, _)| *name == room) else {
-            found.push(format!("{file}: the table knows no room {room}"));
+        let top = file.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        let Some((top, may)) = TOP_MODULES.iter().find(|(name, _)| *name == top) else {
+            found.push(format!("{file}: the table has no module {top}"));
             continue;
         };
         let tokens: TokenStream = text.parse().unwrap_or_else(|error| panic!("{file}: {error}"));
-        let mut walk = Walk { file, room, may, modules: &modules, found: &mut found };
+        let mut walk = Walk { file, top, may, modules: &modules, found: &mut found };
         walk.tokens(tokens, &module_of(file), false);
     }
     found
@@ -42,9 +42,9 @@ pub(crate) fn violations(sources: &[Source]) -> Vec<String> {
 struct Walk<'a> {
     /// The file.
     file: &'a str,
-    /// Its room.
-    room: &'a str,
-    /// The rooms that it may name.
+    /// Its top-level module.
+    top: &'a str,
+    /// The modules that it may name.
     may: &'a [&'a str],
     /// Every module of the library.
     modules: &'a BTreeSet<Vec<String>>,
@@ -77,7 +77,7 @@ impl Walk<'_> {
         while index < tokens.len() {
             match &tokens[index] {
                 TokenTree::Punct(punct) if punct.as_char() == ';' => place = Place { test, ..Place::default() },
-                // `pub(crate)` names no room, but `pub(in crate::x)` could.
+                // `pub(crate)` names no module, but `pub(in crate::x)` could.
                 TokenTree::Group(group) if is_visibility(&tokens, index) && group.stream().into_iter().count() == 1 => {
                 }
                 TokenTree::Group(group) => {
@@ -155,21 +155,21 @@ impl Walk<'_> {
     fn judge(&mut self, path: &[String], module: &[String], place: Place, is_macro: bool, is_absolute: bool) {
         let shown = path.join("::");
         for (word, home) in WORDS {
-            if self.room != *home && path.iter().any(|part| part == word) {
+            if self.top != *home && path.iter().any(|part| part == word) {
                 self.report(&format!("only {home} may have the word {word}: {shown}"));
             }
         }
-        if is_macro && self.room != "ui" && path.last().is_some_and(|last| PRINTING.contains(&last.as_str())) {
+        if is_macro && self.top != "ui" && path.last().is_some_and(|last| PRINTING.contains(&last.as_str())) {
             self.report(&format!("only ui may print, and this is {shown}!"));
         }
         for (one, other, home) in NEIGHBOURS {
             let counts = path.windows(2).any(|pair| (*one == "*" || pair[0] == *one) && pair[1] == *other);
-            if counts && self.room != *home {
+            if counts && self.top != *home {
                 self.report(&format!("only {home} may name {shown}"));
             }
         }
         let whole = path.last().is_some_and(|last| last == "*") && path[..path.len() - 1] == ["std", "io"];
-        if whole && self.room != "ui" {
+        if whole && self.top != "ui" {
             self.report("std::io::* would bring stdout along");
         }
         let named = path.len() > 1 || place.import;
@@ -180,8 +180,8 @@ impl Walk<'_> {
             None if named && !place.test => {
                 let root = path.first().map(String::as_str).unwrap_or_default();
                 let homes = CRATES.iter().find(|(name, _)| *name == root).map(|(_, homes)| homes);
-                if homes.is_some_and(|homes| !homes.contains(&self.room)) {
-                    self.report(&format!("{} may not name the crate {root}: {shown}", self.room));
+                if homes.is_some_and(|homes| !homes.contains(&self.top)) {
+                    self.report(&format!("{} may not name the crate {root}: {shown}", self.top));
                 }
             }
             None => {}
@@ -190,20 +190,20 @@ impl Walk<'_> {
 
     /// Checks a path that leads into the library.
     fn judge_inside(&mut self, shown: &str, path: &[String], target: &[String], module: &[String], place: Place) {
-        let Some(room) = target.first().filter(|room| *room != "*") else {
-            return self.report(&format!("{shown} brings in every room at once"));
+        let Some(top) = target.first().filter(|top| *top != "*") else {
+            return self.report(&format!("{shown} imports every module at once"));
         };
-        if room == "self" {
+        if top == "self" {
             return self.report(&format!("{shown} gives the whole crate another name"));
         }
-        let is_room = ROOMS.iter().any(|(name, _)| name == room);
-        if is_room && room != self.room && !self.may.contains(&room.as_str()) {
-            self.report(&format!("{} may not name {room}: {shown}", self.room));
+        let is_top = TOP_MODULES.iter().any(|(name, _)| name == top);
+        if is_top && top != self.top && !self.may.contains(&top.as_str()) {
+            self.report(&format!("{} may not name {top}: {shown}", self.top));
         }
-        let from_afar = path.first().is_some_and(|first| first == "crate") || (is_room && room != self.room);
-        let is_front = self.room == "lib" || (module.len() == 1 && self.file.ends_with("/mod.rs"));
+        let from_afar = path.first().is_some_and(|first| first == "crate") || (is_top && top != self.top);
+        let is_front = self.top == "lib" || (module.len() == 1 && self.file.ends_with("/mod.rs"));
         if place.public && from_afar && !is_front {
-            self.report(&format!("only a room's own mod.rs may hand on {shown}"));
+            self.report(&format!("only the mod.rs of a top-level module may re-export {shown}"));
         }
         for (outer, order) in LAYERS {
             let is_inside = |path: &[String]| path.len() > outer.len() && path.iter().zip(*outer).all(|(a, b)| a == b);
@@ -220,7 +220,7 @@ impl Walk<'_> {
         let is_command = |name: &String| self.modules.contains(&vec!["commands".to_owned(), name.clone()]);
         let shared = SHARED_BY_COMMANDS.contains(&there.as_str());
         // A test within mod.rs is a module too, but no command.
-        if self.room == "commands" && room == "commands" && is_command(here) && here != there {
+        if self.top == "commands" && top == "commands" && is_command(here) && here != there {
             if there == "*" {
                 self.report(&format!("{shown} brings in every command"));
             } else if is_command(there) && !shared {
@@ -231,7 +231,7 @@ impl Walk<'_> {
 
     /// Finds the module or item of the library that a path names; `None` if it names something else.
     fn resolve(&self, path: &[String], module: &[String]) -> Option<Vec<String>> {
-        if self.room == "main" {
+        if self.top == "main" {
             // The binary is a crate of its own.
             return None;
         }

@@ -152,7 +152,7 @@ fn each_measure_matches_the_kernel() {
     ];
     assert_eq!(values, expected);
     assert_eq!(data[3].rest.join(";"), "1073741824;;0;", "bytes have no limit");
-    assert!(words.contains(", 3 orphans, orphans of 2M (2101249 bytes), 1 segment marked for destruction"), "{words}");
+    assert!(words.contains(", 3 orphans, 2M in orphans (2101249 bytes), 1 segment marked for destruction"), "{words}");
     // Without orphans, the numbers come from another source.
     let (_, cheap) = check(&["-w", "segments=99", "-w", "pages=9999"], 0);
     assert_eq!(cheap[..], data[..2]);

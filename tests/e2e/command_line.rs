@@ -68,7 +68,7 @@ fn csv_is_an_error_of_each_command_without_rows() {
 }
 
 #[apply(test)]
-fn what_other_programs_call_it_has_a_hint() {
+fn words_of_other_programs_get_a_hint() {
     for (line, instead) in [
         ("delete 5 6", "rm 5 6"),
         ("remove 5", "rm 5"),

@@ -146,7 +146,7 @@ fn stopped_before_it_creates_the_segment_does_not_outlast_an_interrupt() {
 }
 
 #[apply(test)]
-fn is_not_missed_once_it_has_created_the_segment() {
+fn is_not_needed_once_it_has_created_the_segment() {
     let dump = Dump::new();
     let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
     started_by(stopped.pid()).kill();
@@ -181,7 +181,7 @@ fn killed_before_it_answers_is_an_error() {
 }
 
 #[apply(test)]
-fn has_ended_when_restore_has() {
+fn exits_with_restore() {
     let dump = Dump::new();
     let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
     let guard = started_by(stopped.pid());

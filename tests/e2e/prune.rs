@@ -147,7 +147,7 @@ fn pruned_by_nobody(options: &[&str]) -> Ran {
 
 #[apply(test)]
 #[requires(Root)]
-fn an_owner_prunes_only_the_own_segments_by_default() {
+fn an_owner_prunes_only_their_own_segments_by_default() {
     let mine = orphan(1);
     let theirs = theirs(2);
     let given = orphan(3);

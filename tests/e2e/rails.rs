@@ -141,7 +141,7 @@ fn a_segment_whose_id_cannot_be_printed_is_removed() {
         let child = command.arg("create").args(options).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{options:?}: {output:?}");
-        // The holder was asked to exit and may still be attached; the segment is destroyed when it detaches.
+        // The holder was killed and may still be attached; the segment is destroyed when it detaches.
         wait_for("the new segment to be destroyed", || oracle::rows().is_empty());
     }
 }
@@ -172,8 +172,8 @@ impl Unread {
     fn wait_until_full(&self) {
         let mut before = None;
         wait_for("a full pipe", || {
-            let mut room = [PollFd::new(self.writer.as_fd(), PollFlags::POLLOUT)];
-            if poll(&mut room, PollTimeout::ZERO).unwrap() != 0 {
+            let mut writable = [PollFd::new(self.writer.as_fd(), PollFlags::POLLOUT)];
+            if poll(&mut writable, PollTimeout::ZERO).unwrap() != 0 {
                 return false;
             }
             let now = Some(rustix::io::ioctl_fionread(&self.reader).unwrap());

@@ -59,7 +59,7 @@ fn an_unmapped_uid_or_gid_is_refused() {
 
 #[apply(test)]
 #[requires(Root)]
-fn root_inside_is_referred_to_a_privileged_user_outside() {
+fn namespace_root_is_told_to_ask_a_privileged_user_outside() {
     let id = oracle::create(0, 4096, 0o600);
     let ran = within(&["rm", &id.to_string()])
         .exits(4)

@@ -94,7 +94,7 @@ fn options_that_exclude_each_other_are_refused() {
 }
 
 #[apply(test)]
-fn an_argument_forges_no_line_of_an_error() {
+fn arguments_cannot_inject_error_lines() {
     for arguments in [
         &["stat", "a\nb\x1b[31m"][..],
         &["stat", "a\nerror: b\r\x07\u{9b}31m"],

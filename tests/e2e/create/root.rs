@@ -163,7 +163,7 @@ fn a_partial_failure_leaves_nothing() {
         let arguments = [&["create", "--lock"], more].concat();
         let ran = run_without_locked_memory(&arguments).exits(4).prints_nothing().says("(EPERM, shmctl SHM_LOCK)");
         assert!(ran.stderr.contains("cause: this user may not lock memory (RLIMIT_MEMLOCK is 0)"), "{ran:?}");
-        // The holder was asked to exit; the segment is destroyed when it detaches.
+        // The holder was killed; the segment is destroyed when it detaches.
         crate::support::wait_for("the segment to be destroyed", || oracle::rows().is_empty());
     }
     run_without_locked_memory(&["create", "--owner", "100000"]).exits(0);

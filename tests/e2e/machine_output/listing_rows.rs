@@ -128,14 +128,14 @@ fn columns_as_rows() {
             SIZE,size,requested size in bytes␍
             MODE,mode,permission bits␍
             UID,uid,owner's user id␍
-            OWNER,owner,owner␍
+            OWNER,owner,owner's name␍
             GID,gid,owner's group id␍
             GROUP,group,owner's group␍
             CUID,cuid,creator's user id␍
-            CREATOR,creator,creator␍
+            CREATOR,creator,creator's name␍
             CGID,cgid,creator's group id␍
             CREATOR_GROUP,creator_group,creator's group␍
-            CPID,cpid,creator␍
+            CPID,cpid,creator's pid␍
             LPID,lpid,last user: the process of the last attach or detach␍
             NATTCH,nattch,number of attachments (mappings)␍
             ATIME,atime,last attach␍
@@ -163,14 +163,14 @@ fn columns_as_rows() {
             SIZE␉size␉requested size in bytes
             MODE␉mode␉permission bits
             UID␉uid␉owner's user id
-            OWNER␉owner␉owner
+            OWNER␉owner␉owner's name
             GID␉gid␉owner's group id
             GROUP␉group␉owner's group
             CUID␉cuid␉creator's user id
-            CREATOR␉creator␉creator
+            CREATOR␉creator␉creator's name
             CGID␉cgid␉creator's group id
             CREATOR_GROUP␉creator_group␉creator's group
-            CPID␉cpid␉creator
+            CPID␉cpid␉creator's pid
             LPID␉lpid␉last user: the process of the last attach or detach
             NATTCH␉nattch␉number of attachments (mappings)
             ATIME␉atime␉last attach

@@ -81,14 +81,14 @@ fn check_as_text_and_json() {
     );
     let line = "check -w orphans=1 -w segments=80% -c orphan-bytes=1M -c dest=@1:2";
     machine.snapshot(line, expect![[r#"
-        SHM WARNING: 2 orphans [warning 1], 2 of 4096 segments (0.04%), orphans of 5K (5100 bytes), 0 segments marked for destruction | 'segments'=2;3276.8;;0;4096 'orphans'=2;1;;0;4096 'orphan-bytes'=5100B;;1048576;0 'dest'=0;;@1:2;0;4096
+        SHM WARNING: 2 orphans [warning 1], 2 of 4096 segments (0.04%), 5K in orphans (5100 bytes), 0 segments marked for destruction | 'segments'=2;3276.8;;0;4096 'orphans'=2;1;;0;4096 'orphan-bytes'=5100B;;1048576;0 'dest'=0;;@1:2;0;4096
         [exit code 1]
     "#]]);
     machine.snapshot(&format!("{line} -vv"), expect![[r#"
-        SHM WARNING: 2 orphans [warning 1], 2 of 4096 segments (0.04%) [warning 80%], orphans of 5K (5100 bytes) [critical 1M], 0 segments marked for destruction [critical @1:2] | 'segments'=2;3276.8;;0;4096 'orphans'=2;1;;0;4096 'orphan-bytes'=5100B;;1048576;0 'dest'=0;;@1:2;0;4096
+        SHM WARNING: 2 orphans [warning 1], 2 of 4096 segments (0.04%) [warning 80%], 5K in orphans (5100 bytes) [critical 1M], 0 segments marked for destruction [critical @1:2] | 'segments'=2;3276.8;;0;4096 'orphans'=2;1;;0;4096 'orphan-bytes'=5100B;;1048576;0 'dest'=0;;@1:2;0;4096
         segments: OK: 2 of 4096 segments (0.04%) [warning 80%]
         orphans: WARNING: 2 orphans [warning 1]
-        orphan-bytes: OK: orphans of 5K (5100 bytes) [critical 1M]
+        orphan-bytes: OK: 5K in orphans (5100 bytes) [critical 1M]
         dest: OK: 0 segments marked for destruction [critical @1:2]
         kernel.shmmni=4096, kernel.shmmax=18446744073692774399, kernel.shmall=18446744073692774399, pages of 4096 bytes
         [exit code 1]
