@@ -16,8 +16,6 @@ pub(crate) enum Lifetime {
 }
 
 /// Attaches a segment.
-///
-/// # Errors
 /// Fails as shmat(2), or refuses if a transient attachment would destroy the segment (`kernel.shm_rmid_forced`).
 pub(crate) fn attach(
     system: &System,

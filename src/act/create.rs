@@ -71,8 +71,6 @@ impl Drop for PendingSegment {
 }
 
 /// Creates a segment, or opens the existing segment with its key.
-///
-/// # Errors
 /// Fails as shmget(2). Refuses to change an existing segment, and to create one that the kernel would destroy when this
 /// process exits (`kernel.shm_rmid_forced`).
 pub(crate) fn create(system: &System, creation: &Creation) -> Result<Opened, Error> {

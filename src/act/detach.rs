@@ -27,8 +27,6 @@ pub(crate) struct Detached {
 }
 
 /// Ends the caller's holders of a segment, or the one with `pid`, and waits until they have exited.
-///
-/// # Errors
 /// Returns `NotFound` if there is no holder and the segment is not attached, `Refused` if other processes have it
 /// attached, and `Failed` if a holder does not exit.
 pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result<Detached, Error> {

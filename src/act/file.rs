@@ -37,8 +37,6 @@ pub(crate) struct NewFile {
 
 impl NewFile {
     /// Creates a file with mode 0600.
-    ///
-    /// # Errors
     /// Fails if the directory does not exist, cannot be written to, or is reached through a symbolic link of another user.
     /// Refuses if the name belongs to something other than a regular file, or to any file without `force`.
     pub(crate) fn begin(named: &Path, force: bool) -> Result<Self, Error> {
@@ -92,8 +90,6 @@ impl NewFile {
     }
 
     /// Gives the file its name.
-    ///
-    /// # Errors
     /// Fails if the file cannot be linked, and without `force` if a file with that name exists.
     pub(crate) fn commit(self, force: bool) -> Result<(), Error> {
         self.link(force).map(drop)

@@ -28,8 +28,6 @@ pub(crate) struct Removal {
 }
 
 /// Removes a segment if it is still the one in `seen`.
-///
-/// # Errors
 /// Returns `NotFound` if it was removed, `Refused` if it is attached or has changed, `Permission` without the right.
 pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Outcome, Error> {
     let id = seen.sysv().id;
@@ -115,8 +113,6 @@ pub(crate) enum Cleaned {
 /// Removes a segment if nothing about it has changed since it was seen.
 ///
 /// The state is checked first, since that takes longest. The record is read once more right before IPC_RMID.
-///
-/// # Errors
 /// Returns `Permission` without the right to remove it, or an error if it cannot be read.
 pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cleaned, Error> {
     let id = seen.sysv().id;

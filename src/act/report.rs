@@ -31,8 +31,6 @@ pub(crate) struct Report {
 
 impl Report {
     /// Checks that a report can be written to a path, before the report exists.
-    ///
-    /// # Errors
     /// Fails if the directory does not exist or cannot be written to, or if a FIFO has no reader. Refuses a directory, a
     /// symbolic link, a path through a symbolic link of another user, and another user's FIFO in a directory like /tmp.
     pub(crate) fn begin(named: &Path) -> Result<Self, Error> {

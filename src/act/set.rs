@@ -16,8 +16,6 @@ pub(crate) struct Change {
 }
 
 /// Changes a segment. The lock is changed first, since it fails most often, and is restored if IPC_SET fails.
-///
-/// # Errors
 /// Fails as shmctl(2). Nothing is changed then, unless a hint says that the lock could not be restored.
 pub(crate) fn set(system: &System, segment: &Object, change: Change) -> Result<(), Error> {
     let id = segment.sysv().id;

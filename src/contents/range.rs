@@ -12,8 +12,6 @@ pub(crate) struct Range {
 
 impl Range {
     /// Returns the range of `length` bytes at `offset`, or up to the end of the segment.
-    ///
-    /// # Errors
     /// Fails if the range exceeds the segment.
     pub(crate) fn within(id: ShmId, size: u64, offset: u64, length: Option<u64>) -> Result<Self, Error> {
         let exceeds = |what: String| {

@@ -109,8 +109,6 @@ pub(crate) fn send(
 }
 
 /// Writes a range to a file at its current position, and leaves holes as holes.
-///
-/// # Errors
 /// Fails if the file has data after that position, which would show through the holes.
 pub(crate) fn send_sparse(
     system: &System,

@@ -64,8 +64,6 @@ pub(crate) struct Source {
 
 impl Source {
     /// Reads a range through an attachment of this process.
-    ///
-    /// # Errors
     /// Refuses if reading would or might allocate memory, unless `allocation` allows that.
     pub(crate) fn attached(
         system: &System,
@@ -91,8 +89,6 @@ impl Source {
 
     /// Reads through another process's attachment, which does not change the record of the segment (`--peek`).
     /// `otherwise` is the command that the hint suggests if that is not possible.
-    ///
-    /// # Errors
     /// Fails if no visible process has it attached, or if the caller lacks the right.
     pub(crate) fn via_peer(system: &System, segment: &Object, otherwise: Invocation) -> Result<Self, Error> {
         let file =

@@ -22,8 +22,6 @@ pub(crate) fn store(attachment: &mut Attachment, value: i32) -> Result<(), Error
 }
 
 /// Copies bytes to an offset of the segment.
-///
-/// # Errors
 /// Fails at the first page that cannot be allocated. The bytes before that offset are written.
 pub(crate) fn copy_in(attachment: &Attachment, offset: u64, bytes: &[u8]) -> Result<(), Error> {
     attachment
@@ -52,8 +50,6 @@ pub(crate) struct Received {
 }
 
 /// Reads a descriptor into a range, directly into the mapping.
-///
-/// # Errors
 /// Fails if a page cannot be allocated or the input cannot be read. The error says how many bytes were written.
 pub(crate) fn receive(
     attachment: &Attachment,

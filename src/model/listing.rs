@@ -37,8 +37,6 @@ pub(crate) struct RemovalList {
 }
 
 /// Parses a listing of segments.
-///
-/// # Errors
 /// Fails if the text is not a listing, has another schema, lacks required fields or contains a segment twice.
 pub(crate) fn parse_listing(text: &[u8]) -> Result<Vec<Object>, String> {
     if text.trim_ascii().is_empty() {

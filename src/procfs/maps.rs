@@ -11,9 +11,7 @@ use crate::model::{Access, Mapping, SEGMENT_NAME};
 /// `wanted` filters by device and inode. The name proves nothing, since any user can create a file called /SYSV…. Nor
 /// does the inode: memfd files are on the same device and can have the same inode number. An inode of 0 can be a
 /// segment: the first id in each namespace is 0.
-///
-/// # Errors
-/// The process has exited, or a line is not a mapping.
+/// Fails if the process has exited, or a line is not a mapping.
 pub(crate) fn segment_mappings(
     path: &Path,
     file: &File,

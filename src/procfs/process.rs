@@ -70,9 +70,7 @@ fn stat_field<T: std::str::FromStr>(root: &Path, pid: i32, field: usize) -> Opti
 }
 
 /// Returns the name of a process (proc_pid_comm(5)), at most fifteen bytes.
-///
-/// # Errors
-/// The process has exited, or may not be inspected.
+/// Fails if the process has exited, or may not be inspected.
 pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {
     let mut name =
         read(root, pid, "comm").map_err(|error| ProcError::read(&root.join(format!("{pid}/comm")), error))?;

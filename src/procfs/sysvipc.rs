@@ -9,9 +9,7 @@ use super::{Lines, ProcError};
 use crate::model::{Key, Mode, Object, ObjectKind, ShmId, Stamp, SysV};
 
 /// Calls `show` for each segment, with resident and swapped bytes, as it is read.
-///
-/// # Errors
-/// The file cannot be read, is empty, or has an invalid line.
+/// Fails if the file cannot be read, is empty, or has an invalid line.
 pub(crate) fn each_segment(root: &Path, mut show: impl FnMut(Object)) -> Result<(), ProcError> {
     let path = root.join("sysvipc/shm");
     let mut lines = open(&path)?;
@@ -25,9 +23,7 @@ pub(crate) fn each_segment(root: &Path, mut show: impl FnMut(Object)) -> Result<
 /// Reads up to the row of one segment; `None` if no segment has this id.
 ///
 /// The file has no random access: the kernel formats all rows before this one.
-///
-/// # Errors
-/// The file cannot be read, is empty, or has an invalid line.
+/// Fails if the file cannot be read, is empty, or has an invalid line.
 pub(crate) fn find_segment(root: &Path, id: ShmId) -> Result<Option<Object>, ProcError> {
     let path = root.join("sysvipc/shm");
     let mut lines = open(&path)?;
