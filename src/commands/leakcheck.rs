@@ -9,7 +9,7 @@ use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, Hint, Invocation, again, shmadm};
 use crate::leaks::{Baseline, leaks};
 use crate::model::{Isolation, Leak, LeakCheck, LeakRemoval, Leaks, Size, State, escape_invalid_utf8};
-use crate::process::{Isolate, Supervised, isolate, supervise};
+use crate::process::{Supervised, isolate, supervise};
 use crate::query::System;
 use crate::render::{leak_line, write_junit, write_report};
 
@@ -137,21 +137,24 @@ pub(crate) struct LeakcheckArgs {
 
 pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, Error> {
     args.check(context)?;
-    let isolate_when = args.isolate(context)?;
     // A report that cannot be written must fail before an hour of tests, not after it.
     let files = Files::begin(args)?;
-    let (isolation, notes) = isolate(&context.system, isolate_when)?;
+    let (isolation, notes) = match args.isolate {
+        IsolateArg::Never => (Isolation::None, Vec::new()),
+        IsolateArg::Auto if context.elsewhere => (Isolation::None, Vec::new()),
+        when => isolate(&context.system, when == IsolateArg::Always)?,
+    };
     notes.iter().for_each(|note| match isolation {
         Isolation::None => context.ui.status(note),
         _ => context.ui.warning(note),
     });
-    let baseline = if isolation == Isolation::None { Baseline::record(&context.system)? } else { Baseline::default() };
+    let baseline = (isolation == Isolation::None).then(|| Baseline::record(&context.system)).transpose()?;
     let start = Instant::now();
     // A new `System`: what the old one has cached belongs to the previous namespace.
     let supervised = supervise(&System::new(), &args.command, args.trace)?;
     let seconds = start.elapsed().as_secs_f64();
     let exit_code = supervised.code;
-    let result = find(args, context, &baseline, supervised, isolation, seconds).and_then(|check| {
+    let result = find(args, context, baseline.as_ref(), supervised, isolation, seconds).and_then(|check| {
         print_summary(args, context, &check);
         files.write(&check)?;
         Ok(check.counted().next().is_some())
@@ -169,8 +172,11 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
 }
 
 impl LeakcheckArgs {
-    /// Rejects output that would mix with that of the command.
+    /// Rejects options that exclude each other, and output that would mix with that of the command.
     fn check(&self, context: &Context) -> Result<(), Error> {
+        if self.isolate == IsolateArg::Always && context.elsewhere {
+            return Err(usage("--ns and --isolate always exclude each other"));
+        }
         if context.json() {
             return Err(usage("--json would mix with what the command prints")
                 .advice("write JSON to a file with --report FILE"));
@@ -182,16 +188,6 @@ impl LeakcheckArgs {
             }
         }
         Ok(())
-    }
-
-    fn isolate(&self, context: &Context) -> Result<Isolate, Error> {
-        match self.isolate {
-            IsolateArg::Always if context.elsewhere => Err(usage("--ns and --isolate always exclude each other")),
-            IsolateArg::Auto if context.elsewhere => Ok(Isolate::Never),
-            IsolateArg::Auto => Ok(Isolate::Auto),
-            IsolateArg::Always => Ok(Isolate::Always),
-            IsolateArg::Never => Ok(Isolate::Never),
-        }
     }
 }
 
@@ -226,15 +222,15 @@ impl Files {
 fn find(
     args: &LeakcheckArgs,
     context: &mut Context,
-    baseline: &Baseline,
+    baseline: Option<&Baseline>,
     supervised: Supervised,
     isolation: Isolation,
     seconds: f64,
 ) -> Result<LeakCheck, Error> {
     let system = System::new();
-    let (exit_code, evidence, released) = supervised.into_evidence(isolation != Isolation::None);
-    let mut leaks = leaks(&system, baseline, &evidence)?;
-    drop(released);
+    let mut leaks = leaks(&system, baseline, supervised.evidence())?;
+    let exit_code = supervised.code;
+    drop(supervised);
     if args.rm {
         leaks.leaked.iter_mut().for_each(|leak| remove(&system, context, leak));
     }

@@ -2,26 +2,10 @@
 
 use std::sync::Arc;
 
-use super::descendants::Descendants;
-use super::provenance::{Baseline, Calls, Creator};
+use super::provenance::{Baseline, Evidence};
 use crate::model::{Leak, Leaks, Needs, Object};
 use crate::procfs;
 use crate::query::{ProcessStatus, QueryError, SLACK_SECONDS, System, add_attachers, commands, inventory};
-
-#[derive(Debug)]
-pub(crate) struct Evidence {
-    /// Whether the command had the IPC namespace to itself, so that every segment in it is the command's.
-    isolated: bool,
-    observed: Observed,
-}
-
-#[derive(Debug)]
-enum Observed {
-    /// By observing its descendants every few milliseconds.
-    Descendants(Descendants),
-    /// By its traced shmget calls.
-    Calls(Calls),
-}
 
 /// Whose a new segment is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,59 +20,41 @@ enum Verdict {
     Foreign,
 }
 
-impl Evidence {
-    pub(crate) fn of_descendants(isolated: bool, descendants: Descendants) -> Self {
-        Self { isolated, observed: Observed::Descendants(descendants) }
-    }
-
-    pub(crate) fn of_calls(isolated: bool, calls: Calls) -> Self {
-        Self { isolated, observed: Observed::Calls(calls) }
-    }
-
-    /// Returns whose a new segment is. Only an observed creator makes it the command's: see [`super::provenance`].
-    fn judge(&self, system: &System, baseline: &Baseline, segment: &Object) -> Verdict {
-        let provenance = match &self.observed {
-            Observed::Descendants(descendants) => descendants.provenance(),
-            Observed::Calls(calls) => &calls.provenance,
-        };
-        match provenance.creator(segment) {
-            Some(Creator { descends: true, command }) => return Verdict::Leaked(command.clone()),
-            Some(_) => return Verdict::Foreign,
-            None => {}
+/// Returns whose a new segment is. Only an observed creator makes it the command's: see [`super::provenance`].
+fn judge(system: &System, baseline: Option<&Baseline>, evidence: &Evidence, segment: &Object) -> Verdict {
+    let running = || commands(system, segment).into_iter().next().flatten();
+    let candidate = evidence.candidate(segment);
+    match (evidence.creator(segment), baseline) {
+        (Some(creator), _) if creator.descends => Verdict::Leaked(creator.command.clone().or_else(running)),
+        (Some(_), _) => Verdict::Foreign,
+        (None, None) => Verdict::Leaked(candidate.cloned().flatten().or_else(running)),
+        (None, Some(_)) if evidence.traced && candidate.is_none() => Verdict::Foreign,
+        (None, Some(baseline)) if !evidence.traced && is_of_another_process(system, baseline, segment) => {
+            Verdict::Foreign
         }
-        if self.isolated {
-            let candidate = match &self.observed {
-                Observed::Calls(calls) => calls.candidate(segment).cloned().flatten(),
-                Observed::Descendants(_) => None,
-            };
-            return Verdict::Leaked(candidate.or_else(|| commands(system, segment).into_iter().next().flatten()));
-        }
-        let foreign = match &self.observed {
-            Observed::Calls(calls) => calls.candidate(segment).is_none(),
-            Observed::Descendants(_) => is_of_another_process(system, baseline, segment),
-        };
-        match foreign {
-            true => Verdict::Foreign,
-            false if segment.sysv().cuid == system.uid() => Verdict::Unattributed,
-            false => Verdict::OtherUser,
-        }
+        (None, Some(_)) if segment.sysv().cuid == system.uid() => Verdict::Unattributed,
+        (None, Some(_)) => Verdict::OtherUser,
     }
 }
 
-/// Returns the segments that the command leaked, and those that it may have.
-pub(crate) fn leaks(system: &System, baseline: &Baseline, evidence: &Evidence) -> Result<Leaks, QueryError> {
-    let new = inventory(system, Needs::RECORD)?.into_iter().filter(|segment| !baseline.contains(segment));
+/// Returns the segments that the command leaked, and those that it may have. There is no baseline if the command had the
+/// IPC namespace to itself, so that every segment in it is the command's.
+pub(crate) fn leaks(system: &System, baseline: Option<&Baseline>, evidence: &Evidence) -> Result<Leaks, QueryError> {
     let mut found = Leaks::default();
-    let (mut segments, verdicts): (Vec<Object>, Vec<Verdict>) = new
-        .filter_map(|segment| match evidence.judge(system, baseline, &segment) {
-            Verdict::Foreign => None,
-            Verdict::OtherUser => {
-                found.others += 1;
-                None
+    let (mut segments, mut verdicts) = (Vec::new(), Vec::new());
+    for segment in inventory(system, Needs::RECORD)? {
+        if baseline.is_some_and(|baseline| baseline.contains(&segment)) {
+            continue;
+        }
+        match judge(system, baseline, evidence, &segment) {
+            Verdict::Foreign => {}
+            Verdict::OtherUser => found.others += 1,
+            verdict => {
+                segments.push(segment);
+                verdicts.push(verdict);
             }
-            verdict => Some((segment, verdict)),
-        })
-        .unzip();
+        }
+    }
     add_attachers(system, &mut segments)?;
     for (segment, verdict) in segments.into_iter().zip(verdicts) {
         let leak = |creator_command| Leak { segment, creator_command, removal: None };
@@ -119,22 +85,15 @@ fn is_of_another_process(system: &System, baseline: &Baseline, segment: &Object)
 /// Returns whether a process may descend from this one, as far as its ancestors show.
 fn may_descend(system: &System, pid: i32) -> bool {
     let own = std::process::id().cast_signed();
-    let mut pid = pid;
     // Pid reuse during the walk could form a cycle; there are at most 2^22 processes.
-    for _ in 0..1 << 22 {
-        match procfs::parent(system.proc(), pid) {
-            Some(parent) if parent == own => return true,
-            // Process 1 of the pid namespace, or a process whose parent is outside.
-            Some(0) => return false,
-            Some(parent) => pid = parent,
-            None => return true,
-        }
-    }
-    true
+    let mut ancestors = std::iter::successors(Some(pid), |pid| procfs::parent(system.proc(), *pid)).take(1 << 22);
+    // 0 is the parent of process 1 of the pid namespace, and of a process whose parent is outside.
+    ancestors.find(|ancestor| [own, 0].contains(ancestor)) != Some(0)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::provenance::Creator;
     use super::*;
     use crate::model::{Key, Stamp};
 
@@ -152,26 +111,32 @@ mod tests {
     fn a_traced_segment_without_an_observed_call_is_never_leaked_unless_isolated() {
         let system = System::new();
         let uid = system.uid();
-        let verdict = |isolated, calls, segment: &Object| {
-            Evidence::of_calls(isolated, calls).judge(&system, &Baseline::default(), segment)
-        };
-        let again = || {
-            let mut calls = Calls::default();
-            calls.record_unbound(UNUSED, Key::PRIVATE, 1, Some("it"));
-            calls
-        };
-        assert_eq!(verdict(false, again(), &segment(UNUSED, uid, 1000)), Verdict::Unattributed);
-        assert_eq!(verdict(false, again(), &segment(UNUSED, uid + 1, 1000)), Verdict::OtherUser);
-        assert_eq!(verdict(true, again(), &segment(UNUSED, uid, 1000)), Verdict::Leaked(Some("it".into())));
+        let mut calls = Evidence::of_trace();
+        calls.record_unbound(UNUSED, Key::PRIVATE, 1, Some("it".into()));
+        let shared = |segment: &Object| judge(&system, Some(&Baseline::default()), &calls, segment);
+        let isolated = |segment: &Object| judge(&system, None, &calls, segment);
+        assert_eq!(shared(&segment(UNUSED, uid, 1000)), Verdict::Unattributed);
+        assert_eq!(shared(&segment(UNUSED, uid + 1, 1000)), Verdict::OtherUser);
+        assert_eq!(isolated(&segment(UNUSED, uid, 1000)), Verdict::Leaked(Some("it".into())));
         // No traced process made a call that fits.
         let other = Object { size: 2, ..segment(UNUSED, uid, 1000) };
-        assert_eq!(verdict(false, again(), &other), Verdict::Foreign);
-        assert_eq!(verdict(true, again(), &other), Verdict::Leaked(None));
+        assert_eq!(shared(&other), Verdict::Foreign);
+        assert_eq!(isolated(&other), Verdict::Leaked(None));
         let marked = segment(UNUSED, uid, 1000).with(|segment| {
             segment.dest = true;
             segment.key = Key::new(5);
         });
-        assert_eq!(verdict(false, again(), &marked), Verdict::Unattributed, "it had another key before");
+        assert_eq!(shared(&marked), Verdict::Unattributed, "it had another key before");
+    }
+
+    #[test]
+    fn a_segment_is_the_last_creators_if_its_id_and_pid_recur() {
+        let segment = segment(UNUSED, 0, 1000);
+        let mut evidence = Evidence::default();
+        for (descends, verdict) in [(true, Verdict::Leaked(None)), (false, Verdict::Foreign)] {
+            evidence.bind(&segment, Creator { descends, command: None });
+            assert_eq!(judge(&System::new(), Some(&Baseline::default()), &evidence, &segment), verdict);
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::provenance::{Creator, Identity, Provenance};
-use crate::model::{Needs, Stamp, escape_invalid_utf8};
+use super::provenance::{Creator, Evidence, Identity};
+use crate::model::{Needs, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::{System, inventory};
 use crate::sys;
@@ -19,18 +19,12 @@ struct Observed {
     pidfd: OwnedFd,
     /// Whether it descends from the command, not from a child of this process that existed before.
     descends: bool,
+    /// Whether it was not observed yet when the segments were last listed.
+    is_new: bool,
     /// Segments that named its pid as their creator when it was first observed: its own, or those of an earlier process
     /// with this pid.
-    earlier: Option<HashSet<Identity>>,
+    earlier: HashSet<Identity>,
     command: Option<Arc<str>>,
-    /// Whether the command line is its own: between fork and exec a process has its parent's.
-    settled: bool,
-}
-
-impl Observed {
-    fn new(pidfd: OwnedFd, descends: bool) -> Self {
-        Self { pidfd, descends, earlier: None, command: None, settled: false }
-    }
 }
 
 /// The descendants of this process, and the segments that they were observed to create.
@@ -41,7 +35,7 @@ pub(crate) struct Descendants {
     limit: usize,
     /// Whether all children of this process descend from the command, including reparented orphans.
     sole: bool,
-    provenance: Provenance,
+    pub(crate) evidence: Evidence,
 }
 
 impl Descendants {
@@ -49,8 +43,8 @@ impl Descendants {
     ///
     /// Children that exist already do not descend from the command.
     pub(crate) fn before_command(system: &System, limit: usize) -> Self {
-        let mut this = Self { observed: HashMap::new(), limit, sole: true, provenance: Provenance::default() };
-        this.sole = procfs::children(system.proc(), std::process::id().cast_signed()).is_empty();
+        let sole = procfs::children(system.proc(), std::process::id().cast_signed()).is_empty();
+        let mut this = Self { observed: HashMap::new(), limit, sole, evidence: Evidence::default() };
         this.walk(system, Some(false));
         this.examine(system);
         this
@@ -59,27 +53,21 @@ impl Descendants {
     /// Observes the command, a child of this process that must not have executed anything yet.
     pub(crate) fn observe_command(&mut self, system: &System, pid: i32, command: &str) {
         let Ok(pidfd) = sys::open_pidfd(pid) else { return };
-        let command = Some(command.into());
-        self.observed.insert(pid, Observed { command, settled: true, ..Observed::new(pidfd, true) });
+        self.insert(pid, pidfd, true, Some(command.into()));
         self.examine(system);
     }
 
-    /// Observes the processes and segments that exist now.
+    /// Observes the processes and segments that exist now. The pid of a child that has exited is free once the child has
+    /// been reaped, so this is called before that.
     pub(crate) fn observe_now(&mut self, system: &System) {
         // An orphan that was never observed may descend from a child that existed before.
         self.walk(system, self.sole.then_some(true));
         self.examine(system);
     }
 
-    /// Binds the segments of a child that has exited. Its pid is free once the child has been reaped.
-    pub(crate) fn before_reaping(&mut self, system: &System, pid: i32) {
-        if self.observed.contains_key(&pid) {
-            self.examine(system);
-        }
-    }
-
-    pub(super) fn provenance(&self) -> &Provenance {
-        &self.provenance
+    fn insert(&mut self, pid: i32, pidfd: OwnedFd, descends: bool, command: Option<Arc<str>>) {
+        let process = Observed { pidfd, descends, is_new: true, earlier: HashSet::new(), command };
+        self.observed.insert(pid, process);
     }
 
     /// Finds new processes, and reads the command lines of all. `orphan` is whether a new child of this process
@@ -95,11 +83,8 @@ impl Descendants {
         let mut open = vec![own];
         while let Some(parent) = open.pop() {
             for pid in procfs::children(proc, parent) {
-                let is_new = !self.observed.contains_key(&pid);
-                if is_new && !self.observe(system, pid, parent, orphan) {
-                    continue;
-                }
-                if !visited.insert(pid) {
+                let is_known = self.observed.contains_key(&pid) || self.observe(system, pid, parent, orphan);
+                if !is_known || !visited.insert(pid) {
                     continue;
                 }
                 open.push(pid);
@@ -107,8 +92,8 @@ impl Descendants {
                 let command = command.filter(|command| !command.starts_with(LAUNCHER_NAME)).map(Arc::<str>::from);
                 let inherited = self.observed.get(&parent).and_then(|parent| parent.command.clone());
                 if let Some(process) = self.observed.get_mut(&pid) {
-                    // A zombie has no command line any more.
-                    process.settled |= command.is_some() && (!is_new || (parent != own && command != inherited));
+                    // Between fork and exec a process has its parent's command line. A zombie has none.
+                    let command = command.filter(|command| !process.is_new || Some(command) != inherited.as_ref());
                     process.command = command.or(process.command.take());
                 }
             }
@@ -128,38 +113,28 @@ impl Descendants {
             Some(_) => None,
             None => orphan,
         };
-        match descends.filter(|_| is_child && sys::is_unreaped(&pidfd)) {
-            Some(descends) => self.observed.insert(pid, Observed::new(pidfd, descends)).is_none(),
-            None => false,
+        let descends = descends.filter(|_| is_child && sys::is_unreaped(&pidfd));
+        if let Some(descends) = descends {
+            self.insert(pid, pidfd, descends, None);
         }
+        descends.is_some()
     }
 
     /// Binds the segments that observed processes have created, and stops observing those that have been reaped.
     fn examine(&mut self, system: &System) {
         // Without a listing nothing can be bound, and new segments stay unattributed.
         let Ok(segments) = inventory(system, Needs::empty()) else { return };
-        let mut by_pid: HashMap<i32, Vec<(Identity, Option<Stamp>)>> = HashMap::new();
+        // Checked after the listing was read: until then, each pid was the process's.
+        self.observed.retain(|_, process| sys::is_unreaped(&process.pidfd));
         for segment in &segments {
-            if let Some(pid) = segment.sysv().cpid.filter(|pid| self.observed.contains_key(pid)) {
-                by_pid.entry(pid).or_default().push((segment.into(), segment.ctime));
+            let Some(process) = segment.sysv().cpid.and_then(|pid| self.observed.get_mut(&pid)) else { continue };
+            if process.is_new {
+                process.earlier.insert(segment.into());
+            } else if !process.earlier.contains(&segment.into()) {
+                let creator = Creator { descends: process.descends, command: process.command.clone() };
+                self.evidence.bind(segment, creator);
             }
         }
-        let provenance = &mut self.provenance;
-        self.observed.retain(|pid, process| {
-            let created = by_pid.remove(pid).unwrap_or_default();
-            // Checked after the listing was read: the pid was this process's until then.
-            let holds_pid = sys::is_unreaped(&process.pidfd);
-            match &process.earlier {
-                None => process.earlier = Some(created.into_iter().map(|(segment, _)| segment).collect()),
-                Some(earlier) if holds_pid => {
-                    for (segment, ctime) in created.into_iter().filter(|(segment, _)| !earlier.contains(segment)) {
-                        let command = || process.command.clone().filter(|_| process.settled);
-                        provenance.bind(segment, ctime, || Creator { descends: process.descends, command: command() });
-                    }
-                }
-                Some(_) => {}
-            }
-            holds_pid
-        });
+        self.observed.values_mut().for_each(|process| process.is_new = false);
     }
 }

@@ -59,66 +59,64 @@ impl Baseline {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Creator {
     pub(super) descends: bool,
-    /// Its command line at that time, if it is known.
+    /// Its last command line, if it is known.
     pub(super) command: Option<Arc<str>>,
 }
 
-/// The segments whose creator was observed, each with its change time. An id can recur, and the pid with it; the change time
-/// then differs.
+/// What was observed about the creators of segments.
 #[derive(Debug, Default)]
-pub(crate) struct Provenance(HashMap<Identity, (Option<Stamp>, Creator)>);
-
-impl Provenance {
-    pub(super) fn bind(&mut self, segment: Identity, ctime: Option<Stamp>, creator: impl FnOnce() -> Creator) {
-        self.0.entry(segment).or_insert_with(|| (ctime, creator())).0 = ctime;
-    }
-
-    /// Returns the creator of a segment, if it was observed and the segment has not changed since.
-    pub(super) fn creator(&self, segment: &Object) -> Option<&Creator> {
-        let (ctime, creator) = self.0.get(&Identity::from(segment))?;
-        (*ctime == segment.ctime).then_some(creator)
-    }
-}
-
-/// Traced calls of shmget(2), and the segments that they created.
-#[derive(Debug, Default)]
-pub(crate) struct Calls {
-    /// Segments that a call was seen to create.
-    pub(super) provenance: Provenance,
+pub(crate) struct Evidence {
+    /// Each with the segment's change time. An id can recur, and the pid with it; the change time then differs.
+    creators: HashMap<Identity, (Option<Stamp>, Creator)>,
+    /// Whether every call of shmget(2) was observed.
+    pub(super) traced: bool,
     /// Calls whose outcome could not be observed, by pid, key and size, with the caller's command line.
     unbound: HashMap<(i32, Key, u64), Option<Arc<str>>>,
 }
 
-impl Calls {
+impl Evidence {
+    pub(crate) fn of_trace() -> Self {
+        Self { traced: true, ..Self::default() }
+    }
+
+    pub(super) fn bind(&mut self, segment: &Object, creator: Creator) {
+        self.creators.insert(segment.into(), (segment.ctime, creator));
+    }
+
     /// Binds what a call returned to the process that made it, which must not have been able to exit since. `found` is
     /// the segment that had the key before the call.
     ///
     /// A segment that names another creator, or that existed before, was opened and not created.
-    pub(crate) fn bind(
+    pub(crate) fn bind_call(
         &mut self,
         system: &System,
         pid: i32,
         returned: ShmId,
         found: Option<ShmId>,
-        command: Option<&str>,
+        command: Option<Arc<str>>,
     ) -> Result<(), QueryError> {
         let created = lookup(system, returned, Needs::empty())?.filter(|segment| segment.sysv().cpid == Some(pid));
-        if let Some(created) = created.filter(|created| found != Some(created.sysv().id)) {
-            let creator = || Creator { descends: true, command: command.map(Arc::from) };
-            self.provenance.bind(Identity::from(&created), created.ctime, creator);
+        if let Some(created) = created.filter(|_| found != Some(returned)) {
+            self.bind(&created, Creator { descends: true, command });
         }
         Ok(())
     }
 
     /// Records a call whose outcome cannot be observed.
-    pub(crate) fn record_unbound(&mut self, pid: i32, key: Key, size: u64, command: Option<&str>) {
-        self.unbound.insert((pid, key, size), command.map(Arc::from));
+    pub(crate) fn record_unbound(&mut self, pid: i32, key: Key, size: u64, command: Option<Arc<str>>) {
+        self.unbound.insert((pid, key, size), command);
     }
 
-    /// Returns the command line of a caller that may have created a segment; which process it was remains open.
+    /// Returns the creator of a segment, if it was observed and the segment has not changed since.
+    pub(super) fn creator(&self, segment: &Object) -> Option<&Creator> {
+        let (ctime, creator) = self.creators.get(&Identity::from(segment))?;
+        (*ctime == segment.ctime).then_some(creator)
+    }
+
+    /// Returns the command line of a traced caller that may have created a segment; which process it was remains open.
     pub(super) fn candidate(&self, segment: &Object) -> Option<&Option<Arc<str>>> {
         let (pid, size) = (segment.sysv().cpid?, segment.size);
         if !segment.sysv().dest {

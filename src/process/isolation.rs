@@ -13,34 +13,22 @@ use crate::procfs;
 use crate::query::{System, can_create_user_namespace};
 use crate::sys::{self, CloneFlags, Subject, SysError};
 
-/// Whether a command gets an IPC namespace of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Isolate {
-    /// If that requires no user namespace.
-    Auto,
-    Always,
-    Never,
-}
-
 /// Limits of an IPC namespace that a new one does not inherit (/proc/sys).
 const LIMITS: [&str; 4] = ["kernel/shmmni", "kernel/shmmax", "kernel/shmall", "kernel/shm_rmid_forced"];
 
 type Limit = (&'static str, u64);
 
-/// Moves this process, which must be single-threaded, to a new IPC namespace. Returns what was created, and notes for
-/// the user.
+/// Moves this process, which must be single-threaded, to a new IPC namespace, in a new user namespace if that is
+/// necessary and `always` is set. Returns what was created, and notes for the user.
 ///
 /// # Errors
-/// `how` is `Always`, and the system forbids it (Permission).
-pub(crate) fn isolate(system: &System, how: Isolate) -> Result<(Isolation, Vec<String>), Error> {
-    if how == Isolate::Never {
-        return Ok((Isolation::None, Vec::new()));
-    }
+/// `always` is set, and the system forbids it (Permission).
+pub(crate) fn isolate(system: &System, always: bool) -> Result<(Isolation, Vec<String>), Error> {
     let limit = |name| Some((name, procfs::sysctl(system.proc(), name)?));
     let wanted: Vec<Limit> = LIMITS.into_iter().filter_map(limit).collect();
     match sys::unshare(CloneFlags::CLONE_NEWIPC) {
         Ok(()) => Ok((Isolation::Ipc, copy_limits(system, &wanted))),
-        Err(_) if how == Isolate::Always => Ok((Isolation::UserAndIpc, enter_own_user_namespace(system, &wanted)?)),
+        Err(_) if always => Ok((Isolation::UserAndIpc, enter_own_user_namespace(system, &wanted)?)),
         Err(error) => {
             let reason = match error.errno {
                 Errno::EPERM => "requires CAP_SYS_ADMIN".to_owned(),

@@ -6,7 +6,7 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{PipeWriter, Read};
+use std::io::{PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -24,14 +24,21 @@ const NOT_FOUND: u8 = 127;
 /// The exit code for a command that cannot be executed, as in shells.
 const NOT_EXECUTABLE: u8 = 126;
 
-/// A process that executes the command once this is dropped, or once the kernel closes the pipe because this process
-/// was killed.
+/// A launcher that waits. It exits without having executed the command if this is dropped or this process is killed.
 #[derive(Debug)]
 pub(super) struct Launched {
     /// Not reaped before the caller does so.
     pub(super) pid: i32,
-    /// The launcher reads this pipe until it is closed.
-    _hold: PipeWriter,
+    pipe: PipeWriter,
+}
+
+impl Launched {
+    /// Lets the launcher execute the command. Returns its pid.
+    pub(super) fn release(mut self) -> i32 {
+        // Fails if the launcher has been killed.
+        let _ = self.pipe.write_all(&[0]);
+        self.pid
+    }
 }
 
 /// Starts a launcher.
@@ -40,7 +47,7 @@ pub(super) struct Launched {
 /// The process cannot be started. A command that does not exist is reported later, by exit code 127.
 pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<Launched, Error> {
     let failed = |error| start_failed("cannot start the command", &error);
-    let (released, hold) = std::io::pipe().map_err(failed)?;
+    let (released, pipe) = std::io::pipe().map_err(failed)?;
     fcntl(&released, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
     let child = this_program(LAUNCHER_NAME)
         .arg(released.as_raw_fd().to_string())
@@ -48,7 +55,7 @@ pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<Launc
         .args(command)
         .spawn()
         .map_err(failed)?;
-    Ok(Launched { pid: child.id().cast_signed(), _hold: hold })
+    Ok(Launched { pid: child.id().cast_signed(), pipe })
 }
 
 /// Runs as the launcher: waits until the command may start, and executes it. Returns only on failure, with the error
@@ -62,12 +69,15 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
     let command: Result<Vec<CString>, _> = arguments.map(|argument| CString::new(argument.into_vec())).collect();
     let (Some(released), Some(inherited), Ok(command)) = (released, inherited, command) else { return misused() };
     let Some(name) = command.first() else { return misused() };
-    // Wait until the supervisor observes this process or has exited.
-    let _ = File::from(released).read(&mut [0]);
+    let shown = name.to_string_lossy();
+    let error = Error::new(Kind::Failed, format!("cannot run {shown}")).target(&*shown);
+    // Wait until the supervisor observes this process.
+    if File::from(released).read_exact(&mut [0]).is_err() {
+        return (error.cause("shmadm leakcheck has exited"), NOT_EXECUTABLE);
+    }
     inherited.apply();
     let Err(errno) = execvp(name, &command);
-    let shown = name.to_string_lossy();
-    let error = Error::new(Kind::Failed, format!("cannot run {shown}")).os(errno, "execve").target(shown);
+    let error = error.os(errno, "execve");
     match errno {
         Errno::ENOENT => (error, NOT_FOUND),
         _ if !is_found(name) => (error.cause("not found in PATH, of which one directory is not searchable"), NOT_FOUND),

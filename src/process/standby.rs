@@ -3,12 +3,11 @@
 //! Traced processes can outlive the supervisor. Without a listener each of their shmget calls would fail, and a call
 //! that was received but not answered would block forever. The standby holds the listener as its standard output. Its
 //! standard input is a pipe from the supervisor: it learns from it which call is pending, and that the supervisor has
-//! exited. It runs until the last traced process has exited. If the standby is killed, the supervisor starts another.
+//! exited. It runs until the last traced process has exited.
 
 use std::ffi::CStr;
-use std::io::Write;
 use std::os::fd::BorrowedFd;
-use std::process::{ChildStdin, Stdio};
+use std::process::{Child, Stdio};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -21,41 +20,19 @@ use crate::sys;
 /// The name of a standby.
 pub(crate) const STANDBY_NAME: &CStr = c"shmadm-trace";
 
-/// A running standby. It takes over once this is dropped or this process is killed.
-#[derive(Debug)]
-pub(super) struct Standby {
-    pub(super) pid: i32,
-    /// Reports the pending call; its end reports that the supervisor has exited.
-    pipe: Option<ChildStdin>,
-}
-
-impl Standby {
-    /// Starts a standby.
-    ///
-    /// # Errors
-    /// The process cannot be started.
-    pub(super) fn start(listener: BorrowedFd<'_>) -> Result<Self, Error> {
-        let failed = |error: std::io::Error| start_failed("cannot start a standby for the trace", &error);
-        let listener = listener.try_clone_to_owned().map_err(failed)?;
-        let mut child = helper(STANDBY_NAME).stdin(Stdio::piped()).stdout(listener).spawn().map_err(failed)?;
-        let pipe = child.stdin.take();
-        if let Some(pipe) = &pipe {
-            // A standby that was stopped (SIGSTOP) must not block the supervisor.
-            fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| failed(errno.into()))?;
-        }
-        Ok(Self { pid: child.id().cast_signed(), pipe })
+/// Starts a standby. It takes over once its standard input is closed or this process is killed.
+///
+/// # Errors
+/// The process cannot be started.
+pub(super) fn start_standby(listener: BorrowedFd<'_>) -> Result<Child, Error> {
+    let failed = |error: std::io::Error| start_failed("cannot start a standby for the trace", &error);
+    let listener = listener.try_clone_to_owned().map_err(failed)?;
+    let child = helper(STANDBY_NAME).stdin(Stdio::piped()).stdout(listener).spawn().map_err(failed)?;
+    if let Some(pipe) = &child.stdin {
+        // A standby that was stopped (SIGSTOP) must not block the supervisor.
+        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| failed(errno.into()))?;
     }
-
-    /// Reports the call that is pending, to which the standby responds if this process is killed.
-    pub(super) fn set_pending(&mut self, call: u64) {
-        // Fails if the standby has exited, which is noticed when it is reaped.
-        let _ = self.pipe.as_mut().map(|pipe| pipe.write_all(&call.to_ne_bytes()));
-    }
-
-    /// Closes the pipe, so that the standby takes over.
-    pub(super) fn release(&mut self) {
-        self.pipe = None;
-    }
+    Ok(child)
 }
 
 /// Runs as the standby, until no traced process is left.
