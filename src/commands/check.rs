@@ -128,9 +128,7 @@ impl CheckArgs {
 pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error> {
     let rules = args.rules()?;
     let measures: Vec<Measure> = rules.iter().map(|(measure, ..)| *measure).collect();
-    // The worker owns the system: it may still be running after the timeout.
-    let system = std::mem::replace(&mut context.system, System::new());
-    let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
+    let Some(measured) = with_timeout(args.timeout, move || measure(&System::new(), &measures)) else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
             .cause("reading the segments and their processes took longer")
             .hint("allow more time", shmadm("check --timeout 60")));

@@ -34,9 +34,6 @@ pub(crate) struct Guard(Child);
 
 impl Guard {
     /// Starts a guard, which creates nothing yet.
-    ///
-    /// # Errors
-    /// The process cannot be started.
     pub(crate) fn start() -> Result<Self, Error> {
         let child = helper(GUARD_NAME).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         child.map(Self).map_err(|error| start_failed("cannot start a guard", &error))
@@ -99,9 +96,6 @@ fn parse_request(line: &str) -> Option<(Key, u64, CreateFlags)> {
 }
 
 /// Runs the guard, until its maker has exited or kills it.
-///
-/// # Errors
-/// It was not started by a [`Guard`], or cannot remove the segment.
 pub(crate) fn guard_main() -> Result<(), Error> {
     become_helper(GUARD_NAME);
     // A signal to all processes of a service reaches the maker too, which cleans up by itself.

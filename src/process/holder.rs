@@ -62,9 +62,6 @@ impl Drop for StartedHolder {
 }
 
 /// Starts a holder, and returns once it has attached the segment.
-///
-/// # Errors
-/// The holder cannot be started, or cannot attach.
 pub(crate) fn start_holder(system: &System, segment: &Object, hold: Hold) -> Result<StartedHolder, Error> {
     let id = segment.sysv().id;
     let mut command = helper(HOLDER_NAME);
@@ -128,9 +125,6 @@ impl Hold {
 }
 
 /// Runs as the holder: attaches, reports that to the parent, closes the pipe, and waits for SIGTERM.
-///
-/// # Errors
-/// It was not started by [`start_holder`], or cannot attach.
 pub(crate) fn holder_main(arguments: impl Iterator<Item = String>) -> Result<(), Error> {
     let unusable =
         || Error::new(Kind::Usage, "shmadm-hold is started only by shmadm itself (`attach --background`, `--hold`)");

@@ -41,10 +41,7 @@ impl Launched {
     }
 }
 
-/// Starts a launcher.
-///
-/// # Errors
-/// The process cannot be started. A command that does not exist is reported later, by exit code 127.
+/// Starts a launcher. A command that does not exist is reported later, by exit code 127.
 pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<Launched, Error> {
     let failed = |error| start_failed("cannot start the command", &error);
     let (released, pipe) = std::io::pipe().map_err(failed)?;

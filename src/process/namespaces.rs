@@ -228,9 +228,6 @@ pub(crate) fn visit_namespaces<T: Send>(
 /// Lists the segments of a namespace through a worker, which enters the owning user namespace first.
 ///
 /// Entering a user namespace requires a single-threaded process, and is irreversible.
-///
-/// # Errors
-/// The worker cannot enter the namespace, or cannot be started.
 pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Result<Vec<Object>, Error> {
     /// The part of the output of `list --json` that is used.
     #[derive(Deserialize)]
@@ -247,9 +244,6 @@ pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Res
 }
 
 /// Reads the limits of a namespace through a worker.
-///
-/// # Errors
-/// As [`list_through_worker`].
 pub(crate) fn limits_through_worker(system: &System, namespace: &Namespace) -> Result<Limits, Error> {
     /// The part of the output of `limits --json` that is used.
     #[derive(Deserialize)]

@@ -21,9 +21,6 @@ use crate::sys;
 pub(crate) const STANDBY_NAME: &CStr = c"shmadm-trace";
 
 /// Starts a standby. It takes over once its standard input is closed or this process is killed.
-///
-/// # Errors
-/// The process cannot be started.
 pub(super) fn start_standby(listener: BorrowedFd<'_>) -> Result<Child, Error> {
     let failed = |error: std::io::Error| start_failed("cannot start a standby for the trace", &error);
     let listener = listener.try_clone_to_owned().map_err(failed)?;
@@ -36,9 +33,6 @@ pub(super) fn start_standby(listener: BorrowedFd<'_>) -> Result<Child, Error> {
 }
 
 /// Runs as the standby, until no traced process is left.
-///
-/// # Errors
-/// It was not started by a supervisor.
 pub(crate) fn standby_main() -> Result<(), Error> {
     let failed = |_| Error::new(Kind::Usage, "shmadm-trace is started only by `shmadm leakcheck --trace`");
     become_helper(STANDBY_NAME);

@@ -53,9 +53,6 @@ unsafe impl Sync for Attachment {}
 
 impl Attachment {
     /// Attaches a segment.
-    ///
-    /// # Errors
-    /// shmat(2): EACCES, EINVAL, EIDRM, ENOMEM; or the error of the IPC_STAT that reads the size.
     pub(crate) fn new(id: ShmId, access: Access, exec: bool, address: Address) -> Result<Self, SysError> {
         let (requested, mut flags) = match address {
             Address::Any => (ptr::null(), 0),
@@ -97,9 +94,6 @@ impl Attachment {
     }
 
     /// Detaches the segment and reports a failure, which drop ignores.
-    ///
-    /// # Errors
-    /// shmdt(2): EINVAL if the mapping was removed in another way.
     pub(crate) fn detach(self) -> Result<(), SysError> {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: shmat returned the address, and no pointer derived from it outlives `self`.
@@ -118,9 +112,6 @@ impl Attachment {
     }
 
     /// Copies bytes from the segment into a buffer.
-    ///
-    /// # Errors
-    /// process_vm_readv(2): EFAULT if the range exceeds the segment or a page cannot be allocated.
     pub(crate) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Errno> {
         let mut done = 0;
         while done < bytes.len() {
@@ -198,9 +189,6 @@ impl Attachment {
     /// touching it.
     ///
     /// A swapped-out page counts as absent. Of huge pages, mincore only reports those that this process has touched.
-    ///
-    /// # Errors
-    /// EFAULT if the range exceeds the segment; ENOMEM, EAGAIN.
     pub(crate) fn residency(&self, offset: u64, length: usize, page_size: usize) -> Result<Vec<bool>, Errno> {
         let start = self.range(offset, length)?;
         let mut pages = vec![0_u8; length.div_ceil(page_size)];
@@ -212,9 +200,6 @@ impl Attachment {
 
     /// Reads the native 32-bit integer at offset 0 in one access. Takes a unique reference, so that only one thread
     /// does it.
-    ///
-    /// # Errors
-    /// EFAULT if the segment is smaller than that.
     pub(crate) fn load_i32(&mut self) -> Result<i32, Errno> {
         let integer = self.range(0, size_of::<i32>())?.cast::<i32>();
         // SAFETY: the first four bytes of a page are mapped and aligned; volatile, since other processes write them.
@@ -222,9 +207,6 @@ impl Attachment {
     }
 
     /// Writes a native 32-bit integer at offset 0 in one access.
-    ///
-    /// # Errors
-    /// EFAULT if the segment is smaller than that, or attached read-only.
     pub(crate) fn store_i32(&mut self, value: i32) -> Result<(), Errno> {
         if self.access == Access::ReadOnly {
             return Err(Errno::EFAULT);

@@ -45,26 +45,17 @@ fn seek(file: BorrowedFd<'_>, offset: u64, whence: Whence) -> Result<u64, Errno>
 }
 
 /// Sets the position of a descriptor.
-///
-/// # Errors
-/// lseek(2).
 pub(crate) fn seek_to(file: BorrowedFd<'_>, offset: u64) -> Result<(), Errno> {
     seek(file, offset, Whence::SeekSet).map(drop)
 }
 
 /// Advances the position of a descriptor.
-///
-/// # Errors
-/// lseek(2).
 pub(crate) fn skip(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
     seek(file, bytes, Whence::SeekCur).map(drop)
 }
 
 /// Returns the start and end of the next data at or after an offset (SEEK_DATA, SEEK_HOLE). `None` if only a hole
 /// follows.
-///
-/// # Errors
-/// lseek(2).
 pub(crate) fn next_data(file: BorrowedFd<'_>, offset: u64) -> Result<Option<(u64, u64)>, Errno> {
     match seek(file, offset, Whence::SeekData) {
         Ok(start) => Ok(Some((start, seek(file, start, Whence::SeekHole)?))),
@@ -99,17 +90,11 @@ impl<'a> SparseFile<'a> {
     }
 
     /// Leaves a hole of `bytes` bytes.
-    ///
-    /// # Errors
-    /// lseek(2): EOVERFLOW or EINVAL if a file cannot have that size.
     pub(crate) fn skip(&mut self, bytes: u64) -> Result<(), Errno> {
         skip(self.0, bytes)
     }
 
     /// Extends the file to the current position, which a hole at the end does not do.
-    ///
-    /// # Errors
-    /// ftruncate(2): EFBIG, EINVAL.
     pub(crate) fn end(self) -> Result<(), Errno> {
         let position = lseek(self.0, 0, Whence::SeekCur)?;
         if fstat(self.0)?.st_size < position { ftruncate(self.0, position) } else { Ok(()) }

@@ -51,9 +51,6 @@ pub(crate) fn is_ipc_namespace(file: BorrowedFd<'_>) -> bool {
 }
 
 /// Calls a function in another IPC namespace, in a thread that exits afterwards.
-///
-/// # Errors
-/// As [`enter`]; EAGAIN if no thread can be created.
 pub(crate) fn in_ipc_namespace<T: Send>(namespace: &impl AsFd, work: impl FnOnce() -> T + Send) -> Result<T, SysError> {
     let namespace = namespace.as_fd();
     std::thread::scope(|scope| {

@@ -124,9 +124,6 @@ pub(crate) fn listen() -> Result<Listener, SysError> {
 }
 
 /// Receives a call; `None` if it was interrupted meanwhile.
-///
-/// # Errors
-/// ioctl(2).
 pub(crate) fn receive(listener: &impl AsFd) -> Result<Option<Call>, Errno> {
     // SAFETY: every field is an integer, for which zero is valid. The kernel requires a zeroed structure.
     let mut notification: seccomp_notif = unsafe { std::mem::zeroed() };

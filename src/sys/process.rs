@@ -33,9 +33,6 @@ pub(crate) fn wait_for_exit(pidfd: &OwnedFd, timeout: Duration) -> Result<bool, 
 }
 
 /// Sends SIGTERM (pidfd_send_signal(2)).
-///
-/// # Errors
-/// ESRCH if the process has exited, EPERM.
 pub(crate) fn terminate(pidfd: &OwnedFd, pid: i32) -> Result<(), SysError> {
     let sent = send(pidfd, libc::SIGTERM);
     sent.map_err(|errno| SysError { errno, call: "pidfd_send_signal", target: Subject::Pid(pid) })

@@ -38,9 +38,6 @@ pub(crate) struct SignalQueue {
 
 impl SignalQueue {
     /// Blocks the signals. Processes that are started inherit this mask.
-    ///
-    /// # Errors
-    /// signalfd(2): EMFILE, ENFILE, ENOMEM.
     pub(crate) fn open() -> Result<Self, Errno> {
         // If SIGCHLD is ignored, the kernel reaps children by itself, and their exit status is lost.
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
@@ -54,9 +51,6 @@ impl SignalQueue {
     }
 
     /// Returns the next signal, `None` if none is pending.
-    ///
-    /// # Errors
-    /// read(2).
     pub(crate) fn next(&self) -> Result<Option<SignalOrigin>, Errno> {
         Ok(self.signals.read_signal()?.map(|signal| match c_int::try_from(signal.ssi_signo) {
             Ok(libc::SIGCHLD) | Err(_) => SignalOrigin::Child,

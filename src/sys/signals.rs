@@ -60,9 +60,6 @@ pub(crate) struct Watch {
 impl Watch {
     /// Installs the handlers, and unblocks the signals, which the caller may have blocked. A signal that was ignored
     /// at execve(2) stays ignored (nohup(1)), unless `always` is set.
-    ///
-    /// # Errors
-    /// pipe2(2), sigaction(2).
     pub(crate) fn new(always: bool) -> Result<Self, Errno> {
         let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         WAKER.store(writer.as_raw_fd(), Ordering::SeqCst);
@@ -86,9 +83,6 @@ impl Watch {
     }
 
     /// Waits for a signal, a timeout, or a descriptor to become readable, whichever comes first.
-    ///
-    /// # Errors
-    /// poll(2): ENOMEM.
     pub(crate) fn wait(&self, timeout: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<WaitOutcome, Errno> {
         let start = Instant::now();
         loop {

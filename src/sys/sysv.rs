@@ -55,9 +55,6 @@ impl CreateFlags {
 }
 
 /// Creates a segment. With a key other than IPC_PRIVATE, fails if the key is taken (IPC_EXCL).
-///
-/// # Errors
-/// shmget(2): EEXIST, EINVAL, ENOSPC, ENOMEM, EPERM.
 pub(crate) fn create(key: Key, size: u64, flags: CreateFlags) -> Result<ShmId, SysError> {
     shmget(key, size, flags.to_kernel() | libc::IPC_CREAT | libc::IPC_EXCL)
 }
@@ -79,9 +76,6 @@ fn shmget(key: Key, size: u64, flags: c_int) -> Result<ShmId, SysError> {
 }
 
 /// Reads the record of a segment (IPC_STAT). Requires read permission.
-///
-/// # Errors
-/// shmctl(2): EINVAL or EIDRM if it was removed, EACCES.
 pub(crate) fn stat(id: ShmId) -> Result<Object, SysError> {
     let (_, record) = read_record(id.raw(), libc::IPC_STAT, "shmctl IPC_STAT", Subject::Id(id))?;
     Ok(segment(id, &record))
@@ -97,17 +91,11 @@ pub(crate) fn stat_index(index: i32) -> Result<Object, SysError> {
 }
 
 /// Reads the record of a segment regardless of permissions. Returns `None` if its slot holds another segment now.
-///
-/// # Errors
-/// As [`stat_index`].
 pub(crate) fn stat_any(id: ShmId) -> Result<Option<Object>, SysError> {
     stat_index(id.raw()).map(|found| Some(found).filter(|found| found.sysv().id == id))
 }
 
 /// Reads the record at an index of the kernel's table (SHM_STAT). Requires read permission.
-///
-/// # Errors
-/// shmctl(2): EINVAL for an empty slot, EACCES.
 pub(crate) fn stat_index_readable(index: i32) -> Result<Object, SysError> {
     let (id, record) = read_record(index, SHM_STAT, "shmctl SHM_STAT", Subject::Index(index))?;
     Ok(segment(id, &record))
@@ -166,9 +154,6 @@ fn segment(id: ShmId, record: &shmid_ds) -> Object {
 }
 
 /// Changes owner, group and mode together (IPC_SET). Updates ctime.
-///
-/// # Errors
-/// shmctl(2): EINVAL or EIDRM if it was removed, EPERM.
 pub(crate) fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), SysError> {
     let mut record = zeroed_record();
     record.shm_perm.uid = uid;
@@ -185,25 +170,16 @@ fn to_mode_field<T: From<u16>>(bits: u16) -> T {
 }
 
 /// Removes a segment, or marks it for destruction if it is attached (IPC_RMID).
-///
-/// # Errors
-/// shmctl(2): EINVAL or EIDRM if it was removed, EPERM.
 pub(crate) fn remove(id: ShmId) -> Result<(), SysError> {
     control(id, libc::IPC_RMID, "shmctl IPC_RMID")
 }
 
 /// Locks the pages of a segment in memory as they are allocated (SHM_LOCK).
-///
-/// # Errors
-/// shmctl(2): EPERM, ENOMEM over RLIMIT_MEMLOCK, EINVAL or EIDRM if it was removed.
 pub(crate) fn lock(id: ShmId) -> Result<(), SysError> {
     control(id, libc::SHM_LOCK, "shmctl SHM_LOCK")
 }
 
 /// Unlocks the pages of a segment (SHM_UNLOCK).
-///
-/// # Errors
-/// shmctl(2): EPERM, EINVAL or EIDRM if it was removed.
 pub(crate) fn unlock(id: ShmId) -> Result<(), SysError> {
     control(id, libc::SHM_UNLOCK, "shmctl SHM_UNLOCK")
 }
@@ -215,17 +191,11 @@ fn control(id: ShmId, command: c_int, call: &'static str) -> Result<(), SysError
 }
 
 /// Returns the highest index in use in the kernel's table (IPC_INFO); 0 also if the table is empty.
-///
-/// # Errors
-/// shmctl(2): EPERM or ENOSYS in some sandboxes.
 pub(crate) fn highest_index() -> Result<i32, SysError> {
     read_info().map(|(highest, _)| highest)
 }
 
 /// Reads the limits of the IPC namespace (IPC_INFO).
-///
-/// # Errors
-/// shmctl(2): EPERM or ENOSYS in some sandboxes.
 pub(crate) fn info() -> Result<ShmInfo64, SysError> {
     read_info().map(|(_, info)| info)
 }
@@ -239,9 +209,6 @@ fn read_info() -> Result<(i32, ShmInfo64), SysError> {
 
 /// Returns the number of segments, pages, resident pages and swapped pages (SHM_INFO). The kernel walks all segments
 /// for this.
-///
-/// # Errors
-/// shmctl(2): EPERM or ENOSYS in some sandboxes.
 pub(crate) fn usage() -> Result<(u64, u64, u64, u64), SysError> {
     let mut used = ShmUse::default();
     // SAFETY: SHM_INFO writes a `struct shm_info`, which `ShmUse` mirrors, through the pointer.
