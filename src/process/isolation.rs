@@ -20,9 +20,7 @@ type Limit = (&'static str, u64);
 
 /// Moves this process, which must be single-threaded, to a new IPC namespace, in a new user namespace if that is
 /// necessary and `always` is set. Returns what was created, and notes for the user.
-///
-/// # Errors
-/// `always` is set, and the system forbids it (Permission).
+/// Fails if `always` is set, and the system forbids it (Permission).
 pub(crate) fn isolate(system: &System, always: bool) -> Result<(Isolation, Vec<String>), Error> {
     let limit = |name| Some((name, procfs::sysctl(system.proc(), name)?));
     let wanted: Vec<Limit> = LIMITS.into_iter().filter_map(limit).collect();

@@ -61,9 +61,7 @@ impl Spec {
 
 /// Moves this process, which must be single-threaded, to an IPC namespace. Returns the id maps of the user namespace
 /// that had to be entered first, if any.
-///
-/// # Errors
-/// There is no such namespace, the argument is invalid (Usage), or permission is missing (Permission).
+/// Fails if there is no such namespace, the argument is invalid (Usage), or permission is missing (Permission).
 pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     let system = System::new();
     let spec = Spec::parse(argument)?;

@@ -65,9 +65,7 @@ impl Supervised {
 }
 
 /// Runs a command with the standard streams and signal dispositions that this process inherited.
-///
-/// # Errors
-/// The command cannot be started, or not traced (Permission).
+/// Fails if the command cannot be started, or not traced (Permission).
 pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> Result<Supervised, Error> {
     let failed = |errno| Error::new(Kind::Failed, "cannot supervise the command").os(errno, "signalfd");
     let set = |name| procfs::status_line(system.proc(), name).and_then(|set| u64::from_str_radix(&set, 16).ok());

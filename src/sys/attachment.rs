@@ -122,9 +122,7 @@ impl Attachment {
     }
 
     /// Copies a buffer into the segment.
-    ///
-    /// # Errors
-    /// process_vm_writev(2): EFAULT if the range exceeds the segment or a page cannot be allocated; with the number of
+    /// Fails as process_vm_writev(2): EFAULT if the range exceeds the segment or a page cannot be allocated; with the number of
     /// bytes copied before that.
     pub(crate) fn copy_in(&self, offset: u64, bytes: &[u8]) -> Result<(), (usize, Errno)> {
         let mut done = 0;
@@ -142,9 +140,7 @@ impl Attachment {
     }
 
     /// Writes bytes of the segment to a descriptor with write(2). Returns the number of bytes written.
-    ///
-    /// # Errors
-    /// write(2), including EINTR; EFAULT if the range exceeds the segment or a page cannot be allocated.
+    /// Fails as write(2), including EINTR; EFAULT if the range exceeds the segment or a page cannot be allocated.
     pub(crate) fn send(&self, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
         let from = self.range(offset, length)?;
         // SAFETY: the kernel reads `length` bytes that `range` found within the mapping, or returns EFAULT.
@@ -153,9 +149,7 @@ impl Attachment {
     }
 
     /// Reads bytes from a descriptor into the segment with read(2). Returns the number of bytes read, 0 at the end.
-    ///
-    /// # Errors
-    /// read(2), including EINTR; EFAULT if the range exceeds the segment or a page cannot be allocated.
+    /// Fails as read(2), including EINTR; EFAULT if the range exceeds the segment or a page cannot be allocated.
     pub(crate) fn receive(&self, offset: u64, length: usize, from: BorrowedFd<'_>) -> Result<usize, Errno> {
         let to = self.range(offset, length)?;
         // SAFETY: the kernel writes at most `length` bytes that `range` found within the mapping, or returns EFAULT,
@@ -165,9 +159,7 @@ impl Attachment {
     }
 
     /// Moves pages of the segment into a pipe with vmsplice(2), without copying. Returns the number of bytes.
-    ///
-    /// # Errors
-    /// vmsplice(2): EBADF or EINVAL if the descriptor is not a pipe, EPERM or ENOSYS in some sandboxes, EFAULT.
+    /// Fails as vmsplice(2): EBADF or EINVAL if the descriptor is not a pipe, EPERM or ENOSYS in some sandboxes, EFAULT.
     pub(crate) fn vmsplice(&self, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
         let part = libc::iovec { iov_base: self.range(offset, length)?, iov_len: length };
         // SAFETY: one iovec is passed, it lives through the call, and `range` found its bytes within the mapping. The
@@ -220,9 +212,7 @@ impl Attachment {
 
     /// Opens the file behind the mapping through /proc/self/map_files, which requires privilege. `mapped` is the size
     /// of the segment rounded up to whole pages.
-    ///
-    /// # Errors
-    /// open(2): EPERM without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, ENOENT without /proc.
+    /// Fails as open(2): EPERM without CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN, ENOENT without /proc.
     pub(crate) fn open_backing(&self, mapped: u64) -> io::Result<File> {
         let start = self.address();
         // The file name contains the mapping's end address.

@@ -22,9 +22,7 @@ pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
 
 /// Writes bytes of a file to any descriptor without copying them into this process (sendfile(2)). Returns the number of
 /// bytes, 0 at the end of the file.
-///
-/// # Errors
-/// sendfile(2): EINVAL if the file does not support it, as those of huge pages, or if `to` is in append mode; EPERM or
+/// Fails as sendfile(2): EINVAL if the file does not support it, as those of huge pages, or if `to` is in append mode; EPERM or
 /// ENOSYS in some sandboxes.
 pub(crate) fn send_file(file: BorrowedFd<'_>, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
     let mut position = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
@@ -77,9 +75,7 @@ pub(crate) struct SparseFile<'a>(BorrowedFd<'a>);
 
 impl<'a> SparseFile<'a> {
     /// Checks that a descriptor is at the end of a file, where skipped bytes become holes.
-    ///
-    /// # Errors
-    /// lseek(2): ESPIPE if it is not seekable; EINVAL if it has O_APPEND; EEXIST if the file continues after the
+    /// Fails as lseek(2): ESPIPE if it is not seekable; EINVAL if it has O_APPEND; EEXIST if the file continues after the
     /// position, so that skipping would keep the old contents.
     pub(crate) fn begin(file: BorrowedFd<'a>) -> Result<Self, Errno> {
         let position = lseek(file, 0, Whence::SeekCur)?;

@@ -83,9 +83,7 @@ impl AsFd for Listener {
 }
 
 /// Installs the filter on this thread. The processes that it starts inherit it.
-///
-/// # Errors
-/// seccomp(2): EACCES without CAP_SYS_ADMIN, EBUSY if another process listens already, EINVAL or ENOSYS before Linux
+/// Fails as seccomp(2): EACCES without CAP_SYS_ADMIN, EBUSY if another process listens already, EINVAL or ENOSYS before Linux
 /// 5.5.
 pub(crate) fn listen() -> Result<Listener, SysError> {
     let mut program = [

@@ -17,9 +17,7 @@ const NAME_SIZE: usize = 64;
 /// Calls `visit` for each mapping of a segment in a process whose /proc/PID/maps is `maps`.
 ///
 /// `wanted` filters the shared file mappings by device and inode, before their names are requested.
-///
-/// # Errors
-/// ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH if the process has released its memory.
+/// Fails as ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH if the process has released its memory.
 pub(crate) fn segment_mappings(
     maps: BorrowedFd<'_>,
     wanted: impl Fn((u32, u32), u64) -> bool,

@@ -21,9 +21,7 @@ pub(crate) struct Seized(Pid);
 
 impl Seized {
     /// Seizes a thread.
-    ///
-    /// # Errors
-    /// ESRCH if it has exited; EPERM if it is already traced, for example by a debugger, or without CAP_SYS_PTRACE.
+    /// Fails if eSRCH if it has exited; EPERM if it is already traced, for example by a debugger, or without CAP_SYS_PTRACE.
     pub(crate) fn new(thread: i32) -> Result<Self, Errno> {
         let thread = Pid::from_raw(thread);
         ptrace::seize(thread, Options::empty()).map(|()| Self(thread))

@@ -60,9 +60,7 @@ pub(crate) fn create(key: Key, size: u64, flags: CreateFlags) -> Result<ShmId, S
 }
 
 /// Returns the id of the segment with a key. Requires no permission. A `size` of 0 matches every segment.
-///
-/// # Errors
-/// shmget(2): ENOENT if there is none, EINVAL if the segment is smaller than `size`.
+/// Fails as shmget(2): ENOENT if there is none, EINVAL if the segment is smaller than `size`.
 pub(crate) fn find_key(key: Key, size: u64) -> Result<ShmId, SysError> {
     shmget(key, size, 0)
 }
@@ -82,9 +80,7 @@ pub(crate) fn stat(id: ShmId) -> Result<Object, SysError> {
 }
 
 /// Reads the record at an index of the kernel's table regardless of permissions (SHM_STAT_ANY, Linux 4.17).
-///
-/// # Errors
-/// shmctl(2): EINVAL for an empty slot, and on older kernels; EPERM or ENOSYS in some sandboxes.
+/// Fails as shmctl(2): EINVAL for an empty slot, and on older kernels; EPERM or ENOSYS in some sandboxes.
 pub(crate) fn stat_index(index: i32) -> Result<Object, SysError> {
     let (id, record) = read_record(index, SHM_STAT_ANY, "shmctl SHM_STAT_ANY", Subject::Index(index))?;
     Ok(segment(id, &record))
