@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::error::{Error, Hint, again, shmadm};
 use crate::model::{ShmId, Size};
-use crate::query::System;
+use crate::query::{System, huge_page_pools};
 
 pub(crate) fn suggest_any_address(segment: impl Display) -> Hint {
     Hint::new("let the kernel choose the address", shmadm("attach").arg(segment.to_string()))
@@ -20,16 +20,16 @@ pub(super) fn explain_address(system: &System, error: Error, id: ShmId, address:
             rounded => error.hint(format!("attach it at {rounded:#x}"), again("--round")),
         };
     }
-    explain_rounded_address(system, error, id, address)
+    explain_rounded_address(error, id, address)
 }
 
 /// Adds why a segment could not be attached at an address that was rounded down to a page (SHM_RND).
-pub(super) fn explain_rounded_address(system: &System, error: Error, id: ShmId, address: usize) -> Error {
-    let misaligned = |(size, pages): &&(u64, u64)| *pages > 0 && !(address as u64).is_multiple_of(*size);
+pub(super) fn explain_rounded_address(error: Error, id: ShmId, address: usize) -> Error {
+    let misaligned = |(size, pages): &(u64, u64)| *pages > 0 && !(address as u64).is_multiple_of(*size);
     // No call shows the page size of a segment that is not attached.
-    let huge = match system.huge_page_pools().iter().find(misaligned) {
+    let huge = match huge_page_pools().into_iter().find(misaligned) {
         Some((size, _)) => {
-            format!(", or the segment has huge pages and the address is not a multiple of {}", Size(*size))
+            format!(", or the segment has huge pages and the address is not a multiple of {}", Size(size))
         }
         None => String::new(),
     };

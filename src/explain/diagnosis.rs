@@ -73,14 +73,6 @@ impl Attempt {
             Self::Detach(id) => format!("cannot stop the holder of segment {id}"),
         }
     }
-
-    fn id(&self) -> Option<ShmId> {
-        match self {
-            Self::Attach { id, .. } => Some(*id),
-            Self::Stat(id) | Self::Set(id) | Self::Lock(id) | Self::Remove(id) | Self::Detach(id) => Some(*id),
-            Self::Create { .. } | Self::Open { .. } => None,
-        }
-    }
 }
 
 impl Error {
@@ -114,10 +106,12 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
     match attempt {
         Attempt::Create { key, size, flags } => explain_create(system, error, *key, *size, *flags, errno),
         Attempt::Open { key, size } => explain_open(system, error, *key, *size, errno),
-        _ => match attempt.id() {
-            Some(id) => explain_segment(system, error, attempt, id, errno),
-            None => error,
-        },
+        Attempt::Attach { id, .. }
+        | Attempt::Stat(id)
+        | Attempt::Set(id)
+        | Attempt::Lock(id)
+        | Attempt::Remove(id)
+        | Attempt::Detach(id) => explain_segment(system, error, attempt, *id, errno),
     }
 }
 
@@ -268,9 +262,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         }
         (Errno::EINVAL, Some(_)) => match attempt {
             Attempt::Attach { address: Address::Exact(address), .. } => explain_address(system, error, id, *address),
-            Attempt::Attach { address: Address::Rounded(address), .. } => {
-                explain_rounded_address(system, error, id, *address)
-            }
+            Attempt::Attach { address: Address::Rounded(address), .. } => explain_rounded_address(error, id, *address),
             _ => error,
         },
         (Errno::EACCES, Some(segment)) => match attempt {

@@ -15,12 +15,7 @@ use crate::sys;
 const MANY: usize = 8;
 
 pub(crate) fn resolve(system: &System, target: &Target, needs: Needs) -> Result<Object, Error> {
-    let id = match &target.name {
-        Name::Id(id) => *id,
-        Name::Key(key) => by_key(system, *key)?,
-        Name::Ftok(ftok) => by_key(system, ftok_key(ftok)?)?,
-    };
-    lookup(system, id, needs)?.ok_or_else(|| gone(system, &Attempt::Stat(id), id).target(&target.text))
+    Resolver::new(system, needs, 1).resolve(target)
 }
 
 fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
@@ -55,13 +50,14 @@ impl<'a> Resolver<'a> {
     pub(crate) fn resolve(&self, target: &Target) -> Result<Object, Error> {
         let id = match &target.name {
             Name::Id(id) => *id,
-            Name::Key(key) if !self.known.is_empty() => by_key(self.system, *key)?,
-            Name::Key(_) | Name::Ftok(_) => return resolve(self.system, target, self.needs),
+            Name::Key(key) => by_key(self.system, *key)?,
+            Name::Ftok(ftok) => by_key(self.system, ftok_key(ftok)?)?,
         };
-        match self.known.get(&id) {
-            Some(segment) => Ok(segment.clone()),
-            None => resolve(self.system, target, self.needs),
-        }
+        let found = match self.known.get(&id) {
+            Some(segment) => Some(segment.clone()),
+            None => lookup(self.system, id, self.needs)?,
+        };
+        found.ok_or_else(|| gone(self.system, &Attempt::Stat(id), id).target(&target.text))
     }
 }
 

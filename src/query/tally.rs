@@ -10,12 +10,8 @@ use crate::sys;
 
 /// Sums up all segments; `needs` are the fields to read.
 pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, QueryError> {
-    let page_size = system.page_size();
     let mut sums = Tally::ZERO;
-    each(system, needs, |segment| {
-        sums.add(&Tally::of(&segment, page_size));
-        Ok::<_, QueryError>(())
-    })?;
+    tally_by_owner(system, needs)?.values().for_each(|owner| sums.add(owner));
     Ok(sums)
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn pool_file(page: u64) -> String {
 }
 
 /// Returns the supported huge page sizes in bytes, each with the number of pages in its pool.
-pub(super) fn huge_page_pools() -> Vec<(u64, u64)> {
+pub(crate) fn huge_page_pools() -> Vec<(u64, u64)> {
     let pools = huge_page_sizes().into_iter();
     pools.filter_map(|huge| Some((huge, pool(huge)?.total))).collect()
 }

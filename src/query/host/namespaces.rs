@@ -193,54 +193,28 @@ mod tests {
     }
 
     #[test]
-    fn the_host_namespace_has_no_container() {
+    fn a_container_is_read_from_a_thread_and_never_for_the_host_namespace() {
         let root = tempfile::tempdir().unwrap();
-        let cgroup = "0::/system.slice/x.service\n";
-        for pid in ["1", "7"] {
-            std::fs::create_dir_all(root.path().join(pid).join("ns")).unwrap();
-            std::fs::write(root.path().join(pid).join("cgroup"), cgroup).unwrap();
-        }
-        std::fs::write(root.path().join("1/ns/ipc"), "").unwrap();
-        std::fs::write(root.path().join("7/ns/ipc"), "").unwrap();
-        let mut containers: Vec<_> = census(&System::at(root.path().to_owned()))
-            .unwrap()
-            .namespaces
-            .into_iter()
-            .map(|namespace| (namespace.pid, namespace.container))
-            .collect();
-        containers.sort_unstable();
-        assert_eq!(containers, [(1, None), (7, Some("x.service".into()))]);
-    }
-
-    #[test]
-    fn the_container_of_a_process_with_an_exited_leader_is_read_from_a_thread() {
-        let root = tempfile::tempdir().unwrap();
-        let cgroup = |process: &str, path: &str| {
-            std::fs::create_dir_all(root.path().join(process)).unwrap();
-            std::fs::write(root.path().join(process).join("cgroup"), format!("0::{path}\n")).unwrap();
+        let process = |path: &str, cgroup: &str| {
+            std::fs::create_dir_all(root.path().join(path)).unwrap();
+            std::fs::write(root.path().join(path).join("cgroup"), format!("0::{cgroup}\n")).unwrap();
         };
-        cgroup("7", "/");
-        cgroup("7/task/7", "/");
-        cgroup("7/task/8", "/system.slice/x.service");
-        std::fs::create_dir(root.path().join("7/task/8/ns")).unwrap();
-        std::fs::write(root.path().join("7/task/8/ns/ipc"), "").unwrap();
-        let census = census(&System::at(root.path().to_owned())).unwrap();
-        assert_eq!(census.namespaces[0].container.as_deref(), Some("x.service"));
-    }
-
-    #[test]
-    fn a_process_without_a_readable_namespace_is_skipped() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("7/ns")).unwrap();
-        std::fs::write(root.path().join("7/ns/ipc"), "").unwrap();
-        std::fs::create_dir_all(root.path().join("8")).unwrap();
-        let census = census(&System::at(root.path().to_owned())).unwrap();
-        assert_eq!(census.inaccessible, 0);
-        assert_eq!(census.namespaces.iter().map(|namespace| namespace.pid).collect::<Vec<_>>(), [7]);
-        let opened = census.namespaces[0].open(&System::at(root.path().to_owned()));
-        assert!(opened.is_ok());
-        std::fs::remove_dir_all(root.path().join("7")).unwrap();
-        let gone = census.namespaces[0].open(&System::at(root.path().to_owned()));
-        assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
+        let namespace = |path: &str| {
+            std::fs::create_dir_all(root.path().join(path).join("ns")).unwrap();
+            std::fs::write(root.path().join(path).join("ns/ipc"), "").unwrap();
+        };
+        process("1", "/system.slice/x.service");
+        namespace("1");
+        // The leader has exited, so that only the thread has a namespace and the right control group.
+        process("7", "/");
+        process("7/task/7", "/");
+        process("7/task/8", "/system.slice/x.service");
+        namespace("7/task/8");
+        // A process that is exiting.
+        process("9", "/");
+        let Census { namespaces, inaccessible } = census(&System::at(root.path().to_owned())).unwrap();
+        let mut containers: Vec<_> = namespaces.into_iter().map(|found| (found.pid, found.container)).collect();
+        containers.sort_unstable();
+        assert_eq!((containers, inaccessible), (vec![(1, None), (7, Some("x.service".into()))], 0));
     }
 }

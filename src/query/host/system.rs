@@ -6,12 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Group, SysconfVar, User, getegid, geteuid, getgroups, sysconf};
 
-use super::devices::segment_devices;
-use super::huge::huge_page_pools;
 use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::process::ProcessStatus;
 use crate::model::{Scope, Stamp, escape_invalid_utf8};
@@ -32,10 +29,6 @@ pub(crate) struct System {
     statuses: RefCell<BTreeMap<i32, ProcessStatus>>,
     commands: RefCell<BTreeMap<i32, Option<Arc<str>>>>,
     namespace: OnceCell<Option<u64>>,
-    /// The devices on which the kernel keeps segments.
-    devices: OnceCell<Result<Vec<(u32, u32)>, Errno>>,
-    /// Huge page sizes with the number of pages in each pool.
-    pools: OnceCell<Vec<(u64, u64)>>,
     proc_shows_own_pids: OnceCell<bool>,
     /// The container or unit to which the IPC namespace belongs.
     container: OnceCell<Option<Arc<str>>>,
@@ -57,8 +50,6 @@ impl System {
             statuses: RefCell::default(),
             commands: RefCell::default(),
             namespace: OnceCell::new(),
-            devices: OnceCell::new(),
-            pools: OnceCell::new(),
             proc_shows_own_pids: OnceCell::new(),
             container: OnceCell::new(),
             ids: IdMaps::default(),
@@ -180,19 +171,9 @@ impl System {
         self.container.get_or_init(find).clone()
     }
 
-    /// See [`segment_devices`]; cached.
-    pub(in crate::query) fn segment_devices(&self) -> Result<Vec<(u32, u32)>, Errno> {
-        self.devices.get_or_init(segment_devices).clone()
-    }
-
     /// Returns the default huge page size in bytes; `None` if the kernel has no huge pages.
     pub(crate) fn huge_page_size(&self) -> Option<u64> {
         procfs::default_huge_page(&self.proc)
-    }
-
-    /// See [`huge_page_pools`]; cached.
-    pub(crate) fn huge_page_pools(&self) -> &[(u64, u64)] {
-        self.pools.get_or_init(huge_page_pools)
     }
 
     /// Returns whether /proc belongs to this pid namespace. The /proc of another one shows this process with another

@@ -1,6 +1,6 @@
 //! A correction of the resident bytes that the kernel reports.
 
-use crate::query::host::System;
+use crate::query::host::{System, huge_page_pools};
 
 /// Returns the resident bytes of a segment whose `rss` from the kernel can exceed its size.
 ///
@@ -11,7 +11,7 @@ pub(super) fn resident(system: &System, rss: u64, size: u64) -> Option<u64> {
     if rss <= size.next_multiple_of(page) {
         return Some(rss);
     }
-    corrected(rss, size, page, system.huge_page_pools())
+    corrected(rss, size, page, &huge_page_pools())
 }
 
 /// See [`resident`]; `pools` are huge page sizes with the number of pages in each pool.

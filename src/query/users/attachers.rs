@@ -9,7 +9,7 @@
 //!
 //! If /proc belongs to another pid namespace, its pids are other processes, and nothing is concluded from it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::matcher::Matcher;
@@ -17,7 +17,7 @@ use super::scan::{MappingFilter, ScanResult, inode_of, scan};
 use crate::model::{Attachers, HiddenBy, Needs, Object, ShmId, SysV};
 use crate::procfs;
 use crate::query::failure::QueryError;
-use crate::query::host::{System, can_inspect_all};
+use crate::query::host::{System, can_inspect_all, segment_devices};
 use crate::query::inventory::lookup;
 
 /// The most scans if the mappings found and nattch do not agree.
@@ -111,40 +111,39 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
 /// Scans for mappings: the creators and last users of a few segments first, and no other processes if that accounts for
 /// all.
 fn find(system: &System, segments: &[&Object], everything: bool) -> Result<ScanResult, QueryError> {
-    let devices = system.segment_devices().map_err(QueryError::Devices)?;
+    let devices = segment_devices().map_err(QueryError::Devices)?;
     let mut inodes: Vec<u64> = segments.iter().map(|segment| inode_of(segment.sysv().id)).collect();
     inodes.sort_unstable();
     inodes.dedup();
     let filter = MappingFilter { devices: &devices, inodes: (!everything).then_some(inodes) };
     // The scan can end early only if all segments are of one namespace.
     let namespace = segments.first().and_then(|segment| segment.ipc_namespace());
-    let same_namespace = !everything && segments.iter().all(|segment| segment.ipc_namespace() == namespace);
+    let can_end_early = !everything && segments.iter().all(|segment| segment.ipc_namespace() == namespace);
     let is_complete = |found: &ScanResult| {
         let mut matcher = Matcher::new(system, found, segments);
         segments.iter().all(|segment| matcher.assign(segment).found() == segment.sysv().nattch)
     };
-    let run = |pids: &[i32], needed| scan(system, pids, &filter, namespace, needed).map_err(QueryError::Mappings);
-    if !same_namespace {
-        return run(&procfs::pids(system.proc()).map_err(QueryError::Mappings)?.collect::<Vec<_>>(), u64::MAX);
-    }
     let needed = segments.iter().map(|segment| segment.sysv().nattch).sum();
-    if segments.len() <= FEW_SEGMENTS {
-        let mut first: Vec<i32> = segments.iter().flat_map(|segment| segment.sysv().processes()).collect();
-        first.sort_unstable();
-        first.dedup();
-        let mut found = run(&first, needed)?;
+    if can_end_early && segments.len() <= FEW_SEGMENTS {
+        let recorded: BTreeSet<i32> = segments.iter().flat_map(|segment| segment.sysv().processes()).collect();
+        let mut found = scan(system, recorded, &filter, namespace, needed).map_err(QueryError::Mappings)?;
         found.complete = false;
         if is_complete(&found) {
             return Ok(found);
         }
     }
-    let pids: Vec<i32> = procfs::pids(system.proc()).map_err(QueryError::Mappings)?.collect();
-    let found = run(&pids, needed)?;
-    if found.complete || is_complete(&found) {
-        return Ok(found);
+    let scan_all = |needed| {
+        let pids = procfs::pids(system.proc()).map_err(QueryError::Mappings)?;
+        scan(system, pids, &filter, namespace, needed).map_err(QueryError::Mappings)
+    };
+    if can_end_early {
+        let found = scan_all(needed)?;
+        if found.complete || is_complete(&found) {
+            return Ok(found);
+        }
+        // Some of the mappings belong to another segment, or to a memory that two processes share.
     }
-    // Some of the mappings belong to another segment, or to a memory that two processes share.
-    run(&pids, u64::MAX)
+    scan_all(u64::MAX)
 }
 
 /// Reads a segment's record again; returns whether its attachments have changed.

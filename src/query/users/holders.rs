@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 use super::scan::has_attached;
 use crate::model::ShmId;
 use crate::procfs::{self, ProcError};
-use crate::query::host::System;
+use crate::query::host::{System, segment_devices};
 use crate::sys;
 
 /// The name of holder processes, which no other process of this program has.
@@ -52,7 +52,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Holders
         Ok(name) => Ok(name == HOLDER_NAME.to_bytes()),
         Err(error) => false_if_inaccessible(error),
     };
-    let devices = system.segment_devices();
+    let devices = segment_devices();
     let mut found = Vec::new();
     for pid in procfs::pids(system.proc())? {
         if !named(pid)? {

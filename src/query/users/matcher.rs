@@ -28,12 +28,10 @@ pub(super) struct Matcher<'a> {
     /// Sorted by inode, pid and address.
     mappings: &'a [SegmentMapping],
     assigned: Vec<bool>,
-    segments: HashSet<(u64, ShmId)>,
     /// Whether every process was scanned, so that all processes that share a memory are known.
     complete: bool,
     /// Whether there are processes that the caller is not permitted to inspect.
     some_inaccessible: bool,
-    /// The segments, if they are of several namespaces.
     known: HashMap<(u64, ShmId), &'a Object>,
 }
 
@@ -63,16 +61,12 @@ struct Distinct {
 impl<'a> Matcher<'a> {
     pub(super) fn new(system: &'a System, found: &'a ScanResult, segments: &[&'a Object]) -> Self {
         let mappings = found.mappings.as_slice();
-        let identities =
-            segments.iter().filter_map(|segment| Some((segment.ipc_namespace()?, segment.sysv().id))).collect();
-        let several = segments.iter().any(|segment| segment.scope != segments[0].scope);
         let identified = |segment: &&'a Object| Some(((segment.ipc_namespace()?, segment.sysv().id), *segment));
-        let known = if several { segments.iter().filter_map(identified).collect() } else { HashMap::new() };
+        let known = segments.iter().filter_map(identified).collect();
         Self {
             system,
             mappings,
             assigned: vec![false; mappings.len()],
-            segments: identities,
             complete: found.complete,
             some_inaccessible: found.inaccessible > 0,
             known,
@@ -198,7 +192,7 @@ impl<'a> Matcher<'a> {
         let id = |inode: u64| i32::try_from(inode).ok().and_then(ShmId::new);
         let is_recent = |mapping: &SegmentMapping| {
             let Some(identity) = mapping.ns.zip(id(mapping.vma.inode)) else { return false };
-            !self.segments.contains(&identity) && (listed.contains(&identity) || self.exists_now(mapping, identity.1))
+            !self.known.contains_key(&identity) && (listed.contains(&identity) || self.exists_now(mapping, identity.1))
         };
         let left =
             (0..self.mappings.len()).filter(|index| !self.assigned[*index] && !is_recent(&self.mappings[*index]));

@@ -9,7 +9,7 @@ use super::origin::map_file;
 use super::scan::{inode_of, own_mapping, with_any_thread};
 use crate::model::Object;
 use crate::query::failure::QueryError;
-use crate::query::host::{System, huge_page_on};
+use crate::query::host::{System, huge_page_on, segment_devices};
 
 /// Why an object cannot be opened through another process.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) struct Backing {
 
 /// Returns the mapping of this process's attachment at an address; `None` if /proc does not show it.
 pub(crate) fn backing(system: &System, address: u64) -> Option<Backing> {
-    let devices = system.segment_devices().ok()?;
+    let devices = segment_devices().ok()?;
     let mapping = own_mapping(system, &devices, address)?;
     // The first device is that of ordinary pages.
     let ordinary = devices.first() == Some(&mapping.device);

@@ -1,11 +1,10 @@
 //! Scans processes for mappings of segments.
 //!
-//! nattch counts mappings, so mappings are what is searched for. The scan opens /proc/PID/maps of each process, in up
-//! to [`MAX_THREADS`] threads, and asks PROCMAP_QUERY for shared file mappings only, which is one call for most
-//! processes. Where the kernel lacks it, the scan reads the text of the same file. A mapping counts if its device is
-//! one on which the kernel keeps segments, its inode number is a segment's id, and its name begins with `/SYSV`. The
-//! device excludes files that any user can give such a name; the name excludes other files on that device, such as
-//! those of memfd_create(2).
+//! nattch counts mappings, so mappings are what is searched for. The scan opens /proc/PID/maps of each process and asks
+//! PROCMAP_QUERY for shared file mappings only, which is one call for most processes. Where the kernel lacks it, the
+//! scan reads the text of the same file. A mapping counts if its device is one on which the kernel keeps segments, its
+//! inode number is a segment's id, and its name begins with `/SYSV`. The device excludes files that any user can give
+//! such a name; the name excludes other files on that device, such as those of memfd_create(2).
 //!
 //! A thread-group leader that has exited while other threads run is a zombie: its `maps` is empty, and it has no
 //! `map_files` and no `ns/ipc`. So a mapping is recorded with the thread that showed it, and that thread is asked for
@@ -14,11 +13,8 @@
 use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread::Builder;
 
 use nix::errno::Errno;
 
@@ -27,9 +23,6 @@ use crate::model::{Mapping, ShmId};
 use crate::procfs::{self, ProcError};
 use crate::query::host::System;
 use crate::sys;
-
-const MAX_THREADS: usize = 4;
-const BATCH: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(super) struct SegmentMapping {
@@ -94,14 +87,6 @@ impl MappingFilter<'_> {
     }
 }
 
-#[derive(Debug)]
-enum ProbeResult {
-    Scanned,
-    /// The caller is not permitted to read its mappings.
-    Denied,
-    Exited,
-}
-
 /// The mappings found in a set of processes.
 #[derive(Debug, Default)]
 pub(super) struct ScanResult {
@@ -120,55 +105,30 @@ pub(super) fn inode_of(id: ShmId) -> u64 {
 /// Scans processes until all are done or `needed` mappings were found in the IPC namespace `namespace`.
 pub(super) fn scan(
     system: &System,
-    pids: &[i32],
+    pids: impl IntoIterator<Item = i32>,
     filter: &MappingFilter<'_>,
     namespace: Option<u64>,
     needed: u64,
 ) -> Result<ScanResult, ProcError> {
-    let (next, found, failed) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
-    let proc = system.proc();
-    let work = || {
-        let mut mine = ScanResult::default();
-        while found.load(Ordering::Relaxed) < needed && !failed.load(Ordering::Relaxed) {
-            let start = next.fetch_add(BATCH, Ordering::Relaxed);
-            let Some(batch) = pids.get(start..) else { break };
-            for pid in batch.iter().take(BATCH) {
-                let before = mine.mappings.len();
-                match probe(proc, *pid, filter, &mut mine.mappings) {
-                    Ok(ProbeResult::Scanned | ProbeResult::Exited) => {}
-                    Ok(ProbeResult::Denied) => mine.inaccessible += 1,
-                    Err(error) => {
-                        failed.store(true, Ordering::Relaxed);
-                        return Err(error);
-                    }
-                }
-                let in_namespace = mine.mappings[before..].iter().filter(|mapping| mapping.ns == namespace).count();
-                found.fetch_add(in_namespace as u64, Ordering::Relaxed);
+    let mut found = ScanResult { complete: true, ..ScanResult::default() };
+    let mut in_namespace = 0;
+    for pid in pids {
+        let before = found.mappings.len();
+        match probe(system.proc(), pid, filter, &mut found.mappings) {
+            Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
+                found.inaccessible += 1;
             }
+            Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::NotFound => {}
+            result => result?,
         }
-        Ok(mine)
-    };
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
-    let threads = threads.min(pids.len() / (4 * BATCH));
-    let mut all = std::thread::scope(|scope| {
-        // If no more threads can be created (RLIMIT_NPROC), this one does all the work.
-        let others: Vec<_> = (1..threads).map_while(|_| Builder::new().spawn_scoped(scope, work).ok()).collect();
-        let mut all = work()?;
-        for other in others {
-            match other.join() {
-                Ok(found) => {
-                    let found = found?;
-                    all.mappings.extend(found.mappings);
-                    all.inaccessible += found.inaccessible;
-                }
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+        in_namespace += found.mappings[before..].iter().filter(|mapping| mapping.ns == namespace).count() as u64;
+        if in_namespace >= needed {
+            found.complete = false;
+            break;
         }
-        Ok(all)
-    })?;
-    all.mappings.sort_by_key(|mapping| (mapping.vma.inode, mapping.pid, mapping.vma.start));
-    all.complete = found.load(Ordering::Relaxed) < needed;
-    Ok(all)
+    }
+    found.mappings.sort_by_key(|mapping| (mapping.vma.inode, mapping.pid, mapping.vma.start));
+    Ok(found)
 }
 
 fn probe(
@@ -176,7 +136,7 @@ fn probe(
     pid: i32,
     filter: &MappingFilter<'_>,
     mappings: &mut Vec<SegmentMapping>,
-) -> Result<ProbeResult, ProcError> {
+) -> Result<(), ProcError> {
     let mut areas = Vec::new();
     let (mut task, mut path) = (pid, pid.to_string());
     let mut result = read_mappings(proc, &path, filter, &mut areas);
@@ -197,14 +157,7 @@ fn probe(
         let ns = procfs::namespace_of(proc, &path).or_else(of_other_thread);
         mappings.extend(areas.into_iter().map(|vma| SegmentMapping { pid, task, ns, vma, origin: OnceCell::new() }));
     }
-    match result {
-        Ok(_) => Ok(ProbeResult::Scanned),
-        Err(ProcError::Read { ref error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
-            Ok(ProbeResult::Denied)
-        }
-        Err(ProcError::Read { ref error, .. }) if error.kind() == ErrorKind::NotFound => Ok(ProbeResult::Exited),
-        Err(error) => Err(error),
-    }
+    result.map(drop)
 }
 
 /// Adds the mappings of a process or thread; returns whether it has any memory.
@@ -275,12 +228,12 @@ mod tests {
         maps("10", "00400000-00401000 r-xp 00000000 00:00 0 \n");
         let filter = MappingFilter { devices: &[(0, 1)], inodes: Some(vec![5]) };
         let system = System::at(root.path().to_owned());
-        let found = scan(&system, &[7, 8, 10, 11], &filter, None, 99).unwrap();
+        let found = scan(&system, [7, 8, 10, 11], &filter, None, 99).unwrap();
         assert_eq!(found.mappings.iter().map(|mapping| mapping.pid).collect::<Vec<_>>(), [7, 8]);
         assert_eq!(found.inaccessible, 0);
         let other = MappingFilter { devices: &[(0, 1)], inodes: Some(vec![4, 6]) };
-        assert!(scan(&system, &[7, 8], &other, None, 99).unwrap().mappings.is_empty());
+        assert!(scan(&system, [7, 8], &other, None, 99).unwrap().mappings.is_empty());
         let elsewhere = MappingFilter { devices: &[(0, 2)], inodes: None };
-        assert!(scan(&system, &[7, 8], &elsewhere, None, 99).unwrap().mappings.is_empty());
+        assert!(scan(&system, [7, 8], &elsewhere, None, 99).unwrap().mappings.is_empty());
     }
 }
