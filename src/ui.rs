@@ -53,6 +53,15 @@ impl Color {
     }
 }
 
+/// A text of clap.
+#[derive(Debug)]
+pub(crate) struct Rendered {
+    pub(crate) plain: String,
+    pub(crate) ansi: String,
+    /// Whether it is a usage error, not help.
+    pub(crate) is_error: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Ui {
     out: Out,
@@ -260,13 +269,13 @@ impl Ui {
     }
 
     /// Prints what clap has rendered: help to standard output, a usage error to standard error.
-    pub(crate) fn clap(&mut self, rendered: &clap_text::Rendered) -> Result<(), Error> {
+    pub(crate) fn clap(&mut self, rendered: &Rendered) -> Result<(), Error> {
         if rendered.is_error {
             let text = if self.color_err { &rendered.ansi } else { &rendered.plain };
             self.write_line(text.trim_end());
             return Ok(());
         }
-        let text = if self.color_out { rendered.ansi.clone() } else { rendered.plain.clone() };
+        let text = if self.color_out { &rendered.ansi } else { &rendered.plain };
         self.write(|out| out.write_all(text.as_bytes()))
     }
 
@@ -295,20 +304,6 @@ impl Ui {
         // A failure to write to standard error cannot be reported.
         let _ = stream.write_all(format!("{line}\n").as_bytes());
     }
-}
-
-pub(crate) mod clap_text {
-    #[derive(Debug)]
-    pub(crate) struct Rendered {
-        pub(crate) plain: String,
-        pub(crate) ansi: String,
-        /// Whether it is a usage error, not help.
-        pub(crate) is_error: bool,
-    }
-}
-
-fn progress_target() -> indicatif::ProgressDrawTarget {
-    indicatif::ProgressDrawTarget::stderr()
 }
 
 #[expect(clippy::disallowed_methods, reason = "src/ui.rs writes standard error")]

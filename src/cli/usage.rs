@@ -10,8 +10,7 @@ use super::table::{Command, find};
 use super::{equivalents, report_on_stdout};
 use crate::error::{Error, Exit, ExitCodes, Kind, quoted, shmadm};
 use crate::render::escape;
-use crate::ui::Color;
-use crate::ui::clap_text::Rendered;
+use crate::ui::{Color, Rendered};
 
 /// Prints a usage error, help or the version.
 pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[OsString]) -> Exit {

@@ -80,10 +80,6 @@ pub(crate) struct OsError {
 }
 
 impl OsError {
-    pub(crate) const fn new(errno: Errno, call: &'static str) -> Self {
-        Self { errno, call }
-    }
-
     /// Returns the name of the errno, such as `ENOSPC`.
     pub(crate) fn name(&self) -> String {
         format!("{:?}", self.errno)
@@ -134,7 +130,7 @@ impl Error {
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         let mut this = Self::new(if denied { Kind::Permission } else { Kind::Failed }, message);
         match error.raw_os_error() {
-            Some(code) => this.source = Some(OsError::new(Errno::from_raw(code), call)),
+            Some(code) => this = this.os(Errno::from_raw(code), call),
             None => this.message = format!("{}: {error}", this.message),
         }
         this
@@ -142,7 +138,7 @@ impl Error {
 
     #[must_use]
     pub(crate) fn os(mut self, errno: Errno, call: &'static str) -> Self {
-        self.source = Some(OsError::new(errno, call));
+        self.source = Some(OsError { errno, call });
         self
     }
 
@@ -242,12 +238,6 @@ mod tests {
             assert_eq!(codes.exit(Exit::Verdict(1)), Exit::Verdict(1));
             assert_eq!(codes.exit(Exit::Signal(15)), Exit::Signal(15));
         }
-    }
-
-    #[test]
-    fn exit_codes_are_frozen() {
-        let kinds = [Kind::Failed, Kind::Usage, Kind::NotFound, Kind::Permission, Kind::Refused, Kind::Exists];
-        assert_eq!(kinds.map(Kind::code), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

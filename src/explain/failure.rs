@@ -11,7 +11,7 @@ const DENIED: &str = "both shmctl and /proc/sysvipc/shm are denied (seccomp filt
 
 impl From<SysError> for OsError {
     fn from(error: SysError) -> Self {
-        Self::new(error.errno, error.call)
+        Self { errno: error.errno, call: error.call }
     }
 }
 

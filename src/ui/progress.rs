@@ -39,7 +39,7 @@ impl Progress {
         bar.inc(bytes);
         if !self.shown && self.started.elapsed() >= DELAY {
             self.shown = true;
-            bar.set_draw_target(super::progress_target());
+            bar.set_draw_target(ProgressDrawTarget::stderr());
             bar.tick();
         }
     }
