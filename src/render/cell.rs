@@ -59,9 +59,9 @@ impl<'a> Cell<'a> {
         Self::Bytes(bytes.into())
     }
 
-    /// Returns the share of a limit in hundredths of a percent; null if the limit is 0.
+    /// Returns the share of a limit in hundredths of a percent, rounded; null if the limit is 0.
     pub(crate) fn share(used: impl Into<u128>, limit: u64) -> Self {
-        let share = (used.into() * 10_000).checked_div(limit.into());
+        let share = (used.into() * 10_000 + u128::from(limit / 2)).checked_div(limit.into());
         Self::of(share.and_then(|share| u64::try_from(share).ok()), Self::Share)
     }
 

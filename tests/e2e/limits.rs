@@ -66,7 +66,8 @@ fn the_table_shows_the_usage() {
     let most: u64 = setting.trim().parse().unwrap();
     let line = table.lines().find(|line| line.starts_with("SHMMNI ")).unwrap();
     let words: Vec<_> = line.split_whitespace().collect();
-    let share = format!("{}.{:02}%", 200 / most, 20_000 / most % 100);
+    let rounded = (20_000 + most / 2) / most;
+    let share = format!("{}.{:02}%", rounded / 100, rounded % 100);
     assert_eq!(words[words.len() - 3..], [most.to_string().as_str(), "2", share.as_str()], "{line}");
     let tsv = run(["limits", "--format", "tsv", "--no-headings"]).exits(0).stdout;
     let row: Vec<_> = tsv.lines().next().unwrap().split('\t').collect();

@@ -34,8 +34,8 @@ fn limits_in_every_format() {
         "limits --format csv",
         expect![[r#"
             RESOURCE,DESCRIPTION,LIMIT,USED,USE%␍
-            SHMMNI,segments,4096,4,0.09␍
-            SHMALL,pages in all segments,18446744073692774399,6755399441055743,0.03␍
+            SHMMNI,segments,4096,4,0.10␍
+            SHMALL,pages in all segments,18446744073692774399,6755399441055743,0.04␍
             SHMMAX,maximum size of a segment,18446744073692774399,,␍
             SHMMIN,minimum size of a segment,1,,␍
             SIZE,size of all segments,,27670116110564320136,␍
@@ -48,8 +48,8 @@ fn limits_in_every_format() {
     machine.snapshot(
         "limits --format tsv --no-headings",
         expect![[r#"
-            SHMMNI␉segments␉4096␉4␉0.09
-            SHMALL␉pages in all segments␉18446744073692774399␉6755399441055743␉0.03
+            SHMMNI␉segments␉4096␉4␉0.10
+            SHMALL␉pages in all segments␉18446744073692774399␉6755399441055743␉0.04
             SHMMAX␉maximum size of a segment␉18446744073692774399␉␉
             SHMMIN␉minimum size of a segment␉1␉␉
             SIZE␉size of all segments␉␉27670116110564320136␉
