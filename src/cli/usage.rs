@@ -27,7 +27,7 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     let color = Color::ALL.into_iter().find(|(word, _)| Some(*word) == color);
     let mut ui = super::ui(false, color.map_or(Color::Auto, |(_, color)| color));
     // An argument that can begin with `-`.
-    let takes_text = built.is_some_and(|command| command.get_arguments().any(Arg::is_allow_negative_numbers_set));
+    let takes_text = built.is_some_and(|command| command.get_positionals().any(Arg::is_allow_negative_numbers_set));
     if !error.use_stderr()
         && let Some(word) = built.and_then(|command| misread_help(command, before_dashes))
     {
@@ -38,12 +38,17 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
         return super::report(ui, usage, json, codes);
     }
     let hint = equivalents::hint(&error, called, &words);
+    let invalid = invalid_value(&error);
     let mut error = harmless(error, takes_text);
     if hint.is_some() {
         error.remove(ContextKind::SuggestedSubcommand);
     }
     let is_error = error.use_stderr();
-    let rendered = rendered(&error.render(), is_error);
+    let mut rendered = rendered(&error.render(), is_error);
+    if let Some(message) = invalid {
+        rendered.plain = with_first_line(&rendered.plain, &message);
+        rendered.ansi = with_first_line(&rendered.ansi, &message);
+    }
     if let Err(error) = ui.clap(&rendered).and_then(|()| ui.flush()) {
         return super::report(ui, error, json, codes);
     }
@@ -60,6 +65,35 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     }
     report_on_stdout(&mut ui, &usage, json, codes);
     codes.exit(Exit::Failed(Kind::Usage))
+}
+
+/// Returns the message about a value that was not accepted, `invalid size "x": reason`, in the form of our own errors.
+fn invalid_value(error: &clap::Error) -> Option<String> {
+    let (Some(ContextValue::String(argument)), Some(ContextValue::String(value))) =
+        (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
+    else {
+        return None;
+    };
+    match error.kind() {
+        ErrorKind::ValueValidation => {}
+        // Without a value the message is another one.
+        ErrorKind::InvalidValue if !value.is_empty() => {}
+        _ => return None,
+    }
+    // `--size <SIZE>`, `--huge[=<SIZE>]`, `<SEGMENT>...` or `[TEXT]...`
+    let name = match argument.strip_prefix("--") {
+        Some(_) => argument.split([' ', '=', '[']).next()?.to_owned(),
+        None => argument.trim_end_matches("...").trim_matches(['<', '>', '[', ']']).to_lowercase(),
+    };
+    let reason = std::error::Error::source(error).map(|reason| format!(": {reason}")).unwrap_or_default();
+    Some(format!("invalid {name} {value:?}{reason}"))
+}
+
+/// Replaces the message in the first line of an error of clap, which begins with `error:`, colored or not.
+fn with_first_line(text: &str, message: &str) -> String {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    let prefix = first.find("invalid value").map_or("", |start| &first[..start]);
+    format!("{prefix}{message}\n{rest}")
 }
 
 /// Renders a text of clap with and without colors.

@@ -126,3 +126,23 @@ fn the_name_of_the_program_forges_nothing() {
         assert!(!ran.stdout.contains("evil") && !ran.stderr.contains("evil"), "{ran:?}");
     }
 }
+
+#[apply(test)]
+fn an_invalid_value_is_named_first() {
+    for (line, message) in [
+        ("stat 12abc", "invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH\n"),
+        ("rm 1 12abc", "invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH\n"),
+        ("create --size x", "invalid --size \"x\": expected a size such as 4096, 64K or 1GiB\n"),
+        ("stat ", "invalid segment \"\": the value is empty (an unset variable?): "),
+        ("detach 0 --pid 0", "invalid --pid \"0\": 0 is not in 1..=2147483647\n"),
+        ("list --state orphn", "invalid --state \"orphn\"\n  [possible values: in-use, dest, idle, unknown, orphan]\n"),
+        ("list --format jsn", "invalid --format \"jsn\"\n  [possible values: table, json, csv, tsv]\n\n  tip: "),
+    ] {
+        let ran = run(line.split(' ')).exits(2).prints_nothing();
+        assert!(ran.stderr.starts_with(&format!("error: {message}")), "{ran:?}");
+        assert!(ran.stderr.contains("--help"), "{ran:?}");
+        let colored = finish(shmadm().args(["--color", "always"]).args(line.split(' '))).exits(2);
+        let first = message.lines().next().unwrap();
+        assert!(colored.stderr.contains(first) && colored.stderr.contains("\u{1b}["), "{colored:?}");
+    }
+}

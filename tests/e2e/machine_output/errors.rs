@@ -25,15 +25,18 @@ fn usage_errors() {
             [exit code 2]
         "#]],
     );
-    machine.snapshot("stat 12abc --json", expect![[r#"
+    machine.snapshot(
+        "stat 12abc --json",
+        expect![[r#"
         {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-          "message":"invalid value '12abc' for '<SEGMENT>...': expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH",
+          "message":"invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH",
           "cause":null,"hints":[]}}
         [exit code 2]
-    "#]]);
+    "#]],
+    );
     machine.snapshot("stat key:0 --json", expect![[r#"
         {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-          "message":"invalid value 'key:0' for '<SEGMENT>...': key 0 is IPC_PRIVATE, which names no segment: use the id, as shown by `shmadm list`",
+          "message":"invalid segment \"key:0\": key 0 is IPC_PRIVATE, which names no segment: use the id, as shown by `shmadm list`",
           "cause":null,"hints":[]}}
         [exit code 2]
     "#]]);
@@ -49,11 +52,11 @@ fn usage_errors() {
     machine.snapshot(
         "create --size \"1\\ --json",
         expect![[r#"
-        {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-          "message":"invalid value '\"1\\' for '--size <SIZE>': expected a size such as 4096, 64K or 1GiB",
-          "cause":null,"hints":[]}}
-        [exit code 2]
-    "#]],
+            {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+              "message":"invalid --size \"\\\"1\\\\\": expected a size such as 4096, 64K or 1GiB","cause":null,
+              "hints":[]}}
+            [exit code 2]
+        "#]],
     );
     machine.snapshot(
         "metrics --json",
