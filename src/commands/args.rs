@@ -100,7 +100,7 @@ pub(crate) struct FilterArgs {
     mine: bool,
 
     /// Only segments with this key; `private` for those without a key
-    #[arg(long, value_name = "KEY", value_parser = key().try_map(check_filter_key), help_heading = "Filters")]
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true, value_parser = key().try_map(check_filter_key), help_heading = "Filters")]
     key: Option<KeySpec>,
 
     /// Only segments in this state

@@ -37,7 +37,7 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    #[arg(help = "Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]", long, value_name = "KEY", default_value = "private", value_parser = key())]
+    #[arg(help = "Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]", long, value_name = "KEY", allow_negative_numbers = true, default_value = "private", value_parser = key())]
     key: KeySpec,
 
     /// Size in bytes (4096, 4K, 1MB) [default: one page]

@@ -44,7 +44,7 @@ pub(crate) struct RestoreArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    #[arg(help = "Key: private, random, NUMBER or ftok:PATH[:PROJ] [default: as recorded]", long, value_name = "KEY", value_parser = key())]
+    #[arg(help = "Key: private, random, NUMBER or ftok:PATH[:PROJ] [default: as recorded]", long, value_name = "KEY", allow_negative_numbers = true, value_parser = key())]
     key: Option<KeySpec>,
 
     /// Keep the segment attached in a background process

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::number::parse_integer;
+use super::number::{parse_decimal, parse_integer};
 
 /// A System V key (`key_t`), 32 bits. Key 0 (`IPC_PRIVATE`) names no segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,8 +42,14 @@ impl Key {
         Self(u32::from_le_bytes([low, second, third, high]))
     }
 
-    /// Parses a key of at most 32 bits, 0 included: decimal, `0x` hexadecimal or, with a leading 0, octal.
+    /// Parses a key of at most 32 bits, 0 included: decimal, `0x` hexadecimal or, with a leading 0, octal. A negative
+    /// decimal is a key above 0x7fffffff as /proc/sysvipc/shm prints it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(digits) = text.strip_prefix('-') {
+            let signed = i64::try_from(parse_decimal(digits)?).ok().and_then(|number| i32::try_from(-number).ok());
+            let negative = signed.filter(|key| *key < 0).map(Self::from_kernel);
+            return negative.ok_or_else(|| "a negative key is -2147483648 to -1".to_owned());
+        }
         let number = parse_integer(text)?;
         u32::try_from(number).map(Self).map_err(|_| "a key has 32 bits, 0x00000001 to 0xffffffff".to_owned())
     }
@@ -59,5 +65,20 @@ impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).map_err(|reason| de::Error::custom(format!("invalid key {text:?}: {reason}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signed_keys_are_those_of_proc() {
+        for (text, bits) in [("-559038737", 0xdead_beef), ("-1", u32::MAX), ("-2147483648", 1 << 31)] {
+            assert_eq!(Key::parse(text).map(Key::bits), Ok(bits), "{text}");
+        }
+        for bad in ["-0", "-2147483649", "-18446744073709551615", "--1", "-0x1", "-01", "-", "+1"] {
+            assert!(Key::parse(bad).is_err(), "{bad:?} was accepted as a key");
+        }
     }
 }

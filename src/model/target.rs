@@ -115,10 +115,12 @@ impl KeySpec {
         match text.strip_prefix("key:").unwrap_or(text) {
             _ if text == "private" => Ok(Self::Private),
             _ if text == "random" => Ok(Self::Random),
-            digits if digits.starts_with(|first: char| first.is_ascii_digit()) => match Key::parse(digits)? {
-                Key::PRIVATE => Err("key 0 is IPC_PRIVATE: for a segment without a key, use private".to_owned()),
-                key => Ok(Self::Key(key)),
-            },
+            digits if digits.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
+                match Key::parse(digits)? {
+                    Key::PRIVATE => Err("key 0 is IPC_PRIVATE: for a segment without a key, use private".to_owned()),
+                    key => Ok(Self::Key(key)),
+                }
+            }
             _ => Err("expected private, random, a key (0x4d2, 1234) or ftok:PATH".to_owned()),
         }
     }
@@ -191,7 +193,7 @@ mod tests {
     #[test]
     fn invalid_segments_are_errors_and_never_wrap() {
         let bad = "|12abc|-1|+1|010|4294967296|2147483648|1e3| 5|5 |key:|key:0|key:0x0|key:00|key:0x100000001|\
-                   key:4294967296|key:-1|0x|0x0|0xg|id:|id:0x5|id:-1|ftok:|ftok::1|ftok:/a:|ftok:/a:0|ftok:/a:256|\
+                   key:4294967296|key:-0|key:--1|0x|0x0|0xg|id:|id:0x5|id:-1|ftok:|ftok::1|ftok:/a:|ftok:/a:0|ftok:/a:256|\
                    ftok:/a:ab|ftok:/a:07|ftok:/a:é|/name|shm|٣";
         for bad in bad.split('|') {
             assert!(Target::from_os(OsStr::new(bad)).is_err(), "{bad:?} was accepted as a segment");

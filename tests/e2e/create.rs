@@ -47,7 +47,7 @@ fn accepts_a_key_in_each_form() {
 
 #[apply(test)]
 fn an_invalid_key_is_a_usage_error() {
-    for bad in ["0", "0x0", "", "-1", "12abc", "089", "0x100000001", "4294967296", "ftok:", "Private"] {
+    for bad in ["0", "0x0", "", "-0", "-2147483649", "12abc", "089", "0x100000001", "4294967296", "ftok:", "Private"] {
         run(["create", "--key", bad]).exits(2).prints_nothing();
     }
     run(["create", "--key", "0"]).exits(2).says("IPC_PRIVATE");

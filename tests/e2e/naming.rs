@@ -29,3 +29,22 @@ fn a_key_given_as_an_id_is_pointed_out() {
         assert_eq!(json["segments"][0]["id"], id, "{name}");
     }
 }
+
+#[apply(test)]
+fn a_signed_key_of_proc_names_the_segment() {
+    let id = oracle::create((-865_219_304_i32).cast_unsigned(), 4096, 0o600);
+    assert_eq!(oracle::row(id).unwrap().get("key"), "-865219304");
+    for line in [
+        &["stat", "key:-865219304"][..],
+        &["list", "--key=-865219304"],
+        &["list", "--key", "-865219304"],
+        &["list", "--key", "key:-865219304"],
+    ] {
+        let json = run([line, &["--json"]].concat()).exits(0).json();
+        assert_eq!(json["segments"][0]["id"], id, "{line:?}");
+    }
+    assert_eq!(run(["create", "--key", "-865219304"]).exits(0).stdout, format!("{id}\n"));
+    for bad in ["key:-0", "key:-2147483649", "key:--1", "key:-0x1", "key:-01"] {
+        run(["stat", bad]).exits(2).prints_nothing();
+    }
+}

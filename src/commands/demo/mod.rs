@@ -68,7 +68,7 @@ enum RoleCommand {
 #[derive(Args, Debug)]
 struct PaceArgs {
     /// Key of the segment [default: 1234]
-    #[arg(long, value_name = "KEY", value_parser = key().try_map(check_demo_key))]
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true, value_parser = key().try_map(check_demo_key))]
     key: Option<KeySpec>,
 
     /// Number of rounds
