@@ -24,7 +24,7 @@ pub(super) struct GlobalArgs {
     format: Option<Format>,
 
     /// Run in another IPC namespace: of a process, a file, or by number
-    #[arg(long, value_name = "PID|PATH|ipc:[N]")]
+    #[arg(long, value_name = "PID|PATH|ipc:[N]|N")]
     ns: Option<OsString>,
 
     /// When to use color [default: auto]

@@ -29,6 +29,9 @@ use crate::procfs;
 use crate::query::{IdMaps, Namespace, System, can_inspect_all, census};
 use crate::sys::{self, CloneFlags, SysError};
 
+/// The largest pid (PID_MAX_LIMIT in linux/threads.h). The numbers of namespaces are far above it.
+const PID_MAX_LIMIT: i32 = 4_194_304;
+
 /// An IPC namespace as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Spec {
@@ -41,7 +44,7 @@ enum Spec {
 }
 
 impl Spec {
-    /// Parses `PID`, `ipc:[NUMBER]` or a path.
+    /// Parses `PID`, `ipc:[NUMBER]`, `NUMBER` or a path. A number above the largest pid is that of a namespace.
     fn parse(argument: &OsStr) -> Result<Self, Error> {
         if argument.as_bytes().contains(&b'/') {
             return Ok(Self::Path(PathBuf::from(argument)));
@@ -49,11 +52,16 @@ impl Spec {
         let text = argument.to_string_lossy();
         let spec = match text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']')) {
             Some(number) => number.parse().ok().map(Self::Number),
-            None if text.starts_with(|first: char| matches!(first, '1'..='9')) => text.parse().ok().map(Self::Pid),
+            None if text.starts_with(|first: char| matches!(first, '1'..='9')) => {
+                text.parse().ok().map(|number| match i32::try_from(number) {
+                    Ok(pid) if pid <= PID_MAX_LIMIT => Self::Pid(pid),
+                    _ => Self::Number(number),
+                })
+            }
             None => None,
         };
         spec.ok_or_else(|| {
-            let wrong = format!("invalid namespace {text:?}: expected a PID, a PATH with a slash, or ipc:[N]");
+            let wrong = format!("invalid namespace {text:?}: expected a PID, a PATH with a slash, ipc:[N] or N");
             Error::new(Kind::Usage, wrong).hint("list the namespaces", program("lsns -t ipc"))
         })
     }

@@ -25,7 +25,7 @@ fn accept_a_pid_a_file_or_an_inode_number() {
     oracle::create(7, 1, 0o600);
     let (actor, number) = elsewhere();
     let path = format!("/proc/{}/ns/ipc", actor.pid());
-    for place in [actor.pid().to_string(), path, format!("ipc:[{number}]")] {
+    for place in [actor.pid().to_string(), path, format!("ipc:[{number}]"), number.to_string()] {
         let in_it = |arguments: &[&str]| run([&["--ns", &place][..], arguments].concat());
         let id = in_it(&["create", "--key", "1234", "--size", "8192", "-q"]).exits(0).stdout;
         let listed = &in_it(&["list", "--json"]).exits(0).json()["segments"];
@@ -92,7 +92,8 @@ fn ns_and_all_ns_exclude_each_other() {
 #[apply(test)]
 fn the_callers_own_needs_no_privilege() {
     oracle::create(7, 4096, 0o600);
-    for place in ["/proc/self/ns/ipc".to_owned(), format!("ipc:[{}]", oracle::namespace())] {
+    let number = oracle::namespace();
+    for place in ["/proc/self/ns/ipc".to_owned(), format!("ipc:[{number}]"), number.to_string()] {
         let listed = run(["--ns", &place, "list", "--json"]).exits(0).json();
         assert_eq!(listed["segments"].as_array().unwrap().len(), 1, "{place}");
         if is_root() {
@@ -169,8 +170,8 @@ fn an_invalid_namespace_is_an_error() {
         ("010", 2, "invalid namespace"),
         ("ipc:[x]", 2, "invalid namespace"),
         ("ipc:[]", 2, "invalid namespace"),
-        ("4294967296", 2, "invalid namespace"),
-        ("2147483647", 1, "no such process in this /proc"),
+        ("18446744073709551616", 2, "invalid namespace"),
+        ("4194304", 1, "no such process in this /proc"),
         ("/nonexistent/ns", 1, "(ENOENT, open)"),
         ("/dev/null", 1, "it is not an IPC namespace"),
         ("/proc/self/ns/net", 1, "it is not an IPC namespace"),
@@ -181,8 +182,10 @@ fn an_invalid_namespace_is_an_error() {
         assert!(ran.json()["error"].is_object(), "{ran:?}");
     }
     // Without access to the processes, it is unknown which of them are in the namespace.
-    let ran = run(["--ns", "ipc:[1]", "list"]);
-    assert!(matches!(ran.code, Some(1 | 4)), "{ran:?}");
+    for number in ["ipc:[1]", "4194305"] {
+        let ran = run(["--ns", number, "list"]).says(&format!("cannot find the IPC namespace {number}"));
+        assert!(matches!(ran.code, Some(1 | 4)), "{ran:?}");
+    }
     assert_eq!(oracle::rows(), []);
 }
 
