@@ -6,7 +6,8 @@ use std::time::Duration;
 const UNITS: [(&str, u64); 6] =
     [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
-/// Parses a DURATION such as `250ms`, `10m` or `1h30m`. A day has 24 hours. Units must be in descending order.
+/// Parses a DURATION such as `250ms`, `10m` or `1h30m`; `0` needs no unit. A day has 24 hours. Units must be in
+/// descending order.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "expected numbers with units (ms, s, m, h, d, w), such as 10m or 1h30m".to_owned();
     let mut units = UNITS.iter();
@@ -14,10 +15,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     if rest.is_empty() {
         return Err(wrong());
     }
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
     while !rest.is_empty() {
-        let digits = rest
-            .find(|letter: char| !letter.is_ascii_digit())
-            .ok_or_else(|| format!("{rest} has no unit (ms, s, m, h, d, w)"))?;
+        let Some(digits) = rest.find(|letter: char| !letter.is_ascii_digit()) else {
+            return Err(missing_unit(text, units.as_slice()).unwrap_or_else(wrong));
+        };
         let (number, after) = rest.split_at(digits);
         let letters = after.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(after.len());
         let unit = units.find(|(name, _)| digits > 0 && *name == &after[..letters]).ok_or_else(wrong)?.1;
@@ -28,16 +32,26 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     milliseconds.map(Duration::from_millis).ok_or_else(|| "the duration is too long".to_owned())
 }
 
+/// Returns the error for a duration that ends without a unit, if one of these units could follow.
+fn missing_unit(text: &str, units: &[(&str, u64)]) -> Option<String> {
+    let durations: Vec<String> = units.iter().rev().map(|(unit, _)| format!("{text}{unit}")).collect();
+    let (last, others) = durations.split_last()?;
+    let or = if others.is_empty() { "" } else { " or " };
+    Some(format!("missing unit: write {}{or}{last}", others.join(", ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn durations_have_units_in_descending_order() {
-        for (text, milliseconds) in [("250ms", 250), ("0s", 0), ("1h30m", 5_400_000), ("1w1d1h1m1s1ms", 694_861_001)] {
+        for (text, milliseconds) in
+            [("250ms", 250), ("0s", 0), ("0", 0), ("1h30m", 5_400_000), ("1w1d1h1m1s1ms", 694_861_001)]
+        {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
-        for bad in ["", "10", "-10s", "1y", "1mo", "10us", "1.5h", "10 m", "PT1H", "1h ago", "30m1h", "1h1h", "s"] {
+        for bad in ["", "-10s", "1y", "1mo", "10us", "1.5h", "10 m", "PT1H", "1h ago", "30m1h", "1h1h", "s", "1ms5"] {
             let error = parse_duration(bad).unwrap_err();
             assert!(error.contains("(ms, s, m, h, d, w)"), "{bad:?}: {error}");
         }

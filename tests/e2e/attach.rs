@@ -84,7 +84,7 @@ fn a_holder_exits_after_its_duration() {
 
 #[apply(test)]
 fn a_duration_needs_a_unit() {
-    run(["attach", "0", "--for", "30"]).exits(2).says("has no unit");
+    run(["attach", "0", "--for", "30"]).exits(2).says("missing unit: write 30ms, 30s, 30m, 30h, 30d or 30w");
 }
 
 #[apply(test)]

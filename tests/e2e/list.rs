@@ -391,3 +391,10 @@ fn machine_formats_have_bytes_and_rfc_3339_times_whatever_the_options() {
     let csv = run(["list", "-o", "size,ctime", "--format", "csv", "--time", "unix", "--no-headings"]).exits(0);
     assert_eq!(csv.stdout, format!("65536,{}\r\n", oracle::record(&row)["ctime"].as_str().unwrap()));
 }
+
+#[apply(test)]
+fn a_duration_of_0_needs_no_unit() {
+    let id = oracle::create(0, 4096, 0o600);
+    let report = run(["list", "--older-than", "0", "--json"]).exits(0).json();
+    assert_eq!(report["segments"][0]["id"], id);
+}
