@@ -77,8 +77,7 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
     let not_a_holder = pid.map_or_else(String::new, |pid| format!("pid {pid} is not a holder of it; "));
     if seen.sysv().nattch == 0 {
         return Error::new(Kind::NotFound, format!("cannot detach segment {id}: {not_a_holder}it is not attached"))
-            .target(id.to_string())
-            .hint("start a holder", shmadm(format!("attach {id} --background")));
+            .target(id.to_string());
     }
     let user = system.user(system.uid());
     if let Some(first) = ours.first() {

@@ -11,7 +11,7 @@
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind, shmadm};
-use crate::explain::{Attempt, attached_refusal, explain, gone};
+use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
 use crate::model::{Needs, Object, Outcome, ShmId, State};
 use crate::query::{System, lookup, may_control, state_now};
 use crate::sys::{self, Subject, SysError};
@@ -42,7 +42,9 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
     }
     if now.sysv().nattch > 0 && !how.force {
         let refusal = attached_refusal(system, &now, format!("cannot remove segment {id}: it is attached"));
-        return Err(if now.sysv().dest {
+        return Err(if has_only_own_holders(system, &now) {
+            refusal.hint("end your background attachments first", shmadm(format!("detach {id}")))
+        } else if now.sysv().dest {
             refusal.hint(
                 "it is already marked for destruction; its memory is freed at the last detach",
                 shmadm(format!("who {id}")),
@@ -77,6 +79,12 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
         return would_remove(system, &now);
     }
     remove_now(system, id)
+}
+
+/// Returns whether all attachments are those of the caller's holders, which `detach` ends.
+fn has_only_own_holders(system: &System, object: &Object) -> bool {
+    // The refusal is correct without this hint, too.
+    holders(system, object.sysv().id).is_ok_and(|holders| holders.len() as u64 == object.sysv().nattch)
 }
 
 /// Why [`clean`] keeps a segment.
@@ -144,12 +152,15 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
     }
 }
 
-/// Returns the outcome of IPC_RMID or the error with which it would fail, for a dry run.
+/// Returns the outcome of IPC_RMID, or the error with which it would fail, for a dry run. The error names no errno: no
+/// call has failed.
 fn would_remove(system: &System, segment: &Object) -> Result<Outcome, Error> {
     let id = segment.sysv().id;
     if may_control(system, segment) == Some(false) {
         let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: Subject::Id(id) };
-        return Err(explain(system, &Attempt::Remove(id), failure));
+        let explained = explain(system, &Attempt::Remove(id), failure);
+        let message = format!("would fail: cannot remove segment {id}: not permitted");
+        return Err(Error { message, source: None, ..explained });
     }
     Ok(if segment.is_in_use() { Outcome::Marked } else { Outcome::Destroyed })
 }

@@ -310,7 +310,8 @@ fn print(args: &PruneArgs, context: &mut Context, report: &PruneReport) -> Resul
 }
 
 fn print_rows(args: &PruneArgs, context: &mut Context, format: Format, report: &PruneReport) -> Result<(), Error> {
-    let (rows, is_table) = (report.rows(), format == Format::Table);
+    let is_table = format == Format::Table;
+    let rows = report.rows(is_table);
     let columns = match is_table {
         true if args.all_ns => by_names(PRUNE, &[&["NS", "CONTAINER"], PRUNE_DEFAULT].concat()),
         true => by_names(PRUNE, PRUNE_DEFAULT),

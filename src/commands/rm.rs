@@ -18,7 +18,8 @@ pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments",
     description: "Removes segments. A segment that is attached is refused, and the error names the processes that \
                   have it attached. --force marks it for destruction: its key is freed now, the memory at the last \
-                  detach. Nothing can clear the mark, and a program that asks for the key later gets another segment.\n\n\
+                  detach. Nothing can clear the mark, and a program that asks for the key later gets another segment. \
+                  `shmadm detach` ends the background attachments of the caller (`attach --background`, `create --hold`).\n\n\
                   All names are resolved before the first segment is removed, and each segment is checked again \
                   immediately before its removal. A failure for one segment does not stop the removal of the others.\n\n\
                   --from removes the segments that a report lists: those that leakcheck reported as leaked (not the \

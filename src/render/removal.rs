@@ -117,12 +117,17 @@ impl PruneReport {
         self.removal.removed.push(removed);
     }
 
-    pub(crate) fn rows(&self) -> Vec<PruneRow> {
+    /// Returns the rows. In a table, a dry run says what would happen; the words of CSV and TSV are frozen.
+    pub(crate) fn rows(&self, is_table: bool) -> Vec<PruneRow> {
+        let outcome = |removed: &Removed| match removed.outcome {
+            Outcome::Destroyed if is_table && self.removal.dry_run => "would destroy",
+            outcome => outcome.as_str(),
+        };
         let row =
             |object: &Object, outcome, why: &str| PruneRow { object: object.clone(), outcome, why: why.to_owned() };
         let removed = self.removal.removed.iter();
         let skipped = self.skipped.iter().map(|skipped| row(&skipped.segment, "skipped", &skipped.reason));
-        removed.map(|removed| row(&removed.segment, removed.outcome.as_str(), &removed.why)).chain(skipped).collect()
+        removed.map(|removed| row(&removed.segment, outcome(removed), &removed.why)).chain(skipped).collect()
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use expect_test::expect;
+use serde_json::json;
 
 use crate::actor::Actor;
-use crate::fixtures::foreground;
+use crate::fixtures::{assert_fields, foreground};
 use crate::holder::{Holder, mapping};
 use crate::oracle;
 use crate::redact::Redaction;
@@ -48,9 +49,10 @@ fn a_holder_of_another_segment_is_refused() {
 #[apply(test)]
 fn an_unattached_segment_has_no_holder() {
     oracle::create(0, 4096, 0o600);
-    run(["detach", "0"]).exits(3).prints_nothing();
+    let ran = run(["detach", "0"]).exits(3).prints_nothing();
+    assert_eq!(ran.stderr, "error: cannot detach segment 0: it is not attached\n");
     let error = run(["detach", "0", "--json"]).exits(3).json();
-    assert_eq!(error["error"]["kind"], "not-found");
+    assert_fields(&error["error"], json!({ "kind": "not-found", "hints": [] }));
 }
 
 #[apply(test)]

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::actor::Actor;
 use crate::fixtures::{assert_fields, ids};
+use crate::holder::Holder;
 use crate::oracle;
 use crate::redact::Redaction;
 use crate::support::{NOBODY, finish, run, shmadm_as};
@@ -189,9 +190,12 @@ fn never_attaches() {
 fn another_users_segment_is_denied_with_the_cause() {
     let id = oracle::create(0x4d2, 4096, 0o666);
     let before = oracle::rows();
-    for more in [None, Some("--force"), Some("--dry-run")] {
-        let ran = finish(shmadm_as(NOBODY).args(["rm", "0x4d2"]).args(more)).exits(4).prints_nothing();
-        let ran = ran.says("Operation not permitted (EPERM, shmctl IPC_RMID)");
+    for (more, words) in [
+        (None, "error: cannot remove segment 0: Operation not permitted (EPERM, shmctl IPC_RMID)\n"),
+        (Some("--force"), "error: cannot remove segment 0: Operation not permitted (EPERM, shmctl IPC_RMID)\n"),
+        (Some("--dry-run"), "error: would fail: cannot remove segment 0: not permitted\n"),
+    ] {
+        let ran = finish(shmadm_as(NOBODY).args(["rm", "0x4d2"]).args(more)).exits(4).prints_nothing().says(words);
         assert!(ran.stderr.contains("is neither the owner (root) nor the creator (root)"), "{ran:?}");
         assert_eq!(oracle::rows(), before);
     }
@@ -214,4 +218,19 @@ fn an_unreadable_segment_can_be_marked() {
     assert_eq!(oracle::row(id).unwrap().get("perms"), "1000");
     drop(attached);
     assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn a_segment_that_only_own_holders_keep_attached_hints_at_detach() {
+    let id = oracle::create(0, 4096, 0o600);
+    let holders = [Holder::attached_to(id), Holder::attached_to(id)];
+    let ran = run(["rm", "0"]).exits(5).says("hint: end your background attachments first: `shmadm detach 0`\n");
+    assert!(!ran.stderr.contains("--force"), "{ran:?}");
+    // Another process remains after these have detached.
+    let attached = oracle::Attached::new(id);
+    run(["rm", "0"]).exits(5).says("`shmadm rm --force 0`");
+    drop(attached);
+    run(["detach", "0"]).exits(0);
+    run(["rm", "0"]).exits(0);
+    assert!(holders.iter().all(|holder| !holder.lives()));
 }

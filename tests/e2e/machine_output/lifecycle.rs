@@ -104,8 +104,7 @@ fn attach_and_detach_json() {
         "detach 0 --json",
         expect![[r#"
             {"schema":1,"error":{"kind":"not-found","errno":null,"call":null,"target":"0",
-              "message":"cannot detach segment 0: it is not attached","cause":null,
-              "hints":["start a holder: `shmadm attach 0 --background`"]}}
+              "message":"cannot detach segment 0: it is not attached","cause":null,"hints":[]}}
             [exit code 3]
         "#]],
     );
