@@ -309,21 +309,48 @@ fn totals(leaks: &Leaks) -> String {
     format!("{} ({}, {rss} resident)", counts.join(" and "), Size(size))
 }
 
-/// Maximum number of segments in a hint.
+/// Maximum number of segments, or of processes, in a hint.
 const MAX_IDS: usize = 8;
 
-/// Hints at how to remove leaked segments that --rm has not removed.
+/// Hints at how to remove leaked segments that --rm has not removed. `rm` refuses those that are attached.
 fn hint_removal(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
     if args.rm || leaked.is_empty() {
         return;
     }
-    context.ui.hint(if let Some(report) = &args.report {
+    let (attached, unattached): (Vec<&Leak>, Vec<&Leak>) = leaked.iter().partition(|leak| leak.segment.is_in_use());
+    let ids = |leaks: &[&Leak]| -> String {
+        leaks.iter().map(|leak| leak.segment.ident().argument()).collect::<Vec<_>>().join(" ")
+    };
+    let report = args.report.as_ref().filter(|_| attached.is_empty());
+    if let Some(report) = report {
         let command = shmadm("rm --from").arg(path_argument(report));
-        Hint::new("remove the leaked segments, unless they have changed", command)
-    } else if leaked.len() <= MAX_IDS {
-        let ids: Vec<String> = leaked.iter().map(|leak| leak.segment.ident().argument()).collect();
-        Hint::new("remove them", shmadm(format!("rm {}", ids.join(" "))))
-    } else {
-        Hint::new("remove them at the end of the command", again("--rm"))
-    });
+        context.ui.hint(Hint::new("remove the leaked segments, unless they have changed", command));
+    } else if (1..=MAX_IDS).contains(&unattached.len()) {
+        context.ui.hint(Hint::new("remove them", shmadm(format!("rm {}", ids(&unattached)))));
+    } else if !unattached.is_empty() {
+        context.ui.hint(Hint::new("remove them at the end of the command", again("--rm")));
+    }
+    if !attached.is_empty() {
+        let are = if attached.len() == 1 { "is" } else { "are" };
+        let count = counted(attached.len() as u64, "segment");
+        let by = attached_processes(&attached);
+        let who = shmadm(format!("who {}", ids(&attached[..attached.len().min(MAX_IDS)])));
+        context.ui.hint(Hint::new(format!("{count} {are} still attached{by}"), who));
+    }
+}
+
+/// Names the processes that have leaked segments attached.
+fn attached_processes(attached: &[&Leak]) -> String {
+    let attachers = attached.iter().filter_map(|leak| leak.segment.attachers.as_deref());
+    let processes = attachers.flat_map(|attachers| attachers.processes().map(|process| process[0].process()));
+    let mut names: Vec<String> = Vec::new();
+    for name in processes.map(|process| format!("pid {process}")) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let more = names.len().saturating_sub(MAX_IDS);
+    names.truncate(MAX_IDS);
+    names.extend((more > 0).then(|| format!("{more} more")));
+    if names.is_empty() { String::new() } else { format!(", by {}", names.join(", ")) }
 }

@@ -171,6 +171,28 @@ fn leftover_processes_are_reported_with_their_segments() {
 
 #[apply(test)]
 #[requires(Root)]
+fn only_unattached_segments_are_hinted_for_removal() {
+    for (requests, rm) in [
+        (vec![create(7), Request::Attach { id: 0 }, create(8)], Some("hint: remove them: `shmadm rm 1`\n")),
+        (vec![create(7), Request::Attach { id: 0 }], None),
+    ] {
+        oracle::remove_all();
+        std::fs::write("/proc/sys/kernel/shm_next_id", "0").unwrap();
+        let daemon = Daemon::new(&requests);
+        let answer = if rm.is_some() { "1" } else { "0x.*" };
+        let ran = finish(&mut leakcheck(&["--isolate", "never", "--trace"], &daemon.start_until(answer))).exits(65);
+        let pid: i32 = ran.stdout.trim().parse().unwrap();
+        let attached = ran.stderr.lines().find(|line| line.starts_with("hint: 1 segment is still attached, by pid "));
+        let attached = attached.unwrap_or_else(|| panic!("{ran:?}"));
+        assert!(attached.contains(&format!("by pid {pid} (")) && attached.ends_with("`shmadm who 0`"), "{ran:?}");
+        assert_eq!(ran.stderr.contains("shmadm rm"), rm.is_some(), "{ran:?}");
+        assert!(rm.is_none_or(|rm| ran.stderr.contains(rm)), "{ran:?}");
+        daemon.end(pid);
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn isolated_namespaces_inherit_the_limits() {
     let set = |name: &str, value: &str| std::fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();
     set("shmmni", "2");
