@@ -9,8 +9,8 @@ use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Difference, Needs, Object, parse_listing, path_text};
 use crate::query::inventory;
 use crate::render::{
-    Column, DIFFERENCE, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format, TableStyle, by_names,
-    difference_rows,
+    Column, DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format,
+    TableStyle, by_names, difference_rows,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -89,7 +89,8 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
     let columns: Vec<&'static Column<DifferenceRow>> = match context.format {
         Format::Table if difference.is_empty() => return Ok(exit),
         Format::Table if namespaces.len() <= 1 => by_names(DIFFERENCE, DIFFERENCE_DEFAULT),
-        _ => DIFFERENCE.iter().collect(),
+        Format::Table => by_names(DIFFERENCE, DIFFERENCE_ALL_NS),
+        _ => DIFFERENCE.iter().take_while(|column| column.name != "STATE").collect(),
     };
     let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(DIFFERENCE_DROP_ORDER) };
     context.print_rows("differences", &columns, difference_rows(difference), &style)?;
@@ -106,9 +107,9 @@ fn read(path: &Path) -> Result<Vec<Object>, Error> {
     })
 }
 
-/// Returns the fields that are compared, or those of the report.
+/// Returns the fields that are compared and shown, or those of the report.
 fn needs(context: &Context) -> Needs {
-    if context.json() { Needs::RECORD } else { Needs::NAMES | Needs::NAMESPACE }
+    if context.json() { Needs::RECORD } else { Needs::NAMES | Needs::NAMESPACE | Needs::STATE }
 }
 
 /// Lists the current objects of all namespaces. Drops earlier ones of namespaces that were not visited: they may still

@@ -21,7 +21,7 @@ impl AsRef<Object> for DifferenceRow {
     }
 }
 
-/// The columns of `diff`. CSV and TSV print all of them; new columns may only be appended.
+/// The columns of `diff`. CSV and TSV print those before STATE, which is only in the table.
 pub(crate) static DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::left("CHANGE", |row| Cell::Word(row.change)),
     Column::right("ID", field::id),
@@ -34,13 +34,19 @@ pub(crate) static DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::left("WHAT", |row: &DifferenceRow| Cell::Texts(row.details.iter().map(String::as_str).collect()))
         .shortened_to(20),
     Column::right("NS", field::namespace),
+    Column::left("STATE", field::state),
 ];
 
 /// The columns of the default table if all segments are in one namespace.
-pub(crate) const DIFFERENCE_DEFAULT: &[&str] = &["CHANGE", "ID", "KEY", "OWNER", "MODE", "SIZE", "NATTCH", "WHAT"];
+pub(crate) const DIFFERENCE_DEFAULT: &[&str] =
+    &["CHANGE", "ID", "KEY", "OWNER", "MODE", "SIZE", "NATTCH", "STATE", "WHAT"];
+
+/// The columns of the default table for several namespaces.
+pub(crate) const DIFFERENCE_ALL_NS: &[&str] =
+    &["CHANGE", "ID", "KEY", "OWNER", "MODE", "SIZE", "NATTCH", "CPID", "STATE", "WHAT", "NS"];
 
 /// Columns that the default table omits, in this order, if the terminal is too narrow.
-pub(crate) const DIFFERENCE_DROP_ORDER: &[&str] = &["CPID", "MODE", "NATTCH", "SIZE", "OWNER", "NS"];
+pub(crate) const DIFFERENCE_DROP_ORDER: &[&str] = &["CPID", "MODE", "NATTCH", "STATE", "SIZE", "OWNER", "NS"];
 
 /// Returns one row for each object: created, removed, then changed.
 pub(crate) fn difference_rows(difference: Difference) -> Vec<DifferenceRow> {

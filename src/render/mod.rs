@@ -33,7 +33,9 @@ pub(crate) use attachers::{ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, NAMES
 pub(crate) use cell::Cell;
 pub(crate) use check::{CheckReport, Reading, unknown_line, worst, write_check};
 pub(crate) use column::{Align, Column, by_names, select};
-pub(crate) use difference::{DIFFERENCE, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, difference_rows};
+pub(crate) use difference::{
+    DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, difference_rows,
+};
 pub(crate) use escape::{escape, escape_lines};
 pub(crate) use fields::{segment_fields, write_fields};
 pub(crate) use hexdump::{HexDump, write_hex};

@@ -111,7 +111,9 @@ fn reports_the_changes_that_were_made() {
         }
         let table = run(arguments).exits(1).says("1 created, 1 removed, 5 changed").stdout;
         let headings: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
-        assert_eq!(headings, ["CHANGE", "ID", "KEY", "OWNER", "MODE", "SIZE", "NATTCH", "WHAT"]);
+        assert_eq!(headings, ["CHANGE", "ID", "KEY", "OWNER", "MODE", "SIZE", "NATTCH", "STATE", "WHAT"]);
+        let state = |key: &str| table.lines().find(|line| line.contains(key)).unwrap().contains(" idle ");
+        assert!(state("0xdeadbeef") && state("0x00000002") && table.contains(" dest "), "{table}");
         for line in ["mode 0600 -> 0644", "attached 0 -> 2", "detached 2 -> 1", "; marked", "locked"] {
             assert!(table.lines().any(|shown| shown.ends_with(line)), "{line:?} is not in {table}");
         }
