@@ -122,10 +122,8 @@ fn container_in(path: &str) -> Option<String> {
     let container = parts().find_map(|part| {
         let scope = part.strip_suffix(".scope");
         let name = scope.unwrap_or(part);
-        // docker-ID, libpod-ID, cri-containerd-ID, crio-ID, or the bare id; CRI-O and Podman also run a conmon for
-        // each.
-        let id = name.rsplit('-').next().unwrap_or(name);
-        if is_id(id) && !name.contains("conmon") {
+        // CRI-O and Podman also run a conmon for each container.
+        if let Some(id) = id_in(name).filter(|_| !name.contains("conmon")) {
             return Some(id[..SHORT_ID].to_owned());
         }
         let machine = || scope?.strip_prefix("machine-");
@@ -135,9 +133,15 @@ fn container_in(path: &str) -> Option<String> {
     container.or_else(unit)
 }
 
-/// Returns whether a name is a container's id: 64 hexadecimal digits, in some systems 32 or more.
-fn is_id(name: &str) -> bool {
-    name.len() >= 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// The prefixes with which container runtimes name control groups.
+const RUNTIMES: &[&str] = &["docker-", "libpod-", "cri-containerd-", "containerd-", "nerdctl-", "crio-"];
+
+/// Finds a container's id in the name of a control group: 64 hexadecimal digits, or at least 32 after the prefix of a
+/// runtime. Other programs also use 32 digits, for example systemd for its invocation and machine ids.
+fn id_in(name: &str) -> Option<&str> {
+    let by_runtime = RUNTIMES.iter().find_map(|prefix| name.strip_prefix(prefix));
+    let (id, digits) = by_runtime.map_or((name.rsplit('-').next()?, 64), |id| (id, 32));
+    (id.len() >= digits && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 #[cfg(test)]
@@ -160,6 +164,10 @@ mod tests {
             ("/system.slice/machine-learning.service".to_owned(), Some("machine-learning.service")),
             (format!("/machine.slice/libpod-conmon-{id}.scope"), Some(&*format!("libpod-conmon-{id}.scope"))),
             ("/user.slice/user-1000.slice/session-3.scope".to_owned(), Some("session-3.scope")),
+            (format!("/docker/{}", &id[..32]), None),
+            (format!("/user.slice/{}/x.service", &id[..32]), Some("x.service")),
+            (format!("/machine.slice/job-{}.scope", &id[..32]), Some(&*format!("job-{}.scope", &id[..32]))),
+            (format!("/system.slice/docker-{}.scope", &id[..32]), Some("0123456789ab")),
             ("/".to_owned(), None),
             ("/../..".to_owned(), None),
         ] {
