@@ -69,7 +69,7 @@ fn check_as_text_and_json() {
     exited.create(0, 100);
     exited.leave();
     machine.snapshot("check", expect![[r#"
-        SHM OK: 2 of 4096 segments (0.04%), 3 of 18446744073692774399 pages (0.00%) | 'segments'=2;3276.8;3686.4;0;4096 'pages'=3;14757395258954219519.2;16602069666323496959.1;0;18446744073692774399
+        SHM OK: 2 of 4096 segments (0.05%), 3 of 18446744073692774399 pages (0.00%) | 'segments'=2;3276.8;3686.4;0;4096 'pages'=3;14757395258954219519.2;16602069666323496959.1;0;18446744073692774399
     "#]]);
     machine.snapshot(
         "check --json",
@@ -81,12 +81,12 @@ fn check_as_text_and_json() {
     );
     let line = "check -w orphans=1 -w segments=80% -c orphan-bytes=1M -c dest=@1:2";
     machine.snapshot(line, expect![[r#"
-        SHM WARNING: 2 orphans [warning 1], 2 of 4096 segments (0.04%), 5K in orphans (5100 bytes), 0 segments marked for destruction | 'segments'=2;3276.8;;0;4096 'orphans'=2;1;;0;4096 'orphan-bytes'=5100B;;1048576;0 'dest'=0;;@1:2;0;4096
+        SHM WARNING: 2 orphans [warning 1], 2 of 4096 segments (0.05%), 5K in orphans (5100 bytes), 0 segments marked for destruction | 'segments'=2;3276.8;;0;4096 'orphans'=2;1;;0;4096 'orphan-bytes'=5100B;;1048576;0 'dest'=0;;@1:2;0;4096
         [exit code 1]
     "#]]);
     machine.snapshot(&format!("{line} -vv"), expect![[r#"
-        SHM WARNING: 2 orphans [warning 1], 2 of 4096 segments (0.04%) [warning 80%], 5K in orphans (5100 bytes) [critical 1M], 0 segments marked for destruction [critical @1:2] | 'segments'=2;3276.8;;0;4096 'orphans'=2;1;;0;4096 'orphan-bytes'=5100B;;1048576;0 'dest'=0;;@1:2;0;4096
-        segments: OK: 2 of 4096 segments (0.04%) [warning 80%]
+        SHM WARNING: 2 orphans [warning 1], 2 of 4096 segments (0.05%) [warning 80%], 5K in orphans (5100 bytes) [critical 1M], 0 segments marked for destruction [critical @1:2] | 'segments'=2;3276.8;;0;4096 'orphans'=2;1;;0;4096 'orphan-bytes'=5100B;;1048576;0 'dest'=0;;@1:2;0;4096
+        segments: OK: 2 of 4096 segments (0.05%) [warning 80%]
         orphans: WARNING: 2 orphans [warning 1]
         orphan-bytes: OK: 5K in orphans (5100 bytes) [critical 1M]
         dest: OK: 0 segments marked for destruction [critical @1:2]
