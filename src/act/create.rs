@@ -5,7 +5,8 @@
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind, again, program, shmadm};
+use super::existing::{Requested, find_existing};
+use crate::error::{Error, Kind, again, program};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, Mode, ShmId};
 use crate::query::{System, rmid_forced};
@@ -28,8 +29,8 @@ pub(crate) struct Creation {
     pub(crate) huge: Option<Option<u64>>,
     /// SHM_NORESERVE.
     pub(crate) no_reserve: bool,
-    /// An option that would change an existing segment.
-    pub(crate) changing: Option<&'static str>,
+    /// What an existing segment must already have to be opened.
+    pub(crate) requested: Requested,
     /// Whether a process will be attached before this one exits.
     pub(crate) held: bool,
 }
@@ -118,7 +119,7 @@ pub(crate) fn create_with(
             KeySpec::Key(key) => (*key, !creation.exclusive),
             KeySpec::Ftok(ftok) => (ftok_key(ftok)?, !creation.exclusive),
         };
-        if may_exist && let Some(id) = open(system, key, creation)? {
+        if may_exist && let Some(id) = find_existing(system, key, creation)? {
             return Ok(Opened::Existing(id));
         }
         if let Some(opened) = try_create(key)? {
@@ -127,27 +128,6 @@ pub(crate) fn create_with(
     }
     let message = format!("cannot create a segment: the key was in use in each of {MAX_ATTEMPTS} attempts");
     Err(Error::new(Kind::Failed, message))
-}
-
-fn open(system: &System, key: Key, creation: &Creation) -> Result<Option<ShmId>, Error> {
-    let found = match sys::find_key(key, 0) {
-        Ok(id) => id,
-        Err(error) if error.errno == Errno::ENOENT => return Ok(None),
-        Err(error) => return Err(explain(system, &Attempt::Open { key, size: 0 }, error)),
-    };
-    if let Some(option) = creation.changing {
-        let message = format!("cannot apply {option}: segment {found} with key {key} already exists");
-        return Err(Error::new(Kind::Refused, message)
-            .target(key.to_string())
-            .cause(format!("{option} would change the existing segment, which other processes may be using"))
-            .advice(format!("change it with `shmadm set {found}` or `shmadm write {found}`"))
-            .hint("open it unchanged", shmadm(format!("create --key {key}"))));
-    }
-    match sys::find_key(key, creation.size.unwrap_or(0)) {
-        Ok(id) => Ok(Some(id)),
-        Err(error) if error.errno == Errno::ENOENT => Ok(None),
-        Err(error) => Err(explain(system, &Attempt::Open { key, size: creation.size.unwrap_or(0) }, error)),
-    }
 }
 
 fn destroyed_on_exit() -> Error {

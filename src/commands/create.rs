@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, attach_new, counted, describe, look_up_new, report_new};
-use crate::act::{self, Change, Creation, Opened, PendingSegment};
+use crate::act::{self, Change, Creation, Opened, PendingSegment, Requested};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit};
 use crate::model::{KeySpec, Mode, Needs, Object, ShmId, Size, parse_byte, parse_size};
@@ -13,9 +13,11 @@ pub(crate) const MANUAL: Manual = Manual {
     summary: "Create a segment, or open an existing one by its key",
     description: "Creates a segment and prints its id. Without options the segment has no key (IPC_PRIVATE), the size \
                   of one page and mode 0600. --key random chooses an unused key.\n\n\
-                  If a segment with the key exists, it is opened instead, and a status message says so. A segment \
-                  cannot grow: a --size larger than the existing segment is an error. Options that would change the \
-                  existing segment are refused. --exclusive fails if the key exists.\n\n\
+                  If a segment with the key exists, it is opened instead, and a status message says so. Opening \
+                  changes nothing: --owner, --group and --mode must be those that the segment has, and --fill, --lock \
+                  and --huge are refused. A segment cannot grow: a --size larger than the existing segment is an \
+                  error. All conflicts are reported. A segment that the caller may not read or write is opened with a \
+                  warning. --exclusive fails if the key exists.\n\n\
                   A segment exists until it is removed. Neither the end of this command nor the last detach destroys \
                   it, unless kernel.shm_rmid_forced is 1; then a new segment is refused without --hold, which leaves \
                   a background process that keeps it attached.\n\n\
@@ -84,22 +86,6 @@ fn parse_huge(text: &str) -> Result<u64, String> {
     }
 }
 
-impl CreateArgs {
-    /// Returns the first option that would change an existing segment.
-    fn changing(&self) -> Option<&'static str> {
-        [
-            ("--fill", self.fill.is_some()),
-            ("--owner", self.owner.owner.is_some()),
-            ("--group", self.owner.group.is_some()),
-            ("--mode", self.mode.is_some()),
-            ("--lock", self.lock),
-            ("--huge", self.huge.is_some()),
-        ]
-        .into_iter()
-        .find_map(|(option, given)| given.then_some(option))
-    }
-}
-
 pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
     let (owner, group) = args.owner.ids(&context.system)?;
     let mode = args.mode.unwrap_or(Mode::PRIVATE);
@@ -112,7 +98,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         exclusive: args.exclusive,
         huge: args.huge,
         no_reserve: args.no_reserve,
-        changing: args.changing(),
+        requested: Requested { owner, group, mode: args.mode, fill: args.fill, lock: args.lock },
         held: args.hold,
     };
     let final_mode = (is_gradual && mode != Mode::PRIVATE).then_some(mode);
@@ -167,6 +153,9 @@ fn report(
     let created = pending.is_some();
     let verb = if created { "created" } else { "opened existing" };
     context.ui.status(&format!("{verb} {}", describe(&segment)));
+    if !created && let Some(reason) = act::denied_access(&context.system, &segment) {
+        context.ui.warning(&reason);
+    }
     if created && let Some(page) = args.huge.and_then(|size| size.or_else(|| context.system.huge_page_size())) {
         report_last_page(context, segment.size, page);
     }

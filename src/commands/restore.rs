@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, attach_new, describe, is_dash, look_up_new, report_new, usage};
-use crate::act::{self, Change, Creation, Opened, PendingSegment};
+use crate::act::{self, Change, Creation, Opened, PendingSegment, Requested};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Key, KeySpec, Mode, Needs, Object, Sidecar, path_text};
@@ -114,7 +114,7 @@ fn create(
         huge: sidecar.huge_page_size.map(Some),
         // Huge pages are always reserved: touching one that the pool cannot supply raises SIGBUS.
         no_reserve: data < recorded.size && sidecar.huge_page_size.is_none(),
-        changing: None,
+        requested: Requested::default(),
         held: args.hold,
     };
     let opened = match guard {

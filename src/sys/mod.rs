@@ -52,7 +52,7 @@ pub(crate) use seized::Seized;
 pub(crate) use signal_queue::{SignalOrigin, SignalQueue, forward_signal};
 pub(crate) use signals::{WaitOutcome, Watch, block_signals, caught, poll_timeout, raise};
 pub(crate) use sysv::{
-    CreateFlags, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
+    CreateFlags, check_access, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
     stat_index_readable, unlock, usage,
 };
 

@@ -65,6 +65,15 @@ pub(crate) fn find_key(key: Key, size: u64) -> Result<ShmId, SysError> {
     shmget(key, size, 0)
 }
 
+/// Checks that the caller may read and write the segment with a key. For an existing segment, shmget(2) compares the mode
+/// bits of its argument with the caller's rights.
+///
+/// # Errors
+/// shmget(2): EACCES, ENOENT.
+pub(crate) fn check_access(key: Key) -> Result<(), SysError> {
+    shmget(key, 0, 0o600).map(drop)
+}
+
 fn shmget(key: Key, size: u64, flags: c_int) -> Result<ShmId, SysError> {
     let target = Subject::Key(key);
     let size = usize::try_from(size).map_err(|_| SysError { errno: Errno::EINVAL, call: "shmget", target })?;

@@ -1,5 +1,6 @@
 //! `create`: new segments, existing segments that are opened instead, and refusals.
 
+mod existing;
 mod root;
 
 use std::collections::HashSet;
@@ -188,31 +189,6 @@ fn a_key_with_a_smaller_segment_is_explained() {
     let error = run(["create", "--key", "1234", "--size", "1G", "--json"]).exits(1).json();
     assert_eq!(error["error"]["errno"], "EINVAL");
     assert_eq!(oracle::rows(), before);
-}
-
-#[apply(test)]
-fn options_that_would_change_an_existing_segment_are_refused() {
-    let id = oracle::create(0x4d2, 4096, 0o600);
-    drop(oracle::Attached::new(id));
-    let before = oracle::rows();
-    let (uid, gid) = (nix::unistd::geteuid().to_string(), nix::unistd::getegid().to_string());
-    for options in [
-        &["--fill", "1"][..],
-        &["--owner", &uid],
-        &["--group", &gid],
-        &["--mode", "600"],
-        &["--lock"],
-        &["--huge"],
-        &["--huge=2M"],
-        &["--fill", "1", "--hold"],
-        &["--mode", "666", "--size", "8192"],
-    ] {
-        let ran = run(["create", "--key", "1234"].into_iter().chain(options.iter().copied())).exits(5);
-        let option = options[0].split('=').next().unwrap();
-        ran.prints_nothing().says(&format!("cannot apply {option}: segment {id} with key 0x000004d2"));
-        assert_eq!(oracle::rows(), before, "{options:?}");
-    }
-    assert_eq!(oracle::contents(id), vec![0; 4096]);
 }
 
 #[apply(test)]

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::args::key;
 use super::{Context, Manual, usage};
-use crate::act::Creation;
+use crate::act::{Creation, Requested};
 use crate::error::{Error, Exit};
 use crate::explain::ftok_key;
 use crate::model::{Key, KeySpec, Mode, parse_duration};
@@ -115,7 +115,7 @@ fn creation(key: Key, exclusive: bool) -> Creation {
         exclusive,
         huge: None,
         no_reserve: false,
-        changing: None,
+        requested: Requested::default(),
         // The creator runs to the end, so the segment survives even if kernel.shm_rmid_forced is 1.
         held: true,
     }

@@ -136,8 +136,8 @@ fn errors_of_segments_that_exist() {
         expect![[r#"
             {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0x000004d2",
               "message":"cannot apply --fill: segment 0 with key 0x000004d2 already exists",
-              "cause":"--fill would change the existing segment, which other processes may be using",
-              "hints":["change it with `shmadm set 0` or `shmadm write 0`",
+              "cause":"--fill would overwrite its contents",
+              "hints":["fill the existing segment: `shmadm write 0 --fill 0`",
               "open it unchanged: `shmadm create --key 0x000004d2`"]}}
             [exit code 5]
         "#]],
