@@ -303,7 +303,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__create)
-            opts="-q -h --key --size --mode --exclusive --owner --group --huge --no-reserve --lock --fill --hold --json --format --ns --color --quiet --help"
+            opts="-n -q -h --key --size --mode --exclusive --owner --group --huge --no-reserve --lock --fill --hold --dry-run --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -79,6 +79,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l exclusive -d 'F
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l no-reserve -d 'Reserve no memory or swap (SHM_NORESERVE)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l lock -d 'Lock the pages in memory (SHM_LOCK)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l hold -d 'Keep the segment attached in a background process'
+complete -c shmadm -n "__fish_shmadm_using_subcommand create" -s n -l dry-run -d 'Show whether a segment would be created or opened'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l json -d 'Print JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -s q -l quiet -d 'Suppress status messages'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -s h -l help -d 'Print help'

@@ -35,6 +35,22 @@ pub(crate) struct Creation {
     pub(crate) held: bool,
 }
 
+impl Creation {
+    /// Returns the requested size, or one page.
+    pub(super) fn size(&self, system: &System) -> u64 {
+        let page = match self.huge {
+            None => None,
+            Some(size) => size.or_else(|| system.huge_page_size()),
+        };
+        self.size.or(page).unwrap_or_else(|| system.page_size())
+    }
+
+    pub(super) fn flags(&self) -> CreateFlags {
+        let huge = self.huge.map(|size| size.map(u64::trailing_zeros));
+        CreateFlags { mode: self.mode, huge, no_reserve: self.no_reserve }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum Opened {
     New(PendingSegment),
@@ -84,16 +100,7 @@ pub(crate) fn create_with(
     creation: &Creation,
     mut shmget: impl FnMut(Key, u64, CreateFlags) -> Result<Result<ShmId, SysError>, Error>,
 ) -> Result<Opened, Error> {
-    let flags = CreateFlags {
-        mode: creation.mode,
-        huge: creation.huge.map(|size| size.map(u64::trailing_zeros)),
-        no_reserve: creation.no_reserve,
-    };
-    let default_size = match creation.huge {
-        None => system.page_size(),
-        Some(size) => size.or_else(|| system.huge_page_size()).unwrap_or_else(|| system.page_size()),
-    };
-    let size = creation.size.unwrap_or(default_size);
+    let (size, flags) = (creation.size(system), creation.flags());
     let mut try_create = |key: Key| {
         let is_taken = || creation.exclusive && key != Key::PRIVATE && sys::find_key(key, 0).is_ok();
         // If the key is taken, shmget fails with EEXIST, which is the better error.
@@ -130,7 +137,7 @@ pub(crate) fn create_with(
     Err(Error::new(Kind::Failed, message))
 }
 
-fn destroyed_on_exit() -> Error {
+pub(super) fn destroyed_on_exit() -> Error {
     Error::new(Kind::Refused, "cannot create a segment: it would be destroyed when this command exits")
         .cause("kernel.shm_rmid_forced is 1: a segment that is not attached is destroyed when its creator exits")
         .hint("keep a background holder attached", again("--hold"))

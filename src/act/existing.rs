@@ -110,10 +110,11 @@ fn refusal(system: &System, segment: &Object, creation: &Creation, conflicts: &[
     error.hint("open it unchanged", shmadm(format!("create --key {key}{hold}")))
 }
 
-/// Returns why the caller may not attach a segment for reading and writing, if the mode denies it.
-pub(crate) fn denied_access(system: &System, segment: &Object) -> Option<String> {
+/// Returns the error with which an attach for reading and writing would fail, if the mode denies it.
+pub(crate) fn denied_access(system: &System, segment: &Object) -> Option<Error> {
     let error = sys::check_access(segment.sysv().key).err().filter(|error| error.errno == Errno::EACCES)?;
     let (id, access) = (segment.sysv().id, Access::ReadWrite);
     let error = explain(system, &Attempt::Attach { id, access, exec: false, address: Address::Any }, error);
-    Some([error.message.as_str()].into_iter().chain(error.cause.as_deref()).collect::<Vec<_>>().join(": "))
+    // Nothing was attached.
+    Some(Error { source: None, ..error })
 }

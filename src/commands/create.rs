@@ -3,10 +3,10 @@ use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, attach_new, counted, describe, look_up_new, report_new};
-use crate::act::{self, Change, Creation, Opened, PendingSegment, Requested};
+use crate::act::{self, Change, Creation, Opened, PendingSegment, Plan, Requested};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit};
-use crate::model::{KeySpec, Mode, Needs, Object, ShmId, Size, parse_byte, parse_size};
+use crate::model::{Key, KeySpec, Mode, Needs, Object, ShmId, Size, parse_byte, parse_size};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -21,16 +21,22 @@ pub(crate) const MANUAL: Manual = Manual {
                   A segment exists until it is removed. Neither the end of this command nor the last detach destroys \
                   it, unless kernel.shm_rmid_forced is 1; then a new segment is refused without --hold, which leaves \
                   a background process that keeps it attached.\n\n\
-                  If any step after the creation fails, the new segment is removed again.",
+                  If any step after the creation fails, the new segment is removed again.\n\n\
+                  --dry-run creates nothing and uses no id. It prints whether a segment would be created or opened, \
+                  or fails as the command would, with the cause: limits (kernel.shmmax, kernel.shmall, kernel.shmmni), \
+                  the existing segment, missing rights, huge pages, or kernel.shm_rmid_forced.",
     examples: &[
         ("id=$(shmadm create --size 64K)", "create a segment of 64 KiB without a key and store its id"),
         ("shmadm create --key 0x4d2 --size 4096 --mode 660", "create the segment with key 0x4d2, or open it"),
+        ("shmadm create --dry-run --size 2G", "show whether a segment of 2 GiB could be created now"),
         ("shmadm create --key random --exclusive", "create a segment with an unused key"),
         ("shmadm create --fill 0xff --hold", "create a page filled with 0xff, kept attached by a background process"),
     ],
     json: "{\"schema\":1,\"created\":true,\"segment\":{…},\"holder\":null}. \"created\" is false if an existing \
            segment was opened. \"holder\" is the pid of the process that --hold started.",
     notes: "The kernel allocates memory when a page is first touched, not when the segment is created.\n\n\
+            A dry run does not know what other processes will do: the same command can still fail later. It does not \
+            predict refusals by security modules, or by strict accounting of memory (vm.overcommit_memory 2).\n\n\
             Huge pages are allocated whole: the last one may extend beyond the size, which a status message reports. \
             They are reserved from their pool at creation. With --no-reserve they are not, and touching a page that \
             the pool cannot supply raises SIGBUS; shmadm reports an error instead. /sys/kernel/mm/hugepages lists the \
@@ -76,6 +82,10 @@ pub(crate) struct CreateArgs {
     /// Keep the segment attached in a background process
     #[arg(long)]
     hold: bool,
+
+    /// Show whether a segment would be created or opened
+    #[arg(short = 'n', long)]
+    dry_run: bool,
 }
 
 fn parse_huge(text: &str) -> Result<u64, String> {
@@ -87,7 +97,8 @@ fn parse_huge(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
-    let (owner, group) = args.owner.ids(&context.system)?;
+    let ids = args.owner.ids(&context.system);
+    let (owner, group) = if args.dry_run { ids.map_err(act::would_fail) } else { ids }?;
     let mode = args.mode.unwrap_or(Mode::PRIVATE);
     // Other users get access last: until then the segment is incomplete, and may be removed again.
     let is_gradual = args.fill.is_some() || args.hold || args.lock || owner.is_some() || group.is_some();
@@ -101,6 +112,9 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         requested: Requested { owner, group, mode: args.mode, fill: args.fill, lock: args.lock },
         held: args.hold,
     };
+    if args.dry_run {
+        return show_plan(args, context, &creation, mode);
+    }
     let final_mode = (is_gradual && mode != Mode::PRIVATE).then_some(mode);
     let change = Change { owner, group, mode: final_mode, lock: args.lock.then_some(true) };
     let interrupts = Interrupts::watch()?;
@@ -133,11 +147,50 @@ fn complete(args: &CreateArgs, context: &Context, id: ShmId, change: Change) -> 
     Ok(holder)
 }
 
+/// Reports what the command would do.
+fn show_plan(args: &CreateArgs, context: &mut Context, creation: &Creation, mode: Mode) -> Result<Exit, Error> {
+    let (segment, text) = match act::plan(&context.system, creation)? {
+        Plan::Open(id) => {
+            let segment = look_up_new(context, id, context.record_needs())?;
+            match act::denied_access(&context.system, &segment) {
+                Some(error) if args.hold => return Err(act::would_fail(error)),
+                Some(error) => warn_of_denied_access(context, &error),
+                None => {}
+            }
+            let text = format!("would open {}", describe(&segment));
+            (Some(segment), text)
+        }
+        Plan::Create(key, size) => {
+            let key = match key {
+                Key::PRIVATE if matches!(args.key, KeySpec::Random) => "random key, ".to_owned(),
+                Key::PRIVATE => String::new(),
+                key => format!("key {key}, "),
+            };
+            (None, format!("would create a segment ({key}{}, mode {mode})", Size(size)))
+        }
+    };
+    if context.json() {
+        let created = segment.is_none();
+        context.report(&Created { dry_run: true, created, segment: segment.as_ref(), holder: None })?;
+    } else {
+        context.ui.print(&text)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn warn_of_denied_access(context: &mut Context, error: &Error) {
+    let cause = error.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    context.ui.warning(&format!("{}{cause}", error.message));
+}
+
 /// The report in JSON.
 #[derive(Serialize)]
 struct Created<'a> {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
     created: bool,
-    segment: &'a Object,
+    /// `None` if a dry run found that it would be created.
+    segment: Option<&'a Object>,
     /// The pid of the holder.
     holder: Option<i32>,
 }
@@ -153,13 +206,14 @@ fn report(
     let created = pending.is_some();
     let verb = if created { "created" } else { "opened existing" };
     context.ui.status(&format!("{verb} {}", describe(&segment)));
-    if !created && let Some(reason) = act::denied_access(&context.system, &segment) {
-        context.ui.warning(&reason);
+    if !created && let Some(error) = act::denied_access(&context.system, &segment) {
+        warn_of_denied_access(context, &error);
     }
     if created && let Some(page) = args.huge.and_then(|size| size.or_else(|| context.system.huge_page_size())) {
         report_last_page(context, segment.size, page);
     }
-    let report = Created { created, segment: &segment, holder: holder.as_ref().map(StartedHolder::pid) };
+    let report =
+        Created { dry_run: false, created, segment: Some(&segment), holder: holder.as_ref().map(StartedHolder::pid) };
     report_new(context, id, pending, holder, &report)
 }
 

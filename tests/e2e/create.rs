@@ -1,5 +1,6 @@
 //! `create`: new segments, existing segments that are opened instead, and refusals.
 
+mod dry_run;
 mod existing;
 mod root;
 

@@ -51,6 +51,7 @@ fn an_unmapped_uid_or_gid_is_refused() {
     for option in ["--owner", "--group"] {
         within(&["set", &name, option, "70000"]).exits(1).prints_nothing().says("70000 in this user namespace");
         within(&["create", option, "70000"]).exits(1).prints_nothing().says("70000 in this user namespace");
+        within(&["create", "-n", option, "70000"]).exits(1).prints_nothing().says("would fail: cannot use ");
     }
     assert_eq!(oracle::rows(), before);
     within(&["set", &name, "--owner", "60000"]).exits(0);

@@ -1,0 +1,147 @@
+//! What creating a segment would do: a dry run of `create`.
+//!
+//! No call can tell without creating the segment, so the checks of shmget(2) are repeated in the kernel's order
+//! (newseg in linux/ipc/shm.c).
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::create::{Creation, destroyed_on_exit};
+use super::existing::find_existing;
+use crate::error::{Error, Kind, program};
+use crate::explain::{Attempt, explain, ftok_key};
+use crate::model::{Key, KeySpec, ShmId};
+use crate::procfs;
+use crate::query::{CAP_IPC_LOCK, System, has_capability, huge_page_pool, limits, rmid_forced};
+use crate::sys::{self, CreateFlags, Subject, SysError};
+
+/// The link of the initial user namespace (PROC_USER_INIT_INO in linux/proc_ns.h).
+const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
+
+/// What a creation would do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Plan {
+    /// Create a segment with this key, unless it is private or random, and size.
+    Create(Key, u64),
+    Open(ShmId),
+}
+
+/// Returns what [`super::create`] and the following changes would do, without doing it.
+///
+/// # Errors
+/// Returns the error with which they would fail. It names no call, since none was made.
+pub(crate) fn plan(system: &System, creation: &Creation) -> Result<Plan, Error> {
+    predict(system, creation).map_err(would_fail)
+}
+
+/// Marks an error as that of a dry run. A usage error is one in any case.
+pub(crate) fn would_fail(error: Error) -> Error {
+    if error.kind == Kind::Usage {
+        return error;
+    }
+    Error { message: format!("would fail: {}", error.message), source: None, ..error }
+}
+
+fn predict(system: &System, creation: &Creation) -> Result<Plan, Error> {
+    let (size, flags) = (creation.size(system), creation.flags());
+    let key = match &creation.key {
+        KeySpec::Private | KeySpec::Random => Key::PRIVATE,
+        KeySpec::Key(key) => *key,
+        KeySpec::Ftok(ftok) => ftok_key(ftok)?,
+    };
+    let failed = |errno| {
+        explain(
+            system,
+            &Attempt::Create { key, size, flags },
+            SysError { errno, call: "shmget", target: Subject::Key(key) },
+        )
+    };
+    if key != Key::PRIVATE {
+        if !creation.exclusive {
+            if let Some(id) = find_existing(system, key, creation)? {
+                return Ok(Plan::Open(id));
+            }
+        } else if sys::find_key(key, 0).is_ok() {
+            return Err(failed(Errno::EEXIST));
+        }
+    }
+    if !creation.held && rmid_forced(system) == Some(true) {
+        return Err(destroyed_on_exit());
+    }
+    if let Some(errno) = expected_errno(system, size, flags) {
+        return Err(failed(errno));
+    }
+    if creation.requested.lock {
+        check_lock(system, size)?;
+    }
+    Ok(Plan::Create(key, size))
+}
+
+/// Returns the errno with which shmget(2) would fail. What /proc or the kernel does not show is taken to be sufficient.
+fn expected_errno(system: &System, size: u64, flags: CreateFlags) -> Option<Errno> {
+    let limits = limits(system).ok()?;
+    if size < limits.shmmin || size > limits.shmmax {
+        return Some(Errno::EINVAL);
+    }
+    let (ids, pages) = sys::usage().map_or((0, 0), |(ids, pages, _, _)| (ids, pages));
+    if pages.checked_add(size.div_ceil(limits.page_size)).is_none_or(|total| total > limits.shmall) {
+        return Some(Errno::ENOSPC);
+    }
+    let memory = match flags.huge {
+        Some(logarithm) => expected_huge_errno(system, size, logarithm, flags.no_reserve),
+        None => expected_memory_errno(system, size, flags.no_reserve),
+    };
+    memory.or_else(|| (ids >= limits.shmmni).then_some(Errno::ENOSPC))
+}
+
+fn expected_huge_errno(system: &System, size: u64, logarithm: Option<u32>, no_reserve: bool) -> Option<Errno> {
+    let page = logarithm.map(|logarithm| 1_u64 << (logarithm & 63)).or_else(|| system.huge_page_size());
+    let Some((page, pool)) = page.and_then(|page| Some((page, huge_page_pool(page)?))) else {
+        return Some(Errno::EINVAL);
+    };
+    let is_initial = || std::fs::read_link(system.proc().join("self/ns/user"));
+    let is_privileged = has_capability(system, CAP_IPC_LOCK) != Some(false)
+        && is_initial().is_ok_and(|link| link == Path::new(INITIAL_USER_NAMESPACE));
+    let is_in_group = || {
+        let group = procfs::sysctl(system.proc(), "vm/hugetlb_shm_group").and_then(|gid| u32::try_from(gid).ok());
+        group.is_some_and(|gid| system.is_in_group(gid))
+    };
+    // Deprecated, but the kernel still accepts the limit on locked memory instead.
+    if !is_privileged && !is_in_group() && size > lockable() {
+        return Some(Errno::EPERM);
+    }
+    (!no_reserve && size.div_ceil(page) > pool.available()).then_some(Errno::ENOMEM)
+}
+
+fn expected_memory_errno(system: &System, size: u64, no_reserve: bool) -> Option<Errno> {
+    if i64::try_from(size).is_err() {
+        return Some(Errno::EINVAL);
+    }
+    // The heuristic mode refuses only what could never fit. The strict one depends on all processes.
+    let is_heuristic = procfs::sysctl(system.proc(), "vm/overcommit_memory") == Some(0);
+    let exceeds = || procfs::memory_total(system.proc()).is_some_and(|total| size > total);
+    (is_heuristic && !no_reserve && exceeds()).then_some(Errno::ENOMEM)
+}
+
+/// Returns how many bytes the caller may lock (RLIMIT_MEMLOCK).
+fn lockable() -> u64 {
+    getrlimit(Resource::RLIMIT_MEMLOCK).map_or(u64::MAX, |(soft, _)| soft)
+}
+
+/// Fails if SHM_LOCK would.
+fn check_lock(system: &System, size: u64) -> Result<(), Error> {
+    let limit = lockable();
+    if has_capability(system, CAP_IPC_LOCK) != Some(false) || size <= limit {
+        return Ok(());
+    }
+    let failed = |kind| Error::new(kind, "cannot lock the new segment");
+    Err(if limit == 0 {
+        failed(Kind::Permission).cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)")
+    } else {
+        failed(Kind::Failed)
+            .cause("locking it would exceed RLIMIT_MEMLOCK, and the caller lacks CAP_IPC_LOCK")
+            .hint("show the limit in KiB", program("ulimit -l"))
+    })
+}
