@@ -1,23 +1,31 @@
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::args::{OwnerArgs, SegmentArg};
-use super::{Context, Manual, describe};
+use super::args::{OwnerArgs, target};
+use super::{Context, Manual, Resolved, describe, resolve_all};
 use crate::act::{self, Change};
 use crate::error::{Error, Exit};
 use crate::explain::resolve;
 use crate::model::{Mode, Needs, Object, Target};
+use crate::render::Failure;
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Change owner, group, mode or memory lock",
-    description: "Changes the owner, group, mode or memory lock of a segment. Fields without an option keep their \
+    description: "Changes the owner, group, mode or memory lock of segments. Fields without an option keep their \
                   values. Only the owner, the creator and a privileged user can change a segment.\n\n\
-                  --lock keeps the pages in memory (SHM_LOCK), --unlock lets the kernel swap them again.",
+                  --lock keeps the pages in memory (SHM_LOCK), --unlock lets the kernel swap them again.\n\n\
+                  All names are resolved before the first segment is changed. A failure for one segment does not stop \
+                  the change of the others.",
     examples: &[
         ("shmadm set 0x4d2 --mode 640", "allow the group to read"),
         ("shmadm set 0x4d2 --lock", "lock the segment in memory"),
+        (
+            "shmadm list --mine -o ID --no-headings | xargs -r shmadm set --mode 640",
+            "allow the group to read all your segments",
+        ),
     ],
-    json: "{\"schema\":1,\"segment\":{…}}, the segment after the change.",
+    json: "{\"schema\":1,\"segment\":{…}}, the segment after the change. For several: \
+           {\"schema\":1,\"segments\":[…],\"failed\":[…]}, with the failures as in the report of rm.",
     notes: "Owner, group and mode are changed by one call (IPC_SET), which updates the change time; --lock and \
             --unlock do not. The creator can always change and remove the segment, whoever owns it. Huge pages are \
             never swapped: locking them only sets the flag.\n\n\
@@ -29,8 +37,8 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("change").required(true).multiple(true).args(["owner", "group", "mode", "lock", "unlock"])))]
 pub(crate) struct SetArgs {
-    #[command(flatten)]
-    segment: SegmentArg,
+    #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required = true, value_parser = target())]
+    segments: Vec<Target>,
 
     #[command(flatten)]
     owner: OwnerArgs,
@@ -48,23 +56,50 @@ pub(crate) struct SetArgs {
     unlock: bool,
 }
 
-/// The report in JSON.
+/// The report in JSON for one segment.
 #[derive(Serialize)]
 struct Changed<'a> {
     segment: &'a Object,
 }
 
+/// The report in JSON for several segments.
+#[derive(Serialize)]
+struct SeveralChanged {
+    segments: Vec<Object>,
+    failed: Vec<Failure>,
+}
+
 pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> {
     let (owner, group) = args.owner.ids(&context.system)?;
     let change = Change { owner, group, mode: args.mode, lock: (args.lock || args.unlock).then_some(args.lock) };
-    let segment = args.segment.resolve(context, Needs::empty())?;
-    act::set(&context.system, &segment, change)?;
-    context.ui.status(&format!("changed {}", describe(&segment)));
-    if context.json() {
-        // By its id: with the key's segment removed meanwhile, another could have the key.
-        let id = Target::of_id(segment.sysv().id);
-        let record = resolve(&context.system, &id, Needs::RECORD)?;
-        context.report(&Changed { segment: &record })?;
+    if let [one] = args.segments.as_slice() {
+        let segment = resolve(&context.system, one, Needs::empty())?;
+        if let Some(record) = apply(context, &segment, change)? {
+            context.report(&Changed { segment: &record })?;
+        }
+        return Ok(Exit::Done);
     }
-    Ok(Exit::Done)
+    // All are resolved before the first change.
+    let Resolved { found, failed } = resolve_all(context, &args.segments, Needs::empty());
+    let failed = failed.into_iter().map(|(target, error)| context.failure(target, error)).collect();
+    let mut report = SeveralChanged { segments: Vec::new(), failed };
+    for (target, segment) in found {
+        match apply(context, &segment, change) {
+            Ok(record) => report.segments.extend(record),
+            Err(error) => report.failed.push(context.failure(target, error)),
+        }
+    }
+    if context.json() {
+        context.report(&report)?;
+    }
+    Ok(Exit::of(report.failed.iter().map(|failure| failure.error.kind)))
+}
+
+/// Changes a segment; returns its record after the change for JSON.
+fn apply(context: &mut Context, segment: &Object, change: Change) -> Result<Option<Object>, Error> {
+    act::set(&context.system, segment, change)?;
+    context.ui.status(&format!("changed {}", describe(segment)));
+    // By its id: with the key's segment removed meanwhile, another could have the key.
+    let id = Target::of_id(segment.sysv().id);
+    context.json().then(|| resolve(&context.system, &id, Needs::RECORD)).transpose()
 }

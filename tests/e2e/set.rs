@@ -54,6 +54,63 @@ fn a_missing_segment_is_not_found() {
 }
 
 #[apply(test)]
+fn changes_several_segments() {
+    let ids: Vec<i32> = (1..=3).map(|key| oracle::create(key, 4096, 0o600)).collect();
+    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let perms = || ids.iter().map(|id| oracle::row(*id).unwrap().get("perms").to_owned()).collect::<Vec<_>>();
+    let ran = run(["set", &names[0], "0x2", "--mode", "640"]).exits(0).prints_nothing();
+    assert_eq!(ran.stderr.matches("changed segment ").count(), 2, "{ran:?}");
+    assert_eq!(perms(), ["640", "640", "600"]);
+    // Two names of one segment are one target.
+    let report = run(["set", "--lock", &names[2], "0x3", "0x1", "--json"]).exits(0).json();
+    assert_eq!(report.as_object().unwrap().len(), 3, "{report}");
+    assert_fields(&report, json!({ "schema": 1, "failed": [] }));
+    let segments = report["segments"].as_array().unwrap();
+    assert_eq!(segments.len(), 2);
+    for (segment, id) in segments.iter().zip([ids[2], ids[0]]) {
+        assert_fields(segment, oracle::record(&oracle::row(id).unwrap()));
+    }
+    assert_eq!(perms(), ["2640", "640", "2600"]);
+}
+
+#[apply(test)]
+fn a_missing_segment_does_not_stop_the_others() {
+    let [one, two] = [1, 2].map(|key| oracle::create(key, 4096, 0o600));
+    let ran = run(["set", "77", &one.to_string(), "0x99", "0x2", "--mode", "640", "--json"]).exits(3);
+    let report = ran.json();
+    let ids: Vec<_> = report["segments"].as_array().unwrap().iter().map(|segment| segment["id"].clone()).collect();
+    assert_eq!(ids, [json!(one), json!(two)]);
+    let failed = report["failed"].as_array().unwrap();
+    assert_fields(&failed[0], json!({ "target": "77", "code": 3 }));
+    assert_fields(&failed[1], json!({ "target": "0x99", "code": 3, "errno": "ENOENT" }));
+    assert_eq!((failed.len(), ran.stderr.matches("error: ").count()), (2, 2), "{ran:?}");
+    for id in [one, two] {
+        assert_eq!(oracle::row(id).unwrap().get("perms"), "640");
+    }
+    // An invalid name is a usage error before anything changes.
+    let before = oracle::rows();
+    run(["set", &one.to_string(), "12abc", "--mode", "600"]).exits(2).prints_nothing();
+    run(["set", "--mode", "600"]).exits(2).prints_nothing();
+    assert_eq!(oracle::rows(), before);
+    let report = run(["set", "77", "78", "--mode", "640", "--json"]).exits(3).json();
+    assert_eq!(report["segments"], json!([]));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_denied_segment_does_not_stop_the_others() {
+    let denied = oracle::create(0x4d2, 4096, 0o666).to_string();
+    let own = finish(shmadm_as(NOBODY).args(["create", "-q"])).exits(0).stdout.trim().to_owned();
+    let set = |names: &[&str]| finish(shmadm_as(NOBODY).arg("set").args(names).args(["--mode", "640", "--json"]));
+    let report = set(&[&denied, &own]).exits(4).json();
+    assert_eq!(report["segments"].as_array().unwrap().len(), 1);
+    assert_fields(&report["failed"][0], json!({ "target": denied, "errno": "EPERM", "code": 4 }));
+    assert_eq!(oracle::row(own.parse().unwrap()).unwrap().get("perms"), "640");
+    // Failures of different kinds.
+    set(&[&denied, "77", &own]).exits(1);
+}
+
+#[apply(test)]
 fn invalid_arguments_are_a_usage_error_and_change_nothing() {
     let id = oracle::create(0, 4096, 0o600).to_string();
     let before = oracle::rows();
