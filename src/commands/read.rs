@@ -34,7 +34,7 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1,\"id\":5,\"offset\":0,\"hex\":\"…\"}. With --type: \
            {\"schema\":1,\"id\":5,\"offset\":0,\"type\":\"i32\",\"values\":[523]}, where NaN and infinities are \
-           strings. --text adds \"text\":\"…\". --every prints one object per line.",
+           strings. With --text: {\"schema\":1,\"id\":5,\"offset\":0,\"text\":\"…\"}. --every prints one object per line.",
     notes: "read does not synchronize with other processes: the output can contain a part of what is being written.",
 };
 
@@ -156,7 +156,8 @@ fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) 
         Some(kind) if context.json() => print_values_json(context, source, range, kind),
         Some(kind) => print_values(context, source, range, kind),
         None if args.raw => print_raw(args, context, source, range),
-        None if context.json() => print_json(args, context, source, range),
+        None if args.text && context.json() => print_text_json(context, source, range),
+        None if context.json() => print_hex_json(context, source, range),
         None if args.text => print_text(context, source, range),
         None => print_hex(context, source, range),
     }
@@ -224,17 +225,25 @@ fn print_values_json(context: &mut Context, source: &Source, range: Range, kind:
     context.ui.write(|out| out.write_all(b"]}\n"))
 }
 
-/// Prints the bytes, and with --text the text, as JSON.
-fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
+fn print_hex_json(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let fields = Contents { id: source.id().into(), offset: range.offset, r#type: None };
     stream_json(context, source, range, &fields, ("hex", "\""), write_hex)?;
-    if args.text {
-        context.ui.write(|out| out.write_all(b"\",\"text\":\""))?;
-        let mut decoder = TextDecoder::default();
-        stream_text(context, source, range, |out, bytes| write_within_string(out, &decoder.feed(bytes)))?;
-        context.ui.write(|out| write_within_string(out, &decoder.end()))?;
-    }
     context.ui.write(|out| out.write_all(b"\"}\n"))
+}
+
+fn print_text_json(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
+    let fields = Contents { id: source.id().into(), offset: range.offset, r#type: None };
+    let mut decoder = TextDecoder::default();
+    let mut head = Some(("text", "\""));
+    stream_text(context, source, range, |out, bytes| {
+        begin_once(out, &fields, &mut head)?;
+        write_within_string(out, &decoder.feed(bytes))
+    })?;
+    context.ui.write(|out| {
+        begin_once(out, &fields, &mut head)?;
+        write_within_string(out, &decoder.end())?;
+        out.write_all(b"\"}\n")
+    })
 }
 
 /// The report in JSON, without the contents.
@@ -284,16 +293,17 @@ fn stream_json(
     last: (&str, &str),
     mut write: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
 ) -> Result<(), Error> {
-    // Together with the first bytes: if none can be read, only the error is printed.
     let mut head = Some(last);
-    let mut begin = |out: &mut Out| {
-        let Some((name, opening)) = head.take() else { return Ok(()) };
-        begin_report(out, fields, name)?;
-        out.write_all(opening.as_bytes())
-    };
     stream(context, source, range, |out, bytes| {
-        begin(out)?;
+        begin_once(out, fields, &mut head)?;
         write(out, bytes)
     })?;
-    context.ui.write(begin)
+    context.ui.write(|out| begin_once(out, fields, &mut head))
+}
+
+/// Opens the report, together with the first bytes: if none can be read, only the error is printed.
+fn begin_once(out: &mut Out, fields: &Contents, head: &mut Option<(&str, &str)>) -> io::Result<()> {
+    let Some((name, opening)) = head.take() else { return Ok(()) };
+    begin_report(out, fields, name)?;
+    out.write_all(opening.as_bytes())
 }

@@ -5,10 +5,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::unistd::getpid;
 use serde_json::json;
 
-use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, Running, finish, noise, run, shmadm, shmadm_as};
 use crate::terminal::on_terminal;
@@ -124,7 +124,19 @@ fn text_is_escaped_on_a_terminal_and_in_json() {
     let shown = on_terminal(shmadm().args(["read", "0", "--text"]), 80).exits(0).stdout;
     assert_eq!(shown, "a\\x1b[2Jb\\xff\\r\n");
     let json = run(["read", "0", "--text", "--json", "--length", "12"]).exits(0).json();
-    assert_fields(&json, json!({ "text": "a\u{1b}[2Jb\\xff\r", "hex": "611b5b324a62ff0d00787878" }));
+    assert_eq!(json, json!({ "schema": 1, "id": id, "offset": 0, "text": "a\u{1b}[2Jb\\xff\r" }));
+}
+
+#[apply(test)]
+fn text_in_json_is_as_long_as_the_text() {
+    let id = oracle::create(0, 1 << 30, 0o600 | libc::SHM_NORESERVE);
+    let read = || run(["read", "0", "--text", "--json"]).exits(0);
+    assert_eq!(read().stdout, "{\"schema\":1,\"id\":0,\"offset\":0,\"text\":\"\"}\n");
+    let text = "x".repeat(70_000);
+    Attached::new(id).write(0, text.as_bytes());
+    assert_eq!(read().json(), json!({ "schema": 1, "id": id, "offset": 0, "text": text }));
+    let at_the_end = run(["read", "0", "--text", "--json", "--offset", "1G"]).exits(0).json();
+    assert_eq!(at_the_end, json!({ "schema": 1, "id": id, "offset": 1 << 30, "text": "" }));
 }
 
 #[apply(test)]
