@@ -45,6 +45,8 @@ impl NewFile {
             // Devices, FIFOs and links are never replaced: a user who names /dev/null does not want it to become a file.
             if metadata.is_symlink() {
                 return Err(cannot_write(named, "it is a symbolic link"));
+            } else if metadata.is_dir() {
+                return Err(cannot_write(named, "it is a directory"));
             } else if !metadata.is_file() {
                 return Err(cannot_write(named, "it is not a regular file"));
             } else if !force {

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use super::args::{SegmentArg, SourceArgs};
 use super::{Context, Manual, check_not_terminal, describe, is_dash, path_argument, usage, with_link_target};
 use crate::act::NewFile;
 use crate::contents::{self, ALGORITHM, Range, Source};
-use crate::error::{Error, Exit, shmadm};
+use crate::error::{Error, Exit, quoted, shmadm};
 use crate::model::{Ident, Needs, Object, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
 use crate::render::write_report;
@@ -18,8 +18,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   restore` recreates the segment. Untouched pages become holes in FILE. FILE.json also contains the \
                   page size, the time, the kernel release and a checksum.\n\n\
                   Existing files are not overwritten without --force. Both files have mode 0600 and appear only when \
-                  they are complete, FILE.json first: if FILE exists, the dump is complete. With --output - only the \
-                  contents are written, to standard output.\n\n\
+                  they are complete, FILE.json first: if FILE exists, the dump is complete. If FILE is -, only the \
+                  contents are written, to standard output. FILE can also be given with --output.\n\n\
                   As with read, no memory is allocated, and --peek changes no field of the segment. A segment that is \
                   written to during the dump is dumped as it was read, piece by piece; the checksum is that of the \
                   file.",
@@ -48,9 +48,13 @@ pub(crate) struct DumpArgs {
     #[command(flatten)]
     segment: SegmentArg,
 
+    /// Output file, as with --output
+    #[arg(value_name = "FILE", required_unless_present = "output", conflicts_with = "output")]
+    file: Option<PathBuf>,
+
     /// Output file (attributes: FILE.json); - for standard output
     #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    output: Option<PathBuf>,
 
     /// Overwrite existing files
     #[arg(short, long)]
@@ -60,29 +64,38 @@ pub(crate) struct DumpArgs {
     source: SourceArgs,
 }
 
+impl DumpArgs {
+    fn path(&self) -> &Path {
+        // clap requires one of them.
+        self.file.as_deref().or(self.output.as_deref()).unwrap_or(Path::new("-"))
+    }
+}
+
 pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error> {
-    let is_piped = is_dash(&args.output);
+    let is_piped = is_dash(args.path());
     if is_piped && context.json() {
         return Err(usage("--output - and --json exclude each other: --output - prints bytes, not a report"));
     }
     if is_piped {
         check_not_terminal(context)?;
     }
-    let object = args.segment.resolve(context, Needs::RECORD)?;
     let interrupts = Interrupts::watch()?;
-    if is_piped {
+    // If the files cannot be created, the segment is not even looked for.
+    let files = if is_piped { None } else { Some(Files::begin(args)?) };
+    let object = args.segment.resolve(context, Needs::RECORD)?;
+    if let Some(files) = files {
+        let sidecar = files.write(args, context, object, &interrupts)?;
+        report(args, context, &sidecar)?;
+    } else {
         let source = open(args, context, &object)?;
         send(context, &source)?;
         context.detach(source.into_attachment())?;
-    } else {
-        let sidecar = write_files(args, context, object, &interrupts)?;
-        report(args, context, &sidecar)?;
     }
     Ok(Exit::Done)
 }
 
 fn open(args: &DumpArgs, context: &mut Context, object: &Object) -> Result<Source, Error> {
-    let command = shmadm(format!("dump {} --output", object.ident().argument())).arg(path_argument(&args.output));
+    let command = shmadm(format!("dump {} --output", object.ident().argument())).arg(path_argument(args.path()));
     args.source.open(context, object, 0, None, command)
 }
 
@@ -94,45 +107,59 @@ fn send(context: &mut Context, source: &Source) -> Result<(), Error> {
     contents::send(&context.system, source, whole, stdout, &mut |bytes| bar.advance(bytes)).map(drop)
 }
 
-/// Writes both files, which appear when both are complete.
-fn write_files(
-    args: &DumpArgs,
-    context: &mut Context,
-    object: Object,
-    interrupts: &Interrupts,
-) -> Result<Sidecar, Error> {
-    // If the files cannot be created, the object is not attached.
-    let data = NewFile::begin(&args.output, args.force);
-    let data = data.map_err(|error| with_link_target(error, "--output", &args.output))?;
-    let record = NewFile::begin(&Sidecar::path_for(&args.output), args.force)?;
-    let source = open(args, context, &object)?;
-    let value = context.with_progress("dumping", source.size(), |progress| {
-        contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), progress)
-    })?;
-    let (page_size, page) = (context.system.page_size(), source.page(&context.system));
-    let sidecar = Sidecar {
-        schema: 1,
-        page_size,
-        huge_page_size: Some(page).filter(|page| *page != page_size),
-        created: context.system.now(),
-        kernel: context.system.kernel_release(),
-        checksum: SidecarChecksum { algorithm: ALGORITHM.to_owned(), value },
-        segment: object,
-    };
-    write_report(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
-    context.detach(source.into_attachment())?;
-    data.sync()?;
-    record.sync()?;
-    interrupts.check()?;
-    // The record first: a complete dump has one.
-    let record = record.commit_with_rollback(args.force)?;
-    if let Err(error) = data.commit(args.force) {
-        // The existing contents belong to the previous record.
-        record.roll_back();
-        return Err(error);
+/// The files of a dump, which appear when both are complete.
+struct Files {
+    data: NewFile,
+    record: NewFile,
+}
+
+impl Files {
+    fn begin(args: &DumpArgs) -> Result<Self, Error> {
+        let path = args.path();
+        let data = NewFile::begin(path, args.force).map_err(|error| match args.file {
+            Some(_) => with_link_target(error, &format!("shmadm dump {}", quoted(&args.segment.target.text)), path),
+            None => with_link_target(error, "--output", path),
+        })?;
+        Ok(Self { data, record: NewFile::begin(&Sidecar::path_for(path), args.force)? })
     }
-    record.confirm();
-    Ok(sidecar)
+
+    fn write(
+        self,
+        args: &DumpArgs,
+        context: &mut Context,
+        object: Object,
+        interrupts: &Interrupts,
+    ) -> Result<Sidecar, Error> {
+        let Self { data, record } = self;
+        let source = open(args, context, &object)?;
+        let value = context.with_progress("dumping", source.size(), |progress| {
+            contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), progress)
+        })?;
+        let (page_size, page) = (context.system.page_size(), source.page(&context.system));
+        let sidecar = Sidecar {
+            schema: 1,
+            page_size,
+            huge_page_size: Some(page).filter(|page| *page != page_size),
+            created: context.system.now(),
+            kernel: context.system.kernel_release(),
+            checksum: SidecarChecksum { algorithm: ALGORITHM.to_owned(), value },
+            segment: object,
+        };
+        write_report(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
+        context.detach(source.into_attachment())?;
+        data.sync()?;
+        record.sync()?;
+        interrupts.check()?;
+        // The record first: a complete dump has one.
+        let record = record.commit_with_rollback(args.force)?;
+        if let Err(error) = data.commit(args.force) {
+            // The existing contents belong to the previous record.
+            record.roll_back();
+            return Err(error);
+        }
+        record.confirm();
+        Ok(sidecar)
+    }
 }
 
 /// The report in JSON.
@@ -146,7 +173,7 @@ struct Dumped<'a> {
 }
 
 fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(), Error> {
-    let name = path_text(&args.output);
+    let name = path_text(args.path());
     context.ui.status(&format!("dumped {} to {name} and {name}.json", describe(&sidecar.segment)));
     if !context.json() {
         return Ok(());

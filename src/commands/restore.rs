@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Recreate a segment from a dump",
-    description: "Recreates a segment from FILE and FILE.json, which `shmadm dump` wrote, and prints its id. Key, \
+    description: "Recreates a segment from FILE and FILE.json, which `shmadm dump` wrote, and prints its id. Either \
+                  file can be named. Key, \
                   size, mode, owner, group, huge pages and lock are as recorded unless options override them. Id, \
                   times and pids cannot be restored.\n\n\
                   The size and the checksum of the file are verified before the segment is created, and the checksum \
@@ -64,16 +66,17 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         return Err(usage("cannot restore from standard input: restore needs a file and its record, FILE.json")
             .hint("write only the contents to an existing segment", shmadm("write SEGMENT --sparse")));
     }
+    let path = dump_named(&args.file)?;
     let (owner, group) = args.owner.ids(&context.system)?;
     let interrupts = Interrupts::watch()?;
-    let sidecar = read_sidecar(&Sidecar::path_for(&args.file))?;
-    let file = contents::open_nonblocking(&args.file).map_err(|error| unreadable(&args.file, &error, "open"))?;
-    let data = verify(context, &args.file, &file, &sidecar)?;
+    let sidecar = read_sidecar(&Sidecar::path_for(&path))?;
+    let file = contents::open_nonblocking(&path).map_err(|error| unreadable(&path, &error, "open"))?;
+    let data = verify(context, &path, &file, &sidecar)?;
     let mut guard = start_guard(context);
     let pending = create(args, context, &sidecar, data, guard.as_mut(), &interrupts)?;
     let segment = look_up_new(context, pending.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
-    fill(args, context, &segment, &file, data, &sidecar)?;
+    fill(args, context, &segment, (&path, &file), data, &sidecar)?;
     let recorded = &sidecar.segment;
     let changed = |new: u32, current: u32| (new != current).then_some(new);
     let mode = args.mode.unwrap_or(recorded.mode);
@@ -90,6 +93,20 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         guard.release();
     }
     report(context, pending, holder)
+}
+
+/// Returns the path of the dump that a user named by its contents or by its record.
+fn dump_named(named: &Path) -> Result<Cow<'_, Path>, Error> {
+    if named.is_dir() {
+        let name = path_text(named);
+        return Err(Error::new(Kind::Failed, format!("cannot restore {name}: it is a directory")).target(name));
+    }
+    let contents = named.extension().filter(|extension| *extension == "json").map(|_| named.with_extension(""));
+    Ok(match contents {
+        // A dump whose name ends in .json has its own record.
+        Some(contents) if contents.exists() && !Sidecar::path_for(named).exists() => contents.into(),
+        _ => named.into(),
+    })
 }
 
 /// Creates the segment with the recorded attributes; `data` is the number of bytes in the file that are not in holes.
@@ -159,7 +176,7 @@ fn fill(
     args: &RestoreArgs,
     context: &Context,
     segment: &Object,
-    file: &File,
+    (path, file): (&Path, &File),
     data: u64,
     sidecar: &Sidecar,
 ) -> Result<(), Error> {
@@ -167,7 +184,7 @@ fn fill(
     let Object { rss, swap, .. } = sidecar.segment;
     let with_zeros = rss.zip(swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
     let attachment = attach_new(context, segment, args.hold)?;
-    let failed = |error| unreadable(&args.file, &error, "read");
+    let failed = |error| unreadable(path, &error, "read");
     let checksum = context.with_progress("restoring", segment.size, |progress| {
         contents::copy_from_file(&attachment, file, with_zeros, failed, progress)
     })?;
@@ -175,7 +192,7 @@ fn fill(
     if checksum == sidecar.checksum.value {
         return Ok(());
     }
-    let name = path_text(&args.file);
+    let name = path_text(path);
     Err(Error::new(Kind::Failed, format!("{name} changed while it was restored"))
         .target(name)
         .cause("the bytes written to the segment do not match the recorded checksum; the segment was removed"))

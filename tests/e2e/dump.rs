@@ -141,3 +141,50 @@ fn names(directory: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     std::fs::read_dir(directory).unwrap().map(name).collect()
 }
+
+#[apply(test)]
+fn the_file_may_be_named_without_an_option() {
+    let id = oracle::create(0x4d2, 5000, 0o600);
+    Attached::new(id).write(0, b"contents");
+    let directory = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| directory.path().join(name).to_string_lossy().into_owned());
+    run(["dump", "0x4d2", "-o", &one]).exits(0);
+    let report = run(["dump", "0x4d2", &two, "--json"]).exits(0).json();
+    assert_fields(&report, json!({ "schema": 1, "id": id, "file": &two, "size": 5000 }));
+    assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
+    assert!(Path::new(&format!("{two}.json")).exists());
+    run(["dump", "0x4d2", &two]).exits(5).prints_nothing().says("already exists");
+    run(["dump", "0x4d2", &two, "--force"]).exits(0);
+    let piped = shmadm().args(["dump", "0x4d2", "-"]).output().unwrap();
+    assert_eq!(piped.stdout, std::fs::read(&one).unwrap());
+    run(["dump", "0x4d2"]).exits(2).prints_nothing();
+    run(["dump", "0x4d2", &two, "-o", &one, "--force"]).exits(2).prints_nothing();
+    // A link is refused with a command that has the file in the same place.
+    let link = directory.path().join("link").to_string_lossy().into_owned();
+    std::os::unix::fs::symlink("target", &link).unwrap();
+    run(["dump", "0x4d2", &link]).exits(5).says(&format!("`shmadm dump 0x4d2 {}/target`", directory.path().display()));
+}
+
+#[apply(test)]
+fn a_file_name_that_is_a_directory_is_refused_before_anything_else() {
+    let id = oracle::create(0x4d2, 5000, 0o600).to_string();
+    let before = oracle::rows();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    std::fs::create_dir(directory.path().join("segment.bin.json")).unwrap();
+    for (name, message) in [
+        (format!("{path}/"), format!("cannot write {path}/: it names a directory")),
+        (format!("{path}/."), format!("cannot write {path}/.: it names a directory")),
+        (path.to_owned(), format!("cannot write {path}: it is a directory")),
+        (format!("{path}/segment.bin"), format!("cannot write {path}/segment.bin.json: it is a directory")),
+    ] {
+        // Even if there is no such segment.
+        for segment in [id.as_str(), "99"] {
+            for options in [&["--output", &name][..], &["--force", "-o", &name], &[&name]] {
+                run([&["dump", segment], options].concat()).exits(5).prints_nothing().says(&message);
+            }
+        }
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert_eq!(oracle::rows(), before);
+}

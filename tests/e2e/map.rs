@@ -45,6 +45,13 @@ fn the_strip_fits_the_terminal() {
 }
 
 #[apply(test)]
+fn a_single_page_is_singular() {
+    let id = oracle::create(0, oracle::page_size(), 0o600);
+    let untouched = run(["map", &id.to_string()]).exits(0).stdout;
+    assert!(untouched.contains("  0 pages of ") && untouched.contains("  1 page of "), "{untouched}");
+}
+
+#[apply(test)]
 fn csv_has_one_row_per_extent() {
     let id = touched(0o600).to_string();
     let csv = run(["map", &id, "--format", "csv"]).exits(0).stdout;

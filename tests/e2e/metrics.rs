@@ -213,7 +213,7 @@ fn output_does_not_replace_what_is_not_a_regular_file() {
     for (path, says) in [
         (Path::new("/dev/null"), "it is not a regular file"),
         (&link, "it is a symbolic link"),
-        (directory.path(), "it is not a regular file"),
+        (directory.path(), "it is a directory"),
         (&directory.path().join("missing/"), "it names a directory"),
         (&directory.path().join("missing/.."), "it names a directory"),
     ] {

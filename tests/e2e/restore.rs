@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::fixtures::{dump_path, sysctl};
+use crate::fixtures::{created, dump_path, sysctl};
 use crate::holder::Holder;
 use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, finish, noise, run, shmadm_as};
@@ -214,5 +214,34 @@ fn a_segment_destroyed_on_exit_is_refused_without_hold() {
     let rows = oracle::rows();
     assert_eq!((rows.len(), rows[0].get("nattch"), rows[0].get("perms")), (1, "1", "640"));
     holder.kill();
+    assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn the_record_names_the_dump() {
+    oracle::create(0x4d2, 5000, 0o640);
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    run(["dump", "0x4d2", "-o", &path]).exits(0);
+    run(["rm", "0x4d2"]).exits(0);
+    let row = created(&run(["restore", &format!("{path}.json")]).exits(0));
+    assert_eq!((row.get("size"), row.get("perms")), ("5000", "640"));
+    // A dump whose own name ends in .json has its own record.
+    run(["rm", "0x4d2"]).exits(0);
+    let other = oracle::create(7, 100, 0o600).to_string();
+    let name = format!("{path}.json");
+    run(["dump", &other, "--force", "-o", &name]).exits(0);
+    run(["rm", &other]).exits(0);
+    assert_eq!(created(&run(["restore", &name]).exits(0)).get("size"), "100");
+}
+
+#[apply(test)]
+fn a_directory_is_not_a_dump() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    for name in [path.to_owned(), format!("{path}/"), format!("{path}/.")] {
+        let ran = run(["restore", &name]).exits(1).prints_nothing();
+        assert_eq!(ran.stderr, format!("error: cannot restore {name}: it is a directory\n"));
+    }
     assert_eq!(oracle::rows(), []);
 }
