@@ -67,7 +67,7 @@ fn context(
     let all_namespaces = called.and_then(|(_, inner)| inner.try_get_one("all_ns").ok().flatten()) == Some(&true);
     // Before any thread exists: only a single-threaded process can enter a user namespace.
     let system = match &globals.ns {
-        Some(_) if all_namespaces => return Err(Error::new(Kind::Usage, "--ns and --all-ns exclude each other")),
+        Some(_) if all_namespaces => return Err(Error::new(Kind::Usage, "--ns and --all-ns cannot be combined")),
         Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),
         None => System::new(),
     };
@@ -82,7 +82,7 @@ fn format(formats: &[Format], command: Option<&Command>) -> Result<Format, Error
     let Some(first) = formats.first() else { return Ok(Format::Table) };
     if let Some(other) = formats.iter().find(|format| *format != first) {
         return Err(usage(format!(
-            "--format {} and --format {} exclude each other; --json is the same as json",
+            "--format {} and --format {} cannot be combined; --json is the same as json",
             first.as_str(),
             other.as_str()
         )));

@@ -92,5 +92,5 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
     }
     let message = format!("cannot detach segment {id}: {not_a_holder}no holder of user {user} has it attached");
     attached_refusal(system, seen, message)
-        .hint("list the processes, which only detach themselves", shmadm(format!("who {id}")))
+        .hint("list the attached processes; only they can detach", shmadm(format!("who {id}")))
 }

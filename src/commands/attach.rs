@@ -128,7 +128,7 @@ fn warn_of_last_detach(context: &mut Context, segment: &Object) {
 /// Reports a holder, then keeps it: one whose pid was not printed would keep the segment attached forever.
 fn keep(args: &AttachArgs, context: &mut Context, holder: StartedHolder) -> Result<Exit, Error> {
     report(args, context, holder.attached()).map_err(|error| {
-        error.advice(format!("holder {} was terminated again, because its pid could not be printed", holder.pid()))
+        error.advice(format!("holder {} was terminated, because its pid could not be printed", holder.pid()))
     })?;
     holder.keep();
     Ok(Exit::Done)

@@ -25,7 +25,7 @@ pub(crate) struct CompletionsArgs {
 
 pub(crate) fn run(args: &CompletionsArgs, context: &mut Context, mut program: clap::Command) -> Result<Exit, Error> {
     if context.json() {
-        return Err(usage("completions and --json exclude each other: completions prints a script, not a report"));
+        return Err(usage("completions and --json cannot be combined: completions prints a script, not a report"));
     }
     // Into memory first: the generator panics on a writer that fails.
     let mut script = Vec::new();

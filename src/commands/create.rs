@@ -21,7 +21,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   A segment exists until it is removed. Neither the end of this command nor the last detach destroys \
                   it, unless kernel.shm_rmid_forced is 1; then a new segment is refused without --hold, which leaves \
                   a background process that keeps it attached.\n\n\
-                  If any step after the creation fails, the new segment is removed again.\n\n\
+                  If any step after the creation fails, the new segment is removed.\n\n\
                   --dry-run creates nothing and uses no id. It prints whether a segment would be created or opened, \
                   or fails as the command would, with the cause: limits (kernel.shmmax, kernel.shmall, kernel.shmmni), \
                   the existing segment, missing rights, huge pages, or kernel.shm_rmid_forced.",
@@ -67,7 +67,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, value_parser = parse_huge)]
     huge: Option<Option<u64>>,
 
-    /// Reserve no memory or swap (SHM_NORESERVE)
+    /// Do not reserve memory or swap (SHM_NORESERVE)
     #[arg(long)]
     no_reserve: bool,
 
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     let ids = args.owner.ids(&context.system);
     let (owner, group) = if args.dry_run { ids.map_err(act::would_fail) } else { ids }?;
     let mode = args.mode.unwrap_or(Mode::PRIVATE);
-    // Other users get access last: until then the segment is incomplete, and may be removed again.
+    // Other users get access last: until then the segment is incomplete, and may still be removed.
     let is_gradual = args.fill.is_some() || args.hold || args.lock || owner.is_some() || group.is_some();
     let creation = Creation {
         key: args.key.clone(),

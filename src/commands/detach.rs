@@ -8,7 +8,7 @@ use crate::error::{Error, Exit};
 use crate::model::{Ident, Needs};
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "End background attachments of `attach`",
+    summary: "End background attachments",
     description: "Asks the caller's holders of a segment to detach, and waits until they have. Holders are the \
                   processes that `shmadm attach --background` and `shmadm create --hold` leave running. With --pid \
                   only that holder is asked.\n\n\
@@ -28,7 +28,7 @@ pub(crate) struct DetachArgs {
     #[command(flatten)]
     segment: SegmentArg,
 
-    /// Only end the holder with this pid
+    /// End only the holder with this pid
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pid: Option<i32>,
 }

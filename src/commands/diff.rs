@@ -17,8 +17,8 @@ pub(crate) const MANUAL: Manual = Manual {
     summary: "Show how segments changed between two listings",
     description: "Compares two listings written by `list --json`, or one listing with the current segments, and shows \
                   which segments were created, removed or changed. One of the listings can be standard input (-). As \
-                  with diff(1), there is no table if nothing differs, and the exit code is 0 without and 1 with \
-                  differences.\n\n\
+                  with diff(1), there is no table if nothing differs. The exit code is 0 if nothing differs and \
+                  1 otherwise.\n\n\
                   Two records describe the same segment if namespace, id, creating user and group, creating process \
                   and size agree, as far as both records contain them. Key, mode, owner and times may differ. A \
                   change is one of attached, detached, owner, group, mode, key, marked, unmarked, locked and \
@@ -152,7 +152,7 @@ fn this_namespace(args: &DiffArgs, context: &Context, before: &[Object]) -> Resu
 
 fn summary(difference: &Difference) -> String {
     if difference.is_empty() {
-        return "no difference".to_owned();
+        return "no differences".to_owned();
     }
     let Difference { created, removed, changed } = difference;
     format!("{} created, {} removed, {} changed", created.len(), removed.len(), changed.len())

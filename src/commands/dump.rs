@@ -74,7 +74,7 @@ impl DumpArgs {
 pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error> {
     let is_piped = is_dash(args.path());
     if is_piped && context.json() {
-        return Err(usage("--output - and --json exclude each other: --output - prints bytes, not a report"));
+        return Err(usage("--output - and --json cannot be combined: --output - prints bytes, not a report"));
     }
     if is_piped {
         check_not_terminal(context)?;

@@ -172,10 +172,10 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
 }
 
 impl LeakcheckArgs {
-    /// Rejects options that exclude each other, and output that would mix with that of the command.
+    /// Rejects options that cannot be combined, and output that would mix with that of the command.
     fn check(&self, context: &Context) -> Result<(), Error> {
         if self.isolate == IsolateArg::Always && context.elsewhere {
-            return Err(usage("--ns and --isolate always exclude each other"));
+            return Err(usage("--ns and --isolate always cannot be combined"));
         }
         if context.json() {
             return Err(usage("--json would mix with what the command prints")

@@ -222,7 +222,7 @@ fn report_new(
     }
     let printed = if context.json() { context.report(report) } else { context.ui.print(&id.to_string()) };
     printed.and_then(|()| context.ui.flush()).map_err(|error| match &pending {
-        Some(_) => error.advice(format!("segment {id} was removed again, because its id could not be printed")),
+        Some(_) => error.advice(format!("segment {id} was removed, because its id could not be printed")),
         None => error,
     })?;
     pending.map(PendingSegment::into_id);

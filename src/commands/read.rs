@@ -82,7 +82,7 @@ pub(crate) struct ReadArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     every: Option<Duration>,
 
-    /// Stop after N repetitions
+    /// Stop after printing N times
     #[arg(long, value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
 }
@@ -91,7 +91,7 @@ impl ReadArgs {
     /// Rejects what clap cannot: it knows no --json, and `requires` only if no third option conflicts.
     fn check(&self, context: &Context) -> Result<(), Error> {
         if self.raw && context.json() {
-            return Err(usage("--raw and --json exclude each other: --raw prints bytes, not a report"));
+            return Err(usage("--raw and --json cannot be combined: --raw prints bytes, not a report"));
         }
         if self.sparse && !self.raw {
             return Err(usage("--sparse requires --raw"));

@@ -22,7 +22,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   times and pids cannot be restored.\n\n\
                   The size and the checksum of the file are verified before the segment is created, and the checksum \
                   of the written bytes afterwards. An existing key is an error. The segment has mode 0600 until it is \
-                  complete. If a step fails, it is removed again.\n\n\
+                  complete. If a step fails, it is removed.\n\n\
                   --hold keeps the segment attached in a background process.",
     examples: &[(
         "shmadm dump 0x4d2 --output segment.bin && shmadm rm 0x4d2 && shmadm restore segment.bin",

@@ -287,7 +287,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
                 .cause("the range exceeds the address space, or RLIMIT_AS or vm.max_map_count is reached")
                 .with(suggest_any_address(id)),
             _ => error
-                .cause("the address space is exhausted (RLIMIT_AS, vm.max_map_count), or memory is")
+                .cause("the address space (RLIMIT_AS, vm.max_map_count) or memory is exhausted")
                 .hint("show the limit on address space in KiB", program("ulimit -v")),
         },
         _ => error,

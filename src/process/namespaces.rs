@@ -110,12 +110,12 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
             .hint("run it as root", again("").sudo())
     };
     let owner = sys::owning_user_namespace(file.as_fd()).map(File::from);
-    let owner = owner.map_err(|_| denied(", which is an ancestor"))?;
+    let owner = owner.map_err(|_| denied(" (an ancestor)"))?;
     let number = owner.metadata().map_or(0, |file| file.ino());
     let maps = id_maps_of(&system, &spec, number);
     sys::enter(owner.as_fd(), CloneFlags::CLONE_NEWUSER)
         .and_then(|()| enter_ipc())
-        .map_err(|_| denied(&format!(" (user:[{number}]), which only root and the creator of that one have")))?;
+        .map_err(|_| denied(&format!(" (user:[{number}]); only root and the creator of that namespace have it")))?;
     Ok(maps)
 }
 

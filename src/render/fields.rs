@@ -60,7 +60,7 @@ const OUTSIDE: &str = "outside this pid namespace";
 
 fn key(sysv: &SysV) -> String {
     match sysv.key {
-        Key::PRIVATE if sysv.dest => "none (private, or removed)".to_owned(),
+        Key::PRIVATE if sysv.dest => "none (private, or marked for destruction)".to_owned(),
         Key::PRIVATE => "none (private)".to_owned(),
         key => format!("{key} ({})", key.bits()),
     }
@@ -93,7 +93,7 @@ fn state(state: Option<State>) -> String {
     let Some(state) = state else { return "unknown".to_owned() };
     let meaning = match state {
         State::InUse => "attached",
-        State::Dest => "removed; destroyed at the last detach",
+        State::Dest => "marked for destruction; destroyed at the last detach",
         State::Idle => "not attached; creator or last user is running",
         State::Unknown => "not attached; cannot determine whether creator and last user are running",
         State::Orphan => "not attached; creator and last user have exited",

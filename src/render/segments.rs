@@ -88,7 +88,7 @@ const fn right(name: &'static str, json: &'static str, help: &'static str, cell:
 /// All columns of an object; those of the record come first.
 pub(crate) static SEGMENT: &[Column<Object>] = &[
     right("ID", "id", "id (shmid)", field::id),
-    left("KEY", "key", "key; 0x00000000 if private or removed", field::key),
+    left("KEY", "key", "key; 0x00000000 if private or marked for destruction", field::key),
     right("SIZE", "size", "requested size in bytes", field::size),
     left("MODE", "mode", "permission bits", field::mode),
     right("UID", "uid", "owner's user id", |object| Cell::number(object.uid)),

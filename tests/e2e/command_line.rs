@@ -43,7 +43,7 @@ fn global_options_stand_on_either_side_of_the_command() {
     }
     let ran = run(["--ns", namespace, "list", "--all-ns", "--json"]).exits(2);
     assert_eq!(ran.json()["error"]["kind"], "usage");
-    run(["demo", "--color", "never", "writer", "--json", "--format", "table"]).exits(2).says("exclude each other");
+    run(["demo", "--color", "never", "writer", "--json", "--format", "table"]).exits(2).says("cannot be combined");
     assert_eq!(oracle::rows(), []);
 }
 

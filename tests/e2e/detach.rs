@@ -67,14 +67,14 @@ fn without_a_holder_names_the_attached_processes() {
         [stderr]
         error: cannot detach segment 0: no holder of user [USER] has it attached
         cause: attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running
-        hint: list the processes, which only detach themselves: `shmadm who 0`
+        hint: list the attached processes; only they can detach: `shmadm who 0`
         [exit code 5]
     "#]]);
     redaction.check(&run(["detach", "0", "--pid", &actor.pid().to_string()]), &expect![[r#"
         [stderr]
         error: cannot detach segment 0: pid [ACTOR] is not a holder of it; no holder of user [USER] has it attached
         cause: attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running
-        hint: list the processes, which only detach themselves: `shmadm who 0`
+        hint: list the attached processes; only they can detach: `shmadm who 0`
         [exit code 5]
     "#]]);
     assert_eq!(oracle::rows(), before);

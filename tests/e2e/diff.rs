@@ -57,7 +57,7 @@ fn without_a_difference_prints_nothing_and_exits_0() {
     Attached::new(id).write(0, b"x");
     for arguments in [&["diff", &before][..], &["diff", &before, &listings.list("after.json", &[])]] {
         let ran = run(arguments).exits(0).prints_nothing();
-        assert_eq!(ran.stderr, "no difference\n");
+        assert_eq!(ran.stderr, "no differences\n");
         assert_eq!(run([arguments, &["-q"]].concat()).exits(0).prints_nothing().stderr, "");
         let report = run([arguments, &["--json"]].concat()).exits(0).json();
         assert_eq!(report, json!({"schema": 1, "created": [], "removed": [], "changed": []}));
@@ -313,7 +313,7 @@ fn help_exits_0() {
 fn an_empty_listing_has_no_difference() {
     let listings = Listings::new();
     let empty = listings.list("empty.json", &[]);
-    run(["diff", &empty]).exits(0).prints_nothing().says("no difference");
+    run(["diff", &empty]).exits(0).prints_nothing().says("no differences");
     run(["--format", "json", "diff", &empty]).exits(0);
 }
 

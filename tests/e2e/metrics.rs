@@ -290,7 +290,7 @@ fn of_another_namespace_and_of_all() {
         assert_eq!(value(&alone, "segments", &labels), f64::from(count));
         assert!(!alone.keys().any(|series| series.contains(&here.to_string())), "{alone:#?}");
     }
-    run(["metrics", "--all-ns", "--ns", "1"]).exits(2).says("exclude each other");
+    run(["metrics", "--all-ns", "--ns", "1"]).exits(2).says("cannot be combined");
 }
 
 #[apply(test)]

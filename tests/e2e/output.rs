@@ -179,7 +179,7 @@ fn a_holder_that_cannot_be_reported_is_terminated() {
         if sandboxed {
             without(command, libc::SYS_pidfd_open, None, Errno::ENOSYS);
         }
-        finish(command).exits(1).says("was terminated again");
+        finish(command).exits(1).says("was terminated");
         wait_for("the holder to exit", || oracle::stat(id).unwrap().shm_nattch == 0);
     }
 }
@@ -225,7 +225,7 @@ fn a_segment_whose_id_cannot_be_printed_is_removed_again() {
     run(["dump", &id, "--output", &dump]).exits(0);
     let rows = oracle::rows();
     for arguments in [&["create"][..], &["create", "--json", "--hold"], &["restore", &dump, "--hold"]] {
-        with_full_disk(arguments).says(" was removed again, because its id could not be printed");
+        with_full_disk(arguments).says(" was removed, because its id could not be printed");
         wait_for("the holder to exit", || oracle::rows() == rows);
     }
 }

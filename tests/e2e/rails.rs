@@ -128,7 +128,7 @@ fn a_holder_whose_pid_cannot_be_printed_is_ended() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let mut command = shmadm();
         command.args(["attach", &id.to_string(), "--background"]).args(options).stdout(full);
-        finish(&mut command).exits(1).says("standard output").says("was terminated again");
+        finish(&mut command).exits(1).says("standard output").says("was terminated");
         wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
     }
 }

@@ -154,7 +154,7 @@ fn shows_that_a_segment_is_marked_and_locked() {
         &run(["stat", "0"]),
         &expect![[r#"
                             Id: 0
-                           Key: none (private, or removed)
+                           Key: none (private, or marked for destruction)
                           Size: 4096 (4K)
                           Mode: 0600
                          Owner: [CALLER]

@@ -170,7 +170,7 @@ impl Half<'_> {
         Error::new(Kind::Refused, format!("cannot write segment {id}: it does not look like the demo's"))
             .target(id.to_string())
             .cause(cause)
-            .hint("use another key, also for the reader", command)
+            .hint("use another key for writer and reader", command)
     }
 }
 

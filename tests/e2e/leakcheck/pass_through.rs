@@ -250,7 +250,7 @@ fn ns_runs_the_command_there_and_creates_no_namespace() {
     let ran = run(["--ns", &pid, "leakcheck", "--isolate", "always", "--", "true"]);
     // Without root, namespaces of other users cannot be entered.
     if nix::unistd::geteuid().is_root() {
-        ran.exits(125).says("--ns and --isolate always exclude each other");
+        ran.exits(125).says("--ns and --isolate always cannot be combined");
         let mut command = shmadm();
         command.args(["--ns", &pid, "leakcheck", "-q", "--", "cat", "/proc/sysvipc/shm"]);
         let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);

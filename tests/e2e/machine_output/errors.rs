@@ -44,7 +44,7 @@ fn usage_errors() {
         "list --format csv --json",
         expect![[r#"
         {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-          "message":"--format json and --format csv exclude each other; --json is the same as json","cause":null,
+          "message":"--format json and --format csv cannot be combined; --json is the same as json","cause":null,
           "hints":[]}}
         [exit code 2]
     "#]],
@@ -174,7 +174,7 @@ fn errors_of_segments_that_exist() {
         {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0",
           "message":"cannot detach segment 0: pid [ACTOR] is not a holder of it; no holder of user [USER] has it attached",
           "cause":"attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running",
-          "hints":["list the processes, which only detach themselves: `shmadm who 0`"]}}
+          "hints":["list the attached processes; only they can detach: `shmadm who 0`"]}}
         [exit code 5]
     "#]]);
 }

@@ -126,7 +126,7 @@ fn detach_json_of_what_others_have_attached() {
         {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":"0",
           "message":"cannot detach segment 0: no holder of user [USER] has it attached",
           "cause":"attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running",
-          "hints":["list the processes, which only detach themselves: `shmadm who 0`"]}}
+          "hints":["list the attached processes; only they can detach: `shmadm who 0`"]}}
         [exit code 5]
     "#]]);
 }
