@@ -38,7 +38,7 @@ complete -c shmadm -n "__fish_shmadm_needs_command" -s h -l help -d 'Print help'
 complete -c shmadm -n "__fish_shmadm_needs_command" -s V -l version -d 'Print version'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "create" -d 'Create a segment, or open an existing one by its key'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "attach" -d 'Attach a segment, in the foreground or background'
-complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "detach" -d 'End background attachments of `attach`'
+complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "detach" -d 'End background attachments'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "set" -d 'Change owner, group, mode or memory lock'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "rm" -d 'Remove segments'
 complete -c shmadm -n "__fish_shmadm_needs_command" -f -a "list" -d 'List segments'
@@ -76,7 +76,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l color -d 'When 
 always\t''
 never\t''"
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l exclusive -d 'Fail if a segment with this key exists'
-complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l no-reserve -d 'Reserve no memory or swap (SHM_NORESERVE)'
+complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l no-reserve -d 'Do not reserve memory or swap (SHM_NORESERVE)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l lock -d 'Lock the pages in memory (SHM_LOCK)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -l hold -d 'Keep the segment attached in a background process'
 complete -c shmadm -n "__fish_shmadm_using_subcommand create" -s n -l dry-run -d 'Show whether a segment would be created or opened'
@@ -100,7 +100,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand attach" -l background -d '
 complete -c shmadm -n "__fish_shmadm_using_subcommand attach" -l json -d 'Print JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand attach" -s q -l quiet -d 'Suppress status messages'
 complete -c shmadm -n "__fish_shmadm_using_subcommand attach" -s h -l help -d 'Print help'
-complete -c shmadm -n "__fish_shmadm_using_subcommand detach" -l pid -d 'Only end the holder with this pid' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand detach" -l pid -d 'End only the holder with this pid' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand detach" -l format -d 'Output format; csv and tsv only for commands that print rows' -r -f -a "table\t''
 json\t''
 csv\t''
@@ -379,7 +379,7 @@ f32\t''
 f64\t''"
 complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l count -d 'Number of values [default: 1]' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l every -d 'Repeat every DURATION until Ctrl-C' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l rounds -d 'Stop after N repetitions' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l rounds -d 'Stop after printing N times' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand read" -l format -d 'Output format; csv and tsv only for commands that print rows' -r -f -a "table\t''
 json\t''
 csv\t''
@@ -529,7 +529,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand completions" -s q -l quiet
 complete -c shmadm -n "__fish_shmadm_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c shmadm -n "__fish_shmadm_using_subcommand help; and not __fish_seen_subcommand_from create attach detach set rm list stat who map limits prune leakcheck write read dump restore diff check metrics demo completions help" -f -a "create" -d 'Create a segment, or open an existing one by its key'
 complete -c shmadm -n "__fish_shmadm_using_subcommand help; and not __fish_seen_subcommand_from create attach detach set rm list stat who map limits prune leakcheck write read dump restore diff check metrics demo completions help" -f -a "attach" -d 'Attach a segment, in the foreground or background'
-complete -c shmadm -n "__fish_shmadm_using_subcommand help; and not __fish_seen_subcommand_from create attach detach set rm list stat who map limits prune leakcheck write read dump restore diff check metrics demo completions help" -f -a "detach" -d 'End background attachments of `attach`'
+complete -c shmadm -n "__fish_shmadm_using_subcommand help; and not __fish_seen_subcommand_from create attach detach set rm list stat who map limits prune leakcheck write read dump restore diff check metrics demo completions help" -f -a "detach" -d 'End background attachments'
 complete -c shmadm -n "__fish_shmadm_using_subcommand help; and not __fish_seen_subcommand_from create attach detach set rm list stat who map limits prune leakcheck write read dump restore diff check metrics demo completions help" -f -a "set" -d 'Change owner, group, mode or memory lock'
 complete -c shmadm -n "__fish_shmadm_using_subcommand help; and not __fish_seen_subcommand_from create attach detach set rm list stat who map limits prune leakcheck write read dump restore diff check metrics demo completions help" -f -a "rm" -d 'Remove segments'
 complete -c shmadm -n "__fish_shmadm_using_subcommand help; and not __fish_seen_subcommand_from create attach detach set rm list stat who map limits prune leakcheck write read dump restore diff check metrics demo completions help" -f -a "list" -d 'List segments'

@@ -153,29 +153,29 @@ fn shows_that_a_segment_is_marked_and_locked() {
     redaction.check(
         &run(["stat", "0"]),
         &expect![[r#"
-                            Id: 0
-                           Key: none (private, or marked for destruction)
-                          Size: 4096 (4K)
-                          Mode: 0600
-                         Owner: [CALLER]
-                         Group: [CALLER]
-                       Creator: [CALLER]
-               Creator's group: [CALLER]
-                Created by pid: [ACTOR] (/proc/self/exe --actor)
-              Last used by pid: [ACTOR] (/proc/self/exe --actor)
-                      Attached: once
-               Attached by pid: [ACTOR] ([USER], /proc/self/exe --actor)
-                   Last attach: [TIME]
-                   Last detach: never
-                   Last change: [TIME]
-                          Idle: -
-        Marked for destruction: yes
-              Locked in memory: yes
-                      Resident: 0 bytes
-                       Swapped: 0 bytes
-                         State: dest (removed; destroyed at the last detach)
-                 IPC namespace: [NS]
-    "#]],
+                                Id: 0
+                               Key: none (private, or marked for destruction)
+                              Size: 4096 (4K)
+                              Mode: 0600
+                             Owner: [CALLER]
+                             Group: [CALLER]
+                           Creator: [CALLER]
+                   Creator's group: [CALLER]
+                    Created by pid: [ACTOR] (/proc/self/exe --actor)
+                  Last used by pid: [ACTOR] (/proc/self/exe --actor)
+                          Attached: once
+                   Attached by pid: [ACTOR] ([USER], /proc/self/exe --actor)
+                       Last attach: [TIME]
+                       Last detach: never
+                       Last change: [TIME]
+                              Idle: -
+            Marked for destruction: yes
+                  Locked in memory: yes
+                          Resident: 0 bytes
+                           Swapped: 0 bytes
+                             State: dest (marked for destruction; destroyed at the last detach)
+                     IPC namespace: [NS]
+        "#]],
     );
     actor.detach();
     run(["stat", "0"]).exits(3).prints_nothing();

@@ -165,7 +165,7 @@ fn list_json_of_every_other_column() {
         "list --list-columns --json",
         expect![[r#"
             {"schema":1,"columns":[{"column":"ID","json":"id","description":"id (shmid)"},{"column":"KEY","json":"key",
-              "description":"key; 0x00000000 if private or removed"},{"column":"SIZE","json":"size",
+              "description":"key; 0x00000000 if private or marked for destruction"},{"column":"SIZE","json":"size",
               "description":"requested size in bytes"},{"column":"MODE","json":"mode","description":"permission bits"},
               {"column":"UID","json":"uid","description":"owner's user id"},{"column":"OWNER","json":"owner",
               "description":"owner's name"},{"column":"GID","json":"gid","description":"owner's group id"},

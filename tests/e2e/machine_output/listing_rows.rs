@@ -124,7 +124,7 @@ fn columns_as_rows() {
         expect![[r#"
             COLUMN,JSON,DESCRIPTION␍
             ID,id,id (shmid)␍
-            KEY,key,key; 0x00000000 if private or removed␍
+            KEY,key,key; 0x00000000 if private or marked for destruction␍
             SIZE,size,requested size in bytes␍
             MODE,mode,permission bits␍
             UID,uid,owner's user id␍
@@ -159,7 +159,7 @@ fn columns_as_rows() {
         "list --list-columns --format tsv --no-headings",
         expect![[r#"
             ID␉id␉id (shmid)
-            KEY␉key␉key; 0x00000000 if private or removed
+            KEY␉key␉key; 0x00000000 if private or marked for destruction
             SIZE␉size␉requested size in bytes
             MODE␉mode␉permission bits
             UID␉uid␉owner's user id
