@@ -14,9 +14,9 @@ pub(crate) enum Piece<'a> {
 
 /// Returns the entries of bytes at an offset that is a multiple of the block size.
 ///
-/// The checksum is BLAKE3 over one entry for each block of 4096 bytes that has a nonzero byte, in ascending order. An entry
-/// is the offset of the block as a 64-bit little-endian number, followed by the BLAKE3 hash of the block. The last block can
-/// be shorter. Blocks are hashed separately, so that threads can hash them in parallel.
+/// The checksum is BLAKE3 over one entry for each block of 4096 bytes that has a nonzero byte, in ascending order. An
+/// entry is the offset of the block as a 64-bit little-endian number, followed by the BLAKE3 hash of the block. The
+/// last block can be shorter. Blocks are hashed separately, so that threads can hash them in parallel.
 pub(super) fn entries(offset: u64, bytes: &[u8]) -> Vec<u8> {
     let mut entries = Vec::new();
     for (start, block) in (offset..).step_by(BLOCK).zip(bytes.chunks(BLOCK)).filter(|(_, block)| !is_zero(block)) {

@@ -27,8 +27,8 @@ pub(crate) fn load(attachment: &mut Attachment) -> Result<i32, Error> {
     attachment.load_i32().map_err(|errno| failed(id, 0, "read", errno, "load"))
 }
 
-/// Copies a short range out of an attachment. If a page cannot be allocated, a copy fails with EFAULT, whereas a load would
-/// raise SIGBUS.
+/// Copies a short range out of an attachment. If a page cannot be allocated, a copy fails with EFAULT, whereas a load
+/// would raise SIGBUS.
 pub(crate) fn copy(attachment: &Attachment, range: Range) -> Result<Vec<u8>, Error> {
     let mut bytes = vec![0; range.at_most(usize::MAX)];
     let copied = attachment.copy_out(range.offset, &mut bytes);

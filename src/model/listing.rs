@@ -16,8 +16,8 @@ const SCHEMA: u64 = 1;
 const NEEDED: [&str; 13] =
     ["id", "key", "size", "mode", "uid", "gid", "cuid", "cgid", "cpid", "nattch", "dest", "locked", "ns"];
 
-/// The segments to remove in a report of `leakcheck` (`leaked`) or of `prune --dry-run` (`removed`). Other JSON has neither
-/// field.
+/// The segments to remove in a report of `leakcheck` (`leaked`) or of `prune --dry-run` (`removed`). Other JSON has
+/// neither field.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "a report")]
 pub(crate) struct RemovalList {

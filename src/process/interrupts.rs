@@ -29,7 +29,7 @@ impl Interrupts {
     }
 
     /// Returns an error if a signal has been received, so that the caller unwinds.
-    /// Fails if [`Kind::Interrupted`].
+    /// Fails with [`Kind::Interrupted`].
     #[expect(clippy::unused_self, reason = "signals are recorded only while this exists")]
     pub(crate) fn check(&self) -> Result<(), Error> {
         sys::caught().map_or(Ok(()), |signal| Err(Error::new(Kind::Interrupted(signal), "interrupted")))

@@ -2,7 +2,8 @@
 //!
 //! Each kind of row has one static list of [`Column`]s. Tables, JSON, CSV, TSV and `--list-columns` all read that list,
 //! so a new column is one new entry. A column turns a row into a typed [`Cell`]: tables print it in readable form
-//! (units, "3m ago"), all other formats print the exact value. Every other JSON report is a type that implements `Serialize`.
+//! (units, "3m ago"), all other formats print the exact value. Every other JSON report is a type that implements
+//! `Serialize`.
 //!
 //! Text from outside (command lines, user names) is escaped in tables and messages, because control and bidirectional
 //! characters could forge or hide lines. Invalid UTF-8 appears as `\xNN`. Only free text is ever shortened, and only if

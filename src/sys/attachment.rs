@@ -122,8 +122,8 @@ impl Attachment {
     }
 
     /// Copies a buffer into the segment.
-    /// Fails as process_vm_writev(2): EFAULT if the range exceeds the segment or a page cannot be allocated; with the number of
-    /// bytes copied before that.
+    /// Fails as process_vm_writev(2): EFAULT if the range exceeds the segment or a page cannot be allocated; with the
+    /// number of bytes copied before that.
     pub(crate) fn copy_in(&self, offset: u64, bytes: &[u8]) -> Result<(), (usize, Errno)> {
         let mut done = 0;
         while done < bytes.len() {

@@ -22,8 +22,8 @@ pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
 
 /// Writes bytes of a file to any descriptor without copying them into this process (sendfile(2)). Returns the number of
 /// bytes, 0 at the end of the file.
-/// Fails as sendfile(2): EINVAL if the file does not support it, as those of huge pages, or if `to` is in append mode; EPERM or
-/// ENOSYS in some sandboxes.
+/// Fails as sendfile(2): EINVAL if the file does not support it, as those of huge pages, or if `to` is in append mode;
+/// EPERM or ENOSYS in some sandboxes.
 pub(crate) fn send_file(file: BorrowedFd<'_>, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
     let mut position = i64::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
     nix::sys::sendfile::sendfile(to, file, Some(&mut position), length)

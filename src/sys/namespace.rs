@@ -10,17 +10,17 @@ use nix::sched::{CloneFlags, setns};
 use super::{Subject, SysError};
 
 /// Moves this thread to an IPC namespace, or this process, which must be single-threaded, to a user namespace.
-/// Fails as setns(2): EPERM without CAP_SYS_ADMIN (for an IPC namespace: here and in the user namespace that owns it), EINVAL if
-/// it is not such a namespace, or the user namespace that the process is in already.
+/// Fails as setns(2): EPERM without CAP_SYS_ADMIN (for an IPC namespace: here and in the user namespace that owns it),
+/// EINVAL if it is not such a namespace, or the user namespace that the process is in already.
 pub(crate) fn enter(namespace: BorrowedFd<'_>, kind: CloneFlags) -> Result<(), SysError> {
     setns(namespace, kind).map_err(|errno| SysError { errno, call: "setns", target: Subject::None })
 }
 
 /// Moves this process, which must be single-threaded, to new namespaces. A new user namespace requires no privilege;
 /// until its id maps are written, user and group are the overflow ids (65534).
-/// Fails as unshare(2): EPERM without CAP_SYS_ADMIN, or if a security module, a sandbox or a chroot(2) forbids a user namespace;
-/// ENOSPC at the limit (user.max_ipc_namespaces, user.max_user_namespaces); EUSERS if user namespaces are nested too
-/// deeply.
+/// Fails as unshare(2): EPERM without CAP_SYS_ADMIN, or if a security module, a sandbox or a chroot(2) forbids a user
+/// namespace; ENOSPC at the limit (user.max_ipc_namespaces, user.max_user_namespaces); EUSERS if user namespaces are
+/// nested too deeply.
 pub(crate) fn unshare(kinds: CloneFlags) -> Result<(), SysError> {
     nix::sched::unshare(kinds).map_err(|errno| SysError { errno, call: "unshare", target: Subject::None })
 }

@@ -83,8 +83,8 @@ impl AsFd for Listener {
 }
 
 /// Installs the filter on this thread. The processes that it starts inherit it.
-/// Fails as seccomp(2): EACCES without CAP_SYS_ADMIN, EBUSY if another process listens already, EINVAL or ENOSYS before Linux
-/// 5.5.
+/// Fails as seccomp(2): EACCES without CAP_SYS_ADMIN, EBUSY if another process listens already, EINVAL or ENOSYS before
+/// Linux 5.5.
 pub(crate) fn listen() -> Result<Listener, SysError> {
     let mut program = [
         op(LOAD, ARCHITECTURE, 0, 0),

@@ -13,7 +13,8 @@ use super::kernel::KCMP_VM;
 use super::{Subject, SysError};
 
 /// Opens a pidfd (pidfd_open(2), Linux 5.3).
-/// Fails if eSRCH if there is no such process; EINVAL or ENOENT if the number is a thread's; ENOSYS or EPERM in sandboxes.
+/// Fails with ESRCH if there is no such process, EINVAL or ENOENT if the number is a thread's, ENOSYS or EPERM in
+/// sandboxes.
 pub(crate) fn open_pidfd(pid: i32) -> Result<OwnedFd, SysError> {
     let failed = |errno| SysError { errno, call: "pidfd_open", target: Subject::Pid(pid) };
     let process = Pid::from_raw(pid.max(0)).ok_or_else(|| failed(Errno::ESRCH))?;
@@ -61,7 +62,7 @@ pub(crate) fn exited_child() -> Option<i32> {
 
 /// Compares the address spaces of two tasks (kcmp(2), KCMP_VM) in an arbitrary but fixed order: `Equal` if they share
 /// one, as with CLONE_VM. Tasks that have exited have none, and compare as equal.
-/// Fails if eSRCH if a task does not exist; EPERM without permission to inspect both; ENOSYS in sandboxes.
+/// Fails with ESRCH if a task does not exist, EPERM without permission to inspect both, ENOSYS in sandboxes.
 pub(crate) fn compare_memory(one: i32, other: i32) -> Result<Ordering, Errno> {
     // SAFETY: kcmp with KCMP_VM takes only integers.
     let result: c_long = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) };

@@ -21,7 +21,8 @@ pub(crate) struct Seized(Pid);
 
 impl Seized {
     /// Seizes a thread.
-    /// Fails if eSRCH if it has exited; EPERM if it is already traced, for example by a debugger, or without CAP_SYS_PTRACE.
+    /// Fails with ESRCH if it has exited, with EPERM if it is already traced, for example by a debugger, or without
+    /// CAP_SYS_PTRACE.
     pub(crate) fn new(thread: i32) -> Result<Self, Errno> {
         let thread = Pid::from_raw(thread);
         ptrace::seize(thread, Options::empty()).map(|()| Self(thread))

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "actors are processes of their own")]
 
 use std::ffi::c_void;
+use std::io::{PipeWriter, Read, Write};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -31,7 +32,7 @@ pub(super) fn answer(request: &ChildRequest) -> String {
             unsafe { libc::ptrace(libc::PTRACE_TRACEME) };
             create(key, size)
         }),
-        ChildRequest::CreateWithoutLeader { key, size } => child_with_pid(0, || create_without_leader(key, size)),
+        ChildRequest::CreateWithoutLeader { key, size } => create_without_leader(key, size),
         ChildRequest::CreateUntilExec { rounds } => run_child(0, || create_until_exec(rounds)),
         ChildRequest::Reap { pid } => Ok(reap(pid)),
         ChildRequest::Fork => Ok(fork(false)),
@@ -78,13 +79,24 @@ fn child_with_pid(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
     }
 }
 
-/// Exits this thread; another thread of the process creates a segment after that and waits.
-fn create_without_leader(key: u32, size: usize) -> i32 {
+/// Starts a child whose second thread creates a segment after the first has exited, and waits until that call returned.
+fn create_without_leader(key: u32, size: usize) -> nix::Result<i32> {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let child = child_with_pid(0, || exit_and_create(key, size, &writer))?;
+    drop(writer);
+    reader.read_exact(&mut [0]).unwrap();
+    Ok(child)
+}
+
+/// Exits this thread; another thread of the process creates a segment after that, writes a byte and waits.
+fn exit_and_create(key: u32, size: usize, created: &PipeWriter) -> i32 {
+    let mut created = created.try_clone().unwrap();
     let leader = format!("/proc/self/task/{}/stat", std::process::id());
     let create = move || {
         let exited = || std::fs::read_to_string(&leader).is_ok_and(|stat| stat.contains(") Z "));
         crate::support::wait_for("the first thread's exit", exited);
         create(key, size);
+        created.write_all(&[0]).unwrap();
         loop {
             std::thread::park();
         }

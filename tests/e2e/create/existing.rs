@@ -48,8 +48,6 @@ fn options_that_would_change_an_existing_segment_are_refused() {
     let before = oracle::rows();
     for (options, conflict) in [
         (&["--fill", "1"][..], "--fill would overwrite its contents"),
-        (&["--owner", "100000"], "--owner 100000 differs from its owner"),
-        (&["--group", "100001"], "--group 100001 differs from its group"),
         (&["--mode", "640"], "--mode 0640 differs from its mode, 0600"),
         (&["--lock"], "--lock would lock it in memory"),
         (&["--huge"], "--huge cannot change its pages"),
@@ -64,6 +62,18 @@ fn options_that_would_change_an_existing_segment_are_refused() {
         assert_eq!(oracle::rows(), before, "{options:?}");
     }
     assert_eq!(oracle::contents(id), vec![0; 4096]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn another_owner_or_group_for_an_existing_segment_is_refused() {
+    oracle::create(0x4d2, 4096, 0o600);
+    let before = oracle::rows();
+    for (option, id) in [("--owner", "100000"), ("--group", "100001")] {
+        let ran = run(["create", "--key", "1234", option, id]).exits(5).prints_nothing();
+        ran.says(&format!("cannot apply {option}: ")).says(&format!("cause: {option} {id} differs from its "));
+        assert_eq!(oracle::rows(), before, "{option}");
+    }
 }
 
 #[apply(test)]
