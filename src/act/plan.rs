@@ -28,7 +28,7 @@ pub(crate) enum Plan {
     Open(ShmId),
 }
 
-/// Returns what [`super::create`] and the following changes would do, without doing it.
+/// Returns what [`super::create()`] and the following changes would do, without doing it.
 ///
 /// # Errors
 /// Returns the error with which they would fail. It names no call, since none was made.
