@@ -141,8 +141,10 @@ fn harmless(mut error: clap::Error, takes_text: bool) -> clap::Error {
         };
         error.insert(kind, value);
     }
-    // `-- -1` helps only where an argument can begin with `-`.
-    if error.kind() == ErrorKind::UnknownArgument && !takes_text {
+    // `-- -1` helps only where an argument can begin with `-`. An empty list of suggestions would print an empty line.
+    let suggested = error.get(ContextKind::Suggested);
+    let is_empty = matches!(suggested, Some(ContextValue::StyledStrs(texts)) if texts.is_empty());
+    if is_empty || error.kind() == ErrorKind::UnknownArgument && !takes_text {
         error.remove(ContextKind::Suggested);
     }
     error
