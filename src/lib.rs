@@ -1,7 +1,7 @@
 //! shmadm: see, explain and clean up System V shared memory on Linux.
 //!
 //! The library is the program; what it exports is what `main` and the tests of generated files need. ARCHITECTURE.md
-//! tells what lives where.
+//! describes the modules.
 
 mod act;
 mod cli;

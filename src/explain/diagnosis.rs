@@ -149,7 +149,8 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
         Errno::ENOMEM => {
             let error = match procfs::memory_total(system.proc()) {
                 Some(total) if size > total => {
-                    error.cause(format!("the size exceeds memory and swap: {} (vm.overcommit_memory)", Size(total)))
+                    let total = Size((total >> 20) << 20); // in MiB; an exact number of KiB is harder to read
+                    error.cause(format!("the size exceeds memory and swap: {total} (vm.overcommit_memory)"))
                 }
                 _ => error.cause("the kernel cannot reserve this much memory now (vm.overcommit_memory)"),
             };
