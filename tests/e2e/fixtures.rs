@@ -5,12 +5,12 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStdout, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
 use crate::oracle::{self, Row};
-use crate::support::{Ran, Running, shmadm, wait_for};
+use crate::support::{NOBODY, Ran, Running, finish, shmadm, shmadm_as, wait_for};
 
 /// A hostile process name: newlines, quotes, escape sequences, bytes that are not UTF-8.
 pub(crate) const HOSTILE: &[u8] = b"evil\n99 \"0x1\"\t'a\\b\x1b[2J\xe2\x80\xaexet\xff,\r\xc2\x9b;";
@@ -25,6 +25,14 @@ pub(crate) fn ids() -> Vec<i32> {
 /// Sets a limit of the test's IPC namespace.
 pub(crate) fn sysctl(name: &str, value: u64) {
     std::fs::write(format!("/proc/sys/kernel/{name}"), value.to_string()).unwrap();
+}
+
+/// Runs the program as user nobody, with RLIMIT_MEMLOCK at 0.
+pub(crate) fn without_locked_memory(arguments: &[&str]) -> Ran {
+    let program = shmadm_as(NOBODY).get_program().to_owned();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "ulimit -l 0 && exec \"$@\"", "sh"]).arg(program).args(arguments);
+    finish(shell.uid(NOBODY).gid(NOBODY))
 }
 
 /// Starts `attach` in the foreground; returns the line that it prints once attached.

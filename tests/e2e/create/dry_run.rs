@@ -1,10 +1,8 @@
 //! `create --dry-run`: what the call would do, without doing it.
 
-use std::process::Command;
-
 use serde_json::json;
 
-use crate::fixtures::{assert_fields, created, sysctl};
+use crate::fixtures::{assert_fields, created, sysctl, without_locked_memory};
 use crate::oracle;
 use crate::support::{NOBODY, Ran, finish, run, shmadm_as};
 
@@ -103,16 +101,6 @@ fn limits_of_the_namespace_would_fail() {
     sysctl("shm_rmid_forced", 1);
     would_fail(&["create"], "cause: kernel.shm_rmid_forced is 1");
     run(["create", "-n", "--hold"]).exits(0);
-}
-
-/// Runs the program as user nobody, with RLIMIT_MEMLOCK at 0.
-fn without_locked_memory(arguments: &[&str]) -> Ran {
-    let program = shmadm_as(NOBODY).get_program().to_owned();
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "ulimit -l 0 && exec \"$@\"", "sh"]).arg(program).args(arguments);
-    std::os::unix::process::CommandExt::uid(&mut shell, NOBODY);
-    std::os::unix::process::CommandExt::gid(&mut shell, NOBODY);
-    finish(&mut shell)
 }
 
 #[apply(test)]

@@ -102,7 +102,7 @@ fn a_larger_size_is_reported_before_the_other_conflicts() {
          differs from its mode, 0600\n"
     );
     assert!(ran.stderr.contains(&cause), "{ran:?}");
-    // What is already so is no conflict.
+    // An attribute that the segment already has does not conflict.
     let ran = run(["create", "--key", "0x4d2", "--size", "32K", "--mode", "600"]).exits(1);
     assert!(ran.stderr.contains("the size of a segment cannot change\n"), "{ran:?}");
     let error = run(["create", "--key", "0x4d2", "--size", "32K", "--lock", "--json"]).exits(1).json();

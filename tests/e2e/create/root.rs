@@ -1,25 +1,12 @@
 //! `create` under conditions that only root can prepare: limits, other users and kernel.shm_rmid_forced.
 
-use std::process::Command;
-
 use expect_test::expect;
 
-use crate::fixtures::created;
-use crate::fixtures::sysctl;
+use crate::fixtures::{created, sysctl, without_locked_memory};
 use crate::holder::Holder;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::{NOBODY, Ran, Running, finish, run, shmadm_as};
-
-/// Runs the program as user nobody, with RLIMIT_MEMLOCK at 0.
-fn run_without_locked_memory(arguments: &[&str]) -> Ran {
-    let program = shmadm_as(NOBODY).get_program().to_owned();
-    let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "ulimit -l 0 && exec \"$@\"", "sh"]).arg(program).args(arguments);
-    std::os::unix::process::CommandExt::uid(&mut shell, NOBODY);
-    std::os::unix::process::CommandExt::gid(&mut shell, NOBODY);
-    finish(&mut shell)
-}
+use crate::support::{NOBODY, Running, finish, run, shmadm_as};
 
 #[apply(test)]
 #[requires(Root)]
@@ -139,7 +126,7 @@ fn above_the_largest_size_names_the_limit_and_a_remedy() {
 fn huge_pages_need_a_pool_and_permission() {
     let ran = run(["create", "--huge", "--size", "1T"]).exits(1).prints_nothing().says("(ENOMEM, shmget)");
     assert!(ran.stderr.contains(" required; free and not reserved in the pool: "), "{ran:?}");
-    let ran = run_without_locked_memory(&["create", "--huge"]).exits(4).prints_nothing();
+    let ran = without_locked_memory(&["create", "--huge"]).exits(4).prints_nothing();
     assert!(ran.stderr.contains("(EPERM, shmget)") && ran.stderr.contains("vm.hugetlb_shm_group"), "{ran:?}");
     assert_eq!(oracle::rows(), []);
 }
@@ -161,12 +148,12 @@ fn gives_a_segment_to_any_user() {
 fn a_partial_failure_leaves_nothing() {
     for more in [&[][..], &["--fill", "1"], &["--hold"], &["--mode", "666", "--key", "1234"]] {
         let arguments = [&["create", "--lock"], more].concat();
-        let ran = run_without_locked_memory(&arguments).exits(4).prints_nothing().says("(EPERM, shmctl SHM_LOCK)");
+        let ran = without_locked_memory(&arguments).exits(4).prints_nothing().says("(EPERM, shmctl SHM_LOCK)");
         assert!(ran.stderr.contains("cause: this user may not lock memory (RLIMIT_MEMLOCK is 0)"), "{ran:?}");
         // The holder was killed; the segment is destroyed when it detaches.
         crate::support::wait_for("the segment to be destroyed", || oracle::rows().is_empty());
     }
-    run_without_locked_memory(&["create", "--owner", "100000"]).exits(0);
+    without_locked_memory(&["create", "--owner", "100000"]).exits(0);
 }
 
 #[apply(test)]
