@@ -150,8 +150,8 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     });
     let baseline = (isolation == Isolation::None).then(|| Baseline::record(&context.system)).transpose()?;
     let start = Instant::now();
-    // A new `System`: what the old one has cached belongs to the previous namespace.
-    let supervised = supervise(&System::new(), &args.command, args.trace)?;
+    // What the old `System` has cached belongs to the previous namespace.
+    let supervised = supervise(&context.system.renewed(), &args.command, args.trace)?;
     let seconds = start.elapsed().as_secs_f64();
     let exit_code = supervised.code;
     let result = find(args, context, baseline.as_ref(), supervised, isolation, seconds).and_then(|check| {
@@ -227,7 +227,7 @@ fn find(
     isolation: Isolation,
     seconds: f64,
 ) -> Result<LeakCheck, Error> {
-    let system = System::new();
+    let system = context.system.renewed();
     let mut leaks = leaks(&system, baseline, supervised.evidence())?;
     let exit_code = supervised.code;
     drop(supervised);

@@ -278,6 +278,22 @@ fn a_holder_in_the_user_namespace_belongs_to_the_same_user() {
 
 #[apply(test)]
 #[requires(Root)]
+fn leakcheck_reports_the_ids_of_the_callers_user_namespace() {
+    let container = Container::start();
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(directory.path(), Some(NOBODY), None).unwrap();
+    let report = directory.path().join("report.json").to_str().unwrap().to_owned();
+    let program = shmadm_as(NOBODY).get_program().to_str().unwrap().to_owned();
+    let command = ["--report", &report, "--leak-exit-code", "7", "--", &program, "create", "-q"];
+    container.run(&[&["leakcheck"][..], &command].concat()).exits(7);
+    let report: Value = serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    // The program exits at once, so its segment can be unattributed.
+    let mut found = ["leaked", "unattributed"].iter().flat_map(|list| report[*list].as_array().unwrap());
+    assert_fields(found.next().unwrap(), json!({ "uid": NOBODY, "cuid": NOBODY, "gid": NOBODY }));
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn another_user_may_not_enter_the_namespace() {
     let container = Container::start();
     finish(shmadm_as(NOBODY - 1).args(["--ns", &container.pid, "list"])).exits(4);

@@ -63,6 +63,12 @@ impl System {
         self
     }
 
+    /// Returns a new `System` with the same id maps: for another namespace, or when time has passed.
+    #[must_use]
+    pub(crate) fn renewed(&self) -> Self {
+        Self::at(self.proc.clone()).with_id_maps(self.ids.clone())
+    }
+
     /// Returns whether no other user namespace was entered.
     pub(crate) fn is_in_own_user_namespace(&self) -> bool {
         self.ids.users.is_empty() && self.ids.groups.is_empty()
@@ -85,6 +91,11 @@ impl System {
     /// Returns the caller's effective uid in the caller's user namespace.
     pub(crate) fn uid(&self) -> u32 {
         to_caller(&self.ids.users, geteuid().as_raw())
+    }
+
+    /// Returns the effective uid of a process in the caller's user namespace; `None` if it has exited.
+    pub(crate) fn effective_uid(&self, pid: i32) -> Option<u32> {
+        procfs::effective_uid(&self.proc, pid).map(|uid| to_caller(&self.ids.users, uid))
     }
 
     pub(crate) fn is_in_group(&self, gid: u32) -> bool {
