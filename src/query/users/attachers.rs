@@ -61,8 +61,6 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
     let listed: HashSet<_> =
         segments.iter().filter_map(|segment| Some((segment.ipc_namespace()?, segment.sysv().id))).collect();
     let mut changed = HashSet::new();
-    let may_inspect_all = can_inspect_all(system);
-    let hides_processes = hides_processes(system);
     for attempt in 1..=MAX_SCANS {
         let chosen: Vec<&Object> = pending.iter().map(|index| &segments[*index]).collect();
         let found = find(system, &chosen, strays && attempt == 1)?;
@@ -73,7 +71,7 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
             stray = matcher.strays(&listed);
         }
         pending.clear();
-        let some_inaccessible = found.inaccessible > 0 || hides_processes;
+        let some_inaccessible = found.some_inaccessible;
         for (index, mut attachers) in assigned {
             let segment = &mut segments[index];
             let missing = segment.sysv().nattch.saturating_sub(attachers.found());
@@ -92,7 +90,7 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
             if missing > 0 {
                 // With CAP_SYS_PTRACE few processes remain inaccessible, and they are an unlikely reason.
                 let reason = match changed.contains(&index) {
-                    true if !some_inaccessible || may_inspect_all => HiddenBy::InFlight,
+                    true if !some_inaccessible || can_inspect_all(system) => HiddenBy::InFlight,
                     _ if some_inaccessible => HiddenBy::Permission,
                     _ if !system.is_in_initial_pid_namespace() => HiddenBy::PidNamespace,
                     _ => HiddenBy::Unknown,
@@ -164,9 +162,4 @@ fn refresh(system: &System, old: &mut Object) -> bool {
     let changed = new != *old;
     *old = new;
     changed
-}
-
-/// Returns whether /proc hides processes (mount option hidepid): process 1 always exists.
-fn hides_processes(system: &System) -> bool {
-    !system.proc().join("1").exists()
 }

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use super::scan::has_attached;
+use super::scan::{has_attached, has_exited};
 use crate::model::ShmId;
 use crate::procfs::{self, ProcError};
 use crate::query::host::{System, segment_devices};
@@ -81,10 +81,7 @@ impl From<ProcError> for HoldersError {
 /// Replaces the errors of a process that has exited or denies access.
 fn false_if_inaccessible(error: ProcError) -> Result<bool, ProcError> {
     match error {
-        ProcError::Read { ref error, .. } if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(false),
-        ProcError::Read { ref error, .. }
-            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
-        {
+        ProcError::Read { ref error, .. } if has_exited(error) || error.kind() == ErrorKind::PermissionDenied => {
             Ok(false)
         }
         error => Err(error),

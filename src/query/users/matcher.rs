@@ -19,7 +19,7 @@ use super::origin::Origin;
 use super::scan::{ScanResult, SegmentMapping, inode_of};
 use crate::model::{Attacher, Attachers, Key, Object, ShmId};
 use crate::procfs;
-use crate::query::host::{System, to_caller};
+use crate::query::host::System;
 use crate::sys::{self, Errno, SysError};
 
 /// The mappings that were found, and which of them have been assigned to a segment.
@@ -68,7 +68,7 @@ impl<'a> Matcher<'a> {
             mappings,
             assigned: vec![false; mappings.len()],
             complete: found.complete,
-            some_inaccessible: found.inaccessible > 0,
+            some_inaccessible: found.some_inaccessible,
             known,
         }
     }
@@ -283,7 +283,7 @@ fn is_in(system: &System, mapping: &SegmentMapping, namespace: Option<u64>) -> b
 }
 
 fn attacher(system: &System, mapping: &SegmentMapping, certain: bool, shared_with: Option<Vec<i32>>) -> Attacher {
-    let uid = procfs::effective_uid(system.proc(), mapping.pid).map(|uid| to_caller(&system.ids.users, uid));
+    let uid = system.effective_uid(mapping.pid);
     Attacher {
         pid: mapping.pid,
         uid,

@@ -69,7 +69,7 @@ pub(super) fn with_any_thread<T>(
 }
 
 /// Returns whether an error means that a task has exited; its memory is released before its entry in /proc.
-fn has_exited(error: &io::Error) -> bool {
+pub(super) fn has_exited(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
@@ -92,8 +92,8 @@ impl MappingFilter<'_> {
 pub(super) struct ScanResult {
     /// Sorted by inode, pid and address.
     pub(super) mappings: Vec<SegmentMapping>,
-    /// The number of processes that the caller is not permitted to inspect.
-    pub(super) inaccessible: u64,
+    /// Whether there are processes that the caller is not permitted to inspect, or that /proc hides.
+    pub(super) some_inaccessible: bool,
     /// Whether every process was scanned, not only as many as were needed.
     pub(super) complete: bool,
 }
@@ -110,13 +110,14 @@ pub(super) fn scan(
     namespace: Option<u64>,
     needed: u64,
 ) -> Result<ScanResult, ProcError> {
-    let mut found = ScanResult { complete: true, ..ScanResult::default() };
+    let some_inaccessible = hides_processes(system);
+    let mut found = ScanResult { complete: true, some_inaccessible, ..ScanResult::default() };
     let mut in_namespace = 0;
     for pid in pids {
         let before = found.mappings.len();
         match probe(system.proc(), pid, filter, &mut found.mappings) {
             Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
-                found.inaccessible += 1;
+                found.some_inaccessible = true;
             }
             Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::NotFound => {}
             result => result?,
@@ -129,6 +130,11 @@ pub(super) fn scan(
     }
     found.mappings.sort_by_key(|mapping| (mapping.vma.inode, mapping.pid, mapping.vma.start));
     Ok(found)
+}
+
+/// Returns whether /proc hides processes (mount option hidepid): process 1 always exists.
+fn hides_processes(system: &System) -> bool {
+    !system.proc().join("1").exists()
 }
 
 fn probe(
@@ -221,6 +227,7 @@ mod tests {
             std::fs::write(root.path().join(process).join("maps"), text).unwrap();
         };
         let line = "7f0000000000-7f0000001000 rw-s 00000000 00:01 5      /SYSV000004d2 (deleted)\n";
+        maps("1", "");
         maps("7", line);
         maps("8", "");
         maps("8/task/8", "");
@@ -230,10 +237,18 @@ mod tests {
         let system = System::at(root.path().to_owned());
         let found = scan(&system, [7, 8, 10, 11], &filter, None, 99).unwrap();
         assert_eq!(found.mappings.iter().map(|mapping| mapping.pid).collect::<Vec<_>>(), [7, 8]);
-        assert_eq!(found.inaccessible, 0);
+        assert!(!found.some_inaccessible);
         let other = MappingFilter { devices: &[(0, 1)], inodes: Some(vec![4, 6]) };
         assert!(scan(&system, [7, 8], &other, None, 99).unwrap().mappings.is_empty());
         let elsewhere = MappingFilter { devices: &[(0, 2)], inodes: None };
         assert!(scan(&system, [7, 8], &elsewhere, None, 99).unwrap().mappings.is_empty());
+    }
+
+    #[test]
+    fn without_process_1_other_processes_are_hidden() {
+        let root = tempfile::tempdir().unwrap();
+        let system = System::at(root.path().to_owned());
+        let filter = MappingFilter { devices: &[], inodes: None };
+        assert!(scan(&system, [], &filter, None, 99).unwrap().some_inaccessible);
     }
 }
