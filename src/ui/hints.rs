@@ -53,7 +53,8 @@ impl HintContext {
 }
 
 fn names_namespace(arguments: &[OsString]) -> bool {
-    arguments.iter().any(|argument| argument == "--ns" || argument == "--all-ns")
+    let names = |it: &OsString| it == "--ns" || it == "--all-ns" || it.as_encoded_bytes().starts_with(b"--ns=");
+    arguments.iter().any(names)
 }
 
 /// Returns the `nsenter` prefix for another program. For a namespace number no file is known, so PID is a placeholder.
@@ -96,6 +97,7 @@ mod tests {
         let inside = |command| completed(Some("7"), &["--ns", "7", "rm", "5"], command);
         assert_eq!(inside(again("").sudo()), "sudo shmadm --ns 7 rm 5");
         assert_eq!(inside(shmadm("list")), "shmadm --ns 7 list");
+        assert_eq!(inside(shmadm("--ns=7 rm 5")), "shmadm --ns=7 rm 5");
         assert_eq!(inside(shmadm("list --all-ns")), "shmadm list --all-ns");
         let sysctl = |namespace| completed(Some(namespace), &[], program("sysctl -w kernel.shmmni=2"));
         assert_eq!(sysctl("7"), "nsenter --ipc --target 7 sysctl -w kernel.shmmni=2");
