@@ -74,7 +74,7 @@ fn predict(system: &System, creation: &Creation) -> Result<Plan, Error> {
         return Err(failed(errno));
     }
     if creation.requested.lock {
-        check_lock(system, size)?;
+        check_lock(system, size, flags.huge.is_some())?;
     }
     Ok(Plan::Create(key, size))
 }
@@ -130,10 +130,11 @@ fn lockable() -> u64 {
     getrlimit(Resource::RLIMIT_MEMLOCK).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// Fails if SHM_LOCK would.
-fn check_lock(system: &System, size: u64) -> Result<(), Error> {
+/// Fails if SHM_LOCK would. Of huge pages, it only sets the flag (`shmctl_do_lock` in linux/ipc/shm.c).
+fn check_lock(system: &System, size: u64, is_huge: bool) -> Result<(), Error> {
     let limit = lockable();
-    if has_capability(system, CAP_IPC_LOCK) != Some(false) || size <= limit {
+    let fits = limit > 0 && (is_huge || size <= limit);
+    if has_capability(system, CAP_IPC_LOCK) != Some(false) || fits {
         return Ok(());
     }
     let failed = |kind| Error::new(kind, "cannot lock the new segment");
