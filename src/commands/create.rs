@@ -2,7 +2,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, attach_new, counted, describe, look_up_new, report_new};
+use super::{Context, Manual, attach_new, counted, describe, look_up_again, report_new};
 use crate::act::{self, Change, Creation, Opened, PendingSegment, Plan, Requested};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit};
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     let interrupts = Interrupts::watch()?;
     let (id, pending, holder) = match act::create(&context.system, &creation)? {
         Opened::Existing(id) if args.hold => {
-            let segment = look_up_new(context, id, Needs::empty())?;
+            let segment = look_up_again(context, id, Needs::empty())?;
             (id, None, Some(start_holder(&context.system, &segment, Hold::plain())?))
         }
         Opened::Existing(id) => (id, None, None),
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
 
 /// Holds, fills and changes a new segment, as requested.
 fn complete(args: &CreateArgs, context: &Context, id: ShmId, change: Change) -> Result<Option<StartedHolder>, Error> {
-    let segment = look_up_new(context, id, Needs::empty())?;
+    let segment = look_up_again(context, id, Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
     if let Some(byte) = args.fill {
         let attachment = attach_new(context, &segment, args.hold)?;
@@ -151,7 +151,7 @@ fn complete(args: &CreateArgs, context: &Context, id: ShmId, change: Change) -> 
 fn show_plan(args: &CreateArgs, context: &mut Context, creation: &Creation, mode: Mode) -> Result<Exit, Error> {
     let (segment, text) = match act::plan(&context.system, creation)? {
         Plan::Open(id) => {
-            let segment = look_up_new(context, id, context.record_needs())?;
+            let segment = look_up_again(context, id, context.record_needs())?;
             match act::denied_access(&context.system, &segment) {
                 Some(error) if args.hold => return Err(act::would_fail(error)),
                 Some(error) => warn_of_denied_access(context, &error),
@@ -202,7 +202,7 @@ fn report(
     pending: Option<PendingSegment>,
     holder: Option<StartedHolder>,
 ) -> Result<Exit, Error> {
-    let segment = look_up_new(context, id, context.record_needs())?;
+    let segment = look_up_again(context, id, context.record_needs())?;
     let created = pending.is_some();
     let verb = if created { "created" } else { "opened existing" };
     context.ui.status(&format!("{verb} {}", describe(&segment)));

@@ -196,8 +196,8 @@ fn exit_after(outcome: WaitOutcome) -> Exit {
     }
 }
 
-/// Reads the record of a segment that was just created or opened.
-fn look_up_new(context: &Context, id: ShmId, needs: Needs) -> Result<Object, Error> {
+/// Reads the record of a segment that was just created, opened or changed.
+fn look_up_again(context: &Context, id: ShmId, needs: Needs) -> Result<Object, Error> {
     let removed = || Error::new(Kind::NotFound, format!("segment {id} was removed by another process"));
     lookup(&context.system, id, needs)?.ok_or_else(|| removed().target(id.to_string()))
 }

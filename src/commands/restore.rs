@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, attach_new, describe, is_dash, look_up_new, report_new, usage};
+use super::{Context, Manual, attach_new, describe, is_dash, look_up_again, report_new, usage};
 use crate::act::{self, Change, Creation, Opened, PendingSegment, Requested};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind, again, shmadm};
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let data = verify(context, &path, &file, &sidecar)?;
     let mut guard = start_guard(context);
     let pending = create(args, context, &sidecar, data, guard.as_mut(), &interrupts)?;
-    let segment = look_up_new(context, pending.id(), Needs::empty())?;
+    let segment = look_up_again(context, pending.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
     fill(args, context, &segment, (&path, &file), data, &sidecar)?;
     let recorded = &sidecar.segment;
@@ -208,7 +208,7 @@ struct Restored<'a> {
 
 fn report(context: &mut Context, pending: PendingSegment, holder: Option<StartedHolder>) -> Result<Exit, Error> {
     let id = pending.id();
-    let segment = look_up_new(context, id, Needs::RECORD)?;
+    let segment = look_up_again(context, id, Needs::RECORD)?;
     context.ui.status(&format!("restored {}; its id, creator, times and pids are new", describe(&segment)));
     let report = Restored { segment: &segment, holder: holder.as_ref().map(StartedHolder::pid) };
     report_new(context, id, Some(pending), holder, &report)
@@ -220,14 +220,14 @@ const MAX_RECORD_SIZE: u64 = 1 << 20;
 fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     let name = path_text(path);
     let mut text = Vec::new();
-    contents::open_nonblocking(path).and_then(|file| file.take(MAX_RECORD_SIZE).read_to_end(&mut text)).map_err(
-        |error| {
-            Error::io(format!("cannot read {name}"), &error, "open").target(&*name).hint(
-                "to restore only the contents, write them to a segment",
-                shmadm("write SEGMENT --sparse --input FILE"),
-            )
-        },
-    )?;
+    let failed = |error, call| {
+        unreadable(path, &error, call).hint(
+            "to restore only the contents, write them to a segment",
+            shmadm("write SEGMENT --sparse --input FILE"),
+        )
+    };
+    let file = contents::open_nonblocking(path).map_err(|error| failed(error, "open"))?;
+    file.take(MAX_RECORD_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
     parse_sidecar(&text)
         .map_err(|why| Error::new(Kind::Failed, format!("invalid dump record {name}: {why}")).target(&*name))
 }

@@ -2,7 +2,7 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 
 use super::args::{OwnerArgs, target};
-use super::{Context, Manual, Resolved, describe, resolve_all};
+use super::{Context, Manual, Resolved, describe, look_up_again, resolve_all};
 use crate::act::{self, Change};
 use crate::error::{Error, Exit};
 use crate::explain::resolve;
@@ -100,6 +100,5 @@ fn apply(context: &mut Context, segment: &Object, change: Change) -> Result<Opti
     act::set(&context.system, segment, change)?;
     context.ui.status(&format!("changed {}", describe(segment)));
     // By its id: with the key's segment removed meanwhile, another could have the key.
-    let id = Target::of_id(segment.sysv().id);
-    context.json().then(|| resolve(&context.system, &id, Needs::RECORD)).transpose()
+    context.json().then(|| look_up_again(context, segment.sysv().id, Needs::RECORD)).transpose()
 }

@@ -47,10 +47,6 @@ pub(crate) enum KeySpec {
 }
 
 impl Target {
-    pub(crate) fn of_id(id: ShmId) -> Self {
-        Self { text: id.to_string(), name: Name::Id(id) }
-    }
-
     /// Parses a SEGMENT: `65538`, `0x4d2`, `id:…`, `key:…` or `ftok:PATH[:PROJ]`.
     pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
         let name = parse_os(text, Name::Ftok, Name::parse)?;

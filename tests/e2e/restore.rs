@@ -243,5 +243,8 @@ fn a_directory_is_not_a_dump() {
         let ran = run(["restore", &name]).exits(1).prints_nothing();
         assert_eq!(ran.stderr, format!("error: cannot restore {name}: it is a directory\n"));
     }
+    // Nor is one a record.
+    std::fs::create_dir(directory.path().join("a.bin.json")).unwrap();
+    run(["restore", &format!("{path}/a.bin")]).exits(1).says("a.bin.json: Is a directory (EISDIR, read)");
     assert_eq!(oracle::rows(), []);
 }

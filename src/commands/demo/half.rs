@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs, creation};
 use crate::act::{self, Address, Attachment, Lifetime, Opened, PendingSegment};
-use crate::commands::{exit_after, look_up_new};
+use crate::commands::{exit_after, look_up_again};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Access, Key, Needs, Outcome, ShmId};
@@ -72,7 +72,7 @@ impl Half<'_> {
     }
 
     fn attach(&mut self, id: ShmId, is_new: bool) -> Result<Attachment, Error> {
-        let segment = look_up_new(self.narrator.context, id, Needs::empty())?;
+        let segment = look_up_again(self.narrator.context, id, Needs::empty())?;
         let page = self.narrator.context.system.page_size();
         // Before the attachment, which would overwrite the record of the last user.
         if self.is_guarded && segment.size != page {
