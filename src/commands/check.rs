@@ -3,7 +3,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use super::{Context, Manual, usage};
-use crate::error::{Error, Exit, Kind, shmadm};
+use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Limits, Measure, Needs, Tally, Threshold, parse_duration};
 use crate::process::with_timeout;
 use crate::query::{self, System};
@@ -67,7 +67,7 @@ pub(crate) struct CheckArgs {
     critical: Vec<MeasureRange>,
 
     /// Time limit, in seconds or as a duration (500ms)
-    #[arg(short, long, value_name = "SECONDS", default_value = "10", value_parser = parse_timeout)]
+    #[arg(short, long, overrides_with = "timeout", value_name = "SECONDS", default_value = "10", value_parser = parse_timeout)]
     timeout: Duration,
 
     /// Show the ranges; twice: one line per value
@@ -131,7 +131,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
     let Some(measured) = with_timeout(args.timeout, move || measure(&System::new(), &measures)) else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
             .cause("reading the segments and their processes took longer")
-            .hint("allow more time", shmadm("check --timeout 60")));
+            .hint("allow more time", again("--timeout 60")));
     };
     let (limits, totals) = measured?;
     let readings = rules.into_iter().map(|rule| reading(rule, &limits, &totals)).collect::<Result<Vec<_>, _>>()?;
