@@ -15,7 +15,7 @@ use anstyle::{AnsiColor, Style};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::error::{Error, Hint, Kind};
+use crate::error::{Error, Hint};
 use crate::render::{escape, write_error_json};
 
 use hints::HintContext;
@@ -281,7 +281,7 @@ impl Ui {
 
     fn output_error(&self, error: &io::Error) -> Error {
         match (self.out.stream.get_ref().interrupted)() {
-            Some(signal) => Error::new(Kind::Interrupted(signal), "interrupted"),
+            Some(signal) => Error::interrupted(signal),
             None if error.kind() == io::ErrorKind::StorageFull => {
                 Error::io("cannot write to standard output", error, "write").cause("the device or file system is full")
             }

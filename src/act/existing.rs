@@ -62,11 +62,12 @@ fn conflicts(system: &System, segment: &Object, creation: &Creation) -> Vec<Conf
     for (account, requested, current) in [(Account::User, owner, segment.uid), (Account::Group, group, segment.gid)] {
         // The overflow id may stand for another one.
         if let Some(id) = requested.filter(|id| *id != current || system.may_be_unmapped(account, current)) {
-            let (option, name) = match account {
-                Account::User => ("--owner", system.user(current)),
-                Account::Group => ("--group", system.group(current)),
+            let option = account.option();
+            let (word, name) = match account {
+                Account::User => ("owner", system.user(current)),
+                Account::Group => ("group", system.group(current)),
             };
-            let reason = format!("{option} {id} differs from its {}, {name}", option.trim_start_matches('-'));
+            let reason = format!("{option} {id} differs from its {word}, {name}");
             add(option, reason, Some(format!("{option} {id}")));
         }
     }

@@ -10,6 +10,7 @@
 
 use nix::errno::Errno;
 
+use super::plan::would_fail;
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
 use crate::model::{Needs, Object, Outcome, ShmId, State};
@@ -158,9 +159,8 @@ fn would_remove(system: &System, segment: &Object) -> Result<Outcome, Error> {
     let id = segment.sysv().id;
     if may_control(system, segment) == Some(false) {
         let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: Subject::Id(id) };
-        let explained = explain(system, &Attempt::Remove(id), failure);
-        let message = format!("would fail: cannot remove segment {id}: not permitted");
-        return Err(Error { message, source: None, ..explained });
+        let message = format!("cannot remove segment {id}: not permitted");
+        return Err(would_fail(Error { message, ..explain(system, &Attempt::Remove(id), failure) }));
     }
     Ok(if segment.is_in_use() { Outcome::Marked } else { Outcome::Destroyed })
 }

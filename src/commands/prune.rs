@@ -12,7 +12,8 @@ use crate::model::{Needs, Object, Outcome, Size, State};
 use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory};
 use crate::render::{
-    Format, PRUNE, PRUNE_DEFAULT, PruneReport, RemovalReport, Removed, Skipped, TableStyle, by_names, duration,
+    Format, PRUNE, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped, TableStyle, by_names,
+    duration,
 };
 use crate::ui::Ui;
 
@@ -317,8 +318,7 @@ fn print_rows(args: &PruneArgs, context: &mut Context, format: Format, report: &
         true => by_names(PRUNE, PRUNE_DEFAULT),
         false => PRUNE.iter().collect(),
     };
-    let droppable = &["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"];
-    let style = TableStyle { headings: !is_table || !rows.is_empty(), ..context.table(droppable) };
+    let style = TableStyle { headings: !is_table || !rows.is_empty(), ..context.table(PRUNE_DROP_ORDER) };
     context.print_rows("segments", &columns, rows, &style)
 }
 

@@ -12,7 +12,7 @@ pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64);
 /// Fails with `Interrupted` if a signal that ends the program was caught. Other signals are ignored.
 pub(super) fn interrupted() -> Result<(), Error> {
     match sys::caught() {
-        Some(signal) => Err(Error::new(Kind::Interrupted(signal), "interrupted")),
+        Some(signal) => Err(Error::interrupted(signal)),
         None => Ok(()),
     }
 }

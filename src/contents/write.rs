@@ -8,7 +8,7 @@ use super::source::{Part, Source};
 use super::transfer::{Progress, failed, fault, interrupted};
 use crate::error::{Error, Kind};
 use crate::query::System;
-use crate::sys::{self, Attachment, Errno, read, widen_pipe};
+use crate::sys::{self, Attachment, Errno, widen_pipe};
 
 /// The size of the buffers.
 const BUFFER: usize = 64 << 10;
@@ -164,13 +164,7 @@ fn read_full(from: BorrowedFd<'_>, bytes: &mut [u8], written: u64) -> Result<usi
 /// Returns the result for a range that was filled.
 fn filled(range: Range, from: BorrowedFd<'_>) -> Result<Received, Error> {
     let written = range.length();
-    loop {
-        match read(from, &mut [0]) {
-            Ok(count) => return Ok(Received { written, more: count > 0 }),
-            Err(Errno::EINTR) => interrupted()?,
-            Err(errno) => return Err(unreadable(written, errno)),
-        }
-    }
+    Ok(Received { written, more: read_full(from, &mut [0], written)? > 0 })
 }
 
 fn unreadable(written: u64, errno: Errno) -> Error {

@@ -125,6 +125,11 @@ impl Error {
         Self { kind, message: message.into(), source: None, target: None, cause: None, hints: Vec::new() }
     }
 
+    /// Creates the error after a signal that ends the program.
+    pub(crate) fn interrupted(signal: i32) -> Self {
+        Self::new(Kind::Interrupted(signal), "interrupted")
+    }
+
     /// Creates an error from an [`std::io::Error`]; `call` is the system call that failed.
     pub(crate) fn io(message: impl Into<String>, error: &std::io::Error, call: &'static str) -> Self {
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;

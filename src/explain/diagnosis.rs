@@ -12,7 +12,7 @@ use crate::model::{Access, Key, Limits, Needs, Object, ShmId, Size, State};
 use crate::procfs;
 use crate::query::{
     CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Filter, System, find_by_key, has_capability, huge_page_sizes,
-    inventory, key_exists, limits, lookup,
+    inventory, is_owner_or_creator, key_exists, limits, lookup,
 };
 use crate::sys::{self, Address, CreateFlags, Subject, SysError};
 
@@ -232,7 +232,7 @@ fn explain_open(system: &System, error: Error, key: Key, size: u64, errno: Errno
                     found.sysv().id,
                     Size(found.size)
                 ))
-                .hint("open it with its present size", shmadm(format!("create --key {key}"))),
+                .hint("open it with its current size", shmadm(format!("create --key {key}"))),
             None => error.cause(format!("the segment with this key is smaller than {}", Size(size))),
         },
         Errno::ENOENT => {
@@ -306,7 +306,7 @@ fn explain_access(system: &System, error: Error, segment: &Object) -> Error {
     }
     let error = error.cause(cause);
     let command = shmadm(format!("set {} --mode MODE", segment.sysv().id));
-    if system.uid() == segment.uid || system.uid() == segment.sysv().cuid {
+    if is_owner_or_creator(system, segment) {
         error.hint("change the mode", command)
     } else {
         error.hint(format!("{} can change the mode", owner_or_root(&owner)), command)
@@ -315,8 +315,7 @@ fn explain_access(system: &System, error: Error, segment: &Object) -> Error {
 
 /// Adds why the caller may not change, lock or remove a segment.
 fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &Object) -> Error {
-    let uid = system.uid();
-    if uid == segment.uid || uid == segment.sysv().cuid {
+    if is_owner_or_creator(system, segment) {
         return match attempt {
             Attempt::Lock(_) => error.cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)"),
             _ => error.cause("denied by a security module or a seccomp filter"),
@@ -331,7 +330,7 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &O
     let owner = system.user(segment.uid);
     let error = error.cause(format!(
         "user {} is neither the owner ({owner}) nor the creator ({}), and {capability} {lacks}",
-        system.user(uid),
+        system.user(system.uid()),
         system.user(segment.sysv().cuid),
     ));
     if elsewhere {
@@ -346,8 +345,7 @@ fn owner_or_root(owner: &str) -> String {
 
 /// Describes the access that a segment's mode grants the caller, for a message.
 fn granted_rights(system: &System, segment: &Object) -> String {
-    let uid = system.uid();
-    let (class, shift) = if uid == segment.uid || uid == segment.sysv().cuid {
+    let (class, shift) = if is_owner_or_creator(system, segment) {
         ("owner or creator", 6)
     } else if system.is_in_group(segment.gid) || system.is_in_group(segment.sysv().cgid) {
         ("in the group", 3)
@@ -360,5 +358,5 @@ fn granted_rights(system: &System, segment: &Object) -> String {
         4 => "read access only",
         _ => "read and write access",
     };
-    format!("user {} ({class}) has {rights}", system.user(uid))
+    format!("user {} ({class}) has {rights}", system.user(system.uid()))
 }

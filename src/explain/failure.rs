@@ -21,7 +21,7 @@ impl From<QueryError> for Error {
         match error {
             QueryError::List(error) => denied("cannot list segments".to_owned(), error),
             QueryError::Limits(error) => denied("cannot read the limits".to_owned(), error),
-            QueryError::Stat(id, error) => denied(format!("cannot find segment {id}"), error).target(id.to_string()),
+            QueryError::Stat(id, error) => denied(format!("cannot find segment {id}"), error),
             QueryError::Table(error) => Self::new(Kind::Failed, format!("cannot list all segments: {error}")),
             QueryError::Mappings(error) => failed_read("cannot read the mappings of processes", error),
             QueryError::Devices(errno) => {
@@ -77,7 +77,7 @@ pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError, ot
     error.hint("attach the segment, which updates its times and last user", otherwise)
 }
 
-/// Returns the error for an id that has no mapping in the present user namespace.
+/// Returns the error for an id that has no mapping in the current user namespace.
 pub(crate) fn unmapped_id(system: &System, account: Account, id: u32) -> Error {
     let (kind, map) = (account.as_str(), account.map_file());
     let error = Error::new(Kind::Failed, format!("cannot use {kind} {id} in this user namespace"))

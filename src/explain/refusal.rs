@@ -1,7 +1,7 @@
 //! The refusal to change an attached segment, and the processes that it names.
 
 use crate::error::{Error, Kind};
-use crate::model::{Attacher, HiddenBy, Needs, Object, ShmId};
+use crate::model::{Needs, Object, ShmId};
 use crate::query::{ProcessStatus, System, add_attachers, creator_and_last_user, lookup};
 
 const MAX_NAMED: usize = 6;
@@ -13,34 +13,9 @@ pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
     // The caller reports an error already; without the names it is only less precise.
     let _ = add_attachers(system, &mut segments);
     let attachers = segments[0].attachers.as_ref()?;
-    let name = |process: &[Attacher]| {
-        let possibly = if process.iter().all(|mapping| mapping.certain) { "" } else { "possibly " };
-        format!("{possibly}pid {}", process[0].process())
-    };
-    let mut names: Vec<String> = attachers.processes().take(MAX_NAMED).map(name).collect();
-    let more = attachers.processes().count().saturating_sub(MAX_NAMED);
-    if more > 0 {
-        names.push(format!("{more} more"));
-    }
-    names.extend(attachers.hidden.iter().map(|(reason, count)| describe_hidden(*reason, *count)));
+    let names = attachers.describe(MAX_NAMED);
     let (last, others) = names.split_last()?;
     Some(if others.is_empty() { format!("by {last}") } else { format!("by {} and {last}", others.join(", ")) })
-}
-
-/// Describes the processes of attachments that were not found. nattch counts attachments, so the number of processes is
-/// known only if one attachment is missing.
-fn describe_hidden(reason: HiddenBy, attachments: u64) -> String {
-    let (one, several) = match reason {
-        HiddenBy::Permission => {
-            ("process that you are not permitted to inspect", "processes that you are not permitted to inspect")
-        }
-        HiddenBy::PidNamespace => ("process outside this pid namespace", "processes outside this pid namespace"),
-        HiddenBy::InFlight => {
-            ("process that attached or detached meanwhile", "processes that attached or detached meanwhile")
-        }
-        HiddenBy::Unknown => ("process that was not found", "processes that were not found"),
-    };
-    if attachments == 1 { format!("1 {one}") } else { format!("{several} ({attachments} attachments)") }
 }
 
 /// Returns the refusal to change an attached segment. The cause names the attached processes, the creator and the last

@@ -1,12 +1,13 @@
 //! The segment that a user named by id, key or file.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
 
 use super::diagnosis::{Attempt, explain, gone};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::model::{Ftok, Key, Name, Needs, Object, ShmId, Target, path_text};
 use crate::query::{System, find_by_key, inventory, lookup};
 use crate::sys;
@@ -64,14 +65,12 @@ impl<'a> Resolver<'a> {
 pub(crate) fn ftok_key(ftok: &Ftok) -> Result<Key, Error> {
     let path = &ftok.path;
     let file = std::fs::metadata(path).map_err(|error| {
-        let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-        let kind = if errno == Errno::EACCES { Kind::Permission } else { Kind::Failed };
-        let error = Error::new(kind, format!("cannot compute the key of ftok:{}", path_text(path))).os(errno, "stat");
-        let error = error.target(path_text(path));
-        if errno == Errno::EACCES {
-            return error.cause("this user lacks search permission for a directory in the path");
-        }
-        error.cause("ftok: requires an existing file, whose inode number is part of the key")
+        let cause = match error.kind() {
+            ErrorKind::PermissionDenied => "this user lacks search permission for a directory in the path",
+            _ => "ftok: requires an existing file, whose inode number is part of the key",
+        };
+        let path = path_text(path);
+        Error::io(format!("cannot compute the key of ftok:{path}"), &error, "stat").target(path).cause(cause)
     })?;
     Ok(Key::ftok(file.ino(), file.dev(), ftok.proj))
 }

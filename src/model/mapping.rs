@@ -105,6 +105,22 @@ named! {
 }
 
 impl HiddenBy {
+    /// Describes the processes of attachments that were not found. nattch counts attachments, so the number of processes is
+    /// known only if one attachment is missing.
+    pub(crate) fn describe(self, attachments: u64) -> String {
+        let (one, several) = match self {
+            Self::Permission => {
+                ("process that you are not permitted to inspect", "processes that you are not permitted to inspect")
+            }
+            Self::PidNamespace => ("process outside this pid namespace", "processes outside this pid namespace"),
+            Self::InFlight => {
+                ("process that attached or detached meanwhile", "processes that attached or detached meanwhile")
+            }
+            Self::Unknown => ("process that was not found", "processes that were not found"),
+        };
+        if attachments == 1 { format!("1 {one}") } else { format!("{several} ({attachments} attachments)") }
+    }
+
     /// Returns the reason as a clause.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
@@ -143,6 +159,21 @@ fn by_reason<S: Serializer>(hidden: &[(HiddenBy, u64)], serializer: S) -> Result
 }
 
 impl Attachers {
+    /// Describes each process, of at most `max` of them, and those of attachments that were not found.
+    pub(crate) fn describe(&self, max: usize) -> Vec<String> {
+        let name = |process: &[Attacher]| {
+            let possibly = if process.iter().all(|mapping| mapping.certain) { "" } else { "possibly " };
+            format!("{possibly}pid {}", process[0].process())
+        };
+        let mut names: Vec<String> = self.processes().take(max).map(name).collect();
+        let more = self.processes().count().saturating_sub(max);
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
+        names.extend(self.hidden.iter().map(|(reason, count)| reason.describe(*count)));
+        names
+    }
+
     /// Returns how many of the attachments that nattch counts were found.
     pub(crate) fn found(&self) -> u64 {
         self.list.iter().filter(|attacher| attacher.counts).count() as u64

@@ -32,7 +32,7 @@ impl Interrupts {
     /// Fails with [`Kind::Interrupted`].
     #[expect(clippy::unused_self, reason = "signals are recorded only while this exists")]
     pub(crate) fn check(&self) -> Result<(), Error> {
-        sys::caught().map_or(Ok(()), |signal| Err(Error::new(Kind::Interrupted(signal), "interrupted")))
+        sys::caught().map_or(Ok(()), |signal| Err(Error::interrupted(signal)))
     }
 }
 

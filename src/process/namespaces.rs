@@ -167,7 +167,7 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
                     closed => {
                         let processes = if closed == 1 { "process" } else { "processes" };
                         let cause = format!(
-                            "no visible process is in this namespace, and {closed} {processes} may not be inspected"
+                            "no visible process is in this namespace, and you are not permitted to inspect {closed} {processes}"
                         );
                         (Kind::Permission, cause)
                     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::host::System;
+use super::host::{System, is_owner_or_creator};
 use crate::model::{Key, Needs, Object, State};
 
 /// Conditions on a segment, all of which must hold.
@@ -34,7 +34,7 @@ impl Filter {
     pub(crate) fn matches(&self, system: &System, segment: &Object) -> bool {
         let old = |least: Duration| segment.idle_seconds.is_some_and(|idle| Duration::from_secs(idle) >= least);
         self.owner.is_none_or(|uid| segment.uid == uid)
-            && (!self.mine || segment.uid == system.uid() || segment.sysv().cuid == system.uid())
+            && (!self.mine || is_owner_or_creator(system, segment))
             && self.key.is_none_or(|key| segment.sysv().key == key)
             && self.state.is_none_or(|state| segment.state == Some(state))
             && self.older_than.is_none_or(old)

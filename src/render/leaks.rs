@@ -1,6 +1,6 @@
 //! Leaked objects as text lines.
 
-use crate::model::{Attacher, Key, Leak, LeakRemoval, ObjectKind, Outcome, Size, SysV};
+use crate::model::{Key, Leak, LeakRemoval, ObjectKind, Outcome, Size, SysV};
 
 /// How many attached processes a line names.
 const MAX_NAMED: usize = 4;
@@ -47,14 +47,6 @@ fn attached(leak: &Leak) -> String {
         return "not attached".to_owned();
     }
     let Some(attachers) = &leak.segment.attachers else { return format!("attached {nattch} times") };
-    let name = |process: &[Attacher]| format!("pid {}", process[0].process());
-    let mut names: Vec<String> = attachers.processes().take(MAX_NAMED).map(name).collect();
-    let more = attachers.processes().count().saturating_sub(MAX_NAMED);
-    if more > 0 {
-        names.push(format!("{more} more"));
-    }
-    names.extend(
-        attachers.hidden.iter().map(|(reason, _)| format!("processes that were not found: {}", reason.meaning())),
-    );
+    let names = attachers.describe(MAX_NAMED);
     format!("still attached by {}{}", names.join(", "), if dest { "; destroyed at the last detach" } else { "" })
 }

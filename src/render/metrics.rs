@@ -115,16 +115,15 @@ impl Collector for Report {
             }
         }
         for gauge in BY_OWNER {
-            let values = |(ns, metrics): &(String, &NamespaceMetrics)| {
-                let values = metrics.owners.iter().map(|(owner, tally)| (owner.clone(), (gauge.value)(tally)));
-                values.map(|(owner, value)| ([("ns", ns.clone()), ("owner", owner)], value)).collect::<Vec<_>>()
-            };
-            family(&mut encoder, gauge, namespaces.iter().flat_map(values))?;
+            let values = namespaces.iter().flat_map(|(ns, metrics)| {
+                let labels = |owner| [("ns", ns.as_str()), ("owner", owner)];
+                metrics.owners.iter().map(move |(owner, tally)| (labels(owner.as_str()), (gauge.value)(tally)))
+            });
+            family(&mut encoder, gauge, values)?;
         }
         for gauge in BY_NAMESPACE {
-            let values =
-                |(ns, metrics): &(String, &NamespaceMetrics)| ([("ns", ns.clone())], (gauge.value)(&metrics.limits));
-            family(&mut encoder, gauge, namespaces.iter().map(values))?;
+            let values = namespaces.iter().map(|(ns, it)| ([("ns", ns.as_str())], (gauge.value)(&it.limits)));
+            family(&mut encoder, gauge, values)?;
         }
         Ok(())
     }

@@ -47,7 +47,9 @@ pub(crate) use leaks::leak_line;
 pub(crate) use limits::{LIMITS, LimitsReport, limit_rows};
 pub(crate) use map::{EXTENTS, MapReport, write_map};
 pub(crate) use metrics::{NamespaceMetrics, metrics_text};
-pub(crate) use removal::{Failure, PRUNE, PRUNE_DEFAULT, PruneReport, RemovalReport, Removed, Skipped};
+pub(crate) use removal::{
+    Failure, PRUNE, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped,
+};
 pub(crate) use rows::{Rows, write_rows};
 pub(crate) use segments::{
     COLUMNS, CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES,

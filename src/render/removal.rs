@@ -164,3 +164,6 @@ pub(crate) static PRUNE: &[Column<PruneRow>] = &[
 /// The columns of the default table.
 pub(crate) const PRUNE_DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "SIZE", "RSS", "SWAP", "STATE", "IDLE", "OUTCOME", "WHY"];
+
+/// Columns that the default table omits, in this order, if the terminal is too narrow.
+pub(crate) const PRUNE_DROP_ORDER: &[&str] = &["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"];

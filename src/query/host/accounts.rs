@@ -1,4 +1,4 @@
-//! Users and groups of the present user namespace.
+//! Users and groups of the current user namespace.
 //!
 //! The kernel shows an id without a mapping as the overflow id (`nobody`). IPC_SET writes owner, group and mode at
 //! once, so writing back an overflow id would change the owner: [`System::may_be_unmapped`] recognises such ids.
@@ -50,7 +50,7 @@ impl Account {
 }
 
 impl System {
-    /// Converts one of the caller's ids to the present user namespace; `None` if it has no mapping there, for which the
+    /// Converts one of the caller's ids to the current user namespace; `None` if it has no mapping there, for which the
     /// kernel would return EINVAL.
     pub(crate) fn id_in_namespace(&self, account: Account, id: u32) -> Option<u32> {
         let IdMaps { users, groups } = &self.ids;

@@ -31,11 +31,12 @@ pub(crate) fn can_create_user_namespace(system: &System) -> bool {
     system.uid() != 0 || has_capability(system, CAP_SETFCAP) != Some(false)
 }
 
+/// Returns whether the caller is the owner or the creator of a segment.
+pub(crate) fn is_owner_or_creator(system: &System, segment: &Object) -> bool {
+    [segment.uid, segment.sysv().cuid].contains(&system.uid())
+}
+
 /// Returns whether the caller may change or remove a segment; `None` if its capabilities are unknown.
 pub(crate) fn may_control(system: &System, segment: &Object) -> Option<bool> {
-    let uid = system.uid();
-    if uid == segment.uid || uid == segment.sysv().cuid {
-        return Some(true);
-    }
-    has_capability(system, CAP_SYS_ADMIN)
+    if is_owner_or_creator(system, segment) { Some(true) } else { has_capability(system, CAP_SYS_ADMIN) }
 }

@@ -148,7 +148,7 @@ fn errors_of_segments_that_exist() {
         {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":"0x000004d2",
           "message":"cannot open a segment of 8 KiB with key 0x000004d2: Invalid argument (EINVAL, shmget)",
           "cause":"segment 0 has this key and a size of 100 bytes; the size of a segment cannot change",
-          "hints":["open it with its present size: `shmadm create --key 0x000004d2`"]}}
+          "hints":["open it with its current size: `shmadm create --key 0x000004d2`"]}}
         [exit code 1]
     "#]],
     );
