@@ -2,30 +2,24 @@
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Child;
 
 use expect_test::expect;
 use nix::libc::{self, c_int};
-use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::fixtures::{assert_fields, foreground, sysctl};
 use crate::holder::{Holder, mapping};
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::{NOBODY, Ran, finish, run, shmadm_as, wait_for};
+use crate::support::{NOBODY, Ran, Running, finish, run, shmadm_as, wait_for};
 
 /// An address in a free range on every architecture, but not page-aligned.
 const UNALIGNED: &str = "0x200000123";
 
 /// Sends a signal to a child that has not been waited for.
-fn signal(child: &Child, signal: c_int) {
+fn signal(child: &Running, signal: c_int) {
     let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
-    nix::sys::signal::kill(pid_of(child), signal).unwrap();
-}
-
-fn pid_of(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
+    nix::sys::signal::kill(child.pid(), signal).unwrap();
 }
 
 #[apply(test)]
@@ -40,7 +34,7 @@ fn reports_the_attachment_and_holds_it_until_a_signal() {
         assert_eq!(line, format!("attached segment {id} at {address}, 5000 bytes, rw, pid {pid}\n"));
         assert_eq!(rights, "rw-s");
         assert_eq!(oracle::nattch(id), 1);
-        signal(&running.0, ending);
+        signal(&running, ending);
         let status = running.0.wait().unwrap();
         assert_eq!((status.code(), status.signal()), (code, by), "after signal {ending}");
         assert_eq!(oracle::nattch(id), 0);

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::libc;
 
+use crate::fixtures::dump_path;
 use crate::oracle::{self, Attached};
 use crate::sandbox::with_no_capabilities;
 use crate::support::{noise, run, shmadm};
@@ -74,7 +75,7 @@ impl Dump {
         attached.write(8192, &contents[8192..]);
         drop(attached);
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("segment.bin").to_string_lossy().into_owned();
+        let path = dump_path(directory.path());
         run(["dump", "0x4d2", "--output", &path]).exits(0);
         assert!(oracle::remove(id));
         Self { path, contents, _directory: directory }

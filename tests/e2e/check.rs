@@ -8,14 +8,12 @@ use nix::sys::resource::Resource;
 use serde_json::json;
 
 use crate::actor::Actor;
-use crate::fixtures::assert_fields;
+use crate::fixtures::{assert_fields, sysctl, sysctl_value};
 use crate::oracle::{self, Attached};
-use crate::resources::limited;
+use crate::resources::{LONER, limited};
 use crate::sandbox::without;
 use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
 
-/// A user without other processes, so that a limit on processes applies only to this test's.
-const LONER: u32 = 4_000_001;
 /// SHM_INFO of linux/shm.h.
 const SHM_INFO: u32 = 14;
 
@@ -62,22 +60,12 @@ fn parsed(ran: &Ran) -> (String, Vec<Performance>) {
     (words.to_owned(), data.split(' ').map(read).collect())
 }
 
-/// Reads a limit of this namespace.
-fn limit(name: &str) -> String {
-    std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().to_owned()
-}
-
-/// Sets a limit of this namespace.
-fn set_limit(name: &str, value: u64) {
-    std::fs::write(format!("/proc/sys/kernel/{name}"), value.to_string()).unwrap();
-}
-
 #[apply(test)]
 fn by_default_segments_and_pages_are_compared_with_their_limits() {
     oracle::create(0, 4097, 0o600);
     oracle::create(0, 1, 0);
     let (words, data) = check(&[], 0);
-    let (mni, all) = (limit("shmmni"), limit("shmall"));
+    let (mni, all) = (sysctl_value("shmmni"), sysctl_value("shmall"));
     assert!(words.starts_with(&format!("SHM OK: 2 of {mni} segments ")), "{words}");
     assert!(words.contains(&format!(", 3 of {all} pages (0.00%)")), "{words}");
     assert_eq!([&*data[0].label, &*data[1].label], ["segments", "pages"]);
@@ -96,7 +84,7 @@ fn by_default_segments_and_pages_are_compared_with_their_limits() {
 #[apply(test)]
 #[requires(Root)]
 fn segments_near_their_limit_are_a_warning_and_at_it_critical() {
-    set_limit("shmmni", 10);
+    sysctl("shmmni", 10);
     for (made, code, word) in [(8, 0, "OK"), (9, 1, "WARNING"), (10, 2, "CRITICAL")] {
         while oracle::rows().len() < made {
             oracle::create(0, 4096, 0o600);
@@ -114,7 +102,7 @@ fn segments_near_their_limit_are_a_warning_and_at_it_critical() {
 #[apply(test)]
 #[requires(Root)]
 fn pages_near_their_limit_are_a_warning_and_at_it_critical() {
-    set_limit("shmall", 10);
+    sysctl("shmall", 10);
     oracle::create(0, 8 * 4096, 0o600);
     check(&[], 0);
     // A segment of one byte occupies a page.
@@ -200,7 +188,7 @@ fn verbosity_adds_ranges_and_then_lines() {
     assert!(words.contains("[warning 80%, critical 90%]"), "{words}");
     let long = run(["check", "-vv"]).exits(0).stdout;
     assert_eq!(long.lines().filter(|line| line.contains('|')).count(), 1, "{long}");
-    assert!(long.contains(&format!("\nkernel.shmmni={}, ", limit("shmmni"))), "{long}");
+    assert!(long.contains(&format!("\nkernel.shmmni={}, ", sysctl_value("shmmni"))), "{long}");
 }
 
 #[apply(test)]

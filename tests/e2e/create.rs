@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use crate::fixtures::{assert_fields, created};
+use crate::fixtures::{assert_fields, created, sysctl_value};
 use crate::holder::Holder;
 use crate::oracle::{self, Row};
 use crate::support::{file, run};
@@ -144,8 +144,7 @@ fn json_matches_the_kernel() {
 fn hold_starts_a_holder_that_detach_ends() {
     let ran = run(["create", "--key", "0x4d2", "--mode", "644", "--hold", "--fill", "7"]).exits(0);
     let row = created(&ran);
-    let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" keeps it attached"));
-    let holder = Holder::new(pid.unwrap().parse().unwrap());
+    let holder = Holder::reported(&ran);
     assert_eq!((row.get("nattch"), row.get("perms")), ("1", "644"));
     assert_eq!(holder.read("comm"), "shmadm-hold\n");
     assert!(oracle::contents(row.get("shmid").parse().unwrap()).iter().all(|byte| *byte == 7));
@@ -196,8 +195,7 @@ fn a_key_with_a_smaller_segment_is_explained() {
 fn hold_holds_an_existing_segment_too() {
     let id = oracle::create(0x4d2, 4096, 0o600);
     let ran = run(["create", "--key", "1234", "--hold"]).exits(0).says("opened existing segment");
-    let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" keeps it attached"));
-    let _holder = Holder::new(pid.unwrap().parse().unwrap());
+    let _holder = Holder::reported(&ran);
     assert_eq!(oracle::row(id).unwrap().get("nattch"), "1");
 }
 
@@ -242,7 +240,7 @@ fn invalid_arguments_are_a_usage_error_and_create_nothing() {
 
 #[apply(test)]
 fn at_the_limit_of_ids_names_the_limit_and_a_remedy() {
-    let limit: usize = std::fs::read_to_string("/proc/sys/kernel/shmmni").unwrap().trim().parse().unwrap();
+    let limit: usize = sysctl_value("shmmni").parse().unwrap();
     for _ in 0..limit {
         oracle::create(0, 4096, 0o600);
     }

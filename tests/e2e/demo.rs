@@ -194,7 +194,7 @@ fn the_writer_refuses_a_page_with_other_contents() {
         let before = oracle::contents(id);
         run(["demo", "writer"].iter().chain(&FAST)).exits(5).says(cause).says("hint: ");
         assert_eq!(oracle::contents(id), before, "{cause}");
-        assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{cause}");
+        assert_eq!(oracle::nattch(id), 0, "{cause}");
         run(["demo", "reader"].iter().chain(&FAST)).exits(0);
         oracle::remove(id);
     }
@@ -259,7 +259,7 @@ fn the_half_that_starts_first_creates_and_removes() {
         assert_eq!(oracle::rows()[0].get("shmid"), row.get("shmid"));
         assert_eq!(oracle::rows().len(), 1);
         let mut child = child;
-        kill(Pid::from_raw(child.0.id().cast_signed()), Signal::SIGINT).unwrap();
+        kill(child.pid(), Signal::SIGINT).unwrap();
         assert_eq!(child.0.wait().unwrap().code(), Some(0), "Ctrl-C is the normal end");
         assert_eq!(oracle::rows(), []);
     }
@@ -299,7 +299,7 @@ fn interrupt(signal: Signal) {
         }
     }
     assert_eq!(oracle::rows().len(), 1);
-    kill(Pid::from_raw(child.0.id().cast_signed()), signal).unwrap();
+    kill(child.pid(), signal).unwrap();
     // Until the end, so that none of them is left waiting.
     lines.for_each(|line| drop(line.unwrap()));
     let ran = std::os::unix::process::ExitStatusExt::signal(&child.0.wait().unwrap());

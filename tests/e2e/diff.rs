@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{assert_fields, assert_is_row};
+use crate::fixtures::{assert_fields, assert_is_row, set_next_id};
 use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, file, finish, run, run_with_input, shmadm, shmadm_as};
 use crate::terminal::on_terminal;
@@ -163,7 +163,7 @@ fn a_reused_id_is_another_segment() {
     let id = oracle::create(0x4d2, 4096, 0o600);
     let before = listings.list("before.json", &[]);
     oracle::remove(id);
-    std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+    set_next_id(id);
     // Created by another process, otherwise identical.
     run(["create", "--key", "0x4d2", "--size", "4096"]).exits(0);
     assert_eq!(oracle::rows()[0].get("shmid"), id.to_string());

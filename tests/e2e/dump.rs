@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
-use crate::fixtures::{assert_fields, dump_path, stable_fields};
+use crate::fixtures::{assert_fields, dump_path, file_names, stable_fields};
 use crate::oracle::{self, Attached};
 use crate::support::{mount_tmpfs, noise, run, shmadm};
 use crate::vanish::Stopped;
@@ -76,7 +76,7 @@ fn overwrites_no_file_by_default() {
         std::fs::write(&name, "before").unwrap();
         run(["dump", &id, "--output", &path]).exits(5).says("--force").prints_nothing();
         assert_eq!(std::fs::read_to_string(&name).unwrap(), "before");
-        assert_eq!(names(directory.path()).len(), 1);
+        assert_eq!(file_names(directory.path()).len(), 1);
         std::fs::remove_file(name).unwrap();
     }
 }
@@ -88,7 +88,7 @@ fn force_overwrites_a_file() {
     let path = dump_path(directory.path());
     std::fs::write(&path, "before").unwrap();
     run(["dump", &id, "--output", &path, "--force"]).exits(0);
-    assert_eq!(names(directory.path()).len(), 2);
+    assert_eq!(file_names(directory.path()).len(), 2);
     run(["restore", &path]).exits(0);
 }
 
@@ -109,7 +109,7 @@ fn a_missing_directory_or_segment_is_an_error() {
     run(["dump", &id, "--output", "/nonexistent/file"]).exits(1).says("(ENOENT, open)");
     let directory = tempfile::tempdir().unwrap();
     run(["dump", "99", "--output", &dump_path(directory.path())]).exits(3);
-    assert_eq!(names(directory.path()), Vec::<String>::new());
+    assert_eq!(file_names(directory.path()), Vec::<String>::new());
 }
 
 #[apply(test)]
@@ -119,7 +119,7 @@ fn a_full_disk_leaves_no_file() {
     let id = oracle::create(0, 1 << 20, 0o600);
     Attached::new(id).write(0, &noise(1 << 20, 3));
     run(["dump", &id.to_string(), "--output", "/mnt/full"]).exits(1).says("(ENOSPC, write)");
-    assert_eq!(names(Path::new("/mnt")), Vec::<String>::new());
+    assert_eq!(file_names(Path::new("/mnt")), Vec::<String>::new());
 }
 
 #[apply(test)]
@@ -132,14 +132,8 @@ fn an_interrupted_dump_leaves_no_file() {
         let stopped = Stopped::before(nth, |call| call.number == number, &["dump", &id, "--output", &path]);
         stopped.signal(Signal::SIGTERM);
         assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
-        assert_eq!(names(directory.path()), Vec::<String>::new());
+        assert_eq!(file_names(directory.path()), Vec::<String>::new());
     }
-}
-
-/// Returns the names of the files in a directory.
-fn names(directory: &Path) -> Vec<String> {
-    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
-    std::fs::read_dir(directory).unwrap().map(name).collect()
 }
 
 #[apply(test)]
@@ -185,6 +179,6 @@ fn a_file_name_that_is_a_directory_is_refused_before_anything_else() {
             }
         }
     }
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert_eq!(file_names(directory.path()), ["segment.bin.json"]);
     assert_eq!(oracle::rows(), before);
 }

@@ -10,6 +10,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::actor::Actor;
+use crate::fixtures::{dump_path, file_names};
 use crate::guard::guard_of;
 use crate::oracle::{self, Attached};
 use crate::sandbox::with_empty_proc;
@@ -62,8 +63,7 @@ fn a_dump_that_cannot_replace_another_leaves_it_unchanged() {
     std::fs::rename(format!("{path}.moved"), &path).unwrap();
     assert!(oracle::remove(id));
     run(["restore", &path]).exits(0);
-    let mut names: Vec<_> = directory.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
+    let names = file_names(directory.path());
     assert_eq!(names.len(), 2, "{names:?}");
 }
 
@@ -89,7 +89,7 @@ fn a_segment_removed_before_dump_attaches_is_not_found() {
     let stopped = Stopped::before(1, attaches, &["dump", "0x4d2", "--output", &path]);
     assert!(oracle::remove(id));
     stopped.go_on().exits(3).says("(EINVAL, shmat)");
-    assert_eq!(names(directory.path()), Vec::<String>::new());
+    assert_eq!(file_names(directory.path()), Vec::<String>::new());
 }
 
 #[apply(test)]
@@ -157,7 +157,7 @@ fn links_are_followed_for_reading_and_never_for_writing() {
     // A directory may be a link; `..` then refers to its target's parent.
     run(["dump", "0x4d2", "--output", &at("linked/../real/one")]).exits(0);
     run(["dump", "0x4d2", "--output", &at("linked/two")]).exits(0);
-    assert_eq!(names(Path::new(&at("real"))).len(), 4);
+    assert_eq!(file_names(Path::new(&at("real"))).len(), 4);
     std::fs::write(at("precious"), "precious").unwrap();
     for (name, target) in [("out", "precious"), ("out.json", "precious"), ("out.json", "missing")] {
         symlink(target, at(name)).unwrap();
@@ -195,7 +195,7 @@ fn a_file_size_limit_is_an_error_not_a_signal() {
         finish(&mut shell)
     };
     limited(&["dump", "0x4d2", "--output", &path]).exits(1).says("(EFBIG, write)").prints_nothing();
-    assert_eq!(names(directory.path()), Vec::<String>::new());
+    assert_eq!(file_names(directory.path()), Vec::<String>::new());
     run(["dump", "0x4d2", "--output", &path]).exits(0);
     oracle::remove(id);
     // A segment is not a file, however it is reached.
@@ -227,7 +227,7 @@ fn without_o_tmpfile_a_temporary_name_is_used() {
     with_empty_proc(&mut command);
     finish(command.args(["read", "0x4d2"])).exits(5).says("/proc does not show whether they are huge");
     dump(&["--force"]).exits(0);
-    assert_eq!(names(directory.path()), ["segment.bin", "segment.bin.json"]);
+    assert_eq!(file_names(directory.path()), ["segment.bin", "segment.bin.json"]);
 }
 
 #[apply(test)]
@@ -251,7 +251,7 @@ fn a_replaced_dump_keeps_its_old_contents_until_the_new_ones_are_complete() {
     assert!(std::fs::read(&path).unwrap() == contents);
     stopped.go_on().exits(0);
     assert_eq!(&std::fs::read(&path).unwrap()[50..53], b"new");
-    assert_eq!(names(directory.path()), ["segment.bin", "segment.bin.json"]);
+    assert_eq!(file_names(directory.path()), ["segment.bin", "segment.bin.json"]);
 }
 
 /// Creates a segment with key 1234, mode 0644, noise and a hole; returns its contents.
@@ -283,19 +283,6 @@ fn restored(path: &str) -> Vec<u8> {
     contents
 }
 
-/// Returns the path of a name in a directory.
-fn dump_path(directory: &Path) -> String {
-    directory.join("segment.bin").to_string_lossy().into_owned()
-}
-
-/// Returns the names of the files in a directory.
-fn names(directory: &Path) -> Vec<String> {
-    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
-    let mut names: Vec<String> = std::fs::read_dir(directory).unwrap().map(name).collect();
-    names.sort_unstable();
-    names
-}
-
 /// Kills dumps before randomly chosen calls.
 fn killed_dumps(size: usize, rounds: usize, seed: u64) {
     let mut chance = fastrand::Rng::with_seed(seed);
@@ -305,7 +292,7 @@ fn killed_dumps(size: usize, rounds: usize, seed: u64) {
     let line = ["dump", "0x4d2", "--output", &path];
     let calls = Stopped::count_calls(&line);
     for round in 0..rounds {
-        names(directory.path()).iter().for_each(|name| std::fs::remove_file(directory.path().join(name)).unwrap());
+        file_names(directory.path()).iter().for_each(|name| std::fs::remove_file(directory.path().join(name)).unwrap());
         let signal = if chance.bool() { Signal::SIGKILL } else { Signal::SIGTERM };
         // Calls near the end can lose more.
         let nth = if round % 3 == 0 { chance.usize(calls - 30..calls) } else { chance.usize(1..calls) };
@@ -313,7 +300,7 @@ fn killed_dumps(size: usize, rounds: usize, seed: u64) {
         stopped.signal(signal);
         let ran = stopped.go_on();
         let what = format!("{signal} before call {nth} of {calls}: {ran:?}");
-        match names(directory.path()).as_slice() {
+        match file_names(directory.path()).as_slice() {
             [] => assert_ne!(ran.code, Some(0), "{what}"),
             // The record is linked first; only unobservable steps come in between.
             [one] if one == "segment.bin.json" => assert_eq!(signal, Signal::SIGKILL, "{what}"),
@@ -371,7 +358,7 @@ fn killed_restores(size: usize, rounds: usize, seed: u64) {
             }
             other => panic!("{other:?} after {what}"),
         }
-        assert_eq!(names(directory.path()).len(), 2, "{what}");
+        assert_eq!(file_names(directory.path()).len(), 2, "{what}");
         assert!(std::fs::read(&path).unwrap() == contents, "{what}");
         assert!(std::fs::read(format!("{path}.json")).unwrap() == record, "{what}");
     }

@@ -1,6 +1,7 @@
 //! Segments, settings, processes and comparisons that tests of several modules share.
 
 use std::ffi::OsStr;
+use std::fs::DirEntry;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
@@ -25,6 +26,16 @@ pub(crate) fn ids() -> Vec<i32> {
 /// Sets a limit of the test's IPC namespace.
 pub(crate) fn sysctl(name: &str, value: u64) {
     std::fs::write(format!("/proc/sys/kernel/{name}"), value.to_string()).unwrap();
+}
+
+/// Returns the value of a limit of the test's IPC namespace.
+pub(crate) fn sysctl_value(name: &str) -> String {
+    std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().to_owned()
+}
+
+/// Causes the kernel to give the next segment this id; requires root.
+pub(crate) fn set_next_id(id: i32) {
+    sysctl("shm_next_id", u64::try_from(id).unwrap());
 }
 
 /// Runs the program as user nobody, with RLIMIT_MEMLOCK at 0.
@@ -59,6 +70,14 @@ pub(crate) fn created(ran: &Ran) -> Row {
 /// Returns the path of a dump in a directory.
 pub(crate) fn dump_path(directory: &Path) -> String {
     directory.join("segment.bin").to_string_lossy().into_owned()
+}
+
+/// Returns the names of the files in a directory, sorted.
+pub(crate) fn file_names(directory: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<String> = std::fs::read_dir(directory).unwrap().map(name).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Starts a process with a hostile name that creates a segment with key 0x77 and keeps running.

@@ -12,9 +12,10 @@ use nix::sys::ptrace;
 use nix::sys::resource::Resource;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid};
 
 use crate::actor::Actor;
+use crate::fixtures::{dump_path, set_next_id};
 use crate::holder::Holder;
 use crate::oracle::{self, Row};
 use crate::resources::{LONER, limited};
@@ -67,7 +68,8 @@ fn survives_signals_and_the_death_of_the_process_group() {
     command.args(["restore", &dump.path]).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let stopped = Stopped::command_before(1, attaches, command);
     let guard = started_by(stopped.pid());
-    assert_eq!(group(guard.pid), guard.pid);
+    let pid = Pid::from_raw(guard.pid);
+    assert_eq!(getpgid(Some(pid)), Ok(pid));
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGALRM, libc::SIGRTMIN()] {
         guard.signal(signal);
     }
@@ -109,7 +111,7 @@ fn leaves_a_segment_that_reuses_the_id() {
     let guard = started_by(stopped.pid());
     let id: i32 = oracle::rows()[0].get("shmid").parse().unwrap();
     assert!(oracle::remove(id));
-    std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+    set_next_id(id);
     assert_eq!(oracle::create(1234, Dump::SIZE, 0o600), id);
     let rows = oracle::rows();
     stopped.signal(Signal::SIGKILL);
@@ -123,7 +125,7 @@ fn delays_nothing_when_it_is_stopped() {
     let dump = Dump::new();
     let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
     let guard = started_by(stopped.pid());
-    stop(&guard);
+    guard.stop();
     let ran = stopped.go_on().exits(0);
     assert_eq!(ran.stdout.trim(), oracle::rows()[0].get("shmid"));
     guard.signal(libc::SIGCONT);
@@ -136,7 +138,7 @@ fn stopped_before_it_creates_the_segment_does_not_outlast_an_interrupt() {
     let dump = Dump::new();
     let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
     let guard = started_by(stopped.pid());
-    stop(&guard);
+    guard.stop();
     stopped.calls_until(waits);
     stopped.signal(Signal::SIGTERM);
     assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
@@ -269,7 +271,7 @@ impl Dump {
         let id = oracle::create(1234, Self::SIZE, 0o644);
         oracle::Attached::new(id).write(0, b"contents");
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("segment.bin").to_string_lossy().into_owned();
+        let path = dump_path(directory.path());
         run(["dump", "0x4d2", "--output", &path]).exits(0);
         assert!(oracle::remove(id));
         std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -344,18 +346,6 @@ impl Drop for Held {
             assert!(matches!(waitpid(self.0, None), Ok(WaitStatus::Signaled(..))));
         }
     }
-}
-
-/// Stops a process.
-fn stop(process: &Holder) {
-    process.signal(libc::SIGSTOP);
-    let status = || std::fs::read_to_string(process.proc("status")).unwrap();
-    wait_for("the process to stop", || status().contains("State:\tT"));
-}
-
-fn group(pid: i32) -> i32 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit(')').next().unwrap().split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
 /// Creates a segment of the size and mode of [`Dump`]'s from a process with a reused pid (clone3(2)); returns

@@ -46,6 +46,14 @@ impl Holder {
         Self::new(pid.unwrap_or_else(|| panic!("standard output is not only a pid: {ran:#?}")))
     }
 
+    /// Opens the process that `create --hold` reported on standard error.
+    #[track_caller]
+    pub(crate) fn reported(ran: &Ran) -> Self {
+        let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" keeps it attached"));
+        let pid = pid.and_then(|pid| pid.parse().ok());
+        Self::new(pid.unwrap_or_else(|| panic!("standard error lacks the pid of a holder: {ran:#?}")))
+    }
+
     /// Returns whether the process is running.
     pub(crate) fn lives(&self) -> bool {
         let mut descriptors = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
@@ -56,6 +64,12 @@ impl Holder {
         let nothing: *const libc::siginfo_t = std::ptr::null();
         // SAFETY: with a null siginfo the kernel uses that of kill(2); the other arguments are integers.
         unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.pidfd.as_raw_fd(), signal, nothing, 0) };
+    }
+
+    /// Stops the process and waits until it has stopped.
+    pub(crate) fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        wait_for("the process to stop", || self.read("status").contains("State:\tT"));
     }
 
     /// Kills the process and waits until it has exited.

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::actor::Request;
-use crate::fixtures::assert_fields;
+use crate::fixtures::{assert_fields, set_next_id, sysctl};
 use crate::oracle;
 use crate::support::{NOBODY, Ran, file, finish, run, shmadm, shmadm_as};
 
@@ -177,7 +177,7 @@ fn only_unattached_segments_are_hinted_for_removal() {
         (vec![create(7), Request::Attach { id: 0 }], None),
     ] {
         oracle::remove_all();
-        std::fs::write("/proc/sys/kernel/shm_next_id", "0").unwrap();
+        set_next_id(0);
         let daemon = Daemon::new(&requests);
         let answer = if rm.is_some() { "1" } else { "0x.*" };
         let ran = finish(&mut leakcheck(&["--isolate", "never", "--trace"], &daemon.start_until(answer))).exits(65);
@@ -194,10 +194,9 @@ fn only_unattached_segments_are_hinted_for_removal() {
 #[apply(test)]
 #[requires(Root)]
 fn isolated_namespaces_inherit_the_limits() {
-    let set = |name: &str, value: &str| std::fs::write(format!("/proc/sys/kernel/{name}"), value).unwrap();
-    set("shmmni", "2");
-    set("shmmax", "8192");
-    set("shmall", "77");
+    sysctl("shmmni", 2);
+    sysctl("shmmax", 8192);
+    sysctl("shmall", 77);
     let script = "cat /proc/sys/kernel/shmmni /proc/sys/kernel/shmmax /proc/sys/kernel/shmall";
     assert_eq!(finish(&mut leakcheck(&[], script)).exits(0).stdout, "2\n8192\n77\n");
     let mut command = shmadm_as(NOBODY);
@@ -211,7 +210,7 @@ fn isolated_namespaces_inherit_the_limits() {
     let ran = finish(&mut command).exits(1).says("(kernel.shmmni)").says("warning: 2 leaked segments");
     assert_eq!(ran.stdout, "0\n1\n");
     // With shm_rmid_forced, segments are destroyed at the exit of their last user: no leak remains.
-    set("shm_rmid_forced", "1");
+    sysctl("shm_rmid_forced", 1);
     assert_eq!(finish(&mut leakcheck(&[], &making(&[1]))).exits(0).stdout, "");
 }
 

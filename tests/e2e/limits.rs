@@ -3,6 +3,7 @@
 use nix::libc::SHM_NORESERVE;
 use serde_json::{Value, json};
 
+use crate::fixtures::sysctl_value;
 use crate::oracle::{self, Attached};
 use crate::support::run;
 
@@ -11,20 +12,19 @@ const ENORMOUS: usize = 1 << 62;
 
 #[apply(test)]
 fn match_the_kernel() {
-    let setting = |name: &str| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().to_owned();
     let touched = oracle::create(0, 10_000, 0o600);
     Attached::new(touched).write(0, &[1; 5000]);
     oracle::create(0, 1, 0o600);
     // As text, since these numbers are beyond what a double holds.
     let text = run(["limits", "--json"]).exits(0).stdout;
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).unwrap().unwrap();
-    let forced = setting("shm_rmid_forced") != "0";
+    let page = oracle::page_size();
+    let forced = sysctl_value("shm_rmid_forced") != "0";
     let limits = format!(
         "{{\"schema\":1,\"limits\":{{\"shmmni\":{},\"shmmax\":{},\"shmall\":{},\"shmmin\":1,\"page_size\":{page},\
          \"rmid_forced\":{forced}}},\"usage\":",
-        setting("shmmni"),
-        setting("shmmax"),
-        setting("shmall")
+        sysctl_value("shmmni"),
+        sysctl_value("shmmax"),
+        sysctl_value("shmall")
     );
     assert!(text.starts_with(&limits), "{text}");
     let sum = |name: &str| oracle::rows().iter().map(|row| row.get(name).parse::<u64>().unwrap()).sum::<u64>();
@@ -48,7 +48,7 @@ fn sums_go_beyond_64_bits() {
     assert!(size > u128::from(u64::MAX));
     assert!(text.contains(&format!("\"size\":{size},")), "{text}");
     let pages: u64 = text.split_once("\"pages\":").unwrap().1.split(',').next().unwrap().parse().unwrap();
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).unwrap().unwrap();
+    let page = oracle::page_size();
     assert_eq!(u128::from(pages) * u128::try_from(page).unwrap(), size);
     run(["list"]).exits(0);
     let bytes = run(["limits", "--bytes"]).exits(0).stdout;
@@ -62,8 +62,7 @@ fn the_table_shows_the_usage() {
     let table = run(["limits"]).exits(0).stdout;
     let heading: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(heading, ["RESOURCE", "DESCRIPTION", "LIMIT", "USED", "USE%"]);
-    let setting = std::fs::read_to_string("/proc/sys/kernel/shmmni").unwrap();
-    let most: u64 = setting.trim().parse().unwrap();
+    let most: u64 = sysctl_value("shmmni").parse().unwrap();
     let line = table.lines().find(|line| line.starts_with("SHMMNI ")).unwrap();
     let words: Vec<_> = line.split_whitespace().collect();
     let rounded = (20_000 + most / 2) / most;

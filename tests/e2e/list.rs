@@ -1,16 +1,15 @@
 //! `list`: every row matches the kernel; selection of rows and columns.
 
-use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use nix::libc::SHM_NORESERVE;
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Pid, getpid};
+use nix::unistd::getpid;
 use serde_json::{Value, json};
 
 use crate::fixtures::{assert_fields, assert_is_row};
 use crate::oracle::{self, Attached, Row};
+use crate::sandbox::with_new_pid_namespace;
 use crate::support::{NOBODY, Running, finish, run, shmadm, shmadm_as, wait_for};
 
 /// A uid without a name in the user database.
@@ -63,13 +62,7 @@ fn processes_outside_the_pid_namespace_are_unknown() {
     let mut command = std::process::Command::new("/bin/sh");
     // The shell itself is still outside the namespace of its children.
     command.args(["-c", "\"$0\" list --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
-    // SAFETY: between fork and exec this makes one system call and nothing else.
-    #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-    #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
-    unsafe {
-        command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into));
-    }
-    let json = finish(&mut command).exits(0).json();
+    let json = finish(with_new_pid_namespace(&mut command)).exits(0).json();
     let segment = &json["segments"][0];
     assert_fields(segment, json!({ "id": id, "cpid": null, "state": "unknown" }));
 }
@@ -219,7 +212,7 @@ fn the_state_is_the_first_that_applies() {
     let killed: i32 = by_key().unwrap().get("shmid").parse().unwrap();
     assert_eq!(state(killed), "in-use");
     writer.0.kill().unwrap();
-    let pid = Pid::from_raw(writer.0.id().cast_signed());
+    let pid = writer.pid();
     waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
     assert_eq!(state(killed), "orphan", "a zombie cannot attach again");
     writer.0.wait().unwrap();

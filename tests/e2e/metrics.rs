@@ -11,6 +11,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::actor::Actor;
+use crate::fixtures::{file_names, sysctl, sysctl_value};
 use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, finish, is_root, mount_tmpfs, run, shmadm, shmadm_as};
 use crate::vanish::Stopped;
@@ -113,9 +114,8 @@ fn the_sums_match_the_kernel() {
         ("limit_segment_size_bytes", "shmmax"),
         ("rmid_forced", "shm_rmid_forced"),
     ] {
-        let limit = std::fs::read_to_string(format!("/proc/sys/kernel/{file}")).unwrap();
         let ns = format!("ns=\"{}\"", oracle::namespace());
-        assert_eq!(value(&values, name, &ns), limit.trim().parse::<f64>().unwrap(), "{name}");
+        assert_eq!(value(&values, name, &ns), sysctl_value(file).parse::<f64>().unwrap(), "{name}");
     }
     assert_eq!(values[&format!("shmadm_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
     assert_eq!(values["shmadm_sysv_page_size_bytes"], 4096.0);
@@ -164,14 +164,6 @@ fn there_is_one_format() {
     run(["metrics", "--json"]).exits(2).says("`shmadm limits --json`");
 }
 
-/// Returns the names in a directory.
-fn names(directory: &Path) -> Vec<String> {
-    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
 #[apply(test)]
 fn output_replaces_the_file_atomically_and_is_world_readable() {
     oracle::create(0, 4096, 0o600);
@@ -200,7 +192,7 @@ fn output_replaces_the_file_atomically_and_is_world_readable() {
     assert_eq!(value(&parsed(&text), "segments", &of(&me())), 1.0);
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(value(&parsed(&text), "segments", &of(&me())), 2.0);
-    assert_eq!(names(directory.path()), ["shmadm.prom"]);
+    assert_eq!(file_names(directory.path()), ["shmadm.prom"]);
     let ran = run(["metrics", "--output", "-"]).exits(0);
     assert_eq!(parsed(&ran.stdout), parsed(&text));
 }
@@ -222,7 +214,7 @@ fn output_does_not_replace_what_is_not_a_regular_file() {
     }
     let missing = directory.path().join("missing/shmadm.prom");
     finish(shmadm().args(["metrics", "-o"]).arg(missing)).exits(1).says("(ENOENT, open)");
-    assert_eq!(names(directory.path()), ["link"]);
+    assert_eq!(file_names(directory.path()), ["link"]);
     assert!(std::fs::symlink_metadata(link).unwrap().is_symlink());
 }
 
@@ -233,7 +225,7 @@ fn output_without_write_permission_is_an_error() {
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let path = directory.path().join("shmadm.prom");
     finish(shmadm_as(NOBODY).args(["metrics", "-o"]).arg(&path)).exits(4).says("(EACCES, open)");
-    assert_eq!(names(directory.path()), Vec::<String>::new());
+    assert_eq!(file_names(directory.path()), Vec::<String>::new());
 }
 
 #[apply(test)]
@@ -245,7 +237,7 @@ fn a_full_disk_keeps_the_previous_file() {
     let before = std::fs::read_to_string("/mnt/shmadm.prom").unwrap();
     run(["metrics", "-o", "/mnt/shmadm.prom"]).exits(1).says("(ENOSPC, write)").prints_nothing();
     assert_eq!(std::fs::read_to_string("/mnt/shmadm.prom").unwrap(), before);
-    assert_eq!(names(Path::new("/mnt")), ["shmadm.prom"]);
+    assert_eq!(file_names(Path::new("/mnt")), ["shmadm.prom"]);
 }
 
 #[apply(test)]
@@ -256,14 +248,14 @@ fn an_interrupted_write_keeps_the_previous_file() {
     let stopped = Stopped::before(1, |call| call.number == libc::SYS_fchmod, &["metrics", "--output", &path]);
     stopped.signal(Signal::SIGTERM);
     assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
-    assert_eq!(names(directory.path()), ["shmadm.prom"]);
+    assert_eq!(file_names(directory.path()), ["shmadm.prom"]);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "earlier");
 }
 
 #[apply(test)]
 #[requires(Root)]
 fn of_another_namespace_and_of_all() {
-    std::fs::write("/proc/sys/kernel/shmmni", "77").unwrap();
+    sysctl("shmmni", 77);
     oracle::create(0, 100, 0o600);
     let mut actors: Vec<(Actor, u64)> = (1..4_i32)
         .map(|count| {

@@ -16,7 +16,7 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::holder::Holder;
 use crate::oracle;
-use crate::sandbox::without;
+use crate::sandbox::{with_new_pid_namespace, without};
 use crate::support::{NOBODY, Ran, Running, finish, is_root, run, shmadm, shmadm_as};
 
 #[apply(test)]
@@ -109,13 +109,7 @@ fn a_pid_is_not_looked_up_in_a_foreign_proc() {
     let mut command = Command::new("/bin/sh");
     let script = "\"$0\" create --key 0x7 -q; \"$0\" --ns 1 list --json; exit $?";
     command.args(["-c", &format!("sh -c '{script}' \"$0\"; exit $?"), env!("CARGO_BIN_EXE_shmadm")]);
-    // SAFETY: between fork and exec this makes one system call and nothing else.
-    #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-    #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
-    unsafe {
-        command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into));
-    }
-    let ran = finish(&mut command).exits(0);
+    let ran = finish(with_new_pid_namespace(&mut command)).exits(0);
     let listed: Value = serde_json::from_str(ran.stdout.lines().nth(1).unwrap()).unwrap();
     assert_eq!(listed["segments"][0]["key"], "0x00000007", "{ran:?}");
 }

@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::actor::Actor;
+use crate::fixtures::file_names;
 use crate::leakcheck::leakcheck;
 use crate::oracle;
 use crate::support::{NOBODY, Ran, finish, mount_tmpfs, run, shmadm, shmadm_as};
@@ -282,9 +283,7 @@ impl Stage {
     /// Asserts that the closed directory is as it was.
     #[track_caller]
     fn is_untouched(&self) {
-        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
-        let names: Vec<String> = self.closed.path().read_dir().unwrap().map(name).collect();
-        assert_eq!(names, ["precious"]);
+        assert_eq!(file_names(self.closed.path()), ["precious"]);
         assert_eq!(std::fs::read_to_string(self.closed.path().join("precious")).unwrap(), "precious");
     }
 }

@@ -46,7 +46,7 @@ fn ctrl_c_erases_the_bar_and_detaches() {
     let (code, shown) = terminal.end();
     assert_eq!(code, None, "{shown:?}");
     assert!(screen(&shown).iter().all(|line| line == "^C"), "{shown:?}");
-    assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
+    assert_eq!(oracle::nattch(id), 0);
 }
 
 #[apply(test)]

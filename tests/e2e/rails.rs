@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::libc;
@@ -51,7 +51,7 @@ fn a_signal_ends_read_every_with_no_reader() {
         unread.wait_until_full();
         let status = end(&mut child, Signal::SIGTERM);
         assert_eq!(status.signal(), Some(libc::SIGTERM), "{form:?}: {status}");
-        assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "{form:?}");
+        assert_eq!(oracle::nattch(id), 0, "{form:?}");
     }
 }
 
@@ -81,7 +81,7 @@ fn a_blocked_signal_still_ends_an_attachment() {
     assert!(line.starts_with("attached segment "), "{line:?}");
     let status = end(&mut child, Signal::SIGTERM);
     assert_eq!(status.code(), Some(0), "{status}");
-    assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
+    assert_eq!(oracle::nattch(id), 0);
 }
 
 #[apply(test)]
@@ -111,12 +111,12 @@ fn an_existing_key_is_reported_before_creation_errors() {
 fn without_descriptors_a_holder_is_not_ruled_out() {
     let id = oracle::create(0, 4096, 0o600);
     let name = id.to_string();
-    let holder = Holder::printed(&run(["attach", &name, "--background"]).exits(0));
+    let holder = Holder::attached_to(id);
     let mut command = shmadm();
     let few = limited(&mut command, Resource::RLIMIT_NOFILE, 4);
     finish(few.args(["detach", &name])).exits(1).prints_nothing().says("EMFILE");
     assert!(holder.lives());
-    assert_eq!(oracle::row(id).unwrap().get("nattch"), "1");
+    assert_eq!(oracle::nattch(id), 1);
     run(["detach", &name]).exits(0);
     assert!(!holder.lives());
 }
@@ -190,17 +190,13 @@ impl Unread {
 /// Sends a child process a signal and returns how it ended.
 #[track_caller]
 fn end(child: &mut Running, signal: Signal) -> ExitStatus {
-    kill(pid_of(&child.0), signal).unwrap();
+    kill(child.pid(), signal).unwrap();
     let mut ended = None;
     wait_for("the child to exit", || {
         ended = child.0.try_wait().unwrap();
         ended.is_some()
     });
     ended.unwrap()
-}
-
-fn pid_of(child: &Child) -> Pid {
-    Pid::from_raw(child.id().cast_signed())
 }
 
 /// Returns the children of a process that has one thread.
@@ -215,11 +211,10 @@ fn interrupt_demo(stopped: usize) {
     let mut child = unread.start(&ENDLESS);
     unread.wait_until_full();
     assert_eq!(oracle::rows().len(), 1);
-    let halves: Vec<Holder> = children(pid_of(&child.0)).into_iter().map(Holder::new).collect();
+    let halves: Vec<Holder> = children(child.pid()).into_iter().map(Holder::new).collect();
     assert_eq!(halves.len(), 2);
     for half in &halves[..stopped] {
-        half.signal(libc::SIGSTOP);
-        wait_for("the process to stop", || half.read("stat").rsplit_once(") ").unwrap().1.starts_with('T'));
+        half.stop();
     }
     let status = end(&mut child, Signal::SIGTERM);
     assert_eq!(status.signal(), Some(libc::SIGTERM), "{status}");

@@ -201,7 +201,7 @@ fn an_interrupted_restore_leaves_no_segment() {
 fn a_segment_destroyed_on_exit_is_refused_without_hold() {
     oracle::create(0x4d2, 4096, 0o640);
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("segment.bin").to_string_lossy().into_owned();
+    let path = dump_path(directory.path());
     run(["dump", "0x4d2", "--output", &path]).exits(0);
     oracle::remove_all();
     sysctl("shm_rmid_forced", 1);

@@ -200,9 +200,13 @@ pub(crate) fn without(command: &mut Command, call: c_long, second: Option<u32>, 
     unsafe { command.pre_exec(deny) }
 }
 
+/// Puts the children of a command, but not the command itself, into a new pid namespace.
+pub(crate) fn with_new_pid_namespace(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec this makes one system call and nothing else.
+    unsafe { command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into)) }
+}
+
 /// Drops every capability of a command.
-#[expect(unsafe_code, reason = "only pre_exec can drop a child's capabilities")]
-#[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 pub(crate) fn with_no_capabilities(command: &mut Command) -> &mut Command {
     // SECBIT_NOROOT: the following exec gives uid 0 no capabilities.
     let set = || {

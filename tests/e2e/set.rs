@@ -33,7 +33,7 @@ fn changes_only_the_given_attributes() {
     // The owner may change the mode, although the mode denies even reading.
     run(["set", "0x4d2", "--mode", "777", "--lock", "--owner", &uid, "--group", &gid]).exits(0);
     expect("2777");
-    assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
+    assert_eq!(oracle::nattch(id), 0);
     assert_eq!(oracle::row(id).unwrap().get("atime"), "0", "nothing was attached");
 }
 

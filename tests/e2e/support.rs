@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{Pid, getegid, geteuid};
 use serde_json::Value;
 
 /// The uid of the second user in tests that need one.
@@ -188,6 +188,12 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 /// A process of a test, ended when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -336,7 +336,7 @@ fn a_holder_that_cannot_be_reported_is_ended() {
         stopped.signal(signal);
         let ran = stopped.go_on();
         assert_eq!((ran.signal, ran.stdout.as_str()), (Some(signal as i32), ""), "{ran:?}");
-        wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
+        wait_for("the holder to exit", || oracle::nattch(id) == 0);
     }
 }
 
@@ -347,7 +347,7 @@ fn a_holder_that_exits_before_it_is_asked_has_detached() {
     let asks = |call: &Call| call.number == libc::SYS_pidfd_send_signal;
     let stopped = Stopped::before(1, asks, &["detach", "0x4d2", "--json"]);
     holder.kill();
-    wait_for("a killed holder to detach", || oracle::row(id).unwrap().get("nattch") == "0");
+    wait_for("a killed holder to detach", || oracle::nattch(id) == 0);
     let report = stopped.go_on().exits(0).json();
     assert_fields(&report, json!({ "nattch_before": 1, "nattch_after": 0 }));
 }

@@ -13,7 +13,7 @@ use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, ChildRequest, Request};
-use crate::fixtures::assert_fields;
+use crate::fixtures::{assert_fields, sysctl};
 use crate::oracle;
 use crate::pool::{HUGE, Pool};
 use crate::sandbox::without;
@@ -227,7 +227,7 @@ fn changes_no_attachment_and_no_time() {
 #[apply(test)]
 #[requires(Root)]
 fn never_destroys_a_segment_that_a_detach_would_destroy() {
-    std::fs::write("/proc/sys/kernel/shm_rmid_forced", "1").unwrap();
+    sysctl("shm_rmid_forced", 1);
     let mut actor = Actor::start();
     let idle = actor.create(7, 4096);
     let attached = actor.create(8, 4096);

@@ -194,7 +194,7 @@ fn a_missing_execute_permission_is_named() {
     let ran = ran.exits(4).prints_nothing().says("(EACCES, shmat)");
     let cause = ran.stderr.lines().find(|line| line.starts_with("cause:"));
     assert!(cause.is_some_and(|cause| cause.contains("execute")), "{ran:?}");
-    assert_eq!(oracle::row(id).unwrap().get("nattch"), "0");
+    assert_eq!(oracle::nattch(id), 0);
 }
 
 #[apply(test)]

@@ -16,7 +16,7 @@ fn attach_and_write_is_an_alias() {
     let ran = run(["attach-and-write", "key:1234", "hello, world", "--json"]).exits(0);
     assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":0,\"written\":12}}\n"));
     // Before this process attaches it: a child that another test forks at that moment would inherit the attachment.
-    assert_eq!(oracle::row(id).unwrap().get("nattch"), "0", "it has detached");
+    assert_eq!(oracle::nattch(id), 0, "it has detached");
     assert_eq!(&oracle::contents(id)[..13], b"hello, world\0");
     let ran = run_with_input(["write", "0x4d2", "--offset", "0x10", "--json"], b"abc").exits(0);
     assert_eq!(ran.stdout, format!("{{\"schema\":1,\"id\":{id},\"offset\":16,\"written\":3}}\n"));

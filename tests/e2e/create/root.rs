@@ -191,8 +191,7 @@ fn a_holder_keeps_a_segment_destroyed_on_exit() {
     let ran = run(["create", "--key", "0x4d2", "--hold", "--fill", "3", "--mode", "660"]).exits(0);
     let row = created(&ran);
     assert_eq!((row.get("nattch"), row.get("perms")), ("1", "660"));
-    let pid = ran.stderr.lines().find_map(|line| line.strip_prefix("pid ")?.strip_suffix(" keeps it attached"));
-    let holder = Holder::new(pid.unwrap().parse().unwrap());
+    let holder = Holder::reported(&ran);
     assert_eq!(oracle::contents(row.get("shmid").parse().unwrap()), vec![3; oracle::page_size()]);
     // An existing segment can be opened: it stays as it is.
     created(&run(["create", "--key", "0x4d2"]).exits(0));

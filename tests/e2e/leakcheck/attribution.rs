@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, ChildRequest, Request};
-use crate::fixtures::{all_keys, assert_fields};
+use crate::fixtures::{all_keys, assert_fields, set_next_id};
 use crate::holder::Holder;
 use crate::leakcheck::{Daemon, create, keys, leakcheck};
 use crate::support::{Running, shmadm, wait_for};
@@ -114,7 +114,7 @@ fn traced_a_segment_is_kept_if_id_and_pid_recur() {
     let (creator, id, ctime) = (creator_of(0), id_of(0), ctime_of(0));
     checked.command.remove(id);
     wait_for("the next second", || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() > ctime + 1);
-    std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+    set_next_id(id);
     assert_eq!(Actor::start().ask(ChildRequest::CreateAs { pid: creator, key: 0, size: 4096 }), "0");
     assert_eq!((creator_of(0), id_of(0)), (creator, id));
     assert_eq!(checked.end()["leaked"], json!([]));

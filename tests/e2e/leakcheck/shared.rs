@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
-use crate::fixtures::{all_keys, assert_fields};
+use crate::fixtures::{all_keys, assert_fields, set_next_id};
 use crate::leakcheck::attribution::wait_until_observed;
 use crate::leakcheck::{Daemon, actor, create, keys, leakcheck, making, piped, reported};
 use crate::oracle;
@@ -208,7 +208,7 @@ fn a_reused_id_is_another_segment() {
     let id = oracle::create(1, 4096, 0o600);
     let meanwhile = Meanwhile::start(&["--isolate", "never"], "true");
     assert!(oracle::remove(id));
-    std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+    set_next_id(id);
     let mut other = Actor::start();
     assert_eq!(other.create(2, 4096), id);
     other.leave();

@@ -4,7 +4,7 @@ use nix::libc;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
-use crate::fixtures::assert_fields;
+use crate::fixtures::{assert_fields, set_next_id};
 use crate::oracle;
 use crate::support::{run, wait_for};
 use crate::vanish::{Call, Stopped};
@@ -137,7 +137,7 @@ fn a_reused_id_before_either_check_is_detected() {
         let stopped = Stopped::before(nth, look, PRUNE);
         assert!(oracle::remove(id));
         // The same id, key, size and mode, and usually the same second: only the creator differs.
-        std::fs::write("/proc/sys/kernel/shm_next_id", id.to_string()).unwrap();
+        set_next_id(id);
         assert_eq!(oracle::create(1234, 4096, 0o600), id);
         skips(&stopped.go_on().exits(0).json(), id, "it has changed since");
         assert!(oracle::remove(id));

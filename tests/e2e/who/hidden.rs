@@ -1,7 +1,6 @@
 //! Attached processes that `who` cannot see.
 
 use std::collections::BTreeSet;
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use serde_json::json;
@@ -9,6 +8,7 @@ use serde_json::json;
 use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle;
+use crate::sandbox::{with_empty_proc, with_new_pid_namespace};
 use crate::support::{NOBODY, finish, shmadm, shmadm_as};
 use crate::who::{pids, who};
 
@@ -18,7 +18,7 @@ fn without_proc_no_permission_is_blamed() {
     let id = oracle::create(7, 4096, 0o600);
     let _attached = oracle::Attached::new(id);
     let mut command = shmadm();
-    crate::sandbox::with_empty_proc(&mut command);
+    with_empty_proc(&mut command);
     let ran = finish(command.args(["who", &id.to_string(), "--json"])).exits(0);
     assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
     assert!(!ran.stderr.contains("run as root"), "{ran:?}");
@@ -60,13 +60,7 @@ fn processes_outside_the_pid_namespace_are_counted() {
     let _attached = oracle::Attached::new(id);
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "\"$0\" who 0x7 --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
-    // SAFETY: between fork and exec this makes one system call and nothing else.
-    #[expect(unsafe_code, reason = "only pre_exec can put a child into a namespace of its own")]
-    #[expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
-    unsafe {
-        command.pre_exec(|| nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).map_err(Into::into));
-    }
-    let ran = finish(&mut command).exits(0);
+    let ran = finish(with_new_pid_namespace(&mut command)).exits(0);
     let report = &ran.json()["segments"][0];
     assert_eq!(report["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{report}");
 }
