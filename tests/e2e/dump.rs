@@ -64,6 +64,9 @@ fn peek_changes_nothing() {
     let ran = run(["dump", "0x7", "--output", &path, "--peek"]);
     assert!(matches!(ran.code, Some(0 | 4)), "{ran:?}");
     assert_eq!(std::fs::exists(&path).unwrap(), ran.code == Some(0), "{ran:?}");
+    if ran.code == Some(0) {
+        assert_eq!(std::fs::read(&path).unwrap(), [0; 8192]);
+    }
     assert_eq!(oracle::rows(), before);
 }
 
@@ -140,17 +143,20 @@ fn an_interrupted_dump_leaves_no_file() {
 fn the_file_may_be_named_without_an_option() {
     let id = oracle::create(0x4d2, 5000, 0o600);
     Attached::new(id).write(0, b"contents");
+    let contents = oracle::contents(id);
     let directory = tempfile::tempdir().unwrap();
     let [one, two] = ["one", "two"].map(|name| directory.path().join(name).to_string_lossy().into_owned());
     run(["dump", "0x4d2", "-o", &one]).exits(0);
     let report = run(["dump", "0x4d2", &two, "--json"]).exits(0).json();
     assert_fields(&report, json!({ "schema": 1, "id": id, "file": &two, "size": 5000 }));
-    assert_eq!(std::fs::read(&one).unwrap(), std::fs::read(&two).unwrap());
+    for path in [&one, &two] {
+        assert_eq!(std::fs::read(path).unwrap(), contents);
+    }
     assert!(Path::new(&format!("{two}.json")).exists());
     run(["dump", "0x4d2", &two]).exits(5).prints_nothing().says("already exists");
     run(["dump", "0x4d2", &two, "--force"]).exits(0);
     let piped = shmadm().args(["dump", "0x4d2", "-"]).output().unwrap();
-    assert_eq!(piped.stdout, std::fs::read(&one).unwrap());
+    assert_eq!(piped.stdout, contents);
     run(["dump", "0x4d2"]).exits(2).prints_nothing();
     run(["dump", "0x4d2", &two, "-o", &one, "--force"]).exits(2).prints_nothing();
     // A link is refused with a command that has the file in the same place.

@@ -193,8 +193,8 @@ fn root_prunes_only_segments_of_root_by_default() {
 #[apply(test)]
 #[requires(Root)]
 fn an_owner_can_remove_a_segment_with_mode_0() {
-    let output = shmadm_as(NOBODY).args(["create", "--mode", "0", "-q"]).output().unwrap();
-    let id: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    let created = finish(shmadm_as(NOBODY).args(["create", "--mode", "0", "-q"])).exits(0);
+    let id: i32 = created.stdout.trim().parse().unwrap();
     let ran = finish(shmadm_as(NOBODY).args(["prune", "-y", "--older-than", "0s", "--json"])).exits(0);
     assert_eq!(ids(&ran.json()["removed"]), json!([id]));
 }
@@ -310,7 +310,7 @@ fn orphan(key: u32) -> i32 {
     sized_orphan(key, 4096)
 }
 
-/// The same, with a size.
+/// Creates an orphan of a given size.
 fn sized_orphan(key: u32, size: usize) -> i32 {
     let mut actor = Actor::start();
     let id = actor.create_with(key, size, libc::SHM_NORESERVE);
@@ -318,11 +318,10 @@ fn sized_orphan(key: u32, size: usize) -> i32 {
     id
 }
 
-/// The same, as another user.
+/// Creates an orphan of user nobody.
 fn theirs(key: u32) -> i32 {
     let key = format!("{key:#x}");
-    let output = shmadm_as(NOBODY).args(["create", "--key", &key, "-q"]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    finish(shmadm_as(NOBODY).args(["create", "--key", &key, "-q"])).exits(0).stdout.trim().parse().unwrap()
 }
 
 fn exists(id: i32) -> bool {

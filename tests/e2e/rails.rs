@@ -2,7 +2,6 @@
 #![expect(unsafe_code, reason = "only pre_exec can prepare a child")]
 #![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -119,31 +118,6 @@ fn without_descriptors_a_holder_is_not_ruled_out() {
     assert_eq!(oracle::nattch(id), 1);
     run(["detach", &name]).exits(0);
     assert!(!holder.lives());
-}
-
-#[apply(test)]
-fn a_holder_whose_pid_cannot_be_printed_is_ended() {
-    let id = oracle::create(0, 4096, 0o600);
-    for options in [&[][..], &["--json"]] {
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        let mut command = shmadm();
-        command.args(["attach", &id.to_string(), "--background"]).args(options).stdout(full);
-        finish(&mut command).exits(1).says("standard output").says("was terminated");
-        wait_for("the holder to exit", || oracle::row(id).unwrap().get("nattch") == "0");
-    }
-}
-
-#[apply(test)]
-fn a_segment_whose_id_cannot_be_printed_is_removed() {
-    for options in [&[][..], &["--json"], &["--key", "0x4d2"], &["--hold"]] {
-        let full = File::options().write(true).open("/dev/full").unwrap();
-        let mut command = shmadm();
-        let child = command.arg("create").args(options).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{options:?}: {output:?}");
-        // The holder was killed and may still be attached; the segment is destroyed when it detaches.
-        wait_for("the new segment to be destroyed", || oracle::rows().is_empty());
-    }
 }
 
 /// A pipe for a program's output that no process reads.

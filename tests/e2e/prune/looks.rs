@@ -24,10 +24,7 @@ fn removal(call: &Call) -> bool {
 
 /// Creates a segment whose creator has exited.
 fn orphan() -> i32 {
-    let mut actor = Actor::start();
-    let id = actor.create(1234, 4096);
-    actor.leave();
-    id
+    super::orphan(1234)
 }
 
 /// Asserts that a segment was skipped for a reason, and nothing was removed.
@@ -186,12 +183,7 @@ fn no_call_comes_between_the_last_check_and_the_removal() {
 
 #[apply(test)]
 fn a_signal_between_two_removals_ends_it_with_a_report() {
-    let ids = [orphan(), {
-        let mut actor = Actor::start();
-        let id = actor.create(1, 4096);
-        actor.leave();
-        id
-    }];
+    let ids = [orphan(), super::orphan(1)];
     let stopped = Stopped::before(1, removal, PRUNE);
     stopped.signal(nix::sys::signal::Signal::SIGTERM);
     let ran = stopped.go_on();
