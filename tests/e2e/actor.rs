@@ -164,7 +164,7 @@ impl Actor {
 }
 
 /// Runs as an actor and does not return, if the program was started as one.
-pub(crate) fn act_if_told() -> bool {
+pub(crate) fn run_actor_role() -> bool {
     if std::env::args().nth(1).as_deref() != Some(ROLE) {
         return false;
     }

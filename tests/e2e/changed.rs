@@ -91,7 +91,7 @@ impl Dump {
         Stopped::command_before(1, |call: &Call| call.number == number, command)
     }
 
-    /// Changes the file, and sets back the time of its last change.
+    /// Changes the file and restores its modification time.
     fn change(&self, change: impl FnOnce(&File)) {
         let file = File::options().write(true).open(&self.path).unwrap();
         let before = file.metadata().unwrap();

@@ -120,7 +120,7 @@ fn a_thousand_listings_are_exact_for_unchanged_segments() {
         for listing in 0..LISTINGS {
             let rows = if listing % 2 == 0 { list_json() } else { list_tsv() };
             let distinct: HashSet<u64> = rows.iter().map(|(id, _)| *id).collect();
-            assert_eq!(distinct.len(), rows.len(), "an id stands twice in listing {listing}");
+            assert_eq!(distinct.len(), rows.len(), "listing {listing} contains an id twice");
             let by_key: HashMap<u32, u64> = rows.iter().map(|(id, key)| (*key, *id)).collect();
             for (key, id) in &stable {
                 assert_eq!(by_key.get(key), Some(id), "listing {listing} lacks a segment that existed all the time");

@@ -88,7 +88,7 @@ fn an_invalid_pid_is_a_usage_error() {
     }
 }
 
-// Its user ends it, not this command.
+// Only its user may end it; detach ends only holders.
 #[apply(test)]
 fn an_attach_in_the_foreground_is_not_a_holder() {
     let id = oracle::create(0, 4096, 0o600);

@@ -69,7 +69,7 @@ use nix::sys::signal::{SigHandler, Signal};
 
 #[expect(clippy::print_stderr, reason = "the harness has no other way to say why nothing ran")]
 fn main() -> ExitCode {
-    if actor::act_if_told() || prune::churn::work_if_told() {
+    if actor::run_actor_role() || prune::churn::run_worker_role() {
         return ExitCode::SUCCESS;
     }
     reset_signals();

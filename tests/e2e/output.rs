@@ -78,10 +78,10 @@ fn json_errors_have_a_kind_and_an_exit_code() {
         (vec!["create", "--size", "1E"], 2, "usage"),
     ] {
         for machine in [&["--json"][..], &["--format", "json"], &["--format=json"]] {
-            let before = machine.iter().chain(&arguments);
-            assert_error(&run(before).exits(code).says("error: "), kind);
-            let behind = arguments.iter().chain(machine);
-            assert_error(&run(behind).exits(code).says("error: "), kind);
+            let leading = machine.iter().chain(&arguments);
+            assert_error(&run(leading).exits(code).says("error: "), kind);
+            let trailing = arguments.iter().chain(machine);
+            assert_error(&run(trailing).exits(code).says("error: "), kind);
         }
         run(&arguments).exits(code).prints_nothing();
     }

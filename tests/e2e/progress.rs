@@ -187,7 +187,7 @@ fn screen(shown: &str) -> Vec<String> {
                     "K" => lines[row].clear(),
                     "A" => row = row.saturating_sub(number),
                     "m" => {}
-                    other => panic!("no terminal was taught {other:?}: {shown:?}"),
+                    other => panic!("unsupported control sequence {other:?}: {shown:?}"),
                 }
                 rest = &rest[end + 1..];
             }

@@ -60,7 +60,7 @@ fn an_unmapped_uid_or_gid_is_refused() {
 
 #[apply(test)]
 #[requires(Root)]
-fn namespace_root_is_told_to_ask_a_privileged_user_outside() {
+fn namespace_root_gets_a_hint_to_ask_outside() {
     let id = oracle::create(0, 4096, 0o600);
     let ran = within(&["rm", &id.to_string()])
         .exits(4)
@@ -77,13 +77,13 @@ fn within(arguments: &[&str]) -> Ran {
 
 /// Runs the program as root of a user namespace with N ids.
 fn within_numbers(count: u32, arguments: &[&str]) -> Ran {
-    let (mut pid_of_child, mut tells_pid) = std::io::pipe().unwrap();
-    let (mut waits, mut go_on) = std::io::pipe().unwrap();
+    let (mut pid_of_child, mut pid_writer) = std::io::pipe().unwrap();
+    let (mut go_reader, mut go_writer) = std::io::pipe().unwrap();
     let mut command = Command::new(reachable_copy());
     let enter = move || {
         unshare(CloneFlags::CLONE_NEWUSER)?;
-        tells_pid.write_all(&getpid().as_raw().to_ne_bytes())?;
-        waits.read_exact(&mut [0])?;
+        pid_writer.write_all(&getpid().as_raw().to_ne_bytes())?;
+        go_reader.read_exact(&mut [0])?;
         setgroups(&[])?;
         setgid(Gid::from_raw(0))?;
         setuid(Uid::from_raw(0))?;
@@ -98,7 +98,7 @@ fn within_numbers(count: u32, arguments: &[&str]) -> Ran {
         for map in ["uid_map", "gid_map"] {
             std::fs::write(format!("/proc/{}/{map}", i32::from_ne_bytes(pid)), format!("0 {FIRST} {count}")).unwrap();
         }
-        go_on.write_all(&[0]).unwrap();
+        go_writer.write_all(&[0]).unwrap();
     });
     let ran = finish(&mut command);
     mapper.join().unwrap();

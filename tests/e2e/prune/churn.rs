@@ -33,7 +33,7 @@ const TURN: usize = 5;
 const ROUNDS: usize = 60;
 
 /// Runs as a worker or an orphaner, if the program was started as one.
-pub(crate) fn work_if_told() -> bool {
+pub(crate) fn run_worker_role() -> bool {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [WORKER, path, seed, place] => work(path, seed.parse().unwrap(), place.parse().unwrap()),
@@ -97,8 +97,8 @@ pub(super) fn run_workers_and_prune() {
     workers.into_iter().for_each(end);
     let [created, adopted, met_marked, checks] = seen;
     say(&format!(
-        "{rounds} runs of prune: {destroyed} destroyed, {marked} marked, {skipped} skipped; workers made {created}, used \
-         {adopted} that were left behind, met {met_marked} marked, and looked {checks} times for what must be there"
+        "{rounds} runs of prune: {destroyed} destroyed, {marked} marked, {skipped} skipped; workers created {created}, \
+         used {adopted} leftovers, found {met_marked} marked, and checked {checks} times that a segment in use exists"
     ));
     assert!(destroyed > 0 && created > 0 && adopted > 0 && checks > 0, "every kind of event must have occurred");
     // When all processes have exited, everything left is an orphan.

@@ -174,7 +174,7 @@ fn no_call_comes_between_the_last_check_and_the_removal() {
     let stopped = Stopped::before(1, look, PRUNE);
     let calls = stopped.calls_until(removal);
     let of_it = |call: &Call| call.arguments[0] == u64::from(id.cast_unsigned());
-    let [.., last, removing] = calls.as_slice() else { panic!("there are looks before it") };
+    let [.., last, removing] = calls.as_slice() else { panic!("no check precedes the removal") };
     assert!(look(last) && of_it(last) && of_it(removing), "the call before is number {}", last.number);
     assert!(calls.iter().any(|call| call.number == libc::SYS_pidfd_open), "its creator is checked again");
     stopped.go_on().exits(0);
