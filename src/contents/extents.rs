@@ -1,10 +1,10 @@
 //! Finds which parts of a segment are resident, swapped or holes.
 
 use super::range::Range;
-use super::source::{Backend, Part, Source, resident};
+use super::source::{Backend, Part, Source, resident, resident_and_certainty};
 use crate::error::Error;
 use crate::model::{Extent, Object, Residence};
-use crate::query::{Swap, System};
+use crate::query::System;
 use crate::sys::Attachment;
 
 /// Returns the extents of a segment, without touching its memory.
@@ -40,10 +40,8 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Object) -> Res
             }
         }
         Backend::Mapping(attachment, _) => {
-            let before = Swap::now(system, segment.sysv().id);
-            let resident = resident(attachment, whole)?;
-            let is_certain = before.rules_out(Swap::now(system, segment.sysv().id));
-            let missing = if is_certain { Residence::Untouched } else { Residence::Unknown };
+            let (resident, others_are_holes) = resident_and_certainty(system, attachment, whole)?;
+            let missing = if others_are_holes { Residence::Untouched } else { Residence::Unknown };
             split(&mut extents, whole, &resident, missing);
         }
     }

@@ -214,12 +214,9 @@ fn find_data(
     let id = attachment.id();
     let ordinary = page == Some(system.page_size());
     if ordinary {
-        for _ in 0..MINCORE_ATTEMPTS {
-            let before = Swap::now(system, id);
-            let data = resident(system, attachment, range)?;
-            if before.rules_out(Swap::now(system, id)) {
-                return Ok(data);
-            }
+        let (data, others_are_holes) = resident_and_certainty(system, attachment, range)?;
+        if others_are_holes {
+            return Ok(data);
         }
     }
     if allocation == Allocation::Allowed || page.is_some_and(|page| is_fully_allocated(system, id, page)) {
@@ -265,6 +262,25 @@ fn open_backing(system: &System, attachment: &Attachment) -> (Option<File>, Opti
             }
             backing => (None, backing.map(|backing| backing.page)),
         },
+    }
+}
+
+/// Returns the resident parts of a range, and whether all other pages are certainly holes: mincore(2) does not
+/// distinguish those from pages in swap.
+pub(super) fn resident_and_certainty(
+    system: &System,
+    attachment: &Attachment,
+    range: Range,
+) -> Result<(Vec<Range>, bool), Error> {
+    let mut attempts = 1;
+    loop {
+        let before = Swap::now(system, attachment.id());
+        let data = resident(system, attachment, range)?;
+        let others_are_holes = before.rules_out(Swap::now(system, attachment.id()));
+        if others_are_holes || attempts == MINCORE_ATTEMPTS {
+            return Ok((data, others_are_holes));
+        }
+        attempts += 1;
     }
 }
 
