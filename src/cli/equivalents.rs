@@ -39,7 +39,7 @@ pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]
     let is_name = |word: &str| called.is_some_and(|command| command.is_called(word));
     let rest: Vec<OsString> =
         words.iter().filter(|word| *word != unknown && !is_name(word)).map(OsString::from).collect();
-    // Of no segment in particular, all of them.
+    // `stat` requires a segment; without one, `list` shows all.
     let instead = if *instead == "stat" && rest.is_empty() { "list" } else { instead };
     Some(Hint::new("run this instead", shmadm(instead).args(&rest)))
 }

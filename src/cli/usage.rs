@@ -114,7 +114,7 @@ fn values_of<'a>(option: &str, words: &[&'a str]) -> impl Iterator<Item = &'a st
     })
 }
 
-/// Finds the word in which clap took `-h` or `-V` for an option although the rest is none, such as `-hello`.
+/// Finds the word in which clap took `-h` or `-V` for an option in a word that is not a cluster of options, such as `-hello`.
 fn misread_help<'a>(command: &clap::Command, words: &[&'a str]) -> Option<&'a str> {
     if words.iter().any(|word| ["-h", "--help", "-V", "--version"].contains(word)) {
         return None;

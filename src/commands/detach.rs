@@ -57,10 +57,10 @@ pub(crate) fn run(args: &DetachArgs, context: &mut Context) -> Result<Exit, Erro
     }
     if context.json() {
         context.report(&DetachReport {
-            id: segment.ident(),
+            id: ident,
             detached: &detached.pids,
-            nattch_before: detached.nattch_before,
-            nattch_after: detached.nattch_after,
+            nattch_before: before,
+            nattch_after: after,
         })?;
     }
     Ok(Exit::Done)

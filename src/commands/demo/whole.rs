@@ -14,7 +14,7 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     if keep && rmid_forced(&context.system) == Some(true) {
         return Err(Error::new(Kind::Refused, "cannot keep the segment: it would be destroyed at the last detach")
             .cause("kernel.shm_rmid_forced is 1")
-            .hint("turn it off", program("sysctl -w kernel.shm_rmid_forced=0"))
+            .hint("disable the setting", program("sysctl -w kernel.shm_rmid_forced=0"))
             .hint("run without --keep", shmadm("demo")));
     }
     let interrupts = Interrupts::watch()?;
