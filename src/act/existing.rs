@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use super::create::Creation;
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, explain};
-use crate::model::{Access, Key, Mode, Needs, Object, ShmId};
+use crate::model::{Access, Key, Mode, Needs, Object, ShmId, enumerate};
 use crate::query::{Account, System, lookup, may_control};
 use crate::sys::{self, Address};
 
@@ -91,12 +91,8 @@ fn conflicts(system: &System, segment: &Object, creation: &Creation) -> Vec<Conf
 fn refusal(system: &System, segment: &Object, creation: &Creation, conflicts: &[Conflict]) -> Error {
     let (id, key) = (segment.sysv().id, segment.sysv().key);
     let options: Vec<&str> = conflicts.iter().map(|conflict| conflict.option).collect();
-    let options = match options.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        _ => options.concat(),
-    };
     let reasons: Vec<&str> = conflicts.iter().map(|conflict| conflict.reason.as_str()).collect();
-    let message = format!("cannot apply {options}: segment {id} with key {key} already exists");
+    let message = format!("cannot apply {}: segment {id} with key {key} already exists", enumerate(&options, "and"));
     let mut error = Error::new(Kind::Refused, message).target(key.to_string()).cause(reasons.join("; "));
     let changes: Vec<&str> = conflicts.iter().filter_map(|conflict| conflict.change.as_deref()).collect();
     if !changes.is_empty() && may_control(system, segment) != Some(false) {

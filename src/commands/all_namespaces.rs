@@ -1,8 +1,8 @@
 //! Work in every IPC namespace that has a process.
 
-use super::{Context, counted};
+use super::Context;
 use crate::error::{Error, Hint, Kind, again};
-use crate::model::{Attachers, Needs, Object, ShmId};
+use crate::model::{Attachers, Needs, Object, ShmId, counted};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{Census, Namespace, System, can_inspect_all, census, inventory};
 

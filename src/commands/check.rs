@@ -4,7 +4,7 @@ use clap::{ArgAction, Args};
 
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::model::{Limits, Measure, Needs, Tally, Threshold, parse_duration};
+use crate::model::{Limits, Measure, Needs, Tally, Threshold, is_decimal, parse_duration};
 use crate::process::with_timeout;
 use crate::query::{self, System};
 use crate::render::{CheckReport, Reading, worst, write_check};
@@ -94,8 +94,7 @@ fn parse_range(text: &str) -> Result<MeasureRange, String> {
 
 /// Parses a time in seconds, as plugins accept it, or a duration.
 fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let is_bare = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let time = parse_duration(&if is_bare { format!("{text}s") } else { text.to_owned() })?;
+    let time = parse_duration(&if is_decimal(text) { format!("{text}s") } else { text.to_owned() })?;
     if time.is_zero() { Err("the timeout must not be zero".to_owned()) } else { Ok(time) }
 }
 

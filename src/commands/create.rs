@@ -2,11 +2,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, attach_new, counted, describe, look_up_again, report_new};
+use super::{Context, Manual, attach_new, describe, look_up_again, report_new};
 use crate::act::{self, Change, Creation, Opened, PendingSegment, Plan, Requested};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit};
-use crate::model::{Key, KeySpec, Mode, Needs, Object, ShmId, Size, parse_byte, parse_size};
+use crate::model::{Key, KeySpec, Mode, Needs, Object, ShmId, Size, counted, parse_byte, parse_size};
 use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -163,8 +163,7 @@ fn show_plan(args: &CreateArgs, context: &mut Context, creation: &Creation, mode
         Plan::Create(key, size) => {
             let key = match key {
                 Key::PRIVATE if matches!(args.key, KeySpec::Random) => "random key, ".to_owned(),
-                Key::PRIVATE => String::new(),
-                key => format!("key {key}, "),
+                key => key.prefix(),
             };
             (None, format!("would create a segment ({key}{}, mode {mode})", Size(size)))
         }

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Manual, counted, is_dash, path_argument, usage, with_link_target};
+use super::{Context, Manual, is_dash, path_argument, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, Hint, Invocation, again, shmadm};
 use crate::leaks::{Baseline, leaks};
-use crate::model::{Isolation, Leak, LeakCheck, LeakRemoval, Leaks, Size, State, escape_invalid_utf8};
+use crate::model::{Isolation, Leak, LeakCheck, LeakRemoval, Leaks, Size, State, counted, escape_invalid_utf8};
 use crate::process::{Supervised, isolate, supervise};
 use crate::query::System;
 use crate::render::{leak_line, write_junit, write_report};

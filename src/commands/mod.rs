@@ -36,7 +36,7 @@ use crate::act::{self, Address, Attachment, Lifetime, PendingSegment, own_link_t
 use crate::contents::Progress;
 use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::Resolver;
-use crate::model::{Access, Key, Needs, Object, ShmId, Size, Target, path_text};
+use crate::model::{Access, Needs, Object, ShmId, Size, Target, path_text};
 use crate::process::{StartedHolder, WaitOutcome};
 use crate::query::{System, last_user_preventing_orphan, lookup};
 use crate::render::{Column, Failure, Format, TableStyle, TimeStyle, write_report, write_rows};
@@ -324,21 +324,7 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
 
 /// Describes an object for a status message: id, key if it has one, and size.
 fn describe(object: &Object) -> String {
-    let key = match object.sysv().key {
-        Key::PRIVATE => String::new(),
-        key => format!("key {key}, "),
-    };
-    format!("{} ({key}{})", object.ident(), Size(object.size))
-}
-
-/// Returns a number with its noun: `1 segment`, `2 processes`.
-fn counted(count: u64, noun: &str) -> String {
-    let ending = match count {
-        1 => "",
-        _ if noun.ends_with('s') => "es",
-        _ => "s",
-    };
-    format!("{count} {noun}{ending}")
+    format!("{} ({}{})", object.ident(), object.sysv().key.prefix(), Size(object.size))
 }
 
 /// Returns a usage error that clap cannot detect.

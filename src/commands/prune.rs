@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::all_namespaces::{namespace_suffix, survey, warn_of_closed};
 use super::args::FilterArgs;
-use super::{Context, Manual, counted, describe};
+use super::{Context, Manual, describe};
 use crate::act::{Cleaned, clean};
 use crate::error::{Error, Exit, Hint, Kind, again, shmadm};
 use crate::explain::describe_attachers;
-use crate::model::{Needs, Object, Outcome, Size, State};
+use crate::model::{Needs, Object, Outcome, Size, State, counted};
 use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory};
 use crate::render::{

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::target;
-use super::{Context, Manual, Resolved, counted, describe, is_dash, path_argument, read_whole, resolve_all, usage};
+use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, usage};
 use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, quoted, shmadm};
-use crate::model::{Isolation, Object, Outcome, RemovalList, Target, is_descriptor, path_text};
+use crate::model::{Isolation, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
 use crate::query::{Census, census};
 use crate::render::{RemovalReport, Removed};
 

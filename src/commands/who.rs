@@ -4,9 +4,9 @@ use clap::Args;
 
 use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
-use super::{Context, Manual, check_any_found, counted, exit_with, resolve_all};
+use super::{Context, Manual, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint, shmadm};
-use crate::model::{HiddenBy, Needs, Target};
+use crate::model::{HiddenBy, Needs, Target, counted};
 use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, WhoReport, by_names};
 

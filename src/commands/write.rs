@@ -9,11 +9,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{SegmentArg, word};
-use super::{Context, Manual, counted, is_dash, usage};
+use super::{Context, Manual, is_dash, usage};
 use crate::act::Attachment;
 use crate::contents::{self, Allocation, Range, Received, ValueType};
-use crate::error::{Error, Exit, Kind, shmadm};
-use crate::model::{Access, Ident, Needs, Object, parse_byte, parse_hex, parse_integer, parse_size, path_text};
+use crate::error::{Errno, Error, Exit, Kind, shmadm};
+use crate::model::{
+    Access, Ident, Needs, Object, counted, parse_byte, parse_hex, parse_integer, parse_size, path_text,
+};
 use crate::process::Interrupts;
 use crate::ui::Progress;
 
@@ -83,12 +85,6 @@ struct HexBytes(Vec<u8>);
 fn parse_hex_bytes(text: &str) -> Result<HexBytes, String> {
     parse_hex(text).map(HexBytes)
 }
-
-/// EISDIR, the errno of reading a directory (asm-generic/errno-base.h).
-const EISDIR: i32 = 21;
-
-/// EBADF, the errno of a descriptor that is not open (asm-generic/errno-base.h).
-const EBADF: i32 = 9;
 
 /// What is written.
 enum Input {
@@ -249,7 +245,7 @@ fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
     match &args.input {
         Some(path) if !is_dash(path) => open(path),
         _ if contents::stdin_is_closed() => {
-            Err(failed(io::Error::from_raw_os_error(EBADF), "read").cause("standard input is closed"))
+            Err(failed(io::Error::from(Errno::EBADF), "read").cause("standard input is closed"))
         }
         _ => io::stdin().as_fd().try_clone_to_owned().map(Input::Stream).map_err(|error| failed(error, "dup")),
     }
@@ -278,7 +274,7 @@ fn open(path: &Path) -> Result<Input, Error> {
     let file = File::open(path).map_err(|error| failed(error, "open"))?;
     let metadata = file.metadata().map_err(|error| failed(error, "fstat"))?;
     if metadata.is_dir() {
-        return Err(failed(io::Error::from_raw_os_error(EISDIR), "read"));
+        return Err(failed(io::Error::from(Errno::EISDIR), "read"));
     }
     // Files of /proc and /sys have size 0 but are not empty: read them as streams.
     let has_length = metadata.is_file() && metadata.len() > 0;

@@ -7,7 +7,7 @@ mod hint;
 use std::borrow::Cow;
 use std::fmt;
 
-use nix::errno::Errno;
+pub(crate) use nix::errno::Errno;
 
 pub(crate) use hint::{Hint, Invocation, Program, again, program, quoted, shmadm};
 

@@ -1,7 +1,7 @@
 //! The refusal to change an attached segment, and the processes that it names.
 
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Object, ShmId};
+use crate::model::{Needs, Object, ShmId, describe_process, enumerate};
 use crate::query::{ProcessStatus, System, add_attachers, creator_and_last_user, lookup};
 
 const MAX_NAMED: usize = 6;
@@ -14,8 +14,7 @@ pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
     let _ = add_attachers(system, &mut segments);
     let attachers = segments[0].attachers.as_ref()?;
     let names = attachers.describe(MAX_NAMED);
-    let (last, others) = names.split_last()?;
-    Some(if others.is_empty() { format!("by {last}") } else { format!("by {} and {last}", others.join(", ")) })
+    (!names.is_empty()).then(|| format!("by {}", enumerate(&names, "and")))
 }
 
 /// Returns the refusal to change an attached segment. The cause names the attached processes, the creator and the last
@@ -37,10 +36,8 @@ fn describe_creator_and_last_user(system: &System, segment: &Object) -> String {
         match status {
             ProcessStatus::Running(_) => {
                 let user = user.map(|uid| system.user(uid));
-                let command = system.command(pid).map(|command| command.to_string());
-                let details = user.into_iter().chain(command).collect::<Vec<_>>().join(", ");
-                let details = if details.is_empty() { details } else { format!(" ({details})") };
-                format!("{role} pid {pid}{details} is running")
+                let process = describe_process(pid, user.as_deref(), system.command(pid).as_deref());
+                format!("{role} pid {process} is running")
             }
             ProcessStatus::Exited => format!("{role} pid {pid} has exited"),
             ProcessStatus::Unknown => format!("{role} pid {pid} may have exited"),

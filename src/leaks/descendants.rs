@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::provenance::{Creator, Evidence, Identity};
-use crate::model::{Needs, escape_invalid_utf8};
+use super::provenance::{Creator, Evidence};
+use crate::model::{Identity, Needs, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::{System, inventory};
 use crate::sys;
@@ -129,8 +129,8 @@ impl Descendants {
         for segment in &segments {
             let Some(process) = segment.sysv().cpid.and_then(|pid| self.observed.get_mut(&pid)) else { continue };
             if process.is_new {
-                process.earlier.insert(segment.into());
-            } else if !process.earlier.contains(&segment.into()) {
+                process.earlier.insert(segment.identity());
+            } else if !process.earlier.contains(&segment.identity()) {
                 let creator = Creator { descends: process.descends, command: process.command.clone() };
                 self.evidence.bind(segment, creator);
             }

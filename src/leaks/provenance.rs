@@ -12,26 +12,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{Key, Needs, Object, ShmId, Stamp, SysV};
+use crate::model::{Identity, Key, Needs, Object, ShmId, Stamp};
 use crate::procfs;
 use crate::query::{QueryError, System, inventory, lookup};
-
-/// What identifies a segment from its creation to its removal; the kernel reuses an id only after millions of segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Identity {
-    id: ShmId,
-    cpid: Option<i32>,
-    cuid: u32,
-    cgid: u32,
-    size: u64,
-}
-
-impl From<&Object> for Identity {
-    fn from(segment: &Object) -> Self {
-        let SysV { id, cpid, cuid, cgid, .. } = *segment.sysv();
-        Self { id, cpid, cuid, cgid, size: segment.size }
-    }
-}
 
 #[derive(Debug, Default)]
 pub(crate) struct Baseline {
@@ -42,12 +25,12 @@ pub(crate) struct Baseline {
 
 impl Baseline {
     pub(crate) fn record(system: &System) -> Result<Self, QueryError> {
-        let segments = inventory(system, Needs::empty())?.iter().map(Identity::from).collect();
+        let segments = inventory(system, Needs::empty())?.iter().map(Object::identity).collect();
         Ok(Self { segments, forks: procfs::forks(system.proc()) })
     }
 
     pub(super) fn contains(&self, segment: &Object) -> bool {
-        self.segments.contains(&Identity::from(segment))
+        self.segments.contains(&segment.identity())
     }
 
     /// Returns whether a pid can have been reused since. The kernel hands pids out in turn, so that none comes back
@@ -83,7 +66,7 @@ impl Evidence {
     }
 
     pub(super) fn bind(&mut self, segment: &Object, creator: Creator) {
-        self.creators.insert(segment.into(), (segment.ctime, creator));
+        self.creators.insert(segment.identity(), (segment.ctime, creator));
     }
 
     /// Binds what a call returned to the process that made it, which must not have been able to exit since. `found` is
@@ -112,7 +95,7 @@ impl Evidence {
 
     /// Returns the creator of a segment, if it was observed and the segment has not changed since.
     pub(super) fn creator(&self, segment: &Object) -> Option<&Creator> {
-        let (ctime, creator) = self.creators.get(&Identity::from(segment))?;
+        let (ctime, creator) = self.creators.get(&segment.identity())?;
         (*ctime == segment.ctime).then_some(creator)
     }
 

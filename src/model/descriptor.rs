@@ -2,21 +2,19 @@
 
 use std::path::Path;
 
+use super::is_decimal;
+
 /// Returns whether a path names an open descriptor, such as /dev/stdout, /dev/fd/3 or /proc/self/fd/3.
 pub(crate) fn is_descriptor(path: &Path) -> bool {
     let parts: Vec<&str> = path.components().map(|part| part.as_os_str().to_str().unwrap_or_default()).collect();
     match parts.as_slice() {
         ["/", "dev", "stdin" | "stdout" | "stderr"] => true,
-        ["/", "dev", "fd", number] => is_number(number),
+        ["/", "dev", "fd", number] => is_decimal(number),
         ["/", "proc", process, "fd", number] => {
-            (is_number(process) || ["self", "thread-self"].contains(process)) && is_number(number)
+            (is_decimal(process) || ["self", "thread-self"].contains(process)) && is_decimal(number)
         }
         _ => false,
     }
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

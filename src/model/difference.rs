@@ -111,7 +111,7 @@ impl Difference {
 
 /// Returns whether two records with the same id belong to the same object, and have the same unknown fields.
 fn match_completely(one: &Object, other: &Object) -> bool {
-    (one.scope, one.sysv().cpid) == (other.scope, other.sysv().cpid) && match_where_known(one, other)
+    (one.scope, one.identity()) == (other.scope, other.identity())
 }
 
 /// Returns whether two records with the same id belong to the same segment, ignoring unknown fields.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::enumerate;
+
 /// The units of a duration in descending order, with their milliseconds.
 const UNITS: [(&str, u64); 6] =
     [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
@@ -35,9 +37,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Returns the error for a duration that ends without a unit, if one of these units could follow.
 fn missing_unit(text: &str, units: &[(&str, u64)]) -> Option<String> {
     let durations: Vec<String> = units.iter().rev().map(|(unit, _)| format!("{text}{unit}")).collect();
-    let (last, others) = durations.split_last()?;
-    let or = if others.is_empty() { "" } else { " or " };
-    Some(format!("missing unit: write {}{or}{last}", others.join(", ")))
+    (!durations.is_empty()).then(|| format!("missing unit: write {}", enumerate(&durations, "or")))
 }
 
 #[cfg(test)]

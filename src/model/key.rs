@@ -32,6 +32,11 @@ impl Key {
         self.0
     }
 
+    /// Returns `key 0x000004d2, `, to be followed by other attributes; empty for IPC_PRIVATE.
+    pub(crate) fn prefix(self) -> String {
+        if self == Self::PRIVATE { String::new() } else { format!("key {self}, ") }
+    }
+
     /// Computes the key that ftok(3) returns for a file and a project number.
     ///
     /// The low 16 bits are from the inode number, the next 8 from the device and the upper 8 from `proj`, so that two

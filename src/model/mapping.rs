@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{Key, ShmId, named};
+use super::{Key, ShmId, describe_process, named};
 
 /// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
@@ -84,10 +84,8 @@ pub(crate) struct Attacher {
 impl Attacher {
     /// Describes the process: `12 (root, command)`.
     pub(crate) fn process(&self) -> String {
-        let user = self.user.as_ref().map(ToString::to_string).or_else(|| self.uid.map(|uid| uid.to_string()));
-        let command = self.command.as_ref().map(ToString::to_string);
-        let details = user.into_iter().chain(command).collect::<Vec<_>>().join(", ");
-        if details.is_empty() { self.pid.to_string() } else { format!("{} ({details})", self.pid) }
+        let uid = self.uid.map(|uid| uid.to_string());
+        describe_process(self.pid, self.user.as_deref().or(uid.as_deref()), self.command.as_deref())
     }
 }
 

@@ -14,9 +14,14 @@ pub(crate) fn parse_integer(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Returns whether a text consists of decimal digits only.
+pub(crate) fn is_decimal(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Parses a decimal integer without a leading zero, which some programs read as octal and others ignore.
 pub(crate) fn parse_decimal(text: &str) -> Result<u64, String> {
-    if text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if text.len() > 1 && text.starts_with('0') && is_decimal(text) {
         return Err("a leading zero is ambiguous: it could mean octal".to_owned());
     }
     parse_digits(text, 10, "expected a decimal integer")

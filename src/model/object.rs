@@ -90,6 +90,9 @@ pub(crate) struct SysV {
     pub(crate) last_command: Option<Arc<str>>,
 }
 
+/// See [`Object::identity`].
+pub(crate) type Identity = (ShmId, Option<i32>, u32, u32, u64);
+
 impl Object {
     pub(crate) fn ident(&self) -> Ident {
         match &self.kind {
@@ -128,10 +131,17 @@ impl Object {
         attributes(self) == attributes(earlier)
     }
 
+    /// Returns what identifies a segment from its creation to its removal: id, creator, size. The kernel reuses an id only
+    /// after millions of segments.
+    pub(crate) fn identity(&self) -> Identity {
+        let SysV { id, cpid, cuid, cgid, .. } = *self.sysv();
+        (id, cpid, cuid, cgid, self.size)
+    }
+
     /// Returns whether two records belong to the same segment, and its key and change time are the same.
     pub(crate) fn is_same_segment(&self, earlier: &Self) -> bool {
-        let identity = |sysv: &SysV| (sysv.id, sysv.key, sysv.cuid, sysv.cgid, sysv.cpid);
-        identity(self.sysv()) == identity(earlier.sysv()) && self.ctime == earlier.ctime && self.size == earlier.size
+        let key = |object: &Self| (object.identity(), object.sysv().key, object.ctime);
+        key(self) == key(earlier)
     }
 
     /// Returns it with other System V fields.

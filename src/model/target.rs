@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::number::parse_decimal;
+use super::number::{is_decimal, parse_decimal};
 use super::{Key, ShmId, escape_invalid_utf8};
 
 /// The forms of a SEGMENT, for error messages.
@@ -124,8 +124,7 @@ impl KeySpec {
 
 /// Parses an id: decimal, without a leading zero, at most 31 bits.
 fn parse_id(text: &str) -> Result<ShmId, String> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number {
+    if !is_decimal(text) {
         return Err(EXPECTED.to_owned());
     }
     let number = parse_decimal(text)?;
@@ -153,7 +152,7 @@ fn parse_proj(text: &str) -> Result<u8, String> {
              colon, append :1"
         )
     };
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+    if is_decimal(text) {
         let number = parse_decimal(text)?;
         return u8::try_from(number).ok().filter(|number| *number > 0).ok_or_else(wrong);
     }

@@ -1,6 +1,7 @@
-//! Converts bytes to text.
+//! Converts bytes and values to text.
 
-use std::fmt::Write;
+use std::borrow::Borrow;
+use std::fmt::{Display, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -45,6 +46,29 @@ impl TextDecoder {
 /// Converts a path to text. Invalid UTF-8 becomes `\xNN`.
 pub(crate) fn path_text(path: &Path) -> String {
     escape_invalid_utf8(path.as_os_str().as_bytes())
+}
+
+/// Returns a number with its noun: `1 segment`, `2 processes`.
+pub(crate) fn counted(count: impl Into<u128>, noun: &str) -> String {
+    match count.into() {
+        1 => format!("1 {noun}"),
+        count if noun.ends_with('s') => format!("{count} {noun}es"),
+        count => format!("{count} {noun}s"),
+    }
+}
+
+/// Joins items as in a sentence: `a, b and c`.
+pub(crate) fn enumerate<T: Borrow<str> + Display>(items: &[T], conjunction: &str) -> String {
+    match items.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} {conjunction} {last}", others.join(", ")),
+        _ => items.concat(),
+    }
+}
+
+/// Describes a process as far as it is known: `12 (root, command)`.
+pub(crate) fn describe_process(pid: i32, user: Option<&str>, command: Option<&str>) -> String {
+    let details: Vec<&str> = user.into_iter().chain(command).collect();
+    if details.is_empty() { pid.to_string() } else { format!("{pid} ({})", details.join(", ")) }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use serde::de::DeserializeOwned;
 
 use super::helper::this_program;
 use crate::error::{Error, Kind, again, program};
-use crate::model::{Limits, Object};
+use crate::model::{Limits, Object, counted};
 use crate::procfs;
 use crate::query::{IdMaps, Namespace, System, can_inspect_all, census};
 use crate::sys::{self, CloneFlags, SysError};
@@ -165,9 +165,9 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
                 let (kind, cause) = match census.inaccessible {
                     0 => (Kind::Failed, "no process is in this namespace".to_owned()),
                     closed => {
-                        let processes = if closed == 1 { "process" } else { "processes" };
+                        let processes = counted(closed, "process");
                         let cause = format!(
-                            "no visible process is in this namespace, and you are not permitted to inspect {closed} {processes}"
+                            "no visible process is in this namespace, and you are not permitted to inspect {processes}"
                         );
                         (Kind::Permission, cause)
                     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Cell, escape, human};
 use crate::error::Error;
-use crate::model::{Measure, Severity, Threshold};
+use crate::model::{Measure, Severity, Threshold, counted};
 
 /// The service name at the start of the first line.
 const SERVICE: &str = "SHM";
@@ -38,17 +38,15 @@ impl Reading {
 
     /// Describes the value, with the violated threshold, or with both if `verbose`.
     fn summary(&self, verbose: bool) -> String {
-        let (value, one) = (self.value, self.value == 1);
-        let counted = |noun: &str| if one { format!("{value} {noun}") } else { format!("{value} {noun}s") };
-        let share = self.share();
+        let (value, share) = (self.value, self.share());
         let summary = match (self.measure, self.limit) {
             (Measure::Segments, Some(limit)) => format!("{value} of {limit} segments{share}"),
             (Measure::Pages, Some(limit)) => format!("{value} of {limit} pages{share}"),
-            (Measure::Segments, None) => counted("segment"),
-            (Measure::Pages, None) => counted("page"),
-            (Measure::Orphans, _) => counted("orphan"),
+            (Measure::Segments, None) => counted(value, "segment"),
+            (Measure::Pages, None) => counted(value, "page"),
+            (Measure::Orphans, _) => counted(value, "orphan"),
             (Measure::OrphanBytes, _) => format!("{} in orphans ({value} bytes)", human::size(value)),
-            (Measure::Dest, _) => format!("{} marked for destruction", counted("segment")),
+            (Measure::Dest, _) => format!("{} marked for destruction", counted(value, "segment")),
         };
         let severity = self.severity();
         let ranges: Vec<_> =

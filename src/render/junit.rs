@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{escape, leak_line};
-use crate::model::{Leak, LeakCheck};
+use crate::model::{Leak, LeakCheck, counted};
 
 /// Writes the report.
 ///
@@ -37,8 +37,7 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
     } else {
         writeln!(out, ">")?;
         if !leaked.is_empty() {
-            let segments = if leaked.len() == 1 { "segment" } else { "segments" };
-            let message = format!("{} leaked System V shared memory {segments}", leaked.len());
+            let message = counted(leaked.len() as u64, "leaked System V shared memory segment");
             writeln!(out, "      <failure message=\"{message}\" type=\"leak\">{}</failure>", leaked.join("\n"))?;
         }
         if !uncounted.is_empty() {

@@ -1,6 +1,6 @@
 //! Leaked objects as text lines.
 
-use crate::model::{Key, Leak, LeakRemoval, ObjectKind, Outcome, Size, SysV};
+use crate::model::{Leak, LeakRemoval, ObjectKind, Outcome, Size, SysV};
 
 /// How many attached processes a line names.
 const MAX_NAMED: usize = 4;
@@ -9,7 +9,7 @@ const MAX_NAMED: usize = 4;
 pub(crate) fn leak_line(leak: &Leak) -> String {
     let object = &leak.segment;
     let (key, created) = match &object.kind {
-        ObjectKind::SysV(sysv) => (key(sysv), created(sysv, leak.creator_command.as_deref())),
+        ObjectKind::SysV(sysv) => (sysv.key.prefix(), created(sysv, leak.creator_command.as_deref())),
     };
     let size = Size(object.size);
     let rss = match object.rss {
@@ -28,10 +28,6 @@ pub(crate) fn leak_line(leak: &Leak) -> String {
     format!("{} ({key}{size}{rss}), {created}, {}{removal}", object.ident(), attached(leak))
 }
 
-fn key(sysv: &SysV) -> String {
-    if sysv.key == Key::PRIVATE { String::new() } else { format!("key {}, ", sysv.key) }
-}
-
 fn created(sysv: &SysV, command: Option<&str>) -> String {
     match (sysv.cpid, command) {
         (Some(pid), Some(command)) => format!("created by pid {pid} ({command})"),
@@ -46,7 +42,7 @@ fn attached(leak: &Leak) -> String {
     if nattch == 0 {
         return "not attached".to_owned();
     }
-    let Some(attachers) = &leak.segment.attachers else { return format!("attached {nattch} times") };
-    let names = attachers.describe(MAX_NAMED);
+    let attachers = leak.segment.attachers.as_deref();
+    let names = attachers.map(|attachers| attachers.describe(MAX_NAMED)).unwrap_or_default();
     format!("still attached by {}{}", names.join(", "), if dest { "; destroyed at the last detach" } else { "" })
 }

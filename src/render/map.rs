@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::human::size;
 use super::{Cell, Column};
-use crate::model::{Extent, Ident, Residence};
+use crate::model::{Extent, Ident, Residence, counted};
 
 /// What `map` found.
 #[derive(Debug, Serialize)]
@@ -91,11 +91,10 @@ pub(crate) fn write_map(out: &mut impl Write, report: &MapReport, width: u64) ->
         // If some extents are unknown, a total of 0 is not known to be 0.
         if total > 0 || (unknown == 0 && matches!(residence, Residence::Resident | Residence::Untouched)) {
             let (symbol, name, bytes) = (residence.symbol(), residence.as_str(), size(total.into()));
-            let (pages, page) = (total.div_ceil(report.page_size), size(report.page_size.into()));
-            let noun = if pages == 1 { "page" } else { "pages" };
+            let (pages, page) = (counted(total.div_ceil(report.page_size), "page"), size(report.page_size.into()));
             let rss = report.rss.filter(|_| residence == Residence::Unknown);
             let rss = rss.map(|rss| format!(", {} of it resident", size(rss.into()))).unwrap_or_default();
-            writeln!(out, "{symbol} {name:<9} {bytes:>5}  {pages} {noun} of {page}{rss}")?;
+            writeln!(out, "{symbol} {name:<9} {bytes:>5}  {pages} of {page}{rss}")?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Group, SysconfVar, User, getegid, geteuid, getgroups, sys
 
 use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::process::ProcessStatus;
-use crate::model::{Scope, Stamp, escape_invalid_utf8};
+use crate::model::{Scope, Stamp, escape_invalid_utf8, is_decimal};
 use crate::procfs;
 use crate::sys;
 
@@ -207,7 +207,6 @@ impl System {
 
 /// Parses an id; `None` for a name, `Some(None)` for a number that is not an id.
 fn parse_id(text: &str) -> Option<Option<u32>> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     // The largest id is -1, which chown(2) and IPC_SET take as "unchanged" or invalid.
-    is_number.then(|| text.parse().ok().filter(|id| *id != u32::MAX))
+    is_decimal(text).then(|| text.parse().ok().filter(|id| *id != u32::MAX))
 }
