@@ -53,7 +53,6 @@ impl Color {
     }
 }
 
-/// A text of clap.
 #[derive(Debug)]
 pub(crate) struct Rendered {
     pub(crate) plain: String,
@@ -146,7 +145,6 @@ impl Ui {
         self
     }
 
-    /// Sets the user's arguments, which hints repeat.
     pub(crate) fn with_arguments(mut self, arguments: &[OsString]) -> Self {
         self.hints.arguments = arguments.to_owned();
         self
@@ -244,7 +242,6 @@ impl Ui {
         self.write_line(&format!("{label} {}", escape(message)));
     }
 
-    /// Prints a hint, with a complete command.
     pub(crate) fn hint(&mut self, hint: Hint) {
         let label = self.label("hint:", AnsiColor::Cyan);
         let hint = self.hints.complete(hint).to_string();

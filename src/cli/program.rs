@@ -36,7 +36,6 @@ pub(super) struct GlobalArgs {
     quiet: bool,
 }
 
-/// Global options from both sides of the command.
 #[derive(Debug)]
 pub(super) struct Globals {
     pub(super) formats: Vec<Format>,
@@ -59,7 +58,6 @@ impl Globals {
         Ok(globals)
     }
 
-    /// Returns whether JSON is requested, with or without another format.
     pub(super) fn json(&self) -> bool {
         self.formats.contains(&Format::Json)
     }

@@ -143,7 +143,6 @@ impl Group {
     }
 }
 
-/// Finds a command by its name or alias.
 pub(super) fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.is_called(name))
 }

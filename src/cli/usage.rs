@@ -12,7 +12,6 @@ use crate::error::{Error, Exit, ExitCodes, Kind, quoted, shmadm};
 use crate::render::escape;
 use crate::ui::{Color, Rendered};
 
-/// Prints a usage error, help or the version.
 pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[OsString]) -> Exit {
     let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
@@ -96,7 +95,6 @@ fn with_first_line(text: &str, message: &str) -> String {
     format!("{prefix}{message}\n{rest}")
 }
 
-/// Renders a text of clap with and without colors.
 pub(super) fn rendered(text: &StyledStr, is_error: bool) -> Rendered {
     Rendered { plain: text.to_string(), ansi: text.ansi().to_string(), is_error }
 }

@@ -6,7 +6,6 @@ use crate::model::{Attachers, Needs, Object, ShmId, counted};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{Census, Namespace, System, can_inspect_all, census, inventory};
 
-/// The objects of all namespaces.
 #[derive(Debug)]
 pub(crate) struct Survey {
     /// The objects, by namespace and in the order of its table.
@@ -34,7 +33,6 @@ pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Survey, Erro
     Ok(survey)
 }
 
-/// Answers from all namespaces.
 #[derive(Debug)]
 pub(crate) struct Answers<T> {
     /// This process's own answer if /proc does not show its namespace.

@@ -13,7 +13,6 @@ use crate::model::{Access, Key, KeySpec, Needs, Object, State, Target, parse_dur
 use crate::query::{Account, Filter, System};
 use crate::render::TimeStyle;
 
-/// The segment that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct SegmentArg {
     #[arg(id = "segment", help = "Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", value_parser = target())]
@@ -26,7 +25,6 @@ impl SegmentArg {
     }
 }
 
-/// How to read the contents of an object.
 #[derive(Args, Debug)]
 pub(crate) struct SourceArgs {
     /// Read via another process's attachment, changing no times (privileged)
@@ -61,7 +59,6 @@ impl SourceArgs {
     }
 }
 
-/// The owner and group of a segment.
 #[derive(Args, Debug)]
 pub(crate) struct OwnerArgs {
     /// Owner of the segment
@@ -88,7 +85,6 @@ impl OwnerArgs {
     }
 }
 
-/// Conditions, all of which must hold.
 #[derive(Args, Debug, Default)]
 pub(crate) struct FilterArgs {
     /// Only segments owned by USER
@@ -151,7 +147,6 @@ pub(crate) fn key() -> impl TypedValueParser<Value = KeySpec> {
     OsStringValueParser::new().try_map(|text| KeySpec::from_os(&text))
 }
 
-/// Rejects `random` as the key of a filter.
 fn check_filter_key(key: KeySpec) -> Result<KeySpec, String> {
     if matches!(key, KeySpec::Random) { Err("expected a key or private".to_owned()) } else { Ok(key) }
 }

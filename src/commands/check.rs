@@ -32,7 +32,6 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "-v adds the range of every value, -vv one line per value. In performance data, ranges are numbers.",
 };
 
-/// The grammar of RANGE, for the help.
 const RANGES: &str = "WHAT is segments, pages, orphans, orphan-bytes or dest.
 
 RANGE is [@][START:]END; a value outside it raises an alert:
@@ -44,7 +43,6 @@ RANGE is [@][START:]END; a value outside it raises an alert:
   @10:20         from 10 to 20
   1G             more than 1 GiB (orphan-bytes)";
 
-/// The exit codes of monitoring plugins.
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "OK: every value is within its ranges."),
     (1, "WARNING: a value raises an alert by -w and none by -c."),
@@ -52,7 +50,6 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (3, "UNKNOWN: the status cannot be determined: any failure, including usage errors; also --help and --version."),
 ];
 
-/// What is checked with the default ranges.
 const DEFAULTS: [Measure; 2] = [Measure::Segments, Measure::Pages];
 
 #[derive(Args, Debug)]
@@ -75,7 +72,6 @@ pub(crate) struct CheckArgs {
     verbose: u8,
 }
 
-/// A range and what it is for.
 type MeasureRange = (Measure, Threshold);
 
 /// A measure with its ranges for WARNING and CRITICAL.
@@ -193,27 +189,4 @@ fn reading(rule: Rule, limits: &Limits, totals: &Tally) -> Result<Reading, Error
             .hint("list them", shmadm("list --state unknown")));
     }
     Ok(reading)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_names_its_measure() {
-        assert_eq!(parse_range("orphan-bytes=1G").unwrap().0, Measure::OrphanBytes);
-        for bad in ["", "80%", "=80%", "segment=1", "SEGMENTS=1", "segments", "segments=", "segments==1", "orphans=1G"]
-        {
-            assert!(parse_range(bad).is_err(), "{bad:?} was accepted");
-        }
-    }
-
-    #[test]
-    fn a_timeout_is_in_seconds_by_default() {
-        assert_eq!(parse_timeout("10"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_timeout("250ms"), Ok(Duration::from_millis(250)));
-        for bad in ["", "0", "0s", "-1", "1.5", "ten"] {
-            assert!(parse_timeout(bad).is_err(), "{bad:?} was accepted");
-        }
-    }
 }

@@ -147,7 +147,6 @@ fn complete(args: &CreateArgs, context: &Context, id: ShmId, change: Change) -> 
     Ok(holder)
 }
 
-/// Reports what the command would do.
 fn show_plan(args: &CreateArgs, context: &mut Context, creation: &Creation, mode: Mode) -> Result<Exit, Error> {
     let (segment, text) = match act::plan(&context.system, creation)? {
         Plan::Open(id) => {
@@ -182,7 +181,6 @@ fn warn_of_denied_access(context: &mut Context, error: &Error) {
     context.ui.warning(&format!("{}{cause}", error.message));
 }
 
-/// The report in JSON.
 #[derive(Serialize)]
 struct Created<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -190,7 +188,6 @@ struct Created<'a> {
     created: bool,
     /// `None` if a dry run found that it would be created.
     segment: Option<&'a Object>,
-    /// The pid of the holder.
     holder: Option<i32>,
 }
 

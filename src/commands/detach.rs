@@ -33,7 +33,6 @@ pub(crate) struct DetachArgs {
     pid: Option<i32>,
 }
 
-/// The report in JSON.
 #[derive(Serialize)]
 struct DetachReport<'a> {
     #[serde(flatten)]

@@ -38,7 +38,6 @@ pub(crate) const MANUAL: Manual = Manual {
             those compared with is an error; use --ns or --all-ns.",
 };
 
-/// The exit codes of diff(1).
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "No differences."),
     (1, "Differences found."),

@@ -99,7 +99,6 @@ fn open(args: &DumpArgs, context: &mut Context, object: &Object) -> Result<Sourc
     args.source.open(context, object, 0, None, command)
 }
 
-/// Writes the contents to standard output.
 fn send(context: &mut Context, source: &Source) -> Result<(), Error> {
     let whole = Range::within(source.id(), source.size(), 0, None)?;
     let mut bar = context.ui.progress("dumping", Some(whole.length()));
@@ -162,7 +161,6 @@ impl Files {
     }
 }
 
-/// The report in JSON.
 #[derive(Serialize)]
 struct Dumped<'a> {
     #[serde(flatten)]

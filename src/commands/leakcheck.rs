@@ -191,7 +191,6 @@ impl LeakcheckArgs {
     }
 }
 
-/// The requested reports.
 struct Files {
     json: Option<Report>,
     junit: Option<Report>,
@@ -210,7 +209,6 @@ impl Files {
         Ok(Self { json, junit })
     }
 
-    /// Writes both, even if one fails.
     fn write(self, check: &LeakCheck) -> Result<(), Error> {
         let json = self.json.map_or(Ok(()), |file| file.write(|out| write_report(out, check)));
         let junit = self.junit.map_or(Ok(()), |file| file.write(|out| write_junit(out, check)));

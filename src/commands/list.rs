@@ -84,7 +84,6 @@ pub(crate) struct ListArgs {
     pub(crate) all_ns: bool,
 }
 
-/// The meaning of STATE, for the help.
 const STATES: &str = "STATE is the first of these that holds:
   dest           marked for destruction, still attached
   in-use         attached
@@ -92,7 +91,6 @@ const STATES: &str = "STATE is the first of these that holds:
   unknown        not attached; cannot determine whether they are running
   orphan         not attached; creator and last user have exited";
 
-/// Describes states and columns, for the help.
 fn columns_help() -> String {
     let columns: String = SEGMENT.iter().map(|column| format!("\n  {:<14} {}", column.name, column.help)).collect();
     format!("{STATES}\n\nColumns:{columns}")
@@ -121,7 +119,6 @@ impl ListArgs {
         Ok((select(SEGMENT, &base, &names).map_err(usage)?, may_drop))
     }
 
-    /// Returns the column to sort by.
     fn sort_column(&self) -> Result<Option<&'static Column<Object>>, Error> {
         let Some(name) = &self.sort else { return Ok(None) };
         match select(SEGMENT, &[], name).map_err(usage)?.as_slice() {

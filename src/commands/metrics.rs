@@ -75,7 +75,6 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
     Ok(Exit::Done)
 }
 
-/// Sums by the owner's user id.
 type Owners = BTreeMap<u32, Tally>;
 
 fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {

@@ -48,19 +48,16 @@ pub(crate) struct Context {
     pub(crate) ui: Ui,
     pub(crate) system: System,
     pub(crate) format: Format,
-    /// Whether --ns was given.
     pub(crate) elsewhere: bool,
     /// The arguments after the program name.
     pub(crate) arguments: Vec<OsString>,
 }
 
 impl Context {
-    /// Returns whether to report in JSON.
     pub(crate) fn json(&self) -> bool {
         self.format == Format::Json
     }
 
-    /// Prints a report as JSON.
     pub(crate) fn report(&mut self, report: &impl Serialize) -> Result<(), Error> {
         self.ui.write(|out| write_report(out, report))
     }
@@ -103,7 +100,6 @@ impl Context {
         work(&mut |bytes| bar.advance(bytes))
     }
 
-    /// Prints an error and returns it for the report.
     fn failure(&mut self, target: impl Into<String>, error: Error) -> Failure {
         let error = self.ui.with_complete_hints(error);
         self.ui.error(&error);
@@ -136,7 +132,6 @@ impl Context {
     }
 }
 
-/// Converts the arguments that clap has parsed.
 pub(crate) fn parsed<A: clap::FromArgMatches>(matches: &clap::ArgMatches) -> Result<A, Error> {
     A::from_arg_matches(matches).map_err(|error| usage(error.to_string()))
 }
@@ -232,7 +227,6 @@ fn report_new(
     Ok(Exit::Done)
 }
 
-/// Refuses to write bytes to a terminal.
 fn check_not_terminal(context: &Context) -> Result<(), Error> {
     if !context.ui.is_terminal() {
         return Ok(());

@@ -43,7 +43,6 @@ pub(crate) const MANUAL: Manual = Manual {
             used.",
 };
 
-/// The defaults, for the help.
 const SELECTION: &str = "By default prune removes segments that
   you own or created          --owner, --any-owner replace this
   are orphans                 --unattached also removes idle and unknown ones
@@ -101,7 +100,6 @@ impl PruneArgs {
         }
     }
 
-    /// Returns whether to remove an object.
     fn selects(&self, system: &System, filter: &Filter, object: &Object) -> bool {
         let is_unused = match object.state {
             Some(State::Orphan) => true,
@@ -232,7 +230,6 @@ fn describe_with_namespace(args: &PruneArgs, object: &Object) -> String {
     format!("{}{suffix}", describe(object))
 }
 
-/// Maximum number of namespaces in a question.
 const MAX_NAMESPACES: usize = 8;
 
 fn confirm(args: &PruneArgs, context: &mut Context, objects: &[Object]) -> Result<(), Error> {
@@ -275,7 +272,6 @@ fn describe_namespaces(context: &Context, objects: &[Object]) -> String {
     format!(" in {} ({})", counted(namespaces.len() as u64, "IPC namespace"), each.join(", "))
 }
 
-/// Returns why an object is to be removed.
 fn reason(object: &Object) -> String {
     let sysv = object.sysv();
     let pid = |pid: Option<i32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
@@ -320,30 +316,4 @@ fn print_rows(args: &PruneArgs, context: &mut Context, format: Format, report: &
     };
     let style = TableStyle { headings: !is_table || !rows.is_empty(), ..context.table(PRUNE_DROP_ORDER) };
     context.print_rows("segments", &columns, rows, &style)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use clap::FromArgMatches;
-
-    use super::*;
-
-    fn filter(words: &[&str]) -> Filter {
-        let command = PruneArgs::augment_args(clap::Command::new("prune"));
-        let matches = command.try_get_matches_from([&["prune"], words].concat()).unwrap();
-        PruneArgs::from_arg_matches(&matches).unwrap().filter(&System::new()).unwrap()
-    }
-
-    #[test]
-    fn by_default_selects_own_segments_idle_for_ten_minutes() {
-        let plain = filter(&[]);
-        assert_eq!((plain.mine, plain.owner, plain.older_than), (true, None, Some(Duration::from_secs(600))));
-        assert_eq!(filter(&["--older-than", "1s"]).older_than, Some(Duration::from_secs(1)));
-        let owner = filter(&["--owner", "7"]);
-        assert_eq!((owner.mine, owner.owner), (false, Some(7)));
-        assert!(!filter(&["--any-owner"]).mine);
-        assert!(filter(&["--owner", "7", "--mine"]).mine, "all conditions must hold");
-    }
 }

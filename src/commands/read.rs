@@ -108,7 +108,6 @@ impl ReadArgs {
         }
     }
 
-    /// Returns the requested number of bytes, if any.
     fn length(&self) -> Option<u64> {
         match self.r#type {
             Some(kind) if self.length.is_none() => Some(self.count.unwrap_or(1).saturating_mul(kind.size() as u64)),
@@ -150,7 +149,6 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     Ok(exit)
 }
 
-/// Prints the range once.
 fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     match args.r#type {
         Some(kind) if context.json() => print_values_json(context, source, range, kind),
@@ -204,7 +202,6 @@ fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<()
     context.ui.write(|out| write!(out, "{rest}{newline}"))
 }
 
-/// Prints numbers, one to a line.
 fn print_values(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
     let mut decoder = Decoder::new(kind);
     stream(context, source, range, |out, bytes| {

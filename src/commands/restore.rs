@@ -198,11 +198,9 @@ fn fill(
         .cause("the bytes written to the segment do not match the recorded checksum; the segment was removed"))
 }
 
-/// The report in JSON.
 #[derive(Serialize)]
 struct Restored<'a> {
     segment: &'a Object,
-    /// The pid of the holder.
     holder: Option<i32>,
 }
 

@@ -56,13 +56,11 @@ pub(crate) struct SetArgs {
     unlock: bool,
 }
 
-/// The report in JSON for one segment.
 #[derive(Serialize)]
 struct Changed<'a> {
     segment: &'a Object,
 }
 
-/// The report in JSON for several segments.
 #[derive(Serialize)]
 struct SeveralChanged {
     segments: Vec<Object>,

@@ -86,19 +86,16 @@ fn parse_hex_bytes(text: &str) -> Result<HexBytes, String> {
     parse_hex(text).map(HexBytes)
 }
 
-/// What is written.
 enum Input {
     Bytes(Vec<u8>),
     /// One byte, repeated to a length or to the end of the segment.
     Fill(u8, Option<u64>),
     /// A file and its length.
     File(OwnedFd, u64),
-    /// A stream of unknown length.
     Stream(OwnedFd),
 }
 
 impl Input {
-    /// Returns the number of bytes, if known.
     fn length(&self) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes.len() as u64),
@@ -166,7 +163,6 @@ fn progress(context: &Context, input: &Input, range: Range) -> Progress {
     context.ui.progress("writing", total)
 }
 
-/// The report in JSON.
 #[derive(Serialize)]
 struct Written {
     #[serde(flatten)]

@@ -15,7 +15,6 @@ pub(crate) struct Hint {
     pub(crate) command: Option<Invocation>,
 }
 
-/// A command that a user can run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invocation {
     pub(crate) program: Program,
@@ -25,7 +24,6 @@ pub(crate) struct Invocation {
     pub(crate) redirection: Option<String>,
 }
 
-/// What an [`Invocation`] runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     Shmadm,
@@ -118,7 +116,6 @@ impl fmt::Display for Invocation {
     }
 }
 
-/// Quotes a word for a shell if necessary.
 pub(crate) fn quoted(word: &(impl AsRef<OsStr> + ?Sized)) -> Cow<'_, str> {
     let word = word.as_ref();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(byte);

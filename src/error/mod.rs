@@ -60,7 +60,6 @@ impl Kind {
 /// A failure: what was attempted, why it failed, and which commands help.
 #[derive(Clone, Debug)]
 pub(crate) struct Error {
-    /// Decides the exit code.
     pub(crate) kind: Kind,
     /// What was attempted on what, without the prefix `error:`.
     pub(crate) message: String,
@@ -80,12 +79,10 @@ pub(crate) struct OsError {
 }
 
 impl OsError {
-    /// Returns the name of the errno, such as `ENOSPC`.
     pub(crate) fn name(&self) -> String {
         format!("{:?}", self.errno)
     }
 
-    /// Returns the C library's text for the errno, as other programs print it.
     pub(crate) fn text(&self) -> String {
         strerror(self.errno)
     }
@@ -159,7 +156,6 @@ impl Error {
         self
     }
 
-    /// Adds a command that helps; `text` says what it does.
     #[must_use]
     pub(crate) fn hint(self, text: impl Into<Cow<'static, str>>, command: Invocation) -> Self {
         self.with(Hint::new(text, command))
@@ -225,30 +221,5 @@ impl ExitCodes {
             (Self::Leakcheck, Exit::Failed(_)) => Exit::Verdict(Self::OWN_FAILURE),
             (_, exit) => exit,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_have_the_code_of_the_convention() {
-        let failed = Exit::Failed(Kind::Permission);
-        assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Standard.exit(exit)), [Exit::Done, failed]);
-        assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Diff.exit(exit)), [Exit::Done, Exit::Verdict(2)]);
-        assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Check.exit(exit)), [Exit::Verdict(3); 2]);
-        assert_eq!([Exit::Done, failed].map(|exit| ExitCodes::Leakcheck.exit(exit)), [Exit::Done, Exit::Verdict(125)]);
-        for codes in [ExitCodes::Standard, ExitCodes::Diff, ExitCodes::Check, ExitCodes::Leakcheck] {
-            assert_eq!(codes.exit(Exit::Verdict(1)), Exit::Verdict(1));
-            assert_eq!(codes.exit(Exit::Signal(15)), Exit::Signal(15));
-        }
-    }
-
-    #[test]
-    fn several_failures_have_their_common_code_or_1() {
-        assert_eq!(Exit::of([]), Exit::Done);
-        assert_eq!(Exit::of([Kind::NotFound, Kind::NotFound]), Exit::Failed(Kind::NotFound));
-        assert_eq!(Exit::of([Kind::NotFound, Kind::Permission]), Exit::Failed(Kind::Failed));
     }
 }

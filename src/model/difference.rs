@@ -12,16 +12,13 @@ use super::{Ident, Object, ObjectKind, named};
 
 named! {
     pub(crate) enum Change {
-        /// It has more attachments.
         Attached = "attached",
-        /// It has fewer attachments.
         Detached = "detached",
         Owner = "owner",
         Group = "group",
         Mode = "mode",
         /// The key is 0 after a segment was marked for destruction.
         Key = "key",
-        /// It was marked for destruction.
         Marked = "marked",
         /// It is no longer marked: the listings are in the wrong order.
         Unmarked = "unmarked",
@@ -50,7 +47,6 @@ impl Change {
     }
 }
 
-/// An object that is in both listings and has changed.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Changed {
     /// Never empty.
@@ -74,7 +70,6 @@ impl Difference {
         self.created.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }
 
-    /// Compares two listings.
     pub(crate) fn between(before: Vec<Object>, after: Vec<Object>) -> Self {
         // Ids repeat across namespaces.
         let mut earlier: HashMap<Ident, Vec<usize>> = HashMap::with_capacity(before.len());
@@ -121,46 +116,4 @@ fn match_where_known(one: &Object, other: &Object) -> bool {
     }
     let fixed = |segment: &Object| (segment.sysv().cuid, segment.sysv().cgid, segment.size);
     fixed(one) == fixed(other) && agree(one.scope, other.scope) && agree(one.sysv().cpid, other.sysv().cpid)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Scope, ShmId, SysV};
-    use super::*;
-
-    #[test]
-    fn immutable_fields_identify_a_segment() {
-        let is_same = |before: &Object, after: &Object| {
-            Difference::between(vec![before.clone()], vec![after.clone()]).created.is_empty()
-        };
-        let one = Object { scope: Some(Scope::Ipc(1)), ..Object::default() }.with(|segment| segment.cpid = Some(1));
-        let with = |change: fn(&mut SysV)| one.clone().with(change);
-        for (other, same) in [
-            (one.clone(), true),
-            (with(|segment| segment.cpid = None), true),
-            (Object { scope: None, ..one.clone() }, true),
-            (with(|segment| segment.id = ShmId::new(6).unwrap()), false),
-            (with(|segment| segment.cuid = 1), false),
-            (with(|segment| segment.cgid = 1), false),
-            (with(|segment| segment.cpid = Some(2)), false),
-            (Object { size: 4097, ..one.clone() }, false),
-            (Object { scope: Some(Scope::Ipc(2)), ..one.clone() }, false),
-        ] {
-            assert_eq!((is_same(&one, &other), is_same(&other, &one)), (same, same), "{other:?}");
-        }
-    }
-
-    #[test]
-    fn a_record_without_a_namespace_does_not_take_the_counterpart_of_one_with() {
-        let of = |ns: Option<u64>, nattch: u64| {
-            Object { scope: ns.map(Scope::Ipc), ..Object::default() }.with(|segment| segment.nattch = nattch)
-        };
-        let before = vec![of(Some(1), 0), of(Some(2), 0), of(Some(3), 0)];
-        let after = vec![of(None, 9), of(Some(2), 0), of(Some(1), 4), of(Some(4), 0)];
-        let Difference { created, removed, changed } = Difference::between(before, after);
-        assert_eq!(created.iter().map(Object::ipc_namespace).collect::<Vec<_>>(), [Some(4)]);
-        assert_eq!(removed.len(), 0);
-        let pairs = changed.iter().map(|changed| (changed.before.ipc_namespace(), changed.after.sysv().nattch));
-        assert_eq!(pairs.collect::<Vec<_>>(), [(Some(3), 9), (Some(1), 4)]);
-    }
 }

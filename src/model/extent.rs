@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::named;
 
 named! {
-    /// Where memory is.
     pub(crate) enum Residence {
         Resident = "resident",
         Swapped = "swapped",
@@ -28,7 +27,6 @@ impl Residence {
     }
 }
 
-/// A range with the same residence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Extent {
     pub(crate) offset: u64,

@@ -38,7 +38,6 @@ impl fmt::Display for ShmId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Ident {
-    /// A System V segment.
     Id(ShmId),
 }
 
@@ -70,12 +69,10 @@ impl fmt::Display for Ident {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(from = "u64")]
 pub(crate) enum Scope {
-    /// The IPC namespace with this number.
     Ipc(u64),
 }
 
 impl Scope {
-    /// Returns the number of the namespace.
     pub(crate) const fn number(self) -> u64 {
         match self {
             Self::Ipc(number) => number,

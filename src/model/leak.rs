@@ -11,7 +11,6 @@ use super::{Attachers, Object, Outcome, named};
 pub(crate) struct Leak {
     /// The object, with its attachers.
     pub(crate) segment: Object,
-    /// The command line of its creator, if known.
     pub(crate) creator_command: Option<Arc<str>>,
     /// The result of its removal; `None` if it was not to be removed.
     pub(crate) removal: Option<LeakRemoval>,
@@ -20,7 +19,6 @@ pub(crate) struct Leak {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LeakRemoval {
     Removed(Outcome),
-    /// The reason.
     Kept(String),
 }
 
@@ -52,7 +50,6 @@ impl Serialize for Leak {
     }
 }
 
-/// The leaks of a command.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Leaks {
     /// Created by the command or its descendants.
@@ -77,12 +74,10 @@ named! {
 /// A run of a command that was checked for leaks.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LeakCheck {
-    /// The command and its arguments.
     pub(crate) command: Vec<String>,
     /// Its exit code, or 128 plus the signal that ended it.
     pub(crate) exit_code: u8,
     pub(crate) isolation: Isolation,
-    /// Its duration in seconds.
     #[serde(skip)]
     pub(crate) seconds: f64,
     /// Whether unattributed objects are not counted as leaks.

@@ -5,13 +5,11 @@ use serde::{Deserialize, Serialize};
 /// Limits of one IPC namespace (`struct shminfo`, /proc/sys/kernel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limits {
-    /// The largest number of segments.
     pub(crate) shmmni: u64,
     /// The largest size of a segment in bytes.
     pub(crate) shmmax: u64,
     /// The largest number of pages of all segments.
     pub(crate) shmall: u64,
-    /// The smallest size of a segment in bytes.
     pub(crate) shmmin: u64,
     pub(crate) page_size: u64,
     /// `kernel.shm_rmid_forced`: segments are destroyed at the last detach or when the creator exits. `None` if /proc/sys
@@ -19,7 +17,6 @@ pub(crate) struct Limits {
     pub(crate) rmid_forced: Option<bool>,
 }
 
-/// The usage of one IPC namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Usage {
     pub(crate) segments: u64,
@@ -27,8 +24,6 @@ pub(crate) struct Usage {
     pub(crate) pages: u64,
     /// Sizes in bytes. With SHM_NORESERVE, their sum can exceed 64 bits.
     pub(crate) size: u128,
-    /// Resident bytes.
     pub(crate) rss: u128,
-    /// Swapped bytes.
     pub(crate) swap: u128,
 }

@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::{Isolation, Object};
 
-/// The version of the JSON output.
 const SCHEMA: u64 = 1;
 /// The fields without which two records cannot be compared.
 const NEEDED: [&str; 13] =
@@ -64,52 +63,5 @@ pub(crate) fn parse_listing(text: &[u8]) -> Result<Vec<Object>, String> {
     match objects.iter().find(|object| !seen.insert((object.scope, object.ident()))) {
         Some(object) => Err(format!("it contains {} twice", object.ident())),
         None => Ok(objects),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Ident, State};
-    use super::*;
-
-    const RECORD: &str = r#"{"id":5,"key":"0x000004d2","size":4096,"mode":"0600","uid":0,"owner":"root","gid":0,
-        "group":"root","cuid":0,"creator":"root","cgid":0,"creator_group":"root","cpid":4711,"lpid":null,"nattch":0,
-        "atime":null,"dtime":null,"ctime":"2026-11-23T07:59:58Z","idle_seconds":1,"dest":false,"locked":false,
-        "rss":0,"swap":0,"state":"orphan","ns":4026531839}"#;
-
-    fn listing(records: &[&str]) -> String {
-        format!("{{\"schema\":1,\"segments\":[{}]}}", records.join(","))
-    }
-
-    #[test]
-    fn unknown_fields_of_a_listing_are_ignored() {
-        let more = RECORD.replacen('{', "{\"id_of_tomorrow\":7,", 1).replace("\"id\":5", "\"id\":6");
-        let text = listing(&[RECORD, &more]).replacen('{', "{\"later\":{},", 1);
-        let segments = parse_listing(text.as_bytes()).unwrap();
-        assert_eq!(segments.iter().map(Object::ident).map(Ident::argument).collect::<Vec<_>>(), ["5", "6"]);
-        assert_eq!((segments[0].state, segments[1].sysv().cpid), (Some(State::Orphan), Some(4711)));
-    }
-
-    #[test]
-    fn errors_describe_why_a_text_is_not_a_listing() {
-        let with = |from: &str, to: &str| listing(&[&RECORD.replace(from, to)]);
-        for (text, says) in [
-            (listing(&[])[..10].to_owned(), "it is not valid JSON"),
-            (listing(&[]).repeat(2), "it is not valid JSON"),
-            ("[]".to_owned(), "no \"schema\""),
-            ("{\"schema\":2}".to_owned(), "its \"schema\" is 2"),
-            ("{\"schema\":\"1\",\"segments\":[]}".to_owned(), "its \"schema\" is \"1\""),
-            ("{\"schema\":1,\"segments\":{}}".to_owned(), "no \"segments\""),
-            // Unknown values are null, so a missing field was not asked for.
-            (with("\"cpid\":4711,", ""), "lack cpid"),
-            (with(",\"ns\":4026531839", ""), "lack ns"),
-            (listing(&[RECORD, RECORD]), "contains segment 5 twice"),
-            (with("\"id\":5", "\"id\":-5"), "-5"),
-            (with("\"id\":5", "\"id\":\"5\""), "invalid type"),
-            (with("0x000004d2", "0x1000004d2"), "32 bits"),
-        ] {
-            let problem = parse_listing(text.as_bytes()).unwrap_err();
-            assert!(problem.contains(says), "{text}: {problem}");
-        }
     }
 }

@@ -10,7 +10,6 @@ use super::{Key, ShmId, describe_process, named};
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
 
 named! {
-    /// The access of an attachment.
     pub(crate) enum Access {
         /// SHM_RDONLY.
         ReadOnly = "ro",
@@ -22,12 +21,9 @@ named! {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Attached {
     pub(crate) id: ShmId,
-    /// The attached process.
     pub(crate) pid: i32,
-    /// The address in that process.
     #[serde(serialize_with = "hexadecimal")]
     pub(crate) address: u64,
-    /// The segment's size in bytes.
     pub(crate) size: u64,
     pub(crate) access: Access,
 }
@@ -43,7 +39,6 @@ pub(crate) struct Mapping {
     /// Inode number of the file. For a segment it is the id, which can be 0.
     pub(crate) inode: u64,
     pub(crate) access: Access,
-    /// The key in its name.
     pub(crate) key: Option<Key>,
 }
 
@@ -60,13 +55,11 @@ impl Mapping {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Attacher {
     pub(crate) pid: i32,
-    /// The effective uid of the process.
     pub(crate) uid: Option<u32>,
     pub(crate) user: Option<Arc<str>>,
     pub(crate) command: Option<Arc<str>>,
     #[serde(serialize_with = "hexadecimal")]
     pub(crate) address: u64,
-    /// The length of the mapping in bytes.
     pub(crate) size: u64,
     pub(crate) access: Access,
     /// The current IPC namespace of the process, which can differ from the segment's.
@@ -92,11 +85,8 @@ impl Attacher {
 named! {
     /// Why attachments were not found.
     pub(crate) enum HiddenBy {
-        /// The caller is not permitted to inspect some processes.
         Permission = "permission",
-        /// They may be in processes outside this pid namespace.
         PidNamespace = "pid-namespace",
-        /// A process attached or detached during the search.
         InFlight = "in-flight",
         Unknown = "unknown",
     }
@@ -119,7 +109,6 @@ impl HiddenBy {
         if attachments == 1 { format!("1 {one}") } else { format!("{several} ({attachments} attachments)") }
     }
 
-    /// Returns the reason as a clause.
     pub(crate) const fn meaning(self) -> &'static str {
         match self {
             Self::Permission => "you are not permitted to inspect some processes",
@@ -130,7 +119,6 @@ impl HiddenBy {
     }
 }
 
-/// The attachments of a segment.
 #[derive(Clone, Debug, PartialEq, Default, Serialize)]
 pub(crate) struct Attachers {
     /// The mappings that were found, sorted by pid and address.
@@ -141,7 +129,6 @@ pub(crate) struct Attachers {
     pub(crate) hidden: Vec<(HiddenBy, u64)>,
 }
 
-/// Serialises an address as `"0x7f0000000000"`.
 fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{address:#x}"))
 }
@@ -183,7 +170,6 @@ impl Attachers {
         (known().next().is_some() || self.hidden.is_empty()).then(known)
     }
 
-    /// Returns the mappings grouped by process.
     pub(crate) fn processes(&self) -> impl Iterator<Item = &[Attacher]> {
         self.list.chunk_by(|one, next| one.pid == next.pid)
     }

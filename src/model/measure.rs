@@ -5,15 +5,11 @@ use super::named;
 named! {
     /// What is measured, in the order of the report.
     pub(crate) enum Measure {
-        /// Segments, limited by shmmni.
         Segments = "segments",
-        /// Pages, limited by shmall.
         Pages = "pages",
         /// Orphans, limited by shmmni like all segments.
         Orphans = "orphans",
-        /// Sizes of orphans.
         OrphanBytes = "orphan-bytes",
-        /// Segments marked for destruction.
         Dest = "dest",
     }
 }
@@ -37,7 +33,6 @@ named! {
 }
 
 impl Severity {
-    /// Returns the exit code.
     pub(crate) const fn code(self) -> u8 {
         self as u8
     }

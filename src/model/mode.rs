@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, de};
 pub(crate) struct Mode(u16);
 
 impl Mode {
-    /// 0600, the default of `create`.
     pub(crate) const PRIVATE: Self = Self(0o600);
 
     /// Returns the permission bits of a kernel mode, without its flags.
@@ -23,7 +22,6 @@ impl Mode {
         mode & 0o1000 != 0
     }
 
-    /// Returns whether a kernel mode has SHM_LOCKED.
     pub(crate) const fn is_locked(mode: u32) -> bool {
         mode & 0o2000 != 0
     }
@@ -32,7 +30,6 @@ impl Mode {
         self.0
     }
 
-    /// Parses an octal mode such as `600` or `0600`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() || !text.bytes().all(|byte| (b'0'..=b'7').contains(&byte)) {
             return Err("expected an octal mode such as 600 or 0640".to_owned());

@@ -8,15 +8,12 @@ bitflags! {
     pub(crate) struct Needs: u8 {
         /// Resident and swapped bytes, which only /proc/sysvipc/shm has.
         const RESIDENT = 1;
-        /// Names of users and groups.
         const NAMES = 1 << 1;
         /// The state: whether creator and last user are running.
         const STATE = 1 << 2;
         /// The command lines of creator and last user.
         const COMMANDS = 1 << 3;
-        /// The IPC namespace's number.
         const NAMESPACE = 1 << 4;
-        /// The processes that have it attached.
         const ATTACHERS = 1 << 5;
         /// The container or unit to which its namespace belongs.
         const CONTAINER = 1 << 6;

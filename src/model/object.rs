@@ -22,15 +22,12 @@ pub(crate) struct Object {
     pub(crate) ctime: Option<Stamp>,
     /// Seconds since it was last used or changed; `None` while in use.
     pub(crate) idle_seconds: Option<u64>,
-    /// Resident bytes.
     pub(crate) rss: Option<u64>,
-    /// Swapped bytes.
     pub(crate) swap: Option<u64>,
     pub(crate) state: Option<State>,
     // Unknown is null. deserialize_with makes a missing field an error: it was not asked for.
     #[serde(rename = "ns", deserialize_with = "Option::deserialize")]
     pub(crate) scope: Option<Scope>,
-    /// The processes that use it.
     #[serde(skip)]
     pub(crate) attachers: Option<Arc<Attachers>>,
     /// The container or unit to which its scope belongs.
@@ -74,13 +71,9 @@ pub(crate) struct SysV {
     pub(crate) lpid: Option<i32>,
     /// Attachments, counted as mappings: one process can have several.
     pub(crate) nattch: u64,
-    /// Last attach.
     pub(crate) atime: Option<Stamp>,
-    /// Last detach.
     pub(crate) dtime: Option<Stamp>,
-    /// Marked for destruction (SHM_DEST).
     pub(crate) dest: bool,
-    /// Locked in memory (SHM_LOCKED).
     pub(crate) locked: bool,
     /// Command line of the creator, while it is running.
     #[serde(skip)]
@@ -106,13 +99,11 @@ impl Object {
         sysv
     }
 
-    /// See [`Self::sysv`].
     pub(crate) fn sysv_mut(&mut self) -> &mut SysV {
         let ObjectKind::SysV(sysv) = &mut self.kind;
         sysv
     }
 
-    /// Returns whether a process uses it.
     pub(crate) fn is_in_use(&self) -> bool {
         match &self.kind {
             ObjectKind::SysV(sysv) => sysv.nattch > 0,
@@ -144,7 +135,6 @@ impl Object {
         key(self) == key(earlier)
     }
 
-    /// Returns it with other System V fields.
     #[cfg(test)]
     pub(crate) fn with(mut self, change: impl FnOnce(&mut SysV)) -> Self {
         change(self.sysv_mut());

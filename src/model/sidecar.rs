@@ -11,14 +11,11 @@ use super::{Object, Stamp};
 pub(crate) struct Sidecar {
     #[serde(skip_serializing)]
     pub(crate) schema: u8,
-    /// The segment at the time of the dump.
     pub(crate) segment: Object,
     pub(crate) page_size: u64,
     /// The size of the segment's pages if they are huge.
     pub(crate) huge_page_size: Option<u64>,
-    /// When the dump was written.
     pub(crate) created: Stamp,
-    /// The kernel release of the machine.
     pub(crate) kernel: Option<String>,
     pub(crate) checksum: SidecarChecksum,
 }
@@ -32,7 +29,6 @@ impl Sidecar {
     }
 }
 
-/// The checksum of the contents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SidecarChecksum {
     pub(crate) algorithm: String,

@@ -50,7 +50,6 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "the size exceeds 64 bits".to_owned())
 }
 
-/// Returns the number of bytes in a unit.
 fn factor(unit: &str) -> Option<u64> {
     let (letter, base): (u8, u64) = match *unit.to_ascii_lowercase().as_bytes() {
         [] => return Some(1),

@@ -7,9 +7,7 @@ use super::named;
 named! {
     /// Whether an object is in use, or may still be used by its creator or its last user.
     pub(crate) enum State {
-        /// Attached.
         InUse = "in-use",
-        /// Marked for destruction and still attached.
         Dest = "dest",
         /// Not attached; its creator or its last user is running.
         Idle = "idle",
@@ -27,7 +25,6 @@ impl fmt::Display for State {
 }
 
 named! {
-    /// The outcome of a removal.
     pub(crate) enum Outcome {
         Destroyed = "destroyed",
         /// Without a key, and destroyed at the last detach.

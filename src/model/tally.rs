@@ -11,16 +11,13 @@ pub(crate) struct Tally {
     pub(crate) size: u128,
     /// Resident bytes; `None` if not requested or unknown.
     pub(crate) rss: Option<u128>,
-    /// Swapped bytes; `None` if not requested or unknown.
     pub(crate) swap: Option<u128>,
     /// Orphans; 0 if states were not requested.
     pub(crate) orphans: u64,
     pub(crate) orphan_bytes: u128,
     /// Segments in state `unknown`; 0 if states were not requested.
     pub(crate) unknown: u64,
-    /// Sizes of segments in state `unknown` in bytes.
     pub(crate) unknown_bytes: u128,
-    /// Segments marked for destruction.
     pub(crate) dest: u64,
     /// Attachments, counted as mappings.
     pub(crate) attachments: u64,

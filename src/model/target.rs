@@ -11,10 +11,8 @@ use super::{Key, ShmId, escape_invalid_utf8};
 /// The forms of a SEGMENT, for error messages.
 const EXPECTED: &str = "expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH";
 
-/// A SEGMENT argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The text as typed.
     pub(crate) text: String,
     pub(crate) name: Name,
 }
@@ -38,9 +36,7 @@ pub(crate) struct Ftok {
 /// The KEY argument of `create`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeySpec {
-    /// IPC_PRIVATE.
     Private,
-    /// An unused key.
     Random,
     Key(Key),
     Ftok(Ftok),
@@ -182,16 +178,6 @@ mod tests {
         }
         for bad in [&b"\xff"[..], b"key:1\xff", b"ftok:/a:\xff", b"ftok:\xff:ab"] {
             assert!(Target::from_os(OsStr::from_bytes(bad)).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn invalid_segments_are_errors_and_never_wrap() {
-        let bad = "|12abc|-1|+1|010|4294967296|2147483648|1e3| 5|5 |key:|key:0|key:0x0|key:00|key:0x100000001|\
-                   key:4294967296|key:-0|key:--1|0x|0x0|0xg|id:|id:0x5|id:-1|ftok:|ftok::1|ftok:/a:|ftok:/a:0|ftok:/a:256|\
-                   ftok:/a:ab|ftok:/a:07|ftok:/a:é|/name|shm|٣";
-        for bad in bad.split('|') {
-            assert!(Target::from_os(OsStr::new(bad)).is_err(), "{bad:?} was accepted as a segment");
         }
     }
 }

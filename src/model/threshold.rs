@@ -14,7 +14,6 @@ const DECIMALS: usize = 6;
 const MAX_PERCENT: i128 = 1_000_000_000 * MILLION;
 const MILLION: i128 = 1_000_000;
 
-/// One end of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Infinite,
@@ -44,7 +43,6 @@ pub(crate) struct Threshold {
     inside: bool,
     start: End,
     end: End,
-    /// The range as typed.
     text: String,
 }
 
@@ -102,7 +100,6 @@ impl Threshold {
         }
     }
 
-    /// Returns the range as typed.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

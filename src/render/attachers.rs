@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::{Cell, Column};
 use crate::model::{Access, Attacher, Attachers, Ident, Object};
 
-/// The attachments of one object.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Attachments {
     #[serde(flatten)]
@@ -19,11 +18,9 @@ pub(crate) struct Attachments {
     found: u64,
     #[serde(flatten)]
     pub(crate) attachers: Arc<Attachers>,
-    /// The container or unit of the namespace.
     pub(crate) container: Option<Arc<str>>,
 }
 
-/// The report of `who` in JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct WhoReport<'a> {
     pub(crate) segments: &'a [Attachments],
@@ -35,11 +32,9 @@ pub(crate) struct AttacherRow {
     id: Ident,
     ns: Option<u64>,
     container: Option<Arc<str>>,
-    /// The number of mappings in this row.
     attaches: u64,
     /// `rw` if any of the mappings is writable.
     access: Access,
-    /// The first mapping.
     attacher: Attacher,
 }
 
@@ -102,9 +97,7 @@ pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
     Column::left("CONTAINER", |row| Cell::text(row.container.as_ref())),
 ];
 
-/// The default view: one row for each process.
 pub(crate) const BY_PROCESS: &[&str] = &["ID", "PID", "USER", "ATTACHES", "ACCESS", "COMMAND"];
-/// The view with one row for each mapping.
 pub(crate) const BY_MAPPING: &[&str] = &["ID", "PID", "USER", "ADDRESS", "SIZE", "ACCESS", "CERTAIN", "COMMAND"];
 /// The columns that come first with `--all-ns`.
 pub(crate) const NAMESPACE_COLUMNS: &[&str] = &["SEGMENT_NS", "CONTAINER"];

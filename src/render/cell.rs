@@ -18,10 +18,8 @@ pub(crate) enum Cell<'a> {
     Word(&'static str),
     /// A user's or group's name, with the number that stands in for it in a table.
     Account(Option<&'a str>, u32),
-    /// A count, an id or a pid.
     Number(u64),
     Bytes(u128),
-    /// A duration in seconds.
     Seconds(u64),
     /// A share in hundredths of a percent, which no JSON contains.
     Share(u64),
@@ -29,7 +27,6 @@ pub(crate) enum Cell<'a> {
     Flag(bool),
     Key(Key),
     Mode(Mode),
-    /// An address in a process.
     Address(u64),
     /// Several pids; a list in JSON.
     Pids(Vec<i32>),
@@ -73,7 +70,6 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Returns what the value is ordered by.
     fn rank(&self) -> Option<Rank<'_>> {
         Some(match self {
             Self::Null => return None,

@@ -110,7 +110,6 @@ pub(crate) fn write_check(
     Ok(())
 }
 
-/// The report of `check` in JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct CheckReport<'a> {
     status: Severity,

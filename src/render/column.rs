@@ -3,14 +3,12 @@
 use super::Cell;
 use crate::model::Needs;
 
-/// Alignment of a column in tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// A column of rows of type `R`.
 #[derive(Clone)]
 pub(crate) struct Column<R: 'static> {
     /// Name in capitals, as `-o` takes it.
@@ -22,7 +20,6 @@ pub(crate) struct Column<R: 'static> {
     pub(crate) least: Option<usize>,
     /// Description for `--list-columns` and the man page.
     pub(crate) help: &'static str,
-    /// The expensive fields that it requires.
     pub(crate) needs: Needs,
     pub(crate) cell: for<'a> fn(&'a R) -> Cell<'a>,
 }

@@ -4,7 +4,6 @@ use super::segments::field;
 use super::{Cell, Column};
 use crate::model::{Change, Changed, Difference, Object};
 
-/// An object that differs between the two listings.
 #[derive(Debug)]
 pub(crate) struct DifferenceRow {
     /// `created`, `removed` or `changed`.

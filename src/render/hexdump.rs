@@ -41,7 +41,6 @@ impl HexDump {
         Ok(())
     }
 
-    /// Writes an incomplete line and the end offset.
     pub(crate) fn finish(self, out: &mut impl Write, end: u64) -> io::Result<()> {
         if !self.partial.is_empty() {
             write_line(out, end - self.partial.len() as u64, &self.partial)?;
@@ -78,7 +77,6 @@ fn write_line(out: &mut impl Write, offset: u64, line: &[u8]) -> io::Result<()> 
     writeln!(out, "{text}|")
 }
 
-/// Writes two hexadecimal digits for each byte.
 pub(crate) fn write_hex(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |number: u8| DIGITS[usize::from(number)];

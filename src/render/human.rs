@@ -5,7 +5,6 @@ use jiff::tz::TimeZone;
 use super::{Cell, TableStyle, escape};
 use crate::model::Stamp;
 
-/// How tables show times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum TimeStyle {
     /// Time since then, such as `3m ago`.

@@ -2,7 +2,6 @@
 
 use crate::model::{Leak, LeakRemoval, ObjectKind, Outcome, Size, SysV};
 
-/// How many attached processes a line names.
 const MAX_NAMED: usize = 4;
 
 /// Describes a leaked object, its creator, and the processes that use it.

@@ -5,14 +5,12 @@ use serde::Serialize;
 use super::{Cell, Column};
 use crate::model::{Limits, Usage};
 
-/// The report of `limits` in JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct LimitsReport {
     pub(crate) limits: Limits,
     pub(crate) usage: Usage,
 }
 
-/// A limit and its usage.
 pub(crate) struct LimitRow {
     resource: &'static str,
     description: &'static str,

@@ -8,7 +8,6 @@ use super::human::size;
 use super::{Cell, Column};
 use crate::model::{Extent, Ident, Residence, counted};
 
-/// What `map` found.
 #[derive(Debug, Serialize)]
 pub(crate) struct MapReport {
     #[serde(flatten)]

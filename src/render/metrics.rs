@@ -18,18 +18,15 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::model::{Limits, Tally};
 
-/// The values of one IPC namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct NamespaceMetrics {
     pub(crate) ns: Option<u64>,
-    /// The container or unit of the namespace.
     pub(crate) container: Option<Arc<str>>,
     pub(crate) limits: Limits,
     /// Totals by owner: the user's name, or the uid if it has no name.
     pub(crate) owners: BTreeMap<String, Tally>,
 }
 
-/// The start of the names of all gauges of segments.
 const PREFIX: &str = "shmadm_sysv_";
 
 /// A gauge whose value is computed from an `S`.
@@ -39,7 +36,6 @@ struct Gauge<S> {
     help: &'static str,
     /// Unit, which is appended to the name.
     unit: Option<Unit>,
-    /// Returns the value; `None` if it is unknown.
     value: fn(&S) -> Option<u128>,
 }
 

@@ -59,7 +59,6 @@ pub(crate) use table::TableStyle;
 use crate::model::named;
 
 named! {
-    /// Output format.
     pub(crate) enum Format {
         Table = "table",
         Json = "json",

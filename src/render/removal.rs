@@ -7,7 +7,6 @@ use super::{Cell, Column};
 use crate::error::{Error, Hint};
 use crate::model::{Ident, Object, Outcome};
 
-/// An object that could not be removed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// The object as the user named it.
@@ -42,7 +41,6 @@ impl Serialize for Failure {
 /// An object that was removed, or that a dry run would remove.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Removed {
-    /// The object before its removal.
     #[serde(flatten)]
     pub(crate) segment: Object,
     pub(crate) outcome: Outcome,
@@ -51,7 +49,6 @@ pub(crate) struct Removed {
     pub(crate) why: String,
 }
 
-/// An object that was not removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Skipped {
     pub(crate) segment: Object,
@@ -131,7 +128,6 @@ impl PruneReport {
     }
 }
 
-/// A row of `prune`'s table.
 #[derive(Clone, Debug)]
 pub(crate) struct PruneRow {
     object: Object,
@@ -161,7 +157,6 @@ pub(crate) static PRUNE: &[Column<PruneRow>] = &[
     Column::left("CONTAINER", field::container),
 ];
 
-/// The columns of the default table.
 pub(crate) const PRUNE_DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "SIZE", "RSS", "SWAP", "STATE", "IDLE", "OUTCOME", "WHY"];
 

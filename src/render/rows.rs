@@ -11,14 +11,11 @@ use super::{Column, Format, TableStyle, begin_report, delimited, table};
 /// a copy, and small enough for the processor's cache.
 const BUFFER_SIZE: usize = 32 << 10;
 
-/// Rows that are being written.
 pub(crate) struct Rows<'a, R: 'static> {
     format: Format,
     columns: &'a [&'static Column<R>],
     style: &'a TableStyle<'a>,
-    /// What is not written yet.
     buffer: Vec<u8>,
-    /// The number of rows written.
     count: u64,
     /// The rows of a table, whose widths depend on all of them.
     kept: Vec<R>,

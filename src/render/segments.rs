@@ -149,7 +149,6 @@ fn users(object: &Object) -> Option<impl Iterator<Item = &Attacher>> {
     object.attachers.as_deref().and_then(Attachers::known)
 }
 
-/// The columns of `--list-columns`.
 pub(crate) static COLUMNS: &[Column<Column<Object>>] = &[
     Column::left("COLUMN", |column: &Column<Object>| Cell::Word(column.name)).described("column", ""),
     Column::left("JSON", |column: &Column<Object>| Cell::Word(column.json)).described("json", ""),
@@ -158,7 +157,6 @@ pub(crate) static COLUMNS: &[Column<Column<Object>>] = &[
         .shortened_to(8),
 ];
 
-/// The number of fields in the record.
 const FIELDS: usize = 25;
 
 /// Returns the names of the record's columns, and CONTAINER for the rest.
@@ -176,10 +174,8 @@ const fn record<const N: usize>() -> [&'static str; N] {
 pub(crate) const RECORD: &[&str] = &record::<FIELDS>();
 /// The JSON record with `--all-ns`.
 pub(crate) const RECORD_ALL_NS: &[&str] = &record::<{ FIELDS + 1 }>();
-/// The default table.
 pub(crate) const DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
-/// The default table with `--all-ns`.
 pub(crate) const DEFAULT_ALL_NS: &[&str] =
     &["NS", "CONTAINER", "ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
 /// Columns that the default table omits, in this order, if the terminal is too narrow.

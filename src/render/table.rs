@@ -11,12 +11,10 @@ use super::human::text;
 use super::{Align, Column, TimeStyle};
 use crate::model::{Stamp, State};
 
-/// Spaces between two columns.
 const GAP: u16 = 2;
 /// Characters of a cell on a terminal: comfy-table adds up widths in a `u16`.
 const LONGEST: usize = 1 << 13;
 
-/// How a table looks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TableStyle<'a> {
     pub(crate) headings: bool,
@@ -34,7 +32,6 @@ pub(crate) struct TableStyle<'a> {
     pub(crate) droppable: &'a [&'a str],
 }
 
-/// Writes rows as a table.
 pub(super) fn write<R>(
     out: &mut impl Write,
     columns: &[&Column<R>],
@@ -62,7 +59,6 @@ pub(super) fn write<R>(
     }
 }
 
-/// Returns the colour of a state.
 fn color(state: &str) -> Option<AnsiColor> {
     let colors = [(State::Orphan, AnsiColor::Yellow), (State::Dest, AnsiColor::Red)];
     colors.into_iter().find(|(known, _)| known.as_str() == state).map(|(_, color)| color)

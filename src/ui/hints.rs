@@ -10,7 +10,6 @@ use crate::error::{Hint, Invocation, Program};
 /// A longer command line is not repeated in hints.
 const MAX_LINE: usize = 256;
 
-/// The command line and namespace that complete the hints.
 #[derive(Debug, Default)]
 pub(super) struct HintContext {
     pub(super) namespace: Option<OsString>,

@@ -185,6 +185,59 @@ fn a_creator_hidden_from_one_listing_is_not_a_difference() {
 }
 
 #[apply(test)]
+fn immutable_fields_identify_a_segment() {
+    let listings = Listings::new();
+    oracle::create(0x4d2, 4096, 0o600);
+    let listing = run(["list", "--json"]).exits(0).json();
+    let after = listings.write("after.json", listing.to_string().as_bytes());
+    for (field, value, is_same) in [
+        ("id_of_tomorrow", json!(7), true),
+        ("cpid", Value::Null, true),
+        ("ns", Value::Null, true),
+        ("lpid", json!(7), true),
+        ("id", json!(6), false),
+        ("cuid", json!(7), false),
+        ("cgid", json!(7), false),
+        ("cpid", json!(7), false),
+        ("size", json!(4097), false),
+        ("ns", json!(7), false),
+    ] {
+        let mut other = listing.clone();
+        other["segments"][0][field] = value;
+        let other = listings.write("other.json", other.to_string().as_bytes());
+        for files in [[&other, &after], [&after, &other]] {
+            let report = run(["diff", files[0], files[1], "--json"]).exits(i32::from(!is_same)).json();
+            let numbers = ["created", "removed", "changed"].map(|list| report[list].as_array().unwrap().len());
+            assert_eq!(numbers, if is_same { [0, 0, 0] } else { [1, 1, 0] }, "{field}: {report}");
+        }
+    }
+}
+
+#[apply(test)]
+fn a_record_without_a_namespace_does_not_take_the_counterpart_of_one_with() {
+    let listings = Listings::new();
+    oracle::create(0x4d2, 4096, 0o600);
+    let listing = run(["list", "--json"]).exits(0).json();
+    let write = |name: &str, segments: &[(Value, u64)]| {
+        let record = |(ns, nattch): &(Value, u64)| {
+            let mut record = listing["segments"][0].clone();
+            (record["ns"], record["nattch"]) = (ns.clone(), json!(nattch));
+            record
+        };
+        let records: Vec<Value> = segments.iter().map(record).collect();
+        listings.write(name, json!({ "schema": 1, "segments": records }).to_string().as_bytes())
+    };
+    let before = write("before.json", &[(json!(1), 0), (json!(2), 0), (json!(3), 0)]);
+    let after = write("after.json", &[(Value::Null, 9), (json!(2), 0), (json!(1), 4), (json!(4), 0)]);
+    let report = run(["diff", &before, &after, "--json"]).exits(1).json();
+    let created: Vec<_> = report["created"].as_array().unwrap().iter().map(|record| &record["ns"]).collect();
+    assert_eq!((created, &report["removed"]), (vec![&json!(4)], &json!([])));
+    let changed = report["changed"].as_array().unwrap().iter();
+    let changed: Vec<_> = changed.map(|changed| (&changed["before"]["ns"], &changed["after"]["nattch"])).collect();
+    assert_eq!(changed, [(&json!(3), &json!(9)), (&json!(1), &json!(4))]);
+}
+
+#[apply(test)]
 fn standard_input_can_be_a_listing() {
     let listings = Listings::new();
     let before = run(["list", "--json"]).exits(0).stdout;
@@ -254,6 +307,12 @@ fn an_invalid_listing_is_refused() {
     let limits = run(["limits", "--json"]).exits(0).stdout;
     let who = run(["who", "--all", "--json"]).exits(0).stdout;
     let failure = run(["stat", "99", "--json"]).exits(3).stdout;
+    let listing = run(["list", "--json"]).exits(0).stdout;
+    let record = run(["list", "--json"]).exits(0).json()["segments"][0].to_string();
+    let with = |from: &str, to: &str| {
+        assert!(listing.contains(from), "{from}: {listing}");
+        listing.replace(from, to)
+    };
     for (name, text, says) in [
         ("empty", "", "cause: it is empty"),
         ("table", &*run(["list"]).exits(0).stdout, "cause: it is not valid JSON"),
@@ -262,6 +321,15 @@ fn an_invalid_listing_is_refused() {
         ("columns", &listed, "cause: its segments lack mode, uid, gid, cuid, cgid, cpid, nattch, dest, locked, ns"),
         ("limits", &limits, "no \"segments\""),
         ("who", &who, "its segments lack key"),
+        ("cut", &listing[..10], "it is not valid JSON"),
+        ("two", &listing.repeat(2), "it is not valid JSON"),
+        ("list", "[]", "no \"schema\""),
+        ("text", &with("\"schema\":1", "\"schema\":\"1\""), "its \"schema\" is \"1\""),
+        ("missing", &with("\"cpid\":", "\"other\":"), "its segments lack cpid"),
+        ("twice", &format!("{{\"schema\":1,\"segments\":[{record},{record}]}}"), "it contains segment 0 twice"),
+        ("negative", &with("\"id\":0", "\"id\":-5"), "invalid id -5"),
+        ("string", &with("\"id\":0", "\"id\":\"0\""), "invalid type"),
+        ("key", &with("0x000004d2", "0x1000004d2"), "32 bits"),
         ("failure", &failure, "report of a failure, not a listing: cannot find segment 99"),
     ] {
         let bad = listings.write(name, text.as_bytes());

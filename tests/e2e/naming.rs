@@ -17,6 +17,11 @@ fn an_invalid_segment_is_a_usage_error_and_changes_nothing() {
         }
     }
     run(["rm", "key:0"]).exits(2).says("IPC_PRIVATE");
+    let bad = "+1|2147483648|1e3| 5|5 |key:0x0|key:00|key:4294967296|key:--1|0x0|0xg|id:|id:0x5|id:-1|ftok::1|ftok:/a:|\
+               ftok:/a:0|ftok:/a:256|ftok:/a:ab|ftok:/a:07|ftok:/a:é|shm|٣";
+    for name in bad.split('|') {
+        run(["stat", name]).exits(2).prints_nothing();
+    }
 }
 
 #[apply(test)]

@@ -13,9 +13,7 @@ use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Access, Key, Needs, Outcome, ShmId};
 use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
 
-/// Size of the integer.
 const INTEGER: u64 = 4;
-/// The largest value that the writer writes.
 const MAX_VALUE: i32 = 999;
 
 struct Half<'a> {
@@ -54,7 +52,6 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
 }
 
 impl Half<'_> {
-    /// Opens the segment, or creates it.
     fn open(&mut self) -> Result<(ShmId, Option<PendingSegment>), Error> {
         let key = self.pace.key()?.unwrap_or(DEFAULT_KEY);
         let system = &self.narrator.context.system;

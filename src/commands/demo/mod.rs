@@ -56,7 +56,6 @@ pub(crate) struct DemoArgs {
     keep: bool,
 }
 
-/// One half of the demo.
 #[derive(Subcommand, Debug)]
 enum RoleCommand {
     /// Write an integer every second until Ctrl-C

@@ -12,7 +12,6 @@ use crate::model::{Needs, Object, Outcome, ShmId};
 use crate::process::Role;
 use crate::query::lookup;
 
-/// The steps of a segment's life.
 const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
 
 /// One step of the demo; with --json, one line.
@@ -21,7 +20,6 @@ pub(super) struct Event {
     schema: u8,
     /// The kind of event: `call`, `use`, `stat` or `note`.
     pub(super) event: String,
-    /// The stage of the segment's life.
     step: String,
     /// The reporting process: `demo`, `writer` or `reader`.
     role: String,
@@ -72,12 +70,10 @@ impl<'a> Narrator<'a> {
         self.print(&Event { call: Some(call.into()), result: Some(result.to_string()), ..self.event("call") })
     }
 
-    /// Prints an access to the memory.
     pub(super) fn access(&mut self, location: &str, value: i32) -> Result<(), Error> {
         self.print(&Event { call: Some(location.to_owned()), value: Some(value), ..self.event("use") })
     }
 
-    /// Prints an explanation.
     pub(super) fn note(&mut self, text: &str) -> Result<(), Error> {
         self.print(&Event { text: Some(text.to_owned()), ..self.event("note") })
     }
@@ -128,7 +124,6 @@ impl<'a> Narrator<'a> {
     }
 }
 
-/// Returns an event as text.
 fn line(event: &Event, width: usize) -> String {
     let [call, result, text] =
         [&event.call, &event.result, &event.text].map(|text| text.as_deref().unwrap_or_default());
@@ -152,7 +147,6 @@ fn describe(segment: &Object) -> String {
     format!("nattch {}, cpid {}, lpid {}, rss {rss}{dest}", sysv.nattch, pid(sysv.cpid), pid(sysv.lpid))
 }
 
-/// Breaks a text into indented lines.
 fn wrap(text: &str, width: usize) -> String {
     let mut lines = vec!["  ".to_owned()];
     for word in text.split_whitespace() {
