@@ -53,11 +53,11 @@ fn parse_line(line: &[u8]) -> Option<(Mapping, &[u8])> {
 mod tests {
     use super::*;
     use crate::model::Key;
+    use crate::procfs::directory;
 
     fn read(text: &str, wanted: impl Fn((u32, u32), u64) -> bool) -> Result<Vec<Mapping>, ProcError> {
-        let root = tempfile::tempdir().unwrap();
+        let root = directory(&[("maps", text)]);
         let path = root.path().join("maps");
-        std::fs::write(&path, text).unwrap();
         let mut found = Vec::new();
         let any = segment_mappings(&path, &File::open(&path).unwrap(), wanted, |mapping| found.push(mapping))?;
         assert_eq!(any, !text.is_empty(), "a process without memory has exited");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use maps::segment_mappings;
 pub(crate) use process::{
     IdRange, children, command, command_line, control_groups, effective_uid, id_map, name, namespace_of,
-    other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line, thread_path,
+    open_namespace, other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line, thread_path,
 };
 pub(crate) use sysctl::{
     Pool, default_huge_page, forks, huge_page_sizes, memory_total, number as sysctl, pool, swap_total, swapped_out,
@@ -30,8 +30,8 @@ pub(crate) enum ProcError {
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// The field, or what is wrong with the line.
-        field: &'static str,
+        /// What is invalid in it.
+        part: &'static str,
     },
 }
 
@@ -45,8 +45,8 @@ impl fmt::Display for ProcError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read { path, error } => write!(formatter, "{}: {error}", path.display()),
-            Self::Format { path, line, field } => {
-                write!(formatter, "{}: line {line}: invalid {field}", path.display())
+            Self::Format { path, line, part } => {
+                write!(formatter, "{}: line {line}: invalid {part}", path.display())
             }
         }
     }
@@ -79,8 +79,20 @@ impl<'a, R: Read> Lines<'a, R> {
         }
     }
 
-    /// Returns the error of a field of the current line.
-    fn invalid(&self, field: &'static str) -> ProcError {
-        ProcError::Format { path: self.path.to_owned(), line: self.number, field }
+    /// Returns the error of an invalid part of the current line.
+    fn invalid(&self, part: &'static str) -> ProcError {
+        ProcError::Format { path: self.path.to_owned(), line: self.number, part }
     }
+}
+
+/// Creates a directory with these files, to replace /proc in tests.
+#[cfg(test)]
+pub(crate) fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (name, contents) in files {
+        let path = root.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
+    }
+    root
 }

@@ -184,25 +184,23 @@ pub(crate) fn namespace_of(root: &Path, process: &str) -> Option<u64> {
     fs::metadata(root.join(process).join("ns/ipc")).ok().map(|file| file.ino())
 }
 
+/// Opens the IPC namespace of a process or thread. Fails with `NotFound` if it is not the one with the given number: a
+/// thread can have entered another one.
+pub(crate) fn open_namespace(root: &Path, process: impl Display, number: Option<u64>) -> io::Result<fs::File> {
+    let file = fs::File::open(root.join(format!("{process}/ns/ipc")))?;
+    let is_expected = number.is_none() || file.metadata().ok().map(|file| file.ino()) == number;
+    if is_expected { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Creates a /proc with files of process 7.
-    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (name, contents) in files {
-            let path = root.path().join("7").join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, contents).unwrap();
-        }
-        root
-    }
+    use crate::procfs::directory;
 
     #[test]
     fn stat_fields_follow_a_name_with_parentheses_and_spaces() {
         let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
-        let root = root(&[("stat", &format!("7 (a) b) 1 2 3 (c)) {}\n", fields.join(" ")))]);
+        let root = directory(&[("7/stat", &format!("7 (a) b) 1 2 3 (c)) {}\n", fields.join(" ")))]);
         assert_eq!((start_ticks(root.path(), 7), parent(root.path(), 7)), (Some(22), Some(4)));
         assert_eq!(start_ticks(root.path(), 8), None);
     }
@@ -211,7 +209,7 @@ mod tests {
     fn commands_are_joined_and_kernel_threads_get_brackets() {
         let cases = [("sh\0-c\0sleep 5\0\0", "sh\n", "sh -c sleep 5"), ("", "kworker/0:1\n", "[kworker/0:1]")];
         for (cmdline, comm, expected) in cases {
-            let root = root(&[("cmdline", cmdline), ("comm", comm)]);
+            let root = directory(&[("7/cmdline", cmdline), ("7/comm", comm)]);
             assert_eq!(command(root.path(), 7).unwrap(), expected.as_bytes());
             assert_eq!(command(root.path(), 8), None);
         }
@@ -219,20 +217,20 @@ mod tests {
 
     #[test]
     fn the_user_after_the_leader_exited_is_that_of_a_thread() {
-        let zombie = ("status", "State:\tZ (zombie)\nTgid:\t6\nUid:\t0\t0\t0\t0\n");
-        let alone = root(&[zombie]);
+        let zombie = ("7/status", "State:\tZ (zombie)\nTgid:\t6\nUid:\t0\t0\t0\t0\n");
+        let alone = directory(&[zombie]);
         assert_eq!((effective_uid(alone.path(), 7), process_of(alone.path(), 7)), (Some(0), Some(6)));
-        let thread = ("task/8/status", "State:\tS (sleeping)\nUid:\t0\t1000\t0\t0\n");
-        assert_eq!(effective_uid(root(&[zombie, ("task/7/status", ""), thread]).path(), 7), Some(1000));
+        let thread = ("7/task/8/status", "State:\tS (sleeping)\nUid:\t0\t1000\t0\t0\n");
+        assert_eq!(effective_uid(directory(&[zombie, ("7/task/7/status", ""), thread]).path(), 7), Some(1000));
     }
 
     #[test]
     fn children_control_groups_and_id_maps_are_parsed() {
-        let root = root(&[
-            ("task/7/children", "8 9 "),
-            ("task/10/children", "11 "),
-            ("cgroup", "4:memory:/a:b\n1:name=systemd:/system.slice/x.service\n0::/y\n"),
-            ("uid_map", "         0       1000          1\n         1     100000      65536\n"),
+        let root = directory(&[
+            ("7/task/7/children", "8 9 "),
+            ("7/task/10/children", "11 "),
+            ("7/cgroup", "4:memory:/a:b\n1:name=systemd:/system.slice/x.service\n0::/y\n"),
+            ("7/uid_map", "         0       1000          1\n         1     100000      65536\n"),
         ]);
         assert_eq!(children(root.path(), 7), [8, 9, 11]);
         assert_eq!(control_groups(root.path(), "7"), ["/y", "/system.slice/x.service", "/a:b"]);

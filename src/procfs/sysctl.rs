@@ -96,20 +96,11 @@ pub(crate) fn pool(pools: &Path, size: u64) -> Option<Pool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
-        let root = tempfile::tempdir().unwrap();
-        for (name, contents) in files {
-            let path = root.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, contents).unwrap();
-        }
-        root
-    }
+    use crate::procfs::directory;
 
     #[test]
     fn huge_page_pools_are_parsed() {
-        let root = root(&[
+        let root = directory(&[
             ("hugepages-1048576kB/nr_hugepages", "0\n"),
             ("hugepages-2048kB/nr_hugepages", "20\n"),
             ("hugepages-2048kB/free_hugepages", "7\n"),
@@ -126,8 +117,10 @@ mod tests {
     fn meminfo_and_vmstat_are_parsed() {
         let meminfo = "MemTotal:       16 kB\nSwapTotal:  4 kB\nHugePages_Free:    3\nHugepagesize:  2048 kB\n";
         let vmstat = "nr_free_pages 1\npswpin 3\npswpout 5\n";
-        let (old, new) =
-            (root(&[("vmstat", vmstat)]), root(&[("meminfo", meminfo), ("vmstat", "pswpout 5\nzswpout 7\n")]));
+        let (old, new) = (
+            directory(&[("vmstat", vmstat)]),
+            directory(&[("meminfo", meminfo), ("vmstat", "pswpout 5\nzswpout 7\n")]),
+        );
         assert_eq!((swapped_out(old.path()), swapped_out(new.path())), (Some(5), Some(12)));
         assert_eq!((memory_total(new.path()), default_huge_page(new.path())), (Some(20 << 10), Some(2 << 20)));
     }
