@@ -177,10 +177,8 @@ fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Ran
     let mut bar = context.ui.progress("reading", Some(range.length()));
     let mut progress = |bytes| bar.advance(bytes);
     let stdout = context.ui.descriptor()?;
-    if args.sparse {
-        return contents::send_sparse(&context.system, source, range, stdout, &mut progress);
-    }
-    if contents::send(&context.system, source, range, stdout, &mut progress)? < range.length() {
+    let sent = contents::send(&context.system, source, range, stdout, args.sparse, &mut progress)?;
+    if sent < range.length() {
         context.ui.mark_closed();
     }
     Ok(())

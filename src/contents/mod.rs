@@ -20,7 +20,7 @@ pub(crate) use checksum::{ALGORITHM, Piece};
 pub(crate) use dump::{checksum_of_file, copy_from_file, copy_to_file};
 pub(crate) use extents::extents;
 pub(crate) use range::Range;
-pub(crate) use read::{copy, for_each_chunk, for_each_piece, load, send, send_sparse};
+pub(crate) use read::{copy, for_each_chunk, for_each_piece, load, send};
 pub(crate) use source::{Allocation, Source};
 pub(crate) use transfer::Progress;
 pub(crate) use value::{Decoder, ValueType, encode};

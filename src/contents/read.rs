@@ -85,78 +85,60 @@ pub(crate) fn for_each_chunk(
     })
 }
 
-/// Writes a range to a descriptor, and returns the number of bytes written.
+/// Writes a range to a descriptor, and returns the number of bytes written. A closed pipe (EPIPE) ends it early and is not
+/// an error.
 ///
-/// A closed pipe (EPIPE) ends it early and is not an error. Holes are written as zeros and not allocated.
+/// Holes are written as zeros and not allocated. With `sparse` they stay holes, at the current position of a file.
+/// Fails then if the file has data after that position, which would show through the holes.
 pub(crate) fn send(
     system: &System,
     source: &Source,
     range: Range,
     to: BorrowedFd<'_>,
+    sparse: bool,
     progress: Progress<'_>,
 ) -> Result<u64, Error> {
-    let mut sender = Sender::new(system, source, to, progress);
+    let file = sparse.then(|| SparseFile::begin(to)).transpose().map_err(cannot_be_sparse)?;
+    widen_pipe(to);
+    let mut sender =
+        Sender { source, to, page: system.page_size(), direct: true, file, sent: 0, closed: false, progress };
+    let mut buffer = vec![0; range.at_most(PIECE)];
     for part in source.parts(range) {
         match part? {
+            Part::Hole(hole) => sender.hole(hole.length())?,
+            // Which huge pages exist is unknown, so zeros become holes.
+            Part::Data(data) if sparse && source.is_huge(system) => {
+                for (offset, length) in data.pieces(PIECE) {
+                    let bytes = &mut buffer[..length];
+                    source.copy_out(offset, bytes)?;
+                    split_zeros(offset, bytes).try_for_each(|(_, piece)| match piece {
+                        Piece::Bytes(run) => sender.bytes(run),
+                        Piece::Hole(length) => sender.hole(length),
+                    })?;
+                }
+            }
             Part::Data(data) => sender.data(data)?,
-            Part::Hole(hole) => hole.pieces(PIECE).try_for_each(|(_, length)| sender.bytes(&ZEROS[..length]))?,
         }
         if sender.closed {
             break;
         }
     }
+    if let Some(file) = sender.file {
+        file.end().map_err(cannot_be_sparse)?;
+    }
     Ok(sender.sent)
 }
 
-/// Writes a range to a file at its current position, and leaves holes as holes.
-/// Fails if the file has data after that position, which would show through the holes.
-pub(crate) fn send_sparse(
-    system: &System,
-    source: &Source,
-    range: Range,
-    to: BorrowedFd<'_>,
-    progress: Progress<'_>,
-) -> Result<(), Error> {
-    let cannot = |errno| {
-        let error = Error::new(Kind::Failed, "cannot write a sparse file to standard output").os(errno, "lseek");
-        match errno {
-            Errno::ESPIPE => error.cause("--sparse requires a file, not a pipe or a terminal"),
-            Errno::EINVAL => {
-                error.cause("standard output is in append mode (>>), or the file system has no files of this size")
-            }
-            Errno::EEXIST => {
-                error.cause("the file has data after the current position, which holes would not overwrite")
-            }
-            _ => error,
+fn cannot_be_sparse(errno: Errno) -> Error {
+    let error = Error::new(Kind::Failed, "cannot write a sparse file to standard output").os(errno, "lseek");
+    match errno {
+        Errno::ESPIPE => error.cause("--sparse requires a file, not a pipe or a terminal"),
+        Errno::EINVAL => {
+            error.cause("standard output is in append mode (>>), or the file system has no files of this size")
         }
-    };
-    let mut file = SparseFile::begin(to).map_err(cannot)?;
-    let mut sender = Sender::new(system, source, to, progress);
-    let mut skip = |sender: &mut Sender<'_>, length| {
-        (sender.progress)(length);
-        file.skip(length).map_err(cannot)
-    };
-    let mut buffer = vec![0; range.at_most(PIECE)];
-    for part in source.parts(range) {
-        match part? {
-            // Which huge pages exist is unknown, so zeros become holes.
-            Part::Data(data) if source.is_huge(system) => {
-                for (offset, length) in data.pieces(PIECE) {
-                    let bytes = &mut buffer[..length];
-                    source.copy_out(offset, bytes)?;
-                    for (_, piece) in split_zeros(offset, bytes) {
-                        match piece {
-                            Piece::Bytes(run) => sender.bytes(run)?,
-                            Piece::Hole(length) => skip(&mut sender, length)?,
-                        }
-                    }
-                }
-            }
-            Part::Data(data) => sender.data(data)?,
-            Part::Hole(hole) => skip(&mut sender, hole.length())?,
-        }
+        Errno::EEXIST => error.cause("the file has data after the current position, which holes would not overwrite"),
+        _ => error,
     }
-    file.end().map_err(cannot)
 }
 
 /// Writes the bytes of a source to a descriptor.
@@ -167,16 +149,28 @@ struct Sender<'a> {
     page: u64,
     /// Whether sendfile or vmsplice may work.
     direct: bool,
+    /// The file in which holes stay holes.
+    file: Option<SparseFile<'a>>,
     sent: u64,
     /// Whether the pipe is closed (EPIPE).
     closed: bool,
     progress: Progress<'a>,
 }
 
-impl<'a> Sender<'a> {
-    fn new(system: &System, source: &'a Source, to: BorrowedFd<'a>, progress: Progress<'a>) -> Self {
-        widen_pipe(to);
-        Self { source, to, page: system.page_size(), direct: true, sent: 0, closed: false, progress }
+impl Sender<'_> {
+    /// Leaves a hole, or writes zeros.
+    fn hole(&mut self, length: u64) -> Result<(), Error> {
+        match &self.file {
+            Some(file) => {
+                file.skip(length).map_err(cannot_be_sparse)?;
+                self.sent += length;
+                (self.progress)(length);
+                Ok(())
+            }
+            None => {
+                Range { offset: 0, end: length }.pieces(PIECE).try_for_each(|(_, piece)| self.bytes(&ZEROS[..piece]))
+            }
+        }
     }
 
     /// Writes data of the source.

@@ -86,7 +86,7 @@ impl<'a> SparseFile<'a> {
     }
 
     /// Leaves a hole of `bytes` bytes.
-    pub(crate) fn skip(&mut self, bytes: u64) -> Result<(), Errno> {
+    pub(crate) fn skip(&self, bytes: u64) -> Result<(), Errno> {
         skip(self.0, bytes)
     }
 
