@@ -27,7 +27,7 @@ fn judge(system: &System, baseline: Option<&Baseline>, evidence: &Evidence, segm
     match (evidence.creator(segment), baseline) {
         (Some(creator), _) if creator.descends => Verdict::Leaked(creator.command.clone().or_else(running)),
         (Some(_), _) => Verdict::Foreign,
-        (None, None) => Verdict::Leaked(candidate.cloned().flatten().or_else(running)),
+        (None, None) => Verdict::Leaked(candidate.and_then(|call| call.command.clone()).or_else(running)),
         (None, Some(_)) if evidence.traced && candidate.is_none() => Verdict::Foreign,
         (None, Some(baseline)) if !evidence.traced && is_of_another_process(system, baseline, segment) => {
             Verdict::Foreign
@@ -93,7 +93,7 @@ fn may_descend(system: &System, pid: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::provenance::Creator;
+    use super::super::provenance::{Creator, UnboundCall};
     use super::*;
     use crate::model::{Key, Stamp};
 
@@ -108,25 +108,17 @@ mod tests {
     }
 
     #[test]
-    fn a_traced_segment_without_an_observed_call_is_never_leaked_unless_isolated() {
+    fn a_call_that_was_not_observed_may_have_created_a_segment_of_its_size_and_key() {
         let system = System::new();
-        let uid = system.uid();
         let mut calls = Evidence::of_trace();
-        calls.record_unbound(UNUSED, Key::PRIVATE, 1, Some("it".into()));
-        let shared = |segment: &Object| judge(&system, Some(&Baseline::default()), &calls, segment);
-        let isolated = |segment: &Object| judge(&system, None, &calls, segment);
-        assert_eq!(shared(&segment(UNUSED, uid, 1000)), Verdict::Unattributed);
-        assert_eq!(shared(&segment(UNUSED, uid + 1, 1000)), Verdict::OtherUser);
-        assert_eq!(isolated(&segment(UNUSED, uid, 1000)), Verdict::Leaked(Some("it".into())));
-        // No traced process made a call that fits.
-        let other = Object { size: 2, ..segment(UNUSED, uid, 1000) };
-        assert_eq!(shared(&other), Verdict::Foreign);
-        assert_eq!(isolated(&other), Verdict::Leaked(None));
-        let marked = segment(UNUSED, uid, 1000).with(|segment| {
-            segment.dest = true;
-            segment.key = Key::new(5);
-        });
-        assert_eq!(shared(&marked), Verdict::Unattributed, "it had another key before");
+        calls.record_unbound(UnboundCall { pid: UNUSED, key: Key::PRIVATE, size: 1, command: None });
+        let judge = |segment: &Object| judge(&system, Some(&Baseline::default()), &calls, segment);
+        let fits = segment(UNUSED, system.uid(), 1000);
+        let of_other_key = fits.clone().with(|segment| segment.key = Key::new(5));
+        assert_eq!(judge(&of_other_key.clone().with(|segment| segment.dest = true)), Verdict::Unattributed);
+        assert_eq!(judge(&fits), Verdict::Unattributed);
+        assert_eq!(judge(&of_other_key), Verdict::Foreign);
+        assert_eq!(judge(&Object { size: 2, ..fits }), Verdict::Foreign);
     }
 
     #[test]

@@ -6,4 +6,4 @@ mod provenance;
 
 pub(crate) use attribution::leaks;
 pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
-pub(crate) use provenance::{Baseline, Evidence};
+pub(crate) use provenance::{Baseline, Evidence, UnboundCall};

@@ -12,7 +12,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{Identity, Key, Needs, Object, ShmId, Stamp};
+use crate::model::{Identity, Key, Needs, Object, ShmId, Stamp, SysV};
 use crate::procfs;
 use crate::query::{QueryError, System, inventory, lookup};
 
@@ -56,8 +56,17 @@ pub(crate) struct Evidence {
     creators: HashMap<Identity, (Option<Stamp>, Creator)>,
     /// Whether every call of shmget(2) was observed.
     pub(super) traced: bool,
-    /// Calls whose outcome could not be observed, by pid, key and size, with the caller's command line.
-    unbound: HashMap<(i32, Key, u64), Option<Arc<str>>>,
+    unbound: Vec<UnboundCall>,
+}
+
+/// A call of shmget(2) whose outcome could not be observed.
+#[derive(Debug)]
+pub(crate) struct UnboundCall {
+    pub(crate) pid: i32,
+    pub(crate) key: Key,
+    pub(crate) size: u64,
+    /// The caller's command line.
+    pub(crate) command: Option<Arc<str>>,
 }
 
 impl Evidence {
@@ -88,9 +97,8 @@ impl Evidence {
         Ok(())
     }
 
-    /// Records a call whose outcome cannot be observed.
-    pub(crate) fn record_unbound(&mut self, pid: i32, key: Key, size: u64, command: Option<Arc<str>>) {
-        self.unbound.insert((pid, key, size), command);
+    pub(crate) fn record_unbound(&mut self, call: UnboundCall) {
+        self.unbound.push(call);
     }
 
     /// Returns the creator of a segment, if it was observed and the segment has not changed since.
@@ -99,13 +107,12 @@ impl Evidence {
         (*ctime == segment.ctime).then_some(creator)
     }
 
-    /// Returns the command line of a traced caller that may have created a segment; which process it was remains open.
-    pub(super) fn candidate(&self, segment: &Object) -> Option<&Option<Arc<str>>> {
-        let (pid, size) = (segment.sysv().cpid?, segment.size);
-        if !segment.sysv().dest {
-            return self.unbound.get(&(pid, segment.sysv().key, size));
-        }
+    /// Returns the call that may have created a segment; whether it did remains open.
+    pub(super) fn candidate(&self, segment: &Object) -> Option<&UnboundCall> {
+        let SysV { cpid, key, dest, .. } = *segment.sysv();
         // A segment that is marked for destruction has lost its key.
-        self.unbound.iter().find(|(call, _)| (call.0, call.2) == (pid, size)).map(|(_, command)| command)
+        let fits =
+            |call: &&UnboundCall| (Some(call.pid), call.size) == (cpid, segment.size) && (dest || call.key == key);
+        self.unbound.iter().rev().find(fits)
     }
 }

@@ -19,10 +19,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use nix::errno::Errno;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::helper::this_program;
+use super::helper::{start_failed, this_program};
 use crate::error::{Error, Kind, again, program};
 use crate::model::{Limits, Object, counted};
 use crate::procfs;
@@ -183,7 +183,7 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
 
 /// Opens the IPC namespace of a process, or of one of its threads if the leader has exited.
 fn open_by_pid(system: &System, pid: i32) -> io::Result<File> {
-    let open = |process: &str| File::open(system.proc().join(process).join("ns/ipc"));
+    let open = |process: &str| procfs::open_namespace(system.proc(), process, None);
     open(&pid.to_string()).or_else(|error| {
         procfs::other_threads(system.proc(), pid).iter().find_map(|thread| open(thread).ok()).ok_or(error)
     })
@@ -235,36 +235,27 @@ pub(crate) fn visit_namespaces<T: Send>(
 ///
 /// Entering a user namespace requires a single-threaded process, and is irreversible.
 pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Result<Vec<Object>, Error> {
-    /// The part of the output of `list --json` that is used.
-    #[derive(Deserialize)]
-    struct Listing {
-        segments: Vec<Object>,
-    }
     let message = format!("cannot list the segments of the IPC namespace {}", namespace.number);
-    let listing: Listing = ask_worker(system, namespace, "list", &message)?;
+    let segments: Vec<Object> = ask_worker(system, namespace, "list", "segments", &message)?;
     // The process that identifies the namespace can have left it.
-    if listing.segments.iter().any(|segment| segment.ipc_namespace() != Some(namespace.number)) {
+    if segments.iter().any(|segment| segment.ipc_namespace() != Some(namespace.number)) {
         return Err(Error::new(Kind::NotFound, message).cause("all processes have left it"));
     }
-    Ok(listing.segments)
+    Ok(segments)
 }
 
 /// Reads the limits of a namespace through a worker.
 pub(crate) fn limits_through_worker(system: &System, namespace: &Namespace) -> Result<Limits, Error> {
-    /// The part of the output of `limits --json` that is used.
-    #[derive(Deserialize)]
-    struct Report {
-        limits: Limits,
-    }
     let message = format!("cannot read the limits of the IPC namespace {}", namespace.number);
-    ask_worker(system, namespace, "limits", &message).map(|report: Report| report.limits)
+    ask_worker(system, namespace, "limits", "limits", &message)
 }
 
-/// Runs a command of this program in a namespace and parses its JSON.
+/// Runs a command of this program in a namespace, and parses a field of its JSON.
 fn ask_worker<T: DeserializeOwned>(
     system: &System,
     namespace: &Namespace,
     command: &str,
+    field: &str,
     message: &str,
 ) -> Result<T, Error> {
     let denied = || Error::new(Kind::Permission, message);
@@ -273,9 +264,11 @@ fn ask_worker<T: DeserializeOwned>(
     }
     let mut worker = this_program("shmadm");
     worker.args(["--ns", &namespace.ns_argument(), command, "--json"]).stdin(Stdio::null()).stderr(Stdio::null());
-    let output = worker.output().map_err(|error| Error::io(message, &error, "execve"))?;
+    let output = worker.output().map_err(|error| start_failed(message, &error))?;
     if !output.status.success() {
         return Err(denied());
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| Error::new(Kind::Failed, format!("{message}: {error}")))
+    serde_json::from_slice(&output.stdout)
+        .and_then(|mut report: Value| T::deserialize(report[field].take()))
+        .map_err(|error| Error::new(Kind::Failed, format!("{message}: {error}")))
 }

@@ -28,7 +28,7 @@ use rustix::process::{Pid, Resource, WaitOptions, getrlimit, waitpid};
 use super::launcher::launch;
 use super::standby::start_standby;
 use crate::error::{Error, Kind, shmadm};
-use crate::leaks::{Descendants, Evidence};
+use crate::leaks::{Descendants, Evidence, UnboundCall};
 use crate::model::{Key, ShmId, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::System;
@@ -228,7 +228,10 @@ impl Tracer {
         let (Some(pid), Ok(thread), true) = (pid, &seized, self.listener.waits_killable) else {
             // Before Linux 5.19 the stop request can interrupt the call.
             proceed();
-            return pid.map_or((), |pid| self.evidence.record_unbound(pid, call.key, call.size, command));
+            if let Some(pid) = pid {
+                self.evidence.record_unbound(UnboundCall { pid, key: call.key, size: call.size, command });
+            }
+            return;
         };
         let result = thread.finish_call(proceed);
         // In another IPC namespace the id names another segment.
@@ -240,7 +243,7 @@ impl Tracer {
             None => false,
         };
         if !bound {
-            self.evidence.record_unbound(pid, call.key, call.size, command);
+            self.evidence.record_unbound(UnboundCall { pid, key: call.key, size: call.size, command });
         }
     }
 }

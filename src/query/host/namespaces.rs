@@ -51,10 +51,8 @@ impl Namespace {
     pub(crate) fn open(&self, system: &System) -> std::io::Result<File> {
         let mut last = ErrorKind::NotFound.into();
         for member in &self.members {
-            match File::open(system.proc().join(member).join("ns/ipc")) {
-                // A thread can have entered another namespace since.
-                Ok(file) if file.metadata().is_ok_and(|file| file.ino() == self.number) => return Ok(file),
-                Ok(_) => {}
+            match procfs::open_namespace(system.proc(), member, Some(self.number)) {
+                Ok(file) => return Ok(file),
                 Err(error) => last = error,
             }
         }
@@ -147,6 +145,7 @@ fn id_in(name: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::procfs::directory;
 
     #[test]
     fn containers_and_units_are_recognised_in_control_group_paths() {
@@ -177,50 +176,33 @@ mod tests {
 
     #[test]
     fn a_thread_that_has_exited_or_left_the_namespace_is_skipped() {
-        let root = tempfile::tempdir().unwrap();
-        for pid in ["6", "7"] {
-            std::fs::create_dir_all(root.path().join(pid).join("ns")).unwrap();
-            std::fs::write(root.path().join(pid).join("ns/ipc"), pid).unwrap();
-        }
-        let number = std::fs::metadata(root.path().join("7/ns/ipc")).unwrap().ino();
-        let system = System::at(root.path().to_owned());
-        let of = |members: &[&str]| Namespace {
-            number,
-            pid: 7,
-            container: None,
-            members: members.iter().map(|member| (*member).to_owned()).collect(),
-        };
         // 5 has exited, 6 is in another namespace.
-        let opened = of(&["5", "6", "7"]).open(&system).unwrap();
-        assert_eq!(opened.metadata().unwrap().ino(), number);
+        let proc = directory(&[("6/ns/ipc", ""), ("7/ns/ipc", "")]);
+        let number = procfs::namespace_of(proc.path(), "7").unwrap();
+        let system = System::at(proc.path().to_owned());
+        let of = |members: &[&str]| {
+            let members = members.iter().map(|member| (*member).to_owned()).collect();
+            Namespace { number, pid: 7, container: None, members }
+        };
+        assert_eq!(of(&["5", "6", "7"]).open(&system).unwrap().metadata().unwrap().ino(), number);
         assert_eq!(of(&["5", "6"]).open(&system).unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!(
-            (of(&["7"]).ns_argument(), of(&["7/task/8"]).ns_argument()),
-            ("7".into(), "/proc/7/task/8/ns/ipc".to_owned())
-        );
     }
 
     #[test]
     fn a_container_is_read_from_a_thread_and_never_for_the_host_namespace() {
-        let root = tempfile::tempdir().unwrap();
-        let process = |path: &str, cgroup: &str| {
-            std::fs::create_dir_all(root.path().join(path)).unwrap();
-            std::fs::write(root.path().join(path).join("cgroup"), format!("0::{cgroup}\n")).unwrap();
-        };
-        let namespace = |path: &str| {
-            std::fs::create_dir_all(root.path().join(path).join("ns")).unwrap();
-            std::fs::write(root.path().join(path).join("ns/ipc"), "").unwrap();
-        };
-        process("1", "/system.slice/x.service");
-        namespace("1");
-        // The leader has exited, so that only the thread has a namespace and the right control group.
-        process("7", "/");
-        process("7/task/7", "/");
-        process("7/task/8", "/system.slice/x.service");
-        namespace("7/task/8");
-        // A process that is exiting.
-        process("9", "/");
-        let Census { namespaces, inaccessible } = census(&System::at(root.path().to_owned())).unwrap();
+        let unit = "0::/system.slice/x.service\n";
+        let proc = directory(&[
+            ("1/ns/ipc", ""),
+            ("1/cgroup", unit),
+            // The leader has exited, so that only the thread has a namespace and the right control group.
+            ("7/cgroup", "0::/\n"),
+            ("7/task/7/cgroup", "0::/\n"),
+            ("7/task/8/ns/ipc", ""),
+            ("7/task/8/cgroup", unit),
+            // A process that is exiting.
+            ("9/cgroup", "0::/\n"),
+        ]);
+        let Census { namespaces, inaccessible } = census(&System::at(proc.path().to_owned())).unwrap();
         let mut containers: Vec<_> = namespaces.into_iter().map(|found| (found.pid, found.container)).collect();
         containers.sort_unstable();
         assert_eq!((containers, inaccessible), (vec![(1, None), (7, Some("x.service".into()))], 0));

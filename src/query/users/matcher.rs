@@ -10,10 +10,7 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::ErrorKind;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 
 use super::origin::Origin;
 use super::scan::{ScanResult, SegmentMapping, inode_of};
@@ -223,11 +220,8 @@ impl<'a> Matcher<'a> {
 
     /// Reads a segment in the namespace of a process; `None` if that cannot be entered.
     fn in_namespace_of(&self, mapping: &SegmentMapping, id: ShmId) -> Option<Result<Option<Object>, SysError>> {
-        let open = |thread: i32| {
-            let file = File::open(self.system.proc().join(format!("{thread}/ns/ipc")))?;
-            // The threads of a process can be in several namespaces and can enter others.
-            if Some(file.metadata()?.ino()) == mapping.ns { Ok(file) } else { Err(ErrorKind::NotFound.into()) }
-        };
+        mapping.ns?;
+        let open = |thread: i32| procfs::open_namespace(self.system.proc(), thread, mapping.ns);
         let namespace = mapping.with_thread(self.system, open).ok()?;
         sys::in_ipc_namespace(&namespace, move || sys::stat_any(id)).ok()
     }
@@ -242,21 +236,12 @@ impl Distinct {
         for index in candidates {
             let mapping = &mappings[index];
             let known = memories.entry((mapping.vma.inode, mapping.vma.start)).or_default();
-            let (mut low, mut high) = (0, known.len());
-            let mut same = None;
-            while low < high && same.is_none() {
-                let middle = usize::midpoint(low, high);
-                match mappings[known[middle]].compare_memory(system, mapping) {
-                    Some(Ordering::Equal) => same = Some(known[middle]),
-                    Some(Ordering::Greater) => high = middle,
-                    // If the kernel does not compare them, they count as two.
-                    Some(Ordering::Less) | None => low = middle + 1,
-                }
-            }
-            match same {
-                Some(same) => distinct.copies.push((same, index)),
-                None => {
-                    known.insert(low, index);
+            // If the kernel does not compare them, they count as two.
+            let compare = |other: &usize| mappings[*other].compare_memory(system, mapping).unwrap_or(Ordering::Less);
+            match known.binary_search_by(compare) {
+                Ok(same) => distinct.copies.push((known[same], index)),
+                Err(place) => {
+                    known.insert(place, index);
                     distinct.kept.push(index);
                 }
             }
