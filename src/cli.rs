@@ -71,9 +71,8 @@ fn context(
         Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),
         None => System::new(),
     };
-    let namespace = globals.ns.clone();
     let arguments = arguments.get(1..).unwrap_or_default().to_owned();
-    let ui = ui(globals.quiet, globals.color).in_namespace(namespace).with_arguments(&arguments);
+    let ui = ui(globals.quiet, globals.color).completing_hints(arguments.clone(), globals.ns.clone());
     Ok(Context { ui, system, format, elsewhere: globals.ns.is_some(), arguments })
 }
 

@@ -139,14 +139,9 @@ impl Ui {
         }
     }
 
-    /// Adds `--ns NAMESPACE` to the commands in hints.
-    pub(crate) fn in_namespace(mut self, namespace: Option<OsString>) -> Self {
-        self.hints.namespace = namespace;
-        self
-    }
-
-    pub(crate) fn with_arguments(mut self, arguments: &[OsString]) -> Self {
-        self.hints.arguments = arguments.to_owned();
+    /// Sets what completes the commands in hints: the user's arguments and the namespace of `--ns`.
+    pub(crate) fn completing_hints(mut self, arguments: Vec<OsString>, namespace: Option<OsString>) -> Self {
+        self.hints = HintContext { namespace, arguments };
         self
     }
 

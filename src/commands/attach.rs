@@ -89,6 +89,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         address: attachment.address(),
         size: attachment.size(),
         access: attachment.access(),
+        exec: args.exec,
     };
     report(args, context, &attached)?;
     let outcome = interrupts.wait(args.duration, None)?;
@@ -136,10 +137,14 @@ fn keep(args: &AttachArgs, context: &mut Context, holder: StartedHolder) -> Resu
 
 /// Prints the attachment, or the pid of a holder, and flushes standard output.
 fn report(args: &AttachArgs, context: &mut Context, attached: &Attached) -> Result<(), Error> {
-    let Attached { id, pid, address, size, access } = attached;
+    #[derive(Serialize)]
+    struct Report<'a> {
+        attachment: &'a Attached,
+    }
+    let Attached { id, pid, address, size, access, .. } = attached;
     let line = format!("attached segment {id} at {address:#x}, {}, {}, pid {pid}", Size(*size), access.as_str());
     if context.json() {
-        write_json(context, attached, args.exec)?;
+        context.report(&Report { attachment: attached })?;
     } else if args.background {
         context.ui.status(&line);
         context.ui.print(&pid.to_string())?;
@@ -147,18 +152,4 @@ fn report(args: &AttachArgs, context: &mut Context, attached: &Attached) -> Resu
         context.ui.print(&line)?;
     }
     context.ui.flush()
-}
-
-fn write_json(context: &mut Context, attached: &Attached, exec: bool) -> Result<(), Error> {
-    #[derive(Serialize)]
-    struct Report<'a> {
-        attachment: Attachment<'a>,
-    }
-    #[derive(Serialize)]
-    struct Attachment<'a> {
-        #[serde(flatten)]
-        attached: &'a Attached,
-        exec: bool,
-    }
-    context.report(&Report { attachment: Attachment { attached, exec } })
 }

@@ -8,7 +8,9 @@ use super::{Context, Manual, is_dash, path_argument, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, Hint, Invocation, again, shmadm};
 use crate::leaks::{Baseline, leaks};
-use crate::model::{Isolation, Leak, LeakCheck, LeakRemoval, Leaks, Size, State, counted, escape_invalid_utf8};
+use crate::model::{
+    Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Outcome, Size, State, counted, escape_invalid_utf8,
+};
 use crate::process::{Supervised, isolate, supervise};
 use crate::query::System;
 use crate::render::{leak_line, write_junit, write_report};
@@ -241,20 +243,24 @@ fn find(
 
 /// Removes a leaked segment if it is an orphan.
 fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
-    let kept = |reason: &str| LeakRemoval::Kept(reason.to_owned());
-    leak.removal = Some(match leak.segment.state {
-        Some(State::InUse | State::Dest) => kept("it is attached"),
-        Some(State::Idle) => kept("its creator or last user is running"),
-        Some(State::Unknown) | None => kept("cannot determine whether its creator or last user is running"),
+    let reason = match leak.segment.state {
+        Some(State::InUse | State::Dest) => "it is attached".to_owned(),
+        Some(State::Idle) => "its creator or last user is running".to_owned(),
+        Some(State::Unknown) | None => "cannot determine whether its creator or last user is running".to_owned(),
         Some(State::Orphan) => match clean(system, &leak.segment, false) {
-            Ok(Cleaned::Removed(outcome)) => LeakRemoval::Removed(outcome),
-            Ok(Cleaned::Kept(reason)) => LeakRemoval::Kept(reason.reason()),
+            Ok(Cleaned::Removed(outcome)) => {
+                let is_marked = outcome == Outcome::Marked;
+                leak.outcome = Some(if is_marked { LeakOutcome::Marked } else { LeakOutcome::Destroyed });
+                return;
+            }
+            Ok(Cleaned::Kept(kept)) => kept.reason(),
             Err(error) => {
                 context.ui.error(&error);
-                LeakRemoval::Kept(error.to_string())
+                error.to_string()
             }
         },
-    });
+    };
+    (leak.outcome, leak.reason) = (Some(LeakOutcome::Kept), Some(reason));
 }
 
 fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) {
@@ -339,8 +345,7 @@ fn hint_removal(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
 
 /// Names the processes that have leaked segments attached.
 fn attached_processes(attached: &[&Leak]) -> String {
-    let attachers = attached.iter().filter_map(|leak| leak.segment.attachers.as_deref());
-    let processes = attachers.flat_map(|attachers| attachers.processes().map(|process| process[0].process()));
+    let processes = attached.iter().flat_map(|leak| leak.attachers.processes().map(|process| process[0].process()));
     let mut names: Vec<String> = Vec::new();
     for name in processes.map(|process| format!("pid {process}")) {
         if !names.contains(&name) {

@@ -100,10 +100,10 @@ impl Context {
         work(&mut |bytes| bar.advance(bytes))
     }
 
-    fn failure(&mut self, target: impl Into<String>, error: Error) -> Failure {
+    fn failure(&mut self, target: String, error: Error) -> Failure {
         let error = self.ui.with_complete_hints(error);
         self.ui.error(&error);
-        Failure { target: target.into(), error }
+        Failure::new(target, error)
     }
 
     /// Warns that attaching replaces the last user, if only that process keeps the segment from being an orphan.

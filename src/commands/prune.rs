@@ -134,7 +134,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     }
     print(args, context, &report)?;
     interrupts.check()?;
-    Ok(Exit::of(report.removal.failed.iter().map(|failure| failure.error.kind)))
+    Ok(Exit::of(report.removal.failed.iter().map(|failure| failure.kind)))
 }
 
 /// Selects objects of all namespaces, and skips those of namespaces that this process cannot enter.

@@ -151,11 +151,9 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
 
 fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     match args.r#type {
-        Some(kind) if context.json() => print_values_json(context, source, range, kind),
+        _ if args.raw => print_raw(args, context, source, range),
+        _ if context.json() => print_json(args, context, source, range),
         Some(kind) => print_values(context, source, range, kind),
-        None if args.raw => print_raw(args, context, source, range),
-        None if args.text && context.json() => print_text_json(context, source, range),
-        None if context.json() => print_hex_json(context, source, range),
         None if args.text => print_text(context, source, range),
         None => print_hex(context, source, range),
     }
@@ -188,7 +186,7 @@ fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Ran
 fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     let mut last = 0;
     let mut decoder = context.ui.is_terminal().then(TextDecoder::default);
-    stream_text(context, source, range, |out, bytes| {
+    stream(context, source, range, true, |out, bytes| {
         last = bytes.last().copied().unwrap_or(last);
         match &mut decoder {
             Some(decoder) => out.write_all(escape_lines(&decoder.feed(bytes)).as_bytes()),
@@ -202,42 +200,44 @@ fn print_text(context: &mut Context, source: &Source, range: Range) -> Result<()
 
 fn print_values(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
     let mut decoder = Decoder::new(kind);
-    stream(context, source, range, |out, bytes| {
+    stream(context, source, range, false, |out, bytes| {
         decoder.feed(bytes).into_iter().try_for_each(|value| writeln!(out, "{value}"))
     })
 }
 
-fn print_values_json(context: &mut Context, source: &Source, range: Range, kind: ValueType) -> Result<(), Error> {
-    let mut decoder = Decoder::new(kind);
-    let mut comma = "";
-    let fields = Contents { id: source.id().into(), offset: range.offset, r#type: Some(kind.name()) };
-    stream_json(context, source, range, &fields, ("values", "["), |out, bytes| {
-        decoder.feed(bytes).into_iter().try_for_each(|value| {
-            out.write_all(std::mem::replace(&mut comma, ",").as_bytes())?;
-            value.write_json(out)
-        })
-    })?;
-    context.ui.write(|out| out.write_all(b"]}\n"))
-}
-
-fn print_hex_json(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    let fields = Contents { id: source.id().into(), offset: range.offset, r#type: None };
-    stream_json(context, source, range, &fields, ("hex", "\""), write_hex)?;
-    context.ui.write(|out| out.write_all(b"\"}\n"))
-}
-
-fn print_text_json(context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    let fields = Contents { id: source.id().into(), offset: range.offset, r#type: None };
-    let mut decoder = TextDecoder::default();
-    let mut head = Some(("text", "\""));
-    stream_text(context, source, range, |out, bytes| {
-        begin_once(out, &fields, &mut head)?;
-        write_within_string(out, &decoder.feed(bytes))
+/// Prints a report whose last field is written piece by piece.
+fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
+    let (name, opening, closing) = match args.r#type {
+        Some(_) => ("values", "[", "]}\n"),
+        None if args.text => ("text", "\"", "\"}\n"),
+        None => ("hex", "\"", "\"}\n"),
+    };
+    let fields = Contents { id: source.id().into(), offset: range.offset, r#type: args.r#type.map(ValueType::name) };
+    // Together with the first bytes: if none can be read, only the error is printed.
+    let mut is_begun = false;
+    let mut begin = |out: &mut Out| {
+        if std::mem::replace(&mut is_begun, true) {
+            return Ok(());
+        }
+        begin_report(out, &fields, name)?;
+        out.write_all(opening.as_bytes())
+    };
+    let (mut numbers, mut text, mut comma) = (args.r#type.map(Decoder::new), TextDecoder::default(), "");
+    stream(context, source, range, args.text, |out, bytes| {
+        begin(out)?;
+        match &mut numbers {
+            Some(decoder) => decoder.feed(bytes).into_iter().try_for_each(|value| {
+                out.write_all(std::mem::replace(&mut comma, ",").as_bytes())?;
+                value.write_json(out)
+            }),
+            None if args.text => write_within_string(out, &text.feed(bytes)),
+            None => write_hex(out, bytes),
+        }
     })?;
     context.ui.write(|out| {
-        begin_once(out, &fields, &mut head)?;
-        write_within_string(out, &decoder.end())?;
-        out.write_all(b"\"}\n")
+        begin(out)?;
+        write_within_string(out, &text.end())?;
+        out.write_all(closing.as_bytes())
     })
 }
 
@@ -251,54 +251,18 @@ struct Contents {
     r#type: Option<&'static str>,
 }
 
-/// Prints a range piece by piece, so that a large object is not held in memory, until stdout is closed.
+/// Prints a range piece by piece, so that a large object is not held in memory, until stdout is closed or, of a text, up
+/// to the first NUL.
 fn stream(
     context: &mut Context,
     source: &Source,
     range: Range,
+    is_text: bool,
     mut write: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
 ) -> Result<(), Error> {
     contents::for_each_chunk(source, range, |bytes| {
-        context.ui.write(|out| write(out, bytes))?;
-        Ok(!context.ui.is_closed())
-    })
-}
-
-/// As [`stream`], up to the first NUL.
-fn stream_text(
-    context: &mut Context,
-    source: &Source,
-    range: Range,
-    mut write: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
-) -> Result<(), Error> {
-    contents::for_each_piece(source, range, |_, piece| {
-        let Piece::Bytes(bytes) = piece else { return Ok(false) };
-        let end = bytes.iter().position(|byte| *byte == 0);
+        let end = if is_text { bytes.iter().position(|byte| *byte == 0) } else { None };
         context.ui.write(|out| write(out, &bytes[..end.unwrap_or(bytes.len())]))?;
         Ok(end.is_none() && !context.ui.is_closed())
     })
-}
-
-/// As [`stream`], as the last field of a report. `last` is its name and what opens its value.
-fn stream_json(
-    context: &mut Context,
-    source: &Source,
-    range: Range,
-    fields: &Contents,
-    last: (&str, &str),
-    mut write: impl FnMut(&mut Out, &[u8]) -> io::Result<()>,
-) -> Result<(), Error> {
-    let mut head = Some(last);
-    stream(context, source, range, |out, bytes| {
-        begin_once(out, fields, &mut head)?;
-        write(out, bytes)
-    })?;
-    context.ui.write(|out| begin_once(out, fields, &mut head))
-}
-
-/// Opens the report, together with the first bytes: if none can be read, only the error is printed.
-fn begin_once(out: &mut Out, fields: &Contents, head: &mut Option<(&str, &str)>) -> io::Result<()> {
-    let Some((name, opening)) = head.take() else { return Ok(()) };
-    begin_report(out, fields, name)?;
-    out.write_all(opening.as_bytes())
 }

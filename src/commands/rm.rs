@@ -99,7 +99,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.json() {
         context.report(&report)?;
     }
-    Ok(Exit::of(report.failed.iter().map(|failure| failure.error.kind)))
+    Ok(Exit::of(report.failed.iter().map(|failure| failure.kind)))
 }
 
 /// Returns the objects of this namespace that a file lists; the others are failures.

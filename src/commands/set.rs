@@ -90,7 +90,7 @@ pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> 
     if context.json() {
         context.report(&report)?;
     }
-    Ok(Exit::of(report.failed.iter().map(|failure| failure.error.kind)))
+    Ok(Exit::of(report.failed.iter().map(|failure| failure.kind)))
 }
 
 /// Changes a segment; returns its record after the change for JSON.

@@ -57,7 +57,8 @@ pub(crate) fn leaks(system: &System, baseline: Option<&Baseline>, evidence: &Evi
     }
     add_attachers(system, &mut segments)?;
     for (segment, verdict) in segments.into_iter().zip(verdicts) {
-        let leak = |creator_command| Leak { segment, creator_command, removal: None };
+        let attachers = segment.attachers.clone().unwrap_or_default();
+        let leak = |creator_command| Leak { segment, creator_command, attachers, outcome: None, reason: None };
         match verdict {
             Verdict::Leaked(creator_command) => found.leaked.push(leak(creator_command)),
             _ => found.unattributed.push(leak(None)),

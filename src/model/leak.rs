@@ -2,51 +2,29 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::{Attachers, Object, Outcome, named};
+use super::{Attachers, Object, named};
 
 /// A leaked or unattributed object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Leak {
-    /// The object, with its attachers.
+    #[serde(flatten)]
     pub(crate) segment: Object,
     pub(crate) creator_command: Option<Arc<str>>,
-    /// The result of its removal; `None` if it was not to be removed.
-    pub(crate) removal: Option<LeakRemoval>,
+    #[serde(flatten)]
+    pub(crate) attachers: Arc<Attachers>,
+    /// The outcome of its removal; `None` if it was not to be removed.
+    pub(crate) outcome: Option<LeakOutcome>,
+    /// Why it was kept.
+    pub(crate) reason: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum LeakRemoval {
-    Removed(Outcome),
-    Kept(String),
-}
-
-impl Serialize for Leak {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Report<'a> {
-            #[serde(flatten)]
-            segment: &'a Object,
-            creator_command: Option<&'a str>,
-            #[serde(flatten)]
-            attachers: &'a Attachers,
-            outcome: Option<&'a str>,
-            reason: Option<&'a str>,
-        }
-        let (outcome, reason) = match &self.removal {
-            None => (None, None),
-            Some(LeakRemoval::Removed(outcome)) => (Some(outcome.as_str()), None),
-            Some(LeakRemoval::Kept(reason)) => (Some("kept"), Some(reason.as_str())),
-        };
-        Report {
-            segment: &self.segment,
-            creator_command: self.creator_command.as_deref(),
-            attachers: self.segment.attachers.as_deref().unwrap_or(&Attachers::default()),
-            outcome,
-            reason,
-        }
-        .serialize(serializer)
+named! {
+    pub(crate) enum LeakOutcome {
+        Destroyed = "destroyed",
+        Marked = "marked",
+        Kept = "kept",
     }
 }
 

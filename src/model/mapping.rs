@@ -26,6 +26,7 @@ pub(crate) struct Attached {
     pub(crate) address: u64,
     pub(crate) size: u64,
     pub(crate) access: Access,
+    pub(crate) exec: bool,
 }
 
 /// A mapping that has the name of a segment.

@@ -31,7 +31,7 @@ pub(crate) use duration::parse_duration;
 pub(crate) use extent::{Extent, Residence};
 pub(crate) use ident::{Ident, Scope, ShmId};
 pub(crate) use key::Key;
-pub(crate) use leak::{Isolation, Leak, LeakCheck, LeakRemoval, Leaks};
+pub(crate) use leak::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks};
 pub(crate) use limits::{Limits, Usage};
 pub(crate) use listing::{RemovalList, parse_listing};
 pub(crate) use mapping::{Access, Attached, Attacher, Attachers, HiddenBy, Mapping, SEGMENT_NAME};

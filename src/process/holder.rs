@@ -70,7 +70,8 @@ pub(crate) fn start_holder(system: &System, segment: &Object, hold: Hold) -> Res
         command.spawn().map_err(|error| start_failed(format!("cannot start a holder of segment {id}"), &error))?;
     match child.stdout.take().and_then(read_answer) {
         Some(Ok([address, size])) => {
-            let attached = Attached { id, pid: child.id().cast_signed(), address, size, access: hold.access };
+            let pid = child.id().cast_signed();
+            let attached = Attached { id, pid, address, size, access: hold.access, exec: hold.exec };
             Ok(StartedHolder { attached, child, kept: false })
         }
         Some(Err(errno)) => {

@@ -4,9 +4,13 @@ use std::io::{self, Write};
 
 use super::{Cell, Column};
 
+/// The usual size of a row: the default buffer is larger than the rows that it would be allocated for.
+const ROW_SIZE: usize = 512;
+
 /// Appends a row of CSV (RFC 4180).
 pub(super) fn append_csv(line: &mut Vec<u8>, fields: impl Iterator<Item = String>) -> io::Result<()> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(line);
+    let mut writer =
+        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).buffer_capacity(ROW_SIZE).from_writer(line);
     writer.write_record(fields.map(String::into_bytes))?;
     writer.flush()
 }

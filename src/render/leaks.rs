@@ -1,6 +1,6 @@
 //! Leaked objects as text lines.
 
-use crate::model::{Leak, LeakRemoval, ObjectKind, Outcome, Size, SysV};
+use crate::model::{Leak, LeakOutcome, ObjectKind, Size, SysV};
 
 const MAX_NAMED: usize = 4;
 
@@ -16,13 +16,11 @@ pub(crate) fn leak_line(leak: &Leak) -> String {
         Some(0) => ", 0 B resident".to_owned(),
         Some(rss) => format!(", {} resident", Size(rss)),
     };
-    let removal = match &leak.removal {
+    let removal = match leak.outcome {
         None => String::new(),
-        Some(LeakRemoval::Removed(Outcome::Destroyed)) => "; removed".to_owned(),
-        Some(LeakRemoval::Removed(Outcome::Marked)) => {
-            "; marked for destruction: a process attached it before the removal".to_owned()
-        }
-        Some(LeakRemoval::Kept(reason)) => format!("; kept: {reason}"),
+        Some(LeakOutcome::Destroyed) => "; removed".to_owned(),
+        Some(LeakOutcome::Marked) => "; marked for destruction: a process attached it before the removal".to_owned(),
+        Some(LeakOutcome::Kept) => format!("; kept: {}", leak.reason.as_deref().unwrap_or_default()),
     };
     format!("{} ({key}{size}{rss}), {created}, {}{removal}", object.ident(), attached(leak))
 }
@@ -41,7 +39,6 @@ fn attached(leak: &Leak) -> String {
     if nattch == 0 {
         return "not attached".to_owned();
     }
-    let attachers = leak.segment.attachers.as_deref();
-    let names = attachers.map(|attachers| attachers.describe(MAX_NAMED)).unwrap_or_default();
-    format!("still attached by {}{}", names.join(", "), if dest { "; destroyed at the last detach" } else { "" })
+    let names = leak.attachers.describe(MAX_NAMED).join(", ");
+    format!("still attached by {names}{}", if dest { "; destroyed at the last detach" } else { "" })
 }

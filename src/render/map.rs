@@ -25,21 +25,10 @@ pub(crate) struct MapReport {
 
 impl MapReport {
     pub(crate) fn new(id: Ident, size: u64, page_size: u64, rss: Option<u64>, extents: Vec<Extent>) -> Self {
-        let total = |residence| {
-            let lengths = extents.iter().filter(|extent| extent.residence == residence).map(|extent| extent.length);
-            lengths.sum()
-        };
-        Self {
-            id,
-            size,
-            page_size,
-            resident: total(Residence::Resident),
-            swapped: total(Residence::Swapped),
-            untouched: total(Residence::Untouched),
-            unknown: total(Residence::Unknown),
-            rss,
-            extents,
-        }
+        let [resident, swapped, untouched, unknown] = Residence::ALL.map(|residence| {
+            extents.iter().filter(|extent| extent.residence == residence).map(|extent| extent.length).sum()
+        });
+        Self { id, size, page_size, resident, swapped, untouched, unknown, rss, extents }
     }
 }
 
@@ -81,12 +70,7 @@ fn strip(extents: &[Extent], size: u64, width: u64) -> String {
 pub(crate) fn write_map(out: &mut impl Write, report: &MapReport, width: u64) -> io::Result<()> {
     let MapReport { resident, swapped, untouched, unknown, .. } = *report;
     writeln!(out, "[{}]", strip(&report.extents, report.size, width.saturating_sub(2).max(1)))?;
-    for (residence, total) in [
-        (Residence::Resident, resident),
-        (Residence::Swapped, swapped),
-        (Residence::Untouched, untouched),
-        (Residence::Unknown, unknown),
-    ] {
+    for (residence, total) in Residence::ALL.into_iter().zip([resident, swapped, untouched, unknown]) {
         // If some extents are unknown, a total of 0 is not known to be 0.
         if total > 0 || (unknown == 0 && matches!(residence, Residence::Resident | Residence::Untouched)) {
             let (symbol, name, bytes) = (residence.symbol(), residence.as_str(), size(total.into()));

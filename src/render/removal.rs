@@ -4,37 +4,33 @@ use serde::{Serialize, Serializer};
 
 use super::segments::field;
 use super::{Cell, Column};
-use crate::error::{Error, Hint};
+use crate::error::{Error, Hint, Kind};
 use crate::model::{Ident, Object, Outcome};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub(crate) struct Failure {
     /// The object as the user named it.
-    pub(crate) target: String,
-    pub(crate) error: Error,
+    target: String,
+    error: String,
+    errno: Option<String>,
+    code: u8,
+    cause: Option<Box<str>>,
+    hints: Vec<Hint>,
+    #[serde(skip)]
+    pub(crate) kind: Kind,
 }
 
-impl Serialize for Failure {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Report<'a> {
-            target: &'a str,
-            error: String,
-            errno: Option<String>,
-            code: u8,
-            cause: Option<&'a str>,
-            hints: &'a [Hint],
-        }
-        let Self { target, error } = self;
-        Report {
+impl Failure {
+    pub(crate) fn new(target: String, error: Error) -> Self {
+        Self {
             target,
             error: error.to_string(),
             errno: error.source.map(|source| source.name()),
             code: error.kind.code(),
-            cause: error.cause.as_deref(),
-            hints: &error.hints,
+            cause: error.cause,
+            hints: error.hints,
+            kind: error.kind,
         }
-        .serialize(serializer)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::query::lookup;
 const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
 
 /// One step of the demo; with --json, one line.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Event {
     schema: u8,
     /// The kind of event: `call`, `use`, `stat` or `note`.
@@ -51,18 +51,8 @@ impl<'a> Narrator<'a> {
 
     /// Returns an event without details.
     fn event(&self, event: &str) -> Event {
-        Event {
-            schema: 1,
-            event: event.to_owned(),
-            step: self.step.to_owned(),
-            role: self.role.to_owned(),
-            pid: std::process::id(),
-            call: None,
-            result: None,
-            value: None,
-            text: None,
-            segment: None,
-        }
+        let (event, step, role) = (event.to_owned(), self.step.to_owned(), self.role.to_owned());
+        Event { schema: 1, event, step, role, pid: std::process::id(), ..Event::default() }
     }
 
     /// Prints a system call with its arguments and result.
