@@ -501,7 +501,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__diff)
-            opts="-q -h --all-ns --bytes --no-headings --json --format --ns --color --quiet --help"
+            opts="-q -h --all-ns --no-headings --bytes --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -925,7 +925,7 @@ _shmadm() {
             return 0
             ;;
         shmadm__subcmd__limits)
-            opts="-q -h --bytes --no-headings --json --format --ns --color --quiet --help"
+            opts="-q -h --no-headings --bytes --json --format --ns --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -259,8 +259,8 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l ns -d 'Run in a
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l color -d 'When to use color [default: auto]' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l bytes -d 'Show sizes in bytes'
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l no-headings -d 'Omit the header line'
+complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l bytes -d 'Show sizes in bytes'
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l json -d 'Print JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -s q -l quiet -d 'Suppress status messages'
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -s h -l help -d 'Print help'
@@ -437,8 +437,8 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l color -d 'When to
 always\t''
 never\t''"
 complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l all-ns -d 'Compare with the current segments of all IPC namespaces'
-complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l bytes -d 'Show sizes in bytes'
 complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l no-headings -d 'Omit the header line'
+complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l bytes -d 'Show sizes in bytes'
 complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -l json -d 'Print JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -s q -l quiet -d 'Suppress status messages'
 complete -c shmadm -n "__fish_shmadm_using_subcommand diff" -s h -l help -d 'Print help'

@@ -108,7 +108,7 @@ impl Kept {
             Self::Changed => "it has changed since it was listed".to_owned(),
             Self::Attached => "it has been attached since it was listed".to_owned(),
             Self::Used => "it has been used since it was listed".to_owned(),
-            Self::State(state) => format!("its state is now {state}"),
+            Self::State(state) => format!("its state is now {}", state.as_str()),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Invocation};
 use crate::explain::{ftok_key, resolve, unmapped_id};
 use crate::model::{Access, Key, KeySpec, Needs, Object, State, Target, parse_duration, parse_size};
 use crate::query::{Account, Filter, System};
-use crate::render::TimeStyle;
+use crate::render::{TableStyle, TimeStyle};
 
 #[derive(Args, Debug)]
 pub(crate) struct SegmentArg {
@@ -68,6 +68,24 @@ pub(crate) struct OwnerArgs {
     /// Group of the segment
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
+}
+
+/// How to print a table.
+#[derive(Args, Debug)]
+pub(crate) struct TableArgs {
+    /// Omit the header line
+    #[arg(long)]
+    no_headings: bool,
+
+    /// Show sizes in bytes
+    #[arg(long)]
+    bytes: bool,
+}
+
+impl TableArgs {
+    pub(crate) fn style(&self, context: &Context, droppable: &'static [&'static str]) -> TableStyle<'static> {
+        TableStyle { headings: !self.no_headings, bytes: self.bytes, ..context.table(droppable) }
+    }
 }
 
 impl OwnerArgs {

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::all_namespaces::{Survey, survey};
+use super::args::TableArgs;
 use super::{Context, Manual, is_dash, path_argument, read_whole, usage};
 use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Difference, Needs, Object, parse_listing, path_text};
 use crate::query::inventory;
 use crate::render::{
-    Column, DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format,
-    TableStyle, by_names, difference_rows,
+    Column, DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format, by_names,
+    difference_rows,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -58,13 +59,8 @@ pub(crate) struct DiffArgs {
     #[arg(long, conflicts_with = "after")]
     pub(crate) all_ns: bool,
 
-    /// Show sizes in bytes
-    #[arg(long)]
-    bytes: bool,
-
-    /// Omit the header line
-    #[arg(long)]
-    no_headings: bool,
+    #[command(flatten)]
+    table: TableArgs,
 }
 
 pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error> {
@@ -91,7 +87,7 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
         Format::Table => by_names(DIFFERENCE, DIFFERENCE_ALL_NS),
         _ => DIFFERENCE.iter().take_while(|column| column.name != "STATE").collect(),
     };
-    let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(DIFFERENCE_DROP_ORDER) };
+    let style = args.table.style(context, DIFFERENCE_DROP_ORDER);
     context.print_rows("differences", &columns, difference_rows(difference), &style)?;
     Ok(exit)
 }

@@ -1,9 +1,10 @@
 use clap::Args;
 
+use super::args::TableArgs;
 use super::{Context, Manual};
 use crate::error::{Error, Exit};
 use crate::query;
-use crate::render::{LIMITS, LimitsReport, TableStyle, limit_rows};
+use crate::render::{LIMITS, LimitsReport, limit_rows};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the kernel limits and their usage",
@@ -20,13 +21,8 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct LimitsArgs {
-    /// Show sizes in bytes
-    #[arg(long)]
-    bytes: bool,
-
-    /// Omit the header line
-    #[arg(long)]
-    no_headings: bool,
+    #[command(flatten)]
+    table: TableArgs,
 }
 
 pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Error> {
@@ -35,7 +31,7 @@ pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Erro
         context.report(&report)?;
         return Ok(Exit::Done);
     }
-    let style = TableStyle { headings: !args.no_headings, bytes: args.bytes, ..context.table(&["DESCRIPTION"]) };
+    let style = args.table.style(context, &["DESCRIPTION"]);
     let columns: Vec<_> = LIMITS.iter().collect();
     context.print_rows("limits", &columns, limit_rows(&report), &style)?;
     Ok(Exit::Done)

@@ -1,7 +1,7 @@
 use clap::Args;
 
 use super::all_namespaces::{Survey, survey, warn_of_strays};
-use super::args::{FilterArgs, time_style};
+use super::args::{FilterArgs, TableArgs, time_style};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Object};
@@ -55,13 +55,8 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     reverse: bool,
 
-    /// Omit the header line
-    #[arg(long)]
-    no_headings: bool,
-
-    /// Show sizes in bytes
-    #[arg(long)]
-    bytes: bool,
+    #[command(flatten)]
+    table: TableArgs,
 
     /// Format of times
     #[arg(long, value_name = "STYLE", default_value = "relative", value_parser = time_style())]
@@ -131,12 +126,7 @@ impl ListArgs {
 pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error> {
     let (columns, may_drop) = args.columns(context.format)?;
     let sort = args.sort_column()?;
-    let style = TableStyle {
-        headings: !args.no_headings,
-        bytes: args.bytes,
-        time: args.time,
-        ..context.table(if may_drop { DROP_ORDER } else { &[] })
-    };
+    let style = TableStyle { time: args.time, ..args.table.style(context, if may_drop { DROP_ORDER } else { &[] }) };
     if args.list_columns {
         let style = TableStyle { droppable: &["JSON"], ..style };
         let columns: Vec<_> = COLUMNS.iter().collect();

@@ -54,7 +54,7 @@ pub(crate) struct WriteArgs {
     input: Option<PathBuf>,
 
     /// Write bytes given as pairs of hexadecimal digits
-    #[arg(long, value_name = "HEX", conflicts_with_all = ["values", "input"], value_parser = parse_hex_bytes)]
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["values", "input"], value_parser = parse_hex)]
     hex: Option<HexBytes>,
 
     /// Fill the range with BYTE (0 to 255, or 0x00 to 0xff)
@@ -78,13 +78,8 @@ pub(crate) struct WriteArgs {
     offset: u64,
 }
 
-/// Bytes of one option: clap would parse a `Vec` value by value.
-#[derive(Clone, Debug)]
-struct HexBytes(Vec<u8>);
-
-fn parse_hex_bytes(text: &str) -> Result<HexBytes, String> {
-    parse_hex(text).map(HexBytes)
-}
+/// Bytes of one option: clap would parse a field that is named `Vec` value by value.
+type HexBytes = Vec<u8>;
 
 enum Input {
     Bytes(Vec<u8>),
@@ -218,7 +213,7 @@ fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
         // clap does not enforce `requires` if a third option conflicts with the required one.
         return Err(usage("--length requires --fill"));
     }
-    if let Some(HexBytes(bytes)) = &args.hex {
+    if let Some(bytes) = &args.hex {
         return Ok(Input::Bytes(bytes.clone()));
     }
     if let Some(byte) = args.fill {

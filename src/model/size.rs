@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::counted;
 use super::number::{parse_decimal, parse_integer};
 
 /// The powers of 1024, starting with 1024^1.
@@ -13,19 +14,10 @@ pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut number = self.0;
-        let mut unit = None;
-        for name in BINARY_UNITS {
-            if number == 0 || !number.is_multiple_of(1024) {
-                break;
-            }
-            number /= 1024;
-            unit = Some(name);
-        }
-        match unit {
-            Some(name) => write!(formatter, "{number} {name}"),
-            None if number == 1 => write!(formatter, "1 byte"),
-            None => write!(formatter, "{number} bytes"),
+        let divides = |(_, shift): &(&str, u32)| self.0 > 0 && self.0.trailing_zeros() >= *shift;
+        match BINARY_UNITS.into_iter().zip((10..).step_by(10)).filter(divides).last() {
+            Some((unit, shift)) => write!(formatter, "{} {unit}", self.0 >> shift),
+            None => formatter.write_str(&counted(self.0, "byte")),
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The state of an object, and the outcome of its removal.
 
-use std::fmt;
-
 use super::named;
 
 named! {
@@ -15,12 +13,6 @@ named! {
         Unknown = "unknown",
         /// Not attached; its creator and its last user have exited.
         Orphan = "orphan",
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.as_str())
     }
 }
 

@@ -98,5 +98,5 @@ fn state(state: Option<State>) -> String {
         State::Unknown => "not attached; cannot determine whether creator and last user are running",
         State::Orphan => "not attached; creator and last user have exited",
     };
-    format!("{state} ({meaning})")
+    format!("{} ({meaning})", state.as_str())
 }

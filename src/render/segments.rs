@@ -16,56 +16,30 @@ fn sysv<'a>(object: &'a Object, cell: impl FnOnce(&'a SysV) -> Cell<'a>) -> Cell
 pub(super) mod field {
     use super::{Cell, Object, sysv};
 
-    pub(crate) fn id(row: &impl AsRef<Object>) -> Cell<'_> {
-        sysv(row.as_ref(), |sysv| Cell::number(sysv.id.raw().cast_unsigned()))
+    /// Defines for each field the function from a row to its cell.
+    macro_rules! fields {
+        ($($name:ident = |$object:ident| $cell:expr;)+) => {
+            $(pub(crate) fn $name(row: &impl AsRef<Object>) -> Cell<'_> {
+                let $object = row.as_ref();
+                $cell
+            })+
+        };
     }
 
-    pub(crate) fn key(row: &impl AsRef<Object>) -> Cell<'_> {
-        sysv(row.as_ref(), |sysv| Cell::Key(sysv.key))
-    }
-
-    pub(crate) fn owner(row: &impl AsRef<Object>) -> Cell<'_> {
-        Cell::Account(row.as_ref().owner.as_deref(), row.as_ref().uid)
-    }
-
-    pub(crate) fn mode(row: &impl AsRef<Object>) -> Cell<'_> {
-        Cell::Mode(row.as_ref().mode)
-    }
-
-    pub(crate) fn size(row: &impl AsRef<Object>) -> Cell<'_> {
-        Cell::bytes(row.as_ref().size)
-    }
-
-    pub(crate) fn rss(row: &impl AsRef<Object>) -> Cell<'_> {
-        Cell::of(row.as_ref().rss, Cell::bytes)
-    }
-
-    pub(crate) fn swap(row: &impl AsRef<Object>) -> Cell<'_> {
-        Cell::of(row.as_ref().swap, Cell::bytes)
-    }
-
-    pub(crate) fn nattch(row: &impl AsRef<Object>) -> Cell<'_> {
-        sysv(row.as_ref(), |sysv| Cell::Number(sysv.nattch))
-    }
-
-    pub(crate) fn cpid(row: &impl AsRef<Object>) -> Cell<'_> {
-        sysv(row.as_ref(), |sysv| Cell::pid(sysv.cpid))
-    }
-
-    pub(crate) fn state(row: &impl AsRef<Object>) -> Cell<'_> {
-        Cell::of(row.as_ref().state, |state| Cell::Word(state.as_str()))
-    }
-
-    pub(crate) fn idle(row: &impl AsRef<Object>) -> Cell<'_> {
-        Cell::of(row.as_ref().idle_seconds, Cell::Seconds)
-    }
-
-    pub(crate) fn namespace(row: &impl AsRef<Object>) -> Cell<'_> {
-        Cell::of(row.as_ref().ipc_namespace(), Cell::Number)
-    }
-
-    pub(crate) fn container(row: &impl AsRef<Object>) -> Cell<'_> {
-        Cell::text(row.as_ref().container.as_ref())
+    fields! {
+        id = |object| sysv(object, |sysv| Cell::number(sysv.id.raw().cast_unsigned()));
+        key = |object| sysv(object, |sysv| Cell::Key(sysv.key));
+        owner = |object| Cell::Account(object.owner.as_deref(), object.uid);
+        mode = |object| Cell::Mode(object.mode);
+        size = |object| Cell::bytes(object.size);
+        rss = |object| Cell::of(object.rss, Cell::bytes);
+        swap = |object| Cell::of(object.swap, Cell::bytes);
+        nattch = |object| sysv(object, |sysv| Cell::Number(sysv.nattch));
+        cpid = |object| sysv(object, |sysv| Cell::pid(sysv.cpid));
+        state = |object| Cell::of(object.state, |state| Cell::Word(state.as_str()));
+        idle = |object| Cell::of(object.idle_seconds, Cell::Seconds);
+        namespace = |object| Cell::of(object.ipc_namespace(), Cell::Number);
+        container = |object| Cell::text(object.container.as_ref());
     }
 }
 
