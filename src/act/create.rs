@@ -16,7 +16,7 @@ use crate::sys::{self, CreateFlags, SysError};
 const MAX_ATTEMPTS: usize = 1000;
 
 /// The attributes of a segment to create.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Creation {
     pub(crate) key: KeySpec,
     /// Size in bytes; the default is one page.

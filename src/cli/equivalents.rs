@@ -7,7 +7,8 @@ use clap::error::{ContextKind, ContextValue};
 use super::table::Command;
 use crate::error::{Hint, shmadm};
 
-/// The command, what is typed after it, and what to type instead of both.
+/// The command, what is typed after it, and what to type instead of both. Without a command, or after `list`, they are the
+/// options of ipcs and lsipc, or the names of commands.
 const EQUIVALENTS: &[(&str, &str, &str)] = &[
     ("", "delete", "rm"),
     ("", "remove", "rm"),
@@ -19,11 +20,6 @@ const EQUIVALENTS: &[(&str, &str, &str)] = &[
     ("", "-l", "limits"),
     ("", "-u", "limits"),
     ("", "-M", "create --size"),
-    ("list", "-m", "list"),
-    ("list", "-a", "list"),
-    ("list", "-i", "stat"),
-    ("list", "-l", "limits"),
-    ("list", "-u", "limits"),
     ("rm", "-m", "rm"),
     ("rm", "-a", "prune"),
     ("rm", "-M", "rm"),
@@ -34,7 +30,7 @@ pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]
     let unknown =
         [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].into_iter().find_map(|kind| error.get(kind));
     let Some(ContextValue::String(unknown)) = unknown else { return None };
-    let name = called.map_or("", |command| command.name);
+    let name = called.map(|command| command.name).filter(|name| *name != "list").unwrap_or_default();
     let (.., instead) = EQUIVALENTS.iter().find(|(command, typed, _)| *command == name && typed == unknown)?;
     let is_name = |word: &str| called.is_some_and(|command| command.is_called(word));
     let rest: Vec<OsString> =

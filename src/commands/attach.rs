@@ -9,7 +9,7 @@ use crate::act::{self, Address, Lifetime};
 use crate::error::{Error, Exit};
 use crate::explain::suggest_any_address;
 use crate::model::{Access, Attached, Needs, Object, Size, parse_duration, parse_integer};
-use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
+use crate::process::{Hold, Interrupts, start_holder};
 use crate::query::rmid_forced;
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -80,7 +80,12 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         let hold = Hold { access, exec: args.exec, address, duration: args.duration };
         let holder = start_holder(&context.system, &segment, hold)?;
         interrupts.check()?;
-        return keep(args, context, holder);
+        // A holder whose pid was not printed would keep the segment attached forever.
+        report(args, context, holder.attached()).map_err(|error| {
+            error.advice(format!("holder {} was terminated, because its pid could not be printed", holder.pid()))
+        })?;
+        holder.keep();
+        return Ok(Exit::Done);
     }
     let attachment = act::attach(&context.system, &segment, access, address, args.exec, Lifetime::Persistent)?;
     let attached = Attached {
@@ -124,15 +129,6 @@ fn warn_of_last_detach(context: &mut Context, segment: &Object) {
     } else {
         format!("cannot read kernel.shm_rmid_forced: if it is 1, the last detach will destroy {ident}")
     });
-}
-
-/// Reports a holder, then keeps it: one whose pid was not printed would keep the segment attached forever.
-fn keep(args: &AttachArgs, context: &mut Context, holder: StartedHolder) -> Result<Exit, Error> {
-    report(args, context, holder.attached()).map_err(|error| {
-        error.advice(format!("holder {} was terminated, because its pid could not be printed", holder.pid()))
-    })?;
-    holder.keep();
-    Ok(Exit::Done)
 }
 
 /// Prints the attachment, or the pid of a holder, and flushes standard output.

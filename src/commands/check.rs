@@ -4,7 +4,7 @@ use clap::{ArgAction, Args};
 
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::model::{Limits, Measure, Needs, Tally, Threshold, is_decimal, parse_duration};
+use crate::model::{Limits, Measure, Needs, Tally, Threshold, counted, is_decimal, parse_duration};
 use crate::process::with_timeout;
 use crate::query::{self, System};
 use crate::render::{CheckReport, Reading, worst, write_check};
@@ -178,11 +178,9 @@ fn reading(rule: Rule, limits: &Limits, totals: &Tally) -> Result<Reading, Error
     let changes = changes.filter(|point| (value..value + unknown).contains(point));
     let differs = |value| (Reading { value, ..reading.clone() }).severity() != reading.severity();
     if changes.chain([value + unknown]).any(differs) {
-        let orphans = match totals.unknown {
-            1 => "1 segment is an orphan".to_owned(),
-            count => format!("{count} segments are orphans"),
-        };
-        return Err(Error::new(Kind::Failed, format!("cannot determine whether {orphans}"))
+        let are_orphans = if totals.unknown == 1 { "is an orphan" } else { "are orphans" };
+        let segments = counted(totals.unknown, "segment");
+        return Err(Error::new(Kind::Failed, format!("cannot determine whether {segments} {are_orphans}"))
             .cause(
                 "a creator or last user is outside this pid namespace, or the kernel does not report whether it is running",
             )

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -346,12 +347,9 @@ fn hint_removal(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
 /// Names the processes that have leaked segments attached.
 fn attached_processes(attached: &[&Leak]) -> String {
     let processes = attached.iter().flat_map(|leak| leak.attachers.processes().map(|process| process[0].process()));
-    let mut names: Vec<String> = Vec::new();
-    for name in processes.map(|process| format!("pid {process}")) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
+    let mut seen = HashSet::new();
+    let mut names: Vec<String> =
+        processes.filter(|name| seen.insert(name.clone())).map(|name| format!("pid {name}")).collect();
     let more = names.len().saturating_sub(MAX_IDS);
     names.truncate(MAX_IDS);
     names.extend((more > 0).then(|| format!("{more} more")));

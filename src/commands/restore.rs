@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, attach_new, describe, is_dash, look_up_again, report_new, usage};
-use crate::act::{self, Change, Creation, Opened, PendingSegment, Requested};
+use crate::act::{self, Change, Creation, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Key, KeySpec, Mode, Needs, Object, Sidecar, path_text};
@@ -72,7 +72,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let sidecar = read_sidecar(&Sidecar::path_for(&path))?;
     let file = contents::open_nonblocking(&path).map_err(|error| unreadable(&path, &error, "open"))?;
     let data = verify(context, &path, &file, &sidecar)?;
-    let mut guard = start_guard(context);
+    // Removes the segment if this process is killed before the segment is complete.
+    let without =
+        |error| context.ui.warning(&format!("{error}: if this command is killed, an incomplete segment stays"));
+    let mut guard = Guard::start().map_err(without).ok();
     let pending = create(args, context, &sidecar, data, guard.as_mut(), &interrupts)?;
     let segment = look_up_again(context, pending.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
@@ -131,8 +134,8 @@ fn create(
         huge: sidecar.huge_page_size.map(Some),
         // Huge pages are always reserved: touching one that the pool cannot supply raises SIGBUS.
         no_reserve: data < recorded.size && sidecar.huge_page_size.is_none(),
-        requested: Requested::default(),
         held: args.hold,
+        ..Creation::default()
     };
     let opened = match guard {
         Some(guard) => {
@@ -160,15 +163,6 @@ fn replace_hints(mut error: Error) -> Error {
         .hint("use another key", again("--key random"))
         .hint("show the segment with this key", shmadm(format!("stat {key}")))
         .hint("remove it", shmadm(format!("rm {key}")))
-}
-
-/// Starts the process that removes the segment if this one is killed before the segment is complete.
-fn start_guard(context: &mut Context) -> Option<Guard> {
-    Guard::start()
-        .map_err(|error| {
-            context.ui.warning(&format!("{error}: if this command is killed, an incomplete segment stays"));
-        })
-        .ok()
 }
 
 /// Writes the contents and checks that they are the recorded ones.

@@ -85,18 +85,15 @@ enum Input {
     Bytes(Vec<u8>),
     /// One byte, repeated to a length or to the end of the segment.
     Fill(u8, Option<u64>),
-    /// A file and its length.
-    File(OwnedFd, u64),
-    Stream(OwnedFd),
+    /// A file, or a stream without a known length.
+    File(OwnedFd, Option<u64>),
 }
 
 impl Input {
     fn length(&self) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes.len() as u64),
-            Self::Fill(_, length) => *length,
-            Self::File(_, length) => Some(*length),
-            Self::Stream(_) => None,
+            Self::Fill(_, length) | Self::File(_, length) => *length,
         }
     }
 }
@@ -127,9 +124,7 @@ fn write(context: &Context, attachment: &Attachment, range: Range, input: &Input
     match input {
         Input::Bytes(bytes) => contents::copy_in(attachment, range.offset, bytes)?,
         Input::Fill(byte, _) => contents::fill(attachment, range, *byte, &mut progress)?,
-        Input::File(file, _) | Input::Stream(file) => {
-            return contents::receive(attachment, range, file.as_fd(), &mut progress);
-        }
+        Input::File(file, _) => return contents::receive(attachment, range, file.as_fd(), &mut progress),
     }
     Ok(Received { written: range.length(), more: false })
 }
@@ -137,7 +132,7 @@ fn write(context: &Context, attachment: &Attachment, range: Range, input: &Input
 /// Writes an input and keeps its zeros as holes. If untouched pages cannot be determined, zeros are written like other
 /// bytes.
 fn write_sparse(context: &Context, attachment: Attachment, range: Range, input: &Input) -> Result<Received, Error> {
-    let (Input::File(file, _) | Input::Stream(file)) = input else {
+    let Input::File(file, _) = input else {
         return Err(usage("--sparse requires a file or standard input"));
     };
     let target = contents::Source::attached(&context.system, attachment, range, Allocation::Allowed)?;
@@ -151,8 +146,8 @@ fn write_sparse(context: &Context, attachment: Attachment, range: Range, input: 
 /// Starts a progress bar; none for input typed on a terminal.
 fn progress(context: &Context, input: &Input, range: Range) -> Progress {
     let total = match input {
-        Input::Stream(file) if file.is_terminal() => return Progress::hidden(),
-        Input::Stream(_) => None,
+        Input::File(file, None) if file.is_terminal() => return Progress::hidden(),
+        Input::File(_, None) => None,
         _ => Some(range.length()),
     };
     context.ui.progress("writing", total)
@@ -238,7 +233,11 @@ fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
         _ if contents::stdin_is_closed() => {
             Err(failed(io::Error::from(Errno::EBADF), "read").cause("standard input is closed"))
         }
-        _ => io::stdin().as_fd().try_clone_to_owned().map(Input::Stream).map_err(|error| failed(error, "dup")),
+        _ => io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map(|file| Input::File(file, None))
+            .map_err(|error| failed(error, "dup")),
     }
 }
 
@@ -269,5 +268,5 @@ fn open(path: &Path) -> Result<Input, Error> {
     }
     // Files of /proc and /sys have size 0 but are not empty: read them as streams.
     let has_length = metadata.is_file() && metadata.len() > 0;
-    Ok(if has_length { Input::File(file.into(), metadata.len()) } else { Input::Stream(file.into()) })
+    Ok(Input::File(file.into(), has_length.then_some(metadata.len())))
 }

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::{Attachers, Object, named};
 
-/// A leaked or unattributed object.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Leak {
     #[serde(flatten)]

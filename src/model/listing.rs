@@ -17,21 +17,15 @@ const NEEDED: [&str; 13] =
 
 /// The segments to remove in a report of `leakcheck` (`leaked`) or of `prune --dry-run` (`removed`). Other JSON has
 /// neither field.
-#[derive(Debug, Deserialize)]
-#[serde(expecting = "a report")]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "a report")]
 pub(crate) struct RemovalList {
-    #[serde(default)]
     pub(crate) schema: u64,
-    #[serde(default)]
     pub(crate) isolation: Option<Isolation>,
-    #[serde(default)]
     pub(crate) leaked: Option<Vec<Object>>,
     /// Segments that another job may have created.
-    #[serde(default)]
     pub(crate) unattributed: Vec<Object>,
-    #[serde(default)]
     pub(crate) removed: Option<Vec<Object>>,
-    #[serde(default)]
     pub(crate) dry_run: bool,
 }
 

@@ -74,17 +74,3 @@ impl Tally {
         self.attachments = self.attachments.saturating_add(other.attachments);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_sum_with_an_unknown_part_is_unknown() {
-        let mut sums = Tally::ZERO;
-        for rss in [Some(1), None, Some(2)] {
-            sums.add(&Tally::of(&Object { rss, swap: Some(3), ..Object::default() }, 4096));
-        }
-        assert_eq!((sums.rss, sums.swap), (None, Some(9)));
-    }
-}

@@ -34,8 +34,9 @@ pub(crate) struct Ftok {
 }
 
 /// The KEY argument of `create`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum KeySpec {
+    #[default]
     Private,
     Random,
     Key(Key),

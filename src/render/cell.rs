@@ -64,10 +64,8 @@ impl<'a> Cell<'a> {
 
     /// Compares two values of one column; what is unknown comes last.
     pub(crate) fn compare(&self, other: &Self) -> Ordering {
-        match (self.rank(), other.rank()) {
-            (Some(rank), Some(other)) => rank.cmp(&other),
-            (rank, other) => rank.is_none().cmp(&other.is_none()),
-        }
+        let (rank, other) = (self.rank(), other.rank());
+        rank.is_none().cmp(&other.is_none()).then(rank.cmp(&other))
     }
 
     fn rank(&self) -> Option<Rank<'_>> {

@@ -59,22 +59,11 @@ impl HexDump {
 
 /// Writes one line: offset, hexadecimal bytes, printable characters.
 fn write_line(out: &mut impl Write, offset: u64, line: &[u8]) -> io::Result<()> {
-    let mut text = format!("{offset:08x} ");
-    for index in 0..BYTES_PER_LINE {
-        if index % 8 == 0 {
-            text.push(' ');
-        }
-        match line.get(index) {
-            Some(byte) => text.push_str(&format!("{byte:02x} ")),
-            None => text.push_str("   "),
-        }
-    }
-    text.push_str(" |");
-    text.extend(line.iter().map(|byte| match byte {
-        b' '..=b'~' => char::from(*byte),
-        _ => '.',
-    }));
-    writeln!(out, "{text}|")
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x} ")).collect::<String>();
+    let (left, right) = line.split_at(line.len().min(BYTES_PER_LINE / 2));
+    let text: String =
+        line.iter().map(|byte| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' }).collect();
+    writeln!(out, "{offset:08x}  {:<24} {:<24} |{text}|", hex(left), hex(right))
 }
 
 pub(crate) fn write_hex(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

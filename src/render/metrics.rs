@@ -47,7 +47,6 @@ const fn bytes<S>(name: &'static str, help: &'static str, value: fn(&S) -> Optio
     Gauge { name, help, unit: Some(Unit::Bytes), value }
 }
 
-/// The gauges for each namespace and owner.
 const BY_OWNER: &[Gauge<Tally>] = &[
     count("segments", "System V shared memory segments that exist.", |tally| Some(tally.segments.into())),
     count("pages", "Pages of all segments, as counted against shmall.", |tally| Some(tally.pages.into())),
@@ -65,7 +64,6 @@ const BY_OWNER: &[Gauge<Tally>] = &[
     count("attachments", "Attachments of all segments, counted as mappings.", |tally| Some(tally.attachments.into())),
 ];
 
-/// The gauges for each namespace.
 const BY_NAMESPACE: &[Gauge<Limits>] = &[
     count("limit_segments", "Maximum number of segments (kernel.shmmni).", |limits| Some(limits.shmmni.into())),
     count("limit_pages", "Maximum number of pages in all segments (kernel.shmall).", |limits| {

@@ -146,7 +146,6 @@ const fn record<const N: usize>() -> [&'static str; N] {
 
 /// The record of JSON, CSV and TSV; new fields may only be appended.
 pub(crate) const RECORD: &[&str] = &record::<FIELDS>();
-/// The JSON record with `--all-ns`.
 pub(crate) const RECORD_ALL_NS: &[&str] = &record::<{ FIELDS + 1 }>();
 pub(crate) const DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];

@@ -82,6 +82,7 @@ fn words_of_other_programs_get_a_hint() {
         ("-M 4096", "create --size 4096"),
         ("list -m -t", "list -t"),
         ("ls -i 5", "stat 5"),
+        ("list remove 5", "rm 5"),
         ("rm -m 5", "rm 5"),
         ("rm -M 0x4d2 -n", "rm 0x4d2 -n"),
         ("rm -a", "prune"),

@@ -95,6 +95,9 @@ fn without_proc_shmctl_provides_everything_but_resident_sizes() {
             finish(without_proc().args(arguments)).exits(0);
         }
         finish(without_proc().args(["list", "--sort", "rss"])).exits(0);
+        let metrics = finish(without_proc().args(["metrics"])).exits(0).stdout;
+        assert!(metrics.contains("\nshmadm_sysv_size_bytes{"), "{metrics}");
+        assert!(!metrics.contains("resident") && !metrics.contains("swapped"), "an unknown sum is not 0: {metrics}");
     }
 }
 

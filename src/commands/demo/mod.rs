@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::args::key;
 use super::{Context, Manual, usage};
-use crate::act::{Creation, Requested};
+use crate::act::Creation;
 use crate::error::{Error, Exit};
 use crate::explain::ftok_key;
 use crate::model::{Key, KeySpec, Mode, parse_duration};
@@ -109,14 +109,11 @@ impl PaceArgs {
 fn creation(key: Key, exclusive: bool) -> Creation {
     Creation {
         key: KeySpec::Key(key),
-        size: None,
         mode: Mode::PRIVATE,
         exclusive,
-        huge: None,
-        no_reserve: false,
-        requested: Requested::default(),
         // The creator runs to the end, so the segment survives even if kernel.shm_rmid_forced is 1.
         held: true,
+        ..Creation::default()
     }
 }
 

@@ -27,7 +27,6 @@ pub(super) struct Event {
     /// The system call with its arguments, in C syntax.
     pub(super) call: Option<String>,
     result: Option<String>,
-    /// The integer that was written or read.
     pub(super) value: Option<i32>,
     text: Option<String>,
     segment: Option<Box<RawValue>>,
@@ -49,13 +48,11 @@ impl<'a> Narrator<'a> {
         Self { context, role, step: "create", headings: 0 }
     }
 
-    /// Returns an event without details.
     fn event(&self, event: &str) -> Event {
         let (event, step, role) = (event.to_owned(), self.step.to_owned(), self.role.to_owned());
         Event { schema: 1, event, step, role, pid: std::process::id(), ..Event::default() }
     }
 
-    /// Prints a system call with its arguments and result.
     pub(super) fn call(&mut self, call: impl Into<String>, result: impl Display) -> Result<(), Error> {
         self.print(&Event { call: Some(call.into()), result: Some(result.to_string()), ..self.event("call") })
     }
