@@ -50,8 +50,6 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (3, "UNKNOWN: the status cannot be determined: any failure, including usage errors; also --help and --version."),
 ];
 
-const DEFAULTS: [Measure; 2] = [Measure::Segments, Measure::Pages];
-
 #[derive(Args, Debug)]
 #[command(version, after_help = RANGES)]
 pub(crate) struct CheckArgs {
@@ -100,7 +98,7 @@ impl CheckArgs {
         if self.warning.is_empty() && self.critical.is_empty() {
             let range = |measure, text| Threshold::parse(text, measure).map(Some).map_err(usage);
             let rule = |measure| Ok((measure, range(measure, "80%")?, range(measure, "90%")?));
-            return DEFAULTS.into_iter().map(rule).collect();
+            return [Measure::Segments, Measure::Pages].into_iter().map(rule).collect();
         }
         let find = |ranges: &[MeasureRange], measure: Measure, option: &str| {
             let mut found = ranges.iter().filter(|(name, _)| *name == measure).map(|(_, range)| range.clone());

@@ -26,9 +26,6 @@ pub(crate) const MANUAL: Manual = Manual {
             pages only the number of resident pages is known, and that requires privilege.",
 };
 
-/// Width of the picture if stdout is not a terminal.
-const WIDTH: usize = 80;
-
 #[derive(Args, Debug)]
 pub(crate) struct MapArgs {
     #[command(flatten)]
@@ -53,7 +50,7 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
     match context.format {
         Format::Json => context.report(&report)?,
         Format::Table => {
-            let width = context.ui.width().unwrap_or(WIDTH) as u64;
+            let width = context.ui.width().unwrap_or(80) as u64;
             context.ui.print(&describe(&object))?;
             context.ui.write(|out| write_map(out, &report, width))?;
         }

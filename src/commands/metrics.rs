@@ -37,8 +37,6 @@ pub(crate) const MANUAL: Manual = Manual {
 
 /// Always reported, so that a time series exists before the first segment.
 const ROOT: u32 = 0;
-/// Mode of the output file: collectors run as their own users.
-const OUTPUT_MODE: u32 = 0o644;
 
 #[derive(Args, Debug)]
 pub(crate) struct MetricsArgs {
@@ -67,7 +65,8 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
     let file = NewFile::begin(path, true).map_err(|error| with_link_target(error, "--output", path))?;
     let text = text(args, context)?;
     file.file().write_all(text.as_bytes()).map_err(|error| file.failed(&error))?;
-    file.set_mode(OUTPUT_MODE)?;
+    // Collectors run as their own users.
+    file.set_mode(0o644)?;
     file.sync()?;
     interrupts.check()?;
     file.commit(true)?;
