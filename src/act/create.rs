@@ -23,11 +23,9 @@ pub(crate) struct Creation {
     pub(crate) size: Option<u64>,
     /// The initial mode. Wider permissions are granted once the segment is complete.
     pub(crate) mode: Mode,
-    /// Whether an existing segment is an error.
     pub(crate) exclusive: bool,
     /// Huge pages, of the given or of the default size.
     pub(crate) huge: Option<Option<u64>>,
-    /// SHM_NORESERVE.
     pub(crate) no_reserve: bool,
     /// What an existing segment must already have to be opened.
     pub(crate) requested: Requested,
@@ -36,7 +34,6 @@ pub(crate) struct Creation {
 }
 
 impl Creation {
-    /// Returns the requested size, or one page.
     pub(super) fn size(&self, system: &System) -> u64 {
         let page = match self.huge {
             None => None,
@@ -46,8 +43,7 @@ impl Creation {
     }
 
     pub(super) fn flags(&self) -> CreateFlags {
-        let huge = self.huge.map(|size| size.map(u64::trailing_zeros));
-        CreateFlags { mode: self.mode, huge, no_reserve: self.no_reserve }
+        CreateFlags { mode: self.mode, huge: self.huge, no_reserve: self.no_reserve }
     }
 }
 

@@ -28,7 +28,6 @@ const ROOT: u32 = 0;
 /// The directory of a file and the file's name in it.
 #[derive(Debug)]
 pub(super) struct Destination {
-    /// The directory.
     directory: OwnedFd,
     /// The path of the file for system calls. Through /proc/self/fd it leads into the open directory, even if the
     /// directory's name is given to another one meanwhile. Without /proc it is the user's path, which each call resolves
@@ -50,7 +49,6 @@ impl Destination {
         Ok(Self { path: base.join(OsStr::from_bytes(name)), directory })
     }
 
-    /// Returns the path of the file for system calls.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -87,7 +85,6 @@ pub(crate) fn own_link_target(named: &Path) -> Option<PathBuf> {
     target.symlink_metadata().map_or(true, |there| there.is_file()).then_some(target)
 }
 
-/// Returns the error of a refusal to write a file.
 pub(super) fn cannot_write(named: &Path, reason: &str) -> Error {
     let name = path_text(named);
     Error::new(Kind::Refused, format!("cannot write {name}: {reason}")).target(name)
@@ -97,7 +94,6 @@ pub(super) fn already_exists(named: &Path) -> Error {
     cannot_write(named, "it already exists").hint("overwrite it", again("--force"))
 }
 
-/// Returns the error of a system call on a file that is to be written.
 pub(super) fn failed(named: &Path, error: &io::Error, call: &'static str) -> Error {
     let name = path_text(named);
     let failed = Error::io(format!("cannot write {name}"), error, call).target(name);
@@ -108,7 +104,6 @@ pub(super) fn failed(named: &Path, error: &io::Error, call: &'static str) -> Err
     }
 }
 
-/// Returns the directory of a file.
 pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

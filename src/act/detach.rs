@@ -18,7 +18,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Detached {
-    /// The holders that exited.
     pub(crate) pids: Vec<i32>,
     pub(crate) nattch_before: u64,
     /// 0 if the segment was destroyed at the last detach.
@@ -37,8 +36,8 @@ pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result
     if ours.is_empty() {
         return Err(no_holder(system, seen, pid, &all));
     }
-    for Holder { pid, pidfd } in &ours {
-        match sys::terminate(pidfd, *pid) {
+    for Holder { pidfd, .. } in &ours {
+        match sys::terminate(pidfd) {
             Ok(()) => {}
             Err(error) if error.errno == Errno::ESRCH => {}
             Err(error) => return Err(explain(system, &Attempt::Detach(id), error)),

@@ -75,7 +75,6 @@ impl NewFile {
         &self.file
     }
 
-    /// Returns the error of a failed write to this file.
     pub(crate) fn failed(&self, error: &io::Error) -> Error {
         failed(&self.named, error, "write")
     }
@@ -147,7 +146,6 @@ impl Replacement {
         }
     }
 
-    /// Deletes the previous file.
     pub(crate) fn confirm(self) {
         drop(self.previous);
     }

@@ -12,15 +12,14 @@ use super::create::{Creation, destroyed_on_exit};
 use super::existing::find_existing;
 use crate::error::{Error, Kind, program};
 use crate::explain::{Attempt, explain, ftok_key};
-use crate::model::{Key, KeySpec, ShmId};
+use crate::model::{Key, KeySpec, ShmId, Tally};
 use crate::procfs;
-use crate::query::{CAP_IPC_LOCK, System, has_capability, huge_page_pool, limits, rmid_forced};
-use crate::sys::{self, CreateFlags, Subject, SysError};
+use crate::query::{CAP_IPC_LOCK, System, count, has_capability, huge_page_pool, limits, rmid_forced};
+use crate::sys::{self, CreateFlags, SysError};
 
 /// The link of the initial user namespace (PROC_USER_INIT_INO in linux/proc_ns.h).
 const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
 
-/// What a creation would do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Plan {
     /// Create a segment with this key, unless it is private or random, and size.
@@ -51,13 +50,7 @@ fn predict(system: &System, creation: &Creation) -> Result<Plan, Error> {
         KeySpec::Key(key) => *key,
         KeySpec::Ftok(ftok) => ftok_key(ftok)?,
     };
-    let failed = |errno| {
-        explain(
-            system,
-            &Attempt::Create { key, size, flags },
-            SysError { errno, call: "shmget", target: Subject::Key(key) },
-        )
-    };
+    let failed = |errno| explain(system, &Attempt::Create { key, size, flags }, SysError { errno, call: "shmget" });
     if key != Key::PRIVATE {
         if !creation.exclusive {
             if let Some(id) = find_existing(system, key, creation)? {
@@ -85,19 +78,19 @@ fn expected_errno(system: &System, size: u64, flags: CreateFlags) -> Option<Errn
     if size < limits.shmmin || size > limits.shmmax {
         return Some(Errno::EINVAL);
     }
-    let (ids, pages) = sys::usage().map_or((0, 0), |(ids, pages, _, _)| (ids, pages));
+    let Tally { segments: ids, pages, .. } = count(system).unwrap_or(Tally::ZERO);
     if pages.checked_add(size.div_ceil(limits.page_size)).is_none_or(|total| total > limits.shmall) {
         return Some(Errno::ENOSPC);
     }
     let memory = match flags.huge {
-        Some(logarithm) => expected_huge_errno(system, size, logarithm, flags.no_reserve),
+        Some(page) => expected_huge_errno(system, size, page, flags.no_reserve),
         None => expected_memory_errno(system, size, flags.no_reserve),
     };
     memory.or_else(|| (ids >= limits.shmmni).then_some(Errno::ENOSPC))
 }
 
-fn expected_huge_errno(system: &System, size: u64, logarithm: Option<u32>, no_reserve: bool) -> Option<Errno> {
-    let page = logarithm.map(|logarithm| 1_u64 << (logarithm & 63)).or_else(|| system.huge_page_size());
+fn expected_huge_errno(system: &System, size: u64, page: Option<u64>, no_reserve: bool) -> Option<Errno> {
+    let page = page.or_else(|| system.huge_page_size());
     let Some((page, pool)) = page.and_then(|page| Some((page, huge_page_pool(page)?))) else {
         return Some(Errno::EINVAL);
     };

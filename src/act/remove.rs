@@ -15,14 +15,12 @@ use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
 use crate::model::{Needs, Object, Outcome, ShmId, State};
 use crate::query::{System, lookup, may_control, state_now};
-use crate::sys::{self, Subject, SysError};
+use crate::sys::{self, SysError};
 
 /// Options of a removal.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Removal {
-    /// Remove it even if it is attached.
     pub(crate) force: bool,
-    /// Report the outcome, but do not remove it.
     pub(crate) dry_run: bool,
     /// Refuse if its owner, mode or lock has changed, or if it was not attached and has been used since.
     pub(crate) unused: bool,
@@ -32,7 +30,7 @@ pub(crate) struct Removal {
 /// Returns `NotFound` if it was removed, `Refused` if it is attached or has changed, `Permission` without the right.
 pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Outcome, Error> {
     let id = seen.sysv().id;
-    let now = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Remove(id), id))?;
+    let now = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Remove(id)))?;
     if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {
         return Err(Error::new(
             Kind::Refused,
@@ -158,7 +156,7 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
 fn would_remove(system: &System, segment: &Object) -> Result<Outcome, Error> {
     let id = segment.sysv().id;
     if may_control(system, segment) == Some(false) {
-        let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID", target: Subject::Id(id) };
+        let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID" };
         let message = format!("cannot remove segment {id}: not permitted");
         return Err(would_fail(Error { message, ..explain(system, &Attempt::Remove(id), failure) }));
     }

@@ -42,7 +42,6 @@ impl Report {
         Ok(Self { named: named.to_owned(), stream, identity })
     }
 
-    /// Returns whether two reports go to the same file.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.identity == other.identity
     }

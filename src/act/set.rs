@@ -27,15 +27,14 @@ pub(crate) fn set(system: &System, segment: &Object, change: Change) -> Result<(
     } else {
         None
     };
-    let switch = |lock: bool| if lock { sys::lock(id) } else { sys::unlock(id) };
     if let Some(lock) = change.lock {
-        switch(lock).map_err(|error| explain(system, &Attempt::Lock(id), error))?;
+        sys::lock(id, lock).map_err(|error| explain(system, &Attempt::Lock(id), error))?;
     }
     let Some((owner, group)) = numbers else { return Ok(()) };
     sys::set(id, owner, group, change.mode.unwrap_or(segment.mode)).map_err(|error| {
         let error = explain(system, &Attempt::Set(id), error);
         match change.lock {
-            Some(lock) if lock != segment.sysv().locked && switch(segment.sysv().locked).is_err() => {
+            Some(lock) if lock != segment.sysv().locked && sys::lock(id, segment.sysv().locked).is_err() => {
                 let (state, option) = if lock { ("locked", "--unlock") } else { ("unlocked", "--lock") };
                 error.hint(format!("the segment is still {state}; restore it"), shmadm(format!("set {id} {option}")))
             }

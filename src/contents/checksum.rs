@@ -4,7 +4,6 @@ pub(super) const BLOCK: usize = 4096;
 /// The name of the algorithm in the record of a dump.
 pub(crate) const ALGORITHM: &str = "blake3-blocks";
 
-/// A piece of contents.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Piece<'a> {
     Bytes(&'a [u8]),

@@ -26,7 +26,6 @@ use crate::sys::{Attachment, next_data};
 const PIECE: usize = 64 * BLOCK;
 /// The pieces that threads share before their results are collected and progress is reported.
 const BATCH: usize = 128;
-/// The fewest pieces for each thread.
 const MIN_SHARE: usize = 8;
 /// The most threads. More would wait for memory and for locks in the kernel.
 const MAX_THREADS: usize = 4;
@@ -89,7 +88,6 @@ pub(crate) fn copy_from_file(
     process(pieces_of_file(file, attachment.size(), &unread), copy, progress)
 }
 
-/// Splits the data of a file into pieces.
 fn pieces_of_file(
     file: &File,
     size: u64,
@@ -174,7 +172,6 @@ fn process(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
 
     fn split(size: u64, extents: &[(u64, u64)]) -> Vec<(u64, usize)> {
         let next = |offset: u64| {
@@ -208,15 +205,5 @@ mod tests {
             checksum
         };
         assert_eq!(checksum(PIECE), checksum(BLOCK), "one thread, or several in several batches");
-    }
-
-    #[test]
-    fn an_error_of_a_piece_or_of_the_work_is_returned() {
-        let wrong = || Error::new(Kind::Failed, "wrong");
-        for of_piece in [true, false] {
-            let pieces = (0..).map(|index| if of_piece && index == 50 { Err(wrong()) } else { Ok((index, 1)) });
-            let copy = |offset, _: &mut [u8]| if offset == 77 { Err(wrong()) } else { Ok(()) };
-            assert_eq!(process(pieces, copy, &mut |_| ()).unwrap_err().message, "wrong");
-        }
     }
 }

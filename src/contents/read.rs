@@ -14,9 +14,7 @@ use crate::error::{Error, Kind};
 use crate::query::System;
 use crate::sys::{self, Attachment, Errno, SparseFile, widen_pipe};
 
-/// The size of the buffer.
 const PIECE: usize = 64 << 10;
-/// The bytes written for holes.
 static ZEROS: [u8; PIECE] = [0; PIECE];
 /// The most bytes of one call, and how far ahead pages are mapped.
 const MAX_TRANSFER: usize = 8 << 20;
@@ -145,7 +143,6 @@ fn cannot_be_sparse(errno: Errno) -> Error {
 struct Sender<'a> {
     source: &'a Source,
     to: BorrowedFd<'a>,
-    /// The size of an ordinary page.
     page: u64,
     /// Whether sendfile or vmsplice may work.
     direct: bool,
@@ -173,7 +170,6 @@ impl Sender<'_> {
         }
     }
 
-    /// Writes data of the source.
     fn data(&mut self, data: Range) -> Result<(), Error> {
         for (mut offset, length) in data.pieces(MAX_TRANSFER) {
             let end = offset + length as u64;
@@ -220,7 +216,6 @@ impl Sender<'_> {
         }
     }
 
-    /// Writes all bytes of a buffer.
     fn bytes(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() && !self.closed {
             let count = self.record(sys::write(self.to, bytes), "write")?;

@@ -35,7 +35,6 @@ pub(crate) enum Allocation {
     Allowed,
 }
 
-/// A part of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Data(Range),
@@ -43,7 +42,6 @@ pub(super) enum Part {
     Hole(Range),
 }
 
-/// How the bytes are read.
 #[derive(Debug)]
 pub(super) enum Backend {
     /// Through the file behind an attachment of this process, which is kept, or of another one.
@@ -52,12 +50,10 @@ pub(super) enum Backend {
     Mapping(Attachment, Vec<Range>),
 }
 
-/// The contents of a segment.
 #[derive(Debug)]
 pub(crate) struct Source {
     id: ShmId,
     size: u64,
-    /// The page size, if known.
     page: Option<u64>,
     pub(super) backend: Backend,
 }
@@ -159,7 +155,6 @@ impl Source {
         }
     }
 
-    /// Returns the parts of a range, in order.
     pub(super) fn parts(&self, range: Range) -> impl Iterator<Item = Result<Part, Error>> {
         let Range { mut offset, end } = range;
         std::iter::from_fn(move || {
@@ -178,7 +173,6 @@ impl Source {
         })
     }
 
-    /// Copies data into a buffer.
     pub(super) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
         match &self.backend {
             Backend::File(file, _) => file.read_exact_at(bytes, offset).map_err(|error| {
@@ -191,7 +185,6 @@ impl Source {
         }
     }
 
-    /// Returns the error of a call that failed at an offset.
     pub(super) fn failed(&self, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
         match self.attachment() {
             Some(attachment) => fault(attachment, offset, verb, errno, call),

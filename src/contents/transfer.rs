@@ -17,7 +17,6 @@ pub(super) fn interrupted() -> Result<(), Error> {
     }
 }
 
-/// Returns the error of a copy that failed at an offset.
 pub(super) fn failed(id: ShmId, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
     let error = Error::new(Kind::Failed, format!("cannot {verb} segment {id} at offset {offset}"))
         .os(errno, call)

@@ -19,7 +19,6 @@ macro_rules! value_types {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// Returns the size in bytes.
             pub(crate) const fn size(self) -> usize {
                 match self { $(Self::$variant => size_of::<$type>(),)+ }
             }
@@ -61,7 +60,6 @@ value_types! {
     F64 = "f64", f64, Double, float;
 }
 
-/// A number that was read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
     Unsigned(u64),

@@ -10,9 +10,7 @@ use crate::error::{Error, Kind};
 use crate::query::System;
 use crate::sys::{self, Attachment, Errno, widen_pipe};
 
-/// The size of the buffers.
 const BUFFER: usize = 64 << 10;
-/// The most bytes of one read(2).
 const MAX_READ: usize = 8 << 20;
 
 /// Writes a native 32-bit integer at offset 0 in one access.
@@ -29,7 +27,6 @@ pub(crate) fn copy_in(attachment: &Attachment, offset: u64, bytes: &[u8]) -> Res
         .map_err(|(done, errno)| fault(attachment, offset + done as u64, "write", errno, "process_vm_writev"))
 }
 
-/// Fills a range with one byte.
 pub(crate) fn fill(attachment: &Attachment, range: Range, byte: u8, progress: Progress<'_>) -> Result<(), Error> {
     let bytes = vec![byte; range.at_most(BUFFER)];
     for (offset, length) in range.pieces(BUFFER) {
@@ -40,10 +37,8 @@ pub(crate) fn fill(attachment: &Attachment, range: Range, byte: u8, progress: Pr
     Ok(())
 }
 
-/// The result of reading input into a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
-    /// Bytes written to the segment.
     pub(crate) written: u64,
     /// Whether the input is longer than the range.
     pub(crate) more: bool,
@@ -161,7 +156,6 @@ fn read_full(from: BorrowedFd<'_>, bytes: &mut [u8], written: u64) -> Result<usi
     Ok(count)
 }
 
-/// Returns the result for a range that was filled.
 fn filled(range: Range, from: BorrowedFd<'_>) -> Result<Received, Error> {
     let written = range.length();
     Ok(Received { written, more: read_full(from, &mut [0], written)? > 0 })

@@ -8,13 +8,13 @@ use nix::errno::Errno;
 use super::address::{explain_address, explain_rounded_address, suggest_any_address};
 use super::huge::explain_missing_huge_page;
 use crate::error::{Error, Hint, Kind, again, program, shmadm};
-use crate::model::{Access, Key, Limits, Needs, Object, ShmId, Size, State};
+use crate::model::{Access, Key, Limits, Needs, Object, ShmId, Size, State, Tally};
 use crate::procfs;
 use crate::query::{
-    CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Filter, System, find_by_key, has_capability, huge_page_sizes,
+    CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Filter, System, count, find_by_key, has_capability, huge_page_sizes,
     inventory, is_owner_or_creator, key_exists, limits, lookup,
 };
-use crate::sys::{self, Address, CreateFlags, Subject, SysError};
+use crate::sys::{Address, CreateFlags, SysError};
 
 /// The most ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
 const MAX_IDS: u64 = 1 << 15;
@@ -84,18 +84,12 @@ impl Error {
             Errno::EEXIST => Kind::Exists,
             _ => Kind::Failed,
         };
-        let error = Self::new(kind, message).os(failure.errno, failure.call);
-        match failure.target {
-            Subject::Id(id) => error.target(id.to_string()),
-            Subject::Key(Key::PRIVATE) | Subject::Index(_) | Subject::None => error,
-            Subject::Key(key) => error.target(key.to_string()),
-            Subject::Pid(pid) => error.target(pid.to_string()),
-        }
+        Self::new(kind, message).os(failure.errno, failure.call)
     }
 }
 
-pub(crate) fn gone(system: &System, attempt: &Attempt, id: ShmId) -> Error {
-    let failure = SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT", target: Subject::Id(id) };
+pub(crate) fn gone(system: &System, attempt: &Attempt) -> Error {
+    let failure = SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT" };
     explain(system, attempt, failure)
 }
 
@@ -104,14 +98,17 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
     let errno = failure.errno;
     let error = Error::failed_call(attempt.message(), failure);
     match attempt {
-        Attempt::Create { key, size, flags } => explain_create(system, error, *key, *size, *flags, errno),
-        Attempt::Open { key, size } => explain_open(system, error, *key, *size, errno),
+        Attempt::Create { key, size, flags } => {
+            let error = if *key == Key::PRIVATE { error } else { error.target(key.to_string()) };
+            explain_create(system, error, *key, *size, *flags, errno)
+        }
+        Attempt::Open { key, size } => explain_open(system, error.target(key.to_string()), *key, *size, errno),
         Attempt::Attach { id, .. }
         | Attempt::Stat(id)
         | Attempt::Set(id)
         | Attempt::Lock(id)
         | Attempt::Remove(id)
-        | Attempt::Detach(id) => explain_segment(system, error, attempt, *id, errno),
+        | Attempt::Detach(id) => explain_segment(system, error.target(id.to_string()), attempt, *id, errno),
     }
 }
 
@@ -142,8 +139,7 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
         Errno::EINVAL => error.cause("the size exceeds the largest file of the kernel's tmpfs"),
         Errno::ENOSPC => explain_no_space(system, error, size, limits),
         Errno::ENOMEM if flags.huge.is_some() => {
-            let requested = flags.huge.flatten().map(|logarithm| 1_u64 << (logarithm & 63));
-            let page = requested.or_else(|| system.huge_page_size()).unwrap_or(limits.page_size);
+            let page = flags.huge.flatten().or_else(|| system.huge_page_size()).unwrap_or(limits.page_size);
             explain_missing_huge_page(error, page, Some(size))
         }
         Errno::ENOMEM => {
@@ -175,7 +171,7 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
 
 /// Adds which limit caused ENOSPC.
 fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) -> Error {
-    let Ok((used, pages, _, _)) = sys::usage() else { return error };
+    let Ok(Tally { segments: used, pages, .. }) = count(system) else { return error };
     let wanted = size.div_ceil(limits.page_size);
     if used >= limits.shmmni {
         let error =

@@ -21,12 +21,10 @@ impl From<QueryError> for Error {
         match error {
             QueryError::List(error) => denied("cannot list segments".to_owned(), error),
             QueryError::Limits(error) => denied("cannot read the limits".to_owned(), error),
-            QueryError::Stat(id, error) => denied(format!("cannot find segment {id}"), error),
+            QueryError::Stat(id, error) => denied(format!("cannot find segment {id}"), error).target(id.to_string()),
             QueryError::Table(error) => Self::new(Kind::Failed, format!("cannot list all segments: {error}")),
             QueryError::Mappings(error) => failed_read("cannot read the mappings of processes", error),
-            QueryError::Devices(errno) => {
-                Self::new(Kind::Failed, "cannot identify mappings of segments").os(errno, "memfd_create")
-            }
+            QueryError::Devices(error) => Self::failed_call("cannot identify mappings of segments", error),
             QueryError::Namespaces(error) => Self::new(Kind::Failed, format!("cannot list IPC namespaces: {error}")),
         }
     }
@@ -51,7 +49,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
             HoldersError::NoProc => without_proc("/proc is not mounted"),
             HoldersError::ForeignProc => without_proc("/proc belongs to another pid namespace"),
             HoldersError::Processes(error) => return failed_read(&*message, error),
-            HoldersError::Call(errno, call) => return Error::new(Kind::Failed, &*message).os(errno, call),
+            HoldersError::Call(SysError { errno, call }) => return Error::new(Kind::Failed, &*message).os(errno, call),
         };
         error.target(id.to_string())
     })

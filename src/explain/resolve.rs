@@ -58,7 +58,7 @@ impl<'a> Resolver<'a> {
             Some(segment) => Some(segment.clone()),
             None => lookup(self.system, id, self.needs)?,
         };
-        found.ok_or_else(|| gone(self.system, &Attempt::Stat(id), id).target(&target.text))
+        found.ok_or_else(|| gone(self.system, &Attempt::Stat(id)).target(&target.text))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, explain, holders};
 use crate::model::{Key, Needs, ShmId};
 use crate::query::{System, lookup};
-use crate::sys::{self, CreateFlags, Subject, SysError};
+use crate::sys::{self, CreateFlags, SysError};
 
 pub(crate) const GUARD_NAME: &CStr = c"shmadm-guard";
 
@@ -55,7 +55,7 @@ impl Guard {
         interrupts.check()?;
         match self.0.stdout.as_mut().and_then(read_answer) {
             Some(Ok([id])) => i32::try_from(id).ok().and_then(ShmId::new).map(Ok),
-            Some(Err(errno)) => Some(Err(SysError { errno, call: "shmget", target: Subject::Key(key) })),
+            Some(Err(errno)) => Some(Err(SysError { errno, call: "shmget" })),
             None => None,
         }
         .ok_or_else(|| {
@@ -95,7 +95,6 @@ fn parse_request(line: &str) -> Option<(Key, u64, CreateFlags)> {
     Some((key, words.next()?.parse().ok()?, CreateFlags::from_kernel(words.next()?.parse().ok()?)))
 }
 
-/// Runs the guard, until its maker has exited or kills it.
 pub(crate) fn guard_main() -> Result<(), Error> {
     become_helper(GUARD_NAME);
     // A signal to all processes of a service reaches the maker too, which cleans up by itself.
@@ -131,28 +130,7 @@ fn remove(id: ShmId) -> Result<(), Error> {
     sys::remove(id).map_err(|error| explain(&system, &Attempt::Remove(id), error))?;
     for holder in holders(&system, id)? {
         // A holder that cannot be signalled has exited.
-        let _ = sys::terminate(&holder.pidfd, holder.pid);
+        let _ = sys::terminate(&holder.pidfd);
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::Mode;
-
-    #[test]
-    fn requests_are_parsed_as_they_were_written() {
-        let flags = CreateFlags { mode: Mode::PRIVATE, huge: None, no_reserve: false };
-        for request in [
-            (Key::PRIVATE, 1, flags),
-            (Key::new(u32::MAX), u64::MAX, CreateFlags { huge: Some(None), ..flags }),
-            (Key::new(1234), 9000, CreateFlags { huge: Some(Some(34)), no_reserve: true, ..flags }),
-        ] {
-            assert_eq!(parse_request(&format_request(request.0, request.1, request.2)), Some(request));
-        }
-        for line in ["", "1234 9000\n", "1234 9000 x\n"] {
-            assert_eq!(parse_request(line), None);
-        }
-    }
 }

@@ -59,13 +59,11 @@ pub(super) fn read_answer<const N: usize>(from: impl Read) -> Option<Result<[u64
     }
 }
 
-/// Returns the error of a helper that exited before it answered.
 pub(super) fn exited(message: &str, child: &mut Child) -> Error {
     let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
     Error::new(Kind::Failed, format!("{message}: {status}"))
 }
 
-/// Returns the error for a helper that cannot be started.
 pub(super) fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
     let (call, cause, (hint, command)) = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) if Path::new("/proc/self/exe").exists() => {
@@ -93,19 +91,4 @@ pub(super) fn start_failed(message: impl Into<String>, error: &std::io::Error) -
         _ => return Error::io(message, error, "execve"),
     };
     Error::io(message, error, call).cause(cause).hint(hint, program(command))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_are_read_as_they_were_written() {
-        for answer in [Ok([0, u64::MAX]), Err(Errno::ENOSPC)] {
-            assert_eq!(read_answer(format_answer(answer).as_bytes()), Some(answer));
-        }
-        for wrong in ["", "ok 1 2", "ok 1\n", "ok 1 2 3\n", "ok 1 x\n", "failed x\n", "done 1 2\n"] {
-            assert_eq!(read_answer::<2>(wrong.as_bytes()), None, "{wrong:?}");
-        }
-    }
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind};
 use crate::explain::{Attempt, explain};
 use crate::model::{Access, Attached, Object, ShmId};
 use crate::query::{HOLDER_NAME, System};
-use crate::sys::{self, Address, Attachment, Subject, SysError};
+use crate::sys::{self, Address, Attachment, SysError};
 
 /// How a holder attaches a segment, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +77,7 @@ pub(crate) fn start_holder(system: &System, segment: &Object, hold: Hold) -> Res
         Some(Err(errno)) => {
             let _ = child.wait();
             let attempt = Attempt::Attach { id, access: hold.access, exec: hold.exec, address: hold.address };
-            Err(explain(system, &attempt, SysError { errno, call: "shmat", target: Subject::Id(id) }))
+            Err(explain(system, &attempt, SysError { errno, call: "shmat" }))
         }
         None => Err(exited(&format!("cannot attach segment {id}: the holder exited before it attached"), &mut child)),
     }

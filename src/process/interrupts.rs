@@ -23,7 +23,6 @@ impl Interrupts {
         Watch::new(true).map(Self)
     }
 
-    /// Waits for a signal, a timeout or a readable descriptor, whichever comes first.
     pub(crate) fn wait(&self, timeout: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<WaitOutcome, Error> {
         self.0.wait(timeout, other).map_err(failed)
     }

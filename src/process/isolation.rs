@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, shmadm, strerror};
 use crate::model::Isolation;
 use crate::procfs;
 use crate::query::{System, can_create_user_namespace};
-use crate::sys::{self, CloneFlags, Subject, SysError};
+use crate::sys::{self, CloneFlags, SysError};
 
 /// Limits of an IPC namespace that a new one does not inherit (/proc/sys).
 const LIMITS: [&str; 4] = ["kernel/shmmni", "kernel/shmmax", "kernel/shmall", "kernel/shm_rmid_forced"];
@@ -41,7 +41,6 @@ pub(crate) fn isolate(system: &System, always: bool) -> Result<(Isolation, Vec<S
     }
 }
 
-/// Returns whether a limit has another value in the current namespace.
 fn differs(system: &System, (name, value): &Limit) -> bool {
     procfs::sysctl(system.proc(), name) != Some(*value)
 }
@@ -101,7 +100,6 @@ fn write_id_maps(ids: [(u32, u32); 2]) -> Result<(), SysError> {
         std::fs::write(format!("/proc/self/{name}"), format!("{inside} {outside} 1")).map_err(|error| SysError {
             errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
             call: if name == "uid_map" { "write uid_map" } else { "write gid_map" },
-            target: Subject::None,
         })?;
     }
     Ok(())

@@ -244,7 +244,6 @@ pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Res
     Ok(segments)
 }
 
-/// Reads the limits of a namespace through a worker.
 pub(crate) fn limits_through_worker(system: &System, namespace: &Namespace) -> Result<Limits, Error> {
     let message = format!("cannot read the limits of the IPC namespace {}", namespace.number);
     ask_worker(system, namespace, "limits", "limits", &message)

@@ -17,7 +17,6 @@ use super::helper::{become_helper, helper, start_failed};
 use crate::error::{Error, Kind};
 use crate::sys;
 
-/// The name of a standby.
 pub(crate) const STANDBY_NAME: &CStr = c"shmadm-trace";
 
 /// Starts a standby. It takes over once its standard input is closed or this process is killed.

@@ -129,7 +129,6 @@ fn reap(system: &System, child: i32, observer: &mut Observer) -> Option<u8> {
     code
 }
 
-/// Starts a command whose descendants are observed.
 fn start_observed(system: &System, inherited: Inherited, command: &[OsString]) -> Result<(i32, Observer), Error> {
     // Half the limit on open files, since each process takes a pidfd.
     let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit / 2).ok());

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-/// Reads a file that contains one number.
 fn read_number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
@@ -34,7 +33,6 @@ pub(crate) fn memory_total(root: &Path) -> Option<u64> {
     meminfo(root, "MemTotal:")?.checked_add(swap_total(root)?)
 }
 
-/// Returns the size of swap in bytes.
 pub(crate) fn swap_total(root: &Path) -> Option<u64> {
     meminfo(root, "SwapTotal:")
 }

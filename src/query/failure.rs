@@ -2,7 +2,7 @@
 
 use crate::model::ShmId;
 use crate::procfs::ProcError;
-use crate::sys::{Errno, SysError};
+use crate::sys::SysError;
 
 #[derive(Debug)]
 pub(crate) enum QueryError {
@@ -17,7 +17,7 @@ pub(crate) enum QueryError {
     /// The mappings of processes cannot be read.
     Mappings(ProcError),
     /// memfd_create(2), which shows the devices of segments, failed.
-    Devices(Errno),
+    Devices(SysError),
     /// The IPC namespaces of processes cannot be read.
     Namespaces(ProcError),
 }

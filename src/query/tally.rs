@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::failure::QueryError;
 use super::host::System;
 use super::inventory::each;
-use crate::model::{Needs, Tally};
+use crate::model::{Needs, Tally, Usage};
 use crate::sys;
 
 /// Sums up all segments; `needs` are the fields to read.
@@ -32,4 +32,16 @@ pub(crate) fn count(system: &System) -> Result<Tally, QueryError> {
         Ok((segments, pages, ..)) => Ok(Tally { segments, pages, ..Tally::ZERO }),
         Err(_) => tally(system, Needs::empty()),
     }
+}
+
+/// Returns the usage of the limits. The kernel counts resident bytes itself, so the cheaper listing is enough for the sizes.
+pub(crate) fn usage(system: &System) -> Result<Usage, QueryError> {
+    let counted = sys::usage().ok();
+    let needs = if counted.is_some() { Needs::empty() } else { Needs::RESIDENT };
+    let Tally { segments, pages, size, rss, swap, .. } = tally(system, needs)?;
+    let bytes = |pages: u64| u128::from(pages) * u128::from(system.page_size());
+    Ok(match counted {
+        Some((segments, pages, rss, swap)) => Usage { segments, pages, size, rss: bytes(rss), swap: bytes(swap) },
+        None => Usage { segments, pages, size, rss: rss.unwrap_or(0), swap: swap.unwrap_or(0) },
+    })
 }

@@ -21,7 +21,7 @@ use nix::libc;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 
-use super::{Subject, SysError, sysv};
+use super::{SysError, sysv};
 use crate::model::{Access, ShmId};
 
 /// The address at which to attach a segment.
@@ -52,7 +52,6 @@ unsafe impl Send for Attachment {}
 unsafe impl Sync for Attachment {}
 
 impl Attachment {
-    /// Attaches a segment.
     pub(crate) fn new(id: ShmId, access: Access, exec: bool, address: Address) -> Result<Self, SysError> {
         let (requested, mut flags) = match address {
             Address::Any => (ptr::null(), 0),
@@ -68,11 +67,11 @@ impl Attachment {
         // SAFETY: without SHM_REMAP, which is never set, the kernel refuses an address range that is already mapped.
         let address = unsafe { libc::shmat(id.raw(), requested, flags) };
         if address == ptr::without_provenance_mut(usize::MAX) {
-            return Err(SysError::last("shmat", Subject::Id(id)));
+            return Err(SysError::last("shmat"));
         }
         // From here on, drop detaches. While the segment is attached its id cannot be reused.
         let mut attachment = Self { id, address, size: 0, access };
-        let too_large = |_| SysError { errno: Errno::EOVERFLOW, call: "shmat", target: Subject::Id(id) };
+        let too_large = |_| SysError { errno: Errno::EOVERFLOW, call: "shmat" };
         attachment.size = usize::try_from(sysv::stat(id)?.size).map_err(too_large)?;
         Ok(attachment)
     }
@@ -98,7 +97,7 @@ impl Attachment {
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: shmat returned the address, and no pointer derived from it outlives `self`.
         let result = unsafe { libc::shmdt(this.address) };
-        SysError::check(result, "shmdt", Subject::Id(this.id)).map(drop)
+        SysError::check(result, "shmdt").map(drop)
     }
 
     /// Checks that a range is within the segment, and returns a pointer to its first byte.

@@ -42,12 +42,10 @@ fn seek(file: BorrowedFd<'_>, offset: u64, whence: Whence) -> Result<u64, Errno>
     lseek(file, offset, whence).map(i64::cast_unsigned)
 }
 
-/// Sets the position of a descriptor.
 pub(crate) fn seek_to(file: BorrowedFd<'_>, offset: u64) -> Result<(), Errno> {
     seek(file, offset, Whence::SeekSet).map(drop)
 }
 
-/// Advances the position of a descriptor.
 pub(crate) fn skip(file: BorrowedFd<'_>, bytes: u64) -> Result<(), Errno> {
     seek(file, bytes, Whence::SeekCur).map(drop)
 }
@@ -85,7 +83,6 @@ impl<'a> SparseFile<'a> {
         if fstat(file)?.st_size > position { Err(Errno::EEXIST) } else { Ok(Self(file)) }
     }
 
-    /// Leaves a hole of `bytes` bytes.
     pub(crate) fn skip(&self, bytes: u64) -> Result<(), Errno> {
         skip(self.0, bytes)
     }

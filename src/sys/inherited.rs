@@ -37,12 +37,10 @@ extern "C" fn record() {
     }
 }
 
-/// Returns whether this process was executed without a standard input.
 pub(crate) fn stdin_is_closed() -> bool {
     CLOSED_STREAMS.load(Ordering::Relaxed) & 1 != 0
 }
 
-/// Returns whether this process was executed without a standard output.
 pub(crate) fn stdout_is_closed() -> bool {
     CLOSED_STREAMS.load(Ordering::Relaxed) & 2 != 0
 }

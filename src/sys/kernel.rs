@@ -2,8 +2,6 @@
 
 use nix::libc::{Ioctl, c_int, c_ulong};
 
-/// linux/shm.h: IPC_STAT by index; requires read permission.
-pub(super) const SHM_STAT: c_int = 13;
 /// linux/shm.h: usage of the namespace.
 pub(super) const SHM_INFO: c_int = 14;
 /// linux/shm.h: IPC_STAT by index without a permission check, since 4.17.
@@ -57,19 +55,15 @@ pub(super) const PROCMAP_QUERY_FILE_BACKED_VMA: u64 = 0x20;
 #[repr(C)]
 #[derive(Default)]
 pub(super) struct ProcmapQuery {
-    /// Size of this structure.
     pub(super) size: u64,
     pub(super) query_flags: u64,
-    /// Where the search starts.
     pub(super) query_addr: u64,
     pub(super) vma_start: u64,
-    /// Exclusive.
     pub(super) vma_end: u64,
     pub(super) vma_flags: u64,
     pub(super) vma_page_size: u64,
     pub(super) vma_offset: u64,
     pub(super) inode: u64,
-    /// Device of the file.
     pub(super) dev_major: u32,
     pub(super) dev_minor: u32,
     /// Size of the buffer for the name; in the answer, the length including the final NUL. 0 for no name.

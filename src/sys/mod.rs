@@ -29,8 +29,6 @@ mod seized;
 mod signals;
 mod sysv;
 
-use crate::model::{Key, ShmId};
-
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Address, Attachment};
 pub(crate) use file_handle::file_handle;
@@ -52,8 +50,7 @@ pub(crate) use seized::Seized;
 pub(crate) use signal_queue::{SignalOrigin, SignalQueue, forward_signal};
 pub(crate) use signals::{WaitOutcome, Watch, block_signals, caught, poll_timeout, raise};
 pub(crate) use sysv::{
-    CreateFlags, check_access, create, find_key, highest_index, info, lock, remove, set, stat, stat_any, stat_index,
-    stat_index_readable, unlock, usage,
+    CreateFlags, check_access, create, find_key, info, lock, remove, set, stat, stat_any, stat_index, usage,
 };
 
 /// A system call that failed.
@@ -61,28 +58,16 @@ pub(crate) use sysv::{
 pub(crate) struct SysError {
     pub(crate) errno: Errno,
     pub(crate) call: &'static str,
-    pub(crate) target: Subject,
-}
-
-/// The object of a system call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subject {
-    Id(ShmId),
-    Key(Key),
-    /// An index into the kernel's table of segments.
-    Index(i32),
-    Pid(i32),
-    None,
 }
 
 impl SysError {
     /// Returns the error of the call that has just failed.
-    fn last(call: &'static str, target: Subject) -> Self {
-        Self { errno: Errno::last(), call, target }
+    fn last(call: &'static str) -> Self {
+        Self { errno: Errno::last(), call }
     }
 
     /// Returns the result of a call; a negative one is its error.
-    fn check(result: i32, call: &'static str, target: Subject) -> Result<i32, Self> {
-        if result < 0 { Err(Self::last(call, target)) } else { Ok(result) }
+    fn check(result: i32, call: &'static str) -> Result<i32, Self> {
+        if result < 0 { Err(Self::last(call)) } else { Ok(result) }
     }
 }

@@ -7,13 +7,13 @@ use nix::errno::Errno;
 use nix::libc::{self, NS_GET_NSTYPE, NS_GET_USERNS};
 use nix::sched::{CloneFlags, setns};
 
-use super::{Subject, SysError};
+use super::SysError;
 
 /// Moves this thread to an IPC namespace, or this process, which must be single-threaded, to a user namespace.
 /// Fails as setns(2): EPERM without CAP_SYS_ADMIN (for an IPC namespace: here and in the user namespace that owns it),
 /// EINVAL if it is not such a namespace, or the user namespace that the process is in already.
 pub(crate) fn enter(namespace: BorrowedFd<'_>, kind: CloneFlags) -> Result<(), SysError> {
-    setns(namespace, kind).map_err(|errno| SysError { errno, call: "setns", target: Subject::None })
+    setns(namespace, kind).map_err(|errno| SysError { errno, call: "setns" })
 }
 
 /// Moves this process, which must be single-threaded, to new namespaces. A new user namespace requires no privilege;
@@ -22,7 +22,7 @@ pub(crate) fn enter(namespace: BorrowedFd<'_>, kind: CloneFlags) -> Result<(), S
 /// namespace; ENOSPC at the limit (user.max_ipc_namespaces, user.max_user_namespaces); EUSERS if user namespaces are
 /// nested too deeply.
 pub(crate) fn unshare(kinds: CloneFlags) -> Result<(), SysError> {
-    nix::sched::unshare(kinds).map_err(|errno| SysError { errno, call: "unshare", target: Subject::None })
+    nix::sched::unshare(kinds).map_err(|errno| SysError { errno, call: "unshare" })
 }
 
 /// Opens the user namespace that owns a namespace (NS_GET_USERNS).
@@ -31,7 +31,7 @@ pub(crate) fn owning_user_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd
     // SAFETY: NS_GET_USERNS takes no argument.
     let descriptor = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
     if descriptor < 0 {
-        return Err(SysError::last("ioctl NS_GET_USERNS", Subject::None));
+        return Err(SysError::last("ioctl NS_GET_USERNS"));
     }
     // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
@@ -50,7 +50,7 @@ pub(crate) fn in_ipc_namespace<T: Send>(namespace: &impl AsFd, work: impl FnOnce
     std::thread::scope(|scope| {
         let worker =
             Builder::new().spawn_scoped(scope, move || enter(namespace, CloneFlags::CLONE_NEWIPC).map(|()| work()));
-        let no_thread = |_| SysError { errno: Errno::EAGAIN, call: "clone", target: Subject::None };
+        let no_thread = |_| SysError { errno: Errno::EAGAIN, call: "clone" };
         worker.map_err(no_thread)?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

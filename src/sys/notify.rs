@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_uint, c_ulong, seccomp_notif, seccomp_notif_resp, sock_filter, sock_fprog};
 
-use super::{Subject, SysError};
+use super::SysError;
 use crate::model::Key;
 
 /// Whether this architecture is supported. Some only have ipc(2).
@@ -116,7 +116,7 @@ pub(crate) fn listen() -> Result<Listener, SysError> {
         result = install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
     }
     let result = Errno::result(result).and_then(|number| c_int::try_from(number).map_err(|_| Errno::EBADF));
-    let number = result.map_err(|errno| SysError { errno, call: "seccomp", target: Subject::None })?;
+    let number = result.map_err(|errno| SysError { errno, call: "seccomp" })?;
     // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(Listener { descriptor: unsafe { OwnedFd::from_raw_fd(number) }, waits_killable })
 }

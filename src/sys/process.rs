@@ -9,14 +9,14 @@ use nix::libc::{self, c_int, c_long};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::SysError;
 use super::kernel::KCMP_VM;
-use super::{Subject, SysError};
 
 /// Opens a pidfd (pidfd_open(2), Linux 5.3).
 /// Fails with ESRCH if there is no such process, EINVAL or ENOENT if the number is a thread's, ENOSYS or EPERM in
 /// sandboxes.
 pub(crate) fn open_pidfd(pid: i32) -> Result<OwnedFd, SysError> {
-    let failed = |errno| SysError { errno, call: "pidfd_open", target: Subject::Pid(pid) };
+    let failed = |errno| SysError { errno, call: "pidfd_open" };
     let process = Pid::from_raw(pid.max(0)).ok_or_else(|| failed(Errno::ESRCH))?;
     pidfd_open(process, PidfdFlags::empty()).map_err(|error| failed(Errno::from_raw(error.raw_os_error())))
 }
@@ -30,9 +30,9 @@ pub(crate) fn wait_for_exit(pidfd: &OwnedFd, timeout: Duration) -> Result<bool, 
 }
 
 /// Sends SIGTERM (pidfd_send_signal(2)).
-pub(crate) fn terminate(pidfd: &OwnedFd, pid: i32) -> Result<(), SysError> {
+pub(crate) fn terminate(pidfd: &OwnedFd) -> Result<(), SysError> {
     let sent = send(pidfd, libc::SIGTERM);
-    sent.map_err(|errno| SysError { errno, call: "pidfd_send_signal", target: Subject::Pid(pid) })
+    sent.map_err(|errno| SysError { errno, call: "pidfd_send_signal" })
 }
 
 /// Returns whether a process still has its pid: it is running or has not been reaped.

@@ -1,7 +1,6 @@
 //! shmget(2) and shmctl(2): one function for each operation.
 //!
-//! A removed id and an id that never existed both return EINVAL. So does SHM_STAT_ANY for an empty slot, and on
-//! kernels that do not know it.
+//! A removed id and an id that never existed both return EINVAL. So does SHM_STAT_ANY for an empty slot.
 //!
 //! SHM_STAT_ANY takes an index into the kernel's table; all other commands take an id. Given an id, it ignores the
 //! sequence number and returns the segment that now occupies the slot: the returned id must be compared. It requires
@@ -16,28 +15,26 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::libc::{self, c_int, shmid_ds};
 
-use super::kernel::{IPC_INFO, SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT, SHM_STAT_ANY, ShmInfo64, ShmUse};
-use super::{Subject, SysError};
+use super::SysError;
+use super::kernel::{IPC_INFO, SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT_ANY, ShmInfo64, ShmUse};
 use crate::model::{Key, Mode, Object, ObjectKind, ShmId, Stamp, SysV};
 
 /// How shmget(2) creates a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CreateFlags {
-    /// Permission bits.
     pub(crate) mode: Mode,
-    /// SHM_HUGETLB, with log2 of the page size or the system's default size.
-    pub(crate) huge: Option<Option<u32>>,
-    /// SHM_NORESERVE: do not reserve memory.
+    /// SHM_HUGETLB, with a page size in bytes or the system's default size.
+    pub(crate) huge: Option<Option<u64>>,
+    /// SHM_NORESERVE.
     pub(crate) no_reserve: bool,
 }
 
 impl CreateFlags {
-    /// Returns the flags of shmget(2).
     pub(crate) fn to_kernel(self) -> c_int {
         let mut bits = c_int::from(self.mode.bits());
-        if let Some(logarithm) = self.huge {
+        if let Some(size) = self.huge {
             bits |= libc::SHM_HUGETLB;
-            bits |= (logarithm.unwrap_or(0) << SHM_HUGE_SHIFT).cast_signed();
+            bits |= (size.map_or(0, u64::trailing_zeros) << SHM_HUGE_SHIFT).cast_signed();
         }
         if self.no_reserve {
             bits |= libc::SHM_NORESERVE;
@@ -45,11 +42,10 @@ impl CreateFlags {
         bits
     }
 
-    /// Parses the flags of shmget(2).
     pub(crate) fn from_kernel(bits: c_int) -> Self {
         let mode = Mode::from_kernel(bits.cast_unsigned());
         let logarithm = bits.cast_unsigned() >> SHM_HUGE_SHIFT;
-        let huge = (bits & libc::SHM_HUGETLB != 0).then(|| Some(logarithm).filter(|logarithm| *logarithm != 0));
+        let huge = (bits & libc::SHM_HUGETLB != 0).then(|| (logarithm != 0).then(|| 1 << logarithm));
         Self { mode, huge, no_reserve: bits & libc::SHM_NORESERVE != 0 }
     }
 }
@@ -66,33 +62,28 @@ pub(crate) fn find_key(key: Key, size: u64) -> Result<ShmId, SysError> {
 }
 
 /// Checks that the caller may read and write the segment with a key. For an existing segment, shmget(2) compares the mode
-/// bits of its argument with the caller's rights.
-///
-/// # Errors
-/// shmget(2): EACCES, ENOENT.
+/// bits of its argument with the caller's rights, and fails with EACCES.
 pub(crate) fn check_access(key: Key) -> Result<(), SysError> {
     shmget(key, 0, 0o600).map(drop)
 }
 
 fn shmget(key: Key, size: u64, flags: c_int) -> Result<ShmId, SysError> {
-    let target = Subject::Key(key);
-    let size = usize::try_from(size).map_err(|_| SysError { errno: Errno::EINVAL, call: "shmget", target })?;
+    let size = usize::try_from(size).map_err(|_| SysError { errno: Errno::EINVAL, call: "shmget" })?;
     // SAFETY: shmget takes no pointer.
     let id = unsafe { libc::shmget(key.to_kernel(), size, flags) };
-    ShmId::new(id).ok_or_else(|| SysError::last("shmget", target))
+    ShmId::new(id).ok_or_else(|| SysError::last("shmget"))
 }
 
 /// Reads the record of a segment (IPC_STAT). Requires read permission.
 pub(crate) fn stat(id: ShmId) -> Result<Object, SysError> {
-    let (_, record) = read_record(id.raw(), libc::IPC_STAT, "shmctl IPC_STAT", Subject::Id(id))?;
-    Ok(segment(id, &record))
+    // By id, the call returns 0.
+    read_record(id.raw(), libc::IPC_STAT, "shmctl IPC_STAT").map(|(_, record)| segment(id, &record))
 }
 
 /// Reads the record at an index of the kernel's table regardless of permissions (SHM_STAT_ANY, Linux 4.17).
-/// Fails as shmctl(2): EINVAL for an empty slot, and on older kernels; EPERM or ENOSYS in some sandboxes.
+/// Fails as shmctl(2): EINVAL for an empty slot; EPERM or ENOSYS in some sandboxes.
 pub(crate) fn stat_index(index: i32) -> Result<Object, SysError> {
-    let (id, record) = read_record(index, SHM_STAT_ANY, "shmctl SHM_STAT_ANY", Subject::Index(index))?;
-    Ok(segment(id, &record))
+    read_record(index, SHM_STAT_ANY, "shmctl SHM_STAT_ANY").map(|(id, record)| segment(id, &record))
 }
 
 /// Reads the record of a segment regardless of permissions. Returns `None` if its slot holds another segment now.
@@ -100,24 +91,12 @@ pub(crate) fn stat_any(id: ShmId) -> Result<Option<Object>, SysError> {
     stat_index(id.raw()).map(|found| Some(found).filter(|found| found.sysv().id == id))
 }
 
-/// Reads the record at an index of the kernel's table (SHM_STAT). Requires read permission.
-pub(crate) fn stat_index_readable(index: i32) -> Result<Object, SysError> {
-    let (id, record) = read_record(index, SHM_STAT, "shmctl SHM_STAT", Subject::Index(index))?;
-    Ok(segment(id, &record))
-}
-
 /// Calls shmctl(2) with a command that fills a `shmid_ds`. Returns the result too: by index, the segment's id.
-fn read_record(
-    number: i32,
-    command: c_int,
-    call: &'static str,
-    target: Subject,
-) -> Result<(ShmId, shmid_ds), SysError> {
+fn read_record(number: i32, command: c_int, call: &'static str) -> Result<(ShmId, shmid_ds), SysError> {
     let mut record = zeroed_record();
     // SAFETY: the pointer is to a complete `shmid_ds`, which is what these commands write.
     let result = unsafe { libc::shmctl(number, command, &raw mut record) };
-    let id = ShmId::new(result).ok_or_else(|| SysError::last(call, target))?;
-    Ok((id, record))
+    Ok((ShmId::new(result).ok_or_else(|| SysError::last(call))?, record))
 }
 
 fn zeroed_record() -> shmid_ds {
@@ -166,7 +145,7 @@ pub(crate) fn set(id: ShmId, uid: u32, gid: u32, mode: Mode) -> Result<(), SysEr
     record.shm_perm.mode = to_mode_field(mode.bits());
     // SAFETY: the pointer is to a complete `shmid_ds` that lives through the call; IPC_SET only reads it.
     let result = unsafe { libc::shmctl(id.raw(), libc::IPC_SET, &raw mut record) };
-    SysError::check(result, "shmctl IPC_SET", Subject::Id(id)).map(drop)
+    SysError::check(result, "shmctl IPC_SET").map(drop)
 }
 
 /// Converts permission bits to the type of `ipc_perm.mode`, which differs between architectures.
@@ -179,37 +158,27 @@ pub(crate) fn remove(id: ShmId) -> Result<(), SysError> {
     control(id, libc::IPC_RMID, "shmctl IPC_RMID")
 }
 
-/// Locks the pages of a segment in memory as they are allocated (SHM_LOCK).
-pub(crate) fn lock(id: ShmId) -> Result<(), SysError> {
-    control(id, libc::SHM_LOCK, "shmctl SHM_LOCK")
-}
-
-/// Unlocks the pages of a segment (SHM_UNLOCK).
-pub(crate) fn unlock(id: ShmId) -> Result<(), SysError> {
-    control(id, libc::SHM_UNLOCK, "shmctl SHM_UNLOCK")
+/// Locks the pages of a segment in memory as they are allocated, or unlocks them (SHM_LOCK, SHM_UNLOCK).
+pub(crate) fn lock(id: ShmId, locked: bool) -> Result<(), SysError> {
+    match locked {
+        true => control(id, libc::SHM_LOCK, "shmctl SHM_LOCK"),
+        false => control(id, libc::SHM_UNLOCK, "shmctl SHM_UNLOCK"),
+    }
 }
 
 fn control(id: ShmId, command: c_int, call: &'static str) -> Result<(), SysError> {
     // SAFETY: these commands ignore the pointer.
     let result = unsafe { libc::shmctl(id.raw(), command, ptr::null_mut()) };
-    SysError::check(result, call, Subject::Id(id)).map(drop)
+    SysError::check(result, call).map(drop)
 }
 
-/// Returns the highest index in use in the kernel's table (IPC_INFO); 0 also if the table is empty.
-pub(crate) fn highest_index() -> Result<i32, SysError> {
-    read_info().map(|(highest, _)| highest)
-}
-
-/// Reads the limits of the IPC namespace (IPC_INFO).
-pub(crate) fn info() -> Result<ShmInfo64, SysError> {
-    read_info().map(|(_, info)| info)
-}
-
-fn read_info() -> Result<(i32, ShmInfo64), SysError> {
+/// Returns the limits of the IPC namespace, and the highest index in use in the kernel's table (IPC_INFO); 0 also if the
+/// table is empty.
+pub(crate) fn info() -> Result<(ShmInfo64, i32), SysError> {
     let mut info = ShmInfo64::default();
     // SAFETY: IPC_INFO writes a `struct shminfo64`, which `ShmInfo64` mirrors, through the pointer.
     let highest = unsafe { libc::shmctl(0, IPC_INFO, (&raw mut info).cast()) };
-    SysError::check(highest, "shmctl IPC_INFO", Subject::None).map(|highest| (highest, info))
+    SysError::check(highest, "shmctl IPC_INFO").map(|highest| (info, highest))
 }
 
 /// Returns the number of segments, pages, resident pages and swapped pages (SHM_INFO). The kernel walks all segments
@@ -218,6 +187,6 @@ pub(crate) fn usage() -> Result<(u64, u64, u64, u64), SysError> {
     let mut used = ShmUse::default();
     // SAFETY: SHM_INFO writes a `struct shm_info`, which `ShmUse` mirrors, through the pointer.
     let result = unsafe { libc::shmctl(0, SHM_INFO, (&raw mut used).cast()) };
-    SysError::check(result, "shmctl SHM_INFO", Subject::None)?;
+    SysError::check(result, "shmctl SHM_INFO")?;
     Ok((u64::from(used.used_ids.cast_unsigned()), used.shm_tot, used.shm_rss, used.shm_swp))
 }

@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
-use crate::fixtures::{assert_is_row, stable_fields};
+use crate::fixtures::{assert_is_row, stable_fields, sysctl};
 use crate::oracle::{self, Attached};
 use crate::support::{file, finish, shmadm};
 
@@ -54,6 +54,16 @@ fn without_shmctl_proc_provides_the_limits() {
     for errno in DENIALS {
         let denied = finish(without_shmctl(shmadm(), errno).args(["limits", "--json"])).exits(0).json();
         assert_eq!(denied, limits, "{errno}");
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn without_shmctl_the_limit_of_ids_is_still_named() {
+    oracle::create(0, 1, 0o600);
+    sysctl("shmmni", 1);
+    for arguments in [&["create"][..], &["create", "--dry-run"]] {
+        finish(without_shmctl(shmadm(), Errno::EPERM).args(arguments)).exits(1).says("all 1 segment ids");
     }
 }
 

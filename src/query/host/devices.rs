@@ -1,15 +1,15 @@
 //! The devices on which the kernel keeps segments.
 
-use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::huge::huge_page_sizes;
+use crate::sys::SysError;
 
 /// Returns the devices on which the kernel keeps segments: its internal tmpfs, and one for each huge page size. The
 /// files of memfd_create(2) are on the same devices.
-pub(in crate::query) fn segment_devices() -> Result<Vec<(u32, u32)>, Errno> {
+pub(in crate::query) fn segment_devices() -> Result<Vec<(u32, u32)>, SysError> {
     // The device of ordinary pages always exists; without it no mapping can be recognised.
-    memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC)?;
+    memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC).map_err(|errno| SysError { errno, call: "memfd_create" })?;
     let sizes = huge_page_sizes().into_iter().map(Some);
     Ok(std::iter::once(None).chain(sizes).filter_map(device_of_pages).collect())
 }

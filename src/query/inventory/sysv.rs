@@ -22,32 +22,28 @@ pub(super) fn each(system: &System, needs: Needs, show: &mut dyn FnMut(Object)) 
         shown.set(true);
         show(segment);
     };
-    let again = |result: &Result<(), QueryError>| result.is_err() && !shown.get();
-    let mut listed = if needs.contains(Needs::RESIDENT) {
-        let listed = procfs::each_segment(system.proc(), &mut show).map_err(QueryError::Table);
-        if again(&listed) { by_index(sys::stat_index, &mut show).map_err(QueryError::List) } else { listed }
-    } else {
-        let listed = by_index(sys::stat_index, &mut show).map_err(QueryError::List);
-        // A kernel before 4.17 does not know the command, and seems to have no segments.
-        if shown.get() {
-            listed
-        } else {
-            procfs::each_segment(system.proc(), &mut show).map_err(QueryError::Table).or(listed)
-        }
-    };
-    if again(&listed) {
-        listed = by_index(sys::stat_index_readable, &mut show).map_err(QueryError::List).or(listed);
+    if needs.contains(Needs::RESIDENT) {
+        return match procfs::each_segment(system.proc(), &mut show) {
+            Err(_) if !shown.get() => by_index(&mut show).map_err(QueryError::List),
+            listed => listed.map_err(QueryError::Table),
+        };
     }
-    listed
+    let listed = by_index(&mut show).map_err(QueryError::List);
+    // A kernel before 4.17 does not know the command, and seems to have no segments.
+    if shown.get() {
+        return listed;
+    }
+    procfs::each_segment(system.proc(), &mut show).map_err(QueryError::Table).or(listed)
 }
 
 /// Asks shmctl for each index of the kernel's table.
-fn by_index(ask: impl Fn(i32) -> Result<Object, SysError>, show: &mut impl FnMut(Object)) -> Result<(), SysError> {
-    for index in 0..=sys::highest_index()? {
-        match ask(index) {
+fn by_index(show: &mut impl FnMut(Object)) -> Result<(), SysError> {
+    let (_, highest) = sys::info()?;
+    for index in 0..=highest {
+        match sys::stat_index(index) {
             Ok(segment) => show(segment),
-            // An empty slot, one whose segment was just removed, or one that SHM_STAT does not show.
-            Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM | Errno::EACCES) => {}
+            // An empty slot, or one whose segment was just removed.
+            Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM) => {}
             Err(error) => return Err(error),
         }
     }
@@ -72,17 +68,7 @@ pub(super) fn lookup(system: &System, id: ShmId, needs: Needs) -> Result<Option<
     if let Ok(found) = sys::stat_any(id) {
         return Ok(found);
     }
-    if let Ok(found) = procfs::find_segment(system.proc(), id) {
-        return Ok(found);
-    }
-    let mut found = None;
-    by_index(sys::stat_index, &mut |segment| {
-        if segment.sysv().id == id {
-            found = Some(segment);
-        }
-    })
-    .map_err(|_| QueryError::Stat(id, refused))?;
-    Ok(found)
+    procfs::find_segment(system.proc(), id).map_err(|_| QueryError::Stat(id, refused))
 }
 
 pub(crate) fn key_exists(key: Key) -> bool {

@@ -23,6 +23,9 @@ fn without_proc_no_permission_is_blamed() {
     assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
     assert!(!ran.stderr.contains("run as root"), "{ran:?}");
     ran.says("/proc does not belong to this pid namespace");
+    let mut command = shmadm();
+    with_empty_proc(&mut command);
+    finish(command.args(["detach", &id.to_string()])).exits(1).says("/proc is not mounted");
     // With /proc, invisible attachments have another reason.
     let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string()])).exits(0).says("cannot be seen");
     assert!(!ran.stderr.contains("/proc"), "{ran:?}");
