@@ -12,6 +12,8 @@ use crate::timing::{Job, SHMADM, compare};
 
 /// Role argument: run as a process with mappings and a number of forks.
 pub(crate) const MAPPERS: &str = "run-mappers";
+/// Role argument: run as a process with two attachments of each of many segments.
+pub(crate) const HOARDER: &str = "run-hoarder";
 /// Role argument: run as a container, an IPC namespace with segments.
 pub(crate) const CONTAINER: &str = "run-container";
 /// Role argument: search the text of all maps files, in one thread.
@@ -22,6 +24,8 @@ const PROCESSES: usize = 2000;
 const ATTACHED: usize = 200;
 /// Mappings per process.
 const MAPPINGS: usize = 100;
+/// Segments that one process has attached twice.
+const HOARDED: u32 = 4096;
 const NAMESPACES: usize = 100;
 /// Segments per namespace.
 const SEGMENTS: u32 = 10;
@@ -104,6 +108,19 @@ pub(crate) fn run_container() {
     ready_until_end();
 }
 
+/// Creates segments and attaches each twice; they are destroyed when this process exits.
+pub(crate) fn run_hoarder() {
+    let hoard = |_| {
+        let id = oracle::create(0, 4096, 0o600);
+        let attached = [oracle::Attached::new(id), oracle::Attached::new(id)];
+        assert!(oracle::remove(id));
+        attached
+    };
+    let attached: Vec<_> = (0..HOARDED).map(hoard).collect();
+    ready_until_end();
+    drop(attached);
+}
+
 /// Prints `ready` and waits for the end of standard input.
 #[expect(clippy::disallowed_methods, reason = "the parent reads the pipe")]
 fn ready_until_end() {
@@ -145,8 +162,21 @@ pub(crate) fn run(pairs: usize) {
     compare("who ID : text search in all maps", &one, &search, pairs, Some(0.7));
     compare("who --all --all-ns : lsof -nP", &all, &lsof, pairs.min(7), Some(0.125));
     compare("who --all --all-ns : text search in all maps", &all, &search, pairs, None);
+    let here = Job::new(&[SHMADM, "who", "--all", "--json"]);
+    compare("who --all : text search in all maps", &here, &search, pairs, Some(0.3));
     drop((attached, others));
     assert!(oracle::remove(id.parse().unwrap()));
+
+    println!("-- {HOARDED} segments attached twice by one process");
+    let hoarder = Helper::start(&[HOARDER]);
+    // grep fails for processes that it may not read.
+    let grep = Job::new(&["sh", "-c", "grep -l SYSV /proc/*/maps || true"]);
+    compare("who : grep -l SYSV /proc/*/maps", &Job::new(&[SHMADM, "who"]), &grep, pairs, Some(3.0));
+    let json = Job::new(&[SHMADM, "who", "--json"]);
+    compare("who --json : grep -l SYSV /proc/*/maps", &json, &grep, pairs, Some(3.0));
+    let list = Job::new(&[SHMADM, "list", "-o", "+PIDS"]);
+    compare("list -o +PIDS : grep -l SYSV /proc/*/maps", &list, &grep, pairs, None);
+    drop(hoarder);
 
     println!("-- a segment that only its creator has attached");
     let id = oracle::create(0x5eed, 4096, 0o600);

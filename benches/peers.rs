@@ -26,6 +26,7 @@ fn main() {
         }
         [attachers::MAPPERS, count] => return attachers::run_mappers(count.parse().unwrap(), None),
         [attachers::MAPPERS, count, id] => return attachers::run_mappers(count.parse().unwrap(), id.parse().ok()),
+        [attachers::HOARDER] => return attachers::run_hoarder(),
         [attachers::CONTAINER] => return attachers::run_container(),
         [attachers::SEARCH, text] => return attachers::search_maps(text),
         _ => {}

@@ -79,7 +79,7 @@ fn is_of_another_process(system: &System, baseline: &Baseline, segment: &Object)
     let older = start.0.saturating_add(SLACK_SECONDS) <= created.0;
     let as_old = start.0 <= created.0.saturating_add(SLACK_SECONDS);
     (older || (as_old && !baseline.pids_may_be_reused(system)))
-        && system.effective_uid(pid) == Some(segment.sysv().cuid)
+        && system.effective_uid_now(pid) == Some(segment.sysv().cuid)
         && !may_descend(system, pid)
 }
 

@@ -11,19 +11,22 @@ use super::kernel::{
 };
 use crate::model::{Access, Mapping, SEGMENT_NAME};
 
+/// The most mappings of segments to query one by one: reading the text takes less time for more of them.
+const MAX_QUERIED: usize = 32;
 /// Size of the buffer for names; those of segments (`/SYSV000004d2 (deleted)`) are shorter.
 const NAME_SIZE: usize = 64;
 
 /// Calls `visit` for each mapping of a segment in a process whose /proc/PID/maps is `maps`.
 ///
 /// `wanted` filters the shared file mappings by device and inode, before their names are requested.
-/// Fails as ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH if the process has released its memory.
+/// Fails as ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH if the process has released its memory;
+/// and with E2BIG if there are too many of them.
 pub(crate) fn segment_mappings(
     maps: BorrowedFd<'_>,
     wanted: impl Fn((u32, u32), u64) -> bool,
     mut visit: impl FnMut(Mapping),
 ) -> Result<(), Errno> {
-    let mut address = 0;
+    let (mut address, mut queried) = (0, 0);
     loop {
         let found = match query(maps, address, None) {
             Ok(found) => found,
@@ -34,6 +37,10 @@ pub(crate) fn segment_mappings(
         let device = (found.dev_major, found.dev_minor);
         if !wanted(device, found.inode) {
             continue;
+        }
+        queried += 1;
+        if queried > MAX_QUERIED {
+            return Err(Errno::E2BIG);
         }
         let mut name = [0_u8; NAME_SIZE];
         match query(maps, found.vma_start, Some(&mut name)) {

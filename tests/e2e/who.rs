@@ -2,6 +2,7 @@
 
 mod elsewhere;
 mod hidden;
+mod many;
 mod threads;
 
 use std::collections::BTreeSet;

@@ -28,6 +28,7 @@ pub(crate) struct System {
     groups: RefCell<BTreeMap<u32, Option<Arc<str>>>>,
     statuses: RefCell<BTreeMap<i32, ProcessStatus>>,
     commands: RefCell<BTreeMap<i32, Option<Arc<str>>>>,
+    effective_uids: RefCell<BTreeMap<i32, Option<u32>>>,
     namespace: OnceCell<Option<u64>>,
     proc_shows_own_pids: OnceCell<bool>,
     /// The container or unit to which the IPC namespace belongs.
@@ -49,6 +50,7 @@ impl System {
             groups: RefCell::default(),
             statuses: RefCell::default(),
             commands: RefCell::default(),
+            effective_uids: RefCell::default(),
             namespace: OnceCell::new(),
             proc_shows_own_pids: OnceCell::new(),
             container: OnceCell::new(),
@@ -93,8 +95,13 @@ impl System {
         to_caller(&self.ids.users, geteuid().as_raw())
     }
 
-    /// Returns the effective uid of a process in the caller's user namespace; `None` if it has exited.
+    /// Returns the effective uid of a process in the caller's user namespace; `None` if it has exited. Cached.
     pub(crate) fn effective_uid(&self, pid: i32) -> Option<u32> {
+        *self.effective_uids.borrow_mut().entry(pid).or_insert_with(|| self.effective_uid_now(pid))
+    }
+
+    /// Returns the effective uid of a process now; not cached.
+    pub(crate) fn effective_uid_now(&self, pid: i32) -> Option<u32> {
         procfs::effective_uid(&self.proc, pid).map(|uid| to_caller(&self.ids.users, uid))
     }
 

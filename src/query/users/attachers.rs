@@ -125,7 +125,7 @@ fn find(system: &System, segments: &[&Object], everything: bool) -> Result<ScanR
     if can_end_early && segments.len() <= FEW_SEGMENTS {
         let recorded: BTreeSet<i32> = segments.iter().flat_map(|segment| segment.sysv().processes()).collect();
         let mut found = scan(system, recorded, &filter, namespace, needed).map_err(QueryError::Mappings)?;
-        found.complete = false;
+        (found.complete, found.exhaustive) = (false, false);
         if is_complete(&found) {
             return Ok(found);
         }
@@ -136,7 +136,7 @@ fn find(system: &System, segments: &[&Object], everything: bool) -> Result<ScanR
     };
     if can_end_early {
         let found = scan_all(needed)?;
-        if found.complete || is_complete(&found) {
+        if found.complete || found.exhaustive || is_complete(&found) {
             return Ok(found);
         }
         // Some of the mappings belong to another segment, or to a memory that two processes share.

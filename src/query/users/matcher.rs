@@ -7,7 +7,11 @@
 //! mapping is that segment's. The key in a mapping's name is the one at creation, and excludes other segments unless
 //! the segment has lost its key (IPC_RMID). Processes that share their memory (CLONE_VM, found by kcmp(2)) have one
 //! mapping between them.
+//!
+//! Files are not read if numbers prove the same: if no mapping can be missing, and exactly nattch mappings have the
+//! segment's inode number, all of them are the segment's.
 
+use std::cell::RefCell;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -19,17 +23,19 @@ use crate::procfs;
 use crate::query::host::System;
 use crate::sys::{self, Errno, SysError};
 
+/// The origin of mappings that need none, because they are proven to be a segment's.
+static PROVEN: Origin = Origin::Namespace(None);
+
 /// The mappings that were found, and which of them have been assigned to a segment.
 pub(super) struct Matcher<'a> {
     system: &'a System,
+    found: &'a ScanResult,
     /// Sorted by inode, pid and address.
     mappings: &'a [SegmentMapping],
     assigned: Vec<bool>,
-    /// Whether every process was scanned, so that all processes that share a memory are known.
-    complete: bool,
-    /// Whether there are processes that the caller is not permitted to inspect.
-    some_inaccessible: bool,
     known: HashMap<(u64, ShmId), &'a Object>,
+    /// Results of kcmp(2) by pids, which are the same for all mappings of two processes.
+    memories: RefCell<HashMap<(i32, i32), Option<Ordering>>>,
 }
 
 /// Mappings of one file, or of one namespace if the files are not visible.
@@ -60,14 +66,7 @@ impl<'a> Matcher<'a> {
         let mappings = found.mappings.as_slice();
         let identified = |segment: &&'a Object| Some(((segment.ipc_namespace()?, segment.sysv().id), *segment));
         let known = segments.iter().filter_map(identified).collect();
-        Self {
-            system,
-            mappings,
-            assigned: vec![false; mappings.len()],
-            complete: found.complete,
-            some_inaccessible: found.some_inaccessible,
-            known,
-        }
+        Self { system, found, mappings, assigned: vec![false; mappings.len()], known, memories: RefCell::default() }
     }
 
     pub(super) fn assign(&mut self, segment: &Object) -> Attachers {
@@ -78,10 +77,12 @@ impl<'a> Matcher<'a> {
         let candidates = self
             .with_inode(inode_of(segment.sysv().id))
             .filter(|index| !self.assigned[*index] && has_key(&mappings[*index]));
-        let distinct = Distinct::among(system, mappings, candidates);
+        let candidates: Vec<usize> = candidates.collect();
+        let proven = self.are_proven(segment, &candidates);
+        let distinct = if proven { Distinct::all(candidates) } else { self.distinct(candidates) };
         let mut groups: Vec<Group<'_>> = Vec::new();
         for index in distinct.kept.iter().copied() {
-            let origin = mappings[index].origin(system);
+            let origin = if proven { &PROVEN } else { mappings[index].origin(system) };
             if !origin.size_matches(segment) {
                 continue;
             }
@@ -98,12 +99,20 @@ impl<'a> Matcher<'a> {
             self.assigned[index] = true;
             distinct.copies_of(index).for_each(|copy| self.assigned[copy] = true);
             let others: Vec<i32> = distinct.copies_of(index).map(|copy| mappings[copy].pid).collect();
-            let shared_with = Some(others).filter(|others| self.complete || !others.is_empty());
+            let shared_with = Some(others).filter(|others| self.found.complete || !others.is_empty());
             Attacher { counts, ..attacher(system, &mappings[index], certain, shared_with) }
         });
         let mut list: Vec<Attacher> = list.collect();
         list.sort_by_key(|attacher| (attacher.pid, attacher.address));
         Attachers { list, hidden: Vec::new() }
+    }
+
+    /// Returns whether these are all attachments of a segment, and no mapping is another segment's with its id.
+    fn are_proven(&self, segment: &Object, candidates: &[usize]) -> bool {
+        self.found.exhaustive
+            && candidates.len() as u64 == segment.sysv().nattch
+            && candidates.len() == self.with_inode(inode_of(segment.sysv().id)).len()
+            && candidates.iter().all(|index| self.mappings[*index].ns == segment.ipc_namespace())
     }
 
     fn with_inode(&self, inode: u64) -> Range<usize> {
@@ -148,7 +157,7 @@ impl<'a> Matcher<'a> {
                     Some(false) => is_file && born_together && !rival,
                     None => {
                         // If some processes are inaccessible, the missing attachments are more likely theirs.
-                        counts = !self.some_inaccessible;
+                        counts = !self.found.some_inaccessible;
                         false
                     }
                 }
@@ -193,7 +202,7 @@ impl<'a> Matcher<'a> {
         };
         let left =
             (0..self.mappings.len()).filter(|index| !self.assigned[*index] && !is_recent(&self.mappings[*index]));
-        let distinct = Distinct::among(self.system, self.mappings, left);
+        let distinct = self.distinct(left);
         let mut groups: Vec<(u64, &Origin, Attachers)> = Vec::new();
         for index in distinct.kept.iter().copied() {
             let mapping = &self.mappings[index];
@@ -225,19 +234,17 @@ impl<'a> Matcher<'a> {
         let namespace = mapping.with_thread(self.system, open).ok()?;
         sys::in_ipc_namespace(&namespace, move || sys::stat_any(id)).ok()
     }
-}
 
-impl Distinct {
     /// Separates mappings from copies of them that were seen through processes sharing their memory (CLONE_VM).
-    fn among(system: &System, mappings: &[SegmentMapping], candidates: impl Iterator<Item = usize>) -> Self {
-        let mut distinct = Self { kept: Vec::new(), copies: Vec::new() };
+    fn distinct(&self, candidates: impl IntoIterator<Item = usize>) -> Distinct {
+        let mut distinct = Distinct::all(Vec::new());
         // For each inode and address, one mapping of each memory, sorted as kcmp(2) orders memories.
         let mut memories: HashMap<(u64, u64), Vec<usize>> = HashMap::new();
         for index in candidates {
-            let mapping = &mappings[index];
+            let mapping = &self.mappings[index];
             let known = memories.entry((mapping.vma.inode, mapping.vma.start)).or_default();
             // If the kernel does not compare them, they count as two.
-            let compare = |other: &usize| mappings[*other].compare_memory(system, mapping).unwrap_or(Ordering::Less);
+            let compare = |other: &usize| self.compare_memory(&self.mappings[*other], mapping).unwrap_or(Ordering::Less);
             match known.binary_search_by(compare) {
                 Ok(same) => distinct.copies.push((known[same], index)),
                 Err(place) => {
@@ -247,6 +254,17 @@ impl Distinct {
             }
         }
         distinct
+    }
+
+    fn compare_memory(&self, one: &SegmentMapping, other: &SegmentMapping) -> Option<Ordering> {
+        let pids = (one.pid, other.pid);
+        *self.memories.borrow_mut().entry(pids).or_insert_with(|| one.compare_memory(self.system, other))
+    }
+}
+
+impl Distinct {
+    fn all(kept: Vec<usize>) -> Self {
+        Self { kept, copies: Vec::new() }
     }
 
     fn copies_of(&self, kept: usize) -> impl Iterator<Item = usize> + '_ {

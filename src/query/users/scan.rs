@@ -21,8 +21,11 @@ use nix::errno::Errno;
 use super::origin::Origin;
 use crate::model::{Mapping, ShmId};
 use crate::procfs::{self, ProcError};
-use crate::query::host::System;
+use crate::query::host::{System, can_inspect_all};
 use crate::sys;
+
+/// The number of mappings for which their files are read, which takes longer for more than to scan all processes.
+const FEW_MAPPINGS: usize = 64;
 
 #[derive(Clone, Debug)]
 pub(super) struct SegmentMapping {
@@ -96,6 +99,9 @@ pub(super) struct ScanResult {
     pub(super) some_inaccessible: bool,
     /// Whether every process was scanned, not only as many as were needed.
     pub(super) complete: bool,
+    /// Whether no mapping is missing: all processes were scanned, and no pid namespace and no missing CAP_SYS_PTRACE
+    /// hides any.
+    pub(super) exhaustive: bool,
 }
 
 pub(super) fn inode_of(id: ShmId) -> u64 {
@@ -113,7 +119,8 @@ pub(super) fn scan(
     let some_inaccessible = hides_processes(system);
     let mut found = ScanResult { complete: true, some_inaccessible, ..ScanResult::default() };
     let mut in_namespace = 0;
-    for pid in pids {
+    let mut pids = pids.into_iter();
+    for pid in pids.by_ref() {
         let before = found.mappings.len();
         match probe(system.proc(), pid, filter, &mut found.mappings) {
             Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
@@ -125,9 +132,13 @@ pub(super) fn scan(
         in_namespace += found.mappings[before..].iter().filter(|mapping| mapping.ns == namespace).count() as u64;
         if in_namespace >= needed {
             found.complete = false;
-            break;
+            if found.mappings.len() <= FEW_MAPPINGS {
+                break;
+            }
         }
     }
+    let all_visible = !found.some_inaccessible || can_inspect_all(system);
+    found.exhaustive = all_visible && pids.next().is_none() && system.is_in_initial_pid_namespace();
     found.mappings.sort_by_key(|mapping| (mapping.vma.inode, mapping.pid, mapping.vma.start));
     Ok(found)
 }
@@ -183,7 +194,7 @@ fn read_mappings(
     let result = match sys::segment_mappings(file.as_fd(), is_wanted, |mapping| mappings.push(mapping)) {
         Ok(()) => Ok(true),
         Err(Errno::ESRCH) => Ok(false),
-        // Kernels before 6.11 and some sandboxes lack PROCMAP_QUERY: read the text.
+        // There are many mappings, or PROCMAP_QUERY is missing (kernels before 6.11, some sandboxes): read the text.
         Err(_) => {
             mappings.clear();
             match procfs::segment_mappings(&path, &file, is_wanted, |mapping| mappings.push(mapping)) {
