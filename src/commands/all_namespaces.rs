@@ -1,4 +1,4 @@
-//! Work in every IPC namespace that has a process.
+//! Work in every IPC namespace that has a process or a bind mount.
 
 use super::Context;
 use crate::error::{Error, Hint, Kind, again};
@@ -101,8 +101,9 @@ pub(crate) fn ask_all<T: Send>(
 /// Warns about a namespace that could not be entered.
 pub(crate) fn warn_of_closed(context: &mut Context, namespace: &Namespace, error: &Error) {
     let container = namespace.container.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
+    let user = namespace.pid.map_or_else(|| "bind mount".to_owned(), |pid| format!("pid {pid}"));
     let cause = error.cause.as_ref().map(|cause| format!("; {cause}")).unwrap_or_default();
-    context.ui.warning(&format!("segments omitted: {error} (pid {}{container}){cause}", namespace.pid));
+    context.ui.warning(&format!("segments omitted: {error} ({user}{container}){cause}"));
 }
 
 /// Warns about attached segments whose namespace was not visited.

@@ -163,11 +163,12 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
             let census = census(system)?;
             let Some(namespace) = census.namespaces.iter().find(|namespace| namespace.number == *number) else {
                 let (kind, cause) = match census.inaccessible {
-                    0 => (Kind::Failed, "no process is in this namespace".to_owned()),
+                    0 => (Kind::Failed, "no process is in this namespace, and it is not mounted anywhere".to_owned()),
                     closed => {
                         let processes = counted(closed, "process");
                         let cause = format!(
-                            "no visible process is in this namespace, and you are not permitted to inspect {processes}"
+                            "no visible process is in this namespace or has it mounted, and you are not permitted to \
+                             inspect {processes}"
                         );
                         (Kind::Permission, cause)
                     }

@@ -1,6 +1,7 @@
 //! Parsers of /proc. Its root is a parameter, so that tests can use a directory of their own.
 
 mod maps;
+mod mounts;
 mod process;
 mod sysctl;
 mod sysvipc;
@@ -10,6 +11,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use maps::segment_mappings;
+pub(crate) use mounts::mounted_namespaces;
 pub(crate) use process::{
     IdRange, children, command, command_line, control_groups, effective_uid, id_map, name, namespace_of,
     open_namespace, other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line, thread_path,

@@ -1,6 +1,7 @@
 //! `--ns` and `--all-ns`: commands in other IPC namespaces.
 
 mod all;
+mod mounted;
 
 use std::fs::File;
 use std::io::Read;

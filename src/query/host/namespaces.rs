@@ -1,20 +1,24 @@
-//! The IPC namespaces of all processes, and the containers to which they belong.
+//! The IPC namespaces of all processes and bind mounts, and the containers to which they belong.
 //!
-//! Threads of one process can be in different namespaces, so each thread is visited. A namespace kept alive only by an
-//! attachment or an open descriptor has no process and is not found.
+//! Threads of one process can be in different namespaces, so each thread is visited. A bind mount keeps a namespace
+//! alive without a process; it is found in the mount namespace of any process. A namespace kept alive only by an
+//! attachment or an open descriptor is not found.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use nix::libc::O_PATH;
 
 use super::system::System;
 use crate::procfs;
 use crate::query::failure::QueryError;
 
-/// The number of threads recorded for a namespace, through any of which it can be entered.
+/// The number of threads, or of bind mounts, recorded for a namespace, through any of which it can be entered.
 const MAX_MEMBERS: usize = 4;
 /// The number of digits of a container's id that are shown, as container tools do.
 const SHORT_ID: usize = 12;
@@ -22,11 +26,13 @@ const SHORT_ID: usize = 12;
 #[derive(Clone, Debug)]
 pub(crate) struct Namespace {
     pub(crate) number: u64,
-    /// A process that is in it, or has a thread in it.
-    pub(crate) pid: i32,
+    /// A process that is in it, or has a thread in it; `None` if only a bind mount keeps it alive.
+    pub(crate) pid: Option<i32>,
     pub(crate) container: Option<Arc<str>>,
     /// Threads in it, as paths below /proc.
     members: Vec<String>,
+    /// Its mount points, if no process is in it.
+    mounts: Vec<PathBuf>,
 }
 
 /// All visible IPC namespaces.
@@ -39,16 +45,18 @@ pub(crate) struct Census {
 }
 
 impl Namespace {
-    /// Returns an argument for `--ns`: the pid, or a thread's namespace file if only a thread is in it.
+    /// Returns an argument for `--ns`: the pid, a thread's namespace file if only a thread is in it, or the number if no
+    /// process is in it.
     pub(crate) fn ns_argument(&self) -> String {
-        match self.members.first() {
-            Some(member) if *member != self.pid.to_string() => format!("/proc/{member}/ns/ipc"),
-            _ => self.pid.to_string(),
+        match (self.members.first(), self.pid) {
+            (Some(member), Some(pid)) if *member != pid.to_string() => format!("/proc/{member}/ns/ipc"),
+            (_, Some(pid)) => pid.to_string(),
+            (_, None) => self.number.to_string(),
         }
     }
 
-    /// Opens the namespace through any of its recorded threads.
-    pub(crate) fn open(&self, system: &System) -> std::io::Result<File> {
+    /// Opens the namespace through any of its recorded threads or bind mounts.
+    pub(crate) fn open(&self, system: &System) -> io::Result<File> {
         let mut last = ErrorKind::NotFound.into();
         for member in &self.members {
             match procfs::open_namespace(system.proc(), member, Some(self.number)) {
@@ -56,7 +64,24 @@ impl Namespace {
                 Err(error) => last = error,
             }
         }
+        for mount in &self.mounts {
+            match self.open_mount(system, mount) {
+                Ok(file) => return Ok(file),
+                Err(error) => last = error,
+            }
+        }
         Err(last)
+    }
+
+    /// Opens a mount point. The user of a container can have put any other file there, such as a FIFO or a link to a
+    /// device, so the file is identified before it is opened.
+    fn open_mount(&self, system: &System, mount: &Path) -> io::Result<File> {
+        let found = OpenOptions::new().read(true).custom_flags(O_PATH).open(mount)?;
+        let (file, own) = (found.metadata()?, std::fs::metadata(system.proc().join("self/ns/ipc"))?);
+        if (file.dev(), file.ino()) != (own.dev(), self.number) {
+            return Err(io::Error::other("another mount or file hides the mount point, or it was unmounted"));
+        }
+        File::open(system.proc().join(format!("self/fd/{}", found.as_raw_fd())))
     }
 }
 
@@ -68,9 +93,10 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
         Ok(file) => {
             let namespace = found.entry(file.ino()).or_insert_with(|| Namespace {
                 number: file.ino(),
-                pid,
+                pid: Some(pid),
                 container: None,
                 members: Vec::new(),
+                mounts: Vec::new(),
             });
             if namespace.members.len() < MAX_MEMBERS {
                 namespace.members.push(member);
@@ -79,6 +105,7 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
         }
         Err(error) => error.kind() != ErrorKind::PermissionDenied,
     };
+    let mut mounts = Mounts::default();
     for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
         if !visit(pid, pid.to_string()) {
             inaccessible += 1;
@@ -87,6 +114,10 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
         for thread in procfs::other_threads(proc, pid) {
             visit(pid, thread);
         }
+        mounts.add(proc, pid);
+    }
+    for (number, mounts) in mounts.found {
+        found.entry(number).or_insert(Namespace { number, pid: None, container: None, members: Vec::new(), mounts });
     }
     let mut namespaces: Vec<Namespace> = found.into_values().collect();
     namespaces.sort_by_key(|namespace| namespace.number);
@@ -99,6 +130,35 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
         }
     }
     Ok(Census { namespaces, inaccessible })
+}
+
+/// The mount points of IPC namespaces.
+#[derive(Default)]
+struct Mounts {
+    /// The mount namespaces and root directories that were seen: a process sees only the mounts below its root.
+    seen: HashSet<[u64; 3]>,
+    found: HashMap<u64, Vec<PathBuf>>,
+}
+
+impl Mounts {
+    /// Adds the mounts that a process sees.
+    fn add(&mut self, proc: &Path, pid: i32) {
+        let process = proc.join(pid.to_string());
+        let root = process.join("root");
+        // A process that has exited has no mounts.
+        let (Ok(namespace), Ok(top)) = (std::fs::metadata(process.join("ns/mnt")), std::fs::metadata(&root)) else {
+            return;
+        };
+        if !self.seen.insert([namespace.ino(), top.dev(), top.ino()]) {
+            return;
+        }
+        for (number, point) in procfs::mounted_namespaces(proc, pid).unwrap_or_default() {
+            let mounts = self.found.entry(number).or_default();
+            if mounts.len() < MAX_MEMBERS {
+                mounts.push(root.join(point.strip_prefix("/").unwrap_or(&point)));
+            }
+        }
+    }
 }
 
 /// Returns the container or unit of this IPC namespace, judged by a process in it; cached.
@@ -182,7 +242,7 @@ mod tests {
         let system = System::at(proc.path().to_owned());
         let of = |members: &[&str]| {
             let members = members.iter().map(|member| (*member).to_owned()).collect();
-            Namespace { number, pid: 7, container: None, members }
+            Namespace { number, pid: Some(7), container: None, members, mounts: Vec::new() }
         };
         assert_eq!(of(&["5", "6", "7"]).open(&system).unwrap().metadata().unwrap().ino(), number);
         assert_eq!(of(&["5", "6"]).open(&system).unwrap_err().kind(), ErrorKind::NotFound);
@@ -205,6 +265,6 @@ mod tests {
         let Census { namespaces, inaccessible } = census(&System::at(proc.path().to_owned())).unwrap();
         let mut containers: Vec<_> = namespaces.into_iter().map(|found| (found.pid, found.container)).collect();
         containers.sort_unstable();
-        assert_eq!((containers, inaccessible), (vec![(1, None), (7, Some("x.service".into()))], 0));
+        assert_eq!((containers, inaccessible), (vec![(Some(1), None), (Some(7), Some("x.service".into()))], 0));
     }
 }

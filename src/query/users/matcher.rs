@@ -244,7 +244,8 @@ impl<'a> Matcher<'a> {
             let mapping = &self.mappings[index];
             let known = memories.entry((mapping.vma.inode, mapping.vma.start)).or_default();
             // If the kernel does not compare them, they count as two.
-            let compare = |other: &usize| self.compare_memory(&self.mappings[*other], mapping).unwrap_or(Ordering::Less);
+            let compare =
+                |other: &usize| self.compare_memory(&self.mappings[*other], mapping).unwrap_or(Ordering::Less);
             match known.binary_search_by(compare) {
                 Ok(same) => distinct.copies.push((known[same], index)),
                 Err(place) => {

@@ -1,0 +1,56 @@
+//! /proc/PID/mountinfo: the bind mounts that keep namespaces alive.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use super::ProcError;
+
+/// Returns the number and the mount point, below the root directory of the process, of each IPC namespace that is
+/// mounted in the mount namespace of a process (proc_pid_mountinfo(5)).
+pub(crate) fn mounted_namespaces(root: &Path, pid: i32) -> Result<Vec<(u64, PathBuf)>, ProcError> {
+    let path = root.join(format!("{pid}/mountinfo"));
+    let text = std::fs::read(&path).map_err(|error| ProcError::read(&path, error))?;
+    Ok(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
+}
+
+/// Parses `ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS… - TYPE SOURCE …`. The root of a namespace is `ipc:[NUMBER]`.
+fn parse_line(line: &[u8]) -> Option<(u64, PathBuf)> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let number = std::str::from_utf8(fields.nth(3)?).ok()?.strip_prefix("ipc:[")?.strip_suffix(']')?;
+    let point = unescape(fields.next()?);
+    fields.find(|field| *field == b"-")?;
+    (fields.next()? == b"nsfs").then_some((number.parse().ok()?, point))
+}
+
+/// Replaces `\040` and the other octal numbers by which the kernel escapes white space and backslashes.
+fn unescape(text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &after[3..] } else { after };
+    }
+    OsString::from_vec(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ipc_namespaces_are_mounted_namespaces() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("7")).unwrap();
+        let lines = "22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
+                     40 22 0:4 ipc:[4026532190] /run/a\\040b\\134 rw shared:5 master:2 - nsfs nsfs rw\n\
+                     41 22 0:4 net:[4026532191] /run/net rw - nsfs nsfs rw\n\
+                     42 22 0:40 ipc:[4026532192] /run/fake rw - tmpfs tmpfs rw\n";
+        std::fs::write(root.path().join("7/mountinfo"), lines).unwrap();
+        let found = mounted_namespaces(root.path(), 7).unwrap();
+        assert_eq!(found, [(4_026_532_190, PathBuf::from("/run/a b\\"))]);
+        assert!(mounted_namespaces(root.path(), 8).is_err());
+    }
+}
