@@ -224,22 +224,24 @@ impl Tracer {
         let pid = pid.filter(|_| sys::is_pending(&self.listener, call.id));
         let found = (call.key != Key::PRIVATE).then(|| sys::find_key(call.key, 0).ok()).flatten();
         let proceed = || sys::respond_continue(&self.listener, call.id);
-        let (Some(pid), Ok(thread), true) = (pid, &seized, self.listener.waits_killable) else {
+        let Some(pid) = pid else { return proceed() };
+        let bound = match &seized {
             // Before Linux 5.19 the stop request can interrupt the call.
-            proceed();
-            if let Some(pid) = pid {
-                self.evidence.record_unbound(UnboundCall { pid, key: call.key, size: call.size, command });
+            Ok(thread) if self.listener.waits_killable => {
+                let result = thread.finish_call(proceed);
+                // In another IPC namespace the id names another segment.
+                let here = procfs::namespace_of(proc, &call.thread.to_string()) == system.namespace();
+                match result.filter(|_| here).map(ShmId::new) {
+                    Some(Some(id)) => self.evidence.bind_call(system, pid, id, found, command.clone()).is_ok(),
+                    // The call has failed.
+                    Some(None) => true,
+                    None => false,
+                }
             }
-            return;
-        };
-        let result = thread.finish_call(proceed);
-        // In another IPC namespace the id names another segment.
-        let here = procfs::namespace_of(proc, &call.thread.to_string()) == system.namespace();
-        let bound = match result.filter(|_| here).map(ShmId::new) {
-            Some(Some(id)) => self.evidence.bind_call(system, pid, id, found, command.clone()).is_ok(),
-            // The call has failed.
-            Some(None) => true,
-            None => false,
+            _ => {
+                proceed();
+                false
+            }
         };
         if !bound {
             self.evidence.record_unbound(UnboundCall { pid, key: call.key, size: call.size, command });

@@ -8,34 +8,15 @@ use crate::sys;
 
 /// Reads the limits from IPC_INFO, or from /proc/sys if that is denied.
 pub(crate) fn limits(system: &System) -> Result<Limits, QueryError> {
-    let rmid_forced = rmid_forced(system);
-    let page_size = system.page_size();
-    let denied = match sys::info() {
-        Ok((info, _)) => {
-            return Ok(Limits {
-                shmmni: info.shmmni,
-                shmmax: info.shmmax,
-                shmall: info.shmall,
-                shmmin: info.shmmin,
-                page_size,
-                rmid_forced,
-            });
-        }
-        Err(denied) => denied,
-    };
     let number = |name| procfs::sysctl(system.proc(), name);
-    let from_proc = || {
-        Some(Limits {
-            shmmni: number("kernel/shmmni")?,
-            shmmax: number("kernel/shmmax")?,
-            shmall: number("kernel/shmall")?,
-            // The kernel's SHMMIN is a constant.
-            shmmin: 1,
-            page_size,
-            rmid_forced,
-        })
+    // SHMMIN is a constant of the kernel.
+    let from_proc = || Some((number("kernel/shmmni")?, number("kernel/shmmax")?, number("kernel/shmall")?, 1));
+    let (shmmni, shmmax, shmall, shmmin) = match sys::info() {
+        Ok((info, _)) => (info.shmmni, info.shmmax, info.shmall, info.shmmin),
+        Err(denied) => from_proc().ok_or(QueryError::Limits(denied))?,
     };
-    from_proc().ok_or(QueryError::Limits(denied))
+    let (page_size, rmid_forced) = (system.page_size(), rmid_forced(system));
+    Ok(Limits { shmmni, shmmax, shmall, shmmin, page_size, rmid_forced })
 }
 
 /// Returns whether `kernel.shm_rmid_forced` is on, so that segments are destroyed at the last detach; `None` if /proc
