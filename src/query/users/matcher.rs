@@ -121,6 +121,11 @@ impl<'a> Matcher<'a> {
         start..end
     }
 
+    /// Chooses the groups of mappings that belong, or may belong, to a segment; the best first.
+    ///
+    /// Example: segment 0 has nattch 2. One process maps a file twice that was born when the segment was created. Another
+    /// process has entered the namespace with a mapping of its old segment 0. Both are in the namespace, so the file
+    /// decides: the first group ranks higher, and since a segment is one file, the second is another segment's.
     fn choose(&self, segment: &Object, mut groups: Vec<Group<'_>>) -> Vec<Choice> {
         let rank = |group: &Group<'_>| {
             let equals_nattch = group.members.len() as u64 == segment.sysv().nattch;
