@@ -1,5 +1,6 @@
 //! From the command line to a command, and from its result to an exit.
 
+mod command_line;
 mod equivalents;
 mod program;
 mod roles;
@@ -28,25 +29,30 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     }
     let mut program = program();
     match program.try_get_matches_from_mut(write::mark_negative_numbers(&arguments)) {
-        Ok(matches) => execute(&matches, &arguments),
+        Ok(matches) => execute(&program, &matches, &arguments),
         Err(error) => usage::report(error, &program, &arguments),
     }
 }
 
-fn execute(matches: &ArgMatches, arguments: &[OsString]) -> Exit {
+fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]) -> Exit {
     let called = matches.subcommand().and_then(|(name, inner)| Some((table::find(name)?, inner)));
     let codes = called.map_or(ExitCodes::Standard, |(command, _)| command.exit_codes);
     let globals = match Globals::collect(matches) {
         Ok(globals) => globals,
         Err(error) => return report(ui(false, Color::Auto), Error::new(Kind::Usage, error.to_string()), false, codes),
     };
-    let mut context = match context(&globals, called, arguments) {
-        Ok(context) => context,
-        Err(error) => return report(ui(globals.quiet, globals.color), error, globals.json(), codes),
+    let typed = arguments.get(1..).unwrap_or_default();
+    let line = command_line::split(program, typed);
+    let ui = ui(globals.quiet, globals.color).with_command_line(line, globals.ns.clone()).with_json(globals.json());
+    let mut context = match prepare(&globals, called) {
+        Ok((format, system)) => {
+            Context { ui, system, format, elsewhere: globals.ns.is_some(), arguments: typed.to_owned() }
+        }
+        Err(error) => return report(ui, error, globals.json(), codes),
     };
     let result = match called {
         Some((command, inner)) => (command.run)(inner, &mut context),
-        None => context.ui.clap(&usage::rendered(&program().render_help(), false)).map(|()| Exit::Done),
+        None => context.ui.clap(&usage::rendered(&program.clone().render_help(), false)).map(|()| Exit::Done),
     };
     match result.and_then(|exit| context.ui.flush().map(|()| exit)) {
         Ok(exit) => codes.exit(exit),
@@ -57,12 +63,8 @@ fn execute(matches: &ArgMatches, arguments: &[OsString]) -> Exit {
     }
 }
 
-/// Enters the IPC namespace and prepares what the command works with.
-fn context(
-    globals: &Globals,
-    called: Option<(&Command, &ArgMatches)>,
-    arguments: &[OsString],
-) -> Result<Context, Error> {
+/// Enters the IPC namespace of `--ns`.
+fn prepare(globals: &Globals, called: Option<(&Command, &ArgMatches)>) -> Result<(Format, System), Error> {
     let format = format(&globals.formats, called.map(|(command, _)| command))?;
     let all_namespaces = called.and_then(|(_, inner)| inner.try_get_one("all_ns").ok().flatten()) == Some(&true);
     // Before any thread exists: only a single-threaded process can enter a user namespace.
@@ -71,9 +73,7 @@ fn context(
         Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),
         None => System::new(),
     };
-    let arguments = arguments.get(1..).unwrap_or_default().to_owned();
-    let ui = ui(globals.quiet, globals.color).completing_hints(arguments.clone(), globals.ns.clone());
-    Ok(Context { ui, system, format, elsewhere: globals.ns.is_some(), arguments })
+    Ok((format, system))
 }
 
 fn format(formats: &[Format], command: Option<&Command>) -> Result<Format, Error> {

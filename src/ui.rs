@@ -16,9 +16,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::error::{Error, Hint};
-use crate::render::{escape, write_error_json};
+use crate::render::{escape, escape_json, write_error_json};
 
 use hints::HintContext;
+pub(crate) use hints::{CommandLine, Part};
 pub(crate) use progress::Progress;
 
 /// A pipe that is ready for writing accepts this much without blocking.
@@ -75,6 +76,8 @@ pub(crate) struct Ui {
 pub(crate) struct Out {
     stream: BufWriter<Stream>,
     closed: bool,
+    /// Whether characters that could change what a terminal shows are written as `\uXXXX`, as in JSON.
+    escapes: bool,
 }
 
 /// Returns the signal that requested the end of the program, if any.
@@ -135,19 +138,31 @@ impl Ui {
             out: Out {
                 stream: BufWriter::with_capacity(BUFFER_SIZE, Stream { stdout, interrupted, is_missing }),
                 closed: false,
+                escapes: false,
             },
         }
     }
 
-    /// Sets what completes the commands in hints: the user's arguments and the namespace of `--ns`.
-    pub(crate) fn completing_hints(mut self, arguments: Vec<OsString>, namespace: Option<OsString>) -> Self {
-        self.hints = HintContext { namespace, arguments };
+    /// Sets the user's command line and `--ns`, which hints repeat.
+    pub(crate) fn with_command_line(mut self, line: CommandLine, namespace: Option<OsString>) -> Self {
+        self.hints = HintContext { namespace, line, is_root: rustix::process::geteuid().is_root() };
+        self
+    }
+
+    /// Prepares for JSON. On a terminal, its strings must not change what the terminal shows.
+    pub(crate) fn with_json(mut self, json: bool) -> Self {
+        self.out.escapes = json && self.is_terminal();
         self
     }
 
     pub(crate) fn with_complete_hints(&self, mut error: Error) -> Error {
-        error.hints = error.hints.into_iter().map(|hint| self.hints.complete(hint)).collect();
+        error.hints = error.hints.into_iter().filter_map(|hint| self.hints.complete(hint)).collect();
         error
+    }
+
+    /// Returns a hint with a complete command; `None` if it does not help this caller.
+    pub(crate) fn complete(&self, hint: Hint) -> Option<Hint> {
+        self.hints.complete(hint)
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
@@ -238,9 +253,9 @@ impl Ui {
     }
 
     pub(crate) fn hint(&mut self, hint: Hint) {
+        let Some(hint) = self.hints.complete(hint) else { return };
         let label = self.label("hint:", AnsiColor::Cyan);
-        let hint = self.hints.complete(hint).to_string();
-        self.write_line(&format!("{label} {}", escape(&hint)));
+        self.write_line(&format!("{label} {}", escape(&hint.to_string())));
     }
 
     pub(crate) fn error(&mut self, error: &Error) {
@@ -320,6 +335,10 @@ impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.closed {
             return Ok(bytes.len());
+        }
+        if self.escapes {
+            let result = self.stream.write_all(&escape_json(bytes));
+            return self.ignore_closed_pipe(result.map(|()| bytes.len()), bytes.len());
         }
         let result = self.stream.write(bytes);
         self.ignore_closed_pipe(result, bytes.len())

@@ -6,7 +6,7 @@
 use nix::errno::Errno;
 
 use super::existing::{Requested, find_existing};
-use crate::error::{Error, Kind, again, program};
+use crate::error::{Error, Kind, OsError, again, sysctl};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, Mode, ShmId};
 use crate::query::{System, rmid_forced};
@@ -65,6 +65,20 @@ impl PendingSegment {
     /// Keeps the segment even after a signal. The caller is responsible for its removal.
     pub(crate) fn into_id(self) -> ShmId {
         std::mem::ManuallyDrop::new(self).0
+    }
+
+    /// Removes the segment after a failure. If that is impossible, the error says so.
+    pub(crate) fn abandon(self, error: Error) -> Error {
+        let id = self.into_id();
+        match sys::remove(id) {
+            Ok(()) => error,
+            Err(failure) if matches!(failure.errno, Errno::EINVAL | Errno::EIDRM) => error,
+            Err(failure) => {
+                let cause = error.cause.as_ref().map(|cause| format!("{cause}; ")).unwrap_or_default();
+                let failure = OsError::from(failure);
+                error.cause(format!("{cause}segment {id} exists and cannot be removed: {failure}"))
+            }
+        }
     }
 
     /// Keeps the segment, unless a signal was caught.
@@ -137,5 +151,5 @@ pub(super) fn destroyed_on_exit() -> Error {
     Error::new(Kind::Refused, "cannot create a segment: it would be destroyed when this command exits")
         .cause("kernel.shm_rmid_forced is 1: a segment that is not attached is destroyed when its creator exits")
         .hint("keep a background holder attached", again("--hold"))
-        .hint("disable the setting", program("sysctl -w kernel.shm_rmid_forced=0"))
+        .hint("disable the setting", sysctl("kernel.shm_rmid_forced", 0))
 }

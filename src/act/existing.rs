@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::create::Creation;
-use crate::error::{Error, Kind, shmadm};
+use crate::error::{Error, Hint, Kind, again, shmadm};
 use crate::explain::{Attempt, explain};
 use crate::model::{Access, Key, Mode, Needs, Object, ShmId, enumerate};
 use crate::query::{Account, System, lookup, may_control};
@@ -21,6 +21,7 @@ pub(crate) struct Requested {
 
 /// An option that an existing segment does not meet.
 struct Conflict {
+    /// Without its dashes.
     option: &'static str,
     reason: String,
     /// Its arguments for `shmadm set`, if that can apply it.
@@ -48,6 +49,9 @@ pub(super) fn find_existing(system: &System, key: Key, creation: &Creation) -> R
         Err(error) if error.errno == Errno::ENOENT => Ok(None),
         Err(error) => {
             let mut error = explain(system, &Attempt::Open { key, size }, error);
+            let options: Vec<&str> = conflicts.iter().map(|conflict| conflict.option).chain(["size"]).collect();
+            let how = if conflicts.is_empty() { "open it with its current size" } else { "open it unchanged" };
+            error.hints = vec![Hint::new(how, again("").without(&options))];
             let causes = error.cause.take().map(String::from).into_iter();
             let causes: Vec<String> = causes.chain(conflicts.into_iter().map(|conflict| conflict.reason)).collect();
             Err(error.cause(causes.join("; ")))
@@ -62,27 +66,26 @@ fn conflicts(system: &System, segment: &Object, creation: &Creation) -> Vec<Conf
     for (account, requested, current) in [(Account::User, owner, segment.uid), (Account::Group, group, segment.gid)] {
         // The overflow id may stand for another one.
         if let Some(id) = requested.filter(|id| *id != current || system.may_be_unmapped(account, current)) {
-            let option = account.option();
             let (word, name) = match account {
                 Account::User => ("owner", system.user(current)),
                 Account::Group => ("group", system.group(current)),
             };
-            let reason = format!("{option} {id} differs from its {word}, {name}");
-            add(option, reason, Some(format!("{option} {id}")));
+            let reason = format!("--{word} {id} differs from its {word}, {name}");
+            add(word, reason, Some(format!("--{word} {id}")));
         }
     }
     if let Some(mode) = mode.filter(|mode| *mode != segment.mode) {
         let reason = format!("--mode {mode} differs from its mode, {}", segment.mode);
-        add("--mode", reason, Some(format!("--mode {mode}")));
+        add("mode", reason, Some(format!("--mode {mode}")));
     }
     if fill.is_some() {
-        add("--fill", "--fill would overwrite its contents".to_owned(), None);
+        add("fill", "--fill would overwrite its contents".to_owned(), None);
     }
     if lock {
-        add("--lock", "--lock would lock it in memory".to_owned(), Some("--lock".to_owned()));
+        add("lock", "--lock would lock it in memory".to_owned(), Some("--lock".to_owned()));
     }
     if creation.huge.is_some() {
-        add("--huge", "--huge cannot change its pages".to_owned(), None);
+        add("huge", "--huge cannot change its pages".to_owned(), None);
     }
     conflicts
 }
@@ -91,8 +94,9 @@ fn conflicts(system: &System, segment: &Object, creation: &Creation) -> Vec<Conf
 fn refusal(system: &System, segment: &Object, creation: &Creation, conflicts: &[Conflict]) -> Error {
     let (id, key) = (segment.sysv().id, segment.sysv().key);
     let options: Vec<&str> = conflicts.iter().map(|conflict| conflict.option).collect();
+    let listed: Vec<String> = options.iter().map(|option| format!("--{option}")).collect();
     let reasons: Vec<&str> = conflicts.iter().map(|conflict| conflict.reason.as_str()).collect();
-    let message = format!("cannot apply {}: segment {id} with key {key} already exists", enumerate(&options, "and"));
+    let message = format!("cannot apply {}: segment {id} with key {key} already exists", enumerate(&listed, "and"));
     let mut error = Error::new(Kind::Refused, message).target(key.to_string()).cause(reasons.join("; "));
     let changes: Vec<&str> = conflicts.iter().filter_map(|conflict| conflict.change.as_deref()).collect();
     if !changes.is_empty() && may_control(system, segment) != Some(false) {
@@ -103,8 +107,7 @@ fn refusal(system: &System, segment: &Object, creation: &Creation, conflicts: &[
     {
         error = error.hint("fill the existing segment", shmadm(format!("write {id} --fill {byte}")));
     }
-    let hold = if creation.held { " --hold" } else { "" };
-    error.hint("open it unchanged", shmadm(format!("create --key {key}{hold}")))
+    error.hint("open it unchanged", again("").without(&options))
 }
 
 /// Returns the error with which an attach for reading and writing would fail, if the mode denies it.

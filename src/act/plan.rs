@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
 
 use super::create::{Creation, destroyed_on_exit};
 use super::existing::find_existing;
@@ -14,7 +13,7 @@ use crate::error::{Error, Kind, program};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, ShmId, Tally};
 use crate::procfs;
-use crate::query::{CAP_IPC_LOCK, System, count, has_capability, huge_page_pool, limits, rmid_forced};
+use crate::query::{CAP_IPC_LOCK, System, count, has_capability, huge_page_pool, limits, lockable, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
 
 /// The link of the initial user namespace (PROC_USER_INIT_INO in linux/proc_ns.h).
@@ -116,11 +115,6 @@ fn expected_memory_errno(system: &System, size: u64, no_reserve: bool) -> Option
     let is_heuristic = procfs::sysctl(system.proc(), "vm/overcommit_memory") == Some(0);
     let exceeds = || procfs::memory_total(system.proc()).is_some_and(|total| size > total);
     (is_heuristic && !no_reserve && exceeds()).then_some(Errno::ENOMEM)
-}
-
-/// Returns how many bytes the caller may lock (RLIMIT_MEMLOCK).
-fn lockable() -> u64 {
-    getrlimit(Resource::RLIMIT_MEMLOCK).map_or(u64::MAX, |(soft, _)| soft)
 }
 
 /// Fails if SHM_LOCK would. Of huge pages, it only sets the flag (`shmctl_do_lock` in linux/ipc/shm.c).

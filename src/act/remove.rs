@@ -11,7 +11,7 @@
 use nix::errno::Errno;
 
 use super::plan::would_fail;
-use crate::error::{Error, Kind, shmadm};
+use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
 use crate::model::{Needs, Object, Outcome, ShmId, State};
 use crate::query::{System, lookup, may_control, state_now};
@@ -59,7 +59,7 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
         } else {
             refusal.hint(
                 "mark it for destruction, which frees its key now and the memory at the last detach",
-                shmadm(format!("rm --force {id}")),
+                again("--force").on(id),
             )
         });
     }
@@ -70,7 +70,7 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
         return Err(match now.sysv().nattch {
             0 => refusal
                 .hint("show the last user", shmadm(format!("stat {id}")))
-                .hint("remove it anyway", shmadm(format!("rm {id}"))),
+                .hint("remove it anyway", again("").without(&["from"]).on(id)),
             _ => refusal.hint("list the processes that have it attached", shmadm(format!("who {id}"))),
         });
     }

@@ -2,7 +2,7 @@
 //! open descriptor is written to.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,10 @@ impl Report {
             None => NewFile::begin(named, true)?.destination().identity()?,
         };
         Ok(Self { named: named.to_owned(), stream, identity })
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.stream.as_ref().is_some_and(File::is_terminal)
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {

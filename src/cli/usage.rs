@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::table::{Command, find};
 use super::{equivalents, report_on_stdout};
-use crate::error::{Error, Exit, ExitCodes, Kind, quoted, shmadm};
+use crate::error::{Error, Exit, ExitCodes, Kind, shmadm};
 use crate::render::escape;
 use crate::ui::{Color, Rendered};
 
@@ -24,15 +24,15 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     let json = before_dashes.contains(&"--json") || values_of("--format", before_dashes).any(|format| format == "json");
     let color = values_of("--color", before_dashes).last();
     let color = Color::ALL.into_iter().find(|(word, _)| Some(*word) == color);
-    let mut ui = super::ui(false, color.map_or(Color::Auto, |(_, color)| color));
+    let mut ui = super::ui(false, color.map_or(Color::Auto, |(_, color)| color)).with_json(json);
     // An argument that can begin with `-`.
     let takes_text = built.is_some_and(|command| command.get_positionals().any(Arg::is_allow_negative_numbers_set));
     if !error.use_stderr()
         && let Some(word) = built.and_then(|command| misread_help(command, before_dashes))
     {
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"));
-        let others: Vec<_> = words.iter().filter(|other| **other != word).map(|word| quoted(word)).collect();
-        let command = shmadm(others.join(" ")).arg("--").arg(word);
+        let others: Vec<_> = words.iter().filter(|other| **other != word).map(OsString::from).collect();
+        let command = shmadm("").args(&others).arg("--").arg(word);
         let usage = if takes_text { usage.hint("write a text that starts with - after --", command) } else { usage };
         return super::report(ui, usage, json, codes);
     }

@@ -7,7 +7,7 @@ use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser}
 
 use super::{Context, usage};
 use crate::contents::{Allocation, Range, Source};
-use crate::error::{Error, Invocation};
+use crate::error::Error;
 use crate::explain::{ftok_key, resolve, unmapped_id};
 use crate::model::{Access, Key, KeySpec, Needs, Object, State, Target, parse_duration, parse_size};
 use crate::query::{Account, Filter, System};
@@ -37,17 +37,16 @@ pub(crate) struct SourceArgs {
 }
 
 impl SourceArgs {
-    /// Opens an object to read `length` bytes at `offset`, or up to the end. `without_peek` is a command for a hint.
+    /// Opens an object to read `length` bytes at `offset`, or up to the end.
     pub(crate) fn open(
         &self,
         context: &mut Context,
         object: &Object,
         offset: u64,
         length: Option<u64>,
-        without_peek: Invocation,
     ) -> Result<Source, Error> {
         if self.peek {
-            return Source::via_peer(&context.system, object, without_peek);
+            return Source::via_peer(&context.system, object);
         }
         let attachment = context.attach(object, Access::ReadOnly)?;
         let range = Range::within(attachment.id(), attachment.size(), offset, length)?;

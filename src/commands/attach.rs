@@ -114,7 +114,7 @@ impl AttachArgs {
             _ => return Ok(Address::Exact(address)),
         };
         Err(usage(format!("invalid address {address:#x}: {why} that the kernel chooses the address"))
-            .with(suggest_any_address(&self.segment.target.text)))
+            .with(suggest_any_address()))
     }
 }
 

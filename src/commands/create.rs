@@ -124,10 +124,10 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
             (id, None, Some(start_holder(&context.system, &segment, Hold::plain())?))
         }
         Opened::Existing(id) => (id, None, None),
-        Opened::New(pending) => {
-            let holder = complete(args, context, pending.id(), change)?;
-            (pending.id(), Some(pending), holder)
-        }
+        Opened::New(pending) => match complete(args, context, pending.id(), change) {
+            Ok(holder) => (pending.id(), Some(pending), holder),
+            Err(error) => return Err(pending.abandon(error)),
+        },
     };
     interrupts.check()?;
     report(args, context, id, pending, holder)

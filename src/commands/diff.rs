@@ -5,8 +5,8 @@ use clap::Args;
 
 use super::all_namespaces::{Survey, survey};
 use super::args::TableArgs;
-use super::{Context, Manual, is_dash, path_argument, read_whole, usage};
-use crate::error::{Error, Exit, Kind, shmadm};
+use super::{Context, Manual, is_dash, read_whole, usage};
+use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Difference, Needs, Object, parse_listing, path_text};
 use crate::query::inventory;
 use crate::render::{
@@ -98,7 +98,7 @@ fn read(path: &Path) -> Result<Vec<Object>, Error> {
         Error::new(Kind::Failed, format!("cannot compare {name}: it is not a listing of segments"))
             .target(&*name)
             .cause(problem)
-            .hint("write a listing, without -o", shmadm("list --json").redirected("> FILE"))
+            .hint("write the listing with this command, without -o", shmadm("list --json"))
     })
 }
 
@@ -137,11 +137,13 @@ fn this_namespace(args: &DiffArgs, context: &Context, before: &[Object]) -> Resu
     let error = Error::new(Kind::Refused, format!("cannot compare {name} with this IPC namespace, which is {here}"))
         .target(&*name)
         .cause(format!("it lists segments of {}", numbers.join(", ")));
-    let file = path_argument(&args.before);
-    Err(if listed.len() == 1 {
-        error.hint("compare with that namespace", shmadm(format!("--ns ipc:[{first}] diff")).arg(file))
+    Err(if is_dash(&args.before) {
+        // It has been consumed.
+        error
+    } else if listed.len() == 1 {
+        error.hint("compare with that namespace", again(&format!("--ns ipc:[{first}]")))
     } else {
-        error.hint("compare with all namespaces", shmadm("diff --all-ns").arg(file))
+        error.hint("compare with all namespaces", again("--all-ns").without(&["ns"]))
     })
 }
 

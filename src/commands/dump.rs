@@ -4,10 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{SegmentArg, SourceArgs};
-use super::{Context, Manual, check_not_terminal, describe, is_dash, path_argument, usage, with_link_target};
+use super::{Context, Manual, check_not_terminal, describe, is_dash, usage, with_link_target};
 use crate::act::NewFile;
 use crate::contents::{self, ALGORITHM, Range, Source};
-use crate::error::{Error, Exit, quoted, shmadm};
+use crate::error::{Error, Exit};
 use crate::model::{Ident, Needs, Object, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
 use crate::render::write_report;
@@ -87,16 +87,11 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         let sidecar = files.write(args, context, object, &interrupts)?;
         report(args, context, &sidecar)?;
     } else {
-        let source = open(args, context, &object)?;
+        let source = args.source.open(context, &object, 0, None)?;
         send(context, &source)?;
         context.detach(source.into_attachment())?;
     }
     Ok(Exit::Done)
-}
-
-fn open(args: &DumpArgs, context: &mut Context, object: &Object) -> Result<Source, Error> {
-    let command = shmadm(format!("dump {} --output", object.ident().argument())).arg(path_argument(args.path()));
-    args.source.open(context, object, 0, None, command)
 }
 
 fn send(context: &mut Context, source: &Source) -> Result<(), Error> {
@@ -115,10 +110,7 @@ struct Files {
 impl Files {
     fn begin(args: &DumpArgs) -> Result<Self, Error> {
         let path = args.path();
-        let data = NewFile::begin(path, args.force).map_err(|error| match args.file {
-            Some(_) => with_link_target(error, &format!("shmadm dump {}", quoted(&args.segment.target.text)), path),
-            None => with_link_target(error, "--output", path),
-        })?;
+        let data = NewFile::begin(path, args.force).map_err(|error| with_link_target(error, "--output", path))?;
         Ok(Self { data, record: NewFile::begin(&Sidecar::path_for(path), args.force)? })
     }
 
@@ -130,7 +122,7 @@ impl Files {
         interrupts: &Interrupts,
     ) -> Result<Sidecar, Error> {
         let Self { data, record } = self;
-        let source = open(args, context, &object)?;
+        let source = args.source.open(context, &object, 0, None)?;
         let value = context.with_progress("dumping", source.size(), |progress| {
             contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), progress)
         })?;

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -7,14 +8,14 @@ use clap::{Args, ValueEnum};
 
 use super::{Context, Manual, is_dash, path_argument, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
-use crate::error::{Error, Exit, Hint, Invocation, again, shmadm};
+use crate::error::{Error, Exit, Hint, again, shmadm};
 use crate::leaks::{Baseline, leaks};
 use crate::model::{
     Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Outcome, Size, State, counted, escape_invalid_utf8,
 };
 use crate::process::{Supervised, isolate, supervise};
 use crate::query::System;
-use crate::render::{leak_line, write_junit, write_report};
+use crate::render::{escape_json, leak_line, write_junit, write_report};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Run a command and report the segments that it leaks",
@@ -213,7 +214,14 @@ impl Files {
     }
 
     fn write(self, check: &LeakCheck) -> Result<(), Error> {
-        let json = self.json.map_or(Ok(()), |file| file.write(|out| write_report(out, check)));
+        let json = self.json.map_or(Ok(()), |file| {
+            let is_terminal = file.is_terminal();
+            file.write(|out| {
+                let mut text = Vec::new();
+                write_report(&mut text, check)?;
+                out.write_all(&if is_terminal { escape_json(&text) } else { text.as_slice().into() })
+            })
+        });
         let junit = self.junit.map_or(Ok(()), |file| file.write(|out| write_junit(out, check)));
         json.and(junit)
     }
@@ -274,7 +282,8 @@ fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
             "{} of other users not reported: the creators exited before they could be observed",
             counted(*others, "new segment")
         ));
-        let observe = Invocation { sudo: context.system.uid() != 0, ..again("--trace") };
+        let trace = again("--trace");
+        let observe = if context.system.uid() == 0 { trace } else { trace.sudo() };
         context.ui.hint(Hint::new("observe every creator", observe));
     }
     let all: Vec<&Leak> = leaked.iter().chain(unattributed).collect();

@@ -3,7 +3,7 @@ use clap::Args;
 use super::args::SegmentArg;
 use super::{Context, Manual, describe};
 use crate::contents::{self, Source};
-use crate::error::{Error, Exit, shmadm};
+use crate::error::{Error, Exit};
 use crate::model::{Access, Needs};
 use crate::render::{EXTENTS, Format, MapReport, write_map};
 
@@ -35,8 +35,8 @@ pub(crate) struct MapArgs {
 pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> {
     let object = args.segment.resolve(context, Needs::RESIDENT)?;
     // Through another process's attachment if nothing is swapped; only an own attachment shows swapped pages.
-    let via_peer = (object.is_in_use() && object.swap == Some(0))
-        .then(|| Source::via_peer(&context.system, &object, shmadm("map")).ok());
+    let via_peer =
+        (object.is_in_use() && object.swap == Some(0)).then(|| Source::via_peer(&context.system, &object).ok());
     let source = match via_peer.flatten() {
         Some(source) => source,
         None => {

@@ -34,7 +34,7 @@ use serde::Serialize;
 
 use crate::act::{self, Address, Attachment, Lifetime, PendingSegment, own_link_target};
 use crate::contents::Progress;
-use crate::error::{Error, Exit, Kind, again, quoted};
+use crate::error::{Error, Exit, Kind, again, grouped};
 use crate::explain::Resolver;
 use crate::model::{Access, Needs, Object, ShmId, Size, Target, path_text};
 use crate::process::{StartedHolder, WaitOutcome};
@@ -100,10 +100,10 @@ impl Context {
         work(&mut |bytes| bar.advance(bytes))
     }
 
-    fn failure(&mut self, target: String, error: Error) -> Failure {
-        let error = self.ui.with_complete_hints(error);
-        self.ui.error(&error);
-        Failure::new(target, error)
+    /// Prints failures, those that differ only in their segment as one, and returns them for the report.
+    fn failures(&mut self, failed: Vec<(String, Error)>) -> Vec<Failure> {
+        grouped(failed.iter().map(|(_, error)| error)).iter().for_each(|error| self.ui.error(error));
+        failed.into_iter().map(|(target, error)| Failure::new(target, self.ui.with_complete_hints(error))).collect()
     }
 
     /// Warns that attaching replaces the last user, if only that process keeps the segment from being an orphan.
@@ -169,6 +169,8 @@ fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved 
 fn check_any_found(context: &mut Context, found: &[Object], failed: &mut Vec<Error>) -> Result<(), Error> {
     match Exit::of(failed.iter().map(|error| error.kind)) {
         Exit::Failed(kind) if found.is_empty() => {
+            // The report is that of one segment.
+            let mut failed = if context.json() { std::mem::take(failed) } else { grouped(&*failed) };
             let last = failed.pop();
             failed.iter().for_each(|error| context.ui.error(error));
             last.map_or(Ok(()), |last| Err(Error { kind, ..last }))
@@ -179,7 +181,7 @@ fn check_any_found(context: &mut Context, found: &[Object], failed: &mut Vec<Err
 
 /// Prints the failures after a report about the other targets.
 fn exit_with(context: &mut Context, failed: &[Error]) -> Exit {
-    failed.iter().for_each(|error| context.ui.error(error));
+    grouped(failed).iter().for_each(|error| context.ui.error(error));
     Exit::of(failed.iter().map(|error| error.kind))
 }
 
@@ -232,16 +234,16 @@ fn check_not_terminal(context: &Context) -> Result<(), Error> {
         return Ok(());
     }
     let message = "cannot write raw bytes to a terminal: control sequences could change its state";
-    Err(Error::new(Kind::Refused, message).hint("write them to a file", again("").redirected("> FILE")))
+    Err(Error::new(Kind::Refused, message).advice("redirect standard output to a file or a pipe"))
 }
 
 /// Adds a hint with the target of a symbolic link to the error for a file that was not written, if the link is the
-/// caller's.
+/// caller's. `option` names the file.
 fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
     match own_link_target(path) {
         Some(target) => {
-            let target = path_argument(&target);
-            error.advice(format!("name the target of the symbolic link: `{option} {}`", quoted(&target)))
+            let command = again(option).arg(path_argument(&target)).without(&[path]);
+            error.hint("name the target of the symbolic link", command)
         }
         None => error,
     }
@@ -275,14 +277,10 @@ fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> R
     Ok((name, text))
 }
 
-/// Returns a path as an argument that runs as printed; `FILE` if it cannot be typed.
+/// Returns a path as an argument: what begins with - would be an option.
 pub(crate) fn path_argument(path: &Path) -> OsString {
-    match path.to_str().filter(|text| !text.chars().any(char::is_control)) {
-        // What begins with - would be an option.
-        Some(text) if text.starts_with('-') => format!("./{text}").into(),
-        Some(text) => text.into(),
-        None => "FILE".into(),
-    }
+    let is_option = path.as_os_str().as_encoded_bytes().starts_with(b"-");
+    if is_option { Path::new(".").join(path).into_os_string() } else { path.into() }
 }
 
 /// The texts of a command for its help and manual page.

@@ -6,7 +6,7 @@ use super::all_namespaces::{namespace_suffix, survey, warn_of_closed};
 use super::args::FilterArgs;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, clean};
-use crate::error::{Error, Exit, Hint, Kind, again, shmadm};
+use crate::error::{Error, Exit, Hint, Kind, again};
 use crate::explain::describe_attachers;
 use crate::model::{Needs, Object, Outcome, Size, State, counted};
 use crate::process::{Interrupts, visit_namespaces};
@@ -90,7 +90,7 @@ impl PruneArgs {
         match state {
             Some(State::InUse | State::Dest) => {
                 ui.warning("prune never removes attached segments");
-                ui.hint(Hint::new("mark one for destruction", shmadm("rm --force SEGMENT")));
+                ui.hint(Hint::text("rm --force marks an attached segment for destruction"));
             }
             Some(State::Idle | State::Unknown) if !self.unattached => {
                 ui.warning("prune removes only orphans unless --unattached is given");
@@ -129,9 +129,14 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     }
     // Ctrl-C stops between two removals; what was removed is still reported.
     let interrupts = Interrupts::watch()?;
+    let mut failed = Vec::new();
     for (object, result) in remove_all(args, context, &objects, &namespaces, &interrupts) {
-        add(args, context, &mut report, object, result);
+        match result {
+            Ok((cleaned, attachers)) => add(args, context, &mut report, object, cleaned, attachers.as_deref()),
+            Err(error) => failed.push((object.ident().argument(), error)),
+        }
     }
+    report.removal.failed = context.failures(failed);
     print(args, context, &report)?;
     interrupts.check()?;
     Ok(Exit::of(report.removal.failed.iter().map(|failure| failure.kind)))
@@ -152,9 +157,10 @@ fn select_all_namespaces(
             selected.push(segment);
             continue;
         };
-        let arguments = context.arguments.iter().filter(|argument| *argument != "--all-ns");
-        let command = shmadm("--ns").arg(namespace.ns_argument()).args(arguments);
-        let reason = format!("its IPC namespace belongs to another user namespace: run `{command}`");
+        let command = again("--ns").arg(namespace.ns_argument()).without(&["all-ns"]);
+        let hint = context.ui.complete(Hint::new("run", command)).and_then(|hint| hint.command);
+        let hint = hint.map(|command| format!(": run `{command}`")).unwrap_or_default();
+        let reason = format!("its IPC namespace belongs to another user namespace{hint}");
         report.skipped.push(Skipped { segment, reason });
     }
     Ok((selected, surveyed.namespaces))
@@ -204,24 +210,30 @@ fn remove(system: &System, object: &Object, dry_run: bool) -> Removal {
 }
 
 /// Reports the result for an object and adds it to the report.
-fn add(args: &PruneArgs, context: &mut Context, report: &mut PruneReport, segment: Object, result: Removal) {
+fn add(
+    args: &PruneArgs,
+    context: &mut Context,
+    report: &mut PruneReport,
+    segment: Object,
+    cleaned: Cleaned,
+    attachers: Option<&str>,
+) {
     let what = describe_with_namespace(args, &segment);
-    match result {
-        Ok((Cleaned::Kept(kept), _)) => report.skipped.push(Skipped { segment, reason: kept.reason() }),
-        Ok((Cleaned::Removed(outcome), attachers)) => {
+    match cleaned {
+        Cleaned::Kept(kept) => report.skipped.push(Skipped { segment, reason: kept.reason() }),
+        Cleaned::Removed(outcome) => {
             match outcome {
                 _ if args.dry_run => {}
                 Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
                 Outcome::Marked => context.ui.warning(&format!(
                     "marked {what} for destruction: it was attached just before the removal, {}; \
                      its key is freed now, the memory at the last detach",
-                    attachers.as_deref().unwrap_or("by a process that has detached it or exited since")
+                    attachers.unwrap_or("by a process that has detached it or exited since")
                 )),
             }
             let why = reason(&segment);
             report.add(Removed { segment, outcome, why });
         }
-        Err(error) => report.removal.failed.push(context.failure(segment.ident().argument(), error)),
     }
 }
 
@@ -299,9 +311,11 @@ fn print(args: &PruneArgs, context: &mut Context, report: &PruneReport) -> Resul
     if freed.segments > 0 {
         let bytes = |bytes: u128| Size(u64::try_from(bytes).unwrap_or(u64::MAX));
         let verb = if args.dry_run { "would free" } else { "freed" };
-        let (segments, size, rss) = (counted(freed.segments, "segment"), bytes(freed.size), bytes(freed.rss));
-        let swapped = if freed.swap > 0 { format!(", {} swapped", bytes(freed.swap)) } else { String::new() };
-        context.ui.status(&format!("{verb} {segments} ({size}, {rss} resident{swapped})"));
+        let (segments, size) = (counted(freed.segments, "segment"), bytes(freed.size));
+        let resident = freed.rss.map(|rss| format!(", {} resident", bytes(rss))).unwrap_or_default();
+        let swap = freed.swap.filter(|swap| *swap > 0);
+        let swapped = swap.map(|swap| format!(", {} swapped", bytes(swap))).unwrap_or_default();
+        context.ui.status(&format!("{verb} {segments} ({size}{resident}{swapped})"));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::args::{SegmentArg, SourceArgs, word};
 use super::{Context, Manual, check_not_terminal, usage};
 use crate::contents::{self, Decoder, Piece, Range, Source, ValueType};
-use crate::error::{Error, Exit, shmadm};
+use crate::error::{Error, Exit, again};
 use crate::model::{Ident, Needs, TextDecoder, parse_duration, parse_size};
 use crate::process::{Interrupts, WaitOutcome};
 use crate::render::{HexDump, begin_report, escape_lines, write_hex, write_within_string};
@@ -119,16 +119,14 @@ impl ReadArgs {
 pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error> {
     args.check(context)?;
     let object = args.segment.resolve(context, Needs::empty())?;
-    let argument = object.ident().argument();
     Range::within(object.sysv().id, object.size, args.offset, args.length())?;
     if args.raw {
         check_not_terminal(context)
-            .map_err(|error| error.hint("print a hex dump", shmadm(format!("read {argument} --hex"))))?;
+            .map_err(|error| error.hint("print a hex dump", again("--hex").without(&["raw", "sparse"])))?;
     }
     // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;
-    let command = shmadm(format!("read {argument}"));
-    let mut source = args.source.open(context, &object, args.offset, args.length(), command)?;
+    let mut source = args.source.open(context, &object, args.offset, args.length())?;
     let range = Range::within(source.id(), source.size(), args.offset, args.length())?;
     let mut rounds = 0;
     let exit = loop {

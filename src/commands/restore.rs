@@ -64,7 +64,7 @@ pub(crate) struct RestoreArgs {
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
     if is_dash(&args.file) {
         return Err(usage("cannot restore from standard input: restore needs a file and its record, FILE.json")
-            .hint("write only the contents to an existing segment", shmadm("write SEGMENT --sparse")));
+            .advice("write --sparse writes only the contents, to an existing segment"));
     }
     let path = dump_named(&args.file)?;
     let (owner, group) = args.owner.ids(&context.system)?;
@@ -79,7 +79,9 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let pending = create(args, context, &sidecar, data, guard.as_mut(), &interrupts)?;
     let segment = look_up_again(context, pending.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
-    fill(args, context, &segment, (&path, &file), data, &sidecar)?;
+    if let Err(error) = fill(args, context, &segment, (&path, &file), data, &sidecar) {
+        return Err(pending.abandon(error));
+    }
     let recorded = &sidecar.segment;
     let changed = |new: u32, current: u32| (new != current).then_some(new);
     let mode = args.mode.unwrap_or(recorded.mode);
@@ -151,13 +153,10 @@ fn create(
 
 /// Replaces the hints of `create` for an existing key.
 fn replace_hints(mut error: Error) -> Error {
-    error.hints.retain(|hint| {
-        let first = hint.command.as_ref().and_then(|command| command.arguments.first());
-        first.is_none_or(|first| first != "create")
-    });
     if error.kind != Kind::Exists {
         return error;
     }
+    error.hints.clear();
     let key = error.target.clone().unwrap_or_default();
     error
         .hint("use another key", again("--key random"))
@@ -213,10 +212,7 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     let name = path_text(path);
     let mut text = Vec::new();
     let failed = |error, call| {
-        unreadable(path, &error, call).hint(
-            "to restore only the contents, write them to a segment",
-            shmadm("write SEGMENT --sparse --input FILE"),
-        )
+        unreadable(path, &error, call).advice("write --sparse writes only the contents, to an existing segment")
     };
     let file = contents::open_nonblocking(path).map_err(|error| failed(error, "open"))?;
     file.take(MAX_RECORD_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;

@@ -9,7 +9,7 @@ use clap::Args;
 use super::args::target;
 use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, usage};
 use crate::act::{self, Removal};
-use crate::error::{Error, Exit, Kind, quoted, shmadm};
+use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::model::{Isolation, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
 use crate::query::{Census, census};
 use crate::render::{RemovalReport, Removed};
@@ -73,18 +73,10 @@ pub(crate) struct RmArgs {
 pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     // All are resolved before the first removal.
     let Resolved { found, failed } = match &args.from {
-        Some(file) => listed(args, context, file)?,
+        Some(file) => listed(context, file)?,
         None => resolve_all(context, &args.segments, context.record_needs()),
     };
-    let (mut removed, mut failures) = (Vec::new(), Vec::new());
-    let mut fail = |context: &mut Context, target: String, error: Error| {
-        if !(args.ignore_missing && error.kind == Kind::NotFound) {
-            failures.push(context.failure(target, error));
-        }
-    };
-    for (target, error) in failed {
-        fail(context, target, error);
-    }
+    let (mut removed, mut failed) = (Vec::new(), failed);
     let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
     for (target, segment) in found {
         match act::remove(&context.system, &segment, how) {
@@ -92,10 +84,12 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
                 report_outcome(args, context, &segment, outcome)?;
                 removed.push(Removed { segment, outcome, why: String::new() });
             }
-            Err(error) => fail(context, target, error),
+            Err(error) => failed.push((target, error)),
         }
     }
-    let report = RemovalReport { dry_run: args.dry_run, removed, failed: failures };
+    failed.retain(|(_, error)| !(args.ignore_missing && error.kind == Kind::NotFound));
+    let failed = context.failures(failed);
+    let report = RemovalReport { dry_run: args.dry_run, removed, failed };
     if context.json() {
         context.report(&report)?;
     }
@@ -103,8 +97,8 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
 }
 
 /// Returns the objects of this namespace that a file lists; the others are failures.
-fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Resolved, Error> {
-    let (name, text) = read_whole(file, |opened| check_owner(args, context, file, opened))?;
+fn listed(context: &mut Context, file: &Path) -> Result<Resolved, Error> {
+    let (name, text) = read_whole(file, |opened| check_owner(context, file, opened))?;
     let unusable = |why: &str| usage(format!("cannot use {name} as a list of segments: {why}")).target(&*name);
     let list: RemovalList = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
     if list.schema != 1 {
@@ -115,8 +109,7 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Resolved,
         (None, Some(removed)) if list.dry_run => removed,
         (None, Some(_)) => return Err(unusable("it reports segments that were already removed")),
         _ => {
-            return Err(unusable("expected a report of leakcheck --report or prune --dry-run --json")
-                .hint("write one", shmadm("leakcheck --report FILE -- COMMAND")));
+            return Err(unusable("expected a report of leakcheck --report or prune --dry-run --json"));
         }
     };
     if !list.unattributed.is_empty() {
@@ -139,7 +132,7 @@ fn listed(args: &RmArgs, context: &mut Context, file: &Path) -> Result<Resolved,
 
 /// Refuses a list that another user may have written: it could remove the caller's segments. A descriptor that the
 /// caller has opened is accepted, like standard input.
-fn check_owner(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> Result<(), Error> {
+fn check_owner(context: &Context, file: &Path, opened: &File) -> Result<(), Error> {
     if is_descriptor(file) {
         return Ok(());
     }
@@ -154,12 +147,10 @@ fn check_owner(args: &RmArgs, context: &Context, file: &Path, opened: &File) -> 
     } else {
         return Ok(());
     };
-    let options = [(args.force, " --force"), (args.dry_run, " --dry-run"), (args.ignore_missing, " --ignore-missing")];
-    let options: String = options.into_iter().filter_map(|(given, option)| given.then_some(option)).collect();
-    let argument = quoted(&path_argument(file)).into_owned();
+    let argument = path_argument(file);
     Err(Error::new(Kind::Refused, format!("cannot remove what {name} lists: {reason}")).target(&*name).hint(
         "after reviewing it, read it from standard input",
-        shmadm(format!("rm{options} --from")).redirected(format!("- <{argument}")),
+        again("--from -").redirected(format!("< {}", quoted(&argument))),
     ))
 }
 
@@ -195,9 +186,10 @@ fn check_namespace(
             .target(argument)
             .cause(format!("its IPC namespace, {ns}, no longer has a process")));
     }
-    // Standard input has been consumed.
-    let file = if is_dash(file) { "FILE".into() } else { path_argument(file) };
-    Err(in_another().hint("remove it in that namespace", shmadm(format!("--ns ipc:[{ns}] rm --from")).arg(file)))
+    if is_dash(file) {
+        return Err(in_another().advice(format!("give the list again, with --ns ipc:[{ns}]")));
+    }
+    Err(in_another().hint("remove it in that namespace", again(&format!("--ns ipc:[{ns}]"))))
 }
 
 fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, outcome: Outcome) -> Result<(), Error> {

@@ -78,15 +78,15 @@ pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> 
         return Ok(Exit::Done);
     }
     // All are resolved before the first change.
-    let Resolved { found, failed } = resolve_all(context, &args.segments, Needs::empty());
-    let failed = failed.into_iter().map(|(target, error)| context.failure(target, error)).collect();
-    let mut report = SeveralChanged { segments: Vec::new(), failed };
+    let Resolved { found, mut failed } = resolve_all(context, &args.segments, Needs::empty());
+    let mut segments = Vec::new();
     for (target, segment) in found {
         match apply(context, &segment, change) {
-            Ok(record) => report.segments.extend(record),
-            Err(error) => report.failed.push(context.failure(target, error)),
+            Ok(record) => segments.extend(record),
+            Err(error) => failed.push((target, error)),
         }
     }
+    let report = SeveralChanged { segments, failed: context.failures(failed) };
     if context.json() {
         context.report(&report)?;
     }

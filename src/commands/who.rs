@@ -5,7 +5,7 @@ use clap::Args;
 use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
 use super::{Context, Manual, check_any_found, exit_with, resolve_all};
-use crate::error::{Error, Exit, Hint, shmadm};
+use crate::error::{Error, Exit, Hint, again};
 use crate::model::{HiddenBy, Needs, Target, counted};
 use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, WhoReport, by_names};
@@ -117,8 +117,7 @@ fn explain(args: &WhoArgs, context: &mut Context, object: &Attachments) {
         let (meaning, reason_name) = (reason.meaning(), reason.as_str());
         context.ui.warning(&format!("{attachments} of {name} cannot be seen: {meaning} ({reason_name})"));
         if *reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
-            let command = shmadm(format!("who {}", object.id.argument())).sudo();
-            context.ui.hint(Hint::new("run as root", command));
+            context.ui.hint(Hint::new("run as root", again("").sudo()));
         }
     }
     for attacher in &object.attachers.list {

@@ -12,7 +12,7 @@ use super::args::{SegmentArg, word};
 use super::{Context, Manual, is_dash, usage};
 use crate::act::Attachment;
 use crate::contents::{self, Allocation, Range, Received, ValueType};
-use crate::error::{Errno, Error, Exit, Kind, shmadm};
+use crate::error::{Errno, Error, Exit, Kind};
 use crate::model::{
     Access, Ident, Needs, Object, counted, parse_byte, parse_hex, parse_integer, parse_size, path_text,
 };
@@ -169,7 +169,7 @@ fn report(context: &mut Context, object: &Object, range: Range, received: Receiv
         return Err(Error::new(Kind::Failed, message)
             .target(ident.argument())
             .cause(format!("{ident} ends at offset {}", range.end))
-            .hint("a segment cannot grow; create a larger one", shmadm("create --size SIZE")));
+            .advice("a segment cannot grow: create a larger one (create --size)"));
     }
     context.ui.status(&format!("wrote {} to {ident} at offset {offset}", counted(written, "byte")));
     if context.json() {

@@ -16,7 +16,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::range::Range;
 use super::transfer::{failed, fault};
-use crate::error::{Error, Invocation, Kind, again};
+use crate::error::{Error, Kind, again};
 use crate::explain::cannot_peek;
 use crate::model::{Object, ShmId};
 use crate::procfs;
@@ -84,11 +84,9 @@ impl Source {
     }
 
     /// Reads through another process's attachment, which does not change the record of the segment (`--peek`).
-    /// `otherwise` is the command that the hint suggests if that is not possible.
     /// Fails if no visible process has it attached, or if the caller lacks the right.
-    pub(crate) fn via_peer(system: &System, segment: &Object, otherwise: Invocation) -> Result<Self, Error> {
-        let file =
-            open_via_attacher(system, segment).map_err(|error| cannot_peek(system, segment, error, otherwise))?;
+    pub(crate) fn via_peer(system: &System, segment: &Object) -> Result<Self, Error> {
+        let file = open_via_attacher(system, segment).map_err(|error| cannot_peek(system, segment, error))?;
         let metadata = file.metadata().ok();
         let size = metadata.as_ref().map_or(segment.size, MetadataExt::size).min(segment.size);
         let page = metadata.map(|file| file.blksize());

@@ -4,8 +4,11 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
+
+use crate::model::is_dangerous;
 
 /// Advice. Its command is data, which `ui` completes with the user's own options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +22,11 @@ pub(crate) struct Hint {
 pub(crate) struct Invocation {
     pub(crate) program: Program,
     pub(crate) arguments: Vec<OsString>,
-    pub(crate) sudo: bool,
+    /// Options and words of the user's command that [`Program::Again`] leaves out.
+    pub(crate) dropped: Vec<OsString>,
+    /// Replaces the words that are not options in [`Program::Again`].
+    pub(crate) targets: Vec<OsString>,
+    pub(crate) privilege: Privilege,
     /// A redirection, written as it is.
     pub(crate) redirection: Option<String>,
 }
@@ -33,9 +40,23 @@ pub(crate) enum Program {
     Other,
 }
 
+/// Who can run an [`Invocation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Privilege {
+    Caller,
+    /// Root: with `sudo`. If root is the caller, there is no such command.
+    Root,
+    /// Who can write this file: with `sudo` if the caller cannot.
+    Write(PathBuf),
+}
+
 impl Hint {
     pub(crate) fn new(text: impl Into<Cow<'static, str>>, command: Invocation) -> Self {
         Self { text: text.into(), command: Some(command) }
+    }
+
+    pub(crate) fn text(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: text.into(), command: None }
     }
 }
 
@@ -43,7 +64,8 @@ impl Invocation {
     /// `words` are separated by spaces; arguments from outside are added with [`Self::arg`].
     fn new(program: Program, words: &str) -> Self {
         let arguments = words.split_whitespace().map(OsString::from).collect();
-        Self { program, arguments, sudo: false, redirection: None }
+        let (dropped, targets) = (Vec::new(), Vec::new());
+        Self { program, arguments, dropped, targets, privilege: Privilege::Caller, redirection: None }
     }
 
     #[must_use]
@@ -54,7 +76,7 @@ impl Invocation {
 
     #[must_use]
     pub(crate) fn sudo(mut self) -> Self {
-        self.sudo = true;
+        self.privilege = Privilege::Root;
         self
     }
 
@@ -64,11 +86,32 @@ impl Invocation {
         self
     }
 
-    /// Adds a redirection such as `> FILE`.
+    /// Leaves out options, by their long names, or words of the user's command.
+    #[must_use]
+    pub(crate) fn without(mut self, words: &[impl AsRef<OsStr>]) -> Self {
+        self.dropped.extend(words.iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// Replaces the segments of the user's command by one of them.
+    #[must_use]
+    pub(crate) fn on(mut self, target: impl fmt::Display) -> Self {
+        self.targets.push(target.to_string().into());
+        self
+    }
+
+    /// Adds a redirection such as `< FILE`.
     #[must_use]
     pub(crate) fn redirected(mut self, redirection: impl Into<String>) -> Self {
         self.redirection = Some(redirection.into());
         self
+    }
+
+    /// Redirects the output to a file that perhaps only root can write.
+    #[must_use]
+    pub(crate) fn written_to(mut self, file: &str) -> Self {
+        self.privilege = Privilege::Write(file.into());
+        self.redirected(format!("> {file}"))
     }
 }
 
@@ -77,7 +120,8 @@ pub(crate) fn shmadm(words: impl AsRef<str>) -> Invocation {
     Invocation::new(Program::Shmadm, words.as_ref())
 }
 
-/// Returns the user's own command with more options, which are separated by spaces.
+/// Returns the user's own command with more options, which are separated by spaces. They replace those that the user
+/// gave. If the command has no such option, there is no hint.
 pub(crate) fn again(options: &str) -> Invocation {
     Invocation::new(Program::Again, options)
 }
@@ -85,6 +129,12 @@ pub(crate) fn again(options: &str) -> Invocation {
 /// Returns a command of another program; `words` are separated by spaces.
 pub(crate) fn program(words: impl AsRef<str>) -> Invocation {
     Invocation::new(Program::Other, words.as_ref())
+}
+
+/// Returns the command that sets a kernel parameter such as `kernel.shmmni`.
+pub(crate) fn sysctl(name: &str, value: u64) -> Invocation {
+    let file = PathBuf::from(format!("/proc/sys/{}", name.replace('.', "/")));
+    Invocation { privilege: Privilege::Write(file), ..program(format!("sysctl -w {name}={value}")) }
 }
 
 impl fmt::Display for Hint {
@@ -103,26 +153,78 @@ impl Serialize for Hint {
 impl fmt::Display for Invocation {
     /// Writes the command as it is typed in a shell.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let program = match self.program {
-            Program::Shmadm => Some("shmadm"),
-            Program::Again => Some("shmadm …"),
-            Program::Other => None,
-        };
-        let words = self.sudo.then_some("sudo").into_iter().chain(program).map(Cow::Borrowed);
+        let program = (self.program != Program::Other).then_some("shmadm").map(Cow::Borrowed);
         let arguments = self.arguments.iter().map(|argument| quoted(argument));
         let redirection = self.redirection.as_deref().map(Cow::Borrowed);
-        let words: Vec<_> = words.chain(arguments).chain(redirection).collect();
-        formatter.write_str(&words.join(" "))
+        let words: Vec<_> = program.into_iter().chain(arguments).chain(redirection).collect();
+        let line = words.join(" ");
+        match (&self.privilege, &self.redirection) {
+            (Privilege::Caller | Privilege::Write(_), _) => formatter.write_str(&line),
+            (Privilege::Root, None) => write!(formatter, "sudo {line}"),
+            // The shell that redirects must be root's.
+            (Privilege::Root, Some(_)) => write!(formatter, "sudo sh -c {}", quoted(&line)),
+        }
     }
 }
 
+/// Quotes a word for a shell if necessary. What cannot be shown on a terminal is escaped, as in `$'a\nb'`.
 pub(crate) fn quoted(word: &(impl AsRef<OsStr> + ?Sized)) -> Cow<'_, str> {
     let word = word.as_ref();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_./:=,+@%".contains(byte);
-    let text = word.to_string_lossy();
-    if !word.is_empty() && word.as_bytes().iter().all(is_plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''")).into()
+    match word.to_str() {
+        Some(text) if !word.is_empty() && word.as_bytes().iter().all(is_plain) => text.into(),
+        Some(text) if !text.contains(is_dangerous) => format!("'{}'", text.replace('\'', "'\\''")).into(),
+        _ => format!("$'{}'", escaped(word.as_bytes())).into(),
+    }
+}
+
+/// Writes bytes as they are between `$'` and `'`. Octal escapes end after three digits in every shell.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    let octal = |text: &mut String, bytes: &[u8]| bytes.iter().for_each(|byte| text.push_str(&format!("\\{byte:03o}")));
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' => text.push_str("\\n"),
+                '\t' => text.push_str("\\t"),
+                '\\' | '\'' => text.extend(['\\', character]),
+                _ if is_dangerous(character) => octal(&mut text, character.encode_utf8(&mut [0; 4]).as_bytes()),
+                _ => text.push(character),
+            }
+        }
+        octal(&mut text, chunk.invalid());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_as_the_shell_reads_them() {
+        use std::process::Command;
+        for (word, expected) in [
+            (&b"a-b"[..], "a-b"),
+            (b"", "''"),
+            (b"it's", "'it'\\''s'"),
+            (b"a\nb'\\", "$'a\\nb\\'\\\\'"),
+            (b"\x1b[31m1", "$'\\033[31m1'"),
+            ("\u{202e}x".as_bytes(), "$'\\342\\200\\256x'"),
+            (b"gr\xc3\xbcn\xff7", "$'gr\u{fc}n\\3777'"),
+        ] {
+            let text = quoted(OsStr::from_bytes(word)).into_owned();
+            assert_eq!(text, expected);
+            if let Ok(output) = Command::new("bash").args(["-c", &format!("printf %s {text}")]).output() {
+                assert_eq!(output.stdout, word, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_redirection_to_roots_file_is_roots() {
+        let command = program("echo 5").written_to("/proc/x");
+        assert_eq!(command.to_string(), "echo 5 > /proc/x");
+        assert_eq!(command.sudo().to_string(), "sudo sh -c 'echo 5 > /proc/x'");
     }
 }

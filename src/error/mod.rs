@@ -2,6 +2,7 @@
 //!
 //! Causes and hints of failed calls come from `explain`.
 
+mod group;
 mod hint;
 
 use std::borrow::Cow;
@@ -9,7 +10,8 @@ use std::fmt;
 
 pub(crate) use nix::errno::Errno;
 
-pub(crate) use hint::{Hint, Invocation, Program, again, program, quoted, shmadm};
+pub(crate) use group::grouped;
+pub(crate) use hint::{Hint, Invocation, Privilege, Program, again, program, quoted, shmadm, sysctl};
 
 /// The kinds of failure, each with an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +165,7 @@ impl Error {
 
     #[must_use]
     pub(crate) fn advice(self, text: impl Into<Cow<'static, str>>) -> Self {
-        self.with(Hint { text: text.into(), command: None })
+        self.with(Hint::text(text))
     }
 
     #[must_use]

@@ -1,30 +1,28 @@
 //! Why a segment could not be attached at an address.
 
-use std::fmt::Display;
-
-use crate::error::{Error, Hint, again, shmadm};
-use crate::model::{ShmId, Size};
+use crate::error::{Error, Hint, again};
+use crate::model::Size;
 use crate::query::{System, huge_page_pools};
 
-pub(crate) fn suggest_any_address(segment: impl Display) -> Hint {
-    Hint::new("let the kernel choose the address", shmadm("attach").arg(segment.to_string()))
+pub(crate) fn suggest_any_address() -> Hint {
+    Hint::new("let the kernel choose the address", again("").without(&["address", "round"]))
 }
 
 /// Adds why a segment could not be attached at exactly this address.
-pub(super) fn explain_address(system: &System, error: Error, id: ShmId, address: usize) -> Error {
+pub(super) fn explain_address(system: &System, error: Error, address: usize) -> Error {
     let page_size = usize::try_from(system.page_size()).unwrap_or(4096);
     if !address.is_multiple_of(page_size) {
         let error = error.cause(format!("{address:#x} is not a multiple of {page_size} (SHMLBA)"));
         return match address - address % page_size {
-            0 => error.with(suggest_any_address(id)),
+            0 => error.with(suggest_any_address()),
             rounded => error.hint(format!("attach it at {rounded:#x}"), again("--round")),
         };
     }
-    explain_rounded_address(error, id, address)
+    explain_rounded_address(error, address)
 }
 
 /// Adds why a segment could not be attached at an address that was rounded down to a page (SHM_RND).
-pub(super) fn explain_rounded_address(error: Error, id: ShmId, address: usize) -> Error {
+pub(super) fn explain_rounded_address(error: Error, address: usize) -> Error {
     let misaligned = |(size, pages): &(u64, u64)| *pages > 0 && !(address as u64).is_multiple_of(*size);
     // No call shows the page size of a segment that is not attached.
     let huge = match huge_page_pools().into_iter().find(misaligned) {
@@ -35,5 +33,5 @@ pub(super) fn explain_rounded_address(error: Error, id: ShmId, address: usize) -
     };
     error
         .cause(format!("the range overlaps an existing mapping or exceeds the address space{huge}"))
-        .with(suggest_any_address(id))
+        .with(suggest_any_address())
 }

@@ -7,17 +7,21 @@ use nix::errno::Errno;
 
 use super::address::{explain_address, explain_rounded_address, suggest_any_address};
 use super::huge::explain_missing_huge_page;
-use crate::error::{Error, Hint, Kind, again, program, shmadm};
-use crate::model::{Access, Key, Limits, Needs, Object, ShmId, Size, State, Tally};
+use super::space::explain_no_space;
+use crate::error::{Error, Kind, again, program, shmadm, sysctl};
+use crate::model::{Access, Key, Mode, Needs, Object, ShmId, Size};
 use crate::procfs;
 use crate::query::{
-    CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Filter, System, count, find_by_key, has_capability, huge_page_sizes,
-    inventory, is_owner_or_creator, key_exists, limits, lookup,
+    CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, System, capability, find_by_key, huge_page_sizes,
+    is_owner_or_creator, key_exists, limits, lockable, lookup,
 };
 use crate::sys::{Address, CreateFlags, SysError};
 
-/// The most ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
-const MAX_IDS: u64 = 1 << 15;
+/// The cause if no rule of the kernel explains EPERM or EACCES.
+const DENIED: &str = "denied by a security module or a seccomp filter";
+
+/// The options of `create` that apply only to a new segment.
+const NEW_ONLY: [&str; 9] = ["exclusive", "size", "mode", "owner", "group", "huge", "no-reserve", "lock", "fill"];
 
 /// An operation that failed, and what it was attempted on.
 #[derive(Clone, Copy, Debug)]
@@ -118,11 +122,11 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
     match errno {
         Errno::EINVAL if size < limits.shmmin => error
             .cause("the size is 0; the minimum is 1 byte")
-            .hint("omit --size to create a segment of one page", shmadm("create")),
+            .hint("omit --size to create a segment of one page", again("").without(&["size"])),
         Errno::EINVAL if i64::try_from(size).is_err() => error.cause("a segment must be smaller than 8 EiB"),
         Errno::EINVAL if size > limits.shmmax => error
             .cause(format!("the size exceeds the limit of {} for one segment (kernel.shmmax)", Size(limits.shmmax)))
-            .hint("raise the limit", program(format!("sysctl -w kernel.shmmax={size}"))),
+            .hint("raise the limit", sysctl("kernel.shmmax", size)),
         Errno::EINVAL if flags.huge.is_some() => {
             let sizes = huge_page_sizes().into_iter();
             let sizes: Vec<String> = sizes.map(|size| Size(size).to_string()).collect();
@@ -150,7 +154,7 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
                 }
                 _ => error.cause("the kernel cannot reserve this much memory now (vm.overcommit_memory)"),
             };
-            error.hint("create it without reserving memory", shmadm(format!("create --size {size} --no-reserve")))
+            error.hint("create it without reserving memory", again("--no-reserve"))
         }
         Errno::EPERM if flags.huge.is_some() => error
             .cause("huge pages require CAP_IPC_LOCK or membership in the group vm.hugetlb_shm_group")
@@ -162,59 +166,10 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             };
             error
                 .cause(cause)
-                .hint("open the existing segment", shmadm(format!("create --key {key}")))
-                .hint("create a segment with an unused key", shmadm("create --key random"))
+                .hint("open the existing segment", again("").without(&NEW_ONLY))
+                .hint("create a segment with an unused key", again("--key random"))
         }
         _ => error,
-    }
-}
-
-/// Adds which limit caused ENOSPC.
-fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) -> Error {
-    let Ok(Tally { segments: used, pages, .. }) = count(system) else { return error };
-    let wanted = size.div_ceil(limits.page_size);
-    if used >= limits.shmmni {
-        let error =
-            error.cause(format!("all {} segment ids of this IPC namespace are in use (kernel.shmmni)", limits.shmmni));
-        let oldest = || Hint::new("list the oldest segments first", shmadm("list --sort ctime"));
-        let error = error.with(suggest_orphans(system).unwrap_or_else(oldest));
-        return match used.max(limits.shmmni).saturating_mul(2).min(MAX_IDS) {
-            more if more > used => error.hint("raise the limit", program(format!("sysctl -w kernel.shmmni={more}"))),
-            _ => error,
-        };
-    }
-    match pages.checked_add(wanted) {
-        Some(total) if total > limits.shmall => error
-            .cause(format!(
-                "{wanted} more pages would exceed the limit of {} for all segments, of which {pages} are in use \
-                 (kernel.shmall)",
-                limits.shmall
-            ))
-            .hint("list the largest segments first", shmadm("list --sort size --reverse"))
-            .hint("raise the limit", program(format!("sysctl -w kernel.shmall={total}"))),
-        Some(_) => {
-            error.cause("another process took the last pages at the same time, or the number of pages overflows")
-        }
-        None => error.cause("the number of pages overflows"),
-    }
-}
-
-/// Returns a hint to list the orphans, if there are any, with the options of prune that their owners and ages require.
-fn suggest_orphans(system: &System) -> Option<Hint> {
-    let mut segments = inventory(system, Needs::STATE).ok()?;
-    segments.retain(|segment| segment.state == Some(State::Orphan));
-    let default = Filter::prune_default();
-    let excludes_any = |condition: Filter| segments.iter().any(|segment| !condition.matches(system, segment));
-    let options = [
-        ("--any-owner", excludes_any(Filter { older_than: None, ..default.clone() })),
-        ("--older-than 0s", excludes_any(Filter { mine: false, ..default })),
-    ];
-    let options: Vec<_> = options.into_iter().filter_map(|(option, needed)| needed.then_some(option)).collect();
-    let command = shmadm(format!("prune --dry-run {}", options.join(" ")));
-    match segments.len() {
-        0 => None,
-        1 => Some(Hint::new("list the orphan", command)),
-        many => Some(Hint::new(format!("list the {many} orphans"), command)),
     }
 }
 
@@ -228,7 +183,7 @@ fn explain_open(system: &System, error: Error, key: Key, size: u64, errno: Errno
                     found.sysv().id,
                     Size(found.size)
                 ))
-                .hint("open it with its current size", shmadm(format!("create --key {key}"))),
+                .hint("open it with its current size", again("").without(&["size"])),
             None => error.cause(format!("the segment with this key is smaller than {}", Size(size))),
         },
         Errno::ENOENT => {
@@ -258,23 +213,26 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             error.hint("list the segments", shmadm("list"))
         }
         (Errno::EINVAL, Some(_)) => match attempt {
-            Attempt::Attach { address: Address::Exact(address), .. } => explain_address(system, error, id, *address),
-            Attempt::Attach { address: Address::Rounded(address), .. } => explain_rounded_address(error, id, *address),
+            Attempt::Attach { address: Address::Exact(address), .. } => explain_address(system, error, *address),
+            Attempt::Attach { address: Address::Rounded(address), .. } => explain_rounded_address(error, *address),
             _ => error,
         },
         (Errno::EACCES, Some(segment)) => match attempt {
-            Attempt::Attach { exec: true, .. } => error
-                .cause(format!(
-                    "--exec also requires execute permission; the mode is {}, {}",
-                    segment.mode,
-                    granted_rights(system, &segment)
-                ))
-                .hint("change the mode, for example to 0700", shmadm(format!("set {} --mode 0700", segment.sysv().id))),
-            _ => explain_access(system, error, &segment),
+            Attempt::Attach { access, exec, .. } => {
+                let access = if *access == Access::ReadOnly { 4 } else { 6 };
+                explain_access(system, error, &segment, access | u16::from(*exec))
+            }
+            _ => explain_access(system, error, &segment, 4),
         },
-        (Errno::EPERM, _) if matches!(attempt, Attempt::Attach { .. }) => {
-            error.cause("mapping below vm.mmap_min_addr requires CAP_SYS_RAWIO").with(suggest_any_address(id))
-        }
+        (Errno::EPERM, _) if let Attempt::Attach { address, .. } = attempt => match address {
+            Address::Exact(address) | Address::Rounded(address) if is_below_minimum(system, *address) => {
+                error.cause("mapping below vm.mmap_min_addr requires CAP_SYS_RAWIO").with(suggest_any_address())
+            }
+            _ => error.cause(DENIED),
+        },
+        (Errno::ENOSYS, _) => error.cause("a seccomp filter denies the call, or the kernel has no System V IPC"),
+        // Of kill(2): the rights on the segment do not matter.
+        (Errno::EPERM, _) if matches!(attempt, Attempt::Detach(_)) => error,
         (Errno::EPERM, Some(segment)) => explain_control(system, error, attempt, &segment),
         (Errno::ENOMEM, _) => match attempt {
             Attempt::Lock(_) => error
@@ -282,7 +240,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
                 .hint("show the limit in KiB", program("ulimit -l")),
             Attempt::Attach { address: Address::Exact(_) | Address::Rounded(_), .. } => error
                 .cause("the range exceeds the address space, or RLIMIT_AS or vm.max_map_count is reached")
-                .with(suggest_any_address(id)),
+                .with(suggest_any_address()),
             _ => error
                 .cause("the address space (RLIMIT_AS, vm.max_map_count) or memory is exhausted")
                 .hint("show the limit on address space in KiB", program("ulimit -v")),
@@ -291,21 +249,47 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
     }
 }
 
-/// Adds why the mode denies access to the caller.
-fn explain_access(system: &System, error: Error, segment: &Object) -> Error {
+/// Returns whether mapping an address requires a privilege, whatever is mapped.
+fn is_below_minimum(system: &System, address: usize) -> bool {
+    procfs::sysctl(system.proc(), "vm/mmap_min_addr").is_some_and(|minimum| (address as u64) < minimum)
+}
+
+/// Adds why the mode denies access to the caller. `needed` are the permission bits of one class.
+fn explain_access(system: &System, error: Error, segment: &Object, needed: u16) -> Error {
     let (owner, group) = (system.user(segment.uid), system.group(segment.gid));
-    let cause = format!("mode {}, owner {owner}:{group}: {}", segment.mode, granted_rights(system, segment));
-    if has_capability(system, CAP_IPC_OWNER) == Some(true) {
-        return error.cause(format!(
-            "{cause}, and CAP_IPC_OWNER has no effect because the IPC namespace belongs to another user namespace"
-        ));
+    let (class, shift) = access_class(system, segment);
+    let bits = (segment.mode.bits() >> shift) & 7;
+    let granted = match bits & 6 {
+        0 => "no access",
+        2 => "write access only",
+        4 => "read access only",
+        _ => "read and write access",
+    };
+    let also = if needed & 1 == 1 { "; --exec also requires execute permission" } else { "" };
+    let cause = format!(
+        "mode {}, owner {owner}:{group}: user {} ({class}) has {granted}{also}",
+        segment.mode,
+        system.user(system.uid())
+    );
+    if bits & needed == needed {
+        return error.cause(format!("{cause}; {DENIED}"));
+    }
+    match capability(system, CAP_IPC_OWNER) {
+        Capability::Effective => return error.cause(format!("{cause}; {DENIED}")),
+        Capability::Ineffective => {
+            return error.cause(format!(
+                "{cause}, and CAP_IPC_OWNER has no effect because the IPC namespace belongs to another user namespace"
+            ));
+        }
+        Capability::Missing | Capability::Unknown => {}
     }
     let error = error.cause(cause);
-    let command = shmadm(format!("set {} --mode MODE", segment.sysv().id));
     if is_owner_or_creator(system, segment) {
-        error.hint("change the mode", command)
+        let mode = Mode::from_kernel(u32::from(segment.mode.bits() | needed << shift));
+        error.hint("change the mode", shmadm(format!("set {} --mode {mode}", segment.sysv().id)))
     } else {
-        error.hint(format!("{} can change the mode", owner_or_root(&owner)), command)
+        let who = if owner == "root" { owner } else { format!("{owner} can change the mode; root") };
+        error.hint(format!("{who} needs no permission"), again("").sudo())
     }
 }
 
@@ -313,46 +297,43 @@ fn explain_access(system: &System, error: Error, segment: &Object) -> Error {
 fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &Object) -> Error {
     if is_owner_or_creator(system, segment) {
         return match attempt {
-            Attempt::Lock(_) => error.cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)"),
-            _ => error.cause("denied by a security module or a seccomp filter"),
+            Attempt::Lock(_) if lockable() == 0 => error.cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)"),
+            _ => error.cause(DENIED),
         };
     }
-    let (capability, number) = match attempt {
+    let (name, number) = match attempt {
         Attempt::Lock(_) => ("CAP_IPC_LOCK", CAP_IPC_LOCK),
         _ => ("CAP_SYS_ADMIN", CAP_SYS_ADMIN),
     };
-    let elsewhere = has_capability(system, number) == Some(true);
-    let lacks = if elsewhere { "has no effect in the user namespace of the segment" } else { "is missing" };
     let owner = system.user(segment.uid);
-    let error = error.cause(format!(
-        "user {} is neither the owner ({owner}) nor the creator ({}), and {capability} {lacks}",
+    let cause = format!(
+        "user {} is neither the owner ({owner}) nor the creator ({})",
         system.user(system.uid()),
         system.user(segment.sysv().cuid),
-    ));
-    if elsewhere {
-        return error.hint("the owner and root can do this outside your user namespace", again("").sudo());
+    );
+    match capability(system, number) {
+        Capability::Effective => error.cause(DENIED),
+        Capability::Ineffective => error
+            .cause(format!("{cause}, and {name} has no effect in the user namespace of the segment"))
+            .advice("the owner and root can do this outside your user namespace"),
+        Capability::Missing => error
+            .cause(format!("{cause}, and {name} is missing"))
+            .hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo().on(segment.sysv().id)),
+        Capability::Unknown => error.cause(format!("{cause}, which requires {name}")),
     }
-    error.hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo())
 }
 
 fn owner_or_root(owner: &str) -> String {
     if owner == "root" { owner.to_owned() } else { format!("{owner} or root") }
 }
 
-/// Describes the access that a segment's mode grants the caller, for a message.
-fn granted_rights(system: &System, segment: &Object) -> String {
-    let (class, shift) = if is_owner_or_creator(system, segment) {
+/// Returns the class of users whose bits of the mode apply to the caller, and the position of these bits.
+fn access_class(system: &System, segment: &Object) -> (&'static str, u32) {
+    if is_owner_or_creator(system, segment) {
         ("owner or creator", 6)
     } else if system.is_in_group(segment.gid) || system.is_in_group(segment.sysv().cgid) {
         ("in the group", 3)
     } else {
         ("other", 0)
-    };
-    let rights = match (segment.mode.bits() >> shift) & 6 {
-        0 => "no access",
-        2 => "write access only",
-        4 => "read access only",
-        _ => "read and write access",
-    };
-    format!("user {} ({class}) has {rights}", system.user(system.uid()))
+    }
 }

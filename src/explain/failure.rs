@@ -1,6 +1,6 @@
 //! The errors of queries.
 
-use crate::error::{Error, Invocation, Kind, OsError, program};
+use crate::error::{Error, Kind, OsError, again, program};
 use crate::model::{Object, ShmId};
 use crate::procfs::ProcError;
 use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, System, rmid_forced};
@@ -43,7 +43,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
         let without_proc = |cause| {
             Error::new(Kind::Failed, &*message)
                 .cause(cause)
-                .hint("mount the /proc of this pid namespace", program("mount -t proc proc /proc"))
+                .hint("mount the /proc of this pid namespace", program("mount -t proc proc /proc").sudo())
         };
         let error = match error {
             HoldersError::NoProc => without_proc("/proc is not mounted"),
@@ -55,9 +55,8 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
     })
 }
 
-/// Returns the error for a segment that cannot be read through another process (`--peek`). `otherwise` is the command
-/// without `--peek`, for the hint.
-pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError, otherwise: Invocation) -> Error {
+/// Returns the error for a segment that cannot be read through another process (`--peek`).
+pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError) -> Error {
     let (kind, cause) = match error {
         PeekError::Query(error) => return error.into(),
         PeekError::Denied => (Kind::Permission, "this requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE".to_owned()),
@@ -72,7 +71,7 @@ pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError, ot
     if !object.is_in_use() && rmid_forced(system) != Some(false) {
         return error;
     }
-    error.hint("attach the segment, which updates its times and last user", otherwise)
+    error.hint("attach the segment, which updates its times and last user", again("").without(&["peek"]))
 }
 
 /// Returns the error for an id that has no mapping in the current user namespace.

@@ -21,6 +21,6 @@ pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u6
         ))
         .hint(
             "enlarge the pool",
-            program(format!("echo {}", total + required.saturating_sub(free).max(1))).redirected(format!("> {file}")),
+            program(format!("echo {}", total + required.saturating_sub(free).max(1))).written_to(&file),
         )
 }

@@ -9,6 +9,7 @@ mod failure;
 mod huge;
 mod refusal;
 mod resolve;
+mod space;
 
 pub(crate) use address::suggest_any_address;
 pub(crate) use diagnosis::{Attempt, explain, gone};

@@ -32,7 +32,7 @@ fn judge(system: &System, baseline: Option<&Baseline>, evidence: &Evidence, segm
         (None, Some(baseline)) if !evidence.traced && is_of_another_process(system, baseline, segment) => {
             Verdict::Foreign
         }
-        (None, Some(_)) if segment.sysv().cuid == system.uid() => Verdict::Unattributed,
+        (None, Some(_)) if system.is_caller(segment.sysv().cuid) => Verdict::Unattributed,
         (None, Some(_)) => Verdict::OtherUser,
     }
 }

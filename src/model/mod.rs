@@ -47,5 +47,7 @@ pub(crate) use stamp::Stamp;
 pub(crate) use state::{Outcome, State};
 pub(crate) use tally::Tally;
 pub(crate) use target::{Ftok, KeySpec, Name, Target};
-pub(crate) use text::{TextDecoder, counted, describe_process, enumerate, escape_invalid_utf8, path_text};
+pub(crate) use text::{
+    TextDecoder, counted, describe_process, enumerate, escape_invalid_utf8, is_dangerous, path_text,
+};
 pub(crate) use threshold::Threshold;

@@ -71,6 +71,12 @@ pub(crate) fn describe_process(pid: i32, user: Option<&str>, command: Option<&st
     if details.is_empty() { pid.to_string() } else { format!("{pid} ({})", details.join(", ")) }
 }
 
+/// Returns whether a character can change what the terminal shows around it: a control or bidirectional character.
+pub(crate) fn is_dangerous(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,28 +67,31 @@ pub(super) fn exited(message: &str, child: &mut Child) -> Error {
 pub(super) fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
     let (call, cause, (hint, command)) = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ENOENT) if Path::new("/proc/self/exe").exists() => {
-            ("open", "/dev/null does not exist", ("create it", "mknod -m 666 /dev/null c 1 3"))
+            ("open", "/dev/null does not exist", ("create it", program("mknod -m 666 /dev/null c 1 3").sudo()))
         }
         Some(Errno::ENOENT) => (
             "execve",
             "/proc is not mounted, and /proc/self/exe is needed to execute this program again",
-            ("mount it", "mount -t proc proc /proc"),
+            ("mount it", program("mount -t proc proc /proc").sudo()),
         ),
         Some(Errno::EAGAIN) => (
             "clone",
             "the limit on processes of this user or control group is reached",
-            ("show the limit of the user (that of a control group is pids.max below /sys/fs/cgroup)", "ulimit -u"),
+            (
+                "show the limit of the user (that of a control group is pids.max below /sys/fs/cgroup)",
+                program("ulimit -u"),
+            ),
         ),
         // The pipe to the helper cannot be created.
         Some(Errno::EMFILE) => {
-            ("pipe2", "this process has reached its limit on open files", ("show the limit", "ulimit -n"))
+            ("pipe2", "this process has reached its limit on open files", ("show the limit", program("ulimit -n")))
         }
         Some(Errno::ENFILE) => (
             "pipe2",
             "the system has reached its limit on open files",
-            ("show the use and the limit", "sysctl fs.file-nr"),
+            ("show the use and the limit", program("sysctl fs.file-nr")),
         ),
         _ => return Error::io(message, error, "execve"),
     };
-    Error::io(message, error, call).cause(cause).hint(hint, program(command))
+    Error::io(message, error, call).cause(cause).hint(hint, command)
 }

@@ -7,7 +7,7 @@
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
-use crate::error::{Error, Kind, shmadm, strerror};
+use crate::error::{Error, Kind, again, strerror};
 use crate::model::Isolation;
 use crate::procfs;
 use crate::query::{System, can_create_user_namespace};
@@ -78,7 +78,7 @@ fn enter_own_user_namespace(system: &System, wanted: &[Limit]) -> Result<Vec<Str
         Error::new(Kind::Permission, "cannot isolate the command")
             .os(error.errno, error.call)
             .cause(cause)
-            .hint("run it in this IPC namespace", shmadm("leakcheck --isolate never -- COMMAND"))
+            .hint("run it in this IPC namespace", again("--isolate never"))
     };
     sys::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWIPC).map_err(failed)?;
     if uid == 0 || !wanted.iter().any(|limit| differs(system, limit)) {

@@ -61,6 +61,8 @@ impl Pair {
                 .args(["--rounds", &rounds.to_string(), "--interval", &format!("{}ms", interval.as_millis())])
                 .env(DEMO_CHILD, "1")
                 .stdin(Stdio::piped())
+                // An error is also in the output.
+                .stderr(Stdio::null())
                 .stdout(writer.try_clone().map_err(failed)?)
                 .spawn()
                 .map_err(failed)?;

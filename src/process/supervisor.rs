@@ -27,7 +27,7 @@ use rustix::process::{Pid, Resource, WaitOptions, getrlimit, waitpid};
 
 use super::launcher::launch;
 use super::standby::start_standby;
-use crate::error::{Error, Kind, shmadm};
+use crate::error::{Error, Kind, again};
 use crate::leaks::{Descendants, Evidence, UnboundCall};
 use crate::model::{Key, ShmId, escape_invalid_utf8};
 use crate::procfs;
@@ -177,7 +177,7 @@ fn cannot_trace(error: sys::SysError) -> Error {
                 "requires CAP_SYS_ADMIN in the current user namespace; the alternative, no_new_privs, would take the \
                  privileges of setuid programs away",
             )
-            .hint("trace in a new user namespace", shmadm("leakcheck --isolate always --trace -- COMMAND")),
+            .hint("trace in a new user namespace", again("--isolate always")),
         Errno::EBUSY => failed
             .cause("another process already receives this process's system calls: a container runtime or another trace")
             .advice("without --trace, leaks are reported as well, but some are unattributed"),

@@ -3,6 +3,27 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::model::is_dangerous;
+
+/// Escapes control and bidirectional characters in whole strings of JSON; ASCII controls are escaped already.
+pub(crate) fn escape_json(text: &[u8]) -> Cow<'_, [u8]> {
+    let is_escaped = |character: char| is_dangerous(character) && !matches!(character, '\n' | '\r' | '\t');
+    match std::str::from_utf8(text) {
+        Ok(text) if text.contains(is_escaped) => {
+            let mut safe = String::with_capacity(text.len() + 8);
+            for character in text.chars() {
+                match character {
+                    // Writing to a String cannot fail.
+                    _ if is_escaped(character) => drop(write!(safe, "\\u{:04x}", u32::from(character))),
+                    _ => safe.push(character),
+                }
+            }
+            Cow::Owned(safe.into_bytes())
+        }
+        Ok(_) | Err(_) => Cow::Borrowed(text),
+    }
+}
+
 /// Escapes control and bidirectional characters, which could forge or hide parts of the output.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     escape_except(text, &[])
@@ -31,10 +52,4 @@ fn escape_except<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
         }
     }
     Cow::Owned(safe)
-}
-
-/// Returns whether a character can change what the terminal shows around it.
-fn is_dangerous(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -37,7 +37,7 @@ pub(crate) use column::{Align, Column, by_names, select};
 pub(crate) use difference::{
     DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, difference_rows,
 };
-pub(crate) use escape::{escape, escape_lines};
+pub(crate) use escape::{escape, escape_json, escape_lines};
 pub(crate) use fields::{segment_fields, write_fields};
 pub(crate) use hexdump::{HexDump, write_hex};
 pub(crate) use human::{TimeStyle, duration};

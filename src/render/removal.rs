@@ -83,13 +83,20 @@ pub(crate) struct PruneReport {
 }
 
 /// Totals over the destroyed objects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Freed {
     pub(crate) segments: u64,
     /// Sum of the requested sizes, which can exceed the memory that was used.
     pub(crate) size: u128,
-    pub(crate) rss: u128,
-    pub(crate) swap: u128,
+    /// `None` if that of an object is unknown.
+    pub(crate) rss: Option<u128>,
+    pub(crate) swap: Option<u128>,
+}
+
+impl Default for Freed {
+    fn default() -> Self {
+        Self { segments: 0, size: 0, rss: Some(0), swap: Some(0) }
+    }
 }
 
 impl Freed {
@@ -98,8 +105,9 @@ impl Freed {
         if removed.outcome == Outcome::Destroyed {
             self.segments += 1;
             self.size += u128::from(removed.segment.size);
-            self.rss += u128::from(removed.segment.rss.unwrap_or(0));
-            self.swap += u128::from(removed.segment.swap.unwrap_or(0));
+            let sum = |total: Option<u128>, bytes: Option<u64>| Some(total? + u128::from(bytes?));
+            self.rss = sum(self.rss, removed.segment.rss);
+            self.swap = sum(self.swap, removed.segment.swap);
         }
     }
 }

@@ -1,53 +1,120 @@
 //! Completes the commands in hints, so that they run as printed.
 //!
-//! If only an option or a privilege is missing, the command is the user's own with that option. With `--ns`, every
-//! command gets the same `--ns`: without it, it would act on another segment with the same id.
+//! A command that repeats the user's own keeps all options that still apply. With `--ns`, every command gets the same
+//! `--ns`: without it, it would act on another segment with the same id. If no command would work for this caller, the
+//! hint is only a sentence, or omitted.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 
-use crate::error::{Hint, Invocation, Program};
+use crate::error::{Hint, Invocation, Privilege, Program};
 
 /// A longer command line is not repeated in hints.
 const MAX_LINE: usize = 256;
 
+/// The user's command line.
+#[derive(Debug, Default)]
+pub(crate) struct CommandLine {
+    pub(crate) parts: Vec<Part>,
+    /// The long names of the options that the command has.
+    pub(crate) options: Vec<String>,
+}
+
+/// A part of the user's command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Command(OsString),
+    /// An option: its long name, and what the user typed.
+    Option(String, Vec<OsString>),
+    Word(OsString),
+    /// `--` and the words after it.
+    Rest(Vec<OsString>),
+}
+
+impl Part {
+    fn words(&self) -> &[OsString] {
+        match self {
+            Self::Command(word) | Self::Word(word) => std::slice::from_ref(word),
+            Self::Option(_, words) | Self::Rest(words) => words,
+        }
+    }
+
+    /// Returns whether the command repeats this part.
+    fn is_kept(&self, command: &Invocation, added: &[&str]) -> bool {
+        match self {
+            Self::Option(name, _) => !added.contains(&&**name) && !command.dropped.contains(&OsString::from(name)),
+            Self::Word(word) => command.targets.is_empty() && !command.dropped.contains(word),
+            Self::Command(_) | Self::Rest(_) => true,
+        }
+    }
+}
+
+/// What completes the hints.
 #[derive(Debug, Default)]
 pub(super) struct HintContext {
     pub(super) namespace: Option<OsString>,
-    pub(super) arguments: Vec<OsString>,
+    pub(super) line: CommandLine,
+    pub(super) is_root: bool,
 }
 
 impl HintContext {
-    /// Adds the user's arguments, and `--ns` to other commands.
-    pub(super) fn complete(&self, mut hint: Hint) -> Hint {
-        if let Some(command) = &mut hint.command {
-            self.complete_command(command);
+    /// Completes the command of a hint. Returns `None` if the hint does not help this caller.
+    pub(super) fn complete(&self, hint: Hint) -> Option<Hint> {
+        let Some(command) = hint.command else { return Some(hint) };
+        let command = match command.program {
+            Program::Again => self.repeat(command)?,
+            _ => command,
+        };
+        if command.to_string().len() > MAX_LINE {
+            return Some(Hint {
+                text: format!("{} (the command is too long to repeat)", hint.text).into(),
+                command: None,
+            });
         }
-        hint
+        let command = self.with_privilege(command).and_then(|command| self.with_namespace(command));
+        Some(Hint { command, ..hint }).filter(|hint| hint.command.is_some() || !hint.text.is_empty())
     }
 
-    fn complete_command(&self, command: &mut Invocation) {
+    /// Returns the user's command as `command` changes it; `None` if that is not a command of this program.
+    fn repeat(&self, command: Invocation) -> Option<Invocation> {
+        let words = command.arguments.iter().filter_map(|word| word.to_str()?.strip_prefix("--"));
+        let added: Vec<&str> = words.collect();
+        let is_option = |name: &&str| self.line.options.iter().any(|option| option == name);
+        if self.line.parts.is_empty() || !added.iter().all(is_option) {
+            return None;
+        }
+        let parts = self.line.parts.iter().filter(|part| part.is_kept(&command, &added));
+        let (rest, typed): (Vec<&Part>, Vec<&Part>) = parts.partition(|part| matches!(part, Part::Rest(_)));
+        let words = |parts: Vec<&Part>| parts.into_iter().flat_map(Part::words).cloned().collect::<Vec<_>>();
+        let has_targets = self.line.parts.iter().any(|part| matches!(part, Part::Word(_)));
+        let targets = if has_targets { &*command.targets } else { &[] };
+        let arguments = [&words(typed), &*command.arguments, targets, &words(rest)].concat();
+        Some(Invocation { program: Program::Shmadm, arguments, ..command })
+    }
+
+    /// Adds `sudo` if the caller lacks the privilege; `None` if that would not help.
+    fn with_privilege(&self, command: Invocation) -> Option<Invocation> {
+        let privilege = match &command.privilege {
+            Privilege::Write(file) if File::options().write(true).open(file).is_ok() => Privilege::Caller,
+            Privilege::Caller => Privilege::Caller,
+            Privilege::Root | Privilege::Write(_) if self.is_root => return None,
+            Privilege::Root | Privilege::Write(_) => Privilege::Root,
+        };
+        Some(Invocation { privilege, ..command })
+    }
+
+    /// Adds the namespace of `--ns`; `None` if no command enters it.
+    fn with_namespace(&self, mut command: Invocation) -> Option<Invocation> {
         match (command.program, &self.namespace) {
-            (Program::Again, _) if self.is_repeatable() => {
-                command.program = Program::Shmadm;
-                let end = self.arguments.iter().position(|argument| argument == "--").unwrap_or(self.arguments.len());
-                let (before, after) = self.arguments.split_at(end);
-                command.arguments = [before, &command.arguments, after].concat();
-            }
             (Program::Shmadm, Some(namespace)) if !names_namespace(&command.arguments) => {
                 command.arguments.splice(0..0, ["--ns".into(), namespace.clone()]);
             }
             (Program::Other, Some(namespace)) if command.arguments.first().is_some_and(|first| first == "sysctl") => {
-                command.arguments.splice(0..0, nsenter(namespace));
+                command.arguments.splice(0..0, nsenter(namespace)?);
             }
             _ => {}
         }
-    }
-
-    /// Returns whether the command line is short, and valid UTF-8: otherwise it would not run as printed.
-    fn is_repeatable(&self) -> bool {
-        let lengths = self.arguments.iter().map(|argument| argument.to_str().map(|text| text.len() + 1));
-        let length: Option<usize> = lengths.sum();
-        !self.arguments.is_empty() && length.is_some_and(|length| length <= MAX_LINE)
+        Some(command)
     }
 }
 
@@ -56,52 +123,84 @@ fn names_namespace(arguments: &[OsString]) -> bool {
     arguments.iter().any(names)
 }
 
-/// Returns the `nsenter` prefix for another program. For a namespace number no file is known, so PID is a placeholder.
-fn nsenter(namespace: &OsStr) -> Vec<OsString> {
-    let text = namespace.to_string_lossy();
-    let target = if text.starts_with("ipc:[") {
-        vec!["--ipc=/proc/PID/ns/ipc".to_owned()]
-    } else if text.contains('/') {
+/// Returns the `nsenter` prefix for another program. It cannot enter a namespace by its number.
+fn nsenter(namespace: &OsStr) -> Option<Vec<OsString>> {
+    let text = namespace.to_str()?;
+    let target = if text.contains('/') {
         vec![format!("--ipc={text}")]
+    } else if text.parse().is_ok_and(|pid: u64| pid <= PID_MAX_LIMIT) {
+        vec!["--ipc".to_owned(), "--target".to_owned(), text.to_owned()]
     } else {
-        vec!["--ipc".to_owned(), "--target".to_owned(), text.into_owned()]
+        return None;
     };
-    ["nsenter".to_owned()].into_iter().chain(target).map(OsString::from).collect()
+    Some(["nsenter".to_owned()].into_iter().chain(target).map(OsString::from).collect())
 }
+
+/// The largest pid; a greater number is that of a namespace.
+const PID_MAX_LIMIT: u64 = 1 << 22;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{again, program, shmadm};
+    use crate::error::{again, program, shmadm, sysctl};
 
-    fn completed(namespace: Option<&str>, line: &[&str], command: Invocation) -> String {
-        let arguments = line.iter().map(OsString::from).collect();
-        let context = HintContext { namespace: namespace.map(OsString::from), arguments };
-        context.complete(Hint::new("x", command)).command.unwrap().to_string()
+    fn line(words: &[&str]) -> CommandLine {
+        let part = |word: &&str| match word.strip_prefix("--") {
+            Some("") => Part::Rest(vec!["--".into(), "a".into(), "b c".into()]),
+            Some(name) => Part::Option(name.split('=').next().unwrap().to_owned(), vec![word.into()]),
+            None => Part::Word(word.into()),
+        };
+        let options = ["force", "key", "trace", "peek", "ns"].map(str::to_owned).to_vec();
+        CommandLine { parts: words.iter().map(part).collect(), options }
+    }
+
+    fn completed(namespace: Option<&str>, words: &[&str], command: Invocation) -> Option<String> {
+        let context = HintContext { namespace: namespace.map(OsString::from), line: line(words), is_root: false };
+        context.complete(Hint::new("x", command)).map(|hint| hint.to_string())
     }
 
     #[test]
-    fn options_are_added_to_the_users_own_command() {
-        let own = |line: &[&str], command| completed(None, line, command);
-        assert_eq!(own(&["dump", "5"], again("--force")), "shmadm dump 5 --force");
-        assert_eq!(own(&["rm", "5"], again("").sudo()), "sudo shmadm rm 5");
-        assert_eq!(own(&["leakcheck", "--", "a", "b c"], again("--trace")), "shmadm leakcheck --trace -- a 'b c'");
-        assert_eq!(own(&["rm", "5"], shmadm("list")), "shmadm list");
-        assert_eq!(own(&["x".repeat(300).as_str()], again("--force")), "shmadm … --force");
-        assert_eq!(own(&[], again("-x")), "shmadm … -x");
+    fn the_users_own_command_is_repeated() {
+        let own = |words: &[&str], command| completed(None, words, command);
+        let is = |command: &str| Some(format!("x: `{command}`"));
+        assert_eq!(own(&["dump", "5"], again("--force")), is("shmadm dump 5 --force"));
+        assert_eq!(own(&["rm", "5"], again("").sudo()), is("sudo shmadm rm 5"));
+        assert_eq!(own(&["leakcheck", "--"], again("--trace")), is("shmadm leakcheck --trace -- a 'b c'"));
+        assert_eq!(own(&["read", "5", "--peek", "--x"], again("").without(&["peek"])), is("shmadm read 5 --x"));
+        assert_eq!(own(&["create", "--key=5"], again("--key random")), is("shmadm create --key random"));
+        assert_eq!(own(&["5", "6", "--x"], again("--force").on(6)), is("shmadm --x --force 6"));
+        assert_eq!(own(&["rm", "5"], shmadm("list")), is("shmadm list"));
+        assert_eq!(
+            own(&["x".repeat(300).as_str()], again("--force")).unwrap(),
+            "x (the command is too long to repeat)"
+        );
+    }
+
+    #[test]
+    fn what_would_not_work_is_omitted() {
+        assert_eq!(completed(None, &["rm", "5"], again("--nope")), None, "not an option of the command");
+        assert_eq!(completed(None, &[], again("--force")), None, "the command is not known");
+        let root = HintContext { is_root: true, ..HintContext::default() };
+        let hint = root.complete(Hint::new("x", program("mount x").sudo())).unwrap();
+        assert_eq!(hint.to_string(), "x", "sudo does not help root");
     }
 
     #[test]
     fn commands_in_hints_keep_the_namespace() {
-        let inside = |command| completed(Some("7"), &["--ns", "7", "rm", "5"], command);
-        assert_eq!(inside(again("").sudo()), "sudo shmadm --ns 7 rm 5");
-        assert_eq!(inside(shmadm("list")), "shmadm --ns 7 list");
-        assert_eq!(inside(shmadm("--ns=7 rm 5")), "shmadm --ns=7 rm 5");
-        assert_eq!(inside(shmadm("list --all-ns")), "shmadm list --all-ns");
-        let sysctl = |namespace| completed(Some(namespace), &[], program("sysctl -w kernel.shmmni=2"));
-        assert_eq!(sysctl("7"), "nsenter --ipc --target 7 sysctl -w kernel.shmmni=2");
-        assert_eq!(sysctl("/run/ns"), "nsenter --ipc=/run/ns sysctl -w kernel.shmmni=2");
-        assert_eq!(sysctl("/run/a b"), "nsenter '--ipc=/run/a b' sysctl -w kernel.shmmni=2");
-        assert_eq!(sysctl("ipc:[5]"), "nsenter --ipc=/proc/PID/ns/ipc sysctl -w kernel.shmmni=2");
+        let inside = |command| completed(Some("7"), &["--ns=7", "rm", "5"], command).unwrap();
+        assert_eq!(inside(again("").sudo()), "x: `sudo shmadm --ns=7 rm 5`");
+        assert_eq!(inside(again("--ns 8")), "x: `shmadm rm 5 --ns 8`");
+        assert_eq!(inside(shmadm("list")), "x: `shmadm --ns 7 list`");
+        assert_eq!(inside(shmadm("--ns=7 rm 5")), "x: `shmadm --ns=7 rm 5`");
+        assert_eq!(inside(shmadm("list --all-ns")), "x: `shmadm list --all-ns`");
+        let sysctl = |namespace| {
+            let command = Invocation { privilege: Privilege::Caller, ..sysctl("kernel.shmmni", 2) };
+            completed(Some(namespace), &[], command).unwrap()
+        };
+        assert_eq!(sysctl("7"), "x: `nsenter --ipc --target 7 sysctl -w kernel.shmmni=2`");
+        assert_eq!(sysctl("/run/ns"), "x: `nsenter --ipc=/run/ns sysctl -w kernel.shmmni=2`");
+        assert_eq!(sysctl("/run/a b"), "x: `nsenter '--ipc=/run/a b' sysctl -w kernel.shmmni=2`");
+        assert_eq!(sysctl("ipc:[5]"), "x");
+        assert_eq!(sysctl("4026531839"), "x");
     }
 }

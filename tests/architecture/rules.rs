@@ -17,7 +17,7 @@ pub(crate) const TOP_MODULES: &[(&str, &[&str])] = &[
     ("render", &["error", "model"]),
     ("sys", &["model"]),
     ("procfs", &["model"]),
-    ("error", &[]),
+    ("error", &["model"]),
     ("model", &[]),
 ];
 
@@ -28,7 +28,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["query", "inventory"], &["resident", "complete", "sysv"]),
     (&["query", "users"], &["origin", "scan", "matcher", "attachers", "holders", "peek"]),
     (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
-    (&["explain"], &["address", "huge", "diagnosis", "failure", "refusal", "resolve"]),
+    (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "refusal", "resolve"]),
     (&["leaks"], &["provenance", "descendants", "attribution"]),
 ];
 

@@ -119,7 +119,7 @@ fn an_address_that_is_or_rounds_to_zero_is_invalid() {
         &expect![[r#"
         [stderr]
         error: invalid address 0x123: it rounds down to 0, which means that the kernel chooses the address
-        hint: let the kernel choose the address: `shmadm attach 0`
+        hint: let the kernel choose the address: `shmadm attach 0 --for 1ms`
         [exit code 2]
     "#]],
     );
@@ -128,7 +128,7 @@ fn an_address_that_is_or_rounds_to_zero_is_invalid() {
         &expect![[r#"
         [stderr]
         error: invalid address 0x0: 0 means that the kernel chooses the address
-        hint: let the kernel choose the address: `shmadm attach 0`
+        hint: let the kernel choose the address: `shmadm attach 0 --for 1ms`
         [exit code 2]
     "#]],
     );
@@ -166,7 +166,7 @@ fn another_users_private_segment_cannot_be_attached() {
         let ran = ran.says("segment 0").says("Permission denied (EACCES, shmat)");
         let cause = "cause: mode 0600, owner root:root: user ";
         assert!(ran.stderr.contains(cause) && ran.stderr.contains(" (other) has no access\n"), "{ran:?}");
-        assert!(ran.stderr.contains("hint: root can change the mode: `shmadm set 0"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: root needs no permission: `sudo shmadm "), "{ran:?}");
         assert_eq!(oracle::rows(), before, "{arguments:?}");
     }
     let error = finish(shmadm_as(NOBODY).args(["read", "0x4d2", "--json"])).exits(4).json();

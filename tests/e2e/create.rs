@@ -125,7 +125,7 @@ fn a_size_above_memory_and_swap_suggests_no_reserve() {
     if std::fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap().trim() == "0" {
         let ran = run(["create", "--size", "1P"]).exits(1).prints_nothing().says("1 PiB: ").says("(ENOMEM, shmget)");
         assert!(ran.stderr.contains("cause: the size exceeds memory and swap: "), "{ran:?}");
-        assert!(ran.stderr.contains("`shmadm create --size 1125899906842624 --no-reserve`"), "{ran:?}");
+        assert!(ran.stderr.contains("`shmadm create --size 1P --no-reserve`"), "{ran:?}");
     }
     assert_eq!(oracle::rows(), []);
 }
@@ -247,7 +247,7 @@ fn at_the_limit_of_ids_names_the_limit_and_a_remedy() {
     let ran = run(["create"]).exits(1).prints_nothing().says("No space left on device (ENOSPC, shmget)");
     let cause = format!("cause: all {limit} segment ids of this IPC namespace are in use (kernel.shmmni)");
     assert!(ran.stderr.contains(&cause), "{ran:?}");
-    let raise = format!("hint: raise the limit: `sysctl -w kernel.shmmni={}`", limit * 2);
+    let raise = format!("sysctl -w kernel.shmmni={}`", limit * 2);
     assert!(ran.stderr.contains(&raise) && ran.stderr.contains("`shmadm list "), "{ran:?}");
     let error = run(["create", "--key", "random", "--json"]).exits(1).json();
     assert_eq!(error["error"]["errno"], "ENOSPC");

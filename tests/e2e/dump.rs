@@ -159,10 +159,11 @@ fn the_file_may_be_named_without_an_option() {
     assert_eq!(piped.stdout, contents);
     run(["dump", "0x4d2"]).exits(2).prints_nothing();
     run(["dump", "0x4d2", &two, "-o", &one, "--force"]).exits(2).prints_nothing();
-    // A link is refused with a command that has the file in the same place.
     let link = directory.path().join("link").to_string_lossy().into_owned();
     std::os::unix::fs::symlink("target", &link).unwrap();
-    run(["dump", "0x4d2", &link]).exits(5).says(&format!("`shmadm dump 0x4d2 {}/target`", directory.path().display()));
+    run(["dump", "0x4d2", &link])
+        .exits(5)
+        .says(&format!("`shmadm dump 0x4d2 --output {}/target`", directory.path().display()));
 }
 
 #[apply(test)]

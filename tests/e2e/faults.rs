@@ -164,7 +164,8 @@ fn links_are_followed_for_reading_and_never_for_writing() {
         let ran = run(["dump", "0x4d2", "--output", &at("out"), "--force"]).exits(5);
         let ran = ran.says(&format!("error: cannot write {}: it is a symbolic link", at(name)));
         // The record's name derives from that of the contents.
-        let hint = format!("hint: name the target of the symbolic link: `--output {}`", at(target));
+        let hint =
+            format!("hint: name the target of the symbolic link: `shmadm dump 0x4d2 --force --output {}`", at(target));
         assert_eq!(ran.stderr.contains(&hint), name == "out", "{ran:?}");
         assert_eq!(std::fs::read_to_string(at("precious")).unwrap(), "precious");
         std::fs::remove_file(at(name)).unwrap();

@@ -144,7 +144,7 @@ fn a_pool_exhausted_midway_is_reported_with_the_offset() {
 /// Asserts that a call failed for lack of huge pages, with the cause and a remedy.
 #[track_caller]
 fn assert_lacks_pages(ran: Ran, call: &str) {
-    ran.exits(1).says(call).says("free and not reserved in the pool: 0 of ").says("hugepages-2048kB/nr_hugepages`");
+    ran.exits(1).says(call).says("free and not reserved in the pool: 0 of ").says("hugepages-2048kB/nr_hugepages");
 }
 
 /// Creates a segment of two missing huge pages, with key 7.

@@ -62,7 +62,7 @@ fn attached_elsewhere() -> (Actor, String) {
 fn the_hint_of_a_refusal_runs_as_printed_in_the_same_namespace() {
     let (_actor, pid) = attached_elsewhere();
     let here = oracle::rows();
-    let advice = format!("`shmadm --ns {pid} rm --force 0`");
+    let advice = format!("`shmadm --ns {pid} rm --json --force 0`");
     let ran = run(["--ns", &pid, "rm", "0x4d2", "--json"]).exits(5).says(&advice);
     assert!(ran.json()["failed"][0]["hints"][0].as_str().unwrap().ends_with(&advice), "{ran:?}");
     run(advice.trim_matches('`').split(' ').skip(1)).exits(0);
@@ -343,7 +343,7 @@ fn prune_skips_those_that_only_a_child_could_enter() {
     let report = ran.json();
     assert_eq!(report["removed"], json!([]), "{report}");
     let reason = report["skipped"][0]["reason"].as_str().unwrap();
-    let alone = format!("`shmadm --ns {pid} prune --older-than 0s --key {text} -y --json`");
+    let alone = format!("`shmadm prune --older-than 0s --key {text} -y --json --ns {pid}`");
     assert!(reason.ends_with(&alone), "{reason}");
     let alone = finish(shmadm_as(NOBODY).args(["--ns", &pid, "prune", "--older-than", "0s", "-y", "--json"]));
     assert_eq!(alone.exits(0).json()["removed"].as_array().unwrap().len(), 1);

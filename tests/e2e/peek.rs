@@ -35,9 +35,9 @@ fn changes_nothing_in_the_record() {
 fn an_unattached_segment_suggests_a_read_without_peek() {
     oracle::create(1234, 8192, 0o666);
     let ran = run(["read", "0x4d2", "--peek"]).exits(1).prints_nothing();
-    ran.says("no process has it attached").says("`shmadm read 0`");
+    ran.says("no process has it attached").says("`shmadm read 0x4d2`");
     let ran = run(["dump", "0x4d2", "--peek", "--output", "/tmp/a dump"]).exits(1).prints_nothing();
-    ran.says("`shmadm dump 0 --output '/tmp/a dump'`");
+    ran.says("`shmadm dump 0x4d2 --output '/tmp/a dump'`");
 }
 
 #[apply(test)]

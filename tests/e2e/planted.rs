@@ -155,15 +155,20 @@ fn a_link_of_the_caller_is_refused_and_its_target_is_suggested() {
         symlink(target, directory.path().join("other/link")).unwrap();
         let ran = report("other/link").exits(125).prints_nothing();
         let ran = ran.says("error: cannot write other/link: it is a symbolic link\n");
-        let hint = format!("hint: name the target of the symbolic link: `--report {suggested}`");
-        assert_eq!(ran.stderr.contains(&hint), !suggested.is_empty(), "{ran:?}");
+        let hint = format!(" --report {suggested} -- ");
+        assert_eq!(
+            ran.stderr.contains("hint: name the target of the symbolic link: `shmadm leakcheck ")
+                && ran.stderr.contains(&hint),
+            !suggested.is_empty(),
+            "{ran:?}"
+        );
         for name in ["pipe", "link"] {
             std::fs::remove_file(directory.path().join("other").join(name)).unwrap();
         }
     }
     report("other/new").exits(0);
     symlink("new", directory.path().join("other/link")).unwrap();
-    report("other/link").exits(125).says("`--report other/new`");
+    report("other/link").exits(125).says(" --report other/new -- ");
 }
 
 #[apply(test)]

@@ -9,7 +9,7 @@ use super::{Context, DEFAULT_KEY, PaceArgs, creation};
 use crate::act::{self, Address, Attachment, Lifetime, Opened, PendingSegment};
 use crate::commands::{exit_after, look_up_again};
 use crate::contents::{self, Range};
-use crate::error::{Error, Exit, Kind, shmadm};
+use crate::error::{Error, Exit, Kind, again};
 use crate::model::{Access, Key, Needs, Outcome, ShmId};
 use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
 
@@ -158,12 +158,7 @@ impl Half<'_> {
 
     /// Returns the error for a segment that may belong to another program.
     fn refusal(&self, id: ShmId, cause: String) -> Error {
-        let PaceArgs { rounds, interval, .. } = self.pace;
-        let rounds = rounds.map(|rounds| format!(" --rounds {rounds}")).unwrap_or_default();
-        let interval = interval.map(|interval| format!(" --interval {}ms", interval.as_millis())).unwrap_or_default();
-        let json = if self.narrator.context.json() { " --json" } else { "" };
-        let key = Key::new(fastrand::u32(1..));
-        let command = shmadm(format!("demo writer --key {key}{rounds}{interval}{json}"));
+        let command = again(&format!("--key {}", Key::new(fastrand::u32(1..))));
         Error::new(Kind::Refused, format!("cannot write segment {id}: it does not look like the demo's"))
             .target(id.to_string())
             .cause(cause)

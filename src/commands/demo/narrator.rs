@@ -84,8 +84,10 @@ impl<'a> Narrator<'a> {
 
     /// Prints an event that the writer or the reader has sent, and returns it.
     pub(super) fn forward(&mut self, line: &str) -> Result<Event, Error> {
-        let event: Event = serde_json::from_str(line)
-            .map_err(|error| Error::new(Kind::Failed, format!("cannot parse an event of the demo: {error}")))?;
+        let event: Event = serde_json::from_str(line).map_err(|error| {
+            let unknown = || Error::new(Kind::Failed, format!("cannot parse an event of the demo: {error}"));
+            reported_error(line).unwrap_or_else(unknown)
+        })?;
         self.print(&event)?;
         Ok(event)
     }
@@ -111,6 +113,29 @@ impl<'a> Narrator<'a> {
     }
 }
 
+/// Parses the error of a writer or reader that failed.
+fn reported_error(line: &str) -> Option<Error> {
+    #[derive(Deserialize)]
+    struct Failed {
+        error: Report,
+    }
+    #[derive(Deserialize)]
+    struct Report {
+        kind: String,
+        message: String,
+        cause: Option<String>,
+    }
+    let Report { kind, message, cause } = serde_json::from_str::<Failed>(line).ok()?.error;
+    let kinds = [Kind::NotFound, Kind::Permission, Kind::Refused, Kind::Exists];
+    let kind = kinds.into_iter().find(|known| known.as_str() == kind).unwrap_or(Kind::Failed);
+    let error = Error::new(kind, message);
+    Some(match cause {
+        Some(cause) => error.cause(cause),
+        None => error,
+    })
+}
+
+/// Returns an event as text.
 fn line(event: &Event, width: usize) -> String {
     let [call, result, text] =
         [&event.call, &event.result, &event.text].map(|text| text.as_deref().unwrap_or_default());

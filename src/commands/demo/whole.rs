@@ -3,7 +3,7 @@
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs, creation};
 use crate::act::{self, Opened, PendingSegment};
-use crate::error::{Error, Exit, Hint, Kind, OsError, program, shmadm};
+use crate::error::{Error, Exit, Hint, Kind, OsError, again, sysctl};
 use crate::model::{Key, Needs, Outcome, ShmId};
 use crate::process::{Interrupts, Pair};
 use crate::query::{call_stat, lookup, rmid_forced};
@@ -14,8 +14,8 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     if keep && rmid_forced(&context.system) == Some(true) {
         return Err(Error::new(Kind::Refused, "cannot keep the segment: it would be destroyed at the last detach")
             .cause("kernel.shm_rmid_forced is 1")
-            .hint("disable the setting", program("sysctl -w kernel.shm_rmid_forced=0"))
-            .hint("run without --keep", shmadm("demo")));
+            .hint("disable the setting", sysctl("kernel.shm_rmid_forced", 0))
+            .hint("run without --keep", again("").without(&["keep"])));
     }
     let interrupts = Interrupts::watch()?;
     let mut narrator = Narrator::new(context, "demo");
@@ -25,8 +25,9 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
         if let Kind::Interrupted(_) = error.kind {
             drop(pending);
             narrator.context.ui.status(&format!("interrupted: segment {id} was removed"));
+            return Err(error);
         }
-        return Err(error);
+        return Err(pending.abandon(error));
     }
     narrator.step = "detach";
     if lookup(&narrator.context.system, id, Needs::empty())?.is_none() {
@@ -71,7 +72,7 @@ fn create(pace: &PaceArgs, narrator: &mut Narrator<'_>) -> Result<(PendingSegmen
             }
             Err(mut error) => {
                 if error.kind == Kind::Exists {
-                    error.hints = vec![Hint::new("let the demo choose an unused key", shmadm("demo"))];
+                    error.hints = vec![Hint::new("let the demo choose an unused key", again("").without(&["key"]))];
                 }
                 return Err(error);
             }

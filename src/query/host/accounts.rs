@@ -69,11 +69,26 @@ impl System {
             Account::User => geteuid().as_raw(),
             Account::Group => getegid().as_raw(),
         };
-        let overflow = || procfs::sysctl(self.proc(), account.overflow_sysctl()).unwrap_or(OVERFLOW_ID);
+        id != own && self.is_overflow(account, id)
+    }
+
+    /// Returns whether the kernel shows unmapped ids as this one.
+    fn is_overflow(&self, account: Account, id: u32) -> bool {
+        let overflow = procfs::sysctl(self.proc(), account.overflow_sysctl()).unwrap_or(OVERFLOW_ID);
         // A map of all ids except -1 is complete.
         let is_partial =
             |map: Vec<IdRange>| map.iter().map(|range| u64::from(range.count)).sum::<u64>() < u32::MAX.into();
-        id != own && u64::from(id) == overflow() && self.own_map(account).is_none_or(is_partial)
+        u64::from(id) == overflow && self.own_map(account).is_none_or(is_partial)
+    }
+
+    /// Returns whether a uid shown by the kernel is the caller's. The overflow uid may be another user's.
+    pub(crate) fn is_caller(&self, uid: u32) -> bool {
+        uid == self.uid() && !self.is_unmapped_caller()
+    }
+
+    /// Returns whether the caller's own uid may be shown in place of an unmapped one.
+    pub(crate) fn is_unmapped_caller(&self) -> bool {
+        *self.unmapped_caller.get_or_init(|| self.is_overflow(Account::User, geteuid().as_raw()))
     }
 
     fn own_map(&self, account: Account) -> Option<Vec<IdRange>> {

@@ -59,7 +59,7 @@ impl ProcessStatus {
         }
     }
 
-    pub(in crate::query) const fn is_running(self) -> bool {
+    pub(crate) const fn is_running(self) -> bool {
         matches!(self, Self::Running(_))
     }
 }

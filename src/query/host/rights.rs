@@ -1,8 +1,14 @@
 //! What the caller may do with a segment, by the rules of `ipcperms` in linux/ipc/util.c.
 
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
+
 use super::system::System;
 use crate::model::Object;
-use crate::procfs;
+use crate::{procfs, sys};
 
 /// Lock memory. These numbers are those of linux/capability.h.
 pub(crate) const CAP_IPC_LOCK: u32 = 14;
@@ -21,6 +27,36 @@ pub(crate) fn has_capability(system: &System, capability: u32) -> Option<bool> {
     Some(bits >> capability & 1 == 1)
 }
 
+/// What a capability of the caller allows in its IPC namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capability {
+    Effective,
+    /// The caller has it, but the user namespace that owns the IPC namespace is neither its own nor a descendant.
+    Ineffective,
+    Missing,
+    /// /proc does not show it.
+    Unknown,
+}
+
+pub(crate) fn capability(system: &System, number: u32) -> Capability {
+    match has_capability(system, number) {
+        None => Capability::Unknown,
+        Some(false) => Capability::Missing,
+        Some(true) => {
+            match File::open(system.proc().join("self/ns/ipc")).map(|file| sys::owning_user_namespace(file.as_fd())) {
+                Ok(Ok(_)) => Capability::Effective,
+                Ok(Err(error)) if error.errno == Errno::EPERM => Capability::Ineffective,
+                Ok(Err(_)) | Err(_) => Capability::Unknown,
+            }
+        }
+    }
+}
+
+/// Returns how many bytes the caller may lock (RLIMIT_MEMLOCK).
+pub(crate) fn lockable() -> u64 {
+    getrlimit(Resource::RLIMIT_MEMLOCK).map_or(u64::MAX, |(soft, _)| soft)
+}
+
 /// Returns whether the caller may inspect the processes of other users (CAP_SYS_PTRACE).
 pub(crate) fn can_inspect_all(system: &System) -> bool {
     has_capability(system, CAP_SYS_PTRACE) == Some(true)
@@ -33,10 +69,16 @@ pub(crate) fn can_create_user_namespace(system: &System) -> bool {
 
 /// Returns whether the caller is the owner or the creator of a segment.
 pub(crate) fn is_owner_or_creator(system: &System, segment: &Object) -> bool {
-    [segment.uid, segment.sysv().cuid].contains(&system.uid())
+    system.is_caller(segment.uid) || system.is_caller(segment.sysv().cuid)
 }
 
 /// Returns whether the caller may change or remove a segment; `None` if its capabilities are unknown.
 pub(crate) fn may_control(system: &System, segment: &Object) -> Option<bool> {
-    if is_owner_or_creator(system, segment) { Some(true) } else { has_capability(system, CAP_SYS_ADMIN) }
+    match capability(system, CAP_SYS_ADMIN) {
+        _ if is_owner_or_creator(system, segment) => Some(true),
+        Capability::Effective => Some(true),
+        // An owner without a mapping may be the caller.
+        Capability::Missing | Capability::Ineffective if !system.is_unmapped_caller() => Some(false),
+        _ => None,
+    }
 }

@@ -30,6 +30,7 @@ pub(crate) struct System {
     commands: RefCell<BTreeMap<i32, Option<Arc<str>>>>,
     effective_uids: RefCell<BTreeMap<i32, Option<u32>>>,
     namespace: OnceCell<Option<u64>>,
+    pub(super) unmapped_caller: OnceCell<bool>,
     proc_shows_own_pids: OnceCell<bool>,
     /// The container or unit to which the IPC namespace belongs.
     container: OnceCell<Option<Arc<str>>>,
@@ -52,6 +53,7 @@ impl System {
             commands: RefCell::default(),
             effective_uids: RefCell::default(),
             namespace: OnceCell::new(),
+            unmapped_caller: OnceCell::new(),
             proc_shows_own_pids: OnceCell::new(),
             container: OnceCell::new(),
             ids: IdMaps::default(),

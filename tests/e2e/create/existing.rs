@@ -87,7 +87,7 @@ fn all_conflicts_with_an_existing_segment_are_reported() {
     assert!(ran.stderr.contains(cause), "{ran:?}");
     assert!(ran.stderr.contains(&format!("`shmadm set {id} --mode 0640 --lock`")), "{ran:?}");
     assert!(ran.stderr.contains(&format!("`shmadm write {id} --fill 7`")), "{ran:?}");
-    assert!(ran.stderr.contains("`shmadm create --key 0x000004d2`"), "{ran:?}");
+    assert!(ran.stderr.contains("`shmadm create --key 1234`"), "{ran:?}");
     assert_eq!(oracle::rows(), before);
 }
 

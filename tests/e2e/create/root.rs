@@ -2,6 +2,7 @@
 
 use expect_test::expect;
 
+use crate::actor::Actor;
 use crate::fixtures::{created, sysctl, without_locked_memory};
 use crate::holder::Holder;
 use crate::oracle;
@@ -12,7 +13,8 @@ use crate::support::{NOBODY, Running, finish, run, shmadm_as};
 #[requires(Root)]
 fn at_the_limit_of_pages_names_the_limit_and_a_remedy() {
     let page = oracle::page_size();
-    oracle::create(0, 6 * page, 0o600);
+    let mut creator = Actor::start();
+    creator.create(0, 6 * page);
     sysctl("shmall", 10);
     let before = oracle::rows();
     Redaction::new().check(
@@ -20,7 +22,7 @@ fn at_the_limit_of_pages_names_the_limit_and_a_remedy() {
         &expect![[r#"
         [stderr]
         error: cannot create a segment of 20 KiB: No space left on device (ENOSPC, shmget)
-        cause: 5 more pages would exceed the limit of 10 for all segments, of which 6 are in use (kernel.shmall)
+        cause: 5 more pages would exceed the limit of 10 for all segments, of which 6 are in use (kernel.shmall): 6 in idle segments (all created by pid [PID], /proc/self/exe --actor)
         hint: list the largest segments first: `shmadm list --sort size --reverse`
         hint: raise the limit: `sysctl -w kernel.shmall=11`
         [exit code 1]

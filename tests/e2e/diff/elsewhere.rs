@@ -74,7 +74,7 @@ fn all_namespaces_are_compared_at_once() {
     assert!(table.lines().any(|line| line.ends_with(&ours[1].to_string()) && line.starts_with("removed")), "{table}");
     // Without the option it is of too many.
     let hint = typed(&run(["diff", &before]).exits(2).prints_nothing());
-    assert!(hint.starts_with("shmadm diff --all-ns "), "{hint}");
+    assert_eq!(hint, format!("shmadm diff {before} --all-ns"));
 }
 
 #[apply(test)]

@@ -50,7 +50,7 @@ fn a_trace_without_permission_is_refused_and_nothing_runs() {
     let mut command = shmadm_as(NOBODY);
     command.args(["leakcheck", "--isolate", "never", "--trace", "--", "echo", "ran"]).env("PATH", "/usr/bin:/bin");
     let ran = finish(&mut command).exits(125).says("(EACCES, seccomp)").says("no_new_privs").prints_nothing();
-    assert!(ran.stderr.contains("`shmadm leakcheck --isolate always --trace"), "{ran:?}");
+    assert!(ran.stderr.contains("`shmadm leakcheck --trace --isolate always -- echo ran`"), "{ran:?}");
 }
 
 #[apply(test)]

@@ -126,8 +126,8 @@ fn errors_of_segments_that_exist() {
         {"schema":1,"error":{"kind":"exists","errno":"EEXIST","call":"shmget","target":"0x000004d2",
           "message":"cannot create a segment of 4 KiB with key 0x000004d2: File exists (EEXIST, shmget)",
           "cause":"segment 0 (owner [USER]) has this key",
-          "hints":["open the existing segment: `shmadm create --key 0x000004d2`",
-          "create a segment with an unused key: `shmadm create --key random`"]}}
+          "hints":["open the existing segment: `shmadm create --key 1234 --json`",
+          "create a segment with an unused key: `shmadm create --exclusive --json --key random`"]}}
         [exit code 6]
     "#]],
     );
@@ -138,7 +138,7 @@ fn errors_of_segments_that_exist() {
               "message":"cannot apply --fill: segment 0 with key 0x000004d2 already exists",
               "cause":"--fill would overwrite its contents",
               "hints":["fill the existing segment: `shmadm write 0 --fill 0`",
-              "open it unchanged: `shmadm create --key 0x000004d2`"]}}
+              "open it unchanged: `shmadm create --key 1234 --json`"]}}
             [exit code 5]
         "#]],
     );
@@ -148,7 +148,7 @@ fn errors_of_segments_that_exist() {
         {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":"0x000004d2",
           "message":"cannot open a segment of 8 KiB with key 0x000004d2: Invalid argument (EINVAL, shmget)",
           "cause":"segment 0 has this key and a size of 100 bytes; the size of a segment cannot change",
-          "hints":["open it with its current size: `shmadm create --key 0x000004d2`"]}}
+          "hints":["open it with its current size: `shmadm create --key 1234 --json`"]}}
         [exit code 1]
     "#]],
     );
@@ -158,7 +158,7 @@ fn errors_of_segments_that_exist() {
         {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":null,
           "message":"cannot create a segment of 0 bytes: Invalid argument (EINVAL, shmget)",
           "cause":"the size is 0; the minimum is 1 byte",
-          "hints":["omit --size to create a segment of one page: `shmadm create`"]}}
+          "hints":["omit --size to create a segment of one page: `shmadm create --json`"]}}
         [exit code 1]
     "#]],
     );
@@ -200,7 +200,7 @@ fn errors_of_missing_permission() {
         &expect![[r#"
             {"schema":1,"error":{"kind":"permission","errno":"EACCES","call":"shmat","target":"0",
               "message":"cannot attach segment 0 for reading: Permission denied (EACCES, shmat)","cause":"mode 0600, owner root:root: user nobody (other) has no access",
-              "hints":["root can change the mode: `shmadm set 0 --mode MODE`"]}}
+              "hints":["root needs no permission: `sudo shmadm read 0 --json`"]}}
             [exit code 4]
         "#]],
     );
@@ -210,7 +210,7 @@ fn errors_of_missing_permission() {
             {"schema":1,"error":{"kind":"permission","errno":"EPERM","call":"shmctl IPC_SET","target":"0",
               "message":"cannot change segment 0: Operation not permitted (EPERM, shmctl IPC_SET)",
               "cause":"user nobody is neither the owner (root) nor the creator (root), and CAP_SYS_ADMIN is missing",
-              "hints":["root can do this: `sudo shmadm set 0 --mode 666 --json`"]}}
+              "hints":["root can do this: `sudo shmadm set --mode 666 --json 0`"]}}
             [exit code 4]
         "#]],
     );
@@ -218,7 +218,7 @@ fn errors_of_missing_permission() {
         {"schema":1,"dry_run":false,"removed":[],"failed":[{"target":"0",
           "error":"cannot remove segment 0: Operation not permitted (EPERM, shmctl IPC_RMID)","errno":"EPERM",
           "code":4,"cause":"user nobody is neither the owner (root) nor the creator (root), and CAP_SYS_ADMIN is missing",
-          "hints":["root can do this: `sudo shmadm rm 0 --json`"]}]}
+          "hints":["root can do this: `sudo shmadm rm --json 0`"]}]}
         [exit code 4]
     "#]]);
     machine.compare(

@@ -135,7 +135,7 @@ fn from_a_report_of_another_namespace_removes_nothing_here() {
     let ran = run_with_input(["rm", "--from", "-", "--ignore-missing"], elsewhere.to_string().as_bytes()).exits(5);
     // Without permission to create a namespace, the command ran here.
     let stayed = elsewhere["leaked"][0]["ns"] == oracle::namespace();
-    drop(ran.says(if stayed { "only has the same number" } else { ": `shmadm --ns 'ipc:[" }));
+    drop(ran.says(if stayed { "only has the same number" } else { "give the list again, with --ns ipc:[" }));
     assert_eq!(all_keys(), [1]);
 }
 
@@ -161,7 +161,7 @@ fn from_a_file_of_another_user_removes_nothing() {
         let ran = finish(&mut command).exits(5).prints_nothing();
         ran.says(&format!("error: cannot remove what {name} lists: it belongs to user nobody\n")).says(&format!(
             "hint: after reviewing it, read it from standard input: \
-             `shmadm rm --dry-run --ignore-missing --from - <{quoted}`\n"
+             `shmadm rm --ignore-missing --dry-run --from - < {quoted}`\n"
         ));
     }
     assert!(oracle::row(id).is_some());

@@ -1,0 +1,101 @@
+//! Errors of many segments that failed for the same reason.
+
+use super::{Error, Hint};
+use crate::model::enumerate;
+
+/// The most names in an error; of more, the first ones.
+const MAX_NAMES: usize = 4;
+
+/// Merges errors that differ only in their segment: `cannot remove 40 segments (0, 1, 2 and 37 more): …`.
+pub(crate) fn grouped<'a>(errors: impl IntoIterator<Item = &'a Error>) -> Vec<Error> {
+    let mut groups: Vec<(Error, Vec<&str>)> = Vec::new();
+    for error in errors {
+        let same = groups.iter_mut().find(|(first, _)| is_same(first, error));
+        match (same, subject(error)) {
+            (Some((first, names)), Some((_, name, _))) => {
+                names.push(name);
+                for (hint, more) in first.hints.iter_mut().zip(&error.hints) {
+                    if let (Some(command), Some(more)) = (&mut hint.command, &more.command) {
+                        command.targets.extend(more.targets.iter().cloned());
+                    }
+                }
+            }
+            (_, subject) => groups.push((error.clone(), subject.map(|(_, name, _)| name).into_iter().collect())),
+        }
+    }
+    groups.into_iter().map(|(first, names)| merged(first, &names)).collect()
+}
+
+/// Splits a message at its segment, `segment 5` or `a segment with key 0x4d2`.
+fn subject(error: &Error) -> Option<(&str, &str, &str)> {
+    let target = error.target.as_deref()?;
+    let name = target.strip_prefix("id:").unwrap_or(target);
+    ["segment ", "a segment with key "].into_iter().find_map(|noun| {
+        let (before, after) = error.message.split_once(&format!("{noun}{name}"))?;
+        (!after.starts_with(|next: char| next.is_alphanumeric())).then_some((before, name, after))
+    })
+}
+
+fn is_same(one: &Error, other: &Error) -> bool {
+    let around = |error| subject(error).map(|(before, _, after)| (before.to_owned(), after.to_owned()));
+    let hints = |error: &Error| -> Vec<Hint> {
+        let mut hints = error.hints.clone();
+        hints.iter_mut().filter_map(|hint| hint.command.as_mut()).for_each(|command| command.targets.clear());
+        hints
+    };
+    (one.kind, one.source, &one.cause) == (other.kind, other.source, &other.cause)
+        && around(one).is_some_and(|one| around(other) == Some(one))
+        && hints(one) == hints(other)
+}
+
+fn merged(first: Error, names: &[&str]) -> Error {
+    let Some((before, _, after)) = subject(&first).filter(|_| names.len() > 1) else { return first };
+    let shown = if names.len() > MAX_NAMES { MAX_NAMES - 1 } else { names.len() };
+    let more = (shown < names.len()).then(|| format!("{} more", names.len() - shown));
+    let listed: Vec<&str> = names[..shown].iter().copied().chain(more.as_deref()).collect();
+    let (count, listed) = (names.len(), enumerate(&listed, "and"));
+    let after = after.replace(": it is ", ": they are ").replace(": it has ", ": they have ");
+    let message = format!("{before}{count} segments ({listed}){after}");
+    Error { message, ..first }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Kind, again, shmadm};
+
+    fn refused(id: &str, cause: &str) -> Error {
+        Error::new(Kind::Refused, format!("cannot remove segment {id}: it is attached"))
+            .target(id)
+            .cause(cause)
+            .hint("force", again("--force").on(id))
+            .hint("list", shmadm("list"))
+    }
+
+    #[test]
+    fn the_same_failure_is_one_error() {
+        let errors: Vec<Error> = ["0", "1", "id:2"].map(|id| refused(id.trim_start_matches("id:"), "x")).into();
+        let [one] = grouped(&errors).try_into().unwrap();
+        assert_eq!(one.message, "cannot remove 3 segments (0, 1 and 2): they are attached");
+        assert_eq!(one.hints[0].command.as_ref().unwrap().targets, ["0", "1", "2"]);
+        assert!(one.hints[1].command.as_ref().unwrap().targets.is_empty());
+        let errors: Vec<Error> = (0..40).map(|id| refused(&id.to_string(), "x")).collect();
+        assert_eq!(grouped(&errors)[0].message, "cannot remove 40 segments (0, 1, 2 and 37 more): they are attached");
+    }
+
+    #[test]
+    fn other_failures_are_errors_of_their_own() {
+        let other = Error::new(Kind::Failed, "cannot read a file").target("x");
+        let errors = [refused("1", "x"), refused("12", "y"), other.clone(), refused("3", "x"), other];
+        let messages: Vec<String> = grouped(&errors).into_iter().map(|error| error.message).collect();
+        assert_eq!(
+            messages,
+            [
+                "cannot remove 2 segments (1 and 3): they are attached",
+                "cannot remove segment 12: it is attached",
+                "cannot read a file",
+                "cannot read a file"
+            ]
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! What holds the segment ids and pages of an IPC namespace.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Hint, shmadm, sysctl};
+use crate::model::{Limits, Needs, Object, State, Tally};
+use crate::query::{Filter, System, add_attachers, count, creator_and_last_user, inventory, may_control};
+
+/// The most ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
+const MAX_IDS: u64 = 1 << 15;
+
+/// Adds which limit caused ENOSPC, what holds it, and how to find or raise it.
+pub(super) fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) -> Error {
+    let Ok(Tally { segments: used, pages, .. }) = count(system) else { return error };
+    let wanted = size.div_ceil(limits.page_size);
+    if used >= limits.shmmni {
+        let segments = segments(system);
+        let held =
+            describe(system, &segments, |_| 1, ["orphans", "marked for destruction", "in use", "idle", "unknown"]);
+        let error = error
+            .cause(format!("all {} segment ids of this IPC namespace are in use (kernel.shmmni){held}", limits.shmmni));
+        let oldest = || Hint::new("list the oldest segments first", shmadm("list --sort ctime"));
+        let error = error.with(suggest_orphans(system, segments).unwrap_or_else(oldest));
+        return match used.max(limits.shmmni).saturating_mul(2).min(MAX_IDS) {
+            more if more > used => error.hint("raise the limit", sysctl("kernel.shmmni", more)),
+            _ => error,
+        };
+    }
+    match pages.checked_add(wanted) {
+        Some(total) if total > limits.shmall => {
+            let segments = segments(system);
+            let pages_of = |segment: &Object| segment.size.div_ceil(limits.page_size);
+            let nouns = [
+                "in orphans",
+                "in segments marked for destruction",
+                "in attached segments",
+                "in idle segments",
+                "in segments of unknown state",
+            ];
+            let held = describe(system, &segments, pages_of, nouns);
+            let error = error.cause(format!(
+                "{wanted} more pages would exceed the limit of {} for all segments, of which {pages} are in use \
+                 (kernel.shmall){held}",
+                limits.shmall
+            ));
+            let largest = || Hint::new("list the largest segments first", shmadm("list --sort size --reverse"));
+            error
+                .with(suggest_orphans(system, segments).unwrap_or_else(largest))
+                .hint("raise the limit", sysctl("kernel.shmall", total))
+        }
+        Some(_) => {
+            error.cause("another process took the last pages at the same time, or the number of pages overflows")
+        }
+        None => error.cause("the number of pages overflows"),
+    }
+}
+
+/// Returns all segments with their states and processes; none if they cannot be listed.
+fn segments(system: &System) -> Vec<Object> {
+    let mut segments = inventory(system, Needs::STATE).unwrap_or_default();
+    // Without the processes, only the states are described.
+    let _ = add_attachers(system, &mut segments);
+    segments
+}
+
+/// Describes how much is held by segments of each state, and by their largest holder or creator: `: 3 orphans (all
+/// created by user alice), 2 in use (1 attached by pid 4711, Xorg)`.
+fn describe(system: &System, segments: &[Object], measure: impl Fn(&Object) -> u64, nouns: [&str; 5]) -> String {
+    let states = [State::Orphan, State::Dest, State::InUse, State::Idle, State::Unknown];
+    let mut parts = Vec::new();
+    for (state, noun) in states.into_iter().zip(nouns) {
+        let (mut total, mut holders) = (0, BTreeMap::new());
+        for segment in segments.iter().filter(|segment| segment.state == Some(state)) {
+            let amount = measure(segment);
+            total += amount;
+            for holder in holders_of(system, segment, state) {
+                *holders.entry(holder).or_insert(0) += amount;
+            }
+        }
+        if total == 0 {
+            continue;
+        }
+        let noun = if total == 1 { noun.strip_suffix("s").filter(|_| noun == "orphans").unwrap_or(noun) } else { noun };
+        let largest = holders.into_iter().max_by_key(|(_, amount)| *amount).map(|(holder, amount)| match amount {
+            1 if total == 1 => format!(" ({holder})"),
+            _ if amount == total => format!(" (all {holder})"),
+            _ => format!(" ({amount} {holder})"),
+        });
+        parts.push(format!("{total} {noun}{}", largest.unwrap_or_default()));
+    }
+    if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
+}
+
+/// Returns who holds a segment: the processes that certainly have it attached, the running creator or last user of an idle
+/// one, and otherwise the user who created it.
+fn holders_of(system: &System, segment: &Object, state: State) -> Vec<String> {
+    let name = |verb: &str, pid: i32| {
+        let command = system.command(pid).map(|command| format!(", {command}")).unwrap_or_default();
+        format!("{verb} by pid {pid}{command}")
+    };
+    let sysv = segment.sysv();
+    match state {
+        State::Dest | State::InUse => {
+            let processes = segment.attachers.iter().flat_map(|attachers| attachers.processes());
+            let certain = processes.filter(|process| process.iter().any(|mapping| mapping.certain));
+            certain.map(|process| name("attached", process[0].pid)).collect()
+        }
+        State::Idle => {
+            let [creator, last_user] = creator_and_last_user(system, segment);
+            let running = [("created", sysv.cpid, creator), ("last used", sysv.lpid, last_user)].into_iter();
+            let mut running = running.filter(|(.., status)| status.is_running());
+            running.find_map(|(verb, pid, _)| Some(name(verb, pid?))).into_iter().collect()
+        }
+        State::Orphan | State::Unknown => vec![format!("created by user {}", system.user(sysv.cuid))],
+    }
+}
+
+/// Returns a hint to list the orphans, if there are any: with the options of prune that their owners and ages require, or
+/// with `list` if the caller may not remove them all.
+fn suggest_orphans(system: &System, mut segments: Vec<Object>) -> Option<Hint> {
+    segments.retain(|segment| segment.state == Some(State::Orphan));
+    let default = Filter::prune_default();
+    let excludes_any = |condition: Filter| segments.iter().any(|segment| !condition.matches(system, segment));
+    let options = [
+        ("--any-owner", excludes_any(Filter { older_than: None, ..default.clone() })),
+        ("--older-than 0s", excludes_any(Filter { mine: false, ..default })),
+    ];
+    let options: Vec<_> = options.into_iter().filter_map(|(option, needed)| needed.then_some(option)).collect();
+    let command = if segments.iter().all(|segment| may_control(system, segment) == Some(true)) {
+        shmadm(format!("prune --dry-run {}", options.join(" ")))
+    } else {
+        shmadm("list --state orphan")
+    };
+    match segments.len() {
+        0 => None,
+        1 => Some(Hint::new("list the orphan", command)),
+        many => Some(Hint::new(format!("list the {many} orphans"), command)),
+    }
+}

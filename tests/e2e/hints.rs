@@ -1,0 +1,168 @@
+//! Every command in a hint runs as printed, for the user who gets it.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::fixtures::{dump_path, sysctl};
+use crate::oracle::{self, Attached};
+use crate::sandbox::with_no_capabilities;
+use crate::support::{NOBODY, Ran, file, finish, reachable_copy, run, shmadm, shmadm_as};
+
+/// Runs a command that fails, and then the commands in its hints. Returns them.
+#[track_caller]
+fn hints_run(arguments: &[&str]) -> Vec<String> {
+    hints_of(finish(shmadm().args(arguments)), None, Path::new("/"))
+}
+
+/// Does the same as another user.
+#[track_caller]
+fn hints_run_as(uid: u32, arguments: &[&str]) -> Vec<String> {
+    hints_of(finish(shmadm_as(uid).args(arguments)), Some(uid), Path::new("/"))
+}
+
+#[track_caller]
+fn hints_of(ran: Ran, uid: Option<u32>, directory: &Path) -> Vec<String> {
+    let lines = ran.stderr.lines().filter_map(|line| line.strip_prefix("hint: "));
+    let commands: Vec<String> =
+        lines.filter_map(|line| Some(line.strip_suffix('`')?.split_once('`')?.1.to_owned())).collect();
+    assert!(!commands.is_empty(), "{ran:#?}");
+    for command in &commands {
+        let is_placeholder = |word: &str| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+        assert!(!command.contains('…') && !command.split(' ').any(is_placeholder), "{command}");
+        let Some((sudo, arguments)) = command.split_once("shmadm ").filter(|(sudo, _)| ["", "sudo "].contains(sudo))
+        else {
+            continue;
+        };
+        let mut shell = Command::new("bash");
+        let program = reachable_copy();
+        shell.arg("-c").arg(format!("{} {arguments}", program.display())).stdin(Stdio::null()).current_dir(directory);
+        if let Some(uid) = uid.filter(|_| sudo.is_empty()) {
+            shell.uid(uid).gid(uid);
+        }
+        let replay = finish(&mut shell);
+        assert!(!matches!(replay.code, Some(2 | 125..) | None), "{command}: {replay:#?}\nafter {ran:#?}");
+    }
+    commands
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn hints_of_commands_on_segments_run_as_printed() {
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    let keyed = oracle::create(0x4d2, 4096, 0o600).to_string();
+    assert_eq!(hints_run(&["read", &id, "--peek", "--length", "4"]), [format!("shmadm read {id} --length 4")]);
+    assert_eq!(hints_run(&["read", "0x4d2", "--json", "--peek"]), ["shmadm read 0x4d2 --json"]);
+    let attached = Attached::new(id.parse().unwrap());
+    assert_eq!(
+        hints_run(&["rm", "-n", &id, "--ignore-missing"]),
+        [format!("shmadm rm -n --ignore-missing --force {id}")]
+    );
+    assert_eq!(hints_run(&["rm", &id, &keyed]), [format!("shmadm rm --force {id}")]);
+    drop(attached);
+    hints_run(&["stat", "99"]);
+    hints_run(&["read", "0x99"]);
+    let other = oracle::create(0, 4096, 0o600).to_string();
+    assert_eq!(
+        hints_run(&["attach", &other, "--for", "0s", "--address", "0x7123"]),
+        [format!("shmadm attach {other} --for 0s --address 0x7123 --round")]
+    );
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn hints_of_create_keep_what_was_typed() {
+    oracle::create(0x4d2, 4096, 0o600);
+    let typed = |options: &[&str]| hints_run(&[&["create", "--key", "0x4d2"], options].concat());
+    assert_eq!(typed(&["--size", "1M", "--mode", "660", "--json"]), ["shmadm create --key 0x4d2 --json"]);
+    assert_eq!(typed(&["--mode", "660", "--hold"])[1..], ["shmadm create --key 0x4d2 --hold"]);
+    assert_eq!(
+        typed(&["--exclusive", "--mode=660", "-n"]),
+        ["shmadm create --key 0x4d2 -n", "shmadm create --exclusive --mode=660 -n --key random"]
+    );
+    assert_eq!(hints_run(&["create", "--size", "0", "--key=0x77"]), ["shmadm create --key=0x77"]);
+    sysctl("shmmni", 1);
+    hints_run(&["create"]);
+    sysctl("shmmni", 4096);
+    sysctl("shmmax", 4096);
+    assert_eq!(hints_run(&["create", "--size", "8192"]), ["sysctl -w kernel.shmmax=8192"]);
+    assert_eq!(hints_run_as(NOBODY, &["create", "--size", "8192"]), ["sudo sysctl -w kernel.shmmax=8192"]);
+    sysctl("shm_rmid_forced", 1);
+    let hints = hints_run(&["create", "--mode", "600"]);
+    assert_eq!(hints, ["shmadm create --mode 600 --hold", "sysctl -w kernel.shm_rmid_forced=0"]);
+    run(["detach", oracle::rows().last().unwrap().get("shmid")]);
+    let hints = hints_run(&["demo", "--keep", "--interval", "0s"]);
+    assert_eq!(hints, ["sysctl -w kernel.shm_rmid_forced=0", "shmadm demo --interval 0s"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn hints_for_another_user_run_as_printed() {
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    let attached = Attached::new(id.parse().unwrap());
+    assert_eq!(hints_run_as(NOBODY, &["read", &id, "--text"]), [format!("sudo shmadm read {id} --text")]);
+    assert_eq!(hints_run_as(NOBODY, &["set", &id, "--mode", "640"]), [format!("sudo shmadm set --mode 640 {id}")]);
+    assert_eq!(hints_run_as(NOBODY, &["who", &id]), [format!("sudo shmadm who {id}")]);
+    drop(attached);
+    let own = oracle::create(0, 4096, 0o400);
+    oracle::set(own, NOBODY, NOBODY, 0o400);
+    let hints = hints_run_as(NOBODY, &["write", &own.to_string(), "x"]);
+    assert_eq!(hints, [format!("shmadm set {own} --mode 0600")]);
+    assert_eq!(oracle::row(own).unwrap().get("perms"), "600");
+    assert_eq!(hints_run_as(NOBODY, &["rm", &id]), [format!("sudo shmadm rm {id}")]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn hints_about_files_run_as_printed() {
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    let id = oracle::create(0x4d2, 4096, 0o600).to_string();
+    let dump = dump_path(directory.path());
+    run(["dump", &id, &dump]).exits(0);
+    assert_eq!(hints_run(&["dump", "0x4d2", &dump]), [format!("shmadm dump 0x4d2 {dump} --force")]);
+    let hints = hints_run(&["restore", &dump, "--mode", "600", "--key", "0x4d2"]);
+    assert_eq!(hints[0], format!("shmadm restore {dump} --mode 600 --key random"));
+    let link = directory.path().join("link");
+    symlink("other", &link).unwrap();
+    let link = link.to_string_lossy().into_owned();
+    let target = directory.path().join("other").to_string_lossy().into_owned();
+    let id = oracle::create(0x4d3, 4096, 0o600).to_string();
+    assert_eq!(hints_run(&["dump", &id, &link]), [format!("shmadm dump {id} --output {target}")]);
+    assert_eq!(hints_run(&["metrics", "-o", &link]), [format!("shmadm metrics --output {target}")]);
+    hints_run(&["diff", "/etc/hostname"]);
+    let list = file(directory.path(), "a\n'\u{202e}b", run(["prune", "-n", "--json"]).stdout.as_bytes());
+    std::fs::set_permissions(&list, Permissions::from_mode(0o666)).unwrap();
+    let hints = hints_run(&["rm", "--ignore-missing", "--from", &list.to_string_lossy()]);
+    let name = format!("{}/a\\n\\'\\342\\200\\256b", directory.path().display());
+    assert_eq!(hints, [format!("shmadm rm --ignore-missing --from - < $'{name}'")]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn hints_of_other_commands_run_as_printed() {
+    let id = oracle::create(0x4d2, 4096, 0o600).to_string();
+    run(["write", &id, "no integer of the demo"]).exits(0);
+    hints_run(&["demo", "--key", "0x4d2", "--interval", "0s"]);
+    let hints = hints_run(&["demo", "writer", "--key", "0x4d2", "--rounds", "1", "--interval=0s"]);
+    assert!(hints[0].starts_with("shmadm demo writer --rounds 1 --interval=0s --key 0x"), "{hints:?}");
+    hints_run(&["prune", "--state", "idle", "--json"]);
+    hints_run(&["prune", "--unattached", "--older-than", "0s"]);
+    hints_run(&["metrics", "--json"]);
+    for usage in [&["delete", "99"][..], &["rm", "-m", "99"], &["list", "-i"], &["-m"], &["write", &id, "-hello"]] {
+        hints_run(usage);
+    }
+    let create = reachable_copy().display().to_string();
+    hints_run(&["leakcheck", "--isolate", "never", "--", &create, "create", "-q"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn sudo_is_not_suggested_to_root() {
+    finish(shmadm_as(NOBODY).args(["create", "-q"])).exits(0);
+    let mut command = shmadm();
+    let ran = finish(with_no_capabilities(command.args(["rm", oracle::rows()[0].get("shmid")])));
+    let ran = ran.exits(4).says("CAP_SYS_ADMIN is missing");
+    assert!(!ran.stderr.contains("sudo"), "{ran:#?}");
+}
