@@ -144,15 +144,22 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -l json -d 'Print JSON
 complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -s q -l quiet -d 'Suppress status messages'
 complete -c shmadm -n "__fish_shmadm_using_subcommand rm" -s h -l help -d 'Print help'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l owner -d 'Only segments owned by USER' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l key -d 'Only segments with this key; `private` for those without a key' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l state -d 'Only segments in this state' -r -f -a "in-use\t''
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l group -d 'Only segments of GROUP' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l creator -d 'Only segments created by USER' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l key -d 'Only segments with KEY, or with `any` key, or `private` ones' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l state -d 'Only segments in STATE' -r -f -a "in-use\t''
 dest\t''
 idle\t''
 unknown\t''
 orphan\t''"
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l mode -d 'Only segments with these permission bits (octal)' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l older-than -d 'Only segments idle for at least DURATION (10m, 1h30m)' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l min-size -d 'Only segments of at least SIZE (4096, 4K, 1MB)' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s o -l output -d 'Columns to show; +NAME,… adds to the default' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l max-size -d 'Only segments of at most SIZE' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l cpid -d 'Only segments created by process PID' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l pid -d 'Only segments that process PID has attached' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l exclude -d 'Leave out SEGMENT' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s o -l output -d 'Columns to show; +NAME,NAME adds to the default' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l sort -d 'Sort by COLUMN' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l time -d 'Format of times' -r -f -a "relative\t''
 iso\t''
@@ -167,7 +174,7 @@ always\t''
 never\t''"
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l mine -d 'Only segments that you own or created'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l list-columns -d 'List available columns'
-complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l reverse -d 'Reverse the sort order'
+complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s r -l reverse -d 'Reverse the sort order'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l no-headings -d 'Omit the header line'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l bytes -d 'Show sizes in bytes'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s t -d 'Show times, like ipcs -t'
@@ -178,15 +185,22 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand list" -l json -d 'Print JS
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s q -l quiet -d 'Suppress status messages'
 complete -c shmadm -n "__fish_shmadm_using_subcommand list" -s h -l help -d 'Print help'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l owner -d 'Only segments owned by USER' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l key -d 'Only segments with this key; `private` for those without a key' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l state -d 'Only segments in this state' -r -f -a "in-use\t''
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l group -d 'Only segments of GROUP' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l creator -d 'Only segments created by USER' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l key -d 'Only segments with KEY, or with `any` key, or `private` ones' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l state -d 'Only segments in STATE' -r -f -a "in-use\t''
 dest\t''
 idle\t''
 unknown\t''
 orphan\t''"
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l mode -d 'Only segments with these permission bits (octal)' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l older-than -d 'Only segments idle for at least DURATION (10m, 1h30m)' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l min-size -d 'Only segments of at least SIZE (4096, 4K, 1MB)' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -s o -l output -d 'Columns to show; +NAME,… adds to the default' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l max-size -d 'Only segments of at most SIZE' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l cpid -d 'Only segments created by process PID' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l pid -d 'Only segments that process PID has attached' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l exclude -d 'Leave out SEGMENT' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -s o -l output -d 'Columns to show; +NAME,NAME adds to the default' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l sort -d 'Sort by COLUMN' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l time -d 'Format of times' -r -f -a "relative\t''
 iso\t''
@@ -201,7 +215,7 @@ always\t''
 never\t''"
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l mine -d 'Only segments that you own or created'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l list-columns -d 'List available columns'
-complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l reverse -d 'Reverse the sort order'
+complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -s r -l reverse -d 'Reverse the sort order'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l no-headings -d 'Omit the header line'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -l bytes -d 'Show sizes in bytes'
 complete -c shmadm -n "__fish_shmadm_using_subcommand ls" -s t -d 'Show times, like ipcs -t'
@@ -226,6 +240,22 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l bytes -d 'Show si
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -l json -d 'Print JSON (short for --format json)'
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -s q -l quiet -d 'Suppress status messages'
 complete -c shmadm -n "__fish_shmadm_using_subcommand stat" -s h -l help -d 'Print help'
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l owner -d 'Only segments owned by USER' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l group -d 'Only segments of GROUP' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l creator -d 'Only segments created by USER' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l key -d 'Only segments with KEY, or with `any` key, or `private` ones' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l state -d 'Only segments in STATE' -r -f -a "in-use\t''
+dest\t''
+idle\t''
+unknown\t''
+orphan\t''"
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l mode -d 'Only segments with these permission bits (octal)' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l older-than -d 'Only segments idle for at least DURATION (10m, 1h30m)' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l min-size -d 'Only segments of at least SIZE (4096, 4K, 1MB)' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l max-size -d 'Only segments of at most SIZE' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l cpid -d 'Only segments created by process PID' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l pid -d 'Only segments that process PID has attached' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l exclude -d 'Leave out SEGMENT' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l format -d 'Output format; csv and tsv only for commands that print rows' -r -f -a "table\t''
 json\t''
 csv\t''
@@ -234,6 +264,7 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l ns -d 'Run in anot
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l color -d 'When to use color [default: auto]' -r -f -a "auto\t''
 always\t''
 never\t''"
+complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l mine -d 'Only segments that you own or created'
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l all -d 'Show the processes of all segments, even if SEGMENT is given'
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l mappings -d 'Show one row per mapping, with its address'
 complete -c shmadm -n "__fish_shmadm_using_subcommand who" -l all-ns -d 'Show the segments of all IPC namespaces'
@@ -265,14 +296,21 @@ complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -l json -d 'Print 
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -s q -l quiet -d 'Suppress status messages'
 complete -c shmadm -n "__fish_shmadm_using_subcommand limits" -s h -l help -d 'Print help'
 complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l owner -d 'Only segments owned by USER' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l key -d 'Only segments with this key; `private` for those without a key' -r
-complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l state -d 'Only segments in this state' -r -f -a "in-use\t''
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l group -d 'Only segments of GROUP' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l creator -d 'Only segments created by USER' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l key -d 'Only segments with KEY, or with `any` key, or `private` ones' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l state -d 'Only segments in STATE' -r -f -a "in-use\t''
 dest\t''
 idle\t''
 unknown\t''
 orphan\t''"
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l mode -d 'Only segments with these permission bits (octal)' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l older-than -d 'Only segments idle for at least DURATION (10m, 1h30m)' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l min-size -d 'Only segments of at least SIZE (4096, 4K, 1MB)' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l max-size -d 'Only segments of at most SIZE' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l cpid -d 'Only segments created by process PID' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l pid -d 'Only segments that process PID has attached' -r
+complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l exclude -d 'Leave out SEGMENT' -r
 complete -c shmadm -n "__fish_shmadm_using_subcommand prune" -l format -d 'Output format; csv and tsv only for commands that print rows' -r -f -a "table\t''
 json\t''
 csv\t''

@@ -1,16 +1,14 @@
 //! Arguments that several commands take.
 
-use std::time::Duration;
-
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 
 use super::{Context, usage};
 use crate::contents::{Allocation, Range, Source};
 use crate::error::Error;
-use crate::explain::{ftok_key, resolve, unmapped_id};
-use crate::model::{Access, Key, KeySpec, Needs, Object, State, Target, parse_duration, parse_size};
-use crate::query::{Account, Filter, System};
+use crate::explain::{resolve, unmapped_id};
+use crate::model::{Access, KeySpec, Needs, Object, Target};
+use crate::query::{Account, System};
 use crate::render::{TableStyle, TimeStyle};
 
 #[derive(Args, Debug)]
@@ -90,9 +88,8 @@ impl TableArgs {
 impl OwnerArgs {
     /// Looks up the names, before anything is created or changed.
     pub(crate) fn ids(&self, system: &System) -> Result<(Option<u32>, Option<u32>), Error> {
-        let find_group = |name: &String| system.find_group(name).ok_or_else(|| unknown("group", name));
         let owner = self.owner.as_ref().map(|name| find_user(system, name)).transpose()?;
-        let group = self.group.as_ref().map(find_group).transpose()?;
+        let group = self.group.as_ref().map(|name| find_group(system, name)).transpose()?;
         for (account, id) in [(Account::User, owner), (Account::Group, group)] {
             if let Some(id) = id.filter(|id| system.id_in_namespace(account, *id).is_none()) {
                 return Err(unmapped_id(system, account, id));
@@ -102,54 +99,12 @@ impl OwnerArgs {
     }
 }
 
-#[derive(Args, Debug, Default)]
-pub(crate) struct FilterArgs {
-    /// Only segments owned by USER
-    #[arg(long, value_name = "USER", help_heading = "Filters")]
-    owner: Option<String>,
-
-    /// Only segments that you own or created
-    #[arg(long, help_heading = "Filters")]
-    mine: bool,
-
-    /// Only segments with this key; `private` for those without a key
-    #[arg(long, value_name = "KEY", allow_negative_numbers = true, value_parser = key().try_map(check_filter_key), help_heading = "Filters")]
-    key: Option<KeySpec>,
-
-    /// Only segments in this state
-    #[arg(long, value_name = "STATE", value_parser = word(State::ALL.map(|state| (state.as_str(), state))), help_heading = "Filters")]
-    state: Option<State>,
-
-    /// Only segments idle for at least DURATION (10m, 1h30m)
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Filters")]
-    older_than: Option<Duration>,
-
-    /// Only segments of at least SIZE (4096, 4K, 1MB)
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Filters")]
-    min_size: Option<u64>,
-}
-
-impl FilterArgs {
-    pub(crate) fn filter(&self, system: &System) -> Result<Filter, Error> {
-        let key = match &self.key {
-            None | Some(KeySpec::Random) => None,
-            Some(KeySpec::Private) => Some(Key::PRIVATE),
-            Some(KeySpec::Key(key)) => Some(*key),
-            Some(KeySpec::Ftok(ftok)) => Some(ftok_key(ftok)?),
-        };
-        Ok(Filter {
-            owner: self.owner.as_ref().map(|owner| find_user(system, owner)).transpose()?,
-            mine: self.mine,
-            key,
-            state: self.state,
-            older_than: self.older_than,
-            min_size: self.min_size,
-        })
-    }
-}
-
-fn find_user(system: &System, text: &str) -> Result<u32, Error> {
+pub(crate) fn find_user(system: &System, text: &str) -> Result<u32, Error> {
     system.find_user(text).ok_or_else(|| unknown("user", text))
+}
+
+pub(crate) fn find_group(system: &System, text: &str) -> Result<u32, Error> {
+    system.find_group(text).ok_or_else(|| unknown("group", text))
 }
 
 fn unknown(what: &str, text: &str) -> Error {
@@ -162,10 +117,6 @@ pub(crate) fn target() -> impl TypedValueParser<Value = Target> {
 
 pub(crate) fn key() -> impl TypedValueParser<Value = KeySpec> {
     OsStringValueParser::new().try_map(|text| KeySpec::from_os(&text))
-}
-
-fn check_filter_key(key: KeySpec) -> Result<KeySpec, String> {
-    if matches!(key, KeySpec::Random) { Err("expected a key or private".to_owned()) } else { Ok(key) }
 }
 
 /// Returns a parser of words, each with its value.

@@ -1,20 +1,22 @@
 use clap::Args;
 
 use super::all_namespaces::{Survey, survey, warn_of_strays};
-use super::args::{FilterArgs, TableArgs, time_style};
-use super::{Context, Manual, usage};
+use super::args::{TableArgs, time_style};
+use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
+use super::{Context, Manual, exit_with, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Object};
-use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, each, inventory};
+use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory};
 use crate::render::{
-    COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, Format, PIDS, RECORD, RECORD_ALL_NS, Rows,
-    SEGMENT, TIMES, TableStyle, TimeStyle, select,
+    COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, Format, OPTIONAL, PIDS, RECORD,
+    RECORD_ALL_NS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle, select,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "List segments",
     description: "Lists the segments of the IPC namespace, in the order of the kernel's table unless --sort is given. \
-                  Filters select segments; a segment must match all of them.\n\n\
+                  Filters select segments; a segment must match all of them. Several values of one filter, separated \
+                  by commas or in repeated options, are alternatives.\n\n\
                   STATE is the first of these that holds: dest (marked for destruction, still attached), in-use \
                   (attached), idle (the creator or the last user is running), unknown (one of them is outside this \
                   pid namespace, its pid was reused, or it cannot be determined), orphan (both have exited). A \
@@ -30,7 +32,10 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm list -o ID --no-headings --format tsv", "print ids for a script"),
     ],
     json: "{\"schema\":1,\"segments\":[…]}; with -o an object has exactly the selected keys.",
-    notes: "--bytes and --time apply to the table. CSV, TSV and JSON always contain bytes and RFC 3339 times in UTC.",
+    notes: "--pid, and the columns PIDS, COMMANDS, FORMER_KEY and PAGE_SIZE, require a search of processes. With --key, \
+            a warning names segments that are marked for destruction and had that key: their users do not share memory \
+            with those of the segment that has the key now.\n\n\
+            --bytes and --time apply to the table. CSV, TSV and JSON always contain bytes and RFC 3339 times in UTC.",
 };
 
 #[derive(Args, Debug)]
@@ -39,7 +44,7 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     filters: FilterArgs,
 
-    /// Columns to show; +NAME,… adds to the default
+    /// Columns to show; +NAME,NAME adds to the default
     #[arg(short = 'o', long = "output", value_name = "COLUMNS")]
     output: Option<String>,
 
@@ -52,7 +57,7 @@ pub(crate) struct ListArgs {
     sort: Option<String>,
 
     /// Reverse the sort order
-    #[arg(long)]
+    #[arg(short, long)]
     reverse: bool,
 
     #[command(flatten)]
@@ -63,11 +68,11 @@ pub(crate) struct ListArgs {
     time: TimeStyle,
 
     /// Show times, like ipcs -t
-    #[arg(short = 't', conflicts_with_all = ["pids", "creators"])]
+    #[arg(short = 't')]
     times: bool,
 
     /// Show processes, like ipcs -p
-    #[arg(short = 'p', conflicts_with = "creators")]
+    #[arg(short = 'p')]
     pids: bool,
 
     /// Show creators and owners, like ipcs -c
@@ -94,24 +99,33 @@ fn columns_help() -> String {
 impl ListArgs {
     /// Returns the columns to show, and whether a narrow terminal may drop some.
     fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Object>>, bool), Error> {
-        let base = match format {
-            Format::Table if self.times => TIMES,
-            Format::Table if self.pids => PIDS,
-            Format::Table if self.creators => CREATORS,
-            Format::Table if self.all_ns => DEFAULT_ALL_NS,
-            Format::Table => DEFAULT,
-            // JSON may gain fields: it includes those that identify the namespace.
-            Format::Json if self.all_ns => RECORD_ALL_NS,
-            Format::Json | Format::Csv | Format::Tsv => RECORD,
-        };
-        let may_drop = format == Format::Table && self.output.is_none() && (base == DEFAULT || base == DEFAULT_ALL_NS);
-        let mut base = base.to_vec();
+        let views = [(self.times, TIMES), (self.pids, PIDS), (self.creators, CREATORS)];
+        let views = views.into_iter().filter(|(given, _)| *given && format == Format::Table).flat_map(|(_, view)| view);
+        let mut base: Vec<&str> = Vec::new();
+        views.for_each(|name| {
+            if !base.contains(name) {
+                base.push(name);
+            }
+        });
+        let is_default = format == Format::Table && base.is_empty();
+        if base.is_empty() {
+            base.extend(match format {
+                Format::Table if self.all_ns => DEFAULT_ALL_NS,
+                Format::Table => DEFAULT,
+                // JSON may gain fields: it includes those that identify the namespace.
+                Format::Json if self.all_ns => RECORD_ALL_NS,
+                Format::Json | Format::Csv | Format::Tsv => RECORD,
+            });
+        }
+        if self.output.is_some() && is_default {
+            base.retain(|name| !OPTIONAL.contains(name));
+        }
         if self.all_ns && format == Format::Table && !base.contains(&"NS") {
             // Ids and keys are unique only within a namespace.
             base.insert(0, "NS");
         }
         let names = self.output.clone().unwrap_or_else(|| base.join(","));
-        Ok((select(SEGMENT, &base, &names).map_err(usage)?, may_drop))
+        Ok((select(SEGMENT, &base, &names).map_err(usage)?, is_default && self.output.is_none()))
     }
 
     fn sort_column(&self) -> Result<Option<&'static Column<Object>>, Error> {
@@ -126,7 +140,11 @@ impl ListArgs {
 pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error> {
     let (columns, may_drop) = args.columns(context.format)?;
     let sort = args.sort_column()?;
-    let style = TableStyle { time: args.time, ..args.table.style(context, if may_drop { DROP_ORDER } else { &[] }) };
+    let style = TableStyle {
+        time: args.time,
+        optional: if may_drop { OPTIONAL } else { &[] },
+        ..args.table.style(context, if may_drop { DROP_ORDER } else { &[] })
+    };
     if args.list_columns {
         let style = TableStyle { droppable: &["JSON"], ..style };
         let columns: Vec<_> = COLUMNS.iter().collect();
@@ -136,12 +154,16 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     let filter = args.filters.filter(&context.system)?;
     let needs = columns.iter().chain(&sort).fold(filter.needs(), |needs, column| needs | column.needs);
     // Sorting, and a scan for all objects at once, require the whole list.
-    if sort.is_none() && !args.reverse && !args.all_ns && !needs.contains(Needs::ATTACHERS) {
+    if sort.is_none() && !args.reverse && !args.all_ns && !needs.contains(Needs::ATTACHERS) && filter.pid.is_empty() {
         stream(context, needs, &filter, &columns, &style)?;
+        warn_of_removed(context, &filter.keys());
         return Ok(Exit::Done);
     }
-    let mut objects =
+    let (mut objects, failures) =
         if args.all_ns { all_namespaces(context, needs, &filter)? } else { this_namespace(context, needs, &filter)? };
+    if needs.contains(Needs::PAGE_SIZE) {
+        add_page_sizes(&context.system, &mut objects);
+    }
     if let Some(column) = sort {
         objects.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
     }
@@ -149,7 +171,10 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         objects.reverse();
     }
     context.print_rows("segments", &columns, objects, &style)?;
-    Ok(Exit::Done)
+    if !args.all_ns {
+        warn_of_removed(context, &filter.keys());
+    }
+    Ok(exit_with(context, &failures))
 }
 
 /// Prints each object as soon as it is read.
@@ -172,21 +197,24 @@ fn stream(
     ui.write(|out| rows.end(out))
 }
 
-fn all_namespaces(context: &mut Context, needs: Needs, filter: &Filter) -> Result<Vec<Object>, Error> {
+/// The objects that a filter selects, and an error for each process of `--pid` that cannot be inspected.
+type Selected = (Vec<Object>, Vec<Error>);
+
+fn all_namespaces(context: &mut Context, needs: Needs, filter: &Filter) -> Result<Selected, Error> {
     let Survey { mut objects, is_complete, .. } = survey(context, needs)?;
     if needs.contains(Needs::ATTACHERS) {
         let strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
         warn_of_strays(context, &strays, is_complete);
     }
-    objects.retain(|object| filter.matches(&context.system, object));
-    Ok(objects)
+    let failures = select_objects(context, filter, &mut objects, true)?;
+    Ok((objects, failures))
 }
 
-fn this_namespace(context: &Context, needs: Needs, filter: &Filter) -> Result<Vec<Object>, Error> {
+fn this_namespace(context: &mut Context, needs: Needs, filter: &Filter) -> Result<Selected, Error> {
     let mut objects = inventory(&context.system, needs)?;
-    objects.retain(|object| filter.matches(&context.system, object));
+    let failures = select_objects(context, filter, &mut objects, false)?;
     if needs.contains(Needs::ATTACHERS) {
         add_attachers(&context.system, &mut objects)?;
     }
-    Ok(objects)
+    Ok((objects, failures))
 }

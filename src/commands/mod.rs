@@ -10,6 +10,7 @@ pub(crate) mod demo;
 pub(crate) mod detach;
 pub(crate) mod diff;
 pub(crate) mod dump;
+pub(crate) mod filters;
 pub(crate) mod leakcheck;
 pub(crate) mod limits;
 pub(crate) mod list;
@@ -79,6 +80,7 @@ impl Context {
             terminal: self.ui.is_terminal(),
             color: self.ui.color(),
             droppable,
+            optional: &[],
         }
     }
 

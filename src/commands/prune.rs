@@ -3,7 +3,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::all_namespaces::{namespace_suffix, survey, warn_of_closed};
-use super::args::FilterArgs;
+use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, clean};
 use crate::error::{Error, Exit, Hint, Kind, again};
@@ -22,7 +22,7 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Removes segments that are no longer used. By default these are the segments that the caller owns or \
                   created, that are orphans (not attached, creator and last user have exited), and that have been \
                   idle for at least ten minutes.\n\n\
-                  --owner and --any-owner replace the first condition, --older-than the last. --unattached also \
+                  Filters select among these, as in list. --owner and --any-owner replace the first condition, --older-than the last. --unattached also \
                   removes segments in state idle or unknown, whose creator or last user may still need them. Attached \
                   segments and those marked for destruction are never removed; `shmadm rm --force` is for them.\n\n\
                   On a terminal prune lists the segments and asks. Otherwise it requires --yes. --dry-run shows the \
@@ -32,6 +32,7 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("shmadm prune --dry-run", "show which of your segments are no longer used, and why"),
         ("shmadm prune --yes", "remove them"),
+        ("shmadm prune --yes --exclude 0x4d2", "remove them, but not the segment with key 0x4d2"),
         ("shmadm prune --any-owner --older-than 1d --yes", "remove orphans of all users that have been idle for a day"),
     ],
     json: "As for rm, with \
@@ -80,23 +81,22 @@ impl PruneArgs {
     /// Returns the filter, with the defaults of prune.
     fn filter(&self, system: &System) -> Result<Filter, Error> {
         let mut filter = self.filters.filter(system)?;
-        filter.mine |= filter.owner.is_none() && !self.any_owner;
+        filter.mine |= filter.owner.is_empty() && !self.any_owner;
         filter.older_than.get_or_insert(DEFAULT_MIN_IDLE);
         Ok(filter)
     }
 
-    /// Warns if prune never removes segments in the requested state.
-    fn warn_of_state(&self, state: Option<State>, ui: &mut Ui) {
-        match state {
-            Some(State::InUse | State::Dest) => {
-                ui.warning("prune never removes attached segments");
-                ui.hint(Hint::text("rm --force marks an attached segment for destruction"));
-            }
-            Some(State::Idle | State::Unknown) if !self.unattached => {
-                ui.warning("prune removes only orphans unless --unattached is given");
-                ui.hint(Hint::new("remove these too, although a process may still need them", again("--unattached")));
-            }
-            _ => {}
+    /// Warns if prune never removes segments that the filter requires.
+    fn warn_of_filter(&self, filter: &Filter, ui: &mut Ui) {
+        let requires = |states: [State; 2]| filter.state.iter().any(|state| states.contains(state));
+        // A segment that a process has attached is attached.
+        if !filter.pid.is_empty() || requires([State::InUse, State::Dest]) {
+            ui.warning("prune never removes attached segments");
+            ui.hint(Hint::text("rm --force marks an attached segment for destruction"));
+        }
+        if requires([State::Idle, State::Unknown]) && !self.unattached {
+            ui.warning("prune removes only orphans unless --unattached is given");
+            ui.hint(Hint::new("remove these too, although a process may still need them", again("--unattached")));
         }
     }
 
@@ -106,13 +106,13 @@ impl PruneArgs {
             Some(State::Idle | State::Unknown) => self.unattached,
             Some(State::InUse | State::Dest) | None => false,
         };
-        is_unused && !object.is_in_use() && filter.matches(system, object)
+        is_unused && !object.is_in_use() && filter.pid.is_empty() && filter.matches(system, object)
     }
 }
 
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
     let filter = args.filter(&context.system)?;
-    args.warn_of_state(filter.state, &mut context.ui);
+    args.warn_of_filter(&filter, &mut context.ui);
     let removal = RemovalReport { dry_run: args.dry_run, ..RemovalReport::default() };
     let mut report = PruneReport { removal, ..PruneReport::default() };
     let (objects, namespaces) = if args.all_ns {

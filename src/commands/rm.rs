@@ -10,7 +10,7 @@ use super::args::target;
 use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, usage};
 use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, again, quoted};
-use crate::model::{Isolation, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
+use crate::model::{Isolation, Key, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
 use crate::query::{Census, census};
 use crate::render::{RemovalReport, Removed};
 
@@ -200,8 +200,12 @@ fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, outcome
         Outcome::Marked if args.dry_run => context.ui.print(&format!("would mark {what} for destruction"))?,
         Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
         Outcome::Marked => {
+            let later = match object.sysv().key {
+                Key::PRIVATE => String::new(),
+                key => format!("; processes that ask for key {key} from now on get another segment"),
+            };
             let effect = "its key is freed now, the memory at the last detach";
-            context.ui.warning(&format!("marked {what} for destruction: {effect}"));
+            context.ui.warning(&format!("marked {what} for destruction: {effect}{later}"));
         }
     }
     Ok(())

@@ -1,21 +1,24 @@
 use clap::Args;
+use serde::Serialize;
 
 use super::args::{target, time_style};
-use super::{Context, Manual, check_any_found, exit_with, resolve_all};
+use super::{Context, Manual, Resolved, check_any_found, resolve_all};
 use crate::error::{Error, Exit};
-use crate::model::{Needs, Target};
+use crate::model::{Key, Needs, Object, Target};
 use crate::query::add_attachers;
-use crate::render::{Format, RECORD, SEGMENT, TableStyle, TimeStyle, by_names, segment_fields, write_fields};
+use crate::render::{Failure, Format, RECORD, SEGMENT, TableStyle, TimeStyle, by_names, segment_fields, write_fields};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show all fields of segments",
     description: "Shows every field of the named segments, one per line, in the order in which they are named. \
-                  Segments that do not exist are reported; the others are still shown.",
+                  Segments that do not exist are reported; the others are still shown. For a segment that is marked \
+                  for destruction, the key that it had is shown if a visible process has it attached.",
     examples: &[
         ("shmadm stat 0x4d2", "show everything about the segment with key 0x4d2"),
         ("shmadm stat 0x4d2 --json", "the same as JSON"),
     ],
-    json: "{\"schema\":1,\"segments\":[…]}, one object per segment in the order in which they were named.",
+    json: "{\"schema\":1,\"segments\":[{segment…,\"former_key\":null}],\"failed\":[…]}, one object per segment in the \
+           order in which they were named, with the failures as in the report of rm.",
     notes: "stat requires no permission on the segment, attaches nothing and changes no times.",
 };
 
@@ -33,22 +36,51 @@ pub(crate) struct StatArgs {
     time: TimeStyle,
 }
 
+/// The report in JSON.
+#[derive(Serialize)]
+struct Report {
+    segments: Vec<Shown>,
+    failed: Vec<Failure>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    segment: Object,
+    former_key: Option<Key>,
+}
+
 pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error> {
     let needs = Needs::RECORD | Needs::COMMANDS;
-    let (mut objects, mut failures) = resolve_all(context, &args.segments, needs).into_objects();
-    check_any_found(context, &objects, &mut failures)?;
-    let style = TableStyle { bytes: args.bytes, time: args.time, ..context.table(&[]) };
-    if context.format == Format::Table {
+    let Resolved { found, failed } = resolve_all(context, &args.segments, needs);
+    let (targets, mut errors): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
+    let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();
+    check_any_found(context, &objects, &mut errors)?;
+    if context.format == Format::Table || objects.iter().any(|object| object.sysv().dest) {
         add_attachers(&context.system, &mut objects)?;
-        for (index, object) in objects.iter().enumerate() {
-            if index > 0 {
-                context.ui.print("")?;
-            }
-            let fields = segment_fields(object, &style);
-            context.ui.write(|out| write_fields(out, &fields))?;
-        }
-    } else {
-        context.print_rows("segments", &by_names(SEGMENT, RECORD), objects, &style)?;
     }
-    Ok(exit_with(context, &failures))
+    let exit = Exit::of(errors.iter().map(|error| error.kind));
+    let failed = targets.into_iter().zip(errors).collect();
+    let style = TableStyle { bytes: args.bytes, time: args.time, ..context.table(&[]) };
+    match context.format {
+        Format::Json => {
+            let shown = |segment: Object| Shown { former_key: segment.former_key(), segment };
+            let segments = objects.into_iter().map(shown).collect();
+            let failed = context.failures(failed);
+            context.report(&Report { segments, failed })?;
+            return Ok(exit);
+        }
+        Format::Csv | Format::Tsv => context.print_rows("segments", &by_names(SEGMENT, RECORD), objects, &style)?,
+        Format::Table => {
+            for (index, object) in objects.iter().enumerate() {
+                if index > 0 {
+                    context.ui.print("")?;
+                }
+                let fields = segment_fields(object, &style);
+                context.ui.write(|out| write_fields(out, &fields))?;
+            }
+        }
+    }
+    context.failures(failed);
+    Ok(exit)
 }

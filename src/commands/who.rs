@@ -4,17 +4,22 @@ use clap::Args;
 
 use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
+use super::filters::{FilterArgs, keys, select, warn_of_removed};
 use super::{Context, Manual, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint, again};
-use crate::model::{HiddenBy, Needs, Target, counted};
-use crate::query::{add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
-use crate::render::{ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, Format, NAMESPACE_COLUMNS, WhoReport, by_names};
+use crate::model::{HiddenBy, Needs, Size, Target, counted};
+use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
+use crate::render::{
+    ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, Format, NAMESPACE_COLUMNS, WhoReport, by_names,
+};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the processes that have segments attached",
     description: "Shows the processes that have segments attached, one row per process: with the number of \
                   attachments, the access and the command. With --mappings it shows one row per mapping, with the \
                   address.\n\n\
+                  Filters select segments, as in list. --pid shows what a process has attached, with sizes and a \
+                  total; other processes are then not shown.\n\n\
                   Without SEGMENT all segments are shown. In scripts, use --all for that: an empty command \
                   substitution is not distinguishable from no SEGMENT at all.\n\n\
                   Attachments that cannot be found are reported with the reason: permission (processes of other \
@@ -23,21 +28,27 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
         ("shmadm who --all", "the same for all segments"),
+        ("shmadm who --pid $PPID", "show the segments that a process has attached, here the parent of the shell"),
         ("shmadm who 0x4d2 --mappings", "show each mapping with its address"),
     ],
-    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"unknown\",\"count\":1}],\"container\":null}]}",
+    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"unknown\",\"count\":1}],\"container\":null,\"former_key\":null}]}",
     notes: "nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
             that share an address space have one between them. ATTACHES is the number of mappings of a process.\n\n\
             A mapping is identified by the device, by the inode number, which is the id of the segment, and by the \
             IPC namespace; its name proves nothing. With CAP_SYS_ADMIN, segments with the same id are distinguished \
             by the file behind the mapping. Without it, `certain` is false where the mapping may belong to a segment \
-            of another namespace.",
+            of another namespace.\n\n\
+            A segment that is marked for destruction has lost its key. Its mappings still have it in their name: that is \
+            `former_key`. If SEGMENT is a key, a warning names such segments that had it.",
 };
 
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
     #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ] [default: all]", value_name = "SEGMENT", value_parser = target())]
     segments: Vec<Target>,
+
+    #[command(flatten)]
+    filters: FilterArgs,
 
     /// Show the processes of all segments, even if SEGMENT is given
     #[arg(long)]
@@ -53,7 +64,9 @@ pub(crate) struct WhoArgs {
 }
 
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
-    let (found, failures) = if args.all_ns { (all_namespaces(context)?, Vec::new()) } else { named(args, context)? };
+    let filter = args.filters.filter(&context.system)?;
+    let (found, failures) =
+        if args.all_ns { all_namespaces(context, &filter)? } else { named(args, context, &filter)? };
     print(args, context, &found)?;
     if found.iter().any(|object| !object.attachers.hidden.is_empty()) && !context.system.proc_shows_own_pids() {
         context.ui.warning(
@@ -63,27 +76,45 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     for object in &found {
         explain(args, context, object);
     }
+    if !filter.pid.is_empty() {
+        let size = found.iter().map(|segment| segment.size).sum();
+        context.ui.status(&format!("total: {} ({})", counted(found.len() as u64, "segment"), Size(size)));
+    }
     Ok(exit_with(context, &failures))
 }
 
+/// Attachments, and the errors of segments and processes that were not found.
+type Found = (Vec<Attachments>, Vec<Error>);
+
 /// Finds the attachments of the named objects, or of all.
-fn named(args: &WhoArgs, context: &mut Context) -> Result<(Vec<Attachments>, Vec<Error>), Error> {
-    let (mut objects, mut failures) = resolve_all(context, &args.segments, Needs::NAMESPACE).into_objects();
+fn named(args: &WhoArgs, context: &mut Context, filter: &Filter) -> Result<Found, Error> {
+    let needs = Needs::NAMESPACE | filter.needs();
+    let (mut objects, mut failures) = resolve_all(context, &args.segments, needs).into_objects();
+    warn_of_removed(context, &[keys(&args.segments), filter.keys()].concat());
     if args.all || args.segments.is_empty() {
-        objects = inventory(&context.system, Needs::NAMESPACE)?;
+        objects = inventory(&context.system, needs)?;
     }
     check_any_found(context, &objects, &mut failures)?;
-    add_attachers(&context.system, &mut objects)?;
+    failures.extend(select(context, filter, &mut objects, false)?);
+    if filter.pid.is_empty() {
+        add_attachers(&context.system, &mut objects)?;
+    }
     Ok((objects.iter().map(Attachments::of).collect(), failures))
 }
 
 /// Finds attachments in all namespaces, and segments of namespaces without a process.
-fn all_namespaces(context: &mut Context) -> Result<Vec<Attachments>, Error> {
-    let Survey { mut objects, is_complete, .. } = survey(context, Needs::NAMESPACE)?;
-    let strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
-    warn_of_strays(context, &strays, is_complete);
+fn all_namespaces(context: &mut Context, filter: &Filter) -> Result<Found, Error> {
+    let Survey { mut objects, is_complete, .. } = survey(context, Needs::NAMESPACE | filter.needs())?;
+    let mut strays = Vec::new();
+    if filter.pid.is_empty() {
+        strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
+        warn_of_strays(context, &strays, is_complete);
+    }
+    let failures = select(context, filter, &mut objects, true)?;
+    // Of these only the id is known, which no filter selects.
+    strays.retain(|_| *filter == Filter::default());
     let strays = strays.into_iter().map(|(id, attachers)| Attachments::elsewhere(id.into(), Arc::new(attachers)));
-    Ok(objects.iter().map(Attachments::of).chain(strays).collect())
+    Ok((objects.iter().map(Attachments::of).chain(strays).collect(), failures))
 }
 
 fn print(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result<(), Error> {
@@ -93,7 +124,12 @@ fn print(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
         Format::Csv | Format::Tsv => ATTACHERS[..ATTACHERS.len() - 1].iter().collect(),
         Format::Table => {
             let namespace = if args.all_ns { NAMESPACE_COLUMNS } else { &[] };
-            by_names(ATTACHERS, &[namespace, if args.mappings { BY_MAPPING } else { BY_PROCESS }].concat())
+            let view = match args.mappings {
+                true => BY_MAPPING,
+                false if args.filters.has_pid() => BY_PROCESS_SIZE,
+                false => BY_PROCESS,
+            };
+            by_names(ATTACHERS, &[namespace, view].concat())
         }
     };
     let rows = if args.mappings || context.format != Format::Table {
@@ -101,7 +137,8 @@ fn print(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result
     } else {
         found.iter().flat_map(Attachments::processes).collect()
     };
-    let style = context.table(&["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"]);
+    let droppable: &[_] = &["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"];
+    let style = context.table(if args.filters.has_pid() { &droppable[..3] } else { droppable });
     context.print_rows("attachments", &columns, rows, &style)
 }
 

@@ -1,5 +1,7 @@
 //! The errors of queries.
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Kind, OsError, again, program};
 use crate::model::{Object, ShmId};
 use crate::procfs::ProcError;
@@ -35,6 +37,18 @@ fn failed_read(message: impl Into<String>, error: ProcError) -> Error {
         ProcError::Read { error, .. } => Error::io(message, &error, "open"),
         ProcError::Format { .. } => Error::new(Kind::Failed, format!("{}: {error}", message.into())),
     }
+}
+
+/// Returns the error for a process whose mappings cannot be read.
+pub(crate) fn cannot_inspect(pid: i32, error: ProcError) -> Error {
+    match failed_read(format!("cannot inspect process {pid}"), error) {
+        Error { source: Some(OsError { errno: Errno::ENOENT, .. }), .. } => {
+            Error::new(Kind::NotFound, format!("cannot find process {pid}"))
+        }
+        error if error.kind == Kind::Permission => error.hint("run as root", again("").sudo()),
+        error => error,
+    }
+    .target(pid.to_string())
 }
 
 pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> {

@@ -1,7 +1,7 @@
 //! The refusal to change an attached segment, and the processes that it names.
 
 use crate::error::{Error, Kind};
-use crate::model::{Needs, Object, ShmId, describe_process, enumerate};
+use crate::model::{Attachers, Needs, Object, ShmId, describe_process, enumerate};
 use crate::query::{ProcessStatus, System, add_attachers, creator_and_last_user, lookup};
 
 const MAX_NAMED: usize = 6;
@@ -12,7 +12,11 @@ pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
     let mut segments = [found];
     // The caller reports an error already; without the names it is only less precise.
     let _ = add_attachers(system, &mut segments);
-    let attachers = segments[0].attachers.as_ref()?;
+    attached_by(segments[0].attachers.as_ref()?)
+}
+
+/// Describes processes like [`describe_attachers`].
+pub(crate) fn attached_by(attachers: &Attachers) -> Option<String> {
     let names = attachers.describe(MAX_NAMED);
     (!names.is_empty()).then(|| format!("by {}", enumerate(&names, "and")))
 }

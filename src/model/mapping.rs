@@ -70,6 +70,12 @@ pub(crate) struct Attacher {
     /// Whether nattch includes this mapping. If not, the mapping may belong to another segment.
     #[serde(skip)]
     pub(crate) counts: bool,
+    /// The key of the segment when it was created, in the name of the mapping.
+    #[serde(skip)]
+    pub(crate) key: Option<Key>,
+    /// The device of the mapped file, which has one page size.
+    #[serde(skip)]
+    pub(crate) device: (u32, u32),
     /// Other processes that share the memory (CLONE_VM), which nattch does not count. `None` if not every process was
     /// inspected.
     pub(crate) shared_with: Option<Vec<i32>>,

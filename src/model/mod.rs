@@ -39,7 +39,7 @@ pub(crate) use measure::{Measure, Severity};
 pub(crate) use mode::Mode;
 pub(crate) use named::named;
 pub(crate) use needs::Needs;
-pub(crate) use number::{is_decimal, parse_byte, parse_hex, parse_integer};
+pub(crate) use number::{is_decimal, parse_byte, parse_hex, parse_integer, parse_pid};
 pub(crate) use object::{Identity, Object, ObjectKind, SysV};
 pub(crate) use sidecar::{Sidecar, SidecarChecksum};
 pub(crate) use size::{Size, parse_size};

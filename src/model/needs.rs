@@ -17,6 +17,8 @@ bitflags! {
         const ATTACHERS = 1 << 5;
         /// The container or unit to which its namespace belongs.
         const CONTAINER = 1 << 6;
+        /// The page size, which only attachments show.
+        const PAGE_SIZE = 1 << 7 | Self::ATTACHERS.bits();
     }
 }
 

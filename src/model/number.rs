@@ -33,6 +33,12 @@ pub(crate) fn parse_byte(text: &str) -> Result<u8, String> {
     u8::try_from(number).map_err(|_| "expected a byte, 0 to 255".to_owned())
 }
 
+/// Parses a pid, which is never 0.
+pub(crate) fn parse_pid(text: &str) -> Result<i32, String> {
+    let number = i32::try_from(parse_decimal(text)?).unwrap_or(0);
+    if number > 0 { Ok(number) } else { Err(format!("a pid is 1 to {}", i32::MAX)) }
+}
+
 /// Parses bytes of two hexadecimal digits each, with optional white space between bytes.
 pub(crate) fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Attachers, Ident, Key, Mode, Scope, ShmId, Stamp, State};
+use super::{Attacher, Attachers, Ident, Key, Mode, Scope, ShmId, Stamp, State};
 
 /// A shared memory object, regardless of the source of its record.
 ///
@@ -28,6 +28,9 @@ pub(crate) struct Object {
     // Unknown is null. deserialize_with makes a missing field an error: it was not asked for.
     #[serde(rename = "ns", deserialize_with = "Option::deserialize")]
     pub(crate) scope: Option<Scope>,
+    /// The page size in bytes, if a process that has it attached shows it.
+    #[serde(skip)]
+    pub(crate) page_size: Option<u64>,
     #[serde(skip)]
     pub(crate) attachers: Option<Arc<Attachers>>,
     /// The container or unit to which its scope belongs.
@@ -108,6 +111,18 @@ impl Object {
         match &self.kind {
             ObjectKind::SysV(sysv) => sysv.nattch > 0,
         }
+    }
+
+    /// Returns the key that a segment marked for destruction had; `None` if it had none, or if no attachment that was
+    /// found shows it.
+    pub(crate) fn former_key(&self) -> Option<Key> {
+        let key = self.certain_attacher().filter(|_| self.sysv().dest)?.key;
+        key.filter(|key| *key != Key::PRIVATE)
+    }
+
+    /// Returns an attachment that was found and is certainly one of this object.
+    pub(crate) fn certain_attacher(&self) -> Option<&Attacher> {
+        self.attachers.as_ref()?.list.iter().find(|attacher| attacher.certain)
     }
 
     /// Returns the number of the IPC namespace that it belongs to, if it belongs to one.

@@ -14,7 +14,7 @@ mod tally;
 mod users;
 
 pub(crate) use failure::QueryError;
-pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter};
+pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter};
 pub(crate) use host::*;
 pub(crate) use inventory::{call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Cell, Column};
-use crate::model::{Access, Attacher, Attachers, Ident, Object};
+use crate::model::{Access, Attacher, Attachers, Ident, Key, Object};
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Attachments {
@@ -15,10 +15,15 @@ pub(crate) struct Attachments {
     pub(crate) ns: Option<u64>,
     /// The kernel's attachment count; `None` if the namespace cannot be entered.
     pub(crate) nattch: Option<u64>,
+    /// The object's size in bytes; 0 if it is not known.
+    #[serde(skip)]
+    pub(crate) size: u64,
     found: u64,
     #[serde(flatten)]
     pub(crate) attachers: Arc<Attachers>,
     pub(crate) container: Option<Arc<str>>,
+    /// The key before it was marked for destruction.
+    pub(crate) former_key: Option<Key>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,6 +40,8 @@ pub(crate) struct AttacherRow {
     attaches: u64,
     /// `rw` if any of the mappings is writable.
     access: Access,
+    /// The size of the mapping, or of the object.
+    size: u64,
     attacher: Attacher,
 }
 
@@ -45,26 +52,37 @@ impl Attachments {
         Self {
             ns: object.ipc_namespace(),
             nattch: Some(object.sysv().nattch),
+            size: object.size,
             container: object.container.clone(),
+            former_key: object.former_key(),
             ..Self::elsewhere(object.ident(), attachers)
         }
     }
 
     /// Returns the attachments of an object of a namespace in which no process is left.
     pub(crate) fn elsewhere(id: Ident, attachers: Arc<Attachers>) -> Self {
-        Self { id, ns: None, nattch: None, found: attachers.found(), attachers, container: None }
+        Self {
+            id,
+            ns: None,
+            nattch: None,
+            size: 0,
+            found: attachers.found(),
+            attachers,
+            container: None,
+            former_key: None,
+        }
     }
 
     pub(crate) fn mappings(&self) -> impl Iterator<Item = AttacherRow> + '_ {
-        self.attachers.list.iter().map(|attacher| self.row(std::slice::from_ref(attacher)))
+        self.attachers.list.iter().map(|attacher| self.row(std::slice::from_ref(attacher), attacher.size))
     }
 
     pub(crate) fn processes(&self) -> impl Iterator<Item = AttacherRow> + '_ {
-        self.attachers.processes().map(|process| self.row(process))
+        self.attachers.processes().map(|process| self.row(process, self.size))
     }
 
     /// Merges mappings of one process into a row.
-    fn row(&self, mappings: &[Attacher]) -> AttacherRow {
+    fn row(&self, mappings: &[Attacher], size: u64) -> AttacherRow {
         let writes = mappings.iter().any(|mapping| mapping.access == Access::ReadWrite);
         AttacherRow {
             id: self.id,
@@ -72,6 +90,7 @@ impl Attachments {
             container: self.container.clone(),
             attaches: mappings.len() as u64,
             access: if writes { Access::ReadWrite } else { Access::ReadOnly },
+            size,
             attacher: Attacher { certain: mappings.iter().all(|mapping| mapping.certain), ..mappings[0].clone() },
         }
     }
@@ -88,7 +107,7 @@ pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
     Column::left("ACCESS", |row| Cell::Word(row.access.as_str())),
     Column::left("COMMAND", |row: &AttacherRow| Cell::text(row.attacher.command.as_ref())).shortened_to(8),
     Column::right("ADDRESS", |row| Cell::Address(row.attacher.address)),
-    Column::right("SIZE", |row| Cell::bytes(row.attacher.size)),
+    Column::right("SIZE", |row| Cell::bytes(row.size)),
     Column::right("UID", |row| Cell::of(row.attacher.uid, Cell::number)),
     Column::right("NS", |row| Cell::of(row.attacher.ns, Cell::Number)),
     Column::left("CERTAIN", |row| Cell::Flag(row.attacher.certain)),
@@ -98,6 +117,8 @@ pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
 ];
 
 pub(crate) const BY_PROCESS: &[&str] = &["ID", "PID", "USER", "ATTACHES", "ACCESS", "COMMAND"];
+/// The same with the size of the segments.
+pub(crate) const BY_PROCESS_SIZE: &[&str] = &["ID", "PID", "USER", "ATTACHES", "ACCESS", "SIZE", "COMMAND"];
 pub(crate) const BY_MAPPING: &[&str] = &["ID", "PID", "USER", "ADDRESS", "SIZE", "ACCESS", "CERTAIN", "COMMAND"];
 /// The columns that come first with `--all-ns`.
 pub(crate) const NAMESPACE_COLUMNS: &[&str] = &["SEGMENT_NS", "CONTAINER"];

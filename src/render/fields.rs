@@ -28,7 +28,7 @@ pub(crate) fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'
     let no_user = if sysv.atime.is_none() { "none yet" } else { OUTSIDE };
     let mut fields = vec![
         ("Id", sysv.id.to_string()),
-        ("Key", key(sysv)),
+        ("Key", key(object, sysv)),
         ("Size", bytes(Some(object.size))),
         ("Mode", object.mode.to_string()),
         ("Owner", account(object.owner.as_deref(), object.uid)),
@@ -58,11 +58,12 @@ pub(crate) fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'
 /// Stands in for the pid of a process that has none here.
 const OUTSIDE: &str = "outside this pid namespace";
 
-fn key(sysv: &SysV) -> String {
-    match sysv.key {
-        Key::PRIVATE if sysv.dest => "none (private, or marked for destruction)".to_owned(),
-        Key::PRIVATE => "none (private)".to_owned(),
-        key => format!("{key} ({})", key.bits()),
+fn key(object: &Object, sysv: &SysV) -> String {
+    match (sysv.key, object.former_key()) {
+        (_, Some(key)) => format!("none (marked for destruction; it was {key}, {})", key.bits()),
+        (Key::PRIVATE, None) if sysv.dest => "none (private, or marked for destruction)".to_owned(),
+        (Key::PRIVATE, None) => "none (private)".to_owned(),
+        (key, None) => format!("{key} ({})", key.bits()),
     }
 }
 

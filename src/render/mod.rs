@@ -30,7 +30,9 @@ mod rows;
 mod segments;
 mod table;
 
-pub(crate) use attachers::{ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, NAMESPACE_COLUMNS, WhoReport};
+pub(crate) use attachers::{
+    ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, NAMESPACE_COLUMNS, WhoReport,
+};
 pub(crate) use cell::Cell;
 pub(crate) use check::{CheckReport, Reading, unknown_line, worst, write_check};
 pub(crate) use column::{Align, Column, by_names, select};
@@ -52,7 +54,7 @@ pub(crate) use removal::{
 };
 pub(crate) use rows::{Rows, write_rows};
 pub(crate) use segments::{
-    COLUMNS, CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES,
+    COLUMNS, CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES,
 };
 pub(crate) use table::TableStyle;
 

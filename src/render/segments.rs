@@ -115,6 +115,14 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
     })
     .needs(Needs::ATTACHERS)
     .shortened_to(8),
+    left("FORMER_KEY", "former_key", "key before the segment was marked for destruction", |object| {
+        Cell::of(object.former_key(), Cell::Key)
+    })
+    .needs(Needs::ATTACHERS),
+    right("PAGE_SIZE", "page_size", "page size, if a visible process has it attached", |object| {
+        Cell::of(object.page_size, Cell::bytes)
+    })
+    .needs(Needs::PAGE_SIZE),
     left("CONTAINER", "container", "container or unit of the namespace", field::container).needs(Needs::CONTAINER),
 ];
 
@@ -148,9 +156,25 @@ const fn record<const N: usize>() -> [&'static str; N] {
 pub(crate) const RECORD: &[&str] = &record::<FIELDS>();
 pub(crate) const RECORD_ALL_NS: &[&str] = &record::<{ FIELDS + 1 }>();
 pub(crate) const DEFAULT: &[&str] =
-    &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
-pub(crate) const DEFAULT_ALL_NS: &[&str] =
-    &["NS", "CONTAINER", "ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "IDLE", "CPID", "CCOMMAND"];
+    &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "LOCKED", "IDLE", "CPID", "CCOMMAND"];
+pub(crate) const DEFAULT_ALL_NS: &[&str] = &[
+    "NS",
+    "CONTAINER",
+    "ID",
+    "KEY",
+    "OWNER",
+    "MODE",
+    "SIZE",
+    "RSS",
+    "NATTCH",
+    "STATE",
+    "LOCKED",
+    "IDLE",
+    "CPID",
+    "CCOMMAND",
+];
+/// The columns that the default table omits if no segment has them.
+pub(crate) const OPTIONAL: &[&str] = &["LOCKED"];
 /// Columns that the default table omits, in this order, if the terminal is too narrow.
 pub(crate) const DROP_ORDER: &[&str] = &["CCOMMAND", "CPID", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER"];
 /// The view of times (`-t`).
@@ -180,7 +204,7 @@ mod tests {
             }
         }
         check(SEGMENT, &[RECORD, RECORD_ALL_NS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, TIMES, PIDS, CREATORS]);
-        check(ATTACHERS, &[BY_PROCESS, BY_MAPPING, NAMESPACE_COLUMNS]);
+        check(ATTACHERS, &[BY_PROCESS, BY_PROCESS_SIZE, BY_MAPPING, NAMESPACE_COLUMNS]);
         check(DIFFERENCE, &[DIFFERENCE_DEFAULT, DIFFERENCE_ALL_NS, DIFFERENCE_DROP_ORDER]);
         check(PRUNE, &[PRUNE_DEFAULT, PRUNE_DROP_ORDER]);
     }

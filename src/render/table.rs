@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Tabl
 use unicode_width::UnicodeWidthStr;
 
 use super::human::text;
-use super::{Align, Column, TimeStyle};
+use super::{Align, Cell, Column, TimeStyle};
 use crate::model::{Stamp, State};
 
 const GAP: u16 = 2;
@@ -30,6 +30,8 @@ pub(crate) struct TableStyle<'a> {
     pub(crate) color: bool,
     /// Columns to omit, in this order, if the terminal is too narrow.
     pub(crate) droppable: &'a [&'a str],
+    /// Columns of flags to omit unless one is set.
+    pub(crate) optional: &'a [&'a str],
 }
 
 pub(super) fn write<R>(
@@ -38,6 +40,10 @@ pub(super) fn write<R>(
     rows: &[R],
     style: &TableStyle<'_>,
 ) -> io::Result<()> {
+    let is_set = |column: &Column<R>| rows.iter().any(|row| matches!((column.cell)(row), Cell::Flag(true)));
+    let columns: Vec<_> =
+        columns.iter().copied().filter(|column| !style.optional.contains(&column.name) || is_set(column)).collect();
+    let columns = columns.as_slice();
     if columns.is_empty() || (rows.is_empty() && !style.headings) {
         return Ok(());
     }
@@ -134,7 +140,6 @@ fn fit<R>(columns: &[&Column<R>], texts: Vec<Vec<String>>, width: usize, droppab
 
 #[cfg(test)]
 mod tests {
-    use super::super::Cell;
     use super::*;
 
     static COLUMNS: [Column<String>; 2] = [
@@ -144,7 +149,17 @@ mod tests {
 
     fn table(rows: &[String], width: Option<usize>) -> String {
         let (time, now, terminal, droppable) = (TimeStyle::Unix, Stamp(0), width.is_some(), &["STATE"][..]);
-        let style = TableStyle { headings: true, bytes: true, time, now, width, terminal, color: false, droppable };
+        let style = TableStyle {
+            headings: true,
+            bytes: true,
+            time,
+            now,
+            width,
+            terminal,
+            color: false,
+            droppable,
+            optional: &[],
+        };
         let mut out = Vec::new();
         write(&mut out, &COLUMNS.iter().collect::<Vec<_>>(), rows, &style).unwrap();
         String::from_utf8(out).unwrap()

@@ -113,6 +113,14 @@ pub(crate) fn stable_fields(segment: &Value) -> Value {
     segment
 }
 
+/// Returns the record of a segment that `stat` shows as one of `list`; it must not be marked for destruction.
+#[track_caller]
+pub(crate) fn without_former_key(segment: &Value) -> Value {
+    let mut segment = segment.clone();
+    assert_eq!(segment.as_object_mut().unwrap().remove("former_key"), Some(Value::Null), "{segment}");
+    segment
+}
+
 /// Asserts that a segment's JSON record, except for IDLE and STATE, is the kernel's row and nothing else.
 #[track_caller]
 pub(crate) fn assert_is_row(segment: &Value, row: &Row) {

@@ -1,5 +1,7 @@
 //! `list`: every row matches the kernel; selection of rows and columns.
 
+mod columns;
+
 use std::process::Stdio;
 
 use nix::libc::SHM_NORESERVE;
@@ -73,7 +75,7 @@ fn rows_are_sorted_by_the_given_column() {
     let made = sizes.map(|size| oracle::create(0, size, 0o600).to_string());
     let by_size = [1, 0, 2].map(|index: usize| made[index].clone());
     assert_eq!(ids(&["--sort", "size"]), by_size);
-    assert_eq!(ids(&["--sort", "SIZE", "--reverse"]), by_size.into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(ids(&["--sort", "SIZE", "-r"]), by_size.into_iter().rev().collect::<Vec<_>>());
     assert_eq!(ids(&["--sort", "id", "--reverse"]), made.into_iter().rev().collect::<Vec<_>>());
     run(["list", "--sort", "nonsense"]).exits(2).prints_nothing().says("--list-columns");
     run(["list", "--sort", "id,key"]).exits(2).prints_nothing();
@@ -253,15 +255,6 @@ fn filters_select_by_owner_key_and_size() {
 }
 
 #[apply(test)]
-fn filters_combine_with_and() {
-    for (key, size) in [(0, 4096), (1234, 8192)] {
-        oracle::create(key, size, 0o600);
-    }
-    let large = oracle::create(0, 1 << 20, 0o600);
-    assert_eq!(ids(&["--min-size", "4097", "--key", "private"]), [large.to_string()]);
-}
-
-#[apply(test)]
 fn older_than_selects_idle_segments() {
     oracle::create(0, 4096, 0o600);
     let _attached = Attached::new(oracle::create(0, 4096, 0o600));
@@ -269,120 +262,6 @@ fn older_than_selects_idle_segments() {
     wait_for("a second to pass", || oracle::rows().iter().all(|row| oracle::idle(row) >= 1));
     // An attached segment is not idle, however old it is.
     assert_eq!(ids(&["--older-than", "1s"]), rows_with(|row| row.get("nattch") == "0"));
-}
-
-#[apply(test)]
-fn an_invalid_filter_is_a_usage_error() {
-    for wrong in [["--older-than", "10"], ["--min-size", "1E"], ["--key", "random"], ["--owner", "no such user"]] {
-        let ran = run(["list"].iter().chain(&wrong));
-        assert!(ran.code == Some(2), "{wrong:?}: {ran:?}");
-    }
-}
-
-/// Returns the headings of a table.
-#[track_caller]
-fn headings(options: &[&str]) -> Vec<String> {
-    let table = run([&["list"], options].concat()).exits(0).stdout;
-    table.lines().next().unwrap().split_whitespace().map(ToOwned::to_owned).collect()
-}
-
-/// Returns the keys of the first segment in JSON.
-#[track_caller]
-fn keys(columns: &str) -> Vec<String> {
-    let json = run(["list", "--json", "-o", columns]).exits(0).json();
-    json["segments"][0].as_object().unwrap().keys().cloned().collect()
-}
-
-#[apply(test)]
-fn columns_are_selected_by_name_in_the_given_order() {
-    let id = oracle::create(1234, 4096, 0o600);
-    assert_eq!(headings(&["-o", "key,Id"]), ["KEY", "ID"]);
-    let json = run(["list", "--json", "-o", "size,ID"]).exits(0).stdout;
-    assert_eq!(json, format!("{{\"schema\":1,\"segments\":[{{\"size\":4096,\"id\":{id}}}]}}\n"));
-    let mut keys = keys("Size,id,IDLE,ccommand");
-    keys.sort();
-    assert_eq!(keys, ["ccommand", "id", "idle_seconds", "size"]);
-}
-
-#[apply(test)]
-fn the_json_name_of_a_column_selects_it() {
-    let tsv = run(["list", "-o", "id,idle_seconds", "--sort", "idle_seconds", "--format", "tsv"]).exits(0).stdout;
-    assert_eq!(tsv.lines().next(), Some("ID\tIDLE"));
-}
-
-#[apply(test)]
-fn a_plus_adds_columns_to_the_default_ones() {
-    oracle::create(1234, 4096, 0o600);
-    assert_eq!(headings(&["-o", "+gid"]), [headings(&[]), vec!["GID".to_owned()]].concat());
-    assert_eq!(keys("+lcommand").len(), FROZEN.split(',').count() + 1);
-}
-
-#[apply(test)]
-fn an_invalid_column_is_a_usage_error() {
-    for columns in ["nonsense", "id,nonsense", "+nonsense", "", "id,,key"] {
-        for format in ["table", "json", "csv", "tsv"] {
-            let ran = run(["list", "-o", columns, "--format", format]).exits(2).says("--list-columns");
-            assert!(format == "json" || ran.stdout.is_empty(), "{ran:?}");
-        }
-    }
-}
-
-#[apply(test)]
-fn every_listed_column_can_be_selected() {
-    let listed = run(["list", "--list-columns"]).exits(0).stdout;
-    let names: Vec<_> = listed.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
-    for name in FROZEN.split(',').chain(["CCOMMAND", "LCOMMAND"]) {
-        assert!(names.contains(&name), "{name} is not listed");
-    }
-    for name in names {
-        run(["list", "-o", name]).exits(0);
-    }
-}
-
-/// Returns the words of the only row of a table.
-#[track_caller]
-fn words(options: &[&str]) -> Vec<String> {
-    let ran = finish(shmadm().env("TZ", "UTC").args([&["list", "--no-headings"], options].concat())).exits(0);
-    assert_eq!(ran.stdout.lines().count(), 1, "one line per segment, and no header: {ran:?}");
-    ran.stdout.split_whitespace().map(ToOwned::to_owned).collect()
-}
-
-#[apply(test)]
-fn bytes_shows_exact_sizes() {
-    oracle::create(1234, 65_536, 0o640);
-    assert_eq!(words(&["-o", "size"]), ["64K"]);
-    assert_eq!(words(&["-o", "size", "--bytes"]), ["65536"]);
-}
-
-#[apply(test)]
-fn time_selects_the_form_of_times() {
-    let row = oracle::row(oracle::create(1234, 65_536, 0o640)).unwrap();
-    assert_eq!(words(&["-o", "ctime,atime", "--time", "unix"]), [row.get("ctime"), "-"]);
-    let iso = oracle::record(&row)["ctime"].as_str().unwrap().replace('Z', "+00:00");
-    assert_eq!(words(&["-o", "ctime", "--time", "iso"]), [iso]);
-    assert_eq!(words(&["-o", "ctime"]).last().unwrap(), "ago");
-    run(["list", "--time", "stardate"]).exits(2);
-}
-
-// As ipcs has them.
-#[apply(test)]
-fn each_view_has_its_columns() {
-    oracle::create(1234, 65_536, 0o640);
-    for (option, columns) in
-        [("-t", ["ATIME", "DTIME", "CTIME"]), ("-p", ["ID", "CPID", "LPID"]), ("-c", ["CREATOR", "OWNER", "MODE"])]
-    {
-        let headings = headings(&[option]);
-        assert!(columns.iter().all(|column| headings.iter().any(|word| word == column)), "{headings:?}");
-    }
-    assert!(words(&["-p"]).contains(&getpid().to_string()), "the creator's pid");
-    run(["list", "-t", "-p"]).exits(2);
-}
-
-#[apply(test)]
-fn machine_formats_have_bytes_and_rfc_3339_times_whatever_the_options() {
-    let row = oracle::row(oracle::create(1234, 65_536, 0o640)).unwrap();
-    let csv = run(["list", "-o", "size,ctime", "--format", "csv", "--time", "unix", "--no-headings"]).exits(0);
-    assert_eq!(csv.stdout, format!("65536,{}\r\n", oracle::record(&row)["ctime"].as_str().unwrap()));
 }
 
 #[apply(test)]

@@ -14,7 +14,11 @@ pub(in crate::query) fn segment_devices() -> Result<Vec<(u32, u32)>, SysError> {
     Ok(std::iter::once(None).chain(sizes).filter_map(device_of_pages).collect())
 }
 
-pub(in crate::query) fn huge_page_on(device: (u32, u32)) -> Option<u64> {
+/// Returns the page size of the segments on a device; `ordinary` is that of pages that are not huge.
+pub(in crate::query) fn page_size_on(device: (u32, u32), ordinary: u64) -> Option<u64> {
+    if device_of_pages(None) == Some(device) {
+        return Some(ordinary);
+    }
     huge_page_sizes().into_iter().find(|size| device_of_pages(Some(*size)) == Some(device))
 }
 

@@ -10,7 +10,7 @@ mod rights;
 mod system;
 
 pub(crate) use accounts::Account;
-pub(super) use devices::{huge_page_on, segment_devices};
+pub(super) use devices::{page_size_on, segment_devices};
 pub(crate) use huge::{huge_page_pools, huge_page_sizes, pool as huge_page_pool, pool_file as huge_page_pool_file};
 pub(crate) use id_map::IdMaps;
 pub(super) use id_map::to_caller;

@@ -181,6 +181,11 @@ impl System {
         *self.namespace.get_or_init(|| procfs::namespace_of(&self.proc, "thread-self"))
     }
 
+    /// Returns the number of the IPC namespace of a process.
+    pub(crate) fn namespace_of(&self, pid: i32) -> Option<u64> {
+        procfs::namespace_of(&self.proc, &pid.to_string()).filter(|_| self.proc_shows_own_pids())
+    }
+
     /// Returns the scope of the segments that this thread sees.
     pub(crate) fn scope(&self) -> Option<Scope> {
         self.namespace().map(Scope::Ipc)

@@ -9,16 +9,17 @@
 //!
 //! If /proc belongs to another pid namespace, its pids are other processes, and nothing is concluded from it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
 use super::matcher::Matcher;
-use super::scan::{MappingFilter, ScanResult, inode_of, scan};
-use crate::model::{Attachers, HiddenBy, Needs, Object, ShmId, SysV};
-use crate::procfs;
+use super::scan::{MappingFilter, ScanResult, inode_of, scan, scan_only};
+use crate::model::{Attachers, HiddenBy, Key, Needs, Object, ShmId, SysV};
+use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
-use crate::query::host::{System, can_inspect_all, segment_devices};
-use crate::query::inventory::lookup;
+use crate::query::host::{System, can_inspect_all, page_size_on, segment_devices};
+use crate::query::inventory::{inventory, lookup};
 
 /// The most scans if the mappings found and nattch do not agree.
 const MAX_SCANS: usize = 3;
@@ -37,6 +38,58 @@ pub(crate) fn add_attachers_and_find_strays(
     segments: &mut [Object],
 ) -> Result<Vec<(ShmId, Attachers)>, QueryError> {
     add(system, segments, true)
+}
+
+/// Adds the page sizes to segments whose attachers are known.
+pub(crate) fn add_page_sizes(system: &System, segments: &mut [Object]) {
+    let mut known = HashMap::new();
+    for segment in segments {
+        let device = segment.certain_attacher().map(|attacher| attacher.device);
+        let page_size = |device| *known.entry(device).or_insert_with(|| page_size_on(device, system.page_size()));
+        segment.page_size = device.and_then(page_size);
+    }
+}
+
+/// Returns the segments of this namespace that are marked for destruction and had one of these keys.
+pub(crate) fn removed_with_key(system: &System, keys: &[Key]) -> Result<Vec<Object>, QueryError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut segments = inventory(system, Needs::empty())?;
+    segments.retain(|segment| segment.sysv().dest);
+    add_attachers(system, &mut segments)?;
+    segments.retain(|segment| segment.former_key().is_some_and(|key| keys.contains(&key)));
+    Ok(segments)
+}
+
+/// Keeps the segments that one of these processes has attached, and adds only their attachments unless attachments are
+/// known already. Only these processes are scanned. Returns those that cannot be inspected, with the reason.
+pub(crate) fn retain_attached_by(
+    system: &System,
+    segments: &mut Vec<Object>,
+    pids: &[i32],
+) -> Result<Vec<(i32, ProcError)>, QueryError> {
+    let here = system.scope();
+    segments.iter_mut().for_each(|segment| segment.scope = segment.scope.or(here));
+    let pids: BTreeSet<i32> = pids.iter().copied().collect();
+    if !system.proc_shows_own_pids() {
+        segments.clear();
+        let foreign = || ProcError::read(system.proc(), io::Error::other("it belongs to another pid namespace"));
+        return Ok(pids.into_iter().map(|pid| (pid, foreign())).collect());
+    }
+    let devices = segment_devices().map_err(QueryError::Devices)?;
+    let (found, failed) = scan_only(system, pids, &MappingFilter { devices: &devices, inodes: None });
+    let chosen: Vec<&Object> = segments.iter().collect();
+    let mut matcher = Matcher::new(system, &found, &chosen);
+    let assigned: Vec<Attachers> = segments.iter().map(|segment| matcher.assign(segment)).collect();
+    let mut assigned = assigned.into_iter();
+    segments.retain_mut(|segment| {
+        let attachers = assigned.next().unwrap_or_default();
+        let is_attached = !attachers.list.is_empty();
+        segment.attachers.get_or_insert_with(|| Arc::new(attachers));
+        is_attached
+    });
+    Ok(failed)
 }
 
 fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(ShmId, Attachers)>, QueryError> {

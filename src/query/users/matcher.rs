@@ -304,6 +304,8 @@ fn attacher(system: &System, mapping: &SegmentMapping, certain: bool, shared_wit
         ns: mapping.ns,
         certain,
         counts: true,
+        key: mapping.vma.key,
+        device: mapping.vma.device,
         shared_with,
     }
 }

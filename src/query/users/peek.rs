@@ -9,7 +9,7 @@ use super::origin::map_file;
 use super::scan::{inode_of, own_mapping, with_any_thread};
 use crate::model::Object;
 use crate::query::failure::QueryError;
-use crate::query::host::{System, huge_page_on, segment_devices};
+use crate::query::host::{System, page_size_on, segment_devices};
 
 /// Why an object cannot be opened through another process.
 #[derive(Debug)]
@@ -53,9 +53,7 @@ pub(crate) struct Backing {
 pub(crate) fn backing(system: &System, address: u64) -> Option<Backing> {
     let devices = segment_devices().ok()?;
     let mapping = own_mapping(system, &devices, address)?;
-    // The first device is that of ordinary pages.
-    let ordinary = devices.first() == Some(&mapping.device);
-    let page = if ordinary { system.page_size() } else { huge_page_on(mapping.device)? };
+    let page = page_size_on(mapping.device, system.page_size())?;
     Some(Backing { length: mapping.end - mapping.start, page })
 }
 

@@ -104,6 +104,12 @@ pub(super) struct ScanResult {
     pub(super) exhaustive: bool,
 }
 
+impl ScanResult {
+    fn sort(&mut self) {
+        self.mappings.sort_by_key(|mapping| (mapping.vma.inode, mapping.pid, mapping.vma.start));
+    }
+}
+
 pub(super) fn inode_of(id: ShmId) -> u64 {
     u64::from(id.raw().cast_unsigned())
 }
@@ -139,8 +145,24 @@ pub(super) fn scan(
     }
     let all_visible = !found.some_inaccessible || can_inspect_all(system);
     found.exhaustive = all_visible && pids.next().is_none() && system.is_in_initial_pid_namespace();
-    found.mappings.sort_by_key(|mapping| (mapping.vma.inode, mapping.pid, mapping.vma.start));
+    found.sort();
     Ok(found)
+}
+
+/// Scans exactly these processes. Also returns those that cannot be inspected, with the reason.
+pub(super) fn scan_only(
+    system: &System,
+    pids: impl IntoIterator<Item = i32>,
+    filter: &MappingFilter<'_>,
+) -> (ScanResult, Vec<(i32, ProcError)>) {
+    let (mut found, mut failed) = (ScanResult::default(), Vec::new());
+    for pid in pids {
+        if let Err(error) = probe(system.proc(), pid, filter, &mut found.mappings) {
+            failed.push((pid, error));
+        }
+    }
+    found.sort();
+    (found, failed)
 }
 
 /// Returns whether /proc hides processes (mount option hidepid): process 1 always exists.

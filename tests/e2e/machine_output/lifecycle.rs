@@ -54,10 +54,10 @@ fn create_json_with_a_holder() {
     machine.snapshot(
         "who 0 --json",
         expect![[r#"
-        {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[HOLDER],"uid":[UID],
-          "user":"[USER]","command":"shmadm-hold id=0 access=rw","address":"[ADDRESS]","size":4096,"access":"rw",
-          "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null}]}
-    "#]],
+            {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[HOLDER],"uid":[UID],
+              "user":"[USER]","command":"shmadm-hold id=0 access=rw","address":"[ADDRESS]","size":4096,"access":"rw",
+              "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,"former_key":null}]}
+        "#]],
     );
     machine.snapshot(
         "detach 0 --json",

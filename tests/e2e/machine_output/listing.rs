@@ -187,7 +187,9 @@ fn list_json_of_every_other_column() {
               "description":"command of the creator, while it is running"},{"column":"LCOMMAND","json":"lcommand",
               "description":"command of the last user, while it is running"},{"column":"PIDS","json":"pids",
               "description":"processes that have it attached"},{"column":"COMMANDS","json":"commands",
-              "description":"commands of these processes"},{"column":"CONTAINER","json":"container",
+              "description":"commands of these processes"},{"column":"FORMER_KEY","json":"former_key",
+              "description":"key before the segment was marked for destruction"},{"column":"PAGE_SIZE","json":"page_size",
+              "description":"page size, if a visible process has it attached"},{"column":"CONTAINER","json":"container",
               "description":"container or unit of the namespace"}]}
         "#]],
     );
@@ -230,26 +232,31 @@ fn stat_json() {
     machine.snapshot(
         "stat 3 0x4d2 --json",
         expect![[r#"
-        {"schema":1,"segments":[{"id":3,"key":"0x00000077","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]",
-          "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
-          "cpid":[HOSTILE],"lpid":[HOSTILE],"nattch":1,"atime":"[TIME]","dtime":null,"ctime":"[TIME]",
-          "idle_seconds":null,"dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS]},{"id":0,
-          "key":"0x000004d2","size":8192,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
-          "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[ACTOR],"lpid":[ACTOR],
-          "nattch":2,"atime":"[TIME]","dtime":"[TIME]","ctime":"[TIME]","idle_seconds":null,"dest":false,
-          "locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS]}]}
-    "#]],
+            {"schema":1,"segments":[{"id":3,"key":"0x00000077","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]",
+              "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+              "cpid":[HOSTILE],"lpid":[HOSTILE],"nattch":1,"atime":"[TIME]","dtime":null,"ctime":"[TIME]",
+              "idle_seconds":null,"dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS],
+              "former_key":null},{"id":0,"key":"0x000004d2","size":8192,"mode":"0600","uid":[UID],"owner":"[USER]",
+              "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+              "cpid":[ACTOR],"lpid":[ACTOR],"nattch":2,"atime":"[TIME]","dtime":"[TIME]","ctime":"[TIME]",
+              "idle_seconds":null,"dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS],
+              "former_key":null}],"failed":[]}
+        "#]],
     );
     // What exists is reported if something else is missing.
     machine.snapshot(
         "stat 1 77 --json",
         expect![[r#"
-        {"schema":1,"segments":[{"id":1,"key":"0x00000000","size":100,"mode":"0640","uid":[UID],"owner":"[USER]",
-          "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
-          "cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],
-          "dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS]}]}
-        [exit code 3]
-    "#]],
+            {"schema":1,"segments":[{"id":1,"key":"0x00000000","size":100,"mode":"0640","uid":[UID],"owner":"[USER]",
+              "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+              "cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],
+              "dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS],"former_key":null}],
+              "failed":[{"target":"77","error":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
+              "errno":"EINVAL","code":3,
+              "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+              "hints":["list the segments: `shmadm list`"]}]}
+            [exit code 3]
+        "#]],
     );
 }
 
@@ -257,28 +264,33 @@ fn stat_json() {
 fn who_json() {
     let mut machine = Machine::new();
     let _creators = segments(&mut machine);
-    machine.snapshot("who 0 1 3 4 --json", expect![[r#"
-        {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":2,"found":2,"attachments":[{"pid":[ACTOR],"uid":[UID],
-          "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"rw",
-          "ns":[NS],"certain":true,"shared_with":null},{"pid":[ACTOR],"uid":[UID],"user":"[USER]",
-          "command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"ro","ns":[NS],"certain":true,
-          "shared_with":null}],"hidden":[],"container":null},{"id":1,"ns":[NS],"nattch":0,"found":0,"attachments":[],
-          "hidden":[],"container":null},{"id":3,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[HOSTILE],
-          "uid":[UID],"user":"[USER]","command":"evil\n99 \"0x1\"\t'a\\b\u001b[2J⟨U+202E⟩xet\\xff,\r⟨U+009B⟩; demo writer --key 0x77 --interval 1h",
-          "address":"[ADDRESS]","size":4096,"access":"rw","ns":[NS],"certain":true,"shared_with":null}],"hidden":[],
-          "container":null},{"id":4,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[ACTOR],"uid":[UID],
-          "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":4096,"access":"rw",
-          "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null}]}
-    "#]]);
     machine.snapshot(
-        "who 0 --mappings --json",
+        "who 0 1 3 4 --json",
         expect![[r#"
         {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":2,"found":2,"attachments":[{"pid":[ACTOR],"uid":[UID],
           "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"rw",
           "ns":[NS],"certain":true,"shared_with":null},{"pid":[ACTOR],"uid":[UID],"user":"[USER]",
           "command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"ro","ns":[NS],"certain":true,
-          "shared_with":null}],"hidden":[],"container":null}]}
+          "shared_with":null}],"hidden":[],"container":null,"former_key":null},{"id":1,"ns":[NS],"nattch":0,"found":0,
+          "attachments":[],"hidden":[],"container":null,"former_key":null},{"id":3,"ns":[NS],"nattch":1,"found":1,
+          "attachments":[{"pid":[HOSTILE],"uid":[UID],"user":"[USER]",
+          "command":"evil\n99 \"0x1\"\t'a\\b\u001b[2J⟨U+202E⟩xet\\xff,\r⟨U+009B⟩; demo writer --key 0x77 --interval 1h",
+          "address":"[ADDRESS]","size":4096,"access":"rw","ns":[NS],"certain":true,"shared_with":null}],"hidden":[],
+          "container":null,"former_key":null},{"id":4,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[ACTOR],
+          "uid":[UID],"user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":4096,
+          "access":"rw","ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,
+          "former_key":"0x00000099"}]}
     "#]],
+    );
+    machine.snapshot(
+        "who 0 --mappings --json",
+        expect![[r#"
+            {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":2,"found":2,"attachments":[{"pid":[ACTOR],"uid":[UID],
+              "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"rw",
+              "ns":[NS],"certain":true,"shared_with":null},{"pid":[ACTOR],"uid":[UID],"user":"[USER]",
+              "command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"ro","ns":[NS],"certain":true,
+              "shared_with":null}],"hidden":[],"container":null,"former_key":null}]}
+        "#]],
     );
 }
 
@@ -292,10 +304,10 @@ fn who_json_of_processes_that_share_memory() {
     machine.snapshot(
         "who 0 --json",
         expect![[r#"
-        {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[ACTOR],"uid":[UID],
-          "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":4096,"access":"rw",
-          "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null}]}
-    "#]],
+            {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[ACTOR],"uid":[UID],
+              "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":4096,"access":"rw",
+              "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,"former_key":null}]}
+        "#]],
     );
 }
 
@@ -313,10 +325,11 @@ fn who_and_list_without_permission() {
     machine.compare(
         &nobody("who 0 --json"),
         &expect![[r#"
-        {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":2,"found":1,"attachments":[{"pid":[HOLDER],"uid":65534,
-          "user":"nobody","command":"shmadm-hold id=0 access=rw","address":"[ADDRESS]","size":4096,"access":"rw",
-          "ns":[NS],"certain":true,"shared_with":[]}],"hidden":[{"reason":"permission","count":1}],"container":null}]}
-    "#]],
+            {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":2,"found":1,"attachments":[{"pid":[HOLDER],"uid":65534,
+              "user":"nobody","command":"shmadm-hold id=0 access=rw","address":"[ADDRESS]","size":4096,"access":"rw",
+              "ns":[NS],"certain":true,"shared_with":[]}],"hidden":[{"reason":"permission","count":1}],"container":null,
+              "former_key":null}]}
+        "#]],
     );
     machine.compare(
         &nobody("who 0 --format csv"),

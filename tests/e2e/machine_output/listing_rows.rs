@@ -152,6 +152,8 @@ fn columns_as_rows() {
             LCOMMAND,lcommand,"command of the last user, while it is running"␍
             PIDS,pids,processes that have it attached␍
             COMMANDS,commands,commands of these processes␍
+            FORMER_KEY,former_key,key before the segment was marked for destruction␍
+            PAGE_SIZE,page_size,"page size, if a visible process has it attached"␍
             CONTAINER,container,container or unit of the namespace␍
         "#]],
     );
@@ -187,6 +189,8 @@ fn columns_as_rows() {
             LCOMMAND␉lcommand␉command of the last user, while it is running
             PIDS␉pids␉processes that have it attached
             COMMANDS␉commands␉commands of these processes
+            FORMER_KEY␉former_key␉key before the segment was marked for destruction
+            PAGE_SIZE␉page_size␉page size, if a visible process has it attached
             CONTAINER␉container␉container or unit of the namespace
         "#]],
     );

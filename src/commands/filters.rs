@@ -1,0 +1,172 @@
+//! The filters that `list`, `who` and `prune` share.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use super::Context;
+use super::args::{find_group, find_user, target, word};
+use crate::error::{Error, Hint, again};
+use crate::explain::{attached_by, cannot_inspect, ftok_key};
+use crate::model::{Key, KeySpec, Mode, Name, Object, State, Target, parse_duration, parse_pid, parse_size};
+use crate::query::{Filter, KeyFilter, System, removed_with_key, retain_attached_by};
+
+/// Conditions, all of which must hold; the values of one are alternatives.
+#[derive(Args, Debug, Default)]
+pub(crate) struct FilterArgs {
+    /// Only segments owned by USER
+    #[arg(long, value_name = "USER", value_delimiter = ',', help_heading = "Filters")]
+    owner: Vec<String>,
+
+    /// Only segments of GROUP
+    #[arg(long, value_name = "GROUP", value_delimiter = ',', help_heading = "Filters")]
+    group: Vec<String>,
+
+    /// Only segments created by USER
+    #[arg(long, value_name = "USER", value_delimiter = ',', help_heading = "Filters")]
+    creator: Vec<String>,
+
+    /// Only segments that you own or created
+    #[arg(long, help_heading = "Filters")]
+    mine: bool,
+
+    /// Only segments with KEY, or with `any` key, or `private` ones
+    #[arg(long, value_name = "KEY", value_delimiter = ',', allow_negative_numbers = true, value_parser = key(), help_heading = "Filters")]
+    key: Vec<KeyArg>,
+
+    /// Only segments in STATE
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = word(State::ALL.map(|state| (state.as_str(), state))), help_heading = "Filters")]
+    state: Vec<State>,
+
+    /// Only segments with these permission bits (octal)
+    #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = Mode::parse, help_heading = "Filters")]
+    mode: Vec<Mode>,
+
+    /// Only segments idle for at least DURATION (10m, 1h30m)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Filters")]
+    older_than: Option<Duration>,
+
+    /// Only segments of at least SIZE (4096, 4K, 1MB)
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Filters")]
+    min_size: Option<u64>,
+
+    /// Only segments of at most SIZE
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Filters")]
+    max_size: Option<u64>,
+
+    /// Only segments created by process PID
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, help_heading = "Filters")]
+    cpid: Vec<i32>,
+
+    /// Only segments that process PID has attached
+    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, help_heading = "Filters")]
+    pid: Vec<i32>,
+
+    /// Leave out SEGMENT
+    #[arg(long, value_name = "SEGMENT", value_delimiter = ',', value_parser = target(), help_heading = "Filters")]
+    exclude: Vec<Target>,
+}
+
+/// A value of `--key`.
+#[derive(Clone, Debug)]
+enum KeyArg {
+    Any,
+    Key(KeySpec),
+}
+
+fn key() -> impl TypedValueParser<Value = KeyArg> {
+    OsStringValueParser::new().try_map(|text| parse_key(&text))
+}
+
+fn parse_key(text: &OsStr) -> Result<KeyArg, String> {
+    match KeySpec::from_os(text) {
+        _ if text == "any" => Ok(KeyArg::Any),
+        Ok(KeySpec::Random) => Err("expected any, private, a key (0x4d2, 1234) or ftok:PATH".to_owned()),
+        key => key.map(KeyArg::Key),
+    }
+}
+
+impl FilterArgs {
+    /// Returns whether segments are selected by the processes that have them attached.
+    pub(crate) fn has_pid(&self) -> bool {
+        !self.pid.is_empty()
+    }
+
+    pub(crate) fn filter(&self, system: &System) -> Result<Filter, Error> {
+        let users = |names: &[String]| names.iter().map(|name| find_user(system, name)).collect::<Result<Vec<_>, _>>();
+        let key = |key: &KeyArg| match key {
+            KeyArg::Any => Ok(KeyFilter::Any),
+            KeyArg::Key(KeySpec::Private | KeySpec::Random) => Ok(KeyFilter::Is(Key::PRIVATE)),
+            KeyArg::Key(KeySpec::Key(key)) => Ok(KeyFilter::Is(*key)),
+            KeyArg::Key(KeySpec::Ftok(ftok)) => ftok_key(ftok).map(KeyFilter::Is),
+        };
+        Ok(Filter {
+            owner: users(&self.owner)?,
+            group: self.group.iter().map(|name| find_group(system, name)).collect::<Result<_, _>>()?,
+            creator: users(&self.creator)?,
+            mine: self.mine,
+            key: self.key.iter().map(key).collect::<Result<_, _>>()?,
+            state: self.state.clone(),
+            mode: self.mode.clone(),
+            older_than: self.older_than,
+            min_size: self.min_size,
+            max_size: self.max_size,
+            cpid: self.cpid.clone(),
+            pid: self.pid.clone(),
+            exclude: self.exclude.iter().map(id_or_key).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Returns the name of a segment with the key of a file in place of the file.
+fn id_or_key(target: &Target) -> Result<Name, Error> {
+    match &target.name {
+        Name::Ftok(ftok) => ftok_key(ftok).map(Name::Key),
+        name => Ok(name.clone()),
+    }
+}
+
+/// Returns the keys among names of segments.
+pub(crate) fn keys(targets: &[Target]) -> Vec<Key> {
+    let key = |target| match id_or_key(target) {
+        Ok(Name::Key(key)) => Some(key),
+        _ => None,
+    };
+    targets.iter().filter_map(key).collect()
+}
+
+/// Keeps the objects that a filter selects. Returns an error for each process of `--pid` that cannot be inspected.
+pub(crate) fn select(
+    context: &mut Context,
+    filter: &Filter,
+    objects: &mut Vec<Object>,
+    all_ns: bool,
+) -> Result<Vec<Error>, Error> {
+    objects.retain(|object| filter.matches(&context.system, object));
+    if filter.pid.is_empty() {
+        return Ok(Vec::new());
+    }
+    let here = context.system.namespace();
+    for pid in &filter.pid {
+        if let Some(ns) = context.system.namespace_of(*pid).filter(|ns| !all_ns && Some(*ns) != here) {
+            context.ui.warning(&format!("process {pid} is in another IPC namespace, {ns}"));
+            context.ui.hint(Hint::new("show the segments of all namespaces", again("--all-ns")));
+        }
+    }
+    let failed = retain_attached_by(&context.system, objects, &filter.pid)?;
+    Ok(failed.into_iter().map(|(pid, error)| cannot_inspect(pid, error)).collect())
+}
+
+/// Warns about segments that had one of these keys until they were marked for destruction: their users do not share
+/// memory with those of the segment that has the key now.
+pub(crate) fn warn_of_removed(context: &mut Context, keys: &[Key]) {
+    // The listing is complete without it.
+    for segment in removed_with_key(&context.system, keys).unwrap_or_default() {
+        let key = segment.former_key().unwrap_or_default();
+        let by = segment.attachers.as_ref().and_then(|attachers| attached_by(attachers)).unwrap_or_default();
+        let ident = segment.ident();
+        context.ui.warning(&format!("{ident} had key {key} until it was marked for destruction; still attached {by}"));
+    }
+}
