@@ -6,6 +6,7 @@
 
 mod hints;
 mod progress;
+mod wrap;
 
 use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal, StderrLock, Stdout, Write};
@@ -21,6 +22,7 @@ use crate::render::{escape, escape_json, write_error_json};
 use hints::HintContext;
 pub(crate) use hints::{CommandLine, Part};
 pub(crate) use progress::Progress;
+use wrap::wrap;
 
 /// A pipe that is ready for writing accepts this much without blocking.
 const PIPE_BUF: usize = 4096;
@@ -173,13 +175,17 @@ impl Ui {
         self.color_out
     }
 
-    /// Returns the terminal's width in columns, if standard output is a terminal.
+    /// Returns the width of standard output in columns: the terminal's, or else the value of COLUMNS.
     pub(crate) fn width(&self) -> Option<usize> {
-        if !self.is_terminal() {
-            return None;
-        }
-        let size = rustix::termios::tcgetwinsize(&self.out.stream.get_ref().stdout).ok()?;
-        Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+        let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
+        terminal_width(&self.out.stream.get_ref().stdout).or_else(columns).filter(|width| *width > 0)
+    }
+
+    /// Returns what stands for omitted text, in the encoding of the locale.
+    pub(crate) fn ellipsis(&self) -> &'static str {
+        let mut settings = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
+        let locale = settings.find(|value| !value.is_empty()).unwrap_or_default().to_lowercase();
+        if locale.contains("utf-8") || locale.contains("utf8") { "\u{2026}" } else { "..." }
     }
 
     pub(crate) fn print(&mut self, line: &str) -> Result<(), Error> {
@@ -214,7 +220,7 @@ impl Ui {
     /// Prints a status message, unless `--quiet` is given.
     pub(crate) fn status(&mut self, message: &str) {
         if !self.quiet {
-            self.write_line(&escape(message));
+            self.write_message(None, message);
         }
     }
 
@@ -228,7 +234,7 @@ impl Ui {
 
     /// Prints a message even with `--quiet`, such as the subject of a question.
     pub(crate) fn notice(&mut self, message: &str) {
-        self.write_line(&escape(message));
+        self.write_message(None, message);
     }
 
     /// Returns whether a question can be asked: standard input and standard error are terminals.
@@ -248,22 +254,18 @@ impl Ui {
     }
 
     pub(crate) fn warning(&mut self, message: &str) {
-        let label = self.label("warning:", AnsiColor::Yellow);
-        self.write_line(&format!("{label} {}", escape(message)));
+        self.write_message(Some(("warning:", AnsiColor::Yellow)), message);
     }
 
     pub(crate) fn hint(&mut self, hint: Hint) {
         let Some(hint) = self.hints.complete(hint) else { return };
-        let label = self.label("hint:", AnsiColor::Cyan);
-        self.write_line(&format!("{label} {}", escape(&hint.to_string())));
+        self.write_message(Some(("hint:", AnsiColor::Cyan)), &hint.to_string());
     }
 
     pub(crate) fn error(&mut self, error: &Error) {
-        let label = self.label("error:", AnsiColor::Red);
-        self.write_line(&format!("{label} {}", escape(&error.to_string())));
+        self.write_message(Some(("error:", AnsiColor::Red)), &error.to_string());
         if let Some(cause) = &error.cause {
-            let label = self.label("cause:", AnsiColor::Yellow);
-            self.write_line(&format!("{label} {}", escape(cause)));
+            self.write_message(Some(("cause:", AnsiColor::Yellow)), cause);
         }
         for hint in &error.hints {
             self.hint(hint.clone());
@@ -304,6 +306,15 @@ impl Ui {
         format!("{style}{text}{style:#}")
     }
 
+    /// Writes a message to standard error, escaped, and broken between words on a terminal.
+    fn write_message(&mut self, label: Option<(&str, AnsiColor)>, message: &str) {
+        let message = escape(message);
+        let indent = label.map_or(0, |(text, _)| text.len() + 1);
+        let message = stderr_width().map_or_else(|| message.to_string(), |width| wrap(&message, indent, width));
+        let label = label.map(|(text, color)| self.label(text, color) + " ").unwrap_or_default();
+        self.write_line(&format!("{label}{message}"));
+    }
+
     /// Writes a line to standard error; flushes standard output first, to keep the order.
     fn write_line(&mut self, line: &str) {
         let _ = self.out.flush();
@@ -311,6 +322,17 @@ impl Ui {
         // A failure to write to standard error cannot be reported.
         let _ = stream.write_all(format!("{line}\n").as_bytes());
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "src/ui.rs measures standard error")]
+fn stderr_width() -> Option<usize> {
+    terminal_width(io::stderr())
+}
+
+/// Returns the width of a terminal in columns; `None` for another file, or if it is unknown.
+fn terminal_width(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
 #[expect(clippy::disallowed_methods, reason = "src/ui.rs writes standard error")]

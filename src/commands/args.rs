@@ -80,7 +80,7 @@ pub(crate) struct TableArgs {
 }
 
 impl TableArgs {
-    pub(crate) fn style(&self, context: &Context, droppable: &'static [&'static str]) -> TableStyle<'static> {
+    pub(crate) fn style<'a>(&self, context: &Context, droppable: &'a [&'a str]) -> TableStyle<'a> {
         TableStyle { headings: !self.no_headings, bytes: self.bytes, ..context.table(droppable) }
     }
 }

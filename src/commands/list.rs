@@ -24,7 +24,9 @@ pub(crate) const MANUAL: Manual = Manual {
                   IDLE is the time since the last attach, detach or change; it is empty while the segment is \
                   attached.\n\n\
                   -o selects columns in every format. Without it, csv, tsv and json print fixed fields; the default \
-                  table may change, and drops columns on a narrow terminal.",
+                  table may change, and drops columns on a narrow terminal. Long commands are shortened so \
+                  that their end stays. If standard output is not a terminal, the environment variable COLUMNS sets the \
+                  width of the table.",
     examples: &[
         ("shmadm list", "show all segments of this IPC namespace"),
         ("shmadm list --mine --state orphan --older-than 10m", "show your segments that are no longer used"),
@@ -97,8 +99,8 @@ fn columns_help() -> String {
 }
 
 impl ListArgs {
-    /// Returns the columns to show, and whether a narrow terminal may drop some.
-    fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Object>>, bool), Error> {
+    /// Returns the columns to show, and those of the default table that a narrow terminal may drop.
+    fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Object>>, Vec<&'static str>), Error> {
         let views = [(self.times, TIMES), (self.pids, PIDS), (self.creators, CREATORS)];
         let views = views.into_iter().filter(|(given, _)| *given && format == Format::Table).flat_map(|(_, view)| view);
         let mut base: Vec<&str> = Vec::new();
@@ -125,7 +127,15 @@ impl ListArgs {
             base.insert(0, "NS");
         }
         let names = self.output.clone().unwrap_or_else(|| base.join(","));
-        Ok((select(SEGMENT, &base, &names).map_err(usage)?, is_default && self.output.is_none()))
+        let added = match &self.output {
+            Some(names) => names.strip_prefix('+'),
+            None => Some(""),
+        };
+        // What was asked for is not dropped.
+        let is_added = |name: &str| added.is_some_and(|names| names.split(',').any(|it| it.eq_ignore_ascii_case(name)));
+        let mut droppable = if is_default && added.is_some() { DROP_ORDER.to_vec() } else { Vec::new() };
+        droppable.retain(|name| !is_added(name));
+        Ok((select(SEGMENT, &base, &names).map_err(usage)?, droppable))
     }
 
     fn sort_column(&self) -> Result<Option<&'static Column<Object>>, Error> {
@@ -138,12 +148,12 @@ impl ListArgs {
 }
 
 pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error> {
-    let (columns, may_drop) = args.columns(context.format)?;
+    let (columns, droppable) = args.columns(context.format)?;
     let sort = args.sort_column()?;
     let style = TableStyle {
         time: args.time,
-        optional: if may_drop { OPTIONAL } else { &[] },
-        ..args.table.style(context, if may_drop { DROP_ORDER } else { &[] })
+        optional: if args.output.is_none() { OPTIONAL } else { &[] },
+        ..args.table.style(context, &droppable)
     };
     if args.list_columns {
         let style = TableStyle { droppable: &["JSON"], ..style };

@@ -70,7 +70,7 @@ impl Context {
 
     /// Returns the default table style, as wide as the terminal; `droppable` are the columns to omit first on a narrow
     /// one.
-    pub(crate) fn table(&self, droppable: &'static [&'static str]) -> TableStyle<'static> {
+    pub(crate) fn table<'a>(&self, droppable: &'a [&'a str]) -> TableStyle<'a> {
         TableStyle {
             headings: true,
             bytes: false,
@@ -79,6 +79,7 @@ impl Context {
             width: self.ui.width(),
             terminal: self.ui.is_terminal(),
             color: self.ui.color(),
+            ellipsis: self.ui.ellipsis(),
             droppable,
             optional: &[],
         }

@@ -1,6 +1,6 @@
 //! Column definitions: one registry for each kind of row, used by tables, JSON, CSV, TSV, help and man pages.
 
-use super::Cell;
+use super::{Cell, shorten};
 use crate::model::Needs;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +16,10 @@ pub(crate) struct Column<R: 'static> {
     /// JSON key; empty if reports name the field themselves.
     pub(crate) json: &'static str,
     pub(crate) align: Align,
-    /// Minimum width to which a narrow terminal may shorten it; `None` unless it is free text.
+    /// Minimum width to which a narrow terminal may shorten it; `None` unless it is free text or a list.
     pub(crate) least: Option<usize>,
+    /// Shortens a text to a width, with an ellipsis for the rest.
+    pub(super) shorten: fn(&str, usize, &str) -> String,
     /// Description for `--list-columns` and the man page.
     pub(crate) help: &'static str,
     pub(crate) needs: Needs,
@@ -27,7 +29,7 @@ pub(crate) struct Column<R: 'static> {
 impl<R> Column<R> {
     /// Creates a column that is never shortened and requires no expensive fields.
     const fn new(name: &'static str, align: Align, cell: for<'a> fn(&'a R) -> Cell<'a>) -> Self {
-        Self { name, json: "", align, least: None, help: "", needs: Needs::empty(), cell }
+        Self { name, json: "", align, least: None, shorten: shorten::text, help: "", needs: Needs::empty(), cell }
     }
 
     pub(super) const fn left(name: &'static str, cell: for<'a> fn(&'a R) -> Cell<'a>) -> Self {
@@ -46,6 +48,11 @@ impl<R> Column<R> {
     pub(super) const fn needs(mut self, needs: Needs) -> Self {
         self.needs = needs;
         self
+    }
+
+    pub(super) const fn list_shortened_to(mut self, least: usize) -> Self {
+        self.shorten = shorten::list;
+        self.shortened_to(least)
     }
 
     pub(super) const fn shortened_to(mut self, least: usize) -> Self {

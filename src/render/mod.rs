@@ -6,8 +6,8 @@
 //! `Serialize`.
 //!
 //! Text from outside (command lines, user names) is escaped in tables and messages, because control and bidirectional
-//! characters could forge or hide lines. Invalid UTF-8 appears as `\xNN`. Only free text is ever shortened, and only if
-//! the terminal is too narrow; before that, the default table omits columns.
+//! characters could forge or hide lines. Invalid UTF-8 appears as `\xNN`. Only free text and lists are ever
+//! shortened, and only if the terminal is too narrow; before that, the default table omits columns.
 
 mod attachers;
 mod cell;
@@ -28,6 +28,7 @@ mod metrics;
 mod removal;
 mod rows;
 mod segments;
+mod shorten;
 mod table;
 
 pub(crate) use attachers::{

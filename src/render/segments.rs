@@ -105,16 +105,17 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
         sysv(object, |sysv| Cell::text(sysv.last_command.as_ref()))
     })
     .needs(Needs::COMMANDS)
-    .shortened_to(8),
+    .shortened_to(16),
     left("PIDS", "pids", "processes that have it attached", |object| {
         Cell::of(users(object), |users| Cell::Pids(users.map(|user| user.pid).collect()))
     })
-    .needs(Needs::ATTACHERS),
+    .needs(Needs::ATTACHERS)
+    .list_shortened_to(16),
     left("COMMANDS", "commands", "commands of these processes", |object| {
         Cell::of(users(object), |users| Cell::Texts(users.filter_map(|user| user.command.as_deref()).collect()))
     })
     .needs(Needs::ATTACHERS)
-    .shortened_to(8),
+    .shortened_to(20),
     left("FORMER_KEY", "former_key", "key before the segment was marked for destruction", |object| {
         Cell::of(object.former_key(), Cell::Key)
     })

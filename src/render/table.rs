@@ -1,19 +1,17 @@
 //! Tables for people: borderless, in the manner of lsblk.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::iter::repeat_n;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use unicode_width::UnicodeWidthStr;
 
 use super::human::text;
 use super::{Align, Cell, Column, TimeStyle};
 use crate::model::{Stamp, State};
 
-const GAP: u16 = 2;
-/// Characters of a cell on a terminal: comfy-table adds up widths in a `u16`.
-const LONGEST: usize = 1 << 13;
+const GAP: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TableStyle<'a> {
@@ -28,6 +26,8 @@ pub(crate) struct TableStyle<'a> {
     /// Whether it goes to a terminal, even one of unknown width.
     pub(crate) terminal: bool,
     pub(crate) color: bool,
+    /// What stands for the part of a text that is left out.
+    pub(crate) ellipsis: &'static str,
     /// Columns to omit, in this order, if the terminal is too narrow.
     pub(crate) droppable: &'a [&'a str],
     /// Columns of flags to omit unless one is set.
@@ -58,11 +58,13 @@ pub(super) fn write<R>(
             state => Style::new().fg_color(state.and_then(|index| color(&row[index])).map(Into::into)),
         })
         .collect();
-    let mut show = |(line, paint): (String, Style)| writeln!(out, "{paint}{}{paint:#}", line.trim_end());
-    match style.width {
-        Some(width) => fit(columns, texts, width, style.droppable).lines().zip(paints).try_for_each(&mut show),
-        None => pad(columns, &texts).zip(paints).try_for_each(&mut show),
+    let columns = columns.iter().enumerate();
+    let mut shown: Vec<_> = columns.map(|(index, column)| Shown::new(*column, index, &texts)).collect();
+    if let Some(width) = style.width {
+        fit(&mut shown, width, style.droppable);
     }
+    let mut rows = texts.iter().zip(paints);
+    rows.try_for_each(|(row, paint)| writeln!(out, "{paint}{}{paint:#}", line(&shown, row, style.ellipsis)))
 }
 
 fn color(state: &str) -> Option<AnsiColor> {
@@ -70,72 +72,74 @@ fn color(state: &str) -> Option<AnsiColor> {
     colors.into_iter().find(|(known, _)| known.as_str() == state).map(|(_, color)| color)
 }
 
-/// Pads each text to the width of its column, in less time than comfy-table takes: long tables are piped.
-fn pad<R>(columns: &[&Column<R>], texts: &[Vec<String>]) -> impl Iterator<Item = String> {
-    let width = |text: &str| if text.is_ascii() { text.len() } else { text.width() };
-    let widest = move |index: usize| texts.iter().map(|row: &Vec<String>| width(&row[index])).fold(1, usize::max);
-    let columns: Vec<_> = columns.iter().enumerate().map(|(index, column)| (column.align, widest(index))).collect();
-    texts.iter().map(move |row| {
-        let mut line = String::new();
-        for (text, (align, widest)) in row.iter().zip(&columns) {
-            let spaces = repeat_n(' ', widest - width(text));
-            match align {
-                Align::Left => {
-                    line.push_str(text);
-                    line.extend(spaces);
-                }
-                Align::Right => {
-                    line.extend(spaces);
-                    line.push_str(text);
-                }
-            }
-            line.extend(repeat_n(' ', GAP.into()));
-        }
-        line
-    })
+/// A column as it is shown.
+struct Shown<'a, R: 'static> {
+    column: &'a Column<R>,
+    /// Its position in each row.
+    index: usize,
+    width: usize,
+    /// The width to which it may be shortened.
+    least: usize,
 }
 
-/// Fits a table to a terminal: hides droppable columns as far as necessary, then truncates free text.
-fn fit<R>(columns: &[&Column<R>], texts: Vec<Vec<String>>, width: usize, droppable: &[&str]) -> Table {
-    // The last column has a gap as well, which trimming the lines removes.
-    let width = u16::try_from(width).unwrap_or(u16::MAX).saturating_add(GAP);
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    // Texts contain no newline: they are truncated at any character, not at a space.
-    table.set_truncation_indicator("…").set_delimiter('\n');
-    for row in texts {
-        let cells = row.into_iter().map(|text| text.chars().take(LONGEST).collect::<String>());
-        let mut row = Row::from(cells.collect::<Vec<_>>());
-        row.max_height(1);
-        table.add_row(row);
+impl<'a, R> Shown<'a, R> {
+    /// Returns a column that is as wide as its widest text.
+    fn new(column: &'a Column<R>, index: usize, texts: &[Vec<String>]) -> Self {
+        let width = texts.iter().map(|row| width(&row[index])).fold(1, usize::max);
+        let least = column.least.map_or(width, |least| width.min(least.max(column.name.len())));
+        Self { column, index, width, least }
     }
-    let least = |column: &Column<R>, widest: u16| {
-        let least = column.least.map(|least| least.max(column.name.len()));
-        widest.min(least.and_then(|least| u16::try_from(least).ok()).unwrap_or(u16::MAX)).saturating_add(GAP)
-    };
-    let widest = table.column_max_content_widths();
-    let least: Vec<u16> = columns.iter().zip(widest).map(|(column, widest)| least(column, widest)).collect();
-    let mut total: usize = least.iter().copied().map(usize::from).sum();
-    for ((shown, column), least) in table.column_iter_mut().zip(columns).zip(&least) {
-        shown.set_padding((0, GAP));
-        shown.set_constraint(match column.least {
-            Some(_) => ColumnConstraint::LowerBoundary(Width::Fixed(*least)),
-            None => ColumnConstraint::ContentWidth,
-        });
-        shown.set_cell_alignment(match column.align {
-            Align::Left => CellAlignment::Left,
-            Align::Right => CellAlignment::Right,
-        });
+}
+
+fn width(text: &str) -> usize {
+    if text.is_ascii() { text.len() } else { text.width() }
+}
+
+/// Fits columns to a terminal: omits droppable ones as far as necessary, then narrows the widest texts.
+fn fit<R>(shown: &mut Vec<Shown<'_, R>>, width: usize, droppable: &[&str]) {
+    fn total<R>(shown: &[Shown<'_, R>], width: fn(&Shown<'_, R>) -> usize) -> usize {
+        shown.iter().map(|shown| width(shown) + GAP).sum::<usize>().saturating_sub(GAP)
     }
     for name in droppable {
-        if let Some(index) = columns.iter().position(|column| column.name == *name)
-            && total > width.into()
-        {
-            total -= usize::from(least[index]);
-            table.column_iter_mut().nth(index).map(|column| column.set_constraint(ColumnConstraint::Hidden));
+        if total(shown, |shown| shown.least) > width {
+            shown.retain(|shown| shown.column.name != *name);
         }
     }
-    table
+    for shown in shown.iter_mut() {
+        // No text can be wider than all columns together.
+        shown.width = shown.width.min(width).max(shown.least);
+    }
+    for _ in width..total(shown, |shown| shown.width) {
+        let narrowable = shown.iter_mut().filter(|shown| shown.width > shown.least);
+        if let Some(widest) = narrowable.max_by_key(|shown| shown.width) {
+            widest.width -= 1;
+        }
+    }
+}
+
+/// Returns a row with each text shortened and padded to the width of its column.
+fn line<R>(shown: &[Shown<'_, R>], row: &[String], ellipsis: &str) -> String {
+    let mut line = String::new();
+    for Shown { column, index, width: widest, .. } in shown {
+        let mut text = Cow::Borrowed(&*row[*index]);
+        if width(&text) > *widest {
+            text = (column.shorten)(&text, *widest, ellipsis).into();
+        }
+        let spaces = repeat_n(' ', widest.saturating_sub(width(&text)));
+        match column.align {
+            Align::Left => {
+                line.push_str(&text);
+                line.extend(spaces);
+            }
+            Align::Right => {
+                line.extend(spaces);
+                line.push_str(&text);
+            }
+        }
+        line.extend(repeat_n(' ', GAP));
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 #[cfg(test)]
@@ -157,6 +161,7 @@ mod tests {
             width,
             terminal,
             color: false,
+            ellipsis: "…",
             droppable,
             optional: &[],
         };

@@ -38,7 +38,6 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("clap_complete", &["commands"]),
     ("nix", &["act", "error", "explain", "process", "query", "sys"]),
     ("shmadm", &["main"]),
-    ("comfy_table", &["render"]),
     ("prometheus_client", &["render"]),
     ("quick_xml", &["render"]),
     ("indicatif", &["ui"]),

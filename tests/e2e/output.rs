@@ -1,6 +1,7 @@
 //! Output that all commands share: formats, errors, closed pipes, full disks, terminals and hostile text.
 
 mod hostile;
+mod width;
 
 use std::fs::File;
 use std::os::unix::process::CommandExt;

@@ -1,0 +1,73 @@
+//! Shortens texts for narrow terminals.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Shortens a text to a width: omits the directories of the program that it begins with, then its middle. The end stays:
+/// commands differ there.
+pub(super) fn text(text: &str, width: usize, ellipsis: &str) -> String {
+    let room = width.saturating_sub(ellipsis.width());
+    let program = text.split(' ').next().unwrap_or_default();
+    let ends = program.rmatch_indices('/').map(|(slash, _)| &text[slash..]);
+    if let Some(end) = ends.take_while(|end| end.width() <= room).last() {
+        return format!("{ellipsis}{end}");
+    }
+    let text = &text[program.rfind('/').map_or(0, |slash| slash + 1)..];
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let end = last(text, room / 2);
+    format!("{}{ellipsis}{end}", first(text, room - end.width()))
+}
+
+/// Shortens numbers that are separated by commas: omits the last ones.
+pub(super) fn list(list: &str, width: usize, ellipsis: &str) -> String {
+    let shown = first(list, width.saturating_sub(ellipsis.width()));
+    format!("{}{ellipsis}", &shown[..shown.rfind(',').map_or(0, |comma| comma + 1)])
+}
+
+/// Returns the beginning of a text that is at most this wide.
+fn first(text: &str, width: usize) -> &str {
+    &text[..fitting(text.chars(), width)]
+}
+
+/// Returns the end of a text that is at most this wide.
+fn last(text: &str, width: usize) -> &str {
+    &text[text.len() - fitting(text.chars().rev(), width)..]
+}
+
+/// Returns the length in bytes of the characters that fit in a width.
+fn fitting(characters: impl Iterator<Item = char>, mut width: usize) -> usize {
+    let fits = |character: &char| {
+        let rest = width.checked_sub(character.width().unwrap_or(0));
+        width = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    characters.take_while(fits).map(char::len_utf8).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_end_of_a_command_stays() {
+        for (width, short) in [
+            (38, "…/lib/long/path/3.11/reader --all /srv"),
+            (29, "…/path/3.11/reader --all /srv"),
+            (28, "…/3.11/reader --all /srv"),
+            (18, "reader --all /srv"),
+            (12, "reader… /srv"),
+            (8, "read…srv"),
+        ] {
+            let text = "/usr/lib/long/path/3.11/reader --all /srv";
+            assert_eq!(super::text(text, width, "…"), short, "{width}");
+        }
+        assert_eq!(super::text("postgres: checkpointer of main", 16, "..."), "postgre...f main");
+        assert_eq!(super::text("日本日本日本", 7, "…"), "日本…本");
+    }
+
+    #[test]
+    fn a_number_is_never_cut() {
+        for (width, short) in [(12, "1234,56789,…"), (11, "1234,…"), (9, "1234,…"), (5, "…")] {
+            assert_eq!(super::list("1234,56789,101112", width, "…"), short, "{width}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Output that is wider than the terminal: what is left out, and where lines end.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::actor::{Actor, ChildRequest};
+use crate::oracle::{self, Attached};
+use crate::support::{Ran, finish, run, shmadm};
+use crate::terminal::{Terminal, on_terminal};
+
+/// Starts an actor as a program of a directory with a long name.
+fn program(name: &str) -> Actor {
+    Actor::spawn(Command::new("/proc/self/exe").arg0(format!("/usr/lib/long/path/3.11/site-packages/{name}")))
+}
+
+#[track_caller]
+fn assert_fits(ran: &Ran, columns: usize) {
+    for line in ran.stdout.lines() {
+        assert!(line.chars().count() <= columns, "{columns}: {line:?} in {ran:#?}");
+    }
+}
+
+#[apply(test)]
+fn the_programs_of_a_long_directory_can_be_told_apart() {
+    let (mut reader, mut writer) = (program("reader"), program("writer"));
+    let id = reader.create(1234, 4096);
+    writer.attach(id);
+    for options in [&["-p"][..], &["-o", "+LCOMMAND"], &["-o", "id,ccommand,lcommand,ctime,atime,key"]] {
+        let ran = on_terminal(shmadm().args(["list", "--color=never"]).args(options), 80).exits(0);
+        assert_fits(&ran, 80);
+        let row = ran.stdout.lines().nth(1).unwrap();
+        assert!(row.contains("writer --actor"), "{ran:#?}");
+        assert!(row.contains("reader --actor") || !ran.stdout.contains("CCOMMAND"), "{ran:#?}");
+    }
+}
+
+#[apply(test)]
+fn added_columns_replace_those_of_the_default_table() {
+    let mut actor = program("server");
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
+    let pids: Vec<String> = (0..8).map(|_| actor.number(ChildRequest::Fork).to_string()).collect();
+    let ran = on_terminal(shmadm().args(["list", "-o", "+PIDS,COMMANDS", "--color=never"]), 80).exits(0);
+    assert_fits(&ran, 80);
+    assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
+    assert!(ran.stdout.contains("PIDS") && ran.stdout.contains("COMMANDS") && !ran.stdout.contains("MODE"), "{ran:#?}");
+    // The pids that are shown are whole.
+    let row = ran.stdout.lines().nth(1).unwrap();
+    let shown = row.split_whitespace().find(|word| word.ends_with(",…")).unwrap();
+    let shown: Vec<&str> = shown.split(',').collect();
+    let (rest, shown) = shown.split_last().unwrap();
+    assert!(*rest == "…" && !shown.is_empty(), "{row}");
+    let first = actor.pid().to_string();
+    assert!(shown.iter().all(|pid| **pid == first || pids.contains(&(*pid).to_owned())), "{row}: {pids:?}");
+    let wide = on_terminal(shmadm().args(["list", "-o", "+MODE,PIDS", "--color=never"]), 80).exits(0);
+    assert!(wide.stdout.contains("MODE"), "a column that was asked for is shown: {wide:#?}");
+}
+
+#[apply(test)]
+fn columns_is_the_width_if_standard_output_is_not_a_terminal() {
+    let mut reader = program("reader");
+    reader.create(1234, 4096);
+    let list = |columns: &str, options: &[&str]| finish(shmadm().env("COLUMNS", columns).arg("list").args(options));
+    let ran = list("60", &[]).exits(0);
+    assert_fits(&ran, 60);
+    assert!(ran.stdout.contains("0x000004d2") && !ran.stdout.contains("site-packages"), "{ran:#?}");
+    for format in ["--json", "--format=csv", "--format=tsv"] {
+        let options = &["-o", "id,ccommand", format][..];
+        assert_eq!(list("20", options).stdout, run([&["list"], options].concat()).stdout, "{format}");
+    }
+    for invalid in ["", "0", "-5", "wide"] {
+        assert!(list(invalid, &[]).exits(0).stdout.contains("/usr/lib/long/path/3.11/site-packages/reader"));
+    }
+}
+
+#[apply(test)]
+fn an_ellipsis_is_printed_only_in_a_utf_8_locale() {
+    let mut reader = program("reader");
+    reader.create(1234, 4096);
+    for (variables, ellipsis) in [
+        (&[("LC_ALL", "C")][..], "..."),
+        (&[("LC_ALL", "POSIX"), ("LANG", "en_US.UTF-8")], "..."),
+        (&[("LC_ALL", ""), ("LC_CTYPE", "C"), ("LANG", "en_US.UTF-8")], "..."),
+        (&[], "..."),
+        (&[("LANG", "de_DE.utf8")], "…"),
+        (&[("LC_CTYPE", "C.UTF-8"), ("LANG", "C")], "…"),
+    ] {
+        let mut command = shmadm();
+        command.env_clear().env("COLUMNS", "40").envs(variables.iter().copied());
+        let ran = finish(command.args(["list", "-o", "id,key,ccommand"])).exits(0);
+        assert_fits(&ran, 40);
+        assert!(ran.stdout.contains(&format!("{ellipsis}/reader --actor")), "{variables:?}: {ran:#?}");
+    }
+    for command in ["list", "who", "stat", "prune", "rm"] {
+        let help = run([command, "--help"]).exits(0).stdout;
+        assert!(help.is_ascii(), "{help}");
+    }
+}
+
+#[apply(test)]
+fn messages_are_broken_between_words() {
+    let id = oracle::create(1234, 4096, 0o600);
+    let _attached = Attached::new(id);
+    let plain = run(["rm", "0x4d2", "--color=never"]).exits(5).stderr;
+    let mut command = shmadm();
+    command.args(["rm", "0x4d2", "--color=never"]);
+    let (code, shown) = Terminal::start(command, 50, &[2]).end();
+    let shown = shown.replace("\r\n", "\n");
+    assert_eq!(code, Some(5));
+    let unfit: Vec<&str> =
+        shown.lines().filter(|line| line.chars().count() > 50 && line.trim().contains(' ')).collect();
+    assert_eq!(unfit, [] as [&str; 0], "{shown}");
+    assert!(shown.lines().count() > plain.lines().count(), "{shown}");
+    let joined: Vec<&str> = shown.split_whitespace().collect();
+    assert_eq!(joined, plain.split_whitespace().collect::<Vec<_>>());
+    assert!(shown.contains("`shmadm rm --color=never --force 0`"), "a command is not broken: {shown}");
+}
