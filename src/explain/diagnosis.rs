@@ -20,6 +20,10 @@ use crate::sys::{Address, CreateFlags, SysError};
 /// The cause if no rule of the kernel explains EPERM or EACCES.
 const DENIED: &str = "denied by a security module or a seccomp filter";
 
+/// Permission bits of one class of users.
+pub(super) const READ: u16 = 4;
+const WRITE: u16 = 2;
+
 /// The options of `create` that apply only to a new segment.
 const NEW_ONLY: [&str; 9] = ["exclusive", "size", "mode", "owner", "group", "huge", "no-reserve", "lock", "fill"];
 
@@ -219,10 +223,10 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         },
         (Errno::EACCES, Some(segment)) => match attempt {
             Attempt::Attach { access, exec, .. } => {
-                let access = if *access == Access::ReadOnly { 4 } else { 6 };
+                let access = if *access == Access::ReadOnly { READ } else { READ | WRITE };
                 explain_access(system, error, &segment, access | u16::from(*exec))
             }
-            _ => explain_access(system, error, &segment, 4),
+            _ => explain_access(system, error, &segment, READ),
         },
         (Errno::EPERM, _) if let Attempt::Attach { address, .. } = attempt => match address {
             Address::Exact(address) | Address::Rounded(address) if is_below_minimum(system, *address) => {
@@ -325,6 +329,12 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &O
 
 fn owner_or_root(owner: &str) -> String {
     if owner == "root" { owner.to_owned() } else { format!("{owner} or root") }
+}
+
+/// Returns whether the mode or a capability grants the caller an access.
+pub(super) fn may_access(system: &System, segment: &Object, needed: u16) -> bool {
+    let (_, shift) = access_class(system, segment);
+    (segment.mode.bits() >> shift) & needed == needed || capability(system, CAP_IPC_OWNER) == Capability::Effective
 }
 
 /// Returns the class of users whose bits of the mode apply to the caller, and the position of these bits.

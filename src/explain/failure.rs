@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 
+use super::diagnosis::{READ, may_access};
 use crate::error::{Error, Kind, OsError, again, program};
 use crate::model::{Object, ShmId};
 use crate::procfs::ProcError;
@@ -82,7 +83,7 @@ pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError) ->
     let error = Error::new(kind, format!("cannot open {ident} through another process"));
     let error = error.target(ident.argument()).cause(cause);
     // The detach after reading would destroy the segment.
-    if !object.is_in_use() && rmid_forced(system) != Some(false) {
+    if !object.is_in_use() && rmid_forced(system) != Some(false) || !may_access(system, object, READ) {
         return error;
     }
     error.hint("attach the segment, which updates its times and last user", again("").without(&["peek"]))

@@ -1,6 +1,7 @@
 //! Causes that name what holds a limit, and failures of many segments.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -216,6 +217,22 @@ fn segments_of_unmapped_users_are_not_the_callers_own() {
     let report = unmapped(&["prune", "--yes", "--older-than", "0s", "--json"]).exits(0).json();
     assert_eq!((&report["removed"], &report["failed"]), (&json!([]), &json!([])));
     assert_eq!(oracle::rows().len(), 2);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn leakcheck_does_not_count_segments_of_unmapped_users_as_the_callers_own() {
+    let mut command = Command::new(reachable_copy());
+    command.args(["leakcheck", "--isolate", "never", "--", "sh", "-c", "echo ready; read line"]);
+    in_user_namespace(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    let mut leakcheck = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(leakcheck.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    finish(shmadm_as(1234).args(["create", "-q"])).exits(0);
+    leakcheck.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let ran: Ran = leakcheck.wait_with_output().unwrap().into();
+    ran.exits(0).says("1 new segment of other users not reported");
 }
 
 /// Moves a command to a user namespace that maps no user.

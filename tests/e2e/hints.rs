@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::actor::Actor;
 use crate::fixtures::{dump_path, sysctl};
 use crate::oracle::{self, Attached};
 use crate::sandbox::with_no_capabilities;
@@ -106,6 +107,8 @@ fn hints_for_another_user_run_as_printed() {
     assert_eq!(hints_run_as(NOBODY, &["set", &id, "--mode", "640"]), [format!("sudo shmadm set --mode 640 {id}")]);
     assert_eq!(hints_run_as(NOBODY, &["who", &id]), [format!("sudo shmadm who {id}")]);
     drop(attached);
+    let ran = finish(shmadm_as(NOBODY).args(["read", &id, "--peek"])).exits(1).says("no process has it attached");
+    assert!(!ran.stderr.contains("hint:"), "it could not be read without --peek either: {ran:#?}");
     let own = oracle::create(0, 4096, 0o400);
     oracle::set(own, NOBODY, NOBODY, 0o400);
     let hints = hints_run_as(NOBODY, &["write", &own.to_string(), "x"]);
@@ -147,6 +150,10 @@ fn hints_of_other_commands_run_as_printed() {
     hints_run(&["demo", "--key", "0x4d2", "--interval", "0s"]);
     let hints = hints_run(&["demo", "writer", "--key", "0x4d2", "--rounds", "1", "--interval=0s"]);
     assert!(hints[0].starts_with("shmadm demo writer --rounds 1 --interval=0s --key 0x"), "{hints:?}");
+    let actor = Actor::start();
+    let ns = actor.pid().to_string();
+    let ran = run(["--ns", &ns, "demo", "--keep", "--interval", "0s"]).exits(0);
+    assert!(ran.stdout.contains(&format!("To destroy it, run: `shmadm --ns {ns} rm ")), "{ran:#?}");
     hints_run(&["prune", "--state", "idle", "--json"]);
     hints_run(&["prune", "--unattached", "--older-than", "0s"]);
     hints_run(&["metrics", "--json"]);

@@ -3,7 +3,7 @@
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs, creation};
 use crate::act::{self, Opened, PendingSegment};
-use crate::error::{Error, Exit, Hint, Kind, OsError, again, sysctl};
+use crate::error::{Error, Exit, Hint, Kind, OsError, again, shmadm, sysctl};
 use crate::model::{Key, Needs, Outcome, ShmId};
 use crate::process::{Interrupts, Pair};
 use crate::query::{call_stat, lookup, rmid_forced};
@@ -42,7 +42,9 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     narrator.step = "destroy";
     if keep {
         let id = pending.commit()?;
-        narrator.note(&format!("The segment is kept (--keep). To destroy it, run `shmadm rm {id}`."))?;
+        let hint = Hint::new("To destroy it, run", shmadm(format!("rm {id}")));
+        let hint = narrator.context.ui.complete(hint).map(|hint| format!(" {hint}.")).unwrap_or_default();
+        narrator.note(&format!("The segment is kept (--keep).{hint}"))?;
         return Ok(Exit::Done);
     }
     destroy(pending, &mut narrator)?;
