@@ -13,7 +13,7 @@ use crate::model::{Access, Key, Mode, Needs, Object, ShmId, Size};
 use crate::procfs;
 use crate::query::{
     CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, System, capability, find_by_key, huge_page_sizes,
-    is_owner_or_creator, key_exists, limits, lockable, lookup,
+    is_owner_or_creator, key_exists, limits, lockable, lookup, mode_shift,
 };
 use crate::sys::{Address, CreateFlags, SysError};
 
@@ -339,11 +339,9 @@ pub(super) fn may_access(system: &System, segment: &Object, needed: u16) -> bool
 
 /// Returns the class of users whose bits of the mode apply to the caller, and the position of these bits.
 fn access_class(system: &System, segment: &Object) -> (&'static str, u32) {
-    if is_owner_or_creator(system, segment) {
-        ("owner or creator", 6)
-    } else if system.is_in_group(segment.gid) || system.is_in_group(segment.sysv().cgid) {
-        ("in the group", 3)
-    } else {
-        ("other", 0)
+    match mode_shift(system, segment) {
+        6 => ("owner or creator", 6),
+        3 => ("in the group", 3),
+        shift => ("other", shift),
     }
 }

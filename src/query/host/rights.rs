@@ -72,6 +72,17 @@ pub(crate) fn is_owner_or_creator(system: &System, segment: &Object) -> bool {
     system.is_caller(segment.uid) || system.is_caller(segment.sysv().cuid)
 }
 
+/// Returns where the bits that apply to the caller begin in a segment's mode: 6 (owner or creator), 3 (group) or 0.
+pub(crate) fn mode_shift(system: &System, segment: &Object) -> u32 {
+    if is_owner_or_creator(system, segment) {
+        6
+    } else if system.is_in_group(segment.gid) || system.is_in_group(segment.sysv().cgid) {
+        3
+    } else {
+        0
+    }
+}
+
 /// Returns whether the caller may change or remove a segment; `None` if its capabilities are unknown.
 pub(crate) fn may_control(system: &System, segment: &Object) -> Option<bool> {
     match capability(system, CAP_SYS_ADMIN) {
