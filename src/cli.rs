@@ -1,6 +1,7 @@
 //! From the command line to a command, and from its result to an exit.
 
 mod command_line;
+mod complete;
 mod equivalents;
 mod program;
 mod roles;
@@ -26,6 +27,11 @@ pub use table::{COMMANDS, Command, Group};
 pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     if let Some(exit) = arguments.first().and_then(|name| roles::run_internal_role(name, &arguments[1..])) {
         return exit;
+    }
+    if let [_, role, words @ ..] = arguments.as_slice()
+        && role == complete::ROLE
+    {
+        return complete::run(words);
     }
     let mut program = program();
     match program.try_get_matches_from_mut(write::mark_negative_numbers(&arguments)) {

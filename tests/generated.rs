@@ -1,11 +1,10 @@
-//! Manual pages and completion scripts: generated from the command line as the program knows it, committed, and kept
-//! true by these tests. `SHMADM_REGENERATE=1 cargo test --locked --test generated` regenerates them.
+//! Manual pages: generated from the command line as the program knows it, committed, and kept true by these tests.
+//! `SHMADM_REGENERATE=1 cargo test --locked --test generated` regenerates them.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use shmadm::{COMMANDS, Command, EXIT_STATUS};
@@ -50,11 +49,6 @@ fn generated() -> BTreeMap<PathBuf, String> {
     let mut command = shmadm::program();
     command.build();
     add_pages(&command, None, &mut files);
-    for (shell, name) in [(Shell::Bash, "shmadm.bash"), (Shell::Zsh, "_shmadm"), (Shell::Fish, "shmadm.fish")] {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut shmadm::program(), "shmadm", &mut script);
-        files.insert(Path::new("completions").join(name), String::from_utf8(script).unwrap());
-    }
     files
 }
 
@@ -257,7 +251,7 @@ fn sentence(words: &str) -> String {
 }
 
 #[test]
-fn manual_pages_and_completions_are_those_of_the_program() {
+fn manual_pages_are_those_of_the_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = generated();
     if std::env::var_os("SHMADM_REGENERATE").is_some() {
@@ -271,11 +265,9 @@ fn manual_pages_and_completions_are_those_of_the_program() {
         let committed = std::fs::read_to_string(root.join(path)).unwrap_or_default();
         assert!(committed == *contents, "{} is stale: {how}", path.display());
     }
-    for directory in ["man", "completions"] {
-        for entry in std::fs::read_dir(root.join(directory)).unwrap() {
-            let path = Path::new(directory).join(entry.unwrap().file_name());
-            assert!(files.contains_key(&path), "{} belongs to no command: remove it", path.display());
-        }
+    for entry in std::fs::read_dir(root.join("man")).unwrap() {
+        let path = Path::new("man").join(entry.unwrap().file_name());
+        assert!(files.contains_key(&path), "{} belongs to no command: remove it", path.display());
     }
 }
 

@@ -6,7 +6,9 @@ use crate::error::{Error, Exit};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print a shell completion script",
-    description: "Prints a completion script for a shell.",
+    description: "Prints a completion script for a shell.\n\nThe scripts for bash (4.4 or newer), fish and zsh run shmadm, which must be in \
+                  PATH, for each completion. They also complete values of the system: ids and keys of segments that the \
+                  command can use, columns, users, groups, IPC namespaces, and the command of leakcheck.",
     examples: &[
         ("shmadm completions bash > shmadm.bash", "write the completion script for bash"),
         ("shmadm completions fish > shmadm.fish", "write the completion script for fish"),
@@ -29,7 +31,12 @@ pub(crate) fn run(args: &CompletionsArgs, context: &mut Context, mut program: cl
     }
     // Into memory first: the generator panics on a writer that fails.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut program, "shmadm", &mut script);
+    match args.shell {
+        Shell::Bash => script.extend(include_bytes!("../../completions/shmadm.bash")),
+        Shell::Fish => script.extend(include_bytes!("../../completions/shmadm.fish")),
+        Shell::Zsh => script.extend(include_bytes!("../../completions/_shmadm")),
+        other => clap_complete::generate(other, &mut program, "shmadm", &mut script),
+    }
     context.ui.write(|out| std::io::Write::write_all(out, &script))?;
     Ok(Exit::Done)
 }

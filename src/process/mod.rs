@@ -21,7 +21,9 @@ pub(crate) use holder::{Hold, StartedHolder, holder_main, start_holder};
 pub(crate) use interrupts::Interrupts;
 pub(crate) use isolation::isolate;
 pub(crate) use launcher::launcher_main;
-pub(crate) use namespaces::{enter_namespace, limits_through_worker, list_through_worker, visit_namespaces};
+pub(crate) use namespaces::{
+    enter_namespace, enterable_namespaces, limits_through_worker, list_through_worker, visit_namespaces,
+};
 pub(crate) use pair::{Pair, Role, is_demo_child};
 pub(crate) use standby::{STANDBY_NAME, standby_main};
 pub(crate) use supervisor::{Supervised, supervise};

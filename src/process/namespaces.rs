@@ -26,7 +26,7 @@ use super::helper::{start_failed, this_program};
 use crate::error::{Error, Kind, again, program};
 use crate::model::{Limits, Object, counted};
 use crate::procfs;
-use crate::query::{IdMaps, Namespace, System, can_inspect_all, census};
+use crate::query::{CAP_SYS_ADMIN, IdMaps, Namespace, System, can_inspect_all, census, has_capability};
 use crate::sys::{self, CloneFlags, SysError};
 
 /// The largest pid (PID_MAX_LIMIT in linux/threads.h). The numbers of namespaces are far above it.
@@ -117,6 +117,21 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
         .and_then(|()| enter_ipc())
         .map_err(|_| denied(&format!(" (user:[{number}]); only root and the creator of that namespace have it")))?;
     Ok(maps)
+}
+
+/// Returns the IPC namespaces that [`enter_namespace`] can enter.
+pub(crate) fn enterable_namespaces(system: &System) -> Vec<Namespace> {
+    let is_admin = has_capability(system, CAP_SYS_ADMIN) == Some(true);
+    let own = std::fs::metadata("/proc/self/ns/user").map_or(0, |file| file.ino());
+    let can_enter = |namespace: &Namespace| {
+        let file = namespace.open(system).ok()?;
+        // The owner of an ancestor's namespace is not shown.
+        let owner = File::from(sys::owning_user_namespace(file.as_fd()).ok()?);
+        Some(is_admin || owner.metadata().ok()?.ino() != own)
+    };
+    let mut namespaces = census(system).map(|census| census.namespaces).unwrap_or_default();
+    namespaces.retain(|namespace| can_enter(namespace) == Some(true));
+    namespaces
 }
 
 /// The cause of EPERM from setns(2).

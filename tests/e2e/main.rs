@@ -16,6 +16,7 @@ mod changed;
 mod check;
 mod churn;
 mod command_line;
+mod completion;
 mod create;
 mod demo;
 mod detach;

@@ -72,6 +72,18 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Holders
     Ok(found)
 }
 
+/// Returns the segments of this user's holders, as the arguments of the holders name them.
+pub(crate) fn held(system: &System) -> Vec<ShmId> {
+    let (Ok(devices), Ok(pids)) = (segment_devices(), procfs::pids(system.proc())) else { return Vec::new() };
+    let segment = |pid| {
+        let name = procfs::name(system.proc(), pid).ok()?;
+        let command = system.command(pid).filter(|_| name == HOLDER_NAME.to_bytes())?;
+        let id = command.split(' ').find_map(|argument| argument.strip_prefix("id="))?.parse().ok()?;
+        ShmId::new(id).filter(|id| is_holder(system, pid, *id, &devices).unwrap_or(false))
+    };
+    pids.into_iter().filter_map(segment).collect()
+}
+
 impl From<ProcError> for HoldersError {
     fn from(error: ProcError) -> Self {
         Self::Processes(error)

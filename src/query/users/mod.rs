@@ -10,5 +10,5 @@ mod scan;
 pub(crate) use attachers::{
     add_attachers, add_attachers_and_find_strays, add_page_sizes, removed_with_key, retain_attached_by,
 };
-pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, holders};
+pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, held, holders};
 pub(crate) use peek::{PeekError, backing, huge_page_size_at, open_via_attacher};

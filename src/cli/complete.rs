@@ -1,0 +1,247 @@
+//! Completion: the candidates for a word that is being typed.
+//!
+//! The scripts in completions/ run `shmadm __complete WORD…` with the words up to the cursor. The answer is a line for each
+//! candidate, its description after a tab. `:files` and `:command`, with a prefix or the index of a word after the tab,
+//! leave the completion of a file name or of another program's command line to the shell. clap_complete finds the
+//! argument. Its value is then a marker with the value name, which is replaced by values of the system. Errors give
+//! no candidates.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+
+use clap::{Arg, ArgMatches, ValueHint};
+use clap_complete::ArgValueCompleter;
+use clap_complete::engine::{CompletionCandidate, complete};
+
+use super::program::{Globals, columns, program};
+use super::table::find;
+use super::ui;
+use crate::error::Exit;
+use crate::model::{Measure, Needs, Object, Size, State};
+use crate::process::{enter_namespace, enterable_namespaces};
+use crate::query::{
+    CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, Namespace, System, capability, held, inventory, is_owner_or_creator,
+    mode_shift,
+};
+use crate::render::escape;
+use crate::ui::Color;
+
+/// The first argument of the scripts' calls.
+pub(super) const ROLE: &str = "__complete";
+
+/// The character before and after the value name in a marker.
+const MARK: char = '\0';
+
+/// A value and its description.
+type Candidate = (String, String);
+
+pub(super) fn run(words: &[OsString]) -> Exit {
+    let mut ui = ui(true, Color::Never);
+    let print = |out: &mut crate::ui::Out| {
+        for (value, description) in candidates(words).unwrap_or_default() {
+            let separator = if description.is_empty() { "" } else { "\t" };
+            writeln!(out, "{}{separator}{}", escape(&value), escape(&description))?;
+        }
+        Ok(())
+    };
+    // The shell ignores a failure.
+    let _ = ui.write(print).and_then(|()| ui.flush());
+    Exit::Done
+}
+
+/// Returns the candidates for the last word.
+fn candidates(words: &[OsString]) -> Option<Vec<Candidate>> {
+    let (word, before) = words.split_last()?;
+    // It fails for a request for help.
+    let matches = program().ignore_errors(true).try_get_matches_from(before).ok();
+    let (command, started) = matches.as_ref().and_then(ArgMatches::subcommand).map_or(("", 0), |(name, inner)| {
+        let command = inner.try_get_many::<OsString>("command").ok().flatten();
+        (name, command.map_or(0, Iterator::count))
+    });
+    if started > 0 {
+        return Some(vec![(":command".to_owned(), (before.len() - started).to_string())]);
+    }
+    let mut system = System::new();
+    if let Some(namespace) = matches.as_ref().and_then(|matches| Globals::collect(matches).ok()?.ns) {
+        system = system.with_id_maps(enter_namespace(&namespace).ok()?);
+    }
+    let live = Live { system, command, before };
+    let mut program = program();
+    program.build();
+    let mut program = with_markers(program, before.iter().any(|word| word == "--"));
+    let found = complete(&mut program, words.to_vec(), before.len(), None).ok()?;
+    // Options only after a dash, or if there is nothing else.
+    let (options, others): (Vec<_>, Vec<_>) =
+        found.iter().partition(|candidate| candidate.get_value().as_encoded_bytes().starts_with(b"-"));
+    let expand = |found: Vec<_>| found.into_iter().flat_map(|candidate| live.expand(candidate)).collect::<Vec<_>>();
+    let others = if word.as_encoded_bytes().starts_with(b"-") { Vec::new() } else { expand(others) };
+    Some(if others.is_empty() { expand(options) } else { others })
+}
+
+/// Marks the arguments whose values clap does not know.
+fn with_markers(command: clap::Command, is_escaped: bool) -> clap::Command {
+    let mark = |argument: Arg| {
+        if !argument.get_possible_values().is_empty() || argument.is_last_set() && !is_escaped {
+            return argument;
+        }
+        let name = match argument.get_value_hint() {
+            // The type of the value is a path.
+            ValueHint::AnyPath => "FILE".to_owned(),
+            _ => argument.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default(),
+        };
+        argument.add(ArgValueCompleter::new(move |word: &OsStr| {
+            vec![CompletionCandidate::new(format!("{MARK}{name}{MARK}{}", word.to_string_lossy()))]
+        }))
+    };
+    // Of a command with an alias, clap_complete would show the first in alphabetical order.
+    let alias = find(command.get_name()).and_then(|command| command.alias);
+    let command = command.visible_alias(None).aliases(alias);
+    command.mut_args(mark).mut_subcommands(|inner| with_markers(inner, is_escaped))
+}
+
+/// The source of values: the system, and the words before the one to complete.
+struct Live<'a> {
+    system: System,
+    command: &'a str,
+    before: &'a [OsString],
+}
+
+impl Live<'_> {
+    /// Replaces a marker by the values that match the word in it. What precedes the marker is part of each.
+    fn expand(&self, candidate: &CompletionCandidate) -> Vec<Candidate> {
+        let value = candidate.get_value().to_string_lossy();
+        let mut parts = value.splitn(3, MARK);
+        let (Some(prefix), Some(name), Some(word)) = (parts.next(), parts.next(), parts.next()) else {
+            let help = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+            return vec![(value.into_owned(), help)];
+        };
+        if name == "FILE" || name.starts_with("PID|PATH") && word.contains('/') {
+            return vec![(":files".to_owned(), prefix.to_owned())];
+        }
+        if matches!(name, "SEGMENT" | "KEY") && word.starts_with("ftok:") {
+            return vec![(":files".to_owned(), format!("{prefix}ftok:"))];
+        }
+        if name == "COMMAND" {
+            return vec![(":command".to_owned(), self.before.len().to_string())];
+        }
+        let matching = self.values(name, word).into_iter().filter(|(value, _)| value.starts_with(word));
+        matching.map(|(value, description)| (format!("{prefix}{value}"), description)).collect()
+    }
+
+    fn values(&self, name: &str, word: &str) -> Vec<Candidate> {
+        match name {
+            "SEGMENT" => self.usable().iter().flat_map(|object| segment_names(object, word)).collect(),
+            "KEY" => self.keys(word),
+            "COLUMN" => column_names(word).collect(),
+            "COLUMNS" => {
+                let (chosen, last) = word.split_at(word.rfind([',', '+']).map_or(0, |separator| separator + 1));
+                let is_new = |name: &str| !chosen.split([',', '+']).any(|other| other.eq_ignore_ascii_case(name));
+                let new = column_names(last).filter(|(name, _)| is_new(name));
+                new.map(|(name, help)| (format!("{chosen}{name}"), help)).collect()
+            }
+            "USER" => self.accounts("/etc/passwd", |object| {
+                vec![self.system.user(object.uid), self.system.user(object.sysv().cuid)]
+            }),
+            "GROUP" => self.accounts("/etc/group", |object| vec![self.system.group(object.gid)]),
+            "WHAT=RANGE" => Measure::ALL.map(|measure| (format!("{}=", measure.as_str()), String::new())).into(),
+            _ if name.starts_with("PID|PATH") => {
+                let describe = |pid: i32| {
+                    let command = self.system.command(pid).map(|command| format!(" ({command})")).unwrap_or_default();
+                    format!("IPC namespace of pid {pid}{command}")
+                };
+                let candidate = |namespace: Namespace| {
+                    let text = namespace.pid.map_or_else(|| "IPC namespace without a process".to_owned(), describe);
+                    (namespace.number.to_string(), text)
+                };
+                enterable_namespaces(&self.system).into_iter().map(candidate).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the segments with which the caller may do what the command does.
+    fn usable(&self) -> Vec<Object> {
+        let mut objects = inventory(&self.system, Needs::NAMES | Needs::STATE).unwrap_or_default();
+        let is_privileged = |number| capability(&self.system, number) == Capability::Effective;
+        // Bits of the mode.
+        let access = match self.command {
+            "rm" | "set" if !is_privileged(CAP_SYS_ADMIN) => {
+                objects.retain(|object| is_owner_or_creator(&self.system, object));
+                return objects;
+            }
+            "detach" => {
+                let held = held(&self.system);
+                objects.retain(|object| held.contains(&object.sysv().id));
+                return objects;
+            }
+            "read" | "dump" | "map" => 4,
+            "attach" if self.before.iter().any(|word| word == "--read-only") => 4,
+            "attach" | "write" => 6,
+            _ => 0,
+        };
+        if access != 0 && !is_privileged(CAP_IPC_OWNER) {
+            let granted = |object: &Object| object.mode.bits() >> mode_shift(&self.system, object);
+            objects.retain(|object| granted(object) & access == access);
+        }
+        objects
+    }
+
+    /// Returns the keys that an option accepts: those of segments, and words.
+    fn keys(&self, word: &str) -> Vec<Candidate> {
+        let words: &[(&str, &str)] = match self.command {
+            "demo" => &[],
+            "create" | "restore" => &[("private", "no key"), ("random", "an unused key")],
+            _ => &[("any", "a key"), ("private", "no key")],
+        };
+        let mut keys: Vec<Candidate> =
+            words.iter().map(|(name, meaning)| ((*name).to_owned(), (*meaning).to_owned())).collect();
+        if self.command != "restore" {
+            let key = |object: &Object| Some((key_name(object, word)?, describe(object)));
+            keys.extend(self.usable().iter().filter_map(key));
+        }
+        keys
+    }
+
+    /// Returns the names of users or groups: for filters those of segments, otherwise those in a file of the system.
+    fn accounts(&self, file: &str, of: impl Fn(&Object) -> Vec<String>) -> Vec<Candidate> {
+        let names: BTreeSet<String> = if matches!(self.command, "list" | "who" | "prune") {
+            inventory(&self.system, Needs::empty()).unwrap_or_default().iter().flat_map(of).collect()
+        } else {
+            let accounts = std::fs::read_to_string(file).unwrap_or_default();
+            accounts.lines().filter_map(|line| line.split(':').next().map(ToOwned::to_owned)).collect()
+        };
+        names.into_iter().map(|name| (name, String::new())).collect()
+    }
+}
+
+/// Returns the id in the form in which the word begins, and the key.
+fn segment_names(object: &Object, word: &str) -> impl Iterator<Item = Candidate> {
+    let id = object.ident().argument();
+    let names = [matching([id.clone(), format!("id:{id}")], word), key_name(object, word)];
+    names.into_iter().flatten().map(|name| (name, describe(object)))
+}
+
+/// Returns the key in the form in which the word begins; `None` without a key.
+fn key_name(object: &Object, word: &str) -> Option<String> {
+    let key = object.sysv().key;
+    let short = format!("{:#x}", key.bits());
+    let forms = [key.to_string(), short.clone(), format!("key:{key}"), format!("key:{short}")];
+    matching(forms, word).filter(|_| key.bits() != 0)
+}
+
+fn matching<const N: usize>(forms: [String; N], word: &str) -> Option<String> {
+    forms.into_iter().find(|form| form.starts_with(word))
+}
+
+fn describe(object: &Object) -> String {
+    let owner = object.owner.as_deref().map_or_else(|| object.uid.to_string(), ToOwned::to_owned);
+    let state = object.state.map_or("unknown", State::as_str);
+    format!("{}, {owner}, {state}", Size(object.size))
+}
+
+/// Returns the columns, in lower case if the word is.
+fn column_names(word: &str) -> impl Iterator<Item = Candidate> {
+    let lower = word.contains(char::is_lowercase);
+    columns().map(move |(name, help)| (if lower { name.to_lowercase() } else { name.to_owned() }, help.to_owned()))
+}
