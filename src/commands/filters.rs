@@ -156,7 +156,7 @@ pub(crate) fn select(
         }
     }
     let failed = retain_attached_by(&context.system, objects, &filter.pid)?;
-    Ok(failed.into_iter().map(|(pid, error)| cannot_inspect(pid, error)).collect())
+    Ok(failed.into_iter().map(|(pid, error)| cannot_inspect(&context.system, pid, error)).collect())
 }
 
 /// Warns about segments that had one of these keys until they were marked for destruction: their users do not share

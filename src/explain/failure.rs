@@ -41,12 +41,14 @@ fn failed_read(message: impl Into<String>, error: ProcError) -> Error {
 }
 
 /// Returns the error for a process whose mappings cannot be read.
-pub(crate) fn cannot_inspect(pid: i32, error: ProcError) -> Error {
+pub(crate) fn cannot_inspect(system: &System, pid: i32, error: ProcError) -> Error {
     match failed_read(format!("cannot inspect process {pid}"), error) {
         Error { source: Some(OsError { errno: Errno::ENOENT, .. }), .. } => {
             Error::new(Kind::NotFound, format!("cannot find process {pid}"))
         }
-        error if error.kind == Kind::Permission => error.hint("run as root", again("").sudo()),
+        error if error.kind == Kind::Permission && !query::can_inspect_all(system) => {
+            error.hint("run as root", again("").sudo())
+        }
         error => error,
     }
     .target(pid.to_string())
