@@ -79,6 +79,7 @@ fn hints_of_create_keep_what_was_typed() {
     let typed = |options: &[&str]| hints_run(&[&["create", "--key", "0x4d2"], options].concat());
     assert_eq!(typed(&["--size", "1M", "--mode", "660", "--json"]), ["shmadm create --key 0x4d2 --json"]);
     assert_eq!(typed(&["--mode", "660", "--hold"])[1..], ["shmadm create --key 0x4d2 --hold"]);
+    run(["detach", "0x4d2"]).exits(0);
     assert_eq!(
         typed(&["--exclusive", "--mode=660", "-n"]),
         ["shmadm create --key 0x4d2 -n", "shmadm create --exclusive --mode=660 -n --key random"]
