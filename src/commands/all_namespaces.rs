@@ -33,6 +33,20 @@ pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Survey, Erro
     Ok(survey)
 }
 
+impl Survey {
+    /// Lists the objects again; those of namespaces that this process cannot enter remain as they were.
+    pub(crate) fn list_again(&mut self, system: &System, needs: Needs) {
+        let results = visit_namespaces(system, &self.namespaces, |system, _| Ok(inventory(system, needs)?));
+        for (namespace, result) in self.namespaces.iter().zip(results) {
+            let Ok(mut objects) = result else { continue };
+            objects.iter_mut().for_each(|object| object.container.clone_from(&namespace.container));
+            self.objects.retain(|object| object.ipc_namespace() != Some(namespace.number));
+            self.objects.extend(objects);
+        }
+    }
+}
+
+/// Answers from all namespaces.
 #[derive(Debug)]
 pub(crate) struct Answers<T> {
     /// This process's own answer if /proc does not show its namespace.

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::{Context, Manual, is_dash, path_argument, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, Hint, again, shmadm};
-use crate::leaks::{Baseline, leaks};
+use crate::leaks::{Baseline, leaks, settle};
 use crate::model::{
     Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Outcome, Size, State, counted, escape_invalid_utf8,
 };
@@ -20,7 +20,8 @@ use crate::render::{escape_json, leak_line, write_junit, write_report};
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Run a command and report the segments that it leaks",
     description: "Runs a command and reports the System V shared memory segments that it leaks: those that still \
-                  exist when it has ended. The exit code is the command's own; if the command succeeds and leaks, it \
+                  exist when it has ended. A segment that a process of the command has attached while it exits is \
+                  judged when that process has exited, or after five seconds. The exit code is the command's own; if the command succeeds and leaks, it \
                   is 65 or that of --leak-exit-code.\n\n\
                   By default the command runs in a private IPC namespace if that requires no user namespace \
                   (--isolate auto). Every segment in it was created by the command, and all of them are destroyed \
@@ -240,6 +241,7 @@ fn find(
     let mut leaks = leaks(&system, baseline, supervised.evidence())?;
     let exit_code = supervised.code;
     drop(supervised);
+    settle(&system, &mut leaks)?;
     if args.rm {
         leaks.leaked.iter_mut().for_each(|leak| remove(&system, context, leak));
     }

@@ -1,16 +1,20 @@
+mod selection;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::all_namespaces::{namespace_suffix, survey, warn_of_closed};
+use self::selection::Selection;
+use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_closed};
 use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, clean};
 use crate::error::{Error, Exit, Hint, Kind, again};
 use crate::explain::describe_attachers;
-use crate::model::{Needs, Object, Outcome, Size, State, counted};
+use crate::model::{Needs, Object, Outcome, Size, State, counted, parse_duration};
 use crate::process::{Interrupts, visit_namespaces};
-use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory};
+use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory, wait_for_exiting_users};
 use crate::render::{
     Format, PRUNE, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped, TableStyle, by_names,
     duration,
@@ -26,7 +30,9 @@ pub(crate) const MANUAL: Manual = Manual {
                   removes segments in state idle or unknown, whose creator or last user may still need them. Attached \
                   segments and those marked for destruction are never removed; `shmadm rm --force` is for them.\n\n\
                   On a terminal prune lists the segments and asks. Otherwise it requires --yes. --dry-run shows the \
-                  segments and why they would be removed.\n\n\
+                  segments and why they would be removed. What was not selected is summarised with the reasons.\n\n\
+                  A process that is exiting still has its segments attached for a moment. prune waits for such \
+                  processes, at most --wait, and then judges the segments that they use.\n\n\
                   Each segment is checked again immediately before it is removed. One that was attached, used or \
                   changed, or whose state changed, is skipped, which is not an error.",
     examples: &[
@@ -36,7 +42,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm prune --any-owner --older-than 1d --yes", "remove orphans of all users that have been idle for a day"),
     ],
     json: "As for rm, with \
-           \"skipped\":[{\"id\":7,\"reason\":\"…\",\"ns\":…}],\"freed\":{\"segments\":2,\"size\":8192,\"rss\":4096,\"swap\":0}.",
+           \"skipped\":[{\"id\":7,\"reason\":\"…\",\"ns\":…}],\"kept\":{\"young\":6,\"other_owner\":2,\"idle\":0,\"unknown\":0,\"attached\":1,\"excluded\":0},\"freed\":{\"segments\":2,\"size\":8192,\"rss\":4096,\"swap\":0}.",
     notes: "The kernel cannot remove a segment only if it is not attached. If another process attaches a segment \
             between the last check and the removal, the segment is marked for destruction instead: that process keeps \
             it, and a warning names the process.\n\n\
@@ -48,7 +54,8 @@ const SELECTION: &str = "By default prune removes segments that
   you own or created          --owner, --any-owner replace this
   are orphans                 --unattached also removes idle and unknown ones
   have been idle for 10m      --older-than replaces this
-Attached segments are never removed.";
+Attached segments are never removed. Processes that are exiting are
+waited for, at most 5s (--wait).";
 
 #[derive(Args, Debug)]
 #[command(after_help = SELECTION)]
@@ -63,6 +70,10 @@ pub(crate) struct PruneArgs {
     /// Also remove segments of other users
     #[arg(long, conflicts_with_all = ["owner", "mine"])]
     any_owner: bool,
+
+    /// Wait at most DURATION for exiting processes
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
+    wait: Duration,
 
     /// Show what would be removed, without removing it
     #[arg(short = 'n', long)]
@@ -99,15 +110,6 @@ impl PruneArgs {
             ui.hint(Hint::new("remove these too, although a process may still need them", again("--unattached")));
         }
     }
-
-    fn selects(&self, system: &System, filter: &Filter, object: &Object) -> bool {
-        let is_unused = match object.state {
-            Some(State::Orphan) => true,
-            Some(State::Idle | State::Unknown) => self.unattached,
-            Some(State::InUse | State::Dest) | None => false,
-        };
-        is_unused && !object.is_in_use() && filter.pid.is_empty() && filter.matches(system, object)
-    }
 }
 
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
@@ -115,13 +117,21 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     args.warn_of_filter(&filter, &mut context.ui);
     let removal = RemovalReport { dry_run: args.dry_run, ..RemovalReport::default() };
     let mut report = PruneReport { removal, ..PruneReport::default() };
-    let (objects, namespaces) = if args.all_ns {
-        select_all_namespaces(args, context, &filter, &mut report)?
-    } else {
-        let mut objects = inventory(&context.system, Needs::RECORD)?;
-        objects.retain(|object| args.selects(&context.system, &filter, object));
-        (objects, Vec::new())
-    };
+    let mut survey = list(args, context)?;
+    let mut selection = Selection::of(args, &context.system, &filter, survey.objects.clone())?;
+    if wait_for_exiting_users(&context.system, &selection.in_use, args.wait) {
+        context.system = context.system.renewed();
+        if args.all_ns {
+            survey.list_again(&context.system, NEEDS);
+        } else {
+            survey = list(args, context)?;
+        }
+        selection = Selection::of(args, &context.system, &filter, survey.objects.clone())?;
+    }
+    report.kept = selection.kept;
+    let attachers = selection.describe_attachers();
+    let objects = skip_closed(context, &survey, selection.selected, &mut report);
+    let namespaces = survey.namespaces;
     if objects.is_empty() {
         context.ui.status("nothing to prune");
     } else if !args.dry_run && !args.yes {
@@ -138,23 +148,32 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     }
     report.removal.failed = context.failures(failed);
     print(args, context, &report)?;
+    let least = filter.older_than.unwrap_or_default();
+    if let Some(kept) = report.kept.describe(least, &attachers) {
+        context.ui.status(&kept);
+    }
     interrupts.check()?;
     Ok(Exit::of(report.removal.failed.iter().map(|failure| failure.kind)))
 }
 
-/// Selects objects of all namespaces, and skips those of namespaces that this process cannot enter.
-fn select_all_namespaces(
-    args: &PruneArgs,
-    context: &mut Context,
-    filter: &Filter,
-    report: &mut PruneReport,
-) -> Result<(Vec<Object>, Vec<Namespace>), Error> {
-    let surveyed = survey(context, Needs::RECORD | Needs::CONTAINER)?;
-    let mut selected = Vec::new();
-    for segment in surveyed.objects.into_iter().filter(|object| args.selects(&context.system, filter, object)) {
-        let mut apart = surveyed.apart.iter();
+const NEEDS: Needs = Needs::RECORD.union(Needs::CONTAINER);
+
+/// Lists the objects of this namespace or of all.
+fn list(args: &PruneArgs, context: &mut Context) -> Result<Survey, Error> {
+    if args.all_ns {
+        return survey(context, NEEDS);
+    }
+    let objects = inventory(&context.system, Needs::RECORD)?;
+    Ok(Survey { objects, namespaces: Vec::new(), apart: Vec::new(), is_complete: true })
+}
+
+/// Skips objects of namespaces that this process cannot enter; returns the others.
+fn skip_closed(context: &Context, survey: &Survey, objects: Vec<Object>, report: &mut PruneReport) -> Vec<Object> {
+    let mut open = Vec::new();
+    for segment in objects {
+        let mut apart = survey.apart.iter();
         let Some(namespace) = apart.find(|namespace| Some(namespace.number) == segment.ipc_namespace()) else {
-            selected.push(segment);
+            open.push(segment);
             continue;
         };
         let command = again("--ns").arg(namespace.ns_argument()).without(&["all-ns"]);
@@ -163,7 +182,7 @@ fn select_all_namespaces(
         let reason = format!("its IPC namespace belongs to another user namespace{hint}");
         report.skipped.push(Skipped { segment, reason });
     }
-    Ok((selected, surveyed.namespaces))
+    open
 }
 
 /// The result of a removal, and the processes that attached the object just before.

@@ -24,14 +24,17 @@ pub(crate) const MANUAL: Manual = Manual {
                   substitution is not distinguishable from no SEGMENT at all.\n\n\
                   Attachments that cannot be found are reported with the reason: permission (processes of other \
                   users), pid-namespace (processes outside this pid namespace), in-flight (processes that attached or \
-                  detached during the search) or unknown.",
+                  detached during the search), exiting (processes that are being killed or have released their memory \
+                  maps, which are named) or unknown. Only if nothing was attached or detached during the search is \
+                  permission, pid-namespace or exiting reported. Times have whole seconds, so who can take a second \
+                  longer to determine that.",
     examples: &[
         ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
         ("shmadm who --all", "the same for all segments"),
         ("shmadm who --pid $PPID", "show the segments that a process has attached, here the parent of the shell"),
         ("shmadm who 0x4d2 --mappings", "show each mapping with its address"),
     ],
-    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"unknown\",\"count\":1}],\"container\":null,\"former_key\":null}]}",
+    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"exiting\"|\"unknown\",\"count\":1,\"pids\":null}],\"container\":null,\"former_key\":null}]}",
     notes: "nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
             that share an address space have one between them. ATTACHES is the number of mappings of a process.\n\n\
             A mapping is identified by the device, by the inode number, which is the id of the segment, and by the \
@@ -149,13 +152,16 @@ fn explain(args: &WhoArgs, context: &mut Context, object: &Attachments) {
     if object.nattch == Some(0) && !args.segments.is_empty() {
         context.ui.status(&format!("{name} is not attached"));
     }
-    for (reason, count) in &object.attachers.hidden {
-        let attachments = counted(*count, "attachment");
-        let (meaning, reason_name) = (reason.meaning(), reason.as_str());
-        context.ui.warning(&format!("{attachments} of {name} cannot be seen: {meaning} ({reason_name})"));
-        if *reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
+    for hidden in &object.attachers.hidden {
+        let (attachments, reason) = (counted(hidden.count, "attachment"), hidden.reason);
+        let meaning = hidden.meaning();
+        context.ui.warning(&format!("{attachments} of {name} cannot be seen: {meaning} ({})", reason.as_str()));
+        if reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
             context.ui.hint(Hint::new("run as root", again("").sudo()));
         }
+    }
+    for process in object.attachers.processes().filter(|process| process[0].exiting) {
+        context.ui.status(&format!("pid {} is exiting: it keeps {name} attached only until then", process[0].pid));
     }
     for attacher in &object.attachers.list {
         let others: Vec<_> = attacher.shared_with.iter().flatten().map(ToString::to_string).collect();

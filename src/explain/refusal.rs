@@ -40,8 +40,9 @@ fn describe_creator_and_last_user(system: &System, segment: &Object) -> String {
         match status {
             ProcessStatus::Running(_) => {
                 let user = user.map(|uid| system.user(uid));
-                let process = describe_process(pid, user.as_deref(), system.command(pid).as_deref());
-                format!("{role} pid {process} is running")
+                let process = describe_process(pid, [user.as_deref(), system.command(pid).as_deref()]);
+                let is = if system.is_exiting(pid) == Some(true) { "is exiting" } else { "is running" };
+                format!("{role} pid {process} {is}")
             }
             ProcessStatus::Exited => format!("{role} pid {pid} has exited"),
             ProcessStatus::Unknown => format!("{role} pid {pid} may have exited"),

@@ -1,11 +1,15 @@
 //! The segments that a command leaked: what is new, and which processes created it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::provenance::{Baseline, Evidence};
 use crate::model::{Leak, Leaks, Needs, Object};
 use crate::procfs;
-use crate::query::{ProcessStatus, QueryError, SLACK_SECONDS, System, add_attachers, commands, inventory};
+use crate::query::{
+    ProcessStatus, QueryError, SLACK_SECONDS, System, add_attachers, commands, inventory, lookup,
+    wait_for_exiting_users,
+};
 
 /// Whose a new segment is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +69,32 @@ pub(crate) fn leaks(system: &System, baseline: Option<&Baseline>, evidence: &Evi
         }
     }
     Ok(found)
+}
+
+/// The longest wait for processes that are exiting.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// Waits for exiting processes that use the segments, reads the segments again, and omits those that were destroyed.
+pub(crate) fn settle(system: &System, leaks: &mut Leaks) -> Result<(), QueryError> {
+    let segments = leaks.leaked.iter().chain(&leaks.unattributed).map(|leak| &leak.segment);
+    if !wait_for_exiting_users(system, segments, MAX_WAIT) {
+        return Ok(());
+    }
+    let system = system.renewed();
+    for list in [&mut leaks.leaked, &mut leaks.unattributed] {
+        let mut segments = Vec::new();
+        for leak in std::mem::take(list) {
+            let now = lookup(&system, leak.segment.ident(), Needs::RECORD)?;
+            // It may have lost its key since.
+            if let Some(now) = now.filter(|now| now.identity() == leak.segment.identity()) {
+                segments.push(now);
+                list.push(leak);
+            }
+        }
+        add_attachers(&system, &mut segments)?;
+        list.iter_mut().zip(segments).for_each(|(leak, segment)| leak.segment = segment);
+    }
+    Ok(())
 }
 
 /// Returns whether a segment was certainly created by a process that does not descend from this one.

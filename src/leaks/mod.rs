@@ -4,6 +4,6 @@ mod attribution;
 mod descendants;
 mod provenance;
 
-pub(crate) use attribution::leaks;
+pub(crate) use attribution::{leaks, settle};
 pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
 pub(crate) use provenance::{Baseline, Evidence, UnboundCall};

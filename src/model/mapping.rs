@@ -76,16 +76,20 @@ pub(crate) struct Attacher {
     /// The device of the mapped file, which has one page size.
     #[serde(skip)]
     pub(crate) device: (u32, u32),
+    /// Whether the process is exiting, which ends its attachments.
+    #[serde(skip)]
+    pub(crate) exiting: bool,
     /// Other processes that share the memory (CLONE_VM), which nattch does not count. `None` if not every process was
     /// inspected.
     pub(crate) shared_with: Option<Vec<i32>>,
 }
 
 impl Attacher {
-    /// Describes the process: `12 (root, command)`.
+    /// Describes the process: `12 (root, command, exiting)`.
     pub(crate) fn process(&self) -> String {
         let uid = self.uid.map(|uid| uid.to_string());
-        describe_process(self.pid, self.user.as_deref().or(uid.as_deref()), self.command.as_deref())
+        let user = self.user.as_deref().or(uid.as_deref());
+        describe_process(self.pid, [user, self.command.as_deref(), self.exiting.then_some("exiting")])
     }
 }
 
@@ -95,34 +99,63 @@ named! {
         Permission = "permission",
         PidNamespace = "pid-namespace",
         InFlight = "in-flight",
+        /// Their processes are exiting: they are being killed, or have released their memory maps.
+        Exiting = "exiting",
         Unknown = "unknown",
     }
 }
 
-impl HiddenBy {
-    /// Describes the processes of attachments that were not found. nattch counts attachments, so the number of processes is
-    /// known only if one attachment is missing.
-    pub(crate) fn describe(self, attachments: u64) -> String {
-        let (one, several) = match self {
-            Self::Permission => {
+/// Attachments that were not found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Hidden {
+    pub(crate) reason: HiddenBy,
+    /// The number of attachments.
+    pub(crate) count: u64,
+    /// The exiting processes that have them, or, if the reason is unknown, may have them.
+    pub(crate) pids: Option<Vec<i32>>,
+}
+
+impl Hidden {
+    /// Describes their processes. nattch counts attachments, so the number of processes is known only if one attachment
+    /// is missing.
+    pub(crate) fn describe(&self) -> String {
+        let (one, several) = match self.reason {
+            HiddenBy::Permission => {
                 ("process that you are not permitted to inspect", "processes that you are not permitted to inspect")
             }
-            Self::PidNamespace => ("process outside this pid namespace", "processes outside this pid namespace"),
-            Self::InFlight => {
+            HiddenBy::PidNamespace => ("process outside this pid namespace", "processes outside this pid namespace"),
+            HiddenBy::InFlight => {
                 ("process that attached or detached meanwhile", "processes that attached or detached meanwhile")
             }
-            Self::Unknown => ("process that was not found", "processes that were not found"),
+            HiddenBy::Exiting => return format!("{} (exiting)", self.pids()),
+            HiddenBy::Unknown => ("process that was not found", "processes that were not found"),
         };
-        if attachments == 1 { format!("1 {one}") } else { format!("{several} ({attachments} attachments)") }
+        if self.count == 1 { format!("1 {one}") } else { format!("{several} ({} attachments)", self.count) }
     }
 
-    pub(crate) const fn meaning(self) -> &'static str {
-        match self {
-            Self::Permission => "you are not permitted to inspect some processes",
-            Self::PidNamespace => "processes outside this pid namespace are not visible",
-            Self::InFlight => "a process attached or detached during the search",
-            Self::Unknown => "no visible process has it mapped",
-        }
+    /// Returns the reason as a clause.
+    pub(crate) fn meaning(&self) -> String {
+        let clause = match self.reason {
+            HiddenBy::Permission => "you are not permitted to inspect some processes",
+            HiddenBy::PidNamespace => "processes outside this pid namespace are not visible",
+            HiddenBy::InFlight => "a process attached or detached during the search",
+            HiddenBy::Exiting => return self.exiting(),
+            HiddenBy::Unknown if self.pids.is_some() => {
+                return format!("no visible process has it mapped; {} and may have it attached", self.exiting());
+            }
+            HiddenBy::Unknown => "no visible process has it mapped",
+        };
+        clause.to_owned()
+    }
+
+    fn exiting(&self) -> String {
+        let are = if self.pids.as_ref().is_some_and(|pids| pids.len() > 1) { "are" } else { "is" };
+        format!("{} {are} exiting", self.pids())
+    }
+
+    fn pids(&self) -> String {
+        let pids: Vec<String> = self.pids.iter().flatten().map(|pid| format!("pid {pid}")).collect();
+        pids.join(", ")
     }
 }
 
@@ -131,23 +164,12 @@ pub(crate) struct Attachers {
     /// The mappings that were found, sorted by pid and address.
     #[serde(rename = "attachments")]
     pub(crate) list: Vec<Attacher>,
-    /// The number of attachments that were not found, by reason.
-    #[serde(serialize_with = "by_reason")]
-    pub(crate) hidden: Vec<(HiddenBy, u64)>,
+    /// The attachments that were not found, by reason.
+    pub(crate) hidden: Vec<Hidden>,
 }
 
 fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{address:#x}"))
-}
-
-/// Serialises numbers of hidden attachments as `[{"reason":…,"count":…}]`.
-fn by_reason<S: Serializer>(hidden: &[(HiddenBy, u64)], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Hidden {
-        reason: HiddenBy,
-        count: u64,
-    }
-    serializer.collect_seq(hidden.iter().map(|&(reason, count)| Hidden { reason, count }))
 }
 
 impl Attachers {
@@ -162,8 +184,16 @@ impl Attachers {
         if more > 0 {
             names.push(format!("{more} more"));
         }
-        names.extend(self.hidden.iter().map(|(reason, count)| reason.describe(*count)));
+        names.extend(self.hidden.iter().map(Hidden::describe));
         names
+    }
+
+    /// Returns a short name of each process, and a description of those of attachments that were not found.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        let name = |process: &[Attacher]| {
+            format!("pid {}{}", process[0].pid, if process[0].exiting { " (exiting)" } else { "" })
+        };
+        self.processes().map(name).chain(self.hidden.iter().map(Hidden::describe))
     }
 
     /// Returns how many of the attachments that nattch counts were found.

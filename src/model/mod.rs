@@ -34,7 +34,7 @@ pub(crate) use key::Key;
 pub(crate) use leak::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks};
 pub(crate) use limits::{Limits, Usage};
 pub(crate) use listing::{RemovalList, parse_listing};
-pub(crate) use mapping::{Access, Attached, Attacher, Attachers, HiddenBy, Mapping, SEGMENT_NAME};
+pub(crate) use mapping::{Access, Attached, Attacher, Attachers, Hidden, HiddenBy, Mapping, SEGMENT_NAME};
 pub(crate) use measure::{Measure, Severity};
 pub(crate) use mode::Mode;
 pub(crate) use named::named;

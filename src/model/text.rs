@@ -65,9 +65,9 @@ pub(crate) fn enumerate<T: Borrow<str> + Display>(items: &[T], conjunction: &str
     }
 }
 
-/// Describes a process as far as it is known: `12 (root, command)`.
-pub(crate) fn describe_process(pid: i32, user: Option<&str>, command: Option<&str>) -> String {
-    let details: Vec<&str> = user.into_iter().chain(command).collect();
+/// Describes a process with what is known of it: `12 (root, command)`.
+pub(crate) fn describe_process<'a>(pid: i32, details: impl IntoIterator<Item = Option<&'a str>>) -> String {
+    let details: Vec<&str> = details.into_iter().flatten().collect();
     if details.is_empty() { pid.to_string() } else { format!("{pid} ({})", details.join(", ")) }
 }
 

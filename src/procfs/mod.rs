@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use maps::segment_mappings;
 pub(crate) use mounts::mounted_namespaces;
 pub(crate) use process::{
-    IdRange, children, command, command_line, control_groups, effective_uid, id_map, name, namespace_of,
+    IdRange, children, command, command_line, control_groups, effective_uid, id_map, is_exiting, name, namespace_of,
     open_namespace, other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line, thread_path,
 };
 pub(crate) use sysctl::{

@@ -60,13 +60,47 @@ pub(crate) fn start_ticks(root: &Path, pid: i32) -> Option<u64> {
     stat_field(root, pid, 22)
 }
 
-/// Returns a field of /proc/PID/stat, counted from 1; at least 3.
 fn stat_field<T: std::str::FromStr>(root: &Path, pid: i32, field: usize) -> Option<T> {
-    let stat = read(root, pid, "stat").ok()?;
+    field_of(&read(root, pid, "stat").ok()?, field)
+}
+
+/// Returns a field of /proc/PID/stat, counted from 1; at least 3.
+fn field_of<T: std::str::FromStr>(stat: &[u8], field: usize) -> Option<T> {
     // Field 2, the name, can contain spaces and parentheses: the last parenthesis ends it.
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
     rest.split_ascii_whitespace().nth(field.checked_sub(3)?)?.parse().ok()
+}
+
+/// linux/sched.h: flag of a thread that exits, set before it releases its memory.
+const PF_EXITING: u32 = 0x4;
+/// SIGKILL in a signal set of proc_pid_status(5).
+const SIGKILL_BIT: u64 = 1 << 8;
+
+/// Returns whether a process is exiting: it has a thread that has not exited, and each such thread has begun to exit or
+/// is being killed. `None` if /proc does not show it.
+///
+/// In a multi-threaded execve(2) the other threads are killed, also the leader, but the calling thread is not.
+pub(crate) fn is_exiting(root: &Path, pid: i32) -> Option<bool> {
+    let mut exiting = false;
+    for thread in [pid].into_iter().chain(other_thread_ids(root, pid)) {
+        let path = thread_path(pid, thread);
+        let (stat, status) = match (read(root, &path, "stat"), read(root, &path, "status")) {
+            (Ok(stat), Ok(status)) => (stat, status),
+            // Another thread has exited since they were listed.
+            _ if thread != pid => continue,
+            _ => return None,
+        };
+        let pending = |set| u64::from_str_radix(status_field(&status, set)?, 16).ok();
+        let is_killed = (pending("SigPnd")? | pending("ShdPnd")?) & SIGKILL_BIT != 0;
+        match field_of::<char>(&stat, 3)? {
+            // A zombie has released its memory.
+            'Z' | 'X' => {}
+            _ if is_killed || field_of::<u32>(&stat, 9)? & PF_EXITING != 0 => exiting = true,
+            _ => return Some(false),
+        }
+    }
+    Some(exiting)
 }
 
 /// Returns the name of a process (proc_pid_comm(5)), at most fifteen bytes.
@@ -222,6 +256,35 @@ mod tests {
         assert_eq!((effective_uid(alone.path(), 7), process_of(alone.path(), 7)), (Some(0), Some(6)));
         let thread = ("7/task/8/status", "State:\tS (sleeping)\nUid:\t0\t1000\t0\t0\n");
         assert_eq!(effective_uid(directory(&[zombie, ("7/task/7/status", ""), thread]).path(), 7), Some(1000));
+    }
+
+    #[test]
+    fn a_process_is_exiting_if_all_its_threads_are() {
+        let stat = |state: char, flags: u32| format!("7 (a) {state} 1 7 7 0 -1 {flags} 0\n");
+        let status = |own: &str, shared: &str| format!("SigPnd:\t{own}\nShdPnd:\t{shared}\n");
+        let (alive, exits, zombie) = (stat('S', 0x40_0000), stat('R', 0x40_0004), stat('Z', 0x40_0004));
+        let (none, kill, other) = ("0000000000000000", "0000000000000100", "0000000000004000");
+        // A kernel thread has no memory either.
+        let kernel = stat('I', 0x20_8040);
+        for (leader, own, shared, expected) in [
+            (&alive, none, none, false),
+            (&alive, other, other, false),
+            (&alive, kill, none, true),
+            (&alive, none, kill, true),
+            (&exits, none, none, true),
+            (&zombie, none, kill, false),
+            (&kernel, none, none, false),
+        ] {
+            let (stat, status) = (("7/task/7/stat", leader.as_str()), ("7/task/7/status", &*status(own, shared)));
+            assert_eq!(is_exiting(directory(&[stat, status]).path(), 7), Some(expected), "{leader} {own} {shared}");
+        }
+        let leader = [("7/task/7/stat", zombie.as_str()), ("7/task/7/status", &*status(none, kill))];
+        for (thread, own, expected) in [(&alive, none, false), (&alive, kill, true), (&exits, none, true)] {
+            let files = [("7/task/8/stat", thread.as_str()), ("7/task/8/status", &*status(own, none))];
+            assert_eq!(is_exiting(directory(&[leader, files].concat()).path(), 7), Some(expected), "{thread} {own}");
+        }
+        assert_eq!(is_exiting(directory(&leader[..1]).path(), 7), None, "status is not readable");
+        assert_eq!(is_exiting(directory(&[]).path(), 7), None);
     }
 
     #[test]

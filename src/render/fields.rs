@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::TableStyle;
 use super::human::{duration, size, time, yes_or_no};
-use crate::model::{Attacher, Attachers, HiddenBy, Key, Object, ObjectKind, Size, Stamp, State, SysV};
+use crate::model::{Attacher, Attachers, Hidden, Key, Object, ObjectKind, Size, Stamp, State, SysV};
 
 /// Writes `name: value` lines with the names aligned to the right.
 pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> io::Result<()> {
@@ -86,7 +86,7 @@ fn attached_by(attachers: &Attachers) -> Vec<(&'static str, String)> {
         let certainty = if process.iter().all(|mapping| mapping.certain) { "" } else { ", uncertain" };
         ("Attached by pid", format!("{}{times}{certainty}", process[0].process()))
     };
-    let hidden = |(reason, count): &(HiddenBy, u64)| ("Not visible", format!("{count}: {}", reason.meaning()));
+    let hidden = |hidden: &Hidden| ("Not visible", format!("{}: {}", hidden.count, hidden.meaning()));
     attachers.processes().map(process).chain(attachers.hidden.iter().map(hidden)).collect()
 }
 

@@ -51,7 +51,7 @@ pub(crate) use limits::{LIMITS, LimitsReport, limit_rows};
 pub(crate) use map::{EXTENTS, MapReport, write_map};
 pub(crate) use metrics::{NamespaceMetrics, metrics_text};
 pub(crate) use removal::{
-    Failure, PRUNE, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped,
+    Failure, Kept, PRUNE, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped,
 };
 pub(crate) use rows::{Rows, write_rows};
 pub(crate) use segments::{

@@ -1,7 +1,10 @@
 //! The reports of `rm` and `prune`: what was removed, skipped and not removed.
 
+use std::time::Duration;
+
 use serde::{Serialize, Serializer};
 
+use super::human::duration;
 use super::segments::field;
 use super::{Cell, Column};
 use crate::error::{Error, Hint, Kind};
@@ -79,7 +82,40 @@ pub(crate) struct PruneReport {
     #[serde(flatten)]
     pub(crate) removal: RemovalReport,
     pub(crate) skipped: Vec<Skipped>,
+    pub(crate) kept: Kept,
     pub(crate) freed: Freed,
+}
+
+/// How many objects `prune` did not select, by the first reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Kept {
+    pub(crate) young: u64,
+    pub(crate) other_owner: u64,
+    pub(crate) idle: u64,
+    pub(crate) unknown: u64,
+    pub(crate) attached: u64,
+    pub(crate) excluded: u64,
+}
+
+impl Kept {
+    /// Describes them with the options that would select them; `None` if there are none. `least` is the idle time that
+    /// was required, `users` are the processes that have the attached ones attached.
+    pub(crate) fn describe(self, least: Duration, users: &str) -> Option<String> {
+        let Self { young, other_owner, idle, unknown, attached, excluded } = self;
+        let least = if least < Duration::from_secs(1) { format!("{least:?}") } else { duration(least.as_secs()) };
+        let reasons = [
+            (young, format!("younger than {least} (--older-than 0s)")),
+            (other_owner, "of other users (--any-owner)".to_owned()),
+            (idle, "idle (--unattached)".to_owned()),
+            (unknown, "unknown (--unattached)".to_owned()),
+            (attached, format!("attached by {users}")),
+            (excluded, "excluded by filters".to_owned()),
+        ];
+        let total: u64 = reasons.iter().map(|(count, _)| count).sum();
+        let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
+        let reasons: Vec<String> = reasons.map(|(count, reason)| format!("{count} {reason}")).collect();
+        (total > 0).then(|| format!("kept {total}: {}", reasons.join(", ")))
+    }
 }
 
 /// Totals over the destroyed objects.

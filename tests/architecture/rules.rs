@@ -26,7 +26,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["query"], &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users"]),
     (&["query", "host"], &["id_map", "process", "huge", "devices", "system", "accounts", "rights", "namespaces"]),
     (&["query", "inventory"], &["resident", "complete", "sysv"]),
-    (&["query", "users"], &["origin", "scan", "matcher", "attachers", "holders", "peek"]),
+    (&["query", "users"], &["origin", "scan", "matcher", "attachers", "exiting", "holders", "peek"]),
     (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
     (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "refusal", "resolve"]),
     (&["leaks"], &["provenance", "descendants", "attribution"]),

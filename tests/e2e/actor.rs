@@ -18,6 +18,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 pub(crate) use requests::{ChildRequest, Line, Request};
 
+use crate::dying::missing_page;
 use crate::oracle;
 use crate::support::{Running, mount_tmpfs, wait_for};
 
@@ -240,6 +241,10 @@ impl Performer {
                 let address = std::ptr::with_exposed_provenance_mut::<c_void>(self.attached[0].0);
                 // SAFETY: the page is the second of an attachment, which nothing uses.
                 unsafe { libc::mprotect(address.wrapping_byte_add(4096), 4096, libc::PROT_READ) }.to_string()
+            }
+            Request::MissingPage => {
+                let (file, page) = missing_page();
+                format!("{} {page}", file.into_raw_fd())
             }
             Request::Unshare => outcome(unshare(CloneFlags::CLONE_NEWIPC)),
             Request::UnshareUser => {

@@ -23,6 +23,7 @@ mod detach;
 mod diff;
 mod docs;
 mod dump;
+mod dying;
 mod examples;
 mod explain;
 mod exporters;

@@ -149,7 +149,11 @@ fn a_proc_without_the_caller_proves_nothing() {
     let listed = there(&["--ns", &here, "list", "--json"]).exits(0).json();
     assert_eq!(listed["segments"][0]["key"], "0x00000007", "{listed}");
     let report = there(&["who", &id, "--json"]).exits(0).says("/proc does not belong to this pid namespace").json();
-    assert_eq!(report["segments"][0]["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{report}");
+    assert_eq!(
+        report["segments"][0]["hidden"],
+        json!([{"reason": "pid-namespace", "count": 1, "pids": null}]),
+        "{report}"
+    );
     there(&["detach", &id]).exits(1).says("/proc belongs to another pid namespace");
     drop(inner.0.stdin.take());
 }

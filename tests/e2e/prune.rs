@@ -1,6 +1,7 @@
 //! `prune`: orphans are removed, and nothing else.
 
 pub(crate) mod churn;
+mod exiting;
 mod looks;
 mod question;
 
@@ -282,9 +283,37 @@ fn reports_the_freed_size_memory_and_swap() {
 
 #[apply(test)]
 fn without_orphans_the_report_is_empty() {
-    let empty = json!({"schema": 1, "dry_run": false, "removed": [], "failed": [], "skipped": [],
+    let kept = json!({"young": 0, "other_owner": 0, "idle": 0, "unknown": 0, "attached": 0, "excluded": 0});
+    let empty = json!({"schema": 1, "dry_run": false, "removed": [], "failed": [], "skipped": [], "kept": kept,
         "freed": {"segments": 0, "size": 0, "rss": 0, "swap": 0}});
     assert_eq!(run(["prune", "-y", "--json"]).exits(0).json(), empty);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn what_is_kept_is_summarised_with_the_reasons() {
+    orphan(11);
+    orphan(12);
+    theirs(13);
+    let InUse { actor, .. } = InUse::new();
+    let mut redaction = Redaction::new();
+    redaction.name(actor.pid(), "[PID]");
+    redaction.check(
+        &run(["prune"]),
+        &expect![[r#"
+            [stderr]
+            nothing to prune
+            kept 7: 2 younger than 10m (--older-than 0s), 1 of other users (--any-owner), 2 idle (--unattached), 2 attached by pid [[PID]]
+        "#]],
+    );
+    let kept =
+        |arguments: &[&str]| run([&["prune", "--json", "-n"], arguments].concat()).exits(0).json()["kept"].clone();
+    assert_fields(&kept(&["--older-than", "0s"]), json!({ "young": 0, "other_owner": 1, "idle": 2, "attached": 2 }));
+    assert_fields(&kept(&["--any-owner"]), json!({ "young": 3, "other_owner": 0, "excluded": 0 }));
+    assert_fields(&kept(&["--unattached"]), json!({ "young": 4, "other_owner": 1, "idle": 0 }));
+    assert_fields(&kept(&["--owner", "65534"]), json!({ "young": 1, "other_owner": 6, "attached": 0 }));
+    assert_fields(&kept(&["--key", "11"]), json!({ "young": 1, "other_owner": 0, "attached": 0, "excluded": 6 }));
+    assert_fields(&kept(&["--state", "idle"]), json!({ "idle": 2, "excluded": 5 }));
 }
 
 #[apply(test)]

@@ -1,6 +1,7 @@
 //! `who`: every mapping of a segment is found, and no mapping that only resembles one.
 
 mod elsewhere;
+mod exiting;
 mod hidden;
 mod many;
 mod threads;

@@ -16,6 +16,7 @@ pub(crate) use id_map::IdMaps;
 pub(super) use id_map::to_caller;
 pub(super) use namespaces::container;
 pub(crate) use namespaces::{Census, Namespace, census};
+pub(super) use process::wait_for_exits;
 pub(crate) use process::{ProcessStatus, SLACK_SECONDS};
 pub(crate) use rights::{
     CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, can_create_user_namespace, can_inspect_all, capability,

@@ -8,7 +8,7 @@
 //! process. A clock that was set can look the same, so the status is then unknown, not exited.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
@@ -62,6 +62,20 @@ impl ProcessStatus {
     pub(crate) const fn is_running(self) -> bool {
         matches!(self, Self::Running(_))
     }
+}
+
+/// Waits until processes have exited, for at most `timeout`. Returns whether all have.
+pub(in crate::query) fn wait_for_exits(pids: impl IntoIterator<Item = i32>, timeout: Duration) -> bool {
+    // All are opened first, so that none is a later process that reused a pid.
+    let pidfds: Vec<_> = pids.into_iter().filter_map(|pid| sys::open_pidfd(pid).ok()).collect();
+    let deadline = Instant::now() + timeout;
+    let wait = |pidfd| loop {
+        match sys::wait_for_exit(pidfd, deadline.saturating_duration_since(Instant::now())) {
+            Err(Errno::EINTR) => {}
+            outcome => return outcome == Ok(true),
+        }
+    };
+    pidfds.iter().all(wait)
 }
 
 /// Converts clock ticks since boot to wall-clock time, rounded down.

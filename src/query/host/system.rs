@@ -164,6 +164,12 @@ impl System {
         ProcessStatus::ask(Some(self.proc.as_path()).filter(|_| self.proc_shows_own_pids()), pid)
     }
 
+    /// Returns whether a process is exiting, so that its attachments end soon: see [`procfs::is_exiting`]. `None` if that
+    /// is unknown; not cached.
+    pub(crate) fn is_exiting(&self, pid: i32) -> Option<bool> {
+        procfs::is_exiting(&self.proc, pid).filter(|_| self.proc_shows_own_pids())
+    }
+
     /// Returns the command line of a process; cached.
     pub(crate) fn command(&self, pid: i32) -> Option<Arc<str>> {
         let mut commands = self.commands.borrow_mut();

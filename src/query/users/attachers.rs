@@ -1,25 +1,33 @@
 //! The processes that have a segment attached.
 //!
 //! Nothing is scanned if nattch is 0. For a few segments, the creators and last users are scanned first. A scan ends
-//! when the mappings found add up to nattch; processes that share a memory (CLONE_VM) are then unknown. If mappings are
-//! missing and the segment's record has changed meanwhile, the scan is repeated. What is still missing is reported with
-//! a reason: inaccessible processes, another pid namespace, or an attach or detach during the scan. A mapping whose
-//! process would have to have left the segment's namespace is uncertain unless the file identifies it, and does not
-//! count towards nattch while there are inaccessible processes.
+//! when the mappings found add up to nattch; processes that share a memory (CLONE_VM) are then unknown.
+//!
+//! If mappings are missing, the segment's record is read again. Every attach and detach sets its times, to the second:
+//! if both are older than the second in which the scan began, nothing has changed since, and what is missing has a
+//! reason. Otherwise the scan is repeated once the second is over.
+//!
+//! A mapping whose process would have to have left the segment's namespace is uncertain unless the file identifies it,
+//! and does not count towards nattch while there are inaccessible processes.
 //!
 //! If /proc belongs to another pid namespace, its pids are other processes, and nothing is concluded from it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
 
 use super::matcher::Matcher;
 use super::scan::{MappingFilter, ScanResult, inode_of, scan, scan_only};
-use crate::model::{Attachers, HiddenBy, Key, Needs, Object, ShmId, SysV};
+use crate::model::{Attachers, Hidden, HiddenBy, Key, Needs, Object, ShmId, Stamp, SysV};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
-use crate::query::host::{System, can_inspect_all, page_size_on, segment_devices};
+use crate::query::host::{ProcessStatus, System, page_size_on, segment_devices, wait_for_exits};
 use crate::query::inventory::{inventory, lookup};
+use crate::query::state::creator_and_last_user;
+use crate::sys::{self, Errno, SysError};
 
 /// The most scans if the mappings found and nattch do not agree.
 const MAX_SCANS: usize = 3;
@@ -105,7 +113,7 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
     if !system.proc_shows_own_pids() {
         let reason = if system.has_proc() { HiddenBy::PidNamespace } else { HiddenBy::Unknown };
         for index in pending {
-            let hidden = vec![(reason, segments[index].sysv().nattch)];
+            let hidden = vec![Hidden { reason, count: segments[index].sysv().nattch, pids: None }];
             segments[index].attachers = Some(Arc::new(Attachers { list: Vec::new(), hidden }));
         }
         return Ok(Vec::new());
@@ -114,7 +122,9 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
     let listed: HashSet<_> =
         segments.iter().filter_map(|segment| Some((segment.ipc_namespace()?, segment.sysv().id))).collect();
     let mut changed = HashSet::new();
+    let mut exiting = BTreeMap::new();
     for attempt in 1..=MAX_SCANS {
+        let start = now();
         let chosen: Vec<&Object> = pending.iter().map(|index| &segments[*index]).collect();
         let found = find(system, &chosen, strays && attempt == 1)?;
         let mut matcher = Matcher::new(system, &found, &chosen);
@@ -124,39 +134,124 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
             stray = matcher.strays(&listed);
         }
         pending.clear();
-        let some_inaccessible = found.some_inaccessible;
+        let mut waits = Vec::new();
         for (index, mut attachers) in assigned {
             let segment = &mut segments[index];
-            let missing = segment.sysv().nattch.saturating_sub(attachers.found());
-            let agrees = segment.sysv().nattch == attachers.found();
-            if !agrees && attempt < MAX_SCANS {
-                let has_changed = refresh(system, segment);
-                if has_changed {
+            for attacher in &mut attachers.list {
+                let pid = attacher.pid;
+                attacher.exiting = *exiting.entry(pid).or_insert_with(|| system.is_exiting(pid) == Some(true));
+            }
+            if segment.sysv().nattch != attachers.found() {
+                let view = View::of(system, &found, segment, start);
+                let missing = segment.sysv().nattch.saturating_sub(attachers.found());
+                if view.has_changed == Some(true) {
                     changed.insert(index);
                 }
-                // Inaccessible processes explain missing mappings, but never too many.
-                let explained = missing > 0 && some_inaccessible;
-                if has_changed || !explained {
+                attachers.hidden = view.reasons(missing, changed.contains(&index));
+                let wait = attempt == 1 && view.needs_time(missing);
+                let unexplained = !view.is_settled && !view.has_explanation();
+                if attempt < MAX_SCANS && (view.has_changed == Some(true) || missing == 0 || wait || unexplained) {
                     pending.push(index);
                 }
-            }
-            if missing > 0 {
-                // With CAP_SYS_PTRACE few processes remain inaccessible, and they are an unlikely reason.
-                let reason = match changed.contains(&index) {
-                    true if !some_inaccessible || can_inspect_all(system) => HiddenBy::InFlight,
-                    _ if some_inaccessible => HiddenBy::Permission,
-                    _ if !system.is_in_initial_pid_namespace() => HiddenBy::PidNamespace,
-                    _ => HiddenBy::Unknown,
-                };
-                attachers.hidden.push((reason, missing));
+                waits.extend(Some(view.exiting).filter(|_| wait));
             }
             segment.attachers = Some(Arc::new(attachers));
         }
         if pending.is_empty() {
             break;
         }
+        match waits.concat() {
+            exiting if waits.iter().all(|exiting| !exiting.is_empty()) => drop(wait_for_exits(exiting, SECOND)),
+            _ => std::thread::sleep(rest_of_second()),
+        }
     }
     Ok(stray)
+}
+
+/// What is known about a segment of which mappings are missing.
+struct View {
+    /// The exiting processes that can have them.
+    exiting: Vec<i32>,
+    /// The one of them that certainly has: the last user, if what it did last was to attach the segment.
+    certain: Option<i32>,
+    some_inaccessible: bool,
+    /// Whether there can be processes outside this pid namespace.
+    some_outside: bool,
+    /// Whether the record differs from the one before the scan; `None` if it cannot be read.
+    has_changed: Option<bool>,
+    /// Whether no process has attached or detached the segment since the scan began.
+    is_settled: bool,
+}
+
+impl View {
+    /// Reads the record of a segment again.
+    fn of(system: &System, found: &ScanResult, segment: &mut Object, start: Option<Stamp>) -> Self {
+        let running = creator_and_last_user(system, segment).map(ProcessStatus::is_running);
+        let pids = [segment.sysv().cpid, segment.sysv().lpid].into_iter().zip(running);
+        let recorded: Vec<i32> = pids.filter_map(|(pid, is_running)| pid.filter(|_| is_running)).collect();
+        let exiting = found.exiting(system, segment.ipc_namespace(), &recorded);
+        // After the processes were inspected: one that has exited meanwhile has changed the record.
+        let has_changed = refresh(system, segment);
+        let SysV { lpid, atime, dtime, .. } = *segment.sysv();
+        Self {
+            certain: lpid.filter(|pid| running[1] && exiting.contains(pid) && atime > dtime),
+            exiting,
+            some_inaccessible: found.some_inaccessible(),
+            some_outside: !system.is_in_initial_pid_namespace(),
+            has_changed,
+            is_settled: has_changed == Some(false) && atime.max(dtime) < start,
+        }
+    }
+
+    /// Returns whether processes were not seen that can have the missing mappings and are not known to be exiting.
+    fn some_unseen(&self) -> bool {
+        self.some_inaccessible || self.some_outside
+    }
+
+    fn has_explanation(&self) -> bool {
+        self.some_unseen() || !self.exiting.is_empty()
+    }
+
+    /// Returns whether a look in the next second, or after processes have exited, can show more.
+    fn needs_time(&self, missing: u64) -> bool {
+        let is_ambiguous = !self.exiting.is_empty() && self.some_unseen() && (self.certain.is_none() || missing > 1);
+        missing > 0 && self.has_changed.is_some() && self.has_explanation() && (!self.is_settled || is_ambiguous)
+    }
+
+    /// Returns why mappings are missing. None of the reasons is a guess: what several can explain is unknown.
+    fn reasons(&self, missing: u64, has_changed: bool) -> Vec<Hidden> {
+        let candidates = || Some(self.exiting.clone()).filter(|pids| !pids.is_empty());
+        let (reason, pids) = match has_changed {
+            true if !self.is_settled => (HiddenBy::InFlight, None),
+            _ if self.is_settled && !self.exiting.is_empty() && !self.some_unseen() => {
+                (HiddenBy::Exiting, candidates())
+            }
+            _ if !self.is_settled || !self.exiting.is_empty() => (HiddenBy::Unknown, candidates()),
+            _ if self.some_inaccessible => (HiddenBy::Permission, None),
+            _ if self.some_outside => (HiddenBy::PidNamespace, None),
+            _ => (HiddenBy::Unknown, None),
+        };
+        let certain = self.certain.filter(|_| self.is_settled && reason == HiddenBy::Unknown && missing > 0);
+        let certain = certain.map(|pid| Hidden { reason: HiddenBy::Exiting, count: 1, pids: Some(vec![pid]) });
+        let others = missing - certain.iter().map(|hidden| hidden.count).sum::<u64>();
+        certain.into_iter().chain((others > 0).then_some(Hidden { reason, count: others, pids })).collect()
+    }
+}
+
+/// Times of segments have this resolution.
+const SECOND: Duration = Duration::from_secs(1);
+/// More than the period of the timer interrupt, by which the clock of these times lags.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Returns the second that an attach or detach would record now.
+fn now() -> Option<Stamp> {
+    clock_gettime(ClockId::CLOCK_REALTIME_COARSE).ok().map(|time| Stamp(time.tv_sec()))
+}
+
+/// Returns the time until the next second.
+fn rest_of_second() -> Duration {
+    let passed = clock_gettime(ClockId::CLOCK_REALTIME).ok().and_then(|time| u64::try_from(time.tv_nsec()).ok());
+    SECOND.saturating_sub(Duration::from_nanos(passed.unwrap_or(0))) + TICK
 }
 
 /// Scans for mappings: the creators and last users of a few segments first, and no other processes if that accounts for
@@ -197,12 +292,20 @@ fn find(system: &System, segments: &[&Object], everything: bool) -> Result<ScanR
     scan_all(u64::MAX)
 }
 
-/// Reads a segment's record again; returns whether its attachments have changed.
-fn refresh(system: &System, old: &mut Object) -> bool {
-    if old.ipc_namespace() != system.namespace() {
-        return false;
-    }
-    let Ok(now) = lookup(system, old.ident(), Needs::empty()) else { return false };
+/// Reads a segment's record again; returns whether its attachments have changed, or `None` if it cannot be read.
+fn refresh(system: &System, old: &mut Object) -> Option<bool> {
+    let id = old.sysv().id;
+    let now = match old.ipc_namespace() {
+        here if here == system.namespace() => lookup(system, id, Needs::empty()).ok()?,
+        there => {
+            let mut pids = procfs::pids(system.proc()).ok()?;
+            let namespace = pids.find_map(|pid| procfs::open_namespace(system.proc(), pid, Some(there?)).ok())?;
+            match sys::in_ipc_namespace(&namespace, move || sys::stat_any(id)).ok()? {
+                Err(SysError { errno: Errno::EINVAL | Errno::EIDRM, .. }) => None,
+                found => found.ok()?,
+            }
+        }
+    };
     let old = old.sysv_mut();
     let mut new = old.clone();
     match &now {
@@ -214,5 +317,5 @@ fn refresh(system: &System, old: &mut Object) -> bool {
     }
     let changed = new != *old;
     *old = new;
-    changed
+    Some(changed)
 }

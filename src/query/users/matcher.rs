@@ -162,7 +162,7 @@ impl<'a> Matcher<'a> {
                     Some(false) => is_file && born_together && !rival,
                     None => {
                         // If some processes are inaccessible, the missing attachments are more likely theirs.
-                        counts = !self.found.some_inaccessible;
+                        counts = !self.found.some_inaccessible();
                         false
                     }
                 }
@@ -306,6 +306,7 @@ fn attacher(system: &System, mapping: &SegmentMapping, certain: bool, shared_wit
         counts: true,
         key: mapping.vma.key,
         device: mapping.vma.device,
+        exiting: false,
         shared_with,
     }
 }

@@ -1,6 +1,7 @@
 //! The processes that use an object.
 
 mod attachers;
+mod exiting;
 mod holders;
 mod matcher;
 mod origin;
@@ -10,5 +11,6 @@ mod scan;
 pub(crate) use attachers::{
     add_attachers, add_attachers_and_find_strays, add_page_sizes, removed_with_key, retain_attached_by,
 };
+pub(crate) use exiting::wait_for_exiting_users;
 pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, held, holders};
 pub(crate) use peek::{PeekError, backing, huge_page_size_at, open_via_attacher};

@@ -95,8 +95,12 @@ impl MappingFilter<'_> {
 pub(super) struct ScanResult {
     /// Sorted by inode, pid and address.
     pub(super) mappings: Vec<SegmentMapping>,
-    /// Whether there are processes that the caller is not permitted to inspect, or that /proc hides.
-    pub(super) some_inaccessible: bool,
+    /// The processes that showed no memory: kernel threads, and those that have exited or are exiting.
+    without_memory: Vec<i32>,
+    /// The processes that the caller is not permitted to inspect.
+    inaccessible: Vec<i32>,
+    /// Whether /proc hides processes.
+    hides_processes: bool,
     /// Whether every process was scanned, not only as many as were needed.
     pub(super) complete: bool,
     /// Whether no mapping is missing: all processes were scanned, and no pid namespace and no missing CAP_SYS_PTRACE
@@ -107,6 +111,27 @@ pub(super) struct ScanResult {
 impl ScanResult {
     fn sort(&mut self) {
         self.mappings.sort_by_key(|mapping| (mapping.vma.inode, mapping.pid, mapping.vma.start));
+    }
+
+    /// Returns whether there are processes that the caller is not permitted to inspect, or that /proc hides.
+    pub(super) fn some_inaccessible(&self) -> bool {
+        self.hides_processes || !self.inaccessible.is_empty()
+    }
+
+    /// Returns the processes that are exiting and can have mappings that were not found: those in the segment's namespace,
+    /// and those in `recorded`, its creator and last user.
+    pub(super) fn exiting(&self, system: &System, namespace: Option<u64>, recorded: &[i32]) -> Vec<i32> {
+        let is_in = |pid: i32| {
+            let threads = [pid.to_string()].into_iter().chain(procfs::other_threads(system.proc(), pid));
+            let mut namespaces = threads.filter_map(|thread| procfs::namespace_of(system.proc(), &thread));
+            namespace.is_some() && namespaces.any(|number| Some(number) == namespace)
+        };
+        let here = self.without_memory.iter().filter(|pid| recorded.contains(pid) || is_in(**pid));
+        let recorded = self.inaccessible.iter().filter(|pid| recorded.contains(pid));
+        let mut pids: Vec<i32> =
+            here.chain(recorded).copied().filter(|pid| system.is_exiting(*pid) == Some(true)).collect();
+        pids.sort_unstable();
+        pids
     }
 }
 
@@ -122,18 +147,21 @@ pub(super) fn scan(
     namespace: Option<u64>,
     needed: u64,
 ) -> Result<ScanResult, ProcError> {
-    let some_inaccessible = hides_processes(system);
-    let mut found = ScanResult { complete: true, some_inaccessible, ..ScanResult::default() };
+    let mut found = ScanResult { complete: true, hides_processes: hides_processes(system), ..ScanResult::default() };
     let mut in_namespace = 0;
     let mut pids = pids.into_iter();
     for pid in pids.by_ref() {
         let before = found.mappings.len();
         match probe(system.proc(), pid, filter, &mut found.mappings) {
             Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
-                found.some_inaccessible = true;
+                found.inaccessible.push(pid);
             }
             Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::NotFound => {}
-            result => result?,
+            result => {
+                if !result? {
+                    found.without_memory.push(pid);
+                }
+            }
         }
         in_namespace += found.mappings[before..].iter().filter(|mapping| mapping.ns == namespace).count() as u64;
         if in_namespace >= needed {
@@ -143,7 +171,7 @@ pub(super) fn scan(
             }
         }
     }
-    let all_visible = !found.some_inaccessible || can_inspect_all(system);
+    let all_visible = !found.some_inaccessible() || can_inspect_all(system);
     found.exhaustive = all_visible && pids.next().is_none() && system.is_in_initial_pid_namespace();
     found.sort();
     Ok(found)
@@ -170,12 +198,13 @@ fn hides_processes(system: &System) -> bool {
     !system.proc().join("1").exists()
 }
 
+/// Adds the mappings of a process; returns whether it has any memory.
 fn probe(
     proc: &Path,
     pid: i32,
     filter: &MappingFilter<'_>,
     mappings: &mut Vec<SegmentMapping>,
-) -> Result<(), ProcError> {
+) -> Result<bool, ProcError> {
     let mut areas = Vec::new();
     let (mut task, mut path) = (pid, pid.to_string());
     let mut result = read_mappings(proc, &path, filter, &mut areas);
@@ -186,7 +215,7 @@ fn probe(
             result = read_mappings(proc, &path, filter, &mut areas);
             match &result {
                 Ok(false) => {}
-                Err(ProcError::Read { error, .. }) if has_exited(error) => {}
+                Err(ProcError::Read { error, .. }) if has_exited(error) => result = Ok(false),
                 Ok(true) | Err(_) => break,
             }
         }
@@ -196,7 +225,7 @@ fn probe(
         let ns = procfs::namespace_of(proc, &path).or_else(of_other_thread);
         mappings.extend(areas.into_iter().map(|vma| SegmentMapping { pid, task, ns, vma, origin: OnceCell::new() }));
     }
-    result.map(drop)
+    result
 }
 
 /// Adds the mappings of a process or thread; returns whether it has any memory.
@@ -270,7 +299,7 @@ mod tests {
         let system = System::at(root.path().to_owned());
         let found = scan(&system, [7, 8, 10, 11], &filter, None, 99).unwrap();
         assert_eq!(found.mappings.iter().map(|mapping| mapping.pid).collect::<Vec<_>>(), [7, 8]);
-        assert!(!found.some_inaccessible);
+        assert!(!found.some_inaccessible());
         let other = MappingFilter { devices: &[(0, 1)], inodes: Some(vec![4, 6]) };
         assert!(scan(&system, [7, 8], &other, None, 99).unwrap().mappings.is_empty());
         let elsewhere = MappingFilter { devices: &[(0, 2)], inodes: None };
@@ -282,6 +311,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let system = System::at(root.path().to_owned());
         let filter = MappingFilter { devices: &[], inodes: None };
-        assert!(scan(&system, [], &filter, None, 99).unwrap().some_inaccessible);
+        assert!(scan(&system, [], &filter, None, 99).unwrap().some_inaccessible());
     }
 }

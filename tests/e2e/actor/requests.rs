@@ -74,6 +74,8 @@ requests! {
         "remove" => Remove { id: i32 },
         /// mprotect(2) of the second page of the first attachment, which splits its mapping in three.
         "split-mapping" => SplitMapping,
+        /// Maps a page that userfaultfd(2) keeps missing; answers with the descriptor and the address.
+        "missing-page" => MissingPage,
         /// Enters a new IPC namespace.
         "unshare" => Unshare,
         /// Enters a new user namespace, in which this uid is root's, and a new IPC namespace.

@@ -1,6 +1,7 @@
 //! `leakcheck` attributes a segment by proof and not by pid: pids are reused.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::Stdio;
 
 use nix::libc;
@@ -9,6 +10,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, ChildRequest, Request};
+use crate::dying::Killed;
 use crate::fixtures::{all_keys, assert_fields, set_next_id};
 use crate::holder::Holder;
 use crate::leakcheck::{Daemon, create, keys, leakcheck};
@@ -63,6 +65,18 @@ fn a_segment_is_kept_whose_creator_reuses_a_descendants_pid() {
     let report = checked.end();
     assert_eq!((&report["leaked"], keys(&report["unattributed"])), (&json!([]), vec![5]));
     assert_eq!(all_keys(), [5]);
+}
+
+#[apply(test)]
+fn a_segment_that_an_exiting_process_destroys_is_not_leaked() {
+    let mut checked = Checked::start(&[]);
+    let id = checked.command.create(5, 4096);
+    checked.command.attach(id);
+    let child = checked.command.number(ChildRequest::Fork);
+    checked.command.remove(id);
+    let dying = Killed::hold_child(child);
+    let report = checked.end_and(|| drop(dying));
+    assert_fields(&report, json!({ "leaked": [], "unattributed": [] }));
 }
 
 #[apply(test)]
@@ -186,6 +200,15 @@ impl Checked {
     /// Waits until leakcheck observes a process.
     fn wait_until_observed(&self, pid: i32) {
         wait_until_observed(self.command.pid(), pid);
+    }
+
+    /// Ends the command, and calls `release` once it has been reaped; returns the report.
+    fn end_and(mut self, release: impl FnOnce()) -> Value {
+        let command = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.command.pid())).unwrap();
+        self.command.end_input();
+        wait_for("the command to be reaped", || !Path::new(&format!("/proc/{}", command.trim())).exists());
+        release();
+        self.end()
     }
 
     /// Ends the command and returns the report.

@@ -327,8 +327,8 @@ fn who_and_list_without_permission() {
         &expect![[r#"
             {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":2,"found":1,"attachments":[{"pid":[HOLDER],"uid":65534,
               "user":"nobody","command":"shmadm-hold id=0 access=rw","address":"[ADDRESS]","size":4096,"access":"rw",
-              "ns":[NS],"certain":true,"shared_with":[]}],"hidden":[{"reason":"permission","count":1}],"container":null,
-              "former_key":null}]}
+              "ns":[NS],"certain":true,"shared_with":[]}],"hidden":[{"reason":"permission","count":1,"pids":null}],
+              "container":null,"former_key":null}]}
         "#]],
     );
     machine.compare(

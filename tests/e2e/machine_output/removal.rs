@@ -103,18 +103,18 @@ fn prune_json() {
     machine.snapshot(
         "prune --yes --json",
         expect![[r#"
-        {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"freed":{"segments":0,"size":0,"rss":0,
-          "swap":0}}
-    "#]],
+            {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,
+              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0},"freed":{"segments":0,"size":0,"rss":0,"swap":0}}
+        "#]],
     );
     orphan(&mut machine, 0x4d2, 5000);
     orphan(&mut machine, 0, 1 << 20);
     machine.snapshot(
         "prune --yes --json",
         expect![[r#"
-        {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"freed":{"segments":0,"size":0,"rss":0,
-          "swap":0}}
-    "#]],
+            {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"kept":{"young":2,"other_owner":0,
+              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0},"freed":{"segments":0,"size":0,"rss":0,"swap":0}}
+        "#]],
     );
     machine.snapshot("prune --older-than 0s --json", expect![[r#"
         {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":null,
@@ -126,28 +126,28 @@ fn prune_json() {
     machine.snapshot(
         "prune --older-than 0s --dry-run --json",
         expect![[r#"
-        {"schema":1,"dry_run":true,"removed":[{"id":0,"key":"0x000004d2","size":5000,"mode":"0600","uid":[UID],
-          "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
-          "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
-          "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
-          "ns":[NS],"outcome":"destroyed"},{"id":1,"key":"0x00000000","size":1048576,"mode":"0600","uid":[UID],
-          "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
-          "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
-          "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
-          "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"freed":{"segments":2,"size":1053576,"rss":8192,
-          "swap":0}}
-    "#]],
+            {"schema":1,"dry_run":true,"removed":[{"id":0,"key":"0x000004d2","size":5000,"mode":"0600","uid":[UID],
+              "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+              "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
+              "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
+              "ns":[NS],"outcome":"destroyed"},{"id":1,"key":"0x00000000","size":1048576,"mode":"0600","uid":[UID],
+              "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+              "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
+              "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
+              "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,"idle":[IDLE],
+              "unknown":0,"attached":0,"excluded":0},"freed":{"segments":2,"size":1053576,"rss":8192,"swap":0}}
+        "#]],
     );
     machine.snapshot(
         "prune --older-than 0s --yes --key 0x4d2 --json",
         expect![[r#"
-        {"schema":1,"dry_run":false,"removed":[{"id":0,"key":"0x000004d2","size":5000,"mode":"0600","uid":[UID],
-          "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
-          "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
-          "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
-          "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"freed":{"segments":1,"size":5000,"rss":4096,
-          "swap":0}}
-    "#]],
+            {"schema":1,"dry_run":false,"removed":[{"id":0,"key":"0x000004d2","size":5000,"mode":"0600","uid":[UID],
+              "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+              "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
+              "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
+              "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,"idle":[IDLE],
+              "unknown":0,"attached":0,"excluded":1},"freed":{"segments":1,"size":5000,"rss":4096,"swap":0}}
+        "#]],
     );
 }
 
@@ -201,8 +201,8 @@ fn prune_of_a_segment_that_was_attached_since() {
         "json",
         expect![[r#"
             {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[{"id":0,
-              "reason":"it has been attached since it was listed","ns":[NS]}],"freed":{"segments":0,"size":0,"rss":0,
-              "swap":0}}
+              "reason":"it has been attached since it was listed","ns":[NS]}],"kept":{"young":0,"other_owner":0,
+              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0},"freed":{"segments":0,"size":0,"rss":0,"swap":0}}
         "#]],
     );
     skipped(

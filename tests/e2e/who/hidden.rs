@@ -20,7 +20,11 @@ fn without_proc_no_permission_is_blamed() {
     let mut command = shmadm();
     with_empty_proc(&mut command);
     let ran = finish(command.args(["who", &id.to_string(), "--json"])).exits(0);
-    assert_eq!(ran.json()["segments"][0]["hidden"], json!([{"reason": "unknown", "count": 1}]), "{ran:?}");
+    assert_eq!(
+        ran.json()["segments"][0]["hidden"],
+        json!([{"reason": "unknown", "count": 1, "pids": null}]),
+        "{ran:?}"
+    );
     assert!(!ran.stderr.contains("run as root"), "{ran:?}");
     ran.says("/proc does not belong to this pid namespace");
     let mut command = shmadm();
@@ -43,7 +47,7 @@ fn processes_of_other_users_are_counted() {
     let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string(), "--json"])).exits(0);
     let report = &ran.json()["segments"][0];
     assert_eq!(pids(report), BTreeSet::from([holder.pid]));
-    assert_eq!(report["hidden"], json!([{"reason": "permission", "count": 1}]), "{report}");
+    assert_eq!(report["hidden"], json!([{"reason": "permission", "count": 1, "pids": null}]), "{report}");
     assert!(ran.stderr.contains("1 attachment of segment"), "{ran:?}");
     let report = who(id);
     assert_eq!((&report["found"], &report["hidden"]), (&json!(2), &json!([])), "root sees both: {report}");
@@ -65,5 +69,5 @@ fn processes_outside_the_pid_namespace_are_counted() {
     command.args(["-c", "\"$0\" who 0x7 --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
     let ran = finish(with_new_pid_namespace(&mut command)).exits(0);
     let report = &ran.json()["segments"][0];
-    assert_eq!(report["hidden"], json!([{"reason": "pid-namespace", "count": 1}]), "{report}");
+    assert_eq!(report["hidden"], json!([{"reason": "pid-namespace", "count": 1, "pids": null}]), "{report}");
 }

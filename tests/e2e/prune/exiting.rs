@@ -1,0 +1,79 @@
+//! `prune` and processes that are exiting: it waits for them, and then judges.
+
+use nix::libc;
+use serde_json::json;
+
+use crate::actor::Actor;
+use crate::dying::{Blockade, Killed};
+use crate::fixtures::assert_fields;
+use crate::prune::{exists, ids};
+use crate::support::run;
+use crate::vanish::{Call, Stopped};
+
+/// Returns whether a call waits for a process.
+fn waits(call: &Call) -> bool {
+    (call.number == libc::SYS_poll || call.number == libc::SYS_ppoll) && call.arguments[2] != 0
+}
+
+const PRUNE: &[&str] = &["prune", "--yes", "--json", "--older-than", "0s", "--wait", "1h"];
+
+#[apply(test)]
+fn a_segment_is_judged_after_an_exiting_process_has_detached_it() {
+    for leader_exits in [false, true] {
+        let mut actor = Actor::start();
+        let id = actor.create(1, 4096);
+        actor.attach(id);
+        if leader_exits {
+            actor.exit_leader();
+        }
+        let dying = Killed::hold(actor);
+        let stopped = Stopped::before(1, waits, PRUNE);
+        drop(dying);
+        let report = stopped.go_on().exits(0).json();
+        assert_eq!(ids(&report["removed"]), json!([id]), "{report}");
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_segment_is_judged_after_its_creator_has_exited() {
+    let mut blockade = Blockade::new();
+    let id = blockade.actor.create(1, 4096);
+    let dying = blockade.kill(false);
+    let kept = run(["prune", "--yes", "--json", "--wait", "0s"]).exits(0).json();
+    assert_eq!(kept["kept"]["idle"], 1, "{kept}");
+    let stopped = Stopped::before(1, waits, PRUNE);
+    drop(dying);
+    assert_eq!(ids(&stopped.go_on().exits(0).json()["removed"]), json!([id]));
+}
+
+#[apply(test)]
+fn after_the_wait_the_exiting_process_is_named() {
+    let mut actor = Actor::start();
+    let id = actor.create(1, 4096);
+    actor.attach(id);
+    let dying = Killed::hold(actor);
+    let arguments = ["prune", "--yes", "--json", "--older-than", "0s", "--wait", "10ms"];
+    let ran = run(arguments).exits(0).says(&format!("kept 1: 1 attached by pid {} (exiting)\n", dying.pid()));
+    assert_fields(&ran.json(), json!({ "removed": [], "skipped": [] }));
+    assert!(exists(id));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_process_without_memory_map_is_waited_for_in_every_namespace() {
+    let mut blockade = Blockade::new();
+    blockade.actor.unshare();
+    let namespace = blockade.actor.namespace();
+    let id = blockade.actor.create(1, 4096);
+    blockade.actor.attach(id);
+    // Another process keeps the namespace.
+    let mut keeper = Actor::start();
+    keeper.enter(format!("/proc/{}/ns/ipc", blockade.actor.pid()));
+    let dying = blockade.kill(false);
+    let stopped = Stopped::before(1, waits, &[PRUNE, &["--all-ns", "--dry-run"]].concat());
+    drop(dying);
+    let report = stopped.go_on().exits(0).json();
+    let removed = report["removed"].as_array().unwrap();
+    assert!(removed.iter().any(|one| one["id"] == id && one["ns"] == namespace), "{report}");
+}
