@@ -67,7 +67,7 @@ impl Supervised {
 /// Runs a command with the standard streams and signal dispositions that this process inherited.
 /// Fails if the command cannot be started, or not traced (Permission).
 pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> Result<Supervised, Error> {
-    let failed = |errno| Error::new(Kind::Failed, "cannot supervise the command").os(errno, "signalfd");
+    let failed = |errno| cannot_supervise(errno, "signalfd");
     let set = |name| procfs::status_line(system.proc(), name).and_then(|set| u64::from_str_radix(&set, 16).ok());
     let inherited = Inherited::new(set("SigBlk").unwrap_or(0), set("SigIgn").unwrap_or(0));
     let signals = SignalQueue::open().map_err(failed)?;
@@ -96,12 +96,12 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
         }
         let is_call = descriptors.get(1).and_then(PollFd::revents).is_some_and(|is| is.contains(PollFlags::POLLIN));
         if let (Observer::Tracer(tracer), true) = (&mut observer, is_call) {
-            tracer.answer(system);
+            tracer.answer(system)?;
         }
         while let Some(origin) = signals.next().map_err(failed)? {
             match origin {
                 SignalOrigin::Child => {
-                    if let Some(code) = reap(system, child, &mut observer) {
+                    if let Some(code) = reap(system, child, &mut observer)? {
                         return Ok(Supervised { code, observer });
                     }
                 }
@@ -113,20 +113,33 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
     }
 }
 
+fn cannot_supervise(errno: Errno, call: &'static str) -> Error {
+    Error::new(Kind::Failed, "cannot supervise the command").os(errno, call)
+}
+
 /// Reaps all children that have exited. Returns the command's exit code, as shells report it, if it is one of them.
-fn reap(system: &System, child: i32, observer: &mut Observer) -> Option<u8> {
+fn reap(system: &System, child: i32, observer: &mut Observer) -> Result<Option<u8>, Error> {
     let mut code = None;
-    while let Some(pid) = sys::exited_child() {
+    loop {
+        let pid = match sys::exited_child() {
+            Ok(Some(pid)) => pid,
+            Ok(None) => break,
+            // The command was the last child.
+            Err(Errno::ECHILD) if code.is_some() => break,
+            Err(errno) => return Err(cannot_supervise(errno, "waitid")),
+        };
         if let Observer::Descendants(descendants) = observer {
             descendants.observe_now(system);
         }
-        let Ok(Some((_, status))) = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG) else { break };
+        let reaped = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
+        let reaped = reaped.map_err(|errno| cannot_supervise(Errno::from_raw(errno.raw_os_error()), "wait4"))?;
+        let Some((_, status)) = reaped else { break };
         if pid == child {
             let number = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
             code = number.map(|number| u8::try_from(number).unwrap_or(u8::MAX));
         }
     }
-    code
+    Ok(code)
 }
 
 fn start_observed(system: &System, inherited: Inherited, command: &[OsString]) -> Result<(i32, Observer), Error> {
@@ -199,8 +212,9 @@ impl Drop for Tracer {
 
 impl Tracer {
     /// Answers a call, and records which segment it creates.
-    fn answer(&mut self, system: &System) {
-        let Ok(Some(call)) = sys::receive(&self.listener) else { return };
+    fn answer(&mut self, system: &System) -> Result<(), Error> {
+        let received = sys::receive(&self.listener).map_err(|errno| cannot_supervise(errno, "ioctl"))?;
+        let Some(call) = received else { return Ok(()) };
         // The standby responds to this call if this process is killed. Fails if the standby has been killed.
         let _ = self.standby.stdin.as_mut().map(|pipe| pipe.write_all(&call.id.to_ne_bytes()));
         if call.may_create {
@@ -208,6 +222,7 @@ impl Tracer {
         } else {
             sys::respond_continue(&self.listener, call.id);
         }
+        Ok(())
     }
 
     /// Answers a call that can create a segment, and binds the segment to its caller.

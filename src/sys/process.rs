@@ -49,15 +49,16 @@ fn send(pidfd: &OwnedFd, signal: c_int) -> Result<(), Errno> {
 }
 
 /// Returns the pid of a child that has exited but has not been reaped, and does not reap it.
-pub(crate) fn exited_child() -> Option<i32> {
+/// Fails with ECHILD if there are no children.
+pub(crate) fn exited_child() -> Result<Option<i32>, Errno> {
     // SAFETY: every field is an integer or a pointer, for which zero is valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: the pointer is to a complete `siginfo_t`.
-    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, how) };
+    Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, how) })?;
     // SAFETY: waitid fills the pid, or leaves it 0 if no child has exited.
     let pid = unsafe { info.si_pid() };
-    (result == 0 && pid != 0).then_some(pid)
+    Ok((pid != 0).then_some(pid))
 }
 
 /// Compares the address spaces of two tasks (kcmp(2), KCMP_VM) in an arbitrary but fixed order: `Equal` if they share

@@ -10,11 +10,14 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
+use nix::libc;
 use serde_json::json;
 
 use crate::actor::Request;
 use crate::fixtures::{assert_fields, set_next_id, sysctl};
 use crate::oracle;
+use crate::sandbox::without;
 use crate::support::{NOBODY, Ran, file, finish, run, shmadm, shmadm_as};
 
 pub(crate) use commands::{Daemon, actor, create, is_alive, keys, leakcheck, making, piped, reported};
@@ -350,4 +353,12 @@ fn a_command_outlives_its_supervisor() {
     child.wait().unwrap();
     std::io::Write::write_all(&mut stdin, b"still here\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "still here");
+}
+
+#[apply(test)]
+fn a_failed_wait_for_the_command_is_an_error() {
+    for (call, name) in [(libc::SYS_wait4, "wait4"), (libc::SYS_waitid, "waitid")] {
+        let ran = finish(without(&mut leakcheck(&["--isolate", "never"], "exit 0"), call, None, Errno::EPERM));
+        ran.exits(125).says("cannot supervise the command").says(&format!("(EPERM, {name})"));
+    }
 }

@@ -1,5 +1,6 @@
 //! `leakcheck --trace`: every creator is known, and no traced process is left stopped.
 
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -9,6 +10,7 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::{all_keys, assert_fields};
 use crate::leakcheck::shared::Meanwhile;
 use crate::leakcheck::{Daemon, create, is_alive, keys, leakcheck, making, reported};
+use crate::sandbox::without;
 use crate::support::{NOBODY, file, finish, shmadm, shmadm_as, wait_for};
 use crate::vanish::{Call, Stopped};
 
@@ -172,4 +174,13 @@ impl Traced {
         actor.leave();
         serde_json::from_slice(&std::fs::read(directory.path().join("report.json")).unwrap()).unwrap()
     }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_failed_receive_is_an_error() {
+    let receive = u32::try_from(libc::SECCOMP_IOCTL_NOTIF_RECV).unwrap();
+    let mut command = leakcheck(&["--isolate", "never", "--trace"], &making(&[7]));
+    let ran = finish(without(&mut command, libc::SYS_ioctl, Some(receive), Errno::EPERM));
+    ran.exits(125).says("cannot supervise the command").says("(EPERM, ioctl)");
 }
