@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use super::existing::{Requested, find_existing};
 use crate::error::{Error, Kind, OsError, again, sysctl};
 use crate::explain::{Attempt, explain, ftok_key};
-use crate::model::{Key, KeySpec, Mode, ShmId};
-use crate::query::{System, rmid_forced};
+use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
+use crate::query::{System, lookup, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
 
 /// How often shmget is tried again if the key was taken in the meantime.
@@ -55,22 +55,40 @@ pub(crate) enum Opened {
 
 /// A new segment, which is removed on drop unless it is committed.
 #[derive(Debug)]
-pub(crate) struct PendingSegment(ShmId);
+pub(crate) struct PendingSegment {
+    id: ShmId,
+    /// The pid of the creator, which must not be reused while this exists.
+    creator: i32,
+}
 
 impl PendingSegment {
+    /// A segment that a process with this pid has created.
+    pub(crate) fn new(id: ShmId, creator: u32) -> Self {
+        Self { id, creator: creator.cast_signed() }
+    }
+
     pub(crate) fn id(&self) -> ShmId {
-        self.0
+        self.id
     }
 
     /// Keeps the segment even after a signal. The caller is responsible for its removal.
     pub(crate) fn into_id(self) -> ShmId {
-        std::mem::ManuallyDrop::new(self).0
+        std::mem::ManuallyDrop::new(self).id
+    }
+
+    /// Removes the segment, but not another one that has got its id: any user can let the kernel use all ids in seconds.
+    fn remove(&self) -> Result<(), SysError> {
+        match lookup(&System::new(), self.id, Needs::empty()) {
+            Ok(found) if found.as_ref().and_then(|segment| segment.sysv().cpid) != Some(self.creator) => Ok(()),
+            _ => sys::remove(self.id),
+        }
     }
 
     /// Removes the segment after a failure. If that is impossible, the error says so.
     pub(crate) fn abandon(self, error: Error) -> Error {
+        let removed = self.remove();
         let id = self.into_id();
-        match sys::remove(id) {
+        match removed {
             Ok(()) => error,
             Err(failure) if matches!(failure.errno, Errno::EINVAL | Errno::EIDRM) => error,
             Err(failure) => {
@@ -84,7 +102,7 @@ impl PendingSegment {
     /// Keeps the segment, unless a signal was caught.
     pub(crate) fn commit(self) -> Result<ShmId, Error> {
         if let Some(signal) = sys::caught() {
-            return Err(Error::new(Kind::Interrupted(signal), format!("interrupted: segment {} was removed", self.0)));
+            return Err(Error::new(Kind::Interrupted(signal), format!("interrupted: segment {} was removed", self.id)));
         }
         Ok(self.into_id())
     }
@@ -92,8 +110,8 @@ impl PendingSegment {
 
 impl Drop for PendingSegment {
     fn drop(&mut self) {
-        // It is new, so no other process depends on it. If it no longer exists, there is nothing to report.
-        let _ = sys::remove(self.0);
+        // If it no longer exists, there is nothing to report.
+        let _ = self.remove();
     }
 }
 
@@ -101,14 +119,19 @@ impl Drop for PendingSegment {
 /// Fails as shmget(2). Refuses to change an existing segment, and to create one that the kernel would destroy when this
 /// process exits (`kernel.shm_rmid_forced`).
 pub(crate) fn create(system: &System, creation: &Creation) -> Result<Opened, Error> {
-    create_with(system, creation, |key, size, flags| Ok(sys::create(key, size, flags)))
+    create_with(system, creation, create_here)
+}
+
+/// Calls shmget(2) in this process, for [`create_with`].
+pub(crate) fn create_here(key: Key, size: u64, flags: CreateFlags) -> Result<Result<PendingSegment, SysError>, Error> {
+    Ok(sys::create(key, size, flags).map(|id| PendingSegment::new(id, std::process::id())))
 }
 
 /// Creates or opens a segment like [`create`], but with a replacement for shmget(2), which can run in another process.
 pub(crate) fn create_with(
     system: &System,
     creation: &Creation,
-    mut shmget: impl FnMut(Key, u64, CreateFlags) -> Result<Result<ShmId, SysError>, Error>,
+    mut shmget: impl FnMut(Key, u64, CreateFlags) -> Result<Result<PendingSegment, SysError>, Error>,
 ) -> Result<Opened, Error> {
     let (size, flags) = (creation.size(system), creation.flags());
     let mut try_create = |key: Key| {
@@ -118,7 +141,7 @@ pub(crate) fn create_with(
             return Err(destroyed_on_exit());
         }
         match shmget(key, size, flags)? {
-            Ok(id) => Ok(Some(Opened::New(PendingSegment(id)))),
+            Ok(pending) => Ok(Some(Opened::New(pending))),
             // If a random key is taken, another one is tried, even with --exclusive.
             Err(error)
                 if error.errno == Errno::EEXIST && (!creation.exclusive || matches!(creation.key, KeySpec::Random)) =>

@@ -12,7 +12,7 @@ mod report;
 mod set;
 
 pub(crate) use attach::{Lifetime, attach, detach_checked};
-pub(crate) use create::{Creation, Opened, PendingSegment, create, create_with};
+pub(crate) use create::{Creation, Opened, PendingSegment, create, create_here, create_with};
 pub(crate) use destination::{is_root_or_caller, own_link_target};
 pub(crate) use detach::detach;
 pub(crate) use existing::{Requested, denied_access};

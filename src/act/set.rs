@@ -1,9 +1,9 @@
 //! Changes the owner, group, mode and lock of a segment.
 
 use crate::error::{Error, Kind, shmadm};
-use crate::explain::{Attempt, explain, unmapped_id};
-use crate::model::{Mode, Object, ShmId};
-use crate::query::{Account, System};
+use crate::explain::{Attempt, explain, gone, unmapped_id};
+use crate::model::{Mode, Needs, Object, ShmId};
+use crate::query::{Account, System, lookup};
 use crate::sys;
 
 /// The attributes to change. `None` leaves an attribute as it is.
@@ -17,10 +17,19 @@ pub(crate) struct Change {
 
 /// Changes a segment. The lock is changed first, since it fails most often, and is restored if IPC_SET fails.
 /// Fails as shmctl(2). Nothing is changed then, unless a hint says that the lock could not be restored.
-pub(crate) fn set(system: &System, segment: &Object, change: Change) -> Result<(), Error> {
-    let id = segment.sysv().id;
+pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), Error> {
+    let id = seen.sysv().id;
     // IPC_SET always sets owner, group and mode together. It is not needed to change only the lock.
     let sets = change.owner.is_some() || change.group.is_some() || change.mode.is_some();
+    if !sets && change.lock.is_none() {
+        return Ok(());
+    }
+    // Read again: IPC_SET would undo a change that another process has made since.
+    let segment = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Set(id)))?;
+    if segment.identity() != seen.identity() {
+        let message = format!("cannot change segment {id}: another segment has this id now");
+        return Err(Error::new(Kind::Refused, message).target(id.to_string()));
+    }
     let numbers = if sets {
         let owner = number(system, id, Account::User, change.owner, segment.uid)?;
         Some((owner, number(system, id, Account::Group, change.group, segment.gid)?))

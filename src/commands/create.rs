@@ -2,12 +2,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, attach_new, describe, look_up_again, report_new};
+use super::{Context, Manual, attach_new, create_guarded, describe, look_up_again, report_new};
 use crate::act::{self, Change, Creation, Opened, PendingSegment, Plan, Requested};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit};
 use crate::model::{Key, KeySpec, Mode, Needs, Object, ShmId, Size, counted, parse_byte, parse_size};
-use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
+use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Create a segment, or open an existing one by its key",
@@ -35,6 +35,8 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"created\":true,\"segment\":{…},\"holder\":null}. \"created\" is false if an existing \
            segment was opened. \"holder\" is the pid of the process that --hold started.",
     notes: "The kernel allocates memory when a page is first touched, not when the segment is created.\n\n\
+            With --fill or --hold, a second process, shmadm-guard, creates the segment, and removes it if create is \
+            killed (by SIGKILL or the OOM killer) before the segment is complete. The guard is shown as the creator.\n\n\
             A dry run does not know what other processes will do: the same command can still fail later. It does not \
             predict refusals by security modules, or by strict accounting of memory (vm.overcommit_memory 2).\n\n\
             Huge pages are allocated whole: the last one may extend beyond the size, which a status message reports. \
@@ -118,7 +120,14 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     let final_mode = (is_gradual && mode != Mode::PRIVATE).then_some(mode);
     let change = Change { owner, group, mode: final_mode, lock: args.lock.then_some(true) };
     let interrupts = Interrupts::watch()?;
-    let (id, pending, holder) = match act::create(&context.system, &creation)? {
+    // What takes long enough to be killed.
+    let is_slow = args.fill.is_some() || args.hold;
+    let (opened, guard) = if is_slow {
+        create_guarded(context, &creation, &interrupts)?
+    } else {
+        (act::create(&context.system, &creation)?, None)
+    };
+    let (id, pending, holder) = match opened {
         Opened::Existing(id) if args.hold => {
             let segment = look_up_again(context, id, Needs::empty())?;
             (id, None, Some(start_holder(&context.system, &segment, Hold::plain())?))
@@ -130,6 +139,8 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         },
     };
     interrupts.check()?;
+    // Before the segment is reported: one that was reported must not be removed.
+    guard.map_or(Ok(()), Guard::release)?;
     report(args, context, id, pending, holder)
 }
 

@@ -1,3 +1,4 @@
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -17,7 +18,8 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Writes the contents of a segment to FILE and its attributes to FILE.json, from which `shmadm \
                   restore` recreates the segment. Untouched pages become holes in FILE. FILE.json also contains the \
                   page size, the time, the kernel release and a checksum.\n\n\
-                  Existing files are not overwritten without --force. Both files have mode 0600 and appear only when \
+                  Existing files are not overwritten without --force, except for a FILE.json without FILE that a killed \
+                  dump left. Both files have mode 0600 and appear only when \
                   they are complete, FILE.json first: if FILE exists, the dump is complete. If FILE is -, only the \
                   contents are written, to standard output. FILE can also be given with --output.\n\n\
                   As with read, no memory is allocated, and --peek changes no field of the segment. A segment that is \
@@ -105,13 +107,16 @@ fn send(context: &mut Context, source: &Source) -> Result<(), Error> {
 struct Files {
     data: NewFile,
     record: NewFile,
+    replaces_record: bool,
 }
 
 impl Files {
     fn begin(args: &DumpArgs) -> Result<Self, Error> {
         let path = args.path();
         let data = NewFile::begin(path, args.force).map_err(|error| with_link_target(error, "--output", path))?;
-        Ok(Self { data, record: NewFile::begin(&Sidecar::path_for(path), args.force)? })
+        let record = Sidecar::path_for(path);
+        let replaces_record = args.force || is_leftover(path, &record);
+        Ok(Self { data, record: NewFile::begin(&record, replaces_record)?, replaces_record })
     }
 
     fn write(
@@ -121,7 +126,7 @@ impl Files {
         object: Object,
         interrupts: &Interrupts,
     ) -> Result<Sidecar, Error> {
-        let Self { data, record } = self;
+        let Self { data, record, replaces_record } = self;
         let source = args.source.open(context, &object, 0, None)?;
         let value = context.with_progress("dumping", source.size(), |progress| {
             contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), progress)
@@ -142,7 +147,7 @@ impl Files {
         record.sync()?;
         interrupts.check()?;
         // The record first: a complete dump has one.
-        let record = record.commit_with_rollback(args.force)?;
+        let record = record.commit_with_rollback(replaces_record)?;
         if let Err(error) = data.commit(args.force) {
             // The existing contents belong to the previous record.
             record.roll_back();
@@ -151,6 +156,12 @@ impl Files {
         record.confirm();
         Ok(sidecar)
     }
+}
+
+/// Returns whether a dump was killed after it had written this record and before it had written the contents.
+fn is_leftover(contents: &Path, record: &Path) -> bool {
+    let read = || std::io::read_to_string(contents::open_nonblocking(record).ok()?.take(Sidecar::MAX_SIZE)).ok();
+    contents.symlink_metadata().is_err() && read().is_some_and(|text| serde_json::from_str::<Sidecar>(&text).is_ok())
 }
 
 #[derive(Serialize)]

@@ -33,12 +33,12 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::act::{self, Address, Attachment, Lifetime, PendingSegment, own_link_target};
+use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, PendingSegment, own_link_target};
 use crate::contents::Progress;
 use crate::error::{Error, Exit, Kind, again, grouped};
 use crate::explain::Resolver;
 use crate::model::{Access, Needs, Object, ShmId, Size, Target, path_text};
-use crate::process::{StartedHolder, WaitOutcome};
+use crate::process::{Guard, Interrupts, StartedHolder, WaitOutcome};
 use crate::query::{System, last_user_preventing_orphan, lookup};
 use crate::render::{Column, Failure, Format, TableStyle, TimeStyle, write_report, write_rows};
 use crate::ui::Ui;
@@ -206,6 +206,31 @@ fn look_up_again(context: &Context, id: ShmId, needs: Needs) -> Result<Object, E
 fn attach_new(context: &Context, segment: &Object, held: bool) -> Result<Attachment, Error> {
     let lifetime = if held { Lifetime::Persistent } else { Lifetime::Transient };
     act::attach(&context.system, segment, Access::ReadWrite, Address::Any, false, lifetime)
+}
+
+/// Creates or opens a segment like `act::create`. A second process, the guard, creates it, and removes it if this one is
+/// killed before the guard is released.
+fn create_guarded(
+    context: &mut Context,
+    creation: &Creation,
+    interrupts: &Interrupts,
+) -> Result<(Opened, Option<Guard>), Error> {
+    let Context { system, ui, .. } = context;
+    let mut guard = None;
+    let opened = act::create_with(system, creation, |key, size, flags| {
+        let start = || {
+            let warn = |error: &Error| ui.warning(&format!("{error}: if this command is killed, the segment stays"));
+            Guard::start().inspect_err(warn).ok()
+        };
+        match guard.get_or_insert_with(start) {
+            Some(guard) => {
+                let created = guard.create(interrupts, key, size, flags)?;
+                Ok(created.map(|id| PendingSegment::new(id, guard.pid())))
+            }
+            None => act::create_here(key, size, flags),
+        }
+    })?;
+    Ok((opened, guard.flatten()))
 }
 
 /// Prints the id of a new segment or, in JSON, its report, and keeps it and its holder. This comes last: a segment

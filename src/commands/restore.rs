@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, attach_new, describe, is_dash, look_up_again, report_new, usage};
+use super::{Context, Manual, attach_new, create_guarded, describe, is_dash, look_up_again, report_new, usage};
 use crate::act::{self, Change, Creation, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM};
 use crate::error::{Error, Exit, Kind, again, shmadm};
@@ -72,11 +72,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let sidecar = read_sidecar(&Sidecar::path_for(&path))?;
     let file = contents::open_nonblocking(&path).map_err(|error| unreadable(&path, &error, "open"))?;
     let data = verify(context, &path, &file, &sidecar)?;
-    // Removes the segment if this process is killed before the segment is complete.
-    let without =
-        |error| context.ui.warning(&format!("{error}: if this command is killed, an incomplete segment stays"));
-    let mut guard = Guard::start().map_err(without).ok();
-    let pending = create(args, context, &sidecar, data, guard.as_mut(), &interrupts)?;
+    let (pending, guard) = create(args, context, &sidecar, data, &interrupts)?;
     let segment = look_up_again(context, pending.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
     if let Err(error) = fill(args, context, &segment, (&path, &file), data, &sidecar) {
@@ -94,9 +90,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     act::set(&context.system, &segment, change)?;
     interrupts.check()?;
     // Before the segment is reported: one that was reported must not be removed.
-    if let Some(guard) = guard {
-        guard.release();
-    }
+    guard.map_or(Ok(()), Guard::release)?;
     report(context, pending, holder)
 }
 
@@ -117,12 +111,11 @@ fn dump_named(named: &Path) -> Result<Cow<'_, Path>, Error> {
 /// Creates the segment with the recorded attributes; `data` is the number of bytes in the file that are not in holes.
 fn create(
     args: &RestoreArgs,
-    context: &Context,
+    context: &mut Context,
     sidecar: &Sidecar,
     data: u64,
-    guard: Option<&mut Guard>,
     interrupts: &Interrupts,
-) -> Result<PendingSegment, Error> {
+) -> Result<(PendingSegment, Option<Guard>), Error> {
     let recorded = &sidecar.segment;
     let recorded_key = match recorded.sysv().key {
         Key::PRIVATE => KeySpec::Private,
@@ -139,15 +132,9 @@ fn create(
         held: args.hold,
         ..Creation::default()
     };
-    let opened = match guard {
-        Some(guard) => {
-            act::create_with(&context.system, &creation, |key, size, flags| guard.create(interrupts, key, size, flags))
-        }
-        None => act::create(&context.system, &creation),
-    };
-    match opened.map_err(replace_hints)? {
-        Opened::New(pending) => Ok(pending),
-        Opened::Existing(_) => Err(Error::new(Kind::Exists, "cannot restore: a segment with this key exists")),
+    match create_guarded(context, &creation, interrupts).map_err(replace_hints)? {
+        (Opened::New(pending), guard) => Ok((pending, guard)),
+        (Opened::Existing(_), _) => Err(Error::new(Kind::Exists, "cannot restore: a segment with this key exists")),
     }
 }
 
@@ -205,9 +192,6 @@ fn report(context: &mut Context, pending: PendingSegment, holder: Option<Started
     report_new(context, id, Some(pending), holder, &report)
 }
 
-/// Larger than any record: a larger file is something else, such as a device.
-const MAX_RECORD_SIZE: u64 = 1 << 20;
-
 fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     let name = path_text(path);
     let mut text = Vec::new();
@@ -215,7 +199,7 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
         unreadable(path, &error, call).advice("write --sparse writes only the contents, to an existing segment")
     };
     let file = contents::open_nonblocking(path).map_err(|error| failed(error, "open"))?;
-    file.take(MAX_RECORD_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
+    file.take(Sidecar::MAX_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
     parse_sidecar(&text)
         .map_err(|why| Error::new(Kind::Failed, format!("invalid dump record {name}: {why}")).target(&*name))
 }

@@ -21,6 +21,9 @@ pub(crate) struct Sidecar {
 }
 
 impl Sidecar {
+    /// Larger than any record: a larger file is something else, such as a device.
+    pub(crate) const MAX_SIZE: u64 = 1 << 20;
+
     /// Returns the path of the record of the dump at `path`.
     pub(crate) fn path_for(path: &Path) -> PathBuf {
         let mut name = path.as_os_str().to_owned();

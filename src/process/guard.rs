@@ -1,4 +1,4 @@
-//! The guard: a second process that creates a segment for `restore` (its maker), and removes it if the maker exits
+//! The guard: a second process that creates a segment for another one (its maker), and removes it if the maker exits
 //! before the segment is complete.
 //!
 //! A segment has its key from the moment shmget(2) creates it, so other processes can find it while it is filled; and
@@ -66,10 +66,15 @@ impl Guard {
         })
     }
 
+    /// Returns the pid, which is not reused while this exists.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Releases the guard: the segment stays.
-    pub(crate) fn release(mut self) {
-        // Fails if it has been killed already; then it removes nothing either.
-        let _ = self.0.kill();
+    /// Fails if the guard cannot be killed; it then removes the segment.
+    pub(crate) fn release(mut self) -> Result<(), Error> {
+        self.0.kill().map_err(|error| Error::io("cannot keep the segment: its guard cannot be ended", &error, "kill"))
     }
 }
 
@@ -96,7 +101,7 @@ fn parse_request(line: &str) -> Option<(Key, u64, CreateFlags)> {
 }
 
 pub(crate) fn guard_main() -> Result<(), Error> {
-    become_helper(GUARD_NAME);
+    let _ = become_helper(GUARD_NAME);
     // A signal to all processes of a service reaches the maker too, which cleans up by itself.
     sys::block_signals();
     let failed = |error| Error::io("cannot guard a segment", &error, "read");
@@ -105,7 +110,7 @@ pub(crate) fn guard_main() -> Result<(), Error> {
         let mut line = String::new();
         input.read_line(&mut line).map_err(failed)?;
         let (key, size, flags) = parse_request(&line)
-            .ok_or_else(|| Error::new(Kind::Usage, "shmadm-guard is started only by `shmadm restore`"))?;
+            .ok_or_else(|| Error::new(Kind::Usage, "shmadm-guard is started only by shmadm itself"))?;
         let created = sys::create(key, size, flags);
         let answer = created.map(|id| [id.raw().cast_unsigned().into()]).map_err(|error| error.errno);
         let (_, output) = sys::standard_input_and_output();

@@ -28,12 +28,15 @@ pub(super) fn helper(name: &CStr) -> Command {
 
 /// Makes this process independent of its caller: it takes the helper's name, keeps none of the caller's descriptors,
 /// and starts a session, so that neither Ctrl-C nor a signal to the caller's process group reaches it.
-pub(super) fn become_helper(name: &CStr) {
+/// Fails if it cannot take the name.
+pub(super) fn become_helper(name: &CStr) -> nix::Result<()> {
     sys::close_inherited();
-    // prctl(PR_SET_NAME) fails only for invalid pointers.
-    let _ = nix::sys::prctl::set_name(name);
+    // A sandbox can deny prctl(2); then the name is written to /proc.
+    let named = nix::sys::prctl::set_name(name)
+        .or_else(|errno| std::fs::write("/proc/self/comm", name.to_bytes()).map_err(|_| errno));
     // setsid(2) fails only for a process group leader, which a process that was started by `helper` is not.
     let _ = nix::unistd::setsid();
+    named
 }
 
 /// Formats a helper's answer: the numbers that its call returned, or the errno.

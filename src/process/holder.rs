@@ -130,8 +130,9 @@ pub(crate) fn holder_main(arguments: impl Iterator<Item = String>) -> Result<(),
     let unusable =
         || Error::new(Kind::Usage, "shmadm-hold is started only by shmadm itself (`attach --background`, `--hold`)");
     let (id, hold) = Hold::from_arguments(arguments).ok_or_else(unusable)?;
-    become_helper(HOLDER_NAME);
-    let attached = Interrupts::watch_always().and_then(|interrupts| {
+    // Without its name, `detach` would not find it.
+    let named = become_helper(HOLDER_NAME);
+    let attached = named.and_then(|()| Interrupts::watch_always()).and_then(|interrupts| {
         let attachment = Attachment::new(id, hold.access, hold.exec, hold.address);
         attachment.map(|attachment| (interrupts, attachment)).map_err(|error| error.errno)
     });

@@ -34,7 +34,7 @@ pub(super) fn start_standby(listener: BorrowedFd<'_>) -> Result<Child, Error> {
 /// Runs as the standby, until no traced process is left.
 pub(crate) fn standby_main() -> Result<(), Error> {
     let failed = |_| Error::new(Kind::Usage, "shmadm-trace is started only by `shmadm leakcheck --trace`");
-    become_helper(STANDBY_NAME);
+    let _ = become_helper(STANDBY_NAME);
     let (supervisor, listener) = sys::standard_input_and_output();
     let mut pending = None;
     let mut supervised = true;

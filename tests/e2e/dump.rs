@@ -189,3 +189,20 @@ fn a_file_name_that_is_a_directory_is_refused_before_anything_else() {
     assert_eq!(file_names(directory.path()), ["segment.bin.json"]);
     assert_eq!(oracle::rows(), before);
 }
+
+#[apply(test)]
+fn a_record_that_a_killed_dump_left_is_replaced() {
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    let record = format!("{path}.json");
+    run(["dump", &id, "--output", &path]).exits(0);
+    std::fs::remove_file(&path).unwrap();
+    run(["dump", &id, "--output", &path]).exits(0);
+    run(["restore", &path]).exits(0);
+    // Any other file is kept.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&record, "{\"schema\":1}").unwrap();
+    run(["dump", &id, "--output", &path]).exits(5).says("it already exists");
+    assert_eq!(std::fs::read_to_string(&record).unwrap(), "{\"schema\":1}");
+}

@@ -1,4 +1,4 @@
-//! The guard of `restore`: an incomplete segment is removed if `restore` is killed, and no other segment is.
+//! The guard: an incomplete segment is removed if the command that needs it is killed, and no other segment is.
 #![expect(unsafe_code, reason = "a process with a chosen pid requires a system call, and a union is read")]
 #![expect(clippy::disallowed_methods, reason = "a process with a chosen pid requires a system call")]
 
@@ -43,6 +43,24 @@ fn removes_an_incomplete_segment_and_no_other() {
         wait_for("the end of the guard", || !guard.lives());
         assert_eq!(oracle::rows(), others, "killed at step {step}");
         oracle::remove_all();
+    }
+}
+
+#[apply(test)]
+fn removes_the_segment_of_a_killed_create_or_demo() {
+    let starts: Before = |call| call.number == libc::SYS_clone || call.number == libc::SYS_clone3;
+    let creates = ["create", "--key", "1234"];
+    for (nth, before, arguments) in [
+        (1, attaches as Before, [&creates[..], &["--fill", "1"]].concat()),
+        // The first process that it starts is the guard, the next one the holder.
+        (2, starts, [&creates[..], &["--hold"]].concat()),
+        (3, starts, vec!["demo", "--interval", "1ms"]),
+    ] {
+        let stopped = Stopped::before(nth, before, &arguments);
+        wait_for("the segment", || oracle::rows().len() == 1);
+        stopped.signal(Signal::SIGKILL);
+        assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
+        wait_for("its removal", || oracle::rows().is_empty());
     }
 }
 
@@ -224,7 +242,7 @@ fn cannot_be_started_by_hand() {
         let mut guard = command.spawn().unwrap();
         guard.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         let ran = Ran::from(guard.wait_with_output().unwrap());
-        ran.exits(2).says("shmadm-guard is started only by `shmadm restore`");
+        ran.exits(2).says("shmadm-guard is started only by shmadm itself");
     }
     assert_eq!(oracle::rows(), []);
 }

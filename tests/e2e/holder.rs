@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
 use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, getsid};
@@ -13,7 +14,8 @@ use serde_json::json;
 
 use crate::fixtures::assert_fields;
 use crate::oracle;
-use crate::support::{Ran, finish, run, wait_for};
+use crate::sandbox::without;
+use crate::support::{Ran, finish, run, shmadm, wait_for};
 
 /// A process identified by a pidfd, which pid reuse cannot change. It is killed on drop.
 #[derive(Debug)]
@@ -177,4 +179,24 @@ fn a_marked_segment_is_destroyed_with_its_last_holder() {
     assert!(oracle::remove(id), "marked");
     run(["detach", &id.to_string()]).exits(0).says("was destroyed at the last detach");
     assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn is_found_where_prctl_is_denied() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let denied =
+        |arguments: &[&str]| finish(without(&mut shmadm(), libc::SYS_prctl, None, Errno::EPERM).args(arguments));
+    let holder = Holder::printed(&denied(&["attach", "0x4d2", "--background"]).exits(0));
+    run(["detach", "0x4d2"]).exits(0);
+    assert!(!holder.lives());
+    assert_eq!(oracle::nattch(id), 0);
+}
+
+#[apply(test)]
+fn a_guard_that_cannot_be_ended_removes_the_segment() {
+    for arguments in [&["create", "--fill", "1"][..], &["create", "--hold"]] {
+        let ran = finish(without(&mut shmadm(), libc::SYS_kill, None, Errno::EPERM).args(arguments));
+        ran.exits(4).prints_nothing().says("cannot keep the segment: its guard cannot be ended").says("(EPERM, kill)");
+        wait_for("its removal", || oracle::rows().is_empty());
+    }
 }

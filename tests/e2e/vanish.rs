@@ -12,7 +12,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use crate::fixtures::{assert_fields, created};
+use crate::fixtures::{assert_fields, created, set_next_id};
 use crate::holder::Holder;
 use crate::oracle::{self, Row};
 use crate::support::{Ran, run, shmadm, wait_for};
@@ -191,6 +191,30 @@ fn a_removal_before_set_or_rm_affects_no_other_segment() {
 }
 
 #[apply(test)]
+#[requires(Root)]
+fn a_change_before_set_is_kept() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let stopped = Stopped::before(2, is_stat, &["set", "0x4d2", "--owner", "1"]);
+    oracle::set(id, 0, 2, 0o640);
+    stopped.go_on().exits(0);
+    let row = oracle::row(id).unwrap();
+    assert_eq!((row.get("uid"), row.get("gid"), row.get("perms")), ("1", "2", "640"));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_failed_creation_removes_no_segment_that_has_its_id() {
+    let stopped = Stopped::before(2, is_stat, &["create", "--lock"]);
+    let id: i32 = oracle::rows()[0].get("shmid").parse().unwrap();
+    assert!(oracle::remove(id));
+    set_next_id(id);
+    assert_eq!(oracle::create(0x4d2, 4096, 0o600), id);
+    let before = oracle::rows();
+    stopped.go_on().exits(5).prints_nothing().says("another segment has this id now");
+    assert_eq!(oracle::rows(), before);
+}
+
+#[apply(test)]
 fn a_removal_before_rm_is_ignored_on_request() {
     let id = oracle::create(0x4d2, 4096, 0o600);
     let arguments = ["rm", "0x4d2", "--ignore-missing", "--json"];
@@ -287,7 +311,11 @@ fn a_key_that_disappears_while_it_is_opened_is_created() {
 fn a_key_that_appears_during_creation_is_opened_or_refused() {
     for (options, code) in [(&[][..], 0), (&["--exclusive"], 6), (&["--fill", "1"], 5), (&["--size", "8192"], 1)] {
         let arguments = [&["create", "--key", "1234"], options].concat();
-        let stopped = Stopped::before(1, Call::makes, &arguments);
+        // With --fill, the guard creates the segment.
+        let fills = options.contains(&"--fill");
+        let asks_guard = |call: &Call| call.number == libc::SYS_write && call.arguments[0] > 2;
+        let creates = |call: &Call| if fills { asks_guard(call) } else { call.makes() };
+        let stopped = Stopped::before(1, creates, &arguments);
         let id = oracle::create(0x4d2, 4096, 0o640);
         let before = oracle::rows();
         let ran = stopped.go_on().exits(code);

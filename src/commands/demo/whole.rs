@@ -2,10 +2,11 @@
 
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs, creation};
-use crate::act::{self, Opened, PendingSegment};
+use crate::act::{Opened, PendingSegment};
+use crate::commands::create_guarded;
 use crate::error::{Error, Exit, Hint, Kind, OsError, again, shmadm, sysctl};
 use crate::model::{Key, Needs, Outcome, ShmId};
-use crate::process::{Interrupts, Pair};
+use crate::process::{Guard, Interrupts, Pair};
 use crate::query::{call_stat, lookup, rmid_forced};
 
 const DEFAULT_ROUNDS: u64 = 5;
@@ -19,7 +20,7 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     }
     let interrupts = Interrupts::watch()?;
     let mut narrator = Narrator::new(context, "demo");
-    let (pending, key) = create(pace, &mut narrator)?;
+    let (pending, key, guard) = create(pace, &mut narrator, &interrupts)?;
     let id = pending.id();
     if let Err(error) = attach_use_detach(pace, key, id, &mut narrator, &interrupts) {
         if let Kind::Interrupted(_) = error.kind {
@@ -41,6 +42,7 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     )?;
     narrator.step = "destroy";
     if keep {
+        guard.map_or(Ok(()), Guard::release)?;
         let id = pending.commit()?;
         let hint = Hint::new("To destroy it, run", shmadm(format!("rm {id}")));
         let hint = narrator.context.ui.complete(hint).map(|hint| format!(" {hint}.")).unwrap_or_default();
@@ -53,18 +55,24 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
 }
 
 /// Creates the segment with the requested key, the default one, or a random one.
-fn create(pace: &PaceArgs, narrator: &mut Narrator<'_>) -> Result<(PendingSegment, Key), Error> {
+///
+/// A guard creates it, so that it does not stay if the demo is killed.
+fn create(
+    pace: &PaceArgs,
+    narrator: &mut Narrator<'_>,
+    interrupts: &Interrupts,
+) -> Result<(PendingSegment, Key, Option<Guard>), Error> {
     let requested = pace.key()?;
     let mut key = requested.unwrap_or(DEFAULT_KEY);
     let size = narrator.context.system.page_size();
-    let pending = loop {
+    let (pending, guard) = loop {
         let call = format!("shmget({key}, {size}, IPC_CREAT|IPC_EXCL|0600)");
-        match act::create(&narrator.context.system, &creation(key, true)) {
-            Ok(Opened::New(pending)) => {
+        match create_guarded(narrator.context, &creation(key, true), interrupts) {
+            Ok((Opened::New(pending), guard)) => {
                 narrator.call(call, pending.id())?;
-                break pending;
+                break (pending, guard);
             }
-            Ok(Opened::Existing(_)) => {}
+            Ok((Opened::Existing(_), _)) => {}
             Err(error) if error.kind == Kind::Exists && requested.is_none() => {
                 narrator.call(call, "-1 EEXIST")?;
                 narrator.note(&format!(
@@ -85,7 +93,7 @@ fn create(pace: &PaceArgs, narrator: &mut Narrator<'_>) -> Result<(PendingSegmen
         "The segment now exists, attached or not. It has a size but no memory yet (rss 0): the kernel allocates a \
          page when it is first touched.",
     )?;
-    Ok((pending, key))
+    Ok((pending, key, guard))
 }
 
 /// Lets the pair attach, use and detach the segment, and prints their events.
