@@ -14,8 +14,8 @@ use clap::ArgMatches;
 
 use crate::commands::{Context, write};
 use crate::error::{Error, Exit, ExitCodes, Kind};
-use crate::process::{caught_signal, enter_namespace, stdout_is_closed};
-use crate::query::System;
+use crate::process::{caught_signal, enter_namespace, pid_of, stdout_is_closed};
+use crate::query::{ObjectsPlace, System};
 use crate::render::{Format, unknown_line};
 use crate::ui::{Color, Ui};
 
@@ -78,6 +78,15 @@ fn prepare(globals: &Globals, called: Option<(&Command, &ArgMatches)>) -> Result
         Some(_) if all_namespaces => return Err(Error::new(Kind::Usage, "--ns and --all-ns cannot be combined")),
         Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),
         None => System::new(),
+    };
+    let place = match (&globals.dir, &globals.ns) {
+        (Some(path), _) => Some(ObjectsPlace::Path(path.clone())),
+        (None, Some(namespace)) => Some(pid_of(namespace).map_or(ObjectsPlace::Unknown, ObjectsPlace::Process)),
+        (None, None) => None,
+    };
+    let system = match place {
+        Some(place) => system.with_objects_in(place),
+        None => system,
     };
     Ok((format, system))
 }

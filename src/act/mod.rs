@@ -2,23 +2,28 @@
 
 mod attach;
 mod create;
+mod create_file;
 mod destination;
 mod detach;
 mod existing;
 mod file;
 mod plan;
 mod remove;
+mod remove_file;
 mod report;
 mod set;
+mod set_file;
 
 pub(crate) use attach::{Lifetime, attach, detach_checked};
 pub(crate) use create::{Creation, Opened, PendingSegment, create, create_here, create_with};
+pub(crate) use create_file::{NewObject, create_file};
 pub(crate) use destination::{is_root_or_caller, own_link_target};
 pub(crate) use detach::detach;
 pub(crate) use existing::{Requested, denied_access};
 pub(crate) use file::NewFile;
 pub(crate) use plan::{Plan, plan, would_fail};
 pub(crate) use remove::{Cleaned, Removal, clean, remove};
+pub(crate) use remove_file::restore_aside;
 pub(crate) use report::Report;
 pub(crate) use set::{Change, set};
 

@@ -11,6 +11,7 @@
 use nix::errno::Errno;
 
 use super::plan::would_fail;
+use super::remove_file::remove_file;
 use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
 use crate::model::{Needs, Object, Outcome, ShmId, State};
@@ -29,6 +30,9 @@ pub(crate) struct Removal {
 /// Removes a segment if it is still the one in `seen`.
 /// Returns `NotFound` if it was removed, `Refused` if it is attached or has changed, `Permission` without the right.
 pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Outcome, Error> {
+    if !seen.is_segment() {
+        return remove_file(system, seen, how);
+    }
     let id = seen.sysv().id;
     let now = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Remove(id)))?;
     if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {

@@ -1,5 +1,6 @@
 //! Changes the owner, group, mode and lock of a segment.
 
+use super::set_file::set_file;
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, explain, gone, unmapped_id};
 use crate::model::{Mode, Needs, Object, ShmId};
@@ -13,12 +14,23 @@ pub(crate) struct Change {
     pub(crate) group: Option<u32>,
     pub(crate) mode: Option<Mode>,
     pub(crate) lock: Option<bool>,
+    /// The size of a POSIX object in bytes.
+    pub(crate) size: Option<u64>,
+    /// Shrink it even if it is in use.
+    pub(crate) force: bool,
 }
 
 /// Changes a segment. The lock is changed first, since it fails most often, and is restored if IPC_SET fails.
 /// Fails as shmctl(2). Nothing is changed then, unless a hint says that the lock could not be restored.
 pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), Error> {
+    if !seen.is_segment() {
+        return set_file(system, seen, change);
+    }
     let id = seen.sysv().id;
+    if change.size.is_some() {
+        return Err(Error::new(Kind::Usage, format!("cannot resize segment {id}: the size of a segment is fixed"))
+            .target(id.to_string()));
+    }
     // IPC_SET always sets owner, group and mode together. It is not needed to change only the lock.
     let sets = change.owner.is_some() || change.group.is_some() || change.mode.is_some();
     if !sets && change.lock.is_none() {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::iter;
+use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 
@@ -27,6 +28,10 @@ pub(super) struct GlobalArgs {
     #[arg(long, value_name = "PID|PATH|ipc:[N]|N")]
     ns: Option<OsString>,
 
+    /// Directory of POSIX objects [default: /dev/shm]
+    #[arg(long, value_name = "PATH")]
+    dir: Option<PathBuf>,
+
     /// When to use color [default: auto]
     #[arg(long, value_name = "WHEN", value_parser = word(Color::ALL))]
     color: Option<Color>,
@@ -40,18 +45,20 @@ pub(super) struct GlobalArgs {
 pub(super) struct Globals {
     pub(super) formats: Vec<Format>,
     pub(super) ns: Option<OsString>,
+    pub(super) dir: Option<PathBuf>,
     pub(super) color: Color,
     pub(super) quiet: bool,
 }
 
 impl Globals {
     pub(super) fn collect(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut globals = Self { formats: Vec::new(), ns: None, color: Color::Auto, quiet: false };
+        let mut globals = Self { formats: Vec::new(), ns: None, dir: None, color: Color::Auto, quiet: false };
         for level in iter::successors(Some(matches), |level| level.subcommand().map(|(_, inner)| inner)) {
-            let GlobalArgs { json, format, ns, color, quiet } = GlobalArgs::from_arg_matches(level)?;
+            let GlobalArgs { json, format, ns, dir, color, quiet } = GlobalArgs::from_arg_matches(level)?;
             globals.formats.extend(json.then_some(Format::Json));
             globals.formats.extend(format);
             globals.ns = ns.or(globals.ns);
+            globals.dir = dir.or(globals.dir);
             globals.color = color.unwrap_or(globals.color);
             globals.quiet |= quiet;
         }

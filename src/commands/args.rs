@@ -13,11 +13,24 @@ use crate::render::{TableStyle, TimeStyle};
 
 #[derive(Args, Debug)]
 pub(crate) struct SegmentArg {
-    #[arg(id = "segment", help = "Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", value_parser = target())]
+    #[arg(id = "segment", help = "Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", value_parser = segment())]
     pub(crate) target: Target,
 }
 
 impl SegmentArg {
+    pub(crate) fn resolve(&self, context: &Context, needs: Needs) -> Result<Object, Error> {
+        resolve(&context.system, &self.target, needs)
+    }
+}
+
+/// The segment or POSIX object that a command is about.
+#[derive(Args, Debug)]
+pub(crate) struct ObjectArg {
+    #[arg(id = "segment", help = "Id (65538), key (0x4d2, key:1234), ftok:PATH[:PROJ], /NAME or sem:/NAME", value_name = "SEGMENT", value_parser = target())]
+    pub(crate) target: Target,
+}
+
+impl ObjectArg {
     pub(crate) fn resolve(&self, context: &Context, needs: Needs) -> Result<Object, Error> {
         resolve(&context.system, &self.target, needs)
     }
@@ -43,6 +56,9 @@ impl SourceArgs {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Source, Error> {
+        if !object.is_segment() {
+            return Source::file(&context.system, object);
+        }
         if self.peek {
             return Source::via_peer(&context.system, object);
         }
@@ -111,8 +127,14 @@ fn unknown(what: &str, text: &str) -> Error {
     usage(format!("invalid {what} {text:?}: no such {what}")).target(text)
 }
 
+/// Returns the parser of a segment or POSIX object.
 pub(crate) fn target() -> impl TypedValueParser<Value = Target> {
     OsStringValueParser::new().try_map(|text| Target::from_os(&text))
+}
+
+/// Returns the parser of a segment.
+pub(crate) fn segment() -> impl TypedValueParser<Value = Target> {
+    OsStringValueParser::new().try_map(|text| Target::segment_from_os(&text))
 }
 
 pub(crate) fn key() -> impl TypedValueParser<Value = KeySpec> {

@@ -1,12 +1,17 @@
+use std::fs::File;
+
 use clap::Args;
+use clap::builder::TypedValueParser;
 use serde::Serialize;
 
-use super::args::{OwnerArgs, key};
+use super::args::{OwnerArgs, key, target};
 use super::{Context, Manual, attach_new, create_guarded, describe, look_up_again, report_new};
-use crate::act::{self, Change, Creation, Opened, PendingSegment, Plan, Requested};
-use crate::contents::{self, Range};
+use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment, Plan, Requested};
+use crate::contents::{self, Range, Sink};
 use crate::error::{Error, Exit};
-use crate::model::{Key, KeySpec, Mode, Needs, Object, ShmId, Size, counted, parse_byte, parse_size};
+use crate::model::{
+    Ident, Key, KeySpec, Mode, Name, Needs, Object, ObjectName, ShmId, Size, Target, counted, parse_byte, parse_size,
+};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -47,6 +52,10 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
+    /// POSIX object to create (/NAME), instead of a segment
+    #[arg(value_name = "NAME", value_parser = target().try_map(check_name), conflicts_with_all = ["key", "huge", "no_reserve", "lock", "hold"])]
+    name: Option<ObjectName>,
+
     #[arg(help = "Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]", long, value_name = "KEY", allow_negative_numbers = true, default_value = "private", value_parser = key())]
     key: KeySpec,
 
@@ -85,9 +94,20 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     hold: bool,
 
+    /// Allocate the memory of a POSIX object now
+    #[arg(long, requires = "name")]
+    reserve: bool,
+
     /// Show whether a segment would be created or opened
     #[arg(short = 'n', long)]
     dry_run: bool,
+}
+
+fn check_name(target: Target) -> Result<ObjectName, String> {
+    match target.name {
+        Name::Object(name) => Ok(name),
+        _ => Err("expected /NAME; a segment has no name, but a key (--key)".to_owned()),
+    }
 }
 
 fn parse_huge(text: &str) -> Result<u64, String> {
@@ -101,6 +121,9 @@ fn parse_huge(text: &str) -> Result<u64, String> {
 pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
     let ids = args.owner.ids(&context.system);
     let (owner, group) = if args.dry_run { ids.map_err(act::would_fail) } else { ids }?;
+    if let Some(name) = &args.name {
+        return create_object(args, context, name, owner, group);
+    }
     let mode = args.mode.unwrap_or(Mode::PRIVATE);
     // Other users get access last: until then the segment is incomplete, and may still be removed.
     let is_gradual = args.fill.is_some() || args.hold || args.lock || owner.is_some() || group.is_some();
@@ -118,7 +141,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         return show_plan(args, context, &creation, mode);
     }
     let final_mode = (is_gradual && mode != Mode::PRIVATE).then_some(mode);
-    let change = Change { owner, group, mode: final_mode, lock: args.lock.then_some(true) };
+    let change = Change { owner, group, mode: final_mode, lock: args.lock.then_some(true), ..Change::default() };
     let interrupts = Interrupts::watch()?;
     // What takes long enough to be killed.
     let is_slow = args.fill.is_some() || args.hold;
@@ -142,6 +165,59 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     // Before the segment is reported: one that was reported must not be removed.
     guard.map_or(Ok(()), Guard::release)?;
     report(args, context, id, pending, holder)
+}
+
+/// Creates a POSIX object, or opens it if it exists as requested.
+fn create_object(
+    args: &CreateArgs,
+    context: &mut Context,
+    name: &ObjectName,
+    owner: Option<u32>,
+    group: Option<u32>,
+) -> Result<Exit, Error> {
+    let CreateArgs { size, mode, exclusive, reserve, dry_run, .. } = *args;
+    let new = NewObject { name: name.clone(), size, mode, owner, group, exclusive, reserve };
+    let interrupts = Interrupts::watch()?;
+    let ident = Ident::Name(name.clone());
+    let fill = |file: &File, size: u64| {
+        let Some(byte) = args.fill else { return Ok(()) };
+        let whole = Range::within(ident.clone(), size, 0, None)?;
+        let to = Sink::File(file, &ident);
+        context.with_progress("filling", size, |progress| contents::fill(to, whole, byte, progress))?;
+        interrupts.check()
+    };
+    let created = act::create_file(&context.system, &new, fill, dry_run)?;
+    if dry_run && created {
+        let size = Size(size.unwrap_or_else(|| context.system.page_size()));
+        let mode = mode.unwrap_or(Mode::PRIVATE);
+        return match context.json() {
+            true => context.report(&CreatedObject { dry_run, created, object: None }),
+            false => context.ui.print(&format!("would create {ident} ({size}, mode {mode})")),
+        }
+        .map(|()| Exit::Done);
+    }
+    let object = look_up_again(context, ident.clone(), context.record_needs())?;
+    let what = describe(&object);
+    if dry_run && !context.json() {
+        context.ui.print(&format!("would open {what}"))?;
+    } else {
+        context.ui.status(&format!("{} {what}", if created { "created" } else { "opened existing" }));
+    }
+    if context.json() {
+        context.report(&CreatedObject { dry_run, created, object: Some(&object) })?;
+    } else if !dry_run {
+        context.ui.print(&name.to_string())?;
+    }
+    Ok(Exit::Done)
+}
+
+#[derive(Serialize)]
+struct CreatedObject<'a> {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dry_run: bool,
+    created: bool,
+    /// `None` if a dry run found that it would be created.
+    object: Option<&'a Object>,
 }
 
 /// Holds, fills and changes a new segment, as requested.

@@ -10,8 +10,8 @@ use super::Context;
 use super::args::{find_group, find_user, target, word};
 use crate::error::{Error, Hint, again};
 use crate::explain::{attached_by, cannot_inspect, ftok_key};
-use crate::model::{Key, KeySpec, Mode, Name, Object, State, Target, parse_duration, parse_pid, parse_size};
-use crate::query::{Filter, KeyFilter, System, removed_with_key, retain_attached_by};
+use crate::model::{FileType, Key, KeySpec, Mode, Name, Object, State, Target, parse_duration, parse_pid, parse_size};
+use crate::query::{Filter, KeyFilter, Pattern, System, removed_with_key, retain_attached_by};
 
 /// Conditions, all of which must hold; the values of one are alternatives.
 #[derive(Args, Debug, Default)]
@@ -64,6 +64,18 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, help_heading = "Filters")]
     pid: Vec<i32>,
 
+    /// Only POSIX objects whose name matches GLOB (psm_*)
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = Pattern::new, help_heading = "Filters")]
+    name: Vec<Pattern>,
+
+    /// Only POSIX objects of TYPE
+    #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = word(FileType::ALL.map(|it| (it.as_str(), it))), help_heading = "Filters")]
+    r#type: Vec<FileType>,
+
+    /// Only POSIX objects of the program with this ID
+    #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Filters")]
+    product: Vec<String>,
+
     /// Leave out SEGMENT
     #[arg(long, value_name = "SEGMENT", value_delimiter = ',', value_parser = target(), help_heading = "Filters")]
     exclude: Vec<Target>,
@@ -115,6 +127,9 @@ impl FilterArgs {
             max_size: self.max_size,
             cpid: self.cpid.clone(),
             pid: self.pid.clone(),
+            name: self.name.clone(),
+            file_type: self.r#type.clone(),
+            product: self.product.clone(),
             exclude: self.exclude.iter().map(id_or_key).collect::<Result<_, _>>()?,
         })
     }

@@ -257,7 +257,9 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
     let reason = match leak.segment.state {
         Some(State::InUse | State::Dest) => "it is attached".to_owned(),
         Some(State::Idle) => "its creator or last user is running".to_owned(),
-        Some(State::Unknown) | None => "cannot determine whether its creator or last user is running".to_owned(),
+        Some(State::Unknown | State::Unlinked | State::Kept | State::Unused) | None => {
+            "cannot determine whether its creator or last user is running".to_owned()
+        }
         Some(State::Orphan) => match clean(system, &leak.segment, false) {
             Ok(Cleaned::Removed(outcome)) => {
                 let is_marked = outcome == Outcome::Marked;

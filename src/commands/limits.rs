@@ -3,18 +3,20 @@ use clap::Args;
 use super::args::TableArgs;
 use super::{Context, Manual};
 use crate::error::{Error, Exit};
+use crate::model::Needs;
 use crate::query;
 use crate::render::{LIMITS, LimitsReport, limit_rows};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the kernel limits and their usage",
     description: "Shows the kernel's limits for System V shared memory in this IPC namespace, and how much of each is \
-                  used.",
+                  used. The rows that begin with POSIX are about the file system of POSIX objects, /dev/shm. Objects \
+                  without a name (unlinked, but still open or mapped) hold what is used beyond the named ones.",
     examples: &[
         ("shmadm limits", "show the limits and their usage"),
         ("shmadm limits --json", "the same as JSON, with exact numbers"),
     ],
-    json: "{\"schema\":1,\"limits\":{\"shmmni\":4096,\"shmmax\":…,\"shmall\":…,\"shmmin\":1,\"page_size\":4096,\"rmid_forced\":false},\"usage\":{\"segments\":3,\"pages\":9,\"size\":…,\"rss\":…,\"swap\":…}}. \
+    json: "{\"schema\":1,\"limits\":{\"shmmni\":4096,\"shmmax\":…,\"shmall\":…,\"shmmin\":1,\"page_size\":4096,\"rmid_forced\":false},\"usage\":{\"segments\":3,\"pages\":9,\"size\":…,\"rss\":…,\"swap\":…},\"posix\":{\"mount\":\"/dev/shm\",\"dev\":\"0:27\",\"size\":…,\"used\":…,\"inodes\":…,\"inodes_used\":…,\"unlinked\":0,\"huge\":false}}. \
            Sizes are bytes, shmall and pages are pages.",
     notes: "Change the limits with sysctl(8): kernel.shmmni, kernel.shmmax, kernel.shmall, kernel.shm_rmid_forced.",
 };
@@ -26,7 +28,9 @@ pub(crate) struct LimitsArgs {
 }
 
 pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Error> {
-    let report = LimitsReport { limits: query::limits(&context.system)?, usage: query::usage(&context.system)? };
+    let system = &context.system;
+    let posix = query::posix_usage(system, Needs::empty()).ok().map(|(usage, _)| usage);
+    let report = LimitsReport { limits: query::limits(system)?, usage: query::usage(system)?, posix };
     if context.json() {
         context.report(&report)?;
         return Ok(Exit::Done);

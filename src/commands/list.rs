@@ -5,11 +5,15 @@ use super::args::{TableArgs, time_style};
 use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
 use super::{Context, Manual, exit_with, usage};
 use crate::error::{Error, Exit};
-use crate::model::{Needs, Object};
-use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory};
+use crate::model::{Needs, Object, Size};
+use crate::query::{
+    Filter, QueryError, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory, posix_usage,
+    probe, unlinked_files,
+};
 use crate::render::{
-    COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, Format, OPTIONAL, PIDS, RECORD,
-    RECORD_ALL_NS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle, select,
+    BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_DEFAULT, FILE_DROP_ORDER,
+    Format, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle, by_names, file_record,
+    select,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -82,8 +86,24 @@ pub(crate) struct ListArgs {
     creators: bool,
 
     /// List the segments of all IPC namespaces
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["posix", "unlinked"])]
     pub(crate) all_ns: bool,
+
+    /// Ask the kernel whether POSIX objects without a known user are in use
+    #[arg(long)]
+    probe: bool,
+
+    /// List System V segments only
+    #[arg(long)]
+    sysv: bool,
+
+    /// List POSIX objects only
+    #[arg(long, conflicts_with_all = ["sysv", "times", "pids", "creators"])]
+    posix: bool,
+
+    /// List POSIX objects that have no name but are still in use
+    #[arg(long, conflicts_with_all = ["sysv", "posix", "times", "pids", "creators"])]
+    unlinked: bool,
 }
 
 const STATES: &str = "STATE is the first of these that holds:
@@ -99,8 +119,27 @@ fn columns_help() -> String {
 }
 
 impl ListArgs {
+    /// Returns the kinds to list: segments, objects. Both are shown where no columns are chosen.
+    fn kinds(&self, format: Format) -> (bool, bool) {
+        let only_posix = self.posix || self.unlinked;
+        let is_chosen = self.output.is_some() || self.times || self.pids || self.creators || self.all_ns || self.sysv;
+        (!only_posix, only_posix || (!is_chosen && matches!(format, Format::Table | Format::Json)))
+    }
+
+    /// Returns the columns of POSIX objects.
+    fn file_columns(&self, format: Format) -> Result<Vec<&'static Column<Object>>, Error> {
+        let base = if format == Format::Table { FILE_DEFAULT.to_vec() } else { file_record() };
+        let names = self.output.clone().unwrap_or_else(|| base.join(","));
+        select(FILE, &base, &names).map_err(usage)
+    }
+
     /// Returns the columns to show, and those of the default table that a narrow terminal may drop.
     fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Object>>, Vec<&'static str>), Error> {
+        match self.kinds(format) {
+            (false, _) => return Ok((self.file_columns(format)?, FILE_DROP_ORDER.to_vec())),
+            (true, true) if format == Format::Table => return Ok((BOTH.iter().collect(), FILE_DROP_ORDER.to_vec())),
+            _ => {}
+        }
         let views = [(self.times, TIMES), (self.pids, PIDS), (self.creators, CREATORS)];
         let views = views.into_iter().filter(|(given, _)| *given && format == Format::Table).flat_map(|(_, view)| view);
         let mut base: Vec<&str> = Vec::new();
@@ -138,9 +177,21 @@ impl ListArgs {
         Ok((select(SEGMENT, &base, &names).map_err(usage)?, droppable))
     }
 
+    fn arrange(&self, objects: &mut [Object], sort: Option<&'static Column<Object>>) {
+        if let Some(column) = sort {
+            objects.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
+        }
+        if self.reverse {
+            objects.reverse();
+        }
+    }
+
     fn sort_column(&self) -> Result<Option<&'static Column<Object>>, Error> {
         let Some(name) = &self.sort else { return Ok(None) };
-        match select(SEGMENT, &[], name).map_err(usage)?.as_slice() {
+        let only_files = self.posix || self.unlinked;
+        let registries = if only_files { [FILE, FILE] } else { [SEGMENT, FILE] };
+        let [first, second] = registries.map(|registry| select(registry, &[], name));
+        match first.or_else(|error| second.map_err(|_| error)).map_err(usage)?.as_slice() {
             [column] if !name.starts_with('+') => Ok(Some(column)),
             _ => Err(usage(format!("invalid sort column {name:?}: expected one column"))),
         }
@@ -150,6 +201,7 @@ impl ListArgs {
 pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error> {
     let (columns, droppable) = args.columns(context.format)?;
     let sort = args.sort_column()?;
+    let (segments, files) = args.kinds(context.format);
     let style = TableStyle {
         time: args.time,
         optional: if args.output.is_none() { OPTIONAL } else { &[] },
@@ -163,6 +215,9 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     }
     let filter = args.filters.filter(&context.system)?;
     let needs = columns.iter().chain(&sort).fold(filter.needs(), |needs, column| needs | column.needs);
+    if files {
+        return list_with_files(args, context, segments, &filter, needs, (&columns, sort), &style);
+    }
     // Sorting, and a scan for all objects at once, require the whole list.
     if sort.is_none() && !args.reverse && !args.all_ns && !needs.contains(Needs::ATTACHERS) && filter.pid.is_empty() {
         stream(context, needs, &filter, &columns, &style)?;
@@ -174,17 +229,81 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     if needs.contains(Needs::PAGE_SIZE) {
         add_page_sizes(&context.system, &mut objects);
     }
-    if let Some(column) = sort {
-        objects.sort_by(|one, other| Cell::compare(&(column.cell)(one), &(column.cell)(other)));
-    }
-    if args.reverse {
-        objects.reverse();
-    }
+    args.arrange(&mut objects, sort);
     context.print_rows("segments", &columns, objects, &style)?;
     if !args.all_ns {
         warn_of_removed(context, &filter.keys());
     }
     Ok(exit_with(context, &failures))
+}
+
+/// Lists POSIX objects, with segments or alone.
+fn list_with_files(
+    args: &ListArgs,
+    context: &mut Context,
+    segments: bool,
+    filter: &Filter,
+    needs: Needs,
+    (columns, sort): (&[&'static Column<Object>], Option<&'static Column<Object>>),
+    style: &TableStyle<'_>,
+) -> Result<Exit, Error> {
+    let (mut objects, mut failures) = (Vec::new(), Vec::new());
+    if segments {
+        (objects, failures) = this_namespace(context, needs.difference(Needs::ATTACHERS), filter)?;
+    }
+    let needs = needs
+        | FILE.iter().fold(Needs::empty(), |needs, column| match context.json() {
+            true => needs | column.needs,
+            false => needs,
+        });
+    let mut files =
+        if args.unlinked { unlinked_files(&context.system, needs)? } else { named_files(context, needs, !segments)? };
+    if args.probe {
+        probe(&context.system, &mut files);
+    }
+    files.retain(|object| filter.matches(&context.system, object));
+    if context.json() {
+        args.arrange(&mut objects, sort);
+        args.arrange(&mut files, sort);
+        let columns = if segments { &args.file_columns(Format::Json)? } else { columns };
+        let records = by_names(SEGMENT, RECORD);
+        context.ui.write(|out| {
+            let first = if segments { "segments" } else { "objects" };
+            let mut rows = Rows::begin(Format::Json, first, if segments { &records } else { columns }, style)?;
+            objects.into_iter().try_for_each(|object| rows.add(out, object))?;
+            if segments {
+                rows.begin_list("objects", columns);
+            }
+            files.into_iter().try_for_each(|object| rows.add(out, object))?;
+            rows.end(out)
+        })?;
+    } else {
+        objects.extend(files);
+        args.arrange(&mut objects, sort);
+        context.print_rows("objects", columns, objects, style)?;
+    }
+    if segments {
+        warn_of_removed(context, &filter.keys());
+    }
+    Ok(exit_with(context, &failures))
+}
+
+/// Returns the objects that have a name, and reports the memory of those without. Where there is no /dev/shm, there are
+/// none, unless the user asked for them.
+fn named_files(context: &mut Context, needs: Needs, is_required: bool) -> Result<Vec<Object>, Error> {
+    let (usage, objects) = match posix_usage(&context.system, needs) {
+        Ok(found) => found,
+        Err(QueryError::Directory(..) | QueryError::NotSharedMemory(_) | QueryError::NoObjectDirectory)
+            if !is_required =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(bytes) = usage.unlinked.filter(|bytes| *bytes > 0 && context.format == Format::Table) {
+        context.ui.status(&format!("unlinked objects hold {}: `shmadm list --unlinked`", Size(bytes)));
+    }
+    Ok(objects)
 }
 
 /// Prints each object as soon as it is read.

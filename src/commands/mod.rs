@@ -37,7 +37,7 @@ use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, PendingS
 use crate::contents::Progress;
 use crate::error::{Error, Exit, Kind, again, grouped};
 use crate::explain::Resolver;
-use crate::model::{Access, Needs, Object, ShmId, Size, Target, path_text};
+use crate::model::{Access, Ident, Needs, Object, ShmId, Size, Target, path_text};
 use crate::process::{Guard, Interrupts, StartedHolder, WaitOutcome};
 use crate::query::{System, last_user_preventing_orphan, lookup};
 use crate::render::{Column, Failure, Format, TableStyle, TimeStyle, write_report, write_rows};
@@ -197,9 +197,10 @@ fn exit_after(outcome: WaitOutcome) -> Exit {
 }
 
 /// Reads the record of a segment that was just created, opened or changed.
-fn look_up_again(context: &Context, id: ShmId, needs: Needs) -> Result<Object, Error> {
-    let removed = || Error::new(Kind::NotFound, format!("segment {id} was removed by another process"));
-    lookup(&context.system, id, needs)?.ok_or_else(|| removed().target(id.to_string()))
+fn look_up_again(context: &Context, ident: impl Into<Ident>, needs: Needs) -> Result<Object, Error> {
+    let ident = ident.into();
+    let removed = || Error::new(Kind::NotFound, format!("{ident} was removed by another process"));
+    lookup(&context.system, ident.clone(), needs)?.ok_or_else(|| removed().target(ident.argument()))
 }
 
 /// Attaches a new segment, to fill it. If it is held, this is not its last detach.
@@ -344,7 +345,8 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
 
 /// Describes an object for a status message: id, key if it has one, and size.
 fn describe(object: &Object) -> String {
-    format!("{} ({}{})", object.ident(), object.sysv().key.prefix(), Size(object.size))
+    let key = object.key().map(crate::model::Key::prefix).unwrap_or_default();
+    format!("{} ({key}{})", object.ident(), Size(object.size))
 }
 
 /// Returns a usage error that clap cannot detect.

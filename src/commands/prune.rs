@@ -9,7 +9,7 @@ use self::selection::Selection;
 use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_closed};
 use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
-use crate::act::{Cleaned, clean};
+use crate::act::{Cleaned, clean, restore_aside};
 use crate::error::{Error, Exit, Hint, Kind, again};
 use crate::explain::describe_attachers;
 use crate::model::{Needs, Object, Outcome, Size, State, counted, parse_duration};
@@ -113,6 +113,10 @@ impl PruneArgs {
 }
 
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
+    if !args.dry_run {
+        // Without a /dev/shm there is nothing to give back.
+        let _ = restore_aside(&context.system);
+    }
     let filter = args.filter(&context.system)?;
     args.warn_of_filter(&filter, &mut context.ui);
     let removal = RemovalReport { dry_run: args.dry_run, ..RemovalReport::default() };
@@ -243,7 +247,7 @@ fn add(
         Cleaned::Removed(outcome) => {
             match outcome {
                 _ if args.dry_run => {}
-                Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
+                Outcome::Destroyed | Outcome::Unlinked => context.ui.status(&format!("removed {what}")),
                 Outcome::Marked => context.ui.warning(&format!(
                     "marked {what} for destruction: it was attached just before the removal, {}; \
                      its key is freed now, the memory at the last detach",

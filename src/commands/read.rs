@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{SegmentArg, SourceArgs, word};
+use super::args::{ObjectArg, SourceArgs, word};
 use super::{Context, Manual, check_not_terminal, usage};
 use crate::contents::{self, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, again};
@@ -41,7 +41,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct ReadArgs {
     #[command(flatten)]
-    segment: SegmentArg,
+    segment: ObjectArg,
 
     /// Offset of the first byte
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
@@ -119,7 +119,7 @@ impl ReadArgs {
 pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error> {
     args.check(context)?;
     let object = args.segment.resolve(context, Needs::empty())?;
-    Range::within(object.sysv().id, object.size, args.offset, args.length())?;
+    Range::within(object.ident(), object.size, args.offset, args.length())?;
     if args.raw {
         check_not_terminal(context)
             .map_err(|error| error.hint("print a hex dump", again("--hex").without(&["raw", "sparse"])))?;
@@ -127,7 +127,7 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;
     let mut source = args.source.open(context, &object, args.offset, args.length())?;
-    let range = Range::within(source.id(), source.size(), args.offset, args.length())?;
+    let range = Range::within(source.ident().clone(), source.size(), args.offset, args.length())?;
     let mut rounds = 0;
     let exit = loop {
         print(args, context, &source, range)?;
@@ -210,7 +210,8 @@ fn print_json(args: &ReadArgs, context: &mut Context, source: &Source, range: Ra
         None if args.text => ("text", "\"", "\"}\n"),
         None => ("hex", "\"", "\"}\n"),
     };
-    let fields = Contents { id: source.id().into(), offset: range.offset, r#type: args.r#type.map(ValueType::name) };
+    let fields =
+        Contents { id: source.ident().clone(), offset: range.offset, r#type: args.r#type.map(ValueType::name) };
     // Together with the first bytes: if none can be read, only the error is printed.
     let mut is_begun = false;
     let mut begin = |out: &mut Out| {

@@ -86,6 +86,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         group: changed(group.unwrap_or(recorded.gid), segment.gid),
         mode: (mode != segment.mode).then_some(mode),
         lock: recorded.sysv().locked.then_some(true),
+        ..Change::default()
     };
     act::set(&context.system, &segment, change)?;
     interrupts.check()?;

@@ -199,6 +199,10 @@ fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, outcome
         Outcome::Destroyed if args.dry_run => context.ui.print(&format!("would remove {what}"))?,
         Outcome::Marked if args.dry_run => context.ui.print(&format!("would mark {what} for destruction"))?,
         Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
+        Outcome::Unlinked if args.dry_run => context.ui.print(&format!("would unlink {what}"))?,
+        Outcome::Unlinked => context.ui.warning(&format!(
+            "unlinked {what}: its name is free now, the memory when the last process closes and unmaps it"
+        )),
         Outcome::Marked => {
             let later = match object.sysv().key {
                 Key::PRIVATE => String::new(),

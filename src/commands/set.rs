@@ -6,7 +6,7 @@ use super::{Context, Manual, Resolved, describe, look_up_again, resolve_all};
 use crate::act::{self, Change};
 use crate::error::{Error, Exit};
 use crate::explain::resolve;
-use crate::model::{Mode, Needs, Object, Target};
+use crate::model::{Mode, Needs, Object, Target, parse_size};
 use crate::render::Failure;
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -35,7 +35,7 @@ pub(crate) const MANUAL: Manual = Manual {
 };
 
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["owner", "group", "mode", "lock", "unlock"])))]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["owner", "group", "mode", "lock", "unlock", "size"])))]
 pub(crate) struct SetArgs {
     #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required = true, value_parser = target())]
     segments: Vec<Target>,
@@ -54,6 +54,14 @@ pub(crate) struct SetArgs {
     /// Unlock the pages (SHM_UNLOCK)
     #[arg(long)]
     unlock: bool,
+
+    /// Size of a POSIX object
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    size: Option<u64>,
+
+    /// Shrink a POSIX object even if it is in use
+    #[arg(short, long, requires = "size")]
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -69,7 +77,8 @@ struct SeveralChanged {
 
 pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> {
     let (owner, group) = args.owner.ids(&context.system)?;
-    let change = Change { owner, group, mode: args.mode, lock: (args.lock || args.unlock).then_some(args.lock) };
+    let lock = (args.lock || args.unlock).then_some(args.lock);
+    let change = Change { owner, group, mode: args.mode, lock, size: args.size, force: args.force };
     if let [one] = args.segments.as_slice() {
         let segment = resolve(&context.system, one, Needs::empty())?;
         if let Some(record) = apply(context, &segment, change)? {
@@ -98,5 +107,5 @@ fn apply(context: &mut Context, segment: &Object, change: Change) -> Result<Opti
     act::set(&context.system, segment, change)?;
     context.ui.status(&format!("changed {}", describe(segment)));
     // By its id: with the key's segment removed meanwhile, another could have the key.
-    context.json().then(|| look_up_again(context, segment.sysv().id, Needs::RECORD)).transpose()
+    context.json().then(|| look_up_again(context, segment.ident(), Needs::RECORD)).transpose()
 }

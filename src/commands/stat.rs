@@ -2,11 +2,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{target, time_style};
-use super::{Context, Manual, Resolved, check_any_found, resolve_all};
+use super::{Context, Manual, Resolved, check_any_found, resolve_all, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
-use crate::query::add_attachers;
-use crate::render::{Failure, Format, RECORD, SEGMENT, TableStyle, TimeStyle, by_names, segment_fields, write_fields};
+use crate::query::{add_attachers, probe};
+use crate::render::{
+    FILE, Failure, Format, RECORD, SEGMENT, TableStyle, TimeStyle, by_names, fields, file_record, write_fields,
+};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show all fields of segments",
@@ -27,6 +29,10 @@ pub(crate) struct StatArgs {
     #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required = true, value_parser = target())]
     segments: Vec<Target>,
 
+    /// Ask the kernel whether POSIX objects without a known user are in use
+    #[arg(long)]
+    probe: bool,
+
     /// Show sizes in bytes
     #[arg(long)]
     bytes: bool,
@@ -40,6 +46,7 @@ pub(crate) struct StatArgs {
 #[derive(Serialize)]
 struct Report {
     segments: Vec<Shown>,
+    objects: Vec<Object>,
     failed: Vec<Failure>,
 }
 
@@ -51,12 +58,15 @@ struct Shown {
 }
 
 pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error> {
-    let needs = Needs::RECORD | Needs::COMMANDS;
+    let needs = Needs::RECORD | Needs::COMMANDS | Needs::CONTENTS;
     let Resolved { found, failed } = resolve_all(context, &args.segments, needs);
     let (targets, mut errors): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
     let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();
     check_any_found(context, &objects, &mut errors)?;
-    if context.format == Format::Table || objects.iter().any(|object| object.sysv().dest) {
+    if args.probe {
+        probe(&context.system, &mut objects);
+    }
+    if context.format == Format::Table || objects.iter().any(Object::is_marked) {
         add_attachers(&context.system, &mut objects)?;
     }
     let exit = Exit::of(errors.iter().map(|error| error.kind));
@@ -65,10 +75,17 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
     match context.format {
         Format::Json => {
             let shown = |segment: Object| Shown { former_key: segment.former_key(), segment };
-            let segments = objects.into_iter().map(shown).collect();
+            let (segments, objects): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(Object::is_segment);
+            let segments = segments.into_iter().map(shown).collect();
             let failed = context.failures(failed);
-            context.report(&Report { segments, failed })?;
+            context.report(&Report { segments, objects, failed })?;
             return Ok(exit);
+        }
+        Format::Csv | Format::Tsv if objects.iter().all(|object| !object.is_segment()) => {
+            context.print_rows("objects", &by_names(FILE, &file_record()), objects, &style)?;
+        }
+        Format::Csv | Format::Tsv if objects.iter().any(|object| !object.is_segment()) => {
+            return Err(usage("csv and tsv show segments or POSIX objects, not both"));
         }
         Format::Csv | Format::Tsv => context.print_rows("segments", &by_names(SEGMENT, RECORD), objects, &style)?,
         Format::Table => {
@@ -76,7 +93,7 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
                 if index > 0 {
                     context.ui.print("")?;
                 }
-                let fields = segment_fields(object, &style);
+                let fields = fields(object, &style);
                 context.ui.write(|out| write_fields(out, &fields))?;
             }
         }

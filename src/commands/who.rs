@@ -7,10 +7,11 @@ use super::args::target;
 use super::filters::{FilterArgs, keys, select, warn_of_removed};
 use super::{Context, Manual, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint, again};
-use crate::model::{HiddenBy, Needs, Size, Target, counted};
-use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
+use crate::model::{HiddenBy, Needs, Object, Size, Target, counted};
+use crate::query::{self, Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
-    ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, Format, NAMESPACE_COLUMNS, WhoReport, by_names,
+    ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS,
+    USERS_BY_PLACE, USERS_BY_PROCESS, UsedFile, WhoReport, by_names,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -68,9 +69,18 @@ pub(crate) struct WhoArgs {
 
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
     let filter = args.filters.filter(&context.system)?;
-    let (found, failures) =
-        if args.all_ns { all_namespaces(context, &filter)? } else { named(args, context, &filter)? };
-    print(args, context, &found)?;
+    let (mut failures, mut files) = (Vec::new(), Vec::new());
+    let found = if args.all_ns {
+        let (found, errors) = all_namespaces(context, &filter)?;
+        failures = errors;
+        found
+    } else {
+        named(args, context, &filter, &mut files, &mut failures)?
+    };
+    print(args, context, &found, &files)?;
+    for file in &files {
+        explain_file(args, context, file);
+    }
     if found.iter().any(|object| !object.attachers.hidden.is_empty()) && !context.system.proc_shows_own_pids() {
         context.ui.warning(
             "/proc does not belong to this pid namespace: processes that have segments attached cannot be found",
@@ -89,20 +99,38 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
 /// Attachments, and the errors of segments and processes that were not found.
 type Found = (Vec<Attachments>, Vec<Error>);
 
-/// Finds the attachments of the named objects, or of all.
-fn named(args: &WhoArgs, context: &mut Context, filter: &Filter) -> Result<Found, Error> {
+/// Finds the users of the named objects, or of all.
+fn named(
+    args: &WhoArgs,
+    context: &mut Context,
+    filter: &Filter,
+    used: &mut Vec<UsedFile>,
+    failures: &mut Vec<Error>,
+) -> Result<Vec<Attachments>, Error> {
     let needs = Needs::NAMESPACE | filter.needs();
-    let (mut objects, mut failures) = resolve_all(context, &args.segments, needs).into_objects();
+    let (mut objects, errors) = resolve_all(context, &args.segments, needs).into_objects();
+    *failures = errors;
     warn_of_removed(context, &[keys(&args.segments), filter.keys()].concat());
-    if args.all || args.segments.is_empty() {
+    let is_all = args.all || args.segments.is_empty();
+    if is_all {
         objects = inventory(&context.system, needs)?;
+        // Without a /dev/shm there are no files.
+        objects.extend(query::files(&context.system, Needs::empty()).unwrap_or_default());
     }
-    check_any_found(context, &objects, &mut failures)?;
+    check_any_found(context, &objects, failures)?;
+    let (segments, mut files): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(Object::is_segment);
+    objects = segments;
+    query::add_users(&context.system, &mut files, needs | Needs::ATTACHERS)?;
+    if !is_all {
+        query::probe(&context.system, &mut files);
+    }
+    files.retain(|file| filter.matches(&context.system, file));
+    used.extend(files.iter().map(UsedFile::of));
     failures.extend(select(context, filter, &mut objects, false)?);
     if filter.pid.is_empty() {
         add_attachers(&context.system, &mut objects)?;
     }
-    Ok((objects.iter().map(Attachments::of).collect(), failures))
+    Ok(objects.iter().map(Attachments::of).collect())
 }
 
 /// Finds attachments in all namespaces, and segments of namespaces without a process.
@@ -120,9 +148,54 @@ fn all_namespaces(context: &mut Context, filter: &Filter) -> Result<Found, Error
     Ok((objects.iter().map(Attachments::of).chain(strays).collect(), failures))
 }
 
-fn print(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result<(), Error> {
+fn print(args: &WhoArgs, context: &mut Context, found: &[Attachments], files: &[UsedFile]) -> Result<(), Error> {
+    let only_files = found.is_empty() && !files.is_empty();
+    if context.json() {
+        return context.report(&WhoReport { segments: found, objects: files });
+    }
+    if only_files {
+        return print_files(args, context, files);
+    }
+    print_segments(args, context, found)?;
+    // CSV and TSV have one kind of row.
+    if context.format == Format::Table && files.iter().any(|file| !file.users.list.is_empty()) {
+        context.ui.print("")?;
+        print_files(args, context, files)?;
+    }
+    Ok(())
+}
+
+fn print_files(args: &WhoArgs, context: &mut Context, files: &[UsedFile]) -> Result<(), Error> {
+    let is_table = context.format == Format::Table;
+    let columns = match args.mappings {
+        _ if !is_table => FILE_USERS.iter().collect(),
+        true => by_names(FILE_USERS, USERS_BY_PLACE),
+        false => by_names(FILE_USERS, USERS_BY_PROCESS),
+    };
+    let rows = files.iter().flat_map(|file| file.rows(args.mappings || !is_table)).collect();
+    let style = context.table(&["SIZE", "FD"]);
+    context.print_rows("users", &columns, rows, &style)
+}
+
+/// Explains what the rows of a POSIX object do not show.
+fn explain_file(args: &WhoArgs, context: &mut Context, file: &UsedFile) {
+    let name = &file.ident;
+    match file.users.in_use() {
+        Some(false) if !args.segments.is_empty() => context.ui.status(&format!("{name} is not in use")),
+        Some(true) if file.users.list.is_empty() => {
+            context.ui.warning(&format!("{name} is in use, but no process that uses it was found"));
+        }
+        None if !args.segments.is_empty() => {
+            let why = file.users.why_hidden();
+            context.ui.warning(&format!("cannot determine whether {name} is in use: {why}"));
+        }
+        _ => {}
+    }
+}
+
+fn print_segments(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result<(), Error> {
     let columns = match context.format {
-        Format::Json => return context.report(&WhoReport { segments: found }),
+        Format::Json => return Ok(()),
         // All but CONTAINER.
         Format::Csv | Format::Tsv => ATTACHERS[..ATTACHERS.len() - 1].iter().collect(),
         Format::Table => {

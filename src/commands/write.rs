@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{SegmentArg, word};
+use super::args::{ObjectArg, word};
 use super::{Context, Manual, is_dash, usage};
 use crate::act::Attachment;
-use crate::contents::{self, Allocation, Range, Received, ValueType};
+use crate::contents::{self, Allocation, Range, Received, Sink, ValueType};
 use crate::error::{Errno, Error, Exit, Kind};
 use crate::model::{
     Access, Ident, Needs, Object, counted, parse_byte, parse_hex, parse_integer, parse_size, path_text,
@@ -43,7 +43,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct WriteArgs {
     #[command(flatten)]
-    segment: SegmentArg,
+    segment: ObjectArg,
 
     /// Text, or numbers with --type [default: standard input]
     #[arg(value_name = "TEXT", allow_negative_numbers = true)]
@@ -101,7 +101,10 @@ impl Input {
 pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error> {
     let input = input(args, context)?;
     let object = args.segment.resolve(context, Needs::empty())?;
-    Range::within(object.sysv().id, object.size, args.offset, input.length())?;
+    Range::within(object.ident(), object.size, args.offset, input.length())?;
+    if !object.is_segment() {
+        return write_file(args, context, &object, &input);
+    }
     let attachment = context.attach(&object, Access::ReadWrite)?;
     let range = Range::within(attachment.id(), attachment.size(), args.offset, input.length())?;
     // A long operation must leave the terminal clean when it is interrupted.
@@ -109,7 +112,7 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     let received = if args.sparse {
         write_sparse(context, attachment, range, &input)?
     } else {
-        let received = write(context, &attachment, range, &input)?;
+        let received = write(context, Sink::Attachment(&attachment), range, &input)?;
         context.detach(Some(attachment))?;
         received
     };
@@ -118,13 +121,26 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     report(context, &object, range, received)
 }
 
-fn write(context: &Context, attachment: &Attachment, range: Range, input: &Input) -> Result<Received, Error> {
+/// Writes to the file of a POSIX object. It never grows.
+fn write_file(args: &WriteArgs, context: &mut Context, object: &Object, input: &Input) -> Result<Exit, Error> {
+    if args.sparse {
+        return Err(usage("--sparse is only for segments"));
+    }
+    let file = contents::open_for_writing(&context.system, object)?;
+    let range = Range::within(object.ident(), object.size, args.offset, input.length())?;
+    let interrupts = Interrupts::watch()?;
+    let received = write(context, Sink::File(&file, &object.ident()), range, input)?;
+    interrupts.check()?;
+    report(context, object, range, received)
+}
+
+fn write(context: &Context, to: Sink<'_>, range: Range, input: &Input) -> Result<Received, Error> {
     let mut bar = progress(context, input, range);
     let mut progress = |bytes| bar.advance(bytes);
     match input {
-        Input::Bytes(bytes) => contents::copy_in(attachment, range.offset, bytes)?,
-        Input::Fill(byte, _) => contents::fill(attachment, range, *byte, &mut progress)?,
-        Input::File(file, _) => return contents::receive(attachment, range, file.as_fd(), &mut progress),
+        Input::Bytes(bytes) => contents::copy_in(to, range.offset, bytes)?,
+        Input::Fill(byte, _) => contents::fill(to, range, *byte, &mut progress)?,
+        Input::File(file, _) => return contents::receive(to, range, file.as_fd(), &mut progress),
     }
     Ok(Received { written: range.length(), more: false })
 }

@@ -1,9 +1,9 @@
-//! A range of bytes within a segment.
+//! A range of bytes within an object.
 
 use crate::error::{Error, Kind};
-use crate::model::{ShmId, Size};
+use crate::model::{Ident, Size};
 
-/// A range that was checked against the size of its segment. `end` is exclusive.
+/// A range that was checked against the size of its object. `end` is exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) offset: u64,
@@ -11,12 +11,13 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// Returns the range of `length` bytes at `offset`, or up to the end of the segment.
-    /// Fails if the range exceeds the segment.
-    pub(crate) fn within(id: ShmId, size: u64, offset: u64, length: Option<u64>) -> Result<Self, Error> {
+    /// Returns the range of `length` bytes at `offset`, or up to the end of the object.
+    /// Fails if the range exceeds the object.
+    pub(crate) fn within(ident: impl Into<Ident>, size: u64, offset: u64, length: Option<u64>) -> Result<Self, Error> {
         let exceeds = |what: String| {
-            let message = format!("{what} exceeds segment {id} ({})", Size(size));
-            Err(Error::new(Kind::Failed, message).target(id.to_string()))
+            let ident = ident.into();
+            let message = format!("{what} exceeds {ident} ({})", Size(size));
+            Err(Error::new(Kind::Failed, message).target(ident.argument()))
         };
         if offset > size {
             return exceeds(format!("offset {offset}"));

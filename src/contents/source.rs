@@ -1,4 +1,6 @@
-//! Reads the contents of a segment without allocating memory for its holes.
+//! Reads the contents of an object without allocating memory for its holes.
+//!
+//! A POSIX object is read through its file. A segment has none that a name leads to:
 //!
 //! Reading a hole through an attachment allocates it. Reading the file behind the attachment (/proc/self/map_files, or
 //! another process's with `--peek`) does not, but requires privilege. Without the file, mincore(2) shows which pages are
@@ -17,11 +19,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use super::range::Range;
 use super::transfer::{failed, fault};
 use crate::error::{Error, Kind, again};
-use crate::explain::cannot_peek;
-use crate::model::{Object, ShmId};
+use crate::explain::{cannot_open, cannot_peek};
+use crate::model::{Ident, Object, ShmId};
 use crate::procfs;
-use crate::query::{Swap, System, backing, open_via_attacher};
-use crate::sys::{Attachment, Errno, next_data};
+use crate::query::{Swap, System, backing, open_file, open_via_attacher};
+use crate::sys::{Attachment, Errno, Opening, next_data};
 
 /// The bytes of one mincore(2) call, which returns one byte per page.
 const MINCORE_BYTES: usize = 1 << 30;
@@ -52,7 +54,7 @@ pub(super) enum Backend {
 
 #[derive(Debug)]
 pub(crate) struct Source {
-    id: ShmId,
+    ident: Ident,
     size: u64,
     page: Option<u64>,
     pub(super) backend: Backend,
@@ -80,7 +82,7 @@ impl Source {
             Some(file) => Backend::File(file, Some(attachment)),
             None => Backend::Mapping(attachment, Vec::new()),
         };
-        Self { id, size, page, backend }
+        Self { ident: id.into(), size, page, backend }
     }
 
     /// Reads through another process's attachment, which does not change the record of the segment (`--peek`).
@@ -90,7 +92,20 @@ impl Source {
         let metadata = file.metadata().ok();
         let size = metadata.as_ref().map_or(segment.size, MetadataExt::size).min(segment.size);
         let page = metadata.map(|file| file.blksize());
-        Ok(Self { id: segment.sysv().id, size, page, backend: Backend::File(file, None) })
+        Ok(Self { ident: segment.ident(), size, page, backend: Backend::File(file, None) })
+    }
+
+    /// Reads the file of a POSIX object, which allocates nothing and changes no time where that is permitted.
+    pub(crate) fn file(system: &System, object: &Object) -> Result<Self, Error> {
+        let file = open_file(system, object, Opening::Inspect).map_err(|error| cannot_open(object, "read", error))?;
+        let metadata =
+            file.metadata().map_err(|error| Error::io(format!("cannot read {}", object.ident()), &error, "fstat"))?;
+        Ok(Self {
+            ident: object.ident(),
+            size: metadata.size(),
+            page: Some(metadata.blksize()),
+            backend: Backend::File(file, None),
+        })
     }
 
     /// Finds the data of a range again, before it is read again.
@@ -101,8 +116,8 @@ impl Source {
         Ok(())
     }
 
-    pub(crate) fn id(&self) -> ShmId {
-        self.id
+    pub(crate) fn ident(&self) -> &Ident {
+        &self.ident
     }
 
     pub(crate) fn size(&self) -> u64 {
@@ -186,9 +201,14 @@ impl Source {
     pub(super) fn failed(&self, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
         match self.attachment() {
             Some(attachment) => fault(attachment, offset, verb, errno, call),
-            None => failed(self.id, offset, verb, errno, call),
+            None => failed(self.ident.clone(), offset, verb, errno, call),
         }
     }
+}
+
+/// Opens the file of a POSIX object for writing inside its size.
+pub(crate) fn open_for_writing(system: &System, object: &Object) -> Result<File, Error> {
+    open_file(system, object, Opening::Write).map_err(|error| cannot_open(object, "write", error))
 }
 
 /// Finds the data of a range with mincore(2).

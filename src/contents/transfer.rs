@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, program, shmadm};
 use crate::explain::explain_missing_huge_page;
-use crate::model::ShmId;
+use crate::model::Ident;
 use crate::query::huge_page_size_at;
 use crate::sys::{self, Attachment, Errno};
 
@@ -17,11 +17,16 @@ pub(super) fn interrupted() -> Result<(), Error> {
     }
 }
 
-pub(super) fn failed(id: ShmId, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
-    let error = Error::new(Kind::Failed, format!("cannot {verb} segment {id} at offset {offset}"))
+/// Returns the error of a copy that failed at an offset.
+pub(super) fn failed(ident: impl Into<Ident>, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
+    let ident = ident.into();
+    let error = Error::new(Kind::Failed, format!("cannot {verb} {ident} at offset {offset}"))
         .os(errno, call)
-        .target(id.to_string());
+        .target(ident.argument());
     match errno {
+        Errno::ENOSPC if !matches!(ident, Ident::Id(_)) => error
+            .cause("its file system has no free pages")
+            .hint("list what is in it, largest last", shmadm("list --posix --sort SIZE")),
         Errno::EFAULT | Errno::ENOMEM | Errno::ENOSPC => error
             .cause("cannot allocate a page there: out of memory, or the memory limit of a control group is reached")
             .hint("show free memory", program("free -h"))

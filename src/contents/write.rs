@@ -1,16 +1,22 @@
-//! Writes bytes to a segment.
+//! Writes bytes to an object.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt;
 
 use super::checksum::{Piece, split_zeros};
 use super::range::Range;
 use super::source::{Part, Source};
 use super::transfer::{Progress, failed, fault, interrupted};
 use crate::error::{Error, Kind};
+use crate::model::Ident;
 use crate::query::System;
 use crate::sys::{self, Attachment, Errno, widen_pipe};
 
 const BUFFER: usize = 64 << 10;
+/// The size of the buffer for files.
+const FILE_BUFFER: usize = 1 << 20;
 const MAX_READ: usize = 8 << 20;
 
 /// Writes a native 32-bit integer at offset 0 in one access.
@@ -19,19 +25,53 @@ pub(crate) fn store(attachment: &mut Attachment, value: i32) -> Result<(), Error
     attachment.store_i32(value).map_err(|errno| failed(id, 0, "write", errno, "store"))
 }
 
-/// Copies bytes to an offset of the segment.
-/// Fails at the first page that cannot be allocated. The bytes before that offset are written.
-pub(crate) fn copy_in(attachment: &Attachment, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-    attachment
-        .copy_in(offset, bytes)
-        .map_err(|(done, errno)| fault(attachment, offset + done as u64, "write", errno, "process_vm_writev"))
+/// Where bytes are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sink<'a> {
+    /// A segment.
+    Attachment(&'a Attachment),
+    /// The file of a POSIX object.
+    File(&'a File, &'a Ident),
 }
 
-pub(crate) fn fill(attachment: &Attachment, range: Range, byte: u8, progress: Progress<'_>) -> Result<(), Error> {
+impl<'a> From<&'a Attachment> for Sink<'a> {
+    fn from(attachment: &'a Attachment) -> Self {
+        Self::Attachment(attachment)
+    }
+}
+
+/// Copies bytes to an offset.
+/// Fails at the first page that cannot be allocated. The bytes before that offset are written.
+pub(crate) fn copy_in<'a>(to: impl Into<Sink<'a>>, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    match to.into() {
+        Sink::Attachment(attachment) => attachment
+            .copy_in(offset, bytes)
+            .map_err(|(done, errno)| fault(attachment, offset + done as u64, "write", errno, "process_vm_writev")),
+        Sink::File(file, ident) => {
+            let mut done = 0;
+            while done < bytes.len() {
+                let at = offset + done as u64;
+                match file.write_at(&bytes[done..], at) {
+                    Ok(count) => done += count,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => interrupted()?,
+                    Err(error) => {
+                        let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+                        return Err(failed(ident.clone(), at, "write", errno, "pwrite"));
+                    }
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Fills a range with one byte.
+pub(crate) fn fill<'a>(to: impl Into<Sink<'a>>, range: Range, byte: u8, progress: Progress<'_>) -> Result<(), Error> {
+    let to = to.into();
     let bytes = vec![byte; range.at_most(BUFFER)];
     for (offset, length) in range.pieces(BUFFER) {
         interrupted()?;
-        copy_in(attachment, offset, &bytes[..length])?;
+        copy_in(to, offset, &bytes[..length])?;
         progress(length as u64);
     }
     Ok(())
@@ -44,9 +84,37 @@ pub(crate) struct Received {
     pub(crate) more: bool,
 }
 
-/// Reads a descriptor into a range, directly into the mapping.
+/// Reads a descriptor into a range.
 /// Fails if a page cannot be allocated or the input cannot be read. The error says how many bytes were written.
 pub(crate) fn receive(
+    to: Sink<'_>,
+    range: Range,
+    from: BorrowedFd<'_>,
+    progress: Progress<'_>,
+) -> Result<Received, Error> {
+    match to {
+        Sink::Attachment(attachment) => receive_mapped(attachment, range, from, progress),
+        Sink::File(..) => {
+            let mut buffer = vec![0; FILE_BUFFER];
+            let mut rest = range;
+            while rest.length() > 0 {
+                interrupted()?;
+                let limit = rest.at_most(FILE_BUFFER);
+                let count = read_full(from, &mut buffer[..limit], rest.offset - range.offset)?;
+                if count == 0 {
+                    return Ok(Received { written: rest.offset - range.offset, more: false });
+                }
+                copy_in(to, rest.offset, &buffer[..count])?;
+                rest.offset += count as u64;
+                progress(count as u64);
+            }
+            filled(range, from)
+        }
+    }
+}
+
+/// Reads a descriptor directly into the mapping.
+fn receive_mapped(
     attachment: &Attachment,
     range: Range,
     from: BorrowedFd<'_>,

@@ -46,6 +46,16 @@ impl Kind {
         }
     }
 
+    /// Returns the kind of a failed call on a file.
+    pub(crate) const fn of(errno: Errno) -> Self {
+        match errno {
+            Errno::EACCES | Errno::EPERM => Self::Permission,
+            Errno::ENOENT => Self::NotFound,
+            Errno::EEXIST => Self::Exists,
+            _ => Self::Failed,
+        }
+    }
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",

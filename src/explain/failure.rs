@@ -1,13 +1,11 @@
 //! The errors of queries.
 
-use nix::errno::Errno;
-
 use super::diagnosis::{READ, may_access};
 use crate::error::{Error, Kind, OsError, again, program};
-use crate::model::{Object, ShmId};
+use crate::model::{Object, ShmId, path_text};
 use crate::procfs::ProcError;
 use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, System, rmid_forced};
-use crate::sys::SysError;
+use crate::sys::{Errno, SysError};
 
 /// The cause if both sources of segments are denied.
 const DENIED: &str = "both shmctl and /proc/sysvipc/shm are denied (seccomp filter, masked /proc)";
@@ -28,6 +26,28 @@ impl From<QueryError> for Error {
             QueryError::Table(error) => Self::new(Kind::Failed, format!("cannot list all segments: {error}")),
             QueryError::Mappings(error) => failed_read("cannot read the mappings of processes", error),
             QueryError::Devices(error) => Self::failed_call("cannot identify mappings of segments", error),
+            QueryError::Directory(path, errno) => {
+                let path = path_text(&path);
+                let call = if errno == Errno::ELOOP { "openat2" } else { "open" };
+                Self::new(Kind::of(errno), format!("cannot list {path}")).os(errno, call).target(path)
+            }
+            QueryError::NoObjectDirectory => {
+                Self::new(Kind::Failed, "cannot find the POSIX objects of this IPC namespace")
+                    .cause("/dev/shm belongs to a mount namespace, not to an IPC namespace")
+                    .advice("name a process with --ns PID, or a directory with --dir")
+            }
+            QueryError::NotSharedMemory(path) => {
+                let path = path_text(&path);
+                Self::new(Kind::Failed, format!("cannot use {path}: neither a tmpfs nor a hugetlbfs is mounted there"))
+                    .target(path)
+            }
+            QueryError::File(name, errno) => Self::new(Kind::of(errno), format!("cannot find object {name}"))
+                .os(errno, "statx")
+                .target(name.to_string()),
+            QueryError::NotAnObject(name, what) => {
+                Self::new(Kind::Failed, format!("\"{name}\" is not a shared memory object: it is {what}"))
+                    .target(name.to_string())
+            }
             QueryError::Namespaces(error) => Self::new(Kind::Failed, format!("cannot list IPC namespaces: {error}")),
         }
     }

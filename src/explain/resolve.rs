@@ -7,9 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use nix::errno::Errno;
 
 use super::diagnosis::{Attempt, explain, gone};
+use super::files::missing_file;
 use crate::error::Error;
-use crate::model::{Ftok, Key, Name, Needs, Object, ShmId, Target, path_text};
-use crate::query::{System, find_by_key, inventory, lookup};
+use crate::model::{Ftok, Ident, Key, Name, Needs, Object, ShmId, Target, path_text};
+use crate::query::{System, add_users, as_semaphore, find_by_key, inventory, lookup, unlinked_file};
 use crate::sys;
 
 /// The number of names from which reading all segments once is faster than finding each.
@@ -53,12 +54,42 @@ impl<'a> Resolver<'a> {
             Name::Id(id) => *id,
             Name::Key(key) => by_key(self.system, *key)?,
             Name::Ftok(ftok) => by_key(self.system, ftok_key(ftok)?)?,
+            Name::Object(_) | Name::Semaphore(..) | Name::File(_) => return self.resolve_file(target),
         };
         let found = match self.known.get(&id) {
             Some(segment) => Some(segment.clone()),
             None => lookup(self.system, id, self.needs)?,
         };
         found.ok_or_else(|| gone(self.system, &Attempt::Stat(id)).target(&target.text))
+    }
+}
+
+impl Resolver<'_> {
+    /// Finds a POSIX object, with its users and state if they are needed.
+    fn resolve_file(&self, target: &Target) -> Result<Object, Error> {
+        let (system, needs) = (self.system, self.needs);
+        let find = |ident: Ident| lookup(system, ident, needs);
+        let (ident, found) = match &target.name {
+            Name::Object(name) => (Ident::Name(name.clone()), find(Ident::Name(name.clone()))?),
+            Name::Semaphore(glibc, musl) => {
+                let found = match find(Ident::Name(glibc.clone()))? {
+                    None => find(Ident::Name(musl.clone()))?.and_then(|object| as_semaphore(system, object)),
+                    found => found,
+                };
+                (Ident::Name(glibc.clone()), found)
+            }
+            Name::File(file) => {
+                let named = find(Ident::File(*file))?;
+                (Ident::File(*file), if named.is_some() { named } else { unlinked_file(system, *file, needs)? })
+            }
+            Name::Id(_) | Name::Key(_) | Name::Ftok(_) => return resolve(system, target, needs),
+        };
+        let mut found = [found.ok_or_else(|| missing_file(&ident).target(&target.text))?];
+        if found[0].posix().users.is_none() {
+            add_users(system, &mut found, needs)?;
+        }
+        let [object] = found;
+        Ok(object)
     }
 }
 

@@ -111,7 +111,9 @@ fn holders_of(system: &System, segment: &Object, state: State) -> Vec<String> {
             let mut running = running.filter(|(.., status)| status.is_running());
             running.find_map(|(verb, pid, _)| Some(name(verb, pid?))).into_iter().collect()
         }
-        State::Orphan | State::Unknown => vec![format!("created by user {}", system.user(sysv.cuid))],
+        State::Orphan | State::Unknown | State::Unlinked | State::Kept | State::Unused => {
+            vec![format!("created by user {}", system.user(sysv.cuid))]
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Ident, Object, ObjectKind, named};
+use super::{Ident, Object, named};
 
 named! {
     pub(crate) enum Change {
@@ -30,7 +30,7 @@ named! {
 impl Change {
     /// Returns the changes of an object. Times, last user and memory use are not changes, since they vary with normal use.
     fn between(before: &Object, after: &Object) -> Vec<Self> {
-        let (ObjectKind::SysV(old), ObjectKind::SysV(new)) = (&before.kind, &after.kind);
+        let (old, new) = (before.sysv(), after.sysv());
         let changes = [
             (new.nattch > old.nattch, Self::Attached),
             (new.nattch < old.nattch, Self::Detached),

@@ -1,8 +1,11 @@
 //! What identifies a shared memory object, and where that is unique.
 
+use std::ffi::OsString;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+use super::{Device, FileId, ObjectName};
 
 /// The id of a segment (`shmid`), never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
@@ -35,17 +38,34 @@ impl fmt::Display for ShmId {
 }
 
 /// The identity of an object in its [`Scope`]. Serialised as the field of a report: `"id":5`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Ident {
     Id(ShmId),
+    /// A POSIX object or named semaphore.
+    Name(ObjectName),
+    /// A file without a name, or one that is named by its device and inode.
+    #[serde(rename = "object")]
+    File(FileId),
 }
 
 impl Ident {
-    /// Returns the identity as a user types it: `5`.
-    pub(crate) fn argument(self) -> String {
+    /// Returns the identity as a user types it: `5`, `/name` or `obj:0:27:4`.
+    pub(crate) fn argument(&self) -> String {
         match self {
             Self::Id(id) => id.to_string(),
+            Self::Name(name) => name.to_string(),
+            Self::File(file) => format!("obj:{file}"),
+        }
+    }
+}
+
+impl Ident {
+    /// Returns the identity as an argument, byte for byte.
+    pub(crate) fn typed(&self) -> OsString {
+        match self {
+            Self::Name(name) => name.argument(),
+            Self::Id(_) | Self::File(_) => self.argument().into(),
         }
     }
 }
@@ -57,10 +77,13 @@ impl From<ShmId> for Ident {
 }
 
 impl fmt::Display for Ident {
-    /// Writes the identity as messages name it: `segment 5`.
+    /// Writes the identity as messages name it: `segment 5`, `object /name`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Id(id) => write!(formatter, "segment {id}"),
+            Self::Name(name) if name.is_semaphore() => write!(formatter, "semaphore {name}"),
+            Self::Name(name) => write!(formatter, "object {name}"),
+            Self::File(file) => write!(formatter, "object {file}"),
         }
     }
 }
@@ -70,12 +93,16 @@ impl fmt::Display for Ident {
 #[serde(from = "u64")]
 pub(crate) enum Scope {
     Ipc(u64),
+    /// The tmpfs instance on this device.
+    Tmpfs(Device),
 }
 
 impl Scope {
-    pub(crate) const fn number(self) -> u64 {
+    /// Returns the number of the IPC namespace.
+    pub(crate) const fn ipc_namespace(self) -> Option<u64> {
         match self {
-            Self::Ipc(number) => number,
+            Self::Ipc(number) => Some(number),
+            Self::Tmpfs(_) => None,
         }
     }
 }

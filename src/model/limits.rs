@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Device;
+
 /// Limits of one IPC namespace (`struct shminfo`, /proc/sys/kernel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limits {
@@ -15,6 +17,23 @@ pub(crate) struct Limits {
     /// `kernel.shm_rmid_forced`: segments are destroyed at the last detach or when the creator exits. `None` if /proc/sys
     /// cannot be read.
     pub(crate) rmid_forced: Option<bool>,
+}
+
+/// The file system of POSIX objects and what is used of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct PosixUsage {
+    pub(crate) mount: String,
+    pub(crate) dev: Device,
+    /// In bytes; 0 if there is no limit, when nothing is counted.
+    pub(crate) size: u64,
+    pub(crate) used: u64,
+    /// 0 if there is no limit.
+    pub(crate) inodes: u64,
+    pub(crate) inodes_used: u64,
+    /// The bytes of objects without a name; `None` if nothing is counted.
+    pub(crate) unlinked: Option<u64>,
+    /// Whether it is a hugetlbfs.
+    pub(crate) huge: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -9,6 +9,9 @@ use super::{Key, ShmId, describe_process, named};
 /// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
 
+/// The end of the name of a mapping whose file has no name any more.
+pub(crate) const DELETED: &[u8] = b" (deleted)";
+
 named! {
     pub(crate) enum Access {
         /// SHM_RDONLY.
@@ -170,6 +173,14 @@ pub(crate) struct Attachers {
 
 fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{address:#x}"))
+}
+
+/// Serialises the address of what is mapped, else null.
+pub(super) fn optional_address<S: Serializer>(address: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => hexadecimal(address, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 impl Attachers {

@@ -5,7 +5,7 @@ use bitflags::bitflags;
 bitflags! {
     /// The expensive fields of a [`Object`](super::Object). All others are part of every listing.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-    pub(crate) struct Needs: u8 {
+    pub(crate) struct Needs: u16 {
         /// Resident and swapped bytes, which only /proc/sysvipc/shm has.
         const RESIDENT = 1;
         const NAMES = 1 << 1;
@@ -19,6 +19,8 @@ bitflags! {
         const CONTAINER = 1 << 6;
         /// The page size, which only attachments show.
         const PAGE_SIZE = 1 << 7 | Self::ATTACHERS.bits();
+        /// What the contents of a named semaphore show.
+        const CONTENTS = 1 << 8;
     }
 }
 

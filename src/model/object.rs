@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Attacher, Attachers, Ident, Key, Mode, Scope, ShmId, Stamp, State};
+use super::{Attacher, Attachers, Ident, Key, Mode, Posix, Scope, ShmId, Stamp, State};
 
 /// A shared memory object, regardless of the source of its record.
 ///
@@ -43,6 +43,7 @@ pub(crate) struct Object {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ObjectKind {
     SysV(SysV),
+    Posix(Posix),
 }
 
 impl Default for ObjectKind {
@@ -93,23 +94,59 @@ impl Object {
     pub(crate) fn ident(&self) -> Ident {
         match &self.kind {
             ObjectKind::SysV(sysv) => Ident::Id(sysv.id),
+            ObjectKind::Posix(Posix { name: Some(name), .. }) => Ident::Name(name.clone()),
+            ObjectKind::Posix(posix) => Ident::File(posix.file()),
         }
     }
 
     /// Returns what only a System V segment has.
+    ///
+    /// # Panics
+    ///
+    /// If it is of another kind, which never reaches the code for segments.
     pub(crate) fn sysv(&self) -> &SysV {
-        let ObjectKind::SysV(sysv) = &self.kind;
-        sysv
+        match &self.kind {
+            ObjectKind::SysV(sysv) => sysv,
+            ObjectKind::Posix(_) => unreachable!("{} is not a segment", self.ident()),
+        }
     }
 
     pub(crate) fn sysv_mut(&mut self) -> &mut SysV {
-        let ObjectKind::SysV(sysv) = &mut self.kind;
-        sysv
+        match &mut self.kind {
+            ObjectKind::SysV(sysv) => sysv,
+            ObjectKind::Posix(posix) => unreachable!("{} is not a segment", posix.file()),
+        }
+    }
+
+    /// Returns what only a file has.
+    ///
+    /// # Panics
+    ///
+    /// If it is a segment, which never reaches the code for files.
+    pub(crate) fn posix(&self) -> &Posix {
+        match &self.kind {
+            ObjectKind::Posix(posix) => posix,
+            ObjectKind::SysV(sysv) => unreachable!("segment {} is not a file", sysv.id),
+        }
+    }
+
+    /// Returns its key, if it is of a kind that has one.
+    pub(crate) fn key(&self) -> Option<Key> {
+        match &self.kind {
+            ObjectKind::SysV(sysv) => Some(sysv.key),
+            ObjectKind::Posix(_) => None,
+        }
+    }
+
+    /// Returns whether it is a System V segment.
+    pub(crate) fn is_segment(&self) -> bool {
+        matches!(self.kind, ObjectKind::SysV(_))
     }
 
     pub(crate) fn is_in_use(&self) -> bool {
         match &self.kind {
             ObjectKind::SysV(sysv) => sysv.nattch > 0,
+            ObjectKind::Posix(posix) => posix.users.as_ref().and_then(|users| users.in_use()).unwrap_or_default(),
         }
     }
 
@@ -125,9 +162,14 @@ impl Object {
         self.attachers.as_ref()?.list.iter().find(|attacher| attacher.certain)
     }
 
+    /// Returns whether it is marked for destruction.
+    pub(crate) fn is_marked(&self) -> bool {
+        matches!(&self.kind, ObjectKind::SysV(sysv) if sysv.dest)
+    }
+
     /// Returns the number of the IPC namespace that it belongs to, if it belongs to one.
     pub(crate) fn ipc_namespace(&self) -> Option<u64> {
-        self.scope.map(Scope::number)
+        self.scope.and_then(Scope::ipc_namespace)
     }
 
     /// Returns whether owner, group, mode and lock are the same as in an earlier record. The change time has a resolution

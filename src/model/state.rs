@@ -13,6 +13,12 @@ named! {
         Unknown = "unknown",
         /// Not attached; its creator and its last user have exited.
         Orphan = "orphan",
+        /// A file without a name, which a process has open or mapped.
+        Unlinked = "unlinked",
+        /// A file that is not in use and is meant to persist, as that of a known program.
+        Kept = "kept",
+        /// A file that is not in use; nothing shows which process made it.
+        Unused = "unused",
     }
 }
 
@@ -21,5 +27,7 @@ named! {
         Destroyed = "destroyed",
         /// Without a key, and destroyed at the last detach.
         Marked = "marked",
+        /// Without a name, and destroyed when the last process closes and unmaps it.
+        Unlinked = "unlinked",
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::number::{is_decimal, parse_decimal};
-use super::{Key, ShmId, escape_invalid_utf8};
+use super::{Device, FileId, Key, ObjectName, ShmId, escape_invalid_utf8};
 
 /// The forms of a SEGMENT, for error messages.
 const EXPECTED: &str = "expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH";
@@ -23,6 +23,12 @@ pub(crate) enum Name {
     /// Never key 0 (IPC_PRIVATE).
     Key(Key),
     Ftok(Ftok),
+    /// A POSIX object.
+    Object(ObjectName),
+    /// A named semaphore: glibc's file, or that of musl, which has no prefix.
+    Semaphore(ObjectName, ObjectName),
+    /// A file by its device and inode.
+    File(FileId),
 }
 
 /// The arguments of ftok(3).
@@ -45,16 +51,34 @@ pub(crate) enum KeySpec {
 
 impl Target {
     /// Parses a SEGMENT: `65538`, `0x4d2`, `id:…`, `key:…` or `ftok:PATH[:PROJ]`.
+    pub(crate) fn segment_from_os(text: &OsStr) -> Result<Self, String> {
+        let target = Self::from_os(text)?;
+        match target.name {
+            Name::Id(_) | Name::Key(_) | Name::Ftok(_) => Ok(target),
+            Name::Object(_) | Name::Semaphore(..) | Name::File(_) => {
+                Err(format!("it is the name of a POSIX object, which this command does not support: {EXPECTED}"))
+            }
+        }
+    }
+
+    /// Parses the name of a segment, or of a POSIX object: `/name`, `sem:/name` or `obj:MAJ:MIN:INODE`.
     pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
-        let name = parse_os(text, Name::Ftok, Name::parse)?;
-        Ok(Self { text: escape_invalid_utf8(text.as_bytes()), name })
+        let bytes = text.as_bytes();
+        let name = if bytes.starts_with(b"/") {
+            Name::Object(ObjectName::parse(bytes)?)
+        } else if let Some(name) = bytes.strip_prefix(b"sem:") {
+            Name::Semaphore(ObjectName::parse_semaphore(name)?, ObjectName::parse(name)?)
+        } else {
+            parse_os(text, Name::Ftok, Name::parse)?
+        };
+        Ok(Self { text: escape_invalid_utf8(bytes), name })
     }
 }
 
 impl Name {
     fn parse(text: &str) -> Result<Self, String> {
-        if text.starts_with('/') {
-            Err(format!("POSIX shared memory objects are not supported yet: {EXPECTED}"))
+        if let Some(file) = text.strip_prefix("obj:") {
+            parse_file(file).map(Self::File)
         } else if let Some(id) = text.strip_prefix("id:") {
             parse_id(id).map(Self::Id)
         } else if let Some(key) = text.strip_prefix("key:") {
@@ -129,6 +153,19 @@ fn parse_id(text: &str) -> Result<ShmId, String> {
         Ok(_) => format!("an id is at most {}; for a key, write key:{text}", i32::MAX),
         Err(_) => format!("an id is at most {}", i32::MAX),
     })
+}
+
+/// Parses `MAJ:MIN:INODE`.
+fn parse_file(text: &str) -> Result<FileId, String> {
+    let wrong = || "expected obj:MAJ:MIN:INODE, as the OBJECT column shows".to_owned();
+    let numbers: Option<Vec<u64>> = text.split(':').map(|number| parse_decimal(number).ok()).collect();
+    match numbers.as_deref() {
+        Some([major, minor, inode]) => {
+            let part = |number: &u64| u32::try_from(*number).map_err(|_| wrong());
+            Ok(FileId { device: Device(part(major)?, part(minor)?), inode: *inode })
+        }
+        _ => Err(wrong()),
+    }
 }
 
 /// Parses a key that names a segment: every key except 0.

@@ -67,6 +67,14 @@ impl Spec {
     }
 }
 
+/// Returns the process that a namespace argument names, if it names one.
+pub(crate) fn pid_of(argument: &OsStr) -> Option<i32> {
+    match Spec::parse(argument) {
+        Ok(Spec::Pid(pid)) => Some(pid),
+        _ => None,
+    }
+}
+
 /// Moves this process, which must be single-threaded, to an IPC namespace. Returns the id maps of the user namespace
 /// that had to be entered first, if any.
 /// Fails if there is no such namespace, the argument is invalid (Usage), or permission is missing (Permission).

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::{Lines, ProcError};
-use crate::model::{Access, Mapping, SEGMENT_NAME};
+use crate::model::{Access, DELETED, Device, FileId, FileMapping, Mapping, SEGMENT_NAME};
 
 /// Calls `visit` for each mapping of a segment in an opened maps file. Returns whether there was any mapping at all.
 ///
@@ -23,6 +23,28 @@ pub(crate) fn segment_mappings(
         let (mapping, name) = parse_line(&lines.line).ok_or_else(|| lines.invalid("mapping"))?;
         if name.starts_with(SEGMENT_NAME) && wanted(mapping.device, mapping.inode) {
             visit(mapping);
+        }
+    }
+    Ok(lines.number > 1)
+}
+
+/// Calls `visit` for each mapping of a file on `device`, with whether its name is marked as deleted. Returns whether there
+/// was any mapping at all.
+pub(crate) fn file_mappings(
+    path: &Path,
+    file: &File,
+    device: Device,
+    mut visit: impl FnMut(FileMapping, bool),
+) -> Result<bool, ProcError> {
+    let mut lines = Lines::new(path, file);
+    while lines.advance()? {
+        let (mapping, name) = parse_line(&lines.line).ok_or_else(|| lines.invalid("mapping"))?;
+        let Mapping { start, end, access, .. } = mapping;
+        let file = FileId { device: Device(mapping.device.0, mapping.device.1), inode: mapping.inode };
+        if file.device == device {
+            // `7f0000000000-7f0000001000 rw-p`
+            let private = lines.line.split(|byte| *byte == b' ').nth(1).and_then(|flags| flags.get(3)) == Some(&b'p');
+            visit(FileMapping { file, start, end, access, private }, name.ends_with(DELETED));
         }
     }
     Ok(lines.number > 1)

@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::ProcError;
+use crate::model::Access;
 
 /// The maximum length of a command line; the rest is cut.
 const MAX_COMMAND: usize = 4096;
@@ -224,6 +225,34 @@ pub(crate) fn open_namespace(root: &Path, process: impl Display, number: Option<
     let file = fs::File::open(root.join(format!("{process}/ns/ipc")))?;
     let is_expected = number.is_none() || file.metadata().ok().map(|file| file.ino()) == number;
     if is_expected { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Returns the number of the mount namespace of a process.
+pub(crate) fn mount_namespace_of(root: &Path, process: &str) -> Option<u64> {
+    fs::metadata(root.join(process).join("ns/mnt")).ok().map(|file| file.ino())
+}
+
+/// The flags of open(2) in octal, as fdinfo shows them.
+const O_ACCMODE: i32 = 0o3;
+const O_RDONLY: i32 = 0;
+const O_PATH: i32 = 0o10_000_000;
+
+/// Returns the access that a descriptor of a process allows (proc_pid_fdinfo(5), flags); `None` for O_PATH or if it is
+/// unknown.
+pub(crate) fn descriptor_access(root: &Path, pid: i32, descriptor: i32) -> Option<Access> {
+    let info = read(root, format!("{pid}/fdinfo"), &descriptor.to_string()).ok()?;
+    let flags = i32::from_str_radix(status_field(&info, "flags")?, 8).ok()?;
+    match flags & O_ACCMODE {
+        _ if flags & O_PATH != 0 => None,
+        O_RDONLY => Some(Access::ReadOnly),
+        _ => Some(Access::ReadWrite),
+    }
+}
+
+/// Returns the real, effective, saved and file system uid of a process (proc_pid_status(5), Uid).
+pub(crate) fn uids(root: &Path, pid: i32) -> Option<Vec<u32>> {
+    let status = read(root, pid, "status").ok()?;
+    status_field(&status, "Uid")?.split_ascii_whitespace().map(|uid| uid.parse().ok()).collect()
 }
 
 #[cfg(test)]

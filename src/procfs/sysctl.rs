@@ -37,6 +37,11 @@ pub(crate) fn swap_total(root: &Path) -> Option<u64> {
     meminfo(root, "SwapTotal:")
 }
 
+/// Returns the unused part of swap in bytes.
+pub(crate) fn swap_free(root: &Path) -> Option<u64> {
+    meminfo(root, "SwapFree:")
+}
+
 /// Returns the number of pages written to swap since boot, including compressed swap (/proc/vmstat).
 pub(crate) fn swapped_out(root: &Path) -> Option<u64> {
     let number = |name| line(&root.join("vmstat"), name)?.parse::<u64>().ok();

@@ -1,8 +1,10 @@
 //! Why facts could not be read. `explain` words these for the user.
 
-use crate::model::ShmId;
+use std::path::PathBuf;
+
+use crate::model::{ObjectName, ShmId};
 use crate::procfs::ProcError;
-use crate::sys::SysError;
+use crate::sys::{Errno, SysError};
 
 #[derive(Debug)]
 pub(crate) enum QueryError {
@@ -20,4 +22,14 @@ pub(crate) enum QueryError {
     Devices(SysError),
     /// The IPC namespaces of processes cannot be read.
     Namespaces(ProcError),
+    /// The directory of POSIX objects cannot be opened or listed.
+    Directory(PathBuf, Errno),
+    /// It is not known which directory has the POSIX objects of the IPC namespace that was entered.
+    NoObjectDirectory,
+    /// The directory of POSIX objects is neither on tmpfs nor on hugetlbfs.
+    NotSharedMemory(PathBuf),
+    /// The attributes of an object cannot be read.
+    File(ObjectName, Errno),
+    /// The name is that of another kind of file, such as a symbolic link.
+    NotAnObject(ObjectName, &'static str),
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+pub(crate) use glob::Pattern;
+
 use super::host::{System, is_owner_or_creator};
-use crate::model::{Key, Mode, Name, Needs, Object, State};
+use crate::model::{FileType, Key, Mode, Name, Needs, Object, ObjectKind, Posix, State, SysV};
 
 /// Conditions on a segment, all of which must hold. A list of values holds if one of them does, or if it is empty.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,7 +25,12 @@ pub(crate) struct Filter {
     pub(crate) cpid: Vec<i32>,
     /// Processes that have it attached. Finding them takes a scan: see `retain_attached_by`.
     pub(crate) pid: Vec<i32>,
-    /// Segments to leave out, by id or key.
+    /// Names of POSIX objects.
+    pub(crate) name: Vec<Pattern>,
+    pub(crate) file_type: Vec<FileType>,
+    /// Programs that POSIX objects belong to.
+    pub(crate) product: Vec<String>,
+    /// Objects to leave out; segments by id or key.
     pub(crate) exclude: Vec<Name>,
 }
 
@@ -58,34 +65,66 @@ impl Filter {
 
     /// Returns whether a segment meets all conditions except that of `pid`. An attached segment has no idle time and is
     /// never old enough.
-    pub(crate) fn matches(&self, system: &System, segment: &Object) -> bool {
-        let old = |least: Duration| segment.idle_seconds.is_some_and(|idle| Duration::from_secs(idle) >= least);
-        let sysv = segment.sysv();
-        let has_key = |filter: &KeyFilter| match filter {
-            KeyFilter::Any => sysv.key != Key::PRIVATE,
-            KeyFilter::Is(key) => sysv.key == *key,
-        };
-        one_of(&self.owner, segment.uid)
-            && one_of(&self.group, segment.gid)
-            && one_of(&self.creator, sysv.cuid)
-            && (!self.mine || is_owner_or_creator(system, segment))
-            && (self.key.is_empty() || self.key.iter().any(has_key))
-            && (self.state.is_empty() || segment.state.is_some_and(|state| self.state.contains(&state)))
-            && one_of(&self.mode, segment.mode)
+    pub(crate) fn matches(&self, system: &System, object: &Object) -> bool {
+        let old = |least: Duration| object.idle_seconds.is_some_and(|idle| Duration::from_secs(idle) >= least);
+        one_of(&self.owner, object.uid)
+            && one_of(&self.group, object.gid)
+            && (!self.mine || is_owner_or_creator(system, object))
+            && (self.state.is_empty() || object.state.is_some_and(|state| self.state.contains(&state)))
+            && one_of(&self.mode, object.mode)
             && self.older_than.is_none_or(old)
-            && self.min_size.is_none_or(|size| segment.size >= size)
-            && self.max_size.is_none_or(|size| segment.size <= size)
-            && (self.cpid.is_empty() || sysv.cpid.is_some_and(|pid| self.cpid.contains(&pid)))
-            && !self.excludes(segment)
+            && self.min_size.is_none_or(|size| object.size >= size)
+            && self.max_size.is_none_or(|size| object.size <= size)
+            && match &object.kind {
+                ObjectKind::SysV(segment) => self.matches_segment(segment),
+                ObjectKind::Posix(file) => self.matches_file(file),
+            }
+            && !self.excludes(object)
     }
 
-    /// Returns whether a segment is left out by name.
-    pub(crate) fn excludes(&self, segment: &Object) -> bool {
-        self.exclude.iter().any(|name| match name {
-            Name::Id(id) => segment.sysv().id == *id,
-            Name::Key(key) => segment.sysv().key == *key,
-            // Its key stands in for it.
-            Name::Ftok(_) => false,
+    fn matches_segment(&self, segment: &SysV) -> bool {
+        let has_key = |filter: &KeyFilter| match filter {
+            KeyFilter::Any => segment.key != Key::PRIVATE,
+            KeyFilter::Is(key) => segment.key == *key,
+        };
+        one_of(&self.creator, segment.cuid)
+            && (self.key.is_empty() || self.key.iter().any(has_key))
+            && (self.cpid.is_empty() || segment.cpid.is_some_and(|pid| self.cpid.contains(&pid)))
+            && self.name.is_empty()
+            && self.file_type.is_empty()
+            && self.product.is_empty()
+    }
+
+    /// A condition that only segments can meet excludes every file.
+    fn matches_file(&self, file: &Posix) -> bool {
+        let has_name = |pattern: &Pattern| {
+            let name = file.name.as_ref().map(|name| name.as_str()).unwrap_or_default();
+            pattern.matches(name) || name.strip_prefix('/').is_some_and(|name| pattern.matches(name))
+        };
+        let used_by =
+            |pid: &i32| file.users.as_ref().is_some_and(|users| users.list.iter().any(|user| user.pid == *pid));
+        self.creator.is_empty()
+            && self.key.is_empty()
+            && self.cpid.is_empty()
+            && (self.pid.is_empty() || self.pid.iter().any(used_by))
+            && (self.name.is_empty() || self.name.iter().any(has_name))
+            && one_of(&self.file_type, file.file_type)
+            && (self.product.is_empty()
+                || file.product.as_deref().is_some_and(|id| self.product.iter().any(|it| it == id)))
+    }
+
+    /// Returns whether an object is left out by name.
+    pub(crate) fn excludes(&self, object: &Object) -> bool {
+        self.exclude.iter().any(|name| match (name, &object.kind) {
+            (Name::Id(id), ObjectKind::SysV(segment)) => segment.id == *id,
+            (Name::Key(key), ObjectKind::SysV(segment)) => segment.key == *key,
+            (Name::Object(name), ObjectKind::Posix(file)) => file.name.as_ref() == Some(name),
+            (Name::Semaphore(glibc, musl), ObjectKind::Posix(file)) => {
+                file.name.as_ref().is_some_and(|name| name == glibc || name == musl)
+            }
+            (Name::File(id), ObjectKind::Posix(file)) => file.file() == *id,
+            // The key of a file stands in for it.
+            _ => false,
         })
     }
 }

@@ -1,9 +1,10 @@
 //! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
 //!
 //! A module names only modules before it in this order: failure, host, state, inventory, limits, filter, tally, swap,
-//! users.
+//! users, files.
 
 mod failure;
+mod files;
 mod filter;
 mod host;
 mod inventory;
@@ -14,9 +15,10 @@ mod tally;
 mod users;
 
 pub(crate) use failure::QueryError;
-pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter};
+pub(crate) use files::{OpenError, add_users, files, open_file, posix_usage, probe, unlinked_file, unlinked_files};
+pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};
 pub(crate) use host::*;
-pub(crate) use inventory::{call_stat, each, find_by_key, inventory, key_exists, lookup};
+pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced};
 pub(crate) use state::{commands, creator_and_last_user, last_user_preventing_orphan, state_now};
 pub(crate) use swap::Swap;

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use super::host::{ProcessStatus, System};
-use crate::model::{Object, ObjectKind, Stamp, State, SysV};
+use super::host::{ProcessStatus, SLACK_SECONDS, System};
+use crate::model::{Object, ObjectKind, Posix, Stamp, State, SysV};
 
 fn creator(query: impl Fn(i32) -> ProcessStatus, ctime: Option<Stamp>, segment: &SysV) -> ProcessStatus {
     ProcessStatus::recorded(query, segment.cpid, ctime)
@@ -24,16 +24,19 @@ fn last_user(query: impl Fn(i32) -> ProcessStatus, segment: &SysV) -> ProcessSta
 
 /// Returns the state of an object; the status of its processes is cached.
 pub(crate) fn state(system: &System, object: &Object) -> State {
-    state_of(object, |pid| system.process_status(pid))
+    state_of(system, object, |pid| system.process_status(pid))
 }
 
 /// Returns the state of an object with the status of its processes asked again.
 pub(crate) fn state_now(system: &System, object: &Object) -> State {
-    state_of(object, |pid| system.process_status_now(pid))
+    state_of(system, object, |pid| system.process_status_now(pid))
 }
 
-fn state_of(object: &Object, query: impl Fn(i32) -> ProcessStatus + Copy) -> State {
-    let ObjectKind::SysV(segment) = &object.kind;
+fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStatus + Copy) -> State {
+    let segment = match &object.kind {
+        ObjectKind::SysV(segment) => segment,
+        ObjectKind::Posix(posix) => return state_of_file(system, object, posix, query),
+    };
     if segment.dest {
         return State::Dest;
     }
@@ -51,15 +54,44 @@ fn state_of(object: &Object, query: impl Fn(i32) -> ProcessStatus + Copy) -> Sta
     }
 }
 
+/// Returns the state of a POSIX object, whose users must be known. Without a maker in its name, it is an orphan if no process
+/// of its owner is old enough to have made it.
+fn state_of_file(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
+    let in_use = posix.users.as_ref().and_then(|users| users.in_use());
+    let made = posix.stat.btime.unwrap_or(posix.stat.ctime).stamp();
+    // Another owner's process is not the maker, nor is one that started after the object was made.
+    let maker = posix.maker.map(|pid| match query(pid) {
+        _ if posix.is_foreign => ProcessStatus::Unknown,
+        ProcessStatus::Running(Some(start)) if start.0 > made.0.saturating_add(SLACK_SECONDS) => ProcessStatus::Exited,
+        ProcessStatus::Running(_) if system.effective_uid(pid).is_some_and(|uid| uid != object.uid) => {
+            ProcessStatus::Exited
+        }
+        status => status,
+    });
+    match (in_use, maker) {
+        _ if posix.name.is_none() => State::Unlinked,
+        (Some(true), _) => State::InUse,
+        (None, _) => State::Unknown,
+        (_, Some(ProcessStatus::Running(_))) => State::Idle,
+        _ if posix.keep => State::Kept,
+        (_, Some(ProcessStatus::Exited)) => State::Orphan,
+        (_, Some(ProcessStatus::Unknown)) => State::Unknown,
+        (_, None) if system.has_process_older_than(object.uid, posix.stat.ctime.stamp()) == Some(false) => {
+            State::Orphan
+        }
+        _ => State::Unused,
+    }
+}
+
 pub(crate) fn creator_and_last_user(system: &System, object: &Object) -> [ProcessStatus; 2] {
-    let ObjectKind::SysV(segment) = &object.kind;
+    let segment = object.sysv();
     let query = |pid| system.process_status(pid);
     [creator(query, object.ctime, segment), last_user(query, segment)]
 }
 
 /// Returns the command lines of a segment's creator and of its last user, of each only while it is running.
 pub(crate) fn commands(system: &System, object: &Object) -> [Option<Arc<str>>; 2] {
-    let ObjectKind::SysV(segment) = &object.kind;
+    let segment = object.sysv();
     let [creator, last_user] = creator_and_last_user(system, object);
     [(segment.cpid, creator), (segment.lpid, last_user)]
         .map(|(pid, status)| pid.filter(|_| status.is_running()).and_then(|pid| system.command(pid)))

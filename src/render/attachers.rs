@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Cell, Column};
+use super::{Cell, Column, UsedFile};
 use crate::model::{Access, Attacher, Attachers, Ident, Key, Object};
 
 #[derive(Clone, Debug, Serialize)]
@@ -29,6 +29,7 @@ pub(crate) struct Attachments {
 #[derive(Debug, Serialize)]
 pub(crate) struct WhoReport<'a> {
     pub(crate) segments: &'a [Attachments],
+    pub(crate) objects: &'a [UsedFile],
 }
 
 /// A row: one mapping, or all mappings of one process.
@@ -85,7 +86,7 @@ impl Attachments {
     fn row(&self, mappings: &[Attacher], size: u64) -> AttacherRow {
         let writes = mappings.iter().any(|mapping| mapping.access == Access::ReadWrite);
         AttacherRow {
-            id: self.id,
+            id: self.id.clone(),
             ns: self.ns,
             container: self.container.clone(),
             attaches: mappings.len() as u64,
@@ -98,8 +99,9 @@ impl Attachments {
 
 /// The columns of `who`. CSV and TSV print all but CONTAINER; new ones are inserted before it.
 pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
-    Column::right("ID", |row| match row.id {
+    Column::right("ID", |row| match &row.id {
         Ident::Id(id) => Cell::number(id.raw().cast_unsigned()),
+        Ident::Name(_) | Ident::File(_) => Cell::Null,
     }),
     Column::right("PID", |row| Cell::pid(Some(row.attacher.pid))),
     Column::left("USER", |row| Cell::of(row.attacher.uid, |uid| Cell::Account(row.attacher.user.as_deref(), uid))),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::model::{Key, Mode, Stamp};
+use crate::model::{Device, FileId, Key, Mode, Stamp};
 
 /// A value. Its `Display` is the exact value without quotes and units, as CSV and TSV have it; null is empty.
 #[derive(Clone, Debug)]
@@ -16,6 +16,9 @@ pub(crate) enum Cell<'a> {
     Text(&'a str),
     /// A word of our own.
     Word(&'static str),
+    /// Device and inode.
+    File(FileId),
+    Device(Device),
     /// A user's or group's name, with the number that stands in for it in a table.
     Account(Option<&'a str>, u32),
     Number(u64),
@@ -81,6 +84,8 @@ impl<'a> Cell<'a> {
             Self::Flag(flag) => Rank::Number((*flag).into()),
             Self::Key(key) => Rank::Number(key.bits().into()),
             Self::Mode(mode) => Rank::Number(mode.bits().into()),
+            Self::File(file) => Rank::File(*file),
+            Self::Device(device) => Rank::File(FileId { device: *device, inode: 0 }),
             Self::Pids(pids) => Rank::Number((*pids.first()?).into()),
             Self::Texts(texts) => Rank::Text(texts.first()?),
         })
@@ -92,6 +97,7 @@ impl<'a> Cell<'a> {
 enum Rank<'a> {
     Number(i128),
     Text(&'a str),
+    File(FileId),
 }
 
 impl fmt::Display for Cell<'_> {
@@ -106,6 +112,8 @@ impl fmt::Display for Cell<'_> {
             Self::Flag(flag) => flag.fmt(formatter),
             Self::Key(key) => key.fmt(formatter),
             Self::Mode(mode) => mode.fmt(formatter),
+            Self::File(file) => file.fmt(formatter),
+            Self::Device(device) => device.fmt(formatter),
             Self::Address(address) => write!(formatter, "{address:#x}"),
             Self::Pids(pids) => formatter.write_str(&pids.iter().map(i32::to_string).collect::<Vec<_>>().join(",")),
             Self::Texts(texts) => formatter.write_str(&texts.join("; ")),
@@ -123,9 +131,13 @@ impl Serialize for Cell<'_> {
             Self::Flag(flag) => serializer.serialize_bool(*flag),
             Self::Pids(pids) => pids.serialize(serializer),
             Self::Texts(texts) => texts.serialize(serializer),
-            Self::Share(_) | Self::Time(_) | Self::Key(_) | Self::Mode(_) | Self::Address(_) => {
-                serializer.collect_str(self)
-            }
+            Self::Share(_)
+            | Self::Time(_)
+            | Self::File(_)
+            | Self::Device(_)
+            | Self::Key(_)
+            | Self::Mode(_)
+            | Self::Address(_) => serializer.collect_str(self),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::TableStyle;
 use super::human::{duration, size, time, yes_or_no};
-use crate::model::{Attacher, Attachers, Hidden, Key, Object, ObjectKind, Size, Stamp, State, SysV};
+use crate::model::{Attacher, Attachers, FileType, Hidden, Key, Object, Size, Stamp, State, SysV};
 
 /// Writes `name: value` lines with the names aligned to the right.
 pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> io::Result<()> {
@@ -15,16 +15,16 @@ pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> i
     Ok(())
 }
 
-pub(crate) fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
-    let bytes = |bytes: Option<u64>| match bytes {
-        None => "unknown".to_owned(),
-        Some(bytes) if style.bytes => bytes.to_string(),
-        Some(bytes) if bytes < 1000 => Size(bytes).to_string(),
-        Some(bytes) => format!("{bytes} ({})", size(bytes.into())),
-    };
+/// Returns all fields of an object, each with its name.
+pub(crate) fn fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
+    if object.is_segment() { segment_fields(object, style) } else { file_fields(object, style) }
+}
+
+fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
+    let bytes = |bytes| exact_bytes(bytes, style);
     let time_or_never =
         |stamp: Option<Stamp>| stamp.map_or_else(|| "never".to_owned(), |stamp| time(stamp, style.time, style.now));
-    let ObjectKind::SysV(sysv) = &object.kind;
+    let sysv = object.sysv();
     let no_user = if sysv.atime.is_none() { "none yet" } else { OUTSIDE };
     let mut fields = vec![
         ("Id", sysv.id.to_string()),
@@ -53,6 +53,62 @@ pub(crate) fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'
         ("IPC namespace", object.ipc_namespace().map_or_else(|| "unknown".to_owned(), |number| number.to_string())),
     ]);
     fields
+}
+
+fn file_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
+    let posix = object.posix();
+    let bytes = |bytes| exact_bytes(bytes, style);
+    let when = |stamp| time(stamp, style.time, style.now);
+    let optional = |value: Option<String>, missing: &str| value.unwrap_or_else(|| missing.to_owned());
+    let mut fields = vec![
+        ("Name", optional(posix.name.as_ref().map(ToString::to_string), "none (unlinked)")),
+        ("Object", posix.file().to_string()),
+        ("Type", posix.file_type.as_str().to_owned()),
+        ("Size", bytes(Some(object.size))),
+        ("Allocated", bytes(Some(posix.allocated))),
+        ("Resident", bytes(object.rss)),
+        ("Swapped", bytes(object.swap)),
+        ("Mode", object.mode.to_string()),
+        ("Owner", account(object.owner.as_deref(), object.uid)),
+        ("Group", account(object.group.as_deref(), object.gid)),
+        ("Names (links)", posix.stat.links.to_string()),
+    ];
+    if let Some(users) = &posix.users {
+        fields.push(("Processes", users.processes().count().to_string()));
+        fields.extend(
+            users
+                .processes()
+                .map(|process| ("Used by", format!("{} by pid {}", process[0].how.verb(), process[0].process()))),
+        );
+        if users.list.is_empty() {
+            fields.extend(users.in_use().is_none().then(|| ("Not visible", users.why_hidden())));
+        }
+    }
+    if posix.file_type == FileType::Sem {
+        let number = |number: Option<u32>| optional(number.map(|number| number.to_string()), "unknown");
+        fields.extend([("Value", number(posix.value)), ("Waiters", number(posix.waiters))]);
+    }
+    fields.extend([
+        ("Created", optional(posix.stat.btime.map(|time| when(time.stamp())), "unknown")),
+        ("Last read", when(posix.stat.atime.stamp())),
+        ("Last write", when(posix.stat.mtime.stamp())),
+        ("Last change", when(posix.stat.ctime.stamp())),
+        ("Idle", object.idle_seconds.map_or_else(|| "-".to_owned(), duration)),
+        ("Product", optional(posix.product.as_ref().map(|product| format!("{product} (by its name)")), "unknown")),
+        ("Maker", optional(posix.maker.map(|pid| format!("{pid} (by its name)")), "unknown")),
+        ("State", state(object.state)),
+        ("Mount namespace", optional(posix.mnt_ns.map(|number| number.to_string()), "unknown")),
+    ]);
+    fields
+}
+
+fn exact_bytes(bytes: Option<u64>, style: &TableStyle<'_>) -> String {
+    match bytes {
+        None => "unknown".to_owned(),
+        Some(bytes) if style.bytes => bytes.to_string(),
+        Some(bytes) if bytes < 1000 => Size(bytes).to_string(),
+        Some(bytes) => format!("{bytes} ({})", size(bytes.into())),
+    }
 }
 
 /// Stands in for the pid of a process that has none here.
@@ -98,6 +154,9 @@ fn state(state: Option<State>) -> String {
         State::Idle => "not attached; creator or last user is running",
         State::Unknown => "not attached; cannot determine whether creator and last user are running",
         State::Orphan => "not attached; creator and last user have exited",
+        State::Unlinked => "without a name; exists because a process has it open or mapped",
+        State::Kept => "not in use; its program means it to persist",
+        State::Unused => "not in use; nothing shows which process made it",
     };
     format!("{} ({meaning})", state.as_str())
 }

@@ -1,15 +1,14 @@
 //! Leaked objects as text lines.
 
-use crate::model::{Leak, LeakOutcome, ObjectKind, Size, SysV};
+use crate::model::{Leak, LeakOutcome, Size, SysV};
 
 const MAX_NAMED: usize = 4;
 
 /// Describes a leaked object, its creator, and the processes that use it.
 pub(crate) fn leak_line(leak: &Leak) -> String {
     let object = &leak.segment;
-    let (key, created) = match &object.kind {
-        ObjectKind::SysV(sysv) => (sysv.key.prefix(), created(sysv, leak.creator_command.as_deref())),
-    };
+    let sysv = object.sysv();
+    let (key, created) = (sysv.key.prefix(), created(sysv, leak.creator_command.as_deref()));
     let size = Size(object.size);
     let rss = match object.rss {
         None => String::new(),

@@ -3,12 +3,14 @@
 use serde::Serialize;
 
 use super::{Cell, Column};
-use crate::model::{Limits, Usage};
+use crate::model::{Limits, PosixUsage, Usage};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct LimitsReport {
     pub(crate) limits: Limits,
     pub(crate) usage: Usage,
+    /// `None` without a /dev/shm.
+    pub(crate) posix: Option<PosixUsage>,
 }
 
 pub(crate) struct LimitRow {
@@ -27,14 +29,14 @@ pub(crate) static LIMITS: &[Column<LimitRow>] = &[
     Column::right("USE%", |row| row.share.clone()),
 ];
 
-pub(crate) fn limit_rows(LimitsReport { limits, usage }: &LimitsReport) -> Vec<LimitRow> {
+pub(crate) fn limit_rows(LimitsReport { limits, usage, posix }: &LimitsReport) -> Vec<LimitRow> {
     let row = |resource, description, limit, used, share| LimitRow { resource, description, limit, used, share };
     let used = |resource, description, limit, used| {
         row(resource, description, Cell::Number(limit), Cell::Number(used), Cell::share(used, limit))
     };
     let limit = |resource, description, limit| row(resource, description, limit, Cell::Null, Cell::Null);
     let sum = |resource, description, bytes| row(resource, description, Cell::Null, Cell::Bytes(bytes), Cell::Null);
-    vec![
+    let mut rows = vec![
         used("SHMMNI", "segments", limits.shmmni, usage.segments),
         used("SHMALL", "pages in all segments", limits.shmall, usage.pages),
         limit("SHMMAX", "maximum size of a segment", Cell::bytes(limits.shmmax)),
@@ -44,5 +46,30 @@ pub(crate) fn limit_rows(LimitsReport { limits, usage }: &LimitsReport) -> Vec<L
         sum("SWAP", "swapped memory of all segments", usage.swap),
         limit("PAGE_SIZE", "page size in bytes", Cell::bytes(limits.page_size)),
         limit("RMID_FORCED", "unattached segments are destroyed", Cell::of(limits.rmid_forced, Cell::Flag)),
-    ]
+    ];
+    if let Some(posix) = posix {
+        // Without a limit, the file system counts nothing.
+        let bytes = |bytes: Option<u64>| Cell::of(bytes, Cell::bytes);
+        let limited = |limit: u64| (limit > 0).then_some(limit);
+        let (size, inodes) = (limited(posix.size), limited(posix.inodes));
+        let share = |used: u64, limit: Option<u64>| limit.map_or(Cell::Null, |limit| Cell::share(used, limit));
+        rows.extend([
+            row(
+                "POSIX_SIZE",
+                "memory in /dev/shm",
+                bytes(size),
+                bytes(size.map(|_| posix.used)),
+                share(posix.used, size),
+            ),
+            row(
+                "POSIX_INODES",
+                "files in /dev/shm",
+                Cell::of(inodes, Cell::Number),
+                Cell::of(inodes.map(|_| posix.inodes_used), Cell::Number),
+                share(posix.inodes_used, inodes),
+            ),
+            row("POSIX_UNLINKED", "memory of objects without a name", Cell::Null, bytes(posix.unlinked), Cell::Null),
+        ]);
+    }
+    rows
 }

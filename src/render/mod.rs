@@ -17,6 +17,8 @@ mod delimited;
 mod difference;
 mod escape;
 mod fields;
+mod file_users;
+mod files;
 mod hexdump;
 mod human;
 mod json;
@@ -41,7 +43,9 @@ pub(crate) use difference::{
     DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, difference_rows,
 };
 pub(crate) use escape::{escape, escape_json, escape_lines};
-pub(crate) use fields::{segment_fields, write_fields};
+pub(crate) use fields::{fields, write_fields};
+pub(crate) use file_users::{FILE_USERS, USERS_BY_PLACE, USERS_BY_PROCESS, UsedFile};
+pub(crate) use files::{BOTH, FILE, FILE_DEFAULT, FILE_DROP_ORDER, file_record};
 pub(crate) use hexdump::{HexDump, write_hex};
 pub(crate) use human::{TimeStyle, duration};
 pub(crate) use json::{begin_report, write_error_json, write_report, write_within_string};

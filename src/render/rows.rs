@@ -68,6 +68,12 @@ impl<'a, R> Rows<'a, R> {
         if self.buffer.len() >= BUFFER_SIZE { self.flush(out) } else { Ok(()) }
     }
 
+    /// Begins another list of rows of a JSON report.
+    pub(crate) fn begin_list(&mut self, name: &str, columns: &'a [&'static Column<R>]) {
+        self.buffer.extend_from_slice(format!("],\"{name}\":[").as_bytes());
+        (self.columns, self.count) = (columns, 0);
+    }
+
     /// Writes the buffer, escaped for a terminal.
     fn flush(&mut self, out: &mut impl Write) -> io::Result<()> {
         if self.style.terminal && matches!(self.format, Format::Csv | Format::Tsv) {

@@ -2,6 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
+use super::files::{FILE, FILE_FIELDS};
 use super::{Cell, Column};
 use crate::model::{Attacher, Attachers, Needs, Object, ObjectKind, SysV};
 
@@ -9,6 +10,7 @@ use crate::model::{Attacher, Attachers, Needs, Object, ObjectKind, SysV};
 fn sysv<'a>(object: &'a Object, cell: impl FnOnce(&'a SysV) -> Cell<'a>) -> Cell<'a> {
     match &object.kind {
         ObjectKind::SysV(sysv) => cell(sysv),
+        ObjectKind::Posix(_) => Cell::Null,
     }
 }
 
@@ -28,8 +30,10 @@ pub(super) mod field {
 
     fields! {
         id = |object| sysv(object, |sysv| Cell::number(sysv.id.raw().cast_unsigned()));
+        locked = |object| sysv(object, |sysv| Cell::Flag(sysv.locked));
         key = |object| sysv(object, |sysv| Cell::Key(sysv.key));
         owner = |object| Cell::Account(object.owner.as_deref(), object.uid);
+        group = |object| Cell::Account(object.group.as_deref(), object.gid);
         mode = |object| Cell::Mode(object.mode);
         size = |object| Cell::bytes(object.size);
         rss = |object| Cell::of(object.rss, Cell::bytes);
@@ -68,8 +72,7 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
     right("UID", "uid", "owner's user id", |object| Cell::number(object.uid)),
     left("OWNER", "owner", "owner's name", field::owner).needs(Needs::NAMES),
     right("GID", "gid", "owner's group id", |object| Cell::number(object.gid)),
-    left("GROUP", "group", "owner's group", |object| Cell::Account(object.group.as_deref(), object.gid))
-        .needs(Needs::NAMES),
+    left("GROUP", "group", "owner's group", field::group).needs(Needs::NAMES),
     right("CUID", "cuid", "creator's user id", |object| sysv(object, |sysv| Cell::number(sysv.cuid))),
     left("CREATOR", "creator", "creator's name", |object| {
         sysv(object, |sysv| Cell::Account(sysv.creator.as_deref(), sysv.cuid))
@@ -188,7 +191,11 @@ pub(crate) const CREATORS: &[&str] = &["ID", "KEY", "MODE", "CREATOR", "CREATOR_
 /// In JSON, an object is its record.
 impl Serialize for Object {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = SEGMENT[..FIELDS].iter().map(|column| (column.json, (column.cell)(self)));
+        let record = match &self.kind {
+            ObjectKind::SysV(_) => &SEGMENT[..FIELDS],
+            ObjectKind::Posix(_) => &FILE[..FILE_FIELDS],
+        };
+        let fields = record.iter().map(|column| (column.json, (column.cell)(self)));
         serializer.collect_map(fields)
     }
 }

@@ -1,6 +1,6 @@
 //! Constants and structures of the kernel headers that the libc crate lacks.
 
-use nix::libc::{Ioctl, c_int, c_ulong};
+use nix::libc::{Ioctl, c_int, c_long, c_ulong};
 
 /// linux/shm.h: usage of the namespace.
 pub(super) const SHM_INFO: c_int = 14;
@@ -76,3 +76,25 @@ pub(super) struct ProcmapQuery {
 
 /// linux/kcmp.h: compare address spaces.
 pub(super) const KCMP_VM: c_int = 1;
+
+/// cachestat(2), since 6.5.
+pub(super) const SYS_CACHESTAT: c_long = 451;
+
+/// `struct cachestat_range` of linux/mman.h; length 0 means up to the end.
+#[repr(C)]
+pub(super) struct CachestatRange {
+    pub(super) off: u64,
+    pub(super) len: u64,
+}
+
+/// `struct cachestat` of linux/mman.h, in pages.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct Cachestat {
+    pub(super) nr_cache: u64,
+    nr_dirty: u64,
+    nr_writeback: u64,
+    /// Swapped pages.
+    pub(super) nr_evicted: u64,
+    nr_recently_evicted: u64,
+}

@@ -9,7 +9,7 @@ use super::kernel::{
     PROCMAP_QUERY, PROCMAP_QUERY_COVERING_OR_NEXT_VMA, PROCMAP_QUERY_FILE_BACKED_VMA, PROCMAP_QUERY_VMA_SHARED,
     PROCMAP_QUERY_VMA_WRITABLE, ProcmapQuery,
 };
-use crate::model::{Access, Mapping, SEGMENT_NAME};
+use crate::model::{Access, DELETED, Device, FileId, FileMapping, Mapping, SEGMENT_NAME};
 
 /// The most mappings of segments to query one by one: reading the text takes less time for more of them.
 const MAX_QUERIED: usize = 32;
@@ -28,7 +28,7 @@ pub(crate) fn segment_mappings(
 ) -> Result<(), Errno> {
     let (mut address, mut queried) = (0, 0);
     loop {
-        let found = match query(maps, address, None) {
+        let found = match query(maps, PROCMAP_QUERY_VMA_SHARED, address, None) {
             Ok(found) => found,
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(errno),
@@ -43,7 +43,7 @@ pub(crate) fn segment_mappings(
             return Err(Errno::E2BIG);
         }
         let mut name = [0_u8; NAME_SIZE];
-        match query(maps, found.vma_start, Some(&mut name)) {
+        match query(maps, PROCMAP_QUERY_VMA_SHARED, found.vma_start, Some(&mut name)) {
             // Still the same mapping, not one that has replaced it meanwhile.
             Ok(again)
                 if (again.vma_start, again.inode) == (found.vma_start, found.inode)
@@ -67,20 +67,59 @@ pub(crate) fn segment_mappings(
     }
 }
 
-/// Queries the first shared file mapping at or after an address, with its name if there is a buffer.
-fn query(maps: BorrowedFd<'_>, address: u64, name: Option<&mut [u8; NAME_SIZE]>) -> Result<ProcmapQuery, Errno> {
+/// Calls `visit` for each mapping, shared or private, of a file on `device`, with whether its name is marked as deleted.
+///
+/// Fails like [`segment_mappings`].
+pub(crate) fn file_mappings(
+    maps: BorrowedFd<'_>,
+    device: Device,
+    mut visit: impl FnMut(FileMapping, bool),
+) -> Result<(), Errno> {
+    let mut address = 0;
+    let mut name = [0_u8; 4096];
+    loop {
+        let found = match query(maps, 0, address, None) {
+            Ok(found) => found,
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        address = found.vma_end;
+        if Device(found.dev_major, found.dev_minor) != device {
+            continue;
+        }
+        let deleted = match query(maps, 0, found.vma_start, Some(&mut name)) {
+            Ok(again) if again.vma_start == found.vma_start => {
+                let length = usize::try_from(again.vma_name_size).unwrap_or_default().saturating_sub(1);
+                name.get(..length).is_some_and(|name| name.ends_with(DELETED))
+            }
+            _ => false,
+        };
+        let has = |flag| found.vma_flags & flag != 0;
+        let mapping = FileMapping {
+            file: FileId { device, inode: found.inode },
+            start: found.vma_start,
+            end: found.vma_end,
+            access: if has(PROCMAP_QUERY_VMA_WRITABLE) { Access::ReadWrite } else { Access::ReadOnly },
+            private: !has(PROCMAP_QUERY_VMA_SHARED),
+        };
+        visit(mapping, deleted);
+    }
+}
+
+/// Queries the first file mapping with these flags at or after an address, with its name if there is a buffer.
+fn query(maps: BorrowedFd<'_>, flags: u64, address: u64, name: Option<&mut [u8]>) -> Result<ProcmapQuery, Errno> {
     let mut query = ProcmapQuery {
         size: size_of::<ProcmapQuery>() as u64,
-        query_flags: PROCMAP_QUERY_COVERING_OR_NEXT_VMA | PROCMAP_QUERY_FILE_BACKED_VMA | PROCMAP_QUERY_VMA_SHARED,
+        query_flags: PROCMAP_QUERY_COVERING_OR_NEXT_VMA | PROCMAP_QUERY_FILE_BACKED_VMA | flags,
         query_addr: address,
         ..ProcmapQuery::default()
     };
     if let Some(name) = name {
-        query.vma_name_size = u32::try_from(NAME_SIZE).unwrap_or_default();
+        query.vma_name_size = u32::try_from(name.len()).unwrap_or_default();
         query.vma_name_addr = name.as_mut_ptr().expose_provenance() as u64;
     }
     // SAFETY: the kernel reads and writes `size` bytes, which is the complete live structure. The name's address is
-    // null or that of a live buffer of NAME_SIZE bytes, of which the kernel writes at most `vma_name_size`.
+    // null or that of a live buffer, of which the kernel writes at most `vma_name_size`.
     let result = unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
     Errno::result(result).map(|_| query)
 }

@@ -23,12 +23,15 @@ pub(crate) const TOP_MODULES: &[(&str, &[&str])] = &[
 
 /// The modules in a module, in layers: each names only those before it.
 pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
-    (&["query"], &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users"]),
-    (&["query", "host"], &["id_map", "process", "huge", "devices", "system", "accounts", "rights", "namespaces"]),
-    (&["query", "inventory"], &["resident", "complete", "sysv"]),
-    (&["query", "users"], &["origin", "scan", "matcher", "attachers", "exiting", "holders", "peek"]),
+    (&["query"], &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users", "files"]),
+    (
+        &["query", "host"],
+        &["id_map", "process", "huge", "devices", "directory", "system", "accounts", "rights", "namespaces"],
+    ),
+    (&["query", "inventory"], &["resident", "complete", "product", "posix", "sysv"]),
+    (&["query", "users"], &["origin", "scan", "files", "matcher", "attachers", "exiting", "holders", "peek"]),
     (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
-    (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "refusal", "resolve"]),
+    (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "files", "refusal", "resolve"]),
     (&["leaks"], &["provenance", "descendants", "attribution"]),
 ];
 

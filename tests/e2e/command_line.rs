@@ -39,7 +39,7 @@ fn global_options_stand_on_either_side_of_the_command() {
         vec!["list", "--json", "--ns", namespace, "-q", "--color", "never"],
         vec!["--ns", namespace, "list", "--format", "json"],
     ] {
-        assert_eq!(run(&line).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{line:?}");
+        assert_eq!(run(&line).exits(0).stdout, "{\"schema\":1,\"segments\":[],\"objects\":[]}\n", "{line:?}");
     }
     let ran = run(["--ns", namespace, "list", "--all-ns", "--json"]).exits(2);
     assert_eq!(ran.json()["error"]["kind"], "usage");
@@ -136,7 +136,10 @@ fn an_invalid_value_is_named_first() {
         ("create --size x", "invalid --size \"x\": expected a size such as 4096, 64K or 1GiB\n"),
         ("stat ", "invalid segment \"\": the value is empty (an unset variable?): "),
         ("detach 0 --pid 0", "invalid --pid \"0\": 0 is not in 1..=2147483647\n"),
-        ("list --state orphn", "invalid --state \"orphn\"\n  [possible values: in-use, dest, idle, unknown, orphan]\n"),
+        (
+            "list --state orphn",
+            "invalid --state \"orphn\"\n  [possible values: in-use, dest, idle, unknown, orphan, unlinked, kept, unused]\n",
+        ),
         ("list --format jsn", "invalid --format \"jsn\"\n  [possible values: table, json, csv, tsv]\n\n  tip: "),
     ] {
         let ran = run(line.split(' ')).exits(2).prints_nothing();

@@ -7,7 +7,7 @@ use libtest_mimic::{Failed, Trial};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::pool;
-use crate::support::is_root;
+use crate::support::{is_root, mount_tmpfs_on};
 
 /// Declares a function as a test. It is found without an entry in any list, and named after its module:
 ///
@@ -108,10 +108,11 @@ fn trial(test: &'static Test) -> Trial {
     }
 }
 
-/// Returns a test that runs in its own IPC namespace.
+/// Returns a test that runs in its own IPC namespace, with an empty /dev/shm of its own.
 pub(crate) fn isolated(name: &str, run: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name, move || {
         unshare(CloneFlags::CLONE_NEWIPC).map_err(|errno| Failed::from(format!("no IPC namespace: {errno}")))?;
+        mount_tmpfs_on("/dev/shm", Some("mode=1777"));
         run();
         Ok(())
     })

@@ -22,9 +22,10 @@ const FROZEN: &str = "ID,KEY,SIZE,MODE,UID,OWNER,GID,GROUP,CUID,CREATOR,CGID,CRE
 
 #[apply(test)]
 fn no_segment_is_an_empty_list() {
-    for arguments in [vec!["list", "--json"], vec!["ls", "--format", "json"], vec!["list", "--json", "-o", "ID"]] {
-        assert_eq!(run(&arguments).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{arguments:?}");
+    for arguments in [vec!["list", "--json"], vec!["ls", "--format", "json"]] {
+        assert_eq!(run(&arguments).exits(0).stdout, "{\"schema\":1,\"segments\":[],\"objects\":[]}\n", "{arguments:?}");
     }
+    assert_eq!(run(["list", "--json", "-o", "ID"]).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n");
     assert_eq!(run(["list", "--format", "csv"]).exits(0).stdout, format!("{FROZEN}\r\n"));
     assert_eq!(run(["list", "--format", "tsv", "--no-headings"]).exits(0).stdout, "");
 }

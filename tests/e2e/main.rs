@@ -1,4 +1,4 @@
-//! End-to-end tests: the program as its users run it, each test in its own IPC namespace.
+//! End-to-end tests: the program as its users run it, each test in its own IPC namespace with its own /dev/shm.
 //!
 //! A process with several threads, as libtest starts them, cannot enter a user namespace. This main function enters one
 //! first, unless it is root. The thread of each test then creates an IPC namespace, which its child processes inherit.
@@ -43,6 +43,7 @@ mod map;
 mod metrics;
 mod namespaces;
 mod naming;
+mod objects;
 mod oracle;
 mod output;
 mod peek;

@@ -9,7 +9,7 @@ fn an_invalid_segment_is_a_usage_error_and_changes_nothing() {
     let first = oracle::create(1, 4096, 0o600);
     assert_eq!(first, 0, "the first id of a namespace is 0");
     let before = oracle::rows();
-    for name in ["", "12abc", "-1", "010", "4294967296", "key:0", "key:0x100000001", "0x", "/name", "key:", "ftok:"] {
+    for name in ["", "12abc", "-1", "010", "4294967296", "key:0", "key:0x100000001", "0x", "//name", "key:", "ftok:"] {
         for command in ["rm", "stat", "read", "write", "attach", "detach", "set"] {
             let ran = run([command, name]).exits(2).prints_nothing();
             assert!(ran.stderr.starts_with("error: "), "{command} {name:?}: {ran:?}");

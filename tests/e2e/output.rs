@@ -55,7 +55,7 @@ fn an_unsupported_or_repeated_format_is_refused() {
 #[apply(test)]
 fn json_may_be_requested_by_both_options() {
     for line in ["--json list --format json", "--format json list", "list --format json --json", "ls --json"] {
-        assert_eq!(run(line.split(' ')).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n", "{line}");
+        assert_eq!(run(line.split(' ')).exits(0).stdout, "{\"schema\":1,\"segments\":[],\"objects\":[]}\n", "{line}");
     }
 }
 

@@ -153,6 +153,7 @@ impl Redaction {
             "cpid" | "lpid" | "pid" | "pids" | "shared_with" | "detached" | "holder" => {
                 numbers(raw, |number| self.pid(number))
             }
+            "dev" => "\"[DEV]\"".to_owned(),
             "idle" | "idle_seconds" => numbers(raw, |_| "[IDLE]".to_owned()),
             "uid" | "cuid" if raw == self.ids[0] => "[UID]".to_owned(),
             "gid" | "cgid" if raw == self.ids[1] => "[GID]".to_owned(),

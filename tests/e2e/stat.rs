@@ -19,7 +19,7 @@ fn prints_segments_in_the_given_order() {
     let _attached = Attached::new(one);
     let json = run(["stat", &two.to_string(), "0xfffffff0", "--json"]).exits(0).json();
     let keys: Vec<_> = json.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["failed", "schema", "segments"]);
+    assert_eq!(keys, ["failed", "objects", "schema", "segments"]);
     assert_eq!(json["schema"], 1);
     assert_eq!(json["failed"], json!([]));
     for (segment, id) in json["segments"].as_array().unwrap().iter().zip([two, one]) {

@@ -53,10 +53,15 @@ pub(crate) fn clean_up() {
 
 /// Mounts an empty tmpfs on /mnt, visible to the calling thread only.
 pub(crate) fn mount_tmpfs(options: Option<&str>) {
+    mount_tmpfs_on("/mnt", options);
+}
+
+/// Mounts an empty tmpfs on a directory, visible to the calling thread only.
+pub(crate) fn mount_tmpfs_on(directory: &str, options: Option<&str>) {
     let none = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-    mount(none, "/mnt", Some("tmpfs"), MsFlags::empty(), options).unwrap();
+    mount(none, directory, Some("tmpfs"), MsFlags::empty(), options).unwrap();
 }
 
 /// Moves the test to another new IPC namespace.

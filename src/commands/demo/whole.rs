@@ -164,7 +164,7 @@ fn destroy(pending: PendingSegment, narrator: &mut Narrator<'_>) -> Result<(), E
             "IPC_RMID has destroyed the segment at once, because it was not attached. An attached segment only loses \
              its key; its memory is freed at the last detach."
         }
-        Outcome::Marked => {
+        Outcome::Marked | Outcome::Unlinked => {
             "Another process has the segment attached: its key is freed now, the memory at the last detach."
         }
     })

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod devices;
+mod directory;
 mod huge;
 mod id_map;
 mod namespaces;
@@ -11,6 +12,7 @@ mod system;
 
 pub(crate) use accounts::Account;
 pub(super) use devices::{page_size_on, segment_devices};
+pub(crate) use directory::ObjectDirectory;
 pub(crate) use huge::{huge_page_pools, huge_page_sizes, pool as huge_page_pool, pool_file as huge_page_pool_file};
 pub(crate) use id_map::IdMaps;
 pub(super) use id_map::to_caller;
@@ -22,4 +24,4 @@ pub(crate) use rights::{
     CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, can_create_user_namespace, can_inspect_all, capability,
     has_capability, is_owner_or_creator, lockable, may_control, mode_shift,
 };
-pub(crate) use system::System;
+pub(crate) use system::{ObjectsPlace, System};

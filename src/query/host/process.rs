@@ -43,7 +43,7 @@ impl ProcessStatus {
         };
         match sys::wait_for_exit(&pidfd, Duration::ZERO) {
             Ok(true) => Self::Exited,
-            Ok(false) => Self::Running(own_proc.and_then(|proc| procfs::start_ticks(proc, pid)).and_then(wall_clock)),
+            Ok(false) => Self::Running(own_proc.and_then(|proc| start(proc, pid))),
             Err(_) => Self::Unknown,
         }
     }
@@ -76,6 +76,11 @@ pub(in crate::query) fn wait_for_exits(pids: impl IntoIterator<Item = i32>, time
         }
     };
     pidfds.iter().all(wait)
+}
+
+/// Returns the start time of a process.
+pub(in crate::query) fn start(proc: &Path, pid: i32) -> Option<Stamp> {
+    procfs::start_ticks(proc, pid).and_then(wall_clock)
 }
 
 /// Converts clock ticks since boot to wall-clock time, rounded down.

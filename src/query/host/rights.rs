@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::system::System;
-use crate::model::Object;
+use crate::model::{Object, ObjectKind};
 use crate::{procfs, sys};
 
 /// Lock memory. These numbers are those of linux/capability.h.
@@ -69,7 +69,11 @@ pub(crate) fn can_create_user_namespace(system: &System) -> bool {
 
 /// Returns whether the caller is the owner or the creator of a segment.
 pub(crate) fn is_owner_or_creator(system: &System, segment: &Object) -> bool {
-    system.is_caller(segment.uid) || system.is_caller(segment.sysv().cuid)
+    let creator = match &segment.kind {
+        ObjectKind::SysV(sysv) => sysv.cuid,
+        ObjectKind::Posix(_) => segment.uid,
+    };
+    system.is_caller(segment.uid) || system.is_caller(creator)
 }
 
 /// Returns where the bits that apply to the caller begin in a segment's mode: 6 (owner or creator), 3 (group) or 0.

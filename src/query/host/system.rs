@@ -9,14 +9,27 @@ use std::sync::Arc;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, Group, SysconfVar, User, getegid, geteuid, getgroups, sysconf};
 
+use super::directory::{DEV_SHM, ObjectDirectory};
 use super::id_map::{IdMaps, to_caller, to_namespace};
-use super::process::ProcessStatus;
+use super::process::{self, ProcessStatus, SLACK_SECONDS};
 use crate::model::{Scope, Stamp, escape_invalid_utf8, is_decimal};
 use crate::procfs;
+use crate::query::failure::QueryError;
 use crate::sys;
 
 /// The inode number of the initial pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
+
+/// Where POSIX objects are.
+#[derive(Clone, Debug)]
+pub(crate) enum ObjectsPlace {
+    /// A directory of the caller's mount namespace; /dev/shm by default.
+    Path(PathBuf),
+    /// /dev/shm of a process.
+    Process(i32),
+    /// An IPC namespace was entered that no process names.
+    Unknown,
+}
 
 /// A /proc, a clock and the user database. Each user, group and process is looked up once.
 #[derive(Debug)]
@@ -34,6 +47,11 @@ pub(crate) struct System {
     proc_shows_own_pids: OnceCell<bool>,
     /// The container or unit to which the IPC namespace belongs.
     container: OnceCell<Option<Arc<str>>>,
+    objects_place: ObjectsPlace,
+    objects: OnceCell<ObjectDirectory>,
+    /// The start of the oldest process of each user.
+    oldest: OnceCell<BTreeMap<u32, Stamp>>,
+    swap_is_used: OnceCell<bool>,
     /// The id maps of the user namespace that was entered, if any.
     pub(in crate::query) ids: IdMaps,
 }
@@ -56,6 +74,10 @@ impl System {
             unmapped_caller: OnceCell::new(),
             proc_shows_own_pids: OnceCell::new(),
             container: OnceCell::new(),
+            objects_place: ObjectsPlace::Path(PathBuf::from(DEV_SHM)),
+            objects: OnceCell::new(),
+            oldest: OnceCell::new(),
+            swap_is_used: OnceCell::new(),
             ids: IdMaps::default(),
         }
     }
@@ -70,7 +92,7 @@ impl System {
     /// Returns a new `System` with the same id maps: for another namespace, or when time has passed.
     #[must_use]
     pub(crate) fn renewed(&self) -> Self {
-        Self::at(self.proc.clone()).with_id_maps(self.ids.clone())
+        Self::at(self.proc.clone()).with_id_maps(self.ids.clone()).with_objects_in(self.objects_place.clone())
     }
 
     /// Returns whether no other user namespace was entered.
@@ -82,6 +104,60 @@ impl System {
     pub(crate) fn set_namespace(&mut self, number: u64, container: Option<Arc<str>>) {
         self.namespace = OnceCell::from(Some(number));
         self.container = OnceCell::from(container);
+    }
+
+    /// Uses another directory for POSIX objects than the caller's /dev/shm.
+    #[must_use]
+    pub(crate) fn with_objects_in(mut self, place: ObjectsPlace) -> Self {
+        self.objects_place = place;
+        self
+    }
+
+    /// Returns the directory of POSIX objects, opened once.
+    pub(crate) fn objects(&self) -> Result<&ObjectDirectory, QueryError> {
+        if let Some(directory) = self.objects.get() {
+            return Ok(directory);
+        }
+        let directory = match &self.objects_place {
+            ObjectsPlace::Path(path) => {
+                ObjectDirectory::open(path, procfs::mount_namespace_of(&self.proc, "thread-self"))?
+            }
+            ObjectsPlace::Process(pid) => ObjectDirectory::of_process(&self.proc, *pid, self.mount_namespace(*pid))?,
+            ObjectsPlace::Unknown => return Err(QueryError::NoObjectDirectory),
+        };
+        Ok(self.objects.get_or_init(|| directory))
+    }
+
+    /// Returns the number of the mount namespace of a process.
+    pub(in crate::query) fn mount_namespace(&self, pid: i32) -> Option<u64> {
+        procfs::mount_namespace_of(&self.proc, &pid.to_string())
+    }
+
+    /// Returns whether any page of the machine is in swap, or that is unknown.
+    pub(in crate::query) fn swap_is_used(&self) -> bool {
+        *self.swap_is_used.get_or_init(|| match (procfs::swap_total(&self.proc), procfs::swap_free(&self.proc)) {
+            (Some(total), Some(free)) => total != free,
+            _ => true,
+        })
+    }
+
+    /// Returns whether a process of a user, by any of its uids, has been running since before `stamp`; `None` if not every
+    /// process is visible.
+    pub(in crate::query) fn has_process_older_than(&self, uid: u32, stamp: Stamp) -> Option<bool> {
+        if !self.is_in_initial_pid_namespace() || !self.proc.join("1").exists() {
+            return None;
+        }
+        let oldest = self.oldest.get_or_init(|| {
+            let mut oldest: BTreeMap<u32, Stamp> = BTreeMap::new();
+            for pid in procfs::pids(&self.proc).into_iter().flatten() {
+                let Some(start) = process::start(&self.proc, pid) else { continue };
+                for uid in procfs::uids(&self.proc, pid).unwrap_or_default() {
+                    oldest.entry(uid).and_modify(|oldest| *oldest = start.min(*oldest)).or_insert(start);
+                }
+            }
+            oldest
+        });
+        Some(oldest.get(&uid).is_some_and(|start| start.0 <= stamp.0.saturating_add(SLACK_SECONDS)))
     }
 
     pub(crate) fn proc(&self) -> &Path {

@@ -1,14 +1,18 @@
 //! All shared memory objects, or one of them. Each kind of object has a backend that lists and looks up.
 
 mod complete;
+mod posix;
+mod product;
 mod resident;
 mod sysv;
 
+pub(super) use complete::{complete, idle_seconds};
+pub(crate) use posix::as_semaphore;
 pub(crate) use sysv::key_exists;
 
 use super::failure::QueryError;
-use super::host::System;
-use crate::model::{Ident, Key, Needs, Object, ShmId};
+use super::host::{ObjectDirectory, System};
+use crate::model::{FileStat, Ident, Key, Needs, Object, ShmId};
 use crate::sys::{self, SysError};
 
 /// Returns all objects, in the order of the kernel; `needs` are the fields to read.
@@ -30,7 +34,7 @@ pub(crate) fn each<E: From<QueryError>>(
     let mut outcome = Ok(());
     sysv::each(system, needs, &mut |mut object| {
         if outcome.is_ok() {
-            complete::complete(system, &mut object, needs);
+            complete(system, &mut object, needs);
             outcome = show(object);
         }
     })?;
@@ -41,11 +45,28 @@ pub(crate) fn each<E: From<QueryError>>(
 pub(crate) fn lookup(system: &System, ident: impl Into<Ident>, needs: Needs) -> Result<Option<Object>, QueryError> {
     let mut found = match ident.into() {
         Ident::Id(id) => sysv::lookup(system, id, needs)?,
+        Ident::Name(name) => posix::lookup(system, system.objects()?, &name, needs)?,
+        Ident::File(file) => files(system, system.objects()?, needs)?.into_iter().find(|it| it.posix().file() == file),
     };
     if let Some(object) = &mut found {
-        complete::complete(system, object, needs);
+        complete(system, object, needs);
     }
     Ok(found)
+}
+
+/// Returns the POSIX objects of a directory, without users and states.
+pub(super) fn files(system: &System, directory: &ObjectDirectory, needs: Needs) -> Result<Vec<Object>, QueryError> {
+    let mut objects = Vec::new();
+    posix::each(system, directory, needs, &mut |mut object| {
+        complete(system, &mut object, needs);
+        objects.push(object);
+    })?;
+    Ok(objects)
+}
+
+/// Returns the object of a file that has no name.
+pub(super) fn unlinked(system: &System, directory: &ObjectDirectory, stat: &FileStat, needs: Needs) -> Object {
+    posix::object(system, directory, None, stat, needs)
 }
 
 pub(crate) fn find_by_key(system: &System, key: Key) -> Option<Object> {

@@ -102,11 +102,12 @@ pub(crate) fn retain_attached_by(
 
 fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(ShmId, Attachers)>, QueryError> {
     let here = system.scope();
-    for segment in segments.iter_mut() {
+    for segment in segments.iter_mut().filter(|segment| segment.is_segment()) {
         segment.scope = segment.scope.or(here);
         segment.attachers = Some(Arc::default());
     }
-    let mut pending: Vec<usize> = (0..segments.len()).filter(|index| segments[*index].sysv().nattch > 0).collect();
+    let mut pending: Vec<usize> =
+        (0..segments.len()).filter(|index| segments[*index].is_segment() && segments[*index].is_in_use()).collect();
     if pending.is_empty() && !strays {
         return Ok(Vec::new());
     }
@@ -119,8 +120,11 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
         return Ok(Vec::new());
     }
     let mut stray = Vec::new();
-    let listed: HashSet<_> =
-        segments.iter().filter_map(|segment| Some((segment.ipc_namespace()?, segment.sysv().id))).collect();
+    let listed: HashSet<_> = segments
+        .iter()
+        .filter(|it| it.is_segment())
+        .filter_map(|it| Some((it.ipc_namespace()?, it.sysv().id)))
+        .collect();
     let mut changed = HashSet::new();
     let mut exiting = BTreeMap::new();
     for attempt in 1..=MAX_SCANS {

@@ -194,7 +194,7 @@ pub(super) fn scan_only(
 }
 
 /// Returns whether /proc hides processes (mount option hidepid): process 1 always exists.
-fn hides_processes(system: &System) -> bool {
+pub(super) fn hides_processes(system: &System) -> bool {
     !system.proc().join("1").exists()
 }
 

@@ -97,6 +97,10 @@ requests! {
         "drop-capabilities" => DropCapabilities,
         /// Maps a file; answers with the address.
         "map-file" => MapFile { path: String },
+        /// Opens a file for reading and writing; answers with the descriptor.
+        "open-file" => OpenFile { path: String },
+        /// Closes a descriptor.
+        "close-file" => CloseFile { descriptor: i32 },
         /// Maps a file made by memfd_create(2); answers with the address.
         "map-memfd" => MapMemfd { name: String },
         /// Maps a file whose path is `/NAME`, as a segment's is; answers with its inode number.

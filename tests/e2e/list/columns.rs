@@ -43,7 +43,7 @@ fn the_json_name_of_a_column_selects_it() {
 #[apply(test)]
 fn a_plus_adds_columns_to_the_default_ones() {
     oracle::create(1234, 4096, 0o600);
-    assert_eq!(headings(&["-o", "+gid"]), [headings(&[]), vec!["GID".to_owned()]].concat());
+    assert_eq!(headings(&["-o", "+gid"]), [headings(&["--sysv"]), vec!["GID".to_owned()]].concat());
     assert_eq!(keys("+lcommand").len(), FROZEN.split(',').count() + 1);
 }
 
@@ -122,7 +122,7 @@ fn views_combine_and_show_each_column_once() {
 #[apply(test)]
 fn a_locked_segment_is_visible_in_the_default_table() {
     let id = oracle::create(1234, 4096, 0o600);
-    let plain = headings(&[]);
+    let plain = headings(&["--sysv"]);
     assert!(!plain.contains(&"LOCKED".to_owned()), "nothing is locked: {plain:?}");
     oracle::lock(id);
     assert!(headings(&[]).contains(&"LOCKED".to_owned()) && words(&[]).contains(&"yes".to_owned()));

@@ -56,7 +56,7 @@ fn create_json_with_a_holder() {
         expect![[r#"
             {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[HOLDER],"uid":[UID],
               "user":"[USER]","command":"shmadm-hold id=0 access=rw","address":"[ADDRESS]","size":4096,"access":"rw",
-              "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,"former_key":null}]}
+              "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,"former_key":null}],"objects":[]}
         "#]],
     );
     machine.snapshot(

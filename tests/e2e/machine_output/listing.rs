@@ -50,8 +50,8 @@ fn an_empty_list() {
     machine.snapshot(
         "list --json",
         expect![[r#"
-        {"schema":1,"segments":[]}
-    "#]],
+            {"schema":1,"segments":[],"objects":[]}
+        "#]],
     );
     machine.snapshot(
         "list --json -o ID,CONTAINER",
@@ -77,8 +77,8 @@ fn an_empty_list() {
     machine.snapshot(
         "who --json",
         expect![[r#"
-        {"schema":1,"segments":[]}
-    "#]],
+            {"schema":1,"segments":[],"objects":[]}
+        "#]],
     );
     machine.snapshot(
         "who --format csv",
@@ -101,39 +101,40 @@ fn list_json() {
     machine.snapshot(
         "list --json",
         expect![[r#"
-        {"schema":1,"segments":[{"id":0,"key":"0x000004d2","size":8192,"mode":"0600","uid":[UID],"owner":"[USER]",
-          "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
-          "cpid":[ACTOR],"lpid":[ACTOR],"nattch":2,"atime":"[TIME]","dtime":"[TIME]","ctime":"[TIME]",
-          "idle_seconds":null,"dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS]},{"id":1,
-          "key":"0x00000000","size":100,"mode":"0640","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
-          "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,
-          "nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,
-          "rss":0,"swap":0,"state":"idle","ns":[NS]},{"id":2,"key":"0xffffffff","size":5000,"mode":"0000","uid":[UID],
-          "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
-          "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
-          "idle_seconds":[IDLE],"dest":false,"locked":true,"rss":0,"swap":0,"state":"idle","ns":[NS]},{"id":3,
-          "key":"0x00000077","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
-          "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[HOSTILE],"lpid":[HOSTILE],
-          "nattch":1,"atime":"[TIME]","dtime":null,"ctime":"[TIME]","idle_seconds":null,"dest":false,"locked":false,
-          "rss":4096,"swap":0,"state":"in-use","ns":[NS]},{"id":4,"key":"0x00000000","size":4096,"mode":"0600",
-          "uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
-          "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":[ACTOR],"nattch":1,"atime":"[TIME]","dtime":null,
-          "ctime":"[TIME]","idle_seconds":null,"dest":true,"locked":false,"rss":0,"swap":0,"state":"dest","ns":[NS]},
-          {"id":5,"key":"0x7fffffff","size":1048576,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],
-          "group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[EXITED],
-          "lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,
-          "locked":false,"rss":0,"swap":0,"state":"orphan","ns":[NS]}]}
-    "#]],
+            {"schema":1,"segments":[{"id":0,"key":"0x000004d2","size":8192,"mode":"0600","uid":[UID],"owner":"[USER]",
+              "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+              "cpid":[ACTOR],"lpid":[ACTOR],"nattch":2,"atime":"[TIME]","dtime":"[TIME]","ctime":"[TIME]",
+              "idle_seconds":null,"dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS]},{"id":1,
+              "key":"0x00000000","size":100,"mode":"0640","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
+              "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,
+              "nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,
+              "rss":0,"swap":0,"state":"idle","ns":[NS]},{"id":2,"key":"0xffffffff","size":5000,"mode":"0000","uid":[UID],
+              "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+              "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
+              "idle_seconds":[IDLE],"dest":false,"locked":true,"rss":0,"swap":0,"state":"idle","ns":[NS]},{"id":3,
+              "key":"0x00000077","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
+              "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[HOSTILE],"lpid":[HOSTILE],
+              "nattch":1,"atime":"[TIME]","dtime":null,"ctime":"[TIME]","idle_seconds":null,"dest":false,"locked":false,
+              "rss":4096,"swap":0,"state":"in-use","ns":[NS]},{"id":4,"key":"0x00000000","size":4096,"mode":"0600",
+              "uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+              "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":[ACTOR],"nattch":1,"atime":"[TIME]","dtime":null,
+              "ctime":"[TIME]","idle_seconds":null,"dest":true,"locked":false,"rss":0,"swap":0,"state":"dest","ns":[NS]},
+              {"id":5,"key":"0x7fffffff","size":1048576,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],
+              "group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[EXITED],
+              "lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,
+              "locked":false,"rss":0,"swap":0,"state":"orphan","ns":[NS]}],"objects":[]}
+        "#]],
     );
     // Neither option changes machine output.
     machine.snapshot(
         "list --json --time unix --bytes --key 1234",
         expect![[r#"
-        {"schema":1,"segments":[{"id":0,"key":"0x000004d2","size":8192,"mode":"0600","uid":[UID],"owner":"[USER]",
-          "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
-          "cpid":[ACTOR],"lpid":[ACTOR],"nattch":2,"atime":"[TIME]","dtime":"[TIME]","ctime":"[TIME]",
-          "idle_seconds":null,"dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS]}]}
-    "#]],
+            {"schema":1,"segments":[{"id":0,"key":"0x000004d2","size":8192,"mode":"0600","uid":[UID],"owner":"[USER]",
+              "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+              "cpid":[ACTOR],"lpid":[ACTOR],"nattch":2,"atime":"[TIME]","dtime":"[TIME]","ctime":"[TIME]",
+              "idle_seconds":null,"dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS]}],
+              "objects":[]}
+        "#]],
     );
     machine.snapshot(
         "list --json --sort size --reverse --state idle -o KEY,SIZE,LOCKED,STATE",
@@ -240,7 +241,7 @@ fn stat_json() {
               "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
               "cpid":[ACTOR],"lpid":[ACTOR],"nattch":2,"atime":"[TIME]","dtime":"[TIME]","ctime":"[TIME]",
               "idle_seconds":null,"dest":false,"locked":false,"rss":4096,"swap":0,"state":"in-use","ns":[NS],
-              "former_key":null}],"failed":[]}
+              "former_key":null}],"objects":[],"failed":[]}
         "#]],
     );
     // What exists is reported if something else is missing.
@@ -250,7 +251,7 @@ fn stat_json() {
             {"schema":1,"segments":[{"id":1,"key":"0x00000000","size":100,"mode":"0640","uid":[UID],"owner":"[USER]",
               "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
               "cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],
-              "dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS],"former_key":null}],
+              "dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS],"former_key":null}],"objects":[],
               "failed":[{"target":"77","error":"cannot find segment 77: Invalid argument (EINVAL, shmctl IPC_STAT)",
               "errno":"EINVAL","code":3,
               "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
@@ -267,20 +268,20 @@ fn who_json() {
     machine.snapshot(
         "who 0 1 3 4 --json",
         expect![[r#"
-        {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":2,"found":2,"attachments":[{"pid":[ACTOR],"uid":[UID],
-          "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"rw",
-          "ns":[NS],"certain":true,"shared_with":null},{"pid":[ACTOR],"uid":[UID],"user":"[USER]",
-          "command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"ro","ns":[NS],"certain":true,
-          "shared_with":null}],"hidden":[],"container":null,"former_key":null},{"id":1,"ns":[NS],"nattch":0,"found":0,
-          "attachments":[],"hidden":[],"container":null,"former_key":null},{"id":3,"ns":[NS],"nattch":1,"found":1,
-          "attachments":[{"pid":[HOSTILE],"uid":[UID],"user":"[USER]",
-          "command":"evil\n99 \"0x1\"\t'a\\b\u001b[2J⟨U+202E⟩xet\\xff,\r⟨U+009B⟩; demo writer --key 0x77 --interval 1h",
-          "address":"[ADDRESS]","size":4096,"access":"rw","ns":[NS],"certain":true,"shared_with":null}],"hidden":[],
-          "container":null,"former_key":null},{"id":4,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[ACTOR],
-          "uid":[UID],"user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":4096,
-          "access":"rw","ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,
-          "former_key":"0x00000099"}]}
-    "#]],
+            {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":2,"found":2,"attachments":[{"pid":[ACTOR],"uid":[UID],
+              "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"rw",
+              "ns":[NS],"certain":true,"shared_with":null},{"pid":[ACTOR],"uid":[UID],"user":"[USER]",
+              "command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"ro","ns":[NS],"certain":true,
+              "shared_with":null}],"hidden":[],"container":null,"former_key":null},{"id":1,"ns":[NS],"nattch":0,"found":0,
+              "attachments":[],"hidden":[],"container":null,"former_key":null},{"id":3,"ns":[NS],"nattch":1,"found":1,
+              "attachments":[{"pid":[HOSTILE],"uid":[UID],"user":"[USER]",
+              "command":"evil\n99 \"0x1\"\t'a\\b\u001b[2J⟨U+202E⟩xet\\xff,\r⟨U+009B⟩; demo writer --key 0x77 --interval 1h",
+              "address":"[ADDRESS]","size":4096,"access":"rw","ns":[NS],"certain":true,"shared_with":null}],"hidden":[],
+              "container":null,"former_key":null},{"id":4,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[ACTOR],
+              "uid":[UID],"user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":4096,
+              "access":"rw","ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,
+              "former_key":"0x00000099"}],"objects":[]}
+        "#]],
     );
     machine.snapshot(
         "who 0 --mappings --json",
@@ -289,7 +290,7 @@ fn who_json() {
               "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"rw",
               "ns":[NS],"certain":true,"shared_with":null},{"pid":[ACTOR],"uid":[UID],"user":"[USER]",
               "command":"/proc/self/exe --actor","address":"[ADDRESS]","size":8192,"access":"ro","ns":[NS],"certain":true,
-              "shared_with":null}],"hidden":[],"container":null,"former_key":null}]}
+              "shared_with":null}],"hidden":[],"container":null,"former_key":null}],"objects":[]}
         "#]],
     );
 }
@@ -306,7 +307,7 @@ fn who_json_of_processes_that_share_memory() {
         expect![[r#"
             {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[ACTOR],"uid":[UID],
               "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":4096,"access":"rw",
-              "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,"former_key":null}]}
+              "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,"former_key":null}],"objects":[]}
         "#]],
     );
 }
@@ -328,7 +329,7 @@ fn who_and_list_without_permission() {
             {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":2,"found":1,"attachments":[{"pid":[HOLDER],"uid":65534,
               "user":"nobody","command":"shmadm-hold id=0 access=rw","address":"[ADDRESS]","size":4096,"access":"rw",
               "ns":[NS],"certain":true,"shared_with":[]}],"hidden":[{"reason":"permission","count":1,"pids":null}],
-              "container":null,"former_key":null}]}
+              "container":null,"former_key":null}],"objects":[]}
         "#]],
     );
     machine.compare(

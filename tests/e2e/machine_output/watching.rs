@@ -5,17 +5,20 @@ use nix::libc;
 
 use super::Machine;
 use crate::oracle::{self, Attached};
-use crate::support::{finish, run, shmadm};
+use crate::support::{finish, mount_tmpfs_on, run, shmadm};
 
 #[apply(test)]
 fn limits_in_every_format() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,size=1M,nr_inodes=100"));
     let machine = Machine::new();
     machine.snapshot(
         "limits --json",
         expect![[r#"
-        {"schema":1,"limits":{"shmmni":4096,"shmmax":18446744073692774399,"shmall":18446744073692774399,"shmmin":1,
-          "page_size":4096,"rmid_forced":false},"usage":{"segments":0,"pages":0,"size":0,"rss":0,"swap":0}}
-    "#]],
+            {"schema":1,"limits":{"shmmni":4096,"shmmax":18446744073692774399,"shmall":18446744073692774399,"shmmin":1,
+              "page_size":4096,"rmid_forced":false},"usage":{"segments":0,"pages":0,"size":0,"rss":0,"swap":0},
+              "posix":{"mount":"/dev/shm","dev":"[DEV]","size":1048576,"used":0,"inodes":100,"inodes_used":1,"unlinked":0,
+              "huge":false}}
+        "#]],
     );
     // Their sum exceeds 64 bits.
     for _ in 0..3 {
@@ -25,10 +28,11 @@ fn limits_in_every_format() {
     machine.snapshot(
         "limits --json",
         expect![[r#"
-        {"schema":1,"limits":{"shmmni":4096,"shmmax":18446744073692774399,"shmall":18446744073692774399,"shmmin":1,
-          "page_size":4096,"rmid_forced":false},"usage":{"segments":4,"pages":6755399441055743,
-          "size":27670116110564320136,"rss":4096,"swap":0}}
-    "#]],
+            {"schema":1,"limits":{"shmmni":4096,"shmmax":18446744073692774399,"shmall":18446744073692774399,"shmmin":1,
+              "page_size":4096,"rmid_forced":false},"usage":{"segments":4,"pages":6755399441055743,
+              "size":27670116110564320136,"rss":4096,"swap":0},"posix":{"mount":"/dev/shm","dev":"[DEV]","size":1048576,
+              "used":0,"inodes":100,"inodes_used":1,"unlinked":0,"huge":false}}
+        "#]],
     );
     machine.snapshot(
         "limits --format csv",
@@ -43,6 +47,9 @@ fn limits_in_every_format() {
             SWAP,swapped memory of all segments,,0,␍
             PAGE_SIZE,page size in bytes,4096,,␍
             RMID_FORCED,unattached segments are destroyed,false,,␍
+            POSIX_SIZE,memory in /dev/shm,1048576,0,0.00␍
+            POSIX_INODES,files in /dev/shm,100,1,1.00␍
+            POSIX_UNLINKED,memory of objects without a name,,0,␍
         "#]],
     );
     machine.snapshot(
@@ -57,6 +64,9 @@ fn limits_in_every_format() {
             SWAP␉swapped memory of all segments␉␉0␉
             PAGE_SIZE␉page size in bytes␉4096␉␉
             RMID_FORCED␉unattached segments are destroyed␉false␉␉
+            POSIX_SIZE␉memory in /dev/shm␉1048576␉0␉0.00
+            POSIX_INODES␉files in /dev/shm␉100␉1␉1.00
+            POSIX_UNLINKED␉memory of objects without a name␉␉0␉
         "#]],
     );
 }

@@ -1,0 +1,106 @@
+//! Creates POSIX objects. The file gets its name last, so that the object appears complete or not at all.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sys::stat::{Mode as FileMode, fchmod};
+use nix::unistd::{Gid, Uid, fchown};
+
+use super::plan::would_fail;
+use crate::error::{Error, Kind, shmadm};
+use crate::explain::{cannot_create, file_exists};
+use crate::model::{Ident, Mode, Needs, Object, ObjectName, Size};
+use crate::query::{System, lookup};
+use crate::sys;
+
+/// A POSIX object to create.
+#[derive(Clone, Debug)]
+pub(crate) struct NewObject {
+    pub(crate) name: ObjectName,
+    /// In bytes; `None` for one page.
+    pub(crate) size: Option<u64>,
+    /// `None` for 0600.
+    pub(crate) mode: Option<Mode>,
+    pub(crate) owner: Option<u32>,
+    pub(crate) group: Option<u32>,
+    pub(crate) exclusive: bool,
+    /// Allocate its memory now.
+    pub(crate) reserve: bool,
+}
+
+impl NewObject {
+    fn size(&self, system: &System) -> u64 {
+        self.size.unwrap_or_else(|| system.page_size())
+    }
+}
+
+/// Creates an object, with `fill` before it gets its name; returns `false` if it exists and has what was requested.
+pub(crate) fn create_file(
+    system: &System,
+    new: &NewObject,
+    fill: impl FnOnce(&File, u64) -> Result<(), Error>,
+    dry_run: bool,
+) -> Result<bool, Error> {
+    if let Some(found) = lookup(system, Ident::Name(new.name.clone()), Needs::empty())? {
+        return check_existing(new, &found).map(|()| false);
+    }
+    let directory = system.objects()?;
+    let size = new.size(system);
+    let failed = |errno, call| cannot_create(system, &new.name, size, errno, call);
+    if dry_run {
+        let free = directory.space()?;
+        return match free.size.saturating_sub(free.used) {
+            left if new.reserve && free.size > 0 && size > left => Err(would_fail(failed(Errno::ENOSPC, "fallocate"))),
+            _ => Ok(true),
+        };
+    }
+    let file: File = sys::create_unnamed(directory.as_fd(), 0o600).map_err(|errno| failed(errno, "open"))?.into();
+    file.set_len(size).map_err(|error| failed(sys::errno_of(&error), "ftruncate"))?;
+    if new.reserve {
+        sys::reserve(file.as_fd(), size).map_err(|errno| failed(errno, "fallocate"))?;
+    }
+    fill(&file, size)?;
+    if new.owner.is_some() || new.group.is_some() {
+        fchown(&file, new.owner.map(Uid::from_raw), new.group.map(Gid::from_raw))
+            .map_err(|errno| failed(errno, "fchown"))?;
+    }
+    let mode = new.mode.unwrap_or(Mode::PRIVATE);
+    fchmod(&file, FileMode::from_bits_truncate(mode.bits().into())).map_err(|errno| failed(errno, "fchmod"))?;
+    match sys::link_unnamed(file.as_fd(), directory.as_fd(), new.name.file_name()) {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) => Err(file_exists(&new.name)),
+        Err(errno) => Err(failed(errno, "linkat")),
+    }
+}
+
+/// Compares an object that exists with what was requested. Nothing is changed.
+fn check_existing(new: &NewObject, found: &Object) -> Result<(), Error> {
+    if new.exclusive {
+        return Err(file_exists(&new.name));
+    }
+    let mut conflicts = Vec::new();
+    if let Some(size) = new.size.filter(|size| *size != found.size) {
+        conflicts.push(format!("its size is {}, not {}", Size(found.size), Size(size)));
+    }
+    if let Some(mode) = new.mode.filter(|mode| *mode != found.mode) {
+        conflicts.push(format!("its mode is {}, not {mode}", found.mode));
+    }
+    if let Some(owner) = new.owner.filter(|owner| *owner != found.uid) {
+        conflicts.push(format!("its owner is {}, not {owner}", found.uid));
+    }
+    if let Some(group) = new.group.filter(|group| *group != found.gid) {
+        conflicts.push(format!("its group is {}, not {group}", found.gid));
+    }
+    if new.reserve {
+        conflicts.push("--reserve is only for new objects".to_owned());
+    }
+    if conflicts.is_empty() {
+        return Ok(());
+    }
+    let ident = Ident::Name(new.name.clone());
+    Err(Error::new(Kind::Refused, format!("cannot use the existing {ident} as requested"))
+        .target(ident.argument())
+        .cause(conflicts.join("; "))
+        .hint("show it", shmadm("stat").arg(ident.typed())))
+}

@@ -1,0 +1,52 @@
+//! Changes the owner, group, mode and size of POSIX objects.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::stat::{FchmodatFlags, Mode as FileMode, fchmodat};
+use nix::unistd::{Gid, Uid, fchownat, truncate};
+
+use super::remove_file::{is_used, refer_unchanged};
+use super::set::Change;
+use crate::error::{Error, Kind, again};
+use crate::explain::file_in_use;
+use crate::model::{Object, Size};
+use crate::query::System;
+
+/// Changes an object that is still as it was seen. Its size is changed first, since that is refused most often.
+///
+/// Shrinking an object that a process uses is refused without `force`: the process would get SIGBUS beyond the new end.
+pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result<(), Error> {
+    let ident = seen.ident();
+    if change.lock.is_some() {
+        return Err(Error::new(Kind::Usage, format!("cannot lock {ident}: only segments can be locked"))
+            .target(ident.argument()));
+    }
+    let failed = |errno: Errno, call| {
+        let error = Error::new(Kind::of(errno), format!("cannot change {ident}")).os(errno, call);
+        let error = error.target(ident.argument());
+        if errno == Errno::EPERM { error.cause("this requires its owner, or privilege") } else { error }
+    };
+    let file = refer_unchanged(system, seen)?;
+    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    if let Some(size) = change.size {
+        if size < seen.size && !change.force && is_used(system, seen)? {
+            let message = format!("cannot shrink {ident} to {}: it is in use", Size(size));
+            let mut refusal = file_in_use(system, seen, message);
+            refusal.hints.clear();
+            return Err(refusal.hint("shrink it anyway; its users get SIGBUS beyond the new end", again("--force")));
+        }
+        let size = i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "truncate"))?;
+        truncate(&*path, size).map_err(|errno| failed(errno, "truncate"))?;
+    }
+    if change.owner.is_some() || change.group.is_some() {
+        let (owner, group) = (change.owner.map(Uid::from_raw), change.group.map(Gid::from_raw));
+        fchownat(file.as_fd(), "", owner, group, AtFlags::AT_EMPTY_PATH).map_err(|errno| failed(errno, "fchownat"))?;
+    }
+    if let Some(mode) = change.mode {
+        let mode = FileMode::from_bits_truncate(mode.bits().into());
+        fchmodat(AT_FDCWD, &*path, mode, FchmodatFlags::FollowSymlink).map_err(|errno| failed(errno, "fchmodat"))?;
+    }
+    Ok(())
+}

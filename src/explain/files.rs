@@ -1,0 +1,92 @@
+//! Why POSIX objects are missing or in use.
+
+use crate::error::{Error, Kind, shmadm};
+use crate::model::{FileUsers, Ident, Needs, Object, ObjectName, Size, path_text};
+use crate::query::{OpenError, System, add_users};
+use crate::sys::Errno;
+
+/// The most processes that a message names.
+const MAX_NAMED: usize = 4;
+
+/// Returns the error for an object that does not exist.
+pub(crate) fn missing_file(ident: &Ident) -> Error {
+    Error::new(Kind::NotFound, format!("cannot find {ident}: it was removed or never existed")).target(ident.argument())
+}
+
+/// Returns the refusal for an object that is in use, with the processes that use it.
+pub(crate) fn file_in_use(system: &System, object: &Object, message: String) -> Error {
+    let argument = object.ident().argument();
+    let mut objects = [object.clone()];
+    let found = add_users(system, &mut objects, Needs::ATTACHERS);
+    let users = found.ok().and_then(|()| objects[0].posix().users.clone()).unwrap_or_default();
+    Error::new(Kind::Refused, message)
+        .target(&*argument)
+        .cause(describe_users(&users))
+        .hint("remove its name now; the memory is freed when the last process closes and unmaps it", {
+            shmadm("rm --force").arg(object.ident().typed())
+        })
+}
+
+/// Returns the error for a name that is in use.
+pub(crate) fn file_exists(name: &ObjectName) -> Error {
+    let ident = Ident::Name(name.clone());
+    Error::new(Kind::Exists, format!("cannot create {ident}: it exists"))
+        .target(ident.argument())
+        .hint("show it", shmadm("stat").arg(ident.typed()))
+}
+
+/// Returns the error for an object that could not be created.
+pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno: Errno, call: &'static str) -> Error {
+    let ident = Ident::Name(name.clone());
+    let error = Error::new(Kind::of(errno), format!("cannot create {ident} of {}", Size(size)))
+        .os(errno, call)
+        .target(ident.argument());
+    let Ok(directory) = system.objects() else { return error };
+    let (path, space) = (path_text(&directory.path), directory.space());
+    match (errno, space) {
+        (Errno::ENOSPC, Ok(space)) if space.inodes > 0 && space.inodes_used >= space.inodes => error
+            .cause(format!("all {} inodes of {path} are in use", space.inodes))
+            .hint("list the oldest files", shmadm("list --posix --sort IDLE")),
+        (Errno::ENOSPC, Ok(space)) => error
+            .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
+            .hint("list the largest objects", shmadm("list --posix --sort SIZE --reverse")),
+        (Errno::EOPNOTSUPP, _) => error.cause(format!("the file system of {path} does not support O_TMPFILE")),
+        _ => error,
+    }
+}
+
+/// Returns the error for an object whose file cannot be opened.
+pub(crate) fn cannot_open(object: &Object, verb: &str, error: OpenError) -> Error {
+    let ident = object.ident();
+    let errno = match error {
+        OpenError::Query(error) => return error.into(),
+        OpenError::Call(Errno::ENOENT) => return missing_file(&ident),
+        OpenError::Call(errno) => errno,
+    };
+    let error =
+        Error::new(Kind::of(errno), format!("cannot {verb} {ident}")).os(errno, "open").target(ident.argument());
+    match errno {
+        Errno::EACCES => {
+            let owner = object.owner.as_ref().map_or_else(|| object.uid.to_string(), ToString::to_string);
+            error.cause(format!("its mode is {} and its owner is {owner}", object.mode))
+        }
+        _ => error,
+    }
+}
+
+/// Describes the processes that use an object: `mapped by pid 12 (root, cat)`.
+fn describe_users(users: &FileUsers) -> String {
+    let mut names: Vec<String> = users
+        .processes()
+        .take(MAX_NAMED)
+        .map(|process| format!("{} by pid {}", process[0].how.verb(), process[0].process()))
+        .collect();
+    let more = users.processes().count().saturating_sub(MAX_NAMED);
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    if names.is_empty() {
+        names.push("in use by a process that was not found".to_owned());
+    }
+    names.join("; ")
+}

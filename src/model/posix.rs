@@ -1,0 +1,305 @@
+//! POSIX shared memory objects, named semaphores and what else holds memory on a tmpfs: files.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{Access, HiddenBy, ObjectName, Stamp, describe_process, named};
+
+/// The device and inode of a file, which identify it as long as it exists. Displayed as `0:27:4`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct FileId {
+    pub(crate) device: Device,
+    pub(crate) inode: u64,
+}
+
+/// The major and minor number of a file system's device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Device(pub(crate) u32, pub(crate) u32);
+
+impl fmt::Display for FileId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.device, self.inode)
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.0, self.1)
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for FileId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+named! {
+    /// What a file holds.
+    pub(crate) enum FileType {
+        /// A shared memory object.
+        Shm = "shm",
+        /// A named semaphore.
+        Sem = "sem",
+        /// A directory and everything below it.
+        Dir = "dir",
+        /// A file of memfd_create(2).
+        Memfd = "memfd",
+        /// Shared anonymous memory.
+        Anonymous = "anonymous",
+    }
+}
+
+/// The size of the file of a named semaphore, of glibc and musl on 64-bit systems.
+pub(crate) const SEMAPHORE_SIZE: u64 = 32;
+
+/// A time of a file in nanoseconds since 1970-01-01 UTC, as precise as the kernel keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FileTime(pub(crate) i128);
+
+impl FileTime {
+    pub(crate) fn new(seconds: i64, nanoseconds: u32) -> Self {
+        Self(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds))
+    }
+
+    /// Returns the time in whole seconds, rounded down.
+    pub(crate) fn stamp(self) -> Stamp {
+        Stamp(i64::try_from(self.0.div_euclid(1_000_000_000)).unwrap_or(i64::MAX))
+    }
+}
+
+/// What statx(2) returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileStat {
+    pub(crate) file: FileId,
+    /// Type and permissions.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) links: u64,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// Allocated bytes (st_blocks × 512).
+    pub(crate) allocated: u64,
+    pub(crate) btime: Option<FileTime>,
+    pub(crate) atime: FileTime,
+    pub(crate) mtime: FileTime,
+    pub(crate) ctime: FileTime,
+}
+
+impl FileStat {
+    /// A regular file of which nothing else is known.
+    pub(crate) const REGULAR: Self = Self {
+        file: FileId { device: Device(0, 0), inode: 0 },
+        mode: 0o100_000,
+        uid: 0,
+        gid: 0,
+        links: 0,
+        size: 0,
+        allocated: 0,
+        btime: None,
+        atime: FileTime(0),
+        mtime: FileTime(0),
+        ctime: FileTime(0),
+    };
+
+    /// Returns what the file is, as a noun with its article; `None` for a regular file.
+    pub(crate) const fn special(&self) -> Option<&'static str> {
+        match self.mode & 0o170_000 {
+            0o100_000 => None,
+            0o040_000 => Some("a directory"),
+            0o120_000 => Some("a symbolic link"),
+            0o010_000 => Some("a FIFO"),
+            0o140_000 => Some("a socket"),
+            _ => Some("a device"),
+        }
+    }
+
+    /// Returns whether it is the same file with the same attributes.
+    pub(crate) fn is_unchanged(&self, earlier: &Self) -> bool {
+        Self { atime: FileTime(0), allocated: 0, ..*self } == Self { atime: FileTime(0), allocated: 0, ..*earlier }
+    }
+
+    pub(crate) const fn is_directory(&self) -> bool {
+        self.mode & 0o170_000 == 0o040_000
+    }
+}
+
+/// A mapping of a file in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileMapping {
+    pub(crate) file: FileId,
+    pub(crate) start: u64,
+    /// The address after the last byte.
+    pub(crate) end: u64,
+    pub(crate) access: Access,
+    /// Whether it is private (copy on write), which holds the file too.
+    pub(crate) private: bool,
+}
+
+/// What only a file has.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Posix {
+    pub(crate) stat: FileStat,
+    pub(crate) file_type: FileType,
+    /// `None` for what has no name: unlinked objects, memfds and anonymous memory.
+    pub(crate) name: Option<ObjectName>,
+    /// Resident and swapped bytes (st_blocks × 512); of a directory, with those of everything below it.
+    pub(crate) allocated: u64,
+    /// The processes that use it; `None` if they were not looked for.
+    pub(crate) users: Option<Arc<FileUsers>>,
+    /// The value of a named semaphore.
+    pub(crate) value: Option<u32>,
+    /// The number of processes that wait for a named semaphore; killed ones remain counted.
+    pub(crate) waiters: Option<u32>,
+    /// The program that such a name belongs to.
+    pub(crate) product: Option<Arc<str>>,
+    /// Whether that program means it to persist.
+    pub(crate) keep: bool,
+    /// The process that the name contains.
+    pub(crate) maker: Option<i32>,
+    /// Whether pids in its name may belong to another pid namespace.
+    pub(crate) is_foreign: bool,
+    /// The mount namespace in which it has the name.
+    pub(crate) mnt_ns: Option<u64>,
+}
+
+impl Posix {
+    /// Returns the record of a file of which only the attributes are known.
+    pub(crate) fn new(stat: FileStat, file_type: FileType, name: Option<ObjectName>) -> Self {
+        Self {
+            stat,
+            file_type,
+            name,
+            allocated: stat.allocated,
+            users: None,
+            value: None,
+            waiters: None,
+            product: None,
+            keep: false,
+            maker: None,
+            is_foreign: false,
+            mnt_ns: None,
+        }
+    }
+
+    /// Returns the device and inode.
+    pub(crate) const fn file(&self) -> FileId {
+        self.stat.file
+    }
+
+    /// Returns the latest of its four times. Stores to mapped pages change none of them.
+    pub(crate) fn last_trace(&self) -> Stamp {
+        let FileStat { btime, atime, mtime, ctime, .. } = self.stat;
+        atime.max(mtime).max(ctime).max(btime.unwrap_or_default()).stamp()
+    }
+}
+
+named! {
+    /// How a process uses a file.
+    pub(crate) enum How {
+        /// Mapped, with the descriptor closed.
+        Mapped = "mapped",
+        Open = "open",
+        /// Open and mapped.
+        Both = "both",
+        /// Mapped privately (copy on write).
+        Private = "private",
+    }
+}
+
+impl How {
+    /// Returns it as a participle.
+    pub(crate) const fn verb(self) -> &'static str {
+        match self {
+            Self::Mapped => "mapped",
+            Self::Open => "open",
+            Self::Both => "open and mapped",
+            Self::Private => "mapped privately",
+        }
+    }
+}
+
+/// A process that uses a file: by one mapping or one descriptor.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct FileUser {
+    pub(crate) pid: i32,
+    /// The effective uid of the process.
+    pub(crate) uid: Option<u32>,
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) command: Option<Arc<str>>,
+    pub(crate) how: How,
+    /// The descriptor, if it is open.
+    pub(crate) fd: Option<i32>,
+    /// The address, if it is mapped.
+    #[serde(serialize_with = "super::mapping::optional_address")]
+    pub(crate) address: Option<u64>,
+    /// The length of the mapping in bytes.
+    pub(crate) size: Option<u64>,
+    /// `None` for a descriptor that allows neither (O_PATH).
+    pub(crate) access: Option<Access>,
+    pub(crate) ns: Option<u64>,
+    pub(crate) mnt_ns: Option<u64>,
+}
+
+impl FileUser {
+    /// Describes the process: `12 (root, command)`.
+    pub(crate) fn process(&self) -> String {
+        let uid = self.uid.map(|uid| uid.to_string());
+        describe_process(self.pid, [self.user.as_deref().or(uid.as_deref()), self.command.as_deref()])
+    }
+}
+
+/// The processes that use a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct FileUsers {
+    /// Sorted by pid; a process can be in it several times.
+    pub(crate) list: Vec<FileUser>,
+    /// Why there can be users that were not found.
+    pub(crate) hidden: Vec<HiddenBy>,
+    /// The number of mappings and of descriptors that were found.
+    pub(crate) mappings: u64,
+    pub(crate) descriptors: u64,
+    /// Whether the write lease, which shows every user, was granted; `None` if it was not requested or cannot be taken.
+    pub(crate) lease: Option<bool>,
+}
+
+impl FileUsers {
+    /// Returns why there can be users that were not found, as a clause.
+    pub(crate) fn why_hidden(&self) -> String {
+        let why = |reason: &HiddenBy| match reason {
+            HiddenBy::PidNamespace => "processes outside this pid namespace are not visible",
+            _ => "you are not permitted to inspect some processes",
+        };
+        self.hidden.iter().map(why).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Returns whether a process uses the file; `None` if that is unknown.
+    pub(crate) fn in_use(&self) -> Option<bool> {
+        match self.lease {
+            _ if !self.list.is_empty() => Some(true),
+            Some(granted) => Some(!granted),
+            None => self.hidden.is_empty().then_some(false),
+        }
+    }
+
+    /// Returns the entries grouped by process.
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &[FileUser]> {
+        self.list.chunk_by(|one, next| one.pid == next.pid)
+    }
+}
+
+impl<'de> Deserialize<'de> for Posix {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let _ = deserializer;
+        Err(serde::de::Error::custom("a list of POSIX objects cannot be read yet"))
+    }
+}

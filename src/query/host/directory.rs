@@ -1,0 +1,67 @@
+//! The directory of POSIX shared memory objects.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use crate::model::Device;
+use crate::query::failure::QueryError;
+use crate::sys::{self, Errno, FileSystem};
+
+/// Where glibc and musl keep POSIX shared memory objects.
+pub(crate) const DEV_SHM: &str = "/dev/shm";
+
+/// An open directory of a tmpfs or hugetlbfs.
+#[derive(Debug)]
+pub(crate) struct ObjectDirectory {
+    /// For messages.
+    pub(crate) path: PathBuf,
+    directory: OwnedFd,
+    pub(crate) device: Device,
+    /// Whether it is that of a process, perhaps of another pid namespace: pids in names mean other processes here.
+    pub(crate) is_foreign: bool,
+    /// The mount namespace in which the directory has its path.
+    pub(crate) mnt_ns: Option<u64>,
+}
+
+impl ObjectDirectory {
+    /// Opens a directory of the caller's mount namespace.
+    pub(super) fn open(path: &Path, mnt_ns: Option<u64>) -> Result<Self, QueryError> {
+        Self::check(path, sys::open_directory(path), mnt_ns, false)
+    }
+
+    /// Opens /dev/shm of a process, whose symbolic links could lead anywhere and are not followed.
+    pub(super) fn of_process(proc: &Path, pid: i32, mnt_ns: Option<u64>) -> Result<Self, QueryError> {
+        let root = proc.join(format!("{pid}/root"));
+        let below = DEV_SHM.trim_start_matches('/');
+        let opened =
+            sys::open_root_of(&root).and_then(|root| sys::open_directory_below(root.as_fd(), Path::new(below)));
+        Self::check(&root.join(below), opened, mnt_ns, true)
+    }
+
+    fn check(
+        path: &Path,
+        opened: Result<OwnedFd, Errno>,
+        mnt_ns: Option<u64>,
+        is_foreign: bool,
+    ) -> Result<Self, QueryError> {
+        let failed = |errno| QueryError::Directory(path.to_owned(), errno);
+        let directory = opened.map_err(failed)?;
+        if sys::file_system(directory.as_fd()).map_err(failed)?.is_none() {
+            return Err(QueryError::NotSharedMemory(path.to_owned()));
+        }
+        let device = sys::stat_file(directory.as_fd()).map_err(failed)?.file.device;
+        Ok(Self { path: path.to_owned(), directory, device, is_foreign, mnt_ns })
+    }
+
+    /// Returns the space of its file system.
+    pub(crate) fn space(&self) -> Result<FileSystem, QueryError> {
+        let space = sys::file_system(self.as_fd()).map_err(|errno| QueryError::Directory(self.path.clone(), errno))?;
+        space.ok_or_else(|| QueryError::NotSharedMemory(self.path.clone()))
+    }
+}
+
+impl AsFd for ObjectDirectory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}

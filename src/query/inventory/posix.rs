@@ -1,0 +1,180 @@
+//! The backend of POSIX objects: the files in /dev/shm, by readdir and statx(2).
+//!
+//! No file is opened, and no symbolic link, FIFO, socket or device is looked into. Resident and swapped bytes are told
+//! apart only while swap is in use, since that opens each file: otherwise what is allocated is resident.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use super::product;
+use crate::model::{
+    Device, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
+};
+use crate::query::failure::QueryError;
+use crate::query::host::{ObjectDirectory, System};
+use crate::sys::{self, Errno, Opening};
+
+/// How deep directories are searched for their size.
+const MAX_DEPTH: u32 = 32;
+
+/// Passes all objects of a directory to `show`, in the order of the directory.
+pub(super) fn each(
+    system: &System,
+    directory: &ObjectDirectory,
+    needs: Needs,
+    show: &mut dyn FnMut(Object),
+) -> Result<(), QueryError> {
+    let listed = sys::each_name(directory.as_fd(), |bytes| {
+        let Some(name) = ObjectName::of_file(bytes) else { return };
+        // What has vanished or is unreadable meanwhile is not there.
+        let Ok(stat) = sys::stat_entry(directory.as_fd(), name.file_name()) else { return };
+        if (stat.special().is_none() || stat.is_directory()) && stat.file.device == directory.device {
+            show(object(system, directory, Some(name), &stat, needs));
+        }
+    });
+    listed.map_err(|errno| QueryError::Directory(directory.path.clone(), errno))
+}
+
+/// Reads one object; `Ok(None)` if there is none with this name. A semaphore of musl has the name without a prefix.
+///
+/// Fails if the name is that of another kind of file.
+pub(super) fn lookup(
+    system: &System,
+    directory: &ObjectDirectory,
+    name: &ObjectName,
+    needs: Needs,
+) -> Result<Option<Object>, QueryError> {
+    let stat = match sys::stat_entry(directory.as_fd(), name.file_name()) {
+        Ok(stat) => stat,
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(errno) => return Err(QueryError::File(name.clone(), errno)),
+    };
+    match stat.special() {
+        Some(what) => Err(QueryError::NotAnObject(name.clone(), what)),
+        None if stat.file.device != directory.device => Err(QueryError::NotAnObject(name.clone(), "another mount")),
+        None => Ok(Some(object(system, directory, Some(name.clone()), &stat, needs))),
+    }
+}
+
+/// Returns the object of a file.
+pub(in crate::query) fn object(
+    system: &System,
+    directory: &ObjectDirectory,
+    name: Option<ObjectName>,
+    stat: &FileStat,
+    needs: Needs,
+) -> Object {
+    let file_type = match &name {
+        _ if stat.is_directory() => FileType::Dir,
+        Some(name) if name.is_semaphore() && stat.size == SEMAPHORE_SIZE => FileType::Sem,
+        _ => FileType::Shm,
+    };
+    let mut posix =
+        Posix { mnt_ns: directory.mnt_ns, is_foreign: directory.is_foreign, ..Posix::new(*stat, file_type, name) };
+    let mut size = stat.size;
+    if let Some(name) = &posix.name {
+        match file_type {
+            FileType::Dir => {
+                size = 0;
+                add_contents(directory, name.file_name(), &mut size, &mut posix.allocated);
+            }
+            FileType::Sem if needs.contains(Needs::CONTENTS) => {
+                let value = semaphore(directory, name);
+                (posix.value, posix.waiters) = (value.map(|it| it.0), value.map(|it| it.1));
+            }
+            _ => {}
+        }
+        if let Some((product, maker)) = product::find(name) {
+            (posix.product, posix.maker, posix.keep) = (Some(product.id.as_str().into()), maker, product.keep);
+        }
+    }
+    let (rss, swap) = if needs.contains(Needs::RESIDENT) && file_type != FileType::Dir {
+        residency(system, directory, posix.name.as_ref(), stat)
+    } else {
+        (None, None)
+    };
+    Object {
+        size,
+        mode: Mode::from_kernel(stat.mode),
+        uid: stat.uid,
+        gid: stat.gid,
+        ctime: Some(stat.ctime.stamp()),
+        rss,
+        swap,
+        scope: Some(Scope::Tmpfs(stat.file.device)),
+        kind: ObjectKind::Posix(posix),
+        ..Object::default()
+    }
+}
+
+/// Returns the resident and the swapped bytes; unknown on hugetlbfs, and for what the caller may not write while swap is
+/// in use.
+fn residency(
+    system: &System,
+    directory: &ObjectDirectory,
+    name: Option<&ObjectName>,
+    stat: &FileStat,
+) -> (Option<u64>, Option<u64>) {
+    if !system.swap_is_used() {
+        return (Some(stat.allocated), Some(0));
+    }
+    let state = name.ok_or(Errno::ENOENT).and_then(|name| {
+        let file = sys::refer_to(directory.as_fd(), name.file_name())?;
+        let file = sys::open_referred(file.as_fd(), Opening::Inspect)?;
+        sys::cache_state(file.as_fd(), system.page_size())
+    });
+    state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
+}
+
+/// Adds the sizes of what is below a directory. What cannot be read is left out.
+fn add_contents(directory: &ObjectDirectory, name: &OsStr, size: &mut u64, allocated: &mut u64) {
+    fn walk(parent: impl AsFd, name: &OsStr, device: Device, depth: u32, add: &mut dyn FnMut(&FileStat)) {
+        let Ok(directory) = sys::open_directory_below(parent.as_fd(), name.as_ref()) else { return };
+        let mut names = Vec::new();
+        let _ = sys::each_name(directory.as_fd(), |name| names.push(name.to_owned()));
+        for name in names {
+            let name = OsStr::from_bytes(&name);
+            match sys::stat_entry(directory.as_fd(), name) {
+                Ok(stat) if stat.file.device != device => {}
+                Ok(stat) if stat.is_directory() && depth < MAX_DEPTH => {
+                    walk(&directory, name, device, depth + 1, add);
+                }
+                Ok(stat) => add(&stat),
+                Err(_) => {}
+            }
+        }
+    }
+    walk(directory, name, directory.device, 0, &mut |stat| {
+        *size = size.saturating_add(if stat.special().is_none() { stat.size } else { 0 });
+        *allocated = allocated.saturating_add(stat.allocated);
+    });
+}
+
+/// Returns an object as the named semaphore that its size and layout show; `None` if it is none.
+pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object> {
+    let (directory, name) = (system.objects().ok()?, object.posix().name.clone()?);
+    let (value, waiters) = semaphore(directory, &name).filter(|_| object.size == SEMAPHORE_SIZE)?;
+    if let ObjectKind::Posix(posix) = &mut object.kind {
+        (posix.file_type, posix.value, posix.waiters) = (FileType::Sem, Some(value), Some(waiters));
+    }
+    Some(object)
+}
+
+/// Reads the value and the number of waiters of a named semaphore from its file, as glibc and musl lay it out.
+fn semaphore(directory: &ObjectDirectory, name: &ObjectName) -> Option<(u32, u32)> {
+    let file = sys::refer_to(directory.as_fd(), name.file_name()).ok()?;
+    let file = sys::open_referred(file.as_fd(), Opening::Inspect).ok()?;
+    let mut bytes = [0; 12];
+    let read = nix::sys::uio::pread(&file, &mut bytes, 0).ok()?;
+    let word = |index: usize| Some(u32::from_ne_bytes(bytes.get(4 * index..4 * index + 4)?.try_into().ok()?));
+    let (value, waiters, layout) = (word(0)?, word(1)?, word(2)?);
+    // The third word is 0x80 in glibc (FUTEX_PRIVATE_FLAG inverted) and 0 in musl, whose sign bit shows waiters.
+    match layout {
+        _ if read < bytes.len() => None,
+        0x80 => Some((value, waiters)),
+        0 if value == u32::MAX => Some((0, waiters)),
+        0 => Some((value & !(1 << 31), waiters)),
+        _ => None,
+    }
+}

@@ -1,0 +1,226 @@
+//! The processes that use files of shared memory: descriptors and mappings.
+//!
+//! One scan answers for all files. It compares device and inode, so it finds users in every mount namespace and under
+//! every name. Private mappings and descriptors opened with O_PATH count too: they hold the file. It does not see files
+//! that are in flight in a Unix socket or registered with an io_uring; only the write lease shows these.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+
+use super::scan::{has_exited, hides_processes};
+use crate::model::{Device, FileId, FileMapping, FileStat, FileUser, FileUsers, HiddenBy, How};
+use crate::procfs::{self, ProcError};
+use crate::query::failure::QueryError;
+use crate::query::host::System;
+use crate::sys;
+
+/// What a scan has found.
+#[derive(Debug, Default)]
+pub(crate) struct FileScan {
+    users: HashMap<FileId, FileUsers>,
+    /// Files without a name, with what is known of them.
+    pub(crate) unlinked: HashMap<FileId, UnlinkedFile>,
+    hidden: Vec<HiddenBy>,
+}
+
+/// A file without a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum UnlinkedFile {
+    Stat(FileStat),
+    /// Only mapped, by a process whose map_files the caller may not read: the length of the mapping.
+    Mapped(u64),
+}
+
+impl FileScan {
+    /// Returns the users of a file.
+    pub(crate) fn users(&self, file: FileId) -> Arc<FileUsers> {
+        let mut users = self.users.get(&file).cloned().unwrap_or_default();
+        if users.list.is_empty() {
+            users.hidden.clone_from(&self.hidden);
+        }
+        Arc::new(users)
+    }
+}
+
+/// A place where a process holds a file.
+enum Place {
+    Descriptor(i32),
+    Mapping(FileMapping),
+}
+
+/// Scans all processes but this one for the files on a device that `wanted` accepts.
+pub(crate) fn scan_files(
+    system: &System,
+    device: Device,
+    wanted: impl Fn(FileId) -> bool,
+) -> Result<FileScan, QueryError> {
+    let mut scan = FileScan::default();
+    let own = i32::try_from(std::process::id()).ok();
+    let mut some_inaccessible = hides_processes(system);
+    for pid in procfs::pids(system.proc()).map_err(QueryError::Mappings)?.filter(|pid| Some(*pid) != own) {
+        let mut places = Vec::new();
+        for result in [
+            descriptors(system.proc(), pid, device, &mut places, &mut scan.unlinked),
+            mappings(system.proc(), pid, device, &mut places, &mut scan.unlinked),
+        ] {
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => some_inaccessible = true,
+                Err(error) if has_exited(&error) => {}
+                Err(error) => {
+                    return Err(QueryError::Mappings(ProcError::read(&system.proc().join(pid.to_string()), error)));
+                }
+                Ok(()) => {}
+            }
+        }
+        places.retain(|(file, _)| wanted(*file) || scan.unlinked.contains_key(file));
+        if !places.is_empty() {
+            add(system, pid, places, &mut scan.users);
+        }
+    }
+    if some_inaccessible {
+        scan.hidden.push(HiddenBy::Permission);
+    }
+    if !system.is_in_initial_pid_namespace() {
+        scan.hidden.push(HiddenBy::PidNamespace);
+    }
+    Ok(scan)
+}
+
+/// Adds the descriptors of a process.
+fn descriptors(
+    proc: &Path,
+    pid: i32,
+    device: Device,
+    places: &mut Vec<(FileId, Place)>,
+    unlinked: &mut HashMap<FileId, UnlinkedFile>,
+) -> io::Result<()> {
+    let directory = sys::open_directory(&proc.join(format!("{pid}/fd")))?;
+    let mut numbers = Vec::new();
+    sys::each_name(directory.as_fd(), |name| numbers.extend(std::str::from_utf8(name).map(str::to_owned)))?;
+    for number in numbers {
+        let Ok(stat) = sys::stat_link(directory.as_fd(), OsStr::new(&number)) else { continue };
+        if stat.file.device != device || stat.special().is_some() {
+            continue;
+        }
+        if stat.links == 0 {
+            unlinked.insert(stat.file, UnlinkedFile::Stat(stat));
+        }
+        places.extend(number.parse().map(|number| (stat.file, Place::Descriptor(number))));
+    }
+    Ok(())
+}
+
+/// Adds the mappings of a process, or of a thread of it if its leader has exited.
+fn mappings(
+    proc: &Path,
+    pid: i32,
+    device: Device,
+    places: &mut Vec<(FileId, Place)>,
+    unlinked: &mut HashMap<FileId, UnlinkedFile>,
+) -> io::Result<()> {
+    let mut found = Vec::new();
+    let mut thread = pid;
+    if !read_mappings(proc, &pid.to_string(), device, &mut found)? {
+        for other in procfs::other_thread_ids(proc, pid) {
+            thread = other;
+            if read_mappings(proc, &procfs::thread_path(pid, other), device, &mut found).unwrap_or(false) {
+                break;
+            }
+        }
+    }
+    let mut map_files: Option<io::Result<OwnedFd>> = None;
+    for (mapping, deleted) in found {
+        places.push((mapping.file, Place::Mapping(mapping)));
+        if !deleted || unlinked.contains_key(&mapping.file) {
+            continue;
+        }
+        let directory =
+            map_files.get_or_insert_with(|| Ok(sys::open_directory(&proc.join(format!("{thread}/map_files")))?));
+        let stat = directory.as_ref().ok().and_then(|directory| stat_mapping(directory.as_fd(), &mapping));
+        match stat {
+            // A file whose name ends like that of a removed one.
+            Some(stat) if stat.links > 0 || stat.file != mapping.file => {}
+            Some(stat) => drop(unlinked.insert(mapping.file, UnlinkedFile::Stat(stat))),
+            None => drop(unlinked.insert(mapping.file, UnlinkedFile::Mapped(mapping.end - mapping.start))),
+        }
+    }
+    Ok(())
+}
+
+fn stat_mapping(map_files: BorrowedFd<'_>, mapping: &FileMapping) -> Option<FileStat> {
+    sys::stat_link(map_files, OsStr::new(&format!("{:x}-{:x}", mapping.start, mapping.end))).ok()
+}
+
+/// Adds the file mappings of a process or thread on a device, each with whether its name is marked as deleted; returns
+/// whether it has any memory.
+fn read_mappings(proc: &Path, process: &str, device: Device, found: &mut Vec<(FileMapping, bool)>) -> io::Result<bool> {
+    let path = proc.join(process).join("maps");
+    let file = match File::open(&path) {
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(false),
+        opened => opened?,
+    };
+    match sys::file_mappings(file.as_fd(), device, |mapping, deleted| found.push((mapping, deleted))) {
+        Ok(()) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        // Kernels before 6.11 and some sandboxes lack PROCMAP_QUERY: read the text.
+        Err(_) => {
+            found.clear();
+            match procfs::file_mappings(&path, &file, device, |mapping, deleted| found.push((mapping, deleted))) {
+                Ok(any) => Ok(any),
+                Err(ProcError::Read { error, .. }) if has_exited(&error) => Ok(false),
+                Err(ProcError::Read { error, .. }) => Err(error),
+                Err(error) => Err(io::Error::other(error.to_string())),
+            }
+        }
+    }
+}
+
+/// Adds the places where a process holds files to their users.
+fn add(system: &System, pid: i32, places: Vec<(FileId, Place)>, users: &mut HashMap<FileId, FileUsers>) {
+    let uid = system.effective_uid(pid);
+    let user = uid.and_then(|uid| system.user_name(uid));
+    let command = system.command(pid);
+    let (ns, mnt_ns) = (procfs::namespace_of(system.proc(), &pid.to_string()), system.mount_namespace(pid));
+    for (file, place) in &places {
+        let has = |open: bool| {
+            places.iter().any(|(other, place)| other == file && matches!(place, Place::Descriptor(_)) == open)
+        };
+        let entry = users.entry(*file).or_default();
+        let mut one = FileUser {
+            pid,
+            uid,
+            user: user.clone(),
+            command: command.clone(),
+            how: if has(true) && has(false) { How::Both } else { How::Open },
+            fd: None,
+            address: None,
+            size: None,
+            access: None,
+            ns,
+            mnt_ns,
+        };
+        match place {
+            Place::Descriptor(number) => {
+                entry.descriptors += 1;
+                one.fd = Some(*number);
+                one.access = procfs::descriptor_access(system.proc(), pid, *number);
+            }
+            Place::Mapping(mapping) => {
+                entry.mappings += 1;
+                if one.how != How::Both {
+                    one.how = if mapping.private { How::Private } else { How::Mapped };
+                }
+                (one.address, one.size) = (Some(mapping.start), Some(mapping.end - mapping.start));
+                one.access = Some(mapping.access);
+            }
+        }
+        entry.list.push(one);
+    }
+}

@@ -1,0 +1,100 @@
+//! The report of `who` for POSIX objects: one row for each process, or for each mapping and descriptor.
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::{Cell, Column};
+use crate::model::{Access, FileId, FileUser, FileUsers, HiddenBy, Ident, Object, ObjectName};
+
+/// An object whose users were searched for.
+#[derive(Clone, Debug)]
+pub(crate) struct UsedFile {
+    pub(crate) ident: Ident,
+    file: FileId,
+    name: Option<ObjectName>,
+    pub(crate) users: Arc<FileUsers>,
+}
+
+impl UsedFile {
+    pub(crate) fn of(object: &Object) -> Self {
+        let posix = object.posix();
+        Self {
+            ident: object.ident(),
+            file: posix.file(),
+            name: posix.name.clone(),
+            users: posix.users.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Returns a row for each process, or for each mapping and descriptor.
+    pub(crate) fn rows(&self, each: bool) -> Vec<FileUserRow> {
+        let name = self.ident.argument();
+        let row = |user: &FileUser, access| FileUserRow { name: name.clone(), access, user: user.clone() };
+        if each {
+            return self.users.list.iter().map(|user| row(user, user.access)).collect();
+        }
+        let most = |process: &[FileUser]| process.iter().filter_map(|user| user.access).max();
+        self.users.processes().map(|process| row(&process[0], most(process))).collect()
+    }
+}
+
+impl Serialize for UsedFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Report<'a> {
+            object: FileId,
+            name: Option<&'a ObjectName>,
+            in_use: Option<bool>,
+            found: usize,
+            users: &'a [FileUser],
+            hidden: Vec<Hidden>,
+        }
+        #[derive(Serialize)]
+        struct Hidden {
+            reason: HiddenBy,
+            count: Option<u64>,
+        }
+        let users = &self.users;
+        Report {
+            object: self.file,
+            name: self.name.as_ref(),
+            in_use: users.in_use(),
+            found: users.processes().count(),
+            users: &users.list,
+            hidden: users.hidden.iter().map(|&reason| Hidden { reason, count: None }).collect(),
+        }
+        .serialize(serializer)
+    }
+}
+
+/// A process that uses an object.
+#[derive(Clone, Debug)]
+pub(crate) struct FileUserRow {
+    name: String,
+    /// The most access of all its mappings and descriptors.
+    access: Option<Access>,
+    user: FileUser,
+}
+
+/// The columns of `who` for POSIX objects.
+pub(crate) static FILE_USERS: &[Column<FileUserRow>] = &[
+    Column::left("NAME", |row| Cell::Text(&row.name)),
+    Column::right("PID", |row| Cell::pid(Some(row.user.pid))),
+    Column::left("USER", |row| Cell::of(row.user.uid, |uid| Cell::Account(row.user.user.as_deref(), uid))),
+    Column::left("HOW", |row| Cell::Word(row.user.how.as_str())),
+    Column::left("ACCESS", |row| Cell::of(row.access, |access| Cell::Word(access.as_str()))),
+    Column::left("COMMAND", |row: &FileUserRow| Cell::text(row.user.command.as_ref())).shortened_to(8),
+    Column::right("FD", |row| Cell::pid(row.user.fd)),
+    Column::right("ADDRESS", |row| Cell::of(row.user.address, Cell::Address)),
+    Column::right("SIZE", |row| Cell::of(row.user.size, Cell::bytes)),
+    Column::right("UID", |row| Cell::of(row.user.uid, Cell::number)),
+    Column::right("NS", |row| Cell::of(row.user.ns, Cell::Number)),
+    Column::right("MNT_NS", |row| Cell::of(row.user.mnt_ns, Cell::Number)),
+];
+
+/// The default view: one row for each process.
+pub(crate) const USERS_BY_PROCESS: &[&str] = &["NAME", "PID", "USER", "HOW", "ACCESS", "COMMAND"];
+/// The view with one row for each mapping and descriptor.
+pub(crate) const USERS_BY_PLACE: &[&str] =
+    &["NAME", "PID", "USER", "HOW", "FD", "ADDRESS", "SIZE", "ACCESS", "COMMAND"];

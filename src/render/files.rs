@@ -1,0 +1,158 @@
+//! The columns of POSIX objects.
+
+use super::segments::field;
+use super::{Cell, Column};
+use crate::model::{FileUser, Needs, Object, ObjectKind, Posix};
+
+/// Returns the cell of a field that only a file has.
+fn posix<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Cell<'a> {
+    match &object.kind {
+        ObjectKind::Posix(posix) => cell(posix),
+        ObjectKind::SysV(_) => Cell::Null,
+    }
+}
+
+/// Returns an entry for each process that uses a file; `None` if they were not looked for.
+fn users(object: &Object) -> Option<impl Iterator<Item = &FileUser>> {
+    let ObjectKind::Posix(posix) = &object.kind else { return None };
+    posix.users.as_deref().map(|users| users.processes().filter_map(|process| process.first()))
+}
+
+type Show = for<'a> fn(&'a Object) -> Cell<'a>;
+
+const fn left(name: &'static str, json: &'static str, help: &'static str, cell: Show) -> Column<Object> {
+    Column::left(name, cell).described(json, help)
+}
+
+const fn right(name: &'static str, json: &'static str, help: &'static str, cell: Show) -> Column<Object> {
+    Column::right(name, cell).described(json, help)
+}
+
+/// All columns of a POSIX object; those of the record come first.
+pub(crate) static FILE: &[Column<Object>] = &[
+    left("OBJECT", "object", "device and inode; obj:OBJECT names the object", |object| {
+        posix(object, |posix| Cell::File(posix.file()))
+    }),
+    left("TYPE", "type", "shm, sem, dir, memfd or anonymous", |object| {
+        posix(object, |posix| Cell::Word(posix.file_type.as_str()))
+    }),
+    left("NAME", "name", "name; null if it is unlinked", |object| {
+        posix(object, |posix| Cell::of(posix.name.as_ref(), |name| Cell::Text(name.as_str())))
+    }),
+    right("SIZE", "size", "size in bytes", field::size),
+    right("ALLOCATED", "allocated", "resident and swapped bytes", |object| {
+        posix(object, |posix| Cell::bytes(posix.allocated))
+    }),
+    right("RSS", "rss", "resident bytes", field::rss).needs(Needs::RESIDENT),
+    right("SWAP", "swap", "swapped bytes", field::swap).needs(Needs::RESIDENT),
+    left("MODE", "mode", "permission bits", field::mode),
+    right("UID", "uid", "owner's user id", |object| Cell::number(object.uid)),
+    left("OWNER", "owner", "owner's name", field::owner).needs(Needs::NAMES),
+    right("GID", "gid", "group's id", |object| Cell::number(object.gid)),
+    left("GROUP", "group", "group's name", field::group).needs(Needs::NAMES),
+    right("LINKS", "links", "number of names (hard links)", |object| {
+        posix(object, |posix| Cell::Number(posix.stat.links))
+    }),
+    right("USERS", "users", "number of processes that use it", |object| {
+        Cell::of(users(object), |users| Cell::Number(users.count() as u64))
+    })
+    .needs(Needs::ATTACHERS),
+    right("MAPPINGS", "mappings", "number of mappings", |object| {
+        posix(object, |posix| Cell::of(posix.users.as_ref(), |users| Cell::Number(users.mappings)))
+    })
+    .needs(Needs::ATTACHERS),
+    right("DESCRIPTORS", "descriptors", "number of open descriptors", |object| {
+        posix(object, |posix| Cell::of(posix.users.as_ref(), |users| Cell::Number(users.descriptors)))
+    })
+    .needs(Needs::ATTACHERS),
+    left("BTIME", "btime", "creation", |object| {
+        posix(object, |posix| Cell::of(posix.stat.btime, |time| Cell::Time(time.stamp())))
+    }),
+    left("ATIME", "atime", "last read or mmap; often not updated", |object| {
+        posix(object, |posix| Cell::Time(posix.stat.atime.stamp()))
+    }),
+    left("MTIME", "mtime", "last write, or first store to a page after mapping it", |object| {
+        posix(object, |posix| Cell::Time(posix.stat.mtime.stamp()))
+    }),
+    left("CTIME", "ctime", "last write or change of attributes", |object| Cell::of(object.ctime, Cell::Time)),
+    right(
+        "IDLE",
+        "idle_seconds",
+        "time since the latest of these times; stores to mapped pages leave no trace",
+        field::idle,
+    ),
+    right("VALUE", "value", "value of a named semaphore", |object| {
+        posix(object, |posix| Cell::of(posix.value, Cell::number))
+    })
+    .needs(Needs::CONTENTS),
+    right("WAITERS", "waiters", "processes that wait for a named semaphore; killed ones remain counted", |object| {
+        posix(object, |posix| Cell::of(posix.waiters, Cell::number))
+    })
+    .needs(Needs::CONTENTS),
+    left("SEALS", "seals", "seals of a memfd", |_| Cell::Null),
+    left("PRODUCT", "product", "program that such a name belongs to", |object| {
+        posix(object, |posix| Cell::text(posix.product.as_ref()))
+    }),
+    right("MAKER", "maker", "process that the name contains", |object| posix(object, |posix| Cell::pid(posix.maker))),
+    left("STATE", "state", "unlinked, in-use, unknown, idle, kept, orphan or unused", field::state).needs(Needs::STATE),
+    left("DEV", "dev", "device of the file system", |object| {
+        posix(object, |posix| Cell::Device(posix.stat.file.device))
+    }),
+    right("INODE", "inode", "inode number", |object| posix(object, |posix| Cell::Number(posix.stat.file.inode))),
+    right("MNT_NS", "mnt_ns", "mount namespace in which it has this name", |object| {
+        posix(object, |posix| Cell::of(posix.mnt_ns, Cell::Number))
+    }),
+    left("CONTAINER", "container", "container or unit of the mount namespace", field::container)
+        .needs(Needs::CONTAINER),
+    // The record ends here.
+    left("PIDS", "pids", "processes that use it", |object| {
+        Cell::of(users(object), |users| Cell::Pids(users.map(|user| user.pid).collect()))
+    })
+    .needs(Needs::ATTACHERS),
+    left("COMMANDS", "commands", "commands of these processes", |object| {
+        Cell::of(users(object), |users| Cell::Texts(users.filter_map(|user| user.command.as_deref()).collect()))
+    })
+    .needs(Needs::ATTACHERS)
+    .shortened_to(8),
+];
+
+/// The default table of `list`, with both kinds of objects.
+pub(crate) static BOTH: &[Column<Object>] = &[
+    Column::left("NAME", |object| match &object.kind {
+        ObjectKind::SysV(_) => field::id(object),
+        ObjectKind::Posix(Posix { name: Some(name), .. }) => Cell::Text(name.as_str()),
+        ObjectKind::Posix(posix) => Cell::File(posix.file()),
+    }),
+    Column::left("KEY", field::key),
+    Column::left("OWNER", field::owner).needs(Needs::NAMES),
+    Column::left("MODE", field::mode),
+    Column::right("SIZE", field::size),
+    Column::right("RSS", field::rss).needs(Needs::RESIDENT),
+    Column::right("USERS", |object| match &object.kind {
+        ObjectKind::SysV(_) => field::nattch(object),
+        ObjectKind::Posix(_) => Cell::of(users(object), |users| Cell::Number(users.count() as u64)),
+    }),
+    Column::left("STATE", field::state).needs(Needs::STATE),
+    Column::right("IDLE", field::idle),
+    Column::left("LOCKED", field::locked),
+    Column::left("COMMAND", |object: &Object| match &object.kind {
+        ObjectKind::SysV(sysv) => Cell::text(sysv.creator_command.as_ref()),
+        ObjectKind::Posix(posix) => Cell::text(posix.product.as_ref()),
+    })
+    .needs(Needs::COMMANDS)
+    .shortened_to(8),
+];
+
+/// Columns that the tables with objects omit, in this order, if the terminal is too narrow.
+pub(crate) const FILE_DROP_ORDER: &[&str] = &["PRODUCT", "COMMAND", "MODE", "RSS", "IDLE", "OWNER"];
+
+/// The number of fields in the record.
+pub(super) const FILE_FIELDS: usize = 31;
+
+/// The default table with `--posix`.
+pub(crate) const FILE_DEFAULT: &[&str] = &["NAME", "OWNER", "MODE", "SIZE", "RSS", "USERS", "STATE", "IDLE", "PRODUCT"];
+
+/// The record of JSON, CSV and TSV; new fields may only be appended.
+pub(crate) fn file_record() -> Vec<&'static str> {
+    FILE[..FILE_FIELDS].iter().map(|column| column.name).collect()
+}

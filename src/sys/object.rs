@@ -1,0 +1,236 @@
+//! The files of POSIX shared memory: directories, attributes, the write lease, residency.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::statfs::{HUGETLBFS_MAGIC, TMPFS_MAGIC, fstatfs};
+use rustix::fs::{
+    self, AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfs, Statx, StatxFlags, StatxTimestamp,
+};
+
+use super::kernel::{Cachestat, CachestatRange, SYS_CACHESTAT};
+use crate::model::{Device, FileId, FileStat, FileTime};
+
+fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
+}
+
+/// Opens a directory to list it.
+pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
+}
+
+/// Opens a directory below a root directory that another user may control: no symbolic link is followed, and nothing
+/// outside is reached.
+pub(crate) fn open_directory_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fs::openat2(root, path, flags, Mode::empty(), resolve).map_err(errno)
+}
+
+/// The space of a tmpfs or hugetlbfs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileSystem {
+    pub(crate) is_huge: bool,
+    /// Bytes; 0 if there is no limit (size=0), when nothing is counted.
+    pub(crate) size: u64,
+    pub(crate) used: u64,
+    /// 0 if there is no limit.
+    pub(crate) inodes: u64,
+    pub(crate) inodes_used: u64,
+}
+
+/// Returns the space of the file system that a descriptor is on; `None` if it is neither tmpfs nor hugetlbfs.
+pub(crate) fn file_system(file: BorrowedFd<'_>) -> Result<Option<FileSystem>, Errno> {
+    let kind = fstatfs(file)?.filesystem_type();
+    if kind != TMPFS_MAGIC && kind != HUGETLBFS_MAGIC {
+        return Ok(None);
+    }
+    let StatVfs { f_frsize, f_blocks, f_bfree, f_files, f_ffree, .. } = fs::fstatvfs(file).map_err(errno)?;
+    Ok(Some(FileSystem {
+        is_huge: kind == HUGETLBFS_MAGIC,
+        size: f_blocks.saturating_mul(f_frsize),
+        used: f_blocks.saturating_sub(f_bfree).saturating_mul(f_frsize),
+        inodes: f_files,
+        inodes_used: f_files.saturating_sub(f_ffree),
+    }))
+}
+
+/// Passes the name of each entry of a directory to `show`, except `.` and `..`.
+pub(crate) fn each_name(directory: BorrowedFd<'_>, mut show: impl FnMut(&[u8])) -> Result<(), Errno> {
+    for entry in Dir::read_from(directory).map_err(errno)? {
+        let entry = entry.map_err(errno)?;
+        match entry.file_name().to_bytes() {
+            b"." | b".." => {}
+            name => show(name),
+        }
+    }
+    Ok(())
+}
+
+/// Returns the attributes of a directory entry; of a symbolic link itself, not of its target.
+pub(crate) fn stat_entry(directory: BorrowedFd<'_>, name: &OsStr) -> Result<FileStat, Errno> {
+    stat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Returns the attributes of an open file.
+pub(crate) fn stat_file(file: BorrowedFd<'_>) -> Result<FileStat, Errno> {
+    stat(file, OsStr::new(""), AtFlags::EMPTY_PATH)
+}
+
+/// Returns the attributes of the file that a link of /proc refers to, such as /proc/PID/fd/3.
+pub(crate) fn stat_link(directory: BorrowedFd<'_>, name: &OsStr) -> Result<FileStat, Errno> {
+    stat(directory, name, AtFlags::empty())
+}
+
+fn stat(directory: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> Result<FileStat, Errno> {
+    let found: Statx = fs::statx(directory, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME).map_err(errno)?;
+    let time = |time: StatxTimestamp| FileTime::new(time.tv_sec, time.tv_nsec);
+    Ok(FileStat {
+        file: FileId { device: Device(found.stx_dev_major, found.stx_dev_minor), inode: found.stx_ino },
+        mode: found.stx_mode.into(),
+        uid: found.stx_uid,
+        gid: found.stx_gid,
+        links: found.stx_nlink.into(),
+        size: found.stx_size,
+        allocated: found.stx_blocks.saturating_mul(512),
+        btime: (found.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| time(found.stx_btime)),
+        atime: time(found.stx_atime),
+        mtime: time(found.stx_mtime),
+        ctime: time(found.stx_ctime),
+    })
+}
+
+/// Returns a descriptor that refers to an entry without opening it: a symbolic link, FIFO or device has no effect.
+pub(crate) fn refer_to(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+    fs::openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
+}
+
+/// How to open a file of shared memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    Read,
+    Write,
+    /// For reading, without changing the access time where that is permitted (O_NOATIME).
+    Inspect,
+}
+
+/// Opens the file that a descriptor of [`refer_to`] refers to, whatever has happened to its name. It waits for a lease
+/// that another process holds.
+pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
+    open_link(format!("/proc/self/fd/{}", file.as_raw_fd()).as_ref(), how)
+}
+
+/// Opens the file that a link of /proc refers to, such as /proc/PID/fd/3.
+pub(crate) fn open_link(path: &Path, how: Opening) -> Result<OwnedFd, Errno> {
+    let open = |flags: OFlags| fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
+    match how {
+        Opening::Read => open(OFlags::RDONLY),
+        Opening::Write => open(OFlags::WRONLY),
+        Opening::Inspect => match open(OFlags::RDONLY | OFlags::NOATIME) {
+            Err(Errno::EPERM) => open(OFlags::RDONLY),
+            result => result,
+        },
+    }
+}
+
+/// Renames an entry within its directory. Fails with EEXIST if the new name exists.
+pub(crate) fn rename_entry(directory: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
+    fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE).map_err(errno)
+}
+
+/// Removes a name.
+pub(crate) fn unlink_entry(directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    fs::unlinkat(directory, name, AtFlags::empty()).map_err(errno)
+}
+
+/// Creates a file without a name (O_TMPFILE), open for reading and writing.
+pub(crate) fn create_unnamed(directory: BorrowedFd<'_>, mode: u32) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    fs::openat(directory, ".", flags, Mode::from_raw_mode(mode)).map_err(errno)
+}
+
+/// Allocates the memory of a file (fallocate(2)).
+pub(crate) fn reserve(file: BorrowedFd<'_>, size: u64) -> Result<(), Errno> {
+    fs::fallocate(file, fs::FallocateFlags::empty(), 0, size).map_err(errno)
+}
+
+/// Returns the errno of an error of std.
+pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// Gives a file without a name its first one. Fails with EEXIST if the name exists.
+pub(crate) fn link_unnamed(file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    fs::linkat(fs::CWD, &*path, directory, name, AtFlags::SYMLINK_FOLLOW).map_err(errno)
+}
+
+/// The lease that a descriptor holds (F_GETLEASE).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lease {
+    /// No other process has tried to open the file since the lease was granted.
+    Write,
+    /// Another process waits, or has tried in vain, to open the file.
+    Broken,
+}
+
+/// Takes a write lease (F_SETLEASE). The kernel grants it only if no other open file description of the file exists and
+/// no process has it mapped: an exact test of use.
+///
+/// A blocking open then waits for its release, which must come in less than a millisecond, and SIGIO is sent to this
+/// process: see [`ignore_lease_breaks`].
+/// Fails with EAGAIN if the file is in use; EACCES without ownership or CAP_LEASE; EINVAL where leases are disabled.
+fn take_write_lease(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: F_SETLEASE takes an integer.
+    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }).map(drop)
+}
+
+/// Does the same, if necessary as the owner of the file: a caller may be able to change its file system uid but lack
+/// CAP_LEASE.
+pub(crate) fn take_write_lease_or_as(file: BorrowedFd<'_>, owner: u32) -> Result<(), Errno> {
+    match take_write_lease(file) {
+        Err(Errno::EACCES | Errno::EPERM) => {
+            let own = nix::unistd::setfsuid(owner.into());
+            let result = take_write_lease(file);
+            nix::unistd::setfsuid(own);
+            result
+        }
+        result => result,
+    }
+}
+
+pub(crate) fn lease(file: BorrowedFd<'_>) -> Result<Lease, Errno> {
+    // SAFETY: F_GETLEASE takes no argument.
+    let held = Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) })?;
+    Ok(if held == libc::F_WRLCK { Lease::Write } else { Lease::Broken })
+}
+
+/// Ignores SIGIO, whose default action terminates the process: the kernel sends it when another process opens a file
+/// with a lease.
+pub(crate) fn ignore_lease_breaks() -> Result<(), Errno> {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no handler runs for an ignored signal.
+    unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }.map(drop)
+}
+
+/// Returns the resident and swapped bytes of a file (cachestat(2), Linux 6.5).
+///
+/// Fails with EPERM unless the file is open for writing, the caller's own or writable by the caller; EOPNOTSUPP on
+/// hugetlbfs; ENOSYS on older kernels.
+pub(crate) fn cache_state(file: BorrowedFd<'_>, page_size: u64) -> Result<(u64, u64), Errno> {
+    let range = CachestatRange { off: 0, len: 0 };
+    let mut state = Cachestat::default();
+    // SAFETY: both structures live until the call returns, and the kernel writes only `state`, of its own layout.
+    let result = unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const range, &raw mut state, 0_u32) };
+    Errno::result(result)?;
+    Ok((state.nr_cache.saturating_mul(page_size), state.nr_evicted.saturating_mul(page_size)))
+}
+
+/// Opens the directory of a process or thread in /proc, as its root directory.
+pub(crate) fn open_root_of(path: &Path) -> Result<OwnedFd, Errno> {
+    fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
+}

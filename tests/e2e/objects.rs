@@ -1,0 +1,30 @@
+//! POSIX shared memory objects: files in /dev/shm. Each test has its own.
+
+mod contents;
+mod create;
+mod elsewhere;
+mod list;
+mod rm;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+
+/// Creates an object of a size, without allocating it, and returns its path.
+pub(crate) fn create(name: &str, size: u64) -> String {
+    let path = format!("/dev/shm/{name}");
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+    file.set_len(size).unwrap();
+    path
+}
+
+/// Returns the names of all objects, sorted.
+pub(crate) fn names() -> Vec<String> {
+    crate::fixtures::file_names("/dev/shm".as_ref())
+}
+
+/// Returns the argument that names a file by device and inode.
+pub(crate) fn file_id(path: &str) -> String {
+    let file = fs::symlink_metadata(path).unwrap();
+    let (major, minor) = (nix::sys::stat::major(file.dev()), nix::sys::stat::minor(file.dev()));
+    format!("obj:{major}:{minor}:{}", file.ino())
+}

@@ -1,0 +1,100 @@
+//! `create` and `set` of POSIX objects: they appear complete, and what exists is never changed.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use serde_json::json;
+
+use super::{create, names};
+use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
+use crate::support::{mount_tmpfs_on, run};
+
+#[apply(test)]
+fn a_new_object_has_what_was_requested() {
+    let ran = run(["create", "/x", "--size", "8K", "--mode", "640", "--fill", "0xab", "--reserve"]).exits(0);
+    assert_eq!(ran.stdout, "/x\n");
+    let file = std::fs::metadata("/dev/shm/x").unwrap();
+    assert_eq!((file.len(), file.permissions().mode() & 0o7777, file.blocks()), (8192, 0o640, 16));
+    assert_eq!(std::fs::read("/dev/shm/x").unwrap(), [0xab; 8192]);
+    let report = run(["create", "/y", "--json"]).exits(0).json();
+    assert_fields(&report, json!({ "schema": 1, "created": true }));
+    assert_fields(&report["object"], json!({ "name": "/y", "size": 4096, "mode": "0600", "allocated": 0 }));
+}
+
+#[apply(test)]
+fn an_existing_object_is_opened_if_it_is_as_requested_and_never_changed() {
+    let path = create("x", 4096);
+    run(["create", "/x"]).exits(0).says("opened existing object /x");
+    run(["create", "/x", "--size", "4096", "--mode", "600"]).exits(0);
+    let refused = run(["create", "/x", "--size", "8K", "--mode", "666"]).exits(5).prints_nothing();
+    refused
+        .says("cannot use the existing object /x as requested")
+        .says("its size is 4 KiB, not 8 KiB; its mode is 0600, not 0666");
+    run(["create", "/x", "--exclusive"]).exits(6).says("cannot create object /x: it exists");
+    let file = std::fs::metadata(path).unwrap();
+    assert_eq!((file.len(), file.permissions().mode() & 0o777), (4096, 0o600));
+}
+
+#[apply(test)]
+fn a_dry_run_creates_nothing() {
+    assert_eq!(
+        run(["create", "/x", "-n", "--size", "1M"]).exits(0).stdout,
+        "would create object /x (1 MiB, mode 0600)\n"
+    );
+    create("y", 4096);
+    assert_eq!(run(["create", "/y", "-n"]).exits(0).stdout, "would open object /y (4 KiB)\n");
+    assert_eq!(names(), ["y"]);
+}
+
+#[apply(test)]
+fn reserve_fails_where_the_file_system_is_too_small_and_leaves_nothing() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,size=64k"));
+    let ran = run(["create", "/x", "--size", "1M", "--reserve"]).exits(1);
+    ran.says("cannot create object /x of 1 MiB: No space left on device (ENOSPC, fallocate)")
+        .says("cause: /dev/shm has 64 KiB free of 64 KiB");
+    run(["create", "/x", "--size", "1M", "--reserve", "--dry-run"]).exits(1).says("would fail: ");
+    assert_eq!(names(), [""; 0]);
+    // Without it, memory is allocated when a page is touched.
+    run(["create", "/x", "--size", "1M"]).exits(0);
+}
+
+#[apply(test)]
+fn without_free_inodes_the_cause_is_named() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,nr_inodes=2"));
+    create("x", 4096);
+    run(["create", "/y"]).exits(1).says("cause: all 2 inodes of /dev/shm are in use");
+}
+
+#[apply(test)]
+fn options_of_segments_are_usage_errors() {
+    for option in ["--key=0x4d2", "--huge", "--lock", "--hold", "--no-reserve"] {
+        run(["create", "/x", option]).exits(2);
+    }
+    run(["create", "--reserve"]).exits(2);
+    run(["create", "5"]).exits(2).says("expected /NAME");
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+fn mode_and_size_are_set() {
+    let path = create("x", 4096);
+    run(["set", "/x", "--mode", "640", "--size", "64K"]).exits(0).says("changed object /x");
+    let file = std::fs::metadata(&path).unwrap();
+    assert_eq!((file.len(), file.permissions().mode() & 0o777), (65536, 0o640));
+    let report = run(["set", "/x", "--size", "100", "--json"]).exits(0).json();
+    assert_fields(&report["segment"], json!({ "name": "/x", "size": 100 }));
+    run(["set", "/x", "--lock"]).exits(2).says("only segments can be locked");
+}
+
+#[apply(test)]
+fn shrinking_an_object_in_use_is_refused_without_force() {
+    let path = create("x", 8192);
+    let mut actor = Actor::start();
+    actor.ask(Request::MapFile { path: path.clone() });
+    let by = format!("mapped by pid {}", actor.pid());
+    run(["set", "/x", "--size", "4096"]).exits(5).says("cannot shrink object /x to 4 KiB: it is in use").says(&by);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 8192);
+    run(["set", "/x", "--size", "16K"]).exits(0);
+    run(["set", "/x", "--size", "4096", "--force"]).exits(0);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
+}

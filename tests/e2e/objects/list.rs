@@ -1,0 +1,198 @@
+//! `list`, `stat` and `who` of POSIX objects.
+
+use std::os::unix::ffi::OsStrExt;
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use super::{create, file_id};
+use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
+use crate::oracle;
+use crate::redact::Redaction;
+use crate::support::{mount_tmpfs_on, run};
+
+fn objects(report: &Value) -> Vec<&Value> {
+    report["objects"].as_array().unwrap().iter().collect()
+}
+
+#[apply(test)]
+fn json_has_segments_and_objects() {
+    assert_eq!(run(["list", "--json"]).exits(0).stdout, "{\"schema\":1,\"segments\":[],\"objects\":[]}\n");
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let path = create("x", 8192);
+    std::fs::write(&path, [1; 4096]).unwrap();
+    let report = run(["list", "--json"]).exits(0).json();
+    assert_eq!(report["segments"][0]["id"], id);
+    let expected = json!({
+        "object": file_id(&path).strip_prefix("obj:").unwrap(), "type": "shm", "name": "/x", "size": 4096,
+        "allocated": 4096, "rss": 4096, "swap": 0, "mode": "0600", "links": 1, "users": 0, "mappings": 0,
+        "descriptors": 0, "value": null, "waiters": null, "seals": null, "product": null, "maker": null,
+    });
+    assert_fields(objects(&report)[0], expected);
+    let only = run(["list", "--json", "--posix"]).exits(0).json();
+    assert_eq!((only.get("segments"), objects(&only).len()), (None, 1));
+    let only = run(["list", "--json", "--sysv"]).exits(0).json();
+    assert_eq!(only.get("objects"), None);
+}
+
+#[apply(test)]
+fn csv_tsv_and_columns_are_those_of_segments_unless_posix_is_given() {
+    create("x", 8192);
+    assert_eq!(run(["list", "--format", "tsv", "--no-headings"]).exits(0).stdout, "");
+    assert_eq!(run(["list", "-o", "ID", "--json"]).exits(0).stdout, "{\"schema\":1,\"segments\":[]}\n");
+    assert_eq!(
+        run(["list", "--posix", "-o", "NAME,SIZE", "--format", "tsv"]).exits(0).stdout,
+        "NAME\tSIZE\n/x\t8192\n"
+    );
+    let header = run(["list", "--posix", "--format", "csv"]).exits(0).stdout;
+    assert!(
+        header.starts_with("OBJECT,TYPE,NAME,SIZE,ALLOCATED,RSS,SWAP,MODE,UID,OWNER,GID,GROUP,LINKS,USERS,"),
+        "{header}"
+    );
+    run(["list", "--posix", "-o", "KEY"]).exits(2).says("invalid column \"KEY\"");
+}
+
+#[apply(test)]
+fn the_table_shows_both_kinds_together() {
+    let mut actor = Actor::start();
+    actor.create(0x4d2, 4096);
+    drop(actor);
+    create("x", 8192);
+    create("sem.lock", 32);
+    let redaction = Redaction::new();
+    redaction.check(
+        &run(["list"]),
+        &expect![[r#"
+            NAME       KEY         OWNER  MODE  SIZE  RSS  USERS  STATE    IDLE  COMMAND
+            0          0x000004d2  root   0600    4K   0B      0  orphan     0s  -
+            sem:/lock  -           root   0600   32B   0B      0  unknown    0s  -
+            /x         -           root   0600    8K   0B      0  unknown    0s  -
+        "#]],
+    );
+}
+
+#[apply(test)]
+fn states_show_use_products_and_makers() {
+    let mut actor = Actor::start();
+    actor.ask(Request::MapFile { path: create("used", 4096) });
+    create("libpod_lock", 4096);
+    create(&format!("torch_{}_1_2", actor.pid()), 4096);
+    create("torch_4194304_1_2", 4096);
+    let report = run(["list", "--posix", "--probe", "--json"]).exits(0).json();
+    let state =
+        |name: &str| objects(&report).into_iter().find(|object| object["name"] == name).unwrap()["state"].clone();
+    assert_eq!(state("/used"), "in-use");
+    assert_eq!(state("/libpod_lock"), "kept");
+    assert_eq!(state(&format!("/torch_{}_1_2", actor.pid())), "idle");
+    assert_eq!(state("/torch_4194304_1_2"), "orphan");
+}
+
+#[apply(test)]
+fn unlinked_objects_are_listed_and_their_memory_is_reported() {
+    let path = create("gone", 1 << 20);
+    std::fs::write(&path, vec![1; 1 << 20]).unwrap();
+    let name = file_id(&path);
+    let mut actor = Actor::start();
+    actor.ask(Request::MapFile { path: path.clone() });
+    std::fs::remove_file(path).unwrap();
+    run(["list", "--posix"]).exits(0).says("1 MiB").says("shmadm list --unlinked");
+    let report = run(["list", "--unlinked", "--json"]).exits(0).json();
+    let [object] = objects(&report)[..] else { panic!("{report}") };
+    let expected =
+        json!({ "name": null, "size": 1 << 20, "allocated": 1 << 20, "state": "unlinked", "links": 0, "users": 1 });
+    assert_fields(object, expected);
+    assert_eq!(format!("obj:{}", object["object"].as_str().unwrap()), name);
+    drop(actor);
+    assert!(objects(&run(["list", "--unlinked", "--json"]).exits(0).json()).is_empty());
+}
+
+#[apply(test)]
+fn hostile_entries_break_no_output() {
+    let names: [&[u8]; 4] = [b"a\n\x1b[2Jb\t\"'\\", b"\xff\xfe", &[b'x'; 255], " \u{202e}".as_bytes()];
+    for name in names {
+        std::fs::write(std::path::Path::new("/dev/shm").join(std::ffi::OsStr::from_bytes(name)), "").unwrap();
+    }
+    create("sem.trap", 0);
+    create("tebibyte", 1 << 40);
+    std::os::unix::fs::symlink("/etc/passwd", "/dev/shm/link").unwrap();
+    std::os::unix::fs::symlink("nowhere", "/dev/shm/dangling").unwrap();
+    std::fs::create_dir("/dev/shm/directory").unwrap();
+    std::fs::write("/dev/shm/directory/inside", [1; 5000]).unwrap();
+    nix::unistd::mkfifo("/dev/shm/fifo", nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let report = run(["list", "--posix", "--json"]).exits(0).json();
+    assert_eq!(objects(&report).len(), 7, "four names, two files, one directory: {report}");
+    let directory = objects(&report).into_iter().find(|object| object["type"] == "dir").unwrap();
+    assert_fields(directory, json!({ "name": "/directory", "size": 5000, "allocated": 8192, "users": null }));
+    let table = run(["list", "--posix", "--format", "tsv", "-o", "NAME", "--no-headings"]).exits(0).stdout;
+    assert_eq!(table.lines().count(), 7, "{table:?}");
+    run(["list"]).exits(0);
+}
+
+#[apply(test)]
+fn a_semaphore_shows_its_value_and_waiters() {
+    let mut contents = [0_u8; 32];
+    contents[0] = 3;
+    contents[4] = 2;
+    contents[8] = 0x80;
+    std::fs::write(create("sem.lock", 32), contents).unwrap();
+    let report = run(["stat", "sem:/lock", "--json"]).exits(0).json();
+    assert_fields(&report["objects"][0], json!({ "type": "sem", "name": "sem:/lock", "value": 3, "waiters": 2 }));
+    // musl, which adds no prefix: the sign bit shows waiters.
+    contents[3] = 0x80;
+    contents[8] = 0;
+    std::fs::write(create("bare", 32), contents).unwrap();
+    let report = run(["stat", "sem:/bare", "--json"]).exits(0).json();
+    assert_fields(&report["objects"][0], json!({ "type": "sem", "value": 3, "waiters": 2 }));
+    // A file of another size with such a name is never taken for one.
+    create("sem.trap", 0);
+    let report = run(["stat", "sem:/trap", "--json"]).exits(0).json();
+    assert_fields(&report["objects"][0], json!({ "type": "shm", "value": null }));
+}
+
+#[apply(test)]
+fn who_shows_each_process_and_how_it_uses_an_object() {
+    let path = create("x", 4096);
+    let (mut mapped, mut open) = (Actor::start(), Actor::start());
+    mapped.ask(Request::MapFile { path: path.clone() });
+    open.ask(Request::OpenFile { path: path.clone() });
+    let report = run(["who", "/x", "--json"]).exits(0).json();
+    let object = &report["objects"][0];
+    assert_fields(object, json!({ "name": "/x", "in_use": true, "found": 2, "hidden": [] }));
+    let how =
+        |pid: i32| object["users"].as_array().unwrap().iter().find(|user| user["pid"] == pid).unwrap()["how"].clone();
+    assert_eq!((how(mapped.pid()), how(open.pid())), (json!("mapped"), json!("open")));
+    let table = run(["who", "/x"]).exits(0).stdout;
+    assert!(table.lines().next().unwrap().split_whitespace().eq(["NAME", "PID", "USER", "HOW", "ACCESS", "COMMAND"]));
+    drop((mapped, open));
+    let report = run(["who", "/x", "--json"]).exits(0).json();
+    assert_fields(&report["objects"][0], json!({ "in_use": false, "found": 0, "users": [] }));
+}
+
+#[apply(test)]
+fn stat_shows_every_field_of_an_object() {
+    create("psm_1a2b3c4d", 8192);
+    let text = run(["stat", "/psm_1a2b3c4d"]).exits(0).stdout;
+    for line in ["Name: /psm_1a2b3c4d", "Type: shm", "Size: 8192 (8K)", "Product: python-shared-memory (by its name)"] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
+}
+
+#[apply(test)]
+fn limits_show_the_file_system_and_what_unlinked_objects_hold() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,size=1M,nr_inodes=100"));
+    std::fs::write(create("x", 0), vec![1; 64 << 10]).unwrap();
+    let path = create("gone", 0);
+    std::fs::write(&path, vec![1; 128 << 10]).unwrap();
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: path.clone() });
+    std::fs::remove_file(path).unwrap();
+    let report = run(["limits", "--json"]).exits(0).json();
+    let expected = json!({
+        "mount": "/dev/shm", "size": 1 << 20, "used": 192 << 10, "inodes": 100, "inodes_used": 3, "unlinked": 128 << 10,
+        "huge": false,
+    });
+    assert_fields(&report["posix"], expected);
+    let text = run(["limits"]).exits(0).stdout;
+    assert!(text.lines().any(|line| line.starts_with("POSIX_UNLINKED") && line.contains("128K")), "{text}");
+}

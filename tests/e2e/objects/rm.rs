@@ -1,0 +1,123 @@
+//! `rm` of POSIX objects: nothing that a process uses is lost.
+
+use std::os::unix::fs::symlink;
+
+use expect_test::expect;
+use serde_json::json;
+
+use super::{create, file_id, names};
+use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
+use crate::oracle;
+use crate::redact::Redaction;
+use crate::support::run;
+
+#[apply(test)]
+fn removes_an_object_by_each_of_its_names() {
+    for (file, name) in [
+        ("x", "/x".to_owned()),
+        ("y", "/dev/shm/y".to_owned()),
+        ("sem.z", "sem:/z".to_owned()),
+        ("sem.w", "/sem.w".to_owned()),
+    ] {
+        let path = create(file, 4096);
+        run(["rm", &name]).exits(0).says("removed ");
+        assert!(!std::fs::exists(path).unwrap(), "{name}");
+    }
+    let path = create("by-inode", 100);
+    run(["rm", &file_id(&path)]).exits(0).says("removed object /by-inode (100 bytes)");
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+fn refuses_an_object_that_a_process_uses_and_names_it() {
+    let path = create("used", 8192);
+    for request in [Request::OpenFile { path: path.clone() }, Request::MapFile { path }] {
+        let mut actor = Actor::start();
+        let how = if matches!(request, Request::OpenFile { .. }) { "open" } else { "mapped" };
+        actor.ask(request);
+        let process = format!("{how} by pid {} (", actor.pid());
+        run(["rm", "/used"]).exits(5).says("cannot remove object /used: it is in use").says(&process);
+        run(["rm", "--dry-run", "/used"]).exits(5).prints_nothing().says(&process);
+        assert_eq!(names(), ["used"]);
+    }
+}
+
+#[apply(test)]
+fn force_removes_the_name_of_a_used_object_and_reports_that_its_memory_remains() {
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: create("used", 8192) });
+    create("unused", 4096);
+    let report = run(["rm", "--force", "/used", "/unused", "--json"]).exits(0).says("its name is free now").json();
+    assert_fields(&report["removed"][0], json!({ "name": "/used", "outcome": "unlinked", "type": "shm" }));
+    assert_fields(&report["removed"][1], json!({ "name": "/unused", "outcome": "destroyed" }));
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+fn segments_and_objects_can_be_mixed_and_two_names_are_one_target() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let path = create("x", 4096);
+    let report = run(["rm", "/x", "0x4d2", &file_id(&path), &id.to_string(), "--json"]).exits(0).json();
+    assert_eq!(report["removed"].as_array().unwrap().len(), 2);
+    assert_eq!((names().len(), oracle::rows().len()), (0, 0));
+}
+
+#[apply(test)]
+fn what_is_not_a_regular_file_is_never_followed_or_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("target");
+    std::fs::write(&target, "contents").unwrap();
+    symlink(&target, "/dev/shm/link").unwrap();
+    std::fs::create_dir("/dev/shm/directory").unwrap();
+    nix::unistd::mkfifo("/dev/shm/fifo", nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind("/dev/shm/socket").unwrap();
+    for (name, what) in
+        [("/link", "a symbolic link"), ("/directory", "a directory"), ("/fifo", "a FIFO"), ("/socket", "a socket")]
+    {
+        let problem = format!("\"{name}\" is not a shared memory object: it is {what}");
+        run(["rm", name]).exits(1).says(&problem);
+        run(["rm", "--force", name]).exits(1).says(&problem);
+    }
+    assert_eq!(names(), ["directory", "fifo", "link", "socket"]);
+    assert_eq!(std::fs::read_to_string(target).unwrap(), "contents");
+}
+
+#[apply(test)]
+fn an_object_with_several_names_is_refused() {
+    let path = create("one", 4096);
+    std::fs::hard_link(path, "/dev/shm/two").unwrap();
+    run(["rm", "/one"]).exits(5).says("cannot remove object /one: it has 2 names (hard links)");
+    assert_eq!(names(), ["one", "two"]);
+}
+
+#[apply(test)]
+fn a_missing_object_is_not_found() {
+    let redaction = Redaction::new();
+    redaction.check(
+        &run(["rm", "/missing"]),
+        &expect![[r#"
+        [stderr]
+        error: cannot find object /missing: it was removed or never existed
+        [exit code 3]
+    "#]],
+    );
+    run(["rm", "/missing", "--ignore-missing"]).exits(0).prints_nothing();
+}
+
+#[apply(test)]
+fn invalid_names_are_usage_errors() {
+    create("a", 4096);
+    let long = format!("/{}", "x".repeat(256));
+    for name in ["/", "//a", "/a/b", "/.", "/..", "/dev/shm/", "sem:a", "sem:/", "obj:1", "obj:0:1:x", &long] {
+        run(["rm", name]).exits(2).says(&format!("invalid segment {name:?}: "));
+    }
+    assert_eq!(names(), ["a"]);
+}
+
+#[apply(test)]
+fn an_object_that_is_meant_to_persist_is_kept_without_force() {
+    create("libpod_lock", 4096);
+    run(["rm", "/libpod_lock"]).exits(5).says("podman means it to persist");
+    run(["rm", "/libpod_lock", "--force"]).exits(0);
+}
