@@ -64,13 +64,15 @@ fn outcome(is_used: bool) -> Outcome {
     if is_used { Outcome::Unlinked } else { Outcome::Destroyed }
 }
 
-/// Returns whether a process uses an object, by a scan and its lease; fails if neither shows it.
+/// Returns whether a process uses an object, by its lease, or by a scan if that cannot be taken; fails if neither shows
+/// it.
 pub(super) fn is_used(system: &System, seen: &Object) -> Result<bool, Error> {
     let mut objects = [seen.clone()];
-    add_users(system, &mut objects, Needs::ATTACHERS)?;
     probe(system, &mut objects);
-    let users = objects[0].posix().users.as_ref().and_then(|users| users.in_use());
-    users.ok_or_else(|| Failure::NoLease(Errno::EACCES).explain(system, seen))
+    if objects[0].posix().in_use().is_none() {
+        add_users(system, &mut objects, Needs::ATTACHERS)?;
+    }
+    objects[0].posix().in_use().ok_or_else(|| Failure::NoLease(Errno::EACCES).explain(system, seen))
 }
 
 /// Removes objects if they are still as they were seen and not in use, in groups. Reports each in the order given.

@@ -251,11 +251,14 @@ fn list_with_files(
     if segments {
         (objects, failures) = this_namespace(context, needs.difference(Needs::ATTACHERS), filter)?;
     }
-    let needs = needs
-        | FILE.iter().fold(Needs::empty(), |needs, column| match context.json() {
-            true => needs | column.needs,
-            false => needs,
-        });
+    let mut needs = needs;
+    if segments && context.json() {
+        // The columns are those of segments.
+        args.file_columns(Format::Json)?.iter().for_each(|column| needs |= column.needs);
+    }
+    if !filter.pid.is_empty() {
+        needs |= Needs::ATTACHERS;
+    }
     let mut files =
         if args.unlinked { unlinked_files(&context.system, needs)? } else { named_files(context, needs, !segments)? };
     if args.probe {

@@ -146,7 +146,7 @@ impl Object {
     pub(crate) fn is_in_use(&self) -> bool {
         match &self.kind {
             ObjectKind::SysV(sysv) => sysv.nattch > 0,
-            ObjectKind::Posix(posix) => posix.users.as_ref().and_then(|users| users.in_use()).unwrap_or_default(),
+            ObjectKind::Posix(posix) => posix.in_use().unwrap_or_default(),
         }
     }
 

@@ -196,6 +196,11 @@ impl Posix {
         self.stat.file
     }
 
+    /// Returns whether a process uses it; `None` if that is unknown.
+    pub(crate) fn in_use(&self) -> Option<bool> {
+        self.users.as_ref()?.in_use()
+    }
+
     /// Returns the latest of its four times. Stores to mapped pages change none of them.
     pub(crate) fn last_trace(&self) -> Stamp {
         let FileStat { btime, atime, mtime, ctime, .. } = self.stat;

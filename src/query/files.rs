@@ -54,21 +54,17 @@ pub(crate) fn unlinked_files(system: &System, needs: Needs) -> Result<Vec<Object
     Ok(objects)
 }
 
-/// Returns the bytes that objects without a name hold: what is used, less what those with a name have. `None` if the file
-/// system counts nothing (size=0).
-fn unlinked_bytes(system: &System, named: &[Object]) -> Result<Option<u64>, QueryError> {
-    let space = system.objects()?.space()?;
-    let mut seen = HashSet::new();
-    let allocated = named.iter().map(Object::posix).filter(|posix| seen.insert(posix.file()));
-    let allocated: u64 = allocated.map(|posix| posix.allocated).sum();
-    Ok((space.size > 0).then(|| space.used.saturating_sub(allocated)))
-}
-
 /// Returns how much of the file system of POSIX objects is used, and the objects in it that have a name.
 pub(crate) fn posix_usage(system: &System, needs: Needs) -> Result<(PosixUsage, Vec<Object>), QueryError> {
     let directory = system.objects()?;
+    let before = directory.space()?.used;
     let objects = files(system, needs)?;
     let space = directory.space()?;
+    let mut seen = HashSet::new();
+    let named = objects.iter().map(Object::posix).filter(|posix| seen.insert(posix.file()));
+    let named: u64 = named.map(|posix| posix.allocated).sum();
+    // What was created or removed during the listing must not look unlinked. Without a limit, nothing is counted.
+    let unlinked = (space.size > 0).then(|| space.used.min(before).saturating_sub(named));
     let usage = PosixUsage {
         mount: path_text(&directory.path),
         dev: directory.device,
@@ -76,7 +72,7 @@ pub(crate) fn posix_usage(system: &System, needs: Needs) -> Result<(PosixUsage, 
         used: space.used,
         inodes: space.inodes,
         inodes_used: space.inodes_used,
-        unlinked: unlinked_bytes(system, &objects)?,
+        unlinked,
         huge: space.is_huge,
     };
     Ok((usage, objects))
@@ -134,6 +130,10 @@ pub(crate) fn probe(system: &System, objects: &mut [Object]) {
             Err(Errno::EAGAIN) => Some(false),
             Err(_) => None,
         };
+        // Without a lease and a scan, nothing is known.
+        if lease.is_none() && posix.users.is_none() {
+            continue;
+        }
         if let ObjectKind::Posix(posix) = &mut object.kind {
             posix.users = Some(Arc::new(FileUsers { lease, ..(*users).clone() }));
         }

@@ -57,7 +57,6 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
 /// Returns the state of a POSIX object, whose users must be known. Without a maker in its name, it is an orphan if no process
 /// of its owner is old enough to have made it.
 fn state_of_file(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
-    let in_use = posix.users.as_ref().and_then(|users| users.in_use());
     let made = posix.stat.btime.unwrap_or(posix.stat.ctime).stamp();
     // Another owner's process is not the maker, nor is one that started after the object was made.
     let maker = posix.maker.map(|pid| match query(pid) {
@@ -68,7 +67,7 @@ fn state_of_file(system: &System, object: &Object, posix: &Posix, query: impl Fn
         }
         status => status,
     });
-    match (in_use, maker) {
+    match (posix.in_use(), maker) {
         _ if posix.name.is_none() => State::Unlinked,
         (Some(true), _) => State::InUse,
         (None, _) => State::Unknown,

@@ -196,3 +196,28 @@ fn limits_show_the_file_system_and_what_unlinked_objects_hold() {
     let text = run(["limits"]).exits(0).stdout;
     assert!(text.lines().any(|line| line.starts_with("POSIX_UNLINKED") && line.contains("128K")), "{text}");
 }
+
+#[apply(test)]
+fn filters_apply_to_objects() {
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: create("psm_1a2b3c4d", 4096) });
+    create("torch_1_2_3", 8192);
+    create("sem.lock", 32);
+    for (filter, expected) in [
+        (&["--name", "psm_*"][..], "/psm_1a2b3c4d\n"),
+        (&["--name", "/torch*,psm_*"], "/psm_1a2b3c4d\n/torch_1_2_3\n"),
+        (&["--type", "sem"], "sem:/lock\n"),
+        (&["--product", "pytorch"], "/torch_1_2_3\n"),
+        (&["--min-size", "8K"], "/torch_1_2_3\n"),
+        (&["--pid", &actor.pid().to_string()], "/psm_1a2b3c4d\n"),
+        (&["--exclude", "/torch_1_2_3,sem:/lock"], "/psm_1a2b3c4d\n"),
+        (&["--key", "any"], ""),
+        (&["--owner", "0,1"], "/psm_1a2b3c4d\n/torch_1_2_3\nsem:/lock\n"),
+    ] {
+        let list = ["list", "--posix", "-o", "NAME", "--sort", "NAME", "--no-headings", "--format", "tsv"];
+        if filter[0] == "--owner" && !crate::support::is_root() {
+            continue;
+        }
+        assert_eq!(run([&list[..], filter].concat()).exits(0).stdout, expected, "{filter:?}");
+    }
+}
