@@ -160,7 +160,7 @@ fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved 
     let (mut names, mut idents) = (HashSet::new(), HashSet::new());
     for target in targets.iter().filter(|target| names.insert(&target.text)) {
         match resolver.resolve(target) {
-            Ok(object) if !idents.insert(object.ident()) => {}
+            Ok(object) if !idents.insert(object.unique_ident()) => {}
             Ok(object) => resolved.found.push((target.text.clone(), object)),
             Err(error) => resolved.failed.push((target.text.clone(), error)),
         }

@@ -10,6 +10,7 @@ use super::args::target;
 use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, usage};
 use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, again, quoted};
+use crate::explain::describe_users;
 use crate::model::{Isolation, Key, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
 use crate::query::{Census, census};
 use crate::render::{RemovalReport, Removed};
@@ -200,9 +201,11 @@ fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, outcome
         Outcome::Marked if args.dry_run => context.ui.print(&format!("would mark {what} for destruction"))?,
         Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
         Outcome::Unlinked if args.dry_run => context.ui.print(&format!("would unlink {what}"))?,
-        Outcome::Unlinked => context.ui.warning(&format!(
-            "unlinked {what}: its name is free now, the memory when the last process closes and unmaps it"
-        )),
+        Outcome::Unlinked => {
+            let users = describe_users(&context.system, object);
+            let effect = "its name is free now, the memory when the last process closes and unmaps it";
+            context.ui.warning(&format!("unlinked {what}: {effect} ({users})"));
+        }
         Outcome::Marked => {
             let later = match object.sysv().key {
                 Key::PRIVATE => String::new(),

@@ -1,7 +1,7 @@
 //! Why POSIX objects are missing or in use.
 
 use crate::error::{Error, Kind, shmadm};
-use crate::model::{FileUsers, Ident, Needs, Object, ObjectName, Size, path_text};
+use crate::model::{Ident, Needs, Object, ObjectName, Size, path_text};
 use crate::query::{OpenError, System, add_users};
 use crate::sys::Errno;
 
@@ -16,12 +16,9 @@ pub(crate) fn missing_file(ident: &Ident) -> Error {
 /// Returns the refusal for an object that is in use, with the processes that use it.
 pub(crate) fn file_in_use(system: &System, object: &Object, message: String) -> Error {
     let argument = object.ident().argument();
-    let mut objects = [object.clone()];
-    let found = add_users(system, &mut objects, Needs::ATTACHERS);
-    let users = found.ok().and_then(|()| objects[0].posix().users.clone()).unwrap_or_default();
     Error::new(Kind::Refused, message)
         .target(&*argument)
-        .cause(describe_users(&users))
+        .cause(describe_users(system, object))
         .hint("remove its name now; the memory is freed when the last process closes and unmaps it", {
             shmadm("rm --force").arg(object.ident().typed())
         })
@@ -74,8 +71,11 @@ pub(crate) fn cannot_open(object: &Object, verb: &str, error: OpenError) -> Erro
     }
 }
 
-/// Describes the processes that use an object: `mapped by pid 12 (root, cat)`.
-fn describe_users(users: &FileUsers) -> String {
+/// Describes the processes that use an object now: `mapped by pid 12 (root, cat)`.
+pub(crate) fn describe_users(system: &System, object: &Object) -> String {
+    let mut objects = [object.clone()];
+    let found = add_users(system, &mut objects, Needs::ATTACHERS);
+    let users = found.ok().and_then(|()| objects[0].posix().users.clone()).unwrap_or_default();
     let mut names: Vec<String> = users
         .processes()
         .take(MAX_NAMED)

@@ -99,6 +99,14 @@ impl Object {
         }
     }
 
+    /// Returns an identity that is the same for each of its names.
+    pub(crate) fn unique_ident(&self) -> Ident {
+        match &self.kind {
+            ObjectKind::SysV(sysv) => Ident::Id(sysv.id),
+            ObjectKind::Posix(posix) => Ident::File(posix.file()),
+        }
+    }
+
     /// Returns what only a System V segment has.
     ///
     /// # Panics

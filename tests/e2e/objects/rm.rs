@@ -48,7 +48,8 @@ fn force_removes_the_name_of_a_used_object_and_reports_that_its_memory_remains()
     let mut actor = Actor::start();
     actor.ask(Request::OpenFile { path: create("used", 8192) });
     create("unused", 4096);
-    let report = run(["rm", "--force", "/used", "/unused", "--json"]).exits(0).says("its name is free now").json();
+    let ran = run(["rm", "--force", "/used", "/unused", "--json"]).exits(0).says("its name is free now");
+    let report = ran.says(&format!("(open by pid {} (", actor.pid())).json();
     assert_fields(&report["removed"][0], json!({ "name": "/used", "outcome": "unlinked", "type": "shm" }));
     assert_fields(&report["removed"][1], json!({ "name": "/unused", "outcome": "destroyed" }));
     assert_eq!(names(), [""; 0]);
@@ -87,6 +88,8 @@ fn what_is_not_a_regular_file_is_never_followed_or_removed() {
 fn an_object_with_several_names_is_refused() {
     let path = create("one", 4096);
     std::fs::hard_link(path, "/dev/shm/two").unwrap();
+    let failed = run(["rm", "/one", "/two", "--json"]).exits(5).json()["failed"].clone();
+    assert_eq!(failed.as_array().unwrap().len(), 1, "two names of one object are one target: {failed}");
     run(["rm", "/one"]).exits(5).says("cannot remove object /one: it has 2 names (hard links)");
     assert_eq!(names(), ["one", "two"]);
 }
