@@ -130,7 +130,9 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
     for attempt in 1..=MAX_SCANS {
         let start = now();
         let chosen: Vec<&Object> = pending.iter().map(|index| &segments[*index]).collect();
-        let found = find(system, &chosen, strays && attempt == 1)?;
+        let mut found = find(system, &chosen, strays && attempt == 1)?;
+        // Numbers prove nothing if a process has attached or detached since nattch was read.
+        found.exhaustive = found.exhaustive && chosen.iter().all(|segment| is_unchanged(system, segment));
         let mut matcher = Matcher::new(system, &found, &chosen);
         let assigned: Vec<(usize, Attachers)> =
             pending.iter().map(|index| (*index, matcher.assign(&segments[*index]))).collect();
@@ -294,6 +296,14 @@ fn find(system: &System, segments: &[&Object], everything: bool) -> Result<ScanR
         // Some of the mappings belong to another segment, or to a memory that two processes share.
     }
     scan_all(u64::MAX)
+}
+
+/// Returns whether the record of a segment of this namespace is still the same.
+fn is_unchanged(system: &System, segment: &Object) -> bool {
+    let usage = |segment: &Object| (segment.identity(), segment.sysv().nattch, segment.sysv().usage());
+    segment.ipc_namespace() == system.namespace()
+        && lookup(system, segment.ident(), Needs::empty())
+            .is_ok_and(|now| now.is_some_and(|now| usage(&now) == usage(segment)))
 }
 
 /// Reads a segment's record again; returns whether its attachments have changed, or `None` if it cannot be read.
