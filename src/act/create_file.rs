@@ -5,9 +5,10 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode as FileMode, fchmod};
-use nix::unistd::{Gid, Uid, fchown};
+use nix::unistd::fchown;
 
 use super::plan::would_fail;
+use super::set_file::current_ids;
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{cannot_create, file_exists};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName, Size};
@@ -27,6 +28,8 @@ pub(crate) struct NewObject {
     pub(crate) exclusive: bool,
     /// Allocate its memory now.
     pub(crate) reserve: bool,
+    /// Its contents will be filled.
+    pub(crate) fill: bool,
 }
 
 impl NewObject {
@@ -43,7 +46,8 @@ pub(crate) fn create_file(
     dry_run: bool,
 ) -> Result<bool, Error> {
     if let Some(found) = lookup(system, Ident::Name(new.name.clone()), Needs::empty())? {
-        return check_existing(new, &found).map(|()| false);
+        let checked = check_existing(system, new, &found);
+        return if dry_run { checked.map_err(would_fail) } else { checked }.map(|()| false);
     }
     let directory = system.objects()?;
     let size = new.size(system);
@@ -62,8 +66,8 @@ pub(crate) fn create_file(
     }
     fill(&file, size)?;
     if new.owner.is_some() || new.group.is_some() {
-        fchown(&file, new.owner.map(Uid::from_raw), new.group.map(Gid::from_raw))
-            .map_err(|errno| failed(errno, "fchown"))?;
+        let (owner, group) = current_ids(system, new.owner, new.group)?;
+        fchown(&file, owner, group).map_err(|errno| failed(errno, "fchown"))?;
     }
     let mode = new.mode.unwrap_or(Mode::PRIVATE);
     fchmod(&file, FileMode::from_bits_truncate(mode.bits().into())).map_err(|errno| failed(errno, "fchmod"))?;
@@ -75,7 +79,7 @@ pub(crate) fn create_file(
 }
 
 /// Compares an object that exists with what was requested. Nothing is changed.
-fn check_existing(new: &NewObject, found: &Object) -> Result<(), Error> {
+fn check_existing(system: &System, new: &NewObject, found: &Object) -> Result<(), Error> {
     if new.exclusive {
         return Err(file_exists(&new.name));
     }
@@ -87,13 +91,13 @@ fn check_existing(new: &NewObject, found: &Object) -> Result<(), Error> {
         conflicts.push(format!("its mode is {}, not {mode}", found.mode));
     }
     if let Some(owner) = new.owner.filter(|owner| *owner != found.uid) {
-        conflicts.push(format!("its owner is {}, not {owner}", found.uid));
+        conflicts.push(format!("its owner is {}, not {}", system.user(found.uid), system.user(owner)));
     }
     if let Some(group) = new.group.filter(|group| *group != found.gid) {
-        conflicts.push(format!("its group is {}, not {group}", found.gid));
+        conflicts.push(format!("its group is {}, not {}", system.group(found.gid), system.group(group)));
     }
-    if new.reserve {
-        conflicts.push("--reserve is only for new objects".to_owned());
+    for (given, option) in [(new.reserve, "--reserve"), (new.fill, "--fill")] {
+        conflicts.extend(given.then(|| format!("{option} is only for new objects")));
     }
     if conflicts.is_empty() {
         return Ok(());

@@ -10,9 +10,22 @@ use nix::unistd::{Gid, Uid, fchownat, truncate};
 use super::remove_file::{is_used, refer_unchanged};
 use super::set::Change;
 use crate::error::{Error, Kind, again};
-use crate::explain::file_in_use;
+use crate::explain::{file_in_use, unmapped_id};
 use crate::model::{Object, Size};
-use crate::query::System;
+use crate::query::{Account, System};
+
+/// Converts the caller's ids to those of the current user namespace.
+pub(super) fn current_ids(
+    system: &System,
+    owner: Option<u32>,
+    group: Option<u32>,
+) -> Result<(Option<Uid>, Option<Gid>), Error> {
+    let convert = |account: Account, id: Option<u32>| {
+        id.map(|id| system.id_in_namespace(account, id).ok_or_else(|| unmapped_id(system, account, id))).transpose()
+    };
+    let (owner, group) = (convert(Account::User, owner)?, convert(Account::Group, group)?);
+    Ok((owner.map(Uid::from_raw), group.map(Gid::from_raw)))
+}
 
 /// Changes an object that is still as it was seen. Its size is changed first, since that is refused most often.
 ///
@@ -41,7 +54,7 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
         truncate(&*path, size).map_err(|errno| failed(errno, "truncate"))?;
     }
     if change.owner.is_some() || change.group.is_some() {
-        let (owner, group) = (change.owner.map(Uid::from_raw), change.group.map(Gid::from_raw));
+        let (owner, group) = current_ids(system, change.owner, change.group)?;
         fchownat(file.as_fd(), "", owner, group, AtFlags::AT_EMPTY_PATH).map_err(|errno| failed(errno, "fchownat"))?;
     }
     if let Some(mode) = change.mode {

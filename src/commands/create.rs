@@ -176,7 +176,7 @@ fn create_object(
     group: Option<u32>,
 ) -> Result<Exit, Error> {
     let CreateArgs { size, mode, exclusive, reserve, dry_run, .. } = *args;
-    let new = NewObject { name: name.clone(), size, mode, owner, group, exclusive, reserve };
+    let new = NewObject { name: name.clone(), size, mode, owner, group, exclusive, reserve, fill: args.fill.is_some() };
     let interrupts = Interrupts::watch()?;
     let ident = Ident::Name(name.clone());
     let fill = |file: &File, size: u64| {

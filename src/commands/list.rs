@@ -4,7 +4,7 @@ use super::all_namespaces::{Survey, survey, warn_of_strays};
 use super::args::{TableArgs, time_style};
 use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
 use super::{Context, Manual, exit_with, usage};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{Needs, Object, Size};
 use crate::query::{
     Filter, QueryError, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory, posix_usage,
@@ -226,9 +226,6 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     }
     let (mut objects, failures) =
         if args.all_ns { all_namespaces(context, needs, &filter)? } else { this_namespace(context, needs, &filter)? };
-    if needs.contains(Needs::PAGE_SIZE) {
-        add_page_sizes(&context.system, &mut objects);
-    }
     args.arrange(&mut objects, sort);
     context.print_rows("segments", &columns, objects, &style)?;
     if !args.all_ns {
@@ -249,16 +246,14 @@ fn list_with_files(
 ) -> Result<Exit, Error> {
     let (mut objects, mut failures) = (Vec::new(), Vec::new());
     if segments {
-        (objects, failures) = this_namespace(context, needs.difference(Needs::ATTACHERS), filter)?;
+        (objects, failures) = this_namespace(context, needs, filter)?;
     }
     let mut needs = needs;
     if segments && context.json() {
         // The columns are those of segments.
         args.file_columns(Format::Json)?.iter().for_each(|column| needs |= column.needs);
     }
-    if !filter.pid.is_empty() {
-        needs |= Needs::ATTACHERS;
-    }
+    needs |= filter.file_needs();
     let mut files =
         if args.unlinked { unlinked_files(&context.system, needs)? } else { named_files(context, needs, !segments)? };
     if args.probe {
@@ -304,7 +299,10 @@ fn named_files(context: &mut Context, needs: Needs, is_required: bool) -> Result
         Err(error) => return Err(error.into()),
     };
     if let Some(bytes) = usage.unlinked.filter(|bytes| *bytes > 0 && context.format == Format::Table) {
-        context.ui.status(&format!("unlinked objects hold {}: `shmadm list --unlinked`", Size(bytes)));
+        let hint = Hint::new(format!("unlinked objects hold {}", Size(bytes)), shmadm("list --unlinked"));
+        if let Some(hint) = context.ui.complete(hint) {
+            context.ui.status(&hint.to_string());
+        }
     }
     Ok(objects)
 }
@@ -347,6 +345,9 @@ fn this_namespace(context: &mut Context, needs: Needs, filter: &Filter) -> Resul
     let failures = select_objects(context, filter, &mut objects, false)?;
     if needs.contains(Needs::ATTACHERS) {
         add_attachers(&context.system, &mut objects)?;
+    }
+    if needs.contains(Needs::PAGE_SIZE) {
+        add_page_sizes(&context.system, &mut objects);
     }
     Ok((objects, failures))
 }

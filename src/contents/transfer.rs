@@ -26,7 +26,7 @@ pub(super) fn failed(ident: impl Into<Ident>, offset: u64, verb: &str, errno: Er
     match errno {
         Errno::ENOSPC if !matches!(ident, Ident::Id(_)) => error
             .cause("its file system has no free pages")
-            .hint("list what is in it, largest last", shmadm("list --posix --sort SIZE")),
+            .hint("list the largest objects", shmadm("list --posix --sort SIZE --reverse")),
         Errno::EFAULT | Errno::ENOMEM | Errno::ENOSPC => error
             .cause("cannot allocate a page there: out of memory, or the memory limit of a control group is reached")
             .hint("show free memory", program("free -h"))

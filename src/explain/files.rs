@@ -43,7 +43,7 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
     match (errno, space) {
         (Errno::ENOSPC, Ok(space)) if space.inodes > 0 && space.inodes_used >= space.inodes => error
             .cause(format!("all {} inodes of {path} are in use", space.inodes))
-            .hint("list the oldest files", shmadm("list --posix --sort IDLE")),
+            .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
         (Errno::ENOSPC, Ok(space)) => error
             .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
             .hint("list the largest objects", shmadm("list --posix --sort SIZE --reverse")),

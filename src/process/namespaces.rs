@@ -260,7 +260,7 @@ pub(crate) fn visit_namespaces<T: Send>(
 /// Entering a user namespace requires a single-threaded process, and is irreversible.
 pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Result<Vec<Object>, Error> {
     let message = format!("cannot list the segments of the IPC namespace {}", namespace.number);
-    let segments: Vec<Object> = ask_worker(system, namespace, "list", "segments", &message)?;
+    let segments: Vec<Object> = ask_worker(system, namespace, &["list", "--sysv"], "segments", &message)?;
     // The process that identifies the namespace can have left it.
     if segments.iter().any(|segment| segment.ipc_namespace() != Some(namespace.number)) {
         return Err(Error::new(Kind::NotFound, message).cause("all processes have left it"));
@@ -270,14 +270,14 @@ pub(crate) fn list_through_worker(system: &System, namespace: &Namespace) -> Res
 
 pub(crate) fn limits_through_worker(system: &System, namespace: &Namespace) -> Result<Limits, Error> {
     let message = format!("cannot read the limits of the IPC namespace {}", namespace.number);
-    ask_worker(system, namespace, "limits", "limits", &message)
+    ask_worker(system, namespace, &["limits"], "limits", &message)
 }
 
 /// Runs a command of this program in a namespace, and parses a field of its JSON.
 fn ask_worker<T: DeserializeOwned>(
     system: &System,
     namespace: &Namespace,
-    command: &str,
+    command: &[&str],
     field: &str,
     message: &str,
 ) -> Result<T, Error> {
@@ -286,7 +286,7 @@ fn ask_worker<T: DeserializeOwned>(
         return Err(denied());
     }
     let mut worker = this_program("shmadm");
-    worker.args(["--ns", &namespace.ns_argument(), command, "--json"]).stdin(Stdio::null()).stderr(Stdio::null());
+    worker.args(["--json", "--ns", &namespace.ns_argument()]).args(command).stdin(Stdio::null()).stderr(Stdio::null());
     let output = worker.output().map_err(|error| start_failed(message, &error))?;
     if !output.status.success() {
         return Err(denied());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::failure::QueryError;
 use super::host::System;
-use super::inventory::{self, complete, idle_seconds};
+use super::inventory::{self, idle_seconds};
 use super::state::state;
 use super::users::{FileScan, UnlinkedFile, scan_files};
 use crate::model::{FileId, FileStat, FileType, FileUsers, Needs, Object, ObjectKind, PosixUsage, path_text};
@@ -165,7 +165,7 @@ fn finish(system: &System, object: &mut Object, scan: &FileScan, needs: Needs) {
     if let ObjectKind::Posix(posix) = &mut object.kind {
         posix.users = (posix.file_type != FileType::Dir).then(|| scan.users(posix.file()));
     }
-    complete(system, object, needs);
+    object.idle_seconds = idle_seconds(system, object);
     if needs.contains(Needs::STATE) {
         object.state = Some(state(system, object));
     }

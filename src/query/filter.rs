@@ -54,6 +54,12 @@ impl Filter {
         if self.state.is_empty() { Needs::empty() } else { Needs::STATE }
     }
 
+    /// Returns the fields of POSIX objects that it needs.
+    pub(crate) fn file_needs(&self) -> Needs {
+        let needs_users = !self.pid.is_empty() || self.older_than.is_some();
+        self.needs() | if needs_users { Needs::ATTACHERS } else { Needs::empty() }
+    }
+
     /// Returns the keys that select segments.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let key = |filter: &KeyFilter| match filter {

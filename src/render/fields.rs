@@ -49,7 +49,7 @@ fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str,
         ("Locked in memory", yes_or_no(sysv.locked)),
         ("Resident", bytes(object.rss)),
         ("Swapped", bytes(object.swap)),
-        ("State", state(object.state)),
+        ("State", state(object)),
         ("IPC namespace", object.ipc_namespace().map_or_else(|| "unknown".to_owned(), |number| number.to_string())),
     ]);
     fields
@@ -96,7 +96,7 @@ fn file_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, St
         ("Idle", object.idle_seconds.map_or_else(|| "-".to_owned(), duration)),
         ("Product", optional(posix.product.as_ref().map(|product| format!("{product} (by its name)")), "unknown")),
         ("Maker", optional(posix.maker.map(|pid| format!("{pid} (by its name)")), "unknown")),
-        ("State", state(object.state)),
+        ("State", state(object)),
         ("Mount namespace", optional(posix.mnt_ns.map(|number| number.to_string()), "unknown")),
     ]);
     fields
@@ -146,17 +146,21 @@ fn attached_by(attachers: &Attachers) -> Vec<(&'static str, String)> {
     attachers.processes().map(process).chain(attachers.hidden.iter().map(hidden)).collect()
 }
 
-fn state(state: Option<State>) -> String {
-    let Some(state) = state else { return "unknown".to_owned() };
-    let meaning = match state {
-        State::InUse => "attached",
-        State::Dest => "marked for destruction; destroyed at the last detach",
-        State::Idle => "not attached; creator or last user is running",
-        State::Unknown => "not attached; cannot determine whether creator and last user are running",
-        State::Orphan => "not attached; creator and last user have exited",
-        State::Unlinked => "without a name; exists because a process has it open or mapped",
-        State::Kept => "not in use; its program means it to persist",
-        State::Unused => "not in use; nothing shows which process made it",
+fn state(object: &Object) -> String {
+    let Some(state) = object.state else { return "unknown".to_owned() };
+    let meaning = match (object.is_segment(), state) {
+        (true, State::InUse) => "attached",
+        (true, State::Idle) => "not attached; creator or last user is running",
+        (true, State::Unknown) => "not attached; cannot determine whether creator and last user are running",
+        (true, State::Orphan) => "not attached; creator and last user have exited",
+        (false, State::InUse) => "open or mapped",
+        (false, State::Idle) => "not in use; its maker is running",
+        (false, State::Unknown) => "no user found, but not every process could be inspected",
+        (false, State::Orphan) => "not in use; its maker has exited",
+        (_, State::Dest) => "marked for destruction; destroyed at the last detach",
+        (_, State::Unlinked) => "no name; exists because a process has it open or mapped",
+        (_, State::Kept) => "not in use; its program means it to persist",
+        (_, State::Unused) => "not in use; nothing shows which process made it",
     };
     format!("{} ({meaning})", state.as_str())
 }

@@ -80,7 +80,8 @@ pub(crate) static FILE: &[Column<Object>] = &[
         "idle_seconds",
         "time since the latest of these times; stores to mapped pages leave no trace",
         field::idle,
-    ),
+    )
+    .needs(Needs::ATTACHERS),
     right("VALUE", "value", "value of a named semaphore", |object| {
         posix(object, |posix| Cell::of(posix.value, Cell::number))
     })

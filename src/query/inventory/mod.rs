@@ -1,4 +1,5 @@
-//! All shared memory objects, or one of them. Each kind of object has a backend that lists and looks up.
+//! The backends: each lists the objects of its kind, and looks one up. What depends on their users, which are searched for
+//! later, is not known here.
 
 mod complete;
 mod posix;
@@ -6,16 +7,18 @@ mod product;
 mod resident;
 mod sysv;
 
-pub(super) use complete::{complete, idle_seconds};
+pub(super) use complete::idle_seconds;
 pub(crate) use posix::as_semaphore;
 pub(crate) use sysv::key_exists;
+
+use complete::complete;
 
 use super::failure::QueryError;
 use super::host::{ObjectDirectory, System};
 use crate::model::{FileStat, Ident, Key, Needs, Object, ShmId};
 use crate::sys::{self, SysError};
 
-/// Returns all objects, in the order of the kernel; `needs` are the fields to read.
+/// Returns all segments, in the order of the kernel; `needs` are the fields to read.
 pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
     let mut objects = Vec::new();
     each(system, needs, |object| {
@@ -25,7 +28,7 @@ pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Object>, Qu
     Ok(objects)
 }
 
-/// Passes all objects to `show`, in the order of the kernel, until `show` fails; `needs` are the fields to read.
+/// Passes all segments to `show`, in the order of the kernel, until `show` fails; `needs` are the fields to read.
 pub(crate) fn each<E: From<QueryError>>(
     system: &System,
     needs: Needs,
@@ -41,12 +44,16 @@ pub(crate) fn each<E: From<QueryError>>(
     outcome
 }
 
-/// Reads one object; `Ok(None)` if it does not exist. This requires no permission on the object.
+/// Reads one object that has an id or a name; `Ok(None)` if it does not exist. This requires no permission on it.
 pub(crate) fn lookup(system: &System, ident: impl Into<Ident>, needs: Needs) -> Result<Option<Object>, QueryError> {
     let mut found = match ident.into() {
         Ident::Id(id) => sysv::lookup(system, id, needs)?,
         Ident::Name(name) => posix::lookup(system, system.objects()?, &name, needs)?,
-        Ident::File(file) => files(system, system.objects()?, needs)?.into_iter().find(|it| it.posix().file() == file),
+        // Completed already.
+        Ident::File(file) => {
+            let files = files(system, system.objects()?, needs)?;
+            return Ok(files.into_iter().find(|object| object.posix().file() == file));
+        }
     };
     if let Some(object) = &mut found {
         complete(system, object, needs);
@@ -66,7 +73,9 @@ pub(super) fn files(system: &System, directory: &ObjectDirectory, needs: Needs) 
 
 /// Returns the object of a file that has no name.
 pub(super) fn unlinked(system: &System, directory: &ObjectDirectory, stat: &FileStat, needs: Needs) -> Object {
-    posix::object(system, directory, None, stat, needs)
+    let mut object = posix::object(system, directory, None, stat, needs);
+    complete(system, &mut object, needs);
+    object
 }
 
 pub(crate) fn find_by_key(system: &System, key: Key) -> Option<Object> {

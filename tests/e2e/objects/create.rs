@@ -30,6 +30,8 @@ fn an_existing_object_is_opened_if_it_is_as_requested_and_never_changed() {
     refused
         .says("cannot use the existing object /x as requested")
         .says("its size is 4 KiB, not 8 KiB; its mode is 0600, not 0666");
+    run(["create", "/x", "--fill", "1"]).exits(5).says("--fill is only for new objects");
+    run(["create", "/x", "--size", "8K", "-n"]).exits(5).says("would fail: ");
     run(["create", "/x", "--exclusive"]).exits(6).says("cannot create object /x: it exists");
     let file = std::fs::metadata(path).unwrap();
     assert_eq!((file.len(), file.permissions().mode() & 0o777), (4096, 0o600));

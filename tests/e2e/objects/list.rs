@@ -211,6 +211,8 @@ fn filters_apply_to_objects() {
         (&["--min-size", "8K"], "/torch_1_2_3\n"),
         (&["--pid", &actor.pid().to_string()], "/psm_1a2b3c4d\n"),
         (&["--exclude", "/torch_1_2_3,sem:/lock"], "/psm_1a2b3c4d\n"),
+        // An object in use has no idle time.
+        (&["--older-than", "0s"], "/torch_1_2_3\nsem:/lock\n"),
         (&["--key", "any"], ""),
         (&["--owner", "0,1"], "/psm_1a2b3c4d\n/torch_1_2_3\nsem:/lock\n"),
     ] {
