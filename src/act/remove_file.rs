@@ -41,7 +41,7 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
     if seen.posix().keep {
         let ident = seen.ident();
         let product = seen.posix().product.as_deref().unwrap_or("its program");
-        return Err(Error::new(Kind::Refused, format!("cannot remove {ident}: {product} means it to persist"))
+        return Err(Error::new(Kind::Refused, format!("cannot remove {ident}: {product} keeps it between runs"))
             .target(ident.argument())
             .hint("remove it anyway", shmadm("rm --force").arg(ident.typed())));
     }
@@ -118,8 +118,8 @@ fn unlink_file(system: &System, seen: &Object) -> Result<Outcome, Error> {
     Ok(if is_unused { Outcome::Destroyed } else { Outcome::Unlinked })
 }
 
-/// Gives names back to objects of the caller that a removal which was killed has left aside; those whose name exists again are
-/// removed, since no process can know them.
+/// Restores the names of objects of the caller that a killed removal has left aside. Removes an object whose name exists
+/// again: no process can know it.
 pub(crate) fn restore_aside(system: &System) -> Result<(), Error> {
     let directory = system.objects()?;
     ignore_lease_breaks()?;
@@ -227,7 +227,7 @@ impl<'a> Leased<'a> {
         sys::rename_entry(self.directory.as_fd(), self.name, &self.aside)
     }
 
-    /// Unlinks the object, or gives it its name back if a process has tried to open it.
+    /// Unlinks the object, or restores its name if a process has tried to open it.
     fn finish(self) -> Result<(), Failure> {
         if sys::lease(self.file.as_fd()) == Ok(Lease::Write) {
             return sys::unlink_entry(self.directory.as_fd(), &self.aside)

@@ -39,7 +39,7 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
     let failed = |errno: Errno, call| {
         let error = Error::new(Kind::of(errno), format!("cannot change {ident}")).os(errno, call);
         let error = error.target(ident.argument());
-        if errno == Errno::EPERM { error.cause("this requires its owner, or privilege") } else { error }
+        if errno == Errno::EPERM { error.cause("only its owner and a privileged user can change it") } else { error }
     };
     let file = refer_unchanged(system, seen)?;
     let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());

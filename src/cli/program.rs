@@ -78,7 +78,7 @@ pub fn program() -> clap::Command {
         // Not the name under which the program was executed, which can contain anything.
         .bin_name("shmadm")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("See, explain and clean up System V shared memory")
+        .about("See, explain and clean up System V and POSIX shared memory")
         .help_template(format!(
             "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}"
         ))

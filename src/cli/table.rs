@@ -108,11 +108,11 @@ impl Command {
 pub enum Group {
     /// From creation to removal.
     Lifecycle,
-    /// Reports on segments and the system.
+    /// Reports on segments, objects and the system.
     Inspect,
     /// Removal of what is no longer used.
     CleanUp,
-    /// The bytes in segments.
+    /// The bytes in segments and objects.
     Contents,
     /// Comparison and alerts.
     Monitor,

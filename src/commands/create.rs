@@ -15,7 +15,7 @@ use crate::model::{
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Create a segment, or open an existing one by its key",
+    summary: "Create a segment or POSIX object, or open an existing one",
     description: "Creates a segment and prints its id. Without options the segment has no key (IPC_PRIVATE), the size \
                   of one page and mode 0600. --key random chooses an unused key.\n\n\
                   If a segment with the key exists, it is opened instead, and a status message says so. Opening \
@@ -26,6 +26,10 @@ pub(crate) const MANUAL: Manual = Manual {
                   A segment exists until it is removed. Neither the end of this command nor the last detach destroys \
                   it, unless kernel.shm_rmid_forced is 1; then a new segment is refused without --hold, which leaves \
                   a background process that keeps it attached.\n\n\
+                  With /NAME, create creates a POSIX object instead and prints its name. The object appears with its \
+                  mode, size and contents, or not at all. An existing object is opened and never changed: requested \
+                  attributes that differ are refused. --reserve allocates the memory now, so that a full file system is \
+                  an error of create, not a SIGBUS in a process that uses the object.\n\n\
                   If any step after the creation fails, the new segment is removed.\n\n\
                   --dry-run creates nothing and uses no id. It prints whether a segment would be created or opened, \
                   or fails as the command would, with the cause: limits (kernel.shmmax, kernel.shmall, kernel.shmmni), \
@@ -36,6 +40,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm create --dry-run --size 2G", "show whether a segment of 2 GiB could be created now"),
         ("shmadm create --key random --exclusive", "create a segment with an unused key"),
         ("shmadm create --fill 0xff --hold", "create a page filled with 0xff, kept attached by a background process"),
+        ("shmadm create /buffer --size 1M --reserve", "create a POSIX object and allocate its memory"),
     ],
     json: "{\"schema\":1,\"created\":true,\"segment\":{…},\"holder\":null}. \"created\" is false if an existing \
            segment was opened. \"holder\" is the pid of the process that --hold started.",
@@ -52,7 +57,7 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
-    /// POSIX object to create (/NAME), instead of a segment
+    /// POSIX object to create (/NAME) instead of a segment
     #[arg(value_name = "NAME", value_parser = target().try_map(check_name), conflicts_with_all = ["key", "huge", "no_reserve", "lock", "hold"])]
     name: Option<ObjectName>,
 
@@ -67,7 +72,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
     mode: Option<Mode>,
 
-    /// Fail if a segment with this key exists
+    /// Fail if the key or name exists
     #[arg(long)]
     exclusive: bool,
 
@@ -86,7 +91,7 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     lock: bool,
 
-    /// Fill the segment with BYTE (0 to 255, or 0x00 to 0xff)
+    /// Fill with BYTE (0 to 255, or 0x00 to 0xff)
     #[arg(long, value_name = "BYTE", value_parser = parse_byte)]
     fill: Option<u8>,
 
@@ -94,7 +99,7 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     hold: bool,
 
-    /// Allocate the memory of a POSIX object now
+    /// Allocate the memory of the POSIX object now
     #[arg(long, requires = "name")]
     reserve: bool,
 

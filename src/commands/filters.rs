@@ -16,67 +16,67 @@ use crate::query::{Filter, KeyFilter, Pattern, System, removed_with_key, retain_
 /// Conditions, all of which must hold; the values of one are alternatives.
 #[derive(Args, Debug, Default)]
 pub(crate) struct FilterArgs {
-    /// Only segments owned by USER
+    /// Owned by USER
     #[arg(long, value_name = "USER", value_delimiter = ',', help_heading = "Filters")]
     owner: Vec<String>,
 
-    /// Only segments of GROUP
+    /// With group GROUP
     #[arg(long, value_name = "GROUP", value_delimiter = ',', help_heading = "Filters")]
     group: Vec<String>,
 
-    /// Only segments created by USER
+    /// Created by USER (segments only)
     #[arg(long, value_name = "USER", value_delimiter = ',', help_heading = "Filters")]
     creator: Vec<String>,
 
-    /// Only segments that you own or created
+    /// Owned or created by you
     #[arg(long, help_heading = "Filters")]
     mine: bool,
 
-    /// Only segments with KEY, or with `any` key, or `private` ones
+    /// With KEY, `any` key, or `private` (segments only)
     #[arg(long, value_name = "KEY", value_delimiter = ',', allow_negative_numbers = true, value_parser = key(), help_heading = "Filters")]
     key: Vec<KeyArg>,
 
-    /// Only segments in STATE
+    /// In STATE
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = word(State::ALL.map(|state| (state.as_str(), state))), help_heading = "Filters")]
     state: Vec<State>,
 
-    /// Only segments with these permission bits (octal)
+    /// With permission bits MODE (octal)
     #[arg(long, value_name = "MODE", value_delimiter = ',', value_parser = Mode::parse, help_heading = "Filters")]
     mode: Vec<Mode>,
 
-    /// Only segments idle for at least DURATION (10m, 1h30m)
+    /// Idle for at least DURATION (10m, 1h30m)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Filters")]
     older_than: Option<Duration>,
 
-    /// Only segments of at least SIZE (4096, 4K, 1MB)
+    /// Of at least SIZE (4096, 4K, 1MB)
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Filters")]
     min_size: Option<u64>,
 
-    /// Only segments of at most SIZE
+    /// Of at most SIZE
     #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Filters")]
     max_size: Option<u64>,
 
-    /// Only segments created by process PID
+    /// Created by process PID (segments only)
     #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, help_heading = "Filters")]
     cpid: Vec<i32>,
 
-    /// Only segments that process PID has attached
+    /// In use by process PID
     #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = parse_pid, help_heading = "Filters")]
     pid: Vec<i32>,
 
-    /// Only POSIX objects whose name matches GLOB (psm_*)
+    /// With a name that matches GLOB (psm_*; objects only)
     #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = Pattern::new, help_heading = "Filters")]
     name: Vec<Pattern>,
 
-    /// Only POSIX objects of TYPE
+    /// Of TYPE (objects only)
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = word(FileType::ALL.map(|it| (it.as_str(), it))), help_heading = "Filters")]
     r#type: Vec<FileType>,
 
-    /// Only POSIX objects of the program with this ID
+    /// Of program ID, as PRODUCT shows it (objects only)
     #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Filters")]
     product: Vec<String>,
 
-    /// Leave out SEGMENT
+    /// Not SEGMENT
     #[arg(long, value_name = "SEGMENT", value_delimiter = ',', value_parser = target(), help_heading = "Filters")]
     exclude: Vec<Target>,
 }
@@ -135,7 +135,7 @@ impl FilterArgs {
     }
 }
 
-/// Returns the name of a segment with the key of a file in place of the file.
+/// Replaces `ftok:PATH` with the key of the file.
 fn id_or_key(target: &Target) -> Result<Name, Error> {
     match &target.name {
         Name::Ftok(ftok) => ftok_key(ftok).map(Name::Key),

@@ -14,9 +14,9 @@ use crate::render::{HexDump, begin_report, escape_lines, write_hex, write_within
 use crate::ui::Out;
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Print a segment's contents",
-    description: "Prints the contents of a segment: a hex dump, or text up to the first NUL byte (--text), numbers \
-                  (--type), or the bytes themselves (--raw). A range that exceeds the segment is refused. Raw bytes \
+    summary: "Print the contents of a segment or POSIX object",
+    description: "Prints the contents of a segment or POSIX object: a hex dump, or text up to the first NUL byte (--text), numbers \
+                  (--type), or the bytes themselves (--raw). A range that exceeds it is refused. Raw bytes \
                   are not written to a terminal.\n\n\
                   read attaches the segment read-only, which updates its attach and detach times and its last user. \
                   --peek reads through the attachment of another process, so that atime, dtime, lpid and nattch do \
@@ -24,17 +24,20 @@ pub(crate) const MANUAL: Manual = Manual {
                   for destruction.\n\n\
                   Untouched pages read as zeros, and reading does not allocate them: with privilege, holes are found \
                   in the file behind the segment, otherwise with mincore(2). Where neither works, because pages may \
-                  be swapped or are huge, read fails unless --allow-allocation is given.",
+                  be swapped or are huge, read fails unless --allow-allocation is given.\n\n\
+                  An object is read from its file: that allocates no memory, and changes no time if the caller owns the \
+                  object or has CAP_FOWNER.",
     examples: &[
         ("shmadm read 0x4d2 --length 64", "dump the first 64 bytes"),
         ("shmadm read 0x4d2 --raw > segment.bin", "copy the contents to a file"),
         ("shmadm read 0x4d2 --raw --sparse > segment.bin", "the same, with holes for untouched pages"),
         ("shmadm read 0x4d2 --type i32 --every 1s --rounds 2", "print the integer at offset 0, twice"),
         ("shmadm read 0x4d2 --text", "print the text up to the first NUL"),
+        ("shmadm read /psm_1a2b3c4d --length 64", "dump the first 64 bytes of a POSIX object"),
     ],
     json: "{\"schema\":1,\"id\":5,\"offset\":0,\"hex\":\"…\"}. With --type: \
            {\"schema\":1,\"id\":5,\"offset\":0,\"type\":\"i32\",\"values\":[523]}, where NaN and infinities are \
-           strings. With --text: {\"schema\":1,\"id\":5,\"offset\":0,\"text\":\"…\"}. --every prints one object per line.",
+           strings. With --text: {\"schema\":1,\"id\":5,\"offset\":0,\"text\":\"…\"}. Of a POSIX object, \"name\" replaces \"id\". --every prints one line of JSON each time.",
     notes: "read does not synchronize with other processes: the output can contain a part of what is being written.",
 };
 
@@ -47,7 +50,7 @@ pub(crate) struct ReadArgs {
     #[arg(long, value_name = "SIZE", default_value = "0", value_parser = parse_size)]
     offset: u64,
 
-    /// Number of bytes [default: to the end of the segment]
+    /// Number of bytes [default: to the end]
     #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "count")]
     length: Option<u64>,
 

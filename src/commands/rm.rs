@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::target;
+use super::args::{TARGETS_HELP, target};
 use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, usage};
 use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, again, quoted};
@@ -16,13 +16,17 @@ use crate::query::{Census, census};
 use crate::render::{RemovalReport, Removed};
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Remove segments",
-    description: "Removes segments. A segment that is attached is refused, and the error names the processes that \
+    summary: "Remove segments and POSIX objects",
+    description: "Removes segments and POSIX objects. A segment that is attached is refused, and the error names the processes that \
                   have it attached. --force marks it for destruction: its key is freed now, the memory at the last \
                   detach. Nothing can clear the mark, and a program that asks for the key later gets another segment. \
                   `shmadm detach` ends the background attachments of the caller (`attach --background`, `create --hold`).\n\n\
-                  All names are resolved before the first segment is removed, and each segment is checked again \
-                  immediately before its removal. A failure for one segment does not stop the removal of the others.\n\n\
+                  An object (/NAME) that a process has open or mapped is refused, and the error names these \
+                  processes. --force removes its name; the memory is freed when the last process closes and unmaps \
+                  it. Without --force, rm also refuses an object that its program keeps between runs (STATE \
+                  kept), and one that has several names (hard links).\n\n\
+                  All names are resolved before anything is removed, and each segment or object is checked again \
+                  immediately before its removal. A failure for one does not stop the removal of the others.\n\n\
                   --from removes the segments that a report lists: those that leakcheck reported as leaked (not the \
                   unattributed ones), or those that `prune --dry-run --json` selected. A listed segment is removed \
                   only if its id, key, creator, change time and size are unchanged, it is in the same IPC namespace, \
@@ -30,6 +34,7 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
         ("shmadm rm --ignore-missing 0x4d2", "the same, but do not fail if it does not exist"),
+        ("shmadm rm /psm_1a2b3c4d", "remove a POSIX object, unless a process uses it"),
         (
             "shmadm prune -n --json >old.json; shmadm rm --from - <old.json",
             "remove the listed segments unless they have changed",
@@ -39,8 +44,12 @@ pub(crate) const MANUAL: Manual = Manual {
             "show which orphans would be removed",
         ),
     ],
-    json: "{\"schema\":1,\"dry_run\":false,\"removed\":[{segment…,\"outcome\":\"destroyed\"|\"marked\"}],\"failed\":[{\"target\":\"7\",\"error\":\"…\",\"errno\":\"EINVAL\",\"code\":3,\"cause\":\"…\",\"hints\":[\"…\"]}]}",
-    notes: "If leakcheck isolated its command, nothing is removed unless --ns names that IPC namespace: it no longer \
+    json: "{\"schema\":1,\"dry_run\":false,\"removed\":[{segment…,\"outcome\":\"destroyed\"|\"marked\"|\"unlinked\"}],\"failed\":[{\"target\":\"7\",\"error\":\"…\",\"errno\":\"EINVAL\",\"code\":3,\"cause\":\"…\",\"hints\":[\"…\"]}]}",
+    notes: "An object is removed under a write lease, which the kernel grants only if no process has it open or mapped. \
+            While the lease is held, it is renamed to .shmadm-aside=NAME for about 0.1 ms, so that no process opens it \
+            before its name is removed; if one has tried, it gets its name back. Where the lease is not permitted or not \
+            supported, the processes decide, and the object is refused if some cannot be inspected.\n\n\
+            If leakcheck isolated its command, nothing is removed unless --ns names that IPC namespace: it no longer \
             exists, unless the command left processes running in it.\n\n\
             A FILE of a user who is neither root nor the caller is refused, and so is one that its group or other \
             users can write: they could add segments to it. Standard input and descriptors that the caller opened \
@@ -51,14 +60,14 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
-    #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = target())]
+    #[arg(help = TARGETS_HELP, value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = target())]
     segments: Vec<Target>,
 
     /// Remove the segments of a leakcheck or prune report; - for standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 
-    /// Mark attached segments for destruction
+    /// Mark attached segments for destruction, unlink objects in use
     #[arg(short, long)]
     force: bool,
 
@@ -66,7 +75,7 @@ pub(crate) struct RmArgs {
     #[arg(short = 'n', long)]
     dry_run: bool,
 
-    /// Ignore segments that do not exist
+    /// Ignore what does not exist
     #[arg(long)]
     ignore_missing: bool,
 }

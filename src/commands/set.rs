@@ -1,7 +1,7 @@
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 
-use super::args::{OwnerArgs, target};
+use super::args::{OwnerArgs, TARGETS_HELP, target};
 use super::{Context, Manual, Resolved, describe, look_up_again, resolve_all};
 use crate::act::{self, Change};
 use crate::error::{Error, Exit};
@@ -10,11 +10,14 @@ use crate::model::{Mode, Needs, Object, Target, parse_size};
 use crate::render::Failure;
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Change owner, group, mode or memory lock",
-    description: "Changes the owner, group, mode or memory lock of segments. Fields without an option keep their \
-                  values. Only the owner, the creator and a privileged user can change a segment.\n\n\
-                  --lock keeps the pages in memory (SHM_LOCK), --unlock lets the kernel swap them again.\n\n\
-                  All names are resolved before the first segment is changed. A failure for one segment does not stop \
+    summary: "Change owner, group, mode, memory lock or size",
+    description: "Changes the owner, group, mode or memory lock of segments, and the owner, group, mode or size of POSIX \
+                  objects. Fields without an option keep their values. Only the owner, the creator and a privileged user \
+                  can change a segment; only the owner and a privileged user can change an object.\n\n\
+                  --lock keeps the pages of a segment in memory (SHM_LOCK), --unlock lets the kernel swap them again.\n\n\
+                  --size grows or shrinks an object; the size of a segment cannot change. Shrinking an object in use is \
+                  refused without --force: a process that touches a page after the new end receives SIGBUS.\n\n\
+                  All names are resolved before anything is changed. A failure for one segment or object does not stop \
                   the change of the others.",
     examples: &[
         ("shmadm set 0x4d2 --mode 640", "allow the group to read"),
@@ -23,6 +26,7 @@ pub(crate) const MANUAL: Manual = Manual {
             "shmadm list --mine -o ID --no-headings | xargs -r shmadm set --mode 640",
             "allow the group to read all your segments",
         ),
+        ("shmadm set /psm_1a2b3c4d --size 4M", "grow a POSIX object"),
     ],
     json: "{\"schema\":1,\"segment\":{…}}, the segment after the change. For several: \
            {\"schema\":1,\"segments\":[…],\"failed\":[…]}, with the failures as in the report of rm.",
@@ -37,7 +41,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("change").required(true).multiple(true).args(["owner", "group", "mode", "lock", "unlock", "size"])))]
 pub(crate) struct SetArgs {
-    #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required = true, value_parser = target())]
+    #[arg(help = TARGETS_HELP, value_name = "SEGMENT", required = true, value_parser = target())]
     segments: Vec<Target>,
 
     #[command(flatten)]

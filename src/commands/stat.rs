@@ -1,7 +1,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{target, time_style};
+use super::args::{TARGETS_HELP, target, time_style};
 use super::{Context, Manual, Resolved, check_any_found, resolve_all, usage};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
@@ -11,25 +11,28 @@ use crate::render::{
 };
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show all fields of segments",
-    description: "Shows every field of the named segments, one per line, in the order in which they are named. \
-                  Segments that do not exist are reported; the others are still shown. For a segment that is marked \
-                  for destruction, the key that it had is shown if a visible process has it attached.",
+    summary: "Show all fields of segments and POSIX objects",
+    description: "Shows every field of the named segments and objects, one per line, in the order in which they are \
+                  named. Those that do not exist are reported; the others are still shown. For a segment that is marked \
+                  for destruction, the key that it had is shown if a visible process has it attached.\n\n\
+                  For a named semaphore (sem:/NAME), stat shows its value and the number of waiters, which it reads \
+                  from the file. Killed waiters remain counted. --probe asks the kernel for a write lease, as in list.",
     examples: &[
         ("shmadm stat 0x4d2", "show everything about the segment with key 0x4d2"),
         ("shmadm stat 0x4d2 --json", "the same as JSON"),
+        ("shmadm stat /psm_1a2b3c4d", "show everything about a POSIX object"),
     ],
-    json: "{\"schema\":1,\"segments\":[{segment…,\"former_key\":null}],\"failed\":[…]}, one object per segment in the \
-           order in which they were named, with the failures as in the report of rm.",
-    notes: "stat requires no permission on the segment, attaches nothing and changes no times.",
+    json: "{\"schema\":1,\"segments\":[{segment…,\"former_key\":null}],\"objects\":[…],\"failed\":[…]}, each list in \
+           the order in which they were named, with the failures as in the report of rm.",
+    notes: "stat requires no permission on the segment or object, attaches and maps nothing, and changes no times.",
 };
 
 #[derive(Args, Debug)]
 pub(crate) struct StatArgs {
-    #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", required = true, value_parser = target())]
+    #[arg(help = TARGETS_HELP, value_name = "SEGMENT", required = true, value_parser = target())]
     segments: Vec<Target>,
 
-    /// Ask the kernel whether POSIX objects without a known user are in use
+    /// Ask the kernel whether objects without a known user are in use
     #[arg(long)]
     probe: bool,
 

@@ -15,13 +15,16 @@ use crate::render::{
 };
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show the processes that have segments attached",
+    summary: "Show the processes that use segments or POSIX objects",
     description: "Shows the processes that have segments attached, one row per process: with the number of \
                   attachments, the access and the command. With --mappings it shows one row per mapping, with the \
                   address.\n\n\
-                  Filters select segments, as in list. --pid shows what a process has attached, with sizes and a \
-                  total; other processes are then not shown.\n\n\
-                  Without SEGMENT all segments are shown. In scripts, use --all for that: an empty command \
+                  A second table shows the processes that have POSIX objects (/NAME) open or mapped. HOW is mapped, \
+                  open, both, or private (a copy-on-write mapping). With --mappings it shows one row per descriptor and \
+                  mapping.\n\n\
+                  Filters select segments and objects, as in list. --pid shows what a process has attached, with sizes \
+                  and a total; other processes are then not shown.\n\n\
+                  Without SEGMENT all segments and objects are shown. In scripts, use --all for that: an empty command \
                   substitution is not distinguishable from no SEGMENT at all.\n\n\
                   Attachments that cannot be found are reported with the reason: permission (processes of other \
                   users), pid-namespace (processes outside this pid namespace), in-flight (processes that attached or \
@@ -31,9 +34,10 @@ pub(crate) const MANUAL: Manual = Manual {
                   longer to determine that.",
     examples: &[
         ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
-        ("shmadm who --all", "the same for all segments"),
+        ("shmadm who --all", "the same for all segments and objects"),
         ("shmadm who --pid $PPID", "show the segments that a process has attached, here the parent of the shell"),
         ("shmadm who 0x4d2 --mappings", "show each mapping with its address"),
+        ("shmadm who /psm_1a2b3c4d", "show the processes that have a POSIX object open or mapped"),
     ],
     json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"exiting\"|\"unknown\",\"count\":1,\"pids\":null}],\"container\":null,\"former_key\":null}]}",
     notes: "nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
@@ -48,17 +52,17 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
-    #[arg(help = "Ids (65538), keys (0x4d2, key:1234) or ftok:PATH[:PROJ] [default: all]", value_name = "SEGMENT", value_parser = target())]
+    #[arg(help = "Ids (65538), keys (0x4d2), ftok:PATH, /NAME or sem:/NAME [default: all]", value_name = "SEGMENT", value_parser = target())]
     segments: Vec<Target>,
 
     #[command(flatten)]
     filters: FilterArgs,
 
-    /// Show the processes of all segments, even if SEGMENT is given
+    /// Show the users of everything, even if SEGMENT is given
     #[arg(long)]
     all: bool,
 
-    /// Show one row per mapping, with its address
+    /// Show one row per mapping (and descriptor), with its address
     #[arg(long)]
     mappings: bool,
 

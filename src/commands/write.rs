@@ -20,12 +20,12 @@ use crate::process::Interrupts;
 use crate::ui::Progress;
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Write into a segment",
-    description: "Writes into a segment: TEXT, numbers with --type, bytes with --hex, one repeated byte with --fill, \
+    summary: "Write into a segment or POSIX object",
+    description: "Writes into a segment or POSIX object: TEXT, numbers with --type, bytes with --hex, one repeated byte with --fill, \
                   a file with --input, or else standard input. Nothing is appended, not even a newline or NUL byte. \
                   TEXT that begins with - must follow --.\n\n\
-                  A range that exceeds the segment is refused before a byte is written. Standard input of unknown \
-                  length fills the segment and then fails, reporting the number of bytes written.",
+                  A range that exceeds the segment or object is refused before a byte is written: neither ever grows. \
+                  Standard input of unknown length fills it and then fails, reporting the number of bytes written.",
     examples: &[
         ("shmadm write 0x4d2 'hello'", "write five bytes and nothing after them"),
         ("shmadm write 0x4d2 --type i32 523 -1 --offset 8", "write two integers at offset 8"),
@@ -61,7 +61,7 @@ pub(crate) struct WriteArgs {
     #[arg(long, value_name = "BYTE", conflicts_with_all = ["values", "input", "hex"], value_parser = parse_byte)]
     fill: Option<u8>,
 
-    /// Number of bytes to fill [default: to the end of the segment]
+    /// Number of bytes to fill [default: to the end]
     #[arg(long, value_name = "SIZE", requires = "fill", value_parser = parse_size)]
     length: Option<u64>,
 

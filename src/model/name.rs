@@ -33,17 +33,17 @@ impl ObjectName {
     pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
         let name = text.strip_prefix(b"/dev/shm/").or_else(|| text.strip_prefix(b"/")).unwrap_or(text);
         Self::of_file(name).ok_or_else(|| match name.len() {
-            0 => "a name is missing after the slash".to_owned(),
-            1..=LONGEST => "a name is /name: one slash, at its beginning, and not /. or /..".to_owned(),
-            _ => format!("a name is at most {LONGEST} bytes"),
+            0 => "expected a name after the slash".to_owned(),
+            1..=LONGEST => "expected /NAME without another slash, and not /. or /..".to_owned(),
+            _ => format!("a name has at most {LONGEST} bytes"),
         })
     }
 
     /// Parses the `/name` of a named semaphore.
     pub(crate) fn parse_semaphore(text: &[u8]) -> Result<Self, String> {
         match text.strip_prefix(b"/") {
-            None => Err("expected sem:/name".to_owned()),
-            Some(b"") => Err("a name is missing after the slash".to_owned()),
+            None => Err("expected sem:/NAME".to_owned()),
+            Some(b"") => Err("expected a name after the slash".to_owned()),
             Some(name) => Self::parse(&[b"/", SEMAPHORE_PREFIX, name].concat()),
         }
     }

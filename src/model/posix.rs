@@ -160,11 +160,11 @@ pub(crate) struct Posix {
     pub(crate) value: Option<u32>,
     /// The number of processes that wait for a named semaphore; killed ones remain counted.
     pub(crate) waiters: Option<u32>,
-    /// The program that such a name belongs to.
+    /// The program that uses such names.
     pub(crate) product: Option<Arc<str>>,
-    /// Whether that program means it to persist.
+    /// Whether that program keeps it between runs.
     pub(crate) keep: bool,
-    /// The process that the name contains.
+    /// The pid of the creator, if the name contains it.
     pub(crate) maker: Option<i32>,
     /// Whether pids in its name may belong to another pid namespace.
     pub(crate) is_foreign: bool,

@@ -15,9 +15,9 @@ named! {
         Orphan = "orphan",
         /// A file without a name, which a process has open or mapped.
         Unlinked = "unlinked",
-        /// A file that is not in use and is meant to persist, as that of a known program.
+        /// A file that is not in use and that its program keeps between runs.
         Kept = "kept",
-        /// A file that is not in use; nothing shows which process made it.
+        /// A file that is not in use; nothing shows which process created it.
         Unused = "unused",
     }
 }

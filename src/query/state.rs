@@ -54,8 +54,8 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
     }
 }
 
-/// Returns the state of a POSIX object, whose users must be known. Without a maker in its name, it is an orphan if no process
-/// of its owner is old enough to have made it.
+/// Returns the state of a POSIX object, whose users must be known. Without a pid in its name, it is an orphan if every
+/// process of its owner started after it was created.
 fn state_of_file(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
     let made = posix.stat.btime.unwrap_or(posix.stat.ctime).stamp();
     // Another owner's process is not the maker, nor is one that started after the object was made.

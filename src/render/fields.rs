@@ -95,7 +95,7 @@ fn file_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, St
         ("Last change", when(posix.stat.ctime.stamp())),
         ("Idle", object.idle_seconds.map_or_else(|| "-".to_owned(), duration)),
         ("Product", optional(posix.product.as_ref().map(|product| format!("{product} (by its name)")), "unknown")),
-        ("Maker", optional(posix.maker.map(|pid| format!("{pid} (by its name)")), "unknown")),
+        ("Created by pid", optional(posix.maker.map(|pid| format!("{pid} (by its name)")), "unknown")),
         ("State", state(object)),
         ("Mount namespace", optional(posix.mnt_ns.map(|number| number.to_string()), "unknown")),
     ]);
@@ -148,19 +148,19 @@ fn attached_by(attachers: &Attachers) -> Vec<(&'static str, String)> {
 
 fn state(object: &Object) -> String {
     let Some(state) = object.state else { return "unknown".to_owned() };
-    let meaning = match (object.is_segment(), state) {
-        (true, State::InUse) => "attached",
-        (true, State::Idle) => "not attached; creator or last user is running",
-        (true, State::Unknown) => "not attached; cannot determine whether creator and last user are running",
-        (true, State::Orphan) => "not attached; creator and last user have exited",
-        (false, State::InUse) => "open or mapped",
-        (false, State::Idle) => "not in use; its maker is running",
-        (false, State::Unknown) => "no user found, but not every process could be inspected",
-        (false, State::Orphan) => "not in use; its maker has exited",
-        (_, State::Dest) => "marked for destruction; destroyed at the last detach",
-        (_, State::Unlinked) => "no name; exists because a process has it open or mapped",
-        (_, State::Kept) => "not in use; its program means it to persist",
-        (_, State::Unused) => "not in use; nothing shows which process made it",
+    let meaning = match (state, object.is_segment()) {
+        (State::InUse, true) => "attached",
+        (State::InUse, false) => "open or mapped",
+        (State::Dest, _) => "marked for destruction; destroyed at the last detach",
+        (State::Idle, true) => "not attached; creator or last user is running",
+        (State::Idle, false) => "not in use; its creator is running",
+        (State::Unknown, true) => "not attached; cannot determine whether creator and last user are running",
+        (State::Unknown, false) => "no user found, but not every process could be inspected",
+        (State::Orphan, true) => "not attached; creator and last user have exited",
+        (State::Orphan, false) => "not in use; its creator has exited",
+        (State::Unlinked, _) => "has no name; exists because a process has it open or mapped",
+        (State::Kept, _) => "not in use; its program keeps it between runs",
+        (State::Unused, _) => "not in use; nothing shows which process created it",
     };
     format!("{} ({meaning})", state.as_str())
 }

@@ -91,10 +91,12 @@ pub(crate) static FILE: &[Column<Object>] = &[
     })
     .needs(Needs::CONTENTS),
     left("SEALS", "seals", "seals of a memfd", |_| Cell::Null),
-    left("PRODUCT", "product", "program that such a name belongs to", |object| {
+    left("PRODUCT", "product", "program that uses such names", |object| {
         posix(object, |posix| Cell::text(posix.product.as_ref()))
     }),
-    right("MAKER", "maker", "process that the name contains", |object| posix(object, |posix| Cell::pid(posix.maker))),
+    right("MAKER", "maker", "pid of the creator, if the name contains it", |object| {
+        posix(object, |posix| Cell::pid(posix.maker))
+    }),
     left("STATE", "state", "unlinked, in-use, unknown, idle, kept, orphan or unused", field::state).needs(Needs::STATE),
     left("DEV", "dev", "device of the file system", |object| {
         posix(object, |posix| Cell::Device(posix.stat.file.device))

@@ -163,7 +163,7 @@ pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// Gives a file without a name its first one. Fails with EEXIST if the name exists.
+/// Links a file without a name under its first name. Fails with EEXIST if the name exists.
 pub(crate) fn link_unnamed(file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     fs::linkat(fs::CWD, &*path, directory, name, AtFlags::SYMLINK_FOLLOW).map_err(errno)

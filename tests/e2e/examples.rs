@@ -20,12 +20,13 @@ pub(crate) fn tests() -> Vec<Trial> {
         .collect()
 }
 
-/// Runs one example in an empty directory, with the segment that the examples name.
+/// Runs one example in an empty directory, with the segment and the object that the examples name.
 fn runs(name: &str, line: &str) {
     // These two create their own segments, and the demo's writer refuses one with other contents.
     if name != "create" && name != "demo" {
         let id = oracle::create(0x4d2, 4096, 0o600);
         oracle::Attached::new(id).write(0, b"hello\n");
+        std::fs::write("/dev/shm/psm_1a2b3c4d", [0; 4096]).unwrap();
     }
     let directory = tempfile::tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().unwrap();

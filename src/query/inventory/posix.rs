@@ -1,7 +1,7 @@
 //! The backend of POSIX objects: the files in /dev/shm, by readdir and statx(2).
 //!
-//! No file is opened, and no symbolic link, FIFO, socket or device is looked into. Resident and swapped bytes are told
-//! apart only while swap is in use, since that opens each file: otherwise what is allocated is resident.
+//! Symbolic links, FIFOs, sockets and devices are never opened. Regular files are opened only while swap is in use, to
+//! distinguish resident from swapped bytes: without swap, all allocated bytes are resident.
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;

@@ -121,6 +121,6 @@ fn invalid_names_are_usage_errors() {
 #[apply(test)]
 fn an_object_that_is_meant_to_persist_is_kept_without_force() {
     create("libpod_lock", 4096);
-    run(["rm", "/libpod_lock"]).exits(5).says("podman means it to persist");
+    run(["rm", "/libpod_lock"]).exits(5).says("podman keeps it between runs");
     run(["rm", "/libpod_lock", "--force"]).exits(0);
 }
