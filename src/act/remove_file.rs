@@ -18,7 +18,7 @@ use nix::errno::Errno;
 
 use super::remove::Removal;
 use crate::error::{Error, Kind, shmadm};
-use crate::explain::{file_in_use, missing_file};
+use crate::explain::{describe_users, file_in_use, missing_file};
 use crate::model::{FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
 use crate::query::{ObjectDirectory, System, add_users, probe};
 use crate::sys::{self, Lease, Opening};
@@ -163,6 +163,8 @@ pub(super) fn refer_unchanged(system: &System, seen: &Object) -> Result<OwnedFd,
 pub(super) enum Failure {
     Gone,
     Changed,
+    /// It has no name that could be removed.
+    Unnamed,
     /// It has several names.
     Linked(u64),
     InUse,
@@ -175,7 +177,7 @@ pub(super) enum Failure {
 
 /// Returns a reference to the file of a name, if it is still as it was seen.
 fn refer<'a>(directory: &ObjectDirectory, seen: &'a Posix) -> Result<(&'a ObjectName, OwnedFd), Failure> {
-    let name = seen.name.as_ref().ok_or(Failure::Gone)?;
+    let name = seen.name.as_ref().ok_or(Failure::Unnamed)?;
     let file = sys::refer_to(directory.as_fd(), name.file_name()).map_err(|errno| match errno {
         Errno::ENOENT => Failure::Gone,
         errno => Failure::Call(errno, "openat"),
@@ -247,6 +249,8 @@ impl Failure {
         let refused = |reason: &str| Error::new(Kind::Refused, message(reason)).target(&*argument);
         match self {
             Self::Gone => missing_file(&ident),
+            Self::Unnamed => refused("it has no name; its memory is freed when no process uses it any more")
+                .cause(describe_users(system, object)),
             Self::Changed => refused("it has changed since it was looked up")
                 .hint("show it again", shmadm("stat").arg(ident.typed())),
             Self::Linked(links) => refused(&format!("it has {links} names (hard links)")),

@@ -12,8 +12,8 @@ use crate::query::{
 };
 use crate::render::{
     BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_DEFAULT, FILE_DROP_ORDER,
-    Format, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle, by_names, file_record,
-    select,
+    FILE_UNLINKED, Format, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle,
+    by_names, file_record, select,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -154,7 +154,11 @@ impl ListArgs {
 
     /// Returns the columns of POSIX objects.
     fn file_columns(&self, format: Format) -> Result<Vec<&'static Column<Object>>, Error> {
-        let base = if format == Format::Table { FILE_DEFAULT.to_vec() } else { file_record() };
+        let base = match format {
+            Format::Table if self.unlinked => FILE_UNLINKED.to_vec(),
+            Format::Table => FILE_DEFAULT.to_vec(),
+            _ => file_record(),
+        };
         let names = self.output.clone().unwrap_or_else(|| base.join(","));
         select(FILE, &base, &names).map_err(usage)
     }

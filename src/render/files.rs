@@ -146,6 +146,9 @@ pub(crate) static BOTH: &[Column<Object>] = &[
     .shortened_to(8),
 ];
 
+/// The default table with `--unlinked`.
+pub(crate) const FILE_UNLINKED: &[&str] = &["OBJECT", "OWNER", "SIZE", "RSS", "USERS", "PIDS", "COMMANDS"];
+
 /// Columns that the tables with objects omit, in this order, if the terminal is too narrow.
 pub(crate) const FILE_DROP_ORDER: &[&str] = &["PRODUCT", "COMMAND", "MODE", "RSS", "IDLE", "OWNER"];
 

@@ -105,7 +105,12 @@ fn descriptors(
     let mut numbers = Vec::new();
     sys::each_name(directory.as_fd(), |name| numbers.extend(std::str::from_utf8(name).map(str::to_owned)))?;
     for number in numbers {
-        let Ok(stat) = sys::stat_link(directory.as_fd(), OsStr::new(&number)) else { continue };
+        let stat = match sys::stat_link(directory.as_fd(), OsStr::new(&number)) {
+            Ok(stat) => stat,
+            Err(Errno::EACCES | Errno::EPERM) => return Err(io::ErrorKind::PermissionDenied.into()),
+            // It was closed meanwhile.
+            Err(_) => continue,
+        };
         if stat.file.device != device || stat.special().is_some() {
             continue;
         }

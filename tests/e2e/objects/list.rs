@@ -103,6 +103,11 @@ fn unlinked_objects_are_listed_and_their_memory_is_reported() {
         json!({ "name": null, "size": 1 << 20, "allocated": 1 << 20, "state": "unlinked", "links": 0, "users": 1 });
     assert_fields(object, expected);
     assert_eq!(format!("obj:{}", object["object"].as_str().unwrap()), name);
+    let table = run(["list", "--unlinked"]).exits(0).stdout;
+    assert!(table.contains(name.strip_prefix("obj:").unwrap()) && table.contains(&actor.pid().to_string()), "{table}");
+    let refused =
+        run(["rm", &name]).exits(5).says("it has no name; its memory is freed when no process uses it any more");
+    refused.says(&format!("mapped by pid {}", actor.pid()));
     drop(actor);
     assert!(objects(&run(["list", "--unlinked", "--json"]).exits(0).json()).is_empty());
 }
