@@ -49,7 +49,9 @@ fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]
     };
     let typed = arguments.get(1..).unwrap_or_default();
     let line = command_line::split(program, typed);
-    let ui = ui(globals.quiet, globals.color).with_command_line(line, globals.ns.clone()).with_json(globals.json());
+    let directory = globals.dir.clone().map(OsString::from);
+    let ui = ui(globals.quiet, globals.color).with_json(globals.json());
+    let ui = ui.with_command_line(line, globals.ns.clone(), directory);
     let mut context = match prepare(&globals, called) {
         Ok((format, system)) => {
             Context { ui, system, format, elsewhere: globals.ns.is_some(), arguments: typed.to_owned() }
@@ -76,6 +78,9 @@ fn prepare(globals: &Globals, called: Option<(&Command, &ArgMatches)>) -> Result
     // Before any thread exists: only a single-threaded process can enter a user namespace.
     let system = match &globals.ns {
         Some(_) if all_namespaces => return Err(Error::new(Kind::Usage, "--ns and --all-ns cannot be combined")),
+        _ if all_namespaces && globals.dir.is_some() => {
+            return Err(Error::new(Kind::Usage, "--dir and --all-ns cannot be combined"));
+        }
         Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),
         None => System::new(),
     };

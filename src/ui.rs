@@ -145,9 +145,14 @@ impl Ui {
         }
     }
 
-    /// Sets the user's command line and `--ns`, which hints repeat.
-    pub(crate) fn with_command_line(mut self, line: CommandLine, namespace: Option<OsString>) -> Self {
-        self.hints = HintContext { namespace, line, is_root: rustix::process::geteuid().is_root() };
+    /// Sets the user's command line, `--ns` and `--dir`, which hints repeat.
+    pub(crate) fn with_command_line(
+        mut self,
+        line: CommandLine,
+        namespace: Option<OsString>,
+        directory: Option<OsString>,
+    ) -> Self {
+        self.hints = HintContext { namespace, directory, line, is_root: rustix::process::geteuid().is_root() };
         self
     }
 

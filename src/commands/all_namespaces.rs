@@ -4,7 +4,9 @@ use super::Context;
 use crate::error::{Error, Hint, Kind, again};
 use crate::model::{Attachers, Needs, Object, ShmId, counted};
 use crate::process::{list_through_worker, visit_namespaces};
-use crate::query::{Census, Namespace, System, can_inspect_all, census, inventory};
+use crate::query::{
+    Census, Instances, Namespace, ObjectDirectory, System, can_inspect_all, census, instances, inventory,
+};
 
 #[derive(Debug)]
 pub(crate) struct Survey {
@@ -110,6 +112,23 @@ pub(crate) fn ask_all<T: Send>(
         context.ui.hint(Hint::new("run as root", again("").sudo()));
     }
     Ok(answers)
+}
+
+/// Opens the /dev/shm of every mount namespace, each file system once. Warns about those that cannot be opened;
+/// `with_segments` says that processes whose namespaces cannot be read are reported with the segments.
+pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Result<Vec<ObjectDirectory>, Error> {
+    let Instances { directories, failed, inaccessible } = instances(&context.system)?;
+    for (pid, error) in failed {
+        let error = Error::from(error);
+        context.ui.warning(&format!("objects omitted: {error} (pid {pid})"));
+    }
+    if inaccessible > 0 && !with_segments && !can_inspect_all(&context.system) {
+        let processes = counted(inaccessible, "process");
+        let more = "there may be more objects than are shown";
+        context.ui.warning(&format!("cannot determine the mount namespace of {processes}: {more}"));
+        context.ui.hint(Hint::new("run as root", again("").sudo()));
+    }
+    Ok(directories)
 }
 
 /// Warns about a namespace that could not be entered.

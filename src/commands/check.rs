@@ -4,7 +4,9 @@ use clap::{ArgAction, Args};
 
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::model::{Limits, Measure, Needs, Tally, Threshold, counted, is_decimal, parse_duration};
+use crate::model::{
+    FileType, Limits, Measure, Needs, PosixUsage, State, Tally, Threshold, counted, is_decimal, parse_duration,
+};
 use crate::process::with_timeout;
 use crate::query::{self, System};
 use crate::render::{CheckReport, Reading, worst, write_check};
@@ -16,15 +18,19 @@ pub(crate) const MANUAL: Manual = Manual {
                   performance data. Without options, segments and pages are checked: WARNING above 80 %, CRITICAL \
                   above 90 % of their limits. With -w or -c only the named values are checked.\n\n\
                   WHAT is segments (limit kernel.shmmni), pages (limit kernel.shmall), orphans or dest (at most as \
-                  many as segments), or orphan-bytes (the total size of orphans).\n\n\
+                  many as segments), or orphan-bytes (the total size of orphans). Of POSIX objects it is shm-used \
+                  (memory used in /dev/shm; limit: its size), shm-inodes (limit: its number of inodes), \
+                  unlinked-bytes (memory of objects that have no name but are still in use) or objects-orphan.\n\n\
                   RANGE is [@][START:]END. A value outside the range raises an alert; with @, a value inside it. Both \
                   ends belong to the range. START defaults to 0, ~ is minus infinity, and 10: has no upper end. A \
-                  number can be a percentage of the limit (80%), and for orphan-bytes a SIZE (1G).\n\n\
-                  The status is UNKNOWN if it depends on segments that may or may not be orphans, as in a container, \
-                  and if the check takes longer than --timeout.",
+                  number can be a percentage of the limit (80%), and for values in bytes a SIZE (1G).\n\n\
+                  The status is UNKNOWN if it depends on segments or objects that may or may not be orphans, as in a \
+                  container, if the kernel does not count what is measured (/dev/shm without a size limit), and if \
+                  the check takes longer than --timeout.",
     examples: &[
         ("shmadm check", "check segments and pages: WARNING above 80 % of the limit, CRITICAL above 90 %"),
         ("shmadm check -w segments=80% -w orphans=10 -c orphan-bytes=1G", "check against your own ranges"),
+        ("shmadm check -w shm-used=80% -w unlinked-bytes=1G", "check the memory in /dev/shm"),
         ("shmadm check -c segments=1:", "report CRITICAL if no segment exists"),
     ],
     json: "{\"schema\":1,\"status\":\"OK\",\"code\":0,\"checks\":[{\"what\":\"segments\",\"status\":\"OK\",\"value\":3,\
@@ -32,7 +38,8 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "-v adds the range of every value, -vv one line per value. In performance data, ranges are numbers.",
 };
 
-const RANGES: &str = "WHAT is segments, pages, orphans, orphan-bytes or dest.
+const RANGES: &str =
+    "WHAT is segments, pages, orphans, orphan-bytes, dest, shm-used, shm-inodes, unlinked-bytes or objects-orphan.
 
 RANGE is [@][START:]END; a value outside it raises an alert:
   80%            more than 80 % of the limit
@@ -41,7 +48,7 @@ RANGE is [@][START:]END; a value outside it raises an alert:
   ~:10           more than 10
   10:20          less than 10 or more than 20
   @10:20         from 10 to 20
-  1G             more than 1 GiB (orphan-bytes)";
+  1G             more than 1 GiB (orphan-bytes, shm-used, unlinked-bytes)";
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "OK: every value is within its ranges."),
@@ -121,17 +128,18 @@ impl CheckArgs {
 pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error> {
     let rules = args.rules()?;
     let measures: Vec<Measure> = rules.iter().map(|(measure, ..)| *measure).collect();
-    let Some(measured) = with_timeout(args.timeout, move || measure(&System::new(), &measures)) else {
+    let system = context.system.renewed();
+    let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
             .cause("reading the segments and their processes took longer")
             .hint("allow more time", again("--timeout 60")));
     };
-    let (limits, totals) = measured?;
-    let readings = rules.into_iter().map(|rule| reading(rule, &limits, &totals)).collect::<Result<Vec<_>, _>>()?;
+    let measured = measured?;
+    let readings = rules.into_iter().map(|rule| reading(rule, &measured)).collect::<Result<Vec<_>, _>>()?;
     if context.json() {
         context.report(&CheckReport::of(&readings))?;
     } else {
-        let Limits { shmmni, shmmax, shmall, page_size, .. } = limits;
+        let Limits { shmmni, shmmax, shmall, page_size, .. } = measured.limits;
         let details = format!(
             "kernel.shmmni={shmmni}, kernel.shmmax={shmmax}, kernel.shmall={shmall}, pages of {page_size} bytes"
         );
@@ -140,8 +148,16 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
     Ok(Exit::Verdict(worst(&readings).code()))
 }
 
+/// What was measured.
+struct Measured {
+    limits: Limits,
+    totals: Tally,
+    /// The file system of POSIX objects, and how many of its objects are orphans, or may be.
+    posix: Option<(PosixUsage, [u64; 2])>,
+}
+
 /// Reads the limits, and only the fields of the objects that are measured.
-fn measure(system: &System, measures: &[Measure]) -> Result<(Limits, Tally), Error> {
+fn measure(system: &System, measures: &[Measure]) -> Result<Measured, Error> {
     let limits = query::limits(system)?;
     let needs_state = measures.iter().any(|measure| matches!(measure, Measure::Orphans | Measure::OrphanBytes));
     let totals = if needs_state {
@@ -151,20 +167,63 @@ fn measure(system: &System, measures: &[Measure]) -> Result<(Limits, Tally), Err
     } else {
         query::count(system)?
     };
-    Ok((limits, totals))
+    let needs = if measures.contains(&Measure::ObjectsOrphan) { Needs::STATE } else { Needs::empty() };
+    let posix = if measures.iter().any(|measure| measure.is_posix()) {
+        let (usage, objects) = query::posix_usage(system, needs)?;
+        // A directory is not an object.
+        let objects = objects.iter().filter(|object| object.posix().file_type != FileType::Dir);
+        let states: Vec<State> = objects.filter_map(|object| object.state).collect();
+        let number = |wanted| states.iter().filter(|state| **state == wanted).count() as u64;
+        Some((usage, [State::Orphan, State::Unknown].map(number)))
+    } else {
+        None
+    };
+    Ok(Measured { limits, totals, posix })
 }
 
-/// Returns the value that a rule checks. Fails if its ranges make no sense, or if its status is not certain.
-fn reading(rule: Rule, limits: &Limits, totals: &Tally) -> Result<Reading, Error> {
-    let (measure, warning, critical) = rule;
-    // Each unknown object may be an orphan.
-    let (value, unknown, limit) = match measure {
+/// Returns the error for a value that the file system of POSIX objects does not show.
+fn uncounted(measure: Measure, usage: &PosixUsage) -> Error {
+    let cause = match measure {
+        Measure::ShmInodes => "its number of inodes is not limited",
+        _ if usage.size == 0 => "its size is not limited, so that the kernel does not count what is used",
+        _ => "it is not the root of its file system, or you are not permitted to read a directory in it",
+    };
+    Error::new(Kind::Failed, format!("cannot determine {} of {}", measure.as_str(), usage.mount)).cause(cause)
+}
+
+/// Returns the value that a rule checks, how many more there may be, and the limit.
+fn value(measure: Measure, measured: &Measured) -> Result<(u128, u128, Option<u64>), Error> {
+    let Measured { limits, totals, posix } = measured;
+    let posix = || posix.as_ref().ok_or_else(|| Error::new(Kind::Failed, "the objects were not measured"));
+    Ok(match measure {
         Measure::Segments => (totals.segments.into(), 0, Some(limits.shmmni)),
         Measure::Pages => (totals.pages.into(), 0, Some(limits.shmall)),
+        // Each unknown object may be an orphan.
         Measure::Orphans => (totals.orphans.into(), totals.unknown.into(), Some(limits.shmmni)),
         Measure::OrphanBytes => (totals.orphan_bytes, totals.unknown_bytes, None),
         Measure::Dest => (totals.dest.into(), 0, Some(limits.shmmni)),
-    };
+        Measure::ShmUsed | Measure::ShmInodes | Measure::UnlinkedBytes => {
+            let (usage, _) = posix()?;
+            let limited = |limit, value: u64| (limit > 0).then_some((value, Some(limit)));
+            let counted = match measure {
+                Measure::ShmUsed => limited(usage.size, usage.used),
+                Measure::ShmInodes => limited(usage.inodes, usage.inodes_used),
+                _ => usage.unlinked.map(|bytes| (bytes, None)),
+            };
+            let (value, limit) = counted.ok_or_else(|| uncounted(measure, usage))?;
+            (value.into(), 0, limit)
+        }
+        Measure::ObjectsOrphan => {
+            let (_, [orphans, unknown]) = posix()?;
+            ((*orphans).into(), (*unknown).into(), None)
+        }
+    })
+}
+
+/// Returns the reading of a rule. Fails if its ranges make no sense, or if its status is not certain.
+fn reading(rule: Rule, measured: &Measured) -> Result<Reading, Error> {
+    let (measure, warning, critical) = rule;
+    let (value, unknown, limit) = value(measure, measured)?;
     let reading = Reading { measure, value, limit, warning, critical };
     let ranges = || [&reading.warning, &reading.critical].into_iter().flatten();
     if let Some(range) = ranges().find(|range| range.is_inverted(limit)) {
@@ -176,13 +235,26 @@ fn reading(rule: Rule, limits: &Limits, totals: &Tally) -> Result<Reading, Error
     let changes = changes.filter(|point| (value..value + unknown).contains(point));
     let differs = |value| (Reading { value, ..reading.clone() }).severity() != reading.severity();
     if changes.chain([value + unknown]).any(differs) {
-        let are_orphans = if totals.unknown == 1 { "is an orphan" } else { "are orphans" };
-        let segments = counted(totals.unknown, "segment");
-        return Err(Error::new(Kind::Failed, format!("cannot determine whether {segments} {are_orphans}"))
-            .cause(
+        let (number, noun, cause, list) = match &measured.posix {
+            Some((_, [_, unknown])) if measure.is_posix() => (
+                *unknown,
+                "object",
+                "not every process can be inspected, or the process in the name of an object may be of another pid \
+                 namespace",
+                "list --posix --state unknown",
+            ),
+            _ => (
+                measured.totals.unknown,
+                "segment",
                 "a creator or last user is outside this pid namespace, or the kernel does not report whether it is running",
-            )
-            .hint("list them", shmadm("list --state unknown")));
+                "list --state unknown",
+            ),
+        };
+        let are_orphans = if number == 1 { "is an orphan" } else { "are orphans" };
+        let objects = counted(number, noun);
+        return Err(Error::new(Kind::Failed, format!("cannot determine whether {objects} {are_orphans}"))
+            .cause(cause)
+            .hint("list them", shmadm(list)));
     }
     Ok(reading)
 }

@@ -1,19 +1,19 @@
 use clap::Args;
 
-use super::all_namespaces::{Survey, survey, warn_of_strays};
+use super::all_namespaces::{Survey, all_instances, survey, warn_of_strays};
 use super::args::{TableArgs, time_style};
 use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
 use super::{Context, Manual, exit_with, usage};
 use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{Needs, Object, Size};
 use crate::query::{
-    Filter, QueryError, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory, posix_usage,
-    probe, unlinked_files,
+    Filter, QueryError, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, files_in, inventory,
+    posix_usage, probe, unlinked_files, unlinked_files_in,
 };
 use crate::render::{
-    BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_DEFAULT, FILE_DROP_ORDER,
-    FILE_UNLINKED, Format, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle,
-    by_names, file_record, select,
+    BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
+    FILE_DROP_ORDER, FILE_UNLINKED, Format, NAMESPACE, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TIMES,
+    TableStyle, TimeStyle, by_names, file_record, select,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -100,8 +100,8 @@ pub(crate) struct ListArgs {
     #[arg(short = 'c')]
     creators: bool,
 
-    /// List the segments of all IPC namespaces (no POSIX objects)
-    #[arg(long, conflicts_with_all = ["posix", "unlinked"])]
+    /// List the segments and objects of all namespaces
+    #[arg(long, conflicts_with = "probe")]
     pub(crate) all_ns: bool,
 
     /// Ask the kernel whether objects without a known user are in use
@@ -148,7 +148,7 @@ impl ListArgs {
     /// Returns the kinds to list: segments, objects. Both are shown where no columns are chosen.
     fn kinds(&self, format: Format) -> (bool, bool) {
         let only_posix = self.posix || self.unlinked;
-        let is_chosen = self.output.is_some() || self.times || self.pids || self.creators || self.all_ns || self.sysv;
+        let is_chosen = self.output.is_some() || self.times || self.pids || self.creators || self.sysv;
         (!only_posix, only_posix || (!is_chosen && matches!(format, Format::Table | Format::Json)))
     }
 
@@ -156,6 +156,7 @@ impl ListArgs {
     fn file_columns(&self, format: Format) -> Result<Vec<&'static Column<Object>>, Error> {
         let base = match format {
             Format::Table if self.unlinked => FILE_UNLINKED.to_vec(),
+            Format::Table if self.all_ns => FILE_ALL_NS.to_vec(),
             Format::Table => FILE_DEFAULT.to_vec(),
             _ => file_record(),
         };
@@ -167,7 +168,10 @@ impl ListArgs {
     fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Object>>, Vec<&'static str>), Error> {
         match self.kinds(format) {
             (false, _) => return Ok((self.file_columns(format)?, FILE_DROP_ORDER.to_vec())),
-            (true, true) if format == Format::Table => return Ok((BOTH.iter().collect(), FILE_DROP_ORDER.to_vec())),
+            (true, true) if format == Format::Table => {
+                let namespace = if self.all_ns { NAMESPACE } else { &[] };
+                return Ok((namespace.iter().chain(BOTH).collect(), FILE_DROP_ORDER.to_vec()));
+            }
             _ => {}
         }
         let views = [(self.times, TIMES), (self.pids, PIDS), (self.creators, CREATORS)];
@@ -277,7 +281,8 @@ fn list_with_files(
 ) -> Result<Exit, Error> {
     let (mut objects, mut failures) = (Vec::new(), Vec::new());
     if segments {
-        (objects, failures) = this_namespace(context, needs, filter)?;
+        let list = if args.all_ns { all_namespaces } else { this_namespace };
+        (objects, failures) = list(context, needs, filter)?;
     }
     let mut needs = needs;
     if segments && context.json() {
@@ -285,8 +290,11 @@ fn list_with_files(
         args.file_columns(Format::Json)?.iter().for_each(|column| needs |= column.needs);
     }
     needs |= filter.file_needs();
-    let mut files =
-        if args.unlinked { unlinked_files(&context.system, needs)? } else { named_files(context, needs, !segments)? };
+    let mut files = match args.unlinked {
+        _ if args.all_ns => all_files(args, context, needs, segments)?,
+        true => unlinked_files(&context.system, needs)?,
+        false => named_files(context, needs, !segments)?,
+    };
     if args.probe {
         probe(&context.system, &mut files);
     }
@@ -295,7 +303,7 @@ fn list_with_files(
         args.arrange(&mut objects, sort);
         args.arrange(&mut files, sort);
         let columns = if segments { &args.file_columns(Format::Json)? } else { columns };
-        let records = by_names(SEGMENT, RECORD);
+        let records = by_names(SEGMENT, if args.all_ns { RECORD_ALL_NS } else { RECORD });
         context.ui.write(|out| {
             let first = if segments { "segments" } else { "objects" };
             let mut rows = Rows::begin(Format::Json, first, if segments { &records } else { columns }, style)?;
@@ -311,10 +319,21 @@ fn list_with_files(
         args.arrange(&mut objects, sort);
         context.print_rows("objects", columns, objects, style)?;
     }
-    if segments {
+    if segments && !args.all_ns {
         warn_of_removed(context, &filter.keys());
     }
     Ok(exit_with(context, &failures))
+}
+
+/// Returns the objects of every /dev/shm, with one scan of the processes.
+fn all_files(args: &ListArgs, context: &mut Context, needs: Needs, segments: bool) -> Result<Vec<Object>, Error> {
+    let directories = all_instances(context, segments)?;
+    let needs = needs.difference(Needs::CONTAINER);
+    let objects = match args.unlinked {
+        true => unlinked_files_in(&context.system, &directories.iter().collect::<Vec<_>>(), needs)?,
+        false => files_in(&context.system, &directories, needs)?,
+    };
+    Ok(objects)
 }
 
 /// Returns the objects that have a name, and reports the memory of those without. Where there is no /dev/shm, there are
@@ -366,6 +385,9 @@ fn all_namespaces(context: &mut Context, needs: Needs, filter: &Filter) -> Resul
     if needs.contains(Needs::ATTACHERS) {
         let strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
         warn_of_strays(context, &strays, is_complete);
+    }
+    if needs.contains(Needs::PAGE_SIZE) {
+        add_page_sizes(&context.system, &mut objects);
     }
     let failures = select_objects(context, filter, &mut objects, true)?;
     Ok((objects, failures))

@@ -4,24 +4,27 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::all_namespaces::ask_all;
+use super::all_namespaces::{all_instances, ask_all};
 use super::{Context, Manual, is_dash, usage, with_link_target};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind, shmadm};
-use crate::model::{Limits, Needs, Tally, path_text};
+use crate::model::{FileType, Limits, Needs, Posix, PosixUsage, State, Tally, path_text};
 use crate::process::{Interrupts, limits_through_worker, list_through_worker};
-use crate::query::{Namespace, System, limits, tally_by_owner};
-use crate::render::{NamespaceMetrics, metrics_text};
+use crate::query::{Namespace, ObjectDirectory, System, limits, posix_usage_in, tally_by_owner};
+use crate::render::{NamespaceMetrics, PosixMetrics, metrics_text};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print metrics for Prometheus",
     description: "Prints metrics in OpenMetrics text format for Prometheus, including the textfile collector of \
                   node_exporter. All metrics are gauges. The labels are ns, the number of the IPC namespace, and \
-                  owner. root always has a series, with zeros if it owns no segment. Unknown values are omitted.\n\n\
+                  owner. root always has a series, with zeros if it owns no segment. Unknown values are omitted. \
+                  Metrics that begin with shmadm_posix are about /dev/shm and the POSIX objects in it: dev is the \
+                  device of the file system, state that of the objects.\n\n\
                   --output replaces the file atomically: a reader never sees a part of it, and it is unchanged if an \
                   error occurs. The textfile collector reads files whose names end in .prom.\n\n\
-                  With --all-ns, shmadm_sysv_namespace_info names the container of each namespace. This requires \
-                  root: namespaces that cannot be entered are omitted with a warning.",
+                  With --all-ns, shmadm_sysv_namespace_info names the container of each namespace, and \
+                  shmadm_posix_instance_info that of each /dev/shm; one that several containers share is reported \
+                  once. This requires root: namespaces that cannot be entered are omitted with a warning.",
     examples: &[
         ("shmadm metrics", "print the metrics of this IPC namespace"),
         (
@@ -38,9 +41,12 @@ pub(crate) const MANUAL: Manual = Manual {
 /// Always reported, so that a time series exists before the first segment.
 const ROOT: u32 = 0;
 
+/// The states of POSIX objects that have a name.
+const STATES: [State; 6] = [State::InUse, State::Unknown, State::Idle, State::Kept, State::Orphan, State::Unused];
+
 #[derive(Args, Debug)]
 pub(crate) struct MetricsArgs {
-    /// Include all IPC namespaces
+    /// Include all IPC namespaces and the /dev/shm of all processes
     #[arg(long)]
     pub(crate) all_ns: bool,
 
@@ -89,8 +95,34 @@ fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
         let owners = by_name(&context.system, owners);
         NamespaceMetrics { ns, container, limits, owners }
     });
-    metrics_text(metrics.collect(), args.all_ns)
+    let (metrics, instances) = (metrics.collect(), posix(args, context)?);
+    metrics_text(metrics, instances, args.all_ns)
         .map_err(|error| Error::new(Kind::Failed, format!("cannot write metrics: {error}")))
+}
+
+/// Returns the file systems of POSIX objects; none without a /dev/shm.
+fn posix(args: &MetricsArgs, context: &mut Context) -> Result<Vec<PosixMetrics>, Error> {
+    let found;
+    let directories = if args.all_ns {
+        found = all_instances(context, true)?;
+        found.iter().collect()
+    } else {
+        context.system.objects().ok().into_iter().collect::<Vec<_>>()
+    };
+    let system = &context.system;
+    let (usages, objects) = posix_usage_in(system, &directories, Needs::STATE)?;
+    let metrics = |(usage, directory): (PosixUsage, &ObjectDirectory)| {
+        // The series exist before the first object.
+        let states = STATES.into_iter().map(|state| ((system.user(ROOT), state), 0));
+        let mut numbers: BTreeMap<(String, State), u64> = states.collect();
+        // A directory is not an object.
+        let is_object = |posix: &Posix| posix.file().device == usage.dev && posix.file_type != FileType::Dir;
+        for object in objects.iter().filter(|object| is_object(object.posix())) {
+            *numbers.entry((system.user(object.uid), object.state.unwrap_or(State::Unknown))).or_default() += 1;
+        }
+        PosixMetrics { usage, container: directory.container.clone(), objects: numbers }
+    };
+    Ok(usages.into_iter().zip(directories).map(metrics).collect())
 }
 
 /// Reads the limits and sums of the namespace of this thread.

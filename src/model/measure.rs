@@ -11,13 +11,34 @@ named! {
         Orphans = "orphans",
         OrphanBytes = "orphan-bytes",
         Dest = "dest",
+        /// Memory used in the file system of POSIX objects.
+        ShmUsed = "shm-used",
+        ShmInodes = "shm-inodes",
+        /// Memory of POSIX objects without a name.
+        UnlinkedBytes = "unlinked-bytes",
+        ObjectsOrphan = "objects-orphan",
     }
 }
 
 impl Measure {
     /// Returns the unit of measurement in performance data.
     pub(crate) const fn unit(self) -> &'static str {
-        if matches!(self, Self::OrphanBytes) { "B" } else { "" }
+        if self.is_size() { "B" } else { "" }
+    }
+
+    /// Returns whether it is measured in bytes.
+    pub(crate) const fn is_size(self) -> bool {
+        matches!(self, Self::OrphanBytes | Self::ShmUsed | Self::UnlinkedBytes)
+    }
+
+    /// Returns whether there is a limit, of which a range can be a percentage.
+    pub(crate) const fn has_limit(self) -> bool {
+        !matches!(self, Self::OrphanBytes | Self::UnlinkedBytes | Self::ObjectsOrphan)
+    }
+
+    /// Returns whether it is about POSIX objects.
+    pub(crate) const fn is_posix(self) -> bool {
+        matches!(self, Self::ShmUsed | Self::ShmInodes | Self::UnlinkedBytes | Self::ObjectsOrphan)
     }
 }
 

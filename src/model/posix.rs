@@ -154,6 +154,8 @@ pub(crate) struct Posix {
     pub(crate) name: Option<ObjectName>,
     /// Resident and swapped bytes (st_blocks × 512); of a directory, with those of everything below it.
     pub(crate) allocated: u64,
+    /// Whether something below a directory could not be read.
+    pub(crate) is_partial: bool,
     /// The processes that use it; `None` if they were not looked for.
     pub(crate) users: Option<Arc<FileUsers>>,
     /// The value of a named semaphore.
@@ -180,6 +182,7 @@ impl Posix {
             file_type,
             name,
             allocated: stat.allocated,
+            is_partial: false,
             users: None,
             value: None,
             waiters: None,

@@ -106,9 +106,12 @@ impl Threshold {
 }
 
 fn parse_end(text: &str, measure: Measure) -> Result<End, String> {
-    let is_size = measure == Measure::OrphanBytes;
+    let is_size = measure.is_size();
     match text.strip_suffix('%') {
-        Some(_) if is_size => Err("orphan-bytes has no limit for a percentage: expected a SIZE such as 1G".to_owned()),
+        Some(_) if !measure.has_limit() => {
+            let expected = if is_size { "SIZE such as 1G" } else { "number" };
+            Err(format!("{} has no limit for a percentage: expected a {expected}", measure.as_str()))
+        }
         Some(percentage) => match parse_millionths(percentage)? {
             millionths if millionths > MAX_PERCENT => Err(format!("{text} exceeds {}%", MAX_PERCENT / MILLION)),
             millionths => Ok(End::Percent(millionths)),

@@ -1,5 +1,6 @@
 //! /proc/PID/maps: the mappings of a process as text, for kernels without PROCMAP_QUERY.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 
@@ -28,12 +29,12 @@ pub(crate) fn segment_mappings(
     Ok(lines.number > 1)
 }
 
-/// Calls `visit` for each mapping of a file on `device`, with whether its name is marked as deleted. Returns whether there
-/// was any mapping at all.
+/// Calls `visit` for each mapping of a file on one of these devices, with whether its name is marked as deleted. Returns
+/// whether there was any mapping at all.
 pub(crate) fn file_mappings(
     path: &Path,
     file: &File,
-    device: Device,
+    devices: &HashSet<Device>,
     mut visit: impl FnMut(FileMapping, bool),
 ) -> Result<bool, ProcError> {
     let mut lines = Lines::new(path, file);
@@ -41,7 +42,7 @@ pub(crate) fn file_mappings(
         let (mapping, name) = parse_line(&lines.line).ok_or_else(|| lines.invalid("mapping"))?;
         let Mapping { start, end, access, .. } = mapping;
         let file = FileId { device: Device(mapping.device.0, mapping.device.1), inode: mapping.inode };
-        if file.device == device {
+        if devices.contains(&file.device) {
             // `7f0000000000-7f0000001000 rw-p`
             let private = lines.line.split(|byte| *byte == b' ').nth(1).and_then(|flags| flags.get(3)) == Some(&b'p');
             visit(FileMapping { file, start, end, access, private }, name.ends_with(DELETED));

@@ -1,22 +1,34 @@
 //! POSIX objects with their users and states, and those without a name.
 
 use std::collections::HashSet;
-
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::failure::QueryError;
-use super::host::System;
+use super::host::{ObjectDirectory, System};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
 use super::users::{FileScan, UnlinkedFile, scan_files};
 use crate::model::{FileId, FileStat, FileType, FileUsers, Needs, Object, ObjectKind, PosixUsage, path_text};
-use crate::sys::{self, Errno, Opening};
+use crate::sys::{self, Errno, FileSystem, Opening};
 
 /// Returns all objects that have a name, in the order of the directory; `needs` are the fields to read.
 pub(crate) fn files(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
-    let mut objects = inventory::files(system, system.objects()?, needs)?;
+    files_in(system, [system.objects()?], needs)
+}
+
+/// Returns all objects that have a name in some directories, with one scan of the processes.
+pub(crate) fn files_in<'a>(
+    system: &System,
+    directories: impl IntoIterator<Item = &'a ObjectDirectory>,
+    needs: Needs,
+) -> Result<Vec<Object>, QueryError> {
+    let mut objects = Vec::new();
+    for directory in directories {
+        objects.extend(inventory::files(system, directory, needs)?);
+    }
     add_users(system, &mut objects, needs)?;
     Ok(objects)
 }
@@ -27,7 +39,8 @@ pub(crate) fn add_users(system: &System, objects: &mut [Object], needs: Needs) -
         return Ok(());
     }
     let wanted: HashSet<FileId> = objects.iter().map(|object| object.posix().file()).collect();
-    let scan = scan_files(system, system.objects()?.device, |file| wanted.contains(&file))?;
+    let devices = wanted.iter().map(|file| file.device).collect();
+    let scan = scan_files(system, &devices, |file| wanted.contains(&file))?;
     for object in objects {
         finish(system, object, &scan, needs);
     }
@@ -36,10 +49,19 @@ pub(crate) fn add_users(system: &System, objects: &mut [Object], needs: Needs) -
 
 /// Returns the objects without a name that processes have open or mapped, by device and inode.
 pub(crate) fn unlinked_files(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
-    let directory = system.objects()?;
-    let scan = scan_files(system, directory.device, |_| false)?;
+    unlinked_files_in(system, &[system.objects()?], needs)
+}
+
+/// Returns the objects without a name of some directories.
+pub(crate) fn unlinked_files_in(
+    system: &System,
+    directories: &[&ObjectDirectory],
+    needs: Needs,
+) -> Result<Vec<Object>, QueryError> {
+    let scan = scan_files(system, &directories.iter().map(|directory| directory.device).collect(), |_| false)?;
     let mut objects: Vec<Object> = Vec::new();
     for (file, found) in &scan.unlinked {
+        let Some(directory) = directories.iter().find(|directory| directory.device == file.device) else { continue };
         let mut object = match found {
             UnlinkedFile::Stat(stat) => inventory::unlinked(system, directory, stat, needs),
             UnlinkedFile::Mapped(length) => {
@@ -57,25 +79,47 @@ pub(crate) fn unlinked_files(system: &System, needs: Needs) -> Result<Vec<Object
 /// Returns how much of the file system of POSIX objects is used, and the objects in it that have a name.
 pub(crate) fn posix_usage(system: &System, needs: Needs) -> Result<(PosixUsage, Vec<Object>), QueryError> {
     let directory = system.objects()?;
-    let before = directory.space()?.used;
+    let before = directory.space()?;
     let objects = files(system, needs)?;
-    let space = directory.space()?;
+    Ok((usage_of(directory, before, &objects)?, objects))
+}
+
+/// Returns how much of each of some file systems is used, and the objects in them that have a name.
+pub(crate) fn posix_usage_in(
+    system: &System,
+    directories: &[&ObjectDirectory],
+    needs: Needs,
+) -> Result<(Vec<PosixUsage>, Vec<Object>), QueryError> {
+    let before = directories.iter().map(|directory| directory.space()).collect::<Result<Vec<_>, _>>()?;
+    let objects = files_in(system, directories.iter().copied(), needs)?;
+    let usage = directories.iter().zip(before).map(|(directory, before)| usage_of(directory, before, &objects));
+    Ok((usage.collect::<Result<_, _>>()?, objects))
+}
+
+/// Returns how much of a file system is used; `named` are the objects that have a name, perhaps with those of others.
+///
+/// What is used beyond them belongs to objects without a name. That is unknown if the file system counts nothing (size=0),
+/// if a directory in it cannot be read, and if this directory is not its root.
+fn usage_of(directory: &ObjectDirectory, before: FileSystem, named: &[Object]) -> Result<PosixUsage, QueryError> {
     let mut seen = HashSet::new();
-    let named = objects.iter().map(Object::posix).filter(|posix| seen.insert(posix.file()));
-    let named: u64 = named.map(|posix| posix.allocated).sum();
-    // What was created or removed during the listing must not look unlinked. Without a limit, nothing is counted.
-    let unlinked = (space.size > 0).then(|| space.used.min(before).saturating_sub(named));
-    let usage = PosixUsage {
+    let named = named.iter().map(Object::posix).filter(|posix| posix.file().device == directory.device);
+    let named: Vec<_> = named.filter(|posix| seen.insert(posix.file())).collect();
+    let allocated: u64 = named.iter().map(|posix| posix.allocated).sum();
+    let space = directory.space()?;
+    let parent = sys::stat_entry(directory.as_fd(), OsStr::new(".."));
+    let is_root = parent.is_ok_and(|parent| parent.file.device != directory.device);
+    let is_known = is_root && space.size > 0 && !named.iter().any(|posix| posix.is_partial);
+    Ok(PosixUsage {
         mount: path_text(&directory.path),
         dev: directory.device,
         size: space.size,
         used: space.used,
         inodes: space.inodes,
         inodes_used: space.inodes_used,
-        unlinked,
+        // What was created or removed during the listing must not look unlinked.
+        unlinked: is_known.then(|| space.used.min(before.used).saturating_sub(allocated)),
         huge: space.is_huge,
-    };
-    Ok((usage, objects))
+    })
 }
 
 /// Reads one object; `Ok(None)` if it does not exist.

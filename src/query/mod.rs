@@ -15,7 +15,10 @@ mod tally;
 mod users;
 
 pub(crate) use failure::QueryError;
-pub(crate) use files::{OpenError, add_users, files, open_file, posix_usage, probe, unlinked_file, unlinked_files};
+pub(crate) use files::{
+    OpenError, add_users, files, files_in, open_file, posix_usage, posix_usage_in, probe, unlinked_file,
+    unlinked_files, unlinked_files_in,
+};
 pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};
 pub(crate) use host::*;
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};

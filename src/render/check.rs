@@ -47,6 +47,14 @@ impl Reading {
             (Measure::Orphans, _) => counted(value, "orphan"),
             (Measure::OrphanBytes, _) => format!("{} in orphans ({value} bytes)", human::size(value)),
             (Measure::Dest, _) => format!("{} marked for destruction", counted(value, "segment")),
+            (Measure::ShmUsed, limit) => {
+                let limit = limit.map(|limit| format!(" of {}", human::size(limit.into()))).unwrap_or_default();
+                format!("{}{limit} of object memory{share}", human::size(value))
+            }
+            (Measure::ShmInodes, Some(limit)) => format!("{value} of {limit} object inodes{share}"),
+            (Measure::ShmInodes, None) => format!("{} in use", counted(value, "object inode")),
+            (Measure::UnlinkedBytes, _) => format!("{} in unlinked objects ({value} bytes)", human::size(value)),
+            (Measure::ObjectsOrphan, _) => counted(value, "orphan object"),
         };
         let severity = self.severity();
         let ranges: Vec<_> =

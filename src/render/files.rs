@@ -119,6 +119,16 @@ pub(crate) static FILE: &[Column<Object>] = &[
     .shortened_to(8),
 ];
 
+/// What comes first in the default table with the objects of all namespaces.
+pub(crate) static NAMESPACE: &[Column<Object>] = &[
+    Column::right("NS", |object: &Object| match &object.kind {
+        ObjectKind::SysV(_) => field::namespace(object),
+        ObjectKind::Posix(posix) => Cell::of(posix.mnt_ns, Cell::Number),
+    })
+    .needs(Needs::NAMESPACE),
+    Column::left("CONTAINER", field::container).needs(Needs::CONTAINER),
+];
+
 /// The default table of `list`, with both kinds of objects.
 pub(crate) static BOTH: &[Column<Object>] = &[
     Column::left("NAME", |object| match &object.kind {
@@ -157,6 +167,10 @@ pub(super) const FILE_FIELDS: usize = 31;
 
 /// The default table with `--posix`.
 pub(crate) const FILE_DEFAULT: &[&str] = &["NAME", "OWNER", "MODE", "SIZE", "RSS", "USERS", "STATE", "IDLE", "PRODUCT"];
+
+/// The default table with `--posix` and `--all-ns`.
+pub(crate) const FILE_ALL_NS: &[&str] =
+    &["DEV", "CONTAINER", "NAME", "OWNER", "MODE", "SIZE", "RSS", "USERS", "STATE", "IDLE", "PRODUCT"];
 
 /// The record of JSON, CSV and TSV; new fields may only be appended.
 pub(crate) fn file_record() -> Vec<&'static str> {

@@ -16,7 +16,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::model::{Limits, Tally};
+use crate::model::{Limits, PosixUsage, State, Tally};
 
 #[derive(Clone, Debug)]
 pub(crate) struct NamespaceMetrics {
@@ -27,7 +27,17 @@ pub(crate) struct NamespaceMetrics {
     pub(crate) owners: BTreeMap<String, Tally>,
 }
 
-const PREFIX: &str = "shmadm_sysv_";
+/// The file system of POSIX objects, and the objects in it.
+#[derive(Clone, Debug)]
+pub(crate) struct PosixMetrics {
+    pub(crate) usage: PosixUsage,
+    pub(crate) container: Option<Arc<str>>,
+    /// The number of objects by owner, as for [`NamespaceMetrics`], and state.
+    pub(crate) objects: BTreeMap<(String, State), u64>,
+}
+
+const SYSV: &str = "shmadm_sysv_";
+const POSIX: &str = "shmadm_posix_";
 
 /// A gauge whose value is computed from an `S`.
 struct Gauge<S> {
@@ -75,10 +85,31 @@ const BY_NAMESPACE: &[Gauge<Limits>] = &[
     }),
 ];
 
+/// Without a limit (size=0, nr_inodes=0), the file system counts nothing.
+const BY_INSTANCE: &[Gauge<PosixUsage>] = &[
+    bytes("size", "Size of the file system of POSIX shared memory objects.", |usage| limited(usage.size, usage.size)),
+    bytes("used", "Memory and swap used in it.", |usage| limited(usage.size, usage.used)),
+    bytes("unlinked", "Memory and swap of objects that have no name but are still in use.", |usage| {
+        usage.unlinked.map(u128::from)
+    }),
+    count("inodes", "Maximum number of files in it.", |usage| limited(usage.inodes, usage.inodes)),
+    count("inodes_used", "Files in it.", |usage| limited(usage.inodes, usage.inodes_used)),
+];
+
+const OBJECTS: &Gauge<u64> =
+    &count("objects", "POSIX shared memory objects and named semaphores that have a name.", |number| {
+        Some((*number).into())
+    });
+
+fn limited(limit: u64, value: u64) -> Option<u128> {
+    (limit > 0).then(|| value.into())
+}
+
 #[derive(Debug)]
 struct Report {
     namespaces: Vec<NamespaceMetrics>,
-    /// Whether to add the container of each namespace (`--all-ns`).
+    instances: Vec<PosixMetrics>,
+    /// Whether to add the container of each namespace and instance (`--all-ns`).
     all_namespaces: bool,
 }
 
@@ -113,19 +144,46 @@ impl Collector for Report {
                 let labels = |owner| [("ns", ns.as_str()), ("owner", owner)];
                 metrics.owners.iter().map(move |(owner, tally)| (labels(owner.as_str()), (gauge.value)(tally)))
             });
-            family(&mut encoder, gauge, values)?;
+            family(&mut encoder, SYSV, gauge, values)?;
         }
         for gauge in BY_NAMESPACE {
             let values = namespaces.iter().map(|(ns, it)| ([("ns", ns.as_str())], (gauge.value)(&it.limits)));
-            family(&mut encoder, gauge, values)?;
+            family(&mut encoder, SYSV, gauge, values)?;
         }
-        Ok(())
+        self.encode_instances(&mut encoder)
+    }
+}
+
+impl Report {
+    fn encode_instances(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let instances: Vec<(String, &PosixMetrics)> =
+            self.instances.iter().map(|metrics| (metrics.usage.dev.to_string(), metrics)).collect();
+        if self.all_namespaces && !instances.is_empty() {
+            let help = "Container or unit of the file system of POSIX objects; always 1.";
+            let mut metric = encoder.encode_descriptor("shmadm_posix_instance_info", help, None, MetricType::Gauge)?;
+            for (dev, metrics) in &instances {
+                let container = metrics.container.as_deref().unwrap_or_default();
+                value(&mut metric, &[("dev", dev.as_str()), ("container", container)], 1)?;
+            }
+        }
+        for gauge in BY_INSTANCE {
+            let values = instances.iter().map(|(dev, it)| ([("dev", dev.as_str())], (gauge.value)(&it.usage)));
+            family(encoder, POSIX, gauge, values)?;
+        }
+        let values = instances.iter().flat_map(|(dev, metrics)| {
+            metrics.objects.iter().map(move |((owner, state), number)| {
+                let labels = [("dev", dev.as_str()), ("owner", owner.as_str()), ("state", state.as_str())];
+                (labels, (OBJECTS.value)(number))
+            })
+        });
+        family(encoder, POSIX, OBJECTS, values)
     }
 }
 
 /// Writes a gauge and all its known values; nothing if all are unknown.
 fn family<S, L: EncodeLabelSet>(
     encoder: &mut DescriptorEncoder<'_>,
+    prefix: &str,
     gauge: &Gauge<S>,
     values: impl Iterator<Item = (L, Option<u128>)>,
 ) -> Result<(), fmt::Error> {
@@ -133,7 +191,7 @@ fn family<S, L: EncodeLabelSet>(
     if known.peek().is_none() {
         return Ok(());
     }
-    let name = format!("{PREFIX}{}", gauge.name);
+    let name = format!("{prefix}{}", gauge.name);
     let mut metric = encoder.encode_descriptor(&name, gauge.help, gauge.unit.as_ref(), MetricType::Gauge)?;
     known.try_for_each(|(labels, number)| value(&mut metric, &labels, number))
 }
@@ -147,10 +205,14 @@ fn value(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u1
     }
 }
 
-/// Returns the metrics as text; `all_namespaces` adds the container of each namespace.
-pub(crate) fn metrics_text(namespaces: Vec<NamespaceMetrics>, all_namespaces: bool) -> Result<String, fmt::Error> {
+/// Returns the metrics as text; `all_namespaces` adds the container of each namespace and instance.
+pub(crate) fn metrics_text(
+    namespaces: Vec<NamespaceMetrics>,
+    instances: Vec<PosixMetrics>,
+    all_namespaces: bool,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Report { namespaces, all_namespaces }));
+    registry.register_collector(Box::new(Report { namespaces, instances, all_namespaces }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -166,7 +228,8 @@ mod tests {
         let limits = Limits { shmmni: 4096, shmmax: most, shmall: most, shmmin: 1, page_size: 4096, rmid_forced: None };
         let tally = Tally { size: 1 << 70, rss: None, ..Tally::ZERO };
         let owners = BTreeMap::from([("a\"b\\x0a\n".to_owned(), tally)]);
-        let text = metrics_text(vec![NamespaceMetrics { ns: None, container: None, limits, owners }], true).unwrap();
+        let namespace = NamespaceMetrics { ns: None, container: None, limits, owners };
+        let text = metrics_text(vec![namespace], Vec::new(), true).unwrap();
         for line in [
             "shmadm_sysv_namespace_info{ns=\"\",container=\"\"} 1",
             "shmadm_sysv_size_bytes{ns=\"\",owner=\"a\\\"b\\\\x0a\\n\"} 1.1805916207174114e21",

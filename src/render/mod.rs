@@ -45,7 +45,7 @@ pub(crate) use difference::{
 pub(crate) use escape::{escape, escape_json, escape_lines};
 pub(crate) use fields::{fields, write_fields};
 pub(crate) use file_users::{FILE_USERS, USERS_BY_PLACE, USERS_BY_PROCESS, UsedFile};
-pub(crate) use files::{BOTH, FILE, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, file_record};
+pub(crate) use files::{BOTH, FILE, FILE_ALL_NS, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, NAMESPACE, file_record};
 pub(crate) use hexdump::{HexDump, write_hex};
 pub(crate) use human::{TimeStyle, duration};
 pub(crate) use json::{begin_report, write_error_json, write_report, write_within_string};
@@ -53,7 +53,7 @@ pub(crate) use junit::write_junit;
 pub(crate) use leaks::leak_line;
 pub(crate) use limits::{LIMITS, LimitsReport, limit_rows};
 pub(crate) use map::{EXTENTS, MapReport, write_map};
-pub(crate) use metrics::{NamespaceMetrics, metrics_text};
+pub(crate) use metrics::{NamespaceMetrics, PosixMetrics, metrics_text};
 pub(crate) use removal::{
     Failure, Kept, PRUNE, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped,
 };

@@ -1,5 +1,6 @@
 //! The mappings of a process by ioctl (PROCMAP_QUERY, Linux 6.11), without reading the text of /proc/PID/maps.
 
+use std::collections::HashSet;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -67,12 +68,13 @@ pub(crate) fn segment_mappings(
     }
 }
 
-/// Calls `visit` for each mapping, shared or private, of a file on `device`, with whether its name is marked as deleted.
+/// Calls `visit` for each mapping, shared or private, of a file on one of these devices, with whether its name is marked as
+/// deleted.
 ///
 /// Fails like [`segment_mappings`].
 pub(crate) fn file_mappings(
     maps: BorrowedFd<'_>,
-    device: Device,
+    devices: &HashSet<Device>,
     mut visit: impl FnMut(FileMapping, bool),
 ) -> Result<(), Errno> {
     let mut address = 0;
@@ -84,7 +86,8 @@ pub(crate) fn file_mappings(
             Err(errno) => return Err(errno),
         };
         address = found.vma_end;
-        if Device(found.dev_major, found.dev_minor) != device {
+        let device = Device(found.dev_major, found.dev_minor);
+        if !devices.contains(&device) {
             continue;
         }
         let deleted = match query(maps, 0, found.vma_start, Some(&mut name)) {

@@ -1,7 +1,7 @@
 //! Completes the commands in hints, so that they run as printed.
 //!
-//! A command that repeats the user's own keeps all options that still apply. With `--ns`, every command gets the same
-//! `--ns`: without it, it would act on another segment with the same id. If no command would work for this caller, the
+//! A command that repeats the user's own keeps all options that still apply. With `--ns` or `--dir`, every command gets the
+//! same: without it, it would act on another segment with the same id, or on another object with the same name. If no command would work for this caller, the
 //! hint is only a sentence, or omitted.
 
 use std::ffi::{OsStr, OsString};
@@ -53,6 +53,7 @@ impl Part {
 #[derive(Debug, Default)]
 pub(super) struct HintContext {
     pub(super) namespace: Option<OsString>,
+    pub(super) directory: Option<OsString>,
     pub(super) line: CommandLine,
     pub(super) is_root: bool,
 }
@@ -103,10 +104,15 @@ impl HintContext {
         Some(Invocation { privilege, ..command })
     }
 
-    /// Adds the namespace of `--ns`; `None` if no command enters it.
+    /// Adds the namespace of `--ns` and the directory of `--dir`; `None` if no command enters the namespace.
     fn with_namespace(&self, mut command: Invocation) -> Option<Invocation> {
+        if let (Program::Shmadm, Some(directory)) = (command.program, &self.directory)
+            && !names(&command.arguments, &["--dir"])
+        {
+            command.arguments.splice(0..0, ["--dir".into(), directory.clone()]);
+        }
         match (command.program, &self.namespace) {
-            (Program::Shmadm, Some(namespace)) if !names_namespace(&command.arguments) => {
+            (Program::Shmadm, Some(namespace)) if !names(&command.arguments, &["--ns", "--all-ns"]) => {
                 command.arguments.splice(0..0, ["--ns".into(), namespace.clone()]);
             }
             (Program::Other, Some(namespace)) if command.arguments.first().is_some_and(|first| first == "sysctl") => {
@@ -118,9 +124,10 @@ impl HintContext {
     }
 }
 
-fn names_namespace(arguments: &[OsString]) -> bool {
-    let names = |it: &OsString| it == "--ns" || it == "--all-ns" || it.as_encoded_bytes().starts_with(b"--ns=");
-    arguments.iter().any(names)
+/// Returns whether one of these options is among the arguments, perhaps with a value (`--ns=7`).
+fn names(arguments: &[OsString], options: &[&str]) -> bool {
+    let option = |it: &OsString| it.to_str().and_then(|word| word.split('=').next().map(str::to_owned));
+    arguments.iter().filter_map(option).any(|word| options.contains(&&*word))
 }
 
 /// Returns the `nsenter` prefix for another program. It cannot enter a namespace by its number.
@@ -155,7 +162,8 @@ mod tests {
     }
 
     fn completed(namespace: Option<&str>, words: &[&str], command: Invocation) -> Option<String> {
-        let context = HintContext { namespace: namespace.map(OsString::from), line: line(words), is_root: false };
+        let namespace = namespace.map(OsString::from);
+        let context = HintContext { namespace, line: line(words), ..HintContext::default() };
         context.complete(Hint::new("x", command)).map(|hint| hint.to_string())
     }
 
@@ -183,6 +191,18 @@ mod tests {
         let root = HintContext { is_root: true, ..HintContext::default() };
         let hint = root.complete(Hint::new("x", program("mount x").sudo())).unwrap();
         assert_eq!(hint.to_string(), "x", "sudo does not help root");
+    }
+
+    #[test]
+    fn commands_in_hints_keep_the_directory() {
+        let completed = |words: &[&str], command| {
+            let (directory, line) = (Some("/run/a b".into()), line(words));
+            let context = HintContext { directory, line, ..HintContext::default() };
+            context.complete(Hint::new("x", command)).unwrap().to_string()
+        };
+        assert_eq!(completed(&["rm", "/x"], shmadm("list")), "x: `shmadm --dir '/run/a b' list`");
+        assert_eq!(completed(&["--dir=/run/a b", "rm"], again("--force")), "x: `shmadm '--dir=/run/a b' rm --force`");
+        assert_eq!(completed(&["rm"], program("ls /dev/shm")), "x: `ls /dev/shm`");
     }
 
     #[test]

@@ -232,7 +232,7 @@ fn output_without_write_permission_is_an_error() {
 #[requires(Root)]
 fn a_full_disk_keeps_the_previous_file() {
     // Enough space for one file, not for a second one.
-    mount_tmpfs(Some("size=4k"));
+    mount_tmpfs(Some("size=8k"));
     run(["metrics", "-o", "/mnt/shmadm.prom"]).exits(0);
     let before = std::fs::read_to_string("/mnt/shmadm.prom").unwrap();
     run(["metrics", "-o", "/mnt/shmadm.prom"]).exits(1).says("(ENOSPC, write)").prints_nothing();

@@ -4,6 +4,7 @@ mod contents;
 mod create;
 mod elsewhere;
 mod list;
+mod monitor;
 mod rm;
 
 use std::fs::{self, File};

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::model::Device;
 use crate::query::failure::QueryError;
@@ -21,6 +22,8 @@ pub(crate) struct ObjectDirectory {
     pub(crate) is_foreign: bool,
     /// The mount namespace in which the directory has its path.
     pub(crate) mnt_ns: Option<u64>,
+    /// The container or unit of that process.
+    pub(crate) container: Option<Arc<str>>,
 }
 
 impl ObjectDirectory {
@@ -50,7 +53,7 @@ impl ObjectDirectory {
             return Err(QueryError::NotSharedMemory(path.to_owned()));
         }
         let device = sys::stat_file(directory.as_fd()).map_err(failed)?.file.device;
-        Ok(Self { path: path.to_owned(), directory, device, is_foreign, mnt_ns })
+        Ok(Self { path: path.to_owned(), directory, device, is_foreign, mnt_ns, container: None })
     }
 
     /// Returns the space of its file system.

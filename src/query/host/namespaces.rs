@@ -170,7 +170,7 @@ pub(in crate::query) fn container(system: &System) -> Option<Arc<str>> {
 }
 
 /// Returns the container or unit of a process or thread by its control group's path.
-fn container_of(proc: &Path, process: &str) -> Option<Arc<str>> {
+pub(super) fn container_of(proc: &Path, process: &str) -> Option<Arc<str>> {
     procfs::control_groups(proc, process).iter().find_map(|path| container_in(path)).map(Into::into)
 }
 

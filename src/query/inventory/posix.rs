@@ -77,7 +77,7 @@ pub(in crate::query) fn object(
         match file_type {
             FileType::Dir => {
                 size = 0;
-                add_contents(directory, name.file_name(), &mut size, &mut posix.allocated);
+                posix.is_partial = !add_contents(directory, name.file_name(), &mut size, &mut posix.allocated);
             }
             FileType::Sem if needs.contains(Needs::CONTENTS) => {
                 let value = semaphore(directory, name);
@@ -103,6 +103,7 @@ pub(in crate::query) fn object(
         rss,
         swap,
         scope: Some(Scope::Tmpfs(stat.file.device)),
+        container: directory.container.clone(),
         kind: ObjectKind::Posix(posix),
         ..Object::default()
     }
@@ -127,28 +128,32 @@ fn residency(
     state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
 }
 
-/// Adds the sizes of what is below a directory. What cannot be read is left out.
-fn add_contents(directory: &ObjectDirectory, name: &OsStr, size: &mut u64, allocated: &mut u64) {
-    fn walk(parent: impl AsFd, name: &OsStr, device: Device, depth: u32, add: &mut dyn FnMut(&FileStat)) {
-        let Ok(directory) = sys::open_directory_below(parent.as_fd(), name.as_ref()) else { return };
+/// Adds the sizes of what is below a directory; returns whether all of it could be read. What has vanished is not there.
+fn add_contents(directory: &ObjectDirectory, name: &OsStr, size: &mut u64, allocated: &mut u64) -> bool {
+    fn walk(parent: impl AsFd, name: &OsStr, device: Device, depth: u32, add: &mut dyn FnMut(&FileStat)) -> bool {
+        let directory = match sys::open_directory_below(parent.as_fd(), name.as_ref()) {
+            Ok(directory) => directory,
+            Err(errno) => return errno == Errno::ENOENT,
+        };
         let mut names = Vec::new();
-        let _ = sys::each_name(directory.as_fd(), |name| names.push(name.to_owned()));
+        let mut is_complete = sys::each_name(directory.as_fd(), |name| names.push(name.to_owned())).is_ok();
         for name in names {
             let name = OsStr::from_bytes(&name);
             match sys::stat_entry(directory.as_fd(), name) {
                 Ok(stat) if stat.file.device != device => {}
-                Ok(stat) if stat.is_directory() && depth < MAX_DEPTH => {
-                    walk(&directory, name, device, depth + 1, add);
+                Ok(stat) if stat.is_directory() => {
+                    is_complete &= depth < MAX_DEPTH && walk(&directory, name, device, depth + 1, add);
                 }
                 Ok(stat) => add(&stat),
-                Err(_) => {}
+                Err(errno) => is_complete &= errno == Errno::ENOENT,
             }
         }
+        is_complete
     }
     walk(directory, name, directory.device, 0, &mut |stat| {
         *size = size.saturating_add(if stat.special().is_none() { stat.size } else { 0 });
         *allocated = allocated.saturating_add(stat.allocated);
-    });
+    })
 }
 
 /// Returns an object as the named semaphore that its size and layout show; `None` if it is none.

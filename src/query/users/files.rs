@@ -4,7 +4,7 @@
 //! every name. Private mappings and descriptors opened with O_PATH count too: they hold the file. It does not see files
 //! that are in flight in a Unix socket or registered with an io_uring; only the write lease shows these.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -55,10 +55,10 @@ enum Place {
     Mapping(FileMapping),
 }
 
-/// Scans all processes but this one for the files on a device that `wanted` accepts.
+/// Scans all processes but this one for the files on some devices that `wanted` accepts.
 pub(crate) fn scan_files(
     system: &System,
-    device: Device,
+    devices: &HashSet<Device>,
     wanted: impl Fn(FileId) -> bool,
 ) -> Result<FileScan, QueryError> {
     let mut scan = FileScan::default();
@@ -67,8 +67,8 @@ pub(crate) fn scan_files(
     for pid in procfs::pids(system.proc()).map_err(QueryError::Mappings)?.filter(|pid| Some(*pid) != own) {
         let mut places = Vec::new();
         for result in [
-            descriptors(system.proc(), pid, device, &mut places, &mut scan.unlinked),
-            mappings(system.proc(), pid, device, &mut places, &mut scan.unlinked),
+            descriptors(system.proc(), pid, devices, &mut places, &mut scan.unlinked),
+            mappings(system.proc(), pid, devices, &mut places, &mut scan.unlinked),
         ] {
             match result {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => some_inaccessible = true,
@@ -97,7 +97,7 @@ pub(crate) fn scan_files(
 fn descriptors(
     proc: &Path,
     pid: i32,
-    device: Device,
+    devices: &HashSet<Device>,
     places: &mut Vec<(FileId, Place)>,
     unlinked: &mut HashMap<FileId, UnlinkedFile>,
 ) -> io::Result<()> {
@@ -111,7 +111,7 @@ fn descriptors(
             // It was closed meanwhile.
             Err(_) => continue,
         };
-        if stat.file.device != device || stat.special().is_some() {
+        if !devices.contains(&stat.file.device) || stat.special().is_some() {
             continue;
         }
         if stat.links == 0 {
@@ -126,16 +126,16 @@ fn descriptors(
 fn mappings(
     proc: &Path,
     pid: i32,
-    device: Device,
+    devices: &HashSet<Device>,
     places: &mut Vec<(FileId, Place)>,
     unlinked: &mut HashMap<FileId, UnlinkedFile>,
 ) -> io::Result<()> {
     let mut found = Vec::new();
     let mut thread = pid;
-    if !read_mappings(proc, &pid.to_string(), device, &mut found)? {
+    if !read_mappings(proc, &pid.to_string(), devices, &mut found)? {
         for other in procfs::other_thread_ids(proc, pid) {
             thread = other;
-            if read_mappings(proc, &procfs::thread_path(pid, other), device, &mut found).unwrap_or(false) {
+            if read_mappings(proc, &procfs::thread_path(pid, other), devices, &mut found).unwrap_or(false) {
                 break;
             }
         }
@@ -163,21 +163,26 @@ fn stat_mapping(map_files: BorrowedFd<'_>, mapping: &FileMapping) -> Option<File
     sys::stat_link(map_files, OsStr::new(&format!("{:x}-{:x}", mapping.start, mapping.end))).ok()
 }
 
-/// Adds the file mappings of a process or thread on a device, each with whether its name is marked as deleted; returns
+/// Adds the file mappings of a process or thread on some devices, each with whether its name is marked as deleted; returns
 /// whether it has any memory.
-fn read_mappings(proc: &Path, process: &str, device: Device, found: &mut Vec<(FileMapping, bool)>) -> io::Result<bool> {
+fn read_mappings(
+    proc: &Path,
+    process: &str,
+    devices: &HashSet<Device>,
+    found: &mut Vec<(FileMapping, bool)>,
+) -> io::Result<bool> {
     let path = proc.join(process).join("maps");
     let file = match File::open(&path) {
         Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(false),
         opened => opened?,
     };
-    match sys::file_mappings(file.as_fd(), device, |mapping, deleted| found.push((mapping, deleted))) {
+    match sys::file_mappings(file.as_fd(), devices, |mapping, deleted| found.push((mapping, deleted))) {
         Ok(()) => Ok(true),
         Err(Errno::ESRCH) => Ok(false),
         // Kernels before 6.11 and some sandboxes lack PROCMAP_QUERY: read the text.
         Err(_) => {
             found.clear();
-            match procfs::file_mappings(&path, &file, device, |mapping, deleted| found.push((mapping, deleted))) {
+            match procfs::file_mappings(&path, &file, devices, |mapping, deleted| found.push((mapping, deleted))) {
                 Ok(any) => Ok(any),
                 Err(ProcError::Read { error, .. }) if has_exited(&error) => Ok(false),
                 Err(ProcError::Read { error, .. }) => Err(error),

@@ -209,11 +209,12 @@ fn list_json_and_csv_in_all_namespaces() {
     machine.snapshot(
         &format!("list --all-ns --json --key {key}"),
         expect![[r#"
-        {"schema":1,"segments":[{"id":0,"key":"[KEY]","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]",
-          "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
-          "cpid":[ACTOR],"lpid":[ACTOR],"nattch":1,"atime":"[TIME]","dtime":null,"ctime":"[TIME]","idle_seconds":null,
-          "dest":false,"locked":false,"rss":0,"swap":0,"state":"in-use","ns":[NS],"container":[CONTAINER]}]}
-    "#]],
+            {"schema":1,"segments":[{"id":0,"key":"[KEY]","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]",
+              "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+              "cpid":[ACTOR],"lpid":[ACTOR],"nattch":1,"atime":"[TIME]","dtime":null,"ctime":"[TIME]","idle_seconds":null,
+              "dest":false,"locked":false,"rss":0,"swap":0,"state":"in-use","ns":[NS],"container":[CONTAINER]}],
+              "objects":[]}
+        "#]],
     );
     machine.snapshot(
         &format!("list --all-ns --format csv --key {key}"),

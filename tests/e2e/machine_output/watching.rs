@@ -122,12 +122,12 @@ fn check_as_text_and_json() {
     "#]],
     );
     machine.snapshot("check -c nonsense=5", expect![[r#"
-        SHM UNKNOWN: invalid --critical "nonsense=5": unknown measure "nonsense": expected one of segments, pages, orphans, orphan-bytes, dest
+        SHM UNKNOWN: invalid --critical "nonsense=5": unknown measure "nonsense": expected one of segments, pages, orphans, orphan-bytes, dest, shm-used, shm-inodes, unlinked-bytes, objects-orphan
         [exit code 3]
     "#]]);
     machine.snapshot("check -c nonsense=5 --json", expect![[r#"
         {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-          "message":"invalid --critical \"nonsense=5\": unknown measure \"nonsense\": expected one of segments, pages, orphans, orphan-bytes, dest",
+          "message":"invalid --critical \"nonsense=5\": unknown measure \"nonsense\": expected one of segments, pages, orphans, orphan-bytes, dest, shm-used, shm-inodes, unlinked-bytes, objects-orphan",
           "cause":null,"hints":[]}}
         [exit code 3]
     "#]]);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::create;
-use crate::support::{Running, run};
+use crate::support::{NOBODY, Running, finish, run, shmadm_as};
 
 /// Starts a shell in its own mount namespace that runs a script, then waits; returns when the script is done.
 fn container(script: &str) -> Running {
@@ -65,4 +65,55 @@ fn a_symbolic_link_in_place_of_a_processs_dev_shm_is_refused() {
             ran.says("Too many levels of symbolic links (ELOOP, openat2)");
         }
     }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn each_file_system_is_listed_once() {
+    let name = format!("everywhere-{}", std::process::id());
+    create(&name, 4096);
+    let script = format!("mount -t tmpfs none /dev/shm && echo hello >/dev/shm/{name}");
+    let other = container(&script);
+    // A container of the same pod, and one that shares the /dev/shm of this test.
+    let mut entered = Command::new("nsenter");
+    entered.args(["--mount", "--target", &other.pid().to_string(), "unshare", "--mount", "sleep", "60"]);
+    let _pod = Running(entered.spawn().unwrap());
+    let _shared = container("true");
+    let list = ["list", "--all-ns", "--name", &format!("/{name}"), "--json"];
+    let report = run(list).exits(0).json();
+    let mut sizes: Vec<_> = report["objects"].as_array().unwrap().iter().map(|it| it["size"].as_u64()).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [Some(6), Some(4096)], "{report}");
+    let table = run(["list", "--all-ns", "--posix", "--name", &format!("/{name}")]).exits(0).stdout;
+    assert!(table.starts_with("DEV ") && table.lines().count() == 3, "{table}");
+    let table = run(["list", "--all-ns", "--name", &format!("/{name}")]).exits(0).stdout;
+    assert!(table.trim_start().starts_with("NS  CONTAINER  NAME "), "{table}");
+    // One scan finds the users in all of them.
+    let mut user = Command::new("nsenter");
+    user.args(["--mount", "--target", &other.pid().to_string(), "sh", "-c"]);
+    user.arg(format!("exec 3</dev/shm/{name}; rm /dev/shm/{name}; echo ready; read line"));
+    let mut user = Running(user.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(user.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let report = run(["list", "--all-ns", "--unlinked", "--json"]).exits(0).json();
+    let objects = report["objects"].as_array().unwrap();
+    let gone: Vec<_> = objects.iter().filter(|it| it["size"] == 6 && it["users"] == 1).collect();
+    assert_eq!(gone.len(), 1, "{report}");
+    // The metrics have each once, too.
+    let metrics = run(["metrics", "--all-ns"]).exits(0).stdout;
+    let dev = gone[0]["dev"].as_str().unwrap();
+    let series = format!("shmadm_posix_instance_info{{dev=\"{dev}\",");
+    assert_eq!(metrics.matches(&series).count(), 1, "{metrics}");
+    assert!(metrics.contains(&format!("\nshmadm_posix_unlinked_bytes{{dev=\"{dev}\"}} 4096\n")), "{metrics}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn what_cannot_be_opened_everywhere_is_reported() {
+    let container = container("mount -t tmpfs none /dev && ln -s /etc /dev/shm");
+    let ran = run(["list", "--all-ns", "--posix"]).exits(0);
+    let pid = container.pid().to_string();
+    ran.says(&format!("objects omitted: cannot list /proc/{pid}/root/dev/shm: Too many levels of symbolic links"));
+    let ran = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--posix"])).exits(0);
+    ran.says("cannot determine the mount namespace of ").says("hint: run as root: `sudo shmadm list --all-ns --posix`");
 }

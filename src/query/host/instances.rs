@@ -1,0 +1,66 @@
+//! The file systems that processes have at /dev/shm, in every mount namespace.
+//!
+//! Containers of a pod, and services with a mount namespace of their own, often share one: each is visited once, by its
+//! device. One that no process has at /dev/shm is not found.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::directory::{DEV_SHM, ObjectDirectory};
+use super::namespaces::container_of;
+use super::system::System;
+use crate::procfs;
+use crate::query::failure::QueryError;
+use crate::sys::Errno;
+
+/// The file systems of POSIX objects that the caller can reach.
+#[derive(Debug, Default)]
+pub(crate) struct Instances {
+    /// The caller's own comes first.
+    pub(crate) directories: Vec<ObjectDirectory>,
+    /// Why others could not be opened, each with a process that has it.
+    pub(crate) failed: Vec<(i32, QueryError)>,
+    /// The number of processes whose mount namespace the caller is not permitted to enter.
+    pub(crate) inaccessible: u64,
+}
+
+pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
+    let proc = system.proc();
+    let (mut found, mut places, mut devices) = (Instances::default(), HashSet::new(), HashSet::new());
+    let own = procfs::mount_namespace_of(proc, "thread-self");
+    // Without a /dev/shm, the caller has no objects.
+    found.directories.extend(ObjectDirectory::open(Path::new(DEV_SHM), own).ok());
+    devices.extend(found.directories.iter().map(|directory| directory.device));
+    for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
+        let process = proc.join(pid.to_string());
+        let place = std::fs::metadata(process.join("ns/mnt"))
+            .and_then(|namespace| Ok((namespace.ino(), std::fs::metadata(process.join("root"))?)))
+            .map(|(namespace, root)| (namespace, root.dev(), root.ino()));
+        let place = match place {
+            Ok(place) => place,
+            Err(error) => {
+                found.inaccessible += u64::from(error.kind() == ErrorKind::PermissionDenied);
+                continue;
+            }
+        };
+        if !places.insert(place) {
+            continue;
+        }
+        match ObjectDirectory::of_process(proc, pid, Some(place.0)) {
+            Ok(mut directory) if devices.insert(directory.device) => {
+                directory.container = container_of(proc, &pid.to_string());
+                found.directories.push(directory);
+            }
+            // Seen before, without a tmpfs at /dev/shm, or of a process that has exited.
+            Ok(_)
+            | Err(
+                QueryError::NotSharedMemory(_)
+                | QueryError::Directory(_, Errno::ENOENT | Errno::ENOTDIR | Errno::ESRCH),
+            ) => {}
+            Err(error) => found.failed.push((pid, error)),
+        }
+    }
+    Ok(found)
+}
