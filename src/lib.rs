@@ -1,4 +1,4 @@
-//! shmadm: see, explain and clean up System V shared memory on Linux.
+//! shmadm: see, explain and clean up System V and POSIX shared memory on Linux.
 //!
 //! The library is the program; what it exports is what `main` and the tests of generated files need. ARCHITECTURE.md
 //! describes the modules.

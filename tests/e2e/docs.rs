@@ -13,7 +13,7 @@ const MARK: &str = "~~ end of output ~~";
 const FENCE: &str = "```console";
 
 #[apply(test)]
-#[requires(Root, Program(&["bash"]), Program(&["grep"]), Program(&["setpriv"]), Program(&["sysctl"]))]
+#[requires(Root, Program(&["bash"]), Program(&["setsid"]), Program(&["python3"]))]
 fn the_output_in_the_readme_is_current() {
     check("README.md");
 }
@@ -22,6 +22,18 @@ fn the_output_in_the_readme_is_current() {
 #[requires(Root, Program(&["bash"]), Program(&["grep"]), Program(&["setpriv"]), Program(&["sysctl"]))]
 fn the_output_in_the_tutorial_is_current() {
     check("docs/tutorial.md");
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["bash"]), Program(&["mount"]))]
+fn the_output_in_the_page_on_posix_objects_is_current() {
+    check("docs/posix.md");
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["bash"]), Program(&["setsid"]), Program(&["python3"]))]
+fn the_output_in_the_page_on_python_is_current() {
+    check("docs/python.md");
 }
 
 #[apply(test)]
@@ -103,7 +115,7 @@ fn outputs(lines: &[String]) -> Vec<String> {
     outputs
 }
 
-/// Replaces values that differ between runs: pids, addresses and times, and the widths of their columns.
+/// Replaces values that differ between runs: pids, addresses, times and random names, and the widths of their columns.
 fn without_variable_values(line: &str) -> String {
     let mut level = String::new();
     let mut rest = line;
@@ -112,7 +124,13 @@ fn without_variable_values(line: &str) -> String {
         let hexadecimal = rest
             .strip_prefix("0x")
             .map_or(0, |rest| rest.len() - rest.trim_start_matches(|digit: char| digit.is_ascii_hexdigit()).len());
+        let is_seconds = rest[digits..].starts_with("s ") || &rest[digits..] == "s";
         let taken = match (hexadecimal, digits) {
+            // The names of Python's shared memory are random.
+            _ if level.ends_with("psm_") => {
+                level.push('#');
+                rest.find(|digit: char| !digit.is_ascii_hexdigit()).unwrap_or(rest.len())
+            }
             // A key has eight digits, an address more.
             (1..=8, _) => {
                 level.push_str(&rest[..hexadecimal + 2]);
@@ -121,6 +139,10 @@ fn without_variable_values(line: &str) -> String {
             (9.., _) => {
                 level.push('#');
                 hexadecimal + 2
+            }
+            (0, 1..) if is_seconds => {
+                level.push('#');
+                digits
             }
             // One digit is an id or a count.
             (0, 2..) => {
