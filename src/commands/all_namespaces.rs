@@ -5,7 +5,8 @@ use crate::error::{Error, Hint, Kind, again};
 use crate::model::{Attachers, Needs, Object, ShmId, counted};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{
-    Census, Instances, Namespace, ObjectDirectory, System, can_inspect_all, census, instances, inventory,
+    Census, Instances, Namespace, ObjectDirectory, System, can_inspect_all, census, files_in, instances, inventory,
+    unlinked_files_in,
 };
 
 #[derive(Debug)]
@@ -115,9 +116,11 @@ pub(crate) fn ask_all<T: Send>(
 }
 
 /// Opens the /dev/shm of every mount namespace, each file system once. Warns about those that cannot be opened;
-/// `with_segments` says that processes whose namespaces cannot be read are reported with the segments.
-pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Result<Vec<ObjectDirectory>, Error> {
+/// `with_segments` says that processes whose namespaces cannot be read are reported with the segments. Also returns whether
+/// every one was opened, as far as is known.
+pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Result<(Vec<ObjectDirectory>, bool), Error> {
     let Instances { directories, failed, inaccessible } = instances(&context.system)?;
+    let is_complete = failed.is_empty() && inaccessible == 0;
     for (pid, error) in failed {
         let error = Error::from(error);
         context.ui.warning(&format!("objects omitted: {error} (pid {pid})"));
@@ -128,7 +131,22 @@ pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Resul
         context.ui.warning(&format!("cannot determine the mount namespace of {processes}: {more}"));
         context.ui.hint(Hint::new("run as root", again("").sudo()));
     }
-    Ok(directories)
+    Ok((directories, is_complete))
+}
+
+/// Returns the objects of every /dev/shm, those with or those without a name, with one scan of the processes.
+pub(crate) fn all_files(
+    context: &mut Context,
+    unlinked: bool,
+    needs: Needs,
+    with_segments: bool,
+) -> Result<Vec<Object>, Error> {
+    let (directories, _) = all_instances(context, with_segments)?;
+    let needs = needs.difference(Needs::CONTAINER);
+    Ok(match unlinked {
+        true => unlinked_files_in(&context.system, &directories.iter().collect::<Vec<_>>(), needs)?,
+        false => files_in(&context.system, &directories, needs)?,
+    })
 }
 
 /// Warns about a namespace that could not be entered.

@@ -1,30 +1,33 @@
 use std::collections::BTreeSet;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::all_namespaces::{Survey, survey};
+use super::all_namespaces::{Survey, all_instances, survey};
 use super::args::TableArgs;
 use super::{Context, Manual, is_dash, read_whole, usage};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::model::{Difference, Needs, Object, parse_listing, path_text};
-use crate::query::inventory;
+use crate::model::{Device, Difference, Listing, Needs, Object, parse_listing, path_text};
+use crate::query::{files, files_in, inventory};
 use crate::render::{
-    Column, DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, Format, by_names,
-    difference_rows,
+    Column, DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceReport, DifferenceRow,
+    FILE, FILE_DIFFERENCE, Format, by_names, difference_rows, file_record,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show how segments changed between two listings",
-    description: "Compares two listings written by `list --json`, or one listing with the current segments, and shows \
-                  which segments were created, removed or changed. One of the listings can be standard input (-). As \
+    summary: "Show how segments and objects changed between two listings",
+    description: "Compares two listings written by `list --json`, or one listing with the current state, and shows \
+                  which segments and POSIX objects were created, removed or changed. One of the listings can be standard input (-). As \
                   with diff(1), there is no table if nothing differs. The exit code is 0 if nothing differs and \
                   1 otherwise.\n\n\
                   Two records describe the same segment if namespace, id, creating user and group, creating process \
                   and size agree, as far as both records contain them. Key, mode, owner and times may differ. A \
                   change is one of attached, detached, owner, group, mode, key, marked, unmarked, locked and \
-                  unlocked. Times, last users, memory and state are not compared: they change without anyone changing \
-                  the segment.",
+                  unlocked. Two records describe the same POSIX object if device, inode and creation time agree. Its \
+                  changes are name, size, owner, group, mode and links. Times, last users, memory and state are not compared: they change without anyone changing \
+                  the segment.\n\n\
+                  What only one of the listings contains, segments or objects, is not compared.",
     examples: &[
         ("shmadm list --json > before.json && shmadm diff before.json", "show what has changed since"),
         (
@@ -34,7 +37,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm list --json | shmadm diff -", "compare a listing from another program with the current segments"),
     ],
     json: "{\"schema\":1,\"created\":[…],\"removed\":[…],\"changed\":[{\"changes\":[\"attached\",\"owner\"],\
-           \"before\":{…},\"after\":{…}}]}",
+           \"before\":{…},\"after\":{…}}],\"objects\":null|{\"created\":[…],\"removed\":[…],\"changed\":[…]}}",
     notes: "A listing must have all fields: `list --json -o` is not accepted. A listing of other IPC namespaces than \
             those compared with is an error; use --ns or --all-ns.",
 };
@@ -70,29 +73,58 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
     let mut before = read(&args.before)?;
     let after = match &args.after {
         Some(after) => read(after)?,
-        None if args.all_ns => all_namespaces(context, &mut before)?,
-        None => this_namespace(args, context, &before)?,
+        None => current(args, context, &mut before)?,
     };
+    // What only one of them lists is not compared.
+    let segments = before.segments.zip(after.segments);
+    let files = before.files.zip(after.files).map(|(before, after)| Difference::between(before, after));
+    if segments.is_none() && files.is_none() {
+        return Err(Error::new(Kind::Failed, "cannot compare a listing of segments with one of POSIX objects"));
+    }
+    let has_segments = segments.is_some();
+    let (before, after) = segments.unwrap_or_default();
     let namespaces: BTreeSet<_> = before.iter().chain(&after).map(Object::ipc_namespace).collect();
     let difference = Difference::between(before, after);
-    let exit = Exit::Verdict(u8::from(!difference.is_empty()));
-    context.ui.status(&summary(&difference));
+    let is_same = difference.is_empty() && files.as_ref().is_none_or(Difference::is_empty);
+    let exit = Exit::Verdict(u8::from(!is_same));
+    context.ui.status(&summary(&difference, files.as_ref()));
     if context.json() {
-        context.report(&difference)?;
+        context.report(&DifferenceReport { segments: &difference, objects: files.as_ref() })?;
         return Ok(exit);
     }
+    // CSV and TSV have one kind of row.
+    let files = files.filter(|files| !has_segments || (context.format == Format::Table && !files.is_empty()));
+    if has_segments {
+        print_segments(args, context, &namespaces, difference, files.is_some())?;
+    }
+    if let Some(files) = files.filter(|files| context.format != Format::Table || !files.is_empty()) {
+        let style = args.table.style(context, &["OBJECT", "MODE", "STATE", "OWNER"]);
+        let columns: Vec<_> = FILE_DIFFERENCE.iter().collect();
+        context.print_rows("differences", &columns, difference_rows(files), &style)?;
+    }
+    Ok(exit)
+}
+
+/// Prints how segments differ, and an empty line if another table follows.
+fn print_segments(
+    args: &DiffArgs,
+    context: &mut Context,
+    namespaces: &BTreeSet<Option<u64>>,
+    difference: Difference,
+    is_followed: bool,
+) -> Result<(), Error> {
     let columns: Vec<&'static Column<DifferenceRow>> = match context.format {
-        Format::Table if difference.is_empty() => return Ok(exit),
+        Format::Table if difference.is_empty() => return Ok(()),
         Format::Table if namespaces.len() <= 1 => by_names(DIFFERENCE, DIFFERENCE_DEFAULT),
         Format::Table => by_names(DIFFERENCE, DIFFERENCE_ALL_NS),
         _ => DIFFERENCE.iter().take_while(|column| column.name != "STATE").collect(),
     };
     let style = args.table.style(context, DIFFERENCE_DROP_ORDER);
     context.print_rows("differences", &columns, difference_rows(difference), &style)?;
-    Ok(exit)
+    if is_followed { context.ui.print("") } else { Ok(()) }
 }
 
-fn read(path: &Path) -> Result<Vec<Object>, Error> {
+fn read(path: &Path) -> Result<Listing, Error> {
     let (name, text) = read_whole(path, |_| Ok(()))?;
     parse_listing(&text).map_err(|problem| {
         Error::new(Kind::Failed, format!("cannot compare {name}: it is not a listing of segments"))
@@ -105,6 +137,58 @@ fn read(path: &Path) -> Result<Vec<Object>, Error> {
 /// Returns the fields that are compared and shown, or those of the report.
 fn needs(context: &Context) -> Needs {
     if context.json() { Needs::RECORD } else { Needs::NAMES | Needs::NAMESPACE | Needs::STATE }
+}
+
+/// Lists what the earlier listing lists.
+fn current(args: &DiffArgs, context: &mut Context, before: &mut Listing) -> Result<Listing, Error> {
+    let has_segments = before.segments.is_some();
+    let segments = match &mut before.segments {
+        None => None,
+        Some(segments) if args.all_ns => Some(all_namespaces(context, segments)?),
+        Some(segments) => Some(this_namespace(args, context, segments)?),
+    };
+    let files = match &mut before.files {
+        None => None,
+        Some(files) if args.all_ns => Some(all_files(context, files, has_segments)?),
+        Some(files) => Some(these_files(args, context, files)?),
+    };
+    Ok(Listing { segments, files })
+}
+
+/// Returns the fields of POSIX objects that are shown.
+fn file_needs(context: &Context) -> Needs {
+    let needs = if context.json() { by_names(FILE, &file_record()) } else { Vec::new() };
+    needs.iter().fold(Needs::NAMES | Needs::STATE, |needs, column| needs | column.needs).difference(Needs::CONTAINER)
+}
+
+/// Lists the current POSIX objects of every /dev/shm. Drops earlier ones of those that could not be opened.
+fn all_files(context: &mut Context, before: &mut Vec<Object>, has_segments: bool) -> Result<Vec<Object>, Error> {
+    let (directories, is_complete) = all_instances(context, has_segments)?;
+    let is_visited = |device| directories.iter().any(|directory| directory.device == device);
+    before.retain(|object| is_complete || is_visited(object.posix().file().device));
+    Ok(files_in(&context.system, &directories, file_needs(context))?)
+}
+
+/// Lists the current POSIX objects, if they are in the same file system as those of the earlier listing.
+fn these_files(args: &DiffArgs, context: &Context, before: &[Object]) -> Result<Vec<Object>, Error> {
+    let directory = match context.system.objects() {
+        Ok(directory) => directory,
+        // `list` shows none there.
+        Err(_) if before.is_empty() => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let devices: BTreeSet<Device> = before.iter().map(|object| object.posix().file().device).collect();
+    let others: Vec<_> =
+        devices.iter().filter(|device| **device != directory.device).map(ToString::to_string).collect();
+    if others.is_empty() {
+        return Ok(files(&context.system, file_needs(context))?);
+    }
+    let (name, path) = (path_text(&args.before), path_text(&directory.path));
+    let message = format!("cannot compare {name} with {path}, which is device {}", directory.device);
+    let error =
+        Error::new(Kind::Refused, message).target(&*name).cause(format!("it lists objects of {}", others.join(", ")));
+    let is_one = devices.len() == 1 || is_dash(&args.before);
+    Err(if is_one { error } else { error.hint("compare with every /dev/shm", again("--all-ns").without(&["dir"])) })
 }
 
 /// Lists the current objects of all namespaces. Drops earlier ones of namespaces that were not visited: they may still
@@ -147,10 +231,14 @@ fn this_namespace(args: &DiffArgs, context: &Context, before: &[Object]) -> Resu
     })
 }
 
-fn summary(difference: &Difference) -> String {
-    if difference.is_empty() {
+fn summary(segments: &Difference, files: Option<&Difference>) -> String {
+    let numbers = |it: &Difference| [it.created.len(), it.removed.len(), it.changed.len()];
+    let [created, removed, changed] = iter::once(segments)
+        .chain(files)
+        .map(numbers)
+        .fold([0; 3], |sums, more| std::array::from_fn(|index| sums[index] + more[index]));
+    if created + removed + changed == 0 {
         return "no differences".to_owned();
     }
-    let Difference { created, removed, changed } = difference;
-    format!("{} created, {} removed, {} changed", created.len(), removed.len(), changed.len())
+    format!("{created} created, {removed} removed, {changed} changed")
 }

@@ -1,14 +1,14 @@
 use clap::Args;
 
-use super::all_namespaces::{Survey, all_instances, survey, warn_of_strays};
+use super::all_namespaces::{Survey, all_files, survey, warn_of_strays};
 use super::args::{TableArgs, time_style};
 use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
 use super::{Context, Manual, exit_with, usage};
 use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{Needs, Object, Size};
 use crate::query::{
-    Filter, QueryError, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, files_in, inventory,
-    posix_usage, probe, unlinked_files, unlinked_files_in,
+    Filter, QueryError, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory, posix_usage,
+    probe, unlinked_files,
 };
 use crate::render::{
     BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
@@ -20,8 +20,9 @@ pub(crate) const MANUAL: Manual = Manual {
     summary: "List segments and POSIX objects",
     description: "Lists the System V segments of the IPC namespace and the POSIX shared memory objects, which are the \
                   files in /dev/shm: segments in the order of the kernel's table, objects in the order of the \
-                  directory, unless --sort is given. With -o, -t, -p, -c or --all-ns, and in csv and tsv, only \
-                  segments are listed; --posix lists only objects, and has their columns.\n\n\
+                  directory, unless --sort is given. With -o, -t, -p or -c, and in csv and tsv, only segments \
+                  are listed; --posix lists only objects, and has their columns. --all-ns adds the segments of every \
+                  IPC namespace and the objects of every /dev/shm, each file system once.\n\n\
                   Filters select what is listed; all filters must match. Several values of one filter, separated by \
                   commas or in repeated options, are alternatives.\n\n\
                   STATE of a segment is the first of these that holds: dest (marked for destruction, still attached), \
@@ -52,7 +53,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm list --unlinked", "show objects that have no name but still take memory"),
     ],
     json: "{\"schema\":1,\"segments\":[…],\"objects\":[…]}. With --posix or --unlinked there are only objects; with \
-           --sysv, -o or --all-ns only segments. With -o each has exactly the selected keys.",
+           --sysv or -o only segments. With -o each has exactly the selected keys.",
     notes: "--pid, and the columns PIDS, COMMANDS, FORMER_KEY and PAGE_SIZE, require a search of processes. With --key, \
             a warning names segments that are marked for destruction and had that key: their users do not share memory \
             with those of the segment that has the key now.\n\n\
@@ -291,7 +292,7 @@ fn list_with_files(
     }
     needs |= filter.file_needs();
     let mut files = match args.unlinked {
-        _ if args.all_ns => all_files(args, context, needs, segments)?,
+        _ if args.all_ns => all_files(context, args.unlinked, needs, segments)?,
         true => unlinked_files(&context.system, needs)?,
         false => named_files(context, needs, !segments)?,
     };
@@ -323,17 +324,6 @@ fn list_with_files(
         warn_of_removed(context, &filter.keys());
     }
     Ok(exit_with(context, &failures))
-}
-
-/// Returns the objects of every /dev/shm, with one scan of the processes.
-fn all_files(args: &ListArgs, context: &mut Context, needs: Needs, segments: bool) -> Result<Vec<Object>, Error> {
-    let directories = all_instances(context, segments)?;
-    let needs = needs.difference(Needs::CONTAINER);
-    let objects = match args.unlinked {
-        true => unlinked_files_in(&context.system, &directories.iter().collect::<Vec<_>>(), needs)?,
-        false => files_in(&context.system, &directories, needs)?,
-    };
-    Ok(objects)
 }
 
 /// Returns the objects that have a name, and reports the memory of those without. Where there is no /dev/shm, there are

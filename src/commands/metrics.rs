@@ -104,7 +104,7 @@ fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
 fn posix(args: &MetricsArgs, context: &mut Context) -> Result<Vec<PosixMetrics>, Error> {
     let found;
     let directories = if args.all_ns {
-        found = all_instances(context, true)?;
+        (found, _) = all_instances(context, true)?;
         found.iter().collect()
     } else {
         context.system.objects().ok().into_iter().collect::<Vec<_>>()

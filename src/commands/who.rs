@@ -187,7 +187,8 @@ fn explain_file(args: &WhoArgs, context: &mut Context, file: &UsedFile) {
     match file.users.in_use() {
         Some(false) if !args.segments.is_empty() => context.ui.status(&format!("{name} is not in use")),
         Some(true) if file.users.list.is_empty() => {
-            context.ui.warning(&format!("{name} is in use, but no process that uses it was found"));
+            let why = file.users.why_hidden();
+            context.ui.warning(&format!("{name} is in use, but no process that uses it was found: {why}"));
         }
         None if !args.segments.is_empty() => {
             let why = file.users.why_hidden();

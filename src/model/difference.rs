@@ -1,14 +1,15 @@
 //! The difference between two listings.
 //!
 //! Two records belong to the same object if everything agrees that cannot be changed: namespace, id, creator's user and
-//! group, creator's pid, size. Records that agree completely are paired first, then records that agree as far as both are
-//! known.
+//! group, creator's pid, size; of a POSIX object device, inode and creation time. Records that agree completely are paired
+//! first, then records that agree as far as both are known. An object with several names has several records: those with the
+//! same name are paired first.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Ident, Object, named};
+use super::{Ident, Object, ObjectKind, Posix, named};
 
 named! {
     pub(crate) enum Change {
@@ -24,26 +25,52 @@ named! {
         Unmarked = "unmarked",
         Locked = "locked",
         Unlocked = "unlocked",
+        Size = "size",
+        Name = "name",
+        Links = "links",
     }
 }
 
 impl Change {
     /// Returns the changes of an object. Times, last user and memory use are not changes, since they vary with normal use.
     fn between(before: &Object, after: &Object) -> Vec<Self> {
-        let (old, new) = (before.sysv(), after.sysv());
-        let changes = [
-            (new.nattch > old.nattch, Self::Attached),
-            (new.nattch < old.nattch, Self::Detached),
+        let attributes = [
             (after.uid != before.uid, Self::Owner),
             (after.gid != before.gid, Self::Group),
             (after.mode != before.mode, Self::Mode),
-            (new.key != old.key, Self::Key),
-            (new.dest && !old.dest, Self::Marked),
-            (!new.dest && old.dest, Self::Unmarked),
-            (new.locked && !old.locked, Self::Locked),
-            (!new.locked && old.locked, Self::Unlocked),
         ];
-        changes.into_iter().filter_map(|(is_so, change)| is_so.then_some(change)).collect()
+        let (first, last) = match (&before.kind, &after.kind) {
+            (ObjectKind::SysV(old), ObjectKind::SysV(new)) => (
+                vec![(new.nattch > old.nattch, Self::Attached), (new.nattch < old.nattch, Self::Detached)],
+                vec![
+                    (new.key != old.key, Self::Key),
+                    (new.dest && !old.dest, Self::Marked),
+                    (!new.dest && old.dest, Self::Unmarked),
+                    (new.locked && !old.locked, Self::Locked),
+                    (!new.locked && old.locked, Self::Unlocked),
+                ],
+            ),
+            (ObjectKind::Posix(old), ObjectKind::Posix(new)) => (
+                vec![(text(new) != text(old), Self::Name), (after.size != before.size, Self::Size)],
+                vec![(new.stat.links != old.stat.links, Self::Links)],
+            ),
+            _ => return Vec::new(),
+        };
+        let changes = first.into_iter().chain(attributes).chain(last);
+        changes.filter_map(|(is_so, change)| is_so.then_some(change)).collect()
+    }
+}
+
+/// Returns the name of an object, as both a report and the system have it.
+fn text(posix: &Posix) -> Option<&str> {
+    posix.name.as_ref().map(super::ObjectName::as_str)
+}
+
+/// Returns what remains the same for an object as long as it exists.
+fn key(object: &Object) -> Ident {
+    match &object.kind {
+        ObjectKind::SysV(sysv) => Ident::Id(sysv.id),
+        ObjectKind::Posix(posix) => Ident::File(posix.file()),
     }
 }
 
@@ -74,14 +101,14 @@ impl Difference {
         // Ids repeat across namespaces.
         let mut earlier: HashMap<Ident, Vec<usize>> = HashMap::with_capacity(before.len());
         for (index, segment) in before.iter().enumerate() {
-            earlier.entry(segment.ident()).or_default().push(index);
+            earlier.entry(key(segment)).or_default().push(index);
         }
         let mut left: Vec<Option<Object>> = before.into_iter().map(Some).collect();
         let mut found: Vec<Option<Object>> = after.iter().map(|_| None).collect();
         // Complete matches first, so that a record with unknown fields does not take the counterpart of another one.
         for matches in [match_completely, match_where_known] {
             for (later, slot) in after.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
-                let candidates = earlier.get(&later.ident()).into_iter().flatten();
+                let candidates = earlier.get(&key(later)).into_iter().flatten();
                 let is_match = |index: &&usize| left[**index].as_ref().is_some_and(|segment| matches(segment, later));
                 if let Some(index) = candidates.copied().find(|index| is_match(&index)) {
                     *slot = left[index].take();
@@ -106,13 +133,23 @@ impl Difference {
 
 /// Returns whether two records with the same id belong to the same object, and have the same unknown fields.
 fn match_completely(one: &Object, other: &Object) -> bool {
-    (one.scope, one.identity()) == (other.scope, other.identity())
+    match (&one.kind, &other.kind) {
+        (ObjectKind::Posix(first), ObjectKind::Posix(second)) => {
+            match_where_known(one, other) && text(first) == text(second)
+        }
+        _ => (one.scope, one.identity()) == (other.scope, other.identity()),
+    }
 }
 
-/// Returns whether two records with the same id belong to the same segment, ignoring unknown fields.
+/// Returns whether two records with the same id belong to the same object, ignoring unknown fields. A listing has whole
+/// seconds.
 fn match_where_known(one: &Object, other: &Object) -> bool {
     fn agree<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
         one.zip(other).is_none_or(|(one, other)| one == other)
+    }
+    if let (ObjectKind::Posix(one), ObjectKind::Posix(other)) = (&one.kind, &other.kind) {
+        let btime = |posix: &Posix| posix.stat.btime.map(super::FileTime::stamp);
+        return agree(btime(one), btime(other));
     }
     let fixed = |segment: &Object| (segment.sysv().cuid, segment.sysv().cgid, segment.size);
     fixed(one) == fixed(other) && agree(one.scope, other.scope) && agree(one.sysv().cpid, other.sysv().cpid)

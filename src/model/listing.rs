@@ -4,16 +4,23 @@
 //! comparison needs is refused.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Isolation, Object};
+use super::target::parse_file;
+use super::{
+    FileStat, FileTime, FileType, Isolation, Mode, Object, ObjectKind, ObjectName, Posix, Scope, Stamp, State,
+};
 
 const SCHEMA: u64 = 1;
 /// The fields without which two records cannot be compared.
 const NEEDED: [&str; 13] =
     ["id", "key", "size", "mode", "uid", "gid", "cuid", "cgid", "cpid", "nattch", "dest", "locked", "ns"];
+
+const NEEDED_OF_FILES: [&str; 10] =
+    ["object", "type", "name", "size", "allocated", "mode", "uid", "gid", "links", "btime"];
 
 /// The segments to remove in a report of `leakcheck` (`leaked`) or of `prune --dry-run` (`removed`). Other JSON has
 /// neither field.
@@ -29,9 +36,92 @@ pub(crate) struct RemovalList {
     pub(crate) dry_run: bool,
 }
 
-/// Parses a listing of segments.
+/// The segments and the POSIX objects of a listing; `None` for those that it does not list.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) segments: Option<Vec<Object>>,
+    pub(crate) files: Option<Vec<Object>>,
+}
+
+/// The record of a POSIX object, as far as it says what the object is. Its users at that time are not kept.
+#[derive(Deserialize)]
+struct FileRecord {
+    object: String,
+    #[serde(rename = "type")]
+    file_type: FileType,
+    name: Option<String>,
+    size: u64,
+    allocated: u64,
+    rss: Option<u64>,
+    swap: Option<u64>,
+    mode: Mode,
+    uid: u32,
+    owner: Option<Arc<str>>,
+    gid: u32,
+    group: Option<Arc<str>>,
+    links: u64,
+    btime: Option<Stamp>,
+    atime: Option<Stamp>,
+    mtime: Option<Stamp>,
+    ctime: Option<Stamp>,
+    idle_seconds: Option<u64>,
+    value: Option<u32>,
+    waiters: Option<u32>,
+    product: Option<Arc<str>>,
+    maker: Option<i32>,
+    state: Option<State>,
+    mnt_ns: Option<u64>,
+    container: Option<Arc<str>>,
+}
+
+impl FileRecord {
+    fn into_object(self) -> Result<Object, String> {
+        let file = parse_file(&self.object).map_err(|_| format!("invalid object {:?}", self.object))?;
+        let time = |stamp: Option<Stamp>| FileTime::new(stamp.map_or(0, |stamp| stamp.0), 0);
+        let stat = FileStat {
+            file,
+            uid: self.uid,
+            gid: self.gid,
+            links: self.links,
+            size: self.size,
+            allocated: self.allocated,
+            btime: self.btime.map(|stamp| time(Some(stamp))),
+            atime: time(self.atime),
+            mtime: time(self.mtime),
+            ctime: time(self.ctime),
+            ..FileStat::REGULAR
+        };
+        let posix = Posix {
+            value: self.value,
+            waiters: self.waiters,
+            product: self.product,
+            maker: self.maker,
+            mnt_ns: self.mnt_ns,
+            ..Posix::new(stat, self.file_type, self.name.map(ObjectName::reported))
+        };
+        Ok(Object {
+            size: self.size,
+            mode: self.mode,
+            uid: self.uid,
+            owner: self.owner,
+            gid: self.gid,
+            group: self.group,
+            ctime: self.ctime,
+            idle_seconds: self.idle_seconds,
+            rss: self.rss,
+            swap: self.swap,
+            state: self.state,
+            scope: Some(Scope::Tmpfs(file.device)),
+            container: self.container,
+            kind: ObjectKind::Posix(posix),
+            ..Object::default()
+        })
+    }
+}
+
+/// Parses a listing of segments, of POSIX objects, or of both.
 /// Fails if the text is not a listing, has another schema, lacks required fields or contains a segment twice.
-pub(crate) fn parse_listing(text: &[u8]) -> Result<Vec<Object>, String> {
+pub(crate) fn parse_listing(text: &[u8]) -> Result<Listing, String> {
     if text.trim_ascii().is_empty() {
         return Err("it is empty".to_owned());
     }
@@ -44,18 +134,37 @@ pub(crate) fn parse_listing(text: &[u8]) -> Result<Vec<Object>, String> {
     if let Some(message) = listing.pointer("/error/message").and_then(Value::as_str) {
         return Err(format!("it is the report of a failure, not a listing: {message}"));
     }
-    let segments = listing.get("segments").and_then(Value::as_array);
-    let segments = segments.ok_or("it is not a listing: it has no \"segments\"")?;
-    let lacks = |name: &&&str| segments.iter().any(|segment| segment.get(name).is_none());
-    let missing: Vec<&str> = NEEDED.iter().filter(lacks).copied().collect();
-    if !missing.is_empty() {
-        return Err(format!("its segments lack {}", missing.join(", ")));
+    let list = |name: &str| listing.get(name).and_then(Value::as_array);
+    let (segments, files) = (list("segments"), list("objects"));
+    if segments.is_none() && files.is_none() {
+        return Err("it is not a listing: it has no \"segments\"".to_owned());
     }
-    let objects = segments.iter().map(Object::deserialize).collect::<Result<Vec<_>, _>>();
+    let segments = segments.map(|records| parse_segments(records)).transpose()?;
+    let files = files.map(|records| parse_files(records)).transpose()?;
+    Ok(Listing { segments, files })
+}
+
+fn parse_segments(records: &[Value]) -> Result<Vec<Object>, String> {
+    check_fields("segments", records, &NEEDED)?;
+    let objects = records.iter().map(Object::deserialize).collect::<Result<Vec<_>, _>>();
     let objects = objects.map_err(|error| error.to_string())?;
     let mut seen = HashSet::new();
     match objects.iter().find(|object| !seen.insert((object.scope, object.ident()))) {
         Some(object) => Err(format!("it contains {} twice", object.ident())),
         None => Ok(objects),
     }
+}
+
+fn parse_files(records: &[Value]) -> Result<Vec<Object>, String> {
+    check_fields("objects", records, &NEEDED_OF_FILES)?;
+    let parse = |record: &Value| {
+        FileRecord::deserialize(record).map_err(|error: serde_json::Error| error.to_string())?.into_object()
+    };
+    records.iter().map(parse).collect()
+}
+
+fn check_fields(list: &str, records: &[Value], needed: &[&str]) -> Result<(), String> {
+    let lacks = |name: &&&str| records.iter().any(|record| record.get(name).is_none());
+    let missing: Vec<&str> = needed.iter().filter(lacks).copied().collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("its {list} lack {}", missing.join(", "))) }
 }

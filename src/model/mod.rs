@@ -35,7 +35,7 @@ pub(crate) use ident::{Ident, Scope, ShmId};
 pub(crate) use key::Key;
 pub(crate) use leak::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks};
 pub(crate) use limits::{Limits, PosixUsage, Usage};
-pub(crate) use listing::{RemovalList, parse_listing};
+pub(crate) use listing::{Listing, RemovalList, parse_listing};
 pub(crate) use mapping::{Access, Attached, Attacher, Attachers, DELETED, Hidden, HiddenBy, Mapping, SEGMENT_NAME};
 pub(crate) use measure::{Measure, Severity};
 pub(crate) use mode::Mode;

@@ -48,6 +48,15 @@ impl ObjectName {
         }
     }
 
+    /// Returns the name that has this text in a report, in which `\xNN` may stand for a byte.
+    pub(super) fn reported(text: String) -> Self {
+        let file_name = match text.strip_prefix("sem:/") {
+            Some(name) => [SEMAPHORE_PREFIX, name.as_bytes()].concat(),
+            None => text.trim_start_matches('/').as_bytes().to_vec(),
+        };
+        Self { file_name: file_name.into(), text: text.into() }
+    }
+
     pub(crate) fn file_name(&self) -> &OsStr {
         OsStr::from_bytes(&self.file_name)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 
 use super::{Access, HiddenBy, ObjectName, Stamp, describe_process, named};
 
@@ -285,6 +285,8 @@ impl FileUsers {
     pub(crate) fn why_hidden(&self) -> String {
         let why = |reason: &HiddenBy| match reason {
             HiddenBy::PidNamespace => "processes outside this pid namespace are not visible",
+            HiddenBy::InFlight => "a Unix socket has descriptors queued, or an io_uring has files registered",
+            HiddenBy::Unknown => "the kernel does not show it",
             _ => "you are not permitted to inspect some processes",
         };
         self.hidden.iter().map(why).collect::<Vec<_>>().join("; ")
@@ -302,12 +304,5 @@ impl FileUsers {
     /// Returns the entries grouped by process.
     pub(crate) fn processes(&self) -> impl Iterator<Item = &[FileUser]> {
         self.list.chunk_by(|one, next| one.pid == next.pid)
-    }
-}
-
-impl<'de> Deserialize<'de> for Posix {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let _ = deserializer;
-        Err(serde::de::Error::custom("a list of POSIX objects cannot be read yet"))
     }
 }

@@ -156,7 +156,7 @@ fn parse_id(text: &str) -> Result<ShmId, String> {
 }
 
 /// Parses `MAJ:MIN:INODE`.
-fn parse_file(text: &str) -> Result<FileId, String> {
+pub(super) fn parse_file(text: &str) -> Result<FileId, String> {
     let wrong = || "expected obj:MAJ:MIN:INODE, as the OBJECT column shows".to_owned();
     let numbers: Option<Vec<u64>> = text.split(':').map(|number| parse_decimal(number).ok()).collect();
     match numbers.as_deref() {

@@ -249,6 +249,14 @@ pub(crate) fn descriptor_access(root: &Path, pid: i32, descriptor: i32) -> Optio
     }
 }
 
+/// Returns whether a descriptor holds files that need not be open in any process: a Unix socket with queued descriptors
+/// (proc_pid_fdinfo(5), scm_fds), or an io_uring with registered files.
+pub(crate) fn holds_files(root: &Path, pid: i32, descriptor: &str) -> bool {
+    let Ok(info) = read(root, format!("{pid}/fdinfo"), descriptor) else { return false };
+    let number = |name| status_field(&info, name).and_then(|number| number.trim().parse::<u64>().ok());
+    number("scm_fds").or_else(|| number("UserFiles")).is_some_and(|number| number > 0)
+}
+
 /// Returns the real, effective, saved and file system uid of a process (proc_pid_status(5), Uid).
 pub(crate) fn uids(root: &Path, pid: i32) -> Option<Vec<u32>> {
     let status = read(root, pid, "status").ok()?;

@@ -10,8 +10,8 @@ use super::failure::QueryError;
 use super::host::{ObjectDirectory, System};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
-use super::users::{FileScan, UnlinkedFile, scan_files};
-use crate::model::{FileId, FileStat, FileType, FileUsers, Needs, Object, ObjectKind, PosixUsage, path_text};
+use super::users::{FileScan, UnlinkedFile, scan_files, some_are_in_flight};
+use crate::model::{FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, PosixUsage, path_text};
 use crate::sys::{self, Errno, FileSystem, Opening};
 
 /// Returns all objects that have a name, in the order of the directory; `needs` are the fields to read.
@@ -163,6 +163,7 @@ pub(crate) fn probe(system: &System, objects: &mut [Object]) {
     if sys::ignore_lease_breaks().is_err() {
         return;
     }
+    let mut in_flight = None;
     for object in objects {
         let ObjectKind::Posix(posix) = &object.kind else { continue };
         let users = posix.users.clone().unwrap_or_default();
@@ -178,8 +179,17 @@ pub(crate) fn probe(system: &System, objects: &mut [Object]) {
         if lease.is_none() && posix.users.is_none() {
             continue;
         }
+        let mut users = FileUsers { lease, ..(*users).clone() };
+        // A user was looked for, and there is one that was not found.
+        if lease == Some(false) && posix.users.is_some() {
+            if *in_flight.get_or_insert_with(|| some_are_in_flight(system)) {
+                users.hidden.insert(0, HiddenBy::InFlight);
+            } else if users.hidden.is_empty() {
+                users.hidden.push(HiddenBy::Unknown);
+            }
+        }
         if let ObjectKind::Posix(posix) = &mut object.kind {
-            posix.users = Some(Arc::new(FileUsers { lease, ..(*users).clone() }));
+            posix.users = Some(Arc::new(users));
         }
         object.idle_seconds = idle_seconds(system, object);
         if object.state.is_some() {

@@ -1,8 +1,10 @@
 //! The report of `diff`.
 
+use serde::Serialize;
+
 use super::segments::field;
 use super::{Cell, Column};
-use crate::model::{Change, Changed, Difference, Object};
+use crate::model::{Change, Changed, Difference, Object, Size};
 
 #[derive(Debug)]
 pub(crate) struct DifferenceRow {
@@ -44,6 +46,33 @@ pub(crate) const DIFFERENCE_DEFAULT: &[&str] =
 pub(crate) const DIFFERENCE_ALL_NS: &[&str] =
     &["CHANGE", "ID", "KEY", "OWNER", "MODE", "SIZE", "NATTCH", "CPID", "STATE", "WHAT", "NS"];
 
+/// The columns of `diff` for POSIX objects.
+pub(crate) static FILE_DIFFERENCE: &[Column<DifferenceRow>] = &[
+    Column::left("CHANGE", |row| Cell::Word(row.change)),
+    Column::left("NAME", |row| name(&row.object)),
+    Column::left("OBJECT", |row| Cell::File(row.object.posix().file())),
+    Column::left("OWNER", field::owner),
+    Column::left("MODE", field::mode),
+    Column::right("SIZE", field::size),
+    Column::left("STATE", field::state),
+    Column::left("WHAT", |row: &DifferenceRow| Cell::Texts(row.details.iter().map(String::as_str).collect()))
+        .shortened_to(20),
+];
+
+fn name(object: &Object) -> Cell<'_> {
+    Cell::of(object.posix().name.as_ref(), |name| Cell::Text(name.as_str()))
+}
+
+/// The report of `diff`.
+#[derive(Debug, Serialize)]
+pub(crate) struct DifferenceReport<'a> {
+    /// Of segments.
+    #[serde(flatten)]
+    pub(crate) segments: &'a Difference,
+    /// Of POSIX objects; `None` if one of the listings has none.
+    pub(crate) objects: Option<&'a Difference>,
+}
+
 /// Columns that the default table omits, in this order, if the terminal is too narrow.
 pub(crate) const DIFFERENCE_DROP_ORDER: &[&str] = &["CPID", "MODE", "NATTCH", "STATE", "SIZE", "OWNER", "NS"];
 
@@ -69,6 +98,9 @@ fn details(changed: &Changed) -> Vec<String> {
             Change::Group => |object| object.group.as_deref().map_or_else(|| object.gid.to_string(), str::to_owned),
             Change::Mode => |object| object.mode.to_string(),
             Change::Key => |object| field::key(object).to_string(),
+            Change::Size => |object| Size(object.size).to_string(),
+            Change::Name => |object| name(object).to_string(),
+            Change::Links => |object| object.posix().stat.links.to_string(),
             Change::Marked | Change::Unmarked | Change::Locked | Change::Unlocked => return change.as_str().to_owned(),
         };
         format!("{} {} -> {}", change.as_str(), values(before), values(after))

@@ -40,7 +40,8 @@ pub(crate) use cell::Cell;
 pub(crate) use check::{CheckReport, Reading, unknown_line, worst, write_check};
 pub(crate) use column::{Align, Column, by_names, select};
 pub(crate) use difference::{
-    DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceRow, difference_rows,
+    DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceReport, DifferenceRow,
+    FILE_DIFFERENCE, difference_rows,
 };
 pub(crate) use escape::{escape, escape_json, escape_lines};
 pub(crate) use fields::{fields, write_fields};

@@ -60,7 +60,8 @@ fn without_a_difference_prints_nothing_and_exits_0() {
         assert_eq!(ran.stderr, "no differences\n");
         assert_eq!(run([arguments, &["-q"]].concat()).exits(0).prints_nothing().stderr, "");
         let report = run([arguments, &["--json"]].concat()).exits(0).json();
-        assert_eq!(report, json!({"schema": 1, "created": [], "removed": [], "changed": []}));
+        let objects = json!({"created": [], "removed": [], "changed": []});
+        assert_eq!(report, json!({"schema": 1, "created": [], "removed": [], "changed": [], "objects": objects}));
         let csv = run([arguments, &["--format", "csv"]].concat()).exits(0).stdout;
         assert_eq!(csv, format!("{FROZEN}\r\n"));
     }

@@ -2,6 +2,7 @@
 
 mod contents;
 mod create;
+mod diff;
 mod elsewhere;
 mod list;
 mod monitor;

@@ -93,6 +93,23 @@ pub(crate) fn scan_files(
     Ok(scan)
 }
 
+/// Returns whether some descriptor of a process holds files that no process has open: a Unix socket with queued
+/// descriptors, or an io_uring with registered files. Their fdinfo does not show which.
+pub(crate) fn some_are_in_flight(system: &System) -> bool {
+    let proc = system.proc();
+    procfs::pids(proc).into_iter().flatten().any(|pid| {
+        let Ok(directory) = sys::open_directory(&proc.join(format!("{pid}/fd"))) else { return false };
+        let mut numbers = Vec::new();
+        let _ = sys::each_name(directory.as_fd(), |name| numbers.extend(std::str::from_utf8(name).map(str::to_owned)));
+        numbers.iter().any(|number| {
+            // An io_uring is on an anonymous inode.
+            let is_holder = |stat: FileStat| matches!(stat.special(), Some("a socket" | "a device"));
+            sys::stat_link(directory.as_fd(), OsStr::new(number)).is_ok_and(is_holder)
+                && procfs::holds_files(proc, pid, number)
+        })
+    })
+}
+
 /// Adds the descriptors of a process.
 fn descriptors(
     proc: &Path,

@@ -13,6 +13,6 @@ pub(crate) use attachers::{
     add_attachers, add_attachers_and_find_strays, add_page_sizes, removed_with_key, retain_attached_by,
 };
 pub(crate) use exiting::wait_for_exiting_users;
-pub(crate) use files::{FileScan, UnlinkedFile, scan_files};
+pub(crate) use files::{FileScan, UnlinkedFile, scan_files, some_are_in_flight};
 pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, held, holders};
 pub(crate) use peek::{PeekError, backing, huge_page_size_at, open_via_attacher};

@@ -13,8 +13,8 @@ fn diff_of_what_is_the_same() {
     machine.snapshot(
         "diff DIR/before.json --json",
         expect![[r#"
-        {"schema":1,"created":[],"removed":[],"changed":[]}
-    "#]],
+            {"schema":1,"created":[],"removed":[],"changed":[],"objects":{"created":[],"removed":[],"changed":[]}}
+        "#]],
     );
     machine.snapshot(
         "diff DIR/before.json --format csv",
@@ -49,31 +49,32 @@ fn diff_of_what_was_created_removed_and_changed() {
     machine.snapshot(
         "diff DIR/before.json --json",
         expect![[r#"
-        {"schema":1,"created":[{"id":4,"key":"0x00000005","size":100,"mode":"0600","uid":[UID],"owner":"[USER]",
-          "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
-          "cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],
-          "dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS]}],"removed":[{"id":0,
-          "key":"0x00000001","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
-          "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,
-          "nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,
-          "rss":0,"swap":0,"state":"idle","ns":[NS]}],"changed":[{"changes":["mode","locked"],"before":{"id":1,
-          "key":"0x00000000","size":4097,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
-          "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,
-          "nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,
-          "rss":0,"swap":0,"state":"idle","ns":[NS]},"after":{"id":1,"key":"0x00000000","size":4097,"mode":"0644",
-          "uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
-          "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
-          "idle_seconds":[IDLE],"dest":false,"locked":true,"rss":0,"swap":0,"state":"idle","ns":[NS]}},
-          {"changes":["attached","key","marked"],"before":{"id":2,"key":"0x00000003","size":4098,"mode":"0600",
-          "uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
-          "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":[ACTOR],"nattch":1,"atime":"[TIME]","dtime":null,
-          "ctime":"[TIME]","idle_seconds":null,"dest":false,"locked":false,"rss":0,"swap":0,"state":"in-use",
-          "ns":[NS]},"after":{"id":2,"key":"0x00000000","size":4098,"mode":"0600","uid":[UID],"owner":"[USER]",
-          "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
-          "cpid":[ACTOR],"lpid":[ACTOR],"nattch":2,"atime":"[TIME]","dtime":null,"ctime":"[TIME]","idle_seconds":null,
-          "dest":true,"locked":false,"rss":0,"swap":0,"state":"dest","ns":[NS]}}]}
-        [exit code 1]
-    "#]],
+            {"schema":1,"created":[{"id":4,"key":"0x00000005","size":100,"mode":"0600","uid":[UID],"owner":"[USER]",
+              "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+              "cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],
+              "dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS]}],"removed":[{"id":0,
+              "key":"0x00000001","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
+              "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,
+              "nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,
+              "rss":0,"swap":0,"state":"idle","ns":[NS]}],"changed":[{"changes":["mode","locked"],"before":{"id":1,
+              "key":"0x00000000","size":4097,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
+              "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,
+              "nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,
+              "rss":0,"swap":0,"state":"idle","ns":[NS]},"after":{"id":1,"key":"0x00000000","size":4097,"mode":"0644",
+              "uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+              "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
+              "idle_seconds":[IDLE],"dest":false,"locked":true,"rss":0,"swap":0,"state":"idle","ns":[NS]}},
+              {"changes":["attached","key","marked"],"before":{"id":2,"key":"0x00000003","size":4098,"mode":"0600",
+              "uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+              "creator_group":"[GROUP]","cpid":[ACTOR],"lpid":[ACTOR],"nattch":1,"atime":"[TIME]","dtime":null,
+              "ctime":"[TIME]","idle_seconds":null,"dest":false,"locked":false,"rss":0,"swap":0,"state":"in-use",
+              "ns":[NS]},"after":{"id":2,"key":"0x00000000","size":4098,"mode":"0600","uid":[UID],"owner":"[USER]",
+              "gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]",
+              "cpid":[ACTOR],"lpid":[ACTOR],"nattch":2,"atime":"[TIME]","dtime":null,"ctime":"[TIME]","idle_seconds":null,
+              "dest":true,"locked":false,"rss":0,"swap":0,"state":"dest","ns":[NS]}}],"objects":{"created":[],
+              "removed":[],"changed":[]}}
+            [exit code 1]
+        "#]],
     );
     machine.snapshot(
         "diff DIR/before.json --format csv",
@@ -100,8 +101,8 @@ fn diff_of_what_was_created_removed_and_changed() {
     machine.snapshot(
         "diff DIR/after.json DIR/after.json --json",
         expect![[r#"
-        {"schema":1,"created":[],"removed":[],"changed":[]}
-    "#]],
+            {"schema":1,"created":[],"removed":[],"changed":[],"objects":{"created":[],"removed":[],"changed":[]}}
+        "#]],
     );
     machine.snapshot(
         "diff DIR/missing.json --json",

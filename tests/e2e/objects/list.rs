@@ -1,6 +1,9 @@
 //! `list`, `stat` and `who` of POSIX objects.
 
+use std::io::IoSlice;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
 
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -227,4 +230,26 @@ fn filters_apply_to_objects() {
         }
         assert_eq!(run([&list[..], filter].concat()).exits(0).stdout, expected, "{filter:?}");
     }
+}
+
+#[apply(test)]
+fn who_says_that_descriptors_are_in_flight_if_no_process_has_an_object_open() {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    let path = create("x", 4096);
+    let (sender, receiver) = UnixDatagram::pair().unwrap();
+    let file = std::fs::File::open(path).unwrap();
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let rights = [file.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&rights)));
+    sendmsg(&sender, &[IoSlice::new(b"x")], &mut control, SendFlags::empty()).unwrap();
+    drop(file);
+    let ran = run(["who", "/x", "--json"]).exits(0).says("is in use, but no process that uses it was found: ");
+    let report = ran.json();
+    assert_fields(&report["objects"][0], json!({ "in_use": true, "found": 0, "users": [] }));
+    assert_eq!(report["objects"][0]["hidden"][0], json!({ "reason": "in-flight", "count": null }), "{report}");
+    drop(receiver);
+    let report = run(["who", "/x", "--json"]).exits(0).json();
+    assert_fields(&report["objects"][0], json!({ "in_use": false }));
+    assert_ne!(report["objects"][0]["hidden"][0]["reason"], "in-flight", "{report}");
 }
