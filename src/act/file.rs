@@ -90,13 +90,13 @@ impl NewFile {
         self.file.sync_all().map_err(|error| failed(&self.named, &error, "fsync"))
     }
 
-    /// Gives the file its name.
+    /// Links the file under its name.
     /// Fails if the file cannot be linked, and without `force` if a file with that name exists.
     pub(crate) fn commit(self, force: bool) -> Result<(), Error> {
         self.link(force).map(drop)
     }
 
-    /// Gives the file its name, and keeps a file that it replaces under a temporary name until the replacement is
+    /// Links the file under its name, and keeps a file that it replaces under a temporary name until the replacement is
     /// confirmed.
     pub(crate) fn commit_with_rollback(self, force: bool) -> Result<Replacement, Error> {
         let path = self.destination.path();

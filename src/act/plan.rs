@@ -1,6 +1,6 @@
 //! What creating a segment would do: a dry run of `create`.
 //!
-//! No call can tell without creating the segment, so the checks of shmget(2) are repeated in the kernel's order
+//! No call can determine this without creating the segment, so the checks of shmget(2) are repeated in the kernel's order
 //! (newseg in linux/ipc/shm.c).
 
 use std::path::Path;

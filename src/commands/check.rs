@@ -17,8 +17,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   compatible systems. It prints one line: the service SHM, the status, a summary and, after a bar, \
                   performance data. Without options, segments and pages are checked: WARNING above 80 %, CRITICAL \
                   above 90 % of their limits. With -w or -c only the named values are checked.\n\n\
-                  WHAT is segments (limit kernel.shmmni), pages (limit kernel.shmall), orphans or dest (at most as \
-                  many as segments), or orphan-bytes (the total size of orphans). Of POSIX objects it is shm-used \
+                  WHAT is segments (limit kernel.shmmni), pages (limit kernel.shmall), orphans or dest (limit \
+                  kernel.shmmni), or orphan-bytes (the total size of orphans). Of POSIX objects it is shm-used \
                   (memory used in /dev/shm; limit: its size), shm-inodes (limit: its number of inodes), \
                   unlinked-bytes (memory of objects that have no name but are still in use) or objects-orphan.\n\n\
                   RANGE is [@][START:]END. A value outside the range raises an alert; with @, a value inside it. Both \
@@ -38,8 +38,15 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "-v adds the range of every value, -vv one line per value. In performance data, ranges are numbers.",
 };
 
-const RANGES: &str =
-    "WHAT is segments, pages, orphans, orphan-bytes, dest, shm-used, shm-inodes, unlinked-bytes or objects-orphan.
+const RANGES: &str = "WHAT is one of these, with the limit to which a percentage refers:
+  segments       existing segments; kernel.shmmni
+  pages          pages of all segments; kernel.shmall
+  orphans, dest  segments in this state; kernel.shmmni
+  orphan-bytes   sizes of the orphans; no limit
+  shm-used       memory used in /dev/shm; its size
+  shm-inodes     files in /dev/shm; its number of inodes
+  unlinked-bytes memory of POSIX objects without a name; no limit
+  objects-orphan orphans among the POSIX objects; no limit
 
 RANGE is [@][START:]END; a value outside it raises an alert:
   80%            more than 80 % of the limit
@@ -48,7 +55,13 @@ RANGE is [@][START:]END; a value outside it raises an alert:
   ~:10           more than 10
   10:20          less than 10 or more than 20
   @10:20         from 10 to 20
-  1G             more than 1 GiB (orphan-bytes, shm-used, unlinked-bytes)";
+  1G             more than 1 GiB (orphan-bytes, shm-used, unlinked-bytes)
+
+Exit codes:
+  0              OK
+  1              WARNING: a value raises an alert by -w, none by -c
+  2              CRITICAL: a value raises an alert by -c
+  3              UNKNOWN: any failure, including usage errors; also --help";
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "OK: every value is within its ranges."),

@@ -18,16 +18,17 @@ use crate::render::{
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show how segments and objects changed between two listings",
     description: "Compares two listings written by `list --json`, or one listing with the current state, and shows \
-                  which segments and POSIX objects were created, removed or changed. One of the listings can be standard input (-). As \
-                  with diff(1), there is no table if nothing differs. The exit code is 0 if nothing differs and \
+                  which segments and POSIX objects were created, removed or changed. One of the listings can be \
+                  standard input (-). As with diff(1), nothing is printed if nothing differs. The exit code is 0 if \
+                  nothing differs and \
                   1 otherwise.\n\n\
                   Two records describe the same segment if namespace, id, creating user and group, creating process \
                   and size agree, as far as both records contain them. Key, mode, owner and times may differ. A \
                   change is one of attached, detached, owner, group, mode, key, marked, unmarked, locked and \
                   unlocked. Two records describe the same POSIX object if device, inode and creation time agree. Its \
-                  changes are name, size, owner, group, mode and links. Times, last users, memory and state are not compared: they change without anyone changing \
-                  the segment.\n\n\
-                  What only one of the listings contains, segments or objects, is not compared.",
+                  changes are name, size, owner, group, mode and links. Times, users, memory and state are not \
+                  compared: they change although no process changes the segment or object.\n\n\
+                  If only one of the listings contains segments, or only one contains objects, these are not compared.",
     examples: &[
         ("shmadm list --json > before.json && shmadm diff before.json", "show what has changed since"),
         (

@@ -20,17 +20,17 @@ use crate::render::{escape_json, leak_line, write_junit, write_report};
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Run a command and report the segments that it leaks",
     description: "Runs a command and reports the System V shared memory segments that it leaks: those that still \
-                  exist when it has ended. A segment that a process of the command has attached while it exits is \
-                  judged when that process has exited, or after five seconds. The exit code is the command's own; if the command succeeds and leaks, it \
-                  is 65 or that of --leak-exit-code.\n\n\
+                  exist when it has ended. Processes of the command that are exiting are waited for, at most five \
+                  seconds. The exit code is that of the command, also if the command fails and leaks. Only if the \
+                  command succeeds and leaks, it is 65 or that of --leak-exit-code.\n\n\
                   By default the command runs in a private IPC namespace if that requires no user namespace \
                   (--isolate auto). Every segment in it was created by the command, and all of them are destroyed \
                   with the namespace once no process is left in it. Isolation requires CAP_SYS_ADMIN; without it, \
                   --isolate always creates a user namespace.\n\n\
                   Not isolated, a new segment is attributed to the command only if its creator was observed: \
-                  leakcheck looks at the descendants of the command every few milliseconds. Segments of the caller \
-                  that no observed process created are reported as unattributed. They count as leaks unless --lenient \
-                  is given. --trace observes every shmget call instead, so that every creator is known.\n\n\
+                  leakcheck looks at the descendants of the command every few milliseconds. A new segment of the \
+                  caller is unattributed if no observed process created it: a process of the command that ran too \
+                  briefly, or another job, created it. Unattributed segments count as leaks unless --lenient is given. --trace observes every shmget call instead, so that every creator is known.\n\n\
                   --rm removes leaked segments by the rules of prune: only orphans, each checked again immediately \
                   before its removal. A segment that is attached, or whose creator or last user is running, is kept. \
                   Unattributed segments are removed only with --strict. Segments that other users or other running \
@@ -51,11 +51,10 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "In isolation, semaphores and message queues are private too, and the limits kernel.shmmni, shmmax, shmall \
             and shm_rmid_forced are copied. In a user namespace the command runs as the same user, but setuid \
             programs have no effect, supplementary groups cannot be set, and files of other users appear to belong to \
-            nobody.\n\n\
+            user nobody.\n\n\
             To attribute a segment, leakcheck must have seen the creating process before the segment existed, and \
-            again before the process was reaped. A pid alone proves nothing, since pids are reused. A segment whose \
-            owner, group or mode was changed later is no longer attributed. The creators of unattributed segments may \
-            have run too briefly, or belong to another job. If a segment of another user may have been created by the \
+            again before the process was reaped. A pid is not proof, since pids are reused. A segment whose \
+            owner, group or mode was changed later is not attributed. If a segment of another user may have been created by the \
             command, for example by a process that changed its user, a warning gives the number of such segments.\n\n\
             --trace uses seccomp user notification. It observes the command and all of its descendants and holds the \
             calling thread until the new segment is known. Only calls of a process that is already traced, for \
@@ -91,14 +90,19 @@ enum IsolateArg {
     Never,
 }
 
-/// The exit codes, for the help.
-const EXIT_CODES: &str = "Exit codes:
-  65             the command succeeded and leaked segments (--leak-exit-code)
+/// The meaning of "unattributed" and the exit codes, for the help.
+const EXIT_CODES: &str = "Without isolation, a new segment of yours is unattributed if leakcheck did not
+see which process created it: a process of the command that ran too briefly, or
+another job. Unattributed segments count as leaks (--lenient) and are not
+removed (--strict). With --trace there are almost none.
+
+Exit codes:
+  65             the command succeeded, but leaked segments (--leak-exit-code)
   125            leakcheck itself failed
   126            the command cannot be executed
   127            the command was not found
   128+N          signal N ended the command
-  other          exit code of the command";
+  other          exit code of the command, also if it failed and leaked segments";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]

@@ -1,9 +1,13 @@
+mod manual;
+
 use clap::Args;
 
+pub(crate) use self::manual::MANUAL;
+use self::manual::columns_help;
 use super::all_namespaces::{Survey, all_files, survey, warn_of_strays};
 use super::args::{TableArgs, time_style};
 use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
-use super::{Context, Manual, exit_with, usage};
+use super::{Context, exit_with, usage};
 use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{Needs, Object, Size};
 use crate::query::{
@@ -14,50 +18,6 @@ use crate::render::{
     BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
     FILE_DROP_ORDER, FILE_UNLINKED, Format, NAMESPACE, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TIMES,
     TableStyle, TimeStyle, by_names, file_record, select,
-};
-
-pub(crate) const MANUAL: Manual = Manual {
-    summary: "List segments and POSIX objects",
-    description: "Lists the System V segments of the IPC namespace and the POSIX shared memory objects, which are the \
-                  files in /dev/shm: segments in the order of the kernel's table, objects in the order of the \
-                  directory, unless --sort is given. With -o, -t, -p or -c, and in csv and tsv, only segments \
-                  are listed; --posix lists only objects, and has their columns. --all-ns adds the segments of every \
-                  IPC namespace and the objects of every /dev/shm, each file system once.\n\n\
-                  Filters select what is listed; all filters must match. Several values of one filter, separated by \
-                  commas or in repeated options, are alternatives.\n\n\
-                  STATE of a segment is the first of these that holds: dest (marked for destruction, still attached), \
-                  in-use (attached), idle (the creator or the last user is running), unknown (one of them is outside \
-                  this pid namespace, its pid was reused, or it cannot be determined), orphan (both have exited). A \
-                  segment that is not attached is not necessarily garbage: its creator may attach it again.\n\n\
-                  STATE of an object is the first of these that holds: unlinked (it has no name), in-use (a process \
-                  has it open or mapped), unknown (no such process was found, but not every process could be \
-                  inspected), idle (the process whose pid is in its name is running), kept (its program keeps it \
-                  between runs), orphan (the process whose pid is in its name has exited, or every process of its \
-                  owner started later), unused (none of these). --probe replaces most unknown states: it asks the \
-                  kernel for a write lease on each object without a known user, which the kernel grants only if no \
-                  process has the object open or mapped. A process that opens an object during that moment waits.\n\n\
-                  IDLE of a segment is the time since the last attach, detach or change; IDLE of an object is the \
-                  time since the latest of its four times. It is empty while the segment or object is in use. Stores \
-                  to a mapped object leave no trace, so an object that was used a moment ago can look idle.\n\n\
-                  PRODUCT is the program that uses such names. A name is not proof: any process can use any name.\n\n\
-                  -o selects columns in every format. Without it, csv, tsv and json print fixed fields; the default \
-                  table may change, and drops columns on a narrow terminal. Long commands are shortened so \
-                  that their end stays. If standard output is not a terminal, the environment variable COLUMNS sets the \
-                  width of the table.",
-    examples: &[
-        ("shmadm list", "show all segments and objects"),
-        ("shmadm list --mine --state orphan --older-than 10m", "show your segments that are no longer used"),
-        ("shmadm list --sort rss --reverse -o ID,OWNER,SIZE,RSS,STATE", "show the largest users of memory first"),
-        ("shmadm list -o ID --no-headings --format tsv", "print ids for a script"),
-        ("shmadm list --posix --sort size --reverse", "show the largest POSIX objects first"),
-        ("shmadm list --unlinked", "show objects that have no name but still take memory"),
-    ],
-    json: "{\"schema\":1,\"segments\":[…],\"objects\":[…]}. With --posix or --unlinked there are only objects; with \
-           --sysv or -o only segments. With -o each has exactly the selected keys.",
-    notes: "--pid, and the columns PIDS, COMMANDS, FORMER_KEY and PAGE_SIZE, require a search of processes. With --key, \
-            a warning names segments that are marked for destruction and had that key: their users do not share memory \
-            with those of the segment that has the key now.\n\n\
-            --bytes and --time apply to the table. CSV, TSV and JSON always contain bytes and RFC 3339 times in UTC.",
 };
 
 #[derive(Args, Debug)]
@@ -120,29 +80,6 @@ pub(crate) struct ListArgs {
     /// List only POSIX objects without a name that are still in use
     #[arg(long, conflicts_with_all = ["sysv", "posix", "times", "pids", "creators"])]
     unlinked: bool,
-}
-
-const STATES: &str = "STATE of a segment is the first of these that holds:
-  dest           marked for destruction, still attached
-  in-use         attached
-  idle           not attached; creator or last user is running
-  unknown        not attached; cannot determine whether they are running
-  orphan         not attached; creator and last user have exited
-
-STATE of a POSIX object is the first of these that holds:
-  unlinked       has no name; exists because a process has it open or mapped
-  in-use         open or mapped
-  unknown        no user found, but not every process could be inspected
-  idle           not in use; the process whose pid is in its name is running
-  kept           not in use; its program keeps it between runs
-  orphan         not in use; its creator has exited
-  unused         not in use; nothing shows which process created it";
-
-fn columns_help() -> String {
-    let list = |columns: &[Column<Object>]| -> String {
-        columns.iter().map(|column| format!("\n  {:<14} {}", column.name, column.help)).collect()
-    };
-    format!("{STATES}\n\nColumns:{}\n\nColumns of POSIX objects (--posix, --unlinked):{}", list(SEGMENT), list(FILE))
 }
 
 impl ListArgs {

@@ -31,7 +31,7 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"segment\":{…}}, the segment after the change. For several: \
            {\"schema\":1,\"segments\":[…],\"failed\":[…]}, with the failures as in the report of rm.",
     notes: "Owner, group and mode are changed by one call (IPC_SET), which updates the change time; --lock and \
-            --unlock do not. The creator can always change and remove the segment, whoever owns it. Huge pages are \
+            --unlock do not. The creator can always change and remove the segment, whichever user owns it. Huge pages are \
             never swapped: locking them only sets the flag.\n\n\
             In a user namespace, the kernel shows every user and group without a mapping as the same overflow number \
             (65534, nobody). IPC_SET sets owner, group and mode together, so it would replace such an owner or group. \

@@ -16,7 +16,7 @@ use crate::sys::{self, Attachment, Errno, SparseFile, widen_pipe};
 
 const PIECE: usize = 64 << 10;
 static ZEROS: [u8; PIECE] = [0; PIECE];
-/// The most bytes of one call, and how far ahead pages are mapped.
+/// The most bytes of one call, and of the pages that are mapped ahead.
 const MAX_TRANSFER: usize = 8 << 20;
 
 /// Reads the native 32-bit integer at offset 0 in one access.

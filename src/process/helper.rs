@@ -26,7 +26,7 @@ pub(super) fn helper(name: &CStr) -> Command {
     command
 }
 
-/// Makes this process independent of its caller: it takes the helper's name, keeps none of the caller's descriptors,
+/// Detaches this process from its caller: it takes the helper's name, keeps none of the caller's descriptors,
 /// and starts a session, so that neither Ctrl-C nor a signal to the caller's process group reaches it.
 /// Fails if it cannot take the name.
 pub(super) fn become_helper(name: &CStr) -> nix::Result<()> {

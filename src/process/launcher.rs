@@ -33,7 +33,7 @@ pub(super) struct Launched {
 }
 
 impl Launched {
-    /// Lets the launcher execute the command. Returns its pid.
+    /// Releases the launcher, which executes the command. Returns its pid.
     pub(super) fn release(mut self) -> i32 {
         // Fails if the launcher has been killed.
         let _ = self.pipe.write_all(&[0]);

@@ -96,7 +96,7 @@ fn create(
     Ok((pending, key, guard))
 }
 
-/// Lets the pair attach, use and detach the segment, and prints their events.
+/// Runs the pair, whose processes attach, use and detach the segment, and prints their events.
 fn attach_use_detach(
     pace: &PaceArgs,
     key: Key,
