@@ -23,8 +23,8 @@ pub(crate) use existing::{Requested, denied_access};
 pub(crate) use file::NewFile;
 pub(crate) use plan::{Plan, plan, would_fail};
 pub(crate) use remove::{Cleaned, Removal, clean, remove};
-pub(crate) use remove_file::restore_aside;
+pub(crate) use remove_file::{AT_ONCE, clean_files, restore_aside};
 pub(crate) use report::Report;
 pub(crate) use set::{Change, set};
 
-pub(crate) use crate::sys::{Address, Attachment};
+pub(crate) use crate::sys::{Address, Attachment, OpenWatch};

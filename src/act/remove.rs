@@ -11,7 +11,7 @@
 use nix::errno::Errno;
 
 use super::plan::would_fail;
-use super::remove_file::remove_file;
+use super::remove_file::{Failure, remove_file};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
 use crate::model::{Needs, Object, Outcome, ShmId, State};
@@ -101,6 +101,8 @@ pub(crate) enum Kept {
     Used,
     /// It now has this state.
     State(State),
+    /// It is a POSIX object.
+    File(Failure),
 }
 
 impl Kept {
@@ -111,6 +113,7 @@ impl Kept {
             Self::Attached => "it has been attached since it was listed".to_owned(),
             Self::Used => "it has been used since it was listed".to_owned(),
             Self::State(state) => format!("its state is now {}", state.as_str()),
+            Self::File(failure) => failure.reason(),
         }
     }
 }

@@ -6,8 +6,10 @@
 //! one: then the object gets its name back, otherwise it is unlinked. Without the pause, or without the renaming, some
 //! openers get an object that has just been removed.
 //!
-//! Openers wait meanwhile, so nothing else happens under a lease: no output, no scan, no fork. Several objects share
-//! one pause.
+//! Openers wait meanwhile, so nothing else happens under a lease: no output, no scan, no fork, and no signal is
+//! delivered. Several objects share one pause.
+//!
+//! Where leases do not work, the processes decide, if all of them were inspected.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,21 +18,21 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::remove::Removal;
+use super::remove::{Cleaned, Kept, Removal};
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file};
-use crate::model::{FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
+use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
 use crate::query::{ObjectDirectory, System, add_users, probe};
 use crate::sys::{self, Lease, Opening};
 
 /// What names of objects that are being removed begin with. A name left over by SIGKILL is given back by the next `prune`.
 const ASIDE: &[u8] = b".shmadm-aside=";
-/// The same for an object whose name would become too long; its inode number follows.
+/// The same for an object whose name would become too long, or is taken; its inode number and a pid follow.
 const ASIDE_BY_INODE: &str = ".shmadm-aside#";
 /// The time that an opener needs from looking up a name to reaching the lease.
 const PAUSE: Duration = Duration::from_micros(100);
 /// The most objects that share a pause: the first of them is held for less than a millisecond.
-const AT_ONCE: usize = 32;
+pub(crate) const AT_ONCE: usize = 32;
 
 /// Removes an object if it is still as it was seen and not in use; with `force` its name, even if it is in use.
 pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Result<Outcome, Error> {
@@ -51,13 +53,37 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
             true => Err(explain(Failure::InUse)),
         };
     }
-    let mut result = Err(Failure::Gone);
-    remove_files(system, &[seen], |_, one| result = one)?;
-    match result {
-        // Leases are disabled or denied: the processes decide, if all of them were inspected.
+    match remove_files(system, &[seen])?.pop().unwrap_or(Err(Failure::Gone)) {
         Err(Failure::NoLease(_)) if !is_used(system, seen)? => unlink_file(system, seen),
         result => result.map(|()| Outcome::Destroyed).map_err(explain),
     }
+}
+
+/// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.
+/// Fails for an object if a call fails, and keeps those that are in use, have changed or cannot be judged.
+pub(crate) fn clean_files(system: &System, seen: &[&Object]) -> Result<Vec<Result<Cleaned, Error>>, Error> {
+    let mut results = remove_files(system, seen)?;
+    // Leases are disabled or denied; EACCES means that this caller has no right to one.
+    let has_no_lease = |result: &Result<(), Failure>| {
+        matches!(result, Err(Failure::NoLease(Errno::EINVAL | Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP)))
+    };
+    if results.iter().any(has_no_lease) {
+        let mut objects: Vec<Object> = seen.iter().map(|object| (*object).clone()).collect();
+        add_users(system, &mut objects, Needs::ATTACHERS)?;
+        for (result, object) in results.iter_mut().zip(&objects).filter(|(result, _)| has_no_lease(result)) {
+            match object.posix().users.as_ref().and_then(|users| users.in_use()) {
+                Some(false) => *result = unlink_unchanged(system, object).map(drop),
+                Some(true) => *result = Err(Failure::InUse),
+                None => {}
+            }
+        }
+    }
+    let clean = |(result, object): (Result<(), Failure>, &&Object)| match result {
+        Ok(()) => Ok(Cleaned::Removed(Outcome::Destroyed)),
+        Err(failure @ Failure::Call(..)) => Err(failure.explain(system, object)),
+        Err(failure) => Ok(Cleaned::Kept(Kept::File(failure))),
+    };
+    Ok(results.into_iter().zip(seen).map(clean).collect())
 }
 
 fn outcome(is_used: bool) -> Outcome {
@@ -75,41 +101,33 @@ pub(super) fn is_used(system: &System, seen: &Object) -> Result<bool, Error> {
     objects[0].posix().in_use().ok_or_else(|| Failure::NoLease(Errno::EACCES).explain(system, seen))
 }
 
-/// Removes objects if they are still as they were seen and not in use, in groups. Reports each in the order given.
-fn remove_files(
-    system: &System,
-    seen: &[&Object],
-    mut report: impl FnMut(usize, Result<(), Failure>),
-) -> Result<(), Error> {
+/// Removes objects, at most [`AT_ONCE`], if they are still as they were seen and not in use; returns a result for each.
+fn remove_files(system: &System, seen: &[&Object]) -> Result<Vec<Result<(), Failure>>, Error> {
     let directory = system.objects()?;
-    ignore_lease_breaks()?;
-    for (group, objects) in seen.chunks(AT_ONCE).enumerate() {
-        let mut leased: Vec<Result<Leased<'_>, Failure>> =
-            objects.iter().map(|object| Leased::take(directory, object.posix())).collect();
-        for one in &mut leased {
-            if let Ok(held) = one
-                && let Err(errno) = held.put_aside()
-            {
-                *one = Err(Failure::Call(errno, "renameat2"));
-            }
-        }
+    // A signal that ends the program would leave the objects aside.
+    let results = sys::without_signals(|| {
+        let leased = seen.iter().map(|object| Leased::take(directory, object.posix()));
+        let leased: Vec<_> = leased.map(|one| one.and_then(Leased::put_aside)).collect();
         if leased.iter().any(Result::is_ok) {
             std::thread::sleep(PAUSE);
         }
-        let results: Vec<Result<(), Failure>> = leased.into_iter().map(|one| one.and_then(Leased::finish)).collect();
-        results.into_iter().enumerate().for_each(|(index, result)| report(group * AT_ONCE + index, result));
-    }
-    Ok(())
+        // Closing the last descriptor of a large object takes long: all leases are released before.
+        let finished: Vec<_> = leased.into_iter().map(|one| one.and_then(Leased::finish)).collect();
+        finished.into_iter().map(|result| result.map(drop)).collect()
+    });
+    Ok(results)
 }
 
 /// Removes the name of an object, whether it is in use or not, if it is still as it was seen.
 fn unlink_file(system: &System, seen: &Object) -> Result<Outcome, Error> {
-    let directory = system.objects()?;
-    let explain = |failure: Failure| failure.explain(system, seen);
-    let (name, file) = refer(directory, seen.posix()).map_err(explain)?;
-    sys::unlink_entry(directory.as_fd(), name.file_name())
-        .map_err(|errno| explain(Failure::Call(errno, "unlinkat")))?;
-    let opened = sys::open_referred(file.as_fd(), Opening::Read);
+    unlink_unchanged(system, seen).map_err(|failure| failure.explain(system, seen))
+}
+
+fn unlink_unchanged(system: &System, seen: &Object) -> Result<Outcome, Failure> {
+    let directory = system.objects().map_err(|_| Failure::Gone)?;
+    let (name, file) = refer(directory, seen.posix())?;
+    sys::unlink_entry(directory.as_fd(), name.file_name()).map_err(|errno| Failure::Call(errno, "unlinkat"))?;
+    let opened = sys::open_referred(file.as_fd(), Opening::Lease);
     let is_unused = match opened.and_then(|file| sys::take_write_lease_or_as(file.as_fd(), seen.posix().stat.uid)) {
         Ok(()) => true,
         Err(Errno::EAGAIN) => false,
@@ -118,11 +136,10 @@ fn unlink_file(system: &System, seen: &Object) -> Result<Outcome, Error> {
     Ok(if is_unused { Outcome::Destroyed } else { Outcome::Unlinked })
 }
 
-/// Restores the names of objects of the caller that a killed removal has left aside. Removes an object whose name exists
-/// again: no process can know it.
+/// Restores the names of objects that a killed removal has left aside: those of the caller, of any user for root. Removes
+/// an object whose name exists again: no process can know it.
 pub(crate) fn restore_aside(system: &System) -> Result<(), Error> {
     let directory = system.objects()?;
-    ignore_lease_breaks()?;
     let mut names = Vec::new();
     let _ = sys::each_name(directory.as_fd(), |name| {
         if name.starts_with(ASIDE) || name.starts_with(ASIDE_BY_INODE.as_bytes()) {
@@ -131,7 +148,7 @@ pub(crate) fn restore_aside(system: &System) -> Result<(), Error> {
     });
     for aside in names {
         let Ok(stat) = sys::stat_entry(directory.as_fd(), &aside) else { continue };
-        if stat.special().is_some() || stat.uid != system.uid() {
+        if stat.special().is_some() || ![stat.uid, 0].contains(&system.uid()) {
             continue;
         }
         let seen = Posix::new(stat, FileType::Shm, ObjectName::of_file(aside.as_bytes()));
@@ -146,10 +163,6 @@ pub(crate) fn restore_aside(system: &System) -> Result<(), Error> {
     Ok(())
 }
 
-fn ignore_lease_breaks() -> Result<(), Error> {
-    sys::ignore_lease_breaks().map_err(|errno| Error::new(Kind::Failed, "cannot ignore SIGIO").os(errno, "signal"))
-}
-
 /// Returns a reference to the file of an object that is still as it was seen.
 pub(super) fn refer_unchanged(system: &System, seen: &Object) -> Result<OwnedFd, Error> {
     match refer(system.objects()?, seen.posix()) {
@@ -159,8 +172,8 @@ pub(super) fn refer_unchanged(system: &System, seen: &Object) -> Result<OwnedFd,
 }
 
 /// Why an object was not removed.
-#[derive(Debug)]
-pub(super) enum Failure {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
     Gone,
     Changed,
     /// It has no name that could be removed.
@@ -170,6 +183,8 @@ pub(super) enum Failure {
     InUse,
     /// A process opened it during the removal.
     BeingOpened,
+    /// The same, and it could not get its name back.
+    LeftAside(Errno),
     /// The lease cannot be taken, which says nothing about use.
     NoLease(Errno),
     Call(Errno, &'static str),
@@ -186,12 +201,17 @@ fn refer<'a>(directory: &ObjectDirectory, seen: &'a Posix) -> Result<(&'a Object
     Ok((name, file))
 }
 
-fn check(file: impl AsFd, seen: &FileStat) -> Result<(), Failure> {
+/// Returns a name that no other user can foresee long before.
+fn aside_by_inode(file: FileId) -> OsString {
+    format!("{ASIDE_BY_INODE}{}.{}", file.inode, std::process::id()).into()
+}
+
+fn check(file: impl AsFd, seen: &FileStat) -> Result<FileStat, Failure> {
     let now = sys::stat_file(file.as_fd()).map_err(|errno| Failure::Call(errno, "statx"))?;
     match now.links {
         0 => Err(Failure::Gone),
         links @ 2.. => Err(Failure::Linked(links)),
-        1 if now.is_unchanged(seen) => Ok(()),
+        1 if now.is_unchanged(seen) => Ok(now),
         1 => Err(Failure::Changed),
     }
 }
@@ -199,6 +219,7 @@ fn check(file: impl AsFd, seen: &FileStat) -> Result<(), Failure> {
 /// An object with a write lease.
 struct Leased<'a> {
     directory: &'a ObjectDirectory,
+    id: FileId,
     name: &'a OsStr,
     aside: OsString,
     file: OwnedFd,
@@ -208,40 +229,76 @@ impl<'a> Leased<'a> {
     /// Takes the lease of an object that is still as it was seen.
     fn take(directory: &'a ObjectDirectory, seen: &'a Posix) -> Result<Self, Failure> {
         let (name, file) = refer(directory, seen)?;
+        let no_lease = |errno| if errno == Errno::EAGAIN { Failure::InUse } else { Failure::NoLease(errno) };
         // Two open descriptions of our own would look like another user.
-        let file = sys::open_referred(file.as_fd(), Opening::Read)
-            .or_else(|_| sys::open_referred(file.as_fd(), Opening::Write))
-            .map_err(Failure::NoLease)?;
-        sys::take_write_lease_or_as(file.as_fd(), seen.stat.uid)
-            .map_err(|errno| if errno == Errno::EAGAIN { Failure::InUse } else { Failure::NoLease(errno) })?;
-        check(file.as_fd(), &seen.stat)?;
+        let file = sys::open_referred(file.as_fd(), Opening::Lease).map_err(no_lease)?;
+        sys::take_write_lease_or_as(file.as_fd(), seen.stat.uid).map_err(no_lease)?;
+        if check(file.as_fd(), &seen.stat)?.atime != seen.stat.atime {
+            return Err(Failure::Changed);
+        }
         let name = name.file_name();
         let aside = [ASIDE, name.as_bytes()].concat();
-        let aside = if ObjectName::of_file(&aside).is_some() {
-            OsString::from_vec(aside)
-        } else {
-            format!("{ASIDE_BY_INODE}{}", seen.stat.file.inode).into()
-        };
-        Ok(Self { directory, name, aside, file })
+        let is_valid = ObjectName::of_file(&aside).is_some();
+        let aside = if is_valid { OsString::from_vec(aside) } else { aside_by_inode(seen.file()) };
+        Ok(Self { directory, id: seen.file(), name, aside, file })
     }
 
-    fn put_aside(&mut self) -> Result<(), Errno> {
-        sys::rename_entry(self.directory.as_fd(), self.name, &self.aside)
-    }
-
-    /// Unlinks the object, or restores its name if a process has tried to open it.
-    fn finish(self) -> Result<(), Failure> {
-        if sys::lease(self.file.as_fd()) == Ok(Lease::Write) {
-            return sys::unlink_entry(self.directory.as_fd(), &self.aside)
-                .map_err(|errno| Failure::Call(errno, "unlinkat"));
+    /// Renames the object. The name may have become that of another object since it was opened, which keeps it.
+    fn put_aside(mut self) -> Result<Self, Failure> {
+        let directory = self.directory.as_fd();
+        let mut renamed = sys::rename_entry(directory, self.name, &self.aside);
+        if renamed == Err(Errno::EEXIST) {
+            self.aside = aside_by_inode(self.id);
+            renamed = sys::rename_entry(directory, self.name, &self.aside);
         }
-        sys::rename_entry(self.directory.as_fd(), &self.aside, self.name)
-            .map_err(|errno| Failure::Call(errno, "renameat2"))?;
-        Err(Failure::BeingOpened)
+        renamed.map_err(|errno| match errno {
+            Errno::ENOENT => Failure::Gone,
+            errno => Failure::Call(errno, "renameat2"),
+        })?;
+        if sys::stat_entry(directory, &self.aside).is_ok_and(|stat| stat.file == self.id) {
+            return Ok(self);
+        }
+        self.give_back()?;
+        Err(Failure::Changed)
+    }
+
+    fn give_back(&self) -> Result<(), Failure> {
+        sys::rename_entry(self.directory.as_fd(), &self.aside, self.name).map_err(Failure::LeftAside)
+    }
+
+    /// Unlinks the object and returns its file, or gives it its name back if a process has tried to open it.
+    fn finish(self) -> Result<OwnedFd, Failure> {
+        let failure = match sys::lease(self.file.as_fd()) {
+            Ok(Lease::Write) => match sys::unlink_entry(self.directory.as_fd(), &self.aside) {
+                Ok(()) => return Ok(self.file),
+                Err(errno) => Failure::Call(errno, "unlinkat"),
+            },
+            _ => Failure::BeingOpened,
+        };
+        self.give_back()?;
+        Err(failure)
     }
 }
 
 impl Failure {
+    /// Returns the reason as a clause.
+    pub(super) fn reason(self) -> String {
+        match self {
+            Self::Gone | Self::Unnamed => Kept::AlreadyRemoved.reason(),
+            Self::Changed => Kept::Changed.reason(),
+            Self::Linked(links) => format!("it has {links} names (hard links)"),
+            Self::InUse => "it is in use".to_owned(),
+            Self::BeingOpened => "another process is opening it".to_owned(),
+            Self::LeftAside(errno) => {
+                format!("another process opened it, and its name could not be restored ({errno:?}, renameat2)")
+            }
+            Self::NoLease(errno) => {
+                format!("cannot determine whether a process uses it ({errno:?}, fcntl F_SETLEASE)")
+            }
+            Self::Call(errno, call) => format!("{} ({errno:?}, {call})", errno.desc()),
+        }
+    }
+
     fn explain(self, system: &System, object: &Object) -> Error {
         let ident = object.ident();
         let argument = ident.argument();
@@ -253,9 +310,8 @@ impl Failure {
                 .cause(describe_users(system, object)),
             Self::Changed => refused("it has changed since it was looked up")
                 .hint("show it again", shmadm("stat").arg(ident.typed())),
-            Self::Linked(links) => refused(&format!("it has {links} names (hard links)")),
             Self::InUse => file_in_use(system, object, message("it is in use")),
-            Self::BeingOpened => refused("another process is opening it"),
+            Self::Linked(_) | Self::BeingOpened | Self::LeftAside(_) => refused(&self.reason()),
             Self::NoLease(errno) => refused("cannot determine whether a process uses it")
                 .os(errno, "fcntl F_SETLEASE")
                 .hint("remove its name anyway", shmadm("rm --force").arg(ident.typed())),

@@ -1,61 +1,78 @@
+mod files;
+mod question;
 mod selection;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
+use self::files::SecondLook;
+use self::question::confirm;
 use self::selection::Selection;
 use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_closed};
 use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, clean, restore_aside};
-use crate::error::{Error, Exit, Hint, Kind, again};
+use crate::error::{Error, Exit, Hint, again};
 use crate::explain::describe_attachers;
 use crate::model::{Needs, Object, Outcome, Size, State, counted, parse_duration};
 use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory, wait_for_exiting_users};
 use crate::render::{
-    Format, PRUNE, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped, TableStyle, by_names,
-    duration,
+    Format, PRUNE, PRUNE_BOTH, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped,
+    TableStyle, by_names, duration,
 };
 use crate::ui::Ui;
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Remove segments that are no longer used",
-    description: "Removes segments that are no longer used. By default these are the segments that the caller owns or \
-                  created, that are orphans (not attached, creator and last user have exited), and that have been \
+    summary: "Remove segments and objects that are no longer used",
+    description: "Removes segments and POSIX objects that are no longer used. By default these are the ones that the \
+                  caller owns or created, that are orphans (not in use, and the processes that made them have exited), and that have been \
                   idle for at least ten minutes.\n\n\
                   Filters select among these, as in list. --owner and --any-owner replace the first condition, --older-than the last. --unattached also \
                   removes segments in state idle or unknown, whose creator or last user may still need them. Attached \
                   segments and those marked for destruction are never removed; `shmadm rm --force` is for them.\n\n\
-                  On a terminal prune lists the segments and asks. Otherwise it requires --yes. --dry-run shows the \
-                  segments and why they would be removed. What was not selected is summarised with the reasons.\n\n\
+                  POSIX objects are asked for their write lease, which the kernel grants only if no process has the \
+                  object open or mapped. An object is an orphan if the process in its name has exited, or if no \
+                  process of its owner is old enough to have made it. --unattached also removes objects in state \
+                  idle or unused, after a second look: a server that restarts opens its objects within --settle, and \
+                  keeps them. Objects that are in use, whose use cannot be determined, that their program means to \
+                  persist, or that have several names are never removed, nor are directories and symbolic links.\n\n\
+                  On a terminal prune lists what it would remove and asks. Otherwise it requires --yes. --dry-run shows \
+                  it with the reasons, without a second look. What was not selected is summarised with the reasons.\n\n\
                   A process that is exiting still has its segments attached for a moment. prune waits for such \
                   processes, at most --wait, and then judges the segments that they use.\n\n\
                   Each segment is checked again immediately before it is removed. One that was attached, used or \
                   changed, or whose state changed, is skipped, which is not an error.",
     examples: &[
-        ("shmadm prune --dry-run", "show which of your segments are no longer used, and why"),
+        ("shmadm prune --dry-run", "show which of your segments and objects are no longer used, and why"),
         ("shmadm prune --yes", "remove them"),
         ("shmadm prune --yes --exclude 0x4d2", "remove them, but not the segment with key 0x4d2"),
         ("shmadm prune --any-owner --older-than 1d --yes", "remove orphans of all users that have been idle for a day"),
+        ("shmadm prune --posix --unattached --name 'psm_*' --yes", "remove objects of Python that no process uses"),
     ],
     json: "As for rm, with \
-           \"skipped\":[{\"id\":7,\"reason\":\"…\",\"ns\":…}],\"kept\":{\"young\":6,\"other_owner\":2,\"idle\":0,\"unknown\":0,\"attached\":1,\"excluded\":0},\"freed\":{\"segments\":2,\"size\":8192,\"rss\":4096,\"swap\":0}.",
+           \"skipped\":[{\"id\":7,\"reason\":\"…\",\"ns\":…}],\"kept\":{\"young\":6,\"other_owner\":2,\"idle\":0,\"unknown\":0,\"attached\":1,\"excluded\":0,\"in_use\":0,\"unused\":0,\"persistent\":0,\"directory\":0,\"linked\":0},\"freed\":{\"segments\":2,\"objects\":0,\"size\":8192,\"rss\":4096,\"swap\":0}.",
     notes: "The kernel cannot remove a segment only if it is not attached. If another process attaches a segment \
             between the last check and the removal, the segment is marked for destruction instead: that process keeps \
             it, and a warning names the process.\n\n\
+            An object is removed under its lease, so that no process loses one that it uses or is about to open. \
+            Meanwhile, for less than a millisecond, its name begins with .shmadm-aside; if prune is killed at that \
+            moment, the next one restores the name. Where the kernel or a sandbox grants no leases, an object is removed only \
+            if all processes could be inspected and none uses it. Stores to mapped pages leave no trace in the times \
+            of an object.\n\n\
             The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have been \
             used.",
 };
 
-const SELECTION: &str = "By default prune removes segments that
+const SELECTION: &str = "By default prune removes segments and objects that
   you own or created          --owner, --any-owner replace this
-  are orphans                 --unattached also removes idle and unknown ones
+  are orphans                 --unattached also removes idle and unknown
+                              segments, and idle and unused objects that
+                              no process opens for 5s (--settle)
   have been idle for 10m      --older-than replaces this
-Attached segments are never removed. Processes that are exiting are
-waited for, at most 5s (--wait).";
+What is in use is never removed. Processes that are exiting are waited
+for, at most 5s (--wait).";
 
 #[derive(Args, Debug)]
 #[command(after_help = SELECTION)]
@@ -63,11 +80,23 @@ pub(crate) struct PruneArgs {
     #[command(flatten)]
     filters: FilterArgs,
 
-    /// Also remove idle and unknown segments
+    /// Also remove idle and unknown segments, and idle and unused objects
     #[arg(long)]
     unattached: bool,
 
-    /// Also remove segments of other users
+    /// Keep what --unattached selects if it is opened within DURATION
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s")]
+    settle: Duration,
+
+    /// Remove System V segments only
+    #[arg(long)]
+    sysv: bool,
+
+    /// Remove POSIX objects only
+    #[arg(long, conflicts_with = "sysv")]
+    posix: bool,
+
+    /// Also remove those of other users
     #[arg(long, conflicts_with_all = ["owner", "mine"])]
     any_owner: bool,
 
@@ -83,12 +112,17 @@ pub(crate) struct PruneArgs {
     #[arg(short = 'y', long)]
     yes: bool,
 
-    /// Remove from all IPC namespaces
-    #[arg(long)]
+    /// Remove segments from all IPC namespaces
+    #[arg(long, conflicts_with = "posix")]
     pub(crate) all_ns: bool,
 }
 
 impl PruneArgs {
+    /// Returns whether POSIX objects are removed, those of this mount namespace.
+    fn takes_files(&self) -> bool {
+        !self.sysv && !self.all_ns
+    }
+
     /// Returns the filter, with the defaults of prune.
     fn filter(&self, system: &System) -> Result<Filter, Error> {
         let mut filter = self.filters.filter(system)?;
@@ -99,13 +133,15 @@ impl PruneArgs {
 
     /// Warns if prune never removes segments that the filter requires.
     fn warn_of_filter(&self, filter: &Filter, ui: &mut Ui) {
-        let requires = |states: [State; 2]| filter.state.iter().any(|state| states.contains(state));
+        let requires = |states: &[State]| filter.state.iter().any(|state| states.contains(state));
         // A segment that a process has attached is attached.
-        if !filter.pid.is_empty() || requires([State::InUse, State::Dest]) {
-            ui.warning("prune never removes attached segments");
-            ui.hint(Hint::text("rm --force marks an attached segment for destruction"));
+        if !filter.pid.is_empty() || requires(&[State::InUse, State::Dest]) {
+            ui.warning("prune never removes attached segments or objects in use");
+            ui.hint(Hint::text(
+                "rm --force marks an attached segment for destruction, and removes the name of an object",
+            ));
         }
-        if requires([State::Idle, State::Unknown]) && !self.unattached {
+        if requires(&[State::Idle, State::Unknown, State::Unused]) && !self.unattached {
             ui.warning("prune removes only orphans unless --unattached is given");
             ui.hint(Hint::new("remove these too, although a process may still need them", again("--unattached")));
         }
@@ -113,7 +149,7 @@ impl PruneArgs {
 }
 
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
-    if !args.dry_run {
+    if args.takes_files() && !args.dry_run {
         // Without a /dev/shm there is nothing to give back.
         let _ = restore_aside(&context.system);
     }
@@ -121,30 +157,44 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     args.warn_of_filter(&filter, &mut context.ui);
     let removal = RemovalReport { dry_run: args.dry_run, ..RemovalReport::default() };
     let mut report = PruneReport { removal, ..PruneReport::default() };
-    let mut survey = list(args, context)?;
+    let mut survey = list(args, context, &filter)?;
     let mut selection = Selection::of(args, &context.system, &filter, survey.objects.clone())?;
     if wait_for_exiting_users(&context.system, &selection.in_use, args.wait) {
         context.system = context.system.renewed();
         if args.all_ns {
             survey.list_again(&context.system, NEEDS);
         } else {
-            survey = list(args, context)?;
+            survey = list(args, context, &filter)?;
         }
         selection = Selection::of(args, &context.system, &filter, survey.objects.clone())?;
     }
     report.kept = selection.kept;
-    let attachers = selection.describe_attachers();
-    let objects = skip_closed(context, &survey, selection.selected, &mut report);
+    let users = selection.describe_users();
+    let undetermined = selection.undetermined.into_iter();
+    let skipped = undetermined.map(|segment| Skipped { reason: files::why_unknown(&segment), segment });
+    report.skipped.extend(skipped);
+    let mut objects = skip_closed(context, &survey, selection.selected, &mut report);
     let namespaces = survey.namespaces;
     if objects.is_empty() {
         context.ui.status("nothing to prune");
-    } else if !args.dry_run && !args.yes {
+    }
+    let second_look = SecondLook::start(args, &context.system, &objects)?;
+    if !objects.is_empty() && !args.dry_run && !args.yes {
         confirm(args, context, &objects)?;
     }
     // Ctrl-C stops between two removals; what was removed is still reported.
     let interrupts = Interrupts::watch()?;
+    if let Some(look) = second_look {
+        let (settled, opened) = look.finish(args, &interrupts, objects)?;
+        let reason = "a process has opened it since it was listed";
+        report.skipped.extend(opened.into_iter().map(|segment| Skipped { segment, reason: reason.to_owned() }));
+        objects = settled;
+    }
     let mut failed = Vec::new();
-    for (object, result) in remove_all(args, context, &objects, &namespaces, &interrupts) {
+    let (segments, files): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| object.is_segment());
+    let mut removals = remove_all(args, context, &segments, &namespaces, &interrupts);
+    removals.extend(files::remove_all(args, &context.system, &files, &interrupts)?);
+    for (object, result) in removals {
         match result {
             Ok((cleaned, attachers)) => add(args, context, &mut report, object, cleaned, attachers.as_deref()),
             Err(error) => failed.push((object.ident().argument(), error)),
@@ -153,7 +203,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     report.removal.failed = context.failures(failed);
     print(args, context, &report)?;
     let least = filter.older_than.unwrap_or_default();
-    if let Some(kept) = report.kept.describe(least, &attachers) {
+    if let Some(kept) = report.kept.describe(least, users.each_ref().map(String::as_str)) {
         context.ui.status(&kept);
     }
     interrupts.check()?;
@@ -163,11 +213,14 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
 const NEEDS: Needs = Needs::RECORD.union(Needs::CONTAINER);
 
 /// Lists the objects of this namespace or of all.
-fn list(args: &PruneArgs, context: &mut Context) -> Result<Survey, Error> {
+fn list(args: &PruneArgs, context: &mut Context, filter: &Filter) -> Result<Survey, Error> {
     if args.all_ns {
         return survey(context, NEEDS);
     }
-    let objects = inventory(&context.system, Needs::RECORD)?;
+    let mut objects = if args.posix { Vec::new() } else { inventory(&context.system, Needs::RECORD)? };
+    if args.takes_files() {
+        objects.extend(files::list(args, context, filter)?);
+    }
     Ok(Survey { objects, namespaces: Vec::new(), apart: Vec::new(), is_complete: true })
 }
 
@@ -196,7 +249,7 @@ type Removal = Result<(Cleaned, Option<String>), Error>;
 fn remove_all(
     args: &PruneArgs,
     context: &mut Context,
-    objects: &[Object],
+    objects: &[&Object],
     namespaces: &[Namespace],
     interrupts: &Interrupts,
 ) -> Vec<(Object, Removal)> {
@@ -265,49 +318,16 @@ fn describe_with_namespace(args: &PruneArgs, object: &Object) -> String {
     format!("{}{suffix}", describe(object))
 }
 
-const MAX_NAMESPACES: usize = 8;
-
-fn confirm(args: &PruneArgs, context: &mut Context, objects: &[Object]) -> Result<(), Error> {
-    let mut what = counted(objects.len() as u64, "segment");
-    if args.all_ns {
-        what.push_str(&describe_namespaces(context, objects));
-    }
-    if !context.ui.can_confirm() {
-        return Err(Error::new(Kind::Refused, format!("cannot remove {what}: confirmation required"))
-            .cause("--yes is not given, and there is no terminal to ask on")
-            .hint("show what would be removed", again("--dry-run"))
-            .hint("remove without asking", again("--yes")));
-    }
-    for object in objects {
-        context.ui.notice(&format!("{}: {}", describe_with_namespace(args, object), reason(object)));
-    }
-    if context.ui.confirm(&format!("remove {what}?"))? {
-        Ok(())
-    } else {
-        Err(Error::new(Kind::Refused, "nothing was removed: not confirmed"))
-    }
-}
-
-/// Returns in how many namespaces objects are, and how many of them in each.
-fn describe_namespaces(context: &Context, objects: &[Object]) -> String {
-    let mut namespaces: Vec<(Option<u64>, Option<Arc<str>>)> =
-        objects.iter().map(|object| (object.ipc_namespace(), object.container.clone())).collect();
-    namespaces.dedup();
-    let describe = |(ns, container): &(Option<u64>, Option<Arc<str>>)| {
-        let count = objects.iter().filter(|object| object.ipc_namespace() == *ns).count();
-        let number = ns.map_or_else(|| "?".to_owned(), |number| number.to_string());
-        let container = container.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-        let here = if *ns == context.system.namespace() { " (this one)" } else { "" };
-        format!("{count} in {number}{container}{here}")
-    };
-    let mut each: Vec<String> = namespaces.iter().take(MAX_NAMESPACES).map(describe).collect();
-    if namespaces.len() > MAX_NAMESPACES {
-        each.push(format!("others in {} more", namespaces.len() - MAX_NAMESPACES));
-    }
-    format!(" in {} ({})", counted(namespaces.len() as u64, "IPC namespace"), each.join(", "))
+fn describe_counts(segments: u64, objects: u64) -> String {
+    let counts = [(segments, "segment"), (objects, "object")].into_iter().filter(|(count, _)| *count > 0);
+    counts.map(|(count, what)| counted(count, what)).collect::<Vec<_>>().join(" and ")
 }
 
 fn reason(object: &Object) -> String {
+    let since = object.idle_seconds.map(|seconds| format!(", idle for {}", duration(seconds))).unwrap_or_default();
+    if !object.is_segment() {
+        return format!("{}{since}", files::reason(object));
+    }
     let sysv = object.sysv();
     let pid = |pid: Option<i32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     let (creator, last_user) = (pid(sysv.cpid), pid(sysv.lpid));
@@ -317,7 +337,6 @@ fn reason(object: &Object) -> String {
         Some(State::Idle) => "not attached, but its creator or last user is running".to_owned(),
         _ => "not attached; cannot determine whether its creator or last user is running".to_owned(),
     };
-    let since = object.idle_seconds.map(|seconds| format!(", idle for {}", duration(seconds))).unwrap_or_default();
     format!("{processes}{since}")
 }
 
@@ -331,14 +350,14 @@ fn print(args: &PruneArgs, context: &mut Context, report: &PruneReport) -> Resul
         context.ui.status(&format!("skipped {}: {reason}", describe_with_namespace(args, segment)));
     }
     let freed = report.freed;
-    if freed.segments > 0 {
+    if freed.segments + freed.objects > 0 {
         let bytes = |bytes: u128| Size(u64::try_from(bytes).unwrap_or(u64::MAX));
         let verb = if args.dry_run { "would free" } else { "freed" };
-        let (segments, size) = (counted(freed.segments, "segment"), bytes(freed.size));
+        let (what, size) = (describe_counts(freed.segments, freed.objects), bytes(freed.size));
         let resident = freed.rss.map(|rss| format!(", {} resident", bytes(rss))).unwrap_or_default();
         let swap = freed.swap.filter(|swap| *swap > 0);
         let swapped = swap.map(|swap| format!(", {} swapped", bytes(swap))).unwrap_or_default();
-        context.ui.status(&format!("{verb} {segments} ({size}{resident}{swapped})"));
+        context.ui.status(&format!("{verb} {what} ({size}{resident}{swapped})"));
     }
     Ok(())
 }
@@ -347,6 +366,7 @@ fn print_rows(args: &PruneArgs, context: &mut Context, format: Format, report: &
     let is_table = format == Format::Table;
     let rows = report.rows(is_table);
     let columns = match is_table {
+        true if rows.iter().any(|row| !row.as_ref().is_segment()) => by_names(PRUNE, PRUNE_BOTH),
         true if args.all_ns => by_names(PRUNE, &[&["NS", "CONTAINER"], PRUNE_DEFAULT].concat()),
         true => by_names(PRUNE, PRUNE_DEFAULT),
         false => PRUNE.iter().collect(),

@@ -159,10 +159,6 @@ pub(crate) fn open_file(system: &System, object: &Object, how: Opening) -> Resul
 /// Asks for the write lease of objects of which no user was found, and adds the answer to their users: the kernel grants it
 /// only if no process has the file open or mapped. The lease is released at once.
 pub(crate) fn probe(system: &System, objects: &mut [Object]) {
-    // Without this, a process that opens the object meanwhile would end this program.
-    if sys::ignore_lease_breaks().is_err() {
-        return;
-    }
     let mut in_flight = None;
     for object in objects {
         let ObjectKind::Posix(posix) = &object.kind else { continue };
@@ -203,8 +199,7 @@ fn lease(system: &System, object: &Object) -> Result<(), Errno> {
         OpenError::Call(errno) => errno,
         OpenError::Query(_) => Errno::EIO,
     };
-    let file = open_file(system, object, Opening::Read).or_else(|_| open_file(system, object, Opening::Write));
-    let file = file.map_err(errno)?;
+    let file = open_file(system, object, Opening::Lease).map_err(errno)?;
     sys::take_write_lease_or_as(file.as_fd(), object.posix().stat.uid)
 }
 

@@ -88,6 +88,11 @@ impl Filter {
             && !self.excludes(object)
     }
 
+    /// Returns the same conditions for a state that is not known yet.
+    pub(crate) fn in_any_state(&self) -> Self {
+        Self { state: Vec::new(), ..self.clone() }
+    }
+
     fn matches_segment(&self, segment: &SysV) -> bool {
         let has_key = |filter: &KeyFilter| match filter {
             KeyFilter::Any => segment.key != Key::PRIVATE,

@@ -129,13 +129,18 @@ pub(crate) static NAMESPACE: &[Column<Object>] = &[
     Column::left("CONTAINER", field::container).needs(Needs::CONTAINER),
 ];
 
-/// The default table of `list`, with both kinds of objects.
-pub(crate) static BOTH: &[Column<Object>] = &[
-    Column::left("NAME", |object| match &object.kind {
+/// Returns what identifies an object of either kind: the id of a segment, the name of a POSIX object.
+pub(super) fn name(object: &impl AsRef<Object>) -> Cell<'_> {
+    match &object.as_ref().kind {
         ObjectKind::SysV(_) => field::id(object),
         ObjectKind::Posix(Posix { name: Some(name), .. }) => Cell::Text(name.as_str()),
         ObjectKind::Posix(posix) => Cell::File(posix.file()),
-    }),
+    }
+}
+
+/// The default table of `list`, with both kinds of objects.
+pub(crate) static BOTH: &[Column<Object>] = &[
+    Column::left("NAME", name),
     Column::left("KEY", field::key),
     Column::left("OWNER", field::owner).needs(Needs::NAMES),
     Column::left("MODE", field::mode),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::files::name;
 use super::human::duration;
 use super::segments::field;
 use super::{Cell, Column};
@@ -95,20 +96,35 @@ pub(crate) struct Kept {
     pub(crate) unknown: u64,
     pub(crate) attached: u64,
     pub(crate) excluded: u64,
+    /// The following are POSIX objects: in use by a process.
+    pub(crate) in_use: u64,
+    pub(crate) unused: u64,
+    /// Meant to persist by the program that they belong to.
+    pub(crate) persistent: u64,
+    /// A directory and everything below it.
+    pub(crate) directory: u64,
+    /// With several names.
+    pub(crate) linked: u64,
 }
 
 impl Kept {
     /// Describes them with the options that would select them; `None` if there are none. `least` is the idle time that
-    /// was required, `users` are the processes that have the attached ones attached.
-    pub(crate) fn describe(self, least: Duration, users: &str) -> Option<String> {
-        let Self { young, other_owner, idle, unknown, attached, excluded } = self;
+    /// was required; `users` are the processes that have the attached ones attached, and those that use POSIX objects.
+    pub(crate) fn describe(self, least: Duration, users: [&str; 2]) -> Option<String> {
+        let Self { young, other_owner, idle, unknown, attached, excluded, .. } = self;
+        let Self { in_use, unused, persistent, directory, linked, .. } = self;
         let least = if least < Duration::from_secs(1) { format!("{least:?}") } else { duration(least.as_secs()) };
         let reasons = [
             (young, format!("younger than {least} (--older-than 0s)")),
             (other_owner, "of other users (--any-owner)".to_owned()),
             (idle, "idle (--unattached)".to_owned()),
             (unknown, "unknown (--unattached)".to_owned()),
-            (attached, format!("attached by {users}")),
+            (unused, "unused (--unattached)".to_owned()),
+            (attached, format!("attached by {}", users[0])),
+            (in_use, format!("in use by {}", users[1])),
+            (persistent, "meant to persist".to_owned()),
+            (directory, if directory == 1 { "a directory" } else { "directories" }.to_owned()),
+            (linked, "with several names".to_owned()),
             (excluded, "excluded by filters".to_owned()),
         ];
         let total: u64 = reasons.iter().map(|(count, _)| count).sum();
@@ -122,6 +138,8 @@ impl Kept {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Freed {
     pub(crate) segments: u64,
+    /// The number of POSIX objects.
+    pub(crate) objects: u64,
     /// Sum of the requested sizes, which can exceed the memory that was used.
     pub(crate) size: u128,
     /// `None` if that of an object is unknown.
@@ -131,7 +149,7 @@ pub(crate) struct Freed {
 
 impl Default for Freed {
     fn default() -> Self {
-        Self { segments: 0, size: 0, rss: Some(0), swap: Some(0) }
+        Self { segments: 0, objects: 0, size: 0, rss: Some(0), swap: Some(0) }
     }
 }
 
@@ -139,7 +157,7 @@ impl Freed {
     /// Adds an object; one that is only marked for destruction frees nothing yet.
     fn add(&mut self, removed: &Removed) {
         if removed.outcome == Outcome::Destroyed {
-            self.segments += 1;
+            *if removed.segment.is_segment() { &mut self.segments } else { &mut self.objects } += 1;
             self.size += u128::from(removed.segment.size);
             let sum = |total: Option<u128>, bytes: Option<u64>| Some(total? + u128::from(bytes?));
             self.rss = sum(self.rss, removed.segment.rss);
@@ -195,7 +213,12 @@ pub(crate) static PRUNE: &[Column<PruneRow>] = &[
     Column::left("WHY", |row: &PruneRow| Cell::Text(&row.why)).shortened_to(30),
     Column::right("NS", field::namespace),
     Column::left("CONTAINER", field::container),
+    Column::left("NAME", name),
 ];
+
+/// The columns that identify both kinds in the table.
+pub(crate) const PRUNE_BOTH: &[&str] =
+    &["NAME", "KEY", "OWNER", "SIZE", "RSS", "SWAP", "STATE", "IDLE", "OUTCOME", "WHY"];
 
 pub(crate) const PRUNE_DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "SIZE", "RSS", "SWAP", "STATE", "IDLE", "OUTCOME", "WHY"];

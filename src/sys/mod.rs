@@ -43,9 +43,9 @@ pub(crate) use nix::sched::CloneFlags;
 pub(crate) use nix::unistd::{read, write};
 pub(crate) use notify::{CAN_LISTEN, Call, Listener, is_pending, listen, receive, respond_continue};
 pub(crate) use object::{
-    FileSystem, Lease, Opening, cache_state, create_unnamed, each_name, errno_of, file_system, ignore_lease_breaks,
-    lease, link_unnamed, open_directory, open_directory_below, open_link, open_referred, open_root_of, refer_to,
-    rename_entry, reserve, stat_entry, stat_file, stat_link, take_write_lease_or_as, unlink_entry,
+    FileSystem, Lease, OpenWatch, Opening, cache_state, create_unnamed, each_name, errno_of, file_system, lease,
+    link_unnamed, open_directory, open_directory_below, open_link, open_referred, open_root_of, refer_to, rename_entry,
+    reserve, stat_entry, stat_file, stat_link, take_write_lease_or_as, unlink_entry,
 };
 pub(crate) use process::{
     answer_and_close_stdout, close_inherited, compare_memory, exited_child, is_unreaped, open_pidfd,
@@ -54,7 +54,7 @@ pub(crate) use process::{
 pub(crate) use procmap::{file_mappings, segment_mappings};
 pub(crate) use seized::Seized;
 pub(crate) use signal_queue::{SignalOrigin, SignalQueue, forward_signal};
-pub(crate) use signals::{WaitOutcome, Watch, block_signals, caught, poll_timeout, raise};
+pub(crate) use signals::{WaitOutcome, Watch, block_signals, caught, poll_timeout, raise, without_signals};
 pub(crate) use sysv::{
     CreateFlags, check_access, create, find_key, info, lock, remove, set, stat, stat_any, stat_index, usage,
 };

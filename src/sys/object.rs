@@ -1,14 +1,18 @@
 //! The files of POSIX shared memory: directories, attributes, the write lease, residency.
 
-use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::statfs::{HUGETLBFS_MAGIC, TMPFS_MAGIC, fstatfs};
 use rustix::fs::{
-    self, AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfs, Statx, StatxFlags, StatxTimestamp,
+    self, AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfs, Statx, StatxFlags, StatxTimestamp, inotify,
 };
 
 use super::kernel::{Cachestat, CachestatRange, SYS_CACHESTAT};
@@ -112,14 +116,16 @@ pub(crate) fn refer_to(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedF
 /// How to open a file of shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
-    Read,
     Write,
     /// For reading, without changing the access time where that is permitted (O_NOATIME).
     Inspect,
+    /// For a lease: for reading or writing, whichever is permitted, without waiting for a lease that another process
+    /// holds. Fails with EAGAIN if there is one.
+    Lease,
 }
 
-/// Opens the file that a descriptor of [`refer_to`] refers to, whatever has happened to its name. It waits for a lease
-/// that another process holds.
+/// Opens the file that a descriptor of [`refer_to`] refers to, whatever has happened to its name. Except with
+/// [`Opening::Lease`], it waits for a lease that another process holds.
 pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
     open_link(format!("/proc/self/fd/{}", file.as_raw_fd()).as_ref(), how)
 }
@@ -128,10 +134,13 @@ pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedF
 pub(crate) fn open_link(path: &Path, how: Opening) -> Result<OwnedFd, Errno> {
     let open = |flags: OFlags| fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
     match how {
-        Opening::Read => open(OFlags::RDONLY),
         Opening::Write => open(OFlags::WRONLY),
         Opening::Inspect => match open(OFlags::RDONLY | OFlags::NOATIME) {
             Err(Errno::EPERM) => open(OFlags::RDONLY),
+            result => result,
+        },
+        Opening::Lease => match open(OFlags::RDONLY | OFlags::NONBLOCK) {
+            Err(Errno::EACCES) => open(OFlags::WRONLY | OFlags::NONBLOCK),
             result => result,
         },
     }
@@ -181,10 +190,10 @@ pub(crate) enum Lease {
 /// Takes a write lease (F_SETLEASE). The kernel grants it only if no other open file description of the file exists and
 /// no process has it mapped: an exact test of use.
 ///
-/// A blocking open then waits for its release, which must come in less than a millisecond, and SIGIO is sent to this
-/// process: see [`ignore_lease_breaks`].
+/// A blocking open then waits for its release, which must come in less than a millisecond.
 /// Fails with EAGAIN if the file is in use; EACCES without ownership or CAP_LEASE; EINVAL where leases are disabled.
 fn take_write_lease(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    ignore_lease_breaks()?;
     // SAFETY: F_SETLEASE takes an integer.
     Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }).map(drop)
 }
@@ -211,10 +220,46 @@ pub(crate) fn lease(file: BorrowedFd<'_>) -> Result<Lease, Errno> {
 
 /// Ignores SIGIO, whose default action terminates the process: the kernel sends it when another process opens a file
 /// with a lease.
-pub(crate) fn ignore_lease_breaks() -> Result<(), Errno> {
+fn ignore_lease_breaks() -> Result<(), Errno> {
     use nix::sys::signal::{SigHandler, Signal, signal};
+    static IGNORED: OnceLock<Result<(), Errno>> = OnceLock::new();
     // SAFETY: no handler runs for an ignored signal.
-    unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }.map(drop)
+    *IGNORED.get_or_init(|| unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }.map(drop))
+}
+
+/// The names in a directory that processes open.
+#[derive(Debug)]
+pub(crate) struct OpenWatch(OwnedFd);
+
+impl OpenWatch {
+    /// Starts to watch a directory (inotify(7)), whatever mount a process opens its files through.
+    pub(crate) fn new(directory: BorrowedFd<'_>) -> Result<Self, Errno> {
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(errno)?;
+        let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+        inotify::add_watch(&watch, path, inotify::WatchFlags::OPEN).map_err(errno)?;
+        Ok(Self(watch))
+    }
+
+    /// Adds the names that were opened since the last call; returns false if some were missed.
+    pub(crate) fn read(&self, opened: &mut HashSet<OsString>) -> bool {
+        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
+        let mut reader = inotify::Reader::new(&self.0, &mut buffer);
+        loop {
+            match reader.next() {
+                Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => return false,
+                Ok(event) => {
+                    opened.extend(event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()).to_owned()));
+                }
+                Err(error) => return error == rustix::io::Errno::AGAIN,
+            }
+        }
+    }
+}
+
+impl AsFd for OpenWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Returns the resident and swapped bytes of a file (cachestat(2), Linux 6.5).

@@ -129,6 +129,15 @@ pub(crate) fn raise(signal: i32) {
     }
 }
 
+/// Calls `work` with all signals blocked except SIGKILL and SIGSTOP; they are delivered afterwards.
+pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
+    // Both calls fail only for invalid pointers.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let result = work();
+    let _ = before.map(|before| before.thread_set_mask());
+    result
+}
+
 /// Blocks all signals except SIGKILL and SIGSTOP, permanently.
 pub(crate) fn block_signals() {
     // The call fails only for invalid pointers.

@@ -297,6 +297,14 @@ impl Performer {
             Request::OpenFile { path } => {
                 std::fs::File::options().read(true).write(true).open(path).unwrap().into_raw_fd().to_string()
             }
+            Request::LeaseFile { path } => {
+                // The kernel sends SIGIO when another process opens the file.
+                // SAFETY: no handler runs for an ignored signal.
+                unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+                let file = std::fs::File::open(path).unwrap().into_raw_fd();
+                // SAFETY: F_SETLEASE takes an integer.
+                unsafe { libc::fcntl(file, libc::F_SETLEASE, libc::F_WRLCK) }.to_string()
+            }
             Request::CloseFile { descriptor } => outcome(nix::unistd::close(descriptor)),
             Request::DropCapabilities => {
                 // Version 3 of the header, this thread, and two halves of three empty sets.

@@ -194,7 +194,7 @@ fn without_proc_prune_does_not_know_how_much_memory_it_frees() {
     with_empty_proc(&mut command);
     let options = ["prune", "--any-owner", "--unattached", "--older-than", "0s"];
     let report = finish(command.args(options).args(["-n", "--json"])).exits(0).json();
-    assert_eq!(report["freed"], json!({ "segments": 1, "size": 4096, "rss": null, "swap": null }));
+    assert_eq!(report["freed"], json!({ "segments": 1, "objects": 0, "size": 4096, "rss": null, "swap": null }));
     let mut command = shmadm();
     with_empty_proc(&mut command);
     finish(command.args(options).arg("--yes")).exits(0).says("freed 1 segment (4 KiB)\n");

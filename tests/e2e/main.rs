@@ -76,7 +76,7 @@ use nix::sys::signal::{SigHandler, Signal};
 
 #[expect(clippy::print_stderr, reason = "the harness has no other way to say why nothing ran")]
 fn main() -> ExitCode {
-    if actor::run_actor_role() || prune::churn::run_worker_role() {
+    if actor::run_actor_role() || prune::churn::run_worker_role() || objects::churn::run_opener_role() {
         return ExitCode::SUCCESS;
     }
     reset_signals();

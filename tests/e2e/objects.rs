@@ -1,11 +1,13 @@
 //! POSIX shared memory objects: files in /dev/shm. Each test has its own.
 
+pub(crate) mod churn;
 mod contents;
 mod create;
 mod diff;
 mod elsewhere;
 mod list;
 mod monitor;
+mod prune;
 mod rm;
 
 use std::fs::{self, File};

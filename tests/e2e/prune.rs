@@ -251,7 +251,7 @@ fn a_dry_run_lists_segments_with_reasons() {
     assert!(table.stdout.contains("orphan") && table.stdout.contains("has exited, never attached"));
     assert!(table.stdout.contains(" would destroy ") && !table.stdout.contains("destroyed"), "{table:?}");
     let csv = run(["prune", "--older-than", "0s", "-n", "--format", "csv"]).exits(0).stdout;
-    assert!(csv.starts_with("ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER\r\n"), "{csv}");
+    assert!(csv.starts_with("ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER,NAME\r\n"), "{csv}");
     assert_eq!(csv.lines().count(), 2);
     assert_eq!(oracle::rows(), before);
 }
@@ -277,15 +277,16 @@ fn reports_the_freed_size_memory_and_swap() {
     let untouched = sized_orphan(2, 1 << 30);
     let report = run(["prune", "-y", "--older-than", "0s", "--unattached", "--json"]).exits(0).json();
     assert_eq!(ids_of(&report["removed"]), [touched, untouched], "{report}");
-    let freed = json!({"segments": 2, "size": (1 << 30) + 40_960, "rss": 8192, "swap": 0});
+    let freed = json!({"segments": 2, "objects": 0, "size": (1 << 30) + 40_960, "rss": 8192, "swap": 0});
     assert_fields(&report, json!({ "freed": freed, "failed": [], "skipped": [] }));
 }
 
 #[apply(test)]
 fn without_orphans_the_report_is_empty() {
-    let kept = json!({"young": 0, "other_owner": 0, "idle": 0, "unknown": 0, "attached": 0, "excluded": 0});
+    let kept = json!({"young": 0, "other_owner": 0, "idle": 0, "unknown": 0, "attached": 0, "excluded": 0,
+        "in_use": 0, "unused": 0, "persistent": 0, "directory": 0, "linked": 0});
     let empty = json!({"schema": 1, "dry_run": false, "removed": [], "failed": [], "skipped": [], "kept": kept,
-        "freed": {"segments": 0, "size": 0, "rss": 0, "swap": 0}});
+        "freed": {"segments": 0, "objects": 0, "size": 0, "rss": 0, "swap": 0}});
     assert_eq!(run(["prune", "-y", "--json"]).exits(0).json(), empty);
 }
 

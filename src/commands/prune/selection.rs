@@ -2,7 +2,7 @@
 
 use super::PruneArgs;
 use crate::error::Error;
-use crate::model::{Object, State};
+use crate::model::{Attachers, FileType, Object, ObjectKind, State};
 use crate::query::{Filter, System, add_attachers};
 use crate::render::Kept;
 
@@ -11,6 +11,27 @@ impl PruneArgs {
     fn reason_to_keep(&self, system: &System, filter: &Filter, object: &Object) -> Option<Keep> {
         let others = Filter { owner: Vec::new(), mine: false, older_than: None, ..filter.clone() };
         let of_any_age = Filter { older_than: None, ..filter.clone() };
+        if let ObjectKind::Posix(posix) = &object.kind {
+            // Only the lease of what could be removed was asked, so the state of others may be unknown.
+            let in_any_state = [&others, &of_any_age, filter].map(Filter::in_any_state);
+            let [others, of_any_age, aged] = in_any_state.map(|filter| filter.matches(system, object));
+            return match object.state {
+                _ if !others => Some(Keep::Excluded),
+                _ if !of_any_age => Some(Keep::OtherOwner),
+                _ if posix.file_type == FileType::Dir => Some(Keep::Directory),
+                _ if object.is_in_use() => Some(Keep::InUse),
+                _ if posix.keep => Some(Keep::Persistent),
+                _ if posix.stat.links > 1 => Some(Keep::Linked),
+                _ if !aged => Some(Keep::Young),
+                Some(state) if !filter.state.is_empty() && !filter.state.contains(&state) => Some(Keep::Excluded),
+                Some(State::Orphan) => None,
+                Some(State::Idle | State::Unused) if self.unattached => None,
+                Some(State::Idle) => Some(Keep::Idle),
+                Some(State::Unused) => Some(Keep::Unused),
+                _ if posix.in_use().is_none() => Some(Keep::Undetermined),
+                _ => Some(Keep::Unknown),
+            };
+        }
         match object.state {
             _ if !others.matches(system, object) => Some(Keep::Excluded),
             // No process has it attached.
@@ -36,24 +57,41 @@ enum Keep {
     Idle,
     Unknown,
     Young,
+    /// The following are for POSIX objects.
+    InUse,
+    Unused,
+    Persistent,
+    Directory,
+    Linked,
+    /// Whether it is in use cannot be determined.
+    Undetermined,
 }
 
 /// The objects to remove, and what is known about the others.
+#[derive(Default)]
 pub(super) struct Selection {
     pub(super) selected: Vec<Object>,
     pub(super) kept: Kept,
     /// The kept ones that a process has attached or may still need.
     pub(super) in_use: Vec<Object>,
+    /// The POSIX objects that a process uses.
+    files_in_use: Vec<Object>,
+    /// The POSIX objects of which that cannot be determined.
+    pub(super) undetermined: Vec<Object>,
 }
 
 impl Selection {
     pub(super) fn of(args: &PruneArgs, system: &System, filter: &Filter, objects: Vec<Object>) -> Result<Self, Error> {
-        let mut this = Self { selected: Vec::new(), kept: Kept::default(), in_use: Vec::new() };
+        let mut this = Self::default();
         for object in objects {
             let Some(keep) = args.reason_to_keep(system, filter, &object) else {
                 this.selected.push(object);
                 continue;
             };
+            if keep == Keep::Undetermined {
+                this.undetermined.push(object);
+                continue;
+            }
             *match keep {
                 Keep::Excluded => &mut this.kept.excluded,
                 Keep::OtherOwner => &mut this.kept.other_owner,
@@ -61,8 +99,15 @@ impl Selection {
                 Keep::Idle => &mut this.kept.idle,
                 Keep::Unknown => &mut this.kept.unknown,
                 Keep::Young => &mut this.kept.young,
+                Keep::InUse => &mut this.kept.in_use,
+                Keep::Unused => &mut this.kept.unused,
+                Keep::Persistent => &mut this.kept.persistent,
+                Keep::Directory => &mut this.kept.directory,
+                Keep::Linked | Keep::Undetermined => &mut this.kept.linked,
             } += 1;
-            if matches!(keep, Keep::Attached | Keep::Idle) {
+            if keep == Keep::InUse {
+                this.files_in_use.push(object);
+            } else if matches!(keep, Keep::Attached | Keep::Idle) && object.is_segment() {
                 this.in_use.push(object);
             }
         }
@@ -70,14 +115,21 @@ impl Selection {
         Ok(this)
     }
 
-    /// Names the processes that have kept objects attached.
-    pub(super) fn describe_attachers(&self) -> String {
+    /// Names the processes that have kept segments attached, and those that use kept POSIX objects.
+    pub(super) fn describe_users(&self) -> [String; 2] {
+        let attachers = self.in_use.iter().filter_map(|object| object.attachers.as_deref());
+        let users = self.files_in_use.iter().filter_map(|object| object.posix().users.as_deref());
+        let users = users.flat_map(|users| users.processes().map(|process| format!("pid {}", process[0].process())));
+        let users = Self::join(users);
+        let hidden = || "processes that were not found".to_owned();
+        [Self::join(attachers.flat_map(Attachers::names)), if users.is_empty() { hidden() } else { users }]
+    }
+
+    fn join(all: impl Iterator<Item = String>) -> String {
         let mut names: Vec<String> = Vec::new();
-        for attachers in self.in_use.iter().filter_map(|object| object.attachers.as_deref()) {
-            for name in attachers.names() {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
+        for name in all {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
         let more = names.len().saturating_sub(MAX_NAMED);

@@ -99,6 +99,8 @@ requests! {
         "map-file" => MapFile { path: String },
         /// Opens a file for reading and writing; answers with the descriptor.
         "open-file" => OpenFile { path: String },
+        /// Takes a write lease on a file (F_SETLEASE).
+        "lease-file" => LeaseFile { path: String },
         /// Closes a descriptor.
         "close-file" => CloseFile { descriptor: i32 },
         /// Maps a file made by memfd_create(2); answers with the address.

@@ -104,7 +104,8 @@ fn prune_json() {
         "prune --yes --json",
         expect![[r#"
             {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,
-              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0},"freed":{"segments":0,"size":0,"rss":0,"swap":0}}
+              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,
+              "linked":0},"freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
         "#]],
     );
     orphan(&mut machine, 0x4d2, 5000);
@@ -113,7 +114,8 @@ fn prune_json() {
         "prune --yes --json",
         expect![[r#"
             {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"kept":{"young":2,"other_owner":0,
-              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0},"freed":{"segments":0,"size":0,"rss":0,"swap":0}}
+              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,
+              "linked":0},"freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
         "#]],
     );
     machine.snapshot("prune --older-than 0s --json", expect![[r#"
@@ -135,7 +137,8 @@ fn prune_json() {
               "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
               "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
               "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,"idle":[IDLE],
-              "unknown":0,"attached":0,"excluded":0},"freed":{"segments":2,"size":1053576,"rss":8192,"swap":0}}
+              "unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,"linked":0},
+              "freed":{"segments":2,"objects":0,"size":1053576,"rss":8192,"swap":0}}
         "#]],
     );
     machine.snapshot(
@@ -146,7 +149,8 @@ fn prune_json() {
               "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
               "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
               "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,"idle":[IDLE],
-              "unknown":0,"attached":0,"excluded":1},"freed":{"segments":1,"size":5000,"rss":4096,"swap":0}}
+              "unknown":0,"attached":0,"excluded":1,"in_use":0,"unused":0,"persistent":0,"directory":0,"linked":0},
+              "freed":{"segments":1,"objects":0,"size":5000,"rss":4096,"swap":0}}
         "#]],
     );
 }
@@ -157,30 +161,30 @@ fn prune_rows() {
     machine.snapshot(
         "prune --yes --format csv",
         expect![[r#"
-        ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER␍
-    "#]],
+            ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER,NAME␍
+        "#]],
     );
     orphan(&mut machine, 0x4d2, 5000);
     orphan(&mut machine, 0, 1 << 20);
     machine.snapshot(
         "prune --older-than 0s --dry-run --format tsv",
         expect![[r#"
-            ID␉KEY␉OWNER␉SIZE␉RSS␉SWAP␉STATE␉IDLE␉OUTCOME␉WHY␉NS␉CONTAINER
+            ID␉KEY␉OWNER␉SIZE␉RSS␉SWAP␉STATE␉IDLE␉OUTCOME␉WHY␉NS␉CONTAINER␉NAME
             0␉0x000004d2␉[USER]␉5000␉4096␉0␉orphan␉[IDLE]␉destroyed␉
-              creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s␉[NS]␉
+              creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s␉[NS]␉␉0
             1␉0x00000000␉[USER]␉1048576␉4096␉0␉orphan␉[IDLE]␉destroyed␉
-              creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s␉[NS]␉
+              creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s␉[NS]␉␉1
         "#]],
     );
     machine.snapshot(
         "prune --older-than 0s --yes --format csv",
         expect![[r#"
-        ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER␍
-        0,0x000004d2,[USER],5000,4096,0,orphan,[IDLE],destroyed,
-          "creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s",[NS],␍
-        1,0x00000000,[USER],1048576,4096,0,orphan,[IDLE],destroyed,
-          "creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s",[NS],␍
-    "#]],
+            ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER,NAME␍
+            0,0x000004d2,[USER],5000,4096,0,orphan,[IDLE],destroyed,
+              "creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s",[NS],,0␍
+            1,0x00000000,[USER],1048576,4096,0,orphan,[IDLE],destroyed,
+              "creator pid [EXITED] and last user pid [EXITED] have exited, idle for [IDLE]s",[NS],,1␍
+        "#]],
     );
 }
 
@@ -202,23 +206,24 @@ fn prune_of_a_segment_that_was_attached_since() {
         expect![[r#"
             {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[{"id":0,
               "reason":"it has been attached since it was listed","ns":[NS]}],"kept":{"young":0,"other_owner":0,
-              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0},"freed":{"segments":0,"size":0,"rss":0,"swap":0}}
+              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,
+              "linked":0},"freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
         "#]],
     );
     skipped(
         &mut machine,
         "csv",
         expect![[r#"
-            ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER␍
-            0,0x000004d2,[USER],4096,4096,0,orphan,[IDLE],skipped,it has been attached since it was listed,[NS],␍
+            ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER,NAME␍
+            0,0x000004d2,[USER],4096,4096,0,orphan,[IDLE],skipped,it has been attached since it was listed,[NS],,0␍
         "#]],
     );
     skipped(
         &mut machine,
         "tsv",
         expect![[r#"
-            ID␉KEY␉OWNER␉SIZE␉RSS␉SWAP␉STATE␉IDLE␉OUTCOME␉WHY␉NS␉CONTAINER
-            0␉0x000004d2␉[USER]␉4096␉4096␉0␉orphan␉[IDLE]␉skipped␉it has been attached since it was listed␉[NS]␉
+            ID␉KEY␉OWNER␉SIZE␉RSS␉SWAP␉STATE␉IDLE␉OUTCOME␉WHY␉NS␉CONTAINER␉NAME
+            0␉0x000004d2␉[USER]␉4096␉4096␉0␉orphan␉[IDLE]␉skipped␉it has been attached since it was listed␉[NS]␉␉0
         "#]],
     );
 }

@@ -152,7 +152,7 @@ fn an_attachment_after_the_last_check_is_marked_and_named() {
     assert!(!ran.stderr.contains("freed 1"), "{ran:?}");
     let report = ran.json();
     assert_eq!(report["removed"][0]["outcome"], "marked");
-    let nothing = json!({"segments": 0, "size": 0, "rss": 0, "swap": 0});
+    let nothing = json!({"segments": 0, "objects": 0, "size": 0, "rss": 0, "swap": 0});
     assert_eq!(report["freed"], nothing, "marking frees nothing");
     assert_eq!(oracle::row(id).unwrap().get("perms"), "1600");
 }

@@ -1,0 +1,129 @@
+//! POSIX objects: which of them to ask for a lease, the second look, and the removal in groups.
+
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use super::PruneArgs;
+use crate::act::{AT_ONCE, Cleaned, OpenWatch, clean_files};
+use crate::commands::Context;
+use crate::error::{Error, Kind, again};
+use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, State, path_text};
+use crate::process::Interrupts;
+use crate::query::{Filter, QueryError, System, files, probe};
+
+/// Lists the objects. Those that could be removed are asked for their lease; the others need not let openers wait.
+pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Result<Vec<Object>, Error> {
+    let contents = if context.json() { Needs::CONTENTS } else { Needs::empty() };
+    let objects = match files(&context.system, Needs::RECORD | contents) {
+        // Without a /dev/shm there are none.
+        Err(QueryError::Directory(..) | QueryError::NotSharedMemory(_) | QueryError::NoObjectDirectory)
+            if !args.posix =>
+        {
+            return Ok(Vec::new());
+        }
+        objects => objects?,
+    };
+    let filter = filter.in_any_state();
+    let (mut asked, others): (Vec<Object>, Vec<Object>) =
+        objects.into_iter().partition(|object| can_be_removed(object) && filter.matches(&context.system, object));
+    probe(&context.system, &mut asked);
+    asked.extend(others);
+    Ok(asked)
+}
+
+fn can_be_removed(object: &Object) -> bool {
+    let posix = object.posix();
+    posix.file_type != FileType::Dir && posix.stat.links == 1 && !posix.keep
+}
+
+/// The time in which an object that only `--unattached` selects must not be opened.
+pub(super) struct SecondLook {
+    watch: OpenWatch,
+    began: Instant,
+}
+
+impl SecondLook {
+    /// Starts to watch, if any of the objects requires it.
+    pub(super) fn start(args: &PruneArgs, system: &System, objects: &[Object]) -> Result<Option<Self>, Error> {
+        if args.dry_run || args.settle.is_zero() || !objects.iter().any(requires_second_look) {
+            return Ok(None);
+        }
+        let directory = system.objects()?;
+        let watch = OpenWatch::new(directory.as_fd()).map_err(|errno| {
+            Error::new(Kind::Failed, format!("cannot watch {}", path_text(&directory.path)))
+                .os(errno, "inotify_add_watch")
+                .hint("remove without a second look", again("--settle 0s"))
+        })?;
+        Ok(Some(Self { watch, began: Instant::now() }))
+    }
+
+    /// Waits for the rest of the time; returns the objects to remove, and those that a process has opened meanwhile.
+    pub(super) fn finish(
+        self,
+        args: &PruneArgs,
+        interrupts: &Interrupts,
+        objects: Vec<Object>,
+    ) -> Result<(Vec<Object>, Vec<Object>), Error> {
+        let (mut opened, mut is_complete) = (HashSet::new(), true);
+        loop {
+            is_complete &= self.watch.read(&mut opened);
+            let left = args.settle.saturating_sub(self.began.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            interrupts.check()?;
+            interrupts.wait(Some(left), Some(self.watch.as_fd()))?;
+        }
+        let is_settled = |object: &Object| match (&object.kind, requires_second_look(object)) {
+            (ObjectKind::Posix(posix), true) => {
+                is_complete && posix.name.as_ref().is_none_or(|name| !opened.contains(name.file_name()))
+            }
+            _ => true,
+        };
+        Ok(objects.into_iter().partition(is_settled))
+    }
+}
+
+fn requires_second_look(object: &Object) -> bool {
+    !object.is_segment() && object.state != Some(State::Orphan)
+}
+
+/// Removes objects in groups, each checked again under its lease, until a signal arrives.
+pub(super) fn remove_all(
+    args: &PruneArgs,
+    system: &System,
+    objects: &[&Object],
+    interrupts: &Interrupts,
+) -> Result<Vec<(Object, super::Removal)>, Error> {
+    let mut removals = Vec::new();
+    for group in objects.chunks(AT_ONCE) {
+        if interrupts.check().is_err() {
+            break;
+        }
+        let results = match args.dry_run {
+            true => group.iter().map(|_| Ok(Cleaned::Removed(Outcome::Destroyed))).collect(),
+            false => clean_files(system, group)?,
+        };
+        let results = results.into_iter().map(|result| result.map(|cleaned| (cleaned, None)));
+        removals.extend(group.iter().map(|object| (*object).clone()).zip(results));
+    }
+    Ok(removals)
+}
+
+/// Returns why an object is removed.
+pub(super) fn reason(object: &Object) -> String {
+    let maker = object.posix().maker.map(|pid| format!("its maker, pid {pid},"));
+    match (object.state, maker) {
+        (Some(State::Orphan), Some(maker)) => format!("not in use; {maker} has exited"),
+        (Some(State::Orphan), None) => "not in use; no process of its owner is as old".to_owned(),
+        (Some(State::Idle), Some(maker)) => format!("not in use, but {maker} is running"),
+        _ => "not in use; no evidence which process made it".to_owned(),
+    }
+}
+
+/// Returns why the use of an object could not be determined, if its lease was asked in vain.
+pub(super) fn why_unknown(object: &Object) -> String {
+    let hidden = object.posix().users.as_ref().map(|users| users.why_hidden()).unwrap_or_default();
+    format!("its write lease cannot be taken, and {hidden}")
+}

@@ -1,0 +1,335 @@
+//! `prune` of POSIX objects: what no process uses, and never what a program keeps.
+
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use expect_test::expect;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::{create, names};
+use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
+use crate::oracle;
+use crate::redact::Redaction;
+use crate::sandbox::{with_no_capabilities, without};
+use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm, shmadm_as, wait_for};
+use crate::vanish::{Call, Stopped};
+
+/// Removes everything that is not in use, at once.
+const ALL: [&str; 8] = ["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes"];
+
+/// An object of a process that has exited.
+fn orphan(number: u32) -> String {
+    create(&format!("torch_4194304_1_{number}"), 4096)
+}
+
+/// Returns the names of the objects in a list of a report.
+fn named(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect()
+}
+
+#[apply(test)]
+fn orphans_are_removed_and_everything_else_is_kept() {
+    let mut actor = Actor::start();
+    actor.ask(Request::MapFile { path: create("torch_4194304_1_1", 4096) });
+    create("torch_4194304_1_2", 4096);
+    create(&format!("torch_{}_1_3", actor.pid()), 4096);
+    create("libpod_lock", 4096);
+    create("mine", 4096);
+    std::fs::create_dir("/dev/shm/joblib_memmapping_folder_4194304_x").unwrap();
+    let report = run(["prune", "--posix", "--older-than", "0s", "--yes", "--json"]).exits(0).json();
+    let removed = report["removed"].as_array().unwrap();
+    assert_eq!(removed.len(), 1, "{report}");
+    assert_fields(&removed[0], json!({ "name": "/torch_4194304_1_2", "state": "orphan", "outcome": "destroyed" }));
+    assert_eq!(names().len(), 5, "{:?}", names());
+}
+
+#[apply(test)]
+fn young_objects_are_kept_by_default() {
+    create("torch_4194304_1_2", 4096);
+    run(["prune", "--posix", "--yes"]).exits(0);
+    assert_eq!(names().len(), 1);
+}
+
+#[apply(test)]
+fn unattached_takes_what_nothing_shows_the_maker_of() {
+    create("mine", 4096);
+    create("libpod_lock", 4096);
+    let report = run(["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(report["removed"].as_array().unwrap().len(), 1, "{report}");
+    assert_eq!(names(), ["libpod_lock"]);
+}
+
+#[apply(test)]
+fn both_kinds_are_pruned_unless_one_is_chosen() {
+    let mut actor = Actor::start();
+    let id = actor.create(0, 4096);
+    drop(actor);
+    create("torch_4194304_1_2", 4096);
+    run(["prune", "--older-than", "0s", "--yes", "--sysv"]).exits(0);
+    assert_eq!((oracle::stat(id).is_none(), names().len()), (true, 1));
+    run(["prune", "--older-than", "0s", "--yes"]).exits(0);
+    assert_eq!(names().len(), 0);
+}
+
+#[apply(test)]
+fn a_name_left_aside_by_a_killed_removal_is_given_back() {
+    create(".shmadm-aside=torch_1_2_3", 4096);
+    run(["prune", "--posix", "--yes"]).exits(0);
+    assert_eq!(names(), ["torch_1_2_3"]);
+}
+
+#[apply(test)]
+fn what_is_kept_is_counted_by_reason() {
+    let mut actor = Actor::start();
+    actor.ask(Request::MapFile { path: create("used", 4096) });
+    create(&format!("torch_{}_1_3", actor.pid()), 4096);
+    create("mine", 4096);
+    create("libpod_lock", 4096);
+    std::fs::create_dir("/dev/shm/directory").unwrap();
+    std::fs::hard_link(create("one", 4096), "/dev/shm/two").unwrap();
+    symlink("mine", "/dev/shm/link").unwrap();
+    orphan(1);
+    let redaction = Redaction::new();
+    redaction.check(
+        &run(["prune", "--posix", "--older-than", "0s", "--exclude", "/torch_4194304_1_1"]),
+        &expect![[r#"
+            [stderr]
+            nothing to prune
+            kept 8: 1 idle (--unattached), 1 unused (--unattached), 1 in use by pid [PID] ([USER], /proc/self/exe --actor), 1 meant to persist, 1 a directory, 2 with several names, 1 excluded by filters
+        "#]],
+    );
+    let report = run(["prune", "--posix", "--older-than", "0s", "-n", "--json"]).exits(0).json();
+    let kept = json!({ "young": 0, "idle": 1, "unused": 1, "in_use": 1, "persistent": 1, "directory": 1, "linked": 2,
+        "attached": 0, "excluded": 0, "unknown": 0 });
+    assert_fields(&report["kept"], kept);
+    assert_fields(&report["freed"], json!({ "segments": 0, "objects": 1, "size": 4096, "rss": 0 }));
+    let report = run([&ALL[..], &["--json"]].concat()).exits(0).json();
+    assert_eq!(named(&report["removed"]).len(), 3, "{report}");
+    assert_eq!(names(), ["directory", "libpod_lock", "link", "one", "two", "used"]);
+}
+
+#[apply(test)]
+fn filters_select_objects() {
+    for number in 1..=4 {
+        orphan(number);
+    }
+    create("psm_1a2b3c4d", 8192);
+    let dry = |options: &[&str]| {
+        let report = run([&ALL[..], &["-n", "--json"], options].concat()).exits(0).json();
+        named(&report["removed"]).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(dry(&["--name", "psm_*"]), ["/psm_1a2b3c4d"]);
+    assert_eq!(dry(&["--product", "pytorch"]).len(), 4);
+    assert_eq!(dry(&["--exclude", "/torch_4194304_1_1,/torch_4194304_1_2"]).len(), 3);
+    assert_eq!(dry(&["--type", "sem"]), [""; 0]);
+    assert_eq!(dry(&["--min-size", "8K"]), ["/psm_1a2b3c4d"]);
+    assert_eq!(dry(&["--key", "any"]), [""; 0]);
+    assert_eq!(dry(&["--state", "orphan"]).len(), 4);
+    assert_eq!(dry(&["--state", "unused"]), ["/psm_1a2b3c4d"]);
+}
+
+#[apply(test)]
+fn the_table_shows_both_kinds_and_the_question_counts_them() {
+    let mut actor = Actor::start();
+    actor.create(0x4d2, 4096);
+    drop(actor);
+    orphan(1);
+    let redaction = Redaction::new();
+    redaction.check(&run(["prune", "--older-than", "0s", "-n"]), &expect![[r#"
+        NAME                KEY         OWNER  SIZE  RSS  SWAP  STATE   IDLE  OUTCOME        WHY
+        0                   0x000004d2  root     4K   0B    0B  orphan    0s  would destroy  creator pid [PID] has exited, never attached, idle for [IDLE]s
+        /torch_4194304_1_1  -           root     4K   0B    0B  orphan    0s  would destroy  not in use; its maker, pid [PID], has exited, idle for [IDLE]s
+        [stderr]
+        would free 1 segment and 1 object (8 KiB, 0 bytes resident)
+    "#]]);
+    run(["prune", "--older-than", "0s"]).exits(5).says("cannot remove 1 segment and 1 object: confirmation required");
+    redaction.check(
+        &run(["prune", "--older-than", "0s", "--yes"]),
+        &expect![[r#"
+        [stderr]
+        removed segment 0 (key 0x000004d2, 4 KiB)
+        removed object /torch_4194304_1_1 (4 KiB)
+        freed 1 segment and 1 object (8 KiB, 0 bytes resident)
+    "#]],
+    );
+}
+
+#[apply(test)]
+fn an_object_that_a_process_opens_during_the_second_look_is_kept() {
+    let (opened, unopened) = (create("opened", 4096), create("unopened", 4096));
+    orphan(1);
+    let mut command = shmadm();
+    let settle = ["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "2s", "--yes", "--json"];
+    let child = command.args(settle).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let descriptors = format!("/proc/{}/fd", child.id());
+    wait_for("the watch", || {
+        let links =
+            std::fs::read_dir(&descriptors).unwrap().filter_map(|link| std::fs::read_link(link.ok()?.path()).ok());
+        links.into_iter().any(|link| link.as_os_str() == "anon_inode:inotify")
+    });
+    // A server that restarts opens its object, and may not keep it open.
+    wait_for("the first look", || File::open(&opened).is_ok());
+    let ran = crate::support::Ran::from(child.wait_with_output().unwrap()).exits(0);
+    let report = ran.json();
+    assert_eq!(named(&report["skipped"]), ["/opened"]);
+    assert_eq!(report["skipped"][0]["reason"], "a process has opened it since it was listed");
+    assert_eq!(names(), ["opened"], "{unopened}");
+}
+
+#[apply(test)]
+fn an_object_that_was_read_or_changed_after_the_listing_is_skipped() {
+    for change in [
+        (|path: &str| std::fs::write(path, "x").unwrap()) as fn(&str),
+        |path| drop(std::fs::read(path).unwrap()),
+        |path| std::fs::set_permissions(path, Permissions::from_mode(0o640)).unwrap(),
+        |path| std::fs::hard_link(path, "/dev/shm/other").unwrap(),
+    ] {
+        let path = orphan(1);
+        std::fs::write(&path, "contents").unwrap();
+        // A read moves atime only if that is not later than mtime.
+        let stopped = Stopped::before(1, is_thread_mask, &ALL);
+        change(&path);
+        stopped.go_on().exits(0).says("skipped object /torch_4194304_1_1");
+        assert!(names().contains(&"torch_4194304_1_1".to_owned()));
+        names().iter().for_each(|name| std::fs::remove_file(format!("/dev/shm/{name}")).unwrap());
+    }
+}
+
+/// Returns whether a call blocks the signals before a removal.
+fn is_thread_mask(call: &Call) -> bool {
+    call.number == libc::SYS_rt_sigprocmask && call.arguments[0] == u64::from(libc::SIG_BLOCK.cast_unsigned())
+}
+
+fn is_rename(call: &Call) -> bool {
+    call.number == libc::SYS_renameat2
+}
+
+#[apply(test)]
+fn an_object_that_replaces_another_during_its_removal_is_kept() {
+    for arguments in [&["rm", "/torch_4194304_1_1"][..], &ALL] {
+        let path = orphan(1);
+        let stopped = Stopped::before(1, is_rename, arguments);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "new").unwrap();
+        stopped.go_on().says("it has changed since it was l");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[apply(test)]
+fn a_signal_during_a_removal_leaves_no_object_aside() {
+    for arguments in [&["rm", "/torch_4194304_1_1"][..], &ALL] {
+        orphan(1);
+        let stopped = Stopped::before(1, is_rename, arguments);
+        stopped.signal(Signal::SIGTERM);
+        assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
+        assert_eq!(names(), [""; 0], "{arguments:?}");
+    }
+}
+
+#[apply(test)]
+fn a_failed_removal_leaves_no_object_aside() {
+    orphan(1);
+    for (errno, code) in [(Errno::EPERM, 4), (Errno::EIO, 1)] {
+        let mut command = shmadm();
+        command.args(ALL);
+        let ran = finish(without(&mut command, libc::SYS_unlinkat, None, errno)).exits(code);
+        ran.says("cannot remove object /torch_4194304_1_1: ").says("unlinkat)");
+        assert_eq!(names(), ["torch_4194304_1_1"]);
+    }
+}
+
+#[apply(test)]
+fn an_object_on_which_another_process_holds_a_lease_is_in_use() {
+    // The lease lasts until the holder gives it up, or 45 seconds after another process has opened the object.
+    let mut holder = Actor::start();
+    assert_eq!(holder.ask(Request::LeaseFile { path: orphan(1) }), "0");
+    let began = Instant::now();
+    run(["rm", "/torch_4194304_1_1"]).exits(5).says("it is in use");
+    run(ALL).exits(0).says("1 in use by");
+    run(["list", "--posix", "--probe"]).exits(0);
+    assert!(began.elapsed() < Duration::from_secs(40), "it waited for the lease of another process");
+    assert_eq!(names(), ["torch_4194304_1_1"]);
+}
+
+#[apply(test)]
+fn without_a_lease_only_the_scan_can_clear_an_object() {
+    for errno in [Errno::EINVAL, Errno::EPERM, Errno::EACCES] {
+        let path = orphan(1);
+        let mut command = shmadm();
+        command.args(ALL).arg("--json");
+        without(&mut command, libc::SYS_fcntl, Some(libc::F_SETLEASE.cast_unsigned()), errno);
+        let report = finish(&mut command).exits(0).json();
+        let can_inspect_all = can_inspect_all();
+        let expected = if can_inspect_all && errno != Errno::EACCES { 0 } else { 1 };
+        assert_eq!(names().len(), expected, "{errno}: {report}");
+        assert_eq!(report["skipped"].as_array().unwrap().len(), expected, "{errno}: {report}");
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Returns whether the processes of this machine can all be inspected.
+fn can_inspect_all() -> bool {
+    std::fs::read("/proc/1/maps").is_ok() && std::fs::read_dir("/proc/1/fd").is_ok()
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn another_users_object_is_removed_only_with_the_right_to_its_lease() {
+    let theirs = || chown(orphan(1), Some(NOBODY), Some(NOBODY)).unwrap();
+    theirs();
+    // A caller without the right skips it.
+    std::fs::set_permissions("/dev/shm/torch_4194304_1_1", Permissions::from_mode(0o666)).unwrap();
+    let ran = finish(shmadm_as(12345).args(ALL).arg("--any-owner")).exits(0);
+    ran.says("skipped object /torch_4194304_1_1 (4 KiB): its write lease cannot be taken");
+    // By default, only the caller's own are removed.
+    run(ALL).exits(0).says("1 of other users (--any-owner)");
+    assert_eq!(names().len(), 1);
+    run([&ALL[..], &["--any-owner"]].concat()).exits(0);
+    assert_eq!(names(), [""; 0]);
+    theirs();
+    let mut command = shmadm();
+    finish(with_no_capabilities(command.args(ALL).arg("--any-owner"))).exits(0);
+    assert_eq!(names().len(), 1, "root without capabilities has no right to it");
+}
+
+#[apply(test)]
+fn a_full_file_system_does_not_prevent_a_removal() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,size=64k,nr_inodes=3"));
+    std::fs::write(orphan(1), [1; 60_000]).unwrap();
+    orphan(2);
+    run(ALL).exits(0);
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+fn a_name_of_any_length_can_be_removed_and_a_taken_one_does_not_prevent_it() {
+    let long = "x".repeat(255);
+    create(&long, 4096);
+    create("short", 4096);
+    std::fs::create_dir("/dev/shm/.shmadm-aside=short").unwrap();
+    run(ALL).exits(0);
+    assert_eq!(names(), [".shmadm-aside=short"]);
+}
+
+#[apply(test)]
+fn objects_of_which_a_removal_was_killed_are_given_back_even_if_several_names_exist() {
+    create(".shmadm-aside=torch_1_2_3", 4096);
+    create("torch_1_2_3", 8192);
+    run(["prune", "--posix", "--yes"]).exits(0);
+    assert_eq!(names(), ["torch_1_2_3"]);
+    assert_eq!(std::fs::metadata("/dev/shm/torch_1_2_3").unwrap().len(), 8192);
+    // A dry run changes nothing.
+    create(".shmadm-aside=y", 4096);
+    run(["prune", "--posix", "--dry-run"]).exits(0);
+    assert_eq!(names(), [".shmadm-aside=y", "torch_1_2_3"]);
+}
