@@ -27,17 +27,18 @@ use crate::ui::Ui;
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments and objects that are no longer used",
     description: "Removes segments and POSIX objects that are no longer used. By default these are the ones that the \
-                  caller owns or created, that are orphans (not in use, and the processes that made them have exited), and that have been \
-                  idle for at least ten minutes.\n\n\
-                  Filters select among these, as in list. --owner and --any-owner replace the first condition, --older-than the last. --unattached also \
-                  removes segments in state idle or unknown, whose creator or last user may still need them. Attached \
-                  segments and those marked for destruction are never removed; `shmadm rm --force` is for them.\n\n\
-                  POSIX objects are asked for their write lease, which the kernel grants only if no process has the \
-                  object open or mapped. An object is an orphan if the process in its name has exited, or if no \
-                  process of its owner is old enough to have made it. --unattached also removes objects in state \
-                  idle or unused, after a second look: a server that restarts opens its objects within --settle, and \
-                  keeps them. Objects that are in use, whose use cannot be determined, that their program means to \
-                  persist, or that have several names are never removed, nor are directories and symbolic links.\n\n\
+                  caller owns or created, that are orphans (not in use, and their creators have exited), and that have \
+                  been idle for at least ten minutes.\n\n\
+                  Filters select among these, as in list. --owner and --any-owner replace the first condition, \
+                  --older-than the last. --unattached also removes segments in state idle (the creator or last user is \
+                  running) or unknown (that cannot be determined): these processes may still need them. Attached \
+                  segments and those marked for destruction are never removed; use `shmadm rm --force` for them.\n\n\
+                  For each POSIX object, prune asks the kernel for a write lease, which it grants only if no process has \
+                  the object open or mapped. An object is an orphan if the process whose pid is in its name has exited, or \
+                  if every process of its owner started after the object was created. --unattached also removes \
+                  objects in state idle or unused, after a second look: a server that restarts opens its objects within --settle, and \
+                  keeps them. An object is never removed if it is in use, if that cannot be determined, if its program \
+                  keeps it between runs, or if it has several names; nor are directories and symbolic links.\n\n\
                   On a terminal prune lists what it would remove and asks. Otherwise it requires --yes. --dry-run shows \
                   it with the reasons, without a second look. What was not selected is summarised with the reasons.\n\n\
                   A process that is exiting still has its segments attached for a moment. prune waits for such \
@@ -72,7 +73,13 @@ const SELECTION: &str = "By default prune removes segments and objects that
                               no process opens for 5s (--settle)
   have been idle for 10m      --older-than replaces this
 What is in use is never removed. Processes that are exiting are waited
-for, at most 5s (--wait).";
+for, at most 5s (--wait). Without a terminal, prune requires --yes.
+
+STATE of what is not in use:
+  orphan         the creator and the last user have exited
+  idle           one of them is running
+  unknown        cannot determine whether they are running
+  unused         nothing shows which process created the object";
 
 #[derive(Args, Debug)]
 #[command(after_help = SELECTION)]
