@@ -1,24 +1,25 @@
-use std::collections::HashSet;
+mod summary;
+
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Manual, is_dash, path_argument, usage, with_link_target};
+use super::{Context, Manual, is_dash, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
-use crate::error::{Error, Exit, Hint, again, shmadm};
-use crate::leaks::{Baseline, leaks, settle};
-use crate::model::{
-    Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Outcome, Size, State, counted, escape_invalid_utf8,
-};
-use crate::process::{Supervised, isolate, supervise};
-use crate::query::System;
-use crate::render::{escape_json, leak_line, write_junit, write_report};
+use crate::error::{Error, Exit};
+use crate::leaks::{Baseline, FileBaseline, leaks, settle};
+use crate::model::{Isolation, Leak, LeakCheck, LeakOutcome, Outcome, State, escape_invalid_utf8};
+use crate::process::{Supervised, isolate, isolate_objects, supervise};
+use crate::query::{DEV_SHM, System};
+use crate::render::{escape_json, write_junit, write_report};
+
+use summary::print_summary;
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Run a command and report the segments that it leaks",
+    summary: "Run a command and report the shared memory that it leaks",
     description: "Runs a command and reports the System V shared memory segments that it leaks: those that still \
                   exist when it has ended. Processes of the command that are exiting are waited for, at most five \
                   seconds. The exit code is that of the command, also if the command fails and leaks. Only if the \
@@ -27,6 +28,10 @@ pub(crate) const MANUAL: Manual = Manual {
                   (--isolate auto). Every segment in it was created by the command, and all of them are destroyed \
                   with the namespace once no process is left in it. Isolation requires CAP_SYS_ADMIN; without it, \
                   --isolate always creates a user namespace.\n\n\
+                  With the IPC namespace, the command gets an empty /dev/shm of its own, of the same size and mode. All \
+                  POSIX objects in it are leaked, also those without a name that processes of the command hold. Not \
+                  isolated, or with a report in /dev/shm, new objects of the caller are unattributed, since the kernel \
+                  does not record who created a file. POSIX objects are never removed.\n\n\
                   Not isolated, a new segment is attributed to the command only if its creator was observed: \
                   leakcheck looks at the descendants of the command every few milliseconds. A new segment of the \
                   caller is unattributed if no observed process created it: a process of the command that ran too \
@@ -47,7 +52,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ),
     ],
     json: "Standard output is the command's, and there is no --json. --report FILE writes \
-           {\"schema\":1,\"command\":[…],\"exit_code\":0,\"isolation\":\"ipc\"|\"user+ipc\"|\"none\",\"leaked\":[{segment…,\"creator_command\":\"…\",\"attachments\":[…],\"hidden\":[…],\"outcome\":null|\"destroyed\"|\"marked\"|\"kept\",\"reason\":null}],\"unattributed\":[…]}.",
+           {\"schema\":1,\"command\":[…],\"exit_code\":0,\"isolation\":\"ipc\"|\"user+ipc\"|\"none\",\"leaked\":[{segment…,\"creator_command\":\"…\",\"attachments\":[…],\"hidden\":[…],\"outcome\":null|\"destroyed\"|\"marked\"|\"kept\",\"reason\":null}],\"unattributed\":[…],\"leaked_objects\":[…],\"unattributed_objects\":[…]}.",
     notes: "In isolation, semaphores and message queues are private too, and the limits kernel.shmmni, shmmax, shmall \
             and shm_rmid_forced are copied. In a user namespace the command runs as the same user, but setuid \
             programs have no effect, supplementary groups cannot be set, and files of other users appear to belong to \
@@ -148,11 +153,21 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     args.check(context)?;
     // A report that cannot be written must fail before an hour of tests, not after it.
     let files = Files::begin(args)?;
-    let (isolation, notes) = match args.isolate {
+    let files_before = FileBaseline::record(&context.system);
+    let (isolation, mut notes) = match args.isolate {
         IsolateArg::Never => (Isolation::None, Vec::new()),
         IsolateArg::Auto if context.elsewhere => (Isolation::None, Vec::new()),
         when => isolate(&context.system, when == IsolateArg::Always)?,
     };
+    if isolation != Isolation::None && !context.system.has_chosen_objects() {
+        if args.reports_to(Path::new(DEV_SHM)) {
+            context
+                .ui
+                .status("a report goes to /dev/shm, which is therefore not private: new objects are unattributed");
+        } else {
+            notes.extend(isolate_objects(&context.system));
+        }
+    }
     notes.iter().for_each(|note| match isolation {
         Isolation::None => context.ui.status(note),
         _ => context.ui.warning(note),
@@ -163,10 +178,11 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     let supervised = supervise(&context.system.renewed(), &args.command, args.trace)?;
     let seconds = start.elapsed().as_secs_f64();
     let exit_code = supervised.code;
-    let result = find(args, context, baseline.as_ref(), supervised, isolation, seconds).and_then(|check| {
+    let found = find(args, context, baseline.as_ref(), &files_before, supervised, isolation, seconds);
+    let result = found.and_then(|check| {
         print_summary(args, context, &check);
         files.write(&check)?;
-        Ok(check.counted().next().is_some())
+        Ok(check.is_leak())
     });
     match result {
         Ok(true) if exit_code == 0 => Ok(Exit::Verdict(args.leak_exit_code)),
@@ -181,6 +197,12 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
 }
 
 impl LeakcheckArgs {
+    /// Returns whether a report is to be written below a directory.
+    fn reports_to(&self, directory: &Path) -> bool {
+        let parent = |path: &PathBuf| std::path::absolute(path).ok()?.parent()?.canonicalize().ok();
+        [&self.report, &self.junit].into_iter().flatten().filter_map(parent).any(|parent| parent.starts_with(directory))
+    }
+
     /// Rejects options that cannot be combined, and output that would mix with that of the command.
     fn check(&self, context: &Context) -> Result<(), Error> {
         if self.isolate == IsolateArg::Always && context.elsewhere {
@@ -237,6 +259,7 @@ fn find(
     args: &LeakcheckArgs,
     context: &mut Context,
     baseline: Option<&Baseline>,
+    files_before: &FileBaseline,
     supervised: Supervised,
     isolation: Isolation,
     seconds: f64,
@@ -246,6 +269,7 @@ fn find(
     let exit_code = supervised.code;
     drop(supervised);
     settle(&system, &mut leaks)?;
+    let [leaked_objects, unattributed_objects] = files_before.leaked(&system)?;
     if args.rm {
         leaks.leaked.iter_mut().for_each(|leak| remove(&system, context, leak));
     }
@@ -253,7 +277,8 @@ fn find(
         leaks.unattributed.iter_mut().for_each(|leak| remove(&system, context, leak));
     }
     let command = args.command.iter().map(|word| escape_invalid_utf8(word.as_encoded_bytes())).collect();
-    Ok(LeakCheck { command, exit_code, isolation, seconds, lenient: args.lenient, leaks })
+    let lenient = args.lenient;
+    Ok(LeakCheck { command, exit_code, isolation, seconds, lenient, leaks, leaked_objects, unattributed_objects })
 }
 
 /// Removes a leaked segment if it is an orphan.
@@ -278,97 +303,4 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
         },
     };
     (leak.outcome, leak.reason) = (Some(LeakOutcome::Kept), Some(reason));
-}
-
-fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) {
-    let Leaks { leaked, unattributed, others } = &check.leaks;
-    for (word, list) in [("leaked", leaked), ("unattributed", unattributed)] {
-        list.iter().for_each(|leak| context.ui.notice(&format!("{word}: {}", leak_line(leak))));
-    }
-    if *others > 0 {
-        context.ui.warning(&format!(
-            "{} of other users not reported: the creators exited before they could be observed",
-            counted(*others, "new segment")
-        ));
-        let trace = again("--trace");
-        let observe = if context.system.uid() == 0 { trace } else { trace.sudo() };
-        context.ui.hint(Hint::new("observe every creator", observe));
-    }
-    let all: Vec<&Leak> = leaked.iter().chain(unattributed).collect();
-    if all.is_empty() {
-        if *others == 0 {
-            context.ui.status("no System V shared memory segment was leaked");
-        }
-        return;
-    }
-    context.ui.warning(&totals(&check.leaks));
-    if !unattributed.is_empty() {
-        context.ui.status("unattributed segments may be the command's, or those of another job of yours");
-    }
-    let attached = all.iter().filter(|leak| leak.segment.is_in_use()).count();
-    if check.isolation == Isolation::None {
-        hint_removal(args, context, leaked);
-    } else if attached == 0 {
-        context.ui.status("destroyed with the command's IPC namespace");
-    } else {
-        context.ui.status(&format!(
-            "{attached} still attached by processes that the command left running; destroyed with their IPC namespace"
-        ));
-    }
-}
-
-/// Returns the numbers and sizes of leaked and unattributed segments.
-fn totals(leaks: &Leaks) -> String {
-    let Leaks { leaked, unattributed, .. } = leaks;
-    let counts = [(leaked, "leaked segment"), (unattributed, "unattributed segment")].into_iter();
-    let counts = counts.filter(|(list, _)| !list.is_empty()).map(|(list, noun)| counted(list.len() as u64, noun));
-    let counts: Vec<String> = counts.collect();
-    let sum = |bytes: fn(&Leak) -> Option<u64>| {
-        leaked.iter().chain(unattributed).filter_map(bytes).fold(0, u64::saturating_add)
-    };
-    let (size, rss) = (sum(|leak| Some(leak.segment.size)), sum(|leak| leak.segment.rss));
-    let rss = if rss == 0 { "0 B".to_owned() } else { Size(rss).to_string() };
-    format!("{} ({}, {rss} resident)", counts.join(" and "), Size(size))
-}
-
-/// Maximum number of segments, or of processes, in a hint.
-const MAX_IDS: usize = 8;
-
-/// Hints at how to remove leaked segments that --rm has not removed. `rm` refuses those that are attached.
-fn hint_removal(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
-    if args.rm || leaked.is_empty() {
-        return;
-    }
-    let (attached, unattached): (Vec<&Leak>, Vec<&Leak>) = leaked.iter().partition(|leak| leak.segment.is_in_use());
-    let ids = |leaks: &[&Leak]| -> String {
-        leaks.iter().map(|leak| leak.segment.ident().argument()).collect::<Vec<_>>().join(" ")
-    };
-    let report = args.report.as_ref().filter(|_| attached.is_empty());
-    if let Some(report) = report {
-        let command = shmadm("rm --from").arg(path_argument(report));
-        context.ui.hint(Hint::new("remove the leaked segments, unless they have changed", command));
-    } else if (1..=MAX_IDS).contains(&unattached.len()) {
-        context.ui.hint(Hint::new("remove them", shmadm(format!("rm {}", ids(&unattached)))));
-    } else if !unattached.is_empty() {
-        context.ui.hint(Hint::new("remove them at the end of the command", again("--rm")));
-    }
-    if !attached.is_empty() {
-        let are = if attached.len() == 1 { "is" } else { "are" };
-        let count = counted(attached.len() as u64, "segment");
-        let by = attached_processes(&attached);
-        let who = shmadm(format!("who {}", ids(&attached[..attached.len().min(MAX_IDS)])));
-        context.ui.hint(Hint::new(format!("{count} {are} still attached{by}"), who));
-    }
-}
-
-/// Names the processes that have leaked segments attached.
-fn attached_processes(attached: &[&Leak]) -> String {
-    let processes = attached.iter().flat_map(|leak| leak.attachers.processes().map(|process| process[0].process()));
-    let mut seen = HashSet::new();
-    let mut names: Vec<String> =
-        processes.filter(|name| seen.insert(name.clone())).map(|name| format!("pid {name}")).collect();
-    let more = names.len().saturating_sub(MAX_IDS);
-    names.truncate(MAX_IDS);
-    names.extend((more > 0).then(|| format!("{more} more")));
-    if names.is_empty() { String::new() } else { format!(", by {}", names.join(", ")) }
 }

@@ -62,11 +62,24 @@ pub(crate) struct LeakCheck {
     pub(crate) lenient: bool,
     #[serde(flatten)]
     pub(crate) leaks: Leaks,
+    /// POSIX objects that the command created.
+    pub(crate) leaked_objects: Vec<Object>,
+    /// New POSIX objects of the caller's user, without a private /dev/shm.
+    pub(crate) unattributed_objects: Vec<Object>,
 }
 
 impl LeakCheck {
     pub(crate) fn counted(&self) -> impl Iterator<Item = &Leak> {
         let unattributed = if self.lenient { &[] } else { self.leaks.unattributed.as_slice() };
         self.leaks.leaked.iter().chain(unattributed)
+    }
+
+    pub(crate) fn counted_objects(&self) -> impl Iterator<Item = &Object> {
+        let unattributed = if self.lenient { &[] } else { self.unattributed_objects.as_slice() };
+        self.leaked_objects.iter().chain(unattributed)
+    }
+
+    pub(crate) fn is_leak(&self) -> bool {
+        self.counted().next().is_some() || self.counted_objects().next().is_some()
     }
 }

@@ -62,7 +62,7 @@ named! {
 pub(crate) const SEMAPHORE_SIZE: u64 = 32;
 
 /// A time of a file in nanoseconds since 1970-01-01 UTC, as precise as the kernel keeps it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct FileTime(pub(crate) i128);
 
 impl FileTime {

@@ -4,6 +4,8 @@
 //! contains only the caller's user and group. No separate process tests whether the system permits that: if it fails,
 //! the supervisor exits before the command has started.
 
+use std::os::fd::AsFd;
+
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 
@@ -17,6 +19,19 @@ use crate::sys::{self, CloneFlags, SysError};
 const LIMITS: [&str; 4] = ["kernel/shmmni", "kernel/shmmax", "kernel/shmall", "kernel/shm_rmid_forced"];
 
 type Limit = (&'static str, u64);
+
+/// Moves this process to a new mount namespace with an empty /dev/shm of the same size and mode. Returns a note if that is
+/// not possible; without a /dev/shm there is nothing to do.
+pub(crate) fn isolate_objects(system: &System) -> Option<String> {
+    let directory = system.objects().ok()?;
+    let (space, root) = (directory.space().ok()?, sys::stat_file(directory.as_fd()).ok()?);
+    let path = directory.path.to_str()?;
+    let isolated = sys::unshare(CloneFlags::CLONE_NEWNS)
+        .and_then(|()| sys::mount_private_tmpfs(path, space.size, space.inodes, root.mode & 0o7777));
+    let error = isolated.err()?;
+    let reason = strerror(error.errno);
+    Some(format!("cannot give the command its own {path} ({}: {reason}): new objects are unattributed", error.call))
+}
 
 /// Moves this process, which must be single-threaded, to a new IPC namespace, in a new user namespace if that is
 /// necessary and `always` is set. Returns what was created, and notes for the user.

@@ -2,17 +2,22 @@
 
 use std::io::{self, Write};
 
-use super::{escape, leak_line};
-use crate::model::{Leak, LeakCheck, counted};
+use super::{escape, leak_line, object_leak_line};
+use crate::model::{Leak, LeakCheck, Object, counted};
 
 /// Writes the report.
 ///
 /// The names of the test cases contain the command, so that a CI system recognizes them in the next run.
 pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result<()> {
     let lines = |leak: &Leak| xml_text(&leak_line(leak));
-    let leaked: Vec<String> = check.counted().map(lines).collect();
-    let uncounted = if check.lenient { check.leaks.unattributed.as_slice() } else { &[] };
-    let uncounted: Vec<String> = uncounted.iter().map(lines).collect();
+    let object_lines = |object: &Object| xml_text(&object_leak_line(object));
+    let segments = check.counted().count() as u64;
+    let leaked: Vec<String> = check.counted().map(lines).chain(check.counted_objects().map(object_lines)).collect();
+    let (uncounted, objects) = match check.lenient {
+        true => (check.leaks.unattributed.as_slice(), check.unattributed_objects.as_slice()),
+        false => (&[][..], &[][..]),
+    };
+    let uncounted: Vec<String> = uncounted.iter().map(lines).chain(objects.iter().map(object_lines)).collect();
     let (command, code) = (xml_text(&check.command.join(" ")), check.exit_code);
     let time = format!("time=\"{:.3}\"", check.seconds);
     let (failures, errors) = (u8::from(!leaked.is_empty()), u8::from(code != 0));
@@ -37,7 +42,12 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
     } else {
         writeln!(out, ">")?;
         if !leaked.is_empty() {
-            let message = counted(leaked.len() as u64, "leaked System V shared memory segment");
+            let counts = [
+                (segments, "leaked System V shared memory segment"),
+                (leaked.len() as u64 - segments, "leaked POSIX shared memory object"),
+            ];
+            let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, noun)| counted(count, noun));
+            let message = counts.collect::<Vec<_>>().join(" and ");
             writeln!(out, "      <failure message=\"{message}\" type=\"leak\">{}</failure>", leaked.join("\n"))?;
         }
         if !uncounted.is_empty() {

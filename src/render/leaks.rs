@@ -1,6 +1,6 @@
 //! Leaked objects as text lines.
 
-use crate::model::{Leak, LeakOutcome, Size, SysV};
+use crate::model::{Leak, LeakOutcome, Object, Size, SysV};
 
 const MAX_NAMED: usize = 4;
 
@@ -22,6 +22,22 @@ pub(crate) fn leak_line(leak: &Leak) -> String {
         Some(LeakOutcome::Kept) => format!("; kept: {}", leak.reason.as_deref().unwrap_or_default()),
     };
     format!("{} ({key}{size}{rss}), {created}, {}{removal}", object.ident(), attached(leak))
+}
+
+/// Describes a leaked POSIX object, and the processes that use it.
+pub(crate) fn object_leak_line(object: &Object) -> String {
+    let posix = object.posix();
+    let users = posix.users.clone().unwrap_or_default();
+    let mut names: Vec<String> = users
+        .processes()
+        .take(MAX_NAMED)
+        .map(|process| format!("{} by pid {}", process[0].how.verb(), process[0].process()))
+        .collect();
+    let more = users.processes().count().saturating_sub(MAX_NAMED);
+    names.extend((more > 0).then(|| format!("{more} more")));
+    let used = if names.is_empty() { "no process that uses it was found".to_owned() } else { names.join(", ") };
+    let unlinked = if posix.name.is_none() { ", unlinked" } else { "" };
+    format!("{} ({}, {} allocated{unlinked}), {used}", object.ident(), Size(object.size), Size(posix.allocated))
 }
 
 fn created(sysv: &SysV, command: Option<&str>) -> String {

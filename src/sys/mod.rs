@@ -37,7 +37,9 @@ pub(crate) use files::{
     SparseFile, next_data, open_nonblocking, position_and_size, seek_to, send_file, skip, widen_pipe,
 };
 pub(crate) use inherited::{Inherited, stdin_is_closed, stdout_is_closed};
-pub(crate) use namespace::{enter, in_ipc_namespace, is_ipc_namespace, owning_user_namespace, unshare};
+pub(crate) use namespace::{
+    enter, in_ipc_namespace, is_ipc_namespace, mount_private_tmpfs, owning_user_namespace, unshare,
+};
 pub(crate) use nix::errno::Errno;
 pub(crate) use nix::sched::CloneFlags;
 pub(crate) use nix::unistd::{read, write};

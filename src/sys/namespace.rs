@@ -1,5 +1,6 @@
 //! IPC namespaces and the user namespaces that own them (setns(2), unshare(2), ioctl_nsfs(2)).
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::thread::Builder;
 
@@ -23,6 +24,17 @@ pub(crate) fn enter(namespace: BorrowedFd<'_>, kind: CloneFlags) -> Result<(), S
 /// nested too deeply.
 pub(crate) fn unshare(kinds: CloneFlags) -> Result<(), SysError> {
     nix::sched::unshare(kinds).map_err(|errno| SysError { errno, call: "unshare" })
+}
+
+/// Mounts an empty tmpfs on a directory, in a mount namespace whose mounts are no longer shared with another one.
+/// Fails as mount(2): EPERM without CAP_SYS_ADMIN in the user namespace that owns the mount namespace.
+pub(crate) fn mount_private_tmpfs(directory: &str, size: u64, inodes: u64, mode: u32) -> Result<(), SysError> {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+    let failed = |error: rustix::io::Errno| SysError { errno: Errno::from_raw(error.raw_os_error()), call: "mount" };
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).map_err(failed)?;
+    let options = CString::new(format!("size={size},nr_inodes={inodes},mode={mode:o}")).unwrap_or_default();
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", directory, "tmpfs", flags, &*options).map_err(failed)
 }
 
 /// Opens the user namespace that owns a namespace (NS_GET_USERNS).

@@ -43,7 +43,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["query", "users"], &["origin", "scan", "files", "matcher", "attachers", "exiting", "holders", "peek"]),
     (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
     (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "files", "refusal", "resolve"]),
-    (&["leaks"], &["provenance", "descendants", "attribution"]),
+    (&["leaks"], &["provenance", "descendants", "attribution", "files"]),
 ];
 
 /// Crates that only some modules may name. Test code may name any.

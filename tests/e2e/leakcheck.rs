@@ -2,6 +2,7 @@
 
 mod attribution;
 mod commands;
+mod objects;
 mod pass_through;
 mod shared;
 mod traced;
@@ -146,10 +147,7 @@ fn five_hundred_leaks_are_all_reported() {
 fn a_segment_removed_in_time_is_not_a_leak() {
     let script = piped(&[create(5), Request::Remove { id: 0 }], &actor());
     let ran = finish(&mut leakcheck(&["--isolate", "always"], &script)).exits(0);
-    assert_eq!(
-        (ran.stdout.as_str(), ran.stderr.as_str()),
-        ("0\n0\n", "no System V shared memory segment was leaked\n")
-    );
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("0\n0\n", "no shared memory was leaked\n"));
     assert_eq!(finish(&mut leakcheck(&["--isolate", "always", "-q"], &script)).exits(0).stderr, "");
 }
 

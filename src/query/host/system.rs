@@ -113,6 +113,11 @@ impl System {
         self
     }
 
+    /// Returns whether the directory of POSIX objects is not the caller's /dev/shm.
+    pub(crate) fn has_chosen_objects(&self) -> bool {
+        !matches!(&self.objects_place, ObjectsPlace::Path(path) if path == Path::new(DEV_SHM))
+    }
+
     /// Returns the directory of POSIX objects, opened once.
     pub(crate) fn objects(&self) -> Result<&ObjectDirectory, QueryError> {
         if let Some(directory) = self.objects.get() {

@@ -37,19 +37,19 @@ fn leakcheck_reports_of_a_leak() {
     machine.compare_file(
         "report",
         &expect![[r#"
-        {"schema":1,"command":["sh","-c",
-          "printf 'create 7 5000 0\\ncreate 0 4096 0\\n' | TEST --actor >/dev/null; exit 3"],"exit_code":3,
-          "isolation":"ipc","leaked":[{"id":0,"key":"0x00000007","size":5000,"mode":"0600","uid":[UID],
-          "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
-          "creator_group":"[GROUP]","cpid":[PID],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
-          "idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,"swap":0,"state":"orphan","ns":[NS],
-          "creator_command":"TEST --actor","attachments":[],"hidden":[],"outcome":"destroyed","reason":null},{"id":1,
-          "key":"0x00000000","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
-          "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[PID],"lpid":null,"nattch":0,
-          "atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,
-          "swap":0,"state":"orphan","ns":[NS],"creator_command":"TEST --actor","attachments":[],"hidden":[],
-          "outcome":"destroyed","reason":null}],"unattributed":[]}
-    "#]],
+            {"schema":1,"command":["sh","-c",
+              "printf 'create 7 5000 0\\ncreate 0 4096 0\\n' | TEST --actor >/dev/null; exit 3"],"exit_code":3,
+              "isolation":"ipc","leaked":[{"id":0,"key":"0x00000007","size":5000,"mode":"0600","uid":[UID],
+              "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
+              "creator_group":"[GROUP]","cpid":[PID],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
+              "idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,"swap":0,"state":"orphan","ns":[NS],
+              "creator_command":"TEST --actor","attachments":[],"hidden":[],"outcome":"destroyed","reason":null},{"id":1,
+              "key":"0x00000000","size":4096,"mode":"0600","uid":[UID],"owner":"[USER]","gid":[GID],"group":"[GROUP]",
+              "cuid":[UID],"creator":"[USER]","cgid":[GID],"creator_group":"[GROUP]","cpid":[PID],"lpid":null,"nattch":0,
+              "atime":null,"dtime":null,"ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,
+              "swap":0,"state":"orphan","ns":[NS],"creator_command":"TEST --actor","attachments":[],"hidden":[],
+              "outcome":"destroyed","reason":null}],"unattributed":[],"leaked_objects":[],"unattributed_objects":[]}
+        "#]],
     );
     machine.compare_file("junit", &expect![[r#"
         <?xml version="1.0" encoding="UTF-8"?>
@@ -78,9 +78,9 @@ fn leakcheck_reports_without_a_leak() {
     machine.compare_file(
         "report",
         &expect![[r#"
-        {"schema":1,"command":["sh","-c","echo '<\"&>' >/dev/null"],"exit_code":0,"isolation":"ipc","leaked":[],
-          "unattributed":[]}
-    "#]],
+            {"schema":1,"command":["sh","-c","echo '<\"&>' >/dev/null"],"exit_code":0,"isolation":"ipc","leaked":[],
+              "unattributed":[],"leaked_objects":[],"unattributed_objects":[]}
+        "#]],
     );
     machine.compare_file("junit", &expect![[r#"
         <?xml version="1.0" encoding="UTF-8"?>

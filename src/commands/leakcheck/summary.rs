@@ -1,0 +1,120 @@
+//! What `leakcheck` prints about leaks, on standard error.
+
+use std::collections::HashSet;
+
+use super::LeakcheckArgs;
+use crate::commands::{Context, path_argument};
+use crate::error::{Hint, again, shmadm};
+use crate::model::{Isolation, Leak, LeakCheck, Leaks, Size, counted};
+use crate::render::{leak_line, object_leak_line};
+
+pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) {
+    let Leaks { leaked, unattributed, others } = &check.leaks;
+    for (word, list) in [("leaked", leaked), ("unattributed", unattributed)] {
+        list.iter().for_each(|leak| context.ui.notice(&format!("{word}: {}", leak_line(leak))));
+    }
+    if *others > 0 {
+        context.ui.warning(&format!(
+            "{} of other users not reported: the creators exited before they could be observed",
+            counted(*others, "new segment")
+        ));
+        let trace = again("--trace");
+        let observe = if context.system.uid() == 0 { trace } else { trace.sudo() };
+        context.ui.hint(Hint::new("observe every creator", observe));
+    }
+    let all: Vec<&Leak> = leaked.iter().chain(unattributed).collect();
+    let has_objects = print_objects(context, check);
+    if all.is_empty() {
+        if *others == 0 && !has_objects {
+            context.ui.status("no shared memory was leaked");
+        }
+        return;
+    }
+    context.ui.warning(&totals(&check.leaks));
+    if !unattributed.is_empty() {
+        context.ui.status("unattributed segments may be the command's, or those of another job of yours");
+    }
+    let attached = all.iter().filter(|leak| leak.segment.is_in_use()).count();
+    if check.isolation == Isolation::None {
+        hint_removal(args, context, leaked);
+    } else if attached == 0 {
+        context.ui.status("destroyed with the command's IPC namespace");
+    } else {
+        context.ui.status(&format!(
+            "{attached} still attached by processes that the command left running; destroyed with their IPC namespace"
+        ));
+    }
+}
+
+/// Prints leaked POSIX objects; returns whether there are any.
+fn print_objects(context: &mut Context, check: &LeakCheck) -> bool {
+    let LeakCheck { leaked_objects, unattributed_objects, .. } = check;
+    for (word, list) in [("leaked", leaked_objects), ("unattributed", unattributed_objects)] {
+        list.iter().for_each(|object| context.ui.notice(&format!("{word}: {}", object_leak_line(object))));
+        let bytes = list.iter().fold(0, |sum: u64, object| sum.saturating_add(object.posix().allocated));
+        if !list.is_empty() {
+            let objects = counted(list.len() as u64, &format!("{word} object"));
+            context.ui.warning(&format!("{objects} ({} allocated)", Size(bytes)));
+        }
+    }
+    if !leaked_objects.is_empty() {
+        context.ui.status("destroyed with the command's own /dev/shm, once no process is left in it");
+    }
+    !leaked_objects.is_empty() || !unattributed_objects.is_empty()
+}
+
+/// Returns the numbers and sizes of leaked and unattributed segments.
+fn totals(leaks: &Leaks) -> String {
+    let Leaks { leaked, unattributed, .. } = leaks;
+    let counts = [(leaked, "leaked segment"), (unattributed, "unattributed segment")].into_iter();
+    let counts = counts.filter(|(list, _)| !list.is_empty()).map(|(list, noun)| counted(list.len() as u64, noun));
+    let counts: Vec<String> = counts.collect();
+    let sum = |bytes: fn(&Leak) -> Option<u64>| {
+        leaked.iter().chain(unattributed).filter_map(bytes).fold(0, u64::saturating_add)
+    };
+    let (size, rss) = (sum(|leak| Some(leak.segment.size)), sum(|leak| leak.segment.rss));
+    let rss = if rss == 0 { "0 B".to_owned() } else { Size(rss).to_string() };
+    format!("{} ({}, {rss} resident)", counts.join(" and "), Size(size))
+}
+
+/// Maximum number of segments, or of processes, in a hint.
+const MAX_IDS: usize = 8;
+
+/// Hints at how to remove leaked segments that --rm has not removed. `rm` refuses those that are attached.
+fn hint_removal(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
+    if args.rm || leaked.is_empty() {
+        return;
+    }
+    let (attached, unattached): (Vec<&Leak>, Vec<&Leak>) = leaked.iter().partition(|leak| leak.segment.is_in_use());
+    let ids = |leaks: &[&Leak]| -> String {
+        leaks.iter().map(|leak| leak.segment.ident().argument()).collect::<Vec<_>>().join(" ")
+    };
+    let report = args.report.as_ref().filter(|_| attached.is_empty());
+    if let Some(report) = report {
+        let command = shmadm("rm --from").arg(path_argument(report));
+        context.ui.hint(Hint::new("remove the leaked segments, unless they have changed", command));
+    } else if (1..=MAX_IDS).contains(&unattached.len()) {
+        context.ui.hint(Hint::new("remove them", shmadm(format!("rm {}", ids(&unattached)))));
+    } else if !unattached.is_empty() {
+        context.ui.hint(Hint::new("remove them at the end of the command", again("--rm")));
+    }
+    if !attached.is_empty() {
+        let are = if attached.len() == 1 { "is" } else { "are" };
+        let count = counted(attached.len() as u64, "segment");
+        let by = attached_processes(&attached);
+        let who = shmadm(format!("who {}", ids(&attached[..attached.len().min(MAX_IDS)])));
+        context.ui.hint(Hint::new(format!("{count} {are} still attached{by}"), who));
+    }
+}
+
+/// Names the processes that have leaked segments attached.
+fn attached_processes(attached: &[&Leak]) -> String {
+    let processes = attached.iter().flat_map(|leak| leak.attachers.processes().map(|process| process[0].process()));
+    let mut seen = HashSet::new();
+    let mut names: Vec<String> =
+        processes.filter(|name| seen.insert(name.clone())).map(|name| format!("pid {name}")).collect();
+    let more = names.len().saturating_sub(MAX_IDS);
+    names.truncate(MAX_IDS);
+    names.extend((more > 0).then(|| format!("{more} more")));
+    if names.is_empty() { String::new() } else { format!(", by {}", names.join(", ")) }
+}

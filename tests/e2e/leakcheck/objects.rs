@@ -1,0 +1,57 @@
+//! POSIX objects that a command leaks.
+
+use serde_json::json;
+
+use super::{leakcheck, reported};
+use crate::fixtures::assert_fields;
+use crate::objects::{create, names};
+use crate::support::{finish, mount_tmpfs_on};
+
+#[apply(test)]
+fn objects_in_a_private_dev_shm_are_leaked_and_destroyed_with_it() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1755,size=64k,nr_inodes=50"));
+    create("kept", 4096);
+    let script = "test -z \"$(ls /dev/shm)\" || exit 9; stat -fc '%b %c' /dev/shm; stat -c %a /dev/shm; \
+                  echo hello >/dev/shm/x; mkdir /dev/shm/d";
+    let (ran, report) = reported(&["--isolate", "always"], script);
+    let ran = ran.exits(65);
+    assert_eq!(ran.stdout, "16 50\n1755\n");
+    ran.says("leaked: object /x (6 bytes, 4 KiB allocated), ").says("2 leaked objects (4 KiB allocated)");
+    assert_fields(&report, json!({ "leaked": [], "unattributed": [], "unattributed_objects": [] }));
+    let mut leaked: Vec<_> = report["leaked_objects"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
+    leaked.sort_by_key(ToString::to_string);
+    assert_eq!(leaked, [json!("/d"), json!("/x")]);
+    assert_eq!(names(), ["kept"]);
+    // What it removes is not leaked, and its own failure counts.
+    finish(&mut leakcheck(&["--isolate", "always"], "echo >/dev/shm/x; rm /dev/shm/x")).exits(0);
+    finish(&mut leakcheck(&["--isolate", "always"], "echo >/dev/shm/x; exit 3")).exits(3).says("leaked: object /x");
+}
+
+#[apply(test)]
+fn unlinked_memory_that_a_surviving_process_holds_is_leaked() {
+    let script = "exec 3>/dev/shm/x; echo hello >&3; rm /dev/shm/x; sleep 60 >&- 2>&- & echo $!";
+    let (ran, report) = reported(&["--isolate", "always"], script);
+    let pid = nix::unistd::Pid::from_raw(ran.stdout.trim().parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    ran.exits(65).says("4 KiB allocated, unlinked), open by pid ");
+    assert_fields(&report["leaked_objects"][0], json!({ "name": null, "state": "unlinked", "users": 1 }));
+}
+
+#[apply(test)]
+fn not_isolated_new_objects_are_unattributed() {
+    create("before", 4096);
+    let (ran, report) = reported(&["--isolate", "never"], "echo hello >/dev/shm/x");
+    ran.exits(65).says("unattributed: object /x (6 bytes, 4 KiB allocated)");
+    assert_eq!(report["leaked_objects"], json!([]));
+    assert_fields(&report["unattributed_objects"][0], json!({ "name": "/x", "size": 6 }));
+    finish(&mut leakcheck(&["--isolate", "never", "--lenient"], "echo >/dev/shm/y")).exits(0).says("unattributed: ");
+    assert_eq!(names(), ["before", "x", "y"]);
+}
+
+#[apply(test)]
+fn with_a_report_in_dev_shm_it_is_not_private() {
+    let options = ["--isolate", "always", "--report", "/dev/shm/report.json"];
+    let ran = finish(&mut leakcheck(&options, "echo >/dev/shm/x")).exits(65);
+    ran.says("a report goes to /dev/shm").says("unattributed: object /x ");
+    assert_eq!(names(), ["report.json", "x"]);
+}
