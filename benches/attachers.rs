@@ -1,4 +1,4 @@
-//! Benchmarks of `who` and `list --all-ns` against lsof, ipcs, nsenter and a text search in all maps files.
+//! Benchmarks of `who` and `list --all-ns` against lsof, fuser, ipcs, nsenter and a text search in all maps files.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,6 +24,8 @@ const PROCESSES: usize = 2000;
 const ATTACHED: usize = 200;
 /// Mappings per process.
 const MAPPINGS: usize = 100;
+/// Descriptors per process, where objects are searched for.
+const DESCRIPTORS: usize = 100;
 /// Segments that one process has attached twice.
 const HOARDED: u32 = 4096;
 const NAMESPACES: usize = 100;
@@ -53,27 +55,39 @@ impl Drop for Helper {
     }
 }
 
-/// Creates mappings, attaches the segment if one is given, and forks; ends at the end of standard input.
+/// Creates mappings, attaches a segment or opens and maps an object, and forks; ends at the end of standard input.
+///
+/// `used` is the id of a segment, the path of an object, or `-` for descriptors as with an object, but without one.
 #[expect(unsafe_code, reason = "mappings and forks are what is measured")]
 #[expect(clippy::disallowed_methods, reason = "mappings and forks are what is measured")]
-pub(crate) fn run_mappers(count: usize, id: Option<i32>) {
+pub(crate) fn run_mappers(count: usize, used: Option<&str>) {
+    let map = |file: &File, number: usize, protection, flags| {
+        let offset = i64::try_from(number * 4096).unwrap();
+        let descriptor = std::os::fd::AsRawFd::as_raw_fd(file);
+        // SAFETY: the kernel chooses a free address, and nothing accesses the mapping.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, flags, descriptor, offset) };
+        assert_ne!(address, libc::MAP_FAILED);
+    };
     let exe = File::open("/proc/self/exe").unwrap();
     let own = std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
-    for number in 0..MAPPINGS.saturating_sub(own + usize::from(id.is_some())) {
-        let offset = i64::try_from(number * 4096).unwrap();
-        let descriptor = std::os::fd::AsRawFd::as_raw_fd(&exe);
+    for number in 0..MAPPINGS.saturating_sub(own + usize::from(used.is_some())) {
         // Adjacent mappings with different protection are not merged.
-        let protection = if number % 2 == 0 { libc::PROT_READ } else { libc::PROT_NONE };
-        // SAFETY: the kernel chooses a free address, and nothing accesses the mapping.
-        let address =
-            unsafe { libc::mmap(std::ptr::null_mut(), 4096, protection, libc::MAP_PRIVATE, descriptor, offset) };
-        assert_ne!(address, libc::MAP_FAILED);
+        map(&exe, number, if number % 2 == 0 { libc::PROT_READ } else { libc::PROT_NONE }, libc::MAP_PRIVATE);
     }
-    let attached = id.map(|id| {
+    let id = used.and_then(|used| used.parse().ok());
+    let mut descriptors = Vec::new();
+    if let Some(id) = id {
         // SAFETY: the kernel chooses a free address.
-        unsafe { libc::shmat(id, std::ptr::null(), 0) }
-    });
-    assert!(attached.is_none_or(|address| address as isize != -1));
+        let address = unsafe { libc::shmat(id, std::ptr::null(), 0) };
+        assert_ne!(address as isize, -1);
+    } else if let Some(path) = used {
+        descriptors.extend((0..DESCRIPTORS - 4).map(|_| exe.try_clone().unwrap()));
+        if path != "-" {
+            let object = File::options().read(true).write(true).open(path).unwrap();
+            map(&object, 0, libc::PROT_READ, libc::MAP_SHARED);
+            descriptors.push(object);
+        }
+    }
     let mut pids = Vec::new();
     for _ in 1..count {
         // SAFETY: there is one thread, and the child only waits.
@@ -191,6 +205,24 @@ pub(crate) fn run(pairs: usize) {
     );
     drop(attached);
     assert!(oracle::remove(id.parse().unwrap()));
+}
+
+/// Compares finding the users of an object.
+pub(crate) fn objects(pairs: usize) {
+    println!(
+        "-- {PROCESSES} processes of {MAPPINGS} mappings and {DESCRIPTORS} descriptors, {ATTACHED} of them use an object"
+    );
+    let path = "/dev/shm/object";
+    std::fs::write(path, [0; 4096]).unwrap();
+    let others = Helper::start(&[MAPPERS, &(PROCESSES - ATTACHED).to_string(), "-"]);
+    let users = Helper::start(&[MAPPERS, &ATTACHED.to_string(), path]);
+    let who = Job::new(&[SHMADM, "who", "/object"]);
+    compare("who /NAME : fuser -v FILE", &who, &Job::new(&["fuser", "-v", path]), pairs, Some(0.7));
+    // lsof fails if it cannot inspect something.
+    let lsof = Job::new(&["sh", "-c", &format!("lsof -nP {path} || true")]);
+    compare("who /NAME : lsof FILE", &who, &lsof, pairs, Some(0.2));
+    drop((others, users));
+    std::fs::remove_file(path).unwrap();
 }
 
 /// Compares listing the segments of many namespaces.

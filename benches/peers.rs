@@ -1,7 +1,7 @@
 //! Benchmarks against other tools: `cargo bench`.
 //!
-//! The two commands of a pair run alternately (A B A B) in a private IPC namespace. The output has the median time of
-//! each command and the median of the ratios. Some parts require root (32,000 segments, many namespaces, two users):
+//! The two commands of a pair run alternately (A B A B) in a private IPC namespace with a /dev/shm of its own. The output
+//! has the median time of each command and the median of the ratios. Some parts require root (32,000 segments, many namespaces, two users):
 //! without root they are skipped with a message. The first argument is the number of pairs; the others select parts.
 #![expect(clippy::unwrap_used, reason = "a failed benchmark panics")]
 #![expect(clippy::print_stdout, reason = "benchmarks print their results")]
@@ -15,6 +15,7 @@ mod listing;
 mod oracle;
 mod timing;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
 
@@ -24,8 +25,9 @@ fn main() {
         [listing::CREATOR, first, count] => {
             return listing::create_and_exit(first.parse().unwrap(), count.parse().unwrap());
         }
-        [attachers::MAPPERS, count] => return attachers::run_mappers(count.parse().unwrap(), None),
-        [attachers::MAPPERS, count, id] => return attachers::run_mappers(count.parse().unwrap(), id.parse().ok()),
+        [attachers::MAPPERS, count, used @ ..] => {
+            return attachers::run_mappers(count.parse().unwrap(), used.first().copied());
+        }
         [attachers::HOARDER] => return attachers::run_hoarder(),
         [attachers::CONTAINER] => return attachers::run_container(),
         [attachers::SEARCH, text] => return attachers::search_maps(text),
@@ -56,6 +58,9 @@ fn main() {
             attachers::namespaces(pairs);
         }
     }
+    if selected("objects") {
+        attachers::objects(pairs.min(7));
+    }
     if selected("leakcheck") {
         leakcheck::run(pairs * 2, root);
     }
@@ -67,16 +72,18 @@ fn main() {
     }
 }
 
-/// Enters a new IPC namespace; without root inside a user namespace that maps only the caller.
-#[expect(clippy::disallowed_methods, reason = "the benchmarks must not touch the host's segments")]
+/// Enters a new IPC namespace with an empty /dev/shm; without root inside a user namespace that maps only the caller.
+#[expect(clippy::disallowed_methods, reason = "the benchmarks must not touch the host's segments and objects")]
 fn enter_namespace(root: bool) {
-    if root {
-        unshare(CloneFlags::CLONE_NEWIPC).unwrap();
-        return;
-    }
     let (uid, gid) = (geteuid(), nix::unistd::getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWIPC).unwrap();
-    std::fs::write("/proc/self/setgroups", "deny").unwrap();
-    std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).unwrap();
-    std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).unwrap();
+    let namespaces = CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWNS;
+    unshare(if root { namespaces } else { namespaces | CloneFlags::CLONE_NEWUSER }).unwrap();
+    if !root {
+        std::fs::write("/proc/self/setgroups", "deny").unwrap();
+        std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).unwrap();
+        std::fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).unwrap();
+    }
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(none, "/dev/shm", Some("tmpfs"), MsFlags::empty(), Some("mode=1777")).unwrap();
 }
