@@ -12,58 +12,43 @@ use super::kernel::{
 };
 use crate::model::{Access, DELETED, Device, FileId, FileMapping, Mapping, SEGMENT_NAME};
 
-/// The most mappings of segments to query one by one: reading the text takes less time for more of them.
-const MAX_QUERIED: usize = 32;
 /// Size of the buffer for names; those of segments (`/SYSV000004d2 (deleted)`) are shorter.
 const NAME_SIZE: usize = 64;
 
 /// Calls `visit` for each mapping of a segment in a process whose /proc/PID/maps is `maps`.
 ///
-/// `wanted` filters the shared file mappings by device and inode, before their names are requested.
-/// Fails as ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH if the process has released its memory;
-/// and with E2BIG if there are too many of them.
+/// `wanted` filters by device and inode.
+/// Fails as ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH if the process has released its memory.
 pub(crate) fn segment_mappings(
     maps: BorrowedFd<'_>,
     wanted: impl Fn((u32, u32), u64) -> bool,
     mut visit: impl FnMut(Mapping),
 ) -> Result<(), Errno> {
-    let (mut address, mut queried) = (0, 0);
+    let mut address = 0;
     loop {
-        let found = match query(maps, PROCMAP_QUERY_VMA_SHARED, address, None) {
+        let mut name = [0_u8; NAME_SIZE];
+        let found = match query(maps, PROCMAP_QUERY_VMA_SHARED, address, Some(&mut name)) {
+            // The name is longer than any segment's.
+            Err(Errno::ENAMETOOLONG) => query(maps, PROCMAP_QUERY_VMA_SHARED, address, None),
+            found => found,
+        };
+        let found = match found {
             Ok(found) => found,
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(errno),
         };
         address = found.vma_end;
         let device = (found.dev_major, found.dev_minor);
-        if !wanted(device, found.inode) {
-            continue;
-        }
-        queried += 1;
-        if queried > MAX_QUERIED {
-            return Err(Errno::E2BIG);
-        }
-        let mut name = [0_u8; NAME_SIZE];
-        match query(maps, PROCMAP_QUERY_VMA_SHARED, found.vma_start, Some(&mut name)) {
-            // Still the same mapping, not one that has replaced it meanwhile.
-            Ok(again)
-                if (again.vma_start, again.inode) == (found.vma_start, found.inode)
-                    && name.starts_with(SEGMENT_NAME) =>
-            {
-                let writable = again.vma_flags & PROCMAP_QUERY_VMA_WRITABLE != 0;
-                let access = if writable { Access::ReadWrite } else { Access::ReadOnly };
-                visit(Mapping {
-                    start: again.vma_start,
-                    end: again.vma_end,
-                    device,
-                    inode: again.inode,
-                    access,
-                    key: Mapping::key_in(&name),
-                });
-            }
-            // The name is longer than any segment's, or the mapping has been removed.
-            Ok(_) | Err(Errno::ENAMETOOLONG | Errno::ENOENT) => {}
-            Err(errno) => return Err(errno),
+        if name.starts_with(SEGMENT_NAME) && wanted(device, found.inode) {
+            let writable = found.vma_flags & PROCMAP_QUERY_VMA_WRITABLE != 0;
+            visit(Mapping {
+                start: found.vma_start,
+                end: found.vma_end,
+                device,
+                inode: found.inode,
+                access: if writable { Access::ReadWrite } else { Access::ReadOnly },
+                key: Mapping::key_in(&name),
+            });
         }
     }
 }

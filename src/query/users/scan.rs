@@ -245,7 +245,7 @@ fn read_mappings(
     let result = match sys::segment_mappings(file.as_fd(), is_wanted, |mapping| mappings.push(mapping)) {
         Ok(()) => Ok(true),
         Err(Errno::ESRCH) => Ok(false),
-        // There are many mappings, or PROCMAP_QUERY is missing (kernels before 6.11, some sandboxes): read the text.
+        // Kernels before 6.11 and some sandboxes lack PROCMAP_QUERY: read the text.
         Err(_) => {
             mappings.clear();
             match procfs::segment_mappings(&path, &file, is_wanted, |mapping| mappings.push(mapping)) {
