@@ -158,6 +158,13 @@ impl ListArgs {
         }
     }
 
+    /// Returns whether segments can be printed as they are read. Sorting, and a scan for all objects at once, require the
+    /// whole list.
+    fn can_stream(&self, sort: Option<&Column<Object>>, needs: Needs, filter: &Filter) -> bool {
+        let is_sorted = sort.is_some() || self.reverse;
+        !is_sorted && !self.all_ns && !needs.contains(Needs::ATTACHERS) && filter.pid.is_empty()
+    }
+
     fn sort_column(&self) -> Result<Option<&'static Column<Object>>, Error> {
         let Some(name) = &self.sort else { return Ok(None) };
         let only_files = self.posix || self.unlinked;
@@ -191,9 +198,10 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     if files {
         return list_with_files(args, context, segments, &filter, needs, (&columns, sort), &style);
     }
-    // Sorting, and a scan for all objects at once, require the whole list.
-    if sort.is_none() && !args.reverse && !args.all_ns && !needs.contains(Needs::ATTACHERS) && filter.pid.is_empty() {
-        stream(context, needs, &filter, &columns, &style)?;
+    if args.can_stream(sort, needs, &filter) {
+        let mut rows = context.ui.write(|_| Rows::begin(context.format, "segments", &columns, &style))?;
+        stream(context, needs, &filter, &mut rows)?;
+        context.ui.write(|out| rows.end(out))?;
         warn_of_removed(context, &filter.keys());
         return Ok(Exit::Done);
     }
@@ -218,20 +226,20 @@ fn list_with_files(
     style: &TableStyle<'_>,
 ) -> Result<Exit, Error> {
     let (mut objects, mut failures) = (Vec::new(), Vec::new());
-    if segments {
+    let streams = segments && context.json() && args.can_stream(sort, needs, filter);
+    if segments && !streams {
         let list = if args.all_ns { all_namespaces } else { this_namespace };
         (objects, failures) = list(context, needs, filter)?;
     }
-    let mut needs = needs;
+    let mut file_needs = needs | filter.file_needs();
     if segments && context.json() {
         // The columns are those of segments.
-        args.file_columns(Format::Json)?.iter().for_each(|column| needs |= column.needs);
+        args.file_columns(Format::Json)?.iter().for_each(|column| file_needs |= column.needs);
     }
-    needs |= filter.file_needs();
     let mut files = match args.unlinked {
-        _ if args.all_ns => all_files(context, args.unlinked, needs, segments)?,
-        true => unlinked_files(&context.system, needs)?,
-        false => named_files(context, needs, !segments)?,
+        _ if args.all_ns => all_files(context, args.unlinked, file_needs, segments)?,
+        true => unlinked_files(&context.system, file_needs)?,
+        false => named_files(context, file_needs, !segments)?,
     };
     if args.probe {
         probe(&context.system, &mut files);
@@ -242,9 +250,12 @@ fn list_with_files(
         args.arrange(&mut files, sort);
         let columns = if segments { &args.file_columns(Format::Json)? } else { columns };
         let records = by_names(SEGMENT, if args.all_ns { RECORD_ALL_NS } else { RECORD });
+        let (first, shown) = if segments { ("segments", records.as_slice()) } else { ("objects", columns) };
+        let mut rows = context.ui.write(|_| Rows::begin(Format::Json, first, shown, style))?;
+        if streams {
+            stream(context, needs, filter, &mut rows)?;
+        }
         context.ui.write(|out| {
-            let first = if segments { "segments" } else { "objects" };
-            let mut rows = Rows::begin(Format::Json, first, if segments { &records } else { columns }, style)?;
             objects.into_iter().try_for_each(|object| rows.add(out, object))?;
             if segments {
                 rows.begin_list("objects", columns);
@@ -284,24 +295,14 @@ fn named_files(context: &mut Context, needs: Needs, is_required: bool) -> Result
     Ok(objects)
 }
 
-/// Prints each object as soon as it is read.
-fn stream(
-    context: &mut Context,
-    needs: Needs,
-    filter: &Filter,
-    columns: &[&'static Column<Object>],
-    style: &TableStyle<'_>,
-) -> Result<(), Error> {
-    let Context { ui, system, format, .. } = context;
-    // The header is written with the first rows, so that a listing that fails at once prints nothing.
-    let mut rows = ui.write(|_| Rows::begin(*format, "segments", columns, style))?;
-    each(system, needs, |object| {
-        if !filter.matches(system, &object) {
-            return Ok(());
-        }
-        ui.write(|out| rows.add(out, object))
-    })?;
-    ui.write(|out| rows.end(out))
+/// Prints each segment as soon as it is read. The header is written with the first rows, so that a listing that fails at
+/// once prints nothing.
+fn stream(context: &mut Context, needs: Needs, filter: &Filter, rows: &mut Rows<'_, Object>) -> Result<(), Error> {
+    let Context { ui, system, .. } = context;
+    each(system, needs, |object| match filter.matches(system, &object) {
+        true => ui.write(|out| rows.add(out, object)),
+        false => Ok(()),
+    })
 }
 
 /// The objects that a filter selects, and an error for each process of `--pid` that cannot be inspected.

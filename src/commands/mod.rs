@@ -169,9 +169,9 @@ fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved 
 }
 
 /// If nothing was found, prints all failures but the last, and returns that with their common kind.
-fn check_any_found(context: &mut Context, found: &[Object], failed: &mut Vec<Error>) -> Result<(), Error> {
+fn check_any_found(context: &mut Context, any: bool, failed: &mut Vec<Error>) -> Result<(), Error> {
     match Exit::of(failed.iter().map(|error| error.kind)) {
-        Exit::Failed(kind) if found.is_empty() => {
+        Exit::Failed(kind) if !any => {
             // The report is that of one segment.
             let mut failed = if context.json() { std::mem::take(failed) } else { grouped(&*failed) };
             let last = failed.pop();

@@ -112,18 +112,16 @@ fn named(
     failures: &mut Vec<Error>,
 ) -> Result<Vec<Attachments>, Error> {
     let needs = Needs::NAMESPACE | filter.needs();
-    let (mut objects, errors) = resolve_all(context, &args.segments, needs).into_objects();
+    let (objects, errors) = resolve_all(context, &args.segments, needs).into_objects();
     *failures = errors;
     warn_of_removed(context, &[keys(&args.segments), filter.keys()].concat());
     let is_all = args.all || args.segments.is_empty();
-    if is_all {
-        objects = inventory(&context.system, needs)?;
+    let (mut objects, mut files): (Vec<Object>, Vec<Object>) = match is_all {
         // Without a /dev/shm there are no files.
-        objects.extend(query::files(&context.system, Needs::empty()).unwrap_or_default());
-    }
-    check_any_found(context, &objects, failures)?;
-    let (segments, mut files): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(Object::is_segment);
-    objects = segments;
+        true => (inventory(&context.system, needs)?, query::files(&context.system, Needs::empty()).unwrap_or_default()),
+        false => objects.into_iter().partition(Object::is_segment),
+    };
+    check_any_found(context, !(objects.is_empty() && files.is_empty()), failures)?;
     query::add_users(&context.system, &mut files, needs | Needs::ATTACHERS)?;
     if !is_all {
         query::probe(&context.system, &mut files);

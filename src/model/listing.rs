@@ -113,7 +113,7 @@ impl FileRecord {
             state: self.state,
             scope: Some(Scope::Tmpfs(file.device)),
             container: self.container,
-            kind: ObjectKind::Posix(posix),
+            kind: ObjectKind::Posix(Box::new(posix)),
             ..Object::default()
         })
     }

@@ -43,7 +43,8 @@ pub(crate) struct Object {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ObjectKind {
     SysV(SysV),
-    Posix(Posix),
+    /// Boxed, because it is much larger than a segment, of which there can be thousands.
+    Posix(Box<Posix>),
 }
 
 impl Default for ObjectKind {
@@ -94,8 +95,7 @@ impl Object {
     pub(crate) fn ident(&self) -> Ident {
         match &self.kind {
             ObjectKind::SysV(sysv) => Ident::Id(sysv.id),
-            ObjectKind::Posix(Posix { name: Some(name), .. }) => Ident::Name(name.clone()),
-            ObjectKind::Posix(posix) => Ident::File(posix.file()),
+            ObjectKind::Posix(posix) => posix.name.clone().map_or_else(|| Ident::File(posix.file()), Ident::Name),
         }
     }
 

@@ -133,8 +133,9 @@ pub(crate) static NAMESPACE: &[Column<Object>] = &[
 pub(super) fn name(object: &impl AsRef<Object>) -> Cell<'_> {
     match &object.as_ref().kind {
         ObjectKind::SysV(_) => field::id(object),
-        ObjectKind::Posix(Posix { name: Some(name), .. }) => Cell::Text(name.as_str()),
-        ObjectKind::Posix(posix) => Cell::File(posix.file()),
+        ObjectKind::Posix(posix) => {
+            posix.name.as_ref().map_or_else(|| Cell::File(posix.file()), |name| Cell::Text(name.as_str()))
+        }
     }
 }
 

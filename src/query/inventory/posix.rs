@@ -104,7 +104,7 @@ pub(in crate::query) fn object(
         swap,
         scope: Some(Scope::Tmpfs(stat.file.device)),
         container: directory.container.clone(),
-        kind: ObjectKind::Posix(posix),
+        kind: ObjectKind::Posix(Box::new(posix)),
         ..Object::default()
     }
 }
