@@ -4,20 +4,25 @@
 //! temporary name on file systems without O_TMPFILE. It is written, synced and then linked to its name, so that no other
 //! process finds an incomplete file. A file that is replaced can be restored until the replacement is confirmed: `dump`
 //! writes two files, and replaces both or neither.
+//!
+//! To replace a file, another one needs a temporary name for a moment. A killed process leaves it there; the next one that
+//! writes a file to the directory deletes it. A running process keeps a lock on its file (flock(2)).
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::libc::O_TMPFILE;
-use nix::unistd::linkat;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK, O_TMPFILE};
+use nix::unistd::{geteuid, linkat};
 use tempfile::{NamedTempFile, TempPath};
 
 use super::destination::{Destination, already_exists, cannot_write, directory_of, failed};
 use crate::error::Error;
+use crate::sys;
 
 /// The prefix of temporary names.
 const PREFIX: &str = ".shmadm-";
@@ -63,7 +68,10 @@ impl NewFile {
     }
 
     fn at(named: &Path, destination: Destination, mode: u32) -> Result<Self, Error> {
+        remove_leftovers(directory_of(destination.path()));
         let (file, temporary) = create(destination.path(), mode).map_err(|error| failed(named, &error, "open"))?;
+        // Fails on file systems without locks.
+        let _ = sys::lock_file(file.as_fd());
         Ok(Self { file, temporary, named: named.to_owned(), destination })
     }
 
@@ -163,6 +171,21 @@ fn create(path: &Path, mode: u32) -> io::Result<(File, Option<TempPath>)> {
     }
     let (file, temporary) = with_temporary_name(path, |name| options.clone().create_new(true).open(name))?;
     Ok((file, Some(temporary)))
+}
+
+/// Deletes the caller's files that killed processes left under temporary names.
+fn remove_leftovers(directory: &Path) {
+    let is_own = |file: &File| file.metadata().is_ok_and(|it| it.is_file() && it.uid() == geteuid().as_raw());
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
+            && let Ok(file) = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(entry.path())
+            && is_own(&file)
+            && sys::lock_file(file.as_fd()).is_ok()
+        {
+            // If it fails, the file stays, as it would without the attempt.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Creates a file with a random name that no other file has, in the directory of `path`. Dropping the name deletes the

@@ -46,8 +46,8 @@ pub(crate) use nix::unistd::{read, write};
 pub(crate) use notify::{CAN_LISTEN, Call, Listener, is_pending, listen, receive, respond_continue};
 pub(crate) use object::{
     FileSystem, Lease, OpenWatch, Opening, cache_state, create_unnamed, each_name, errno_of, file_system, lease,
-    link_unnamed, open_directory, open_directory_below, open_link, open_referred, open_root_of, refer_to, rename_entry,
-    reserve, stat_entry, stat_file, stat_link, take_write_lease_or_as, unlink_entry,
+    link_unnamed, lock_file, open_directory, open_directory_below, open_link, open_referred, open_root_of, refer_to,
+    rename_entry, reserve, stat_entry, stat_file, stat_link, take_write_lease_or_as, unlink_entry,
 };
 pub(crate) use process::{
     answer_and_close_stdout, close_inherited, compare_memory, exited_child, is_unreaped, open_pidfd,

@@ -35,6 +35,11 @@ pub(crate) fn open_directory_below(root: BorrowedFd<'_>, path: &Path) -> Result<
     fs::openat2(root, path, flags, Mode::empty(), resolve).map_err(errno)
 }
 
+/// Locks a file until its description is closed (flock(2)). Fails if another process has locked it.
+pub(crate) fn lock_file(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    fs::flock(file, fs::FlockOperation::NonBlockingLockExclusive).map_err(errno)
+}
+
 /// The space of a tmpfs or hugetlbfs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileSystem {

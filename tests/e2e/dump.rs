@@ -11,7 +11,7 @@ use crate::actor::Actor;
 use crate::fixtures::{assert_fields, dump_path, file_names, stable_fields};
 use crate::oracle::{self, Attached};
 use crate::support::{mount_tmpfs, noise, run, shmadm};
-use crate::vanish::Stopped;
+use crate::vanish::{Call, Stopped};
 
 #[apply(test)]
 fn a_large_segment_with_holes_stays_small() {
@@ -205,4 +205,30 @@ fn a_record_that_a_killed_dump_left_is_replaced() {
     std::fs::write(&record, "{\"schema\":1}").unwrap();
     run(["dump", &id, "--output", &path]).exits(5).says("it already exists");
     assert_eq!(std::fs::read_to_string(&record).unwrap(), "{\"schema\":1}");
+}
+
+#[apply(test)]
+fn the_next_dump_deletes_what_a_killed_one_left_but_not_what_a_running_one_needs() {
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    let dump = ["dump", &id, "--output", &path, "--force"];
+    run(dump).exits(0);
+    let complete = file_names(directory.path());
+    let renames = |call: &Call| [libc::SYS_rename, libc::SYS_renameat, libc::SYS_renameat2].contains(&call.number);
+    let killed = Stopped::before(1, renames, &dump);
+    killed.signal(Signal::SIGKILL);
+    killed.go_on();
+    let left = file_names(directory.path());
+    assert!(left.iter().any(|name| name.starts_with(".shmadm-")), "{left:?}");
+    // It follows no link.
+    let link = directory.path().join(".shmadm-link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let running = Stopped::before(1, renames, &dump);
+    let other = directory.path().join("other");
+    run(["dump", &id, "--output", other.to_str().unwrap()]).exits(0);
+    running.go_on().exits(0);
+    std::fs::remove_file(link).unwrap();
+    assert_eq!(file_names(directory.path()), [&["other".to_owned(), "other.json".to_owned()], &complete[..]].concat());
+    run(["restore", &path]).exits(0);
 }
