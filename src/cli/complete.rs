@@ -69,7 +69,7 @@ fn candidates(words: &[OsString]) -> Option<Vec<Candidate>> {
     let live = Live { system, command, before };
     let mut program = program();
     program.build();
-    let mut program = with_markers(program, before.iter().any(|word| word == "--"));
+    let mut program = with_markers(program);
     let found = complete(&mut program, words.to_vec(), before.len(), None).ok()?;
     // Options only after a dash, or if there is nothing else.
     let (options, others): (Vec<_>, Vec<_>) =
@@ -80,9 +80,9 @@ fn candidates(words: &[OsString]) -> Option<Vec<Candidate>> {
 }
 
 /// Marks the arguments whose values clap does not know.
-fn with_markers(command: clap::Command, is_escaped: bool) -> clap::Command {
+fn with_markers(command: clap::Command) -> clap::Command {
     let mark = |argument: Arg| {
-        if !argument.get_possible_values().is_empty() || argument.is_last_set() && !is_escaped {
+        if !argument.get_possible_values().is_empty() {
             return argument;
         }
         let name = match argument.get_value_hint() {
@@ -97,7 +97,7 @@ fn with_markers(command: clap::Command, is_escaped: bool) -> clap::Command {
     // Of a command with an alias, clap_complete would show the first in alphabetical order.
     let alias = find(command.get_name()).and_then(|command| command.alias);
     let command = command.visible_alias(None).aliases(alias);
-    command.mut_args(mark).mut_subcommands(|inner| with_markers(inner, is_escaped))
+    command.mut_args(mark).mut_subcommands(with_markers)
 }
 
 /// The source of values: the system, and the words before the one to complete.

@@ -24,6 +24,7 @@ const EQUIVALENTS: &[(&str, &str, &str)] = &[
     ("rm", "-a", "prune"),
     ("rm", "-M", "rm"),
     ("create", "-M", "create --size"),
+    ("stat", "-i", "stat"),
 ];
 
 pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]) -> Option<Hint> {

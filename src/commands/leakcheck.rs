@@ -145,7 +145,7 @@ pub(crate) struct LeakcheckArgs {
     junit: Option<PathBuf>,
 
     /// Command and its arguments
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 

@@ -146,6 +146,8 @@ fn other_values_are_offered_where_they_apply() {
 fn the_command_of_leakcheck_is_left_to_the_shell() {
     for (words, index) in [
         (vec!["leakcheck", "--", ""], 3),
+        (vec!["leakcheck", "ma"], 2),
+        (vec!["leakcheck", "--rm", "make", "--js"], 3),
         (vec!["leakcheck", "--rm", "--", "ma"], 4),
         (vec!["-q", "leakcheck", "--", "make", "--json", "-"], 4),
     ] {
@@ -191,6 +193,7 @@ const CASES: &[(&str, &str)] = &[
     ("shmadm dump 0 --output=o\tt\t\r", "<--output=one/two"),
     ("shmadm stat ftok:o\tt\t\r", "<ftok:one/two"),
     ("shmadm leakcheck -- mkfif\t\r", "<--><mkfifo>"),
+    ("shmadm leakcheck --rm mkfif\t\r", "<--rm><mkfifo>"),
     ("shmadm leakcheck --format=json -- mkfifo o\tt\t\r", "<--format=json><--><mkfifo><one/two"),
 ];
 

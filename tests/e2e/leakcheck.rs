@@ -100,11 +100,17 @@ fn json_suggests_a_report() {
 }
 
 #[apply(test)]
-fn a_command_must_follow_two_hyphens() {
-    for arguments in [&["leakcheck"][..], &["leakcheck", "true"], &["leakcheck", "--"]] {
+fn a_command_is_required_and_its_options_are_its_own() {
+    for arguments in [&["leakcheck"][..], &["leakcheck", "--"], &["leakcheck", "--unknown", "true"]] {
         run(arguments).exits(125);
     }
     run(["leakcheck", "--help"]).exits(0);
+    for dashes in [&[][..], &["--"]] {
+        let mut command = shmadm();
+        command.args(["leakcheck", "-q"]).args(dashes).args(["echo", "--rm", "--json", "--help", "--", "-q"]);
+        let ran = finish(command.env("PATH", "/usr/bin:/bin")).exits(0);
+        assert_eq!(ran.stdout, "--rm --json --help -- -q\n");
+    }
 }
 
 #[apply(test)]
