@@ -104,6 +104,14 @@ pub(crate) fn is_exiting(root: &Path, pid: i32) -> Option<bool> {
     Some(exiting)
 }
 
+/// Returns whether a thread of a process runs, or waits for what no signal ends: such a thread can be in a system call.
+pub(crate) fn is_busy(root: &Path, pid: i32) -> bool {
+    [pid].into_iter().chain(other_thread_ids(root, pid)).any(|thread| {
+        let stat = read(root, thread_path(pid, thread), "stat").ok();
+        matches!(stat.and_then(|stat| field_of(&stat, 3)), Some('R' | 'D'))
+    })
+}
+
 /// Returns the name of a process (proc_pid_comm(5)), at most fifteen bytes.
 /// Fails if the process has exited, or may not be inspected.
 pub(crate) fn name(root: &Path, pid: i32) -> Result<Vec<u8>, ProcError> {

@@ -5,7 +5,8 @@
 //!
 //! If mappings are missing, the segment's record is read again. Every attach and detach sets its times, to the second:
 //! if both are older than the second in which the scan began, nothing has changed since, and what is missing has a
-//! reason. Otherwise the scan is repeated once the second is over.
+//! reason. Otherwise the scan is repeated once the second is over. It is also repeated if an accessible process can be in
+//! shmat or shmdt, before other processes are given as the reason.
 //!
 //! A mapping whose process would have to have left the segment's namespace is uncertain unless the file identifies it,
 //! and does not count towards nattch while there are inaccessible processes.
@@ -20,7 +21,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use super::matcher::Matcher;
-use super::scan::{MappingFilter, ScanResult, inode_of, scan, scan_only};
+use super::scan::{MappingFilter, ScanResult, inode_of, scan, scan_only, some_busy};
 use crate::model::{Attachers, Hidden, HiddenBy, Key, Needs, Object, ShmId, Stamp, SysV};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
@@ -141,6 +142,7 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
         }
         pending.clear();
         let mut waits = Vec::new();
+        let mut busy = HashMap::new();
         for (index, mut attachers) in assigned {
             let segment = &mut segments[index];
             for attacher in &mut attachers.list {
@@ -153,10 +155,16 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
                 if view.has_changed == Some(true) {
                     changed.insert(index);
                 }
-                attachers.hidden = view.reasons(missing, changed.contains(&index));
+                let ns = segment.ipc_namespace();
+                let in_doubt = view.is_settled
+                    && view.some_unseen()
+                    && missing > 0
+                    && *busy.entry(ns).or_insert_with(|| some_busy(system, ns));
+                attachers.hidden = view.reasons(missing, changed.contains(&index), in_doubt);
                 let wait = attempt == 1 && view.needs_time(missing);
                 let unexplained = !view.is_settled && !view.has_explanation();
-                if attempt < MAX_SCANS && (view.has_changed == Some(true) || missing == 0 || wait || unexplained) {
+                let incomplete = view.has_changed == Some(true) || missing == 0 || wait || unexplained || in_doubt;
+                if attempt < MAX_SCANS && incomplete {
                     pending.push(index);
                 }
                 waits.extend(Some(view.exiting).filter(|_| wait));
@@ -167,8 +175,10 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
             break;
         }
         match waits.concat() {
-            exiting if waits.iter().all(|exiting| !exiting.is_empty()) => drop(wait_for_exits(exiting, SECOND)),
-            _ => std::thread::sleep(rest_of_second()),
+            _ if waits.iter().any(Vec::is_empty) => std::thread::sleep(rest_of_second()),
+            exiting if !exiting.is_empty() => drop(wait_for_exits(exiting, SECOND)),
+            _ if busy.into_values().any(|is_busy| is_busy) => std::thread::sleep(MOMENT),
+            _ => {}
         }
     }
     Ok(stray)
@@ -225,10 +235,10 @@ impl View {
     }
 
     /// Returns why mappings are missing. None of the reasons is a guess: what several can explain is unknown.
-    fn reasons(&self, missing: u64, has_changed: bool) -> Vec<Hidden> {
+    fn reasons(&self, missing: u64, has_changed: bool, in_doubt: bool) -> Vec<Hidden> {
         let candidates = || Some(self.exiting.clone()).filter(|pids| !pids.is_empty());
         let (reason, pids) = match has_changed {
-            true if !self.is_settled => (HiddenBy::InFlight, None),
+            true if !self.is_settled || in_doubt => (HiddenBy::InFlight, None),
             _ if self.is_settled && !self.exiting.is_empty() && !self.some_unseen() => {
                 (HiddenBy::Exiting, candidates())
             }
@@ -248,6 +258,9 @@ impl View {
 const SECOND: Duration = Duration::from_secs(1);
 /// More than the period of the timer interrupt, by which the clock of these times lags.
 const TICK: Duration = Duration::from_millis(20);
+
+/// Longer than a process that can run waits for a CPU, unless there are many.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Returns the second that an attach or detach would record now.
 fn now() -> Option<Stamp> {

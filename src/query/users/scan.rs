@@ -121,18 +121,28 @@ impl ScanResult {
     /// Returns the processes that are exiting and can have mappings that were not found: those in the segment's namespace,
     /// and those in `recorded`, its creator and last user.
     pub(super) fn exiting(&self, system: &System, namespace: Option<u64>, recorded: &[i32]) -> Vec<i32> {
-        let is_in = |pid: i32| {
-            let threads = [pid.to_string()].into_iter().chain(procfs::other_threads(system.proc(), pid));
-            let mut namespaces = threads.filter_map(|thread| procfs::namespace_of(system.proc(), &thread));
-            namespace.is_some() && namespaces.any(|number| Some(number) == namespace)
-        };
-        let here = self.without_memory.iter().filter(|pid| recorded.contains(pid) || is_in(**pid));
+        let is_here = |pid| recorded.contains(pid) || is_in_namespace(system, *pid, namespace);
+        let here = self.without_memory.iter().filter(|pid| is_here(pid));
         let recorded = self.inaccessible.iter().filter(|pid| recorded.contains(pid));
         let mut pids: Vec<i32> =
             here.chain(recorded).copied().filter(|pid| system.is_exiting(*pid) == Some(true)).collect();
         pids.sort_unstable();
         pids
     }
+}
+
+fn is_in_namespace(system: &System, pid: i32, namespace: Option<u64>) -> bool {
+    let threads = [pid.to_string()].into_iter().chain(procfs::other_threads(system.proc(), pid));
+    let mut namespaces = threads.filter_map(|thread| procfs::namespace_of(system.proc(), &thread));
+    namespace.is_some() && namespaces.any(|number| Some(number) == namespace)
+}
+
+/// Returns whether another accessible process of an IPC namespace can be in shmat or shmdt now. There a process can lose
+/// the CPU between the changes to nattch, the times and its mappings, so that they contradict each other for a while.
+pub(super) fn some_busy(system: &System, namespace: Option<u64>) -> bool {
+    let own = std::process::id().cast_signed();
+    let mut pids = procfs::pids(system.proc()).into_iter().flatten().filter(|pid| *pid != own);
+    pids.any(|pid| procfs::is_busy(system.proc(), pid) && is_in_namespace(system, pid, namespace))
 }
 
 pub(super) fn inode_of(id: ShmId) -> u64 {

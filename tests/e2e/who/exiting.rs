@@ -11,7 +11,7 @@ use crate::actor::Actor;
 use crate::dying::{Blockade, Killed};
 use crate::fixtures::assert_fields;
 use crate::oracle;
-use crate::support::{NOBODY, Ran, finish, run, shmadm_as};
+use crate::support::{NOBODY, Ran, finish, run, shmadm_as, wait_for};
 use crate::vanish::{Call, Stopped};
 use crate::who::{pids, who};
 
@@ -109,6 +109,46 @@ fn permission_is_not_reported_if_a_process_attaches_and_detaches() {
     actor.attach(id);
     let report = stopped.go_on().exits(0).json()["segments"][0].clone();
     assert_eq!((pids(&report), &report["hidden"]), (BTreeSet::from([actor.pid()]), &json!([])), "{report}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn permission_is_reported_after_a_second_look_if_a_process_can_be_attaching() {
+    let mut holder = Actor::start();
+    let id = holder.create(fastrand::u32(0x1000_0000..), 4096);
+    holder.attach(id);
+    // With the times of a past second, nothing else suggests a second look.
+    let second = |stamp: std::time::SystemTime| stamp.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let attached = second(std::time::SystemTime::now());
+    wait_for("the next second", || second(std::time::SystemTime::now()) > attached + 1);
+    let permission = json!([{"reason": "permission", "count": 1, "pids": null}]);
+    assert_eq!(who_as_nobody(id)["hidden"], permission);
+    let _busy = Busy::start();
+    let mut command = shmadm_as(NOBODY);
+    command.args(["who", &id.to_string(), "--json"]).stdout(std::process::Stdio::piped());
+    let sleeps = |call: &Call| call.number == libc::SYS_clock_nanosleep || call.number == libc::SYS_nanosleep;
+    let stopped = Stopped::command_before(1, sleeps, command);
+    // What had begun at the first look ends.
+    holder.attach(id);
+    let report = stopped.go_on().exits(0).json()["segments"][0].clone();
+    assert_eq!(report["hidden"][0]["reason"], "in-flight", "{report}");
+}
+
+/// A process of user nobody that always runs.
+struct Busy(std::process::Child);
+
+impl Busy {
+    fn start() -> Self {
+        let mut command = Command::new("/bin/sh");
+        Self(command.args(["-c", "while :; do :; done"]).uid(NOBODY).gid(NOBODY).spawn().unwrap())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 /// Returns whether a call reads a record by index.
