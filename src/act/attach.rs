@@ -1,10 +1,12 @@
-//! Attaches a segment in this process.
+//! Attaches a segment, or maps a POSIX object, in this process.
+
+use std::os::fd::AsFd;
 
 use crate::error::{Error, Kind, shmadm};
-use crate::explain::{Attempt, explain};
+use crate::explain::{Attempt, cannot_map, explain, open_to_map};
 use crate::model::{Access, Object};
 use crate::query::{System, rmid_forced};
-use crate::sys::{Address, Attachment};
+use crate::sys::{Address, Attachment, MappedFile};
 
 /// How long an attachment is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,12 @@ pub(crate) fn attach(
     }
     Attachment::new(id, access, exec, address)
         .map_err(|error| explain(system, &Attempt::Attach { id, access, exec, address }, error))
+}
+
+/// Maps a POSIX object.
+pub(crate) fn map(system: &System, object: &Object, access: Access, exec: bool) -> Result<MappedFile, Error> {
+    let file = open_to_map(system, object, access)?;
+    MappedFile::new(file.as_fd(), access, exec).map_err(|error| cannot_map(object, error))
 }
 
 /// Detaches, and reports a failure that dropping the attachment would ignore.

@@ -1,4 +1,4 @@
-//! Detaches a segment by ending the caller's holders.
+//! Detaches a segment or POSIX object by ending the caller's holders.
 //!
 //! A holder is recognised by its name, user, IPC namespace and mapping (`query::holders`). It is signalled through a
 //! pidfd that was opened before these checks, so that pid reuse cannot redirect the signal to another process.
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind, program, shmadm};
-use crate::explain::{Attempt, attached_refusal, explain, holders};
-use crate::model::{Needs, Object};
-use crate::query::{Holder, System, lookup};
-use crate::sys;
+use crate::explain::{attached_refusal, file_in_use, holders};
+use crate::model::{Needs, Object, ObjectKind};
+use crate::query::{Holder, System, add_users, lookup};
+use crate::sys::{self, SysError};
 
 /// How long to wait for a holder to exit. One that takes longer is probably stopped (SIGSTOP).
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,9 +19,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(crate) struct Detached {
     pub(crate) pids: Vec<i32>,
-    pub(crate) nattch_before: u64,
-    /// 0 if the segment was destroyed at the last detach.
-    pub(crate) nattch_after: u64,
+    /// The attachments of a segment before and after; 0 after if it was destroyed at the last detach. `None` for an object.
+    pub(crate) nattch: Option<(u64, u64)>,
     pub(crate) destroyed: bool,
 }
 
@@ -29,8 +28,8 @@ pub(crate) struct Detached {
 /// Returns `NotFound` if there is no holder and the segment is not attached, `Refused` if other processes have it
 /// attached, and `Failed` if a holder does not exit.
 pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result<Detached, Error> {
-    let id = seen.sysv().id;
-    let mut ours = holders(system, id)?;
+    let ident = seen.ident();
+    let mut ours = holders(system, seen)?;
     let all: Vec<_> = ours.iter().map(|holder| holder.pid).collect();
     ours.retain(|holder| pid.is_none_or(|pid| holder.pid == pid));
     if ours.is_empty() {
@@ -40,7 +39,10 @@ pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result
         match sys::terminate(pidfd) {
             Ok(()) => {}
             Err(error) if error.errno == Errno::ESRCH => {}
-            Err(error) => return Err(explain(system, &Attempt::Detach(id), error)),
+            Err(SysError { errno, call }) => {
+                let error = Error::new(Kind::of(errno), format!("cannot stop the holder of {ident}")).os(errno, call);
+                return Err(error.target(ident.argument()));
+            }
         }
     }
     let deadline = Instant::now() + TIMEOUT;
@@ -51,7 +53,7 @@ pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result
                 Ok(true) => break,
                 Err(Errno::EINTR) => {}
                 Ok(false) | Err(_) => {
-                    let message = format!("cannot detach segment {id}: holder {pid} has not exited");
+                    let message = format!("cannot detach {ident}: holder {pid} has not exited");
                     let seconds = TIMEOUT.as_secs();
                     return Err(Error::new(Kind::Failed, message)
                         .target(pid.to_string())
@@ -61,35 +63,41 @@ pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result
             }
         }
     }
+    let pids = ours.iter().map(|holder| holder.pid).collect();
+    let ObjectKind::SysV(before) = &seen.kind else { return Ok(Detached { pids, nattch: None, destroyed: false }) };
     // A process releases its memory map before its pidfd becomes readable, so nattch is already up to date.
-    let after = lookup(system, id, Needs::empty())?;
-    Ok(Detached {
-        pids: ours.iter().map(|holder| holder.pid).collect(),
-        nattch_before: seen.sysv().nattch,
-        nattch_after: after.as_ref().map_or(0, |segment| segment.sysv().nattch),
-        destroyed: after.is_none(),
-    })
+    let after = lookup(system, before.id, Needs::empty())?;
+    let nattch = after.as_ref().map_or(0, |segment| segment.sysv().nattch);
+    Ok(Detached { pids, nattch: Some((before.nattch, nattch)), destroyed: after.is_none() })
 }
 
 fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> Error {
-    let id = seen.sysv().id;
+    let (ident, mut found) = (seen.ident(), [seen.clone()]);
     let not_a_holder = pid.map_or_else(String::new, |pid| format!("pid {pid} is not a holder of it; "));
-    if seen.sysv().nattch == 0 {
-        return Error::new(Kind::NotFound, format!("cannot detach segment {id}: {not_a_holder}it is not attached"))
-            .target(id.to_string());
+    let message = |why: &str| format!("cannot detach {ident}: {not_a_holder}{why}");
+    if !seen.is_segment()
+        && let Err(error) = add_users(system, &mut found, Needs::ATTACHERS)
+    {
+        return error.into();
     }
+    let [seen] = found;
+    if !seen.is_in_use() {
+        return Error::new(Kind::NotFound, message("it is not attached")).target(ident.argument());
+    }
+    let refusal = |why: &str| {
+        if seen.is_segment() {
+            return attached_refusal(system, &seen, message(why));
+        }
+        Error { hints: Vec::new(), ..file_in_use(system, &seen, message(why)) }
+    };
     let user = system.user(system.uid());
     if let Some(first) = ours.first() {
         let pids = ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return attached_refusal(
-            system,
-            seen,
-            format!("cannot detach segment {id}: {not_a_holder}the holders of user {user} are: {pids}"),
-        )
-        .hint("end all of them", shmadm(format!("detach {id}")))
-        .hint("end one of them", shmadm(format!("detach {id} --pid {first}")));
+        let detach = shmadm("detach").arg(ident.typed());
+        return refusal(&format!("the holders of user {user} are: {pids}"))
+            .hint("end all of them", detach.clone())
+            .hint("end one of them", detach.arg("--pid").arg(first.to_string()));
     }
-    let message = format!("cannot detach segment {id}: {not_a_holder}no holder of user {user} has it attached");
-    attached_refusal(system, seen, message)
-        .hint("list the attached processes; only they can detach", shmadm(format!("who {id}")))
+    refusal(&format!("no holder of user {user} has it attached"))
+        .hint("list the attached processes; only they can detach", shmadm("who").arg(ident.typed()))
 }

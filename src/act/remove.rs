@@ -87,7 +87,7 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
 /// Returns whether all attachments are those of the caller's holders, which `detach` ends.
 fn has_only_own_holders(system: &System, object: &Object) -> bool {
     // The refusal is correct without this hint, too.
-    holders(system, object.sysv().id).is_ok_and(|holders| holders.len() as u64 == object.sysv().nattch)
+    holders(system, object).is_ok_and(|holders| holders.len() as u64 == object.sysv().nattch)
 }
 
 /// Why [`clean`] keeps a segment.

@@ -163,14 +163,6 @@ pub(crate) fn restore_aside(system: &System) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns a reference to the file of an object that is still as it was seen.
-pub(super) fn refer_unchanged(system: &System, seen: &Object) -> Result<OwnedFd, Error> {
-    match refer(system.objects()?, seen.posix()) {
-        Ok((_, file)) => Ok(file),
-        Err(failure) => Err(failure.explain(system, seen)),
-    }
-}
-
 /// Why an object was not removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {

@@ -7,12 +7,13 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{FchmodatFlags, Mode as FileMode, fchmodat};
 use nix::unistd::{Gid, Uid, fchownat, truncate};
 
-use super::remove_file::{is_used, refer_unchanged};
+use super::remove_file::is_used;
 use super::set::Change;
 use crate::error::{Error, Kind, again};
-use crate::explain::{file_in_use, unmapped_id};
+use crate::explain::{cannot_open, file_in_use, unmapped_id};
 use crate::model::{Object, Size};
-use crate::query::{Account, System};
+use crate::query::{Account, System, refer_to_file};
+use crate::sys::stat_file;
 
 /// Converts the caller's ids to those of the current user namespace.
 pub(super) fn current_ids(
@@ -27,7 +28,7 @@ pub(super) fn current_ids(
     Ok((owner.map(Uid::from_raw), group.map(Gid::from_raw)))
 }
 
-/// Changes an object that is still as it was seen. Its size is changed first, since that is refused most often.
+/// Changes an object. Its size is changed first, since that is refused most often.
 ///
 /// Shrinking an object that a process uses is refused without `force`: the process would get SIGBUS beyond the new end.
 pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result<(), Error> {
@@ -41,14 +42,24 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
         let error = error.target(ident.argument());
         if errno == Errno::EPERM { error.cause("only its owner and a privileged user can change it") } else { error }
     };
-    let file = refer_unchanged(system, seen)?;
+    let file = refer_to_file(system, seen).map_err(|error| cannot_open(seen, "change", error))?;
     let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     if let Some(size) = change.size {
-        if size < seen.size && !change.force && is_used(system, seen)? {
-            let message = format!("cannot shrink {ident} to {}: it is in use", Size(size));
-            let mut refusal = file_in_use(system, seen, message);
-            refusal.hints.clear();
-            return Err(refusal.hint("shrink it anyway; its users get SIGBUS beyond the new end", again("--force")));
+        let now = stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
+        if size < now.size && !change.force {
+            let message = |why| format!("cannot shrink {ident} to {}: {why}", Size(size));
+            let refusal = match is_used(system, seen) {
+                Ok(false) => None,
+                Ok(true) => Some(file_in_use(system, seen, message("it is in use"))),
+                Err(error) if error.kind == Kind::Refused => {
+                    Some(Error { message: message("cannot determine whether a process uses it"), ..error })
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(mut refusal) = refusal {
+                refusal.hints.clear();
+                return Err(refusal.hint("shrink it anyway; its users get SIGBUS beyond the new end", again("--force")));
+            }
         }
         let size = i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "truncate"))?;
         truncate(&*path, size).map_err(|errno| failed(errno, "truncate"))?;

@@ -4,24 +4,12 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 
 use super::{Context, usage};
-use crate::contents::{Allocation, Range, Source};
+use crate::contents::{Allocation, Opening, Range, Source};
 use crate::error::Error;
 use crate::explain::{resolve, unmapped_id};
 use crate::model::{Access, KeySpec, Needs, Object, Target};
 use crate::query::{Account, System};
 use crate::render::{TableStyle, TimeStyle};
-
-#[derive(Args, Debug)]
-pub(crate) struct SegmentArg {
-    #[arg(id = "segment", help = "Id (65538), key (0x4d2, key:1234) or ftok:PATH[:PROJ]", value_name = "SEGMENT", value_parser = segment())]
-    pub(crate) target: Target,
-}
-
-impl SegmentArg {
-    pub(crate) fn resolve(&self, context: &Context, needs: Needs) -> Result<Object, Error> {
-        resolve(&context.system, &self.target, needs)
-    }
-}
 
 /// The help of arguments that name segments and POSIX objects.
 pub(crate) const TARGETS_HELP: &str = "Ids (65538), keys (0x4d2, key:1234, ftok:PATH), /NAME or sem:/NAME";
@@ -60,7 +48,7 @@ impl SourceArgs {
         length: Option<u64>,
     ) -> Result<Source, Error> {
         if !object.is_segment() {
-            return Source::file(&context.system, object);
+            return Source::file(&context.system, object, Opening::Inspect);
         }
         if self.peek {
             return Source::via_peer(&context.system, object);
@@ -133,11 +121,6 @@ fn unknown(what: &str, text: &str) -> Error {
 /// Returns the parser of a segment or POSIX object.
 pub(crate) fn target() -> impl TypedValueParser<Value = Target> {
     OsStringValueParser::new().try_map(|text| Target::from_os(&text))
-}
-
-/// Returns the parser of a segment.
-pub(crate) fn segment() -> impl TypedValueParser<Value = Target> {
-    OsStringValueParser::new().try_map(|text| Target::segment_from_os(&text))
 }
 
 pub(crate) fn key() -> impl TypedValueParser<Value = KeySpec> {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::args::SegmentArg;
+use super::args::ObjectArg;
 use super::{Context, Manual, exit_after, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::error::{Error, Exit};
@@ -13,13 +13,14 @@ use crate::process::{Hold, Interrupts, start_holder};
 use crate::query::rmid_forced;
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Attach a segment, in the foreground or background",
+    summary: "Attach a segment or POSIX object",
     description: "Attaches a segment and prints its address, size, access and the pid of the attached process. The \
                   segment stays attached until Ctrl-C, SIGTERM or the end of the --for duration; then it is detached, \
                   and the exit code is 0.\n\n\
                   With --background a holder, a process named shmadm-hold, attaches the segment. The command returns \
                   as soon as it is attached and prints the pid of the holder. `shmadm detach` ends holders.\n\n\
-                  Without --address the kernel chooses the address, and without --read-only the access is read and \
+                  A POSIX object is mapped (mmap with MAP_SHARED) in the same way.\n\n\
+                  Without --address, which is only for segments, the kernel chooses the address, and without --read-only the access is read and \
                   write.",
     examples: &[
         ("shmadm attach 0x4d2 --for 1s", "keep the segment with key 0x4d2 attached for a second"),
@@ -29,7 +30,7 @@ pub(crate) const MANUAL: Manual = Manual {
             "attach it at a given address, rounded down to a page",
         ),
     ],
-    json: "{\"schema\":1,\"attachment\":{\"id\":5,\"pid\":4711,\"address\":\"0x7f…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"exec\":false}}",
+    json: "{\"schema\":1,\"attachment\":{\"id\":5,\"pid\":4711,\"address\":\"0x7f…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"exec\":false}}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
     notes: "SIGTERM ends a holder too. The segment is detached even if the holder is killed.\n\n\
             The last detach destroys the segment only if it was marked for destruction, or if kernel.shm_rmid_forced \
             is 1. A warning is printed if the setting would cause that.",
@@ -38,7 +39,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct AttachArgs {
     #[command(flatten)]
-    segment: SegmentArg,
+    segment: ObjectArg,
 
     /// Attach read-only (SHM_RDONLY)
     #[arg(long)]
@@ -72,13 +73,17 @@ fn parse_address(text: &str) -> Result<usize, String> {
 pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Error> {
     let address = args.address(context)?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
-    let segment = args.segment.resolve(context, Needs::empty())?;
-    context.warn_of_lost_record(&segment);
-    warn_of_last_detach(context, &segment);
+    let object = args.segment.resolve(context, Needs::empty())?;
+    if object.is_segment() {
+        context.warn_of_lost_record(&object);
+        warn_of_last_detach(context, &object);
+    } else if args.address.is_some() {
+        return Err(usage("--address is only for segments"));
+    }
     let interrupts = Interrupts::watch()?;
     if args.background {
         let hold = Hold { access, exec: args.exec, address, duration: args.duration };
-        let holder = start_holder(&context.system, &segment, hold)?;
+        let holder = start_holder(&context.system, &object, hold)?;
         interrupts.check()?;
         // A holder whose pid was not printed would keep the segment attached forever.
         report(args, context, holder.attached()).map_err(|error| {
@@ -87,19 +92,21 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         holder.keep();
         return Ok(Exit::Done);
     }
-    let attachment = act::attach(&context.system, &segment, access, address, args.exec, Lifetime::Persistent)?;
-    let attached = Attached {
-        id: attachment.id(),
-        pid: i32::try_from(std::process::id()).unwrap_or_default(),
-        address: attachment.address(),
-        size: attachment.size(),
-        access: attachment.access(),
-        exec: args.exec,
+    let pid = i32::try_from(std::process::id()).unwrap_or_default();
+    let ident = object.ident();
+    let attached = |address, size| Attached { ident: ident.clone(), pid, address, size, access, exec: args.exec };
+    let outcome = if object.is_segment() {
+        let attachment = act::attach(&context.system, &object, access, address, args.exec, Lifetime::Persistent)?;
+        report(args, context, &attached(attachment.address(), attachment.size()))?;
+        let outcome = interrupts.wait(args.duration, None)?;
+        act::detach_checked(&context.system, attachment)?;
+        outcome
+    } else {
+        let mapped = act::map(&context.system, &object, access, args.exec)?;
+        report(args, context, &attached(mapped.address(), mapped.size()))?;
+        interrupts.wait(args.duration, None)?
     };
-    report(args, context, &attached)?;
-    let outcome = interrupts.wait(args.duration, None)?;
-    act::detach_checked(&context.system, attachment)?;
-    context.ui.status(&format!("detached {}", segment.ident()));
+    context.ui.status(&format!("detached {ident}"));
     Ok(exit_after(outcome))
 }
 
@@ -137,8 +144,8 @@ fn report(args: &AttachArgs, context: &mut Context, attached: &Attached) -> Resu
     struct Report<'a> {
         attachment: &'a Attached,
     }
-    let Attached { id, pid, address, size, access, .. } = attached;
-    let line = format!("attached segment {id} at {address:#x}, {}, {}, pid {pid}", Size(*size), access.as_str());
+    let Attached { ident, pid, address, size, access, .. } = attached;
+    let line = format!("attached {ident} at {address:#x}, {}, {}, pid {pid}", Size(*size), access.as_str());
     if context.json() {
         context.report(&Report { attachment: attached })?;
     } else if args.background {

@@ -1,7 +1,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::args::SegmentArg;
+use super::args::ObjectArg;
 use super::{Context, Manual};
 use crate::act;
 use crate::error::{Error, Exit};
@@ -9,7 +9,7 @@ use crate::model::{Ident, Needs};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "End background attachments",
-    description: "Asks the caller's holders of a segment to detach, and waits until they have. Holders are the \
+    description: "Asks the caller's holders of a segment or POSIX object to detach, and waits until they have. Holders are the \
                   processes that `shmadm attach --background` and `shmadm create --hold` leave running. With --pid \
                   only that holder is asked.\n\n\
                   Only a process itself can detach its attachments, so detach never affects other programs: a holder \
@@ -19,14 +19,15 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm attach 0x4d2 --background && shmadm detach 0x4d2", "end a background attachment"),
         ("shmadm detach 0x4d2 --pid \"$(shmadm attach 0x4d2 --background)\"", "end only one of several holders"),
     ],
-    json: "{\"schema\":1,\"id\":5,\"detached\":[4711],\"nattch_before\":2,\"nattch_after\":1}",
+    json: "{\"schema\":1,\"id\":5,\"detached\":[4711],\"nattch_before\":2,\"nattch_after\":1}. For a POSIX object: \
+           {\"schema\":1,\"name\":\"/x\",\"detached\":[4711]}.",
     notes: "If the segment was marked for destruction, the last detach destroys it; a status message says so.",
 };
 
 #[derive(Args, Debug)]
 pub(crate) struct DetachArgs {
     #[command(flatten)]
-    segment: SegmentArg,
+    segment: ObjectArg,
 
     /// End only the holder with this pid
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
@@ -39,8 +40,10 @@ struct DetachReport<'a> {
     id: Ident,
     /// The pids of the holders.
     detached: &'a [i32],
-    nattch_before: u64,
-    nattch_after: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nattch_before: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nattch_after: Option<u64>,
 }
 
 pub(crate) fn run(args: &DetachArgs, context: &mut Context) -> Result<Exit, Error> {
@@ -48,9 +51,8 @@ pub(crate) fn run(args: &DetachArgs, context: &mut Context) -> Result<Exit, Erro
     let detached = act::detach(&context.system, &segment, args.pid)?;
     let ident = segment.ident();
     let pids: Vec<_> = detached.pids.iter().map(ToString::to_string).collect();
-    let (before, after) = (detached.nattch_before, detached.nattch_after);
-    let pids = pids.join(", pid ");
-    context.ui.status(&format!("detached {ident} from pid {pids}; nattch {before} before, {after} after"));
+    let nattch = detached.nattch.map(|(before, after)| format!("; nattch {before} before, {after} after"));
+    context.ui.status(&format!("detached {ident} from pid {}{}", pids.join(", pid "), nattch.unwrap_or_default()));
     if detached.destroyed {
         context.ui.status(&format!("{ident} was destroyed at the last detach"));
     }
@@ -58,8 +60,8 @@ pub(crate) fn run(args: &DetachArgs, context: &mut Context) -> Result<Exit, Erro
         context.report(&DetachReport {
             id: ident,
             detached: &detached.pids,
-            nattch_before: before,
-            nattch_after: after,
+            nattch_before: detached.nattch.map(|nattch| nattch.0),
+            nattch_after: detached.nattch.map(|nattch| nattch.1),
         })?;
     }
     Ok(Exit::Done)

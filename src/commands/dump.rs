@@ -4,36 +4,38 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{SegmentArg, SourceArgs};
+use super::args::{ObjectArg, SourceArgs};
 use super::{Context, Manual, check_not_terminal, describe, is_dash, usage, with_link_target};
 use crate::act::NewFile;
 use crate::contents::{self, ALGORITHM, Range, Source};
 use crate::error::{Error, Exit};
-use crate::model::{Ident, Needs, Object, Sidecar, SidecarChecksum, path_text};
+use crate::model::{DumpKind, Ident, Needs, Object, Recorded, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
 use crate::render::write_report;
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Dump a segment's contents and attributes to files",
-    description: "Writes the contents of a segment to FILE and its attributes to FILE.json, from which `shmadm \
-                  restore` recreates the segment. Untouched pages become holes in FILE. FILE.json also contains the \
+    summary: "Dump a segment or POSIX object to files",
+    description: "Writes the contents of a segment or POSIX object to FILE and its attributes to FILE.json, from which \
+                  `shmadm restore` recreates it. Untouched pages become holes in FILE. FILE.json also contains the \
                   page size, the time, the kernel release and a checksum.\n\n\
                   Existing files are not overwritten without --force, except for a FILE.json without FILE that a killed \
                   dump left. Both files have mode 0600 and appear only when \
                   they are complete, FILE.json first: if FILE exists, the dump is complete. If FILE is -, only the \
                   contents are written, to standard output. FILE can also be given with --output.\n\n\
-                  As with read, no memory is allocated, and --peek changes no field of the segment. A segment that is \
-                  written to during the dump is dumped as it was read, piece by piece; the checksum is that of the \
-                  file.",
+                  As with read, no memory is allocated, and --peek changes no field of the segment. What is written \
+                  to during the dump is dumped as it was read, piece by piece; the checksum is that of the file.\n\n\
+                  An object that has no name any more is named by its device and inode (obj:0:27:4), as `shmadm list \
+                  --unlinked` shows them. This requires permission to inspect a process that has it open or mapped.",
     examples: &[
         (
             "shmadm dump 0x4d2 --output segment.bin",
             "write the contents to segment.bin and the attributes to segment.bin.json",
         ),
+        ("shmadm dump /psm_1a2b3c4d object.bin", "write the contents and attributes of a POSIX object"),
         ("shmadm dump 0x4d2 --output - | gzip > segment.gz", "compress only the contents"),
     ],
     json: "{\"schema\":1,\"id\":5,\"file\":\"…\",\"size\":8192,\"checksum\":{\"algorithm\":\"blake3-blocks\",\
-           \"value\":\"…\"}}",
+           \"value\":\"…\"}}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
     notes: "Until they are complete, the files have no name (O_TMPFILE), so they disappear whatever ends the program. \
             On file systems without such files (NFS), and for the moment in which --force replaces files, they have a \
             name that begins with .shmadm-, and so has the replaced record until the contents are replaced; a kill at \
@@ -48,7 +50,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct DumpArgs {
     #[command(flatten)]
-    segment: SegmentArg,
+    segment: ObjectArg,
 
     /// Output file, as with --output
     #[arg(value_name = "FILE", required_unless_present = "output", conflicts_with = "output")]
@@ -123,11 +125,13 @@ impl Files {
         self,
         args: &DumpArgs,
         context: &mut Context,
-        object: Object,
+        mut object: Object,
         interrupts: &Interrupts,
     ) -> Result<Sidecar, Error> {
         let Self { data, record, replaces_record } = self;
         let source = args.source.open(context, &object, 0, None)?;
+        // A POSIX object may have been resized meanwhile.
+        object.size = source.size();
         let value = context.with_progress("dumping", source.size(), |progress| {
             contents::copy_to_file(&context.system, &source, data.file(), |error| data.failed(&error), progress)
         })?;
@@ -139,7 +143,8 @@ impl Files {
             created: context.system.now(),
             kernel: context.system.kernel_release(),
             checksum: SidecarChecksum { algorithm: ALGORITHM.to_owned(), value },
-            segment: object,
+            kind: (!object.is_segment()).then_some(DumpKind::Posix),
+            recorded: if object.is_segment() { Recorded::Segment(object) } else { Recorded::Object(object) },
         };
         write_report(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
         context.detach(source.into_attachment())?;
@@ -175,14 +180,14 @@ struct Dumped<'a> {
 
 fn report(args: &DumpArgs, context: &mut Context, sidecar: &Sidecar) -> Result<(), Error> {
     let name = path_text(args.path());
-    context.ui.status(&format!("dumped {} to {name} and {name}.json", describe(&sidecar.segment)));
+    context.ui.status(&format!("dumped {} to {name} and {name}.json", describe(sidecar.object())));
     if !context.json() {
         return Ok(());
     }
     context.report(&Dumped {
-        id: sidecar.segment.ident(),
+        id: sidecar.object().ident(),
         file: &name,
-        size: sidecar.segment.size,
+        size: sidecar.object().size,
         checksum: &sidecar.checksum,
     })
 }

@@ -1,51 +1,56 @@
 use clap::Args;
 
-use super::args::SegmentArg;
+use super::args::ObjectArg;
 use super::{Context, Manual, describe};
-use crate::contents::{self, Source};
+use crate::contents::{self, Opening, Source};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Needs};
 use crate::render::{EXTENTS, Format, MapReport, write_map};
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show which parts of a segment are in memory or in swap",
-    description: "Shows which parts of a segment are resident, swapped or untouched. The picture divides the segment \
+    summary: "Show which parts of a segment or object are in memory or in swap",
+    description: "Shows which parts of a segment or POSIX object are resident, swapped or untouched. The picture divides the segment \
                   into equal parts, one character each: # is resident, s is swapped, . was never touched, ? cannot be \
                   determined, and + contains several of these.\n\n\
                   map touches no page. Where another process has the segment attached and the caller is privileged, \
                   it is inspected through that attachment and none of its fields change. Otherwise map attaches it \
-                  briefly.",
+                  briefly. The file of a POSIX object is inspected, which changes nothing.",
     examples: &[
         ("shmadm map 0x4d2", "show which parts of the segment with key 0x4d2 are resident"),
         ("shmadm map 0x4d2 --format csv", "list the parts with offset and length"),
     ],
     json: "{\"schema\":1,\"id\":5,\"size\":8192,\"page_size\":4096,\"resident\":4096,\"swapped\":0,\"untouched\":4096,\
            \"unknown\":0,\"rss\":4096,\"extents\":[{\"offset\":0,\"length\":4096,\"state\":\"resident\"|\"swapped\"|\"untouched\"|\
-           \"unknown\"}]}",
+           \"unknown\"}]}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
     notes: "Without privilege, swapped and untouched pages can be distinguished only if nothing is swapped. Of huge \
-            pages only the number of resident pages is known, and that requires privilege.",
+            pages only the number of resident pages is known, and that requires privilege.\n\n\
+            Of a POSIX object, swapped pages are distinguished by cachestat(2), which requires Linux 6.5 and permission \
+            to write to the object, or its ownership. Otherwise its data is resident if no swap is in use, and unknown \
+            if some is.",
 };
 
 #[derive(Args, Debug)]
 pub(crate) struct MapArgs {
     #[command(flatten)]
-    segment: SegmentArg,
+    segment: ObjectArg,
 }
 
 pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> {
     let object = args.segment.resolve(context, Needs::RESIDENT)?;
     // Through another process's attachment if nothing is swapped; only an own attachment shows swapped pages.
-    let via_peer =
-        (object.is_in_use() && object.swap == Some(0)).then(|| Source::via_peer(&context.system, &object).ok());
+    let via_peer = (object.is_segment() && object.is_in_use() && object.swap == Some(0))
+        .then(|| Source::via_peer(&context.system, &object).ok());
     let source = match via_peer.flatten() {
         Some(source) => source,
+        None if !object.is_segment() => Source::file(&context.system, &object, Opening::Inspect)?,
         None => {
             let attachment = context.attach(&object, Access::ReadOnly)?;
             Source::inspect(&context.system, attachment)
         }
     };
     let extents = contents::extents(&context.system, &source, &object)?;
-    let rss = source.resident().or(object.rss);
+    // What is allocated includes swapped pages: of a POSIX object, only its record distinguishes them.
+    let rss = source.resident().filter(|_| object.is_segment()).or(object.rss);
     let report = MapReport::new(object.ident(), source.size(), source.page(&context.system), rss, extents);
     match context.format {
         Format::Json => context.report(&report)?,

@@ -36,10 +36,10 @@ use serde::Serialize;
 use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, PendingSegment, own_link_target};
 use crate::contents::Progress;
 use crate::error::{Error, Exit, Kind, again, grouped};
-use crate::explain::Resolver;
+use crate::explain::{Resolver, find};
 use crate::model::{Access, Ident, Needs, Object, ShmId, Size, Target, path_text};
 use crate::process::{Guard, Interrupts, StartedHolder, WaitOutcome};
-use crate::query::{System, last_user_preventing_orphan, lookup};
+use crate::query::{System, last_user_preventing_orphan};
 use crate::render::{Column, Failure, Format, TableStyle, TimeStyle, write_report, write_rows};
 use crate::ui::Ui;
 
@@ -200,7 +200,7 @@ fn exit_after(outcome: WaitOutcome) -> Exit {
 fn look_up_again(context: &Context, ident: impl Into<Ident>, needs: Needs) -> Result<Object, Error> {
     let ident = ident.into();
     let removed = || Error::new(Kind::NotFound, format!("{ident} was removed by another process"));
-    lookup(&context.system, ident.clone(), needs)?.ok_or_else(|| removed().target(ident.argument()))
+    find(&context.system, ident.clone(), needs)?.ok_or_else(|| removed().target(ident.argument()))
 }
 
 /// Attaches a new segment, to fill it. If it is held, this is not its last detach.

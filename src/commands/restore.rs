@@ -4,18 +4,19 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::TypedValueParser;
 use serde::Serialize;
 
-use super::args::{OwnerArgs, key};
+use super::args::{OwnerArgs, key, target};
 use super::{Context, Manual, attach_new, create_guarded, describe, is_dash, look_up_again, report_new, usage};
-use crate::act::{self, Change, Creation, Opened, PendingSegment};
-use crate::contents::{self, ALGORITHM};
+use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment};
+use crate::contents::{self, ALGORITHM, Sink};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::model::{Key, KeySpec, Mode, Needs, Object, Sidecar, path_text};
+use crate::model::{Ident, Key, KeySpec, Mode, Name, Needs, Object, ObjectName, Recorded, Sidecar, Target, path_text};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Recreate a segment from a dump",
+    summary: "Recreate a segment or POSIX object from a dump",
     description: "Recreates a segment from FILE and FILE.json, which `shmadm dump` wrote, and prints its id. Either \
                   file can be named. Key, \
                   size, mode, owner, group, huge pages and lock are as recorded unless options override them. Id, \
@@ -23,12 +24,14 @@ pub(crate) const MANUAL: Manual = Manual {
                   The size and the checksum of the file are verified before the segment is created, and the checksum \
                   of the written bytes afterwards. An existing key is an error. The segment has mode 0600 until it is \
                   complete. If a step fails, it is removed.\n\n\
-                  --hold keeps the segment attached in a background process.",
+                  --hold keeps the segment attached in a background process.\n\n\
+                  A POSIX object is recreated with the recorded name, size, mode, owner and group. It gets its name \
+                  (--name chooses another) when its contents are complete and verified. An existing name is an error.",
     examples: &[(
         "shmadm dump 0x4d2 --output segment.bin && shmadm rm 0x4d2 && shmadm restore segment.bin",
         "remove a segment and recreate it",
     )],
-    json: "{\"schema\":1,\"segment\":{…},\"holder\":null}",
+    json: "{\"schema\":1,\"segment\":{…},\"holder\":null}. For a POSIX object: {\"schema\":1,\"object\":{…}}.",
     notes: "A file with holes is restored with SHM_NORESERVE, since it may be larger than memory. Zeros in a file \
             that has lost its holes allocate no memory. Huge pages are reserved from their pool, which must have \
             enough of them. The caller can give the segment to another user and remains its creator. Recorded owners \
@@ -49,6 +52,10 @@ pub(crate) struct RestoreArgs {
     #[arg(help = "Key: private, random, NUMBER or ftok:PATH[:PROJ] [default: as recorded]", long, value_name = "KEY", allow_negative_numbers = true, value_parser = key())]
     key: Option<KeySpec>,
 
+    /// Name of the POSIX object: /NAME or sem:/NAME [default: as recorded]
+    #[arg(long, value_name = "NAME", value_parser = target().try_map(check_name))]
+    name: Option<ObjectName>,
+
     /// Keep the segment attached in a background process
     #[arg(long)]
     hold: bool,
@@ -61,6 +68,13 @@ pub(crate) struct RestoreArgs {
     mode: Option<Mode>,
 }
 
+fn check_name(target: Target) -> Result<ObjectName, String> {
+    match target.name {
+        Name::Object(name) | Name::Semaphore(name, _) => Ok(name),
+        _ => Err("expected /NAME or sem:/NAME".to_owned()),
+    }
+}
+
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
     if is_dash(&args.file) {
         return Err(usage("cannot restore from standard input: restore needs a file and its record, FILE.json")
@@ -71,14 +85,37 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let interrupts = Interrupts::watch()?;
     let sidecar = read_sidecar(&Sidecar::path_for(&path))?;
     let file = contents::open_nonblocking(&path).map_err(|error| unreadable(&path, &error, "open"))?;
+    match &sidecar.recorded {
+        Recorded::Segment(_) if args.name.is_some() => {
+            return Err(usage("--name is only for POSIX objects: use --key for a segment"));
+        }
+        Recorded::Object(_) if args.key.is_some() || args.hold => {
+            return Err(usage("--key and --hold are only for segments: use --name for a POSIX object"));
+        }
+        _ => {}
+    }
     let data = verify(context, &path, &file, &sidecar)?;
+    if let Recorded::Object(recorded) = &sidecar.recorded {
+        let mode = args.mode.unwrap_or(recorded.mode);
+        let new = NewObject {
+            name: new_name(args, recorded)?,
+            size: Some(recorded.size),
+            mode: Some(mode),
+            owner: Some(owner.unwrap_or(recorded.uid)),
+            group: Some(group.unwrap_or(recorded.gid)),
+            exclusive: true,
+            reserve: false,
+            fill: true,
+        };
+        return restore_object(context, &new, (&path, &file), data, &sidecar, &interrupts);
+    }
     let (pending, guard) = create(args, context, &sidecar, data, &interrupts)?;
     let segment = look_up_again(context, pending.id(), Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
     if let Err(error) = fill(args, context, &segment, (&path, &file), data, &sidecar) {
         return Err(pending.abandon(error));
     }
-    let recorded = &sidecar.segment;
+    let recorded = sidecar.object();
     let changed = |new: u32, current: u32| (new != current).then_some(new);
     let mode = args.mode.unwrap_or(recorded.mode);
     let change = Change {
@@ -117,7 +154,7 @@ fn create(
     data: u64,
     interrupts: &Interrupts,
 ) -> Result<(PendingSegment, Option<Guard>), Error> {
-    let recorded = &sidecar.segment;
+    let recorded = sidecar.object();
     let recorded_key = match recorded.sysv().key {
         Key::PRIVATE => KeySpec::Private,
         key => KeySpec::Key(key),
@@ -161,22 +198,70 @@ fn fill(
     data: u64,
     sidecar: &Sidecar,
 ) -> Result<(), Error> {
-    // Zeros that were resident are written; but a file that lost its holes must not allocate untouched pages.
-    let Object { rss, swap, .. } = sidecar.segment;
-    let with_zeros = rss.zip(swap).is_some_and(|(rss, swap)| data <= rss.saturating_add(swap));
     let attachment = attach_new(context, segment, args.hold)?;
-    let failed = |error| unreadable(path, &error, "read");
-    let checksum = context.with_progress("restoring", segment.size, |progress| {
-        contents::copy_from_file(&attachment, file, with_zeros, failed, progress)
+    copy(context, Sink::Attachment(&attachment), (path, file), data, sidecar)?;
+    context.detach(Some(attachment))
+}
+
+/// Copies the contents and checks that they are the recorded ones.
+fn copy(
+    context: &Context,
+    to: Sink<'_>,
+    (path, file): (&Path, &File),
+    data: u64,
+    sidecar: &Sidecar,
+) -> Result<(), Error> {
+    // Zeros that were allocated are written; but a file that lost its holes must not allocate untouched pages.
+    let with_zeros = sidecar.allocated().is_some_and(|allocated| data <= allocated);
+    let (size, failed) = (sidecar.object().size, |error| unreadable(path, &error, "read"));
+    let checksum = context.with_progress("restoring", size, |progress| {
+        contents::copy_from_file(to, file, size, with_zeros, failed, progress)
     })?;
-    context.detach(Some(attachment))?;
     if checksum == sidecar.checksum.value {
         return Ok(());
     }
     let name = path_text(path);
     Err(Error::new(Kind::Failed, format!("{name} changed while it was restored"))
         .target(name)
-        .cause("the bytes written to the segment do not match the recorded checksum; the segment was removed"))
+        .cause(format!("the bytes written do not match the recorded checksum; the {} was removed", sidecar.noun())))
+}
+
+/// Returns the name of the object to create.
+fn new_name(args: &RestoreArgs, recorded: &Object) -> Result<ObjectName, Error> {
+    let name = args.name.as_ref().or(recorded.posix().name.as_ref()).cloned();
+    name.ok_or_else(|| usage("the dumped object had no name, or one that is not valid UTF-8: choose one with --name"))
+}
+
+/// Creates a POSIX object from a dump. It gets its name when its contents are complete.
+fn restore_object(
+    context: &mut Context,
+    new: &NewObject,
+    file: (&Path, &File),
+    data: u64,
+    sidecar: &Sidecar,
+    interrupts: &Interrupts,
+) -> Result<Exit, Error> {
+    #[derive(Serialize)]
+    struct Restored<'a> {
+        object: &'a Object,
+    }
+    let ident = Ident::Name(new.name.clone());
+    let fill = |to: &File, _| {
+        copy(context, Sink::File(to, &ident), file, data, sidecar)?;
+        interrupts.check()
+    };
+    act::create_file(&context.system, new, fill, false).map_err(|error| match error.kind {
+        Kind::Exists => error.hint("use another name", again("--name").arg(format!("{}-restored", new.name))),
+        _ => error,
+    })?;
+    let object = look_up_again(context, ident, context.record_needs())?;
+    context.ui.status(&format!("restored {}; its inode and times are new", describe(&object)));
+    if context.json() {
+        context.report(&Restored { object: &object })?;
+    } else {
+        context.ui.print(&new.name.to_string())?;
+    }
+    Ok(Exit::Done)
 }
 
 #[derive(Serialize)]
@@ -207,13 +292,17 @@ fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
 
 fn parse_sidecar(text: &[u8]) -> Result<Sidecar, String> {
     let sidecar: Sidecar = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    let Sidecar { schema, segment, checksum, huge_page_size, .. } = &sidecar;
+    let Sidecar { schema, kind, recorded, checksum, huge_page_size, .. } = &sidecar;
     if *schema != 1 {
         return Err(format!("unsupported schema {schema}: expected 1"));
     }
     if checksum.algorithm != ALGORITHM {
         return Err(format!("unsupported checksum algorithm {:?}: expected {ALGORITHM}", checksum.algorithm));
     }
+    if kind.is_some() != matches!(recorded, Recorded::Object(_)) {
+        return Err("a record has either a segment, or the kind \"posix\" and an object".to_owned());
+    }
+    let segment = sidecar.object();
     // IPC_SET rejects -1, which is not a valid uid or gid.
     if [segment.uid, segment.gid].contains(&u32::MAX) {
         return Err(format!("{} is not a valid uid or gid", u32::MAX));
@@ -230,7 +319,7 @@ fn verify(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> Res
     let mismatch = |what: String| {
         Error::new(Kind::Failed, format!("{name} does not match its record: {what}")).target(name.as_str())
     };
-    let size = sidecar.segment.size;
+    let size = sidecar.object().size;
     let failed = |error| unreadable(path, &error, "read");
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {

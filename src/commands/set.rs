@@ -28,8 +28,8 @@ pub(crate) const MANUAL: Manual = Manual {
         ),
         ("shmadm set /psm_1a2b3c4d --size 4M", "grow a POSIX object"),
     ],
-    json: "{\"schema\":1,\"segment\":{…}}, the segment after the change. For several: \
-           {\"schema\":1,\"segments\":[…],\"failed\":[…]}, with the failures as in the report of rm.",
+    json: "{\"schema\":1,\"segment\":{…}}, or \"object\" for a POSIX object, after the change. For several: \
+           {\"schema\":1,\"segments\":[…],\"objects\":[…],\"failed\":[…]}, with the failures as in the report of rm.",
     notes: "Owner, group and mode are changed by one call (IPC_SET), which updates the change time; --lock and \
             --unlock do not. The creator can always change and remove the segment, whichever user owns it. Huge pages are \
             never swapped: locking them only sets the flag.\n\n\
@@ -69,13 +69,16 @@ pub(crate) struct SetArgs {
 }
 
 #[derive(Serialize)]
-struct Changed<'a> {
-    segment: &'a Object,
+#[serde(rename_all = "lowercase")]
+enum Changed<'a> {
+    Segment(&'a Object),
+    Object(&'a Object),
 }
 
 #[derive(Serialize)]
 struct SeveralChanged {
     segments: Vec<Object>,
+    objects: Vec<Object>,
     failed: Vec<Failure>,
 }
 
@@ -86,20 +89,21 @@ pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> 
     if let [one] = args.segments.as_slice() {
         let segment = resolve(&context.system, one, Needs::empty())?;
         if let Some(record) = apply(context, &segment, change)? {
-            context.report(&Changed { segment: &record })?;
+            context.report(&if record.is_segment() { Changed::Segment(&record) } else { Changed::Object(&record) })?;
         }
         return Ok(Exit::Done);
     }
     // All are resolved before the first change.
     let Resolved { found, mut failed } = resolve_all(context, &args.segments, Needs::empty());
-    let mut segments = Vec::new();
+    let mut records = Vec::new();
     for (target, segment) in found {
         match apply(context, &segment, change) {
-            Ok(record) => segments.extend(record),
+            Ok(record) => records.extend(record),
             Err(error) => failed.push((target, error)),
         }
     }
-    let report = SeveralChanged { segments, failed: context.failures(failed) };
+    let (segments, objects) = records.into_iter().partition(Object::is_segment);
+    let report = SeveralChanged { segments, objects, failed: context.failures(failed) };
     if context.json() {
         context.report(&report)?;
     }

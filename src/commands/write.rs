@@ -10,9 +10,8 @@ use serde::Serialize;
 
 use super::args::{ObjectArg, word};
 use super::{Context, Manual, is_dash, usage};
-use crate::act::Attachment;
-use crate::contents::{self, Allocation, Range, Received, Sink, ValueType};
-use crate::error::{Errno, Error, Exit, Kind};
+use crate::contents::{self, Allocation, Opening, Range, Received, Source, ValueType};
+use crate::error::{Errno, Error, Exit, Invocation, Kind, shmadm};
 use crate::model::{
     Access, Ident, Needs, Object, counted, parse_byte, parse_hex, parse_integer, parse_size, path_text,
 };
@@ -24,7 +23,8 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Writes into a segment or POSIX object: TEXT, numbers with --type, bytes with --hex, one repeated byte with --fill, \
                   a file with --input, or else standard input. Nothing is appended, not even a newline or NUL byte. \
                   TEXT that begins with - must follow --.\n\n\
-                  A range that exceeds the segment or object is refused before a byte is written: neither ever grows. \
+                  A range that exceeds the segment or object is refused before a byte is written: neither ever grows (`shmadm \
+                  set --size` enlarges an object). \
                   Standard input of unknown length fills it and then fails, reporting the number of bytes written.",
     examples: &[
         ("shmadm write 0x4d2 'hello'", "write five bytes and nothing after them"),
@@ -36,7 +36,7 @@ pub(crate) const MANUAL: Manual = Manual {
             "the same, but keep zeros as holes that use no memory",
         ),
     ],
-    json: "{\"schema\":1,\"id\":5,\"offset\":0,\"written\":12}",
+    json: "{\"schema\":1,\"id\":5,\"offset\":0,\"written\":12}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
     notes: "write does not synchronize with other processes: a reader can see a part of the new bytes.",
 };
 
@@ -101,62 +101,56 @@ impl Input {
 pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error> {
     let input = input(args, context)?;
     let object = args.segment.resolve(context, Needs::empty())?;
-    Range::within(object.ident(), object.size, args.offset, input.length())?;
-    if !object.is_segment() {
-        return write_file(args, context, &object, &input);
-    }
-    let attachment = context.attach(&object, Access::ReadWrite)?;
-    let range = Range::within(attachment.id(), attachment.size(), args.offset, input.length())?;
+    let range = |size| {
+        Range::within(object.ident(), size, args.offset, input.length()).map_err(|error| {
+            let end = input.length().and_then(|length| args.offset.checked_add(length));
+            match end.filter(|end| *end > size && !object.is_segment()) {
+                Some(end) => error.hint("enlarge it", enlarge(&object, end)),
+                None => error,
+            }
+        })
+    };
+    range(object.size)?;
+    let mut target = if object.is_segment() {
+        let attachment = context.attach(&object, Access::ReadWrite)?;
+        Source::inspect(&context.system, attachment)
+    } else {
+        Source::file(&context.system, &object, Opening::Write)?
+    };
+    let range = range(target.size())?;
     // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = Interrupts::watch()?;
-    let received = if args.sparse {
-        write_sparse(context, attachment, range, &input)?
-    } else {
-        let received = write(context, Sink::Attachment(&attachment), range, &input)?;
-        context.detach(Some(attachment))?;
-        received
-    };
+    if args.sparse {
+        target.refresh(&context.system, range, Allocation::Allowed)?;
+    }
+    let received = write(args, context, &target, range, &input)?;
+    context.detach(target.into_attachment())?;
     // An interrupted input is incomplete.
     interrupts.check()?;
     report(context, &object, range, received)
 }
 
-/// Writes to the file of a POSIX object. It never grows.
-fn write_file(args: &WriteArgs, context: &mut Context, object: &Object, input: &Input) -> Result<Exit, Error> {
-    if args.sparse {
-        return Err(usage("--sparse is only for segments"));
-    }
-    let file = contents::open_for_writing(&context.system, object)?;
-    let range = Range::within(object.ident(), object.size, args.offset, input.length())?;
-    let interrupts = Interrupts::watch()?;
-    let received = write(context, Sink::File(&file, &object.ident()), range, input)?;
-    interrupts.check()?;
-    report(context, object, range, received)
+/// Returns the command that enlarges a POSIX object.
+fn enlarge(object: &Object, size: u64) -> Invocation {
+    shmadm("set").arg(object.ident().typed()).arg("--size").arg(size.to_string())
 }
 
-fn write(context: &Context, to: Sink<'_>, range: Range, input: &Input) -> Result<Received, Error> {
+/// Writes an input. With --sparse, its zeros are kept as holes; if untouched pages cannot be determined, zeros are written
+/// like other bytes.
+fn write(args: &WriteArgs, context: &Context, target: &Source, range: Range, input: &Input) -> Result<Received, Error> {
     let mut bar = progress(context, input, range);
     let mut progress = |bytes| bar.advance(bytes);
+    let (to, system) = (target.sink(), &context.system);
     match input {
+        Input::File(file, _) if args.sparse => {
+            return contents::receive_sparse(system, target, range, file.as_fd(), &mut progress);
+        }
+        _ if args.sparse => return Err(usage("--sparse requires a file or standard input")),
         Input::Bytes(bytes) => contents::copy_in(to, range.offset, bytes)?,
         Input::Fill(byte, _) => contents::fill(to, range, *byte, &mut progress)?,
         Input::File(file, _) => return contents::receive(to, range, file.as_fd(), &mut progress),
     }
     Ok(Received { written: range.length(), more: false })
-}
-
-/// Writes an input and keeps its zeros as holes. If untouched pages cannot be determined, zeros are written like other
-/// bytes.
-fn write_sparse(context: &Context, attachment: Attachment, range: Range, input: &Input) -> Result<Received, Error> {
-    let Input::File(file, _) = input else {
-        return Err(usage("--sparse requires a file or standard input"));
-    };
-    let target = contents::Source::attached(&context.system, attachment, range, Allocation::Allowed)?;
-    let mut bar = progress(context, input, range);
-    let received =
-        contents::receive_sparse(&context.system, &target, range, file.as_fd(), &mut |bytes| bar.advance(bytes))?;
-    context.detach(target.into_attachment())?;
-    Ok(received)
 }
 
 /// Starts a progress bar; none for input typed on a terminal.
@@ -182,10 +176,14 @@ fn report(context: &mut Context, object: &Object, range: Range, received: Receiv
     let (ident, offset, Received { written, more }) = (object.ident(), range.offset, received);
     if more {
         let message = format!("the input exceeds {ident}: {written} bytes were written");
-        return Err(Error::new(Kind::Failed, message)
+        let error = Error::new(Kind::Failed, message)
             .target(ident.argument())
-            .cause(format!("{ident} ends at offset {}", range.end))
-            .advice("a segment cannot grow: create a larger one (create --size)"));
+            .cause(format!("{ident} ends at offset {}", range.end));
+        return Err(if object.is_segment() {
+            error.advice("a segment cannot grow: create a larger one (create --size)")
+        } else {
+            error.hint("enlarge it", enlarge(object, range.end.saturating_mul(2)))
+        });
     }
     context.ui.status(&format!("wrote {} to {ident} at offset {offset}", counted(written, "byte")));
     if context.json() {

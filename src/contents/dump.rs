@@ -16,11 +16,11 @@ use std::thread;
 use super::checksum::{BLOCK, entries, runs};
 use super::range::Range;
 use super::source::Source;
-use super::transfer::{Progress, interrupted};
+use super::transfer::{Progress, Sink, interrupted};
 use super::write::copy_in;
 use crate::error::Error;
 use crate::query::System;
-use crate::sys::{Attachment, next_data};
+use crate::sys::next_data;
 
 /// The most bytes of a piece, so that it is still in the processor's cache when it is hashed and written.
 const PIECE: usize = 64 * BLOCK;
@@ -69,11 +69,12 @@ pub(crate) fn checksum_of_file(
     Ok((checksum, data))
 }
 
-/// Copies the data of a file to a new segment of its size, and returns the checksum of the bytes that were written. Blocks
+/// Copies the data of a file to a new segment or object of its size, and returns the checksum of the bytes that were written. Blocks
 /// of zeros are only written if `zeros` is set. `unread` converts an error of the file.
 pub(crate) fn copy_from_file(
-    attachment: &Attachment,
+    to: Sink<'_>,
     file: &File,
+    size: u64,
     zeros: bool,
     unread: impl Fn(io::Error) -> Error + Sync,
     progress: Progress<'_>,
@@ -81,11 +82,11 @@ pub(crate) fn copy_from_file(
     let copy = |offset, bytes: &mut [u8]| {
         file.read_exact_at(bytes, offset).map_err(&unread)?;
         match zeros {
-            true => copy_in(attachment, offset, bytes),
-            false => runs(offset, bytes).try_for_each(|(offset, bytes)| copy_in(attachment, offset, bytes)),
+            true => copy_in(to, offset, bytes),
+            false => runs(offset, bytes).try_for_each(|(offset, bytes)| copy_in(to, offset, bytes)),
         }
     };
-    process(pieces_of_file(file, attachment.size(), &unread), copy, progress)
+    process(pieces_of_file(file, size, &unread), copy, progress)
 }
 
 fn pieces_of_file(

@@ -1,19 +1,22 @@
-//! Finds which parts of a segment are resident, swapped or holes.
+//! Finds which parts of a segment or POSIX object are resident, swapped or holes.
+
+use std::fs::File;
+use std::os::fd::AsFd;
 
 use super::range::Range;
 use super::source::{Backend, Part, Source, resident, resident_and_certainty};
 use crate::error::Error;
 use crate::model::{Extent, Object, Residence};
 use crate::query::System;
-use crate::sys::Attachment;
+use crate::sys::{self, Attachment, Errno};
 
-/// Returns the extents of a segment, without touching its memory.
-pub(crate) fn extents(system: &System, source: &Source, segment: &Object) -> Result<Vec<Extent>, Error> {
+/// Returns the extents of a segment or POSIX object, without touching its memory.
+pub(crate) fn extents(system: &System, source: &Source, object: &Object) -> Result<Vec<Extent>, Error> {
     let whole = Range { offset: 0, end: source.size() };
     let mut extents = Vec::new();
     if source.is_huge(system) {
         // Neither lseek nor mincore shows huge pages that only other processes have touched. Their number is known.
-        let residence = match source.resident().or(segment.rss) {
+        let residence = match source.resident().or(object.rss) {
             Some(0) => Residence::Untouched,
             Some(bytes) if bytes >= source.size() => Residence::Resident,
             _ => Residence::Unknown,
@@ -23,7 +26,10 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Object) -> Res
     }
     let resident = |attachment: &Attachment, range| resident(system, attachment, range);
     match &source.backend {
+        // Fails without write permission on the object, and before Linux 6.5.
+        Backend::File(file, None) if !object.is_segment() && bisect(system, file, whole, &mut extents).is_ok() => {}
         Backend::File(_, attachment) => {
+            extents.clear();
             for part in source.parts(whole) {
                 match (part?, attachment) {
                     (Part::Hole(hole), _) => push(&mut extents, hole, Residence::Untouched),
@@ -32,9 +38,7 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Object) -> Res
                         split(&mut extents, data, &resident(attachment, data)?, Residence::Swapped);
                     }
                     // Without an attachment of this process there is no mincore. If nothing is swapped, data is resident.
-                    (Part::Data(data), None) if segment.swap == Some(0) => {
-                        push(&mut extents, data, Residence::Resident)
-                    }
+                    (Part::Data(data), None) if object.swap == Some(0) => push(&mut extents, data, Residence::Resident),
                     (Part::Data(data), None) => push(&mut extents, data, Residence::Unknown),
                 }
             }
@@ -46,6 +50,29 @@ pub(crate) fn extents(system: &System, source: &Source, segment: &Object) -> Res
         }
     }
     Ok(extents)
+}
+
+/// Adds the parts of a file, as cachestat(2) counts their pages: a part with pages in several states is halved.
+fn bisect(system: &System, file: &File, range: Range, extents: &mut Vec<Extent>) -> Result<(), Errno> {
+    let page = system.page_size();
+    if range.length() == 0 {
+        return Ok(());
+    }
+    let all = range.length().next_multiple_of(page);
+    let residence = match sys::cache_state(file.as_fd(), range.offset, range.length(), page)? {
+        (0, 0) => Residence::Untouched,
+        (resident, _) if resident >= all => Residence::Resident,
+        (0, swapped) if swapped >= all => Residence::Swapped,
+        _ if all > page => {
+            let middle = range.offset + (all / page / 2) * page;
+            bisect(system, file, Range { end: middle, ..range }, extents)?;
+            return bisect(system, file, Range { offset: middle, ..range }, extents);
+        }
+        // It was counted while it was swapped in or out.
+        _ => Residence::Unknown,
+    };
+    push(extents, range, residence);
+    Ok(())
 }
 
 /// Adds a range, and merges it with an adjacent one of the same residence.

@@ -21,9 +21,9 @@ pub(crate) use dump::{checksum_of_file, copy_from_file, copy_to_file};
 pub(crate) use extents::extents;
 pub(crate) use range::Range;
 pub(crate) use read::{copy, for_each_chunk, for_each_piece, load, send};
-pub(crate) use source::{Allocation, Source, open_for_writing};
-pub(crate) use transfer::Progress;
+pub(crate) use source::{Allocation, Source};
+pub(crate) use transfer::{Progress, Sink};
 pub(crate) use value::{Decoder, ValueType, encode};
-pub(crate) use write::{Received, Sink, copy_in, fill, receive, receive_sparse, store};
+pub(crate) use write::{Received, copy_in, fill, receive, receive_sparse, store};
 
-pub(crate) use crate::sys::{open_nonblocking, stdin_is_closed};
+pub(crate) use crate::sys::{Opening, open_nonblocking, stdin_is_closed};

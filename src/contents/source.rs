@@ -13,17 +13,18 @@
 //! missing ones, and zeros are dumped as holes.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::range::Range;
-use super::transfer::{failed, fault};
+use super::transfer::{Sink, failed, fault};
 use crate::error::{Error, Kind, again};
 use crate::explain::{cannot_open, cannot_peek};
 use crate::model::{Ident, Object, ShmId};
 use crate::procfs;
 use crate::query::{Swap, System, backing, open_file, open_via_attacher};
-use crate::sys::{Attachment, Errno, Opening, next_data};
+use crate::sys::{self, Attachment, Errno, Opening, next_data};
 
 /// The bytes of one mincore(2) call, which returns one byte per page.
 const MINCORE_BYTES: usize = 1 << 30;
@@ -95,23 +96,37 @@ impl Source {
         Ok(Self { ident: segment.ident(), size, page, backend: Backend::File(file, None) })
     }
 
-    /// Reads the file of a POSIX object, which allocates nothing and changes no time where that is permitted.
-    pub(crate) fn file(system: &System, object: &Object) -> Result<Self, Error> {
-        let file = open_file(system, object, Opening::Inspect).map_err(|error| cannot_open(object, "read", error))?;
-        let metadata =
-            file.metadata().map_err(|error| Error::io(format!("cannot read {}", object.ident()), &error, "fstat"))?;
-        Ok(Self {
-            ident: object.ident(),
-            size: metadata.size(),
-            page: Some(metadata.blksize()),
-            backend: Backend::File(file, None),
-        })
+    /// Opens the file of a POSIX object. Reading it allocates nothing, and changes no time where that is permitted.
+    pub(crate) fn file(system: &System, object: &Object, how: Opening) -> Result<Self, Error> {
+        let verb = if how == Opening::Write { "write" } else { "read" };
+        let file = open_file(system, object, how).map_err(|error| cannot_open(object, verb, error))?;
+        let ident = object.ident();
+        let failed = |errno, call| {
+            Error::new(Kind::of(errno), format!("cannot {verb} {ident}")).os(errno, call).target(ident.argument())
+        };
+        let stat = sys::stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
+        let space = sys::file_system(file.as_fd()).map_err(|errno| failed(errno, "statfs"))?;
+        // Transparent huge pages do not matter: SEEK_DATA and cachestat report them exactly.
+        let page = match space {
+            Some(space) if space.is_huge => {
+                file.metadata().map_err(|error| failed(sys::errno_of(&error), "fstat"))?.blksize()
+            }
+            _ => system.page_size(),
+        };
+        Ok(Self { size: stat.size, page: Some(page), backend: Backend::File(file, None), ident })
     }
 
-    /// Finds the data of a range again, before it is read again.
+    /// Prepares to read a range again: finds its data, and fails if a POSIX object has been shrunk.
     pub(crate) fn refresh(&mut self, system: &System, range: Range, allocation: Allocation) -> Result<(), Error> {
-        if let Backend::Mapping(attachment, data) = &mut self.backend {
-            *data = find_data(system, attachment, self.page, range, allocation)?;
+        match &mut self.backend {
+            Backend::Mapping(attachment, data) => {
+                *data = find_data(system, attachment, self.page, range, allocation)?;
+            }
+            Backend::File(file, None) => {
+                self.size = file.metadata().map_or(self.size, |file| file.size().min(self.size));
+                Range::within(self.ident.clone(), self.size, range.offset, Some(range.length()))?;
+            }
+            Backend::File(_, Some(_)) => {}
         }
         Ok(())
     }
@@ -141,7 +156,15 @@ impl Source {
         file.metadata().ok().map(|file| file.blocks() * 512)
     }
 
-    pub(super) fn attachment(&self) -> Option<&Attachment> {
+    /// Returns where to write to it. The file of a POSIX object must have been opened for writing.
+    pub(crate) fn sink(&self) -> Sink<'_> {
+        match &self.backend {
+            Backend::File(_, Some(attachment)) | Backend::Mapping(attachment, _) => Sink::Attachment(attachment),
+            Backend::File(file, None) => Sink::File(file, &self.ident),
+        }
+    }
+
+    fn attachment(&self) -> Option<&Attachment> {
         match &self.backend {
             Backend::File(_, attachment) => attachment.as_ref(),
             Backend::Mapping(attachment, _) => Some(attachment),
@@ -189,6 +212,10 @@ impl Source {
     pub(super) fn copy_out(&self, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
         match &self.backend {
             Backend::File(file, _) => file.read_exact_at(bytes, offset).map_err(|error| {
+                if error.kind() == ErrorKind::UnexpectedEof {
+                    let message = format!("cannot read {} at offset {offset}: it was shrunk", self.ident);
+                    return Error::new(Kind::Failed, message).target(self.ident.argument());
+                }
                 let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
                 self.failed(offset, "read", errno, "pread")
             }),
@@ -204,11 +231,6 @@ impl Source {
             None => failed(self.ident.clone(), offset, verb, errno, call),
         }
     }
-}
-
-/// Opens the file of a POSIX object for writing inside its size.
-pub(crate) fn open_for_writing(system: &System, object: &Object) -> Result<File, Error> {
-    open_file(system, object, Opening::Write).map_err(|error| cannot_open(object, "write", error))
 }
 
 /// Finds the data of a range with mincore(2).

@@ -1,4 +1,6 @@
-//! What the copy loops share: progress, signals and errors.
+//! What the copy loops share: targets, progress, signals and errors.
+
+use std::fs::File;
 
 use crate::error::{Error, Kind, program, shmadm};
 use crate::explain::explain_missing_huge_page;
@@ -8,6 +10,21 @@ use crate::sys::{self, Attachment, Errno};
 
 /// A callback that receives the number of bytes, holes included, that were processed since the last call.
 pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64);
+
+/// Where bytes are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sink<'a> {
+    /// A segment.
+    Attachment(&'a Attachment),
+    /// The file of a POSIX object.
+    File(&'a File, &'a Ident),
+}
+
+impl<'a> From<&'a Attachment> for Sink<'a> {
+    fn from(attachment: &'a Attachment) -> Self {
+        Self::Attachment(attachment)
+    }
+}
 
 /// Fails with `Interrupted` if a signal that ends the program was caught. Other signals are ignored.
 pub(super) fn interrupted() -> Result<(), Error> {

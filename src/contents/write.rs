@@ -1,6 +1,5 @@
 //! Writes bytes to an object.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
@@ -8,9 +7,8 @@ use std::os::unix::fs::FileExt;
 use super::checksum::{Piece, split_zeros};
 use super::range::Range;
 use super::source::{Part, Source};
-use super::transfer::{Progress, failed, fault, interrupted};
+use super::transfer::{Progress, Sink, failed, fault, interrupted};
 use crate::error::{Error, Kind};
-use crate::model::Ident;
 use crate::query::System;
 use crate::sys::{self, Attachment, Errno, widen_pipe};
 
@@ -23,21 +21,6 @@ const MAX_READ: usize = 8 << 20;
 pub(crate) fn store(attachment: &mut Attachment, value: i32) -> Result<(), Error> {
     let id = attachment.id();
     attachment.store_i32(value).map_err(|errno| failed(id, 0, "write", errno, "store"))
-}
-
-/// Where bytes are written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Sink<'a> {
-    /// A segment.
-    Attachment(&'a Attachment),
-    /// The file of a POSIX object.
-    File(&'a File, &'a Ident),
-}
-
-impl<'a> From<&'a Attachment> for Sink<'a> {
-    fn from(attachment: &'a Attachment) -> Self {
-        Self::Attachment(attachment)
-    }
 }
 
 /// Copies bytes to an offset.
@@ -143,9 +126,9 @@ fn receive_mapped(
     filled(range, from)
 }
 
-/// Reads a descriptor into a range of an attached segment, but does not write zeros to holes.
+/// Reads a descriptor into a range, but does not write zeros to holes.
 ///
-/// The segment reads the same as if everything had been written. Holes of an input file are not read.
+/// It reads the same as if everything had been written. Holes of an input file are not read.
 pub(crate) fn receive_sparse(
     system: &System,
     source: &Source,
@@ -182,11 +165,8 @@ pub(crate) fn receive_sparse(
 
 /// Writes bytes, except blocks of zeros over holes.
 fn put(source: &Source, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-    let Some(attachment) = source.attachment() else {
-        return Err(source.failed(offset, "write", Errno::EBADF, "read"));
-    };
     split_zeros(offset, bytes).try_for_each(|(offset, piece)| match piece {
-        Piece::Bytes(run) => copy_in(attachment, offset, run),
+        Piece::Bytes(run) => copy_in(source.sink(), offset, run),
         Piece::Hole(length) => zero(source, Range { offset, end: offset + length }),
     })
 }
@@ -194,8 +174,8 @@ fn put(source: &Source, offset: u64, bytes: &[u8]) -> Result<(), Error> {
 /// Writes zeros to the data of a range, and skips its holes.
 fn zero(source: &Source, range: Range) -> Result<(), Error> {
     for part in source.parts(range) {
-        if let (Part::Data(data), Some(attachment)) = (part?, source.attachment()) {
-            fill(attachment, data, 0, &mut |_| ())?;
+        if let Part::Data(data) = part? {
+            fill(source.sink(), data, 0, &mut |_| ())?;
         }
     }
     Ok(())

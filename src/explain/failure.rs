@@ -2,7 +2,7 @@
 
 use super::diagnosis::{READ, may_access};
 use crate::error::{Error, Kind, OsError, again, program};
-use crate::model::{Object, ShmId, path_text};
+use crate::model::{Object, path_text};
 use crate::procfs::ProcError;
 use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, System, rmid_forced};
 use crate::sys::{Errno, SysError};
@@ -74,9 +74,10 @@ pub(crate) fn cannot_inspect(system: &System, pid: i32, error: ProcError) -> Err
     .target(pid.to_string())
 }
 
-pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> {
-    let message = format!("cannot find the holders of segment {id}");
-    query::holders(system, id).map_err(|error| {
+pub(crate) fn holders(system: &System, object: &Object) -> Result<Vec<Holder>, Error> {
+    let ident = object.ident();
+    let message = format!("cannot find the holders of {ident}");
+    query::holders(system, object).map_err(|error| {
         let without_proc = |cause| {
             Error::new(Kind::Failed, &*message)
                 .cause(cause)
@@ -88,7 +89,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Error> 
             HoldersError::Processes(error) => return failed_read(&*message, error),
             HoldersError::Call(SysError { errno, call }) => return Error::new(Kind::Failed, &*message).os(errno, call),
         };
-        error.target(id.to_string())
+        error.target(ident.argument())
     })
 }
 

@@ -1,9 +1,15 @@
 //! Why POSIX objects are missing or in use.
 
-use crate::error::{Error, Kind, shmadm};
-use crate::model::{Ident, Needs, Object, ObjectName, Size, path_text};
-use crate::query::{OpenError, System, add_users};
-use crate::sys::Errno;
+use std::fs::File;
+use std::sync::Arc;
+
+use nix::unistd::{getegid, geteuid};
+
+use super::failure::holders;
+use crate::error::{Error, Kind, again, program, shmadm};
+use crate::model::{Access, FileUser, FileUsers, Ident, Needs, Object, ObjectName, Size, path_text};
+use crate::query::{OpenError, System, add_users, open_file};
+use crate::sys::{Errno, Opening, SysError};
 
 /// The most processes that a message names.
 const MAX_NAMED: usize = 4;
@@ -16,12 +22,16 @@ pub(crate) fn missing_file(ident: &Ident) -> Error {
 /// Returns the refusal for an object that is in use, with the processes that use it.
 pub(crate) fn file_in_use(system: &System, object: &Object, message: String) -> Error {
     let argument = object.ident().argument();
-    Error::new(Kind::Refused, message)
-        .target(&*argument)
-        .cause(describe_users(system, object))
-        .hint("remove its name now; the memory is freed when the last process closes and unmaps it", {
-            shmadm("rm --force").arg(object.ident().typed())
-        })
+    let users = users_now(system, object);
+    let error = Error::new(Kind::Refused, message).target(&*argument).cause(describe(&users));
+    let holders = holders(system, object).unwrap_or_default();
+    let is_held = |user: &FileUser| holders.iter().any(|holder| holder.pid == user.pid);
+    if !users.list.is_empty() && users.list.iter().all(is_held) {
+        return error.hint("end your background attachments first", shmadm("detach").arg(object.ident().typed()));
+    }
+    error.hint("remove its name now; the memory is freed when the last process closes and unmaps it", {
+        shmadm("rm --force").arg(object.ident().typed())
+    })
 }
 
 /// Returns the error for a name that is in use.
@@ -47,6 +57,9 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
         (Errno::ENOSPC, Ok(space)) => error
             .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
             .hint("list the largest objects", shmadm("list --posix --sort SIZE --reverse")),
+        (Errno::EPERM, _) if call == "fchown" => error
+            .cause("only a privileged caller can give it to another owner or group")
+            .hint("make it yours", again(&format!("--owner {} --group {}", geteuid(), getegid()))),
         (Errno::EOPNOTSUPP, _) => error.cause(format!("the file system of {path} does not support O_TMPFILE")),
         _ => error,
     }
@@ -71,11 +84,45 @@ pub(crate) fn cannot_open(object: &Object, verb: &str, error: OpenError) -> Erro
     }
 }
 
+/// Opens the file of an object to map it.
+pub(crate) fn open_to_map(system: &System, object: &Object, access: Access) -> Result<File, Error> {
+    let how = if access == Access::ReadOnly { Opening::Inspect } else { Opening::ReadWrite };
+    let read_only = |error: Error| match error.kind {
+        Kind::Permission if access == Access::ReadWrite => error.hint("attach it read-only", again("--read-only")),
+        _ => error,
+    };
+    open_file(system, object, how).map_err(|error| read_only(cannot_open(object, "attach", error)))
+}
+
+/// Returns the error for an object that cannot be mapped.
+pub(crate) fn cannot_map(object: &Object, SysError { errno, call }: SysError) -> Error {
+    let ident = object.ident();
+    let error = Error::new(Kind::of(errno), format!("cannot attach {ident}")).os(errno, call).target(ident.argument());
+    match errno {
+        Errno::EINVAL if object.size == 0 => error
+            .cause("its size is 0, and an empty object cannot be mapped")
+            .hint("set its size", shmadm("set").arg(ident.typed()).arg("--size").arg("4096")),
+        Errno::EPERM => error.cause("its file system is mounted with noexec"),
+        Errno::ENOMEM => error
+            .cause("the address space (RLIMIT_AS, vm.max_map_count) or memory is exhausted")
+            .hint("show the limit on address space in KiB", program("ulimit -v")),
+        _ => error,
+    }
+}
+
 /// Describes the processes that use an object now: `mapped by pid 12 (root, cat)`.
 pub(crate) fn describe_users(system: &System, object: &Object) -> String {
+    describe(&users_now(system, object))
+}
+
+/// Returns the processes that use an object now; none if they cannot be looked for.
+fn users_now(system: &System, object: &Object) -> Arc<FileUsers> {
     let mut objects = [object.clone()];
     let found = add_users(system, &mut objects, Needs::ATTACHERS);
-    let users = found.ok().and_then(|()| objects[0].posix().users.clone()).unwrap_or_default();
+    found.ok().and_then(|()| objects[0].posix().users.clone()).unwrap_or_default()
+}
+
+fn describe(users: &FileUsers) -> String {
     let mut names: Vec<String> = users
         .processes()
         .take(MAX_NAMED)

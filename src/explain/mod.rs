@@ -15,7 +15,9 @@ mod space;
 pub(crate) use address::suggest_any_address;
 pub(crate) use diagnosis::{Attempt, explain, gone};
 pub(crate) use failure::{cannot_inspect, cannot_peek, holders, unmapped_id};
-pub(crate) use files::{cannot_create, cannot_open, describe_users, file_exists, file_in_use, missing_file};
+pub(crate) use files::{
+    cannot_create, cannot_map, cannot_open, describe_users, file_exists, file_in_use, missing_file, open_to_map,
+};
 pub(crate) use huge::explain_missing_huge_page;
 pub(crate) use refusal::{attached_by, attached_refusal, describe_attachers};
-pub(crate) use resolve::{Resolver, ftok_key, resolve};
+pub(crate) use resolve::{Resolver, find, ftok_key, resolve};

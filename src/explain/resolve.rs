@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use super::diagnosis::{Attempt, explain, gone};
 use super::files::missing_file;
 use crate::error::Error;
-use crate::model::{Ftok, Ident, Key, Name, Needs, Object, ShmId, Target, path_text};
-use crate::query::{System, add_users, as_semaphore, find_by_key, inventory, lookup, unlinked_file};
+use crate::model::{FileType, Ftok, Ident, Key, Name, Needs, Object, ObjectKind, ShmId, Target, path_text};
+use crate::query::{QueryError, System, add_users, as_semaphore, find_by_key, inventory, lookup, unlinked_file};
 use crate::sys;
 
 /// The number of names from which reading all segments once is faster than finding each.
@@ -67,8 +67,8 @@ impl<'a> Resolver<'a> {
 impl Resolver<'_> {
     /// Finds a POSIX object, with its users and state if they are needed.
     fn resolve_file(&self, target: &Target) -> Result<Object, Error> {
-        let (system, needs) = (self.system, self.needs);
-        let find = |ident: Ident| lookup(system, ident, needs);
+        let system = self.system;
+        let find = |ident: Ident| find(system, ident, self.needs);
         let (ident, found) = match &target.name {
             Name::Object(name) => (Ident::Name(name.clone()), find(Ident::Name(name.clone()))?),
             Name::Semaphore(glibc, musl) => {
@@ -78,19 +78,33 @@ impl Resolver<'_> {
                 };
                 (Ident::Name(glibc.clone()), found)
             }
-            Name::File(file) => {
-                let named = find(Ident::File(*file))?;
-                (Ident::File(*file), if named.is_some() { named } else { unlinked_file(system, *file, needs)? })
-            }
-            Name::Id(_) | Name::Key(_) | Name::Ftok(_) => return resolve(system, target, needs),
+            Name::File(file) => (Ident::File(*file), find(Ident::File(*file))?),
+            Name::Id(_) | Name::Key(_) | Name::Ftok(_) => return resolve(system, target, self.needs),
         };
-        let mut found = [found.ok_or_else(|| missing_file(&ident).target(&target.text))?];
-        if found[0].posix().users.is_none() {
-            add_users(system, &mut found, needs)?;
+        let found = found.ok_or_else(|| missing_file(&ident).target(&target.text))?;
+        match &found.posix().name {
+            // Only `list` shows directories.
+            Some(name) if found.posix().file_type == FileType::Dir => {
+                Err(QueryError::NotAnObject(name.clone(), "a directory").into())
+            }
+            _ => Ok(found),
         }
-        let [object] = found;
-        Ok(object)
     }
+}
+
+/// Reads one object, with its users and state if they are needed; `Ok(None)` if it does not exist.
+pub(crate) fn find(system: &System, ident: Ident, needs: Needs) -> Result<Option<Object>, QueryError> {
+    let found = match (lookup(system, ident.clone(), needs)?, ident) {
+        (None, Ident::File(file)) => unlinked_file(system, file, needs)?,
+        (found, _) => found,
+    };
+    let Some(object) = found else { return Ok(None) };
+    let mut found = [object];
+    if matches!(&found[0].kind, ObjectKind::Posix(posix) if posix.users.is_none()) {
+        add_users(system, &mut found, needs)?;
+    }
+    let [object] = found;
+    Ok(Some(object))
 }
 
 pub(crate) fn ftok_key(ftok: &Ftok) -> Result<Key, Error> {

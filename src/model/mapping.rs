@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{Key, ShmId, describe_process, named};
+use super::{Ident, Key, describe_process, named};
 
 /// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
@@ -21,9 +21,10 @@ named! {
 }
 
 /// An attachment as `attach` reports it.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Attached {
-    pub(crate) id: ShmId,
+    #[serde(flatten)]
+    pub(crate) ident: Ident,
     pub(crate) pid: i32,
     #[serde(serialize_with = "hexadecimal")]
     pub(crate) address: u64,

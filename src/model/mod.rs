@@ -47,7 +47,7 @@ pub(crate) use object::{Identity, Object, ObjectKind, SysV};
 pub(crate) use posix::{
     Device, FileId, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, Posix, SEMAPHORE_SIZE,
 };
-pub(crate) use sidecar::{Sidecar, SidecarChecksum};
+pub(crate) use sidecar::{DumpKind, Recorded, Sidecar, SidecarChecksum};
 pub(crate) use size::{Size, parse_size};
 pub(crate) use stamp::Stamp;
 pub(crate) use state::{Outcome, State};

@@ -2,22 +2,65 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Object, Stamp};
+use super::{FileStat, FileType, Mode, Object, ObjectKind, ObjectName, Posix, Stamp};
 
-/// The contents of FILE.json, which describes the segment that was dumped to FILE.
+/// The contents of FILE.json, which describes the segment or POSIX object that was dumped to FILE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sidecar {
     #[serde(skip_serializing)]
     pub(crate) schema: u8,
-    pub(crate) segment: Object,
+    /// Records of segments have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<DumpKind>,
+    #[serde(flatten)]
+    pub(crate) recorded: Recorded,
     pub(crate) page_size: u64,
-    /// The size of the segment's pages if they are huge.
+    /// The size of the pages if they are huge.
     pub(crate) huge_page_size: Option<u64>,
     pub(crate) created: Stamp,
     pub(crate) kernel: Option<String>,
     pub(crate) checksum: SidecarChecksum,
+}
+
+/// What was dumped, if not a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DumpKind {
+    Posix,
+}
+
+/// The record of what was dumped, as the field `segment` or `object`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Recorded {
+    Segment(Object),
+    Object(#[serde(deserialize_with = "file")] Object),
+}
+
+/// The fields of a POSIX object's record from which it is recreated.
+#[derive(Deserialize)]
+struct RecordedFile {
+    #[serde(deserialize_with = "Option::deserialize")]
+    name: Option<String>,
+    size: u64,
+    allocated: u64,
+    mode: Mode,
+    uid: u32,
+    gid: u32,
+}
+
+fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+    let RecordedFile { name, size, allocated, mode, uid, gid } = RecordedFile::deserialize(deserializer)?;
+    // Invalid UTF-8 was replaced, so such a name is not known.
+    let name = name.filter(|name| !name.contains("\\x")).map(|name| match name.strip_prefix("sem:") {
+        Some(name) => ObjectName::parse_semaphore(name.as_bytes()),
+        None => ObjectName::parse(name.as_bytes()),
+    });
+    let name = name.transpose().map_err(serde::de::Error::custom)?;
+    let posix = Posix::new(FileStat { allocated, ..FileStat::REGULAR }, FileType::Shm, name);
+    Ok(Object { size, mode, uid, gid, kind: ObjectKind::Posix(Box::new(posix)), ..Object::default() })
 }
 
 impl Sidecar {
@@ -29,6 +72,31 @@ impl Sidecar {
         let mut name = path.as_os_str().to_owned();
         name.push(".json");
         PathBuf::from(name)
+    }
+
+    /// Returns what was dumped.
+    pub(crate) fn object(&self) -> &Object {
+        let (Recorded::Segment(object) | Recorded::Object(object)) = &self.recorded;
+        object
+    }
+
+    /// Returns the resident and swapped bytes; `None` if they were not known.
+    pub(crate) fn allocated(&self) -> Option<u64> {
+        match &self.object().kind {
+            ObjectKind::SysV(_) => {
+                let Object { rss, swap, .. } = self.object();
+                rss.zip(*swap).map(|(rss, swap)| rss.saturating_add(swap))
+            }
+            ObjectKind::Posix(posix) => Some(posix.allocated),
+        }
+    }
+
+    /// Returns what was dumped, as a noun.
+    pub(crate) const fn noun(&self) -> &'static str {
+        match self.recorded {
+            Recorded::Segment(_) => "segment",
+            Recorded::Object(_) => "object",
+        }
     }
 }
 

@@ -50,17 +50,6 @@ pub(crate) enum KeySpec {
 }
 
 impl Target {
-    /// Parses a SEGMENT: `65538`, `0x4d2`, `id:…`, `key:…` or `ftok:PATH[:PROJ]`.
-    pub(crate) fn segment_from_os(text: &OsStr) -> Result<Self, String> {
-        let target = Self::from_os(text)?;
-        match target.name {
-            Name::Id(_) | Name::Key(_) | Name::Ftok(_) => Ok(target),
-            Name::Object(_) | Name::Semaphore(..) | Name::File(_) => {
-                Err(format!("it is the name of a POSIX object, which this command does not support: {EXPECTED}"))
-            }
-        }
-    }
-
     /// Parses the name of a segment, or of a POSIX object: `/name`, `sem:/name` or `obj:MAJ:MIN:INODE`.
     pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
         let bytes = text.as_bytes();

@@ -129,11 +129,10 @@ fn remove(id: ShmId) -> Result<(), Error> {
     // No other process has this pid while this one runs, so a segment with it as its creator is the one that this
     // process has created, even if other segments have had the same id in between.
     let own = Some(std::process::id().cast_signed());
-    if lookup(&system, id, Needs::empty())?.is_none_or(|segment| segment.sysv().cpid != own) {
-        return Ok(());
-    }
+    let segment = lookup(&system, id, Needs::empty())?.filter(|segment| segment.sysv().cpid == own);
+    let Some(segment) = segment else { return Ok(()) };
     sys::remove(id).map_err(|error| explain(&system, &Attempt::Remove(id), error))?;
-    for holder in holders(&system, id)? {
+    for holder in holders(&system, &segment)? {
         // A holder that cannot be signalled has exited.
         let _ = sys::terminate(&holder.pidfd);
     }

@@ -1,10 +1,11 @@
-//! The holder: a background process that keeps a segment attached.
+//! The holder: a background process that keeps a segment attached or a POSIX object mapped.
 //!
 //! It attaches, writes the address or the errno to a pipe, closes the pipe, and waits for a signal. There are no state
-//! files: if it is killed, the kernel detaches the segment.
+//! files: if it is killed, the kernel detaches the segment. The file of an object is opened by its parent, and is its
+//! standard input until it is mapped.
 //!
 //! `query::holders` recognises a holder by its properties: the name, the user, the IPC namespace, and a mapping whose
-//! inode is the segment's id on a device on which the kernel keeps segments. `act::detach` opens a pidfd before it
+//! inode is the segment's id on a device on which the kernel keeps segments, or of the object's file. `act::detach` opens a pidfd before it
 //! checks them, and signals and waits through the pidfd, so that no other process is signalled if the pid is reused.
 
 use std::process::{Child, Stdio};
@@ -13,10 +14,10 @@ use std::time::Duration;
 use super::Interrupts;
 use super::helper::{become_helper, exited, format_answer, helper, read_answer, start_failed};
 use crate::error::{Error, Kind};
-use crate::explain::{Attempt, explain};
-use crate::model::{Access, Attached, Object, ShmId};
+use crate::explain::{Attempt, cannot_map, explain, open_to_map};
+use crate::model::{Access, Attached, Ident, Object, ShmId};
 use crate::query::{HOLDER_NAME, System};
-use crate::sys::{self, Address, Attachment, SysError};
+use crate::sys::{self, Address, Attachment, MappedFile, SysError};
 
 /// How a holder attaches a segment, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -62,24 +63,26 @@ impl Drop for StartedHolder {
 }
 
 /// Starts a holder, and returns once it has attached the segment.
-pub(crate) fn start_holder(system: &System, segment: &Object, hold: Hold) -> Result<StartedHolder, Error> {
-    let id = segment.sysv().id;
+pub(crate) fn start_holder(system: &System, object: &Object, hold: Hold) -> Result<StartedHolder, Error> {
+    let ident = object.ident();
+    let input = if object.is_segment() { Stdio::null() } else { open_to_map(system, object, hold.access)?.into() };
     let mut command = helper(HOLDER_NAME);
-    command.args(hold.arguments(id)).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(hold.arguments(&ident)).stdin(input).stdout(Stdio::piped());
     let mut child =
-        command.spawn().map_err(|error| start_failed(format!("cannot start a holder of segment {id}"), &error))?;
+        command.spawn().map_err(|error| start_failed(format!("cannot start a holder of {ident}"), &error))?;
     match child.stdout.take().and_then(read_answer) {
         Some(Ok([address, size])) => {
             let pid = child.id().cast_signed();
-            let attached = Attached { id, pid, address, size, access: hold.access, exec: hold.exec };
+            let attached = Attached { ident, pid, address, size, access: hold.access, exec: hold.exec };
             Ok(StartedHolder { attached, child, kept: false })
         }
         Some(Err(errno)) => {
             let _ = child.wait();
+            let Ident::Id(id) = ident else { return Err(cannot_map(object, SysError { errno, call: "mmap" })) };
             let attempt = Attempt::Attach { id, access: hold.access, exec: hold.exec, address: hold.address };
             Err(explain(system, &attempt, SysError { errno, call: "shmat" }))
         }
-        None => Err(exited(&format!("cannot attach segment {id}: the holder exited before it attached"), &mut child)),
+        None => Err(exited(&format!("cannot attach {ident}: the holder exited before it attached"), &mut child)),
     }
 }
 
@@ -90,8 +93,12 @@ impl Hold {
     }
 
     /// Returns the holder's arguments, which `ps` shows.
-    fn arguments(&self, id: ShmId) -> Vec<String> {
-        let mut arguments = vec![format!("id={id}"), format!("access={}", self.access.as_str())];
+    fn arguments(&self, ident: &Ident) -> Vec<String> {
+        let held = match ident {
+            Ident::Id(id) => format!("id={id}"),
+            Ident::Name(_) | Ident::File(_) => format!("object={}", ident.argument()),
+        };
+        let mut arguments = vec![held, format!("access={}", self.access.as_str())];
         if self.exec {
             arguments.push("exec".to_owned());
         }
@@ -106,12 +113,14 @@ impl Hold {
         arguments
     }
 
-    fn from_arguments(arguments: impl Iterator<Item = String>) -> Option<(ShmId, Self)> {
-        let mut id = None;
+    /// Returns the segment, or `None` for the object on standard input, and how to hold it.
+    fn from_arguments(arguments: impl Iterator<Item = String>) -> Option<(Option<ShmId>, Self)> {
+        let mut held = None;
         let mut hold = Self::plain();
         for argument in arguments {
             match argument.split_once('=') {
-                Some(("id", number)) => id = ShmId::new(number.parse().ok()?),
+                Some(("id", number)) => held = Some(Some(ShmId::new(number.parse().ok()?)?)),
+                Some(("object", _)) => held = Some(None),
                 Some(("access", "ro")) => hold.access = Access::ReadOnly,
                 Some(("access", "rw")) => hold.access = Access::ReadWrite,
                 Some(("address", address)) => hold.address = Address::Exact(address.parse().ok()?),
@@ -121,7 +130,31 @@ impl Hold {
                 _ => return None,
             }
         }
-        Some((id?, hold))
+        Some((held?, hold))
+    }
+}
+
+/// What a holder keeps until it exits.
+#[derive(Debug)]
+enum Held {
+    Segment(Attachment),
+    Object(MappedFile),
+}
+
+impl Held {
+    fn new(id: Option<ShmId>, hold: Hold) -> Result<Self, SysError> {
+        let (input, _) = sys::standard_input_and_output();
+        match id {
+            Some(id) => Attachment::new(id, hold.access, hold.exec, hold.address).map(Self::Segment),
+            None => MappedFile::new(input, hold.access, hold.exec).map(Self::Object),
+        }
+    }
+
+    fn address_and_size(&self) -> [u64; 2] {
+        match self {
+            Self::Segment(attachment) => [attachment.address(), attachment.size()],
+            Self::Object(mapped) => [mapped.address(), mapped.size()],
+        }
     }
 }
 
@@ -132,17 +165,16 @@ pub(crate) fn holder_main(arguments: impl Iterator<Item = String>) -> Result<(),
     let (id, hold) = Hold::from_arguments(arguments).ok_or_else(unusable)?;
     // Without its name, `detach` would not find it.
     let named = become_helper(HOLDER_NAME);
-    let attached = named.and_then(|()| Interrupts::watch_always()).and_then(|interrupts| {
-        let attachment = Attachment::new(id, hold.access, hold.exec, hold.address);
-        attachment.map(|attachment| (interrupts, attachment)).map_err(|error| error.errno)
-    });
-    let numbers = |(_, attachment): &(_, Attachment)| [attachment.address(), attachment.size()];
+    let attached = named
+        .and_then(|()| Interrupts::watch_always())
+        .and_then(|interrupts| Held::new(id, hold).map(|held| (interrupts, held)).map_err(|error| error.errno));
+    let numbers = |(_, held): &(_, Held)| held.address_and_size();
     let answered =
-        sys::answer_and_close_stdout(format_answer(attached.as_ref().map(numbers).map_err(|errno| *errno)).as_bytes());
+        sys::answer_and_close(format_answer(attached.as_ref().map(numbers).map_err(|errno| *errno)).as_bytes());
     match attached {
         // Detaches at the end.
-        Ok((interrupts, _attachment)) if answered => interrupts.wait(hold.duration, None).map(drop),
+        Ok((interrupts, _held)) if answered => interrupts.wait(hold.duration, None).map(drop),
         Ok(_) => Ok(()),
-        Err(_) => Err(Error::new(Kind::Failed, "cannot attach the segment")),
+        Err(_) => Err(Error::new(Kind::Failed, "cannot attach it")),
     }
 }

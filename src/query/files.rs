@@ -129,15 +129,18 @@ pub(crate) fn unlinked_file(system: &System, file: FileId, needs: Needs) -> Resu
 
 /// Opens the file of an object: by its name, if that still leads to it, otherwise through a process that uses it.
 pub(crate) fn open_file(system: &System, object: &Object, how: Opening) -> Result<File, OpenError> {
+    let file = refer_to_file(system, object)?;
+    sys::open_referred(file.as_fd(), how).map(File::from).map_err(OpenError::Call)
+}
+
+/// Returns a descriptor that refers to the file of an object without opening it.
+pub(crate) fn refer_to_file(system: &System, object: &Object) -> Result<OwnedFd, OpenError> {
     let posix = object.posix();
     let is_it = |file: &OwnedFd| sys::stat_file(file.as_fd()).is_ok_and(|stat| stat.file == posix.file());
     if let Some(name) = &posix.name {
         let directory = system.objects().map_err(OpenError::Query)?;
         let file = sys::refer_to(directory.as_fd(), name.file_name()).map_err(OpenError::Call)?;
-        if !is_it(&file) {
-            return Err(OpenError::Call(Errno::ENOENT));
-        }
-        return sys::open_referred(file.as_fd(), how).map(File::from).map_err(OpenError::Call);
+        return if is_it(&file) { Ok(file) } else { Err(OpenError::Call(Errno::ENOENT)) };
     }
     let users = posix.users.clone().unwrap_or_default();
     let mut last = Errno::ENOENT;
@@ -147,8 +150,8 @@ pub(crate) fn open_file(system: &System, object: &Object, how: Opening) -> Resul
             (None, Some(start), Some(size)) => format!("{}/map_files/{start:x}-{:x}", user.pid, start + size),
             _ => continue,
         };
-        match sys::open_link(&system.proc().join(path), how) {
-            Ok(file) if is_it(&file) => return Ok(file.into()),
+        match sys::refer_through(&system.proc().join(path)) {
+            Ok(file) if is_it(&file) => return Ok(file),
             Ok(_) => {}
             Err(errno) => last = errno,
         }

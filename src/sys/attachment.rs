@@ -88,10 +88,6 @@ impl Attachment {
         self.size as u64
     }
 
-    pub(crate) fn access(&self) -> Access {
-        self.access
-    }
-
     /// Detaches the segment and reports a failure, which drop ignores.
     pub(crate) fn detach(self) -> Result<(), SysError> {
         let this = std::mem::ManuallyDrop::new(self);

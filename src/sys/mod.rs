@@ -19,6 +19,7 @@ mod file_handle;
 mod files;
 mod inherited;
 mod kernel;
+mod mapped;
 mod signal_queue;
 
 mod namespace;
@@ -37,6 +38,7 @@ pub(crate) use files::{
     SparseFile, next_data, open_nonblocking, position_and_size, seek_to, send_file, skip, widen_pipe,
 };
 pub(crate) use inherited::{Inherited, stdin_is_closed, stdout_is_closed};
+pub(crate) use mapped::MappedFile;
 pub(crate) use namespace::{
     enter, in_ipc_namespace, is_ipc_namespace, mount_private_tmpfs, owning_user_namespace, unshare,
 };
@@ -46,11 +48,11 @@ pub(crate) use nix::unistd::{read, write};
 pub(crate) use notify::{CAN_LISTEN, Call, Listener, is_pending, listen, receive, respond_continue};
 pub(crate) use object::{
     FileSystem, Lease, OpenWatch, Opening, cache_state, create_unnamed, each_name, errno_of, file_system, lease,
-    link_unnamed, lock_file, open_directory, open_directory_below, open_link, open_referred, open_root_of, refer_to,
-    rename_entry, reserve, stat_entry, stat_file, stat_link, take_write_lease_or_as, unlink_entry,
+    link_unnamed, lock_file, open_directory, open_directory_below, open_referred, open_root_of, refer_through,
+    refer_to, rename_entry, reserve, stat_entry, stat_file, stat_link, take_write_lease_or_as, unlink_entry,
 };
 pub(crate) use process::{
-    answer_and_close_stdout, close_inherited, compare_memory, exited_child, is_unreaped, open_pidfd,
+    answer_and_close, close_inherited, compare_memory, exited_child, is_unreaped, open_pidfd,
     standard_input_and_output, take_descriptor, terminate, wait_for_exit,
 };
 pub(crate) use procmap::{file_mappings, segment_mappings};

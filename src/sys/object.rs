@@ -122,6 +122,7 @@ pub(crate) fn refer_to(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedF
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
     Write,
+    ReadWrite,
     /// For reading, without changing the access time where that is permitted (O_NOATIME).
     Inspect,
     /// For a lease: for reading or writing, whichever is permitted, without waiting for a lease that another process
@@ -132,14 +133,11 @@ pub(crate) enum Opening {
 /// Opens the file that a descriptor of [`refer_to`] refers to, whatever has happened to its name. Except with
 /// [`Opening::Lease`], it waits for a lease that another process holds.
 pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
-    open_link(format!("/proc/self/fd/{}", file.as_raw_fd()).as_ref(), how)
-}
-
-/// Opens the file that a link of /proc refers to, such as /proc/PID/fd/3.
-pub(crate) fn open_link(path: &Path, how: Opening) -> Result<OwnedFd, Errno> {
-    let open = |flags: OFlags| fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let open = |flags: OFlags| fs::open(&*path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
     match how {
         Opening::Write => open(OFlags::WRONLY),
+        Opening::ReadWrite => open(OFlags::RDWR),
         Opening::Inspect => match open(OFlags::RDONLY | OFlags::NOATIME) {
             Err(Errno::EPERM) => open(OFlags::RDONLY),
             result => result,
@@ -149,6 +147,11 @@ pub(crate) fn open_link(path: &Path, how: Opening) -> Result<OwnedFd, Errno> {
             result => result,
         },
     }
+}
+
+/// Returns a descriptor that refers to what a link of /proc leads to, such as /proc/PID/fd/3, without opening it.
+pub(crate) fn refer_through(link: &Path) -> Result<OwnedFd, Errno> {
+    fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
 }
 
 /// Renames an entry within its directory. Fails with EEXIST if the new name exists.
@@ -267,12 +270,13 @@ impl AsFd for OpenWatch {
     }
 }
 
-/// Returns the resident and swapped bytes of a file (cachestat(2), Linux 6.5).
+/// Returns the resident and swapped bytes of a part of a file, or of all of it if the length is 0 (cachestat(2), Linux
+/// 6.5).
 ///
 /// Fails with EPERM unless the file is open for writing, the caller's own or writable by the caller; EOPNOTSUPP on
 /// hugetlbfs; ENOSYS on older kernels.
-pub(crate) fn cache_state(file: BorrowedFd<'_>, page_size: u64) -> Result<(u64, u64), Errno> {
-    let range = CachestatRange { off: 0, len: 0 };
+pub(crate) fn cache_state(file: BorrowedFd<'_>, offset: u64, length: u64, page_size: u64) -> Result<(u64, u64), Errno> {
+    let range = CachestatRange { off: offset, len: length };
     let mut state = Cachestat::default();
     // SAFETY: both structures live until the call returns, and the kernel writes only `state`, of its own layout.
     let result = unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const range, &raw mut state, 0_u32) };

@@ -100,11 +100,11 @@ pub(crate) fn standard_input_and_output() -> (BorrowedFd<'static>, BorrowedFd<'s
     (input, output)
 }
 
-/// Writes an answer to standard output, and replaces standard output with /dev/null, which closes the pipe. Returns
-/// whether both succeeded.
-pub(crate) fn answer_and_close_stdout(answer: &[u8]) -> bool {
+/// Writes an answer to standard output, and replaces standard input and output with /dev/null, which closes the pipe.
+/// Returns whether both succeeded.
+pub(crate) fn answer_and_close(answer: &[u8]) -> bool {
     let (_, output) = standard_input_and_output();
-    let null = std::fs::File::options().write(true).open("/dev/null");
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null");
     nix::unistd::write(output, answer) == Ok(answer.len())
-        && null.is_ok_and(|null| nix::unistd::dup2_stdout(null).is_ok())
+        && null.is_ok_and(|null| nix::unistd::dup2_stdin(&null).is_ok() && nix::unistd::dup2_stdout(&null).is_ok())
 }

@@ -1,10 +1,13 @@
 //! POSIX shared memory objects: files in /dev/shm. Each test has its own.
 
+mod attach;
 pub(crate) mod churn;
 mod contents;
 mod create;
 mod diff;
+mod dump;
 mod elsewhere;
+mod kinds;
 mod list;
 mod monitor;
 mod prune;

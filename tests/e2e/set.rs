@@ -63,8 +63,8 @@ fn changes_several_segments() {
     assert_eq!(perms(), ["640", "640", "600"]);
     // Two names of one segment are one target.
     let report = run(["set", "--lock", &names[2], "0x3", "0x1", "--json"]).exits(0).json();
-    assert_eq!(report.as_object().unwrap().len(), 3, "{report}");
-    assert_fields(&report, json!({ "schema": 1, "failed": [] }));
+    assert_eq!(report.as_object().unwrap().len(), 4, "{report}");
+    assert_fields(&report, json!({ "schema": 1, "objects": [], "failed": [] }));
     let segments = report["segments"].as_array().unwrap();
     assert_eq!(segments.len(), 2);
     for (segment, id) in segments.iter().zip([ids[2], ids[0]]) {

@@ -123,7 +123,7 @@ fn residency(
     let state = name.ok_or(Errno::ENOENT).and_then(|name| {
         let file = sys::refer_to(directory.as_fd(), name.file_name())?;
         let file = sys::open_referred(file.as_fd(), Opening::Inspect)?;
-        sys::cache_state(file.as_fd(), system.page_size())
+        sys::cache_state(file.as_fd(), 0, 0, system.page_size())
     });
     state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
 }

@@ -209,6 +209,13 @@ fn read_mappings(
     }
 }
 
+/// Returns whether a process has a file mapped; `false` if it has exited or denies access.
+pub(super) fn has_mapped(system: &System, pid: i32, file: FileId) -> bool {
+    let mut found = Vec::new();
+    let read = read_mappings(system.proc(), &pid.to_string(), &HashSet::from([file.device]), &mut found);
+    read.is_ok() && found.iter().any(|(mapping, _)| mapping.file == file)
+}
+
 /// Adds the places where a process holds files to their users.
 fn add(system: &System, pid: i32, places: Vec<(FileId, Place)>, users: &mut HashMap<FileId, FileUsers>) {
     let uid = system.effective_uid(pid);

@@ -1,8 +1,8 @@
-//! Finds holders, the background processes that keep a segment attached.
+//! Finds holders, the background processes that keep a segment attached or a POSIX object mapped.
 //!
 //! There are no state files that could be stale. A holder is a process named [`HOLDER_NAME`] of the same user in the
 //! same IPC namespace, with a mapping whose device is one on which the kernel keeps segments and whose inode is the
-//! segment's id. The name of the mapping proves nothing, since any user can have a file of that name.
+//! segment's id, or that is of the object's file. The name of the mapping proves nothing, since any user can have a file of that name.
 
 use std::ffi::CStr;
 use std::io::ErrorKind;
@@ -12,8 +12,9 @@ use std::os::unix::fs::MetadataExt;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
+use super::files::has_mapped;
 use super::scan::{has_attached, has_exited};
-use crate::model::ShmId;
+use crate::model::{Object, ObjectKind, ShmId};
 use crate::procfs::{self, ProcError};
 use crate::query::host::{System, segment_devices};
 use crate::sys::{self, SysError};
@@ -39,8 +40,8 @@ pub(crate) enum HoldersError {
     Call(SysError),
 }
 
-/// Returns this user's holders of a segment. Processes that have exited or deny access are skipped.
-pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, HoldersError> {
+/// Returns this user's holders of a segment or POSIX object. Processes that have exited or deny access are skipped.
+pub(crate) fn holders(system: &System, object: &Object) -> Result<Vec<Holder>, HoldersError> {
     if !system.has_proc() {
         return Err(HoldersError::NoProc);
     }
@@ -53,6 +54,15 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Holders
         Err(error) => false_if_inaccessible(error),
     };
     let devices = segment_devices();
+    let is_holder = |pid| -> Result<bool, HoldersError> {
+        match &object.kind {
+            ObjectKind::SysV(segment) => {
+                let devices = devices.as_ref().map_err(|error| HoldersError::Call(*error))?;
+                Ok(is_holder(system, pid, segment.id, devices).or_else(false_if_inaccessible)?)
+            }
+            ObjectKind::Posix(posix) => Ok(is_own(system, pid) && has_mapped(system, pid, posix.file())),
+        }
+    };
     let mut found = Vec::new();
     for pid in procfs::pids(system.proc())? {
         if !named(pid)? {
@@ -64,8 +74,7 @@ pub(crate) fn holders(system: &System, id: ShmId) -> Result<Vec<Holder>, Holders
             Err(error) if error.errno == Errno::ESRCH => continue,
             Err(error) => return Err(HoldersError::Call(error)),
         };
-        let devices = devices.as_ref().map_err(|error| HoldersError::Call(*error))?;
-        if named(pid)? && is_holder(system, pid, id, devices).or_else(false_if_inaccessible)? {
+        if named(pid)? && is_holder(pid)? {
             found.push(Holder { pid, pidfd });
         }
     }
@@ -100,11 +109,14 @@ fn false_if_inaccessible(error: ProcError) -> Result<bool, ProcError> {
     }
 }
 
+fn is_own(system: &System, pid: i32) -> bool {
+    std::fs::metadata(system.proc().join(pid.to_string())).is_ok_and(|file| file.uid() == geteuid().as_raw())
+}
+
 fn is_holder(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Result<bool, ProcError> {
     let proc = system.proc();
-    let owned = std::fs::metadata(proc.join(pid.to_string())).is_ok_and(|file| file.uid() == geteuid().as_raw());
     let here = system.namespace().is_some() && procfs::namespace_of(proc, &pid.to_string()) == system.namespace();
-    if !owned || !here {
+    if !is_own(system, pid) || !here {
         return Ok(false);
     }
     has_attached(system, pid, id, devices)

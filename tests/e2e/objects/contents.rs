@@ -1,10 +1,14 @@
-//! `read` and `write` of POSIX objects.
+//! `read`, `write` and `map` of POSIX objects.
 
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::process::Stdio;
+
+use serde_json::json;
 
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
-use crate::support::{NOBODY, finish, run, shmadm, shmadm_as};
+use crate::support::{NOBODY, Running, finish, run, run_with_input, shmadm, shmadm_as};
 
 #[apply(test)]
 fn an_object_is_read_in_every_form() {
@@ -82,4 +86,92 @@ fn a_write_to_a_full_file_system_is_explained() {
     ran.says("cannot write object /x at offset 16384: No space left on device (ENOSPC, pwrite)");
     let mode = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions("/dev/shm/x", mode).unwrap();
+}
+
+#[apply(test)]
+fn a_sparse_write_leaves_holes() {
+    let path = create("x", 1 << 20);
+    let mut input = vec![0; 1 << 20];
+    input[500_000] = 1;
+    run_with_input(["write", "/x", "--sparse"], &input).exits(0).says("wrote 1048576 bytes to object /x");
+    assert_eq!(std::fs::read(&path).unwrap(), input);
+    assert_eq!(std::fs::metadata(&path).unwrap().blocks(), 8, "one page");
+    // Zeros replace what is there.
+    run_with_input(["write", "/x", "--sparse"], &[0; 600_000]).exits(0);
+    assert_eq!(std::fs::read(&path).unwrap(), [0; 1 << 20]);
+}
+
+#[apply(test)]
+fn a_sparse_read_keeps_holes() {
+    let path = create("x", 1 << 20);
+    std::fs::File::options().write(true).open(path).unwrap().write_all_at(b"data", 500_000).unwrap();
+    let output = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+    let mut command = shmadm();
+    command.args(["read", "/x", "--raw", "--sparse"]).stdout(output.reopen().unwrap());
+    finish(&mut command).exits(0);
+    let metadata = output.as_file().metadata().unwrap();
+    assert_eq!((metadata.len(), metadata.blocks()), (1 << 20, 8));
+}
+
+#[apply(test)]
+fn hints_enlarge_an_object_that_is_too_small() {
+    let path = create("x", 4096);
+    let refused = run(["write", "/x", "hello", "--offset", "4094"]).exits(1);
+    refused.says("hint: enlarge it: `shmadm set /x --size 4099`");
+    run(["set", "/x", "--size", "4099"]).exits(0);
+    run(["write", "/x", "hello", "--offset", "4094"]).exits(0);
+    let refused = run_with_input(["write", "/x"], &[1; 5000]).exits(1);
+    refused.says("hint: enlarge it: `shmadm set /x --size 8198`").says("4099 bytes were written");
+    assert_eq!(std::fs::metadata(path).unwrap().len(), 4099);
+}
+
+#[apply(test)]
+fn a_repeated_read_reports_that_the_object_was_shrunk() {
+    let path = create("x", 8192);
+    let mut command = shmadm();
+    command.args(["read", "/x", "--type", "u8", "--offset", "8191", "--every", "1ms"]);
+    let mut running = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "0\n");
+    std::fs::File::options().write(true).open(path).unwrap().set_len(4096).unwrap();
+    let mut stderr = String::new();
+    running.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(stderr.contains("exceeds object /x (4 KiB)") || stderr.contains("it was shrunk"), "{stderr}");
+    assert_eq!(running.0.wait().unwrap().code(), Some(1));
+}
+
+#[apply(test)]
+fn map_shows_what_is_in_memory() {
+    let path = create("x", 5 * 4096 - 96);
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    file.write_all_at(b"1", 4096).unwrap();
+    file.write_all_at(b"1", 4 * 4096).unwrap();
+    let report = run(["map", "/x", "--json"]).exits(0).json();
+    let extents = json!([
+        { "offset": 0, "length": 4096, "state": "untouched" },
+        { "offset": 4096, "length": 4096, "state": "resident" },
+        { "offset": 8192, "length": 8192, "state": "untouched" },
+        { "offset": 16384, "length": 4000, "state": "resident" },
+    ]);
+    let expected = json!({ "schema": 1, "name": "/x", "size": 20384, "page_size": 4096, "resident": 8096, "swapped": 0,
+        "untouched": 12288, "unknown": 0, "rss": 8192, "extents": extents });
+    assert_eq!(report, expected);
+    assert_eq!(file.metadata().unwrap().blocks(), 16, "map touches no page");
+    // Reserved pages are in memory, although they read as a hole.
+    run(["create", "/reserved", "--size", "16K", "--reserve"]).exits(0);
+    assert_eq!(run(["map", "/reserved", "--json"]).exits(0).json()["resident"], 16384);
+    let empty = run(["create", "/empty", "--size", "0"]).exits(0);
+    assert_eq!(empty.stdout, "/empty\n");
+    assert_eq!(run(["map", "/empty", "--json"]).exits(0).json()["extents"], json!([]));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn map_needs_only_permission_to_read() {
+    let path = create("x", 8192);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::File::options().write(true).open(path).unwrap().write_all_at(b"1", 4096).unwrap();
+    let report = finish(shmadm_as(NOBODY).args(["map", "/x", "--json"])).exits(0).json();
+    assert_eq!((&report["resident"], &report["untouched"]), (&json!(4096), &json!(4096)));
 }

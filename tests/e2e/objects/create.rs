@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{create, names};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
+use crate::oracle;
 use crate::support::{mount_tmpfs_on, run};
 
 #[apply(test)]
@@ -84,8 +85,29 @@ fn mode_and_size_are_set() {
     let file = std::fs::metadata(&path).unwrap();
     assert_eq!((file.len(), file.permissions().mode() & 0o777), (65536, 0o640));
     let report = run(["set", "/x", "--size", "100", "--json"]).exits(0).json();
-    assert_fields(&report["segment"], json!({ "name": "/x", "size": 100 }));
+    assert_eq!(report.get("segment"), None);
+    assert_fields(&report["object"], json!({ "name": "/x", "size": 100, "users": 0 }));
     run(["set", "/x", "--lock"]).exits(2).says("only segments can be locked");
+}
+
+#[apply(test)]
+fn several_changes_report_segments_and_objects() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    create("x", 4096);
+    create("y", 4096);
+    let report = run(["set", "/x", "0x4d2", "/y", "/z", "--mode", "640", "--json"]).exits(3).json();
+    assert_eq!(report["segments"][0]["id"], id);
+    let objects: Vec<_> = report["objects"].as_array().unwrap().iter().map(|object| &object["name"]).collect();
+    assert_eq!(objects, ["/x", "/y"]);
+    assert_fields(&report["failed"][0], json!({ "target": "/z", "code": 3 }));
+}
+
+#[apply(test)]
+fn an_object_with_two_names_is_changed() {
+    let path = create("x", 4096);
+    std::fs::hard_link(&path, "/dev/shm/y").unwrap();
+    run(["set", "/y", "--mode", "640"]).exits(0);
+    assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o640);
 }
 
 #[apply(test)]
