@@ -22,7 +22,7 @@ use super::remove::{Cleaned, Kept, Removal};
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file};
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
-use crate::query::{ObjectDirectory, System, add_users, probe};
+use crate::query::{ObjectDirectory, System, add_users, lookup, probe};
 use crate::sys::{self, Lease, Opening};
 
 /// What names of objects that are being removed begin with. A name left over by SIGKILL is given back by the next `prune`.
@@ -134,6 +134,16 @@ fn unlink_unchanged(system: &System, seen: &Object) -> Result<Outcome, Failure> 
         Err(_) => !seen.is_in_use(),
     };
     Ok(if is_unused { Outcome::Destroyed } else { Outcome::Unlinked })
+}
+
+/// Returns the object that a report lists, if it has not changed since.
+pub(crate) fn find_listed(system: &System, listed: &Object, needs: Needs) -> Result<Object, Error> {
+    let ident = listed.ident();
+    let now = lookup(system, ident.clone(), needs)?.ok_or_else(|| missing_file(&ident))?;
+    if now.mode != listed.mode || !now.posix().stat.is_as_recorded(&listed.posix().stat) {
+        return Err(Failure::Changed.explain(system, listed));
+    }
+    Ok(now)
 }
 
 /// Restores the names of objects that a killed removal has left aside: those of the caller, of any user for root. Removes

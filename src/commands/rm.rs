@@ -132,8 +132,12 @@ fn listed(context: &mut Context, file: &Path) -> Result<Resolved, Error> {
     let mut resolved = Resolved::default();
     for object in objects.into_iter().filter(|object| seen.insert((object.scope, object.ident()))) {
         let target = object.ident().argument();
-        match check_namespace(context, &object, is_isolated, &census, file) {
-            Ok(()) => resolved.found.push((target, object)),
+        let checked = match object.is_segment() {
+            true => check_namespace(context, &object, is_isolated, &census, file).map(|()| object),
+            false => act::find_listed(&context.system, &object, context.record_needs()),
+        };
+        match checked {
+            Ok(object) => resolved.found.push((target, object)),
             Err(error) => resolved.failed.push((target, error)),
         }
     }

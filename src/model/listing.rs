@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::target::parse_file;
@@ -32,8 +33,19 @@ pub(crate) struct RemovalList {
     pub(crate) leaked: Option<Vec<Object>>,
     /// Segments that another job may have created.
     pub(crate) unattributed: Vec<Object>,
+    #[serde(deserialize_with = "of_both_kinds")]
     pub(crate) removed: Option<Vec<Object>>,
     pub(crate) dry_run: bool,
+}
+
+/// Parses records of segments and of POSIX objects.
+fn of_both_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Object>>, D::Error> {
+    let records = Option::<Vec<Value>>::deserialize(deserializer)?;
+    let parse = |record: Value| match record.get("object") {
+        Some(_) => FileRecord::deserialize(record).map_err(D::Error::custom)?.into_object().map_err(D::Error::custom),
+        None => Object::deserialize(record).map_err(D::Error::custom),
+    };
+    records.map(|records| records.into_iter().map(parse).collect()).transpose()
 }
 
 /// The segments and the POSIX objects of a listing; `None` for those that it does not list.

@@ -128,6 +128,15 @@ impl FileStat {
         Self { atime: FileTime(0), allocated: 0, ..*self } == Self { atime: FileTime(0), allocated: 0, ..*earlier }
     }
 
+    /// Returns whether it is the file of an earlier record, whose times are whole seconds, with the same attributes.
+    pub(crate) fn is_as_recorded(&self, record: &Self) -> bool {
+        let known = |stat: &Self| {
+            let times = [stat.btime.unwrap_or_default(), stat.mtime, stat.ctime].map(FileTime::stamp);
+            (stat.file, stat.uid, stat.gid, stat.links, stat.size, times)
+        };
+        known(self) == known(record)
+    }
+
     pub(crate) const fn is_directory(&self) -> bool {
         self.mode & 0o170_000 == 0o040_000
     }

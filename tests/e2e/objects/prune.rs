@@ -333,3 +333,27 @@ fn objects_of_which_a_removal_was_killed_are_given_back_even_if_several_names_ex
     run(["prune", "--posix", "--dry-run"]).exits(0);
     assert_eq!(names(), [".shmadm-aside=y", "torch_1_2_3"]);
 }
+
+#[apply(test)]
+fn rm_removes_what_a_dry_run_has_listed_unless_it_has_changed() {
+    let mut actor = Actor::start();
+    let id = actor.create(0, 4096);
+    drop(actor);
+    for name in ["torch_4194304_1_1", "torch_4194304_1_2", "torch_4194304_1_3"] {
+        create(name, 4096);
+    }
+    let report = run(["prune", "--older-than", "0s", "-n", "--json"]).exits(0);
+    assert_eq!(report.json()["removed"].as_array().unwrap().len(), 4, "{report:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let file = crate::support::file(directory.path(), "old.json", report.stdout.as_bytes());
+    std::fs::File::options().write(true).open("/dev/shm/torch_4194304_1_2").unwrap().set_len(8192).unwrap();
+    std::fs::remove_file("/dev/shm/torch_4194304_1_3").unwrap();
+    create("torch_4194304_1_3", 4096);
+    let ran = run(["rm", "--from", file.to_str().unwrap()]).exits(5);
+    let ran = ran.says("cannot remove object /torch_4194304_1_2: it has changed since it was looked up");
+    ran.says("cannot remove object /torch_4194304_1_3: it has changed since it was looked up");
+    assert_eq!(
+        (oracle::stat(id).is_none(), names()),
+        (true, vec!["torch_4194304_1_2".to_owned(), "torch_4194304_1_3".to_owned()])
+    );
+}
