@@ -113,7 +113,8 @@ pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> 
 /// Changes a segment; returns its record after the change for JSON.
 fn apply(context: &mut Context, segment: &Object, change: Change) -> Result<Option<Object>, Error> {
     act::set(&context.system, segment, change)?;
-    context.ui.status(&format!("changed {}", describe(segment)));
+    let changed = Object { size: change.size.unwrap_or(segment.size), ..segment.clone() };
+    context.ui.status(&format!("changed {}", describe(&changed)));
     // By its id: with the key's segment removed meanwhile, another could have the key.
     context.json().then(|| look_up_again(context, segment.ident(), Needs::RECORD)).transpose()
 }

@@ -81,7 +81,7 @@ fn options_of_segments_are_usage_errors() {
 #[apply(test)]
 fn mode_and_size_are_set() {
     let path = create("x", 4096);
-    run(["set", "/x", "--mode", "640", "--size", "64K"]).exits(0).says("changed object /x");
+    run(["set", "/x", "--mode", "640", "--size", "64K"]).exits(0).says("changed object /x (64 KiB)");
     let file = std::fs::metadata(&path).unwrap();
     assert_eq!((file.len(), file.permissions().mode() & 0o777), (65536, 0o640));
     let report = run(["set", "/x", "--size", "100", "--json"]).exits(0).json();
