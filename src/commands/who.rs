@@ -35,7 +35,7 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
         ("shmadm who --all", "the same for all segments and objects"),
-        ("shmadm who --pid $PPID", "show the segments that a process has attached, here the parent of the shell"),
+        ("shmadm who --pid $$", "show the segments that a process has attached, here the shell"),
         ("shmadm who 0x4d2 --mappings", "show each mapping with its address"),
         ("shmadm who /psm_1a2b3c4d", "show the processes that have a POSIX object open or mapped"),
     ],

@@ -177,6 +177,8 @@ pub(crate) struct Posix {
     pub(crate) keep: bool,
     /// The pid of the creator, if the name contains it.
     pub(crate) maker: Option<i32>,
+    /// Whether only its device, inode and a mapping are known, because the caller may not read its attributes.
+    pub(crate) lacks_attributes: bool,
     /// Whether pids in its name may belong to another pid namespace.
     pub(crate) is_foreign: bool,
     /// The mount namespace in which it has the name.
@@ -191,13 +193,14 @@ impl Posix {
             file_type,
             name,
             allocated: stat.allocated,
-            is_partial: false,
+            lacks_attributes: false,
             users: None,
             value: None,
             waiters: None,
             product: None,
             keep: false,
             maker: None,
+            is_partial: false,
             is_foreign: false,
             mnt_ns: None,
         }

@@ -66,7 +66,11 @@ pub(crate) fn unlinked_files_in(
             UnlinkedFile::Stat(stat) => inventory::unlinked(system, directory, stat, needs),
             UnlinkedFile::Mapped(length) => {
                 let stat = FileStat { file: *file, size: *length, ..FileStat::REGULAR };
-                inventory::unlinked(system, directory, &stat, Needs::empty())
+                let mut object = inventory::unlinked(system, directory, &stat, Needs::empty());
+                if let ObjectKind::Posix(posix) = &mut object.kind {
+                    posix.lacks_attributes = true;
+                }
+                object
             }
         };
         finish(system, &mut object, &scan, needs);

@@ -12,6 +12,11 @@ fn posix<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Ce
     }
 }
 
+/// Returns the cell of an attribute; null if the attributes are not known.
+fn known<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Cell<'a> {
+    posix(object, |posix| if posix.lacks_attributes { Cell::Null } else { cell(posix) })
+}
+
 /// Returns an entry for each process that uses a file; `None` if they were not looked for.
 fn users(object: &Object) -> Option<impl Iterator<Item = &FileUser>> {
     let ObjectKind::Posix(posix) = &object.kind else { return None };
@@ -41,17 +46,17 @@ pub(crate) static FILE: &[Column<Object>] = &[
     }),
     right("SIZE", "size", "size in bytes", field::size),
     right("ALLOCATED", "allocated", "resident and swapped bytes", |object| {
-        posix(object, |posix| Cell::bytes(posix.allocated))
+        known(object, |posix| Cell::bytes(posix.allocated))
     }),
     right("RSS", "rss", "resident bytes", field::rss).needs(Needs::RESIDENT),
     right("SWAP", "swap", "swapped bytes", field::swap).needs(Needs::RESIDENT),
-    left("MODE", "mode", "permission bits", field::mode),
-    right("UID", "uid", "owner's user id", |object| Cell::number(object.uid)),
-    left("OWNER", "owner", "owner's name", field::owner).needs(Needs::NAMES),
-    right("GID", "gid", "group's id", |object| Cell::number(object.gid)),
-    left("GROUP", "group", "group's name", field::group).needs(Needs::NAMES),
+    left("MODE", "mode", "permission bits", |object| known(object, |_| field::mode(object))),
+    right("UID", "uid", "owner's user id", |object| known(object, |_| Cell::number(object.uid))),
+    left("OWNER", "owner", "owner's name", |object| known(object, |_| field::owner(object))).needs(Needs::NAMES),
+    right("GID", "gid", "group's id", |object| known(object, |_| Cell::number(object.gid))),
+    left("GROUP", "group", "group's name", |object| known(object, |_| field::group(object))).needs(Needs::NAMES),
     right("LINKS", "links", "number of names (hard links)", |object| {
-        posix(object, |posix| Cell::Number(posix.stat.links))
+        known(object, |posix| Cell::Number(posix.stat.links))
     }),
     right("USERS", "users", "number of processes that use it", |object| {
         Cell::of(users(object), |users| Cell::Number(users.count() as u64))
@@ -69,12 +74,14 @@ pub(crate) static FILE: &[Column<Object>] = &[
         posix(object, |posix| Cell::of(posix.stat.btime, |time| Cell::Time(time.stamp())))
     }),
     left("ATIME", "atime", "last read or mmap; often not updated", |object| {
-        posix(object, |posix| Cell::Time(posix.stat.atime.stamp()))
+        known(object, |posix| Cell::Time(posix.stat.atime.stamp()))
     }),
     left("MTIME", "mtime", "last write, or first store to a page after mapping it", |object| {
-        posix(object, |posix| Cell::Time(posix.stat.mtime.stamp()))
+        known(object, |posix| Cell::Time(posix.stat.mtime.stamp()))
     }),
-    left("CTIME", "ctime", "last write or change of attributes", |object| Cell::of(object.ctime, Cell::Time)),
+    left("CTIME", "ctime", "last write or change of attributes", |object| {
+        known(object, |_| Cell::of(object.ctime, Cell::Time))
+    }),
     right(
         "IDLE",
         "idle_seconds",

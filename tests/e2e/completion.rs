@@ -81,6 +81,7 @@ fn detach_is_offered_what_holders_of_the_caller_keep_attached() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn segments_are_those_of_the_given_namespace() {
     run(["create", "--key", "0x77"]).exits(0);
     let (attached, _stdout, _line) = foreground(&["attach", "0"]);

@@ -212,6 +212,7 @@ fn attached() -> ([Actor; 2], [i32; 3]) {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn list_selects_what_a_process_has_attached() {
     let (actors, made) = attached();
     let [first, second] = [actors[0].pid(), actors[1].pid()];
@@ -288,6 +289,7 @@ fn a_process_of_another_user_is_a_permission_error() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn a_process_of_another_namespace_is_found_with_all_namespaces() {
     let mut actor = Actor::start();
     actor.unshare();

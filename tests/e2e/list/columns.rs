@@ -131,6 +131,7 @@ fn a_locked_segment_is_visible_in_the_default_table() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn the_page_size_is_that_of_an_attachment() {
     let id = oracle::create(1, 4096, 0o600);
     let sizes = || run(["list", "--json", "-o", "page_size"]).exits(0).json()["segments"].clone();

@@ -57,6 +57,7 @@ fn csv_tsv_and_columns_are_those_of_segments_unless_posix_is_given() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn the_table_shows_both_kinds_together() {
     let mut actor = Actor::start();
     actor.create(0x4d2, 4096);
@@ -92,6 +93,7 @@ fn states_show_use_products_and_makers() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn unlinked_objects_are_listed_and_their_memory_is_reported() {
     let path = create("gone", 1 << 20);
     std::fs::write(&path, vec![1; 1 << 20]).unwrap();
@@ -233,6 +235,7 @@ fn filters_apply_to_objects() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn who_says_that_descriptors_are_in_flight_if_no_process_has_an_object_open() {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     let path = create("x", 4096);

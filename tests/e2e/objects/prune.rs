@@ -137,6 +137,7 @@ fn filters_select_objects() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn the_table_shows_both_kinds_and_the_question_counts_them() {
     let mut actor = Actor::start();
     actor.create(0x4d2, 4096);
