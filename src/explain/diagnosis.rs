@@ -228,8 +228,10 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             }
             _ => explain_access(system, error, &segment, READ),
         },
-        (Errno::EPERM, _) if let Attempt::Attach { address, .. } = attempt => match address {
-            Address::Exact(address) | Address::Rounded(address) if is_below_minimum(system, *address) => {
+        (Errno::EPERM, _) if matches!(attempt, Attempt::Attach { .. }) => match attempt {
+            Attempt::Attach { address: Address::Exact(address) | Address::Rounded(address), .. }
+                if is_below_minimum(system, *address) =>
+            {
                 error.cause("mapping below vm.mmap_min_addr requires CAP_SYS_RAWIO").with(suggest_any_address())
             }
             _ => error.cause(DENIED),
