@@ -62,7 +62,7 @@ fn a_symbolic_link_in_place_of_a_processs_dev_shm_is_refused() {
         // A directory of the container's own tmpfs is not /etc.
         assert_eq!(ran.code, Some(if is_directory { 0 } else { 1 }), "{ran:?}");
         if !is_directory {
-            ran.says("Too many levels of symbolic links (ELOOP, openat2)");
+            ran.says("(ELOOP, openat2)");
         }
     }
 }
@@ -113,7 +113,7 @@ fn what_cannot_be_opened_everywhere_is_reported() {
     let container = container("mount -t tmpfs none /dev && ln -s /etc /dev/shm");
     let ran = run(["list", "--all-ns", "--posix"]).exits(0);
     let pid = container.pid().to_string();
-    ran.says(&format!("objects omitted: cannot list /proc/{pid}/root/dev/shm: Too many levels of symbolic links"));
+    ran.says(&format!("objects omitted: cannot list /proc/{pid}/root/dev/shm: "));
     let ran = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--posix"])).exits(0);
     ran.says("cannot determine the mount namespace of ").says("hint: run as root: `sudo shmadm list --all-ns --posix`");
 }
