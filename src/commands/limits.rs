@@ -16,7 +16,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm limits", "show the limits and their usage"),
         ("shmadm limits --json", "the same as JSON, with exact numbers"),
     ],
-    json: "{\"schema\":1,\"limits\":{\"shmmni\":4096,\"shmmax\":…,\"shmall\":…,\"shmmin\":1,\"page_size\":4096,\"rmid_forced\":false},\"usage\":{\"segments\":3,\"pages\":9,\"size\":…,\"rss\":…,\"swap\":…},\"posix\":{\"mount\":\"/dev/shm\",\"dev\":\"0:27\",\"size\":…,\"used\":…,\"inodes\":…,\"inodes_used\":…,\"unlinked\":0,\"huge\":false}}. \
+    json: "{\"schema\":1,\"limits\":{\"shmmni\":4096,\"shmmax\":…,\"shmall\":…, \"shmmin\":1,\"page_size\":4096,\"rmid_forced\":false}, \"usage\":{\"segments\":3,\"pages\":9,\"size\":…,\"rss\":…,\"swap\":…}, \"posix\":{\"mount\":\"/dev/shm\",\"dev\":\"0:27\",\"size\":…,\"used\":…, \"inodes\":…,\"inodes_used\":…, \"unlinked\":0,\"huge\":false}}. \
            Sizes are bytes, shmall and pages are pages.",
     notes: "Change the limits with sysctl(8): kernel.shmmni, kernel.shmmax, kernel.shmall, kernel.shm_rmid_forced.",
 };
