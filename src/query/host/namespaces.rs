@@ -5,18 +5,19 @@
 //! attachment or an open descriptor is not found.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::libc::O_PATH;
+use nix::fcntl::AT_FDCWD;
 
 use super::system::System;
 use crate::procfs;
 use crate::query::failure::QueryError;
+use crate::sys;
 
 /// The number of threads, or of bind mounts, recorded for a namespace, through any of which it can be entered.
 const MAX_MEMBERS: usize = 4;
@@ -76,7 +77,7 @@ impl Namespace {
     /// Opens a mount point. The user of a container can have put any other file there, such as a FIFO or a link to a
     /// device, so the file is identified before it is opened.
     fn open_mount(&self, system: &System, mount: &Path) -> io::Result<File> {
-        let found = OpenOptions::new().read(true).custom_flags(O_PATH).open(mount)?;
+        let found = File::from(sys::refer_to(AT_FDCWD, mount.as_os_str())?);
         let (file, own) = (found.metadata()?, std::fs::metadata(system.proc().join("self/ns/ipc"))?);
         if (file.dev(), file.ino()) != (own.dev(), self.number) {
             return Err(io::Error::other("another mount or file hides the mount point, or it was unmounted"));
