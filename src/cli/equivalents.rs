@@ -22,6 +22,7 @@ const EQUIVALENTS: &[(&str, &str, &str)] = &[
     ("", "-M", "create --size"),
     ("rm", "-m", "rm"),
     ("rm", "-a", "prune"),
+    ("rm", "--all", "prune"),
     ("rm", "-M", "rm"),
     ("create", "-M", "create --size"),
     ("stat", "-i", "stat"),
@@ -36,7 +37,11 @@ pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]
     let is_name = |word: &str| called.is_some_and(|command| command.is_called(word));
     let rest: Vec<OsString> =
         words.iter().filter(|word| *word != unknown && !is_name(word)).map(OsString::from).collect();
-    // `stat` requires a segment; without one, `list` shows all.
-    let instead = if *instead == "stat" && rest.is_empty() { "list" } else { instead };
-    Some(Hint::new("run this instead", shmadm(instead).args(&rest)))
+    let only_options = rest.iter().all(|word| word.as_encoded_bytes().starts_with(b"-"));
+    match *instead {
+        // `stat` and `rm` require a segment.
+        "rm" if only_options => Some(Hint::new("see how segments and objects are removed", shmadm("help rm"))),
+        "stat" if only_options => Some(Hint::new("run this instead", shmadm("list").args(&rest))),
+        instead => Some(Hint::new("run this instead", shmadm(instead).args(&rest))),
+    }
 }

@@ -86,6 +86,7 @@ fn words_of_other_programs_get_a_hint() {
         ("rm -m 5", "rm 5"),
         ("rm -M 0x4d2 -n", "rm 0x4d2 -n"),
         ("rm -a", "prune"),
+        ("rm --all", "prune"),
         ("create -M 4096", "create --size 4096"),
     ] {
         let hint = format!("run this instead: `shmadm {instead}`");
@@ -94,6 +95,9 @@ fn words_of_other_programs_get_a_hint() {
         if line.contains("--json") {
             assert_eq!(ran.json()["error"]["hints"][0], hint);
         }
+    }
+    for line in [&["delete"][..], &["remove", "--json"], &["rm", "-m"]] {
+        run(line).exits(2).says("hint: see how segments and objects are removed: `shmadm help rm`\n");
     }
     let ran = run(["stat", "5", "-m"]).exits(2);
     assert!(!ran.stderr.contains("hint:"), "{ran:?}");

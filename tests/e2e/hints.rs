@@ -158,7 +158,9 @@ fn hints_of_other_commands_run_as_printed() {
     hints_run(&["prune", "--state", "idle", "--json"]);
     hints_run(&["prune", "--unattached", "--older-than", "0s"]);
     hints_run(&["metrics", "--json"]);
-    for usage in [&["delete", "99"][..], &["rm", "-m", "99"], &["list", "-i"], &["-m"], &["write", &id, "-hello"]] {
+    for usage in
+        [&["delete", "99"][..], &["delete"], &["rm", "-m", "99"], &["list", "-i"], &["-m"], &["write", &id, "-hello"]]
+    {
         hints_run(usage);
     }
     let create = reachable_copy().display().to_string();
