@@ -78,7 +78,7 @@ pub(crate) struct Ui {
 pub(crate) struct Out {
     stream: BufWriter<Stream>,
     closed: bool,
-    /// Whether characters that could change what a terminal shows are written as `\uXXXX`, as in JSON.
+    /// Whether characters that could change what a terminal shows are escaped as in JSON.
     escapes: bool,
 }
 

@@ -6,7 +6,7 @@ use crate::actor::Actor;
 use crate::support::run;
 use crate::vanish::Stopped;
 
-/// Lets an actor create segments and attach each of them twice; returns their ids.
+/// Creates segments, each attached twice by an actor; returns their ids.
 fn attach_twice(actor: &mut Actor, count: usize) -> Vec<i32> {
     let create = |_| {
         let id = actor.create(0, 4096);
