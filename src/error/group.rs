@@ -1,7 +1,7 @@
 //! Errors of many segments that failed for the same reason.
 
 use super::{Error, Hint};
-use crate::model::enumerate;
+use crate::model::{enumerate, first_names};
 
 /// The most names in an error; of more, the first ones.
 const MAX_NAMES: usize = 4;
@@ -51,8 +51,7 @@ fn is_same(one: &Error, other: &Error) -> bool {
 fn merged(first: Error, names: &[&str]) -> Error {
     let Some((before, _, after)) = subject(&first).filter(|_| names.len() > 1) else { return first };
     let shown = if names.len() > MAX_NAMES { MAX_NAMES - 1 } else { names.len() };
-    let more = (shown < names.len()).then(|| format!("{} more", names.len() - shown));
-    let listed: Vec<&str> = names[..shown].iter().copied().chain(more.as_deref()).collect();
+    let listed = first_names(shown, names.iter().map(|name| (*name).to_owned()));
     let (count, listed) = (names.len(), enumerate(&listed, "and"));
     let after = after.replace(": it is ", ": they are ").replace(": it has ", ": they have ");
     let message = format!("{before}{count} segments ({listed}){after}");

@@ -123,17 +123,8 @@ fn users_now(system: &System, object: &Object) -> Arc<FileUsers> {
 }
 
 fn describe(users: &FileUsers) -> String {
-    let mut names: Vec<String> = users
-        .processes()
-        .take(MAX_NAMED)
-        .map(|process| format!("{} by pid {}", process[0].how.verb(), process[0].process()))
-        .collect();
-    let more = users.processes().count().saturating_sub(MAX_NAMED);
-    if more > 0 {
-        names.push(format!("{more} more"));
+    if users.list.is_empty() {
+        return "in use by a process that was not found".to_owned();
     }
-    if names.is_empty() {
-        names.push("in use by a process that was not found".to_owned());
-    }
-    names.join("; ")
+    users.describe(MAX_NAMED).join("; ")
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{Ident, Key, describe_process, named};
+use super::{Ident, Key, describe_process, first_names, named};
 
 /// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
@@ -191,11 +191,7 @@ impl Attachers {
             let possibly = if process.iter().all(|mapping| mapping.certain) { "" } else { "possibly " };
             format!("{possibly}pid {}", process[0].process())
         };
-        let mut names: Vec<String> = self.processes().take(max).map(name).collect();
-        let more = self.processes().count().saturating_sub(max);
-        if more > 0 {
-            names.push(format!("{more} more"));
-        }
+        let mut names = first_names(max, self.processes().map(name));
         names.extend(self.hidden.iter().map(Hidden::describe));
         names
     }

@@ -54,6 +54,6 @@ pub(crate) use state::{Outcome, State};
 pub(crate) use tally::Tally;
 pub(crate) use target::{Ftok, KeySpec, Name, Target};
 pub(crate) use text::{
-    TextDecoder, counted, describe_process, enumerate, escape_invalid_utf8, is_dangerous, path_text,
+    TextDecoder, counted, describe_process, enumerate, escape_invalid_utf8, first_names, is_dangerous, path_text,
 };
 pub(crate) use threshold::Threshold;

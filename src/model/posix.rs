@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{Access, HiddenBy, ObjectName, Stamp, describe_process, named};
+use super::{Access, HiddenBy, ObjectName, Stamp, describe_process, first_names, named};
 
 /// The device and inode of a file, which identify it as long as it exists. Displayed as `0:27:4`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -302,6 +302,12 @@ impl FileUsers {
             _ => "you are not permitted to inspect some processes",
         };
         self.hidden.iter().map(why).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Describes each process, of at most `max` of them: `mapped by pid 12 (root, cat)`.
+    pub(crate) fn describe(&self, max: usize) -> Vec<String> {
+        let name = |process: &[FileUser]| format!("{} by pid {}", process[0].how.verb(), process[0].process());
+        first_names(max, self.processes().map(name))
     }
 
     /// Returns whether a process uses the file; `None` if that is unknown.

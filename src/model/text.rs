@@ -65,6 +65,15 @@ pub(crate) fn enumerate<T: Borrow<str> + Display>(items: &[T], conjunction: &str
     }
 }
 
+/// Returns the first names and the number of the others: `a`, `b`, `2 more`.
+pub(crate) fn first_names(max: usize, names: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut names = names.into_iter();
+    let mut first: Vec<String> = names.by_ref().take(max).collect();
+    let more = names.count();
+    first.extend((more > 0).then(|| format!("{more} more")));
+    first
+}
+
 /// Describes a process with what is known of it: `12 (root, command)`.
 pub(crate) fn describe_process<'a>(pid: i32, details: impl IntoIterator<Item = Option<&'a str>>) -> String {
     let details: Vec<&str> = details.into_iter().flatten().collect();

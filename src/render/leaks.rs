@@ -28,13 +28,7 @@ pub(crate) fn leak_line(leak: &Leak) -> String {
 pub(crate) fn object_leak_line(object: &Object) -> String {
     let posix = object.posix();
     let users = posix.users.clone().unwrap_or_default();
-    let mut names: Vec<String> = users
-        .processes()
-        .take(MAX_NAMED)
-        .map(|process| format!("{} by pid {}", process[0].how.verb(), process[0].process()))
-        .collect();
-    let more = users.processes().count().saturating_sub(MAX_NAMED);
-    names.extend((more > 0).then(|| format!("{more} more")));
+    let names = users.describe(MAX_NAMED);
     let used = if names.is_empty() { "no process that uses it was found".to_owned() } else { names.join(", ") };
     let unlinked = if posix.name.is_none() { ", unlinked" } else { "" };
     format!("{} ({}, {} allocated{unlinked}), {used}", object.ident(), Size(object.size), Size(posix.allocated))

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::LeakcheckArgs;
 use crate::commands::{Context, path_argument};
 use crate::error::{Hint, again, shmadm};
-use crate::model::{Isolation, Leak, LeakCheck, Leaks, Size, counted};
+use crate::model::{Isolation, Leak, LeakCheck, Leaks, Size, counted, first_names};
 use crate::render::{leak_line, object_leak_line};
 
 pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) {
@@ -111,10 +111,7 @@ fn hint_removal(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
 fn attached_processes(attached: &[&Leak]) -> String {
     let processes = attached.iter().flat_map(|leak| leak.attachers.processes().map(|process| process[0].process()));
     let mut seen = HashSet::new();
-    let mut names: Vec<String> =
-        processes.filter(|name| seen.insert(name.clone())).map(|name| format!("pid {name}")).collect();
-    let more = names.len().saturating_sub(MAX_IDS);
-    names.truncate(MAX_IDS);
-    names.extend((more > 0).then(|| format!("{more} more")));
+    let names =
+        first_names(MAX_IDS, processes.filter(|name| seen.insert(name.clone())).map(|name| format!("pid {name}")));
     if names.is_empty() { String::new() } else { format!(", by {}", names.join(", ")) }
 }

@@ -2,7 +2,7 @@
 
 use super::PruneArgs;
 use crate::error::Error;
-use crate::model::{Attachers, FileType, Object, ObjectKind, State};
+use crate::model::{Attachers, FileType, Object, ObjectKind, State, first_names};
 use crate::query::{Filter, System, add_attachers};
 use crate::render::Kept;
 
@@ -132,10 +132,7 @@ impl Selection {
                 names.push(name);
             }
         }
-        let more = names.len().saturating_sub(MAX_NAMED);
-        names.truncate(MAX_NAMED);
-        names.extend((more > 0).then(|| format!("{more} more")));
-        names.join(", ")
+        first_names(MAX_NAMED, names).join(", ")
     }
 }
 

@@ -98,9 +98,7 @@ pub(crate) fn scan_files(
 pub(crate) fn some_are_in_flight(system: &System) -> bool {
     let proc = system.proc();
     procfs::pids(proc).into_iter().flatten().any(|pid| {
-        let Ok(directory) = sys::open_directory(&proc.join(format!("{pid}/fd"))) else { return false };
-        let mut numbers = Vec::new();
-        let _ = sys::each_name(directory.as_fd(), |name| numbers.extend(std::str::from_utf8(name).map(str::to_owned)));
+        let Ok((directory, numbers)) = descriptor_numbers(proc, pid) else { return false };
         numbers.iter().any(|number| {
             // An io_uring is on an anonymous inode.
             let is_holder = |stat: FileStat| matches!(stat.special(), Some("a socket" | "a device"));
@@ -108,6 +106,14 @@ pub(crate) fn some_are_in_flight(system: &System) -> bool {
                 && procfs::holds_files(proc, pid, number)
         })
     })
+}
+
+/// Returns /proc/PID/fd and the numbers in it.
+fn descriptor_numbers(proc: &Path, pid: i32) -> io::Result<(OwnedFd, Vec<String>)> {
+    let directory = sys::open_directory(&proc.join(format!("{pid}/fd")))?;
+    let mut numbers = Vec::new();
+    sys::each_name(directory.as_fd(), |name| numbers.extend(std::str::from_utf8(name).map(str::to_owned)))?;
+    Ok((directory, numbers))
 }
 
 /// Adds the descriptors of a process.
@@ -118,9 +124,7 @@ fn descriptors(
     places: &mut Vec<(FileId, Place)>,
     unlinked: &mut HashMap<FileId, UnlinkedFile>,
 ) -> io::Result<()> {
-    let directory = sys::open_directory(&proc.join(format!("{pid}/fd")))?;
-    let mut numbers = Vec::new();
-    sys::each_name(directory.as_fd(), |name| numbers.extend(std::str::from_utf8(name).map(str::to_owned)))?;
+    let (directory, numbers) = descriptor_numbers(proc, pid)?;
     for number in numbers {
         let stat = match sys::stat_link(directory.as_fd(), OsStr::new(&number)) {
             Ok(stat) => stat,
