@@ -89,6 +89,8 @@ struct FileRecord {
 impl FileRecord {
     fn into_object(self) -> Result<Object, String> {
         let file = parse_file(&self.object).map_err(|_| format!("invalid object {:?}", self.object))?;
+        let name = |text: String| ObjectName::reported(text.clone()).ok_or_else(|| format!("invalid name {text:?}"));
+        let name = self.name.map(name).transpose()?;
         let time = |stamp: Option<Stamp>| FileTime::new(stamp.map_or(0, |stamp| stamp.0), 0);
         let stat = FileStat {
             file,
@@ -109,7 +111,7 @@ impl FileRecord {
             product: self.product,
             maker: self.maker,
             mnt_ns: self.mnt_ns,
-            ..Posix::new(stat, self.file_type, self.name.map(ObjectName::reported))
+            ..Posix::new(stat, self.file_type, name)
         };
         Ok(Object {
             size: self.size,

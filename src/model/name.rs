@@ -25,8 +25,8 @@ pub(crate) struct ObjectName {
 impl ObjectName {
     /// Returns `None` unless these bytes are a file name.
     pub(crate) fn of_file(name: &[u8]) -> Option<Self> {
-        let valid = (1..=LONGEST).contains(&name.len()) && !name.contains(&b'/') && !matches!(name, b"." | b"..");
-        valid.then(|| Self { file_name: name.into(), text: escape_invalid_utf8(&argument(name)).into() })
+        (name.len() <= LONGEST && is_entry(name))
+            .then(|| Self { file_name: name.into(), text: escape_invalid_utf8(&argument(name)).into() })
     }
 
     /// Parses `/name` or `/dev/shm/name`.
@@ -48,13 +48,14 @@ impl ObjectName {
         }
     }
 
-    /// Returns the name that has this text in a report, in which `\xNN` may stand for a byte.
-    pub(super) fn reported(text: String) -> Self {
+    /// Returns the name that has this text in a report, in which `\xNN` may stand for a byte; `None` if it leads into or
+    /// out of a directory.
+    pub(super) fn reported(text: String) -> Option<Self> {
         let file_name = match text.strip_prefix("sem:/") {
             Some(name) => [SEMAPHORE_PREFIX, name.as_bytes()].concat(),
-            None => text.trim_start_matches('/').as_bytes().to_vec(),
+            None => text.strip_prefix('/')?.as_bytes().to_vec(),
         };
-        Self { file_name: file_name.into(), text: text.into() }
+        is_entry(&file_name).then(|| Self { file_name: file_name.into(), text: text.into() })
     }
 
     pub(crate) fn file_name(&self) -> &OsStr {
@@ -75,6 +76,11 @@ impl ObjectName {
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
+}
+
+/// Returns whether a name is that of an entry of a directory.
+fn is_entry(name: &[u8]) -> bool {
+    !name.is_empty() && !name.contains(&b'/') && !matches!(name, b"." | b"..")
 }
 
 fn semaphore(file_name: &[u8]) -> Option<&[u8]> {
@@ -121,6 +127,16 @@ mod tests {
         let too_long = [b"/".as_slice(), &[b'x'; 256]].concat();
         for bad in [&b"/"[..], b"//x", b"/a/b", b"/.", b"/..", b"/x/", b"/dev/shm/", b"/dev/shm/a/b", &too_long] {
             assert!(ObjectName::parse(bad).is_err(), "{:?} was accepted", OsStr::from_bytes(bad));
+        }
+    }
+
+    #[test]
+    fn a_reported_name_leads_to_no_other_directory() {
+        for (text, file) in [("/x", "x"), ("sem:/x", "sem.x"), ("/\\xff", "\\xff")] {
+            assert_eq!(ObjectName::reported(text.to_owned()).unwrap().file_name(), OsStr::new(file));
+        }
+        for bad in ["", "x", "/", "//x", "/a/b", "/a/../b", "/.", "/..", "/../x", "sem:/a/b", "sem:/../x"] {
+            assert_eq!(ObjectName::reported(bad.to_owned()), None, "{bad}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
 use crate::sandbox::{with_no_capabilities, without};
-use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm, shmadm_as, wait_for};
+use crate::support::{NOBODY, finish, mount_tmpfs_on, run, run_with_input, shmadm, shmadm_as, wait_for};
 use crate::vanish::{Call, Stopped};
 
 /// Removes everything that is not in use, at once.
@@ -357,4 +357,17 @@ fn rm_removes_what_a_dry_run_has_listed_unless_it_has_changed() {
         (oracle::stat(id).is_none(), names()),
         (true, vec!["torch_4194304_1_2".to_owned(), "torch_4194304_1_3".to_owned()])
     );
+}
+
+#[apply(test)]
+fn a_list_removes_no_file_below_or_outside_the_directory() {
+    create("torch_4194304_1_1", 4096);
+    let report = run(["prune", "--older-than", "0s", "-n", "--json"]).exits(0).stdout;
+    std::fs::create_dir("/dev/shm/sub").unwrap();
+    std::fs::rename("/dev/shm/torch_4194304_1_1", "/dev/shm/sub/inner").unwrap();
+    for name in ["/sub/inner", "/../shm/sub/inner", "sem:/sub/inner"] {
+        let list = report.replace("/torch_4194304_1_1", name);
+        run_with_input(["rm", "--from", "-"], list.as_bytes()).exits(2).says("invalid name");
+        assert!(std::fs::exists("/dev/shm/sub/inner").unwrap(), "{name}");
+    }
 }
