@@ -202,8 +202,8 @@ fn sections(name: &str, is_main: bool) -> Roff {
     }
     paragraph(
         &mut roff,
-        "Every top-level object has \"schema\":1, and every key is always present unless its description says \
-        when it is; unknown values and events that never happened are null. Sizes are bytes, times RFC 3339 in UTC, durations seconds. Fields may be added; none is renamed, \
+        "Every top-level object has \"schema\":1, and every key is always present, except where its description says \
+        otherwise; unknown values and events that never happened are null. Sizes are bytes, times RFC 3339 in UTC, durations seconds. Fields may be added; none is renamed, \
         removed or retyped. A command that fails without a report prints {\"schema\":1,\"error\":{…}} as well.",
     );
     roff.control("SH", ["NOTES"]);

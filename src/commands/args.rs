@@ -65,11 +65,11 @@ impl SourceArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct OwnerArgs {
-    /// Owner of the segment
+    /// Owner: a user name or uid
     #[arg(long, value_name = "USER")]
     pub(crate) owner: Option<String>,
 
-    /// Group of the segment
+    /// Group: a name or gid
     #[arg(long, value_name = "GROUP")]
     pub(crate) group: Option<String>,
 }

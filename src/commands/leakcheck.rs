@@ -20,7 +20,7 @@ use summary::print_summary;
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Run a command and report the shared memory that it leaks",
-    description: "Runs a command and reports the System V shared memory segments that it leaks: those that still \
+    description: "Runs a command and reports the System V segments and POSIX objects that it leaks: those that still \
                   exist when it has ended. Processes of the command that are exiting are waited for, at most five \
                   seconds. The exit code is that of the command, also if the command fails and leaks. Only if the \
                   command succeeds and leaks, it is 65 or that of --leak-exit-code.\n\n\
@@ -77,8 +77,8 @@ pub(crate) const MANUAL: Manual = Manual {
 };
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
-    (0, "The command succeeded and leaked no segment."),
-    (65, "The command succeeded and leaked segments; --leak-exit-code changes this code."),
+    (0, "The command succeeded and leaked no shared memory."),
+    (65, "The command succeeded and leaked shared memory; --leak-exit-code changes this code."),
     (125, "leakcheck itself failed: usage error, isolation or tracing not possible, or report not written."),
     (126, "The command cannot be executed."),
     (127, "The command was not found."),
@@ -102,12 +102,12 @@ another job. Unattributed segments count as leaks (--lenient) and are not
 removed (--strict). With --trace there are almost none.
 
 Exit codes:
-  65             the command succeeded, but leaked segments (--leak-exit-code)
+  65             the command succeeded, but leaked memory (--leak-exit-code)
   125            leakcheck itself failed
   126            the command cannot be executed
   127            the command was not found
   128+N          signal N ended the command
-  other          exit code of the command, also if it failed and leaked segments";
+  other          exit code of the command, also if it failed and leaked memory";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
@@ -132,7 +132,7 @@ pub(crate) struct LeakcheckArgs {
     #[arg(long, requires = "rm")]
     strict: bool,
 
-    /// Exit code if segments were leaked
+    /// Exit code if shared memory was leaked
     #[arg(long, value_name = "N", default_value_t = 65)]
     leak_exit_code: u8,
 

@@ -27,17 +27,17 @@ pub(crate) const MANUAL: Manual = Manual {
                   kept), and one that has several names (hard links).\n\n\
                   All names are resolved before anything is removed, and each segment or object is checked again \
                   immediately before its removal. A failure for one does not stop the removal of the others.\n\n\
-                  --from removes the segments that a report lists: those that leakcheck reported as leaked (not the \
-                  unattributed ones), or those that `prune --dry-run --json` selected. A listed segment is removed \
-                  only if its id, key, creator, change time and size are unchanged, it is in the same IPC namespace, \
-                  and it has not been used since.",
+                  --from removes the segments that leakcheck reported as leaked (not the unattributed ones), or the \
+                  segments and objects that `prune --dry-run --json` selected. A listed segment is removed only if its \
+                  id, key, creator, change time and size are unchanged, it is in the same IPC namespace, and it has \
+                  not been used since. A listed object is removed only if it is the same file and unchanged.",
     examples: &[
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
         ("shmadm rm --ignore-missing 0x4d2", "the same, but do not fail if it does not exist"),
         ("shmadm rm /psm_1a2b3c4d", "remove a POSIX object, unless a process uses it"),
         (
             "shmadm prune -n --json >old.json; shmadm rm --from - <old.json",
-            "remove the listed segments unless they have changed",
+            "remove the listed segments and objects unless they have changed",
         ),
         (
             "shmadm list --state orphan -o ID --no-headings | xargs -r shmadm rm --dry-run",
@@ -63,7 +63,7 @@ pub(crate) struct RmArgs {
     #[arg(help = TARGETS_HELP, value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = target())]
     segments: Vec<Target>,
 
-    /// Remove the segments of a leakcheck or prune report; - for standard input
+    /// Remove what a leakcheck or prune report lists; - for standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 

@@ -22,8 +22,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   A second table shows the processes that have POSIX objects (/NAME) open or mapped. HOW is mapped, \
                   open, both, or private (a copy-on-write mapping). With --mappings it shows one row per descriptor and \
                   mapping.\n\n\
-                  Filters select segments and objects, as in list. --pid shows what a process has attached, with sizes \
-                  and a total; other processes are then not shown.\n\n\
+                  Filters select segments and objects, as in list. --pid shows what a process has attached, open or \
+                  mapped, with sizes and a total; other processes are then not shown.\n\n\
                   Without SEGMENT all segments and objects are shown. In scripts, use --all for that: an empty command \
                   substitution is not distinguishable from no SEGMENT at all.\n\n\
                   Attachments that cannot be found are reported with the reason: permission (processes of other \
@@ -35,11 +35,11 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
         ("shmadm who --all", "the same for all segments and objects"),
-        ("shmadm who --pid $$", "show the segments that a process has attached, here the shell"),
+        ("shmadm who --pid $$", "show the segments and objects that a process uses, here the shell"),
         ("shmadm who 0x4d2 --mappings", "show each mapping with its address"),
         ("shmadm who /psm_1a2b3c4d", "show the processes that have a POSIX object open or mapped"),
     ],
-    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"exiting\"|\"unknown\",\"count\":1,\"pids\":null}],\"container\":null,\"former_key\":null}]}",
+    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"exiting\"|\"unknown\",\"count\":1,\"pids\":null}],\"container\":null,\"former_key\":null}],\"objects\":[…]}",
     notes: "nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
             that share an address space have one between them. ATTACHES is the number of mappings of a process.\n\n\
             A mapping is identified by the device, by the inode number, which is the id of the segment, and by the \

@@ -57,9 +57,12 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
         (Errno::ENOSPC, Ok(space)) => error
             .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
             .hint("list the largest objects", shmadm("list --posix --sort SIZE --reverse")),
-        (Errno::EPERM, _) if call == "fchown" => error
-            .cause("only a privileged caller can give it to another owner or group")
-            .hint("make it yours", again(&format!("--owner {} --group {}", geteuid(), getegid()))),
+        (Errno::EPERM, _) if call == "fchown" => {
+            error.cause("only a privileged caller can give it to another owner or group").hint(
+                "create it with your own owner and group",
+                again(&format!("--owner {} --group {}", geteuid(), getegid())),
+            )
+        }
         (Errno::EOPNOTSUPP, _) => error.cause(format!("the file system of {path} does not support O_TMPFILE")),
         _ => error,
     }

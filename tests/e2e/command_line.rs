@@ -135,8 +135,14 @@ fn the_name_of_the_program_forges_nothing() {
 #[apply(test)]
 fn an_invalid_value_is_named_first() {
     for (line, message) in [
-        ("stat 12abc", "invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH\n"),
-        ("rm 1 12abc", "invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH\n"),
+        (
+            "stat 12abc",
+            "invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234), ftok:PATH, /NAME or sem:/NAME\n",
+        ),
+        (
+            "rm 1 12abc",
+            "invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234), ftok:PATH, /NAME or sem:/NAME\n",
+        ),
         ("create --size x", "invalid --size \"x\": expected a size such as 4096, 64K or 1GiB\n"),
         ("stat ", "invalid segment \"\": the value is empty (an unset variable?): "),
         ("detach 0 --pid 0", "invalid --pid \"0\": 0 is not in 1..=2147483647\n"),

@@ -113,12 +113,12 @@ pub(super) fn remove_all(
 
 /// Returns why an object is removed.
 pub(super) fn reason(object: &Object) -> String {
-    let maker = object.posix().maker.map(|pid| format!("its maker, pid {pid},"));
+    let maker = object.posix().maker.map(|pid| format!("creator pid {pid}"));
     match (object.state, maker) {
         (Some(State::Orphan), Some(maker)) => format!("not in use; {maker} has exited"),
-        (Some(State::Orphan), None) => "not in use; no process of its owner is as old".to_owned(),
+        (Some(State::Orphan), None) => "not in use; every process of its owner started later".to_owned(),
         (Some(State::Idle), Some(maker)) => format!("not in use, but {maker} is running"),
-        _ => "not in use; no evidence which process made it".to_owned(),
+        _ => "not in use; nothing shows which process created it".to_owned(),
     }
 }
 

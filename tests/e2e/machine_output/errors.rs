@@ -29,7 +29,7 @@ fn usage_errors() {
         "stat 12abc --json",
         expect![[r#"
         {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-          "message":"invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234) or ftok:PATH",
+          "message":"invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234), ftok:PATH, /NAME or sem:/NAME",
           "cause":null,"hints":[]}}
         [exit code 2]
     "#]],
