@@ -90,6 +90,11 @@ pub(crate) fn hostile_process() -> Running {
     child
 }
 
+/// Returns whether the processes of this machine can all be inspected.
+pub(crate) fn can_inspect_all() -> bool {
+    std::fs::read("/proc/1/maps").is_ok() && std::fs::read_dir("/proc/1/fd").is_ok()
+}
+
 /// Asserts the given fields of a JSON object, which may have others.
 #[track_caller]
 pub(crate) fn assert_fields(actual: &Value, expected: Value) {

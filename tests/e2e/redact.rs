@@ -154,6 +154,8 @@ impl Redaction {
                 numbers(raw, |number| self.pid(number))
             }
             "dev" => "\"[DEV]\"".to_owned(),
+            // In JSON, `idle` is a count.
+            "idle" if name != "IDLE" => raw.to_owned(),
             "idle" | "idle_seconds" => numbers(raw, |_| "[IDLE]".to_owned()),
             "uid" | "cuid" if raw == self.ids[0] => "[UID]".to_owned(),
             "gid" | "cgid" if raw == self.ids[1] => "[GID]".to_owned(),
@@ -212,6 +214,8 @@ impl Redaction {
                 let pid = ["pid ", "pid: ", "creator ", "last user "].iter().any(|word| redacted.ends_with(word));
                 redacted.push_str(&match &rest[..digits] {
                     number if pid => self.pid(number),
+                    // The column IDLE of a table is the only one with seconds.
+                    _ if redacted.ends_with("  ") && rest[digits..].starts_with("s  ") => "[IDLE]".to_owned(),
                     _ if redacted.ends_with("idle for ") => "[IDLE]".to_owned(),
                     number => number.to_owned(),
                 });

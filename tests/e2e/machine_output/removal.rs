@@ -103,9 +103,9 @@ fn prune_json() {
     machine.snapshot(
         "prune --yes --json",
         expect![[r#"
-            {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,
-              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,
-              "linked":0},"freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
+            {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,"idle":0,
+              "unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,"linked":0},
+              "freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
         "#]],
     );
     orphan(&mut machine, 0x4d2, 5000);
@@ -113,9 +113,9 @@ fn prune_json() {
     machine.snapshot(
         "prune --yes --json",
         expect![[r#"
-            {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"kept":{"young":2,"other_owner":0,
-              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,
-              "linked":0},"freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
+            {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[],"kept":{"young":2,"other_owner":0,"idle":0,
+              "unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,"linked":0},
+              "freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
         "#]],
     );
     machine.snapshot("prune --older-than 0s --json", expect![[r#"
@@ -136,7 +136,7 @@ fn prune_json() {
               "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
               "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
               "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
-              "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,"idle":[IDLE],
+              "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,"idle":0,
               "unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,"linked":0},
               "freed":{"segments":2,"objects":0,"size":1053576,"rss":8192,"swap":0}}
         "#]],
@@ -148,7 +148,7 @@ fn prune_json() {
               "owner":"[USER]","gid":[GID],"group":"[GROUP]","cuid":[UID],"creator":"[USER]","cgid":[GID],
               "creator_group":"[GROUP]","cpid":[EXITED],"lpid":[EXITED],"nattch":0,"atime":"[TIME]","dtime":"[TIME]",
               "ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,"state":"orphan",
-              "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,"idle":[IDLE],
+              "ns":[NS],"outcome":"destroyed"}],"failed":[],"skipped":[],"kept":{"young":0,"other_owner":0,"idle":0,
               "unknown":0,"attached":0,"excluded":1,"in_use":0,"unused":0,"persistent":0,"directory":0,"linked":0},
               "freed":{"segments":1,"objects":0,"size":5000,"rss":4096,"swap":0}}
         "#]],
@@ -205,9 +205,9 @@ fn prune_of_a_segment_that_was_attached_since() {
         "json",
         expect![[r#"
             {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[{"id":0,
-              "reason":"it has been attached since it was listed","ns":[NS]}],"kept":{"young":0,"other_owner":0,
-              "idle":[IDLE],"unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,
-              "linked":0},"freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
+              "reason":"it has been attached since it was listed","ns":[NS]}],"kept":{"young":0,"other_owner":0,"idle":0,
+              "unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,"linked":0},
+              "freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
         "#]],
     );
     skipped(

@@ -3,14 +3,21 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use serde_json::json;
+
 use super::create;
+use crate::fixtures::assert_fields;
 use crate::support::{NOBODY, Running, finish, run, shmadm_as};
 
 /// Starts a shell in its own mount namespace that runs a script, then waits; returns when the script is done.
 fn container(script: &str) -> Running {
     let mut shell = Command::new("unshare");
-    shell.args(["--mount", "sh", "-c", &format!("{script}; echo ready; read line")]);
-    let mut running = Running(shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+    started(shell.args(["--mount", "sh", "-c", &format!("{script}; echo ready; read line")]))
+}
+
+/// Starts a command and waits until it prints `ready`.
+fn started(command: &mut Command) -> Running {
+    let mut running = Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
     BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
@@ -76,8 +83,8 @@ fn each_file_system_is_listed_once() {
     let other = container(&script);
     // A container of the same pod, and one that shares the /dev/shm of this test.
     let mut entered = Command::new("nsenter");
-    entered.args(["--mount", "--target", &other.pid().to_string(), "unshare", "--mount", "sleep", "60"]);
-    let _pod = Running(entered.spawn().unwrap());
+    entered.args(["--mount", "--target", &other.pid().to_string(), "unshare", "--mount", "sh", "-c"]);
+    let _pod = started(entered.arg("echo ready; read line"));
     let _shared = container("true");
     let list = ["list", "--all-ns", "--name", &format!("/{name}"), "--json"];
     let report = run(list).exits(0).json();
@@ -91,17 +98,17 @@ fn each_file_system_is_listed_once() {
     // One scan finds the users in all of them.
     let mut user = Command::new("nsenter");
     user.args(["--mount", "--target", &other.pid().to_string(), "sh", "-c"]);
-    user.arg(format!("exec 3</dev/shm/{name}; rm /dev/shm/{name}; echo ready; read line"));
-    let mut user = Running(user.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(user.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let _user = started(user.arg(format!("exec 3</dev/shm/{name}; rm /dev/shm/{name}; echo ready; read line")));
     let report = run(["list", "--all-ns", "--unlinked", "--json"]).exits(0).json();
     let objects = report["objects"].as_array().unwrap();
-    let gone: Vec<_> = objects.iter().filter(|it| it["size"] == 6 && it["users"] == 1).collect();
+    // Other tests have unlinked objects too.
+    let file = super::file_id(&format!("/proc/{}/root/dev/shm", other.pid()));
+    let dev = file.strip_prefix("obj:").unwrap().rsplit_once(':').unwrap().0;
+    let gone: Vec<_> = objects.iter().filter(|it| it["dev"] == dev).collect();
     assert_eq!(gone.len(), 1, "{report}");
+    assert_fields(gone[0], json!({ "size": 6, "users": 1 }));
     // The metrics have each once, too.
     let metrics = run(["metrics", "--all-ns"]).exits(0).stdout;
-    let dev = gone[0]["dev"].as_str().unwrap();
     let series = format!("shmadm_posix_instance_info{{dev=\"{dev}\",");
     assert_eq!(metrics.matches(&series).count(), 1, "{metrics}");
     assert!(metrics.contains(&format!("\nshmadm_posix_unlinked_bytes{{dev=\"{dev}\"}} 4096\n")), "{metrics}");

@@ -69,9 +69,9 @@ fn the_table_shows_both_kinds_together() {
         &run(["list"]),
         &expect![[r#"
             NAME       KEY         OWNER  MODE  SIZE  RSS  USERS  STATE    IDLE  COMMAND
-            0          0x000004d2  root   0600    4K   0B      0  orphan     0s  -
-            sem:/lock  -           root   0600   32B   0B      0  unknown    0s  -
-            /x         -           root   0600    8K   0B      0  unknown    0s  -
+            0          0x000004d2  root   0600    4K   0B      0  orphan     [IDLE]s  -
+            sem:/lock  -           root   0600   32B   0B      0  unknown    [IDLE]s  -
+            /x         -           root   0600    8K   0B      0  unknown    [IDLE]s  -
         "#]],
     );
 }

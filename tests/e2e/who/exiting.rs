@@ -11,7 +11,7 @@ use crate::actor::Actor;
 use crate::dying::{Blockade, Killed};
 use crate::fixtures::assert_fields;
 use crate::oracle;
-use crate::support::{NOBODY, Ran, finish, run, shmadm_as, wait_for};
+use crate::support::{NOBODY, Ran, Running, finish, run, shmadm_as, wait_for};
 use crate::vanish::{Call, Stopped};
 use crate::who::{pids, who};
 
@@ -86,10 +86,11 @@ fn a_process_of_another_user_that_is_being_killed_is_exiting() {
     let dying = Killed::hold(actor);
     let hidden = json!([{"reason": "exiting", "count": 1, "pids": [dying.pid()]}]);
     assert_eq!(who_as_nobody(id)["hidden"], hidden);
-    // A thread that will not exit keeps the memory.
     drop(dying);
+    // The leader has exited, but another thread keeps the memory: the process is not exiting.
     let mut actor = Actor::start();
     let id = attached(&mut actor);
+    actor.exit_leader();
     assert_eq!(who_as_nobody(id)["hidden"], json!([{"reason": "permission", "count": 1, "pids": null}]));
 }
 
@@ -123,7 +124,9 @@ fn permission_is_reported_after_a_second_look_if_a_process_can_be_attaching() {
     wait_for("the next second", || second(std::time::SystemTime::now()) > attached + 1);
     let permission = json!([{"reason": "permission", "count": 1, "pids": null}]);
     assert_eq!(who_as_nobody(id)["hidden"], permission);
-    let _busy = Busy::start();
+    // A process that always runs can be attaching.
+    let mut busy = Command::new("/bin/sh");
+    let _busy = Running(busy.args(["-c", "while :; do :; done"]).uid(NOBODY).gid(NOBODY).spawn().unwrap());
     let mut command = shmadm_as(NOBODY);
     command.args(["who", &id.to_string(), "--json"]).stdout(std::process::Stdio::piped());
     let sleeps = |call: &Call| call.number == libc::SYS_clock_nanosleep || call.number == libc::SYS_nanosleep;
@@ -132,23 +135,6 @@ fn permission_is_reported_after_a_second_look_if_a_process_can_be_attaching() {
     holder.attach(id);
     let report = stopped.go_on().exits(0).json()["segments"][0].clone();
     assert_eq!(report["hidden"][0]["reason"], "in-flight", "{report}");
-}
-
-/// A process of user nobody that always runs.
-struct Busy(std::process::Child);
-
-impl Busy {
-    fn start() -> Self {
-        let mut command = Command::new("/bin/sh");
-        Self(command.args(["-c", "while :; do :; done"]).uid(NOBODY).gid(NOBODY).spawn().unwrap())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
 }
 
 /// Returns whether a call reads a record by index.
