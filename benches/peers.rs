@@ -10,6 +10,7 @@ mod attachers;
 mod contents;
 mod leakcheck;
 mod listing;
+mod objects;
 #[path = "../tests/e2e/oracle.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use all of it")]
 mod oracle;
@@ -59,6 +60,9 @@ fn main() {
         }
     }
     if selected("objects") {
+        objects::list(pairs.min(7));
+        objects::prune(pairs.min(7));
+        objects::read(pairs.min(9));
         attachers::objects(pairs.min(7));
     }
     if selected("leakcheck") {

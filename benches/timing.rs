@@ -20,6 +20,8 @@ pub(crate) struct Job {
     pub(crate) output: Output,
     /// The user that runs it; the caller if `None`.
     pub(crate) uid: Option<u32>,
+    /// What is done before each run. Its time is not measured.
+    pub(crate) prepare: fn(),
 }
 
 #[derive(Clone)]
@@ -36,7 +38,7 @@ impl Job {
     /// Creates a job whose output is discarded.
     pub(crate) fn new(command: &[&str]) -> Self {
         let command = command.iter().map(|argument| (*argument).to_owned()).collect();
-        Self { command, feeder: None, output: Output::Null, uid: None }
+        Self { command, feeder: None, output: Output::Null, uid: None, prepare: || {} }
     }
 
     pub(crate) fn is_installed(&self) -> bool {
@@ -50,6 +52,7 @@ impl Job {
 
     /// Runs the command once and returns the elapsed time.
     fn run(&self) -> Duration {
+        (self.prepare)();
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).stderr(Stdio::null()).stdin(Stdio::null());
         // Cargo sets LD_LIBRARY_PATH, which makes the loader search each library in more directories than from a shell.
