@@ -12,7 +12,8 @@ use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, State, path_tex
 use crate::process::Interrupts;
 use crate::query::{Filter, QueryError, System, files, probe};
 
-/// Lists the objects. Those that could be removed are asked for their lease; the others need not let openers wait.
+/// Lists the objects. Asks those for their lease that could be removed, if it is not asked at their removal anyway, or if
+/// the processes do not show whether they are in use.
 pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Result<Vec<Object>, Error> {
     let contents = if context.json() { Needs::CONTENTS } else { Needs::empty() };
     let objects = match files(&context.system, Needs::RECORD | contents) {
@@ -25,8 +26,11 @@ pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Resu
         objects => objects?,
     };
     let filter = filter.in_any_state();
-    let (mut asked, others): (Vec<Object>, Vec<Object>) =
-        objects.into_iter().partition(|object| can_be_removed(object) && filter.matches(&context.system, object));
+    let is_shown = args.dry_run || !args.yes;
+    let (mut asked, others): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(|object| {
+        let is_undecided = is_shown || object.posix().in_use().is_none();
+        is_undecided && can_be_removed(object) && filter.matches(&context.system, object)
+    });
     probe(&context.system, &mut asked);
     asked.extend(others);
     Ok(asked)
