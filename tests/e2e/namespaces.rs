@@ -361,10 +361,14 @@ pub(crate) fn elsewhere() -> (Actor, u64) {
     (actor, number)
 }
 
-/// Starts an actor of another user, in a user namespace that this user created and an IPC namespace owned by it.
 pub(crate) fn container_of_nobody() -> Actor {
+    container_of(NOBODY)
+}
+
+/// Starts an actor of another user, in a user namespace that this user created and an IPC namespace owned by it.
+pub(crate) fn container_of(uid: u32) -> Actor {
     let mut command = Command::new("/proc/self/exe");
-    command.uid(NOBODY).gid(NOBODY).current_dir("/");
+    command.uid(uid).gid(uid).current_dir("/");
     let mut actor = Actor::spawn(&mut command);
     actor.unshare_user();
     actor

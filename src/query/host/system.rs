@@ -147,9 +147,11 @@ impl System {
     }
 
     /// Returns whether a process of a user, by any of its uids, has been running since before `stamp`; `None` if not every
-    /// process is visible.
+    /// process is visible, or a user namespace was entered that has no mapping for the user: the kernel shows all such
+    /// users as one there.
     pub(in crate::query) fn has_process_older_than(&self, uid: u32, stamp: Stamp) -> Option<bool> {
-        if !self.is_in_initial_pid_namespace() || !self.proc.join("1").exists() {
+        let is_mapped = to_namespace(&self.ids.users, uid).is_some();
+        if !is_mapped || !self.is_in_initial_pid_namespace() || !self.proc.join("1").exists() {
             return None;
         }
         let oldest = self.oldest.get_or_init(|| {
@@ -157,6 +159,7 @@ impl System {
             for pid in procfs::pids(&self.proc).into_iter().flatten() {
                 let Some(start) = process::start(&self.proc, pid) else { continue };
                 for uid in procfs::uids(&self.proc, pid).unwrap_or_default() {
+                    let uid = to_caller(&self.ids.users, uid);
                     oldest.entry(uid).and_modify(|oldest| *oldest = start.min(*oldest)).or_insert(start);
                 }
             }

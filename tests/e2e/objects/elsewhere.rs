@@ -1,12 +1,14 @@
 //! Objects in another directory (`--dir`) or of another process (`--ns`).
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use super::create;
 use crate::fixtures::assert_fields;
+use crate::namespaces::container_of;
 use crate::support::{NOBODY, Running, finish, run, shmadm_as};
 
 /// Starts a shell in its own mount namespace that runs a script, then waits; returns when the script is done.
@@ -123,4 +125,19 @@ fn what_cannot_be_opened_everywhere_is_reported() {
     ran.says(&format!("objects omitted: cannot list /proc/{pid}/root/dev/shm: "));
     let ran = finish(shmadm_as(NOBODY).args(["list", "--all-ns", "--posix"])).exits(0);
     ran.says("cannot determine the mount namespace of ").says("hint: run as root: `sudo shmadm list --all-ns --posix`");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn in_a_user_namespace_an_object_is_not_an_orphan_while_its_owner_runs_a_process() {
+    // Not nobody, as which the kernel shows the processes of other users.
+    let owner = 1234;
+    chown(create("x", 4096), Some(owner), Some(owner)).unwrap();
+    let container = container_of(owner);
+    let pid = container.pid().to_string();
+    let run = |arguments: &[&str]| finish(shmadm_as(owner).args(["--ns", &pid]).args(arguments));
+    let listed = run(&["list", "--posix", "--probe", "--json"]).exits(0).json();
+    assert_fields(&listed["objects"][0], json!({ "name": "/x", "uid": owner, "state": "unused" }));
+    let report = run(&["prune", "--dry-run", "--older-than", "0s", "--json"]).exits(0).json();
+    assert_eq!(report["removed"], json!([]), "{report}");
 }
