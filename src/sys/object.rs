@@ -125,23 +125,26 @@ pub(crate) enum Opening {
     ReadWrite,
     /// For reading, without changing the access time where that is permitted (O_NOATIME).
     Inspect,
-    /// For a lease: for reading or writing, whichever is permitted, without waiting for a lease that another process
-    /// holds. Fails with EAGAIN if there is one.
+    /// The same without waiting for a lease that another process holds. Fails with EAGAIN if there is one.
+    InspectNow,
+    /// For a lease: for reading or writing, whichever is permitted, without waiting, like `InspectNow`.
     Lease,
 }
 
 /// Opens the file that a descriptor of [`refer_to`] refers to, whatever has happened to its name. Except with
-/// [`Opening::Lease`], it waits for a lease that another process holds.
+/// [`Opening::InspectNow`] and [`Opening::Lease`], it waits for a lease that another process holds.
 pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let open = |flags: OFlags| fs::open(&*path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
+    let inspect = |flags: OFlags| match open(flags | OFlags::NOATIME) {
+        Err(Errno::EPERM) => open(flags),
+        result => result,
+    };
     match how {
         Opening::Write => open(OFlags::WRONLY),
         Opening::ReadWrite => open(OFlags::RDWR),
-        Opening::Inspect => match open(OFlags::RDONLY | OFlags::NOATIME) {
-            Err(Errno::EPERM) => open(OFlags::RDONLY),
-            result => result,
-        },
+        Opening::Inspect => inspect(OFlags::RDONLY),
+        Opening::InspectNow => inspect(OFlags::RDONLY | OFlags::NONBLOCK),
         Opening::Lease => match open(OFlags::RDONLY | OFlags::NONBLOCK) {
             Err(Errno::EACCES) => open(OFlags::WRONLY | OFlags::NONBLOCK),
             result => result,

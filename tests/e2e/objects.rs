@@ -12,6 +12,7 @@ mod list;
 mod monitor;
 mod prune;
 mod rm;
+mod users;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};

@@ -1,10 +1,11 @@
 //! The backend of POSIX objects: the files in /dev/shm, by readdir and statx(2).
 //!
-//! Symbolic links, FIFOs, sockets and devices are never opened. Regular files are opened only while swap is in use, to
-//! distinguish resident from swapped bytes: without swap, all allocated bytes are resident.
+//! Symbolic links, FIFOs, sockets and devices are never opened. Named semaphores are opened to read their values. Other
+//! regular files are opened only while swap is in use, to distinguish resident from swapped bytes: without swap, all
+//! allocated bytes are resident.
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::product;
@@ -80,7 +81,7 @@ pub(in crate::query) fn object(
                 posix.is_partial = !add_contents(directory, name.file_name(), &mut size, &mut posix.allocated);
             }
             FileType::Sem if needs.contains(Needs::CONTENTS) => {
-                let value = semaphore(directory, name);
+                let value = semaphore(directory, name, stat);
                 (posix.value, posix.waiters) = (value.map(|it| it.0), value.map(|it| it.1));
             }
             _ => {}
@@ -109,8 +110,8 @@ pub(in crate::query) fn object(
     }
 }
 
-/// Returns the resident and the swapped bytes; unknown on hugetlbfs, and for what the caller may not write while swap is
-/// in use.
+/// Returns the resident and the swapped bytes. While swap is in use, they are unknown on hugetlbfs, for what the caller may
+/// not write, and under the lease of another process.
 fn residency(
     system: &System,
     directory: &ObjectDirectory,
@@ -121,11 +122,21 @@ fn residency(
         return (Some(stat.allocated), Some(0));
     }
     let state = name.ok_or(Errno::ENOENT).and_then(|name| {
-        let file = sys::refer_to(directory.as_fd(), name.file_name())?;
-        let file = sys::open_referred(file.as_fd(), Opening::Inspect)?;
+        let file = open_listed(directory, name, stat)?;
         sys::cache_state(file.as_fd(), 0, 0, system.page_size())
     });
     state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
+}
+
+/// Opens a file that was listed. Another user can replace it meanwhile, or hold a lease: this fails then, since a FIFO or a
+/// lease would block the listing, and a device can have side effects.
+fn open_listed(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) -> Result<OwnedFd, Errno> {
+    let file = sys::refer_to(directory.as_fd(), name.file_name())?;
+    let stat = sys::stat_file(file.as_fd())?;
+    if stat.file != listed.file || stat.special().is_some() {
+        return Err(Errno::ENOENT);
+    }
+    sys::open_referred(file.as_fd(), Opening::InspectNow)
 }
 
 /// Adds the sizes of what is below a directory; returns whether all of it could be read. What has vanished is not there.
@@ -159,7 +170,8 @@ fn add_contents(directory: &ObjectDirectory, name: &OsStr, size: &mut u64, alloc
 /// Returns an object as the named semaphore that its size and layout show; `None` if it is none.
 pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object> {
     let (directory, name) = (system.objects().ok()?, object.posix().name.clone()?);
-    let (value, waiters) = semaphore(directory, &name).filter(|_| object.size == SEMAPHORE_SIZE)?;
+    let (value, waiters) =
+        semaphore(directory, &name, &object.posix().stat).filter(|_| object.size == SEMAPHORE_SIZE)?;
     if let ObjectKind::Posix(posix) = &mut object.kind {
         (posix.file_type, posix.value, posix.waiters) = (FileType::Sem, Some(value), Some(waiters));
     }
@@ -167,9 +179,8 @@ pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object
 }
 
 /// Reads the value and the number of waiters of a named semaphore from its file, as glibc and musl lay it out.
-fn semaphore(directory: &ObjectDirectory, name: &ObjectName) -> Option<(u32, u32)> {
-    let file = sys::refer_to(directory.as_fd(), name.file_name()).ok()?;
-    let file = sys::open_referred(file.as_fd(), Opening::Inspect).ok()?;
+fn semaphore(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) -> Option<(u32, u32)> {
+    let file = open_listed(directory, name, listed).ok()?;
     let mut bytes = [0; 12];
     let read = nix::sys::uio::pread(&file, &mut bytes, 0).ok()?;
     let word = |index: usize| Some(u32::from_ne_bytes(bytes.get(4 * index..4 * index + 4)?.try_into().ok()?));

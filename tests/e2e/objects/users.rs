@@ -1,0 +1,74 @@
+//! The processes that use objects, and listings while other processes change them.
+
+use nix::libc;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::mkfifo;
+use serde_json::json;
+
+use super::create;
+use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
+use crate::sandbox::with_file_over;
+use crate::support::{file, finish, run, shmadm};
+use crate::vanish::{Call, Stopped};
+
+/// Creates a named semaphore of glibc.
+fn create_semaphore(name: &str, value: u8) -> String {
+    let mut contents = [0_u8; 32];
+    (contents[0], contents[8]) = (value, 0x80);
+    let path = create(name, 32);
+    std::fs::write(&path, contents).unwrap();
+    path
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_listing_does_not_wait_for_a_lease() {
+    let path = create_semaphore("sem.lock", 3);
+    let mut holder = Actor::start();
+    assert_eq!(holder.ask(Request::LeaseFile { path: path.clone() }), "0");
+    // The kernel breaks the lease after fs.lease-break-time, and only then lets a waiting open(2) continue.
+    let listed = run(["list", "--posix", "--json"]).exits(0).json();
+    assert_fields(&listed["objects"][0], json!({ "name": "sem:/lock", "value": null, "waiters": null }));
+    drop(holder);
+    let listed = run(["list", "--posix", "--json"]).exits(0).json();
+    assert_fields(&listed["objects"][0], json!({ "value": 3, "waiters": 0 }));
+    // With swap in use, every object is opened.
+    let mut holder = Actor::start();
+    assert_eq!(holder.ask(Request::LeaseFile { path }), "0");
+    let directory = tempfile::tempdir().unwrap();
+    let swapping = file(directory.path(), "meminfo", b"MemTotal: 9 kB\nSwapTotal: 9 kB\nSwapFree: 8 kB\n");
+    let mut command = shmadm();
+    with_file_over(&mut command, &swapping, c"/proc/meminfo");
+    let listed = finish(command.args(["list", "--posix", "--json"])).exits(0).json();
+    assert_fields(&listed["objects"][0], json!({ "value": null, "rss": null, "swap": null }));
+    drop(holder);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn what_replaces_a_semaphore_after_it_was_listed_is_not_opened() {
+    let path = "/dev/shm/sem.lock";
+    let replacements: [fn(&str); 3] = [
+        |path| drop(std::fs::rename(create_semaphore("other", 7), path)),
+        // /dev/zero, whose contents look like a semaphore of musl.
+        |path| mknod(path, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 5)).unwrap(),
+        // An open(2) would wait for a writer.
+        |path| mkfifo(path, Mode::S_IRWXU).unwrap(),
+    ];
+    for replace in replacements {
+        create_semaphore("sem.lock", 3);
+        // A call of open(2) that does not open a directory: that of the semaphore.
+        let opens = |call: &Call| {
+            let flags = call.arguments[2];
+            let has = |flag: i32| flags & u64::from(flag.cast_unsigned()) != 0;
+            call.number == libc::SYS_openat && has(libc::O_PATH) && has(libc::O_NOFOLLOW) && !has(libc::O_DIRECTORY)
+        };
+        let stopped = Stopped::before(1, opens, &["list", "--posix", "--json"]);
+        std::fs::remove_file(path).unwrap();
+        replace(path);
+        let listed = stopped.go_on().exits(0).json();
+        assert_fields(&listed["objects"][0], json!({ "name": "sem:/lock", "value": null, "waiters": null }));
+        std::fs::remove_file(path).unwrap();
+    }
+}
