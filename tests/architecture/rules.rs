@@ -40,7 +40,10 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
         ],
     ),
     (&["query", "inventory"], &["resident", "complete", "product", "posix", "sysv"]),
-    (&["query", "users"], &["origin", "scan", "files", "matcher", "attachers", "exiting", "holders", "peek"]),
+    (
+        &["query", "users"],
+        &["threads", "origin", "scan", "files", "matcher", "attachers", "exiting", "holders", "peek"],
+    ),
     (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
     (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "files", "refusal", "resolve"]),
     (&["leaks"], &["provenance", "descendants", "attribution", "files"]),

@@ -6,15 +6,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use super::scan::{has_exited, hides_processes};
+use super::scan::hides_processes;
+use super::threads::{has_exited, mappings_of_process, read_maps};
 use crate::model::{Device, FileId, FileMapping, FileStat, FileUser, FileUsers, HiddenBy, How};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
@@ -71,11 +71,11 @@ pub(crate) fn scan_files(
             mappings(system.proc(), pid, devices, &mut places, &mut scan.unlinked),
         ] {
             match result {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => some_inaccessible = true,
-                Err(error) if has_exited(&error) => {}
-                Err(error) => {
-                    return Err(QueryError::Mappings(ProcError::read(&system.proc().join(pid.to_string()), error)));
+                Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
+                    some_inaccessible = true;
                 }
+                Err(ProcError::Read { error, .. }) if has_exited(&error) => {}
+                Err(error) => return Err(QueryError::Mappings(error)),
                 Ok(()) => {}
             }
         }
@@ -123,12 +123,14 @@ fn descriptors(
     devices: &HashSet<Device>,
     places: &mut Vec<(FileId, Place)>,
     unlinked: &mut HashMap<FileId, UnlinkedFile>,
-) -> io::Result<()> {
-    let (directory, numbers) = descriptor_numbers(proc, pid)?;
+) -> Result<(), ProcError> {
+    let path = proc.join(format!("{pid}/fd"));
+    let failed = |error| ProcError::read(&path, error);
+    let (directory, numbers) = descriptor_numbers(proc, pid).map_err(failed)?;
     for number in numbers {
         let stat = match sys::stat_link(directory.as_fd(), OsStr::new(&number)) {
             Ok(stat) => stat,
-            Err(Errno::EACCES | Errno::EPERM) => return Err(io::ErrorKind::PermissionDenied.into()),
+            Err(errno @ (Errno::EACCES | Errno::EPERM)) => return Err(failed(errno.into())),
             // It was closed meanwhile.
             Err(_) => continue,
         };
@@ -143,24 +145,16 @@ fn descriptors(
     Ok(())
 }
 
-/// Adds the mappings of a process, or of a thread of it if its leader has exited.
+/// Adds the mappings of a process.
 fn mappings(
     proc: &Path,
     pid: i32,
     devices: &HashSet<Device>,
     places: &mut Vec<(FileId, Place)>,
     unlinked: &mut HashMap<FileId, UnlinkedFile>,
-) -> io::Result<()> {
-    let mut found = Vec::new();
-    let mut thread = pid;
-    if !read_mappings(proc, &pid.to_string(), devices, &mut found)? {
-        for other in procfs::other_thread_ids(proc, pid) {
-            thread = other;
-            if read_mappings(proc, &procfs::thread_path(pid, other), devices, &mut found).unwrap_or(false) {
-                break;
-            }
-        }
-    }
+) -> Result<(), ProcError> {
+    let found = mappings_of_process(proc, pid, |process| read_mappings(proc, process, devices))?;
+    let Some((thread, found)) = found else { return Ok(()) };
     let mut map_files: Option<io::Result<OwnedFd>> = None;
     for (mapping, deleted) in found {
         places.push((mapping.file, Place::Mapping(mapping)));
@@ -184,40 +178,27 @@ fn stat_mapping(map_files: BorrowedFd<'_>, mapping: &FileMapping) -> Option<File
     sys::stat_link(map_files, OsStr::new(&format!("{:x}-{:x}", mapping.start, mapping.end))).ok()
 }
 
-/// Adds the file mappings of a process or thread on some devices, each with whether its name is marked as deleted; returns
-/// whether it has any memory.
+/// Reads the file mappings of a process or thread on some devices, each with whether its name is marked as deleted; `None`
+/// if it has no memory.
 fn read_mappings(
     proc: &Path,
     process: &str,
     devices: &HashSet<Device>,
-    found: &mut Vec<(FileMapping, bool)>,
-) -> io::Result<bool> {
-    let path = proc.join(process).join("maps");
-    let file = match File::open(&path) {
-        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(false),
-        opened => opened?,
-    };
-    match sys::file_mappings(file.as_fd(), devices, |mapping, deleted| found.push((mapping, deleted))) {
-        Ok(()) => Ok(true),
-        Err(Errno::ESRCH) => Ok(false),
-        // Kernels before 6.11 and some sandboxes lack PROCMAP_QUERY: read the text.
-        Err(_) => {
-            found.clear();
-            match procfs::file_mappings(&path, &file, devices, |mapping, deleted| found.push((mapping, deleted))) {
-                Ok(any) => Ok(any),
-                Err(ProcError::Read { error, .. }) if has_exited(&error) => Ok(false),
-                Err(ProcError::Read { error, .. }) => Err(error),
-                Err(error) => Err(io::Error::other(error.to_string())),
-            }
-        }
-    }
+) -> Result<Option<Vec<(FileMapping, bool)>>, ProcError> {
+    read_maps(
+        proc,
+        process,
+        |maps, found| sys::file_mappings(maps, devices, |mapping, deleted| found.push((mapping, deleted))),
+        |path, maps, found| {
+            procfs::file_mappings(path, maps, devices, |mapping, deleted| found.push((mapping, deleted)))
+        },
+    )
 }
 
 /// Returns whether a process has a file mapped; `false` if it has exited or denies access.
 pub(super) fn has_mapped(system: &System, pid: i32, file: FileId) -> bool {
-    let mut found = Vec::new();
-    let read = read_mappings(system.proc(), &pid.to_string(), &HashSet::from([file.device]), &mut found);
-    read.is_ok() && found.iter().any(|(mapping, _)| mapping.file == file)
+    let read = read_mappings(system.proc(), &pid.to_string(), &HashSet::from([file.device]));
+    read.ok().flatten().is_some_and(|found| found.iter().any(|(mapping, _)| mapping.file == file))
 }
 
 /// Adds the places where a process holds files to their users.

@@ -13,7 +13,8 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::files::has_mapped;
-use super::scan::{has_attached, has_exited};
+use super::scan::has_attached;
+use super::threads::has_exited;
 use crate::model::{Object, ObjectKind, ShmId};
 use crate::procfs::{self, ProcError};
 use crate::query::host::{System, segment_devices};

@@ -8,6 +8,7 @@ mod matcher;
 mod origin;
 mod peek;
 mod scan;
+mod threads;
 
 pub(crate) use attachers::{
     add_attachers, add_attachers_and_find_strays, add_page_sizes, removed_with_key, retain_attached_by,

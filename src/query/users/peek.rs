@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 
 use super::attachers::add_attachers;
 use super::origin::map_file;
-use super::scan::{inode_of, own_mapping, with_any_thread};
+use super::scan::{inode_of, own_mapping};
+use super::threads::with_any_thread;
 use crate::model::Object;
 use crate::query::failure::QueryError;
 use crate::query::host::{System, page_size_on, segment_devices};

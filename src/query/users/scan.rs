@@ -6,19 +6,15 @@
 //! inode number is a segment's id, and its name begins with `/SYSV`. The device excludes files that any user can give
 //! such a name; the name excludes other files on that device, such as those of memfd_create(2).
 //!
-//! A thread-group leader that has exited while other threads run is a zombie: its `maps` is empty, and it has no
-//! `map_files` and no `ns/ipc`. So a mapping is recorded with the thread that showed it, and that thread is asked for
-//! the file, the memory and the namespace, or another thread of the process if it has exited meanwhile.
+//! If the leader of a process has exited, another thread shows its memory. So a mapping is recorded with the thread that
+//! showed it, and that thread is asked for the file and the memory, or another one if it has exited meanwhile.
 
 use std::cell::OnceCell;
-use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
 use std::path::Path;
 
-use nix::errno::Errno;
-
 use super::origin::Origin;
+use super::threads::{mappings_of_process, namespace_of, read_maps, with_any_thread};
 use crate::model::{Mapping, ShmId};
 use crate::procfs::{self, ProcError};
 use crate::query::host::{System, can_inspect_all};
@@ -58,24 +54,6 @@ impl SegmentMapping {
     }
 }
 
-/// Reads something from a thread of a process, or from the other threads if that one has exited.
-pub(super) fn with_any_thread<T>(
-    system: &System,
-    pid: i32,
-    first: i32,
-    read: impl Fn(i32) -> io::Result<T>,
-) -> io::Result<T> {
-    read(first).or_else(|error| {
-        let others = if has_exited(&error) { procfs::other_thread_ids(system.proc(), pid) } else { Vec::new() };
-        others.into_iter().find_map(|thread| read(thread).ok()).ok_or(error)
-    })
-}
-
-/// Returns whether an error means that a task has exited; its memory is released before its entry in /proc.
-pub(super) fn has_exited(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
-}
-
 #[derive(Debug)]
 pub(super) struct MappingFilter<'a> {
     /// The devices on which the kernel keeps segments.
@@ -87,6 +65,17 @@ pub(super) struct MappingFilter<'a> {
 impl MappingFilter<'_> {
     fn matches(&self, device: (u32, u32), inode: u64) -> bool {
         self.devices.contains(&device) && self.inodes.as_ref().is_none_or(|inodes| inodes.binary_search(&inode).is_ok())
+    }
+
+    /// Reads the mappings of a process or thread; `None` if it has no memory.
+    fn read(&self, proc: &Path, process: &str) -> Result<Option<Vec<Mapping>>, ProcError> {
+        let is_wanted = |device, inode| self.matches(device, inode);
+        read_maps(
+            proc,
+            process,
+            |maps, found| sys::segment_mappings(maps, is_wanted, |mapping| found.push(mapping)),
+            |path, maps, found| procfs::segment_mappings(path, maps, is_wanted, |mapping| found.push(mapping)),
+        )
     }
 }
 
@@ -215,75 +204,27 @@ fn probe(
     filter: &MappingFilter<'_>,
     mappings: &mut Vec<SegmentMapping>,
 ) -> Result<bool, ProcError> {
-    let mut areas = Vec::new();
-    let (mut task, mut path) = (pid, pid.to_string());
-    let mut result = read_mappings(proc, &path, filter, &mut areas);
-    if let Ok(false) = result {
-        // No memory: a kernel thread, or a process whose leader has exited while other threads run.
-        for thread in procfs::other_thread_ids(proc, pid) {
-            (task, path) = (thread, procfs::thread_path(pid, thread));
-            result = read_mappings(proc, &path, filter, &mut areas);
-            match &result {
-                Ok(false) => {}
-                Err(ProcError::Read { error, .. }) if has_exited(error) => result = Ok(false),
-                Ok(true) | Err(_) => break,
-            }
-        }
-    }
+    let Some((task, areas)) = mappings_of_process(proc, pid, |process| filter.read(proc, process))? else {
+        return Ok(false);
+    };
     if !areas.is_empty() {
-        let of_other_thread = || procfs::other_threads(proc, pid).iter().find_map(|it| procfs::namespace_of(proc, it));
-        let ns = procfs::namespace_of(proc, &path).or_else(of_other_thread);
+        let ns = namespace_of(proc, pid, procfs::namespace_of);
         mappings.extend(areas.into_iter().map(|vma| SegmentMapping { pid, task, ns, vma, origin: OnceCell::new() }));
     }
-    result
-}
-
-/// Adds the mappings of a process or thread; returns whether it has any memory.
-fn read_mappings(
-    proc: &Path,
-    process: &str,
-    filter: &MappingFilter<'_>,
-    mappings: &mut Vec<Mapping>,
-) -> Result<bool, ProcError> {
-    let path = proc.join(process).join("maps");
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => return Ok(false),
-        Err(error) => return Err(ProcError::read(&path, error)),
-    };
-    let is_wanted = |device, inode| filter.matches(device, inode);
-    let result = match sys::segment_mappings(file.as_fd(), is_wanted, |mapping| mappings.push(mapping)) {
-        Ok(()) => Ok(true),
-        Err(Errno::ESRCH) => Ok(false),
-        // Kernels before 6.11 and some sandboxes lack PROCMAP_QUERY: read the text.
-        Err(_) => {
-            mappings.clear();
-            match procfs::segment_mappings(&path, &file, is_wanted, |mapping| mappings.push(mapping)) {
-                Err(ProcError::Read { error, .. }) if has_exited(&error) => Ok(false),
-                result => result,
-            }
-        }
-    };
-    if !matches!(result, Ok(true)) {
-        // Incomplete; another thread shows all mappings.
-        mappings.clear();
-    }
-    result
+    Ok(true)
 }
 
 /// Returns whether a process of this IPC namespace has a segment attached, judged by the mappings of its leader.
 pub(super) fn has_attached(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Result<bool, ProcError> {
     let filter = MappingFilter { devices, inodes: Some(vec![inode_of(id)]) };
-    let mut mappings = Vec::new();
-    read_mappings(system.proc(), &pid.to_string(), &filter, &mut mappings)?;
-    Ok(!mappings.is_empty())
+    let mappings = filter.read(system.proc(), &pid.to_string())?;
+    Ok(mappings.is_some_and(|mappings| !mappings.is_empty()))
 }
 
 /// Returns this process's mapping of a segment at an address.
 pub(super) fn own_mapping(system: &System, devices: &[(u32, u32)], address: u64) -> Option<Mapping> {
     let filter = MappingFilter { devices, inodes: None };
-    let mut mappings = Vec::new();
-    read_mappings(system.proc(), "self", &filter, &mut mappings).ok()?;
+    let mappings = filter.read(system.proc(), "self").ok()??;
     mappings.into_iter().find(|mapping| mapping.start == address)
 }
 
