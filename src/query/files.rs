@@ -10,7 +10,7 @@ use super::failure::QueryError;
 use super::host::{ObjectDirectory, System};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
-use super::users::{FileScan, UnlinkedFile, scan_files, some_are_in_flight};
+use super::users::{FileScan, UnlinkedFile, refer_via_user, scan_files, some_are_in_flight};
 use crate::model::{FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, PosixUsage, path_text};
 use crate::sys::{self, Errno, FileSystem, Opening};
 
@@ -140,27 +140,11 @@ pub(crate) fn open_file(system: &System, object: &Object, how: Opening) -> Resul
 /// Returns a descriptor that refers to the file of an object without opening it.
 pub(crate) fn refer_to_file(system: &System, object: &Object) -> Result<OwnedFd, OpenError> {
     let posix = object.posix();
-    let is_it = |file: &OwnedFd| sys::stat_file(file.as_fd()).is_ok_and(|stat| stat.file == posix.file());
-    if let Some(name) = &posix.name {
-        let directory = system.objects().map_err(OpenError::Query)?;
-        let file = sys::refer_to(directory.as_fd(), name.file_name()).map_err(OpenError::Call)?;
-        return if is_it(&file) { Ok(file) } else { Err(OpenError::Call(Errno::ENOENT)) };
-    }
-    let users = posix.users.clone().unwrap_or_default();
-    let mut last = Errno::ENOENT;
-    for user in &users.list {
-        let path = match (user.fd, user.address, user.size) {
-            (Some(fd), ..) => format!("{}/fd/{fd}", user.pid),
-            (None, Some(start), Some(size)) => format!("{}/map_files/{start:x}-{:x}", user.pid, start + size),
-            _ => continue,
-        };
-        match sys::refer_through(&system.proc().join(path)) {
-            Ok(file) if is_it(&file) => return Ok(file),
-            Ok(_) => {}
-            Err(errno) => last = errno,
-        }
-    }
-    Err(OpenError::Call(last))
+    let Some(name) = &posix.name else { return refer_via_user(system, posix).map_err(OpenError::Call) };
+    let directory = system.objects().map_err(OpenError::Query)?;
+    let file = sys::refer_to(directory.as_fd(), name.file_name()).map_err(OpenError::Call)?;
+    let stat = sys::stat_file(file.as_fd()).map_err(OpenError::Call)?;
+    if stat.file == posix.file() { Ok(file) } else { Err(OpenError::Call(Errno::ENOENT)) }
 }
 
 /// Asks for the write lease of objects of which no user was found, and adds the answer to their users: the kernel grants it

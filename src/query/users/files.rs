@@ -14,7 +14,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 
 use super::scan::hides_processes;
-use super::threads::{has_exited, mappings_of_process, read_maps};
+use super::threads::{has_exited, mappings_of_process, namespace_of, read_maps};
 use crate::model::{Device, FileId, FileMapping, FileStat, FileUser, FileUsers, HiddenBy, How};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
@@ -51,7 +51,11 @@ impl FileScan {
 
 /// A place where a process holds a file.
 enum Place {
-    Descriptor(i32),
+    Descriptor {
+        number: i32,
+        /// The thread that shows it.
+        thread: i32,
+    },
     Mapping(FileMapping),
 }
 
@@ -98,22 +102,43 @@ pub(crate) fn scan_files(
 pub(crate) fn some_are_in_flight(system: &System) -> bool {
     let proc = system.proc();
     procfs::pids(proc).into_iter().flatten().any(|pid| {
-        let Ok((directory, numbers)) = descriptor_numbers(proc, pid) else { return false };
+        let Ok(Descriptors { thread, directory, numbers }) = Descriptors::of_process(proc, pid) else { return false };
         numbers.iter().any(|number| {
             // An io_uring is on an anonymous inode.
             let is_holder = |stat: FileStat| matches!(stat.special(), Some("a socket" | "a device"));
             sys::stat_link(directory.as_fd(), OsStr::new(number)).is_ok_and(is_holder)
-                && procfs::holds_files(proc, pid, number)
+                && procfs::holds_files(proc, thread, number)
         })
     })
 }
 
-/// Returns /proc/PID/fd and the numbers in it.
-fn descriptor_numbers(proc: &Path, pid: i32) -> io::Result<(OwnedFd, Vec<String>)> {
-    let directory = sys::open_directory(&proc.join(format!("{pid}/fd")))?;
-    let mut numbers = Vec::new();
-    sys::each_name(directory.as_fd(), |name| numbers.extend(std::str::from_utf8(name).map(str::to_owned)))?;
-    Ok((directory, numbers))
+/// The open descriptors of a process.
+struct Descriptors {
+    /// The thread that shows them.
+    thread: i32,
+    /// Its directory `fd`.
+    directory: OwnedFd,
+    numbers: Vec<String>,
+}
+
+impl Descriptors {
+    /// Lists the descriptors of a process: those of its leader, or of another thread if the leader has exited.
+    fn of_process(proc: &Path, pid: i32) -> io::Result<Self> {
+        let found = Self::of_thread(proc, pid)?;
+        if !found.numbers.is_empty() {
+            return Ok(found);
+        }
+        let others = procfs::other_thread_ids(proc, pid).into_iter();
+        let mut others = others.filter_map(|thread| Self::of_thread(proc, thread).ok());
+        Ok(others.find(|other| !other.numbers.is_empty()).unwrap_or(found))
+    }
+
+    fn of_thread(proc: &Path, thread: i32) -> io::Result<Self> {
+        let directory = sys::open_directory(&proc.join(format!("{thread}/fd")))?;
+        let mut numbers = Vec::new();
+        sys::each_name(directory.as_fd(), |name| numbers.extend(std::str::from_utf8(name).map(str::to_owned)))?;
+        Ok(Self { thread, directory, numbers })
+    }
 }
 
 /// Adds the descriptors of a process.
@@ -126,7 +151,7 @@ fn descriptors(
 ) -> Result<(), ProcError> {
     let path = proc.join(format!("{pid}/fd"));
     let failed = |error| ProcError::read(&path, error);
-    let (directory, numbers) = descriptor_numbers(proc, pid).map_err(failed)?;
+    let Descriptors { thread, directory, numbers } = Descriptors::of_process(proc, pid).map_err(failed)?;
     for number in numbers {
         let stat = match sys::stat_link(directory.as_fd(), OsStr::new(&number)) {
             Ok(stat) => stat,
@@ -140,7 +165,7 @@ fn descriptors(
         if stat.links == 0 {
             unlinked.insert(stat.file, UnlinkedFile::Stat(stat));
         }
-        places.extend(number.parse().map(|number| (stat.file, Place::Descriptor(number))));
+        places.extend(number.parse().map(|number| (stat.file, Place::Descriptor { number, thread })));
     }
     Ok(())
 }
@@ -206,10 +231,12 @@ fn add(system: &System, pid: i32, places: Vec<(FileId, Place)>, users: &mut Hash
     let uid = system.effective_uid(pid);
     let user = uid.and_then(|uid| system.user_name(uid));
     let command = system.command(pid);
-    let (ns, mnt_ns) = (procfs::namespace_of(system.proc(), &pid.to_string()), system.mount_namespace(pid));
+    let proc = system.proc();
+    let ns = namespace_of(proc, pid, procfs::namespace_of);
+    let mnt_ns = namespace_of(proc, pid, procfs::mount_namespace_of);
     for (file, place) in &places {
         let has = |open: bool| {
-            places.iter().any(|(other, place)| other == file && matches!(place, Place::Descriptor(_)) == open)
+            places.iter().any(|(other, place)| other == file && matches!(place, Place::Descriptor { .. }) == open)
         };
         let entry = users.entry(*file).or_default();
         let mut one = FileUser {
@@ -226,10 +253,10 @@ fn add(system: &System, pid: i32, places: Vec<(FileId, Place)>, users: &mut Hash
             mnt_ns,
         };
         match place {
-            Place::Descriptor(number) => {
+            Place::Descriptor { number, thread } => {
                 entry.descriptors += 1;
                 one.fd = Some(*number);
-                one.access = procfs::descriptor_access(system.proc(), pid, *number);
+                one.access = procfs::descriptor_access(system.proc(), *thread, *number);
             }
             Place::Mapping(mapping) => {
                 entry.mappings += 1;

@@ -1,16 +1,19 @@
-//! The file that an attachment maps: reading through it, and its page size.
+//! The file that a process has open or mapped: reading through it, and the page size of an attachment.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::attachers::add_attachers;
 use super::origin::map_file;
 use super::scan::{inode_of, own_mapping};
 use super::threads::with_any_thread;
-use crate::model::Object;
+use crate::model::{Object, Posix};
 use crate::query::failure::QueryError;
 use crate::query::host::{System, page_size_on, segment_devices};
+use crate::sys::{self, Errno};
 
 /// Why an object cannot be opened through another process.
 #[derive(Debug)]
@@ -27,16 +30,65 @@ pub(crate) fn open_via_attacher(system: &System, segment: &Object) -> Result<Fil
     let mut segments = [segment.clone()];
     add_attachers(system, &mut segments).map_err(PeekError::Query)?;
     let attachers = segments[0].attachers.clone().unwrap_or_default();
-    let mut last = PeekError::NotFound;
-    for attacher in attachers.list.iter().filter(|attacher| attacher.certain) {
-        let end = attacher.address + attacher.size;
-        let open = |thread| File::open(system.proc().join(map_file(thread, attacher.address, end)));
-        match with_any_thread(system, attacher.pid, attacher.pid, open) {
-            Ok(file) if file.metadata().is_ok_and(|file| file.ino() == inode_of(segment.sysv().id)) => return Ok(file),
-            // Another file was mapped there meanwhile.
+    let certain = attachers.list.iter().filter(|attacher| attacher.certain);
+    let links = certain.map(|attacher| (attacher.pid, Link::mapping(attacher.address, attacher.size)));
+    let is_it = |file: &File| file.metadata().is_ok_and(|file| file.ino() == inode_of(segment.sysv().id));
+    open_through(system, links, |link| File::open(link), is_it).map_err(|last| match last {
+        None => PeekError::NotFound,
+        Some(error) if error.kind() == ErrorKind::PermissionDenied => PeekError::Denied,
+        Some(error) => PeekError::Exited(error),
+    })
+}
+
+/// Returns a descriptor that refers to the file of an object through a process that uses it, without opening the file.
+pub(in crate::query) fn refer_via_user(system: &System, posix: &Posix) -> Result<OwnedFd, Errno> {
+    let users = posix.users.clone().unwrap_or_default();
+    let links = users.list.iter().filter_map(|user| match (user.fd, user.address, user.size) {
+        (Some(fd), ..) => Some((user.pid, Link::Descriptor(fd))),
+        (None, Some(start), Some(size)) => Some((user.pid, Link::mapping(start, size))),
+        _ => None,
+    });
+    let is_it = |file: &OwnedFd| sys::stat_file(file.as_fd()).is_ok_and(|stat| stat.file == posix.file());
+    let refer = |link: &Path| sys::refer_through(link).map_err(io::Error::from);
+    open_through(system, links, refer, is_it).map_err(|last| last.map_or(Errno::ENOENT, |error| sys::errno_of(&error)))
+}
+
+/// A link to a file below /proc/PID.
+enum Link {
+    Descriptor(i32),
+    /// The start of a mapping, and the address after its last byte.
+    Mapping(u64, u64),
+}
+
+impl Link {
+    fn mapping(start: u64, size: u64) -> Self {
+        Self::Mapping(start, start + size)
+    }
+
+    /// Returns its path, below /proc.
+    fn of_thread(&self, thread: i32) -> String {
+        match self {
+            Self::Descriptor(number) => format!("{thread}/fd/{number}"),
+            Self::Mapping(start, end) => map_file(thread, *start, *end),
+        }
+    }
+}
+
+/// Opens a file through the first of some links of processes that still leads to it. Fails with the last error, if there
+/// was any.
+fn open_through<T>(
+    system: &System,
+    links: impl IntoIterator<Item = (i32, Link)>,
+    open: impl Fn(&Path) -> io::Result<T>,
+    is_it: impl Fn(&T) -> bool,
+) -> Result<T, Option<io::Error>> {
+    let mut last = None;
+    for (pid, link) in links {
+        match with_any_thread(system, pid, pid, |thread| open(&system.proc().join(link.of_thread(thread)))) {
+            Ok(file) if is_it(&file) => return Ok(file),
+            // The process has opened or mapped another file there meanwhile.
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => last = PeekError::Denied,
-            Err(error) => last = PeekError::Exited(error),
+            Err(error) => last = Some(error),
         }
     }
     Err(last)

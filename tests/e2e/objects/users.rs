@@ -3,9 +3,9 @@
 use nix::libc;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::create;
+use super::{create, file_id};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::sandbox::with_file_over;
@@ -71,4 +71,45 @@ fn what_replaces_a_semaphore_after_it_was_listed_is_not_opened() {
         assert_fields(&listed["objects"][0], json!({ "name": "sem:/lock", "value": null, "waiters": null }));
         std::fs::remove_file(path).unwrap();
     }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn descriptors_are_found_after_the_leader_has_exited() {
+    let path = create("x", 4096);
+    std::fs::write(&path, "contents").unwrap();
+    let mut actor = Actor::start();
+    let descriptor: i32 = actor.number(Request::OpenFile { path: path.clone() });
+    actor.exit_leader();
+    let object = || {
+        let listed = run(["list", "--posix", "--json"]).exits(0).json();
+        listed["objects"][0].clone()
+    };
+    assert_fields(&object(), json!({ "state": "in-use", "users": 1, "descriptors": 1, "mappings": 0 }));
+    let user = || -> Value {
+        let report = run(["who", &file_id(&path), "--json"]).exits(0).json();
+        report["objects"][0]["users"][0].clone()
+    };
+    assert_fields(&user(), json!({ "pid": actor.pid(), "how": "open", "fd": descriptor, "access": "rw" }));
+    assert!(user()["ns"].is_u64() && user()["mnt_ns"].is_u64());
+    run(["rm", "/x"]).exits(5);
+    // Without its name, the file is opened through the thread.
+    let name = file_id(&path);
+    std::fs::remove_file(&path).unwrap();
+    let listed = run(["list", "--unlinked", "--json"]).exits(0).json();
+    assert_fields(&listed["objects"][0], json!({ "state": "unlinked", "users": 1 }));
+    assert!(run(["read", &name, "--text"]).exits(0).stdout.starts_with("contents"));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_unlinked_object_is_read_through_a_mapping_after_the_leader_has_exited() {
+    let path = create("x", 4096);
+    std::fs::write(&path, "contents").unwrap();
+    let name = file_id(&path);
+    let mut actor = Actor::start();
+    actor.ask(Request::MapFile { path: path.clone() });
+    actor.exit_leader();
+    std::fs::remove_file(path).unwrap();
+    assert!(run(["read", &name, "--text"]).exits(0).stdout.starts_with("contents"));
 }
