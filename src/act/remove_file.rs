@@ -147,7 +147,7 @@ pub(crate) fn find_listed(system: &System, listed: &Object, needs: Needs) -> Res
 }
 
 /// Restores the names of objects that a killed removal has left aside: those of the caller, of any user for root. Removes
-/// an object whose name exists again: no process can know it.
+/// an object whose name exists again or is unknown: no process can find it. Keeps one that cannot be renamed.
 pub(crate) fn restore_aside(system: &System) -> Result<(), Error> {
     let directory = system.objects()?;
     let mut names = Vec::new();
@@ -165,8 +165,8 @@ pub(crate) fn restore_aside(system: &System) -> Result<(), Error> {
         // The lease shows that no removal is using the name now.
         let Ok(_leased) = Leased::take(directory, &seen) else { continue };
         let name = aside.as_bytes().strip_prefix(ASIDE).map(OsStr::from_bytes);
-        let restored = name.is_some_and(|name| sys::rename_entry(directory.as_fd(), &aside, name).is_ok());
-        if !restored {
+        let restored = name.map_or(Err(Errno::EEXIST), |name| sys::rename_entry(directory.as_fd(), &aside, name));
+        if restored == Err(Errno::EEXIST) {
             let _ = sys::unlink_entry(directory.as_fd(), &aside);
         }
     }

@@ -220,9 +220,9 @@ fn the_next_dump_deletes_what_a_killed_one_left_but_not_what_a_running_one_needs
     killed.signal(Signal::SIGKILL);
     killed.go_on();
     let left = file_names(directory.path());
-    assert!(left.iter().any(|name| name.starts_with(".shmadm-")), "{left:?}");
+    assert!(left.iter().any(|name| name.starts_with(".shmadm-new-")), "{left:?}");
     // It follows no link.
-    let link = directory.path().join(".shmadm-link");
+    let link = directory.path().join(".shmadm-new-link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let running = Stopped::before(1, renames, &dump);
     let other = directory.path().join("other");

@@ -366,3 +366,21 @@ fn a_list_removes_no_file_below_or_outside_the_directory() {
         assert!(std::fs::exists("/dev/shm/sub/inner").unwrap(), "{name}");
     }
 }
+
+#[apply(test)]
+fn a_file_written_to_the_directory_deletes_no_object_left_aside() {
+    let aside = [".shmadm-aside#7.1", ".shmadm-aside=torch_1_2_3"];
+    aside.iter().for_each(|name| drop(create(name, 4096)));
+    create("x", 4096);
+    run(["dump", "/x", "--output", "/dev/shm/file"]).exits(0);
+    assert_eq!(names()[..2], aside);
+}
+
+#[apply(test)]
+fn an_object_left_aside_is_kept_if_its_name_cannot_be_restored() {
+    create(".shmadm-aside=torch_1_2_3", 4096);
+    let mut command = shmadm();
+    command.args(["prune", "--posix", "--yes"]);
+    finish(without(&mut command, libc::SYS_renameat2, None, Errno::EIO)).exits(0);
+    assert_eq!(names(), [".shmadm-aside=torch_1_2_3"]);
+}
