@@ -17,12 +17,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc::S_ISVTX;
+use nix::unistd::geteuid;
 
+use super::plan::would_fail;
 use super::remove::{Cleaned, Kept, Removal};
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file};
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
-use crate::query::{ObjectDirectory, System, add_users, lookup, probe};
+use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, probe};
 use crate::sys::{self, Lease, Opening};
 
 /// What names of objects that are being removed begin with. A name left over by SIGKILL is given back by the next `prune`.
@@ -31,63 +34,107 @@ const ASIDE: &[u8] = b".shmadm-aside=";
 const ASIDE_BY_INODE: &str = ".shmadm-aside#";
 /// The time that an opener needs from looking up a name to reaching the lease.
 const PAUSE: Duration = Duration::from_micros(100);
+/// Remove the files of other users from a directory with the sticky bit (linux/capability.h).
+const CAP_FOWNER: u32 = 3;
 /// The most objects that share a pause: the first of them is held for less than a millisecond.
 pub(crate) const AT_ONCE: usize = 32;
 
 /// Removes an object if it is still as it was seen and not in use; with `force` its name, even if it is in use.
 pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Result<Outcome, Error> {
     let explain = |failure: Failure| failure.explain(system, seen);
-    if how.force {
-        return if how.dry_run { is_used(system, seen).map(outcome) } else { unlink_file(system, seen) };
+    let result = if seen.posix().keep && !how.force {
+        Err(meant_to_persist(seen))
+    } else if how.dry_run {
+        would_remove(system, seen, how.force)
+    } else if how.force {
+        let is_used = unlink_unchanged(system, seen).map_err(explain)?;
+        // The name is gone, so a scan that fails is not an error.
+        let scan = || find_use(system, &[seen]).ok()?.pop()?;
+        return Ok(outcome(is_used.or_else(scan)));
+    } else {
+        remove_unused(system, &[seen], |_| true)?.pop().unwrap_or(Err(Failure::Gone)).map_err(explain)
+    };
+    if how.dry_run { result.map_err(would_fail) } else { result }
+}
+
+fn meant_to_persist(seen: &Object) -> Error {
+    let ident = seen.ident();
+    let product = seen.posix().product.as_deref().unwrap_or("its program");
+    Error::new(Kind::Refused, format!("cannot remove {ident}: {product} keeps it between runs"))
+        .target(ident.argument())
+        .hint("remove it anyway", shmadm("rm --force").arg(ident.typed()))
+}
+
+/// Returns the outcome of a removal, or the error with which it would fail, for a dry run.
+fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Outcome, Error> {
+    let explain = |failure: Failure| failure.explain(system, seen);
+    let directory = system.objects()?;
+    let is_used = match Leased::take(directory, seen.posix()) {
+        Ok(_) => Some(false),
+        Err(Failure::InUse) => Some(true),
+        Err(failure @ Failure::NoLease(_)) => match find_use(system, &[seen])?.pop().flatten() {
+            None if !force => return Err(explain(failure)),
+            is_used => is_used,
+        },
+        Err(failure) => return Err(explain(failure)),
+    };
+    if is_used == Some(true) && !force {
+        return Err(explain(Failure::InUse));
     }
-    if seen.posix().keep {
-        let ident = seen.ident();
-        let product = seen.posix().product.as_deref().unwrap_or("its program");
-        return Err(Error::new(Kind::Refused, format!("cannot remove {ident}: {product} keeps it between runs"))
-            .target(ident.argument())
-            .hint("remove it anyway", shmadm("rm --force").arg(ident.typed())));
+    if !may_unlink(directory, seen.posix(), system) {
+        let message = format!("cannot remove {}: not permitted", seen.ident());
+        return Err(Error { message, ..explain(Failure::Call(Errno::EPERM, "unlinkat")) });
     }
-    if how.dry_run {
-        return match is_used(system, seen)? {
-            false => Ok(Outcome::Destroyed),
-            true => Err(explain(Failure::InUse)),
-        };
-    }
-    match remove_files(system, &[seen])?.pop().unwrap_or(Err(Failure::Gone)) {
-        Err(Failure::NoLease(_)) if !is_used(system, seen)? => unlink_file(system, seen),
-        result => result.map(|()| Outcome::Destroyed).map_err(explain),
-    }
+    Ok(outcome(is_used))
 }
 
 /// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.
 /// Fails for an object if a call fails, and keeps those that are in use, have changed or cannot be judged.
 pub(crate) fn clean_files(system: &System, seen: &[&Object]) -> Result<Vec<Result<Cleaned, Error>>, Error> {
-    let mut results = remove_files(system, seen)?;
     // Leases are disabled or denied; EACCES means that this caller has no right to one.
-    let has_no_lease = |result: &Result<(), Failure>| {
-        matches!(result, Err(Failure::NoLease(Errno::EINVAL | Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP)))
+    let may_scan = |errno| matches!(errno, Errno::EINVAL | Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP);
+    let clean = |(result, object): (Result<Outcome, Failure>, &&Object)| match result {
+        Ok(outcome) => Ok(Cleaned::Removed(outcome)),
+        Err(failure @ Failure::Call(..)) => Err(failure.explain(system, object)),
+        Err(failure) => Ok(Cleaned::Kept(Kept::File(failure))),
     };
-    if results.iter().any(has_no_lease) {
-        let mut objects: Vec<Object> = seen.iter().map(|object| (*object).clone()).collect();
-        add_users(system, &mut objects, Needs::ATTACHERS)?;
-        for (result, object) in results.iter_mut().zip(&objects).filter(|(result, _)| has_no_lease(result)) {
-            match object.posix().users.as_ref().and_then(|users| users.in_use()) {
-                Some(false) => *result = unlink_unchanged(system, object).map(drop),
+    Ok(remove_unused(system, seen, may_scan)?.into_iter().zip(seen).map(clean).collect())
+}
+
+/// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.
+/// If the lease cannot be taken for a reason that `may_scan` accepts, the processes decide.
+fn remove_unused(
+    system: &System,
+    seen: &[&Object],
+    may_scan: impl Fn(Errno) -> bool,
+) -> Result<Vec<Result<Outcome, Failure>>, Error> {
+    let mut results = remove_leased(system, seen)?;
+    let lacks_lease =
+        |result: &Result<Outcome, Failure>| matches!(result, Err(Failure::NoLease(errno)) if may_scan(*errno));
+    if results.iter().any(lacks_lease) {
+        for ((result, object), is_used) in results.iter_mut().zip(seen).zip(find_use(system, seen)?) {
+            match is_used {
+                _ if !lacks_lease(result) => {}
+                Some(false) => *result = unlink_unchanged(system, object).map(outcome),
                 Some(true) => *result = Err(Failure::InUse),
                 None => {}
             }
         }
     }
-    let clean = |(result, object): (Result<(), Failure>, &&Object)| match result {
-        Ok(()) => Ok(Cleaned::Removed(Outcome::Destroyed)),
-        Err(failure @ Failure::Call(..)) => Err(failure.explain(system, object)),
-        Err(failure) => Ok(Cleaned::Kept(Kept::File(failure))),
-    };
-    Ok(results.into_iter().zip(seen).map(clean).collect())
+    Ok(results)
 }
 
-fn outcome(is_used: bool) -> Outcome {
-    if is_used { Outcome::Unlinked } else { Outcome::Destroyed }
+/// Returns the outcome for an object that a process uses, does not use, or perhaps uses.
+fn outcome(is_used: Option<bool>) -> Outcome {
+    if is_used == Some(true) { Outcome::Unlinked } else { Outcome::Destroyed }
+}
+
+/// Returns whether a process uses each of some objects, by a scan of the processes; `None` if none was found, but not all
+/// processes can be inspected.
+fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<bool>>, Error> {
+    let mut objects: Vec<Object> = seen.iter().map(|object| (*object).clone()).collect();
+    add_users(system, &mut objects, Needs::ATTACHERS)?;
+    Ok(objects.iter().map(|object| object.posix().in_use()).collect())
 }
 
 /// Returns whether a process uses an object, by its lease, or by a scan if that cannot be taken; fails if neither shows
@@ -101,8 +148,8 @@ pub(super) fn is_used(system: &System, seen: &Object) -> Result<bool, Error> {
     objects[0].posix().in_use().ok_or_else(|| Failure::NoLease(Errno::EACCES).explain(system, seen))
 }
 
-/// Removes objects, at most [`AT_ONCE`], if they are still as they were seen and not in use; returns a result for each.
-fn remove_files(system: &System, seen: &[&Object]) -> Result<Vec<Result<(), Failure>>, Error> {
+/// Does the same, but removes only objects whose lease can be taken.
+fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Outcome, Failure>>, Error> {
     let directory = system.objects()?;
     // A signal that ends the program would leave the objects aside.
     let results = sys::without_signals(|| {
@@ -111,29 +158,34 @@ fn remove_files(system: &System, seen: &[&Object]) -> Result<Vec<Result<(), Fail
         if leased.iter().any(Result::is_ok) {
             std::thread::sleep(PAUSE);
         }
-        // Closing the last descriptor of a large object takes long: all leases are released before.
+        // Closing the last descriptor of a large object takes long, so none is closed until every object is unlinked or
+        // has its name back.
         let finished: Vec<_> = leased.into_iter().map(|one| one.and_then(Leased::finish)).collect();
-        finished.into_iter().map(|result| result.map(drop)).collect()
+        finished.into_iter().map(|result| result.map(|_| Outcome::Destroyed)).collect()
     });
     Ok(results)
 }
 
-/// Removes the name of an object, whether it is in use or not, if it is still as it was seen.
-fn unlink_file(system: &System, seen: &Object) -> Result<Outcome, Error> {
-    unlink_unchanged(system, seen).map_err(|failure| failure.explain(system, seen))
-}
-
-fn unlink_unchanged(system: &System, seen: &Object) -> Result<Outcome, Failure> {
+/// Removes the name of an object, whether it is in use or not, if it is still as it was seen; returns whether a process
+/// uses it, `None` if no lease shows it.
+fn unlink_unchanged(system: &System, seen: &Object) -> Result<Option<bool>, Failure> {
     let directory = system.objects().map_err(|_| Failure::Gone)?;
     let (name, file) = refer(directory, seen.posix())?;
     sys::unlink_entry(directory.as_fd(), name.file_name()).map_err(|errno| Failure::Call(errno, "unlinkat"))?;
     let opened = sys::open_referred(file.as_fd(), Opening::Lease);
-    let is_unused = match opened.and_then(|file| sys::take_write_lease_or_as(file.as_fd(), seen.posix().stat.uid)) {
-        Ok(()) => true,
-        Err(Errno::EAGAIN) => false,
-        Err(_) => !seen.is_in_use(),
-    };
-    Ok(if is_unused { Outcome::Destroyed } else { Outcome::Unlinked })
+    Ok(match opened.and_then(|file| sys::take_write_lease_or_as(file.as_fd(), seen.posix().stat.uid)) {
+        Ok(()) => Some(false),
+        Err(Errno::EAGAIN) => Some(true),
+        Err(_) => None,
+    })
+}
+
+/// Returns whether the sticky bit of the directory lets the caller remove an object's name: the owner of either may, and
+/// so may a caller with CAP_FOWNER. Returns true if that is unknown.
+fn may_unlink(directory: &ObjectDirectory, seen: &Posix, system: &System) -> bool {
+    let Ok(stat) = sys::stat_file(directory.as_fd()) else { return true };
+    let is_owner = [stat.uid, seen.stat.uid].contains(&geteuid().as_raw());
+    stat.mode & S_ISVTX == 0 || is_owner || has_capability(system, CAP_FOWNER) != Some(false)
 }
 
 /// Returns the object that a report lists, if it has not changed since.
@@ -318,7 +370,14 @@ impl Failure {
                 .os(errno, "fcntl F_SETLEASE")
                 .hint("remove its name anyway", shmadm("rm --force").arg(ident.typed())),
             Self::Call(errno, call) => {
-                Error::new(Kind::of(errno), format!("cannot remove {ident}")).os(errno, call).target(&*argument)
+                let error =
+                    Error::new(Kind::of(errno), format!("cannot remove {ident}")).os(errno, call).target(&*argument);
+                match system.objects() {
+                    Ok(directory) if errno == Errno::EPERM && !may_unlink(directory, object.posix(), system) => {
+                        error.cause("only its owner, the owner of the directory and a privileged user can remove it")
+                    }
+                    _ => error,
+                }
             }
         }
     }

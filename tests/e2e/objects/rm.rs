@@ -1,8 +1,11 @@
 //! `rm` of POSIX objects: nothing that a process uses is lost.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use expect_test::expect;
+use nix::errno::Errno;
+use nix::libc;
 use serde_json::json;
 
 use super::{create, file_id, names};
@@ -10,7 +13,8 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::run;
+use crate::sandbox::without;
+use crate::support::{NOBODY, Ran, finish, mount_tmpfs_on, run, shmadm, shmadm_as};
 
 #[apply(test)]
 fn removes_an_object_by_each_of_its_names() {
@@ -123,4 +127,69 @@ fn an_object_that_is_meant_to_persist_is_kept_without_force() {
     create("libpod_lock", 4096);
     run(["rm", "/libpod_lock"]).exits(5).says("podman keeps it between runs");
     run(["rm", "/libpod_lock", "--force"]).exits(0);
+}
+
+/// Runs `rm` where the kernel grants no lease.
+fn rm_without_leases(options: &[&str]) -> Ran {
+    let mut command = shmadm();
+    command.arg("rm").args(options);
+    finish(without(&mut command, libc::SYS_fcntl, Some(libc::F_SETLEASE.cast_unsigned()), Errno::EINVAL))
+}
+
+#[apply(test)]
+fn without_leases_an_object_that_a_process_uses_is_refused_and_the_process_is_named() {
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: create("used", 8192) });
+    let process = format!("open by pid {} (", actor.pid());
+    for options in [&["/used"][..], &["/used", "--dry-run"]] {
+        rm_without_leases(options).exits(5).says("cannot remove object /used: it is in use").says(&process);
+    }
+    for options in [&["/used", "--force", "--json", "--dry-run"][..], &["/used", "--force", "--json"]] {
+        assert_eq!(names(), ["used"]);
+        let report = rm_without_leases(options).exits(0).json();
+        assert_fields(&report["removed"][0], json!({ "name": "/used", "outcome": "unlinked" }));
+    }
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+fn a_dry_run_fails_if_the_removal_would() {
+    std::fs::hard_link(create("one", 4096), "/dev/shm/two").unwrap();
+    let path = create("unlinked", 4096);
+    let unlinked = file_id(&path);
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: path.clone() });
+    std::fs::remove_file(path).unwrap();
+    for (name, reason) in [("/one", "it has 2 names (hard links)"), (&*unlinked, "it has no name; its memory")] {
+        for options in [&["rm", name][..], &["rm", name, "--force"]] {
+            run(options).exits(5).says(reason);
+            run([options, &["--dry-run"]].concat()).exits(5).says("would fail: cannot remove object ").says(reason);
+        }
+    }
+    assert_eq!(names(), ["one", "two"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_forced_dry_run_depends_on_the_right_to_the_name_and_not_on_the_right_to_look() {
+    let rm = |name: &str, options: &[&str]| finish(shmadm_as(NOBODY).args(["rm", "--force", name]).args(options));
+    let create_all = || {
+        create("theirs", 4096);
+        let own = create("own", 4096);
+        chown(&own, Some(NOBODY), Some(NOBODY)).unwrap();
+        std::fs::set_permissions(own, Permissions::from_mode(0o000)).unwrap();
+    };
+    create_all();
+    let cause = "cause: only its owner, the owner of the directory and a privileged user can remove it";
+    let problem = "would fail: cannot remove object /theirs: not permitted";
+    rm("/theirs", &["--dry-run"]).exits(4).says(problem).says(cause);
+    rm("/theirs", &[]).exits(4).says("(EPERM, unlinkat)").says(cause);
+    assert_eq!(rm("/own", &["--dry-run"]).exits(0).stdout, "would remove object /own (4 KiB)\n");
+    rm("/own", &[]).exits(0);
+    assert_eq!(names(), ["theirs"]);
+    // Without the sticky bit, it is enough that the caller may write to the directory.
+    mount_tmpfs_on("/dev/shm", Some("mode=777"));
+    create_all();
+    rm("/theirs", &["--dry-run"]).exits(0);
+    rm("/theirs", &[]).exits(0);
 }
