@@ -12,8 +12,8 @@ use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
 use crate::query::{System, lookup, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
 
-/// How often shmget is tried again if the key was taken in the meantime.
-const MAX_ATTEMPTS: usize = 1000;
+/// How often a creation is tried again if the key or name was taken in the meantime.
+pub(super) const MAX_ATTEMPTS: usize = 1000;
 
 /// The attributes of a segment to create.
 #[derive(Clone, Debug, Default)]

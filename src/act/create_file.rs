@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode as FileMode, fchmod};
 use nix::unistd::fchown;
 
+use super::create::MAX_ATTEMPTS;
 use super::plan::would_fail;
 use super::set_file::current_ids;
 use crate::error::{Error, Kind, shmadm};
@@ -71,11 +72,18 @@ pub(crate) fn create_file(
     }
     let mode = new.mode.unwrap_or(Mode::PRIVATE);
     fchmod(&file, FileMode::from_bits_truncate(mode.bits().into())).map_err(|errno| failed(errno, "fchmod"))?;
-    match sys::link_unnamed(file.as_fd(), directory.as_fd(), new.name.file_name()) {
-        Ok(()) => Ok(true),
-        Err(Errno::EEXIST) => Err(file_exists(&new.name)),
-        Err(errno) => Err(failed(errno, "linkat")),
+    // Another process may create the object after it was not found, or remove it after linkat reported EEXIST.
+    for _ in 0..MAX_ATTEMPTS {
+        match sys::link_unnamed(file.as_fd(), directory.as_fd(), new.name.file_name()) {
+            Ok(()) => return Ok(true),
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(failed(errno, "linkat")),
+        }
+        if let Some(found) = lookup(system, Ident::Name(new.name.clone()), Needs::empty())? {
+            return check_existing(system, new, &found).map(|()| false);
+        }
     }
+    Err(file_exists(&new.name))
 }
 
 /// Compares an object that exists with what was requested. Nothing is changed.

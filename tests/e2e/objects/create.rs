@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use nix::libc;
 use serde_json::json;
 
 use super::{create, names};
@@ -9,6 +10,7 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::support::{mount_tmpfs_on, run};
+use crate::vanish::{Call, Stopped};
 
 #[apply(test)]
 fn a_new_object_has_what_was_requested() {
@@ -121,4 +123,20 @@ fn shrinking_an_object_in_use_is_refused_without_force() {
     run(["set", "/x", "--size", "16K"]).exits(0);
     run(["set", "/x", "--size", "4096", "--force"]).exits(0);
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096);
+}
+
+#[apply(test)]
+fn an_object_that_another_process_creates_meanwhile_is_opened() {
+    let links = |call: &Call| call.number == libc::SYS_linkat;
+    for (options, code, problem) in [
+        (&["create", "/x"][..], 0, "opened existing object /x"),
+        (&["create", "/x", "--size", "8K"], 5, "its size is 4 KiB, not 8 KiB"),
+        (&["create", "/x", "--exclusive"], 6, "cannot create object /x: it exists"),
+    ] {
+        let stopped = Stopped::before(1, links, options);
+        let path = create("x", 4096);
+        let ran = stopped.go_on().exits(code).says(problem);
+        assert_eq!(ran.stdout, if code == 0 { "/x\n" } else { "" });
+        std::fs::remove_file(path).unwrap();
+    }
 }
