@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use nix::unistd::geteuid;
 
 use crate::error::{Error, Kind, again};
 use crate::model::path_text;
+use crate::sys;
 
 /// The number of symbolic links that the kernel follows in one path (MAXSYMLINKS in linux/namei.h).
 const MAX_LINKS: usize = 40;
@@ -44,7 +45,7 @@ impl Destination {
             return Err(cannot_write(named, "it names a directory"));
         }
         let directory = open_directory(named)?;
-        let open = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        let open = sys::descriptor_path(directory.as_fd());
         let base = if open.symlink_metadata().is_ok() { &open } else { directory_of(named) };
         Ok(Self { path: base.join(OsStr::from_bytes(name)), directory })
     }

@@ -10,14 +10,14 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::AT_FDCWD;
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK, O_TMPFILE};
-use nix::unistd::{geteuid, linkat};
+use nix::unistd::geteuid;
 use tempfile::{NamedTempFile, TempPath};
 
 use super::destination::{Destination, already_exists, cannot_write, directory_of, failed};
@@ -117,10 +117,7 @@ impl NewFile {
     fn link(self, force: bool) -> Result<Destination, Error> {
         let Self { file, temporary, named, destination } = self;
         let path = destination.path();
-        let link = |name: &Path| {
-            linkat(AT_FDCWD, &descriptor_path(&file), AT_FDCWD, name, AtFlags::AT_SYMLINK_FOLLOW)
-                .map_err(io::Error::from)
-        };
+        let link = |name: &Path| Ok(sys::link_unnamed(file.as_fd(), AT_FDCWD, name.as_os_str())?);
         let linked = match temporary {
             Some(temporary) if force => temporary.persist(path).map_err(io::Error::from),
             Some(temporary) => temporary.persist_noclobber(path).map_err(io::Error::from),
@@ -165,7 +162,7 @@ fn create(path: &Path, mode: u32) -> io::Result<(File, Option<TempPath>)> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(mode);
     if let Ok(file) = options.clone().custom_flags(O_TMPFILE).open(directory_of(path))
-        && descriptor_path(&file).symlink_metadata().is_ok()
+        && sys::descriptor_path(file.as_fd()).symlink_metadata().is_ok()
     {
         return Ok((file, None));
     }
@@ -196,8 +193,4 @@ fn with_temporary_name<T>(path: &Path, mut create: impl FnMut(&Path) -> io::Resu
     let create = |name: &Path| create(name).inspect_err(|error| errno = error.raw_os_error());
     let file = tempfile::Builder::new().prefix(PREFIX).make_in(directory_of(path), create);
     file.map(NamedTempFile::into_parts).map_err(|error| errno.map_or(error, io::Error::from_raw_os_error))
-}
-
-fn descriptor_path(file: &File) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }

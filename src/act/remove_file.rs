@@ -26,7 +26,7 @@ use crate::error::{Error, Kind, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file};
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
 use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, probe};
-use crate::sys::{self, Lease, Opening};
+use crate::sys::{self, Opening};
 
 /// What names of objects that are being removed begin with. A name left over by SIGKILL is given back by the next `prune`.
 const ASIDE: &[u8] = b".shmadm-aside=";
@@ -91,7 +91,7 @@ fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Outcome, 
 /// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.
 /// Fails for an object if a call fails, and keeps those that are in use, have changed or cannot be judged.
 pub(crate) fn clean_files(system: &System, seen: &[&Object]) -> Result<Vec<Result<Cleaned, Error>>, Error> {
-    // Leases are disabled or denied; EACCES means that this caller has no right to one.
+    // The kernel or a sandbox grants no leases. EACCES means that this caller has no right to this one.
     let may_scan = |errno| matches!(errno, Errno::EINVAL | Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP);
     let clean = |(result, object): (Result<Outcome, Failure>, &&Object)| match result {
         Ok(outcome) => Ok(Cleaned::Removed(outcome)),
@@ -173,7 +173,7 @@ fn unlink_unchanged(system: &System, seen: &Object) -> Result<Option<bool>, Fail
     let (name, file) = refer(directory, seen.posix())?;
     sys::unlink_entry(directory.as_fd(), name.file_name()).map_err(|errno| Failure::Call(errno, "unlinkat"))?;
     let opened = sys::open_referred(file.as_fd(), Opening::Lease);
-    Ok(match opened.and_then(|file| sys::take_write_lease_or_as(file.as_fd(), seen.posix().stat.uid)) {
+    Ok(match opened.and_then(|file| sys::take_write_lease(file.as_fd(), seen.posix().stat.uid)) {
         Ok(()) => Some(false),
         Err(Errno::EAGAIN) => Some(true),
         Err(_) => None,
@@ -286,7 +286,7 @@ impl<'a> Leased<'a> {
         let no_lease = |errno| if errno == Errno::EAGAIN { Failure::InUse } else { Failure::NoLease(errno) };
         // Two open descriptions of our own would look like another user.
         let file = sys::open_referred(file.as_fd(), Opening::Lease).map_err(no_lease)?;
-        sys::take_write_lease_or_as(file.as_fd(), seen.stat.uid).map_err(no_lease)?;
+        sys::take_write_lease(file.as_fd(), seen.stat.uid).map_err(no_lease)?;
         if check(file.as_fd(), &seen.stat)?.atime != seen.stat.atime {
             return Err(Failure::Changed);
         }
@@ -322,12 +322,13 @@ impl<'a> Leased<'a> {
 
     /// Unlinks the object and returns its file, or gives it its name back if a process has tried to open it.
     fn finish(self) -> Result<OwnedFd, Failure> {
-        let failure = match sys::lease(self.file.as_fd()) {
-            Ok(Lease::Write) => match sys::unlink_entry(self.directory.as_fd(), &self.aside) {
+        let failure = if sys::holds_write_lease(self.file.as_fd()) {
+            match sys::unlink_entry(self.directory.as_fd(), &self.aside) {
                 Ok(()) => return Ok(self.file),
                 Err(errno) => Failure::Call(errno, "unlinkat"),
-            },
-            _ => Failure::BeingOpened,
+            }
+        } else {
+            Failure::BeingOpened
         };
         self.give_back()?;
         Err(failure)

@@ -1,6 +1,6 @@
 //! Changes the owner, group, mode and size of POSIX objects.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, again};
 use crate::explain::{cannot_open, file_in_use, unmapped_id};
 use crate::model::{Object, Size};
 use crate::query::{Account, System, refer_to_file};
-use crate::sys::stat_file;
+use crate::sys;
 
 /// Converts the caller's ids to those of the current user namespace.
 pub(super) fn current_ids(
@@ -43,9 +43,9 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
         if errno == Errno::EPERM { error.cause("only its owner and a privileged user can change it") } else { error }
     };
     let file = refer_to_file(system, seen).map_err(|error| cannot_open(seen, "change", error))?;
-    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    let path = sys::descriptor_path(file.as_fd());
     if let Some(size) = change.size {
-        let now = stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
+        let now = sys::stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
         if size < now.size && !change.force {
             let message = |why| format!("cannot shrink {ident} to {}: {why}", Size(size));
             let refusal = match is_used(system, seen) {
@@ -62,7 +62,7 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
             }
         }
         let size = i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "truncate"))?;
-        truncate(&*path, size).map_err(|errno| failed(errno, "truncate"))?;
+        truncate(&path, size).map_err(|errno| failed(errno, "truncate"))?;
     }
     if change.owner.is_some() || change.group.is_some() {
         let (owner, group) = current_ids(system, change.owner, change.group)?;
@@ -70,7 +70,7 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
     }
     if let Some(mode) = change.mode {
         let mode = FileMode::from_bits_truncate(mode.bits().into());
-        fchmodat(AT_FDCWD, &*path, mode, FchmodatFlags::FollowSymlink).map_err(|errno| failed(errno, "fchmodat"))?;
+        fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink).map_err(|errno| failed(errno, "fchmodat"))?;
     }
     Ok(())
 }

@@ -191,7 +191,7 @@ fn lease(system: &System, object: &Object) -> Result<(), Errno> {
         OpenError::Query(_) => Errno::EIO,
     };
     let file = open_file(system, object, Opening::Lease).map_err(errno)?;
-    sys::take_write_lease_or_as(file.as_fd(), object.posix().stat.uid)
+    sys::take_write_lease(file.as_fd(), object.posix().stat.uid)
 }
 
 /// Why the file of an object cannot be opened.

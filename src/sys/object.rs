@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -134,8 +134,8 @@ pub(crate) enum Opening {
 /// Opens the file that a descriptor of [`refer_to`] refers to, whatever has happened to its name. Except with
 /// [`Opening::InspectNow`] and [`Opening::Lease`], it waits for a lease that another process holds.
 pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let open = |flags: OFlags| fs::open(&*path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
+    let path = descriptor_path(file);
+    let open = |flags: OFlags| fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
     let inspect = |flags: OFlags| match open(flags | OFlags::NOATIME) {
         Err(Errno::EPERM) => open(flags),
         result => result,
@@ -150,6 +150,11 @@ pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedF
             result => result,
         },
     }
+}
+
+/// Returns a path that leads to the file of a descriptor, whatever has happened to its name. It requires /proc.
+pub(crate) fn descriptor_path(file: BorrowedFd<'_>) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
 /// Returns a descriptor that refers to what a link of /proc leads to, such as /proc/PID/fd/3, without opening it.
@@ -183,39 +188,25 @@ pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
-/// Links a file without a name under its first name. Fails with EEXIST if the name exists.
+/// Links a file that has no name under its first name. Fails with EEXIST if the name exists.
 pub(crate) fn link_unnamed(file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    fs::linkat(fs::CWD, &*path, directory, name, AtFlags::SYMLINK_FOLLOW).map_err(errno)
-}
-
-/// The lease that a descriptor holds (F_GETLEASE).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lease {
-    /// No other process has tried to open the file since the lease was granted.
-    Write,
-    /// Another process waits, or has tried in vain, to open the file.
-    Broken,
+    fs::linkat(fs::CWD, descriptor_path(file), directory, name, AtFlags::SYMLINK_FOLLOW).map_err(errno)
 }
 
 /// Takes a write lease (F_SETLEASE). The kernel grants it only if no other open file description of the file exists and
 /// no process has it mapped: an exact test of use.
 ///
-/// A blocking open then waits for its release, which must come in less than a millisecond.
+/// A blocking open then waits for its release, which must come in less than a millisecond. If necessary, the lease is
+/// taken as the owner of the file: a caller may be able to change its file system uid but lack CAP_LEASE.
 /// Fails with EAGAIN if the file is in use; EACCES without ownership or CAP_LEASE; EINVAL where leases are disabled.
-fn take_write_lease(file: BorrowedFd<'_>) -> Result<(), Errno> {
-    ignore_lease_breaks()?;
+pub(crate) fn take_write_lease(file: BorrowedFd<'_>, owner: u32) -> Result<(), Errno> {
     // SAFETY: F_SETLEASE takes an integer.
-    Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }).map(drop)
-}
-
-/// Does the same, if necessary as the owner of the file: a caller may be able to change its file system uid but lack
-/// CAP_LEASE.
-pub(crate) fn take_write_lease_or_as(file: BorrowedFd<'_>, owner: u32) -> Result<(), Errno> {
-    match take_write_lease(file) {
+    let take = || Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }).map(drop);
+    ignore_lease_breaks()?;
+    match take() {
         Err(Errno::EACCES | Errno::EPERM) => {
             let own = nix::unistd::setfsuid(owner.into());
-            let result = take_write_lease(file);
+            let result = take();
             nix::unistd::setfsuid(own);
             result
         }
@@ -223,10 +214,10 @@ pub(crate) fn take_write_lease_or_as(file: BorrowedFd<'_>, owner: u32) -> Result
     }
 }
 
-pub(crate) fn lease(file: BorrowedFd<'_>) -> Result<Lease, Errno> {
+/// Returns whether a descriptor still has its write lease (F_GETLEASE): no other process has tried to open the file.
+pub(crate) fn holds_write_lease(file: BorrowedFd<'_>) -> bool {
     // SAFETY: F_GETLEASE takes no argument.
-    let held = Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) })?;
-    Ok(if held == libc::F_WRLCK { Lease::Write } else { Lease::Broken })
+    (unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) }) == libc::F_WRLCK
 }
 
 /// Ignores SIGIO, whose default action terminates the process: the kernel sends it when another process opens a file
@@ -246,8 +237,7 @@ impl OpenWatch {
     /// Starts to watch a directory (inotify(7)), whatever mount a process opens its files through.
     pub(crate) fn new(directory: BorrowedFd<'_>) -> Result<Self, Errno> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(errno)?;
-        let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-        inotify::add_watch(&watch, path, inotify::WatchFlags::OPEN).map_err(errno)?;
+        inotify::add_watch(&watch, descriptor_path(directory), inotify::WatchFlags::OPEN).map_err(errno)?;
         Ok(Self(watch))
     }
 
