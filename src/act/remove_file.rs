@@ -25,7 +25,7 @@ use super::remove::{Cleaned, Kept, Removal};
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file};
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
-use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, probe};
+use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup};
 use crate::sys::{self, Opening};
 
 /// What names of objects that are being removed begin with. A name left over by SIGKILL is given back by the next `prune`.
@@ -131,24 +131,13 @@ fn outcome(is_used: Option<bool>) -> Outcome {
 
 /// Returns whether a process uses each of some objects, by a scan of the processes; `None` if none was found, but not all
 /// processes can be inspected.
-fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<bool>>, Error> {
+pub(super) fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<bool>>, Error> {
     let mut objects: Vec<Object> = seen.iter().map(|object| (*object).clone()).collect();
     add_users(system, &mut objects, Needs::ATTACHERS)?;
     Ok(objects.iter().map(|object| object.posix().in_use()).collect())
 }
 
-/// Returns whether a process uses an object, by its lease, or by a scan if that cannot be taken; fails if neither shows
-/// it.
-pub(super) fn is_used(system: &System, seen: &Object) -> Result<bool, Error> {
-    let mut objects = [seen.clone()];
-    probe(system, &mut objects);
-    if objects[0].posix().in_use().is_none() {
-        add_users(system, &mut objects, Needs::ATTACHERS)?;
-    }
-    objects[0].posix().in_use().ok_or_else(|| Failure::NoLease(Errno::EACCES).explain(system, seen))
-}
-
-/// Does the same, but removes only objects whose lease can be taken.
+/// Does the same as [`remove_unused`], but removes only objects whose lease can be taken.
 fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Outcome, Failure>>, Error> {
     let directory = system.objects()?;
     // A signal that ends the program would leave the objects aside.

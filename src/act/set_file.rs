@@ -1,19 +1,19 @@
 //! Changes the owner, group, mode and size of POSIX objects.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::{FchmodatFlags, Mode as FileMode, fchmodat};
-use nix::unistd::{Gid, Uid, fchownat, truncate};
+use nix::unistd::{Gid, Uid, fchownat, ftruncate};
 
-use super::remove_file::is_used;
+use super::remove_file::find_use;
 use super::set::Change;
 use crate::error::{Error, Kind, again};
 use crate::explain::{cannot_open, file_in_use, unmapped_id};
 use crate::model::{Object, Size};
 use crate::query::{Account, System, refer_to_file};
-use crate::sys;
+use crate::sys::{self, Opening};
 
 /// Converts the caller's ids to those of the current user namespace.
 pub(super) fn current_ids(
@@ -37,32 +37,16 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
         return Err(Error::new(Kind::Usage, format!("cannot lock {ident}: only segments can be locked"))
             .target(ident.argument()));
     }
-    let failed = |errno: Errno, call| {
-        let error = Error::new(Kind::of(errno), format!("cannot change {ident}")).os(errno, call);
-        let error = error.target(ident.argument());
-        if errno == Errno::EPERM { error.cause("only its owner and a privileged user can change it") } else { error }
-    };
+    let failed = |errno, call| failed(seen, errno, call);
     let file = refer_to_file(system, seen).map_err(|error| cannot_open(seen, "change", error))?;
     let path = sys::descriptor_path(file.as_fd());
     if let Some(size) = change.size {
+        let length = i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "ftruncate"))?;
         let now = sys::stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
-        if size < now.size && !change.force {
-            let message = |why| format!("cannot shrink {ident} to {}: {why}", Size(size));
-            let refusal = match is_used(system, seen) {
-                Ok(false) => None,
-                Ok(true) => Some(file_in_use(system, seen, message("it is in use"))),
-                Err(error) if error.kind == Kind::Refused => {
-                    Some(Error { message: message("cannot determine whether a process uses it"), ..error })
-                }
-                Err(error) => return Err(error),
-            };
-            if let Some(mut refusal) = refusal {
-                refusal.hints.clear();
-                return Err(refusal.hint("shrink it anyway; its users get SIGBUS beyond the new end", again("--force")));
-            }
-        }
-        let size = i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "truncate"))?;
-        truncate(&path, size).map_err(|errno| failed(errno, "truncate"))?;
+        let must_be_unused = size < now.size && !change.force;
+        let leased = if must_be_unused { open_unused(system, seen, file.as_fd(), size)? } else { None };
+        let open = || sys::open_referred(file.as_fd(), Opening::Write).map_err(|errno| failed(errno, "open"));
+        ftruncate(leased.map_or_else(open, Ok)?, length).map_err(|errno| failed(errno, "ftruncate"))?;
     }
     if change.owner.is_some() || change.group.is_some() {
         let (owner, group) = current_ids(system, change.owner, change.group)?;
@@ -73,4 +57,35 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
         fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink).map_err(|errno| failed(errno, "fchmodat"))?;
     }
     Ok(())
+}
+
+/// Opens the file of an object that no process uses and takes its lease: until it is closed, no process can open it.
+/// Returns `None` if the lease cannot be taken, but a scan of all processes finds no user.
+fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u64) -> Result<Option<OwnedFd>, Error> {
+    let message = |why| format!("cannot shrink {} to {}: {why}", seen.ident(), Size(new_size));
+    let in_use = || file_in_use(system, seen, message("it is in use"));
+    let refusal = match sys::open_referred(file, Opening::WriteLease) {
+        // Another process holds a lease.
+        Err(Errno::EAGAIN) => in_use(),
+        Err(errno) => return Err(failed(seen, errno, "open")),
+        Ok(file) => match sys::take_write_lease(file.as_fd(), seen.posix().stat.uid) {
+            Ok(()) => return Ok(Some(file)),
+            Err(Errno::EAGAIN) => in_use(),
+            Err(errno) => match find_use(system, &[seen])?[..] {
+                [Some(false)] => return Ok(None),
+                [Some(true)] => in_use(),
+                _ => Error::new(Kind::Refused, message("cannot determine whether a process uses it"))
+                    .os(errno, "fcntl F_SETLEASE")
+                    .target(seen.ident().argument()),
+            },
+        },
+    };
+    let hint = "shrink it anyway; its users get SIGBUS beyond the new end";
+    Err(Error { hints: Vec::new(), ..refusal }.hint(hint, again("--force")))
+}
+
+fn failed(seen: &Object, errno: Errno, call: &'static str) -> Error {
+    let ident = seen.ident();
+    let error = Error::new(Kind::of(errno), format!("cannot change {ident}")).os(errno, call).target(ident.argument());
+    if errno == Errno::EPERM { error.cause("only its owner and a privileged user can change it") } else { error }
 }

@@ -129,10 +129,12 @@ pub(crate) enum Opening {
     InspectNow,
     /// For a lease: for reading or writing, whichever is permitted, without waiting, like `InspectNow`.
     Lease,
+    /// The same, for writing.
+    WriteLease,
 }
 
 /// Opens the file that a descriptor of [`refer_to`] refers to, whatever has happened to its name. Except with
-/// [`Opening::InspectNow`] and [`Opening::Lease`], it waits for a lease that another process holds.
+/// [`Opening::InspectNow`] and for a lease, it waits for a lease that another process holds.
 pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
     let path = descriptor_path(file);
     let open = |flags: OFlags| fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
@@ -146,9 +148,10 @@ pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedF
         Opening::Inspect => inspect(OFlags::RDONLY),
         Opening::InspectNow => inspect(OFlags::RDONLY | OFlags::NONBLOCK),
         Opening::Lease => match open(OFlags::RDONLY | OFlags::NONBLOCK) {
-            Err(Errno::EACCES) => open(OFlags::WRONLY | OFlags::NONBLOCK),
+            Err(Errno::EACCES) => open_referred(file, Opening::WriteLease),
             result => result,
         },
+        Opening::WriteLease => open(OFlags::WRONLY | OFlags::NONBLOCK),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `create` and `set` of POSIX objects: they appear complete, and what exists is never changed.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 
 use nix::libc;
 use serde_json::json;
@@ -139,4 +140,15 @@ fn an_object_that_another_process_creates_meanwhile_is_opened() {
         assert_eq!(ran.stdout, if code == 0 { "/x\n" } else { "" });
         std::fs::remove_file(path).unwrap();
     }
+}
+
+#[apply(test)]
+fn an_object_cannot_be_opened_while_it_is_shrunk() {
+    let path = create("x", 8192);
+    let truncates = |call: &Call| [libc::SYS_truncate, libc::SYS_ftruncate].contains(&call.number);
+    let stopped = Stopped::before(1, truncates, &["set", "/x", "--size", "4096"]);
+    let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    assert_eq!(opened.unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+    stopped.go_on().exits(0);
+    assert_eq!(std::fs::metadata(path).unwrap().len(), 4096);
 }
