@@ -71,16 +71,22 @@ fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]
     }
 }
 
-/// Enters the IPC namespace of `--ns`.
+/// Chooses the format, and what `--ns` and `--dir` name.
 fn prepare(globals: &Globals, called: Option<(&Command, &ArgMatches)>) -> Result<(Format, System), Error> {
     let format = format(&globals.formats, called.map(|(command, _)| command))?;
     let all_namespaces = called.and_then(|(_, inner)| inner.try_get_one("all_ns").ok().flatten()) == Some(&true);
+    for (is_given, option) in [(globals.ns.is_some(), "--ns"), (globals.dir.is_some(), "--dir")] {
+        if all_namespaces && is_given {
+            return Err(Error::new(Kind::Usage, format!("{option} and --all-ns cannot be combined")));
+        }
+    }
+    Ok((format, system(globals)?))
+}
+
+/// Enters the IPC namespace of `--ns`, and opens the directory of `--dir`.
+fn system(globals: &Globals) -> Result<System, Error> {
     // Before any thread exists: only a single-threaded process can enter a user namespace.
     let system = match &globals.ns {
-        Some(_) if all_namespaces => return Err(Error::new(Kind::Usage, "--ns and --all-ns cannot be combined")),
-        _ if all_namespaces && globals.dir.is_some() => {
-            return Err(Error::new(Kind::Usage, "--dir and --all-ns cannot be combined"));
-        }
         Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),
         None => System::new(),
     };
@@ -93,7 +99,11 @@ fn prepare(globals: &Globals, called: Option<(&Command, &ArgMatches)>) -> Result
         Some(place) => system.with_objects_in(place),
         None => system,
     };
-    Ok((format, system))
+    if globals.dir.is_some() {
+        // Commands also run without objects, but not with another directory than the user named.
+        system.objects()?;
+    }
+    Ok(system)
 }
 
 fn format(formats: &[Format], command: Option<&Command>) -> Result<Format, Error> {

@@ -29,7 +29,10 @@ pub(crate) struct LimitsArgs {
 
 pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Error> {
     let system = &context.system;
-    let posix = query::posix_usage(system, Needs::empty()).ok().map(|(usage, _)| usage);
+    let posix = match query::posix_usage(system, Needs::empty()) {
+        Err(error) if error.is_without_objects() => None,
+        found => Some(found?.0),
+    };
     let report = LimitsReport { limits: query::limits(system)?, usage: query::usage(system)?, posix };
     if context.json() {
         context.report(&report)?;

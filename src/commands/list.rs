@@ -11,8 +11,8 @@ use super::{Context, exit_with, usage};
 use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{Needs, Object, Size};
 use crate::query::{
-    Filter, QueryError, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory, posix_usage,
-    probe, unlinked_files,
+    Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory, posix_usage, probe,
+    unlinked_files,
 };
 use crate::render::{
     BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
@@ -279,11 +279,7 @@ fn list_with_files(
 fn named_files(context: &mut Context, needs: Needs, is_required: bool) -> Result<Vec<Object>, Error> {
     let (usage, objects) = match posix_usage(&context.system, needs) {
         Ok(found) => found,
-        Err(QueryError::Directory(..) | QueryError::NotSharedMemory(_) | QueryError::NoObjectDirectory)
-            if !is_required =>
-        {
-            return Ok(Vec::new());
-        }
+        Err(error) if error.is_without_objects() && !is_required => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
     if let Some(bytes) = usage.unlinked.filter(|bytes| *bytes > 0 && context.format == Format::Table) {

@@ -8,7 +8,9 @@ use super::filters::{FilterArgs, keys, select, warn_of_removed};
 use super::{Context, Manual, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint, again};
 use crate::model::{HiddenBy, Needs, Object, Size, Target, counted};
-use crate::query::{self, Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
+use crate::query::{
+    self, Filter, QueryError, System, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory,
+};
 use crate::render::{
     ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS,
     USERS_BY_PLACE, USERS_BY_PROCESS, UsedFile, WhoReport, by_names,
@@ -117,8 +119,7 @@ fn named(
     warn_of_removed(context, &[keys(&args.segments), filter.keys()].concat());
     let is_all = args.all || args.segments.is_empty();
     let (mut objects, mut files): (Vec<Object>, Vec<Object>) = match is_all {
-        // Without a /dev/shm there are no files.
-        true => (inventory(&context.system, needs)?, query::files(&context.system, Needs::empty()).unwrap_or_default()),
+        true => (inventory(&context.system, needs)?, all_files(&context.system)?),
         false => objects.into_iter().partition(Object::is_segment),
     };
     check_any_found(context, !(objects.is_empty() && files.is_empty()), failures)?;
@@ -133,6 +134,14 @@ fn named(
         add_attachers(&context.system, &mut objects)?;
     }
     Ok(objects.iter().map(Attachments::of).collect())
+}
+
+/// Returns all POSIX objects, without their users; none without a /dev/shm.
+fn all_files(system: &System) -> Result<Vec<Object>, QueryError> {
+    match query::files(system, Needs::empty()) {
+        Err(error) if error.is_without_objects() => Ok(Vec::new()),
+        files => files,
+    }
 }
 
 /// Finds attachments in all namespaces, and segments of namespaces without a process.

@@ -33,3 +33,10 @@ pub(crate) enum QueryError {
     /// The name is that of another kind of file, such as a symbolic link.
     NotAnObject(ObjectName, &'static str),
 }
+
+impl QueryError {
+    /// Returns whether there is no directory of POSIX objects, so that there are no objects.
+    pub(crate) fn is_without_objects(&self) -> bool {
+        matches!(self, Self::Directory(..) | Self::NotSharedMemory(_) | Self::NoObjectDirectory)
+    }
+}

@@ -48,6 +48,16 @@ fn global_options_stand_on_either_side_of_the_command() {
 }
 
 #[apply(test)]
+fn a_directory_that_cannot_be_used_is_an_error_of_each_command() {
+    for line in ["list", "list --sysv", "who", "limits", "metrics", "prune --yes", "prune --sysv --yes", "stat 0"] {
+        let ran = finish(shmadm().args(["--dir", "/missing"]).args(line.split(' '))).exits(3).prints_nothing();
+        ran.says("error: cannot list /missing: No such file or directory (ENOENT, open)\n");
+        let ran = finish(shmadm().args(line.split(' ')).args(["--dir", "/etc"])).exits(1).prints_nothing();
+        ran.says("error: cannot use /etc: neither a tmpfs nor a hugetlbfs is mounted there\n");
+    }
+}
+
+#[apply(test)]
 fn csv_is_an_error_of_each_command_without_rows() {
     for (line, code) in [
         (vec!["create"], 2),

@@ -10,7 +10,7 @@ use crate::commands::Context;
 use crate::error::{Error, Kind, again};
 use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, State, path_text};
 use crate::process::Interrupts;
-use crate::query::{Filter, QueryError, System, files, probe};
+use crate::query::{Filter, System, files, probe};
 
 /// Lists the objects. Asks those for their lease that could be removed, if it is not asked at their removal anyway, or if
 /// the processes do not show whether they are in use.
@@ -18,11 +18,7 @@ pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Resu
     let contents = if context.json() { Needs::CONTENTS } else { Needs::empty() };
     let objects = match files(&context.system, Needs::RECORD | contents) {
         // Without a /dev/shm there are none.
-        Err(QueryError::Directory(..) | QueryError::NotSharedMemory(_) | QueryError::NoObjectDirectory)
-            if !args.posix =>
-        {
-            return Ok(Vec::new());
-        }
+        Err(error) if error.is_without_objects() && !args.posix => return Ok(Vec::new()),
         objects => objects?,
     };
     let filter = filter.in_any_state();
