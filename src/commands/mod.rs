@@ -153,6 +153,18 @@ impl Resolved {
     }
 }
 
+/// Returns whether all targets are POSIX objects, whose rows have other columns. Both kinds are a usage error in CSV and
+/// TSV.
+fn are_objects(format: Format, targets: &[Target]) -> Result<bool, Error> {
+    let segments = targets.iter().filter(|target| target.name.is_segment()).count();
+    match format {
+        Format::Csv | Format::Tsv if segments > 0 && segments < targets.len() => {
+            Err(usage("csv and tsv show segments or POSIX objects, not both"))
+        }
+        _ => Ok(segments == 0 && !targets.is_empty()),
+    }
+}
+
 /// Resolves targets; two names of one object are one target.
 fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved {
     let mut resolved = Resolved::default();

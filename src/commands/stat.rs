@@ -2,7 +2,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{TARGETS_HELP, target, time_style};
-use super::{Context, Manual, Resolved, check_any_found, resolve_all, usage};
+use super::{Context, Manual, Resolved, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
 use crate::query::{add_attachers, probe};
@@ -61,6 +61,7 @@ struct Shown {
 }
 
 pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error> {
+    let are_objects = are_objects(context.format, &args.segments)?;
     let needs = Needs::RECORD | Needs::COMMANDS | Needs::CONTENTS;
     let Resolved { found, failed } = resolve_all(context, &args.segments, needs);
     let (targets, mut errors): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
@@ -84,11 +85,8 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
             context.report(&Report { segments, objects, failed })?;
             return Ok(exit);
         }
-        Format::Csv | Format::Tsv if objects.iter().all(|object| !object.is_segment()) => {
+        Format::Csv | Format::Tsv if are_objects => {
             context.print_rows("objects", &by_names(FILE, &file_record()), objects, &style)?;
-        }
-        Format::Csv | Format::Tsv if objects.iter().any(|object| !object.is_segment()) => {
-            return Err(usage("csv and tsv show segments or POSIX objects, not both"));
         }
         Format::Csv | Format::Tsv => context.print_rows("segments", &by_names(SEGMENT, RECORD), objects, &style)?,
         Format::Table => {

@@ -5,7 +5,7 @@ use clap::Args;
 use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
 use super::filters::{FilterArgs, keys, select, warn_of_removed};
-use super::{Context, Manual, check_any_found, exit_with, resolve_all};
+use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint, again};
 use crate::model::{HiddenBy, Needs, Object, Size, Target, counted};
 use crate::query::{
@@ -74,6 +74,7 @@ pub(crate) struct WhoArgs {
 }
 
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
+    let are_objects = !args.all && are_objects(context.format, &args.segments)?;
     let filter = args.filters.filter(&context.system)?;
     let (mut failures, mut files) = (Vec::new(), Vec::new());
     let found = if args.all_ns {
@@ -83,7 +84,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     } else {
         named(args, context, &filter, &mut files, &mut failures)?
     };
-    print(args, context, &found, &files)?;
+    print(args, context, are_objects, &found, &files)?;
     for file in &files {
         explain_file(args, context, file);
     }
@@ -159,11 +160,19 @@ fn all_namespaces(context: &mut Context, filter: &Filter) -> Result<Found, Error
     Ok((objects.iter().map(Attachments::of).chain(strays).collect(), failures))
 }
 
-fn print(args: &WhoArgs, context: &mut Context, found: &[Attachments], files: &[UsedFile]) -> Result<(), Error> {
-    let only_files = found.is_empty() && !files.is_empty();
-    if context.json() {
-        return context.report(&WhoReport { segments: found, objects: files });
-    }
+fn print(
+    args: &WhoArgs,
+    context: &mut Context,
+    are_objects: bool,
+    found: &[Attachments],
+    files: &[UsedFile],
+) -> Result<(), Error> {
+    let only_files = match context.format {
+        Format::Json => return context.report(&WhoReport { segments: found, objects: files }),
+        // The columns depend on the arguments, not on what exists.
+        Format::Csv | Format::Tsv => are_objects,
+        Format::Table => found.is_empty() && !files.is_empty(),
+    };
     if only_files {
         return print_files(args, context, files);
     }
@@ -207,9 +216,8 @@ fn explain_file(args: &WhoArgs, context: &mut Context, file: &UsedFile) {
 
 fn print_segments(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result<(), Error> {
     let columns = match context.format {
-        Format::Json => return Ok(()),
         // All but CONTAINER.
-        Format::Csv | Format::Tsv => ATTACHERS[..ATTACHERS.len() - 1].iter().collect(),
+        Format::Json | Format::Csv | Format::Tsv => ATTACHERS[..ATTACHERS.len() - 1].iter().collect(),
         Format::Table => {
             let namespace = if args.all_ns { NAMESPACE_COLUMNS } else { &[] };
             let view = match args.mappings {

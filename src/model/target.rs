@@ -65,6 +65,11 @@ impl Target {
 }
 
 impl Name {
+    /// Returns whether it names a System V segment.
+    pub(crate) const fn is_segment(&self) -> bool {
+        matches!(self, Self::Id(_) | Self::Key(_) | Self::Ftok(_))
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(file) = text.strip_prefix("obj:") {
             parse_file(file).map(Self::File)

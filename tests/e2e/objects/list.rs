@@ -180,6 +180,35 @@ fn who_shows_each_process_and_how_it_uses_an_object() {
 }
 
 #[apply(test)]
+fn the_columns_of_csv_depend_on_what_is_named() {
+    let columns = |line: &str| {
+        let ran = run(line.split(' ').chain(["--format", "csv"])).exits(0);
+        ran.stdout.split(',').take(4).collect::<Vec<_>>().join(",")
+    };
+    let (of_segments, of_objects) = ("ID,PID,USER,ATTACHES", "NAME,PID,USER,HOW");
+    create("x", 4096);
+    for line in ["who", "who --all", "who --all /x", "who --owner 0"] {
+        assert_eq!(columns(line), of_segments, "{line}, without segments");
+    }
+    let id = oracle::create(0x4d2, 4096, 0o600).to_string();
+    for line in ["who", "who --all", &format!("who {id}"), &format!("who --all {id} /x")] {
+        assert_eq!(columns(line), of_segments, "{line}");
+    }
+    assert_eq!(columns("who /x"), of_objects);
+    assert_eq!(columns(&format!("who {}", file_id("/dev/shm/x"))), of_objects);
+    assert_eq!(columns("who /x --name y"), of_objects, "of no object");
+    assert_eq!(columns("stat /x"), "OBJECT,TYPE,NAME,SIZE");
+    assert_eq!(columns("stat 0x4d2"), "ID,KEY,SIZE,MODE");
+    for (command, name) in [("who", "/x"), ("stat", "/x"), ("who", "/missing"), ("stat", "/missing")] {
+        for format in ["csv", "tsv"] {
+            let ran = run([command, "0x4d2", name, "--format", format]).exits(2).prints_nothing();
+            ran.says("error: csv and tsv show segments or POSIX objects, not both\n");
+        }
+        run([command, "0x4d2", "/x"]).exits(0);
+    }
+}
+
+#[apply(test)]
 fn stat_shows_every_field_of_an_object() {
     create("psm_1a2b3c4d", 8192);
     let text = run(["stat", "/psm_1a2b3c4d"]).exits(0).stdout;
