@@ -36,12 +36,9 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
     let id = seen.sysv().id;
     let now = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Remove(id)))?;
     if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {
-        return Err(Error::new(
-            Kind::Refused,
-            format!("cannot remove segment {id}: it has changed since it was looked up"),
-        )
-        .target(id.to_string())
-        .hint("show it again", shmadm(format!("stat {id}"))));
+        return Err(Error::new(Kind::Refused, format!("cannot remove segment {id}: it has changed since the lookup"))
+            .target(id.to_string())
+            .hint("show it again", shmadm(format!("stat {id}"))));
     }
     if now.sysv().nattch > 0 && !how.force {
         let refusal = attached_refusal(system, &now, format!("cannot remove segment {id}: it is attached"));
@@ -62,19 +59,19 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
             refusal.advice(format!("only {} can remove it", users.join(" or ")))
         } else {
             refusal.hint(
-                "mark it for destruction, which frees its key now and the memory at the last detach",
-                again("--force").on(id),
+                "mark for destruction, which frees the key now and the memory at the last detach",
+                again("--force").on(id.to_string()),
             )
         });
     }
     if how.unused && seen.sysv().nattch == 0 && now.sysv().usage() != seen.sysv().usage() {
         let refusal =
-            Error::new(Kind::Refused, format!("cannot remove segment {id}: it has been used since it was listed"))
+            Error::new(Kind::Refused, format!("cannot remove segment {id}: it has been used since the listing"))
                 .target(id.to_string());
         return Err(match now.sysv().nattch {
             0 => refusal
                 .hint("show the last user", shmadm(format!("stat {id}")))
-                .hint("remove it anyway", again("").without(&["from"]).on(id)),
+                .hint("remove anyway", again("").without(&["from"]).on(id.to_string())),
             _ => refusal.hint("list the processes that have it attached", shmadm(format!("who {id}"))),
         });
     }

@@ -22,7 +22,7 @@ use nix::unistd::geteuid;
 
 use super::plan::would_fail;
 use super::remove::{Cleaned, Kept, Removal};
-use crate::error::{Error, Kind, shmadm};
+use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file};
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
 use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup};
@@ -60,9 +60,9 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
 fn meant_to_persist(seen: &Object) -> Error {
     let ident = seen.ident();
     let product = seen.posix().product.as_deref().unwrap_or("its program");
-    Error::new(Kind::Refused, format!("cannot remove {ident}: {product} keeps it between runs"))
+    Error::new(Kind::Refused, format!("cannot remove {ident}: it is kept between runs by {product}"))
         .target(ident.argument())
-        .hint("remove it anyway", shmadm("rm --force").arg(ident.typed()))
+        .hint("remove anyway", again("--force").on(ident.typed()))
 }
 
 /// Returns the outcome of a removal, or the error with which it would fail, for a dry run.
@@ -332,7 +332,7 @@ impl Failure {
             Self::Changed => Kept::Changed.reason(),
             Self::Linked(links) => format!("it has {links} names (hard links)"),
             Self::InUse => "it is in use".to_owned(),
-            Self::BeingOpened => "another process is opening it".to_owned(),
+            Self::BeingOpened => "it is being opened by another process".to_owned(),
             Self::LeftAside(errno) => {
                 format!("another process opened it, and its name could not be restored ({errno:?}, renameat2)")
             }
@@ -350,15 +350,16 @@ impl Failure {
         let refused = |reason: &str| Error::new(Kind::Refused, message(reason)).target(&*argument);
         match self {
             Self::Gone => missing_file(&ident),
-            Self::Unnamed => refused("it has no name; its memory is freed when no process uses it any more")
+            Self::Unnamed => refused("it has no name; the memory is freed when no process uses it any more")
                 .cause(describe_users(system, object)),
-            Self::Changed => refused("it has changed since it was looked up")
-                .hint("show it again", shmadm("stat").arg(ident.typed())),
+            Self::Changed => {
+                refused("it has changed since the lookup").hint("show it again", shmadm("stat").arg(ident.typed()))
+            }
             Self::InUse => file_in_use(system, object, message("it is in use")),
             Self::Linked(_) | Self::BeingOpened | Self::LeftAside(_) => refused(&self.reason()),
-            Self::NoLease(errno) => refused("cannot determine whether a process uses it")
+            Self::NoLease(errno) => refused("cannot determine whether it is in use")
                 .os(errno, "fcntl F_SETLEASE")
-                .hint("remove its name anyway", shmadm("rm --force").arg(ident.typed())),
+                .hint("remove the name anyway", again("--force").on(ident.typed())),
             Self::Call(errno, call) => {
                 let error =
                     Error::new(Kind::of(errno), format!("cannot remove {ident}")).os(errno, call).target(&*argument);

@@ -1,4 +1,4 @@
-//! Errors of many segments that failed for the same reason.
+//! Errors of many targets that failed for the same reason.
 
 use super::{Error, Hint};
 use crate::model::{enumerate, first_names};
@@ -6,38 +6,52 @@ use crate::model::{enumerate, first_names};
 /// The most names in an error; of more, the first ones.
 const MAX_NAMES: usize = 4;
 
-/// Merges errors that differ only in their segment: `cannot remove 40 segments (0, 1, 2 and 37 more): …`.
+/// What a message calls one target, and several.
+const NOUNS: [(&str, &str); 4] =
+    [("segment", "segments"), ("a segment with key", "segments"), ("object", "objects"), ("semaphore", "semaphores")];
+
+/// Merges errors that differ only in their target: `cannot remove 40 segments (0, 1, 2 and 37 more): …`.
 pub(crate) fn grouped<'a>(errors: impl IntoIterator<Item = &'a Error>) -> Vec<Error> {
     let mut groups: Vec<(Error, Vec<&str>)> = Vec::new();
     for error in errors {
         let same = groups.iter_mut().find(|(first, _)| is_same(first, error));
         match (same, subject(error)) {
-            (Some((first, names)), Some((_, name, _))) => {
-                names.push(name);
+            (Some((first, names)), Some(subject)) => {
+                names.push(subject.name);
                 for (hint, more) in first.hints.iter_mut().zip(&error.hints) {
                     if let (Some(command), Some(more)) = (&mut hint.command, &more.command) {
                         command.targets.extend(more.targets.iter().cloned());
                     }
                 }
             }
-            (_, subject) => groups.push((error.clone(), subject.map(|(_, name, _)| name).into_iter().collect())),
+            (_, subject) => groups.push((error.clone(), subject.map(|subject| subject.name).into_iter().collect())),
         }
     }
     groups.into_iter().map(|(first, names)| merged(first, &names)).collect()
 }
 
-/// Splits a message at its segment, `segment 5` or `a segment with key 0x4d2`.
-fn subject(error: &Error) -> Option<(&str, &str, &str)> {
+/// The target in a message, with what precedes and follows it.
+struct Subject<'a> {
+    before: &'a str,
+    /// The noun for several.
+    nouns: &'static str,
+    name: &'a str,
+    after: &'a str,
+}
+
+/// Splits a message at its target, such as `segment 5`, `a segment with key 0x4d2` or `object /x`.
+fn subject(error: &Error) -> Option<Subject<'_>> {
     let target = error.target.as_deref()?;
-    let name = target.strip_prefix("id:").unwrap_or(target);
-    ["segment ", "a segment with key "].into_iter().find_map(|noun| {
-        let (before, after) = error.message.split_once(&format!("{noun}{name}"))?;
-        (!after.starts_with(|next: char| next.is_alphanumeric())).then_some((before, name, after))
+    let name = ["id:", "obj:"].into_iter().find_map(|prefix| target.strip_prefix(prefix)).unwrap_or(target);
+    NOUNS.into_iter().find_map(|(noun, nouns)| {
+        let (before, after) = error.message.split_once(&format!("{noun} {name}"))?;
+        let is_whole = !after.starts_with(|next: char| next.is_alphanumeric());
+        is_whole.then_some(Subject { before, nouns, name, after })
     })
 }
 
 fn is_same(one: &Error, other: &Error) -> bool {
-    let around = |error| subject(error).map(|(before, _, after)| (before.to_owned(), after.to_owned()));
+    let around = |error| subject(error).map(|it| (it.before.to_owned(), it.nouns, it.after.to_owned()));
     let hints = |error: &Error| -> Vec<Hint> {
         let mut hints = error.hints.clone();
         hints.iter_mut().filter_map(|hint| hint.command.as_mut()).for_each(|command| command.targets.clear());
@@ -49,12 +63,12 @@ fn is_same(one: &Error, other: &Error) -> bool {
 }
 
 fn merged(first: Error, names: &[&str]) -> Error {
-    let Some((before, _, after)) = subject(&first).filter(|_| names.len() > 1) else { return first };
+    let Some(Subject { before, nouns, after, .. }) = subject(&first).filter(|_| names.len() > 1) else { return first };
     let shown = if names.len() > MAX_NAMES { MAX_NAMES - 1 } else { names.len() };
     let listed = first_names(shown, names.iter().map(|name| (*name).to_owned()));
     let (count, listed) = (names.len(), enumerate(&listed, "and"));
-    let after = after.replace(": it is ", ": they are ").replace(": it has ", ": they have ");
-    let message = format!("{before}{count} segments ({listed}){after}");
+    let after = after.replace(" it is ", " they are ").replace(": it has ", ": they have ");
+    let message = format!("{before}{count} {nouns} ({listed}){after}");
     Error { message, ..first }
 }
 
@@ -80,6 +94,25 @@ mod tests {
         assert!(one.hints[1].command.as_ref().unwrap().targets.is_empty());
         let errors: Vec<Error> = (0..40).map(|id| refused(&id.to_string(), "x")).collect();
         assert_eq!(grouped(&errors)[0].message, "cannot remove 40 segments (0, 1, 2 and 37 more): they are attached");
+    }
+
+    #[test]
+    fn each_kind_of_target_has_its_noun() {
+        let refused = |ident: &str, target: &str| {
+            Error::new(Kind::Refused, format!("cannot remove {ident}: it is in use"))
+                .target(target)
+                .hint("force", again("--force").on(target))
+        };
+        let errors = [
+            refused("object /a", "/a"),
+            refused("semaphore sem:/s", "sem:/s"),
+            refused("object 0:27:4", "obj:0:27:4"),
+            refused("semaphore sem:/t", "sem:/t"),
+        ];
+        let [objects, semaphores] = grouped(&errors).try_into().unwrap();
+        assert_eq!(objects.message, "cannot remove 2 objects (/a and 0:27:4): they are in use");
+        assert_eq!(objects.hints[0].command.as_ref().unwrap().targets, ["/a", "obj:0:27:4"]);
+        assert_eq!(semaphores.message, "cannot remove 2 semaphores (sem:/s and sem:/t): they are in use");
     }
 
     #[test]

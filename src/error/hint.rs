@@ -95,8 +95,8 @@ impl Invocation {
 
     /// Replaces the segments of the user's command by one of them.
     #[must_use]
-    pub(crate) fn on(mut self, target: impl fmt::Display) -> Self {
-        self.targets.push(target.to_string().into());
+    pub(crate) fn on(mut self, target: impl Into<OsString>) -> Self {
+        self.targets.push(target.into());
         self
     }
 

@@ -324,7 +324,7 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &O
             .advice("the owner and root can do this outside your user namespace"),
         Capability::Missing => error
             .cause(format!("{cause}, and {name} is missing"))
-            .hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo().on(segment.sysv().id)),
+            .hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo().on(segment.ident().argument())),
         Capability::Unknown => error.cause(format!("{cause}, which requires {name}")),
     }
 }

@@ -16,7 +16,9 @@ const MAX_NAMED: usize = 4;
 
 /// Returns the error for an object that does not exist.
 pub(crate) fn missing_file(ident: &Ident) -> Error {
-    Error::new(Kind::NotFound, format!("cannot find {ident}: it was removed or never existed")).target(ident.argument())
+    Error::new(Kind::NotFound, format!("cannot find {ident}"))
+        .target(ident.argument())
+        .cause("no object has this name: it was removed or never existed")
 }
 
 /// Returns the refusal for an object that is in use, with the processes that use it.
@@ -29,9 +31,10 @@ pub(crate) fn file_in_use(system: &System, object: &Object, message: String) -> 
     if !users.list.is_empty() && users.list.iter().all(is_held) {
         return error.hint("end your background attachments first", shmadm("detach").arg(object.ident().typed()));
     }
-    error.hint("remove its name now; the memory is freed when the last process closes and unmaps it", {
-        shmadm("rm --force").arg(object.ident().typed())
-    })
+    error.hint(
+        "remove the name now; the memory is freed when the last process closes and unmaps it",
+        again("--force").on(object.ident().typed()),
+    )
 }
 
 /// Returns the error for a name that is in use.

@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(own(&["leakcheck", "--"], again("--trace")), is("shmadm leakcheck --trace -- a 'b c'"));
         assert_eq!(own(&["read", "5", "--peek", "--x"], again("").without(&["peek"])), is("shmadm read 5 --x"));
         assert_eq!(own(&["create", "--key=5"], again("--key random")), is("shmadm create --key random"));
-        assert_eq!(own(&["5", "6", "--x"], again("--force").on(6)), is("shmadm --x --force 6"));
+        assert_eq!(own(&["5", "6", "--x"], again("--force").on("6")), is("shmadm --x --force 6"));
         assert_eq!(own(&["rm", "5"], shmadm("list")), is("shmadm list"));
         assert_eq!(
             own(&["x".repeat(300).as_str()], again("--force")).unwrap(),

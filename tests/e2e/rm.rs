@@ -25,7 +25,7 @@ fn refuses_an_attached_segment() {
         [stderr]
         error: cannot remove segment 0: it is attached
         cause: attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running
-        hint: mark it for destruction, which frees its key now and the memory at the last detach: `shmadm rm --force 0`
+        hint: mark for destruction, which frees the key now and the memory at the last detach: `shmadm rm --force 0`
         [exit code 5]
     "#]]);
     for more in ["--dry-run", "-n", "--ignore-missing"] {

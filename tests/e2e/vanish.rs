@@ -283,7 +283,7 @@ fn a_change_before_the_last_check_is_detected() {
         oracle::row(id).unwrap().get("ctime") != made.get("ctime")
     });
     let before = oracle::rows();
-    stopped.go_on().exits(5).says("it has changed since it was looked up");
+    stopped.go_on().exits(5).says("it has changed since the lookup");
     assert_eq!(oracle::rows(), before);
 }
 

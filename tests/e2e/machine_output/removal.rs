@@ -49,14 +49,14 @@ fn rm_json() {
           "hints":["list the segments: `shmadm list`"]},{"target":"1",
           "error":"cannot remove segment 1: it is attached","errno":null,"code":5,
           "cause":"attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running",
-          "hints":["mark it for destruction, which frees its key now and the memory at the last detach: `shmadm rm --json --force 1`"]}]}
+          "hints":["mark for destruction, which frees the key now and the memory at the last detach: `shmadm rm --json --force 1`"]}]}
         [exit code 1]
     "#]]);
     machine.snapshot("rm 1 --json", expect![[r#"
         {"schema":1,"dry_run":false,"removed":[],"failed":[{"target":"1",
           "error":"cannot remove segment 1: it is attached","errno":null,"code":5,
           "cause":"attached by pid [ACTOR] ([USER], /proc/self/exe --actor); creator and last user pid [ACTOR] ([USER], /proc/self/exe --actor) is running",
-          "hints":["mark it for destruction, which frees its key now and the memory at the last detach: `shmadm rm --json --force 1`"]}]}
+          "hints":["mark for destruction, which frees the key now and the memory at the last detach: `shmadm rm --json --force 1`"]}]}
         [exit code 5]
     "#]]);
     machine.snapshot(

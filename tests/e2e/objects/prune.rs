@@ -220,7 +220,7 @@ fn an_object_that_replaces_another_during_its_removal_is_kept() {
         let stopped = Stopped::before(1, is_rename, arguments);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "new").unwrap();
-        stopped.go_on().says("it has changed since it was l");
+        stopped.go_on().says("it has changed since ");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         std::fs::remove_file(path).unwrap();
     }
@@ -346,8 +346,8 @@ fn rm_removes_what_a_dry_run_has_listed_unless_it_has_changed() {
     std::fs::remove_file("/dev/shm/torch_4194304_1_3").unwrap();
     create("torch_4194304_1_3", 4096);
     let ran = run(["rm", "--from", file.to_str().unwrap()]).exits(5);
-    let ran = ran.says("cannot remove object /torch_4194304_1_2: it has changed since it was looked up");
-    ran.says("cannot remove object /torch_4194304_1_3: it has changed since it was looked up");
+    let ran = ran.says("cannot remove object /torch_4194304_1_2: it has changed since the lookup");
+    ran.says("cannot remove object /torch_4194304_1_3: it has changed since the lookup");
     assert_eq!(
         (oracle::stat(id).is_none(), names()),
         (true, vec!["torch_4194304_1_2".to_owned(), "torch_4194304_1_3".to_owned()])

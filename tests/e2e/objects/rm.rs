@@ -104,12 +104,39 @@ fn a_missing_object_is_not_found() {
     redaction.check(
         &run(["rm", "/missing"]),
         &expect![[r#"
+            [stderr]
+            error: cannot find object /missing
+            cause: no object has this name: it was removed or never existed
+            [exit code 3]
+        "#]],
+    );
+    run(["rm", "/missing", "--ignore-missing"]).exits(0).prints_nothing();
+}
+
+#[apply(test)]
+fn the_same_failure_of_several_objects_is_one_error() {
+    let redaction = Redaction::new();
+    redaction.check(
+        &run(["rm", "/a", "/b", "sem:/s", "obj:0:1:4294967297", "/c", "sem:/t"]),
+        &expect![[r#"
         [stderr]
-        error: cannot find object /missing: it was removed or never existed
+        error: cannot find 4 objects (/a, /b, 0:1:4294967297 and /c)
+        cause: no object has this name: it was removed or never existed
+        error: cannot find 2 semaphores (sem:/s and sem:/t)
+        cause: no object has this name: it was removed or never existed
         [exit code 3]
     "#]],
     );
-    run(["rm", "/missing", "--ignore-missing"]).exits(0).prints_nothing();
+    let mut actor = Actor::start();
+    for name in ["a", "b", "c"] {
+        actor.ask(Request::OpenFile { path: create(name, 4096) });
+    }
+    let ran = run(["rm", "-q", "/a", "/b", "/c", "--color", "never"]).exits(5);
+    ran.says("error: cannot remove 3 objects (/a, /b and /c): they are in use\n")
+        .says("hint: remove the name now; ")
+        .says("`shmadm rm -q --color never --force /a /b /c`\n");
+    run(["rm", "-q", "--color", "never", "--force", "/a", "/b", "/c"]).exits(0);
+    assert_eq!(names(), [""; 0]);
 }
 
 #[apply(test)]
@@ -125,7 +152,7 @@ fn invalid_names_are_usage_errors() {
 #[apply(test)]
 fn an_object_that_is_meant_to_persist_is_kept_without_force() {
     create("libpod_lock", 4096);
-    run(["rm", "/libpod_lock"]).exits(5).says("podman keeps it between runs");
+    run(["rm", "/libpod_lock"]).exits(5).says("it is kept between runs by podman");
     run(["rm", "/libpod_lock", "--force"]).exits(0);
 }
 

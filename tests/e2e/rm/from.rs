@@ -45,8 +45,8 @@ fn from_a_report_removes_only_unchanged_segments() {
     let reported = Reported::new();
     let ran = run(["rm", "--from", &reported.report, "--json"])
         .exits(1)
-        .says("cannot remove segment 1: it has changed since it was looked up")
-        .says("cannot remove segment 2: it has been used since it was listed")
+        .says("cannot remove segment 1: it has changed since the lookup")
+        .says("cannot remove segment 2: it has been used since the listing")
         .says("cannot remove segment 3: it is attached");
     let report = ran.json();
     let removed: Vec<&Value> = report["removed"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
