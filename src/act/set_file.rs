@@ -38,7 +38,7 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
             .target(ident.argument()));
     }
     let failed = |errno, call| failed(seen, errno, call);
-    let file = refer_to_file(system, seen).map_err(|error| cannot_open(seen, "change", error))?;
+    let file = refer_to_file(system, seen).map_err(|error| cannot_open(system, seen, "change", error))?;
     let path = sys::descriptor_path(file.as_fd());
     if let Some(size) = change.size {
         let length = i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "ftruncate"))?;

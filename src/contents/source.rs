@@ -99,7 +99,7 @@ impl Source {
     /// Opens the file of a POSIX object. Reading it allocates nothing, and changes no time where that is permitted.
     pub(crate) fn file(system: &System, object: &Object, how: Opening) -> Result<Self, Error> {
         let verb = if how == Opening::Write { "write" } else { "read" };
-        let file = open_file(system, object, how).map_err(|error| cannot_open(object, verb, error))?;
+        let file = open_file(system, object, how).map_err(|error| cannot_open(system, object, verb, error))?;
         let ident = object.ident();
         let failed = |errno, call| {
             Error::new(Kind::of(errno), format!("cannot {verb} {ident}")).os(errno, call).target(ident.argument())

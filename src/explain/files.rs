@@ -72,7 +72,7 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
 }
 
 /// Returns the error for an object whose file cannot be opened.
-pub(crate) fn cannot_open(object: &Object, verb: &str, error: OpenError) -> Error {
+pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: OpenError) -> Error {
     let ident = object.ident();
     let errno = match error {
         OpenError::Query(error) => return error.into(),
@@ -83,8 +83,7 @@ pub(crate) fn cannot_open(object: &Object, verb: &str, error: OpenError) -> Erro
         Error::new(Kind::of(errno), format!("cannot {verb} {ident}")).os(errno, "open").target(ident.argument());
     match errno {
         Errno::EACCES => {
-            let owner = object.owner.as_ref().map_or_else(|| object.uid.to_string(), ToString::to_string);
-            error.cause(format!("its mode is {} and its owner is {owner}", object.mode))
+            error.cause(format!("its mode is {} and its owner is {}", object.mode, system.user(object.uid)))
         }
         _ => error,
     }
@@ -97,7 +96,7 @@ pub(crate) fn open_to_map(system: &System, object: &Object, access: Access) -> R
         Kind::Permission if access == Access::ReadWrite => error.hint("attach it read-only", again("--read-only")),
         _ => error,
     };
-    open_file(system, object, how).map_err(|error| read_only(cannot_open(object, "attach", error)))
+    open_file(system, object, how).map_err(|error| read_only(cannot_open(system, object, "attach", error)))
 }
 
 /// Returns the error for an object that cannot be mapped.

@@ -51,7 +51,7 @@ fn another_users_object_is_denied_with_its_mode_and_owner() {
     create("private", 4096);
     let ran = finish(shmadm_as(NOBODY).args(["read", "/private"])).exits(4);
     ran.says("cannot read object /private: Permission denied (EACCES, open)")
-        .says("its mode is 0600 and its owner is ");
+        .says("cause: its mode is 0600 and its owner is root\n");
 }
 
 #[apply(test)]
