@@ -75,13 +75,9 @@ fn file_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, St
     ];
     if let Some(users) = &posix.users {
         fields.push(("Processes", users.processes().count().to_string()));
-        fields.extend(
-            users
-                .processes()
-                .map(|process| ("Used by", format!("{} by pid {}", process[0].how.verb(), process[0].process()))),
-        );
-        if users.list.is_empty() {
-            fields.extend(users.in_use().is_none().then(|| ("Not visible", users.why_hidden())));
+        fields.extend(users.describe(usize::MAX).into_iter().map(|user| ("Used by", user)));
+        if users.list.is_empty() && users.in_use() != Some(false) {
+            fields.push(("Not visible", users.why_hidden()));
         }
     }
     if posix.file_type == FileType::Sem {

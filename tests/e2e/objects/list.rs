@@ -265,7 +265,7 @@ fn filters_apply_to_objects() {
 
 #[apply(test)]
 #[requires(Root)]
-fn who_says_that_descriptors_are_in_flight_if_no_process_has_an_object_open() {
+fn who_and_stat_say_that_descriptors_are_in_flight_if_no_process_has_an_object_open() {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     let path = create("x", 4096);
     let (sender, receiver) = UnixDatagram::pair().unwrap();
@@ -280,6 +280,8 @@ fn who_says_that_descriptors_are_in_flight_if_no_process_has_an_object_open() {
     let report = ran.json();
     assert_fields(&report["objects"][0], json!({ "in_use": true, "found": 0, "users": [] }));
     assert_eq!(report["objects"][0]["hidden"][0], json!({ "reason": "in-flight", "count": null }), "{report}");
+    let fields = run(["stat", "/x", "--probe"]).exits(0).stdout;
+    assert!(fields.contains("Not visible: a Unix socket has descriptors queued"), "{fields}");
     drop(receiver);
     let report = run(["who", "/x", "--json"]).exits(0).json();
     assert_fields(&report["objects"][0], json!({ "in_use": false }));
