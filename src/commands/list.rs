@@ -165,12 +165,16 @@ impl ListArgs {
         !is_sorted && !self.all_ns && !needs.contains(Needs::ATTACHERS) && filter.pid.is_empty()
     }
 
-    fn sort_column(&self) -> Result<Option<&'static Column<Object>>, Error> {
+    fn sort_column(&self, format: Format) -> Result<Option<&'static Column<Object>>, Error> {
         let Some(name) = &self.sort else { return Ok(None) };
-        let only_files = self.posix || self.unlinked;
-        let registries = if only_files { [FILE, FILE] } else { [SEGMENT, FILE] };
-        let [first, second] = registries.map(|registry| select(registry, &[], name));
-        match first.or_else(|error| second.map_err(|_| error)).map_err(usage)?.as_slice() {
+        let registries: &[&'static [_]] = match self.kinds(format) {
+            (false, _) => &[FILE],
+            (true, false) => &[SEGMENT],
+            // A column of one kind leaves the others unsorted at the end.
+            (true, true) => &[NAMESPACE, BOTH, SEGMENT, FILE],
+        };
+        let select_in = |found: Result<_, _>, registry: &&'static [_]| found.or_else(|_| select(registry, &[], name));
+        match registries.iter().fold(Err(String::new()), select_in).map_err(usage)?.as_slice() {
             [column] if !name.starts_with('+') => Ok(Some(column)),
             _ => Err(usage(format!("invalid sort column {name:?}: expected one column"))),
         }
@@ -179,7 +183,7 @@ impl ListArgs {
 
 pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error> {
     let (columns, droppable) = args.columns(context.format)?;
-    let sort = args.sort_column()?;
+    let sort = args.sort_column(context.format)?;
     let (segments, files) = args.kinds(context.format);
     let style = TableStyle {
         time: args.time,

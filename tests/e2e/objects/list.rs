@@ -264,6 +264,29 @@ fn filters_apply_to_objects() {
 }
 
 #[apply(test)]
+fn a_listing_of_both_kinds_is_sorted_by_each_of_its_columns() {
+    for name in ["y", "torch_4194304_1_2", "x"] {
+        create(name, 4096);
+    }
+    let mut actor = Actor::start();
+    let (free, attached) = (oracle::create(0, 4096, 0o600), oracle::create(0, 4096, 0o600));
+    actor.ask(Request::Attach { id: attached });
+    actor.ask(Request::OpenFile { path: "/dev/shm/y".into() });
+    let sorted = |column: &str| {
+        let ran = run(["list", "--sort", column, "--no-headings"]).exits(0);
+        ran.stdout.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (free, attached) = (free.to_string(), attached.to_string());
+    assert_eq!(sorted("name"), [&*free, &*attached, "/torch_4194304_1_2", "/x", "/y"]);
+    let by_users = sorted("USERS");
+    assert!(by_users[3..].iter().all(|name| [&*attached, "/y"].contains(&&**name)), "{by_users:?}");
+    // Only programs that are running or known have a command.
+    assert!(["/x", "/y"].iter().all(|name| sorted("command")[3..].contains(&(*name).to_owned())));
+    assert_eq!(sorted("key").len(), 5);
+    run(["list", "--sysv", "--sort", "NAME"]).exits(2).says("invalid column \"NAME\"");
+}
+
+#[apply(test)]
 #[requires(Root)]
 fn who_and_stat_say_that_descriptors_are_in_flight_if_no_process_has_an_object_open() {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
