@@ -118,7 +118,8 @@ pub(crate) static FILE: &[Column<Object>] = &[
     left("PIDS", "pids", "processes that use it", |object| {
         Cell::of(users(object), |users| Cell::Pids(users.map(|user| user.pid).collect()))
     })
-    .needs(Needs::ATTACHERS),
+    .needs(Needs::ATTACHERS)
+    .list_shortened_to(16),
     left("COMMANDS", "commands", "commands of these processes", |object| {
         Cell::of(users(object), |users| Cell::Texts(users.filter_map(|user| user.command.as_deref()).collect()))
     })
@@ -173,7 +174,7 @@ pub(crate) static BOTH: &[Column<Object>] = &[
 pub(crate) const FILE_UNLINKED: &[&str] = &["OBJECT", "OWNER", "SIZE", "RSS", "USERS", "PIDS", "COMMANDS"];
 
 /// Columns that the tables with objects omit, in this order, if the terminal is too narrow.
-pub(crate) const FILE_DROP_ORDER: &[&str] = &["PRODUCT", "COMMAND", "MODE", "RSS", "IDLE", "OWNER"];
+pub(crate) const FILE_DROP_ORDER: &[&str] = &["PRODUCT", "COMMAND", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER"];
 
 /// The number of fields in the record.
 pub(super) const FILE_FIELDS: usize = 31;

@@ -13,7 +13,7 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::{mount_tmpfs_on, run};
+use crate::support::{finish, mount_tmpfs_on, run, shmadm};
 
 fn objects(report: &Value) -> Vec<&Value> {
     report["objects"].as_array().unwrap().iter().collect()
@@ -284,6 +284,19 @@ fn a_listing_of_both_kinds_is_sorted_by_each_of_its_columns() {
     assert!(["/x", "/y"].iter().all(|name| sorted("command")[3..].contains(&(*name).to_owned())));
     assert_eq!(sorted("key").len(), 5);
     run(["list", "--sysv", "--sort", "NAME"]).exits(2).says("invalid column \"NAME\"");
+}
+
+#[apply(test)]
+fn a_narrow_table_shortens_the_pids_of_an_unlinked_object() {
+    let path = create("gone", 4096);
+    let mut actors: Vec<Actor> = (0..12).map(|_| Actor::start()).collect();
+    for actor in &mut actors {
+        actor.ask(Request::OpenFile { path: path.clone() });
+    }
+    std::fs::remove_file(path).unwrap();
+    let table = finish(shmadm().args(["list", "--unlinked"]).env("COLUMNS", "80")).exits(0).stdout;
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    assert!(table.contains(&format!(" {},", actors[0].pid())), "{table}");
 }
 
 #[apply(test)]
