@@ -40,7 +40,7 @@ pub(crate) fn add_users(system: &System, objects: &mut [Object], needs: Needs) -
     }
     let wanted: HashSet<FileId> = objects.iter().map(|object| object.posix().file()).collect();
     let devices = wanted.iter().map(|file| file.device).collect();
-    let scan = scan_files(system, &devices, |file| wanted.contains(&file))?;
+    let scan = scan_files(system, &devices, needs, |file| wanted.contains(&file))?;
     for object in objects {
         finish(system, object, &scan, needs);
     }
@@ -58,7 +58,8 @@ pub(crate) fn unlinked_files_in(
     directories: &[&ObjectDirectory],
     needs: Needs,
 ) -> Result<Vec<Object>, QueryError> {
-    let scan = scan_files(system, &directories.iter().map(|directory| directory.device).collect(), |_| false)?;
+    let devices = directories.iter().map(|directory| directory.device).collect();
+    let scan = scan_files(system, &devices, needs, |_| false)?;
     let mut objects: Vec<Object> = Vec::new();
     for (file, found) in &scan.unlinked {
         let Some(directory) = directories.iter().find(|directory| directory.device == file.device) else { continue };

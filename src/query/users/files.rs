@@ -15,7 +15,7 @@ use nix::errno::Errno;
 
 use super::scan::hides_processes;
 use super::threads::{has_exited, mappings_of_process, namespace_of, read_maps};
-use crate::model::{Device, FileId, FileMapping, FileStat, FileUser, FileUsers, HiddenBy, How};
+use crate::model::{Device, FileId, FileMapping, FileStat, FileUser, FileUsers, HiddenBy, How, Needs};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
 use crate::query::host::System;
@@ -63,6 +63,7 @@ enum Place {
 pub(crate) fn scan_files(
     system: &System,
     devices: &HashSet<Device>,
+    needs: Needs,
     wanted: impl Fn(FileId) -> bool,
 ) -> Result<FileScan, QueryError> {
     let mut scan = FileScan::default();
@@ -85,7 +86,7 @@ pub(crate) fn scan_files(
         }
         places.retain(|(file, _)| wanted(*file) || scan.unlinked.contains_key(file));
         if !places.is_empty() {
-            add(system, pid, places, &mut scan.users);
+            add_user(system, pid, places, needs, &mut scan.users);
         }
     }
     if some_inaccessible {
@@ -226,47 +227,59 @@ pub(super) fn has_mapped(system: &System, pid: i32, file: FileId) -> bool {
     read.ok().flatten().is_some_and(|found| found.iter().any(|(mapping, _)| mapping.file == file))
 }
 
-/// Adds the places where a process holds files to their users.
-fn add(system: &System, pid: i32, places: Vec<(FileId, Place)>, users: &mut HashMap<FileId, FileUsers>) {
+/// Adds a process to the users of the files that it holds. The access of descriptors is read only if `needs` has
+/// ATTACHERS.
+fn add_user(
+    system: &System,
+    pid: i32,
+    mut places: Vec<(FileId, Place)>,
+    needs: Needs,
+    users: &mut HashMap<FileId, FileUsers>,
+) {
+    let proc = system.proc();
     let uid = system.effective_uid(pid);
     let user = uid.and_then(|uid| system.user_name(uid));
     let command = system.command(pid);
-    let proc = system.proc();
     let ns = namespace_of(proc, pid, procfs::namespace_of);
     let mnt_ns = namespace_of(proc, pid, procfs::mount_namespace_of);
-    for (file, place) in &places {
-        let has = |open: bool| {
-            places.iter().any(|(other, place)| other == file && matches!(place, Place::Descriptor { .. }) == open)
-        };
-        let entry = users.entry(*file).or_default();
-        let mut one = FileUser {
-            pid,
-            uid,
-            user: user.clone(),
-            command: command.clone(),
-            how: if has(true) && has(false) { How::Both } else { How::Open },
-            fd: None,
-            address: None,
-            size: None,
-            access: None,
-            ns,
-            mnt_ns,
-        };
-        match place {
-            Place::Descriptor { number, thread } => {
-                entry.descriptors += 1;
-                one.fd = Some(*number);
-                one.access = procfs::descriptor_access(system.proc(), *thread, *number);
-            }
-            Place::Mapping(mapping) => {
-                entry.mappings += 1;
-                if one.how != How::Both {
-                    one.how = if mapping.private { How::Private } else { How::Mapped };
+    // Keeps the order of the places of each file.
+    places.sort_by_key(|(file, _)| *file);
+    for places in places.chunk_by(|(one, _), (next, _)| one == next) {
+        let is_open = places.iter().any(|(_, place)| matches!(place, Place::Descriptor { .. }));
+        let is_mapped = places.iter().any(|(_, place)| matches!(place, Place::Mapping(_)));
+        let entry = users.entry(places[0].0).or_default();
+        for (_, place) in places {
+            let mut one = FileUser {
+                pid,
+                uid,
+                user: user.clone(),
+                command: command.clone(),
+                how: if is_open && is_mapped { How::Both } else { How::Open },
+                fd: None,
+                address: None,
+                size: None,
+                access: None,
+                ns,
+                mnt_ns,
+            };
+            match place {
+                Place::Descriptor { number, thread } => {
+                    entry.descriptors += 1;
+                    one.fd = Some(*number);
+                    if needs.contains(Needs::ATTACHERS) {
+                        one.access = procfs::descriptor_access(proc, *thread, *number);
+                    }
                 }
-                (one.address, one.size) = (Some(mapping.start), Some(mapping.end - mapping.start));
-                one.access = Some(mapping.access);
+                Place::Mapping(mapping) => {
+                    entry.mappings += 1;
+                    if !is_open {
+                        one.how = if mapping.private { How::Private } else { How::Mapped };
+                    }
+                    (one.address, one.size) = (Some(mapping.start), Some(mapping.end - mapping.start));
+                    one.access = Some(mapping.access);
+                }
             }
+            entry.list.push(one);
         }
-        entry.list.push(one);
     }
 }
