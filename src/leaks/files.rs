@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::model::{Device, FileId, FileTime, Needs, Object, Posix};
-use crate::query::{QueryError, System, files, unlinked_files};
+use crate::query::{QueryError, System, add_users, files, unlinked_files};
 
 /// The objects that existed before a command.
 #[derive(Debug, Default)]
@@ -30,16 +30,19 @@ impl FileBaseline {
     pub(crate) fn leaked(&self, system: &System) -> Result<[Vec<Object>; 2], QueryError> {
         let Ok(directory) = system.objects() else { return Ok([Vec::new(), Vec::new()]) };
         let needs = Needs::RECORD | Needs::ATTACHERS | Needs::CONTENTS;
-        let mut found = files(system, needs)?;
         if self.device != Some(directory.device) {
             let is_held = |object: &Object| {
                 let users = object.posix().users.clone().unwrap_or_default();
                 users.list.iter().any(|user| system.is_exiting(user.pid) != Some(true))
             };
+            let mut found = files(system, needs)?;
             found.extend(unlinked_files(system, needs)?.into_iter().filter(is_held));
             return Ok([found, Vec::new()]);
         }
+        // The processes are scanned only if there are new objects.
+        let mut found = files(system, needs.difference(Needs::STATE | Needs::ATTACHERS))?;
         found.retain(|object| !self.files.contains(&identity(object.posix())) && system.is_caller(object.uid));
+        add_users(system, &mut found, needs)?;
         Ok([Vec::new(), found])
     }
 }
