@@ -199,7 +199,7 @@ pub(crate) fn restore_aside(system: &System) -> Result<(), Error> {
     });
     for aside in names {
         let Ok(stat) = sys::stat_entry(directory.as_fd(), &aside) else { continue };
-        if stat.special().is_some() || ![stat.uid, 0].contains(&system.uid()) {
+        if !stat.is_regular() || ![stat.uid, 0].contains(&system.uid()) {
             continue;
         }
         let seen = Posix::new(stat, FileType::Shm, ObjectName::of_file(aside.as_bytes()));

@@ -216,7 +216,7 @@ impl Source {
                     let message = format!("cannot read {} at offset {offset}: it was shrunk", self.ident);
                     return Error::new(Kind::Failed, message).target(self.ident.argument());
                 }
-                let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+                let errno = sys::errno_of(&error);
                 self.failed(offset, "read", errno, "pread")
             }),
             Backend::Mapping(attachment, _) => attachment

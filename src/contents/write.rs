@@ -38,7 +38,7 @@ pub(crate) fn copy_in<'a>(to: impl Into<Sink<'a>>, offset: u64, bytes: &[u8]) ->
                     Ok(count) => done += count,
                     Err(error) if error.kind() == ErrorKind::Interrupted => interrupted()?,
                     Err(error) => {
-                        let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+                        let errno = sys::errno_of(&error);
                         return Err(failed(ident.clone(), at, "write", errno, "pwrite"));
                     }
                 }

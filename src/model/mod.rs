@@ -45,7 +45,8 @@ pub(crate) use needs::Needs;
 pub(crate) use number::{is_decimal, parse_byte, parse_hex, parse_integer, parse_pid};
 pub(crate) use object::{Identity, Object, ObjectKind, SysV};
 pub(crate) use posix::{
-    Device, FileId, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, Posix, SEMAPHORE_SIZE,
+    Device, FileId, FileKind, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, Posix,
+    SEMAPHORE_SIZE,
 };
 pub(crate) use sidecar::{DumpKind, Recorded, Sidecar, SidecarChecksum};
 pub(crate) use size::{Size, parse_size};

@@ -111,16 +111,24 @@ impl FileStat {
         ctime: FileTime(0),
     };
 
-    /// Returns what the file is, as a noun with its article; `None` for a regular file.
-    pub(crate) const fn special(&self) -> Option<&'static str> {
+    pub(crate) const fn kind(&self) -> FileKind {
         match self.mode & 0o170_000 {
-            0o100_000 => None,
-            0o040_000 => Some("a directory"),
-            0o120_000 => Some("a symbolic link"),
-            0o010_000 => Some("a FIFO"),
-            0o140_000 => Some("a socket"),
-            _ => Some("a device"),
+            0o100_000 => FileKind::Regular,
+            0o040_000 => FileKind::Directory,
+            0o120_000 => FileKind::SymbolicLink,
+            0o010_000 => FileKind::Fifo,
+            0o140_000 => FileKind::Socket,
+            0o020_000 | 0o060_000 => FileKind::Device,
+            _ => FileKind::Anonymous,
         }
+    }
+
+    pub(crate) fn is_regular(&self) -> bool {
+        self.kind() == FileKind::Regular
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        self.kind() == FileKind::Directory
     }
 
     /// Returns whether it is the same file with the same attributes.
@@ -136,9 +144,33 @@ impl FileStat {
         };
         known(self) == known(record)
     }
+}
 
-    pub(crate) const fn is_directory(&self) -> bool {
-        self.mode & 0o170_000 == 0o040_000
+/// The type of a file (inode(7), S_IFMT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    Regular,
+    Directory,
+    SymbolicLink,
+    Fifo,
+    Socket,
+    Device,
+    /// An anonymous inode, such as that of an io_uring.
+    Anonymous,
+}
+
+impl FileKind {
+    /// Returns it as a noun with its article.
+    pub(crate) const fn noun(self) -> &'static str {
+        match self {
+            Self::Regular => "a regular file",
+            Self::Directory => "a directory",
+            Self::SymbolicLink => "a symbolic link",
+            Self::Fifo => "a FIFO",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+            Self::Anonymous => "an anonymous inode",
+        }
     }
 }
 

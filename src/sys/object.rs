@@ -280,7 +280,7 @@ pub(crate) fn cache_state(file: BorrowedFd<'_>, offset: u64, length: u64, page_s
     Ok((state.nr_cache.saturating_mul(page_size), state.nr_evicted.saturating_mul(page_size)))
 }
 
-/// Opens the directory of a process or thread in /proc, as its root directory.
-pub(crate) fn open_root_of(path: &Path) -> Result<OwnedFd, Errno> {
+/// Refers to the root directory of a process (/proc/PID/root), without opening it.
+pub(crate) fn refer_to_root(path: &Path) -> Result<OwnedFd, Errno> {
     fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
 }

@@ -37,7 +37,7 @@ impl ObjectDirectory {
         let root = proc.join(format!("{pid}/root"));
         let below = DEV_SHM.trim_start_matches('/');
         let opened =
-            sys::open_root_of(&root).and_then(|root| sys::open_directory_below(root.as_fd(), Path::new(below)));
+            sys::refer_to_root(&root).and_then(|root| sys::open_directory_below(root.as_fd(), Path::new(below)));
         Self::check(&root.join(below), opened, mnt_ns, true)
     }
 

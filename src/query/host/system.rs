@@ -151,7 +151,7 @@ impl System {
     /// users as one there.
     pub(in crate::query) fn has_process_older_than(&self, uid: u32, stamp: Stamp) -> Option<bool> {
         let is_mapped = to_namespace(&self.ids.users, uid).is_some();
-        if !is_mapped || !self.is_in_initial_pid_namespace() || !self.proc.join("1").exists() {
+        if !is_mapped || !self.is_in_initial_pid_namespace() || self.hides_processes() {
             return None;
         }
         let oldest = self.oldest.get_or_init(|| {
@@ -296,6 +296,11 @@ impl System {
     pub(crate) fn proc_shows_own_pids(&self) -> bool {
         let own = || std::fs::read_link(self.proc.join("self")).ok()?.to_str()?.parse::<u32>().ok();
         *self.proc_shows_own_pids.get_or_init(|| own() == Some(std::process::id()))
+    }
+
+    /// Returns whether /proc hides processes (mount option hidepid): process 1 always exists.
+    pub(in crate::query) fn hides_processes(&self) -> bool {
+        !self.proc.join("1").exists()
     }
 
     /// Returns whether there is a /proc, of whichever pid namespace.

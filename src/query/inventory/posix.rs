@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::product;
 use crate::model::{
-    Device, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
+    Device, FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
 };
 use crate::query::failure::QueryError;
 use crate::query::host::{ObjectDirectory, System};
@@ -30,7 +30,7 @@ pub(super) fn each(
         let Some(name) = ObjectName::of_file(bytes) else { return };
         // What has vanished or is unreadable meanwhile is not there.
         let Ok(stat) = sys::stat_entry(directory.as_fd(), name.file_name()) else { return };
-        if (stat.special().is_none() || stat.is_directory()) && stat.file.device == directory.device {
+        if (stat.is_regular() || stat.is_directory()) && stat.file.device == directory.device {
             show(object(system, directory, Some(name), &stat, needs));
         }
     });
@@ -51,10 +51,12 @@ pub(super) fn lookup(
         Err(Errno::ENOENT) => return Ok(None),
         Err(errno) => return Err(QueryError::File(name.clone(), errno)),
     };
-    match stat.special() {
-        Some(what) => Err(QueryError::NotAnObject(name.clone(), what)),
-        None if stat.file.device != directory.device => Err(QueryError::NotAnObject(name.clone(), "another mount")),
-        None => Ok(Some(object(system, directory, Some(name.clone()), &stat, needs))),
+    match stat.kind() {
+        FileKind::Regular if stat.file.device != directory.device => {
+            Err(QueryError::NotAnObject(name.clone(), "another mount"))
+        }
+        FileKind::Regular => Ok(Some(object(system, directory, Some(name.clone()), &stat, needs))),
+        other => Err(QueryError::NotAnObject(name.clone(), other.noun())),
     }
 }
 
@@ -133,7 +135,7 @@ fn residency(
 fn open_listed(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) -> Result<OwnedFd, Errno> {
     let file = sys::refer_to(directory.as_fd(), name.file_name())?;
     let stat = sys::stat_file(file.as_fd())?;
-    if stat.file != listed.file || stat.special().is_some() {
+    if stat.file != listed.file || !stat.is_regular() {
         return Err(Errno::ENOENT);
     }
     sys::open_referred(file.as_fd(), Opening::InspectNow)
@@ -162,7 +164,7 @@ fn add_contents(directory: &ObjectDirectory, name: &OsStr, size: &mut u64, alloc
         is_complete
     }
     walk(directory, name, directory.device, 0, &mut |stat| {
-        *size = size.saturating_add(if stat.special().is_none() { stat.size } else { 0 });
+        *size = size.saturating_add(if stat.is_regular() { stat.size } else { 0 });
         *allocated = allocated.saturating_add(stat.allocated);
     })
 }

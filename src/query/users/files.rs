@@ -13,9 +13,8 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use super::scan::hides_processes;
 use super::threads::{has_exited, mappings_of_process, namespace_of, read_maps};
-use crate::model::{Device, FileId, FileMapping, FileStat, FileUser, FileUsers, HiddenBy, How, Needs};
+use crate::model::{Device, FileId, FileKind, FileMapping, FileStat, FileUser, FileUsers, HiddenBy, How, Needs};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
 use crate::query::host::System;
@@ -68,7 +67,7 @@ pub(crate) fn scan_files(
 ) -> Result<FileScan, QueryError> {
     let mut scan = FileScan::default();
     let own = i32::try_from(std::process::id()).ok();
-    let mut some_inaccessible = hides_processes(system);
+    let mut some_inaccessible = system.hides_processes();
     for pid in procfs::pids(system.proc()).map_err(QueryError::Mappings)?.filter(|pid| Some(*pid) != own) {
         let mut places = Vec::new();
         for result in [
@@ -105,8 +104,7 @@ pub(crate) fn some_are_in_flight(system: &System) -> bool {
     procfs::pids(proc).into_iter().flatten().any(|pid| {
         let Ok(Descriptors { thread, directory, numbers }) = Descriptors::of_process(proc, pid) else { return false };
         numbers.iter().any(|number| {
-            // An io_uring is on an anonymous inode.
-            let is_holder = |stat: FileStat| matches!(stat.special(), Some("a socket" | "a device"));
+            let is_holder = |stat: FileStat| matches!(stat.kind(), FileKind::Socket | FileKind::Anonymous);
             sys::stat_link(directory.as_fd(), OsStr::new(number)).is_ok_and(is_holder)
                 && procfs::holds_files(proc, thread, number)
         })
@@ -160,7 +158,7 @@ fn descriptors(
             // It was closed meanwhile.
             Err(_) => continue,
         };
-        if !devices.contains(&stat.file.device) || stat.special().is_some() {
+        if !devices.contains(&stat.file.device) || !stat.is_regular() {
             continue;
         }
         if stat.links == 0 {

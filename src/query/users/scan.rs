@@ -146,7 +146,7 @@ pub(super) fn scan(
     namespace: Option<u64>,
     needed: u64,
 ) -> Result<ScanResult, ProcError> {
-    let mut found = ScanResult { complete: true, hides_processes: hides_processes(system), ..ScanResult::default() };
+    let mut found = ScanResult { complete: true, hides_processes: system.hides_processes(), ..ScanResult::default() };
     let mut in_namespace = 0;
     let mut pids = pids.into_iter();
     for pid in pids.by_ref() {
@@ -190,11 +190,6 @@ pub(super) fn scan_only(
     }
     found.sort();
     (found, failed)
-}
-
-/// Returns whether /proc hides processes (mount option hidepid): process 1 always exists.
-pub(super) fn hides_processes(system: &System) -> bool {
-    !system.proc().join("1").exists()
 }
 
 /// Adds the mappings of a process; returns whether it has any memory.
