@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use maps::{file_mappings, segment_mappings};
-pub(crate) use mounts::mounted_namespaces;
+pub(crate) use mounts::{MountView, mount_view, mounted_namespaces};
 pub(crate) use process::{
     IdRange, children, command, command_line, control_groups, descriptor_access, effective_uid, holds_files, id_map,
     is_busy, is_exiting, mount_namespace_of, name, namespace_of, open_namespace, other_thread_ids, other_threads,

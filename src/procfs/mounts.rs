@@ -1,10 +1,28 @@
 //! /proc/PID/mountinfo: the bind mounts that keep namespaces alive.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::ProcError;
+
+/// What a process sees of the mounts: those of its mount namespace that are below its root directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MountView {
+    /// The number of the mount namespace.
+    pub(crate) namespace: u64,
+    /// The device and inode of the root directory.
+    root: (u64, u64),
+}
+
+/// Returns what a process sees of the mounts. Fails if it has exited, or may not be inspected.
+pub(crate) fn mount_view(root: &Path, pid: i32) -> io::Result<MountView> {
+    let process = root.join(pid.to_string());
+    let (namespace, top) = (std::fs::metadata(process.join("ns/mnt"))?, std::fs::metadata(process.join("root"))?);
+    Ok(MountView { namespace: namespace.ino(), root: (top.dev(), top.ino()) })
+}
 
 /// Returns the number and the mount point, below the root directory of the process, of each IPC namespace that is
 /// mounted in the mount namespace of a process (proc_pid_mountinfo(5)).

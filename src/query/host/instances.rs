@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::directory::{DEV_SHM, ObjectDirectory};
@@ -28,27 +27,23 @@ pub(crate) struct Instances {
 
 pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
     let proc = system.proc();
-    let (mut found, mut places, mut devices) = (Instances::default(), HashSet::new(), HashSet::new());
+    let (mut found, mut views, mut devices) = (Instances::default(), HashSet::new(), HashSet::new());
     let own = procfs::mount_namespace_of(proc, "thread-self");
     // Without a /dev/shm, the caller has no objects.
     found.directories.extend(ObjectDirectory::open(Path::new(DEV_SHM), own).ok());
     devices.extend(found.directories.iter().map(|directory| directory.device));
     for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
-        let process = proc.join(pid.to_string());
-        let place = std::fs::metadata(process.join("ns/mnt"))
-            .and_then(|namespace| Ok((namespace.ino(), std::fs::metadata(process.join("root"))?)))
-            .map(|(namespace, root)| (namespace, root.dev(), root.ino()));
-        let place = match place {
-            Ok(place) => place,
+        let view = match procfs::mount_view(proc, pid) {
+            Ok(view) => view,
             Err(error) => {
                 found.inaccessible += u64::from(error.kind() == ErrorKind::PermissionDenied);
                 continue;
             }
         };
-        if !places.insert(place) {
+        if !views.insert(view) {
             continue;
         }
-        match ObjectDirectory::of_process(proc, pid, Some(place.0)) {
+        match ObjectDirectory::of_process(proc, pid, Some(view.namespace)) {
             Ok(mut directory) if devices.insert(directory.device) => {
                 directory.container = container_of(proc, &pid.to_string());
                 found.directories.push(directory);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use nix::fcntl::AT_FDCWD;
 
 use super::system::System;
-use crate::procfs;
+use crate::procfs::{self, MountView};
 use crate::query::failure::QueryError;
 use crate::sys;
 
@@ -136,23 +136,18 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
 /// The mount points of IPC namespaces.
 #[derive(Default)]
 struct Mounts {
-    /// The mount namespaces and root directories that were seen: a process sees only the mounts below its root.
-    seen: HashSet<[u64; 3]>,
+    seen: HashSet<MountView>,
     found: HashMap<u64, Vec<PathBuf>>,
 }
 
 impl Mounts {
     /// Adds the mounts that a process sees.
     fn add(&mut self, proc: &Path, pid: i32) {
-        let process = proc.join(pid.to_string());
-        let root = process.join("root");
         // A process that has exited has no mounts.
-        let (Ok(namespace), Ok(top)) = (std::fs::metadata(process.join("ns/mnt")), std::fs::metadata(&root)) else {
-            return;
-        };
-        if !self.seen.insert([namespace.ino(), top.dev(), top.ino()]) {
+        if !procfs::mount_view(proc, pid).is_ok_and(|view| self.seen.insert(view)) {
             return;
         }
+        let root = proc.join(format!("{pid}/root"));
         for (number, point) in procfs::mounted_namespaces(proc, pid).unwrap_or_default() {
             let mounts = self.found.entry(number).or_default();
             if mounts.len() < MAX_MEMBERS {
