@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{Ident, Key, describe_process, first_names, named};
+use super::{Device, Ident, Key, describe_process, first_names, named};
 
 /// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
@@ -39,8 +39,8 @@ pub(crate) struct Mapping {
     pub(crate) start: u64,
     /// The address after the last byte.
     pub(crate) end: u64,
-    /// Device of the file, major and minor.
-    pub(crate) device: (u32, u32),
+    /// Device of the file.
+    pub(crate) device: Device,
     /// Inode number of the file. For a segment it is the id, which can be 0.
     pub(crate) inode: u64,
     pub(crate) access: Access,
@@ -79,7 +79,7 @@ pub(crate) struct Attacher {
     pub(crate) key: Option<Key>,
     /// The device of the mapped file, which has one page size.
     #[serde(skip)]
-    pub(crate) device: (u32, u32),
+    pub(crate) device: Device,
     /// Whether the process is exiting, which ends its attachments.
     #[serde(skip)]
     pub(crate) exiting: bool,

@@ -16,7 +16,7 @@ use crate::model::{Access, DELETED, Device, FileId, FileMapping, Mapping, SEGMEN
 pub(crate) fn segment_mappings(
     path: &Path,
     file: &File,
-    wanted: impl Fn((u32, u32), u64) -> bool,
+    wanted: impl Fn(Device, u64) -> bool,
     mut visit: impl FnMut(Mapping),
 ) -> Result<bool, ProcError> {
     let mut lines = Lines::new(path, file);
@@ -41,7 +41,7 @@ pub(crate) fn file_mappings(
     while lines.advance()? {
         let (mapping, name) = parse_line(&lines.line).ok_or_else(|| lines.invalid("mapping"))?;
         let Mapping { start, end, access, .. } = mapping;
-        let file = FileId { device: Device(mapping.device.0, mapping.device.1), inode: mapping.inode };
+        let file = FileId { device: mapping.device, inode: mapping.inode };
         if devices.contains(&file.device) {
             // `7f0000000000-7f0000001000 rw-p`
             let private = lines.line.split(|byte| *byte == b' ').nth(1).and_then(|flags| flags.get(3)) == Some(&b'p');
@@ -64,7 +64,7 @@ fn parse_line(line: &[u8]) -> Option<(Mapping, &[u8])> {
     let mapping = Mapping {
         start: u64::from_str_radix(start, 16).ok()?,
         end: u64::from_str_radix(end, 16).ok()?,
-        device: (u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?),
+        device: Device(u32::from_str_radix(major, 16).ok()?, u32::from_str_radix(minor, 16).ok()?),
         inode: inode.parse().ok()?,
         access,
         key: Mapping::key_in(name),
@@ -78,7 +78,7 @@ mod tests {
     use crate::model::Key;
     use crate::procfs::directory;
 
-    fn read(text: &str, wanted: impl Fn((u32, u32), u64) -> bool) -> Result<Vec<Mapping>, ProcError> {
+    fn read(text: &str, wanted: impl Fn(Device, u64) -> bool) -> Result<Vec<Mapping>, ProcError> {
         let root = directory(&[("maps", text)]);
         let path = root.path().join("maps");
         let mut found = Vec::new();
@@ -98,12 +98,12 @@ mod tests {
         let expected = Mapping {
             start: 0x7f00_0000_0000,
             end: 0x7f00_0000_1000,
-            device: (0, 31),
+            device: Device(0, 31),
             inode: 0,
             access: Access::ReadWrite,
             key: Some(Key::new(0x4d2)),
         };
-        assert_eq!(read(text, |device, inode| (device, inode) == ((0, 31), 0)).unwrap(), [expected]);
+        assert_eq!(read(text, |device, inode| (device, inode) == (Device(0, 31), 0)).unwrap(), [expected]);
         assert_eq!(read("", |_, _| true).unwrap(), []);
         assert!(read("garbage\n", |_, _| true).unwrap_err().to_string().contains("line 1"));
     }

@@ -21,7 +21,7 @@ const NAME_SIZE: usize = 64;
 /// Fails as ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH if the process has released its memory.
 pub(crate) fn segment_mappings(
     maps: BorrowedFd<'_>,
-    wanted: impl Fn((u32, u32), u64) -> bool,
+    wanted: impl Fn(Device, u64) -> bool,
     mut visit: impl FnMut(Mapping),
 ) -> Result<(), Errno> {
     let mut address = 0;
@@ -38,7 +38,7 @@ pub(crate) fn segment_mappings(
             Err(errno) => return Err(errno),
         };
         address = found.vma_end;
-        let device = (found.dev_major, found.dev_minor);
+        let device = Device(found.dev_major, found.dev_minor);
         if name.starts_with(SEGMENT_NAME) && wanted(device, found.inode) {
             let writable = found.vma_flags & PROCMAP_QUERY_VMA_WRITABLE != 0;
             visit(Mapping {

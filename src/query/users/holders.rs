@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 use super::files::has_mapped;
 use super::scan::has_attached;
 use super::threads::has_exited;
-use crate::model::{Object, ObjectKind, ShmId};
+use crate::model::{Device, Object, ObjectKind, ShmId};
 use crate::procfs::{self, ProcError};
 use crate::query::host::{System, segment_devices};
 use crate::sys::{self, SysError};
@@ -114,7 +114,7 @@ fn is_own(system: &System, pid: i32) -> bool {
     std::fs::metadata(system.proc().join(pid.to_string())).is_ok_and(|file| file.uid() == geteuid().as_raw())
 }
 
-fn is_holder(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Result<bool, ProcError> {
+fn is_holder(system: &System, pid: i32, id: ShmId, devices: &[Device]) -> Result<bool, ProcError> {
     let proc = system.proc();
     let here = system.namespace().is_some() && procfs::namespace_of(proc, &pid.to_string()) == system.namespace();
     if !is_own(system, pid) || !here {

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use super::origin::Origin;
 use super::threads::{mappings_of_process, namespace_of, read_maps, with_any_thread};
-use crate::model::{Mapping, ShmId};
+use crate::model::{Device, Mapping, ShmId};
 use crate::procfs::{self, ProcError};
 use crate::query::host::{System, can_inspect_all};
 use crate::sys;
@@ -57,13 +57,13 @@ impl SegmentMapping {
 #[derive(Debug)]
 pub(super) struct MappingFilter<'a> {
     /// The devices on which the kernel keeps segments.
-    pub(super) devices: &'a [(u32, u32)],
+    pub(super) devices: &'a [Device],
     /// Inode numbers, sorted; `None` for the mappings of all segments.
     pub(super) inodes: Option<Vec<u64>>,
 }
 
 impl MappingFilter<'_> {
-    fn matches(&self, device: (u32, u32), inode: u64) -> bool {
+    fn matches(&self, device: Device, inode: u64) -> bool {
         self.devices.contains(&device) && self.inodes.as_ref().is_none_or(|inodes| inodes.binary_search(&inode).is_ok())
     }
 
@@ -210,14 +210,14 @@ fn probe(
 }
 
 /// Returns whether a process of this IPC namespace has a segment attached, judged by the mappings of its leader.
-pub(super) fn has_attached(system: &System, pid: i32, id: ShmId, devices: &[(u32, u32)]) -> Result<bool, ProcError> {
+pub(super) fn has_attached(system: &System, pid: i32, id: ShmId, devices: &[Device]) -> Result<bool, ProcError> {
     let filter = MappingFilter { devices, inodes: Some(vec![inode_of(id)]) };
     let mappings = filter.read(system.proc(), &pid.to_string())?;
     Ok(mappings.is_some_and(|mappings| !mappings.is_empty()))
 }
 
 /// Returns this process's mapping of a segment at an address.
-pub(super) fn own_mapping(system: &System, devices: &[(u32, u32)], address: u64) -> Option<Mapping> {
+pub(super) fn own_mapping(system: &System, devices: &[Device], address: u64) -> Option<Mapping> {
     let filter = MappingFilter { devices, inodes: None };
     let mappings = filter.read(system.proc(), "self").ok()??;
     mappings.into_iter().find(|mapping| mapping.start == address)
@@ -241,14 +241,14 @@ mod tests {
         maps("8/task/8", "");
         maps("8/task/9", line);
         maps("10", "00400000-00401000 r-xp 00000000 00:00 0 \n");
-        let filter = MappingFilter { devices: &[(0, 1)], inodes: Some(vec![5]) };
+        let filter = MappingFilter { devices: &[Device(0, 1)], inodes: Some(vec![5]) };
         let system = System::at(root.path().to_owned());
         let found = scan(&system, [7, 8, 10, 11], &filter, None, 99).unwrap();
         assert_eq!(found.mappings.iter().map(|mapping| mapping.pid).collect::<Vec<_>>(), [7, 8]);
         assert!(!found.some_inaccessible());
-        let other = MappingFilter { devices: &[(0, 1)], inodes: Some(vec![4, 6]) };
+        let other = MappingFilter { devices: &[Device(0, 1)], inodes: Some(vec![4, 6]) };
         assert!(scan(&system, [7, 8], &other, None, 99).unwrap().mappings.is_empty());
-        let elsewhere = MappingFilter { devices: &[(0, 2)], inodes: None };
+        let elsewhere = MappingFilter { devices: &[Device(0, 2)], inodes: None };
         assert!(scan(&system, [7, 8], &elsewhere, None, 99).unwrap().mappings.is_empty());
     }
 
