@@ -27,9 +27,30 @@ pub(crate) struct Removal {
     pub(crate) unused: bool,
 }
 
+/// How something was removed, or would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub(crate) outcome: Outcome,
+    /// No lease could be taken, and a scan of all processes decided that it was not in use.
+    pub(crate) by_scan: bool,
+}
+
+impl From<Outcome> for Removed {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, by_scan: false }
+    }
+}
+
+impl Removed {
+    /// Returns what follows in a message if a scan decided, which is weaker evidence than a lease.
+    pub(crate) fn evidence(self) -> &'static str {
+        if self.by_scan { ": its write lease cannot be taken, and a scan of all processes found no user" } else { "" }
+    }
+}
+
 /// Removes a segment if it is still the one in `seen`.
 /// Returns `NotFound` if it was removed, `Refused` if it is attached or has changed, `Permission` without the right.
-pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Outcome, Error> {
+pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
     if !seen.is_segment() {
         return remove_file(system, seen, how);
     }
@@ -75,10 +96,7 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Out
             _ => refusal.hint("list the processes that have it attached", shmadm(format!("who {id}"))),
         });
     }
-    if how.dry_run {
-        return would_remove(system, &now);
-    }
-    remove_now(system, id)
+    if how.dry_run { would_remove(system, &now) } else { remove_now(system, id) }.map(Removed::from)
 }
 
 /// Returns whether all attachments are those of the caller's holders, which `detach` ends.
@@ -117,7 +135,7 @@ impl Kept {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cleaned {
-    Removed(Outcome),
+    Removed(Removed),
     Kept(Kept),
 }
 
@@ -143,7 +161,7 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
         return Ok(Cleaned::Kept(Kept::State(state)));
     }
     if dry_run {
-        return would_remove(system, seen).map(Cleaned::Removed);
+        return would_remove(system, seen).map(|outcome| Cleaned::Removed(outcome.into()));
     }
     let last = lookup(system, id, Needs::empty())?;
     if let Some(reason) = kept(last.as_ref()) {
@@ -151,7 +169,7 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
     }
     match remove_now(system, id) {
         Err(error) if error.kind == Kind::NotFound => Ok(Cleaned::Kept(Kept::AlreadyRemoved)),
-        outcome => outcome.map(Cleaned::Removed),
+        outcome => outcome.map(|outcome| Cleaned::Removed(outcome.into())),
     }
 }
 

@@ -21,7 +21,7 @@ use nix::libc::S_ISVTX;
 use nix::unistd::geteuid;
 
 use super::plan::would_fail;
-use super::remove::{Cleaned, Kept, Removal};
+use super::remove::{Cleaned, Kept, Removal, Removed};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file};
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
@@ -40,7 +40,7 @@ const CAP_FOWNER: u32 = 3;
 pub(crate) const AT_ONCE: usize = 32;
 
 /// Removes an object if it is still as it was seen and not in use; with `force` its name, even if it is in use.
-pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Result<Outcome, Error> {
+pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
     let explain = |failure: Failure| failure.explain(system, seen);
     let result = if seen.posix().keep && !how.force {
         Err(meant_to_persist(seen))
@@ -50,7 +50,7 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
         let is_used = unlink_unchanged(system, seen).map_err(explain)?;
         // The name is gone, so a scan that fails is not an error.
         let scan = || find_use(system, &[seen]).ok()?.pop()?;
-        return Ok(outcome(is_used.or_else(scan)));
+        return Ok(outcome(is_used.or_else(scan)).into());
     } else {
         remove_unused(system, &[seen], |_| true)?.pop().unwrap_or(Err(Failure::Gone)).map_err(explain)
     };
@@ -66,15 +66,15 @@ fn meant_to_persist(seen: &Object) -> Error {
 }
 
 /// Returns the outcome of a removal, or the error with which it would fail, for a dry run.
-fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Outcome, Error> {
+fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Removed, Error> {
     let explain = |failure: Failure| failure.explain(system, seen);
     let directory = system.objects()?;
-    let is_used = match Leased::take(directory, seen.posix()) {
-        Ok(_) => Some(false),
-        Err(Failure::InUse) => Some(true),
+    let (is_used, by_scan) = match Leased::take(directory, seen.posix()) {
+        Ok(_) => (Some(false), false),
+        Err(Failure::InUse) => (Some(true), false),
         Err(failure @ Failure::NoLease(_)) => match find_use(system, &[seen])?.pop().flatten() {
             None if !force => return Err(explain(failure)),
-            is_used => is_used,
+            is_used => (is_used, !force),
         },
         Err(failure) => return Err(explain(failure)),
     };
@@ -85,7 +85,7 @@ fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Outcome, 
         let message = format!("cannot remove {}: not permitted", seen.ident());
         return Err(Error { message, ..explain(Failure::Call(Errno::EPERM, "unlinkat")) });
     }
-    Ok(outcome(is_used))
+    Ok(Removed { outcome: outcome(is_used), by_scan })
 }
 
 /// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.
@@ -93,8 +93,8 @@ fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Outcome, 
 pub(crate) fn clean_files(system: &System, seen: &[&Object]) -> Result<Vec<Result<Cleaned, Error>>, Error> {
     // The kernel or a sandbox grants no leases. EACCES means that this caller has no right to this one.
     let may_scan = |errno| matches!(errno, Errno::EINVAL | Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP);
-    let clean = |(result, object): (Result<Outcome, Failure>, &&Object)| match result {
-        Ok(outcome) => Ok(Cleaned::Removed(outcome)),
+    let clean = |(result, object): (Result<Removed, Failure>, &&Object)| match result {
+        Ok(removed) => Ok(Cleaned::Removed(removed)),
         Err(failure @ Failure::Call(..)) => Err(failure.explain(system, object)),
         Err(failure) => Ok(Cleaned::Kept(Kept::File(failure))),
     };
@@ -107,18 +107,31 @@ fn remove_unused(
     system: &System,
     seen: &[&Object],
     may_scan: impl Fn(Errno) -> bool,
-) -> Result<Vec<Result<Outcome, Failure>>, Error> {
+) -> Result<Vec<Result<Removed, Failure>>, Error> {
     let mut results = remove_leased(system, seen)?;
     let lacks_lease =
-        |result: &Result<Outcome, Failure>| matches!(result, Err(Failure::NoLease(errno)) if may_scan(*errno));
-    if results.iter().any(lacks_lease) {
-        for ((result, object), is_used) in results.iter_mut().zip(seen).zip(find_use(system, seen)?) {
-            match is_used {
-                _ if !lacks_lease(result) => {}
-                Some(false) => *result = unlink_unchanged(system, object).map(outcome),
-                Some(true) => *result = Err(Failure::InUse),
-                None => {}
+        |result: &Result<Removed, Failure>| matches!(result, Err(Failure::NoLease(errno)) if may_scan(*errno));
+    if !results.iter().any(lacks_lease) {
+        return Ok(results);
+    }
+    for ((result, object), is_used) in results.iter_mut().zip(seen).zip(find_use(system, seen)?) {
+        match is_used {
+            _ if !lacks_lease(result) => {}
+            Some(false) => {
+                let unlinked = unlink_unchanged(system, object);
+                *result = unlinked.map(|_| Removed { outcome: Outcome::Destroyed, by_scan: true });
             }
+            Some(true) => *result = Err(Failure::InUse),
+            None => {}
+        }
+    }
+    // A process may have opened an object between the scan and its removal. The names are gone, so a scan that fails is
+    // not an error.
+    for (result, is_used) in results.iter_mut().zip(find_use(system, seen).unwrap_or_default()) {
+        if let Ok(removed) = result
+            && removed.by_scan
+        {
+            removed.outcome = outcome(is_used);
         }
     }
     Ok(results)
@@ -138,7 +151,7 @@ pub(super) fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<b
 }
 
 /// Does the same as [`remove_unused`], but removes only objects whose lease can be taken.
-fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Outcome, Failure>>, Error> {
+fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Removed, Failure>>, Error> {
     let directory = system.objects()?;
     // A signal that ends the program would leave the objects aside.
     let results = sys::without_signals(|| {
@@ -150,7 +163,7 @@ fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Outcome
         // Closing the last descriptor of a large object takes long, so none is closed until every object is unlinked or
         // has its name back.
         let finished: Vec<_> = leased.into_iter().map(|one| one.and_then(Leased::finish)).collect();
-        finished.into_iter().map(|result| result.map(|_| Outcome::Destroyed)).collect()
+        finished.into_iter().map(|result| result.map(|_| Outcome::Destroyed.into())).collect()
     });
     Ok(results)
 }

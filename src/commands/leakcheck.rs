@@ -290,8 +290,8 @@ fn remove(system: &System, context: &mut Context, leak: &mut Leak) {
             "cannot determine whether its creator or last user is running".to_owned()
         }
         Some(State::Orphan) => match clean(system, &leak.segment, false) {
-            Ok(Cleaned::Removed(outcome)) => {
-                let is_marked = outcome == Outcome::Marked;
+            Ok(Cleaned::Removed(removed)) => {
+                let is_marked = removed.outcome == Outcome::Marked;
                 leak.outcome = Some(if is_marked { LeakOutcome::Marked } else { LeakOutcome::Destroyed });
                 return;
             }

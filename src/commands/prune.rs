@@ -60,7 +60,7 @@ pub(crate) const MANUAL: Manual = Manual {
             An object is removed under its lease, so that no process loses one that it uses or is about to open. \
             Meanwhile, for less than a millisecond, its name begins with .shmadm-aside; if prune is killed at that \
             moment, the next one restores the name. Where the kernel or a sandbox grants no leases, an object is removed only \
-            if all processes could be inspected and none uses it. Stores to mapped pages leave no trace in the times \
+            if all processes could be inspected and none uses it, and the report says so. Stores to mapped pages leave no trace in the times \
             of an object.\n\n\
             The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have been \
             used.",
@@ -288,7 +288,7 @@ fn remove_all(
 
 fn remove(system: &System, object: &Object, dry_run: bool) -> Removal {
     let cleaned = clean(system, object, dry_run)?;
-    let is_marked = cleaned == Cleaned::Removed(Outcome::Marked);
+    let is_marked = matches!(cleaned, Cleaned::Removed(removed) if removed.outcome == Outcome::Marked);
     Ok((cleaned, if is_marked { describe_attachers(system, object.sysv().id) } else { None }))
 }
 
@@ -304,10 +304,15 @@ fn add(
     let what = describe_with_namespace(args, &segment);
     match cleaned {
         Cleaned::Kept(kept) => report.skipped.push(Skipped { segment, reason: kept.reason() }),
-        Cleaned::Removed(outcome) => {
+        Cleaned::Removed(removed) => {
+            let outcome = removed.outcome;
             match outcome {
                 _ if args.dry_run => {}
-                Outcome::Destroyed | Outcome::Unlinked => context.ui.status(&format!("removed {what}")),
+                Outcome::Destroyed => context.ui.status(&format!("removed {what}{}", removed.evidence())),
+                Outcome::Unlinked => context.ui.warning(&format!(
+                    "unlinked {what}: a process opened it just before the removal; \
+                     its memory is freed when the last process closes and unmaps it"
+                )),
                 Outcome::Marked => context.ui.warning(&format!(
                     "marked {what} for destruction: it was attached just before the removal, {}; \
                      its key is freed now, the memory at the last detach",

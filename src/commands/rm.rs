@@ -48,7 +48,8 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "An object is removed under a write lease, which the kernel grants only if no process has it open or mapped. \
             While the lease is held, it is renamed to .shmadm-aside=NAME for about 0.1 ms, so that no process opens it \
             before its name is removed; if one has tried, it gets its name back. Where the lease is not permitted or not \
-            supported, the processes decide, and the object is refused if some cannot be inspected.\n\n\
+            supported, a scan of all processes decides, and the report says so. The object is refused if some cannot be \
+            inspected.\n\n\
             If leakcheck isolated its command, nothing is removed unless --ns names that IPC namespace: it no longer \
             exists, unless the command left processes running in it.\n\n\
             A FILE of a user who is neither root nor the caller is refused, and so is one that its group or other \
@@ -90,9 +91,9 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
     for (target, segment) in found {
         match act::remove(&context.system, &segment, how) {
-            Ok(outcome) => {
-                report_outcome(args, context, &segment, outcome)?;
-                removed.push(Removed { segment, outcome, why: String::new() });
+            Ok(result) => {
+                report_outcome(args, context, &segment, result.outcome, result.evidence())?;
+                removed.push(Removed { segment, outcome: result.outcome, why: String::new() });
             }
             Err(error) => failed.push((target, error)),
         }
@@ -206,13 +207,20 @@ fn check_namespace(
     Err(in_another().hint("remove it in that namespace", again(&format!("--ns ipc:[{ns}]"))))
 }
 
-fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, outcome: Outcome) -> Result<(), Error> {
+/// Reports an outcome; `evidence` follows what is said of an object that was not in use.
+fn report_outcome(
+    args: &RmArgs,
+    context: &mut Context,
+    object: &Object,
+    outcome: Outcome,
+    evidence: &str,
+) -> Result<(), Error> {
     let what = describe(object);
     match outcome {
         _ if args.dry_run && context.json() => {}
-        Outcome::Destroyed if args.dry_run => context.ui.print(&format!("would remove {what}"))?,
+        Outcome::Destroyed if args.dry_run => context.ui.print(&format!("would remove {what}{evidence}"))?,
         Outcome::Marked if args.dry_run => context.ui.print(&format!("would mark {what} for destruction"))?,
-        Outcome::Destroyed => context.ui.status(&format!("removed {what}")),
+        Outcome::Destroyed => context.ui.status(&format!("removed {what}{evidence}")),
         Outcome::Unlinked if args.dry_run => context.ui.print(&format!("would unlink {what}"))?,
         Outcome::Unlinked => {
             let users = describe_users(&context.system, object);

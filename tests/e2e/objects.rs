@@ -10,6 +10,7 @@ mod elsewhere;
 mod kinds;
 mod list;
 mod monitor;
+mod no_lease;
 mod prune;
 mod rm;
 mod users;

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::fixtures::{assert_is_row, stable_fields, sysctl, without_former_key};
 use crate::oracle::{self, Attached};
-use crate::support::{file, finish, shmadm};
+use crate::support::{Ran, file, finish, shmadm, wait_for};
 
 /// The errnos with which a sandbox denies a system call.
 const DENIALS: [Errno; 2] = [Errno::EPERM, Errno::ENOSYS];
@@ -161,6 +161,26 @@ pub(crate) fn with_file_over(command: &mut Command, shown: &Path, hidden: &'stat
     unsafe { command.pre_exec(cover) };
 }
 
+/// Lets a command inspect the first process; requires root. In some containers not even root can, so /proc/1 shows the
+/// test's process instead.
+pub(crate) fn with_readable_first_process(command: &mut Command) {
+    with_file_over(command, Path::new(&format!("/proc/{}", std::process::id())), c"/proc/1");
+}
+
+/// Runs a command that can inspect every process; requires root. It is prepared and run again if some process could not be
+/// inspected at that moment.
+pub(crate) fn finish_with_complete_scan(prepare: impl Fn() -> Command) -> Ran {
+    let mut ran = None;
+    wait_for("every process to be open to inspection", || {
+        let mut command = prepare();
+        with_readable_first_process(&mut command);
+        let is_complete = |ran: &Ran| !["cannot determine", "permitted"].iter().any(|text| ran.stderr.contains(text));
+        ran = Some(finish(&mut command)).filter(is_complete);
+        ran.is_some()
+    });
+    ran.unwrap()
+}
+
 /// Hides /proc in a private mount namespace of the command; requires root.
 pub(crate) fn with_empty_proc(command: &mut Command) {
     let cover = || {
@@ -217,6 +237,19 @@ pub(crate) fn without(command: &mut Command, call: c_long, second: Option<u32>, 
 pub(crate) fn with_new_pid_namespace(command: &mut Command) -> &mut Command {
     // SAFETY: between fork and exec this makes one system call and nothing else.
     unsafe { command.pre_exec(|| unshare(CloneFlags::CLONE_NEWPID).map_err(Into::into)) }
+}
+
+/// Drops capabilities of a command (linux/capability.h), whose user is root.
+pub(crate) fn without_capabilities<'a>(command: &'a mut Command, numbers: &'static [c_int]) -> &'a mut Command {
+    let drop = move || {
+        for number in numbers {
+            // SAFETY: prctl takes only integers here.
+            Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, *number) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec this makes system calls and nothing else.
+    unsafe { command.pre_exec(drop) }
 }
 
 /// Drops every capability of a command.

@@ -76,10 +76,10 @@ impl<'a> Narrator<'a> {
     pub(super) fn remove(&mut self, id: ShmId) -> Result<Option<Outcome>, Error> {
         let system = &self.context.system;
         let Some(segment) = lookup(system, id, Needs::empty())? else { return Ok(None) };
-        let outcome = act::remove(system, &segment, Removal { force: true, ..Removal::default() })?;
+        let removed = act::remove(system, &segment, Removal { force: true, ..Removal::default() })?;
         self.step = "destroy";
         self.call(format!("shmctl({id}, IPC_RMID, NULL)"), 0)?;
-        Ok(Some(outcome))
+        Ok(Some(removed.outcome))
     }
 
     /// Prints an event that the writer or the reader has sent, and returns it.

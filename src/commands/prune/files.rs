@@ -102,7 +102,7 @@ pub(super) fn remove_all(
             break;
         }
         let results = match args.dry_run {
-            true => group.iter().map(|_| Ok(Cleaned::Removed(Outcome::Destroyed))).collect(),
+            true => group.iter().map(|_| Ok(Cleaned::Removed(Outcome::Destroyed.into()))).collect(),
             false => clean_files(system, group)?,
         };
         let results = results.into_iter().map(|result| result.map(|cleaned| (cleaned, None)));
@@ -114,12 +114,15 @@ pub(super) fn remove_all(
 /// Returns why an object is removed.
 pub(super) fn reason(object: &Object) -> String {
     let maker = object.posix().maker.map(|pid| format!("creator pid {pid}"));
-    match (object.state, maker) {
-        (Some(State::Orphan), Some(maker)) => format!("not in use; {maker} has exited"),
-        (Some(State::Orphan), None) => "not in use; every process of its owner started later".to_owned(),
-        (Some(State::Idle), Some(maker)) => format!("not in use, but {maker} is running"),
-        _ => "not in use; nothing shows which process created it".to_owned(),
-    }
+    let creation = match (object.state, maker) {
+        (Some(State::Orphan), Some(maker)) => format!("; {maker} has exited"),
+        (Some(State::Orphan), None) => "; every process of its owner started later".to_owned(),
+        (Some(State::Idle), Some(maker)) => format!(", but {maker} is running"),
+        _ => "; nothing shows which process created it".to_owned(),
+    };
+    let is_leased = object.posix().users.as_ref().is_some_and(|users| users.lease == Some(true));
+    let evidence = if is_leased { "" } else { " according to a scan of all processes" };
+    format!("not in use{evidence}{creation}")
 }
 
 /// Returns why the use of an object could not be determined, if its lease was asked in vain.

@@ -1,7 +1,7 @@
 //! `prune` of POSIX objects: what no process uses, and never what a program keeps.
 
 use std::fs::{File, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 
 use super::{create, names};
 use crate::actor::{Actor, Request};
-use crate::fixtures::{assert_fields, can_inspect_all};
+use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::sandbox::{with_no_capabilities, without};
-use crate::support::{NOBODY, finish, mount_tmpfs_on, run, run_with_input, shmadm, shmadm_as, wait_for};
+use crate::sandbox::without;
+use crate::support::{finish, mount_tmpfs_on, run, run_with_input, shmadm, wait_for};
 use crate::vanish::{Call, Stopped};
 
 /// Removes everything that is not in use, at once.
-const ALL: [&str; 8] = ["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes"];
+pub(super) const ALL: [&str; 8] = ["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes"];
 
 /// An object of a process that has exited.
-fn orphan(number: u32) -> String {
+pub(super) fn orphan(number: u32) -> String {
     create(&format!("torch_4194304_1_{number}"), 4096)
 }
 
@@ -260,42 +260,6 @@ fn an_object_on_which_another_process_holds_a_lease_is_in_use() {
     run(["list", "--posix", "--probe"]).exits(0);
     assert!(began.elapsed() < Duration::from_secs(40), "it waited for the lease of another process");
     assert_eq!(names(), ["torch_4194304_1_1"]);
-}
-
-#[apply(test)]
-fn without_a_lease_only_the_scan_can_clear_an_object() {
-    for errno in [Errno::EINVAL, Errno::EPERM, Errno::EACCES] {
-        let path = orphan(1);
-        let mut command = shmadm();
-        command.args(ALL).arg("--json");
-        without(&mut command, libc::SYS_fcntl, Some(libc::F_SETLEASE.cast_unsigned()), errno);
-        let report = finish(&mut command).exits(0).json();
-        let can_inspect_all = can_inspect_all();
-        let expected = if can_inspect_all && errno != Errno::EACCES { 0 } else { 1 };
-        assert_eq!(names().len(), expected, "{errno}: {report}");
-        assert_eq!(report["skipped"].as_array().unwrap().len(), expected, "{errno}: {report}");
-        let _ = std::fs::remove_file(path);
-    }
-}
-
-#[apply(test)]
-#[requires(Root)]
-fn another_users_object_is_removed_only_with_the_right_to_its_lease() {
-    let theirs = || chown(orphan(1), Some(NOBODY), Some(NOBODY)).unwrap();
-    theirs();
-    // A caller without the right skips it.
-    std::fs::set_permissions("/dev/shm/torch_4194304_1_1", Permissions::from_mode(0o666)).unwrap();
-    let ran = finish(shmadm_as(12345).args(ALL).arg("--any-owner")).exits(0);
-    ran.says("skipped object /torch_4194304_1_1 (4 KiB): its write lease cannot be taken");
-    // By default, only the caller's own are removed.
-    run(ALL).exits(0).says("1 of other users (--any-owner)");
-    assert_eq!(names().len(), 1);
-    run([&ALL[..], &["--any-owner"]].concat()).exits(0);
-    assert_eq!(names(), [""; 0]);
-    theirs();
-    let mut command = shmadm();
-    finish(with_no_capabilities(command.args(ALL).arg("--any-owner"))).exits(0);
-    assert_eq!(names().len(), 1, "root without capabilities has no right to it");
 }
 
 #[apply(test)]

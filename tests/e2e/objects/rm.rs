@@ -4,8 +4,6 @@ use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use expect_test::expect;
-use nix::errno::Errno;
-use nix::libc;
 use serde_json::json;
 
 use super::{create, file_id, names};
@@ -13,8 +11,7 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::sandbox::without;
-use crate::support::{NOBODY, Ran, finish, mount_tmpfs_on, run, shmadm, shmadm_as};
+use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm_as};
 
 #[apply(test)]
 fn removes_an_object_by_each_of_its_names() {
@@ -154,29 +151,6 @@ fn an_object_that_is_meant_to_persist_is_kept_without_force() {
     create("libpod_lock", 4096);
     run(["rm", "/libpod_lock"]).exits(5).says("it is kept between runs by podman");
     run(["rm", "/libpod_lock", "--force"]).exits(0);
-}
-
-/// Runs `rm` where the kernel grants no lease.
-fn rm_without_leases(options: &[&str]) -> Ran {
-    let mut command = shmadm();
-    command.arg("rm").args(options);
-    finish(without(&mut command, libc::SYS_fcntl, Some(libc::F_SETLEASE.cast_unsigned()), Errno::EINVAL))
-}
-
-#[apply(test)]
-fn without_leases_an_object_that_a_process_uses_is_refused_and_the_process_is_named() {
-    let mut actor = Actor::start();
-    actor.ask(Request::OpenFile { path: create("used", 8192) });
-    let process = format!("open by pid {} (", actor.pid());
-    for options in [&["/used"][..], &["/used", "--dry-run"]] {
-        rm_without_leases(options).exits(5).says("cannot remove object /used: it is in use").says(&process);
-    }
-    for options in [&["/used", "--force", "--json", "--dry-run"][..], &["/used", "--force", "--json"]] {
-        assert_eq!(names(), ["used"]);
-        let report = rm_without_leases(options).exits(0).json();
-        assert_fields(&report["removed"][0], json!({ "name": "/used", "outcome": "unlinked" }));
-    }
-    assert_eq!(names(), [""; 0]);
 }
 
 #[apply(test)]

@@ -1,0 +1,171 @@
+//! Objects of which no lease can be taken: the processes decide, if all of them can be inspected.
+
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::libc;
+use serde_json::json;
+
+use super::prune::{ALL, orphan};
+use super::{create, names};
+use crate::actor::{Actor, Request};
+use crate::fixtures::{assert_fields, can_inspect_all};
+use crate::sandbox::{
+    finish_with_complete_scan, with_no_capabilities, with_readable_first_process, without, without_capabilities,
+};
+use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
+use crate::vanish::{Call, Stopped};
+
+const CAP_SETUID: i32 = 7;
+const CAP_LEASE: i32 = 28;
+
+/// What a report says of an object that a scan has found unused.
+const EVIDENCE: &str = "its write lease cannot be taken, and a scan of all processes found no user\n";
+
+/// Returns a command for which F_SETLEASE fails.
+fn denied(errno: Errno, arguments: &[&str]) -> Command {
+    let mut command = shmadm();
+    without(command.args(arguments), libc::SYS_fcntl, Some(libc::F_SETLEASE.cast_unsigned()), errno);
+    command
+}
+
+/// Returns a command for which the kernel grants no leases at all.
+fn without_leases(arguments: &[&str]) -> Command {
+    denied(Errno::EINVAL, arguments)
+}
+
+/// Returns a command of root that has no right to the lease of another user's file, not even as that user.
+fn without_right(arguments: &[&str]) -> Command {
+    let mut command = shmadm();
+    without_capabilities(command.args(arguments), &[CAP_LEASE, CAP_SETUID]);
+    command
+}
+
+/// Runs a command for which the kernel grants no leases, but which can inspect every process.
+fn scan(arguments: &[&str]) -> Ran {
+    finish_with_complete_scan(|| without_leases(arguments))
+}
+
+#[apply(test)]
+fn an_object_that_a_process_uses_is_refused_and_the_process_is_named() {
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: create("used", 8192) });
+    let process = format!("open by pid {} (", actor.pid());
+    let rm = |options: &[&str]| finish(&mut without_leases(&[&["rm", "/used"], options].concat()));
+    for options in [&[][..], &["--dry-run"]] {
+        rm(options).exits(5).says("cannot remove object /used: it is in use").says(&process);
+    }
+    for options in [&["--force", "--json", "--dry-run"][..], &["--force", "--json"]] {
+        assert_eq!(names(), ["used"]);
+        assert_fields(&rm(options).exits(0).json()["removed"][0], json!({ "name": "/used", "outcome": "unlinked" }));
+    }
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn rm_removes_what_a_complete_scan_finds_unused_and_says_so() {
+    for command in [without_leases, without_right] {
+        let rm = |options: &[&str]| finish_with_complete_scan(|| command(&[&["rm", "/x"], options].concat()));
+        let path = create("x", 4096);
+        chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        let mut actor = Actor::start();
+        actor.ask(Request::MapFile { path });
+        rm(&[]).exits(5).says(&format!("mapped by pid {} (", actor.pid()));
+        drop(actor);
+        let stdout = rm(&["--dry-run"]).exits(0).stdout;
+        assert_eq!(stdout, format!("would remove object /x (4 KiB): {EVIDENCE}"));
+        assert_eq!(names(), ["x"]);
+        let report = rm(&["--json"]).exits(0).says(&format!("removed object /x (4 KiB): {EVIDENCE}")).json();
+        assert_fields(&report["removed"][0], json!({ "name": "/x", "outcome": "destroyed" }));
+        assert_eq!(names(), [""; 0]);
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn prune_removes_what_a_complete_scan_finds_unused_and_says_so() {
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: orphan(1) });
+    orphan(2);
+    let rows = scan(&[&ALL[..], &["--dry-run", "--format", "csv"]].concat()).exits(0).stdout;
+    let why = "not in use according to a scan of all processes; creator pid 4194304 has exited";
+    assert!(rows.contains(why), "{rows}");
+    scan(&ALL).exits(0).says(&format!("removed object /torch_4194304_1_2 (4 KiB): {EVIDENCE}"));
+    assert_eq!(names(), ["torch_4194304_1_1"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn set_shrinks_what_a_complete_scan_finds_unused() {
+    let path = create("x", 8192);
+    let set = ["set", "/x", "--size", "4096"];
+    let mut actor = Actor::start();
+    actor.ask(Request::MapFile { path: path.clone() });
+    scan(&set).exits(5).says("cannot shrink object /x to 4 KiB: it is in use");
+    drop(actor);
+    scan(&set).exits(0);
+    assert_eq!(std::fs::metadata(path).unwrap().len(), 4096);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_process_that_opens_an_object_between_the_scan_and_its_removal_is_reported() {
+    let unlinks = |call: &Call| call.number == libc::SYS_unlinkat;
+    for (arguments, effect) in [
+        (&["rm", "/torch_4194304_1_1"][..], "its name is free now"),
+        (&ALL, "a process opened it just before the removal"),
+    ] {
+        let path = orphan(1);
+        let mut command = without_leases(arguments);
+        command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
+        with_readable_first_process(&mut command);
+        let stopped = Stopped::command_before(1, unlinks, command);
+        let mut actor = Actor::start();
+        actor.ask(Request::OpenFile { path });
+        let ran = stopped.go_on().exits(0).says(&format!("unlinked object /torch_4194304_1_1 (4 KiB): {effect}"));
+        assert_fields(&ran.json()["removed"][0], json!({ "outcome": "unlinked" }));
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn with_force_the_scan_decides_nothing() {
+    create("x", 4096);
+    let ran = finish(&mut without_leases(&["rm", "--force", "/x"])).exits(0);
+    assert_eq!(ran.stderr, "removed object /x (4 KiB)\n");
+}
+
+#[apply(test)]
+fn prune_scans_only_where_no_process_could_take_the_lease() {
+    for errno in [Errno::EINVAL, Errno::EPERM, Errno::EACCES] {
+        let path = orphan(1);
+        let report = finish(denied(errno, &ALL).arg("--json")).exits(0).json();
+        let expected = if can_inspect_all() && errno != Errno::EACCES { 0 } else { 1 };
+        assert_eq!(names().len(), expected, "{errno}: {report}");
+        assert_eq!(report["skipped"].as_array().unwrap().len(), expected, "{errno}: {report}");
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn prune_removes_another_users_object_only_with_the_right_to_its_lease() {
+    let theirs = || chown(orphan(1), Some(NOBODY), Some(NOBODY)).unwrap();
+    theirs();
+    // A caller without the right skips it.
+    std::fs::set_permissions("/dev/shm/torch_4194304_1_1", Permissions::from_mode(0o666)).unwrap();
+    let ran = finish(shmadm_as(12345).args(ALL).arg("--any-owner")).exits(0);
+    ran.says("skipped object /torch_4194304_1_1 (4 KiB): its write lease cannot be taken");
+    // By default, only the caller's own are removed.
+    run(ALL).exits(0).says("1 of other users (--any-owner)");
+    assert_eq!(names().len(), 1);
+    run([&ALL[..], &["--any-owner"]].concat()).exits(0);
+    assert_eq!(names(), [""; 0]);
+    theirs();
+    let mut command = shmadm();
+    finish(with_no_capabilities(command.args(ALL).arg("--any-owner"))).exits(0);
+    assert_eq!(names().len(), 1, "root without capabilities has no right to it");
+}
