@@ -36,7 +36,7 @@ use serde::Serialize;
 use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, PendingSegment, own_link_target};
 use crate::contents::Progress;
 use crate::error::{Error, Exit, Kind, again, grouped};
-use crate::explain::{Resolver, find};
+use crate::explain::{self, find};
 use crate::model::{Access, Ident, Needs, Object, ShmId, Size, Target, path_text};
 use crate::process::{Guard, Interrupts, StartedHolder, WaitOutcome};
 use crate::query::{System, last_user_preventing_orphan};
@@ -168,10 +168,10 @@ fn are_objects(format: Format, targets: &[Target]) -> Result<bool, Error> {
 /// Resolves targets; two names of one object are one target.
 fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved {
     let mut resolved = Resolved::default();
-    let resolver = Resolver::new(&context.system, needs, targets.len());
     let (mut names, mut idents) = (HashSet::new(), HashSet::new());
-    for target in targets.iter().filter(|target| names.insert(&target.text)) {
-        match resolver.resolve(target) {
+    let targets: Vec<&Target> = targets.iter().filter(|target| names.insert(&target.text)).collect();
+    for (target, found) in targets.iter().zip(explain::resolve_all(&context.system, &targets, needs)) {
+        match found {
             Ok(object) if !idents.insert(object.unique_ident()) => {}
             Ok(object) => resolved.found.push((target.text.clone(), object)),
             Err(error) => resolved.failed.push((target.text.clone(), error)),

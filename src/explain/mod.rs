@@ -20,4 +20,4 @@ pub(crate) use files::{
 };
 pub(crate) use huge::explain_missing_huge_page;
 pub(crate) use refusal::{attached_by, attached_refusal, describe_attachers};
-pub(crate) use resolve::{Resolver, find, ftok_key, resolve};
+pub(crate) use resolve::{find, ftok_key, resolve, resolve_all};

@@ -1,6 +1,6 @@
 //! The segment that a user named by id, key or file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
@@ -9,15 +9,47 @@ use nix::errno::Errno;
 use super::diagnosis::{Attempt, explain, gone};
 use super::files::missing_file;
 use crate::error::Error;
-use crate::model::{FileType, Ftok, Ident, Key, Name, Needs, Object, ObjectKind, ShmId, Target, path_text};
-use crate::query::{QueryError, System, add_users, as_semaphore, find_by_key, inventory, lookup, unlinked_file};
+use crate::model::{FileId, FileType, Ftok, Ident, Key, Name, Needs, Object, ObjectKind, ShmId, Target, path_text};
+use crate::query::{QueryError, System, add_users, as_semaphore, files_by_id, find_by_key, inventory, lookup};
 use crate::sys;
 
 /// The number of names from which reading all segments once is faster than finding each.
 const MANY: usize = 8;
 
+/// Finds an object, with its users and state if they are needed.
 pub(crate) fn resolve(system: &System, target: &Target, needs: Needs) -> Result<Object, Error> {
-    Resolver::new(system, needs, 1).resolve(target)
+    let mut found = Resolver::new(system, &[target], needs).find(target)?;
+    add_users(system, without_users([&mut found]), needs)?;
+    Ok(found)
+}
+
+/// Finds several objects, with their users and states if they are needed: one scan of the processes for all.
+pub(crate) fn resolve_all(system: &System, targets: &[&Target], needs: Needs) -> Vec<Result<Object, Error>> {
+    let resolver = Resolver::new(system, targets, needs);
+    let mut found: Vec<_> = targets.iter().map(|target| resolver.find(target)).collect();
+    if let Err(error) = add_users(system, without_users(found.iter_mut().flatten()), needs) {
+        let error = Error::from(error);
+        found.iter_mut().filter(|one| one.as_ref().is_ok_and(|object| !object.is_segment())).for_each(|one| {
+            *one = Err(error.clone());
+        });
+    }
+    found
+}
+
+/// Reads one object, with its users and state if they are needed; `Ok(None)` if it does not exist.
+pub(crate) fn find(system: &System, ident: Ident, needs: Needs) -> Result<Option<Object>, QueryError> {
+    let mut found = match ident {
+        Ident::File(file) => files_by_id(system, &HashSet::from([file]), needs)?.remove(&file),
+        ident => lookup(system, ident, needs)?,
+    };
+    add_users(system, without_users(&mut found), needs)?;
+    Ok(found)
+}
+
+/// Returns the POSIX objects whose users were not looked for.
+fn without_users<'a>(objects: impl IntoIterator<Item = &'a mut Object>) -> impl Iterator<Item = &'a mut Object> {
+    let lacks_users = |object: &&mut Object| matches!(&object.kind, ObjectKind::Posix(posix) if posix.users.is_none());
+    objects.into_iter().filter(lacks_users)
 }
 
 fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
@@ -33,78 +65,60 @@ fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
     Err(explain(system, &Attempt::Open { key, size: 0 }, error))
 }
 
-/// Finds several segments. If there are many names, all segments are read at once.
-pub(crate) struct Resolver<'a> {
+/// Finds the objects of several targets.
+struct Resolver<'a> {
     system: &'a System,
     needs: Needs,
     /// All segments, if they were read.
-    known: HashMap<ShmId, Object>,
+    segments: HashMap<ShmId, Object>,
+    /// The objects that are named by device and inode.
+    files: Result<HashMap<FileId, Object>, Error>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(crate) fn new(system: &'a System, needs: Needs, count: usize) -> Self {
+    fn new(system: &'a System, targets: &[&Target], needs: Needs) -> Self {
         // Only /proc/sysvipc/shm is read from its start to the row of a segment; IPC_STAT is direct.
-        let all = if count >= MANY && needs.contains(Needs::RESIDENT) { inventory(system, needs).ok() } else { None };
-        let known = all.into_iter().flatten().map(|segment| (segment.sysv().id, segment)).collect();
-        Self { system, needs, known }
+        let reads_all = targets.len() >= MANY && needs.contains(Needs::RESIDENT);
+        let all = if reads_all { inventory(system, needs).ok() } else { None }.into_iter().flatten();
+        let segments = all.map(|segment| (segment.sysv().id, segment)).collect();
+        let named = |target: &&Target| if let Name::File(file) = target.name { Some(file) } else { None };
+        let wanted: HashSet<FileId> = targets.iter().filter_map(named).collect();
+        Self { system, needs, segments, files: files_by_id(system, &wanted, needs).map_err(Error::from) }
     }
 
-    pub(crate) fn resolve(&self, target: &Target) -> Result<Object, Error> {
-        let id = match &target.name {
-            Name::Id(id) => *id,
-            Name::Key(key) => by_key(self.system, *key)?,
-            Name::Ftok(ftok) => by_key(self.system, ftok_key(ftok)?)?,
-            Name::Object(_) | Name::Semaphore(..) | Name::File(_) => return self.resolve_file(target),
+    /// Finds an object, without its users if it has a name.
+    fn find(&self, target: &Target) -> Result<Object, Error> {
+        let ident = match &target.name {
+            Name::Id(id) => Ident::Id(*id),
+            Name::Key(key) => Ident::Id(by_key(self.system, *key)?),
+            Name::Ftok(ftok) => Ident::Id(by_key(self.system, ftok_key(ftok)?)?),
+            Name::Object(name) | Name::Semaphore(name, _) => Ident::Name(name.clone()),
+            Name::File(file) => Ident::File(*file),
         };
-        let found = match self.known.get(&id) {
-            Some(segment) => Some(segment.clone()),
-            None => lookup(self.system, id, self.needs)?,
+        let found = match &ident {
+            Ident::Id(id) if self.segments.contains_key(id) => self.segments.get(id).cloned(),
+            Ident::File(file) => self.files.as_ref().map_err(Error::clone)?.get(file).cloned(),
+            Ident::Id(_) | Ident::Name(_) => lookup(self.system, ident.clone(), self.needs)?,
         };
-        found.ok_or_else(|| gone(self.system, &Attempt::Stat(id)).target(&target.text))
-    }
-}
-
-impl Resolver<'_> {
-    /// Finds a POSIX object, with its users and state if they are needed.
-    fn resolve_file(&self, target: &Target) -> Result<Object, Error> {
-        let system = self.system;
-        let find = |ident: Ident| find(system, ident, self.needs);
-        let (ident, found) = match &target.name {
-            Name::Object(name) => (Ident::Name(name.clone()), find(Ident::Name(name.clone()))?),
-            Name::Semaphore(glibc, musl) => {
-                let found = match find(Ident::Name(glibc.clone()))? {
-                    None => find(Ident::Name(musl.clone()))?.and_then(|object| as_semaphore(system, object)),
-                    found => found,
-                };
-                (Ident::Name(glibc.clone()), found)
-            }
-            Name::File(file) => (Ident::File(*file), find(Ident::File(*file))?),
-            Name::Id(_) | Name::Key(_) | Name::Ftok(_) => return resolve(system, target, self.needs),
+        let found = match (found, &target.name) {
+            (None, Name::Semaphore(_, musl)) => lookup(self.system, Ident::Name(musl.clone()), self.needs)?
+                .and_then(|object| as_semaphore(self.system, object)),
+            (found, _) => found,
         };
-        let found = found.ok_or_else(|| missing_file(&ident).target(&target.text))?;
-        match &found.posix().name {
+        let missing = || match ident {
+            Ident::Id(id) => gone(self.system, &Attempt::Stat(id)),
+            Ident::Name(_) | Ident::File(_) => missing_file(&ident),
+        };
+        let found = found.ok_or_else(|| missing().target(&target.text))?;
+        if let ObjectKind::Posix(posix) = &found.kind
+            && posix.file_type == FileType::Dir
+            && let Some(name) = &posix.name
+        {
             // Only `list` shows directories.
-            Some(name) if found.posix().file_type == FileType::Dir => {
-                Err(QueryError::NotAnObject(name.clone(), "a directory").into())
-            }
-            _ => Ok(found),
+            return Err(QueryError::NotAnObject(name.clone(), "a directory").into());
         }
+        Ok(found)
     }
-}
-
-/// Reads one object, with its users and state if they are needed; `Ok(None)` if it does not exist.
-pub(crate) fn find(system: &System, ident: Ident, needs: Needs) -> Result<Option<Object>, QueryError> {
-    let found = match (lookup(system, ident.clone(), needs)?, ident) {
-        (None, Ident::File(file)) => unlinked_file(system, file, needs)?,
-        (found, _) => found,
-    };
-    let Some(object) = found else { return Ok(None) };
-    let mut found = [object];
-    if matches!(&found[0].kind, ObjectKind::Posix(posix) if posix.users.is_none()) {
-        add_users(system, &mut found, needs)?;
-    }
-    let [object] = found;
-    Ok(Some(object))
 }
 
 pub(crate) fn ftok_key(ftok: &Ftok) -> Result<Key, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Attacher, Attachers, Ident, Key, Mode, Posix, Scope, ShmId, Stamp, State};
+use super::{Attacher, Attachers, FileId, Ident, Key, Mode, Posix, Scope, ShmId, Stamp, State};
 
 /// A shared memory object, regardless of the source of its record.
 ///
@@ -135,6 +135,14 @@ impl Object {
         match &self.kind {
             ObjectKind::Posix(posix) => posix,
             ObjectKind::SysV(sysv) => unreachable!("segment {} is not a file", sysv.id),
+        }
+    }
+
+    /// Returns the device and inode of a POSIX object.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        match &self.kind {
+            ObjectKind::Posix(posix) => Some(posix.file()),
+            ObjectKind::SysV(_) => None,
         }
     }
 

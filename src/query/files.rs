@@ -1,6 +1,6 @@
 //! POSIX objects with their users and states, and those without a name.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -33,12 +33,17 @@ pub(crate) fn files_in<'a>(
     Ok(objects)
 }
 
-/// Adds users and states, if they are needed, with one scan of the processes.
-pub(crate) fn add_users(system: &System, objects: &mut [Object], needs: Needs) -> Result<(), QueryError> {
+/// Adds users and states to those that are POSIX objects, if they are needed, with one scan of the processes.
+pub(crate) fn add_users<'a>(
+    system: &System,
+    objects: impl IntoIterator<Item = &'a mut Object>,
+    needs: Needs,
+) -> Result<(), QueryError> {
+    let objects: Vec<&mut Object> = objects.into_iter().filter(|object| !object.is_segment()).collect();
     if objects.is_empty() || !needs.intersects(Needs::STATE | Needs::ATTACHERS) {
         return Ok(());
     }
-    let wanted: HashSet<FileId> = objects.iter().map(|object| object.posix().file()).collect();
+    let wanted: HashSet<FileId> = objects.iter().filter_map(|object| object.file()).collect();
     let devices = wanted.iter().map(|file| file.device).collect();
     let scan = scan_files(system, &devices, needs, |file| wanted.contains(&file))?;
     for object in objects {
@@ -127,9 +132,25 @@ fn usage_of(directory: &ObjectDirectory, before: FileSystem, named: &[Object]) -
     })
 }
 
-/// Reads one object; `Ok(None)` if it does not exist.
-pub(crate) fn unlinked_file(system: &System, file: FileId, needs: Needs) -> Result<Option<Object>, QueryError> {
-    Ok(unlinked_files(system, needs)?.into_iter().find(|object| object.posix().file() == file))
+/// Reads the objects with these devices and inodes that exist: those with a name without their users, the others with
+/// them.
+pub(crate) fn files_by_id(
+    system: &System,
+    wanted: &HashSet<FileId>,
+    needs: Needs,
+) -> Result<HashMap<FileId, Object>, QueryError> {
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let by_id = |objects: Vec<Object>| {
+        let with_id = objects.into_iter().filter_map(|object| Some((object.file()?, object)));
+        with_id.filter(|(file, _)| wanted.contains(file))
+    };
+    let mut found: HashMap<_, _> = by_id(inventory::files(system, system.objects()?, needs)?).collect();
+    if found.len() < wanted.len() {
+        found.extend(by_id(unlinked_files(system, needs)?));
+    }
+    Ok(found)
 }
 
 /// Opens the file of an object: by its name, if that still leads to it, otherwise through a process that uses it.

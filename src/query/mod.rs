@@ -16,7 +16,7 @@ mod users;
 
 pub(crate) use failure::QueryError;
 pub(crate) use files::{
-    OpenError, add_users, files, files_in, open_file, posix_usage, posix_usage_in, probe, refer_to_file, unlinked_file,
+    OpenError, add_users, files, files_by_id, files_in, open_file, posix_usage, posix_usage_in, probe, refer_to_file,
     unlinked_files, unlinked_files_in,
 };
 pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};

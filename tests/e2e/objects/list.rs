@@ -14,6 +14,7 @@ use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
 use crate::support::{finish, mount_tmpfs_on, run, shmadm};
+use crate::vanish::Stopped;
 
 fn objects(report: &Value) -> Vec<&Value> {
     report["objects"].as_array().unwrap().iter().collect()
@@ -297,6 +298,34 @@ fn a_narrow_table_shortens_the_pids_of_an_unlinked_object() {
     let table = finish(shmadm().args(["list", "--unlinked"]).env("COLUMNS", "80")).exits(0).stdout;
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     assert!(table.contains(&format!(" {},", actors[0].pid())), "{table}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn one_scan_of_the_processes_answers_for_all_named_objects() {
+    let mut actor = Actor::start();
+    let unlinked = (0..15).map(|number| {
+        let path = create(&format!("gone{number}"), 4096);
+        let name = file_id(&path);
+        actor.ask(Request::OpenFile { path: path.clone() });
+        std::fs::remove_file(path).unwrap();
+        name
+    });
+    let mut names: Vec<String> = unlinked.collect();
+    for number in 0..15 {
+        create(&format!("x{number}"), 4096);
+        names.push(format!("/x{number}"));
+    }
+    let stat = |names: &[String]| {
+        let arguments = ["stat", "--json"].into_iter().chain(names.iter().map(String::as_str));
+        Stopped::count_calls(&arguments.collect::<Vec<_>>())
+    };
+    let (one, all) = (stat(&names[..1]), stat(&names));
+    assert!(all < 2 * one + 20 * names.len(), "{one} calls for one object, {all} for {}", names.len());
+    let arguments = [vec!["stat", "--json"], names.iter().map(String::as_str).collect()].concat();
+    let report = run(arguments).exits(0).json();
+    let users: Vec<_> = objects(&report).iter().map(|object| object["users"].as_i64().unwrap()).collect();
+    assert_eq!(users, [[1; 15], [0; 15]].concat());
 }
 
 #[apply(test)]
