@@ -103,6 +103,21 @@ fn descriptors_are_found_after_the_leader_has_exited() {
 
 #[apply(test)]
 #[requires(Root)]
+fn a_state_costs_one_system_call_for_each_descriptor() {
+    let path = create("x", 4096);
+    let mut actor = Actor::start();
+    let mut open = |count| (0..count).for_each(|_| drop(actor.ask(Request::OpenFile { path: path.clone() })));
+    let arguments = ["list", "--posix", "-o", "STATE"];
+    open(50);
+    let few = Stopped::count_calls(&arguments);
+    open(500);
+    let many = Stopped::count_calls(&arguments);
+    // Reading its flags would take at least four more; other processes may start meanwhile.
+    assert!(many < few + 500 * 4, "{few} calls for 50 descriptors, {many} for 550");
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn an_unlinked_object_is_read_through_a_mapping_after_the_leader_has_exited() {
     let path = create("x", 4096);
     std::fs::write(&path, "contents").unwrap();
