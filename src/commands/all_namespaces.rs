@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::error::{Error, Hint, Kind, again};
-use crate::model::{Attachers, Needs, Object, ShmId, counted};
+use crate::model::{Needs, Object, SegmentUsers, ShmId, counted};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{
     Census, Instances, Namespace, ObjectDirectory, System, can_inspect_all, census, files_in, instances, inventory,
@@ -158,7 +158,7 @@ pub(crate) fn warn_of_closed(context: &mut Context, namespace: &Namespace, error
 }
 
 /// Warns about attached segments whose namespace was not visited.
-pub(crate) fn warn_of_strays(context: &mut Context, strays: &[(ShmId, Attachers)], is_complete: bool) {
+pub(crate) fn warn_of_strays(context: &mut Context, strays: &[(ShmId, SegmentUsers)], is_complete: bool) {
     for (id, attachers) in strays {
         let pids: Vec<_> = attachers.processes().map(|process| process[0].pid.to_string()).collect();
         let why = if is_complete {

@@ -8,7 +8,7 @@ use super::{Context, Manual, exit_after, usage};
 use crate::act::{self, Address, Lifetime};
 use crate::error::{Error, Exit};
 use crate::explain::suggest_any_address;
-use crate::model::{Access, Attached, Needs, Object, Size, parse_duration, parse_integer};
+use crate::model::{Access, Needs, NewAttachment, Object, Size, parse_duration, parse_integer};
 use crate::process::{Hold, Interrupts, start_holder};
 use crate::query::rmid_forced;
 
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     }
     let pid = i32::try_from(std::process::id()).unwrap_or_default();
     let ident = object.ident();
-    let attached = |address, size| Attached { ident: ident.clone(), pid, address, size, access, exec: args.exec };
+    let attached = |address, size| NewAttachment { ident: ident.clone(), pid, address, size, access, exec: args.exec };
     let outcome = if object.is_segment() {
         let attachment = act::attach(&context.system, &object, access, address, args.exec, Lifetime::Persistent)?;
         report(args, context, &attached(attachment.address(), attachment.size()))?;
@@ -139,12 +139,12 @@ fn warn_of_last_detach(context: &mut Context, segment: &Object) {
 }
 
 /// Prints the attachment, or the pid of a holder, and flushes standard output.
-fn report(args: &AttachArgs, context: &mut Context, attached: &Attached) -> Result<(), Error> {
+fn report(args: &AttachArgs, context: &mut Context, attached: &NewAttachment) -> Result<(), Error> {
     #[derive(Serialize)]
     struct Report<'a> {
-        attachment: &'a Attached,
+        attachment: &'a NewAttachment,
     }
-    let Attached { ident, pid, address, size, access, .. } = attached;
+    let NewAttachment { ident, pid, address, size, access, .. } = attached;
     let line = format!("attached {ident} at {address:#x}, {}, {}, pid {pid}", Size(*size), access.as_str());
     if context.json() {
         context.report(&Report { attachment: attached })?;

@@ -12,8 +12,8 @@ use crate::query::{
     self, Filter, QueryError, System, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory,
 };
 use crate::render::{
-    ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS,
-    USERS_BY_PLACE, USERS_BY_PROCESS, UsedFile, WhoReport, by_names,
+    ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS, USERS_BY_PLACE,
+    USERS_BY_PROCESS, UsedFile, UsedSegment, WhoReport, by_names,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -103,8 +103,8 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     Ok(exit_with(context, &failures))
 }
 
-/// Attachments, and the errors of segments and processes that were not found.
-type Found = (Vec<Attachments>, Vec<Error>);
+/// Segments with their users, and the errors of segments and processes that were not found.
+type Found = (Vec<UsedSegment>, Vec<Error>);
 
 /// Finds the users of the named objects, or of all.
 fn named(
@@ -113,7 +113,7 @@ fn named(
     filter: &Filter,
     used: &mut Vec<UsedFile>,
     failures: &mut Vec<Error>,
-) -> Result<Vec<Attachments>, Error> {
+) -> Result<Vec<UsedSegment>, Error> {
     let needs = Needs::NAMESPACE | filter.needs();
     let (objects, errors) = resolve_all(context, &args.segments, needs).into_objects();
     *failures = errors;
@@ -134,7 +134,7 @@ fn named(
     if filter.pid.is_empty() {
         add_attachers(&context.system, &mut objects)?;
     }
-    Ok(objects.iter().map(Attachments::of).collect())
+    Ok(objects.iter().map(UsedSegment::of).collect())
 }
 
 /// Returns all POSIX objects, without their users; none without a /dev/shm.
@@ -156,15 +156,15 @@ fn all_namespaces(context: &mut Context, filter: &Filter) -> Result<Found, Error
     let failures = select(context, filter, &mut objects, true)?;
     // Of these only the id is known, which no filter selects.
     strays.retain(|_| *filter == Filter::default());
-    let strays = strays.into_iter().map(|(id, attachers)| Attachments::elsewhere(id.into(), Arc::new(attachers)));
-    Ok((objects.iter().map(Attachments::of).chain(strays).collect(), failures))
+    let strays = strays.into_iter().map(|(id, attachers)| UsedSegment::elsewhere(id.into(), Arc::new(attachers)));
+    Ok((objects.iter().map(UsedSegment::of).chain(strays).collect(), failures))
 }
 
 fn print(
     args: &WhoArgs,
     context: &mut Context,
     are_objects: bool,
-    found: &[Attachments],
+    found: &[UsedSegment],
     files: &[UsedFile],
 ) -> Result<(), Error> {
     let only_files = match context.format {
@@ -214,7 +214,7 @@ fn explain_file(args: &WhoArgs, context: &mut Context, file: &UsedFile) {
     }
 }
 
-fn print_segments(args: &WhoArgs, context: &mut Context, found: &[Attachments]) -> Result<(), Error> {
+fn print_segments(args: &WhoArgs, context: &mut Context, found: &[UsedSegment]) -> Result<(), Error> {
     let columns = match context.format {
         // All but CONTAINER.
         Format::Json | Format::Csv | Format::Tsv => ATTACHERS[..ATTACHERS.len() - 1].iter().collect(),
@@ -229,9 +229,9 @@ fn print_segments(args: &WhoArgs, context: &mut Context, found: &[Attachments]) 
         }
     };
     let rows = if args.mappings || context.format != Format::Table {
-        found.iter().flat_map(Attachments::mappings).collect()
+        found.iter().flat_map(UsedSegment::mappings).collect()
     } else {
-        found.iter().flat_map(Attachments::processes).collect()
+        found.iter().flat_map(UsedSegment::processes).collect()
     };
     let droppable: &[_] = &["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"];
     let style = context.table(if args.filters.has_pid() { &droppable[..3] } else { droppable });
@@ -239,7 +239,7 @@ fn print_segments(args: &WhoArgs, context: &mut Context, found: &[Attachments]) 
 }
 
 /// Explains what the rows of an object do not show.
-fn explain(args: &WhoArgs, context: &mut Context, object: &Attachments) {
+fn explain(args: &WhoArgs, context: &mut Context, object: &UsedSegment) {
     let suffix = namespace_suffix(args.all_ns, object.ns, object.container.as_deref());
     let name = format!("{}{suffix}", object.id);
     if object.nattch == Some(0) && !args.segments.is_empty() {

@@ -1,7 +1,7 @@
 //! The refusal to change an attached segment, and the processes that it names.
 
 use crate::error::{Error, Kind};
-use crate::model::{Attachers, Needs, Object, ShmId, describe_process, enumerate};
+use crate::model::{Needs, Object, SegmentUsers, ShmId, describe_process, enumerate};
 use crate::query::{ProcessStatus, System, add_attachers, creator_and_last_user, lookup};
 
 const MAX_NAMED: usize = 6;
@@ -16,7 +16,7 @@ pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
 }
 
 /// Describes processes like [`describe_attachers`].
-pub(crate) fn attached_by(attachers: &Attachers) -> Option<String> {
+pub(crate) fn attached_by(attachers: &SegmentUsers) -> Option<String> {
     let names = attachers.describe(MAX_NAMED);
     (!names.is_empty()).then(|| format!("by {}", enumerate(&names, "and")))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Attachers, Object, named};
+use super::{Object, SegmentUsers, named};
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Leak {
@@ -12,7 +12,7 @@ pub(crate) struct Leak {
     pub(crate) segment: Object,
     pub(crate) creator_command: Option<Arc<str>>,
     #[serde(flatten)]
-    pub(crate) attachers: Arc<Attachers>,
+    pub(crate) attachers: Arc<SegmentUsers>,
     /// The outcome of its removal; `None` if it was not to be removed.
     pub(crate) outcome: Option<LeakOutcome>,
     /// Why it was kept.

@@ -20,9 +20,9 @@ named! {
     }
 }
 
-/// An attachment as `attach` reports it.
+/// An attachment that `attach` has made, as it reports it.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Attached {
+pub(crate) struct NewAttachment {
     #[serde(flatten)]
     pub(crate) ident: Ident,
     pub(crate) pid: i32,
@@ -56,9 +56,9 @@ impl Mapping {
     }
 }
 
-/// An attachment of a segment: one mapping in a process.
+/// A process that has a segment attached: by one mapping.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Attacher {
+pub(crate) struct SegmentUser {
     pub(crate) pid: i32,
     pub(crate) uid: Option<u32>,
     pub(crate) user: Option<Arc<str>>,
@@ -88,7 +88,7 @@ pub(crate) struct Attacher {
     pub(crate) shared_with: Option<Vec<i32>>,
 }
 
-impl Attacher {
+impl SegmentUser {
     /// Describes the process: `12 (root, command, exiting)`.
     pub(crate) fn process(&self) -> String {
         let uid = self.uid.map(|uid| uid.to_string());
@@ -163,11 +163,12 @@ impl Hidden {
     }
 }
 
+/// The processes that have a segment attached.
 #[derive(Clone, Debug, PartialEq, Default, Serialize)]
-pub(crate) struct Attachers {
+pub(crate) struct SegmentUsers {
     /// The mappings that were found, sorted by pid and address.
     #[serde(rename = "attachments")]
-    pub(crate) list: Vec<Attacher>,
+    pub(crate) list: Vec<SegmentUser>,
     /// The attachments that were not found, by reason.
     pub(crate) hidden: Vec<Hidden>,
 }
@@ -184,10 +185,10 @@ pub(super) fn optional_address<S: Serializer>(address: &Option<u64>, serializer:
     }
 }
 
-impl Attachers {
+impl SegmentUsers {
     /// Describes each process, of at most `max` of them, and those of attachments that were not found.
     pub(crate) fn describe(&self, max: usize) -> Vec<String> {
-        let name = |process: &[Attacher]| {
+        let name = |process: &[SegmentUser]| {
             let possibly = if process.iter().all(|mapping| mapping.certain) { "" } else { "possibly " };
             format!("{possibly}pid {}", process[0].process())
         };
@@ -198,7 +199,7 @@ impl Attachers {
 
     /// Returns a short name of each process, and a description of those of attachments that were not found.
     pub(crate) fn names(&self) -> impl Iterator<Item = String> {
-        let name = |process: &[Attacher]| {
+        let name = |process: &[SegmentUser]| {
             format!("pid {}{}", process[0].pid, if process[0].exiting { " (exiting)" } else { "" })
         };
         self.processes().map(name).chain(self.hidden.iter().map(Hidden::describe))
@@ -210,12 +211,12 @@ impl Attachers {
     }
 
     /// Returns one mapping of each process that has it attached, or `None` if no process was found but some are hidden.
-    pub(crate) fn known(&self) -> Option<impl Iterator<Item = &Attacher>> {
+    pub(crate) fn known(&self) -> Option<impl Iterator<Item = &SegmentUser>> {
         let known = || self.processes().filter_map(|process| process.iter().find(|attacher| attacher.counts));
         (known().next().is_some() || self.hidden.is_empty()).then(known)
     }
 
-    pub(crate) fn processes(&self) -> impl Iterator<Item = &[Attacher]> {
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &[SegmentUser]> {
         self.list.chunk_by(|one, next| one.pid == next.pid)
     }
 }

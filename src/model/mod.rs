@@ -36,7 +36,9 @@ pub(crate) use key::Key;
 pub(crate) use leak::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks};
 pub(crate) use limits::{Limits, PosixUsage, Usage};
 pub(crate) use listing::{Listing, RemovalList, parse_listing};
-pub(crate) use mapping::{Access, Attached, Attacher, Attachers, DELETED, Hidden, HiddenBy, Mapping, SEGMENT_NAME};
+pub(crate) use mapping::{
+    Access, DELETED, Hidden, HiddenBy, Mapping, NewAttachment, SEGMENT_NAME, SegmentUser, SegmentUsers,
+};
 pub(crate) use measure::{Measure, Severity};
 pub(crate) use mode::Mode;
 pub(crate) use name::ObjectName;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Attacher, Attachers, FileId, Ident, Key, Mode, Posix, Scope, ShmId, Stamp, State};
+use super::{FileId, Ident, Key, Mode, Posix, Scope, SegmentUser, SegmentUsers, ShmId, Stamp, State};
 
 /// A shared memory object, regardless of the source of its record.
 ///
@@ -32,7 +32,7 @@ pub(crate) struct Object {
     #[serde(skip)]
     pub(crate) page_size: Option<u64>,
     #[serde(skip)]
-    pub(crate) attachers: Option<Arc<Attachers>>,
+    pub(crate) attachers: Option<Arc<SegmentUsers>>,
     /// The container or unit to which its scope belongs.
     #[serde(skip)]
     pub(crate) container: Option<Arc<str>>,
@@ -174,7 +174,7 @@ impl Object {
     }
 
     /// Returns an attachment that was found and is certainly one of this object.
-    pub(crate) fn certain_attacher(&self) -> Option<&Attacher> {
+    pub(crate) fn certain_attacher(&self) -> Option<&SegmentUser> {
         self.attachers.as_ref()?.list.iter().find(|attacher| attacher.certain)
     }
 

@@ -15,7 +15,7 @@ use super::Interrupts;
 use super::helper::{become_helper, exited, format_answer, helper, read_answer, start_failed};
 use crate::error::{Error, Kind};
 use crate::explain::{Attempt, cannot_map, explain, open_to_map};
-use crate::model::{Access, Attached, Ident, Object, ShmId};
+use crate::model::{Access, Ident, NewAttachment, Object, ShmId};
 use crate::query::{HOLDER_NAME, System};
 use crate::sys::{self, Address, Attachment, MappedFile, SysError};
 
@@ -32,7 +32,7 @@ pub(crate) struct Hold {
 /// A running holder. Unless it is kept, dropping this kills it, and the kernel detaches the segment.
 #[derive(Debug)]
 pub(crate) struct StartedHolder {
-    attached: Attached,
+    attached: NewAttachment,
     /// Not reaped while this exists, so that its pid is not reused.
     child: Child,
     kept: bool,
@@ -43,7 +43,7 @@ impl StartedHolder {
         self.attached.pid
     }
 
-    pub(crate) fn attached(&self) -> &Attached {
+    pub(crate) fn attached(&self) -> &NewAttachment {
         &self.attached
     }
 
@@ -73,7 +73,7 @@ pub(crate) fn start_holder(system: &System, object: &Object, hold: Hold) -> Resu
     match child.stdout.take().and_then(read_answer) {
         Some(Ok([address, size])) => {
             let pid = child.id().cast_signed();
-            let attached = Attached { ident, pid, address, size, access: hold.access, exec: hold.exec };
+            let attached = NewAttachment { ident, pid, address, size, access: hold.access, exec: hold.exec };
             Ok(StartedHolder { attached, child, kept: false })
         }
         Some(Err(errno)) => {

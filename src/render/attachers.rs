@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Cell, Column, UsedFile};
-use crate::model::{Access, Attacher, Attachers, Ident, Key, Object};
+use crate::model::{Access, Ident, Key, Object, SegmentUser, SegmentUsers};
 
+/// A segment whose users were searched for.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Attachments {
+pub(crate) struct UsedSegment {
     #[serde(flatten)]
     pub(crate) id: Ident,
     /// The object's IPC namespace; `None` if no process is left in it.
@@ -20,7 +21,7 @@ pub(crate) struct Attachments {
     pub(crate) size: u64,
     found: u64,
     #[serde(flatten)]
-    pub(crate) attachers: Arc<Attachers>,
+    pub(crate) attachers: Arc<SegmentUsers>,
     pub(crate) container: Option<Arc<str>>,
     /// The key before it was marked for destruction.
     pub(crate) former_key: Option<Key>,
@@ -28,7 +29,7 @@ pub(crate) struct Attachments {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct WhoReport<'a> {
-    pub(crate) segments: &'a [Attachments],
+    pub(crate) segments: &'a [UsedSegment],
     pub(crate) objects: &'a [UsedFile],
 }
 
@@ -43,10 +44,10 @@ pub(crate) struct AttacherRow {
     access: Access,
     /// The size of the mapping, or of the object.
     size: u64,
-    attacher: Attacher,
+    attacher: SegmentUser,
 }
 
-impl Attachments {
+impl UsedSegment {
     /// Returns the attachments of an object whose attachers were searched for.
     pub(crate) fn of(object: &Object) -> Self {
         let attachers = object.attachers.clone().unwrap_or_default();
@@ -61,7 +62,7 @@ impl Attachments {
     }
 
     /// Returns the attachments of an object of a namespace in which no process is left.
-    pub(crate) fn elsewhere(id: Ident, attachers: Arc<Attachers>) -> Self {
+    pub(crate) fn elsewhere(id: Ident, attachers: Arc<SegmentUsers>) -> Self {
         Self {
             id,
             ns: None,
@@ -83,7 +84,7 @@ impl Attachments {
     }
 
     /// Merges mappings of one process into a row.
-    fn row(&self, mappings: &[Attacher], size: u64) -> AttacherRow {
+    fn row(&self, mappings: &[SegmentUser], size: u64) -> AttacherRow {
         let writes = mappings.iter().any(|mapping| mapping.access == Access::ReadWrite);
         AttacherRow {
             id: self.id.clone(),
@@ -92,7 +93,7 @@ impl Attachments {
             attaches: mappings.len() as u64,
             access: if writes { Access::ReadWrite } else { Access::ReadOnly },
             size,
-            attacher: Attacher { certain: mappings.iter().all(|mapping| mapping.certain), ..mappings[0].clone() },
+            attacher: SegmentUser { certain: mappings.iter().all(|mapping| mapping.certain), ..mappings[0].clone() },
         }
     }
 }

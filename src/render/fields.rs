@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::TableStyle;
 use super::human::{duration, size, time, yes_or_no};
-use crate::model::{Attacher, Attachers, FileType, Hidden, Key, Object, Size, Stamp, State, SysV};
+use crate::model::{FileType, Hidden, Key, Object, SegmentUser, SegmentUsers, Size, Stamp, State, SysV};
 
 /// Writes `name: value` lines with the names aligned to the right.
 pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> io::Result<()> {
@@ -132,8 +132,8 @@ fn process(pid: Option<i32>, command: Option<&str>, missing: &str) -> String {
 }
 
 /// Returns one line for each attached process, and one for each reason why some are hidden.
-fn attached_by(attachers: &Attachers) -> Vec<(&'static str, String)> {
-    let process = |process: &[Attacher]| {
+fn attached_by(attachers: &SegmentUsers) -> Vec<(&'static str, String)> {
+    let process = |process: &[SegmentUser]| {
         let times = if process.len() > 1 { format!(", {} times", process.len()) } else { String::new() };
         let certainty = if process.iter().all(|mapping| mapping.certain) { "" } else { ", uncertain" };
         ("Attached by pid", format!("{}{times}{certainty}", process[0].process()))

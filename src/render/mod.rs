@@ -34,7 +34,7 @@ mod shorten;
 mod table;
 
 pub(crate) use attachers::{
-    ATTACHERS, Attachments, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, NAMESPACE_COLUMNS, WhoReport,
+    ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, NAMESPACE_COLUMNS, UsedSegment, WhoReport,
 };
 pub(crate) use cell::Cell;
 pub(crate) use check::{CheckReport, Reading, unknown_line, worst, write_check};

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::files::{FILE, FILE_FIELDS};
 use super::{Cell, Column};
-use crate::model::{Attacher, Attachers, Needs, Object, ObjectKind, SysV};
+use crate::model::{Needs, Object, ObjectKind, SegmentUser, SegmentUsers, SysV};
 
 /// Returns the cell of a field that only a System V segment has.
 fn sysv<'a>(object: &'a Object, cell: impl FnOnce(&'a SysV) -> Cell<'a>) -> Cell<'a> {
@@ -131,8 +131,8 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
 ];
 
 /// Returns a mapping of each process that uses an object; `None` if they are not known.
-fn users(object: &Object) -> Option<impl Iterator<Item = &Attacher>> {
-    object.attachers.as_deref().and_then(Attachers::known)
+fn users(object: &Object) -> Option<impl Iterator<Item = &SegmentUser>> {
+    object.attachers.as_deref().and_then(SegmentUsers::known)
 }
 
 pub(crate) static COLUMNS: &[Column<Column<Object>>] = &[

@@ -2,7 +2,7 @@
 
 use super::PruneArgs;
 use crate::error::Error;
-use crate::model::{Attachers, FileType, Object, ObjectKind, State, first_names};
+use crate::model::{FileType, Object, ObjectKind, SegmentUsers, State, first_names};
 use crate::query::{Filter, System, add_attachers};
 use crate::render::Kept;
 
@@ -122,7 +122,7 @@ impl Selection {
         let users = users.flat_map(|users| users.processes().map(|process| format!("pid {}", process[0].process())));
         let users = Self::join(users);
         let hidden = || "processes that were not found".to_owned();
-        [Self::join(attachers.flat_map(Attachers::names)), if users.is_empty() { hidden() } else { users }]
+        [Self::join(attachers.flat_map(SegmentUsers::names)), if users.is_empty() { hidden() } else { users }]
     }
 
     fn join(all: impl Iterator<Item = String>) -> String {

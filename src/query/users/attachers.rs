@@ -22,7 +22,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use super::matcher::Matcher;
 use super::scan::{MappingFilter, ScanResult, inode_of, scan, scan_only, some_busy};
-use crate::model::{Attachers, Hidden, HiddenBy, Key, Needs, Object, ShmId, Stamp, SysV};
+use crate::model::{Hidden, HiddenBy, Key, Needs, Object, SegmentUsers, ShmId, Stamp, SysV};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
 use crate::query::host::{ProcessStatus, System, page_size_on, segment_devices, wait_for_exits};
@@ -45,7 +45,7 @@ pub(crate) fn add_attachers(system: &System, segments: &mut [Object]) -> Result<
 pub(crate) fn add_attachers_and_find_strays(
     system: &System,
     segments: &mut [Object],
-) -> Result<Vec<(ShmId, Attachers)>, QueryError> {
+) -> Result<Vec<(ShmId, SegmentUsers)>, QueryError> {
     add(system, segments, true)
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn retain_attached_by(
     let (found, failed) = scan_only(system, pids, &MappingFilter { devices: &devices, inodes: None });
     let chosen: Vec<&Object> = segments.iter().collect();
     let mut matcher = Matcher::new(system, &found, &chosen);
-    let assigned: Vec<Attachers> = segments.iter().map(|segment| matcher.assign(segment)).collect();
+    let assigned: Vec<SegmentUsers> = segments.iter().map(|segment| matcher.assign(segment)).collect();
     let mut assigned = assigned.into_iter();
     segments.retain_mut(|segment| {
         let attachers = assigned.next().unwrap_or_default();
@@ -101,7 +101,7 @@ pub(crate) fn retain_attached_by(
     Ok(failed)
 }
 
-fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(ShmId, Attachers)>, QueryError> {
+fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(ShmId, SegmentUsers)>, QueryError> {
     let here = system.scope();
     for segment in segments.iter_mut().filter(|segment| segment.is_segment()) {
         segment.scope = segment.scope.or(here);
@@ -116,7 +116,7 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
         let reason = if system.has_proc() { HiddenBy::PidNamespace } else { HiddenBy::Unknown };
         for index in pending {
             let hidden = vec![Hidden { reason, count: segments[index].sysv().nattch, pids: None }];
-            segments[index].attachers = Some(Arc::new(Attachers { list: Vec::new(), hidden }));
+            segments[index].attachers = Some(Arc::new(SegmentUsers { list: Vec::new(), hidden }));
         }
         return Ok(Vec::new());
     }
@@ -135,7 +135,7 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
         // Numbers prove nothing if a process has attached or detached since nattch was read.
         found.exhaustive = found.exhaustive && chosen.iter().all(|segment| is_unchanged(system, segment));
         let mut matcher = Matcher::new(system, &found, &chosen);
-        let assigned: Vec<(usize, Attachers)> =
+        let assigned: Vec<(usize, SegmentUsers)> =
             pending.iter().map(|index| (*index, matcher.assign(&segments[*index]))).collect();
         if strays && attempt == 1 {
             stray = matcher.strays(&listed);

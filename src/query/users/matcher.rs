@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use super::origin::Origin;
 use super::scan::{ScanResult, SegmentMapping, inode_of};
-use crate::model::{Attacher, Attachers, Key, Object, ShmId};
+use crate::model::{Key, Object, SegmentUser, SegmentUsers, ShmId};
 use crate::procfs;
 use crate::query::host::System;
 use crate::sys::{self, Errno, SysError};
@@ -69,7 +69,7 @@ impl<'a> Matcher<'a> {
         Self { system, found, mappings, assigned: vec![false; mappings.len()], known, memories: RefCell::default() }
     }
 
-    pub(super) fn assign(&mut self, segment: &Object) -> Attachers {
+    pub(super) fn assign(&mut self, segment: &Object) -> SegmentUsers {
         let (system, mappings) = (self.system, self.mappings);
         let key = original_key(segment);
         // The name contains the key at creation.
@@ -100,11 +100,11 @@ impl<'a> Matcher<'a> {
             distinct.copies_of(index).for_each(|copy| self.assigned[copy] = true);
             let others: Vec<i32> = distinct.copies_of(index).map(|copy| mappings[copy].pid).collect();
             let shared_with = Some(others).filter(|others| self.found.complete || !others.is_empty());
-            Attacher { counts, ..attacher(system, &mappings[index], certain, shared_with) }
+            SegmentUser { counts, ..attacher(system, &mappings[index], certain, shared_with) }
         });
-        let mut list: Vec<Attacher> = list.collect();
+        let mut list: Vec<SegmentUser> = list.collect();
         list.sort_by_key(|attacher| (attacher.pid, attacher.address));
-        Attachers { list, hidden: Vec::new() }
+        SegmentUsers { list, hidden: Vec::new() }
     }
 
     /// Returns whether these are all attachments of a segment, and no mapping is another segment's with its id.
@@ -199,7 +199,7 @@ impl<'a> Matcher<'a> {
     /// Returns the mappings that were not assigned, by id and origin. A mapping is left out if its process is in a
     /// namespace with a segment of that id that was not attached when it was listed: the process has attached that one
     /// since.
-    pub(super) fn strays(&self, listed: &HashSet<(u64, ShmId)>) -> Vec<(ShmId, Attachers)> {
+    pub(super) fn strays(&self, listed: &HashSet<(u64, ShmId)>) -> Vec<(ShmId, SegmentUsers)> {
         let id = |inode: u64| i32::try_from(inode).ok().and_then(ShmId::new);
         let is_recent = |mapping: &SegmentMapping| {
             let Some(identity) = mapping.ns.zip(id(mapping.vma.inode)) else { return false };
@@ -208,7 +208,7 @@ impl<'a> Matcher<'a> {
         let left =
             (0..self.mappings.len()).filter(|index| !self.assigned[*index] && !is_recent(&self.mappings[*index]));
         let distinct = self.distinct(left);
-        let mut groups: Vec<(u64, &Origin, Attachers)> = Vec::new();
+        let mut groups: Vec<(u64, &Origin, SegmentUsers)> = Vec::new();
         for index in distinct.kept.iter().copied() {
             let mapping = &self.mappings[index];
             let origin = mapping.origin(self.system);
@@ -217,7 +217,7 @@ impl<'a> Matcher<'a> {
             let file = (mapping.vma.inode, origin);
             match groups.iter_mut().find(|(inode, known, _)| (*inode, *known) == file) {
                 Some((_, _, attachers)) => attachers.list.push(attacher),
-                None => groups.push((file.0, origin, Attachers { list: vec![attacher], hidden: Vec::new() })),
+                None => groups.push((file.0, origin, SegmentUsers { list: vec![attacher], hidden: Vec::new() })),
             }
         }
         groups.into_iter().filter_map(|(inode, _, attachers)| Some((id(inode)?, attachers))).collect()
@@ -291,9 +291,9 @@ fn is_in(system: &System, mapping: &SegmentMapping, namespace: Option<u64>) -> b
             || threads().iter().any(|thread| procfs::namespace_of(system.proc(), thread) == namespace))
 }
 
-fn attacher(system: &System, mapping: &SegmentMapping, certain: bool, shared_with: Option<Vec<i32>>) -> Attacher {
+fn attacher(system: &System, mapping: &SegmentMapping, certain: bool, shared_with: Option<Vec<i32>>) -> SegmentUser {
     let uid = system.effective_uid(mapping.pid);
-    Attacher {
+    SegmentUser {
         pid: mapping.pid,
         uid,
         user: uid.and_then(|uid| system.user_name(uid)),
