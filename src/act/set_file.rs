@@ -12,7 +12,7 @@ use super::set::Change;
 use crate::error::{Error, Kind, again};
 use crate::explain::{cannot_open, file_in_use, unmapped_id};
 use crate::model::{Object, Size};
-use crate::query::{Account, System, refer_to_file};
+use crate::query::{Account, OpenError, System, refer_to_file};
 use crate::sys::{self, Opening};
 
 /// Converts the caller's ids to those of the current user namespace.
@@ -45,7 +45,8 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
         let now = sys::stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
         let must_be_unused = size < now.size && !change.force;
         let leased = if must_be_unused { open_unused(system, seen, file.as_fd(), size)? } else { None };
-        let open = || sys::open_referred(file.as_fd(), Opening::Write).map_err(|errno| failed(errno, "open"));
+        let denied = |errno| cannot_open(system, seen, "change", OpenError::Call(errno));
+        let open = || sys::open_referred(file.as_fd(), Opening::Write).map_err(denied);
         ftruncate(leased.map_or_else(open, Ok)?, length).map_err(|errno| failed(errno, "ftruncate"))?;
     }
     if change.owner.is_some() || change.group.is_some() {
@@ -67,14 +68,14 @@ fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u
     let refusal = match sys::open_referred(file, Opening::WriteLease) {
         // Another process holds a lease.
         Err(Errno::EAGAIN) => in_use(),
-        Err(errno) => return Err(failed(seen, errno, "open")),
+        Err(errno) => return Err(cannot_open(system, seen, "change", OpenError::Call(errno))),
         Ok(file) => match sys::take_write_lease(file.as_fd(), seen.posix().stat.uid) {
             Ok(()) => return Ok(Some(file)),
             Err(Errno::EAGAIN) => in_use(),
             Err(errno) => match find_use(system, &[seen])?[..] {
                 [Some(false)] => return Ok(None),
                 [Some(true)] => in_use(),
-                _ => Error::new(Kind::Refused, message("cannot determine whether a process uses it"))
+                _ => Error::new(Kind::Refused, message("cannot determine whether it is in use"))
                     .os(errno, "fcntl F_SETLEASE")
                     .target(seen.ident().argument()),
             },
