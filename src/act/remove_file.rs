@@ -11,6 +11,7 @@
 //!
 //! Where leases do not work, the processes decide, if all of them were inspected.
 
+use std::cell::LazyCell;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -25,7 +26,7 @@ use super::remove::{Cleaned, Kept, Removal, Removed};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file};
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
-use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup};
+use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, some_are_in_flight};
 use crate::sys::{self, Opening};
 
 /// What names of objects that are being removed begin with. A name left over by SIGKILL is given back by the next `prune`.
@@ -143,11 +144,12 @@ fn outcome(is_used: Option<bool>) -> Outcome {
 }
 
 /// Returns whether a process uses each of some objects, by a scan of the processes; `None` if none was found, but not all
-/// processes can be inspected.
+/// processes can be inspected, or some files are in flight in Unix sockets, where only a lease shows them.
 pub(super) fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<bool>>, Error> {
     let mut objects: Vec<Object> = seen.iter().map(|object| (*object).clone()).collect();
     add_users(system, &mut objects, Needs::ATTACHERS)?;
-    Ok(objects.iter().map(|object| object.posix().in_use()).collect())
+    let in_flight = LazyCell::new(|| some_are_in_flight(system));
+    Ok(objects.iter().map(|object| object.posix().in_use().filter(|is_used| *is_used || !*in_flight)).collect())
 }
 
 /// Does the same as [`remove_unused`], but removes only objects whose lease can be taken.
@@ -350,7 +352,7 @@ impl Failure {
                 format!("another process opened it, and its name could not be restored ({errno:?}, renameat2)")
             }
             Self::NoLease(errno) => {
-                format!("cannot determine whether a process uses it ({errno:?}, fcntl F_SETLEASE)")
+                format!("cannot determine whether it is in use ({errno:?}, fcntl F_SETLEASE)")
             }
             Self::Call(errno, call) => format!("{} ({errno:?}, {call})", errno.desc()),
         }

@@ -5,6 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -15,9 +16,10 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 
-use crate::fixtures::{assert_is_row, stable_fields, sysctl, without_former_key};
+use crate::actor::Actor;
+use crate::fixtures::{assert_is_row, file_names, stable_fields, sysctl, without_former_key};
 use crate::oracle::{self, Attached};
-use crate::support::{Ran, file, finish, shmadm, wait_for};
+use crate::support::{file, finish, shmadm};
 
 /// The errnos with which a sandbox denies a system call.
 const DENIALS: [Errno; 2] = [Errno::EPERM, Errno::ENOSYS];
@@ -161,24 +163,46 @@ pub(crate) fn with_file_over(command: &mut Command, shown: &Path, hidden: &'stat
     unsafe { command.pre_exec(cover) };
 }
 
-/// Lets a command inspect the first process; requires root. In some containers not even root can, so /proc/1 shows the
-/// test's process instead.
-pub(crate) fn with_readable_first_process(command: &mut Command) {
-    with_file_over(command, Path::new(&format!("/proc/{}", std::process::id())), c"/proc/1");
+/// A /proc that shows only some processes, so that a scan of all processes is complete: not even root may be able to inspect
+/// all processes of a machine.
+pub(crate) struct ShownProcesses {
+    /// The directory that is mounted over /proc, and that on which /proc itself is mounted.
+    directories: [CString; 2],
+    _directory: tempfile::TempDir,
+    /// The process that is shown as the first one.
+    _first: Actor,
 }
 
-/// Runs a command that can inspect every process; requires root. It is prepared and run again if some process could not be
-/// inspected at that moment.
-pub(crate) fn finish_with_complete_scan(prepare: impl Fn() -> Command) -> Ran {
-    let mut ran = None;
-    wait_for("every process to be open to inspection", || {
-        let mut command = prepare();
-        with_readable_first_process(&mut command);
-        let is_complete = |ran: &Ran| !["cannot determine", "permitted"].iter().any(|text| ran.stderr.contains(text));
-        ran = Some(finish(&mut command)).filter(is_complete);
-        ran.is_some()
-    });
-    ran.unwrap()
+impl ShownProcesses {
+    /// Shows some processes, and one that does nothing as the first.
+    pub(crate) fn new(pids: &[i32]) -> Self {
+        let first = Actor::start();
+        let directory = tempfile::tempdir().unwrap();
+        let [shown, proc] = ["shown", "proc"].map(|name| directory.path().join(name));
+        [&shown, &proc].into_iter().for_each(|path| std::fs::create_dir(path).unwrap());
+        let show = |target: &str, name: &str| symlink(proc.join(target), shown.join(name)).unwrap();
+        let is_process = |name: &str| name.starts_with(|first: char| first.is_ascii_digit());
+        file_names("/proc".as_ref()).iter().filter(|name| !is_process(name)).for_each(|name| show(name, name));
+        pids.iter().map(i32::to_string).for_each(|pid| show(&pid, &pid));
+        show(&first.pid().to_string(), "1");
+        let directories = [shown, proc].map(|path| CString::new(path.as_os_str().as_bytes()).unwrap());
+        Self { directories, _directory: directory, _first: first }
+    }
+
+    /// Shows them to a command, in a private mount namespace; requires root.
+    pub(crate) fn to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let [shown, proc] = self.directories.clone();
+        let cover = move || {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let none = None::<&CStr>;
+            mount(none, c"/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            mount(Some(c"/proc"), proc.as_c_str(), none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
+            mount(Some(shown.as_c_str()), c"/proc", none, MsFlags::MS_BIND, none)?;
+            Ok(())
+        };
+        // SAFETY: between fork and exec this makes five system calls, and allocates nothing.
+        unsafe { command.pre_exec(cover) }
+    }
 }
 
 /// Hides /proc in a private mount namespace of the command; requires root.

@@ -328,11 +328,9 @@ fn one_scan_of_the_processes_answers_for_all_named_objects() {
     assert_eq!(users, [[1; 15], [0; 15]].concat());
 }
 
-#[apply(test)]
-#[requires(Root)]
-fn who_and_stat_say_that_descriptors_are_in_flight_if_no_process_has_an_object_open() {
+/// Opens an object and sends the descriptor to a socket, so that no process has it open.
+pub(super) fn send_descriptor(path: String) -> (UnixDatagram, UnixDatagram) {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-    let path = create("x", 4096);
     let (sender, receiver) = UnixDatagram::pair().unwrap();
     let file = std::fs::File::open(path).unwrap();
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -340,14 +338,20 @@ fn who_and_stat_say_that_descriptors_are_in_flight_if_no_process_has_an_object_o
     let rights = [file.as_fd()];
     assert!(control.push(SendAncillaryMessage::ScmRights(&rights)));
     sendmsg(&sender, &[IoSlice::new(b"x")], &mut control, SendFlags::empty()).unwrap();
-    drop(file);
+    (sender, receiver)
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn who_and_stat_say_that_descriptors_are_in_flight_if_no_process_has_an_object_open() {
+    let sockets = send_descriptor(create("x", 4096));
     let ran = run(["who", "/x", "--json"]).exits(0).says("is in use, but no process that uses it was found: ");
     let report = ran.json();
     assert_fields(&report["objects"][0], json!({ "in_use": true, "found": 0, "users": [] }));
     assert_eq!(report["objects"][0]["hidden"][0], json!({ "reason": "in-flight", "count": null }), "{report}");
     let fields = run(["stat", "/x", "--probe"]).exits(0).stdout;
     assert!(fields.contains("Not visible: a Unix socket has descriptors queued"), "{fields}");
-    drop(receiver);
+    drop(sockets);
     let report = run(["who", "/x", "--json"]).exits(0).json();
     assert_fields(&report["objects"][0], json!({ "in_use": false }));
     assert_ne!(report["objects"][0]["hidden"][0]["reason"], "in-flight", "{report}");

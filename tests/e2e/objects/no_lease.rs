@@ -8,14 +8,13 @@ use nix::errno::Errno;
 use nix::libc;
 use serde_json::json;
 
+use super::list::send_descriptor;
 use super::prune::{ALL, orphan};
 use super::{create, names};
 use crate::actor::{Actor, Request};
 use crate::fixtures::{assert_fields, can_inspect_all};
-use crate::sandbox::{
-    finish_with_complete_scan, with_no_capabilities, with_readable_first_process, without, without_capabilities,
-};
-use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
+use crate::sandbox::{ShownProcesses, with_no_capabilities, without, without_capabilities};
+use crate::support::{NOBODY, finish, run, shmadm, shmadm_as};
 use crate::vanish::{Call, Stopped};
 
 const CAP_SETUID: i32 = 7;
@@ -43,11 +42,6 @@ fn without_right(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command for which the kernel grants no leases, but which can inspect every process.
-fn scan(arguments: &[&str]) -> Ran {
-    finish_with_complete_scan(|| without_leases(arguments))
-}
-
 #[apply(test)]
 fn an_object_that_a_process_uses_is_refused_and_the_process_is_named() {
     let mut actor = Actor::start();
@@ -68,10 +62,11 @@ fn an_object_that_a_process_uses_is_refused_and_the_process_is_named() {
 #[requires(Root)]
 fn rm_removes_what_a_complete_scan_finds_unused_and_says_so() {
     for command in [without_leases, without_right] {
-        let rm = |options: &[&str]| finish_with_complete_scan(|| command(&[&["rm", "/x"], options].concat()));
         let path = create("x", 4096);
         chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
         let mut actor = Actor::start();
+        let shown = ShownProcesses::new(&[actor.pid()]);
+        let rm = |options: &[&str]| finish(shown.to(&mut command(&[&["rm", "/x"], options].concat())));
         actor.ask(Request::MapFile { path });
         rm(&[]).exits(5).says(&format!("mapped by pid {} (", actor.pid()));
         drop(actor);
@@ -88,12 +83,14 @@ fn rm_removes_what_a_complete_scan_finds_unused_and_says_so() {
 #[requires(Root)]
 fn prune_removes_what_a_complete_scan_finds_unused_and_says_so() {
     let mut actor = Actor::start();
+    let shown = ShownProcesses::new(&[actor.pid()]);
+    let prune = |options: &[&str]| finish(shown.to(&mut without_leases(&[&ALL, options].concat())));
     actor.ask(Request::OpenFile { path: orphan(1) });
     orphan(2);
-    let rows = scan(&[&ALL[..], &["--dry-run", "--format", "csv"]].concat()).exits(0).stdout;
+    let rows = prune(&["--dry-run", "--format", "csv"]).exits(0).stdout;
     let why = "not in use according to a scan of all processes; creator pid 4194304 has exited";
     assert!(rows.contains(why), "{rows}");
-    scan(&ALL).exits(0).says(&format!("removed object /torch_4194304_1_2 (4 KiB): {EVIDENCE}"));
+    prune(&[]).exits(0).says(&format!("removed object /torch_4194304_1_2 (4 KiB): {EVIDENCE}"));
     assert_eq!(names(), ["torch_4194304_1_1"]);
 }
 
@@ -101,12 +98,13 @@ fn prune_removes_what_a_complete_scan_finds_unused_and_says_so() {
 #[requires(Root)]
 fn set_shrinks_what_a_complete_scan_finds_unused() {
     let path = create("x", 8192);
-    let set = ["set", "/x", "--size", "4096"];
     let mut actor = Actor::start();
+    let shown = ShownProcesses::new(&[actor.pid()]);
+    let set = || finish(shown.to(&mut without_leases(&["set", "/x", "--size", "4096"])));
     actor.ask(Request::MapFile { path: path.clone() });
-    scan(&set).exits(5).says("cannot shrink object /x to 4 KiB: it is in use");
+    set().exits(5).says("cannot shrink object /x to 4 KiB: it is in use");
     drop(actor);
-    scan(&set).exits(0);
+    set().exits(0);
     assert_eq!(std::fs::metadata(path).unwrap().len(), 4096);
 }
 
@@ -119,15 +117,30 @@ fn a_process_that_opens_an_object_between_the_scan_and_its_removal_is_reported()
         (&ALL, "a process opened it just before the removal"),
     ] {
         let path = orphan(1);
-        let mut command = without_leases(arguments);
-        command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
-        with_readable_first_process(&mut command);
-        let stopped = Stopped::command_before(1, unlinks, command);
         let mut actor = Actor::start();
+        let shown = ShownProcesses::new(&[actor.pid()]);
+        let mut command = without_leases(arguments);
+        shown.to(&mut command).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stopped = Stopped::command_before(1, unlinks, command);
         actor.ask(Request::OpenFile { path });
         let ran = stopped.go_on().exits(0).says(&format!("unlinked object /torch_4194304_1_1 (4 KiB): {effect}"));
         assert_fields(&ran.json()["removed"][0], json!({ "outcome": "unlinked" }));
     }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_object_in_flight_is_kept_although_no_process_has_it_open() {
+    let shown = ShownProcesses::new(&[std::process::id().cast_signed()]);
+    let sockets = send_descriptor(orphan(1));
+    for (arguments, code) in [(&["rm", "/torch_4194304_1_1"][..], 5), (&ALL, 0)] {
+        let ran = finish(shown.to(&mut without_leases(arguments))).exits(code);
+        ran.says("cannot determine whether it is in use");
+        assert_eq!(names(), ["torch_4194304_1_1"]);
+    }
+    drop(sockets);
+    finish(shown.to(&mut without_leases(&ALL))).exits(0);
+    assert_eq!(names(), [""; 0]);
 }
 
 #[apply(test)]
