@@ -1,7 +1,8 @@
 //! `prune` of objects in a loop while other processes open, map and close them. No object may be removed while a process
 //! uses it, and no process may be handed one that has just been removed.
 //!
-//! `SHMADM_CHURN_SECONDS=60` extends the run to one minute; by default it ends after a few rounds.
+//! `SHMADM_CHURN_SECONDS=60` extends the run to one minute, `SHMADM_CHURN_REMOVALS=100000` to that number of removals; by
+//! default it ends after a few rounds.
 #![expect(unsafe_code, reason = "the openers make their own system calls")]
 
 use std::fs::File;
@@ -50,17 +51,22 @@ fn under_churn_no_process_loses_an_object_that_it_uses_or_opens() {
         Running(command.spawn().unwrap())
     };
     let openers: Vec<Running> = (0..OPENERS).map(start).collect();
-    let seconds = std::env::var("SHMADM_CHURN_SECONDS").ok();
-    let seconds = seconds.map(|seconds| Duration::from_secs(seconds.parse().unwrap()));
+    let limit = |name| std::env::var(name).ok().map(|value| value.parse().unwrap());
+    let seconds = limit("SHMADM_CHURN_SECONDS").map(Duration::from_secs);
+    let removals = limit("SHMADM_CHURN_REMOVALS");
     let began = Instant::now();
-    let (mut removed, mut skipped, mut rounds) = (0, 0, 0_usize);
-    while seconds.map_or(rounds < ROUNDS, |seconds| began.elapsed() < seconds) {
+    let (mut removed, mut skipped, mut rounds) = (0_u64, 0, 0);
+    while match (seconds, removals) {
+        (Some(seconds), _) => began.elapsed() < seconds,
+        (None, Some(removals)) => removed < removals,
+        (None, None) => rounds < ROUNDS,
+    } {
         rounds += 1;
         let existing: std::collections::HashSet<String> = names().into_iter().collect();
         (0..OBJECTS).map(name).filter(|name| !existing.contains(name)).for_each(|name| drop(create(&name, 4096)));
         let prune = ["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes", "--json"];
         let report = run(prune).exits(0).json();
-        removed += report["removed"].as_array().unwrap().len();
+        removed += report["removed"].as_array().unwrap().len() as u64;
         skipped += report["skipped"].as_array().unwrap().len();
         assert_eq!(report["failed"].as_array().unwrap().len(), 0, "{report}");
     }
