@@ -6,7 +6,7 @@
 //! argument. Its value is then a marker with the value name, which is replaced by values of the system. Errors give
 //! no candidates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 
@@ -14,17 +14,17 @@ use clap::{Arg, ArgMatches, ValueHint};
 use clap_complete::ArgValueCompleter;
 use clap_complete::engine::{CompletionCandidate, complete};
 
-use super::program::{Globals, columns, program};
+use super::program::{Globals, program};
 use super::table::find;
 use super::ui;
-use crate::error::Exit;
-use crate::model::{Measure, Needs, Object, Size, State};
-use crate::process::{enter_namespace, enterable_namespaces};
+use crate::error::{Exit, quoted};
+use crate::model::{FileType, Measure, Needs, Object, ObjectKind, Size, State};
+use crate::process::enterable_namespaces;
 use crate::query::{
-    CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, Namespace, System, capability, held, inventory, is_owner_or_creator,
-    mode_shift,
+    CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, Namespace, System, capability, files,
+    inventory, is_owner_or_creator, mode_shift, retain_held,
 };
-use crate::render::escape;
+use crate::render::{BOTH, Column, FILE, SEGMENT, escape};
 use crate::ui::Color;
 
 /// The first argument of the scripts' calls.
@@ -62,10 +62,10 @@ fn candidates(words: &[OsString]) -> Option<Vec<Candidate>> {
     if started > 0 {
         return Some(vec![(":command".to_owned(), (before.len() - started).to_string())]);
     }
-    let mut system = System::new();
-    if let Some(namespace) = matches.as_ref().and_then(|matches| Globals::collect(matches).ok()?.ns) {
-        system = system.with_id_maps(enter_namespace(&namespace).ok()?);
-    }
+    let system = match matches.as_ref().and_then(|matches| Globals::collect(matches).ok()) {
+        Some(globals) => super::system(&globals).ok()?,
+        None => System::new(),
+    };
     let live = Live { system, command, before };
     let mut program = program();
     program.build();
@@ -131,17 +131,20 @@ impl Live<'_> {
 
     fn values(&self, name: &str, word: &str) -> Vec<Candidate> {
         match name {
-            "SEGMENT" => self.usable().iter().flat_map(|object| segment_names(object, word)).collect(),
+            "SEGMENT" => self.usable().iter().flat_map(|object| names(object, word)).collect(),
             "KEY" => self.keys(word),
-            "COLUMN" => column_names(word).collect(),
+            "COLUMN" if self.lists_only_files() => column_names(&[FILE], word),
+            "COLUMN" => column_names(&[SEGMENT, FILE, BOTH], word),
             "COLUMNS" => {
                 let (chosen, last) = word.split_at(word.rfind([',', '+']).map_or(0, |separator| separator + 1));
                 let is_new = |name: &str| !chosen.split([',', '+']).any(|other| other.eq_ignore_ascii_case(name));
-                let new = column_names(last).filter(|(name, _)| is_new(name));
+                let registry = if self.lists_only_files() { FILE } else { SEGMENT };
+                let new = column_names(&[registry], last).into_iter().filter(|(name, _)| is_new(name));
                 new.map(|(name, help)| (format!("{chosen}{name}"), help)).collect()
             }
-            "USER" => self.accounts("/etc/passwd", |object| {
-                vec![self.system.user(object.uid), self.system.user(object.sysv().cuid)]
+            "USER" => self.accounts("/etc/passwd", |object| match &object.kind {
+                ObjectKind::SysV(sysv) => vec![self.system.user(object.uid), self.system.user(sysv.cuid)],
+                ObjectKind::Posix(_) => vec![self.system.user(object.uid)],
             }),
             "GROUP" => self.accounts("/etc/group", |object| vec![self.system.group(object.gid)]),
             "WHAT=RANGE" => Measure::ALL.map(|measure| (format!("{}=", measure.as_str()), String::new())).into(),
@@ -160,31 +163,47 @@ impl Live<'_> {
         }
     }
 
-    /// Returns the segments with which the caller may do what the command does.
-    fn usable(&self) -> Vec<Object> {
+    /// Returns the segments and the POSIX objects that have a name.
+    fn objects(&self) -> Vec<Object> {
         let mut objects = inventory(&self.system, Needs::NAMES | Needs::STATE).unwrap_or_default();
-        let is_privileged = |number| capability(&self.system, number) == Capability::Effective;
-        // Bits of the mode.
-        let access = match self.command {
-            "rm" | "set" if !is_privileged(CAP_SYS_ADMIN) => {
-                objects.retain(|object| is_owner_or_creator(&self.system, object));
-                return objects;
-            }
-            "detach" => {
-                let held = held(&self.system);
-                objects.retain(|object| held.contains(&object.sysv().id));
-                return objects;
-            }
-            "read" | "dump" | "map" => 4,
-            "attach" if self.before.iter().any(|word| word == "--read-only") => 4,
-            "attach" | "write" => 6,
-            _ => 0,
-        };
-        if access != 0 && !is_privileged(CAP_IPC_OWNER) {
-            let granted = |object: &Object| object.mode.bits() >> mode_shift(&self.system, object);
-            objects.retain(|object| granted(object) & access == access);
-        }
+        // Their state would require a scan of all processes.
+        let mut files = files(&self.system, Needs::NAMES).unwrap_or_default();
+        files.sort_by_key(Object::ident);
+        let is_directory =
+            |object: &Object| matches!(&object.kind, ObjectKind::Posix(posix) if posix.file_type == FileType::Dir);
+        objects.extend(files.into_iter().filter(|object| !is_directory(object)));
         objects
+    }
+
+    /// Returns the objects with which the caller may do what the command does.
+    fn usable(&self) -> Vec<Object> {
+        let mut objects = self.objects();
+        // Whether it must own the object, and otherwise the bits of the mode that it must have.
+        let (must_own, access) = match self.command {
+            "detach" => {
+                retain_held(&self.system, &mut objects);
+                return objects;
+            }
+            "rm" | "set" => (true, 0),
+            "read" | "dump" | "map" => (false, 4),
+            "attach" if self.before.iter().any(|word| word == "--read-only") => (false, 4),
+            "attach" | "write" => (false, 6),
+            _ => (false, 0),
+        };
+        let capabilities = if must_own { [CAP_SYS_ADMIN, CAP_FOWNER] } else { [CAP_IPC_OWNER, CAP_DAC_OVERRIDE] };
+        let [may_use_segments, may_use_files] =
+            capabilities.map(|number| capability(&self.system, number) == Capability::Effective);
+        objects.retain(|object| match (object.is_segment(), must_own) {
+            (true, _) if may_use_segments => true,
+            (false, _) if may_use_files => true,
+            (_, true) => is_owner_or_creator(&self.system, object),
+            (_, false) => object.mode.bits() >> mode_shift(&self.system, object) & access == access,
+        });
+        objects
+    }
+
+    fn lists_only_files(&self) -> bool {
+        self.before.iter().any(|word| word == "--posix" || word == "--unlinked")
     }
 
     /// Returns the keys that an option accepts: those of segments, and words.
@@ -203,10 +222,10 @@ impl Live<'_> {
         keys
     }
 
-    /// Returns the names of users or groups: for filters those of segments, otherwise those in a file of the system.
+    /// Returns the names of users or groups: for filters those of objects, otherwise those in a file of the system.
     fn accounts(&self, file: &str, of: impl Fn(&Object) -> Vec<String>) -> Vec<Candidate> {
         let names: BTreeSet<String> = if matches!(self.command, "list" | "who" | "prune") {
-            inventory(&self.system, Needs::empty()).unwrap_or_default().iter().flat_map(of).collect()
+            self.objects().iter().flat_map(of).collect()
         } else {
             let accounts = std::fs::read_to_string(file).unwrap_or_default();
             accounts.lines().filter_map(|line| line.split(':').next().map(ToOwned::to_owned)).collect()
@@ -215,16 +234,24 @@ impl Live<'_> {
     }
 }
 
-/// Returns the id in the form in which the word begins, and the key.
-fn segment_names(object: &Object, word: &str) -> impl Iterator<Item = Candidate> {
-    let id = object.ident().argument();
-    let names = [matching([id.clone(), format!("id:{id}")], word), key_name(object, word)];
-    names.into_iter().flatten().map(|name| (name, describe(object)))
+/// Returns the id of a segment, or the name of another object, in the form in which the word begins, and the key.
+fn names(object: &Object, word: &str) -> impl Iterator<Item = Candidate> {
+    let argument = object.ident().argument();
+    let name = match &object.kind {
+        ObjectKind::SysV(_) => matching([argument.clone(), format!("id:{argument}")], word),
+        ObjectKind::Posix(posix) => {
+            let file = posix.name.as_ref().map(|name| name.file_name().to_string_lossy()).unwrap_or_default();
+            let forms = [argument, format!("/{file}"), format!("/dev/shm/{file}"), format!("obj:{}", posix.file())];
+            // bash inserts it as it is.
+            matching(forms, word).filter(|name| quoted(name) == *name)
+        }
+    };
+    [name, key_name(object, word)].into_iter().flatten().map(|name| (name, describe(object)))
 }
 
 /// Returns the key in the form in which the word begins; `None` without a key.
 fn key_name(object: &Object, word: &str) -> Option<String> {
-    let key = object.sysv().key;
+    let key = object.key()?;
     let short = format!("{:#x}", key.bits());
     let forms = [key.to_string(), short.clone(), format!("key:{key}"), format!("key:{short}")];
     matching(forms, word).filter(|_| key.bits() != 0)
@@ -236,12 +263,18 @@ fn matching<const N: usize>(forms: [String; N], word: &str) -> Option<String> {
 
 fn describe(object: &Object) -> String {
     let owner = object.owner.as_deref().map_or_else(|| object.uid.to_string(), ToOwned::to_owned);
-    let state = object.state.map_or("unknown", State::as_str);
-    format!("{}, {owner}, {state}", Size(object.size))
+    let what = match &object.kind {
+        ObjectKind::SysV(_) => object.state.map_or("unknown", State::as_str),
+        ObjectKind::Posix(posix) => posix.file_type.as_str(),
+    };
+    format!("{}, {owner}, {what}", Size(object.size))
 }
 
-/// Returns the columns, in lower case if the word is.
-fn column_names(word: &str) -> impl Iterator<Item = Candidate> {
+/// Returns the columns, each once, in lower case if the word is.
+fn column_names(registries: &[&'static [Column<Object>]], word: &str) -> Vec<Candidate> {
     let lower = word.contains(char::is_lowercase);
-    columns().map(move |(name, help)| (if lower { name.to_lowercase() } else { name.to_owned() }, help.to_owned()))
+    let mut seen = HashSet::new();
+    let name = |name: &str| if lower { name.to_lowercase() } else { name.to_owned() };
+    let columns = registries.iter().copied().flatten().filter(|column| seen.insert(column.name));
+    columns.map(|column| (name(column.name), column.help.to_owned())).collect()
 }

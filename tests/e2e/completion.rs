@@ -1,9 +1,11 @@
 //! Completion: what the program offers for a word, and what the scripts of the shells make of it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
 use crate::fixtures::foreground;
+use crate::objects::{create, file_id};
 use crate::support::{NOBODY, finish, leave_namespace, run, shmadm, shmadm_as};
 use crate::terminal::{Terminal, WIDE};
 
@@ -69,6 +71,13 @@ fn only_segments_that_the_caller_may_use_are_offered() {
         assert_eq!(offered(&[command, ""]).len(), 5, "root may use all: {command}");
     }
     assert_eq!(offered_by(shmadm_as(NOBODY), &["attach", "--read-only", ""]), ["1", "2", "3"]);
+    create("private", 4096);
+    std::fs::set_permissions(create("public", 4096), std::fs::Permissions::from_mode(0o644)).unwrap();
+    for (command, names) in
+        [("rm", vec![]), ("read", vec!["/public"]), ("write", vec![]), ("stat", vec!["/private", "/public"])]
+    {
+        assert_eq!(offered_by(shmadm_as(NOBODY), &[command, "/p"]), names, "{command}");
+    }
 }
 
 #[apply(test)]
@@ -76,8 +85,45 @@ fn detach_is_offered_what_holders_of_the_caller_keep_attached() {
     run(["create"]).exits(0);
     run(["create", "--hold"]).exits(0);
     let (_attached, _stdout, _line) = foreground(&["attach", "0"]);
-    assert_eq!(offered(&["detach", ""]), ["1"]);
+    create("free", 4096);
+    create("held", 4096);
+    run(["attach", "--background", "/held"]).exits(0);
+    assert_eq!(offered(&["detach", ""]), ["1", "/held"]);
     run(["detach", "1"]).exits(0);
+    run(["detach", "/held"]).exits(0);
+}
+
+#[apply(test)]
+fn objects_are_offered_by_name() {
+    let path = create("psm_1", 4096);
+    std::fs::write("/dev/shm/sem.lock", [0; 32]).unwrap();
+    std::fs::create_dir("/dev/shm/directory").unwrap();
+    create("two words", 4096);
+    run(["create", "--key", "0x4d2"]).exits(0);
+    let owner =
+        run(["list", "--posix", "-o", "OWNER", "--no-headings"]).stdout.lines().next().unwrap().trim().to_owned();
+    for command in ["rm", "stat", "who", "read", "write", "map", "dump", "attach", "set"] {
+        assert_eq!(offered(&[command, ""]), ["0", "0x000004d2", "/psm_1", "sem:/lock"], "{command}");
+    }
+    assert_eq!(lines(shmadm(), &["rm", "/p"]), [format!("/psm_1\t4 KiB, {owner}, shm")]);
+    let id = file_id(&path);
+    for (word, value) in [("/dev/shm/p", "/dev/shm/psm_1"), ("sem:", "sem:/lock"), ("/sem", "/sem.lock"), (&id, &id)] {
+        assert_eq!(offered(&["stat", word]), [value]);
+    }
+    assert_eq!(offered(&["create", "--key", "0x"]), ["0x000004d2"], "objects have no key");
+}
+
+#[apply(test)]
+fn objects_are_those_of_the_given_directory() {
+    create("here", 4096);
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    std::fs::write(directory.path().join("there"), "x").unwrap();
+    let path = directory.path().to_str().unwrap();
+    assert_eq!(offered(&["--dir", path, "rm", "/"]), ["/there"]);
+    assert_eq!(offered(&["rm", "--dir", path, "/"]), ["/there"]);
+    assert_eq!(offered(&["--dir", "/nonexistent", "rm", "/"]), [""; 0]);
+    assert_eq!(lines(shmadm(), &["--dir", "/dev"]), [":files"]);
+    assert_eq!(lines(shmadm(), &["--dir=/dev"]), [":files\t--dir="]);
 }
 
 #[apply(test)]
@@ -100,14 +146,22 @@ fn segments_are_those_of_the_given_namespace() {
 
 #[apply(test)]
 fn columns_are_offered_one_after_the_other() {
-    let columns = run(["list", "--list-columns", "--format", "tsv"]).exits(0).stdout.lines().count();
-    assert!(offered(&["list", "-o", ""]).len().abs_diff(columns) <= 1);
+    for kind in [vec![], vec!["--posix"], vec!["--unlinked"]] {
+        let list = [vec!["list"], kind].concat();
+        let all = run([&list[..], &["--list-columns", "--no-headings", "--format", "tsv"]].concat()).exits(0).stdout;
+        let columns: Vec<&str> = all.lines().map(|line| line.split('\t').next().unwrap()).collect();
+        assert_eq!(offered(&[&list[..], &["-o", ""]].concat()), columns);
+    }
     for (words, values) in [
         (vec!["list", "-o", "ID,SI"], vec!["ID,SIZE"]),
         (vec!["list", "-o", "+ccom"], vec!["+ccommand"]),
         (vec!["list", "--output=SIZE,S"], vec!["--output=SIZE,SWAP", "--output=SIZE,STATE"]),
         (vec!["ls", "--sort", "NATT"], vec!["NATTCH"]),
         (vec!["list", "--sort", "ID,"], vec![]),
+        (vec!["list", "--sort", "NA"], vec!["NATTCH", "NAME"]),
+        (vec!["list", "--sort", "comma"], vec!["commands", "command"]),
+        (vec!["list", "--posix", "--sort", "N"], vec!["NAME"]),
+        (vec!["list", "--unlinked", "-o", "+DE"], vec!["+DESCRIPTORS", "+DEV"]),
     ] {
         assert_eq!(offered(&words), values, "{words:?}");
     }
@@ -160,6 +214,8 @@ fn the_command_of_leakcheck_is_left_to_the_shell() {
 /// arguments. `setup` are its commands at the start, with DIRECTORY for the one of the scripts.
 fn complete_in(shell: &str, arguments: &[&str], setup: &str, cases: &[(&str, &str)]) -> String {
     run(["create", "--size", "64K", "--key", "0x4d2"]).exits(0);
+    create("psm_1", 4096);
+    create("sem.lock", 32);
     let home = tempfile::tempdir().unwrap();
     let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/completions");
     // The name of zsh's file; the others are given it.
@@ -185,6 +241,8 @@ fn complete_in(shell: &str, arguments: &[&str], setup: &str, cases: &[(&str, &st
 /// What is typed, and what is shown then.
 const CASES: &[(&str, &str)] = &[
     ("shmadm stat 0x\t\r", "<stat><0x000004d2>"),
+    ("shmadm rm /p\t\r", "<rm></psm_1>"),
+    ("shmadm stat sem:\t\r", "<stat><sem:/lock>"),
     ("shmadm --format=j\t\r", "<--format=json>"),
     ("shmadm --ns \t\x15shmadm --ns ./o\t\r", "<--ns><./one"),
     ("shmadm list -o +ID,SI\t\r", "<+ID,SIZE>"),

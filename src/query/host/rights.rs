@@ -10,7 +10,11 @@ use super::system::System;
 use crate::model::{Object, ObjectKind};
 use crate::{procfs, sys};
 
-/// Lock memory. These numbers are those of linux/capability.h.
+/// Bypass the permission bits of files. These numbers are those of linux/capability.h.
+pub(crate) const CAP_DAC_OVERRIDE: u32 = 1;
+/// Change and remove the files of other users.
+pub(crate) const CAP_FOWNER: u32 = 3;
+/// Lock memory.
 pub(crate) const CAP_IPC_LOCK: u32 = 14;
 /// Bypass the permission bits of segments.
 pub(crate) const CAP_IPC_OWNER: u32 = 15;
@@ -67,20 +71,24 @@ pub(crate) fn can_create_user_namespace(system: &System) -> bool {
     system.uid() != 0 || has_capability(system, CAP_SETFCAP) != Some(false)
 }
 
-/// Returns whether the caller is the owner or the creator of a segment.
-pub(crate) fn is_owner_or_creator(system: &System, segment: &Object) -> bool {
-    let creator = match &segment.kind {
+/// Returns whether the caller is the owner of an object, or the creator of a segment.
+pub(crate) fn is_owner_or_creator(system: &System, object: &Object) -> bool {
+    let creator = match &object.kind {
         ObjectKind::SysV(sysv) => sysv.cuid,
-        ObjectKind::Posix(_) => segment.uid,
+        ObjectKind::Posix(_) => object.uid,
     };
-    system.is_caller(segment.uid) || system.is_caller(creator)
+    system.is_caller(object.uid) || system.is_caller(creator)
 }
 
-/// Returns where the bits that apply to the caller begin in a segment's mode: 6 (owner or creator), 3 (group) or 0.
-pub(crate) fn mode_shift(system: &System, segment: &Object) -> u32 {
-    if is_owner_or_creator(system, segment) {
+/// Returns where the bits that apply to the caller begin in an object's mode: 6 (owner or creator), 3 (group) or 0.
+pub(crate) fn mode_shift(system: &System, object: &Object) -> u32 {
+    let creator_group = match &object.kind {
+        ObjectKind::SysV(sysv) => sysv.cgid,
+        ObjectKind::Posix(_) => object.gid,
+    };
+    if is_owner_or_creator(system, object) {
         6
-    } else if system.is_in_group(segment.gid) || system.is_in_group(segment.sysv().cgid) {
+    } else if system.is_in_group(object.gid) || system.is_in_group(creator_group) {
         3
     } else {
         0

@@ -4,6 +4,7 @@
 //! same IPC namespace, with a mapping whose device is one on which the kernel keeps segments and whose inode is the
 //! segment's id, or that is of the object's file. The name of the mapping proves nothing, since any user can have a file of that name.
 
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -82,16 +83,20 @@ pub(crate) fn holders(system: &System, object: &Object) -> Result<Vec<Holder>, H
     Ok(found)
 }
 
-/// Returns the segments of this user's holders, as the arguments of the holders name them.
-pub(crate) fn held(system: &System) -> Vec<ShmId> {
-    let (Ok(devices), Ok(pids)) = (segment_devices(), procfs::pids(system.proc())) else { return Vec::new() };
-    let segment = |pid| {
-        let name = procfs::name(system.proc(), pid).ok()?;
-        let command = system.command(pid).filter(|_| name == HOLDER_NAME.to_bytes())?;
-        let id = command.split(' ').find_map(|argument| argument.strip_prefix("id="))?.parse().ok()?;
-        ShmId::new(id).filter(|id| is_holder(system, pid, *id, &devices).unwrap_or(false))
+/// Keeps the objects that holders of this user keep. The arguments of the holders name them, so that only those are looked
+/// at.
+pub(crate) fn retain_held(system: &System, objects: &mut Vec<Object>) {
+    let Ok(pids) = procfs::pids(system.proc()) else { return objects.clear() };
+    let named = |pid| {
+        let is_holder = procfs::name(system.proc(), pid).is_ok_and(|name| name == HOLDER_NAME.to_bytes());
+        let command = system.command(pid).filter(|_| is_holder)?;
+        let held = |argument: &str| Some(argument.strip_prefix("id=").or(argument.strip_prefix("object="))?.to_owned());
+        command.split(' ').find_map(held)
     };
-    pids.into_iter().filter_map(segment).collect()
+    let named: HashSet<String> = pids.into_iter().filter_map(named).collect();
+    objects.retain(|object| {
+        named.contains(&object.ident().argument()) && holders(system, object).is_ok_and(|holders| !holders.is_empty())
+    });
 }
 
 impl From<ProcError> for HoldersError {
