@@ -66,14 +66,6 @@ fn text(posix: &Posix) -> Option<&str> {
     posix.name.as_ref().map(super::ObjectName::as_str)
 }
 
-/// Returns what remains the same for an object as long as it exists.
-fn key(object: &Object) -> Ident {
-    match &object.kind {
-        ObjectKind::SysV(sysv) => Ident::Id(sysv.id),
-        ObjectKind::Posix(posix) => Ident::File(posix.file()),
-    }
-}
-
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Changed {
     /// Never empty.
@@ -101,14 +93,14 @@ impl Difference {
         // Ids repeat across namespaces.
         let mut earlier: HashMap<Ident, Vec<usize>> = HashMap::with_capacity(before.len());
         for (index, segment) in before.iter().enumerate() {
-            earlier.entry(key(segment)).or_default().push(index);
+            earlier.entry(segment.unique_ident()).or_default().push(index);
         }
         let mut left: Vec<Option<Object>> = before.into_iter().map(Some).collect();
         let mut found: Vec<Option<Object>> = after.iter().map(|_| None).collect();
         // Complete matches first, so that a record with unknown fields does not take the counterpart of another one.
         for matches in [match_completely, match_where_known] {
             for (later, slot) in after.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
-                let candidates = earlier.get(&key(later)).into_iter().flatten();
+                let candidates = earlier.get(&later.unique_ident()).into_iter().flatten();
                 let is_match = |index: &&usize| left[**index].as_ref().is_some_and(|segment| matches(segment, later));
                 if let Some(index) = candidates.copied().find(|index| is_match(&index)) {
                     *slot = left[index].take();

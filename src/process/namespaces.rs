@@ -13,9 +13,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use nix::errno::Errno;
@@ -24,53 +22,23 @@ use serde_json::Value;
 
 use super::helper::{start_failed, this_program};
 use crate::error::{Error, Kind, again, program};
-use crate::model::{Limits, Object, counted};
+use crate::model::{Limits, NamespaceName, Object, counted};
 use crate::procfs;
 use crate::query::{CAP_SYS_ADMIN, IdMaps, Namespace, System, can_inspect_all, census, has_capability};
 use crate::sys::{self, CloneFlags, SysError};
 
-/// The largest pid (PID_MAX_LIMIT in linux/threads.h). The numbers of namespaces are far above it.
-const PID_MAX_LIMIT: i32 = 4_194_304;
-
-/// An IPC namespace as named on the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Spec {
-    /// The namespace of a process.
-    Pid(i32),
-    /// The namespace with this number.
-    Number(u64),
-    /// The namespace behind a file.
-    Path(PathBuf),
-}
-
-impl Spec {
-    /// Parses `PID`, `ipc:[NUMBER]`, `NUMBER` or a path. A number above the largest pid is that of a namespace.
-    fn parse(argument: &OsStr) -> Result<Self, Error> {
-        if argument.as_bytes().contains(&b'/') {
-            return Ok(Self::Path(PathBuf::from(argument)));
-        }
+fn parse(argument: &OsStr) -> Result<NamespaceName, Error> {
+    NamespaceName::parse(argument).ok_or_else(|| {
         let text = argument.to_string_lossy();
-        let spec = match text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']')) {
-            Some(number) => number.parse().ok().map(Self::Number),
-            None if text.starts_with(|first: char| matches!(first, '1'..='9')) => {
-                text.parse().ok().map(|number| match i32::try_from(number) {
-                    Ok(pid) if pid <= PID_MAX_LIMIT => Self::Pid(pid),
-                    _ => Self::Number(number),
-                })
-            }
-            None => None,
-        };
-        spec.ok_or_else(|| {
-            let wrong = format!("invalid namespace {text:?}: expected a PID, a PATH with a slash, ipc:[N] or N");
-            Error::new(Kind::Usage, wrong).hint("list the namespaces", program("lsns -t ipc"))
-        })
-    }
+        let wrong = format!("invalid namespace {text:?}: expected a PID, a PATH with a slash, ipc:[N] or N");
+        Error::new(Kind::Usage, wrong).hint("list the namespaces", program("lsns -t ipc"))
+    })
 }
 
 /// Returns the process that a namespace argument names, if it names one.
 pub(crate) fn pid_of(argument: &OsStr) -> Option<i32> {
-    match Spec::parse(argument) {
-        Ok(Spec::Pid(pid)) => Some(pid),
+    match NamespaceName::parse(argument) {
+        Some(NamespaceName::Pid(pid)) => Some(pid),
         _ => None,
     }
 }
@@ -80,19 +48,19 @@ pub(crate) fn pid_of(argument: &OsStr) -> Option<i32> {
 /// Fails if there is no such namespace, the argument is invalid (Usage), or permission is missing (Permission).
 pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     let system = System::new();
-    let spec = Spec::parse(argument)?;
+    let name = parse(argument)?;
     let text = argument.to_string_lossy();
     let text = text.as_ref();
-    let file = match spec {
+    let file = match name {
         // If /proc belongs to another pid namespace, it shows another process under this pid. A pidfd is always the
         // right one.
-        Spec::Pid(pid) if !system.proc_shows_own_pids() => {
+        NamespaceName::Pid(pid) if !system.proc_shows_own_pids() => {
             let entered = sys::open_pidfd(pid).and_then(|pidfd| sys::enter(pidfd.as_fd(), CloneFlags::CLONE_NEWIPC));
             let failed =
                 |error| refused(format!("cannot enter the IPC namespace of process {pid}"), error).target(text);
             return entered.map(|()| IdMaps::default()).map_err(failed);
         }
-        _ => open(&system, &spec, text)?,
+        _ => open(&system, &name, text)?,
     };
     let cannot = |kind| Error::new(kind, format!("cannot enter the IPC namespace of {text}")).target(text);
     if !sys::is_ipc_namespace(file.as_fd()) {
@@ -120,7 +88,7 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     let owner = sys::owning_user_namespace(file.as_fd()).map(File::from);
     let owner = owner.map_err(|_| denied(" (an ancestor)"))?;
     let number = owner.metadata().map_or(0, |file| file.ino());
-    let maps = id_maps_of(&system, &spec, number);
+    let maps = id_maps_of(&system, &name, number);
     sys::enter(owner.as_fd(), CloneFlags::CLONE_NEWUSER)
         .and_then(|()| enter_ipc())
         .map_err(|_| denied(&format!(" (user:[{number}]); only root and the creator of that namespace have it")))?;
@@ -157,19 +125,19 @@ fn refused(message: String, error: SysError) -> Error {
     }
 }
 
-fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
+fn open(system: &System, name: &NamespaceName, text: &str) -> Result<File, Error> {
     let failed = |error: &io::Error, message: String, cause: &str| {
         let failed = Error::io(message, error, "open").target(text);
         if cause.is_empty() { failed } else { failed.cause(cause) }
     };
-    match spec {
-        Spec::Path(path) => sys::open_nonblocking(path).map_err(|error| {
+    match name {
+        NamespaceName::Path(path) => sys::open_nonblocking(path).map_err(|error| {
             let denied = error.kind() == ErrorKind::PermissionDenied;
             let cause =
                 if denied { "requires permission to inspect that process or search that directory" } else { "" };
             failed(&error, format!("cannot open the namespace {text}"), cause)
         }),
-        Spec::Pid(pid) => open_by_pid(system, *pid).map_err(|error| {
+        NamespaceName::Pid(pid) => open_by_pid(system, *pid).map_err(|error| {
             let cause = match error.kind() {
                 ErrorKind::NotFound => "no such process in this /proc",
                 ErrorKind::PermissionDenied if can_inspect_all(system) => {
@@ -182,7 +150,7 @@ fn open(system: &System, spec: &Spec, text: &str) -> Result<File, Error> {
             };
             failed(&error, format!("cannot enter the IPC namespace of process {pid}"), cause)
         }),
-        Spec::Number(number) => {
+        NamespaceName::Number(number) => {
             let census = census(system)?;
             let Some(namespace) = census.namespaces.iter().find(|namespace| namespace.number == *number) else {
                 let (kind, cause) = match census.inaccessible {
@@ -214,11 +182,11 @@ fn open_by_pid(system: &System, pid: i32) -> io::Result<File> {
 }
 
 /// Reads the id maps of a user namespace from a process in it. They are empty if there is none.
-fn id_maps_of(system: &System, spec: &Spec, owner: u64) -> IdMaps {
+fn id_maps_of(system: &System, name: &NamespaceName, owner: u64) -> IdMaps {
     let proc = system.proc();
     let is_in_it =
         |pid: &i32| std::fs::metadata(proc.join(format!("{pid}/ns/user"))).is_ok_and(|file| file.ino() == owner);
-    let first = if let Spec::Pid(pid) = spec { Some(*pid) } else { None };
+    let first = if let NamespaceName::Pid(pid) = name { Some(*pid) } else { None };
     let all = || procfs::pids(proc).into_iter().flatten();
     let Some(pid) = first.filter(is_in_it).or_else(|| all().find(is_in_it)) else { return IdMaps::default() };
     let map = |name| procfs::id_map(proc, pid, name).unwrap_or_default();

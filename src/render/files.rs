@@ -1,6 +1,6 @@
 //! The columns of POSIX objects.
 
-use super::segments::field;
+use super::segments::{field, left, right};
 use super::{Cell, Column};
 use crate::model::{FileUser, Needs, Object, ObjectKind, Posix};
 
@@ -21,16 +21,6 @@ fn known<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Ce
 fn users(object: &Object) -> Option<impl Iterator<Item = &FileUser>> {
     let ObjectKind::Posix(posix) = &object.kind else { return None };
     posix.users.as_deref().map(|users| users.processes().filter_map(|process| process.first()))
-}
-
-type Show = for<'a> fn(&'a Object) -> Cell<'a>;
-
-const fn left(name: &'static str, json: &'static str, help: &'static str, cell: Show) -> Column<Object> {
-    Column::left(name, cell).described(json, help)
-}
-
-const fn right(name: &'static str, json: &'static str, help: &'static str, cell: Show) -> Column<Object> {
-    Column::right(name, cell).described(json, help)
 }
 
 /// All columns of a POSIX object; those of the record come first.

@@ -55,11 +55,11 @@ impl AsRef<Self> for Object {
 
 type Show = for<'a> fn(&'a Object) -> Cell<'a>;
 
-const fn left(name: &'static str, json: &'static str, help: &'static str, cell: Show) -> Column<Object> {
+pub(super) const fn left(name: &'static str, json: &'static str, help: &'static str, cell: Show) -> Column<Object> {
     Column::left(name, cell).described(json, help)
 }
 
-const fn right(name: &'static str, json: &'static str, help: &'static str, cell: Show) -> Column<Object> {
+pub(super) const fn right(name: &'static str, json: &'static str, help: &'static str, cell: Show) -> Column<Object> {
     Column::right(name, cell).described(json, help)
 }
 

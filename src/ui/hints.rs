@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 
 use crate::error::{Hint, Invocation, Privilege, Program};
+use crate::model::NamespaceName;
 
 /// A longer command line is not repeated in hints.
 const MAX_LINE: usize = 256;
@@ -132,19 +133,13 @@ fn names(arguments: &[OsString], options: &[&str]) -> bool {
 
 /// Returns the `nsenter` prefix for another program. It cannot enter a namespace by its number.
 fn nsenter(namespace: &OsStr) -> Option<Vec<OsString>> {
-    let text = namespace.to_str()?;
-    let target = if text.contains('/') {
-        vec![format!("--ipc={text}")]
-    } else if text.parse().is_ok_and(|pid: u64| pid <= PID_MAX_LIMIT) {
-        vec!["--ipc".to_owned(), "--target".to_owned(), text.to_owned()]
-    } else {
-        return None;
+    let target = match NamespaceName::parse(namespace)? {
+        NamespaceName::Path(path) => vec![OsString::from_iter([OsStr::new("--ipc="), path.as_os_str()])],
+        NamespaceName::Pid(pid) => vec!["--ipc".into(), "--target".into(), pid.to_string().into()],
+        NamespaceName::Number(_) => return None,
     };
-    Some(["nsenter".to_owned()].into_iter().chain(target).map(OsString::from).collect())
+    Some(["nsenter".into()].into_iter().chain(target).collect())
 }
-
-/// The largest pid; a greater number is that of a namespace.
-const PID_MAX_LIMIT: u64 = 1 << 22;
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ pub(crate) const TOP_MODULES: &[(&str, &[&str])] = &[
     ("leaks", &["model", "procfs", "query", "sys"]),
     ("explain", &["error", "model", "procfs", "query", "sys"]),
     ("query", &["model", "procfs", "sys"]),
-    ("ui", &["error", "render"]),
+    ("ui", &["error", "model", "render"]),
     ("render", &["error", "model"]),
     ("sys", &["model"]),
     ("procfs", &["model"]),
