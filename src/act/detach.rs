@@ -40,7 +40,7 @@ pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result
             Ok(()) => {}
             Err(error) if error.errno == Errno::ESRCH => {}
             Err(SysError { errno, call }) => {
-                let error = Error::new(Kind::of(errno), format!("cannot stop the holder of {ident}")).os(errno, call);
+                let error = Error::call(format!("cannot stop the holder of {ident}"), errno, call);
                 return Err(error.target(ident.argument()));
             }
         }

@@ -376,8 +376,7 @@ impl Failure {
                 .os(errno, "fcntl F_SETLEASE")
                 .hint("remove the name anyway", again("--force").on(ident.typed())),
             Self::Call(errno, call) => {
-                let error =
-                    Error::new(Kind::of(errno), format!("cannot remove {ident}")).os(errno, call).target(&*argument);
+                let error = Error::call(format!("cannot remove {ident}"), errno, call).target(&*argument);
                 match system.objects() {
                     Ok(directory) if errno == Errno::EPERM && !may_unlink(directory, object.posix(), system) => {
                         error.cause("only its owner, the owner of the directory and a privileged user can remove it")

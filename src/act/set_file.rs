@@ -87,6 +87,6 @@ fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u
 
 fn failed(seen: &Object, errno: Errno, call: &'static str) -> Error {
     let ident = seen.ident();
-    let error = Error::new(Kind::of(errno), format!("cannot change {ident}")).os(errno, call).target(ident.argument());
+    let error = Error::call(format!("cannot change {ident}"), errno, call).target(ident.argument());
     if errno == Errno::EPERM { error.cause("only its owner and a privileged user can change it") } else { error }
 }

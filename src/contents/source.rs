@@ -101,9 +101,7 @@ impl Source {
         let verb = if how == Opening::Write { "write" } else { "read" };
         let file = open_file(system, object, how).map_err(|error| cannot_open(system, object, verb, error))?;
         let ident = object.ident();
-        let failed = |errno, call| {
-            Error::new(Kind::of(errno), format!("cannot {verb} {ident}")).os(errno, call).target(ident.argument())
-        };
+        let failed = |errno, call| Error::call(format!("cannot {verb} {ident}"), errno, call).target(ident.argument());
         let stat = sys::stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
         let space = sys::file_system(file.as_fd()).map_err(|errno| failed(errno, "statfs"))?;
         // Transparent huge pages do not matter: SEEK_DATA and cachestat report them exactly.

@@ -47,7 +47,7 @@ impl Kind {
     }
 
     /// Returns the kind of a failed call on a file.
-    pub(crate) const fn of(errno: Errno) -> Self {
+    const fn of(errno: Errno) -> Self {
         match errno {
             Errno::EACCES | Errno::EPERM => Self::Permission,
             Errno::ENOENT => Self::NotFound,
@@ -132,6 +132,11 @@ impl std::error::Error for Error {
 impl Error {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None, target: None, cause: None, hints: Vec::new() }
+    }
+
+    /// Creates the error of a failed call on a file, of the kind of its errno.
+    pub(crate) fn call(message: impl Into<String>, errno: Errno, call: &'static str) -> Self {
+        Self::new(Kind::of(errno), message).os(errno, call)
     }
 
     /// Creates the error after a signal that ends the program.

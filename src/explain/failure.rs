@@ -29,7 +29,7 @@ impl From<QueryError> for Error {
             QueryError::Directory(path, errno) => {
                 let path = path_text(&path);
                 let call = if errno == Errno::ELOOP { "openat2" } else { "open" };
-                Self::new(Kind::of(errno), format!("cannot list {path}")).os(errno, call).target(path)
+                Self::call(format!("cannot list {path}"), errno, call).target(path)
             }
             QueryError::NoObjectDirectory => {
                 Self::new(Kind::Failed, "cannot find the POSIX objects of this IPC namespace")
@@ -41,9 +41,9 @@ impl From<QueryError> for Error {
                 Self::new(Kind::Failed, format!("cannot use {path}: neither a tmpfs nor a hugetlbfs is mounted there"))
                     .target(path)
             }
-            QueryError::File(name, errno) => Self::new(Kind::of(errno), format!("cannot find object {name}"))
-                .os(errno, "statx")
-                .target(name.to_string()),
+            QueryError::File(name, errno) => {
+                Self::call(format!("cannot find object {name}"), errno, "statx").target(name.to_string())
+            }
             QueryError::NotAnObject(name, what) => {
                 Self::new(Kind::Failed, format!("\"{name}\" is not a shared memory object: it is {what}"))
                     .target(name.to_string())

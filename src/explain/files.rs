@@ -48,9 +48,7 @@ pub(crate) fn file_exists(name: &ObjectName) -> Error {
 /// Returns the error for an object that could not be created.
 pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno: Errno, call: &'static str) -> Error {
     let ident = Ident::Name(name.clone());
-    let error = Error::new(Kind::of(errno), format!("cannot create {ident} of {}", Size(size)))
-        .os(errno, call)
-        .target(ident.argument());
+    let error = Error::call(format!("cannot create {ident} of {}", Size(size)), errno, call).target(ident.argument());
     let Ok(directory) = system.objects() else { return error };
     let (path, space) = (path_text(&directory.path), directory.space());
     match (errno, space) {
@@ -79,8 +77,7 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
         OpenError::Call(Errno::ENOENT) => return missing_file(&ident),
         OpenError::Call(errno) => errno,
     };
-    let error =
-        Error::new(Kind::of(errno), format!("cannot {verb} {ident}")).os(errno, "open").target(ident.argument());
+    let error = Error::call(format!("cannot {verb} {ident}"), errno, "open").target(ident.argument());
     match errno {
         Errno::EACCES => {
             error.cause(format!("its mode is {} and its owner is {}", object.mode, system.user(object.uid)))
@@ -102,7 +99,7 @@ pub(crate) fn open_to_map(system: &System, object: &Object, access: Access) -> R
 /// Returns the error for an object that cannot be mapped.
 pub(crate) fn cannot_map(object: &Object, SysError { errno, call }: SysError) -> Error {
     let ident = object.ident();
-    let error = Error::new(Kind::of(errno), format!("cannot attach {ident}")).os(errno, call).target(ident.argument());
+    let error = Error::call(format!("cannot attach {ident}"), errno, call).target(ident.argument());
     match errno {
         Errno::EINVAL if object.size == 0 => error
             .cause("its size is 0, and an empty object cannot be mapped")

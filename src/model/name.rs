@@ -29,8 +29,11 @@ impl ObjectName {
             .then(|| Self { file_name: name.into(), text: escape_invalid_utf8(&argument(name)).into() })
     }
 
-    /// Parses `/name` or `/dev/shm/name`.
+    /// Parses `/name`, `/dev/shm/name` or `sem:/name`.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix(b"sem:") {
+            return Self::parse_semaphore(name);
+        }
         let name = text.strip_prefix(b"/dev/shm/").or_else(|| text.strip_prefix(b"/")).unwrap_or(text);
         Self::of_file(name).ok_or_else(|| match name.len() {
             0 => "expected a name after the slash".to_owned(),
@@ -40,7 +43,7 @@ impl ObjectName {
     }
 
     /// Parses the `/name` of a named semaphore.
-    pub(crate) fn parse_semaphore(text: &[u8]) -> Result<Self, String> {
+    fn parse_semaphore(text: &[u8]) -> Result<Self, String> {
         match text.strip_prefix(b"/") {
             None => Err("expected sem:/NAME".to_owned()),
             Some(b"") => Err("expected a name after the slash".to_owned()),

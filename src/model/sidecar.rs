@@ -54,10 +54,7 @@ struct RecordedFile {
 fn file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
     let RecordedFile { name, size, allocated, mode, uid, gid } = RecordedFile::deserialize(deserializer)?;
     // Invalid UTF-8 was replaced, so such a name is not known.
-    let name = name.filter(|name| !name.contains("\\x")).map(|name| match name.strip_prefix("sem:") {
-        Some(name) => ObjectName::parse_semaphore(name.as_bytes()),
-        None => ObjectName::parse(name.as_bytes()),
-    });
+    let name = name.filter(|name| !name.contains("\\x")).map(|name| ObjectName::parse(name.as_bytes()));
     let name = name.transpose().map_err(serde::de::Error::custom)?;
     let posix = Posix::new(FileStat { allocated, ..FileStat::REGULAR }, FileType::Shm, name);
     Ok(Object { size, mode, uid, gid, kind: ObjectKind::Posix(Box::new(posix)), ..Object::default() })

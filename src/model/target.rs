@@ -56,7 +56,7 @@ impl Target {
         let name = if bytes.starts_with(b"/") {
             Name::Object(ObjectName::parse(bytes)?)
         } else if let Some(name) = bytes.strip_prefix(b"sem:") {
-            Name::Semaphore(ObjectName::parse_semaphore(name)?, ObjectName::parse(name)?)
+            Name::Semaphore(ObjectName::parse(bytes)?, ObjectName::parse(name)?)
         } else {
             parse_os(text, Name::Ftok, Name::parse)?
         };
