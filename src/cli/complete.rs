@@ -21,8 +21,8 @@ use crate::error::{Exit, quoted};
 use crate::model::{FileType, Measure, Needs, Object, ObjectKind, Size, State};
 use crate::process::enterable_namespaces;
 use crate::query::{
-    CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, Namespace, System, capability, files,
-    inventory, is_owner_or_creator, mode_shift, retain_held,
+    CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, Namespace, System, capability, inventory,
+    is_owner_or_creator, mode_shift, posix_objects, retain_held,
 };
 use crate::render::{BOTH, Column, FILE, SEGMENT, escape};
 use crate::ui::Color;
@@ -167,7 +167,7 @@ impl Live<'_> {
     fn objects(&self) -> Vec<Object> {
         let mut objects = inventory(&self.system, Needs::NAMES | Needs::STATE).unwrap_or_default();
         // Their state would require a scan of all processes.
-        let mut files = files(&self.system, Needs::NAMES).unwrap_or_default();
+        let mut files = posix_objects(&self.system, Needs::NAMES).unwrap_or_default();
         files.sort_by_key(Object::ident);
         let is_directory =
             |object: &Object| matches!(&object.kind, ObjectKind::Posix(posix) if posix.file_type == FileType::Dir);

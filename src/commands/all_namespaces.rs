@@ -5,8 +5,8 @@ use crate::error::{Error, Hint, Kind, again};
 use crate::model::{Needs, Object, SegmentUsers, ShmId, counted};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{
-    Census, Instances, Namespace, ObjectDirectory, System, can_inspect_all, census, files_in, instances, inventory,
-    unlinked_files_in,
+    Census, Instances, Namespace, ObjectDirectory, System, can_inspect_all, census, instances, inventory,
+    posix_objects_in, unlinked_objects_in,
 };
 
 #[derive(Debug)]
@@ -144,8 +144,8 @@ pub(crate) fn all_files(
     let (directories, _) = all_instances(context, with_segments)?;
     let needs = needs.difference(Needs::CONTAINER);
     Ok(match unlinked {
-        true => unlinked_files_in(&context.system, &directories.iter().collect::<Vec<_>>(), needs)?,
-        false => files_in(&context.system, &directories, needs)?,
+        true => unlinked_objects_in(&context.system, &directories.iter().collect::<Vec<_>>(), needs)?,
+        false => posix_objects_in(&context.system, &directories, needs)?,
     })
 }
 

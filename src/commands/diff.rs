@@ -9,7 +9,7 @@ use super::args::TableArgs;
 use super::{Context, Manual, is_dash, read_whole, usage};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Device, Difference, Listing, Needs, Object, parse_listing, path_text};
-use crate::query::{files, files_in, inventory};
+use crate::query::{inventory, posix_objects, posix_objects_in};
 use crate::render::{
     Column, DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceReport, DifferenceRow,
     FILE, FILE_DIFFERENCE, Format, by_names, difference_rows, file_record,
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error>
     };
     // What only one of them lists is not compared.
     let segments = before.segments.zip(after.segments);
-    let files = before.files.zip(after.files).map(|(before, after)| Difference::between(before, after));
+    let files = before.objects.zip(after.objects).map(|(before, after)| Difference::between(before, after));
     if segments.is_none() && files.is_none() {
         return Err(Error::new(Kind::Failed, "cannot compare a listing of segments with one of POSIX objects"));
     }
@@ -148,12 +148,12 @@ fn current(args: &DiffArgs, context: &mut Context, before: &mut Listing) -> Resu
         Some(segments) if args.all_ns => Some(all_namespaces(context, segments)?),
         Some(segments) => Some(this_namespace(args, context, segments)?),
     };
-    let files = match &mut before.files {
+    let files = match &mut before.objects {
         None => None,
         Some(files) if args.all_ns => Some(all_files(context, files, has_segments)?),
         Some(files) => Some(these_files(args, context, files)?),
     };
-    Ok(Listing { segments, files })
+    Ok(Listing { segments, objects: files })
 }
 
 /// Returns the fields of POSIX objects that are shown.
@@ -167,7 +167,7 @@ fn all_files(context: &mut Context, before: &mut Vec<Object>, has_segments: bool
     let (directories, is_complete) = all_instances(context, has_segments)?;
     let is_visited = |device| directories.iter().any(|directory| directory.device == device);
     before.retain(|object| is_complete || is_visited(object.posix().file().device));
-    Ok(files_in(&context.system, &directories, file_needs(context))?)
+    Ok(posix_objects_in(&context.system, &directories, file_needs(context))?)
 }
 
 /// Lists the current POSIX objects, if they are in the same file system as those of the earlier listing.
@@ -182,7 +182,7 @@ fn these_files(args: &DiffArgs, context: &Context, before: &[Object]) -> Result<
     let others: Vec<_> =
         devices.iter().filter(|device| **device != directory.device).map(ToString::to_string).collect();
     if others.is_empty() {
-        return Ok(files(&context.system, file_needs(context))?);
+        return Ok(posix_objects(&context.system, file_needs(context))?);
     }
     let (name, path) = (path_text(&args.before), path_text(&directory.path));
     let message = format!("cannot compare {name} with {path}, which is device {}", directory.device);

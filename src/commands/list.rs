@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, Hint, shmadm};
 use crate::model::{Needs, Object, Size};
 use crate::query::{
     Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory, posix_usage, probe,
-    unlinked_files,
+    unlinked_objects,
 };
 use crate::render::{
     BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
@@ -235,14 +235,14 @@ fn list_with_files(
         let list = if args.all_ns { all_namespaces } else { this_namespace };
         (objects, failures) = list(context, needs, filter)?;
     }
-    let mut file_needs = needs | filter.file_needs();
+    let mut file_needs = needs | filter.posix_needs();
     if segments && context.json() {
         // The columns are those of segments.
         args.file_columns(Format::Json)?.iter().for_each(|column| file_needs |= column.needs);
     }
     let mut files = match args.unlinked {
         _ if args.all_ns => all_files(context, args.unlinked, file_needs, segments)?,
-        true => unlinked_files(&context.system, file_needs)?,
+        true => unlinked_objects(&context.system, file_needs)?,
         false => named_files(context, file_needs, !segments)?,
     };
     if args.probe {

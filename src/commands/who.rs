@@ -139,7 +139,7 @@ fn named(
 
 /// Returns all POSIX objects, without their users; none without a /dev/shm.
 fn all_files(system: &System) -> Result<Vec<Object>, QueryError> {
-    match query::files(system, Needs::empty()) {
+    match query::posix_objects(system, Needs::empty()) {
         Err(error) if error.is_without_objects() => Ok(Vec::new()),
         files => files,
     }

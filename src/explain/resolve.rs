@@ -10,7 +10,7 @@ use super::diagnosis::{Attempt, explain, gone};
 use super::files::missing_file;
 use crate::error::Error;
 use crate::model::{FileId, FileType, Ftok, Ident, Key, Name, Needs, Object, ObjectKind, ShmId, Target, path_text};
-use crate::query::{QueryError, System, add_users, as_semaphore, files_by_id, find_by_key, inventory, lookup};
+use crate::query::{QueryError, System, add_users, as_semaphore, find_by_key, inventory, lookup, posix_objects_by_id};
 use crate::sys;
 
 /// The number of names from which reading all segments once is faster than finding each.
@@ -39,7 +39,7 @@ pub(crate) fn resolve_all(system: &System, targets: &[&Target], needs: Needs) ->
 /// Reads one object, with its users and state if they are needed; `Ok(None)` if it does not exist.
 pub(crate) fn find(system: &System, ident: Ident, needs: Needs) -> Result<Option<Object>, QueryError> {
     let mut found = match ident {
-        Ident::File(file) => files_by_id(system, &HashSet::from([file]), needs)?.remove(&file),
+        Ident::File(file) => posix_objects_by_id(system, &HashSet::from([file]), needs)?.remove(&file),
         ident => lookup(system, ident, needs)?,
     };
     add_users(system, without_users(&mut found), needs)?;
@@ -83,7 +83,7 @@ impl<'a> Resolver<'a> {
         let segments = all.map(|segment| (segment.sysv().id, segment)).collect();
         let named = |target: &&Target| if let Name::File(file) = target.name { Some(file) } else { None };
         let wanted: HashSet<FileId> = targets.iter().filter_map(named).collect();
-        Self { system, needs, segments, files: files_by_id(system, &wanted, needs).map_err(Error::from) }
+        Self { system, needs, segments, files: posix_objects_by_id(system, &wanted, needs).map_err(Error::from) }
     }
 
     /// Finds an object, without its users if it has a name.

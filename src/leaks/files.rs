@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::model::{Device, FileId, FileTime, Needs, Object, Posix};
-use crate::query::{QueryError, System, add_users, files, unlinked_files};
+use crate::query::{QueryError, System, add_users, posix_objects, unlinked_objects};
 
 /// The objects that existed before a command.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ fn identity(posix: &Posix) -> (FileId, Option<FileTime>) {
 
 impl FileBaseline {
     pub(crate) fn record(system: &System) -> Self {
-        let Ok(objects) = files(system, Needs::empty()) else { return Self::default() };
+        let Ok(objects) = posix_objects(system, Needs::empty()) else { return Self::default() };
         let device = system.objects().ok().map(|directory| directory.device);
         Self { device, files: objects.iter().map(|object| identity(object.posix())).collect() }
     }
@@ -35,12 +35,12 @@ impl FileBaseline {
                 let users = object.posix().users.clone().unwrap_or_default();
                 users.list.iter().any(|user| system.is_exiting(user.pid) != Some(true))
             };
-            let mut found = files(system, needs)?;
-            found.extend(unlinked_files(system, needs)?.into_iter().filter(is_held));
+            let mut found = posix_objects(system, needs)?;
+            found.extend(unlinked_objects(system, needs)?.into_iter().filter(is_held));
             return Ok([found, Vec::new()]);
         }
         // The processes are scanned only if there are new objects.
-        let mut found = files(system, needs.difference(Needs::STATE | Needs::ATTACHERS))?;
+        let mut found = posix_objects(system, needs.difference(Needs::STATE | Needs::ATTACHERS))?;
         found.retain(|object| !self.files.contains(&identity(object.posix())) && system.is_caller(object.uid));
         add_users(system, &mut found, needs)?;
         Ok([Vec::new(), found])

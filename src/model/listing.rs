@@ -20,7 +20,7 @@ const SCHEMA: u64 = 1;
 const NEEDED: [&str; 13] =
     ["id", "key", "size", "mode", "uid", "gid", "cuid", "cgid", "cpid", "nattch", "dest", "locked", "ns"];
 
-const NEEDED_OF_FILES: [&str; 10] =
+const NEEDED_OF_OBJECTS: [&str; 10] =
     ["object", "type", "name", "size", "allocated", "mode", "uid", "gid", "links", "btime"];
 
 /// The segments to remove in a report of `leakcheck` (`leaked`) or of `prune --dry-run` (`removed`). Other JSON has
@@ -42,7 +42,7 @@ pub(crate) struct RemovalList {
 fn of_both_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Object>>, D::Error> {
     let records = Option::<Vec<Value>>::deserialize(deserializer)?;
     let parse = |record: Value| match record.get("object") {
-        Some(_) => FileRecord::deserialize(record).map_err(D::Error::custom)?.into_object().map_err(D::Error::custom),
+        Some(_) => PosixRecord::deserialize(record).map_err(D::Error::custom)?.into_object().map_err(D::Error::custom),
         None => Object::deserialize(record).map_err(D::Error::custom),
     };
     records.map(|records| records.into_iter().map(parse).collect()).transpose()
@@ -52,12 +52,12 @@ fn of_both_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Ve
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) segments: Option<Vec<Object>>,
-    pub(crate) files: Option<Vec<Object>>,
+    pub(crate) objects: Option<Vec<Object>>,
 }
 
 /// The record of a POSIX object, as far as it says what the object is. Its users at that time are not kept.
 #[derive(Deserialize)]
-struct FileRecord {
+struct PosixRecord {
     object: String,
     #[serde(rename = "type")]
     file_type: FileType,
@@ -86,7 +86,7 @@ struct FileRecord {
     container: Option<Arc<str>>,
 }
 
-impl FileRecord {
+impl PosixRecord {
     fn into_object(self) -> Result<Object, String> {
         let file = parse_file(&self.object).map_err(|_| format!("invalid object {:?}", self.object))?;
         let name = |text: String| ObjectName::reported(text.clone()).ok_or_else(|| format!("invalid name {text:?}"));
@@ -149,13 +149,13 @@ pub(crate) fn parse_listing(text: &[u8]) -> Result<Listing, String> {
         return Err(format!("it is the report of a failure, not a listing: {message}"));
     }
     let list = |name: &str| listing.get(name).and_then(Value::as_array);
-    let (segments, files) = (list("segments"), list("objects"));
-    if segments.is_none() && files.is_none() {
+    let (segments, objects) = (list("segments"), list("objects"));
+    if segments.is_none() && objects.is_none() {
         return Err("it is not a listing: it has no \"segments\"".to_owned());
     }
     let segments = segments.map(|records| parse_segments(records)).transpose()?;
-    let files = files.map(|records| parse_files(records)).transpose()?;
-    Ok(Listing { segments, files })
+    let objects = objects.map(|records| parse_objects(records)).transpose()?;
+    Ok(Listing { segments, objects })
 }
 
 fn parse_segments(records: &[Value]) -> Result<Vec<Object>, String> {
@@ -169,10 +169,10 @@ fn parse_segments(records: &[Value]) -> Result<Vec<Object>, String> {
     }
 }
 
-fn parse_files(records: &[Value]) -> Result<Vec<Object>, String> {
-    check_fields("objects", records, &NEEDED_OF_FILES)?;
+fn parse_objects(records: &[Value]) -> Result<Vec<Object>, String> {
+    check_fields("objects", records, &NEEDED_OF_OBJECTS)?;
     let parse = |record: &Value| {
-        FileRecord::deserialize(record).map_err(|error: serde_json::Error| error.to_string())?.into_object()
+        PosixRecord::deserialize(record).map_err(|error: serde_json::Error| error.to_string())?.into_object()
     };
     records.iter().map(parse).collect()
 }

@@ -126,15 +126,15 @@ impl Object {
         }
     }
 
-    /// Returns what only a file has.
+    /// Returns what only a POSIX object has.
     ///
     /// # Panics
     ///
-    /// If it is a segment, which never reaches the code for files.
+    /// If it is a segment, which never reaches the code for POSIX objects.
     pub(crate) fn posix(&self) -> &Posix {
         match &self.kind {
             ObjectKind::Posix(posix) => posix,
-            ObjectKind::SysV(sysv) => unreachable!("segment {} is not a file", sysv.id),
+            ObjectKind::SysV(sysv) => unreachable!("segment {} is not a POSIX object", sysv.id),
         }
     }
 

@@ -186,7 +186,7 @@ pub(crate) struct FileMapping {
     pub(crate) private: bool,
 }
 
-/// What only a file has.
+/// What only a POSIX object has.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Posix {
     pub(crate) stat: FileStat,

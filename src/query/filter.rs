@@ -55,7 +55,7 @@ impl Filter {
     }
 
     /// Returns the fields of POSIX objects that it needs.
-    pub(crate) fn file_needs(&self) -> Needs {
+    pub(crate) fn posix_needs(&self) -> Needs {
         let needs_users = !self.pid.is_empty() || self.older_than.is_some();
         self.needs() | if needs_users { Needs::ATTACHERS } else { Needs::empty() }
     }
@@ -83,7 +83,7 @@ impl Filter {
             && self.max_size.is_none_or(|size| object.size <= size)
             && match &object.kind {
                 ObjectKind::SysV(segment) => self.matches_segment(segment),
-                ObjectKind::Posix(file) => self.matches_file(file),
+                ObjectKind::Posix(posix) => self.matches_posix(posix),
             }
             && !self.excludes(object)
     }
@@ -106,22 +106,22 @@ impl Filter {
             && self.product.is_empty()
     }
 
-    /// A condition that only segments can meet excludes every file.
-    fn matches_file(&self, file: &Posix) -> bool {
+    /// A condition that only segments can meet excludes every POSIX object.
+    fn matches_posix(&self, posix: &Posix) -> bool {
         let has_name = |pattern: &Pattern| {
-            let name = file.name.as_ref().map(|name| name.as_str()).unwrap_or_default();
+            let name = posix.name.as_ref().map(|name| name.as_str()).unwrap_or_default();
             pattern.matches(name) || name.strip_prefix('/').is_some_and(|name| pattern.matches(name))
         };
         let used_by =
-            |pid: &i32| file.users.as_ref().is_some_and(|users| users.list.iter().any(|user| user.pid == *pid));
+            |pid: &i32| posix.users.as_ref().is_some_and(|users| users.list.iter().any(|user| user.pid == *pid));
         self.creator.is_empty()
             && self.key.is_empty()
             && self.cpid.is_empty()
             && (self.pid.is_empty() || self.pid.iter().any(used_by))
             && (self.name.is_empty() || self.name.iter().any(has_name))
-            && one_of(&self.file_type, file.file_type)
+            && one_of(&self.file_type, posix.file_type)
             && (self.product.is_empty()
-                || file.product.as_deref().is_some_and(|id| self.product.iter().any(|it| it == id)))
+                || posix.product.as_deref().is_some_and(|id| self.product.iter().any(|it| it == id)))
     }
 
     /// Returns whether an object is left out by name.
@@ -129,11 +129,11 @@ impl Filter {
         self.exclude.iter().any(|name| match (name, &object.kind) {
             (Name::Id(id), ObjectKind::SysV(segment)) => segment.id == *id,
             (Name::Key(key), ObjectKind::SysV(segment)) => segment.key == *key,
-            (Name::Object(name), ObjectKind::Posix(file)) => file.name.as_ref() == Some(name),
-            (Name::Semaphore(glibc, musl), ObjectKind::Posix(file)) => {
-                file.name.as_ref().is_some_and(|name| name == glibc || name == musl)
+            (Name::Object(name), ObjectKind::Posix(posix)) => posix.name.as_ref() == Some(name),
+            (Name::Semaphore(glibc, musl), ObjectKind::Posix(posix)) => {
+                posix.name.as_ref().is_some_and(|name| name == glibc || name == musl)
             }
-            (Name::File(id), ObjectKind::Posix(file)) => file.file() == *id,
+            (Name::File(id), ObjectKind::Posix(posix)) => posix.file() == *id,
             // The key of a file stands in for it.
             _ => false,
         })

@@ -1,28 +1,28 @@
 //! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
 //!
 //! A module names only modules before it in this order: failure, host, state, inventory, limits, filter, tally, swap,
-//! users, files.
+//! users, objects.
 
 mod failure;
-mod files;
 mod filter;
 mod host;
 mod inventory;
 mod limits;
+mod objects;
 mod state;
 mod swap;
 mod tally;
 mod users;
 
 pub(crate) use failure::QueryError;
-pub(crate) use files::{
-    OpenError, add_users, files, files_by_id, files_in, open_file, posix_usage, posix_usage_in, probe, refer_to_file,
-    unlinked_files, unlinked_files_in,
-};
 pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};
 pub(crate) use host::*;
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced};
+pub(crate) use objects::{
+    OpenError, add_users, open_file, posix_objects, posix_objects_by_id, posix_objects_in, posix_usage, posix_usage_in,
+    probe, refer_to_file, unlinked_objects, unlinked_objects_in,
+};
 pub(crate) use state::{commands, creator_and_last_user, last_user_preventing_orphan, state_now};
 pub(crate) use swap::Swap;
 pub(crate) use tally::{count, tally, tally_by_owner, usage};

@@ -35,7 +35,7 @@ pub(crate) fn state_now(system: &System, object: &Object) -> State {
 fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStatus + Copy) -> State {
     let segment = match &object.kind {
         ObjectKind::SysV(segment) => segment,
-        ObjectKind::Posix(posix) => return state_of_file(system, object, posix, query),
+        ObjectKind::Posix(posix) => return state_of_posix(system, object, posix, query),
     };
     if segment.dest {
         return State::Dest;
@@ -56,7 +56,7 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
 
 /// Returns the state of a POSIX object, whose users must be known. Without a pid in its name, it is an orphan if every
 /// process of its owner started after it was created.
-fn state_of_file(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
+fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
     let made = posix.stat.btime.unwrap_or(posix.stat.ctime).stamp();
     // Another owner's process is not the maker, nor is one that started after the object was made.
     let maker = posix.maker.map(|pid| match query(pid) {

@@ -23,7 +23,7 @@ pub(crate) const TOP_MODULES: &[(&str, &[&str])] = &[
 
 /// The modules in a module, in layers: each names only those before it.
 pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
-    (&["query"], &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users", "files"]),
+    (&["query"], &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users", "objects"]),
     (
         &["query", "host"],
         &[
@@ -42,7 +42,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["query", "inventory"], &["resident", "complete", "product", "posix", "sysv"]),
     (
         &["query", "users"],
-        &["threads", "origin", "scan", "files", "matcher", "attachers", "exiting", "holders", "peek"],
+        &["threads", "origin", "scan", "objects", "matcher", "attachers", "exiting", "holders", "peek"],
     ),
     (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
     (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "files", "refusal", "resolve"]),

@@ -10,13 +10,13 @@ use crate::commands::Context;
 use crate::error::{Error, Kind, again};
 use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, State, path_text};
 use crate::process::Interrupts;
-use crate::query::{Filter, System, files, probe};
+use crate::query::{Filter, System, posix_objects, probe};
 
 /// Lists the objects. Asks those for their lease that could be removed, if it is not asked at their removal anyway, or if
 /// the processes do not show whether they are in use.
 pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Result<Vec<Object>, Error> {
     let contents = if context.json() { Needs::CONTENTS } else { Needs::empty() };
-    let objects = match files(&context.system, Needs::RECORD | contents) {
+    let objects = match posix_objects(&context.system, Needs::RECORD | contents) {
         // Without a /dev/shm there are none.
         Err(error) if error.is_without_objects() && !args.posix => return Ok(Vec::new()),
         objects => objects?,

@@ -51,7 +51,7 @@ pub(crate) fn lookup(system: &System, ident: impl Into<Ident>, needs: Needs) -> 
         Ident::Name(name) => posix::lookup(system, system.objects()?, &name, needs)?,
         // Completed already.
         Ident::File(file) => {
-            let files = files(system, system.objects()?, needs)?;
+            let files = posix_objects(system, system.objects()?, needs)?;
             return Ok(files.into_iter().find(|object| object.posix().file() == file));
         }
     };
@@ -62,7 +62,11 @@ pub(crate) fn lookup(system: &System, ident: impl Into<Ident>, needs: Needs) -> 
 }
 
 /// Returns the POSIX objects of a directory, without users and states.
-pub(super) fn files(system: &System, directory: &ObjectDirectory, needs: Needs) -> Result<Vec<Object>, QueryError> {
+pub(super) fn posix_objects(
+    system: &System,
+    directory: &ObjectDirectory,
+    needs: Needs,
+) -> Result<Vec<Object>, QueryError> {
     let mut objects = Vec::new();
     posix::each(system, directory, needs, &mut |mut object| {
         complete(system, &mut object, needs);

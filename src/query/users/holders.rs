@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use super::files::has_mapped;
+use super::objects::has_mapped;
 use super::scan::has_attached;
 use super::threads::has_exited;
 use crate::model::{Device, Object, ObjectKind, ShmId};

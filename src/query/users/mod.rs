@@ -2,9 +2,9 @@
 
 mod attachers;
 mod exiting;
-mod files;
 mod holders;
 mod matcher;
+mod objects;
 mod origin;
 mod peek;
 mod scan;
@@ -14,7 +14,7 @@ pub(crate) use attachers::{
     add_attachers, add_attachers_and_find_strays, add_page_sizes, removed_with_key, retain_attached_by,
 };
 pub(crate) use exiting::wait_for_exiting_users;
-pub(crate) use files::{FileScan, UnlinkedFile, scan_files, some_are_in_flight};
 pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, holders, retain_held};
+pub(crate) use objects::{ObjectScan, UnlinkedFile, scan_objects, some_are_in_flight};
 pub(super) use peek::refer_via_user;
 pub(crate) use peek::{PeekError, backing, huge_page_size_at, open_via_attacher};

@@ -1,4 +1,4 @@
-//! The processes that use files of shared memory: descriptors and mappings.
+//! The processes that use POSIX objects: descriptors and mappings of their files.
 //!
 //! One scan answers for all files. It compares device and inode, so it finds users in every mount namespace and under
 //! every name. Private mappings and descriptors opened with O_PATH count too: they hold the file. It does not see files
@@ -22,7 +22,7 @@ use crate::sys;
 
 /// What a scan has found.
 #[derive(Debug, Default)]
-pub(crate) struct FileScan {
+pub(crate) struct ObjectScan {
     users: HashMap<FileId, FileUsers>,
     /// Files without a name, with what is known of them.
     pub(crate) unlinked: HashMap<FileId, UnlinkedFile>,
@@ -37,7 +37,7 @@ pub(crate) enum UnlinkedFile {
     Mapped(u64),
 }
 
-impl FileScan {
+impl ObjectScan {
     /// Returns the users of a file.
     pub(crate) fn users(&self, file: FileId) -> Arc<FileUsers> {
         let mut users = self.users.get(&file).cloned().unwrap_or_default();
@@ -59,13 +59,13 @@ enum Place {
 }
 
 /// Scans all processes but this one for the files on some devices that `wanted` accepts.
-pub(crate) fn scan_files(
+pub(crate) fn scan_objects(
     system: &System,
     devices: &HashSet<Device>,
     needs: Needs,
     wanted: impl Fn(FileId) -> bool,
-) -> Result<FileScan, QueryError> {
-    let mut scan = FileScan::default();
+) -> Result<ObjectScan, QueryError> {
+    let mut scan = ObjectScan::default();
     let own = i32::try_from(std::process::id()).ok();
     let mut some_inaccessible = system.hides_processes();
     for pid in procfs::pids(system.proc()).map_err(QueryError::Mappings)?.filter(|pid| Some(*pid) != own) {

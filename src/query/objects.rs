@@ -10,24 +10,24 @@ use super::failure::QueryError;
 use super::host::{ObjectDirectory, System};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
-use super::users::{FileScan, UnlinkedFile, refer_via_user, scan_files, some_are_in_flight};
+use super::users::{ObjectScan, UnlinkedFile, refer_via_user, scan_objects, some_are_in_flight};
 use crate::model::{FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, PosixUsage, path_text};
 use crate::sys::{self, Errno, FileSystem, Opening};
 
 /// Returns all objects that have a name, in the order of the directory; `needs` are the fields to read.
-pub(crate) fn files(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
-    files_in(system, [system.objects()?], needs)
+pub(crate) fn posix_objects(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
+    posix_objects_in(system, [system.objects()?], needs)
 }
 
 /// Returns all objects that have a name in some directories, with one scan of the processes.
-pub(crate) fn files_in<'a>(
+pub(crate) fn posix_objects_in<'a>(
     system: &System,
     directories: impl IntoIterator<Item = &'a ObjectDirectory>,
     needs: Needs,
 ) -> Result<Vec<Object>, QueryError> {
     let mut objects = Vec::new();
     for directory in directories {
-        objects.extend(inventory::files(system, directory, needs)?);
+        objects.extend(inventory::posix_objects(system, directory, needs)?);
     }
     add_users(system, &mut objects, needs)?;
     Ok(objects)
@@ -45,7 +45,7 @@ pub(crate) fn add_users<'a>(
     }
     let wanted: HashSet<FileId> = objects.iter().filter_map(|object| object.file()).collect();
     let devices = wanted.iter().map(|file| file.device).collect();
-    let scan = scan_files(system, &devices, needs, |file| wanted.contains(&file))?;
+    let scan = scan_objects(system, &devices, needs, |file| wanted.contains(&file))?;
     for object in objects {
         finish(system, object, &scan, needs);
     }
@@ -53,18 +53,18 @@ pub(crate) fn add_users<'a>(
 }
 
 /// Returns the objects without a name that processes have open or mapped, by device and inode.
-pub(crate) fn unlinked_files(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
-    unlinked_files_in(system, &[system.objects()?], needs)
+pub(crate) fn unlinked_objects(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
+    unlinked_objects_in(system, &[system.objects()?], needs)
 }
 
 /// Returns the objects without a name of some directories.
-pub(crate) fn unlinked_files_in(
+pub(crate) fn unlinked_objects_in(
     system: &System,
     directories: &[&ObjectDirectory],
     needs: Needs,
 ) -> Result<Vec<Object>, QueryError> {
     let devices = directories.iter().map(|directory| directory.device).collect();
-    let scan = scan_files(system, &devices, needs, |_| false)?;
+    let scan = scan_objects(system, &devices, needs, |_| false)?;
     let mut objects: Vec<Object> = Vec::new();
     for (file, found) in &scan.unlinked {
         let Some(directory) = directories.iter().find(|directory| directory.device == file.device) else { continue };
@@ -90,7 +90,7 @@ pub(crate) fn unlinked_files_in(
 pub(crate) fn posix_usage(system: &System, needs: Needs) -> Result<(PosixUsage, Vec<Object>), QueryError> {
     let directory = system.objects()?;
     let before = directory.space()?;
-    let objects = files(system, needs)?;
+    let objects = posix_objects(system, needs)?;
     Ok((usage_of(directory, before, &objects)?, objects))
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn posix_usage_in(
     needs: Needs,
 ) -> Result<(Vec<PosixUsage>, Vec<Object>), QueryError> {
     let before = directories.iter().map(|directory| directory.space()).collect::<Result<Vec<_>, _>>()?;
-    let objects = files_in(system, directories.iter().copied(), needs)?;
+    let objects = posix_objects_in(system, directories.iter().copied(), needs)?;
     let usage = directories.iter().zip(before).map(|(directory, before)| usage_of(directory, before, &objects));
     Ok((usage.collect::<Result<_, _>>()?, objects))
 }
@@ -134,7 +134,7 @@ fn usage_of(directory: &ObjectDirectory, before: FileSystem, named: &[Object]) -
 
 /// Reads the objects with these devices and inodes that exist: those with a name without their users, the others with
 /// them.
-pub(crate) fn files_by_id(
+pub(crate) fn posix_objects_by_id(
     system: &System,
     wanted: &HashSet<FileId>,
     needs: Needs,
@@ -146,9 +146,9 @@ pub(crate) fn files_by_id(
         let with_id = objects.into_iter().filter_map(|object| Some((object.file()?, object)));
         with_id.filter(|(file, _)| wanted.contains(file))
     };
-    let mut found: HashMap<_, _> = by_id(inventory::files(system, system.objects()?, needs)?).collect();
+    let mut found: HashMap<_, _> = by_id(inventory::posix_objects(system, system.objects()?, needs)?).collect();
     if found.len() < wanted.len() {
-        found.extend(by_id(unlinked_files(system, needs)?));
+        found.extend(by_id(unlinked_objects(system, needs)?));
     }
     Ok(found)
 }
@@ -223,7 +223,7 @@ pub(crate) enum OpenError {
     Call(Errno),
 }
 
-fn finish(system: &System, object: &mut Object, scan: &FileScan, needs: Needs) {
+fn finish(system: &System, object: &mut Object, scan: &ObjectScan, needs: Needs) {
     if let ObjectKind::Posix(posix) = &mut object.kind {
         posix.users = (posix.file_type != FileType::Dir).then(|| scan.users(posix.file()));
     }
