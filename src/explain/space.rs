@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Hint, shmadm, sysctl};
-use crate::model::{Limits, Needs, Object, State, Tally};
+use crate::model::{Limits, Needs, Object, State, Tally, enumerate, first_names};
 use crate::query::{Filter, System, add_attachers, count, creator_and_last_user, inventory, may_control};
 
 /// The most ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
 const MAX_IDS: u64 = 1 << 15;
+
+/// The most holders that a message names.
+const MAX_NAMED: usize = 2;
 
 /// Adds which limit caused ENOSPC, what holds it, and how to find or raise it.
 pub(super) fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) -> Error {
@@ -81,38 +84,55 @@ fn describe(system: &System, segments: &[Object], measure: impl Fn(&Object) -> u
             continue;
         }
         let noun = if total == 1 { noun.strip_suffix("s").filter(|_| noun == "orphans").unwrap_or(noun) } else { noun };
-        let largest = holders.into_iter().max_by_key(|(_, amount)| *amount).map(|(holder, amount)| match amount {
-            1 if total == 1 => format!(" ({holder})"),
-            _ if amount == total => format!(" (all {holder})"),
-            _ => format!(" ({amount} {holder})"),
-        });
-        parts.push(format!("{total} {noun}{}", largest.unwrap_or_default()));
+        parts.push(format!("{total} {noun}{}", describe_largest(total, holders)));
     }
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
 }
 
+/// Describes the holders with the largest share of a total: ` (all attached by pid 4711, Xorg)`.
+fn describe_largest(total: u64, holders: BTreeMap<Holder, u64>) -> String {
+    let Some(&amount) = holders.values().max() else { return String::new() };
+    let largest: Vec<Holder> = holders.into_iter().filter(|(_, it)| *it == amount).map(|(holder, _)| holder).collect();
+    let verb = largest[0].verb;
+    let names = first_names(MAX_NAMED, largest.iter().filter(|it| it.verb == verb).map(|it| it.name.clone()));
+    let each = if names.len() > 1 { "each of " } else { "" };
+    match amount {
+        1 if total == 1 => format!(" ({verb} by {})", enumerate(&names, "and")),
+        _ if amount == total => format!(" (all {verb} by {})", enumerate(&names, "and")),
+        _ => format!(" ({amount} {verb} by {each}{})", enumerate(&names, "and")),
+    }
+}
+
+/// A process or user that holds segments.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Holder {
+    /// How it holds them, or why it is named.
+    verb: &'static str,
+    name: String,
+}
+
 /// Returns who holds a segment: the processes that certainly have it attached, the running creator or last user of an idle
 /// one, and otherwise the user who created it.
-fn holders_of(system: &System, segment: &Object, state: State) -> Vec<String> {
-    let name = |verb: &str, pid: i32| {
+fn holders_of(system: &System, segment: &Object, state: State) -> Vec<Holder> {
+    let process = |verb: &'static str, pid: i32| {
         let command = system.command(pid).map(|command| format!(", {command}")).unwrap_or_default();
-        format!("{verb} by pid {pid}{command}")
+        Holder { verb, name: format!("pid {pid}{command}") }
     };
     let sysv = segment.sysv();
     match state {
         State::Dest | State::InUse => {
             let processes = segment.attachers.iter().flat_map(|attachers| attachers.processes());
-            let certain = processes.filter(|process| process.iter().any(|mapping| mapping.certain));
-            certain.map(|process| name("attached", process[0].pid)).collect()
+            let certain = processes.filter(|mappings| mappings.iter().any(|mapping| mapping.certain));
+            certain.map(|mappings| process("attached", mappings[0].pid)).collect()
         }
         State::Idle => {
             let [creator, last_user] = creator_and_last_user(system, segment);
             let running = [("created", sysv.cpid, creator), ("last used", sysv.lpid, last_user)].into_iter();
             let mut running = running.filter(|(.., status)| status.is_running());
-            running.find_map(|(verb, pid, _)| Some(name(verb, pid?))).into_iter().collect()
+            running.find_map(|(verb, pid, _)| Some(process(verb, pid?))).into_iter().collect()
         }
         State::Orphan | State::Unknown | State::Unlinked | State::Kept | State::Unused => {
-            vec![format!("created by user {}", system.user(sysv.cuid))]
+            vec![Holder { verb: "created", name: format!("user {}", system.user(sysv.cuid)) }]
         }
     }
 }

@@ -134,7 +134,7 @@ impl Hidden {
             HiddenBy::Exiting => return format!("{} (exiting)", self.pids()),
             HiddenBy::Unknown => ("process that was not found", "processes that were not found"),
         };
-        if self.count == 1 { format!("1 {one}") } else { format!("{several} ({} attachments)", self.count) }
+        if self.count == 1 { format!("a {one}") } else { format!("{several} ({} attachments)", self.count) }
     }
 
     /// Returns the reason as a clause.
@@ -197,12 +197,22 @@ impl SegmentUsers {
         names
     }
 
-    /// Returns a short name of each process, and a description of those of attachments that were not found.
-    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+    /// Returns a short name of each process that has one of several segments attached, and a description of those of
+    /// attachments that were not found. Two such attachments need not be those of one process.
+    pub(crate) fn names_of(all: &[&Self]) -> Vec<String> {
         let name = |process: &[SegmentUser]| {
             format!("pid {}{}", process[0].pid, if process[0].exiting { " (exiting)" } else { "" })
         };
-        self.processes().map(name).chain(self.hidden.iter().map(Hidden::describe))
+        let mut names: Vec<String> = all.iter().flat_map(|attachers| attachers.processes()).map(name).collect();
+        let mut hidden: Vec<Hidden> = Vec::new();
+        for one in all.iter().flat_map(|attachers| &attachers.hidden) {
+            match hidden.iter_mut().find(|other| (other.reason, &other.pids) == (one.reason, &one.pids)) {
+                Some(same) => same.count += one.count,
+                None => hidden.push(one.clone()),
+            }
+        }
+        names.extend(hidden.iter().map(Hidden::describe));
+        names
     }
 
     /// Returns how many of the attachments that nattch counts were found.

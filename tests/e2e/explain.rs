@@ -50,9 +50,13 @@ fn the_holders_of_all_ids_are_named() {
     let cause = cause(&ran).to_owned();
     let start = format!(
         "all 11 segment ids of this IPC namespace are in use (kernel.shmmni): 4 orphans (3 created by user root), \
-         4 marked for destruction (all attached {by}), 2 in use (1 attached by pid "
+         4 marked for destruction (all attached {by}), 2 in use (1 attached by each of pid "
     );
     assert!(cause.starts_with(&start), "{ran:#?}");
+    assert!(
+        [holder.pid(), second.pid()].iter().all(|pid| cause.contains(&format!(" pid {pid}, {command}"))),
+        "{cause}"
+    );
     assert!(cause.contains(&format!("1 idle (created by pid {own}, ")), "{ran:#?}");
 }
 

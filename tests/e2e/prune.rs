@@ -318,6 +318,19 @@ fn what_is_kept_is_summarised_with_the_reasons() {
 }
 
 #[apply(test)]
+#[requires(Root)]
+fn attachments_that_were_not_found_are_not_those_of_one_process() {
+    let mut actors = [Actor::start(), Actor::start()];
+    for actor in &mut actors {
+        let id = actor.create(0, 4096);
+        actor.attach(id);
+    }
+    finish(shmadm_as(NOBODY).args(["prune", "--dry-run", "--older-than", "0s", "--any-owner"]))
+        .exits(0)
+        .says("kept 2: 2 attached by processes that you are not permitted to inspect (2 attachments)\n");
+}
+
+#[apply(test)]
 fn the_table_fits_in_sixty_columns() {
     orphan(1);
     let (code, shown) = Terminal::run(&["prune", "--older-than", "0s", "-n", "--color", "never"], 60).end();

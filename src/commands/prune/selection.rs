@@ -117,15 +117,17 @@ impl Selection {
 
     /// Names the processes that have kept segments attached, and those that use kept POSIX objects.
     pub(super) fn describe_users(&self) -> [String; 2] {
-        let attachers = self.in_use.iter().filter_map(|object| object.attachers.as_deref());
+        let attachers: Vec<&SegmentUsers> =
+            self.in_use.iter().filter_map(|object| object.attachers.as_deref()).collect();
         let users = self.files_in_use.iter().filter_map(|object| object.posix().users.as_deref());
-        let users = users.flat_map(|users| users.processes().map(|process| format!("pid {}", process[0].process())));
-        let users = Self::join(users);
-        let hidden = || "processes that were not found".to_owned();
-        [Self::join(attachers.flat_map(SegmentUsers::names)), if users.is_empty() { hidden() } else { users }]
+        let users = users.flat_map(|users| match users.list.is_empty() {
+            true => vec!["processes that were not found".to_owned()],
+            false => users.processes().map(|process| format!("pid {}", process[0].process())).collect(),
+        });
+        [Self::join(SegmentUsers::names_of(&attachers)), Self::join(users)]
     }
 
-    fn join(all: impl Iterator<Item = String>) -> String {
+    fn join(all: impl IntoIterator<Item = String>) -> String {
         let mut names: Vec<String> = Vec::new();
         for name in all {
             if !names.contains(&name) {
