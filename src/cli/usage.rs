@@ -36,11 +36,12 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
         let usage = if takes_text { usage.hint("write a text that starts with - after --", command) } else { usage };
         return super::report(ui, usage, json, codes);
     }
-    let hint = equivalents::hint(&error, called, &words);
+    let hint = equivalents::hint(&error, called, built, &words);
     let invalid = invalid_value(&error);
     let mut error = harmless(error, takes_text);
     if hint.is_some() {
         error.remove(ContextKind::SuggestedSubcommand);
+        error.remove(ContextKind::Suggested);
     }
     let is_error = error.use_stderr();
     let mut rendered = rendered(&error.render(), is_error);

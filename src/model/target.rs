@@ -79,6 +79,8 @@ impl Name {
             parse_name_key(key).map(Self::Key)
         } else if text.starts_with("0x") || text.starts_with("0X") {
             parse_name_key(text).map(Self::Key)
+        } else if text.starts_with('-') && Key::parse(text).is_ok() {
+            Err(format!("for a negative key, write key:{text}"))
         } else if text.is_empty() {
             Err(format!("the value is empty (an unset variable?): {EXPECTED}"))
         } else {

@@ -94,6 +94,12 @@ fn words_of_other_programs_get_a_hint() {
         ("ls -i 5", "stat 5"),
         ("list remove 5", "rm 5"),
         ("rm -m 5", "rm 5"),
+        ("rm -865219304", "rm key:-865219304"),
+        ("rm -f 5 -865219304 --json", "rm -f 5 key:-865219304 --json"),
+        ("rm -M -865219304", "rm key:-865219304"),
+        ("stat -8 -9", "stat key:-8 key:-9"),
+        ("write -8 -9", "write key:-8 -9"),
+        ("read -8 --offset 5", "read key:-8 --offset 5"),
         ("rm -M 0x4d2 -n", "rm 0x4d2 -n"),
         ("rm -a", "prune"),
         ("rm --all", "prune"),
@@ -109,8 +115,11 @@ fn words_of_other_programs_get_a_hint() {
     for line in [&["delete"][..], &["remove", "--json"], &["rm", "-m"]] {
         run(line).exits(2).says("hint: see how segments and objects are removed: `shmadm help rm`\n");
     }
-    let ran = run(["stat", "5", "-m"]).exits(2);
-    assert!(!ran.stderr.contains("hint:"), "{ran:?}");
+    for line in [&["stat", "5", "-m"][..], &["read", "5", "--offset", "-8"], &["list", "-8"], &["rm", "-8x"]] {
+        let ran = run(line).exits(2);
+        assert!(!ran.stderr.contains("hint:"), "{ran:?}");
+    }
+    run(["rm", "--", "-8"]).exits(2).says("invalid segment \"-8\": for a negative key, write key:-8\n");
 }
 
 #[apply(test)]
