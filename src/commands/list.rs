@@ -287,7 +287,12 @@ fn named_files(context: &mut Context, needs: Needs, is_required: bool) -> Result
         Err(error) => return Err(error.into()),
     };
     if let Some(bytes) = usage.unlinked.filter(|bytes| *bytes > 0 && context.format == Format::Table) {
-        let hint = Hint::new(format!("unlinked objects hold {}", Size(bytes)), shmadm("list --unlinked"));
+        let holders = match usage.unlinked_files {
+            Some(1) => "1 unlinked object holds".to_owned(),
+            None => "unlinked objects hold".to_owned(),
+            Some(count) => format!("{count} unlinked objects hold"),
+        };
+        let hint = Hint::new(format!("{holders} {}", Size(bytes)), shmadm("list --unlinked"));
         if let Some(hint) = context.ui.complete(hint) {
             context.ui.status(&hint.to_string());
         }

@@ -32,6 +32,9 @@ pub(crate) struct PosixUsage {
     pub(crate) inodes_used: u64,
     /// The bytes of objects without a name; `None` if nothing is counted.
     pub(crate) unlinked: Option<u64>,
+    /// Their number; `None` unless those that were found hold all of these bytes.
+    #[serde(skip)]
+    pub(crate) unlinked_files: Option<u64>,
     /// Whether it is a hugetlbfs.
     pub(crate) huge: bool,
 }

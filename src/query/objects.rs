@@ -39,9 +39,18 @@ pub(crate) fn add_users<'a>(
     objects: impl IntoIterator<Item = &'a mut Object>,
     needs: Needs,
 ) -> Result<(), QueryError> {
+    scan_users(system, objects, needs).map(drop)
+}
+
+/// Adds users and states like [`add_users`], and returns the scan if there was one.
+fn scan_users<'a>(
+    system: &System,
+    objects: impl IntoIterator<Item = &'a mut Object>,
+    needs: Needs,
+) -> Result<Option<ObjectScan>, QueryError> {
     let objects: Vec<&mut Object> = objects.into_iter().filter(|object| !object.is_segment()).collect();
     if objects.is_empty() || !needs.intersects(Needs::STATE | Needs::ATTACHERS) {
-        return Ok(());
+        return Ok(None);
     }
     let wanted: HashSet<FileId> = objects.iter().filter_map(|object| object.file()).collect();
     let devices = wanted.iter().map(|file| file.device).collect();
@@ -49,7 +58,7 @@ pub(crate) fn add_users<'a>(
     for object in objects {
         finish(system, object, &scan, needs);
     }
-    Ok(())
+    Ok(Some(scan))
 }
 
 /// Returns the objects without a name that processes have open or mapped, by device and inode.
@@ -90,8 +99,13 @@ pub(crate) fn unlinked_objects_in(
 pub(crate) fn posix_usage(system: &System, needs: Needs) -> Result<(PosixUsage, Vec<Object>), QueryError> {
     let directory = system.objects()?;
     let before = directory.space()?;
-    let objects = posix_objects(system, needs)?;
-    Ok((usage_of(directory, before, &objects)?, objects))
+    let mut objects = inventory::posix_objects(system, directory, needs)?;
+    let scan = scan_users(system, &mut objects, needs)?;
+    let mut usage = usage_of(directory, before, &objects)?;
+    let found = scan.map(|scan| scan.count_unlinked(directory.device));
+    // Of processes that cannot be inspected, the kernel counts the bytes too.
+    usage.unlinked_files = found.filter(|(_, bytes)| usage.unlinked == Some(*bytes)).map(|(count, _)| count);
+    Ok((usage, objects))
 }
 
 /// Returns how much of each of some file systems is used, and the objects in them that have a name.
@@ -128,6 +142,7 @@ fn usage_of(directory: &ObjectDirectory, before: FileSystem, named: &[Object]) -
         inodes_used: space.inodes_used,
         // What was created or removed during the listing must not look unlinked.
         unlinked: is_known.then(|| space.used.min(before.used).saturating_sub(allocated)),
+        unlinked_files: None,
         huge: space.is_huge,
     })
 }

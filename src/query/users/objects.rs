@@ -38,6 +38,15 @@ pub(crate) enum UnlinkedFile {
 }
 
 impl ObjectScan {
+    /// Returns the number of files without a name on a device, and the allocated bytes of those whose attributes are known.
+    pub(crate) fn count_unlinked(&self, device: Device) -> (u64, u64) {
+        let files = self.unlinked.iter().filter(|(file, _)| file.device == device);
+        files.fold((0, 0), |(count, bytes), (_, file)| match file {
+            UnlinkedFile::Stat(stat) => (count + 1, bytes + stat.allocated),
+            UnlinkedFile::Mapped(_) => (count + 1, bytes),
+        })
+    }
+
     /// Returns the users of a file.
     pub(crate) fn users(&self, file: FileId) -> Arc<FileUsers> {
         let mut users = self.users.get(&file).cloned().unwrap_or_default();

@@ -288,6 +288,25 @@ fn a_listing_of_both_kinds_is_sorted_by_each_of_its_columns() {
 }
 
 #[apply(test)]
+fn the_number_of_unlinked_objects_is_reported_if_all_were_found() {
+    let mut actor = Actor::start();
+    create("named", 4096);
+    for (name, size) in [("one", 4096), ("two", 8192)] {
+        let path = create(name, 0);
+        std::fs::write(&path, vec![1; size]).unwrap();
+        actor.ask(Request::OpenFile { path: path.clone() });
+        std::fs::remove_file(path).unwrap();
+        let (count, bytes) =
+            if name == "one" { ("1 unlinked object holds", 4) } else { ("2 unlinked objects hold", 12) };
+        run(["list"]).exits(0).says(&format!("{count} {bytes} KiB: `shmadm list --unlinked`\n"));
+    }
+    std::fs::remove_file("/dev/shm/named").unwrap();
+    // Without a named object, no process is inspected.
+    let ran = run(["list"]).exits(0);
+    assert!(ran.stderr.starts_with("unlinked objects hold 12 KiB: "), "{ran:#?}");
+}
+
+#[apply(test)]
 fn a_narrow_table_shortens_the_pids_of_an_unlinked_object() {
     let path = create("gone", 4096);
     let mut actors: Vec<Actor> = (0..12).map(|_| Actor::start()).collect();
