@@ -14,7 +14,7 @@ use super::plan::would_fail;
 use super::remove_file::{Failure, remove_file};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
-use crate::model::{Needs, Object, Outcome, ShmId, State};
+use crate::model::{Needs, Object, ObjectKind, Outcome, ShmId, State};
 use crate::query::{System, lookup, may_control, state_now};
 use crate::sys::{self, SysError};
 
@@ -51,10 +51,8 @@ impl Removed {
 /// Removes a segment if it is still the one in `seen`.
 /// Returns `NotFound` if it was removed, `Refused` if it is attached or has changed, `Permission` without the right.
 pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
-    if !seen.is_segment() {
-        return remove_file(system, seen, how);
-    }
-    let id = seen.sysv().id;
+    let ObjectKind::SysV(seen_sysv) = &seen.kind else { return remove_file(system, seen, how) };
+    let id = seen_sysv.id;
     let now = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Remove(id)))?;
     if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {
         return Err(Error::new(Kind::Refused, format!("cannot remove segment {id}: it has changed since the lookup"))
@@ -85,7 +83,7 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Rem
             )
         });
     }
-    if how.unused && seen.sysv().nattch == 0 && now.sysv().usage() != seen.sysv().usage() {
+    if how.unused && seen_sysv.nattch == 0 && now.sysv().usage() != seen_sysv.usage() {
         let refusal =
             Error::new(Kind::Refused, format!("cannot remove segment {id}: it has been used since the listing"))
                 .target(id.to_string());

@@ -149,7 +149,7 @@ pub(super) fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<b
     let mut objects: Vec<Object> = seen.iter().map(|object| (*object).clone()).collect();
     add_users(system, &mut objects, Needs::ATTACHERS)?;
     let in_flight = LazyCell::new(|| some_are_in_flight(system));
-    Ok(objects.iter().map(|object| object.posix().in_use().filter(|is_used| *is_used || !*in_flight)).collect())
+    Ok(objects.iter().map(|object| object.file_users()?.in_use().filter(|is_used| *is_used || !*in_flight)).collect())
 }
 
 /// Does the same as [`remove_unused`], but removes only objects whose lease can be taken.

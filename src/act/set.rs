@@ -3,7 +3,7 @@
 use super::set_file::set_file;
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, explain, gone, unmapped_id};
-use crate::model::{Mode, Needs, Object, ShmId};
+use crate::model::{Mode, Needs, Object, ObjectKind, ShmId, SysV};
 use crate::query::{Account, System, lookup};
 use crate::sys;
 
@@ -23,10 +23,7 @@ pub(crate) struct Change {
 /// Changes a segment. The lock is changed first, since it fails most often, and is restored if IPC_SET fails.
 /// Fails as shmctl(2). Nothing is changed then, unless a hint says that the lock could not be restored.
 pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), Error> {
-    if !seen.is_segment() {
-        return set_file(system, seen, change);
-    }
-    let id = seen.sysv().id;
+    let ObjectKind::SysV(SysV { id, .. }) = seen.kind else { return set_file(system, seen, change) };
     if change.size.is_some() {
         return Err(Error::new(Kind::Usage, format!("cannot resize segment {id}: the size of a segment is fixed"))
             .target(id.to_string()));

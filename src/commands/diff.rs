@@ -166,7 +166,7 @@ fn file_needs(context: &Context) -> Needs {
 fn all_files(context: &mut Context, before: &mut Vec<Object>, has_segments: bool) -> Result<Vec<Object>, Error> {
     let (directories, is_complete) = all_instances(context, has_segments)?;
     let is_visited = |device| directories.iter().any(|directory| directory.device == device);
-    before.retain(|object| is_complete || is_visited(object.posix().file().device));
+    before.retain(|object| is_complete || object.file().is_some_and(|file| is_visited(file.device)));
     Ok(posix_objects_in(&context.system, &directories, file_needs(context))?)
 }
 
@@ -178,7 +178,7 @@ fn these_files(args: &DiffArgs, context: &Context, before: &[Object]) -> Result<
         Err(_) if before.is_empty() => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let devices: BTreeSet<Device> = before.iter().map(|object| object.posix().file().device).collect();
+    let devices: BTreeSet<Device> = before.iter().filter_map(|object| Some(object.file()?.device)).collect();
     let others: Vec<_> =
         devices.iter().filter(|device| **device != directory.device).map(ToString::to_string).collect();
     if others.is_empty() {

@@ -15,7 +15,7 @@ use super::{Context, Manual, describe};
 use crate::act::{Cleaned, clean, restore_aside};
 use crate::error::{Error, Exit, Hint, again};
 use crate::explain::describe_attachers;
-use crate::model::{Needs, Object, Outcome, Size, State, counted, parse_duration};
+use crate::model::{Needs, Object, ObjectKind, Outcome, Size, State, counted, parse_duration};
 use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory, wait_for_exiting_users};
 use crate::render::{
@@ -288,8 +288,13 @@ fn remove_all(
 
 fn remove(system: &System, object: &Object, dry_run: bool) -> Removal {
     let cleaned = clean(system, object, dry_run)?;
-    let is_marked = matches!(cleaned, Cleaned::Removed(removed) if removed.outcome == Outcome::Marked);
-    Ok((cleaned, if is_marked { describe_attachers(system, object.sysv().id) } else { None }))
+    let attachers = match (cleaned, &object.kind) {
+        (Cleaned::Removed(removed), ObjectKind::SysV(sysv)) if removed.outcome == Outcome::Marked => {
+            describe_attachers(system, sysv.id)
+        }
+        _ => None,
+    };
+    Ok((cleaned, attachers))
 }
 
 /// Reports the result for an object and adds it to the report.
@@ -337,10 +342,10 @@ fn describe_counts(segments: u64, objects: u64) -> String {
 
 fn reason(object: &Object) -> String {
     let since = object.idle_seconds.map(|seconds| format!(", idle for {}", duration(seconds))).unwrap_or_default();
-    if !object.is_segment() {
-        return format!("{}{since}", files::reason(object));
-    }
-    let sysv = object.sysv();
+    let sysv = match &object.kind {
+        ObjectKind::Posix(posix) => return format!("{}{since}", files::reason(object.state, posix)),
+        ObjectKind::SysV(sysv) => sysv,
+    };
     let pid = |pid: Option<i32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
     let (creator, last_user) = (pid(sysv.cpid), pid(sysv.lpid));
     let processes = match object.state {

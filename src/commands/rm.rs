@@ -228,9 +228,9 @@ fn report_outcome(
             context.ui.warning(&format!("unlinked {what}: {effect} ({users})"));
         }
         Outcome::Marked => {
-            let later = match object.sysv().key {
-                Key::PRIVATE => String::new(),
-                key => format!("; processes that ask for key {key} from now on get another segment"),
+            let later = match object.key() {
+                None | Some(Key::PRIVATE) => String::new(),
+                Some(key) => format!("; processes that ask for key {key} from now on get another segment"),
             };
             let effect = "its key is freed now, the memory at the last detach";
             context.ui.warning(&format!("marked {what} for destruction: {effect}{later}"));

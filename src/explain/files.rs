@@ -121,7 +121,7 @@ pub(crate) fn describe_users(system: &System, object: &Object) -> String {
 fn users_now(system: &System, object: &Object) -> Arc<FileUsers> {
     let mut objects = [object.clone()];
     let found = add_users(system, &mut objects, Needs::ATTACHERS);
-    found.ok().and_then(|()| objects[0].posix().users.clone()).unwrap_or_default()
+    found.ok().and_then(|()| objects[0].file_users().cloned()).unwrap_or_default()
 }
 
 fn describe(users: &FileUsers) -> String {

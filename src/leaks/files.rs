@@ -32,8 +32,8 @@ impl FileBaseline {
         let needs = Needs::RECORD | Needs::ATTACHERS | Needs::CONTENTS;
         if self.device != Some(directory.device) {
             let is_held = |object: &Object| {
-                let users = object.posix().users.clone().unwrap_or_default();
-                users.list.iter().any(|user| system.is_exiting(user.pid) != Some(true))
+                let users = object.file_users().into_iter().flat_map(|users| &users.list);
+                users.into_iter().any(|user| system.is_exiting(user.pid) != Some(true))
             };
             let mut found = posix_objects(system, needs)?;
             found.extend(unlinked_objects(system, needs)?.into_iter().filter(is_held));

@@ -129,7 +129,8 @@ fn match_completely(one: &Object, other: &Object) -> bool {
         (ObjectKind::Posix(first), ObjectKind::Posix(second)) => {
             match_where_known(one, other) && text(first) == text(second)
         }
-        _ => (one.scope, one.identity()) == (other.scope, other.identity()),
+        (ObjectKind::SysV(_), ObjectKind::SysV(_)) => (one.scope, one.identity()) == (other.scope, other.identity()),
+        _ => false,
     }
 }
 
@@ -139,10 +140,16 @@ fn match_where_known(one: &Object, other: &Object) -> bool {
     fn agree<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
         one.zip(other).is_none_or(|(one, other)| one == other)
     }
-    if let (ObjectKind::Posix(one), ObjectKind::Posix(other)) = (&one.kind, &other.kind) {
-        let btime = |posix: &Posix| posix.stat.btime.map(super::FileTime::stamp);
-        return agree(btime(one), btime(other));
+    match (&one.kind, &other.kind) {
+        (ObjectKind::Posix(first), ObjectKind::Posix(second)) => {
+            let btime = |posix: &Posix| posix.stat.btime.map(super::FileTime::stamp);
+            agree(btime(first), btime(second))
+        }
+        (ObjectKind::SysV(first), ObjectKind::SysV(second)) => {
+            (first.cuid, first.cgid, one.size) == (second.cuid, second.cgid, other.size)
+                && agree(one.scope, other.scope)
+                && agree(first.cpid, second.cpid)
+        }
+        _ => false,
     }
-    let fixed = |segment: &Object| (segment.sysv().cuid, segment.sysv().cgid, segment.size);
-    fixed(one) == fixed(other) && agree(one.scope, other.scope) && agree(one.sysv().cpid, other.sysv().cpid)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{FileId, Ident, Key, Mode, Posix, Scope, SegmentUser, SegmentUsers, ShmId, Stamp, State};
+use super::{FileId, FileUsers, Ident, Key, Mode, Posix, Scope, SegmentUser, SegmentUsers, ShmId, Stamp, State};
 
 /// A shared memory object, regardless of the source of its record.
 ///
@@ -146,6 +146,14 @@ impl Object {
         }
     }
 
+    /// Returns the processes that use a POSIX object, if they were looked for.
+    pub(crate) fn file_users(&self) -> Option<&Arc<FileUsers>> {
+        match &self.kind {
+            ObjectKind::Posix(posix) => posix.users.as_ref(),
+            ObjectKind::SysV(_) => None,
+        }
+    }
+
     /// Returns its key, if it is of a kind that has one.
     pub(crate) fn key(&self) -> Option<Key> {
         match &self.kind {
@@ -169,7 +177,7 @@ impl Object {
     /// Returns the key that a segment marked for destruction had; `None` if it had none, or if no attachment that was
     /// found shows it.
     pub(crate) fn former_key(&self) -> Option<Key> {
-        let key = self.certain_attacher().filter(|_| self.sysv().dest)?.key;
+        let key = self.certain_attacher().filter(|_| self.is_marked())?.key;
         key.filter(|key| *key != Key::PRIVATE)
     }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::files::posix;
 use super::segments::field;
 use super::{Cell, Column};
 use crate::model::{Change, Changed, Difference, Object, Size};
@@ -50,7 +51,7 @@ pub(crate) const DIFFERENCE_ALL_NS: &[&str] =
 pub(crate) static FILE_DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::left("CHANGE", |row| Cell::Word(row.change)),
     Column::left("NAME", |row| name(&row.object)),
-    Column::left("OBJECT", |row| Cell::File(row.object.posix().file())),
+    Column::left("OBJECT", |row| Cell::of(row.object.file(), Cell::File)),
     Column::left("OWNER", field::owner),
     Column::left("MODE", field::mode),
     Column::right("SIZE", field::size),
@@ -60,7 +61,7 @@ pub(crate) static FILE_DIFFERENCE: &[Column<DifferenceRow>] = &[
 ];
 
 fn name(object: &Object) -> Cell<'_> {
-    Cell::of(object.posix().name.as_ref(), |name| Cell::Text(name.as_str()))
+    posix(object, |posix| Cell::of(posix.name.as_ref(), |name| Cell::Text(name.as_str())))
 }
 
 /// The report of `diff`.
@@ -100,7 +101,7 @@ fn details(changed: &Changed) -> Vec<String> {
             Change::Key => |object| field::key(object).to_string(),
             Change::Size => |object| Size(object.size).to_string(),
             Change::Name => |object| name(object).to_string(),
-            Change::Links => |object| object.posix().stat.links.to_string(),
+            Change::Links => |object| posix(object, |posix| Cell::Number(posix.stat.links)).to_string(),
             Change::Marked | Change::Unmarked | Change::Locked | Change::Unlocked => return change.as_str().to_owned(),
         };
         format!("{} {} -> {}", change.as_str(), values(before), values(after))

@@ -4,7 +4,9 @@ use std::io::{self, Write};
 
 use super::TableStyle;
 use super::human::{duration, size, time, yes_or_no};
-use crate::model::{FileType, Hidden, Key, Object, SegmentUser, SegmentUsers, Size, Stamp, State, SysV};
+use crate::model::{
+    FileType, Hidden, Key, Object, ObjectKind, Posix, SegmentUser, SegmentUsers, Size, Stamp, State, SysV,
+};
 
 /// Writes `name: value` lines with the names aligned to the right.
 pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> io::Result<()> {
@@ -17,14 +19,16 @@ pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> i
 
 /// Returns all fields of an object, each with its name.
 pub(crate) fn fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
-    if object.is_segment() { segment_fields(object, style) } else { file_fields(object, style) }
+    match &object.kind {
+        ObjectKind::SysV(sysv) => segment_fields(object, sysv, style),
+        ObjectKind::Posix(posix) => file_fields(object, posix, style),
+    }
 }
 
-fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
+fn segment_fields(object: &Object, sysv: &SysV, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
     let bytes = |bytes| exact_bytes(bytes, style);
     let time_or_never =
         |stamp: Option<Stamp>| stamp.map_or_else(|| "never".to_owned(), |stamp| time(stamp, style.time, style.now));
-    let sysv = object.sysv();
     let no_user = if sysv.atime.is_none() { "none yet" } else { OUTSIDE };
     let mut fields = vec![
         ("Id", sysv.id.to_string()),
@@ -55,8 +59,7 @@ fn segment_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str,
     fields
 }
 
-fn file_fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
-    let posix = object.posix();
+fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
     let bytes = |bytes| exact_bytes(bytes, style);
     let when = |stamp| time(stamp, style.time, style.now);
     let optional = |value: Option<String>, missing: &str| value.unwrap_or_else(|| missing.to_owned());

@@ -5,7 +5,7 @@ use super::{Cell, Column};
 use crate::model::{FileUser, Needs, Object, ObjectKind, Posix};
 
 /// Returns the cell of a field that only a file has.
-fn posix<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Cell<'a> {
+pub(super) fn posix<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Cell<'a> {
     match &object.kind {
         ObjectKind::Posix(posix) => cell(posix),
         ObjectKind::SysV(_) => Cell::Null,

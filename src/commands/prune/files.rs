@@ -8,7 +8,7 @@ use super::PruneArgs;
 use crate::act::{AT_ONCE, Cleaned, OpenWatch, clean_files};
 use crate::commands::Context;
 use crate::error::{Error, Kind, again};
-use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, State, path_text};
+use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, Posix, State, path_text};
 use crate::process::Interrupts;
 use crate::query::{Filter, System, posix_objects, probe};
 
@@ -24,7 +24,7 @@ pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Resu
     let filter = filter.in_any_state();
     let is_shown = args.dry_run || !args.yes;
     let (mut asked, others): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(|object| {
-        let is_undecided = is_shown || object.posix().in_use().is_none();
+        let is_undecided = is_shown || object.file_users().and_then(|users| users.in_use()).is_none();
         is_undecided && can_be_removed(object) && filter.matches(&context.system, object)
     });
     probe(&context.system, &mut asked);
@@ -33,7 +33,7 @@ pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Resu
 }
 
 fn can_be_removed(object: &Object) -> bool {
-    let posix = object.posix();
+    let ObjectKind::Posix(posix) = &object.kind else { return false };
     posix.file_type != FileType::Dir && posix.stat.links == 1 && !posix.keep
 }
 
@@ -112,21 +112,21 @@ pub(super) fn remove_all(
 }
 
 /// Returns why an object is removed.
-pub(super) fn reason(object: &Object) -> String {
-    let maker = object.posix().maker.map(|pid| format!("creator pid {pid}"));
-    let creation = match (object.state, maker) {
+pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
+    let maker = posix.maker.map(|pid| format!("creator pid {pid}"));
+    let creation = match (state, maker) {
         (Some(State::Orphan), Some(maker)) => format!("; {maker} has exited"),
         (Some(State::Orphan), None) => "; every process of its owner started later".to_owned(),
         (Some(State::Idle), Some(maker)) => format!(", but {maker} is running"),
         _ => "; nothing shows which process created it".to_owned(),
     };
-    let is_leased = object.posix().users.as_ref().is_some_and(|users| users.lease == Some(true));
+    let is_leased = posix.users.as_ref().is_some_and(|users| users.lease == Some(true));
     let evidence = if is_leased { "" } else { " according to a scan of all processes" };
     format!("not in use{evidence}{creation}")
 }
 
 /// Returns why the use of an object could not be determined, if its lease was asked in vain.
 pub(super) fn why_unknown(object: &Object) -> String {
-    let hidden = object.posix().users.as_ref().map(|users| users.why_hidden()).unwrap_or_default();
+    let hidden = object.file_users().map(|users| users.why_hidden()).unwrap_or_default();
     format!("its write lease cannot be taken, and {hidden}")
 }

@@ -119,7 +119,7 @@ impl Selection {
     pub(super) fn describe_users(&self) -> [String; 2] {
         let attachers: Vec<&SegmentUsers> =
             self.in_use.iter().filter_map(|object| object.attachers.as_deref()).collect();
-        let users = self.files_in_use.iter().filter_map(|object| object.posix().users.as_deref());
+        let users = self.files_in_use.iter().filter_map(Object::file_users);
         let users = users.flat_map(|users| match users.list.is_empty() {
             true => vec!["processes that were not found".to_owned()],
             false => users.processes().map(|process| format!("pid {}", process[0].process())).collect(),

@@ -52,7 +52,7 @@ pub(crate) fn lookup(system: &System, ident: impl Into<Ident>, needs: Needs) -> 
         // Completed already.
         Ident::File(file) => {
             let files = posix_objects(system, system.objects()?, needs)?;
-            return Ok(files.into_iter().find(|object| object.posix().file() == file));
+            return Ok(files.into_iter().find(|object| object.file() == Some(file)));
         }
     };
     if let Some(object) = &mut found {
