@@ -23,13 +23,13 @@ use nix::unistd::geteuid;
 
 use super::plan::would_fail;
 use super::remove::{Cleaned, Kept, Removal, Removed};
-use crate::error::{Error, Kind, again, shmadm};
+use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file};
-use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
+use crate::model::{FileId, FileStat, Needs, Object, ObjectName, Outcome, Posix};
 use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, some_are_in_flight};
 use crate::sys::{self, Opening};
 
-/// What names of objects that are being removed begin with. A name left over by SIGKILL is given back by the next `prune`.
+/// What names of objects that are being removed begin with. A name left over by SIGKILL is restored by the next `prune`.
 const ASIDE: &[u8] = b".shmadm-aside=";
 /// The same for an object whose name would become too long, or is taken; its inode number and a pid follow.
 const ASIDE_BY_INODE: &str = ".shmadm-aside#";
@@ -202,31 +202,39 @@ pub(crate) fn find_listed(system: &System, listed: &Object, needs: Needs) -> Res
     Ok(now)
 }
 
-/// Restores the names of objects that a killed removal has left aside: those of the caller, of any user for root. Removes
-/// an object whose name exists again or is unknown: no process can find it. Keeps one that cannot be renamed.
-pub(crate) fn restore_aside(system: &System) -> Result<(), Error> {
-    let directory = system.objects()?;
+/// Restores the names of objects that a killed removal has left aside: those of the caller, of any user for root. Returns
+/// each name, and why it could not be restored. A dry run restores none.
+///
+/// An object that keeps the name it was left with is an object like any other.
+pub(crate) fn restore_aside(system: &System, dry_run: bool) -> Vec<(ObjectName, Result<(), Errno>)> {
+    // Without a /dev/shm there is nothing to restore.
+    let Ok(directory) = system.objects() else { return Vec::new() };
     let mut names = Vec::new();
-    let _ = sys::each_name(directory.as_fd(), |name| {
-        if name.starts_with(ASIDE) || name.starts_with(ASIDE_BY_INODE.as_bytes()) {
-            names.push(OsString::from_vec(name.to_owned()));
-        }
+    let _ = sys::each_name(directory.as_fd(), |aside| {
+        let name = aside.strip_prefix(ASIDE).and_then(ObjectName::of_file);
+        names.extend(name.map(|name| (OsString::from_vec(aside.to_owned()), name)));
     });
-    for aside in names {
-        let Ok(stat) = sys::stat_entry(directory.as_fd(), &aside) else { continue };
+    let restore = |(aside, name): (OsString, ObjectName)| {
+        let file = sys::refer_to(directory.as_fd(), &aside).ok()?;
+        let stat = sys::stat_file(file.as_fd()).ok()?;
         if !stat.is_regular() || ![stat.uid, 0].contains(&system.uid()) {
-            continue;
+            return None;
         }
-        let seen = Posix::new(stat, FileType::Shm, ObjectName::of_file(aside.as_bytes()));
-        // The lease shows that no removal is using the name now.
-        let Ok(_leased) = Leased::take(directory, &seen) else { continue };
-        let name = aside.as_bytes().strip_prefix(ASIDE).map(OsStr::from_bytes);
-        let restored = name.map_or(Err(Errno::EEXIST), |name| sys::rename_entry(directory.as_fd(), &aside, name));
-        if restored == Err(Errno::EEXIST) {
-            let _ = sys::unlink_entry(directory.as_fd(), &aside);
-        }
-    }
-    Ok(())
+        // Fails under the lease of a removal that is not finished; no other one begins while the file is open.
+        let _opened = sys::open_referred(file.as_fd(), Opening::Lease).ok()?;
+        let restored = match sys::stat_entry(directory.as_fd(), name.file_name()) {
+            Ok(_) => Err(Errno::EEXIST),
+            Err(_) if dry_run => Ok(()),
+            Err(_) => sys::rename_entry(directory.as_fd(), &aside, name.file_name()),
+        };
+        Some((name, restored))
+    };
+    names.into_iter().filter_map(restore).collect()
+}
+
+/// Returns the name that an object has while its removal is not finished.
+pub(crate) fn aside_name(name: &ObjectName) -> Option<ObjectName> {
+    ObjectName::of_file(&[ASIDE, name.file_name().as_bytes()].concat())
 }
 
 /// Why an object was not removed.
@@ -257,6 +265,19 @@ fn refer<'a>(directory: &ObjectDirectory, seen: &'a Posix) -> Result<(&'a Object
     })?;
     check(file.as_fd(), &seen.stat)?;
     Ok((name, file))
+}
+
+/// Returns the name that an unfinished removal has left to a file.
+fn aside_by_file(system: &System, file: FileId) -> Option<ObjectName> {
+    let directory = system.objects().ok()?;
+    let mut found = None;
+    let _ = sys::each_name(directory.as_fd(), |name| {
+        let is_aside = name.starts_with(ASIDE) || name.starts_with(ASIDE_BY_INODE.as_bytes());
+        if is_aside && sys::stat_entry(directory.as_fd(), OsStr::from_bytes(name)).is_ok_and(|stat| stat.file == file) {
+            found = ObjectName::of_file(name);
+        }
+    });
+    found
 }
 
 /// Returns a name that no other user can foresee long before.
@@ -294,11 +315,8 @@ impl<'a> Leased<'a> {
         if check(file.as_fd(), &seen.stat)?.atime != seen.stat.atime {
             return Err(Failure::Changed);
         }
-        let name = name.file_name();
-        let aside = [ASIDE, name.as_bytes()].concat();
-        let is_valid = ObjectName::of_file(&aside).is_some();
-        let aside = if is_valid { OsString::from_vec(aside) } else { aside_by_inode(seen.file()) };
-        Ok(Self { directory, id: seen.file(), name, aside, file })
+        let aside = aside_name(name).map_or_else(|| aside_by_inode(seen.file()), |aside| aside.file_name().to_owned());
+        Ok(Self { directory, id: seen.file(), name: name.file_name(), aside, file })
     }
 
     /// Renames the object. The name may have become that of another object since it was opened, which keeps it.
@@ -371,7 +389,17 @@ impl Failure {
                 refused("it has changed since the lookup").hint("show it again", shmadm("stat").arg(ident.typed()))
             }
             Self::InUse => file_in_use(system, object, message("it is in use")),
-            Self::Linked(_) | Self::BeingOpened | Self::LeftAside(_) => refused(&self.reason()),
+            Self::Linked(_) => {
+                let error = refused(&self.reason());
+                let Ok(directory) = system.objects() else { return error };
+                let find = program("find").arg(&directory.path).arg("-xdev").arg("-inum");
+                error.hint("find its other names", find.arg(object.posix().file().inode.to_string()))
+            }
+            Self::LeftAside(_) => match aside_by_file(system, object.posix().file()) {
+                Some(aside) => refused(&self.reason()).cause(format!("its name is now {aside}")),
+                None => refused(&self.reason()),
+            },
+            Self::BeingOpened => refused(&self.reason()),
             Self::NoLease(errno) => refused("cannot determine whether it is in use")
                 .os(errno, "fcntl F_SETLEASE")
                 .hint("remove the name anyway", again("--force").on(ident.typed())),

@@ -12,10 +12,10 @@ use self::selection::Selection;
 use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_closed};
 use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
-use crate::act::{Cleaned, clean, restore_aside};
-use crate::error::{Error, Exit, Hint, again};
+use crate::act::{Cleaned, aside_name, clean, restore_aside};
+use crate::error::{Errno, Error, Exit, Hint, again};
 use crate::explain::describe_attachers;
-use crate::model::{Needs, Object, ObjectKind, Outcome, Size, State, counted, parse_duration};
+use crate::model::{Ident, Needs, Object, ObjectKind, Outcome, Size, State, counted, parse_duration};
 use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory, wait_for_exiting_users};
 use crate::render::{
@@ -59,7 +59,7 @@ pub(crate) const MANUAL: Manual = Manual {
             it, and a warning names the process.\n\n\
             An object is removed under its lease, so that no process loses one that it uses or is about to open. \
             Meanwhile, for less than a millisecond, its name begins with .shmadm-aside; if prune is killed at that \
-            moment, the next one restores the name. Where the kernel or a sandbox grants no leases, an object is removed only \
+            moment, the next one restores the name, unless another object has it now. Where the kernel or a sandbox grants no leases, an object is removed only \
             if all processes could be inspected and none uses it, and the report says so. Stores to mapped pages leave no trace in the times \
             of an object.\n\n\
             The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have been \
@@ -156,9 +156,8 @@ impl PruneArgs {
 }
 
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
-    if args.takes_files() && !args.dry_run {
-        // Without a /dev/shm there is nothing to give back.
-        let _ = restore_aside(&context.system);
+    if args.takes_files() {
+        restore_names(args, context);
     }
     let filter = args.filter(&context.system)?;
     args.warn_of_filter(&filter, &mut context.ui);
@@ -215,6 +214,27 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     }
     interrupts.check()?;
     Ok(Exit::of(report.removal.failed.iter().map(|failure| failure.kind)))
+}
+
+/// Restores the names of objects whose removal was killed, and reports it.
+fn restore_names(args: &PruneArgs, context: &mut Context) {
+    for (name, restored) in restore_aside(&context.system, args.dry_run) {
+        let ident = Ident::Name(name.clone());
+        let verb = if args.dry_run { "would restore" } else { "restored" };
+        match restored {
+            Ok(()) => context.ui.status(&format!("{verb} {ident}, which an unfinished removal had renamed")),
+            // Another process has restored it.
+            Err(Errno::ENOENT) => {}
+            Err(errno) => {
+                let aside = aside_name(&name).map(|aside| format!("; it is still {aside}")).unwrap_or_default();
+                let reason = match errno {
+                    Errno::EEXIST => "another object has this name now".to_owned(),
+                    errno => format!("{} ({errno:?}, renameat2)", errno.desc()),
+                };
+                context.ui.warning(&format!("cannot restore {ident}: {reason}{aside}"));
+            }
+        }
+    }
 }
 
 const NEEDS: Needs = Needs::RECORD.union(Needs::CONTAINER);

@@ -82,8 +82,24 @@ fn both_kinds_are_pruned_unless_one_is_chosen() {
 #[apply(test)]
 fn a_name_left_aside_by_a_killed_removal_is_given_back() {
     create(".shmadm-aside=torch_1_2_3", 4096);
-    run(["prune", "--posix", "--yes"]).exits(0);
+    run(["prune", "--posix", "--dry-run"])
+        .exits(0)
+        .says("would restore object /torch_1_2_3, which an unfinished removal had renamed\n");
+    assert_eq!(names(), [".shmadm-aside=torch_1_2_3"]);
+    run(["prune", "--posix", "--yes"])
+        .exits(0)
+        .says("restored object /torch_1_2_3, which an unfinished removal had renamed\n");
     assert_eq!(names(), ["torch_1_2_3"]);
+}
+
+#[apply(test)]
+fn a_name_left_aside_is_restored_if_a_process_uses_the_object_but_not_during_a_removal() {
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: create(".shmadm-aside=used", 4096) });
+    // An unfinished removal holds the lease.
+    assert_eq!(actor.ask(Request::LeaseFile { path: create(".shmadm-aside=leased", 4096) }), "0");
+    run(["prune", "--posix", "--yes"]).exits(0).says("restored object /used");
+    assert_eq!(names(), [".shmadm-aside=leased", "used"]);
 }
 
 #[apply(test)]
@@ -282,16 +298,17 @@ fn a_name_of_any_length_can_be_removed_and_a_taken_one_does_not_prevent_it() {
 }
 
 #[apply(test)]
-fn objects_of_which_a_removal_was_killed_are_given_back_even_if_several_names_exist() {
-    create(".shmadm-aside=torch_1_2_3", 4096);
-    create("torch_1_2_3", 8192);
-    run(["prune", "--posix", "--yes"]).exits(0);
-    assert_eq!(names(), ["torch_1_2_3"]);
-    assert_eq!(std::fs::metadata("/dev/shm/torch_1_2_3").unwrap().len(), 8192);
-    // A dry run changes nothing.
-    create(".shmadm-aside=y", 4096);
-    run(["prune", "--posix", "--dry-run"]).exits(0);
-    assert_eq!(names(), [".shmadm-aside=y", "torch_1_2_3"]);
+fn an_object_left_aside_whose_name_exists_is_an_object_like_any_other() {
+    create(".shmadm-aside=x", 4096);
+    create("x", 8192);
+    for options in [&["--name", "nomatch"][..], &["--exclude", "/.shmadm-aside=x"], &["--older-than", "1h"], &[]] {
+        run([&["prune", "--posix", "--yes"], options].concat())
+            .exits(0)
+            .says("cannot restore object /x: another object has this name now; it is still /.shmadm-aside=x\n");
+        assert_eq!(names(), [".shmadm-aside=x", "x"]);
+    }
+    run(ALL).exits(0).says("removed object /.shmadm-aside=x (4 KiB)").says("removed object /x (8 KiB)");
+    assert_eq!(names(), [""; 0]);
 }
 
 #[apply(test)]
@@ -345,6 +362,7 @@ fn an_object_left_aside_is_kept_if_its_name_cannot_be_restored() {
     create(".shmadm-aside=torch_1_2_3", 4096);
     let mut command = shmadm();
     command.args(["prune", "--posix", "--yes"]);
-    finish(without(&mut command, libc::SYS_renameat2, None, Errno::EIO)).exits(0);
+    let ran = finish(without(&mut command, libc::SYS_renameat2, None, Errno::EIO)).exits(0);
+    ran.says("cannot restore object /torch_1_2_3: ").says("(EIO, renameat2); it is still /.shmadm-aside=torch_1_2_3\n");
     assert_eq!(names(), [".shmadm-aside=torch_1_2_3"]);
 }
