@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::{Ident, Object, ObjectKind, Posix, named};
+use super::{FileId, Ident, Object, ObjectKind, Posix, named};
 
 named! {
     pub(crate) enum Change {
@@ -107,19 +107,41 @@ impl Difference {
                 }
             }
         }
+        // Another name of an object is not another object.
+        let is_another_name = |one: &Object, others: &HashMap<FileId, Object>| {
+            let ObjectKind::Posix(posix) = &one.kind else { return false };
+            others.get(&posix.file()).is_some_and(|other| match_where_known(one, other))
+        };
         let mut difference = Self::default();
+        let mut named: HashMap<FileId, Object> = HashMap::new();
+        let mut unpaired = Vec::new();
         for (after, before) in after.into_iter().zip(found) {
             let Some(before) = before else {
-                difference.created.push(after);
+                unpaired.push(after);
                 continue;
             };
+            if let ObjectKind::Posix(posix) = &before.kind
+                && posix.stat.links.max(links(&after)) > 1
+            {
+                named.insert(posix.file(), before.clone());
+            }
             let changes = Change::between(&before, &after);
             if !changes.is_empty() {
                 difference.changed.push(Changed { before, after, changes });
             }
         }
-        difference.removed = left.into_iter().flatten().collect();
+        let is_new = |object: &Object| !is_another_name(object, &named);
+        difference.created = unpaired.into_iter().filter(is_new).collect();
+        difference.removed = left.into_iter().flatten().filter(is_new).collect();
         difference
+    }
+}
+
+/// Returns the number of names of an object; 0 for a segment.
+fn links(object: &Object) -> u64 {
+    match &object.kind {
+        ObjectKind::Posix(posix) => posix.stat.links,
+        ObjectKind::SysV(_) => 0,
     }
 }
 
