@@ -17,6 +17,14 @@ fn known<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Ce
     posix(object, |posix| if posix.lacks_attributes { Cell::Null } else { cell(posix) })
 }
 
+/// Returns the cell of a size; null for a directory that could not be read to its end.
+fn whole<'a>(object: &'a Object, cell: impl FnOnce() -> Cell<'a>) -> Cell<'a> {
+    match &object.kind {
+        ObjectKind::Posix(posix) if posix.is_partial => Cell::Null,
+        _ => cell(),
+    }
+}
+
 /// Returns an entry for each process that uses a file; `None` if they were not looked for.
 fn users(object: &Object) -> Option<impl Iterator<Item = &FileUser>> {
     let ObjectKind::Posix(posix) = &object.kind else { return None };
@@ -34,9 +42,9 @@ pub(crate) static FILE: &[Column<Object>] = &[
     left("NAME", "name", "name; null if it is unlinked", |object| {
         posix(object, |posix| Cell::of(posix.name.as_ref(), |name| Cell::Text(name.as_str())))
     }),
-    right("SIZE", "size", "size in bytes", field::size),
+    right("SIZE", "size", "size in bytes", |object| whole(object, || field::size(object))),
     right("ALLOCATED", "allocated", "resident and swapped bytes", |object| {
-        known(object, |posix| Cell::bytes(posix.allocated))
+        whole(object, || known(object, |posix| Cell::bytes(posix.allocated)))
     }),
     right("RSS", "rss", "resident bytes", field::rss).needs(Needs::RESIDENT),
     right("SWAP", "swap", "swapped bytes", field::swap).needs(Needs::RESIDENT),
@@ -143,7 +151,7 @@ pub(crate) static BOTH: &[Column<Object>] = &[
     Column::left("KEY", field::key),
     Column::left("OWNER", field::owner).needs(Needs::NAMES),
     Column::left("MODE", field::mode),
-    Column::right("SIZE", field::size),
+    Column::right("SIZE", |object| whole(object, || field::size(object))),
     Column::right("RSS", field::rss).needs(Needs::RESIDENT),
     Column::right("USERS", |object| match &object.kind {
         ObjectKind::SysV(_) => field::nattch(object),
