@@ -90,6 +90,12 @@ pub(crate) fn stat_file(file: BorrowedFd<'_>) -> Result<FileStat, Errno> {
     stat(file, OsStr::new(""), AtFlags::EMPTY_PATH)
 }
 
+/// Returns whether a descriptor was opened with O_PATH, by its link in /proc/PID/fd: the permission bits of the link show
+/// its access.
+pub(crate) fn is_path_descriptor(directory: BorrowedFd<'_>, name: &OsStr) -> bool {
+    stat_entry(directory, name).is_ok_and(|link| link.mode & 0o700 == 0)
+}
+
 /// Returns the attributes of the file that a link of /proc refers to, such as /proc/PID/fd/3.
 pub(crate) fn stat_link(directory: BorrowedFd<'_>, name: &OsStr) -> Result<FileStat, Errno> {
     stat(directory, name, AtFlags::empty())

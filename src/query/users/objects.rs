@@ -1,8 +1,9 @@
 //! The processes that use POSIX objects: descriptors and mappings of their files.
 //!
 //! One scan answers for all files. It compares device and inode, so it finds users in every mount namespace and under
-//! every name. Private mappings and descriptors opened with O_PATH count too: they hold the file. It does not see files
-//! that are in flight in a Unix socket or registered with an io_uring; only the write lease shows these.
+//! every name. Private mappings count too: they hold the file. Descriptors opened with O_PATH refer to a file without
+//! holding its contents, and count only where it has no name and they keep its memory. The scan does not see files that
+//! are in flight in a Unix socket or registered with an io_uring; only the write lease shows these.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -168,6 +169,9 @@ fn descriptors(
             Err(_) => continue,
         };
         if !devices.contains(&stat.file.device) || !stat.is_regular() {
+            continue;
+        }
+        if stat.links > 0 && sys::is_path_descriptor(directory.as_fd(), OsStr::new(&number)) {
             continue;
         }
         if stat.links == 0 {

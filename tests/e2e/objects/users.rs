@@ -118,6 +118,25 @@ fn a_state_costs_one_system_call_for_each_descriptor() {
 
 #[apply(test)]
 #[requires(Root)]
+fn a_descriptor_without_access_does_not_use_an_object_that_has_a_name() {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = create("x", 4096);
+    let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_PATH).open(&path).unwrap();
+    let listed = run(["list", "--posix", "--probe", "--json"]).exits(0).json();
+    assert_fields(&listed["objects"][0], json!({ "state": "unused", "users": 0 }));
+    run(["who", "/x"]).exits(0).says("object /x is not in use");
+    let prune = ["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "0s"];
+    assert!(run([&prune[..], &["-n"]].concat()).exits(0).stdout.contains("would destroy"));
+    run(["rm", "/x", "-n"]).exits(0);
+    // Without a name, it still keeps the memory.
+    std::fs::remove_file(&path).unwrap();
+    let listed = run(["list", "--unlinked", "--json"]).exits(0).json();
+    assert_fields(&listed["objects"][0], json!({ "state": "unlinked", "users": 1 }));
+    drop(file);
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn an_unlinked_object_is_read_through_a_mapping_after_the_leader_has_exited() {
     let path = create("x", 4096);
     std::fs::write(&path, "contents").unwrap();
