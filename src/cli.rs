@@ -9,13 +9,15 @@ mod table;
 mod usage;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::ArgMatches;
 
 use crate::commands::{Context, write};
 use crate::error::{Error, Exit, ExitCodes, Kind};
+use crate::model::path_text;
 use crate::process::{caught_signal, enter_namespace, pid_of, stdout_is_closed};
-use crate::query::{ObjectsPlace, System};
+use crate::query::{DEV_SHM, ObjectsPlace, System};
 use crate::render::{Format, unknown_line};
 use crate::ui::{Color, Ui};
 
@@ -74,6 +76,9 @@ fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]
 /// Chooses the format, and what `--ns` and `--dir` name.
 fn prepare(globals: &Globals, called: Option<(&Command, &ArgMatches)>) -> Result<(Format, System), Error> {
     let format = format(&globals.formats, called.map(|(command, _)| command))?;
+    if let (Some(directory), Some((_, inner))) = (&globals.dir, called) {
+        check_names(directory, inner)?;
+    }
     let all_namespaces = called.and_then(|(_, inner)| inner.try_get_one("all_ns").ok().flatten()) == Some(&true);
     for (is_given, option) in [(globals.ns.is_some(), "--ns"), (globals.dir.is_some(), "--dir")] {
         if all_namespaces && is_given {
@@ -81,6 +86,22 @@ fn prepare(globals: &Globals, called: Option<(&Command, &ArgMatches)>) -> Result
         }
     }
     Ok((format, system(globals)?))
+}
+
+/// The arguments that can name objects.
+const OBJECT_ARGUMENTS: [&str; 4] = ["segment", "segments", "name", "exclude"];
+
+/// Fails for an object of /dev/shm if `--dir` names another directory.
+fn check_names(directory: &Path, arguments: &ArgMatches) -> Result<(), Error> {
+    if directory == Path::new(DEV_SHM) {
+        return Ok(());
+    }
+    let given = OBJECT_ARGUMENTS.iter().filter_map(|id| arguments.try_get_raw(id).ok().flatten()).flatten();
+    let Some(name) = given.map(Path::new).find(|name| name.starts_with(DEV_SHM)) else { return Ok(()) };
+    let (name, directory) = (path_text(name), path_text(directory));
+    Err(Error::new(Kind::Usage, format!("{name} is not in {directory}, the directory of --dir"))
+        .target(name)
+        .advice(format!("name an object in {directory} as /NAME, or omit --dir")))
 }
 
 /// Enters the IPC namespace of `--ns`, and opens the directory of `--dir`.

@@ -37,6 +37,21 @@ fn another_tmpfs_directory_is_used_with_dir() {
     assert_eq!(names, "/there\n");
     run(["--dir", path, "rm", "/there"]).exits(0);
     assert!(!directory.path().join("there").exists());
+    // A name that contains /dev/shm is not one in another directory.
+    std::fs::write(directory.path().join("here"), "").unwrap();
+    for arguments in [
+        &["rm", "/dev/shm/here"][..],
+        &["stat", "/dev/shm/here"],
+        &["list", "--exclude", "/x,/dev/shm/here"],
+        &["create", "/dev/shm/here"],
+    ] {
+        run([arguments, &["--dir", path]].concat())
+            .exits(2)
+            .says(&format!("error: /dev/shm/here is not in {path}, the directory of --dir\n"))
+            .says(&format!("hint: name an object in {path} as /NAME, or omit --dir\n"));
+    }
+    assert!(directory.path().join("here").exists());
+    run(["--dir", "/dev/shm", "rm", "/dev/shm/here"]).exits(0);
     run(["list", "--posix", "--dir", "/etc"])
         .exits(1)
         .says("cannot use /etc: neither a tmpfs nor a hugetlbfs is mounted there");
