@@ -149,6 +149,9 @@ pub(crate) fn all_files(
     })
 }
 
+/// What commands report that have no objects with `--all-ns`.
+pub(crate) const ONLY_SEGMENTS: &str = "objects omitted: --all-ns selects segments only";
+
 /// Warns about a namespace that could not be entered.
 pub(crate) fn warn_of_closed(context: &mut Context, namespace: &Namespace, error: &Error) {
     let container = namespace.container.as_ref().map(|name| format!(", {name}")).unwrap_or_default();

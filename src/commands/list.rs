@@ -8,11 +8,11 @@ use super::all_namespaces::{Survey, all_files, survey, warn_of_strays};
 use super::args::{TableArgs, time_style};
 use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
 use super::{Context, exit_with, usage};
-use crate::error::{Error, Exit, Hint, shmadm};
-use crate::model::{Needs, Object, Size};
+use crate::error::{Error, Exit, Hint, again, shmadm};
+use crate::model::{FileUsers, HiddenBy, Needs, Object, Size, State, counted};
 use crate::query::{
-    Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory, posix_usage, probe,
-    unlinked_objects,
+    Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, can_inspect_all, each, inventory,
+    posix_usage, probe, some_are_in_flight, unlinked_objects,
 };
 use crate::render::{
     BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
@@ -78,7 +78,7 @@ pub(crate) struct ListArgs {
     posix: bool,
 
     /// List only POSIX objects without a name that are still in use
-    #[arg(long, conflicts_with_all = ["sysv", "posix", "times", "pids", "creators"])]
+    #[arg(long, conflicts_with_all = ["sysv", "times", "pids", "creators"])]
     unlinked: bool,
 }
 
@@ -146,7 +146,19 @@ impl ListArgs {
         let is_added = |name: &str| added.is_some_and(|names| names.split(',').any(|it| it.eq_ignore_ascii_case(name)));
         let mut droppable = if is_default && added.is_some() { DROP_ORDER.to_vec() } else { Vec::new() };
         droppable.retain(|name| !is_added(name));
-        Ok((select(SEGMENT, &base, &names).map_err(usage)?, droppable))
+        let chosen = select(SEGMENT, &base, &names).map_err(|message| self.unknown_column(message));
+        Ok((chosen?, droppable))
+    }
+
+    /// Returns the error for an unknown column of segments, with a hint if POSIX objects have it.
+    fn unknown_column(&self, message: String) -> Error {
+        let of_segments = self.sysv || self.times || self.pids || self.creators;
+        let base = FILE_DEFAULT.to_vec();
+        let is_of_files = self.output.as_ref().is_some_and(|names| select(FILE, &base, names).is_ok());
+        match is_of_files && !of_segments {
+            true => usage(message).hint("show this column of POSIX objects", again("--posix")),
+            false => usage(message),
+        }
     }
 
     fn arrange(&self, objects: &mut [Object], sort: Option<&'static Column<Object>>) {
@@ -240,11 +252,13 @@ fn list_with_files(
         // The columns are those of segments.
         args.file_columns(Format::Json)?.iter().for_each(|column| file_needs |= column.needs);
     }
-    let mut files = match args.unlinked {
-        _ if args.all_ns => all_files(context, args.unlinked, file_needs, segments)?,
-        true => unlinked_objects(&context.system, file_needs)?,
+    let found = match args.unlinked {
+        _ if args.all_ns => Some(all_files(context, args.unlinked, file_needs, segments)?),
+        true => Some(unlinked(context, file_needs)?),
         false => named_files(context, file_needs, !segments)?,
     };
+    let is_known = found.is_some();
+    let mut files = found.unwrap_or_default();
     if args.probe {
         probe(&context.system, &mut files);
     }
@@ -261,6 +275,9 @@ fn list_with_files(
         }
         context.ui.write(|out| {
             objects.into_iter().try_for_each(|object| rows.add(out, object))?;
+            if !is_known {
+                return rows.end_with_unknown(out, "objects");
+            }
             if segments {
                 rows.begin_list("objects", columns);
             }
@@ -275,15 +292,44 @@ fn list_with_files(
     if segments && !args.all_ns {
         warn_of_removed(context, &filter.keys());
     }
+    report_omitted(args, context, filter)?;
     Ok(exit_with(context, &failures))
 }
 
+/// Returns the objects without a name. Warns if some hold memory, but no process that uses one was found.
+fn unlinked(context: &mut Context, needs: Needs) -> Result<Vec<Object>, Error> {
+    let found = unlinked_objects(&context.system, needs)?;
+    let held = || posix_usage(&context.system, Needs::empty()).ok()?.0.unlinked;
+    if found.is_empty()
+        && let Some(bytes) = held().filter(|bytes| *bytes > 0)
+    {
+        let system = &context.system;
+        let (in_flight, can_inspect) = (some_are_in_flight(system), can_inspect_all(system));
+        let why = match (in_flight, can_inspect) {
+            (true, _) => HiddenBy::InFlight,
+            (false, false) => HiddenBy::Permission,
+            (false, true) => HiddenBy::Unknown,
+        };
+        let why = FileUsers { hidden: vec![why], ..FileUsers::default() }.why_hidden();
+        let size = Size(bytes);
+        context.ui.warning(&format!("unlinked objects hold {size}, but no process that uses them was found: {why}"));
+        if !in_flight && !can_inspect {
+            context.ui.hint(Hint::new("run as root", again("").sudo()));
+        }
+    }
+    Ok(found)
+}
+
 /// Returns the objects that have a name, and reports the memory of those without. Where there is no /dev/shm, there are
-/// none, unless the user asked for them.
-fn named_files(context: &mut Context, needs: Needs, is_required: bool) -> Result<Vec<Object>, Error> {
+/// none. Returns `None`, after a warning, if they cannot be listed; fails if the user asked for them.
+fn named_files(context: &mut Context, needs: Needs, is_required: bool) -> Result<Option<Vec<Object>>, Error> {
     let (usage, objects) = match posix_usage(&context.system, needs) {
         Ok(found) => found,
-        Err(error) if error.is_without_objects() && !is_required => return Ok(Vec::new()),
+        Err(error) if error.is_without_directory() && !is_required => return Ok(Some(Vec::new())),
+        Err(error) if error.is_without_objects() && !is_required => {
+            context.ui.warning(&format!("objects omitted: {}", Error::from(error)));
+            return Ok(None);
+        }
         Err(error) => return Err(error.into()),
     };
     if let Some(bytes) = usage.unlinked.filter(|bytes| *bytes > 0 && context.format == Format::Table) {
@@ -297,7 +343,25 @@ fn named_files(context: &mut Context, needs: Needs, is_required: bool) -> Result
             context.ui.status(&hint.to_string());
         }
     }
-    Ok(objects)
+    Ok(Some(objects))
+}
+
+/// Reports the objects without a name that a filter would select with `--unlinked`.
+fn report_omitted(args: &ListArgs, context: &mut Context, filter: &Filter) -> Result<(), Error> {
+    let is_requested = !filter.pid.is_empty() || filter.state.contains(&State::Unlinked);
+    if args.unlinked || args.all_ns || !is_requested {
+        return Ok(());
+    }
+    let mut omitted = match unlinked_objects(&context.system, filter.posix_needs() | Needs::STATE) {
+        Err(error) if error.is_without_objects() => return Ok(()),
+        found => found?,
+    };
+    omitted.retain(|object| filter.matches(&context.system, object));
+    if !omitted.is_empty() {
+        let omitted = counted(omitted.len() as u64, "unlinked object");
+        context.ui.hint(Hint::new(format!("list also the {omitted}"), again("--unlinked")));
+    }
+    Ok(())
 }
 
 /// Prints each segment as soon as it is read. The header is written with the first rows, so that a listing that fails at

@@ -9,7 +9,7 @@ use clap::Args;
 use self::files::SecondLook;
 use self::question::confirm;
 use self::selection::Selection;
-use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_closed};
+use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_closed};
 use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, aside_name, clean, restore_aside};
@@ -158,6 +158,8 @@ impl PruneArgs {
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
     if args.takes_files() {
         restore_names(args, context);
+    } else if !args.sysv {
+        context.ui.status(ONLY_SEGMENTS);
     }
     let filter = args.filter(&context.system)?;
     args.warn_of_filter(&filter, &mut context.ui);

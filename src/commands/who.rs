@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::all_namespaces::{Survey, namespace_suffix, survey, warn_of_strays};
+use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
 use super::filters::{FilterArgs, keys, select, warn_of_removed};
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
@@ -78,6 +78,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     let filter = args.filters.filter(&context.system)?;
     let (mut failures, mut files) = (Vec::new(), Vec::new());
     let found = if args.all_ns {
+        context.ui.status(ONLY_SEGMENTS);
         let (found, errors) = all_namespaces(context, &filter)?;
         failures = errors;
         found
@@ -97,8 +98,14 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
         explain(args, context, object);
     }
     if !filter.pid.is_empty() {
-        let size = found.iter().map(|segment| segment.size).sum();
-        context.ui.status(&format!("total: {} ({})", counted(found.len() as u64, "segment"), Size(size)));
+        let sizes = found.iter().map(|segment| segment.size).chain(files.iter().map(|file| file.size));
+        let size = Size(sizes.fold(0, u64::saturating_add));
+        let segments = counted(found.len() as u64, "segment");
+        let objects = counted(files.len() as u64, "object");
+        match files.is_empty() {
+            true => context.ui.status(&format!("total: {segments} ({size})")),
+            false => context.ui.status(&format!("total: {segments} and {objects} ({size})")),
+        }
     }
     Ok(exit_with(context, &failures))
 }
@@ -128,8 +135,14 @@ fn named(
     if !is_all {
         query::probe(&context.system, &mut files);
     }
+    if is_all && !filter.pid.is_empty() {
+        files.extend(
+            query::unlinked_objects(&context.system, needs | Needs::ATTACHERS)
+                .or_else(|error| if error.is_without_objects() { Ok(Vec::new()) } else { Err(error) })?,
+        );
+    }
     files.retain(|file| filter.matches(&context.system, file));
-    used.extend(files.iter().map(UsedFile::of));
+    used.extend(files.iter().map(|file| UsedFile::of(file, &filter.pid)));
     failures.extend(select(context, filter, &mut objects, false)?);
     if filter.pid.is_empty() {
         add_attachers(&context.system, &mut objects)?;

@@ -35,7 +35,12 @@ pub(crate) enum QueryError {
 }
 
 impl QueryError {
-    /// Returns whether there is no directory of POSIX objects, so that there are no objects.
+    /// Returns whether the directory of POSIX objects does not exist, so that there are no objects.
+    pub(crate) fn is_without_directory(&self) -> bool {
+        matches!(self, Self::Directory(_, Errno::ENOENT))
+    }
+
+    /// Returns whether the objects are not known because their directory cannot be listed, or does not exist.
     pub(crate) fn is_without_objects(&self) -> bool {
         matches!(self, Self::Directory(..) | Self::NotSharedMemory(_) | Self::NoObjectDirectory)
     }

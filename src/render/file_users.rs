@@ -13,18 +13,19 @@ pub(crate) struct UsedFile {
     pub(crate) ident: Ident,
     file: FileId,
     name: Option<ObjectName>,
+    pub(crate) size: u64,
     pub(crate) users: Arc<FileUsers>,
 }
 
 impl UsedFile {
-    pub(crate) fn of(object: &Object) -> Self {
+    /// Returns the users of an object: some processes, or all if `pids` is empty.
+    pub(crate) fn of(object: &Object, pids: &[i32]) -> Self {
         let posix = object.posix();
-        Self {
-            ident: object.ident(),
-            file: posix.file(),
-            name: posix.name.clone(),
-            users: posix.users.clone().unwrap_or_default(),
+        let mut users = posix.users.clone().unwrap_or_default();
+        if !pids.is_empty() {
+            Arc::make_mut(&mut users).list.retain(|user| pids.contains(&user.pid));
         }
+        Self { ident: object.ident(), file: posix.file(), name: posix.name.clone(), size: object.size, users }
     }
 
     /// Returns a row for each process, or for each mapping and descriptor.
@@ -56,13 +57,21 @@ impl Serialize for UsedFile {
             count: Option<u64>,
         }
         let users = &self.users;
+        let mut hidden: Vec<_> = users.hidden.iter().map(|&reason| Hidden { reason, count: None }).collect();
+        if users.list.is_empty() && users.in_use() == Some(true) {
+            // At least one process uses it.
+            match &mut *hidden {
+                [one] => one.count = Some(1),
+                _ => hidden.push(Hidden { reason: HiddenBy::Unknown, count: Some(1) }),
+            }
+        }
         Report {
             object: self.file,
             name: self.name.as_ref(),
             in_use: users.in_use(),
             found: users.processes().count(),
             users: &users.list,
-            hidden: users.hidden.iter().map(|&reason| Hidden { reason, count: None }).collect(),
+            hidden,
         }
         .serialize(serializer)
     }

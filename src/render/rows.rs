@@ -74,6 +74,12 @@ impl<'a, R> Rows<'a, R> {
         (self.columns, self.count) = (columns, 0);
     }
 
+    /// Writes the end of a JSON report with another list, which is unknown.
+    pub(crate) fn end_with_unknown(mut self, out: &mut impl Write, name: &str) -> io::Result<()> {
+        self.buffer.extend_from_slice(format!("],\"{name}\":null}}\n").as_bytes());
+        self.flush(out)
+    }
+
     /// Writes the buffer, escaped for a terminal.
     fn flush(&mut self, out: &mut impl Write) -> io::Result<()> {
         if self.style.terminal && matches!(self.format, Format::Csv | Format::Tsv) {
