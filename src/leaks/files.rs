@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Device, FileId, FileTime, Needs, Object, Posix};
-use crate::query::{QueryError, System, add_users, posix_objects, unlinked_objects};
+use crate::model::{Device, FileId, FileTime, Needs, Object, Posix, PosixUsage};
+use crate::query::{QueryError, System, add_users, posix_objects, posix_usage, unlinked_objects};
 
 /// The objects that existed before a command.
 #[derive(Debug, Default)]
@@ -12,6 +12,8 @@ pub(crate) struct FileBaseline {
     /// The file system; `None` without a /dev/shm.
     device: Option<Device>,
     files: HashSet<(FileId, Option<FileTime>)>,
+    /// Those without a name; `None` if their users are not known.
+    unlinked: Option<HashSet<(FileId, Option<FileTime>)>>,
 }
 
 fn identity(posix: &Posix) -> (FileId, Option<FileTime>) {
@@ -20,29 +22,44 @@ fn identity(posix: &Posix) -> (FileId, Option<FileTime>) {
 
 impl FileBaseline {
     pub(crate) fn record(system: &System) -> Self {
-        let Ok(objects) = posix_objects(system, Needs::empty()) else { return Self::default() };
+        let Ok((usage, objects)) = posix_usage(system, Needs::empty()) else { return Self::default() };
         let device = system.objects().ok().map(|directory| directory.device);
-        Self { device, files: objects.iter().map(|object| identity(object.posix())).collect() }
+        let identities = |objects: &[Object]| objects.iter().map(|object| identity(object.posix())).collect();
+        let unlinked = unlinked(system, &usage, Needs::empty()).ok();
+        Self { device, files: identities(&objects), unlinked: unlinked.map(|objects| identities(&objects)) }
     }
 
     /// Returns the objects that the command leaked, and those of the caller's user that it may have leaked. In a /dev/shm of
-    /// its own these include objects without a name, which processes that it left running hold.
+    /// its own these include objects without a name, which processes that it left running hold; otherwise, those of the second kind do.
     pub(crate) fn leaked(&self, system: &System) -> Result<[Vec<Object>; 2], QueryError> {
         let Ok(directory) = system.objects() else { return Ok([Vec::new(), Vec::new()]) };
+        let is_held = |object: &Object| {
+            let users = object.posix().users.clone().unwrap_or_default();
+            users.list.iter().any(|user| system.is_exiting(user.pid) != Some(true))
+        };
         let needs = Needs::RECORD | Needs::ATTACHERS | Needs::CONTENTS;
         if self.device != Some(directory.device) {
-            let is_held = |object: &Object| {
-                let users = object.file_users().into_iter().flat_map(|users| &users.list);
-                users.into_iter().any(|user| system.is_exiting(user.pid) != Some(true))
-            };
             let mut found = posix_objects(system, needs)?;
             found.extend(unlinked_objects(system, needs)?.into_iter().filter(is_held));
             return Ok([found, Vec::new()]);
         }
-        // The processes are scanned only if there are new objects.
-        let mut found = posix_objects(system, needs.difference(Needs::STATE | Needs::ATTACHERS))?;
+        // The processes are scanned only if there are new objects, or unlinked ones.
+        let (usage, mut found) = posix_usage(system, needs.difference(Needs::STATE | Needs::ATTACHERS))?;
         found.retain(|object| !self.files.contains(&identity(object.posix())) && system.is_caller(object.uid));
         add_users(system, &mut found, needs)?;
+        if let Some(before) = &self.unlinked {
+            let is_new = |object: &Object| {
+                let known = identity(object.posix());
+                !before.contains(&known) && !self.files.contains(&known) && system.is_caller(object.uid)
+            };
+            let held = unlinked(system, &usage, needs)?.into_iter().filter(is_held);
+            found.extend(held.filter(is_new));
+        }
         Ok([Vec::new(), found])
     }
+}
+
+/// Returns the objects without a name, which are looked for only if they hold memory.
+fn unlinked(system: &System, usage: &PosixUsage, needs: Needs) -> Result<Vec<Object>, QueryError> {
+    if usage.unlinked == Some(0) { Ok(Vec::new()) } else { unlinked_objects(system, needs) }
 }

@@ -23,7 +23,7 @@ pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: 
         context.ui.hint(Hint::new("observe every creator", observe));
     }
     let all: Vec<&Leak> = leaked.iter().chain(unattributed).collect();
-    let has_objects = print_objects(context, check);
+    let has_objects = print_objects(args, context, check);
     if all.is_empty() {
         if *others == 0 && !has_objects {
             context.ui.status("no shared memory was leaked");
@@ -47,7 +47,7 @@ pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: 
 }
 
 /// Prints leaked POSIX objects; returns whether there are any.
-fn print_objects(context: &mut Context, check: &LeakCheck) -> bool {
+fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) -> bool {
     let LeakCheck { leaked_objects, unattributed_objects, .. } = check;
     for (word, list) in [("leaked", leaked_objects), ("unattributed", unattributed_objects)] {
         list.iter().for_each(|object| context.ui.notice(&format!("{word}: {}", object_leak_line(object))));
@@ -59,6 +59,14 @@ fn print_objects(context: &mut Context, check: &LeakCheck) -> bool {
     }
     if !leaked_objects.is_empty() {
         context.ui.status("destroyed with the command's own /dev/shm, once no process is left in it");
+    }
+    if args.rm && !unattributed_objects.is_empty() {
+        context.ui.status("no object was removed: --rm and --strict remove segments only");
+        let named = unattributed_objects.iter().filter(|object| object.posix().name.is_some());
+        let command = named.take(MAX_IDS).fold(shmadm("rm"), |command, object| command.arg(object.ident().typed()));
+        if unattributed_objects.iter().any(|object| object.posix().name.is_some()) {
+            context.ui.hint(Hint::new("remove them if no other job needs them", command));
+        }
     }
     !leaked_objects.is_empty() || !unattributed_objects.is_empty()
 }

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::{leakcheck, reported};
+use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::objects::{create, names};
-use crate::support::{finish, mount_tmpfs_on};
+use crate::support::{finish, mount_tmpfs_on, run, wait_for};
 
 #[apply(test)]
 fn objects_in_a_private_dev_shm_are_leaked_and_destroyed_with_it() {
@@ -46,6 +47,47 @@ fn not_isolated_new_objects_are_unattributed() {
     assert_fields(&report["unattributed_objects"][0], json!({ "name": "/x", "size": 6 }));
     finish(&mut leakcheck(&["--isolate", "never", "--lenient"], "echo >/dev/shm/y")).exits(0).says("unattributed: ");
     assert_eq!(names(), ["before", "x", "y"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn not_isolated_new_unlinked_memory_is_unattributed() {
+    // What is in use before is not new.
+    let mut actor = Actor::start();
+    let path = create("before", 4096);
+    actor.ask(Request::OpenFile { path: path.clone() });
+    std::fs::write(&path, [1; 4096]).unwrap();
+    for is_unlinked in [false, true] {
+        if is_unlinked {
+            std::fs::remove_file(&path).unwrap();
+        }
+        let script = "exec 3>/dev/shm/x; echo hello >&3; rm /dev/shm/x; sleep 60 >&- 2>&- & echo $!";
+        let (ran, report) = reported(&["--isolate", "never"], script);
+        let pid = nix::unistd::Pid::from_raw(ran.stdout.trim().parse().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        ran.exits(65).says("unattributed: object ").says(", 4 KiB allocated, unlinked), open by pid ");
+        assert_eq!(report["unattributed_objects"].as_array().unwrap().len(), 1, "{report}");
+        assert_fields(&report["unattributed_objects"][0], json!({ "name": null, "state": "unlinked" }));
+        // Its memory is freed before the next command runs.
+        wait_for("the process to exit", || {
+            run(["list", "--unlinked", "--min-size", "1", "--max-size", "6", "-o", "NAME", "--no-headings"])
+                .stdout
+                .is_empty()
+        });
+    }
+    finish(&mut leakcheck(&["--isolate", "never"], "true")).exits(0).says("no shared memory was leaked");
+}
+
+#[apply(test)]
+fn removal_says_that_it_leaves_objects() {
+    for options in [&["--isolate", "never", "--rm"][..], &["--isolate", "never", "--rm", "--strict"]] {
+        finish(&mut leakcheck(options, "echo >/dev/shm/x"))
+            .exits(65)
+            .says("no object was removed: --rm and --strict remove segments only\n")
+            .says("hint: remove them if no other job needs them: `shmadm rm /x`\n");
+        assert_eq!(names(), ["x"]);
+        std::fs::remove_file("/dev/shm/x").unwrap();
+    }
 }
 
 #[apply(test)]
