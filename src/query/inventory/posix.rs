@@ -70,7 +70,8 @@ pub(in crate::query) fn object(
 ) -> Object {
     let file_type = match &name {
         _ if stat.is_directory() => FileType::Dir,
-        Some(name) if name.is_semaphore() && stat.size == SEMAPHORE_SIZE => FileType::Sem,
+        // Also an empty one, which is being created or is broken.
+        Some(name) if name.is_semaphore() => FileType::Sem,
         _ => FileType::Shm,
     };
     let mut posix =
@@ -172,8 +173,7 @@ fn add_contents(directory: &ObjectDirectory, name: &OsStr, size: &mut u64, alloc
 /// Returns an object as the named semaphore that its size and layout show; `None` if it is none.
 pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object> {
     let (directory, name) = (system.objects().ok()?, object.posix().name.clone()?);
-    let (value, waiters) =
-        semaphore(directory, &name, &object.posix().stat).filter(|_| object.size == SEMAPHORE_SIZE)?;
+    let (value, waiters) = semaphore(directory, &name, &object.posix().stat)?;
     if let ObjectKind::Posix(posix) = &mut object.kind {
         (posix.file_type, posix.value, posix.waiters) = (FileType::Sem, Some(value), Some(waiters));
     }
@@ -182,6 +182,9 @@ pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object
 
 /// Reads the value and the number of waiters of a named semaphore from its file, as glibc and musl lay it out.
 fn semaphore(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) -> Option<(u32, u32)> {
+    if listed.size != SEMAPHORE_SIZE {
+        return None;
+    }
     let file = open_listed(directory, name, listed).ok()?;
     let mut bytes = [0; 12];
     let read = nix::sys::uio::pread(&file, &mut bytes, 0).ok()?;
