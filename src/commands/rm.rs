@@ -123,9 +123,10 @@ fn listed(context: &mut Context, file: &Path) -> Result<Resolved, Error> {
             return Err(unusable("expected a report of leakcheck --report or prune --dry-run --json"));
         }
     };
-    if !list.unattributed.is_empty() {
-        let count = counted(list.unattributed.len() as u64, "unattributed segment");
-        context.ui.status(&format!("ignored {count}"));
+    let ignored =
+        [(list.unattributed.len(), "unattributed segment"), (list.unattributed_objects.len(), "unattributed object")];
+    for (count, what) in ignored.into_iter().filter(|(count, _)| *count > 0) {
+        context.ui.status(&format!("ignored {}", counted(count as u64, what)));
     }
     let is_isolated = list.isolation.is_some_and(|isolation| isolation != Isolation::None);
     let census = LazyCell::new(|| census(&context.system).ok());

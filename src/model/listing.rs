@@ -33,6 +33,8 @@ pub(crate) struct RemovalList {
     pub(crate) leaked: Option<Vec<Object>>,
     /// Segments that another job may have created.
     pub(crate) unattributed: Vec<Object>,
+    /// POSIX objects that another job may have created.
+    pub(crate) unattributed_objects: Vec<Value>,
     #[serde(deserialize_with = "of_both_kinds")]
     pub(crate) removed: Option<Vec<Object>>,
     pub(crate) dry_run: bool,
