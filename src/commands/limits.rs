@@ -11,7 +11,8 @@ pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the kernel limits and their usage",
     description: "Shows the kernel's limits for System V shared memory in this IPC namespace, and how much of each is \
                   used. The rows that begin with POSIX are about the file system of POSIX objects, /dev/shm. Objects \
-                  without a name (unlinked, but still open or mapped) hold what is used beyond the named ones.",
+                  without a name (unlinked, but still open or mapped) hold what is used beyond the named ones. On a \
+                  hugetlbfs (--dir), POSIX_HUGE is about the pool of its page size.",
     examples: &[
         ("shmadm limits", "show the limits and their usage"),
         ("shmadm limits --json", "the same as JSON, with exact numbers"),
@@ -33,7 +34,10 @@ pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Erro
         Err(error) if error.is_without_objects() => None,
         found => Some(found?.0),
     };
-    let report = LimitsReport { limits: query::limits(system)?, usage: query::usage(system)?, posix };
+    let space = || system.objects().ok()?.space().ok();
+    let pool = space().filter(|space| space.is_huge).and_then(|space| query::huge_page_pool(space.page));
+    let pool = pool.map(|pool| (pool.total, pool.free));
+    let report = LimitsReport { limits: query::limits(system)?, usage: query::usage(system)?, posix, pool };
     if context.json() {
         context.report(&report)?;
         return Ok(Exit::Done);

@@ -70,7 +70,7 @@ pub(crate) fn huge_page_sizes(pools: &Path) -> Vec<u64> {
 pub(crate) struct Pool {
     pub(crate) total: u64,
     /// Not allocated.
-    free: u64,
+    pub(crate) free: u64,
     /// Free, but reserved by a mapping or segment.
     reserved: u64,
     /// How many more can be allocated from normal memory.

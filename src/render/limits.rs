@@ -11,11 +11,14 @@ pub(crate) struct LimitsReport {
     pub(crate) usage: Usage,
     /// `None` without a /dev/shm.
     pub(crate) posix: Option<PosixUsage>,
+    /// The pool of a hugetlbfs: how many pages it has, and how many of them are free.
+    #[serde(skip)]
+    pub(crate) pool: Option<(u64, u64)>,
 }
 
 pub(crate) struct LimitRow {
     resource: &'static str,
-    description: &'static str,
+    description: String,
     limit: Cell<'static>,
     used: Cell<'static>,
     share: Cell<'static>,
@@ -23,14 +26,20 @@ pub(crate) struct LimitRow {
 
 pub(crate) static LIMITS: &[Column<LimitRow>] = &[
     Column::left("RESOURCE", |row| Cell::Word(row.resource)),
-    Column::left("DESCRIPTION", |row| Cell::Word(row.description)),
+    Column::left("DESCRIPTION", |row| Cell::Text(&row.description)),
     Column::right("LIMIT", |row| row.limit.clone()),
     Column::right("USED", |row| row.used.clone()),
     Column::right("USE%", |row| row.share.clone()),
 ];
 
-pub(crate) fn limit_rows(LimitsReport { limits, usage, posix }: &LimitsReport) -> Vec<LimitRow> {
-    let row = |resource, description, limit, used, share| LimitRow { resource, description, limit, used, share };
+pub(crate) fn limit_rows(LimitsReport { limits, usage, posix, pool }: &LimitsReport) -> Vec<LimitRow> {
+    let row = |resource, description: &str, limit, used, share| LimitRow {
+        resource,
+        description: description.to_owned(),
+        limit,
+        used,
+        share,
+    };
     let used = |resource, description, limit, used| {
         row(resource, description, Cell::Number(limit), Cell::Number(used), Cell::share(used, limit))
     };
@@ -56,20 +65,23 @@ pub(crate) fn limit_rows(LimitsReport { limits, usage, posix }: &LimitsReport) -
         rows.extend([
             row(
                 "POSIX_SIZE",
-                "memory in /dev/shm",
+                &format!("memory in {}", posix.mount),
                 bytes(size),
                 bytes(size.map(|_| posix.used)),
                 share(posix.used, size),
             ),
             row(
                 "POSIX_INODES",
-                "files in /dev/shm",
+                &format!("files in {}", posix.mount),
                 Cell::of(inodes, Cell::Number),
                 Cell::of(inodes.map(|_| posix.inodes_used), Cell::Number),
                 share(posix.inodes_used, inodes),
             ),
             row("POSIX_UNLINKED", "memory of objects without a name", Cell::Null, bytes(posix.unlinked), Cell::Null),
         ]);
+    }
+    if let Some((total, free)) = pool {
+        rows.push(used("POSIX_HUGE", "huge pages in the pool", *total, total.saturating_sub(*free)));
     }
     rows
 }
