@@ -13,8 +13,11 @@ use super::set_file::current_ids;
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{cannot_create, file_exists};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName, Size};
-use crate::query::{System, lookup};
+use crate::query::{ObjectDirectory, System, has_capability, lookup};
 use crate::sys;
+
+/// Give files to other users (linux/capability.h).
+const CAP_CHOWN: u32 = 0;
 
 /// A POSIX object to create.
 #[derive(Clone, Debug)]
@@ -54,12 +57,11 @@ pub(crate) fn create_file(
     let size = new.size(system);
     let failed = |errno, call| cannot_create(system, &new.name, size, errno, call);
     if dry_run {
-        let free = directory.space()?;
-        return match free.size.saturating_sub(free.used) {
-            left if new.reserve && free.size > 0 && size > left => Err(would_fail(failed(Errno::ENOSPC, "fallocate"))),
-            _ => Ok(true),
-        };
+        let expected = expected_failure(system, new, directory, size)?;
+        return expected.map_or(Ok(true), |(errno, call)| Err(would_fail(failed(errno, call))));
     }
+    // Such a size never reaches the kernel.
+    i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "ftruncate"))?;
     let file: File = sys::create_unnamed(directory.as_fd(), 0o600).map_err(|errno| failed(errno, "open"))?.into();
     file.set_len(size).map_err(|error| failed(sys::errno_of(&error), "ftruncate"))?;
     if new.reserve {
@@ -84,6 +86,31 @@ pub(crate) fn create_file(
         }
     }
     Err(file_exists(&new.name))
+}
+
+/// Returns the call that would fail, and how.
+fn expected_failure(
+    system: &System,
+    new: &NewObject,
+    directory: &ObjectDirectory,
+    size: u64,
+) -> Result<Option<(Errno, &'static str)>, Error> {
+    let space = directory.space()?;
+    let may_give = || has_capability(system, CAP_CHOWN) != Some(false);
+    let is_others = new.owner.is_some_and(|owner| owner != system.uid())
+        || new.group.is_some_and(|group| !system.is_in_group(group));
+    Ok(match sys::check_file_access(directory.as_fd(), false) {
+        Err(errno) => Some((errno, "open")),
+        Ok(()) if space.inodes > 0 && space.inodes_used >= space.inodes => Some((Errno::ENOSPC, "open")),
+        Ok(()) if i64::try_from(size).is_err() => Some((Errno::EFBIG, "ftruncate")),
+        Ok(()) if space.is_huge && !size.is_multiple_of(space.page) => Some((Errno::EINVAL, "ftruncate")),
+        Ok(()) if new.reserve && space.size > 0 && size > space.size.saturating_sub(space.used) => {
+            Some((Errno::ENOSPC, "fallocate"))
+        }
+        Ok(()) if new.fill && space.is_huge => Some((Errno::EINVAL, "pwrite")),
+        Ok(()) if is_others && !may_give() => Some((Errno::EPERM, "fchown")),
+        Ok(()) => None,
+    })
 }
 
 /// Compares an object that exists with what was requested. Nothing is changed.

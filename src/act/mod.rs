@@ -23,7 +23,7 @@ pub(crate) use existing::{Requested, denied_access};
 pub(crate) use file::NewFile;
 pub(crate) use plan::{Plan, plan, would_fail};
 pub(crate) use remove::{Cleaned, Removal, clean, remove};
-pub(crate) use remove_file::{AT_ONCE, aside_name, clean_files, find_listed, restore_aside};
+pub(crate) use remove_file::{AT_ONCE, aside_name, check_directory, clean_files, find_listed, restore_aside};
 pub(crate) use report::Report;
 pub(crate) use set::{Change, set};
 

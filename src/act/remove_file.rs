@@ -24,7 +24,7 @@ use nix::unistd::geteuid;
 use super::plan::would_fail;
 use super::remove::{Cleaned, Kept, Removal, Removed};
 use crate::error::{Error, Kind, again, program, shmadm};
-use crate::explain::{describe_users, file_in_use, missing_file};
+use crate::explain::{describe_users, file_in_use, missing_file, with_directory_cause};
 use crate::model::{FileId, FileStat, Needs, Object, ObjectName, Outcome, Posix};
 use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, some_are_in_flight};
 use crate::sys::{self, Opening};
@@ -82,11 +82,21 @@ fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Removed, 
     if is_used == Some(true) && !force {
         return Err(explain(Failure::InUse));
     }
-    if !may_unlink(directory, seen.posix(), system) {
-        let message = format!("cannot remove {}: not permitted", seen.ident());
-        return Err(Error { message, ..explain(Failure::Call(Errno::EPERM, "unlinkat")) });
-    }
+    check_directory(system, seen)?;
     Ok(Removed { outcome: outcome(is_used), by_scan })
+}
+
+/// Fails if the caller may not remove names from the directory, or not that of an object.
+pub(crate) fn check_directory(system: &System, seen: &Object) -> Result<(), Error> {
+    let directory = system.objects()?;
+    let errno = match sys::check_file_access(directory.as_fd(), false) {
+        Ok(()) if may_unlink(directory, seen.posix(), system) => return Ok(()),
+        Ok(()) => Errno::EPERM,
+        Err(errno) => errno,
+    };
+    let error = Failure::Call(errno, "unlinkat").explain(system, seen);
+    let reason = if errno == Errno::EPERM { "not permitted" } else { errno.desc() };
+    Err(Error { message: format!("cannot remove {}: {reason}", seen.ident()), ..error })
 }
 
 /// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.
@@ -400,16 +410,21 @@ impl Failure {
                 None => refused(&self.reason()),
             },
             Self::BeingOpened => refused(&self.reason()),
-            Self::NoLease(errno) => refused("cannot determine whether it is in use")
-                .os(errno, "fcntl F_SETLEASE")
-                .hint("remove the name anyway", again("--force").on(ident.typed())),
+            Self::NoLease(errno) => {
+                let error = refused("cannot determine whether it is in use").os(errno, "fcntl F_SETLEASE");
+                match check_directory(system, object) {
+                    Ok(()) => error.hint("remove the name anyway", again("--force").on(ident.typed())),
+                    Err(_) => error,
+                }
+            }
             Self::Call(errno, call) => {
                 let error = Error::call(format!("cannot remove {ident}"), errno, call).target(&*argument);
                 match system.objects() {
                     Ok(directory) if errno == Errno::EPERM && !may_unlink(directory, object.posix(), system) => {
                         error.cause("only its owner, the owner of the directory and a privileged user can remove it")
                     }
-                    _ => error,
+                    Ok(directory) => with_directory_cause(system, error, directory, errno),
+                    Err(_) => error,
                 }
             }
         }

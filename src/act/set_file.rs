@@ -10,7 +10,7 @@ use nix::unistd::{Gid, Uid, fchownat, ftruncate};
 use super::remove_file::find_use;
 use super::set::Change;
 use crate::error::{Error, Kind, again};
-use crate::explain::{cannot_open, file_in_use, unmapped_id};
+use crate::explain::{cannot_open, file_in_use, unmapped_id, with_size_cause};
 use crate::model::{Object, Size};
 use crate::query::{Account, OpenError, System, refer_to_file};
 use crate::sys::{self, Opening};
@@ -41,13 +41,15 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
     let file = refer_to_file(system, seen).map_err(|error| cannot_open(system, seen, "change", error))?;
     let path = sys::descriptor_path(file.as_fd());
     if let Some(size) = change.size {
-        let length = i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "ftruncate"))?;
+        let too_large = |_| with_size_cause(system, failed(Errno::EFBIG, "ftruncate"), size, Errno::EFBIG);
+        let length = i64::try_from(size).map_err(too_large)?;
         let now = sys::stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
         let must_be_unused = size < now.size && !change.force;
         let leased = if must_be_unused { open_unused(system, seen, file.as_fd(), size)? } else { None };
         let denied = |errno| cannot_open(system, seen, "change", OpenError::Call(errno));
         let open = || sys::open_referred(file.as_fd(), Opening::Write).map_err(denied);
-        ftruncate(leased.map_or_else(open, Ok)?, length).map_err(|errno| failed(errno, "ftruncate"))?;
+        let truncated = ftruncate(leased.map_or_else(open, Ok)?, length);
+        truncated.map_err(|errno| with_size_cause(system, failed(errno, "ftruncate"), size, errno))?;
     }
     if change.owner.is_some() || change.group.is_some() {
         let (owner, group) = current_ids(system, change.owner, change.group)?;

@@ -1,16 +1,19 @@
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
-use clap::builder::TypedValueParser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 
-use super::args::{OwnerArgs, key, target};
+use super::args::{OwnerArgs, key};
 use super::{Context, Manual, attach_new, create_guarded, describe, look_up_again, report_new};
 use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment, Plan, Requested};
 use crate::contents::{self, Range, Sink};
 use crate::error::{Error, Exit};
+use crate::explain::denied_file_access;
 use crate::model::{
-    Ident, Key, KeySpec, Mode, Name, Needs, Object, ObjectName, ShmId, Size, Target, counted, parse_byte, parse_size,
+    Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, ShmId, Size, counted, parse_byte, parse_size,
 };
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
@@ -58,7 +61,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 pub(crate) struct CreateArgs {
     /// POSIX object to create (/NAME) instead of a segment
-    #[arg(value_name = "NAME", value_parser = target().try_map(check_name), conflicts_with_all = ["key", "huge", "no_reserve", "lock", "hold"])]
+    #[arg(value_name = "NAME", value_parser = OsStringValueParser::new().try_map(|text| parse_name(&text)), conflicts_with_all = ["key", "huge", "no_reserve", "lock", "hold"])]
     name: Option<ObjectName>,
 
     #[arg(help = "Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]", long, value_name = "KEY", allow_negative_numbers = true, default_value = "private", value_parser = key())]
@@ -108,9 +111,12 @@ pub(crate) struct CreateArgs {
     dry_run: bool,
 }
 
-fn check_name(target: Target) -> Result<ObjectName, String> {
-    match target.name {
-        Name::Object(name) => Ok(name),
+fn parse_name(text: &OsStr) -> Result<ObjectName, String> {
+    match text.as_bytes() {
+        name if name.starts_with(b"/") => ObjectName::parse(name),
+        name if name.starts_with(b"sem:") => {
+            Err("expected /NAME; sem_open(3) creates the file of a semaphore".to_owned())
+        }
         _ => Err("expected /NAME; a segment has no name, but a key (--key)".to_owned()),
     }
 }
@@ -203,10 +209,13 @@ fn create_object(
     }
     let object = look_up_again(context, ident.clone(), context.record_needs())?;
     let what = describe(&object);
-    if dry_run && !context.json() {
-        context.ui.print(&format!("would open {what}"))?;
-    } else {
-        context.ui.status(&format!("{} {what}", if created { "created" } else { "opened existing" }));
+    match (dry_run, context.json()) {
+        (true, true) => {}
+        (true, false) => context.ui.print(&format!("would open {what}"))?,
+        (false, _) => context.ui.status(&format!("{} {what}", if created { "created" } else { "opened existing" })),
+    }
+    if !created && let Some(error) = denied_file_access(&context.system, &object) {
+        warn_of_denied_access(context, &error);
     }
     if context.json() {
         context.report(&CreatedObject { dry_run, created, object: Some(&object) })?;

@@ -1,18 +1,20 @@
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use clap::builder::TypedValueParser;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 
-use super::args::{OwnerArgs, key, target};
+use super::args::{OwnerArgs, key};
 use super::{Context, Manual, attach_new, create_guarded, describe, is_dash, look_up_again, report_new, usage};
 use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM, Sink};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::model::{Ident, Key, KeySpec, Mode, Name, Needs, Object, ObjectName, Recorded, Sidecar, Target, path_text};
+use crate::model::{Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, Recorded, Sidecar, path_text};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -53,7 +55,7 @@ pub(crate) struct RestoreArgs {
     key: Option<KeySpec>,
 
     /// Name of the POSIX object: /NAME or sem:/NAME [default: as recorded]
-    #[arg(long, value_name = "NAME", value_parser = target().try_map(check_name))]
+    #[arg(long, value_name = "NAME", value_parser = OsStringValueParser::new().try_map(|text| parse_name(&text)))]
     name: Option<ObjectName>,
 
     /// Keep the segment attached in a background process
@@ -68,9 +70,9 @@ pub(crate) struct RestoreArgs {
     mode: Option<Mode>,
 }
 
-fn check_name(target: Target) -> Result<ObjectName, String> {
-    match target.name {
-        Name::Object(name) | Name::Semaphore(name, _) => Ok(name),
+fn parse_name(text: &OsStr) -> Result<ObjectName, String> {
+    match text.as_bytes() {
+        name if name.starts_with(b"/") || name.starts_with(b"sem:") => ObjectName::parse(name),
         _ => Err("expected /NAME or sem:/NAME".to_owned()),
     }
 }

@@ -54,7 +54,7 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
-    #[arg(help = "Ids (65538), keys (0x4d2), ftok:PATH, /NAME or sem:/NAME [default: all]", value_name = "SEGMENT", value_parser = target())]
+    #[arg(help = "Ids (65538), keys (0x4d2), ftok:PATH, /NAME, sem:/NAME or obj:OBJECT [default: all]", value_name = "SEGMENT", value_parser = target())]
     segments: Vec<Target>,
 
     #[command(flatten)]

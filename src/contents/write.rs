@@ -1,7 +1,7 @@
 //! Writes bytes to an object.
 
 use std::io::ErrorKind;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 use super::checksum::{Piece, split_zeros};
@@ -9,6 +9,7 @@ use super::range::Range;
 use super::source::{Part, Source};
 use super::transfer::{Progress, Sink, failed, fault, interrupted};
 use crate::error::{Error, Kind};
+use crate::explain::NO_WRITE;
 use crate::query::System;
 use crate::sys::{self, Attachment, Errno, widen_pipe};
 
@@ -39,7 +40,13 @@ pub(crate) fn copy_in<'a>(to: impl Into<Sink<'a>>, offset: u64, bytes: &[u8]) ->
                     Err(error) if error.kind() == ErrorKind::Interrupted => interrupted()?,
                     Err(error) => {
                         let errno = sys::errno_of(&error);
-                        return Err(failed(ident.clone(), at, "write", errno, "pwrite"));
+                        let error = failed(ident.clone(), at, "write", errno, "pwrite");
+                        let has_no_write =
+                            || sys::file_system(file.as_fd()).ok().flatten().is_some_and(|space| space.is_huge);
+                        return Err(match errno {
+                            Errno::EINVAL if has_no_write() => error.cause(NO_WRITE),
+                            _ => error,
+                        });
                     }
                 }
             }

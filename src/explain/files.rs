@@ -1,15 +1,16 @@
 //! Why POSIX objects are missing or in use.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use nix::unistd::{getegid, geteuid};
 
 use super::failure::holders;
 use crate::error::{Error, Kind, again, program, shmadm};
-use crate::model::{Access, FileUser, FileUsers, Ident, Needs, Object, ObjectName, Size, path_text};
-use crate::query::{OpenError, System, add_users, open_file};
-use crate::sys::{Errno, Opening, SysError};
+use crate::model::{Access, FileUser, FileUsers, Ident, Mode, Needs, Object, ObjectName, Size, path_text};
+use crate::query::{ObjectDirectory, OpenError, System, add_users, open_file, refer_to_file};
+use crate::sys::{self, Errno, Opening, SysError};
 
 /// The most processes that a message names.
 const MAX_NAMED: usize = 4;
@@ -57,7 +58,7 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
             .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
         (Errno::ENOSPC, Ok(space)) => error
             .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
-            .hint("list the largest objects", shmadm("list --posix --sort SIZE --reverse")),
+            .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse")),
         (Errno::EPERM, _) if call == "fchown" => {
             error.cause("only a privileged caller can give it to another owner or group").hint(
                 "create it with your own owner and group",
@@ -65,8 +66,64 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
             )
         }
         (Errno::EOPNOTSUPP, _) => error.cause(format!("the file system of {path} does not support O_TMPFILE")),
+        (Errno::EINVAL, Ok(space)) if space.is_huge && call == "pwrite" => {
+            error.cause(NO_WRITE).hint("create it without contents, which are zeros", again("").without(&["fill"]))
+        }
+        (Errno::EINVAL, Ok(space)) if space.is_huge => with_huge_size(error, size, space.page),
+        (Errno::EFBIG, _) => with_size_limit(error, size),
+        _ => with_directory_cause(system, error, directory, errno),
+    }
+}
+
+/// Why nothing can be written to a file of hugetlbfs.
+pub(crate) const NO_WRITE: &str =
+    "a hugetlbfs has no write(2); only a process that maps the object can change its contents";
+
+/// Adds the cause of EINVAL for a size on hugetlbfs.
+fn with_huge_size(error: Error, size: u64, page: u64) -> Error {
+    let whole = size.checked_next_multiple_of(page).unwrap_or(page);
+    error
+        .cause(format!("the size must be a multiple of the huge page size, {}", Size(page)))
+        .hint("round it up", again(&format!("--size {}", whole)))
+}
+
+/// Adds the cause of EFBIG.
+fn with_size_limit(error: Error, size: u64) -> Error {
+    if i64::try_from(size).is_err() {
+        return error.cause("an object must be smaller than 8 EiB");
+    }
+    error
+        .cause("the size exceeds the limit for files (RLIMIT_FSIZE), or the largest file of the file system")
+        .hint("show the limit in KiB", program("ulimit -f"))
+}
+
+/// Adds why the size of an object cannot be changed.
+pub(crate) fn with_size_cause(system: &System, error: Error, size: u64, errno: Errno) -> Error {
+    match (errno, system.objects().and_then(|directory| directory.space())) {
+        (Errno::EINVAL, Ok(space)) if space.is_huge => with_huge_size(error, size, space.page),
+        (Errno::EFBIG, _) => with_size_limit(error, size),
         _ => error,
     }
+}
+
+/// Adds why the caller cannot create or remove a name in the directory of objects.
+pub(crate) fn with_directory_cause(system: &System, error: Error, directory: &ObjectDirectory, errno: Errno) -> Error {
+    let path = path_text(&directory.path);
+    match (errno, sys::stat_file(directory.as_fd())) {
+        (Errno::EROFS, _) => error.cause(format!("{path} is mounted read-only")),
+        (Errno::EACCES, Ok(stat)) => {
+            let (mode, owner) = (Mode::from_kernel(stat.mode), system.user(stat.uid));
+            error.cause(format!("the mode of {path} is {mode} and its owner is {owner}"))
+        }
+        _ => error,
+    }
+}
+
+/// Returns the error with which opening an object for reading and writing would fail.
+pub(crate) fn denied_file_access(system: &System, object: &Object) -> Option<Error> {
+    let file = refer_to_file(system, object).ok()?;
+    let errno = sys::check_file_access(file.as_fd(), true).err()?;
+    Some(cannot_open(system, object, "open", OpenError::Call(errno)))
 }
 
 /// Returns the error for an object whose file cannot be opened.
@@ -89,8 +146,11 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
 /// Opens the file of an object to map it.
 pub(crate) fn open_to_map(system: &System, object: &Object, access: Access) -> Result<File, Error> {
     let how = if access == Access::ReadOnly { Opening::Inspect } else { Opening::ReadWrite };
+    let may_read = || open_file(system, object, Opening::InspectNow).is_ok();
     let read_only = |error: Error| match error.kind {
-        Kind::Permission if access == Access::ReadWrite => error.hint("attach it read-only", again("--read-only")),
+        Kind::Permission if access == Access::ReadWrite && may_read() => {
+            error.hint("attach it read-only", again("--read-only"))
+        }
         _ => error,
     };
     open_file(system, object, how).map_err(|error| read_only(cannot_open(system, object, "attach", error)))

@@ -9,7 +9,8 @@ use super::number::{is_decimal, parse_decimal};
 use super::{Device, FileId, Key, ObjectName, ShmId, escape_invalid_utf8};
 
 /// The forms of a SEGMENT, for error messages.
-const EXPECTED: &str = "expected an id (65538), a key (0x4d2, key:1234), ftok:PATH, /NAME or sem:/NAME";
+const EXPECTED: &str =
+    "expected an id (65538), a key (0x4d2, key:1234), ftok:PATH, /NAME, sem:/NAME or obj:MAJ:MIN:INODE";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {

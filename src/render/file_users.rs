@@ -61,7 +61,7 @@ impl Serialize for UsedFile {
         if users.list.is_empty() && users.in_use() == Some(true) {
             // At least one process uses it.
             match &mut *hidden {
-                [one] => one.count = Some(1),
+                [one] | [one @ Hidden { reason: HiddenBy::InFlight, .. }, ..] => one.count = Some(1),
                 _ => hidden.push(Hidden { reason: HiddenBy::Unknown, count: Some(1) }),
             }
         }

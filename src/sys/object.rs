@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::libc;
 use nix::sys::statfs::{HUGETLBFS_MAGIC, TMPFS_MAGIC, fstatfs};
+use nix::unistd::{AccessFlags, faccessat};
 use rustix::fs::{
     self, AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfs, Statx, StatxFlags, StatxTimestamp, inotify,
 };
@@ -44,6 +46,8 @@ pub(crate) fn lock_file(file: BorrowedFd<'_>) -> Result<(), Errno> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FileSystem {
     pub(crate) is_huge: bool,
+    /// The size of a page, on hugetlbfs of a huge page, in bytes.
+    pub(crate) page: u64,
     /// Bytes; 0 if there is no limit (size=0), when nothing is counted.
     pub(crate) size: u64,
     pub(crate) used: u64,
@@ -61,6 +65,7 @@ pub(crate) fn file_system(file: BorrowedFd<'_>) -> Result<Option<FileSystem>, Er
     let StatVfs { f_frsize, f_blocks, f_bfree, f_files, f_ffree, .. } = fs::fstatvfs(file).map_err(errno)?;
     Ok(Some(FileSystem {
         is_huge: kind == HUGETLBFS_MAGIC,
+        page: f_frsize,
         size: f_blocks.saturating_mul(f_frsize),
         used: f_blocks.saturating_sub(f_bfree).saturating_mul(f_frsize),
         inodes: f_files,
@@ -169,6 +174,13 @@ pub(crate) fn descriptor_path(file: BorrowedFd<'_>) -> PathBuf {
 /// Returns a descriptor that refers to what a link of /proc leads to, such as /proc/PID/fd/3, without opening it.
 pub(crate) fn refer_through(link: &Path) -> Result<OwnedFd, Errno> {
     fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
+}
+
+/// Returns whether the caller may write a file or create, rename and remove the entries of a directory; with `also_read`, whether
+/// it may read it too. Fails as these calls would: EACCES, or EROFS on a file system that is mounted read-only.
+pub(crate) fn check_file_access(file: BorrowedFd<'_>, also_read: bool) -> Result<(), Errno> {
+    let access = if also_read { AccessFlags::R_OK | AccessFlags::W_OK } else { AccessFlags::W_OK | AccessFlags::X_OK };
+    faccessat(AT_FDCWD, &descriptor_path(file), access, nix::fcntl::AtFlags::AT_EACCESS)
 }
 
 /// Renames an entry within its directory. Fails with EEXIST if the new name exists.

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::PruneArgs;
-use crate::act::{AT_ONCE, Cleaned, OpenWatch, clean_files};
+use crate::act::{AT_ONCE, Cleaned, OpenWatch, check_directory, clean_files, would_fail};
 use crate::commands::Context;
 use crate::error::{Error, Kind, again};
 use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, Posix, State, path_text};
@@ -102,13 +102,19 @@ pub(super) fn remove_all(
             break;
         }
         let results = match args.dry_run {
-            true => group.iter().map(|_| Ok(Cleaned::Removed(Outcome::Destroyed.into()))).collect(),
+            true => group.iter().map(|object| would_remove(system, object)).collect(),
             false => clean_files(system, group)?,
         };
         let results = results.into_iter().map(|result| result.map(|cleaned| (cleaned, None)));
         removals.extend(group.iter().map(|object| (*object).clone()).zip(results));
     }
     Ok(removals)
+}
+
+/// Fails if the caller may not remove the name of an object.
+fn would_remove(system: &System, object: &Object) -> Result<Cleaned, Error> {
+    check_directory(system, object).map_err(would_fail)?;
+    Ok(Cleaned::Removed(Outcome::Destroyed.into()))
 }
 
 /// Returns why an object is removed.

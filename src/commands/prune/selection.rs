@@ -120,11 +120,16 @@ impl Selection {
         let attachers: Vec<&SegmentUsers> =
             self.in_use.iter().filter_map(|object| object.attachers.as_deref()).collect();
         let users = self.files_in_use.iter().filter_map(Object::file_users);
-        let users = users.flat_map(|users| match users.list.is_empty() {
-            true => vec!["processes that were not found".to_owned()],
-            false => users.processes().map(|process| format!("pid {}", process[0].process())).collect(),
-        });
-        [Self::join(SegmentUsers::names_of(&attachers)), Self::join(users)]
+        let users = users.flat_map(|users| users.processes().map(|process| format!("pid {}", process[0].process())));
+        let found = Self::join(users);
+        let hidden = "processes that were not found";
+        let has_no_user = |object: &Object| object.file_users().is_none_or(|users| users.list.is_empty());
+        let users = match self.files_in_use.iter().any(has_no_user) {
+            true if found.is_empty() => hidden.to_owned(),
+            true => format!("{found} and by {hidden}"),
+            false => found,
+        };
+        [Self::join(SegmentUsers::names_of(&attachers)), users]
     }
 
     fn join(all: impl IntoIterator<Item = String>) -> String {

@@ -28,11 +28,11 @@ fn usage_errors() {
     machine.snapshot(
         "stat 12abc --json",
         expect![[r#"
-        {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
-          "message":"invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234), ftok:PATH, /NAME or sem:/NAME",
-          "cause":null,"hints":[]}}
-        [exit code 2]
-    "#]],
+            {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,
+              "message":"invalid segment \"12abc\": expected an id (65538), a key (0x4d2, key:1234), ftok:PATH, /NAME, sem:/NAME or obj:MAJ:MIN:INODE",
+              "cause":null,"hints":[]}}
+            [exit code 2]
+        "#]],
     );
     machine.snapshot("stat key:0 --json", expect![[r#"
         {"schema":1,"error":{"kind":"usage","errno":null,"call":null,"target":null,

@@ -2,15 +2,17 @@
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::process::Command;
 
 use nix::libc;
+use nix::mount::{MsFlags, mount};
 use serde_json::json;
 
 use super::{create, names};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
-use crate::support::{mount_tmpfs_on, run};
+use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm, shmadm_as};
 use crate::vanish::{Call, Stopped};
 
 #[apply(test)]
@@ -41,6 +43,101 @@ fn an_existing_object_is_opened_if_it_is_as_requested_and_never_changed() {
     assert_eq!((file.len(), file.permissions().mode() & 0o777), (4096, 0o600));
 }
 
+/// Asserts that a command and its dry run, if it has one, fail for the same reason.
+#[track_caller]
+fn fails(command: impl Fn() -> Command, arguments: &[&str], code: i32, reasons: &[&str]) {
+    let ran = finish(command().args(arguments)).exits(code).prints_nothing();
+    let dry = finish(command().args(arguments).arg("--dry-run")).exits(code).says("would fail: cannot ");
+    for reason in reasons {
+        assert!(ran.stderr.contains(reason) && dry.stderr.contains(reason), "{reason}: {ran:?} {dry:?}");
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_dry_run_fails_if_the_creation_would() {
+    let nobody = || shmadm_as(NOBODY);
+    fails(nobody, &["create", "/x", "--owner", "root"], 4, &["only a privileged caller can give it to another owner"]);
+    assert_eq!(finish(nobody().args(["create", "/x", "--owner", "65534", "-n"])).exits(0).stderr, "");
+    mount_tmpfs_on("/dev/shm", Some("mode=755"));
+    let cause = "cause: the mode of /dev/shm is 0755 and its owner is root\n";
+    fails(nobody, &["create", "/x"], 4, &["cannot create object /x of 4 KiB", cause]);
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,nr_inodes=1"));
+    fails(shmadm, &["create", "/x"], 1, &["cause: all 1 inodes of /dev/shm are in use\n"]);
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,size=64k"));
+    let hint = "hint: list the objects that take the most memory: `shmadm list --posix --sort RSS --reverse`\n";
+    fails(shmadm, &["create", "/x", "--size", "1M", "--reserve"], 1, &["64 KiB free of 64 KiB", hint]);
+    fails(shmadm, &["create", "/x", "--size", "8192P"], 1, &["cause: an object must be smaller than 8 EiB\n"]);
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_file_system_that_is_mounted_read_only_is_the_cause() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1777"));
+    create("torch_4194304_1_1", 4096);
+    let none = None::<&str>;
+    mount(none, "/dev/shm", none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none).unwrap();
+    let cause = "cause: /dev/shm is mounted read-only\n";
+    fails(shmadm, &["create", "/x"], 1, &["cannot create object /x of 4 KiB", cause]);
+    let problem = "cannot remove object /torch_4194304_1_1";
+    fails(shmadm, &["rm", "/torch_4194304_1_1"], 1, &[problem, cause]);
+    run(["prune", "--posix", "--older-than", "0s", "--yes"]).exits(1).says(problem).says(cause);
+    run(["prune", "--posix", "--older-than", "0s", "-n"]).exits(1).says("would fail: ").says(problem).says(cause);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn on_hugetlbfs_sizes_are_whole_pages_and_nothing_can_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    mount_tmpfs_on(path, None);
+    let none = None::<&str>;
+    if mount(none, path, Some("hugetlbfs"), MsFlags::empty(), Some("pagesize=2M")).is_err() {
+        return;
+    }
+    let create = ["--dir", path, "create", "/x"];
+    let cause = "cause: the size must be a multiple of the huge page size, 2 MiB\n";
+    fails(shmadm, &[&create[..], &["--size", "3M"]].concat(), 1, &[cause, "--size 4194304`\n"]);
+    let cause = "cause: a hugetlbfs has no write(2); only a process that maps the object can change its contents\n";
+    fails(shmadm, &[&create[..], &["--size", "2M", "--fill", "1"]].concat(), 1, &[cause]);
+    run([&create[..], &["--size", "2M"]].concat()).exits(0);
+    run(["--dir", path, "set", "/x", "--size", "5K"]).exits(1).says("cause: the size must be a multiple of ");
+    run(["--dir", path, "write", "/x", "--hex", "00"]).exits(1).says(cause);
+    let limits = run(["--dir", path, "limits", "--no-headings"]).exits(0).stdout;
+    assert!(limits.contains("POSIX_HUGE") && limits.contains(&format!("memory in {path}")), "{limits}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_existing_object_that_the_caller_cannot_open_is_reported() {
+    create("theirs", 4096);
+    let warning = "warning: cannot open object /theirs: its mode is 0600 and its owner is root\n";
+    for options in [&["create", "/theirs"][..], &["create", "/theirs", "-n"]] {
+        finish(shmadm_as(NOBODY).args(options)).exits(0).says(warning);
+        assert!(!run(options).exits(0).stderr.contains("warning"));
+    }
+    // Nor can it be attached read-only.
+    let ran = finish(shmadm_as(NOBODY).args(["attach", "/theirs", "--for", "1ms"])).exits(4);
+    assert!(!ran.stderr.contains("--read-only"), "{ran:?}");
+    std::fs::set_permissions("/dev/shm/theirs", PermissionsExt::from_mode(0o644)).unwrap();
+    finish(shmadm_as(NOBODY).args(["attach", "/theirs", "--for", "1ms"])).exits(4).says("--read-only");
+    // In a directory with the sticky bit, --force does not help.
+    let ran = finish(shmadm_as(NOBODY).args(["rm", "/theirs"])).exits(5).says("cannot determine whether it is in use");
+    assert!(!ran.stderr.contains("--force"), "{ran:?}");
+    mount_tmpfs_on("/dev/shm", Some("mode=777"));
+    create("theirs", 4096);
+    finish(shmadm_as(NOBODY).args(["rm", "/theirs"])).exits(5).says("shmadm rm --force /theirs");
+}
+
+#[apply(test)]
+fn names_of_new_objects_are_explained() {
+    run(["create", "a"]).exits(2).says("expected /NAME; a segment has no name, but a key (--key)");
+    run(["create", "sem:/a"]).exits(2).says("expected /NAME; sem_open(3) creates the file of a semaphore");
+    run(["restore", "x", "--name", "a"]).exits(2).says("expected /NAME or sem:/NAME");
+    run(["stat", "a"]).exits(2).says("ftok:PATH, /NAME, sem:/NAME or obj:MAJ:MIN:INODE");
+}
+
 #[apply(test)]
 fn a_dry_run_creates_nothing() {
     assert_eq!(
@@ -49,6 +146,8 @@ fn a_dry_run_creates_nothing() {
     );
     create("y", 4096);
     assert_eq!(run(["create", "/y", "-n"]).exits(0).stdout, "would open object /y (4 KiB)\n");
+    let ran = run(["create", "/y", "-n", "--json"]).exits(0);
+    assert_eq!((ran.json()["created"].clone(), &*ran.stderr), (json!(false), ""));
     assert_eq!(names(), ["y"]);
 }
 

@@ -222,10 +222,10 @@ fn a_semaphore_shows_its_value_and_waiters() {
     std::fs::write(create("bare", 32), contents).unwrap();
     let report = run(["stat", "sem:/bare", "--json"]).exits(0).json();
     assert_fields(&report["objects"][0], json!({ "type": "sem", "value": 3, "waiters": 2 }));
-    // A file of another size with such a name is never taken for one.
+    // Of another size, it has no value.
     create("sem.trap", 0);
     let report = run(["stat", "sem:/trap", "--json"]).exits(0).json();
-    assert_fields(&report["objects"][0], json!({ "type": "shm", "value": null }));
+    assert_fields(&report["objects"][0], json!({ "type": "sem", "value": null, "waiters": null }));
 }
 
 #[apply(test)]
@@ -434,11 +434,29 @@ fn who_and_stat_say_that_descriptors_are_in_flight_if_no_process_has_an_object_o
     let ran = run(["who", "/x", "--json"]).exits(0).says("is in use, but no process that uses it was found: ");
     let report = ran.json();
     assert_fields(&report["objects"][0], json!({ "in_use": true, "found": 0, "users": [] }));
-    assert_eq!(report["objects"][0]["hidden"][0], json!({ "reason": "in-flight", "count": null }), "{report}");
+    assert_eq!(report["objects"][0]["hidden"][0], json!({ "reason": "in-flight", "count": 1 }), "{report}");
     let fields = run(["stat", "/x", "--probe"]).exits(0).stdout;
     assert!(fields.contains("Not visible: a Unix socket has descriptors queued"), "{fields}");
     drop(sockets);
     let report = run(["who", "/x", "--json"]).exits(0).json();
     assert_fields(&report["objects"][0], json!({ "in_use": false }));
     assert_ne!(report["objects"][0]["hidden"][0]["reason"], "in-flight", "{report}");
+}
+
+#[apply(test)]
+fn users_that_were_not_found_are_reported() {
+    let path = create("unlinked", 4096);
+    std::fs::write(&path, [1; 4096]).unwrap();
+    let _sockets = [send_descriptor(path.clone()), send_descriptor(create("flies", 4096))];
+    std::fs::remove_file(path).unwrap();
+    run(["list", "--unlinked"])
+        .exits(0)
+        .says("warning: unlinked objects hold 4 KiB, but no process that uses them was found: a Unix socket has ");
+    // A user of one object is not that of another.
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: create("used", 4096) });
+    let ran = run(["prune", "--posix", "--older-than", "0s"])
+        .exits(0)
+        .says(&format!("kept 2: 2 in use by pid {}", actor.pid()));
+    ran.says(" and by processes that were not found\n");
 }
