@@ -1,5 +1,6 @@
 //! Changes to segments and new files. Failed calls are explained here.
 
+mod aside;
 mod attach;
 mod create;
 mod create_file;
@@ -14,6 +15,7 @@ mod report;
 mod set;
 mod set_file;
 
+pub(crate) use aside::{aside_name, restore_aside};
 pub(crate) use attach::{Lifetime, attach, detach_checked, map};
 pub(crate) use create::{Creation, Opened, PendingSegment, create, create_here, create_with};
 pub(crate) use create_file::{NewObject, create_file};
@@ -23,7 +25,7 @@ pub(crate) use existing::{Requested, denied_access};
 pub(crate) use file::NewFile;
 pub(crate) use plan::{Plan, plan, would_fail};
 pub(crate) use remove::{Cleaned, Removal, clean, remove};
-pub(crate) use remove_file::{AT_ONCE, aside_name, check_directory, clean_files, find_listed, restore_aside};
+pub(crate) use remove_file::{AT_ONCE, check_directory, clean_files, find_listed};
 pub(crate) use report::Report;
 pub(crate) use set::{Change, set};
 

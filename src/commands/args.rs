@@ -12,12 +12,12 @@ use crate::query::{Account, System};
 use crate::render::{TableStyle, TimeStyle};
 
 /// The help of arguments that name segments and POSIX objects.
-pub(crate) const TARGETS_HELP: &str = "Ids (65538), keys (0x4d2, key:1234, ftok:PATH), /NAME, sem:/NAME, obj:OBJECT";
+pub(crate) const TARGETS_HELP: &str = "Ids (65538), keys (0x4d2, ftok:PATH), /NAME, sem:/NAME, obj:OBJECT";
 
 /// The segment or POSIX object that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct ObjectArg {
-    #[arg(id = "segment", help = "Id (65538), key (0x4d2, key:1234, ftok:PATH), /NAME, sem:/NAME or obj:OBJECT", value_name = "SEGMENT", value_parser = target())]
+    #[arg(id = "segment", help = "Id (65538), key (0x4d2, ftok:PATH), /NAME, sem:/NAME or obj:OBJECT", value_name = "SEGMENT", value_parser = target())]
     pub(crate) target: Target,
 }
 

@@ -1,6 +1,7 @@
 mod files;
 mod question;
 mod selection;
+mod status;
 
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use clap::Args;
 use self::files::SecondLook;
 use self::question::confirm;
 use self::selection::Selection;
+use self::status::{describe_skipped, restore_names};
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_closed};
 use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
-use crate::act::{Cleaned, aside_name, clean, restore_aside};
-use crate::error::{Errno, Error, Exit, Hint, again};
+use crate::act::{Cleaned, clean};
+use crate::error::{Error, Exit, Hint, again};
 use crate::explain::describe_attachers;
-use crate::model::{Ident, Needs, Object, ObjectKind, Outcome, Size, State, counted, parse_duration};
+use crate::model::{Needs, Object, ObjectKind, Outcome, Size, State, counted, parse_duration};
 use crate::process::{Interrupts, visit_namespaces};
 use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory, wait_for_exiting_users};
 use crate::render::{
@@ -218,27 +220,6 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     Ok(Exit::of(report.removal.failed.iter().map(|failure| failure.kind)))
 }
 
-/// Restores the names of objects whose removal was killed, and reports it.
-fn restore_names(args: &PruneArgs, context: &mut Context) {
-    for (name, restored) in restore_aside(&context.system, args.dry_run) {
-        let ident = Ident::Name(name.clone());
-        let verb = if args.dry_run { "would restore" } else { "restored" };
-        match restored {
-            Ok(()) => context.ui.status(&format!("{verb} {ident}, which an unfinished removal had renamed")),
-            // Another process has restored it.
-            Err(Errno::ENOENT) => {}
-            Err(errno) => {
-                let aside = aside_name(&name).map(|aside| format!("; it is still {aside}")).unwrap_or_default();
-                let reason = match errno {
-                    Errno::EEXIST => "another object has this name now".to_owned(),
-                    errno => format!("{} ({errno:?}, renameat2)", errno.desc()),
-                };
-                context.ui.warning(&format!("cannot restore {ident}: {reason}{aside}"));
-            }
-        }
-    }
-}
-
 const NEEDS: Needs = Needs::RECORD.union(Needs::CONTAINER);
 
 /// Lists the objects of this namespace or of all.
@@ -385,8 +366,10 @@ fn print(args: &PruneArgs, context: &mut Context, report: &PruneReport) -> Resul
         Format::Table if !args.dry_run => {}
         format => print_rows(args, context, format, report)?,
     }
-    for Skipped { segment, reason } in &report.skipped {
-        context.ui.status(&format!("skipped {}: {reason}", describe_with_namespace(args, segment)));
+    // The table of a dry run shows them.
+    if context.format != Format::Table || !args.dry_run {
+        let lines = describe_skipped(args, &report.skipped);
+        lines.iter().for_each(|line| context.ui.status(line));
     }
     let freed = report.freed;
     if freed.segments + freed.objects > 0 {

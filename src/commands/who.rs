@@ -42,7 +42,9 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm who /psm_1a2b3c4d", "show the processes that have a POSIX object open or mapped"),
     ],
     json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"exiting\"|\"unknown\",\"count\":1,\"pids\":null}],\"container\":null,\"former_key\":null}],\"objects\":[…]}",
-    notes: "nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
+    notes: "A descriptor opened with O_PATH gives no access to the contents of an object, and is not a use of it: neither for who \
+            nor for list, rm and prune. Of an object without a name it is shown, since it keeps the memory.\n\n\
+            nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
             that share an address space have one between them. ATTACHES is the number of mappings of a process.\n\n\
             A mapping is identified by the device, by the inode number, which is the id of the segment, and by the \
             IPC namespace; its name proves nothing. With CAP_SYS_ADMIN, segments with the same id are distinguished \
@@ -54,7 +56,7 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
-    #[arg(help = "Ids (65538), keys (0x4d2), ftok:PATH, /NAME, sem:/NAME or obj:OBJECT [default: all]", value_name = "SEGMENT", value_parser = target())]
+    #[arg(help = "Ids, keys (0x4d2), ftok:PATH, /NAME, sem:/NAME, obj:OBJECT [default: all]", value_name = "SEGMENT", value_parser = target())]
     segments: Vec<Target>,
 
     #[command(flatten)]

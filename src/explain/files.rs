@@ -177,6 +177,14 @@ pub(crate) fn describe_users(system: &System, object: &Object) -> String {
     describe(&users_now(system, object))
 }
 
+/// Returns why there can be users of an object that were not found, as a clause.
+pub(crate) fn why_hidden(system: &System, object: &Object) -> String {
+    match users_now(system, object).why_hidden() {
+        why if why.is_empty() => "a Unix socket or an io_uring can hold it without a process that shows it".to_owned(),
+        why => why,
+    }
+}
+
 /// Returns the processes that use an object now; none if they cannot be looked for.
 fn users_now(system: &System, object: &Object) -> Arc<FileUsers> {
     let mut objects = [object.clone()];

@@ -39,6 +39,8 @@ impl Change {
             (after.gid != before.gid, Self::Group),
             (after.mode != before.mode, Self::Mode),
         ];
+        let is_partial = |object: &Object| matches!(&object.kind, ObjectKind::Posix(posix) if posix.is_partial);
+        let is_resized = after.size != before.size && !is_partial(before) && !is_partial(after);
         let (first, last) = match (&before.kind, &after.kind) {
             (ObjectKind::SysV(old), ObjectKind::SysV(new)) => (
                 vec![(new.nattch > old.nattch, Self::Attached), (new.nattch < old.nattch, Self::Detached)],
@@ -51,7 +53,7 @@ impl Change {
                 ],
             ),
             (ObjectKind::Posix(old), ObjectKind::Posix(new)) => (
-                vec![(text(new) != text(old), Self::Name), (after.size != before.size, Self::Size)],
+                vec![(text(new) != text(old), Self::Name), (is_resized, Self::Size)],
                 vec![(new.stat.links != old.stat.links, Self::Links)],
             ),
             _ => return Vec::new(),

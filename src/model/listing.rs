@@ -64,8 +64,9 @@ struct PosixRecord {
     #[serde(rename = "type")]
     file_type: FileType,
     name: Option<String>,
-    size: u64,
-    allocated: u64,
+    /// Of a directory, both are null if some of it could not be read.
+    size: Option<u64>,
+    allocated: Option<u64>,
     rss: Option<u64>,
     swap: Option<u64>,
     mode: Mode,
@@ -99,8 +100,8 @@ impl PosixRecord {
             uid: self.uid,
             gid: self.gid,
             links: self.links,
-            size: self.size,
-            allocated: self.allocated,
+            size: self.size.unwrap_or_default(),
+            allocated: self.allocated.unwrap_or_default(),
             btime: self.btime.map(|stamp| time(Some(stamp))),
             atime: time(self.atime),
             mtime: time(self.mtime),
@@ -113,10 +114,11 @@ impl PosixRecord {
             product: self.product,
             maker: self.maker,
             mnt_ns: self.mnt_ns,
+            is_partial: self.size.is_none(),
             ..Posix::new(stat, self.file_type, name)
         };
         Ok(Object {
-            size: self.size,
+            size: self.size.unwrap_or_default(),
             mode: self.mode,
             uid: self.uid,
             owner: self.owner,

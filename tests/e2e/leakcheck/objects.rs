@@ -6,7 +6,7 @@ use super::{leakcheck, reported};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::objects::{create, names};
-use crate::support::{finish, mount_tmpfs_on, run, wait_for};
+use crate::support::{finish, mount_tmpfs_on, run, run_with_input, wait_for};
 
 #[apply(test)]
 fn objects_in_a_private_dev_shm_are_leaked_and_destroyed_with_it() {
@@ -45,6 +45,8 @@ fn not_isolated_new_objects_are_unattributed() {
     ran.exits(65).says("unattributed: object /x (6 bytes, 4 KiB allocated)");
     assert_eq!(report["leaked_objects"], json!([]));
     assert_fields(&report["unattributed_objects"][0], json!({ "name": "/x", "size": 6 }));
+    let ran = run_with_input(["rm", "--from", "-"], report.to_string().as_bytes()).exits(0);
+    assert_eq!(ran.stderr, "ignored 1 unattributed object\n");
     finish(&mut leakcheck(&["--isolate", "never", "--lenient"], "echo >/dev/shm/y")).exits(0).says("unattributed: ");
     assert_eq!(names(), ["before", "x", "y"]);
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{create, file_id};
 use crate::diff::Listings;
 use crate::fixtures::assert_fields;
-use crate::support::{mount_tmpfs_on, run};
+use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm_as};
 
 /// Returns the names of records.
 fn names(records: &Value) -> Vec<&str> {
@@ -65,6 +65,18 @@ fn objects_are_created_removed_and_changed() {
     fs::remove_file("/dev/shm/same").unwrap();
     let rows = run(["diff", &only, "--format", "tsv", "--no-headings"]).exits(1).stdout;
     assert!(rows.starts_with("removed\t/same\t"), "{rows}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_unknown_size_does_not_differ() {
+    fs::create_dir("/dev/shm/secret").unwrap();
+    fs::set_permissions("/dev/shm/secret", fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write("/dev/shm/secret/data", [1; 8192]).unwrap();
+    let listings = Listings::new();
+    let list = finish(shmadm_as(NOBODY).args(["list", "--json"])).exits(0);
+    let before = listings.write("before.json", list.stdout.as_bytes());
+    assert_eq!(run(["diff", &before]).exits(0).stderr, "no differences\n");
 }
 
 #[apply(test)]

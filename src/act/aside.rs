@@ -1,0 +1,69 @@
+//! The names of objects whose removal is not finished. A killed removal leaves an object with such a name.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use nix::errno::Errno;
+
+use crate::model::{FileId, ObjectName};
+use crate::query::System;
+use crate::sys::{self, Opening};
+
+/// What names of objects that are being removed begin with. A name left over by SIGKILL is restored by the next `prune`.
+const ASIDE: &[u8] = b".shmadm-aside=";
+/// The same for an object whose name would become too long, or is taken; its inode number and a pid follow.
+const ASIDE_BY_INODE: &str = ".shmadm-aside#";
+
+/// Restores the names of objects that a killed removal has left aside: those of the caller, of any user for root. Returns
+/// each name, and why it could not be restored. A dry run restores none.
+///
+/// An object that keeps the name it was left with is an object like any other.
+pub(crate) fn restore_aside(system: &System, dry_run: bool) -> Vec<(ObjectName, Result<(), Errno>)> {
+    // Without a /dev/shm there is nothing to restore.
+    let Ok(directory) = system.objects() else { return Vec::new() };
+    let mut names = Vec::new();
+    let _ = sys::each_name(directory.as_fd(), |aside| {
+        let name = aside.strip_prefix(ASIDE).and_then(ObjectName::of_file);
+        names.extend(name.map(|name| (OsString::from_vec(aside.to_owned()), name)));
+    });
+    let restore = |(aside, name): (OsString, ObjectName)| {
+        let file = sys::refer_to(directory.as_fd(), &aside).ok()?;
+        let stat = sys::stat_file(file.as_fd()).ok()?;
+        if !stat.is_regular() || ![stat.uid, 0].contains(&system.uid()) {
+            return None;
+        }
+        // Fails under the lease of a removal that is not finished; no other one begins while the file is open.
+        let _opened = sys::open_referred(file.as_fd(), Opening::Lease).ok()?;
+        let restored = match sys::stat_entry(directory.as_fd(), name.file_name()) {
+            Ok(_) => Err(Errno::EEXIST),
+            Err(_) if dry_run => Ok(()),
+            Err(_) => sys::rename_entry(directory.as_fd(), &aside, name.file_name()),
+        };
+        Some((name, restored))
+    };
+    names.into_iter().filter_map(restore).collect()
+}
+
+/// Returns the name that an object has while its removal is not finished.
+pub(crate) fn aside_name(name: &ObjectName) -> Option<ObjectName> {
+    ObjectName::of_file(&[ASIDE, name.file_name().as_bytes()].concat())
+}
+
+/// Returns the name that an unfinished removal has left to a file.
+pub(super) fn aside_by_file(system: &System, file: FileId) -> Option<ObjectName> {
+    let directory = system.objects().ok()?;
+    let mut found = None;
+    let _ = sys::each_name(directory.as_fd(), |name| {
+        let is_aside = name.starts_with(ASIDE) || name.starts_with(ASIDE_BY_INODE.as_bytes());
+        if is_aside && sys::stat_entry(directory.as_fd(), OsStr::from_bytes(name)).is_ok_and(|stat| stat.file == file) {
+            found = ObjectName::of_file(name);
+        }
+    });
+    found
+}
+
+/// Returns a name that no other user can foresee long before.
+pub(super) fn aside_by_inode(file: FileId) -> OsString {
+    format!("{ASIDE_BY_INODE}{}.{}", file.inode, std::process::id()).into()
+}

@@ -1,0 +1,67 @@
+//! What `prune` reports besides its table: restored names, and what was skipped.
+
+use super::{PruneArgs, describe_with_namespace};
+use crate::act::{aside_name, restore_aside};
+use crate::commands::Context;
+use crate::error::Errno;
+use crate::model::{Ident, Object, counted, enumerate, first_names};
+use crate::render::Skipped;
+
+/// The most names in a line.
+const MAX_NAMES: usize = 3;
+
+/// Restores the names of objects whose removal was killed, and reports it.
+pub(super) fn restore_names(args: &PruneArgs, context: &mut Context) {
+    for (name, restored) in restore_aside(&context.system, args.dry_run) {
+        let ident = Ident::Name(name.clone());
+        let verb = if args.dry_run { "would restore" } else { "restored" };
+        match restored {
+            Ok(()) => context.ui.status(&format!("{verb} {ident}, which an unfinished removal had renamed")),
+            // Another process has restored it.
+            Err(Errno::ENOENT) => {}
+            Err(errno) => {
+                let aside = aside_name(&name).map(|aside| format!("; it is still {aside}")).unwrap_or_default();
+                let reason = match errno {
+                    Errno::EEXIST => "another object has this name now".to_owned(),
+                    errno => format!("{} ({errno:?}, renameat2)", errno.desc()),
+                };
+                context.ui.warning(&format!("cannot restore {ident}: {reason}{aside}"));
+            }
+        }
+    }
+}
+
+/// Describes what was skipped: the objects of one kind with the same reason in one line, unless their names are unique only
+/// within a namespace.
+pub(super) fn describe_skipped(args: &PruneArgs, skipped: &[Skipped]) -> Vec<String> {
+    let mut groups: Vec<(&str, Vec<&Object>)> = Vec::new();
+    for Skipped { segment, reason } in skipped {
+        let is_same = |(why, objects): &&mut (&str, Vec<&Object>)| {
+            why == reason && objects[0].is_segment() == segment.is_segment() && !args.all_ns
+        };
+        match groups.iter_mut().find(is_same) {
+            Some((_, objects)) => objects.push(segment),
+            None => groups.push((reason, vec![segment])),
+        }
+    }
+    let describe = |(reason, objects): (&str, Vec<&Object>)| {
+        if let [one] = objects[..] {
+            return format!("skipped {}: {reason}", describe_with_namespace(args, one));
+        }
+        let names = first_names(MAX_NAMES, objects.iter().map(|object| object.ident().argument()));
+        let noun = if objects[0].is_segment() { "segment" } else { "object" };
+        let (count, names) = (counted(objects.len() as u64, noun), enumerate(&names, "and"));
+        format!("skipped {count} ({names}): {}", in_plural(reason))
+    };
+    groups.into_iter().map(describe).collect()
+}
+
+/// Returns a reason that is about one object as one about several.
+fn in_plural(reason: &str) -> String {
+    for (one, several) in [("its ", "their "), ("it is ", "they are "), ("it has ", "they have ")] {
+        if let Some(rest) = reason.strip_prefix(one) {
+            return format!("{several}{rest}");
+        }
+    }
+    reason.to_owned()
+}
