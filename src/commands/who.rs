@@ -56,7 +56,7 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
-    #[arg(help = "Ids, keys (0x4d2), ftok:PATH, /NAME, sem:/NAME, obj:OBJECT [default: all]", value_name = "SEGMENT", value_parser = target())]
+    #[arg(help = "Ids, keys, ftok:PATH, /NAME, sem:/NAME, obj:OBJECT [default: all]", value_name = "SEGMENT", value_parser = target())]
     segments: Vec<Target>,
 
     #[command(flatten)]
