@@ -13,6 +13,7 @@ mod monitor;
 mod no_lease;
 mod prune;
 mod rm;
+mod unknown;
 mod users;
 
 use std::fs::{self, File};

@@ -1,12 +1,9 @@
 //! `list`, `stat` and `who` of POSIX objects.
 
-use std::fs::Permissions;
 use std::io::IoSlice;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
 
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -16,10 +13,10 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm, shmadm_as};
+use crate::support::{finish, mount_tmpfs_on, run, shmadm};
 use crate::vanish::Stopped;
 
-fn objects(report: &Value) -> Vec<&Value> {
+pub(super) fn objects(report: &Value) -> Vec<&Value> {
     report["objects"].as_array().unwrap().iter().collect()
 }
 
@@ -78,70 +75,6 @@ fn the_table_shows_both_kinds_together() {
             /x         -           root   0600    8K   0B      0  unknown    [IDLE]s  -
         "#]],
     );
-}
-
-#[apply(test)]
-#[requires(Root)]
-fn objects_that_cannot_be_listed_are_unknown() {
-    mount_tmpfs_on("/dev/shm", Some("mode=0700"));
-    create("x", 4096);
-    let list = |options: &[&str]| finish(shmadm_as(NOBODY).arg("list").args(options));
-    let problem = "cannot list /dev/shm: Permission denied (EACCES, open)\n";
-    list(&[]).exits(0).says(&format!("warning: objects omitted: {problem}"));
-    assert_eq!(list(&["--json"]).exits(0).stdout, "{\"schema\":1,\"segments\":[],\"objects\":null}\n");
-    list(&["--posix"]).exits(4).says(problem);
-    assert_eq!(list(&["--sysv"]).exits(0).stderr, "");
-}
-
-#[apply(test)]
-#[requires(Root)]
-fn a_directory_that_cannot_be_read_has_no_size() {
-    std::fs::create_dir("/dev/shm/secret").unwrap();
-    std::fs::set_permissions("/dev/shm/secret", Permissions::from_mode(0o700)).unwrap();
-    std::fs::write("/dev/shm/secret/data", [1; 8192]).unwrap();
-    let record = |command: &mut Command| finish(command.args(["list", "--json"])).exits(0).json()["objects"][0].clone();
-    assert_fields(&record(&mut shmadm_as(NOBODY)), json!({ "type": "dir", "size": null, "allocated": null }));
-    assert_fields(&record(&mut shmadm()), json!({ "type": "dir", "size": 8192, "allocated": 8192 }));
-    let table = finish(shmadm_as(NOBODY).args(["list", "--no-headings", "--color", "never"])).exits(0).stdout;
-    assert_eq!(table.split_whitespace().collect::<Vec<_>>()[..5], ["/secret", "-", "root", "0700", "-"]);
-}
-
-#[apply(test)]
-fn a_column_of_objects_is_found_with_a_hint() {
-    create("x", 4096);
-    let ran = run(["list", "-o", "NAME,SIZE"]).exits(2).says("invalid column \"NAME\"");
-    ran.says("hint: show this column of POSIX objects: `shmadm list -o NAME,SIZE --posix`\n");
-    assert_eq!(run(["list", "-o", "NAME,SIZE", "--posix", "--no-headings"]).exits(0).stdout, "/x  4K\n");
-    let ran = run(["list", "-o", "nosuch"]).exits(2);
-    assert!(!ran.stderr.contains("--posix"), "{ran:?}");
-}
-
-#[apply(test)]
-#[requires(Root)]
-fn the_objects_of_a_process_include_those_without_a_name() {
-    let (named, unlinked) = (create("named", 4096), create("unlinked", 8192));
-    let (file, id) = (file_id(&unlinked), oracle::create(0, 4096, 0o600));
-    let (mut actor, mut other) = (Actor::start(), Actor::start());
-    actor.attach(id);
-    actor.ask(Request::OpenFile { path: unlinked.clone() });
-    std::fs::remove_file(unlinked).unwrap();
-    for actor in [&mut actor, &mut other] {
-        actor.ask(Request::OpenFile { path: named.clone() });
-    }
-    let pid = actor.pid().to_string();
-    let report =
-        run(["who", "--pid", &pid, "--json"]).exits(0).says("total: 1 segment and 2 objects (16 KiB)\n").json();
-    let names: Vec<_> =
-        objects(&report).iter().map(|object| (object["name"].clone(), object["found"].clone())).collect();
-    assert_eq!(names, [(json!("/named"), json!(1)), (Value::Null, json!(1))]);
-    assert_eq!(format!("obj:{}", objects(&report)[1]["object"].as_str().unwrap()), file);
-    // `list` has them only with an option.
-    let hint = format!("hint: list also the 1 unlinked object: `shmadm list --pid {pid} --unlinked`\n");
-    run(["list", "--pid", &pid]).exits(0).says(&hint);
-    let listed = run(["list", "--pid", &pid, "--unlinked", "--posix", "--json"]).exits(0).json();
-    assert_eq!(objects(&listed).len(), 1);
-    let hint = "hint: list also the 1 unlinked object: `shmadm list --state unlinked --unlinked`\n";
-    run(["list", "--state", "unlinked"]).exits(0).says(hint);
 }
 
 #[apply(test)]
@@ -441,22 +374,4 @@ fn who_and_stat_say_that_descriptors_are_in_flight_if_no_process_has_an_object_o
     let report = run(["who", "/x", "--json"]).exits(0).json();
     assert_fields(&report["objects"][0], json!({ "in_use": false }));
     assert_ne!(report["objects"][0]["hidden"][0]["reason"], "in-flight", "{report}");
-}
-
-#[apply(test)]
-fn users_that_were_not_found_are_reported() {
-    let path = create("unlinked", 4096);
-    std::fs::write(&path, [1; 4096]).unwrap();
-    let _sockets = [send_descriptor(path.clone()), send_descriptor(create("flies", 4096))];
-    std::fs::remove_file(path).unwrap();
-    run(["list", "--unlinked"])
-        .exits(0)
-        .says("warning: unlinked objects hold 4 KiB, but no process that uses them was found: a Unix socket has ");
-    // A user of one object is not that of another.
-    let mut actor = Actor::start();
-    actor.ask(Request::OpenFile { path: create("used", 4096) });
-    let ran = run(["prune", "--posix", "--older-than", "0s"])
-        .exits(0)
-        .says(&format!("kept 2: 2 in use by pid {}", actor.pid()));
-    ran.says(" and by processes that were not found\n");
 }
