@@ -90,14 +90,14 @@ pub(crate) type Interrupted = fn() -> Option<i32>;
 struct Stream {
     stdout: Stdout,
     interrupted: Interrupted,
-    /// The caller had closed descriptor 1; the standard library has opened /dev/null instead.
-    is_missing: bool,
+    /// The errno of every write: that of the first failed one, so that what it did not write is not written at exit after
+    /// all; or EBADF if the caller had closed descriptor 1, in whose place the standard library has opened /dev/null.
+    failed: Option<Errno>,
 }
 
 impl Stream {
-    /// Fails with EBADF if the caller had closed standard output.
     fn check_open(&self) -> Result<(), Errno> {
-        if self.is_missing { Err(Errno::BADF) } else { Ok(()) }
+        self.failed.map_or(Ok(()), Err)
     }
 }
 
@@ -117,7 +117,11 @@ impl Write for Stream {
             }
             match rustix::io::write(&self.stdout, &bytes[..limit]) {
                 Err(Errno::INTR) => {}
-                result => return result.map_err(Into::into),
+                Err(errno) => {
+                    self.failed = Some(errno);
+                    return Err(errno.into());
+                }
+                Ok(written) => return Ok(written),
             }
         }
     }
@@ -138,7 +142,10 @@ impl Ui {
             color_err: color.applies(io::stderr().is_terminal()),
             hints: HintContext::default(),
             out: Out {
-                stream: BufWriter::with_capacity(BUFFER_SIZE, Stream { stdout, interrupted, is_missing }),
+                stream: BufWriter::with_capacity(
+                    BUFFER_SIZE,
+                    Stream { stdout, interrupted, failed: is_missing.then_some(Errno::BADF) },
+                ),
                 closed: false,
                 escapes: false,
             },

@@ -49,7 +49,7 @@ pub(crate) const MANUAL: Manual = Manual {
            segment was opened. \"holder\" is the pid of the process that --hold started.",
     notes: "The kernel allocates memory when a page is first touched, not when the segment is created.\n\n\
             With --fill or --hold, a second process, shmadm-guard, creates the segment, and removes it if create is \
-            killed (by SIGKILL or the OOM killer) before the segment is complete. The guard is shown as the creator.\n\n\
+            killed (by SIGKILL or the OOM killer) before it has printed the id. The guard is shown as the creator.\n\n\
             A dry run does not know what other processes will do: the same command can still fail later. It does not \
             predict refusals by security modules, or by strict accounting of memory (vm.overcommit_memory 2).\n\n\
             Huge pages are allocated whole: the last one may extend beyond the size, which a status message reports. \
@@ -173,9 +173,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         },
     };
     interrupts.check()?;
-    // Before the segment is reported: one that was reported must not be removed.
-    guard.map_or(Ok(()), Guard::release)?;
-    report(args, context, id, pending, holder)
+    report(args, context, id, pending, (guard, holder))
 }
 
 /// Creates a POSIX object, or opens it if it exists as requested.
@@ -297,7 +295,7 @@ fn report(
     context: &mut Context,
     id: ShmId,
     pending: Option<PendingSegment>,
-    holder: Option<StartedHolder>,
+    (guard, holder): (Option<Guard>, Option<StartedHolder>),
 ) -> Result<Exit, Error> {
     let segment = look_up_again(context, id, context.record_needs())?;
     let created = pending.is_some();
@@ -311,7 +309,7 @@ fn report(
     }
     let report =
         Created { dry_run: false, created, segment: Some(&segment), holder: holder.as_ref().map(StartedHolder::pid) };
-    report_new(context, id, pending, holder, &report)
+    report_new(context, id, pending, (guard, holder), &report)
 }
 
 /// Reports that the last huge page extends beyond the size.

@@ -246,15 +246,16 @@ fn create_guarded(
     Ok((opened, guard.flatten()))
 }
 
-/// Prints the id of a new segment or, in JSON, its report, and keeps it and its holder. This comes last: a segment
-/// whose id was not printed would be a leak.
+/// Prints the id of a new segment or, in JSON, its report, and keeps it and its holder. This comes last, and releasing the
+/// guard after it: a segment whose id was not printed would be a leak.
 fn report_new(
     context: &mut Context,
     id: ShmId,
     pending: Option<PendingSegment>,
-    holder: Option<StartedHolder>,
+    (guard, holder): (Option<Guard>, Option<StartedHolder>),
     report: &impl Serialize,
 ) -> Result<Exit, Error> {
+    guard.as_ref().map_or(Ok(()), Guard::check_release)?;
     if let Some(holder) = &holder {
         context.ui.status(&format!("pid {} keeps it attached", holder.pid()));
     }
@@ -264,6 +265,7 @@ fn report_new(
         None => error,
     })?;
     pending.map(PendingSegment::into_id);
+    guard.map_or(Ok(()), Guard::release)?;
     if let Some(holder) = holder {
         holder.keep();
     }

@@ -129,9 +129,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     };
     act::set(&context.system, &segment, change)?;
     interrupts.check()?;
-    // Before the segment is reported: one that was reported must not be removed.
-    guard.map_or(Ok(()), Guard::release)?;
-    report(context, pending, holder)
+    report(context, pending, (guard, holder))
 }
 
 /// Returns the path of the dump that a user named by its contents or by its record.
@@ -272,12 +270,16 @@ struct Restored<'a> {
     holder: Option<i32>,
 }
 
-fn report(context: &mut Context, pending: PendingSegment, holder: Option<StartedHolder>) -> Result<Exit, Error> {
+fn report(
+    context: &mut Context,
+    pending: PendingSegment,
+    (guard, holder): (Option<Guard>, Option<StartedHolder>),
+) -> Result<Exit, Error> {
     let id = pending.id();
     let segment = look_up_again(context, id, Needs::RECORD)?;
     context.ui.status(&format!("restored {}; its id, creator, times and pids are new", describe(&segment)));
     let report = Restored { segment: &segment, holder: holder.as_ref().map(StartedHolder::pid) };
-    report_new(context, id, Some(pending), holder, &report)
+    report_new(context, id, Some(pending), (guard, holder), &report)
 }
 
 fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {

@@ -7,13 +7,16 @@
 //! id, another user's segment could be removed: a creator's pid may have been reused.
 //!
 //! The maker writes requests to the guard's standard input, a line each, until one succeeds. The end of standard input
-//! then lets the guard remove the segment. A maker that has completed it kills the guard first.
+//! then lets the guard remove the segment. A maker that has completed it and printed its id kills the guard.
 
 use std::ffi::CStr;
-use std::io::{BufRead, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, Stdio};
 use std::time::Duration;
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use super::Interrupts;
 use super::helper::{become_helper, exited, format_answer, helper, read_answer, start_failed};
@@ -47,9 +50,13 @@ impl Guard {
         size: u64,
         flags: CreateFlags,
     ) -> Result<Result<ShmId, SysError>, Error> {
-        if let Some(requests) = &mut self.0.stdin {
-            // Fails if the guard has exited, which the missing answer reports.
-            let _ = requests.write_all(format_request(key, size, flags).as_bytes());
+        match self.0.stdin.as_mut().map(|requests| requests.write_all(format_request(key, size, flags).as_bytes())) {
+            // The guard has exited, which the missing answer reports.
+            Some(Err(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            Some(Err(error)) => {
+                return Err(Error::io("cannot create a segment: its guard cannot be reached", &error, "write"));
+            }
+            _ => {}
         }
         interrupts.wait(None, self.0.stdout.as_ref().map(AsFd::as_fd))?;
         interrupts.check()?;
@@ -71,10 +78,15 @@ impl Guard {
         self.0.id()
     }
 
+    /// Fails if [`Guard::release`] would: a sandbox can deny kill(2).
+    pub(crate) fn check_release(&self) -> Result<(), Error> {
+        kill(Pid::from_raw(self.0.id().cast_signed()), None).map_err(|errno| cannot_release(&errno.into()))
+    }
+
     /// Releases the guard: the segment stays.
     /// Fails if the guard cannot be killed; it then removes the segment.
     pub(crate) fn release(mut self) -> Result<(), Error> {
-        self.0.kill().map_err(|error| Error::io("cannot keep the segment: its guard cannot be ended", &error, "kill"))
+        self.0.kill().map_err(|error| cannot_release(&error))
     }
 }
 
@@ -89,13 +101,18 @@ impl Drop for Guard {
     }
 }
 
+fn cannot_release(error: &io::Error) -> Error {
+    Error::io("cannot keep the segment: its guard cannot be ended", error, "kill")
+}
+
 /// Returns the line that requests a shmget(2). It is short enough for a pipe to take it as a whole or not at all.
 fn format_request(key: Key, size: u64, flags: CreateFlags) -> String {
     format!("{} {size} {}\n", key.to_kernel(), flags.to_kernel())
 }
 
 fn parse_request(line: &str) -> Option<(Key, u64, CreateFlags)> {
-    let mut words = line.split_ascii_whitespace();
+    // A request that was cut off could have a part of its last number.
+    let mut words = line.strip_suffix('\n')?.split_ascii_whitespace();
     let key = Key::from_kernel(words.next()?.parse().ok()?);
     Some((key, words.next()?.parse().ok()?, CreateFlags::from_kernel(words.next()?.parse().ok()?)))
 }

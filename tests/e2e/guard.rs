@@ -2,6 +2,8 @@
 #![expect(unsafe_code, reason = "a process with a chosen pid requires a system call, and a union is read")]
 #![expect(clippy::disallowed_methods, reason = "a process with a chosen pid requires a system call")]
 
+mod unfinished;
+
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -236,7 +238,7 @@ fn restore_warns_when_the_pipes_cannot_be_created() {
 
 #[apply(test)]
 fn cannot_be_started_by_hand() {
-    for input in ["", "by=1", "1234 9000"] {
+    for input in ["", "by=1", "1234 9000", "1234 9000 384"] {
         let mut command = shmadm();
         command.arg0("shmadm-guard").stdin(Stdio::piped()).stderr(Stdio::piped());
         let mut guard = command.spawn().unwrap();

@@ -4,10 +4,12 @@ mod hostile;
 mod width;
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use serde_json::{Value, json};
 
@@ -16,6 +18,7 @@ use crate::oracle::{self, Attached};
 use crate::sandbox::without;
 use crate::support::{Ran, finish, run, shmadm, wait_for};
 use crate::terminal::on_terminal;
+use crate::vanish::{Call, Stopped};
 
 #[apply(test)]
 fn format_and_json_conflict_in_any_position() {
@@ -168,6 +171,24 @@ fn a_closed_standard_output_is_an_error_and_leaves_nothing() {
         // A holder detaches with a delay, and the removed segment is destroyed then.
         wait_for("what was created to be removed", || oracle::rows().len() == 1);
     }
+}
+
+#[apply(test)]
+fn an_id_that_could_not_be_printed_is_not_printed_later() {
+    let (mut reader, mut pipe) = std::io::pipe().unwrap();
+    fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while pipe.write(&[b'.'; 4096]).is_ok() {}
+    let mut command = shmadm();
+    command.arg("create").stdout(pipe).stderr(Stdio::piped());
+    let removes = |call: &Call| call.is_shmctl(libc::IPC_RMID);
+    let stopped = Stopped::command_before(1, removes, command);
+    // The reader continues after the write has failed.
+    let mut text = vec![0; 1 << 16];
+    reader.read_exact(&mut text).unwrap();
+    stopped.go_on().exits(1).says("(EAGAIN, write)").says("its id could not be printed");
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!((text.as_str(), ids()), ("", vec![]));
 }
 
 #[apply(test)]
