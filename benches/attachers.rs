@@ -221,6 +221,7 @@ pub(crate) fn objects(pairs: usize) {
     // lsof fails if it cannot inspect something.
     let lsof = Job::new(&["sh", "-c", &format!("lsof -nP {path} || true")]);
     compare("who /NAME : lsof FILE", &who, &lsof, pairs, Some(0.2));
+    compare("usage : smem", &Job::new(&[SHMADM, "usage"]), &Job::new(&["smem"]), pairs.min(3), Some(0.1));
     drop((others, users));
     std::fs::remove_file(path).unwrap();
 }

@@ -38,6 +38,7 @@ pub const COMMANDS: &[Command] = &[
     command!(Inspect, "who", who::WhoArgs).prints_rows(),
     command!(Inspect, "map", map::MapArgs).prints_rows(),
     command!(Inspect, "limits", limits::LimitsArgs).prints_rows(),
+    command!(Inspect, "usage", shmem::UsageArgs).prints_rows(),
     command!(CleanUp, "prune", prune::PruneArgs).prints_rows(),
     command!(CleanUp, "leakcheck", leakcheck::LeakcheckArgs)
         .exit_codes(ExitCodes::Leakcheck, commands::leakcheck::EXIT_STATUS),

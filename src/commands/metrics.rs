@@ -8,9 +8,12 @@ use super::all_namespaces::{all_instances, ask_all};
 use super::{Context, Manual, is_dash, usage, with_link_target};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind, shmadm};
-use crate::model::{FileType, Limits, Needs, Posix, PosixUsage, State, Tally, path_text};
+use crate::model::{
+    FileType, Holding, Instance, Limits, Memory, Needs, Posix, PosixUsage, Source, SourceUsage, State, Tally,
+    by_source, path_text,
+};
 use crate::process::{Interrupts, limits_through_worker, list_through_worker};
-use crate::query::{Namespace, ObjectDirectory, System, limits, posix_usage_in, tally_by_owner};
+use crate::query::{Namespace, ObjectDirectory, System, limits, posix_usage_in, survey_shmem, tally_by_owner};
 use crate::render::{NamespaceMetrics, PosixMetrics, metrics_text};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -24,7 +27,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   error occurs. The textfile collector reads files whose names end in .prom.\n\n\
                   With --all-ns, shmadm_sysv_namespace_info names the container of each namespace, and \
                   shmadm_posix_instance_info that of each /dev/shm; one that several containers share is reported \
-                  once. This requires root: namespaces that cannot be entered are omitted with a warning.",
+                  once, and shmadm_usage_bytes \
+                  is what `shmadm usage` shows. This requires root: namespaces that cannot be entered are omitted with a warning.",
     examples: &[
         ("shmadm metrics", "print the metrics of this IPC namespace"),
         (
@@ -95,9 +99,20 @@ fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
         let owners = by_name(&context.system, owners);
         NamespaceMetrics { ns, container, limits, owners }
     });
-    let (metrics, instances) = (metrics.collect(), posix(args, context)?);
-    metrics_text(metrics, instances, args.all_ns)
+    let metrics: Vec<_> = metrics.collect();
+    let usage = if args.all_ns { shared_memory(&context.system, &metrics)? } else { Vec::new() };
+    let instances = posix(args, context)?;
+    metrics_text(metrics, instances, usage, args.all_ns)
         .map_err(|error| Error::new(Kind::Failed, format!("cannot write metrics: {error}")))
+}
+
+/// Returns what the shared memory of the machine consists of; the segments are those of `namespaces`.
+fn shared_memory(system: &System, namespaces: &[NamespaceMetrics]) -> Result<Vec<SourceUsage>, Error> {
+    let mut holdings = survey_shmem(system, false)?.holdings;
+    let segments = namespaces.iter().flat_map(|metrics| metrics.owners.values()).filter_map(|tally| tally.rss);
+    let rss = u64::try_from(segments.sum::<u128>()).unwrap_or(u64::MAX);
+    holdings.push(Holding::new(Source::SysV, Instance::Internal, Memory { rss, ..Memory::NONE }));
+    Ok(by_source(&holdings).into())
 }
 
 /// Returns the file systems of POSIX objects; none without a /dev/shm.

@@ -21,6 +21,7 @@ pub(crate) mod read;
 pub(crate) mod restore;
 pub(crate) mod rm;
 pub(crate) mod set;
+pub(crate) mod shmem;
 pub(crate) mod stat;
 pub(crate) mod who;
 pub(crate) mod write;

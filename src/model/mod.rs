@@ -19,6 +19,7 @@ mod needs;
 mod number;
 mod object;
 mod posix;
+mod shmem;
 mod sidecar;
 mod size;
 mod stamp;
@@ -51,6 +52,9 @@ pub(crate) use object::{Identity, Object, ObjectKind, SysV};
 pub(crate) use posix::{
     Device, FileId, FileKind, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, Posix,
     SEMAPHORE_SIZE,
+};
+pub(crate) use shmem::{
+    Holding, HugeMemory, Instance, InstanceUsage, Memory, Possible, Source, SourceUsage, Unseen, by_source, grouped,
 };
 pub(crate) use sidecar::{DumpKind, Recorded, Sidecar, SidecarChecksum};
 pub(crate) use size::{Size, parse_size};

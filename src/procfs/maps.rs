@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::{Lines, ProcError};
-use crate::model::{Access, DELETED, Device, FileId, FileMapping, Mapping, SEGMENT_NAME};
+use crate::model::{Access, Device, FileId, FileMapping, Mapping, SEGMENT_NAME};
 
 /// Calls `visit` for each mapping of a segment in an opened maps file. Returns whether there was any mapping at all.
 ///
@@ -29,13 +29,13 @@ pub(crate) fn segment_mappings(
     Ok(lines.number > 1)
 }
 
-/// Calls `visit` for each mapping of a file on one of these devices, with whether its name is marked as deleted. Returns
-/// whether there was any mapping at all.
+/// Calls `visit` for each mapping of a file on one of these devices, with its name. Returns whether there was any mapping at
+/// all.
 pub(crate) fn file_mappings(
     path: &Path,
     file: &File,
     devices: &HashSet<Device>,
-    mut visit: impl FnMut(FileMapping, bool),
+    mut visit: impl FnMut(FileMapping, &[u8]),
 ) -> Result<bool, ProcError> {
     let mut lines = Lines::new(path, file);
     while lines.advance()? {
@@ -45,7 +45,7 @@ pub(crate) fn file_mappings(
         if devices.contains(&file.device) {
             // `7f0000000000-7f0000001000 rw-p`
             let private = lines.line.split(|byte| *byte == b' ').nth(1).and_then(|flags| flags.get(3)) == Some(&b'p');
-            visit(FileMapping { file, start, end, access, private }, name.ends_with(DELETED));
+            visit(FileMapping { file, start, end, access, private }, name);
         }
     }
     Ok(lines.number > 1)

@@ -1,4 +1,4 @@
-//! /proc/PID/mountinfo: the bind mounts that keep namespaces alive.
+//! /proc/PID/mountinfo: file systems in memory, and the bind mounts that keep namespaces alive.
 
 use std::ffi::OsString;
 use std::io;
@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::ProcError;
+use crate::model::Device;
 
 /// What a process sees of the mounts: those of its mount namespace that are below its root directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,27 +19,50 @@ pub(crate) struct MountView {
 }
 
 /// Returns what a process sees of the mounts. Fails if it has exited, or may not be inspected.
-pub(crate) fn mount_view(root: &Path, pid: i32) -> io::Result<MountView> {
-    let process = root.join(pid.to_string());
+pub(crate) fn mount_view(root: &Path, process: &str) -> io::Result<MountView> {
+    let process = root.join(process);
     let (namespace, top) = (std::fs::metadata(process.join("ns/mnt"))?, std::fs::metadata(process.join("root"))?);
     Ok(MountView { namespace: namespace.ino(), root: (top.dev(), top.ino()) })
 }
 
-/// Returns the number and the mount point, below the root directory of the process, of each IPC namespace that is
-/// mounted in the mount namespace of a process (proc_pid_mountinfo(5)).
-pub(crate) fn mounted_namespaces(root: &Path, pid: i32) -> Result<Vec<(u64, PathBuf)>, ProcError> {
-    let path = root.join(format!("{pid}/mountinfo"));
-    let text = std::fs::read(&path).map_err(|error| ProcError::read(&path, error))?;
-    Ok(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
+/// A mount in the mount namespace of a process (proc_pid_mountinfo(5)).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    pub(crate) device: Device,
+    /// The directory or file of the file system that is mounted; that of a namespace is `ipc:[NUMBER]`.
+    root: Vec<u8>,
+    /// Below the root directory of the process.
+    pub(crate) point: PathBuf,
+    /// The type of the file system.
+    pub(crate) kind: String,
 }
 
-/// Parses `ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS… - TYPE SOURCE …`. The root of a namespace is `ipc:[NUMBER]`.
-fn parse_line(line: &[u8]) -> Option<(u64, PathBuf)> {
+/// Returns the mounts that a process sees, in the order in which they were mounted.
+pub(crate) fn mounts(root: &Path, process: &str) -> Result<impl Iterator<Item = Mount>, ProcError> {
+    let path = root.join(process).join("mountinfo");
+    let text = std::fs::read(&path).map_err(|error| ProcError::read(&path, error))?;
+    let mounts: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
+    Ok(mounts.into_iter())
+}
+
+/// Returns the number and the mount point of each IPC namespace that a process sees mounted.
+pub(crate) fn mounted_namespaces(root: &Path, pid: i32) -> Result<Vec<(u64, PathBuf)>, ProcError> {
+    let namespace = |mount: Mount| {
+        let number = std::str::from_utf8(&mount.root).ok()?.strip_prefix("ipc:[")?.strip_suffix(']')?;
+        (mount.kind == "nsfs").then_some((number.parse().ok()?, mount.point))
+    };
+    Ok(mounts(root, &pid.to_string())?.filter_map(namespace).collect())
+}
+
+/// Parses `ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS… - TYPE SOURCE …`.
+fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let number = std::str::from_utf8(fields.nth(3)?).ok()?.strip_prefix("ipc:[")?.strip_suffix(']')?;
-    let point = unescape(fields.next()?);
+    let (major, minor) = std::str::from_utf8(fields.nth(2)?).ok()?.split_once(':')?;
+    let device = Device(major.parse().ok()?, minor.parse().ok()?);
+    let (root, point) = (fields.next()?.to_owned(), unescape(fields.next()?));
     fields.find(|field| *field == b"-")?;
-    (fields.next()? == b"nsfs").then_some((number.parse().ok()?, point))
+    let kind = String::from_utf8_lossy(fields.next()?).into_owned();
+    Some(Mount { device, root, point, kind })
 }
 
 /// Replaces `\040` and the other octal numbers by which the kernel escapes white space and backslashes.
@@ -69,6 +93,8 @@ mod tests {
         std::fs::write(root.path().join("7/mountinfo"), lines).unwrap();
         let found = mounted_namespaces(root.path(), 7).unwrap();
         assert_eq!(found, [(4_026_532_190, PathBuf::from("/run/a b\\"))]);
+        let mounts: Vec<_> = mounts(root.path(), "7").unwrap().map(|mount| (mount.device, mount.kind)).collect();
+        assert_eq!((&mounts[0], mounts.len()), (&(Device(259, 1), "ext4".to_owned()), 4));
         assert!(mounted_namespaces(root.path(), 8).is_err());
     }
 }

@@ -33,6 +33,11 @@ pub(crate) fn memory_total(root: &Path) -> Option<u64> {
     meminfo(root, "MemTotal:")?.checked_add(swap_total(root)?)
 }
 
+/// Returns the resident memory of all tmpfs, System V segments, memfds and shared anonymous mappings in bytes.
+pub(crate) fn shared_memory(root: &Path) -> Option<u64> {
+    meminfo(root, "Shmem:")
+}
+
 pub(crate) fn swap_total(root: &Path) -> Option<u64> {
     meminfo(root, "SwapTotal:")
 }

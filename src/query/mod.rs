@@ -1,7 +1,7 @@
 //! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
 //!
 //! A module names only modules before it in this order: failure, host, state, inventory, limits, filter, tally, swap,
-//! users, objects.
+//! users, objects, shmem.
 
 mod failure;
 mod filter;
@@ -9,6 +9,7 @@ mod host;
 mod inventory;
 mod limits;
 mod objects;
+mod shmem;
 mod state;
 mod swap;
 mod tally;
@@ -23,6 +24,7 @@ pub(crate) use objects::{
     OpenError, add_users, open_file, posix_objects, posix_objects_by_id, posix_objects_in, posix_usage, posix_usage_in,
     probe, refer_to_file, unlinked_objects, unlinked_objects_in,
 };
+pub(crate) use shmem::{ShmemSurvey, charged_to_control_groups, survey_shmem};
 pub(crate) use state::{commands, creator_and_last_user, last_user_preventing_orphan, state_now};
 pub(crate) use swap::Swap;
 pub(crate) use tally::{count, tally, tally_by_owner, usage};

@@ -10,7 +10,7 @@ use super::failure::QueryError;
 use super::host::{ObjectDirectory, System};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
-use super::users::{ObjectScan, UnlinkedFile, refer_via_user, scan_objects, some_are_in_flight};
+use super::users::{ObjectScan, ObjectSearch, UnlinkedFacts, refer_via_user, scan_objects, some_are_in_flight};
 use crate::model::{FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, PosixUsage, path_text};
 use crate::sys::{self, Errno, FileSystem, Opening};
 
@@ -53,8 +53,8 @@ fn scan_users<'a>(
         return Ok(None);
     }
     let wanted: HashSet<FileId> = objects.iter().filter_map(|object| object.file()).collect();
-    let devices = wanted.iter().map(|file| file.device).collect();
-    let scan = scan_objects(system, &devices, needs, |file| wanted.contains(&file))?;
+    let search = ObjectSearch::on(wanted.iter().map(|file| file.device));
+    let scan = scan_objects(system, &search, needs, |file| wanted.contains(&file))?;
     for object in objects {
         finish(system, object, &scan, needs);
     }
@@ -72,14 +72,14 @@ pub(crate) fn unlinked_objects_in(
     directories: &[&ObjectDirectory],
     needs: Needs,
 ) -> Result<Vec<Object>, QueryError> {
-    let devices = directories.iter().map(|directory| directory.device).collect();
-    let scan = scan_objects(system, &devices, needs, |_| false)?;
+    let search = ObjectSearch::on(directories.iter().map(|directory| directory.device));
+    let scan = scan_objects(system, &search, needs, |_| false)?;
     let mut objects: Vec<Object> = Vec::new();
     for (file, found) in &scan.unlinked {
         let Some(directory) = directories.iter().find(|directory| directory.device == file.device) else { continue };
-        let mut object = match found {
-            UnlinkedFile::Stat(stat) => inventory::unlinked(system, directory, stat, needs),
-            UnlinkedFile::Mapped(length) => {
+        let mut object = match &found.known {
+            UnlinkedFacts::Stat(stat) => inventory::unlinked(system, directory, stat, needs),
+            UnlinkedFacts::Mapped(length) => {
                 let stat = FileStat { file: *file, size: *length, ..FileStat::REGULAR };
                 let mut object = inventory::unlinked(system, directory, &stat, Needs::empty());
                 if let ObjectKind::Posix(posix) = &mut object.kind {

@@ -16,7 +16,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::model::{Limits, PosixUsage, State, Tally};
+use crate::model::{Limits, PosixUsage, SourceUsage, State, Tally};
 
 #[derive(Clone, Debug)]
 pub(crate) struct NamespaceMetrics {
@@ -105,10 +105,17 @@ fn limited(limit: u64, value: u64) -> Option<u128> {
     (limit > 0).then(|| value.into())
 }
 
+const USAGE: &Gauge<SourceUsage> =
+    &bytes("usage", "Resident shared memory of the machine; devshm includes unlinked.", |usage| {
+        Some(usage.memory.rss.into())
+    });
+
 #[derive(Debug)]
 struct Report {
     namespaces: Vec<NamespaceMetrics>,
     instances: Vec<PosixMetrics>,
+    /// Empty without `--all-ns`.
+    usage: Vec<SourceUsage>,
     /// Whether to add the container of each namespace and instance (`--all-ns`).
     all_namespaces: bool,
 }
@@ -150,7 +157,9 @@ impl Collector for Report {
             let values = namespaces.iter().map(|(ns, it)| ([("ns", ns.as_str())], (gauge.value)(&it.limits)));
             family(&mut encoder, SYSV, gauge, values)?;
         }
-        self.encode_instances(&mut encoder)
+        self.encode_instances(&mut encoder)?;
+        let usage = self.usage.iter().map(|usage| ([("source", usage.source.as_str())], (USAGE.value)(usage)));
+        family(&mut encoder, "shmadm_", USAGE, usage)
     }
 }
 
@@ -209,10 +218,11 @@ fn value(metric: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u1
 pub(crate) fn metrics_text(
     namespaces: Vec<NamespaceMetrics>,
     instances: Vec<PosixMetrics>,
+    usage: Vec<SourceUsage>,
     all_namespaces: bool,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Report { namespaces, instances, all_namespaces }));
+    registry.register_collector(Box::new(Report { namespaces, instances, usage, all_namespaces }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -229,7 +239,7 @@ mod tests {
         let tally = Tally { size: 1 << 70, rss: None, ..Tally::ZERO };
         let owners = BTreeMap::from([("a\"b\\x0a\n".to_owned(), tally)]);
         let namespace = NamespaceMetrics { ns: None, container: None, limits, owners };
-        let text = metrics_text(vec![namespace], Vec::new(), true).unwrap();
+        let text = metrics_text(vec![namespace], Vec::new(), Vec::new(), true).unwrap();
         for line in [
             "shmadm_sysv_namespace_info{ns=\"\",container=\"\"} 1",
             "shmadm_sysv_size_bytes{ns=\"\",owner=\"a\\\"b\\\\x0a\\n\"} 1.1805916207174114e21",

@@ -32,6 +32,7 @@ mod rows;
 mod segments;
 mod shorten;
 mod table;
+mod usage;
 
 pub(crate) use attachers::{
     ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, NAMESPACE_COLUMNS, UsedSegment, WhoReport,
@@ -63,6 +64,7 @@ pub(crate) use segments::{
     COLUMNS, CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES,
 };
 pub(crate) use table::TableStyle;
+pub(crate) use usage::{By, USAGE, USAGE_DROP_ORDER, UsageReport, UsageRow, bar, source_label};
 
 use crate::model::named;
 

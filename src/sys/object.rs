@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -35,6 +35,13 @@ pub(crate) fn open_directory_below(root: BorrowedFd<'_>, path: &Path) -> Result<
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     fs::openat2(root, path, flags, Mode::empty(), resolve).map_err(errno)
+}
+
+/// Returns a descriptor that refers to a file or directory below a root directory that another user may control, without
+/// opening it, and as safely as [`open_directory_below`].
+pub(crate) fn refer_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(errno)
 }
 
 /// Locks a file until its description is closed (flock(2)). Fails if another process has locked it.
@@ -181,6 +188,12 @@ pub(crate) fn refer_through(link: &Path) -> Result<OwnedFd, Errno> {
 pub(crate) fn check_file_access(file: BorrowedFd<'_>, also_read: bool) -> Result<(), Errno> {
     let access = if also_read { AccessFlags::R_OK | AccessFlags::W_OK } else { AccessFlags::W_OK | AccessFlags::X_OK };
     faccessat(AT_FDCWD, &descriptor_path(file), access, nix::fcntl::AtFlags::AT_EACCESS)
+}
+
+/// Returns the target of a symbolic link.
+pub(crate) fn link_target(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OsString, Errno> {
+    let target = fs::readlinkat(directory, name, Vec::new()).map_err(errno)?;
+    Ok(OsString::from_vec(target.into_bytes()))
 }
 
 /// Renames an entry within its directory. Fails with EEXIST if the new name exists.

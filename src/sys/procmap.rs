@@ -10,7 +10,7 @@ use super::kernel::{
     PROCMAP_QUERY, PROCMAP_QUERY_COVERING_OR_NEXT_VMA, PROCMAP_QUERY_FILE_BACKED_VMA, PROCMAP_QUERY_VMA_SHARED,
     PROCMAP_QUERY_VMA_WRITABLE, ProcmapQuery,
 };
-use crate::model::{Access, DELETED, Device, FileId, FileMapping, Mapping, SEGMENT_NAME};
+use crate::model::{Access, Device, FileId, FileMapping, Mapping, SEGMENT_NAME};
 
 /// Size of the buffer for names; those of segments (`/SYSV000004d2 (deleted)`) are shorter.
 const NAME_SIZE: usize = 64;
@@ -53,14 +53,13 @@ pub(crate) fn segment_mappings(
     }
 }
 
-/// Calls `visit` for each mapping, shared or private, of a file on one of these devices, with whether its name is marked as
-/// deleted.
+/// Calls `visit` for each mapping, shared or private, of a file on one of these devices, with its name.
 ///
 /// Fails like [`segment_mappings`].
 pub(crate) fn file_mappings(
     maps: BorrowedFd<'_>,
     devices: &HashSet<Device>,
-    mut visit: impl FnMut(FileMapping, bool),
+    mut visit: impl FnMut(FileMapping, &[u8]),
 ) -> Result<(), Errno> {
     let mut address = 0;
     let mut name = [0_u8; 4096];
@@ -75,12 +74,11 @@ pub(crate) fn file_mappings(
         if !devices.contains(&device) {
             continue;
         }
-        let deleted = match query(maps, 0, found.vma_start, Some(&mut name)) {
+        let length = match query(maps, 0, found.vma_start, Some(&mut name)) {
             Ok(again) if again.vma_start == found.vma_start => {
-                let length = usize::try_from(again.vma_name_size).unwrap_or_default().saturating_sub(1);
-                name.get(..length).is_some_and(|name| name.ends_with(DELETED))
+                usize::try_from(again.vma_name_size).unwrap_or_default().saturating_sub(1)
             }
-            _ => false,
+            _ => 0,
         };
         let has = |flag| found.vma_flags & flag != 0;
         let mapping = FileMapping {
@@ -90,7 +88,7 @@ pub(crate) fn file_mappings(
             access: if has(PROCMAP_QUERY_VMA_WRITABLE) { Access::ReadWrite } else { Access::ReadOnly },
             private: !has(PROCMAP_QUERY_VMA_SHARED),
         };
-        visit(mapping, deleted);
+        visit(mapping, name.get(..length).unwrap_or_default());
     }
 }
 

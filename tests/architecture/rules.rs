@@ -23,7 +23,10 @@ pub(crate) const TOP_MODULES: &[(&str, &[&str])] = &[
 
 /// The modules in a module, in layers: each names only those before it.
 pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
-    (&["query"], &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users", "objects"]),
+    (
+        &["query"],
+        &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users", "objects", "shmem"],
+    ),
     (
         &["query", "host"],
         &[
@@ -37,9 +40,10 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "rights",
             "namespaces",
             "instances",
+            "file_systems",
         ],
     ),
-    (&["query", "inventory"], &["resident", "complete", "product", "posix", "sysv"]),
+    (&["query", "inventory"], &["resident", "complete", "product", "tree", "posix", "sysv"]),
     (
         &["query", "users"],
         &["threads", "origin", "scan", "objects", "matcher", "attachers", "exiting", "holders", "peek"],

@@ -319,6 +319,11 @@ impl Performer {
                 nix::unistd::ftruncate(&file, 4096).unwrap();
                 map(file.into_raw_fd())
             }
+            Request::HoldMemfd { size, mapped } => {
+                let file = filled_memfd(size);
+                if mapped { map_populated(size, file.as_raw_fd()) } else { file.into_raw_fd().to_string() }
+            }
+            Request::MapAnonymous { size } => map_populated(size, -1),
             Request::ExitLeader => unreachable!("it has no answer of this thread"),
         }
     }
@@ -353,6 +358,22 @@ fn map(file: i32) -> String {
     let address = unsafe {
         libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, file, 0)
     };
+    format!("{address:p}")
+}
+
+/// Creates a memfd and allocates all of its pages.
+pub(crate) fn filled_memfd(size: usize) -> std::fs::File {
+    let file = nix::sys::memfd::memfd_create(c"actor", nix::sys::memfd::MFdFlags::empty()).unwrap();
+    let mut file = std::fs::File::from(file);
+    file.write_all(&vec![1; size]).unwrap();
+    file
+}
+
+/// Maps a file, or anonymous memory if it is -1, and touches every page.
+fn map_populated(size: usize, file: i32) -> String {
+    let flags = libc::MAP_SHARED | libc::MAP_POPULATE | if file < 0 { libc::MAP_ANONYMOUS } else { 0 };
+    // SAFETY: the kernel chooses an unused address.
+    let address = unsafe { libc::mmap(std::ptr::null_mut(), size, libc::PROT_WRITE, flags, file, 0) };
     format!("{address:p}")
 }
 

@@ -64,6 +64,7 @@ mod sparse;
 mod stat;
 mod support;
 mod terminal;
+mod usage;
 mod user_namespaces;
 mod vanish;
 mod who;

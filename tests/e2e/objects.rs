@@ -8,7 +8,7 @@ mod diff;
 mod dump;
 mod elsewhere;
 mod kinds;
-mod list;
+pub(crate) mod list;
 mod monitor;
 mod no_lease;
 mod prune;

@@ -33,7 +33,7 @@ pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
     found.directories.extend(ObjectDirectory::open(Path::new(DEV_SHM), own).ok());
     devices.extend(found.directories.iter().map(|directory| directory.device));
     for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
-        let view = match procfs::mount_view(proc, pid) {
+        let view = match procfs::mount_view(proc, &pid.to_string()) {
             Ok(view) => view,
             Err(error) => {
                 found.inaccessible += u64::from(error.kind() == ErrorKind::PermissionDenied);

@@ -3,6 +3,7 @@
 mod accounts;
 mod devices;
 mod directory;
+mod file_systems;
 mod huge;
 mod id_map;
 mod instances;
@@ -14,12 +15,13 @@ mod system;
 pub(crate) use accounts::Account;
 pub(super) use devices::{page_size_on, segment_devices};
 pub(crate) use directory::{DEV_SHM, ObjectDirectory};
+pub(crate) use file_systems::{MountedFileSystem, MountedFileSystems, mounted_file_systems};
 pub(crate) use huge::{huge_page_pools, huge_page_sizes, pool as huge_page_pool, pool_file as huge_page_pool_file};
 pub(crate) use id_map::IdMaps;
 pub(super) use id_map::to_caller;
 pub(crate) use instances::{Instances, instances};
 pub(super) use namespaces::container;
-pub(crate) use namespaces::{Census, Namespace, census};
+pub(crate) use namespaces::{Census, Namespace, census, container_of_process};
 pub(super) use process::wait_for_exits;
 pub(crate) use process::{ProcessStatus, SLACK_SECONDS};
 pub(crate) use rights::{

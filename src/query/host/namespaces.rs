@@ -144,7 +144,7 @@ impl Mounts {
     /// Adds the mounts that a process sees.
     fn add(&mut self, proc: &Path, pid: i32) {
         // A process that has exited has no mounts.
-        if !procfs::mount_view(proc, pid).is_ok_and(|view| self.seen.insert(view)) {
+        if !procfs::mount_view(proc, &pid.to_string()).is_ok_and(|view| self.seen.insert(view)) {
             return;
         }
         let root = proc.join(format!("{pid}/root"));
@@ -163,6 +163,11 @@ pub(in crate::query) fn container(system: &System) -> Option<Arc<str>> {
         let number = system.namespace()?;
         census(system).ok()?.namespaces.into_iter().find(|namespace| namespace.number == number)?.container
     })
+}
+
+/// Returns the container or unit of a process.
+pub(crate) fn container_of_process(system: &System, pid: i32) -> Option<Arc<str>> {
+    container_of(system.proc(), &pid.to_string())
 }
 
 /// Returns the container or unit of a process or thread by its control group's path.

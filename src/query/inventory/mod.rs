@@ -6,10 +6,13 @@ mod posix;
 mod product;
 mod resident;
 mod sysv;
+mod tree;
 
 pub(super) use complete::idle_seconds;
 pub(crate) use posix::as_semaphore;
+pub(super) use product::find as find_product;
 pub(crate) use sysv::key_exists;
+pub(super) use tree::{open_listed, walk};
 
 use complete::complete;
 

@@ -5,19 +5,16 @@
 //! allocated bytes are resident.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsFd;
 
 use super::product;
+use super::tree::{self, open_listed};
 use crate::model::{
-    Device, FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
+    FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
 };
 use crate::query::failure::QueryError;
 use crate::query::host::{ObjectDirectory, System};
-use crate::sys::{self, Errno, Opening};
-
-/// How deep directories are searched for their size.
-const MAX_DEPTH: u32 = 32;
+use crate::sys::{self, Errno};
 
 /// Passes all objects of a directory to `show`, in the order of the directory.
 pub(super) fn each(
@@ -125,46 +122,15 @@ fn residency(
         return (Some(stat.allocated), Some(0));
     }
     let state = name.ok_or(Errno::ENOENT).and_then(|name| {
-        let file = open_listed(directory, name, stat)?;
+        let file = open_listed(directory.as_fd(), name.file_name(), stat)?;
         sys::cache_state(file.as_fd(), 0, 0, system.page_size())
     });
     state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
 }
 
-/// Opens a file that was listed. Another user can replace it meanwhile, or hold a lease: this fails then, since a FIFO or a
-/// lease would block the listing, and a device can have side effects.
-fn open_listed(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) -> Result<OwnedFd, Errno> {
-    let file = sys::refer_to(directory.as_fd(), name.file_name())?;
-    let stat = sys::stat_file(file.as_fd())?;
-    if stat.file != listed.file || !stat.is_regular() {
-        return Err(Errno::ENOENT);
-    }
-    sys::open_referred(file.as_fd(), Opening::InspectNow)
-}
-
 /// Adds the sizes of what is below a directory; returns whether all of it could be read. What has vanished is not there.
 fn add_contents(directory: &ObjectDirectory, name: &OsStr, size: &mut u64, allocated: &mut u64) -> bool {
-    fn walk(parent: impl AsFd, name: &OsStr, device: Device, depth: u32, add: &mut dyn FnMut(&FileStat)) -> bool {
-        let directory = match sys::open_directory_below(parent.as_fd(), name.as_ref()) {
-            Ok(directory) => directory,
-            Err(errno) => return errno == Errno::ENOENT,
-        };
-        let mut names = Vec::new();
-        let mut is_complete = sys::each_name(directory.as_fd(), |name| names.push(name.to_owned())).is_ok();
-        for name in names {
-            let name = OsStr::from_bytes(&name);
-            match sys::stat_entry(directory.as_fd(), name) {
-                Ok(stat) if stat.file.device != device => {}
-                Ok(stat) if stat.is_directory() => {
-                    is_complete &= depth < MAX_DEPTH && walk(&directory, name, device, depth + 1, add);
-                }
-                Ok(stat) => add(&stat),
-                Err(errno) => is_complete &= errno == Errno::ENOENT,
-            }
-        }
-        is_complete
-    }
-    walk(directory, name, directory.device, 0, &mut |stat| {
+    tree::walk(directory.as_fd(), name, directory.device, &mut |_, _, _, stat| {
         *size = size.saturating_add(if stat.is_regular() { stat.size } else { 0 });
         *allocated = allocated.saturating_add(stat.allocated);
     })
@@ -185,7 +151,7 @@ fn semaphore(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) 
     if listed.size != SEMAPHORE_SIZE {
         return None;
     }
-    let file = open_listed(directory, name, listed).ok()?;
+    let file = open_listed(directory.as_fd(), name.file_name(), listed).ok()?;
     let mut bytes = [0; 12];
     let read = nix::sys::uio::pread(&file, &mut bytes, 0).ok()?;
     let word = |index: usize| Some(u32::from_ne_bytes(bytes.get(4 * index..4 * index + 4)?.try_into().ok()?));

@@ -40,7 +40,7 @@ impl Product {
 }
 
 /// The first product that a name matches, and the pid in the name.
-pub(super) fn find(name: &ObjectName) -> Option<(&'static Product, Option<i32>)> {
+pub(in crate::query) fn find(name: &ObjectName) -> Option<(&'static Product, Option<i32>)> {
     thread_local! {
         static PRODUCTS: &'static [Product] = products();
     }

@@ -15,6 +15,6 @@ pub(crate) use attachers::{
 };
 pub(crate) use exiting::wait_for_exiting_users;
 pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, holders, retain_held};
-pub(crate) use objects::{ObjectScan, UnlinkedFile, scan_objects, some_are_in_flight};
+pub(crate) use objects::{ObjectScan, ObjectSearch, UnlinkedFacts, UnlinkedFile, scan_objects, some_are_in_flight};
 pub(super) use peek::refer_via_user;
 pub(crate) use peek::{PeekError, backing, huge_page_size_at, open_via_attacher};

@@ -6,16 +6,20 @@
 //! are in flight in a Unix socket or registered with an io_uring; only the write lease shows these.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
 
 use super::threads::{has_exited, mappings_of_process, namespace_of, read_maps};
-use crate::model::{Device, FileId, FileKind, FileMapping, FileStat, FileUser, FileUsers, HiddenBy, How, Needs};
+use crate::model::{
+    DELETED, Device, FileId, FileKind, FileMapping, FileStat, FileType, FileUser, FileUsers, HiddenBy, How, Needs,
+    SEGMENT_NAME,
+};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
 use crate::query::host::System;
@@ -27,24 +31,65 @@ pub(crate) struct ObjectScan {
     users: HashMap<FileId, FileUsers>,
     /// Files without a name, with what is known of them.
     pub(crate) unlinked: HashMap<FileId, UnlinkedFile>,
+    /// Descriptors that refer to files on a tmpfs or hugetlbfs that is not one of [`ObjectSearch::devices`]; one of each.
+    pub(crate) other_file_systems: HashMap<Device, OwnedFd>,
     hidden: Vec<HiddenBy>,
+    /// The number of processes that the caller may not inspect.
+    pub(crate) inaccessible: u64,
+    /// The number of descriptors that hold files that no process need have open, if [`ObjectSearch::finds_file_systems`].
+    pub(crate) in_flight: u64,
 }
 
 /// A file without a name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum UnlinkedFile {
+pub(crate) struct UnlinkedFile {
+    pub(crate) file_type: FileType,
+    pub(crate) known: UnlinkedFacts,
+}
+
+/// What is known of a file without a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum UnlinkedFacts {
     Stat(FileStat),
     /// Only mapped, by a process whose map_files the caller may not read: the length of the mapping.
     Mapped(u64),
+}
+
+/// What to look for in the processes.
+#[derive(Debug, Default)]
+pub(crate) struct ObjectSearch {
+    /// The devices of the files.
+    pub(crate) devices: HashSet<Device>,
+    /// Those of the devices on which the kernel keeps memfds and shared anonymous memory. It keeps segments there too,
+    /// with inode numbers of their own; these are not looked for.
+    pub(crate) internal: HashSet<Device>,
+    /// Whether to look for files on other file systems in memory, which are mounted nowhere.
+    pub(crate) finds_file_systems: bool,
+}
+
+impl ObjectSearch {
+    pub(crate) fn on(devices: impl IntoIterator<Item = Device>) -> Self {
+        Self { devices: devices.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Returns the type of a file by its device and the name that the kernel gives it in /proc; `None` for a segment.
+    fn file_type(&self, device: Device, name: &[u8]) -> Option<FileType> {
+        match name {
+            _ if !self.internal.contains(&device) => Some(FileType::Shm),
+            _ if name.starts_with(SEGMENT_NAME) => None,
+            _ if name.starts_with(b"/memfd:") => Some(FileType::Memfd),
+            _ => Some(FileType::Anonymous),
+        }
+    }
 }
 
 impl ObjectScan {
     /// Returns the number of files without a name on a device, and the allocated bytes of those whose attributes are known.
     pub(crate) fn count_unlinked(&self, device: Device) -> (u64, u64) {
         let files = self.unlinked.iter().filter(|(file, _)| file.device == device);
-        files.fold((0, 0), |(count, bytes), (_, file)| match file {
-            UnlinkedFile::Stat(stat) => (count + 1, bytes + stat.allocated),
-            UnlinkedFile::Mapped(_) => (count + 1, bytes),
+        files.fold((0, 0), |(count, bytes), (_, file)| match file.known {
+            UnlinkedFacts::Stat(stat) => (count + 1, bytes + stat.allocated),
+            UnlinkedFacts::Mapped(_) => (count + 1, bytes),
         })
     }
 
@@ -68,37 +113,39 @@ enum Place {
     Mapping(FileMapping),
 }
 
-/// Scans all processes but this one for the files on some devices that `wanted` accepts.
+/// Scans all processes but this one for the files of a search that `wanted` accepts.
 pub(crate) fn scan_objects(
     system: &System,
-    devices: &HashSet<Device>,
+    search: &ObjectSearch,
     needs: Needs,
     wanted: impl Fn(FileId) -> bool,
 ) -> Result<ObjectScan, QueryError> {
     let mut scan = ObjectScan::default();
     let own = i32::try_from(std::process::id()).ok();
-    let mut some_inaccessible = system.hides_processes();
+    let mut other_devices = HashSet::new();
     for pid in procfs::pids(system.proc()).map_err(QueryError::Mappings)?.filter(|pid| Some(*pid) != own) {
         let mut places = Vec::new();
+        let mut is_inaccessible = false;
         for result in [
-            descriptors(system.proc(), pid, devices, &mut places, &mut scan.unlinked),
-            mappings(system.proc(), pid, devices, &mut places, &mut scan.unlinked),
+            descriptors(system.proc(), pid, search, &mut other_devices, &mut places, &mut scan),
+            mappings(system.proc(), pid, search, &mut places, &mut scan.unlinked),
         ] {
             match result {
                 Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
-                    some_inaccessible = true;
+                    is_inaccessible = true;
                 }
                 Err(ProcError::Read { error, .. }) if has_exited(&error) => {}
                 Err(error) => return Err(QueryError::Mappings(error)),
                 Ok(()) => {}
             }
         }
+        scan.inaccessible += u64::from(is_inaccessible);
         places.retain(|(file, _)| wanted(*file) || scan.unlinked.contains_key(file));
         if !places.is_empty() {
             add_user(system, pid, places, needs, &mut scan.users);
         }
     }
-    if some_inaccessible {
+    if scan.inaccessible > 0 || system.hides_processes() {
         scan.hidden.push(HiddenBy::Permission);
     }
     if !system.is_in_initial_pid_namespace() {
@@ -114,11 +161,15 @@ pub(crate) fn some_are_in_flight(system: &System) -> bool {
     procfs::pids(proc).into_iter().flatten().any(|pid| {
         let Ok(Descriptors { thread, directory, numbers }) = Descriptors::of_process(proc, pid) else { return false };
         numbers.iter().any(|number| {
-            let is_holder = |stat: FileStat| matches!(stat.kind(), FileKind::Socket | FileKind::Anonymous);
-            sys::stat_link(directory.as_fd(), OsStr::new(number)).is_ok_and(is_holder)
+            sys::stat_link(directory.as_fd(), OsStr::new(number)).is_ok_and(|stat| can_hold_files(&stat))
                 && procfs::holds_files(proc, thread, number)
         })
     })
+}
+
+/// Returns whether a file is a socket or an anonymous inode, as an io_uring is.
+fn can_hold_files(stat: &FileStat) -> bool {
+    matches!(stat.kind(), FileKind::Socket | FileKind::Anonymous)
 }
 
 /// The open descriptors of a process.
@@ -150,13 +201,14 @@ impl Descriptors {
     }
 }
 
-/// Adds the descriptors of a process.
+/// Adds the descriptors of a process. `other_devices` are those that are not searched for and were seen before.
 fn descriptors(
     proc: &Path,
     pid: i32,
-    devices: &HashSet<Device>,
+    search: &ObjectSearch,
+    other_devices: &mut HashSet<Device>,
     places: &mut Vec<(FileId, Place)>,
-    unlinked: &mut HashMap<FileId, UnlinkedFile>,
+    scan: &mut ObjectScan,
 ) -> Result<(), ProcError> {
     let path = proc.join(format!("{pid}/fd"));
     let failed = |error| ProcError::read(&path, error);
@@ -168,14 +220,25 @@ fn descriptors(
             // It was closed meanwhile.
             Err(_) => continue,
         };
-        if !devices.contains(&stat.file.device) || !stat.is_regular() {
+        let device = stat.file.device;
+        if !search.devices.contains(&device) {
+            if search.finds_file_systems && other_devices.insert(device) {
+                let file = sys::refer_through(&path.join(&number)).ok();
+                let file = file.filter(|file| matches!(sys::file_system(file.as_fd()), Ok(Some(_))));
+                scan.other_file_systems.extend(file.map(|file| (device, file)));
+            }
+            let is_holder = search.finds_file_systems && can_hold_files(&stat);
+            scan.in_flight += u64::from(is_holder && procfs::holds_files(proc, thread, &number));
             continue;
         }
-        if stat.links > 0 && sys::is_path_descriptor(directory.as_fd(), OsStr::new(&number)) {
+        if !stat.is_regular() || (stat.links > 0 && sys::is_path_descriptor(directory.as_fd(), OsStr::new(&number))) {
             continue;
         }
+        let name = || sys::link_target(directory.as_fd(), OsStr::new(&number)).unwrap_or_default();
+        let name = if search.internal.contains(&device) { name() } else { OsString::new() };
+        let Some(file_type) = search.file_type(device, name.as_bytes()) else { continue };
         if stat.links == 0 {
-            unlinked.insert(stat.file, UnlinkedFile::Stat(stat));
+            scan.unlinked.insert(stat.file, UnlinkedFile { file_type, known: UnlinkedFacts::Stat(stat) });
         }
         places.extend(number.parse().map(|number| (stat.file, Place::Descriptor { number, thread })));
     }
@@ -186,14 +249,14 @@ fn descriptors(
 fn mappings(
     proc: &Path,
     pid: i32,
-    devices: &HashSet<Device>,
+    search: &ObjectSearch,
     places: &mut Vec<(FileId, Place)>,
     unlinked: &mut HashMap<FileId, UnlinkedFile>,
 ) -> Result<(), ProcError> {
-    let found = mappings_of_process(proc, pid, |process| read_mappings(proc, process, devices))?;
+    let found = mappings_of_process(proc, pid, |process| read_mappings(proc, process, search))?;
     let Some((thread, found)) = found else { return Ok(()) };
     let mut map_files: Option<io::Result<OwnedFd>> = None;
-    for (mapping, deleted) in found {
+    for (mapping, file_type, deleted) in found {
         places.push((mapping.file, Place::Mapping(mapping)));
         if !deleted || unlinked.contains_key(&mapping.file) {
             continue;
@@ -201,12 +264,13 @@ fn mappings(
         let directory =
             map_files.get_or_insert_with(|| Ok(sys::open_directory(&proc.join(format!("{thread}/map_files")))?));
         let stat = directory.as_ref().ok().and_then(|directory| stat_mapping(directory.as_fd(), &mapping));
-        match stat {
+        let known = match stat {
             // A file whose name ends like that of a removed one.
-            Some(stat) if stat.links > 0 || stat.file != mapping.file => {}
-            Some(stat) => drop(unlinked.insert(mapping.file, UnlinkedFile::Stat(stat))),
-            None => drop(unlinked.insert(mapping.file, UnlinkedFile::Mapped(mapping.end - mapping.start))),
-        }
+            Some(stat) if stat.links > 0 || stat.file != mapping.file => continue,
+            Some(stat) => UnlinkedFacts::Stat(stat),
+            None => UnlinkedFacts::Mapped(mapping.end - mapping.start),
+        };
+        unlinked.insert(mapping.file, UnlinkedFile { file_type, known });
     }
     Ok(())
 }
@@ -215,27 +279,29 @@ fn stat_mapping(map_files: BorrowedFd<'_>, mapping: &FileMapping) -> Option<File
     sys::stat_link(map_files, OsStr::new(&format!("{:x}-{:x}", mapping.start, mapping.end))).ok()
 }
 
-/// Reads the file mappings of a process or thread on some devices, each with whether its name is marked as deleted; `None`
-/// if it has no memory.
-fn read_mappings(
-    proc: &Path,
-    process: &str,
-    devices: &HashSet<Device>,
-) -> Result<Option<Vec<(FileMapping, bool)>>, ProcError> {
+/// A mapping, the type of its file, and whether the name of the file is marked as deleted.
+type Found = (FileMapping, FileType, bool);
+
+/// Reads the file mappings of a process or thread that a search is for; `None` if it has no memory.
+fn read_mappings(proc: &Path, process: &str, search: &ObjectSearch) -> Result<Option<Vec<Found>>, ProcError> {
+    let add = |found: &mut Vec<_>, mapping: FileMapping, name: &[u8]| {
+        let file_type = search.file_type(mapping.file.device, name);
+        found.extend(file_type.map(|file_type| (mapping, file_type, name.ends_with(DELETED))));
+    };
     read_maps(
         proc,
         process,
-        |maps, found| sys::file_mappings(maps, devices, |mapping, deleted| found.push((mapping, deleted))),
+        |maps, found| sys::file_mappings(maps, &search.devices, |mapping, name| add(found, mapping, name)),
         |path, maps, found| {
-            procfs::file_mappings(path, maps, devices, |mapping, deleted| found.push((mapping, deleted)))
+            procfs::file_mappings(path, maps, &search.devices, |mapping, name| add(found, mapping, name))
         },
     )
 }
 
 /// Returns whether a process has a file mapped; `false` if it has exited or denies access.
 pub(super) fn has_mapped(system: &System, pid: i32, file: FileId) -> bool {
-    let read = read_mappings(system.proc(), &pid.to_string(), &HashSet::from([file.device]));
-    read.ok().flatten().is_some_and(|found| found.iter().any(|(mapping, _)| mapping.file == file))
+    let read = read_mappings(system.proc(), &pid.to_string(), &ObjectSearch::on([file.device]));
+    read.ok().flatten().is_some_and(|found| found.iter().any(|(mapping, ..)| mapping.file == file))
 }
 
 /// Adds a process to the users of the files that it holds. The access of descriptors is read only if `needs` has

@@ -105,6 +105,10 @@ requests! {
         "close-file" => CloseFile { descriptor: i32 },
         /// Maps a file made by memfd_create(2); answers with the address.
         "map-memfd" => MapMemfd { name: String },
+        /// Fills a file made by memfd_create(2), which it keeps open, or mapped only.
+        "hold-memfd" => HoldMemfd { size: usize, mapped: bool },
+        /// Maps and touches shared anonymous memory.
+        "map-anonymous" => MapAnonymous { size: usize },
         /// Maps a file whose path is `/NAME`, as a segment's is; answers with its inode number.
         "map-forged" => MapForged { name: String },
     }

@@ -349,9 +349,13 @@ fn one_scan_of_the_processes_answers_for_all_named_objects() {
 
 /// Opens an object and sends the descriptor to a socket, so that no process has it open.
 pub(super) fn send_descriptor(path: String) -> (UnixDatagram, UnixDatagram) {
+    send_file(&std::fs::File::open(path).unwrap())
+}
+
+/// Sends a file to a socket.
+pub(crate) fn send_file(file: &std::fs::File) -> (UnixDatagram, UnixDatagram) {
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     let (sender, receiver) = UnixDatagram::pair().unwrap();
-    let file = std::fs::File::open(path).unwrap();
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let rights = [file.as_fd()];

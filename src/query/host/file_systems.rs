@@ -1,0 +1,97 @@
+//! The file systems in memory that processes have mounted, in every mount namespace.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::namespaces::container_of;
+use super::system::System;
+use crate::model::Device;
+use crate::procfs::{self, Mount};
+use crate::query::failure::QueryError;
+use crate::sys;
+
+/// A mounted tmpfs, devtmpfs or hugetlbfs.
+#[derive(Debug)]
+pub(crate) struct MountedFileSystem {
+    pub(crate) device: Device,
+    /// Its mount point, in the mount namespace of the process where it was found.
+    pub(crate) mount: PathBuf,
+    pub(crate) mnt_ns: Option<u64>,
+    /// The container or unit of that process; `None` in the caller's own mount namespace.
+    pub(crate) container: Option<Arc<str>>,
+    /// Whether it is mounted in the caller's own mount namespace.
+    pub(crate) is_own: bool,
+    pub(crate) is_devtmpfs: bool,
+    /// Refers to what is mounted: a directory, or a file.
+    pub(crate) root: OwnedFd,
+}
+
+/// The file systems in memory that the caller can reach.
+#[derive(Debug, Default)]
+pub(crate) struct MountedFileSystems {
+    /// Each once; those of the caller's own mount namespace come first.
+    pub(crate) list: Vec<MountedFileSystem>,
+    /// The devices of file systems that other mounts cover, or that the caller may not reach.
+    pub(crate) hidden: HashSet<Device>,
+    /// The number of processes whose mount namespace the caller may not see.
+    pub(crate) inaccessible: u64,
+}
+
+/// The types of file systems in memory.
+const TYPES: [&str; 3] = ["tmpfs", "devtmpfs", "hugetlbfs"];
+
+/// Finds the file systems in memory by the mounts of each mount namespace.
+pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems, QueryError> {
+    let proc = system.proc();
+    let mut found = MountedFileSystems::default();
+    let (mut views, mut seen, mut reached) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let pids = procfs::pids(proc).map_err(QueryError::Namespaces)?.map(|pid| pid.to_string());
+    for (index, process) in std::iter::once("thread-self".to_owned()).chain(pids).enumerate() {
+        let view = match procfs::mount_view(proc, &process) {
+            Ok(view) => view,
+            Err(error) => {
+                found.inaccessible += u64::from(error.kind() == ErrorKind::PermissionDenied);
+                continue;
+            }
+        };
+        if !views.insert(view) {
+            continue;
+        }
+        // A process that exits meanwhile has no mounts.
+        let Ok(mounts) = procfs::mounts(proc, &process) else { continue };
+        let is_own = index == 0;
+        let mut container = None;
+        for mount in mounts.filter(|mount| TYPES.contains(&mount.kind.as_str())) {
+            seen.insert(mount.device);
+            if reached.contains(&mount.device) {
+                continue;
+            }
+            let Some(root) = refer_to_root(&proc.join(&process).join("root"), &mount) else { continue };
+            reached.insert(mount.device);
+            let container = container.get_or_insert_with(|| container_of(proc, &process));
+            found.list.push(MountedFileSystem {
+                device: mount.device,
+                is_devtmpfs: mount.kind == "devtmpfs",
+                mount: mount.point,
+                mnt_ns: Some(view.namespace),
+                container: container.clone().filter(|_| !is_own),
+                is_own,
+                root,
+            });
+        }
+    }
+    found.hidden = &seen - &reached;
+    Ok(found)
+}
+
+/// Refers to what is mounted, if no other mount covers it. The path can lead through directories of other users, so no
+/// symbolic link is followed.
+fn refer_to_root(root: &Path, mount: &Mount) -> Option<OwnedFd> {
+    let point = mount.point.strip_prefix("/").unwrap_or(&mount.point);
+    let point = if point.as_os_str().is_empty() { Path::new(".") } else { point };
+    let file = sys::refer_below(sys::refer_to_root(root).ok()?.as_fd(), point).ok()?;
+    (sys::stat_file(file.as_fd()).ok()?.file.device == mount.device).then_some(file)
+}

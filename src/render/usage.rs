@@ -1,0 +1,134 @@
+//! The report of `usage`.
+
+use serde::Serialize;
+
+use super::{Cell, Column};
+use crate::model::{HugeMemory, InstanceUsage, Memory, Possible, Source, SourceUsage, named};
+
+named! {
+    /// What the rows of `usage` are.
+    pub(crate) enum By {
+        Source = "source",
+        Instance = "instance",
+        Process = "process",
+        User = "user",
+        ControlGroup = "cgroup",
+        Container = "container",
+        Product = "product",
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct UsageReport<'a> {
+    /// The kernel's sum in bytes.
+    pub(crate) shmem: u64,
+    /// Bytes in swap, as far as they are known; not part of `shmem`.
+    pub(crate) swapped: u64,
+    pub(crate) sources: &'a [SourceUsage],
+    pub(crate) accounted: u64,
+    /// Negative if memory was allocated during the scan.
+    pub(crate) unexplained: i64,
+    pub(crate) possible: &'a [Possible],
+    pub(crate) instances: &'a [InstanceUsage],
+    pub(crate) hugetlb: HugeMemory,
+    pub(crate) by: By,
+    /// Empty if the rows are sources.
+    pub(crate) groups: &'a [UsageRow],
+}
+
+/// A row of the table.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct UsageRow {
+    /// `None` for what belongs to none, such as memory that no process uses.
+    pub(crate) name: Option<String>,
+    /// The command of a process, the mount of a file system, or a remark.
+    pub(crate) detail: Option<String>,
+    #[serde(flatten)]
+    pub(crate) memory: Memory,
+    /// The sum of which the share is shown.
+    #[serde(skip)]
+    pub(crate) shmem: u64,
+    /// Whether it is a sum below the rows, without swap and count.
+    #[serde(skip)]
+    pub(crate) is_total: bool,
+    #[serde(skip)]
+    pub(crate) bar: String,
+}
+
+/// How wide a bar is that stands for all of Shmem.
+const BAR: usize = 20;
+
+/// Returns a bar for a share, in eighths of a column; without Unicode in whole columns.
+pub(crate) fn bar(part: u64, whole: u64, unicode: bool) -> String {
+    let share = (u128::from(part) * 100_000).checked_div(whole.into()).unwrap_or(0).min(100_000);
+    let eighths = usize::try_from(share).unwrap_or(0) * BAR * 8 / 100_000;
+    if !unicode {
+        return "#".repeat((eighths + 4) / 8);
+    }
+    const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    "█".repeat(eighths / 8) + PARTS[eighths % 8]
+}
+
+const fn columns(name: &'static str, help: &'static str, detail: &'static str) -> [Column<UsageRow>; 8] {
+    fn unless_total(row: &UsageRow, cell: Cell<'static>) -> Cell<'static> {
+        if row.is_total { Cell::Null } else { cell }
+    }
+    [
+        Column::left(name, |row: &UsageRow| Cell::text(row.name.as_ref())).described("name", help).shortened_to(12),
+        Column::right("RSS", |row: &UsageRow| Cell::bytes(row.memory.rss)).described("rss", "resident bytes"),
+        Column::right("SWAP", |row: &UsageRow| unless_total(row, Cell::of(row.memory.swap, Cell::bytes)))
+            .described("swap", "bytes in swap"),
+        Column::right("SIZE", |row: &UsageRow| unless_total(row, Cell::bytes(row.memory.size)))
+            .described("size", "requested size of objects, and limits of file systems"),
+        Column::right("COUNT", |row: &UsageRow| unless_total(row, Cell::Number(row.memory.count)))
+            .described("count", "number of objects, segments or file systems"),
+        Column::right("SHARE", |row: &UsageRow| Cell::share(row.memory.rss, row.shmem))
+            .described("share", "part of Shmem"),
+        Column::left("BAR", |row: &UsageRow| Cell::Text(&row.bar)).described("bar", "the share as a bar"),
+        Column::left(detail, |row: &UsageRow| Cell::Text(row.detail.as_deref().unwrap_or_default()))
+            .described("detail", "command, mount point or remark")
+            .shortened_to(12),
+    ]
+}
+
+/// The columns for each kind of rows.
+pub(crate) static USAGE: [(By, [Column<UsageRow>; 8]); 7] = [
+    (By::Source, columns("SOURCE", "kind of shared memory", "NOTE")),
+    (By::Instance, columns("INSTANCE", "device of the file system, or IPC namespace", "MOUNT")),
+    (By::Process, columns("PID", "process that uses it", "COMMAND")),
+    (By::User, columns("USER", "owner", "NOTE")),
+    (By::ControlGroup, columns("CGROUP", "control group that it is charged to", "NOTE")),
+    (By::Container, columns("CONTAINER", "container or unit", "NOTE")),
+    (By::Product, columns("PRODUCT", "program that uses such names", "NOTE")),
+];
+
+/// The columns to omit, in this order, if the terminal is too narrow.
+pub(crate) const USAGE_DROP_ORDER: &[&str] = &["BAR", "COUNT", "SWAP"];
+
+/// Returns the name of a source in the table.
+pub(crate) fn source_label(source: Source) -> &'static str {
+    match source {
+        Source::DevShm => "tmpfs /dev/shm",
+        Source::Unlinked => "  unlinked, still in use",
+        Source::Tmpfs => "tmpfs, other mounts",
+        Source::Devtmpfs => "devtmpfs",
+        Source::Container => "tmpfs, containers",
+        Source::Detached => "tmpfs, not mounted",
+        Source::Memfd => "memfd",
+        Source::Anonymous => "shared anonymous",
+        Source::SysV => "System V",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_proportional_and_never_too_long() {
+        assert_eq!(bar(1, 2, true), "█".repeat(10));
+        assert_eq!(bar(1, 160, true), "▏");
+        assert_eq!(bar(1, 2, false), "#".repeat(10));
+        assert_eq!((bar(5, 0, true), bar(9, 1, false)), (String::new(), "#".repeat(20)));
+    }
+}

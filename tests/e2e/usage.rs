@@ -1,0 +1,145 @@
+//! `usage`: what the kernel's Shmem consists of. Other processes of the machine change the sums meanwhile, so that what a
+//! test created is compared, and not the sums.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+use nix::mount::{MntFlags, umount2};
+use serde_json::{Value, json};
+
+use crate::actor::{Actor, Request, filled_memfd};
+use crate::fixtures::assert_fields;
+use crate::objects::list::send_file;
+use crate::oracle::{self, Attached};
+use crate::support::{mount_tmpfs_on, run};
+
+const MIB: usize = 1 << 20;
+
+fn usage(by: &str) -> Value {
+    run(["usage", "--json", "--by", by]).exits(0).json()
+}
+
+/// Returns the element of a list with a value in a field.
+#[track_caller]
+fn find(list: &Value, field: &str, value: &Value) -> Value {
+    let found = list.as_array().unwrap().iter().find(|element| element[field] == *value);
+    found.unwrap_or_else(|| panic!("no {field} {value} in {list}")).clone()
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn each_byte_that_a_process_holds_is_found_once() {
+    let mut actor = Actor::start();
+    let pid = json!(actor.pid().to_string());
+    let path = "/dev/shm/x";
+    std::fs::write(path, vec![1; 3 * MIB]).unwrap();
+    actor.ask(Request::OpenFile { path: path.to_owned() });
+    actor.ask(Request::HoldMemfd { size: 5 * MIB, mapped: false });
+    actor.ask(Request::HoldMemfd { size: 7 * MIB, mapped: true });
+    actor.ask(Request::MapAnonymous { size: 11 * MIB });
+    let id = actor.create(0, 13 * MIB);
+    actor.attach(id);
+    Attached::new(id).write(0, &vec![1; 13 * MIB]);
+    let expected = (3 + 5 + 7 + 11 + 13) * MIB;
+    let of_process = || find(&usage("process")["groups"], "name", &pid);
+    assert_fields(&of_process(), json!({ "rss": expected, "size": expected, "count": 5, "swap": 0 }));
+    // Without its name, the object remains.
+    std::fs::remove_file(path).unwrap();
+    assert_fields(&of_process(), json!({ "rss": expected, "count": 5 }));
+    // A second process has half of what both use.
+    let mut other = Actor::start();
+    other.attach(id);
+    assert_eq!(of_process()["rss"], expected - 13 * MIB / 2);
+    assert_eq!(find(&usage("process")["groups"], "name", &json!(other.pid().to_string()))["rss"], 13 * MIB / 2);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_sources_and_the_rest_add_up_to_the_sum_of_the_kernel() {
+    let mut actor = Actor::start();
+    std::fs::write("/dev/shm/named", vec![1; MIB]).unwrap();
+    std::fs::write("/dev/shm/unlinked", vec![1; 2 * MIB]).unwrap();
+    actor.ask(Request::OpenFile { path: "/dev/shm/unlinked".to_owned() });
+    std::fs::remove_file("/dev/shm/unlinked").unwrap();
+    let report = usage("source");
+    let sources = report["sources"].as_array().unwrap();
+    let source = |name: &str| find(&report["sources"], "source", &json!(name));
+    assert_fields(&source("devshm"), json!({ "rss": 3 * MIB, "swap": 0, "count": 2, "within": null }));
+    assert_fields(&source("unlinked"), json!({ "rss": 2 * MIB, "size": 2 * MIB, "count": 1, "within": "devshm" }));
+    let own = sources.iter().filter(|source| source["within"].is_null());
+    let sum: u64 = own.map(|source| source["rss"].as_u64().unwrap()).sum();
+    assert_eq!(report["accounted"], sum);
+    let rest = report["unexplained"].as_i64().unwrap();
+    assert_eq!(report["shmem"].as_i64().unwrap(), i64::try_from(sum).unwrap() + rest);
+    assert_fields(&report, json!({ "by": "source", "groups": [] }));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn file_systems_are_found_with_and_without_a_limit_and_a_mount() {
+    mount_tmpfs_on("/mnt", Some("size=0"));
+    std::fs::create_dir("/mnt/directory").unwrap();
+    std::fs::write("/mnt/directory/file", vec![1; MIB]).unwrap();
+    std::fs::hard_link("/mnt/directory/file", "/mnt/link").unwrap();
+    let unlimited = find(&usage("instance")["instances"], "mount", &json!("/mnt"));
+    assert_fields(&unlimited, json!({ "size": 0, "used": MIB, "container": null }));
+    mount_tmpfs_on("/mnt", Some("size=8M"));
+    std::fs::write("/mnt/file", vec![1; 2 * MIB]).unwrap();
+    let report = usage("instance");
+    let limited = find(&report["instances"], "mount", &json!("/mnt"));
+    assert_fields(&limited, json!({ "size": 8 * MIB, "used": 2 * MIB, "inodes_used": 2 }));
+    let group = find(&report["groups"], "name", &limited["dev"]);
+    assert_fields(&group, json!({ "detail": "/mnt", "rss": 2 * MIB }));
+    // Mounted nowhere, it exists as long as a process has it open.
+    let file = File::open("/mnt/file").unwrap();
+    umount2("/mnt", MntFlags::MNT_DETACH).unwrap();
+    let detached = find(&usage("source")["instances"], "dev", &limited["dev"]);
+    assert_fields(&detached, json!({ "mount": null, "used": 2 * MIB }));
+    drop(file);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn what_no_process_has_open_is_not_accounted_for() {
+    let sockets = send_file(&filled_memfd(MIB));
+    let report = usage("source");
+    assert!(report["unexplained"].as_i64().unwrap() >= i64::try_from(MIB).unwrap(), "{report}");
+    let in_flight = find(&report["possible"], "reason", &json!("in-flight"));
+    assert!(in_flight["count"].as_u64() >= Some(1), "{report}");
+    assert!(run(["usage"]).exits(0).stdout.contains(" in flight"));
+    drop(sockets);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn memory_is_grouped_by_owner_and_program() {
+    let path = "/dev/shm/psm_0123abcd";
+    std::fs::write(path, vec![1; MIB]).unwrap();
+    std::os::unix::fs::chown(path, Some(4_000_000_001), None).unwrap();
+    assert_fields(&find(&usage("user")["groups"], "name", &json!("4000000001")), json!({ "rss": MIB, "count": 1 }));
+    let product = find(&usage("product")["groups"], "name", &json!("python-shared-memory"));
+    assert!(product["rss"].as_u64().unwrap() >= MIB as u64, "{product}");
+}
+
+#[apply(test)]
+fn segments_are_shown_by_their_namespace() {
+    let id = oracle::create(0, 2 * MIB, 0o600);
+    Attached::new(id).write(0, &vec![1; 2 * MIB]);
+    let name = json!(format!("ipc:[{}]", std::fs::metadata("/proc/thread-self/ns/ipc").unwrap().ino()));
+    assert_fields(&find(&usage("instance")["groups"], "name", &name), json!({ "rss": 2 * MIB, "count": 1 }));
+}
+
+#[apply(test)]
+fn rows_are_machine_readable_and_columns_can_be_chosen() {
+    std::fs::write("/dev/shm/x", vec![1; MIB]).unwrap();
+    let tsv = run(["usage", "--format", "tsv", "-o", "source,rss", "--all"]).exits(0).stdout;
+    assert!(tsv.starts_with("SOURCE\tRSS\ntmpfs /dev/shm\t1048576\n"), "{tsv}");
+    assert!(!tsv.contains("Shmem"), "{tsv}");
+    let table = run(["usage"]).exits(0).stdout;
+    for total in ["accounted for ", "not accounted for ", "Shmem (/proc/meminfo) "] {
+        assert!(table.contains(total), "{table}");
+    }
+    run(["usage", "-o", "nonsense"]).exits(2).says("invalid column \"nonsense\"");
+    run(["usage", "--ns", &std::process::id().to_string()]).exits(2).says("--ns and --dir cannot be used");
+    assert!(run(["usage", "--list-columns"]).exits(0).stdout.starts_with("SOURCE "));
+}
