@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::ui::{CommandLine, Part};
 
-/// Splits arguments that clap has accepted for `program`.
+/// Splits arguments of `program`. What clap would not accept becomes words.
 pub(super) fn split(program: &clap::Command, arguments: &[OsString]) -> CommandLine {
     let mut command = program;
     let mut parts = Vec::new();
@@ -33,6 +33,9 @@ pub(super) fn split(program: &clap::Command, arguments: &[OsString]) -> CommandL
                     let value = if takes_word && end == 1 { words.next() } else { None };
                     parts.push(Part::Option(name, [&typed].into_iter().chain(value).cloned().collect()));
                     letters = &letters[end..];
+                }
+                if !letters.is_empty() {
+                    parts.push(Part::Word(OsString::from_vec([b"-", letters].concat())));
                 }
             }
             _ => match command.find_subcommand(word) {

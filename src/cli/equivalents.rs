@@ -1,33 +1,66 @@
 //! The equivalents of what users of ipcs, ipcrm, lsipc, ipcmk and other programs type.
+//!
+//! The typed words are read as the other program reads them, together with the options of the command that replaces it.
+//! Only a command that this program accepts is suggested: what has no equivalent gets no hint.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
-use clap::Arg;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction};
 
+use super::command_line::split;
+use super::program;
 use super::table::Command;
+use crate::commands::write;
 use crate::error::{Hint, shmadm};
 use crate::model::Key;
+use crate::ui::Part;
 
-/// The command, what is typed after it, and what to type instead of both. Without a command, or after `list`, they are the
-/// options of ipcs and lsipc, or the names of commands.
-const EQUIVALENTS: &[(&str, &str, &str)] = &[
-    ("", "delete", "rm"),
-    ("", "remove", "rm"),
-    ("", "show", "stat"),
-    ("", "info", "stat"),
-    ("", "-m", "list"),
-    ("", "-a", "list"),
-    ("", "-i", "stat"),
-    ("", "-l", "limits"),
-    ("", "-u", "limits"),
-    ("", "-M", "create --size"),
-    ("rm", "-m", "rm"),
-    ("rm", "-a", "prune"),
-    ("rm", "--all", "prune"),
-    ("rm", "-M", "rm"),
-    ("create", "-M", "create --size"),
-    ("stat", "-i", "stat"),
+/// Names of commands that other programs have.
+const SYNONYMS: [(&str, &str); 4] = [("delete", "rm"), ("remove", "rm"), ("show", "stat"), ("info", "stat")];
+
+/// What an option of another program means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    /// Shared memory, which is all that this program knows, or everything.
+    Default,
+    Limits,
+    /// Remove everything.
+    Prune,
+    Id,
+    /// Decimal, octal or hexadecimal, as in `key:`. A plain number would be an id.
+    Key,
+    Size,
+    Mode,
+}
+
+impl Meaning {
+    const fn takes_value(self) -> bool {
+        matches!(self, Self::Id | Self::Key | Self::Size | Self::Mode)
+    }
+}
+
+/// An option of another program: its letter, its long name and what it means.
+type Foreign = (char, &'static str, Meaning);
+
+/// The options of other programs, for each command that replaces these programs.
+const OPTIONS: &[(&str, &[Foreign])] = &[
+    ("list", IPCS),
+    ("stat", &[('m', "shmems", Meaning::Default), ('i', "id", Meaning::Id)]),
+    ("who", &[('m', "shmems", Meaning::Default), ('i', "id", Meaning::Id)]),
+    ("limits", IPCS),
+    ("prune", &[('m', "shmems", Meaning::Default), ('a', "all", Meaning::Default)]),
+    ("rm", &[('m', "shmem-id", Meaning::Id), ('M', "shmem-key", Meaning::Key), ('a', "all", Meaning::Prune)]),
+    ("create", &[('M', "shmem", Meaning::Size), ('p', "mode", Meaning::Mode)]),
+];
+
+const IPCS: &[Foreign] = &[
+    ('m', "shmems", Meaning::Default),
+    ('a', "all", Meaning::Default),
+    ('i', "id", Meaning::Id),
+    ('l', "limits", Meaning::Limits),
+    ('u', "summary", Meaning::Limits),
 ];
 
 /// Returns the hint for what clap did not accept; `built` is the command if clap came to its arguments.
@@ -37,29 +70,141 @@ pub(super) fn hint(
     built: Option<&clap::Command>,
     words: &[&str],
 ) -> Option<Hint> {
-    let unknown =
-        [ContextKind::InvalidSubcommand, ContextKind::InvalidArg].into_iter().find_map(|kind| error.get(kind));
+    let unknown = match error.kind() {
+        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
+        _ => None,
+    };
     let Some(ContextValue::String(unknown)) = unknown else { return None };
     let keys = built.map(|command| negative_keys(command, words)).unwrap_or_default();
-    let with_key = |(index, word): (usize, &&str)| match keys.contains(&index) {
-        true => OsString::from(format!("key:{word}")),
-        false => OsString::from(word),
-    };
     if keys.iter().any(|index| words[*index].starts_with(unknown)) {
+        let with_key = |(index, word): (usize, &&str)| match keys.contains(&index) {
+            true => OsString::from(format!("key:{word}")),
+            false => OsString::from(word),
+        };
         let words: Vec<_> = words.iter().enumerate().map(with_key).collect();
-        return Some(Hint::new("run this instead", shmadm("").args(&words)));
+        if let Some(hint) = instead(&words) {
+            return Some(hint);
+        }
     }
-    let name = called.map(|command| command.name).filter(|name| *name != "list").unwrap_or_default();
-    let (.., instead) = EQUIVALENTS.iter().find(|(command, typed, _)| *command == name && typed == unknown)?;
-    let is_name = |word: &str| called.is_some_and(|command| command.is_called(word));
-    let rest = words.iter().enumerate().filter(|(_, word)| *word != unknown && !is_name(word));
-    let rest: Vec<OsString> = rest.map(with_key).collect();
-    let only_options = rest.iter().all(|word| word.as_encoded_bytes().starts_with(b"-"));
-    match *instead {
-        // `stat` and `rm` require a segment.
-        "rm" if only_options => Some(Hint::new("see how segments and objects are removed", shmadm("help rm"))),
-        "stat" if only_options => Some(Hint::new("run this instead", shmadm("list").args(&rest))),
-        instead => Some(Hint::new("run this instead", shmadm(instead).args(&rest))),
+    let called = called.map(|command| command.name);
+    let synonym = SYNONYMS.iter().find(|(typed, _)| typed == unknown && called.is_none_or(|name| name == "list"));
+    let mut rest = words.to_vec();
+    let mut drop_first = |is_it: &dyn Fn(&str) -> bool| {
+        rest.iter().position(|word| is_it(word)).map(|index| rest.remove(index));
+    };
+    drop_first(&|word| synonym.is_some() && word == unknown);
+    drop_first(&|word| super::table::find(word).is_some_and(|command| Some(command.name) == called));
+    // Only ipcmk has -M where there is no command.
+    let default = if rest.iter().any(|word| word.starts_with("-M")) { "create" } else { "list" };
+    let name = match (synonym, called) {
+        (Some((_, name)), _) => name,
+        (None, Some(name)) if name != "list" => name,
+        _ => default,
+    };
+    let equivalent = translated(name, &rest, synonym.is_some())?;
+    if equivalent == ["rm"] {
+        // It requires a segment.
+        return Some(Hint::new("see how segments and objects are removed", shmadm("help rm")));
+    }
+    instead(&equivalent)
+}
+
+/// Returns the hint to run a command, if the program accepts it.
+fn instead(arguments: &[OsString]) -> Option<Hint> {
+    let line = [&["shmadm".into()], arguments].concat();
+    program().try_get_matches_from_mut(write::mark_negative_numbers(&line)).ok()?;
+    Some(Hint::new("run this instead", shmadm("").args(arguments)))
+}
+
+/// Returns the arguments of this program that mean the same as `words` to the program that the command `name` replaces.
+fn translated(name: &str, words: &[&str], is_synonym: bool) -> Option<Vec<OsString>> {
+    let (_, options) = OPTIONS.iter().find(|(command, _)| *command == name)?;
+    let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+    let (mut arguments, mut targets, mut meanings) = (Vec::new(), 0, Vec::new());
+    for part in split(&dialect(name, options)?, &words).parts {
+        let meaning = match &part {
+            Part::Option(long, _) => options.iter().find(|(_, own, _)| own == long).map(|(.., meaning)| *meaning),
+            _ => None,
+        };
+        match (meaning, part) {
+            (Some(meaning), Part::Option(_, words)) => {
+                meanings.push(meaning);
+                let names_segment = matches!(meaning, Meaning::Id | Meaning::Key);
+                match value(&words).filter(|_| meaning.takes_value()) {
+                    Some(value) => {
+                        targets += usize::from(names_segment);
+                        arguments.extend(meant(meaning, value)?);
+                    }
+                    None if meaning.takes_value() && !names_segment => return None,
+                    None => {}
+                }
+            }
+            (_, Part::Word(word)) if meanings == [Meaning::Prune] && word == "shm" => {}
+            // It could be a key, too.
+            (_, Part::Word(_)) if meanings.contains(&Meaning::Key) => return None,
+            (_, Part::Word(word)) => {
+                targets += 1;
+                let is_key = |text: &str| text.starts_with('-') && Key::parse(text).is_ok();
+                let key = word.to_str().filter(|text| is_key(text)).map(|key| format!("key:{key}").into());
+                arguments.push(key.unwrap_or(word));
+            }
+            (_, Part::Option(_, words) | Part::Rest(words)) => arguments.extend(words),
+            (_, Part::Command(_)) => return None,
+        }
+    }
+    if meanings.is_empty() && !is_synonym {
+        return None;
+    }
+    let instead = match name {
+        "list" if meanings.contains(&Meaning::Limits) => "limits",
+        "list" if targets > 0 => "stat",
+        "stat" if targets == 0 => "list",
+        "rm" if meanings.contains(&Meaning::Prune) => "prune",
+        "rm" if targets == 0 => return Some(vec!["rm".into()]),
+        name => name,
+    };
+    Some([OsString::from(instead)].into_iter().chain(arguments).collect())
+}
+
+/// Returns the command with the options of the other program, as `split` understands it.
+fn dialect(name: &str, options: &[Foreign]) -> Option<clap::Command> {
+    let mut program = program();
+    program.build();
+    let own = program.find_subcommand(name)?.get_arguments().cloned();
+    let foreign = options.iter().map(|(short, long, meaning)| {
+        let action = if meaning.takes_value() { ArgAction::Append } else { ArgAction::SetTrue };
+        Arg::new(*long).short(*short).long(*long).action(action)
+    });
+    Some(clap::Command::new("").args(own).args(foreign))
+}
+
+/// Returns the value in the words of an option.
+fn value(words: &[OsString]) -> Option<&OsStr> {
+    match words {
+        [_, value] => Some(value),
+        [word] => {
+            let bytes = word.as_bytes();
+            let value = match bytes.strip_prefix(b"--") {
+                Some(_) => bytes.splitn(2, |byte| *byte == b'=').nth(1),
+                None => bytes.get(2..).filter(|value| !value.is_empty()),
+            };
+            value.map(OsStr::from_bytes)
+        }
+        _ => None,
+    }
+}
+
+/// Returns the arguments that mean the same as an option with this value.
+fn meant(meaning: Meaning, value: &OsStr) -> Option<Vec<OsString>> {
+    let text = value.to_str()?;
+    match meaning {
+        // What is not a number would name something else.
+        Meaning::Id => text.bytes().all(|byte| byte.is_ascii_digit()).then(|| vec![value.into()]),
+        Meaning::Key => Some(vec![format!("key:{text}").into()]),
+        Meaning::Size => Some(vec!["--size".into(), value.into()]),
+        Meaning::Mode => Some(vec!["--mode".into(), value.into()]),
+        Meaning::Default | Meaning::Limits | Meaning::Prune => None,
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     if hint.is_some() {
         error.remove(ContextKind::SuggestedSubcommand);
         error.remove(ContextKind::Suggested);
+        error.remove(ContextKind::SuggestedArg);
     }
     let is_error = error.use_stderr();
     let mut rendered = rendered(&error.render(), is_error);

@@ -85,17 +85,45 @@ fn words_of_other_programs_get_a_hint() {
     for (line, instead) in [
         ("delete 5 6", "rm 5 6"),
         ("remove 5", "rm 5"),
+        ("delete -m 0", "rm 0"),
+        ("remove -M 1", "rm key:1"),
         ("show 5", "stat 5"),
+        ("show -m", "list"),
         ("info", "list"),
+        ("info -i 0", "stat 0"),
         ("-m", "list"),
+        ("-m 0", "stat 0"),
+        ("-mtp", "list -t -p"),
+        ("-m -o ID", "list -o ID"),
         ("-i 5", "stat 5"),
+        ("-m -i 0 --json", "stat 0 --json"),
+        ("-mi 0", "stat 0"),
+        ("-mi0", "stat 0"),
         ("-a", "list"),
+        ("-a -m", "list"),
         ("-l", "limits"),
+        ("-m -l", "limits"),
+        ("-m -u", "limits"),
         ("-u --json", "limits --json"),
         ("-M 4096", "create --size 4096"),
+        ("-M4096", "create --size 4096"),
+        ("-M 4096 -p 0644", "create --size 4096 --mode 0644"),
         ("list -m -t", "list -t"),
+        ("list -mp", "list -p"),
+        ("list -u -m", "limits"),
+        ("list -i0", "stat 0"),
+        ("--json list -m -i 0", "stat --json 0"),
         ("ls -i 5", "stat 5"),
         ("list remove 5", "rm 5"),
+        ("stat -m 0", "stat 0"),
+        ("stat 5 -m", "stat 5"),
+        ("stat -m -i 0", "stat 0"),
+        ("who -m 0", "who 0"),
+        ("who -i 0", "who 0"),
+        ("limits -l", "limits"),
+        ("limits -m -u", "limits"),
+        ("prune -m -n", "prune -n"),
+        ("prune -a", "prune"),
         ("rm -m 5", "rm 5"),
         ("rm -865219304", "rm key:-865219304"),
         ("rm -f 5 -865219304 --json", "rm -f 5 key:-865219304 --json"),
@@ -103,10 +131,23 @@ fn words_of_other_programs_get_a_hint() {
         ("stat -8 -9", "stat key:-8 key:-9"),
         ("write -8 -9", "write key:-8 -9"),
         ("read -8 --offset 5", "read key:-8 --offset 5"),
-        ("rm -M 0x4d2 -n", "rm 0x4d2 -n"),
+        ("rm -m 5 -8", "rm 5 key:-8"),
+        // A plain number is an id, another segment.
+        ("rm -M 5", "rm key:5"),
+        ("rm -M 5 -f", "rm key:5 -f"),
+        ("rm -M 01", "rm key:01"),
+        ("rm -M5 -n", "rm key:5 -n"),
+        ("rm -nM 5", "rm -n key:5"),
+        ("rm --shmem-key=5", "rm key:5"),
+        ("rm -M 0x4d2 -n", "rm key:0x4d2 -n"),
+        ("rm -M 0x4d2 -m 0", "rm key:0x4d2 0"),
+        ("rm -m 0 -M 5 -n", "rm 0 key:5 -n"),
+        ("--ns 1 rm -M 1234 -f", "rm --ns 1 key:1234 -f"),
         ("rm -a", "prune"),
+        ("rm -a shm", "prune"),
         ("rm --all", "prune"),
         ("create -M 4096", "create --size 4096"),
+        ("create -M 4096 -p 0644", "create --size 4096 --mode 0644"),
     ] {
         let hint = format!("run this instead: `shmadm {instead}`");
         let ran = run(line.split(' ')).exits(2).says("error: ").says(&format!("hint: {hint}\n"));
@@ -115,12 +156,31 @@ fn words_of_other_programs_get_a_hint() {
             assert_eq!(ran.json()["error"]["hints"][0], hint);
         }
     }
-    for line in [&["delete"][..], &["remove", "--json"], &["rm", "-m"]] {
-        run(line).exits(2).says("hint: see how segments and objects are removed: `shmadm help rm`\n");
+    for line in ["delete", "remove --json", "--format json delete", "rm -m", "rm -M"] {
+        run(line.split(' ')).exits(2).says("hint: see how segments and objects are removed: `shmadm help rm`\n");
     }
-    for line in [&["stat", "5", "-m"][..], &["read", "5", "--offset", "-8"], &["list", "-8"], &["rm", "-8x"]] {
-        let ran = run(line).exits(2);
-        assert!(!ran.stderr.contains("hint:"), "{ran:?}");
+    let without_equivalent = [
+        // A number could be an id or a key.
+        "rm -M 5 6",
+        "rm -M 0",
+        "rm -m 0x4d2",
+        "rm -a msg",
+        "rm -mx 5",
+        "-i 0x4d2",
+        "-q -s",
+        "list -m -l -t",
+        "-M",
+        "list -M",
+        "create -m 0",
+        "who -l",
+        "set 5 -m",
+        "read 5 --offset -8",
+        "list -8",
+        "rm -8x",
+    ];
+    for line in without_equivalent {
+        let ran = run(line.split(' ')).exits(2);
+        assert!(!ran.stderr.contains("hint:"), "{line}: {ran:?}");
     }
     run(["rm", "--", "-8"]).exits(2).says("invalid segment \"-8\": for a negative key, write key:-8\n");
 }
