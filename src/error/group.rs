@@ -7,8 +7,7 @@ use crate::model::{enumerate, first_names};
 const MAX_NAMES: usize = 4;
 
 /// What a message calls one target, and several.
-const NOUNS: [(&str, &str); 4] =
-    [("segment", "segments"), ("a segment with key", "segments"), ("object", "objects"), ("semaphore", "semaphores")];
+const NOUNS: [(&str, &str); 3] = [("segment", "segments"), ("object", "objects"), ("semaphore", "semaphores")];
 
 /// Merges errors that differ only in their target: `cannot remove 40 segments (0, 1, 2 and 37 more): …`.
 pub(crate) fn grouped<'a>(errors: impl IntoIterator<Item = &'a Error>) -> Vec<Error> {
@@ -39,7 +38,7 @@ struct Subject<'a> {
     after: &'a str,
 }
 
-/// Splits a message at its target, such as `segment 5`, `a segment with key 0x4d2` or `object /x`.
+/// Splits a message at its target, such as `segment 5` or `object /x`.
 fn subject(error: &Error) -> Option<Subject<'_>> {
     let target = error.target.as_deref()?;
     let name = ["id:", "obj:"].into_iter().find_map(|prefix| target.strip_prefix(prefix)).unwrap_or(target);

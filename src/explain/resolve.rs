@@ -52,7 +52,7 @@ fn without_users<'a>(objects: impl IntoIterator<Item = &'a mut Object>) -> impl 
     objects.into_iter().filter(lacks_users)
 }
 
-fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
+fn by_key(system: &System, target: &Target, key: Key) -> Result<ShmId, Error> {
     let error = match sys::find_key(key, 0) {
         Ok(id) => return Ok(id),
         Err(error) => error,
@@ -62,7 +62,8 @@ fn by_key(system: &System, key: Key) -> Result<ShmId, Error> {
     {
         return Ok(found.sysv().id);
     }
-    Err(explain(system, &Attempt::Open { key, size: 0 }, error))
+    let error = explain(system, &Attempt::Open { key, size: 0 }, error);
+    Err(Error { message: format!("cannot find segment {target}"), ..error }.target(&target.text))
 }
 
 /// Finds the objects of several targets.
@@ -90,8 +91,8 @@ impl<'a> Resolver<'a> {
     fn find(&self, target: &Target) -> Result<Object, Error> {
         let ident = match &target.name {
             Name::Id(id) => Ident::Id(*id),
-            Name::Key(key) => Ident::Id(by_key(self.system, *key)?),
-            Name::Ftok(ftok) => Ident::Id(by_key(self.system, ftok_key(ftok)?)?),
+            Name::Key(key) => Ident::Id(by_key(self.system, target, *key)?),
+            Name::Ftok(ftok) => Ident::Id(by_key(self.system, target, ftok_key(ftok)?)?),
             Name::Object(name) | Name::Semaphore(name, _) => Ident::Name(name.clone()),
             Name::File(file) => Ident::File(*file),
         };

@@ -123,7 +123,7 @@ fn the_same_failure_of_many_segments_is_one_error() {
     let stat = lines(run([&["stat"], &*all, &["0x7007", "0x7008", "0x7009"]].concat()).exits(3));
     assert_eq!(
         stat[0],
-        "error: cannot find 3 segments (0x00007007, 0x00007008 and 0x00007009): \
+        "error: cannot find 3 segments (0x7007, 0x7008 and 0x7009): \
                          No such file or directory (ENOENT, shmget)"
     );
 }

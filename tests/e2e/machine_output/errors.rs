@@ -97,11 +97,11 @@ fn errors_of_missing_segments() {
     machine.snapshot(
         "read 0x77 --json",
         expect![[r#"
-        {"schema":1,"error":{"kind":"not-found","errno":"ENOENT","call":"shmget","target":"0x00000077",
-          "message":"cannot find a segment with key 0x00000077: No such file or directory (ENOENT, shmget)",
-          "cause":"no segment in this IPC namespace has this key","hints":["list the segments: `shmadm list`"]}}
-        [exit code 3]
-    "#]],
+            {"schema":1,"error":{"kind":"not-found","errno":"ENOENT","call":"shmget","target":"0x77",
+              "message":"cannot find segment 0x77: No such file or directory (ENOENT, shmget)",
+              "cause":"no segment in this IPC namespace has this key","hints":["list the segments: `shmadm list`"]}}
+            [exit code 3]
+        "#]],
     );
     machine.snapshot(
         "write ftok:DIR/missing x --json",
