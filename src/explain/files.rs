@@ -17,9 +17,12 @@ const MAX_NAMED: usize = 4;
 
 /// Returns the error for an object that does not exist.
 pub(crate) fn missing_file(ident: &Ident) -> Error {
-    Error::new(Kind::NotFound, format!("cannot find {ident}"))
-        .target(ident.argument())
-        .cause("no object has this name: it was removed or never existed")
+    let error = Error::new(Kind::NotFound, format!("cannot find {ident}")).target(ident.argument());
+    let error = match ident {
+        Ident::File(_) => error.cause("no object has this device and inode number: it was removed or never existed"),
+        _ => error.os(Errno::ENOENT, "statx").cause("no object has this name: it was removed or never existed"),
+    };
+    error.hint("list the objects", shmadm("list --posix"))
 }
 
 /// Returns the refusal for an object that is in use, with the processes that use it.
@@ -131,7 +134,7 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
     let ident = object.ident();
     let errno = match error {
         OpenError::Query(error) => return error.into(),
-        OpenError::Call(Errno::ENOENT) => return missing_file(&ident),
+        OpenError::Call(Errno::ENOENT) => return missing_file(&ident).os(Errno::ENOENT, "open"),
         OpenError::Call(errno) => errno,
     };
     let error = Error::call(format!("cannot {verb} {ident}"), errno, "open").target(ident.argument());

@@ -106,8 +106,9 @@ fn a_missing_object_is_not_found() {
         &run(["rm", "/missing"]),
         &expect![[r#"
             [stderr]
-            error: cannot find object /missing
+            error: cannot find object /missing: No such file or directory (ENOENT, statx)
             cause: no object has this name: it was removed or never existed
+            hint: list the objects: `shmadm list --posix`
             [exit code 3]
         "#]],
     );
@@ -121,10 +122,15 @@ fn the_same_failure_of_several_objects_is_one_error() {
         &run(["rm", "/a", "/b", "sem:/s", "obj:0:1:4294967297", "/c", "sem:/t"]),
         &expect![[r#"
         [stderr]
-        error: cannot find 4 objects (/a, /b, 0:1:4294967297 and /c)
+        error: cannot find 3 objects (/a, /b and /c): No such file or directory (ENOENT, statx)
         cause: no object has this name: it was removed or never existed
-        error: cannot find 2 semaphores (sem:/s and sem:/t)
+        hint: list the objects: `shmadm list --posix`
+        error: cannot find 2 semaphores (sem:/s and sem:/t): No such file or directory (ENOENT, statx)
         cause: no object has this name: it was removed or never existed
+        hint: list the objects: `shmadm list --posix`
+        error: cannot find object 0:1:4294967297
+        cause: no object has this device and inode number: it was removed or never existed
+        hint: list the objects: `shmadm list --posix`
         [exit code 3]
     "#]],
     );
