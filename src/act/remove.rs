@@ -14,7 +14,7 @@ use super::plan::would_fail;
 use super::remove_file::{Failure, remove_file};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
-use crate::model::{Needs, Object, ObjectKind, Outcome, ShmId, State};
+use crate::model::{Needs, Object, ObjectKind, Outcome, ShmId, State, SysV};
 use crate::query::{System, lookup, may_control, state_now};
 use crate::sys::{self, SysError};
 
@@ -52,6 +52,11 @@ impl Removed {
 /// Returns `NotFound` if it was removed, `Refused` if it is attached or has changed, `Permission` without the right.
 pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
     let ObjectKind::SysV(seen_sysv) = &seen.kind else { return remove_file(system, seen, how) };
+    let result = remove_segment(system, seen, seen_sysv, how).map(Removed::from);
+    if how.dry_run { result.map_err(would_fail) } else { result }
+}
+
+fn remove_segment(system: &System, seen: &Object, seen_sysv: &SysV, how: Removal) -> Result<Outcome, Error> {
     let id = seen_sysv.id;
     let now = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Remove(id)))?;
     if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {
@@ -94,7 +99,7 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Rem
             _ => refusal.hint("list the processes that have it attached", shmadm(format!("who {id}"))),
         });
     }
-    if how.dry_run { would_remove(system, &now) } else { remove_now(system, id) }.map(Removed::from)
+    if how.dry_run { would_remove(system, &now) } else { remove_now(system, id) }
 }
 
 /// Returns whether all attachments are those of the caller's holders, which `detach` ends.
@@ -159,7 +164,7 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
         return Ok(Cleaned::Kept(Kept::State(state)));
     }
     if dry_run {
-        return would_remove(system, seen).map(|outcome| Cleaned::Removed(outcome.into()));
+        return would_remove(system, seen).map(|outcome| Cleaned::Removed(outcome.into())).map_err(would_fail);
     }
     let last = lookup(system, id, Needs::empty())?;
     if let Some(reason) = kept(last.as_ref()) {
@@ -171,14 +176,13 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
     }
 }
 
-/// Returns the outcome of IPC_RMID, or the error with which it would fail, for a dry run. The error names no errno: no
-/// call has failed.
+/// Returns the outcome of IPC_RMID, or the error with which it would fail, for a dry run.
 fn would_remove(system: &System, segment: &Object) -> Result<Outcome, Error> {
     let id = segment.sysv().id;
     if may_control(system, segment) == Some(false) {
         let failure = SysError { errno: Errno::EPERM, call: "shmctl IPC_RMID" };
         let message = format!("cannot remove segment {id}: not permitted");
-        return Err(would_fail(Error { message, ..explain(system, &Attempt::Remove(id), failure) }));
+        return Err(Error { message, ..explain(system, &Attempt::Remove(id), failure) });
     }
     Ok(if segment.is_in_use() { Outcome::Marked } else { Outcome::Destroyed })
 }

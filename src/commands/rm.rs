@@ -10,7 +10,7 @@ use super::args::{TARGETS_HELP, target};
 use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, usage};
 use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, again, quoted};
-use crate::explain::describe_users;
+use crate::explain::{describe_running, describe_users};
 use crate::model::{Isolation, Key, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
 use crate::query::{Census, census};
 use crate::render::{RemovalReport, Removed};
@@ -90,15 +90,21 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     let (mut removed, mut failed) = (Vec::new(), failed);
     let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
     for (target, segment) in found {
+        let running = if segment.is_segment() { describe_running(&context.system, &segment) } else { None };
         match act::remove(&context.system, &segment, how) {
             Ok(result) => {
+                running.iter().for_each(|note| context.ui.status(note));
                 report_outcome(args, context, &segment, result.outcome, result.evidence())?;
                 removed.push(Removed { segment, outcome: result.outcome, why: String::new() });
             }
             Err(error) => failed.push((target, error)),
         }
     }
-    failed.retain(|(_, error)| !(args.ignore_missing && error.kind == Kind::NotFound));
+    let is_ignored = |error: &Error| args.ignore_missing && error.kind == Kind::NotFound;
+    for (_, error) in failed.extract_if(.., |(_, error)| is_ignored(error)) {
+        // That there is a segment with this number as its key.
+        error.hints.into_iter().filter(|hint| hint.command.is_none()).for_each(|hint| context.ui.hint(hint));
+    }
     let failed = context.failures(failed);
     let report = RemovalReport { dry_run: args.dry_run, removed, failed };
     if context.json() {
@@ -219,6 +225,10 @@ fn report_outcome(
     let what = describe(object);
     match outcome {
         _ if args.dry_run && context.json() => {}
+        Outcome::Marked if object.is_marked() => {
+            let when = "its memory is freed at the last detach";
+            context.ui.warning(&format!("{what} was already marked for destruction: {when}"));
+        }
         Outcome::Destroyed if args.dry_run => context.ui.print(&format!("would remove {what}{evidence}"))?,
         Outcome::Marked if args.dry_run => context.ui.print(&format!("would mark {what} for destruction"))?,
         Outcome::Destroyed => context.ui.status(&format!("removed {what}{evidence}")),

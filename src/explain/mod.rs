@@ -20,5 +20,5 @@ pub(crate) use files::{
     missing_file, open_to_map, why_hidden, with_directory_cause, with_size_cause,
 };
 pub(crate) use huge::explain_missing_huge_page;
-pub(crate) use refusal::{attached_by, attached_refusal, describe_attachers};
+pub(crate) use refusal::{attached_by, attached_refusal, describe_attachers, describe_running};
 pub(crate) use resolve::{find, ftok_key, resolve, resolve_all};

@@ -34,6 +34,31 @@ pub(crate) fn attached_refusal(system: &System, segment: &Object, message: Strin
     Error::new(Kind::Refused, message).target(segment.sysv().id.to_string()).cause(format!("{attached}{by}; {users}"))
 }
 
+/// Describes what still runs of an idle segment: `the creator of segment 5 is still running: pid 12 (root, command)`.
+pub(crate) fn describe_running(system: &System, segment: &Object) -> Option<String> {
+    let sysv = segment.sysv();
+    let running = creator_and_last_user(system, segment).map(|status| status.is_running());
+    let (role, pid) = match (running, sysv.cpid, sysv.lpid) {
+        _ if segment.is_in_use() => return None,
+        ([true, true], Some(creator), Some(last)) if creator != last => {
+            let [creator, last] = [creator, last].map(|pid| named(system, pid));
+            let (id, are) = (sysv.id, "are still running");
+            return Some(format!("the creator and the last user of segment {id} {are}: pid {creator} and pid {last}"));
+        }
+        ([true, true], pid, _) => ("creator and last user", pid),
+        ([true, false], pid, _) => ("creator", pid),
+        ([false, true], _, pid) => ("last user", pid),
+        ([false, false], ..) => return None,
+    };
+    Some(format!("the {role} of segment {} is still running: pid {}", sysv.id, named(system, pid?)))
+}
+
+/// Describes a running process: `12 (root, command)`.
+fn named(system: &System, pid: i32) -> String {
+    let user = system.effective_uid(pid).map(|uid| system.user(uid));
+    describe_process(pid, [user.as_deref(), system.command(pid).as_deref()])
+}
+
 fn describe_creator_and_last_user(system: &System, segment: &Object) -> String {
     let describe = |role: &str, pid: Option<i32>, user: Option<u32>, status: ProcessStatus| {
         let Some(pid) = pid else { return format!("{role} is outside this pid namespace") };

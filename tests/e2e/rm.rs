@@ -29,7 +29,9 @@ fn refuses_an_attached_segment() {
         [exit code 5]
     "#]]);
     for more in ["--dry-run", "-n", "--ignore-missing"] {
-        run(["rm", "0x4d2", more]).exits(5).prints_nothing().says("cannot remove segment 0: it is attached");
+        let would = if more == "--ignore-missing" { "" } else { "would fail: " };
+        let error = format!("error: {would}cannot remove segment 0: it is attached\n");
+        run(["rm", "0x4d2", more]).exits(5).prints_nothing().says(&error);
     }
     let report = run(["rm", "0x4d2", "--json"]).exits(5).json();
     assert_eq!(report["removed"], json!([]));
@@ -68,7 +70,10 @@ fn the_key_of_a_marked_segment_can_be_reused() {
     run(["stat", "0x4d2"]).exits(3);
     let next = oracle::create(0x4d2, 4096, 0o600);
     // Marking it again changes nothing.
-    run(["rm", &id.to_string(), "-f"]).exits(0).says("its key is freed now, the memory at the last detach");
+    let marked = "segment 0 (4 KiB) was already marked for destruction: its memory is freed at the last detach\n";
+    for more in [None, Some("-n")] {
+        run(["rm", &id.to_string(), "-f"].into_iter().chain(more)).exits(0).prints_nothing().says(marked);
+    }
     drop(attached);
     assert_eq!(ids(), [next]);
 }
@@ -94,7 +99,10 @@ fn a_missing_segment_does_not_stop_the_others() {
     let (one, two) = (oracle::create(0, 4096, 0o600), oracle::create(0x4d2, 4096, 0o600));
     let stays = oracle::create(0, 4096, 0o600);
     let ran = run(["rm", &one.to_string(), "0xbeef", "key:1234"]).exits(3).prints_nothing();
-    assert!(ran.stderr.contains("0x0000beef") && ran.stderr.matches("error: ").count() == 1, "{ran:?}");
+    assert!(
+        ran.stderr.contains("cannot find segment 0xbeef: ") && ran.stderr.matches("error: ").count() == 1,
+        "{ran:?}"
+    );
     assert_eq!(ids(), [stays]);
     assert!(oracle::stat(two).is_none());
 }
@@ -170,6 +178,42 @@ fn ignore_missing_ignores_only_missing_segments() {
     assert_eq!(report["removed"].as_array().unwrap().len(), 1);
     assert_eq!(report["failed"], json!([]));
     assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+fn ignore_missing_still_hints_at_a_key() {
+    let id = oracle::create(1234, 4096, 0o600);
+    let ran = run(["rm", "--ignore-missing", "1234", "77"]).exits(0).prints_nothing();
+    assert_eq!(ran.stderr, "hint: a segment with key 1234 (0x4d2) exists: write key:1234\n");
+    assert_eq!(ids(), [id]);
+}
+
+#[apply(test)]
+fn reports_that_the_creator_or_the_last_user_is_running() {
+    let (mut creator, mut user) = (Actor::start(), Actor::start());
+    let note = |segment: &str, who: &str, pids: &[i32]| {
+        let pids: Vec<String> = pids.iter().map(|pid| format!("pid {pid} (")).collect();
+        for arguments in [&["rm", "-n", segment][..], &["rm", segment]] {
+            let ran = run(arguments).exits(0).says(&format!("the {who} of segment {segment} "));
+            assert!(pids.iter().all(|pid| ran.stderr.contains(pid)), "{ran:?}");
+        }
+    };
+    let [both, created, shared] = [1, 2, 3].map(|key| creator.create(key, 4096));
+    for id in [both, shared] {
+        let user = if id == both { &mut creator } else { &mut user };
+        user.attach(id);
+        user.detach();
+    }
+    note(&both.to_string(), "creator and last user", &[creator.pid()]);
+    note(&created.to_string(), "creator", &[creator.pid()]);
+    note(&shared.to_string(), "creator and the last user", &[creator.pid(), user.pid()]);
+    let used = run(["create", "-q"]).exits(0).stdout.trim().to_owned();
+    user.attach(used.parse().unwrap());
+    user.detach();
+    note(&used, "last user", &[user.pid()]);
+    let orphan = run(["create", "-q"]).exits(0).stdout.trim().to_owned();
+    let ran = run(["rm", &orphan]).exits(0);
+    assert_eq!(ran.stderr, format!("removed segment {orphan} (4 KiB)\n"));
 }
 
 #[apply(test)]
