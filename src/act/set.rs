@@ -72,12 +72,9 @@ fn number(system: &System, id: ShmId, account: Account, given: Option<u32>, is: 
     }
     let word = account.as_str();
     let message = format!("cannot change segment {id}: its {word} is not mapped in this user namespace");
-    Err(Error::new(Kind::Refused, message)
-        .target(id.to_string())
-        .cause(format!(
-            "the kernel shows {is} for every {word} that is not mapped, and IPC_SET requires the real id to keep the \
-             {word}"
-        ))
-        .advice(format!("set the {word} too, with {}", account.option()))
-        .advice(format!("or run the command in a user namespace that maps the {word}")))
+    Err(Error::new(Kind::Refused, message).target(id.to_string()).cause(format!(
+        "the kernel shows {is} for every {word} that is not mapped, and IPC_SET requires the real id to keep the \
+             {word}; set it too, with {}, or use a user namespace that maps it",
+        account.option()
+    )))
 }

@@ -87,7 +87,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         interrupts.check()?;
         // A holder whose pid was not printed would keep the segment attached forever.
         report(args, context, holder.attached()).map_err(|error| {
-            error.advice(format!("holder {} was terminated, because its pid could not be printed", holder.pid()))
+            error.also(&format!("holder {} was terminated, because its pid could not be printed", holder.pid()))
         })?;
         holder.keep();
         return Ok(Exit::Done);

@@ -13,7 +13,7 @@ use crate::contents::{self, Range, Sink};
 use crate::error::{Error, Exit};
 use crate::explain::denied_file_access;
 use crate::model::{
-    Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, ShmId, Size, counted, parse_byte, parse_size,
+    Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, ShmId, Size, counted, is_decimal, parse_byte, parse_size,
 };
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
@@ -117,7 +117,10 @@ fn parse_name(text: &OsStr) -> Result<ObjectName, String> {
         name if name.starts_with(b"sem:") => {
             Err("expected /NAME; sem_open(3) creates the file of a semaphore".to_owned())
         }
-        _ => Err("expected /NAME; a segment has no name, but a key (--key)".to_owned()),
+        _ => match text.to_str().filter(|text| !is_decimal(text) && parse_huge(text).is_ok()) {
+            Some(size) => Err(format!("expected /NAME; a size is written as --size={size} or --huge={size}")),
+            None => Err("expected /NAME; a segment has no name, but a key (--key)".to_owned()),
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use super::args::ObjectArg;
 use super::{Context, Manual};
 use crate::act;
 use crate::error::{Error, Exit};
-use crate::model::{Ident, Needs};
+use crate::model::{Ident, Needs, parse_pid};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "End background attachments",
@@ -30,7 +30,7 @@ pub(crate) struct DetachArgs {
     segment: ObjectArg,
 
     /// End only the holder with this pid
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "PID", value_parser = parse_pid)]
     pid: Option<i32>,
 }
 

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Context, Manual, is_dash, usage, with_link_target};
 use crate::act::{Cleaned, Report, clean};
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, again};
 use crate::leaks::{Baseline, FileBaseline, leaks, settle};
 use crate::model::{Isolation, Leak, LeakCheck, LeakOutcome, Outcome, State, escape_invalid_utf8};
 use crate::process::{Supervised, isolate, isolate_objects, supervise};
@@ -210,12 +210,12 @@ impl LeakcheckArgs {
         }
         if context.json() {
             return Err(usage("--json would mix with what the command prints")
-                .advice("write JSON to a file with --report FILE"));
+                .hint("write JSON to a file", again("--report leaks.json").without(&["json", "format"])));
         }
         for (option, path) in [("--report", &self.report), ("--junit", &self.junit)] {
             if path.as_deref().is_some_and(is_dash) {
                 return Err(usage(format!("{option} - would mix with what the command prints"))
-                    .advice(format!("for a file of that name: `{option} ./-`")));
+                    .hint("write a file of that name", again(&format!("{option} ./-"))));
             }
         }
         Ok(())

@@ -262,7 +262,7 @@ fn report_new(
     }
     let printed = if context.json() { context.report(report) } else { context.ui.print(&id.to_string()) };
     printed.and_then(|()| context.ui.flush()).map_err(|error| match &pending {
-        Some(_) => error.advice(format!("segment {id} was removed, because its id could not be printed")),
+        Some(_) => error.also(&format!("segment {id} was removed, because its id could not be printed")),
         None => error,
     })?;
     pending.map(PendingSegment::into_id);
@@ -278,7 +278,7 @@ fn check_not_terminal(context: &Context) -> Result<(), Error> {
         return Ok(());
     }
     let message = "cannot write raw bytes to a terminal: control sequences could change its state";
-    Err(Error::new(Kind::Refused, message).advice("redirect standard output to a file or a pipe"))
+    Err(Error::new(Kind::Refused, message).hint("show them in hexadecimal", again("").redirected("| od -A d -t x1z")))
 }
 
 /// Adds a hint with the target of a symbolic link to the error for a file that was not written, if the link is the

@@ -15,7 +15,7 @@ use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, war
 use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, clean};
-use crate::error::{Error, Exit, Hint, again};
+use crate::error::{Error, Exit, Hint, again, shmadm};
 use crate::explain::describe_attachers;
 use crate::model::{Needs, Object, ObjectKind, Outcome, Size, State, counted, parse_duration};
 use crate::process::{Interrupts, visit_namespaces};
@@ -146,9 +146,7 @@ impl PruneArgs {
         // A segment that a process has attached is attached.
         if !filter.pid.is_empty() || requires(&[State::InUse, State::Dest]) {
             ui.warning("prune never removes attached segments or objects in use");
-            ui.hint(Hint::text(
-                "rm --force marks an attached segment for destruction, and removes the name of an object",
-            ));
+            ui.hint(Hint::new("see how --force marks a segment, or removes the name of an object", shmadm("help rm")));
         }
         if requires(&[State::Idle, State::Unknown, State::Unused]) && !self.unattached {
             ui.warning("prune removes only orphans unless --unattached is given");

@@ -8,7 +8,7 @@ use super::args::{ObjectArg, SourceArgs, word};
 use super::{Context, Manual, check_not_terminal, usage};
 use crate::contents::{self, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, again};
-use crate::model::{Ident, Needs, TextDecoder, parse_duration, parse_size};
+use crate::model::{Ident, Needs, TextDecoder, parse_count, parse_duration, parse_size};
 use crate::process::{Interrupts, WaitOutcome};
 use crate::render::{HexDump, begin_report, escape_lines, write_hex, write_within_string};
 use crate::ui::Out;
@@ -71,7 +71,7 @@ pub(crate) struct ReadArgs {
     r#type: Option<ValueType>,
 
     /// Number of values [default: 1]
-    #[arg(long, value_name = "N", requires = "type", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", requires = "type", value_parser = parse_count)]
     count: Option<u64>,
 
     /// Write untouched pages as holes (--raw to a file)
@@ -86,7 +86,7 @@ pub(crate) struct ReadArgs {
     every: Option<Duration>,
 
     /// Stop after printing N times
-    #[arg(long, value_name = "N", requires = "every", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", requires = "every", value_parser = parse_count)]
     rounds: Option<u64>,
 }
 

@@ -45,6 +45,8 @@ pub(crate) const MANUAL: Manual = Manual {
             rm KEY` removes it, and so does prune, because it is an orphan.",
 };
 
+const ONLY_CONTENTS: &str = "see how --sparse writes only the contents, to an existing segment";
+
 #[derive(Args, Debug)]
 pub(crate) struct RestoreArgs {
     /// File written by dump, next to FILE.json
@@ -80,7 +82,7 @@ fn parse_name(text: &OsStr) -> Result<ObjectName, String> {
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
     if is_dash(&args.file) {
         return Err(usage("cannot restore from standard input: restore needs a file and its record, FILE.json")
-            .advice("write --sparse writes only the contents, to an existing segment"));
+            .hint(ONLY_CONTENTS, shmadm("help write")));
     }
     let path = dump_named(&args.file)?;
     let (owner, group) = args.owner.ids(&context.system)?;
@@ -285,9 +287,7 @@ fn report(
 fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
     let name = path_text(path);
     let mut text = Vec::new();
-    let failed = |error, call| {
-        unreadable(path, &error, call).advice("write --sparse writes only the contents, to an existing segment")
-    };
+    let failed = |error, call| unreadable(path, &error, call).hint(ONLY_CONTENTS, shmadm("help write"));
     let file = contents::open_nonblocking(path).map_err(|error| failed(error, "open"))?;
     file.take(Sidecar::MAX_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
     parse_sidecar(&text)

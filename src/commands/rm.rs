@@ -209,7 +209,7 @@ fn check_namespace(
             .cause(format!("its IPC namespace, {ns}, no longer has a process")));
     }
     if is_dash(file) {
-        return Err(in_another().advice(format!("give the list again, with --ns ipc:[{ns}]")));
+        return Err(in_another().hint("give the list again", again(&format!("--ns ipc:[{ns}]"))));
     }
     Err(in_another().hint("remove it in that namespace", again(&format!("--ns ipc:[{ns}]"))))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::args::{ObjectArg, word};
 use super::{Context, Manual, is_dash, usage};
 use crate::contents::{self, Allocation, Opening, Range, Received, Source, ValueType};
-use crate::error::{Errno, Error, Exit, Invocation, Kind, shmadm};
+use crate::error::{Errno, Error, Exit, Invocation, Kind, again, shmadm};
 use crate::model::{
     Access, Ident, Needs, Object, counted, parse_byte, parse_hex, parse_integer, parse_size, path_text,
 };
@@ -180,7 +180,9 @@ fn report(context: &mut Context, object: &Object, range: Range, received: Receiv
             .target(ident.argument())
             .cause(format!("{ident} ends at offset {}", range.end));
         return Err(if object.is_segment() {
-            error.advice("a segment cannot grow: create a larger one (create --size)")
+            error
+                .also("a segment cannot grow")
+                .hint("create a larger segment", shmadm(format!("create --size {}", range.end.saturating_mul(2))))
         } else {
             error.hint("enlarge it", enlarge(object, range.end.saturating_mul(2)))
         });
@@ -236,7 +238,7 @@ fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
         // Other programs read standard input; to clap it is an ordinary value.
         [text] if text == "-" && !context.arguments.iter().any(|argument| argument == "--") => {
             return Err(usage("invalid text \"-\": write it after --")
-                .advice("to write standard input, omit TEXT or use `--input -`"));
+                .hint("write standard input", again("--input -").without(&["-"])));
         }
         [text] => return Ok(Input::Bytes(text.as_bytes().to_vec())),
         _ => return Err(usage("more than one TEXT: quote the text, or use --type to write numbers")),

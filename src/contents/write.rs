@@ -125,7 +125,7 @@ fn receive_mapped(
             Err(Errno::EINTR) => {}
             Err(Errno::EFAULT) => {
                 let error = fault(attachment, rest.offset, "write", Errno::EFAULT, "read");
-                return Err(error.advice(format!("{written} bytes were written before this offset")));
+                return Err(error.also(&format!("{written} bytes were written before this offset")));
             }
             Err(errno) => return Err(unreadable(written, errno)),
         }

@@ -178,6 +178,13 @@ impl Error {
         self.with(Hint::new(text, command))
     }
 
+    /// Adds something to the cause.
+    #[must_use]
+    pub(crate) fn also(self, cause: &str) -> Self {
+        let before = self.cause.as_ref().map(|before| format!("{before}; ")).unwrap_or_default();
+        self.cause(format!("{before}{cause}"))
+    }
+
     #[must_use]
     pub(crate) fn advice(self, text: impl Into<Cow<'static, str>>) -> Self {
         self.with(Hint::text(text))

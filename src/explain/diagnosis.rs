@@ -321,7 +321,7 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &O
         Capability::Effective => error.cause(DENIED),
         Capability::Ineffective => error
             .cause(format!("{cause}, and {name} has no effect in the user namespace of the segment"))
-            .advice("the owner and root can do this outside your user namespace"),
+            .also("the owner and root can do this outside your user namespace"),
         Capability::Missing => error
             .cause(format!("{cause}, and {name} is missing"))
             .hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo().on(segment.ident().argument())),

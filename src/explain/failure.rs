@@ -32,9 +32,10 @@ impl From<QueryError> for Error {
                 Self::call(format!("cannot list {path}"), errno, call).target(path)
             }
             QueryError::NoObjectDirectory => {
-                Self::new(Kind::Failed, "cannot find the POSIX objects of this IPC namespace")
-                    .cause("/dev/shm belongs to a mount namespace, not to an IPC namespace")
-                    .advice("name a process with --ns PID, or a directory with --dir")
+                Self::new(Kind::Failed, "cannot find the POSIX objects of this IPC namespace").cause(
+                    "/dev/shm belongs to a mount namespace, not to an IPC namespace: name a process of that with \
+                         --ns PID, or the directory with --dir",
+                )
             }
             QueryError::NotSharedMemory(path) => {
                 let path = path_text(&path);

@@ -47,7 +47,7 @@ pub(crate) use name::ObjectName;
 pub(crate) use named::named;
 pub(crate) use namespace::NamespaceName;
 pub(crate) use needs::Needs;
-pub(crate) use number::{is_decimal, parse_byte, parse_hex, parse_integer, parse_pid};
+pub(crate) use number::{is_decimal, parse_byte, parse_count, parse_hex, parse_integer, parse_pid};
 pub(crate) use object::{Identity, Object, ObjectKind, SysV};
 pub(crate) use posix::{
     Device, FileId, FileKind, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, Posix,

@@ -33,6 +33,14 @@ pub(crate) fn parse_byte(text: &str) -> Result<u8, String> {
     u8::try_from(number).map_err(|_| "expected a byte, 0 to 255".to_owned())
 }
 
+/// Parses a number of times, at least 1.
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+    match parse_decimal(text)? {
+        0 => Err("expected at least 1".to_owned()),
+        count => Ok(count),
+    }
+}
+
 /// Parses a pid, which is never 0.
 pub(crate) fn parse_pid(text: &str) -> Result<i32, String> {
     let number = i32::try_from(parse_decimal(text)?).unwrap_or(0);

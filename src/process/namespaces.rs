@@ -64,9 +64,9 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     };
     let cannot = |kind| Error::new(kind, format!("cannot enter the IPC namespace of {text}")).target(text);
     if !sys::is_ipc_namespace(file.as_fd()) {
-        return Err(cannot(Kind::Failed)
-            .cause("it is not an IPC namespace")
-            .advice("use /proc/PID/ns/ipc, or a bind mount of one"));
+        return Err(
+            cannot(Kind::Failed).cause("it is not an IPC namespace, such as /proc/PID/ns/ipc or a bind mount of it")
+        );
     }
     if system.namespace().is_some() && file.metadata().ok().map(|file| file.ino()) == system.namespace() {
         // Already there: entering it would require privilege for nothing.

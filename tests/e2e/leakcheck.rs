@@ -96,7 +96,10 @@ fn its_own_failures_have_a_separate_exit_code() {
 
 #[apply(test)]
 fn json_suggests_a_report() {
-    finish(&mut leakcheck(&["--json"], "true")).exits(125).says("hint: write JSON to a file with --report FILE");
+    let hint = "hint: write JSON to a file: `shmadm leakcheck --report leaks.json -- ";
+    finish(&mut leakcheck(&["--json"], "true")).exits(125).says(hint);
+    let hint = "hint: write a file of that name: `shmadm leakcheck --junit ./- -- ";
+    finish(&mut leakcheck(&["--junit", "-"], "true")).exits(125).says(hint);
 }
 
 #[apply(test)]

@@ -92,7 +92,8 @@ fn raw_is_refused_on_a_terminal() {
     oracle::create(0, 16, 0o600);
     let before = oracle::rows();
     let ran = on_terminal(shmadm().args(["read", "0", "--raw"]), 80).exits(5).prints_nothing();
-    assert!(ran.stderr.contains("hint: redirect standard output"), "{ran:?}");
+    let hint = "hint: show them in hexadecimal: `shmadm read 0 --raw | od -A d -t x1z`";
+    assert!(ran.stderr.contains(hint), "{ran:?}");
     assert_eq!(oracle::rows(), before, "the segment was attached");
     assert!(on_terminal(shmadm().args(["read", "0"]), 80).exits(0).stdout.contains("|......"));
 }

@@ -162,8 +162,8 @@ fn a_damaged_record_creates_nothing() {
 fn a_missing_record_suggests_a_write() {
     let dump = Damaged::new();
     std::fs::remove_file(format!("{}.json", dump.path)).unwrap();
-    run(["restore", &dump.path]).exits(1).prints_nothing().says("write --sparse writes only the contents");
-    run(["restore", "-"]).exits(2).says("cannot restore from standard input");
+    run(["restore", &dump.path]).exits(1).prints_nothing().says("`shmadm help write`");
+    run(["restore", "-"]).exits(2).says("cannot restore from standard input").says("`shmadm help write`");
     assert_eq!(oracle::rows(), []);
 }
 

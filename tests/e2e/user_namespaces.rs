@@ -65,8 +65,8 @@ fn namespace_root_gets_a_hint_to_ask_outside() {
     let ran = within(&["rm", &id.to_string()])
         .exits(4)
         .says("CAP_SYS_ADMIN has no effect in the user namespace of the segment")
-        .says("hint: the owner and root can do this outside your user namespace");
-    assert_eq!(ran.stderr.matches("hint: ").count(), 1, "the owner inside cannot help: {ran:?}");
+        .says("; the owner and root can do this outside your user namespace");
+    assert!(!ran.stderr.contains("hint: "), "no command of the owner inside helps: {ran:?}");
     assert!(oracle::row(id).is_some());
 }
 

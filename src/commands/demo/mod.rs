@@ -14,7 +14,7 @@ use super::{Context, Manual, usage};
 use crate::act::Creation;
 use crate::error::{Error, Exit};
 use crate::explain::ftok_key;
-use crate::model::{Key, KeySpec, Mode, parse_duration};
+use crate::model::{Key, KeySpec, Mode, parse_count, parse_duration};
 use crate::process::Role;
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -73,7 +73,7 @@ struct PaceArgs {
     key: Option<KeySpec>,
 
     /// Number of rounds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     rounds: Option<u64>,
 
     /// Interval between rounds [default: 1s]

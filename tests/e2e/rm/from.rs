@@ -135,7 +135,11 @@ fn from_a_report_of_another_namespace_removes_nothing_here() {
     let ran = run_with_input(["rm", "--from", "-", "--ignore-missing"], elsewhere.to_string().as_bytes()).exits(5);
     // Without permission to create a namespace, the command ran here.
     let stayed = elsewhere["leaked"][0]["ns"] == oracle::namespace();
-    drop(ran.says(if stayed { "only has the same number" } else { "give the list again, with --ns ipc:[" }));
+    drop(ran.says(if stayed {
+        "only has the same number"
+    } else {
+        "hint: give the list again: `shmadm rm --from - --ignore-missing --ns 'ipc:["
+    }));
     assert_eq!(all_keys(), [1]);
 }
 
