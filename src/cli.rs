@@ -14,7 +14,7 @@ use std::path::Path;
 use clap::ArgMatches;
 
 use crate::commands::{Context, write};
-use crate::error::{Error, Exit, ExitCodes, Kind};
+use crate::error::{Error, Exit, ExitCodes, Kind, again};
 use crate::model::path_text;
 use crate::process::{caught_signal, enter_namespace, pid_of, stdout_is_closed};
 use crate::query::{DEV_SHM, ObjectsPlace, System};
@@ -139,8 +139,11 @@ fn format(formats: &[Format], command: Option<&Command>) -> Result<Format, Error
     }
     if matches!(first, Format::Csv | Format::Tsv) && !command.is_some_and(|command| command.prints_rows) {
         let names: Vec<_> = COMMANDS.iter().filter(|command| command.prints_rows).map(|command| command.name).collect();
-        return Err(usage(format!("csv and tsv are for commands that print rows: {}", names.join(", ")))
-            .advice("--json reports in JSON, whatever the command"));
+        let error = usage(format!("csv and tsv are for commands that print rows: {}", names.join(", ")));
+        return Err(match command {
+            Some(command) if command.prints_json => error.hint("print JSON", again("--json").without(&["format"])),
+            _ => error,
+        });
     }
     Ok(*first)
 }

@@ -30,17 +30,21 @@ const COMPARED: &[(&str, &str)] = &[
     ("ipcmk -M SIZE -p MODE", "shmadm create --key random --size SIZE --mode MODE"),
 ];
 
-/// The forms of a segment's name.
+/// The names of segments and POSIX objects.
 const NAMES: &[(&str, &str)] = &[
     ("65538", "the segment with this id (decimal, no leading zero)"),
     ("0x4d2", "the segment with this key"),
     ("id:65538", "the id, spelled out"),
     ("key:1234", "the key in decimal, hexadecimal (0x) or octal (leading 0)"),
+    ("key:-865219304", "the key as a signed number, as in /proc/sysvipc/shm"),
     ("ftok:PATH", "the key that ftok(3) makes of the file, with project number 1"),
     (
         "ftok:PATH:PROJ",
         "the same with PROJ, which follows the last colon: 1 to 255, or one character; '5' in quotes is the character",
     ),
+    ("/NAME", "the POSIX object with this name, as shm_open(3) takes it: the file NAME in /dev/shm"),
+    ("sem:/NAME", "the named semaphore with this name, as sem_open(3) takes it"),
+    ("obj:MAJ:MIN:INODE", "the POSIX object with this device and inode number, which needs no name"),
 ];
 
 /// Returns every generated file with its contents.
@@ -128,8 +132,9 @@ fn description(command: &clap::Command, name: &str, is_main: bool) -> String {
     if is_main {
         paragraph(
             &mut roff,
-            "Every command works on the System V shared memory segments of the IPC namespace it runs in. Data goes to \
-             standard output; status, warnings, hints and errors go to standard error.",
+            "The commands work on the System V shared memory segments of the IPC namespace in which they run, and on the \
+             POSIX shared memory objects in /dev/shm. Data goes to standard output; status, warnings, hints and errors \
+             go to standard error.",
         );
     }
     roff.to_roff()
@@ -161,7 +166,7 @@ fn sections(name: &str, is_main: bool) -> Roff {
     let command = COMMANDS.iter().find(|command| command.name == name_of_command);
     let manual = command.map(|command| command.manual);
     if is_main {
-        roff.control("SH", ["NAMING A SEGMENT"]);
+        roff.control("SH", ["NAMING SEGMENTS AND OBJECTS"]);
         for (form, meaning) in NAMES {
             item(&mut roff, form, meaning);
         }

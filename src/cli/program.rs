@@ -8,8 +8,12 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::table::{COMMANDS, Command, Group, find};
 use crate::commands::args::word;
+use crate::error::ExitCodes;
 use crate::render::{Format, SEGMENT};
 use crate::ui::Color;
+
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found,
+4 permission denied, 5 refused by a safety check, 6 already exists";
 
 // They are not `global` in clap's sense: of an option on both sides of the command it keeps one value, so that conflicts
 // would be lost, and it clones each global argument for each command, which takes longer than the rest of parsing.
@@ -17,12 +21,12 @@ use crate::ui::Color;
 #[command(next_help_heading = "Global options")]
 pub(super) struct GlobalArgs {
     /// Print JSON (short for --format json)
-    #[arg(long)]
+    #[arg(long, overrides_with = "json")]
     json: bool,
 
     /// Output format; csv and tsv only for commands that print rows
     #[arg(long, value_name = "FORMAT", value_parser = word(Format::ALL.map(|format| (format.as_str(), format))))]
-    format: Option<Format>,
+    format: Vec<Format>,
 
     /// Run in another IPC namespace: of a process, a file, or by number
     #[arg(long, value_name = "PID|PATH|ipc:[N]|N")]
@@ -82,7 +86,10 @@ pub fn program() -> clap::Command {
         .help_template(format!(
             "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}"
         ))
-        .after_help("Run `shmadm help COMMAND` for the options and examples of a command.")
+        .after_help(format!(
+            "{EXIT_CODES}\n(diff, check and leakcheck have their own)\n\n\
+             Run `shmadm help COMMAND` for the options and examples of a command."
+        ))
         .subcommands(COMMANDS.iter().map(|command| {
             clap::Command::new(command.name)
                 .about(command.manual.summary)
@@ -100,11 +107,26 @@ fn help_group(group: Group) -> String {
 
 /// Adds the arguments and the rest of the help to a command.
 fn with_arguments(command: clap::Command) -> clap::Command {
-    let Some(Command { manual, arguments, .. }) = find(command.get_name()) else { return command };
+    let Some(Command { manual, arguments, prints_json, exit_codes, .. }) = find(command.get_name()) else {
+        return command;
+    };
     let examples: String = manual.examples.iter().map(|(line, what)| format!("\n  {line}\n      {what}")).collect();
     let command = arguments(command).about(manual.summary).mut_subcommands(with_globals);
     let more = command.get_after_help().map(|more| format!("{more}\n\n")).unwrap_or_default();
-    with_globals(command).after_help(format!("{more}Examples:{examples}"))
+    let codes = match exit_codes {
+        ExitCodes::Standard => format!("\n\n{EXIT_CODES}"),
+        ExitCodes::Diff => "\n\nExit codes: 0 same, 1 different, 2 failure".to_owned(),
+        // Their help has its own section.
+        ExitCodes::Check | ExitCodes::Leakcheck => String::new(),
+    };
+    let command = with_globals(command).after_help(format!("{more}Examples:{examples}{codes}"));
+    if *prints_json { command } else { command.mut_args(without_json) }
+}
+
+/// Hides the formats that a command refuses.
+fn without_json(argument: clap::Arg) -> clap::Arg {
+    let is_format = ["json", "format"].contains(&argument.get_id().as_str());
+    if is_format { argument.hide(true) } else { argument }
 }
 
 fn with_globals(command: clap::Command) -> clap::Command {

@@ -20,6 +20,7 @@ macro_rules! command {
             arguments: commands::$module::$args::augment_args,
             run: |matches, context| commands::$module::run(&parsed(matches)?, context $(, $more)?),
             prints_rows: false,
+            prints_json: true,
             exit_codes: ExitCodes::Standard,
             exit_status: EXIT_STATUS,
         }
@@ -41,6 +42,7 @@ pub const COMMANDS: &[Command] = &[
     command!(Inspect, "usage", shmem::UsageArgs).prints_rows(),
     command!(CleanUp, "prune", prune::PruneArgs).prints_rows(),
     command!(CleanUp, "leakcheck", leakcheck::LeakcheckArgs)
+        .without_json()
         .exit_codes(ExitCodes::Leakcheck, commands::leakcheck::EXIT_STATUS),
     command!(Contents, "write", write::WriteArgs).alias("attach-and-write"),
     command!(Contents, "read", read::ReadArgs),
@@ -48,9 +50,9 @@ pub const COMMANDS: &[Command] = &[
     command!(Contents, "restore", restore::RestoreArgs),
     command!(Monitor, "diff", diff::DiffArgs).prints_rows().exit_codes(ExitCodes::Diff, commands::diff::EXIT_STATUS),
     command!(Monitor, "check", check::CheckArgs).exit_codes(ExitCodes::Check, commands::check::EXIT_STATUS),
-    command!(Monitor, "metrics", metrics::MetricsArgs),
+    command!(Monitor, "metrics", metrics::MetricsArgs).without_json(),
     command!(Learn, "demo", demo::DemoArgs),
-    command!(Learn, "completions", completions::CompletionsArgs, super::program()),
+    command!(Learn, "completions", completions::CompletionsArgs, super::program()).without_json(),
 ];
 
 /// A command.
@@ -69,6 +71,8 @@ pub struct Command {
     pub(super) run: fn(&ArgMatches, &mut Context) -> Result<Exit, Error>,
     /// Whether it prints rows, which CSV and TSV can represent.
     pub(super) prints_rows: bool,
+    /// Whether it accepts `--json`.
+    pub(super) prints_json: bool,
     pub(super) exit_codes: ExitCodes,
     /// Its exit codes, with their meanings.
     pub exit_status: &'static [(u8, &'static str)],
@@ -83,6 +87,11 @@ impl Command {
     /// Allows the formats CSV and TSV.
     const fn prints_rows(mut self) -> Self {
         self.prints_rows = true;
+        self
+    }
+
+    const fn without_json(mut self) -> Self {
+        self.prints_json = false;
         self
     }
 

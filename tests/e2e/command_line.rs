@@ -61,6 +61,45 @@ fn a_directory_that_cannot_be_used_is_an_error_of_each_command() {
 }
 
 #[apply(test)]
+fn help_names_the_exit_codes() {
+    let standard = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found,\n4 permission denied, ";
+    assert!(run(["--help"]).exits(0).stdout.contains(standard));
+    for command in shmadm::COMMANDS {
+        let expected = match command.name {
+            "diff" => "Exit codes: 0 same, 1 different, 2 failure",
+            "check" | "leakcheck" => "Exit codes:\n",
+            _ => standard,
+        };
+        let help = run(["help", command.name]).exits(0).stdout;
+        assert!(help.contains(expected), "{help}");
+    }
+}
+
+#[apply(test)]
+fn json_is_not_an_option_of_a_command_that_refuses_it() {
+    for (name, offers) in [("leakcheck", false), ("metrics", false), ("completions", false), ("list", true)] {
+        let help = run(["help", name]).exits(0).stdout;
+        assert_eq!(help.contains("  --json  ") && help.contains("  --format "), offers, "{help}");
+    }
+    let hint = "hint: print JSON: `shmadm create --json`\n";
+    run(["create", "--format", "csv"]).exits(2).says(hint);
+    for line in ["metrics", "completions bash", "leakcheck true"] {
+        let ran = run(["--format", "csv"].into_iter().chain(line.split(' ')));
+        assert!(!ran.stderr.contains("hint:"), "{ran:?}");
+    }
+}
+
+#[apply(test)]
+fn a_format_can_be_repeated() {
+    for line in ["--json --json list", "--json list --json --format json", "list --format csv --format csv"] {
+        run(line.split(' ')).exits(0);
+    }
+    for line in ["list --format csv --format tsv", "--json list --format csv"] {
+        run(line.split(' ')).exits(2).says("cannot be combined");
+    }
+}
+
+#[apply(test)]
 fn csv_is_an_error_of_each_command_without_rows() {
     for (line, code) in [
         (vec!["create"], 2),
@@ -227,7 +266,13 @@ fn an_invalid_value_is_named_first() {
         ),
         ("create --size x", "invalid --size \"x\": expected a size such as 4096, 64K or 1GiB\n"),
         ("stat ", "invalid segment \"\": the value is empty (an unset variable?): "),
-        ("detach 0 --pid 0", "invalid --pid \"0\": 0 is not in 1..=2147483647\n"),
+        ("detach 0 --pid 0", "invalid --pid \"0\": a pid is 1 to 2147483647\n"),
+        ("read 0 --type u8 --count 0", "invalid --count \"0\": expected at least 1\n"),
+        ("read 0 --every 1s --rounds 0", "invalid --rounds \"0\": expected at least 1\n"),
+        ("create foo", "invalid name \"foo\": expected /NAME; a segment has no name, but a key (--key)\n"),
+        ("create 5", "invalid name \"5\": expected /NAME; a segment has no name, but a key (--key)\n"),
+        ("create --huge 2M", "invalid name \"2M\": expected /NAME; a size is written as --size=2M or --huge=2M\n"),
+        ("restore file --name foo", "invalid --name \"foo\": expected /NAME or sem:/NAME\n"),
         (
             "list --state orphn",
             "invalid --state \"orphn\"\n  [possible values: in-use, dest, idle, unknown, orphan, unlinked, kept, unused]\n",
