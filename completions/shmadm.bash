@@ -23,7 +23,7 @@ _shmadm() {
         if declare -F _command_offset >/dev/null; then
             _command_offset "$i"
         elif ((i == COMP_CWORD)); then
-            mapfile -t COMPREPLY < <(compgen -c -- "$2")
+            mapfile -t COMPREPLY < <(compgen -c -- "$2" | sort -u)
         else
             compopt -o default
         fi

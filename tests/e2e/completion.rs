@@ -259,9 +259,12 @@ const CASES: &[(&str, &str)] = &[
 #[apply(test)]
 #[requires(Program(&["bash"]))]
 fn bash_completes() {
-    let setup = "source DIRECTORY/shmadm.bash\nshmadm() { printf '<%s>' \"$@\"; echo; }\nPS1='ready> '\n";
+    let setup = "source DIRECTORY/shmadm.bash\nshmadm() { printf '<%s>' \"$@\"; echo; }\nPS1='ready> '\n\
+                 mkdir bin sbin; touch bin/zzqa bin/zzqb sbin/zzqa; chmod +x bin/* sbin/*; PATH=$PATH:$PWD/bin:$PWD/sbin\n";
     let more = [
-        ("shmadm rm 0\t\t", "0           0x000004d2"),
+        // One of these commands is in two directories of PATH.
+        ("shmadm leakcheck zzq\t\t", "zzqa  zzqb  \r\n"),
+        ("\x15shmadm rm 0\t\t", "0           0x000004d2"),
         ("\x15shmadm diff o\tt\t\r", "<diff><one/two/>"),
         ("shmadm write 0 --input ~/o\t\r", "/one/>"),
     ];
