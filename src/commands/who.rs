@@ -7,7 +7,7 @@ use super::args::target;
 use super::filters::{FilterArgs, keys, select, warn_of_removed};
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint, again};
-use crate::model::{HiddenBy, Needs, Object, Size, Target, counted};
+use crate::model::{Hidden, HiddenBy, Needs, Object, Size, Target, counted, enumerate, first_names};
 use crate::query::{
     self, Filter, QueryError, System, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory,
 };
@@ -96,6 +96,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
             "/proc does not belong to this pid namespace: processes that have segments attached cannot be found",
         );
     }
+    warn_of_hidden(args, context, &found);
     for object in &found {
         explain(args, context, object);
     }
@@ -253,20 +254,45 @@ fn print_segments(args: &WhoArgs, context: &mut Context, found: &[UsedSegment]) 
     context.print_rows("attachments", &columns, rows, &style)
 }
 
+/// Warns of attachments that were not found, once for each reason.
+fn warn_of_hidden(args: &WhoArgs, context: &mut Context, found: &[UsedSegment]) {
+    let mut warnings: Vec<(&Hidden, u64, Vec<String>)> = Vec::new();
+    for (object, hidden) in found.iter().flat_map(|object| object.attachers.hidden.iter().map(move |it| (object, it))) {
+        let suffix = namespace_suffix(args.all_ns, object.ns, object.container.as_deref());
+        let name = format!("{}{suffix}", object.id.argument());
+        match warnings.iter_mut().find(|(first, ..)| (first.reason, &first.pids) == (hidden.reason, &hidden.pids)) {
+            Some((_, total, names)) => {
+                *total += hidden.count;
+                names.push(name);
+            }
+            None => warnings.push((hidden, hidden.count, vec![name])),
+        }
+    }
+    for (hidden, total, names) in &warnings {
+        let segments = match names.as_slice() {
+            [name] => format!("segment {name}"),
+            names => {
+                let first = first_names(MAX_NAMES, names.iter().cloned());
+                format!("{} ({})", counted(names.len() as u64, "segment"), enumerate(&first, "and"))
+            }
+        };
+        let (attachments, meaning, reason) = (counted(*total, "attachment"), hidden.meaning(), hidden.reason.as_str());
+        context.ui.warning(&format!("{attachments} of {segments} cannot be seen: {meaning} ({reason})"));
+        if hidden.reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
+            context.ui.hint(Hint::new("run as root", again("").sudo()));
+        }
+    }
+}
+
+/// The most segments that a warning names.
+const MAX_NAMES: usize = 4;
+
 /// Explains what the rows of an object do not show.
 fn explain(args: &WhoArgs, context: &mut Context, object: &UsedSegment) {
     let suffix = namespace_suffix(args.all_ns, object.ns, object.container.as_deref());
     let name = format!("{}{suffix}", object.id);
     if object.nattch == Some(0) && !args.segments.is_empty() {
         context.ui.status(&format!("{name} is not attached"));
-    }
-    for hidden in &object.attachers.hidden {
-        let (attachments, reason) = (counted(hidden.count, "attachment"), hidden.reason);
-        let meaning = hidden.meaning();
-        context.ui.warning(&format!("{attachments} of {name} cannot be seen: {meaning} ({})", reason.as_str()));
-        if reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
-            context.ui.hint(Hint::new("run as root", again("").sudo()));
-        }
     }
     for process in object.attachers.processes().filter(|process| process[0].exiting) {
         context.ui.status(&format!("pid {} is exiting: it keeps {name} attached only until then", process[0].pid));

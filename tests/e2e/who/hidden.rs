@@ -62,6 +62,22 @@ fn processes_of_other_users_are_counted() {
 }
 
 #[apply(test)]
+#[requires(Root)]
+fn one_warning_covers_all_segments() {
+    let mut other = Actor::start();
+    let [first, second] = [0, 1].map(|_| other.create(fastrand::u32(0x1000_0000..), 4096).to_string());
+    for id in [&first, &second] {
+        other.attach(id.parse().unwrap());
+    }
+    let ran = finish(shmadm_as(NOBODY).args(["who", &first, &second])).exits(0);
+    let warning = format!(
+        "warning: 2 attachments of 2 segments ({first} and {second}) cannot be seen: you are not permitted to inspect \
+         some processes (permission)\nhint: run as root: `sudo shmadm who {first} {second}`\n"
+    );
+    assert_eq!(ran.stderr, warning);
+}
+
+#[apply(test)]
 fn processes_outside_the_pid_namespace_are_counted() {
     let id = oracle::create(7, 4096, 0o600);
     let _attached = oracle::Attached::new(id);
