@@ -56,6 +56,15 @@ fn leak_exit_code_is_configurable() {
 }
 
 #[apply(test)]
+fn a_removed_segment_is_not_said_to_end_with_its_namespace() {
+    let ran = finish(&mut leakcheck(&["--isolate", "always", "--rm"], &making(&[1]))).exits(65).says("; removed\n");
+    assert!(!ran.stderr.contains("IPC namespace"), "{ran:?}");
+    finish(&mut leakcheck(&["--isolate", "always"], &making(&[1])))
+        .exits(65)
+        .says("destroyed with the command's IPC namespace");
+}
+
+#[apply(test)]
 fn a_command_that_cannot_run_exits_126_or_127_as_in_shells() {
     for (command, code, words) in [
         ("no-such-command", 127, "error: cannot run no-such-command: No such file or directory (ENOENT, execve)"),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::LeakcheckArgs;
 use crate::commands::{Context, path_argument};
 use crate::error::{Hint, again, shmadm};
-use crate::model::{Isolation, Leak, LeakCheck, Leaks, Size, counted, first_names};
+use crate::model::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Size, counted, first_names};
 use crate::render::{leak_line, object_leak_line};
 
 pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) {
@@ -35,8 +35,11 @@ pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: 
         context.ui.status("unattributed segments may be the command's, or those of another job of yours");
     }
     let attached = all.iter().filter(|leak| leak.segment.is_in_use()).count();
+    let is_removed = all.iter().all(|leak| leak.outcome == Some(LeakOutcome::Destroyed));
     if check.isolation == Isolation::None {
         hint_removal(args, context, leaked);
+    } else if is_removed {
+        // Each line says so.
     } else if attached == 0 {
         context.ui.status("destroyed with the command's IPC namespace");
     } else {
