@@ -14,11 +14,17 @@ pub(super) fn explain_address(system: &System, error: Error, address: usize) -> 
     if !address.is_multiple_of(page_size) {
         let error = error.cause(format!("{address:#x} is not a multiple of {page_size} (SHMLBA)"));
         return match address - address % page_size {
-            0 => error.with(suggest_any_address()),
+            rounded if rounded == 0 || rounded >= end_of_addresses() => error.with(suggest_any_address()),
             rounded => error.hint(format!("attach it at {rounded:#x}"), again("--round")),
         };
     }
     explain_rounded_address(error, address)
+}
+
+/// Returns the end of the address space, which is a power of two. The stack is right below it.
+fn end_of_addresses() -> usize {
+    let on_stack = 0_u8;
+    std::ptr::from_ref(&on_stack).addr().checked_next_power_of_two().unwrap_or(usize::MAX)
 }
 
 /// Adds why a segment could not be attached at an address that was rounded down to a page (SHM_RND).

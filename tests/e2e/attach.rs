@@ -90,6 +90,9 @@ fn an_unaligned_address_is_refused() {
             .says(&format!("cause: {UNALIGNED} is not a multiple"))
             .says("hint: attach it at 0x200000000: `shmadm attach ");
     }
+    // Rounding does not help.
+    let outside = run(["attach", "0", "--address", "0xffffffffffffffff"]).exits(1);
+    outside.says("is not a multiple").says("hint: let the kernel choose the address: `shmadm attach 0`\n");
     let error = run(["attach", "0", "--address", UNALIGNED, "--json"]).exits(1).json();
     assert_fields(&error["error"], json!({ "errno": "EINVAL", "call": "shmat" }));
     assert_eq!(oracle::rows()[0].get("atime"), "0", "no segment was attached");
