@@ -128,7 +128,11 @@ fn refused(message: String, error: SysError) -> Error {
 fn open(system: &System, name: &NamespaceName, text: &str) -> Result<File, Error> {
     let failed = |error: &io::Error, message: String, cause: &str| {
         let failed = Error::io(message, error, "open").target(text);
-        if cause.is_empty() { failed } else { failed.cause(cause) }
+        let failed = if cause.is_empty() { failed } else { failed.cause(cause) };
+        match error.kind() {
+            ErrorKind::PermissionDenied if !can_inspect_all(system) => failed.hint("run it as root", again("").sudo()),
+            _ => failed,
+        }
     };
     match name {
         NamespaceName::Path(path) => sys::open_nonblocking(path).map_err(|error| {

@@ -194,7 +194,7 @@ fn a_missing_privilege_is_named() {
     let (actor, _) = elsewhere();
     let pid = actor.pid().to_string();
     let ran = finish(shmadm_as(NOBODY).args(["--ns", &pid, "list"])).exits(4).prints_nothing();
-    ran.says("(EACCES, open)").says("CAP_SYS_PTRACE");
+    ran.says("(EACCES, open)").says("CAP_SYS_PTRACE").says(&format!("`sudo shmadm --ns {pid} list`"));
     // A process that has mounted or opened the file makes it available; entering still requires the privilege.
     let file = std::fs::File::open(format!("/proc/{pid}/ns/ipc")).unwrap();
     let opened = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
