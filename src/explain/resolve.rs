@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 
@@ -129,8 +130,24 @@ pub(crate) fn ftok_key(ftok: &Ftok) -> Result<Key, Error> {
             ErrorKind::PermissionDenied => "this user lacks search permission for a directory in the path",
             _ => "ftok: requires an existing file, whose inode number is part of the key",
         };
+        let whole = with_colon(ftok).map(|whole| {
+            format!("the file {whole} exists, but PROJ follows the last colon: append :1 to name that file")
+        });
         let path = path_text(path);
-        Error::io(format!("cannot compute the key of ftok:{path}"), &error, "stat").target(path).cause(cause)
+        let error =
+            Error::io(format!("cannot compute the key of ftok:{path}"), &error, "stat").target(path).cause(cause);
+        whole.map_or(error.clone(), |whole| error.cause(whole))
     })?;
     Ok(Key::ftok(file.ino(), file.dev(), ftok.proj))
+}
+
+/// Returns the existing file whose name contains the colon that was taken for the one in front of PROJ.
+fn with_colon(ftok: &Ftok) -> Option<String> {
+    let whole = |proj: String| {
+        let mut path = ftok.path.clone().into_os_string();
+        path.push(format!(":{proj}"));
+        PathBuf::from(path)
+    };
+    let typed = [char::from(ftok.proj).to_string(), ftok.proj.to_string()];
+    typed.map(whole).iter().find(|path| path.exists()).map(|path| path_text(path))
 }

@@ -74,6 +74,13 @@ fn ftok_keys_match_the_c_library() {
 #[apply(test)]
 fn an_ftok_key_needs_a_file_and_a_valid_project() {
     run(["create", "--key", "ftok:/no/such/file"]).exits(1).prints_nothing().says("ENOENT, stat");
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a:b", "a:7"] {
+        let path = file(directory.path(), name, b"");
+        let ran = run(["create", "--key", &format!("ftok:{}", path.display())]).exits(1).prints_nothing();
+        ran.says(&format!("the file {} exists, but PROJ follows the last colon: append :1", path.display()));
+        run(["create", "-n", "--key", &format!("ftok:{}:1", path.display())]).exits(0);
+    }
     for bad in ["0", "256", "ab"] {
         run(["create", "--key", &format!("ftok:/:{bad}")]).exits(2);
     }
