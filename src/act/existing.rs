@@ -66,11 +66,13 @@ fn conflicts(system: &System, segment: &Object, creation: &Creation) -> Vec<Conf
     for (account, requested, current) in [(Account::User, owner, segment.uid), (Account::Group, group, segment.gid)] {
         // The overflow id may stand for another one.
         if let Some(id) = requested.filter(|id| *id != current || system.may_be_unmapped(account, current)) {
-            let (word, name) = match account {
-                Account::User => ("owner", system.user(current)),
-                Account::Group => ("group", system.group(current)),
+            let (word, [wanted, name]) = match account {
+                Account::User => ("owner", [id, current].map(|id| system.user(id))),
+                Account::Group => ("group", [id, current].map(|id| system.group(id))),
             };
-            let reason = format!("--{word} {id} differs from its {word}, {name}");
+            // The overflow id has a name, too.
+            let wanted = if wanted == name { id.to_string() } else { wanted };
+            let reason = format!("--{word} {wanted} differs from its {word}, {name}");
             add(word, reason, Some(format!("--{word} {id}")));
         }
     }

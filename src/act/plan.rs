@@ -125,11 +125,10 @@ fn check_lock(system: &System, size: u64, is_huge: bool) -> Result<(), Error> {
         return Ok(());
     }
     let failed = |kind| Error::new(kind, "cannot lock the new segment");
-    Err(if limit == 0 {
+    let error = if limit == 0 {
         failed(Kind::Permission).cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)")
     } else {
-        failed(Kind::Failed)
-            .cause("locking it would exceed RLIMIT_MEMLOCK, and the caller lacks CAP_IPC_LOCK")
-            .hint("show the limit in KiB", program("ulimit -l"))
-    })
+        failed(Kind::Failed).cause("locking it would exceed RLIMIT_MEMLOCK, and the caller lacks CAP_IPC_LOCK")
+    };
+    Err(error.hint("show the limit in KiB", program("ulimit -l")))
 }

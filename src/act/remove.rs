@@ -80,8 +80,7 @@ fn remove_segment(system: &System, seen: &Object, seen_sysv: &SysV, how: Removal
                     users.push(user);
                 }
             }
-            let who = users.join(" or ");
-            refusal.hint(format!("only {who} can mark it for destruction"), again("--force").on(id.to_string()).sudo())
+            refusal.also(&format!("only {} can remove it", users.join(" or ")))
         } else {
             refusal.hint(
                 "mark for destruction, which frees the key now and the memory at the last detach",

@@ -46,7 +46,7 @@ pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), 
         None
     };
     if let Some(lock) = change.lock {
-        sys::lock(id, lock).map_err(|error| explain(system, &Attempt::Lock(id), error))?;
+        sys::lock(id, lock).map_err(|error| explain(system, &Attempt::Lock(id, lock), error))?;
     }
     let Some((owner, group)) = numbers else { return Ok(()) };
     sys::set(id, owner, group, change.mode.unwrap_or(segment.mode)).map_err(|error| {

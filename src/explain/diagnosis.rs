@@ -51,8 +51,8 @@ pub(crate) enum Attempt {
     Stat(ShmId),
     /// Change owner, group or mode.
     Set(ShmId),
-    /// Lock or unlock a segment in memory.
-    Lock(ShmId),
+    /// Lock (true) or unlock a segment in memory.
+    Lock(ShmId, bool),
     Remove(ShmId),
     /// Stop a holder.
     Detach(ShmId),
@@ -76,7 +76,8 @@ impl Attempt {
             }
             Self::Stat(id) => format!("cannot find segment {id}"),
             Self::Set(id) => format!("cannot change segment {id}"),
-            Self::Lock(id) => format!("cannot lock or unlock segment {id}"),
+            Self::Lock(id, true) => format!("cannot lock segment {id}"),
+            Self::Lock(id, false) => format!("cannot unlock segment {id}"),
             Self::Remove(id) => format!("cannot remove segment {id}"),
             Self::Detach(id) => format!("cannot stop the holder of segment {id}"),
         }
@@ -114,7 +115,7 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
         Attempt::Attach { id, .. }
         | Attempt::Stat(id)
         | Attempt::Set(id)
-        | Attempt::Lock(id)
+        | Attempt::Lock(id, _)
         | Attempt::Remove(id)
         | Attempt::Detach(id) => explain_segment(system, error.target(id.to_string()), attempt, *id, errno),
     }
@@ -241,7 +242,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         (Errno::EPERM, _) if matches!(attempt, Attempt::Detach(_)) => error,
         (Errno::EPERM, Some(segment)) => explain_control(system, error, attempt, &segment),
         (Errno::ENOMEM, _) => match attempt {
-            Attempt::Lock(_) => error
+            Attempt::Lock(..) => error
                 .cause("locking it would exceed RLIMIT_MEMLOCK, and the caller lacks CAP_IPC_LOCK")
                 .hint("show the limit in KiB", program("ulimit -l")),
             Attempt::Attach { address: Address::Exact(_) | Address::Rounded(_), .. } => error
@@ -303,12 +304,14 @@ fn explain_access(system: &System, error: Error, segment: &Object, needed: u16) 
 fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &Object) -> Error {
     if is_owner_or_creator(system, segment) {
         return match attempt {
-            Attempt::Lock(_) if lockable() == 0 => error.cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)"),
+            Attempt::Lock(..) if lockable() == 0 => error
+                .cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)")
+                .hint("show the limit in KiB", program("ulimit -l")),
             _ => error.cause(DENIED),
         };
     }
     let (name, number) = match attempt {
-        Attempt::Lock(_) => ("CAP_IPC_LOCK", CAP_IPC_LOCK),
+        Attempt::Lock(..) => ("CAP_IPC_LOCK", CAP_IPC_LOCK),
         _ => ("CAP_SYS_ADMIN", CAP_SYS_ADMIN),
     };
     let owner = system.user(segment.uid);

@@ -55,7 +55,7 @@ fn a_text_that_looks_like_an_option_is_refused() {
     for arguments in [&["-hello"][..], &["-x"], &["--nope", "x"]] {
         run([&["write", "0"], arguments].concat()).exits(2).prints_nothing().says("unexpected argument");
     }
-    run(["write", "0", "-"]).exits(2).prints_nothing().says("invalid text \"-\"").says("`--input -`");
+    run(["write", "0", "-"]).exits(2).prints_nothing().says("invalid text \"-\"").says("`shmadm write 0 --input -`");
     assert_eq!(oracle::contents(id), [0; 32], "nothing was written");
 }
 

@@ -74,6 +74,12 @@ fn another_owner_or_group_for_an_existing_segment_is_refused() {
         ran.says(&format!("cannot apply {option}: ")).says(&format!("cause: {option} {id} differs from its "));
         assert_eq!(oracle::rows(), before, "{option}");
     }
+    // Both by their names.
+    let id = oracle::create(0x4d3, 4096, 0o600);
+    oracle::set(id, NOBODY, NOBODY, 0o600);
+    let nobody = nix::unistd::User::from_uid(NOBODY.into()).unwrap().map_or(NOBODY.to_string(), |user| user.name);
+    let ran = run(["create", "--key", "0x4d3", "--owner", "0"]).exits(5);
+    ran.says(&format!("cause: --owner root differs from its owner, {nobody}\n"));
 }
 
 #[apply(test)]

@@ -151,7 +151,9 @@ fn a_partial_failure_leaves_nothing() {
     for more in [&[][..], &["--fill", "1"], &["--hold"], &["--mode", "666", "--key", "1234"]] {
         let arguments = [&["create", "--lock"], more].concat();
         let ran = without_locked_memory(&arguments).exits(4).prints_nothing().says("(EPERM, shmctl SHM_LOCK)");
+        assert!(ran.stderr.contains("error: cannot lock segment "), "{ran:?}");
         assert!(ran.stderr.contains("cause: this user may not lock memory (RLIMIT_MEMLOCK is 0)"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: show the limit in KiB: `ulimit -l`"), "{ran:?}");
         // The holder was killed; the segment is destroyed when it detaches.
         crate::support::wait_for("the segment to be destroyed", || oracle::rows().is_empty());
     }
