@@ -16,6 +16,7 @@ pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod map;
 pub(crate) mod metrics;
+mod objects;
 pub(crate) mod prune;
 pub(crate) mod read;
 pub(crate) mod restore;

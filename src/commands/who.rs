@@ -5,12 +5,11 @@ use clap::Args;
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
 use super::filters::{FilterArgs, keys, select, warn_of_removed};
+use super::objects::named_objects;
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint, again};
 use crate::model::{Hidden, HiddenBy, Needs, Object, Size, Target, counted, enumerate, first_names};
-use crate::query::{
-    self, Filter, QueryError, System, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory,
-};
+use crate::query::{self, Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
     ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS, USERS_BY_PLACE,
     USERS_BY_PROCESS, UsedFile, UsedSegment, WhoReport, by_names,
@@ -130,7 +129,9 @@ fn named(
     warn_of_removed(context, &[keys(&args.segments), filter.keys()].concat());
     let is_all = args.all || args.segments.is_empty();
     let (mut objects, mut files): (Vec<Object>, Vec<Object>) = match is_all {
-        true => (inventory(&context.system, needs)?, all_files(&context.system)?),
+        true => {
+            (inventory(&context.system, needs)?, named_objects(context, Needs::empty(), false)?.unwrap_or_default())
+        }
         false => objects.into_iter().partition(Object::is_segment),
     };
     check_any_found(context, !(objects.is_empty() && files.is_empty()), failures)?;
@@ -151,14 +152,6 @@ fn named(
         add_attachers(&context.system, &mut objects)?;
     }
     Ok(objects.iter().map(UsedSegment::of).collect())
-}
-
-/// Returns all POSIX objects, without their users; none without a /dev/shm.
-fn all_files(system: &System) -> Result<Vec<Object>, QueryError> {
-    match query::posix_objects(system, Needs::empty()) {
-        Err(error) if error.is_without_objects() => Ok(Vec::new()),
-        files => files,
-    }
 }
 
 /// Finds attachments in all namespaces, and segments of namespaces without a process.

@@ -82,4 +82,4 @@ pub(crate) const NEIGHBOURS: &[(&str, &str, &str)] = &[
 ];
 
 /// Modules of `commands` that are not commands; every command may name them.
-pub(crate) const SHARED_BY_COMMANDS: &[&str] = &["all_namespaces", "args", "filters"];
+pub(crate) const SHARED_BY_COMMANDS: &[&str] = &["all_namespaces", "args", "filters", "objects"];
