@@ -10,7 +10,7 @@ use nix::unistd::fchown;
 use super::create::MAX_ATTEMPTS;
 use super::plan::would_fail;
 use super::set_file::current_ids;
-use crate::error::{Error, Kind, shmadm};
+use crate::error::{Error, Kind, OsError, shmadm};
 use crate::explain::{cannot_create, file_exists};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName, Size};
 use crate::query::{ObjectDirectory, System, has_capability, lookup};
@@ -67,7 +67,11 @@ pub(crate) fn create_file(
     if new.reserve {
         sys::reserve(file.as_fd(), size).map_err(|errno| failed(errno, "fallocate"))?;
     }
-    fill(&file, size)?;
+    fill(&file, size).map_err(|error| match error.source {
+        // That the object has an offset does not help a user who creates it.
+        Some(OsError { errno, call: "pwrite" }) => failed(errno, "pwrite"),
+        _ => error,
+    })?;
     if new.owner.is_some() || new.group.is_some() {
         let (owner, group) = current_ids(system, new.owner, new.group)?;
         fchown(&file, owner, group).map_err(|errno| failed(errno, "fchown"))?;

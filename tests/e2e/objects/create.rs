@@ -67,6 +67,11 @@ fn a_dry_run_fails_if_the_creation_would() {
     mount_tmpfs_on("/dev/shm", Some("mode=1777,size=64k"));
     let hint = "hint: list the objects that take the most memory: `shmadm list --posix --sort RSS --reverse`\n";
     fails(shmadm, &["create", "/x", "--size", "1M", "--reserve"], 1, &["64 KiB free of 64 KiB", hint]);
+    run(["create", "/x", "--size", "1M", "--fill", "1"])
+        .exits(1)
+        .says("error: cannot create object /x of 1 MiB: No space left on device (ENOSPC, pwrite)\n")
+        .says("cause: /dev/shm has ")
+        .says(hint);
     fails(shmadm, &["create", "/x", "--size", "8192P"], 1, &["cause: an object must be smaller than 8 EiB\n"]);
     assert_eq!(names(), [""; 0]);
 }
