@@ -21,8 +21,8 @@ pub(crate) use host::*;
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced};
 pub(crate) use objects::{
-    OpenError, add_users, open_file, posix_objects, posix_objects_by_id, posix_objects_in, posix_usage, posix_usage_in,
-    probe, refer_to_file, unlinked_objects, unlinked_objects_in,
+    OpenError, add_users, anonymous_objects, open_file, posix_objects, posix_objects_by_id, posix_objects_in,
+    posix_usage, posix_usage_in, probe, refer_to_file, unlinked_objects, unlinked_objects_in,
 };
 pub(crate) use shmem::{ShmemSurvey, charged_to_control_groups, survey_shmem};
 pub(crate) use state::{commands, creator_and_last_user, last_user_preventing_orphan, state_now};

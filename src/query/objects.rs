@@ -7,11 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::failure::QueryError;
-use super::host::{ObjectDirectory, System};
+use super::host::{ObjectDirectory, System, segment_devices};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
 use super::users::{ObjectScan, ObjectSearch, UnlinkedFacts, refer_via_user, scan_objects, some_are_in_flight};
-use crate::model::{FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, PosixUsage, path_text};
+use crate::model::{
+    Device, FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, PosixUsage, path_text,
+};
 use crate::sys::{self, Errno, FileSystem, Opening};
 
 /// Returns all objects that have a name, in the order of the directory; `needs` are the fields to read.
@@ -73,15 +75,33 @@ pub(crate) fn unlinked_objects_in(
     needs: Needs,
 ) -> Result<Vec<Object>, QueryError> {
     let search = ObjectSearch::on(directories.iter().map(|directory| directory.device));
-    let scan = scan_objects(system, &search, needs, |_| false)?;
+    nameless_objects(system, &search, directories, needs)
+}
+
+/// Returns the memfds and the shared anonymous memory of all processes.
+pub(crate) fn anonymous_objects(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
+    let internal: HashSet<Device> = segment_devices().map_err(QueryError::Devices)?.into_iter().collect();
+    let search = ObjectSearch { devices: internal.clone(), internal, ..ObjectSearch::default() };
+    nameless_objects(system, &search, &[], needs)
+}
+
+/// Returns the objects without a name that a search finds.
+fn nameless_objects(
+    system: &System,
+    search: &ObjectSearch,
+    directories: &[&ObjectDirectory],
+    needs: Needs,
+) -> Result<Vec<Object>, QueryError> {
+    let scan = scan_objects(system, search, needs, |_| false)?;
     let mut objects: Vec<Object> = Vec::new();
     for (file, found) in &scan.unlinked {
-        let Some(directory) = directories.iter().find(|directory| directory.device == file.device) else { continue };
+        let directory = directories.iter().copied().find(|directory| directory.device == file.device);
+        let nameless = |stat: &FileStat, needs| inventory::nameless(system, directory, found.file_type, stat, needs);
         let mut object = match &found.known {
-            UnlinkedFacts::Stat(stat) => inventory::unlinked(system, directory, stat, needs),
+            UnlinkedFacts::Stat(stat) => nameless(stat, needs),
             UnlinkedFacts::Mapped(length) => {
                 let stat = FileStat { file: *file, size: *length, ..FileStat::REGULAR };
-                let mut object = inventory::unlinked(system, directory, &stat, Needs::empty());
+                let mut object = nameless(&stat, Needs::empty());
                 if let ObjectKind::Posix(posix) = &mut object.kind {
                     posix.lacks_attributes = true;
                 }
@@ -162,9 +182,21 @@ pub(crate) fn posix_objects_by_id(
         with_id.filter(|(file, _)| wanted.contains(file))
     };
     let mut found: HashMap<_, _> = by_id(inventory::posix_objects(system, system.objects()?, needs)?).collect();
-    if found.len() < wanted.len() {
-        found.extend(by_id(unlinked_objects(system, needs)?));
+    if found.len() == wanted.len() {
+        return Ok(found);
     }
+    let internal = segment_devices().map_err(QueryError::Devices)?.into_iter().collect();
+    let search = ObjectSearch { internal, ..ObjectSearch::on(wanted.iter().map(|file| file.device)) };
+    let own = system.objects().ok();
+    let directories: Vec<_> = own.into_iter().collect();
+    let nameless = by_id(nameless_objects(system, &search, &directories, needs)?);
+    // Of another file system, the device is what the user typed: it must be one of shared memory.
+    let is_memory = |object: &Object| {
+        let file = object.posix();
+        own.is_some_and(|own| own.device == file.file().device)
+            || refer_via_user(system, file).is_ok_and(|file| matches!(sys::file_system(file.as_fd()), Ok(Some(_))))
+    };
+    found.extend(nameless.filter(|(_, object)| is_memory(object)));
     Ok(found)
 }
 

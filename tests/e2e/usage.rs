@@ -143,3 +143,26 @@ fn rows_are_machine_readable_and_columns_can_be_chosen() {
     run(["usage", "--ns", &std::process::id().to_string()]).exits(2).says("--ns and --dir cannot be used");
     assert!(run(["usage", "--list-columns"]).exits(0).stdout.starts_with("SOURCE "));
 }
+
+#[apply(test)]
+#[requires(Root)]
+fn memfds_and_anonymous_memory_are_listed_by_type_and_named_by_their_inode() {
+    let mut actor = Actor::start();
+    actor.ask(Request::HoldMemfd { size: 3 * MIB, mapped: false });
+    actor.ask(Request::MapAnonymous { size: 5 * MIB });
+    let of_actor = |kind: &str| {
+        let listed = run(["list", "--type", kind, "--pid", &actor.pid().to_string(), "--json"]).exits(0).json();
+        assert_eq!(listed["segments"], json!([]));
+        listed["objects"].clone()
+    };
+    let memfd = &of_actor("memfd")[0];
+    let expected = json!({ "type": "memfd", "name": null, "size": 3 * MIB, "allocated": 3 * MIB, "rss": 3 * MIB, "users": 1, "state": "unlinked" });
+    assert_fields(memfd, expected);
+    assert_fields(&of_actor("anonymous")[0], json!({ "type": "anonymous", "size": 5 * MIB, "mappings": 1 }));
+    let name = format!("obj:{}", memfd["object"].as_str().unwrap());
+    assert_eq!(run(["read", &name, "--length", "2", "--raw"]).exits(0).stdout, "\u{1}\u{1}");
+    let who = run(["who", &name, "--json"]).exits(0).json();
+    assert_fields(&who["objects"][0]["users"][0], json!({ "pid": actor.pid(), "how": "open" }));
+    run(["rm", &name]).exits(5).says("it has no name");
+    assert!(!run(["list", "--posix"]).exits(0).stdout.contains("memfd"));
+}

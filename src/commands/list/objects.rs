@@ -6,8 +6,8 @@ use crate::commands::filters::warn_of_removed;
 use crate::commands::objects::{named_objects, report_omitted, unlinked};
 use crate::commands::{Context, exit_with};
 use crate::error::{Error, Exit};
-use crate::model::{Needs, Object};
-use crate::query::{Filter, probe};
+use crate::model::{FileType, Needs, Object};
+use crate::query::{Filter, anonymous_objects, probe};
 use crate::render::{Column, Format, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TableStyle, by_names};
 
 /// Lists POSIX objects, and segments if `segments` is set.
@@ -38,6 +38,10 @@ pub(super) fn list_with_objects(
     };
     let is_known = found.is_some();
     let mut files = found.unwrap_or_default();
+    // They are in no directory, so that only their type asks for them.
+    if [FileType::Memfd, FileType::Anonymous].iter().any(|kind| filter.file_type.contains(kind)) {
+        files.extend(anonymous_objects(&context.system, file_needs)?);
+    }
     if args.probe {
         probe(&context.system, &mut files);
     }

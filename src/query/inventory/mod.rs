@@ -18,7 +18,7 @@ use complete::complete;
 
 use super::failure::QueryError;
 use super::host::{ObjectDirectory, System};
-use crate::model::{FileStat, Ident, Key, Needs, Object, ShmId};
+use crate::model::{FileStat, FileType, Ident, Key, Needs, Object, ShmId};
 use crate::sys::{self, SysError};
 
 /// Returns all segments, in the order of the kernel; `needs` are the fields to read.
@@ -78,9 +78,15 @@ pub(super) fn posix_objects(
     Ok(objects)
 }
 
-/// Returns the object of a file that has no name.
-pub(super) fn unlinked(system: &System, directory: &ObjectDirectory, stat: &FileStat, needs: Needs) -> Object {
-    let mut object = posix::object(system, directory, None, stat, needs);
+/// Returns the object of a file that has no name; `directory` is that of its file system, if it has one.
+pub(super) fn nameless(
+    system: &System,
+    directory: Option<&ObjectDirectory>,
+    file_type: FileType,
+    stat: &FileStat,
+    needs: Needs,
+) -> Object {
+    let mut object = posix::nameless(system, directory, file_type, stat, needs);
     complete(system, &mut object, needs);
     object
 }

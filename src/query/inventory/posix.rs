@@ -28,7 +28,7 @@ pub(super) fn each(
         // What has vanished or is unreadable meanwhile is not there.
         let Ok(stat) = sys::stat_entry(directory.as_fd(), name.file_name()) else { return };
         if (stat.is_regular() || stat.is_directory()) && stat.file.device == directory.device {
-            show(object(system, directory, Some(name), &stat, needs));
+            show(object(system, directory, name, &stat, needs));
         }
     });
     listed.map_err(|errno| QueryError::Directory(directory.path.clone(), errno))
@@ -52,59 +52,66 @@ pub(super) fn lookup(
         FileKind::Regular if stat.file.device != directory.device => {
             Err(QueryError::NotAnObject(name.clone(), "another mount"))
         }
-        FileKind::Regular => Ok(Some(object(system, directory, Some(name.clone()), &stat, needs))),
+        FileKind::Regular => Ok(Some(object(system, directory, name.clone(), &stat, needs))),
         other => Err(QueryError::NotAnObject(name.clone(), other.noun())),
     }
 }
 
-/// Returns the object of a file.
-pub(in crate::query) fn object(
-    system: &System,
-    directory: &ObjectDirectory,
-    name: Option<ObjectName>,
-    stat: &FileStat,
-    needs: Needs,
-) -> Object {
+/// Returns the object of a file that has a name.
+fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: &FileStat, needs: Needs) -> Object {
     let file_type = match &name {
         _ if stat.is_directory() => FileType::Dir,
         // Also an empty one, which is being created or is broken.
-        Some(name) if name.is_semaphore() => FileType::Sem,
+        name if name.is_semaphore() => FileType::Sem,
         _ => FileType::Shm,
     };
-    let mut posix =
-        Posix { mnt_ns: directory.mnt_ns, is_foreign: directory.is_foreign, ..Posix::new(*stat, file_type, name) };
-    let mut size = stat.size;
-    if let Some(name) = &posix.name {
-        match file_type {
-            FileType::Dir => {
-                size = 0;
-                posix.is_partial = !add_contents(directory, name.file_name(), &mut size, &mut posix.allocated);
-            }
-            FileType::Sem if needs.contains(Needs::CONTENTS) => {
-                let value = semaphore(directory, name, stat);
-                (posix.value, posix.waiters) = (value.map(|it| it.0), value.map(|it| it.1));
-            }
-            _ => {}
-        }
-        if let Some((product, maker)) = product::find(name) {
-            (posix.product, posix.maker, posix.keep) = (Some(product.id.as_str().into()), maker, product.keep);
-        }
+    let mut object = nameless(system, Some(directory), file_type, stat, needs.difference(Needs::RESIDENT));
+    if needs.contains(Needs::RESIDENT) && file_type != FileType::Dir {
+        (object.rss, object.swap) = residency(system, directory, &name, stat);
     }
-    let (rss, swap) = if needs.contains(Needs::RESIDENT) && file_type != FileType::Dir {
-        residency(system, directory, posix.name.as_ref(), stat)
-    } else {
-        (None, None)
+    let ObjectKind::Posix(posix) = &mut object.kind else { return object };
+    match file_type {
+        FileType::Dir => {
+            object.size = 0;
+            posix.is_partial = !add_contents(directory, name.file_name(), &mut object.size, &mut posix.allocated);
+        }
+        FileType::Sem if needs.contains(Needs::CONTENTS) => {
+            let value = semaphore(directory, &name, stat);
+            (posix.value, posix.waiters) = (value.map(|it| it.0), value.map(|it| it.1));
+        }
+        _ => {}
+    }
+    if let Some((product, maker)) = product::find(&name) {
+        (posix.product, posix.maker, posix.keep) = (Some(product.id.as_str().into()), maker, product.keep);
+    }
+    posix.name = Some(name);
+    object
+}
+
+/// Returns the object of a file without a name; `directory` is that of its file system, if it has one.
+pub(super) fn nameless(
+    system: &System,
+    directory: Option<&ObjectDirectory>,
+    file_type: FileType,
+    stat: &FileStat,
+    needs: Needs,
+) -> Object {
+    let posix = Posix {
+        mnt_ns: directory.and_then(|directory| directory.mnt_ns),
+        is_foreign: directory.is_some_and(|directory| directory.is_foreign),
+        ..Posix::new(*stat, file_type, None)
     };
+    let is_resident = needs.contains(Needs::RESIDENT) && !system.swap_is_used();
     Object {
-        size,
+        size: stat.size,
         mode: Mode::from_kernel(stat.mode),
         uid: stat.uid,
         gid: stat.gid,
         ctime: Some(stat.ctime.stamp()),
-        rss,
-        swap,
+        rss: is_resident.then_some(stat.allocated),
+        swap: is_resident.then_some(0),
         scope: Some(Scope::Tmpfs(stat.file.device)),
-        container: directory.container.clone(),
+        container: directory.and_then(|directory| directory.container.clone()),
         kind: ObjectKind::Posix(Box::new(posix)),
         ..Object::default()
     }
@@ -115,16 +122,14 @@ pub(in crate::query) fn object(
 fn residency(
     system: &System,
     directory: &ObjectDirectory,
-    name: Option<&ObjectName>,
+    name: &ObjectName,
     stat: &FileStat,
 ) -> (Option<u64>, Option<u64>) {
     if !system.swap_is_used() {
         return (Some(stat.allocated), Some(0));
     }
-    let state = name.ok_or(Errno::ENOENT).and_then(|name| {
-        let file = open_listed(directory.as_fd(), name.file_name(), stat)?;
-        sys::cache_state(file.as_fd(), 0, 0, system.page_size())
-    });
+    let state = open_listed(directory.as_fd(), name.file_name(), stat)
+        .and_then(|file| sys::cache_state(file.as_fd(), 0, 0, system.page_size()));
     state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
 }
 

@@ -156,3 +156,25 @@ fn in_a_user_namespace_an_object_is_not_an_orphan_while_its_owner_runs_a_process
     let report = run(&["prune", "--dry-run", "--older-than", "0s", "--json"]).exits(0).json();
     assert_eq!(report["removed"], json!([]), "{report}");
 }
+
+#[apply(test)]
+#[requires(Root)]
+fn an_unlinked_object_of_another_file_system_is_named_by_its_inode() {
+    let script = "mount -t tmpfs none /dev/shm && exec 3<>/dev/shm/x && echo hello >&3 && rm /dev/shm/x";
+    let container = container(script);
+    let listed = run(["list", "--unlinked", "--all-ns", "--json"]).exits(0).json();
+    let objects = listed["objects"].as_array().unwrap().iter();
+    let is_held = |object: &&serde_json::Value| {
+        let who = run(["who", &format!("obj:{}", object["object"].as_str().unwrap()), "--json"]);
+        who.code == Some(0) && who.json()["objects"][0]["users"][0]["pid"] == container.pid().as_raw()
+    };
+    let object = objects.clone().find(is_held).unwrap_or_else(|| panic!("{listed}"));
+    let name = format!("obj:{}", object["object"].as_str().unwrap());
+    assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "hello\n");
+    // A deleted file that is not in memory is no object.
+    let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let name = super::file_id(file.path().to_str().unwrap());
+    let (_open, path) = file.into_parts();
+    path.close().unwrap();
+    run(["stat", &name]).exits(3);
+}
