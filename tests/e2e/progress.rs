@@ -119,7 +119,8 @@ fn dump_and_restore_show_their_phase() {
 
 #[apply(test)]
 fn short_work_shows_nothing() {
-    let id = oracle::create(1234, 4096, 0o600).to_string();
+    // Its creator exits: rm notes one that is running.
+    let id = run(["create"]).exits(0).stdout.trim().to_owned();
     let (code, shown) = Terminal::run(&["write", &id, "--fill", "1"], COLUMNS).end();
     assert_eq!((code, shown.as_str()), (Some(0), "wrote 4096 bytes to segment 0 at offset 0\r\n"));
     assert_eq!(run(["rm", &id]).exits(0).stderr.lines().count(), 1);
