@@ -101,7 +101,7 @@ fn check_names(directory: &Path, arguments: &ArgMatches) -> Result<(), Error> {
     let (name, directory) = (path_text(name), path_text(directory));
     Err(Error::new(Kind::Usage, format!("{name} is not in {directory}, the directory of --dir"))
         .target(name)
-        .advice(format!("name an object in {directory} as /NAME, or omit --dir")))
+        .cause(format!("/NAME is an object in {directory}; without --dir, it is one in {DEV_SHM}")))
 }
 
 /// Enters the IPC namespace of `--ns`, and opens the directory of `--dir`.

@@ -48,7 +48,7 @@ fn another_tmpfs_directory_is_used_with_dir() {
         run([arguments, &["--dir", path]].concat())
             .exits(2)
             .says(&format!("error: /dev/shm/here is not in {path}, the directory of --dir\n"))
-            .says(&format!("hint: name an object in {path} as /NAME, or omit --dir\n"));
+            .says(&format!("cause: /NAME is an object in {path}; without --dir, it is one in /dev/shm\n"));
     }
     assert!(directory.path().join("here").exists());
     run(["--dir", "/dev/shm", "rm", "/dev/shm/here"]).exits(0);
