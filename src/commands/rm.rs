@@ -20,7 +20,9 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Removes segments and POSIX objects. A segment that is attached is refused, and the error names the processes that \
                   have it attached. --force marks it for destruction: its key is freed now, the memory at the last \
                   detach. Nothing can clear the mark, and a program that asks for the key later gets another segment. \
-                  `shmadm detach` ends the background attachments of the caller (`attach --background`, `create --hold`).\n\n\
+                  `shmadm detach` ends the background attachments of the caller (`attach --background`, `create --hold`). \
+                  A segment that is not attached is removed even if its creator or last user is still running, which a \
+                  status message reports.\n\n\
                   An object (/NAME) that a process has open or mapped is refused, and the error names these \
                   processes. --force removes its name; the memory is freed when the last process closes and unmaps \
                   it. Without --force, rm also refuses an object that its program keeps between runs (STATE \
