@@ -11,6 +11,7 @@ pub(crate) mod detach;
 pub(crate) mod diff;
 pub(crate) mod dump;
 pub(crate) mod filters;
+pub(crate) mod identify;
 pub(crate) mod leakcheck;
 pub(crate) mod limits;
 pub(crate) mod list;

@@ -1,11 +1,12 @@
 //! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
 //!
 //! A module names only modules before it in this order: failure, host, state, inventory, limits, filter, tally, swap,
-//! users, objects, shmem.
+//! users, objects, identify, shmem.
 
 mod failure;
 mod filter;
 mod host;
+mod identify;
 mod inventory;
 mod limits;
 mod objects;
@@ -18,6 +19,7 @@ mod users;
 pub(crate) use failure::QueryError;
 pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};
 pub(crate) use host::*;
+pub(crate) use identify::{Rules, identify};
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced};
 pub(crate) use objects::{

@@ -21,6 +21,7 @@ mod file_users;
 mod files;
 mod hexdump;
 mod human;
+mod identities;
 mod json;
 mod junit;
 mod leaks;
@@ -50,6 +51,7 @@ pub(crate) use file_users::{FILE_USERS, USERS_BY_PLACE, USERS_BY_PROCESS, UsedFi
 pub(crate) use files::{BOTH, FILE, FILE_ALL_NS, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, NAMESPACE, file_record};
 pub(crate) use hexdump::{HexDump, write_hex};
 pub(crate) use human::{TimeStyle, duration};
+pub(crate) use identities::{IDENTITIES, IdentityRow};
 pub(crate) use json::{begin_report, write_error_json, write_report, write_within_string};
 pub(crate) use junit::write_junit;
 pub(crate) use leaks::{leak_line, object_leak_line};

@@ -25,7 +25,20 @@ pub(crate) const TOP_MODULES: &[(&str, &[&str])] = &[
 pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (
         &["query"],
-        &["failure", "host", "state", "inventory", "limits", "filter", "tally", "swap", "users", "objects", "shmem"],
+        &[
+            "failure",
+            "host",
+            "state",
+            "inventory",
+            "limits",
+            "filter",
+            "tally",
+            "swap",
+            "users",
+            "objects",
+            "identify",
+            "shmem",
+        ],
     ),
     (
         &["query", "host"],

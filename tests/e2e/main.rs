@@ -35,6 +35,7 @@ mod guard;
 mod hints;
 mod holder;
 mod huge;
+mod identify;
 mod leakcheck;
 mod limits;
 mod list;

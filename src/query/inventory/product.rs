@@ -5,26 +5,74 @@ use std::cell::OnceCell;
 use regex_lite::Regex;
 use serde::Deserialize;
 
-use crate::model::ObjectName;
+use crate::model::{Key, ObjectName};
 
 /// A program, by the names of its objects; see products.toml.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Product {
     pub(crate) id: String,
+    #[serde(default)]
     pattern: String,
     #[serde(default)]
     pub(crate) keep: bool,
-    #[expect(dead_code, reason = "for readers of the file")]
-    source: String,
+    pub(crate) source: String,
+    /// What the program uses such an object for.
+    pub(crate) what: Option<String>,
+    /// The program's own command that cleans up.
+    pub(crate) cleanup: Option<String>,
+    /// The names of the program's processes (proc_pid_comm(5)).
+    #[serde(default)]
+    pub(crate) users: Vec<String>,
+    /// Whether a segment that such a process has attached is the program's.
+    #[serde(default, rename = "segments")]
+    pub(crate) has_segments: bool,
+    /// Whether only segments without a key are.
+    #[serde(default)]
+    pub(crate) private: bool,
+    /// Keys of segments, in hexadecimal.
+    #[serde(default)]
+    keys: Vec<String>,
     /// Compiled when a name begins like the pattern.
     #[serde(skip)]
     regex: OnceCell<Option<Regex>>,
 }
 
 impl Product {
-    /// Matches a file name; returns the pid in it, if there is one.
-    fn matches(&self, name: &str) -> Option<Option<i32>> {
+    /// Parses a table of products, and checks the patterns and keys in it.
+    pub(in crate::query) fn parse(text: &str) -> Result<Vec<Self>, String> {
+        #[derive(Deserialize)]
+        struct Table {
+            #[serde(default)]
+            product: Vec<Product>,
+        }
+        let invalid = |error: toml::de::Error| match error.span() {
+            Some(span) => {
+                let before = text.get(..span.start).unwrap_or_default();
+                format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+            }
+            None => error.message().to_owned(),
+        };
+        let products = toml::from_str(text).map(|table: Table| table.product).map_err(invalid)?;
+        for product in &products {
+            Regex::new(&product.pattern).map_err(|error| format!("{}: {error}", product.id))?;
+            if let Some(key) = product.keys.iter().find(|key| Key::parse(key).is_err()) {
+                return Err(format!("{}: invalid key {key:?}", product.id));
+            }
+        }
+        Ok(products)
+    }
+
+    pub(in crate::query) fn has_key(&self, key: Key) -> bool {
+        self.keys.iter().any(|own| Key::parse(own) == Ok(key))
+    }
+
+    /// Matches the name of an object; returns the pid in it, if there is one.
+    pub(in crate::query) fn matches(&self, name: &ObjectName) -> Option<Option<i32>> {
+        self.matches_file(name.file_name().to_str()?).filter(|_| !self.pattern.is_empty())
+    }
+
+    fn matches_file(&self, name: &str) -> Option<Option<i32>> {
         let literal = self.pattern.find(|first: char| !first.is_ascii_alphanumeric() && !"_-".contains(first));
         let literal = literal.map_or(&*self.pattern, |end| &self.pattern[..end]);
         // A quantifier applies to the character before it.
@@ -41,20 +89,16 @@ impl Product {
 
 /// The first product that a name matches, and the pid in the name.
 pub(in crate::query) fn find(name: &ObjectName) -> Option<(&'static Product, Option<i32>)> {
-    thread_local! {
-        static PRODUCTS: &'static [Product] = products();
-    }
-    let name = name.file_name().to_str()?;
-    PRODUCTS.with(|products| products.iter().find_map(|product| Some((product, product.matches(name)?))))
+    builtin_products().iter().find_map(|product| Some((product, product.matches(name)?)))
 }
 
-fn products() -> &'static [Product] {
-    #[derive(Deserialize)]
-    struct Table {
-        product: Vec<Product>,
+/// Returns the products of products.toml.
+pub(in crate::query) fn builtin_products() -> &'static [Product] {
+    thread_local! {
+        static PRODUCTS: &'static [Product] =
+            Vec::leak(Product::parse(include_str!("products.toml")).unwrap_or_default());
     }
-    let table = toml::from_str(include_str!("products.toml")).map(|table: Table| table.product);
-    Vec::leak(table.unwrap_or_default())
+    PRODUCTS.with(|products| *products)
 }
 
 #[cfg(test)]
@@ -63,9 +107,7 @@ mod tests {
 
     #[test]
     fn names_of_known_programs_are_recognised_with_the_pid_in_them() {
-        for product in products() {
-            assert!(Regex::new(&product.pattern).is_ok(), "{product:?}");
-        }
+        assert!(Product::parse(include_str!("products.toml")).is_ok_and(|products| products.len() > 30));
         for (name, expected) in [
             ("psm_1a2b3c4d", Some(("python-shared-memory", None))),
             ("psm_1a2b3c4", None),

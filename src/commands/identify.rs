@@ -1,0 +1,85 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::args::{TableArgs, target};
+use super::{Context, Manual, check_any_found, exit_with, read_whole, resolve_all};
+use crate::error::{Error, Exit, Kind};
+use crate::model::{Identification, Needs, Object, Target};
+use crate::query::{self, Rules, add_attachers, inventory};
+use crate::render::{IDENTITIES, IdentityRow};
+
+pub(crate) const MANUAL: Manual = Manual {
+    summary: "Show which programs segments and POSIX objects belong to",
+    description: "Shows the program that each segment and POSIX object belongs to, what it is, the evidence, the process that \
+                  created it, its state, and the program's own command for cleaning up.\n\n\
+                  EVIDENCE, the strongest first: content (the object begins as this program writes it), users (the names \
+                  of the processes that use it), name, key. Any process can use any name or key, so these show only \
+                  that the program is likely, and nothing is removed or kept because of them alone, beyond what STATE \
+                  says.\n\n\
+                  Contents are read only with permission, without attaching a segment: so a segment that no process has \
+                  attached is identified by its key only.",
+    examples: &[
+        ("shmadm identify", "identify all segments and objects"),
+        ("shmadm identify /psm_1a2b3c4d", "identify an object"),
+        ("shmadm identify --json", "the same as JSON, with the sources of the rules"),
+    ],
+    json: "{\"schema\":1,\"identities\":[{\"target\":\"/torch_4711_1_0\",\"product\":\"pytorch\",\"what\":\"…\",\"evidence\":[\"name\"],\"confidence\":\"certain\"|\"likely\"|\"guess\",\"maker\":4711|null,\"maker_running\":true|false|null,\"keep\":false,\"cleanup\":null,\"source\":\"…\"}]}. \
+           What no rule applies to is omitted.",
+    notes: "--rules FILE adds rules, which come first. The file is TOML; each [[product]] has id and source, and may have \
+            pattern (a regular expression for the file name; (?<pid>…) is the pid of the creator), what, keep, cleanup, users (names of \
+            programs), segments (whether users identify segments too), private (only segments without a key) and keys.",
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct IdentifyArgs {
+    #[arg(help = super::args::TARGETS_HELP, value_name = "SEGMENT", value_parser = target())]
+    segments: Vec<Target>,
+
+    /// Read more rules from FILE; - for standard input
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+
+    #[command(flatten)]
+    table: TableArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    identities: Vec<Identification>,
+}
+
+pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Error> {
+    let rules = rules(args)?;
+    let needs = Needs::STATE | Needs::ATTACHERS;
+    let (mut objects, mut errors) = if args.segments.is_empty() {
+        let mut all = inventory(&context.system, needs)?;
+        // Without a /dev/shm there are none.
+        all.extend(query::posix_objects(&context.system, needs).unwrap_or_default());
+        (all, Vec::new())
+    } else {
+        resolve_all(context, &args.segments, needs).into_objects()
+    };
+    check_any_found(context, !objects.is_empty() || args.segments.is_empty(), &mut errors)?;
+    add_attachers(&context.system, &mut objects)?;
+    let identify = |object: Object| (query::identify(&context.system, &rules, &object), object);
+    let found: Vec<(Option<Identification>, Object)> = objects.into_iter().map(identify).collect();
+    if context.json() {
+        let identities = found.into_iter().filter_map(|(identity, _)| identity).collect();
+        context.report(&Report { identities })?;
+    } else {
+        let rows = found.into_iter().map(|(identity, object)| IdentityRow::new(identity, &object)).collect();
+        let style = args.table.style(context, &["EVIDENCE", "MAKER"]);
+        context.print_rows("identities", &IDENTITIES.iter().collect::<Vec<_>>(), rows, &style)?;
+    }
+    Ok(exit_with(context, &errors))
+}
+
+fn rules(args: &IdentifyArgs) -> Result<Rules, Error> {
+    let Some(path) = &args.rules else { return Ok(Rules::default()) };
+    let (name, text) = read_whole(path, |_| Ok(()))?;
+    let invalid = |why: String| Error::new(Kind::Failed, format!("cannot read rules from {name}: {why}"));
+    let text = String::from_utf8(text).map_err(|error| invalid(error.to_string()))?;
+    Rules::parse(&text).map_err(invalid)
+}

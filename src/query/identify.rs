@@ -1,0 +1,151 @@
+//! The program that an object belongs to, by the rules of products.toml and of the user.
+
+use std::os::fd::AsFd;
+
+use super::host::{ProcessStatus, System};
+use super::inventory::{Product, builtin_products};
+use super::objects::open_file;
+use super::state::creator_and_last_user;
+use super::users::open_via_attacher;
+use crate::model::{Confidence, Evidence, Identification, Key, Object, ObjectKind, Posix, State, SysV};
+use crate::procfs;
+use crate::sys::Opening;
+
+/// Rules for programs, those of the user first.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    own: Vec<Product>,
+}
+
+impl Rules {
+    /// Parses rules in the format of products.toml.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self { own: Product::parse(text)? })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Product> {
+        self.own.iter().chain(builtin_products())
+    }
+}
+
+/// Identifies the program of an object whose users are known; `None` if no rule applies.
+pub(crate) fn identify(system: &System, rules: &Rules, object: &Object) -> Option<Identification> {
+    match &object.kind {
+        ObjectKind::Posix(posix) => identify_object(system, rules, object, posix),
+        ObjectKind::SysV(segment) => identify_segment(system, rules, object, segment),
+    }
+}
+
+fn identity(object: &Object, product: &Product, mut evidence: Vec<Evidence>) -> Identification {
+    evidence.sort_unstable();
+    Identification {
+        target: object.ident().argument(),
+        product: product.id.clone(),
+        what: product.what.clone(),
+        confidence: Confidence::of(&evidence),
+        evidence,
+        maker: None,
+        maker_running: None,
+        keep: product.keep,
+        cleanup: product.cleanup.clone(),
+        source: product.source.clone(),
+    }
+}
+
+fn identify_object(system: &System, rules: &Rules, object: &Object, posix: &Posix) -> Option<Identification> {
+    let name = posix.name.as_ref()?;
+    let (product, maker) = rules.all().find_map(|product| Some((product, product.matches(name)?)))?;
+    let mut evidence = vec![Evidence::Name];
+    let users = posix.users.as_ref().map(|users| users.processes().map(|process| process[0].pid).collect::<Vec<_>>());
+    if is_used_by(system, product, &users.unwrap_or_default()) {
+        evidence.push(Evidence::Users);
+    }
+    if product.id == POSTGRESQL && begins_with(system, object, DSM_MAGIC) {
+        evidence.push(Evidence::Content);
+    }
+    let maker_running = match object.state.filter(|_| maker.is_some()) {
+        Some(State::Idle) => Some(true),
+        Some(State::Orphan) => Some(false),
+        _ => None,
+    };
+    Some(Identification { maker, maker_running, ..identity(object, product, evidence) })
+}
+
+fn identify_segment(system: &System, rules: &Rules, object: &Object, segment: &SysV) -> Option<Identification> {
+    let attachers = object.attachers.clone().unwrap_or_default();
+    let pids: Vec<i32> = attachers.processes().map(|process| process[0].pid).collect();
+    let header = if pids.is_empty() { None } else { PostgresHeader::read(system, object) };
+    let found = rules.all().find_map(|product| {
+        let mut evidence = Vec::new();
+        if product.id == POSTGRESQL && header.is_some() {
+            evidence.push(Evidence::Content);
+        }
+        if product.has_key(segment.key) {
+            evidence.push(Evidence::Key);
+        }
+        if product.has_segments
+            && is_used_by(system, product, &pids)
+            && (!product.private || segment.key == Key::default())
+        {
+            evidence.push(Evidence::Users);
+        }
+        (!evidence.is_empty()).then_some((product, evidence))
+    });
+    let (product, evidence) = found?;
+    let [creator, _] = creator_and_last_user(system, object);
+    let mut identity = Identification {
+        maker: segment.cpid,
+        maker_running: match creator {
+            ProcessStatus::Running(_) => Some(true),
+            ProcessStatus::Exited => Some(false),
+            ProcessStatus::Unknown => None,
+        },
+        ..identity(object, product, evidence)
+    };
+    if let Some(header) = header.filter(|_| identity.evidence.contains(&Evidence::Content)) {
+        let control = (header.control != 0).then(|| format!(", with /PostgreSQL.{}", header.control));
+        identity.what = Some(format!("main shared memory of the server{}", control.unwrap_or_default()));
+    }
+    Some(identity)
+}
+
+/// Returns whether a process runs one of the programs of a rule. A process can give itself any name.
+fn is_used_by(system: &System, product: &Product, pids: &[i32]) -> bool {
+    let is_it = |name: &[u8], user: &str| match user.strip_suffix('*') {
+        Some(start) => name.starts_with(start.as_bytes()),
+        None => name == user.as_bytes(),
+    };
+    let mut names = pids.iter().filter_map(|pid| procfs::name(system.proc(), *pid).ok());
+    names.any(|name| product.users.iter().any(|user| is_it(&name, user)))
+}
+
+const POSTGRESQL: &str = "postgresql";
+/// src/backend/storage/ipc/dsm.c: PG_DYNSHMEM_CONTROL_MAGIC.
+const DSM_MAGIC: u32 = 0x9a50_3d32;
+/// src/include/storage/pg_shmem.h: PGShmemMagic.
+const SEGMENT_MAGIC: u32 = 679_834_894;
+
+fn begins_with(system: &System, object: &Object, magic: u32) -> bool {
+    let mut bytes = [0; 4];
+    let file = open_file(system, object, Opening::InspectNow).ok();
+    let read = file.and_then(|file| nix::sys::uio::pread(file.as_fd(), &mut bytes, 0).ok());
+    read == Some(bytes.len()) && u32::from_ne_bytes(bytes) == magic
+}
+
+/// The header of PostgreSQL's segment (PGShmemHeader).
+struct PostgresHeader {
+    /// The number in the name of the object that lists the others.
+    control: u32,
+}
+
+impl PostgresHeader {
+    /// Reads it through a process that has the segment attached: attaching it would change its record.
+    fn read(system: &System, object: &Object) -> Option<Self> {
+        // magic, creator's pid, total size, offset of the free space, number of the control object.
+        let mut bytes = [0; 28];
+        let file = open_via_attacher(system, object).ok()?;
+        let read = nix::sys::uio::pread(file.as_fd(), &mut bytes, 0).ok()?;
+        let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        (read == bytes.len() && word(0)? == SEGMENT_MAGIC).then_some(Self { control: word(24)? })
+    }
+}

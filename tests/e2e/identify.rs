@@ -1,0 +1,85 @@
+//! `identify`: which programs segments and objects belong to.
+
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::fixtures::assert_fields;
+use crate::objects::create;
+use crate::oracle;
+use crate::support::{file, run};
+
+/// Identifies targets, or everything.
+fn identify(targets: &[&str]) -> Value {
+    run([&["identify", "--json"], targets].concat()).exits(0).json()["identities"].clone()
+}
+
+#[apply(test)]
+fn a_name_shows_that_a_program_is_likely() {
+    create("psm_1a2b3c4d", 4096);
+    create("libpod_lock", 4096);
+    create("mine", 4096);
+    let found = identify(&["/psm_1a2b3c4d", "/libpod_lock", "/mine"]);
+    assert_fields(
+        &found[0],
+        json!({ "target": "/psm_1a2b3c4d", "product": "python-shared-memory", "evidence": ["name"], "confidence": "likely",
+                "maker": null, "keep": false, "cleanup": null }),
+    );
+    assert_fields(&found[1], json!({ "product": "podman", "keep": true, "cleanup": "podman system renumber" }));
+    assert_eq!(found.as_array().unwrap().len(), 2, "no rule applies to the third");
+    let table = run(["identify"]).exits(0).stdout;
+    assert!(table.lines().any(|line| line.starts_with("/mine ")), "{table}");
+}
+
+#[apply(test)]
+fn the_pid_in_a_name_is_that_of_the_creator() {
+    let mut running = Actor::start();
+    let name = format!("torch_{}_1_0", running.pid());
+    create(&name, 4096);
+    running.ask(crate::actor::Request::OpenFile { path: format!("/dev/shm/{name}") });
+    assert_fields(&identify(&[])[0], json!({ "product": "pytorch", "maker": running.pid() }));
+}
+
+#[apply(test)]
+fn a_key_alone_is_a_guess() {
+    let id = oracle::create(0x4e54_5031, 96, 0o600);
+    oracle::create(0x4d2, 96, 0o600);
+    let found = identify(&[]);
+    let expected = json!({ "target": id.to_string(), "product": "ntp", "evidence": ["key"], "confidence": "guess",
+                           "maker": oracle::row(id).unwrap().get("cpid").parse::<i32>().unwrap() });
+    assert_fields(&found[0], expected);
+    assert_eq!(found.as_array().unwrap().len(), 1);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn contents_are_certain_whatever_the_name_of_the_process() {
+    // magic, pid, total size, offset of the free space, number of the control object.
+    let header = [679_834_894_u32, 4711, 8192, 0, 56, 0, 1234].map(u32::to_ne_bytes).concat();
+    let id = oracle::create(0x52e2c1, 8192, 0o600);
+    let mut actor = Actor::start();
+    actor.attach(id);
+    oracle::Attached::new(id).write(0, &header);
+    let found = &identify(&[&id.to_string()])[0];
+    assert_fields(found, json!({ "product": "postgresql", "evidence": ["content"], "confidence": "certain" }));
+    assert_eq!(found["what"], "main shared memory of the server, with /PostgreSQL.1234");
+    std::fs::write("/dev/shm/PostgreSQL.1234", 0x9a50_3d32_u32.to_ne_bytes()).unwrap();
+    std::fs::write("/dev/shm/PostgreSQL.1", "forged").unwrap();
+    let found = identify(&["/PostgreSQL.1234", "/PostgreSQL.1"]);
+    assert_fields(&found[0], json!({ "evidence": ["content", "name"], "confidence": "certain" }));
+    assert_fields(&found[1], json!({ "evidence": ["name"], "confidence": "likely" }));
+}
+
+#[apply(test)]
+fn rules_of_the_user_come_first() {
+    create("psm_1a2b3c4d", 4096);
+    let directory = tempfile::tempdir().unwrap();
+    let rule = b"[[product]]\nid = \"ours\"\npattern = \"psm_.*\"\nsource = \"the wiki\"\ncleanup = \"ours clean\"\n";
+    let rules = file(directory.path(), "rules.toml", rule);
+    let rules = rules.to_str().unwrap();
+    let found = &identify(&["--rules", rules])[0];
+    assert_fields(found, json!({ "product": "ours", "cleanup": "ours clean", "source": "the wiki", "what": null }));
+    std::fs::write(rules, "[[product]]\nid = \"ours\"\nsource = \"\"\nkeys = [\"x\"]\n").unwrap();
+    run(["identify", "--rules", rules]).exits(1).says("rules.toml: ours: invalid key \"x\"\n");
+    std::fs::write(rules, "[[product]]\nname = 5\n").unwrap();
+    run(["identify", "--rules", rules]).exits(1).says("rules.toml: line 2: unknown field `name`");
+}
