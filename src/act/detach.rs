@@ -81,23 +81,23 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
         return error.into();
     }
     let [seen] = found;
+    let not_attached = || Error::new(Kind::NotFound, message("it is not attached")).target(ident.argument());
     if !seen.is_in_use() {
-        return Error::new(Kind::NotFound, message("it is not attached")).target(ident.argument());
+        return not_attached();
     }
-    let refusal = |why: &str| {
-        if seen.is_segment() {
-            return attached_refusal(system, &seen, message(why));
-        }
-        Error { hints: Vec::new(), ..file_in_use(system, &seen, message(why)) }
+    let refusal = |why: &str| match seen.is_segment() {
+        true => attached_refusal(system, &seen, message(why)),
+        false => Some(Error { hints: Vec::new(), ..file_in_use(system, &seen, message(why)) }),
     };
     let user = system.user(system.uid());
     if let Some(first) = ours.first() {
         let pids = ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let detach = shmadm("detach").arg(ident.typed());
-        return refusal(&format!("the holders of user {user} are: {pids}"))
+        let Some(refusal) = refusal(&format!("the holders of user {user} are: {pids}")) else { return not_attached() };
+        return refusal
             .hint("end all of them", detach.clone())
             .hint("end one of them", detach.arg("--pid").arg(first.to_string()));
     }
-    refusal(&format!("no holder of user {user} has it attached"))
-        .hint("list the attached processes; only they can detach", shmadm("who").arg(ident.typed()))
+    let Some(refusal) = refusal(&format!("no holder of user {user} has it attached")) else { return not_attached() };
+    refusal.hint("list the attached processes; only they can detach", shmadm("who").arg(ident.typed()))
 }

@@ -18,6 +18,9 @@ use crate::model::{Needs, Object, ObjectKind, Outcome, ShmId, State, SysV};
 use crate::query::{System, lookup, may_control, state_now};
 use crate::sys::{self, SysError};
 
+/// How often a segment is looked at again because its users have exited meanwhile.
+const MAX_LOOKS: usize = 3;
+
 /// Options of a removal.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Removal {
@@ -58,35 +61,30 @@ pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Rem
 
 fn remove_segment(system: &System, seen: &Object, seen_sysv: &SysV, how: Removal) -> Result<Outcome, Error> {
     let id = seen_sysv.id;
-    let now = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Remove(id)))?;
+    for _ in 0..MAX_LOOKS {
+        let now = lookup(system, id, Needs::empty())?.ok_or_else(|| gone(system, &Attempt::Remove(id)))?;
+        check(system, seen, seen_sysv, &now, how)?;
+        if now.sysv().nattch == 0 || how.force {
+            return if how.dry_run { would_remove(system, &now) } else { remove_now(system, id) };
+        }
+        // Its users have exited.
+    }
+    let message = format!("cannot remove segment {id}: processes attach and detach it all the time");
+    Err(Error::new(Kind::Refused, message).target(id.to_string()))
+}
+
+/// Fails if a segment may not be removed. Looks for its users, and waits for those that are exiting; it must be looked at
+/// again if none is left.
+fn check(system: &System, seen: &Object, seen_sysv: &SysV, now: &Object, how: Removal) -> Result<(), Error> {
+    let id = seen_sysv.id;
     if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {
         return Err(Error::new(Kind::Refused, format!("cannot remove segment {id}: it has changed since the lookup"))
             .target(id.to_string())
             .hint("show it again", shmadm(format!("stat {id}"))));
     }
     if now.sysv().nattch > 0 && !how.force {
-        let refusal = attached_refusal(system, &now, format!("cannot remove segment {id}: it is attached"));
-        return Err(if has_only_own_holders(system, &now) {
-            refusal.hint("end your background attachments first", shmadm(format!("detach {id}")))
-        } else if now.sysv().dest {
-            refusal.hint(
-                "it is already marked for destruction; its memory is freed at the last detach",
-                shmadm(format!("who {id}")),
-            )
-        } else if may_control(system, &now) == Some(false) {
-            let mut users = Vec::new();
-            for user in [system.user(now.uid), system.user(now.sysv().cuid), "root".to_owned()] {
-                if !users.contains(&user) {
-                    users.push(user);
-                }
-            }
-            refusal.also(&format!("only {} can remove it", users.join(" or ")))
-        } else {
-            refusal.hint(
-                "mark for destruction, which frees the key now and the memory at the last detach",
-                again("--force").on(id.to_string()),
-            )
-        });
+        let refusal = attached_refusal(system, now, format!("cannot remove segment {id}: it is attached"));
+        return refusal.map_or(Ok(()), |refusal| Err(with_remedy(system, now, refusal)));
     }
     if how.unused && seen_sysv.nattch == 0 && now.sysv().usage() != seen_sysv.usage() {
         let refusal =
@@ -99,7 +97,33 @@ fn remove_segment(system: &System, seen: &Object, seen_sysv: &SysV, how: Removal
             _ => refusal.hint("list the processes that have it attached", shmadm(format!("who {id}"))),
         });
     }
-    if how.dry_run { would_remove(system, &now) } else { remove_now(system, id) }
+    Ok(())
+}
+
+/// Adds to the refusal to remove an attached segment what the caller can do.
+fn with_remedy(system: &System, now: &Object, refusal: Error) -> Error {
+    let id = now.sysv().id;
+    if has_only_own_holders(system, now) {
+        refusal.hint("end your background attachments first", shmadm(format!("detach {id}")))
+    } else if now.sysv().dest {
+        refusal.hint(
+            "it is already marked for destruction; its memory is freed at the last detach",
+            shmadm(format!("who {id}")),
+        )
+    } else if may_control(system, now) == Some(false) {
+        let mut users = Vec::new();
+        for user in [system.user(now.uid), system.user(now.sysv().cuid), "root".to_owned()] {
+            if !users.contains(&user) {
+                users.push(user);
+            }
+        }
+        refusal.also(&format!("only {} can remove it", users.join(" or ")))
+    } else {
+        refusal.hint(
+            "mark for destruction, which frees the key now and the memory at the last detach",
+            again("--force").on(id.to_string()),
+        )
+    }
 }
 
 /// Returns whether all attachments are those of the caller's holders, which `detach` ends.

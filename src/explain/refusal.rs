@@ -1,10 +1,15 @@
 //! The refusal to change an attached segment, and the processes that it names.
 
+use std::time::Duration;
+
 use crate::error::{Error, Kind};
 use crate::model::{Needs, Object, SegmentUsers, ShmId, describe_process, enumerate};
-use crate::query::{ProcessStatus, System, add_attachers, creator_and_last_user, lookup};
+use crate::query::{ProcessStatus, System, add_attachers, creator_and_last_user_now, lookup, wait_for_exiting_users};
 
 const MAX_NAMED: usize = 6;
+
+/// How long to wait for processes that are exiting.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Describes the processes that have a segment attached: `by pid 12 (root, command) and pid 13 (postgres, command)`.
 pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
@@ -21,23 +26,41 @@ pub(crate) fn attached_by(attachers: &SegmentUsers) -> Option<String> {
     (!names.is_empty()).then(|| format!("by {}", enumerate(&names, "and")))
 }
 
-/// Returns the refusal to change an attached segment. The cause names the attached processes, the creator and the last
-/// user.
-pub(crate) fn attached_refusal(system: &System, segment: &Object, message: String) -> Error {
-    let attached = if segment.sysv().nattch == 1 {
-        "attached".to_owned()
-    } else {
-        format!("attached {} times", segment.sysv().nattch)
+/// Returns the refusal to change an attached segment, or `None` if it was detached while this looked: it waits for
+/// processes that are exiting. The cause names the attached processes, the creator and the last user.
+pub(crate) fn attached_refusal(system: &System, segment: &Object, message: String) -> Option<Error> {
+    let mut segments = [segment.clone()];
+    let mut look = || {
+        if let Some(now) = lookup(system, segment.ident(), Needs::empty()).transpose() {
+            // Without a new record, the old one has to do.
+            segments = [now.unwrap_or_else(|_| segment.clone())];
+            // The caller reports an error already; without the names it is only less precise.
+            let _ = add_attachers(system, &mut segments);
+        } else {
+            segments[0].sysv_mut().nattch = 0;
+        }
+        wait_for_exiting_users(system, &segments, MAX_WAIT)
     };
-    let by = describe_attachers(system, segment.sysv().id).map(|by| format!(" {by}")).unwrap_or_default();
-    let users = describe_creator_and_last_user(system, segment);
-    Error::new(Kind::Refused, message).target(segment.sysv().id.to_string()).cause(format!("{attached}{by}; {users}"))
+    if look() {
+        look();
+    }
+    let [segment] = segments;
+    let attached = match segment.sysv().nattch {
+        0 => return None,
+        1 => "attached".to_owned(),
+        count => format!("attached {count} times"),
+    };
+    let by = segment.attachers.as_ref().and_then(|attachers| attached_by(attachers));
+    let by = by.map(|by| format!(" {by}")).unwrap_or_default();
+    let users = describe_creator_and_last_user(system, &segment);
+    let cause = format!("{attached}{by}; {users}");
+    Some(Error::new(Kind::Refused, message).target(segment.sysv().id.to_string()).cause(cause))
 }
 
 /// Describes what still runs of an idle segment: `the creator of segment 5 is still running: pid 12 (root, command)`.
 pub(crate) fn describe_running(system: &System, segment: &Object) -> Option<String> {
     let sysv = segment.sysv();
-    let running = creator_and_last_user(system, segment).map(|status| status.is_running());
+    let running = creator_and_last_user_now(system, segment).map(|status| status.is_running());
     let (role, pid) = match (running, sysv.cpid, sysv.lpid) {
         _ if segment.is_in_use() => return None,
         ([true, true], Some(creator), Some(last)) if creator != last => {
@@ -74,7 +97,7 @@ fn describe_creator_and_last_user(system: &System, segment: &Object) -> String {
         }
     };
     let creator = |role, status| describe(role, segment.sysv().cpid, Some(segment.sysv().cuid), status);
-    match (creator_and_last_user(system, segment), segment.sysv().cpid, segment.sysv().lpid) {
+    match (creator_and_last_user_now(system, segment), segment.sysv().cpid, segment.sysv().lpid) {
         ([status, _], ..) if segment.sysv().atime.is_none() => creator("creator", status),
         ([status, last], Some(cpid), Some(lpid)) if cpid == lpid && status == last => {
             creator("creator and last user", status)

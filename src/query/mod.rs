@@ -27,7 +27,9 @@ pub(crate) use objects::{
     posix_usage, posix_usage_in, probe, refer_to_file, unlinked_objects, unlinked_objects_in,
 };
 pub(crate) use shmem::{ShmemSurvey, charged_to_control_groups, survey_shmem};
-pub(crate) use state::{commands, creator_and_last_user, last_user_preventing_orphan, state_now};
+pub(crate) use state::{
+    commands, creator_and_last_user, creator_and_last_user_now, last_user_preventing_orphan, state_now,
+};
 pub(crate) use swap::Swap;
 pub(crate) use tally::{count, tally, tally_by_owner, usage};
 pub(crate) use users::*;

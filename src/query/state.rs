@@ -83,8 +83,16 @@ fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl F
 }
 
 pub(crate) fn creator_and_last_user(system: &System, object: &Object) -> [ProcessStatus; 2] {
+    creator_and_last_user_by(object, |pid| system.process_status(pid))
+}
+
+/// Returns the same as [`creator_and_last_user`], with the status of the processes asked again.
+pub(crate) fn creator_and_last_user_now(system: &System, object: &Object) -> [ProcessStatus; 2] {
+    creator_and_last_user_by(object, |pid| system.process_status_now(pid))
+}
+
+fn creator_and_last_user_by(object: &Object, query: impl Fn(i32) -> ProcessStatus + Copy) -> [ProcessStatus; 2] {
     let segment = object.sysv();
-    let query = |pid| system.process_status(pid);
     [creator(query, object.ctime, segment), last_user(query, segment)]
 }
 

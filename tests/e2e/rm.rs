@@ -1,5 +1,6 @@
 //! `rm`: the given segments are removed, and no others.
 
+mod exiting;
 mod from;
 
 use expect_test::expect;

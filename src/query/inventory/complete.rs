@@ -3,7 +3,7 @@
 use super::resident::resident;
 use crate::model::{Needs, Object, ObjectKind, SysV};
 use crate::query::host::{self, IdMaps, System, to_caller};
-use crate::query::state::{commands, state};
+use crate::query::state::{commands, state, state_now};
 
 /// Adds what is needed, converts ids to the caller's user namespace, and corrects what the kernel miscounts.
 pub(in crate::query) fn complete(system: &System, object: &mut Object, needs: Needs) {
@@ -44,6 +44,12 @@ fn complete_segment(system: &System, object: &mut Object, needs: Needs) {
     if needs.contains(Needs::NAMESPACE) {
         object.scope = system.scope();
     }
+}
+
+/// Updates what depends on the attachments of a segment, after these were read again.
+pub(in crate::query) fn complete_again(system: &System, object: &mut Object) {
+    object.idle_seconds = idle_seconds(system, object);
+    object.state = object.state.map(|_| state_now(system, object));
 }
 
 /// Returns the seconds since the object was last used or changed; `None` while it is in use.

@@ -8,7 +8,7 @@ mod resident;
 mod sysv;
 mod tree;
 
-pub(super) use complete::idle_seconds;
+pub(super) use complete::{complete_again, idle_seconds};
 pub(crate) use posix::as_semaphore;
 pub(super) use product::{Product, builtin_products, find as find_product};
 pub(crate) use sysv::key_exists;

@@ -26,7 +26,7 @@ use crate::model::{Hidden, HiddenBy, Key, Needs, Object, SegmentUsers, ShmId, St
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
 use crate::query::host::{ProcessStatus, System, page_size_on, segment_devices, wait_for_exits};
-use crate::query::inventory::{inventory, lookup};
+use crate::query::inventory::{complete_again, inventory, lookup};
 use crate::query::state::creator_and_last_user;
 use crate::sys::{self, Errno, SysError};
 
@@ -333,8 +333,7 @@ fn refresh(system: &System, old: &mut Object) -> Option<bool> {
             }
         }
     };
-    let old = old.sysv_mut();
-    let mut new = old.clone();
+    let mut new = old.sysv().clone();
     match &now {
         Some(now) => {
             let SysV { nattch, atime, dtime, lpid, .. } = now.sysv();
@@ -342,7 +341,10 @@ fn refresh(system: &System, old: &mut Object) -> Option<bool> {
         }
         None => new.nattch = 0,
     }
-    let changed = new != *old;
-    *old = new;
+    let changed = new != *old.sysv();
+    if changed {
+        *old.sysv_mut() = new;
+        complete_again(system, old);
+    }
     Some(changed)
 }
