@@ -1,13 +1,15 @@
 //! `demo`: its output, what remains afterwards, and other programs as either half.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::actor::Actor;
 use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, Running, finish, run, shmadm, shmadm_as, wait_for};
@@ -198,6 +200,17 @@ fn the_writer_refuses_a_page_with_other_contents() {
         run(["demo", "reader"].iter().chain(&FAST)).exits(0);
         oracle::remove(id);
     }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_writer_refuses_a_page_that_another_user_has_attached() {
+    let id = oracle::create(1234, oracle::page_size(), 0o666);
+    let mut other = Actor::spawn(Command::new("/proc/self/exe").uid(NOBODY).gid(NOBODY));
+    other.attach(id);
+    let ran = run(["demo", "writer"].iter().chain(&FAST)).exits(5);
+    ran.says(&format!("cause: attached by pid {} (nobody, ", other.pid())).says("hint: ");
+    assert_eq!(integer(&oracle::contents(id)), 0);
 }
 
 #[apply(test)]

@@ -10,8 +10,10 @@ use crate::act::{self, Address, Attachment, Lifetime, Opened, PendingSegment};
 use crate::commands::{exit_after, look_up_again};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind, again};
-use crate::model::{Access, Key, Needs, Outcome, ShmId};
+use crate::explain::attached_by;
+use crate::model::{Access, Key, Needs, Object, Outcome, ShmId};
 use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
+use crate::query::{System, add_attachers};
 
 const INTEGER: u64 = 4;
 const MAX_VALUE: i32 = 999;
@@ -74,6 +76,12 @@ impl Half<'_> {
         // Before the attachment, which would overwrite the record of the last user.
         if self.is_guarded && segment.size != page {
             return Err(self.refusal(id, format!("its size is {}, not one page ({page} bytes)", segment.size)));
+        }
+        if self.is_guarded
+            && !is_demo_child()
+            && let Some(cause) = used_by_others(&self.narrator.context.system, segment.clone())?
+        {
+            return Err(self.refusal(id, cause));
         }
         let (access, flags) = match self.role {
             Role::Writer => (Access::ReadWrite, "0"),
@@ -164,6 +172,15 @@ impl Half<'_> {
             .cause(cause)
             .hint("use another key for writer and reader", command)
     }
+}
+
+/// Returns which processes of other users have a segment attached, or may have: zeros do not prove that it is the demo's.
+fn used_by_others(system: &System, segment: Object) -> Result<Option<String>, Error> {
+    let mut segments = [segment];
+    add_attachers(system, &mut segments)?;
+    let Some(mut users) = segments[0].attachers.as_deref().cloned() else { return Ok(None) };
+    users.list.retain(|user| user.uid != Some(system.uid()));
+    Ok(attached_by(&users).map(|by| format!("attached {by}")))
 }
 
 /// Returns how contents differ from those that the demo writes: an integer, and zeros to the end of the page.

@@ -26,8 +26,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   native 32-bit integer, 0 to 999, at offset 0 of the one-page segment with key 1234, as any other \
                   program could. The half that starts first creates the segment and removes it when it ends.\n\n\
                   The writer writes to an existing segment only if it looks like the demo's: one page, with such an \
-                  integer at offset 0 and zeros after it. Otherwise it refuses (exit code 5); choose another key with \
-                  --key, for the reader too.",
+                  integer at offset 0 and zeros after it, and no process of another user has it attached. Otherwise it \
+                  refuses (exit code 5); choose another key with --key, for the reader too.",
     examples: &[
         ("shmadm demo --interval 100ms", "watch the life of a segment, faster than by default"),
         ("shmadm demo writer --rounds 2 --interval 100ms", "run the writer in one terminal"),
