@@ -2,8 +2,10 @@
 //!
 //! A handle has a random part. Segments with huge pages have none, since hugetlbfs does not support handles.
 
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::libc::{self, MAX_HANDLE_SZ};
@@ -15,18 +17,21 @@ struct FileHandle {
     bytes: [u8; MAX_HANDLE_SZ.cast_unsigned() as usize],
 }
 
-/// Returns the handle of a file, following symbolic links. `None` if its file system has no handles, or if the link
-/// may not be followed.
-pub(crate) fn file_handle(path: &Path) -> Option<Vec<u8>> {
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+/// Opens a file only to refer to it (O_PATH), following symbolic links. This requires no permission on the file, and
+/// does not count as its use.
+pub(crate) fn refer_to_file(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_PATH).open(path)
+}
+
+/// Returns the handle of a file; `None` if its file system has no handles.
+pub(crate) fn file_handle(file: &File) -> Option<Vec<u8>> {
     // SAFETY: every field is an integer, for which zero is valid.
     let mut handle: FileHandle = unsafe { std::mem::zeroed() };
     handle.header.handle_bytes = MAX_HANDLE_SZ.cast_unsigned();
     let (buffer, mut mount) = ((&raw mut handle).cast(), 0);
-    // SAFETY: the path is a live C string, `handle` has the capacity that `handle_bytes` says, and `mount` is writable.
-    let result = unsafe {
-        libc::name_to_handle_at(libc::AT_FDCWD, path.as_ptr(), buffer, &raw mut mount, libc::AT_SYMLINK_FOLLOW)
-    };
+    // SAFETY: the path is a C string, `handle` has the capacity that `handle_bytes` says, and `mount` is writable.
+    let result =
+        unsafe { libc::name_to_handle_at(file.as_raw_fd(), c"".as_ptr(), buffer, &raw mut mount, libc::AT_EMPTY_PATH) };
     let length = usize::try_from(handle.header.handle_bytes).ok()?;
     if result < 0 { None } else { handle.bytes.get(..length).map(<[u8]>::to_vec) }
 }

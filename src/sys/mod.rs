@@ -33,7 +33,7 @@ mod sysv;
 
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Address, Attachment};
-pub(crate) use file_handle::file_handle;
+pub(crate) use file_handle::{file_handle, refer_to_file};
 pub(crate) use files::{
     SparseFile, next_data, open_nonblocking, position_and_size, seek_to, send_file, skip, widen_pipe,
 };

@@ -38,13 +38,14 @@ pub(super) enum Origin {
 impl Origin {
     /// Reads the file that a thread maps; `None` if another file was mapped there meanwhile.
     pub(super) fn of_file(proc: &Path, thread: i32, vma: &Mapping) -> io::Result<Option<Self>> {
-        let path = proc.join(map_file(thread, vma.start, vma.end));
-        let file = std::fs::metadata(&path)?;
-        Ok((file.ino() == vma.inode).then(|| Self::File {
-            handle: sys::file_handle(&path),
-            birth: birth_of(&file),
-            size: file.size(),
-            page: file.blksize(),
+        // Opened once, since to look up such a path takes longer than both calls on the descriptor.
+        let file = sys::refer_to_file(&proc.join(map_file(thread, vma.start, vma.end)))?;
+        let metadata = file.metadata()?;
+        Ok((metadata.ino() == vma.inode).then(|| Self::File {
+            handle: sys::file_handle(&file),
+            birth: birth_of(&metadata),
+            size: metadata.size(),
+            page: metadata.blksize(),
         }))
     }
 
