@@ -8,6 +8,7 @@ mod destination;
 mod detach;
 mod existing;
 mod file;
+mod needed_file;
 mod plan;
 mod remove;
 mod remove_file;

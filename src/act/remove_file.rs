@@ -21,12 +21,13 @@ use nix::libc::S_ISVTX;
 use nix::unistd::geteuid;
 
 use super::aside::{aside_by_file, aside_by_inode, aside_name};
+use super::needed_file::refusal_to_keep;
 use super::plan::would_fail;
 use super::remove::{Cleaned, Kept, Removal, Removed};
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file, why_hidden, with_directory_cause};
 use crate::model::{FileId, FileStat, Needs, Object, ObjectName, Outcome, Posix};
-use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, some_are_in_flight};
+use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, needed_by, some_are_in_flight};
 use crate::sys::{self, Opening};
 
 /// The time that an opener needs from looking up a name to reaching the lease.
@@ -39,8 +40,8 @@ pub(crate) const AT_ONCE: usize = 32;
 /// Removes an object if it is still as it was seen and not in use; with `force` its name, even if it is in use.
 pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
     let explain = |failure: Failure| failure.explain(system, seen);
-    let result = if seen.posix().keep && !how.force {
-        Err(meant_to_persist(seen))
+    let result = if let Some(refusal) = if how.force { None } else { refusal_to_keep(system, seen)? } {
+        Err(refusal)
     } else if how.dry_run {
         would_remove(system, seen, how.force)
     } else if how.force {
@@ -52,14 +53,6 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
         remove_unused(system, &[seen], |_| true)?.pop().unwrap_or(Err(Failure::Gone)).map_err(explain)
     };
     if how.dry_run { result.map_err(would_fail) } else { result }
-}
-
-fn meant_to_persist(seen: &Object) -> Error {
-    let ident = seen.ident();
-    let product = seen.posix().product.as_deref().unwrap_or("its program");
-    Error::new(Kind::Refused, format!("cannot remove {ident}: it is kept between runs by {product}"))
-        .target(ident.argument())
-        .hint("remove anyway", again("--force").on(ident.typed()))
 }
 
 /// Returns the outcome of a removal, or the error with which it would fail, for a dry run.
@@ -105,7 +98,15 @@ pub(crate) fn clean_files(system: &System, seen: &[&Object]) -> Result<Vec<Resul
         Err(failure @ Failure::Call(..)) => Err(failure.explain(system, object)),
         Err(failure) => Ok(Cleaned::Kept(Kept::File(failure))),
     };
-    Ok(remove_unused(system, seen, may_scan)?.into_iter().zip(seen).map(clean).collect())
+    // A program may have started since they were listed.
+    let needed = needed_by(system, seen)?;
+    let unneeded: Vec<&Object> = seen.iter().zip(&needed).filter(|(_, by)| by.is_none()).map(|(one, _)| *one).collect();
+    let mut removed = remove_unused(system, &unneeded, may_scan)?.into_iter();
+    let result = |by: Option<Object>| match by {
+        None => removed.next().unwrap_or(Err(Failure::Gone)),
+        Some(_) => Err(Failure::Needed),
+    };
+    Ok(needed.into_iter().map(result).zip(seen).map(clean).collect())
 }
 
 /// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.
@@ -218,6 +219,8 @@ pub(crate) enum Failure {
     /// It has several names.
     Linked(u64),
     InUse,
+    /// Its program uses others of its family.
+    Needed,
     /// A process opened it during the removal.
     BeingOpened,
     /// The same, and it could not get its name back.
@@ -318,6 +321,7 @@ impl Failure {
             Self::Changed => Kept::Changed.reason(),
             Self::Linked(links) => format!("it has {links} names (hard links)"),
             Self::InUse => "it is in use".to_owned(),
+            Self::Needed => "its program needs it while other objects of the program are in use".to_owned(),
             Self::BeingOpened => "it is being opened by another process".to_owned(),
             Self::LeftAside(errno) => {
                 format!("another process opened it, and its name could not be restored ({errno:?}, renameat2)")
@@ -352,7 +356,7 @@ impl Failure {
                 Some(aside) => refused(&self.reason()).cause(format!("its name is now {aside}")),
                 None => refused(&self.reason()),
             },
-            Self::BeingOpened => refused(&self.reason()),
+            Self::BeingOpened | Self::Needed => refused(&self.reason()),
             Self::NoLease(errno) => {
                 let error = refused("cannot determine whether it is in use").os(errno, "fcntl F_SETLEASE");
                 let lease = match errno {

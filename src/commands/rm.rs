@@ -25,8 +25,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   status message reports.\n\n\
                   An object (/NAME) that a process has open or mapped is refused, and the error names these \
                   processes. --force removes its name; the memory is freed when the last process closes and unmaps \
-                  it. Without --force, rm also refuses an object that its program keeps between runs (STATE \
-                  kept), and one that has several names (hard links).\n\n\
+                  it. Without --force, rm also refuses an object that its program keeps between runs or needs while \
+                  others of its objects are in use (STATE kept), and one that has several names (hard links).\n\n\
                   All names are resolved before anything is removed, and each segment or object is checked again \
                   immediately before its removal. A failure for one does not stop the removal of the others.\n\n\
                   --from removes the segments that leakcheck reported as leaked (not the unattributed ones), or the \

@@ -207,6 +207,10 @@ pub(crate) struct Posix {
     pub(crate) product: Option<Arc<str>>,
     /// Whether that program keeps it between runs.
     pub(crate) keep: bool,
+    /// A name for the objects that this program needs as long as one of them is in use, unique within the directory.
+    pub(crate) family: Option<Arc<str>>,
+    /// Whether one of these is in use; `None` if that is unknown.
+    pub(crate) family_in_use: Option<bool>,
     /// The pid of the creator, if the name contains it.
     pub(crate) maker: Option<i32>,
     /// Whether only its device, inode and a mapping are known, because the caller may not read its attributes.
@@ -231,6 +235,8 @@ impl Posix {
             waiters: None,
             product: None,
             keep: false,
+            family: None,
+            family_in_use: None,
             maker: None,
             is_partial: false,
             is_foreign: false,
@@ -246,6 +252,11 @@ impl Posix {
     /// Returns whether a process uses it; `None` if that is unknown.
     pub(crate) fn in_use(&self) -> Option<bool> {
         self.users.as_ref()?.in_use()
+    }
+
+    /// Returns whether its program may need it although no process uses it.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keep || (self.family.is_some() && self.family_in_use != Some(false))
     }
 
     /// Returns the latest of its four times. Stores to mapped pages change none of them.

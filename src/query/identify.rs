@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::host::{ProcessStatus, System};
-use super::inventory::{Product, builtin_products};
+use super::inventory::{Product, Recognized, builtin_products};
 use super::objects::open_file;
 use super::state::creator_and_last_user;
 use super::users::open_via_attacher;
@@ -54,7 +54,7 @@ fn identity(object: &Object, product: &Product, mut evidence: Vec<Evidence>) -> 
 
 fn identify_object(system: &System, rules: &Rules, object: &Object, posix: &Posix) -> Option<Identification> {
     let name = posix.name.as_ref()?;
-    let (product, maker) = rules.all().find_map(|product| Some((product, product.matches(name)?)))?;
+    let Recognized { product, maker, .. } = rules.all().find_map(|product| product.recognize(name))?;
     let mut evidence = vec![Evidence::Name];
     let users = posix.users.as_ref().map(|users| users.processes().map(|process| process[0].pid).collect::<Vec<_>>());
     if is_used_by(system, product, &users.unwrap_or_default()) {

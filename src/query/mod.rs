@@ -1,9 +1,10 @@
 //! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
 //!
 //! A module names only modules before it in this order: failure, host, state, inventory, limits, filter, tally, swap,
-//! users, objects, identify, shmem.
+//! users, family, objects, identify, shmem.
 
 mod failure;
+mod family;
 mod filter;
 mod host;
 mod identify;
@@ -23,8 +24,8 @@ pub(crate) use identify::{Rules, identify};
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced};
 pub(crate) use objects::{
-    OpenError, add_users, anonymous_objects, open_file, posix_objects, posix_objects_by_id, posix_objects_in,
-    posix_usage, posix_usage_in, probe, refer_to_file, unlinked_objects, unlinked_objects_in,
+    OpenError, add_users, anonymous_objects, needed_by, open_file, posix_objects, posix_objects_by_id,
+    posix_objects_in, posix_usage, posix_usage_in, probe, refer_to_file, unlinked_objects, unlinked_objects_in,
 };
 pub(crate) use shmem::{ShmemSurvey, charged_to_control_groups, survey_shmem};
 pub(crate) use state::{

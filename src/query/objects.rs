@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::failure::QueryError;
+use super::family::{Families, relatives};
 use super::host::{ObjectDirectory, System, segment_devices};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
@@ -15,6 +16,9 @@ use crate::model::{
     Device, FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, PosixUsage, path_text,
 };
 use crate::sys::{self, Errno, FileSystem, Opening};
+
+/// The fields that require a scan of the processes.
+const NEEDS_SCAN: Needs = Needs::STATE.union(Needs::ATTACHERS);
 
 /// Returns all objects that have a name, in the order of the directory; `needs` are the fields to read.
 pub(crate) fn posix_objects(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
@@ -31,35 +35,44 @@ pub(crate) fn posix_objects_in<'a>(
     for directory in directories {
         objects.extend(inventory::posix_objects(system, directory, needs)?);
     }
-    add_users(system, &mut objects, needs)?;
+    scan_users(system, &mut objects, needs)?;
     Ok(objects)
 }
 
-/// Adds users and states to those that are POSIX objects, if they are needed, with one scan of the processes.
+/// Adds users and states to those that are POSIX objects, if they are needed, with one scan of the processes. Their
+/// families are scanned too.
 pub(crate) fn add_users<'a>(
     system: &System,
     objects: impl IntoIterator<Item = &'a mut Object>,
     needs: Needs,
 ) -> Result<(), QueryError> {
-    scan_users(system, objects, needs).map(drop)
+    let mut objects: Vec<&mut Object> = objects.into_iter().collect();
+    if needs.intersects(NEEDS_SCAN) {
+        let mut relatives = relatives(system, objects.iter().map(|object| &**object))?;
+        objects.extend(&mut relatives);
+        return scan_users(system, objects, needs).map(drop);
+    }
+    Ok(())
 }
 
-/// Adds users and states like [`add_users`], and returns the scan if there was one.
+/// Adds users and states like [`add_users`] to objects with all their families, and returns the scan if there was one.
 fn scan_users<'a>(
     system: &System,
     objects: impl IntoIterator<Item = &'a mut Object>,
     needs: Needs,
 ) -> Result<Option<ObjectScan>, QueryError> {
-    let objects: Vec<&mut Object> = objects.into_iter().filter(|object| !object.is_segment()).collect();
-    if objects.is_empty() || !needs.intersects(Needs::STATE | Needs::ATTACHERS) {
+    let mut objects: Vec<&mut Object> = objects.into_iter().filter(|object| !object.is_segment()).collect();
+    if objects.is_empty() || !needs.intersects(NEEDS_SCAN) {
         return Ok(None);
     }
     let wanted: HashSet<FileId> = objects.iter().filter_map(|object| object.file()).collect();
     let search = ObjectSearch::on(wanted.iter().map(|file| file.device));
     let scan = scan_objects(system, &search, needs, |file| wanted.contains(&file))?;
-    for object in objects {
+    for object in &mut objects {
         finish(system, object, &scan, needs);
     }
+    let families = Families::of(objects.iter().map(|object| &**object));
+    objects.into_iter().for_each(|object| families.add_to(system, object));
     Ok(Some(scan))
 }
 
@@ -217,8 +230,42 @@ pub(crate) fn refer_to_file(system: &System, object: &Object) -> Result<OwnedFd,
 }
 
 /// Asks for the write lease of objects of which no user was found, and adds the answer to their users: the kernel grants it
-/// only if no process has the file open or mapped. The lease is released at once.
+/// only if no process has the file open or mapped. The lease is released at once. Their families are asked too.
 pub(crate) fn probe(system: &System, objects: &mut [Object]) {
+    ask_leases(system, objects);
+    let add_relatives = || {
+        let mut relatives = relatives(system, &*objects)?;
+        scan_users(system, &mut relatives, NEEDS_SCAN)?;
+        ask_leases(system, &mut relatives);
+        Ok::<_, QueryError>(Families::of(objects.iter().chain(&relatives)))
+    };
+    // Without them, it is unknown whether a family is in use.
+    let families = add_relatives().unwrap_or_default();
+    objects.iter_mut().for_each(|object| families.add_to(system, object));
+}
+
+/// Returns for each of some objects the one of its family, if any, for which its program still needs it: one that is in use,
+/// or whose use cannot be determined. This asks for leases. What is itself in use needs no such reason.
+pub(crate) fn needed_by(system: &System, objects: &[&Object]) -> Result<Vec<Option<Object>>, QueryError> {
+    let mut family: Vec<Object> =
+        objects.iter().filter(|object| object.posix().family.is_some()).copied().cloned().collect();
+    family.extend(relatives(system, &family)?);
+    scan_users(system, &mut family, NEEDS_SCAN)?;
+    ask_leases(system, &mut family);
+    let need = |object: &&Object| {
+        let name = object.posix().family.as_ref()?;
+        let mut members = family.iter().filter(|member| member.posix().family.as_ref() == Some(name));
+        let is_itself = |member: &&Object| member.file() == object.file();
+        if members.clone().find(is_itself)?.is_in_use() {
+            return None;
+        }
+        let used = members.clone().find(|member| member.is_in_use());
+        used.or_else(|| members.find(|member| !is_itself(member) && member.posix().in_use().is_none())).cloned()
+    };
+    Ok(objects.iter().map(need).collect())
+}
+
+fn ask_leases(system: &System, objects: &mut [Object]) {
     let mut in_flight = None;
     for object in objects {
         let ObjectKind::Posix(posix) = &object.kind else { continue };

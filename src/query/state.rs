@@ -54,8 +54,8 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
     }
 }
 
-/// Returns the state of a POSIX object, whose users must be known. Without a pid in its name, it is an orphan if every
-/// process of its owner started after it was created.
+/// Returns the state of a POSIX object, whose users must be known. Without a pid in its name, it is an orphan if no object
+/// of its family is in use, or if every process of its owner started after it was created.
 fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
     let made = posix.stat.btime.unwrap_or(posix.stat.ctime).stamp();
     // Another owner's process is not the maker, nor is one that started after the object was made.
@@ -72,7 +72,8 @@ fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl F
         (Some(true), _) => State::InUse,
         (None, _) => State::Unknown,
         (_, Some(ProcessStatus::Running(_))) => State::Idle,
-        _ if posix.keep => State::Kept,
+        _ if posix.is_kept() => State::Kept,
+        _ if posix.family.is_some() => State::Orphan,
         (_, Some(ProcessStatus::Exited)) => State::Orphan,
         (_, Some(ProcessStatus::Unknown)) => State::Unknown,
         (_, None) if system.has_process_older_than(object.uid, posix.stat.ctime.stamp()) == Some(false) => {

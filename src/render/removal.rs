@@ -99,7 +99,7 @@ pub(crate) struct Kept {
     /// The following are POSIX objects: in use by a process.
     pub(crate) in_use: u64,
     pub(crate) unused: u64,
-    /// Meant to persist by the program that they belong to.
+    /// Needed by the program that they belong to: between runs, or as long as it uses others of its objects.
     pub(crate) persistent: u64,
     /// A directory and everything below it.
     pub(crate) directory: u64,
@@ -122,7 +122,7 @@ impl Kept {
             (unused, "unused (--unattached)".to_owned()),
             (attached, format!("attached by {}", users[0])),
             (in_use, format!("in use by {}", users[1])),
-            (persistent, "meant to persist".to_owned()),
+            (persistent, if persistent == 1 { "needed by its program" } else { "needed by their programs" }.to_owned()),
             (directory, if directory == 1 { "a directory" } else { "directories" }.to_owned()),
             (linked, "with several names".to_owned()),
             (excluded, "excluded by filters".to_owned()),

@@ -35,6 +35,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "tally",
             "swap",
             "users",
+            "family",
             "objects",
             "identify",
             "shmem",

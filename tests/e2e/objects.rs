@@ -7,6 +7,7 @@ mod create;
 mod diff;
 mod dump;
 mod elsewhere;
+mod family;
 mod kinds;
 pub(crate) mod list;
 mod monitor;

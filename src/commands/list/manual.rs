@@ -20,8 +20,9 @@ pub(crate) const MANUAL: Manual = Manual {
                   STATE of an object is the first of these that holds: unlinked (it has no name), in-use (a process \
                   has it open or mapped), unknown (no such process was found, but not every process could be \
                   inspected), idle (the process whose pid is in its name is running), kept (its program keeps it \
-                  between runs), orphan (the process whose pid is in its name has exited, or every process of its \
-                  owner started later), unused (none of these). --probe replaces most unknown states: it asks the \
+                  between runs, or needs it while others of its objects are in use, as PostgreSQL does), orphan (the \
+                  process whose pid is in its name has exited, none of these other objects is in use, or every process \
+                  of its owner started later), unused (none of these). --probe replaces most unknown states: it asks the \
                   kernel for a write lease on each object without a known user, which the kernel grants only if no \
                   process has the object open or mapped. A process that opens an object during that moment waits.\n\n\
                   IDLE of a segment is the time since the last attach, detach or change; IDLE of an object is the \
@@ -60,7 +61,7 @@ STATE of a POSIX object is the first of these that holds:
   in-use         open or mapped
   unknown        no user found, but not every process could be inspected
   idle           not in use; the process whose pid is in its name is running
-  kept           not in use; its program keeps it between runs
+  kept           not in use; its program keeps or needs it nevertheless
   orphan         not in use; its creator has exited
   unused         not in use; nothing shows which process created it";
 

@@ -20,7 +20,7 @@ impl PruneArgs {
                 _ if !of_any_age => Some(Keep::OtherOwner),
                 _ if posix.file_type == FileType::Dir => Some(Keep::Directory),
                 _ if object.is_in_use() => Some(Keep::InUse),
-                _ if posix.keep => Some(Keep::Persistent),
+                _ if posix.keep || object.state == Some(State::Kept) => Some(Keep::Persistent),
                 _ if posix.stat.links > 1 => Some(Keep::Linked),
                 _ if !aged => Some(Keep::Young),
                 Some(state) if !filter.state.is_empty() && !filter.state.contains(&state) => Some(Keep::Excluded),
@@ -60,6 +60,7 @@ enum Keep {
     /// The following are for POSIX objects.
     InUse,
     Unused,
+    /// Its program keeps it between runs, or as long as others of its family are in use.
     Persistent,
     Directory,
     Linked,

@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
-use super::product;
+use super::product::{self, Recognized};
 use super::tree::{self, open_listed};
 use crate::model::{
     FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
@@ -81,8 +81,9 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
         }
         _ => {}
     }
-    if let Some((product, maker)) = product::find(&name) {
+    if let Some(Recognized { product, maker, unit }) = product::find(&name) {
         (posix.product, posix.maker, posix.keep) = (Some(product.id.as_str().into()), maker, product.keep);
+        posix.family = product.family(stat.uid, unit);
     }
     posix.name = Some(name);
     object

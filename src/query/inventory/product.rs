@@ -1,6 +1,7 @@
 //! The programs that objects with known names belong to.
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use regex_lite::Regex;
 use serde::Deserialize;
@@ -16,6 +17,8 @@ pub(crate) struct Product {
     pattern: String,
     #[serde(default)]
     pub(crate) keep: bool,
+    #[serde(default)]
+    together: bool,
     pub(crate) source: String,
     /// What the program uses such an object for.
     pub(crate) what: Option<String>,
@@ -67,12 +70,15 @@ impl Product {
         self.keys.iter().any(|own| Key::parse(own) == Ok(key))
     }
 
-    /// Matches the name of an object; returns the pid in it, if there is one.
-    pub(in crate::query) fn matches(&self, name: &ObjectName) -> Option<Option<i32>> {
-        self.matches_file(name.file_name().to_str()?).filter(|_| !self.pattern.is_empty())
+    /// Returns the name of the family of an object: of those with the same unit, or else with the same owner.
+    pub(super) fn family(&self, uid: u32, unit: Option<&str>) -> Option<Arc<str>> {
+        let name = || unit.map_or_else(|| format!("{} of {uid}", self.id), |unit| format!("{} {unit}", self.id));
+        self.together.then(|| name().into())
     }
 
-    fn matches_file(&self, name: &str) -> Option<Option<i32>> {
+    /// Returns what the name of an object shows, if it matches.
+    pub(in crate::query) fn recognize<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
+        let name = name.file_name().to_str().filter(|_| !self.pattern.is_empty())?;
         let literal = self.pattern.find(|first: char| !first.is_ascii_alphanumeric() && !"_-".contains(first));
         let literal = literal.map_or(&*self.pattern, |end| &self.pattern[..end]);
         // A quantifier applies to the character before it.
@@ -83,13 +89,23 @@ impl Product {
         }
         let regex = self.regex.get_or_init(|| Regex::new(&format!("^(?:{})$", self.pattern)).ok());
         let found = regex.as_ref()?.captures(name)?;
-        Some(found.name("pid").and_then(|pid| pid.as_str().parse().ok()))
+        let maker = found.name("pid").and_then(|pid| pid.as_str().parse().ok());
+        Some(Recognized { product: self, maker, unit: found.name("unit").map(|unit| unit.as_str()) })
     }
 }
 
-/// The first product that a name matches, and the pid in the name.
-pub(in crate::query) fn find(name: &ObjectName) -> Option<(&'static Product, Option<i32>)> {
-    builtin_products().iter().find_map(|product| Some((product, product.matches(name)?)))
+/// What a name shows.
+pub(in crate::query) struct Recognized<'a> {
+    pub(in crate::query) product: &'a Product,
+    /// The pid of the creator.
+    pub(in crate::query) maker: Option<i32>,
+    /// What the names of the objects that the program needs together have in common.
+    pub(in crate::query) unit: Option<&'a str>,
+}
+
+/// Returns what a name shows, by the first product that it matches.
+pub(in crate::query) fn find(name: &ObjectName) -> Option<Recognized<'_>> {
+    builtin_products().iter().find_map(|product| product.recognize(name))
 }
 
 /// Returns the products of products.toml.
@@ -131,8 +147,9 @@ mod tests {
             ("rtemap_3", Some(("dpdk", None))),
             ("mine", None),
         ] {
-            let found = find(&ObjectName::of_file(name.as_bytes()).unwrap());
-            assert_eq!(found.map(|(product, pid)| (&*product.id, pid)), expected, "{name}");
+            let name = ObjectName::of_file(name.as_bytes()).unwrap();
+            let found = find(&name);
+            assert_eq!(found.map(|found| (&*found.product.id, found.maker)), expected, "{name:?}");
         }
     }
 }

@@ -43,14 +43,14 @@ impl Files {
                     return;
                 }
                 let name_of_object = ObjectName::of_file(name.as_bytes()).filter(|_| has_objects && depth == 0);
-                let product = name_of_object.and_then(|name| find_product(&name)).map(|(product, _)| &product.id);
+                let product = name_of_object.and_then(|name| Some(find_product(&name)?.product.id.as_str().into()));
                 let swap = swapped(system, || open_listed(directory, name, stat));
                 list.push(NamedFile {
                     id: stat.file,
                     uid: stat.uid,
                     allocated: stat.allocated,
                     memory: memory(stat, swap),
-                    product: product.map(|id| id.as_str().into()),
+                    product,
                 });
             });
         Self { list, is_complete }

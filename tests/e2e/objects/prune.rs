@@ -119,7 +119,7 @@ fn what_is_kept_is_counted_by_reason() {
         &expect![[r#"
             [stderr]
             nothing to prune
-            kept 8: 1 idle (--unattached), 1 unused (--unattached), 1 in use by pid [PID] ([USER], /proc/self/exe --actor), 1 meant to persist, 1 a directory, 2 with several names, 1 excluded by filters
+            kept 8: 1 idle (--unattached), 1 unused (--unattached), 1 in use by pid [PID] ([USER], /proc/self/exe --actor), 1 needed by its program, 1 a directory, 2 with several names, 1 excluded by filters
         "#]],
     );
     let report = run(["prune", "--posix", "--older-than", "0s", "-n", "--json"]).exits(0).json();
@@ -179,6 +179,16 @@ fn the_table_shows_both_kinds_and_the_question_counts_them() {
     );
 }
 
+/// Waits until `prune` watches what is opened, for its second look.
+pub(super) fn wait_for_watch(pid: u32) {
+    let descriptors = format!("/proc/{pid}/fdinfo");
+    wait_for("the watch", || {
+        let mut infos =
+            std::fs::read_dir(&descriptors).unwrap().filter_map(|info| std::fs::read_to_string(info.ok()?.path()).ok());
+        infos.any(|info| info.contains("inotify wd:"))
+    });
+}
+
 #[apply(test)]
 fn an_object_that_a_process_opens_during_the_second_look_is_kept() {
     let (opened, unopened) = (create("opened", 4096), create("unopened", 4096));
@@ -186,12 +196,7 @@ fn an_object_that_a_process_opens_during_the_second_look_is_kept() {
     let mut command = shmadm();
     let settle = ["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "2s", "--yes", "--json"];
     let child = command.args(settle).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let descriptors = format!("/proc/{}/fdinfo", child.id());
-    wait_for("the watch", || {
-        let mut infos =
-            std::fs::read_dir(&descriptors).unwrap().filter_map(|info| std::fs::read_to_string(info.ok()?.path()).ok());
-        infos.any(|info| info.contains("inotify wd:"))
-    });
+    wait_for_watch(child.id());
     // A server that restarts opens its object, and may not keep it open.
     drop(File::open(&opened).unwrap());
     let ran = crate::support::Ran::from(child.wait_with_output().unwrap()).exits(0);

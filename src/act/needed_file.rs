@@ -1,0 +1,26 @@
+//! Objects that their program needs although no process uses them.
+
+use crate::error::{Error, Kind, again};
+use crate::explain::{describe_users, why_hidden};
+use crate::model::Object;
+use crate::query::{System, needed_by};
+
+/// Returns the refusal for an object that its program needs although no process uses it.
+pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<Error>, Error> {
+    let ident = seen.ident();
+    let product = seen.posix().product.as_deref().unwrap_or("its program");
+    let refused = |reason: String| {
+        let error = Error::new(Kind::Refused, format!("cannot remove {ident}: {reason}")).target(ident.argument());
+        Some(error.hint("remove anyway", again("--force").on(ident.typed())))
+    };
+    if seen.posix().keep {
+        return Ok(refused(format!("it is kept between runs by {product}")));
+    }
+    let Some(used) = needed_by(system, &[seen])?.pop().flatten() else { return Ok(None) };
+    let reason = format!("it is kept while other objects of {product} are in use");
+    let cause = match used.is_in_use() {
+        true => format!("{}: {}", used.ident(), describe_users(system, &used)),
+        false => format!("cannot determine whether {} is in use: {}", used.ident(), why_hidden(system, &used)),
+    };
+    Ok(refused(reason).map(|error| error.cause(cause)))
+}

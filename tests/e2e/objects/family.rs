@@ -1,0 +1,152 @@
+//! Objects that a program needs as long as it uses one of them. A PostgreSQL server has its control segment mapped all the
+//! time, and other objects only while a session uses them.
+
+use std::os::unix::fs::chown;
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::prune::{ALL, wait_for_watch};
+use super::{create, names};
+use crate::actor::{Actor, Request};
+use crate::sandbox::{ShownProcesses, with_new_pid_namespace, without};
+use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
+
+/// Removes orphans at once.
+const ORPHANS: [&str; 5] = ["prune", "--older-than", "0s", "--yes", "--any-owner"];
+
+/// Starts a server with a control segment and an object that it does not have mapped.
+fn server() -> Actor {
+    let mut server = Actor::start();
+    server.ask(Request::MapFile { path: create("PostgreSQL.1", 4096) });
+    create("PostgreSQL.2", 8192);
+    server
+}
+
+/// Returns a command that runs the program in a new pid namespace.
+fn inside_pid_namespace(arguments: &[&str]) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    // The shell itself is still outside the namespace of its children.
+    shell.args(["-c", "\"$0\" \"$@\"; exit $?", env!("CARGO_BIN_EXE_shmadm")]).args(arguments);
+    with_new_pid_namespace(&mut shell);
+    shell
+}
+
+/// Returns the state of the object that the server does not have mapped.
+#[track_caller]
+fn state(command: &mut Command) -> String {
+    let report = finish(command.arg("--json")).exits(0).json();
+    let objects = report["objects"].as_array().unwrap();
+    objects.iter().find(|one| one["name"] == "/PostgreSQL.2").unwrap()["state"].as_str().unwrap().to_owned()
+}
+
+#[apply(test)]
+fn an_object_is_kept_while_another_of_its_server_is_in_use() {
+    let server = server();
+    for arguments in [
+        &["list", "--probe"][..],
+        &["list", "--probe", "--name", "/PostgreSQL.2"],
+        &["stat", "--probe", "/PostgreSQL.2"],
+    ] {
+        assert_eq!(state(shmadm().args(arguments)), "kept", "{arguments:?}");
+    }
+    for options in [&[][..], &["--dry-run"], &["--name", "/PostgreSQL.2"], &["--exclude", "/PostgreSQL.1", "-n"]] {
+        run([&ALL, options].concat()).exits(0).says("nothing to prune\n").says("1 needed by its program");
+    }
+    for options in [&[][..], &["-n"]] {
+        run([&["rm", "/PostgreSQL.2"], options].concat())
+            .exits(5)
+            .says("cannot remove object /PostgreSQL.2: it is kept while other objects of postgresql are in use\n")
+            .says(&format!("cause: object /PostgreSQL.1: mapped by pid {} (", server.pid()))
+            .says("hint: remove anyway: `shmadm rm ");
+    }
+    assert_eq!(names(), ["PostgreSQL.1", "PostgreSQL.2"]);
+    run(["rm", "--force", "/PostgreSQL.2"]).exits(0);
+}
+
+#[apply(test)]
+fn objects_of_a_server_that_has_ended_are_orphans() {
+    drop(server());
+    for arguments in [&["list", "--probe"][..], &["stat", "--probe", "/PostgreSQL.2"]] {
+        assert_eq!(state(shmadm().args(arguments)), "orphan", "{arguments:?}");
+    }
+    let rows = run([&ORPHANS[..], &["-n", "--format", "csv"]].concat()).exits(0).stdout;
+    assert!(rows.contains("not in use; nor is any other object of its program"), "{rows}");
+    run(ORPHANS).exits(0).says("removed object /PostgreSQL.2");
+    assert_eq!(names(), [""; 0]);
+    drop(server());
+    run(["rm", "/PostgreSQL.2"]).exits(0);
+    assert_eq!(names(), ["PostgreSQL.1"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_users_of_other_objects_are_found_by_a_scan_where_it_is_complete() {
+    let server = server();
+    let shown = ShownProcesses::new(&[server.pid()]);
+    let list = |options: &[&str]| state(shown.to(shmadm().arg("list").args(options)));
+    let stat = || state(shown.to(shmadm().args(["stat", "/PostgreSQL.2"])));
+    assert_eq!([list(&[]), list(&["--name", "/PostgreSQL.2"]), stat()], ["kept"; 3]);
+    finish(shown.to(shmadm().args(ALL))).exits(0).says("1 needed by its program");
+    drop(server);
+    assert_eq!([list(&[]), list(&["--name", "/PostgreSQL.2"]), stat()], ["orphan"; 3]);
+    finish(shown.to(shmadm().args(ORPHANS))).exits(0);
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_object_whose_family_cannot_be_judged_is_kept() {
+    drop(server());
+    let without_leases = |arguments: &[&str]| {
+        let mut command = inside_pid_namespace(arguments);
+        finish(without(&mut command, libc::SYS_fcntl, Some(libc::F_SETLEASE.cast_unsigned()), Errno::EACCES))
+    };
+    without_leases(&["rm", "/PostgreSQL.2"])
+        .exits(5)
+        .says("it is kept while other objects of postgresql are in use")
+        .says("cause: cannot determine whether object /PostgreSQL.1 is in use: processes outside this pid namespace ");
+    without_leases(&ALL).exits(0);
+    assert_eq!(state(&mut inside_pid_namespace(&["list"])), "unknown");
+    assert_eq!(names(), ["PostgreSQL.1", "PostgreSQL.2"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_objects_of_another_owner_are_not_of_its_family() {
+    let server = server();
+    chown("/dev/shm/PostgreSQL.2", Some(NOBODY), Some(NOBODY)).unwrap();
+    assert_eq!(state(shmadm().args(["list", "--probe"])), "orphan");
+    // The owner needs no privilege.
+    finish(shmadm_as(NOBODY).args(ORPHANS)).exits(0).says("removed object /PostgreSQL.2");
+    assert_eq!(names(), ["PostgreSQL.1"], "the server of the other owner is running: {}", server.pid());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_server_outside_the_pid_namespace_keeps_its_objects() {
+    let server = server();
+    let inside = |arguments: &[&str]| finish(&mut inside_pid_namespace(arguments));
+    inside(&ALL).exits(0).says("1 needed by its program");
+    inside(&["rm", "/PostgreSQL.2"]).exits(5).says("it is kept while other objects of postgresql are in use");
+    assert_eq!(names(), ["PostgreSQL.1", "PostgreSQL.2"]);
+    drop(server);
+    inside(&ORPHANS).exits(0);
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+fn a_program_that_starts_after_the_listing_keeps_its_objects() {
+    drop(server());
+    create("mine", 4096);
+    let mut prune = shmadm();
+    prune.args(["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "2s", "--yes"]);
+    let waiting = prune.stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_watch(waiting.id());
+    let mut server = Actor::start();
+    server.ask(Request::MapFile { path: "/dev/shm/PostgreSQL.1".to_owned() });
+    let ran: Ran = waiting.wait_with_output().unwrap().into();
+    ran.exits(0).says("its program needs it while other objects of the program are in use");
+    assert_eq!(names(), ["PostgreSQL.1", "PostgreSQL.2"]);
+}
