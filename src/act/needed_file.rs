@@ -1,16 +1,19 @@
 //! Objects that their program needs although no process uses them.
 
-use crate::error::{Error, Kind, again};
+use crate::error::{Error, Kind, again, program};
 use crate::explain::{describe_users, why_hidden};
 use crate::model::Object;
-use crate::query::{System, needed_by};
+use crate::query::{System, cleanup_of, needed_by};
 
 /// Returns the refusal for an object that its program needs although no process uses it.
 pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<Error>, Error> {
     let ident = seen.ident();
     let product = seen.posix().product.as_deref().unwrap_or("its program");
     let refused = |reason: String| {
-        let error = Error::new(Kind::Refused, format!("cannot remove {ident}: {reason}")).target(ident.argument());
+        let mut error = Error::new(Kind::Refused, format!("cannot remove {ident}: {reason}")).target(ident.argument());
+        if let Some(cleanup) = seen.posix().name.as_ref().and_then(cleanup_of) {
+            error = error.hint(format!("let {product} clean up"), program(cleanup));
+        }
         Some(error.hint("remove anyway", again("--force").on(ident.typed())))
     };
     if seen.posix().keep {

@@ -108,6 +108,11 @@ pub(in crate::query) fn find(name: &ObjectName) -> Option<Recognized<'_>> {
     builtin_products().iter().find_map(|product| product.recognize(name))
 }
 
+/// Returns the command by which the program that uses such names cleans up itself.
+pub(crate) fn cleanup_of(name: &ObjectName) -> Option<&'static str> {
+    builtin_products().iter().find(|product| product.recognize(name).is_some())?.cleanup.as_deref()
+}
+
 /// Returns the products of products.toml.
 pub(in crate::query) fn builtin_products() -> &'static [Product] {
     thread_local! {
@@ -123,7 +128,11 @@ mod tests {
 
     #[test]
     fn names_of_known_programs_are_recognised_with_the_pid_in_them() {
-        assert!(Product::parse(include_str!("products.toml")).is_ok_and(|products| products.len() > 30));
+        let products = Product::parse(include_str!("products.toml")).unwrap();
+        for product in products {
+            let page = include_str!("../../../docs/products.md");
+            assert!(page.contains(&format!("`{}`", product.id)), "{} is not in docs/products.md", product.id);
+        }
         for (name, expected) in [
             ("psm_1a2b3c4d", Some(("python-shared-memory", None))),
             ("psm_1a2b3c4", None),

@@ -159,7 +159,10 @@ fn invalid_names_are_usage_errors() {
 #[apply(test)]
 fn an_object_that_is_meant_to_persist_is_kept_without_force() {
     create("libpod_lock", 4096);
-    run(["rm", "/libpod_lock"]).exits(5).says("it is kept between runs by podman");
+    run(["rm", "/libpod_lock"])
+        .exits(5)
+        .says("it is kept between runs by podman")
+        .says("hint: let podman clean up: `podman system renumber`\n");
     run(["rm", "/libpod_lock", "--force"]).exits(0);
 }
 
