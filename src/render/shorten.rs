@@ -2,8 +2,8 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Shortens a text to a width: omits the directories of the program that it begins with, then its middle. The end stays:
-/// commands differ there.
+/// Shortens a text to a width: omits the directories of the program that it begins with, then what follows the program's
+/// name, then the middle of the name. What stays longest is where commands differ: the name and the end.
 pub(super) fn text(text: &str, width: usize, ellipsis: &str) -> String {
     let room = width.saturating_sub(ellipsis.width());
     let program = text.split(' ').next().unwrap_or_default();
@@ -11,12 +11,16 @@ pub(super) fn text(text: &str, width: usize, ellipsis: &str) -> String {
     if let Some(end) = ends.take_while(|end| end.width() <= room).last() {
         return format!("{ellipsis}{end}");
     }
-    let text = &text[program.rfind('/').map_or(0, |slash| slash + 1)..];
+    let directories = program.rfind('/').map_or(0, |slash| slash + 1);
+    let (name, text) = (&program[directories..], &text[directories..]);
     if text.width() <= width {
         return text.to_owned();
     }
-    let end = last(text, room / 2);
-    format!("{}{ellipsis}{end}", first(text, room - end.width()))
+    if name.width() <= room {
+        return format!("{name}{ellipsis}{}", last(&text[name.len()..], room - name.width()));
+    }
+    let end = last(name, room / 2);
+    format!("{}{ellipsis}{end}", first(name, room - end.width()))
 }
 
 /// Shortens numbers that are separated by commas: omits the last ones.
@@ -55,12 +59,16 @@ mod tests {
             (28, "…/3.11/reader --all /srv"),
             (18, "reader --all /srv"),
             (12, "reader… /srv"),
-            (8, "read…srv"),
+            (8, "reader…v"),
+            (7, "reader…"),
+            (6, "rea…er"),
         ] {
             let text = "/usr/lib/long/path/3.11/reader --all /srv";
             assert_eq!(super::text(text, width, "…"), short, "{width}");
         }
-        assert_eq!(super::text("postgres: checkpointer of main", 16, "..."), "postgre...f main");
+        assert_eq!(super::text("postgres: checkpointer of main", 16, "..."), "postgres:...main");
+        let [one, two] = ["one", "two"].map(|end| super::text(&format!("/usr/bin/prog-{end} hold 4096 0"), 8, "…"));
+        assert_eq!([one.as_str(), &two], ["prog…one", "prog…two"]);
         assert_eq!(super::text("日本日本日本", 7, "…"), "日本…本");
     }
 
