@@ -212,7 +212,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     report.removal.failed = context.failures(failed);
     print(args, context, &report)?;
     let least = filter.older_than.unwrap_or_default();
-    if let Some(kept) = report.kept.describe(least, users.each_ref().map(String::as_str)) {
+    if let Some(kept) = report.kept.describe(least, !filter.owner.is_empty(), users.each_ref().map(String::as_str)) {
         context.ui.status(&kept);
     }
     interrupts.check()?;

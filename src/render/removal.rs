@@ -109,14 +109,15 @@ pub(crate) struct Kept {
 
 impl Kept {
     /// Describes them with the options that would select them; `None` if there are none. `least` is the idle time that
-    /// was required; `users` are the processes that have the attached ones attached, and those that use POSIX objects.
-    pub(crate) fn describe(self, least: Duration, users: [&str; 2]) -> Option<String> {
+    /// was required, `owners` whether users were named; `users` are the processes that have the attached ones attached, and
+    /// those that use POSIX objects.
+    pub(crate) fn describe(self, least: Duration, owners: bool, users: [&str; 2]) -> Option<String> {
         let Self { young, other_owner, idle, unknown, attached, excluded, .. } = self;
         let Self { in_use, unused, persistent, directory, linked, .. } = self;
         let least = if least < Duration::from_secs(1) { format!("{least:?}") } else { duration(least.as_secs()) };
         let reasons = [
             (young, format!("younger than {least} (--older-than 0s)")),
-            (other_owner, "of other users (--any-owner)".to_owned()),
+            (other_owner, format!("of other users (--any-owner{})", if owners { " instead of --owner" } else { "" })),
             (idle, "idle (--unattached)".to_owned()),
             (unknown, "unknown (--unattached)".to_owned()),
             (unused, "unused (--unattached)".to_owned()),
