@@ -164,7 +164,11 @@ fn check_owner(context: &Context, file: &Path, opened: &File) -> Result<(), Erro
     let metadata =
         opened.metadata().map_err(|error| Error::io(format!("cannot read {name}"), &error, "fstat").target(&*name))?;
     let mode = metadata.mode() & 0o7777;
-    let reason = if !act::is_root_or_caller(metadata.uid()) {
+    let other_link =
+        file.symlink_metadata().ok().filter(|link| link.is_symlink() && !act::is_root_or_caller(link.uid()));
+    let reason = if let Some(link) = other_link {
+        format!("it is a symbolic link of user {}", context.system.user(link.uid()))
+    } else if !act::is_root_or_caller(metadata.uid()) {
         format!("it belongs to user {}", context.system.user(metadata.uid()))
     } else if mode & WRITABLE_BY_OTHERS != 0 {
         format!("users other than its owner can write it (mode {mode:04o})")

@@ -173,6 +173,20 @@ fn from_a_file_of_another_user_removes_nothing() {
 
 #[apply(test)]
 #[requires(Root)]
+fn from_a_link_of_another_user_removes_nothing() {
+    let reported = Reported::new();
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link").to_string_lossy().into_owned();
+    std::os::unix::fs::symlink(&reported.report, &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(NOBODY), Some(NOBODY)).unwrap();
+    let rows = oracle::rows();
+    let ran = run(["rm", "--from", &link]).exits(5);
+    ran.says(&format!("error: cannot remove what {link} lists: it is a symbolic link of user nobody\n"));
+    assert_eq!(oracle::rows(), rows);
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn from_standard_input_the_owner_of_the_file_does_not_matter() {
     let (id, directory) = list_of_nobody();
     let mut command = Command::new("/bin/sh");
