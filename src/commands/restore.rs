@@ -141,11 +141,14 @@ fn dump_named(named: &Path) -> Result<Cow<'_, Path>, Error> {
         return Err(Error::new(Kind::Failed, format!("cannot restore {name}: it is a directory")).target(name));
     }
     let contents = named.extension().filter(|extension| *extension == "json").map(|_| named.with_extension(""));
-    Ok(match contents {
+    match contents {
         // A dump whose name ends in .json has its own record.
-        Some(contents) if contents.exists() && !Sidecar::path_for(named).exists() => contents.into(),
-        _ => named.into(),
-    })
+        Some(contents) if !Sidecar::path_for(named).exists() => match named.metadata() {
+            Err(error) if !contents.exists() => Err(unreadable(named, &error, "stat")),
+            _ => Ok(contents.into()),
+        },
+        _ => Ok(named.into()),
+    }
 }
 
 /// Creates the segment with the recorded attributes; `data` is the number of bytes in the file that are not in holes.

@@ -236,6 +236,16 @@ fn the_record_names_the_dump() {
 }
 
 #[apply(test)]
+fn a_missing_file_is_named_as_typed() {
+    let directory = tempfile::tempdir().unwrap();
+    let record = directory.path().join("a.bin.json").to_string_lossy().into_owned();
+    run(["restore", &record]).exits(1).says(&format!("error: cannot read {record}: No such file or directory"));
+    // Of a record without contents, the contents are missing.
+    std::fs::write(&record, "{}").unwrap();
+    run(["restore", &record]).exits(1).says(&format!("{record}: missing field"));
+}
+
+#[apply(test)]
 fn a_directory_is_not_a_dump() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
