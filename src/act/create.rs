@@ -5,7 +5,7 @@
 
 use nix::errno::Errno;
 
-use super::existing::{Requested, find_existing};
+use super::existing::{Requested, exists, find_existing};
 use crate::error::{Error, Kind, OsError, again, sysctl};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
@@ -148,6 +148,7 @@ pub(crate) fn create_with(
             {
                 Ok(None)
             }
+            Err(error) if error.errno == Errno::EEXIST => Err(exists(system, key, creation, flags)),
             Err(error) => Err(explain(system, &Attempt::Create { key, size, flags }, error)),
         }
     };

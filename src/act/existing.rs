@@ -6,8 +6,8 @@ use super::create::Creation;
 use crate::error::{Error, Hint, Kind, again, shmadm};
 use crate::explain::{Attempt, explain};
 use crate::model::{Access, Key, Mode, Needs, Object, ShmId, enumerate};
-use crate::query::{Account, System, lookup, may_control};
-use crate::sys::{self, Address};
+use crate::query::{Account, System, find_by_key, lookup, may_control};
+use crate::sys::{self, Address, CreateFlags, SysError};
 
 /// Attributes that the user asked for. `create` gives them to a new segment only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +73,8 @@ fn conflicts(system: &System, segment: &Object, creation: &Creation) -> Vec<Conf
             // The overflow id has a name, too.
             let wanted = if wanted == name { id.to_string() } else { wanted };
             let reason = format!("--{word} {wanted} differs from its {word}, {name}");
-            add(word, reason, Some(format!("--{word} {id}")));
+            let argument = if wanted.contains(char::is_whitespace) { id.to_string() } else { wanted };
+            add(word, reason, Some(format!("--{word} {argument}")));
         }
     }
     if let Some(mode) = mode.filter(|mode| *mode != segment.mode) {
@@ -90,6 +91,20 @@ fn conflicts(system: &System, segment: &Object, creation: &Creation) -> Vec<Conf
         add("huge", "--huge cannot change its pages".to_owned(), None);
     }
     conflicts
+}
+
+/// Explains that a key exists (EEXIST), and how to open its segment: without the options that it does not meet.
+pub(super) fn exists(system: &System, key: Key, creation: &Creation, flags: CreateFlags) -> Error {
+    let size = creation.size(system);
+    let failure = SysError { errno: Errno::EEXIST, call: "shmget" };
+    let mut error = explain(system, &Attempt::Create { key, size, flags }, failure);
+    if let Some(segment) = find_by_key(system, key) {
+        let mut options = vec!["exclusive"];
+        options.extend(conflicts(system, &segment, creation).iter().map(|conflict| conflict.option));
+        options.extend(creation.size.filter(|size| *size > segment.size).map(|_| "size"));
+        error.hints.insert(0, Hint::new("open the existing segment", again("").without(&options)));
+    }
+    error
 }
 
 /// Returns the refusal to change an existing segment, with the commands that change it.

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::create::{Creation, destroyed_on_exit};
-use super::existing::find_existing;
+use super::existing::{exists, find_existing};
 use crate::error::{Error, Kind, program};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, ShmId, Tally};
@@ -56,7 +56,7 @@ fn predict(system: &System, creation: &Creation) -> Result<Plan, Error> {
                 return Ok(Plan::Open(id));
             }
         } else if sys::find_key(key, 0).is_ok() {
-            return Err(failed(Errno::EEXIST));
+            return Err(exists(system, key, creation, flags));
         }
     }
     if !creation.held && rmid_forced(system) == Some(true) {

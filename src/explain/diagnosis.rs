@@ -19,13 +19,12 @@ use crate::sys::{Address, CreateFlags, SysError};
 
 /// The cause if no rule of the kernel explains EPERM or EACCES.
 const DENIED: &str = "denied by a security module or a seccomp filter";
+/// The cause of ENOSYS.
+const NOT_IMPLEMENTED: &str = "a seccomp filter denies the call, or the kernel has no System V IPC";
 
 /// Permission bits of one class of users.
 pub(super) const READ: u16 = 4;
 const WRITE: u16 = 2;
-
-/// The options of `create` that apply only to a new segment.
-const NEW_ONLY: [&str; 9] = ["exclusive", "size", "mode", "owner", "group", "huge", "no-reserve", "lock", "fill"];
 
 /// An operation that failed, and what it was attempted on.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +158,8 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
                 }
                 _ => error.cause("the kernel cannot reserve this much memory now (vm.overcommit_memory)"),
             };
-            error.hint("create it without reserving memory", again("--no-reserve"))
+            // Filling it would need that memory.
+            error.hint("create it without allocating or reserving memory", again("--no-reserve").without(&["fill"]))
         }
         Errno::EPERM if flags.huge.is_some() => error
             .cause("huge pages require CAP_IPC_LOCK or membership in the group vm.hugetlb_shm_group")
@@ -169,11 +169,10 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
                 Some(found) => format!("segment {} (owner {}) has this key", found.sysv().id, system.user(found.uid)),
                 None => "another segment has this key".to_owned(),
             };
-            error
-                .cause(cause)
-                .hint("open the existing segment", again("").without(&NEW_ONLY))
-                .hint("create a segment with an unused key", again("--key random"))
+            error.cause(cause).hint("create a segment with an unused key", again("--key random"))
         }
+        Errno::EPERM => error.cause(DENIED),
+        Errno::ENOSYS => error.cause(NOT_IMPLEMENTED),
         _ => error,
     }
 }
@@ -237,7 +236,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             }
             _ => error.cause(DENIED),
         },
-        (Errno::ENOSYS, _) => error.cause("a seccomp filter denies the call, or the kernel has no System V IPC"),
+        (Errno::ENOSYS, _) => error.cause(NOT_IMPLEMENTED),
         // Of kill(2): the rights on the segment do not matter.
         (Errno::EPERM, _) if matches!(attempt, Attempt::Detach(_)) => error,
         (Errno::EPERM, Some(segment)) => explain_control(system, error, attempt, &segment),

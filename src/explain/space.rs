@@ -112,18 +112,21 @@ struct Holder {
 }
 
 /// Returns who holds a segment: the processes that certainly have it attached, the running creator or last user of an idle
-/// one, and otherwise the user who created it.
+/// one, and otherwise, or if none is visible, the user who created it.
 fn holders_of(system: &System, segment: &Object, state: State) -> Vec<Holder> {
     let process = |verb: &'static str, pid: i32| {
         let command = system.command(pid).map(|command| format!(", {command}")).unwrap_or_default();
         Holder { verb, name: format!("pid {pid}{command}") }
     };
     let sysv = segment.sysv();
+    let created = || vec![Holder { verb: "created", name: format!("user {}", system.user(sysv.cuid)) }];
     match state {
         State::Dest | State::InUse => {
             let processes = segment.attachers.iter().flat_map(|attachers| attachers.processes());
             let certain = processes.filter(|mappings| mappings.iter().any(|mapping| mapping.certain));
-            certain.map(|mappings| process("attached", mappings[0].pid)).collect()
+            let attached: Vec<Holder> = certain.map(|mappings| process("attached", mappings[0].pid)).collect();
+            // The processes may be those of other users.
+            if attached.is_empty() { created() } else { attached }
         }
         State::Idle => {
             let [creator, last_user] = creator_and_last_user(system, segment);
@@ -131,9 +134,7 @@ fn holders_of(system: &System, segment: &Object, state: State) -> Vec<Holder> {
             let mut running = running.filter(|(.., status)| status.is_running());
             running.find_map(|(verb, pid, _)| Some(process(verb, pid?))).into_iter().collect()
         }
-        State::Orphan | State::Unknown | State::Unlinked | State::Kept | State::Unused => {
-            vec![Holder { verb: "created", name: format!("user {}", system.user(sysv.cuid)) }]
-        }
+        State::Orphan | State::Unknown | State::Unlinked | State::Kept | State::Unused => created(),
     }
 }
 

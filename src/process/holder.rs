@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::explain::{Attempt, cannot_map, explain, open_to_map};
 use crate::model::{Access, Ident, NewAttachment, Object, ShmId};
 use crate::query::{HOLDER_NAME, System};
-use crate::sys::{self, Address, Attachment, MappedFile, SysError};
+use crate::sys::{self, Address, Attachment, Errno, MappedFile, SysError};
 
 /// How a holder attaches a segment, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,11 @@ pub(crate) fn start_holder(system: &System, object: &Object, hold: Hold) -> Resu
             let _ = child.wait();
             let Ident::Id(id) = ident else { return Err(cannot_map(object, SysError { errno, call: "mmap" })) };
             let attempt = Attempt::Attach { id, access: hold.access, exec: hold.exec, address: hold.address };
-            Err(explain(system, &attempt, SysError { errno, call: "shmat" }))
+            // A sandbox can deny the call that reads the size of the attached segment.
+            let denied = sys::stat(id)
+                .err()
+                .filter(|error| error.errno == errno && matches!(errno, Errno::EPERM | Errno::ENOSYS));
+            Err(explain(system, &attempt, denied.unwrap_or(SysError { errno, call: "shmat" })))
         }
         None => Err(exited(&format!("cannot attach {ident}: the holder exited before it attached"), &mut child)),
     }

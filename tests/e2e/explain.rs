@@ -58,6 +58,17 @@ fn the_holders_of_all_ids_are_named() {
         "{cause}"
     );
     assert!(cause.contains(&format!("1 idle (created by pid {own}, ")), "{ran:#?}");
+    // Who is not permitted to inspect the processes still learns who created the segments.
+    let ran = finish(shmadm_as(NOBODY).arg("create")).exits(1);
+    ran.says("4 marked for destruction (all created by user root), 2 in use (all created by user root)");
+}
+
+#[apply(test)]
+fn a_segment_that_exceeds_memory_is_not_to_be_filled() {
+    let ran = run(["create", "--size", "1P", "--fill", "1", "--key", "1"]).exits(1);
+    ran.says(
+        "hint: create it without allocating or reserving memory: `shmadm create --size 1P --key 1 --no-reserve`\n",
+    );
 }
 
 #[apply(test)]
@@ -137,6 +148,10 @@ fn a_segment_that_a_sandbox_keeps_is_named() {
         assert!(matches!(ran.code, Some(1 | 4)), "{ran:#?}");
         let ran = ran.prints_nothing().says(&format!("segment {id} exists and cannot be removed: "));
         assert!(!ran.stderr.contains("mmap_min_addr") && ran.stderr.contains("seccomp filter"), "{ran:#?}");
+        let held = finish(without(shmadm().args(["create", "--hold"]), libc::SYS_shmctl, None, errno));
+        held.says("error: cannot attach segment ").says(&format!("({errno:?}, shmctl IPC_STAT)"));
+        let refused = finish(without(shmadm().arg("create"), libc::SYS_shmget, None, errno));
+        assert!(cause(&refused).contains("a seccomp filter"), "{refused:#?}");
     }
 }
 

@@ -82,8 +82,11 @@ fn hints_of_create_keep_what_was_typed() {
     run(["detach", "0x4d2"]).exits(0);
     assert_eq!(
         typed(&["--exclusive", "--mode=660", "-n"]),
-        ["shmadm create --key 0x4d2 -n", "shmadm create --exclusive --mode=660 -n --key random"]
+        ["shmadm create --key 0x4d2 --mode=660 -n", "shmadm create --exclusive --mode=660 -n --key random"]
     );
+    // Only what the segment does not meet is left out.
+    assert_eq!(typed(&["--exclusive", "--size", "8K", "--mode", "660"])[0], "shmadm create --key 0x4d2 --mode 660");
+    assert_eq!(typed(&["--exclusive", "--size", "1K", "--mode", "600"])[0], "shmadm create --key 0x4d2 --size 1K");
     assert_eq!(hints_run(&["create", "--size", "0", "--key=0x77"]), ["shmadm create --key=0x77"]);
     sysctl("shmmni", 1);
     hints_run(&["create"]);

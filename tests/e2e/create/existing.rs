@@ -147,3 +147,13 @@ fn opening_a_segment_without_access_to_it_warns() {
         assert!(!run(["create", "--key", &key]).exits(0).stderr.contains("warning: "));
     }
 }
+
+#[apply(test)]
+#[requires(Root)]
+fn the_hint_names_the_owner() {
+    oracle::create(0x4d2, 4096, 0o600);
+    for (typed, named) in [("nobody", "nobody"), ("65534", "nobody"), ("77777", "77777")] {
+        let ran = run(["create", "--key", "0x4d2", "--owner", typed]).exits(5);
+        ran.says(&format!("hint: change the existing segment: `shmadm set 0 --owner {named}`\n"));
+    }
+}
