@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 
 use super::system::System;
@@ -77,10 +78,17 @@ impl Namespace {
     /// Opens a mount point. The user of a container can have put any other file there, such as a FIFO or a link to a
     /// device, so the file is identified before it is opened.
     fn open_mount(&self, system: &System, mount: &Path) -> io::Result<File> {
-        let found = File::from(sys::refer_to(AT_FDCWD, mount.as_os_str())?);
+        let hidden = || io::Error::other("another mount or file hides the mount point, or it was unmounted");
+        // `PID/root`, below /proc.
+        let root: PathBuf = mount.iter().take(system.proc().iter().count() + 2).collect();
+        let found = match sys::refer_to(AT_FDCWD, mount.as_os_str()) {
+            // Unless the process that shows the mount has exited.
+            Err(Errno::ENOENT) if root.exists() => return Err(hidden()),
+            found => File::from(found?),
+        };
         let (file, own) = (found.metadata()?, std::fs::metadata(system.proc().join("self/ns/ipc"))?);
         if (file.dev(), file.ino()) != (own.dev(), self.number) {
-            return Err(io::Error::other("another mount or file hides the mount point, or it was unmounted"));
+            return Err(hidden());
         }
         File::open(system.proc().join(format!("self/fd/{}", found.as_raw_fd())))
     }
