@@ -18,7 +18,7 @@ use crate::render::{RemovalReport, Removed};
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments and POSIX objects",
     description: "Removes segments and POSIX objects. A segment that is attached is refused, and the error names the processes that \
-                  have it attached. --force marks it for destruction: its key is freed now, the memory at the last \
+                  have it attached; those that are exiting are waited for first, for at most a few seconds. --force marks it for destruction: its key is freed now, the memory at the last \
                   detach. Nothing can clear the mark, and a program that asks for the key later gets another segment. \
                   `shmadm detach` ends the background attachments of the caller (`attach --background`, `create --hold`). \
                   A segment that is not attached is removed even if its creator or last user is still running, which a \
