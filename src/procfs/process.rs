@@ -271,6 +271,13 @@ pub(crate) fn uids(root: &Path, pid: i32) -> Option<Vec<u32>> {
     status_field(&status, "Uid")?.split_ascii_whitespace().map(|uid| uid.parse().ok()).collect()
 }
 
+/// Returns the pids of a process in the pid namespaces below that of this /proc (proc_pid_status(5), NSpid).
+pub(crate) fn inner_pids(root: &Path, pid: i32) -> Vec<i32> {
+    let status = read(root, pid, "status").unwrap_or_default();
+    let pids = status_field(&status, "NSpid").unwrap_or_default().split_ascii_whitespace().skip(1);
+    pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,14 +59,16 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
 fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
     let made = posix.stat.btime.unwrap_or(posix.stat.ctime).stamp();
     // Another owner's process is not the maker, nor is one that started after the object was made.
-    let maker = posix.maker.map(|pid| match query(pid) {
-        _ if posix.is_foreign => ProcessStatus::Unknown,
+    let maker = posix.maker.filter(|_| !posix.is_foreign).map(|pid| match query(pid) {
         ProcessStatus::Running(Some(start)) if start.0 > made.0.saturating_add(SLACK_SECONDS) => ProcessStatus::Exited,
         ProcessStatus::Running(_) if system.effective_uid(pid).is_some_and(|uid| uid != object.uid) => {
             ProcessStatus::Exited
         }
         status => status,
     });
+    // The name may contain the pid of a process in a container that shares the directory.
+    let is_inner = || posix.maker.is_some_and(|pid| system.has_inner_pid(object.uid, pid));
+    let maker = maker.filter(|status| *status != ProcessStatus::Exited || !is_inner());
     match (posix.in_use(), maker) {
         _ if posix.name.is_none() => State::Unlinked,
         (Some(true), _) => State::InUse,

@@ -10,6 +10,7 @@ mod elsewhere;
 mod family;
 mod kinds;
 pub(crate) mod list;
+mod makers;
 mod monitor;
 mod no_lease;
 mod prune;

@@ -14,13 +14,16 @@ use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::model::Stamp;
+use crate::model::{FileTime, Stamp};
 use crate::procfs;
 use crate::sys;
 
 /// How much later than its stamp a process may seem to have started and still be the recorded one: stamps are whole
 /// seconds of the wall clock, start times are ticks since boot.
 pub(crate) const SLACK_SECONDS: i64 = 2;
+
+/// How many clock ticks later than the start of a process something must have happened to be certainly later.
+const SLACK_TICKS: u64 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProcessStatus {
@@ -80,14 +83,22 @@ pub(in crate::query) fn wait_for_exits(pids: impl IntoIterator<Item = i32>, time
 
 /// Returns the start time of a process.
 pub(in crate::query) fn start(proc: &Path, pid: i32) -> Option<Stamp> {
-    procfs::start_ticks(proc, pid).and_then(wall_clock)
+    procfs::start_ticks(proc, pid).and_then(wall_clock).map(FileTime::stamp)
 }
 
-/// Converts clock ticks since boot to wall-clock time, rounded down.
-fn wall_clock(ticks: u64) -> Option<Stamp> {
-    let per_second = sysconf(SysconfVar::CLK_TCK).ok()??;
-    let milliseconds = i64::try_from(ticks).ok()?.checked_mul(1000)?.checked_div(per_second)?;
-    let milli = |clock| clock_gettime(clock).ok().map(|time| time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000);
-    let boot = milli(ClockId::CLOCK_REALTIME)? - milli(ClockId::CLOCK_BOOTTIME)?;
-    Some(Stamp((boot + milliseconds).div_euclid(1000)))
+/// Returns whether a time is certainly later than the start of a process, which is known to a clock tick.
+pub(super) fn is_after_start(proc: &Path, pid: i32, time: FileTime) -> bool {
+    let later = procfs::start_ticks(proc, pid).and_then(|ticks| wall_clock(ticks.checked_add(SLACK_TICKS)?));
+    later.is_some_and(|later| time >= later)
+}
+
+/// Converts clock ticks since boot to wall-clock time.
+fn wall_clock(ticks: u64) -> Option<FileTime> {
+    let per_second = i128::from(sysconf(SysconfVar::CLK_TCK).ok()??);
+    let since_boot = i128::from(ticks).checked_mul(1_000_000_000)?.checked_div(per_second)?;
+    let nanoseconds = |clock| {
+        let time = clock_gettime(clock).ok()?;
+        Some(i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()))
+    };
+    Some(FileTime(nanoseconds(ClockId::CLOCK_REALTIME)? - nanoseconds(ClockId::CLOCK_BOOTTIME)? + since_boot))
 }

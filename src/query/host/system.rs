@@ -12,13 +12,15 @@ use nix::unistd::{Gid, Group, SysconfVar, User, getegid, geteuid, getgroups, sys
 use super::directory::{DEV_SHM, ObjectDirectory};
 use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::process::{self, ProcessStatus, SLACK_SECONDS};
-use crate::model::{Scope, Stamp, escape_invalid_utf8, is_decimal};
+use crate::model::{FileStat, Scope, Stamp, escape_invalid_utf8, is_decimal};
 use crate::procfs;
 use crate::query::failure::QueryError;
 use crate::sys;
 
 /// The inode number of the initial pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
+/// The inode number of the root of a tmpfs, which numbers its inodes from 1 (mm/shmem.c, since 5.9).
+const TMPFS_ROOT_INODE: u64 = 1;
 
 /// Where POSIX objects are.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub(crate) struct System {
     objects: OnceCell<ObjectDirectory>,
     /// The start of the oldest process of each user.
     oldest: OnceCell<BTreeMap<u32, Stamp>>,
+    /// The pids of processes in pid namespaces below this one, each with that in this one.
+    inner_pids: OnceCell<Vec<(i32, i32)>>,
     swap_is_used: OnceCell<bool>,
     /// The id maps of the user namespace that was entered, if any.
     pub(in crate::query) ids: IdMaps,
@@ -77,6 +81,7 @@ impl System {
             objects_place: ObjectsPlace::Path(PathBuf::from(DEV_SHM)),
             objects: OnceCell::new(),
             oldest: OnceCell::new(),
+            inner_pids: OnceCell::new(),
             swap_is_used: OnceCell::new(),
             ids: IdMaps::default(),
         }
@@ -125,7 +130,8 @@ impl System {
         }
         let directory = match &self.objects_place {
             ObjectsPlace::Path(path) => {
-                ObjectDirectory::open(path, procfs::mount_namespace_of(&self.proc, "thread-self"))?
+                let own = procfs::mount_namespace_of(&self.proc, "thread-self");
+                ObjectDirectory::open(path, own, |stat| self.is_foreign(stat))?
             }
             ObjectsPlace::Process(pid) => ObjectDirectory::of_process(&self.proc, *pid, self.mount_namespace(*pid))?,
             ObjectsPlace::Unknown => return Err(QueryError::NoObjectDirectory),
@@ -166,6 +172,29 @@ impl System {
             oldest
         });
         Some(oldest.get(&uid).is_some_and(|start| start.0 <= stamp.0.saturating_add(SLACK_SECONDS)))
+    }
+
+    /// Returns whether processes of another pid namespace can have created files in a directory. The file system must have
+    /// been created later than the first process of this namespace; containers that share a /dev/shm get an older one.
+    pub(super) fn is_foreign(&self, directory: &FileStat) -> bool {
+        if self.is_in_initial_pid_namespace() {
+            return false;
+        }
+        // Another directory can be newer than its file system.
+        let created =
+            directory.btime.filter(|_| directory.file.inode == TMPFS_ROOT_INODE && self.proc_shows_own_pids());
+        created.is_none_or(|created| !process::is_after_start(&self.proc, 1, created))
+    }
+
+    /// Returns whether a user's process in a pid namespace below this one has a pid there, which its program may have put
+    /// into a name.
+    pub(in crate::query) fn has_inner_pid(&self, uid: u32, pid: i32) -> bool {
+        let inner = self.inner_pids.get_or_init(|| {
+            let pids = procfs::pids(&self.proc).into_iter().flatten();
+            pids.flat_map(|pid| procfs::inner_pids(&self.proc, pid).into_iter().map(move |inner| (inner, pid)))
+                .collect()
+        });
+        inner.iter().any(|(inner, outer)| *inner == pid && self.effective_uid(*outer) == Some(uid))
     }
 
     pub(crate) fn proc(&self) -> &Path {

@@ -18,7 +18,7 @@ fn container(script: &str) -> Running {
 }
 
 /// Starts a command and waits until it prints `ready`.
-fn started(command: &mut Command) -> Running {
+pub(super) fn started(command: &mut Command) -> Running {
     let mut running = Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
     BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -1,0 +1,62 @@
+//! The pid in the name of an object is that of its maker only if both are of the caller's pid namespace.
+
+use std::process::Command;
+
+use super::elsewhere::started;
+use super::{create, names};
+use crate::actor::Actor;
+use crate::support::{Ran, finish, run, wait_for};
+
+/// Returns the state of the only object.
+fn state() -> String {
+    run(["list", "--posix", "--probe", "--format", "tsv", "--no-headings", "-o", "STATE"]).exits(0).stdout
+}
+
+/// A script that prints the state of the only object.
+const STATE: &str = "\"$0\" list --posix --probe --format tsv --no-headings -o STATE";
+
+/// Runs a script in a new pid namespace with its own /proc; `$0` is the program.
+fn in_new_pid_namespace(script: &str) -> Ran {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "sh", "-c", script, env!("CARGO_BIN_EXE_shmadm")]);
+    finish(&mut command)
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_process_outside_the_pid_namespace_is_not_taken_for_one_that_has_exited() {
+    let maker = Actor::start();
+    create(&format!("torch_{}_1_1", maker.pid()), 4096);
+    assert_eq!(state(), "idle\n");
+    assert_eq!(in_new_pid_namespace(STATE).exits(0).stdout, "unused\n");
+    in_new_pid_namespace("\"$0\" prune --posix --older-than 0s --yes")
+        .exits(0)
+        .says("kept 1: 1 unused (--unattached)\n");
+    assert_eq!(names().len(), 1);
+    // A directory in it is newer than the file system.
+    let script = format!("sleep 0.1; mkdir /dev/shm/new; mv /dev/shm/torch* /dev/shm/new; {STATE} --dir /dev/shm/new");
+    assert_eq!(in_new_pid_namespace(&script).exits(0).stdout, "unused\n");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn in_a_dev_shm_of_the_pid_namespace_a_maker_that_has_exited_is_recognised() {
+    // The start of the first process is known to a clock tick.
+    let script = "sleep 0.1; mount -t tmpfs none /dev/shm; sh -c 'echo >/dev/shm/torch_$$_1_1'";
+    let state = in_new_pid_namespace(&format!("{script}; {STATE}")).exits(0).stdout;
+    assert_eq!(state, "orphan\n");
+    let prune = "\"$0\" prune --posix --older-than 0s --yes; exit $?";
+    in_new_pid_namespace(&format!("{script}; {prune}")).exits(0).says("removed object /torch_");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_process_of_an_inner_pid_namespace_is_not_taken_for_one_that_has_exited() {
+    let script =
+        "echo 4000000 >/proc/sys/kernel/ns_last_pid; sleep 1000 & echo >/dev/shm/torch_$!_1_1; echo ready; wait";
+    let mut command = Command::new("unshare");
+    let container = started(command.args(["--pid", "--fork", "--kill-child", "sh", "-c", script]));
+    assert_eq!(state(), "unused\n", "{:?}", names());
+    drop(container);
+    wait_for("the end of the process", || state() == "orphan\n");
+}
