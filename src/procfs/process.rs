@@ -278,6 +278,14 @@ pub(crate) fn inner_pids(root: &Path, pid: i32) -> Vec<i32> {
     pids.filter_map(|pid| pid.parse().ok()).collect()
 }
 
+/// Returns whether a process is a zombie: it has ended with all its threads, but its parent has not waited for it.
+pub(crate) fn is_zombie(root: &Path, pid: i32) -> bool {
+    let Ok(stat) = read(root, pid, "stat") else { return false };
+    // A leader that has ended looks the same, but has other threads (field 20).
+    matches!(field_of::<char>(&stat, 3), Some('Z' | 'X'))
+        && field_of::<u64>(&stat, 20).is_some_and(|threads| threads <= 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -164,6 +164,9 @@ impl System {
             let mut oldest: BTreeMap<u32, Stamp> = BTreeMap::new();
             for pid in procfs::pids(&self.proc).into_iter().flatten() {
                 let Some(start) = process::start(&self.proc, pid) else { continue };
+                if procfs::is_zombie(&self.proc, pid) {
+                    continue;
+                }
                 for uid in procfs::uids(&self.proc, pid).unwrap_or_default() {
                     let uid = to_caller(&self.ids.users, uid);
                     oldest.entry(uid).and_modify(|oldest| *oldest = start.min(*oldest)).or_insert(start);

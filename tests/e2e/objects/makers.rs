@@ -1,11 +1,16 @@
 //! The pid in the name of an object is that of its maker only if both are of the caller's pid namespace.
 
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use super::elsewhere::started;
 use super::{create, names};
 use crate::actor::Actor;
-use crate::support::{Ran, finish, run, wait_for};
+use crate::support::{Ran, Running, finish, run, wait_for};
+
+/// PROC_PID_INIT_INO of linux/proc_ns.h.
+const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 
 /// Returns the state of the only object.
 fn state() -> String {
@@ -59,4 +64,24 @@ fn a_process_of_an_inner_pid_namespace_is_not_taken_for_one_that_has_exited() {
     assert_eq!(state(), "unused\n", "{:?}", names());
     drop(container);
     wait_for("the end of the process", || state() == "orphan\n");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_zombie_is_not_an_older_process_of_the_owner() {
+    // Elsewhere, processes of the owner may be invisible.
+    if std::fs::metadata("/proc/self/ns/pid").unwrap().ino() != INITIAL_PID_NAMESPACE {
+        return;
+    }
+    // No other process has this user.
+    let owner = 54_321;
+    let mut zombie = Command::new("true").uid(owner).spawn().unwrap();
+    let stat = format!("/proc/{}/stat", zombie.id());
+    wait_for("the zombie", || std::fs::read_to_string(&stat).unwrap().contains(") Z "));
+    chown(create("x", 4096), Some(owner), Some(owner)).unwrap();
+    assert_eq!(state(), "orphan\n");
+    zombie.wait().unwrap();
+    let mut running = Running(Command::new("sleep").arg("1000").uid(owner).spawn().unwrap());
+    assert_eq!(state(), "unused\n", "it started within the tolerance");
+    running.0.kill().unwrap();
 }
