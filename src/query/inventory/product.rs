@@ -127,6 +127,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn objects_with_the_same_unit_or_owner_are_a_family() {
+        let family = |name: &str, uid| {
+            let name = ObjectName::of_file(name.as_bytes()).unwrap();
+            find(&name).and_then(|(product, found)| product.family(uid, found.unit)).map(|family| family.to_string())
+        };
+        for name in ["fastrtps_port7411", "fastrtps_port7411_el", "fastrtps_port7411_sl", "sem.fastrtps_port7411_mutex"]
+        {
+            assert_eq!(family(name, 1).as_deref(), Some("fast-dds fastrtps_port7411"), "{name}");
+        }
+        assert_eq!(family("fastdds_0123456789abcdef_el", 1), family("fastdds_0123456789abcdef", 2));
+        assert_ne!(family("fastrtps_port7411", 1), family("fastrtps_port7412", 1));
+        assert_eq!(family("PostgreSQL.1", 5), family("PostgreSQL.2", 5));
+        assert_ne!(family("PostgreSQL.1", 5), family("PostgreSQL.2", 6));
+        assert_eq!(family("psm_1a2b3c4d", 5), None);
+    }
+
+    #[test]
     fn names_of_known_programs_are_recognised_with_the_pid_in_them() {
         let products = Product::parse(include_str!("products.toml")).unwrap();
         for product in products {
@@ -154,6 +171,7 @@ mod tests {
             ("libpod_rootless_lock_1000", Some(("podman", None))),
             ("ols", Some(("openlitespeed", None))),
             ("rtemap_3", Some(("dpdk", None))),
+            ("sem.fastrtps_port7411_mutex", Some(("fast-dds", None))),
             ("mine", None),
         ] {
             let name = ObjectName::of_file(name.as_bytes()).unwrap();

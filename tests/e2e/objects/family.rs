@@ -1,5 +1,6 @@
 //! Objects that a program needs as long as it uses one of them. A PostgreSQL server has its control segment mapped all the
-//! time, and other objects only while a session uses them.
+//! time, and other objects only while a session uses them; participants of Fast DDS open the semaphore of a port only to
+//! lock it.
 
 use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
@@ -149,4 +150,24 @@ fn a_program_that_starts_after_the_listing_keeps_its_objects() {
     let ran: Ran = waiting.wait_with_output().unwrap().into();
     ran.exits(0).says("its program needs it while other objects of the program are in use");
     assert_eq!(names(), ["PostgreSQL.1", "PostgreSQL.2"]);
+}
+
+#[apply(test)]
+fn the_objects_of_a_port_are_kept_while_a_participant_has_its_lock_open() {
+    let mut participant = Actor::start();
+    for port in ["fastrtps_port7411", "fastrtps_port7413"] {
+        create(port, 4096);
+        create(&format!("sem.{port}_mutex"), 32);
+    }
+    participant.ask(Request::OpenFile { path: create("fastrtps_port7411_el", 0) });
+    create("fastrtps_port7413_el", 0);
+    run(ALL).exits(0).says("2 needed by their programs");
+    assert_eq!(names(), ["fastrtps_port7411", "fastrtps_port7411_el", "sem.fastrtps_port7411_mutex"]);
+    run(["rm", "sem:/fastrtps_port7411_mutex"])
+        .exits(5)
+        .says("it is kept while other objects of fast-dds are in use\n")
+        .says("cause: object /fastrtps_port7411_el: open by pid ");
+    drop(participant);
+    run(ORPHANS).exits(0).says("removed semaphore sem:/fastrtps_port7411_mutex");
+    assert_eq!(names(), [""; 0]);
 }
