@@ -130,7 +130,7 @@ mod tests {
     fn objects_with_the_same_unit_or_owner_are_a_family() {
         let family = |name: &str, uid| {
             let name = ObjectName::of_file(name.as_bytes()).unwrap();
-            find(&name).and_then(|(product, found)| product.family(uid, found.unit)).map(|family| family.to_string())
+            find(&name).and_then(|found| found.product.family(uid, found.unit)).map(|family| family.to_string())
         };
         for name in ["fastrtps_port7411", "fastrtps_port7411_el", "fastrtps_port7411_sl", "sem.fastrtps_port7411_mutex"]
         {
