@@ -172,6 +172,11 @@ mod tests {
             ("ols", Some(("openlitespeed", None))),
             ("rtemap_3", Some(("dpdk", None))),
             ("sem.fastrtps_port7411_mutex", Some(("fast-dds", None))),
+            ("qb-corosync-88-blackbox-header", Some(("libqb", Some(88)))),
+            ("osc_sm.host.1.0.3", Some(("open-mpi", None))),
+            ("mpich_shar_tmpYbGKbb", Some(("mpich", None))),
+            ("squid-cf__metadata.shm", Some(("squid", None))),
+            ("ShM.1a2bH3c4d", Some(("apr", None))),
             ("mine", None),
         ] {
             let name = ObjectName::of_file(name.as_bytes()).unwrap();
