@@ -5,8 +5,8 @@ use crate::commands::all_namespaces::all_files;
 use crate::commands::filters::warn_of_removed;
 use crate::commands::objects::{named_objects, report_omitted, unlinked};
 use crate::commands::{Context, exit_with};
-use crate::error::{Error, Exit};
-use crate::model::{FileType, Needs, Object};
+use crate::error::{Error, Exit, Hint, again};
+use crate::model::{FileType, Needs, Object, State, counted};
 use crate::query::{Filter, anonymous_objects, probe};
 use crate::render::{Column, Format, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TableStyle, by_names};
 
@@ -45,6 +45,7 @@ pub(super) fn list_with_objects(
     if args.probe {
         probe(&context.system, &mut files);
     }
+    let undetermined = count_undetermined(context, filter, &files);
     files.retain(|object| filter.matches(&context.system, object));
     if context.json() {
         args.arrange(&mut objects, sort);
@@ -77,6 +78,22 @@ pub(super) fn list_with_objects(
     }
     if !args.unlinked && !args.all_ns {
         report_omitted(context, filter)?;
+        if undetermined > 0 && !args.probe && context.format == Format::Table {
+            let objects = counted(undetermined, "object");
+            context.ui.hint(Hint::new(format!("determine the state of {objects}"), again("--probe")));
+        }
     }
     Ok(exit_with(context, &failures))
+}
+
+/// Returns the number of objects in unknown state, also if the filter requires another one, whose lease the caller may take.
+fn count_undetermined(context: &Context, filter: &Filter, files: &[Object]) -> u64 {
+    let (system, filter) = (&context.system, filter.in_any_state());
+    let is_undetermined = |object: &&Object| {
+        object.state == Some(State::Unknown)
+            && object.posix().file_type != FileType::Dir
+            && (system.is_caller(object.uid) || system.uid() == 0)
+            && filter.matches(system, object)
+    };
+    files.iter().filter(is_undetermined).count() as u64
 }

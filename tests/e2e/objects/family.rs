@@ -26,7 +26,7 @@ fn server() -> Actor {
 }
 
 /// Returns a command that runs the program in a new pid namespace.
-fn inside_pid_namespace(arguments: &[&str]) -> Command {
+pub(super) fn inside_pid_namespace(arguments: &[&str]) -> Command {
     let mut shell = Command::new("/bin/sh");
     // The shell itself is still outside the namespace of its children.
     shell.args(["-c", "\"$0\" \"$@\"; exit $?", env!("CARGO_BIN_EXE_shmadm")]).args(arguments);

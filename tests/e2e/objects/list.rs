@@ -73,6 +73,8 @@ fn the_table_shows_both_kinds_together() {
             0          0x000004d2  root   0600    4K   0B      0  orphan     [IDLE]s  -
             sem:/lock  -           root   0600   32B   0B      0  unknown    [IDLE]s  -
             /x         -           root   0600    8K   0B      0  unknown    [IDLE]s  -
+            [stderr]
+            hint: determine the state of 2 objects: `shmadm list --probe`
         "#]],
     );
 }

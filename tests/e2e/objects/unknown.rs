@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::family::inside_pid_namespace;
 use super::list::{objects, send_descriptor};
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
@@ -95,4 +96,19 @@ fn users_that_were_not_found_are_reported() {
         .exits(0)
         .says(&format!("kept 2: 2 in use by pid {}", actor.pid()));
     ran.says("processes that were not found");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_hint_names_the_option_that_determines_unknown_states() {
+    create("torch_4194304_1_1", 4096);
+    create("PostgreSQL.1", 4096);
+    let list = |options: &[&str]| finish(&mut inside_pid_namespace(&[&["list"], options].concat())).exits(0);
+    let ran = list(&["--state", "orphan"]);
+    assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
+    ran.says("hint: determine the state of 2 objects: `shmadm list --state orphan --probe`\n");
+    let ran = list(&["--state", "orphan", "--probe"]);
+    assert_eq!((ran.stdout.lines().count(), &*ran.stderr), (2, ""), "{ran:?}");
+    // Machines do not read hints.
+    assert_eq!(list(&["--posix", "--json"]).stderr, "");
 }
