@@ -73,7 +73,7 @@ fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]
     }
 }
 
-/// Chooses the format, and what `--ns` and `--dir` name.
+/// Returns the format, and the system that `--ns` and `--dir` select.
 fn prepare(globals: &Globals, called: Option<(&Command, &ArgMatches)>) -> Result<(Format, System), Error> {
     let format = format(&globals.formats, called.map(|(command, _)| command))?;
     if let (Some(directory), Some((_, inner))) = (&globals.dir, called) {
@@ -121,7 +121,7 @@ fn system(globals: &Globals) -> Result<System, Error> {
         None => system,
     };
     if globals.dir.is_some() {
-        // Commands also run without objects, but not with another directory than the user named.
+        // Without /dev/shm, commands run without objects. A directory that the user names must exist.
         system.objects()?;
     }
     Ok(system)

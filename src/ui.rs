@@ -90,8 +90,8 @@ pub(crate) type Interrupted = fn() -> Option<i32>;
 struct Stream {
     stdout: Stdout,
     interrupted: Interrupted,
-    /// The errno of every write: that of the first failed one, so that what it did not write is not written at exit after
-    /// all; or EBADF if the caller had closed descriptor 1, in whose place the standard library has opened /dev/null.
+    /// The errno with which every write fails: that of the first failed write, so that its data is not written at exit; or
+    /// EBADF if the caller had closed descriptor 1, as which the standard library has opened /dev/null.
     failed: Option<Errno>,
 }
 

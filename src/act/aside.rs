@@ -10,15 +10,15 @@ use crate::model::{FileId, ObjectName};
 use crate::query::System;
 use crate::sys::{self, Opening};
 
-/// What names of objects that are being removed begin with. A name left over by SIGKILL is restored by the next `prune`.
+/// The prefix of an object that is being removed. If the removal is killed, the next `prune` restores the name.
 const ASIDE: &[u8] = b".shmadm-aside=";
-/// The same for an object whose name would become too long, or is taken; its inode number and a pid follow.
+/// The prefix if the name would become too long or is taken. The inode number and a pid follow.
 const ASIDE_BY_INODE: &str = ".shmadm-aside#";
 
-/// Restores the names of objects that a killed removal has left aside: those of the caller, of any user for root. Returns
-/// each name, and why it could not be restored. A dry run restores none.
+/// Restores the names of objects that a killed removal has renamed: those of the caller, or of every user for root.
+/// Returns each name, and why it could not be restored. A dry run restores none.
 ///
-/// An object that keeps the name it was left with is an object like any other.
+/// An object whose name cannot be restored is listed and removed like any other.
 pub(crate) fn restore_aside(system: &System, dry_run: bool) -> Vec<(ObjectName, Result<(), Errno>)> {
     // Without a /dev/shm there is nothing to restore.
     let Ok(directory) = system.objects() else { return Vec::new() };
@@ -33,7 +33,7 @@ pub(crate) fn restore_aside(system: &System, dry_run: bool) -> Vec<(ObjectName, 
         if !stat.is_regular() || ![stat.uid, 0].contains(&system.uid()) {
             return None;
         }
-        // Fails under the lease of a removal that is not finished; no other one begins while the file is open.
+        // Fails while a removal holds the lease. While the file is open, no removal can begin.
         let _opened = sys::open_referred(file.as_fd(), Opening::Lease).ok()?;
         let restored = match sys::stat_entry(directory.as_fd(), name.file_name()) {
             Ok(_) => Err(Errno::EEXIST),
@@ -45,12 +45,12 @@ pub(crate) fn restore_aside(system: &System, dry_run: bool) -> Vec<(ObjectName, 
     names.into_iter().filter_map(restore).collect()
 }
 
-/// Returns the name that an object has while its removal is not finished.
+/// Returns the name that an object has during its removal.
 pub(crate) fn aside_name(name: &ObjectName) -> Option<ObjectName> {
     ObjectName::of_file(&[ASIDE, name.file_name().as_bytes()].concat())
 }
 
-/// Returns the name that an unfinished removal has left to a file.
+/// Returns the name that an unfinished removal has given to a file.
 pub(super) fn aside_by_file(system: &System, file: FileId) -> Option<ObjectName> {
     let directory = system.objects().ok()?;
     let mut found = None;
@@ -63,7 +63,7 @@ pub(super) fn aside_by_file(system: &System, file: FileId) -> Option<ObjectName>
     found
 }
 
-/// Returns a name that no other user can foresee long before.
+/// Returns a name that another user cannot predict and take in advance.
 pub(super) fn aside_by_inode(file: FileId) -> OsString {
     format!("{ASIDE_BY_INODE}{}.{}", file.inode, std::process::id()).into()
 }

@@ -12,7 +12,7 @@ use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
 use crate::query::{System, lookup, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
 
-/// How often a creation is tried again if the key or name was taken in the meantime.
+/// How often a creation is retried if the key or name was taken in the meantime.
 pub(super) const MAX_ATTEMPTS: usize = 1000;
 
 /// The attributes of a segment to create.

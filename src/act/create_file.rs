@@ -60,7 +60,7 @@ pub(crate) fn create_file(
         let expected = expected_failure(system, new, directory, size)?;
         return expected.map_or(Ok(true), |(errno, call)| Err(would_fail(failed(errno, call))));
     }
-    // Such a size never reaches the kernel.
+    // `set_len` rejects such a size itself, without an errno of the kernel.
     i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "ftruncate"))?;
     let file: File = sys::create_unnamed(directory.as_fd(), 0o600).map_err(|errno| failed(errno, "open"))?.into();
     file.set_len(size).map_err(|error| failed(sys::errno_of(&error), "ftruncate"))?;
@@ -68,7 +68,7 @@ pub(crate) fn create_file(
         sys::reserve(file.as_fd(), size).map_err(|errno| failed(errno, "fallocate"))?;
     }
     fill(&file, size).map_err(|error| match error.source {
-        // That the object has an offset does not help a user who creates it.
+        // The offset in the message of a failed write does not help here.
         Some(OsError { errno, call: "pwrite" }) => failed(errno, "pwrite"),
         _ => error,
     })?;

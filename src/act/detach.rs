@@ -25,8 +25,8 @@ pub(crate) struct Detached {
 }
 
 /// Ends the caller's holders of a segment, or the one with `pid`, and waits until they have exited.
-/// Returns `NotFound` if there is no holder and the segment is not attached, `Refused` if other processes have it
-/// attached, and `Failed` if a holder does not exit.
+/// Without a holder, returns `NotFound` if the segment is not attached, and `Refused` if other processes have it attached.
+/// Returns `Failed` if a holder does not exit.
 pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result<Detached, Error> {
     let ident = seen.ident();
     let mut ours = holders(system, seen)?;

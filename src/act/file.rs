@@ -24,7 +24,7 @@ use super::destination::{Destination, already_exists, cannot_write, directory_of
 use crate::error::Error;
 use crate::sys;
 
-/// The prefix of temporary names, which no object has that a removal has renamed: see `ASIDE` in `aside`.
+/// The prefix of temporary names. It must differ from the prefix of objects that are being removed (`ASIDE` in `aside`).
 const PREFIX: &str = ".shmadm-new-";
 /// The mode of a file until another one is set.
 const PRIVATE: u32 = 0o600;

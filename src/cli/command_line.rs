@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::ui::{CommandLine, Part};
 
-/// Splits arguments of `program`. What clap would not accept becomes words.
+/// Splits arguments of `program`. What clap would reject becomes words.
 pub(super) fn split(program: &clap::Command, arguments: &[OsString]) -> CommandLine {
     let mut command = program;
     let mut parts = Vec::new();

@@ -178,7 +178,7 @@ impl Live<'_> {
     /// Returns the objects with which the caller may do what the command does.
     fn usable(&self) -> Vec<Object> {
         let mut objects = self.objects();
-        // Whether it must own the object, and otherwise the bits of the mode that it must have.
+        // Whether the caller must own the object; if not, the mode bits that the caller needs.
         let (must_own, access) = match self.command {
             "detach" => {
                 retain_held(&self.system, &mut objects);
@@ -242,7 +242,7 @@ fn names(object: &Object, word: &str) -> impl Iterator<Item = Candidate> {
         ObjectKind::Posix(posix) => {
             let file = posix.name.as_ref().map(|name| name.file_name().to_string_lossy()).unwrap_or_default();
             let forms = [argument, format!("/{file}"), format!("/dev/shm/{file}"), format!("obj:{}", posix.file())];
-            // bash inserts it as it is.
+            // bash would insert other names unquoted.
             matching(forms, word).filter(|name| quoted(name) == *name)
         }
     };
@@ -270,7 +270,7 @@ fn describe(object: &Object) -> String {
     format!("{}, {owner}, {what}", Size(object.size))
 }
 
-/// Returns the columns, each once, in lower case if the word is.
+/// Returns the names of the columns, each once; in lower case if the word contains lower-case letters.
 fn column_names(registries: &[&'static [Column<Object>]], word: &str) -> Vec<Candidate> {
     let lower = word.contains(char::is_lowercase);
     let mut seen = HashSet::new();

@@ -23,7 +23,7 @@ const SYNONYMS: [(&str, &str); 4] = [("delete", "rm"), ("remove", "rm"), ("show"
 /// What an option of another program means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Meaning {
-    /// Shared memory, which is all that this program knows, or everything.
+    /// Selects shared memory or everything. This program knows nothing else.
     Default,
     Limits,
     /// Remove everything.
@@ -63,7 +63,7 @@ const IPCS: &[Foreign] = &[
     ('u', "summary", Meaning::Limits),
 ];
 
-/// Returns the hint for what clap did not accept; `built` is the command if clap came to its arguments.
+/// Returns the hint for what clap rejected; `built` is the command if clap reached its arguments.
 pub(super) fn hint(
     error: &clap::Error,
     called: Option<&Command>,
@@ -95,7 +95,7 @@ pub(super) fn hint(
     };
     drop_first(&|word| synonym.is_some() && word == unknown);
     drop_first(&|word| super::table::find(word).is_some_and(|command| Some(command.name) == called));
-    // Only ipcmk has -M where there is no command.
+    // Without a command, -M is taken for that of ipcmk.
     let default = if rest.iter().any(|word| word.starts_with("-M")) { "create" } else { "list" };
     let name = match (synonym, called) {
         (Some((_, name)), _) => name,
@@ -141,7 +141,7 @@ fn translated(name: &str, words: &[&str], is_synonym: bool) -> Option<Vec<OsStri
                 }
             }
             (_, Part::Word(word)) if meanings == [Meaning::Prune] && word == "shm" => {}
-            // It could be a key, too.
+            // With -M, it could also be a key.
             (_, Part::Word(_)) if meanings.contains(&Meaning::Key) => return None,
             (_, Part::Word(word)) => {
                 targets += 1;
@@ -199,7 +199,7 @@ fn value(words: &[OsString]) -> Option<&OsStr> {
 fn meant(meaning: Meaning, value: &OsStr) -> Option<Vec<OsString>> {
     let text = value.to_str()?;
     match meaning {
-        // What is not a number would name something else.
+        // Anything but a number would name something else.
         Meaning::Id => text.bytes().all(|byte| byte.is_ascii_digit()).then(|| vec![value.into()]),
         Meaning::Key => Some(vec![format!("key:{text}").into()]),
         Meaning::Size => Some(vec!["--size".into(), value.into()]),
@@ -208,7 +208,7 @@ fn meant(meaning: Meaning, value: &OsStr) -> Option<Vec<OsString>> {
     }
 }
 
-/// Returns where negative keys are, which clap takes for options.
+/// Returns the indexes of negative keys, which clap takes for options.
 fn negative_keys(command: &clap::Command, words: &[&str]) -> Vec<usize> {
     let is_segment = |argument: &Arg| argument.get_value_names().is_some_and(|names| names == ["SEGMENT"]);
     if !command.get_positionals().any(is_segment) {

@@ -181,7 +181,7 @@ impl ListArgs {
         let registries: &[&'static [_]] = match self.kinds(format) {
             (false, _) => &[FILE],
             (true, false) => &[SEGMENT],
-            // A column of one kind leaves the others unsorted at the end.
+            // Rows of the other kind have no value in such a column: they come last, unsorted.
             (true, true) => &[NAMESPACE, BOTH, SEGMENT, FILE],
         };
         let select_in = |found: Result<_, _>, registry: &&'static [_]| found.or_else(|_| select(registry, &[], name));

@@ -249,8 +249,8 @@ fn create_guarded(
     Ok((opened, guard.flatten()))
 }
 
-/// Prints the id of a new segment or, in JSON, its report, and keeps it and its holder. This comes last, and releasing the
-/// guard after it: a segment whose id was not printed would be a leak.
+/// Prints the id of a new segment or, in JSON, its report, and keeps it and its holder. Only releasing the guard may
+/// follow: a segment whose id was not printed would be a leak.
 fn report_new(
     context: &mut Context,
     id: ShmId,

@@ -134,7 +134,7 @@ impl Error {
         Self { kind, message: message.into(), source: None, target: None, cause: None, hints: Vec::new() }
     }
 
-    /// Creates the error of a failed call on a file, of the kind of its errno.
+    /// Creates the error of a failed call on a file. The errno decides its kind.
     pub(crate) fn call(message: impl Into<String>, errno: Errno, call: &'static str) -> Self {
         Self::new(Kind::of(errno), message).os(errno, call)
     }
@@ -178,7 +178,7 @@ impl Error {
         self.with(Hint::new(text, command))
     }
 
-    /// Adds something to the cause.
+    /// Appends to the cause.
     #[must_use]
     pub(crate) fn also(self, cause: &str) -> Self {
         let before = self.cause.as_ref().map(|before| format!("{before}; ")).unwrap_or_default();

@@ -26,13 +26,13 @@ pub(crate) fn attached_by(attachers: &SegmentUsers) -> Option<String> {
     (!names.is_empty()).then(|| format!("by {}", enumerate(&names, "and")))
 }
 
-/// Returns the refusal to change an attached segment, or `None` if it was detached while this looked: it waits for
-/// processes that are exiting. The cause names the attached processes, the creator and the last user.
+/// Returns the refusal to change an attached segment, whose cause names the attached processes, the creator and the last
+/// user. Waits for processes that are exiting; returns `None` if the segment is then no longer attached.
 pub(crate) fn attached_refusal(system: &System, segment: &Object, message: String) -> Option<Error> {
     let mut segments = [segment.clone()];
     let mut look = || {
         if let Some(now) = lookup(system, segment.ident(), Needs::empty()).transpose() {
-            // Without a new record, the old one has to do.
+            // If the record cannot be read again, the old one is used.
             segments = [now.unwrap_or_else(|_| segment.clone())];
             // The caller reports an error already; without the names it is only less precise.
             let _ = add_attachers(system, &mut segments);

@@ -29,8 +29,8 @@ impl FileBaseline {
         Self { device, files: identities(&objects), unlinked: unlinked.map(|objects| identities(&objects)) }
     }
 
-    /// Returns the objects that the command leaked, and those of the caller's user that it may have leaked. In a /dev/shm of
-    /// its own these include objects without a name, which processes that it left running hold; otherwise, those of the second kind do.
+    /// Returns the objects that the command leaked, and those of the caller's user that it may have leaked.
+    /// Objects without a name are included if a running process holds them.
     pub(crate) fn leaked(&self, system: &System) -> Result<[Vec<Object>; 2], QueryError> {
         let Ok(directory) = system.objects() else { return Ok([Vec::new(), Vec::new()]) };
         let is_held = |object: &Object| {

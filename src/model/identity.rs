@@ -17,7 +17,7 @@ named! {
 }
 
 named! {
-    /// How far the evidence can be trusted.
+    /// How reliable the evidence is.
     pub(crate) enum Confidence {
         Certain = "certain",
         Likely = "likely",
@@ -47,7 +47,7 @@ pub(crate) struct Identification {
 }
 
 impl Confidence {
-    /// Returns how far evidence can be trusted: any process can use any name or key.
+    /// Returns how reliable evidence is: any process can use any name or key.
     pub(crate) fn of(evidence: &[Evidence]) -> Self {
         match evidence {
             _ if evidence.contains(&Evidence::Content) => Self::Certain,

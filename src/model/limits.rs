@@ -24,10 +24,10 @@ pub(crate) struct Limits {
 pub(crate) struct PosixUsage {
     pub(crate) mount: String,
     pub(crate) dev: Device,
-    /// In bytes; 0 if there is no limit, when nothing is counted.
+    /// In bytes; 0 means unlimited, and then nothing is counted.
     pub(crate) size: u64,
     pub(crate) used: u64,
-    /// 0 if there is no limit.
+    /// 0 means unlimited.
     pub(crate) inodes: u64,
     pub(crate) inodes_used: u64,
     /// The bytes of objects without a name; `None` if nothing is counted.

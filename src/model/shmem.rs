@@ -75,7 +75,7 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Nothing, of which the swapped part is known.
+    /// No bytes, neither resident nor in swap.
     pub(crate) const NONE: Self = Self { rss: 0, swap: Some(0), size: 0, count: 0 };
 
     /// Returns the resident and swapped bytes.
@@ -96,7 +96,7 @@ impl Memory {
         self.count = self.count.saturating_add(other.count);
     }
 
-    /// Returns one of `parts` equal parts; the first ones have the bytes that remain. Each counts the object.
+    /// Returns one of `parts` equal parts. The first ones get the remainder, and each counts the object.
     fn part(self, index: u64, parts: u64) -> Self {
         let share = |bytes: u64| bytes / parts + u64::from(index < bytes % parts);
         Self { rss: share(self.rss), swap: self.swap.map(share), size: share(self.size), count: self.count }
@@ -145,7 +145,7 @@ pub(crate) struct InstanceUsage {
     pub(crate) size: u64,
     /// Resident and swapped bytes.
     pub(crate) used: u64,
-    /// 0 if there is no limit.
+    /// 0 means unlimited.
     pub(crate) inodes: u64,
     pub(crate) inodes_used: u64,
     /// Bytes of files without a name; `None` if its files were not read.
@@ -161,7 +161,7 @@ pub(crate) struct HugeMemory {
     pub(crate) sysv: u64,
 }
 
-/// Sums up holdings by a key; one with several keys, as of several processes, is divided evenly among them.
+/// Sums up holdings by a key. One with several keys, such as several processes, is divided evenly among them.
 pub(crate) fn grouped<K: Ord>(holdings: &[Holding], keys: impl Fn(&Holding) -> Vec<K>) -> BTreeMap<K, Memory> {
     let mut groups = BTreeMap::new();
     for holding in holdings {

@@ -7,7 +7,7 @@
 //! id, another user's segment could be removed: a creator's pid may have been reused.
 //!
 //! The maker writes requests to the guard's standard input, a line each, until one succeeds. The end of standard input
-//! then lets the guard remove the segment. A maker that has completed it and printed its id kills the guard.
+//! then makes the guard remove the segment. Once the maker has completed it and printed its id, it kills the guard.
 
 use std::ffi::CStr;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -111,7 +111,7 @@ fn format_request(key: Key, size: u64, flags: CreateFlags) -> String {
 }
 
 fn parse_request(line: &str) -> Option<(Key, u64, CreateFlags)> {
-    // A request that was cut off could have a part of its last number.
+    // A truncated request could end in a part of a number.
     let mut words = line.strip_suffix('\n')?.split_ascii_whitespace();
     let key = Key::from_kernel(words.next()?.parse().ok()?);
     Some((key, words.next()?.parse().ok()?, CreateFlags::from_kernel(words.next()?.parse().ok()?)))

@@ -1,7 +1,7 @@
 //! Families: the objects that a program needs as long as it uses one of them.
 //!
-//! A PostgreSQL server maps some of its objects only while a session needs them, and its control segment all the time. So
-//! an object that no process uses says nothing; whether any of its family is in use does.
+//! A PostgreSQL server always has its control object mapped, but others only while a session uses them. That no process
+//! uses an object does not show that the server has ended; that no process uses any object of its family does.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ fn key(object: &Object) -> Option<Key> {
     Some((posix.file().device, posix.family.clone()?))
 }
 
-/// Returns the objects of the families of some objects, but not these themselves; without users and states. The directory
-/// is read only if one of them has a family.
+/// Returns the other objects in the families of some objects, without users and states. The directory is read only if one
+/// of them has a family.
 pub(super) fn relatives<'a>(
     system: &System,
     objects: impl IntoIterator<Item = &'a Object>,

@@ -136,7 +136,7 @@ pub(crate) fn posix_usage(system: &System, needs: Needs) -> Result<(PosixUsage, 
     let scan = scan_users(system, &mut objects, needs)?;
     let mut usage = usage_of(directory, before, &objects)?;
     let found = scan.map(|scan| scan.count_unlinked(directory.device));
-    // Of processes that cannot be inspected, the kernel counts the bytes too.
+    // The kernel's sum includes objects held by processes that cannot be inspected.
     usage.unlinked_files = found.filter(|(_, bytes)| usage.unlinked == Some(*bytes)).map(|(count, _)| count);
     Ok((usage, objects))
 }
@@ -203,7 +203,7 @@ pub(crate) fn posix_objects_by_id(
     let own = system.objects().ok();
     let directories: Vec<_> = own.into_iter().collect();
     let nameless = by_id(nameless_objects(system, &search, &directories, needs)?);
-    // Of another file system, the device is what the user typed: it must be one of shared memory.
+    // The user may have typed the device of a file system on disk.
     let is_memory = |object: &Object| {
         let file = object.posix();
         own.is_some_and(|own| own.device == file.file().device)
@@ -244,8 +244,8 @@ pub(crate) fn probe(system: &System, objects: &mut [Object]) {
     objects.iter_mut().for_each(|object| families.add_to(system, object));
 }
 
-/// Returns for each of some objects the one of its family, if any, for which its program still needs it: one that is in use,
-/// or whose use cannot be determined. This asks for leases. What is itself in use needs no such reason.
+/// Returns, for each object, the object of its family because of which its program still needs it: one that is in use, or
+/// of which this cannot be determined. Returns `None` for an object that is itself in use. Takes leases.
 pub(crate) fn needed_by(system: &System, objects: &[&Object]) -> Result<Vec<Option<Object>>, QueryError> {
     let mut family: Vec<Object> =
         objects.iter().filter(|object| object.posix().family.is_some()).copied().cloned().collect();
@@ -283,7 +283,7 @@ fn ask_leases(system: &System, objects: &mut [Object]) {
             continue;
         }
         let mut users = FileUsers { lease, ..(*users).clone() };
-        // A user was looked for, and there is one that was not found.
+        // The scan found no user, but the lease shows that there is one.
         if lease == Some(false) && posix.users.is_some() {
             if *in_flight.get_or_insert_with(|| some_are_in_flight(system)) {
                 users.hidden.insert(0, HiddenBy::InFlight);

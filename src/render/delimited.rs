@@ -35,7 +35,7 @@ pub(super) fn append_tsv<R>(line: &mut Vec<u8>, columns: &[&Column<R>], row: &R)
     Ok(())
 }
 
-/// Appends a number, faster than by its `Display`: a row is mostly numbers.
+/// Appends a number. Rows are mostly numbers, and `Display` is slower.
 fn append_number(mut number: u64, line: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let mut start = digits.len();

@@ -55,10 +55,10 @@ pub(crate) struct FileSystem {
     pub(crate) is_huge: bool,
     /// The size of a page, on hugetlbfs of a huge page, in bytes.
     pub(crate) page: u64,
-    /// Bytes; 0 if there is no limit (size=0), when nothing is counted.
+    /// Bytes; 0 means unlimited (size=0), and then nothing is counted.
     pub(crate) size: u64,
     pub(crate) used: u64,
-    /// 0 if there is no limit.
+    /// 0 means unlimited.
     pub(crate) inodes: u64,
     pub(crate) inodes_used: u64,
 }

@@ -49,7 +49,7 @@ fn send(pidfd: &OwnedFd, signal: c_int) -> Result<(), Errno> {
 }
 
 /// Returns the pid of a child that has exited but has not been reaped, and does not reap it.
-/// Fails with ECHILD if there are no children.
+/// Fails with ECHILD without children.
 pub(crate) fn exited_child() -> Result<Option<i32>, Errno> {
     // SAFETY: every field is an integer or a pointer, for which zero is valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };

@@ -63,7 +63,7 @@ impl Drop for Killed {
     }
 }
 
-/// Makes an actor that is held after it has released its memory; requires root.
+/// Creates an actor that is held after it has released its memory; requires root.
 ///
 /// When it closes its standard error, it waits for the lock of that pipe, which is held by a thread that writes to it
 /// from a page that userfaultfd(2) keeps missing.

@@ -40,7 +40,7 @@ fn the_pid_in_a_name_is_that_of_the_creator() {
 }
 
 #[apply(test)]
-fn a_key_alone_is_a_guess() {
+fn only_a_key_is_a_guess() {
     let id = oracle::create(0x4e54_5031, 96, 0o600);
     oracle::create(0x4d2, 96, 0o600);
     let found = identify(&[]);
@@ -52,7 +52,7 @@ fn a_key_alone_is_a_guess() {
 
 #[apply(test)]
 #[requires(Root)]
-fn contents_are_certain_whatever_the_name_of_the_process() {
+fn contents_are_certain_evidence() {
     // magic, pid, total size, offset of the free space, number of the control object.
     let header = [679_834_894_u32, 4711, 8192, 0, 56, 0, 1234].map(u32::to_ne_bytes).concat();
     let id = oracle::create(0x52e2c1, 8192, 0o600);

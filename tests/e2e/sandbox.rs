@@ -163,8 +163,8 @@ pub(crate) fn with_file_over(command: &mut Command, shown: &Path, hidden: &'stat
     unsafe { command.pre_exec(cover) };
 }
 
-/// A /proc that shows only some processes, so that a scan of all processes is complete: not even root may be able to inspect
-/// all processes of a machine.
+/// A /proc that shows only some processes, so that a scan of all processes is complete. Not even root can always inspect all
+/// processes of a machine.
 pub(crate) struct ShownProcesses {
     /// The directory that is mounted over /proc, and that on which /proc itself is mounted.
     directories: [CString; 2],
@@ -174,7 +174,7 @@ pub(crate) struct ShownProcesses {
 }
 
 impl ShownProcesses {
-    /// Shows some processes, and one that does nothing as the first.
+    /// Shows some processes, and as the first one a process that does nothing.
     pub(crate) fn new(pids: &[i32]) -> Self {
         let first = Actor::start();
         let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! `usage`: what the kernel's Shmem consists of. Other processes of the machine change the sums meanwhile, so that what a
-//! test created is compared, and not the sums.
+//! `usage`: what the kernel's Shmem consists of. Other processes of the machine change the sums meanwhile, so a test
+//! compares what it created, not the sums.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;

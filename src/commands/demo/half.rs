@@ -174,7 +174,8 @@ impl Half<'_> {
     }
 }
 
-/// Returns which processes of other users have a segment attached, or may have: zeros do not prove that it is the demo's.
+/// Describes the processes of other users that have, or may have, a segment attached: zeros do not prove that it is the
+/// demo's.
 fn used_by_others(system: &System, segment: Object) -> Result<Option<String>, Error> {
     let mut segments = [segment];
     add_attachers(system, &mut segments)?;

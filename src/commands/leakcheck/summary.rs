@@ -39,7 +39,7 @@ pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: 
     if check.isolation == Isolation::None {
         hint_removal(args, context, leaked);
     } else if is_removed {
-        // Each line says so.
+        // The line of each segment reports its removal.
     } else if attached == 0 {
         context.ui.status("destroyed with the command's IPC namespace");
     } else {

@@ -1,4 +1,4 @@
-//! POSIX objects, alone or with segments.
+//! POSIX objects, with or without segments.
 
 use super::{ListArgs, all_namespaces, stream, this_namespace};
 use crate::commands::all_namespaces::all_files;
@@ -28,7 +28,7 @@ pub(super) fn list_with_objects(
     }
     let mut file_needs = needs | filter.posix_needs();
     if segments && context.json() {
-        // The columns are those of segments.
+        // `needs` covers only the columns of segments.
         args.file_columns(Format::Json)?.iter().for_each(|column| file_needs |= column.needs);
     }
     let found = match args.unlinked {
@@ -38,7 +38,7 @@ pub(super) fn list_with_objects(
     };
     let is_known = found.is_some();
     let mut files = found.unwrap_or_default();
-    // They are in no directory, so that only their type asks for them.
+    // They are in no directory, so they are listed only if --type selects them.
     if [FileType::Memfd, FileType::Anonymous].iter().any(|kind| filter.file_type.contains(kind)) {
         files.extend(anonymous_objects(&context.system, file_needs)?);
     }

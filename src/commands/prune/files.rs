@@ -12,8 +12,8 @@ use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, Posix, State, p
 use crate::process::Interrupts;
 use crate::query::{Filter, System, posix_objects, probe};
 
-/// Lists the objects. Asks those for their lease that could be removed, if it is not asked at their removal anyway, or if
-/// the processes do not show whether they are in use.
+/// Lists the objects. Takes the leases of those that could be removed if their removal will not do so anyway, or if a scan
+/// does not show whether they are in use.
 pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Result<Vec<Object>, Error> {
     let contents = if context.json() { Needs::CONTENTS } else { Needs::empty() };
     let objects = match posix_objects(&context.system, Needs::RECORD | contents) {

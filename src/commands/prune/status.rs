@@ -1,4 +1,4 @@
-//! What `prune` reports besides its table: restored names, and what was skipped.
+//! What `prune` reports in addition to its table: restored names, and what was skipped.
 
 use super::{PruneArgs, describe_with_namespace};
 use crate::act::{aside_name, restore_aside};
@@ -7,7 +7,7 @@ use crate::error::Errno;
 use crate::model::{Ident, Object, counted, enumerate, first_names};
 use crate::render::Skipped;
 
-/// The most names in a line.
+/// The maximum number of names in a line.
 const MAX_NAMES: usize = 3;
 
 /// Restores the names of objects whose removal was killed, and reports it.
@@ -56,7 +56,7 @@ pub(super) fn describe_skipped(args: &PruneArgs, skipped: &[Skipped]) -> Vec<Str
     groups.into_iter().map(describe).collect()
 }
 
-/// Returns a reason that is about one object as one about several.
+/// Rewrites a reason about one object for several.
 fn in_plural(reason: &str) -> String {
     for (one, several) in [("its ", "their "), ("it is ", "they are "), ("it has ", "they have ")] {
         if let Some(rest) = reason.strip_prefix(one) {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::model::{Key, ObjectName};
 
-/// A program, by the names of its objects; see products.toml.
+/// A rule by which a program is recognised; see products.toml.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Product {

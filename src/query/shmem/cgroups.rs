@@ -17,7 +17,7 @@ const MAX_DEPTH: u32 = 32;
 pub(crate) fn charged_to_control_groups(system: &System) -> Option<BTreeMap<String, Memory>> {
     let mounts = procfs::mounts(system.proc(), "thread-self").ok()?;
     let mut hierarchies = mounts.filter(|mount| mount.kind.starts_with("cgroup")).map(|mount| mount.point);
-    // Each hierarchy but one lacks the controller.
+    // Only one hierarchy has the controller.
     let top = hierarchies.find(|point| point.join("memory.stat").exists())?;
     let mut groups = BTreeMap::new();
     add(&top, "/", 0, &mut groups);
@@ -35,7 +35,7 @@ fn add(directory: &Path, name: &str, depth: u32, groups: &mut BTreeMap<String, M
     let below: u64 = below.sum();
     let text = std::fs::read_to_string(directory.join("memory.stat")).unwrap_or_default();
     let value = |name| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
-    // Version 1 counts each group alone, version 2 with the groups below it.
+    // Version 1 counts each group separately, version 2 includes the groups below it.
     let own = match (value("shmem "), value("total_shmem ")) {
         (Some(own), Some(_)) => own,
         (Some(all), None) => all.saturating_sub(below),

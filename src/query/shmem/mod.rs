@@ -26,11 +26,11 @@ use crate::sys;
 pub(crate) struct ShmemSurvey {
     /// The kernel's own sum in bytes.
     pub(crate) shmem: u64,
-    /// Together all that was found, each byte once.
+    /// Everything that was found, each byte once.
     pub(crate) holdings: Vec<Holding>,
     pub(crate) instances: Vec<InstanceUsage>,
     pub(crate) huge: HugeMemory,
-    /// Why there can be more.
+    /// Why there can be more shared memory.
     pub(crate) possible: Vec<Possible>,
 }
 

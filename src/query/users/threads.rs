@@ -61,7 +61,7 @@ pub(super) fn mappings_of_process<T>(
 }
 
 /// Reads the mappings of a process or thread by `query`, which calls PROCMAP_QUERY, or by `parse`, which reads the text,
-/// where the kernel lacks it. `None` if there is no memory.
+/// where the kernel lacks it. `None` without a memory map.
 pub(super) fn read_maps<T>(
     proc: &Path,
     process: &str,

@@ -1,4 +1,4 @@
-//! Segments whose id no caller knows: the guard removes them, or does not create them.
+//! Segments whose id was not printed: the guard removes them, or does not create them.
 
 use nix::errno::Errno;
 use nix::libc;

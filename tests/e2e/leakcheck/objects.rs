@@ -54,7 +54,7 @@ fn not_isolated_new_objects_are_unattributed() {
 #[apply(test)]
 #[requires(Root)]
 fn not_isolated_new_unlinked_memory_is_unattributed() {
-    // What is in use before is not new.
+    // An object that was in use before is not new.
     let mut actor = Actor::start();
     let path = create("before", 4096);
     actor.ask(Request::OpenFile { path: path.clone() });

@@ -24,7 +24,7 @@ const OPENERS: u64 = 5;
 const OBJECTS: usize = 2000;
 /// The number of rounds, unless a duration is set.
 const ROUNDS: usize = 5;
-/// How far an opener looks ahead of the last object that it found removed. A tmpfs lists the newest object first.
+/// How many objects an opener looks ahead of the last object that it found removed. A tmpfs lists the newest object first.
 const NEAR: usize = 6;
 /// The number of opens after which it moves on, since an object that is in use is skipped.
 const PATIENCE: usize = 12;

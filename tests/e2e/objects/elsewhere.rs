@@ -145,7 +145,7 @@ fn what_cannot_be_opened_everywhere_is_reported() {
 #[apply(test)]
 #[requires(Root)]
 fn in_a_user_namespace_an_object_is_not_an_orphan_while_its_owner_runs_a_process() {
-    // Not nobody, as which the kernel shows the processes of other users.
+    // Not uid 65534, as which the kernel shows the processes of other users.
     let owner = 1234;
     chown(create("x", 4096), Some(owner), Some(owner)).unwrap();
     let container = container_of(owner);
@@ -171,7 +171,7 @@ fn an_unlinked_object_of_another_file_system_is_named_by_its_inode() {
     let object = objects.clone().find(is_held).unwrap_or_else(|| panic!("{listed}"));
     let name = format!("obj:{}", object["object"].as_str().unwrap());
     assert_eq!(run(["read", &name, "--text"]).exits(0).stdout, "hello\n");
-    // A deleted file that is not in memory is no object.
+    // A deleted file on disk is not an object.
     let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let name = super::file_id(file.path().to_str().unwrap());
     let (_open, path) = file.into_parts();

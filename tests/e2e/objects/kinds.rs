@@ -1,4 +1,4 @@
-//! Every command with every kind of file in place of an object: an error that says what it is, and no panic.
+//! Every command with every kind of file instead of an object: an error that names the kind, and no panic.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;

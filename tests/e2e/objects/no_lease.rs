@@ -1,4 +1,4 @@
-//! Objects of which no lease can be taken: the processes decide, if all of them can be inspected.
+//! Objects whose lease cannot be taken: a scan decides, if all processes can be inspected.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -20,7 +20,7 @@ use crate::vanish::{Call, Stopped};
 const CAP_SETUID: i32 = 7;
 const CAP_LEASE: i32 = 28;
 
-/// What a report says of an object that a scan has found unused.
+/// What a report adds for an object that a scan has found unused.
 const EVIDENCE: &str = "its write lease cannot be taken, and a scan of all processes found no user\n";
 
 /// Returns a command for which F_SETLEASE fails.

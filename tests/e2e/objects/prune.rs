@@ -96,7 +96,7 @@ fn a_name_left_aside_by_a_killed_removal_is_given_back() {
 fn a_name_left_aside_is_restored_if_a_process_uses_the_object_but_not_during_a_removal() {
     let mut actor = Actor::start();
     actor.ask(Request::OpenFile { path: create(".shmadm-aside=used", 4096) });
-    // An unfinished removal holds the lease.
+    // A removal that is still running holds the lease.
     assert_eq!(actor.ask(Request::LeaseFile { path: create(".shmadm-aside=leased", 4096) }), "0");
     run(["prune", "--posix", "--yes"]).exits(0).says("restored object /used");
     assert_eq!(names(), [".shmadm-aside=leased", "used"]);
