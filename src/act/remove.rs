@@ -18,7 +18,7 @@ use crate::model::{Needs, Object, ObjectKind, Outcome, ShmId, State, SysV};
 use crate::query::{System, lookup, may_control, state_now};
 use crate::sys::{self, SysError};
 
-/// How often a segment is looked at again because its users have exited meanwhile.
+/// How often a segment is read again because its users have exited meanwhile.
 const MAX_LOOKS: usize = 3;
 
 /// Options of a removal.
@@ -69,12 +69,12 @@ fn remove_segment(system: &System, seen: &Object, seen_sysv: &SysV, how: Removal
         }
         // Its users have exited.
     }
-    let message = format!("cannot remove segment {id}: processes attach and detach it all the time");
+    let message = format!("cannot remove segment {id}: processes keep attaching and detaching it");
     Err(Error::new(Kind::Refused, message).target(id.to_string()))
 }
 
-/// Fails if a segment may not be removed. Looks for its users, and waits for those that are exiting; it must be looked at
-/// again if none is left.
+/// Fails if a segment may not be removed. Finds its users, and waits for those that are exiting. If none is left, the
+/// segment must be read again.
 fn check(system: &System, seen: &Object, seen_sysv: &SysV, now: &Object, how: Removal) -> Result<(), Error> {
     let id = seen_sysv.id;
     if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {

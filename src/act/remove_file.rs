@@ -75,7 +75,7 @@ fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Removed, 
     Ok(Removed { outcome: outcome(is_used), by_scan })
 }
 
-/// Fails if the caller may not remove names from the directory, or not that of an object.
+/// Fails if the caller may not remove the name of an object from its directory.
 pub(crate) fn check_directory(system: &System, seen: &Object) -> Result<(), Error> {
     let directory = system.objects()?;
     let errno = match sys::check_file_access(directory.as_fd(), false) {
@@ -110,7 +110,7 @@ pub(crate) fn clean_files(system: &System, seen: &[&Object]) -> Result<Vec<Resul
 }
 
 /// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.
-/// If the lease cannot be taken for a reason that `may_scan` accepts, the processes decide.
+/// If the lease cannot be taken for a reason that `may_scan` accepts, a scan of the processes decides.
 fn remove_unused(
     system: &System,
     seen: &[&Object],
@@ -145,13 +145,13 @@ fn remove_unused(
     Ok(results)
 }
 
-/// Returns the outcome for an object that a process uses, does not use, or perhaps uses.
+/// Returns the outcome of removing a name; `None` if it is unknown whether a process uses the object.
 fn outcome(is_used: Option<bool>) -> Outcome {
     if is_used == Some(true) { Outcome::Unlinked } else { Outcome::Destroyed }
 }
 
-/// Returns whether a process uses each of some objects, by a scan of the processes; `None` if none was found, but not all
-/// processes can be inspected, or some files are in flight in Unix sockets, where only a lease shows them.
+/// Scans the processes and returns, for each object, whether a process uses it. Returns `None` if no user was found, but
+/// not all processes can be inspected or files are in flight in Unix sockets, where only a lease shows them.
 pub(super) fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<bool>>, Error> {
     let mut objects: Vec<Object> = seen.iter().map(|object| (*object).clone()).collect();
     add_users(system, &mut objects, Needs::ATTACHERS)?;
@@ -321,7 +321,7 @@ impl Failure {
             Self::Changed => Kept::Changed.reason(),
             Self::Linked(links) => format!("it has {links} names (hard links)"),
             Self::InUse => "it is in use".to_owned(),
-            Self::Needed => "its program needs it while other objects of the program are in use".to_owned(),
+            Self::Needed => "it is kept while other objects of the same program are in use".to_owned(),
             Self::BeingOpened => "it is being opened by another process".to_owned(),
             Self::LeftAside(errno) => {
                 format!("another process opened it, and its name could not be restored ({errno:?}, renameat2)")
@@ -340,7 +340,7 @@ impl Failure {
         let refused = |reason: &str| Error::new(Kind::Refused, message(reason)).target(&*argument);
         match self {
             Self::Gone => missing_file(&ident),
-            Self::Unnamed => refused("it has no name; the memory is freed when no process uses it any more")
+            Self::Unnamed => refused("it has no name; its memory is freed when the last process closes and unmaps it")
                 .cause(describe_users(system, object)),
             Self::Changed => {
                 refused("it has changed since the lookup").hint("show it again", shmadm("stat").arg(ident.typed()))
@@ -361,7 +361,7 @@ impl Failure {
                 let error = refused("cannot determine whether it is in use").os(errno, "fcntl F_SETLEASE");
                 let lease = match errno {
                     Errno::EACCES => "only its owner and a caller with CAP_LEASE can take its write lease",
-                    _ => "the kernel or a sandbox grants no write lease",
+                    _ => "the kernel or a sandbox grants no write leases",
                 };
                 let error = error.cause(format!("{lease}, and {}", why_hidden(system, object)));
                 match check_directory(system, object) {

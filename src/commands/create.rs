@@ -115,11 +115,11 @@ fn parse_name(text: &OsStr) -> Result<ObjectName, String> {
     match text.as_bytes() {
         name if name.starts_with(b"/") => ObjectName::parse(name),
         name if name.starts_with(b"sem:") => {
-            Err("expected /NAME; sem_open(3) creates the file of a semaphore".to_owned())
+            Err("expected /NAME; named semaphores are created with sem_open(3)".to_owned())
         }
         _ => match text.to_str().filter(|text| !is_decimal(text) && parse_huge(text).is_ok()) {
-            Some(size) => Err(format!("expected /NAME; a size is written as --size={size} or --huge={size}")),
-            None => Err("expected /NAME; a segment has no name, but a key (--key)".to_owned()),
+            Some(size) => Err(format!("expected /NAME; give a size as --size={size} or --huge={size}")),
+            None => Err("expected /NAME; a segment has a key (--key), not a name".to_owned()),
         },
     }
 }

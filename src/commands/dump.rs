@@ -38,8 +38,8 @@ pub(crate) const MANUAL: Manual = Manual {
            \"value\":\"…\"}}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
     notes: "Until they are complete, the files have no name (O_TMPFILE), so they disappear whatever ends the program. \
             On file systems without such files (NFS), and for the moment in which --force replaces files, they have a \
-            name that begins with .shmadm-new-, and so has the replaced record until the contents are replaced; a kill \
-            at that time leaves these files.\n\n\
+            name that begins with .shmadm-new-, and so has the replaced record until the contents are replaced; \
+            SIGKILL at that time leaves these files.\n\n\
             A symbolic link is refused, and so is a path through a symbolic link of a user who is neither root nor \
             the caller.\n\n\
             The checksum is BLAKE3 over the following, for each block of 4096 bytes that is not all zero: the block's \

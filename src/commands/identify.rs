@@ -11,25 +11,25 @@ use crate::query::{self, Rules, add_attachers, inventory};
 use crate::render::{IDENTITIES, IdentityRow};
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show which programs segments and POSIX objects belong to",
-    description: "Shows the program that each segment and POSIX object belongs to, what it is, the evidence, the process that \
-                  created it, its state, and the program's own command for cleaning up.\n\n\
-                  EVIDENCE, the strongest first: content (the object begins as this program writes it), users (the names \
-                  of the processes that use it), name, key. Any process can use any name or key, so these show only \
-                  that the program is likely, and nothing is removed or kept because of them alone, beyond what STATE \
-                  says.\n\n\
-                  Contents are read only with permission, without attaching a segment: so a segment that no process has \
-                  attached is identified by its key only.",
+    summary: "Show which program each segment or object belongs to",
+    description: "Shows, for each segment and POSIX object, the program that it belongs to, what the program uses it for, \
+                  the evidence, the pid of its creator, its state, and the program's own command for cleaning up.\n\n\
+                  EVIDENCE is, from strong to weak: content (it begins with the program's own header), users (the \
+                  processes that use it have the program's name), name, key. A name or key is not proof, since any \
+                  process can use it. Nothing is removed because of this evidence, and only STATE decides what is kept.\n\n\
+                  Contents are read only with permission, and segments are never attached. Therefore, the key is the \
+                  only evidence for a segment that no process has attached.",
     examples: &[
         ("shmadm identify", "identify all segments and objects"),
         ("shmadm identify /psm_1a2b3c4d", "identify an object"),
         ("shmadm identify --json", "the same as JSON, with the sources of the rules"),
     ],
     json: "{\"schema\":1,\"identities\":[{\"target\":\"/torch_4711_1_0\",\"product\":\"pytorch\",\"what\":\"…\",\"evidence\":[\"name\"],\"confidence\":\"certain\"|\"likely\"|\"guess\",\"maker\":4711|null,\"maker_running\":true|false|null,\"keep\":false,\"cleanup\":null,\"source\":\"…\"}]}. \
-           What no rule applies to is omitted.",
-    notes: "--rules FILE adds rules, which come first. The file is TOML; each [[product]] has id and source, and may have \
-            pattern (a regular expression for the file name; (?<pid>…) is the pid of the creator), what, keep, cleanup, users (names of \
-            programs), segments (whether users identify segments too), private (only segments without a key) and keys.",
+           Segments and objects to which no rule applies are omitted.",
+    notes: "--rules FILE adds rules, which precede the built-in ones. The file is TOML; each [[product]] has id and source, and may have \
+            pattern (a regular expression for the file name, with the creator's pid as (?<pid>…)), what, keep, cleanup, \
+            users (names of processes), segments (users identify segments too), private (only segments without a \
+            key) and keys.",
 };
 
 #[derive(Args, Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct IdentifyArgs {
     #[arg(help = super::args::TARGETS_HELP, value_name = "SEGMENT", value_parser = target())]
     segments: Vec<Target>,
 
-    /// Read more rules from FILE; - for standard input
+    /// Read additional rules from FILE; - for standard input
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 

@@ -31,7 +31,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   With the IPC namespace, the command gets an empty /dev/shm of its own, of the same size and mode. All \
                   POSIX objects in it are leaked, also those without a name that processes of the command hold. Not \
                   isolated, or with a report in /dev/shm, new objects of the caller are unattributed, since the kernel \
-                  does not record who created a file. Unlinked ones are reported if they hold memory. POSIX objects are never removed.\n\n\
+                  does not record who created a file. Unlinked objects are reported if they hold memory. POSIX objects are never removed.\n\n\
                   Not isolated, a new segment is attributed to the command only if its creator was observed: \
                   leakcheck looks at the descendants of the command every few milliseconds. A new segment of the \
                   caller is unattributed if no observed process created it: a process of the command that ran too \

@@ -12,7 +12,7 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Shows the kernel's limits for System V shared memory in this IPC namespace, and how much of each is \
                   used. The rows that begin with POSIX are about the file system of POSIX objects, /dev/shm. Objects \
                   without a name (unlinked, but still open or mapped) hold what is used beyond the named ones. On a \
-                  hugetlbfs (--dir), POSIX_HUGE is about the pool of its page size.",
+                  hugetlbfs (--dir), POSIX_HUGE shows the pool of its page size.",
     examples: &[
         ("shmadm limits", "show the limits and their usage"),
         ("shmadm limits --json", "the same as JSON, with exact numbers"),

@@ -27,8 +27,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   error occurs. The textfile collector reads files whose names end in .prom.\n\n\
                   With --all-ns, shmadm_sysv_namespace_info names the container of each namespace, and \
                   shmadm_posix_instance_info that of each /dev/shm; one that several containers share is reported \
-                  once, and shmadm_usage_bytes \
-                  is what `shmadm usage` shows. This requires root: namespaces that cannot be entered are omitted with a warning.",
+                  once. shmadm_usage_bytes is what `shmadm usage` shows. --all-ns requires root: namespaces that cannot be entered are omitted with a warning.",
     examples: &[
         ("shmadm metrics", "print the metrics of this IPC namespace"),
         (

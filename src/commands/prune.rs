@@ -37,11 +37,11 @@ pub(crate) const MANUAL: Manual = Manual {
                   segments and those marked for destruction are never removed; use `shmadm rm --force` for them.\n\n\
                   For each POSIX object, prune asks the kernel for a write lease, which it grants only if no process has \
                   the object open or mapped. An object is an orphan if the process whose pid is in its name has exited, if \
-                  no other object that its program needs with it is in use (PostgreSQL), or \
-                  if every process of its owner started after the object was created. --unattached also removes \
-                  objects in state idle or unused, after a second look: a server that restarts opens its objects within --settle, and \
-                  keeps them. An object is never removed if it is in use, if that cannot be determined, if its program \
-                  keeps it between runs or needs it while others of its objects are in use, or if it has several names; nor are directories and symbolic links.\n\n\
+                  none of its program's other objects is in use (PostgreSQL only), or if every process of its owner \
+                  started after the object was created. --unattached also removes objects in state idle or unused, \
+                  after a second look: a server that restarts opens its objects within --settle, and keeps them. An object is never removed if it is in use, if that cannot be determined, if its program \
+                  keeps it between runs or needs it while one of its other objects is in use, or if it has several names. \
+                  Directories and symbolic links are never removed.\n\n\
                   On a terminal prune lists what it would remove and asks. Otherwise it requires --yes. --dry-run shows \
                   it with the reasons, without a second look. What was not selected is summarised with the reasons.\n\n\
                   A process that is exiting still has its segments attached for a moment. prune waits for such \

@@ -45,7 +45,7 @@ pub(crate) const MANUAL: Manual = Manual {
             rm KEY` removes it, and so does prune, because it is an orphan.",
 };
 
-const ONLY_CONTENTS: &str = "see how --sparse writes only the contents, to an existing segment";
+const ONLY_CONTENTS: &str = "see how --sparse writes only the contents to an existing segment";
 
 #[derive(Args, Debug)]
 pub(crate) struct RestoreArgs {

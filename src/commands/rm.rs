@@ -21,12 +21,12 @@ pub(crate) const MANUAL: Manual = Manual {
                   have it attached; those that are exiting are waited for first, for at most a few seconds. --force marks it for destruction: its key is freed now, the memory at the last \
                   detach. Nothing can clear the mark, and a program that asks for the key later gets another segment. \
                   `shmadm detach` ends the background attachments of the caller (`attach --background`, `create --hold`). \
-                  A segment that is not attached is removed even if its creator or last user is still running, which a \
-                  status message reports.\n\n\
+                  A segment that is not attached is removed even if its creator or last user is still running; a status \
+                  message reports this.\n\n\
                   An object (/NAME) that a process has open or mapped is refused, and the error names these \
                   processes. --force removes its name; the memory is freed when the last process closes and unmaps \
                   it. Without --force, rm also refuses an object that its program keeps between runs or needs while \
-                  others of its objects are in use (STATE kept), and one that has several names (hard links).\n\n\
+                  one of its other objects is in use (STATE kept), and one that has several names (hard links).\n\n\
                   All names are resolved before anything is removed, and each segment or object is checked again \
                   immediately before its removal. A failure for one does not stop the removal of the others.\n\n\
                   --from removes the segments that leakcheck reported as leaked (not the unattributed ones), or the \
@@ -50,8 +50,8 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "An object is removed under a write lease, which the kernel grants only if no process has it open or mapped. \
             While the lease is held, it is renamed to .shmadm-aside=NAME for about 0.1 ms, so that no process opens it \
             before its name is removed; if one has tried, it gets its name back. Where the lease is not permitted or not \
-            supported, a scan of all processes decides, and the report says so. The object is refused if some cannot be \
-            inspected.\n\n\
+            supported, a scan of all processes decides, and the report says so. The object is refused if some processes cannot \
+            be inspected.\n\n\
             If leakcheck isolated its command, nothing is removed unless --ns names that IPC namespace: it no longer \
             exists, unless the command left processes running in it.\n\n\
             A FILE of a user who is neither root nor the caller is refused, and so is one that its group or other \
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     }
     let is_ignored = |error: &Error| args.ignore_missing && error.kind == Kind::NotFound;
     for (_, error) in failed.extract_if(.., |(_, error)| is_ignored(error)) {
-        // That there is a segment with this number as its key.
+        // The hint that a segment has this number as its key.
         error.hints.into_iter().filter(|hint| hint.command.is_none()).for_each(|hint| context.ui.hint(hint));
     }
     let failed = context.failures(failed);
@@ -215,12 +215,12 @@ fn check_namespace(
             .cause(format!("its IPC namespace, {ns}, no longer has a process")));
     }
     if is_dash(file) {
-        return Err(in_another().hint("give the list again", again(&format!("--ns ipc:[{ns}]"))));
+        return Err(in_another().hint("run it again with the same input", again(&format!("--ns ipc:[{ns}]"))));
     }
     Err(in_another().hint("remove it in that namespace", again(&format!("--ns ipc:[{ns}]"))))
 }
 
-/// Reports an outcome; `evidence` follows what is said of an object that was not in use.
+/// Reports an outcome. `evidence` is appended for an object that was not in use.
 fn report_outcome(
     args: &RmArgs,
     context: &mut Context,

@@ -22,21 +22,21 @@ use crate::render::{
 };
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show what the shared memory of the machine consists of",
+    summary: "Show what the machine's shared memory consists of",
     description: "Adds up everything that the kernel counts as Shmem (shown as \"shared\" by free): tmpfs file systems, \
-                  POSIX objects, memfds, shared anonymous mappings and System V segments, of all namespaces. What was \
-                  found and the kernel's sum are shown below the rows, with the difference and its possible reasons.\n\n\
-                  RSS is memory; what is in swap is not part of Shmem. The objects without a name (unlinked, but still \
-                  in use) are part of /dev/shm. COUNT is the number of objects, segments or file systems.\n\n\
-                  --by shows the same memory by file system, process, user, control group, container or program. By \
-                  process, an object is divided evenly among the processes that use it; memory that no process uses has a \
-                  row without a name. By control group, the kernel's own charges are shown: a page is charged to the \
-                  group of the process that touched it first, also after that has exited.\n\n\
-                  Other users' processes and other mount namespaces can be seen by root only. Nothing is guessed: what \
-                  cannot be seen is not accounted for.",
+                  POSIX objects, memfds, shared anonymous mappings and System V segments, in all namespaces. The rows \
+                  are followed by their sum, the kernel's sum, and the difference with its possible reasons.\n\n\
+                  RSS is resident memory; swapped pages are not part of Shmem. Objects without a name (unlinked, but \
+                  still in use) are included in /dev/shm. COUNT is the number of objects, segments or file systems.\n\n\
+                  --by shows the same memory by file system (instance), process, user, control group, container or \
+                  program. By process, an object is divided evenly among the processes that use it; memory that no \
+                  process uses has a row without a name. By control group, the numbers are the kernel's: a page is \
+                  charged to the group of the process that first touched it, even after that process has exited.\n\n\
+                  Only root can see the processes of other users and other mount namespaces. Nothing is estimated: \
+                  memory that cannot be seen is shown as not accounted for.",
     examples: &[
         ("shmadm usage", "show what shared memory consists of"),
-        ("shmadm usage --by process", "show which processes use how much of it"),
+        ("shmadm usage --by process", "show how much of it each process uses"),
         ("shmadm usage --by instance", "show the file systems and IPC namespaces"),
         ("shmadm usage --json", "the same as JSON, with exact numbers"),
     ],
@@ -45,14 +45,14 @@ pub(crate) const MANUAL: Manual = Manual {
            \"instances\":[{\"dev\":\"0:27\",\"mount\":\"/dev/shm\",\"mnt_ns\":…,\"container\":null,\"size\":…,\"used\":…,\"inodes\":…,\"inodes_used\":…,\"unlinked\":0}], \
            \"hugetlb\":{\"files\":0,\"memfd\":0,\"sysv\":0},\"by\":\"source\",\"groups\":[{\"name\":\"4711\",\"detail\":\"…\",\"rss\":…,\"swap\":0,\"size\":…,\"count\":1}]}. \
            Sizes are bytes. A source with \"within\" is part of that one. \"unexplained\" is \"shmem\" minus \"accounted\"; it can be negative.",
-    notes: "Bytes in swap are known only if the caller may write a file; otherwise SWAP is unknown and they are part of \
-            RSS. hugetlbfs and huge pages are not part of Shmem; JSON has them as \"hugetlb\". The kernel uses some \
-            Shmem itself, for example for the initial RAM file system.",
+    notes: "The swapped bytes of a file are known only to a caller who may write it; otherwise SWAP is unknown and \
+            RSS includes them. hugetlbfs and huge pages are not part of Shmem; JSON reports them in \"hugetlb\". The kernel uses \
+            some Shmem itself, for example for the initial RAM file system.",
 };
 
 #[derive(Args, Debug)]
 pub(crate) struct UsageArgs {
-    /// What the rows are
+    /// Group the memory by WHAT
     #[arg(long, value_name = "WHAT", default_value = "source", value_parser = word(By::ALL.map(|by| (by.as_str(), by))))]
     by: By,
 
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
     let (columns, sort) = (args.columns(registry, context)?, args.sort_column(registry)?);
     if context.elsewhere || context.system.has_chosen_objects() {
         return Err(usage("usage shows the whole machine: --ns and --dir cannot be used")
-            .hint("show everything", again("").without(&["ns", "dir"])));
+            .hint("show the whole machine", again("").without(&["ns", "dir"])));
     }
     let by_file = !matches!(args.by, By::Source | By::Instance | By::ControlGroup);
     let found = survey_shmem(&context.system, by_file)?;
@@ -158,7 +158,7 @@ impl UsageArgs {
         context: &Context,
     ) -> Result<Vec<&'static Column<UsageRow>>, Error> {
         let is_shown = |column: &&Column<UsageRow>| match column.name {
-            // Bars are for people.
+            // Bars are useful only to people.
             "BAR" => context.ui.is_terminal() && context.format == Format::Table,
             "SIZE" => context.format != Format::Table,
             _ => true,

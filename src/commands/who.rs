@@ -41,8 +41,8 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm who /psm_1a2b3c4d", "show the processes that have a POSIX object open or mapped"),
     ],
     json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"exiting\"|\"unknown\",\"count\":1,\"pids\":null}],\"container\":null,\"former_key\":null}],\"objects\":[…]}",
-    notes: "A descriptor opened with O_PATH gives no access to the contents of an object, and is not a use of it: neither for who \
-            nor for list, rm and prune. Of an object without a name it is shown, since it keeps the memory.\n\n\
+    notes: "A descriptor opened with O_PATH gives no access to the contents of an object, so who, list, rm and prune do \
+            not count it as a use. For an object without a name, who shows it, since it keeps the memory.\n\n\
             nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
             that share an address space have one between them. ATTACHES is the number of mappings of a process.\n\n\
             A mapping is identified by the device, by the inode number, which is the id of the segment, and by the \
@@ -277,7 +277,7 @@ fn warn_of_hidden(args: &WhoArgs, context: &mut Context, found: &[UsedSegment]) 
     }
 }
 
-/// The most segments that a warning names.
+/// The maximum number of segments that a warning names.
 const MAX_NAMES: usize = 4;
 
 /// Explains what the rows of an object do not show.

@@ -33,7 +33,7 @@ impl From<QueryError> for Error {
             }
             QueryError::NoObjectDirectory => {
                 Self::new(Kind::Failed, "cannot find the POSIX objects of this IPC namespace").cause(
-                    "/dev/shm belongs to a mount namespace, not to an IPC namespace: name a process of that with \
+                    "/dev/shm belongs to a mount namespace, not to an IPC namespace; name a process with \
                          --ns PID, or the directory with --dir",
                 )
             }

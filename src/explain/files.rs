@@ -70,7 +70,7 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
         }
         (Errno::EOPNOTSUPP, _) => error.cause(format!("the file system of {path} does not support O_TMPFILE")),
         (Errno::EINVAL, Ok(space)) if space.is_huge && call == "pwrite" => {
-            error.cause(NO_WRITE).hint("create it without contents, which are zeros", again("").without(&["fill"]))
+            error.cause(NO_WRITE).hint("create it without --fill; its contents are zeros", again("").without(&["fill"]))
         }
         (Errno::EINVAL, Ok(space)) if space.is_huge => with_huge_size(error, size, space.page),
         (Errno::EFBIG, _) => with_size_limit(error, size),
@@ -80,14 +80,14 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
 
 /// Why nothing can be written to a file of hugetlbfs.
 pub(crate) const NO_WRITE: &str =
-    "a hugetlbfs has no write(2); only a process that maps the object can change its contents";
+    "hugetlbfs does not support write(2); only a process that maps the object can change its contents";
 
 /// Adds the cause of EINVAL for a size on hugetlbfs.
 fn with_huge_size(error: Error, size: u64, page: u64) -> Error {
     let whole = size.checked_next_multiple_of(page).unwrap_or(page);
     error
         .cause(format!("the size must be a multiple of the huge page size, {}", Size(page)))
-        .hint("round it up", again(&format!("--size {}", whole)))
+        .hint("round the size up", again(&format!("--size {}", whole)))
 }
 
 /// Adds the cause of EFBIG.
@@ -96,7 +96,7 @@ fn with_size_limit(error: Error, size: u64) -> Error {
         return error.cause("an object must be smaller than 8 EiB");
     }
     error
-        .cause("the size exceeds the limit for files (RLIMIT_FSIZE), or the largest file of the file system")
+        .cause("the size exceeds RLIMIT_FSIZE, or the maximum file size of the file system")
         .hint("show the limit in KiB", program("ulimit -f"))
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn describe_users(system: &System, object: &Object) -> String {
 /// Returns why there can be users of an object that were not found, as a clause.
 pub(crate) fn why_hidden(system: &System, object: &Object) -> String {
     match users_now(system, object).why_hidden() {
-        why if why.is_empty() => "a Unix socket or an io_uring can hold it without a process that shows it".to_owned(),
+        why if why.is_empty() => "a Unix socket or an io_uring can hold it although no process has it open".to_owned(),
         why => why,
     }
 }

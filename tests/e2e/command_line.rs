@@ -269,9 +269,9 @@ fn an_invalid_value_is_named_first() {
         ("detach 0 --pid 0", "invalid --pid \"0\": a pid is 1 to 2147483647\n"),
         ("read 0 --type u8 --count 0", "invalid --count \"0\": expected at least 1\n"),
         ("read 0 --every 1s --rounds 0", "invalid --rounds \"0\": expected at least 1\n"),
-        ("create foo", "invalid name \"foo\": expected /NAME; a segment has no name, but a key (--key)\n"),
-        ("create 5", "invalid name \"5\": expected /NAME; a segment has no name, but a key (--key)\n"),
-        ("create --huge 2M", "invalid name \"2M\": expected /NAME; a size is written as --size=2M or --huge=2M\n"),
+        ("create foo", "invalid name \"foo\": expected /NAME; a segment has a key (--key), not a name\n"),
+        ("create 5", "invalid name \"5\": expected /NAME; a segment has a key (--key), not a name\n"),
+        ("create --huge 2M", "invalid name \"2M\": expected /NAME; give a size as --size=2M or --huge=2M\n"),
         ("restore file --name foo", "invalid --name \"foo\": expected /NAME or sem:/NAME\n"),
         (
             "list --state orphn",

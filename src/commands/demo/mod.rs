@@ -27,7 +27,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   program could. The half that starts first creates the segment and removes it when it ends.\n\n\
                   The writer writes to an existing segment only if it looks like the demo's: one page, with such an \
                   integer at offset 0 and zeros after it, and no process of another user has it attached. Otherwise it \
-                  refuses (exit code 5); choose another key with --key, for the reader too.",
+                  refuses (exit code 5); in that case, run the writer and the reader with another key (--key).",
     examples: &[
         ("shmadm demo --interval 100ms", "watch the life of a segment, faster than by default"),
         ("shmadm demo writer --rounds 2 --interval 100ms", "run the writer in one terminal"),

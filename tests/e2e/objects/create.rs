@@ -104,7 +104,8 @@ fn on_hugetlbfs_sizes_are_whole_pages_and_nothing_can_be_written() {
     let create = ["--dir", path, "create", "/x"];
     let cause = "cause: the size must be a multiple of the huge page size, 2 MiB\n";
     fails(shmadm, &[&create[..], &["--size", "3M"]].concat(), 1, &[cause, "--size 4194304`\n"]);
-    let cause = "cause: a hugetlbfs has no write(2); only a process that maps the object can change its contents\n";
+    let cause =
+        "cause: hugetlbfs does not support write(2); only a process that maps the object can change its contents\n";
     fails(shmadm, &[&create[..], &["--size", "2M", "--fill", "1"]].concat(), 1, &[cause]);
     run([&create[..], &["--size", "2M"]].concat()).exits(0);
     run(["--dir", path, "set", "/x", "--size", "5K"]).exits(1).says("cause: the size must be a multiple of ");
@@ -137,8 +138,8 @@ fn an_existing_object_that_the_caller_cannot_open_is_reported() {
 
 #[apply(test)]
 fn names_of_new_objects_are_explained() {
-    run(["create", "a"]).exits(2).says("expected /NAME; a segment has no name, but a key (--key)");
-    run(["create", "sem:/a"]).exits(2).says("expected /NAME; sem_open(3) creates the file of a semaphore");
+    run(["create", "a"]).exits(2).says("expected /NAME; a segment has a key (--key), not a name");
+    run(["create", "sem:/a"]).exits(2).says("expected /NAME; named semaphores are created with sem_open(3)");
     run(["restore", "x", "--name", "a"]).exits(2).says("expected /NAME or sem:/NAME");
     run(["stat", "a"]).exits(2).says("ftok:PATH, /NAME, sem:/NAME or obj:MAJ:MIN:INODE");
 }

@@ -1,6 +1,5 @@
-//! Objects that a program needs as long as it uses one of them. A PostgreSQL server has its control segment mapped all the
-//! time, and other objects only while a session uses them; participants of Fast DDS open the semaphore of a port only to
-//! lock it.
+//! Objects that a program needs as long as it uses one of them. A PostgreSQL server always has its control object mapped, but
+//! others only while a session uses them; participants of Fast DDS open the semaphore of a port only to lock it.
 
 use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
@@ -17,7 +16,7 @@ use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
 /// Removes orphans at once.
 const ORPHANS: [&str; 5] = ["prune", "--older-than", "0s", "--yes", "--any-owner"];
 
-/// Starts a server with a control segment and an object that it does not have mapped.
+/// Starts a server with a control object and an object that it does not have mapped.
 fn server() -> Actor {
     let mut server = Actor::start();
     server.ask(Request::MapFile { path: create("PostgreSQL.1", 4096) });
@@ -148,7 +147,7 @@ fn a_program_that_starts_after_the_listing_keeps_its_objects() {
     let mut server = Actor::start();
     server.ask(Request::MapFile { path: "/dev/shm/PostgreSQL.1".to_owned() });
     let ran: Ran = waiting.wait_with_output().unwrap().into();
-    ran.exits(0).says("its program needs it while other objects of the program are in use");
+    ran.exits(0).says("it is kept while other objects of the same program are in use");
     assert_eq!(names(), ["PostgreSQL.1", "PostgreSQL.2"]);
 }
 

@@ -113,9 +113,8 @@ fn unlinked_objects_are_listed_and_their_memory_is_reported() {
     assert_eq!(format!("obj:{}", object["object"].as_str().unwrap()), name);
     let table = run(["list", "--unlinked"]).exits(0).stdout;
     assert!(table.contains(name.strip_prefix("obj:").unwrap()) && table.contains(&actor.pid().to_string()), "{table}");
-    let refused =
-        run(["rm", &name]).exits(5).says("it has no name; the memory is freed when no process uses it any more");
-    refused.says(&format!("mapped by pid {}", actor.pid()));
+    let reason = "it has no name; its memory is freed when the last process closes and unmaps it";
+    run(["rm", &name]).exits(5).says(reason).says(&format!("mapped by pid {}", actor.pid()));
     drop(actor);
     assert!(objects(&run(["list", "--unlinked", "--json"]).exits(0).json()).is_empty());
 }

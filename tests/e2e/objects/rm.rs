@@ -174,7 +174,7 @@ fn a_dry_run_fails_if_the_removal_would() {
     let mut actor = Actor::start();
     actor.ask(Request::OpenFile { path: path.clone() });
     std::fs::remove_file(path).unwrap();
-    for (name, reason) in [("/one", "it has 2 names (hard links)"), (&*unlinked, "it has no name; the memory")] {
+    for (name, reason) in [("/one", "it has 2 names (hard links)"), (&*unlinked, "it has no name; its memory")] {
         for options in [&["rm", name][..], &["rm", name, "--force"]] {
             run(options).exits(5).says(reason);
             run([options, &["--dry-run"]].concat()).exits(5).says("would fail: cannot remove object ").says(reason);

@@ -1,4 +1,4 @@
-//! What `list`, `who` and `prune` cannot look at or do not show is reported.
+//! `list`, `who` and `prune` report what they cannot inspect or do not show.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -70,13 +70,13 @@ fn the_objects_of_a_process_include_those_without_a_name() {
         objects(&report).iter().map(|object| (object["name"].clone(), object["found"].clone())).collect();
     assert_eq!(names, [(json!("/named"), json!(1)), (Value::Null, json!(1))]);
     assert_eq!(format!("obj:{}", objects(&report)[1]["object"].as_str().unwrap()), file);
-    // `list` has them only with an option, and `who` without a process not at all.
+    // `list` shows them only with an option, and `who` only with --pid.
     run(["who"]).exits(0).says(" 4 KiB: `shmadm list --unlinked`\n");
-    let hint = format!("hint: list also the 1 unlinked object: `shmadm list --pid {pid} --unlinked`\n");
+    let hint = format!("hint: also list the 1 unlinked object: `shmadm list --pid {pid} --unlinked`\n");
     run(["list", "--pid", &pid]).exits(0).says(&hint);
     let listed = run(["list", "--pid", &pid, "--unlinked", "--posix", "--json"]).exits(0).json();
     assert_eq!(objects(&listed).len(), 1);
-    let hint = "hint: list also the 1 unlinked object: `shmadm list --state unlinked --unlinked`\n";
+    let hint = "hint: also list the 1 unlinked object: `shmadm list --state unlinked --unlinked`\n";
     run(["list", "--state", "unlinked"]).exits(0).says(hint);
 }
 

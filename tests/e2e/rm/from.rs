@@ -138,7 +138,7 @@ fn from_a_report_of_another_namespace_removes_nothing_here() {
     drop(ran.says(if stayed {
         "only has the same number"
     } else {
-        "hint: give the list again: `shmadm rm --from - --ignore-missing --ns 'ipc:["
+        "hint: run it again with the same input: `shmadm rm --from - --ignore-missing --ns 'ipc:["
     }));
     assert_eq!(all_keys(), [1]);
 }
