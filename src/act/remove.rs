@@ -107,7 +107,7 @@ fn with_remedy(system: &System, now: &Object, refusal: Error) -> Error {
         refusal.hint("end your background attachments first", shmadm(format!("detach {id}")))
     } else if now.sysv().dest {
         refusal.hint(
-            "it is already marked for destruction; its memory is freed at the last detach",
+            "it is already marked for destruction; list the processes that must detach",
             shmadm(format!("who {id}")),
         )
     } else if may_control(system, now) == Some(false) {

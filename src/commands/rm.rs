@@ -241,7 +241,7 @@ fn report_outcome(
         Outcome::Unlinked if args.dry_run => context.ui.print(&format!("would unlink {what}"))?,
         Outcome::Unlinked => {
             let users = describe_users(&context.system, object);
-            let effect = "its name is free now, the memory when the last process closes and unmaps it";
+            let effect = "its name is freed now, the memory when the last process closes and unmaps it";
             context.ui.warning(&format!("unlinked {what}: {effect} ({users})"));
         }
         Outcome::Marked => {

@@ -83,7 +83,7 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
         cannot(Kind::Permission)
             .os(error.errno, error.call)
             .cause(format!("{NEEDS_ADMIN}{whose}"))
-            .hint("run it as root", again("").sudo())
+            .hint("run as root", again("").sudo())
     };
     let owner = sys::owning_user_namespace(file.as_fd()).map(File::from);
     let owner = owner.map_err(|_| denied(" (an ancestor)"))?;
@@ -130,7 +130,7 @@ fn open(system: &System, name: &NamespaceName, text: &str) -> Result<File, Error
         let failed = Error::io(message, error, "open").target(text);
         let failed = if cause.is_empty() { failed } else { failed.cause(cause) };
         match error.kind() {
-            ErrorKind::PermissionDenied if !can_inspect_all(system) => failed.hint("run it as root", again("").sudo()),
+            ErrorKind::PermissionDenied if !can_inspect_all(system) => failed.hint("run as root", again("").sudo()),
             _ => failed,
         }
     };

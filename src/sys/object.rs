@@ -151,7 +151,7 @@ pub(crate) enum Opening {
     WriteLease,
 }
 
-/// Opens the file that a descriptor of [`refer_to`] refers to, whatever has happened to its name. Except with
+/// Opens the file that a descriptor of [`refer_to`] refers to, even if its name has changed or is gone. Except with
 /// [`Opening::InspectNow`] and for a lease, it waits for a lease that another process holds.
 pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
     let path = descriptor_path(file);
@@ -173,7 +173,7 @@ pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedF
     }
 }
 
-/// Returns a path that leads to the file of a descriptor, whatever has happened to its name. It requires /proc.
+/// Returns a path that leads to the file of a descriptor, even if its name has changed or is gone. Requires /proc.
 pub(crate) fn descriptor_path(file: BorrowedFd<'_>) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }

@@ -113,7 +113,7 @@ fn set_shrinks_what_a_complete_scan_finds_unused() {
 fn a_process_that_opens_an_object_between_the_scan_and_its_removal_is_reported() {
     let unlinks = |call: &Call| call.number == libc::SYS_unlinkat;
     for (arguments, effect) in [
-        (&["rm", "/torch_4194304_1_1"][..], "its name is free now"),
+        (&["rm", "/torch_4194304_1_1"][..], "its name is freed now"),
         (&ALL, "a process opened it just before the removal"),
     ] {
         let path = orphan(1);

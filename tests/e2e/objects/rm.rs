@@ -49,7 +49,7 @@ fn force_removes_the_name_of_a_used_object_and_reports_that_its_memory_remains()
     let mut actor = Actor::start();
     actor.ask(Request::OpenFile { path: create("used", 8192) });
     create("unused", 4096);
-    let ran = run(["rm", "--force", "/used", "/unused", "--json"]).exits(0).says("its name is free now");
+    let ran = run(["rm", "--force", "/used", "/unused", "--json"]).exits(0).says("its name is freed now");
     let report = ran.says(&format!("(open by pid {} (", actor.pid())).json();
     assert_fields(&report["removed"][0], json!({ "name": "/used", "outcome": "unlinked", "type": "shm" }));
     assert_fields(&report["removed"][1], json!({ "name": "/unused", "outcome": "destroyed" }));
