@@ -1,11 +1,11 @@
-//! Objects that their program needs although no process uses them.
+//! Objects that no process uses, but that their program needs.
 
 use crate::error::{Error, Kind, again, program};
 use crate::explain::{describe_users, why_hidden};
 use crate::model::Object;
 use crate::query::{System, cleanup_of, needed_by};
 
-/// Returns the refusal for an object that its program needs although no process uses it.
+/// Returns the refusal to remove an object that its program needs; `None` if it may be removed.
 pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<Error>, Error> {
     let ident = seen.ident();
     let product = seen.posix().product.as_deref().unwrap_or("its program");

@@ -197,8 +197,8 @@ impl SegmentUsers {
         names
     }
 
-    /// Returns a short name of each process that has one of several segments attached, and a description of those of
-    /// attachments that were not found. Two such attachments need not be those of one process.
+    /// Returns a short name of each process that has one of several segments attached, and a description of the processes
+    /// whose attachments were not found: these may be several.
     pub(crate) fn names_of(all: &[&Self]) -> Vec<String> {
         let name = |process: &[SegmentUser]| {
             format!("pid {}{}", process[0].pid, if process[0].exiting { " (exiting)" } else { "" })

@@ -61,7 +61,7 @@ pub(super) fn lookup(
 fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: &FileStat, needs: Needs) -> Object {
     let file_type = match &name {
         _ if stat.is_directory() => FileType::Dir,
-        // Also an empty one, which is being created or is broken.
+        // Also if it is empty, since it is being created or broken.
         name if name.is_semaphore() => FileType::Sem,
         _ => FileType::Shm,
     };

@@ -10,8 +10,8 @@ use crate::sys::{self, Errno, Opening};
 /// How deep directories are searched.
 const MAX_DEPTH: u32 = 32;
 
-/// Passes everything below a directory on the same file system to `visit`, except directories: the directory it is in, its
-/// name, its depth and its attributes. Returns whether all of it could be read. What has vanished is not there.
+/// Calls `visit` for every file below a directory on the same file system, with its directory, name, depth and attributes.
+/// Returns whether everything could be read. Files that have vanished are not an error.
 pub(in crate::query) fn walk(
     parent: BorrowedFd<'_>,
     name: &OsStr,
@@ -49,8 +49,8 @@ fn walk_at(
     is_complete
 }
 
-/// Opens a file that was listed. Another user can replace it meanwhile, or hold a lease: this fails then, since a FIFO or a
-/// lease would block the listing, and a device can have side effects.
+/// Opens a file that was listed. Fails if another user has replaced it or holds a lease: a FIFO or a lease would block the
+/// listing, and opening a device can have side effects.
 pub(in crate::query) fn open_listed(
     directory: BorrowedFd<'_>,
     name: &OsStr,

@@ -85,7 +85,7 @@ fn add_mounted(
     survey: &mut ShmemSurvey,
 ) {
     let device = mounted.device;
-    // It may have been unmounted, or devtmpfs may be a ramfs, which is not part of Shmem.
+    // It may have been unmounted, or the devtmpfs is a ramfs, which is not part of Shmem.
     let Ok(Some(space)) = sys::file_system(mounted.root.as_fd()) else { return };
     let source = match mounted {
         _ if mounted.is_devtmpfs => Source::Devtmpfs,
@@ -93,7 +93,7 @@ fn add_mounted(
         _ if mounted.mount.as_os_str() == DEV_SHM => Source::DevShm,
         _ => Source::Tmpfs,
     };
-    // Without a limit the file system counts nothing. Which bytes are in swap, only the files show.
+    // An unlimited file system counts nothing, and only the files show which bytes are in swap.
     let is_counted = space.size > 0;
     let reads_files = each_file || !is_counted || source == Source::DevShm || system.swap_is_used();
     let files = if reads_files { Files::below(system, mounted) } else { Files::default() };
@@ -139,7 +139,7 @@ fn add_mounted(
         let bytes = nameless.unwrap_or(found);
         let memory = unlinked.iter().map(|(file, found)| files::memory_of_unlinked(system, scan, **file, found));
         let mut memory = memory.fold(Memory::NONE, Memory::plus);
-        // Some are in flight, or in use by processes that cannot be seen.
+        // The sum of the files lacks those that are in flight or in use by processes that cannot be seen.
         memory.rss = resident(bytes, memory.swap);
         if bytes > 0 || memory.count > 0 {
             survey.holdings.push(part(of_nameless, memory));

@@ -83,8 +83,8 @@ pub(crate) fn holders(system: &System, object: &Object) -> Result<Vec<Holder>, H
     Ok(found)
 }
 
-/// Keeps the objects that holders of this user keep. The arguments of the holders name them, so that only those are looked
-/// at.
+/// Retains only the objects that holders of this user keep attached. The arguments of the holders name them, so no other
+/// object is inspected.
 pub(crate) fn retain_held(system: &System, objects: &mut Vec<Object>) {
     let Ok(pids) = procfs::pids(system.proc()) else { return objects.clear() };
     let named = |pid| {

@@ -31,12 +31,13 @@ pub(crate) struct ObjectScan {
     users: HashMap<FileId, FileUsers>,
     /// Files without a name, with what is known of them.
     pub(crate) unlinked: HashMap<FileId, UnlinkedFile>,
-    /// Descriptors that refer to files on a tmpfs or hugetlbfs that is not one of [`ObjectSearch::devices`]; one of each.
+    /// Descriptors that refer to files on a tmpfs or hugetlbfs that is not one of [`ObjectSearch::devices`]; one for each file
+    /// system.
     pub(crate) other_file_systems: HashMap<Device, OwnedFd>,
     hidden: Vec<HiddenBy>,
     /// The number of processes that the caller may not inspect.
     pub(crate) inaccessible: u64,
-    /// The number of descriptors that hold files that no process need have open, if [`ObjectSearch::finds_file_systems`].
+    /// The number of descriptors that can hold files that no process has open, if [`ObjectSearch::finds_file_systems`].
     pub(crate) in_flight: u64,
 }
 
@@ -265,7 +266,7 @@ fn mappings(
             map_files.get_or_insert_with(|| Ok(sys::open_directory(&proc.join(format!("{thread}/map_files")))?));
         let stat = directory.as_ref().ok().and_then(|directory| stat_mapping(directory.as_fd(), &mapping));
         let known = match stat {
-            // A file whose name ends like that of a removed one.
+            // The file exists: its name just ends like that of a deleted one.
             Some(stat) if stat.links > 0 || stat.file != mapping.file => continue,
             Some(stat) => UnlinkedFacts::Stat(stat),
             None => UnlinkedFacts::Mapped(mapping.end - mapping.start),
