@@ -1,6 +1,6 @@
-//! Objects that no process uses, but that their program needs.
+//! What is not removed although it may not be in use: objects that their program needs, and directories.
 
-use crate::error::{Error, Kind, again, program};
+use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{describe_users, why_hidden};
 use crate::model::Object;
 use crate::query::{System, cleanup_of, needed_by};
@@ -26,4 +26,20 @@ pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<E
         false => format!("cannot determine whether {} is in use: {}", used.ident(), why_hidden(system, &used)),
     };
     Ok(refused(reason).map(|error| error.cause(cause)))
+}
+
+/// Returns the refusal for a directory.
+pub(super) fn directory_refusal(system: &System, seen: &Object) -> Error {
+    let ident = seen.ident();
+    let error =
+        Error::new(Kind::Failed, format!("\"{}\" is not a shared memory object: it is a directory", ident.argument()))
+            .target(ident.argument())
+            .hint("list the processes that use files in it", shmadm("who").arg(ident.typed()));
+    match (system.objects(), &seen.posix().name) {
+        (Ok(directory), Some(name)) => {
+            let path = directory.path.join(name.file_name());
+            error.hint("remove it and everything in it", program("rm").arg("-r").arg(path))
+        }
+        _ => error,
+    }
 }

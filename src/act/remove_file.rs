@@ -21,12 +21,12 @@ use nix::libc::S_ISVTX;
 use nix::unistd::geteuid;
 
 use super::aside::{aside_by_file, aside_by_inode, aside_name};
-use super::needed_file::refusal_to_keep;
+use super::needed_file::{directory_refusal, refusal_to_keep};
 use super::plan::would_fail;
 use super::remove::{Cleaned, Kept, Removal, Removed};
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{describe_users, file_in_use, missing_file, why_hidden, with_directory_cause};
-use crate::model::{FileId, FileStat, Needs, Object, ObjectName, Outcome, Posix};
+use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
 use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, needed_by, some_are_in_flight};
 use crate::sys::{self, Opening};
 
@@ -40,6 +40,9 @@ pub(crate) const AT_ONCE: usize = 32;
 /// Removes an object if it is still as it was seen and not in use; with `force` its name, even if it is in use.
 pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
     let explain = |failure: Failure| failure.explain(system, seen);
+    if seen.posix().file_type == FileType::Dir {
+        return Err(directory_refusal(system, seen));
+    }
     let result = if let Some(refusal) = if how.force { None } else { refusal_to_keep(system, seen)? } {
         Err(refusal)
     } else if how.dry_run {

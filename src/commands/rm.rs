@@ -11,7 +11,7 @@ use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_wh
 use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::{describe_running, describe_users};
-use crate::model::{Isolation, Key, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
+use crate::model::{Isolation, Key, Needs, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
 use crate::query::{Census, census};
 use crate::render::{RemovalReport, Removed};
 
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     // All are resolved before the first removal.
     let Resolved { found, failed } = match &args.from {
         Some(file) => listed(context, file)?,
-        None => resolve_all(context, &args.segments, context.record_needs()),
+        None => resolve_all(context, &args.segments, context.record_needs() | Needs::DIRECTORIES),
     };
     let (mut removed, mut failed) = (Vec::new(), failed);
     let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };

@@ -62,7 +62,7 @@ struct Shown {
 
 pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error> {
     let are_objects = are_objects(context.format, &args.segments)?;
-    let needs = Needs::RECORD | Needs::COMMANDS | Needs::CONTENTS;
+    let needs = Needs::RECORD | Needs::COMMANDS | Needs::CONTENTS | Needs::DIRECTORIES;
     let Resolved { found, failed } = resolve_all(context, &args.segments, needs);
     let (targets, mut errors): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
     let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();

@@ -123,7 +123,7 @@ fn named(
     used: &mut Vec<UsedFile>,
     failures: &mut Vec<Error>,
 ) -> Result<Vec<UsedSegment>, Error> {
-    let needs = Needs::NAMESPACE | filter.needs();
+    let needs = Needs::NAMESPACE | Needs::DIRECTORIES | filter.needs();
     let (objects, errors) = resolve_all(context, &args.segments, needs).into_objects();
     *failures = errors;
     warn_of_removed(context, &[keys(&args.segments), filter.keys()].concat());

@@ -113,10 +113,11 @@ impl<'a> Resolver<'a> {
         };
         let found = found.ok_or_else(|| missing().target(&target.text))?;
         if let ObjectKind::Posix(posix) = &found.kind
+            && !self.needs.contains(Needs::DIRECTORIES)
             && posix.file_type == FileType::Dir
             && let Some(name) = &posix.name
         {
-            // Only `list` shows directories.
+            // Only some commands show directories.
             return Err(QueryError::NotAnObject(name.clone(), "a directory").into());
         }
         Ok(found)

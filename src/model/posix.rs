@@ -197,6 +197,8 @@ pub(crate) struct Posix {
     pub(crate) allocated: u64,
     /// Whether something below a directory could not be read.
     pub(crate) is_partial: bool,
+    /// The files below a directory.
+    pub(crate) contents: Vec<FileId>,
     /// The processes that use it; `None` if they were not looked for.
     pub(crate) users: Option<Arc<FileUsers>>,
     /// The value of a named semaphore.
@@ -239,6 +241,7 @@ impl Posix {
             family_in_use: None,
             maker: None,
             is_partial: false,
+            contents: Vec::new(),
             is_foreign: false,
             mnt_ns: None,
         }

@@ -13,7 +13,7 @@ use super::inventory::{self, idle_seconds};
 use super::state::state;
 use super::users::{ObjectScan, ObjectSearch, UnlinkedFacts, refer_via_user, scan_objects, some_are_in_flight};
 use crate::model::{
-    Device, FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, PosixUsage, path_text,
+    Device, FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, Posix, PosixUsage, path_text,
 };
 use crate::sys::{self, Errno, FileSystem, Opening};
 
@@ -65,7 +65,8 @@ fn scan_users<'a>(
     if objects.is_empty() || !needs.intersects(NEEDS_SCAN) {
         return Ok(None);
     }
-    let wanted: HashSet<FileId> = objects.iter().filter_map(|object| object.file()).collect();
+    let mut wanted: HashSet<FileId> = objects.iter().filter_map(|object| object.file()).collect();
+    wanted.extend(objects.iter().flat_map(|object| &object.posix().contents));
     let search = ObjectSearch::on(wanted.iter().map(|file| file.device));
     let scan = scan_objects(system, &search, needs, |file| wanted.contains(&file))?;
     for object in &mut objects {
@@ -270,7 +271,7 @@ fn ask_leases(system: &System, objects: &mut [Object]) {
     for object in objects {
         let ObjectKind::Posix(posix) = &object.kind else { continue };
         let users = posix.users.clone().unwrap_or_default();
-        if posix.file_type == FileType::Dir || posix.name.is_none() || !users.list.is_empty() {
+        if posix.name.is_none() || !users.list.is_empty() {
             continue;
         }
         let lease = match lease(system, object) {
@@ -302,12 +303,35 @@ fn ask_leases(system: &System, objects: &mut [Object]) {
 }
 
 fn lease(system: &System, object: &Object) -> Result<(), Errno> {
+    if object.posix().file_type == FileType::Dir {
+        return lease_below(system, object.posix());
+    }
     let errno = |error| match error {
         OpenError::Call(errno) => errno,
         OpenError::Query(_) => Errno::EIO,
     };
     let file = open_file(system, object, Opening::Lease).map_err(errno)?;
     sys::take_write_lease(file.as_fd(), object.posix().stat.uid)
+}
+
+/// Takes the lease of each file below a directory, one after the other: nothing is removed by what it shows.
+fn lease_below(system: &System, posix: &Posix) -> Result<(), Errno> {
+    let directory = system.objects().map_err(|_| Errno::EIO)?;
+    let name = posix.name.as_ref().ok_or(Errno::ENOENT)?;
+    let mut result = Ok(());
+    let is_complete =
+        inventory::walk(directory.as_fd(), name.file_name(), posix.file().device, &mut |parent, name, _, stat| {
+            if !stat.is_regular() || result == Err(Errno::EAGAIN) {
+                return;
+            }
+            let file = inventory::open_listed_as(parent, name, stat, Opening::Lease);
+            match file.and_then(|file| sys::take_write_lease(file.as_fd(), stat.uid)) {
+                // It has vanished.
+                Ok(()) | Err(Errno::ENOENT) => {}
+                failed => result = failed,
+            }
+        });
+    if is_complete { result } else { result.and(Err(Errno::EACCES)) }
 }
 
 /// Why the file of an object cannot be opened.
@@ -319,7 +343,10 @@ pub(crate) enum OpenError {
 
 fn finish(system: &System, object: &mut Object, scan: &ObjectScan, needs: Needs) {
     if let ObjectKind::Posix(posix) = &mut object.kind {
-        posix.users = (posix.file_type != FileType::Dir).then(|| scan.users(posix.file()));
+        posix.users = Some(match posix.file_type {
+            FileType::Dir => scan.users_below(posix),
+            _ => scan.users(posix.file()),
+        });
     }
     object.idle_seconds = idle_seconds(system, object);
     if needs.contains(Needs::STATE) {

@@ -5,6 +5,7 @@ pub(crate) mod churn;
 mod contents;
 mod create;
 mod diff;
+mod directories;
 mod dump;
 mod elsewhere;
 mod family;

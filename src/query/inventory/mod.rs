@@ -13,7 +13,7 @@ pub(crate) use posix::as_semaphore;
 pub(crate) use product::cleanup_of;
 pub(super) use product::{Product, Recognized, builtin_products, find as find_product};
 pub(crate) use sysv::key_exists;
-pub(super) use tree::{open_listed, walk};
+pub(super) use tree::{open_listed, open_listed_as, walk};
 
 use complete::complete;
 

@@ -4,7 +4,6 @@
 //! regular files are opened only while swap is in use, to distinguish resident from swapped bytes: without swap, all
 //! allocated bytes are resident.
 
-use std::ffi::OsStr;
 use std::os::fd::AsFd;
 
 use super::product::{self, Recognized};
@@ -53,6 +52,9 @@ pub(super) fn lookup(
             Err(QueryError::NotAnObject(name.clone(), "another mount"))
         }
         FileKind::Regular => Ok(Some(object(system, directory, name.clone(), &stat, needs))),
+        FileKind::Directory if needs.contains(Needs::DIRECTORIES) && stat.file.device == directory.device => {
+            Ok(Some(object(system, directory, name.clone(), &stat, needs)))
+        }
         other => Err(QueryError::NotAnObject(name.clone(), other.noun())),
     }
 }
@@ -73,7 +75,7 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
     match file_type {
         FileType::Dir => {
             object.size = 0;
-            posix.is_partial = !add_contents(directory, name.file_name(), &mut object.size, &mut posix.allocated);
+            posix.is_partial = !add_contents(directory, &name, &mut object.size, posix);
         }
         FileType::Sem if needs.contains(Needs::CONTENTS) => {
             let value = semaphore(directory, &name, stat);
@@ -134,11 +136,14 @@ fn residency(
     state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
 }
 
-/// Adds the sizes of what is below a directory; returns whether all of it could be read. What has vanished is not there.
-fn add_contents(directory: &ObjectDirectory, name: &OsStr, size: &mut u64, allocated: &mut u64) -> bool {
-    tree::walk(directory.as_fd(), name, directory.device, &mut |_, _, _, stat| {
-        *size = size.saturating_add(if stat.is_regular() { stat.size } else { 0 });
-        *allocated = allocated.saturating_add(stat.allocated);
+/// Adds what is below a directory; returns whether all of it could be read. What has vanished is not there.
+fn add_contents(directory: &ObjectDirectory, name: &ObjectName, size: &mut u64, posix: &mut Posix) -> bool {
+    tree::walk(directory.as_fd(), name.file_name(), directory.device, &mut |_, _, _, stat| {
+        posix.allocated = posix.allocated.saturating_add(stat.allocated);
+        if stat.is_regular() {
+            *size = size.saturating_add(stat.size);
+            posix.contents.push(stat.file);
+        }
     })
 }
 

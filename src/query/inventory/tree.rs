@@ -56,10 +56,20 @@ pub(in crate::query) fn open_listed(
     name: &OsStr,
     listed: &FileStat,
 ) -> Result<OwnedFd, Errno> {
+    open_listed_as(directory, name, listed, Opening::InspectNow)
+}
+
+/// Opens a file that was listed in another way.
+pub(in crate::query) fn open_listed_as(
+    directory: BorrowedFd<'_>,
+    name: &OsStr,
+    listed: &FileStat,
+    how: Opening,
+) -> Result<OwnedFd, Errno> {
     let file = sys::refer_to(directory, name)?;
     let stat = sys::stat_file(file.as_fd())?;
     if stat.file != listed.file || !stat.is_regular() {
         return Err(Errno::ENOENT);
     }
-    sys::open_referred(file.as_fd(), Opening::InspectNow)
+    sys::open_referred(file.as_fd(), how)
 }

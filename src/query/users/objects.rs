@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use super::threads::{has_exited, mappings_of_process, namespace_of, read_maps};
 use crate::model::{
     DELETED, Device, FileId, FileKind, FileMapping, FileStat, FileType, FileUser, FileUsers, HiddenBy, How, Needs,
-    SEGMENT_NAME,
+    Posix, SEGMENT_NAME,
 };
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
@@ -92,6 +92,24 @@ impl ObjectScan {
             UnlinkedFacts::Stat(stat) => (count + 1, bytes + stat.allocated),
             UnlinkedFacts::Mapped(_) => (count + 1, bytes),
         })
+    }
+
+    /// Returns the users of the files below a directory.
+    pub(crate) fn users_below(&self, directory: &Posix) -> Arc<FileUsers> {
+        let mut all = FileUsers::default();
+        for users in directory.contents.iter().filter_map(|file| self.users.get(file)) {
+            all.list.extend(users.list.iter().cloned());
+            all.mappings += users.mappings;
+            all.descriptors += users.descriptors;
+        }
+        all.list.sort_by_key(|user| user.pid);
+        if all.list.is_empty() {
+            all.hidden.clone_from(&self.hidden);
+            if directory.is_partial && !all.hidden.contains(&HiddenBy::Permission) {
+                all.hidden.push(HiddenBy::Permission);
+            }
+        }
+        Arc::new(all)
     }
 
     /// Returns the users of a file.

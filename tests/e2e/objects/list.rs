@@ -135,7 +135,7 @@ fn hostile_entries_break_no_output() {
     let report = run(["list", "--posix", "--json"]).exits(0).json();
     assert_eq!(objects(&report).len(), 7, "four names, two files, one directory: {report}");
     let directory = objects(&report).into_iter().find(|object| object["type"] == "dir").unwrap();
-    assert_fields(directory, json!({ "name": "/directory", "size": 5000, "allocated": 8192, "users": null }));
+    assert_fields(directory, json!({ "name": "/directory", "size": 5000, "allocated": 8192, "users": 0 }));
     let table = run(["list", "--posix", "--format", "tsv", "-o", "NAME", "--no-headings"]).exits(0).stdout;
     assert_eq!(table.lines().count(), 7, "{table:?}");
     run(["list"]).exits(0);
