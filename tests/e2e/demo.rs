@@ -150,18 +150,19 @@ fn signals_leave_neither_segment_nor_process() {
 fn the_writer_works_with_any_reader() {
     for (mode, before) in [(0o600, 0), (0o666, 999), (0o640, 5)] {
         let id = oracle::create(1234, oracle::page_size(), mode);
-        let segment = Attached::new(id);
-        segment.write(0, &i32::to_ne_bytes(before));
+        Attached::new(id).write(0, &i32::to_ne_bytes(before));
+        let mut reader = Actor::start();
+        reader.attach(id);
         let ran = run(["demo", "writer", "--json"].iter().chain(&FAST)).exits(0);
         let events: Vec<Value> = ran.stdout.lines().map(event).collect();
         let last = events.iter().rfind(|event| event["event"] == "use").unwrap();
-        let contents = segment.bytes();
+        let row = oracle::row(id).unwrap_or_else(|| panic!("it was not the writer's to remove"));
+        assert_eq!((row.get("nattch"), row.get("perms")), ("1", format!("{mode:o}").as_str()));
+        let contents = Attached::new(id).bytes();
         assert!((0..=999).contains(&integer(&contents)), "{mode:o}");
         assert_eq!(last["value"], integer(&contents));
         assert!(contents[4..].iter().all(|byte| *byte == 0));
-        let row = oracle::row(id).unwrap_or_else(|| panic!("it was not the writer's to remove"));
-        assert_eq!((row.get("nattch"), row.get("perms")), ("1", format!("{mode:o}").as_str()));
-        drop(segment);
+        drop(reader);
         oracle::remove(id);
     }
 }

@@ -140,7 +140,8 @@ fn rows_are_machine_readable_and_columns_can_be_chosen() {
         assert!(table.contains(total), "{table}");
     }
     run(["usage", "-o", "nonsense"]).exits(2).says("invalid column \"nonsense\"");
-    run(["usage", "--ns", &std::process::id().to_string()]).exits(2).says("--ns and --dir cannot be used");
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    run(["usage", "--dir", directory.path().to_str().unwrap()]).exits(2).says("--ns and --dir cannot be used");
     assert!(run(["usage", "--list-columns"]).exits(0).stdout.starts_with("SOURCE "));
 }
 

@@ -81,6 +81,7 @@ fn the_objects_of_a_process_include_those_without_a_name() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn users_that_were_not_found_are_reported() {
     let path = create("unlinked", 4096);
     std::fs::write(&path, [1; 4096]).unwrap();
