@@ -9,15 +9,17 @@ use crate::query::{System, cleanup_of, needed_by};
 pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<Error>, Error> {
     let ident = seen.ident();
     let product = seen.posix().product.as_deref().unwrap_or("its program");
-    let refused = |reason: String| {
-        let mut error = Error::new(Kind::Refused, format!("cannot remove {ident}: {reason}")).target(ident.argument());
-        if let Some(cleanup) = seen.posix().name.as_ref().and_then(cleanup_of) {
-            error = error.hint(format!("let {product} clean up"), program(cleanup));
-        }
-        Some(error.hint("remove anyway", again("--force").on(ident.typed())))
-    };
+    let refused =
+        |reason: String| Error::new(Kind::Refused, format!("cannot remove {ident}: {reason}")).target(ident.argument());
+    let force = again("--force").on(ident.typed());
     if seen.posix().keep {
-        return Ok(refused(format!("it is kept between runs by {product}")));
+        let refusal = refused(format!("it is kept between runs by {product}"));
+        let cleanup = seen.posix().name.as_ref().and_then(cleanup_of);
+        let refusal = match cleanup {
+            Some(cleanup) => refusal.hint(format!("let {product} clean up"), program(cleanup)),
+            None => refusal,
+        };
+        return Ok(Some(refusal.hint("remove anyway", force)));
     }
     let Some(used) = needed_by(system, &[seen])?.pop().flatten() else { return Ok(None) };
     let reason = format!("it is kept while other objects of {product} are in use");
@@ -25,7 +27,7 @@ pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<E
         true => format!("{}: {}", used.ident(), describe_users(system, &used)),
         false => format!("cannot determine whether {} is in use: {}", used.ident(), why_hidden(system, &used)),
     };
-    Ok(refused(reason).map(|error| error.cause(cause)))
+    Ok(Some(refused(reason).cause(cause).hint("remove anyway", force)))
 }
 
 /// Returns the refusal for a directory.

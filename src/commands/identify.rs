@@ -41,6 +41,10 @@ pub(crate) struct IdentifyArgs {
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
 
+    /// Ask the kernel whether objects without a known user are in use
+    #[arg(long)]
+    probe: bool,
+
     #[command(flatten)]
     table: TableArgs,
 }
@@ -62,6 +66,9 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
         resolve_all(context, &args.segments, needs).into_objects()
     };
     check_any_found(context, !objects.is_empty() || args.segments.is_empty(), &mut errors)?;
+    if args.probe {
+        query::probe(&context.system, &mut objects);
+    }
     add_attachers(&context.system, &mut objects)?;
     let identify = |object: Object| (query::identify(&context.system, &rules, &object), object);
     let found: Vec<(Option<Identification>, Object)> = objects.into_iter().map(identify).collect();
