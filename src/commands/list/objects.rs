@@ -91,7 +91,6 @@ fn count_undetermined(context: &Context, filter: &Filter, files: &[Object]) -> u
     let (system, filter) = (&context.system, filter.in_any_state());
     let is_undetermined = |object: &&Object| {
         object.state == Some(State::Unknown)
-            && object.posix().file_type != FileType::Dir
             && (system.is_caller(object.uid) || system.uid() == 0)
             && filter.matches(system, object)
     };

@@ -122,7 +122,9 @@ pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
     let maker = posix.maker.map(|pid| format!("creator pid {pid}"));
     let creation = match (state, maker) {
         (Some(State::Orphan), Some(maker)) => format!("; {maker} has exited"),
-        (Some(State::Orphan), None) if posix.family.is_some() => "; nor is any other object of its program".to_owned(),
+        (Some(State::Orphan), None) if posix.family.is_some() => {
+            "; nor is any object that its program needs with it".to_owned()
+        }
         (Some(State::Orphan), None) => "; every process of its owner started later".to_owned(),
         (Some(State::Idle), Some(maker)) => format!(", but {maker} is running"),
         _ => "; nothing shows which process created it".to_owned(),

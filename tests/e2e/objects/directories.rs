@@ -7,7 +7,7 @@ use serde_json::json;
 use super::create;
 use super::list::objects;
 use crate::actor::{Actor, Request};
-use crate::fixtures::assert_fields;
+use crate::fixtures::{assert_fields, can_inspect_all};
 use crate::support::run;
 
 const NAME: &str = "joblib_memmapping_folder_4194304_x";
@@ -36,6 +36,9 @@ fn the_users_of_the_files_below_a_directory_are_its_users() {
     let who = run(["who", &name]).exits(0).stdout;
     assert!(who.contains(&format!("{name}  {}", actor.pid())), "{who}");
     drop(actor);
+    if !can_inspect_all() {
+        run(["list"]).exits(0).says("hint: determine the state of 1 object: `shmadm list --probe`\n");
+    }
     assert_fields(&listed(), json!({ "state": "orphan", "users": 0 }));
     let stat = run(["stat", "--probe", &name]).exits(0).stdout;
     assert!(stat.contains("orphan"), "{stat}");

@@ -72,7 +72,7 @@ fn objects_of_a_server_that_has_ended_are_orphans() {
         assert_eq!(state(shmadm().args(arguments)), "orphan", "{arguments:?}");
     }
     let rows = run([&ORPHANS[..], &["-n", "--format", "csv"]].concat()).exits(0).stdout;
-    assert!(rows.contains("not in use; nor is any other object of its program"), "{rows}");
+    assert!(rows.contains("not in use; nor is any object that its program needs with it"), "{rows}");
     run(ORPHANS).exits(0).says("removed object /PostgreSQL.2");
     assert_eq!(names(), [""; 0]);
     drop(server());
