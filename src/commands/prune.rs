@@ -201,8 +201,10 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     }
     let mut failed = Vec::new();
     let (segments, files): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| object.is_segment());
+    // After a crash, PostgreSQL finds its objects by its segment: if prune is interrupted, that must still exist.
+    let removed_files = files::remove_all(args, &context.system, &files, &interrupts)?;
     let mut removals = remove_all(args, context, &segments, &namespaces, &interrupts);
-    removals.extend(files::remove_all(args, &context.system, &files, &interrupts)?);
+    removals.extend(removed_files);
     for (object, result) in removals {
         match result {
             Ok((cleaned, attachers)) => add(args, context, &mut report, object, cleaned, attachers.as_deref()),

@@ -10,8 +10,10 @@ use nix::libc;
 use super::prune::{ALL, wait_for_watch};
 use super::{create, names};
 use crate::actor::{Actor, Request};
+use crate::oracle;
 use crate::sandbox::{ShownProcesses, with_new_pid_namespace, without};
 use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
+use crate::vanish::Stopped;
 
 /// Removes orphans at once.
 const ORPHANS: [&str; 5] = ["prune", "--older-than", "0s", "--yes", "--any-owner"];
@@ -78,6 +80,17 @@ fn objects_of_a_server_that_has_ended_are_orphans() {
     drop(server());
     run(["rm", "/PostgreSQL.2"]).exits(0);
     assert_eq!(names(), ["PostgreSQL.1"]);
+}
+
+#[apply(test)]
+fn the_segment_that_leads_a_server_to_its_objects_is_removed_after_them() {
+    let mut server = server();
+    let id = server.create(7, 56);
+    drop(server);
+    let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &ORPHANS);
+    assert_eq!(names(), [""; 0]);
+    stopped.go_on().exits(0).says("removed segment");
+    assert!(oracle::stat(id).is_none());
 }
 
 #[apply(test)]
