@@ -58,13 +58,15 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
 /// of its family is in use, or if every process of its owner started after it was created.
 fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
     let made = posix.stat.btime.unwrap_or(posix.stat.ctime).stamp();
-    // Another owner's process is not the maker, nor is one that started after the object was made.
-    let maker = posix.maker.filter(|_| !posix.is_foreign).map(|pid| match query(pid) {
-        ProcessStatus::Running(Some(start)) if start.0 > made.0.saturating_add(SLACK_SECONDS) => ProcessStatus::Exited,
-        ProcessStatus::Running(_) if system.effective_uid(pid).is_some_and(|uid| uid != object.uid) => {
-            ProcessStatus::Exited
+    let is_comparable = !system.is_before_boot(made);
+    // A process that started after the object was made has reused the pid of the maker. One of another user can be the
+    // maker, which has changed its user.
+    let maker = posix.maker.filter(|_| !posix.is_foreign).and_then(|pid| match query(pid) {
+        ProcessStatus::Running(Some(start)) if start.0 > made.0.saturating_add(SLACK_SECONDS) => {
+            is_comparable.then_some(ProcessStatus::Exited)
         }
-        status => status,
+        ProcessStatus::Running(_) if system.effective_uid(pid).is_some_and(|uid| uid != object.uid) => None,
+        status => Some(status),
     });
     // The name may contain the pid of a process in a container that shares the directory.
     let is_inner = || posix.maker.is_some_and(|pid| system.has_inner_pid(object.uid, pid));
@@ -78,7 +80,9 @@ fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl F
         _ if posix.family.is_some() => State::Orphan,
         (_, Some(ProcessStatus::Exited)) => State::Orphan,
         (_, Some(ProcessStatus::Unknown)) => State::Unknown,
-        (_, None) if system.has_process_older_than(object.uid, posix.stat.ctime.stamp()) == Some(false) => {
+        (_, None)
+            if is_comparable && system.has_process_older_than(object.uid, posix.stat.ctime.stamp()) == Some(false) =>
+        {
             State::Orphan
         }
         _ => State::Unused,

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{Device, FileStat};
+use crate::model::Device;
 use crate::query::failure::QueryError;
 use crate::sys::{self, Errno, FileSystem};
 
@@ -28,11 +28,7 @@ pub(crate) struct ObjectDirectory {
 
 impl ObjectDirectory {
     /// Opens a directory of the caller's mount namespace.
-    pub(super) fn open(
-        path: &Path,
-        mnt_ns: Option<u64>,
-        is_foreign: impl FnOnce(&FileStat) -> bool,
-    ) -> Result<Self, QueryError> {
+    pub(super) fn open(path: &Path, mnt_ns: Option<u64>, is_foreign: bool) -> Result<Self, QueryError> {
         Self::check(path, sys::open_directory(path), mnt_ns, is_foreign)
     }
 
@@ -42,22 +38,21 @@ impl ObjectDirectory {
         let below = DEV_SHM.trim_start_matches('/');
         let opened =
             sys::refer_to_root(&root).and_then(|root| sys::open_directory_below(root.as_fd(), Path::new(below)));
-        Self::check(&root.join(below), opened, mnt_ns, |_| true)
+        Self::check(&root.join(below), opened, mnt_ns, true)
     }
 
     fn check(
         path: &Path,
         opened: Result<OwnedFd, Errno>,
         mnt_ns: Option<u64>,
-        is_foreign: impl FnOnce(&FileStat) -> bool,
+        is_foreign: bool,
     ) -> Result<Self, QueryError> {
         let failed = |errno| QueryError::Directory(path.to_owned(), errno);
         let directory = opened.map_err(failed)?;
         if sys::file_system(directory.as_fd()).map_err(failed)?.is_none() {
             return Err(QueryError::NotSharedMemory(path.to_owned()));
         }
-        let stat = sys::stat_file(directory.as_fd()).map_err(failed)?;
-        let (device, is_foreign) = (stat.file.device, is_foreign(&stat));
+        let device = sys::stat_file(directory.as_fd()).map_err(failed)?.file.device;
         Ok(Self { path: path.to_owned(), directory, device, is_foreign, mnt_ns, container: None })
     }
 

@@ -30,7 +30,9 @@ pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
     let (mut found, mut views, mut devices) = (Instances::default(), HashSet::new(), HashSet::new());
     let own = procfs::mount_namespace_of(proc, "thread-self");
     // Without a /dev/shm, the caller has no objects.
-    found.directories.extend(ObjectDirectory::open(Path::new(DEV_SHM), own, |stat| system.is_foreign(stat)).ok());
+    found
+        .directories
+        .extend(ObjectDirectory::open(Path::new(DEV_SHM), own, !system.is_in_initial_pid_namespace()).ok());
     devices.extend(found.directories.iter().map(|directory| directory.device));
     for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
         let view = match procfs::mount_view(proc, &pid.to_string()) {

@@ -22,9 +22,6 @@ use crate::sys;
 /// seconds of the wall clock, start times are ticks since boot.
 pub(crate) const SLACK_SECONDS: i64 = 2;
 
-/// How many clock ticks later than the start of a process something must have happened to be certainly later.
-const SLACK_TICKS: u64 = 2;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProcessStatus {
     /// It is running, since this time if /proc shows it.
@@ -86,10 +83,9 @@ pub(in crate::query) fn start(proc: &Path, pid: i32) -> Option<Stamp> {
     procfs::start_ticks(proc, pid).and_then(wall_clock).map(FileTime::stamp)
 }
 
-/// Returns whether a time is certainly later than the start of a process, which is known to a clock tick.
-pub(super) fn is_after_start(proc: &Path, pid: i32, time: FileTime) -> bool {
-    let later = procfs::start_ticks(proc, pid).and_then(|ticks| wall_clock(ticks.checked_add(SLACK_TICKS)?));
-    later.is_some_and(|later| time >= later)
+/// Returns the time of the last boot, by the present clock.
+pub(super) fn boot() -> Option<Stamp> {
+    wall_clock(0).map(FileTime::stamp)
 }
 
 /// Converts clock ticks since boot to wall-clock time.

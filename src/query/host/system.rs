@@ -12,16 +12,13 @@ use nix::unistd::{Gid, Group, SysconfVar, User, getegid, geteuid, getgroups, sys
 use super::directory::{DEV_SHM, ObjectDirectory};
 use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::process::{self, ProcessStatus, SLACK_SECONDS};
-use crate::model::{FileStat, Scope, Stamp, escape_invalid_utf8, is_decimal};
+use crate::model::{Scope, Stamp, escape_invalid_utf8, is_decimal};
 use crate::procfs;
 use crate::query::failure::QueryError;
 use crate::sys;
 
 /// The inode number of the initial pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
-/// The inode number of the root of a tmpfs, which numbers its inodes from 1 (mm/shmem.c, since 5.9).
-const TMPFS_ROOT_INODE: u64 = 1;
-
 /// Where POSIX objects are.
 #[derive(Clone, Debug)]
 pub(crate) enum ObjectsPlace {
@@ -131,7 +128,8 @@ impl System {
         let directory = match &self.objects_place {
             ObjectsPlace::Path(path) => {
                 let own = procfs::mount_namespace_of(&self.proc, "thread-self");
-                ObjectDirectory::open(path, own, |stat| self.is_foreign(stat))?
+                // Processes of other pid namespaces can have created files in it.
+                ObjectDirectory::open(path, own, !self.is_in_initial_pid_namespace())?
             }
             ObjectsPlace::Process(pid) => ObjectDirectory::of_process(&self.proc, *pid, self.mount_namespace(*pid))?,
             ObjectsPlace::Unknown => return Err(QueryError::NoObjectDirectory),
@@ -177,16 +175,10 @@ impl System {
         Some(oldest.get(&uid).is_some_and(|start| start.0 <= stamp.0.saturating_add(SLACK_SECONDS)))
     }
 
-    /// Returns whether processes of another pid namespace can have created files in a directory. The file system must have
-    /// been created later than the first process of this namespace; containers that share a /dev/shm get an older one.
-    pub(super) fn is_foreign(&self, directory: &FileStat) -> bool {
-        if self.is_in_initial_pid_namespace() {
-            return false;
-        }
-        // Another directory can be newer than its file system.
-        let created =
-            directory.btime.filter(|_| directory.file.inode == TMPFS_ROOT_INODE && self.proc_shows_own_pids());
-        created.is_none_or(|created| !process::is_after_start(&self.proc, 1, created))
+    /// Returns whether a file in memory is older than the last boot by the present clock: the clock was set since, so that
+    /// the times of files and the start times of processes cannot be compared.
+    pub(in crate::query) fn is_before_boot(&self, stamp: Stamp) -> bool {
+        process::boot().is_none_or(|boot| stamp.0.saturating_add(SLACK_SECONDS) < boot.0)
     }
 
     /// Returns whether a user's process in a pid namespace below this one has a pid there, which its program may have put
@@ -350,4 +342,16 @@ impl System {
 fn parse_id(text: &str) -> Option<Option<u32>> {
     // The largest id is -1, which chown(2) and IPC_SET take as "unchanged" or invalid.
     is_decimal(text).then(|| text.parse().ok().filter(|id| *id != u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_the_boot_show_that_the_clock_was_set() {
+        let system = System::new();
+        assert!(system.is_before_boot(Stamp(1)));
+        assert!(!system.is_before_boot(system.now()));
+    }
 }
