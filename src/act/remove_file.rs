@@ -62,7 +62,7 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
 fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Removed, Error> {
     let explain = |failure: Failure| failure.explain(system, seen);
     let directory = system.objects()?;
-    let (is_used, by_scan) = match Leased::take(directory, seen.posix()) {
+    let (is_used, by_scan) = match Pending::leased(directory, seen.posix()) {
         Ok(_) => (Some(false), false),
         Err(Failure::InUse) => (Some(true), false),
         Err(failure @ Failure::NoLease(_)) => match find_use(system, &[seen])?.pop().flatten() {
@@ -167,14 +167,14 @@ fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Removed
     let directory = system.objects()?;
     // A signal that ends the program would leave the objects aside.
     let results = sys::without_signals(|| {
-        let leased = seen.iter().map(|object| Leased::take(directory, object.posix()));
-        let leased: Vec<_> = leased.map(|one| one.and_then(Leased::put_aside)).collect();
+        let leased = seen.iter().map(|object| Pending::leased(directory, object.posix()));
+        let leased: Vec<_> = leased.map(|one| one.and_then(Pending::put_aside)).collect();
         if leased.iter().any(Result::is_ok) {
             std::thread::sleep(PAUSE);
         }
         // Closing the last descriptor of a large object takes long, so none is closed until every object is unlinked or
         // has its name back.
-        let finished: Vec<_> = leased.into_iter().map(|one| one.and_then(Leased::finish)).collect();
+        let finished: Vec<_> = leased.into_iter().map(|one| one.and_then(Pending::finish)).collect();
         finished.into_iter().map(|result| result.map(|_| Outcome::Destroyed.into())).collect()
     });
     Ok(results)
@@ -185,8 +185,16 @@ fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Removed
 fn unlink_unchanged(system: &System, seen: &Object) -> Result<Option<bool>, Failure> {
     let directory = system.objects().map_err(|_| Failure::Gone)?;
     let (name, file) = refer(directory, seen.posix())?;
-    sys::unlink_entry(directory.as_fd(), name.file_name()).map_err(|errno| Failure::Call(errno, "unlinkat"))?;
-    let opened = sys::open_referred(file.as_fd(), Opening::Lease);
+    // Aside, no other object can replace it.
+    let pending = sys::without_signals(|| {
+        let pending = Pending::new(directory, seen.posix(), name, file).put_aside()?;
+        sys::unlink_entry(directory.as_fd(), &pending.aside).map_err(|errno| {
+            let restored = pending.give_back();
+            restored.err().unwrap_or(Failure::Call(errno, "unlinkat"))
+        })?;
+        Ok(pending)
+    })?;
+    let opened = sys::open_referred(pending.file.as_fd(), Opening::Lease);
     Ok(match opened.and_then(|file| sys::take_write_lease(file.as_fd(), seen.posix().stat.uid)) {
         Ok(()) => Some(false),
         Err(Errno::EAGAIN) => Some(true),
@@ -254,8 +262,8 @@ fn check(file: impl AsFd, seen: &FileStat) -> Result<FileStat, Failure> {
     }
 }
 
-/// An object with a write lease.
-struct Leased<'a> {
+/// An object whose removal has begun.
+struct Pending<'a> {
     directory: &'a ObjectDirectory,
     id: FileId,
     name: &'a OsStr,
@@ -263,9 +271,9 @@ struct Leased<'a> {
     file: OwnedFd,
 }
 
-impl<'a> Leased<'a> {
+impl<'a> Pending<'a> {
     /// Takes the lease of an object that is still as it was seen.
-    fn take(directory: &'a ObjectDirectory, seen: &'a Posix) -> Result<Self, Failure> {
+    fn leased(directory: &'a ObjectDirectory, seen: &'a Posix) -> Result<Self, Failure> {
         let (name, file) = refer(directory, seen)?;
         let no_lease = |errno| if errno == Errno::EAGAIN { Failure::InUse } else { Failure::NoLease(errno) };
         // Two open descriptions of our own would look like another user.
@@ -274,8 +282,12 @@ impl<'a> Leased<'a> {
         if check(file.as_fd(), &seen.stat)?.atime != seen.stat.atime {
             return Err(Failure::Changed);
         }
+        Ok(Self::new(directory, seen, name, file))
+    }
+
+    fn new(directory: &'a ObjectDirectory, seen: &Posix, name: &'a ObjectName, file: OwnedFd) -> Self {
         let aside = aside_name(name).map_or_else(|| aside_by_inode(seen.file()), |aside| aside.file_name().to_owned());
-        Ok(Self { directory, id: seen.file(), name: name.file_name(), aside, file })
+        Self { directory, id: seen.file(), name: name.file_name(), aside, file }
     }
 
     /// Renames the object. The name may have become that of another object since it was opened, which keeps it.

@@ -111,7 +111,7 @@ fn set_shrinks_what_a_complete_scan_finds_unused() {
 #[apply(test)]
 #[requires(Root)]
 fn a_process_that_opens_an_object_between_the_scan_and_its_removal_is_reported() {
-    let unlinks = |call: &Call| call.number == libc::SYS_unlinkat;
+    let renames = |call: &Call| call.number == libc::SYS_renameat2;
     for (arguments, effect) in [
         (&["rm", "/torch_4194304_1_1"][..], "its name is freed now"),
         (&ALL, "a process opened it just before the removal"),
@@ -121,7 +121,7 @@ fn a_process_that_opens_an_object_between_the_scan_and_its_removal_is_reported()
         let shown = ShownProcesses::new(&[actor.pid()]);
         let mut command = without_leases(arguments);
         shown.to(&mut command).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
-        let stopped = Stopped::command_before(1, unlinks, command);
+        let stopped = Stopped::command_before(1, renames, command);
         actor.ask(Request::OpenFile { path });
         let ran = stopped.go_on().exits(0).says(&format!("unlinked object /torch_4194304_1_1 (4 KiB): {effect}"));
         assert_fields(&ran.json()["removed"][0], json!({ "outcome": "unlinked" }));
