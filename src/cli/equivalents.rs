@@ -76,6 +76,9 @@ pub(super) fn hint(
         _ => None,
     };
     let Some(ContextValue::String(unknown)) = unknown else { return None };
+    if words.iter().any(|word| selects_other_kind(word)) {
+        return None;
+    }
     let keys = built.map(|command| negative_keys(command, words)).unwrap_or_default();
     if keys.iter().any(|index| words[*index].starts_with(unknown)) {
         let with_key = |(index, word): (usize, &&str)| match keys.contains(&index) {
@@ -108,6 +111,12 @@ pub(super) fn hint(
         return Some(Hint::new("see how segments and objects are removed", shmadm("help rm")));
     }
     instead(&equivalent)
+}
+
+/// Returns whether a word has an option that selects message queues or semaphores in ipcs, ipcrm and ipcmk. Here, these
+/// letters mean something else, and their values would be segments.
+fn selects_other_kind(word: &str) -> bool {
+    word.starts_with('-') && !word.starts_with("--") && word.contains(['q', 's', 'Q', 'S'])
 }
 
 /// Returns the hint to run a command, if the program accepts it.

@@ -216,6 +216,19 @@ fn words_of_other_programs_get_a_hint() {
         "read 5 --offset -8",
         "list -8",
         "rm -8x",
+        // These letters select message queues and semaphores there.
+        "rm -q 3 -m 5",
+        "rm -m 5 -q 3",
+        "rm -nq 3 -m 5",
+        "rm -m 5 -Q 3",
+        "rm -m 5 -s 3",
+        "rm -q -8",
+        "rm -a -q",
+        "delete -q 3",
+        "show -q -i 3",
+        "list -q -i 3",
+        "-q -i 3",
+        "-s -i 3",
     ];
     for line in without_equivalent {
         let ran = run(line.split(' ')).exits(2);
