@@ -47,8 +47,8 @@ pub(crate) const MANUAL: Manual = Manual {
             that share an address space have one between them. ATTACHES is the number of mappings of a process.\n\n\
             A mapping is identified by the device, by the inode number, which is the id of the segment, and by the \
             IPC namespace; its name proves nothing. With CAP_SYS_ADMIN, segments with the same id are distinguished \
-            by the file behind the mapping. Without it, `certain` is false where the mapping may belong to a segment \
-            of another namespace.\n\n\
+            by the file behind the mapping. `certain` is false where the mapping may belong to a segment of another \
+            namespace: without the capability, and if the process is no longer in the namespace.\n\n\
             A segment that is marked for destruction has lost its key. Its mappings still have it in their name: that is \
             `former_key`. If SEGMENT is a key, a warning names such segments that had it.",
 };

@@ -8,8 +8,8 @@
 //! reason. Otherwise the scan is repeated once the second is over. It is also repeated if an accessible process can be in
 //! shmat or shmdt, before other processes are given as the reason.
 //!
-//! A mapping whose process would have to have left the segment's namespace is uncertain unless the file identifies it,
-//! and does not count towards nattch while there are inaccessible processes.
+//! A mapping whose process would have to have left the segment's namespace is uncertain, and does not count towards
+//! nattch while there are inaccessible processes.
 //!
 //! If /proc belongs to another pid namespace, its pids are other processes, and nothing is concluded from it.
 

@@ -159,7 +159,9 @@ impl<'a> Matcher<'a> {
                 // The processes have left the namespace, or have attached another segment with this id in theirs.
                 match self.fits_other_segment(&self.mappings[group.members[0]], group.origin, segment) {
                     Some(true) => continue,
-                    Some(false) => is_file && born_together && !rival,
+                    // That namespace need not be the one in which they attached it, and what they attached can have been
+                    // changed or removed since.
+                    Some(false) => false,
                     None => {
                         // If some processes are inaccessible, the missing attachments are more likely theirs.
                         counts = !self.found.some_inaccessible();

@@ -30,7 +30,8 @@ pub(crate) fn open_via_attacher(system: &System, segment: &Object) -> Result<Fil
     let mut segments = [segment.clone()];
     add_attachers(system, &mut segments).map_err(PeekError::Query)?;
     let attachers = segments[0].attachers.clone().unwrap_or_default();
-    let certain = attachers.list.iter().filter(|attacher| attacher.certain);
+    // A process in another namespace can have attached another segment with this id by now.
+    let certain = attachers.list.iter().filter(|user| user.certain && user.ns == segments[0].ipc_namespace());
     let links = certain.map(|attacher| (attacher.pid, Link::mapping(attacher.address, attacher.size)));
     let is_it = |file: &File| file.metadata().is_ok_and(|file| file.ino() == inode_of(segment.sysv().id));
     open_through(system, links, |link| File::open(link), is_it).map_err(|last| match last {
