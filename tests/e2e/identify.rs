@@ -78,6 +78,9 @@ fn rules_of_the_user_come_first() {
     let rules = rules.to_str().unwrap();
     let found = &identify(&["--rules", rules])[0];
     assert_fields(found, json!({ "product": "ours", "cleanup": "ours clean", "source": "the wiki", "what": null }));
+    // Either of two patterns may match.
+    std::fs::write(rules, "[[product]]\nid = \"ours\"\npattern = \"other|psm_.*\"\nsource = \"\"\n").unwrap();
+    assert_eq!(identify(&["--rules", rules])[0]["product"], "ours");
     std::fs::write(rules, "[[product]]\nid = \"ours\"\nsource = \"\"\nkeys = [\"x\"]\n").unwrap();
     run(["identify", "--rules", rules]).exits(1).says("rules.toml: ours: invalid key \"x\"\n");
     std::fs::write(rules, "[[product]]\nname = 5\n").unwrap();

@@ -36,7 +36,7 @@ pub(crate) struct Product {
     /// Keys of segments, in hexadecimal.
     #[serde(default)]
     keys: Vec<String>,
-    /// Compiled when a name begins like the pattern.
+    /// Compiled for the first name.
     #[serde(skip)]
     regex: OnceCell<Option<Regex>>,
 }
@@ -79,14 +79,6 @@ impl Product {
     /// Returns what the name of an object shows, if it matches.
     pub(in crate::query) fn recognize<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
         let name = name.file_name().to_str().filter(|_| !self.pattern.is_empty())?;
-        let literal = self.pattern.find(|first: char| !first.is_ascii_alphanumeric() && !"_-".contains(first));
-        let literal = literal.map_or(&*self.pattern, |end| &self.pattern[..end]);
-        // A quantifier applies to the character before it.
-        let is_quantified = self.pattern[literal.len()..].starts_with(['*', '+', '?', '{']);
-        let literal = if is_quantified { &literal[..literal.len().saturating_sub(1)] } else { literal };
-        if !name.starts_with(literal) {
-            return None;
-        }
         let regex = self.regex.get_or_init(|| Regex::new(&format!("^(?:{})$", self.pattern)).ok());
         let found = regex.as_ref()?.captures(name)?;
         let maker = found.name("pid").and_then(|pid| pid.as_str().parse().ok());
