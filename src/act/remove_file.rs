@@ -25,7 +25,9 @@ use super::needed_file::{directory_refusal, refusal_to_keep};
 use super::plan::would_fail;
 use super::remove::{Cleaned, Kept, Removal, Removed};
 use crate::error::{Error, Kind, again, program, shmadm};
-use crate::explain::{describe_users, file_in_use, missing_file, why_hidden, with_directory_cause};
+use crate::explain::{
+    describe_users, file_in_use, missing_file, not_permitted_to_open, why_hidden, with_directory_cause,
+};
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
 use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, needed_by, some_are_in_flight};
 use crate::sys::{self, Opening};
@@ -65,7 +67,7 @@ fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Removed, 
     let (is_used, by_scan) = match Pending::leased(directory, seen.posix()) {
         Ok(_) => (Some(false), false),
         Err(Failure::InUse) => (Some(true), false),
-        Err(failure @ Failure::NoLease(_)) => match find_use(system, &[seen])?.pop().flatten() {
+        Err(failure @ Failure::NoLease(..)) => match find_use(system, &[seen])?.pop().flatten() {
             None if !force => return Err(explain(failure)),
             is_used => (is_used, !force),
         },
@@ -121,7 +123,7 @@ fn remove_unused(
 ) -> Result<Vec<Result<Removed, Failure>>, Error> {
     let mut results = remove_leased(system, seen)?;
     let lacks_lease =
-        |result: &Result<Removed, Failure>| matches!(result, Err(Failure::NoLease(errno)) if may_scan(*errno));
+        |result: &Result<Removed, Failure>| matches!(result, Err(Failure::NoLease(errno, _)) if may_scan(*errno));
     if !results.iter().any(lacks_lease) {
         return Ok(results);
     }
@@ -236,8 +238,8 @@ pub(crate) enum Failure {
     BeingOpened,
     /// The same, and it could not get its name back.
     LeftAside(Errno),
-    /// The lease cannot be taken, which says nothing about use.
-    NoLease(Errno),
+    /// It cannot be opened or the lease cannot be taken, which says nothing about use.
+    NoLease(Errno, &'static str),
     Call(Errno, &'static str),
 }
 
@@ -275,10 +277,14 @@ impl<'a> Pending<'a> {
     /// Takes the lease of an object that is still as it was seen.
     fn leased(directory: &'a ObjectDirectory, seen: &'a Posix) -> Result<Self, Failure> {
         let (name, file) = refer(directory, seen)?;
-        let no_lease = |errno| if errno == Errno::EAGAIN { Failure::InUse } else { Failure::NoLease(errno) };
+        let no_lease = |errno, call| match errno {
+            Errno::EAGAIN => Failure::InUse,
+            errno => Failure::NoLease(errno, call),
+        };
         // Two open descriptions of our own would look like another user.
-        let file = sys::open_referred(file.as_fd(), Opening::Lease).map_err(no_lease)?;
-        sys::take_write_lease(file.as_fd(), seen.stat.uid).map_err(no_lease)?;
+        let file = sys::open_referred(file.as_fd(), Opening::Lease).map_err(|errno| no_lease(errno, "open"))?;
+        let taken = sys::take_write_lease(file.as_fd(), seen.stat.uid);
+        taken.map_err(|errno| no_lease(errno, "fcntl F_SETLEASE"))?;
         if check(file.as_fd(), &seen.stat)?.atime != seen.stat.atime {
             return Err(Failure::Changed);
         }
@@ -341,9 +347,7 @@ impl Failure {
             Self::LeftAside(errno) => {
                 format!("another process opened it, and its name could not be restored ({errno:?}, renameat2)")
             }
-            Self::NoLease(errno) => {
-                format!("cannot determine whether it is in use ({errno:?}, fcntl F_SETLEASE)")
-            }
+            Self::NoLease(errno, call) => format!("cannot determine whether it is in use ({errno:?}, {call})"),
             Self::Call(errno, call) => format!("{} ({errno:?}, {call})", errno.desc()),
         }
     }
@@ -372,13 +376,23 @@ impl Failure {
                 None => refused(&self.reason()),
             },
             Self::BeingOpened | Self::Needed => refused(&self.reason()),
-            Self::NoLease(errno) => {
-                let error = refused("cannot determine whether it is in use").os(errno, "fcntl F_SETLEASE");
-                let lease = match errno {
-                    Errno::EACCES => "only its owner and a caller with CAP_LEASE can take its write lease",
-                    _ => "the kernel or a sandbox grants no write leases",
+            Self::NoLease(errno, call) => {
+                let error = refused("cannot determine whether it is in use").os(errno, call);
+                let why = match (errno, call) {
+                    (Errno::EACCES, "open") => not_permitted_to_open(system, object),
+                    (_, "open") => "it cannot be opened".to_owned(),
+                    (Errno::EACCES, _) => {
+                        "only its owner and a caller with CAP_LEASE can take its write lease".to_owned()
+                    }
+                    _ => "the kernel or a sandbox grants no write leases".to_owned(),
                 };
-                let error = error.cause(format!("{lease}, and {}", why_hidden(system, object)));
+                let error = error.cause(format!("{why}, and {}", why_hidden(system, object)));
+                let error = if (errno, call) == (Errno::EACCES, "open") && system.is_caller(object.uid) {
+                    let set = shmadm("set").arg(ident.typed()).arg("--mode").arg("0600");
+                    error.hint("permit yourself to open it", set)
+                } else {
+                    error
+                };
                 match check_directory(system, object) {
                     Ok(()) => error.hint("remove the name anyway", again("--force").on(ident.typed())),
                     Err(_) => error,

@@ -139,11 +139,14 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
     };
     let error = Error::call(format!("cannot {verb} {ident}"), errno, "open").target(ident.argument());
     match errno {
-        Errno::EACCES => {
-            error.cause(format!("its mode is {} and its owner is {}", object.mode, system.user(object.uid)))
-        }
+        Errno::EACCES => error.cause(not_permitted_to_open(system, object)),
         _ => error,
     }
+}
+
+/// Returns why the caller may not open an object, as a clause.
+pub(crate) fn not_permitted_to_open(system: &System, object: &Object) -> String {
+    format!("its mode is {} and its owner is {}", object.mode, system.user(object.uid))
 }
 
 /// Opens the file of an object to map it.

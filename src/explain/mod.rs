@@ -17,7 +17,7 @@ pub(crate) use diagnosis::{Attempt, explain, gone};
 pub(crate) use failure::{cannot_inspect, cannot_peek, holders, unmapped_id};
 pub(crate) use files::{
     NO_WRITE, cannot_create, cannot_map, cannot_open, denied_file_access, describe_users, file_exists, file_in_use,
-    missing_file, open_to_map, why_hidden, with_directory_cause, with_size_cause,
+    missing_file, not_permitted_to_open, open_to_map, why_hidden, with_directory_cause, with_size_cause,
 };
 pub(crate) use huge::explain_missing_huge_page;
 pub(crate) use refusal::{attached_by, attached_refusal, describe_attachers, describe_running};

@@ -199,3 +199,19 @@ fn prune_removes_another_users_object_only_with_the_right_to_its_lease() {
     finish(with_no_capabilities(command.args(ALL).arg("--any-owner"))).exits(0);
     assert_eq!(names().len(), 1, "root without capabilities has no right to it");
 }
+
+#[apply(test)]
+#[requires(Root)]
+fn an_object_that_its_owner_may_not_open_is_refused_with_its_mode() {
+    let path = create("x", 4096);
+    chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    let ran = finish(shmadm_as(NOBODY).args(["rm", "/x"])).exits(5);
+    let ran =
+        ran.says("cannot remove object /x: cannot determine whether it is in use: Permission denied (EACCES, open)");
+    assert!(!ran.stderr.contains("lease"), "{ran:?}");
+    ran.says("cause: its mode is 0000 and its owner is ")
+        .says("hint: permit yourself to open it: `shmadm set /x --mode 0600`\n");
+    finish(shmadm_as(NOBODY).args(["set", "/x", "--mode", "0600"])).exits(0);
+    finish(shmadm_as(NOBODY).args(["rm", "/x"])).exits(0);
+}
