@@ -42,7 +42,7 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
         .then(|| Source::via_peer(&context.system, &object).ok());
     let source = match via_peer.flatten() {
         Some(source) => source,
-        None if !object.is_segment() => Source::file(&context.system, &object, Opening::Inspect)?,
+        None if !object.is_segment() => Source::file(&context.system, &object, Opening::InspectNow)?,
         None => {
             let attachment = context.attach(&object, Access::ReadOnly)?;
             Source::inspect(&context.system, attachment)

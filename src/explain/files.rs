@@ -140,6 +140,10 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
     let error = Error::call(format!("cannot {verb} {ident}"), errno, "open").target(ident.argument());
     match errno {
         Errno::EACCES => error.cause(not_permitted_to_open(system, object)),
+        Errno::EAGAIN => {
+            let error = error.cause("another process holds a lease on it");
+            error.hint("show its users", shmadm("who").arg(ident.typed()))
+        }
         _ => error,
     }
 }

@@ -174,3 +174,14 @@ fn map_needs_only_permission_to_read() {
     let report = finish(shmadm_as(NOBODY).args(["map", "/x", "--json"])).exits(0).json();
     assert_eq!((&report["resident"], &report["untouched"]), (&json!(4096), &json!(4096)));
 }
+
+#[apply(test)]
+fn map_does_not_wait_for_a_lease() {
+    let mut holder = Actor::start();
+    assert_eq!(holder.ask(Request::LeaseFile { path: create("x", 4096) }), "0");
+    // The kernel breaks the lease after fs.lease-break-time, and only then lets a waiting open(2) continue.
+    let ran = run(["map", "/x"]).exits(1).prints_nothing().says("error: cannot read object /x: ");
+    ran.says("cause: another process holds a lease on it\n").says("hint: show its users: `shmadm who /x`\n");
+    drop(holder);
+    run(["map", "/x"]).exits(0);
+}
