@@ -29,13 +29,13 @@ use crate::explain::{
     describe_users, file_in_use, missing_file, not_permitted_to_open, why_hidden, with_directory_cause,
 };
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
-use crate::query::{ObjectDirectory, System, add_users, has_capability, lookup, needed_by, some_are_in_flight};
+use crate::query::{
+    CAP_FOWNER, ObjectDirectory, System, add_users, has_capability, lookup, needed_by, some_are_in_flight,
+};
 use crate::sys::{self, Opening};
 
 /// The time that an opener needs from looking up a name to reaching the lease.
 const PAUSE: Duration = Duration::from_micros(100);
-/// Remove the files of other users from a directory with the sticky bit (linux/capability.h).
-const CAP_FOWNER: u32 = 3;
 /// The most objects that share a pause: the first of them is held for less than a millisecond.
 pub(crate) const AT_ONCE: usize = 32;
 

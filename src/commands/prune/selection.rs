@@ -89,10 +89,6 @@ impl Selection {
                 this.selected.push(object);
                 continue;
             };
-            if keep == Keep::Undetermined {
-                this.undetermined.push(object);
-                continue;
-            }
             *match keep {
                 Keep::Excluded => &mut this.kept.excluded,
                 Keep::OtherOwner => &mut this.kept.other_owner,
@@ -104,7 +100,11 @@ impl Selection {
                 Keep::Unused => &mut this.kept.unused,
                 Keep::Persistent => &mut this.kept.persistent,
                 Keep::Directory => &mut this.kept.directory,
-                Keep::Linked | Keep::Undetermined => &mut this.kept.linked,
+                Keep::Linked => &mut this.kept.linked,
+                Keep::Undetermined => {
+                    this.undetermined.push(object);
+                    continue;
+                }
             } += 1;
             if keep == Keep::InUse {
                 this.files_in_use.push(object);

@@ -4,7 +4,7 @@
 //! regular files are opened only while swap is in use, to distinguish resident from swapped bytes: without swap, all
 //! allocated bytes are resident.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::product::{self, Recognized};
 use super::tree::{self, open_listed};
@@ -69,7 +69,7 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
     };
     let mut object = nameless(system, Some(directory), file_type, stat, needs.difference(Needs::RESIDENT));
     if needs.contains(Needs::RESIDENT) && file_type != FileType::Dir {
-        (object.rss, object.swap) = residency(system, directory, &name, stat);
+        (object.rss, object.swap) = residency(system, stat, || open_listed(directory.as_fd(), name.file_name(), stat));
     }
     let ObjectKind::Posix(posix) = &mut object.kind else { return object };
     match file_type {
@@ -120,19 +120,17 @@ pub(super) fn nameless(
     }
 }
 
-/// Returns the resident and the swapped bytes. While swap is in use, they are unknown on hugetlbfs, for what the caller may
-/// not write, and under the lease of another process.
-fn residency(
+/// Returns the resident and the swapped bytes of a file. While swap is in use, they are unknown on hugetlbfs, for what the
+/// caller may not write, and under the lease of another process.
+pub(in crate::query) fn residency(
     system: &System,
-    directory: &ObjectDirectory,
-    name: &ObjectName,
     stat: &FileStat,
+    open: impl FnOnce() -> Result<OwnedFd, Errno>,
 ) -> (Option<u64>, Option<u64>) {
     if !system.swap_is_used() {
         return (Some(stat.allocated), Some(0));
     }
-    let state = open_listed(directory.as_fd(), name.file_name(), stat)
-        .and_then(|file| sys::cache_state(file.as_fd(), 0, 0, system.page_size()));
+    let state = open().and_then(|file| sys::cache_state(file.as_fd(), 0, 0, system.page_size()));
     state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
 }
 

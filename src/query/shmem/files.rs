@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::{FileId, FileStat, Holding, Instance, Memory, ObjectName, Posix, Source};
 use crate::query::host::{DEV_SHM, MountedFileSystem, System};
-use crate::query::inventory::{find_product, open_listed, walk};
+use crate::query::inventory::{find_product, open_listed, residency, walk};
 use crate::query::users::{ObjectScan, UnlinkedFacts, UnlinkedFile, refer_via_user};
-use crate::sys::{self, Errno, Opening};
+use crate::sys::{self, Opening};
 
 /// The files of a file system that have a name.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Files {
                 }
                 let name_of_object = ObjectName::of_file(name.as_bytes()).filter(|_| has_objects && depth == 0);
                 let product = name_of_object.and_then(|name| Some(find_product(&name)?.product.id.as_str().into()));
-                let swap = swapped(system, || open_listed(directory, name, stat));
+                let (_, swap) = residency(system, stat, || open_listed(directory, name, stat));
                 list.push(NamedFile {
                     id: stat.file,
                     uid: stat.uid,
@@ -72,15 +72,6 @@ pub(super) fn resident(allocated: u64, swap: Option<u64>) -> u64 {
     allocated.saturating_sub(swap.unwrap_or(0))
 }
 
-/// Returns the swapped bytes of a file; `None` if they are unknown.
-fn swapped(system: &System, open: impl FnOnce() -> Result<OwnedFd, Errno>) -> Option<u64> {
-    if !system.swap_is_used() {
-        return Some(0);
-    }
-    let (_, swap) = sys::cache_state(open().ok()?.as_fd(), 0, 0, system.page_size()).ok()?;
-    Some(swap)
-}
-
 /// Returns the allocated bytes of a file without a name, as far as they are known.
 pub(super) fn allocated(found: &UnlinkedFile) -> u64 {
     match found.known {
@@ -94,7 +85,7 @@ pub(super) fn memory_of_unlinked(system: &System, scan: &ObjectScan, file: FileI
         UnlinkedFacts::Stat(stat) => {
             let posix = || Posix { users: Some(scan.users(file)), ..Posix::new(stat, found.file_type, None) };
             let open = || sys::open_referred(refer_via_user(system, &posix())?.as_fd(), Opening::InspectNow);
-            memory(&stat, swapped(system, open))
+            memory(&stat, residency(system, &stat, open).1)
         }
         UnlinkedFacts::Mapped(length) => Memory { rss: 0, swap: None, size: length, count: 1 },
     }
