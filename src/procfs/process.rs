@@ -247,8 +247,8 @@ const O_PATH: i32 = 0o10_000_000;
 
 /// Returns the access that a descriptor of a process allows (proc_pid_fdinfo(5), flags); `None` for O_PATH or if it is
 /// unknown.
-pub(crate) fn descriptor_access(root: &Path, pid: i32, descriptor: i32) -> Option<Access> {
-    let info = read(root, format!("{pid}/fdinfo"), &descriptor.to_string()).ok()?;
+pub(crate) fn descriptor_access(root: &Path, thread: &str, descriptor: i32) -> Option<Access> {
+    let info = read(root, format!("{thread}/fdinfo"), &descriptor.to_string()).ok()?;
     let flags = i32::from_str_radix(status_field(&info, "flags")?, 8).ok()?;
     match flags & O_ACCMODE {
         _ if flags & O_PATH != 0 => None,
@@ -259,8 +259,8 @@ pub(crate) fn descriptor_access(root: &Path, pid: i32, descriptor: i32) -> Optio
 
 /// Returns whether a descriptor holds files that need not be open in any process: a Unix socket with queued descriptors
 /// (proc_pid_fdinfo(5), scm_fds), or an io_uring with registered files.
-pub(crate) fn holds_files(root: &Path, pid: i32, descriptor: &str) -> bool {
-    let Ok(info) = read(root, format!("{pid}/fdinfo"), descriptor) else { return false };
+pub(crate) fn holds_files(root: &Path, thread: &str, descriptor: &str) -> bool {
+    let Ok(info) = read(root, format!("{thread}/fdinfo"), descriptor) else { return false };
     let number = |name| status_field(&info, name).and_then(|number| number.trim().parse::<u64>().ok());
     number("scm_fds").or_else(|| number("UserFiles")).is_some_and(|number| number > 0)
 }

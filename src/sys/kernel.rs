@@ -76,6 +76,8 @@ pub(super) struct ProcmapQuery {
 
 /// linux/kcmp.h: compare address spaces.
 pub(super) const KCMP_VM: c_int = 1;
+/// The same: compare descriptor tables.
+pub(super) const KCMP_FILES: c_int = 2;
 
 /// cachestat(2), since 6.5.
 pub(super) const SYS_CACHESTAT: c_long = 451;

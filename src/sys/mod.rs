@@ -53,7 +53,7 @@ pub(crate) use object::{
     stat_entry, stat_file, stat_link, take_write_lease, unlink_entry,
 };
 pub(crate) use process::{
-    answer_and_close, close_inherited, compare_memory, exited_child, is_unreaped, open_pidfd,
+    answer_and_close, close_inherited, compare_descriptors, compare_memory, exited_child, is_unreaped, open_pidfd,
     standard_input_and_output, take_descriptor, terminate, wait_for_exit,
 };
 pub(crate) use procmap::{file_mappings, segment_mappings};

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::SysError;
-use super::kernel::KCMP_VM;
+use super::kernel::{KCMP_FILES, KCMP_VM};
 
 /// Opens a pidfd (pidfd_open(2), Linux 5.3).
 /// Fails with ESRCH if there is no such process, EINVAL or ENOENT if the number is a thread's, ENOSYS or EPERM in
@@ -65,8 +65,18 @@ pub(crate) fn exited_child() -> Result<Option<i32>, Errno> {
 /// one, as with CLONE_VM. Tasks that have exited have none, and compare as equal.
 /// Fails with ESRCH if a task does not exist, EPERM without permission to inspect both, ENOSYS in sandboxes.
 pub(crate) fn compare_memory(one: i32, other: i32) -> Result<Ordering, Errno> {
-    // SAFETY: kcmp with KCMP_VM takes only integers.
-    let result: c_long = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) };
+    compare(one, other, KCMP_VM)
+}
+
+/// Compares the descriptor tables of two tasks (KCMP_FILES) like [`compare_memory`]: `Equal` if they share one, as with
+/// CLONE_FILES.
+pub(crate) fn compare_descriptors(one: i32, other: i32) -> Result<Ordering, Errno> {
+    compare(one, other, KCMP_FILES)
+}
+
+fn compare(one: i32, other: i32, what: c_int) -> Result<Ordering, Errno> {
+    // SAFETY: kcmp with KCMP_VM or KCMP_FILES takes only integers.
+    let result: c_long = unsafe { libc::syscall(libc::SYS_kcmp, one, other, what, 0, 0) };
     match Errno::result(result)? {
         0 => Ok(Ordering::Equal),
         1 => Ok(Ordering::Less),

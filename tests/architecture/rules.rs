@@ -60,7 +60,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["query", "inventory"], &["resident", "complete", "product", "tree", "posix", "sysv"]),
     (
         &["query", "users"],
-        &["threads", "origin", "scan", "objects", "matcher", "attachers", "exiting", "holders", "peek"],
+        &["threads", "origin", "scan", "descriptors", "objects", "matcher", "attachers", "exiting", "holders", "peek"],
     ),
     (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
     (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "files", "refusal", "resolve"]),

@@ -4,6 +4,7 @@ mod attach;
 pub(crate) mod churn;
 mod contents;
 mod create;
+mod descriptors;
 mod diff;
 mod directories;
 mod dump;

@@ -1,6 +1,7 @@
 //! The processes that use an object.
 
 mod attachers;
+mod descriptors;
 mod exiting;
 mod holders;
 mod matcher;
@@ -13,8 +14,9 @@ mod threads;
 pub(crate) use attachers::{
     add_attachers, add_attachers_and_find_strays, add_page_sizes, removed_with_key, retain_attached_by,
 };
+pub(crate) use descriptors::some_are_in_flight;
 pub(crate) use exiting::wait_for_exiting_users;
 pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, holders, retain_held};
-pub(crate) use objects::{ObjectScan, ObjectSearch, UnlinkedFacts, UnlinkedFile, scan_objects, some_are_in_flight};
+pub(crate) use objects::{ObjectScan, ObjectSearch, UnlinkedFacts, UnlinkedFile, scan_objects};
 pub(super) use peek::refer_via_user;
 pub(crate) use peek::{PeekError, backing, huge_page_size_at, open_via_attacher};

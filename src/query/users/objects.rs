@@ -15,10 +15,11 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
+use super::descriptors::{Table, can_hold_files, each_table};
 use super::threads::{has_exited, mappings_of_process, namespace_of, read_maps};
 use crate::model::{
-    DELETED, Device, FileId, FileKind, FileMapping, FileStat, FileType, FileUser, FileUsers, HiddenBy, How, Needs,
-    Posix, SEGMENT_NAME,
+    DELETED, Device, FileId, FileMapping, FileStat, FileType, FileUser, FileUsers, HiddenBy, How, Needs, Posix,
+    SEGMENT_NAME,
 };
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
@@ -146,7 +147,7 @@ pub(crate) fn scan_objects(
         let mut places = Vec::new();
         let mut is_inaccessible = false;
         for result in [
-            descriptors(system.proc(), pid, search, &mut other_devices, &mut places, &mut scan),
+            add_descriptors(system.proc(), pid, search, &mut other_devices, &mut places, &mut scan),
             mappings(system.proc(), pid, search, &mut places, &mut scan.unlinked),
         ] {
             match result {
@@ -173,55 +174,8 @@ pub(crate) fn scan_objects(
     Ok(scan)
 }
 
-/// Returns whether some descriptor of a process holds files that no process has open: a Unix socket with queued
-/// descriptors, or an io_uring with registered files. Their fdinfo does not show which.
-pub(crate) fn some_are_in_flight(system: &System) -> bool {
-    let proc = system.proc();
-    procfs::pids(proc).into_iter().flatten().any(|pid| {
-        let Ok(Descriptors { thread, directory, numbers }) = Descriptors::of_process(proc, pid) else { return false };
-        numbers.iter().any(|number| {
-            sys::stat_link(directory.as_fd(), OsStr::new(number)).is_ok_and(|stat| can_hold_files(&stat))
-                && procfs::holds_files(proc, thread, number)
-        })
-    })
-}
-
-/// Returns whether a file is a socket or an anonymous inode, as an io_uring is.
-fn can_hold_files(stat: &FileStat) -> bool {
-    matches!(stat.kind(), FileKind::Socket | FileKind::Anonymous)
-}
-
-/// The open descriptors of a process.
-struct Descriptors {
-    /// The thread that shows them.
-    thread: i32,
-    /// Its directory `fd`.
-    directory: OwnedFd,
-    numbers: Vec<String>,
-}
-
-impl Descriptors {
-    /// Lists the descriptors of a process: those of its leader, or of another thread if the leader has exited.
-    fn of_process(proc: &Path, pid: i32) -> io::Result<Self> {
-        let found = Self::of_thread(proc, pid)?;
-        if !found.numbers.is_empty() {
-            return Ok(found);
-        }
-        let others = procfs::other_thread_ids(proc, pid).into_iter();
-        let mut others = others.filter_map(|thread| Self::of_thread(proc, thread).ok());
-        Ok(others.find(|other| !other.numbers.is_empty()).unwrap_or(found))
-    }
-
-    fn of_thread(proc: &Path, thread: i32) -> io::Result<Self> {
-        let directory = sys::open_directory(&proc.join(format!("{thread}/fd")))?;
-        let mut numbers = Vec::new();
-        sys::each_name(directory.as_fd(), |name| numbers.extend(std::str::from_utf8(name).map(str::to_owned)))?;
-        Ok(Self { thread, directory, numbers })
-    }
-}
-
 /// Adds the descriptors of a process. `other_devices` are those that are not searched for and were seen before.
-fn descriptors(
+fn add_descriptors(
     proc: &Path,
     pid: i32,
     search: &ObjectSearch,
@@ -229,39 +183,49 @@ fn descriptors(
     places: &mut Vec<(FileId, Place)>,
     scan: &mut ObjectScan,
 ) -> Result<(), ProcError> {
-    let path = proc.join(format!("{pid}/fd"));
-    let failed = |error| ProcError::read(&path, error);
-    let Descriptors { thread, directory, numbers } = Descriptors::of_process(proc, pid).map_err(failed)?;
-    for number in numbers {
-        let stat = match sys::stat_link(directory.as_fd(), OsStr::new(&number)) {
-            Ok(stat) => stat,
-            Err(errno @ (Errno::EACCES | Errno::EPERM)) => return Err(failed(errno.into())),
-            // It was closed meanwhile.
-            Err(_) => continue,
-        };
-        let device = stat.file.device;
-        if !search.devices.contains(&device) {
-            if search.finds_file_systems && other_devices.insert(device) {
-                let file = sys::refer_through(&path.join(&number)).ok();
-                let file = file.filter(|file| matches!(sys::file_system(file.as_fd()), Ok(Some(_))));
-                scan.other_file_systems.extend(file.map(|file| (device, file)));
+    let mut denied = Ok(());
+    // A table that was copied or read twice has the same files under the same numbers.
+    let mut seen: HashSet<(FileId, String)> = HashSet::new();
+    let listed = each_table(proc, pid, |Table { thread, path, directory, numbers }| {
+        let directory = directory.as_fd();
+        for number in numbers {
+            let stat = match sys::stat_link(directory, OsStr::new(number)) {
+                Ok(stat) => stat,
+                Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
+                    denied = Err(io::Error::from(errno));
+                    continue;
+                }
+                // It was closed meanwhile.
+                Err(_) => continue,
+            };
+            let device = stat.file.device;
+            let mut is_new = || seen.insert((stat.file, number.clone()));
+            if !search.devices.contains(&device) {
+                if search.finds_file_systems && other_devices.insert(device) {
+                    let file = sys::refer_through(&proc.join(path).join("fd").join(number)).ok();
+                    let file = file.filter(|file| matches!(sys::file_system(file.as_fd()), Ok(Some(_))));
+                    scan.other_file_systems.extend(file.map(|file| (device, file)));
+                }
+                let is_holder = search.finds_file_systems && can_hold_files(&stat);
+                scan.in_flight += u64::from(is_holder && procfs::holds_files(proc, path, number) && is_new());
+                continue;
             }
-            let is_holder = search.finds_file_systems && can_hold_files(&stat);
-            scan.in_flight += u64::from(is_holder && procfs::holds_files(proc, thread, &number));
-            continue;
+            if !stat.is_regular() || (stat.links > 0 && sys::is_path_descriptor(directory, OsStr::new(number))) {
+                continue;
+            }
+            let name = || sys::link_target(directory, OsStr::new(number)).unwrap_or_default();
+            let name = if search.internal.contains(&device) { name() } else { OsString::new() };
+            let Some(file_type) = search.file_type(device, name.as_bytes()) else { continue };
+            if stat.links == 0 {
+                scan.unlinked.insert(stat.file, UnlinkedFile { file_type, known: UnlinkedFacts::Stat(stat) });
+            }
+            if is_new() {
+                let place = |number| (stat.file, Place::Descriptor { number, thread: *thread });
+                places.extend(number.parse().map(place));
+            }
         }
-        if !stat.is_regular() || (stat.links > 0 && sys::is_path_descriptor(directory.as_fd(), OsStr::new(&number))) {
-            continue;
-        }
-        let name = || sys::link_target(directory.as_fd(), OsStr::new(&number)).unwrap_or_default();
-        let name = if search.internal.contains(&device) { name() } else { OsString::new() };
-        let Some(file_type) = search.file_type(device, name.as_bytes()) else { continue };
-        if stat.links == 0 {
-            scan.unlinked.insert(stat.file, UnlinkedFile { file_type, known: UnlinkedFacts::Stat(stat) });
-        }
-        places.extend(number.parse().map(|number| (stat.file, Place::Descriptor { number, thread })));
-    }
-    Ok(())
+    });
+    listed.and(denied).map_err(|error| ProcError::read(&proc.join(format!("{pid}/fd")), error))
 }
 
 /// Adds the mappings of a process.
@@ -363,7 +327,7 @@ fn add_user(
                     entry.descriptors += 1;
                     one.fd = Some(*number);
                     if needs.contains(Needs::ATTACHERS) {
-                        one.access = procfs::descriptor_access(proc, *thread, *number);
+                        one.access = procfs::descriptor_access(proc, &procfs::thread_path(pid, *thread), *number);
                     }
                 }
                 Place::Mapping(mapping) => {

@@ -31,7 +31,7 @@ fn denied(errno: Errno, arguments: &[&str]) -> Command {
 }
 
 /// Returns a command for which the kernel grants no leases at all.
-fn without_leases(arguments: &[&str]) -> Command {
+pub(super) fn without_leases(arguments: &[&str]) -> Command {
     denied(Errno::EINVAL, arguments)
 }
 
