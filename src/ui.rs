@@ -68,6 +68,8 @@ pub(crate) struct Rendered {
 pub(crate) struct Ui {
     out: Out,
     quiet: bool,
+    /// Whether messages are omitted, because they would repeat or cover a screen.
+    is_muted: bool,
     color_out: bool,
     color_err: bool,
     hints: HintContext,
@@ -138,6 +140,7 @@ impl Ui {
         let stdout = io::stdout();
         Self {
             quiet,
+            is_muted: false,
             color_out: color.applies(stdout.is_terminal()),
             color_err: color.applies(io::stderr().is_terminal()),
             hints: HintContext::default(),
@@ -227,6 +230,11 @@ impl Ui {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.out.closed
+    }
+
+    /// Omits all messages, or prints them again.
+    pub(crate) fn mute(&mut self, is_muted: bool) {
+        self.is_muted = is_muted;
     }
 
     /// Prints a status message, unless `--quiet` is given.
@@ -320,6 +328,9 @@ impl Ui {
 
     /// Writes a message to standard error, escaped, and broken between words on a terminal.
     fn write_message(&mut self, label: Option<(&str, AnsiColor)>, message: &str) {
+        if self.is_muted {
+            return;
+        }
         let message = escape(message);
         let indent = label.map_or(0, |(text, _)| text.len() + 1);
         let message = stderr_width().map_or_else(|| message.to_string(), |width| wrap(&message, indent, width));

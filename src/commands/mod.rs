@@ -16,6 +16,7 @@ pub(crate) mod leakcheck;
 pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod map;
+mod memory;
 pub(crate) mod metrics;
 mod objects;
 pub(crate) mod prune;
@@ -25,6 +26,7 @@ pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod shmem;
 pub(crate) mod stat;
+pub(crate) mod top;
 pub(crate) mod who;
 pub(crate) mod write;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Device, named};
+use super::{Device, Ident, named};
 
 named! {
     /// A kind of shared memory.
@@ -106,6 +106,8 @@ impl Memory {
 /// A file system, a segment or a file of shared memory, with what it can be grouped by.
 #[derive(Clone, Debug)]
 pub(crate) struct Holding {
+    /// The segment or object; `None` for several, and for a file that is not one of the caller's objects.
+    pub(crate) ident: Option<Ident>,
     pub(crate) source: Source,
     pub(crate) memory: Memory,
     /// The file system or IPC namespace.
@@ -120,7 +122,7 @@ pub(crate) struct Holding {
 impl Holding {
     /// Returns a holding that is grouped by its source and instance only.
     pub(crate) const fn new(source: Source, instance: Instance, memory: Memory) -> Self {
-        Self { source, memory, instance, uid: None, pids: Vec::new(), container: None, product: None }
+        Self { ident: None, source, memory, instance, uid: None, pids: Vec::new(), container: None, product: None }
     }
 }
 
@@ -182,6 +184,9 @@ pub(crate) struct SourceUsage {
     pub(crate) memory: Memory,
     /// The source that includes it.
     pub(crate) within: Option<Source>,
+    /// Bytes per second since the previous round of `top`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) change: Option<i64>,
 }
 
 /// Sums up holdings by source. The objects without a name are part of /dev/shm too.
@@ -193,7 +198,7 @@ pub(crate) fn by_source(holdings: &[Holding]) -> [SourceUsage; Source::ALL.len()
     }
     Source::ALL.map(|source| {
         let memory = sums.get(&source).copied().unwrap_or(Memory::NONE);
-        SourceUsage { source, memory, within: source.within() }
+        SourceUsage { source, memory, within: source.within(), change: None }
     })
 }
 
@@ -206,8 +211,7 @@ mod tests {
         let memory = Memory { rss: 10, swap: Some(4), size: 11, count: 1 };
         let instance = Instance::Internal;
         let pids = vec![7, 8, 9];
-        let holding =
-            Holding { source: Source::Memfd, memory, instance, uid: None, pids, container: None, product: None };
+        let holding = Holding { pids, ..Holding::new(Source::Memfd, instance, memory) };
         let groups = grouped(&[holding], |holding| holding.pids.clone());
         let rss: Vec<_> = groups.values().map(|memory| memory.rss).collect();
         assert_eq!((rss, groups[&7].swap, groups[&9].size), (vec![4, 3, 3], Some(2), 3));

@@ -23,6 +23,8 @@ pub(crate) enum Cell<'a> {
     Account(Option<&'a str>, u32),
     Number(u64),
     Bytes(u128),
+    /// Bytes per second, with a sign.
+    Change(i64),
     Seconds(u64),
     /// A share in hundredths of a percent, which no JSON contains.
     Share(u64),
@@ -80,6 +82,7 @@ impl<'a> Cell<'a> {
                 Rank::Number((*number).into())
             }
             Self::Bytes(number) => Rank::Number(i128::try_from(*number).unwrap_or(i128::MAX)),
+            Self::Change(change) => Rank::Number((*change).into()),
             Self::Time(stamp) => Rank::Number(stamp.0.into()),
             Self::Flag(flag) => Rank::Number((*flag).into()),
             Self::Key(key) => Rank::Number(key.bits().into()),
@@ -107,6 +110,7 @@ impl fmt::Display for Cell<'_> {
             Self::Text(text) | Self::Word(text) | Self::Account(Some(text), _) => formatter.write_str(text),
             Self::Number(number) | Self::Seconds(number) => number.fmt(formatter),
             Self::Bytes(number) => number.fmt(formatter),
+            Self::Change(change) => change.fmt(formatter),
             Self::Share(share) => write!(formatter, "{}.{:02}", share / 100, share % 100),
             Self::Time(stamp) => stamp.fmt(formatter),
             Self::Flag(flag) => flag.fmt(formatter),
@@ -128,6 +132,7 @@ impl Serialize for Cell<'_> {
             Self::Text(text) | Self::Word(text) | Self::Account(Some(text), _) => serializer.serialize_str(text),
             Self::Number(number) | Self::Seconds(number) => serializer.serialize_u64(*number),
             Self::Bytes(number) => number.serialize(serializer),
+            Self::Change(change) => serializer.serialize_i64(*change),
             Self::Flag(flag) => serializer.serialize_bool(*flag),
             Self::Pids(pids) => pids.serialize(serializer),
             Self::Texts(texts) => texts.serialize(serializer),

@@ -33,6 +33,16 @@ pub(crate) fn size(bytes: u128) -> String {
     }
 }
 
+/// Formats a number of bytes per second like [`size`], with its sign; `0` if nothing changes.
+pub(super) fn change(bytes: i64) -> String {
+    let sign = match bytes {
+        0 => return "0".to_owned(),
+        1.. => '+',
+        _ => '-',
+    };
+    format!("{sign}{}", size(bytes.unsigned_abs().into()))
+}
+
 /// Formats a duration in its one or two largest units: `5s`, `10m`, `1h30m`, `12d`.
 pub(crate) fn duration(seconds: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
@@ -71,6 +81,7 @@ pub(super) fn text(cell: &Cell<'_>, style: &TableStyle<'_>) -> String {
         Cell::Texts(_) => escape(&cell.to_string()).into_owned(),
         Cell::Account(None, number) => number.to_string(),
         Cell::Bytes(bytes) if !style.bytes => size(*bytes),
+        Cell::Change(bytes) if !style.bytes => change(*bytes),
         Cell::Seconds(seconds) => duration(*seconds),
         Cell::Share(_) => format!("{cell}%"),
         Cell::Time(stamp) => time(*stamp, style.time, style.now),
@@ -101,6 +112,11 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn changes_have_a_sign() {
+        assert_eq!([0, 1536, -(10 << 20)].map(change), ["0", "+1.5K", "-10M"]);
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub(crate) struct UsageRow {
     pub(crate) detail: Option<String>,
     #[serde(flatten)]
     pub(crate) memory: Memory,
+    /// Bytes per second since the previous round of `top`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) change: Option<i64>,
     /// The sum of which the share is shown.
     #[serde(skip)]
     pub(crate) shmem: u64,
@@ -101,6 +104,16 @@ pub(crate) static USAGE: [(By, [Column<UsageRow>; 8]); 7] = [
     (By::Container, columns("CONTAINER", "container or unit", "NOTE")),
     (By::Product, columns("PRODUCT", "program that uses such names", "NOTE")),
 ];
+
+static CHANGE: Column<UsageRow> = Column::right("CHANGE/S", |row| Cell::of(row.change, Cell::Change));
+
+/// Returns the columns of `top`.
+pub(crate) fn top_columns(by: By) -> Vec<&'static Column<UsageRow>> {
+    let columns = USAGE.iter().find(|(it, _)| *it == by).map(|(_, columns)| columns.as_slice()).unwrap_or_default();
+    let mut columns: Vec<_> = columns.iter().filter(|column| !matches!(column.name, "SIZE" | "BAR")).collect();
+    columns.insert(2.min(columns.len()), &CHANGE);
+    columns
+}
 
 /// The columns to omit, in this order, if the terminal is too narrow.
 pub(crate) const USAGE_DROP_ORDER: &[&str] = &["BAR", "COUNT", "SWAP"];

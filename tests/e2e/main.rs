@@ -65,6 +65,7 @@ mod sparse;
 mod stat;
 mod support;
 mod terminal;
+mod top;
 mod usage;
 mod user_namespaces;
 mod vanish;

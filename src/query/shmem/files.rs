@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{FileId, FileStat, Holding, Instance, Memory, ObjectName, Posix, Source};
+use crate::model::{FileId, FileStat, Holding, Ident, Instance, Memory, ObjectName, Posix, Source};
 use crate::query::host::{DEV_SHM, MountedFileSystem, System};
 use crate::query::inventory::{find_product, open_listed, residency, walk};
 use crate::query::users::{ObjectScan, UnlinkedFacts, UnlinkedFile, refer_via_user};
@@ -24,6 +24,8 @@ pub(super) struct Files {
 #[derive(Debug)]
 pub(super) struct NamedFile {
     pub(super) id: FileId,
+    /// Its name as a POSIX object.
+    pub(super) name: Option<ObjectName>,
     pub(super) uid: u32,
     /// Resident and swapped bytes.
     pub(super) allocated: u64,
@@ -42,11 +44,12 @@ impl Files {
                 if stat.links > 1 && !seen.insert(stat.file) {
                     return;
                 }
-                let name_of_object = ObjectName::of_file(name.as_bytes()).filter(|_| has_objects && depth == 0);
-                let product = name_of_object.and_then(|name| Some(find_product(&name)?.product.id.as_str().into()));
+                let object = ObjectName::of_file(name.as_bytes()).filter(|_| has_objects && depth == 0);
+                let product = object.as_ref().and_then(|name| Some(find_product(name)?.product.id.as_str().into()));
                 let (_, swap) = residency(system, stat, || open_listed(directory, name, stat));
                 list.push(NamedFile {
                     id: stat.file,
+                    name: object,
                     uid: stat.uid,
                     allocated: stat.allocated,
                     memory: memory(stat, swap),
@@ -107,7 +110,8 @@ pub(super) fn holding_of_unlinked(
         Source::Memfd | Source::Anonymous => Instance::Internal,
         _ => Instance::FileSystem(file.device),
     };
-    Holding { uid, pids: pids(scan, file), container, ..Holding::new(source, instance, memory) }
+    let ident = Some(Ident::File(file));
+    Holding { ident, uid, pids: pids(scan, file), container, ..Holding::new(source, instance, memory) }
 }
 
 /// Returns the processes that use a file.

@@ -16,7 +16,8 @@ use super::failure::QueryError;
 use super::host::{DEV_SHM, MountedFileSystem, MountedFileSystems, System, mounted_file_systems, segment_devices};
 use super::users::{ObjectScan, ObjectSearch, scan_objects};
 use crate::model::{
-    Device, FileType, Holding, HugeMemory, Instance, InstanceUsage, Memory, Needs, Possible, Source, Unseen, path_text,
+    Device, FileType, Holding, HugeMemory, Ident, Instance, InstanceUsage, Memory, Needs, Possible, Source, Unseen,
+    path_text,
 };
 use crate::procfs;
 use crate::sys;
@@ -28,6 +29,8 @@ pub(crate) struct ShmemSurvey {
     pub(crate) shmem: u64,
     /// Everything that was found, each byte once.
     pub(crate) holdings: Vec<Holding>,
+    /// The objects of /dev/shm of which `holdings` has only sums.
+    pub(crate) parts: Vec<Holding>,
     pub(crate) instances: Vec<InstanceUsage>,
     pub(crate) huge: HugeMemory,
     /// Why there can be more shared memory.
@@ -124,18 +127,22 @@ fn add_mounted(
     };
     let of_nameless = if source == Source::DevShm { Source::Unlinked } else { source };
     let before = survey.holdings.len();
-    if each_file {
-        survey.holdings.extend(files.list.iter().map(|file| Holding {
+    if each_file || source == Source::DevShm {
+        let named = files.list.iter().map(|file| Holding {
+            ident: file.name.clone().filter(|_| source == Source::DevShm).map(Ident::Name),
             uid: Some(file.uid),
             pids: files::pids(scan, file.id),
             product: file.product.clone(),
             ..part(source, file.memory)
-        }));
-        survey.holdings.extend(unlinked.iter().map(|(file, found)| {
+        });
+        let nameless = unlinked.iter().map(|(file, found)| {
             let memory = files::memory_of_unlinked(system, scan, **file, found);
             files::holding_of_unlinked(scan, **file, found, of_nameless, memory, container.clone())
-        }));
-    } else if source == Source::DevShm {
+        });
+        let list = if each_file { &mut survey.holdings } else { &mut survey.parts };
+        list.extend(named.chain(nameless));
+    }
+    if !each_file && source == Source::DevShm {
         let bytes = nameless.unwrap_or(found);
         let memory = unlinked.iter().map(|(file, found)| files::memory_of_unlinked(system, scan, **file, found));
         let mut memory = memory.fold(Memory::NONE, Memory::plus);

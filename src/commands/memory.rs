@@ -1,0 +1,233 @@
+//! What the shared memory of the machine consists of, for `usage` and `top`.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Context;
+use super::all_namespaces::{Survey, survey};
+use crate::error::{Error, Kind, shmadm};
+use crate::model::{
+    Holding, HugeMemory, Instance, InstanceUsage, Memory, Needs, Object, Possible, Source, SourceUsage, Unseen,
+    by_source, counted, grouped,
+};
+use crate::query::{
+    ShmemSurvey, add_attachers_and_find_strays, add_page_sizes, charged_to_control_groups, container_of_process,
+    huge_page_pools, survey_shmem,
+};
+use crate::render::{By, UsageReport, UsageRow, source_label};
+
+/// Shared memory, as found at one time.
+#[derive(Debug)]
+pub(crate) struct MemoryUsage {
+    /// The kernel's own sum in bytes.
+    pub(crate) shmem: u64,
+    pub(crate) sources: [SourceUsage; Source::ALL.len()],
+    pub(crate) accounted: u64,
+    /// Negative if memory was allocated during the scan.
+    pub(crate) unexplained: i64,
+    /// Why there can be more.
+    pub(crate) possible: Vec<Possible>,
+    holdings: Vec<Holding>,
+    /// The objects of which `holdings` has only sums.
+    parts: Vec<Holding>,
+    instances: Vec<InstanceUsage>,
+    hugetlb: HugeMemory,
+    /// The number of IPC namespaces.
+    namespaces: usize,
+}
+
+impl MemoryUsage {
+    /// Finds the shared memory of the machine, with what `by` groups it by.
+    pub(crate) fn find(context: &mut Context, by: By) -> Result<Self, Error> {
+        let by_file = !matches!(by, By::Source | By::Instance | By::ControlGroup);
+        let found = survey_shmem(&context.system, by_file)?;
+        let (namespaces, segments, huge) = segments(context, by_file)?;
+        let ShmemSurvey { shmem, mut holdings, parts, instances, huge: mut hugetlb, possible } = found;
+        hugetlb.sysv = huge;
+        holdings.extend(segments);
+        let sources = by_source(&holdings);
+        let accounted = holdings.iter().map(|holding| holding.memory.rss).sum::<u64>();
+        let unexplained = signed(shmem) - signed(accounted);
+        Ok(Self { shmem, sources, accounted, unexplained, possible, holdings, parts, instances, hugetlb, namespaces })
+    }
+
+    /// Returns the segments, the objects of /dev/shm, the memfds and the shared anonymous memory.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Holding> {
+        let is_file_system = |source| matches!(source, Source::Tmpfs | Source::Container | Source::Detached);
+        let holdings = self.holdings.iter().chain(&self.parts);
+        holdings.filter(move |holding| holding.ident.is_some() && !is_file_system(holding.source))
+    }
+
+    /// Returns the rows of a table: all sources, or groups from the largest to the smallest.
+    pub(crate) fn rows(&self, context: &Context, by: By) -> Result<Vec<UsageRow>, Error> {
+        let mut rows = match by {
+            By::Source => return Ok(source_rows(self)),
+            By::ControlGroup => control_groups(context)?,
+            by => group_rows(context, by, &self.holdings, &self.instances),
+        };
+        rows.sort_by_key(|row| Reverse(row.memory.rss));
+        rows.iter_mut().for_each(|row| row.shmem = self.shmem);
+        Ok(rows)
+    }
+
+    /// Returns the sums below the rows.
+    pub(crate) fn totals(&self) -> [UsageRow; 3] {
+        let total = |name: &str, rss, detail| UsageRow {
+            is_total: true,
+            shmem: self.shmem,
+            ..row(Some(name.to_owned()), detail, Memory { rss, ..Memory::NONE })
+        };
+        let reasons: Vec<_> = self.possible.iter().filter_map(|possible| explain(*possible)).collect();
+        let reasons = (self.unexplained > 0 && !reasons.is_empty()).then(|| reasons.join("; "));
+        [
+            total("accounted for", self.accounted, None),
+            total("not accounted for", u64::try_from(self.unexplained).unwrap_or(0), reasons),
+            total("Shmem (/proc/meminfo)", self.shmem, None),
+        ]
+    }
+
+    /// Returns the report; `rows` are those of [`Self::rows`].
+    pub(crate) fn report<'a>(&'a self, by: By, rows: &'a [UsageRow]) -> UsageReport<'a> {
+        UsageReport {
+            shmem: self.shmem,
+            swapped: self.holdings.iter().filter_map(|holding| holding.memory.swap).sum(),
+            sources: &self.sources,
+            accounted: self.accounted,
+            unexplained: self.unexplained,
+            possible: if self.unexplained > 0 { &self.possible } else { &[] },
+            instances: &self.instances,
+            hugetlb: self.hugetlb,
+            by,
+            groups: if by == By::Source { &[] } else { rows },
+        }
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Returns the segments of all IPC namespaces as holdings, with the number of namespaces, and the bytes of those in huge
+/// pages.
+fn segments(context: &mut Context, with_users: bool) -> Result<(usize, Vec<Holding>, u64), Error> {
+    let Survey { mut objects, namespaces, .. } = survey(context, Needs::RESIDENT)?;
+    if with_users {
+        add_attachers_and_find_strays(&context.system, &mut objects)?;
+    }
+    if huge_page_pools().iter().any(|(_, pages)| *pages > 0) {
+        add_page_sizes(&context.system, &mut objects);
+    }
+    let is_huge = |object: &Object| object.page_size.is_some_and(|page| page > context.system.page_size());
+    let (huge, ordinary): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_huge);
+    let holding = |object: Object| {
+        let memory = Memory { rss: object.rss.unwrap_or(0), swap: object.swap, size: object.size, count: 1 };
+        let instance = Instance::Namespace(object.ipc_namespace().unwrap_or_default());
+        let ident = Some(object.ident());
+        let attachers = object.attachers.unwrap_or_default();
+        let pids = attachers.processes().map(|process| process[0].pid).collect();
+        Holding {
+            ident,
+            uid: Some(object.uid),
+            pids,
+            container: object.container,
+            ..Holding::new(Source::SysV, instance, memory)
+        }
+    };
+    let bytes = huge.iter().filter_map(|object| object.rss).sum();
+    Ok((namespaces.len(), ordinary.into_iter().map(holding).collect(), bytes))
+}
+
+fn row(name: Option<String>, detail: Option<String>, memory: Memory) -> UsageRow {
+    UsageRow { name, detail, memory, change: None, shmem: 0, is_total: false, bar: String::new() }
+}
+
+fn source_rows(usage: &MemoryUsage) -> Vec<UsageRow> {
+    let namespaces = usage.namespaces;
+    let rows = usage.sources.iter().map(|SourceUsage { source, memory, .. }| {
+        let name = match source {
+            Source::SysV if namespaces > 1 => format!("System V, {namespaces} namespaces"),
+            source => source_label(*source).to_owned(),
+        };
+        let detail = (*source == Source::Unlinked).then(|| "shmadm list --unlinked".to_owned());
+        UsageRow { shmem: usage.shmem, ..row(Some(name), detail, *memory) }
+    });
+    rows.collect()
+}
+
+fn control_groups(context: &Context) -> Result<Vec<UsageRow>, Error> {
+    let groups = charged_to_control_groups(&context.system).ok_or_else(|| {
+        Error::new(Kind::NotFound, "cannot read the memory of control groups: no memory.stat was found")
+            .cause("the memory controller is not enabled, or its hierarchy is not mounted")
+            .hint("show the memory of processes", shmadm("usage --by process"))
+    })?;
+    Ok(groups.into_iter().map(|(name, memory)| row(Some(name), None, memory)).collect())
+}
+
+fn group_rows(context: &Context, by: By, holdings: &[Holding], instances: &[InstanceUsage]) -> Vec<UsageRow> {
+    let system = &context.system;
+    match by {
+        By::Process => {
+            let groups = grouped(holdings, |holding| match holding.pids.as_slice() {
+                [] => vec![None],
+                pids => pids.iter().copied().map(Some).collect(),
+            });
+            let rows = groups.into_iter().map(|(pid, memory)| {
+                let command = pid.map(|pid| system.command(pid).map(|command| command.to_string()).unwrap_or_default());
+                let none = || Some("no process found".to_owned());
+                row(pid.map(|pid| pid.to_string()), command.or_else(none), memory)
+            });
+            rows.collect()
+        }
+        By::Instance => {
+            let groups = grouped(holdings, |holding| vec![holding.instance.clone()]);
+            let rows = groups.into_iter().map(|(instance, memory)| {
+                let (name, detail) = match &instance {
+                    Instance::FileSystem(device) => {
+                        let found = instances.iter().find(|instance| instance.dev == *device);
+                        let mount = found.and_then(|found| found.mount.clone());
+                        let container = found.and_then(|found| found.container.clone());
+                        let container = container.map(|name| format!(" ({name})")).unwrap_or_default();
+                        (device.to_string(), mount.unwrap_or_else(|| "not mounted".to_owned()) + &container)
+                    }
+                    Instance::Namespace(number) => (format!("ipc:[{number}]"), "System V".to_owned()),
+                    Instance::Internal => ("internal".to_owned(), "memfd and shared anonymous".to_owned()),
+                };
+                row(Some(name), Some(detail), memory)
+            });
+            rows.collect()
+        }
+        By::User => {
+            let groups = grouped(holdings, |holding| vec![holding.uid.map(|uid| system.user(uid))]);
+            named_rows(groups)
+        }
+        By::Product => named_rows(grouped(holdings, |holding| vec![holding.product.clone()])),
+        _ => {
+            let container = |holding: &Holding| -> Vec<Option<Arc<str>>> {
+                match (&holding.container, holding.pids.as_slice()) {
+                    (Some(container), _) => vec![Some(container.clone())],
+                    (None, []) => vec![None],
+                    (None, pids) => pids.iter().map(|pid| container_of_process(system, *pid)).collect(),
+                }
+            };
+            named_rows(grouped(holdings, container))
+        }
+    }
+}
+
+fn named_rows<N: ToString>(groups: BTreeMap<Option<N>, Memory>) -> Vec<UsageRow> {
+    groups.into_iter().map(|(name, memory)| row(name.map(|name| name.to_string()), None, memory)).collect()
+}
+
+fn explain(Possible { reason, count }: Possible) -> Option<String> {
+    let count = count.unwrap_or_default();
+    Some(match reason {
+        Unseen::InFlight if count == 1 => "1 socket has descriptors in flight".to_owned(),
+        Unseen::InFlight => format!("{count} sockets have descriptors in flight"),
+        Unseen::Permission => format!("{} cannot be inspected", counted(count, "process")),
+        Unseen::PidNamespace => "processes outside this pid namespace are not visible".to_owned(),
+        Unseen::HiddenMount => format!("{} covered by other mounts", counted(count, "file system")),
+        // Always possible.
+        Unseen::Kernel => return None,
+    })
+}

@@ -1,0 +1,188 @@
+//! Rounds: what usage shows, and the change since the previous round.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::commands::Context;
+use crate::commands::memory::MemoryUsage;
+use crate::error::Error;
+use crate::model::{Holding, Ident, Instance, Source, Stamp};
+use crate::process::Interrupts;
+use crate::query::System;
+use crate::render::{By, LargeObject, UsageRow};
+
+/// After a scan, this many times as long passes until the next one.
+const REST: u32 = 4;
+
+/// How many values of Shmem are kept.
+const HISTORY: usize = 60;
+
+/// Starts a round when it is due, and keeps what the next one is compared with.
+#[derive(Debug)]
+pub(super) struct Meter {
+    pub(super) every: Duration,
+    pub(super) by: By,
+    /// Shmem of the last rounds.
+    pub(super) history: VecDeque<u64>,
+    scan: Duration,
+    start: Instant,
+    rounds: u64,
+    previous: Option<Previous>,
+}
+
+/// Resident bytes of the previous round.
+#[derive(Debug)]
+struct Previous {
+    at: Instant,
+    shmem: u64,
+    sources: [u64; Source::ALL.len()],
+    by: By,
+    groups: HashMap<Option<String>, u64>,
+    objects: HashMap<Key, u64>,
+}
+
+/// Identifies an object; the namespace is that of a segment.
+type Key = (Option<u64>, Ident);
+
+/// What a scan has found.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) number: u64,
+    pub(super) time: Stamp,
+    pub(super) scan: Duration,
+    pub(super) usage: MemoryUsage,
+    pub(super) by: By,
+    pub(super) rows: Vec<UsageRow>,
+    pub(super) objects: Vec<LargeObject>,
+    /// Of Shmem, in bytes per second.
+    pub(super) change: Option<i64>,
+}
+
+/// What segments and objects are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    Rss,
+}
+
+impl Meter {
+    pub(super) fn new(every: Duration, by: By) -> Self {
+        Self {
+            every,
+            by,
+            history: VecDeque::with_capacity(HISTORY),
+            scan: Duration::ZERO,
+            start: Instant::now(),
+            rounds: 0,
+            previous: None,
+        }
+    }
+
+    /// Returns the time from the start of one round to that of the next.
+    pub(super) fn interval(&self) -> Duration {
+        self.every.max(self.scan * (REST + 1))
+    }
+
+    pub(super) fn time_left(&self) -> Duration {
+        self.interval().saturating_sub(self.start.elapsed())
+    }
+
+    /// Scans the machine.
+    pub(super) fn next_round(&mut self, context: &mut Context, interrupts: &Interrupts) -> Result<Round, Error> {
+        self.start = Instant::now();
+        // What it has cached is from the previous round.
+        context.system = context.system.renewed();
+        let found = MemoryUsage::find(context, self.by).and_then(|usage| Ok((usage.rows(context, self.by)?, usage)));
+        interrupts.check()?;
+        let (rows, usage) = found?;
+        self.scan = self.start.elapsed();
+        self.rounds += 1;
+        let mut round = Round {
+            number: self.rounds,
+            time: context.system.now(),
+            scan: self.scan,
+            by: self.by,
+            rows,
+            objects: Vec::new(),
+            change: None,
+            usage,
+        };
+        self.compare(&context.system, &mut round);
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(round.usage.shmem);
+        Ok(round)
+    }
+
+    /// Adds the objects and all changes, and keeps the round for the next one.
+    fn compare(&mut self, system: &System, round: &mut Round) {
+        let previous = self.previous.take();
+        let elapsed = previous.as_ref().map(|previous| self.start - previous.at);
+        let rate = |now: u64, before: Option<u64>| Some(per_second(now, before.unwrap_or(0), elapsed?));
+        let Round { usage, rows, .. } = round;
+        round.change = rate(usage.shmem, previous.as_ref().map(|previous| previous.shmem));
+        let sources = usage.sources.map(|source| source.memory.rss);
+        for (index, source) in usage.sources.iter_mut().enumerate() {
+            source.change = rate(sources[index], previous.as_ref().map(|previous| previous.sources[index]));
+        }
+        let mut groups = HashMap::new();
+        if self.by == By::Source {
+            rows.iter_mut().zip(&usage.sources).for_each(|(row, source)| row.change = source.change);
+        } else if let Some(previous) = previous.as_ref().filter(|previous| previous.by == self.by) {
+            let before = |row: &UsageRow| previous.groups.get(&row.name).copied();
+            rows.iter_mut().for_each(|row| row.change = rate(row.memory.rss, before(row)));
+        }
+        if self.by != By::Source {
+            groups = rows.iter().map(|row| (row.name.clone(), row.memory.rss)).collect();
+        }
+        rows.retain(|row| row.memory.allocated() > 0 || row.change.is_some_and(|change| change != 0));
+        let mut objects = HashMap::new();
+        for holding in usage.objects() {
+            let Some((key, mut object)) = object(system, holding) else { continue };
+            let before = previous.as_ref().and_then(|previous| previous.objects.get(&key).copied());
+            object.change = rate(object.rss, before);
+            objects.insert(key, object.rss);
+            round.objects.push(object);
+        }
+        self.previous = Some(Previous { at: self.start, shmem: usage.shmem, sources, by: self.by, groups, objects });
+    }
+}
+
+fn object(system: &System, holding: &Holding) -> Option<(Key, LargeObject)> {
+    let ident = holding.ident.clone()?;
+    let ns = match holding.instance {
+        Instance::Namespace(number) => Some(number),
+        Instance::FileSystem(_) | Instance::Internal => None,
+    };
+    let object = LargeObject {
+        target: ident.argument(),
+        ns,
+        is_here: ns.is_none() || ns == system.namespace(),
+        source: holding.source,
+        uid: holding.uid,
+        owner: holding.uid.and_then(|uid| system.user_name(uid)),
+        container: holding.container.clone(),
+        product: holding.product.clone(),
+        size: holding.memory.size,
+        rss: holding.memory.rss,
+        swap: holding.memory.swap,
+        change: None,
+    };
+    Some(((ns, ident), object))
+}
+
+/// Returns the change in bytes per second.
+fn per_second(now: u64, before: u64, elapsed: Duration) -> i64 {
+    let difference = i128::from(now) - i128::from(before);
+    let milliseconds = i128::try_from(elapsed.as_millis()).unwrap_or(1).max(1);
+    i64::try_from(difference * 1000 / milliseconds).unwrap_or(0)
+}
+
+impl Round {
+    pub(super) fn sort(&mut self, sort: Sort) {
+        match sort {
+            Sort::Rss => self.objects.sort_by_cached_key(|object| (Reverse(object.rss), object.target.clone())),
+        }
+    }
+}
