@@ -6,6 +6,7 @@
 
 mod hints;
 mod progress;
+mod screen;
 mod wrap;
 
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use crate::render::{escape, escape_json, write_error_json};
 use hints::HintContext;
 pub(crate) use hints::{CommandLine, Part};
 pub(crate) use progress::Progress;
+pub(crate) use screen::{Key, Look, Screen};
 use wrap::wrap;
 
 /// A pipe that is ready for writing accepts this much without blocking.
@@ -230,11 +232,6 @@ impl Ui {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.out.closed
-    }
-
-    /// Omits all messages, or prints them again.
-    pub(crate) fn mute(&mut self, is_muted: bool) {
-        self.is_muted = is_muted;
     }
 
     /// Prints a status message, unless `--quiet` is given.

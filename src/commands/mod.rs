@@ -209,7 +209,7 @@ fn exit_with(context: &mut Context, failed: &[Error]) -> Exit {
 fn exit_after(outcome: WaitOutcome) -> Exit {
     match outcome {
         WaitOutcome::Signal(signal) => Exit::Signal(signal),
-        WaitOutcome::Terminate(_) | WaitOutcome::Timeout | WaitOutcome::Ready => Exit::Done,
+        _ => Exit::Done,
     }
 }
 

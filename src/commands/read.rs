@@ -142,7 +142,7 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
         context.ui.flush()?;
         match interrupts.wait(Some(every), None)? {
             WaitOutcome::Terminate(signal) | WaitOutcome::Signal(signal) => break Exit::Signal(signal),
-            WaitOutcome::Timeout | WaitOutcome::Ready => {}
+            _ => {}
         }
         source.refresh(&context.system, range, args.source.allocation())?;
     };

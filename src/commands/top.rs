@@ -1,4 +1,6 @@
+mod live;
 mod meter;
+mod users;
 
 use std::time::Duration;
 
@@ -20,11 +22,16 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Shows what usage shows, again and again, with the change per second, and below it the largest segments \
                   and objects: those of /dev/shm, also unlinked ones, memfds, shared anonymous memory, and the segments of \
                   all IPC namespaces. It removes nothing.\n\n\
-                  With --batch it prints text, with --json one JSON object per line: for each round, and of the largest \
-                  segments and objects the first twenty.\n\n\
+                  On a terminal it uses the whole screen. Keys: q quits, ? shows help, / filters by name, s sorts, b groups \
+                  by the next of the values of --by, w shows the processes that use the selected segment or object (or the \
+                  first), p or space pauses; arrow and page keys select.\n\n\
+                  With --batch it prints text, with --json one JSON object per line, for each round and with the twenty \
+                  largest segments and objects. Without a terminal, one of the two is required.\n\n\
                   Scanning takes at most a fifth of the time: after a scan that took 600 ms, the next one begins 2.4 s \
                   later, and the header says so.",
     examples: &[
+        ("shmadm top", "watch the shared memory of the machine"),
+        ("shmadm top --by process --every 5s", "watch which processes use it, every five seconds"),
         ("shmadm top --batch --rounds 1", "print one round as text"),
         ("shmadm top --json --rounds 1", "the same as JSON, with exact numbers"),
     ],
@@ -33,7 +40,9 @@ pub(crate) const MANUAL: Manual = Manual {
            one line per round. The fields of usage(1) follow \"change\". Changes are bytes per second since the previous round; \
            \"sources\" and \"groups\" have them as well, as \"change\", from the second round on.",
     notes: "A segment or object that was created since the previous round has its whole memory as its change; what was \
-            removed has no row.",
+            removed has no row.\n\n\
+            The terminal is restored also after a signal. With SIGTSTP (Ctrl-Z) the program stops, and with fg it continues. \
+            Warnings are printed before the first round only.",
 };
 
 #[derive(Args, Debug)]
@@ -42,7 +51,7 @@ pub(crate) struct TopArgs {
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     every: Duration,
 
-    /// What the rows of the upper table are
+    /// Group the memory by WHAT
     #[arg(long, value_name = "WHAT", default_value = "source", value_parser = word(By::ALL.map(|by| (by.as_str(), by))))]
     by: By,
 
@@ -61,30 +70,43 @@ const PRINTED: usize = 20;
 pub(crate) fn run(args: &TopArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.elsewhere || context.system.has_chosen_objects() {
         return Err(usage("top shows the whole machine: --ns and --dir cannot be used")
-            .hint("show everything", again("").without(&["ns", "dir"])));
+            .hint("show the whole machine", again("").without(&["ns", "dir"])));
     }
-    if !args.batch && !context.json() {
+    let is_live = !args.batch && !context.json();
+    if is_live && !context.ui.can_draw() {
         return Err(usage("top without --batch requires a terminal")
             .hint("print text", again("--batch"))
             .hint("print JSON", again("--json")));
     }
     let interrupts = Interrupts::watch()?;
     let mut meter = Meter::new(args.every, args.by);
+    let result = match is_live {
+        true => live::run(args, context, &interrupts, &mut meter),
+        false => print_rounds(args, context, &interrupts, &mut meter),
+    };
+    context.ui.mute(false);
+    result
+}
+
+fn print_rounds(
+    args: &TopArgs,
+    context: &mut Context,
+    interrupts: &Interrupts,
+    meter: &mut Meter,
+) -> Result<Exit, Error> {
     loop {
-        let mut round = meter.next_round(context, &interrupts)?;
+        let mut round = meter.next_round(context, interrupts)?;
         // They would be the same in every round.
         context.ui.mute(true);
         round.sort(Sort::Rss);
-        print(context, &meter, &round)?;
+        print(context, meter, &round)?;
         context.ui.flush()?;
         if args.rounds == Some(round.number) || context.ui.is_closed() {
-            break;
+            return Ok(Exit::Done);
         }
         interrupts.wait(Some(meter.time_left()), None)?;
         interrupts.check()?;
     }
-    context.ui.mute(false);
-    Ok(Exit::Done)
 }
 
 fn print(context: &mut Context, meter: &Meter, round: &Round) -> Result<(), Error> {

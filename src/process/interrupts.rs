@@ -27,6 +27,16 @@ impl Interrupts {
         self.0.wait(timeout, other).map_err(failed)
     }
 
+    /// Also lets signals of the terminal end a wait, for a program that draws a screen.
+    pub(crate) fn add_terminal(&self) -> Result<(), Error> {
+        self.0.add_terminal().map_err(|errno| Error::new(Kind::Failed, "cannot handle signals").os(errno, "sigaction"))
+    }
+
+    /// Stops this process as SIGTSTP does, until it is continued.
+    pub(crate) fn stop(&self) -> Result<(), Error> {
+        self.0.stop().map_err(|errno| Error::new(Kind::Failed, "cannot stop").os(errno, "raise"))
+    }
+
     /// Returns an error if a signal has been received, so that the caller unwinds.
     /// Fails with [`Kind::Interrupted`].
     #[expect(clippy::unused_self, reason = "signals are recorded only while this exists")]

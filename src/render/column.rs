@@ -55,6 +55,11 @@ impl<R> Column<R> {
         self.shortened_to(least)
     }
 
+    pub(super) const fn name_shortened_to(mut self, least: usize) -> Self {
+        self.shorten = shorten::name;
+        self.shortened_to(least)
+    }
+
     pub(super) const fn shortened_to(mut self, least: usize) -> Self {
         self.least = Some(least);
         self

@@ -67,7 +67,9 @@ pub(crate) use segments::{
     COLUMNS, CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES,
 };
 pub(crate) use table::TableStyle;
-pub(crate) use top::{LARGEST_DROP_ORDER, LargeObject, TopReport, interval, largest_columns, summary};
+pub(crate) use top::{
+    LARGEST_DROP_ORDER, LargeObject, TopReport, clip, interval, largest_columns, spark_line, summary,
+};
 pub(crate) use usage::{By, USAGE, USAGE_DROP_ORDER, UsageReport, UsageRow, bar, source_label, top_columns};
 
 use crate::model::named;

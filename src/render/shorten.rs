@@ -23,6 +23,13 @@ pub(super) fn text(text: &str, width: usize, ellipsis: &str) -> String {
     format!("{}{ellipsis}{end}", first(name, room - end.width()))
 }
 
+/// Shortens a name to a width: omits its middle.
+pub(super) fn name(name: &str, width: usize, ellipsis: &str) -> String {
+    let room = width.saturating_sub(ellipsis.width());
+    let end = last(name, room / 2);
+    format!("{}{ellipsis}{end}", first(name, room - end.width()))
+}
+
 /// Shortens numbers that are separated by commas: omits the last ones.
 pub(super) fn list(list: &str, width: usize, ellipsis: &str) -> String {
     let shown = first(list, width.saturating_sub(ellipsis.width()));
@@ -70,6 +77,13 @@ mod tests {
         let [one, two] = ["one", "two"].map(|end| super::text(&format!("/usr/bin/prog-{end} hold 4096 0"), 8, "…"));
         assert_eq!([one.as_str(), &two], ["prog…one", "prog…two"]);
         assert_eq!(super::text("日本日本日本", 7, "…"), "日本…本");
+    }
+
+    #[test]
+    fn both_ends_of_a_name_stay() {
+        for (width, short) in [(12, "/obje...0001"), (8, "/ob...01"), (3, "...")] {
+            assert_eq!(super::name("/object-00001", width, "..."), short);
+        }
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::human::{change, size};
 use super::{Cell, Column, UsageReport};
-use crate::model::{Source, Stamp};
+use crate::model::{Ident, Source, Stamp};
 
 /// One round.
 #[derive(Debug, Serialize)]
@@ -28,6 +29,8 @@ pub(crate) struct TopReport<'a> {
 /// A segment or object.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LargeObject {
+    #[serde(skip)]
+    pub(crate) ident: Ident,
     /// As a user names it.
     pub(crate) target: String,
     /// The IPC namespace of a segment.
@@ -48,6 +51,11 @@ pub(crate) struct LargeObject {
 }
 
 impl LargeObject {
+    /// Returns what identifies it on this machine.
+    pub(crate) fn key(&self) -> (Option<u64>, &Ident) {
+        (self.ns, &self.ident)
+    }
+
     /// Returns the number of its IPC namespace, unless that is the caller's.
     fn other_namespace(&self) -> Option<u64> {
         self.ns.filter(|_| !self.is_here)
@@ -61,7 +69,7 @@ pub(crate) fn largest_columns(objects: &[LargeObject]) -> Vec<&'static Column<La
 }
 
 static LARGEST: [Column<LargeObject>; 8] = [
-    Column::left("NAME", |object: &LargeObject| Cell::Text(&object.target)).shortened_to(12),
+    Column::left("NAME", |object: &LargeObject| Cell::Text(&object.target)).name_shortened_to(20),
     Column::right("NS", |object| Cell::of(object.other_namespace(), Cell::Number)),
     Column::right("RSS", |object| Cell::bytes(object.rss)),
     Column::right("CHANGE/S", |object| Cell::of(object.change, Cell::Change)),
@@ -98,6 +106,36 @@ pub(crate) fn interval(every: Duration, actual: Duration, scan: Duration) -> Str
     format!("every {} instead of {}: a scan takes {} ms", short(actual), short(every), scan.as_millis())
 }
 
+/// Returns a line of the last values, from their least to their greatest, at most so wide.
+pub(crate) fn spark_line(values: impl ExactSizeIterator<Item = u64> + Clone, width: usize, unicode: bool) -> String {
+    let marks: &[char] = if unicode {
+        &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
+    } else {
+        &['_', '.', '-', '=', '+', '*', '#']
+    };
+    let values = values.clone().skip(values.len().saturating_sub(width));
+    let (least, greatest) = (values.clone().min().unwrap_or(0), values.clone().max().unwrap_or(0));
+    let mark = |value: u64| {
+        let steps = u128::from(value - least) * (marks.len() as u128 - 1);
+        let step = steps.checked_div(u128::from(greatest - least)).unwrap_or(0);
+        usize::try_from(step).map_or(marks[0], |step| marks[step])
+    };
+    values.map(mark).collect()
+}
+
+/// Returns the beginning of a line that is at most so wide.
+pub(crate) fn clip(line: &str, mut width: usize) -> &str {
+    if line.width() <= width {
+        return line;
+    }
+    let fits = |(_, character): &(usize, char)| {
+        let rest = width.checked_sub(character.width().unwrap_or(0));
+        width = rest.unwrap_or(0);
+        rest.is_none()
+    };
+    line.char_indices().find(fits).map_or(line, |(end, _)| &line[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +151,20 @@ mod tests {
             interval(milliseconds(0), milliseconds(1250), milliseconds(250)),
             "every 1.2s instead of 0ms: a scan takes 250 ms"
         );
+    }
+
+    #[test]
+    fn a_line_of_values_shows_the_last_ones() {
+        let line = |values: &[u64], unicode| spark_line(values.iter().copied(), 3, unicode);
+        assert_eq!(line(&[9, 1, 2, 8], true), "▁▂█");
+        assert_eq!(line(&[5, 5], true), "▁▁");
+        assert_eq!(line(&[0, u64::MAX], false), "_#");
+        assert_eq!(line(&[], false), "");
+    }
+
+    #[test]
+    fn lines_are_clipped_between_characters() {
+        assert_eq!(["abc", "日本", "日本"].map(|line| clip(line, 3)), ["abc", "日", "日"]);
+        assert_eq!(clip("日本", 4), "日本");
     }
 }

@@ -13,13 +13,20 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal::{self, SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU, SIGXFSZ};
+use nix::sys::signal::Signal::{
+    self, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, SIGXFSZ,
+};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask};
 
 /// The first signal received; 0 for none.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
 /// The pipe that the handler writes to, so that a signal between the check and poll(2) is not missed; -1 for none.
 static WAKER: AtomicI32 = AtomicI32::new(-1);
+
+/// Signals of the terminal since the last wait: bits of [`SUSPEND`] and [`REDRAW`].
+static TERMINAL: AtomicI32 = AtomicI32::new(0);
+const SUSPEND: i32 = 1;
+const REDRAW: i32 = 2;
 
 /// Signals that request termination, and others whose default action would end the program before it has cleaned up.
 const TERMINATING: [Signal; 8] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGXCPU, SIGUSR1, SIGUSR2];
@@ -28,6 +35,15 @@ const TERMINATING: [Signal; 8] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIG
 extern "C" fn record(signal: c_int) {
     // Only the first signal is kept: `main` raises it again.
     let _ = CAUGHT.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+    let errno = Errno::last();
+    // SAFETY: write(2) is async-signal-safe; the byte lives through the call, and the descriptor is never closed.
+    let _ = unsafe { libc::write(WAKER.load(Ordering::SeqCst), [0_u8].as_ptr().cast(), 1) };
+    errno.set();
+}
+
+/// Stores a signal of the terminal and writes to the pipe.
+extern "C" fn record_terminal(signal: c_int) {
+    TERMINAL.fetch_or(if signal == libc::SIGTSTP { SUSPEND } else { REDRAW }, Ordering::SeqCst);
     let errno = Errno::last();
     // SAFETY: write(2) is async-signal-safe; the byte lives through the call, and the descriptor is never closed.
     let _ = unsafe { libc::write(WAKER.load(Ordering::SeqCst), [0_u8].as_ptr().cast(), 1) };
@@ -48,6 +64,10 @@ pub(crate) enum WaitOutcome {
     Timeout,
     /// The descriptor is readable.
     Ready,
+    /// SIGTSTP: restore the terminal, then call [`Watch::stop`]. Only after [`Watch::add_terminal`], as the next one.
+    Suspend,
+    /// The program was continued, or the terminal has another size.
+    Redraw,
 }
 
 /// Installed signal handlers.
@@ -82,6 +102,42 @@ impl Watch {
         Ok(Self { reader })
     }
 
+    /// Also records SIGTSTP, SIGCONT and SIGWINCH, each of which ends a wait. Other system calls are restarted.
+    pub(crate) fn add_terminal(&self) -> Result<(), Errno> {
+        let recording = SigAction::new(SigHandler::Handler(record_terminal), SaFlags::SA_RESTART, SigSet::empty());
+        for signal in [SIGTSTP, SIGCONT, SIGWINCH] {
+            // SAFETY: `record_terminal` only uses atomics and write(2), which are async-signal-safe.
+            let before = unsafe { sigaction(signal, &recording) }?;
+            if signal == SIGTSTP && matches!(before.handler(), SigHandler::SigIgn) {
+                // SAFETY: this restores the previous disposition.
+                unsafe { sigaction(signal, &before) }?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops this process as SIGTSTP does, until it is continued.
+    pub(crate) fn stop(&self) -> Result<(), Errno> {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default action runs no code of this program.
+        let before = unsafe { sigaction(SIGTSTP, &default) }?;
+        let stopped = nix::sys::signal::raise(SIGTSTP);
+        // SAFETY: this restores the previous disposition.
+        unsafe { sigaction(SIGTSTP, &before) }?;
+        stopped
+    }
+
+    /// Returns what signals of the terminal require, once.
+    fn terminal_outcome(&self) -> Option<WaitOutcome> {
+        let recorded = TERMINAL.swap(0, Ordering::SeqCst);
+        if recorded == 0 {
+            return None;
+        }
+        // The pipe is non-blocking. A signal that requests termination is found without its byte.
+        while matches!(nix::unistd::read(&self.reader, &mut [0; 64]), Ok(1..)) {}
+        Some(if recorded & SUSPEND == 0 { WaitOutcome::Redraw } else { WaitOutcome::Suspend })
+    }
+
     /// Waits for a signal, a timeout, or a descriptor to become readable, whichever comes first.
     pub(crate) fn wait(&self, timeout: Option<Duration>, other: Option<BorrowedFd<'_>>) -> Result<WaitOutcome, Errno> {
         let start = Instant::now();
@@ -90,6 +146,9 @@ impl Watch {
                 Some(signal @ (libc::SIGINT | libc::SIGTERM)) => return Ok(WaitOutcome::Terminate(signal)),
                 Some(signal) => return Ok(WaitOutcome::Signal(signal)),
                 None => {}
+            }
+            if let Some(outcome) = self.terminal_outcome() {
+                return Ok(outcome);
             }
             let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
             if left == Some(Duration::ZERO) {

@@ -28,10 +28,13 @@ fn runs(name: &str, line: &str) {
         oracle::Attached::new(id).write(0, b"hello\n");
         std::fs::write("/dev/shm/psm_1a2b3c4d", [0; 4096]).unwrap();
     }
+    // It requires a terminal, and runs until it is ended.
+    let is_screen = name == "top" && !line.contains("--rounds");
+    let line = if is_screen { format!("{line} --batch --rounds 1") } else { line.to_owned() };
     let directory = tempfile::tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_shmadm")).parent().unwrap();
     let ran: Ran = Command::new("sh")
-        .args(["-ec", line])
+        .args(["-ec", &line])
         .env_clear()
         .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
         .current_dir(&directory)

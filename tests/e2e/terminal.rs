@@ -14,6 +14,7 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::termios::{Termios, tcgetattr};
 
 use crate::support::{PATIENCE, Ran, Running, shmadm};
 
@@ -44,8 +45,13 @@ impl Terminal {
     }
 
     /// Runs a command with these of the three standard descriptors on a terminal.
-    pub(crate) fn start(mut command: Command, columns: u16, descriptors: &[i32]) -> Self {
-        let (master, slave) = open_terminal(columns, 40);
+    pub(crate) fn start(command: Command, columns: u16, descriptors: &[i32]) -> Self {
+        Self::start_on(command, (columns, 40), descriptors)
+    }
+
+    /// Like [`Terminal::start`], with a number of rows.
+    pub(crate) fn start_on(mut command: Command, (columns, rows): (u16, u16), descriptors: &[i32]) -> Self {
+        let (master, slave) = open_terminal(columns, rows);
         command.env("TERM", "xterm");
         for descriptor in descriptors {
             let end = slave.try_clone().unwrap();
@@ -104,13 +110,23 @@ impl Terminal {
         &mut self.running.0
     }
 
+    /// Changes the size, of which the kernel informs the program (SIGWINCH).
+    pub(crate) fn resize(&self, columns: u16, rows: u16) {
+        set_size(&self.master, columns, rows);
+    }
+
+    /// Returns the modes of the terminal.
+    pub(crate) fn modes(&self) -> Termios {
+        tcgetattr(&self.master).unwrap()
+    }
+
     /// Returns the output so far.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.shown).into_owned()
     }
 
     /// Waits for more output; returns whether there was any.
-    fn read(&mut self) -> bool {
+    pub(crate) fn read(&mut self) -> bool {
         let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(PATIENCE).unwrap();
         assert!(poll(&mut ready, timeout).unwrap() > 0, "timed out: {}", self.text());
@@ -162,9 +178,14 @@ pub(crate) fn open_terminal(columns: u16, rows: u16) -> (File, File) {
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let slave = File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(ptsname_r(&master).unwrap());
+    let master = File::from(OwnedFd::from(master));
+    set_size(&master, columns, rows);
+    (master, slave.unwrap())
+}
+
+fn set_size(master: &File, columns: u16, rows: u16) {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the pointer is to a whole record, which the call reads.
     let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
     assert_eq!(result, 0, "TIOCSWINSZ: {}", std::io::Error::last_os_error());
-    (File::from(OwnedFd::from(master)), slave.unwrap())
 }

@@ -1,13 +1,12 @@
 //! Rounds: what usage shows, and the change since the previous round.
 
-use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::commands::Context;
 use crate::commands::memory::MemoryUsage;
 use crate::error::Error;
-use crate::model::{Holding, Ident, Instance, Source, Stamp};
+use crate::model::{Holding, Ident, Instance, Source, Stamp, named};
 use crate::process::Interrupts;
 use crate::query::System;
 use crate::render::{By, LargeObject, UsageRow};
@@ -25,6 +24,8 @@ pub(super) struct Meter {
     pub(super) by: By,
     /// Shmem of the last rounds.
     pub(super) history: VecDeque<u64>,
+    /// Whether the next round is due as soon as the scan allows.
+    pub(super) is_requested: bool,
     scan: Duration,
     start: Instant,
     rounds: u64,
@@ -59,10 +60,14 @@ pub(super) struct Round {
     pub(super) change: Option<i64>,
 }
 
-/// What segments and objects are sorted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
-    Rss,
+named! {
+    /// What segments and objects are sorted by.
+    pub(crate) enum Sort {
+        Rss = "rss",
+        Change = "change",
+        Size = "size",
+        Name = "name",
+    }
 }
 
 impl Meter {
@@ -71,6 +76,7 @@ impl Meter {
             every,
             by,
             history: VecDeque::with_capacity(HISTORY),
+            is_requested: false,
             scan: Duration::ZERO,
             start: Instant::now(),
             rounds: 0,
@@ -84,12 +90,19 @@ impl Meter {
     }
 
     pub(super) fn time_left(&self) -> Duration {
-        self.interval().saturating_sub(self.start.elapsed())
+        let interval = if self.is_requested { self.scan * (REST + 1) } else { self.interval() };
+        interval.saturating_sub(self.start.elapsed())
+    }
+
+    /// Makes the next round one with other groups, and due as soon as the scan allows.
+    pub(super) fn request(&mut self, by: By) {
+        (self.by, self.is_requested) = (by, true);
     }
 
     /// Scans the machine.
     pub(super) fn next_round(&mut self, context: &mut Context, interrupts: &Interrupts) -> Result<Round, Error> {
         self.start = Instant::now();
+        self.is_requested = false;
         // What it has cached is from the previous round.
         context.system = context.system.renewed();
         let found = MemoryUsage::find(context, self.by).and_then(|usage| Ok((usage.rows(context, self.by)?, usage)));
@@ -157,6 +170,7 @@ fn object(system: &System, holding: &Holding) -> Option<(Key, LargeObject)> {
     };
     let object = LargeObject {
         target: ident.argument(),
+        ident: ident.clone(),
         ns,
         is_here: ns.is_none() || ns == system.namespace(),
         source: holding.source,
@@ -180,9 +194,18 @@ fn per_second(now: u64, before: u64, elapsed: Duration) -> i64 {
 }
 
 impl Round {
+    /// Sorts segments and objects: the largest first, or by name.
     pub(super) fn sort(&mut self, sort: Sort) {
+        let by_name = |one: &LargeObject, next: &LargeObject| one.key().cmp(&next.key());
         match sort {
-            Sort::Rss => self.objects.sort_by_cached_key(|object| (Reverse(object.rss), object.target.clone())),
+            Sort::Rss => self.objects.sort_by(|one, next| next.rss.cmp(&one.rss).then_with(|| by_name(one, next))),
+            Sort::Change => {
+                self.objects.sort_by(|one, next| next.change.cmp(&one.change).then_with(|| by_name(one, next)))
+            }
+            Sort::Size => self.objects.sort_by(|one, next| next.size.cmp(&one.size).then_with(|| by_name(one, next))),
+            Sort::Name => {
+                self.objects.sort_by(|one, next| one.target.cmp(&next.target).then_with(|| by_name(one, next)))
+            }
         }
     }
 }

@@ -1,0 +1,46 @@
+//! The processes that use a segment or object.
+
+use super::live::table;
+use crate::commands::Context;
+use crate::commands::all_namespaces::survey;
+use crate::error::{Error, Kind};
+use crate::explain::find;
+use crate::model::{Ident, Needs};
+use crate::query::{add_attachers_and_find_strays, add_users};
+use crate::render::{
+    ATTACHERS, BY_PROCESS, FILE_USERS, LargeObject, TableStyle, USERS_BY_PROCESS, UsedFile, UsedSegment, by_names,
+    escape,
+};
+
+/// Returns the lines of a page.
+pub(super) fn users(context: &mut Context, object: &LargeObject, width: usize) -> Result<Vec<String>, Error> {
+    context.system = context.system.renewed();
+    let removed = || Error::new(Kind::NotFound, format!("{} was removed by another process", object.ident));
+    let style = |context: &Context| TableStyle { width: Some(width), color: false, ..context.table(&["SIZE", "FD"]) };
+    let (lines, is_complete) = match &object.ident {
+        // It can be one of another namespace.
+        Ident::Id(_) => {
+            let mut objects = survey(context, Needs::NAMESPACE)?.objects;
+            objects.retain(|it| it.ident() == object.ident && it.ipc_namespace() == object.ns);
+            add_attachers_and_find_strays(&context.system, &mut objects)?;
+            let used = UsedSegment::of(objects.first().ok_or_else(removed)?);
+            let columns = by_names(ATTACHERS, BY_PROCESS);
+            (table(&columns, used.processes().collect(), &style(context)), used.attachers.hidden.is_empty())
+        }
+        ident => {
+            let mut found = find(&context.system, ident.clone(), Needs::ATTACHERS)?.ok_or_else(removed)?;
+            add_users(&context.system, [&mut found], Needs::ATTACHERS)?;
+            let used = UsedFile::of(&found, &[]);
+            let columns = by_names(FILE_USERS, USERS_BY_PROCESS);
+            (table(&columns, used.rows(false), &style(context)), used.users.hidden.is_empty())
+        }
+    };
+    let note = match (lines.len(), is_complete) {
+        (..=1, true) => "no process uses it",
+        (..=1, false) => "no process that uses it was found, but not all can be inspected",
+        (_, true) => "",
+        (_, false) => "there may be more: not all processes can be inspected",
+    };
+    let title = escape(&format!("Users of {}", object.ident)).into_owned();
+    Ok([vec![title], if lines.len() > 1 { lines } else { Vec::new() }, vec![note.to_owned()]].concat())
+}
