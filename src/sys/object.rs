@@ -94,12 +94,12 @@ pub(crate) fn each_name(directory: BorrowedFd<'_>, mut show: impl FnMut(&[u8])) 
 
 /// Returns the attributes of a directory entry; of a symbolic link itself, not of its target.
 pub(crate) fn stat_entry(directory: BorrowedFd<'_>, name: &OsStr) -> Result<FileStat, Errno> {
-    stat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+    stat(directory, name, AtFlags::SYMLINK_NOFOLLOW, ALL)
 }
 
 /// Returns the attributes of an open file.
 pub(crate) fn stat_file(file: BorrowedFd<'_>) -> Result<FileStat, Errno> {
-    stat(file, OsStr::new(""), AtFlags::EMPTY_PATH)
+    stat(file, OsStr::new(""), AtFlags::EMPTY_PATH, ALL)
 }
 
 /// Returns whether a descriptor was opened with O_PATH, by its link in /proc/PID/fd: the permission bits of the link show
@@ -110,11 +110,20 @@ pub(crate) fn is_path_descriptor(directory: BorrowedFd<'_>, name: &OsStr) -> boo
 
 /// Returns the attributes of the file that a link of /proc refers to, such as /proc/PID/fd/3.
 pub(crate) fn stat_link(directory: BorrowedFd<'_>, name: &OsStr) -> Result<FileStat, Errno> {
-    stat(directory, name, AtFlags::empty())
+    stat(directory, name, AtFlags::empty(), ALL)
 }
 
-fn stat(directory: BorrowedFd<'_>, name: &OsStr, flags: AtFlags) -> Result<FileStat, Errno> {
-    let found: Statx = fs::statx(directory, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME).map_err(errno)?;
+/// The same without asking a server, which may not answer (FUSE) or refuse other users. Only the device is certain, and
+/// the type of what is on no server.
+pub(crate) fn stat_link_locally(directory: BorrowedFd<'_>, name: &OsStr) -> Result<FileStat, Errno> {
+    stat(directory, name, AtFlags::STATX_DONT_SYNC, StatxFlags::empty())
+}
+
+/// The attributes in a [`FileStat`].
+const ALL: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
+fn stat(directory: BorrowedFd<'_>, name: &OsStr, flags: AtFlags, mask: StatxFlags) -> Result<FileStat, Errno> {
+    let found: Statx = fs::statx(directory, name, flags, mask).map_err(errno)?;
     let time = |time: StatxTimestamp| FileTime::new(time.tv_sec, time.tv_nsec);
     Ok(FileStat {
         file: FileId { device: Device(found.stx_dev_major, found.stx_dev_minor), inode: found.stx_ino },

@@ -36,6 +36,8 @@ pub(crate) struct MountedFileSystems {
     pub(crate) list: Vec<MountedFileSystem>,
     /// The devices of file systems that other mounts cover, or that the caller may not reach.
     pub(crate) hidden: HashSet<Device>,
+    /// The devices of the other mounts.
+    pub(crate) elsewhere: HashSet<Device>,
     /// The number of processes whose mount namespace the caller may not see.
     pub(crate) inaccessible: u64,
 }
@@ -64,7 +66,11 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
         let Ok(mounts) = procfs::mounts(proc, &process) else { continue };
         let is_own = index == 0;
         let mut container = None;
-        for mount in mounts.filter(|mount| TYPES.contains(&mount.kind.as_str())) {
+        for mount in mounts {
+            if !TYPES.contains(&mount.kind.as_str()) {
+                found.elsewhere.insert(mount.device);
+                continue;
+            }
             seen.insert(mount.device);
             if reached.contains(&mount.device) {
                 continue;

@@ -39,11 +39,12 @@ pub(crate) struct ShmemSurvey {
 
 /// Finds shared memory. With `each_file`, each file of a tmpfs is a holding of its own, with its users.
 pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurvey, QueryError> {
-    let MountedFileSystems { list, mut hidden, inaccessible } = mounted_file_systems(system)?;
+    let MountedFileSystems { list, mut hidden, elsewhere, inaccessible } = mounted_file_systems(system)?;
     let internal = segment_devices().map_err(QueryError::Devices)?;
     let ordinary = internal.first().copied().unwrap_or_default();
     let devices = internal.iter().copied().chain(list.iter().map(|mounted| mounted.device)).collect();
-    let search = ObjectSearch { devices, internal: internal.into_iter().collect(), finds_file_systems: true };
+    let internal = internal.into_iter().collect();
+    let search = ObjectSearch { devices, internal, finds_file_systems: true, elsewhere };
     let scan = scan_objects(system, &search, Needs::empty(), |_| each_file)?;
     let mut survey = ShmemSurvey::default();
     for mounted in &list {

@@ -22,7 +22,8 @@ pub(crate) fn some_are_in_flight(system: &System) -> bool {
         let _ = each_table(proc, pid, |Table { path, directory, numbers, .. }| {
             found = found
                 || numbers.iter().any(|number| {
-                    sys::stat_link(directory.as_fd(), OsStr::new(number)).is_ok_and(|stat| can_hold_files(&stat))
+                    sys::stat_link_locally(directory.as_fd(), OsStr::new(number))
+                        .is_ok_and(|stat| can_hold_files(&stat))
                         && procfs::holds_files(proc, path, number)
                 });
         });

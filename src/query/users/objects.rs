@@ -67,6 +67,8 @@ pub(crate) struct ObjectSearch {
     pub(crate) internal: HashSet<Device>,
     /// Whether to look for files on other file systems in memory, which are mounted nowhere.
     pub(crate) finds_file_systems: bool,
+    /// Devices that are not in memory. Only a server may know the space of these file systems, and it may not answer.
+    pub(crate) elsewhere: HashSet<Device>,
 }
 
 impl ObjectSearch {
@@ -142,7 +144,7 @@ pub(crate) fn scan_objects(
 ) -> Result<ObjectScan, QueryError> {
     let mut scan = ObjectScan::default();
     let own = i32::try_from(std::process::id()).ok();
-    let mut other_devices = HashSet::new();
+    let mut other_devices = search.elsewhere.clone();
     for pid in procfs::pids(system.proc()).map_err(QueryError::Mappings)?.filter(|pid| Some(*pid) != own) {
         let mut places = Vec::new();
         let mut is_inaccessible = false;
@@ -189,7 +191,7 @@ fn add_descriptors(
     let listed = each_table(proc, pid, |Table { thread, path, directory, numbers }| {
         let directory = directory.as_fd();
         for number in numbers {
-            let stat = match sys::stat_link(directory, OsStr::new(number)) {
+            let stat = match sys::stat_link_locally(directory, OsStr::new(number)) {
                 Ok(stat) => stat,
                 Err(errno @ (Errno::EACCES | Errno::EPERM)) => {
                     denied = Err(io::Error::from(errno));
@@ -210,7 +212,11 @@ fn add_descriptors(
                 scan.in_flight += u64::from(is_holder && procfs::holds_files(proc, path, number) && is_new());
                 continue;
             }
-            if !stat.is_regular() || (stat.links > 0 && sys::is_path_descriptor(directory, OsStr::new(number))) {
+            let Ok(stat) = sys::stat_link(directory, OsStr::new(number)) else { continue };
+            if !stat.is_regular()
+                || stat.file.device != device
+                || (stat.links > 0 && sys::is_path_descriptor(directory, OsStr::new(number)))
+            {
                 continue;
             }
             let name = || sys::link_target(directory, OsStr::new(number)).unwrap_or_default();

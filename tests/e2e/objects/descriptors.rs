@@ -2,20 +2,25 @@
 #![expect(clippy::disallowed_methods, reason = "threads of tests have their own descriptor tables")]
 
 use std::fs::File;
-use std::process::Command;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::list::send_descriptor;
 use super::no_lease::without_leases;
 use super::{create, names};
 use crate::fixtures::assert_fields;
 use crate::sandbox::{ShownProcesses, without};
-use crate::support::{finish, shmadm};
+use crate::support::{NOBODY, Running, finish, shmadm, wait_for};
 
 /// Runs `test` while a thread of this process holds what `open` returns in a descriptor table of its own.
 fn while_a_thread_holds<T>(open: impl FnOnce() -> T + Send, test: impl FnOnce()) {
@@ -80,4 +85,41 @@ fn an_object_in_flight_in_a_socket_of_such_a_thread_is_kept() {
         assert_eq!(names(), ["x"]);
     };
     while_a_thread_holds(|| send_descriptor(path), test);
+}
+
+/// Mounts a FUSE file system of a user. Its server, which is this descriptor, answers nothing.
+fn mount_dead_fuse(uid: u32, directory: &Path) -> File {
+    let server = File::options().read(true).write(true).open("/dev/fuse").unwrap();
+    let options = format!("fd={},rootmode=40000,user_id={uid},group_id={uid}", server.as_raw_fd());
+    mount(Some("dead"), directory, Some("fuse"), MsFlags::empty(), Some(options.as_str())).unwrap();
+    server
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_server_of_a_file_system_that_does_not_answer_hides_no_descriptor() {
+    if !Path::new("/dev/fuse").exists() {
+        return;
+    }
+    // Root may not look at the files of the other user.
+    for uid in [0, NOBODY] {
+        let directory = tempfile::tempdir().unwrap();
+        let server = mount_dead_fuse(uid, directory.path());
+        let root = File::options().read(true).custom_flags(libc::O_PATH).open(directory.path()).unwrap();
+        let object = File::open(create("x", 4096)).unwrap();
+        for command in [&["list", "--json"][..], &["usage", "--json"], &["prune", "-n"], &["who", "/x", "--json"]] {
+            let mut process =
+                Running(shmadm().args(command).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+            wait_for(&format!("{command:?}"), || process.0.try_wait().unwrap().is_some());
+            let mut stdout = String::new();
+            process.0.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+            if command[0] == "who" {
+                let report: Value = serde_json::from_str(&stdout).unwrap();
+                assert_fields(&report["objects"][0], json!({ "in_use": true, "found": 1 }));
+            }
+        }
+        drop((server, root, object));
+        umount2(directory.path(), MntFlags::MNT_DETACH).unwrap();
+        std::fs::remove_file("/dev/shm/x").unwrap();
+    }
 }
