@@ -11,6 +11,7 @@ mod file;
 mod needed_file;
 mod plan;
 mod remove;
+mod remove_failure;
 mod remove_file;
 mod report;
 mod set;

@@ -11,7 +11,8 @@
 use nix::errno::Errno;
 
 use super::plan::would_fail;
-use super::remove_file::{Failure, remove_file};
+use super::remove_failure::Failure;
+use super::remove_file::remove_file;
 use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
 use crate::model::{Needs, Object, ObjectKind, Outcome, ShmId, State, SysV};

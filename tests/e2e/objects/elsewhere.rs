@@ -166,7 +166,8 @@ fn an_unlinked_object_of_another_file_system_is_named_by_its_inode() {
     let objects = listed["objects"].as_array().unwrap().iter();
     let is_held = |object: &&serde_json::Value| {
         let who = run(["who", &format!("obj:{}", object["object"].as_str().unwrap()), "--json"]);
-        who.code == Some(0) && who.json()["objects"][0]["users"][0]["pid"] == container.pid().as_raw()
+        let is_it = |user: &serde_json::Value| user["pid"] == container.pid().as_raw();
+        who.code == Some(0) && who.json()["objects"][0]["users"].as_array().unwrap().iter().any(is_it)
     };
     let object = objects.clone().find(is_held).unwrap_or_else(|| panic!("{listed}"));
     let name = format!("obj:{}", object["object"].as_str().unwrap());

@@ -1,0 +1,112 @@
+//! Why objects are not removed.
+
+use nix::errno::Errno;
+
+use super::aside::aside_by_file;
+use super::remove::Kept;
+use super::remove_file::{check_directory, may_unlink};
+use crate::error::{Error, Kind, again, program, shmadm};
+use crate::explain::{
+    describe_users, file_in_use, missing_file, not_permitted_to_open, why_hidden, with_directory_cause,
+};
+use crate::model::Object;
+use crate::query::System;
+
+/// Why an object was not removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Gone,
+    Changed,
+    /// It has no name that could be removed.
+    Unnamed,
+    /// It has several names.
+    Linked(u64),
+    InUse,
+    /// Its program uses others of its family.
+    Needed,
+    /// A process opened it during the removal.
+    BeingOpened,
+    /// The same, and it could not get its name back.
+    LeftAside(Errno),
+    /// It cannot be opened or the lease cannot be taken, which says nothing about use.
+    NoLease(Errno, &'static str),
+    Call(Errno, &'static str),
+}
+
+impl Failure {
+    /// Returns the reason as a clause.
+    pub(super) fn reason(self) -> String {
+        match self {
+            Self::Gone | Self::Unnamed => Kept::AlreadyRemoved.reason(),
+            Self::Changed => Kept::Changed.reason(),
+            Self::Linked(links) => format!("it has {links} names (hard links)"),
+            Self::InUse => "it is in use".to_owned(),
+            Self::Needed => "it is kept while other objects of the same program are in use".to_owned(),
+            Self::BeingOpened => "it is being opened by another process".to_owned(),
+            Self::LeftAside(errno) => {
+                format!("another process opened it, and its name could not be restored ({errno:?}, renameat2)")
+            }
+            Self::NoLease(errno, call) => format!("cannot determine whether it is in use ({errno:?}, {call})"),
+            Self::Call(errno, call) => format!("{} ({errno:?}, {call})", errno.desc()),
+        }
+    }
+
+    pub(super) fn explain(self, system: &System, object: &Object) -> Error {
+        let ident = object.ident();
+        let argument = ident.argument();
+        let message = |reason: &str| format!("cannot remove {ident}: {reason}");
+        let refused = |reason: &str| Error::new(Kind::Refused, message(reason)).target(&*argument);
+        match self {
+            Self::Gone => missing_file(&ident),
+            Self::Unnamed => refused("it has no name; its memory is freed when the last process closes and unmaps it")
+                .cause(describe_users(system, object)),
+            Self::Changed => {
+                refused("it has changed since the lookup").hint("show it again", shmadm("stat").arg(ident.typed()))
+            }
+            Self::InUse => file_in_use(system, object, message("it is in use")),
+            Self::Linked(_) => {
+                let error = refused(&self.reason());
+                let Ok(directory) = system.objects() else { return error };
+                let find = program("find").arg(&directory.path).arg("-xdev").arg("-inum");
+                error.hint("find its other names", find.arg(object.posix().file().inode.to_string()))
+            }
+            Self::LeftAside(_) => match aside_by_file(system, object.posix().file()) {
+                Some(aside) => refused(&self.reason()).cause(format!("its name is now {aside}")),
+                None => refused(&self.reason()),
+            },
+            Self::BeingOpened | Self::Needed => refused(&self.reason()),
+            Self::NoLease(errno, call) => {
+                let error = refused("cannot determine whether it is in use").os(errno, call);
+                let why = match (errno, call) {
+                    (Errno::EACCES, "open") => not_permitted_to_open(system, object),
+                    (_, "open") => "it cannot be opened".to_owned(),
+                    (Errno::EACCES, _) => {
+                        "only its owner and a caller with CAP_LEASE can take its write lease".to_owned()
+                    }
+                    _ => "the kernel or a sandbox grants no write leases".to_owned(),
+                };
+                let error = error.cause(format!("{why}, and {}", why_hidden(system, object)));
+                let error = if (errno, call) == (Errno::EACCES, "open") && system.is_caller(object.uid) {
+                    let set = shmadm("set").arg(ident.typed()).arg("--mode").arg("0600");
+                    error.hint("permit yourself to open it", set)
+                } else {
+                    error
+                };
+                match check_directory(system, object) {
+                    Ok(()) => error.hint("remove the name anyway", again("--force").on(ident.typed())),
+                    Err(_) => error,
+                }
+            }
+            Self::Call(errno, call) => {
+                let error = Error::call(format!("cannot remove {ident}"), errno, call).target(&*argument);
+                match system.objects() {
+                    Ok(directory) if errno == Errno::EPERM && !may_unlink(directory, object.posix(), system) => {
+                        error.cause("only its owner, the owner of the directory and a privileged user can remove it")
+                    }
+                    Ok(directory) => with_directory_cause(system, error, directory, errno),
+                    Err(_) => error,
+                }
+            }
+        }
+    }
+}
