@@ -199,6 +199,8 @@ pub(crate) struct Posix {
     pub(crate) is_partial: bool,
     /// The files below a directory.
     pub(crate) contents: Vec<FileId>,
+    /// Those of them that have several names, with their resident and swapped bytes.
+    pub(crate) linked: Vec<(FileId, u64)>,
     /// The processes that use it; `None` if they were not looked for.
     pub(crate) users: Option<Arc<FileUsers>>,
     /// The value of a named semaphore.
@@ -242,6 +244,7 @@ impl Posix {
             maker: None,
             is_partial: false,
             contents: Vec::new(),
+            linked: Vec::new(),
             is_foreign: false,
             mnt_ns: None,
         }

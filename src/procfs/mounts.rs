@@ -28,6 +28,7 @@ pub(crate) fn mount_view(root: &Path, process: &str) -> io::Result<MountView> {
 /// A mount in the mount namespace of a process (proc_pid_mountinfo(5)).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
+    pub(crate) id: u64,
     pub(crate) device: Device,
     /// The directory or file of the file system that is mounted; that of a namespace is `ipc:[NUMBER]`.
     root: Vec<u8>,
@@ -35,6 +36,13 @@ pub(crate) struct Mount {
     pub(crate) point: PathBuf,
     /// The type of the file system.
     pub(crate) kind: String,
+}
+
+impl Mount {
+    /// Returns whether it shows all of its file system: it is not a bind mount of a directory or file in it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.root == b"/"
+    }
 }
 
 /// Returns the mounts that a process sees, in the order in which they were mounted.
@@ -57,12 +65,13 @@ pub(crate) fn mounted_namespaces(root: &Path, pid: i32) -> Result<Vec<(u64, Path
 /// Parses `ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS… - TYPE SOURCE …`.
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let (major, minor) = std::str::from_utf8(fields.nth(2)?).ok()?.split_once(':')?;
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let (major, minor) = std::str::from_utf8(fields.nth(1)?).ok()?.split_once(':')?;
     let device = Device(major.parse().ok()?, minor.parse().ok()?);
     let (root, point) = (fields.next()?.to_owned(), unescape(fields.next()?));
     fields.find(|field| *field == b"-")?;
     let kind = String::from_utf8_lossy(fields.next()?).into_owned();
-    Some(Mount { device, root, point, kind })
+    Some(Mount { id, device, root, point, kind })
 }
 
 /// Replaces `\040` and the other octal numbers by which the kernel escapes white space and backslashes.

@@ -1,7 +1,6 @@
 //! POSIX objects with their users and states, and those without a name.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -135,7 +134,7 @@ pub(crate) fn posix_usage(system: &System, needs: Needs) -> Result<(PosixUsage, 
     let before = directory.space()?;
     let mut objects = inventory::posix_objects(system, directory, needs)?;
     let scan = scan_users(system, &mut objects, needs)?;
-    let mut usage = usage_of(directory, before, &objects)?;
+    let mut usage = usage_of(system, directory, before, &objects)?;
     let found = scan.map(|scan| scan.count_unlinked(directory.device));
     // The kernel's sum includes objects held by processes that cannot be inspected.
     usage.unlinked_files = found.filter(|(_, bytes)| usage.unlinked == Some(*bytes)).map(|(count, _)| count);
@@ -150,7 +149,7 @@ pub(crate) fn posix_usage_in(
 ) -> Result<(Vec<PosixUsage>, Vec<Object>), QueryError> {
     let before = directories.iter().map(|directory| directory.space()).collect::<Result<Vec<_>, _>>()?;
     let objects = posix_objects_in(system, directories.iter().copied(), needs)?;
-    let usage = directories.iter().zip(before).map(|(directory, before)| usage_of(directory, before, &objects));
+    let usage = directories.iter().zip(before).map(|(directory, before)| usage_of(system, directory, before, &objects));
     Ok((usage.collect::<Result<_, _>>()?, objects))
 }
 
@@ -158,15 +157,21 @@ pub(crate) fn posix_usage_in(
 ///
 /// What is used beyond them belongs to objects without a name. That is unknown if the file system counts nothing (size=0),
 /// if a directory in it cannot be read, and if this directory is not its root.
-fn usage_of(directory: &ObjectDirectory, before: FileSystem, named: &[Object]) -> Result<PosixUsage, QueryError> {
+fn usage_of(
+    system: &System,
+    directory: &ObjectDirectory,
+    before: FileSystem,
+    named: &[Object],
+) -> Result<PosixUsage, QueryError> {
     let mut seen = HashSet::new();
     let named = named.iter().map(Object::posix).filter(|posix| posix.file().device == directory.device);
     let named: Vec<_> = named.filter(|posix| seen.insert(posix.file())).collect();
-    let allocated: u64 = named.iter().map(|posix| posix.allocated).sum();
+    // A file below a directory can have another name, also as an object.
+    let linked = named.iter().flat_map(|posix| &posix.linked).filter(|(file, _)| !seen.insert(*file));
+    let counted_again: u64 = linked.map(|(_, bytes)| bytes).sum();
+    let allocated = named.iter().map(|posix| posix.allocated).sum::<u64>() - counted_again;
     let space = directory.space()?;
-    let parent = sys::stat_entry(directory.as_fd(), OsStr::new(".."));
-    let is_root = parent.is_ok_and(|parent| parent.file.device != directory.device);
-    let is_known = is_root && space.size > 0 && !named.iter().any(|posix| posix.is_partial);
+    let is_known = directory.is_root(system.proc()) && space.size > 0 && !named.iter().any(|posix| posix.is_partial);
     Ok(PosixUsage {
         mount: path_text(&directory.path),
         dev: directory.device,

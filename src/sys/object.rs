@@ -37,6 +37,14 @@ pub(crate) fn open_directory_below(root: BorrowedFd<'_>, path: &Path) -> Result<
     fs::openat2(root, path, flags, Mode::empty(), resolve).map_err(errno)
 }
 
+/// Opens a directory in another one as safely, unless something else is mounted on it (EXDEV).
+pub(crate) fn open_subdirectory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let resolve =
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    fs::openat2(parent, name, flags, Mode::empty(), resolve).map_err(errno)
+}
+
 /// Returns a descriptor that refers to a file or directory below a root directory that another user may control, without
 /// opening it, and as safely as [`open_directory_below`].
 pub(crate) fn refer_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
@@ -138,6 +146,12 @@ fn stat(directory: BorrowedFd<'_>, name: &OsStr, flags: AtFlags, mask: StatxFlag
         mtime: time(found.stx_mtime),
         ctime: time(found.stx_ctime),
     })
+}
+
+/// Returns the number of the mount that an open file is on; `None` before Linux 5.8.
+pub(crate) fn mount_id(file: BorrowedFd<'_>) -> Option<u64> {
+    let found = fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
+    (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id)
 }
 
 /// Returns a descriptor that refers to an entry without opening it: a symbolic link, FIFO or device has no effect.

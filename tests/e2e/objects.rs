@@ -15,6 +15,7 @@ pub(crate) mod list;
 mod makers;
 mod monitor;
 mod no_lease;
+mod once;
 mod prune;
 mod rm;
 mod unknown;

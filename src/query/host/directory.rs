@@ -1,10 +1,12 @@
 //! The directory of POSIX shared memory objects.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::Device;
+use crate::procfs;
 use crate::query::failure::QueryError;
 use crate::sys::{self, Errno, FileSystem};
 
@@ -17,6 +19,8 @@ pub(crate) struct ObjectDirectory {
     /// For messages.
     pub(crate) path: PathBuf,
     directory: OwnedFd,
+    /// The process whose mounts show it, below /proc.
+    process: String,
     pub(crate) device: Device,
     /// Whether processes of another pid namespace can have created its files: pids in names may mean other processes here.
     pub(crate) is_foreign: bool,
@@ -29,7 +33,7 @@ pub(crate) struct ObjectDirectory {
 impl ObjectDirectory {
     /// Opens a directory of the caller's mount namespace.
     pub(super) fn open(path: &Path, mnt_ns: Option<u64>, is_foreign: bool) -> Result<Self, QueryError> {
-        Self::check(path, sys::open_directory(path), mnt_ns, is_foreign)
+        Self::check(path, sys::open_directory(path), "thread-self".to_owned(), mnt_ns, is_foreign)
     }
 
     /// Opens /dev/shm of a process, whose symbolic links could lead anywhere and are not followed.
@@ -38,12 +42,13 @@ impl ObjectDirectory {
         let below = DEV_SHM.trim_start_matches('/');
         let opened =
             sys::refer_to_root(&root).and_then(|root| sys::open_directory_below(root.as_fd(), Path::new(below)));
-        Self::check(&root.join(below), opened, mnt_ns, true)
+        Self::check(&root.join(below), opened, pid.to_string(), mnt_ns, true)
     }
 
     fn check(
         path: &Path,
         opened: Result<OwnedFd, Errno>,
+        process: String,
         mnt_ns: Option<u64>,
         is_foreign: bool,
     ) -> Result<Self, QueryError> {
@@ -53,7 +58,18 @@ impl ObjectDirectory {
             return Err(QueryError::NotSharedMemory(path.to_owned()));
         }
         let device = sys::stat_file(directory.as_fd()).map_err(failed)?.file.device;
-        Ok(Self { path: path.to_owned(), directory, device, is_foreign, mnt_ns, container: None })
+        Ok(Self { path: path.to_owned(), directory, process, device, is_foreign, mnt_ns, container: None })
+    }
+
+    /// Returns whether it is the root of its file system. A bind mount of a directory below that is not.
+    pub(crate) fn is_root(&self, proc: &Path) -> bool {
+        let parent = sys::stat_entry(self.as_fd(), OsStr::new(".."));
+        let is_mount_point = parent.is_ok_and(|parent| parent.file.device != self.device);
+        let is_whole = |id| {
+            let mut mounts = procfs::mounts(proc, &self.process).into_iter().flatten();
+            mounts.any(|mount| mount.id == id && mount.is_whole())
+        };
+        is_mount_point && sys::mount_id(self.as_fd()).is_none_or(is_whole)
     }
 
     /// Returns the space of its file system.

@@ -25,6 +25,8 @@ pub(crate) struct MountedFileSystem {
     /// Whether it is mounted in the caller's own mount namespace.
     pub(crate) is_own: bool,
     pub(crate) is_devtmpfs: bool,
+    /// Whether the mount shows all of the file system.
+    pub(crate) is_whole: bool,
     /// Refers to what is mounted: a directory, or a file.
     pub(crate) root: OwnedFd,
 }
@@ -66,6 +68,8 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
         let Ok(mounts) = procfs::mounts(proc, &process) else { continue };
         let is_own = index == 0;
         let mut container = None;
+        let mut mounts: Vec<_> = mounts.collect();
+        mounts.sort_by_key(|mount| !mount.is_whole());
         for mount in mounts {
             if !TYPES.contains(&mount.kind.as_str()) {
                 found.elsewhere.insert(mount.device);
@@ -80,6 +84,7 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
             let container = container.get_or_insert_with(|| container_of(proc, &process));
             found.list.push(MountedFileSystem {
                 device: mount.device,
+                is_whole: mount.is_whole(),
                 is_devtmpfs: mount.kind == "devtmpfs",
                 mount: mount.point,
                 mnt_ns: Some(view.namespace),

@@ -4,6 +4,7 @@
 //! regular files are opened only while swap is in use, to distinguish resident from swapped bytes: without swap, all
 //! allocated bytes are resident.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::product::{self, Recognized};
@@ -134,9 +135,17 @@ pub(in crate::query) fn residency(
     state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
 }
 
-/// Adds what is below a directory; returns whether all of it could be read. What has vanished is not there.
+/// Adds what is below a directory, a file with several names once; returns whether all of it could be read. What has
+/// vanished is not there.
 fn add_contents(directory: &ObjectDirectory, name: &ObjectName, size: &mut u64, posix: &mut Posix) -> bool {
+    let mut seen = HashSet::new();
     tree::walk(directory.as_fd(), name.file_name(), directory.device, &mut |_, _, _, stat| {
+        if stat.links > 1 {
+            if !seen.insert(stat.file) {
+                return;
+            }
+            posix.linked.push((stat.file, stat.allocated));
+        }
         posix.allocated = posix.allocated.saturating_add(stat.allocated);
         if stat.is_regular() {
             *size = size.saturating_add(stat.size);

@@ -28,7 +28,7 @@ fn walk_at(
     depth: u32,
     visit: &mut dyn FnMut(BorrowedFd<'_>, &OsStr, u32, &FileStat),
 ) -> bool {
-    let directory = match sys::open_directory_below(parent, name.as_ref()) {
+    let directory = match sys::open_subdirectory(parent, name) {
         Ok(directory) => directory,
         Err(errno) => return errno == Errno::ENOENT,
     };

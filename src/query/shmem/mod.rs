@@ -109,7 +109,8 @@ fn add_mounted(
         survey.huge.files += used;
         return;
     }
-    let nameless = (is_counted && reads_files && files.is_complete).then(|| used.saturating_sub(named));
+    let nameless =
+        (is_counted && reads_files && files.is_complete && mounted.is_whole).then(|| used.saturating_sub(named));
     survey.instances.push(InstanceUsage {
         dev: device,
         mount: Some(path_text(&mounted.mount)),
