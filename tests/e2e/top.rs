@@ -166,6 +166,7 @@ fn memory_does_not_grow_from_round_to_round() {
 fn without_a_terminal_a_format_is_required() {
     run(["top"]).exits(2).prints_nothing().says("requires a terminal").says("`shmadm top --batch`");
     run(["top", "--batch", "--every", "1"]).exits(2).says("missing unit");
-    run(["top", "--batch", "--ns", &std::process::id().to_string()]).exits(2).says("cannot be used");
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    run(["top", "--batch", "--dir", directory.path().to_str().unwrap()]).exits(2).says("cannot be used");
     run(["top", "--batch", "--format", "csv"]).exits(2).says("csv and tsv are for");
 }

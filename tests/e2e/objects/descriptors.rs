@@ -47,6 +47,7 @@ fn with_and_without_kcmp() -> [Command; 2] {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn an_object_that_only_a_thread_with_its_own_descriptors_has_open_is_in_use() {
     let path = create("x", 4096);
     let test = || {
@@ -62,6 +63,7 @@ fn an_object_that_only_a_thread_with_its_own_descriptors_has_open_is_in_use() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn a_descriptor_that_several_threads_show_is_counted_once() {
     let _file = File::open(create("x", 4096)).unwrap();
     // The other thread has a copy of the descriptor.
