@@ -35,8 +35,8 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm top --batch --rounds 1", "print one round as text"),
         ("shmadm top --json --rounds 1", "the same as JSON, with exact numbers"),
     ],
-    json: "{\"schema\":1,\"round\":1,\"time\":\"…\",\"every\":1.0,\"scan\":0.012,\"change\":null,\"shmem\":…,…,\
-           \"largest\":[{\"target\":\"65538\"|\"/psm_1a2b3c4d\"|\"obj:0:27:4\",\"ns\":…,\"source\":\"sysv\",\"uid\":0,\"owner\":\"root\",\"container\":null,\"product\":null,\"size\":…,\"rss\":…,\"swap\":0,\"change\":null}]}, \
+    json: "{\"schema\":1,\"round\":1,\"time\":\"…\",\"every\":1.0,\"scan\":0.012,\"change\":null,\"shmem\":…,…, \
+           \"largest\":[{\"target\":\"65538\"|\"/psm_1a2b3c4d\"|\"obj:0:27:4\",\"ns\":…,\"source\":\"sysv\", \"uid\":0,\"owner\":\"root\",\"container\":null,\"product\":null, \"size\":…,\"rss\":…,\"swap\":0,\"change\":null}]}, \
            one line per round. The fields of usage(1) follow \"change\". Changes are bytes per second since the previous round; \
            \"sources\" and \"groups\" have them as well, as \"change\", from the second round on.",
     notes: "A segment or object that was created since the previous round has its whole memory as its change; what was \
