@@ -29,10 +29,10 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm usage --by instance", "show the file systems and IPC namespaces"),
         ("shmadm usage --json", "the same as JSON, with exact numbers"),
     ],
-    json: "{\"schema\":1,\"shmem\":…,\"swapped\":0,\"sources\":[{\"source\":\"devshm\"|\"unlinked\"|\"tmpfs\"|\"devtmpfs\"|\"container\"|\"detached\"|\"memfd\"|\"anonymous\"|\"sysv\",\"rss\":…,\"swap\":0,\"size\":…,\"count\":3,\"within\":null|\"devshm\"}], \
-           \"accounted\":…,\"unexplained\":…,\"possible\":[{\"reason\":\"in-flight\"|\"permission\"|\"pid-namespace\"|\"hidden-mount\"|\"kernel\",\"count\":1}], \
-           \"instances\":[{\"dev\":\"0:27\",\"mount\":\"/dev/shm\",\"mnt_ns\":…,\"container\":null,\"size\":…,\"used\":…,\"inodes\":…,\"inodes_used\":…,\"unlinked\":0}], \
-           \"hugetlb\":{\"files\":0,\"memfd\":0,\"sysv\":0},\"by\":\"source\",\"groups\":[{\"name\":\"4711\",\"detail\":\"…\",\"rss\":…,\"swap\":0,\"size\":…,\"count\":1}]}. \
+    json: "{\"schema\":1,\"shmem\":…,\"swapped\":0, \"sources\":[{\"source\":\"devshm\"|\"unlinked\"|\"tmpfs\"| \"devtmpfs\"|\"container\"|\"detached\"| \"memfd\"|\"anonymous\"| \"sysv\", \"rss\":…,\"swap\":0,\"size\":…,\"count\":3,\"within\":null|\"devshm\"}], \
+           \"accounted\":…,\"unexplained\":…, \"possible\":[{\"reason\":\"in-flight\"|\"permission\"|\"pid-namespace\"| \"hidden-mount\"|\"kernel\",\"count\":1}], \
+           \"instances\":[{\"dev\":\"0:27\",\"mount\":\"/dev/shm\",\"mnt_ns\":…,\"container\":null, \"size\":…,\"used\":…,\"inodes\":…,\"inodes_used\":…,\"unlinked\":0}], \
+           \"hugetlb\":{\"files\":0,\"memfd\":0,\"sysv\":0}, \"by\":\"source\",\"groups\":[{\"name\":\"4711\",\"detail\":\"…\", \"rss\":…,\"swap\":0,\"size\":…,\"count\":1}]}. \
            Sizes are bytes. A source with \"within\" is part of that one. \"unexplained\" is \"shmem\" minus \"accounted\"; it can be negative.",
     notes: "The swapped bytes of a file are known only to a caller who may write it; otherwise SWAP is unknown and \
             RSS includes them. hugetlbfs and huge pages are not part of Shmem; JSON reports them in \"hugetlb\". The kernel uses \
