@@ -168,7 +168,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let mut report = PruneReport { removal, ..PruneReport::default() };
     let mut survey = list(args, context, &filter)?;
     let mut selection = Selection::of(args, &context.system, &filter, survey.objects.clone())?;
-    if wait_for_exiting_users(&context.system, &selection.in_use, args.wait) {
+    if wait_for_exiting_users(&context.system, selection.all_in_use(), args.wait) || selection.has_changed {
         context.system = context.system.renewed();
         if args.all_ns {
             survey.list_again(&context.system, NEEDS);

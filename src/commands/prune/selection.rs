@@ -74,7 +74,9 @@ pub(super) struct Selection {
     pub(super) selected: Vec<Object>,
     pub(super) kept: Kept,
     /// The kept ones that a process has attached or may still need.
-    pub(super) in_use: Vec<Object>,
+    in_use: Vec<Object>,
+    /// Whether one of them was detached during the search for its users, so that all must be read again.
+    pub(super) has_changed: bool,
     /// The POSIX objects that a process uses.
     files_in_use: Vec<Object>,
     /// The POSIX objects of which that cannot be determined.
@@ -112,8 +114,15 @@ impl Selection {
                 this.in_use.push(object);
             }
         }
+        let was_attached: Vec<bool> = this.in_use.iter().map(Object::is_in_use).collect();
         add_attachers(system, &mut this.in_use)?;
+        this.has_changed = this.in_use.iter().zip(was_attached).any(|(object, was)| was && !object.is_in_use());
         Ok(this)
+    }
+
+    /// Returns the kept ones that a process uses or may still need.
+    pub(super) fn all_in_use(&self) -> impl Iterator<Item = &Object> {
+        self.in_use.iter().chain(&self.files_in_use)
     }
 
     /// Names the processes that have kept segments attached, and those that use kept POSIX objects.

@@ -3,9 +3,10 @@
 use nix::libc;
 use serde_json::json;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::dying::{Blockade, Killed};
 use crate::fixtures::assert_fields;
+use crate::objects::create;
 use crate::prune::{exists, ids};
 use crate::support::run;
 use crate::vanish::{Call, Stopped};
@@ -32,6 +33,29 @@ fn a_segment_is_judged_after_an_exiting_process_has_detached_it() {
         let report = stopped.go_on().exits(0).json();
         assert_eq!(ids(&report["removed"]), json!([id]), "{report}");
     }
+}
+
+#[apply(test)]
+fn a_segment_that_is_detached_during_the_search_for_its_users_is_judged_again() {
+    let mut actor = Actor::start();
+    let id = actor.create(1, 4096);
+    actor.attach(id);
+    let searches = |call: &Call| call.number == libc::SYS_memfd_create;
+    let stopped = Stopped::before(1, searches, PRUNE);
+    actor.leave();
+    let report = stopped.go_on().exits(0).json();
+    assert_eq!(ids(&report["removed"]), json!([id]), "{report}");
+}
+
+#[apply(test)]
+fn an_object_is_judged_after_an_exiting_process_has_closed_it() {
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: create("torch_4194304_1_1", 4096) });
+    let dying = Killed::hold(actor);
+    let stopped = Stopped::before(1, waits, PRUNE);
+    drop(dying);
+    let report = stopped.go_on().exits(0).json();
+    assert_eq!(report["removed"][0]["name"], "/torch_4194304_1_1", "{report}");
 }
 
 #[apply(test)]
