@@ -55,7 +55,8 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
 }
 
 /// Returns the state of a POSIX object, whose users must be known. Without a pid in its name, it is an orphan if no object
-/// of its family is in use, or if every process of its owner started after it was created.
+/// of its family is in use, or if every process of its owner started after it was created. With a pid, the latter proves
+/// nothing: its process can have another user.
 fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
     let made = posix.stat.btime.unwrap_or(posix.stat.ctime).stamp();
     let is_comparable = !system.is_before_boot(made);
@@ -71,6 +72,8 @@ fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl F
     // The name may contain the pid of a process in a container that shares the directory.
     let is_inner = || posix.maker.is_some_and(|pid| system.has_inner_pid(object.uid, pid));
     let maker = maker.filter(|status| *status != ProcessStatus::Exited || !is_inner());
+    let has_only_younger_processes =
+        || system.has_process_older_than(object.uid, posix.stat.ctime.stamp()) == Some(false);
     match (posix.in_use(), maker) {
         _ if posix.name.is_none() => State::Unlinked,
         (Some(true), _) => State::InUse,
@@ -80,11 +83,7 @@ fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl F
         _ if posix.family.is_some() => State::Orphan,
         (_, Some(ProcessStatus::Exited)) => State::Orphan,
         (_, Some(ProcessStatus::Unknown)) => State::Unknown,
-        (_, None)
-            if is_comparable && system.has_process_older_than(object.uid, posix.stat.ctime.stamp()) == Some(false) =>
-        {
-            State::Orphan
-        }
+        _ if posix.maker.is_none() && is_comparable && has_only_younger_processes() => State::Orphan,
         _ => State::Unused,
     }
 }

@@ -48,8 +48,8 @@ pub(crate) struct System {
     container: OnceCell<Option<Arc<str>>>,
     objects_place: ObjectsPlace,
     objects: OnceCell<ObjectDirectory>,
-    /// The start of the oldest process of each user.
-    oldest: OnceCell<BTreeMap<u32, Stamp>>,
+    /// The start of the oldest process of each user; `None` if that of a process is unknown.
+    oldest: OnceCell<Option<BTreeMap<u32, Stamp>>>,
     /// The pids of processes in pid namespaces below this one, each with that in this one.
     inner_pids: OnceCell<Vec<(i32, i32)>>,
     swap_is_used: OnceCell<bool>,
@@ -158,21 +158,28 @@ impl System {
         if !is_mapped || !self.is_in_initial_pid_namespace() || self.hides_processes() {
             return None;
         }
-        let oldest = self.oldest.get_or_init(|| {
-            let mut oldest: BTreeMap<u32, Stamp> = BTreeMap::new();
-            for pid in procfs::pids(&self.proc).into_iter().flatten() {
-                let Some(start) = process::start(&self.proc, pid) else { continue };
-                if procfs::is_zombie(&self.proc, pid) {
-                    continue;
-                }
-                for uid in procfs::uids(&self.proc, pid).unwrap_or_default() {
-                    let uid = to_caller(&self.ids.users, uid);
-                    oldest.entry(uid).and_modify(|oldest| *oldest = start.min(*oldest)).or_insert(start);
-                }
+        let oldest = self.oldest.get_or_init(|| self.oldest_processes()).as_ref()?.get(&uid);
+        Some(oldest.is_some_and(|start| start.0 <= stamp.0.saturating_add(SLACK_SECONDS)))
+    }
+
+    /// Returns the start of the oldest process of each user; `None` if /proc does not show that of every process.
+    fn oldest_processes(&self) -> Option<BTreeMap<u32, Stamp>> {
+        let mut oldest: BTreeMap<u32, Stamp> = BTreeMap::new();
+        for pid in procfs::pids(&self.proc).ok()? {
+            let facts = process::start(&self.proc, pid).zip(procfs::uids(&self.proc, pid));
+            let Some((start, uids)) = facts else {
+                // With hidepid=1, processes of other users and those that are not dumpable are listed, but not readable.
+                if self.process_status_now(pid) == ProcessStatus::Exited { continue } else { return None }
+            };
+            if procfs::is_zombie(&self.proc, pid) {
+                continue;
             }
-            oldest
-        });
-        Some(oldest.get(&uid).is_some_and(|start| start.0 <= stamp.0.saturating_add(SLACK_SECONDS)))
+            for uid in uids {
+                let uid = to_caller(&self.ids.users, uid);
+                oldest.entry(uid).and_modify(|oldest| *oldest = start.min(*oldest)).or_insert(start);
+            }
+        }
+        Some(oldest)
     }
 
     /// Returns whether a file in memory is older than the last boot by the present clock: the clock was set since, so that

@@ -7,8 +7,10 @@ use std::process::Command;
 use super::elsewhere::started;
 use super::{create, names};
 use crate::actor::{Actor, Request};
+use crate::sandbox::without_capabilities;
 use crate::support::{Ran, Running, finish, run, wait_for};
 
+const CAP_SYS_PTRACE: i32 = 19;
 /// PROC_PID_INIT_INO of linux/proc_ns.h.
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 
@@ -47,9 +49,13 @@ fn a_process_outside_the_pid_namespace_is_not_taken_for_one_that_has_exited() {
 #[requires(Root)]
 fn a_process_that_has_changed_its_user_can_be_the_maker() {
     let mut maker = Actor::start();
-    create(&format!("torch_{}_1_1", maker.pid()), 4096);
-    assert_eq!(maker.number(Request::SetUid { uid: 54_321 }), 0);
+    // No process has this user, so that none is older than the object.
+    chown(create(&format!("torch_{}_1_1", maker.pid()), 4096), Some(54_324), None).unwrap();
+    assert_eq!(maker.number(Request::SetUid { uid: 54_322 }), 0);
     assert_eq!(state(), "unused\n");
+    run(["prune", "--posix", "--any-owner", "--older-than", "0s", "--yes"])
+        .exits(0)
+        .says("kept 1: 1 unused (--unattached)\n");
     drop(maker);
     wait_for("the end of the process", || state() == "orphan\n");
 }
@@ -84,4 +90,32 @@ fn a_zombie_is_not_an_older_process_of_the_owner() {
     let mut running = Running(Command::new("sleep").arg("1000").uid(owner).spawn().unwrap());
     assert_eq!(state(), "unused\n", "it started within the tolerance");
     running.0.kill().unwrap();
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_process_that_cannot_be_inspected_can_be_older() {
+    // Elsewhere, processes of the owner may be invisible anyway.
+    if std::fs::metadata("/proc/self/ns/pid").unwrap().ino() != INITIAL_PID_NAMESPACE {
+        return;
+    }
+    // No other process has this user. One that changes its user is not dumpable.
+    let owner = 54_323;
+    let mut process = Actor::start();
+    assert_eq!(process.number(Request::SetUid { uid: owner }), 0);
+    chown(create("x", 4096), Some(owner), Some(owner)).unwrap();
+    assert_eq!(state(), "unused\n");
+    for hidepid in [1, 2] {
+        // Group 0 would see every process.
+        let script = format!(
+            "mount -t proc -o hidepid={hidepid},gid={owner} proc /proc
+             exec \"$0\" prune --posix --any-owner --older-than 0s --yes"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script, env!("CARGO_BIN_EXE_shmadm")]);
+        finish(without_capabilities(&mut command, &[CAP_SYS_PTRACE]))
+            .exits(0)
+            .says("kept 1: 1 unused (--unattached)\n");
+        assert_eq!(names(), ["x"], "{script}");
+    }
 }
