@@ -85,10 +85,13 @@ fn open_through<T>(
 ) -> Result<T, Option<io::Error>> {
     let mut last = None;
     for (pid, link) in links {
-        match with_any_thread(system, pid, pid, |thread| open(&system.proc().join(link.of_thread(thread)))) {
-            Ok(file) if is_it(&file) => return Ok(file),
-            // The process has opened or mapped another file there meanwhile.
-            Ok(_) => {}
+        let of_thread = |thread| match open(&system.proc().join(link.of_thread(thread))) {
+            // The process has opened or mapped another file there meanwhile, or the descriptor is one of another thread.
+            Ok(file) if !is_it(&file) => Err(Errno::ENOENT.into()),
+            result => result,
+        };
+        match with_any_thread(system, pid, pid, of_thread) {
+            Ok(file) => return Ok(file),
             Err(error) => last = Some(error),
         }
     }

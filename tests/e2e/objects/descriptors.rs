@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,11 +13,12 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::unistd::dup2;
 use serde_json::{Value, json};
 
 use super::list::send_descriptor;
 use super::no_lease::without_leases;
-use super::{create, names};
+use super::{create, file_id, names};
 use crate::fixtures::assert_fields;
 use crate::sandbox::{ShownProcesses, without};
 use crate::support::{NOBODY, Running, finish, shmadm, wait_for};
@@ -74,6 +75,25 @@ fn a_descriptor_that_several_threads_show_is_counted_once() {
         }
     };
     while_a_thread_holds(|| (), test);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_file_is_opened_through_the_thread_that_has_it_under_a_number_that_others_use_too() {
+    let path = create("x", 4096);
+    std::fs::write(&path, "contents").unwrap();
+    let name = file_id(&path);
+    // The other threads have this file under the number.
+    let mut number = OwnedFd::from(File::open("/dev/null").unwrap());
+    let open = || {
+        dup2(&File::open(&path).unwrap(), &mut number).unwrap();
+        std::fs::remove_file(&path).unwrap();
+    };
+    let test = || {
+        let read = finish(shmadm().args(["read", &name, "--text"])).exits(0);
+        assert!(read.stdout.starts_with("contents"), "{}", read.stdout);
+    };
+    while_a_thread_holds(open, test);
 }
 
 #[apply(test)]
