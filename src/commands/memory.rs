@@ -1,7 +1,7 @@
 //! What the shared memory of the machine consists of, for `usage` and `top`.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Context;
@@ -29,7 +29,7 @@ pub(crate) struct MemoryUsage {
     /// Why there can be more.
     pub(crate) possible: Vec<Possible>,
     holdings: Vec<Holding>,
-    /// The objects of which `holdings` has only sums.
+    /// What the sums of some file systems in `holdings` consist of.
     parts: Vec<Holding>,
     instances: Vec<InstanceUsage>,
     hugetlb: HugeMemory,
@@ -64,11 +64,18 @@ impl MemoryUsage {
         let mut rows = match by {
             By::Source => return Ok(source_rows(self)),
             By::ControlGroup => control_groups(context)?,
-            by => group_rows(context, by, &self.holdings, &self.instances),
+            by => group_rows(context, by, &self.groupable(by), &self.instances),
         };
         rows.sort_by_key(|row| Reverse(row.memory.rss));
         rows.iter_mut().for_each(|row| row.shmem = self.shmem);
         Ok(rows)
+    }
+
+    /// Returns what can be grouped: the parts of a file system instead of its sums, except by file system.
+    fn groupable(&self, by: By) -> Vec<&Holding> {
+        let parts = if by == By::Instance { &[] } else { self.parts.as_slice() };
+        let divided: BTreeSet<_> = parts.iter().map(|part| &part.instance).collect();
+        self.holdings.iter().filter(|holding| !divided.contains(&holding.instance)).chain(parts).collect()
     }
 
     /// Returns the sums below the rows.
@@ -164,11 +171,12 @@ fn control_groups(context: &Context) -> Result<Vec<UsageRow>, Error> {
     Ok(groups.into_iter().map(|(name, memory)| row(Some(name), None, memory)).collect())
 }
 
-fn group_rows(context: &Context, by: By, holdings: &[Holding], instances: &[InstanceUsage]) -> Vec<UsageRow> {
+fn group_rows(context: &Context, by: By, holdings: &[&Holding], instances: &[InstanceUsage]) -> Vec<UsageRow> {
+    let holdings = || holdings.iter().copied();
     let system = &context.system;
     match by {
         By::Process => {
-            let groups = grouped(holdings, |holding| match holding.pids.as_slice() {
+            let groups = grouped(holdings(), |holding| match holding.pids.as_slice() {
                 [] => vec![None],
                 pids => pids.iter().copied().map(Some).collect(),
             });
@@ -180,11 +188,13 @@ fn group_rows(context: &Context, by: By, holdings: &[Holding], instances: &[Inst
             rows.collect()
         }
         By::Instance => {
-            let groups = grouped(holdings, |holding| vec![holding.instance.clone()]);
-            let rows = groups.into_iter().map(|(instance, memory)| {
+            let groups = grouped(holdings(), |holding| vec![holding.instance.clone()]);
+            let rows = groups.into_iter().map(|(instance, mut memory)| {
                 let (name, detail) = match &instance {
                     Instance::FileSystem(device) => {
                         let found = instances.iter().find(|instance| instance.dev == *device);
+                        // Its limit includes the objects without a name.
+                        memory.size = found.map_or(memory.size, |found| found.size);
                         let mount = found.and_then(|found| found.mount.clone());
                         let container = found.and_then(|found| found.container.clone());
                         let container = container.map(|name| format!(" ({name})")).unwrap_or_default();
@@ -198,10 +208,10 @@ fn group_rows(context: &Context, by: By, holdings: &[Holding], instances: &[Inst
             rows.collect()
         }
         By::User => {
-            let groups = grouped(holdings, |holding| vec![holding.uid.map(|uid| system.user(uid))]);
+            let groups = grouped(holdings(), |holding| vec![holding.uid.map(|uid| system.user(uid))]);
             named_rows(groups)
         }
-        By::Product => named_rows(grouped(holdings, |holding| vec![holding.product.clone()])),
+        By::Product => named_rows(grouped(holdings(), |holding| vec![holding.product.clone()])),
         _ => {
             let container = |holding: &Holding| -> Vec<Option<Arc<str>>> {
                 match (&holding.container, holding.pids.as_slice()) {
@@ -210,7 +220,7 @@ fn group_rows(context: &Context, by: By, holdings: &[Holding], instances: &[Inst
                     (None, pids) => pids.iter().map(|pid| container_of_process(system, *pid)).collect(),
                 }
             };
-            named_rows(grouped(holdings, container))
+            named_rows(grouped(holdings(), container))
         }
     }
 }

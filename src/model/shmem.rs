@@ -83,6 +83,12 @@ impl Memory {
         self.rss.saturating_add(self.swap.unwrap_or(0))
     }
 
+    /// Returns the same with this many resident and swapped bytes.
+    #[must_use]
+    pub(crate) fn with_allocated(self, bytes: u64) -> Self {
+        Self { rss: bytes.saturating_sub(self.swap.unwrap_or(0)), ..self }
+    }
+
     #[must_use]
     pub(crate) fn plus(mut self, other: Self) -> Self {
         self.add(other);
@@ -164,7 +170,10 @@ pub(crate) struct HugeMemory {
 }
 
 /// Sums up holdings by a key. One with several keys, such as several processes, is divided evenly among them.
-pub(crate) fn grouped<K: Ord>(holdings: &[Holding], keys: impl Fn(&Holding) -> Vec<K>) -> BTreeMap<K, Memory> {
+pub(crate) fn grouped<'a, K: Ord>(
+    holdings: impl IntoIterator<Item = &'a Holding>,
+    keys: impl Fn(&Holding) -> Vec<K>,
+) -> BTreeMap<K, Memory> {
     let mut groups = BTreeMap::new();
     for holding in holdings {
         let keys = keys(holding);

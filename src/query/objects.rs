@@ -213,7 +213,8 @@ pub(crate) fn posix_objects_by_id(
     let is_memory = |object: &Object| {
         let file = object.posix();
         own.is_some_and(|own| own.device == file.file().device)
-            || refer_via_user(system, file).is_ok_and(|file| matches!(sys::file_system(file.as_fd()), Ok(Some(_))))
+            || refer_via_user(system, file.file(), file.users.as_deref())
+                .is_ok_and(|file| matches!(sys::file_system(file.as_fd()), Ok(Some(_))))
     };
     found.extend(nameless.filter(|(_, object)| is_memory(object)));
     Ok(found)
@@ -228,7 +229,9 @@ pub(crate) fn open_file(system: &System, object: &Object, how: Opening) -> Resul
 /// Returns a descriptor that refers to the file of an object without opening it.
 pub(crate) fn refer_to_file(system: &System, object: &Object) -> Result<OwnedFd, OpenError> {
     let posix = object.posix();
-    let Some(name) = &posix.name else { return refer_via_user(system, posix).map_err(OpenError::Call) };
+    let Some(name) = &posix.name else {
+        return refer_via_user(system, posix.file(), posix.users.as_deref()).map_err(OpenError::Call);
+    };
     let directory = system.objects().map_err(OpenError::Query)?;
     let file = sys::refer_to(directory.as_fd(), name.file_name()).map_err(OpenError::Call)?;
     let stat = sys::stat_file(file.as_fd()).map_err(OpenError::Call)?;

@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::{FileId, FileStat, Holding, Ident, Instance, Memory, ObjectName, Posix, Source};
+use crate::model::{FileId, FileStat, FileUsers, Holding, Ident, Instance, Memory, ObjectName, Source};
 use crate::query::host::{DEV_SHM, MountedFileSystem, System};
 use crate::query::inventory::{find_product, open_listed, residency, walk};
 use crate::query::users::{ObjectScan, UnlinkedFacts, UnlinkedFile, refer_via_user};
@@ -27,8 +26,6 @@ pub(super) struct NamedFile {
     /// Its name as a POSIX object.
     pub(super) name: Option<ObjectName>,
     pub(super) uid: u32,
-    /// Resident and swapped bytes.
-    pub(super) allocated: u64,
     pub(super) memory: Memory,
     /// The program that uses such names.
     pub(super) product: Option<Arc<str>>,
@@ -38,7 +35,7 @@ impl Files {
     /// Lists the files of a mounted file system; one with several names once.
     pub(super) fn below(system: &System, mounted: &MountedFileSystem) -> Self {
         let (mut list, mut seen) = (Vec::new(), HashSet::new());
-        let has_objects = mounted.mount.ends_with(Path::new(DEV_SHM).strip_prefix("/").unwrap_or(Path::new("")));
+        let has_objects = mounted.mount.ends_with(DEV_SHM.trim_start_matches('/'));
         let is_complete =
             walk(mounted.root.as_fd(), OsStr::new("."), mounted.device, &mut |directory, name, depth, stat| {
                 if stat.links > 1 && !seen.insert(stat.file) {
@@ -51,70 +48,44 @@ impl Files {
                     id: stat.file,
                     name: object,
                     uid: stat.uid,
-                    allocated: stat.allocated,
                     memory: memory(stat, swap),
                     product,
                 });
             });
         Self { list, is_complete }
     }
-
-    /// Returns the swapped bytes of all files; `None` if those of one are unknown.
-    pub(super) fn swap(&self) -> Option<u64> {
-        let sum = self.list.iter().map(|file| file.memory.swap).sum::<Option<u64>>();
-        sum.filter(|_| self.is_complete)
-    }
 }
 
 fn memory(stat: &FileStat, swap: Option<u64>) -> Memory {
-    Memory { rss: resident(stat.allocated, swap), swap, size: stat.size, count: 1 }
+    Memory { rss: 0, swap, size: stat.size, count: 1 }.with_allocated(stat.allocated)
 }
 
-/// Returns the resident part of allocated bytes.
-pub(super) fn resident(allocated: u64, swap: Option<u64>) -> u64 {
-    allocated.saturating_sub(swap.unwrap_or(0))
-}
-
-/// Returns the allocated bytes of a file without a name, as far as they are known.
-pub(super) fn allocated(found: &UnlinkedFile) -> u64 {
-    match found.known {
-        UnlinkedFacts::Stat(stat) => stat.allocated,
-        UnlinkedFacts::Mapped(_) => 0,
-    }
-}
-
-pub(super) fn memory_of_unlinked(system: &System, scan: &ObjectScan, file: FileId, found: &UnlinkedFile) -> Memory {
-    match found.known {
-        UnlinkedFacts::Stat(stat) => {
-            let posix = || Posix { users: Some(scan.users(file)), ..Posix::new(stat, found.file_type, None) };
-            let open = || sys::open_referred(refer_via_user(system, &posix())?.as_fd(), Opening::InspectNow);
-            memory(&stat, residency(system, &stat, open).1)
-        }
-        UnlinkedFacts::Mapped(length) => Memory { rss: 0, swap: None, size: length, count: 1 },
-    }
-}
-
+/// Returns a file without a name as a holding.
 pub(super) fn holding_of_unlinked(
+    system: &System,
     scan: &ObjectScan,
     file: FileId,
     found: &UnlinkedFile,
     source: Source,
-    memory: Memory,
-    container: Option<Arc<str>>,
 ) -> Holding {
-    let uid = match found.known {
-        UnlinkedFacts::Stat(stat) => Some(stat.uid),
-        UnlinkedFacts::Mapped(_) => None,
+    let (uid, memory) = match found.known {
+        UnlinkedFacts::Stat(stat) => {
+            let users = scan.users_found(file);
+            let open = || sys::open_referred(refer_via_user(system, file, users)?.as_fd(), Opening::InspectNow);
+            (Some(stat.uid), memory(&stat, residency(system, &stat, open).1))
+        }
+        UnlinkedFacts::Mapped(length) => (None, Memory { size: length, count: 1, ..Memory::NONE }),
     };
     let instance = match source {
         Source::Memfd | Source::Anonymous => Instance::Internal,
         _ => Instance::FileSystem(file.device),
     };
     let ident = Some(Ident::File(file));
-    Holding { ident, uid, pids: pids(scan, file), container, ..Holding::new(source, instance, memory) }
+    Holding { ident, uid, pids: pids(scan, file), ..Holding::new(source, instance, memory) }
 }
 
 /// Returns the processes that use a file.
 pub(super) fn pids(scan: &ObjectScan, file: FileId) -> Vec<i32> {
-    scan.users(file).processes().map(|process| process[0].pid).collect()
+    let users = scan.users_found(file).into_iter();
+    users.flat_map(FileUsers::processes).map(|process| process[0].pid).collect()
 }

@@ -10,7 +10,7 @@ mod files;
 use std::os::fd::{AsFd, BorrowedFd};
 
 pub(crate) use cgroups::charged_to_control_groups;
-use files::{Files, allocated, resident};
+use files::Files;
 
 use super::failure::QueryError;
 use super::host::{DEV_SHM, MountedFileSystem, MountedFileSystems, System, mounted_file_systems, segment_devices};
@@ -20,7 +20,7 @@ use crate::model::{
     path_text,
 };
 use crate::procfs;
-use crate::sys;
+use crate::sys::{self, FileSystem};
 
 /// Shared memory and what it belongs to.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(crate) struct ShmemSurvey {
     pub(crate) shmem: u64,
     /// Everything that was found, each byte once.
     pub(crate) holdings: Vec<Holding>,
-    /// The objects of /dev/shm of which `holdings` has only sums.
+    /// What the sums of some file systems in `holdings` consist of: files, and what is in none that was found.
     pub(crate) parts: Vec<Holding>,
     pub(crate) instances: Vec<InstanceUsage>,
     pub(crate) huge: HugeMemory,
@@ -37,7 +37,8 @@ pub(crate) struct ShmemSurvey {
     pub(crate) possible: Vec<Possible>,
 }
 
-/// Finds shared memory. With `each_file`, each file of a tmpfs is a holding of its own, with its users.
+/// Finds shared memory. With `each_file`, the files of each tmpfs are parts, with their users; otherwise only those of
+/// /dev/shm.
 pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurvey, QueryError> {
     let MountedFileSystems { list, mut hidden, elsewhere, inaccessible } = mounted_file_systems(system)?;
     let internal = segment_devices().map_err(QueryError::Devices)?;
@@ -55,12 +56,12 @@ pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurv
         add_unmounted(system, *device, file.as_fd(), &mut survey);
     }
     for (file, found) in scan.unlinked.iter().filter(|(file, _)| search.internal.contains(&file.device)) {
-        let memory = files::memory_of_unlinked(system, &scan, *file, found);
         let source = if found.file_type == FileType::Memfd { Source::Memfd } else { Source::Anonymous };
+        let holding = files::holding_of_unlinked(system, &scan, *file, found, source);
         if file.device == ordinary {
-            survey.holdings.push(files::holding_of_unlinked(&scan, *file, found, source, memory, None));
+            survey.holdings.push(holding);
         } else {
-            survey.huge.memfd += memory.rss;
+            survey.huge.memfd += holding.memory.rss;
         }
     }
     let some = |reason, count: u64| (count > 0).then_some(Possible { reason, count: Some(count) });
@@ -80,7 +81,8 @@ pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurv
     Ok(survey)
 }
 
-/// Adds what a mounted file system holds.
+/// Adds what a mounted file system holds. Its files are parts if it is /dev/shm, or with
+/// `each_file`.
 fn add_mounted(
     system: &System,
     mounted: &MountedFileSystem,
@@ -101,68 +103,58 @@ fn add_mounted(
     let is_counted = space.size > 0;
     let reads_files = each_file || !is_counted || source == Source::DevShm || system.swap_is_used();
     let files = if reads_files { Files::below(system, mounted) } else { Files::default() };
-    let unlinked: Vec<_> = scan.unlinked.iter().filter(|(file, _)| file.device == device).collect();
-    let found: u64 = unlinked.iter().map(|(_, found)| allocated(found)).sum();
-    let named: u64 = files.list.iter().map(|file| file.allocated).sum();
-    let used = if is_counted { space.used } else { named + found };
+    let of_nameless = if source == Source::DevShm { Source::Unlinked } else { source };
+    let nameless = scan.unlinked.iter().filter(|(file, _)| file.device == device);
+    let nameless = nameless.map(|(file, found)| {
+        let container = mounted.container.clone();
+        Holding { container, ..files::holding_of_unlinked(system, scan, *file, found, of_nameless) }
+    });
+    let nameless: Vec<Holding> = nameless.collect();
+    let sum = |memory: &mut dyn Iterator<Item = Memory>| memory.fold(Memory::NONE, Memory::plus);
+    let named = sum(&mut files.list.iter().map(|file| file.memory));
+    let found = sum(&mut nameless.iter().map(|holding| holding.memory));
+    let known = named.allocated() + found.allocated();
+    let used = if is_counted { space.used } else { known };
     if space.is_huge {
         survey.huge.files += used;
         return;
     }
-    let nameless =
-        (is_counted && reads_files && files.is_complete && mounted.is_whole).then(|| used.saturating_sub(named));
+    // Files that are in flight or in use by processes that cannot be seen, if all others were read.
+    let others = used.saturating_sub(known);
+    let others = Memory { rss: others, swap: (others == 0 || !system.swap_is_used()).then_some(0), ..Memory::NONE };
+    let shows_unlinked = is_counted && reads_files && files.is_complete && mounted.is_whole;
+    let unlinked = if shows_unlinked { used.saturating_sub(named.allocated()) } else { found.allocated() };
     survey.instances.push(InstanceUsage {
-        dev: device,
-        mount: Some(path_text(&mounted.mount)),
-        mnt_ns: mounted.mnt_ns,
-        container: mounted.container.clone(),
-        size: space.size,
         used,
-        inodes: space.inodes,
-        inodes_used: space.inodes_used,
-        unlinked: nameless.or((!is_counted).then_some(found)),
+        unlinked: (shows_unlinked || !is_counted).then_some(unlinked),
+        ..instance(device, &space, Some(mounted))
     });
-    let container = mounted.container.clone();
-    let part = |source, memory| Holding {
-        container: container.clone(),
+    let holding = |source, memory| Holding {
+        container: mounted.container.clone(),
         ..Holding::new(source, Instance::FileSystem(device), memory)
     };
-    let of_nameless = if source == Source::DevShm { Source::Unlinked } else { source };
-    let before = survey.holdings.len();
+    let (of_named, of_nameless) =
+        if shows_unlinked { (named, found.plus(others)) } else { (named.plus(others), found) };
+    if source == Source::DevShm {
+        if unlinked > 0 || of_nameless.count > 0 {
+            survey.holdings.push(holding(Source::Unlinked, of_nameless.with_allocated(unlinked)));
+        }
+        let memory = of_named.with_allocated(used.saturating_sub(unlinked));
+        survey.holdings.push(holding(source, Memory { size: space.size, ..memory }));
+    } else {
+        let memory = of_named.plus(of_nameless).with_allocated(used);
+        survey.holdings.push(holding(source, Memory { size: space.size, count: 1, ..memory }));
+    }
     if each_file || source == Source::DevShm {
-        let named = files.list.iter().map(|file| Holding {
-            ident: file.name.clone().filter(|_| source == Source::DevShm).map(Ident::Name),
+        let named = files.list.into_iter().map(|file| Holding {
+            ident: file.name.filter(|_| source == Source::DevShm).map(Ident::Name),
             uid: Some(file.uid),
             pids: files::pids(scan, file.id),
-            product: file.product.clone(),
-            ..part(source, file.memory)
+            product: file.product,
+            ..holding(source, file.memory)
         });
-        let nameless = unlinked.iter().map(|(file, found)| {
-            let memory = files::memory_of_unlinked(system, scan, **file, found);
-            files::holding_of_unlinked(scan, **file, found, of_nameless, memory, container.clone())
-        });
-        let list = if each_file { &mut survey.holdings } else { &mut survey.parts };
-        list.extend(named.chain(nameless));
+        survey.parts.extend(named.chain(nameless).chain([holding(source, others)]));
     }
-    if !each_file && source == Source::DevShm {
-        let bytes = nameless.unwrap_or(found);
-        let memory = unlinked.iter().map(|(file, found)| files::memory_of_unlinked(system, scan, **file, found));
-        let mut memory = memory.fold(Memory::NONE, Memory::plus);
-        // The sum of the files lacks those that are in flight or in use by processes that cannot be seen.
-        memory.rss = resident(bytes, memory.swap);
-        if bytes > 0 || memory.count > 0 {
-            survey.holdings.push(part(of_nameless, memory));
-        }
-    }
-    let known: u64 = survey.holdings[before..].iter().map(|holding| holding.memory.allocated()).sum();
-    let swap = if each_file || !system.swap_is_used() { Some(0) } else { files.swap() };
-    let rest = used.saturating_sub(known);
-    let count = match source {
-        Source::DevShm => files.list.len() as u64,
-        _ => 1,
-    };
-    let memory = Memory { rss: resident(rest, swap), swap, size: space.size, count: if each_file { 0 } else { count } };
-    survey.holdings.push(part(source, memory));
 }
 
 /// Adds a tmpfs that is mounted nowhere, or where no mount could be reached, by a descriptor of a process.
@@ -175,15 +167,20 @@ fn add_unmounted(system: &System, device: Device, file: BorrowedFd<'_>, survey: 
     let swap = if system.swap_is_used() { None } else { Some(0) };
     let memory = Memory { rss: space.used, swap, size: space.size, count: 1 };
     survey.holdings.push(Holding::new(Source::Detached, Instance::FileSystem(device), memory));
-    survey.instances.push(InstanceUsage {
+    survey.instances.push(instance(device, &space, None));
+}
+
+/// Returns how much of a file system is used, without its files.
+fn instance(device: Device, space: &FileSystem, mounted: Option<&MountedFileSystem>) -> InstanceUsage {
+    InstanceUsage {
         dev: device,
-        mount: None,
-        mnt_ns: None,
-        container: None,
+        mount: mounted.map(|mounted| path_text(&mounted.mount)),
+        mnt_ns: mounted.and_then(|mounted| mounted.mnt_ns),
+        container: mounted.and_then(|mounted| mounted.container.clone()),
         size: space.size,
         used: space.used,
         inodes: space.inodes,
         inodes_used: space.inodes_used,
         unlinked: None,
-    });
+    }
 }

@@ -115,6 +115,11 @@ impl ObjectScan {
         Arc::new(all)
     }
 
+    /// Returns the users of a file that were found.
+    pub(crate) fn users_found(&self, file: FileId) -> Option<&FileUsers> {
+        self.users.get(&file)
+    }
+
     /// Returns the users of a file.
     pub(crate) fn users(&self, file: FileId) -> Arc<FileUsers> {
         let mut users = self.users.get(&file).cloned().unwrap_or_default();

@@ -10,7 +10,7 @@ use super::attachers::add_attachers;
 use super::origin::map_file;
 use super::scan::{inode_of, own_mapping};
 use super::threads::with_any_thread;
-use crate::model::{Object, Posix};
+use crate::model::{FileId, FileUsers, Object};
 use crate::query::failure::QueryError;
 use crate::query::host::{System, page_size_on, segment_devices};
 use crate::sys::{self, Errno};
@@ -42,14 +42,18 @@ pub(crate) fn open_via_attacher(system: &System, segment: &Object) -> Result<Fil
 }
 
 /// Returns a descriptor that refers to the file of an object through a process that uses it, without opening the file.
-pub(in crate::query) fn refer_via_user(system: &System, posix: &Posix) -> Result<OwnedFd, Errno> {
-    let users = posix.users.clone().unwrap_or_default();
-    let links = users.list.iter().filter_map(|user| match (user.fd, user.address, user.size) {
-        (Some(fd), ..) => Some((user.pid, Link::Descriptor(fd))),
-        (None, Some(start), Some(size)) => Some((user.pid, Link::mapping(start, size))),
-        _ => None,
-    });
-    let is_it = |file: &OwnedFd| sys::stat_file(file.as_fd()).is_ok_and(|stat| stat.file == posix.file());
+pub(in crate::query) fn refer_via_user(
+    system: &System,
+    file: FileId,
+    users: Option<&FileUsers>,
+) -> Result<OwnedFd, Errno> {
+    let links =
+        users.into_iter().flat_map(|users| &users.list).filter_map(|user| match (user.fd, user.address, user.size) {
+            (Some(fd), ..) => Some((user.pid, Link::Descriptor(fd))),
+            (None, Some(start), Some(size)) => Some((user.pid, Link::mapping(start, size))),
+            _ => None,
+        });
+    let is_it = |found: &OwnedFd| sys::stat_file(found.as_fd()).is_ok_and(|stat| stat.file == file);
     let refer = |link: &Path| sys::refer_through(link).map_err(io::Error::from);
     open_through(system, links, refer, is_it).map_err(|last| last.map_or(Errno::ENOENT, |error| sys::errno_of(&error)))
 }
