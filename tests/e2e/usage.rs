@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{major, minor};
 use serde_json::{Value, json};
 
@@ -98,6 +98,19 @@ fn file_systems_are_found_with_and_without_a_limit_and_a_mount() {
     let detached = find(&usage("source")["instances"], "dev", &limited["dev"]);
     assert_fields(&detached, json!({ "mount": null, "used": 2 * MIB }));
     drop(file);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_file_system_is_that_of_dev_shm_wherever_else_it_is_mounted() {
+    mount_tmpfs_on("/mnt", None);
+    mount(Some("/mnt"), "/dev/shm", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    std::fs::write("/dev/shm/psm_0123abcd", vec![1; 3 * MIB]).unwrap();
+    let report = usage("product");
+    let of_source = find(&report["sources"], "source", &json!("devshm"));
+    assert_fields(&of_source, json!({ "rss": 3 * MIB, "count": 1 }));
+    let of_product = find(&report["groups"], "name", &json!("python-shared-memory"));
+    assert!(of_product["rss"].as_u64() >= Some(3 * MIB as u64), "{of_product}");
 }
 
 #[apply(test)]

@@ -32,10 +32,12 @@ pub(super) struct NamedFile {
 }
 
 impl Files {
-    /// Lists the files of a mounted file system; one with several names once.
-    pub(super) fn below(system: &System, mounted: &MountedFileSystem) -> Self {
+    /// Lists the files of a mounted file system; one with several names once. `dev_shm` is the caller's /dev/shm.
+    pub(super) fn below(system: &System, mounted: &MountedFileSystem, dev_shm: Option<FileId>) -> Self {
         let (mut list, mut seen) = (Vec::new(), HashSet::new());
-        let has_objects = mounted.mount.ends_with(DEV_SHM.trim_start_matches('/'));
+        let root = sys::stat_file(mounted.root.as_fd()).ok().map(|root| root.file);
+        let has_objects =
+            (root.is_some() && root == dev_shm) || mounted.mount.ends_with(DEV_SHM.trim_start_matches('/'));
         let is_complete =
             walk(mounted.root.as_fd(), OsStr::new("."), mounted.device, &mut |directory, name, depth, stat| {
                 if stat.links > 1 && !seen.insert(stat.file) {

@@ -8,6 +8,7 @@ mod cgroups;
 mod files;
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 pub(crate) use cgroups::charged_to_control_groups;
 use files::Files;
@@ -16,8 +17,8 @@ use super::failure::QueryError;
 use super::host::{DEV_SHM, MountedFileSystem, MountedFileSystems, System, mounted_file_systems, segment_devices};
 use super::users::{ObjectScan, ObjectSearch, scan_objects};
 use crate::model::{
-    Device, FileType, Holding, HugeMemory, Ident, Instance, InstanceUsage, Memory, Needs, Possible, Source, Unseen,
-    path_text,
+    Device, FileId, FileType, Holding, HugeMemory, Ident, Instance, InstanceUsage, Memory, Needs, Possible, Source,
+    Unseen, path_text,
 };
 use crate::procfs;
 use crate::sys::{self, FileSystem};
@@ -48,8 +49,10 @@ pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurv
     let search = ObjectSearch { devices, internal, finds_file_systems: true, elsewhere };
     let scan = scan_objects(system, &search, Needs::empty(), |_| each_file)?;
     let mut survey = ShmemSurvey::default();
+    let dev_shm = sys::refer_through(Path::new(DEV_SHM)).and_then(|directory| sys::stat_file(directory.as_fd()));
+    let dev_shm = dev_shm.ok().map(|directory| directory.file);
     for mounted in &list {
-        add_mounted(system, mounted, &scan, each_file, &mut survey);
+        add_mounted(system, mounted, dev_shm, &scan, each_file, &mut survey);
     }
     for (device, file) in &scan.other_file_systems {
         hidden.remove(device);
@@ -81,11 +84,12 @@ pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurv
     Ok(survey)
 }
 
-/// Adds what a mounted file system holds. Its files are parts if it is /dev/shm, or with
+/// Adds what a mounted file system holds; `dev_shm` is the caller's /dev/shm. Its files are parts if it is /dev/shm, or with
 /// `each_file`.
 fn add_mounted(
     system: &System,
     mounted: &MountedFileSystem,
+    dev_shm: Option<FileId>,
     scan: &ObjectScan,
     each_file: bool,
     survey: &mut ShmemSurvey,
@@ -96,13 +100,14 @@ fn add_mounted(
     let source = match mounted {
         _ if mounted.is_devtmpfs => Source::Devtmpfs,
         _ if !mounted.is_own => Source::Container,
-        _ if mounted.mount.as_os_str() == DEV_SHM => Source::DevShm,
+        // The mount that was found can be another one of the same file system.
+        _ if dev_shm.is_some_and(|directory| directory.device == device) => Source::DevShm,
         _ => Source::Tmpfs,
     };
     // An unlimited file system counts nothing, and only the files show which bytes are in swap.
     let is_counted = space.size > 0;
     let reads_files = each_file || !is_counted || source == Source::DevShm || system.swap_is_used();
-    let files = if reads_files { Files::below(system, mounted) } else { Files::default() };
+    let files = if reads_files { Files::below(system, mounted, dev_shm) } else { Files::default() };
     let of_nameless = if source == Source::DevShm { Source::Unlinked } else { source };
     let nameless = scan.unlinked.iter().filter(|(file, _)| file.device == device);
     let nameless = nameless.map(|(file, found)| {
