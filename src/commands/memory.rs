@@ -12,8 +12,8 @@ use crate::model::{
     by_source, counted, grouped,
 };
 use crate::query::{
-    ShmemSurvey, add_attachers_and_find_strays, add_page_sizes, charged_to_control_groups, container_of_process,
-    huge_page_pools, survey_shmem,
+    ShmemSurvey, System, add_attachers_and_find_strays, add_page_sizes, charged_to_control_groups,
+    container_of_process, huge_page_pools, survey_shmem,
 };
 use crate::render::{By, UsageReport, UsageRow, source_label};
 
@@ -42,13 +42,15 @@ impl MemoryUsage {
     pub(crate) fn find(context: &mut Context, by: By) -> Result<Self, Error> {
         let by_file = !matches!(by, By::Source | By::Instance | By::ControlGroup);
         let found = survey_shmem(&context.system, by_file)?;
-        let (namespaces, segments, huge) = segments(context, by_file)?;
+        let Survey { objects, namespaces, .. } = survey(context, Needs::RESIDENT)?;
+        let (segments, huge) = segment_holdings(&context.system, objects, by_file)?;
         let ShmemSurvey { shmem, mut holdings, parts, instances, huge: mut hugetlb, possible } = found;
         hugetlb.sysv = huge;
         holdings.extend(segments);
         let sources = by_source(&holdings);
         let accounted = holdings.iter().map(|holding| holding.memory.rss).sum::<u64>();
         let unexplained = signed(shmem) - signed(accounted);
+        let namespaces = namespaces.len();
         Ok(Self { shmem, sources, accounted, unexplained, possible, holdings, parts, instances, hugetlb, namespaces })
     }
 
@@ -115,18 +117,22 @@ fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Returns the segments of all IPC namespaces as holdings, with the number of namespaces, and the bytes of those in huge
-/// pages.
-fn segments(context: &mut Context, with_users: bool) -> Result<(usize, Vec<Holding>, u64), Error> {
-    let Survey { mut objects, namespaces, .. } = survey(context, Needs::RESIDENT)?;
-    if with_users {
-        add_attachers_and_find_strays(&context.system, &mut objects)?;
+/// Returns segments as holdings, and the bytes of those in huge pages, which are not part of Shmem.
+pub(super) fn segment_holdings(
+    system: &System,
+    mut segments: Vec<Object>,
+    with_users: bool,
+) -> Result<(Vec<Holding>, u64), Error> {
+    let can_be_huge = huge_page_pools().iter().any(|(_, pages)| *pages > 0);
+    if with_users || can_be_huge {
+        add_attachers_and_find_strays(system, &mut segments)?;
     }
-    if huge_page_pools().iter().any(|(_, pages)| *pages > 0) {
-        add_page_sizes(&context.system, &mut objects);
+    if can_be_huge {
+        // Only an attachment shows the page size.
+        add_page_sizes(system, &mut segments);
     }
-    let is_huge = |object: &Object| object.page_size.is_some_and(|page| page > context.system.page_size());
-    let (huge, ordinary): (Vec<_>, Vec<_>) = objects.into_iter().partition(is_huge);
+    let is_huge = |object: &Object| object.page_size.is_some_and(|page| page > system.page_size());
+    let (huge, ordinary): (Vec<_>, Vec<_>) = segments.into_iter().partition(is_huge);
     let holding = |object: Object| {
         let memory = Memory { rss: object.rss.unwrap_or(0), swap: object.swap, size: object.size, count: 1 };
         let instance = Instance::Namespace(object.ipc_namespace().unwrap_or_default());
@@ -142,7 +148,7 @@ fn segments(context: &mut Context, with_users: bool) -> Result<(usize, Vec<Holdi
         }
     };
     let bytes = huge.iter().filter_map(|object| object.rss).sum();
-    Ok((namespaces.len(), ordinary.into_iter().map(holding).collect(), bytes))
+    Ok((ordinary.into_iter().map(holding).collect(), bytes))
 }
 
 fn row(name: Option<String>, detail: Option<String>, memory: Memory) -> UsageRow {

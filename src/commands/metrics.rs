@@ -5,15 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::all_namespaces::{all_instances, ask_all};
+use super::memory::segment_holdings;
 use super::{Context, Manual, is_dash, usage, with_link_target};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind, shmadm};
-use crate::model::{
-    FileType, Holding, Instance, Limits, Memory, Needs, Posix, PosixUsage, Source, SourceUsage, State, Tally,
-    by_source, path_text,
-};
+use crate::model::{FileType, Needs, Posix, PosixUsage, SourceUsage, State, Tally, by_source, path_text};
 use crate::process::{Interrupts, limits_through_worker, list_through_worker};
-use crate::query::{Namespace, ObjectDirectory, System, limits, posix_usage_in, survey_shmem, tally_by_owner};
+use crate::query::{ObjectDirectory, System, inventory, limits, posix_usage_in, survey_shmem, tally_by_owner};
 use crate::render::{NamespaceMetrics, PosixMetrics, metrics_text};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -85,33 +83,44 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
 
 type Owners = BTreeMap<u32, Tally>;
 
+const NEEDS: Needs = Needs::RESIDENT.union(Needs::STATE);
+
 fn text(args: &MetricsArgs, context: &mut Context) -> Result<String, Error> {
-    let namespaces = if args.all_ns {
-        let answers = ask_all(context, ask, ask_through_worker)?;
-        let here = answers.here.map(|answer| (context.system.namespace(), None, answer));
-        let there = answers.there.into_iter().map(|(ns, answer)| (Some(ns.number), ns.container, answer));
-        here.into_iter().chain(there).collect()
+    let (namespaces, usage) = if args.all_ns {
+        all_namespaces(context)?
     } else {
-        vec![(context.system.namespace(), None, ask(&context.system)?)]
+        let system = &context.system;
+        let (limits, owners) = (limits(system)?, tally_by_owner(system, NEEDS)?);
+        let owners = by_name(system, owners);
+        (vec![NamespaceMetrics { ns: system.namespace(), container: None, limits, owners }], Vec::new())
     };
-    let metrics = namespaces.into_iter().map(|(ns, container, (limits, owners))| {
-        let owners = by_name(&context.system, owners);
-        NamespaceMetrics { ns, container, limits, owners }
-    });
-    let metrics: Vec<_> = metrics.collect();
-    let usage = if args.all_ns { shared_memory(&context.system, &metrics)? } else { Vec::new() };
     let instances = posix(args, context)?;
-    metrics_text(metrics, instances, usage, args.all_ns)
+    metrics_text(namespaces, instances, usage, args.all_ns)
         .map_err(|error| Error::new(Kind::Failed, format!("cannot write metrics: {error}")))
 }
 
-/// Returns what the shared memory of the machine consists of; the segments are those of `namespaces`.
-fn shared_memory(system: &System, namespaces: &[NamespaceMetrics]) -> Result<Vec<SourceUsage>, Error> {
+/// Returns the metrics of all namespaces, and what the shared memory of the machine consists of.
+fn all_namespaces(context: &mut Context) -> Result<(Vec<NamespaceMetrics>, Vec<SourceUsage>), Error> {
+    let answers = ask_all(
+        context,
+        |system| Ok((limits(system)?, inventory(system, NEEDS | Needs::NAMESPACE)?)),
+        |system, namespace| Ok((limits_through_worker(system, namespace)?, list_through_worker(system, namespace)?)),
+    )?;
+    let system = &context.system;
+    let here = answers.here.map(|answer| (system.namespace(), None, answer));
+    let there = answers.there.into_iter().map(|(ns, answer)| (Some(ns.number), ns.container, answer));
+    let (mut metrics, mut segments) = (Vec::new(), Vec::new());
+    for (ns, container, (limits, objects)) in here.into_iter().chain(there) {
+        let mut owners = Owners::new();
+        for object in &objects {
+            owners.entry(object.uid).or_insert(Tally::ZERO).add(&Tally::of(object, system.page_size()));
+        }
+        metrics.push(NamespaceMetrics { ns, container, limits, owners: by_name(system, owners) });
+        segments.extend(objects);
+    }
     let mut holdings = survey_shmem(system, false)?.holdings;
-    let segments = namespaces.iter().flat_map(|metrics| metrics.owners.values()).filter_map(|tally| tally.rss);
-    let rss = u64::try_from(segments.sum::<u128>()).unwrap_or(u64::MAX);
-    holdings.push(Holding::new(Source::SysV, Instance::Internal, Memory { rss, ..Memory::NONE }));
-    Ok(by_source(&holdings).into())
+    holdings.extend(segment_holdings(system, segments, false)?.0);
+    Ok((metrics, by_source(&holdings).into()))
 }
 
 /// Returns the file systems of POSIX objects; none without a /dev/shm.
@@ -137,19 +146,6 @@ fn posix(args: &MetricsArgs, context: &mut Context) -> Result<Vec<PosixMetrics>,
         PosixMetrics { usage, container: directory.container.clone(), objects: numbers }
     };
     Ok(usages.into_iter().zip(directories).map(metrics).collect())
-}
-
-/// Reads the limits and sums of the namespace of this thread.
-fn ask(system: &System) -> Result<(Limits, Owners), Error> {
-    Ok((limits(system)?, tally_by_owner(system, Needs::RESIDENT | Needs::STATE)?))
-}
-
-fn ask_through_worker(system: &System, namespace: &Namespace) -> Result<(Limits, Owners), Error> {
-    let mut owners = Owners::new();
-    for object in list_through_worker(system, namespace)? {
-        owners.entry(object.uid).or_insert(Tally::ZERO).add(&Tally::of(&object, system.page_size()));
-    }
-    Ok((limits_through_worker(system, namespace)?, owners))
 }
 
 /// Replaces user ids by names. Users with the same name are merged: a duplicate series would invalidate the whole

@@ -35,8 +35,9 @@ pub(crate) const MANUAL: Manual = Manual {
            \"hugetlb\":{\"files\":0,\"memfd\":0,\"sysv\":0}, \"by\":\"source\",\"groups\":[{\"name\":\"4711\",\"detail\":\"…\", \"rss\":…,\"swap\":0,\"size\":…,\"count\":1}]}. \
            Sizes are bytes. A source with \"within\" is part of that one. \"unexplained\" is \"shmem\" minus \"accounted\"; it can be negative.",
     notes: "The swapped bytes of a file are known only to a caller who may write it; otherwise SWAP is unknown and \
-            RSS includes them. hugetlbfs and huge pages are not part of Shmem; JSON reports them in \"hugetlb\". The kernel uses \
-            some Shmem itself, for example for the initial RAM file system.",
+            RSS includes them. hugetlbfs and huge pages are not part of Shmem; JSON reports them in \"hugetlb\". The page size of a segment \
+            is known only while a process has it attached: an unattached one with huge pages is counted as System V.\n\n\
+            The kernel uses some Shmem itself, for example for the initial RAM file system.",
 };
 
 #[derive(Args, Debug)]

@@ -123,6 +123,30 @@ fn resident_sizes_match_the_pool() {
     assert_fields(&map, json!({ "resident": 3 * HUGE - 5, "page_size": HUGE }));
 }
 
+// Only an attachment shows the page size.
+#[apply(test)]
+#[requires(HugePages(HUGE), Program(&["unshare"]))]
+fn the_memory_of_an_attached_segment_is_not_part_of_shmem() {
+    let _pool = Pool::with_free(1, HUGE);
+    let ordinary = oracle::create(0, 4096, 0o600);
+    Attached::new(ordinary).write(0, b"x");
+    Attached::new(oracle::create(7, HUGE, 0o600 | libc::SHM_HUGETLB)).write(0, b"x");
+    // The segments of other tests are not visible there.
+    let inside = |line: &str| {
+        let script = format!("\"$0\" attach -q --background 0x7 >/dev/null && \"$0\" {line}");
+        let mut command = Command::new("unshare");
+        finish(command.args(["--pid", "--fork", "--mount-proc", "sh", "-c", &script, env!("CARGO_BIN_EXE_shmadm")]))
+    };
+    for by in ["source", "process"] {
+        let report = inside(&format!("usage --json --by {by}")).exits(0).json();
+        assert_eq!(report["hugetlb"]["sysv"], HUGE, "{report}");
+        let sources = report["sources"].as_array().unwrap();
+        assert_fields(sources.iter().find(|it| it["source"] == "sysv").unwrap(), json!({ "rss": 4096, "count": 1 }));
+    }
+    let metrics = inside("metrics --all-ns").exits(0).stdout;
+    assert!(metrics.contains("shmadm_usage_bytes{source=\"sysv\"} 4096\n"), "{metrics}");
+}
+
 #[apply(test)]
 #[requires(HugePages(HUGE))]
 fn a_pool_exhausted_midway_is_reported_with_the_offset() {
