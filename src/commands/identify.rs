@@ -4,6 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{TableArgs, target};
+use super::objects::named_objects;
 use super::{Context, Manual, check_any_found, exit_with, read_whole, resolve_all};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Identification, Needs, Object, Target};
@@ -59,8 +60,7 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
     let needs = Needs::STATE | Needs::ATTACHERS;
     let (mut objects, mut errors) = if args.segments.is_empty() {
         let mut all = inventory(&context.system, needs)?;
-        // Without a /dev/shm there are none.
-        all.extend(query::posix_objects(&context.system, needs).unwrap_or_default());
+        all.extend(named_objects(context, needs, false)?.unwrap_or_default());
         (all, Vec::new())
     } else {
         resolve_all(context, &args.segments, needs).into_objects()

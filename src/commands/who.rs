@@ -40,7 +40,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm who 0x4d2 --mappings", "show each mapping with its address"),
         ("shmadm who /psm_1a2b3c4d", "show the processes that have a POSIX object open or mapped"),
     ],
-    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"exiting\"|\"unknown\",\"count\":1,\"pids\":null}],\"container\":null,\"former_key\":null}],\"objects\":[…]}",
+    json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"exiting\"|\"unknown\",\"count\":1,\"pids\":null}],\"container\":null,\"former_key\":null}],\"objects\":[…]|null}",
     notes: "A descriptor opened with O_PATH gives no access to the contents of an object, so who, list, rm and prune do \
             not count it as a use. For an object without a name, who shows it, since it keeps the memory.\n\n\
             nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
@@ -77,7 +77,7 @@ pub(crate) struct WhoArgs {
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
     let are_objects = !args.all && are_objects(context.format, &args.segments)?;
     let filter = args.filters.filter(&context.system)?;
-    let (mut failures, mut files) = (Vec::new(), Vec::new());
+    let (mut failures, mut files) = (Vec::new(), Some(Vec::new()));
     let found = if args.all_ns {
         context.ui.status(ONLY_SEGMENTS);
         let (found, errors) = all_namespaces(context, &filter)?;
@@ -86,7 +86,8 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     } else {
         named(args, context, &filter, &mut files, &mut failures)?
     };
-    print(args, context, are_objects, &found, &files)?;
+    print(args, context, are_objects, &found, files.as_deref())?;
+    let files = files.unwrap_or_default();
     for file in &files {
         explain_file(args, context, file);
     }
@@ -115,12 +116,12 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
 /// Segments with their users, and the errors of segments and processes that were not found.
 type Found = (Vec<UsedSegment>, Vec<Error>);
 
-/// Finds the users of the named objects, or of all.
+/// Finds the users of the named objects, or of all. `used` is `None` if the POSIX objects cannot be listed.
 fn named(
     args: &WhoArgs,
     context: &mut Context,
     filter: &Filter,
-    used: &mut Vec<UsedFile>,
+    used: &mut Option<Vec<UsedFile>>,
     failures: &mut Vec<Error>,
 ) -> Result<Vec<UsedSegment>, Error> {
     let needs = Needs::NAMESPACE | Needs::DIRECTORIES | filter.needs();
@@ -128,12 +129,15 @@ fn named(
     *failures = errors;
     warn_of_removed(context, &[keys(&args.segments), filter.keys()].concat());
     let is_all = args.all || args.segments.is_empty();
-    let (mut objects, mut files): (Vec<Object>, Vec<Object>) = match is_all {
-        true => {
-            (inventory(&context.system, needs)?, named_objects(context, Needs::empty(), false)?.unwrap_or_default())
+    let (mut objects, files): (Vec<Object>, Option<Vec<Object>>) = match is_all {
+        true => (inventory(&context.system, needs)?, named_objects(context, Needs::empty(), false)?),
+        false => {
+            let (segments, files) = objects.into_iter().partition(Object::is_segment);
+            (segments, Some(files))
         }
-        false => objects.into_iter().partition(Object::is_segment),
     };
+    let are_known = files.is_some();
+    let mut files = files.unwrap_or_default();
     check_any_found(context, !(objects.is_empty() && files.is_empty()), failures)?;
     query::add_users(&context.system, &mut files, needs | Needs::ATTACHERS)?;
     if !is_all {
@@ -146,7 +150,8 @@ fn named(
         );
     }
     files.retain(|file| filter.matches(&context.system, file));
-    used.extend(files.iter().map(|file| UsedFile::of(file, &filter.pid)));
+    let found = files.iter().map(|file| UsedFile::of(file, &filter.pid)).collect::<Vec<_>>();
+    *used = Some(found).filter(|found| are_known || !found.is_empty());
     failures.extend(select(context, filter, &mut objects, false)?);
     if filter.pid.is_empty() {
         add_attachers(&context.system, &mut objects)?;
@@ -174,13 +179,16 @@ fn print(
     context: &mut Context,
     are_objects: bool,
     found: &[UsedSegment],
-    files: &[UsedFile],
+    files: Option<&[UsedFile]>,
 ) -> Result<(), Error> {
+    if context.json() {
+        return context.report(&WhoReport { segments: found, objects: files });
+    }
+    let files = files.unwrap_or_default();
     let only_files = match context.format {
-        Format::Json => return context.report(&WhoReport { segments: found, objects: files }),
         // The columns depend on the arguments, not on what exists.
         Format::Csv | Format::Tsv => are_objects,
-        Format::Table => found.is_empty() && !files.is_empty(),
+        Format::Json | Format::Table => found.is_empty() && !files.is_empty(),
     };
     if only_files {
         return print_files(args, context, files);

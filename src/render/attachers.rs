@@ -30,7 +30,8 @@ pub(crate) struct UsedSegment {
 #[derive(Debug, Serialize)]
 pub(crate) struct WhoReport<'a> {
     pub(crate) segments: &'a [UsedSegment],
-    pub(crate) objects: &'a [UsedFile],
+    /// `None` if they could not be looked for.
+    pub(crate) objects: Option<&'a [UsedFile]>,
 }
 
 /// A row: one mapping, or all mappings of one process.

@@ -2,6 +2,9 @@
 
 use std::os::unix::process::CommandExt;
 
+use serde_json::json;
+
+use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::support::{finish, run, shmadm};
 
@@ -43,6 +46,12 @@ fn global_options_stand_on_either_side_of_the_command() {
         let ran =
             run(&line).exits(0).says("warning: objects omitted: cannot find the POSIX objects of this IPC namespace\n");
         assert_eq!(ran.stdout, "{\"schema\":1,\"segments\":[],\"objects\":null}\n", "{line:?}");
+    }
+    for (command, report) in
+        [("who", json!({ "segments": [], "objects": null })), ("identify", json!({ "identities": [] }))]
+    {
+        let ran = run(["--ns", namespace, command, "--json"]).exits(0).says("warning: objects omitted: cannot find ");
+        assert_fields(&ran.json(), report);
     }
     let ran = run(["--ns", namespace, "list", "--all-ns", "--json"]).exits(2);
     assert_eq!(ran.json()["error"]["kind"], "usage");
