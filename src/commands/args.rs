@@ -5,11 +5,11 @@ use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser}
 
 use super::{Context, usage};
 use crate::contents::{Allocation, Opening, Range, Source};
-use crate::error::Error;
+use crate::error::{Error, Exit};
 use crate::explain::{resolve, unmapped_id};
 use crate::model::{Access, KeySpec, Needs, Object, Target};
 use crate::query::{Account, System};
-use crate::render::{TableStyle, TimeStyle};
+use crate::render::{COLUMNS, Column, TableStyle, TimeStyle, select};
 
 /// The help of arguments that name segments and POSIX objects.
 pub(crate) const TARGETS_HELP: &str = "Ids (65538), keys (0x4d2, ftok:PATH), /NAME, sem:/NAME, obj:OBJECT";
@@ -89,6 +89,27 @@ pub(crate) struct TableArgs {
 impl TableArgs {
     pub(crate) fn style<'a>(&self, context: &Context, droppable: &'a [&'a str]) -> TableStyle<'a> {
         TableStyle { headings: !self.no_headings, bytes: self.bytes, ..context.table(droppable) }
+    }
+
+    /// Prints the columns that a command can show.
+    pub(crate) fn list_columns<R>(&self, context: &mut Context, registry: &[Column<R>]) -> Result<Exit, Error> {
+        let style = self.style(context, &["JSON"]);
+        let rows = registry.iter().map(Into::into).collect();
+        context.print_rows("columns", &COLUMNS.iter().collect::<Vec<_>>(), rows, &style)?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Returns the column to sort by, from the first registry that has it.
+pub(crate) fn sort_column<R>(
+    name: Option<&str>,
+    registries: &[&'static [Column<R>]],
+) -> Result<Option<&'static Column<R>>, Error> {
+    let Some(name) = name else { return Ok(None) };
+    let select_in = |found: Result<_, _>, registry: &&'static [_]| found.or_else(|_| select(registry, &[], name));
+    match registries.iter().fold(Err(String::new()), select_in).map_err(usage)?.as_slice() {
+        [column] if !name.starts_with('+') => Ok(Some(column)),
+        _ => Err(usage(format!("invalid sort column {name:?}: expected one column"))),
     }
 }
 

@@ -7,14 +7,14 @@ pub(crate) use self::manual::MANUAL;
 use self::manual::columns_help;
 use self::objects::list_with_objects;
 use super::all_namespaces::{Survey, survey, warn_of_strays};
-use super::args::{TableArgs, time_style};
+use super::args::{TableArgs, sort_column, time_style};
 use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
 use super::{Context, exit_with, usage};
 use crate::error::{Error, Exit, again};
 use crate::model::{Needs, Object};
 use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory};
 use crate::render::{
-    BOTH, COLUMNS, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
+    BOTH, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
     FILE_DROP_ORDER, FILE_UNLINKED, Format, NAMESPACE, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TIMES,
     TableStyle, TimeStyle, file_record, select,
 };
@@ -177,18 +177,13 @@ impl ListArgs {
     }
 
     fn sort_column(&self, format: Format) -> Result<Option<&'static Column<Object>>, Error> {
-        let Some(name) = &self.sort else { return Ok(None) };
         let registries: &[&'static [_]] = match self.kinds(format) {
             (false, _) => &[FILE],
             (true, false) => &[SEGMENT],
             // Rows of the other kind have no value in such a column: they come last, unsorted.
             (true, true) => &[NAMESPACE, BOTH, SEGMENT, FILE],
         };
-        let select_in = |found: Result<_, _>, registry: &&'static [_]| found.or_else(|_| select(registry, &[], name));
-        match registries.iter().fold(Err(String::new()), select_in).map_err(usage)?.as_slice() {
-            [column] if !name.starts_with('+') => Ok(Some(column)),
-            _ => Err(usage(format!("invalid sort column {name:?}: expected one column"))),
-        }
+        sort_column(self.sort.as_deref(), registries)
     }
 }
 
@@ -196,18 +191,14 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     let (columns, droppable) = args.columns(context.format)?;
     let sort = args.sort_column(context.format)?;
     let (segments, files) = args.kinds(context.format);
+    if args.list_columns {
+        return args.table.list_columns(context, if args.posix || args.unlinked { FILE } else { SEGMENT });
+    }
     let style = TableStyle {
         time: args.time,
         optional: if args.output.is_none() { OPTIONAL } else { &[] },
         ..args.table.style(context, &droppable)
     };
-    if args.list_columns {
-        let style = TableStyle { droppable: &["JSON"], ..style };
-        let columns: Vec<_> = COLUMNS.iter().collect();
-        let of_files = args.posix || args.unlinked;
-        context.print_rows("columns", &columns, (if of_files { FILE } else { SEGMENT }).to_vec(), &style)?;
-        return Ok(Exit::Done);
-    }
     let filter = args.filters.filter(&context.system)?;
     let needs = columns.iter().chain(&sort).fold(filter.needs(), |needs, column| needs | column.needs);
     if files {

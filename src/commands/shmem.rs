@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::args::{TableArgs, word};
+use super::args::{TableArgs, sort_column, word};
 use super::memory::MemoryUsage;
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit, Hint, again};
 use crate::model::Unseen;
 use crate::query::can_inspect_all;
-use crate::render::{By, Column, Format, TableStyle, USAGE, USAGE_DROP_ORDER, UsageRow, bar, select};
+use crate::render::{By, Column, Format, TableStyle, USAGE_DROP_ORDER, UsageRow, bar, select, usage_columns};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show what the machine's shared memory consists of",
@@ -67,15 +67,11 @@ pub(crate) struct UsageArgs {
 }
 
 pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error> {
-    let registry =
-        USAGE.iter().find(|(by, _)| *by == args.by).map(|(_, columns)| columns.as_slice()).unwrap_or_default();
+    let registry = usage_columns(args.by);
+    let (columns, sort) = (args.columns(registry, context)?, sort_column(args.sort.as_deref(), &[registry])?);
     if args.list_columns {
-        for column in registry {
-            context.ui.print(&format!("{:<10} {}", column.name, column.help))?;
-        }
-        return Ok(Exit::Done);
+        return args.table.list_columns(context, registry);
     }
-    let (columns, sort) = (args.columns(registry, context)?, args.sort_column(registry)?);
     if context.elsewhere || context.system.has_chosen_objects() {
         return Err(usage("usage shows the whole machine: --ns and --dir cannot be used")
             .hint("show the whole machine", again("").without(&["ns", "dir"])));
@@ -121,10 +117,5 @@ impl UsageArgs {
         let base: Vec<&str> = registry.iter().filter(is_shown).map(|column| column.name).collect();
         let list = self.output.clone().unwrap_or_else(|| base.join(","));
         select(registry, &base, &list).map_err(usage)
-    }
-
-    fn sort_column(&self, registry: &'static [Column<UsageRow>]) -> Result<Option<&'static Column<UsageRow>>, Error> {
-        let Some(name) = &self.sort else { return Ok(None) };
-        Ok(select(registry, &[], name).map_err(usage)?.first().copied())
     }
 }

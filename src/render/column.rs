@@ -66,6 +66,27 @@ impl<R> Column<R> {
     }
 }
 
+/// A row of `--list-columns`.
+pub(crate) struct ColumnRow {
+    name: &'static str,
+    json: &'static str,
+    help: &'static str,
+}
+
+impl<R> From<&Column<R>> for ColumnRow {
+    fn from(column: &Column<R>) -> Self {
+        Self { name: column.name, json: column.json, help: column.help }
+    }
+}
+
+pub(crate) static COLUMNS: &[Column<ColumnRow>] = &[
+    Column::left("COLUMN", |column: &ColumnRow| Cell::Word(column.name)).described("column", ""),
+    Column::left("JSON", |column: &ColumnRow| Cell::Word(column.json)).described("json", ""),
+    Column::left("DESCRIPTION", |column: &ColumnRow| Cell::Text(column.help))
+        .described("description", "")
+        .shortened_to(8),
+];
+
 /// Selects columns by a list of names such as `ID,KEY`, in any case; `+NAME` adds to `base`.
 ///
 /// A column that is named twice is selected once. An unknown name or an empty list is an error.

@@ -41,7 +41,7 @@ pub(crate) use attachers::{
 };
 pub(crate) use cell::Cell;
 pub(crate) use check::{CheckReport, Reading, unknown_line, worst, write_check};
-pub(crate) use column::{Align, Column, by_names, select};
+pub(crate) use column::{Align, COLUMNS, Column, by_names, select};
 pub(crate) use difference::{
     DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceReport, DifferenceRow,
     FILE_DIFFERENCE, difference_rows,
@@ -64,13 +64,13 @@ pub(crate) use removal::{
 };
 pub(crate) use rows::{Rows, write_rows};
 pub(crate) use segments::{
-    COLUMNS, CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES,
+    CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES,
 };
 pub(crate) use table::TableStyle;
 pub(crate) use top::{
     LARGEST_DROP_ORDER, LargeObject, TopReport, clip, interval, largest_columns, spark_line, summary,
 };
-pub(crate) use usage::{By, USAGE, USAGE_DROP_ORDER, UsageReport, UsageRow, bar, source_label, top_columns};
+pub(crate) use usage::{By, USAGE_DROP_ORDER, UsageReport, UsageRow, bar, source_label, top_columns, usage_columns};
 
 use crate::model::named;
 

@@ -135,14 +135,6 @@ fn users(object: &Object) -> Option<impl Iterator<Item = &SegmentUser>> {
     object.attachers.as_deref().and_then(SegmentUsers::known)
 }
 
-pub(crate) static COLUMNS: &[Column<Column<Object>>] = &[
-    Column::left("COLUMN", |column: &Column<Object>| Cell::Word(column.name)).described("column", ""),
-    Column::left("JSON", |column: &Column<Object>| Cell::Word(column.json)).described("json", ""),
-    Column::left("DESCRIPTION", |column: &Column<Object>| Cell::Text(column.help))
-        .described("description", "")
-        .shortened_to(8),
-];
-
 const FIELDS: usize = 25;
 
 /// Returns the names of the record's columns, and CONTAINER for the rest.

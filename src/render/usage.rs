@@ -95,7 +95,7 @@ const fn columns(name: &'static str, help: &'static str, detail: &'static str) -
 }
 
 /// The columns for each kind of rows.
-pub(crate) static USAGE: [(By, [Column<UsageRow>; 8]); 7] = [
+static USAGE: [(By, [Column<UsageRow>; 8]); 7] = [
     (By::Source, columns("SOURCE", "kind of shared memory", "NOTE")),
     (By::Instance, columns("INSTANCE", "device of the file system, or IPC namespace", "MOUNT")),
     (By::Process, columns("PID", "process that uses it", "COMMAND")),
@@ -107,10 +107,15 @@ pub(crate) static USAGE: [(By, [Column<UsageRow>; 8]); 7] = [
 
 static CHANGE: Column<UsageRow> = Column::right("CHANGE/S", |row| Cell::of(row.change, Cell::Change));
 
+/// Returns the columns of `usage`.
+pub(crate) fn usage_columns(by: By) -> &'static [Column<UsageRow>] {
+    USAGE.iter().find(|(it, _)| *it == by).map(|(_, columns)| columns.as_slice()).unwrap_or_default()
+}
+
 /// Returns the columns of `top`.
 pub(crate) fn top_columns(by: By) -> Vec<&'static Column<UsageRow>> {
-    let columns = USAGE.iter().find(|(it, _)| *it == by).map(|(_, columns)| columns.as_slice()).unwrap_or_default();
-    let mut columns: Vec<_> = columns.iter().filter(|column| !matches!(column.name, "SIZE" | "BAR")).collect();
+    let mut columns: Vec<_> =
+        usage_columns(by).iter().filter(|column| !matches!(column.name, "SIZE" | "BAR")).collect();
     columns.insert(2.min(columns.len()), &CHANGE);
     columns
 }

@@ -228,7 +228,14 @@ fn rows_are_machine_readable_and_columns_can_be_chosen() {
     run(["usage", "-o", "nonsense"]).exits(2).says("invalid column \"nonsense\"");
     let directory = tempfile::tempdir_in("/dev/shm").unwrap();
     run(["usage", "--dir", directory.path().to_str().unwrap()]).exits(2).says("--ns and --dir cannot be used");
-    assert!(run(["usage", "--list-columns"]).exits(0).stdout.starts_with("SOURCE "));
+    let columns = run(["usage", "--list-columns", "--json"]).exits(0).json();
+    assert_fields(&columns["columns"][0], json!({ "column": "SOURCE", "description": "kind of shared memory" }));
+    let columns = run(["usage", "--by", "user", "--list-columns", "--format", "tsv"]).exits(0).stdout;
+    assert!(columns.lines().any(|line| line == "RSS\trss\tresident bytes"), "{columns}");
+    assert!(run(["usage", "--list-columns"]).exits(0).stdout.contains("\nSOURCE "));
+    for sort in ["rss,swap", "+rss"] {
+        run(["usage", "--sort", sort]).exits(2).says(&format!("invalid sort column {sort:?}: expected one column\n"));
+    }
 }
 
 #[apply(test)]
