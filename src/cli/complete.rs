@@ -9,6 +9,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+use std::path::Path;
 
 use clap::{Arg, ArgMatches, ValueHint};
 use clap_complete::ArgValueCompleter;
@@ -21,10 +22,10 @@ use crate::error::{Exit, quoted};
 use crate::model::{FileType, Measure, Needs, Object, ObjectKind, Size, State};
 use crate::process::enterable_namespaces;
 use crate::query::{
-    CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, Namespace, System, capability, inventory,
-    is_owner_or_creator, mode_shift, posix_objects, retain_held,
+    CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, DEV_SHM, Namespace, System, capability,
+    inventory, is_owner_or_creator, mode_shift, posix_objects, retain_held,
 };
-use crate::render::{BOTH, Column, FILE, SEGMENT, escape};
+use crate::render::{BOTH, By, Column, FILE, SEGMENT, escape, usage_columns};
 use crate::ui::Color;
 
 /// The first argument of the scripts' calls.
@@ -55,18 +56,16 @@ fn candidates(words: &[OsString]) -> Option<Vec<Candidate>> {
     let (word, before) = words.split_last()?;
     // It fails for a request for help.
     let matches = program().ignore_errors(true).try_get_matches_from(before).ok();
-    let (command, started) = matches.as_ref().and_then(ArgMatches::subcommand).map_or(("", 0), |(name, inner)| {
-        let command = inner.try_get_many::<OsString>("command").ok().flatten();
-        (name, command.map_or(0, Iterator::count))
-    });
+    let (command, inner) = matches.as_ref().and_then(ArgMatches::subcommand).unzip();
+    let started = inner.and_then(|inner| inner.try_get_many::<OsString>("command").ok()?).map_or(0, Iterator::count);
+    let by = inner.and_then(|inner| inner.try_get_one("by").ok()?).copied().unwrap_or(By::Source);
     if started > 0 {
         return Some(vec![(":command".to_owned(), (before.len() - started).to_string())]);
     }
-    let system = match matches.as_ref().and_then(|matches| Globals::collect(matches).ok()) {
-        Some(globals) => super::system(&globals).ok()?,
-        None => System::new(),
-    };
-    let live = Live { system, command, before };
+    let globals = matches.as_ref().and_then(|matches| Globals::collect(matches).ok());
+    let system = globals.as_ref().map_or_else(|| Ok(System::new()), super::system).ok()?;
+    let has_other_directory = globals.and_then(|globals| globals.dir).is_some_and(|path| path != Path::new(DEV_SHM));
+    let live = Live { system, command: command.unwrap_or_default(), by, has_other_directory, before };
     let mut program = program();
     program.build();
     let mut program = with_markers(program);
@@ -104,6 +103,10 @@ fn with_markers(command: clap::Command) -> clap::Command {
 struct Live<'a> {
     system: System,
     command: &'a str,
+    /// What the rows of `usage` are.
+    by: By,
+    /// Whether `--dir` names another directory than /dev/shm.
+    has_other_directory: bool,
     before: &'a [OsString],
 }
 
@@ -131,15 +134,18 @@ impl Live<'_> {
 
     fn values(&self, name: &str, word: &str) -> Vec<Candidate> {
         match name {
-            "SEGMENT" => self.usable().iter().flat_map(|object| names(object, word)).collect(),
+            "SEGMENT" => {
+                let found = self.usable();
+                let names = found.iter().flat_map(|object| names(object, word));
+                // The command would refuse a path below /dev/shm.
+                names.filter(|(name, _)| !(self.has_other_directory && Path::new(name).starts_with(DEV_SHM))).collect()
+            }
             "KEY" => self.keys(word),
-            "COLUMN" if self.lists_only_files() => column_names(&[FILE], word),
-            "COLUMN" => column_names(&[SEGMENT, FILE, BOTH], word),
+            "COLUMN" => self.columns(&[SEGMENT, FILE, BOTH], word),
             "COLUMNS" => {
                 let (chosen, last) = word.split_at(word.rfind([',', '+']).map_or(0, |separator| separator + 1));
                 let is_new = |name: &str| !chosen.split([',', '+']).any(|other| other.eq_ignore_ascii_case(name));
-                let registry = if self.lists_only_files() { FILE } else { SEGMENT };
-                let new = column_names(&[registry], last).into_iter().filter(|(name, _)| is_new(name));
+                let new = self.columns(&[SEGMENT], last).into_iter().filter(|(name, _)| is_new(name));
                 new.map(|(name, help)| (format!("{chosen}{name}"), help)).collect()
             }
             "USER" => self.accounts("/etc/passwd", |object| match &object.kind {
@@ -202,8 +208,14 @@ impl Live<'_> {
         objects
     }
 
-    fn lists_only_files(&self) -> bool {
-        self.before.iter().any(|word| word == "--posix" || word == "--unlinked")
+    /// Returns the columns of the command, by default those of `both`.
+    fn columns(&self, both: &[&'static [Column<Object>]], word: &str) -> Vec<Candidate> {
+        let lists_only_files = self.before.iter().any(|word| word == "--posix" || word == "--unlinked");
+        match self.command {
+            "usage" => column_names(&[usage_columns(self.by)], word),
+            _ if lists_only_files => column_names(&[FILE], word),
+            _ => column_names(both, word),
+        }
     }
 
     /// Returns the keys that an option accepts: those of segments, and words.
@@ -271,7 +283,7 @@ fn describe(object: &Object) -> String {
 }
 
 /// Returns the names of the columns, each once; in lower case if the word contains lower-case letters.
-fn column_names(registries: &[&'static [Column<Object>]], word: &str) -> Vec<Candidate> {
+fn column_names<R>(registries: &[&'static [Column<R>]], word: &str) -> Vec<Candidate> {
     let lower = word.contains(char::is_lowercase);
     let mut seen = HashSet::new();
     let name = |name: &str| if lower { name.to_lowercase() } else { name.to_owned() };

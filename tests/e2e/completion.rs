@@ -121,6 +121,8 @@ fn objects_are_those_of_the_given_directory() {
     let path = directory.path().to_str().unwrap();
     assert_eq!(offered(&["--dir", path, "rm", "/"]), ["/there"]);
     assert_eq!(offered(&["rm", "--dir", path, "/"]), ["/there"]);
+    // It would name a file of another directory.
+    assert_eq!(offered(&["rm", "--dir", path, "/dev/shm/"]), [""; 0]);
     assert_eq!(offered(&["--dir", "/nonexistent", "rm", "/"]), [""; 0]);
     assert_eq!(lines(shmadm(), &["--dir", "/dev"]), [":files"]);
     assert_eq!(lines(shmadm(), &["--dir=/dev"]), [":files\t--dir="]);
@@ -166,6 +168,14 @@ fn columns_are_offered_one_after_the_other() {
         assert_eq!(offered(&words), values, "{words:?}");
     }
     assert_eq!(lines(shmadm(), &["list", "-o", "RS"]), ["RSS\tresident bytes"]);
+    for (words, values) in [
+        (vec!["usage", "-o", "S"], vec!["SOURCE", "SWAP", "SIZE", "SHARE"]),
+        (vec!["usage", "--by", "process", "-o", "+P"], vec!["+PID"]),
+        (vec!["usage", "--sort", "C"], vec!["COUNT"]),
+        (vec!["usage", "--by=container", "--sort", "C"], vec!["CONTAINER", "COUNT"]),
+    ] {
+        assert_eq!(offered(&words), values, "{words:?}");
+    }
 }
 
 #[apply(test)]
