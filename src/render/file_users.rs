@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use super::files::NAME_WIDTH;
 use super::{Cell, Column};
 use crate::model::{Access, FileId, FileUser, FileUsers, HiddenBy, Ident, Object, ObjectName};
 
@@ -88,7 +89,7 @@ pub(crate) struct FileUserRow {
 
 /// The columns of `who` for POSIX objects.
 pub(crate) static FILE_USERS: &[Column<FileUserRow>] = &[
-    Column::left("NAME", |row| Cell::Text(&row.name)),
+    Column::left("NAME", |row: &FileUserRow| Cell::Text(&row.name)).name_shortened_to(NAME_WIDTH),
     Column::right("PID", |row| Cell::pid(Some(row.user.pid))),
     Column::left("USER", |row| Cell::of(row.user.uid, |uid| Cell::Account(row.user.user.as_deref(), uid))),
     Column::left("HOW", |row| Cell::Word(row.user.how.as_str())),

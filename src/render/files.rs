@@ -31,6 +31,9 @@ fn users(object: &Object) -> Option<impl Iterator<Item = &FileUser>> {
     posix.users.as_deref().map(|users| users.processes().filter_map(|process| process.first()))
 }
 
+/// The width to which a narrow terminal shortens the name of an object, which can have 255 bytes.
+pub(super) const NAME_WIDTH: usize = 16;
+
 /// All columns of a POSIX object; those of the record come first.
 pub(crate) static FILE: &[Column<Object>] = &[
     left("OBJECT", "object", "device and inode; obj:OBJECT names the object", |object| {
@@ -41,7 +44,8 @@ pub(crate) static FILE: &[Column<Object>] = &[
     }),
     left("NAME", "name", "name; null if it is unlinked", |object| {
         posix(object, |posix| Cell::of(posix.name.as_ref(), |name| Cell::Text(name.as_str())))
-    }),
+    })
+    .name_shortened_to(NAME_WIDTH),
     right("SIZE", "size", "size in bytes", |object| whole(object, || field::size(object))),
     right("ALLOCATED", "allocated", "resident and swapped bytes", |object| {
         whole(object, || known(object, |posix| Cell::bytes(posix.allocated)))
@@ -147,7 +151,7 @@ pub(super) fn name(object: &impl AsRef<Object>) -> Cell<'_> {
 
 /// The default table of `list`, with both kinds of objects.
 pub(crate) static BOTH: &[Column<Object>] = &[
-    Column::left("NAME", name),
+    Column::left("NAME", name).name_shortened_to(NAME_WIDTH),
     Column::left("KEY", field::key),
     Column::left("OWNER", field::owner).needs(Needs::NAMES),
     Column::left("MODE", field::mode),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::files::name;
+use super::files::{NAME_WIDTH, name};
 use super::human::duration;
 use super::segments::field;
 use super::{Cell, Column};
@@ -214,7 +214,7 @@ pub(crate) static PRUNE: &[Column<PruneRow>] = &[
     Column::left("WHY", |row: &PruneRow| Cell::Text(&row.why)).shortened_to(30),
     Column::right("NS", field::namespace),
     Column::left("CONTAINER", field::container),
-    Column::left("NAME", name),
+    Column::left("NAME", name).name_shortened_to(NAME_WIDTH),
 ];
 
 /// The columns that identify both kinds in the table.

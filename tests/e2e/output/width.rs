@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::actor::{Actor, ChildRequest};
+use crate::objects::create;
 use crate::oracle::{self, Attached};
 use crate::support::{Ran, finish, run, shmadm};
 use crate::terminal::{Terminal, on_terminal};
@@ -70,6 +71,18 @@ fn columns_is_the_width_if_standard_output_is_not_a_terminal() {
     }
     for invalid in ["", "0", "-5", "wide"] {
         assert!(list(invalid, &[]).exits(0).stdout.contains("/usr/lib/long/path/3.11/site-packages/reader"));
+    }
+}
+
+#[apply(test)]
+fn the_longest_name_of_an_object_fits_and_hides_no_column() {
+    create(&"x".repeat(255), 4096);
+    for arguments in
+        [&["list"][..], &["list", "--posix"], &["prune", "--dry-run", "--unattached", "--older-than", "0s"]]
+    {
+        let ran = finish(shmadm().env("COLUMNS", "80").args(arguments)).exits(0);
+        assert_fits(&ran, 80);
+        assert!(ran.stdout.contains("OWNER") && ran.stdout.contains("/xxx"), "{ran:#?}");
     }
 }
 
