@@ -74,12 +74,10 @@ pub(crate) fn leaks(system: &System, baseline: Option<&Baseline>, evidence: &Evi
 /// The longest wait for processes that are exiting.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// Waits for exiting processes that use the segments, reads the segments again, and omits those that were destroyed.
+/// Waits for exiting processes that use the segments, and omits segments that were destroyed.
 pub(crate) fn settle(system: &System, leaks: &mut Leaks) -> Result<(), QueryError> {
     let segments = leaks.leaked.iter().chain(&leaks.unattributed).map(|leak| &leak.segment);
-    if !wait_for_exiting_users(system, segments, MAX_WAIT) {
-        return Ok(());
-    }
+    let some_have_exited = wait_for_exiting_users(system, segments, MAX_WAIT);
     let system = system.renewed();
     for list in [&mut leaks.leaked, &mut leaks.unattributed] {
         let mut segments = Vec::new();
@@ -91,8 +89,10 @@ pub(crate) fn settle(system: &System, leaks: &mut Leaks) -> Result<(), QueryErro
                 list.push(leak);
             }
         }
-        add_attachers(&system, &mut segments)?;
-        list.iter_mut().zip(segments).for_each(|(leak, segment)| leak.segment = segment);
+        if some_have_exited {
+            add_attachers(&system, &mut segments)?;
+            list.iter_mut().zip(segments).for_each(|(leak, segment)| leak.segment = segment);
+        }
     }
     Ok(())
 }
