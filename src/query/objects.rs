@@ -196,19 +196,28 @@ pub(crate) fn posix_objects_by_id(
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
+    let own = match system.objects() {
+        Ok(directory) => Some(directory),
+        // The caller has no /dev/shm, but processes have memfds.
+        Err(QueryError::NotSharedMemory(_) | QueryError::Directory(_, Errno::ENOENT | Errno::ENOTDIR))
+            if !system.has_chosen_objects() =>
+        {
+            None
+        }
+        Err(error) => return Err(error),
+    };
     let by_id = |objects: Vec<Object>| {
         let with_id = objects.into_iter().filter_map(|object| Some((object.file()?, object)));
         with_id.filter(|(file, _)| wanted.contains(file))
     };
-    let mut found: HashMap<_, _> = by_id(inventory::posix_objects(system, system.objects()?, needs)?).collect();
+    let named = own.map_or(Ok(Vec::new()), |own| inventory::posix_objects(system, own, needs))?;
+    let mut found: HashMap<_, _> = by_id(named).collect();
     if found.len() == wanted.len() {
         return Ok(found);
     }
     let internal = segment_devices().map_err(QueryError::Devices)?.into_iter().collect();
     let search = ObjectSearch { internal, ..ObjectSearch::on(wanted.iter().map(|file| file.device)) };
-    let own = system.objects().ok();
-    let directories: Vec<_> = own.into_iter().collect();
-    let nameless = by_id(nameless_objects(system, &search, &directories, needs)?);
+    let nameless = by_id(nameless_objects(system, &search, own.as_slice(), needs)?);
     // The user may have typed the device of a file system on disk.
     let is_memory = |object: &Object| {
         let file = object.posix();

@@ -361,9 +361,9 @@ fn map(file: i32) -> String {
     format!("{address:p}")
 }
 
-/// Creates a memfd and allocates all of its pages.
+/// Creates a memfd and allocates all of its pages. The processes of other tests do not inherit it.
 pub(crate) fn filled_memfd(size: usize) -> std::fs::File {
-    let file = nix::sys::memfd::memfd_create(c"actor", nix::sys::memfd::MFdFlags::empty()).unwrap();
+    let file = nix::sys::memfd::memfd_create(c"actor", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
     let mut file = std::fs::File::from(file);
     file.write_all(&vec![1; size]).unwrap();
     file

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::stat::{major, minor};
+use nix::sys::stat::{Mode, SFlag, major, makedev, minor, mknod};
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, Request, filled_memfd};
@@ -264,4 +264,11 @@ fn memfds_and_anonymous_memory_are_listed_by_type_and_named_by_their_inode() {
     assert_fields(&who["objects"][0]["users"][0], json!({ "pid": actor.pid(), "how": "open" }));
     run(["rm", &name]).exits(5).says("it has no name");
     assert!(!run(["list", "--posix"]).exits(0).stdout.contains("memfd"));
+    let without_dev_shm = || {
+        mount_tmpfs_on("/dev", None);
+        mknod("/dev/null", SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3)).unwrap();
+        run(["read", &name, "--length", "2", "--raw"])
+    };
+    let read = std::thread::scope(|scope| scope.spawn(without_dev_shm).join().unwrap());
+    assert_eq!(read.exits(0).stdout, "\u{1}\u{1}");
 }
