@@ -186,6 +186,7 @@ fn equal_ids_in_one_process_are_distinguished_by_the_file() {
     let report = who(first);
     assert_fields(&report, json!({ "ns": home, "nattch": 1, "found": 1 }));
     assert_ne!(report["attachments"][0]["address"], address.as_str(), "{report}");
+    assert_eq!(report["attachments"][0]["certain"], false, "{report}");
     let there = run(["--ns", &actor.pid().to_string(), "who", &second.to_string(), "--json"]).exits(0).json();
     let there = &there["segments"][0];
     assert_eq!((&there["found"], &there["attachments"][0]["address"]), (&json!(1), &json!(address)), "{there}");
