@@ -11,11 +11,11 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use maps::{file_mappings, segment_mappings};
-pub(crate) use mounts::{Mount, MountView, mount_view, mounted_namespaces, mounts};
+pub(crate) use mounts::{Mount, MountViews, mounted_namespaces, mounts};
 pub(crate) use process::{
     IdRange, children, command, command_line, control_groups, descriptor_access, effective_uid, holds_files, id_map,
-    inner_pids, is_busy, is_exiting, is_zombie, mount_namespace_of, name, namespace_of, open_namespace,
-    other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line, thread_path, uids,
+    inner_pids, is_busy, is_exiting, mount_namespace_of, name, namespace_of, open_namespace, other_thread_ids,
+    other_threads, parent, pids, process_of, start_ticks, status_line, thread_path, uids,
 };
 pub(crate) use sysctl::{
     Pool, default_huge_page, forks, huge_page_sizes, memory_total, number as sysctl, pool, shared_memory, swap_free,

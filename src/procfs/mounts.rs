@@ -1,7 +1,8 @@
 //! /proc/PID/mountinfo: file systems in memory, and the bind mounts that keep namespaces alive.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
-use std::io;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,20 +10,27 @@ use std::path::{Path, PathBuf};
 use super::ProcError;
 use crate::model::Device;
 
-/// What a process sees of the mounts: those of its mount namespace that are below its root directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct MountView {
-    /// The number of the mount namespace.
-    pub(crate) namespace: u64,
-    /// The device and inode of the root directory.
-    root: (u64, u64),
+/// What processes see of the mounts: those of their mount namespace that are below their root directory.
+#[derive(Debug, Default)]
+pub(crate) struct MountViews {
+    /// The number of each mount namespace, with the device and inode of a root directory in it.
+    seen: HashSet<(u64, u64, u64)>,
+    /// The number of processes that the caller may not inspect.
+    pub(crate) inaccessible: u64,
 }
 
-/// Returns what a process sees of the mounts. Fails if it has exited, or may not be inspected.
-pub(crate) fn mount_view(root: &Path, process: &str) -> io::Result<MountView> {
-    let process = root.join(process);
-    let (namespace, top) = (std::fs::metadata(process.join("ns/mnt"))?, std::fs::metadata(process.join("root"))?);
-    Ok(MountView { namespace: namespace.ino(), root: (top.dev(), top.ino()) })
+impl MountViews {
+    /// Adds a process; returns the number of its mount namespace unless another one sees the same, or it has exited.
+    pub(crate) fn add(&mut self, root: &Path, process: &str) -> Option<u64> {
+        let stat = |name| std::fs::metadata(root.join(process).join(name));
+        match stat("ns/mnt").and_then(|namespace| Ok((namespace.ino(), stat("root")?))) {
+            Ok((namespace, top)) => self.seen.insert((namespace, top.dev(), top.ino())).then_some(namespace),
+            Err(error) => {
+                self.inaccessible += u64::from(error.kind() == ErrorKind::PermissionDenied);
+                None
+            }
+        }
+    }
 }
 
 /// A mount in the mount namespace of a process (proc_pid_mountinfo(5)).

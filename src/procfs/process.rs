@@ -163,9 +163,12 @@ pub(crate) fn other_thread_ids(root: &Path, pid: i32) -> Vec<i32> {
 /// instead.
 pub(crate) fn effective_uid(root: &Path, pid: i32) -> Option<u32> {
     // A leader that has exited keeps the user it had; its threads can have changed theirs since.
-    let is_zombie = |status: &[u8]| status_field(status, "State").is_some_and(|state| state.starts_with('Z'));
     let status = read_thread(root, pid, "status", is_zombie)?;
     status_field(&status, "Uid")?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+fn is_zombie(status: &[u8]) -> bool {
+    status_field(status, "State").is_some_and(|state| state.starts_with('Z'))
 }
 
 /// Returns the process that a thread belongs to (proc_pid_status(5), Tgid).
@@ -265,9 +268,14 @@ pub(crate) fn holds_files(root: &Path, thread: &str, descriptor: &str) -> bool {
     number("scm_fds").or_else(|| number("UserFiles")).is_some_and(|number| number > 0)
 }
 
-/// Returns the real, effective, saved and file system uid of a process (proc_pid_status(5), Uid).
+/// Returns the real, effective, saved and file system uid of a process (proc_pid_status(5), Uid); `None` for a zombie: it
+/// has ended with all its threads, but its parent has not waited for it.
 pub(crate) fn uids(root: &Path, pid: i32) -> Option<Vec<u32>> {
     let status = read(root, pid, "status").ok()?;
+    // A leader that has ended looks the same, but has other threads.
+    if is_zombie(&status) && matches!(status_field(&status, "Threads"), Some("0" | "1")) {
+        return None;
+    }
     status_field(&status, "Uid")?.split_ascii_whitespace().map(|uid| uid.parse().ok()).collect()
 }
 
@@ -276,14 +284,6 @@ pub(crate) fn inner_pids(root: &Path, pid: i32) -> Vec<i32> {
     let status = read(root, pid, "status").unwrap_or_default();
     let pids = status_field(&status, "NSpid").unwrap_or_default().split_ascii_whitespace().skip(1);
     pids.filter_map(|pid| pid.parse().ok()).collect()
-}
-
-/// Returns whether a process is a zombie: it has ended with all its threads, but its parent has not waited for it.
-pub(crate) fn is_zombie(root: &Path, pid: i32) -> bool {
-    let Ok(stat) = read(root, pid, "stat") else { return false };
-    // A leader that has ended looks the same, but has other threads (field 20).
-    matches!(field_of::<char>(&stat, 3), Some('Z' | 'X'))
-        && field_of::<u64>(&stat, 20).is_some_and(|threads| threads <= 1)
 }
 
 #[cfg(test)]

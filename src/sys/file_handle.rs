@@ -2,11 +2,7 @@
 //!
 //! A handle has a random part. Segments with huge pages have none, since hugetlbfs does not support handles.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc::{self, MAX_HANDLE_SZ};
 
@@ -17,14 +13,8 @@ struct FileHandle {
     bytes: [u8; MAX_HANDLE_SZ.cast_unsigned() as usize],
 }
 
-/// Opens a file only to refer to it (O_PATH), following symbolic links. This requires no permission on the file, and
-/// does not count as its use.
-pub(crate) fn refer_to_file(path: &Path) -> io::Result<File> {
-    File::options().read(true).custom_flags(libc::O_PATH).open(path)
-}
-
 /// Returns the handle of a file; `None` if its file system has no handles.
-pub(crate) fn file_handle(file: &File) -> Option<Vec<u8>> {
+pub(crate) fn file_handle(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
     // SAFETY: every field is an integer, for which zero is valid.
     let mut handle: FileHandle = unsafe { std::mem::zeroed() };
     handle.header.handle_bytes = MAX_HANDLE_SZ.cast_unsigned();

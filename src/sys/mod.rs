@@ -20,20 +20,19 @@ mod files;
 mod inherited;
 mod kernel;
 mod mapped;
-mod signal_queue;
-
 mod namespace;
 mod notify;
 mod object;
 mod process;
 mod procmap;
 mod seized;
+mod signal_queue;
 mod signals;
 mod sysv;
 
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Address, Attachment};
-pub(crate) use file_handle::{file_handle, refer_to_file};
+pub(crate) use file_handle::file_handle;
 pub(crate) use files::{
     SparseFile, next_data, open_nonblocking, position_and_size, seek_to, send_file, skip, widen_pipe,
 };
@@ -50,8 +49,7 @@ pub(crate) use object::{
     FileSystem, OpenWatch, Opening, cache_state, check_file_access, create_unnamed, descriptor_path, each_name,
     errno_of, file_system, holds_write_lease, is_path_descriptor, link_target, link_unnamed, lock_file, mount_id,
     open_directory, open_directory_below, open_referred, open_subdirectory, refer_below, refer_through, refer_to,
-    refer_to_root, rename_entry, reserve, stat_entry, stat_file, stat_link, stat_link_locally, take_write_lease,
-    unlink_entry,
+    rename_entry, reserve, stat_entry, stat_file, stat_link, stat_link_locally, take_write_lease, unlink_entry,
 };
 pub(crate) use process::{
     answer_and_close, close_inherited, compare_descriptors, compare_memory, exited_child, is_unreaped, open_pidfd,

@@ -29,12 +29,15 @@ pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
 }
 
+/// How to resolve a path below a directory that another user may control: no symbolic link is followed, and nothing outside
+/// is reached.
+const BELOW: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+
 /// Opens a directory below a root directory that another user may control: no symbolic link is followed, and nothing
 /// outside is reached.
 pub(crate) fn open_directory_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::openat2(root, path, flags, Mode::empty(), resolve).map_err(errno)
+    fs::openat2(root, path, flags, Mode::empty(), BELOW).map_err(errno)
 }
 
 /// Opens a directory in another one as safely, unless something else is mounted on it (EXDEV).
@@ -48,8 +51,7 @@ pub(crate) fn open_subdirectory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<
 /// Returns a descriptor that refers to a file or directory below a root directory that another user may control, without
 /// opening it, and as safely as [`open_directory_below`].
 pub(crate) fn refer_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve).map_err(errno)
+    fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), BELOW).map_err(errno)
 }
 
 /// Locks a file until its description is closed (flock(2)). Fails if another process has locked it.
@@ -201,9 +203,10 @@ pub(crate) fn descriptor_path(file: BorrowedFd<'_>) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
-/// Returns a descriptor that refers to what a link of /proc leads to, such as /proc/PID/fd/3, without opening it.
-pub(crate) fn refer_through(link: &Path) -> Result<OwnedFd, Errno> {
-    fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
+/// Returns a descriptor that refers to what a path leads to, such as the links /proc/PID/fd/3 and /proc/PID/root, without
+/// opening it (O_PATH). This requires no permission on the file, and does not count as its use.
+pub(crate) fn refer_through(path: &Path) -> Result<OwnedFd, Errno> {
+    fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
 }
 
 /// Returns whether the caller may write a file or create, rename and remove the entries of a directory; with `also_read`, whether
@@ -332,9 +335,4 @@ pub(crate) fn cache_state(file: BorrowedFd<'_>, offset: u64, length: u64, page_s
     let result = unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const range, &raw mut state, 0_u32) };
     Errno::result(result)?;
     Ok((state.nr_cache.saturating_mul(page_size), state.nr_evicted.saturating_mul(page_size)))
-}
-
-/// Refers to the root directory of a process (/proc/PID/root), without opening it.
-pub(crate) fn refer_to_root(path: &Path) -> Result<OwnedFd, Errno> {
-    fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
 }

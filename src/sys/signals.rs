@@ -35,15 +35,17 @@ const TERMINATING: [Signal; 8] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIG
 extern "C" fn record(signal: c_int) {
     // Only the first signal is kept: `main` raises it again.
     let _ = CAUGHT.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
-    let errno = Errno::last();
-    // SAFETY: write(2) is async-signal-safe; the byte lives through the call, and the descriptor is never closed.
-    let _ = unsafe { libc::write(WAKER.load(Ordering::SeqCst), [0_u8].as_ptr().cast(), 1) };
-    errno.set();
+    wake();
 }
 
 /// Stores a signal of the terminal and writes to the pipe.
 extern "C" fn record_terminal(signal: c_int) {
     TERMINAL.fetch_or(if signal == libc::SIGTSTP { SUSPEND } else { REDRAW }, Ordering::SeqCst);
+    wake();
+}
+
+/// Writes to the pipe; for a handler, which keeps errno.
+fn wake() {
     let errno = Errno::last();
     // SAFETY: write(2) is async-signal-safe; the byte lives through the call, and the descriptor is never closed.
     let _ = unsafe { libc::write(WAKER.load(Ordering::SeqCst), [0_u8].as_ptr().cast(), 1) };

@@ -41,7 +41,7 @@ impl ObjectDirectory {
         let root = proc.join(format!("{pid}/root"));
         let below = DEV_SHM.trim_start_matches('/');
         let opened =
-            sys::refer_to_root(&root).and_then(|root| sys::open_directory_below(root.as_fd(), Path::new(below)));
+            sys::refer_through(&root).and_then(|root| sys::open_directory_below(root.as_fd(), Path::new(below)));
         Self::check(&root.join(below), opened, pid.to_string(), mnt_ns, true)
     }
 

@@ -1,15 +1,14 @@
 //! The file systems in memory that processes have mounted, in every mount namespace.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::namespaces::container_of;
 use super::system::System;
 use crate::model::Device;
-use crate::procfs::{self, Mount};
+use crate::procfs::{self, Mount, MountViews};
 use crate::query::failure::QueryError;
 use crate::sys;
 
@@ -51,21 +50,13 @@ const TYPES: [&str; 3] = ["tmpfs", "devtmpfs", "hugetlbfs"];
 pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems, QueryError> {
     let proc = system.proc();
     let mut found = MountedFileSystems::default();
-    let (mut views, mut seen, mut reached) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let (mut views, mut seen, mut reached) = (MountViews::default(), HashSet::new(), HashSet::new());
     let pids = procfs::pids(proc).map_err(QueryError::Namespaces)?.map(|pid| pid.to_string());
     for (index, process) in std::iter::once("thread-self".to_owned()).chain(pids).enumerate() {
-        let view = match procfs::mount_view(proc, &process) {
-            Ok(view) => view,
-            Err(error) => {
-                found.inaccessible += u64::from(error.kind() == ErrorKind::PermissionDenied);
-                continue;
-            }
-        };
-        if !views.insert(view) {
-            continue;
-        }
+        let Some(namespace) = views.add(proc, &process) else { continue };
         // A process that exits meanwhile has no mounts.
         let Ok(mounts) = procfs::mounts(proc, &process) else { continue };
+        let Ok(top) = sys::refer_through(&proc.join(&process).join("root")) else { continue };
         let is_own = index == 0;
         let mut container = None;
         let mut mounts: Vec<_> = mounts.collect();
@@ -79,7 +70,7 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
             if reached.contains(&mount.device) {
                 continue;
             }
-            let Some(root) = refer_to_root(&proc.join(&process).join("root"), &mount) else { continue };
+            let Some(root) = refer_to_mount(top.as_fd(), &mount) else { continue };
             reached.insert(mount.device);
             let container = container.get_or_insert_with(|| container_of(proc, &process));
             found.list.push(MountedFileSystem {
@@ -87,7 +78,7 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
                 is_whole: mount.is_whole(),
                 is_devtmpfs: mount.kind == "devtmpfs",
                 mount: mount.point,
-                mnt_ns: Some(view.namespace),
+                mnt_ns: Some(namespace),
                 container: container.clone().filter(|_| !is_own),
                 is_own,
                 root,
@@ -95,14 +86,15 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
         }
     }
     found.hidden = &seen - &reached;
+    found.inaccessible = views.inaccessible;
     Ok(found)
 }
 
 /// Refers to what is mounted, if no other mount covers it. The path can lead through directories of other users, so no
 /// symbolic link is followed.
-fn refer_to_root(root: &Path, mount: &Mount) -> Option<OwnedFd> {
+fn refer_to_mount(top: BorrowedFd<'_>, mount: &Mount) -> Option<OwnedFd> {
     let point = mount.point.strip_prefix("/").unwrap_or(&mount.point);
     let point = if point.as_os_str().is_empty() { Path::new(".") } else { point };
-    let file = sys::refer_below(sys::refer_to_root(root).ok()?.as_fd(), point).ok()?;
+    let file = sys::refer_below(top, point).ok()?;
     (sys::stat_file(file.as_fd()).ok()?.file.device == mount.device).then_some(file)
 }

@@ -4,13 +4,12 @@
 //! device. One that no process has at /dev/shm is not found.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use super::directory::{DEV_SHM, ObjectDirectory};
 use super::namespaces::container_of;
 use super::system::System;
-use crate::procfs;
+use crate::procfs::{self, MountViews};
 use crate::query::failure::QueryError;
 use crate::sys::Errno;
 
@@ -27,7 +26,7 @@ pub(crate) struct Instances {
 
 pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
     let proc = system.proc();
-    let (mut found, mut views, mut devices) = (Instances::default(), HashSet::new(), HashSet::new());
+    let (mut found, mut views, mut devices) = (Instances::default(), MountViews::default(), HashSet::new());
     let own = procfs::mount_namespace_of(proc, "thread-self");
     // Without a /dev/shm, the caller has no objects.
     found
@@ -35,17 +34,8 @@ pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
         .extend(ObjectDirectory::open(Path::new(DEV_SHM), own, !system.is_in_initial_pid_namespace()).ok());
     devices.extend(found.directories.iter().map(|directory| directory.device));
     for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
-        let view = match procfs::mount_view(proc, &pid.to_string()) {
-            Ok(view) => view,
-            Err(error) => {
-                found.inaccessible += u64::from(error.kind() == ErrorKind::PermissionDenied);
-                continue;
-            }
-        };
-        if !views.insert(view) {
-            continue;
-        }
-        match ObjectDirectory::of_process(proc, pid, Some(view.namespace)) {
+        let Some(namespace) = views.add(proc, &pid.to_string()) else { continue };
+        match ObjectDirectory::of_process(proc, pid, Some(namespace)) {
             Ok(mut directory) if devices.insert(directory.device) => {
                 directory.container = container_of(proc, &pid.to_string());
                 found.directories.push(directory);
@@ -59,5 +49,6 @@ pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
             Err(error) => found.failed.push((pid, error)),
         }
     }
+    found.inaccessible = views.inaccessible;
     Ok(found)
 }

@@ -4,7 +4,7 @@
 //! alive without a process; it is found in the mount namespace of any process. A namespace kept alive only by an
 //! attachment or an open descriptor is not found.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 
 use super::system::System;
-use crate::procfs::{self, MountView};
+use crate::procfs::{self, MountViews};
 use crate::query::failure::QueryError;
 use crate::sys;
 
@@ -144,7 +144,7 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
 /// The mount points of IPC namespaces.
 #[derive(Default)]
 struct Mounts {
-    seen: HashSet<MountView>,
+    views: MountViews,
     found: HashMap<u64, Vec<PathBuf>>,
 }
 
@@ -152,7 +152,7 @@ impl Mounts {
     /// Adds the mounts that a process sees.
     fn add(&mut self, proc: &Path, pid: i32) {
         // A process that has exited has no mounts.
-        if !procfs::mount_view(proc, &pid.to_string()).is_ok_and(|view| self.seen.insert(view)) {
+        if self.views.add(proc, &pid.to_string()).is_none() {
             return;
         }
         let root = proc.join(format!("{pid}/root"));

@@ -19,6 +19,7 @@ use crate::sys;
 
 /// The inode number of the initial pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
+
 /// Where POSIX objects are.
 #[derive(Clone, Debug)]
 pub(crate) enum ObjectsPlace {
@@ -30,7 +31,7 @@ pub(crate) enum ObjectsPlace {
     Unknown,
 }
 
-/// A /proc, a clock and the user database. Each user, group and process is looked up once.
+/// A /proc, a clock, the user database and the directory of POSIX objects. Each user, group and process is looked up once.
 #[derive(Debug)]
 pub(crate) struct System {
     proc: PathBuf,
@@ -168,12 +169,10 @@ impl System {
         for pid in procfs::pids(&self.proc).ok()? {
             let facts = process::start(&self.proc, pid).zip(procfs::uids(&self.proc, pid));
             let Some((start, uids)) = facts else {
-                // With hidepid=1, processes of other users and those that are not dumpable are listed, but not readable.
+                // A zombie, or with hidepid=1 a process of another user or one that is not dumpable: it is listed, but not
+                // readable.
                 if self.process_status_now(pid) == ProcessStatus::Exited { continue } else { return None }
             };
-            if procfs::is_zombie(&self.proc, pid) {
-                continue;
-            }
             for uid in uids {
                 let uid = to_caller(&self.ids.users, uid);
                 oldest.entry(uid).and_modify(|oldest| *oldest = start.min(*oldest)).or_insert(start);

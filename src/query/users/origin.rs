@@ -5,8 +5,9 @@
 //! random), and its size and birth time show which segment it is. A segment's ctime is its creation time unless the
 //! segment was changed. Without privilege, the IPC namespace that the process is in now is the best guess.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -39,10 +40,10 @@ impl Origin {
     /// Reads the file that a thread maps; `None` if another file was mapped there meanwhile.
     pub(super) fn of_file(proc: &Path, thread: i32, vma: &Mapping) -> io::Result<Option<Self>> {
         // Opened once, since to look up such a path takes longer than both calls on the descriptor.
-        let file = sys::refer_to_file(&proc.join(map_file(thread, vma.start, vma.end)))?;
+        let file = File::from(sys::refer_through(&proc.join(map_file(thread, vma.start, vma.end)))?);
         let metadata = file.metadata()?;
         Ok((metadata.ino() == vma.inode).then(|| Self::File {
-            handle: sys::file_handle(&file),
+            handle: sys::file_handle(file.as_fd()),
             birth: birth_of(&metadata),
             size: metadata.size(),
             page: metadata.blksize(),
