@@ -5,10 +5,9 @@ use std::os::fd::AsFd;
 use super::host::{ProcessStatus, System};
 use super::inventory::{Product, Recognized, builtin_products};
 use super::objects::open_file;
-use super::state::creator_and_last_user;
+use super::state::{creator_and_last_user, maker_status};
 use super::users::open_via_attacher;
-use crate::model::{Confidence, Evidence, Identification, Key, Object, ObjectKind, Posix, State, SysV};
-use crate::procfs;
+use crate::model::{Confidence, Evidence, Identification, Key, Object, ObjectKind, Posix, SysV};
 use crate::sys::Opening;
 
 /// Rules for programs, those of the user first.
@@ -63,11 +62,7 @@ fn identify_object(system: &System, rules: &Rules, object: &Object, posix: &Posi
     if product.id == POSTGRESQL && begins_with(system, object, DSM_MAGIC) {
         evidence.push(Evidence::Content);
     }
-    let maker_running = match object.state.filter(|_| maker.is_some()) {
-        Some(State::Idle) => Some(true),
-        Some(State::Orphan) => Some(false),
-        _ => None,
-    };
+    let maker_running = maker.and_then(|pid| maker_status(system, object, pid)).and_then(is_running);
     Some(Identification { maker, maker_running, ..identity(object, product, evidence) })
 }
 
@@ -95,11 +90,7 @@ fn identify_segment(system: &System, rules: &Rules, object: &Object, segment: &S
     let [creator, _] = creator_and_last_user(system, object);
     let mut identity = Identification {
         maker: segment.cpid,
-        maker_running: match creator {
-            ProcessStatus::Running(_) => Some(true),
-            ProcessStatus::Exited => Some(false),
-            ProcessStatus::Unknown => None,
-        },
+        maker_running: is_running(creator),
         ..identity(object, product, evidence)
     };
     if let Some(header) = header.filter(|_| identity.evidence.contains(&Evidence::Content)) {
@@ -109,13 +100,21 @@ fn identify_segment(system: &System, rules: &Rules, object: &Object, segment: &S
     Some(identity)
 }
 
+fn is_running(status: ProcessStatus) -> Option<bool> {
+    match status {
+        ProcessStatus::Running(_) => Some(true),
+        ProcessStatus::Exited => Some(false),
+        ProcessStatus::Unknown => None,
+    }
+}
+
 /// Returns whether a process runs one of the programs of a rule. A process can give itself any name.
 fn is_used_by(system: &System, product: &Product, pids: &[i32]) -> bool {
     let is_it = |name: &[u8], user: &str| match user.strip_suffix('*') {
         Some(start) => name.starts_with(start.as_bytes()),
         None => name == user.as_bytes(),
     };
-    let mut names = pids.iter().filter_map(|pid| procfs::name(system.proc(), *pid).ok());
+    let mut names = pids.iter().filter_map(|pid| system.process_name(*pid));
     names.any(|name| product.users.iter().any(|user| is_it(&name, user)))
 }
 

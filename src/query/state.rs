@@ -58,22 +58,10 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
 /// of its family is in use, or if every process of its owner started after it was created. With a pid, the latter proves
 /// nothing: its process can have another user.
 fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
-    let made = posix.stat.btime.unwrap_or(posix.stat.ctime).stamp();
-    let is_comparable = !system.is_before_boot(made);
-    // A process that started after the object was made has reused the pid of the maker. One of another user can be the
-    // maker, which has changed its user.
-    let maker = posix.maker.filter(|_| !posix.is_foreign).and_then(|pid| match query(pid) {
-        ProcessStatus::Running(Some(start)) if start.0 > made.0.saturating_add(SLACK_SECONDS) => {
-            is_comparable.then_some(ProcessStatus::Exited)
-        }
-        ProcessStatus::Running(_) if system.effective_uid(pid).is_some_and(|uid| uid != object.uid) => None,
-        status => Some(status),
-    });
-    // The name may contain the pid of a process in a container that shares the directory.
-    let is_inner = || posix.maker.is_some_and(|pid| system.has_inner_pid(object.uid, pid));
-    let maker = maker.filter(|status| *status != ProcessStatus::Exited || !is_inner());
+    let is_comparable = !system.is_before_boot(made(posix));
     let has_only_younger_processes =
         || system.has_process_older_than(object.uid, posix.stat.ctime.stamp()) == Some(false);
+    let maker = posix.maker.and_then(|pid| maker(system, object, pid, query));
     match (posix.in_use(), maker) {
         _ if posix.name.is_none() => State::Unlinked,
         (Some(true), _) => State::InUse,
@@ -86,6 +74,36 @@ fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl F
         _ if posix.maker.is_none() && is_comparable && has_only_younger_processes() => State::Orphan,
         _ => State::Unused,
     }
+}
+
+/// Returns the time of an object's creation, or else of its last change.
+fn made(posix: &Posix) -> Stamp {
+    posix.stat.btime.unwrap_or(posix.stat.ctime).stamp()
+}
+
+/// Returns the status of the process whose pid is in the name of an object; `None` if it cannot be distinguished from other
+/// processes. Cached.
+pub(crate) fn maker_status(system: &System, object: &Object, pid: i32) -> Option<ProcessStatus> {
+    maker(system, object, pid, |pid| system.process_status(pid))
+}
+
+fn maker(system: &System, object: &Object, pid: i32, query: impl Fn(i32) -> ProcessStatus) -> Option<ProcessStatus> {
+    let posix = object.posix();
+    if posix.is_foreign {
+        return None;
+    }
+    let made = made(posix);
+    let status = match query(pid) {
+        // It started after the object was made, so it has reused the pid of the maker.
+        ProcessStatus::Running(Some(start)) if start.0 > made.0.saturating_add(SLACK_SECONDS) => {
+            (!system.is_before_boot(made)).then_some(ProcessStatus::Exited)?
+        }
+        // It can be the maker, which has changed its user.
+        ProcessStatus::Running(_) if system.effective_uid(pid).is_some_and(|uid| uid != object.uid) => return None,
+        status => status,
+    };
+    // The name may contain the pid of a process in a container that shares the directory.
+    (status != ProcessStatus::Exited || !system.has_inner_pid(object.uid, pid)).then_some(status)
 }
 
 pub(crate) fn creator_and_last_user(system: &System, object: &Object) -> [ProcessStatus; 2] {

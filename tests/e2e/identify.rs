@@ -36,7 +36,8 @@ fn the_pid_in_a_name_is_that_of_the_creator() {
     let name = format!("torch_{}_1_0", running.pid());
     create(&name, 4096);
     running.ask(crate::actor::Request::OpenFile { path: format!("/dev/shm/{name}") });
-    assert_fields(&identify(&[])[0], json!({ "product": "pytorch", "maker": running.pid() }));
+    let expected = json!({ "product": "pytorch", "maker": running.pid(), "maker_running": true });
+    assert_fields(&identify(&[])[0], expected);
 }
 
 #[apply(test)]

@@ -41,6 +41,7 @@ pub(crate) struct System {
     groups: RefCell<BTreeMap<u32, Option<Arc<str>>>>,
     statuses: RefCell<BTreeMap<i32, ProcessStatus>>,
     commands: RefCell<BTreeMap<i32, Option<Arc<str>>>>,
+    names: RefCell<BTreeMap<i32, Option<Arc<[u8]>>>>,
     effective_uids: RefCell<BTreeMap<i32, Option<u32>>>,
     namespace: OnceCell<Option<u64>>,
     pub(super) unmapped_caller: OnceCell<bool>,
@@ -71,6 +72,7 @@ impl System {
             groups: RefCell::default(),
             statuses: RefCell::default(),
             commands: RefCell::default(),
+            names: RefCell::default(),
             effective_uids: RefCell::default(),
             namespace: OnceCell::new(),
             unmapped_caller: OnceCell::new(),
@@ -294,6 +296,12 @@ impl System {
                 procfs::command(&self.proc, pid).filter(|_| own).map(|command| escape_invalid_utf8(&command).into())
             })
             .clone()
+    }
+
+    /// Returns the name of a process (proc_pid_comm(5)); cached.
+    pub(in crate::query) fn process_name(&self, pid: i32) -> Option<Arc<[u8]>> {
+        let mut names = self.names.borrow_mut();
+        names.entry(pid).or_insert_with(|| procfs::name(&self.proc, pid).ok().map(Into::into)).clone()
     }
 
     /// Returns the number of this thread's IPC namespace; `None` without /proc.

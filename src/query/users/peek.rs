@@ -28,7 +28,9 @@ pub(crate) enum PeekError {
 /// Opens a segment through another process's attachment, so that it can be read without attaching it.
 pub(crate) fn open_via_attacher(system: &System, segment: &Object) -> Result<File, PeekError> {
     let mut segments = [segment.clone()];
-    add_attachers(system, &mut segments).map_err(PeekError::Query)?;
+    if segment.attachers.is_none() {
+        add_attachers(system, &mut segments).map_err(PeekError::Query)?;
+    }
     let attachers = segments[0].attachers.clone().unwrap_or_default();
     // A process in another namespace can have attached another segment with this id by now.
     let certain = attachers.list.iter().filter(|user| user.certain && user.ns == segments[0].ipc_namespace());
