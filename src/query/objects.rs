@@ -341,7 +341,7 @@ fn lease_below(system: &System, posix: &Posix) -> Result<(), Errno> {
             if !stat.is_regular() || result == Err(Errno::EAGAIN) {
                 return;
             }
-            let file = inventory::open_listed_as(parent, name, stat, Opening::Lease);
+            let file = inventory::open_listed(parent, name, stat, Opening::Lease);
             match file.and_then(|file| sys::take_write_lease(file.as_fd(), stat.uid)) {
                 // It has vanished.
                 Ok(()) | Err(Errno::ENOENT) => {}

@@ -14,7 +14,7 @@ pub(super) use posix::residency;
 pub(crate) use product::cleanup_of;
 pub(super) use product::{Product, Recognized, builtin_products, find as find_product};
 pub(crate) use sysv::key_exists;
-pub(super) use tree::{open_listed, open_listed_as, walk};
+pub(super) use tree::{open_listed, walk};
 
 use complete::complete;
 

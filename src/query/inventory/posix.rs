@@ -14,7 +14,7 @@ use crate::model::{
 };
 use crate::query::failure::QueryError;
 use crate::query::host::{ObjectDirectory, System};
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, Opening};
 
 /// Passes all objects of a directory to `show`, in the order of the directory.
 pub(super) fn each(
@@ -70,7 +70,8 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
     };
     let mut object = nameless(system, Some(directory), file_type, stat, needs.difference(Needs::RESIDENT));
     if needs.contains(Needs::RESIDENT) && file_type != FileType::Dir {
-        (object.rss, object.swap) = residency(system, stat, || open_listed(directory.as_fd(), name.file_name(), stat));
+        let open = || open_listed(directory.as_fd(), name.file_name(), stat, Opening::InspectNow);
+        (object.rss, object.swap) = residency(system, stat, open);
     }
     let ObjectKind::Posix(posix) = &mut object.kind else { return object };
     match file_type {
@@ -169,7 +170,7 @@ fn semaphore(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) 
     if listed.size != SEMAPHORE_SIZE {
         return None;
     }
-    let file = open_listed(directory.as_fd(), name.file_name(), listed).ok()?;
+    let file = open_listed(directory.as_fd(), name.file_name(), listed, Opening::InspectNow).ok()?;
     let mut bytes = [0; 12];
     let read = nix::sys::uio::pread(&file, &mut bytes, 0).ok()?;
     let word = |index: usize| Some(u32::from_ne_bytes(bytes.get(4 * index..4 * index + 4)?.try_into().ok()?));

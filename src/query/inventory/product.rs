@@ -1,7 +1,6 @@
 //! The programs that objects with known names belong to.
 
-use std::cell::OnceCell;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use regex_lite::Regex;
 use serde::Deserialize;
@@ -36,9 +35,9 @@ pub(crate) struct Product {
     /// Keys of segments, in hexadecimal.
     #[serde(default)]
     keys: Vec<String>,
-    /// Compiled for the first name.
+    /// Matches a whole name by the pattern.
     #[serde(skip)]
-    regex: OnceCell<Option<Regex>>,
+    regex: Option<Regex>,
 }
 
 impl Product {
@@ -56,9 +55,12 @@ impl Product {
             }
             None => error.message().to_owned(),
         };
-        let products = toml::from_str(text).map(|table: Table| table.product).map_err(invalid)?;
-        for product in &products {
-            Regex::new(&product.pattern).map_err(|error| format!("{}: {error}", product.id))?;
+        let mut products = toml::from_str(text).map(|table: Table| table.product).map_err(invalid)?;
+        for product in &mut products {
+            if !product.pattern.is_empty() {
+                let regex = Regex::new(&format!("^(?:{})$", product.pattern));
+                product.regex = Some(regex.map_err(|error| format!("{}: {error}", product.id))?);
+            }
             if let Some(key) = product.keys.iter().find(|key| Key::parse(key).is_err()) {
                 return Err(format!("{}: invalid key {key:?}", product.id));
             }
@@ -78,9 +80,7 @@ impl Product {
 
     /// Returns what the name of an object shows, if it matches.
     pub(in crate::query) fn recognize<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
-        let name = name.file_name().to_str().filter(|_| !self.pattern.is_empty())?;
-        let regex = self.regex.get_or_init(|| Regex::new(&format!("^(?:{})$", self.pattern)).ok());
-        let found = regex.as_ref()?.captures(name)?;
+        let found = self.regex.as_ref()?.captures(name.file_name().to_str()?)?;
         let maker = found.name("pid").and_then(|pid| pid.as_str().parse().ok());
         Some(Recognized { product: self, maker, unit: found.name("unit").map(|unit| unit.as_str()) })
     }
@@ -101,17 +101,15 @@ pub(in crate::query) fn find(name: &ObjectName) -> Option<Recognized<'_>> {
 }
 
 /// Returns the command by which the program that uses such names cleans up itself.
-pub(crate) fn cleanup_of(name: &ObjectName) -> Option<&'static str> {
-    builtin_products().iter().find(|product| product.recognize(name).is_some())?.cleanup.as_deref()
+pub(crate) fn cleanup_of(name: &ObjectName) -> Option<&str> {
+    find(name)?.product.cleanup.as_deref()
 }
 
 /// Returns the products of products.toml.
 pub(in crate::query) fn builtin_products() -> &'static [Product] {
-    thread_local! {
-        static PRODUCTS: &'static [Product] =
-            Vec::leak(Product::parse(include_str!("products.toml")).unwrap_or_default());
-    }
-    PRODUCTS.with(|products| *products)
+    static PRODUCTS: LazyLock<Vec<Product>> =
+        LazyLock::new(|| Product::parse(include_str!("products.toml")).unwrap_or_default());
+    &PRODUCTS
 }
 
 #[cfg(test)]

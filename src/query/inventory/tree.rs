@@ -49,18 +49,9 @@ fn walk_at(
     is_complete
 }
 
-/// Opens a file that was listed. Fails if another user has replaced it or holds a lease: a FIFO or a lease would block the
-/// listing, and opening a device can have side effects.
+/// Opens a file that was listed. Fails if another user has replaced it: opening a FIFO would wait, and opening a device can
+/// have side effects.
 pub(in crate::query) fn open_listed(
-    directory: BorrowedFd<'_>,
-    name: &OsStr,
-    listed: &FileStat,
-) -> Result<OwnedFd, Errno> {
-    open_listed_as(directory, name, listed, Opening::InspectNow)
-}
-
-/// Opens a file that was listed in another way.
-pub(in crate::query) fn open_listed_as(
     directory: BorrowedFd<'_>,
     name: &OsStr,
     listed: &FileStat,

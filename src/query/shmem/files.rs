@@ -45,7 +45,7 @@ impl Files {
                 }
                 let object = ObjectName::of_file(name.as_bytes()).filter(|_| has_objects && depth == 0);
                 let product = object.as_ref().and_then(|name| Some(find_product(name)?.product.id.as_str().into()));
-                let (_, swap) = residency(system, stat, || open_listed(directory, name, stat));
+                let (_, swap) = residency(system, stat, || open_listed(directory, name, stat, Opening::InspectNow));
                 list.push(NamedFile {
                     id: stat.file,
                     name: object,
