@@ -1,7 +1,7 @@
 //! How tests are declared and run: each in its own IPC namespace, and only where its requirements are met.
 #![expect(clippy::disallowed_methods, reason = "each test runs in its own namespace")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libtest_mimic::{Failed, Trial};
 use nix::sched::{CloneFlags, unshare};
@@ -68,6 +68,8 @@ pub(crate) enum Requirement {
     Root,
     /// A pool of huge pages of this size, in bytes.
     HugePages(usize),
+    /// A device file.
+    Device(&'static str),
     /// A program in PATH with one of these names, of which the first is also its package's.
     Program(&'static [&'static str]),
 }
@@ -77,6 +79,7 @@ impl Requirement {
         match self {
             Self::Root => is_root(),
             Self::HugePages(size) => pool::is_available(size),
+            Self::Device(path) => Path::new(path).exists(),
             Self::Program(names) => program(names).is_some(),
         }
     }
@@ -86,6 +89,7 @@ impl Requirement {
         match self {
             Self::Root => "needs root".to_owned(),
             Self::HugePages(_) => "needs huge pages".to_owned(),
+            Self::Device(path) => format!("needs {path}"),
             Self::Program(names) => format!("needs {}", names[0]),
         }
     }

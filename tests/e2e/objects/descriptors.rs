@@ -86,7 +86,7 @@ fn a_file_is_opened_through_the_thread_that_has_it_under_a_number_that_others_us
     // The other threads have this file under the number.
     let mut number = OwnedFd::from(File::open("/dev/null").unwrap());
     let open = || {
-        dup2(&File::open(&path).unwrap(), &mut number).unwrap();
+        dup2(File::open(&path).unwrap(), &mut number).unwrap();
         std::fs::remove_file(&path).unwrap();
     };
     let test = || {
@@ -118,11 +118,8 @@ fn mount_dead_fuse(uid: u32, directory: &Path) -> File {
 }
 
 #[apply(test)]
-#[requires(Root)]
+#[requires(Root, Device("/dev/fuse"))]
 fn a_server_of_a_file_system_that_does_not_answer_hides_no_descriptor() {
-    if !Path::new("/dev/fuse").exists() {
-        return;
-    }
     // Root may not look at the files of the other user.
     for uid in [0, NOBODY] {
         let directory = tempfile::tempdir().unwrap();

@@ -103,7 +103,7 @@ fn descriptors_are_found_after_the_leader_has_exited() {
 
 #[apply(test)]
 #[requires(Root)]
-fn a_state_costs_one_system_call_for_each_descriptor() {
+fn a_state_does_not_read_the_flags_of_descriptors() {
     let path = create("x", 4096);
     let mut actor = Actor::start();
     let mut open = |count| (0..count).for_each(|_| drop(actor.ask(Request::OpenFile { path: path.clone() })));
