@@ -80,8 +80,9 @@ impl MemoryUsage {
         self.holdings.iter().filter(|holding| !divided.contains(&holding.instance)).chain(parts).collect()
     }
 
-    /// Returns the sums below the rows.
-    pub(crate) fn totals(&self) -> [UsageRow; 3] {
+    /// Returns the sums below the rows. What is charged to control groups was not found by this program, so that only the
+    /// kernel's sum belongs to it.
+    pub(crate) fn totals(&self, by: By) -> Vec<UsageRow> {
         let total = |name: &str, rss, detail| UsageRow {
             is_total: true,
             shmem: self.shmem,
@@ -89,11 +90,15 @@ impl MemoryUsage {
         };
         let reasons: Vec<_> = self.possible.iter().filter_map(|possible| explain(*possible)).collect();
         let reasons = (self.unexplained > 0 && !reasons.is_empty()).then(|| reasons.join("; "));
-        [
-            total("accounted for", self.accounted, None),
-            total("not accounted for", u64::try_from(self.unexplained).unwrap_or(0), reasons),
-            total("Shmem (/proc/meminfo)", self.shmem, None),
-        ]
+        let shmem = total("Shmem (/proc/meminfo)", self.shmem, None);
+        match by {
+            By::ControlGroup => vec![shmem],
+            _ => vec![
+                total("accounted for", self.accounted, None),
+                total("not accounted for", u64::try_from(self.unexplained).unwrap_or(0), reasons),
+                shmem,
+            ],
+        }
     }
 
     /// Returns the report; `rows` are those of [`Self::rows`].

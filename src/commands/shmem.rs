@@ -20,7 +20,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   --by shows the same memory by file system (instance), process, user, control group, container or \
                   program. By process, an object is divided evenly among the processes that use it; memory that no \
                   process uses has a row without a name. By control group, the numbers are the kernel's: a page is \
-                  charged to the group of the process that first touched it, even after that process has exited.\n\n\
+                  charged to the group of the process that first touched it, even after that process has exited. Only the \
+                  kernel's sum follows these rows.\n\n\
                   Only root can see the processes of other users and other mount namespaces. Nothing is estimated: \
                   memory that cannot be seen is shown as not accounted for.",
     examples: &[
@@ -87,7 +88,7 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
         return Ok(Exit::Done);
     }
     if context.format == Format::Table {
-        rows.extend(memory.totals());
+        rows.extend(memory.totals(args.by));
     }
     let unicode = context.ui.ellipsis() == "\u{2026}";
     for row in rows.iter_mut().filter(|row| !row.is_total) {
@@ -112,6 +113,8 @@ impl UsageArgs {
             // Bars are useful only to people.
             "BAR" => context.ui.is_terminal() && context.format == Format::Table,
             "SIZE" => context.format != Format::Table,
+            // Each row is one group.
+            "COUNT" => context.format != Format::Table || self.by != By::ControlGroup,
             _ => true,
         };
         let base: Vec<&str> = registry.iter().filter(is_shown).map(|column| column.name).collect();

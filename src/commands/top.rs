@@ -130,7 +130,7 @@ fn print(context: &mut Context, meter: &Meter, round: &Round) -> Result<(), Erro
     let summary = summary(round.usage.shmem, round.change, round.usage.accounted);
     let interval = interval(meter.every, actual, round.scan);
     context.ui.print(&format!("{}: {summary}, {interval}", round.time))?;
-    let rows = round.rows.iter().cloned().chain(round.usage.totals()).collect();
+    let rows = round.rows.iter().cloned().chain(round.usage.totals(round.by)).collect();
     let style = context.table(USAGE_DROP_ORDER);
     context.ui.write(|out| write_rows(out, Format::Table, "", &top_columns(round.by), rows, &style))?;
     context.ui.print("")?;

@@ -114,8 +114,13 @@ pub(crate) fn usage_columns(by: By) -> &'static [Column<UsageRow>] {
 
 /// Returns the columns of `top`.
 pub(crate) fn top_columns(by: By) -> Vec<&'static Column<UsageRow>> {
-    let mut columns: Vec<_> =
-        usage_columns(by).iter().filter(|column| !matches!(column.name, "SIZE" | "BAR")).collect();
+    let is_shown = |column: &&Column<UsageRow>| match column.name {
+        "SIZE" | "BAR" => false,
+        // Each row is one group.
+        "COUNT" => by != By::ControlGroup,
+        _ => true,
+    };
+    let mut columns: Vec<_> = usage_columns(by).iter().filter(is_shown).collect();
     columns.insert(2.min(columns.len()), &CHANGE);
     columns
 }

@@ -220,6 +220,21 @@ fn segments_are_shown_by_their_namespace() {
     assert_fields(&find(&usage("instance")["groups"], "name", &name), json!({ "rss": 2 * MIB, "count": 1 }));
 }
 
+// The kernel charges pages to groups, so that the sums of what was found are not theirs.
+#[apply(test)]
+#[requires(Root)]
+fn the_rows_of_control_groups_are_followed_by_the_sum_of_the_kernel_only() {
+    let ran = run(["usage", "--by", "cgroup"]);
+    if ran.code == Some(3) {
+        // Not every machine has the memory controller.
+        ran.prints_nothing().says("no memory.stat was found");
+        return;
+    }
+    let table = ran.exits(0).stdout;
+    assert!(!table.contains("accounted for") && !table.contains(" COUNT "), "{table}");
+    assert!(table.lines().last().unwrap().starts_with("Shmem (/proc/meminfo) "), "{table}");
+}
+
 #[apply(test)]
 fn rows_are_machine_readable_and_columns_can_be_chosen() {
     std::fs::write("/dev/shm/x", vec![1; MIB]).unwrap();
