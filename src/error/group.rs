@@ -15,6 +15,8 @@ pub(crate) fn grouped<'a>(errors: impl IntoIterator<Item = &'a Error>) -> Vec<Er
     for error in errors {
         let same = groups.iter_mut().find(|(first, _)| is_same(first, error));
         match (same, subject(error)) {
+            // It was named twice.
+            (Some((_, names)), Some(subject)) if names.contains(&subject.name) => {}
             (Some((first, names)), Some(subject)) => {
                 names.push(subject.name);
                 for (hint, more) in first.hints.iter_mut().zip(&error.hints) {
@@ -41,7 +43,7 @@ struct Subject<'a> {
 /// Splits a message at its target, such as `segment 5` or `object /x`.
 fn subject(error: &Error) -> Option<Subject<'_>> {
     let target = error.target.as_deref()?;
-    let name = ["id:", "obj:"].into_iter().find_map(|prefix| target.strip_prefix(prefix)).unwrap_or(target);
+    let name = ["id:", "obj:", "/dev/shm"].into_iter().find_map(|prefix| target.strip_prefix(prefix)).unwrap_or(target);
     NOUNS.into_iter().find_map(|(noun, nouns)| {
         let (before, after) = error.message.split_once(&format!("{noun} {name}"))?;
         let is_whole = !after.starts_with(|next: char| next.is_alphanumeric());
@@ -91,6 +93,10 @@ mod tests {
         assert_eq!(one.message, "cannot remove 3 segments (0, 1 and 2): they are attached");
         assert_eq!(one.hints[0].command.as_ref().unwrap().targets, ["0", "1", "2"]);
         assert!(one.hints[1].command.as_ref().unwrap().targets.is_empty());
+        let again: Vec<Error> = ["0", "1", "id:0"].map(|id| refused(id.trim_start_matches("id:"), "x")).into();
+        let [one] = grouped(&again).try_into().unwrap();
+        assert_eq!(one.message, "cannot remove 2 segments (0 and 1): they are attached");
+        assert_eq!(one.hints[0].command.as_ref().unwrap().targets, ["0", "1"]);
         let errors: Vec<Error> = (0..40).map(|id| refused(&id.to_string(), "x")).collect();
         assert_eq!(grouped(&errors)[0].message, "cannot remove 40 segments (0, 1, 2 and 37 more): they are attached");
     }

@@ -100,6 +100,13 @@ fn each_missing_segment_is_an_error() {
 }
 
 #[apply(test)]
+fn a_missing_object_is_counted_once_whatever_its_form() {
+    let ran = run(["stat", "/dev/shm/a", "/dev/shm/b", "/a"]).exits(3);
+    assert!(ran.stderr.starts_with("error: cannot find 2 objects (/a and /b): No such file or directory "), "{ran:?}");
+    assert_eq!(ran.stderr.matches("error: ").count(), 1, "{ran:?}");
+}
+
+#[apply(test)]
 fn a_key_is_not_suggested_where_a_sandbox_denies_shmget() {
     let mut command = shmadm();
     without(&mut command, libc::SYS_shmget, None, Errno::EPERM);
