@@ -1,15 +1,15 @@
 //! The screen: a header, the table of `usage`, the segments and objects, and what keys do.
 
 use super::TopArgs;
-use super::meter::{Meter, Round, Sort};
+use super::meter::{Meter, Round, Sort, next_of};
 use super::users::users;
 use crate::commands::Context;
 use crate::error::{Error, Exit};
 use crate::model::Ident;
 use crate::process::{Interrupts, WaitOutcome};
 use crate::render::{
-    By, Column, Format, LARGEST_DROP_ORDER, LargeObject, TableStyle, USAGE_DROP_ORDER, escape, interval,
-    largest_columns, spark_line, summary, top_columns, write_rows,
+    Column, Format, LARGEST_DROP_ORDER, LargeObject, TableStyle, USAGE_DROP_ORDER, escape, interval, largest_columns,
+    spark_line, summary, top_columns, write_rows,
 };
 use crate::ui::{Key, Look, Screen};
 
@@ -89,7 +89,7 @@ pub(super) fn run(
                 // Not every machine has control groups with memory.
                 Err(error) if meter.by != round.by => {
                     view.notice = Some(error.to_string());
-                    meter.request(next_of(By::ALL, meter.by));
+                    meter.request_next_group();
                 }
                 Err(error) => return Err(error),
             },
@@ -101,7 +101,7 @@ pub(super) fn run(
                     match view.press(key, shown.count()) {
                         Action::None => {}
                         Action::Quit => return Ok(Exit::Done),
-                        Action::Group => meter.request(next_of(By::ALL, meter.by)),
+                        Action::Group => meter.request_next_group(),
                         Action::Users => view.show_users(context, object, &screen),
                     }
                 }
@@ -109,12 +109,6 @@ pub(super) fn run(
             }
         }
     }
-}
-
-/// Returns the element after this one, or the first.
-fn next_of<T: Copy + PartialEq>(all: impl AsRef<[T]>, one: T) -> T {
-    let all = all.as_ref();
-    all.iter().cycle().skip_while(|it| **it != one).nth(1).copied().unwrap_or(one)
 }
 
 /// What a key requires that the view cannot do.
@@ -188,7 +182,7 @@ impl View {
         match key {
             Key::Character('?') => self.page = Page::Text(HELP.lines().map(ToOwned::to_owned).collect()),
             Key::Character('/') => self.is_typing = true,
-            Key::Character('s') => self.sort = next_of(Sort::ALL, self.sort),
+            Key::Character('s') => self.sort = next_of(&Sort::ALL, self.sort),
             Key::Character('b') => return Action::Group,
             Key::Character('w') => return Action::Users,
             Key::Character('p' | ' ') => self.is_paused = !self.is_paused,
@@ -227,7 +221,13 @@ impl View {
         // The last line is the keys'.
         let height = rows.saturating_sub(lines.len() + 1);
         match &self.page {
-            Page::Text(text) => lines.extend(text.iter().take(height).map(|line| (Look::Plain, line.clone()))),
+            Page::Text(text) => {
+                let fits = if text.len() > height { height.saturating_sub(1) } else { height };
+                lines.extend(text.iter().take(fits).map(|line| (Look::Plain, line.clone())));
+                if text.len() > fits {
+                    lines.push((Look::Plain, format!("{} more", text.len() - fits)));
+                }
+            }
             Page::Tables => {
                 let style =
                     |droppable, width| TableStyle { width: Some(width), color: false, ..context.table(droppable) };

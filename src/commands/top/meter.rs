@@ -95,8 +95,8 @@ impl Meter {
     }
 
     /// Makes the next round one with other groups, and due as soon as the scan allows.
-    pub(super) fn request(&mut self, by: By) {
-        (self.by, self.is_requested) = (by, true);
+    pub(super) fn request_next_group(&mut self) {
+        (self.by, self.is_requested) = (next_of(&By::ALL, self.by), true);
     }
 
     /// Scans the machine.
@@ -160,6 +160,11 @@ impl Meter {
         }
         self.previous = Some(Previous { at: self.start, shmem: usage.shmem, sources, by: self.by, groups, objects });
     }
+}
+
+/// Returns the element after this one, or the first.
+pub(super) fn next_of<T: Copy + PartialEq>(all: &[T], one: T) -> T {
+    all.iter().cycle().skip_while(|it| **it != one).nth(1).copied().unwrap_or(one)
 }
 
 fn object(system: &System, holding: &Holding) -> Option<(Key, LargeObject)> {

@@ -6,7 +6,7 @@ use crate::commands::all_namespaces::survey;
 use crate::error::{Error, Kind};
 use crate::explain::find;
 use crate::model::{Ident, Needs};
-use crate::query::{add_attachers_and_find_strays, add_users};
+use crate::query::add_attachers_and_find_strays;
 use crate::render::{
     ATTACHERS, BY_PROCESS, FILE_USERS, LargeObject, TableStyle, USERS_BY_PROCESS, UsedFile, UsedSegment, by_names,
     escape,
@@ -28,19 +28,19 @@ pub(super) fn users(context: &mut Context, object: &LargeObject, width: usize) -
             (table(&columns, used.processes().collect(), &style(context)), used.attachers.hidden.is_empty())
         }
         ident => {
-            let mut found = find(&context.system, ident.clone(), Needs::ATTACHERS)?.ok_or_else(removed)?;
-            add_users(&context.system, [&mut found], Needs::ATTACHERS)?;
+            let found = find(&context.system, ident.clone(), Needs::ATTACHERS)?.ok_or_else(removed)?;
             let used = UsedFile::of(&found, &[]);
             let columns = by_names(FILE_USERS, USERS_BY_PROCESS);
             (table(&columns, used.rows(false), &style(context)), used.users.hidden.is_empty())
         }
     };
-    let note = match (lines.len(), is_complete) {
-        (..=1, true) => "no process uses it",
-        (..=1, false) => "no process that uses it was found, but not all can be inspected",
-        (_, true) => "",
-        (_, false) => "there may be more: not all processes can be inspected",
-    };
     let title = escape(&format!("Users of {}", object.ident)).into_owned();
-    Ok([vec![title], if lines.len() > 1 { lines } else { Vec::new() }, vec![note.to_owned()]].concat())
+    let note = |note: &str| vec![title.clone(), note.to_owned()];
+    // Before the users, of which not all may fit.
+    Ok(match (lines.len(), is_complete) {
+        (..=1, true) => note("no process uses it"),
+        (..=1, false) => note("no process that uses it was found, but not all can be inspected"),
+        (_, true) => [vec![title], lines].concat(),
+        (_, false) => [note("there may be more: not all processes can be inspected"), lines].concat(),
+    })
 }

@@ -226,6 +226,24 @@ fn the_users_of_a_segment_or_object_are_shown() {
 }
 
 #[apply(test)]
+fn the_number_of_users_that_do_not_fit_is_shown() {
+    let path = "/dev/shm/used";
+    create_object(path, 64 * MIB);
+    let mut actors: Vec<_> = (0..8).map(|_| Actor::start()).collect();
+    actors.iter_mut().for_each(|actor| drop(actor.ask(Request::OpenFile { path: path.to_owned() })));
+    let mut top = Top::start(&[], 100, 10);
+    top.shows("/used");
+    top.press("//used\r");
+    top.wait("the filter", |screen| names(screen) == ["/used"]);
+    top.press("w");
+    let screen = top.shows("Users of object /used");
+    let rows = screen.iter().filter(|line| actors.iter().any(|actor| line.contains(&format!(" {} ", actor.pid()))));
+    assert_eq!((rows.count(), screen[8].as_str()), (4, "4 more"), "{screen:#?}");
+    top.press("q");
+    assert_eq!(top.terminal.end().0, Some(0));
+}
+
+#[apply(test)]
 fn a_terminal_without_colors_and_unicode_is_usable() {
     create_object("/dev/shm/x", 64 * MIB);
     let mut command = shmadm();
