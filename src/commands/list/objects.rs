@@ -88,6 +88,10 @@ pub(super) fn list_with_objects(
 
 /// Returns the number of objects in unknown state, also if the filter requires another one, whose lease the caller may take.
 fn count_undetermined(context: &Context, filter: &Filter, files: &[Object]) -> u64 {
+    // No lease shows these states.
+    if !filter.state.is_empty() && filter.state.iter().all(|state| matches!(state, State::Unlinked | State::Dest)) {
+        return 0;
+    }
     let (system, filter) = (&context.system, filter.in_any_state());
     let is_undetermined = |object: &&Object| {
         object.state == Some(State::Unknown)

@@ -72,11 +72,11 @@ fn the_objects_of_a_process_include_those_without_a_name() {
     assert_eq!(format!("obj:{}", objects(&report)[1]["object"].as_str().unwrap()), file);
     // `list` shows them only with an option, and `who` only with --pid.
     run(["who"]).exits(0).says(" 4 KiB: `shmadm list --unlinked`\n");
-    let hint = format!("hint: also list the 1 unlinked object: `shmadm list --pid {pid} --unlinked`\n");
+    let hint = format!("hint: also list 1 unlinked object: `shmadm list --pid {pid} --unlinked`\n");
     run(["list", "--pid", &pid]).exits(0).says(&hint);
     let listed = run(["list", "--pid", &pid, "--unlinked", "--posix", "--json"]).exits(0).json();
     assert_eq!(objects(&listed).len(), 1);
-    let hint = "hint: also list the 1 unlinked object: `shmadm list --state unlinked --unlinked`\n";
+    let hint = "hint: also list 1 unlinked object: `shmadm list --state unlinked --unlinked`\n";
     run(["list", "--state", "unlinked"]).exits(0).says(hint);
 }
 
@@ -110,6 +110,8 @@ fn a_hint_names_the_option_that_determines_unknown_states() {
     ran.says("hint: determine the state of 2 objects: `shmadm list --state orphan --probe`\n");
     let ran = list(&["--state", "orphan", "--probe"]);
     assert_eq!((ran.stdout.lines().count(), &*ran.stderr), (2, ""), "{ran:?}");
+    // No lease shows that an object is unlinked.
+    assert_eq!(list(&["--state", "unlinked"]).stderr, "");
     // Machines do not read hints.
     assert_eq!(list(&["--posix", "--json"]).stderr, "");
 }
