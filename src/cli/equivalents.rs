@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction};
+use clap::{Arg, ArgAction, ArgMatches};
 
 use super::command_line::split;
 use super::program;
@@ -63,33 +63,18 @@ const IPCS: &[Foreign] = &[
     ('u', "summary", Meaning::Limits),
 ];
 
-/// Returns the hint for what clap rejected; `built` is the command if clap reached its arguments.
-pub(super) fn hint(
-    error: &clap::Error,
-    called: Option<&Command>,
-    built: Option<&clap::Command>,
-    words: &[&str],
-) -> Option<Hint> {
-    let unknown = match error.kind() {
-        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
-        ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
-        _ => None,
-    };
-    let Some(ContextValue::String(unknown)) = unknown else { return None };
+/// Returns the hint for what clap rejected.
+pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]) -> Option<Hint> {
     if words.iter().any(|word| selects_other_kind(word)) {
         return None;
     }
-    let keys = built.map(|command| negative_keys(command, words)).unwrap_or_default();
-    if keys.iter().any(|index| words[*index].starts_with(unknown)) {
-        let with_key = |(index, word): (usize, &&str)| match keys.contains(&index) {
-            true => OsString::from(format!("key:{word}")),
-            false => OsString::from(word),
-        };
-        let words: Vec<_> = words.iter().enumerate().map(with_key).collect();
-        if let Some(hint) = instead(&words) {
-            return Some(hint);
-        }
-    }
+    let unknown = match error.kind() {
+        ErrorKind::InvalidSubcommand => error.get(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => error.get(ContextKind::InvalidArg),
+        ErrorKind::ValueValidation => return with_marked_keys(error, words),
+        _ => None,
+    };
+    let Some(ContextValue::String(unknown)) = unknown else { return None };
     let called = called.map(|command| command.name);
     let synonym = SYNONYMS.iter().find(|(typed, _)| typed == unknown && called.is_none_or(|name| name == "list"));
     let mut rest = words.to_vec();
@@ -121,9 +106,37 @@ fn selects_other_kind(word: &str) -> bool {
 
 /// Returns the hint to run a command, if the program accepts it.
 fn instead(arguments: &[OsString]) -> Option<Hint> {
-    let line = [&["shmadm".into()], arguments].concat();
-    program().try_get_matches_from_mut(write::mark_negative_numbers(&line)).ok()?;
+    parsed(arguments).ok()?;
     Some(Hint::new("run this instead", shmadm("").args(arguments)))
+}
+
+fn parsed(arguments: &[OsString]) -> clap::error::Result<ArgMatches> {
+    let line = [&["shmadm".into()], arguments].concat();
+    program().try_get_matches_from_mut(write::mark_negative_numbers(&line))
+}
+
+/// Returns the hint to write negative keys, one of which clap rejected as a segment, with `key:`.
+fn with_marked_keys(error: &clap::Error, words: &[&str]) -> Option<Hint> {
+    let rejected =
+        |error: &clap::Error| match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+            (Some(ContextValue::String(argument)), Some(ContextValue::String(value))) => {
+                (argument.contains("SEGMENT") && is_negative_key(value)).then(|| value.clone())
+            }
+            _ => None,
+        };
+    let mut words: Vec<OsString> = words.iter().map(OsString::from).collect();
+    let mut key = rejected(error)?;
+    loop {
+        *words.iter_mut().find(|word| **word == *key)? = format!("key:{key}").into();
+        match parsed(&words) {
+            Ok(_) => return instead(&words),
+            Err(error) => key = rejected(&error)?,
+        }
+    }
+}
+
+fn is_negative_key(text: &str) -> bool {
+    text.starts_with('-') && Key::parse(text).is_ok()
 }
 
 /// Returns the arguments of this program that mean the same as `words` to the program that the command `name` replaces.
@@ -154,8 +167,7 @@ fn translated(name: &str, words: &[&str], is_synonym: bool) -> Option<Vec<OsStri
             (_, Part::Word(_)) if meanings.contains(&Meaning::Key) => return None,
             (_, Part::Word(word)) => {
                 targets += 1;
-                let is_key = |text: &str| text.starts_with('-') && Key::parse(text).is_ok();
-                let key = word.to_str().filter(|text| is_key(text)).map(|key| format!("key:{key}").into());
+                let key = word.to_str().filter(|text| is_negative_key(text)).map(|key| format!("key:{key}").into());
                 arguments.push(key.unwrap_or(word));
             }
             (_, Part::Option(_, words) | Part::Rest(words)) => arguments.extend(words),
@@ -215,26 +227,4 @@ fn meant(meaning: Meaning, value: &OsStr) -> Option<Vec<OsString>> {
         Meaning::Mode => Some(vec!["--mode".into(), value.into()]),
         Meaning::Default | Meaning::Limits | Meaning::Prune => None,
     }
-}
-
-/// Returns the indexes of negative keys, which clap takes for options.
-fn negative_keys(command: &clap::Command, words: &[&str]) -> Vec<usize> {
-    let is_segment = |argument: &Arg| argument.get_value_names().is_some_and(|names| names == ["SEGMENT"]);
-    if !command.get_positionals().any(is_segment) {
-        return Vec::new();
-    }
-    let is_option = |argument: &Arg, word: &str| match word.strip_prefix("--") {
-        Some(name) => argument.get_long() == Some(name),
-        None => argument.get_short().is_some_and(|short| word.starts_with('-') && word.ends_with(short)),
-    };
-    let takes_value = |word: &str| {
-        command.get_opts().any(|argument| argument.get_action().takes_values() && is_option(argument, word))
-    };
-    let is_key = |index: &usize| {
-        let is_value = index.checked_sub(1).is_some_and(|before| takes_value(words[before]));
-        words[*index].starts_with('-') && Key::parse(words[*index]).is_ok() && !is_value
-    };
-    // What follows the segment can be a negative number.
-    let most = if command.get_positionals().count() > 1 { 1 } else { usize::MAX };
-    (0..words.len()).filter(is_key).take(most).collect()
 }

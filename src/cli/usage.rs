@@ -26,7 +26,8 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     let color = Color::ALL.into_iter().find(|(word, _)| Some(*word) == color);
     let mut ui = super::ui(false, color.map_or(Color::Auto, |(_, color)| color)).with_json(json);
     // An argument that can begin with `-`.
-    let takes_text = built.is_some_and(|command| command.get_positionals().any(Arg::is_allow_negative_numbers_set));
+    let is_text = |argument: &Arg| argument.get_value_names().is_some_and(|names| names == ["TEXT"]);
+    let takes_text = built.is_some_and(|command| command.get_positionals().any(is_text));
     if !error.use_stderr()
         && let Some(word) = built.and_then(|command| misread_help(command, before_dashes))
     {
@@ -36,7 +37,7 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
         let usage = if takes_text { usage.hint("write a text that starts with - after --", command) } else { usage };
         return super::report(ui, usage, json, codes);
     }
-    let hint = equivalents::hint(&error, called, built, &words);
+    let hint = equivalents::hint(&error, called, &words);
     let invalid = invalid_value(&error);
     let mut error = harmless(error, takes_text);
     if hint.is_some() {

@@ -17,7 +17,7 @@ pub(crate) const TARGETS_HELP: &str = "Ids (65538), keys (0x4d2, ftok:PATH), /NA
 /// The segment or POSIX object that a command is about.
 #[derive(Args, Debug)]
 pub(crate) struct ObjectArg {
-    #[arg(id = "segment", help = "Id (65538), key (0x4d2, ftok:PATH), /NAME, sem:/NAME or obj:OBJECT", value_name = "SEGMENT", value_parser = target())]
+    #[arg(id = "segment", help = "Id (65538), key (0x4d2, ftok:PATH), /NAME, sem:/NAME or obj:OBJECT", value_name = "SEGMENT", allow_negative_numbers = true, value_parser = target())]
     pub(crate) target: Target,
 }
 

@@ -35,7 +35,7 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct IdentifyArgs {
-    #[arg(help = super::args::TARGETS_HELP, value_name = "SEGMENT", value_parser = target())]
+    #[arg(help = super::args::TARGETS_HELP, value_name = "SEGMENT", allow_negative_numbers = true, value_parser = target())]
     segments: Vec<Target>,
 
     /// Read additional rules from FILE; - for standard input

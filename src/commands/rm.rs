@@ -63,7 +63,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 #[derive(Args, Debug)]
 pub(crate) struct RmArgs {
-    #[arg(help = TARGETS_HELP, value_name = "SEGMENT", required_unless_present = "from", conflicts_with = "from", value_parser = target())]
+    #[arg(help = TARGETS_HELP, value_name = "SEGMENT", allow_negative_numbers = true, required_unless_present = "from", conflicts_with = "from", value_parser = target())]
     segments: Vec<Target>,
 
     /// Remove what a leakcheck or prune report lists; - for standard input

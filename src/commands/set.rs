@@ -41,7 +41,7 @@ pub(crate) const MANUAL: Manual = Manual {
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("change").required(true).multiple(true).args(["owner", "group", "mode", "lock", "unlock", "size"])))]
 pub(crate) struct SetArgs {
-    #[arg(help = TARGETS_HELP, value_name = "SEGMENT", required = true, value_parser = target())]
+    #[arg(help = TARGETS_HELP, value_name = "SEGMENT", allow_negative_numbers = true, required = true, value_parser = target())]
     segments: Vec<Target>,
 
     #[command(flatten)]

@@ -29,7 +29,7 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct StatArgs {
-    #[arg(help = TARGETS_HELP, value_name = "SEGMENT", required = true, value_parser = target())]
+    #[arg(help = TARGETS_HELP, value_name = "SEGMENT", allow_negative_numbers = true, required = true, value_parser = target())]
     segments: Vec<Target>,
 
     /// Ask the kernel whether objects without a known user are in use

@@ -55,7 +55,7 @@ pub(crate) const MANUAL: Manual = Manual {
 
 #[derive(Args, Debug)]
 pub(crate) struct WhoArgs {
-    #[arg(help = "Ids, keys, ftok:PATH, /NAME, sem:/NAME, obj:OBJECT [default: all]", value_name = "SEGMENT", value_parser = target())]
+    #[arg(help = "Ids, keys, ftok:PATH, /NAME, sem:/NAME, obj:OBJECT [default: all]", value_name = "SEGMENT", allow_negative_numbers = true, value_parser = target())]
     segments: Vec<Target>,
 
     #[command(flatten)]
