@@ -100,16 +100,36 @@ impl TableArgs {
     }
 }
 
-/// Returns the column to sort by, from the first registry that has it.
-pub(crate) fn sort_column<R>(
-    name: Option<&str>,
-    registries: &[&'static [Column<R>]],
-) -> Result<Option<&'static Column<R>>, Error> {
-    let Some(name) = name else { return Ok(None) };
-    let select_in = |found: Result<_, _>, registry: &&'static [_]| found.or_else(|_| select(registry, &[], name));
-    match registries.iter().fold(Err(String::new()), select_in).map_err(usage)?.as_slice() {
-        [column] if !name.starts_with('+') => Ok(Some(column)),
-        _ => Err(usage(format!("invalid sort column {name:?}: expected one column"))),
+/// Which columns to show, and by which to sort.
+#[derive(Args, Debug)]
+pub(crate) struct ColumnArgs {
+    /// Columns to show; +NAME,NAME adds to the default
+    #[arg(short = 'o', long = "output", value_name = "COLUMNS")]
+    pub(crate) output: Option<String>,
+
+    /// List available columns
+    #[arg(long)]
+    pub(crate) list_columns: bool,
+
+    /// Sort by COLUMN
+    #[arg(long, value_name = "COLUMN")]
+    sort: Option<String>,
+}
+
+impl ColumnArgs {
+    /// Returns the list of columns to show; `base` are the default ones.
+    pub(crate) fn names(&self, base: &[&str]) -> String {
+        self.output.clone().unwrap_or_else(|| base.join(","))
+    }
+
+    /// Returns the column to sort by, from the first registry that has it.
+    pub(crate) fn sort<R>(&self, registries: &[&'static [Column<R>]]) -> Result<Option<&'static Column<R>>, Error> {
+        let Some(name) = &self.sort else { return Ok(None) };
+        let select_in = |found: Result<_, _>, registry: &&'static [_]| found.or_else(|_| select(registry, &[], name));
+        match registries.iter().fold(Err(String::new()), select_in).map_err(usage)?.as_slice() {
+            [column] if !name.starts_with('+') => Ok(Some(column)),
+            _ => Err(usage(format!("invalid sort column {name:?}: expected one column"))),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) use self::manual::MANUAL;
 use self::manual::columns_help;
 use self::objects::list_with_objects;
 use super::all_namespaces::{Survey, survey, warn_of_strays};
-use super::args::{TableArgs, sort_column, time_style};
+use super::args::{ColumnArgs, TableArgs, time_style};
 use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
 use super::{Context, exit_with, usage};
 use crate::error::{Error, Exit, again};
@@ -25,17 +25,8 @@ pub(crate) struct ListArgs {
     #[command(flatten)]
     filters: FilterArgs,
 
-    /// Columns to show; +NAME,NAME adds to the default
-    #[arg(short = 'o', long = "output", value_name = "COLUMNS")]
-    output: Option<String>,
-
-    /// List available columns
-    #[arg(long)]
-    list_columns: bool,
-
-    /// Sort by COLUMN
-    #[arg(long, value_name = "COLUMN")]
-    sort: Option<String>,
+    #[command(flatten)]
+    columns: ColumnArgs,
 
     /// Reverse the sort order
     #[arg(short, long)]
@@ -85,7 +76,7 @@ impl ListArgs {
     /// Returns the kinds to list: segments, objects. Both are shown where no columns are chosen.
     fn kinds(&self, format: Format) -> (bool, bool) {
         let only_posix = self.posix || self.unlinked;
-        let is_chosen = self.output.is_some() || self.times || self.pids || self.creators || self.sysv;
+        let is_chosen = self.columns.output.is_some() || self.times || self.pids || self.creators || self.sysv;
         (!only_posix, only_posix || (!is_chosen && matches!(format, Format::Table | Format::Json)))
     }
 
@@ -97,8 +88,7 @@ impl ListArgs {
             Format::Table => FILE_DEFAULT.to_vec(),
             _ => file_record(),
         };
-        let names = self.output.clone().unwrap_or_else(|| base.join(","));
-        select(FILE, &base, &names).map_err(usage)
+        select(FILE, &base, &self.columns.names(&base)).map_err(usage)
     }
 
     /// Returns the columns to show, and those of the default table that a narrow terminal may drop.
@@ -129,15 +119,14 @@ impl ListArgs {
                 Format::Json | Format::Csv | Format::Tsv => RECORD,
             });
         }
-        if self.output.is_some() && is_default {
+        if self.columns.output.is_some() && is_default {
             base.retain(|name| !OPTIONAL.contains(name));
         }
         if self.all_ns && format == Format::Table && !base.contains(&"NS") {
             // Ids and keys are unique only within a namespace.
             base.insert(0, "NS");
         }
-        let names = self.output.clone().unwrap_or_else(|| base.join(","));
-        let added = match &self.output {
+        let added = match &self.columns.output {
             Some(names) => names.strip_prefix('+'),
             None => Some(""),
         };
@@ -145,7 +134,7 @@ impl ListArgs {
         let is_added = |name: &str| added.is_some_and(|names| names.split(',').any(|it| it.eq_ignore_ascii_case(name)));
         let mut droppable = if is_default && added.is_some() { DROP_ORDER.to_vec() } else { Vec::new() };
         droppable.retain(|name| !is_added(name));
-        let chosen = select(SEGMENT, &base, &names).map_err(|message| self.unknown_column(message));
+        let chosen = select(SEGMENT, &base, &self.columns.names(&base)).map_err(|message| self.unknown_column(message));
         Ok((chosen?, droppable))
     }
 
@@ -153,7 +142,7 @@ impl ListArgs {
     fn unknown_column(&self, message: String) -> Error {
         let of_segments = self.sysv || self.times || self.pids || self.creators;
         let base = FILE_DEFAULT.to_vec();
-        let is_of_files = self.output.as_ref().is_some_and(|names| select(FILE, &base, names).is_ok());
+        let is_of_files = self.columns.output.as_ref().is_some_and(|names| select(FILE, &base, names).is_ok());
         match is_of_files && !of_segments {
             true => usage(message).hint("show this column of POSIX objects", again("--posix")),
             false => usage(message),
@@ -183,7 +172,7 @@ impl ListArgs {
             // Rows of the other kind have no value in such a column: they come last, unsorted.
             (true, true) => &[NAMESPACE, BOTH, SEGMENT, FILE],
         };
-        sort_column(self.sort.as_deref(), registries)
+        self.columns.sort(registries)
     }
 }
 
@@ -191,12 +180,12 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     let (columns, droppable) = args.columns(context.format)?;
     let sort = args.sort_column(context.format)?;
     let (segments, files) = args.kinds(context.format);
-    if args.list_columns {
+    if args.columns.list_columns {
         return args.table.list_columns(context, if args.posix || args.unlinked { FILE } else { SEGMENT });
     }
     let style = TableStyle {
         time: args.time,
-        optional: if args.output.is_none() { OPTIONAL } else { &[] },
+        optional: if args.columns.output.is_none() { OPTIONAL } else { &[] },
         ..args.table.style(context, &droppable)
     };
     let filter = args.filters.filter(&context.system)?;

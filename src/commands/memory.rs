@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Context;
 use super::all_namespaces::{Survey, survey};
-use crate::error::{Error, Kind, shmadm};
+use super::{Context, usage};
+use crate::error::{Error, Kind, again, shmadm};
 use crate::model::{
     Holding, HugeMemory, Instance, InstanceUsage, Memory, Needs, Object, Possible, Source, SourceUsage, Unseen,
     by_source, counted, grouped,
@@ -120,6 +120,15 @@ impl MemoryUsage {
 
 fn signed(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Fails if `command`, which shows the whole machine, is run for one namespace or directory.
+pub(super) fn check_whole_machine(context: &Context, command: &str) -> Result<(), Error> {
+    if !context.elsewhere && !context.system.has_chosen_objects() {
+        return Ok(());
+    }
+    let error = usage(format!("{command} shows the whole machine: --ns and --dir cannot be used"));
+    Err(error.hint("show the whole machine", again("").without(&["ns", "dir"])))
 }
 
 /// Returns segments as holdings, and the bytes of those in huge pages, which are not part of Shmem.

@@ -319,8 +319,9 @@ fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> R
     let mut text = Vec::new();
     source.take(MAX_FILE_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
     if text.len() as u64 == MAX_FILE_SIZE {
-        return Err(Error::new(Kind::Failed, format!("cannot read {name}: a listing must be smaller than 1 GiB"))
-            .target(&*name));
+        return Err(
+            Error::new(Kind::Failed, format!("cannot read {name}: the file must be smaller than 1 GiB")).target(&*name)
+        );
     }
     Ok((name, text))
 }

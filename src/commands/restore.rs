@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -57,7 +56,7 @@ pub(crate) struct RestoreArgs {
     key: Option<KeySpec>,
 
     /// Name of the POSIX object: /NAME or sem:/NAME [default: as recorded]
-    #[arg(long, value_name = "NAME", value_parser = OsStringValueParser::new().try_map(|text| parse_name(&text)))]
+    #[arg(long, value_name = "NAME", value_parser = OsStringValueParser::new().try_map(|text| ObjectName::parse(text.as_bytes())))]
     name: Option<ObjectName>,
 
     /// Keep the segment attached in a background process
@@ -70,13 +69,6 @@ pub(crate) struct RestoreArgs {
     /// Permission bits in octal [default: as recorded]
     #[arg(long, value_name = "MODE", value_parser = Mode::parse)]
     mode: Option<Mode>,
-}
-
-fn parse_name(text: &OsStr) -> Result<ObjectName, String> {
-    match text.as_bytes() {
-        name if name.starts_with(b"/") || name.starts_with(b"sem:") => ObjectName::parse(name),
-        _ => Err("expected /NAME or sem:/NAME".to_owned()),
-    }
 }
 
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {

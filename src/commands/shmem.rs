@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::args::{TableArgs, sort_column, word};
-use super::memory::MemoryUsage;
+use super::args::{ColumnArgs, TableArgs, word};
+use super::memory::{MemoryUsage, check_whole_machine};
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit, Hint, again};
 use crate::model::Unseen;
@@ -42,6 +42,7 @@ pub(crate) const MANUAL: Manual = Manual {
 };
 
 #[derive(Args, Debug)]
+#[command(mut_arg("sort", |sort| sort.help("Sort by COLUMN, the largest first")))]
 pub(crate) struct UsageArgs {
     /// Group the memory by WHAT
     #[arg(long, value_name = "WHAT", default_value = "source", value_parser = word(By::ALL.map(|by| (by.as_str(), by))))]
@@ -51,17 +52,8 @@ pub(crate) struct UsageArgs {
     #[arg(long)]
     all: bool,
 
-    /// Columns to show; +NAME,NAME adds to the default
-    #[arg(short = 'o', long = "output", value_name = "COLUMNS")]
-    output: Option<String>,
-
-    /// List available columns
-    #[arg(long)]
-    list_columns: bool,
-
-    /// Sort by COLUMN, the largest first
-    #[arg(long, value_name = "COLUMN")]
-    sort: Option<String>,
+    #[command(flatten)]
+    columns: ColumnArgs,
 
     #[command(flatten)]
     table: TableArgs,
@@ -69,14 +61,11 @@ pub(crate) struct UsageArgs {
 
 pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error> {
     let registry = usage_columns(args.by);
-    let (columns, sort) = (args.columns(registry, context)?, sort_column(args.sort.as_deref(), &[registry])?);
-    if args.list_columns {
+    let (columns, sort) = (args.columns(registry, context)?, args.columns.sort(&[registry])?);
+    if args.columns.list_columns {
         return args.table.list_columns(context, registry);
     }
-    if context.elsewhere || context.system.has_chosen_objects() {
-        return Err(usage("usage shows the whole machine: --ns and --dir cannot be used")
-            .hint("show the whole machine", again("").without(&["ns", "dir"])));
-    }
+    check_whole_machine(context, "usage")?;
     let memory = MemoryUsage::find(context, args.by)?;
     let mut rows = memory.rows(context, args.by)?;
     rows.retain(|row| args.all || row.memory.allocated() > 0);
@@ -118,7 +107,6 @@ impl UsageArgs {
             _ => true,
         };
         let base: Vec<&str> = registry.iter().filter(is_shown).map(|column| column.name).collect();
-        let list = self.output.clone().unwrap_or_else(|| base.join(","));
-        select(registry, &base, &list).map_err(usage)
+        select(registry, &base, &self.columns.names(&base)).map_err(usage)
     }
 }

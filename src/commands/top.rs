@@ -8,9 +8,10 @@ use clap::Args;
 
 use self::meter::{Meter, Round, Sort};
 use super::args::word;
+use super::memory::check_whole_machine;
 use super::{Context, Manual, usage};
 use crate::error::{Error, Exit, again};
-use crate::model::parse_duration;
+use crate::model::{parse_count, parse_duration};
 use crate::process::Interrupts;
 use crate::render::{
     By, Format, LARGEST_DROP_ORDER, TopReport, USAGE_DROP_ORDER, interval, largest_columns, summary, top_columns,
@@ -56,7 +57,7 @@ pub(crate) struct TopArgs {
     by: By,
 
     /// Exit after N rounds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     rounds: Option<u64>,
 
     /// Print text instead of a screen
@@ -68,10 +69,7 @@ pub(crate) struct TopArgs {
 const PRINTED: usize = 20;
 
 pub(crate) fn run(args: &TopArgs, context: &mut Context) -> Result<Exit, Error> {
-    if context.elsewhere || context.system.has_chosen_objects() {
-        return Err(usage("top shows the whole machine: --ns and --dir cannot be used")
-            .hint("show the whole machine", again("").without(&["ns", "dir"])));
-    }
+    check_whole_machine(context, "top")?;
     let is_live = !args.batch && !context.json();
     if is_live && !context.ui.can_draw() {
         return Err(usage("top without --batch requires a terminal")

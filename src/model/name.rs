@@ -34,7 +34,8 @@ impl ObjectName {
         if let Some(name) = text.strip_prefix(b"sem:") {
             return Self::parse_semaphore(name);
         }
-        let name = text.strip_prefix(b"/dev/shm/").or_else(|| text.strip_prefix(b"/")).unwrap_or(text);
+        let name = text.strip_prefix(b"/dev/shm/").or_else(|| text.strip_prefix(b"/"));
+        let name = name.ok_or("expected /NAME or sem:/NAME")?;
         Self::of_file(name).ok_or_else(|| match name.len() {
             0 => "expected a name after the slash".to_owned(),
             1..=LONGEST => "expected /NAME without another slash, and not /. or /..".to_owned(),
@@ -128,7 +129,7 @@ mod tests {
             assert_eq!(ObjectName::parse(text).unwrap().file_name(), OsStr::from_bytes(file));
         }
         let too_long = [b"/".as_slice(), &[b'x'; 256]].concat();
-        for bad in [&b"/"[..], b"//x", b"/a/b", b"/.", b"/..", b"/x/", b"/dev/shm/", b"/dev/shm/a/b", &too_long] {
+        for bad in [&b"/"[..], b"x", b"//x", b"/a/b", b"/.", b"/..", b"/x/", b"/dev/shm/", b"/dev/shm/a/b", &too_long] {
             assert!(ObjectName::parse(bad).is_err(), "{:?} was accepted", OsStr::from_bytes(bad));
         }
     }
