@@ -23,30 +23,11 @@ pub(super) fn append_tsv<R>(line: &mut Vec<u8>, columns: &[&Column<R>], row: &R)
         match (column.cell)(row) {
             Cell::Text(text) | Cell::Account(Some(text), _) => escape_tsv(text, line),
             Cell::Texts(texts) => escape_tsv(&texts.join("; "), line),
-            Cell::Number(number) | Cell::Seconds(number) => append_number(number, line),
-            Cell::Bytes(number) => match u64::try_from(number) {
-                Ok(number) => append_number(number, line),
-                Err(_) => write!(line, "{number}")?,
-            },
             cell => write!(line, "{cell}")?,
         }
     }
     line.push(b'\n');
     Ok(())
-}
-
-/// Appends a number. Rows are mostly numbers, and `Display` is slower.
-fn append_number(mut number: u64, line: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        if number == 0 {
-            return line.extend_from_slice(&digits[start..]);
-        }
-    }
 }
 
 /// Appends text; tabs, newlines, carriage returns and backslashes are escaped.
@@ -58,20 +39,6 @@ fn escape_tsv(text: &str, line: &mut Vec<u8>) {
             b'\r' => line.extend_from_slice(b"\\r"),
             b'\\' => line.extend_from_slice(b"\\\\"),
             _ => line.push(byte),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_written_as_display_does() {
-        for number in [0, 7, 10, 4096, u64::MAX] {
-            let mut line = Vec::new();
-            append_number(number, &mut line);
-            assert_eq!(String::from_utf8(line).unwrap(), number.to_string());
         }
     }
 }
