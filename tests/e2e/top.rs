@@ -5,6 +5,7 @@ mod screen;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -105,6 +106,7 @@ impl Rounds {
 
 #[apply(test)]
 fn changes_are_bytes_per_second_since_the_previous_round() {
+    let start = Instant::now();
     let mut rounds = Rounds::start(&["--every", "100ms"]);
     let first = rounds.next();
     assert_fields(&first, json!({ "schema": 1, "round": 1, "change": null }));
@@ -123,6 +125,8 @@ fn changes_are_bytes_per_second_since_the_previous_round() {
     let (rss, change) = (object["rss"].as_i64().unwrap(), object["change"].as_i64().unwrap());
     let interval = rss * 1000 / change;
     assert!(interval >= 100, "rounds are at least 100 ms apart: {rss} {change}");
+    let rounds_before = u32::try_from(changed["round"].as_u64().unwrap() - 1).unwrap();
+    assert!(start.elapsed() >= rounds_before * Duration::from_millis(100), "{changed}");
     let source = &changed["sources"][0];
     assert_eq!(source["source"], "devshm");
     let expected = source["rss"].as_i64().unwrap() * 1000 / source["change"].as_i64().unwrap();
@@ -137,11 +141,15 @@ fn changes_are_bytes_per_second_since_the_previous_round() {
 
 #[apply(test)]
 fn scanning_takes_at_most_a_fifth_of_the_time() {
+    let start = Instant::now();
     let mut rounds = Rounds::start(&["--every", "0s", "--rounds", "5"]);
-    let reports: Vec<_> = (0..5).map(|_| rounds.next()).collect();
-    for report in reports {
+    let mut scans = Duration::ZERO;
+    for _ in 0..5 {
+        let report = rounds.next();
         let (scan, every) = (report["scan"].as_f64().unwrap(), report["every"].as_f64().unwrap());
         assert!(every >= 4.999 * scan, "{scan} {every}");
+        assert!(start.elapsed() >= 5 * scans, "{scans:?} after {:?}", start.elapsed());
+        scans += Duration::from_secs_f64(scan);
     }
     assert!(rounds.running.0.wait().unwrap().success());
     let text = run(["top", "--batch", "--every", "0s", "--rounds", "1"]).exits(0).stdout;
