@@ -39,7 +39,7 @@ pub const COMMANDS: &[Command] = &[
     command!(Inspect, "who", who::WhoArgs).prints_rows(),
     command!(Inspect, "map", map::MapArgs).prints_rows(),
     command!(Inspect, "limits", limits::LimitsArgs).prints_rows(),
-    command!(Inspect, "usage", shmem::UsageArgs).prints_rows(),
+    command!(Inspect, "usage", usage::UsageArgs).prints_rows(),
     command!(Inspect, "top", top::TopArgs),
     command!(Inspect, "identify", identify::IdentifyArgs).prints_rows(),
     command!(CleanUp, "prune", prune::PruneArgs).prints_rows(),

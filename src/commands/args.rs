@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 
-use super::{Context, usage};
+use super::{Context, usage_error};
 use crate::contents::{Allocation, Opening, Range, Source};
 use crate::error::{Error, Exit};
 use crate::explain::{resolve, unmapped_id};
@@ -126,9 +126,9 @@ impl ColumnArgs {
     pub(crate) fn sort<R>(&self, registries: &[&'static [Column<R>]]) -> Result<Option<&'static Column<R>>, Error> {
         let Some(name) = &self.sort else { return Ok(None) };
         let select_in = |found: Result<_, _>, registry: &&'static [_]| found.or_else(|_| select(registry, &[], name));
-        match registries.iter().fold(Err(String::new()), select_in).map_err(usage)?.as_slice() {
+        match registries.iter().fold(Err(String::new()), select_in).map_err(usage_error)?.as_slice() {
             [column] if !name.starts_with('+') => Ok(Some(column)),
-            _ => Err(usage(format!("invalid sort column {name:?}: expected one column"))),
+            _ => Err(usage_error(format!("invalid sort column {name:?}: expected one column"))),
         }
     }
 }
@@ -156,7 +156,7 @@ pub(crate) fn find_group(system: &System, text: &str) -> Result<u32, Error> {
 }
 
 fn unknown(what: &str, text: &str) -> Error {
-    usage(format!("invalid {what} {text:?}: no such {what}")).target(text)
+    usage_error(format!("invalid {what} {text:?}: no such {what}")).target(text)
 }
 
 /// Returns the parser of a segment or POSIX object.

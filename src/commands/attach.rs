@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::ObjectArg;
-use super::{Context, Manual, exit_after, usage};
+use super::{Context, Manual, exit_after, usage_error};
 use crate::act::{self, Address, Lifetime};
 use crate::error::{Error, Exit};
 use crate::explain::suggest_any_address;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
         context.warn_of_lost_record(&object);
         warn_of_last_detach(context, &object);
     } else if args.address.is_some() {
-        return Err(usage("--address is only for segments"));
+        return Err(usage_error("--address is only for segments"));
     }
     let interrupts = Interrupts::watch()?;
     if args.background {
@@ -120,7 +120,7 @@ impl AttachArgs {
             _ if self.round => return Ok(Address::Rounded(address)),
             _ => return Ok(Address::Exact(address)),
         };
-        Err(usage(format!("invalid address {address:#x}: {why} that the kernel chooses the address"))
+        Err(usage_error(format!("invalid address {address:#x}: {why} that the kernel chooses the address"))
             .with(suggest_any_address()))
     }
 }

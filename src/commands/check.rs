@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
-use super::{Context, Manual, usage};
+use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{
     FileType, Limits, Measure, Needs, PosixUsage, State, Tally, Threshold, counted, is_decimal, parse_duration,
@@ -116,14 +116,14 @@ impl CheckArgs {
     /// Returns the rules in the order of the report.
     fn rules(&self) -> Result<Vec<Rule>, Error> {
         if self.warning.is_empty() && self.critical.is_empty() {
-            let range = |measure, text| Threshold::parse(text, measure).map(Some).map_err(usage);
+            let range = |measure, text| Threshold::parse(text, measure).map(Some).map_err(usage_error);
             let rule = |measure| Ok((measure, range(measure, "80%")?, range(measure, "90%")?));
             return [Measure::Segments, Measure::Pages].into_iter().map(rule).collect();
         }
         let find = |ranges: &[MeasureRange], measure: Measure, option: &str| {
             let mut found = ranges.iter().filter(|(name, _)| *name == measure).map(|(_, range)| range.clone());
             match (found.next(), found.next()) {
-                (_, Some(_)) => Err(usage(format!("{option} {} is given twice", measure.as_str()))),
+                (_, Some(_)) => Err(usage_error(format!("{option} {} is given twice", measure.as_str()))),
                 (range, None) => Ok(range),
             }
         };
@@ -241,7 +241,7 @@ fn reading(rule: Rule, measured: &Measured) -> Result<Reading, Error> {
     let ranges = || [&reading.warning, &reading.critical].into_iter().flatten();
     if let Some(range) = ranges().find(|range| range.is_inverted(limit)) {
         let (text, name, absolute) = (range.text(), measure.as_str(), range.absolute(limit));
-        return Err(usage(format!("invalid range {text:?} for {name}: with the current limit it is {absolute}")));
+        return Err(usage_error(format!("invalid range {text:?} for {name}: with the current limit it is {absolute}")));
     }
     // The status must be the same for any number of orphans.
     let changes = ranges().flat_map(|range| range.change_points(limit));

@@ -1,7 +1,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{Context, Manual, usage};
+use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -27,7 +27,9 @@ pub(crate) struct CompletionsArgs {
 
 pub(crate) fn run(args: &CompletionsArgs, context: &mut Context, mut program: clap::Command) -> Result<Exit, Error> {
     if context.json() {
-        return Err(usage("completions and --json cannot be combined: completions prints a script, not a report"));
+        return Err(usage_error(
+            "completions and --json cannot be combined: completions prints a script, not a report",
+        ));
     }
     // Into memory first: the generator panics on a writer that fails.
     let mut script = Vec::new();

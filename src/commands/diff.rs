@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::all_namespaces::{Survey, all_instances, survey};
 use super::args::TableArgs;
-use super::{Context, Manual, is_dash, read_whole, usage};
+use super::{Context, Manual, is_dash, read_whole, usage_error};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Device, Difference, Listing, Needs, Object, parse_listing, path_text};
 use crate::query::{inventory, posix_objects, posix_objects_in};
@@ -69,7 +69,7 @@ pub(crate) struct DiffArgs {
 
 pub(crate) fn run(args: &DiffArgs, context: &mut Context) -> Result<Exit, Error> {
     if is_dash(&args.before) && args.after.as_deref().is_some_and(is_dash) {
-        return Err(usage("only one of the two listings can be standard input (-)"));
+        return Err(usage_error("only one of the two listings can be standard input (-)"));
     }
     let mut before = read(&args.before)?;
     let after = match &args.after {

@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ObjectArg, SourceArgs};
-use super::{Context, Manual, check_not_terminal, describe, is_dash, usage, with_link_target};
+use super::{Context, Manual, check_not_terminal, describe, is_dash, usage_error, with_link_target};
 use crate::act::NewFile;
 use crate::contents::{self, ALGORITHM, Range, Source};
 use crate::error::{Error, Exit};
@@ -78,7 +78,7 @@ impl DumpArgs {
 pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error> {
     let is_piped = is_dash(args.path());
     if is_piped && context.json() {
-        return Err(usage("--output - and --json cannot be combined: --output - prints bytes, not a report"));
+        return Err(usage_error("--output - and --json cannot be combined: --output - prints bytes, not a report"));
     }
     if is_piped {
         check_not_terminal(context)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::{Context, Manual, is_dash, usage, with_link_target};
+use super::{Context, Manual, is_dash, usage_error, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, again};
 use crate::leaks::{Baseline, FileBaseline, leaks, settle};
@@ -206,15 +206,15 @@ impl LeakcheckArgs {
     /// Rejects options that cannot be combined, and output that would mix with that of the command.
     fn check(&self, context: &Context) -> Result<(), Error> {
         if self.isolate == IsolateArg::Always && context.elsewhere {
-            return Err(usage("--ns and --isolate always cannot be combined"));
+            return Err(usage_error("--ns and --isolate always cannot be combined"));
         }
         if context.json() {
-            return Err(usage("--json would mix with what the command prints")
+            return Err(usage_error("--json would mix with what the command prints")
                 .hint("write JSON to a file", again("--report leaks.json").without(&["json", "format"])));
         }
         for (option, path) in [("--report", &self.report), ("--junit", &self.junit)] {
             if path.as_deref().is_some_and(is_dash) {
-                return Err(usage(format!("{option} - would mix with what the command prints"))
+                return Err(usage_error(format!("{option} - would mix with what the command prints"))
                     .hint("write a file of that name", again(&format!("{option} ./-"))));
             }
         }
@@ -235,7 +235,7 @@ impl Files {
         };
         let (json, junit) = (begin("--report", &args.report)?, begin("--junit", &args.junit)?);
         if json.as_ref().zip(junit.as_ref()).is_some_and(|(json, junit)| json.is_same(junit)) {
-            return Err(usage("--report and --junit name the same file"));
+            return Err(usage_error("--report and --junit name the same file"));
         }
         Ok(Self { json, junit })
     }

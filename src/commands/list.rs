@@ -9,7 +9,7 @@ use self::objects::list_with_objects;
 use super::all_namespaces::{Survey, survey, warn_of_strays};
 use super::args::{ColumnArgs, TableArgs, time_style};
 use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
-use super::{Context, exit_with, usage};
+use super::{Context, exit_with, usage_error};
 use crate::error::{Error, Exit, again};
 use crate::model::{Needs, Object};
 use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory};
@@ -88,7 +88,7 @@ impl ListArgs {
             Format::Table => FILE_DEFAULT.to_vec(),
             _ => file_record(),
         };
-        select(FILE, &base, &self.columns.names(&base)).map_err(usage)
+        select(FILE, &base, &self.columns.names(&base)).map_err(usage_error)
     }
 
     /// Returns the columns to show, and those of the default table that a narrow terminal may drop.
@@ -144,8 +144,8 @@ impl ListArgs {
         let base = FILE_DEFAULT.to_vec();
         let is_of_files = self.columns.output.as_ref().is_some_and(|names| select(FILE, &base, names).is_ok());
         match is_of_files && !of_segments {
-            true => usage(message).hint("show this column of POSIX objects", again("--posix")),
-            false => usage(message),
+            true => usage_error(message).hint("show this column of POSIX objects", again("--posix")),
+            false => usage_error(message),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::all_namespaces::{Survey, survey};
-use super::{Context, usage};
+use super::{Context, usage_error};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::model::{
     Holding, HugeMemory, Instance, InstanceUsage, Memory, Needs, Object, Possible, Source, SourceUsage, Unseen,
@@ -127,7 +127,7 @@ pub(super) fn check_whole_machine(context: &Context, command: &str) -> Result<()
     if !context.elsewhere && !context.system.has_chosen_objects() {
         return Ok(());
     }
-    let error = usage(format!("{command} shows the whole machine: --ns and --dir cannot be used"));
+    let error = usage_error(format!("{command} shows the whole machine: --ns and --dir cannot be used"));
     Err(error.hint("show the whole machine", again("").without(&["ns", "dir"])))
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::all_namespaces::{all_instances, ask_all};
 use super::memory::segment_holdings;
-use super::{Context, Manual, is_dash, usage, with_link_target};
+use super::{Context, Manual, is_dash, usage_error, with_link_target};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{FileType, Needs, Posix, PosixUsage, SourceUsage, State, Tally, by_source, path_text};
@@ -58,7 +58,7 @@ pub(crate) struct MetricsArgs {
 
 pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Error> {
     if context.json() {
-        return Err(usage("metrics cannot print JSON: its format is OpenMetrics text")
+        return Err(usage_error("metrics cannot print JSON: its format is OpenMetrics text")
             .hint("print the limits and their usage in JSON", shmadm("limits --json"))
             .hint("print the segments in JSON", shmadm("list --json")));
     }

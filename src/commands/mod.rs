@@ -24,9 +24,9 @@ pub(crate) mod read;
 pub(crate) mod restore;
 pub(crate) mod rm;
 pub(crate) mod set;
-pub(crate) mod shmem;
 pub(crate) mod stat;
 pub(crate) mod top;
+pub(crate) mod usage;
 pub(crate) mod who;
 pub(crate) mod write;
 
@@ -141,7 +141,7 @@ impl Context {
 }
 
 pub(crate) fn parsed<A: clap::FromArgMatches>(matches: &clap::ArgMatches) -> Result<A, Error> {
-    A::from_arg_matches(matches).map_err(|error| usage(error.to_string()))
+    A::from_arg_matches(matches).map_err(|error| usage_error(error.to_string()))
 }
 
 /// Targets as the user named them, with their objects and failures.
@@ -164,7 +164,7 @@ fn are_objects(format: Format, targets: &[Target]) -> Result<bool, Error> {
     let segments = targets.iter().filter(|target| target.name.is_segment()).count();
     match format {
         Format::Csv | Format::Tsv if segments > 0 && segments < targets.len() => {
-            Err(usage("csv and tsv show segments or POSIX objects, not both"))
+            Err(usage_error("csv and tsv show segments or POSIX objects, not both"))
         }
         _ => Ok(segments == 0 && !targets.is_empty()),
     }
@@ -370,6 +370,6 @@ fn describe(object: &Object) -> String {
 }
 
 /// Returns a usage error that clap cannot detect.
-fn usage(message: impl Into<String>) -> Error {
+fn usage_error(message: impl Into<String>) -> Error {
     Error::new(Kind::Usage, message)
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ObjectArg, SourceArgs, word};
-use super::{Context, Manual, check_not_terminal, usage};
+use super::{Context, Manual, check_not_terminal, usage_error};
 use crate::contents::{self, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, again};
 use crate::model::{Ident, Needs, TextDecoder, parse_count, parse_duration, parse_size};
@@ -94,18 +94,18 @@ impl ReadArgs {
     /// Rejects what clap cannot: it knows no --json, and `requires` only if no third option conflicts.
     fn check(&self, context: &Context) -> Result<(), Error> {
         if self.raw && context.json() {
-            return Err(usage("--raw and --json cannot be combined: --raw prints bytes, not a report"));
+            return Err(usage_error("--raw and --json cannot be combined: --raw prints bytes, not a report"));
         }
         if self.sparse && !self.raw {
-            return Err(usage("--sparse requires --raw"));
+            return Err(usage_error("--sparse requires --raw"));
         }
         if self.count.is_some() && self.r#type.is_none() {
-            return Err(usage("--count requires --type"));
+            return Err(usage_error("--count requires --type"));
         }
         match self.r#type.zip(self.length) {
             Some((kind, length)) if length % kind.size() as u64 != 0 => {
                 let (size, name) = (kind.size(), kind.name());
-                Err(usage(format!("invalid length {length}: not a multiple of {size}, the size of {name}")))
+                Err(usage_error(format!("invalid length {length}: not a multiple of {size}, the size of {name}")))
             }
             _ => Ok(()),
         }

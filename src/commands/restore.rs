@@ -9,7 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, attach_new, create_guarded, describe, is_dash, look_up_again, report_new, usage};
+use super::{Context, Manual, attach_new, create_guarded, describe, is_dash, look_up_again, report_new, usage_error};
 use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM, Sink};
 use crate::error::{Error, Exit, Kind, again, shmadm};
@@ -73,7 +73,7 @@ pub(crate) struct RestoreArgs {
 
 pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Error> {
     if is_dash(&args.file) {
-        return Err(usage("cannot restore from standard input: restore needs a file and its record, FILE.json")
+        return Err(usage_error("cannot restore from standard input: restore needs a file and its record, FILE.json")
             .hint(ONLY_CONTENTS, shmadm("help write")));
     }
     let path = dump_named(&args.file)?;
@@ -83,10 +83,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let file = contents::open_nonblocking(&path).map_err(|error| unreadable(&path, &error, "open"))?;
     match &sidecar.recorded {
         Recorded::Segment(_) if args.name.is_some() => {
-            return Err(usage("--name is only for POSIX objects: use --key for a segment"));
+            return Err(usage_error("--name is only for POSIX objects: use --key for a segment"));
         }
         Recorded::Object(_) if args.key.is_some() || args.hold => {
-            return Err(usage("--key and --hold are only for segments: use --name for a POSIX object"));
+            return Err(usage_error("--key and --hold are only for segments: use --name for a POSIX object"));
         }
         _ => {}
     }
@@ -226,7 +226,9 @@ fn copy(
 /// Returns the name of the object to create.
 fn new_name(args: &RestoreArgs, recorded: &Object) -> Result<ObjectName, Error> {
     let name = args.name.as_ref().or(recorded.posix().name.as_ref()).cloned();
-    name.ok_or_else(|| usage("the dumped object had no name, or one that is not valid UTF-8: choose one with --name"))
+    name.ok_or_else(|| {
+        usage_error("the dumped object had no name, or one that is not valid UTF-8: choose one with --name")
+    })
 }
 
 /// Creates a POSIX object from a dump. It gets its name when its contents are complete.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::{TARGETS_HELP, target};
-use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, usage};
+use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, usage_error};
 use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::{describe_running, describe_users};
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
 /// Returns the objects of this namespace that a file lists; the others are failures.
 fn listed(context: &mut Context, file: &Path) -> Result<Resolved, Error> {
     let (name, text) = read_whole(file, |opened| check_owner(context, file, opened))?;
-    let unusable = |why: &str| usage(format!("cannot use {name} as a list of segments: {why}")).target(&*name);
+    let unusable = |why: &str| usage_error(format!("cannot use {name} as a list of segments: {why}")).target(&*name);
     let list: RemovalList = serde_json::from_slice(&text).map_err(|error| unusable(&error.to_string()))?;
     if list.schema != 1 {
         return Err(unusable("its schema is not 1"));

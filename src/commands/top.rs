@@ -9,7 +9,7 @@ use clap::Args;
 use self::meter::{Meter, Round, Sort};
 use super::args::word;
 use super::memory::check_whole_machine;
-use super::{Context, Manual, usage};
+use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit, again};
 use crate::model::{parse_count, parse_duration};
 use crate::process::Interrupts;
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &TopArgs, context: &mut Context) -> Result<Exit, Error> 
     check_whole_machine(context, "top")?;
     let is_live = !args.batch && !context.json();
     if is_live && !context.ui.can_draw() {
-        return Err(usage("top without --batch requires a terminal")
+        return Err(usage_error("top without --batch requires a terminal")
             .hint("print text", again("--batch"))
             .hint("print JSON", again("--json")));
     }

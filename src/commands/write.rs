@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ObjectArg, word};
-use super::{Context, Manual, is_dash, usage};
+use super::{Context, Manual, is_dash, usage_error};
 use crate::contents::{self, Allocation, Opening, Range, Received, Source, ValueType};
 use crate::error::{Errno, Error, Exit, Invocation, Kind, again, shmadm};
 use crate::model::{
@@ -145,7 +145,7 @@ fn write(args: &WriteArgs, context: &Context, target: &Source, range: Range, inp
         Input::File(file, _) if args.sparse => {
             return contents::receive_sparse(system, target, range, file.as_fd(), &mut progress);
         }
-        _ if args.sparse => return Err(usage("--sparse requires a file or standard input")),
+        _ if args.sparse => return Err(usage_error("--sparse requires a file or standard input")),
         Input::Bytes(bytes) => contents::copy_in(to, range.offset, bytes)?,
         Input::Fill(byte, _) => contents::fill(to, range, *byte, &mut progress)?,
         Input::File(file, _) => return contents::receive(to, range, file.as_fd(), &mut progress),
@@ -222,7 +222,7 @@ fn is_number(text: &str) -> bool {
 fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
     if args.length.is_some() && args.fill.is_none() {
         // clap does not enforce `requires` if a third option conflicts with the required one.
-        return Err(usage("--length requires --fill"));
+        return Err(usage_error("--length requires --fill"));
     }
     if let Some(bytes) = &args.hex {
         return Ok(Input::Bytes(bytes.clone()));
@@ -237,11 +237,11 @@ fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
         [] => {}
         // Other programs read standard input; to clap it is an ordinary value.
         [text] if text == "-" && !context.arguments.iter().any(|argument| argument == "--") => {
-            return Err(usage("invalid text \"-\": write it after --")
+            return Err(usage_error("invalid text \"-\": write it after --")
                 .hint("write standard input", again("--input -").without(&["-"])));
         }
         [text] => return Ok(Input::Bytes(text.as_bytes().to_vec())),
-        _ => return Err(usage("more than one TEXT: quote the text, or use --type to write numbers")),
+        _ => return Err(usage_error("more than one TEXT: quote the text, or use --type to write numbers")),
     }
     let failed = |error, call| Error::io("cannot read standard input", &error, call);
     match &args.input {
@@ -259,11 +259,11 @@ fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
 
 fn numbers(kind: ValueType, values: &[OsString]) -> Result<Vec<u8>, Error> {
     if values.is_empty() {
-        return Err(usage("--type requires at least one number"));
+        return Err(usage_error("--type requires at least one number"));
     }
     let mut bytes = Vec::new();
     for value in values {
-        contents::encode(kind, &value.to_string_lossy().replace(MINUS, "-"), &mut bytes).map_err(usage)?;
+        contents::encode(kind, &value.to_string_lossy().replace(MINUS, "-"), &mut bytes).map_err(usage_error)?;
     }
     Ok(bytes)
 }

@@ -10,7 +10,7 @@ use clap::builder::TypedValueParser;
 use clap::{Args, Subcommand};
 
 use super::args::key;
-use super::{Context, Manual, usage};
+use super::{Context, Manual, usage_error};
 use crate::act::Creation;
 use crate::error::{Error, Exit};
 use crate::explain::ftok_key;
@@ -122,7 +122,9 @@ fn creation(key: Key, exclusive: bool) -> Creation {
 pub(crate) fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, Error> {
     // clap's args_conflicts_with_subcommands would also reject the global options.
     if args.role.is_some() && (args.keep || args.pace.is_given()) {
-        return Err(usage("options of writer and reader must follow that word; --keep applies only to the whole demo"));
+        return Err(usage_error(
+            "options of writer and reader must follow that word; --keep applies only to the whole demo",
+        ));
     }
     match &args.role {
         None => whole::run(&args.pace, args.keep, context),

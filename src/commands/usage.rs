@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::args::{ColumnArgs, TableArgs, word};
 use super::memory::{MemoryUsage, check_whole_machine};
-use super::{Context, Manual, usage};
+use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit, Hint, again};
 use crate::model::Unseen;
 use crate::query::can_inspect_all;
@@ -107,6 +107,6 @@ impl UsageArgs {
             _ => true,
         };
         let base: Vec<&str> = registry.iter().filter(is_shown).map(|column| column.name).collect();
-        select(registry, &base, &self.columns.names(&base)).map_err(usage)
+        select(registry, &base, &self.columns.names(&base)).map_err(usage_error)
     }
 }
