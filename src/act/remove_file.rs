@@ -126,7 +126,12 @@ fn remove_unused(
     if !results.iter().any(lacks_lease) {
         return Ok(results);
     }
-    for ((result, object), is_used) in results.iter_mut().zip(seen).zip(find_use(system, seen)?) {
+    let uses = match find_use(system, seen) {
+        // What was removed must be reported. The others keep the reason that no lease shows their use.
+        Err(error) if !results.iter().any(Result::is_ok) => return Err(error),
+        uses => uses.unwrap_or_default(),
+    };
+    for ((result, object), is_used) in results.iter_mut().zip(seen).zip(uses) {
         match is_used {
             _ if !lacks_lease(result) => {}
             Some(false) => {
@@ -136,6 +141,9 @@ fn remove_unused(
             Some(true) => *result = Err(Failure::InUse),
             None => {}
         }
+    }
+    if !results.iter().any(|result| result.as_ref().is_ok_and(|removed| removed.by_scan)) {
+        return Ok(results);
     }
     // A process may have opened an object between the scan and its removal. The names are gone, so a scan that fails is
     // not an error.

@@ -195,16 +195,17 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let interrupts = Interrupts::watch()?;
     if let Some(look) = second_look {
         let (settled, opened) = look.finish(args, &interrupts, objects)?;
-        let reason = "a process has opened it since it was listed";
+        let reason = "opened since the listing";
         report.skipped.extend(opened.into_iter().map(|segment| Skipped { segment, reason: reason.to_owned() }));
         objects = settled;
     }
-    let mut failed = Vec::new();
     let (segments, files): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| object.is_segment());
-    // After a crash, PostgreSQL finds its objects by its segment: if prune is interrupted, that must still exist.
-    let removed_files = files::remove_all(args, &context.system, &files, &interrupts)?;
+    // After a crash, PostgreSQL finds its objects by its segment: if prune is interrupted or fails, that must still exist.
+    let (removed_files, failure) = files::remove_all(args, &context.system, &files, &interrupts);
+    let segments = if failure.is_none() { segments } else { Vec::new() };
     let mut removals = remove_all(args, context, &segments, &namespaces, &interrupts);
     removals.extend(removed_files);
+    let mut failed = Vec::from_iter(failure);
     for (object, result) in removals {
         match result {
             Ok((cleaned, attachers)) => add(args, context, &mut report, object, cleaned, attachers.as_deref()),

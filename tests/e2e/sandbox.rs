@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "only pre_exec can put a child into a sandbox")]
 #![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
@@ -187,6 +187,12 @@ impl ShownProcesses {
         show(&first.pid().to_string(), "1");
         let directories = [shown, proc].map(|path| CString::new(path.as_os_str().as_bytes()).unwrap());
         Self { directories, _directory: directory, _first: first }
+    }
+
+    /// Adds a process whose mappings cannot be read for a reason that nothing explains.
+    pub(crate) fn add_process_that_cannot_be_read(&self) {
+        let shown = Path::new(OsStr::from_bytes(self.directories[0].as_bytes()));
+        std::fs::create_dir_all(shown.join("4194304/maps")).unwrap();
     }
 
     /// Shows them to a command, in a private mount namespace; requires root.

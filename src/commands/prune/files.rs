@@ -89,13 +89,14 @@ fn requires_second_look(object: &Object) -> bool {
     !object.is_segment() && object.state != Some(State::Orphan)
 }
 
-/// Removes objects in groups, each checked again under its lease, until a signal arrives.
+/// Removes objects in groups, each checked again under its lease, until a signal arrives or a group fails as a whole.
+/// Then returns its first object with the error, too.
 pub(super) fn remove_all(
     args: &PruneArgs,
     system: &System,
     objects: &[&Object],
     interrupts: &Interrupts,
-) -> Result<Vec<(Object, super::Removal)>, Error> {
+) -> (Vec<(Object, super::Removal)>, Option<(String, Error)>) {
     let mut removals = Vec::new();
     for group in objects.chunks(AT_ONCE) {
         if interrupts.check().is_err() {
@@ -103,12 +104,15 @@ pub(super) fn remove_all(
         }
         let results = match args.dry_run {
             true => group.iter().map(|object| would_remove(system, object)).collect(),
-            false => clean_files(system, group)?,
+            false => match clean_files(system, group) {
+                Ok(results) => results,
+                Err(error) => return (removals, Some((group[0].ident().argument(), error))),
+            },
         };
         let results = results.into_iter().map(|result| result.map(|cleaned| (cleaned, None)));
         removals.extend(group.iter().map(|object| (*object).clone()).zip(results));
     }
-    Ok(removals)
+    (removals, None)
 }
 
 /// Fails if the caller may not remove the name of an object.

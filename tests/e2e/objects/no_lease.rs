@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::libc;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::list::send_descriptor;
 use super::prune::{ALL, orphan};
@@ -92,6 +92,26 @@ fn prune_removes_what_a_complete_scan_finds_unused_and_says_so() {
     assert!(rows.contains(why), "{rows}");
     prune(&[]).exits(0).says(&format!("removed object /torch_4194304_1_2 (4 KiB): {EVIDENCE}"));
     assert_eq!(names(), ["torch_4194304_1_1"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn what_was_removed_before_a_scan_fails_is_reported() {
+    // One more than are removed together.
+    (1..=33).map(orphan).for_each(drop);
+    let shown = ShownProcesses::new(&[std::process::id().cast_signed()]);
+    let mut command = without_leases(&ALL);
+    shown.to(&mut command).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let stopped = Stopped::command_before(1, |call| call.number == libc::SYS_renameat2, command);
+    shown.add_process_that_cannot_be_read();
+    let ran = stopped.go_on().exits(1).says("removed object /torch_4194304_1_").says("(EISDIR, open)");
+    let report = ran.json();
+    assert_eq!(
+        [&report["removed"], &report["failed"]].map(|list: &Value| list.as_array().unwrap().len()),
+        [32, 1],
+        "{report}"
+    );
+    assert_eq!(names().len(), 1);
 }
 
 #[apply(test)]

@@ -199,10 +199,10 @@ fn an_object_that_a_process_opens_during_the_second_look_is_kept() {
     wait_for_watch(child.id());
     // A server that restarts opens its object, and may not keep it open.
     drop(File::open(&opened).unwrap());
-    let ran = crate::support::Ran::from(child.wait_with_output().unwrap()).exits(0);
+    let ran = Ran::from(child.wait_with_output().unwrap()).exits(0);
     let report = ran.json();
     assert_eq!(named(&report["skipped"]), ["/opened"]);
-    assert_eq!(report["skipped"][0]["reason"], "a process has opened it since it was listed");
+    assert_eq!(report["skipped"][0]["reason"], "opened since the listing");
     assert_eq!(names(), ["opened"], "{unopened}");
 }
 
