@@ -1,6 +1,6 @@
 //! The names of objects whose removal is not finished. A killed removal leaves an object with such a name.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -12,7 +12,8 @@ use crate::sys::{self, Opening};
 
 /// The prefix of an object that is being removed. If the removal is killed, the next `prune` restores the name.
 const ASIDE: &[u8] = b".shmadm-aside=";
-/// The prefix if the name would become too long or is taken. The inode number and a pid follow.
+/// The prefix if the name would become too long or is taken. The inode number and a pid follow, so that no `prune` knows
+/// which name to restore.
 const ASIDE_BY_INODE: &str = ".shmadm-aside#";
 
 /// Restores the names of objects that a killed removal has renamed: those of the caller, or of every user for root.
@@ -50,20 +51,7 @@ pub(crate) fn aside_name(name: &ObjectName) -> Option<ObjectName> {
     ObjectName::of_file(&[ASIDE, name.file_name().as_bytes()].concat())
 }
 
-/// Returns the name that an unfinished removal has given to a file.
-pub(super) fn aside_by_file(system: &System, file: FileId) -> Option<ObjectName> {
-    let directory = system.objects().ok()?;
-    let mut found = None;
-    let _ = sys::each_name(directory.as_fd(), |name| {
-        let is_aside = name.starts_with(ASIDE) || name.starts_with(ASIDE_BY_INODE.as_bytes());
-        if is_aside && sys::stat_entry(directory.as_fd(), OsStr::from_bytes(name)).is_ok_and(|stat| stat.file == file) {
-            found = ObjectName::of_file(name);
-        }
-    });
-    found
-}
-
-/// Returns a name that another user cannot predict and take in advance.
+/// Returns a name from the inode number, for an object whose own name cannot be in it, or whose [`aside_name`] is taken.
 pub(super) fn aside_by_inode(file: FileId) -> OsString {
     format!("{ASIDE_BY_INODE}{}.{}", file.inode, std::process::id()).into()
 }

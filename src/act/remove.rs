@@ -134,7 +134,7 @@ fn has_only_own_holders(system: &System, object: &Object) -> bool {
 }
 
 /// Why [`clean`] keeps a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     AlreadyRemoved,
     /// The id belongs to another segment, or its owner, mode or key was changed.
@@ -149,19 +149,20 @@ pub(crate) enum Kept {
 }
 
 impl Kept {
+    /// Returns the reason, for one segment or object or several.
     pub(crate) fn reason(self) -> String {
         match self {
-            Self::AlreadyRemoved => "it was already removed".to_owned(),
-            Self::Changed => "it has changed since it was listed".to_owned(),
-            Self::Attached => "it has been attached since it was listed".to_owned(),
-            Self::Used => "it has been used since it was listed".to_owned(),
-            Self::State(state) => format!("its state is now {}", state.as_str()),
+            Self::AlreadyRemoved => "already removed".to_owned(),
+            Self::Changed => "changed since the listing".to_owned(),
+            Self::Attached => "attached since the listing".to_owned(),
+            Self::Used => "used since the listing".to_owned(),
+            Self::State(state) => format!("now in state {}", state.as_str()),
             Self::File(failure) => failure.reason(),
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cleaned {
     Removed(Removed),
     Kept(Kept),

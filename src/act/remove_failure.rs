@@ -2,7 +2,6 @@
 
 use nix::errno::Errno;
 
-use super::aside::aside_by_file;
 use super::remove::Kept;
 use super::remove_file::{check_directory, may_unlink};
 use crate::error::{Error, Kind, again, program, shmadm};
@@ -13,7 +12,7 @@ use crate::model::Object;
 use crate::query::System;
 
 /// Why an object was not removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     Gone,
     Changed,
@@ -26,27 +25,29 @@ pub(crate) enum Failure {
     Needed,
     /// A process opened it during the removal.
     BeingOpened,
-    /// The same, and it could not get its name back.
-    LeftAside(Errno),
+    /// It was renamed, not removed for this reason, and could not get its name back.
+    LeftAside {
+        aside: String,
+        errno: Errno,
+        why: Box<Failure>,
+    },
     /// It cannot be opened or the lease cannot be taken, which says nothing about use.
     NoLease(Errno, &'static str),
     Call(Errno, &'static str),
 }
 
 impl Failure {
-    /// Returns the reason as a clause.
+    /// Returns the reason, for one object or several.
     pub(super) fn reason(self) -> String {
         match self {
             Self::Gone | Self::Unnamed => Kept::AlreadyRemoved.reason(),
             Self::Changed => Kept::Changed.reason(),
-            Self::Linked(links) => format!("it has {links} names (hard links)"),
-            Self::InUse => "it is in use".to_owned(),
-            Self::Needed => "it is kept while other objects of the same program are in use".to_owned(),
-            Self::BeingOpened => "it is being opened by another process".to_owned(),
-            Self::LeftAside(errno) => {
-                format!("another process opened it, and its name could not be restored ({errno:?}, renameat2)")
-            }
-            Self::NoLease(errno, call) => format!("cannot determine whether it is in use ({errno:?}, {call})"),
+            Self::Linked(links) => format!("{links} names (hard links)"),
+            Self::InUse => "in use".to_owned(),
+            Self::Needed => "kept while other objects of the same program are in use".to_owned(),
+            Self::BeingOpened => "being opened by another process".to_owned(),
+            Self::LeftAside { aside, why, .. } => format!("{}, and now named {aside}", why.reason()),
+            Self::NoLease(errno, call) => format!("cannot determine whether in use ({errno:?}, {call})"),
             Self::Call(errno, call) => format!("{} ({errno:?}, {call})", errno.desc()),
         }
     }
@@ -64,17 +65,18 @@ impl Failure {
                 refused("it has changed since the lookup").hint("show it again", shmadm("stat").arg(ident.typed()))
             }
             Self::InUse => file_in_use(system, object, message("it is in use")),
-            Self::Linked(_) => {
-                let error = refused(&self.reason());
+            Self::Linked(links) => {
+                let error = refused(&format!("it has {links} names (hard links)"));
                 let Ok(directory) = system.objects() else { return error };
                 let find = program("find").arg(&directory.path).arg("-xdev").arg("-inum");
                 error.hint("find its other names", find.arg(object.posix().file().inode.to_string()))
             }
-            Self::LeftAside(_) => match aside_by_file(system, object.posix().file()) {
-                Some(aside) => refused(&self.reason()).cause(format!("its name is now {aside}")),
-                None => refused(&self.reason()),
-            },
-            Self::BeingOpened | Self::Needed => refused(&self.reason()),
+            Self::LeftAside { aside, errno, why } => {
+                let now = format!("its name is now {aside} and could not be restored ({errno:?}, renameat2)");
+                Error { kind: Kind::Failed, ..why.explain(system, object) }.also(&now)
+            }
+            Self::Needed => refused("it is kept while other objects of the same program are in use"),
+            Self::BeingOpened => refused("it is being opened by another process"),
             Self::NoLease(errno, call) => {
                 let error = refused("cannot determine whether it is in use").os(errno, call);
                 let why = match (errno, call) {

@@ -14,6 +14,7 @@
 use std::cell::LazyCell;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -27,7 +28,7 @@ use super::remove::{Cleaned, Kept, Removal, Removed};
 use super::remove_failure::Failure;
 use crate::error::Error;
 use crate::explain::missing_file;
-use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix};
+use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
 use crate::query::{
     CAP_FOWNER, ObjectDirectory, System, add_users, has_capability, lookup, needed_by, some_are_in_flight,
 };
@@ -99,7 +100,7 @@ pub(crate) fn clean_files(system: &System, seen: &[&Object]) -> Result<Vec<Resul
     let may_scan = |errno| matches!(errno, Errno::EINVAL | Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP);
     let clean = |(result, object): (Result<Removed, Failure>, &&Object)| match result {
         Ok(removed) => Ok(Cleaned::Removed(removed)),
-        Err(failure @ Failure::Call(..)) => Err(failure.explain(system, object)),
+        Err(failure @ (Failure::Call(..) | Failure::LeftAside { .. })) => Err(failure.explain(system, object)),
         Err(failure) => Ok(Cleaned::Kept(Kept::File(failure))),
     };
     // A program may have started since they were listed.
@@ -197,10 +198,8 @@ fn unlink_unchanged(system: &System, seen: &Object) -> Result<Option<bool>, Fail
     // Aside, no other object can replace it.
     let pending = sys::without_signals(|| {
         let pending = Pending::new(directory, seen.posix(), name, file).put_aside()?;
-        sys::unlink_entry(directory.as_fd(), &pending.aside).map_err(|errno| {
-            let restored = pending.give_back();
-            restored.err().unwrap_or(Failure::Call(errno, "unlinkat"))
-        })?;
+        let unlinked = sys::unlink_entry(directory.as_fd(), &pending.aside);
+        unlinked.map_err(|errno| pending.give_back(Failure::Call(errno, "unlinkat")))?;
         Ok(pending)
     })?;
     let opened = sys::open_referred(pending.file.as_fd(), Opening::Lease);
@@ -297,12 +296,19 @@ impl<'a> Pending<'a> {
         if sys::stat_entry(directory, &self.aside).is_ok_and(|stat| stat.file == self.id) {
             return Ok(self);
         }
-        self.give_back()?;
-        Err(Failure::Changed)
+        Err(self.give_back(Failure::Changed))
     }
 
-    fn give_back(&self) -> Result<(), Failure> {
-        sys::rename_entry(self.directory.as_fd(), &self.aside, self.name).map_err(Failure::LeftAside)
+    /// Restores the name, and returns why it is not removed.
+    fn give_back(&self, why: Failure) -> Failure {
+        match sys::rename_entry(self.directory.as_fd(), &self.aside, self.name) {
+            Ok(()) => why,
+            Err(errno) => Failure::LeftAside {
+                aside: format!("/{}", escape_invalid_utf8(self.aside.as_bytes())),
+                errno,
+                why: Box::new(why),
+            },
+        }
     }
 
     /// Unlinks the object and returns its file, or gives it its name back if a process has tried to open it.
@@ -315,7 +321,6 @@ impl<'a> Pending<'a> {
         } else {
             Failure::BeingOpened
         };
-        self.give_back()?;
-        Err(failure)
+        Err(self.give_back(failure))
     }
 }

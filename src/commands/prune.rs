@@ -61,8 +61,9 @@ pub(crate) const MANUAL: Manual = Manual {
             between the last check and the removal, the segment is marked for destruction instead: that process keeps \
             it, and a warning names the process.\n\n\
             An object is removed under its lease, so that no process loses one that it uses or is about to open. \
-            Meanwhile, for less than a millisecond, its name begins with .shmadm-aside; if prune is killed at that \
-            moment, the next one restores the name, unless another object has it now. Where the kernel or a sandbox grants no leases, an object is removed only \
+            Meanwhile, for less than a millisecond, its name is .shmadm-aside=NAME. If prune is killed at that moment, the \
+            next one restores the name, unless another object has it now. If that name would be too long or is taken, it \
+            is .shmadm-aside#INODE.PID instead, which no prune changes. Where the kernel or a sandbox grants no leases, an object is removed only \
             if all processes could be inspected and none uses it, and the report says so. Stores to mapped pages leave no trace in the times \
             of an object.\n\n\
             The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have been \
@@ -293,7 +294,7 @@ fn remove_all(
 
 fn remove(system: &System, object: &Object, dry_run: bool) -> Removal {
     let cleaned = clean(system, object, dry_run)?;
-    let attachers = match (cleaned, &object.kind) {
+    let attachers = match (&cleaned, &object.kind) {
         (Cleaned::Removed(removed), ObjectKind::SysV(sysv)) if removed.outcome == Outcome::Marked => {
             describe_attachers(system, sysv.id)
         }

@@ -127,7 +127,7 @@ pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
     let creation = match (state, maker) {
         (Some(State::Orphan), Some(maker)) => format!("; {maker} has exited"),
         (Some(State::Orphan), None) if posix.family.is_some() => {
-            "; nor is any object that its program needs with it".to_owned()
+            "; no other object of its program is in use".to_owned()
         }
         (Some(State::Orphan), None) => "; every process of its owner started later".to_owned(),
         (Some(State::Idle), Some(maker)) => format!(", but {maker} is running"),
@@ -141,5 +141,5 @@ pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
 /// Returns why the use of an object could not be determined, if its lease was asked in vain.
 pub(super) fn why_unknown(object: &Object) -> String {
     let hidden = object.file_users().map(|users| users.why_hidden()).unwrap_or_default();
-    format!("its write lease cannot be taken, and {hidden}")
+    format!("the write lease cannot be taken, and {hidden}")
 }

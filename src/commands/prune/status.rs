@@ -51,17 +51,7 @@ pub(super) fn describe_skipped(args: &PruneArgs, skipped: &[Skipped]) -> Vec<Str
         let names = first_names(MAX_NAMES, objects.iter().map(|object| object.ident().argument()));
         let noun = if objects[0].is_segment() { "segment" } else { "object" };
         let (count, names) = (counted(objects.len() as u64, noun), enumerate(&names, "and"));
-        format!("skipped {count} ({names}): {}", in_plural(reason))
+        format!("skipped {count} ({names}): {reason}")
     };
     groups.into_iter().map(describe).collect()
-}
-
-/// Rewrites a reason about one object for several.
-fn in_plural(reason: &str) -> String {
-    for (one, several) in [("its ", "their "), ("it is ", "they are "), ("it has ", "they have ")] {
-        if let Some(rest) = reason.strip_prefix(one) {
-            return format!("{several}{rest}");
-        }
-    }
-    reason.to_owned()
 }

@@ -204,10 +204,10 @@ fn prune_of_a_segment_that_was_attached_since() {
         &mut machine,
         "json",
         expect![[r#"
-            {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[{"id":0,
-              "reason":"it has been attached since it was listed","ns":[NS]}],"kept":{"young":0,"other_owner":0,"idle":0,
-              "unknown":0,"attached":0,"excluded":0,"in_use":0,"unused":0,"persistent":0,"directory":0,"linked":0},
-              "freed":{"segments":0,"objects":0,"size":0,"rss":0,"swap":0}}
+            {"schema":1,"dry_run":false,"removed":[],"failed":[],"skipped":[{"id":0,"reason":"attached since the listing",
+              "ns":[NS]}],"kept":{"young":0,"other_owner":0,"idle":0,"unknown":0,"attached":0,"excluded":0,"in_use":0,
+              "unused":0,"persistent":0,"directory":0,"linked":0},"freed":{"segments":0,"objects":0,"size":0,"rss":0,
+              "swap":0}}
         "#]],
     );
     skipped(
@@ -215,7 +215,7 @@ fn prune_of_a_segment_that_was_attached_since() {
         "csv",
         expect![[r#"
             ID,KEY,OWNER,SIZE,RSS,SWAP,STATE,IDLE,OUTCOME,WHY,NS,CONTAINER,NAME␍
-            0,0x000004d2,[USER],4096,4096,0,orphan,[IDLE],skipped,it has been attached since it was listed,[NS],,0␍
+            0,0x000004d2,[USER],4096,4096,0,orphan,[IDLE],skipped,attached since the listing,[NS],,0␍
         "#]],
     );
     skipped(
@@ -223,7 +223,7 @@ fn prune_of_a_segment_that_was_attached_since() {
         "tsv",
         expect![[r#"
             ID␉KEY␉OWNER␉SIZE␉RSS␉SWAP␉STATE␉IDLE␉OUTCOME␉WHY␉NS␉CONTAINER␉NAME
-            0␉0x000004d2␉[USER]␉4096␉4096␉0␉orphan␉[IDLE]␉skipped␉it has been attached since it was listed␉[NS]␉␉0
+            0␉0x000004d2␉[USER]␉4096␉4096␉0␉orphan␉[IDLE]␉skipped␉attached since the listing␉[NS]␉␉0
         "#]],
     );
 }

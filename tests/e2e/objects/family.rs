@@ -74,7 +74,7 @@ fn objects_of_a_server_that_has_ended_are_orphans() {
         assert_eq!(state(shmadm().args(arguments)), "orphan", "{arguments:?}");
     }
     let rows = run([&ORPHANS[..], &["-n", "--format", "csv"]].concat()).exits(0).stdout;
-    assert!(rows.contains("not in use; nor is any object that its program needs with it"), "{rows}");
+    assert!(rows.contains("not in use; no other object of its program is in use"), "{rows}");
     run(ORPHANS).exits(0).says("removed object /PostgreSQL.2");
     assert_eq!(names(), [""; 0]);
     drop(server());
@@ -160,7 +160,7 @@ fn a_program_that_starts_after_the_listing_keeps_its_objects() {
     let mut server = Actor::start();
     server.ask(Request::MapFile { path: "/dev/shm/PostgreSQL.1".to_owned() });
     let ran: Ran = waiting.wait_with_output().unwrap().into();
-    ran.exits(0).says("it is kept while other objects of the same program are in use");
+    ran.exits(0).says(": kept while other objects of the same program are in use");
     assert_eq!(names(), ["PostgreSQL.1", "PostgreSQL.2"]);
 }
 

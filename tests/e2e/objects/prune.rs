@@ -17,7 +17,7 @@ use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
 use crate::sandbox::without;
-use crate::support::{finish, mount_tmpfs_on, run, run_with_input, shmadm, wait_for};
+use crate::support::{Ran, finish, mount_tmpfs_on, run, run_with_input, shmadm, wait_for};
 use crate::vanish::{Call, Stopped};
 
 /// Removes everything that is not in use, at once.
@@ -237,12 +237,13 @@ fn is_rename(call: &Call) -> bool {
 #[apply(test)]
 fn an_object_that_replaces_another_during_its_removal_is_kept() {
     let forced = &["rm", "/torch_4194304_1_1", "--force"];
-    for arguments in [&["rm", "/torch_4194304_1_1"][..], forced, &ALL] {
+    let (lookup, listing) = ("it has changed since the lookup", "changed since the listing");
+    for (arguments, reason) in [(&["rm", "/torch_4194304_1_1"][..], lookup), (forced, lookup), (&ALL, listing)] {
         let path = orphan(1);
         let stopped = Stopped::before(1, is_rename, arguments);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "new").unwrap();
-        stopped.go_on().says("it has changed since ");
+        stopped.go_on().says(reason);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         std::fs::remove_file(path).unwrap();
     }
@@ -268,6 +269,41 @@ fn a_failed_removal_leaves_no_object_aside() {
         let ran = finish(without(&mut command, libc::SYS_unlinkat, None, errno)).exits(code);
         ran.says("cannot remove object /torch_4194304_1_1: ").says("unlinkat)");
         assert_eq!(names(), ["torch_4194304_1_1"]);
+    }
+}
+
+/// Stops a removal, whose unlinkat fails with EIO if `fails`, before it restores the name, which then is that of another
+/// object.
+fn left_aside(arguments: &[&str], fails: bool) -> Ran {
+    let path = orphan(1);
+    let mut command = shmadm();
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if fails {
+        without(&mut command, libc::SYS_unlinkat, None, Errno::EIO);
+    }
+    let stopped = Stopped::command_before(1, is_rename, command);
+    if !fails {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "replaced").unwrap();
+    }
+    stopped.calls_until(is_rename);
+    std::fs::write(&path, "new").unwrap();
+    stopped.go_on()
+}
+
+#[apply(test)]
+fn an_object_left_aside_is_named_with_the_reason_why_it_was_not_removed() {
+    for arguments in [&["rm", "/torch_4194304_1_1"][..], &["rm", "/torch_4194304_1_1", "--force"], &ALL] {
+        for fails in [false, true] {
+            let ran = left_aside(arguments, fails).exits(1);
+            let ran = ran.says("cause: its name is now /.shmadm-aside=torch_4194304_1_1 and could not be restored");
+            ran.says(match fails {
+                true => "error: cannot remove object /torch_4194304_1_1: Input/output error (EIO, unlinkat)",
+                false => "error: cannot remove object /torch_4194304_1_1: it has changed since the lookup",
+            });
+            assert_eq!(names(), [".shmadm-aside=torch_4194304_1_1", "torch_4194304_1_1"]);
+            names().iter().for_each(|name| std::fs::remove_file(format!("/dev/shm/{name}")).unwrap());
+        }
     }
 }
 

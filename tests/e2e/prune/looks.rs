@@ -50,7 +50,7 @@ fn an_attachment_before_either_check_is_detected() {
         let stopped = Stopped::before(nth, look, PRUNE);
         let attached = oracle::Attached::new(id);
         let before = oracle::rows();
-        skips(&stopped.go_on().exits(0).json(), id, "it has been attached since");
+        skips(&stopped.go_on().exits(0).json(), id, "attached since the listing");
         assert_eq!(oracle::rows(), before, "look {nth}");
         drop(attached);
         assert!(oracle::remove(id));
@@ -64,7 +64,7 @@ fn a_past_attachment_before_either_check_is_detected() {
         let stopped = Stopped::before(nth, look, PRUNE);
         drop(oracle::Attached::new(id));
         let before = oracle::rows();
-        skips(&stopped.go_on().exits(0).json(), id, "it has been used since");
+        skips(&stopped.go_on().exits(0).json(), id, "used since the listing");
         assert_eq!(oracle::rows(), before, "look {nth}");
         assert!(oracle::remove(id));
     }
@@ -76,7 +76,7 @@ fn a_dry_run_also_checks_again() {
     let line = [PRUNE, &["--dry-run"]].concat();
     let stopped = Stopped::before(1, look, &line);
     let attached = oracle::Attached::new(id);
-    skips(&stopped.go_on().exits(0).json(), id, "it has been attached since");
+    skips(&stopped.go_on().exits(0).json(), id, "attached since the listing");
     drop(attached);
     assert!(oracle::remove(id));
 }
@@ -98,7 +98,7 @@ fn a_use_in_the_same_second_is_detected_by_its_last_user() {
         second.leave();
         let after = oracle::stat(id).unwrap();
         let report = stopped.go_on().exits(0).json();
-        skips(&report, id, "it has been used since");
+        skips(&report, id, "used since the listing");
         if (before.shm_atime, before.shm_dtime) == (after.shm_atime, after.shm_dtime) {
             break id;
         }
@@ -114,7 +114,7 @@ fn a_change_before_either_check_is_detected() {
         let stopped = Stopped::before(nth, look, PRUNE);
         let me = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         oracle::set(id, me.0, me.1, 0o640);
-        skips(&stopped.go_on().exits(0).json(), id, "it has changed since");
+        skips(&stopped.go_on().exits(0).json(), id, "changed since the listing");
         assert!(oracle::remove(id));
     }
 }
@@ -128,7 +128,7 @@ fn a_removal_before_either_check_or_the_call_is_not_an_error() {
         // Its key is reused immediately.
         let next = oracle::create(1234, 4096, 0o600);
         let rows = oracle::rows();
-        skips(&stopped.go_on().exits(0).json(), id, "it was already removed");
+        skips(&stopped.go_on().exits(0).json(), id, "already removed");
         assert_eq!(oracle::rows(), rows);
         assert!(oracle::remove(next));
     }
@@ -144,7 +144,7 @@ fn a_reused_id_before_either_check_is_detected() {
         // The same id, key, size and mode, and usually the same second: only the creator differs.
         set_next_id(id);
         assert_eq!(oracle::create(1234, 4096, 0o600), id);
-        skips(&stopped.go_on().exits(0).json(), id, "it has changed since");
+        skips(&stopped.go_on().exits(0).json(), id, "changed since the listing");
         assert!(oracle::remove(id));
     }
 }
@@ -172,7 +172,7 @@ fn a_changed_state_is_detected() {
     let line = [PRUNE, &["--unattached"]].concat();
     let stopped = Stopped::before(1, look, &line);
     actor.leave();
-    skips(&stopped.go_on().exits(0).json(), id, "its state is now orphan");
+    skips(&stopped.go_on().exits(0).json(), id, "now in state orphan");
     assert!(oracle::remove(id));
 }
 
