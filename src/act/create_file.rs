@@ -13,11 +13,8 @@ use super::set_file::current_ids;
 use crate::error::{Error, Kind, OsError, shmadm};
 use crate::explain::{cannot_create, file_exists};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName, Size};
-use crate::query::{ObjectDirectory, System, has_capability, lookup};
+use crate::query::{CAP_CHOWN, ObjectDirectory, System, has_capability, lookup};
 use crate::sys;
-
-/// Give files to other users (linux/capability.h).
-const CAP_CHOWN: u32 = 0;
 
 /// A POSIX object to create.
 #[derive(Clone, Debug)]

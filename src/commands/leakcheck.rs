@@ -153,7 +153,7 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     args.check(context)?;
     // A report that cannot be written must fail before an hour of tests, not after it.
     let files = Files::begin(args)?;
-    let files_before = FileBaseline::record(&context.system);
+    let files_before = FileBaseline::record(&context.system)?;
     let (isolation, mut notes) = match args.isolate {
         IsolateArg::Never => (Isolation::None, Vec::new()),
         IsolateArg::Auto if context.elsewhere => (Isolation::None, Vec::new()),

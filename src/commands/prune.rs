@@ -202,11 +202,11 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     }
     let (segments, files): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| object.is_segment());
     // After a crash, PostgreSQL finds its objects by its segment: if prune is interrupted or fails, that must still exist.
-    let (removed_files, failure) = files::remove_all(args, &context.system, &files, &interrupts);
-    let segments = if failure.is_none() { segments } else { Vec::new() };
+    let (removed_files, is_complete) = files::remove_all(args, &context.system, &files, &interrupts);
+    let segments = if is_complete { segments } else { Vec::new() };
     let mut removals = remove_all(args, context, &segments, &namespaces, &interrupts);
     removals.extend(removed_files);
-    let mut failed = Vec::from_iter(failure);
+    let mut failed = Vec::new();
     for (object, result) in removals {
         match result {
             Ok((cleaned, attachers)) => add(args, context, &mut report, object, cleaned, attachers.as_deref()),

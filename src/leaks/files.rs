@@ -21,12 +21,16 @@ fn identity(posix: &Posix) -> (FileId, Option<FileTime>) {
 }
 
 impl FileBaseline {
-    pub(crate) fn record(system: &System) -> Self {
-        let Ok((usage, objects)) = posix_usage(system, Needs::empty()) else { return Self::default() };
-        let device = system.objects().ok().map(|directory| directory.device);
+    pub(crate) fn record(system: &System) -> Result<Self, QueryError> {
+        let Ok(directory) = system.objects() else { return Ok(Self::default()) };
+        let (usage, objects) = posix_usage(system, Needs::empty())?;
         let identities = |objects: &[Object]| objects.iter().map(|object| identity(object.posix())).collect();
         let unlinked = unlinked(system, &usage, Needs::empty()).ok();
-        Self { device, files: identities(&objects), unlinked: unlinked.map(|objects| identities(&objects)) }
+        Ok(Self {
+            device: Some(directory.device),
+            files: identities(&objects),
+            unlinked: unlinked.map(|objects| identities(&objects)),
+        })
     }
 
     /// Returns the objects that the command leaked, and those of the caller's user that it may have leaked.

@@ -89,30 +89,33 @@ fn requires_second_look(object: &Object) -> bool {
     !object.is_segment() && object.state != Some(State::Orphan)
 }
 
-/// Removes objects in groups, each checked again under its lease, until a signal arrives or a group fails as a whole.
-/// Then returns its first object with the error, too.
+/// Removes objects in groups, each checked again under its lease, until a signal arrives or a group fails as a whole, which
+/// is reported for its first object. Returns whether all groups were removed, too.
 pub(super) fn remove_all(
     args: &PruneArgs,
     system: &System,
     objects: &[&Object],
     interrupts: &Interrupts,
-) -> (Vec<(Object, super::Removal)>, Option<(String, Error)>) {
+) -> (Vec<(Object, super::Removal)>, bool) {
     let mut removals = Vec::new();
     for group in objects.chunks(AT_ONCE) {
         if interrupts.check().is_err() {
-            break;
+            return (removals, false);
         }
         let results = match args.dry_run {
             true => group.iter().map(|object| would_remove(system, object)).collect(),
             false => match clean_files(system, group) {
                 Ok(results) => results,
-                Err(error) => return (removals, Some((group[0].ident().argument(), error))),
+                Err(error) => {
+                    removals.push((group[0].clone(), Err(error)));
+                    return (removals, false);
+                }
             },
         };
         let results = results.into_iter().map(|result| result.map(|cleaned| (cleaned, None)));
         removals.extend(group.iter().map(|object| (*object).clone()).zip(results));
     }
-    (removals, None)
+    (removals, true)
 }
 
 /// Fails if the caller may not remove the name of an object.

@@ -10,7 +10,9 @@ use super::system::System;
 use crate::model::{Object, ObjectKind};
 use crate::{procfs, sys};
 
-/// Bypass the permission bits of files. These numbers are those of linux/capability.h.
+/// Give files to other users and groups. These numbers are those of linux/capability.h.
+pub(crate) const CAP_CHOWN: u32 = 0;
+/// Bypass the permission bits of files.
 pub(crate) const CAP_DAC_OVERRIDE: u32 = 1;
 /// Change and remove the files of other users.
 pub(crate) const CAP_FOWNER: u32 = 3;
