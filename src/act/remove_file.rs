@@ -31,53 +31,73 @@ use crate::explain::missing_file;
 use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
 use crate::query::{
     CAP_FOWNER, ObjectDirectory, System, add_users, has_capability, lookup, needed_by, some_are_in_flight,
+    wait_for_exiting_users,
 };
 use crate::sys::{self, Opening};
 
 /// The time that an opener needs from looking up a name to reaching the lease.
 const PAUSE: Duration = Duration::from_micros(100);
+/// How long to wait for processes that are exiting.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 /// The most objects that share a pause: the first of them is held for less than a millisecond.
 pub(crate) const AT_ONCE: usize = 32;
 
 /// Removes an object if it is still as it was seen and not in use; with `force` its name, even if it is in use.
 pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
-    let explain = |failure: Failure| failure.explain(system, seen);
     if seen.posix().file_type == FileType::Dir {
         return Err(directory_refusal(system, seen));
     }
-    let result = if let Some(refusal) = if how.force { None } else { refusal_to_keep(system, seen)? } {
-        Err(refusal)
-    } else if how.dry_run {
-        would_remove(system, seen, how.force)
-    } else if how.force {
-        let is_used = unlink_unchanged(system, seen).map_err(explain)?;
-        // The name is gone, so a scan that fails is not an error.
-        let scan = || find_use(system, &[seen]).ok()?.pop()?;
-        return Ok(outcome(is_used.or_else(scan)).into());
-    } else {
-        remove_unused(system, &[seen], |_| true)?.pop().unwrap_or(Err(Failure::Gone)).map_err(explain)
+    let attempt = || match how {
+        Removal { dry_run: true, .. } => would_remove(system, seen, how.force),
+        Removal { force: true, .. } => Ok(remove_forced(system, seen)),
+        _ => Ok(remove_unused(system, &[seen], |_| true)?.pop().unwrap_or(Err(Failure::Gone))),
     };
-    if how.dry_run { result.map_err(would_fail) } else { result }
+    let remove = || {
+        if !how.force
+            && let Some(refusal) = refusal_to_keep(system, seen)?
+        {
+            return Err(refusal);
+        }
+        let result = match attempt()? {
+            Err(Failure::InUse) if has_lost_users(system, seen) => attempt()?,
+            result => result,
+        };
+        result.map_err(|failure| failure.explain(system, seen))
+    };
+    if how.dry_run { remove().map_err(would_fail) } else { remove() }
 }
 
-/// Returns the outcome of a removal, or the error with which it would fail, for a dry run.
-fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Removed, Error> {
-    let explain = |failure: Failure| failure.explain(system, seen);
+/// Waits for the processes that use an object and are exiting; returns whether any has exited.
+fn has_lost_users(system: &System, seen: &Object) -> bool {
+    let mut objects = [seen.clone()];
+    // Without its users, the refusal is only less precise.
+    add_users(system, &mut objects, Needs::ATTACHERS).is_ok() && wait_for_exiting_users(system, &objects, MAX_WAIT)
+}
+
+fn remove_forced(system: &System, seen: &Object) -> Result<Removed, Failure> {
+    let is_used = unlink_unchanged(system, seen)?;
+    // The name is gone, so a scan that fails is not an error.
+    let scan = || find_use(system, &[seen]).ok()?.pop()?;
+    Ok(outcome(is_used.or_else(scan)).into())
+}
+
+/// Returns the outcome of a removal, or why it would fail, for a dry run.
+fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Result<Removed, Failure>, Error> {
     let directory = system.objects()?;
     let (is_used, by_scan) = match Pending::leased(directory, seen.posix()) {
         Ok(_) => (Some(false), false),
         Err(Failure::InUse) => (Some(true), false),
         Err(failure @ Failure::NoLease(..)) => match find_use(system, &[seen])?.pop().flatten() {
-            None if !force => return Err(explain(failure)),
+            None if !force => return Ok(Err(failure)),
             is_used => (is_used, !force),
         },
-        Err(failure) => return Err(explain(failure)),
+        Err(failure) => return Ok(Err(failure)),
     };
     if is_used == Some(true) && !force {
-        return Err(explain(Failure::InUse));
+        return Ok(Err(Failure::InUse));
     }
     check_directory(system, seen)?;
-    Ok(Removed { outcome: outcome(is_used), by_scan })
+    Ok(Ok(Removed { outcome: outcome(is_used), by_scan }))
 }
 
 /// Fails if the caller may not remove the name of an object from its directory.

@@ -24,7 +24,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   A segment that is not attached is removed even if its creator or last user is still running; a status \
                   message reports this.\n\n\
                   An object (/NAME) that a process has open or mapped is refused, and the error names these \
-                  processes. --force removes its name; the memory is freed when the last process closes and unmaps \
+                  processes; those that are exiting are waited for first. --force removes its name; the memory is freed when the last process closes and unmaps \
                   it. Without --force, rm also refuses an object that its program keeps between runs or needs while \
                   one of its other objects is in use (STATE kept), and one that has several names (hard links).\n\n\
                   All names are resolved before anything is removed, and each segment or object is checked again \

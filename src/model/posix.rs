@@ -317,13 +317,17 @@ pub(crate) struct FileUser {
     pub(crate) access: Option<Access>,
     pub(crate) ns: Option<u64>,
     pub(crate) mnt_ns: Option<u64>,
+    /// Whether the process is exiting, which ends its use.
+    #[serde(skip)]
+    pub(crate) exiting: bool,
 }
 
 impl FileUser {
-    /// Describes the process: `12 (root, command)`.
+    /// Describes the process: `12 (root, command, exiting)`.
     pub(crate) fn process(&self) -> String {
         let uid = self.uid.map(|uid| uid.to_string());
-        describe_process(self.pid, [self.user.as_deref().or(uid.as_deref()), self.command.as_deref()])
+        let user = self.user.as_deref().or(uid.as_deref());
+        describe_process(self.pid, [user, self.command.as_deref(), self.exiting.then_some("exiting")])
     }
 }
 

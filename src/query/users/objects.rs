@@ -298,8 +298,8 @@ pub(super) fn has_mapped(system: &System, pid: i32, file: FileId) -> bool {
     read.ok().flatten().is_some_and(|found| found.iter().any(|(mapping, ..)| mapping.file == file))
 }
 
-/// Adds a process to the users of the files that it holds. The access of descriptors is read only if `needs` has
-/// ATTACHERS.
+/// Adds a process to the users of the files that it holds. The access of descriptors, and whether the process is exiting,
+/// are read only if `needs` has ATTACHERS.
 fn add_user(
     system: &System,
     pid: i32,
@@ -313,6 +313,7 @@ fn add_user(
     let command = system.command(pid);
     let ns = namespace_of(proc, pid, procfs::namespace_of);
     let mnt_ns = namespace_of(proc, pid, procfs::mount_namespace_of);
+    let exiting = needs.contains(Needs::ATTACHERS) && system.is_exiting(pid) == Some(true);
     // Keeps the order of the places of each file.
     places.sort_by_key(|(file, _)| *file);
     for places in places.chunk_by(|(one, _), (next, _)| one == next) {
@@ -332,6 +333,7 @@ fn add_user(
                 access: None,
                 ns,
                 mnt_ns,
+                exiting,
             };
             match place {
                 Place::Descriptor { number, thread } => {

@@ -1,11 +1,12 @@
-//! `rm`, `detach` and `stat` of a segment whose only user is exiting: they wait for it, and then look again.
+//! `rm`, `detach` and `stat` of a segment or an object whose only user is exiting: they wait for it, and then look again.
 
 use nix::libc;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::dying::{Blockade, Killed, Unmapped};
+use crate::objects::{create, names};
 use crate::oracle;
-use crate::support::Ran;
+use crate::support::{Ran, run};
 use crate::vanish::{Call, Stopped};
 
 #[apply(test)]
@@ -19,6 +20,21 @@ fn a_segment_is_removed_once_its_killed_user_has_exited() {
         drop(dying);
         stopped.go_on().exits(0);
         assert_eq!(oracle::row(id).is_none(), removed);
+    }
+}
+
+#[apply(test)]
+fn an_object_is_removed_once_its_killed_user_has_exited() {
+    for (options, left) in [(&[][..], &[][..]), (&["--dry-run"], &["x"])] {
+        let mut actor = Actor::start();
+        actor.ask(Request::OpenFile { path: create("x", 4096) });
+        let dying = Killed::hold(actor);
+        let refused = run([&["rm", "/x"], options].concat()).exits(5);
+        refused.says(&format!("cause: open by pid {} (", dying.pid())).says(", exiting)\n");
+        let stopped = Stopped::before(1, waits, &[&["rm", "/x"], options].concat());
+        drop(dying);
+        stopped.go_on().exits(0);
+        assert_eq!(names(), left);
     }
 }
 
