@@ -80,9 +80,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     let (mut failures, mut files) = (Vec::new(), Some(Vec::new()));
     let found = if args.all_ns {
         context.ui.status(ONLY_SEGMENTS);
-        let (found, errors) = all_namespaces(context, &filter)?;
-        failures = errors;
-        found
+        all_namespaces(context, &filter, &mut failures)?
     } else {
         named(args, context, &filter, &mut files, &mut failures)?
     };
@@ -112,9 +110,6 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     }
     Ok(exit_with(context, &failures))
 }
-
-/// Segments with their users, and the errors of segments and processes that were not found.
-type Found = (Vec<UsedSegment>, Vec<Error>);
 
 /// Finds the users of the named objects, or of all. `used` is `None` if the POSIX objects cannot be listed.
 fn named(
@@ -152,7 +147,7 @@ fn named(
     files.retain(|file| filter.matches(&context.system, file));
     let found = files.iter().map(|file| UsedFile::of(file, &filter.pid)).collect::<Vec<_>>();
     *used = Some(found).filter(|found| are_known || !found.is_empty());
-    failures.extend(select(context, filter, &mut objects, false)?);
+    select_users(context, filter, &mut objects, false, failures)?;
     if filter.pid.is_empty() {
         add_attachers(&context.system, &mut objects)?;
     }
@@ -160,18 +155,36 @@ fn named(
 }
 
 /// Finds attachments in all namespaces, and segments of namespaces without a process.
-fn all_namespaces(context: &mut Context, filter: &Filter) -> Result<Found, Error> {
+fn all_namespaces(
+    context: &mut Context,
+    filter: &Filter,
+    failures: &mut Vec<Error>,
+) -> Result<Vec<UsedSegment>, Error> {
     let Survey { mut objects, is_complete, .. } = survey(context, Needs::NAMESPACE | filter.needs())?;
     let mut strays = Vec::new();
     if filter.pid.is_empty() {
         strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
         warn_of_strays(context, &strays, is_complete);
     }
-    let failures = select(context, filter, &mut objects, true)?;
+    select_users(context, filter, &mut objects, true, failures)?;
     // Of these only the id is known, which no filter selects.
     strays.retain(|_| *filter == Filter::default());
     let strays = strays.into_iter().map(|(id, attachers)| UsedSegment::elsewhere(id.into(), Arc::new(attachers)));
-    Ok((objects.iter().map(UsedSegment::of).chain(strays).collect(), failures))
+    Ok(objects.iter().map(UsedSegment::of).chain(strays).collect())
+}
+
+/// Keeps the segments that a filter selects. Fails if no process of `--pid` can be inspected: then nothing is known.
+fn select_users(
+    context: &mut Context,
+    filter: &Filter,
+    objects: &mut Vec<Object>,
+    all_ns: bool,
+    failures: &mut Vec<Error>,
+) -> Result<(), Error> {
+    let not_inspected = select(context, filter, objects, all_ns)?;
+    let is_any_inspected = filter.pid.is_empty() || not_inspected.len() < filter.pid.len();
+    failures.extend(not_inspected);
+    check_any_found(context, is_any_inspected, failures)
 }
 
 fn print(

@@ -285,7 +285,10 @@ fn a_process_of_another_user_is_a_permission_error() {
     let (actors, _) = attached();
     let pid = actors[0].pid().to_string();
     let ran = finish(shmadm_as(NOBODY).args(["who", "--pid", &pid])).exits(4);
-    ran.says(&format!("cannot inspect process {pid}: ")).says(&format!("sudo shmadm who --pid {pid}"));
+    let ran = ran.says(&format!("cannot inspect process {pid}: ")).says(&format!("sudo shmadm who --pid {pid}"));
+    assert!(!ran.prints_nothing().stderr.contains("total"));
+    let ran = finish(shmadm_as(NOBODY).args(["who", "--json", "--pid", &pid])).exits(4);
+    assert_eq!(ran.json()["error"]["kind"], "permission");
 }
 
 #[apply(test)]
