@@ -10,7 +10,7 @@ use nix::unistd::fchown;
 use super::create::MAX_ATTEMPTS;
 use super::plan::would_fail;
 use super::set_file::current_ids;
-use crate::error::{Error, Kind, OsError, shmadm};
+use crate::error::{Error, Kind, OsError, again, shmadm};
 use crate::explain::{cannot_create, file_exists};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName, Size};
 use crate::query::{CAP_CHOWN, ObjectDirectory, System, has_capability, lookup};
@@ -116,31 +116,44 @@ fn expected_failure(
 
 /// Compares an object that exists with what was requested. Nothing is changed.
 fn check_existing(system: &System, new: &NewObject, found: &Object) -> Result<(), Error> {
-    if new.exclusive {
-        return Err(file_exists(&new.name));
-    }
+    // Options without dashes, why they conflict, and their arguments for `shmadm set`.
     let mut conflicts = Vec::new();
     if let Some(size) = new.size.filter(|size| *size != found.size) {
-        conflicts.push(format!("its size is {}, not {}", Size(found.size), Size(size)));
+        conflicts.push(("size", format!("its size is {}, not {}", Size(found.size), Size(size)), size.to_string()));
     }
     if let Some(mode) = new.mode.filter(|mode| *mode != found.mode) {
-        conflicts.push(format!("its mode is {}, not {mode}", found.mode));
+        conflicts.push(("mode", format!("its mode is {}, not {mode}", found.mode), mode.to_string()));
     }
     if let Some(owner) = new.owner.filter(|owner| *owner != found.uid) {
-        conflicts.push(format!("its owner is {}, not {}", system.user(found.uid), system.user(owner)));
+        let reason = format!("its owner is {}, not {}", system.user(found.uid), system.user(owner));
+        conflicts.push(("owner", reason, owner.to_string()));
     }
     if let Some(group) = new.group.filter(|group| *group != found.gid) {
-        conflicts.push(format!("its group is {}, not {}", system.group(found.gid), system.group(group)));
+        let reason = format!("its group is {}, not {}", system.group(found.gid), system.group(group));
+        conflicts.push(("group", reason, group.to_string()));
     }
-    for (given, option) in [(new.reserve, "--reserve"), (new.fill, "--fill")] {
-        conflicts.extend(given.then(|| format!("{option} is only for new objects")));
+    let only_new = [(new.reserve, "reserve"), (new.fill, "fill")].into_iter().filter(|(given, _)| *given);
+    let only_new: Vec<&str> = only_new.map(|(_, option)| option).collect();
+    let mut options: Vec<&str> = conflicts.iter().map(|(option, ..)| *option).chain(only_new.iter().copied()).collect();
+    if new.exclusive {
+        options.push("exclusive");
+        return Err(file_exists(&new.name).hint("open the existing object", again("").without(&options)));
     }
-    if conflicts.is_empty() {
+    if options.is_empty() {
         return Ok(());
     }
     let ident = Ident::Name(new.name.clone());
-    Err(Error::new(Kind::Refused, format!("cannot use the existing {ident} as requested"))
+    let reasons = conflicts.iter().map(|(_, reason, _)| reason.clone());
+    let reasons = reasons.chain(only_new.iter().map(|option| format!("--{option} is only for new objects")));
+    let mut error = Error::new(Kind::Refused, format!("cannot use the existing {ident} as requested"))
         .target(ident.argument())
-        .cause(conflicts.join("; "))
-        .hint("show it", shmadm("stat").arg(ident.typed())))
+        .cause(reasons.collect::<Vec<_>>().join("; "));
+    let may_change = system.uid() == 0
+        || system.is_caller(found.uid) && conflicts.iter().all(|(option, ..)| ["size", "mode"].contains(option));
+    if may_change && !conflicts.is_empty() {
+        let set = shmadm("set").arg(ident.typed());
+        let set = conflicts.into_iter().fold(set, |set, (option, _, value)| set.arg(format!("--{option}")).arg(value));
+        error = error.hint("change the existing object", set);
+    }
+    Err(error.hint("open it unchanged", again("").without(&options)))
 }

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Kind, program, shmadm};
 use crate::explain::{attached_refusal, file_in_use, holders};
 use crate::model::{Needs, Object, ObjectKind};
-use crate::query::{Holder, System, add_users, lookup};
+use crate::query::{Holder, System, add_users, lookup, probe};
 use crate::sys::{self, SysError};
 
 /// How long to wait for a holder to exit. One that takes longer is probably stopped (SIGSTOP).
@@ -80,16 +80,24 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
     {
         return error.into();
     }
+    // The lease shows users that the caller cannot see.
+    probe(system, &mut found);
     let [seen] = found;
     let not_attached = || Error::new(Kind::NotFound, message("it is not attached")).target(ident.argument());
-    if !seen.is_in_use() {
-        return not_attached();
+    let user = system.user(system.uid());
+    let no_holder = format!("no holder of user {user} has it attached");
+    match seen.file_users() {
+        Some(users) if users.in_use().is_none() => {
+            let cause = format!("cannot determine whether other processes use it: {}", users.why_hidden());
+            return Error::new(Kind::Refused, message(&no_holder)).target(ident.argument()).cause(cause);
+        }
+        _ if !seen.is_in_use() => return not_attached(),
+        _ => {}
     }
     let refusal = |why: &str| match seen.is_segment() {
         true => attached_refusal(system, &seen, message(why)),
         false => Some(Error { hints: Vec::new(), ..file_in_use(system, &seen, message(why)) }),
     };
-    let user = system.user(system.uid());
     if let Some(first) = ours.first() {
         let pids = ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let detach = shmadm("detach").arg(ident.typed());
@@ -98,6 +106,6 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
             .hint("end all of them", detach.clone())
             .hint("end one of them", detach.arg("--pid").arg(first.to_string()));
     }
-    let Some(refusal) = refusal(&format!("no holder of user {user} has it attached")) else { return not_attached() };
+    let Some(refusal) = refusal(&no_holder) else { return not_attached() };
     refusal.hint("list the attached processes; only they can detach", shmadm("who").arg(ident.typed()))
 }

@@ -6,7 +6,7 @@ use super::remove::Kept;
 use super::remove_file::{check_directory, may_unlink};
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{
-    describe_users, file_in_use, missing_file, not_permitted_to_open, why_hidden, with_directory_cause,
+    describe_users, file_in_use, missing_file, not_permitted_to_open, owner_or_root, why_hidden, with_directory_cause,
 };
 use crate::model::Object;
 use crate::query::System;
@@ -96,6 +96,10 @@ impl Failure {
                 };
                 match check_directory(system, object) {
                     Ok(()) => error.hint("remove the name anyway", again("--force").on(ident.typed())),
+                    // Whether it is in use does not matter.
+                    Err(denied) if errno == Errno::EACCES && denied.kind == Kind::Permission => {
+                        Error { message: format!("cannot remove {ident}"), ..denied.os(errno, call) }
+                    }
                     Err(_) => error,
                 }
             }
@@ -103,7 +107,10 @@ impl Failure {
                 let error = Error::call(format!("cannot remove {ident}"), errno, call).target(&*argument);
                 match system.objects() {
                     Ok(directory) if errno == Errno::EPERM && !may_unlink(directory, object.posix(), system) => {
-                        error.cause("only its owner, the owner of the directory and a privileged user can remove it")
+                        let who = owner_or_root(&system.user(object.uid));
+                        error
+                            .cause("only its owner, the owner of the directory and a privileged user can remove it")
+                            .hint(format!("{who} can do this"), again("").sudo().on(ident.typed()))
                     }
                     Ok(directory) => with_directory_cause(system, error, directory, errno),
                     Err(_) => error,

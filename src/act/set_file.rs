@@ -10,7 +10,7 @@ use nix::unistd::{Gid, Uid, fchownat, ftruncate};
 use super::remove_file::find_use;
 use super::set::Change;
 use crate::error::{Error, Kind, again};
-use crate::explain::{cannot_open, file_in_use, unmapped_id, with_size_cause};
+use crate::explain::{NO_CHOWN, cannot_open, file_in_use, unmapped_id, with_size_cause};
 use crate::model::{Object, Size};
 use crate::query::{Account, OpenError, System, refer_to_file};
 use crate::sys::{self, Opening};
@@ -37,7 +37,7 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
         return Err(Error::new(Kind::Usage, format!("cannot lock {ident}: only segments can be locked"))
             .target(ident.argument()));
     }
-    let failed = |errno, call| failed(seen, errno, call);
+    let failed = |errno, call| failed(system, seen, errno, call);
     let file = refer_to_file(system, seen).map_err(|error| cannot_open(system, seen, "change", error))?;
     let path = sys::descriptor_path(file.as_fd());
     if let Some(size) = change.size {
@@ -87,8 +87,12 @@ fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u
     Err(Error { hints: Vec::new(), ..refusal }.hint(hint, again("--force")))
 }
 
-fn failed(seen: &Object, errno: Errno, call: &'static str) -> Error {
+fn failed(system: &System, seen: &Object, errno: Errno, call: &'static str) -> Error {
     let ident = seen.ident();
     let error = Error::call(format!("cannot change {ident}"), errno, call).target(ident.argument());
-    if errno == Errno::EPERM { error.cause("only its owner and a privileged user can change it") } else { error }
+    match errno {
+        Errno::EPERM if call == "fchownat" && system.is_caller(seen.uid) => error.cause(NO_CHOWN),
+        Errno::EPERM => error.cause("only its owner and a privileged user can change it"),
+        _ => error,
+    }
 }

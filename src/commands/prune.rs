@@ -62,10 +62,10 @@ pub(crate) const MANUAL: Manual = Manual {
             it, and a warning names the process.\n\n\
             An object is removed under its lease, so that no process loses one that it uses or is about to open. \
             Meanwhile, for less than a millisecond, its name is .shmadm-aside=NAME. If prune is killed at that moment, the \
-            next one restores the name, unless another object has it now. If that name would be too long or is taken, it \
-            is .shmadm-aside#INODE.PID instead, which no prune changes. Where the kernel or a sandbox grants no leases, an object is removed only \
-            if all processes could be inspected and none uses it, and the report says so. Stores to mapped pages leave no trace in the times \
-            of an object.\n\n\
+            next one restores the name, unless another object has it now. No prune renames .shmadm-aside#INODE.PID, which \
+            objects with very long names get. Where the kernel or a sandbox grants no leases, an object is removed only if \
+            all processes could be inspected and none uses it, and the report says so. Stores to mapped pages leave no \
+            trace in the times of an object.\n\n\
             The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have been \
             used.",
 };
@@ -203,8 +203,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let (segments, files): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| object.is_segment());
     // After a crash, PostgreSQL finds its objects by its segment: if prune is interrupted or fails, that must still exist.
     let (removed_files, is_complete) = files::remove_all(args, &context.system, &files, &interrupts);
-    let segments = if is_complete { segments } else { Vec::new() };
-    let mut removals = remove_all(args, context, &segments, &namespaces, &interrupts);
+    let mut removals = remove_all(args, context, if is_complete { &segments } else { &[] }, &namespaces, &interrupts);
     removals.extend(removed_files);
     let mut failed = Vec::new();
     for (object, result) in removals {

@@ -250,7 +250,9 @@ fn restore_object(
         interrupts.check()
     };
     act::create_file(&context.system, new, fill, false).map_err(|error| match error.kind {
-        Kind::Exists => error.hint("use another name", again("--name").arg(format!("{}-restored", new.name))),
+        Kind::Exists => Error { hints: Vec::new(), ..error }
+            .hint("use another name", again("--name").arg(format!("{}-restored", new.name)))
+            .hint("show the object with this name", shmadm("stat").arg(ident.typed())),
         _ => error,
     })?;
     let object = look_up_again(context, ident, context.record_needs())?;

@@ -41,9 +41,8 @@ pub(super) fn failed(ident: impl Into<Ident>, offset: u64, verb: &str, errno: Er
         .os(errno, call)
         .target(ident.argument());
     match errno {
-        Errno::ENOSPC if !matches!(ident, Ident::Id(_)) => error
-            .cause("its file system has no free pages")
-            .hint("list the largest objects", shmadm("list --posix --sort SIZE --reverse")),
+        // The caller explains it.
+        Errno::ENOSPC if !matches!(ident, Ident::Id(_)) => error,
         Errno::EFAULT | Errno::ENOMEM | Errno::ENOSPC => error
             .cause("cannot allocate a page there: out of memory, or the memory limit of a control group is reached")
             .hint("show free memory", program("free -h"))

@@ -331,7 +331,8 @@ fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &O
     }
 }
 
-fn owner_or_root(owner: &str) -> String {
+/// Names the owner and root.
+pub(crate) fn owner_or_root(owner: &str) -> String {
     if owner == "root" { owner.to_owned() } else { format!("{owner} or root") }
 }
 

@@ -10,7 +10,7 @@ use super::failure::holders;
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::model::{Access, FileUser, FileUsers, Ident, Mode, Needs, Object, ObjectName, Size, path_text};
 use crate::query::{ObjectDirectory, OpenError, System, add_users, open_file, refer_to_file};
-use crate::sys::{self, Errno, Opening, SysError};
+use crate::sys::{self, Errno, FileSystem, Opening, SysError};
 
 /// The most processes that a message names.
 const MAX_NAMED: usize = 4;
@@ -44,8 +44,9 @@ pub(crate) fn file_in_use(system: &System, object: &Object, message: String) -> 
 /// Returns the error for a name that is in use.
 pub(crate) fn file_exists(name: &ObjectName) -> Error {
     let ident = Ident::Name(name.clone());
-    Error::new(Kind::Exists, format!("cannot create {ident}: it exists"))
+    Error::call(format!("cannot create {ident}"), Errno::EEXIST, "linkat")
         .target(ident.argument())
+        .cause("an object with this name exists")
         .hint("show it", shmadm("stat").arg(ident.typed()))
 }
 
@@ -59,15 +60,11 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
         (Errno::ENOSPC, Ok(space)) if space.inodes > 0 && space.inodes_used >= space.inodes => error
             .cause(format!("all {} inodes of {path} are in use", space.inodes))
             .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
-        (Errno::ENOSPC, Ok(space)) => error
-            .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
-            .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse")),
-        (Errno::EPERM, _) if call == "fchown" => {
-            error.cause("only a privileged caller can give it to another owner or group").hint(
-                "create it with your own owner and group",
-                again(&format!("--owner {} --group {}", geteuid(), getegid())),
-            )
-        }
+        (Errno::ENOSPC, Ok(space)) => with_space_cause(error, &path, &space),
+        (Errno::EPERM, _) if call == "fchown" => error.cause(NO_CHOWN).hint(
+            "create it with your own owner and group",
+            again(&format!("--owner {} --group {}", geteuid(), getegid())),
+        ),
         (Errno::EOPNOTSUPP, _) => error.cause(format!("the file system of {path} does not support O_TMPFILE")),
         (Errno::EINVAL, Ok(space)) if space.is_huge && call == "pwrite" => {
             error.cause(NO_WRITE).hint("create it without --fill; its contents are zeros", again("").without(&["fill"]))
@@ -76,6 +73,16 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
         (Errno::EFBIG, _) => with_size_limit(error, size),
         _ => with_directory_cause(system, error, directory, errno),
     }
+}
+
+/// Why the owner of an object cannot change its owner or group.
+pub(crate) const NO_CHOWN: &str = "only a privileged caller can give it to another owner or group";
+
+/// Adds the cause of ENOSPC on a file system that has inodes left.
+pub(crate) fn with_space_cause(error: Error, path: &str, space: &FileSystem) -> Error {
+    error
+        .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
+        .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse"))
 }
 
 /// Why nothing can be written to a file of hugetlbfs.
@@ -126,7 +133,8 @@ pub(crate) fn with_directory_cause(system: &System, error: Error, directory: &Ob
 pub(crate) fn denied_file_access(system: &System, object: &Object) -> Option<Error> {
     let file = refer_to_file(system, object).ok()?;
     let errno = sys::check_file_access(file.as_fd(), true).err()?;
-    Some(cannot_open(system, object, "open", OpenError::Call(errno)))
+    let message = format!("cannot open {} for reading and writing", object.ident());
+    Some(Error { message, ..cannot_open(system, object, "open", OpenError::Call(errno)) })
 }
 
 /// Returns the error for an object whose file cannot be opened.

@@ -13,11 +13,12 @@ mod resolve;
 mod space;
 
 pub(crate) use address::suggest_any_address;
-pub(crate) use diagnosis::{Attempt, explain, gone};
+pub(crate) use diagnosis::{Attempt, explain, gone, owner_or_root};
 pub(crate) use failure::{cannot_inspect, cannot_peek, holders, unmapped_id};
 pub(crate) use files::{
-    NO_WRITE, cannot_create, cannot_map, cannot_open, denied_file_access, describe_users, file_exists, file_in_use,
-    missing_file, not_permitted_to_open, open_to_map, why_hidden, with_directory_cause, with_size_cause,
+    NO_CHOWN, NO_WRITE, cannot_create, cannot_map, cannot_open, denied_file_access, describe_users, file_exists,
+    file_in_use, missing_file, not_permitted_to_open, open_to_map, why_hidden, with_directory_cause, with_size_cause,
+    with_space_cause,
 };
 pub(crate) use huge::explain_missing_huge_page;
 pub(crate) use refusal::{attached_by, attached_refusal, describe_attachers, describe_running};

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::create;
 use crate::actor::{Actor, Request};
 use crate::fixtures::{assert_fields, foreground};
-use crate::support::run;
+use crate::support::{NOBODY, finish, run, shmadm_as};
 
 #[apply(test)]
 fn a_holder_maps_the_object_until_it_is_detached() {
@@ -46,6 +46,17 @@ fn other_processes_are_never_ended() {
     let ran = run(["detach", "/x"]).exits(5);
     ran.says("has it attached").says(&format!("mapped by pid {}", actor.pid())).says("shmadm who /x");
     actor.ask(Request::Hello);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn detach_does_not_call_an_object_unused_whose_users_are_invisible() {
+    create("x", 8192);
+    run(["attach", "/x", "--background"]).exits(0);
+    finish(shmadm_as(NOBODY).args(["detach", "/x"])).exits(5).says(
+        " has it attached\ncause: cannot determine whether other processes use it: you are not permitted to inspect ",
+    );
+    run(["detach", "/x"]).exits(0);
 }
 
 #[apply(test)]

@@ -1,7 +1,7 @@
 //! `create` and `set` of POSIX objects: they appear complete, and what exists is never changed.
 
 use std::fs::File;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::process::Command;
 
 use nix::libc;
@@ -35,10 +35,15 @@ fn an_existing_object_is_opened_if_it_is_as_requested_and_never_changed() {
     let refused = run(["create", "/x", "--size", "8K", "--mode", "666"]).exits(5).prints_nothing();
     refused
         .says("cannot use the existing object /x as requested")
-        .says("its size is 4 KiB, not 8 KiB; its mode is 0600, not 0666");
+        .says("its size is 4 KiB, not 8 KiB; its mode is 0600, not 0666")
+        .says("hint: change the existing object: `shmadm set /x --size 8192 --mode 0666`\n")
+        .says("hint: open it unchanged: `shmadm create /x`\n");
     run(["create", "/x", "--fill", "1"]).exits(5).says("--fill is only for new objects");
     run(["create", "/x", "--size", "8K", "-n"]).exits(5).says("would fail: ");
-    run(["create", "/x", "--exclusive"]).exits(6).says("cannot create object /x: it exists");
+    let refused = run(["create", "/x", "--exclusive", "--mode", "666"]).exits(6);
+    refused
+        .says("cannot create object /x: File exists (EEXIST, linkat)\n")
+        .says("hint: open the existing object: `shmadm create /x`\n");
     let file = std::fs::metadata(path).unwrap();
     assert_eq!((file.len(), file.permissions().mode() & 0o777), (4096, 0o600));
 }
@@ -118,7 +123,8 @@ fn on_hugetlbfs_sizes_are_whole_pages_and_nothing_can_be_written() {
 #[requires(Root)]
 fn an_existing_object_that_the_caller_cannot_open_is_reported() {
     create("theirs", 4096);
-    let warning = "warning: cannot open object /theirs: its mode is 0600 and its owner is root\n";
+    let warning =
+        "warning: cannot open object /theirs for reading and writing: its mode is 0600 and its owner is root\n";
     for options in [&["create", "/theirs"][..], &["create", "/theirs", "-n"]] {
         finish(shmadm_as(NOBODY).args(options)).exits(0).says(warning);
         assert!(!run(options).exits(0).stderr.contains("warning"));
@@ -129,8 +135,11 @@ fn an_existing_object_that_the_caller_cannot_open_is_reported() {
     std::fs::set_permissions("/dev/shm/theirs", PermissionsExt::from_mode(0o644)).unwrap();
     finish(shmadm_as(NOBODY).args(["attach", "/theirs", "--for", "1ms"])).exits(4).says("--read-only");
     // In a directory with the sticky bit, --force does not help.
-    let ran = finish(shmadm_as(NOBODY).args(["rm", "/theirs"])).exits(5).says("cannot determine whether it is in use");
-    assert!(!ran.stderr.contains("--force"), "{ran:?}");
+    let ran = finish(shmadm_as(NOBODY).args(["rm", "/theirs"])).exits(4);
+    let ran = ran.says(
+        "error: cannot remove object /theirs: Permission denied (EACCES, fcntl F_SETLEASE)\ncause: only its owner, ",
+    );
+    assert!(!ran.says("hint: root can do this: `sudo shmadm rm /theirs`\n").stderr.contains("--force"));
     mount_tmpfs_on("/dev/shm", Some("mode=777"));
     create("theirs", 4096);
     finish(shmadm_as(NOBODY).args(["rm", "/theirs"])).exits(5).says("shmadm rm --force /theirs");
@@ -232,12 +241,20 @@ fn shrinking_an_object_in_use_is_refused_without_force() {
 }
 
 #[apply(test)]
+#[requires(Root)]
+fn an_owner_without_privilege_cannot_give_an_object_away() {
+    chown(create("x", 4096), Some(NOBODY), Some(NOBODY)).unwrap();
+    let ran = finish(shmadm_as(NOBODY).args(["set", "/x", "--owner", "root"])).exits(4);
+    ran.says("cause: only a privileged caller can give it to another owner or group\n");
+}
+
+#[apply(test)]
 fn an_object_that_another_process_creates_meanwhile_is_opened() {
     let links = |call: &Call| call.number == libc::SYS_linkat;
     for (options, code, problem) in [
         (&["create", "/x"][..], 0, "opened existing object /x"),
         (&["create", "/x", "--size", "8K"], 5, "its size is 4 KiB, not 8 KiB"),
-        (&["create", "/x", "--exclusive"], 6, "cannot create object /x: it exists"),
+        (&["create", "/x", "--exclusive"], 6, "cannot create object /x: File exists (EEXIST, linkat)"),
     ] {
         let stopped = Stopped::before(1, links, options);
         let path = create("x", 4096);

@@ -196,8 +196,9 @@ fn a_forced_dry_run_depends_on_the_right_to_the_name_and_not_on_the_right_to_loo
     create_all();
     let cause = "cause: only its owner, the owner of the directory and a privileged user can remove it";
     let problem = "would fail: cannot remove object /theirs: not permitted";
+    let hint = "hint: root can do this: `sudo shmadm rm --force /theirs`\n";
     rm("/theirs", &["--dry-run"]).exits(4).says(problem).says(cause);
-    rm("/theirs", &[]).exits(4).says("(EPERM, renameat2)").says(cause);
+    rm("/theirs", &[]).exits(4).says("(EPERM, renameat2)").says(cause).says(hint);
     assert_eq!(rm("/own", &["--dry-run"]).exits(0).stdout, "would remove object /own (4 KiB)\n");
     rm("/own", &[]).exits(0);
     assert_eq!(names(), ["theirs"]);
