@@ -9,9 +9,12 @@ use nix::errno::Errno;
 
 use super::diagnosis::{Attempt, explain, gone};
 use super::files::missing_file;
-use crate::error::Error;
+use crate::error::{Error, again};
 use crate::model::{FileId, FileType, Ftok, Ident, Key, Name, Needs, Object, ObjectKind, ShmId, Target, path_text};
-use crate::query::{QueryError, System, add_users, as_semaphore, find_by_key, inventory, lookup, posix_objects_by_id};
+use crate::query::{
+    QueryError, System, add_users, as_semaphore, find_by_key, instances, inventory, lookup, posix_objects_by_id,
+    posix_objects_in,
+};
 use crate::sys;
 
 /// The number of names from which reading all segments once is faster than finding each.
@@ -109,7 +112,8 @@ impl<'a> Resolver<'a> {
         };
         let missing = || match ident {
             Ident::Id(id) => gone(self.system, &Attempt::Stat(id)),
-            Ident::Name(_) | Ident::File(_) => missing_file(&ident),
+            Ident::File(file) => missing_by_id(self.system, file),
+            Ident::Name(_) => missing_file(&ident),
         };
         let found = found.ok_or_else(|| missing().target(&target.text))?;
         if let ObjectKind::Posix(posix) = &found.kind
@@ -121,6 +125,27 @@ impl<'a> Resolver<'a> {
             return Err(QueryError::NotAnObject(name.clone(), "a directory").into());
         }
         Ok(found)
+    }
+}
+
+/// Returns the error for an object that is not in the caller's /dev/shm, with the process in whose it is.
+fn missing_by_id(system: &System, file: FileId) -> Error {
+    let error = missing_file(&Ident::File(file));
+    let Ok(instances) = instances(system) else { return error };
+    let elsewhere = instances.directories.iter().filter(|directory| directory.device == file.device);
+    let mut elsewhere = elsewhere.filter_map(|directory| {
+        let objects = posix_objects_in(system, [directory], Needs::empty()).ok()?;
+        let object = objects.into_iter().find(|object| object.file() == Some(file))?;
+        Some((directory.pid()?, object.posix().name.clone()?))
+    });
+    match elsewhere.next() {
+        Some((pid, name)) => Error { hints: Vec::new(), ..error }
+            .cause(format!("it is {} in the /dev/shm of pid {pid}", Ident::Name(name)))
+            .hint("use that /dev/shm", again("--ns").arg(pid.to_string()).without(&["dir"])),
+        None if instances.inaccessible > 0 => {
+            error.also("it may be in the /dev/shm of a process that you are not permitted to inspect")
+        }
+        None => error,
     }
 }
 

@@ -1,5 +1,6 @@
 //! POSIX shared memory objects: files in /dev/shm. Each test has its own.
 
+mod aside;
 mod attach;
 pub(crate) mod churn;
 mod contents;

@@ -61,6 +61,11 @@ impl ObjectDirectory {
         Ok(Self { path: path.to_owned(), directory, process, device, is_foreign, mnt_ns, container: None })
     }
 
+    /// Returns the process whose /dev/shm it is; `None` if it is the caller's.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.process.parse().ok()
+    }
+
     /// Returns whether it is the root of its file system. A bind mount of a directory below that is not.
     pub(crate) fn is_root(&self, proc: &Path) -> bool {
         let parent = sys::stat_entry(self.as_fd(), OsStr::new(".."));

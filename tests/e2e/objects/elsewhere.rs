@@ -93,6 +93,23 @@ fn a_symbolic_link_in_place_of_a_processs_dev_shm_is_refused() {
 
 #[apply(test)]
 #[requires(Root)]
+fn the_process_is_named_in_whose_dev_shm_an_object_is() {
+    let container = container("mount -t tmpfs none /dev/shm && echo hello >/dev/shm/inside");
+    let pid = container.pid();
+    let name = super::file_id(&format!("/proc/{pid}/root/dev/shm/inside"));
+    let refused = run(["stat", &name, "--json"]).exits(3);
+    refused
+        .says(&format!("cause: it is object /inside in the /dev/shm of pid {pid}\n"))
+        .says(&format!("hint: use that /dev/shm: `shmadm stat {name} --json --ns {pid}`\n"));
+    let shown = run(["--ns", &pid.to_string(), "stat", &name, "--json"]).exits(0).stdout;
+    assert!(shown.contains("\"name\":\"/inside\""), "{shown}");
+    finish(shmadm_as(NOBODY).args(["stat", &name]))
+        .exits(3)
+        .says("; it may be in the /dev/shm of a process that you are not permitted to inspect\n");
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn each_file_system_is_listed_once() {
     let name = format!("everywhere-{}", std::process::id());
     create(&name, 4096);

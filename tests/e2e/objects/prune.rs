@@ -6,19 +6,16 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
-use nix::errno::Errno;
-use nix::libc;
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use super::aside::{is_rename, is_thread_mask};
 use super::{create, names};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::sandbox::without;
-use crate::support::{Ran, finish, mount_tmpfs_on, run, run_with_input, shmadm, wait_for};
-use crate::vanish::{Call, Stopped};
+use crate::support::{Ran, mount_tmpfs_on, run, run_with_input, shmadm, wait_for};
+use crate::vanish::Stopped;
 
 /// Removes everything that is not in use, at once.
 pub(super) const ALL: [&str; 8] = ["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes"];
@@ -77,29 +74,6 @@ fn both_kinds_are_pruned_unless_one_is_chosen() {
     assert_eq!((oracle::stat(id).is_none(), names().len()), (true, 1));
     run(["prune", "--older-than", "0s", "--yes"]).exits(0);
     assert_eq!(names().len(), 0);
-}
-
-#[apply(test)]
-fn a_name_left_aside_by_a_killed_removal_is_given_back() {
-    create(".shmadm-aside=torch_1_2_3", 4096);
-    run(["prune", "--posix", "--dry-run"])
-        .exits(0)
-        .says("would restore object /torch_1_2_3, which an unfinished removal had renamed\n");
-    assert_eq!(names(), [".shmadm-aside=torch_1_2_3"]);
-    run(["prune", "--posix", "--yes"])
-        .exits(0)
-        .says("restored object /torch_1_2_3, which an unfinished removal had renamed\n");
-    assert_eq!(names(), ["torch_1_2_3"]);
-}
-
-#[apply(test)]
-fn a_name_left_aside_is_restored_if_a_process_uses_the_object_but_not_during_a_removal() {
-    let mut actor = Actor::start();
-    actor.ask(Request::OpenFile { path: create(".shmadm-aside=used", 4096) });
-    // A removal that is still running holds the lease.
-    assert_eq!(actor.ask(Request::LeaseFile { path: create(".shmadm-aside=leased", 4096) }), "0");
-    run(["prune", "--posix", "--yes"]).exits(0).says("restored object /used");
-    assert_eq!(names(), [".shmadm-aside=leased", "used"]);
 }
 
 #[apply(test)]
@@ -225,15 +199,6 @@ fn an_object_that_was_read_or_changed_after_the_listing_is_skipped() {
     }
 }
 
-/// Returns whether a call blocks the signals before a removal.
-fn is_thread_mask(call: &Call) -> bool {
-    call.number == libc::SYS_rt_sigprocmask && call.arguments[0] == u64::from(libc::SIG_BLOCK.cast_unsigned())
-}
-
-fn is_rename(call: &Call) -> bool {
-    call.number == libc::SYS_renameat2
-}
-
 #[apply(test)]
 fn an_object_that_replaces_another_during_its_removal_is_kept() {
     let forced = &["rm", "/torch_4194304_1_1", "--force"];
@@ -246,64 +211,6 @@ fn an_object_that_replaces_another_during_its_removal_is_kept() {
         stopped.go_on().says(reason);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         std::fs::remove_file(path).unwrap();
-    }
-}
-
-#[apply(test)]
-fn a_signal_during_a_removal_leaves_no_object_aside() {
-    for arguments in [&["rm", "/torch_4194304_1_1"][..], &ALL] {
-        orphan(1);
-        let stopped = Stopped::before(1, is_rename, arguments);
-        stopped.signal(Signal::SIGTERM);
-        assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
-        assert_eq!(names(), [""; 0], "{arguments:?}");
-    }
-}
-
-#[apply(test)]
-fn a_failed_removal_leaves_no_object_aside() {
-    orphan(1);
-    for (errno, code) in [(Errno::EPERM, 4), (Errno::EIO, 1)] {
-        let mut command = shmadm();
-        command.args(ALL);
-        let ran = finish(without(&mut command, libc::SYS_unlinkat, None, errno)).exits(code);
-        ran.says("cannot remove object /torch_4194304_1_1: ").says("unlinkat)");
-        assert_eq!(names(), ["torch_4194304_1_1"]);
-    }
-}
-
-/// Stops a removal, whose unlinkat fails with EIO if `fails`, before it restores the name, which then is that of another
-/// object.
-fn left_aside(arguments: &[&str], fails: bool) -> Ran {
-    let path = orphan(1);
-    let mut command = shmadm();
-    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if fails {
-        without(&mut command, libc::SYS_unlinkat, None, Errno::EIO);
-    }
-    let stopped = Stopped::command_before(1, is_rename, command);
-    if !fails {
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, "replaced").unwrap();
-    }
-    stopped.calls_until(is_rename);
-    std::fs::write(&path, "new").unwrap();
-    stopped.go_on()
-}
-
-#[apply(test)]
-fn an_object_left_aside_is_named_with_the_reason_why_it_was_not_removed() {
-    for arguments in [&["rm", "/torch_4194304_1_1"][..], &["rm", "/torch_4194304_1_1", "--force"], &ALL] {
-        for fails in [false, true] {
-            let ran = left_aside(arguments, fails).exits(1);
-            let ran = ran.says("cause: its name is now /.shmadm-aside=torch_4194304_1_1 and could not be restored");
-            ran.says(match fails {
-                true => "error: cannot remove object /torch_4194304_1_1: Input/output error (EIO, unlinkat)",
-                false => "error: cannot remove object /torch_4194304_1_1: it has changed since the lookup",
-            });
-            assert_eq!(names(), [".shmadm-aside=torch_4194304_1_1", "torch_4194304_1_1"]);
-            names().iter().for_each(|name| std::fs::remove_file(format!("/dev/shm/{name}")).unwrap());
-        }
     }
 }
 
@@ -326,30 +233,6 @@ fn a_full_file_system_does_not_prevent_a_removal() {
     std::fs::write(orphan(1), [1; 60_000]).unwrap();
     orphan(2);
     run(ALL).exits(0);
-    assert_eq!(names(), [""; 0]);
-}
-
-#[apply(test)]
-fn a_name_of_any_length_can_be_removed_and_a_taken_one_does_not_prevent_it() {
-    let long = "x".repeat(255);
-    create(&long, 4096);
-    create("short", 4096);
-    std::fs::create_dir("/dev/shm/.shmadm-aside=short").unwrap();
-    run(ALL).exits(0);
-    assert_eq!(names(), [".shmadm-aside=short"]);
-}
-
-#[apply(test)]
-fn an_object_left_aside_whose_name_exists_is_an_object_like_any_other() {
-    create(".shmadm-aside=x", 4096);
-    create("x", 8192);
-    for options in [&["--name", "nomatch"][..], &["--exclude", "/.shmadm-aside=x"], &["--older-than", "1h"], &[]] {
-        run([&["prune", "--posix", "--yes"], options].concat())
-            .exits(0)
-            .says("cannot restore object /x: another object has this name now; it is still /.shmadm-aside=x\n");
-        assert_eq!(names(), [".shmadm-aside=x", "x"]);
-    }
-    run(ALL).exits(0).says("removed object /.shmadm-aside=x (4 KiB)").says("removed object /x (8 KiB)");
     assert_eq!(names(), [""; 0]);
 }
 
@@ -388,23 +271,4 @@ fn a_list_removes_no_file_below_or_outside_the_directory() {
         run_with_input(["rm", "--from", "-"], list.as_bytes()).exits(2).says("invalid name");
         assert!(std::fs::exists("/dev/shm/sub/inner").unwrap(), "{name}");
     }
-}
-
-#[apply(test)]
-fn a_file_written_to_the_directory_deletes_no_object_left_aside() {
-    let aside = [".shmadm-aside#7.1", ".shmadm-aside=torch_1_2_3"];
-    aside.iter().for_each(|name| drop(create(name, 4096)));
-    create("x", 4096);
-    run(["dump", "/x", "--output", "/dev/shm/file"]).exits(0);
-    assert_eq!(names()[..2], aside);
-}
-
-#[apply(test)]
-fn an_object_left_aside_is_kept_if_its_name_cannot_be_restored() {
-    create(".shmadm-aside=torch_1_2_3", 4096);
-    let mut command = shmadm();
-    command.args(["prune", "--posix", "--yes"]);
-    let ran = finish(without(&mut command, libc::SYS_renameat2, None, Errno::EIO)).exits(0);
-    ran.says("cannot restore object /torch_1_2_3: ").says("(EIO, renameat2); it is still /.shmadm-aside=torch_1_2_3\n");
-    assert_eq!(names(), [".shmadm-aside=torch_1_2_3"]);
 }
