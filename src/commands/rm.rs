@@ -136,6 +136,10 @@ fn listed(context: &mut Context, file: &Path) -> Result<Resolved, Error> {
     for (count, what) in ignored.into_iter().filter(|(count, _)| *count > 0) {
         context.ui.status(&format!("ignored {}", counted(count as u64, what)));
     }
+    if !list.leaked_objects.is_empty() {
+        let count = counted(list.leaked_objects.len() as u64, "leaked object");
+        context.ui.status(&format!("ignored {count} in a /dev/shm that the command had to itself"));
+    }
     let is_isolated = list.isolation.is_some_and(|isolation| isolation != Isolation::None);
     let census = LazyCell::new(|| census(&context.system).ok());
     let mut seen = HashSet::new();
@@ -209,10 +213,14 @@ fn check_namespace(
         };
     }
     let has = |census: &Census| census.namespaces.iter().any(|namespace| namespace.number == ns);
-    if census.as_ref().is_some_and(|census| census.inaccessible == 0 && !has(census)) {
-        return Err(Error::new(Kind::NotFound, format!("cannot find {ident}"))
-            .target(argument)
-            .cause(format!("its IPC namespace, {ns}, no longer has a process")));
+    if let Some(census) = census.as_ref().filter(|census| !has(census)) {
+        return Err(match census.inaccessible {
+            0 => Error::new(Kind::NotFound, format!("cannot find {ident}"))
+                .target(argument)
+                .cause(format!("its IPC namespace, {ns}, no longer has a process")),
+            _ => in_another()
+                .cause("no visible process is in that namespace, and you are not permitted to inspect some processes"),
+        });
     }
     if is_dash(file) {
         return Err(in_another().hint("run it again with the same input", again(&format!("--ns ipc:[{ns}]"))));
