@@ -5,6 +5,7 @@
 //! the pipe accepts without blocking.
 
 mod hints;
+mod lines;
 mod progress;
 mod screen;
 mod wrap;

@@ -50,6 +50,20 @@ impl Report {
         self.identity == other.identity
     }
 
+    /// Returns the file of a report that grows while others read it. A regular file is replaced now.
+    pub(crate) fn into_log(self) -> Result<Log, Error> {
+        let file = match self.stream {
+            Some(stream) => stream,
+            None => {
+                let new = NewFile::replacing(&self.named, MODE)?;
+                let file = new.file().try_clone().map_err(|error| new.failed(&error))?;
+                new.commit(true)?;
+                file
+            }
+        };
+        Ok(Log { named: self.named, file })
+    }
+
     pub(crate) fn write(self, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> Result<(), Error> {
         let fill = |file: &File| {
             let mut out = BufWriter::new(file);
@@ -63,6 +77,27 @@ impl Report {
                 file.sync()?;
                 file.commit(true)
             }
+        }
+    }
+}
+
+/// A report that grows while others read it.
+#[derive(Debug)]
+pub(crate) struct Log {
+    named: PathBuf,
+    file: File,
+}
+
+impl Log {
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.file.is_terminal()
+    }
+
+    /// Appends text with one call of write(2), unless that accepts only part of it. A closed pipe is not an error.
+    pub(crate) fn append(&mut self, text: &[u8]) -> Result<(), Error> {
+        match self.file.write_all(text) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.map_err(|error| failed(&self.named, &error, "write")),
         }
     }
 }

@@ -87,7 +87,7 @@ pub fn program() -> clap::Command {
             "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}"
         ))
         .after_help(format!(
-            "{EXIT_CODES}\n(diff, check and leakcheck have their own)\n\n\
+            "{EXIT_CODES}\n(diff, check, leakcheck and trace have their own)\n\n\
              Run `shmadm help COMMAND` for the options and examples of a command."
         ))
         .subcommands(COMMANDS.iter().map(|command| {
@@ -117,7 +117,7 @@ fn with_arguments(command: clap::Command) -> clap::Command {
         ExitCodes::Standard => format!("\n\n{EXIT_CODES}"),
         ExitCodes::Diff => "\n\nExit codes: 0 same, 1 different, 2 failure".to_owned(),
         // Their help has its own section.
-        ExitCodes::Check | ExitCodes::Leakcheck => String::new(),
+        ExitCodes::Check | ExitCodes::Wrapper => String::new(),
     };
     let command = with_globals(command).after_help(format!("{more}Examples:{examples}{codes}"));
     if *prints_json { command } else { command.mut_args(without_json) }

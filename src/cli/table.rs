@@ -42,10 +42,11 @@ pub const COMMANDS: &[Command] = &[
     command!(Inspect, "usage", usage::UsageArgs).prints_rows(),
     command!(Inspect, "top", top::TopArgs),
     command!(Inspect, "identify", identify::IdentifyArgs).prints_rows(),
+    command!(Inspect, "trace", trace::TraceArgs).exit_codes(ExitCodes::Wrapper, commands::trace::EXIT_STATUS),
     command!(CleanUp, "prune", prune::PruneArgs).prints_rows(),
     command!(CleanUp, "leakcheck", leakcheck::LeakcheckArgs)
         .without_json()
-        .exit_codes(ExitCodes::Leakcheck, commands::leakcheck::EXIT_STATUS),
+        .exit_codes(ExitCodes::Wrapper, commands::leakcheck::EXIT_STATUS),
     command!(Contents, "write", write::WriteArgs).alias("attach-and-write"),
     command!(Contents, "read", read::ReadArgs),
     command!(Contents, "dump", dump::DumpArgs),

@@ -26,6 +26,7 @@ pub(crate) mod rm;
 pub(crate) mod set;
 pub(crate) mod stat;
 pub(crate) mod top;
+pub(crate) mod trace;
 pub(crate) mod usage;
 pub(crate) mod who;
 pub(crate) mod write;

@@ -204,7 +204,7 @@ pub enum Exit {
     Done,
     /// A failure that was reported.
     Failed(Kind),
-    /// The result of `diff` or `check`, or the exit code of the command that `leakcheck` ran.
+    /// The result of `diff` or `check`, or the exit code of a command that was run.
     Verdict(u8),
     /// A signal, which `main` raises again so that a shell sees it.
     Signal(i32),
@@ -227,8 +227,8 @@ pub(crate) enum ExitCodes {
     Diff,
     /// Monitoring plugins: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, which includes failures, usage errors and help.
     Check,
-    /// The code of the command that was run, 125 for a failure of its own.
-    Leakcheck,
+    /// The code of the command that was run, 125 for a failure of the program that ran it.
+    Wrapper,
 }
 
 impl ExitCodes {
@@ -242,7 +242,7 @@ impl ExitCodes {
         match (self, exit) {
             (Self::Diff, Exit::Failed(_)) => Exit::Verdict(2),
             (Self::Check, Exit::Failed(_) | Exit::Done) => Exit::Verdict(Self::UNKNOWN),
-            (Self::Leakcheck, Exit::Failed(_)) => Exit::Verdict(Self::OWN_FAILURE),
+            (Self::Wrapper, Exit::Failed(_)) => Exit::Verdict(Self::OWN_FAILURE),
             (_, exit) => exit,
         }
     }

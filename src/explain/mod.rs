@@ -7,6 +7,7 @@ mod address;
 mod diagnosis;
 mod failure;
 mod files;
+mod foreign;
 mod huge;
 mod refusal;
 mod resolve;
@@ -20,6 +21,7 @@ pub(crate) use files::{
     file_in_use, missing_file, not_permitted_to_open, open_to_map, why_hidden, with_directory_cause, with_size_cause,
     with_space_cause,
 };
+pub(crate) use foreign::explain_call_of;
 pub(crate) use huge::explain_missing_huge_page;
 pub(crate) use refusal::{attached_by, attached_refusal, describe_attachers, describe_running};
 pub(crate) use resolve::{find, ftok_key, resolve, resolve_all};

@@ -1,5 +1,6 @@
 //! Plain types without I/O: id, key, mode, size, state, segment, target and others.
 
+mod call;
 mod descriptor;
 mod difference;
 mod duration;
@@ -30,6 +31,7 @@ mod target;
 mod text;
 mod threshold;
 
+pub(crate) use call::{Argument, Arguments, Call, CallName, CallResult, Flags, serialize_arguments};
 pub(crate) use descriptor::is_descriptor;
 pub(crate) use difference::{Change, Changed, Difference};
 pub(crate) use duration::parse_duration;

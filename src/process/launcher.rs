@@ -17,6 +17,8 @@ use nix::unistd::execvp;
 use super::helper::{start_failed, this_program};
 use crate::error::{Error, Kind};
 use crate::leaks::LAUNCHER_NAME;
+use crate::procfs;
+use crate::query::System;
 use crate::sys::{self, Inherited};
 
 /// The exit code for a command that does not exist, as in shells.
@@ -41,13 +43,23 @@ impl Launched {
     }
 }
 
-/// Starts a launcher. A command that does not exist is reported later, by exit code 127.
-pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<Launched, Error> {
+/// Returns the signal dispositions and standard streams that this process inherited. It must not have changed them yet.
+pub(super) fn inherited(system: &System) -> Inherited {
+    let set = |name| procfs::status_line(system.proc(), name).and_then(|set| u64::from_str_radix(&set, 16).ok());
+    Inherited::new(set("SigBlk").unwrap_or(0), set("SigIgn").unwrap_or(0))
+}
+
+/// How the launcher is told which calls to report to its tracer.
+const REPORTS: [(Option<bool>, &str); 3] = [(None, "none"), (Some(false), "sysv"), (Some(true), "posix")];
+
+/// Starts a launcher. Its calls on segments are reported to its tracer, with `Some(true)` also those on files. A command that does not exist is reported later, by exit code 127.
+pub(super) fn launch(inherited: Inherited, reports: Option<bool>, command: &[OsString]) -> Result<Launched, Error> {
     let failed = |error| start_failed("cannot start the command", &error);
     let (released, pipe) = std::io::pipe().map_err(failed)?;
     fcntl(&released, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
     let child = this_program(LAUNCHER_NAME)
         .arg(released.as_raw_fd().to_string())
+        .args(REPORTS.iter().filter(|(value, _)| *value == reports).map(|(_, word)| word))
         .args([inherited.blocked, inherited.ignored, inherited.closed].map(|set| format!("{set:x}")))
         .args(command)
         .spawn()
@@ -60,18 +72,24 @@ pub(super) fn launch(inherited: Inherited, command: &[OsString]) -> Result<Launc
 pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (Error, u8) {
     let mut arguments = arguments.into_iter();
     let released = arguments.next().and_then(|number| sys::take_descriptor(number.to_str()?.parse().ok()?));
+    let reports = arguments.next().and_then(|word| REPORTS.iter().find(|(_, other)| word == *other));
     let mut set = || u64::from_str_radix(arguments.next()?.to_str()?, 16).ok();
     let mut inherited = || Some(Inherited { blocked: set()?, ignored: set()?, closed: set()? });
     let inherited = inherited();
     let command: Result<Vec<CString>, _> = arguments.map(|argument| CString::new(argument.into_vec())).collect();
-    let (Some(released), Some(inherited), Ok(command)) = (released, inherited, command) else { return misused() };
+    let (Some(released), Some((reports, _)), Some(inherited), Ok(command)) = (released, reports, inherited, command)
+    else {
+        return misused();
+    };
     let Some(name) = command.first() else { return misused() };
     let shown = name.to_string_lossy();
     let error = Error::new(Kind::Failed, format!("cannot run {shown}")).target(&*shown);
     // Wait until the supervisor observes this process.
     if File::from(released).read_exact(&mut [0]).is_err() {
-        return (error.cause("shmadm leakcheck has exited"), NOT_EXECUTABLE);
+        return (error.cause("shmadm has exited"), NOT_EXECUTABLE);
     }
+    // Without the filter, the tracer stops at each call.
+    let _ = reports.map(sys::report_calls);
     inherited.apply();
     let Err(errno) = execvp(name, &command);
     let error = error.os(errno, "execve");
@@ -91,5 +109,5 @@ fn is_found(name: &CStr) -> bool {
 }
 
 fn misused() -> (Error, u8) {
-    (Error::new(Kind::Usage, "shmadm-run is started only by `shmadm leakcheck`"), NOT_EXECUTABLE)
+    (Error::new(Kind::Usage, "shmadm-run is started only by `shmadm leakcheck` and `shmadm trace`"), NOT_EXECUTABLE)
 }

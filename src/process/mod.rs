@@ -15,6 +15,7 @@ mod pair;
 mod standby;
 mod supervisor;
 mod timeout;
+mod tracer;
 
 pub(crate) use guard::{GUARD_NAME, Guard, guard_main};
 pub(crate) use holder::{Hold, StartedHolder, holder_main, start_holder};
@@ -28,5 +29,6 @@ pub(crate) use pair::{Pair, Role, is_demo_child};
 pub(crate) use standby::{STANDBY_NAME, standby_main};
 pub(crate) use supervisor::{Supervised, supervise};
 pub(crate) use timeout::with_timeout;
+pub(crate) use tracer::{Observed, TracedCall, trace_command, trace_process};
 
 pub(crate) use crate::sys::{WaitOutcome, caught as caught_signal, raise as raise_signal, stdout_is_closed};

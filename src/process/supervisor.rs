@@ -25,7 +25,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;
 use rustix::process::{Pid, Resource, WaitOptions, getrlimit, waitpid};
 
-use super::launcher::launch;
+use super::launcher::{inherited, launch};
 use super::standby::start_standby;
 use crate::error::{Error, Kind, again};
 use crate::leaks::{Descendants, Evidence, UnboundCall};
@@ -68,8 +68,7 @@ impl Supervised {
 /// Fails if the command cannot be started, or not traced (Permission).
 pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> Result<Supervised, Error> {
     let failed = |errno| cannot_supervise(errno, "signalfd");
-    let set = |name| procfs::status_line(system.proc(), name).and_then(|set| u64::from_str_radix(&set, 16).ok());
-    let inherited = Inherited::new(set("SigBlk").unwrap_or(0), set("SigIgn").unwrap_or(0));
+    let inherited = inherited(system);
     let signals = SignalQueue::open().map_err(failed)?;
     // Orphaned descendants become children of this process. All supported kernels can do this.
     let _ = set_child_subreaper(true);
@@ -107,7 +106,7 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
                 }
                 SignalOrigin::Process(signal) => sys::forward_signal(child, signal),
                 // The kernel has sent it to the command as well.
-                SignalOrigin::Kernel => {}
+                SignalOrigin::Kernel(_) => {}
             }
         }
     }
@@ -146,7 +145,7 @@ fn start_observed(system: &System, inherited: Inherited, command: &[OsString]) -
     // Half the limit on open files, since each process takes a pidfd.
     let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit / 2).ok());
     let mut descendants = Descendants::before_command(system, limit.unwrap_or(usize::MAX));
-    let launched = launch(inherited, command)?;
+    let launched = launch(inherited, None, command)?;
     let arguments: Vec<String> =
         command.iter().map(|argument| escape_invalid_utf8(argument.as_encoded_bytes())).collect();
     descendants.observe_command(system, launched.pid, &arguments.join(" "));
@@ -166,11 +165,11 @@ struct Tracer {
 /// The filter applies to the thread that installs it and starts the command. The thread then exits, so that no helper
 /// process is filtered, and the listener reports a hangup when the last filtered process has exited.
 fn start_traced(_: &System, inherited: Inherited, command: &[OsString]) -> Result<(i32, Observer), Error> {
-    if !sys::CAN_LISTEN {
+    if !sys::HAS_SHM_CALLS {
         return Err(Error::new(Kind::Failed, "cannot trace the command").cause("not supported on this architecture"));
     }
     let (listener, launched) = std::thread::scope(|scope| {
-        let start = || Ok::<_, Error>((sys::listen().map_err(cannot_trace)?, launch(inherited, command)?));
+        let start = || Ok::<_, Error>((sys::listen().map_err(cannot_trace)?, launch(inherited, None, command)?));
         let starter = std::thread::Builder::new().spawn_scoped(scope, start);
         let starter = starter.map_err(|error| Error::io("cannot trace the command", &error, "clone"))?;
         starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

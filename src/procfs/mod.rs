@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 pub(crate) use maps::{file_mappings, segment_mappings};
 pub(crate) use mounts::{Mount, MountViews, mounted_namespaces, mounts};
 pub(crate) use process::{
-    IdRange, children, command, command_line, control_groups, descriptor_access, effective_uid, holds_files, id_map,
-    inner_pids, is_busy, is_exiting, mount_namespace_of, name, namespace_of, open_namespace, other_thread_ids,
-    other_threads, parent, pids, process_of, start_ticks, status_line, thread_path, uids,
+    IdRange, children, command, command_line, control_groups, descriptor_access, effective_uid, has_exited_leader,
+    holds_files, id_map, inner_pids, is_busy, is_exiting, is_zombie, mount_namespace_of, name, namespace_of,
+    open_namespace, other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line, thread_path,
+    tracer, uids,
 };
 pub(crate) use sysctl::{
     Pool, default_huge_page, forks, huge_page_sizes, memory_total, number as sysctl, pool, shared_memory, swap_free,

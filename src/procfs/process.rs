@@ -163,11 +163,11 @@ pub(crate) fn other_thread_ids(root: &Path, pid: i32) -> Vec<i32> {
 /// instead.
 pub(crate) fn effective_uid(root: &Path, pid: i32) -> Option<u32> {
     // A leader that has exited keeps the user it had; its threads can have changed theirs since.
-    let status = read_thread(root, pid, "status", is_zombie)?;
+    let status = read_thread(root, pid, "status", is_zombie_leader)?;
     status_field(&status, "Uid")?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-fn is_zombie(status: &[u8]) -> bool {
+fn is_zombie_leader(status: &[u8]) -> bool {
     status_field(status, "State").is_some_and(|state| state.starts_with('Z'))
 }
 
@@ -273,7 +273,7 @@ pub(crate) fn holds_files(root: &Path, thread: &str, descriptor: &str) -> bool {
 pub(crate) fn uids(root: &Path, pid: i32) -> Option<Vec<u32>> {
     let status = read(root, pid, "status").ok()?;
     // A leader that has ended looks the same, but has other threads.
-    if is_zombie(&status) && matches!(status_field(&status, "Threads"), Some("0" | "1")) {
+    if threads_after_exit(&status).is_some_and(|threads| threads <= 1) {
         return None;
     }
     status_field(&status, "Uid")?.split_ascii_whitespace().map(|uid| uid.parse().ok()).collect()
@@ -284,6 +284,27 @@ pub(crate) fn inner_pids(root: &Path, pid: i32) -> Vec<i32> {
     let status = read(root, pid, "status").unwrap_or_default();
     let pids = status_field(&status, "NSpid").unwrap_or_default().split_ascii_whitespace().skip(1);
     pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Returns whether a process is a zombie: it has ended with all its threads, but its parent has not waited for it.
+pub(crate) fn is_zombie(root: &Path, pid: i32) -> bool {
+    read(root, pid, "status").is_ok_and(|status| threads_after_exit(&status).is_some_and(|threads| threads <= 1))
+}
+
+/// Returns whether the leader of a process has ended, but not its other threads.
+pub(crate) fn has_exited_leader(root: &Path, pid: i32) -> bool {
+    read(root, pid, "status").is_ok_and(|status| threads_after_exit(&status).is_some_and(|threads| threads > 1))
+}
+
+/// Returns the number of threads of a process whose leader has ended.
+fn threads_after_exit(status: &[u8]) -> Option<u64> {
+    is_zombie_leader(status).then(|| status_field(status, "Threads")?.parse().ok())?
+}
+
+/// Returns the thread that traces a thread (proc_pid_status(5), TracerPid).
+pub(crate) fn tracer(root: &Path, thread: i32) -> Option<i32> {
+    let status = read(root, thread, "status").ok()?;
+    status_field(&status, "TracerPid")?.parse().ok().filter(|tracer| *tracer != 0)
 }
 
 #[cfg(test)]

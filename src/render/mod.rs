@@ -10,6 +10,7 @@
 //! shortened, and only if the terminal is too narrow; before that, the default table omits columns.
 
 mod attachers;
+mod call;
 mod cell;
 mod check;
 mod column;
@@ -39,6 +40,7 @@ mod usage;
 pub(crate) use attachers::{
     ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, NAMESPACE_COLUMNS, UsedSegment, WhoReport,
 };
+pub(crate) use call::{CallReport, call_line};
 pub(crate) use cell::Cell;
 pub(crate) use check::{CheckReport, Reading, unknown_line, worst, write_check};
 pub(crate) use column::{Align, COLUMNS, Column, by_names, select};

@@ -27,6 +27,14 @@ pub(crate) struct ShmInfo64 {
     unused: [c_ulong; 4],
 }
 
+impl ShmInfo64 {
+    /// Returns the fields with their names.
+    pub(super) fn fields(&self) -> [(&'static str, u64); 5] {
+        let Self { shmmax, shmmin, shmmni, shmseg, shmall, .. } = *self;
+        [("shmmax", shmmax), ("shmmin", shmmin), ("shmmni", shmmni), ("shmseg", shmseg), ("shmall", shmall)]
+    }
+}
+
 /// `struct shm_info` of linux/shm.h, which SHM_INFO fills.
 #[repr(C)]
 #[derive(Default)]
@@ -36,8 +44,24 @@ pub(super) struct ShmUse {
     pub(super) shm_tot: c_ulong,
     pub(super) shm_rss: c_ulong,
     pub(super) shm_swp: c_ulong,
-    /// Not used by the kernel: attempts and successes of swapping.
-    unused: [c_ulong; 2],
+    /// Not used by the kernel.
+    swap_attempts: c_ulong,
+    /// Not used by the kernel.
+    swap_successes: c_ulong,
+}
+
+impl ShmUse {
+    /// Returns the fields with their names.
+    pub(super) fn fields(&self) -> [(&'static str, u64); 6] {
+        [
+            ("used_ids", u64::from(self.used_ids.cast_unsigned())),
+            ("shm_tot", self.shm_tot),
+            ("shm_rss", self.shm_rss),
+            ("shm_swp", self.shm_swp),
+            ("swap_attempts", self.swap_attempts),
+            ("swap_successes", self.swap_successes),
+        ]
+    }
 }
 
 /// linux/fs.h: `_IOWR('f', 17, struct procmap_query)`, on /proc/PID/maps, since 6.11.
@@ -99,4 +123,29 @@ pub(super) struct Cachestat {
     /// Swapped pages.
     pub(super) nr_evicted: u64,
     nr_recently_evicted: u64,
+}
+
+/// linux/ptrace.h: information about a system call, since 5.3.
+pub(super) const PTRACE_GET_SYSCALL_INFO: c_long = 0x420e;
+/// linux/ptrace.h: the event of a group stop, or of a stop that the tracer has requested.
+pub(super) const PTRACE_EVENT_STOP: c_int = 128;
+/// The same: the stop is at the begin of a call,
+pub(super) const PTRACE_SYSCALL_INFO_ENTRY: u8 = 1;
+/// at its end,
+pub(super) const PTRACE_SYSCALL_INFO_EXIT: u8 = 2;
+/// or before its begin, because a filter has reported it.
+pub(super) const PTRACE_SYSCALL_INFO_SECCOMP: u8 = 3;
+
+/// `struct ptrace_syscall_info` of linux/ptrace.h.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct SyscallInfo {
+    pub(super) op: u8,
+    reserved: u8,
+    flags: u16,
+    pub(super) arch: u32,
+    instruction_pointer: u64,
+    stack_pointer: u64,
+    /// At the begin the number and six arguments; at the end the result, and a byte that is 1 for an errno.
+    pub(super) data: [u64; 8],
 }

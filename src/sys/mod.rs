@@ -15,8 +15,10 @@ compile_error!("shmadm supports only 64-bit Linux");
 
 mod accounts;
 mod attachment;
+mod calls;
 mod file_handle;
 mod files;
+mod filter;
 mod inherited;
 mod kernel;
 mod mapped;
@@ -29,13 +31,17 @@ mod seized;
 mod signal_queue;
 mod signals;
 mod sysv;
+mod tracee;
+mod tracee_memory;
 
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Address, Attachment};
+pub(crate) use calls::report_calls;
 pub(crate) use file_handle::file_handle;
 pub(crate) use files::{
     SparseFile, next_data, open_nonblocking, position_and_size, seek_to, send_file, skip, widen_pipe,
 };
+pub(crate) use filter::HAS_SHM_CALLS;
 pub(crate) use inherited::{Inherited, stdin_is_closed, stdout_is_closed};
 pub(crate) use mapped::MappedFile;
 pub(crate) use namespace::{
@@ -44,7 +50,7 @@ pub(crate) use namespace::{
 pub(crate) use nix::errno::Errno;
 pub(crate) use nix::sched::CloneFlags;
 pub(crate) use nix::unistd::{read, write};
-pub(crate) use notify::{CAN_LISTEN, Call, Listener, is_pending, listen, receive, respond_continue};
+pub(crate) use notify::{Call, Listener, is_pending, listen, receive, respond_continue};
 pub(crate) use object::{
     FileSystem, OpenWatch, Opening, cache_state, check_file_access, create_unnamed, descriptor_path, each_name,
     errno_of, file_system, holds_write_lease, is_path_descriptor, link_target, link_unnamed, lock_file, mount_id,
@@ -62,6 +68,10 @@ pub(crate) use signals::{WaitOutcome, Watch, block_signals, caught, poll_timeout
 pub(crate) use sysv::{
     CreateFlags, check_access, create, find_key, info, lock, remove, set, stat, stat_any, stat_index, usage,
 };
+pub(crate) use tracee::{
+    CallState, Resume, Stop, TraceEvent, call_state, former_thread, interrupt, next_event, resume, seize,
+};
+pub(crate) use tracee_memory::{RawRecord, read_limits, read_numbers, read_record, read_string, read_usage};
 
 /// A system call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,18 +7,15 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::libc::{self, c_int, c_uint, c_ulong, seccomp_notif, seccomp_notif_resp, sock_filter, sock_fprog};
+use nix::libc::{self, c_int, c_ulong, seccomp_notif, seccomp_notif_resp};
 
 use super::SysError;
+use super::filter::{
+    ARCHITECTURE, COMPAT_ARCH, COMPAT_IPC, EQUALS, LOAD, MASK, NATIVE_ARCH, NUMBER, RETURN, X32_BIT, argument, install,
+    op,
+};
 use crate::model::Key;
 
-/// Whether this architecture is supported. Some only have ipc(2).
-pub(crate) const CAN_LISTEN: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
-
-/// linux/audit.h: AUDIT_ARCH of native system calls.
-const NATIVE_ARCH: u32 = if cfg!(target_arch = "aarch64") { 0xc000_00b7 } else { 0xc000_003e };
-/// linux/audit.h: AUDIT_ARCH of 32-bit programs.
-const COMPAT_ARCH: u32 = if cfg!(target_arch = "aarch64") { 0x4000_0028 } else { 0x4000_0003 };
 /// The number of shmget in 32-bit programs (asm/unistd_32.h).
 const COMPAT_SHMGET: u32 = if cfg!(target_arch = "aarch64") { 307 } else { 395 };
 /// The number of shmget(2).
@@ -27,27 +24,8 @@ const COMPAT_SHMGET: u32 = if cfg!(target_arch = "aarch64") { 307 } else { 395 }
 const SHMGET: u32 = libc::SYS_shmget as u32;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const SHMGET: u32 = u32::MAX;
-/// The number of ipc(2) in 32-bit programs of x86, where the first argument 23 means shmget (linux/ipc.h).
-const COMPAT_IPC: u32 = if cfg!(target_arch = "x86_64") { 117 } else { u32::MAX };
 /// linux/ipc.h: SHMGET.
 const IPC_CALL_SHMGET: u32 = 23;
-/// asm/unistd.h, __X32_SYSCALL_BIT: set in the numbers of x32 system calls.
-const X32_BIT: u32 = 0x4000_0000;
-
-/// Loads the word at an offset of `struct seccomp_data`.
-const LOAD: c_uint = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-/// Skips the first number of instructions if the loaded word equals the operand, otherwise the second.
-const EQUALS: c_uint = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-/// Masks the loaded word.
-const MASK: c_uint = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
-/// Returns an action.
-const RETURN: c_uint = libc::BPF_RET | libc::BPF_K;
-/// The offset of the system call's number in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-/// The offset of the architecture.
-const ARCHITECTURE: u32 = 4;
-/// The offset of the lower half of the first argument.
-const FIRST_ARGUMENT: u32 = 16;
 
 /// A call of shmget that waits for a response.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +39,6 @@ pub(crate) struct Call {
     pub(crate) size: u64,
     /// Whether it can create a segment, instead of only looking one up.
     pub(crate) may_create: bool,
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "opcodes have eight bits")]
-const fn op(code: c_uint, k: u32, jt: u8, jf: u8) -> sock_filter {
-    sock_filter { code: code as u16, jt, jf, k }
 }
 
 /// Receives the shmget calls of this thread and of every process that it starts from now on.
@@ -96,27 +69,21 @@ pub(crate) fn listen() -> Result<Listener, SysError> {
         op(LOAD, NUMBER, 0, 0),
         op(EQUALS, COMPAT_SHMGET, 4, 0),
         op(EQUALS, COMPAT_IPC, 0, 4),
-        op(LOAD, FIRST_ARGUMENT, 0, 0),
+        op(LOAD, argument(0), 0, 0),
         // The upper half of ipc(2)'s first argument is a version.
         op(MASK, 0xffff, 0, 0),
         op(EQUALS, IPC_CALL_SHMGET, 0, 1),
         op(RETURN, libc::SECCOMP_RET_USER_NOTIF, 0, 0),
         op(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
     ];
-    let length = u16::try_from(program.len()).unwrap_or(u16::MAX);
-    let program = sock_fprog { len: length, filter: program.as_mut_ptr() };
-    let install = |flags: c_ulong| {
-        // SAFETY: the pointer is to a program that lives through the call, and `len` is its length.
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }
-    };
+    let mut install = |flags: c_ulong| install(&mut program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | flags);
     // Without WAIT_KILLABLE_RECV, a signal makes a program repeat a call that has been received.
-    let mut result = install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
-    let waits_killable = result >= 0 || Errno::last() != Errno::EINVAL;
+    let mut result = install(libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    let waits_killable = !result.is_err_and(|error| error.errno == Errno::EINVAL);
     if !waits_killable {
-        result = install(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+        result = install(0);
     }
-    let result = Errno::result(result).and_then(|number| c_int::try_from(number).map_err(|_| Errno::EBADF));
-    let number = result.map_err(|errno| SysError { errno, call: "seccomp" })?;
+    let number = c_int::try_from(result?).map_err(|_| SysError { errno: Errno::EBADF, call: "seccomp" })?;
     // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(Listener { descriptor: unsafe { OwnedFd::from_raw_fd(number) }, waits_killable })
 }

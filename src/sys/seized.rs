@@ -63,7 +63,7 @@ fn result_register(thread: Pid) -> Option<c_int> {
     return ptrace::getregs(thread).ok().map(|registers| registers.rax as c_int);
     #[cfg(target_arch = "aarch64")]
     return ptrace::getregs(thread).ok().map(|registers| registers.regs[0] as c_int);
-    // No calls are received on these architectures: see `CAN_LISTEN`.
+    // No calls are received on these architectures: see `HAS_SHM_CALLS`.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     return Some(thread).and(None);
 }

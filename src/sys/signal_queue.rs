@@ -21,7 +21,7 @@ pub(crate) enum SignalOrigin {
     Process(c_int),
     /// The kernel sent it: to the whole foreground process group (Ctrl-C), or because of something that this process
     /// did.
-    Kernel,
+    Kernel(c_int),
 }
 
 /// Signals of timers. A timer can have been set before this program was executed (alarm(2)), and is then meant for
@@ -55,10 +55,10 @@ impl SignalQueue {
         Ok(self.signals.read_signal()?.map(|signal| match c_int::try_from(signal.ssi_signo) {
             Ok(libc::SIGCHLD) | Err(_) => SignalOrigin::Child,
             // Caused by this process itself, such as SIGPIPE.
-            Ok(_) if signal.ssi_pid == std::process::id() => SignalOrigin::Kernel,
+            Ok(number) if signal.ssi_pid == std::process::id() => SignalOrigin::Kernel(number),
             // Signals that processes send have codes of 0 and below.
             Ok(number) if signal.ssi_code <= 0 || TIMER_SIGNALS.contains(&number) => SignalOrigin::Process(number),
-            Ok(_) => SignalOrigin::Kernel,
+            Ok(number) => SignalOrigin::Kernel(number),
         }))
     }
 }

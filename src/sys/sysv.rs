@@ -104,13 +104,17 @@ fn zeroed_record() -> shmid_ds {
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
-fn segment(id: ShmId, record: &shmid_ds) -> Object {
-    let perm = &record.shm_perm;
+pub(super) fn key_of(record: &shmid_ds) -> Key {
     #[cfg(not(target_env = "musl"))]
-    let key = perm.__key;
+    let key = record.shm_perm.__key;
     #[cfg(target_env = "musl")]
     #[expect(deprecated, reason = "the field's name in this version of libc")]
-    let key = perm.__ipc_perm_key;
+    let key = record.shm_perm.__ipc_perm_key;
+    Key::from_kernel(key)
+}
+
+fn segment(id: ShmId, record: &shmid_ds) -> Object {
+    let perm = &record.shm_perm;
     let mode = u32::from(perm.mode);
     let pid = |pid: i32| (pid != 0).then_some(pid);
     Object {
@@ -121,7 +125,7 @@ fn segment(id: ShmId, record: &shmid_ds) -> Object {
         ctime: Stamp::from_kernel(record.shm_ctime),
         kind: ObjectKind::SysV(SysV {
             id,
-            key: Key::from_kernel(key),
+            key: key_of(record),
             cuid: perm.cuid,
             cgid: perm.cgid,
             cpid: pid(record.shm_cpid),

@@ -63,7 +63,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
         &["threads", "origin", "scan", "descriptors", "objects", "matcher", "attachers", "exiting", "holders", "peek"],
     ),
     (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
-    (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "files", "refusal", "resolve"]),
+    (&["explain"], &["address", "huge", "space", "diagnosis", "failure", "files", "refusal", "resolve", "foreign"]),
     (&["leaks"], &["provenance", "descendants", "attribution", "files"]),
 ];
 

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "actors make the system calls under test")]
 #![expect(clippy::disallowed_methods, reason = "actors are processes of their own")]
 
+mod calls;
 mod children;
 mod requests;
 
@@ -16,7 +17,7 @@ use nix::libc;
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
-pub(crate) use requests::{ChildRequest, Line, Request};
+pub(crate) use requests::{CallRequest, ChildRequest, Line, Request};
 
 use crate::dying::missing_page;
 use crate::oracle;
@@ -134,9 +135,14 @@ impl Actor {
 
     /// Ends the actor's first thread, and continues in another.
     pub(crate) fn exit_leader(&mut self) {
+        self.exit_leader_of(self.pid());
+    }
+
+    /// The same for an actor that another program has started.
+    pub(crate) fn exit_leader_of(&mut self, pid: i32) {
         assert_eq!(self.ask(Request::ExitLeader), "0");
         wait_for("the leader to exit", || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
             stat.rsplit(") ").next().unwrap().starts_with('Z')
         });
     }
@@ -189,11 +195,12 @@ impl Performer {
         // Not `lines`, which would keep standard input locked after this thread has exited.
         while std::io::stdin().read_line(&mut line).unwrap() > 0 {
             let text = line.trim_end_matches('\n');
-            let answer = match (text.parse(), text.parse()) {
-                (Ok(Request::ExitLeader), _) => return self.hand_over(),
-                (Ok(request), _) => self.answer(request),
-                (_, Ok(request)) => children::answer(&request),
-                (Err(problem), Err(_)) => panic!("{problem}"),
+            let answer = match (text.parse(), text.parse(), text.parse()) {
+                (Ok(Request::ExitLeader), ..) => return self.hand_over(),
+                (Ok(request), ..) => self.answer(request),
+                (_, Ok(request), _) => children::answer(&request),
+                (.., Ok(request)) => calls::answer(&request),
+                (Err(problem), ..) => panic!("{problem}"),
             };
             say(&answer);
             line.clear();

@@ -208,13 +208,14 @@ fn other_values_are_offered_where_they_apply() {
 }
 
 #[apply(test)]
-fn the_command_of_leakcheck_is_left_to_the_shell() {
+fn the_command_that_is_run_is_left_to_the_shell() {
     for (words, index) in [
         (vec!["leakcheck", "--", ""], 3),
         (vec!["leakcheck", "ma"], 2),
         (vec!["leakcheck", "--rm", "make", "--js"], 3),
         (vec!["leakcheck", "--rm", "--", "ma"], 4),
         (vec!["-q", "leakcheck", "--", "make", "--json", "-"], 4),
+        (vec!["trace", "--posix", "-o", "file", "--", "ma"], 5),
     ] {
         assert_eq!(lines(shmadm(), &words), [format!(":command\t{index}")], "{words:?}");
     }

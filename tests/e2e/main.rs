@@ -66,6 +66,7 @@ mod stat;
 mod support;
 mod terminal;
 mod top;
+mod trace;
 mod usage;
 mod user_namespaces;
 mod vanish;

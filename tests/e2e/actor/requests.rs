@@ -139,3 +139,15 @@ requests! {
         "clone-vm" => CloneVm,
     }
 }
+
+requests! {
+    /// System calls; answered with the result or the name of the errno.
+    CallRequest {
+        /// Any call with three arguments.
+        "raw" => Raw { number: i64, first: u64, second: u64, third: u64 },
+        /// A call of a 32-bit program on x86-64 (int 0x80).
+        "compat" => Compat { number: u32, first: u32, second: u32, third: u32 },
+        /// shmctl(2) with a buffer.
+        "control" => Control { id: i32, command: i32 },
+    }
+}

@@ -1,0 +1,153 @@
+mod log;
+mod summary;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use self::log::Log;
+use self::summary::Summary;
+use super::{Context, Manual, is_dash, usage_error, with_link_target};
+use crate::act::Report;
+use crate::error::{Error, Exit, again};
+use crate::model::parse_pid;
+use crate::process::{Observed, trace_command, trace_process};
+
+pub(crate) const MANUAL: Manual = Manual {
+    summary: "Run a command and show its calls on shared memory",
+    description: "Runs a command, or attaches to a process (--pid), and prints each of its calls on System V segments with \
+                  decoded arguments and the result, as strace(1) does. When a call fails, the cause and hints follow that \
+                  create, attach and rm would print: from the point of view of the traced process, with its user, its \
+                  limits and its IPC namespace.\n\n\
+                  With --posix, calls on POSIX objects are shown too: open, openat and unlink below /dev/shm (--dir), which \
+                  shm_open(3), sem_open(3) and shm_unlink(3) make, ftruncate and mmap of these files, and memfd_create.\n\n\
+                  Children and threads are traced as well. The trace ends when the last of these processes has exited. The \
+                  output goes to standard error or FILE; standard output belongs to the command. The exit code is that of \
+                  the command.\n\n\
+                  With --pid, the trace ends when the process and what it has started in the meantime have exited, or on \
+                  Ctrl-C; then the process continues. If shmadm is killed, a command that it has started is killed too, and \
+                  a process to which it has attached continues.",
+    examples: &[
+        ("shmadm trace -- sh -c 'shmadm rm $(shmadm create)'", "show the calls of a command and its children"),
+        ("shmadm trace --failed --summary -- shmadm create", "show failed calls only, and a summary at the end"),
+        ("shmadm trace -o trace.json --json --posix -- shmadm create /demo", "write all calls to a file, as JSON"),
+    ],
+    json: "{\"schema\":1,\"time\":\"…\",\"pid\":4711,\"thread\":4711,\"call\":\"shmget\",\"args\":{\"key\":\"0x000004d2\",\"size\":65536,\"flags\":[\"IPC_CREAT\"],\"mode\":\"0666\"},\"result\":-1,\"errno\":\"EINVAL\",\"cause\":\"…\",\"hints\":[\"…\"]}, \
+           one line per call, on standard output or in FILE. --summary adds a last line, {\"schema\":1,\"summary\":[{\"pid\":4711,\"command\":\"./server\",\"calls\":{\"shmget\":{\"made\":2,\"failed\":1}},\"created\":[4],\"leaked\":[4]}]}.",
+    notes: "A command is stopped only at these calls, by a seccomp filter, and otherwise runs at full speed. Without \
+            CAP_SYS_ADMIN the filter requires no_new_privs; setuid programs then run without their privileges, as under \
+            every tracer without privileges. Where no filter can be installed, and with --pid, the processes are stopped at \
+            each system call, which is slow.\n\n\
+            [PID] precedes each call, or [PID:THREAD] if another thread than the first has made it. A call without a result \
+            (?) did not return, or will be repeated after a signal.\n\n\
+            A traced process cannot be traced by another one, such as a debugger. Calls of 32-bit programs are not decoded; \
+            a warning names the process. A child that was started with CLONE_UNTRACED is not traced, and its calls fail \
+            with ENOSYS.\n\n\
+            Attaching can end a call that waits, such as epoll_wait(2) or semop(2), with EINTR, as a stop and SIGCONT do; \
+            detaching cannot.\n\n\
+            Signals sent to shmadm are passed on to the command, except SIGKILL and those that stop a process. After the \
+            command has exited, they are passed on to the processes that it has left running.\n\n\
+            FILE is replaced, with mode 0644 less the umask. A FIFO, a device or an open descriptor (/dev/fd/3) is written to \
+            as it is. Segments are counted as leaked that the process has created and that exist at the end.",
+};
+
+pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
+    (0, "The command succeeded; with --pid, the process has ended, or the trace was ended by a signal."),
+    (125, "trace itself failed: usage error, tracing not permitted, or output not written."),
+    (126, "The command cannot be executed."),
+    (127, "The command was not found."),
+    (128, "Plus N: signal N ended the command. Any other code is the command's own."),
+];
+
+const EXIT_CODES: &str = "Exit codes:
+  125            trace itself failed
+  126            the command cannot be executed
+  127            the command was not found
+  128+N          signal N ended the command
+  other          exit code of the command; with --pid 0";
+
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct TraceArgs {
+    /// Trace the process PID, which is running already
+    #[arg(short, long, value_name = "PID", value_parser = parse_pid, conflicts_with = "command")]
+    pid: Option<i32>,
+
+    /// Write to FILE instead of standard error
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Show failed calls only
+    #[arg(long)]
+    failed: bool,
+
+    /// Also show calls on POSIX objects
+    #[arg(long)]
+    posix: bool,
+
+    /// Print counts, and segments created and leaked, at the end
+    #[arg(long)]
+    summary: bool,
+
+    /// Trace children and threads, which is always done
+    #[arg(short, long, hide = true)]
+    follow: bool,
+
+    /// Command and its arguments
+    #[arg(trailing_var_arg = true, required_unless_present = "pid", value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: &TraceArgs, context: &mut Context) -> Result<Exit, Error> {
+    if args.pid.is_some() && context.elsewhere {
+        return Err(usage_error("--ns and --pid cannot be combined: a process is traced in its own namespaces")
+            .hint("omit --ns", again("").without(&["ns"])));
+    }
+    let file = args.output.as_deref().map(open).transpose()?;
+    let system = context.system.renewed();
+    let start = system.now();
+    let mut summary = Summary::default();
+    let mut log = Log::new(context, file);
+    let mut observe = |observed| match observed {
+        Observed::Attached(process) => {
+            log.context.ui.status(&format!("tracing process {process}; Ctrl-C ends the trace"))
+        }
+        Observed::Foreign(process) => {
+            let message = format!("process {process} is a 32-bit process: its calls are not decoded");
+            log.context.ui.warning(&message);
+        }
+        Observed::Executed(process) => summary.forget_command(process),
+        Observed::Call(call) => {
+            if args.summary {
+                summary.add(&log.context.system, start, &call);
+            }
+            if !args.failed || call.call.has_failed() {
+                log.show(&call);
+            }
+        }
+    };
+    let code = match args.pid {
+        Some(pid) => trace_process(&system, pid, args.posix, &mut observe).map(|()| 0),
+        None => trace_command(&system, &args.command, args.posix, &mut observe),
+    }?;
+    if args.summary {
+        let report = summary.end(&system.renewed());
+        if log.context.json() { log.report(&report) } else { log.write(&report.lines()) }
+    }
+    match log.end() {
+        // The command's own failure is the one that counts.
+        Err(error) if code != 0 => context.ui.error(&error),
+        result => result?,
+    }
+    Ok(Exit::Verdict(code))
+}
+
+fn open(path: &Path) -> Result<crate::act::Log, Error> {
+    if is_dash(path) {
+        return Err(usage_error("--output - would mix with what the command prints")
+            .hint("write a file of that name", again("--output ./-")));
+    }
+    let opened = Report::begin(path).and_then(Report::into_log);
+    opened.map_err(|error| with_link_target(error, "--output", path))
+}

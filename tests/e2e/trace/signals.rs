@@ -1,0 +1,98 @@
+//! Signals and stops behave as without a tracer.
+
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::leakcheck::{Daemon, is_alive};
+use crate::support::{Running, finish, wait_for};
+use crate::terminal::{Terminal, WIDE};
+use crate::trace::{Traced, trace};
+
+/// Returns the state of a process: `R`, `S`, `T` for stopped, `t` for stopped by a tracer.
+fn state(pid: i32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('X')
+}
+
+#[apply(test)]
+fn the_command_receives_its_own_signals() {
+    for (script, out) in [
+        ("trap 'echo trapped' TRAP; kill -TRAP $$; echo after", "trapped\nafter\n"),
+        ("trap 'echo usr' USR1; kill -USR1 $$", "usr\n"),
+        ("trap 'echo real' 40; kill -40 $$; :", "real\n"),
+    ] {
+        let ran = finish(&mut trace(&[], script)).exits(0);
+        assert_eq!(ran.stdout, out, "{script}");
+    }
+    finish(&mut trace(&[], "kill -TRAP $$")).exits(128 + 5);
+}
+
+#[apply(test)]
+fn a_stopped_command_stays_stopped_until_it_is_continued() {
+    let mut traced = Traced::start(&[]);
+    let command = traced.command();
+    for signal in [Signal::SIGSTOP, Signal::SIGTSTP] {
+        kill(Pid::from_raw(command), signal).unwrap();
+        let is_stopped = || matches!(state(command), 't' | 'T');
+        wait_for("the command to stop", is_stopped);
+        assert!((0..500).all(|_| is_stopped()));
+        kill(Pid::from_raw(command), Signal::SIGCONT).unwrap();
+        assert!(traced.actor.create(0, 4096) >= 0);
+    }
+    traced.end();
+}
+
+#[apply(test)]
+fn keys_of_the_terminal_reach_the_command_once() {
+    let script = "trap 'echo interrupted; exit 3' INT; echo ready; while :; do read line; done";
+    let mut command = trace(&[], script);
+    command.stdin(Stdio::piped());
+    let mut terminal = Terminal::start(command, WIDE, &[1, 2]);
+    terminal.wait_for("ready");
+    terminal.type_in("\u{3}");
+    let (code, shown) = terminal.end();
+    assert_eq!((code, shown.matches("interrupted").count()), (Some(3), 1), "{shown}");
+}
+
+#[apply(test)]
+fn job_control_stops_and_continues_the_command() {
+    // An interactive shell, which handles Ctrl-Z and fg.
+    let program = env!("CARGO_BIN_EXE_shmadm");
+    let mut command = std::process::Command::new("bash");
+    command.args(["--norc", "--noprofile", "-i"]).env_clear().env("PATH", "/usr/bin:/bin").env("PS1", "> ");
+    let mut terminal = Terminal::start(command, WIDE, &[0, 1, 2]);
+    terminal.wait_for("> ");
+    terminal.type_in(&format!("{program} trace -q -- sh -c 'echo re''ady; read x; echo got $x; exit 4'\n"));
+    terminal.wait_for("ready");
+    terminal.type_in("\u{1a}");
+    terminal.wait_for("Stopped");
+    terminal.type_in("fg\n");
+    // The shell prints the command that continues.
+    terminal.wait_for("exit 4'\r\n");
+    terminal.type_in("line\n");
+    terminal.wait_for("got line");
+    terminal.type_in("echo code $?\n");
+    terminal.wait_for("code 4");
+    terminal.type_in("exit\n");
+    terminal.end();
+}
+
+#[apply(test)]
+fn after_the_command_signals_are_for_what_it_left_running() {
+    let daemon = Daemon::new(&[]);
+    let mut command = trace(&[], &format!("{} echo $!", daemon.start()));
+    let mut running = Running(command.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(running.0.stdout.take().unwrap()));
+    let pid: i32 = lines.next().unwrap().unwrap().parse().unwrap();
+    wait_for("the shell to exit", || {
+        let tracer = running.pid().as_raw();
+        std::fs::read_dir(format!("/proc/{tracer}/task"))
+            .unwrap()
+            .all(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap().is_empty())
+    });
+    kill(running.pid(), Signal::SIGTERM).unwrap();
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert!(!is_alive(pid));
+}
