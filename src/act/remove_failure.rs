@@ -69,7 +69,9 @@ impl Failure {
                 let error = refused(&format!("it has {links} names (hard links)"));
                 let Ok(directory) = system.objects() else { return error };
                 let find = program("find").arg(&directory.path).arg("-xdev").arg("-inum");
-                error.hint("find its other names", find.arg(object.posix().file().inode.to_string()))
+                error
+                    .hint("find its other names", find.arg(object.posix().file().inode.to_string()))
+                    .advice("remove all names but one with rm(1); shmadm then removes the last one safely")
             }
             Self::LeftAside { aside, errno, why } => {
                 let now = format!("its name is now {aside} and could not be restored ({errno:?}, renameat2)");

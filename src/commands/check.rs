@@ -248,26 +248,26 @@ fn reading(rule: Rule, measured: &Measured) -> Result<Reading, Error> {
     let changes = changes.filter(|point| (value..value + unknown).contains(point));
     let differs = |value| (Reading { value, ..reading.clone() }).severity() != reading.severity();
     if changes.chain([value + unknown]).any(differs) {
-        let (number, noun, cause, list) = match &measured.posix {
+        let (number, noun, cause, (text, command)) = match &measured.posix {
             Some((_, [_, unknown])) if measure.is_posix() => (
                 *unknown,
                 "object",
                 "not every process can be inspected, or the process in the name of an object may be of another pid \
                  namespace",
-                "list --posix --state unknown",
+                ("determine their state", "list --posix --probe"),
             ),
             _ => (
                 measured.totals.unknown,
                 "segment",
                 "a creator or last user is outside this pid namespace, or the kernel does not report whether it is running",
-                "list --state unknown",
+                ("list them", "list --state unknown"),
             ),
         };
         let are_orphans = if number == 1 { "is an orphan" } else { "are orphans" };
         let objects = counted(number, noun);
         return Err(Error::new(Kind::Failed, format!("cannot determine whether {objects} {are_orphans}"))
             .cause(cause)
-            .hint("list them", shmadm(list)));
+            .hint(text, shmadm(command)));
     }
     Ok(reading)
 }

@@ -28,8 +28,15 @@ impl From<QueryError> for Error {
             QueryError::Devices(error) => Self::failed_call("cannot identify mappings of segments", error),
             QueryError::Directory(path, errno) => {
                 let path = path_text(&path);
-                let call = if errno == Errno::ELOOP { "openat2" } else { "open" };
-                Self::call(format!("cannot list {path}"), errno, call).target(path)
+                let error = |call| Self::call(format!("cannot list {path}"), errno, call).target(&*path);
+                match errno {
+                    Errno::ELOOP => error("openat2")
+                        .cause(
+                            "/dev/shm or /dev is a symbolic link there, which could lead anywhere and is not followed",
+                        )
+                        .advice("name the directory that it leads to with --dir"),
+                    _ => error("open"),
+                }
             }
             QueryError::NoObjectDirectory => {
                 Self::new(Kind::Failed, "cannot find the POSIX objects of this IPC namespace").cause(

@@ -10,7 +10,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   files in /dev/shm: segments in the order of the kernel's table, objects in the order of the \
                   directory, unless --sort is given. With -o, -t, -p or -c, and in csv and tsv, only segments \
                   are listed; --posix lists only objects, and has their columns. --all-ns adds the segments of every \
-                  IPC namespace and the objects of every /dev/shm, each file system once.\n\n\
+                  IPC namespace and the objects of every /dev/shm, each file system once. In the table of both, NS is \
+                  the IPC namespace of a segment and the mount namespace of an object.\n\n\
                   Filters select what is listed; all filters must match. Several values of one filter, separated by \
                   commas or in repeated options, are alternatives.\n\n\
                   STATE of a segment is the first of these that holds: dest (marked for destruction, still attached), \

@@ -111,7 +111,9 @@ fn check_counts_orphans_and_is_unknown_if_it_cannot() {
     if can_inspect_all() {
         ran.exits(2);
     } else {
-        ran.exits(3).says("cannot determine whether 1 object is an orphan");
+        ran.exits(3)
+            .says("cannot determine whether 1 object is an orphan")
+            .says("hint: determine their state: `shmadm list --posix --probe`\n");
     }
     // Whatever it is, the status is the same.
     run(["check", "-c", "objects-orphan=1"]).exits(0);

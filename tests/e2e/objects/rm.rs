@@ -92,10 +92,9 @@ fn an_object_with_several_names_is_refused() {
     let failed = run(["rm", "/one", "/two", "--json"]).exits(5).json()["failed"].clone();
     assert_eq!(failed.as_array().unwrap().len(), 1, "two names of one object are one target: {failed}");
     let inode = file_id("/dev/shm/one").rsplit(':').next().unwrap().to_owned();
-    run(["rm", "/one"])
-        .exits(5)
-        .says("cannot remove object /one: it has 2 names (hard links)")
-        .says(&format!("hint: find its other names: `find /dev/shm -xdev -inum {inode}`\n"));
+    run(["rm", "/one"]).exits(5).says("cannot remove object /one: it has 2 names (hard links)").says(&format!(
+        "hint: find its other names: `find /dev/shm -xdev -inum {inode}`\nhint: remove all names but one "
+    ));
     assert_eq!(names(), ["one", "two"]);
 }
 
