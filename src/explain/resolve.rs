@@ -131,7 +131,8 @@ impl<'a> Resolver<'a> {
 /// Returns the error for an object that is not in the caller's /dev/shm, with the process in whose it is.
 fn missing_by_id(system: &System, file: FileId) -> Error {
     let error = missing_file(&Ident::File(file));
-    let Ok(instances) = instances(system) else { return error };
+    let is_own = system.objects().is_ok_and(|directory| directory.device == file.device);
+    let Some(instances) = instances(system).ok().filter(|_| !is_own) else { return error };
     let elsewhere = instances.directories.iter().filter(|directory| directory.device == file.device);
     let mut elsewhere = elsewhere.filter_map(|directory| {
         let objects = posix_objects_in(system, [directory], Needs::empty()).ok()?;
