@@ -215,6 +215,8 @@ pub(crate) struct Posix {
     pub(crate) family: Option<Arc<str>>,
     /// Whether one of these is in use; `None` if that is unknown.
     pub(crate) family_in_use: Option<bool>,
+    /// Whether more than names shows that these are the program's.
+    pub(crate) is_proven: bool,
     /// The pid of the creator, if the name contains it.
     pub(crate) maker: Option<i32>,
     /// Whether only its device, inode and a mapping are known, because the caller may not read its attributes.
@@ -241,6 +243,7 @@ impl Posix {
             keep: false,
             family: None,
             family_in_use: None,
+            is_proven: false,
             maker: None,
             is_partial: false,
             contents: Vec::new(),

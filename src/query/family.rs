@@ -1,7 +1,8 @@
 //! Families: the objects that a program needs as long as it uses one of them.
 //!
 //! A PostgreSQL server always has its control object mapped, but others only while a session uses them. That no process
-//! uses an object does not show that the server has ended; that no process uses any object of its family does.
+//! uses an object does not show that the server has ended; that no process uses any object of its family does, if one of
+//! them is more than a name.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -42,9 +43,9 @@ pub(super) fn relatives<'a>(
     Ok(found)
 }
 
-/// Whether each family is in use; `None` if that is unknown.
+/// Whether each family is in use (`None` if that is unknown), and whether it is proven to be its program's.
 #[derive(Debug, Default)]
-pub(super) struct Families(HashMap<Key, Option<bool>>);
+pub(super) struct Families(HashMap<Key, (Option<bool>, bool)>);
 
 impl Families {
     /// Judges families by all their objects, whose users must be known.
@@ -52,17 +53,19 @@ impl Families {
         let mut families = HashMap::new();
         for object in objects {
             let Some(key) = key(object) else { continue };
-            let one = object.posix().in_use();
-            families.entry(key).and_modify(|all| *all = either(*all, one)).or_insert(one);
+            let one = (object.posix().in_use(), object.posix().is_proven);
+            let add = |all: &mut (_, _)| *all = (either(all.0, one.0), all.1 || one.1);
+            families.entry(key).and_modify(add).or_insert(one);
         }
         Self(families)
     }
 
-    /// Adds to an object whether its family is in use, and corrects its state.
+    /// Adds to an object what is known of its family, and corrects its state.
     pub(super) fn add_to(&self, system: &System, object: &mut Object) {
-        let Some(in_use) = key(object).map(|key| self.0.get(&key).copied().flatten()) else { return };
+        let Some(key) = key(object) else { return };
+        let family = self.0.get(&key).copied().unwrap_or_default();
         if let ObjectKind::Posix(posix) = &mut object.kind {
-            posix.family_in_use = in_use;
+            (posix.family_in_use, posix.is_proven) = family;
         }
         if object.state.is_some() {
             object.state = Some(state(system, object));

@@ -1,14 +1,10 @@
 //! The program that an object belongs to, by the rules of products.toml and of the user.
 
-use std::os::fd::AsFd;
-
 use super::host::{ProcessStatus, System};
-use super::inventory::{Product, Recognized, builtin_products};
-use super::objects::open_file;
+use super::inventory::{Product, Recognized, begins_with, builtin_products};
 use super::state::{creator_and_last_user, maker_status};
 use super::users::open_via_attacher;
 use crate::model::{Confidence, Evidence, Identification, Key, Object, ObjectKind, Posix, SysV};
-use crate::sys::Opening;
 
 /// Rules for programs, those of the user first.
 #[derive(Debug, Default)]
@@ -59,7 +55,7 @@ fn identify_object(system: &System, rules: &Rules, object: &Object, posix: &Posi
     if is_used_by(system, product, &users.unwrap_or_default()) {
         evidence.push(Evidence::Users);
     }
-    if product.id == POSTGRESQL && begins_with(system, object, DSM_MAGIC) {
+    if system.objects().is_ok_and(|directory| begins_with(directory, name, &posix.stat, product.magic)) {
         evidence.push(Evidence::Content);
     }
     let maker_running = maker.and_then(|pid| maker_status(system, object, pid)).and_then(is_running);
@@ -119,17 +115,8 @@ fn is_used_by(system: &System, product: &Product, pids: &[i32]) -> bool {
 }
 
 const POSTGRESQL: &str = "postgresql";
-/// src/backend/storage/ipc/dsm.c: PG_DYNSHMEM_CONTROL_MAGIC.
-const DSM_MAGIC: u32 = 0x9a50_3d32;
 /// src/include/storage/pg_shmem.h: PGShmemMagic.
 const SEGMENT_MAGIC: u32 = 679_834_894;
-
-fn begins_with(system: &System, object: &Object, magic: u32) -> bool {
-    let mut bytes = [0; 4];
-    let file = open_file(system, object, Opening::InspectNow).ok();
-    let read = file.and_then(|file| nix::sys::uio::pread(file.as_fd(), &mut bytes, 0).ok());
-    read == Some(bytes.len()) && u32::from_ne_bytes(bytes) == magic
-}
 
 /// The header of PostgreSQL's segment (PGShmemHeader).
 struct PostgresHeader {
@@ -143,7 +130,7 @@ impl PostgresHeader {
         // magic, creator's pid, total size, offset of the free space, number of the control object.
         let mut bytes = [0; 28];
         let file = open_via_attacher(system, object).ok()?;
-        let read = nix::sys::uio::pread(file.as_fd(), &mut bytes, 0).ok()?;
+        let read = nix::sys::uio::pread(&file, &mut bytes, 0).ok()?;
         let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         (read == bytes.len() && word(0)? == SEGMENT_MAGIC).then_some(Self { control: word(24)? })
     }

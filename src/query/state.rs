@@ -55,8 +55,8 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
 }
 
 /// Returns the state of a POSIX object, whose users must be known. Without a pid in its name, it is an orphan if no object
-/// of its family is in use, or if every process of its owner started after it was created. With a pid, the latter proves
-/// nothing: its process can have another user.
+/// of its family is in use and the family is proven to be its program's, or if every process of its owner started after it
+/// was created. With a pid, the latter proves nothing: its process can have another user.
 fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
     let is_comparable = !system.is_before_boot(made(posix));
     let has_only_younger_processes =
@@ -68,7 +68,7 @@ fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl F
         (None, _) => State::Unknown,
         (_, Some(ProcessStatus::Running(_))) => State::Idle,
         _ if posix.is_kept() => State::Kept,
-        _ if posix.family.is_some() => State::Orphan,
+        _ if posix.is_proven => State::Orphan,
         (_, Some(ProcessStatus::Exited)) => State::Orphan,
         (_, Some(ProcessStatus::Unknown)) => State::Unknown,
         _ if posix.maker.is_none() && is_comparable && has_only_younger_processes() => State::Orphan,

@@ -85,9 +85,10 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
         }
         _ => {}
     }
-    if let Some(Recognized { product, maker, unit }) = product::find(&name) {
+    if let Some(Recognized { product, maker, unit, is_lock }) = product::find(&name) {
         (posix.product, posix.maker, posix.keep) = (Some(product.id.as_str().into()), maker, product.keep);
         posix.family = product.family(stat.uid, unit);
+        posix.is_proven = posix.family.is_some() && (is_lock || begins_with(directory, &name, stat, product.magic));
     }
     posix.name = Some(name);
     object
@@ -165,19 +166,34 @@ pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object
     Some(object)
 }
 
+/// Returns whether an object that was listed begins with a number, as far as the caller may read it.
+pub(in crate::query) fn begins_with(
+    directory: &ObjectDirectory,
+    name: &ObjectName,
+    listed: &FileStat,
+    magic: Option<u32>,
+) -> bool {
+    let head = || head::<4>(directory, name, listed).map(u32::from_ne_bytes);
+    magic.is_some() && listed.is_regular() && head() == magic
+}
+
+/// Reads the first bytes of an object that was listed.
+fn head<const SIZE: usize>(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) -> Option<[u8; SIZE]> {
+    let file = open_listed(directory.as_fd(), name.file_name(), listed, Opening::InspectNow).ok()?;
+    let mut bytes = [0; SIZE];
+    (nix::sys::uio::pread(&file, &mut bytes, 0) == Ok(SIZE)).then_some(bytes)
+}
+
 /// Reads the value and the number of waiters of a named semaphore from its file, as glibc and musl lay it out.
 fn semaphore(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) -> Option<(u32, u32)> {
     if listed.size != SEMAPHORE_SIZE {
         return None;
     }
-    let file = open_listed(directory.as_fd(), name.file_name(), listed, Opening::InspectNow).ok()?;
-    let mut bytes = [0; 12];
-    let read = nix::sys::uio::pread(&file, &mut bytes, 0).ok()?;
+    let bytes = head::<12>(directory, name, listed)?;
     let word = |index: usize| Some(u32::from_ne_bytes(bytes.get(4 * index..4 * index + 4)?.try_into().ok()?));
     let (value, waiters, layout) = (word(0)?, word(1)?, word(2)?);
     // The third word is 0x80 in glibc (FUTEX_PRIVATE_FLAG inverted) and 0 in musl, whose sign bit shows waiters.
     match layout {
-        _ if read < bytes.len() => None,
         0x80 => Some((value, waiters)),
         0 if value == u32::MAX => Some((0, waiters)),
         0 => Some((value & !(1 << 31), waiters)),

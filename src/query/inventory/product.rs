@@ -18,6 +18,8 @@ pub(crate) struct Product {
     pub(crate) keep: bool,
     #[serde(default)]
     together: bool,
+    /// The first bytes of some of its objects.
+    pub(in crate::query) magic: Option<u32>,
     pub(crate) source: String,
     /// What the program uses such an object for.
     pub(crate) what: Option<String>,
@@ -82,7 +84,12 @@ impl Product {
     pub(in crate::query) fn recognize<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
         let found = self.regex.as_ref()?.captures(name.file_name().to_str()?)?;
         let maker = found.name("pid").and_then(|pid| pid.as_str().parse().ok());
-        Some(Recognized { product: self, maker, unit: found.name("unit").map(|unit| unit.as_str()) })
+        Some(Recognized {
+            product: self,
+            maker,
+            unit: found.name("unit").map(|unit| unit.as_str()),
+            is_lock: found.name("lock").is_some(),
+        })
     }
 }
 
@@ -93,6 +100,8 @@ pub(in crate::query) struct Recognized<'a> {
     pub(in crate::query) maker: Option<i32>,
     /// What the names of the objects that the program needs together have in common.
     pub(in crate::query) unit: Option<&'a str>,
+    /// Whether the program keeps it open and locked while it uses the others.
+    pub(in crate::query) is_lock: bool,
 }
 
 /// Returns what a name shows, by the first product that it matches.

@@ -1,6 +1,8 @@
 //! Objects that a program needs as long as it uses one of them. A PostgreSQL server always has its control object mapped, but
 //! others only while a session uses them; participants of Fast DDS open the semaphore of a port only to lock it.
 
+use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 
@@ -18,10 +20,21 @@ use crate::vanish::Stopped;
 /// Removes orphans at once.
 const ORPHANS: [&str; 5] = ["prune", "--older-than", "0s", "--yes", "--any-owner"];
 
+/// Creates an object that begins as one by which a server finds its others.
+pub(super) fn create_control(name: &str) -> String {
+    let path = create(name, 4096);
+    write_header(&path);
+    path
+}
+
+fn write_header(path: &str) {
+    File::options().write(true).open(path).unwrap().write_all(&0x9a50_3d32_u32.to_ne_bytes()).unwrap();
+}
+
 /// Starts a server with a control object and an object that it does not have mapped.
 fn server() -> Actor {
     let mut server = Actor::start();
-    server.ask(Request::MapFile { path: create("PostgreSQL.1", 4096) });
+    server.ask(Request::MapFile { path: create_control("PostgreSQL.1") });
     create("PostgreSQL.2", 8192);
     server
 }
@@ -83,6 +96,27 @@ fn objects_of_a_server_that_has_ended_are_orphans() {
 }
 
 #[apply(test)]
+fn an_object_that_only_has_such_a_name_is_not_an_orphan() {
+    let names_only = ["PostgreSQL.77", "fastrtps_port7411", "sem.fastrtps_port7411_mutex"];
+    for name in names_only {
+        create(name, 4096);
+    }
+    let shown = run(["list", "--posix", "--probe", "--json"]).exits(0).json();
+    let states = shown["objects"].as_array().unwrap().iter().map(|object| object["state"].as_str().unwrap());
+    assert_eq!(states.collect::<Vec<_>>(), ["unused"; 3]);
+    run(ORPHANS).exits(0).says("nothing to prune\n");
+    assert_eq!(names(), names_only);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_object_that_cannot_be_read_proves_nothing() {
+    drop(server());
+    let shown = finish(shmadm_as(NOBODY).args(["list", "--probe", "--json"])).exits(0).json();
+    assert!(shown["objects"].as_array().unwrap().iter().all(|object| object["state"] != "orphan"), "{shown}");
+}
+
+#[apply(test)]
 fn the_segment_that_leads_a_server_to_its_objects_is_removed_after_them() {
     let mut server = server();
     let id = server.create(7, 56);
@@ -129,6 +163,7 @@ fn an_object_whose_family_cannot_be_judged_is_kept() {
 #[requires(Root)]
 fn the_objects_of_another_owner_are_not_of_its_family() {
     let server = server();
+    write_header("/dev/shm/PostgreSQL.2");
     chown("/dev/shm/PostgreSQL.2", Some(NOBODY), Some(NOBODY)).unwrap();
     assert_eq!(state(shmadm().args(["list", "--probe"])), "orphan");
     // The owner needs no privilege.

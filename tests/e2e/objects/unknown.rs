@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::family::inside_pid_namespace;
+use super::family::{create_control, inside_pid_namespace};
 use super::list::{objects, send_descriptor};
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
@@ -103,7 +103,7 @@ fn users_that_were_not_found_are_reported() {
 #[requires(Root)]
 fn a_hint_names_the_option_that_determines_unknown_states() {
     create("torch_4194304_1_1", 4096);
-    create("PostgreSQL.1", 4096);
+    create_control("PostgreSQL.1");
     let list = |options: &[&str]| finish(&mut inside_pid_namespace(&[&["list"], options].concat())).exits(0);
     let ran = list(&["--state", "orphan"]);
     assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
