@@ -9,13 +9,13 @@ use super::{Context, usage_error};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::model::{
     Holding, HugeMemory, Instance, InstanceUsage, Memory, Needs, Object, Possible, Source, SourceUsage, Unseen,
-    by_source, counted, grouped,
+    by_source, counted, enumerate, first_names, grouped,
 };
 use crate::query::{
     ShmemSurvey, System, add_attachers_and_find_strays, add_page_sizes, charged_to_control_groups,
     container_of_process, huge_page_pools, survey_shmem,
 };
-use crate::render::{By, UsageReport, UsageRow, source_label};
+use crate::render::{By, RowKind, UsageReport, UsageRow, source_label};
 
 /// Shared memory, as found at one time.
 #[derive(Debug)]
@@ -80,25 +80,26 @@ impl MemoryUsage {
         self.holdings.iter().filter(|holding| !divided.contains(&holding.instance)).chain(parts).collect()
     }
 
-    /// Returns the sums below the rows. What is charged to control groups was not found by this program, so that only the
-    /// kernel's sum belongs to it.
+    /// Returns the sums below the rows, with a row for each reason. What is charged to control groups was not found by this
+    /// program, so that only the kernel's sum belongs to it.
     pub(crate) fn totals(&self, by: By) -> Vec<UsageRow> {
         let total = |name: &str, rss, detail| UsageRow {
-            is_total: true,
+            kind: RowKind::Total,
             shmem: self.shmem,
             ..row(Some(name.to_owned()), detail, Memory { rss, ..Memory::NONE })
         };
-        let reasons: Vec<_> = self.possible.iter().filter_map(|possible| explain(*possible)).collect();
-        let reasons = (self.unexplained > 0 && !reasons.is_empty()).then(|| reasons.join("; "));
         let shmem = total("Shmem (/proc/meminfo)", self.shmem, None);
-        match by {
-            By::ControlGroup => vec![shmem],
-            _ => vec![
-                total("accounted for", self.accounted, None),
-                total("not accounted for", u64::try_from(self.unexplained).unwrap_or(0), reasons),
-                shmem,
-            ],
+        if by == By::ControlGroup {
+            return vec![shmem];
         }
+        let mut reasons = self.possible.iter().filter(|_| self.unexplained > 0).filter_map(|it| explain(*it));
+        let mut totals = vec![
+            total("accounted for", self.accounted, None),
+            total("not accounted for", u64::try_from(self.unexplained).unwrap_or(0), reasons.next()),
+        ];
+        totals.extend(reasons.map(|reason| UsageRow { kind: RowKind::Remark, ..total("", 0, Some(reason)) }));
+        totals.push(shmem);
+        totals
     }
 
     /// Returns the report; `rows` are those of [`Self::rows`].
@@ -148,7 +149,7 @@ pub(super) fn segment_holdings(
     let is_huge = |object: &Object| object.page_size.is_some_and(|page| page > system.page_size());
     let (huge, ordinary): (Vec<_>, Vec<_>) = segments.into_iter().partition(is_huge);
     let holding = |object: Object| {
-        let memory = Memory { rss: object.rss.unwrap_or(0), swap: object.swap, size: object.size, count: 1 };
+        let memory = Memory { rss: object.rss.unwrap_or(0), swap: object.swap, size: object.size, count: Some(1) };
         let instance = Instance::Namespace(object.ipc_namespace().unwrap_or_default());
         let ident = Some(object.ident());
         let attachers = object.attachers.unwrap_or_default();
@@ -166,7 +167,8 @@ pub(super) fn segment_holdings(
 }
 
 fn row(name: Option<String>, detail: Option<String>, memory: Memory) -> UsageRow {
-    UsageRow { name, detail, memory, change: None, shmem: 0, is_total: false, bar: String::new() }
+    let kind = RowKind::Group(None);
+    UsageRow { name, detail, memory, change: None, shmem: 0, kind, bar: String::new() }
 }
 
 fn source_rows(usage: &MemoryUsage) -> Vec<UsageRow> {
@@ -176,8 +178,12 @@ fn source_rows(usage: &MemoryUsage) -> Vec<UsageRow> {
             Source::SysV if namespaces > 1 => format!("System V, {namespaces} namespaces"),
             source => source_label(*source).to_owned(),
         };
-        let detail = (*source == Source::Unlinked).then(|| "shmadm list --unlinked".to_owned());
-        UsageRow { shmem: usage.shmem, ..row(Some(name), detail, *memory) }
+        let detail = match source {
+            Source::Unlinked => Some("shmadm list --unlinked".to_owned()),
+            Source::Detached => open_by(&usage.holdings, |holding| holding.source == Source::Detached),
+            _ => None,
+        };
+        UsageRow { shmem: usage.shmem, kind: RowKind::Group(Some(*source)), ..row(Some(name), detail, *memory) }
     });
     rows.collect()
 }
@@ -218,7 +224,11 @@ fn group_rows(context: &Context, by: By, holdings: &[&Holding], instances: &[Ins
                         let mount = found.and_then(|found| found.mount.clone());
                         let container = found.and_then(|found| found.container.clone());
                         let container = container.map(|name| format!(" ({name})")).unwrap_or_default();
-                        (device.to_string(), mount.unwrap_or_else(|| "not mounted".to_owned()) + &container)
+                        let not_mounted = || {
+                            let users = open_by(holdings(), |holding| holding.instance == instance);
+                            ["not mounted".to_owned()].into_iter().chain(users).collect::<Vec<_>>().join(", ")
+                        };
+                        (device.to_string(), mount.unwrap_or_else(not_mounted) + &container)
                     }
                     Instance::Namespace(number) => (format!("ipc:[{number}]"), "System V".to_owned()),
                     Instance::Internal => ("internal".to_owned(), "memfd and shared anonymous".to_owned()),
@@ -249,14 +259,21 @@ fn named_rows<N: ToString>(groups: BTreeMap<Option<N>, Memory>) -> Vec<UsageRow>
     groups.into_iter().map(|(name, memory)| row(name.map(|name| name.to_string()), None, memory)).collect()
 }
 
+/// Returns which processes have files open on the file systems that `is_one` accepts.
+fn open_by<'a>(holdings: impl IntoIterator<Item = &'a Holding>, is_one: impl Fn(&Holding) -> bool) -> Option<String> {
+    let pids: BTreeSet<_> = holdings.into_iter().filter(|it| is_one(it)).flat_map(|it| &it.pids).collect();
+    let pids = first_names(2, pids.into_iter().map(ToString::to_string));
+    (!pids.is_empty()).then(|| format!("open by pid {}", enumerate(&pids, "and")))
+}
+
 fn explain(Possible { reason, count }: Possible) -> Option<String> {
     let count = count.unwrap_or_default();
     Some(match reason {
         Unseen::InFlight if count == 1 => "1 socket has descriptors in flight".to_owned(),
         Unseen::InFlight => format!("{count} sockets have descriptors in flight"),
         Unseen::Permission => format!("{} cannot be inspected", counted(count, "process")),
-        Unseen::PidNamespace => "processes outside this pid namespace are not visible".to_owned(),
-        Unseen::HiddenMount => format!("{} covered by other mounts", counted(count, "file system")),
+        Unseen::PidNamespace => "processes outside this pid namespace".to_owned(),
+        Unseen::HiddenMount => format!("{} below other mounts", counted(count, "file system")),
         // Always possible.
         Unseen::Kernel => return None,
     })

@@ -5,10 +5,8 @@ use clap::Args;
 use super::args::{ColumnArgs, TableArgs, word};
 use super::memory::{MemoryUsage, check_whole_machine};
 use super::{Context, Manual, usage_error};
-use crate::error::{Error, Exit, Hint, again};
-use crate::model::Unseen;
-use crate::query::can_inspect_all;
-use crate::render::{By, Column, Format, TableStyle, USAGE_DROP_ORDER, UsageRow, bar, select, usage_columns};
+use crate::error::{Error, Exit};
+use crate::render::{By, Column, Format, RowKind, TableStyle, USAGE_DROP_ORDER, UsageRow, bar, select, usage_columns};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show what the machine's shared memory consists of",
@@ -16,7 +14,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   POSIX objects, memfds, shared anonymous mappings and System V segments, in all namespaces. The rows \
                   are followed by their sum, the kernel's sum, and the difference with its possible reasons.\n\n\
                   RSS is resident memory; swapped pages are not part of Shmem. Objects without a name (unlinked, but \
-                  still in use) are included in /dev/shm. COUNT is the number of objects, segments or file systems.\n\n\
+                  still in use) are included in /dev/shm. COUNT is the number of objects, segments or file systems; it is \
+                  unknown if some of the processes that use them cannot be seen.\n\n\
                   --by shows the same memory by file system (instance), process, user, control group, container or \
                   program. By process, an object is divided evenly among the processes that use it; memory that no \
                   process uses has a row without a name. By control group, the numbers are the kernel's: a page is \
@@ -80,15 +79,15 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
         rows.extend(memory.totals(args.by));
     }
     let unicode = context.ui.ellipsis() == "\u{2026}";
-    for row in rows.iter_mut().filter(|row| !row.is_total) {
+    for row in &mut rows {
+        let RowKind::Group(source) = row.kind else { continue };
         row.bar = bar(row.memory.rss, memory.shmem, unicode);
+        if let Some(source) = source.filter(|_| context.format != Format::Table) {
+            row.name = Some(source.as_str().to_owned());
+        }
     }
     let style = TableStyle { optional: &[], ..args.table.style(context, USAGE_DROP_ORDER) };
     context.print_rows("usage", &columns, rows, &style)?;
-    if memory.possible.iter().any(|possible| possible.reason == Unseen::Permission) && !can_inspect_all(&context.system)
-    {
-        context.ui.hint(Hint::new("run as root to see everything", again("").sudo()));
-    }
     Ok(Exit::Done)
 }
 

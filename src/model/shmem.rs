@@ -70,13 +70,13 @@ pub(crate) struct Memory {
     pub(crate) swap: Option<u64>,
     /// As requested.
     pub(crate) size: u64,
-    /// The number of objects or file systems.
-    pub(crate) count: u64,
+    /// The number of objects or file systems; `None` if some of their users cannot be seen.
+    pub(crate) count: Option<u64>,
 }
 
 impl Memory {
     /// No bytes, neither resident nor in swap.
-    pub(crate) const NONE: Self = Self { rss: 0, swap: Some(0), size: 0, count: 0 };
+    pub(crate) const NONE: Self = Self { rss: 0, swap: Some(0), size: 0, count: Some(0) };
 
     /// Returns the resident and swapped bytes.
     pub(crate) fn allocated(self) -> u64 {
@@ -97,9 +97,10 @@ impl Memory {
 
     pub(crate) fn add(&mut self, other: Self) {
         self.rss = self.rss.saturating_add(other.rss);
-        self.swap = self.swap.zip(other.swap).map(|(one, other)| one.saturating_add(other));
+        let sum = |one: Option<u64>, other| one.zip(other).map(|(one, other)| one.saturating_add(other));
+        self.swap = sum(self.swap, other.swap);
         self.size = self.size.saturating_add(other.size);
-        self.count = self.count.saturating_add(other.count);
+        self.count = sum(self.count, other.count);
     }
 
     /// Returns one of `parts` equal parts. The first ones get the remainder, and each counts the object.
@@ -217,7 +218,7 @@ mod tests {
 
     #[test]
     fn an_object_of_several_processes_is_divided_without_a_rest() {
-        let memory = Memory { rss: 10, swap: Some(4), size: 11, count: 1 };
+        let memory = Memory { rss: 10, swap: Some(4), size: 11, count: Some(1) };
         let instance = Instance::Internal;
         let pids = vec![7, 8, 9];
         let holding = Holding { pids, ..Holding::new(Source::Memfd, instance, memory) };

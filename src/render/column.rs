@@ -1,5 +1,7 @@
 //! Column definitions: one registry for each kind of row, used by tables, JSON, CSV, TSV, help and man pages.
 
+use anstyle::AnsiColor;
+
 use super::{Cell, shorten};
 use crate::model::Needs;
 
@@ -18,18 +20,23 @@ pub(crate) struct Column<R: 'static> {
     pub(crate) align: Align,
     /// Minimum width to which a narrow terminal may shorten it; `None` unless it is free text or a list.
     pub(crate) least: Option<usize>,
+    /// Other columns are omitted rather than this one shortened to less.
+    pub(super) preferred: usize,
     /// Shortens a text to a width, with an ellipsis for the rest.
     pub(super) shorten: fn(&str, usize, &str) -> String,
     /// Description for `--list-columns` and the man page.
     pub(crate) help: &'static str,
     pub(crate) needs: Needs,
     pub(crate) cell: for<'a> fn(&'a R) -> Cell<'a>,
+    /// The color that it gives the row of a table.
+    pub(super) color: fn(&R) -> Option<AnsiColor>,
 }
 
 impl<R> Column<R> {
     /// Creates a column that is never shortened and requires no expensive fields.
     const fn new(name: &'static str, align: Align, cell: for<'a> fn(&'a R) -> Cell<'a>) -> Self {
-        Self { name, json: "", align, least: None, shorten: shorten::text, help: "", needs: Needs::empty(), cell }
+        let (shorten, needs, color): (_, _, fn(&R) -> _) = (shorten::text, Needs::empty(), |_| None);
+        Self { name, json: "", align, least: None, preferred: 0, shorten, help: "", needs, cell, color }
     }
 
     pub(super) const fn left(name: &'static str, cell: for<'a> fn(&'a R) -> Cell<'a>) -> Self {
@@ -47,6 +54,16 @@ impl<R> Column<R> {
 
     pub(super) const fn needs(mut self, needs: Needs) -> Self {
         self.needs = needs;
+        self
+    }
+
+    pub(super) const fn preferred_to_others(mut self, width: usize) -> Self {
+        self.preferred = width;
+        self
+    }
+
+    pub(super) const fn colored(mut self, color: fn(&R) -> Option<AnsiColor>) -> Self {
+        self.color = color;
         self
     }
 

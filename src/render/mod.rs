@@ -72,7 +72,9 @@ pub(crate) use table::TableStyle;
 pub(crate) use top::{
     LARGEST_DROP_ORDER, LargeObject, TopReport, clip, interval, largest_columns, spark_line, summary,
 };
-pub(crate) use usage::{By, USAGE_DROP_ORDER, UsageReport, UsageRow, bar, source_label, top_columns, usage_columns};
+pub(crate) use usage::{
+    By, RowKind, USAGE_DROP_ORDER, UsageReport, UsageRow, bar, source_label, top_columns, usage_columns,
+};
 
 use crate::model::named;
 

@@ -51,13 +51,13 @@ pub(super) fn write<R>(
     let cells = |row: &R| columns.iter().map(|column| text(&(column.cell)(row), style)).collect();
     let texts: Vec<Vec<String>> = headings.into_iter().chain(rows.iter().map(cells)).collect();
     let state = columns.iter().position(|column| column.name == "STATE");
-    let paints: Vec<Style> = (texts.iter().enumerate())
-        .map(|(number, row)| match state {
-            _ if !style.color => Style::new(),
-            _ if style.headings && number == 0 => Style::new().bold(),
-            state => Style::new().fg_color(state.and_then(|index| color(&row[index])).map(Into::into)),
-        })
-        .collect();
+    let paints = texts[usize::from(style.headings)..].iter().zip(rows).map(|(texts, row)| {
+        let by_state = state.and_then(|index| color(&texts[index]));
+        by_state.or_else(|| columns.iter().find_map(|column| (column.color)(row)))
+    });
+    let paints = paints.map(|color| Style::new().fg_color(color.filter(|_| style.color).map(Into::into)));
+    let heading = style.headings.then(|| if style.color { Style::new().bold() } else { Style::new() });
+    let paints: Vec<Style> = heading.into_iter().chain(paints).collect();
     let columns = columns.iter().enumerate();
     let mut shown: Vec<_> = columns.map(|(index, column)| Shown::new(*column, index, &texts)).collect();
     if let Some(width) = style.width {
@@ -80,6 +80,8 @@ struct Shown<'a, R: 'static> {
     width: usize,
     /// The width to which it may be shortened.
     least: usize,
+    /// The width to which it may be shortened before others are omitted.
+    preferred: usize,
 }
 
 impl<'a, R> Shown<'a, R> {
@@ -87,7 +89,7 @@ impl<'a, R> Shown<'a, R> {
     fn new(column: &'a Column<R>, index: usize, texts: &[Vec<String>]) -> Self {
         let width = texts.iter().map(|row| width(&row[index])).fold(1, usize::max);
         let least = column.least.map_or(width, |least| width.min(least.max(column.name.len())));
-        Self { column, index, width, least }
+        Self { column, index, width, least, preferred: width.min(column.preferred).max(least) }
     }
 }
 
@@ -101,7 +103,7 @@ fn fit<R>(shown: &mut Vec<Shown<'_, R>>, width: usize, droppable: &[&str]) {
         shown.iter().map(|shown| width(shown) + GAP).sum::<usize>().saturating_sub(GAP)
     }
     for name in droppable {
-        if total(shown, |shown| shown.least) > width {
+        if total(shown, |shown| shown.preferred) > width {
             shown.retain(|shown| shown.column.name != *name);
         }
     }

@@ -1,5 +1,6 @@
 //! The report of `usage`.
 
+use anstyle::AnsiColor;
 use serde::Serialize;
 
 use super::{Cell, Column};
@@ -51,11 +52,32 @@ pub(crate) struct UsageRow {
     /// The sum of which the share is shown.
     #[serde(skip)]
     pub(crate) shmem: u64,
-    /// Whether it is a sum below the rows, without swap and count.
     #[serde(skip)]
-    pub(crate) is_total: bool,
+    pub(crate) kind: RowKind,
     #[serde(skip)]
     pub(crate) bar: String,
+}
+
+/// What a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowKind {
+    /// A group of memory, or a source.
+    Group(Option<Source>),
+    /// A sum below the rows, without swap and count.
+    Total,
+    /// More of the remark in the row before it.
+    Remark,
+}
+
+impl RowKind {
+    /// Returns a cell with a number, if such rows have one; `is_sum` says whether the sums have it.
+    fn number(self, is_sum: bool, cell: Cell<'_>) -> Cell<'_> {
+        match self {
+            Self::Remark => Cell::Text(""),
+            Self::Total if !is_sum => Cell::Null,
+            _ => cell,
+        }
+    }
 }
 
 /// How wide a bar is that stands for all of Shmem.
@@ -73,25 +95,42 @@ pub(crate) fn bar(part: u64, whole: u64, unicode: bool) -> String {
 }
 
 const fn columns(name: &'static str, help: &'static str, detail: &'static str) -> [Column<UsageRow>; 8] {
-    fn unless_total(row: &UsageRow, cell: Cell<'static>) -> Cell<'static> {
-        if row.is_total { Cell::Null } else { cell }
-    }
     [
-        Column::left(name, |row: &UsageRow| Cell::text(row.name.as_ref())).described("name", help).shortened_to(12),
-        Column::right("RSS", |row: &UsageRow| Cell::bytes(row.memory.rss)).described("rss", "resident bytes"),
-        Column::right("SWAP", |row: &UsageRow| unless_total(row, Cell::of(row.memory.swap, Cell::bytes)))
+        Column::left(name, |row: &UsageRow| Cell::text(row.name.as_ref()))
+            .described("name", help)
+            .shortened_to(12)
+            .preferred_to_others(24)
+            .colored(|row| color(row.kind)),
+        Column::right("RSS", |row: &UsageRow| row.kind.number(true, Cell::bytes(row.memory.rss)))
+            .described("rss", "resident bytes"),
+        Column::right("SWAP", |row: &UsageRow| row.kind.number(false, Cell::of(row.memory.swap, Cell::bytes)))
             .described("swap", "bytes in swap"),
-        Column::right("SIZE", |row: &UsageRow| unless_total(row, Cell::bytes(row.memory.size)))
+        Column::right("SIZE", |row: &UsageRow| row.kind.number(false, Cell::bytes(row.memory.size)))
             .described("size", "requested size of objects, and limits of file systems"),
-        Column::right("COUNT", |row: &UsageRow| unless_total(row, Cell::Number(row.memory.count)))
+        Column::right("COUNT", |row: &UsageRow| row.kind.number(false, Cell::of(row.memory.count, Cell::Number)))
             .described("count", "number of objects, segments or file systems"),
-        Column::right("SHARE", |row: &UsageRow| Cell::share(row.memory.rss, row.shmem))
+        Column::right("SHARE", |row: &UsageRow| row.kind.number(true, Cell::share(row.memory.rss, row.shmem)))
             .described("share", "part of Shmem"),
         Column::left("BAR", |row: &UsageRow| Cell::Text(&row.bar)).described("bar", "the share as a bar"),
         Column::left(detail, |row: &UsageRow| Cell::Text(row.detail.as_deref().unwrap_or_default()))
             .described("detail", "command, mount point or remark")
-            .shortened_to(12),
+            .shortened_to(12)
+            .preferred_to_others(38),
     ]
+}
+
+fn color(kind: RowKind) -> Option<AnsiColor> {
+    let RowKind::Group(Some(source)) = kind else { return None };
+    Some(match source {
+        Source::DevShm => AnsiColor::Green,
+        Source::Unlinked => AnsiColor::Yellow,
+        Source::Tmpfs | Source::Devtmpfs => AnsiColor::Cyan,
+        Source::Container => AnsiColor::BrightCyan,
+        Source::Detached => AnsiColor::Red,
+        Source::Memfd => AnsiColor::Magenta,
+        Source::Anonymous => AnsiColor::BrightMagenta,
+        Source::SysV => AnsiColor::BrightGreen,
+    })
 }
 
 /// The columns for each kind of rows.
@@ -105,7 +144,8 @@ static USAGE: [(By, [Column<UsageRow>; 8]); 7] = [
     (By::Product, columns("PRODUCT", "program that uses such names", "NOTE")),
 ];
 
-static CHANGE: Column<UsageRow> = Column::right("CHANGE/S", |row| Cell::of(row.change, Cell::Change));
+static CHANGE: Column<UsageRow> =
+    Column::right("CHANGE/S", |row| row.kind.number(true, Cell::of(row.change, Cell::Change)));
 
 /// Returns the columns of `usage`.
 pub(crate) fn usage_columns(by: By) -> &'static [Column<UsageRow>] {
@@ -135,7 +175,7 @@ pub(crate) fn source_label(source: Source) -> &'static str {
         Source::Unlinked => "  unlinked, still in use",
         Source::Tmpfs => "tmpfs, other mounts",
         Source::Devtmpfs => "devtmpfs",
-        Source::Container => "tmpfs, containers",
+        Source::Container => "tmpfs, other namespaces",
         Source::Detached => "tmpfs, not mounted",
         Source::Memfd => "memfd",
         Source::Anonymous => "shared anonymous",

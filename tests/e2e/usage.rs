@@ -13,7 +13,7 @@ use crate::fixtures::assert_fields;
 use crate::objects::list::send_file;
 use crate::oracle::{self, Attached};
 use crate::sandbox::with_file_over;
-use crate::support::{file, finish, mount_tmpfs_on, run, shmadm};
+use crate::support::{NOBODY, file, finish, mount_tmpfs_on, run, shmadm, shmadm_as};
 
 const MIB: usize = 1 << 20;
 
@@ -97,6 +97,8 @@ fn file_systems_are_found_with_and_without_a_limit_and_a_mount() {
     umount2("/mnt", MntFlags::MNT_DETACH).unwrap();
     let detached = find(&usage("source")["instances"], "dev", &limited["dev"]);
     assert_fields(&detached, json!({ "mount": null, "used": 2 * MIB }));
+    let detached = find(&usage("instance")["groups"], "name", &limited["dev"]);
+    assert_eq!(detached["detail"], format!("not mounted, open by pid {}", std::process::id()));
     drop(file);
 }
 
@@ -177,6 +179,7 @@ fn what_of_an_object_that_no_process_has_open_is_in_swap_is_unknown() {
     with_file_over(&mut command, &swapping, c"/proc/meminfo");
     let report = finish(command.args(["usage", "--json", "--by", "user"])).exits(0).json();
     assert_fields(&find(&report["groups"], "name", &Value::Null), json!({ "swap": null }));
+    assert_fields(&find(&report["sources"], "source", &json!("unlinked")), json!({ "rss": MIB, "count": null }));
     drop(sockets);
 }
 
@@ -189,7 +192,7 @@ fn what_no_process_has_open_is_not_accounted_for() {
     let usage = |arguments: &[&str]| {
         let mut command = shmadm();
         with_file_over(&mut command, &large, c"/proc/meminfo");
-        finish(command.args(["usage"]).args(arguments)).exits(0)
+        finish(command.env("COLUMNS", "80").args(["usage"]).args(arguments)).exits(0)
     };
     let sockets = send_file(&filled_memfd(MIB));
     let report = usage(&["--json"]).json();
@@ -197,8 +200,16 @@ fn what_no_process_has_open_is_not_accounted_for() {
     assert_fields(&report, json!({ "shmem": 8_u64 << 40, "unexplained": (8_u64 << 40) - sum }));
     let in_flight = find(&report["possible"], "reason", &json!("in-flight"));
     assert!(in_flight["count"].as_u64() >= Some(1), "{report}");
-    assert!(usage(&[]).stdout.contains(" in flight"));
+    let table = usage(&[]).stdout;
+    assert!(table.contains(" descriptors in flight\n"), "{table}");
     drop(sockets);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_hint_to_run_as_root_is_given_once() {
+    let ran = finish(shmadm_as(NOBODY).arg("usage")).exits(0);
+    assert_eq!(ran.stderr.matches("run as root").count(), 1, "{ran:?}");
 }
 
 #[apply(test)]
@@ -239,8 +250,10 @@ fn the_rows_of_control_groups_are_followed_by_the_sum_of_the_kernel_only() {
 fn rows_are_machine_readable_and_columns_can_be_chosen() {
     std::fs::write("/dev/shm/x", vec![1; MIB]).unwrap();
     let tsv = run(["usage", "--format", "tsv", "-o", "source,rss", "--all"]).exits(0).stdout;
-    assert!(tsv.starts_with("SOURCE\tRSS\ntmpfs /dev/shm\t1048576\n"), "{tsv}");
+    assert!(tsv.starts_with("SOURCE\tRSS\ndevshm\t1048576\n"), "{tsv}");
     assert!(!tsv.contains("Shmem"), "{tsv}");
+    let colored = run(["usage", "--color", "always"]).exits(0).stdout;
+    assert!(colored.contains("\n\u{1b}[32mtmpfs /dev/shm "), "{colored}");
     let table = run(["usage"]).exits(0).stdout;
     for total in ["accounted for ", "not accounted for ", "Shmem (/proc/meminfo) "] {
         assert!(table.contains(total), "{table}");

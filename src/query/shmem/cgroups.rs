@@ -41,7 +41,7 @@ fn add(directory: &Path, name: &str, depth: u32, groups: &mut BTreeMap<String, M
         (Some(all), None) => all.saturating_sub(below),
         _ => 0,
     };
-    groups.insert(name.to_owned(), Memory { rss: own, swap: None, size: 0, count: 1 });
+    groups.insert(name.to_owned(), Memory { rss: own, swap: None, size: 0, count: Some(1) });
     own + below
 }
 

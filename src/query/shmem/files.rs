@@ -59,7 +59,7 @@ impl Files {
 }
 
 fn memory(stat: &FileStat, swap: Option<u64>) -> Memory {
-    Memory { rss: 0, swap, size: stat.size, count: 1 }.with_allocated(stat.allocated)
+    Memory { rss: 0, swap, size: stat.size, count: Some(1) }.with_allocated(stat.allocated)
 }
 
 /// Returns a file without a name as a holding.
@@ -76,7 +76,7 @@ pub(super) fn holding_of_unlinked(
             let open = || sys::open_referred(refer_via_user(system, file, users)?.as_fd(), Opening::InspectNow);
             (Some(stat.uid), memory(&stat, residency(system, &stat, open).1))
         }
-        UnlinkedFacts::Mapped(length) => (None, Memory { size: length, count: 1, ..Memory::NONE }),
+        UnlinkedFacts::Mapped(length) => (None, Memory { size: length, count: Some(1), ..Memory::NONE }),
     };
     let instance = match source {
         Source::Memfd | Source::Anonymous => Instance::Internal,

@@ -7,7 +7,7 @@
 mod cgroups;
 mod files;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 pub(crate) use cgroups::charged_to_control_groups;
@@ -15,7 +15,7 @@ use files::Files;
 
 use super::failure::QueryError;
 use super::host::{DEV_SHM, MountedFileSystem, MountedFileSystems, System, mounted_file_systems, segment_devices};
-use super::users::{ObjectScan, ObjectSearch, scan_objects};
+use super::users::{ObjectScan, ObjectSearch, OpenFileSystem, scan_objects};
 use crate::model::{
     Device, FileId, FileType, Holding, HugeMemory, Ident, Instance, InstanceUsage, Memory, Needs, Possible, Source,
     Unseen, path_text,
@@ -54,9 +54,9 @@ pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurv
     for mounted in &list {
         add_mounted(system, mounted, dev_shm, &scan, each_file, &mut survey);
     }
-    for (device, file) in &scan.other_file_systems {
+    for (device, found) in &scan.other_file_systems {
         hidden.remove(device);
-        add_unmounted(system, *device, file.as_fd(), &mut survey);
+        add_unmounted(system, *device, found, &mut survey);
     }
     for (file, found) in scan.unlinked.iter().filter(|(file, _)| search.internal.contains(&file.device)) {
         let source = if found.file_type == FileType::Memfd { Source::Memfd } else { Source::Anonymous };
@@ -126,7 +126,12 @@ fn add_mounted(
     }
     // Files that are in flight or in use by processes that cannot be seen, if all others were read.
     let others = used.saturating_sub(known);
-    let others = Memory { rss: others, swap: (others == 0 || !system.swap_is_used()).then_some(0), ..Memory::NONE };
+    let others = Memory {
+        rss: others,
+        swap: (others == 0 || !system.swap_is_used()).then_some(0),
+        size: 0,
+        count: (others == 0).then_some(0),
+    };
     let shows_unlinked = is_counted && reads_files && files.is_complete && mounted.is_whole;
     let unlinked = if shows_unlinked { used.saturating_sub(named.allocated()) } else { found.allocated() };
     survey.instances.push(InstanceUsage {
@@ -141,14 +146,14 @@ fn add_mounted(
     let (of_named, of_nameless) =
         if shows_unlinked { (named, found.plus(others)) } else { (named.plus(others), found) };
     if source == Source::DevShm {
-        if unlinked > 0 || of_nameless.count > 0 {
+        if unlinked > 0 || of_nameless.count != Some(0) {
             survey.holdings.push(holding(Source::Unlinked, of_nameless.with_allocated(unlinked)));
         }
         let memory = of_named.with_allocated(used.saturating_sub(unlinked));
         survey.holdings.push(holding(source, Memory { size: space.size, ..memory }));
     } else {
         let memory = of_named.plus(of_nameless).with_allocated(used);
-        survey.holdings.push(holding(source, Memory { size: space.size, count: 1, ..memory }));
+        survey.holdings.push(holding(source, Memory { size: space.size, count: Some(1), ..memory }));
     }
     if each_file || source == Source::DevShm {
         let named = files.list.into_iter().map(|file| Holding {
@@ -163,15 +168,16 @@ fn add_mounted(
 }
 
 /// Adds a tmpfs that is mounted nowhere, or where no mount could be reached, by a descriptor of a process.
-fn add_unmounted(system: &System, device: Device, file: BorrowedFd<'_>, survey: &mut ShmemSurvey) {
-    let Ok(Some(space)) = sys::file_system(file) else { return };
+fn add_unmounted(system: &System, device: Device, found: &OpenFileSystem, survey: &mut ShmemSurvey) {
+    let Ok(Some(space)) = sys::file_system(found.file.as_fd()) else { return };
     if space.is_huge {
         survey.huge.files += space.used;
         return;
     }
     let swap = if system.swap_is_used() { None } else { Some(0) };
-    let memory = Memory { rss: space.used, swap, size: space.size, count: 1 };
-    survey.holdings.push(Holding::new(Source::Detached, Instance::FileSystem(device), memory));
+    let memory = Memory { rss: space.used, swap, size: space.size, count: Some(1) };
+    let pids = found.pids.clone();
+    survey.holdings.push(Holding { pids, ..Holding::new(Source::Detached, Instance::FileSystem(device), memory) });
     survey.instances.push(instance(device, &space, None));
 }
 

@@ -32,14 +32,21 @@ pub(crate) struct ObjectScan {
     users: HashMap<FileId, FileUsers>,
     /// Files without a name, with what is known of them.
     pub(crate) unlinked: HashMap<FileId, UnlinkedFile>,
-    /// Descriptors that refer to files on a tmpfs or hugetlbfs that is not one of [`ObjectSearch::devices`]; one for each file
-    /// system.
-    pub(crate) other_file_systems: HashMap<Device, OwnedFd>,
+    /// The tmpfs and hugetlbfs that are not on [`ObjectSearch::devices`].
+    pub(crate) other_file_systems: HashMap<Device, OpenFileSystem>,
     hidden: Vec<HiddenBy>,
     /// The number of processes that the caller may not inspect.
     pub(crate) inaccessible: u64,
     /// The number of descriptors that can hold files that no process has open, if [`ObjectSearch::finds_file_systems`].
     pub(crate) in_flight: u64,
+}
+
+/// A file system of which processes have files open.
+#[derive(Debug)]
+pub(crate) struct OpenFileSystem {
+    /// Refers to one of the files.
+    pub(crate) file: OwnedFd,
+    pub(crate) pids: Vec<i32>,
 }
 
 /// A file without a name.
@@ -211,7 +218,13 @@ fn add_descriptors(
                 if search.finds_file_systems && other_devices.insert(device) {
                     let file = sys::refer_through(&proc.join(path).join("fd").join(number)).ok();
                     let file = file.filter(|file| matches!(sys::file_system(file.as_fd()), Ok(Some(_))));
-                    scan.other_file_systems.extend(file.map(|file| (device, file)));
+                    scan.other_file_systems
+                        .extend(file.map(|file| (device, OpenFileSystem { file, pids: Vec::new() })));
+                }
+                if let Some(found) = scan.other_file_systems.get_mut(&device)
+                    && found.pids.last() != Some(&pid)
+                {
+                    found.pids.push(pid);
                 }
                 let is_holder = search.finds_file_systems && can_hold_files(&stat);
                 scan.in_flight += u64::from(is_holder && procfs::holds_files(proc, path, number) && is_new());
