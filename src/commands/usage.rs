@@ -17,7 +17,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   still in use) are included in /dev/shm. COUNT is the number of objects, segments or file systems; it is \
                   unknown if some of the processes that use them cannot be seen.\n\n\
                   --by shows the same memory by file system (instance), process, user, control group, container or \
-                  program. By process, an object is divided evenly among the processes that use it; memory that no \
+                  program. By process, an object is divided evenly among the processes that use it, and a file system \
+                  that is mounted nowhere among those that have files on it open; memory that no \
                   process uses has a row without a name. By control group, the numbers are the kernel's: a page is \
                   charged to the group of the process that first touched it, even after that process has exited. Only the \
                   kernel's sum follows these rows.\n\n\
