@@ -14,7 +14,8 @@ use crate::render::{IDENTITIES, IdentityRow};
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show which program each segment or object belongs to",
     description: "Shows, for each segment and POSIX object, the program that it belongs to, what the program uses it for, \
-                  the evidence, the pid of its creator, its state, and the program's own command for cleaning up.\n\n\
+                  the evidence, the pid of its creator, its state, and the program's own command for cleaning up, unless it \
+                  is in use.\n\n\
                   EVIDENCE is, from strong to weak: content (it begins with the program's own header), users (the \
                   processes that use it have the program's name), name, key. A name or key is not proof, since any \
                   process can use it. Nothing is removed because of this evidence, and only STATE decides what is kept.\n\n\
@@ -29,8 +30,8 @@ pub(crate) const MANUAL: Manual = Manual {
            Segments and objects to which no rule applies are omitted.",
     notes: "--rules FILE adds rules, which precede the built-in ones. The file is TOML; each [[product]] has id and source, and may have \
             pattern (a regular expression for the file name, with the creator's pid as (?<pid>…)), what, keep, cleanup, \
-            users (names of processes), segments (users identify segments too), private (only segments without a \
-            key) and keys.",
+            users (names of processes), segments (users identify segments too), dest (only segments that are \
+            marked for destruction) and keys.",
 };
 
 #[derive(Args, Debug)]

@@ -4,7 +4,7 @@ use super::host::{ProcessStatus, System};
 use super::inventory::{Product, Recognized, begins_with, builtin_products};
 use super::state::{creator_and_last_user, maker_status};
 use super::users::open_via_attacher;
-use crate::model::{Confidence, Evidence, Identification, Key, Object, ObjectKind, Posix, SysV};
+use crate::model::{Confidence, Evidence, Identification, Object, ObjectKind, Posix, State, SysV};
 
 /// Rules for programs, those of the user first.
 #[derive(Debug, Default)]
@@ -42,9 +42,17 @@ fn identity(object: &Object, product: &Product, mut evidence: Vec<Evidence>) -> 
         maker: None,
         maker_running: None,
         keep: product.keep,
-        cleanup: product.cleanup.clone(),
+        cleanup: product.cleanup.clone().filter(|_| can_clean_up(object, product)),
         source: product.source.clone(),
     }
+}
+
+/// Returns whether the program's own command applies to an object: it is left over, or the program keeps it; and it is
+/// the program's, if the program marks its own.
+fn can_clean_up(object: &Object, product: &Product) -> bool {
+    let is_in_use = matches!(object.state, Some(State::InUse | State::Dest | State::Kept));
+    let is_forged = matches!(&object.kind, ObjectKind::Posix(posix) if product.magic.is_some() && !posix.is_proven);
+    (product.keep || !is_in_use) && !is_forged
 }
 
 fn identify_object(system: &System, rules: &Rules, object: &Object, posix: &Posix) -> Option<Identification> {
@@ -74,10 +82,7 @@ fn identify_segment(system: &System, rules: &Rules, object: &Object, segment: &S
         if product.has_key(segment.key) {
             evidence.push(Evidence::Key);
         }
-        if product.has_segments
-            && is_used_by(system, product, &pids)
-            && (!product.private || segment.key == Key::default())
-        {
+        if product.has_segments && is_used_by(system, product, &pids) && (!product.dest || segment.dest) {
             evidence.push(Evidence::Users);
         }
         (!evidence.is_empty()).then_some((product, evidence))

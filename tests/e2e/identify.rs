@@ -1,5 +1,7 @@
 //! `identify`: which programs segments and objects belong to.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
@@ -86,4 +88,39 @@ fn rules_of_the_user_come_first() {
     run(["identify", "--rules", rules]).exits(1).says("rules.toml: ours: invalid key \"x\"\n");
     std::fs::write(rules, "[[product]]\nname = 5\n").unwrap();
     run(["identify", "--rules", rules]).exits(1).says("rules.toml: line 2: unknown field `name`");
+    std::fs::write(rules, "[[products]]\nid = \"ours\"\nsource = \"\"\n").unwrap();
+    run(["identify", "--rules", rules]).exits(1).says("rules.toml: line 1: unknown field `products`");
+}
+
+#[apply(test)]
+fn the_image_of_an_x11_client_is_marked_for_destruction() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = directory.path().join("Xvfb");
+    std::os::unix::fs::symlink("/proc/self/exe", &server).unwrap();
+    let mut server = Actor::spawn(&mut Command::new(server));
+    let id = oracle::create(0, 4096, 0o600);
+    server.attach(id);
+    assert_eq!(identify(&[&id.to_string()]), json!([]));
+    oracle::remove(id);
+    assert_fields(&identify(&[&id.to_string()])[0], json!({ "product": "x11-mit-shm", "evidence": ["users"] }));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_command_of_a_program_is_for_its_own_objects_that_are_not_in_use() {
+    let cleanup = || {
+        identify(&["/fastdds_1", "/PostgreSQL.1"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["cleanup"].clone())
+            .collect::<Vec<_>>()
+    };
+    create("PostgreSQL.1", 4096);
+    let path = create("fastdds_1", 4096);
+    assert_eq!(cleanup(), [json!("fastdds shm clean"), Value::Null], "the second is forged");
+    std::fs::write("/dev/shm/PostgreSQL.1", 0x9a50_3d32_u32.to_ne_bytes()).unwrap();
+    let mut actor = Actor::start();
+    actor.ask(crate::actor::Request::OpenFile { path });
+    assert_eq!(cleanup(), [Value::Null, json!("pg_ctl start")], "the first is in use");
 }

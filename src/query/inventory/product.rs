@@ -31,9 +31,9 @@ pub(crate) struct Product {
     /// Whether a segment that such a process has attached is the program's.
     #[serde(default, rename = "segments")]
     pub(crate) has_segments: bool,
-    /// Whether only segments without a key are.
+    /// Whether only segments that are marked for destruction are.
     #[serde(default)]
-    pub(crate) private: bool,
+    pub(crate) dest: bool,
     /// Keys of segments, in hexadecimal.
     #[serde(default)]
     keys: Vec<String>,
@@ -46,6 +46,7 @@ impl Product {
     /// Parses a table of products, and checks the patterns and keys in it.
     pub(in crate::query) fn parse(text: &str) -> Result<Vec<Self>, String> {
         #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
         struct Table {
             #[serde(default)]
             product: Vec<Product>,
