@@ -80,8 +80,8 @@ impl MemoryUsage {
         self.holdings.iter().filter(|holding| !divided.contains(&holding.instance)).chain(parts).collect()
     }
 
-    /// Returns the sums below the rows, with a row for each reason. What is charged to control groups was not found by this
-    /// program, so that only the kernel's sum belongs to it.
+    /// Returns the sums below the rows: what is accounted for, what is not, with the reasons, and all. What is charged to
+    /// control groups was not found by this program, so that only the kernel's sum belongs to it.
     pub(crate) fn totals(&self, by: By) -> Vec<UsageRow> {
         let total = |name: &str, rss, detail| UsageRow {
             kind: RowKind::Total,

@@ -23,7 +23,8 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Shows what usage shows, again and again, with the change per second, and below it the largest segments \
                   and objects: those of /dev/shm, also unlinked ones, memfds, shared anonymous memory, and the segments of \
                   all IPC namespaces. It removes nothing.\n\n\
-                  On a terminal it uses the whole screen. Keys: q quits, ? shows help, / filters by name, s sorts, b groups \
+                  On a terminal it uses the whole screen. Keys: q quits, ? shows help, / filters by name, s sorts (or F10, \
+                  F1, F4 and F6, as in htop), b groups \
                   by the next of the values of --by, w shows the processes that use the selected segment or object (or the \
                   first), p or space pauses; arrow and page keys select.\n\n\
                   With --batch it prints text, with --json one JSON object per line, for each round and with the twenty \

@@ -54,6 +54,8 @@ pub(crate) enum Key {
     PageDown,
     Home,
     End,
+    /// F1 and further.
+    Function(u8),
 }
 
 #[derive(Debug)]
@@ -211,7 +213,7 @@ fn failed(errno: Errno) -> Error {
 }
 
 /// The keys that send a control sequence, which begins with ESC.
-const SEQUENCES: [(&str, Key); 14] = [
+const SEQUENCES: [(&str, Key); 22] = [
     ("[A", Key::Up),
     ("OA", Key::Up),
     ("[B", Key::Down),
@@ -226,6 +228,15 @@ const SEQUENCES: [(&str, Key); 14] = [
     ("OF", Key::End),
     ("[4~", Key::End),
     ("[8~", Key::End),
+    // The others of the function keys have no meaning here. Those of the Linux console end after their second letter.
+    ("OP", Key::Function(1)),
+    ("[11~", Key::Function(1)),
+    ("[[A", Key::Function(1)),
+    ("OS", Key::Function(4)),
+    ("[14~", Key::Function(4)),
+    ("[[D", Key::Function(4)),
+    ("[17~", Key::Function(6)),
+    ("[21~", Key::Function(10)),
 ];
 
 /// Returns the keys that sent a text; those without a meaning here are omitted.
@@ -238,8 +249,9 @@ fn keys(mut text: &str) -> Vec<Key> {
                 let known = SEQUENCES.iter().find(|(sequence, _)| text.starts_with(sequence));
                 keys.extend(known.map(|(_, key)| *key));
                 // It ends with a letter or ~.
-                let end = text[1..].find(|end: char| end.is_ascii_alphabetic() || end == '~');
-                text = end.map_or("", |end| &text[end + 2..]);
+                let start = if text.starts_with("[[") { 2 } else { 1 };
+                let end = text[start..].find(|end: char| end.is_ascii_alphabetic() || end == '~');
+                text = end.map_or("", |end| &text[start + end + 1..]);
             }
             '\x1b' => keys.push(Key::Escape),
             '\r' | '\n' => keys.push(Key::Enter),
@@ -261,6 +273,10 @@ mod tests {
         assert_eq!(keys("qä\r\x7f"), [character('q'), character('ä'), Key::Enter, Key::Backspace]);
         assert_eq!(keys("\x1b[A\x1bOB\x1b[6~"), [Key::Up, Key::Down, Key::PageDown]);
         assert_eq!(keys("\x1b[15~\x1b[1;5Cx"), [character('x')], "F5 and Ctrl-Right have no meaning");
+        assert_eq!(
+            keys("\x1bOP\x1b[[A\x1b[11~x"),
+            [Key::Function(1), Key::Function(1), Key::Function(1), character('x')]
+        );
         assert_eq!(keys("\x1b"), [Key::Escape]);
         assert_eq!((keys("\x1b["), keys("\x01")), (vec![], vec![]));
     }

@@ -14,10 +14,10 @@ use crate::render::{
 use crate::ui::{Key, Look, Screen};
 
 const HELP: &str = "\
-q          quit
-?          show this page
-/          show only names that contain a text; Enter ends it
-s          sort by the next of rss, change, size, name
+q, F10     quit
+?, F1      show this page
+/, F4      show only names that contain a text; Enter ends it
+s, F6      sort by the next of rss, change, size, name
 b          group the upper table by the next of source, instance,
            process, user, cgroup, container, product
 w          show the processes that use the selected segment or
@@ -170,7 +170,7 @@ impl View {
             }
             return Action::None;
         }
-        if key == Key::Character('q') {
+        if matches!(key, Key::Character('q') | Key::Function(10)) {
             return Action::Quit;
         }
         if matches!(self.page, Page::Text(_)) {
@@ -180,9 +180,11 @@ impl View {
         let (last, row) = (count.saturating_sub(1), self.selected);
         let select = |row: usize| (count > 0).then(|| row.min(last));
         match key {
-            Key::Character('?') => self.page = Page::Text(HELP.lines().map(ToOwned::to_owned).collect()),
-            Key::Character('/') => self.is_typing = true,
-            Key::Character('s') => self.sort = next_of(&Sort::ALL, self.sort),
+            Key::Character('?') | Key::Function(1) => {
+                self.page = Page::Text(HELP.lines().map(ToOwned::to_owned).collect());
+            }
+            Key::Character('/') | Key::Function(4) => self.is_typing = true,
+            Key::Character('s') | Key::Function(6) => self.sort = next_of(&Sort::ALL, self.sort),
             Key::Character('b') => return Action::Group,
             Key::Character('w') => return Action::Users,
             Key::Character('p' | ' ') => self.is_paused = !self.is_paused,
@@ -231,12 +233,14 @@ impl View {
             Page::Tables => {
                 let style =
                     |droppable, width| TableStyle { width: Some(width), color: false, ..context.table(droppable) };
-                let groups: Vec<_> = round.rows.iter().take((height / 2).saturating_sub(1)).cloned().collect();
+                let mut groups: Vec<_> = round.rows.iter().take((height / 2).saturating_sub(2)).cloned().collect();
+                groups.extend(round.usage.totals(round.by).into_iter().nth(1));
                 let upper = table(&top_columns(round.by), groups, &style(USAGE_DROP_ORDER, columns));
                 lines.extend(with_heading(upper));
                 self.height = (rows.saturating_sub(lines.len() + 2)).max(1);
                 let row = self.selected.unwrap_or(0);
-                self.first = self.first.min(row).max((row + 1).saturating_sub(self.height));
+                let last = visible.len().saturating_sub(self.height);
+                self.first = self.first.min(row).max((row + 1).saturating_sub(self.height)).min(last);
                 let shown = visible.iter().skip(self.first).take(self.height);
                 let shown: Vec<_> = shown.filter_map(|index| round.objects.get(*index)).cloned().collect();
                 let width = columns.saturating_sub(2).max(1);
