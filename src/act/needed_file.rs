@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{describe_users, why_hidden};
 use crate::model::Object;
-use crate::query::{System, cleanup_of, needed_by};
+use crate::query::{System, needed_by};
 
 /// Returns the refusal to remove an object that its program needs; `None` if it may be removed.
 pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<Error>, Error> {
@@ -14,8 +14,7 @@ pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<E
     let force = again("--force").on(ident.typed());
     if seen.posix().keep {
         let refusal = refused(format!("it is kept between runs by {product}"));
-        let cleanup = seen.posix().name.as_ref().and_then(cleanup_of);
-        let refusal = match cleanup {
+        let refusal = match &seen.posix().cleanup {
             Some(cleanup) => refusal.hint(format!("let {product} clean up"), program(cleanup)),
             None => refusal,
         };

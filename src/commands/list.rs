@@ -12,7 +12,9 @@ use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
 use super::{Context, exit_with, usage_error};
 use crate::error::{Error, Exit, again};
 use crate::model::{Needs, Object};
-use crate::query::{Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, each, inventory};
+use crate::query::{
+    Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, add_products, each, inventory,
+};
 use crate::render::{
     BOTH, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
     FILE_DROP_ORDER, FILE_UNLINKED, Format, NAMESPACE, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TIMES,
@@ -232,6 +234,9 @@ fn all_namespaces(context: &mut Context, needs: Needs, filter: &Filter) -> Resul
     if needs.contains(Needs::PAGE_SIZE) {
         add_page_sizes(&context.system, &mut objects);
     }
+    if needs.contains(Needs::PRODUCT) {
+        add_products(&context.system, &mut objects);
+    }
     let failures = select_objects(context, filter, &mut objects, true)?;
     Ok((objects, failures))
 }
@@ -244,6 +249,9 @@ fn this_namespace(context: &mut Context, needs: Needs, filter: &Filter) -> Resul
     }
     if needs.contains(Needs::PAGE_SIZE) {
         add_page_sizes(&context.system, &mut objects);
+    }
+    if needs.contains(Needs::PRODUCT) {
+        add_products(&context.system, &mut objects);
     }
     Ok((objects, failures))
 }

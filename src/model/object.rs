@@ -86,6 +86,9 @@ pub(crate) struct SysV {
     /// Command line of the last user, while it is running.
     #[serde(skip)]
     pub(crate) last_command: Option<Arc<str>>,
+    /// The program that it belongs to.
+    #[serde(skip)]
+    pub(crate) product: Option<Arc<str>>,
 }
 
 /// See [`Object::identity`].
@@ -97,6 +100,12 @@ impl Object {
             ObjectKind::SysV(sysv) => Ident::Id(sysv.id),
             ObjectKind::Posix(posix) => posix.name.clone().map_or_else(|| Ident::File(posix.file()), Ident::Name),
         }
+    }
+
+    /// Returns whether its program's own clean-up command applies: it is left over, or the program keeps it.
+    pub(crate) fn can_be_cleaned_up(&self, keep: bool) -> bool {
+        let is_in_use = matches!(self.state, Some(State::InUse | State::Dest | State::Kept));
+        (keep || !is_in_use) && !matches!(&self.kind, ObjectKind::Posix(posix) if posix.is_forged())
     }
 
     /// Returns an identity that is the same for each of its names.

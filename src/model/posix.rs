@@ -209,6 +209,8 @@ pub(crate) struct Posix {
     pub(crate) waiters: Option<u32>,
     /// The program that uses such names.
     pub(crate) product: Option<Arc<str>>,
+    /// That program's own command that cleans up.
+    pub(crate) cleanup: Option<Arc<str>>,
     /// Whether that program keeps it between runs.
     pub(crate) keep: bool,
     /// A name for the objects that this program needs as long as one of them is in use, unique within the directory.
@@ -240,6 +242,7 @@ impl Posix {
             value: None,
             waiters: None,
             product: None,
+            cleanup: None,
             keep: false,
             family: None,
             family_in_use: None,
@@ -266,6 +269,11 @@ impl Posix {
     /// Returns whether its program may need it although no process uses it.
     pub(crate) fn is_kept(&self) -> bool {
         self.keep || (self.family.is_some() && self.family_in_use != Some(false))
+    }
+
+    /// Returns whether it only has the name of an object of its program, which others of them would show.
+    pub(crate) fn is_forged(&self) -> bool {
+        self.family.is_some() && !self.is_proven
     }
 
     /// Returns the latest of its four times. Stores to mapped pages change none of them.

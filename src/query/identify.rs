@@ -4,7 +4,7 @@ use super::host::{ProcessStatus, System};
 use super::inventory::{Product, Recognized, begins_with, builtin_products};
 use super::state::{creator_and_last_user, maker_status};
 use super::users::open_via_attacher;
-use crate::model::{Confidence, Evidence, Identification, Object, ObjectKind, Posix, State, SysV};
+use crate::model::{Confidence, Evidence, Identification, Object, ObjectKind, Posix, SysV};
 
 /// Rules for programs, those of the user first.
 #[derive(Debug, Default)]
@@ -31,6 +31,17 @@ pub(crate) fn identify(system: &System, rules: &Rules, object: &Object) -> Optio
     }
 }
 
+/// Adds the programs to segments whose attachers are known.
+pub(crate) fn add_products(system: &System, segments: &mut [Object]) {
+    let rules = Rules::default();
+    for segment in segments {
+        let product = identify(system, &rules, segment).map(|found| found.product.into());
+        if let ObjectKind::SysV(segment) = &mut segment.kind {
+            segment.product = product;
+        }
+    }
+}
+
 fn identity(object: &Object, product: &Product, mut evidence: Vec<Evidence>) -> Identification {
     evidence.sort_unstable();
     Identification {
@@ -42,17 +53,9 @@ fn identity(object: &Object, product: &Product, mut evidence: Vec<Evidence>) -> 
         maker: None,
         maker_running: None,
         keep: product.keep,
-        cleanup: product.cleanup.clone().filter(|_| can_clean_up(object, product)),
+        cleanup: product.cleanup.clone().filter(|_| object.can_be_cleaned_up(product.keep)),
         source: product.source.clone(),
     }
-}
-
-/// Returns whether the program's own command applies to an object: it is left over, or the program keeps it; and it is
-/// the program's, if the program marks its own.
-fn can_clean_up(object: &Object, product: &Product) -> bool {
-    let is_in_use = matches!(object.state, Some(State::InUse | State::Dest | State::Kept));
-    let is_forged = matches!(&object.kind, ObjectKind::Posix(posix) if product.magic.is_some() && !posix.is_proven);
-    (product.keep || !is_in_use) && !is_forged
 }
 
 fn identify_object(system: &System, rules: &Rules, object: &Object, posix: &Posix) -> Option<Identification> {

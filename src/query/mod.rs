@@ -20,8 +20,8 @@ mod users;
 pub(crate) use failure::QueryError;
 pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};
 pub(crate) use host::*;
-pub(crate) use identify::{Rules, identify};
-pub(crate) use inventory::{as_semaphore, call_stat, cleanup_of, each, find_by_key, inventory, key_exists, lookup};
+pub(crate) use identify::{Rules, add_products, identify};
+pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced};
 pub(crate) use objects::{
     OpenError, add_users, anonymous_objects, needed_by, open_file, posix_objects, posix_objects_by_id,

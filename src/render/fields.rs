@@ -98,6 +98,8 @@ fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&
         ("State", state(object)),
         ("Mount namespace", optional(posix.mnt_ns.map(|number| number.to_string()), "unknown")),
     ]);
+    let cleanup = posix.cleanup.as_deref().filter(|_| object.can_be_cleaned_up(posix.keep));
+    fields.extend(cleanup.map(|command| ("Clean-up command", command.to_owned())));
     fields
 }
 

@@ -127,6 +127,11 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
         Cell::of(object.page_size, Cell::bytes)
     })
     .needs(Needs::PAGE_SIZE),
+    left("PRODUCT", "product", "program that it belongs to, as identify shows it", |object| match &object.kind {
+        ObjectKind::SysV(sysv) => Cell::text(sysv.product.as_ref()),
+        ObjectKind::Posix(posix) => Cell::text(posix.product.as_ref()),
+    })
+    .needs(Needs::PRODUCT),
     left("CONTAINER", "container", "container or unit of the namespace", field::container).needs(Needs::CONTAINER),
 ];
 

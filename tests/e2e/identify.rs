@@ -103,6 +103,8 @@ fn the_image_of_an_x11_client_is_marked_for_destruction() {
     assert_eq!(identify(&[&id.to_string()]), json!([]));
     oracle::remove(id);
     assert_fields(&identify(&[&id.to_string()])[0], json!({ "product": "x11-mit-shm", "evidence": ["users"] }));
+    let listed = run(["list", "-o", "id,product", "--format", "tsv"]).exits(0).stdout;
+    assert_eq!(listed, format!("ID\tPRODUCT\n{id}\tx11-mit-shm\n"));
 }
 
 #[apply(test)]
@@ -119,8 +121,15 @@ fn the_command_of_a_program_is_for_its_own_objects_that_are_not_in_use() {
     create("PostgreSQL.1", 4096);
     let path = create("fastdds_1", 4096);
     assert_eq!(cleanup(), [json!("fastdds shm clean"), Value::Null], "the second is forged");
+    let fields = run(["stat", "--probe", "/fastdds_1"]).exits(0).stdout;
+    assert!(fields.contains("Clean-up command: fastdds shm clean\n"), "{fields}");
+    let would_remove = run(["prune", "--unattached", "--older-than", "0s", "-n", "--format", "csv"]).exits(0).stdout;
+    assert_eq!(would_remove.matches("; its program cleans up with `fastdds shm clean`").count(), 1, "{would_remove}");
+    assert!(!would_remove.contains("pg_ctl"), "{would_remove}");
     std::fs::write("/dev/shm/PostgreSQL.1", 0x9a50_3d32_u32.to_ne_bytes()).unwrap();
     let mut actor = Actor::start();
     actor.ask(crate::actor::Request::OpenFile { path });
     assert_eq!(cleanup(), [Value::Null, json!("pg_ctl start")], "the first is in use");
+    let fields = run(["stat", "/fastdds_1"]).exits(0).stdout;
+    assert!(!fields.contains("Clean-up"), "{fields}");
 }

@@ -138,7 +138,9 @@ pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
     };
     let is_leased = posix.users.as_ref().is_some_and(|users| users.lease == Some(true));
     let evidence = if is_leased { "" } else { " according to a scan of all processes" };
-    format!("not in use{evidence}{creation}")
+    let cleanup = posix.cleanup.as_deref().filter(|_| !posix.is_forged());
+    let cleanup = cleanup.map(|command| format!("; its program cleans up with `{command}`")).unwrap_or_default();
+    format!("not in use{evidence}{creation}{cleanup}")
 }
 
 /// Returns why the use of an object could not be determined, if its lease was asked in vain.

@@ -11,7 +11,6 @@ mod tree;
 pub(super) use complete::{complete_again, idle_seconds};
 pub(crate) use posix::as_semaphore;
 pub(super) use posix::{begins_with, residency};
-pub(crate) use product::cleanup_of;
 pub(super) use product::{Product, Recognized, builtin_products, find as find_product};
 pub(crate) use sysv::key_exists;
 pub(super) use tree::{open_listed, walk};

@@ -110,11 +110,6 @@ pub(in crate::query) fn find(name: &ObjectName) -> Option<Recognized<'_>> {
     builtin_products().iter().find_map(|product| product.recognize(name))
 }
 
-/// Returns the command by which the program that uses such names cleans up itself.
-pub(crate) fn cleanup_of(name: &ObjectName) -> Option<&str> {
-    find(name)?.product.cleanup.as_deref()
-}
-
 /// Returns the products of products.toml.
 pub(in crate::query) fn builtin_products() -> &'static [Product] {
     static PRODUCTS: LazyLock<Vec<Product>> =

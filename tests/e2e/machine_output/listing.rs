@@ -190,7 +190,8 @@ fn list_json_of_every_other_column() {
               "description":"processes that have it attached"},{"column":"COMMANDS","json":"commands",
               "description":"commands of these processes"},{"column":"FORMER_KEY","json":"former_key",
               "description":"key before the segment was marked for destruction"},{"column":"PAGE_SIZE","json":"page_size",
-              "description":"page size, if a visible process has it attached"},{"column":"CONTAINER","json":"container",
+              "description":"page size, if a visible process has it attached"},{"column":"PRODUCT","json":"product",
+              "description":"program that it belongs to, as identify shows it"},{"column":"CONTAINER","json":"container",
               "description":"container or unit of the namespace"}]}
         "#]],
     );

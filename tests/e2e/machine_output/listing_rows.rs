@@ -154,6 +154,7 @@ fn columns_as_rows() {
             COMMANDS,commands,commands of these processes␍
             FORMER_KEY,former_key,key before the segment was marked for destruction␍
             PAGE_SIZE,page_size,"page size, if a visible process has it attached"␍
+            PRODUCT,product,"program that it belongs to, as identify shows it"␍
             CONTAINER,container,container or unit of the namespace␍
         "#]],
     );
@@ -191,6 +192,7 @@ fn columns_as_rows() {
             COMMANDS␉commands␉commands of these processes
             FORMER_KEY␉former_key␉key before the segment was marked for destruction
             PAGE_SIZE␉page_size␉page size, if a visible process has it attached
+            PRODUCT␉product␉program that it belongs to, as identify shows it
             CONTAINER␉container␉container or unit of the namespace
         "#]],
     );
