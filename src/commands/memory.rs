@@ -54,11 +54,20 @@ impl MemoryUsage {
         Ok(Self { shmem, sources, accounted, unexplained, possible, holdings, parts, instances, hugetlb, namespaces })
     }
 
-    /// Returns the segments, the objects of /dev/shm, the memfds and the shared anonymous memory.
+    /// Returns the segments, the objects of every /dev/shm, the memfds and the shared anonymous memory.
     pub(crate) fn objects(&self) -> impl Iterator<Item = &Holding> {
-        let is_file_system = |source| matches!(source, Source::Tmpfs | Source::Container | Source::Detached);
-        let holdings = self.holdings.iter().chain(&self.parts);
-        holdings.filter(move |holding| holding.ident.is_some() && !is_file_system(holding.source))
+        self.holdings.iter().chain(&self.parts).filter(|holding| holding.ident.is_some())
+    }
+
+    /// Returns the namespace of a segment, or of an object that is not in the caller's /dev/shm.
+    pub(crate) fn namespace_of(&self, holding: &Holding) -> Option<u64> {
+        match holding.instance {
+            Instance::Namespace(number) => Some(number),
+            Instance::FileSystem(device) if !matches!(holding.source, Source::DevShm | Source::Unlinked) => {
+                self.instances.iter().find(|instance| instance.dev == device)?.mnt_ns
+            }
+            Instance::FileSystem(_) | Instance::Internal => None,
+        }
     }
 
     /// Returns the rows of a table: all sources, or groups from the largest to the smallest.

@@ -21,7 +21,7 @@ use crate::render::{
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show how the shared memory of the machine changes",
     description: "Shows what usage shows, again and again, with the change per second, and below it the largest segments \
-                  and objects: those of /dev/shm, also unlinked ones, memfds, shared anonymous memory, and the segments of \
+                  and objects: those of every /dev/shm, also unlinked ones, memfds, shared anonymous memory, and the segments of \
                   all IPC namespaces. It removes nothing.\n\n\
                   On a terminal it uses the whole screen. Keys: q quits, ? shows help, / filters by name, s sorts (or F10, \
                   F1, F4 and F6, as in htop), b groups \

@@ -113,7 +113,7 @@ impl Memory {
 /// A file system, a segment or a file of shared memory, with what it can be grouped by.
 #[derive(Clone, Debug)]
 pub(crate) struct Holding {
-    /// The segment or object; `None` for several, and for a file that is not one of the caller's objects.
+    /// The segment or object; `None` for several, and for a file that is not in the /dev/shm of a process.
     pub(crate) ident: Option<Ident>,
     pub(crate) source: Source,
     pub(crate) memory: Memory,
@@ -134,7 +134,7 @@ impl Holding {
 }
 
 /// Where shared memory is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Instance {
     FileSystem(Device),
     Namespace(u64),

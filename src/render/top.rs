@@ -8,7 +8,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::human::{change, size};
 use super::{Cell, Column, UsageReport};
-use crate::model::{Ident, Source, Stamp};
+use crate::model::{Ident, Instance, Source, Stamp};
 
 /// One round.
 #[derive(Debug, Serialize)]
@@ -29,13 +29,14 @@ pub(crate) struct TopReport<'a> {
 /// A segment or object.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LargeObject {
+    /// Identifies it on this machine.
     #[serde(skip)]
-    pub(crate) ident: Ident,
+    pub(crate) key: (Instance, Ident),
     /// As a user names it.
     pub(crate) target: String,
-    /// The IPC namespace of a segment.
+    /// The IPC namespace of a segment, or the mount namespace of an object that is not in the caller's /dev/shm.
     pub(crate) ns: Option<u64>,
-    /// Whether the target names it: it is not a segment of another namespace.
+    /// Whether the target names it: it is not one of another namespace.
     #[serde(skip)]
     pub(crate) is_here: bool,
     pub(crate) source: Source,
@@ -51,12 +52,7 @@ pub(crate) struct LargeObject {
 }
 
 impl LargeObject {
-    /// Returns what identifies it on this machine.
-    pub(crate) fn key(&self) -> (Option<u64>, &Ident) {
-        (self.ns, &self.ident)
-    }
-
-    /// Returns the number of its IPC namespace, unless that is the caller's.
+    /// Returns the number of its namespace, unless that is the caller's.
     fn other_namespace(&self) -> Option<u64> {
         self.ns.filter(|_| !self.is_here)
     }
@@ -76,9 +72,10 @@ static LARGEST: [Column<LargeObject>; 8] = [
     Column::right("SIZE", |object| Cell::bytes(object.size)),
     Column::left("OWNER", |object| Cell::of(object.uid, |uid| Cell::Account(object.owner.as_deref(), uid))),
     Column::left("TYPE", |object| {
-        Cell::Word(match object.source {
-            Source::DevShm => "object",
-            source => source.as_str(),
+        Cell::Word(match (object.source, &object.key.1) {
+            (Source::Memfd | Source::Anonymous | Source::SysV, _) => object.source.as_str(),
+            (_, Ident::File(_)) => Source::Unlinked.as_str(),
+            _ => "object",
         })
     }),
     Column::left("PRODUCT", |object: &LargeObject| Cell::text(object.product.as_ref())).shortened_to(8),

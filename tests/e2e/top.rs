@@ -4,7 +4,8 @@
 mod screen;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::MetadataExt;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
 use crate::sandbox::ShownProcesses;
-use crate::support::{Running, run, shmadm};
+use crate::support::{Running, finish, mount_tmpfs_on, run, shmadm};
 
 const MIB: usize = 1 << 20;
 
@@ -33,7 +34,9 @@ fn find(report: &Value, target: &str) -> Value {
 #[apply(test)]
 fn each_round_is_a_table_of_sources_and_one_of_the_largest_objects() {
     create_object("/dev/shm/psm_0123abcd", 64 * MIB);
-    let text = run(["top", "--batch", "--rounds", "2", "--every", "0s"]).exits(0).stdout;
+    let shown = ShownProcesses::new(&[]);
+    let mut command = shmadm();
+    let text = finish(shown.to(command.args(["top", "--batch", "--rounds", "2", "--every", "0s"]))).exits(0).stdout;
     for heading in ["SOURCE ", "NAME "] {
         let headings = text.lines().filter(|line| line.starts_with(heading));
         assert_eq!(headings.clone().count(), 2, "{text}");
@@ -56,12 +59,14 @@ fn objects_of_each_kind_are_in_the_json_of_a_round() {
     Attached::new(id).write(0, &vec![1; 50 * MIB]);
     let mut actor = Actor::start();
     create_object("/dev/shm/gone", 40 * MIB);
-    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata("/dev/shm/gone").unwrap());
+    let inode = std::fs::metadata("/dev/shm/gone").unwrap().ino();
     actor.ask(Request::OpenFile { path: "/dev/shm/gone".to_owned() });
     std::fs::remove_file("/dev/shm/gone").unwrap();
     actor.ask(Request::HoldMemfd { size: 60 * MIB, mapped: false });
+    let shown = ShownProcesses::new(&[actor.pid()]);
     for by in ["source", "user"] {
-        let report = run(["top", "--json", "--rounds", "1", "--by", by]).exits(0).json();
+        let mut command = shmadm();
+        let report = finish(shown.to(command.args(["top", "--json", "--rounds", "1", "--by", by]))).exits(0).json();
         let expected = json!({ "source": "devshm", "ns": null, "rss": 70 * MIB, "size": 70 * MIB, "change": null });
         assert_fields(&find(&report, "/x"), expected);
         let segment = find(&report, &id.to_string());
@@ -79,22 +84,52 @@ fn objects_of_each_kind_are_in_the_json_of_a_round() {
     }
 }
 
+#[apply(test)]
+#[requires(Root)]
+fn objects_of_other_mount_namespaces_are_shown_with_their_namespace() {
+    let in_new_namespace = || {
+        mount_tmpfs_on("/dev/shm", None);
+        create_object("/dev/shm/psm_0123abcd", 64 * MIB);
+        let mut actor = Actor::start();
+        actor.ask(Request::OpenFile { path: "/dev/shm/psm_0123abcd".to_owned() });
+        actor
+    };
+    let actor = std::thread::scope(|scope| scope.spawn(in_new_namespace).join().unwrap());
+    create_object("/dev/shm/psm_0123abcd", 4096);
+    let namespace = std::fs::metadata(format!("/proc/{}/ns/mnt", actor.pid())).unwrap().ino();
+    for by in ["source", "process"] {
+        let shown = ShownProcesses::new(&[actor.pid()]);
+        let mut command = shmadm();
+        let report = finish(shown.to(command.args(["top", "--json", "--rounds", "1", "--by", by]))).exits(0).json();
+        let expected = json!({ "target": "/psm_0123abcd", "ns": namespace, "source": "container", "rss": 64 * MIB,
+                               "product": "python-shared-memory" });
+        assert_fields(&report["largest"][0], expected);
+        assert_fields(&report["largest"][1], json!({ "target": "/psm_0123abcd", "ns": null, "source": "devshm" }));
+    }
+    let mut command = shmadm();
+    command.arg("top");
+    let mut top = screen::Top::of(command, Some(&[actor.pid()]), 100, 30);
+    top.shows(&namespace.to_string());
+    top.press("w");
+    top.shows(&format!(" {} ", actor.pid()));
+    top.press("q");
+}
+
 /// A running `top --json`, whose rounds are read one by one.
 struct Rounds {
     running: Running,
+    _shown: ShownProcesses,
     output: BufReader<std::process::ChildStdout>,
 }
 
 impl Rounds {
     fn start(arguments: &[&str]) -> Self {
-        Self::of(&mut shmadm(), arguments)
-    }
-
-    fn of(command: &mut Command, arguments: &[&str]) -> Self {
+        let mut command = shmadm();
         command.args(["top", "--json"]).args(arguments).stdout(Stdio::piped());
-        let mut running = Running(command.spawn().unwrap());
+        let shown = ShownProcesses::new(&[]);
+        let mut running = Running(shown.to(&mut command).spawn().unwrap());
         let output = BufReader::new(running.0.stdout.take().unwrap());
-        Self { running, output }
+        Self { running, _shown: shown, output }
     }
 
     fn next(&mut self) -> Value {
@@ -167,9 +202,7 @@ fn resident(pid: nix::unistd::Pid) -> u64 {
 #[requires(Root)]
 fn memory_does_not_grow_from_round_to_round() {
     (0..1000).for_each(|number| create_object(&format!("/dev/shm/{number}"), 1));
-    // The objects in other mount namespaces come and go.
-    let shown = ShownProcesses::new(&[]);
-    let mut rounds = Rounds::of(shown.to(&mut shmadm()), &["--every", "0s", "--rounds", "61"]);
+    let mut rounds = Rounds::start(&["--every", "0s", "--rounds", "61"]);
     (0..20).for_each(|_| drop(rounds.next()));
     let early = resident(rounds.running.pid());
     (20..60).for_each(|_| drop(rounds.next()));

@@ -129,9 +129,7 @@ pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
     let maker = posix.maker.map(|pid| format!("creator pid {pid}"));
     let creation = match (state, maker) {
         (Some(State::Orphan), Some(maker)) => format!("; {maker} has exited"),
-        (Some(State::Orphan), None) if posix.is_proven => {
-            "; no other object of its program is in use".to_owned()
-        }
+        (Some(State::Orphan), None) if posix.is_proven => "; no other object of its program is in use".to_owned(),
         (Some(State::Orphan), None) => "; every process of its owner started later".to_owned(),
         (Some(State::Idle), Some(maker)) => format!(", but {maker} is running"),
         _ => "; nothing shows which process created it".to_owned(),

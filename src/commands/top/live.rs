@@ -1,11 +1,10 @@
 //! The screen: a header, the table of `usage`, the segments and objects, and what keys do.
 
 use super::TopArgs;
-use super::meter::{Meter, Round, Sort, next_of};
+use super::meter::{Key as ObjectKey, Meter, Round, Sort, next_of};
 use super::users::users;
 use crate::commands::Context;
 use crate::error::{Error, Exit};
-use crate::model::Ident;
 use crate::process::{Interrupts, WaitOutcome};
 use crate::render::{
     Column, Format, LARGEST_DROP_ORDER, LargeObject, TableStyle, USAGE_DROP_ORDER, escape, interval, largest_columns,
@@ -47,7 +46,7 @@ struct View {
     /// The index of a row, if one is selected.
     selected: Option<usize>,
     /// The object in that row.
-    object: Option<(Option<u64>, Ident)>,
+    object: Option<ObjectKey>,
     /// The first row on the screen.
     first: usize,
     /// How many rows fit.
@@ -143,8 +142,8 @@ impl View {
         let is_shown = |object: &LargeObject| filter.is_empty() || object.target.to_lowercase().contains(&filter);
         let visible: Vec<_> =
             (0..).zip(&round.objects).filter(|(_, it)| is_shown(it)).map(|(index, _)| index).collect();
-        if let Some((ns, ident)) = &self.object {
-            let is_selected = |index: &usize| round.objects.get(*index).is_some_and(|it| it.key() == (*ns, ident));
+        if let Some(key) = &self.object {
+            let is_selected = |index: &usize| round.objects.get(*index).is_some_and(|it| it.key == *key);
             self.selected = visible.iter().position(is_selected).or(self.selected);
         }
         self.selected = self.selected.filter(|_| !visible.is_empty()).map(|index| index.min(visible.len() - 1));
@@ -155,7 +154,7 @@ impl View {
     fn remember(&mut self, round: &Round, visible: &[usize]) {
         let index = self.selected.and_then(|selected| visible.get(selected));
         let object = index.and_then(|index| round.objects.get(*index));
-        self.object = object.map(|object| (object.ns, object.ident.clone()));
+        self.object = object.map(|object| object.key.clone());
     }
 
     fn press(&mut self, key: Key, count: usize) -> Action {

@@ -43,8 +43,8 @@ struct Previous {
     objects: HashMap<Key, u64>,
 }
 
-/// Identifies an object; the namespace is that of a segment.
-type Key = (Option<u64>, Ident);
+/// Identifies an object on this machine.
+pub(super) type Key = (Instance, Ident);
 
 /// What a scan has found.
 #[derive(Debug)]
@@ -152,10 +152,10 @@ impl Meter {
         rows.retain(|row| row.memory.allocated() > 0 || row.change.is_some_and(|change| change != 0));
         let mut objects = HashMap::new();
         for holding in usage.objects() {
-            let Some((key, mut object)) = object(system, holding) else { continue };
-            let before = previous.as_ref().and_then(|previous| previous.objects.get(&key).copied());
+            let Some(mut object) = object(system, usage, holding) else { continue };
+            let before = previous.as_ref().and_then(|previous| previous.objects.get(&object.key).copied());
             object.change = rate(object.rss, before);
-            objects.insert(key, object.rss);
+            objects.insert(object.key.clone(), object.rss);
             round.objects.push(object);
         }
         self.previous = Some(Previous { at: self.start, shmem: usage.shmem, sources, by: self.by, groups, objects });
@@ -167,17 +167,14 @@ pub(super) fn next_of<T: Copy + PartialEq>(all: &[T], one: T) -> T {
     all.iter().cycle().skip_while(|it| **it != one).nth(1).copied().unwrap_or(one)
 }
 
-fn object(system: &System, holding: &Holding) -> Option<(Key, LargeObject)> {
+fn object(system: &System, usage: &MemoryUsage, holding: &Holding) -> Option<LargeObject> {
     let ident = holding.ident.clone()?;
-    let ns = match holding.instance {
-        Instance::Namespace(number) => Some(number),
-        Instance::FileSystem(_) | Instance::Internal => None,
-    };
-    let object = LargeObject {
+    let ns = usage.namespace_of(holding);
+    Some(LargeObject {
         target: ident.argument(),
-        ident: ident.clone(),
+        key: (holding.instance.clone(), ident),
         ns,
-        is_here: ns.is_none() || ns == system.namespace(),
+        is_here: ns.is_none() || (holding.source == Source::SysV && ns == system.namespace()),
         source: holding.source,
         uid: holding.uid,
         owner: holding.uid.and_then(|uid| system.user_name(uid)),
@@ -187,8 +184,7 @@ fn object(system: &System, holding: &Holding) -> Option<(Key, LargeObject)> {
         rss: holding.memory.rss,
         swap: holding.memory.swap,
         change: None,
-    };
-    Some(((ns, ident), object))
+    })
 }
 
 /// Returns the change in bytes per second.
@@ -201,7 +197,7 @@ fn per_second(now: u64, before: u64, elapsed: Duration) -> i64 {
 impl Round {
     /// Sorts segments and objects: the largest first, or by name.
     pub(super) fn sort(&mut self, sort: Sort) {
-        let by_name = |one: &LargeObject, next: &LargeObject| one.key().cmp(&next.key());
+        let by_name = |one: &LargeObject, next: &LargeObject| one.key.cmp(&next.key);
         match sort {
             Sort::Rss => self.objects.sort_by(|one, next| next.rss.cmp(&one.rss).then_with(|| by_name(one, next))),
             Sort::Change => {

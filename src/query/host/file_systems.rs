@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::directory::DEV_SHM;
 use super::namespaces::container_of;
 use super::system::System;
 use crate::model::Device;
@@ -24,6 +25,8 @@ pub(crate) struct MountedFileSystem {
     /// Whether it is mounted in the caller's own mount namespace.
     pub(crate) is_own: bool,
     pub(crate) is_devtmpfs: bool,
+    /// Whether it is the /dev/shm of a process.
+    pub(crate) has_objects: bool,
     /// Whether the mount shows all of the file system.
     pub(crate) is_whole: bool,
     /// Refers to what is mounted: a directory, or a file.
@@ -67,7 +70,11 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
                 continue;
             }
             seen.insert(mount.device);
+            let has_objects = mount.is_whole() && mount.point == Path::new(DEV_SHM);
             if reached.contains(&mount.device) {
+                // Docker mounts that of a container elsewhere too.
+                let known = found.list.iter_mut().find(|known| has_objects && known.device == mount.device);
+                known.into_iter().for_each(|known| known.has_objects = true);
                 continue;
             }
             let Some(root) = refer_to_mount(top.as_fd(), &mount) else { continue };
@@ -77,6 +84,7 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
                 device: mount.device,
                 is_whole: mount.is_whole(),
                 is_devtmpfs: mount.kind == "devtmpfs",
+                has_objects,
                 mount: mount.point,
                 mnt_ns: Some(namespace),
                 container: container.clone().filter(|_| !is_own),

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use crate::model::{FileId, FileStat, FileUsers, Holding, Ident, Instance, Memory, ObjectName, Source};
-use crate::query::host::{DEV_SHM, MountedFileSystem, System};
+use crate::query::host::{MountedFileSystem, System};
 use crate::query::inventory::{find_product, open_listed, residency, walk};
 use crate::query::users::{ObjectScan, UnlinkedFacts, UnlinkedFile, refer_via_user};
 use crate::sys::{self, Opening};
@@ -32,12 +32,10 @@ pub(super) struct NamedFile {
 }
 
 impl Files {
-    /// Lists the files of a mounted file system; one with several names once. `dev_shm` is the caller's /dev/shm.
-    pub(super) fn below(system: &System, mounted: &MountedFileSystem, dev_shm: Option<FileId>) -> Self {
+    /// Lists the files of a mounted file system; one with several names once. `has_objects` says whether those in its root
+    /// are objects.
+    pub(super) fn below(system: &System, mounted: &MountedFileSystem, has_objects: bool) -> Self {
         let (mut list, mut seen) = (Vec::new(), HashSet::new());
-        let root = sys::stat_file(mounted.root.as_fd()).ok().map(|root| root.file);
-        let has_objects =
-            (root.is_some() && root == dev_shm) || mounted.mount.ends_with(DEV_SHM.trim_start_matches('/'));
         let is_complete =
             walk(mounted.root.as_fd(), OsStr::new("."), mounted.device, &mut |directory, name, depth, stat| {
                 if stat.links > 1 && !seen.insert(stat.file) {

@@ -84,8 +84,8 @@ pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurv
     Ok(survey)
 }
 
-/// Adds what a mounted file system holds; `dev_shm` is the caller's /dev/shm. Its files are parts if it is /dev/shm, or with
-/// `each_file`.
+/// Adds what a mounted file system holds; `dev_shm` is the caller's /dev/shm. Its files are parts if it is the /dev/shm of a
+/// process, or with `each_file`.
 fn add_mounted(
     system: &System,
     mounted: &MountedFileSystem,
@@ -106,13 +106,18 @@ fn add_mounted(
     };
     // An unlimited file system counts nothing, and only the files show which bytes are in swap.
     let is_counted = space.size > 0;
-    let reads_files = each_file || !is_counted || source == Source::DevShm || system.swap_is_used();
-    let files = if reads_files { Files::below(system, mounted, dev_shm) } else { Files::default() };
+    let is_dev_shm = || sys::stat_file(mounted.root.as_fd()).is_ok_and(|root| Some(root.file) == dev_shm);
+    let has_objects = mounted.has_objects || is_dev_shm();
+    let has_parts = each_file || has_objects || source == Source::DevShm;
+    let reads_files = has_parts || !is_counted || system.swap_is_used();
+    let files = if reads_files { Files::below(system, mounted, has_objects) } else { Files::default() };
     let of_nameless = if source == Source::DevShm { Source::Unlinked } else { source };
     let nameless = scan.unlinked.iter().filter(|(file, _)| file.device == device);
     let nameless = nameless.map(|(file, found)| {
         let container = mounted.container.clone();
-        Holding { container, ..files::holding_of_unlinked(system, scan, *file, found, of_nameless) }
+        let holding = files::holding_of_unlinked(system, scan, *file, found, of_nameless);
+        let ident = holding.ident.clone().filter(|_| has_objects || source == Source::DevShm);
+        Holding { ident, container, ..holding }
     });
     let nameless: Vec<Holding> = nameless.collect();
     let sum = |memory: &mut dyn Iterator<Item = Memory>| memory.fold(Memory::NONE, Memory::plus);
@@ -155,9 +160,9 @@ fn add_mounted(
         let memory = of_named.plus(of_nameless).with_allocated(used);
         survey.holdings.push(holding(source, Memory { size: space.size, count: Some(1), ..memory }));
     }
-    if each_file || source == Source::DevShm {
+    if has_parts {
         let named = files.list.into_iter().map(|file| Holding {
-            ident: file.name.filter(|_| source == Source::DevShm).map(Ident::Name),
+            ident: file.name.map(Ident::Name),
             uid: Some(file.uid),
             pids: files::pids(scan, file.id),
             product: file.product,

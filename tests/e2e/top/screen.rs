@@ -9,6 +9,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::{MIB, create_object};
 use crate::actor::{Actor, Request};
 use crate::oracle::Attached;
+use crate::sandbox::ShownProcesses;
 use crate::support::{finish, shmadm};
 use crate::terminal::Terminal;
 
@@ -18,8 +19,9 @@ const ENTER: &str = "\x1b[?1049h";
 const LEAVE: &str = "\x1b[m\x1b[?25h\x1b[?1049l";
 
 /// The program on a terminal.
-struct Top {
+pub(super) struct Top {
     terminal: Terminal,
+    _shown: Option<ShownProcesses>,
     columns: usize,
     rows: usize,
     /// The output before the terminal had this size.
@@ -30,12 +32,17 @@ impl Top {
     fn start(arguments: &[&str], columns: u16, rows: u16) -> Self {
         let mut command = shmadm();
         command.arg("top").args(arguments);
-        Self::of(command, columns, rows)
+        Self::of(command, Some(&[]), columns, rows)
     }
 
-    fn of(command: Command, columns: u16, rows: u16) -> Self {
+    /// Starts a command that sees only some processes, or all: what others use is on the screen too.
+    pub(super) fn of(mut command: Command, pids: Option<&[i32]>, columns: u16, rows: u16) -> Self {
+        let shown = pids.map(ShownProcesses::new);
+        if let Some(shown) = &shown {
+            shown.to(&mut command);
+        }
         let terminal = Terminal::start_on(command, (columns, rows), &[0, 1, 2]);
-        Self { terminal, columns: columns.into(), rows: rows.into(), outdated: 0 }
+        Self { terminal, _shown: shown, columns: columns.into(), rows: rows.into(), outdated: 0 }
     }
 
     fn resize(&mut self, columns: u16, rows: u16) {
@@ -65,11 +72,11 @@ impl Top {
 
     /// Waits until a line of the screen contains a text.
     #[track_caller]
-    fn shows(&mut self, text: &str) -> Vec<String> {
+    pub(super) fn shows(&mut self, text: &str) -> Vec<String> {
         self.wait(text, |screen| screen.iter().any(|line| line.contains(text)))
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(super) fn press(&mut self, keys: &str) {
         self.terminal.type_in(keys);
     }
 
@@ -209,28 +216,30 @@ fn names_are_filtered_sorted_and_selected() {
 #[apply(test)]
 fn the_users_of_a_segment_or_object_are_shown() {
     let mut actor = Actor::start();
-    let id = actor.create(0, 64 * MIB);
+    let id = actor.create(0, 256 * MIB);
     actor.attach(id);
-    Attached::new(id).write(0, &vec![1; 64 * MIB]);
-    create_object("/dev/shm/used", 4096);
-    create_object("/dev/shm/unused", 4096);
-    actor.ask(Request::OpenFile { path: "/dev/shm/used".to_owned() });
+    Attached::new(id).write(0, &vec![1; 256 * MIB]);
+    create_object("/dev/shm/top-used", 4096);
+    create_object("/dev/shm/top-unused", 4096);
+    actor.ask(Request::OpenFile { path: "/dev/shm/top-used".to_owned() });
     let pid = format!(" {} ", actor.pid());
-    let mut top = Top::start(&[], 100, 30);
-    top.shows("/used");
+    let mut command = shmadm();
+    command.arg("top");
+    let mut top = Top::of(command, None, 100, 30);
+    top.shows("/top-used");
     // Without a selection, it is the first.
     top.press("w");
     top.shows(&format!("Users of segment {id}"));
     top.shows(&pid);
     top.press("x");
-    top.press("//used\r\x1b[B");
-    top.wait("the selection", |screen| names(screen) == ["> /used"]);
+    top.press("//top-used\r\x1b[B");
+    top.wait("the selection", |screen| names(screen) == ["> /top-used"]);
     top.press("w");
-    top.shows("Users of object /used");
+    top.shows("Users of object /top-used");
     top.shows(&pid);
     top.press("x\x1b");
-    top.press("//unused\r");
-    top.wait("the filter", |screen| names(screen) == ["/unused"]);
+    top.press("//top-unused\r");
+    top.wait("the filter", |screen| names(screen) == ["/top-unused"]);
     top.press("w");
     top.shows("no process");
     top.press("q");
@@ -260,7 +269,7 @@ fn a_terminal_without_colors_and_unicode_is_usable() {
     create_object("/dev/shm/x", 64 * MIB);
     let mut command = shmadm();
     command.args(["top", "--every", "50ms"]).env("NO_COLOR", "1").env("LC_ALL", "C");
-    let mut top = Top::of(command, 60, 15);
+    let mut top = Top::of(command, Some(&[]), 60, 15);
     top.shows("/x ");
     top.press("\x1b[B");
     top.shows("> /x ");
@@ -311,7 +320,7 @@ fn a_shell_stops_and_continues_it() {
     command
         .args(["-c", "set -m; \"$0\" top; echo stopped $?; read line; fg; echo ended $?"])
         .arg(env!("CARGO_BIN_EXE_shmadm"));
-    let mut top = Top::of(command, 60, 15);
+    let mut top = Top::of(command, Some(&[]), 60, 15);
     let before = top.terminal.modes();
     top.shows("/x ");
     top.press("\x1a");
