@@ -33,14 +33,13 @@ fn the_command_receives_its_own_signals() {
 fn a_stopped_command_stays_stopped_until_it_is_continued() {
     let mut traced = Traced::start(&[]);
     let command = traced.command();
-    for signal in [Signal::SIGSTOP, Signal::SIGTSTP] {
-        kill(Pid::from_raw(command), signal).unwrap();
-        let is_stopped = || matches!(state(command), 't' | 'T');
-        wait_for("the command to stop", is_stopped);
-        assert!((0..500).all(|_| is_stopped()));
-        kill(Pid::from_raw(command), Signal::SIGCONT).unwrap();
-        assert!(traced.actor.create(0, 4096) >= 0);
-    }
+    // The kernel discards the other signals that stop, if the tests run in an orphaned process group.
+    kill(Pid::from_raw(command), Signal::SIGSTOP).unwrap();
+    let is_stopped = || matches!(state(command), 't' | 'T');
+    wait_for("the command to stop", is_stopped);
+    assert!((0..500).all(|_| is_stopped()));
+    kill(Pid::from_raw(command), Signal::SIGCONT).unwrap();
+    assert!(traced.actor.create(0, 4096) >= 0);
     traced.end();
 }
 
