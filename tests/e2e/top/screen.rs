@@ -1,6 +1,7 @@
 //! `top` on a terminal: what is on the screen, and that the terminal is restored.
 
 use std::process::Command;
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,7 +11,7 @@ use super::{MIB, create_object};
 use crate::actor::{Actor, Request};
 use crate::oracle::Attached;
 use crate::sandbox::ShownProcesses;
-use crate::support::{finish, shmadm};
+use crate::support::{PATIENCE, finish, shmadm};
 use crate::terminal::Terminal;
 
 /// Switches to the alternate screen.
@@ -61,11 +62,13 @@ impl Top {
     /// Waits until the screen meets a condition.
     #[track_caller]
     fn wait(&mut self, what: &str, condition: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let screen = self.screen();
             if !screen.is_empty() && condition(&screen) {
                 return screen;
             }
+            assert!(Instant::now() < deadline, "timed out while waiting for {what}: {screen:#?}");
             assert!(self.terminal.read(), "ended without {what}: {screen:#?} {}", self.terminal.text());
         }
     }
@@ -219,27 +222,28 @@ fn the_users_of_a_segment_or_object_are_shown() {
     let id = actor.create(0, 256 * MIB);
     actor.attach(id);
     Attached::new(id).write(0, &vec![1; 256 * MIB]);
-    create_object("/dev/shm/top-used", 4096);
-    create_object("/dev/shm/top-unused", 4096);
-    actor.ask(Request::OpenFile { path: "/dev/shm/top-used".to_owned() });
+    // Those of other processes are on the screen, too.
+    let [used, unused] = ["used", "unused"].map(|name| format!("/{name}-{}", actor.pid()));
+    [&used, &unused].into_iter().for_each(|name| create_object(&format!("/dev/shm{name}"), 4096));
+    actor.ask(Request::OpenFile { path: format!("/dev/shm{used}") });
     let pid = format!(" {} ", actor.pid());
     let mut command = shmadm();
     command.arg("top");
     let mut top = Top::of(command, None, 100, 30);
-    top.shows("/top-used");
+    top.shows(&used);
     // Without a selection, it is the first.
     top.press("w");
     top.shows(&format!("Users of segment {id}"));
     top.shows(&pid);
     top.press("x");
-    top.press("//top-used\r\x1b[B");
-    top.wait("the selection", |screen| names(screen) == ["> /top-used"]);
+    top.press(&format!("/{used}\r\x1b[B"));
+    top.wait("the selection", |screen| names(screen) == [format!("> {used}")]);
     top.press("w");
-    top.shows("Users of object /top-used");
+    top.shows(&format!("Users of object {used}"));
     top.shows(&pid);
     top.press("x\x1b");
-    top.press("//top-unused\r");
-    top.wait("the filter", |screen| names(screen) == ["/top-unused"]);
+    top.press(&format!("/{unused}\r"));
+    top.wait("the filter", |screen| names(screen) == [unused.as_str()]);
     top.press("w");
     top.shows("no process");
     top.press("q");
@@ -247,12 +251,16 @@ fn the_users_of_a_segment_or_object_are_shown() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn the_number_of_users_that_do_not_fit_is_shown() {
     let path = "/dev/shm/used";
     create_object(path, 64 * MIB);
     let mut actors: Vec<_> = (0..8).map(|_| Actor::start()).collect();
     actors.iter_mut().for_each(|actor| drop(actor.ask(Request::OpenFile { path: path.to_owned() })));
-    let mut top = Top::start(&[], 100, 10);
+    let pids: Vec<i32> = actors.iter().map(Actor::pid).collect();
+    let mut command = shmadm();
+    command.arg("top");
+    let mut top = Top::of(command, Some(&pids), 100, 10);
     top.shows("/used");
     top.press("//used\r");
     top.wait("the filter", |screen| names(screen) == ["/used"]);
