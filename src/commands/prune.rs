@@ -39,8 +39,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   the object open or mapped. An object is an orphan if the process whose pid is in its name has exited, if \
                   none of its program's other objects is in use (PostgreSQL and Fast DDS, if more than names shows that \
                   they are the program's), or if its name has no pid and every process of its owner started after the \
-                  object was created. --unattached also removes objects in state idle or unused, \
-                  after a second look: a server that restarts opens its objects within --settle, and keeps them. An object is never removed if it is in use, if that cannot be determined, if its program \
+                  object was created. --unattached also removes objects in state idle or unused, after a second look: a server that restarts opens its objects within --settle, and keeps them. An object is never removed if it is in use, if that cannot be determined, if its program \
                   keeps it between runs or needs it while one of its other objects is in use, or if it has several names. \
                   Directories and symbolic links are never removed.\n\n\
                   On a terminal prune lists what it would remove and asks. Otherwise it requires --yes. --dry-run shows \
