@@ -15,6 +15,7 @@ mod objects;
 #[expect(dead_code, reason = "the end-to-end tests use all of it")]
 mod oracle;
 mod timing;
+mod trace;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -29,6 +30,7 @@ fn main() {
         [attachers::MAPPERS, count, used @ ..] => {
             return attachers::run_mappers(count.parse().unwrap(), used.first().copied());
         }
+        [trace::ATTACHER] => return trace::attach_repeatedly(),
         [attachers::HOARDER] => return attachers::run_hoarder(),
         [attachers::CONTAINER] => return attachers::run_container(),
         [attachers::SEARCH, text] => return attachers::search_maps(text),
@@ -67,6 +69,9 @@ fn main() {
     }
     if selected("leakcheck") {
         leakcheck::run(pairs * 2, root);
+    }
+    if selected("trace") {
+        trace::run(pairs.min(5));
     }
     if selected("contents") {
         contents::run(pairs.min(9), root);

@@ -76,7 +76,7 @@ fn help_names_the_exit_codes() {
     for command in shmadm::COMMANDS {
         let expected = match command.name {
             "diff" => "Exit codes: 0 same, 1 different, 2 failure",
-            "check" | "leakcheck" => "Exit codes:\n",
+            "check" | "leakcheck" | "trace" => "Exit codes:\n",
             _ => standard,
         };
         let help = run(["help", command.name]).exits(0).stdout;

@@ -215,7 +215,7 @@ fn the_command_that_is_run_is_left_to_the_shell() {
         (vec!["leakcheck", "--rm", "make", "--js"], 3),
         (vec!["leakcheck", "--rm", "--", "ma"], 4),
         (vec!["-q", "leakcheck", "--", "make", "--json", "-"], 4),
-        (vec!["trace", "--posix", "-o", "file", "--", "ma"], 5),
+        (vec!["trace", "--posix", "-o", "file", "--", "ma"], 6),
     ] {
         assert_eq!(lines(shmadm(), &words), [format!(":command\t{index}")], "{words:?}");
     }

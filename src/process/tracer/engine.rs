@@ -23,6 +23,8 @@ const IGNORED: [i32; 4] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIG
 /// How traced threads continue while they are in no call that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
+    /// The launcher has not begun.
+    Launching,
     /// The launcher has not executed the command yet. Whether its filter has reported a call.
     Starting { reported: bool },
     /// The filter reports the calls.
@@ -93,17 +95,18 @@ impl<'a, 'b> Tracer<'a, 'b> {
         }
     }
 
-    /// Runs until an event, or until nothing is traced any more.
-    pub(super) fn run_until(&mut self, mut is_last: impl FnMut(i32, TraceEvent) -> bool) -> Result<(), Error> {
+    /// Runs until an event, until nothing is traced any more, or until a signal has asked this process to end. Returns
+    /// whether it was the event.
+    pub(super) fn run_until(&mut self, mut is_last: impl FnMut(i32, TraceEvent) -> bool) -> Result<bool, Error> {
         let mut burst = 0;
-        loop {
+        while !self.ends {
             match sys::next_event() {
                 Ok(Some((thread, event))) => {
                     self.handle(thread, event);
                     if let Some(failure) = self.failure.take() {
                         return Err(failure);
                     } else if is_last(thread, event) {
-                        return Ok(());
+                        return Ok(true);
                     }
                     burst += 1;
                     if burst < BURST {
@@ -117,17 +120,15 @@ impl<'a, 'b> Tracer<'a, 'b> {
                         Err(errno) => return Err(cannot_trace(errno, "poll")),
                     }
                 }
-                Err(Errno::ECHILD) => return Ok(()),
+                Err(Errno::ECHILD) => return Ok(false),
                 Err(errno) => return Err(cannot_trace(errno, "waitpid")),
             }
             burst = 0;
             while let Some(origin) = self.signals.next().map_err(|errno| cannot_trace(errno, "read"))? {
                 self.pass_on(origin);
             }
-            if self.ends {
-                return Ok(());
-            }
         }
+        Ok(false)
     }
 
     /// Passes on a signal that was sent to this process.
@@ -164,7 +165,7 @@ impl<'a, 'b> Tracer<'a, 'b> {
     fn handle_stop(&mut self, thread: i32, stop: Stop) {
         let mut signal = 0;
         match stop {
-            Stop::Call | Stop::Reported if matches!(self.mode, Mode::Starting { .. }) => {
+            Stop::Reported if matches!(self.mode, Mode::Starting { .. }) => {
                 self.mode = Mode::Starting { reported: true };
                 self.handle_call(thread);
                 self.threads.remove(&thread);

@@ -77,7 +77,7 @@ pub(crate) fn trace_command(
         }
         let mut tracer = Tracer::new(proc, files, &signals, observe);
         tracer.command = Some(pid);
-        tracer.mode = Mode::Starting { reported: false };
+        tracer.mode = Mode::Launching;
         // Its execve(2) need not have ended, and would be taken for the command's. This stop is either at its end or after
         // it: any stop takes the place of a requested one.
         sys::interrupt(pid).map_err(|errno| cannot_trace(errno, "ptrace PTRACE_INTERRUPT"))?;
@@ -108,12 +108,14 @@ pub(crate) fn trace_process(system: &System, pid: i32, posix: bool, observe: &mu
         let mut tracer = Tracer::new(proc, files, &signals, observe);
         tracer.is_attached = true;
         // A thread that has not stopped yet is not stopped at its next call either.
-        tracer.run_until(|thread, _| {
+        let have_stopped = tracer.run_until(|thread, _| {
             waiting.remove(&thread);
             waiting.is_empty()
         })?;
-        (tracer.observe)(Observed::Attached(process));
-        tracer.run_until(|_, _| false)?;
+        if have_stopped {
+            (tracer.observe)(Observed::Attached(process));
+            tracer.run_until(|_, _| false)?;
+        }
         Ok(Ok(()))
     });
     traced?.map_err(|error| cannot_seize(system, Some(process), process, error))

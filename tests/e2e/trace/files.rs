@@ -30,6 +30,15 @@ fn objects_are_shown_from_open_to_unlink() {
 }
 
 #[apply(test)]
+fn names_cannot_forge_lines() {
+    let mut traced = Traced::start(&["--posix"]);
+    traced.actor.ask(Request::MapMemfd { name: "\u{1b}[2J\u{202e}\r".to_owned() });
+    let lines = traced.end();
+    assert!(lines[0].contains(r#"memfd_create("\x1b[2J\u{202e}\r", 0) = "#), "{lines:?}");
+    assert!(lines[1].contains(r"</memfd:\x1b[2J\u{202e}\r>, 4096) = 0"), "{lines:?}");
+}
+
+#[apply(test)]
 fn other_files_and_without_the_option_all_files_are_omitted() {
     let mut traced = Traced::start(&["--posix"]);
     traced.actor.ask(Request::OpenFile { path: "/dev/null".to_owned() });

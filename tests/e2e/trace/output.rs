@@ -112,6 +112,9 @@ fn the_summary_counts_calls_and_segments() {
     let process = &objects[1]["summary"][0];
     assert_fields(process, json!({ "calls": { "shmget": { "made": 1, "failed": 0 } }, "created": [3], "leaked": [3] }));
     assert_eq!((&objects[1]["schema"], &process["pid"]), (&json!(1), &objects[0]["pid"]));
+    let elsewhere = performing(&[&Request::UnshareUser, &create(5), &Request::OpenOrCreate { key: 5, size: 1 }]);
+    let ran = finish(&mut trace(&["--summary"], &elsewhere)).exits(0);
+    ran.says("2 calls, 0 failed (shmget 2); created 1 segment in another IPC namespace\n");
     let ran = finish(&mut trace(&["--summary"], "true")).exits(0);
     assert_eq!(ran.stderr, "no calls on shared memory\n");
 }

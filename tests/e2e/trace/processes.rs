@@ -106,6 +106,18 @@ fn without_a_filter_each_call_is_a_stop() {
 }
 
 #[apply(test)]
+fn a_command_that_may_not_be_traced_does_not_run() {
+    let mut command = shmadm();
+    command.args(["trace", "--", "echo", "ran"]).env("PATH", "/usr/bin:/bin");
+    let ran = finish(without(&mut command, libc::SYS_ptrace, None, Errno::EPERM)).exits(125).prints_nothing();
+    assert_eq!(
+        ran.stderr,
+        "error: cannot trace the command: Operation not permitted (EPERM, ptrace PTRACE_SEIZE)\n\
+         cause: denied by a security module or a seccomp filter\n"
+    );
+}
+
+#[apply(test)]
 fn a_filter_of_a_sandbox_decides_first() {
     let mut command = shmadm();
     command.args(["trace", "--", "sh", "-c", &making(&[1])]).env("PATH", "/usr/bin:/bin");
